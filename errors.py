@@ -1,0 +1,130 @@
+"""Every error a user can meet: what was wrong, where, and what to do about it.
+
+Each class carries the exit code of the command line. The text of an error is meant for one screen:
+
+    error: the model has 2 operators that Tilewright does not support
+      where: resnet.onnx
+      - node 'nms' (NonMaxSuppression)
+      hint: cut the model before these nodes
+
+Code raises the most specific class; only the command line turns an error into text and an exit code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+EXIT_OK = 0
+EXIT_COMPARISON_FAILED = 1
+EXIT_USAGE = 2
+EXIT_UNSUPPORTED = 3
+EXIT_BAD_INPUT = 4
+EXIT_TOOL_FAILED = 5
+EXIT_INTERRUPTED = 130
+
+
+class TilewrightError(Exception):
+    """Base of all errors that are the user's to read.
+
+    Args:
+        what: one sentence, lower case, no full stop: what was wrong.
+        where: the file, node or option it concerns.
+        hint: what to do about it.
+        details: further lines, for example one a node.
+    """
+
+    exit_code = EXIT_TOOL_FAILED
+
+    def __init__(
+        self, what: str, *, where: str | None = None, hint: str | None = None, details: Sequence[str] = ()
+    ) -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.hint = hint
+        self.details = tuple(details)
+
+    def __str__(self) -> str:
+        lines = [self.what]
+        if self.where:
+            lines.append(f"  where: {self.where}")
+        lines += [f"  - {detail}" for detail in self.details]
+        if self.hint:
+            lines.append(f"  hint: {self.hint}")
+        return "\n".join(lines)
+
+
+class ComparisonError(TilewrightError):
+    """Two results that should agree do not."""
+
+    exit_code = EXIT_COMPARISON_FAILED
+
+
+class UsageError(TilewrightError):
+    """An option, argument or call is wrong: the user can mend it without touching the model."""
+
+    exit_code = EXIT_USAGE
+
+
+class ShapeError(UsageError):
+    """A dimension is unknown, or a shape given by the user does not fit the model."""
+
+
+class TensorError(UsageError):
+    """A tensor handed to a compiled model has the wrong name, shape or dtype."""
+
+
+class OutputError(UsageError):
+    """The output cannot be written: the folder is missing, not writable or full."""
+
+
+class UnsupportedError(TilewrightError):
+    """The model or the target asks for something that Tilewright does not support."""
+
+    exit_code = EXIT_UNSUPPORTED
+
+
+class UnsupportedOperatorError(UnsupportedError):
+    """Operators without a converter; `details` lists every one of them."""
+
+
+class UnsupportedTargetError(UnsupportedError):
+    """The triple, CPU or feature is unknown or has no code generator here."""
+
+
+class UnsupportedVersionError(UnsupportedError):
+    """A file written by a version of a format that this program does not know."""
+
+
+class ModelError(TilewrightError):
+    """The model file is missing, damaged, inconsistent or hostile."""
+
+    exit_code = EXIT_BAD_INPUT
+
+
+class ExternalDataError(ModelError):
+    """External weights are missing, too short, or lie outside the model's folder."""
+
+
+class LibraryError(TilewrightError):
+    """The file is not a library that Tilewright wrote, or it is damaged."""
+
+    exit_code = EXIT_BAD_INPUT
+
+
+class DataError(TilewrightError):
+    """A data file (.npy, .npz) is missing or damaged."""
+
+    exit_code = EXIT_BAD_INPUT
+
+
+class ToolError(TilewrightError):
+    """A tool (compiler, linker, runner) is missing or failed; `details` holds its last lines."""
+
+    exit_code = EXIT_TOOL_FAILED
+
+
+class CompilerError(TilewrightError):
+    """Tilewright itself broke a rule that it checks (an IR contract): a bug to report, not the user's fault."""
+
+    exit_code = EXIT_TOOL_FAILED

@@ -1,0 +1,4 @@
+"""Drives a compile: from a fused Relax module to a library, and from a library back to numpy arrays.
+
+Importing this package, or `artifact` and what that needs, never imports TVM.
+"""

@@ -1,0 +1,120 @@
+"""Lowered kernels -> object files by LLVM, a chunk of kernels to each.
+
+The chunks depend on nothing but the order of the kernels, so the same kernels give the same bytes, and the chunks can
+be compiled by as many processes as there are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import tvm
+
+from ..errors import CompilerError
+from .elf import Elf, hide_symbols, rename_symbol
+from .lowering import LoweredKernel
+
+KERNELS_PER_OBJECT = 8
+
+# The variable through which TVM's code generation reaches the thread pool. It is renamed after the library, so that
+# two static libraries in one program keep their own pools; the new name must have the same length.
+_LAUNCH = "__TVMBackendParallelLaunch"
+
+_LIBM = """acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh erf erfc exp exp10 exp2 expm1 fabs fdim
+floor fma fmax fmin fmod frexp hypot ldexp lgamma llrint llround log log10 log1p log2 logb lrint lround modf nearbyint
+nextafter pow remainder rint round roundeven scalbn sin sincos sinh sqrt tan tanh tgamma trunc""".split()
+
+# What the C library, its mathematics and the compiler's own support library (half precision, wide division) define.
+_ALLOWED = frozenset(
+    [*_LIBM, *(f"{name}f" for name in _LIBM), "memcpy", "memset", "memmove", "_GLOBAL_OFFSET_TABLE_"]
+    + "__truncsfhf2 __truncdfhf2 __extendhfsf2 __truncsfbf2 __truncdfbf2 __divti3 __modti3 __udivti3 __umodti3".split()
+)
+
+
+def launch_symbol(name: str) -> str:
+    """The name that `_LAUNCH` has in the library with this prefix."""
+    digest = hashlib.sha256(name.encode()).hexdigest()
+    return f"tw_launch_{digest}"[: len(_LAUNCH)]
+
+
+def compile_objects(
+    kernels: Sequence[LoweredKernel],
+    tvm_target: Any,
+    name: str,
+    folder: Path,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Path]:
+    """Compiles kernels to object files in `folder`.
+
+    Args:
+        kernels: what to compile.
+        tvm_target: the `tvm.target.Target` to generate code for.
+        name: prefix of the library.
+        folder: where the files go, named by their position.
+        progress: called with the kernels done and the kernels in all.
+
+    Raises:
+        CompilerError: LLVM failed, or a kernel calls what no library without TVM can give it.
+    """
+    paths: list[Path] = []
+    for start in range(0, len(kernels), KERNELS_PER_OBJECT):
+        chunk = kernels[start : start + KERNELS_PER_OBJECT]
+        path = folder / f"kernels_{start // KERNELS_PER_OBJECT:03d}.o"
+        data = _object(chunk, tvm_target, path)
+        if _unexpected(data, chunk):
+            _blame(chunk, tvm_target, path)
+        data = rename_symbol(data, _LAUNCH, launch_symbol(name))
+        path.write_bytes(hide_symbols(data))
+        paths.append(path)
+        if progress:
+            progress(start + len(chunk), len(kernels))
+    return paths
+
+
+def _object(kernels: Sequence[LoweredKernel], tvm_target: Any, path: Path) -> bytes:
+    module = tvm.IRModule({kernel.symbol: kernel.function for kernel in kernels})
+    try:
+        tvm.get_global_func("target.build.llvm")(module, tvm_target).write_to_file(str(path), "o")
+    except OSError:
+        raise
+    except Exception as error:  # TVM's errors have no common base but RuntimeError and ValueError
+        raise CompilerError(
+            "LLVM could not compile a kernel",
+            where=", ".join(kernel.symbol for kernel in kernels),
+            details=str(error).strip().splitlines()[-8:],
+        ) from error
+    return path.read_bytes()
+
+
+def _unexpected(data: bytes, kernels: Sequence[LoweredKernel]) -> list[str]:
+    """Symbols an object needs that nothing in a library without TVM defines.
+
+    TVM's runtime functions show as undefined symbols, or as variables ``__TVM...`` that its loader would fill.
+    """
+    own = {kernel.symbol for kernel in kernels}
+    return sorted(
+        symbol.name
+        for symbol in Elf(data).symbols()
+        if symbol.is_global
+        and symbol.name not in own
+        and (not symbol.is_defined or symbol.name.startswith("__TVM"))
+        and symbol.name not in _ALLOWED
+        and symbol.name != _LAUNCH
+    )
+
+
+def _blame(chunk: Sequence[LoweredKernel], tvm_target: Any, path: Path) -> None:
+    """Compiles the kernels one by one to name the one at fault."""
+    for kernel in chunk:
+        symbols = _unexpected(_object([kernel], tvm_target, path), [kernel])
+        if symbols:
+            raise CompilerError(
+                "a kernel calls functions that a standalone library does not have",
+                where=kernel.symbol,
+                details=symbols,
+                hint="its PrimFunc uses a TVM runtime service or an unknown extern",
+            )
+    raise CompilerError("kernels call functions that a standalone library does not have", where=str(path.name))

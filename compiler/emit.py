@@ -1,0 +1,225 @@
+"""The back half of a compile: a module of scheduled kernels -> a library on disk, with its header.
+
+    module -> graph -> lowered kernels -> plan -> C glue, objects -> library
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import tvm_ffi
+
+from ..errors import OutputError, UnsupportedError, UsageError
+from ..targets.target import Target
+from . import glue, link
+from .codegen import compile_objects
+from .lowering import LoweredKernel, lower_kernel
+from .naming import check_name, identifier
+from .plan import Kernel, Plan
+from .planner import Graph, make_plan, read_graph
+from .signature import Signature, make_signature
+from .toolchain import find_toolchain
+
+KINDS = ("so", "a", "c")
+
+# Told of progress: a stage's name, what is done of it, and how much it is.
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class EmitResult:
+    """What `emit` wrote, and the plan behind it."""
+
+    path: Path
+    header: Path
+    plan: Plan
+    signature: Signature
+
+
+def emit(
+    module: Any,
+    *,
+    name: str,
+    output_names: Sequence[str],
+    target: Target,
+    output: Path,
+    input_names: Sequence[str] | None = None,
+    threads: int | None = None,
+    kind: str = "so",
+    keep_temps: Path | None = None,
+    progress: Progress | None = None,
+) -> EmitResult:
+    """Compiles a module after fusion and scheduling, and writes the library and its header.
+
+    Args:
+        module: an IRModule whose `main` calls scheduled PrimFuncs, as docs/architecture.md says.
+        name: prefix of the C symbols.
+        output_names: the model's outputs, in order.
+        target: the machine to compile for.
+        output: the library to write; the header goes beside it, with the suffix ``.h``.
+        input_names: the model's inputs, in order; by default the name hints of main's parameters.
+        threads: 1 for no threads at all; None for as many as there are processors when it runs; else the default.
+        kind: ``so`` or ``a``.
+        keep_temps: a folder to keep sources and objects in.
+        progress: told of progress.
+
+    Raises:
+        CompilerError: the module breaks the contract between the stages.
+        OutputError: the output cannot be written; nothing is left there then.
+        ToolError: the C compiler or linker is missing or failed.
+        UnsupportedError: `kind` cannot be emitted for this target.
+        UsageError: `name`, `threads` or `kind` is wrong.
+    """
+    _check_options(name, threads, kind)
+    check_output(output)
+    tvm_target = target.to_tvm()
+    graph = read_graph(module, output_names, input_names)
+    kernels, kernel_of, lowered = _lower(module, graph, name, tvm_target, threads, progress)
+    plan = make_plan(name, graph, kernels, kernel_of)
+    signature = make_signature(
+        plan,
+        triple=target.triple,
+        cpu=target.cpu,
+        arch=target.arch,
+        cpu_features=tuple(target.required_features),
+        threads=threads,
+        tilewright_version=_version(),
+    )
+    toolchain = find_toolchain(target.triple)
+    with _output_errors(output), _work_folder(keep_temps) as folder:
+        report = (lambda done, total: progress("code", done, total)) if progress else None
+        objects = compile_objects(lowered, tvm_target, name, folder, report)
+        glue.write_sources(plan, signature, folder)
+        objects += link.compile_glue(toolchain, folder)
+        library = folder / f"library.{kind}"
+        if kind == "so":
+            link.link_shared(toolchain, objects, link.api_symbols(name, threaded=threads != 1), library)
+        else:
+            link.link_static(toolchain, objects, library)
+        header = output.with_suffix(".h")
+        install({library: output, folder / f"{name}.h": header})
+    return EmitResult(output, header, plan, signature)
+
+
+def check_output(output: Path) -> None:
+    """Finds out before a long compile whether the output can be written.
+
+    Raises:
+        OutputError: the folder is missing or not writable, or the output is a folder.
+    """
+    folder = output.parent
+    if not folder.is_dir():
+        raise OutputError("the output's folder does not exist", where=str(output), hint=f"mkdir -p {folder}")
+    if output.is_dir():
+        raise OutputError("the output is a folder", where=str(output), hint="give the name of a file")
+    if output.suffix == ".h":
+        raise OutputError("the output has the name of its own header", where=str(output), hint="end it with .so or .a")
+    try:
+        # Permissions alone do not tell: file systems can be mounted read-only.
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OutputError(f"the output cannot be written: {error.strerror}", where=str(output)) from error
+
+
+def install(files: dict[Path, Path]) -> None:
+    """Copies files to their places so that each is there whole or not at all, whatever happens.
+
+    Raises:
+        OSError: a place cannot be written or is full; then no place was changed.
+    """
+    staged: dict[Path, Path] = {}
+    try:
+        for source, place in files.items():
+            staging = place.with_name(f".{place.name}.{os.getpid()}.tmp")
+            staged[staging] = place
+            shutil.copyfile(source, staging)
+            shutil.copymode(source, staging)
+        for staging, place in staged.items():
+            staging.replace(place)
+    finally:
+        for staging in staged:
+            staging.unlink(missing_ok=True)
+
+
+def _check_options(name: str, threads: int | None, kind: str) -> None:
+    check_name(name)
+    if threads is not None and threads < 1:
+        raise UsageError(f"{threads} threads are not possible", where="--threads", hint="give 1 or more")
+    if kind not in KINDS:
+        raise UsageError(f"unknown kind of output {kind!r}", where="--emit", hint="one of " + ", ".join(KINDS))
+    if kind == "c":
+        raise UnsupportedError(
+            "C sources cannot be emitted yet: kernels come from LLVM as object files",
+            where="--emit c",
+            hint="emit a static library with --emit a; C sources will come with the C code generator",
+        )
+
+
+def _lower(
+    module: Any, graph: Graph, name: str, tvm_target: Any, threads: int | None, progress: Progress | None
+) -> tuple[list[Kernel], dict[str, int], list[LoweredKernel]]:
+    """Lowers each function once; functions that are the same become one kernel."""
+    kernels: list[Kernel] = []
+    lowered: list[LoweredKernel] = []
+    kernel_of: dict[str, int] = {}
+    known: dict[Any, int] = {}
+    for done, function_name in enumerate(graph.functions):
+        function = module[function_name].without_attr("global_symbol")
+        index = known.setdefault(tvm_ffi.StructuralKey(function), len(kernels))
+        kernel_of[function_name] = index
+        if index == len(kernels):
+            symbol = f"{name}_k{index}_{identifier(function_name)}"
+            lowered.append(lower_kernel(function, symbol, tvm_target, parallel=threads != 1))
+            kernels.append(_kernel(function, function_name, lowered[-1]))
+        if progress:
+            progress("lowering", done + 1, len(graph.functions))
+    return kernels, kernel_of, lowered
+
+
+def _kernel(function: Any, function_name: str, lowered: LoweredKernel) -> Kernel:
+    attributes = function.attrs or {}
+    return Kernel(
+        symbol=lowered.symbol,
+        function=function_name,
+        template=str(attributes.get("tilewright.template", "")),
+        flops=int(attributes.get("tilewright.flops", 0)),
+        bytes=int(attributes.get("tilewright.bytes", 0)),
+        scratch=lowered.scratch,
+    )
+
+
+def _version() -> str:
+    try:
+        return metadata.version("tilewright")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+@contextmanager
+def _work_folder(keep: Path | None) -> Iterator[Path]:
+    if keep is None:
+        with tempfile.TemporaryDirectory(prefix="tilewright-") as folder:
+            yield Path(folder)
+    else:
+        keep.mkdir(parents=True, exist_ok=True)
+        yield keep.resolve()
+
+
+@contextmanager
+def _output_errors(output: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"the output cannot be written: {error.strerror or error}",
+            where=str(error.filename2 or error.filename or output),
+        ) from error

@@ -1,0 +1,135 @@
+"""Ctrl-C in a compiler that spends its time in C++: end at once, leave nothing behind.
+
+Python runs a signal handler only between two instructions of the main thread, which may be seconds away while LLVM
+works, and an exception raised inside a callback from C++ can get lost. So a thread waits for the signal, removes the
+temporary folder and half-written files, and ends the process. What must not be cut in two is done under `shielded`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..errors import OutputError
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_EXIT_BASE = 128  # the shell's convention: 128 + number of the signal
+
+_lock = threading.RLock()
+_leftovers: set[Path] = set()
+_pipe: tuple[int, int] | None = None
+
+
+def install() -> None:
+    """Makes SIGINT and SIGTERM end this process cleanly. For the main thread of the command line only."""
+    global _pipe
+    _pipe = os.pipe()
+    os.set_blocking(_pipe[1], False)
+    signal.set_wakeup_fd(_pipe[1])
+    for number in SIGNALS:
+        # A parent that ignores the signal (nohup, a shell's background job) wants us to ignore it too.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+    threading.Thread(target=_watch, args=(_pipe[0],), daemon=True, name="interrupt").start()
+
+
+def _watch(descriptor: int) -> None:
+    number = os.read(descriptor, 1)[0]
+    with _lock:
+        _end_children()
+        for path in _leftovers:
+            _remove(path)
+        sys.stderr.write("\ninterrupted\n" if sys.stderr.isatty() else "interrupted\n")
+        sys.stderr.flush()
+        os._exit(_EXIT_BASE + number)
+
+
+@contextlib.contextmanager
+def shielded() -> Iterator[None]:
+    """Signals wait until the block is done: for a group of renames that belong together."""
+    with _lock:
+        yield
+
+
+@contextlib.contextmanager
+def removed_afterwards(path: Path) -> Iterator[Path]:
+    """Removes the file or folder when the block ends, however it ends."""
+    with _lock:
+        _leftovers.add(path)
+    try:
+        yield path
+    finally:
+        with _lock:
+            _remove(path)
+            _leftovers.discard(path)
+
+
+@contextlib.contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder for everything temporary of this process and of the tools it starts.
+
+    Within the block `tempfile` and ``TMPDIR`` point into it, so that one removal takes it all.
+
+    Raises:
+        OutputError: there is no place for temporary files.
+    """
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="tilewright-"))
+    except OSError as error:
+        raise OutputError(
+            "there is no place for temporary files",
+            where=os.environ.get("TMPDIR", "/tmp"),
+            hint="set TMPDIR to a folder that can be written",
+            details=[error.strerror or str(error)],
+        ) from error
+    before = tempfile.tempdir, os.environ.get("TMPDIR")
+    with removed_afterwards(folder):
+        tempfile.tempdir, os.environ["TMPDIR"] = str(folder), str(folder)
+        try:
+            yield folder
+        finally:
+            tempfile.tempdir = before[0]
+            os.environ.pop("TMPDIR")
+            if before[1] is not None:
+                os.environ["TMPDIR"] = before[1]
+
+
+def wait_if_interrupted() -> None:
+    """Does not return when a signal has come: a tool that died of Ctrl-C is no error to report."""
+    while _pipe is not None and select.select([_pipe[0]], [], [], 0)[0]:
+        time.sleep(1)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+        if path.exists():  # a tool that was just stopped wrote once more
+            time.sleep(0.05)
+            shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def _end_children() -> None:
+    """Kills the processes that this one started (and theirs), as far as Linux tells them."""
+    todo, seen = [os.getpid()], set[int]()
+    while todo:
+        parent = todo.pop()
+        for listing in Path(f"/proc/{parent}/task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                children = {int(word) for word in listing.read_text().split()} - seen
+                seen |= children
+                todo += children
+    for child in seen:
+        with contextlib.suppress(OSError):
+            os.kill(child, signal.SIGKILL)

@@ -1,0 +1,1 @@
+"""C sources that go into every emitted library: the glue's templates and the thread pool."""

@@ -1,0 +1,93 @@
+"""The front door: a model in some framework's form becomes a Relax module that the compiler trusts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import onnx
+
+from ..errors import ModelError, UnsupportedError, UsageError
+from .imported import ImportedModel
+from .onnx import import_onnx
+
+__all__ = ["ImportedModel", "load"]
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+_EXPORT_TORCH = 'export it to ONNX first: torch.onnx.export(model, (example_input,), "model.onnx", dynamo=True)'
+_CONVERSIONS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        ".pt2": ("PyTorch exported programs", _EXPORT_TORCH),
+        ".pt": ("PyTorch checkpoints", _EXPORT_TORCH),
+        ".pth": ("PyTorch checkpoints", _EXPORT_TORCH),
+        ".tflite": (
+            "TensorFlow Lite models",
+            "convert it to ONNX first: python -m tf2onnx.convert --tflite model.tflite --output model.onnx",
+        ),
+        ".keras": (
+            "Keras models",
+            'convert it to ONNX first: model.export("saved", input_signature=[...]) in Python, then '
+            "python -m tf2onnx.convert --saved-model saved --output model.onnx",
+        ),
+        ".h5": (
+            "Keras models",
+            'convert it to ONNX first: model.export("saved", input_signature=[...]) in Python, then '
+            "python -m tf2onnx.convert --saved-model saved --output model.onnx",
+        ),
+    }
+)
+
+
+def load(
+    source: str | Path | onnx.ModelProto,
+    *,
+    shapes: Mapping[str, Sequence[int]] = _NOTHING,
+    bindings: Mapping[str, np.ndarray[Any, Any]] = _NOTHING,
+) -> ImportedModel:
+    """Imports a model.
+
+    Args:
+        source: path of an .onnx file, or an onnx.ModelProto with its weights inside.
+        shapes: the full shape of inputs, by name. A symbolic dimension that they fix is fixed in every other input too.
+        bindings: inputs that get a constant value at compile time, by name; they are no longer inputs afterwards.
+
+    Raises:
+        ModelError: the model is missing, damaged, inconsistent or hostile.
+        ShapeError: a dimension is unknown, or a given shape does not fit.
+        UnsupportedError: the model needs something that is not supported; `UnsupportedOperatorError` lists operators.
+        UsageError: `source` is no model, or `shapes` or `bindings` name no input.
+    """
+    if isinstance(source, onnx.ModelProto):
+        return import_onnx(source, shapes=shapes, bindings=bindings)
+    if not isinstance(source, str | Path):
+        raise _unsupported_object(source)
+    path = Path(source)
+    suffix = path.suffix.lower()
+    if suffix in _CONVERSIONS:
+        form, hint = _CONVERSIONS[suffix]
+        raise UnsupportedError(f"{form} are not read directly", where=str(path), hint=hint)
+    if path.is_dir():
+        if (path / "saved_model.pb").is_file():
+            hint = f"convert it to ONNX first: python -m tf2onnx.convert --saved-model {path} --output model.onnx"
+            raise UnsupportedError("TensorFlow SavedModels are not read directly", where=str(path), hint=hint)
+        raise ModelError("the model is a folder, not a file", where=str(path), hint="give the path of an .onnx file")
+    return import_onnx(path, shapes=shapes, bindings=bindings)
+
+
+def _unsupported_object(source: object) -> UnsupportedError | UsageError:
+    """The error for a Python object that is not an ONNX model, told by the framework that its class comes from."""
+    kind = type(source)
+    frameworks = {base.__module__.partition(".")[0] for base in kind.__mro__}
+    if "torch" in frameworks:
+        return UnsupportedError("PyTorch modules are not read directly", where=kind.__name__, hint=_EXPORT_TORCH)
+    if frameworks & {"keras", "tensorflow", "tf_keras"}:
+        return UnsupportedError(
+            "Keras models are not read directly", where=kind.__name__, hint=_CONVERSIONS[".keras"][1]
+        )
+    return UsageError(
+        f"a model is a path or an onnx.ModelProto, not {kind.__name__}", hint="save the model as an .onnx file"
+    )

@@ -1,0 +1,25 @@
+"""What every frontend returns: a Relax module together with the names a user knows it by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import tvm
+
+
+@dataclass(frozen=True)
+class ImportedModel:
+    """A model after import, in the form that docs/architecture.md calls "after import".
+
+    Args:
+        module: an IRModule with one Relax function `main` (one dataflow block, static shapes, a tuple as result) and
+            the PrimFuncs it calls.
+        name: the model's name: the file's stem, or the graph's name.
+        input_names: names of the parameters of `main`, in order. They are the ONNX names.
+        output_names: names of the fields of the result, in order.
+    """
+
+    module: tvm.IRModule
+    name: str
+    input_names: tuple[str, ...]
+    output_names: tuple[str, ...]

@@ -1,0 +1,32 @@
+"""ONNX to Relax: read, check, normalise, import. `import_onnx` is the whole way, one step a line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from ..imported import ImportedModel
+from .importer import import_graph
+from .input_shapes import apply_bindings, apply_shapes
+from .normalization import normalize
+from .reader import read_model
+
+__all__ = ["import_onnx"]
+
+
+def import_onnx(
+    source: Path | onnx.ModelProto,
+    *,
+    shapes: Mapping[str, Sequence[int]],
+    bindings: Mapping[str, np.ndarray[Any, Any]],
+) -> ImportedModel:
+    """Imports an ONNX model; see `tilewright.frontends.load` for the arguments and the errors."""
+    opened = read_model(source)
+    apply_shapes(opened.model, shapes, bindings)
+    apply_bindings(opened.model, bindings)
+    normalize(opened.model, opened.where)
+    return import_graph(opened.model, opened.name, opened.where)

@@ -1,0 +1,96 @@
+"""For operators that are not supported: what a person can do instead, so that an error says more than no."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+_RECURRENT = "unroll the layer over its fixed number of steps before export"
+_LOOP = "unroll the loop, or make its condition constant, before export"
+_SEQUENCE = "stack the tensors (Concat) instead of keeping them in a sequence"
+_QUANTIZED = "export the float model; or keep quantization as QuantizeLinear and DequantizeLinear pairs"
+_STRING = "do text processing before the model"
+_RANDOM = "pass random numbers in as an input"
+_DATA_DEPENDENT = "its output's size depends on data: do this step after the model"
+_FUSED = "export without the runtime's own fused operators (ONNX Runtime: disable graph optimisation before saving)"
+_TREE = "tree and linear models of ai.onnx.ml are not neural networks: run them in their own library"
+
+# The nearest thing that is supported, by operator.
+_ALTERNATIVES: Mapping[str, str] = MappingProxyType(
+    {
+        **dict.fromkeys(["LSTM", "GRU", "RNN"], _RECURRENT),
+        **dict.fromkeys(["Loop", "Scan", "If"], _LOOP),
+        **dict.fromkeys(
+            [
+                "SequenceConstruct",
+                "SequenceEmpty",
+                "SequenceAt",
+                "SequenceInsert",
+                "SequenceErase",
+                "SequenceLength",
+                "SequenceMap",
+                "SplitToSequence",
+                "ConcatFromSequence",
+                "Optional",
+                "OptionalGetElement",
+                "OptionalHasElement",
+            ],
+            _SEQUENCE,
+        ),
+        **dict.fromkeys(
+            [
+                "QLinearConv",
+                "QLinearMatMul",
+                "ConvInteger",
+                "MatMulInteger",
+                "DynamicQuantizeLinear",
+                "QuantizeLinear",
+                "DequantizeLinear",
+            ],
+            _QUANTIZED,
+        ),
+        **dict.fromkeys(
+            ["StringConcat", "StringSplit", "StringNormalizer", "RegexFullMatch", "TfIdfVectorizer", "LabelEncoder"],
+            _STRING,
+        ),
+        **dict.fromkeys(
+            [
+                "RandomNormal",
+                "RandomUniform",
+                "RandomNormalLike",
+                "RandomUniformLike",
+                "Bernoulli",
+                "Multinomial",
+            ],
+            _RANDOM,
+        ),
+        **dict.fromkeys(["NonZero", "Unique", "Compress", "NonMaxSuppression"], _DATA_DEPENDENT),
+        "Dropout": "export the model in inference mode (training_mode is an input here)",
+    }
+)
+# By domain, when the operator itself says nothing.
+_DOMAINS: Mapping[str, str] = MappingProxyType(
+    {
+        "com.microsoft": _FUSED,
+        "com.microsoft.nchwc": _FUSED,
+        "ai.onnx.ml": _TREE,
+        "ai.onnx.preview.training": "export the model for inference, without its optimizer",
+    }
+)
+
+
+def describe_unsupported(nodes: Mapping[str, tuple[str, str]]) -> tuple[list[str], str]:
+    """Lines and a hint for the report.
+
+    Args:
+        nodes: by node name, the domain and the operator.
+
+    Returns:
+        one line a node, with what to do where that is known; and a hint about the model as a whole.
+    """
+    lines = []
+    for name, (domain, op_type) in nodes.items():
+        qualified = op_type if domain in ("", "ai.onnx") else f"{domain}.{op_type}"
+        advice = _ALTERNATIVES.get(op_type) if domain in ("", "ai.onnx") else _DOMAINS.get(domain)
+        lines.append(f"node '{name}' ({qualified})" + (f": {advice}" if advice else ""))
+    return lines, "rewrite or cut these nodes; docs/onnx-support.md lists the operators that are supported"

@@ -1,0 +1,251 @@
+"""What a converter sees of one ONNX node: its attributes, its inputs as Relax or as constants, and ways to emit Relax."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+from tvm import relax
+
+from ...errors import ModelError, UnsupportedError
+
+Array: TypeAlias = npt.NDArray[Any]
+# tvm has no types: an Expr is a relax.Expr whose type is a TensorType with a static shape.
+Expr: TypeAlias = Any
+# A value in flight: known now (an array) or computed by the compiled model.
+Value: TypeAlias = Any
+Result: TypeAlias = Value | Sequence[Value]
+
+_NAME_JOINER = "+"  # joins the names of fused nodes in later passes, so no single name may contain it
+
+
+def shape_of(expr: Expr) -> tuple[int, ...]:
+    """The static shape of a Relax tensor."""
+    return tuple(int(dim) for dim in expr.ty.shape)
+
+
+def dtype_of(expr: Expr) -> str:
+    """The dtype of a Relax tensor, as numpy spells it."""
+    return str(expr.ty.dtype)
+
+
+class Emitter:
+    """Appends bindings to the function under construction; every binding carries the name of the ONNX node it is for."""
+
+    def __init__(self, builder: relax.BlockBuilder) -> None:
+        self.builder = builder
+        self._constants: dict[int, tuple[Array, Expr]] = {}
+
+    def constant(self, array: Array) -> Expr:
+        """The Relax constant of an array. The same array gives the same constant, so shared weights stay shared."""
+        if id(array) not in self._constants:
+            # The array is kept, because an id is only unique while its object lives.
+            self._constants[id(array)] = (array, relax.const(np.ascontiguousarray(array).reshape(array.shape)))
+        return self._constants[id(array)][1]
+
+    def emit(self, expr: Expr, name: str) -> Expr:
+        """Binds an expression and, before it, the calls nested in it, each to a variable called `name`."""
+        flat = self._flatten(expr, name)
+        if isinstance(flat, relax.Var | relax.Constant):
+            return flat
+        normal = self.builder.normalize(flat)
+        var = relax.DataflowVar(name, normal.ty)
+        self.builder.emit_normalized(relax.VarBinding(var, normal))
+        return var
+
+    def _flatten(self, expr: Expr, name: str) -> Expr:
+        if isinstance(expr, relax.Call):
+            arguments = [self._leaf(argument, name) for argument in expr.args]
+            return relax.Call(expr.op, arguments, expr.attrs, expr.ty_args)
+        if isinstance(expr, relax.TupleGetItem):
+            return relax.TupleGetItem(self._leaf(expr.tuple_value, name), expr.index)
+        return expr
+
+    def _leaf(self, expr: Expr, name: str) -> Expr:
+        if isinstance(expr, relax.Tuple):
+            return relax.Tuple([self._leaf(field, name) for field in expr.fields])
+        if isinstance(expr, relax.Call | relax.TupleGetItem):
+            return self.emit(expr, name)
+        return expr
+
+
+class Node:
+    """One node to convert.
+
+    Args:
+        source: the node in onnx-ir's form.
+        name: its name in messages and in the bindings made for it.
+        opset: the version of the operator set of its domain.
+        attributes: its attributes, references to a function's parameters already resolved.
+        inputs: its inputs: arrays if constant, Relax variables if not, None if left out.
+        emitter: where bindings go.
+    """
+
+    def __init__(
+        self,
+        source: ir.Node,
+        *,
+        name: str,
+        opset: int,
+        attributes: Mapping[str, ir.Attr],
+        inputs: Sequence[Value | None],
+        emitter: Emitter,
+    ) -> None:
+        self.source = source
+        self.name = name
+        self.op_type = source.op_type
+        self.opset = opset
+        self.attributes = attributes
+        self.inputs = tuple(inputs)
+        self._emitter = emitter
+
+    # Attributes
+
+    def attr_int(self, name: str, default: int) -> int:
+        """An INT attribute."""
+        return self.attributes[name].as_int() if name in self.attributes else default
+
+    def attr_float(self, name: str, default: float) -> float:
+        """A FLOAT attribute."""
+        return self.attributes[name].as_float() if name in self.attributes else default
+
+    def attr_str(self, name: str, default: str) -> str:
+        """A STRING attribute."""
+        return self.attributes[name].as_string() if name in self.attributes else default
+
+    def attr_ints(self, name: str) -> tuple[int, ...] | None:
+        """An INTS attribute, or None if absent."""
+        return tuple(self.attributes[name].as_ints()) if name in self.attributes else None
+
+    def attr_floats(self, name: str) -> tuple[float, ...] | None:
+        """A FLOATS attribute, or None if absent."""
+        return tuple(self.attributes[name].as_floats()) if name in self.attributes else None
+
+    def attr_tensor(self, name: str) -> Array | None:
+        """A TENSOR attribute as an array, or None if absent."""
+        return self.attributes[name].as_tensor().numpy() if name in self.attributes else None
+
+    # Inputs
+
+    def has(self, index: int) -> bool:
+        """Whether an optional input is given."""
+        return index < len(self.inputs) and self.inputs[index] is not None
+
+    def expr(self, index: int) -> Expr:
+        """An input as a Relax expression.
+
+        Raises:
+            ModelError: the node lacks this input.
+        """
+        value = self._required(index)
+        return self._emitter.constant(value) if isinstance(value, np.ndarray) else value
+
+    def exprs(self) -> list[Expr]:
+        """All inputs as Relax expressions."""
+        return [self.expr(index) for index in range(len(self.inputs))]
+
+    def constant(self, index: int) -> Array | None:
+        """An input's value if it is known at compile time, else None. A left-out input is None too."""
+        value = self.inputs[index] if self.has(index) else None
+        return value if isinstance(value, np.ndarray) else None
+
+    def static(self, index: int, what: str) -> Array:
+        """An input's value that the compiled program cannot do without.
+
+        Args:
+            index: which input.
+            what: what it means, for the message: "the shape", "the axes".
+
+        Raises:
+            UnsupportedError: it is only known when the model runs.
+        """
+        value = self._required(index)
+        if not isinstance(value, np.ndarray):
+            raise self.unsupported(
+                f"{what} (input {index}) must be known at compile time",
+                hint="if it comes from an input of the model, fix that input's value with --bind NAME=@value.npy",
+            )
+        return value
+
+    def static_ints(self, index: int, what: str) -> list[int]:
+        """A small integer input (scalar or 1-D) known at compile time, as a list."""
+        return [int(each) for each in np.atleast_1d(self.static(index, what)).ravel()]
+
+    def shape(self, index: int) -> tuple[int, ...]:
+        """An input's static shape."""
+        value = self._required(index)
+        return tuple(value.shape) if isinstance(value, np.ndarray) else shape_of(value)
+
+    def dtype(self, index: int) -> str:
+        """An input's dtype, as numpy spells it."""
+        value = self._required(index)
+        return str(value.dtype) if isinstance(value, np.ndarray) else dtype_of(value)
+
+    def axis(self, value: int, rank: int) -> int:
+        """A non-negative axis.
+
+        Raises:
+            ModelError: the axis is outside the tensor's rank.
+        """
+        if not -rank <= value < max(rank, 1):
+            raise ModelError(f"axis {value} is outside a tensor of rank {rank}", where=self.label)
+        return value % rank if rank else 0
+
+    # Outputs
+
+    def wants(self, index: int) -> bool:
+        """Whether anything reads an output: optional outputs are often left out."""
+        return index < len(self.source.outputs) and bool(self.source.outputs[index].name)
+
+    def emit(self, expr: Expr) -> Expr:
+        """Binds an expression (nested calls too) to variables named after the node; arrays become constants."""
+        if isinstance(expr, np.ndarray):
+            return self._emitter.constant(expr)
+        return self._emitter.emit(expr, self.name)
+
+    def emit_te(self, function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Expr:
+        """Binds a call of a PrimFunc made from a TE compute: `function` gets a te.Tensor for each Relax argument.
+
+        Returns:
+            a variable, or a list of variables if `function` returns several tensors.
+        """
+        leaves = [self.emit(each) if isinstance(each, relax.Call) else each for each in arguments]
+        hint = getattr(function, "__name__", "compute").strip("_<>")
+        call = self._emitter.builder.call_te(function, *leaves, primfunc_name_hint=hint, **keywords)
+        var = self.emit(call)
+        if isinstance(var.ty, relax.TupleType):
+            return [self.emit(relax.TupleGetItem(var, index)) for index in range(len(var.ty.fields))]
+        return var
+
+    def scalar(self, value: float | int | bool, dtype: str) -> Expr:
+        """A rank-0 constant."""
+        return relax.const(value, dtype)
+
+    # Messages
+
+    @property
+    def label(self) -> str:
+        """The node in a message: `node 'conv1' (Conv)`."""
+        return f"node '{self.name}' ({self.op_type})"
+
+    def unsupported(self, what: str, hint: str | None = None) -> UnsupportedError:
+        """The error for a use of the operator that has no conversion."""
+        return UnsupportedError(what, where=self.label, hint=hint)
+
+    def invalid(self, what: str) -> ModelError:
+        """The error for a use of the operator that ONNX does not allow."""
+        return ModelError(what, where=self.label)
+
+    def _required(self, index: int) -> Value:
+        if not self.has(index):
+            raise self.invalid(f"input {index} is missing")
+        return self.inputs[index]
+
+
+def node_name(source: ir.Node) -> str:
+    """A node's own name, or one made of its operator and its first output."""
+    output = next((value.name for value in source.outputs if value.name), "")
+    return (source.name or f"{source.op_type}_{output}").replace(_NAME_JOINER, "_")

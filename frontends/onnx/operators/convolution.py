@@ -1,0 +1,198 @@
+"""Convolutions in one, two and three dimensions, and their transposes."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from tvm import relax, te, tirx, topi
+
+from ..node import Expr, Node, Result, Value, shape_of
+from ..registry import operator
+from ..windows import read_window
+
+_CONVOLUTIONS = {1: relax.op.nn.conv1d, 2: relax.op.nn.conv2d, 3: relax.op.nn.conv3d}
+
+
+@operator("Conv")
+def convolution(node: Node) -> Result:
+    """Convolution of [N, C, spatial...] with [O, C/groups, kernel...], and a bias by channel."""
+    x, weight = node.expr(0), node.expr(1)
+    spatial = shape_of(x)[2:]
+    kernel = node.attr_ints("kernel_shape") or shape_of(weight)[2:]
+    groups = node.attr_int("group", 1)
+    _check_channels(node, shape_of(x)[1], shape_of(weight)[1] * groups, shape_of(weight)[0], groups)
+    if tuple(kernel) != shape_of(weight)[2:]:
+        raise node.invalid(f"kernel_shape {list(kernel)} differs from the weight's shape {list(shape_of(weight))}")
+    window = read_window(node, spatial, tuple(kernel))
+    result = _CONVOLUTIONS[_spatial_rank(node, x)](
+        x, weight, strides=window.strides, padding=window.padding, dilation=window.dilations, groups=groups
+    )
+    return add_channel_bias(node, node.emit(result), 2)
+
+
+@operator("ConvTranspose")
+def transposed_convolution(node: Node) -> Result:
+    """The transpose of a convolution, as a convolution: zeros between the inputs, the kernel mirrored.
+
+    The weight is [C, O/groups, kernel...]. Output extents follow `pads`, `output_padding`, `output_shape` or `auto_pad`.
+    """
+    x, weight = node.expr(0), node.inputs[1]
+    rank = _spatial_rank(node, x)
+    spatial, weight_shape = shape_of(x)[2:], node.shape(1)
+    groups = node.attr_int("group", 1)
+    _check_channels(node, shape_of(x)[1], weight_shape[0], weight_shape[0], groups)
+    kernel = weight_shape[2:]
+    strides = node.attr_ints("strides") or (1,) * rank
+    dilations = node.attr_ints("dilations") or (1,) * rank
+    begins, ends = _transposed_pads(node, spatial, kernel, strides, dilations)
+    taps = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
+    spread = node.emit_te(_spread, x, strides) if max(strides) > 1 else x
+    before = [tap - 1 - begin for tap, begin in zip(taps, begins, strict=True)]
+    after = [tap - 1 - end for tap, end in zip(taps, ends, strict=True)]
+    padding = [max(each, 0) for each in (*before, *after)]
+    result = _CONVOLUTIONS[rank](
+        spread, _mirrored(node, weight, groups), padding=tuple(padding), dilation=dilations, groups=groups
+    )
+    result = _crop(node, node.emit(result), [-min(each, 0) for each in before], [-min(each, 0) for each in after])
+    return add_channel_bias(node, result, 2)
+
+
+def add_channel_bias(node: Node, x: Expr, index: int) -> Expr:
+    """x plus an optional input with one value a channel (dimension 1)."""
+    if not node.has(index):
+        return x
+    bias = node.constant(index)
+    shape = (node.shape(index)[0], *[1] * (len(shape_of(x)) - 2))
+    if bias is None:
+        return relax.op.add(x, relax.op.reshape(node.expr(index), shape))
+    return relax.op.add(x, node.emit(bias.reshape(shape)))
+
+
+def _spatial_rank(node: Node, x: Expr) -> int:
+    rank = len(shape_of(x)) - 2
+    if rank not in _CONVOLUTIONS:
+        raise node.unsupported(f"convolutions over {rank} spatial dimensions are not supported")
+    return rank
+
+
+def _check_channels(node: Node, channels: int, expected: int, grouped: int, groups: int) -> None:
+    if channels != expected:
+        raise node.invalid(f"the input has {channels} channels, the weight needs {expected}")
+    if groups < 1 or channels % groups or grouped % groups:
+        raise node.invalid(f"{groups} groups do not divide the channels")
+
+
+def _transposed_pads(
+    node: Node, spatial: tuple[int, ...], kernel: tuple[int, ...], strides: tuple[int, ...], dilations: tuple[int, ...]
+) -> tuple[list[int], list[int]]:
+    """What is cut from each side of the full output; negative where the output is longer than that."""
+    rank = len(spatial)
+    pads = node.attr_ints("pads") or (0,) * (2 * rank)
+    adjust = node.attr_ints("output_padding") or (0,) * rank
+    wanted = node.attr_ints("output_shape")
+    auto_pad = node.attr_str("auto_pad", "NOTSET") or "NOTSET"
+    begins, ends = [], []
+    for axis in range(rank):
+        full = (spatial[axis] - 1) * strides[axis] + (kernel[axis] - 1) * dilations[axis] + 1
+        if wanted is not None or auto_pad in ("SAME_UPPER", "SAME_LOWER"):
+            target = wanted[len(wanted) - rank + axis] if wanted is not None else spatial[axis] * strides[axis]
+            total = full + adjust[axis] - target
+            small, large = total // 2, total - total // 2
+            begin, end = (small, large) if auto_pad == "SAME_UPPER" else (large, small)
+            if total < 0:
+                # The missing elements are appended: the full output starts where it would without padding.
+                begin, end = 0, total
+            end -= adjust[axis]
+        elif auto_pad == "VALID":
+            begin, end = 0, -adjust[axis]
+        else:
+            begin, end = pads[axis], pads[rank + axis] - adjust[axis]
+        if full - begin - end < 1:
+            raise node.invalid("the pads cut the whole output away")
+        begins.append(begin)
+        ends.append(end)
+    return begins, ends
+
+
+def _spread(x: te.Tensor, strides: tuple[int, ...]) -> te.Tensor:
+    """Zeros between the elements of the spatial dimensions, so that a step of one is a stride."""
+    zero = tirx.const(0, x.dtype)
+    shape = [*x.shape[:2], *((extent - 1) * stride + 1 for extent, stride in zip(x.shape[2:], strides, strict=True))]
+
+    def element(*index: tirx.Var) -> tirx.PrimExpr:
+        on_grid = [tirx.indexmod(i, stride) == 0 for i, stride in zip(index[2:], strides, strict=True) if stride > 1]
+        source = [*index[:2], *(tirx.indexdiv(i, stride) for i, stride in zip(index[2:], strides, strict=True))]
+        return tirx.if_then_else(tirx.all(*on_grid), x(*source), zero)
+
+    return te.compute(shape, element, name="spread", tag=topi.tag.INJECTIVE)
+
+
+def _mirrored(node: Node, weight: Value, groups: int) -> Expr:
+    """[C, O/groups, kernel...] as [O, C/groups, kernel...] with the kernel reversed in every direction."""
+    shape = node.shape(1)
+    rank = len(shape) - 2
+    split = (groups, shape[0] // groups, shape[1], *shape[2:])
+    swap = [0, 2, 1, *range(3, 3 + rank)]
+    joined = (shape[1] * groups, shape[0] // groups, *shape[2:])
+    if isinstance(weight, np.ndarray):
+        mirrored = np.flip(weight, axis=tuple(range(2, 2 + rank)))
+        return node.emit(np.ascontiguousarray(mirrored.reshape(split).transpose(swap).reshape(joined)))
+    for axis in range(2, 2 + rank):
+        weight = node.emit(relax.op.flip(weight, axis))
+    return node.emit(relax.op.reshape(relax.op.permute_dims(relax.op.reshape(weight, split), swap), joined))
+
+
+def _crop(node: Node, x: Expr, before: list[int], after: list[int]) -> Expr:
+    """x without its first and last elements in the spatial dimensions."""
+    if not any((*before, *after)):
+        return x
+    shape = shape_of(x)[2:]
+    axes = list(range(2, 2 + len(shape)))
+    stops = [extent - end for extent, end in zip(shape, after, strict=True)]
+    return node.emit(relax.op.strided_slice(x, axes, before, stops, assume_inbound=True))
+
+
+@operator("Col2Im")
+def columns_to_image(node: Node) -> Result:
+    """Adds overlapping blocks [N, C * taps, positions] into an image: the transpose of taking the blocks out."""
+    image = node.static_ints(1, "the image's shape")
+    block = node.static_ints(2, "the block's shape")
+    rank = len(image)
+    strides = node.attr_ints("strides") or (1,) * rank
+    dilations = node.attr_ints("dilations") or (1,) * rank
+    pads = node.attr_ints("pads") or (0,) * (2 * rank)
+    batch, columns, positions = node.shape(0)
+    channels = columns // math.prod(block)
+    counts = [
+        (image[a] + pads[a] + pads[rank + a] - (block[a] - 1) * dilations[a] - 1) // strides[a] + 1 for a in range(rank)
+    ]
+    if channels * math.prod(block) != columns or math.prod(counts) != positions:
+        raise node.invalid("the columns do not fit the image and the block")
+    blocks = node.emit(relax.op.reshape(node.expr(0), (batch, channels, *block, *counts)))
+
+    def col2im(x: te.Tensor) -> te.Tensor:
+        taps = [te.reduce_axis((0, extent), name=f"k{a}") for a, extent in enumerate(block)]
+
+        def element(*index: tirx.Var) -> tirx.PrimExpr:
+            places = [index[2 + a] + pads[a] - taps[a] * dilations[a] for a in range(rank)]
+            starts = [tirx.floordiv(places[a], strides[a]) for a in range(rank)]
+            inside = [
+                condition
+                for a in range(rank)
+                for condition in (
+                    tirx.floormod(places[a], strides[a]) == 0,
+                    starts[a] >= 0,
+                    starts[a] < counts[a],
+                )
+            ]
+            value = tirx.if_then_else(
+                tirx.all(*inside), x(index[0], index[1], *taps, *starts), tirx.const(0, x.dtype)
+            )
+            return te.sum(value, axis=taps)
+
+        return te.compute((batch, channels, *image), element, name="col2im")
+
+    return node.emit_te(col2im, blocks)
+
+

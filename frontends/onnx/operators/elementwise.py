@@ -1,0 +1,244 @@
+"""Element-wise operators with numpy broadcasting: arithmetic, comparison, logic, bits, choice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import reduce
+from types import MappingProxyType
+
+import numpy as np
+from tvm import relax, te, tirx, topi
+
+from ..dtypes import NARROW_FLOATS, is_float
+from ..node import Expr, Node, Result, dtype_of, shape_of
+from ..registry import operator
+
+_UNARY: Mapping[str, Callable[[Expr], Expr]] = MappingProxyType(
+    {
+        "Abs": relax.op.abs,
+        "Acos": relax.op.acos,
+        "Acosh": relax.op.acosh,
+        "Asin": relax.op.asin,
+        "Asinh": relax.op.asinh,
+        "Atan": relax.op.atan,
+        "Atanh": relax.op.atanh,
+        "BitwiseNot": relax.op.bitwise_not,
+        "Ceil": relax.op.ceil,
+        "Cos": relax.op.cos,
+        "Cosh": relax.op.cosh,
+        "Erf": relax.op.erf,
+        "Exp": relax.op.exp,
+        "Floor": relax.op.floor,
+        "Identity": lambda x: x,
+        "Log": relax.op.log,
+        "Neg": relax.op.negative,
+        "Not": relax.op.logical_not,
+        "Sign": relax.op.sign,
+        "Sin": relax.op.sin,
+        "Sinh": relax.op.sinh,
+        "Sqrt": relax.op.sqrt,
+        "Tan": relax.op.tan,
+    }
+)
+_BINARY: Mapping[str, Callable[[Expr, Expr], Expr]] = MappingProxyType(
+    {
+        "Add": relax.op.add,
+        "And": relax.op.logical_and,
+        "BitwiseAnd": relax.op.bitwise_and,
+        "BitwiseOr": relax.op.bitwise_or,
+        "BitwiseXor": relax.op.bitwise_xor,
+        "Div": relax.op.divide,  # integers: TVM's division truncates towards zero, as ONNX asks
+        "Equal": relax.op.equal,
+        "Greater": relax.op.greater,
+        "GreaterOrEqual": relax.op.greater_equal,
+        "Less": relax.op.less,
+        "LessOrEqual": relax.op.less_equal,
+        "Mul": relax.op.multiply,
+        "Or": relax.op.logical_or,
+        "Sub": relax.op.subtract,
+        "Xor": relax.op.logical_xor,
+    }
+)
+_VARIADIC: Mapping[str, Callable[[Expr, Expr], Expr]] = MappingProxyType(
+    {"Max": relax.op.maximum, "Min": relax.op.minimum, "Sum": relax.op.add, "Mean": relax.op.add}
+)
+_LAST_LEGACY_BROADCAST = 6  # up to this opset, broadcasting is asked for by attributes
+
+
+@operator(*_UNARY)
+def unary(node: Node) -> Result:
+    """Operators of one input that Relax has under another name."""
+    return _UNARY[node.op_type](node.expr(0))
+
+
+@operator("Round")
+def round_half_to_even(node: Node) -> Result:
+    """Round half to even: Relax's own round goes half away from zero."""
+
+    def round_even(x: te.Tensor) -> te.Tensor:
+        return te.compute(x.shape, lambda *i: tirx.nearbyint(x(*i)), name="round_even", tag=topi.tag.ELEMWISE)
+
+    return node.emit_te(round_even, node.expr(0))
+
+
+@operator("Reciprocal")
+def reciprocal(node: Node) -> Result:
+    """1 / x."""
+    x = node.expr(0)
+    return relax.op.divide(node.scalar(1, dtype_of(x)), x)
+
+
+@operator(*_BINARY)
+def binary(node: Node) -> Result:
+    """Operators of two inputs; before opset 7 the second is aligned by the attribute `axis`."""
+    return _BINARY[node.op_type](node.expr(0), aligned(node))
+
+
+def aligned(node: Node) -> Expr:
+    """The second operand, with its dimensions where the legacy attributes `broadcast` and `axis` put them."""
+    other = node.expr(1)
+    if node.opset > _LAST_LEGACY_BROADCAST or "axis" not in node.attributes or not node.attr_int("broadcast", 0):
+        return other
+    rank = len(node.shape(0))
+    shape = shape_of(other)
+    trailing = rank - node.axis(node.attr_int("axis", 0), rank) - len(shape)
+    return node.emit(relax.op.reshape(other, (*shape, *[1] * max(trailing, 0))))
+
+
+@operator(*_VARIADIC)
+def variadic(node: Node) -> Result:
+    """Max, Min, Sum, Mean of any number of inputs."""
+    inputs = node.exprs()
+    total = reduce(lambda a, b: node.emit(_VARIADIC[node.op_type](a, b)), inputs)
+    if node.op_type == "Mean" and len(inputs) > 1:
+        total = relax.op.divide(total, node.scalar(len(inputs), dtype_of(total)))
+    return total
+
+
+@operator("Pow")
+def power(node: Node) -> Result:
+    """x ** y in x's dtype. Small constant exponents become products, which later passes recognise."""
+    x = node.expr(0)
+    dtype = dtype_of(x)
+    exponent = node.constant(1)
+    if exponent is not None and exponent.size == 1 and exponent.ndim <= len(shape_of(x)):
+        special = _constant_power(node, x, float(exponent.item()))
+        if special is not None:
+            return special
+    y = aligned(node)
+    if is_float(dtype) and dtype not in NARROW_FLOATS:
+        return relax.op.power(x, _cast(y, dtype))
+    wide = "float32" if is_float(dtype) else "float64"
+    result = relax.op.power(_cast(x, wide), _cast(y, wide))
+    return _cast(node.emit(result), dtype)
+
+
+def _constant_power(node: Node, x: Expr, exponent: float) -> Expr | None:
+    """x to one of the powers that are cheaper without pow."""
+    if exponent == 1.0:
+        return x
+    if exponent == 2.0:
+        return relax.op.multiply(x, x)
+    if exponent == 3.0:
+        return relax.op.multiply(relax.op.multiply(x, x), x)
+    if not is_float(dtype_of(x)):
+        return None
+    if exponent == 0.5:
+        return relax.op.sqrt(x)
+    if exponent == -1.0:
+        return relax.op.divide(node.scalar(1, dtype_of(x)), x)
+    return None
+
+
+def _cast(x: Expr, dtype: str) -> Expr:
+    return x if not isinstance(x, relax.Call) and dtype_of(x) == dtype else relax.op.astype(x, dtype)
+
+
+@operator("Mod")
+def modulo(node: Node) -> Result:
+    """The remainder with the divisor's sign (fmod=0) or with the dividend's (fmod=1)."""
+    dtype = node.dtype(0)
+    truncated = bool(node.attr_int("fmod", 0))
+    if not is_float(dtype):
+        return (relax.op.mod if truncated else relax.op.floor_mod)(node.expr(0), node.expr(1))
+    if not truncated:
+        raise node.invalid("floating-point operands need the attribute fmod=1")
+
+    def fmod(a: te.Tensor, b: te.Tensor) -> te.Tensor:
+        return topi.mod(a, b)
+
+    return node.emit_te(fmod, node.expr(0), node.expr(1))
+
+
+@operator("BitShift")
+def bit_shift(node: Node) -> Result:
+    """Shift left or right."""
+    left = node.attr_str("direction", "") == "LEFT"
+    return (relax.op.left_shift if left else relax.op.right_shift)(node.expr(0), node.expr(1))
+
+
+@operator("Where")
+def where(node: Node) -> Result:
+    """Choose from two tensors by a third."""
+    return relax.op.where(node.expr(0), node.expr(1), node.expr(2))
+
+
+@operator("IsNaN")
+def is_nan(node: Node) -> Result:
+    """The one value that differs from itself."""
+    x = node.expr(0)
+    return relax.op.isnan(relax.op.astype(x, "float32") if dtype_of(x) in NARROW_FLOATS else x)
+
+
+@operator("IsInf")
+def is_infinite(node: Node) -> Result:
+    """Plus or minus infinity, each only if its flag asks for it."""
+    x = node.expr(0)
+    dtype = dtype_of(x)
+    checks = [
+        relax.op.equal(x, node.scalar(value, dtype))
+        for flag, value in (("detect_positive", np.inf), ("detect_negative", -np.inf))
+        if node.attr_int(flag, 1)
+    ]
+    if not checks:
+        return np.zeros(node.shape(0), np.bool_)
+    return reduce(relax.op.logical_or, checks)
+
+
+@operator("Clip", since=1)
+def clip_by_attributes(node: Node) -> Result:
+    """Clip with bounds as attributes."""
+    bounds = [
+        np.asarray(node.attr_float(name, 0.0), node.dtype(0)) if name in node.attributes else None
+        for name in ("min", "max")
+    ]
+    return _clip(node, bounds[0], bounds[1])
+
+
+@operator("Clip", since=11)
+def clip_by_inputs(node: Node) -> Result:
+    """Clip with bounds as optional inputs."""
+    low = (node.constant(1) if node.constant(1) is not None else node.expr(1)) if node.has(1) else None
+    high = (node.constant(2) if node.constant(2) is not None else node.expr(2)) if node.has(2) else None
+    return _clip(node, low, high)
+
+
+def _clip(node: Node, low: Expr | None, high: Expr | None) -> Expr:
+    """min(max(x, low), high); relu and clip where the bounds are constants, because later passes look for those."""
+    x = node.expr(0)
+    dtype = dtype_of(x)
+    known = [isinstance(bound, np.ndarray) for bound in (low, high)]
+    if all(known) and dtype not in NARROW_FLOATS:
+        return relax.op.clip(x, *(tirx.const(bound.item(), dtype) for bound in (low, high)))
+    if low is not None:
+        is_relu = known[0] and low.item() == 0 and is_float(dtype)
+        bound = node.scalar(low.item(), dtype) if known[0] else low
+        x = node.emit(relax.op.nn.relu(x) if is_relu else relax.op.maximum(x, _rank0(node, bound)))
+    if high is not None:
+        bound = node.scalar(high.item(), dtype) if known[1] else high
+        x = node.emit(relax.op.minimum(x, _rank0(node, bound)))
+    return x
+
+
+def _rank0(node: Node, bound: Expr) -> Expr:
+    return node.emit(relax.op.reshape(bound, ())) if shape_of(bound) else bound

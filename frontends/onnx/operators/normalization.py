@@ -1,0 +1,209 @@
+"""Normalisations: over the batch, channels, groups, layers."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from tvm import relax, te, tirx
+
+from ..dtypes import NARROW_FLOATS, numpy_dtype
+from ..node import Expr, Node, Result, dtype_of, shape_of
+from ..registry import operator
+
+
+@operator("BatchNormalization")
+def batch_normalization(node: Node) -> Result:
+    """(x - mean) / sqrt(var + eps) * scale + bias by channel (dimension 1).
+
+    With constant statistics this is one multiply and one add by constants, which are computed in float64.
+    """
+    x = node.expr(0)
+    shape = shape_of(x)
+    epsilon = node.attr_float("epsilon", 1e-5)
+    training = node.attr_int("training_mode", 0) if node.opset >= 14 else (node.opset < 7 and not node.attr_int("is_test", 0))
+    if training and node.opset < 14:
+        raise node.unsupported("batch statistics at run time are not supported", "export with is_test=1")
+    if training:
+        return _batch_statistics(node, x, epsilon)
+    if not node.attr_int("spatial", 1):
+        raise node.unsupported("statistics by element (spatial=0) are not supported")
+    parameters = [node.constant(index) for index in range(1, 5)]
+    by_channel = (shape[1], *[1] * (len(shape) - 2)) if len(shape) > 1 else shape
+    if all(parameter is not None for parameter in parameters):
+        scale, bias, mean, variance = (np.asarray(each, np.float64) for each in parameters)
+        factor = scale / np.sqrt(variance + epsilon)
+        offset = bias - mean * factor
+        dtype = numpy_dtype(dtype_of(x))
+        scaled = relax.op.multiply(x, node.emit(factor.astype(dtype).reshape(by_channel)))
+        return relax.op.add(scaled, node.emit(offset.astype(dtype).reshape(by_channel)))
+    mean, variance = (relax.op.reshape(node.expr(index), by_channel) for index in (3, 4))
+    return _scaled(node, x, mean, variance, epsilon, by_channel)
+
+
+def _scaled(
+    node: Node, x: Expr, mean: Expr, variance: Expr, epsilon: float, by_channel: tuple[int, ...]
+) -> Expr:
+    """(x - mean) / sqrt(variance + epsilon) * scale + bias, inputs 1 and 2 being scale and bias."""
+    scale, bias = (relax.op.reshape(node.expr(index), by_channel) for index in (1, 2))
+    dtype = dtype_of(x)
+    variance = node.emit(variance)
+    spread = relax.op.sqrt(relax.op.add(variance, node.scalar(epsilon, dtype_of(variance))))
+    normal = node.emit(relax.op.divide(relax.op.subtract(x, mean), spread))
+    return relax.op.add(relax.op.multiply(normal, scale), bias)
+
+
+def _batch_statistics(node: Node, x: Expr, epsilon: float) -> list[Expr]:
+    """training_mode: normalised by the batch itself; then the running mean and variance, moved by `momentum`."""
+    shape = shape_of(x)
+    axes = [axis for axis in range(len(shape)) if axis != 1]
+    momentum = node.attr_float("momentum", 0.9)
+    by_channel = (shape[1], *[1] * (len(shape) - 2))
+    mean = node.emit(relax.op.mean(x, axes))
+    centred = node.emit(relax.op.subtract(x, relax.op.reshape(mean, by_channel)))
+    variance = node.emit(relax.op.mean(relax.op.multiply(centred, centred), axes))
+    result = _scaled(
+        node, x, relax.op.reshape(mean, by_channel), relax.op.reshape(variance, by_channel), epsilon, by_channel
+    )
+    running = []
+    for index, current in ((3, mean), (4, variance)):
+        dtype = dtype_of(current)
+        kept = relax.op.multiply(node.expr(index), node.scalar(momentum, node.dtype(index)))
+        running.append(relax.op.add(kept, relax.op.multiply(current, node.scalar(1.0 - momentum, dtype))))
+    return [result, *running]
+
+
+@operator("LayerNormalization")
+def layer_normalization(node: Node) -> Result:
+    """Normalised over the dimensions from `axis` on; then the mean and the inverse standard deviation, if wanted."""
+    x = node.expr(0)
+    shape = shape_of(x)
+    first = node.axis(node.attr_int("axis", -1), len(shape))
+    axes = list(range(first, len(shape)))
+    epsilon = node.attr_float("epsilon", 1e-5)
+    inner = shape[first:]
+    gamma = _spread_to(node, 1, inner)
+    beta = _spread_to(node, 2, inner) if node.has(2) else node.emit(np.zeros(inner, numpy_dtype(node.dtype(1))))
+    results = [relax.op.nn.layer_norm(x, gamma, beta, axes=axes, epsilon=epsilon)]
+    if node.wants(1) or node.wants(2):
+        wide = node.emit(relax.op.astype(x, "float32")) if dtype_of(x) in NARROW_FLOATS else x
+        mean = node.emit(relax.op.mean(wide, axes, keepdims=True))
+        centred = node.emit(relax.op.subtract(wide, mean))
+        variance = relax.op.mean(relax.op.multiply(centred, centred), axes, keepdims=True)
+        spread = relax.op.sqrt(relax.op.add(variance, node.scalar(epsilon, dtype_of(wide))))
+        results += [mean, relax.op.divide(node.scalar(1, dtype_of(wide)), spread)]
+    return results
+
+
+@operator("RMSNormalization")
+def rms_normalization(node: Node) -> Result:
+    """x / sqrt(mean(x^2) + eps) * scale over the dimensions from `axis` on."""
+    x = node.expr(0)
+    shape = shape_of(x)
+    first = node.axis(node.attr_int("axis", -1), len(shape))
+    weight = _spread_to(node, 1, shape[first:])
+    return relax.op.nn.rms_norm(
+        x, weight, axes=list(range(first, len(shape))), epsilon=node.attr_float("epsilon", 1e-5)
+    )
+
+
+def _spread_to(node: Node, index: int, shape: tuple[int, ...]) -> Expr:
+    """A scale or bias that may be smaller than the normalised dimensions, at their full shape."""
+    known = node.constant(index)
+    if known is not None:
+        return node.emit(known if known.shape == shape else np.ascontiguousarray(np.broadcast_to(known, shape)))
+    given = node.expr(index)
+    return given if shape_of(given) == shape else node.emit(relax.op.broadcast_to(given, shape))
+
+
+@operator("InstanceNormalization")
+def instance_normalization(node: Node) -> Result:
+    """Normalised over the spatial dimensions of each channel of each sample."""
+    return _grouped(node, node.shape(0)[1], per_channel=True)
+
+
+@operator("GroupNormalization", since=18)
+def group_normalization_by_group(node: Node) -> Result:
+    """Normalised over groups of channels; scale and bias have one value a group."""
+    return _grouped(node, node.attr_int("num_groups", 1), per_channel=False)
+
+
+@operator("GroupNormalization", since=21)
+def group_normalization_by_channel(node: Node) -> Result:
+    """Normalised over groups of channels; scale and bias have one value a channel."""
+    return _grouped(node, node.attr_int("num_groups", 1), per_channel=True)
+
+
+def _grouped(node: Node, groups: int, *, per_channel: bool) -> Expr:
+    """Mean and variance over [N, groups, all the rest], then scale and bias (inputs 1 and 2)."""
+    x = node.expr(0)
+    shape = shape_of(x)
+    dtype = dtype_of(x)
+    if groups < 1 or shape[1] % groups:
+        raise node.invalid(f"{groups} groups do not divide {shape[1]} channels")
+    wide = node.emit(relax.op.astype(x, "float32")) if dtype in NARROW_FLOATS else x
+    rows = node.emit(relax.op.reshape(wide, (shape[0], groups, math.prod(shape[1:]) // groups)))
+    mean = node.emit(relax.op.mean(rows, [2], keepdims=True))
+    centred = node.emit(relax.op.subtract(rows, mean))
+    variance = relax.op.mean(relax.op.multiply(centred, centred), [2], keepdims=True)
+    epsilon = node.scalar(node.attr_float("epsilon", 1e-5), dtype_of(wide))
+    normal = node.emit(relax.op.divide(centred, relax.op.sqrt(relax.op.add(variance, epsilon))))
+    normal = relax.op.reshape(normal, shape)
+    if dtype != dtype_of(wide):
+        normal = relax.op.astype(normal, dtype)
+    scale, bias = (_by_channel(node, index, shape, groups, per_channel) for index in (1, 2))
+    return relax.op.add(relax.op.multiply(normal, scale), bias)
+
+
+def _by_channel(node: Node, index: int, shape: tuple[int, ...], groups: int, per_channel: bool) -> Expr:
+    """A parameter by channel or by group as [C, 1, ...]."""
+    target = (shape[1], *[1] * (len(shape) - 2))
+    repeats = 1 if per_channel else shape[1] // groups
+    known = node.constant(index)
+    if known is not None:
+        return node.emit(np.repeat(known, repeats).reshape(target))
+    given = node.expr(index)
+    return relax.op.reshape(given if repeats == 1 else relax.op.repeat(given, repeats, 0), target)
+
+
+@operator("LRN")
+def local_response_normalization(node: Node) -> Result:
+    """x / (bias + alpha / size * sum of squares over `size` neighbouring channels) ** beta."""
+    x = node.expr(0)
+    dtype = dtype_of(x)
+    size = node.attr_int("size", 1)
+    alpha, beta, bias = node.attr_float("alpha", 1e-4), node.attr_float("beta", 0.75), node.attr_float("bias", 1.0)
+
+    def squares_of_neighbours(a: te.Tensor) -> te.Tensor:
+        near = te.reduce_axis((0, size), name="near")
+        channels = a.shape[1]
+
+        def element(n: tirx.Var, c: tirx.Var, *i: tirx.Var) -> tirx.PrimExpr:
+            source = c + near - (size - 1) // 2
+            inside = tirx.all(source >= 0, source < channels)
+            value = a(n, source, *i)
+            return te.sum(tirx.if_then_else(inside, value * value, tirx.const(0, a.dtype)), axis=near)
+
+        return te.compute(a.shape, element, name="squares_of_neighbours")
+
+    squares = node.emit_te(squares_of_neighbours, x)
+    base = relax.op.add(relax.op.multiply(squares, node.scalar(alpha / size, dtype)), node.scalar(bias, dtype))
+    return relax.op.divide(x, relax.op.power(base, node.scalar(beta, dtype)))
+
+
+@operator("LpNormalization")
+def lp_normalization(node: Node) -> Result:
+    """x divided by its 1-norm or 2-norm along an axis."""
+    x = node.expr(0)
+    axis = node.axis(node.attr_int("axis", -1), len(shape_of(x)))
+    if node.attr_int("p", 2) == 1:
+        norm = relax.op.sum(relax.op.abs(x), [axis], keepdims=True)
+    else:
+        norm = relax.op.sqrt(relax.op.sum(relax.op.multiply(x, x), [axis], keepdims=True))
+    norm = node.emit(norm)
+    # A vector of zeros stays one.
+    zero = node.scalar(0, dtype_of(x))
+    safe = relax.op.where(relax.op.equal(norm, zero), node.scalar(1, dtype_of(x)), norm)
+    return relax.op.divide(x, safe)
+
+

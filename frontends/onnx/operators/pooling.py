@@ -1,0 +1,138 @@
+"""Pooling over windows and over whole spatial extents."""
+
+from __future__ import annotations
+
+import numpy as np
+from tvm import relax
+
+from .. import te_pooling
+from ..dtypes import is_float, numpy_dtype
+from ..node import Expr, Node, Result, dtype_of, shape_of
+from ..registry import operator
+from ..windows import Window, read_window
+
+_MAX_POOLS = {1: relax.op.nn.max_pool1d, 2: relax.op.nn.max_pool2d, 3: relax.op.nn.max_pool3d}
+_AVERAGE_POOLS = {1: relax.op.nn.avg_pool1d, 2: relax.op.nn.avg_pool2d, 3: relax.op.nn.avg_pool3d}
+
+
+def _window(node: Node) -> Window:
+    shape = node.shape(0)
+    kernel = node.attr_ints("kernel_shape")
+    if len(shape) < 3 or kernel is None or len(kernel) != len(shape) - 2:
+        raise node.invalid("pooling needs [N, C, spatial...] and a kernel_shape for each spatial dimension")
+    return read_window(node, shape[2:], kernel)
+
+
+@operator("MaxPool")
+def max_pool(node: Node) -> Result:
+    """Maximum over windows; the second output is where in the input it was found."""
+    window = _window(node)
+    x = node.expr(0)
+    rank = len(window.kernel)
+    if node.wants(1):
+        column_major = bool(node.attr_int("storage_order", 0))
+        return node.emit_te(te_pooling.max_pool_with_indices, x, window, column_major)
+    if rank not in _MAX_POOLS or not is_float(dtype_of(x)):
+        return node.emit_te(te_pooling.max_pool, x, window)
+    return _MAX_POOLS[rank](
+        x, pool_size=window.kernel, strides=window.strides, padding=window.padding, dilation=window.dilations
+    )
+
+
+@operator("AveragePool")
+def average_pool(node: Node) -> Result:
+    """Mean over windows; `count_include_pad` counts the given padding, never what ceil_mode adds beyond it."""
+    window = _window(node)
+    x = node.expr(0)
+    rank = len(window.kernel)
+    include = bool(node.attr_int("count_include_pad", 0))
+    plain = rank in _AVERAGE_POOLS and max(window.dilations) == 1
+    if plain and not (include and any(window.extra)):
+        return _AVERAGE_POOLS[rank](
+            x,
+            pool_size=window.kernel,
+            strides=window.strides,
+            padding=window.padding,
+            count_include_pad=include and any(window.padding),
+        )
+    total = node.emit_te(te_pooling.sum_pool, x, window)
+    counts = _counts(window, node.shape(0)[2:], include).astype(numpy_dtype(dtype_of(x)))
+    return relax.op.divide(total, node.emit(counts))
+
+
+def _counts(window: Window, spatial: tuple[int, ...], include_pad: bool) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    """How many elements each window averages over: a product of counts by dimension."""
+    counts = np.ones((), np.float64)
+    for axis, extent in enumerate(spatial):
+        starts = np.arange(window.output[axis])[:, None] * window.strides[axis] - window.begins[axis]
+        taps = starts + np.arange(window.kernel[axis])[None, :] * window.dilations[axis]
+        first = -window.begins[axis] if include_pad else 0
+        last = extent + window.ends[axis] if include_pad else extent
+        counts = counts[..., None] * ((taps >= first) & (taps < last)).sum(axis=1)
+    return np.maximum(counts, 1.0)
+
+
+@operator("LpPool")
+def lp_pool(node: Node) -> Result:
+    """The p-norm over windows."""
+    p = _norm_order(node)
+    powers = _power(node, relax.op.abs(node.expr(0)), p)
+    total = node.emit_te(te_pooling.sum_pool, node.emit(powers), _window(node))
+    return _power(node, total, 1.0 / p)
+
+
+@operator("GlobalAveragePool")
+def global_average_pool(node: Node) -> Result:
+    """Mean over all spatial dimensions."""
+    return relax.op.mean(node.expr(0), _spatial_axes(node), keepdims=True)
+
+
+@operator("GlobalMaxPool")
+def global_max_pool(node: Node) -> Result:
+    """Maximum over all spatial dimensions."""
+    return relax.op.max(node.expr(0), _spatial_axes(node), keepdims=True)
+
+
+@operator("GlobalLpPool")
+def global_lp_pool(node: Node) -> Result:
+    """The p-norm over all spatial dimensions."""
+    p = _norm_order(node)
+    powers = _power(node, relax.op.abs(node.expr(0)), p)
+    return _power(node, node.emit(relax.op.sum(powers, _spatial_axes(node), keepdims=True)), 1.0 / p)
+
+
+def _spatial_axes(node: Node) -> list[int]:
+    return list(range(2, len(node.shape(0))))
+
+
+def _norm_order(node: Node) -> float:
+    """The attribute p: a float in opset 1, an int since."""
+    return node.attr_float("p", 2.0) if node.opset < 2 else float(node.attr_int("p", 2))
+
+
+def _power(node: Node, x: Expr, exponent: float) -> Expr:
+    if exponent == 1.0:
+        return x
+    x = node.emit(x)
+    if exponent == 2.0:
+        return relax.op.multiply(x, x)
+    if exponent == 0.5:
+        return relax.op.sqrt(x)
+    return relax.op.power(x, node.scalar(exponent, dtype_of(x)))
+
+
+@operator("MaxUnpool")
+def max_unpool(node: Node) -> Result:
+    """Values put back where MaxPool found them; zero elsewhere."""
+    x, indices = node.expr(0), node.expr(1)
+    shape = shape_of(x)
+    rank = len(shape) - 2
+    kernel = node.attr_ints("kernel_shape") or (1,) * rank
+    strides = node.attr_ints("strides") or (1,) * rank
+    pads = node.attr_ints("pads") or (0,) * (2 * rank)
+    spatial = [
+        (shape[2 + a] - 1) * strides[a] + kernel[a] - pads[a] - pads[rank + a] for a in range(rank)
+    ]
+    inferred = (*shape[:2], *spatial)
+    output = tuple(node.static_ints(2, "the output's shape")) if node.has(2) else inferred
+    return node.emit_te(te_pooling.max_unpool, x, indices, inferred, output)

@@ -1,0 +1,160 @@
+"""Reductions along axes, positions of extrema, running sums, the largest k."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import numpy as np
+from tvm import relax
+
+from .. import te_sorting
+from ..dtypes import NARROW_FLOATS, is_float
+from ..node import Expr, Node, Result, dtype_of, shape_of
+from ..registry import operator
+
+_Reduction = Callable[[Node, Expr, list[int], bool], Expr]
+
+
+def _sum(node: Node, x: Expr, axes: list[int], keepdims: bool) -> Expr:
+    return relax.op.sum(x, axes, keepdims)
+
+
+def _mean(node: Node, x: Expr, axes: list[int], keepdims: bool) -> Expr:
+    return relax.op.mean(x, axes, keepdims)
+
+
+def _product(node: Node, x: Expr, axes: list[int], keepdims: bool) -> Expr:
+    return relax.op.prod(x, axes, keepdims)
+
+
+def _max(node: Node, x: Expr, axes: list[int], keepdims: bool) -> Expr:
+    return relax.op.max(x, axes, keepdims)
+
+
+def _min(node: Node, x: Expr, axes: list[int], keepdims: bool) -> Expr:
+    return relax.op.min(x, axes, keepdims)
+
+
+def _l1(node: Node, x: Expr, axes: list[int], keepdims: bool) -> Expr:
+    return relax.op.sum(relax.op.abs(x), axes, keepdims)
+
+
+def _square_sum(node: Node, x: Expr, axes: list[int], keepdims: bool) -> Expr:
+    return relax.op.sum(relax.op.multiply(x, x), axes, keepdims)
+
+
+def _l2(node: Node, x: Expr, axes: list[int], keepdims: bool) -> Expr:
+    return _through_float(_square_sum(node, x, axes, keepdims), relax.op.sqrt, dtype_of(x))
+
+
+def _log_sum(node: Node, x: Expr, axes: list[int], keepdims: bool) -> Expr:
+    return _through_float(relax.op.sum(x, axes, keepdims), relax.op.log, dtype_of(x))
+
+
+def _log_sum_exp(node: Node, x: Expr, axes: list[int], keepdims: bool) -> Expr:
+    """With the maximum taken out first, so that exp cannot overflow."""
+    dtype = dtype_of(x)
+    wide = x if is_float(dtype) else node.emit(relax.op.astype(x, "float64"))
+    peak = node.emit(relax.op.max(wide, axes, True))
+    # An infinite maximum would make inf - inf.
+    finite = relax.op.where(relax.op.isfinite(_at_least_32(peak)), peak, node.scalar(0, dtype_of(wide)))
+    peak = node.emit(finite)
+    total = relax.op.sum(relax.op.exp(relax.op.subtract(wide, peak)), axes, True)
+    result = node.emit(relax.op.add(relax.op.log(total), peak))
+    if not keepdims:
+        result = relax.op.reshape(result, [dim for axis, dim in enumerate(shape_of(x)) if axis not in axes])
+    return result if is_float(dtype) else relax.op.astype(result, dtype)
+
+
+def _at_least_32(x: Expr) -> Expr:
+    return relax.op.astype(x, "float32") if dtype_of(x) in NARROW_FLOATS else x
+
+
+def _through_float(x: Expr, function: Callable[[Expr], Expr], dtype: str) -> Expr:
+    """function(x) for integers too, through float64."""
+    return function(x) if is_float(dtype) else relax.op.astype(function(relax.op.astype(x, "float64")), dtype)
+
+
+_REDUCTIONS: Mapping[str, _Reduction] = MappingProxyType(
+    {
+        "ReduceL1": _l1,
+        "ReduceL2": _l2,
+        "ReduceLogSum": _log_sum,
+        "ReduceLogSumExp": _log_sum_exp,
+        "ReduceMax": _max,
+        "ReduceMean": _mean,
+        "ReduceMin": _min,
+        "ReduceProd": _product,
+        "ReduceSum": _sum,
+        "ReduceSumSquare": _square_sum,
+    }
+)
+
+
+@operator(*_REDUCTIONS)
+def reduction(node: Node) -> Result:
+    """A reduction over axes: an attribute, or from opset 13 (sum) and 18 (others) on an input; all if none are given."""
+    shape = node.shape(0)
+    given = list(node.attr_ints("axes") or ())
+    if node.has(1):
+        given = node.static_ints(1, "the axes") if node.shape(1) != (0,) else []
+    if not given and node.attr_int("noop_with_empty_axes", 0):
+        return _without_reduction(node)
+    axes = sorted({node.axis(axis, len(shape)) for axis in given}) or list(range(len(shape)))
+    keepdims = bool(node.attr_int("keepdims", 1))
+    x = node.expr(0)
+    if not shape:
+        return _without_reduction(node)
+    if dtype_of(x) == "bool":
+        return relax.op.astype(_REDUCTIONS[node.op_type](node, node.emit(relax.op.astype(x, "uint8")), axes, keepdims), "bool")
+    return _REDUCTIONS[node.op_type](node, x, axes, keepdims)
+
+
+def _without_reduction(node: Node) -> Expr:
+    """What is left of a reduction when every element is its own group."""
+    x = node.expr(0)
+    grouped = node.emit(relax.op.reshape(x, (*shape_of(x), 1)))
+    return _REDUCTIONS[node.op_type](node, grouped, [len(shape_of(x))], False)
+
+
+@operator("ArgMax", "ArgMin")
+def position_of_extremum(node: Node) -> Result:
+    """Position of the largest or smallest along an axis; the first of equals, or the last if asked."""
+    x = node.expr(0)
+    axis = node.axis(node.attr_int("axis", 0), len(shape_of(x)))
+    keepdims = bool(node.attr_int("keepdims", 1))
+    find = relax.op.argmax if node.op_type == "ArgMax" else relax.op.argmin
+    if not node.attr_int("select_last_index", 0):
+        return find(x, axis, keepdims)
+    backwards = node.emit(find(relax.op.flip(x, axis), axis, keepdims))
+    return relax.op.subtract(node.scalar(shape_of(x)[axis] - 1, dtype_of(backwards)), backwards)
+
+
+@operator("CumSum", "CumProd")
+def running_total(node: Node) -> Result:
+    """Sums (or products) of all elements up to each one along an axis; without itself if exclusive."""
+    shape = node.shape(0)
+    axis = node.axis(node.static_ints(1, "the axis")[0], len(shape))
+    return node.emit_te(
+        te_sorting.running_total,
+        node.expr(0),
+        axis,
+        exclusive=bool(node.attr_int("exclusive", 0)),
+        reverse=bool(node.attr_int("reverse", 0)),
+        product=node.op_type == "CumProd",
+    )
+
+
+@operator("TopK")
+def top_k(node: Node) -> Result:
+    """The k largest or smallest along an axis in order, and their positions; the first of equals comes first."""
+    shape = node.shape(0)
+    axis = node.axis(node.attr_int("axis", -1), len(shape))
+    count = node.attr_int("k", 1) if node.opset < 10 else node.static_ints(1, "k")[0]
+    if not 0 <= count <= shape[axis]:
+        raise node.invalid(f"k is {count}, the axis has {shape[axis]} elements")
+    if count == 0:
+        empty = [0 if each == axis else dim for each, dim in enumerate(shape)]
+        return [np.zeros(empty, node.dtype(0)), np.zeros(empty, np.int64)]
+    return node.emit_te(te_sorting.top_k, node.expr(0), axis, count, largest=bool(node.attr_int("largest", 1)))

@@ -1,0 +1,136 @@
+"""Reads an ONNX file that is hostile until parsed: damaged, truncated, inconsistent, pointing at other people's files."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+import onnx_ir as ir
+from onnx_ir.passes.common import CheckerPass
+
+from ...errors import ModelError, TilewrightError, UnsupportedVersionError
+from .external_data import check_external_data
+
+_NEWEST_OPSET = onnx.defs.onnx_opset_version()
+_OLDEST_OPSET = 1
+_DEFAULT_DOMAINS = ("", "ai.onnx")
+# Logs of third-party readers repeat what our error says, and would reach the user's terminal.
+logging.getLogger("onnx_ir").setLevel(logging.ERROR)
+
+
+@dataclass(frozen=True)
+class OpenedModel:
+    """A model that was parsed and checked. `where` names it in errors; `name` names the compiled library."""
+
+    model: ir.Model
+    name: str
+    where: str
+
+
+def read_model(source: Path | onnx.ModelProto) -> OpenedModel:
+    """Reads, parses and checks a model; weights in external files stay memory-mapped.
+
+    Raises:
+        ModelError: not a model, truncated, or inconsistent (unknown inputs, cycles, names defined twice).
+        ExternalDataError: external weights are missing, too short, or lie outside the model's folder.
+        UnsupportedVersionError: the model uses an operator set newer than this program knows.
+    """
+    if isinstance(source, onnx.ModelProto):
+        proto, folder, where, name = source, None, "ModelProto", source.graph.name or "model"
+    else:
+        proto, folder, where, name = _parse(source), source.resolve().parent, str(source), source.stem
+    _check_header(proto, where)
+    _check_names(proto.graph, where)
+    check_external_data(proto, folder, where)
+    try:
+        model = ir.serde.deserialize_model(proto)
+        if folder is not None:
+            ir.external_data.set_base_dir(model.graph, folder)
+        _check_tensors(model, where)
+        CheckerPass()(model)
+    except TilewrightError:
+        raise
+    except Exception as error:  # a damaged model makes parsers fail in ways that nobody lists
+        raise ModelError("the model is not valid ONNX", where=where, details=_reasons(error)) from error
+    return OpenedModel(model, name, where)
+
+
+def _parse(path: Path) -> onnx.ModelProto:
+    try:
+        return onnx.load(path, load_external_data=False)
+    except FileNotFoundError as error:
+        raise ModelError("the model file does not exist", where=str(path)) from error
+    except OSError as error:
+        raise ModelError(f"the model file cannot be read: {error.strerror}", where=str(path)) from error
+    except Exception as error:  # protobuf's DecodeError differs between its implementations
+        hint = "check that it is an ONNX file and that it was copied completely"
+        raise ModelError("the file is not an ONNX model, or it is truncated", where=str(path), hint=hint) from error
+
+
+def _check_header(proto: onnx.ModelProto, where: str) -> None:
+    """Refuses what a protobuf parser takes for a model but is none, and versions from the future."""
+    if proto.ir_version < 1 or not proto.HasField("graph"):
+        raise ModelError(
+            "the file is not an ONNX model, or it is truncated",
+            where=where,
+            hint="check that it is an ONNX file and that it was copied completely",
+        )
+    if proto.ir_version > onnx.IR_VERSION:
+        raise UnsupportedVersionError(
+            f"the model has ONNX IR version {proto.ir_version}; the newest one known here is {onnx.IR_VERSION}",
+            where=where,
+            hint="export the model again with an older ONNX, or install a newer onnx package",
+        )
+    versions = {entry.domain: entry.version for entry in proto.opset_import}
+    for domain in _DEFAULT_DOMAINS:
+        version = versions.get(domain)
+        if version is not None and not _OLDEST_OPSET <= version <= _NEWEST_OPSET:
+            raise UnsupportedVersionError(
+                f"the model uses ONNX opset {version}; opsets {_OLDEST_OPSET} to {_NEWEST_OPSET} are known here",
+                where=where,
+                hint=f"export the model again with opset_version={_NEWEST_OPSET} or lower",
+            )
+
+
+def _check_names(graph: onnx.GraphProto, where: str) -> None:
+    """Names defined twice, which the in-memory form would silently merge."""
+    for kind, names in (
+        ("inputs", [value.name for value in graph.input]),
+        ("initializers", [tensor.name for tensor in graph.initializer]),
+        ("outputs", [value.name for value in graph.output]),
+    ):
+        twice = sorted(name for name, count in Counter(names).items() if count > 1)
+        if twice:
+            raise ModelError(f"the graph defines {kind} twice: {', '.join(twice)}", where=where)
+    if not graph.output:
+        raise ModelError("the graph has no outputs", where=where)
+
+
+def _check_tensors(model: ir.Model, where: str) -> None:
+    """Every weight has as many bytes as its shape and dtype say. External ones were checked without reading them."""
+    for value in model.graph.initializers.values():
+        tensor = value.const_value
+        if tensor is None or isinstance(tensor, ir.ExternalTensor):
+            continue
+        try:
+            array = tensor.numpy()
+        except Exception as error:
+            raise ModelError(f"initializer '{value.name}' is damaged", where=where, details=_reasons(error)) from error
+        if array.shape != tuple(tensor.shape):
+            raise ModelError(f"initializer '{value.name}' has the wrong number of values", where=where)
+
+
+def _reasons(error: BaseException) -> list[str]:
+    """The few lines of a chain of exceptions that a person can use."""
+    chain: list[str] = []
+    current: BaseException | None = error
+    while current is not None and len(chain) < 3:
+        lines = [line.strip() for line in str(current).splitlines() if line.strip()]
+        text = lines[0][:300] if lines else type(current).__name__
+        if text not in chain:
+            chain.append(text)
+        current = current.__cause__
+    return chain[-2:]

@@ -1,0 +1,71 @@
+"""TE computes that move elements in ways Relax lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from tvm import te, tirx, topi
+
+
+def _reflected(place: Any, extent: int) -> Any:
+    """The mirror at both ends, without repeating the edge: a zigzag with period 2 * (extent - 1)."""
+    if extent == 1:
+        return place * 0
+    period = 2 * (extent - 1)
+    phase = tirx.floormod(place, period)
+    return tirx.Select(phase < extent, phase, period - phase)
+
+
+def _clamped(place: Any, extent: int) -> Any:
+    return tirx.max(tirx.min(place, extent - 1), 0)
+
+
+def _wrapped(place: Any, extent: int) -> Any:
+    return tirx.floormod(place, extent)
+
+
+# Where an element outside the input comes from; `constant` has no such place.
+PAD_MODES: Mapping[str, Callable[[Any, int], Any] | None] = MappingProxyType(
+    {"constant": None, "reflect": _reflected, "edge": _clamped, "wrap": _wrapped}
+)
+
+
+def pad(x: te.Tensor, begins: Sequence[int], shape: Sequence[int], mode: str, fill: float | int) -> te.Tensor:
+    """x inside a larger (or, with negative begins, smaller) tensor of `shape`, the rest filled as `mode` says."""
+    extents = [int(extent) for extent in x.shape]
+    source_of = PAD_MODES[mode]
+    changed = [begin != 0 or extent != new for begin, extent, new in zip(begins, extents, shape, strict=True)]
+
+    def element(*i: Any) -> Any:
+        places = [index - begin for index, begin in zip(i, begins, strict=True)]
+        if source_of is not None:
+            sources = [
+                source_of(place, extent) if moved else place
+                for place, extent, moved in zip(places, extents, changed, strict=True)
+            ]
+            return x(*sources)
+        inside = [
+            condition
+            for place, extent, moved in zip(places, extents, changed, strict=True)
+            if moved
+            for condition in (place >= 0, place < extent)
+        ]
+        return tirx.if_then_else(tirx.all(*inside), x(*places), tirx.const(fill, x.dtype))
+
+    return te.compute(tuple(shape), element, name="pad", tag=topi.tag.INJECTIVE)
+
+
+def reverse_sequence(x: te.Tensor, lengths: te.Tensor, *, time_axis: int, batch_axis: int) -> te.Tensor:
+    """The first lengths[b] elements along the time axis reversed, for each b of the batch axis."""
+
+    def element(*i: Any) -> Any:
+        step = i[time_axis]
+        length = lengths(i[batch_axis]).astype(step.ty.dtype if hasattr(step, "ty") else step.dtype)
+        source = tirx.Select(step < length, length - 1 - step, step)
+        place = list(i)
+        place[time_axis] = tirx.max(tirx.min(source, x.shape[time_axis] - 1), 0)
+        return x(*place)
+
+    return te.compute(x.shape, element, name="reverse_sequence")

@@ -1,0 +1,113 @@
+"""TE computes for pooling that Relax lacks: integers, dilated averages, indices of maxima."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from tvm import te, tirx
+
+from .dtypes import lowest
+from .windows import Window
+
+
+def _padded(x: te.Tensor, window: Window, value: float | int) -> te.Tensor:
+    """x surrounded by a value, so that every window lies inside."""
+    rank = len(window.kernel)
+    begins, ends = window.padding[:rank], window.padding[rank:]
+    if not any(window.padding):
+        return x
+    shape = [*x.shape[:2], *(x.shape[2 + a] + begins[a] + ends[a] for a in range(rank))]
+
+    def element(*index: Any) -> Any:
+        places = [index[2 + a] - begins[a] for a in range(rank)]
+        inside = [
+            condition for a in range(rank) for condition in (places[a] >= 0, places[a] < x.shape[2 + a])
+        ]
+        return tirx.if_then_else(tirx.all(*inside), x(*index[:2], *places), tirx.const(value, x.dtype))
+
+    return te.compute(shape, element, name="padded")
+
+
+def _taps(window: Window) -> list[Any]:
+    return [te.reduce_axis((0, extent), name=f"k{axis}") for axis, extent in enumerate(window.kernel)]
+
+
+def _places(window: Window, index: Sequence[Any], taps: Sequence[Any]) -> list[Any]:
+    """Where in the padded input a tap of a window lies."""
+    return [index[2 + a] * window.strides[a] + taps[a] * window.dilations[a] for a in range(len(window.kernel))]
+
+
+def max_pool(x: te.Tensor, window: Window) -> te.Tensor:
+    """Maximum of [N, C, spatial...] over windows, any dtype."""
+    padded, taps = _padded(x, window, lowest(x.dtype)), _taps(window)
+    return te.compute(
+        (*x.shape[:2], *window.output),
+        lambda *i: te.max(padded(*i[:2], *_places(window, i, taps)), axis=taps),
+        name="max_pool",
+    )
+
+
+def sum_pool(x: te.Tensor, window: Window) -> te.Tensor:
+    """Sum of [N, C, spatial...] over windows."""
+    padded, taps = _padded(x, window, 0), _taps(window)
+    return te.compute(
+        (*x.shape[:2], *window.output),
+        lambda *i: te.sum(padded(*i[:2], *_places(window, i, taps)), axis=taps),
+        name="sum_pool",
+    )
+
+
+def max_pool_with_indices(x: te.Tensor, window: Window, column_major: bool) -> list[te.Tensor]:
+    """Maxima over windows, and the index of each in the flattened input [N, C, spatial...] (int64; first of equals).
+
+    With `column_major` the spatial part of the index counts the first spatial dimension fastest.
+    """
+    rank = len(window.kernel)
+    extents = [int(extent) for extent in x.shape[2:]]
+    padded, taps = _padded(x, window, lowest(x.dtype)), _taps(window)
+    order = list(range(rank)) if column_major else list(reversed(range(rank)))
+    steps = [math.prod(extents[a] for a in order[: order.index(axis)]) for axis in range(rank)]
+    far = tirx.const(2**62, "int64")
+
+    def better(a: Any, b: Any) -> Any:
+        take = tirx.any(a[0] > b[0], tirx.all(a[0] == b[0], a[1] <= b[1]))
+        return tirx.Select(take, a[0], b[0]), tirx.Select(take, a[1], b[1])
+
+    reducer = te.comm_reducer(
+        lambda a, b: better(a, b),
+        lambda value, index: (tirx.const(lowest(value), value), far),
+        name="first_maximum",
+    )
+
+    def element(*i: Any) -> Any:
+        places = _places(window, i, taps)
+        source = [places[a] - window.begins[a] for a in range(rank)]
+        inside = [condition for a in range(rank) for condition in (source[a] >= 0, source[a] < extents[a])]
+        plane = (i[0] * x.shape[1] + i[1]) * math.prod(extents)
+        flat = plane + sum(source[a] * steps[a] for a in range(rank))
+        # Padding never wins, not even against the lowest finite value.
+        where = tirx.if_then_else(tirx.all(*inside), flat.astype("int64"), far)
+        return reducer((padded(*i[:2], *places), where), axis=taps)
+
+    values, indices = te.compute((*x.shape[:2], *window.output), element, name="max_pool_with_indices")
+    return [values, indices]
+
+
+def max_unpool(x: te.Tensor, indices: te.Tensor, inferred: Sequence[int], output: Sequence[int]) -> te.Tensor:
+    """Each value at its index in the flattened tensor of shape `inferred`, embedded in `output`; zero elsewhere."""
+    rank = len(x.shape) - 2
+    taps = [te.reduce_axis((0, extent), name=f"k{axis}") for axis, extent in enumerate(x.shape[2:])]
+
+    def element(*i: Any) -> Any:
+        flat = i[0] * inferred[1] + i[1]
+        for axis in range(2, 2 + rank):
+            flat = flat * inferred[axis] + i[axis]
+        hit = indices(*i[:2], *taps) == flat.astype(indices.dtype)
+        inside = tirx.all(*(i[axis] < inferred[axis] for axis in range(2, 2 + rank)))
+        return te.sum(
+            tirx.if_then_else(tirx.all(inside, hit), x(*i[:2], *taps), tirx.const(0, x.dtype)), axis=taps
+        )
+
+    return te.compute(tuple(output), element, name="max_unpool")

@@ -1,0 +1,83 @@
+"""The geometry of sliding windows: how ONNX's attributes of convolutions and pools become kernel, strides and padding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .node import Node
+
+
+@dataclass(frozen=True)
+class Window:
+    """A sliding window over the spatial dimensions, each field with one entry a dimension.
+
+    Args:
+        kernel: extent of the window in taps.
+        strides: steps between windows.
+        dilations: distance between taps.
+        begins: padding before the first element.
+        ends: padding after the last element, as given; negative with `ceil_mode` never.
+        extra: further padding after the last element that exists only so that the last window of ceil_mode fits.
+        output: number of windows.
+    """
+
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    dilations: tuple[int, ...]
+    begins: tuple[int, ...]
+    ends: tuple[int, ...]
+    extra: tuple[int, ...]
+    output: tuple[int, ...]
+
+    @property
+    def padding(self) -> tuple[int, ...]:
+        """All begins, then all ends including the extra, as Relax wants it."""
+        return (*self.begins, *(end + more for end, more in zip(self.ends, self.extra, strict=True)))
+
+
+def read_window(node: Node, spatial: tuple[int, ...], kernel: tuple[int, ...]) -> Window:
+    """The window of a node, from its attributes strides, dilations, pads, auto_pad and ceil_mode.
+
+    Args:
+        node: a convolution or pooling node.
+        spatial: the input's spatial extents.
+        kernel: the kernel's extents.
+
+    Raises:
+        ModelError: an attribute has the wrong length or sign, or the window does not fit the padded input.
+    """
+    rank = len(spatial)
+    strides = node.attr_ints("strides") or (1,) * rank
+    dilations = node.attr_ints("dilations") or (1,) * rank
+    pads = node.attr_ints("pads") or (0,) * (2 * rank)
+    if not len(kernel) == len(strides) == len(dilations) == rank or len(pads) != 2 * rank:
+        raise node.invalid(f"kernel, strides, dilations and pads do not fit {rank} spatial dimensions")
+    if min((*kernel, *strides, *dilations), default=1) < 1:
+        raise node.invalid("kernel, strides and dilations must be positive")
+    auto_pad = node.attr_str("auto_pad", "NOTSET") or "NOTSET"
+    ceil_mode = bool(node.attr_int("ceil_mode", 0))
+    begins, ends, extra, output = [], [], [], []
+    for axis in range(rank):
+        taps = (kernel[axis] - 1) * dilations[axis] + 1
+        begin, end = pads[axis], pads[rank + axis]
+        if auto_pad in ("SAME_UPPER", "SAME_LOWER"):
+            windows = -(-spatial[axis] // strides[axis])
+            total = max((windows - 1) * strides[axis] + taps - spatial[axis], 0)
+            small, large = total // 2, total - total // 2
+            begin, end = (small, large) if auto_pad == "SAME_UPPER" else (large, small)
+        elif auto_pad == "VALID":
+            begin = end = 0
+        elif auto_pad != "NOTSET":
+            raise node.invalid(f"the attribute auto_pad is '{auto_pad}'")
+        room = spatial[axis] + begin + end - taps
+        if room < 0:
+            raise node.invalid(f"a window of {taps} does not fit spatial dimension {axis} of {spatial[axis]}")
+        windows = room // strides[axis] + 1
+        if ceil_mode and room % strides[axis] and windows * strides[axis] < spatial[axis] + begin:
+            # One more window; it must start inside the input or the padding before it.
+            windows += 1
+        begins.append(begin)
+        ends.append(end)
+        extra.append(max((windows - 1) * strides[axis] - room, 0))
+        output.append(windows)
+    return Window(kernel, strides, dilations, tuple(begins), tuple(ends), tuple(extra), tuple(output))

@@ -1,0 +1,14 @@
+"""The names by which compute definitions and schedules recognise each other's blocks and functions.
+
+Attributes of a PrimFunc, set when an operator is lowered, read by fusion and by the report:
+    tilewright.template   the template that will schedule it
+    tilewright.flops      floating point operations of the anchor
+Annotations of a block, which survive fusion:
+    tilewright.anchor     on the block a template is built around: the template's name
+    tilewright.stage      on a block before the anchor that is to stay a buffer of its own: what it is
+"""
+
+TEMPLATE = "tilewright.template"
+FLOPS = "tilewright.flops"
+ANCHOR = "tilewright.anchor"
+STAGE = "tilewright.stage"

@@ -1,0 +1,93 @@
+"""What every template does with the blocks around its anchor: find them, inline what comes before, absorb what comes after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tvm.s_tir import Schedule
+from tvm.s_tir.schedule import ScheduleError
+
+from .annotations import ANCHOR, STAGE
+
+Block = Any  # a handle to a block of a schedule
+Loop = Any  # a handle to a loop
+
+
+def annotation(sch: Schedule, block: Block, name: str, default: Any = None) -> Any:
+    """An annotation of a block."""
+    return sch.get(block).annotations.get(name, default)
+
+
+def child_blocks(sch: Schedule) -> list[Block]:
+    """The blocks of the kernel, in order."""
+    return list(sch.get_child_blocks(sch.get_sblock("root")))
+
+
+def anchors(sch: Schedule) -> list[Block]:
+    """The blocks that carry the name of a template, in order."""
+    return [block for block in child_blocks(sch) if annotation(sch, block, ANCHOR) is not None]
+
+
+def is_reduction(sch: Schedule, block: Block) -> bool:
+    """Whether a block reduces along some axis."""
+    return sch.get(block).init is not None
+
+
+def inline_producers(sch: Schedule, keep: list[Block]) -> None:
+    """Inlines every element-wise block that comes before the last of `keep`, but for `keep` and marked stages."""
+    kept = {sch.get(block).name_hint for block in keep}
+    last = sch.get(keep[-1]).name_hint
+    for block in child_blocks(sch):
+        name = sch.get(block).name_hint
+        if name == last:
+            break
+        if name in kept or annotation(sch, block, STAGE) is not None or is_reduction(sch, block):
+            continue
+        try_primitive(lambda block=block: sch.compute_inline(block))
+
+
+def stages(sch: Schedule, anchor: Block) -> list[Block]:
+    """What still stands before the anchor: paddings, packings, and what could not be inlined."""
+    name = sch.get(anchor).name_hint
+    found = []
+    for block in child_blocks(sch):
+        if sch.get(block).name_hint == name:
+            break
+        found.append(block)
+    return found
+
+
+def absorb_consumers(sch: Schedule, epilogue: Block) -> list[Block]:
+    """Makes everything after `epilogue` part of it, so that values leave registers once.
+
+    Returns:
+        The blocks that could not be absorbed, in order; they read `epilogue`'s result from memory.
+    """
+    blocks = child_blocks(sch)
+    names = [sch.get(block).name_hint for block in blocks]
+    after = blocks[names.index(sch.get(epilogue).name_hint) + 1 :]
+    for block in after[:-1]:
+        try_primitive(lambda block=block: sch.compute_inline(block))
+    blocks = child_blocks(sch)
+    names = [sch.get(block).name_hint for block in blocks]
+    after = blocks[names.index(sch.get(epilogue).name_hint) + 1 :]
+    left: list[Block] = []
+    for block in after:
+        if left or not try_primitive(lambda block=block: sch.reverse_compute_inline(block)):
+            left.append(block)
+    return left
+
+
+def try_primitive(primitive: Callable[[], object]) -> bool:
+    """Applies a primitive; False when the schedule refuses it, which leaves the schedule as it was."""
+    try:
+        primitive()
+    except ScheduleError:
+        return False
+    return True
+
+
+def extent(sch: Schedule, loop: Loop) -> int:
+    """The extent of a loop."""
+    return int(sch.get(loop).extent)

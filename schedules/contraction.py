@@ -1,0 +1,184 @@
+"""The register-tiled contraction: convolution, dense layers and batched matrix products in one template.
+
+Every one of them is C[batch, row, column] = sum over k of A(batch, row, k) * B(batch, column, k): rows are pixels or
+tokens, columns are output channels, k runs over kernel positions and input channels. `A` is any index function of the
+channels-last activations; `B` is packed, at compile time when it is constant, as
+
+    packed[batch, column // tile_columns, k..., column % tile_columns]
+
+so that the innermost loop reads it in order, whole registers at a time. The loop nest:
+
+    parallel (batch, block of rows, tile of columns)       one panel of B stays in the L1 or L2 cache
+        for tile of rows in block                          the block's rows of A stay in the L2 cache
+            local C[tile_rows, tile_columns] = 0           in registers
+            for k                                          not unrolled
+                unrolled rows, unrolled vectors            broadcast A, load B, multiply-add
+            epilogue(C) -> output                          bias, activation, residual, permutation
+
+Odd sizes never reach the inner loops: rows and columns are padded to whole tiles inside C, padding rows read the last
+row again, padding columns are zeros in the packed B, and only the epilogue's stores are guarded.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tvm import te, tirx
+
+from ..targets.target import Target
+from .annotations import ANCHOR
+from .expressions import Scalar, dtype_bits, int64
+
+TEMPLATE = "contraction"
+Choice = Mapping[str, int]
+
+# Loads a core can start in a cycle, multiply-adds likewise, and the cycles until a multiply-add's result can be used:
+# the same on every x86-64 core with AVX2 or AVX-512 of the last ten years.
+_LOADS_PER_CYCLE = 2
+_FMAS_PER_CYCLE = 2
+_FMA_LATENCY = 4
+# Work beside the k loop that a tile costs (addresses, epilogue, stores), in cycles a register of results.
+_TILE_OVERHEAD = 2.0
+# Parallel work is cut so that the busiest core has at most this share more than the mean.
+_IMBALANCE = 1.10
+_MIN_TILES_PER_TASK = 8
+
+
+@dataclass(frozen=True)
+class Workload:
+    """The sizes of a contraction.
+
+    Attributes:
+        batch: independent products: groups of a convolution, heads of an attention.
+        rows: output pixels or tokens.
+        columns: output channels of one product.
+        k: extents of the reduction axes, outermost first: (kernel height, kernel width, channels).
+        row_bytes: bytes of `A` that one more row brings in, for cache blocking.
+        dtype: of both operands and the result.
+    """
+
+    batch: int
+    rows: int
+    columns: int
+    k: tuple[int, ...]
+    row_bytes: int
+    dtype: str = "float32"
+
+    @property
+    def accumulator(self) -> str:
+        """The dtype that sums are kept in: half precisions sum in float32."""
+        return "float32" if self.dtype in ("float16", "bfloat16") else self.dtype
+
+    def lanes(self, target: Target) -> int:
+        """Sums in one vector register."""
+        return target.lanes(dtype_bits(self.accumulator))
+
+    @property
+    def flops(self) -> int:
+        """Floating point operations: a multiply and an add a term."""
+        return 2 * self.batch * self.rows * self.columns * math.prod(self.k)
+
+
+def _registers_used(rows: int, vectors: int, target: Target) -> int:
+    # One register holds the broadcast element of A; AVX-512 broadcasts from memory inside the multiply-add.
+    broadcast = 0 if target.vector_bits == 512 else 1
+    product = 0 if target.has_fma else 1
+    return rows * vectors + vectors + broadcast + product
+
+
+def _cycles(workload: Workload, rows: int, vectors: int, lanes: int) -> float:
+    """Estimated cycles of one core for the whole contraction with this tile."""
+    tiles = workload.batch * math.ceil(workload.rows / rows) * math.ceil(workload.columns / (vectors * lanes))
+    step = max(rows * vectors / _FMAS_PER_CYCLE, (rows + vectors) / _LOADS_PER_CYCLE, _FMA_LATENCY)
+    return tiles * (math.prod(workload.k) * step + _TILE_OVERHEAD * rows * vectors)
+
+
+def space(workload: Workload, target: Target) -> list[Choice]:
+    """All choices that fit the target's registers: ``rows`` and ``vectors`` of a register tile, ``row_tiles`` a block."""
+    choices = []
+    for vectors in range(1, target.num_vector_registers // 2):
+        for rows in range(1, target.num_vector_registers):
+            if _registers_used(rows, vectors, target) > target.num_vector_registers or rows > workload.rows:
+                break
+            for row_tiles in _blockings(workload, rows, vectors, target):
+                choices.append({"rows": rows, "vectors": vectors, "row_tiles": row_tiles})
+    return choices
+
+
+def default(workload: Workload, target: Target) -> Choice:
+    """The choice the machine's numbers give: the fewest estimated cycles, rows blocked to half of the L2 cache."""
+    lanes = workload.lanes(target)
+    tiles = {(choice["rows"], choice["vectors"]) for choice in space(workload, target)}
+    # Among equals, wide tiles: they read A less often.
+    rows, vectors = min(tiles, key=lambda tile: (_cycles(workload, *tile, lanes), -tile[1], tile[0]))
+    return {"rows": rows, "vectors": vectors, "row_tiles": _blockings(workload, rows, vectors, target)[0]}
+
+
+def _blockings(workload: Workload, rows: int, vectors: int, target: Target) -> list[int]:
+    """Tiles of rows in one block: as many as half of L2 holds, then fewer until the cores are evenly busy."""
+    row_tiles = math.ceil(workload.rows / rows)
+    column_tiles = math.ceil(workload.columns / (vectors * workload.lanes(target)))
+    fitting = max(1, min(row_tiles, target.l2_bytes // 2 // max(1, rows * workload.row_bytes)))
+    blocks = math.ceil(row_tiles / fitting)
+    for count in range(blocks, row_tiles + 1):
+        size = math.ceil(row_tiles / count)
+        tasks = workload.batch * math.ceil(row_tiles / size) * column_tiles
+        if target.cores == 1 or math.ceil(tasks / target.cores) * target.cores <= tasks * _IMBALANCE:
+            return [size]
+        if size * column_tiles < _MIN_TILES_PER_TASK:
+            break
+    return [math.ceil(row_tiles / blocks)]
+
+
+def padded_rows(workload: Workload, choice: Choice) -> int:
+    """Rows of C: whole blocks."""
+    block = choice["rows"] * choice["row_tiles"]
+    return math.ceil(workload.rows / block) * block
+
+
+def tile_columns(workload: Workload, choice: Choice, target: Target) -> int:
+    """Columns of a register tile, the innermost extent of the packed B."""
+    return choice["vectors"] * workload.lanes(target)
+
+
+def packed_shape(workload: Workload, choice: Choice, target: Target) -> tuple[int, ...]:
+    """Shape of the packed B."""
+    columns = tile_columns(workload, choice, target)
+    return (workload.batch, math.ceil(workload.columns / columns), *workload.k, columns)
+
+
+def compute(
+    workload: Workload,
+    choice: Choice,
+    target: Target,
+    lhs: Callable[..., Scalar],
+    packed: te.Tensor,
+) -> te.Tensor:
+    """C with shape (batch, padded rows, padded columns), of the accumulator's dtype.
+
+    Args:
+        lhs: the element of A at (batch, row, *k); row is always below `workload.rows`.
+        packed: B of `packed_shape`.
+    """
+    columns = tile_columns(workload, choice, target)
+    rows, accumulator = padded_rows(workload, choice), workload.accumulator
+    axes = [te.reduce_axis((int64(0), int64(extent)), f"k{i}") for i, extent in enumerate(workload.k) if extent > 1]
+    if not axes:
+        axes = [te.reduce_axis((int64(0), int64(1)), "k0")]
+
+    def element(batch: tirx.Var, row: tirx.Var, column: tirx.Var) -> Scalar:
+        remaining = iter(axes)
+        k: Sequence[Any] = [next(remaining) if extent > 1 else int64(0) for extent in workload.k]
+        row = row if rows == workload.rows else tirx.min(row, int64(workload.rows - 1))
+        product = lhs(batch, row, *k).astype(accumulator) * packed[
+            (batch, column // columns, *k, column % columns)
+        ].astype(accumulator)
+        return te.sum(product, axis=axes)
+
+    shape = [int64(workload.batch), int64(rows), int64(packed_shape(workload, choice, target)[1] * columns)]
+    attributes = {ANCHOR: TEMPLATE, "tilewright.lanes": workload.lanes(target)}
+    attributes |= {f"tilewright.{name}": value for name, value in choice.items()}
+    return te.compute(shape, element, name=TEMPLATE, attrs=attributes)

@@ -1,0 +1,111 @@
+"""The schedule of the contraction template; `contraction.py` is its algorithm and shows the loop nest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tvm import tirx
+from tvm.s_tir import Schedule
+
+from ..targets.target import Target
+from . import blocks, plain
+from .blocks import Block, Loop
+
+# Multiply-adds below which waking other cores costs more than they save.
+_PARALLEL_WORK = 1 << 15
+
+
+def schedule_kernel(sch: Schedule, target: Target) -> None:
+    """Schedules a kernel around one contraction block."""
+    (anchor,) = blocks.anchors(sch)
+    rows, vectors, row_tiles, lanes = (
+        int(blocks.annotation(sch, anchor, f"tilewright.{name}")) for name in ("rows", "vectors", "row_tiles", "lanes")
+    )
+    (epilogue,) = sch.get_consumers(anchor)
+    blocks.inline_producers(sch, [anchor])
+    leftover = blocks.absorb_consumers(sch, epilogue)
+    for block in [*blocks.stages(sch, anchor), *leftover]:
+        plain.schedule_block(sch, block, target)
+
+    extents, k_extents = _extents(sch, anchor)
+    batch, row, column = _collapse(sch, epilogue, anchor, extents)
+    # The epilogue's columns are cut at register width first: where whole registers fit, its guard is one comparison a
+    # register and not one an element.
+    columns = blocks.extent(sch, column)
+    if columns % lanes == 0:
+        vector, lane = sch.split(column, [columns // lanes, lanes])
+        panel, vector = sch.split(vector, [None, vectors])
+    else:
+        panel, vector, lane = sch.split(column, [None, vectors, lanes])
+    block_of_rows, tile, tile_row = sch.split(row, [None, row_tiles, rows])
+    sch.reorder(batch, block_of_rows, panel, tile, tile_row, vector, lane)
+
+    sch.set_scope(anchor, 0, "local")
+    sch.compute_at(anchor, tile)
+    _schedule_tile(sch, anchor, rows, vectors, lanes, outer=sch.get_loops(epilogue)[:4])
+    for loop in (tile_row, vector):
+        sch.unroll(loop)
+    if lanes > 1:
+        sch.vectorize(lane)
+
+    work = 1
+    for extent in (*extents, *k_extents):
+        work *= extent
+    outer = sch.fuse(batch, block_of_rows, panel)
+    if target.cores > 1 and work >= _PARALLEL_WORK and blocks.extent(sch, outer) > 1:
+        sch.parallel(outer)
+
+
+def _schedule_tile(sch: Schedule, anchor: Block, rows: int, vectors: int, lanes: int, outer: list[Loop]) -> None:
+    """Makes one tile of C: accumulators in registers, k outside, everything inside unrolled and vectorized."""
+    # compute_at makes loops for the extents above 1 alone, in the order of the block's variables.
+    inner = list(sch.get_loops(anchor))[len(outer) :]
+    row = inner.pop(0) if rows > 1 else None
+    if vectors * lanes > 1:
+        vector, lane = sch.split(inner.pop(0), [vectors, lanes])
+        tile = [vector, lane]
+    else:
+        tile = []
+    if not inner:  # a reduction of one element
+        inner = [sch.add_unit_loop(anchor)]
+    unrolled = ([row] if row is not None else []) + tile[:1]
+    sch.reorder(*inner, *unrolled, *tile[1:])
+    for loop in unrolled:
+        sch.unroll(loop)
+    if tile:
+        sch.vectorize(tile[1])
+    sch.decompose_reduction(anchor, inner[0])
+
+
+def _extents(sch: Schedule, anchor: Block) -> tuple[list[int], list[int]]:
+    """Extents of the anchor's spatial axes (batch, rows, columns) and of its reduction axes."""
+    values = [int(var.dom.extent) for var in sch.get(anchor).iter_vars]
+    return values[:3], values[3:]
+
+
+def _collapse(sch: Schedule, epilogue: Block, anchor: Block, extents: list[int]) -> tuple[Loop, Loop, Loop]:
+    """Gives the epilogue the contraction's axes: loops over batch, row and column, whatever shape it writes."""
+    loads = _loads(sch.get(epilogue).body, sch.get(anchor).writes[0].buffer)
+    variables = [var.var for var in sch.get(epilogue).iter_vars]
+    indices = list(loads[0].indices)
+    present = [axis for axis, index in enumerate(indices) if not isinstance(index, tirx.IntImm)]
+    if variables:
+        index_map = tirx.IndexMap(variables, [indices[axis] for axis in present], None)
+        sch.transform_block_layout(epilogue, index_map)
+    loops: dict[int, Loop] = dict(zip(present, sch.get_loops(epilogue), strict=True))
+    for axis in range(len(extents)):
+        if axis not in loops:
+            loops[axis] = sch.add_unit_loop(epilogue)
+    sch.reorder(*(loops[axis] for axis in range(len(extents))))
+    return loops[0], loops[1], loops[2]
+
+
+def _loads(body: Any, buffer: Any) -> list[Any]:
+    found: list[Any] = []
+
+    def visit(node: Any) -> None:
+        if isinstance(node, tirx.BufferLoad) and node.buffer.same_as(buffer):
+            found.append(node)
+
+    tirx.stmt_functor.post_order_visit(body, visit)
+    return found

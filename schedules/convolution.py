@@ -1,0 +1,204 @@
+"""Convolutions, channels-last, as contractions or as depthwise windows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from tvm import relax, te, tirx
+
+from ..targets.target import Target
+from . import contraction, window
+from .annotations import FLOPS, STAGE, TEMPLATE
+from .contraction import Workload
+from .expressions import Scalar, constant_shape, dtype_bits, flatten, int64s, unflatten
+from .packing import pack_at_run_time, pack_constant
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """A convolution of any spatial rank: data (N, *space, C), weights (O, *kernel, C // groups)."""
+
+    data: tuple[int, ...]
+    weights: tuple[int, ...]
+    strides: tuple[int, ...]
+    padding: tuple[int, ...]  # all the leading pads, then all the trailing pads
+    dilation: tuple[int, ...]
+    groups: int
+
+    @property
+    def kernel(self) -> tuple[int, ...]:
+        """Extents of the kernel."""
+        return self.weights[1:-1]
+
+    @property
+    def padded(self) -> tuple[int, ...]:
+        """Spatial extents of the data with its padding."""
+        rank = len(self.kernel)
+        return tuple(
+            extent + self.padding[axis] + self.padding[rank + axis] for axis, extent in enumerate(self.data[1:-1])
+        )
+
+    @property
+    def output(self) -> tuple[int, ...]:
+        """Shape of the result, (N, *space, O)."""
+        space = (
+            (extent - dilation * (kernel - 1) - 1) // stride + 1
+            for extent, kernel, stride, dilation in zip(
+                self.padded, self.kernel, self.strides, self.dilation, strict=True
+            )
+        )
+        return (self.data[0], *space, self.weights[0])
+
+    @property
+    def is_depthwise(self) -> bool:
+        """One input channel a group, and as many output channels as input channels."""
+        return self.groups == self.data[-1] == self.weights[0] and self.groups > 1
+
+
+def pad(data: te.Tensor, padding: Sequence[int], value: float = 0.0) -> te.Tensor:
+    """The data (N, *space, C) with `value` around it; the data itself when there is no padding.
+
+    Args:
+        padding: all the leading pads, then all the trailing pads, of the spatial axes.
+    """
+    rank = len(padding) // 2
+    if not any(padding):
+        return data
+    before, after = padding[:rank], padding[rank:]
+    shape = constant_shape(data)
+    space = shape[1:-1]
+    padded = [extent + first + last for extent, first, last in zip(space, before, after, strict=True)]
+
+    def element(batch: tirx.Var, *rest: tirx.Var) -> Scalar:
+        *position, channel = rest
+        inside = []
+        source = []
+        for index, extent, first, last in zip(position, space, before, after, strict=True):
+            inside += [index >= first] if first else []
+            inside += [index < extent + first] if last else []
+            source.append(index - first)
+        return tirx.if_then_else(
+            tirx.all(*inside), data[(batch, *source, channel)], tirx.const(value, data.dtype)
+        )
+
+    return te.compute(int64s((shape[0], *padded, shape[-1])), element, name="padded", attrs={STAGE: "pad"})
+
+
+def geometry_of(call: relax.Call) -> Geometry:
+    """The sizes of a channels-last `relax.nn.conv1d`, `conv2d` or `conv3d`."""
+    attributes = call.attrs
+    return Geometry(
+        data=constant_shape(call.args[0]),
+        weights=constant_shape(call.args[1]),
+        strides=tuple(int(value) for value in attributes.strides),
+        padding=tuple(int(value) for value in attributes.padding),
+        dilation=tuple(int(value) for value in attributes.dilation),
+        groups=int(attributes.groups),
+    )
+
+
+def lower_convolution(builder: relax.BlockBuilder, call: relax.Call, target: Target) -> relax.Expr:
+    """Lowers a channels-last convolution to a `call_tir`, its weights packed."""
+    geometry = geometry_of(call)
+    if geometry.is_depthwise:
+        return _lower_depthwise(builder, call, geometry)
+    return _lower_contraction(builder, call, geometry, target)
+
+
+def workload_of(geometry: Geometry, dtype: str) -> Workload:
+    """The contraction that a convolution is: a group is a batch, a pixel a row, an output channel a column."""
+    batch, *space, channels = geometry.output
+    strides = math.prod(geometry.strides)
+    return Workload(
+        batch=geometry.groups,
+        rows=batch * math.prod(space),
+        columns=channels // geometry.groups,
+        k=geometry.weights[1:],
+        row_bytes=geometry.weights[-1] * strides * dtype_bits(dtype) // 8,
+        dtype=dtype,
+    )
+
+
+def _lower_contraction(
+    builder: relax.BlockBuilder, call: relax.Call, geometry: Geometry, target: Target
+) -> relax.Expr:
+    workload = workload_of(geometry, str(call.args[0].ty.dtype))
+    choice = contraction.default(workload, target)
+    per_group = workload.columns
+    pixels = geometry.output[:-1]
+    weights = call.args[1]
+    constant = relax_constant(weights)
+    if constant is not None:
+        matrix = constant.reshape(workload.batch, per_group, *workload.k)
+        weights = relax.const(pack_constant(matrix, workload, choice, target))
+
+    def compute(data: te.Tensor, weights: te.Tensor) -> te.Tensor:
+        source = pad(data, geometry.padding)
+
+        def lhs(group: Any, row: Any, *k: Any) -> Scalar:
+            *offsets, channel = k
+            image, *position = unflatten(row, pixels)
+            point = [
+                at * stride + offset * dilation
+                for at, stride, offset, dilation in zip(
+                    position, geometry.strides, offsets, geometry.dilation, strict=True
+                )
+            ]
+            return source[(image, *point, group * workload.k[-1] + channel)]
+
+        packed = weights
+        if constant is None:
+            packed = pack_at_run_time(
+                lambda group, column, *k: weights[(group * per_group + column, *k)], workload, choice, target
+            )
+        product = contraction.compute(workload, choice, target, lhs, packed)
+
+        def element(*index: Any) -> Scalar:
+            *pixel, channel = index
+            at = product[channel // per_group, flatten(pixel, pixels), channel % per_group]
+            return at.astype(workload.dtype)
+
+        return te.compute(int64s(geometry.output), element, name="convolution")
+
+    return builder.call_te(
+        compute,
+        call.args[0],
+        weights,
+        primfunc_name_hint="conv",
+        primfunc_attrs={TEMPLATE: contraction.TEMPLATE, FLOPS: workload.flops},
+    )
+
+
+def _lower_depthwise(builder: relax.BlockBuilder, call: relax.Call, geometry: Geometry) -> relax.Expr:
+    weights = call.args[1]
+    constant = relax_constant(weights)
+    order = (*range(1, len(geometry.weights)), 0)
+    if constant is not None:  # (C, *kernel, 1) -> (*kernel, C): channels innermost, as in the data
+        weights = relax.const(np.ascontiguousarray(constant.transpose(order)[..., 0, :]))
+
+    def compute(data: te.Tensor, weights: te.Tensor) -> te.Tensor:
+        def weight(*index: Any) -> Scalar:
+            *offsets, channel = index
+            return weights[(*offsets, channel)] if constant is not None else weights[(channel, *offsets, 0)]
+
+        return window.weighted_sum(
+            pad(data, geometry.padding), geometry.kernel, geometry.strides, geometry.dilation, geometry.output, weight
+        )
+
+    flops = 2 * math.prod(geometry.output) * math.prod(geometry.kernel)
+    return builder.call_te(
+        compute,
+        call.args[0],
+        weights,
+        primfunc_name_hint="depthwise",
+        primfunc_attrs={TEMPLATE: window.TEMPLATE, FLOPS: flops},
+    )
+
+
+def relax_constant(expression: relax.Expr) -> Any:
+    """The numpy array of a Relax constant, or None."""
+    return expression.value.numpy() if type(expression).__name__ == "GenericConst" else None

@@ -1,0 +1,113 @@
+"""Relax operators -> calls of TensorIR kernels: our own computes where speed matters, TVM's elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tvm import relax
+
+from ..targets.target import Target
+from . import convolution, matmul, pooling, reduction, rows
+from .expressions import constant_shape
+
+Lower = Callable[[relax.BlockBuilder, relax.Call, Target], relax.Expr]
+
+
+def _always(call: relax.Call) -> bool:
+    return True
+
+
+def _channels_last(call: relax.Call) -> bool:
+    attributes = call.attrs
+    layout = str(attributes.layout) if hasattr(attributes, "layout") else str(attributes.data_layout)
+    out_layout = str(attributes.out_layout)
+    return layout in ("NWC", "NHWC", "NDHWC") and out_layout in ("", layout)
+
+
+def _channels_last_convolution(call: relax.Call) -> bool:
+    kernel = str(call.attrs.kernel_layout)
+    return _channels_last(call) and kernel in ("OWI", "OHWI", "ODHWI")
+
+
+def _numeric_matmul(call: relax.Call) -> bool:
+    same = str(call.args[0].ty.dtype) == str(call.args[1].ty.dtype) == str(call.ty.dtype)
+    return same and 0 not in constant_shape(call) and constant_shape(call.args[0])[-1] > 0
+
+
+def _over_last_axis(call: relax.Call) -> bool:
+    shape = constant_shape(call.args[0])
+    return bool(shape) and int(call.attrs.axis) % len(shape) == len(shape) - 1 and 0 not in shape
+
+
+def _not_empty(call: relax.Call) -> bool:
+    shape = constant_shape(call.args[0])
+    return 0 not in shape and str(call.ty.dtype) != "bool" and len(shape) > 0
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How one Relax operator is lowered, and which calls of it: the others fall to TVM's own legalization."""
+
+    lower: Lower
+    takes: Callable[[relax.Call], bool] = _always
+
+
+def _without_target(lower: Callable[[relax.BlockBuilder, relax.Call], relax.Expr]) -> Lower:
+    return lambda builder, call, target: lower(builder, call)
+
+
+_CONVOLUTION = Rule(convolution.lower_convolution, _channels_last_convolution)
+_MAX_POOL = Rule(_without_target(pooling.lower_max_pool), _channels_last)
+_AVERAGE_POOL = Rule(_without_target(pooling.lower_average_pool), _channels_last)
+_REDUCTION = Rule(reduction.lower_reduction, _not_empty)
+
+RULES: dict[str, Rule] = {
+    "relax.nn.conv1d": _CONVOLUTION,
+    "relax.nn.conv2d": _CONVOLUTION,
+    "relax.nn.conv3d": _CONVOLUTION,
+    "relax.matmul": Rule(matmul.lower_matmul, _numeric_matmul),
+    "relax.nn.max_pool1d": _MAX_POOL,
+    "relax.nn.max_pool2d": _MAX_POOL,
+    "relax.nn.max_pool3d": _MAX_POOL,
+    "relax.nn.avg_pool1d": _AVERAGE_POOL,
+    "relax.nn.avg_pool2d": _AVERAGE_POOL,
+    "relax.nn.avg_pool3d": _AVERAGE_POOL,
+    "relax.nn.softmax": Rule(rows.lower_softmax, _over_last_axis),
+    "relax.nn.log_softmax": Rule(
+        lambda builder, call, target: rows.lower_softmax(builder, call, target, log=True), _over_last_axis
+    ),
+    "relax.nn.layer_norm": Rule(
+        lambda builder, call, target: rows.lower_normalization(builder, call, target, centered=True),
+        rows.can_lower_normalization,
+    ),
+    "relax.nn.rms_norm": Rule(
+        lambda builder, call, target: rows.lower_normalization(builder, call, target, centered=False),
+        rows.can_lower_normalization,
+    ),
+    **dict.fromkeys(reduction.REDUCERS, _REDUCTION),
+}
+
+
+def legalize(module: Any, target: Target) -> Any:
+    """Lowers every operator of `main` to a `call_tir`; each PrimFunc gets its `op_pattern` for fusion."""
+
+    def customized(name: str, rule: Rule) -> Callable[[relax.BlockBuilder, relax.Call], relax.Expr]:
+        def lower(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
+            if rule.takes(call):
+                return rule.lower(builder, call, target)
+            fallback = _tvm_legalization(name)
+            return fallback(builder, call) if fallback is not None else call
+
+        return lower
+
+    table = {name: customized(name, rule) for name, rule in RULES.items()}
+    module = relax.transform.LegalizeOps(table)(module)
+    return relax.transform.AnnotateTIROpPattern()(module)
+
+
+def _tvm_legalization(name: str) -> Any:
+    from tvm.ir import Op
+
+    return Op.get(name).get_attr("FLegalize")

@@ -1,0 +1,130 @@
+"""Matrix products (dense layers, attention) as contractions."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from tvm import relax, te, tirx
+
+from ..targets.target import Target
+from . import contraction
+from .annotations import FLOPS, TEMPLATE
+from .contraction import Workload
+from .convolution import relax_constant
+from .expressions import Scalar, constant_shape, dtype_bits, flatten, int64, int64s, unflatten
+from .packing import pack_at_run_time, pack_constant
+
+
+@dataclass(frozen=True)
+class Product:
+    """numpy's matmul of (*lhs_batch, rows, k) and (*rhs_batch, k, columns), vectors included.
+
+    Where the right side has no batch of its own, the left side's batch counts as rows: one large product.
+    """
+
+    lhs: tuple[int, ...]
+    rhs: tuple[int, ...]
+
+    @property
+    def batch(self) -> tuple[int, ...]:
+        """The broadcast batch axes of the result."""
+        left, right = self.lhs[:-2], self.rhs[:-2]
+        rank = max(len(left), len(right))
+        pairs = zip((1,) * (rank - len(left)) + left, (1,) * (rank - len(right)) + right, strict=True)
+        return tuple(max(one, other) if min(one, other) else 0 for one, other in pairs)
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether all products share one right side."""
+        return math.prod(self.rhs[:-2]) == 1
+
+    @property
+    def rows(self) -> int:
+        """Rows of one left side; a vector is one row."""
+        return self.lhs[-2] if len(self.lhs) > 1 else 1
+
+    @property
+    def columns(self) -> int:
+        """Columns of the right side; a vector is one column."""
+        return self.rhs[-1] if len(self.rhs) > 1 else 1
+
+    @property
+    def output(self) -> tuple[int, ...]:
+        """Shape of the result; a vector's axis is dropped."""
+        row = self.lhs[-2:-1] if len(self.lhs) > 1 else ()
+        column = self.rhs[-1:] if len(self.rhs) > 1 else ()
+        return (*self.batch, *row, *column)
+
+
+def workload_of(product: Product, dtype: str) -> Workload:
+    """The contraction that a product is."""
+    depth = product.lhs[-1]
+    batch = math.prod(product.batch)
+    return Workload(
+        batch=1 if product.is_flat else batch,
+        rows=product.rows * (batch if product.is_flat else 1),
+        columns=product.columns,
+        k=(depth,),
+        row_bytes=depth * dtype_bits(dtype) // 8,
+        dtype=dtype,
+    )
+
+
+def _operand_index(shape: tuple[int, ...], batch: list[Any], inner: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The index into an operand, its batch axes broadcast."""
+    own = shape[: max(0, len(shape) - 2)]
+    kept = batch[len(batch) - len(own) :] if own else []
+    leading = [int64(0) if extent == 1 else index for extent, index in zip(own, kept, strict=True)]
+    return (*leading, *inner)
+
+
+def lower_matmul(builder: relax.BlockBuilder, call: relax.Call, target: Target) -> relax.Expr:
+    """Lowers `relax.matmul` to a `call_tir`; a constant right side is packed."""
+    product = Product(constant_shape(call.args[0]), constant_shape(call.args[1]))
+    workload = workload_of(product, str(call.args[0].ty.dtype))
+    choice = contraction.default(workload, target)
+    rhs = call.args[1]
+    constant = relax_constant(rhs)
+    # Broadcasting among batches of both sides would repeat packed weights: those are packed at run time, once each.
+    if constant is not None and (product.is_flat or product.rhs[:-2] == product.batch):
+        matrix = constant.reshape(workload.batch, product.lhs[-1], product.columns).transpose(0, 2, 1)
+        rhs = relax.const(pack_constant(matrix, workload, choice, target))
+    else:
+        constant = None
+
+    def compute(left: te.Tensor, right: te.Tensor) -> te.Tensor:
+        def lhs(batch: Any, row: Any, depth: Any) -> Scalar:
+            if product.is_flat:
+                *batches, row = unflatten(row, (*product.batch, product.rows))
+            else:
+                batches = unflatten(batch, product.batch)
+            inner = (row, depth) if len(product.lhs) > 1 else (depth,)
+            return left[_operand_index(product.lhs, batches, inner)]
+
+        def element(batch: Any, column: Any, depth: Any) -> Scalar:
+            batches = [int64(0)] * len(product.batch) if product.is_flat else unflatten(batch, product.batch)
+            inner = (depth, column) if len(product.rhs) > 1 else (depth,)
+            return right[_operand_index(product.rhs, batches, inner)]
+
+        packed = right if constant is not None else pack_at_run_time(element, workload, choice, target)
+        result = contraction.compute(workload, choice, target, lhs, packed)
+
+        def output(*index: Any) -> Scalar:
+            position = list(index)
+            column = position.pop() if len(product.rhs) > 1 else int64(0)
+            row = position.pop() if len(product.lhs) > 1 else int64(0)
+            batch = flatten(position, product.batch)
+            at = result[0, batch * product.rows + row, column] if product.is_flat else result[batch, row, column]
+            return at.astype(workload.dtype)
+
+        return te.compute(int64s(product.output), output, name="product")
+
+    return builder.call_te(
+        compute,
+        call.args[0],
+        rhs,
+        primfunc_name_hint="matmul",
+        primfunc_attrs={TEMPLATE: contraction.TEMPLATE, FLOPS: workload.flops},
+    )

@@ -1,0 +1,62 @@
+"""The second operand of a contraction in the order its inner loop reads it: packed at compile time when it is constant."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+from tvm import te, tirx
+
+from ..targets.target import Target
+from .annotations import STAGE
+from .contraction import Choice, Workload, packed_shape, tile_columns
+from .expressions import Scalar, int64s
+
+
+def pack_constant(
+    matrix: npt.NDArray[np.generic], workload: Workload, choice: Choice, target: Target
+) -> npt.NDArray[np.generic]:
+    """Packs a constant B.
+
+    Args:
+        matrix: shape (batch, columns, *k).
+
+    Returns:
+        A new array of `packed_shape`; padding columns are zero.
+    """
+    columns = tile_columns(workload, choice, target)
+    panels = math.ceil(workload.columns / columns)
+    k = math.prod(workload.k)
+    flat = matrix.reshape(workload.batch, workload.columns, k)
+    packed = np.zeros((workload.batch, panels, k, columns), matrix.dtype)
+    for panel in range(panels):
+        part = flat[:, panel * columns : (panel + 1) * columns]
+        packed[:, panel, :, : part.shape[1]] = part.transpose(0, 2, 1)
+    return packed.reshape(packed_shape(workload, choice, target))
+
+
+def pack_at_run_time(
+    element: Callable[..., Scalar], workload: Workload, choice: Choice, target: Target
+) -> te.Tensor:
+    """A stage that packs B when the kernel runs.
+
+    Args:
+        element: the element of B at (batch, column, *k).
+    """
+    columns = tile_columns(workload, choice, target)
+
+    def packed(batch: tirx.Var, panel: tirx.Var, *rest: tirx.Var) -> Scalar:
+        *k, lane = rest
+        column = panel * columns + lane
+        if workload.columns % columns == 0:
+            return element(batch, column, *k)
+        return tirx.if_then_else(
+            column < workload.columns, element(batch, column, *k), tirx.const(0, workload.dtype)
+        )
+
+    shape = int64s(packed_shape(workload, choice, target))
+    return te.compute(shape, packed, name="packed", attrs={STAGE: "pack"})
+
+

@@ -1,0 +1,89 @@
+"""The plain schedule: any block, vectorized along its last axis and parallel over the others.
+
+It serves element-wise and layout kernels, the stages of templates (padding, packing), and every workload that no
+template takes.
+"""
+
+from __future__ import annotations
+
+import math
+
+from tvm.s_tir import Schedule
+
+from ..targets.target import Target
+from . import blocks
+from .blocks import Block, Loop
+
+# Elements below which waking other cores costs more than they save.
+PARALLEL_ELEMENTS = 1 << 14
+
+
+def schedule_kernel(sch: Schedule, target: Target) -> None:
+    """Schedules a kernel without an anchor."""
+    everything = blocks.child_blocks(sch)
+    for block in everything[:-1]:
+        if not blocks.is_reduction(sch, block):
+            blocks.try_primitive(lambda block=block: sch.compute_inline(block))
+    for block in blocks.child_blocks(sch):
+        schedule_block(sch, block, target)
+
+
+def schedule_block(sch: Schedule, block: Block, target: Target) -> None:
+    """Schedules one block that stands alone under the root."""
+    spatial, reduction = _loops_by_kind(sch, block)
+    if not spatial and not reduction:
+        return
+    if reduction:
+        _schedule_reduction(sch, block, spatial, reduction, target)
+        return
+    extents = [blocks.extent(sch, loop) for loop in spatial]
+    inner = _inner_loop(sch, spatial, target)
+    _parallelize(sch, inner, math.prod(extents), target)
+
+
+def _inner_loop(sch: Schedule, spatial: list[Loop], target: Target) -> list[Loop]:
+    """Vectorizes the last axis where whole registers fit; otherwise it is left for LLVM to vectorize.
+
+    Returns:
+        The loops outside the innermost one.
+    """
+    lanes = target.lanes()
+    last = spatial[-1]
+    if blocks.extent(sch, last) % lanes == 0 and lanes > 1:
+        vectors, lane = sch.split(last, [None, lanes])
+        sch.vectorize(lane)
+        return [*spatial[:-1], vectors]
+    return spatial[:-1]
+
+
+def _schedule_reduction(sch: Schedule, block: Block, spatial: list[Loop], reduction: list[Loop], target: Target) -> None:
+    elements = math.prod(blocks.extent(sch, loop) for loop in [*spatial, *reduction])
+    if not spatial:
+        return
+    sch.reorder(*spatial, *reduction)
+    _parallelize(sch, spatial, elements, target)
+    sch.decompose_reduction(block, sch.get_loops(block)[-len(reduction)])
+
+
+def _parallelize(sch: Schedule, outer: list[Loop], elements: int, target: Target) -> None:
+    if target.cores == 1 or elements < PARALLEL_ELEMENTS or not outer:
+        return
+    fused = sch.fuse(*outer) if len(outer) > 1 else outer[0]
+    if blocks.extent(sch, fused) > 1:
+        sch.parallel(fused)
+
+
+def _loops_by_kind(sch: Schedule, block: Block) -> tuple[list[Loop], list[Loop]]:
+    """The spatial and the reduction loops of a block that no schedule has touched: one loop an iteration variable."""
+    loops = list(sch.get_loops(block))
+    kinds = [int(var.iter_type) for var in sch.get(block).iter_vars]
+    if len(kinds) != len(loops):
+        return [], []
+    return (
+        [loop for loop, kind in zip(loops, kinds, strict=True) if kind == _DATA_PARALLEL],
+        [loop for loop, kind in zip(loops, kinds, strict=True) if kind == _REDUCTION],
+    )
+
+
+_DATA_PARALLEL = 0
+_REDUCTION = 2

@@ -1,0 +1,102 @@
+"""Windows over channels-last data: depthwise convolution, pooling and means over space, channels in vector registers.
+
+The loop nest (`out` stands for the output's spatial axes but the last):
+
+    parallel (image, out..., tile of the last spatial axis)
+        for tile of channels
+            local sum[positions, vectors, lanes] = identity
+            for window offsets                       unrolled while small
+                unrolled positions, unrolled vectors, vectorized lanes
+            epilogue(sum) -> output
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tvm import te, tirx
+
+from .annotations import ANCHOR
+from .expressions import Scalar, int64, int64s
+
+TEMPLATE = "window"
+
+
+def _axes(extents: Sequence[int]) -> list[Any]:
+    return [te.reduce_axis((int64(0), int64(extent)), f"w{axis}") for axis, extent in enumerate(extents)]
+
+
+def _positions(index: Sequence[Any], offsets: Sequence[Any], strides: Sequence[int], dilation: Sequence[int]) -> list[Any]:
+    return [at * stride + offset * step for at, stride, offset, step in zip(index, strides, offsets, dilation, strict=True)]
+
+
+def weighted_sum(
+    padded: te.Tensor,
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    dilation: Sequence[int],
+    output: Sequence[int],
+    weight: Callable[..., Scalar],
+) -> te.Tensor:
+    """A depthwise convolution: (N, *space, C) to `output`.
+
+    Args:
+        weight: the weight at (*offsets, channel).
+    """
+    axes = _axes(kernel)
+
+    def element(image: Any, *rest: Any) -> Scalar:
+        *at, channel = rest
+        source = padded[(image, *_positions(at, axes, strides, dilation), channel)]
+        return te.sum(source * weight(*axes, channel), axis=axes)
+
+    return te.compute(int64s(output), element, name="depthwise", attrs={ANCHOR: TEMPLATE})
+
+
+def pool(
+    source: Callable[..., Scalar],
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    dilation: Sequence[int],
+    output: Sequence[int],
+    combine: Callable[..., Scalar],
+) -> te.Tensor:
+    """Combines every window of (N, *space, C) with `te.max` or `te.sum`.
+
+    Args:
+        source: the element at (image, *position, channel), position counted from the first padding.
+    """
+    axes = _axes(kernel)
+
+    def element(image: Any, *rest: Any) -> Scalar:
+        *at, channel = rest
+        return combine(source(image, *_positions(at, axes, strides, dilation), channel), axis=axes)
+
+    return te.compute(int64s(output), element, name="pool", attrs={ANCHOR: TEMPLATE})
+
+
+def reduce_outer(
+    source: Callable[..., Scalar],
+    shape: Sequence[int],
+    axes: Sequence[int],
+    combine: Callable[..., Scalar],
+) -> te.Tensor:
+    """Reduces some axes of `shape`, not its last: the kept axes remain, in order."""
+    reduced = dict(zip(axes, _axes([shape[axis] for axis in axes]), strict=True))
+    kept = [extent for axis, extent in enumerate(shape) if axis not in reduced]
+
+    def element(*index: Any) -> Scalar:
+        remaining = iter(index)
+        point = [reduced[axis] if axis in reduced else next(remaining) for axis in range(len(shape))]
+        return combine(source(*point), axis=list(reduced.values()))
+
+    return te.compute(int64s(kept), element, name="reduction", attrs={ANCHOR: TEMPLATE})
+
+
+def offsets_in(extent: int, start: Any, kernel: int, dilation: int) -> Any:
+    """How many of the window's offsets ``start + i * dilation``, 0 <= i < kernel, lie in [0, extent)."""
+    last = tirx.min(int64(kernel - 1), tirx.floordiv(extent - 1 - start, int64(dilation)))
+    first = tirx.max(int64(0), tirx.floordiv(dilation - 1 - start, int64(dilation)))
+    return last - first + 1
+

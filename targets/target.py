@@ -1,0 +1,67 @@
+"""What a machine is: the facts that schedules, code generation and linking read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+FLOAT32_BITS = 32
+
+
+@dataclass(frozen=True)
+class Target:
+    """A machine to compile for.
+
+    Attributes:
+        triple: LLVM triple of four parts, for example ``x86_64-unknown-linux-gnu``.
+        arch: instruction set family, a key of the table of architectures: ``x86_64``.
+        cpu: LLVM's name of the CPU (``-mcpu``).
+        features: LLVM features on top of the CPU's own, each ``+name`` or ``-name``.
+        isa: name of the instruction level that the schedules use, for people: ``AVX2``.
+        vector_bits: width of one vector register, in bits.
+        num_vector_registers: architectural vector registers.
+        has_fma: whether a multiply and an add are one instruction.
+        cores: processors a parallel loop can use; schedules cut work into at least so many pieces.
+        l1_bytes, l2_bytes, l3_bytes: data caches; the first two of one core, the third shared.
+        required_features: CPU features without which the emitted code would trap, in the spelling of
+            GCC's ``__builtin_cpu_supports``.
+    """
+
+    triple: str
+    arch: str
+    cpu: str
+    features: tuple[str, ...]
+    isa: str
+    vector_bits: int
+    num_vector_registers: int
+    has_fma: bool
+    cores: int
+    l1_bytes: int
+    l2_bytes: int
+    l3_bytes: int
+    required_features: tuple[str, ...] = ()
+
+    def lanes(self, dtype_bits: int = FLOAT32_BITS) -> int:
+        """How many elements of `dtype_bits` bits one vector register holds."""
+        return max(1, self.vector_bits // dtype_bits)
+
+    def describe(self) -> str:
+        """One line for people."""
+        return (
+            f"{self.triple}, cpu {self.cpu}, {self.isa} ({self.num_vector_registers} registers of {self.vector_bits} bits), "
+            f"{self.cores} cores, L1 {self.l1_bytes >> 10} KiB, L2 {self.l2_bytes >> 10} KiB, L3 {self.l3_bytes >> 20} MiB"
+        )
+
+    def to_tvm(self) -> Any:
+        """The `tvm.target.Target` that TVM's lowering passes and LLVM read."""
+        from tvm.target import Target as TVMTarget
+
+        spec: dict[str, object] = {
+            "kind": "llvm",
+            "mtriple": self.triple,
+            "mcpu": self.cpu,
+            "num-cores": self.cores,
+        }
+        if self.features:
+            spec["mattr"] = list(self.features)
+        return TVMTarget(spec)

@@ -1,0 +1,46 @@
+"""x86-64: its instruction levels, and which of them a CPU name or a set of features gives."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Level:
+    """One instruction level: a row that schedules are written for."""
+
+    isa: str
+    needs: frozenset[str]  # LLVM feature names
+    vector_bits: int
+    num_vector_registers: int
+    has_fma: bool
+    required_features: tuple[str, ...]  # spelled as GCC's __builtin_cpu_supports does
+
+
+# Best first: a CPU is used at the first level whose needs it fulfils.
+LEVELS = (
+    Level(
+        "AVX-512",
+        frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl"}),
+        512,
+        32,
+        True,
+        ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx2", "fma", "bmi", "bmi2"),
+    ),
+    Level("AVX2", frozenset({"avx2", "fma"}), 256, 16, True, ("avx2", "fma", "bmi", "bmi2")),
+    Level("SSE2", frozenset(), 128, 16, False, ()),
+)
+
+# Features that LLVM may use on its own at a CPU of that level and that older CPUs lack.
+SSE4_FEATURES = ("sse4.2", "popcnt")
+
+
+def level_of(features: Collection[str]) -> Level:
+    """The best level that a CPU with these LLVM features has."""
+    return next(level for level in LEVELS if level.needs.issubset(features))
+
+
+def required_features(features: Collection[str], level: Level) -> tuple[str, ...]:
+    """What the emitted code needs at run time, as ``__builtin_cpu_supports`` names it."""
+    return level.required_features + tuple(name for name in SSE4_FEATURES if name in features)

@@ -27,6 +27,7 @@ _EXIT_BASE = 128  # the shell's convention: 128 + number of the signal
 _lock = threading.RLock()
 _leftovers: set[Path] = set()
 _pipe: tuple[int, int] | None = None
+_committed = False
 
 
 def install() -> None:
@@ -45,6 +46,8 @@ def install() -> None:
 def _watch(descriptor: int) -> None:
     number = os.read(descriptor, 1)[0]
     with _lock:
+        if _committed:
+            return
         _end_children()
         for path in _leftovers:
             _remove(path)
@@ -54,10 +57,17 @@ def _watch(descriptor: int) -> None:
 
 
 @contextlib.contextmanager
-def shielded() -> Iterator[None]:
-    """Signals wait until the block is done: for a group of renames that belong together."""
+def shielded(*, commits: bool = False) -> Iterator[None]:
+    """Signals wait until the block is done: for a group of renames that belong together.
+
+    Args:
+        commits: the block writes the result of the whole command. When it succeeds, the command has done its work, and
+            a signal that came meanwhile changes nothing any more.
+    """
+    global _committed
     with _lock:
         yield
+        _committed = _committed or commits
 
 
 @contextlib.contextmanager
@@ -105,7 +115,7 @@ def temporary_folder() -> Iterator[Path]:
 
 def wait_if_interrupted() -> None:
     """Does not return when a signal has come: a tool that died of Ctrl-C is no error to report."""
-    while _pipe is not None and select.select([_pipe[0]], [], [], 0)[0]:
+    while _pipe is not None and not _committed and select.select([_pipe[0]], [], [], 0)[0]:
         time.sleep(1)
 
 

@@ -28,7 +28,7 @@ from .tensor_spec import element_bytes
 MAX_STACK_BYTES: Bytes = 64 << 10
 
 # The annotation by which LowerTVMBuiltin leaves an allocation on the stack instead of asking TVM's runtime for it.
-_ON_STACK = {"disable_lower_builtin": True}
+_ON_STACK = {"disable_lower_builtin": tirx.IntImm("bool", 1)}
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import onnx
+from onnx import ModelProto
 
 from ..errors import ModelError, UnsupportedError, UsageError
 from .imported import ImportedModel
@@ -43,7 +43,7 @@ _CONVERSIONS: Mapping[str, tuple[str, str]] = MappingProxyType(
 
 
 def load(
-    source: str | Path | onnx.ModelProto,
+    source: str | Path | ModelProto,
     *,
     shapes: Mapping[str, Sequence[int]] = _NOTHING,
     bindings: Mapping[str, np.ndarray[Any, Any]] = _NOTHING,
@@ -51,7 +51,7 @@ def load(
     """Imports a model.
 
     Args:
-        source: path of an .onnx file, or an onnx.ModelProto with its weights inside.
+        source: path of an .onnx file, or an ModelProto with its weights inside.
         shapes: the full shape of inputs, by name. A symbolic dimension that they fix is fixed in every other input too.
         bindings: inputs that get a constant value at compile time, by name; they are no longer inputs afterwards.
 
@@ -61,7 +61,7 @@ def load(
         UnsupportedError: the model needs something that is not supported; `UnsupportedOperatorError` lists operators.
         UsageError: `source` is no model, or `shapes` or `bindings` name no input.
     """
-    if isinstance(source, onnx.ModelProto):
+    if isinstance(source, ModelProto):
         return import_onnx(source, shapes=shapes, bindings=bindings)
     if not isinstance(source, str | Path):
         raise _unsupported_object(source)
@@ -89,5 +89,5 @@ def _unsupported_object(source: object) -> UnsupportedError | UsageError:
             "Keras models are not read directly", where=kind.__name__, hint=_CONVERSIONS[".keras"][1]
         )
     return UsageError(
-        f"a model is a path or an onnx.ModelProto, not {kind.__name__}", hint="save the model as an .onnx file"
+        f"a model is a path or an ModelProto, not {kind.__name__}", hint="save the model as an .onnx file"
     )

@@ -2,6 +2,7 @@
 
 Attributes of a PrimFunc, set when an operator is lowered, read by fusion and by the report:
     tilewright.template   the template that will schedule it
+    tilewright.fallback   why its own template refused it, where the plain schedule had to step in
     tilewright.flops      floating point operations of the anchor
 Annotations of a block, which survive fusion:
     tilewright.anchor     on the block a template is built around: the template's name
@@ -12,3 +13,4 @@ TEMPLATE = "tilewright.template"
 FLOPS = "tilewright.flops"
 ANCHOR = "tilewright.anchor"
 STAGE = "tilewright.stage"
+FALLBACK = "tilewright.fallback"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import tvm_ffi
+from tvm import s_tir, tirx
 from tvm.s_tir import Schedule
 from tvm.s_tir.schedule import ScheduleError
 
@@ -12,6 +14,10 @@ from .annotations import ANCHOR, STAGE
 
 Block = Any  # a handle to a block of a schedule
 Loop = Any  # a handle to a loop
+
+# TensorIR's kinds of iteration variables.
+DATA_PARALLEL = 0
+REDUCTION = 2
 
 
 def annotation(sch: Schedule, block: Block, name: str, default: Any = None) -> Any:
@@ -91,3 +97,33 @@ def try_primitive(primitive: Callable[[], object]) -> bool:
 def extent(sch: Schedule, loop: Loop) -> int:
     """The extent of a loop."""
     return int(sch.get(loop).extent)
+
+
+def axis_of_loops(sch: Schedule, block: Block) -> list[int | None]:
+    """For each loop around a block, outermost first: the index of the block's iteration variable that it drives."""
+    name = sch.get(block).name_hint
+    found: list[Any] = []
+
+    def visit(node: Any) -> None:
+        if node.block.name_hint == name:
+            found.append(node)
+
+    tvm_ffi.structural_walk(sch.mod["main"].body, (s_tir.SBlockRealize, visit))
+    values = list(found[0].iter_values)
+    axes: list[int | None] = []
+    for loop in sch.get_loops(block):
+        variable = sch.get(loop).loop_var
+        uses = (axis for axis, value in enumerate(values) if _mentions(value, variable))
+        axes.append(next(uses, None))
+    return axes
+
+
+def _mentions(expression: Any, variable: Any) -> bool:
+    hits: list[bool] = []
+    tvm_ffi.structural_walk(expression, (tirx.Var, lambda node: hits.append(node.same_as(variable))))
+    return any(hits)
+
+
+def largest_divisor(value: int, limit: int) -> int:
+    """The largest divisor of `value` that is at most `limit`."""
+    return max(divisor for divisor in range(1, limit + 1) if value % divisor == 0)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import tvm_ffi
 from tvm import tirx
+from tvm.ir import TensorLoad
 from tvm.s_tir import Schedule
 
 from ..targets.target import Target
@@ -13,6 +16,7 @@ from .blocks import Block, Loop
 
 # Multiply-adds below which waking other cores costs more than they save.
 _PARALLEL_WORK = 1 << 15
+_OUTER_LOOPS = 2  # around a tile: the fused parallel loop, and the tiles of a block of rows
 
 
 def schedule_kernel(sch: Schedule, target: Target) -> None:
@@ -40,26 +44,23 @@ def schedule_kernel(sch: Schedule, target: Target) -> None:
     block_of_rows, tile, tile_row = sch.split(row, [None, row_tiles, rows])
     sch.reorder(batch, block_of_rows, panel, tile, tile_row, vector, lane)
 
+    # Parallel loops are marked before the anchor moves inside: later the kernel no longer looks parallel to TVM.
+    outer = sch.fuse(batch, block_of_rows, panel)
+    if target.cores > 1 and math.prod((*extents, *k_extents)) >= _PARALLEL_WORK and blocks.extent(sch, outer) > 1:
+        sch.parallel(outer)
     sch.set_scope(anchor, 0, "local")
     sch.compute_at(anchor, tile)
-    _schedule_tile(sch, anchor, rows, vectors, lanes, outer=sch.get_loops(epilogue)[:4])
+    _schedule_tile(sch, anchor, rows, vectors, lanes)
     for loop in (tile_row, vector):
         sch.unroll(loop)
     if lanes > 1:
         sch.vectorize(lane)
 
-    work = 1
-    for extent in (*extents, *k_extents):
-        work *= extent
-    outer = sch.fuse(batch, block_of_rows, panel)
-    if target.cores > 1 and work >= _PARALLEL_WORK and blocks.extent(sch, outer) > 1:
-        sch.parallel(outer)
 
-
-def _schedule_tile(sch: Schedule, anchor: Block, rows: int, vectors: int, lanes: int, outer: list[Loop]) -> None:
+def _schedule_tile(sch: Schedule, anchor: Block, rows: int, vectors: int, lanes: int) -> None:
     """Makes one tile of C: accumulators in registers, k outside, everything inside unrolled and vectorized."""
     # compute_at makes loops for the extents above 1 alone, in the order of the block's variables.
-    inner = list(sch.get_loops(anchor))[len(outer) :]
+    inner = list(sch.get_loops(anchor))[_OUTER_LOOPS:]
     row = inner.pop(0) if rows > 1 else None
     if vectors * lanes > 1:
         vector, lane = sch.split(inner.pop(0), [vectors, lanes])
@@ -85,7 +86,7 @@ def _extents(sch: Schedule, anchor: Block) -> tuple[list[int], list[int]]:
 
 def _collapse(sch: Schedule, epilogue: Block, anchor: Block, extents: list[int]) -> tuple[Loop, Loop, Loop]:
     """Gives the epilogue the contraction's axes: loops over batch, row and column, whatever shape it writes."""
-    loads = _loads(sch.get(epilogue).body, sch.get(anchor).writes[0].buffer)
+    loads = _loads(sch.get(epilogue).body, sch.get(anchor).writes[0].source)
     variables = [var.var for var in sch.get(epilogue).iter_vars]
     indices = list(loads[0].indices)
     present = [axis for axis, index in enumerate(indices) if not isinstance(index, tirx.IntImm)]
@@ -101,11 +102,7 @@ def _collapse(sch: Schedule, epilogue: Block, anchor: Block, extents: list[int])
 
 
 def _loads(body: Any, buffer: Any) -> list[Any]:
+    """Every read of `buffer` inside `body`."""
     found: list[Any] = []
-
-    def visit(node: Any) -> None:
-        if isinstance(node, tirx.BufferLoad) and node.buffer.same_as(buffer):
-            found.append(node)
-
-    tirx.stmt_functor.post_order_visit(body, visit)
+    tvm_ffi.structural_walk(body, (TensorLoad, lambda load: found.append(load) if load.source.same_as(buffer) else None))
     return found

@@ -38,7 +38,8 @@ def schedule_block(sch: Schedule, block: Block, target: Target) -> None:
         return
     extents = [blocks.extent(sch, loop) for loop in spatial]
     inner = _inner_loop(sch, spatial, target)
-    _parallelize(sch, inner, math.prod(extents), target)
+    if inner and target.cores > 1 and math.prod(extents) >= PARALLEL_ELEMENTS:
+        parallelize(sch, inner)
 
 
 def _inner_loop(sch: Schedule, spatial: list[Loop], target: Target) -> list[Loop]:
@@ -61,16 +62,17 @@ def _schedule_reduction(sch: Schedule, block: Block, spatial: list[Loop], reduct
     if not spatial:
         return
     sch.reorder(*spatial, *reduction)
-    _parallelize(sch, spatial, elements, target)
+    if target.cores > 1 and elements >= PARALLEL_ELEMENTS:
+        parallelize(sch, spatial)
     sch.decompose_reduction(block, sch.get_loops(block)[-len(reduction)])
 
 
-def _parallelize(sch: Schedule, outer: list[Loop], elements: int, target: Target) -> None:
-    if target.cores == 1 or elements < PARALLEL_ELEMENTS or not outer:
-        return
+def parallelize(sch: Schedule, outer: list[Loop]) -> list[Loop]:
+    """Spreads the outermost loops over the cores; returns the one loop they became."""
     fused = sch.fuse(*outer) if len(outer) > 1 else outer[0]
     if blocks.extent(sch, fused) > 1:
         sch.parallel(fused)
+    return [fused]
 
 
 def _loops_by_kind(sch: Schedule, block: Block) -> tuple[list[Loop], list[Loop]]:
@@ -80,10 +82,7 @@ def _loops_by_kind(sch: Schedule, block: Block) -> tuple[list[Loop], list[Loop]]
     if len(kinds) != len(loops):
         return [], []
     return (
-        [loop for loop, kind in zip(loops, kinds, strict=True) if kind == _DATA_PARALLEL],
-        [loop for loop, kind in zip(loops, kinds, strict=True) if kind == _REDUCTION],
+        [loop for loop, kind in zip(loops, kinds, strict=True) if kind == blocks.DATA_PARALLEL],
+        [loop for loop, kind in zip(loops, kinds, strict=True) if kind == blocks.REDUCTION],
     )
 
-
-_DATA_PARALLEL = 0
-_REDUCTION = 2

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from tvm.s_tir import Schedule
 
 from ..targets.target import Target
 from . import blocks, plain
-from .blocks import Loop
+from .blocks import Block, Loop
 
 # Offsets up to which a window is unrolled entirely, so that neighbouring positions share their loads.
 _UNROLLED_OFFSETS = 9
 _MAX_POSITIONS = 4
 _MAX_VECTORS = 4
+
+
+@dataclass(frozen=True)
+class _Tile:
+    positions: int
+    vectors: int
+    lanes: int
 
 
 def schedule_kernel(sch: Schedule, target: Target) -> None:
@@ -26,66 +34,60 @@ def schedule_kernel(sch: Schedule, target: Target) -> None:
         plain.schedule_block(sch, block, target)
 
     variables = sch.get(anchor).iter_vars
-    spatial = [int(var.dom.extent) for var in variables if int(var.iter_type) == 0]
-    offsets = [int(var.dom.extent) for var in variables if int(var.iter_type) == 2]
-    lanes = target.lanes()
-    loops = list(sch.get_loops(epilogue))
-    channel = loops.pop()
+    spatial = [int(var.dom.extent) for var in variables if int(var.iter_type) == blocks.DATA_PARALLEL]
+    offsets = [int(var.dom.extent) for var in variables if int(var.iter_type) == blocks.REDUCTION]
+    tile = _tile(spatial, math.prod(offsets), target)
+    parallel = target.cores > 1 and math.prod(spatial) * math.prod(offsets) >= plain.PARALLEL_ELEMENTS
+    outer = _tile_epilogue(sch, epilogue, tile, parallel)
+    sch.compute_at(anchor, outer[-1])
+    _schedule_sum(sch, anchor, len(outer), math.prod(offsets), tile)
+
+
+def _tile(spatial: list[int], window_size: int, target: Target) -> _Tile:
+    """Small windows share loads among positions; large ones (means over space) hide latency with several registers."""
     channels = spatial[-1]
-    position: Loop | None = None
-    positions = 1
-    if len(loops) > 1 and math.prod(offsets) <= _UNROLLED_OFFSETS:
-        positions = _largest_divisor(spatial[-2], _MAX_POSITIONS)
-        outer, position = sch.split(loops.pop(), [None, positions])
-        loops.append(outer)
-    vectorized = channels % lanes == 0 and lanes > 1
-    if vectorized:
-        vectors = 1 if positions > 1 else _largest_divisor(channels // lanes, _MAX_VECTORS)
-        panel, vector, lane = sch.split(channel, [None, vectors, lanes])
-    else:
-        panel, vector, lane = sch.split(channel, [None, 1, 1]) if channels == 1 else (None, None, channel)
-    order = [*loops, *([panel] if panel is not None else []), *([position] if position is not None else [])]
-    order += [vector] if vector is not None else []
-    sch.reorder(*order, lane)
-    at = panel if panel is not None else loops[-1] if loops else None
-    if at is not None:
-        sch.compute_at(anchor, at)
-    _schedule_sum(sch, anchor, len(offsets), depth=len(loops) + (panel is not None), vectorized=vectorized, target=target)
-    if position is not None:
-        sch.unroll(position)
-    if vectorized:
-        sch.unroll(vector)
+    lanes = target.lanes() if channels % target.lanes() == 0 else 1
+    if lanes > 1 and len(spatial) > 2 and window_size <= _UNROLLED_OFFSETS:
+        return _Tile(blocks.largest_divisor(spatial[-2], _MAX_POSITIONS), 1, lanes)
+    return _Tile(1, blocks.largest_divisor(channels // lanes, _MAX_VECTORS) if lanes > 1 else channels, lanes)
+
+
+def _tile_epilogue(sch: Schedule, epilogue: Block, tile: _Tile, parallel: bool) -> list[Loop]:
+    """Tiles the writing loops; returns the loops outside the tile."""
+    *outer, channel = sch.get_loops(epilogue)
+    panel, vector, lane = sch.split(channel, [None, tile.vectors, tile.lanes])
+    inner = [vector, lane]
+    if tile.positions > 1:
+        rest, position = sch.split(outer.pop(), [None, tile.positions])
+        outer.append(rest)
+        inner = [position, *inner]
+    outer.append(panel)
+    sch.reorder(*outer, *inner)
+    if tile.lanes > 1:
+        for loop in inner[:-1]:
+            sch.unroll(loop)
         sch.vectorize(lane)
-    if math.prod(spatial) * math.prod(offsets) >= plain.PARALLEL_ELEMENTS and target.cores > 1:
-        outer_loops = [*loops, panel] if panel is not None and math.prod(spatial[:-1]) < 4 * target.cores else loops
-        fused = sch.fuse(*outer_loops) if len(outer_loops) > 1 else outer_loops[0] if outer_loops else None
-        if fused is not None and blocks.extent(sch, fused) > 1:
-            sch.parallel(fused)
+    return plain.parallelize(sch, outer) if parallel else outer
 
 
-def _schedule_sum(sch: Schedule, anchor: blocks.Block, rank: int, depth: int, vectorized: bool, target: Target) -> None:
+def _schedule_sum(sch: Schedule, anchor: Block, depth: int, window_size: int, tile: _Tile) -> None:
     """Orders the anchor's own loops: offsets outside, positions and vectors unrolled inside."""
-    inner = list(sch.get_loops(anchor))[depth:]
-    extents = [blocks.extent(sch, loop) for loop in inner]
-    window = [loop for loop, kind in zip(inner, _kinds(sch, anchor, inner), strict=True) if kind == "reduction"]
-    rest = [loop for loop in inner if loop not in window]
+    kinds = [int(var.iter_type) for var in sch.get(anchor).iter_vars]
+    inner = list(zip(sch.get_loops(anchor), blocks.axis_of_loops(sch, anchor), strict=True))[depth:]
+    window = [loop for loop, axis in inner if axis is not None and kinds[axis] == blocks.REDUCTION]
+    rest = [loop for loop, axis in inner if axis is None or kinds[axis] != blocks.REDUCTION]
+    if not window:
+        window = [sch.add_unit_loop(anchor)]
     lane = None
-    if vectorized:
-        vector, lane = sch.split(rest.pop(), [None, target.lanes()])
+    if tile.lanes > 1:
+        vector, lane = sch.split(rest.pop(), [tile.vectors, tile.lanes])
         rest.append(vector)
     sch.reorder(*window, *rest, *([lane] if lane is not None else []))
-    if math.prod(extents) and window:
-        size = math.prod(blocks.extent(sch, loop) for loop in window)
-        init = sch.decompose_reduction(anchor, window[0])
-        del init
-        if size <= _UNROLLED_OFFSETS:
-            for loop in window:
-                sch.unroll(loop)
-    if vectorized:
+    if lane is not None:
         for loop in rest:
             sch.unroll(loop)
         sch.vectorize(lane)
-
-
-def _largest_divisor(value: int, limit: int) -> int:
-    return max(divisor for divisor in range(1, limit + 1) if value % divisor == 0)
+        if window_size <= _UNROLLED_OFFSETS:
+            for loop in window:
+                sch.unroll(loop)
+    sch.decompose_reduction(anchor, window[0])

@@ -72,14 +72,21 @@ def import_graph(model: ir.Model, name: str, where: str) -> ImportedModel:
             result = builder.emit_output(relax.Tuple(results))
         builder.emit_func_output(result)
     module = relax.transform.DeadCodeElimination(["main"])(builder.get())
-    if not relax.analysis.well_formed(module):
-        raise CompilerError("the imported module is not well-formed", where=where)
+    _check_well_formed(module, where)
     return ImportedModel(
         module=module,
         name=name,
         input_names=tuple(str(value.name) for value in real_inputs(model)),
         output_names=tuple(str(value.name) for value in outputs),
     )
+
+
+def _check_well_formed(module: tvm.IRModule, where: str) -> None:
+    try:
+        relax.analysis.well_formed(module)
+    except Exception as error:  # TVM raises several classes for the same kind of fault
+        details = [line.strip() for line in str(error).splitlines() if line.strip()][-3:]
+        raise CompilerError("the imported module is not well-formed", where=where, details=details) from error
 
 
 class _Importer:

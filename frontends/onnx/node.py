@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 from tvm import relax
+from tvm.ir import GenericConst
 
 from ...errors import ModelError, UnsupportedError
 
@@ -49,7 +50,7 @@ class Emitter:
     def emit(self, expr: Expr, name: str) -> Expr:
         """Binds an expression and, before it, the calls nested in it, each to a variable called `name`."""
         flat = self._flatten(expr, name)
-        if isinstance(flat, relax.Var | relax.Constant):
+        if isinstance(flat, relax.Var | GenericConst):
             return flat
         normal = self.builder.normalize(flat)
         var = relax.DataflowVar(name, normal.ty)

@@ -1,0 +1,239 @@
+"""What a Python program calls: `compile`, `load`, `verify`, `tune`. Importing this module imports no compiler."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import weakref
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from ..errors import OutputError, UnsupportedError, UsageError
+from . import interrupt
+from .verify import verify
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..targets import Target
+    from .artifact import CompiledModel
+    from .progress import ProgressCallback
+
+__all__ = ["compile", "load", "tune", "verify"]
+
+EMIT_KINDS = ("so", "a", "c")
+PRECISIONS = ("fp32", "bf16", "fp16")
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+def compile(
+    model: Any,
+    target: str | Target = "host",
+    *,
+    shapes: Mapping[str, Sequence[int]] = _NOTHING,
+    bindings: Mapping[str, np.ndarray[Any, Any]] = _NOTHING,
+    output: str | os.PathLike[str] | None = None,
+    name: str | None = None,
+    emit: str = "so",
+    cpu: str | None = None,
+    features: Sequence[str] = (),
+    threads: int | None = None,
+    precision: str = "fp32",
+    records: str | os.PathLike[str] | None = None,
+    save_ir: str | os.PathLike[str] | None = None,
+    keep_temps: str | os.PathLike[str] | None = None,
+    progress: ProgressCallback | None = None,
+) -> CompiledModel:
+    """Compiles a model and loads the result.
+
+    Args:
+        model: path of an .onnx file, or an onnx.ModelProto.
+        target: ``host``, an LLVM triple, or a `Target`.
+        shapes: full shapes of inputs by name; needed for those with unknown dimensions.
+        bindings: inputs that get a constant value; the library no longer has them.
+        output: the library to write; its header goes beside it. Without it the library lives as long as the result.
+        name: prefix of the C symbols; by default made from the file's name.
+        emit: ``so`` or ``a`` (see `compile_to_file` for what cannot be loaded here).
+        cpu, features: LLVM's names of a CPU, and of features as ``+name`` or ``-name``; for a `target` given as text.
+        threads: 1 builds without threads; None uses the processors there are at run time.
+        precision: ``fp32``.
+        records: results of the tuner to apply, a .jsonl file.
+        save_ir: a folder for the module after each pass.
+        keep_temps: a folder for sources and objects.
+        progress: called as progress(stage, done, total) while it works.
+
+    Returns:
+        The compiled model, ready to run.
+
+    Raises:
+        ModelError, ShapeError, UnsupportedError, UsageError, OutputError, ToolError: see `tilewright.errors`.
+    """
+    if emit != "so":
+        raise UsageError(
+            f"emit={emit!r} cannot be loaded", where="compile", hint="use compile_to_file of tilewright.compiler.api"
+        )
+    folder = None
+    if output is None:
+        folder = Path(tempfile.mkdtemp(prefix="tilewright-model-"))
+        output = folder / "model.so"
+    try:
+        path = compile_to_file(
+            model,
+            output,
+            target,
+            shapes=shapes,
+            bindings=bindings,
+            name=name or ("model" if folder else None),
+            cpu=cpu,
+            features=features,
+            threads=threads,
+            precision=precision,
+            records=records,
+            save_ir=save_ir,
+            keep_temps=keep_temps,
+            progress=progress,
+        )
+        compiled = load(path)
+    except BaseException:
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    if folder is not None:
+        weakref.finalize(compiled, shutil.rmtree, str(folder), ignore_errors=True)
+    return compiled
+
+
+def compile_to_file(
+    model: Any,
+    output: str | os.PathLike[str],
+    target: str | Target = "host",
+    *,
+    shapes: Mapping[str, Sequence[int]] = _NOTHING,
+    bindings: Mapping[str, np.ndarray[Any, Any]] = _NOTHING,
+    name: str | None = None,
+    emit: str = "so",
+    cpu: str | None = None,
+    features: Sequence[str] = (),
+    threads: int | None = None,
+    precision: str = "fp32",
+    records: str | os.PathLike[str] | None = None,
+    save_ir: str | os.PathLike[str] | None = None,
+    keep_temps: str | os.PathLike[str] | None = None,
+    progress: ProgressCallback | None = None,
+) -> Path:
+    """Compiles a model to a library and its header, for this machine or another; arguments as `compile`'s.
+
+    The files appear whole and together, or not at all.
+
+    Returns:
+        The path of the library.
+
+    Raises:
+        ModelError, ShapeError, UnsupportedError, UsageError, OutputError, ToolError: see `tilewright.errors`.
+    """
+    _check_options(emit, precision, threads)
+    tell = progress or _silent
+    place = Path(output)
+    tell("start", 0, 0)
+    # TVM is loaded here, seconds after the cheap checks would have failed.
+    _check_file(model)
+    from .. import frontends
+    from ..targets import parse
+    from . import emit as emission
+    from . import pipeline
+    from .naming import identifier
+
+    emission.check_output(place)
+    machine = parse(target, cpu=cpu, features=tuple(features)) if isinstance(target, str) else target
+    tell("import", 0, 0)
+    imported = frontends.load(model, shapes=shapes, bindings=bindings)
+    module = pipeline.build(
+        imported,
+        machine,
+        threads=threads,
+        precision=precision,
+        records=None if records is None else Path(records),
+        save_ir=None if save_ir is None else Path(save_ir),
+        on_progress=tell,
+    )
+    with tempfile.TemporaryDirectory(prefix="tilewright-") as folder:
+        staged = Path(folder) / f"{place.stem}{place.suffix or '.so'}"
+        result = emission.emit(
+            module,
+            name=name or identifier(place.stem),
+            output_names=imported.output_names,
+            input_names=imported.input_names,
+            target=machine,
+            output=staged,
+            threads=threads,
+            kind=emit,
+            keep_temps=None if keep_temps is None else Path(keep_temps),
+            progress=tell,
+        )
+        tell("write", 0, 0)
+        _publish({result.path: place, result.header: place.with_suffix(".h")})
+    return place
+
+
+def load(path: str | os.PathLike[str]) -> CompiledModel:
+    """Loads a library that `compile` wrote; needs numpy alone, never TVM.
+
+    Raises:
+        LibraryError: the file is missing, damaged, or no library of Tilewright.
+        UnsupportedVersionError: a newer Tilewright wrote it.
+        UnsupportedTargetError: it is for another machine.
+    """
+    from . import artifact
+
+    return artifact.load(Path(path))
+
+
+def tune(model: Any, *, records: str | os.PathLike[str], seconds: float | None = None, trials: int | None = None) -> None:
+    """Would search for the best schedules of a model on a device.
+
+    Raises:
+        UnsupportedError: always: the tuner is not in this version.
+    """
+    raise UnsupportedError(
+        "the tuner is not in this version",
+        where="tune",
+        hint="compile without records: the schedules' defaults are computed from the target and need no tuning",
+    )
+
+
+def _check_options(emit: str, precision: str, threads: int | None) -> None:
+    if emit not in EMIT_KINDS:
+        raise UsageError(f"unknown kind of output {emit!r}", where="--emit", hint="one of " + ", ".join(EMIT_KINDS))
+    if precision not in PRECISIONS:
+        raise UsageError(f"unknown precision {precision!r}", where="--precision", hint="one of " + ", ".join(PRECISIONS))
+    if threads is not None and threads < 1:
+        raise UsageError(f"{threads} threads are not possible", where="--threads", hint="give 1 or more")
+
+
+def _check_file(model: Any) -> None:
+    """The first thing that is wrong most often is told without waiting for TVM."""
+    from ..errors import ModelError
+
+    if isinstance(model, str | os.PathLike) and not Path(model).exists():
+        raise ModelError("the model file does not exist", where=os.fspath(model))
+
+
+def _publish(files: Mapping[Path, Path]) -> None:
+    from .emit import install
+
+    try:
+        with interrupt.shielded(commits=True):
+            install(dict(files))
+    except OSError as error:
+        raise OutputError(
+            f"the output cannot be written: {error.strerror or error}",
+            where=str(error.filename2 or error.filename or next(iter(files.values()))),
+            hint="nothing was left there; free some space or give another place with -o",
+        ) from error
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    """Progress that nobody asked for."""

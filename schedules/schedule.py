@@ -1,0 +1,67 @@
+"""Gives every kernel of a module its schedule: the template its anchor names, or the plain one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tvm
+from tvm import tirx
+from tvm.s_tir import Schedule
+from tvm.s_tir.schedule import ScheduleError
+
+from ..targets.target import Target
+from . import blocks, contraction_schedule, plain, rows_schedule, window_schedule
+from .annotations import ANCHOR, FALLBACK, TEMPLATE
+from .contraction import TEMPLATE as CONTRACTION
+from .rows import ROWS
+from .vector_math import expand_math
+from .window import TEMPLATE as WINDOW
+
+PLAIN = "plain"
+
+# Template name -> the function that schedules a kernel built around it.
+TEMPLATES: dict[str, Callable[[Schedule, Target], None]] = {
+    CONTRACTION: contraction_schedule.schedule_kernel,
+    WINDOW: window_schedule.schedule_kernel,
+    ROWS: rows_schedule.schedule_kernel,
+    PLAIN: plain.schedule_kernel,
+}
+
+
+def schedule_module(module: Any, target: Target, on_kernel: Callable[[str], None] = lambda name: None) -> Any:
+    """Schedules every PrimFunc.
+
+    Args:
+        on_kernel: called with the name of each kernel before it is scheduled.
+    """
+    functions = {}
+    for variable, function in module.functions.items():
+        if isinstance(function, tirx.PrimFunc):
+            on_kernel(str(variable.name_hint))
+            functions[variable] = schedule_kernel(function, target)
+        else:
+            functions[variable] = function
+    return tvm.IRModule(functions, attrs=module.attrs)
+
+
+def schedule_kernel(function: Any, target: Target) -> Any:
+    """Schedules one kernel; when its template refuses it, by the plain schedule, with the reason as an attribute."""
+    sch = _fresh(function)
+    found = blocks.anchors(sch)
+    name = str(blocks.annotation(sch, found[-1], ANCHOR)) if found else PLAIN
+    reason = None
+    try:
+        TEMPLATES[name](sch, target)
+    except (ScheduleError, ValueError) as error:
+        if name == PLAIN:
+            raise
+        reason = str(error).strip().splitlines()[-1]
+        name, sch = PLAIN, _fresh(function)
+        plain.schedule_kernel(sch, target)
+    scheduled = expand_math(sch.mod["main"]).without_attr("global_symbol").with_attr(TEMPLATE, name)
+    return scheduled if reason is None else scheduled.with_attr(FALLBACK, reason)
+
+
+def _fresh(function: Any) -> Schedule:
+    return Schedule(tvm.IRModule({"main": function.with_attr("global_symbol", "main")}))

@@ -1,11 +1,14 @@
 """Converts one .tflite or Keras .h5 file to ONNX with a batch of 1: `python convert_tensorflow.py SOURCE OUT.onnx`.
 
-A program of its own that imports nothing of this project, because TensorFlow is heavy and may live in another environment
-than the rest (`python -m benchmarks.trained --python PATH`). It needs `tensorflow-cpu` 2.21 and `tf2onnx` 1.17.
+A program of its own that imports nothing of this project, because TensorFlow is heavy and may live in another
+environment than the rest (`python -m benchmarks.trained --python PATH`). It needs `tensorflow-cpu` 2.21 and
+`tf2onnx` 1.17.
 """
 
 from __future__ import annotations
 
+# TensorFlow is untyped to mypy here (see pyproject.toml), so its layers are subclasses of Any:
+# mypy: allow-subclassing-any
 import sys
 from pathlib import Path
 from typing import Any
@@ -29,11 +32,11 @@ def convert_tflite(source: Path, out: Path) -> None:
 
 def convert_keras(source: Path, out: Path) -> None:
     """Keras 3 loads the model, traced with a static batch; `from_keras` of tf2onnx does not know Keras 3."""
-    import keras
     import tensorflow
     import tf2onnx
+    from tensorflow import keras
 
-    class DepthwiseConv2D(keras.layers.DepthwiseConv2D):  # type: ignore[misc]  # keras has no types
+    class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
         """Takes the argument `groups`, always 1, that Keras 2 wrote into files and Keras 3 refuses."""
 
         def __init__(self, *arguments: Any, groups: int = 1, **options: Any) -> None:

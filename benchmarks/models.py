@@ -1,10 +1,10 @@
 """The models that Tilewright is measured and tested on: `python -m benchmarks.models resnet50 --out build/models`.
 
-The weights are random from a fixed seed: they cost nothing to make and time like trained ones. What random weights spoil
-is checking, because activations of deep networks fade to 1e-28 or explode. So the batch norms get the statistics of
-the activations that really reach them, disturbed a little (see `randomise`), and every export is held to outputs of an
-ordinary size that depend on the input. Parameter counts and multiply-accumulates (MACs) are held to the published ones, so
-that a slip in an architecture cannot pass unseen.
+The weights are random from a fixed seed: they cost nothing to make and time like trained ones. What random weights
+spoil is checking, because activations of deep networks fade to 1e-28 or explode. So the batch norms get the statistics
+of the activations that really reach them, disturbed a little (see `randomise`), and every export is held to outputs of
+an ordinary size that depend on the input. Parameter counts and multiply-accumulates (MACs) are held to the published
+ones, so that a slip in an architecture cannot pass unseen.
 
 Each model becomes NAME.onnx, one file, and NAME.npz, inputs for it by name (random tokens must lie in the vocabulary).
 Exporting needs `torch` and `transformers`; a file that is there already is not made again.
@@ -12,6 +12,8 @@ Exporting needs `torch` and `transformers`; a file that is there already is not 
 
 from __future__ import annotations
 
+# torch is untyped to mypy here (see pyproject.toml), so its modules are subclasses of Any:
+# mypy: allow-subclassing-any
 import argparse
 import logging
 import os
@@ -198,9 +200,9 @@ MODELS = {
 def randomise(model: nn.Module, batch: Tensor | None, seed: int = SEED) -> None:
     """Give `model` random parameters under which activations keep an ordinary size at every depth, in place.
 
-    Convolutions and the dense layers of convolutional networks are drawn after He et al. (2015); biases, scales and shifts
-    are non-trivial everywhere, so that an error in folding them shows. Then each batch norm takes mean and variance of what
-    reaches it when `batch` runs, disturbed by a tenth, so that they are neither 0 and 1 nor exactly cancelling.
+    Convolutions and the dense layers of convolutional networks are drawn after He et al. (2015); biases, scales and
+    shifts are non-trivial everywhere, so that an error in folding them shows. Then each batch norm takes mean and
+    variance of what reaches it when `batch` runs, disturbed by a tenth, so that they never cancel exactly.
 
     Args:
         model: left in evaluation mode.
@@ -284,7 +286,7 @@ def check_outputs(first: Sequence[np.ndarray[Any, Any]], second: Sequence[np.nda
 
 
 def default_folder() -> Path:
-    """Where exported models are kept: the environment's TILEWRIGHT_BENCHMARK_MODELS, or build/models of the checkout."""
+    """Where exported models are kept: TILEWRIGHT_BENCHMARK_MODELS of the environment, or build/models."""
     override = os.environ.get(CACHE_VARIABLE)
     return Path(override) if override else Path(__file__).resolve().parents[1] / "build" / "models"
 
@@ -301,7 +303,7 @@ def run_module(model: nn.Module, inputs: Mapping[str, np.ndarray[Any, Any]]) -> 
 def export_module(
     model: nn.Module, inputs: Mapping[str, np.ndarray[Any, Any]], outputs: Sequence[str], path: Path
 ) -> None:
-    """Export `model` to one ONNX file at `path`, checked with ONNX Runtime against torch; nothing is left if it differs.
+    """Export `model` to one ONNX file at `path`, checked with ONNX Runtime against torch; none is left if it differs.
 
     Args:
         model: a module in evaluation mode that takes the tensors of `inputs`, in order.

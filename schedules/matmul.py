@@ -10,7 +10,7 @@ from tvm import relax, te, tirx
 
 from ..targets.target import Target
 from . import contraction
-from .annotations import FLOPS, TEMPLATE
+from .annotations import TEMPLATE
 from .contraction import Workload
 from .convolution import relax_constant
 from .expressions import Scalar, constant_shape, dtype_bits, flatten, int64, int64s, unflatten
@@ -126,5 +126,5 @@ def lower_matmul(builder: relax.BlockBuilder, call: relax.Call, target: Target) 
         call.args[0],
         rhs,
         primfunc_name_hint="matmul",
-        primfunc_attrs={TEMPLATE: contraction.TEMPLATE, FLOPS: workload.flops},
+        primfunc_attrs={TEMPLATE: contraction.TEMPLATE}
     )

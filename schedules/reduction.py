@@ -11,7 +11,7 @@ from tvm import relax, te, tirx
 
 from ..targets.target import Target
 from . import rows, window
-from .annotations import FLOPS, TEMPLATE
+from .annotations import TEMPLATE
 from .expressions import Scalar, constant_shape, dtype_bits, int64s, unflatten
 
 
@@ -97,5 +97,5 @@ def lower_reduction(builder: relax.BlockBuilder, call: relax.Call, target: Targe
         compute,
         call.args[0],
         primfunc_name_hint=name.removeprefix("relax."),
-        primfunc_attrs={TEMPLATE: rows.ROWS if by_rows else window.TEMPLATE, FLOPS: math.prod(shape)},
+        primfunc_attrs={TEMPLATE: rows.ROWS if by_rows else window.TEMPLATE}
     )

@@ -16,7 +16,7 @@ from typing import Any
 from tvm import relax, te, tirx
 
 from ..targets.target import Target
-from .annotations import ANCHOR, FLOPS, TEMPLATE
+from .annotations import ANCHOR, TEMPLATE
 from .expressions import Scalar, constant_shape, dtype_bits, int64, int64s, unflatten
 
 ROWS = "rows"
@@ -123,7 +123,7 @@ def lower_softmax(builder: relax.BlockBuilder, call: relax.Call, target: Target,
         compute,
         call.args[0],
         primfunc_name_hint="log_softmax" if log else "softmax",
-        primfunc_attrs={TEMPLATE: ROWS, FLOPS: 4 * math.prod(shape)},
+        primfunc_attrs={TEMPLATE: ROWS}
     )
 
 
@@ -185,7 +185,7 @@ def lower_normalization(
         compute,
         *call.args,
         primfunc_name_hint="layer_norm" if centered else "rms_norm",
-        primfunc_attrs={TEMPLATE: ROWS, FLOPS: 7 * math.prod(shape)},
+        primfunc_attrs={TEMPLATE: ROWS}
     )
 
 

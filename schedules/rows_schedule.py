@@ -37,7 +37,7 @@ def schedule_kernel(sch: Schedule, target: Target) -> None:
     if not row_loops:
         row_loops = [sch.add_unit_loop(sch.get_loops(output)[0] if loops else output)]
     row = sch.fuse(*row_loops) if len(row_loops) > 1 else row_loops[0]
-    elements = max([work, *(_work(sch, stage) for stage in stages)])
+    elements = max([work, *(blocks.points(sch, stage) for stage in stages)])
     if target.cores > 1 and elements >= plain.PARALLEL_ELEMENTS:
         plain.parallelize(sch, [row])
     for stage in reversed(stages):
@@ -63,10 +63,6 @@ def _row_extents(sch: Schedule, stages: list[Block]) -> list[int]:
 def _row_bytes(sch: Schedule, stage: Block, rank: int) -> int:
     shape = [int(extent) for extent in sch.get(stage).writes[0].source.ty.shape]
     return math.prod(shape[rank:]) * _FLOAT_BYTES
-
-
-def _work(sch: Schedule, stage: Block) -> int:
-    return math.prod(int(var.dom.extent) for var in sch.get(stage).iter_vars)
 
 
 def _schedule_stage(sch: Schedule, stage: Block, target: Target) -> None:

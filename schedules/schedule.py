@@ -12,7 +12,7 @@ from tvm.s_tir.schedule import ScheduleError
 
 from ..targets.target import Target
 from . import blocks, contraction_schedule, plain, rows_schedule, window_schedule
-from .annotations import ANCHOR, FALLBACK, TEMPLATE
+from .annotations import ANCHOR, FALLBACK, FLOPS, TEMPLATE
 from .contraction import TEMPLATE as CONTRACTION
 from .rows import ROWS
 from .vector_math import expand_math
@@ -50,6 +50,7 @@ def schedule_kernel(function: Any, target: Target) -> Any:
     sch = _fresh(function)
     found = blocks.anchors(sch)
     name = str(blocks.annotation(sch, found[-1], ANCHOR)) if found else PLAIN
+    flops = sum(_flops(sch, block) for block in found)
     reason = None
     try:
         TEMPLATES[name](sch, target)
@@ -59,9 +60,15 @@ def schedule_kernel(function: Any, target: Target) -> Any:
         reason = str(error).strip().splitlines()[-1]
         name, sch = PLAIN, _fresh(function)
         plain.schedule_kernel(sch, target)
-    scheduled = expand_math(sch.mod["main"]).without_attr("global_symbol").with_attr(TEMPLATE, name)
+    scheduled = expand_math(sch.mod["main"]).without_attr("global_symbol").with_attr({TEMPLATE: name, FLOPS: flops})
     return scheduled if reason is None else scheduled.with_attr(FALLBACK, reason)
 
 
 def _fresh(function: Any) -> Schedule:
     return Schedule(tvm.IRModule({"main": function.with_attr("global_symbol", "main")}))
+
+
+def _flops(sch: Schedule, block: blocks.Block) -> int:
+    """Operations of an anchor: as its template says, or one a point of its domain (two for a sum of products)."""
+    stated = blocks.annotation(sch, block, FLOPS)
+    return int(stated) if stated is not None else blocks.points(sch, block)

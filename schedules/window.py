@@ -12,12 +12,13 @@ The loop nest (`out` stands for the output's spatial axes but the last):
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from tvm import te, tirx
 
-from .annotations import ANCHOR
+from .annotations import ANCHOR, FLOPS
 from .expressions import Scalar, int64, int64s
 
 TEMPLATE = "window"
@@ -51,7 +52,8 @@ def weighted_sum(
         source = padded[(image, *_positions(at, axes, strides, dilation), channel)]
         return te.sum(source * weight(*axes, channel), axis=axes)
 
-    return te.compute(int64s(output), element, name="depthwise", attrs={ANCHOR: TEMPLATE})
+    flops = 2 * math.prod(output) * math.prod(kernel)
+    return te.compute(int64s(output), element, name="depthwise", attrs={ANCHOR: TEMPLATE, FLOPS: flops})
 
 
 def pool(

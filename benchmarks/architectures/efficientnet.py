@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+# torch is untyped to mypy here (see pyproject.toml), so its modules are subclasses of Any:
+# mypy: allow-subclassing-any
 from collections.abc import Sequence
 
 import torch

@@ -6,6 +6,8 @@ pool, and may fork at its end (module E). The modules A to E are those of the pa
 
 from __future__ import annotations
 
+# torch is untyped to mypy here (see pyproject.toml), so its modules are subclasses of Any:
+# mypy: allow-subclassing-any
 from collections.abc import Sequence
 
 import torch

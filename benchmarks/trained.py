@@ -143,16 +143,13 @@ def convert_tiny(model: TinyModel, folder: Path, python: str = sys.executable) -
 
 def tokenize(sentences: Sequence[str], tokenizer_file: Path) -> dict[str, Array]:
     """`input_ids` and `attention_mask`, int64 (sentences, SENTENCE_TOKENS), padded at the end."""
-    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
 
-    tokenizer = Tokenizer.from_file(str(tokenizer_file))
-    tokenizer.enable_truncation(SENTENCE_TOKENS)
-    tokenizer.enable_padding(length=SENTENCE_TOKENS)
-    encoded = tokenizer.encode_batch(list(sentences))
-    return {
-        "input_ids": np.array([each.ids for each in encoded], np.int64),
-        "attention_mask": np.array([each.attention_mask for each in encoded], np.int64),
-    }
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(tokenizer_file), pad_token="[PAD]")
+    encoded = tokenizer(
+        list(sentences), padding="max_length", truncation=True, max_length=SENTENCE_TOKENS, return_tensors="np"
+    )
+    return {name: encoded[name].astype(np.int64) for name in ("input_ids", "attention_mask")}
 
 
 def _sentence_encoder(weights: Path) -> nn.Module:

@@ -12,7 +12,7 @@ from tvm import relax, tirx
 from ..errors import CompilerError
 from .base import GraphPass, PassResult
 from .fusion_groups import Group, Limits, find_groups
-from .graph import MAIN, Binding, Expr, Graph, Var
+from .graph import MAIN, Binding, Expr, Graph, Var, substitute
 from .kernel_graph import ATTRIBUTE_PREFIX, PATTERN, is_call_tir, kernel_graph
 from .sources import join
 
@@ -24,8 +24,7 @@ class FuseEpilogues(GraphPass):
     """Group the `call_tir`s of a legalized `main` and make each group one PrimFunc (`fusion_groups.py` decides).
 
     A group is an anchor (a kernel with a template, or one that reduces) with the point-wise kernels after it and, for
-    templates that allow it, before it; or element-wise and layout kernels alone. Contractions that keep the template's
-    attributes: the fused PrimFunc carries the `tilewright.*` attributes of its anchor, and the largest `op_pattern` of its
+    templates that allow it, before it; or element-wise and layout kernels alone. The fused PrimFunc carries the `tilewright.*` attributes of its anchor, and the largest `op_pattern` of its
     members. Kernels that only reshape become `relax.reshape`, an alias.
 
     Contract: every value of `main` is a `call_tir` of a PrimFunc, `reshape`, a tuple item or a constant operator that
@@ -118,8 +117,6 @@ def _outline(module: tvm.IRModule, graph: Graph, groups: list[Group]) -> tvm.IRM
 
 def _rename(graph: Graph, renamed: dict[Var, Var]) -> Graph:
     """Read results of groups by their new names."""
-    from .graph import substitute
-
     bindings = []
     for var, value in graph.bindings:
         new = substitute(value, renamed)

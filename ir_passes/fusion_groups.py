@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from .kernel_graph import INJECTIVE, KernelCall, KernelGraph, Var
+from .kernel_graph import INJECTIVE, REDUCTION, KernelCall, KernelGraph, Var
 
 
 @dataclass
@@ -111,7 +111,7 @@ def _may_join(call: KernelCall, group: Group, after_anchor: set[Var], limits: Li
         return False
     if any(reader is anchor or reader.var in group.prologue for reader in readers):
         feeds_only = all(reader is anchor or reader.var in group.prologue for reader in readers)
-        takes = not anchor.template or anchor.template in limits.prologue_templates
+        takes = anchor.template in limits.prologue_templates or (not anchor.template and anchor.pattern == REDUCTION)
         once = all(reader.reads(call) == 1 for reader in readers if reader is anchor)
         return feeds_only and takes and once and all(_cheap_to_inline(call, reader) for reader in readers)
     return call.elements == group.result.elements

@@ -50,6 +50,20 @@ class Rewriter:
         """`expr` with its type inferred."""
         return self._normalize(expr)
 
+    def hint(self, var: Var, value: Expr, *stops: Expr) -> str:
+        """The joined hints of `var`, to be computed as `value`, and of all between it and `stops`, in order."""
+        found: dict[Var, None] = {}
+        stack = list(leaves(value))
+        while stack:
+            leaf = stack.pop()
+            definition = self._values.get(leaf)
+            if definition is None or leaf in found or any(leaf.same_as(stop) for stop in stops):
+                continue
+            found[leaf] = None
+            stack.extend(leaves(definition))
+        order = [each.name for each, _ in self.bindings if each in found] if found else []
+        return join([*order, var.name])
+
     def emit(self, value: Expr, *hints: str) -> Expr:
         """Bind `value` to a new variable named by joining `hints`; a leaf is returned as it is."""
         if is_leaf(value):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 FLOAT32_BITS = 32
@@ -45,11 +45,16 @@ class Target:
         """How many elements of `dtype_bits` bits one vector register holds."""
         return max(1, self.vector_bits // dtype_bits)
 
+    def with_cores(self, cores: int) -> Target:
+        """The same machine, of which only so many cores are used."""
+        return replace(self, cores=cores)
+
     def describe(self) -> str:
         """One line for people."""
         return (
-            f"{self.triple}, cpu {self.cpu}, {self.isa} ({self.num_vector_registers} registers of {self.vector_bits} bits), "
-            f"{self.cores} cores, L1 {self.l1_bytes >> 10} KiB, L2 {self.l2_bytes >> 10} KiB, L3 {self.l3_bytes >> 20} MiB"
+            f"{self.triple}, cpu {self.cpu}, {self.isa} ({self.num_vector_registers} registers of {self.vector_bits} "
+            f"bits), {self.cores} cores, L1 {self.l1_bytes >> 10} KiB, L2 {self.l2_bytes >> 10} KiB, "
+            f"L3 {self.l3_bytes >> 20} MiB"
         )
 
     def to_tvm(self) -> Any:

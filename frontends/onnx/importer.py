@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 import tvm
 from tvm import relax
@@ -96,6 +97,7 @@ class _Importer:
         self._emitter = emitter
         self._where = where
         self._unsupported: dict[str, tuple[str, str]] = {}
+        self._refused: dict[str, UnsupportedError] = {}
 
     def walk(self, nodes: Iterable[ir.Node], scope: _Scope) -> None:
         """Converts nodes in order and records their outputs in the scope."""
@@ -108,10 +110,13 @@ class _Importer:
                     scope.values[output] = results[index]
 
     def report_unsupported(self) -> None:
-        """Raises one error that lists every node met so far that has no converter."""
+        """Raises one error that lists every node met so far that has no converter, or whose converter refused it."""
         if not self._unsupported:
+            if self._refused:
+                raise next(iter(self._refused.values()))
             return
         details, hint = describe_unsupported(self._unsupported)
+        details += [f"{error.where}: {error.what}" for error in self._refused.values()]
         count = len(details)
         raise UnsupportedOperatorError(
             f"the model has {count} node{'s' if count > 1 else ''} with operators that are not supported",
@@ -163,6 +168,9 @@ class _Importer:
             result = converter(node)
             results = list(result) if isinstance(result, list | tuple) else [result]
             results = [self._settle(value, name) for value in results]
+        except UnsupportedError as error:
+            self._refused.setdefault(name, error)
+            return missing
         except TilewrightError:
             raise
         except Exception as error:  # TVM refuses shapes and dtypes that do not fit with errors of many classes
@@ -170,7 +178,8 @@ class _Importer:
                 "the node does not fit its inputs", where=f"{self._where}: {node.label}", details=_reasons(node, error)
             ) from error
         if len(results) < sum(1 for index in range(len(source.outputs)) if node.wants(index)):
-            raise node.unsupported(f"only the first {len(results)} outputs are supported")
+            self._refused.setdefault(name, node.unsupported(f"only the first {len(results)} outputs are supported"))
+            return missing
         return [*results, *missing][: max(len(source.outputs), 1)]
 
     def _settle(self, value: Value, name: str) -> Value:
@@ -236,8 +245,6 @@ def _resolve_attributes(node: ir.Node, outer: Mapping[str, ir.Attr] | None) -> d
 
 
 def _expandable(node: ir.Node, domain: str, opset: int) -> bool:
-    import onnx
-
     if not onnx.defs.has(node.op_type, domain):
         return False
     try:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import onnx
 import onnx_ir as ir
-from onnx_ir.passes.common import CheckerPass
 
 from ...errors import ModelError, TilewrightError, UnsupportedVersionError
 from .external_data import check_external_data
@@ -50,7 +49,8 @@ def read_model(source: Path | onnx.ModelProto) -> OpenedModel:
         if folder is not None:
             ir.external_data.set_base_dir(model.graph, folder)
         _check_tensors(model, where)
-        CheckerPass()(model)
+        # From its path, because the checker looks for external data beside the file.
+        onnx.checker.check_model(proto if folder is None else str(source))
     except TilewrightError:
         raise
     except Exception as error:  # a damaged model makes parsers fail in ways that nobody lists

@@ -1,0 +1,118 @@
+"""The story of a compile, top to bottom: `passes` lists what happens to a model between import and emission."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import UnsupportedError
+from ..ir_passes.base import GraphPass, Pass, PassResult, run_passes
+from ..ir_passes.channels_last import ChannelsLast
+from ..ir_passes.fuse_epilogues import FuseEpilogues
+from ..schedules.legalize import legalize
+from ..schedules.schedule import schedule_module
+
+if TYPE_CHECKING:
+    from ..frontends.imported import ImportedModel
+    from ..targets import Target
+    from .progress import ProgressCallback
+
+
+@dataclass(frozen=True)
+class Legalize(GraphPass):
+    """Every operator becomes a `call_tir` of a kernel; weights of contractions are packed for the target."""
+
+    target: Target
+    name = "legalize"
+
+    def __call__(self, module: Any) -> PassResult:
+        """Lowers `main`."""
+        return PassResult(legalize(module, self.target), True)
+
+
+@dataclass(frozen=True)
+class Schedule(GraphPass):
+    """Every kernel gets the schedule of its template, or the plain one."""
+
+    target: Target
+    on_kernel: Callable[[str], None]
+    name = "schedule"
+
+    def __call__(self, module: Any) -> PassResult:
+        """Schedules all PrimFuncs."""
+        return PassResult(schedule_module(module, self.target, self.on_kernel), True)
+
+
+def passes(target: Target, on_kernel: Callable[[str], None] = lambda name: None) -> list[Pass]:
+    """The passes of a compile, in order."""
+    return [
+        ChannelsLast(),
+        Legalize(target),
+        FuseEpilogues(),
+        Schedule(target, on_kernel),
+    ]
+
+
+def build(
+    imported: ImportedModel,
+    target: Target,
+    *,
+    threads: int | None = None,
+    precision: str = "fp32",
+    records: Path | None = None,
+    save_ir: Path | None = None,
+    on_progress: ProgressCallback | None = None,
+) -> Any:
+    """Takes an imported model to scheduled kernels.
+
+    Args:
+        imported: what a frontend made.
+        target: the machine.
+        threads: 1 plans for one core; None for as many as the target has.
+        precision: ``fp32``; the others are not in this version.
+        records: results of the tuner; not in this version.
+        save_ir: a folder for the module after each pass, numbered and named.
+        on_progress: told of the pass that starts, and of each kernel that is scheduled.
+
+    Returns:
+        An IRModule as docs/architecture.md says under "After fusion".
+
+    Raises:
+        UnsupportedError: an option is not in this version.
+        CompilerError: a pass broke its contract.
+    """
+    if precision != "fp32":
+        raise UnsupportedError(
+            f"precision {precision} is not in this version", where="--precision", hint="compile with --precision fp32"
+        )
+    if records is not None:
+        raise UnsupportedError("the tuner's records are not in this version", where="--records", hint="leave --records out")
+    tell = on_progress or (lambda stage, done, total: None)
+    if threads is not None:
+        target = target.with_cores(threads)
+    scheduled = 0
+
+    def on_kernel(name: str) -> None:
+        nonlocal scheduled
+        scheduled += 1
+        tell("schedule", scheduled, 0)
+
+    def on_pass(index: int, each: Pass, result: PassResult) -> None:
+        if save_ir is not None:
+            _save(save_ir, f"{index + 1:02}_{each.name}", result.module)
+        following = index + 1
+        if following < len(order):
+            tell(order[following].name, 0, 0)
+
+    order = passes(target, on_kernel)
+    if save_ir is not None:
+        save_ir.mkdir(parents=True, exist_ok=True)
+        _save(save_ir, "00_import", imported.module)
+    tell(order[0].name, 0, 0)
+    return run_passes(imported.module, order, on_pass=on_pass).module
+
+
+def _save(folder: Path, name: str, module: Any) -> None:
+    (folder / f"{name}.txt").write_text(module.script(show_meta=False) + "\n")

@@ -1,0 +1,45 @@
+"""exp(x - max x) / sum exp(x - max x) becomes nn.softmax."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import tvm
+from tvm import relax
+
+from .base import GraphPass, PassResult
+from .graph import Expr, Var
+from .match import axes_of, calls, made_by
+from .rewriter import Rewriter, rewrite
+
+
+@dataclass(frozen=True)
+class FuseSoftmax(GraphPass):
+    """exp(x) / sum(exp(x), axis) -> nn.softmax(x, axis), with the maximum of x subtracted first or not.
+
+    Contract: the same function of x; without the subtraction the result is finite where the original overflowed.
+    """
+
+    def __call__(self, module: tvm.IRModule) -> PassResult:
+        """Rewrite `main`."""
+        return rewrite(module, _visit)
+
+
+def _visit(rewriter: Rewriter, var: Var, value: Expr) -> Expr | None:
+    if not calls(value, "divide"):
+        return None
+    numerator, denominator = value.args
+    exponential, total = made_by(rewriter, numerator, "exp"), made_by(rewriter, denominator, "sum")
+    if exponential is None or total is None or not total.args[0].same_as(numerator) or not total.attrs.keepdims:
+        return None
+    axes = axes_of(total, value.ty.ndim)
+    if len(axes) != 1:
+        return None
+    x = exponential.args[0]
+    shifted = made_by(rewriter, x, "subtract")
+    if shifted is not None:
+        peak = made_by(rewriter, shifted.args[1], "max")
+        same = peak is not None and peak.args[0].same_as(shifted.args[0]) and peak.attrs.keepdims
+        if same and axes_of(peak, value.ty.ndim) == axes:
+            x = shifted.args[0]
+    return rewriter.emit(relax.op.nn.softmax(x, axes[0]), rewriter.hint(var, value, x))

@@ -68,58 +68,18 @@ class BenchmarkModel:
         return {"input_ids": tokens, "attention_mask": mask}
 
 
-def _resnet(layer: str, depths: Sequence[int], widths: Sequence[int]) -> nn.Module:
-    from transformers import ResNetConfig, ResNetForImageClassification
+def _resnet(layer: str, depths: list[int], widths: list[int]) -> nn.Module:
+    from .architectures.from_transformers import resnet
 
-    config = ResNetConfig(
-        layer_type=layer, depths=list(depths), hidden_sizes=list(widths), embedding_size=64, num_labels=1000
-    )
-    return _logits(ResNetForImageClassification(config))
+    return resnet(layer_type=layer, depths=depths, hidden_sizes=widths, embedding_size=64, num_labels=1000)
 
 
-def _convnext_tiny() -> nn.Module:
-    from transformers import ConvNextConfig, ConvNextForImageClassification
-
-    return _logits(ConvNextForImageClassification(ConvNextConfig(num_labels=1000)))
+def _resnet18() -> nn.Module:
+    return _resnet("basic", [2, 2, 2, 2], [64, 128, 256, 512])
 
 
-def _vit_b_16() -> nn.Module:
-    from transformers import ViTConfig, ViTForImageClassification
-
-    # Twice the usual initial range: attention weights that differ from an even spread.
-    return _logits(ViTForImageClassification(ViTConfig(num_labels=1000, initializer_range=0.04)))
-
-
-def _bert_base() -> nn.Module:
-    from torch import nn
-    from transformers import BertConfig, BertModel
-
-    class Encoder(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = BertModel(BertConfig(initializer_range=0.04))
-
-        def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
-            result = self.model(input_ids=input_ids, attention_mask=attention_mask)
-            return result.last_hidden_state, result.pooler_output
-
-    return Encoder()
-
-
-def _logits(classifier: nn.Module) -> nn.Module:
-    """A `transformers` image classifier as a module from images to logits alone."""
-    from torch import nn
-
-    class Logits(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.classifier = classifier
-
-        def forward(self, x: Tensor) -> Tensor:
-            logits: Tensor = self.classifier(pixel_values=x).logits
-            return logits
-
-    return Logits()
+def _resnet50() -> nn.Module:
+    return _resnet("bottleneck", [3, 4, 6, 3], [256, 512, 1024, 2048])
 
 
 def _vgg16() -> nn.Module:
@@ -164,12 +124,23 @@ def _inception_v3() -> nn.Module:
     return InceptionV3()
 
 
-def _resnet18() -> nn.Module:
-    return _resnet("basic", (2, 2, 2, 2), (64, 128, 256, 512))
+def _convnext_tiny() -> nn.Module:
+    from .architectures.from_transformers import convnext
+
+    return convnext(num_labels=1000)
 
 
-def _resnet50() -> nn.Module:
-    return _resnet("bottleneck", (3, 4, 6, 3), (256, 512, 1024, 2048))
+# The transformers start from twice the usual range: attention weights that differ from an even spread.
+def _vit_b_16() -> nn.Module:
+    from .architectures.from_transformers import vit
+
+    return vit(num_labels=1000, initializer_range=0.04)
+
+
+def _bert_base() -> nn.Module:
+    from .architectures.from_transformers import bert
+
+    return bert(initializer_range=0.04)
 
 
 _IMAGE = (1, 3, 224, 224)

@@ -63,5 +63,3 @@ class ChannelsLast(GraphPass):
 
 def _calls_operator(value: object) -> bool:
     return isinstance(value, tvm.ir.Call) and isinstance(value.op, tvm.ir.Op)
-
-

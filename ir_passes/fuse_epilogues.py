@@ -156,9 +156,7 @@ class _GroupFunctions:
         hint = join(member.var.name for member in sorted(members, key=lambda each: each.position))
         return tvm.ir.Call(gvar, arguments, ret_ty=group.result.var.ty), hint
 
-    def _operand_slots(
-        self, member: Any, position: dict[Var, int], arguments: list[Expr]
-    ) -> list[tuple[str, int]]:
+    def _operand_slots(self, member: Any, position: dict[Var, int], arguments: list[Expr]) -> list[tuple[str, int]]:
         slots = []
         seen: set[int] = set()
         for operand in member.operands:

@@ -100,9 +100,7 @@ def kernel_graph(module: tvm.IRModule, graph: Graph) -> KernelGraph:
 
 def is_call_tir(value: Expr) -> bool:
     """Whether a value is a call of a kernel."""
-    return (
-        isinstance(value, tvm.ir.Call) and isinstance(value.op, tvm.ir.Op) and value.op.name == "relax.call_tir"
-    )
+    return isinstance(value, tvm.ir.Call) and isinstance(value.op, tvm.ir.Op) and value.op.name == "relax.call_tir"
 
 
 def _kernel_call(module: tvm.IRModule, position: int, var: Var, value: Expr) -> KernelCall | None:

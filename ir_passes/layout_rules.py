@@ -338,7 +338,9 @@ def pad(state: LayoutState, var: Var, call: Any) -> Stored:
     widths = list(call.attrs.pad_width)
     reordered = [widths[2 * axis + side] for axis in order for side in (0, 1)]
     others = list(call.args[1:])
-    return Stored(state.emit(rebuild(call, [state.stored(operand).expr, *others], pad_width=reordered), var.name), order)
+    return Stored(
+        state.emit(rebuild(call, [state.stored(operand).expr, *others], pad_width=reordered), var.name), order
+    )
 
 
 def resize(state: LayoutState, var: Var, call: Any) -> Stored:
@@ -359,7 +361,9 @@ def broadcast_to(state: LayoutState, var: Var, call: Any) -> Stored:
     order = state.order(operand)
     if shape is None or rank != len(shape) or order == identity(rank):
         return opaque(state, var, call)
-    return Stored(state.emit(relax.op.broadcast_to(state.stored(operand).expr, list(apply(order, shape))), var.name), order)
+    return Stored(
+        state.emit(relax.op.broadcast_to(state.stored(operand).expr, list(apply(order, shape))), var.name), order
+    )
 
 
 def tile(state: LayoutState, var: Var, call: Any) -> Stored:

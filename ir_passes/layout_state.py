@@ -143,5 +143,3 @@ def _model_order(expr: Expr) -> Permutation | tuple[Permutation, ...]:
     if isinstance(expr.ty, relax.TupleType):
         return tuple(identity(max(getattr(field, "ndim", 0), 0)) for field in expr.ty.fields)
     return ()
-
-

@@ -104,5 +104,7 @@ def _collapse(sch: Schedule, epilogue: Block, anchor: Block, extents: list[int])
 def _loads(body: Any, buffer: Any) -> list[Any]:
     """Every read of `buffer` inside `body`."""
     found: list[Any] = []
-    tvm_ffi.structural_walk(body, (TensorLoad, lambda load: found.append(load) if load.source.same_as(buffer) else None))
+    tvm_ffi.structural_walk(
+        body, (TensorLoad, lambda load: found.append(load) if load.source.same_as(buffer) else None)
+    )
     return found

@@ -14,7 +14,7 @@ from ..targets.target import Target
 from . import contraction, window
 from .annotations import STAGE, TEMPLATE
 from .contraction import Workload
-from .expressions import Scalar, constant_shape, dtype_bits, flatten, int64s, unflatten
+from .expressions import Scalar, constant_shape, flatten, int64s, unflatten
 from .packing import pack_at_run_time, pack_constant
 
 
@@ -81,9 +81,7 @@ def pad(data: te.Tensor, padding: Sequence[int], value: float = 0.0) -> te.Tenso
             inside += [index >= first] if first else []
             inside += [index < extent + first] if last else []
             source.append(index - first)
-        return tirx.if_then_else(
-            tirx.all(*inside), data[(batch, *source, channel)], tirx.const(value, data.dtype)
-        )
+        return tirx.if_then_else(tirx.all(*inside), data[(batch, *source, channel)], tirx.const(value, data.dtype))
 
     return te.compute(int64s((shape[0], *padded, shape[-1])), element, name="padded", attrs={STAGE: "pad"})
 
@@ -112,20 +110,16 @@ def lower_convolution(builder: relax.BlockBuilder, call: relax.Call, target: Tar
 def workload_of(geometry: Geometry, dtype: str) -> Workload:
     """The contraction that a convolution is: a group is a batch, a pixel a row, an output channel a column."""
     batch, *space, channels = geometry.output
-    strides = math.prod(geometry.strides)
     return Workload(
         batch=geometry.groups,
         rows=batch * math.prod(space),
         columns=channels // geometry.groups,
         k=geometry.weights[1:],
-        row_bytes=geometry.weights[-1] * strides * dtype_bits(dtype) // 8,
         dtype=dtype,
     )
 
 
-def _lower_contraction(
-    builder: relax.BlockBuilder, call: relax.Call, geometry: Geometry, target: Target
-) -> relax.Expr:
+def _lower_contraction(builder: relax.BlockBuilder, call: relax.Call, geometry: Geometry, target: Target) -> relax.Expr:
     workload = workload_of(geometry, str(call.args[0].ty.dtype))
     choice = contraction.default(workload, target)
     per_group = workload.columns
@@ -165,11 +159,7 @@ def _lower_contraction(
         return te.compute(int64s(geometry.output), element, name="convolution")
 
     return builder.call_te(
-        compute,
-        call.args[0],
-        weights,
-        primfunc_name_hint="conv",
-        primfunc_attrs={TEMPLATE: contraction.TEMPLATE}
+        compute, call.args[0], weights, primfunc_name_hint="conv", primfunc_attrs={TEMPLATE: contraction.TEMPLATE}
     )
 
 
@@ -190,11 +180,7 @@ def _lower_depthwise(builder: relax.BlockBuilder, call: relax.Call, geometry: Ge
         )
 
     return builder.call_te(
-        compute,
-        call.args[0],
-        weights,
-        primfunc_name_hint="depthwise",
-        primfunc_attrs={TEMPLATE: window.TEMPLATE}
+        compute, call.args[0], weights, primfunc_name_hint="depthwise", primfunc_attrs={TEMPLATE: window.TEMPLATE}
     )
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from tvm import DataType, tirx
 
-
 Scalar = Any  # a TensorIR scalar expression; TVM ships no types
 
 

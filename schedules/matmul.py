@@ -6,14 +6,14 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from tvm import relax, te, tirx
+from tvm import relax, te
 
 from ..targets.target import Target
 from . import contraction
 from .annotations import TEMPLATE
 from .contraction import Workload
 from .convolution import relax_constant
-from .expressions import Scalar, constant_shape, dtype_bits, flatten, int64, int64s, unflatten
+from .expressions import Scalar, constant_shape, flatten, int64, int64s, unflatten
 from .packing import pack_at_run_time, pack_constant
 
 
@@ -67,7 +67,6 @@ def workload_of(product: Product, dtype: str) -> Workload:
         rows=product.rows * (batch if product.is_flat else 1),
         columns=product.columns,
         k=(depth,),
-        row_bytes=depth * dtype_bits(dtype) // 8,
         dtype=dtype,
     )
 
@@ -122,9 +121,5 @@ def lower_matmul(builder: relax.BlockBuilder, call: relax.Call, target: Target) 
         return te.compute(int64s(product.output), output, name="product")
 
     return builder.call_te(
-        compute,
-        call.args[0],
-        rhs,
-        primfunc_name_hint="matmul",
-        primfunc_attrs={TEMPLATE: contraction.TEMPLATE}
+        compute, call.args[0], rhs, primfunc_name_hint="matmul", primfunc_attrs={TEMPLATE: contraction.TEMPLATE}
     )

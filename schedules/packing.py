@@ -37,9 +37,7 @@ def pack_constant(
     return packed.reshape(packed_shape(workload, choice, target))
 
 
-def pack_at_run_time(
-    element: Callable[..., Scalar], workload: Workload, choice: Choice, target: Target
-) -> te.Tensor:
+def pack_at_run_time(element: Callable[..., Scalar], workload: Workload, choice: Choice, target: Target) -> te.Tensor:
     """A stage that packs B when the kernel runs.
 
     Args:
@@ -52,11 +50,7 @@ def pack_at_run_time(
         column = panel * columns + lane
         if workload.columns % columns == 0:
             return element(batch, column, *k)
-        return tirx.if_then_else(
-            column < workload.columns, element(batch, column, *k), tirx.const(0, workload.dtype)
-        )
+        return tirx.if_then_else(column < workload.columns, element(batch, column, *k), tirx.const(0, workload.dtype))
 
     shape = int64s(packed_shape(workload, choice, target))
     return te.compute(shape, packed, name="packed", attrs={STAGE: "pack"})
-
-

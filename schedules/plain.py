@@ -57,7 +57,9 @@ def _inner_loop(sch: Schedule, spatial: list[Loop], target: Target) -> list[Loop
     return spatial[:-1]
 
 
-def _schedule_reduction(sch: Schedule, block: Block, spatial: list[Loop], reduction: list[Loop], target: Target) -> None:
+def _schedule_reduction(
+    sch: Schedule, block: Block, spatial: list[Loop], reduction: list[Loop], target: Target
+) -> None:
     elements = math.prod(blocks.extent(sch, loop) for loop in [*spatial, *reduction])
     if not spatial:
         return
@@ -85,4 +87,3 @@ def _loops_by_kind(sch: Schedule, block: Block) -> tuple[list[Loop], list[Loop]]
         [loop for loop, kind in zip(loops, kinds, strict=True) if kind == blocks.DATA_PARALLEL],
         [loop for loop, kind in zip(loops, kinds, strict=True) if kind == blocks.REDUCTION],
     )
-

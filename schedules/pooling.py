@@ -25,10 +25,18 @@ def _attributes(call: relax.Call) -> tuple[list[int], list[int], list[int], list
 
 
 def _trailing(
-    shape: tuple[int, ...], output: tuple[int, ...], kernel: list[int], strides: list[int], dilation: list[int], before: list[int]
+    shape: tuple[int, ...],
+    output: tuple[int, ...],
+    kernel: list[int],
+    strides: list[int],
+    dilation: list[int],
+    before: list[int],
 ) -> list[int]:
     """Trailing pads that the windows really reach: ceil_mode may ask for more than was given, or for less."""
-    reached = [(out - 1) * stride + (size - 1) * step + 1 for out, stride, size, step in zip(output[1:-1], strides, kernel, dilation, strict=True)]
+    reached = [
+        (out - 1) * stride + (size - 1) * step + 1
+        for out, stride, size, step in zip(output[1:-1], strides, kernel, dilation, strict=True)
+    ]
     return [max(0, reach - extent - first) for reach, extent, first in zip(reached, shape[1:-1], before, strict=True)]
 
 
@@ -57,7 +65,9 @@ def lower_max_pool(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
 
         return window.pool(source, kernel, strides, dilation, output, te.max)
 
-    return builder.call_te(compute, call.args[0], primfunc_name_hint="max_pool", primfunc_attrs={TEMPLATE: window.TEMPLATE})
+    return builder.call_te(
+        compute, call.args[0], primfunc_name_hint="max_pool", primfunc_attrs={TEMPLATE: window.TEMPLATE}
+    )
 
 
 def lower_average_pool(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
@@ -89,6 +99,6 @@ def lower_average_pool(builder: relax.BlockBuilder, call: relax.Call) -> relax.E
 
         return te.compute(int64s(output), element, name="mean")
 
-    return builder.call_te(compute, call.args[0], primfunc_name_hint="average_pool", primfunc_attrs={TEMPLATE: window.TEMPLATE})
-
-
+    return builder.call_te(
+        compute, call.args[0], primfunc_name_hint="average_pool", primfunc_attrs={TEMPLATE: window.TEMPLATE}
+    )

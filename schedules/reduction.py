@@ -97,5 +97,5 @@ def lower_reduction(builder: relax.BlockBuilder, call: relax.Call, target: Targe
         compute,
         call.args[0],
         primfunc_name_hint=name.removeprefix("relax."),
-        primfunc_attrs={TEMPLATE: rows.ROWS if by_rows else window.TEMPLATE}
+        primfunc_attrs={TEMPLATE: rows.ROWS if by_rows else window.TEMPLATE},
     )

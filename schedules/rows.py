@@ -120,16 +120,11 @@ def lower_softmax(builder: relax.BlockBuilder, call: relax.Call, target: Target,
         )
 
     return builder.call_te(
-        compute,
-        call.args[0],
-        primfunc_name_hint="log_softmax" if log else "softmax",
-        primfunc_attrs={TEMPLATE: ROWS}
+        compute, call.args[0], primfunc_name_hint="log_softmax" if log else "softmax", primfunc_attrs={TEMPLATE: ROWS}
     )
 
 
-def lower_normalization(
-    builder: relax.BlockBuilder, call: relax.Call, target: Target, *, centered: bool
-) -> relax.Expr:
+def lower_normalization(builder: relax.BlockBuilder, call: relax.Call, target: Target, *, centered: bool) -> relax.Expr:
     """Lowers layer norm (`centered`) or RMS norm over trailing axes: the variance is that of the centred row.
 
     Args:
@@ -185,7 +180,7 @@ def lower_normalization(
         compute,
         *call.args,
         primfunc_name_hint="layer_norm" if centered else "rms_norm",
-        primfunc_attrs={TEMPLATE: ROWS}
+        primfunc_attrs={TEMPLATE: ROWS},
     )
 
 
@@ -194,5 +189,3 @@ def can_lower_normalization(call: relax.Call) -> bool:
     rank = len(constant_shape(call.args[0]))
     axes = sorted(int(axis) % rank for axis in call.attrs.axes)
     return axes == list(range(rank - len(axes), rank))
-
-

@@ -28,8 +28,12 @@ def _axes(extents: Sequence[int]) -> list[Any]:
     return [te.reduce_axis((int64(0), int64(extent)), f"w{axis}") for axis, extent in enumerate(extents)]
 
 
-def _positions(index: Sequence[Any], offsets: Sequence[Any], strides: Sequence[int], dilation: Sequence[int]) -> list[Any]:
-    return [at * stride + offset * step for at, stride, offset, step in zip(index, strides, offsets, dilation, strict=True)]
+def _positions(
+    index: Sequence[Any], offsets: Sequence[Any], strides: Sequence[int], dilation: Sequence[int]
+) -> list[Any]:
+    return [
+        at * stride + offset * step for at, stride, offset, step in zip(index, strides, offsets, dilation, strict=True)
+    ]
 
 
 def weighted_sum(
@@ -101,4 +105,3 @@ def offsets_in(extent: int, start: Any, kernel: int, dilation: int) -> Any:
     last = tirx.min(int64(kernel - 1), tirx.floordiv(extent - 1 - start, int64(dilation)))
     first = tirx.max(int64(0), tirx.floordiv(dilation - 1 - start, int64(dilation)))
     return last - first + 1
-

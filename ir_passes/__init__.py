@@ -1,0 +1,39 @@
+"""Relax -> Relax: one pass a file, each a frozen dataclass named as its file is."""
+
+from .base import GraphPass, Pass, PassResult, run_passes, verify
+from .canonicalize import Canonicalize
+from .channels_last import ChannelsLast
+from .combine_parallel_matmul import CombineParallelMatmul
+from .cse import Cse
+from .fold_batch_norm import FoldBatchNorm
+from .fold_constants import FoldConstants
+from .fold_scale import FoldScale
+from .fuse_epilogues import FuseEpilogues
+from .fuse_gelu import FuseGelu
+from .fuse_hard_swish import FuseHardSwish
+from .fuse_layer_norm import FuseLayerNorm
+from .fuse_silu import FuseSilu
+from .fuse_softmax import FuseSoftmax
+from .simplify_reductions import SimplifyReductions
+
+__all__ = [
+    "Canonicalize",
+    "ChannelsLast",
+    "CombineParallelMatmul",
+    "Cse",
+    "FoldBatchNorm",
+    "FoldConstants",
+    "FoldScale",
+    "FuseEpilogues",
+    "FuseGelu",
+    "FuseHardSwish",
+    "FuseLayerNorm",
+    "FuseSilu",
+    "FuseSoftmax",
+    "GraphPass",
+    "Pass",
+    "PassResult",
+    "SimplifyReductions",
+    "run_passes",
+    "verify",
+]

@@ -1,0 +1,239 @@
+"""Take out what does nothing, and write what can be written in several ways in one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tvm
+from tvm import relax, tirx
+
+from .base import GraphPass, PassResult
+from .constants import array_of, constant, numpy_dtype, scalar_of
+from .graph import Expr, Var
+from .match import calls, is_float, keeps_shape, made_by
+from .permutation import identity, same_bytes
+from .rewriter import Rewriter, dtype_of, rewrite, shape_of
+
+Rule = Callable[[Rewriter, Var, Any], "Expr | None"]
+
+_MASK_ELEMENTS = 1 << 22  # constants up to this size are searched for being all the same (attention masks are)
+_RESHAPES = ("reshape", "expand_dims", "squeeze", "flatten", "nn.batch_flatten")
+
+
+@dataclass(frozen=True)
+class Canonicalize(GraphPass):
+    """Local simplifications, until none applies.
+
+    - What does nothing is taken out: dead bindings, reshapes, transposes, casts, broadcasts and tiles to what is there
+      already, paddings by nothing, slices of everything, concatenations of one, dropout, x + 0, x - 0, x * 1, x / 1, x ^ 1,
+      selections by a constant condition that is the same everywhere.
+    - `expand_dims`, `squeeze`, `flatten`, and transposes that move axes of length 1 only, become `reshape`; consecutive
+      reshapes, and consecutive transposes, become one. A cast of a cast becomes one where the first loses nothing.
+    - Division by a power of two becomes multiplication; `relu6` and minimum of maximum become `clip`; maximum with 0 becomes
+      `relu`.
+
+    Contract: outputs have the same values, bit for bit, dtypes and shapes.
+    """
+
+    def __call__(self, module: tvm.IRModule) -> PassResult:
+        """Rewrite `main`."""
+        return rewrite(module, _visit)
+
+
+def _visit(rewriter: Rewriter, var: Var, value: Expr) -> Expr | None:
+    if isinstance(value, relax.TupleGetItem):
+        return _dropout(rewriter, var, value)
+    if not isinstance(value, tvm.ir.Call) or not isinstance(value.op, tvm.ir.Op):
+        return None
+    rule = _RULES.get(value.op.name[6:])
+    return rule(rewriter, var, value) if rule is not None else None
+
+
+def _same_type(value: Any, operand: Expr) -> Expr | None:
+    """The operand where the operator leaves shape and dtype alone: for operators that then leave everything alone."""
+    return operand if keeps_shape(value, operand) else None
+
+
+def _dropout(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
+    call = made_by(rewriter, value.tuple_value, "nn.dropout")
+    return call.args[0] if call is not None and value.index == 0 else None
+
+
+def _reshape(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
+    operand, shape = value.args[0], shape_of(value)
+    if shape is None or shape_of(operand) is None:
+        return None
+    source, hint = operand, var.name
+    inner = made_by(rewriter, operand, *_RESHAPES)
+    if inner is not None and shape_of(inner.args[0]) is not None:
+        source, hint = inner.args[0], rewriter.hint(var, value, inner.args[0])
+    if shape_of(source) == shape:
+        return source
+    if source is operand and calls(value, "reshape"):
+        return None
+    return rewriter.emit(relax.op.reshape(source, list(shape)), hint)
+
+
+def _permute(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
+    operand = value.args[0]
+    rank = operand.ty.ndim
+    axes = _axes(value, rank)
+    inner = made_by(rewriter, operand, "permute_dims")
+    source, hint = operand, var.name
+    if inner is not None:
+        source, hint = inner.args[0], rewriter.hint(var, value, inner.args[0])
+        before = _axes(inner, rank)
+        axes = tuple(before[axis] for axis in axes)
+    if axes == identity(rank):
+        return source
+    shape = shape_of(source)
+    if shape is not None and same_bytes(axes, identity(rank), shape):
+        return rewriter.emit(relax.op.reshape(source, [shape[axis] for axis in axes]), hint)
+    return rewriter.emit(relax.op.permute_dims(source, list(axes)), hint) if inner is not None else None
+
+
+def _axes(call: Any, rank: int) -> tuple[int, ...]:
+    axes = call.attrs.axes
+    return identity(rank)[::-1] if axes is None else tuple(int(axis) % rank for axis in axes)
+
+
+def _cast(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
+    operand = value.args[0]
+    if dtype_of(operand) == dtype_of(value):
+        return operand
+    inner = made_by(rewriter, operand, "astype")
+    if inner is None or not _loses_nothing(dtype_of(inner.args[0]), dtype_of(operand)):
+        return None
+    source = inner.args[0]
+    if dtype_of(source) == dtype_of(value):
+        return source
+    return rewriter.emit(relax.op.astype(source, dtype_of(value)), rewriter.hint(var, value, source))
+
+
+def _loses_nothing(source: str, target: str) -> bool:
+    if "bfloat16" in (source, target):
+        return source == target or (source, target) in (("bfloat16", "float32"), ("bfloat16", "float64"))
+    return np.can_cast(np.dtype(source), np.dtype(target), "safe")
+
+
+def _concat(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
+    parts = value.args[0]
+    return parts.fields[0] if isinstance(parts, relax.Tuple) and len(parts.fields) == 1 else None
+
+
+def _neutral(number: float, *, right_only: bool) -> Rule:
+    """Operators with a neutral element, which may also be a large constant of nothing else."""
+
+    def rule(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
+        left, right = value.args
+        if _is_all(right, number) and keeps_shape(value, left):
+            return left
+        return right if not right_only and _is_all(left, number) and keeps_shape(value, right) else None
+
+    return rule
+
+
+def _is_all(expr: Expr, number: float) -> bool:
+    array = array_of(expr)
+    if array is None or array.size == 0 or array.size > _MASK_ELEMENTS or array.flat[0] != number:
+        return False
+    return bool((array == number).all())
+
+
+def _divide(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
+    plain = _neutral(1, right_only=True)(rewriter, var, value)
+    by = scalar_of(value.args[1])
+    if plain is not None or by is None or not is_float(value) or by == 0 or not np.isfinite(by):
+        return plain
+    exponent = float(np.log2(abs(by)))
+    if not exponent.is_integer() or abs(exponent) > 14:  # 2^14 has an inverse in float16, too
+        return None
+    inverse = np.asarray(1 / np.asarray(array_of(value.args[1]), np.float64))
+    return rewriter.emit(
+        relax.op.multiply(value.args[0], constant(inverse.astype(numpy_dtype(dtype_of(value))))), var.name
+    )
+
+
+def _where(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
+    condition, yes, no = value.args
+    if _is_all(condition, 1):
+        return _same_type(value, yes)
+    return _same_type(value, no) if _is_all(condition, 0) else None
+
+
+def _pad(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
+    return value.args[0] if not any(int(width) for width in value.attrs.pad_width) else None
+
+
+def _slice(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
+    strides = value.args[4] if len(value.args) > 4 else None
+    forward = strides is None or all(int(getattr(stride, "value", -1)) > 0 for stride in strides.fields)
+    return _same_type(value, value.args[0]) if forward else None
+
+
+def _operand_if_same(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
+    return _same_type(value, value.args[0])
+
+
+def _relu6(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
+    dtype = dtype_of(value)
+    return rewriter.emit(relax.op.clip(value.args[0], tirx.const(0, dtype), tirx.const(6, dtype)), var.name)
+
+
+def _minimum(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
+    """min(max(x, low), high) -> clip: of the two ways to bound x the one that clip computes."""
+    for operand, bound in (tuple(value.args), tuple(value.args)[::-1]):
+        high = scalar_of(bound)
+        if high is None:
+            continue
+        inner = made_by(rewriter, operand, "maximum", "nn.relu")
+        if inner is None or rewriter.uses(operand) > 1 or not keeps_shape(value, operand):
+            return None
+        x, low = (inner.args[0], 0.0) if calls(inner, "nn.relu") else _bounded(inner)
+        if x is None or low is None or low > high or dtype_of(value) not in ("float32", "float64"):
+            return None
+        if not keeps_shape(inner, x):
+            return None
+        dtype = dtype_of(value)
+        bounds = tirx.const(float(low), dtype), tirx.const(float(high), dtype)
+        return rewriter.emit(relax.op.clip(x, *bounds), rewriter.hint(var, value, x))
+    return None
+
+
+def _bounded(call: Any) -> tuple[Expr | None, float | None]:
+    for operand, bound in (tuple(call.args), tuple(call.args)[::-1]):
+        number = scalar_of(bound)
+        if number is not None:
+            return operand, float(number)
+    return None, None
+
+
+def _maximum(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
+    operand, low = _bounded(value)
+    if operand is None or low != 0 or not is_float(value) or not keeps_shape(value, operand):
+        return None
+    return rewriter.emit(relax.op.nn.relu(operand), var.name)
+
+
+_RULES: dict[str, Rule] = {
+    **dict.fromkeys(_RESHAPES, _reshape),
+    "permute_dims": _permute,
+    "astype": _cast,
+    "concat": _concat,
+    "add": _neutral(0, right_only=False),
+    "subtract": _neutral(0, right_only=True),
+    "multiply": _neutral(1, right_only=False),
+    "power": _neutral(1, right_only=True),
+    "divide": _divide,
+    "where": _where,
+    "nn.pad": _pad,
+    "strided_slice": _slice,
+    "broadcast_to": _operand_if_same,
+    "tile": _operand_if_same,
+    "nn.relu6": _relu6,
+    "minimum": _minimum,
+    "maximum": _maximum,
+}

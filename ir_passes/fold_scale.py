@@ -1,0 +1,83 @@
+"""A scale on attention's scores, or on what leads to a product, goes into the constant weights it can be moved to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tvm
+from tvm import relax
+
+from .base import GraphPass, PassResult
+from .constants import array_of, constant, scalar_of
+from .graph import Expr, Var
+from .linear import find_linear
+from .match import calls, is_float, keeps_shape, only_use, split_constant
+from .rewriter import Rewriter, rebuild, rewrite
+
+_MOVES = ("reshape", "permute_dims", "expand_dims", "squeeze", "strided_slice")
+_MAX_STEPS = 8
+
+
+@dataclass(frozen=True)
+class FoldScale(GraphPass):
+    """Move multiplications by a scalar back through products, biases, reshapes and transposes into constant weights.
+
+    `(q k) * s` is the scaled score of attention: s goes into the weights and the bias that q (or else k) is made with, so
+    that nothing is left of it at run time. It moves only past values that nothing else reads; a scale that reaches no
+    constant weights stays where it was. Contract: outputs change by rounding alone.
+    """
+
+    def __call__(self, module: tvm.IRModule) -> PassResult:
+        """Rewrite `main`."""
+        return rewrite(module, _visit)
+
+
+def _visit(rewriter: Rewriter, var: Var, value: Expr) -> Expr | None:
+    if not calls(value, "multiply", "divide") or not is_float(value):
+        return None
+    parts = (value.args[0], value.args[1]) if calls(value, "divide") else split_constant(value)
+    scale = scalar_of(parts[1]) if parts is not None else None
+    if parts is None or scale is None or scale == 0 or not keeps_shape(value, parts[0]):
+        return None
+    factor = 1 / float(scale) if calls(value, "divide") else float(scale)
+    make = _scaled(rewriter, parts[0], factor, _MAX_STEPS)
+    return make(var.name) if make is not None else None
+
+
+def _scaled(rewriter: Rewriter, expr: Expr, scale: float, steps: int) -> Callable[[str], Expr] | None:
+    """What makes `scale * expr` at no cost, given the hint of the scale; None if nothing does."""
+    value: Any = rewriter.definition(expr)
+    if steps == 0 or value is None or not only_use(rewriter, expr) or not isinstance(expr, relax.Var):
+        return None
+
+    def rebuilt(*args: Callable[[str], Expr] | Expr) -> Callable[[str], Expr]:
+        def make(hint: str) -> Expr:
+            new = [arg(hint) if callable(arg) and not isinstance(arg, tvm.ir.Expr) else arg for arg in args]
+            return rewriter.emit(rebuild(value, new), expr.name, hint)
+
+        return make
+
+    linear = find_linear(value)
+    if linear is not None:
+        weights = linear.weights.astype(np.float64) * scale
+        return lambda hint: rewriter.emit(linear.with_weights(weights), expr.name, hint)
+    if calls(value, *_MOVES):
+        inner = _scaled(rewriter, value.args[0], scale, steps - 1)
+        return rebuilt(inner, *list(value.args)[1:]) if inner is not None else None
+    if calls(value, "add"):
+        parts = split_constant(value)
+        inner = _scaled(rewriter, parts[0], scale, steps - 1) if parts is not None else None
+        bias = array_of(parts[1]) if parts is not None else None
+        if inner is None or bias is None:
+            return None
+        return rebuilt(inner, constant((bias.astype(np.float64) * scale).astype(bias.dtype)))
+    if calls(value, "matmul"):
+        left = _scaled(rewriter, value.args[0], scale, steps - 1)
+        if left is not None:
+            return rebuilt(left, value.args[1])
+        right = _scaled(rewriter, value.args[1], scale, steps - 1)
+        return rebuilt(value.args[0], right) if right is not None else None
+    return None

@@ -178,7 +178,7 @@ def measure(
         for process in opened.values():
             process.run(seconds / 2)
         turns: dict[str, list[list[float]]] = {engine: [] for engine in opened}
-        for number in range(rounds):
+        for number in range(rounds if opened else 0):
             order = list(opened)
             for engine in order[number % len(order) :] + order[: number % len(order)]:  # nobody is always first
                 turns[engine].append(opened[engine].run(seconds))

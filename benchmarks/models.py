@@ -12,8 +12,6 @@ Exporting needs `torch` and `transformers`; a file that is there already is not 
 
 from __future__ import annotations
 
-# torch is untyped to mypy here (see pyproject.toml), so its modules are subclasses of Any:
-# mypy: allow-subclassing-any
 import argparse
 import logging
 import os
@@ -130,17 +128,16 @@ def _convnext_tiny() -> nn.Module:
     return convnext(num_labels=1000)
 
 
-# The transformers start from twice the usual range: attention weights that differ from an even spread.
 def _vit_b_16() -> nn.Module:
     from .architectures.from_transformers import vit
 
-    return vit(num_labels=1000, initializer_range=0.04)
+    return vit(num_labels=1000)
 
 
 def _bert_base() -> nn.Module:
     from .architectures.from_transformers import bert
 
-    return bert(initializer_range=0.04)
+    return bert(initializer_range=0.04)  # twice the usual: attention weights that differ from an even spread
 
 
 _IMAGE = (1, 3, 224, 224)
@@ -171,13 +168,13 @@ MODELS = {
 def randomise(model: nn.Module, batch: Tensor | None, seed: int = SEED) -> None:
     """Give `model` random parameters under which activations keep an ordinary size at every depth, in place.
 
-    Convolutions and the dense layers of convolutional networks are drawn after He et al. (2015); biases, scales and
-    shifts are non-trivial everywhere, so that an error in folding them shows. Then each batch norm takes mean and
-    variance of what reaches it when `batch` runs, disturbed by a tenth, so that they never cancel exactly.
+    Convolutions and dense layers of image models are drawn after He et al. (2015); biases, scales and shifts are
+    non-trivial everywhere, so that an error in folding them shows. Then each batch norm takes mean and variance of what
+    reaches it when `batch` runs, disturbed by a tenth, so that they never cancel exactly.
 
     Args:
         model: left in evaluation mode.
-        batch: images (N, 3, H, W), N > 1; None for a model without batch norms or convolutions.
+        batch: images (N, 3, H, W), N > 1; None for a language model, whose matrices stay as they are.
         seed: of every random number drawn here.
     """
     import torch
@@ -185,7 +182,6 @@ def randomise(model: nn.Module, batch: Tensor | None, seed: int = SEED) -> None:
 
     generator = torch.Generator().manual_seed(seed)
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
-    convolutional = any(isinstance(module, nn.Conv2d) and module.kernel_size != (16, 16) for module in model.modules())
     model.eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -195,7 +191,7 @@ def randomise(model: nn.Module, batch: Tensor | None, seed: int = SEED) -> None:
                 parameter.normal_(0, 0.1, generator=generator)
             elif parameter.ndim == 1:
                 parameter.uniform_(0.7, 1.3, generator=generator)
-            elif convolutional:
+            elif batch is not None and parameter.ndim in (2, 4):  # dense layers and convolutions, not embeddings
                 fan_in = parameter[0].numel()
                 parameter.normal_(0, (2 / fan_in) ** 0.5, generator=generator)
         if batch is not None and norms:

@@ -144,7 +144,16 @@ def _bert() -> nn.Module:
 def _gpt2() -> nn.Module:
     from .architectures.from_transformers import gpt2
 
-    return gpt2(vocab_size=97, n_positions=32, n_embd=36, n_layer=2, n_head=3, initializer_range=0.2)
+    return gpt2(
+        vocab_size=97,
+        n_positions=32,
+        n_embd=36,
+        n_layer=2,
+        n_head=3,
+        initializer_range=0.2,
+        bos_token_id=0,
+        eos_token_id=1,
+    )
 
 
 def _llama() -> nn.Module:

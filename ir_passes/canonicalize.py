@@ -28,12 +28,12 @@ class Canonicalize(GraphPass):
     """Local simplifications, until none applies.
 
     - What does nothing is taken out: dead bindings, reshapes, transposes, casts, broadcasts and tiles to what is there
-      already, paddings by nothing, slices of everything, concatenations of one, dropout, x + 0, x - 0, x * 1, x / 1, x ^ 1,
-      selections by a constant condition that is the same everywhere.
+      already, paddings by nothing, slices of everything, concatenations of one, dropout, x + 0, x - 0, x * 1, x / 1, x
+      ^ 1, selections by a constant condition that is the same everywhere.
     - `expand_dims`, `squeeze`, `flatten`, and transposes that move axes of length 1 only, become `reshape`; consecutive
       reshapes, and consecutive transposes, become one. A cast of a cast becomes one where the first loses nothing.
-    - Division by a power of two becomes multiplication; `relu6` and minimum of maximum become `clip`; maximum with 0 becomes
-      `relu`.
+    - Division by a power of two becomes multiplication; `relu6` and minimum of maximum become `clip`; maximum with 0
+      becomes `relu`.
 
     Contract: outputs have the same values, bit for bit, dtypes and shapes.
     """

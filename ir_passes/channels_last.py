@@ -1,4 +1,4 @@
-"""Store every activation channels-last: convolutions and pools become N..C, transposes are absorbed, and few are left."""
+"""Store every activation channels-last: convolutions and pools become N..C, transposes are absorbed."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class ChannelsLast(GraphPass):
     stored anew at compile time. The rest (`call_tir`, gathers, ...) get and make the model's own order.
 
     Contract: inputs and outputs keep the model's order. Every `conv1d/2d/3d` has `data_layout` NWC/NHWC/NDHWC and
-    `kernel_layout` OWI/OHWI/ODHWI, every pool is channels-last, no `permute_dims` follows another. Transposed convolutions
-    stay as they are.
+    `kernel_layout` OWI/OHWI/ODHWI, every pool is channels-last, no `permute_dims` follows another. Transposed
+    convolutions stay as they are.
 
     Options:
         permute_classifier: where an image is flattened and then only multiplied by constant matrices, permute the rows

@@ -12,7 +12,7 @@ from tvm import relax
 
 from .base import GraphPass, PassResult
 from .constants import array_of, constant
-from .graph import Expr, Graph, Var, leaves
+from .graph import Expr, Graph, Var
 from .match import calls
 from .rewriter import Rewriter
 from .sources import join
@@ -58,9 +58,10 @@ class CombineParallelMatmul(GraphPass):
             if not calls(value, "matmul"):
                 continue
             weights = array_of(value.args[1])
-            one_matrix = weights is not None and weights.ndim == 2 and weights.shape[1] <= self.max_columns
-            if one_matrix and any(True for _ in leaves(value)):
-                by_operand[(value.args[0], str(weights.dtype))].append((var, value))  # type: ignore[union-attr]  # not None
+            if weights is None or weights.ndim != 2 or weights.shape[1] > self.max_columns:
+                continue
+            if isinstance(value.args[0], relax.Var):
+                by_operand[(value.args[0], str(weights.dtype))].append((var, value))
         groups = [group for group in by_operand.values() if len(group) >= self.min_products]
         return {var: group for group in groups for var, _ in group}
 

@@ -21,7 +21,8 @@ _COMPARED_BYTES = 256  # constants up to this size are compared by value, larger
 class Cse(GraphPass):
     """Common subexpression elimination over `main`.
 
-    Two calls are the same when operator, attributes and operands are. Contract: the first of them stays, under its hint.
+    Two calls are the same when operator, attributes and operands are. Contract: the first of them stays, under its
+    hint.
     """
 
     def __call__(self, module: tvm.IRModule) -> PassResult:

@@ -21,11 +21,11 @@ from .rewriter import Rewriter, dtype_of, rebuild, rewrite, shape_of
 class FoldBatchNorm(GraphPass):
     """Fold multiplications and additions by constants a channel into convolutions and matmuls with constant weights.
 
-    After the operator: `f(x, W) * s + t` becomes `f(x, W s) + t`, `(f(x, W) + b) * s + t` becomes `f(x, W s) + (b s + t)`: at
-    most one addition, the bias, is left. Before it: `f(x * s, W)` becomes `f(x, s W)`, and `f(x + t, W)` becomes
-    `f(x, W) + f(t, W)` where no padding stands between. Inference-time `nn.batch_norm` is first written as a multiplication
-    and an addition. For convolutions and transposed convolutions of any rank and grouping, in ONNX's layouts, and for
-    matmuls with a constant right operand. New weights are computed in float64 and rounded once.
+    After the operator: `f(x, W) * s + t` becomes `f(x, W s) + t`, `(f(x, W) + b) * s + t` becomes `f(x, W s) + (b s +
+    t)`: at most one addition, the bias, is left. Before it: `f(x * s, W)` becomes `f(x, s W)`, and `f(x + t, W)`
+    becomes `f(x, W) + f(t, W)` where no padding stands between. Inference-time `nn.batch_norm` is first written as a
+    multiplication and an addition. For convolutions and transposed convolutions of any rank and grouping, in ONNX's
+    layouts, and for matmuls with a constant right operand. New weights are computed in float64 and rounded once.
 
     Contract: outputs change by rounding alone; a scaled value that something else reads is left as it is.
     """
@@ -73,7 +73,7 @@ def by_channel(expr: Expr, shape: tuple[int, ...], axis: int) -> Array | None:
     if array is None or array.ndim > len(shape):
         return None
     full = array.reshape((1,) * (len(shape) - array.ndim) + array.shape)
-    if any(size != 1 for index, size in enumerate(full.shape) if index != axis):
+    if any(full.shape[index] != 1 for index in range(full.ndim) if index != axis):
         return None
     return np.broadcast_to(full.reshape(-1).astype(np.float64), (shape[axis],))
 
@@ -107,7 +107,7 @@ def _scale_after(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
     shape = shape_of(value)
     if found is None or shape is None:
         return None
-    operand, factor, linear, bias = found
+    _, factor, linear, bias = found
     scale = by_channel(factor, shape, linear.channel_axis)
     if scale is None or (calls(value, "divide") and not scale.all()):
         return None

@@ -27,8 +27,9 @@ _MATMUL_FLOPS = 1 << 27  # about a second of numpy at worst
 class FoldConstants(GraphPass):
     """Replace calls of which every operand is constant by their value.
 
-    The common operators are evaluated with numpy, in the dtype of the operands; the others, when operands and result are
-    small, by TVM's own FoldConstant. Contract: outputs keep values, dtypes and shapes. Equal calls share one constant.
+    The common operators are evaluated with numpy, in the dtype of the operands; the others, when operands and result
+    are small, by TVM's own FoldConstant. Contract: outputs keep values, dtypes and shapes. Equal calls share one
+    constant.
 
     Options:
         max_growth: a result may have this many times the bytes of its operands (small results always may).
@@ -135,7 +136,7 @@ def _slice(call: Any, operands: list[Array]) -> Array:
         else:
             last = min(last, size - 1)
             index[axis] = slice(min(max(first, 0), size - 1), last if last >= 0 else None, stride)
-    return array[tuple(index)]
+    return np.asarray(array[tuple(index)])
 
 
 def _concat(call: Any, operands: list[Array]) -> Array:
@@ -155,7 +156,7 @@ def _take(call: Any, operands: list[Array]) -> Array:
 
 def _permute(call: Any, operands: list[Array]) -> Array:
     axes = call.attrs.axes
-    return operands[0].transpose(None if axes is None else [int(axis) for axis in axes])
+    return np.asarray(operands[0].transpose(None if axes is None else [int(axis) for axis in axes]))
 
 
 def _reduce(function: Callable[..., Any]) -> Evaluate:
@@ -177,7 +178,7 @@ def _divide(call: Any, operands: list[Array]) -> Array:
 
 
 def _erf(call: Any, operands: list[Array]) -> Array:
-    return np.vectorize(math.erf, otypes=[np.float64])(operands[0].astype(np.float64))
+    return np.asarray(np.vectorize(math.erf, otypes=[np.float64])(operands[0].astype(np.float64)))
 
 
 def _sigmoid(call: Any, operands: list[Array]) -> Array:
@@ -199,9 +200,9 @@ def _repeat(call: Any, operands: list[Array]) -> Array:
 
 # Operators that numpy has under the same name.
 _NUMPY_NAMES = (
-    "add subtract multiply maximum minimum power floor_divide sqrt exp log tanh sin cos negative abs square floor ceil trunc "
-    "equal not_equal greater greater_equal less less_equal logical_and logical_or logical_not logical_xor isnan isinf "
-    "isfinite sign bitwise_and bitwise_or bitwise_xor"
+    "add subtract multiply maximum minimum power floor_divide sqrt exp log tanh sin cos negative abs square floor ceil "
+    "trunc equal not_equal greater greater_equal less less_equal logical_and logical_or logical_not logical_xor isnan "
+    "isinf isfinite sign bitwise_and bitwise_or bitwise_xor"
 )
 
 _SAME_BYTES: Evaluate = lambda call, operands: operands[0].reshape(_shaped(call))  # noqa: E731  # a row of the table

@@ -25,9 +25,9 @@ _MAX_STEPS = 8
 class FoldScale(GraphPass):
     """Move multiplications by a scalar back through products, biases, reshapes and transposes into constant weights.
 
-    `(q k) * s` is the scaled score of attention: s goes into the weights and the bias that q (or else k) is made with, so
-    that nothing is left of it at run time. It moves only past values that nothing else reads; a scale that reaches no
-    constant weights stays where it was. Contract: outputs change by rounding alone.
+    `(q k) * s` is the scaled score of attention: s goes into the weights and the bias that q (or else k) is made with,
+    so that nothing is left of it at run time. It moves only past values that nothing else reads; a scale that reaches
+    no constant weights stays where it was. Contract: outputs change by rounding alone.
     """
 
     def __call__(self, module: tvm.IRModule) -> PassResult:

@@ -24,18 +24,20 @@ class FuseEpilogues(GraphPass):
     """Group the `call_tir`s of a legalized `main` and make each group one PrimFunc (`fusion_groups.py` decides).
 
     A group is an anchor (a kernel with a template, or one that reduces) with the point-wise kernels after it and, for
-    templates that allow it, before it; or element-wise and layout kernels alone. The fused PrimFunc carries the `tilewright.*` attributes of its anchor, and the largest `op_pattern` of its
-    members. Kernels that only reshape become `relax.reshape`, an alias.
+    templates that allow it, before it; or element-wise and layout kernels alone. The fused PrimFunc carries the
+    `tilewright.*` attributes of its anchor, and the largest `op_pattern` of its members. Kernels that only reshape
+    become `relax.reshape`, an alias.
 
     Contract: every value of `main` is a `call_tir` of a PrimFunc, `reshape`, a tuple item or a constant operator that
-    legalization left alone; the hint of a group's variable joins the hints of all its members; no two PrimFuncs are equal;
-    every PrimFunc is called.
+    legalization left alone; the hint of a group's variable joins the hints of all its members; no two PrimFuncs are
+    equal; every PrimFunc is called.
 
     Options:
         max_calls: kernels in a group.
         max_copies: how often the expression of one member may come to stand in another's after inlining.
-        prologue_templates: templates that recompute their operand cheaply enough to take element-wise kernels before them.
-        transposed_results: let a transpose be the last member of an anchor's group (its schedule must support it).
+        prologue_templates: templates that recompute their operand cheaply enough to take element-wise kernels before
+        them. transposed_results: let a transpose be the last member of an anchor's group (its schedule must support
+        it).
     """
 
     max_calls: int = 24

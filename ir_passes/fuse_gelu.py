@@ -22,8 +22,8 @@ _TANH = {1: math.sqrt(2 / math.pi), 3: 0.044715 * math.sqrt(2 / math.pi)}
 class FuseGelu(GraphPass):
     """0.5 x (1 + erf(x / sqrt 2)) -> nn.gelu(x); 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) -> nn.gelu_tanh(x).
 
-    The product may be taken in any order and the argument written as any polynomial. Contract: the result computes the same
-    function of x; intermediate results that something else reads are still computed.
+    The product may be taken in any order and the argument written as any polynomial. Contract: the result computes the
+    same function of x; intermediate results that something else reads are still computed.
     """
 
     def __call__(self, module: tvm.IRModule) -> PassResult:

@@ -22,8 +22,9 @@ _WIDE = ("float32", "float64")
 class FuseHardSwish(GraphPass):
     """k * clip(a x + b, lo, hi), perhaps times x, -> clip(k a x + k b, k lo, k hi), perhaps times x, for k > 0.
 
-    So x * clip(x + 3, 0, 6) / 6 becomes x * clip(x * (1/6) + 0.5, 0, 1): one product after the clip, and the form that ONNX's
-    HardSwish is imported in. The clip may be written as relu6, or as minimum and maximum. Contract: the same function.
+    So x * clip(x + 3, 0, 6) / 6 becomes x * clip(x * (1/6) + 0.5, 0, 1): one product after the clip, and the form that
+    ONNX's HardSwish is imported in. The clip may be written as relu6, or as minimum and maximum. Contract: the same
+    function.
     """
 
     def __call__(self, module: tvm.IRModule) -> PassResult:
@@ -93,14 +94,14 @@ def _clip(rewriter: Rewriter, expr: Expr) -> tuple[Expr, float, float] | None:
     if calls(value, "nn.relu6"):
         return value.args[0], 0.0, 6.0
     if calls(value, "clip"):
-        bounds = [getattr(bound, "value", None) for bound in value.args[1:]]
-        return None if None in bounds else (value.args[0], float(bounds[0]), float(bounds[1]))
+        low, high = (getattr(bound, "value", None) for bound in value.args[1:])
+        return None if low is None or high is None else (value.args[0], float(low), float(high))
     outer, bound = _bounded(value)
     inner = made_by(rewriter, outer, "maximum" if calls(value, "minimum") else "minimum") if outer is not None else None
     if inner is None or not only_use(rewriter, outer):
         return None
     x, other = _bounded(inner)
-    if x is None or bound is None or other is None or min(bound, other) > max(bound, other):
+    if x is None or bound is None or other is None:
         return None
     low, high = (other, bound) if calls(value, "minimum") else (bound, other)
     return (x, low, high) if low <= high else None

@@ -21,8 +21,8 @@ class FuseLayerNorm(GraphPass):
     """(x - mean x) / sqrt(mean((x - mean x)^2) + eps) -> nn.layer_norm; x / sqrt(mean(x^2) + eps) -> nn.rms_norm.
 
     The square may be a product, a power or a square; the quotient a division or a product with the inverse root. Then
-    multiplications of the result by a constant over the normalised axes, and for layer_norm additions, go into gamma and
-    beta. Contract: the same function up to rounding.
+    multiplications of the result by a constant over the normalised axes, and for layer_norm additions, go into gamma
+    and beta. Contract: the same function up to rounding.
     """
 
     def __call__(self, module: tvm.IRModule) -> PassResult:
@@ -142,7 +142,7 @@ def _over_axes(array: Array | None, axes: list[int], shape: tuple[int, ...]) -> 
     if array is None or array.ndim > len(shape):
         return None
     full = array.reshape((1,) * (len(shape) - array.ndim) + array.shape)
-    if any(size != 1 for axis, size in enumerate(full.shape) if axis not in axes):
+    if any(full.shape[axis] != 1 for axis in range(full.ndim) if axis not in axes):
         return None
     inner = full.reshape([full.shape[axis] for axis in axes])
     return np.broadcast_to(inner, [shape[axis] for axis in axes]).astype(np.float64)

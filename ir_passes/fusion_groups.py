@@ -1,9 +1,9 @@
 """Which kernels become one: the decisions of fuse_epilogues, without the rewriting.
 
-The calls are visited from last to first. Each either starts a group of its own, of which it is the result, or joins the one
-group that all its readers are in. So every group has one result, everything else in it is read inside it alone, and calling
-the group where its last call stood can make no cycle. With two contractions before one addition, the later one takes the
-addition along, and reads the result of the earlier.
+The calls are visited from last to first. Each either starts a group of its own, of which it is the result, or joins
+the one group that all its readers are in. So every group has one result, everything else in it is read inside it
+alone, and calling the group where its last call stood can make no cycle. With two contractions before one addition,
+the later one takes the addition along, and reads the result of the earlier.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from .kernel_graph import INJECTIVE, REDUCTION, KernelCall, KernelGraph, Var
+from .graph import Var
+from .kernel_graph import INJECTIVE, REDUCTION, KernelCall, KernelGraph
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """`main` as a list of bindings: reading it from a module, writing it back, and what uses what.
 
-Passes work on this list. A binding is a pair (variable, value); a value is a call, a tuple or a tuple item whose arguments
-are leaves: variables, constants, shapes, or tuples of leaves (Relax's own normal form).
+Passes work on this list. A binding is a pair (variable, value); a value is a call, a tuple or a tuple item whose
+arguments are leaves: variables, constants, shapes, or tuples of leaves (Relax's own normal form).
 """
 
 from __future__ import annotations

@@ -67,8 +67,8 @@ class KernelCall:
 class KernelGraph:
     """The calls that fusion may touch, and the readers of every variable.
 
-    `readers[v]` holds one entry a binding that reads `v`: its variable. Outputs of the model are in `escaping`, together
-    with everything read by a binding that is no `KernelCall`.
+    `readers[v]` holds one entry a binding that reads `v`: its variable. Outputs of the model are in `escaping`,
+    together with everything read by a binding that is no `KernelCall`.
     """
 
     calls: dict[Var, KernelCall]

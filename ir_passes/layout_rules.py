@@ -1,7 +1,7 @@
 """How each operator takes and makes storage orders: the table that channels_last walks with.
 
-A rule gets the state, the old binding's variable and its call (in terms of old variables), emits the call anew and says how
-its result is stored.
+A rule gets the state, the old binding's variable and its call (in terms of old variables), emits the call anew and
+says how its result is stored.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def opaque(state: LayoutState, var: Var, value: Any) -> Stored:
         stored = state.stored(value.tuple_value)
         item = relax.TupleGetItem(stored.expr, value.index)
         orders = stored.order
-        if orders[value.index] != identity(len(orders[value.index])):  # type: ignore[arg-type]  # orders of a tuple
-            return Stored(state.emit(item, var.name), orders[value.index])  # type: ignore[arg-type]  # as above
+        if orders[value.index] != identity(len(orders[value.index])):
+            return Stored(state.emit(item, var.name), orders[value.index])
     expr = state.keep(var, value)
     return Stored(expr, state.stored(var).order)
 
@@ -94,7 +94,7 @@ def elementwise(state: LayoutState, var: Var, call: Any) -> Stored:
 
 
 def _aligned(state: LayoutState, operand: Expr, order: Permutation, hint: str) -> Expr:
-    """An operand of an element-wise operator whose result is stored in `order`: broadcasting has to work out the same."""
+    """An operand of an element-wise operator whose result is stored in `order`, so that it broadcasts as before."""
     if not isinstance(operand.ty, relax.TensorType) or operand.ty.ndim == 0:
         return operand
     rank, shape = len(order), shape_of(operand)
@@ -169,7 +169,7 @@ def _flatten_for_classifier(
 ) -> Stored | None:
     """(N, C, H, W) -> (N, C*H*W), read only by products with constant matrices, whose rows can be permuted instead."""
     groups = reshape_groups(old, new)
-    if len(new) != 2 or not groups or not groups[-1][1] == (1,) or not _feeds_constant_products(state, var):
+    if len(new) != 2 or not groups or groups[-1][1] != (1,) or not _feeds_constant_products(state, var):
         return None
     stored = long_axes(state.order(operand), old)
     merged = groups[-1][0]

@@ -1,10 +1,11 @@
-"""How each value is stored while channels_last walks the graph: the orders that exist, and the transposes between them."""
+"""How each value is stored while channels_last walks the graph, and the transposes between the orders."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from tvm import relax
@@ -58,7 +59,7 @@ class LayoutState:
         return self.stored(expr).order  # type: ignore[return-value]  # a tensor's order is not a tuple of orders
 
     def get(self, expr: Expr, order: Permutation, hint: str) -> Expr:
-        """The new leaf that holds the old leaf `expr` in this order; makes a transpose, named `hint`, if there is none."""
+        """The new leaf that holds the old leaf `expr` in this order; makes a transpose, named `hint`, if need be."""
         stored = self.stored(expr)
         if stored.order == order and stored.gather is None:
             return stored.expr
@@ -125,7 +126,8 @@ class LayoutState:
     def wants_channels_last(self, var: Var, is_spatial: Callable[[Expr], bool | None]) -> bool:
         """Whether a value is next read by a convolution or pool, perhaps through element-wise operators.
 
-        `is_spatial` answers True for convolutions and pools, False for what ends the search, None for what passes it on.
+        `is_spatial` answers True for convolutions and pools, False for what ends the search, None for what passes it
+        on.
         """
         if var not in self._wanted:
             self._wanted[var] = False
@@ -137,7 +139,8 @@ class LayoutState:
         return self._wanted[var]
 
 
-def _model_order(expr: Expr) -> Permutation | tuple[Permutation, ...]:
+def _model_order(expr: Expr) -> Any:
+    """A permutation; for a tuple, one a field."""
     if isinstance(expr.ty, relax.TensorType):
         return identity(max(expr.ty.ndim, 0))
     if isinstance(expr.ty, relax.TupleType):

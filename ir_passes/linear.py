@@ -59,14 +59,14 @@ class Linear:
         return (grouped * factor).reshape(wide.shape)
 
     def applied_to(self, vector: Array) -> Array | None:
-        """The result, by output channel, for an operand that is `vector[c]` throughout channel c; None if borders differ."""
+        """The result by output channel for an operand that is `vector[c]` all over channel c; None if padded."""
         if calls(self.call, "matmul"):
             if self.weights.ndim != 2:
                 return None
-            return vector @ self.weights.astype(np.float64)
+            return np.asarray(vector @ self.weights.astype(np.float64))
         if calls(self.call, *_TRANSPOSED) or any(int(width) for width in self.call.attrs.padding):
             return None
-        return self.scaled_inputs(vector).sum(axis=tuple(range(1, self.weights.ndim)))
+        return np.asarray(self.scaled_inputs(vector).sum(axis=tuple(range(1, self.weights.ndim))))
 
 
 def find_linear(value: Any) -> Linear | None:

@@ -100,7 +100,8 @@ def fill(order: Sequence[int], shape: Sequence[int]) -> Permutation:
 
 
 def through_reshape(p: Permutation, old: Sequence[int], new: Sequence[int]) -> Permutation | None:
-    """How the result of a reshape is stored if the operand's bytes, stored as `p`, are left alone; None if they cannot be.
+    """How the result of a reshape is stored if the operand's bytes, stored as `p`, are left alone; None if they cannot
+    be.
 
     It works when the axes that the reshape merges or splits stand side by side in `p`.
     """

@@ -1,4 +1,4 @@
-"""One forward walk over `main` in which each binding is kept, replaced or dropped: what most passes are written with."""
+"""One forward walk over `main` in which each binding is kept, replaced or dropped: most passes are one."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ Visit = Callable[["Rewriter", Var, Expr], "Expr | None"]
 class Rewriter:
     """The state of a walk: the bindings emitted so far, and what they replace.
 
-    A visitor reads values with `definition`, counts uses with `uses`, makes new bindings with `emit`, and returns the leaf
-    or the call that takes the place of the binding it was given. Bindings that nothing uses any more are dropped at the end.
+    A visitor reads values with `definition`, counts uses with `uses`, makes new bindings with `emit`, and returns the
+    leaf or the call that takes the place of the binding it was given. Bindings that nothing uses any more are dropped
+    at the end.
     """
 
     def __init__(self, graph: Graph) -> None:

@@ -22,8 +22,8 @@ class SimplifyReductions(GraphPass):
     """Write what reduces whole axes as a reduction over axes counted from 0, in ascending order.
 
     Average and maximum pools (adaptive ones too) whose window is the whole image become `mean` and `max` with kept
-    dimensions; a reduction of a reduction of the same kind becomes one; a reduction over axes of length 1 alone becomes a
-    reshape. Contract: the same function up to rounding.
+    dimensions; a reduction of a reduction of the same kind becomes one; a reduction over axes of length 1 alone
+    becomes a reshape. Contract: the same function up to rounding.
     """
 
     def __call__(self, module: tvm.IRModule) -> PassResult:

@@ -1,4 +1,4 @@
-"""Networks that `transformers` defines exactly as published, as modules from tensors to a tensor or a tuple of tensors."""
+"""Networks that `transformers` defines exactly as published, as modules from tensors to tensors."""
 
 from __future__ import annotations
 

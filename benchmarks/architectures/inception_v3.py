@@ -1,8 +1,8 @@
 """Inception-v3 (Szegedy et al., 2016, arXiv:1512.00567), as it is run: without the auxiliary classifier.
 
 A module is a list of branches that are joined along channels. A branch is a chain of convolutions, may start with a
-pool, and may fork at its end (module E). The modules A to E are those of the paper's figures 5, 10, 6, 10 and 7. `divisor` narrows every
-convolution, for tests.
+pool, and may fork at its end (module E). The modules A to E are those of the paper's figures 5, 10, 6, 10 and 7.
+`divisor` narrows every convolution, for tests.
 """
 
 from __future__ import annotations

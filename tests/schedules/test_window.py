@@ -1,0 +1,99 @@
+"""The window template: depthwise convolutions, pools with every kind of padding, means over space."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from kernel_runner import TOLERANCE, Runner, random, relative_error
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy_reference import convolution, pad, windows
+from tvm import relax
+
+
+@settings(max_examples=20, deadline=None, derandomize=True)
+@given(
+    channels=st.sampled_from([2, 8, 12, 16, 33, 40]),
+    size=st.integers(5, 17),
+    kernel=st.integers(1, 5),
+    stride=st.integers(1, 3),
+    dilation=st.integers(1, 2),
+    padding=st.tuples(*[st.integers(0, 2)] * 4),
+)
+def test_any_depthwise(run: Runner, channels: int, size: int, kernel: int, stride: int, dilation: int, padding) -> None:
+    size += dilation * (kernel - 1)
+    data, weights = random(1, size, size, channels), random(channels, kernel, kernel, 1, seed=1)
+    constant = relax.const(weights)
+    actual = run(
+        lambda x: relax.op.nn.conv2d(
+            x,
+            constant,
+            strides=(stride,) * 2,
+            padding=padding,
+            dilation=(dilation,) * 2,
+            groups=channels,
+            data_layout="NHWC",
+            kernel_layout="OHWI",
+        ),
+        data,
+    )
+    expected = convolution(data, weights, (stride,) * 2, padding, (dilation,) * 2, channels)
+    assert relative_error(actual, expected) < TOLERANCE
+    assert run.templates == ["window"]
+
+
+@pytest.mark.parametrize("channels", [3, 16, 40])
+@pytest.mark.parametrize("dilation", [1, 2])
+@pytest.mark.parametrize("padding", [(0, 0, 0, 0), (1, 1, 1, 1), (0, 1, 2, 1)])
+def test_max_pool(run: Runner, channels: int, dilation: int, padding: tuple[int, ...]) -> None:
+    data = random(2, 13, 11, channels) - 5  # below zero: a padding of 0 would show
+    actual = run(
+        lambda x: relax.op.nn.max_pool2d(
+            x, (3, 3), strides=(2, 2), padding=padding, dilation=(dilation,) * 2, layout="NHWC"
+        ),
+        data,
+    )
+    view = windows(pad(data, padding, -np.inf), (3, 3), (2, 2), (dilation,) * 2)
+    assert np.array_equal(actual, view.max(axis=(3, 4)))
+
+
+@pytest.mark.parametrize("include", [True, False])
+@pytest.mark.parametrize("padding", [(0, 0, 0, 0), (1, 1, 1, 1), (0, 1, 1, 2)])
+def test_average_pool(run: Runner, include: bool, padding: tuple[int, ...]) -> None:
+    data = random(1, 12, 10, 24)
+    actual = run(
+        lambda x: relax.op.nn.avg_pool2d(
+            x, (3, 3), strides=(1, 1), padding=padding, count_include_pad=include, layout="NHWC"
+        ),
+        data,
+    )
+    view = windows(pad(data, padding), (3, 3), (1, 1), (1, 1)).sum(axis=(3, 4))
+    ones = np.full_like(data, 1)
+    count = windows(pad(ones, padding, 1.0 if include else 0.0), (3, 3), (1, 1), (1, 1)).sum(axis=(3, 4))
+    assert relative_error(actual, view / count) < TOLERANCE
+
+
+@pytest.mark.parametrize("include", [True, False])
+def test_average_pool_in_ceil_mode_counts_no_overhang(run: Runner, include: bool) -> None:
+    import torch
+
+    data = random(1, 8, 8, 16)
+    actual = run(
+        lambda x: relax.op.nn.avg_pool2d(
+            x, (3, 3), strides=(2, 2), padding=(1, 1, 1, 1), ceil_mode=True, count_include_pad=include, layout="NHWC"
+        ),
+        data,
+    )
+    expected = torch.nn.functional.avg_pool2d(
+        torch.from_numpy(data).permute(0, 3, 1, 2), 3, 2, 1, ceil_mode=True, count_include_pad=include
+    )
+    assert relative_error(actual, expected.permute(0, 2, 3, 1).numpy()) < TOLERANCE
+
+
+@pytest.mark.parametrize("channels", [5, 48])
+@pytest.mark.parametrize("keepdims", [True, False])
+def test_mean_over_space(run: Runner, channels: int, keepdims: bool) -> None:
+    data = random(2, 7, 9, channels) + 1
+    actual = run(lambda x: relax.op.mean(x, [1, 2], keepdims=keepdims), data)
+    assert relative_error(actual, data.mean(axis=(1, 2), keepdims=keepdims)) < TOLERANCE
+    assert run.templates == ["window"]

@@ -1,0 +1,66 @@
+"""Runs one operator through legalization and scheduling, with TVM's own executor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tvm
+from tvm import relax, tirx
+
+from tilewright import targets
+from tilewright.schedules.annotations import FALLBACK, TEMPLATE
+from tilewright.schedules.legalize import legalize
+from tilewright.schedules.schedule import schedule_module
+
+Array = Any
+
+
+class Runner:
+    """Builds, schedules and runs a function of relax operators."""
+
+    def __init__(self) -> None:
+        self.templates: list[str] = []
+
+    def __call__(self, build: Callable[..., Any], *inputs: Array, target: targets.Target | None = None) -> Array:
+        """The result of `build(*variables)` on `inputs`, which have these shapes and dtypes.
+
+        Any kernel that had to fall back on the plain schedule fails the test.
+        """
+        target = target or targets.parse("host", cores=2)
+        builder = relax.BlockBuilder()
+        variables = [
+            relax.Var(f"x{i}", relax.TensorType(array.shape, str(array.dtype))) for i, array in enumerate(inputs)
+        ]
+        with builder.function("main", variables):
+            with builder.dataflow():
+                result = builder.emit_output(build(*variables))
+            builder.emit_func_output(result)
+        module = legalize(builder.get(), target)
+        module = relax.transform.FuseTIR()(relax.transform.FuseOps()(module))
+        module = relax.transform.DeadCodeElimination()(module)
+        module = schedule_module(module, target)
+        self.templates = []
+        for function in module.functions.values():
+            if isinstance(function, tirx.PrimFunc):
+                assert FALLBACK not in function.attrs, function.attrs[FALLBACK]
+                self.templates.append(str(function.attrs[TEMPLATE]))
+        machine = relax.VirtualMachine(tvm.compile(module, target.to_tvm()), tvm.cpu())
+        return machine["main"](*[tvm.runtime.tensor(np.ascontiguousarray(array)) for array in inputs]).numpy()
+
+
+def random(*shape: int, seed: int = 0) -> Array:
+    """Standard normal float32 numbers."""
+    return np.random.default_rng(seed).standard_normal(shape).astype("float32")
+
+
+def relative_error(actual: Array, expected: Array) -> float:
+    """The largest error as a share of the largest value."""
+    assert actual.shape == expected.shape, (actual.shape, expected.shape)
+    assert np.abs(expected).max() > 1e-3, "an expected result near zero shows nothing"
+    return float(np.abs(actual - expected).max() / np.abs(expected).max())
+
+
+# float32 sums of a few thousand terms, in another order than numpy's.
+TOLERANCE = 2e-6

@@ -1,0 +1,55 @@
+"""Targets: what a triple, a CPU and features give, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from tilewright import errors, targets
+
+
+@pytest.mark.parametrize(
+    ("cpu", "isa", "bits", "registers"),
+    [("x86-64", "SSE2", 128, 16), ("x86-64-v3", "AVX2", 256, 16), ("skylake-avx512", "AVX-512", 512, 32), ("znver3", "AVX2", 256, 16)],
+)
+def test_levels(cpu: str, isa: str, bits: int, registers: int) -> None:
+    target = targets.parse("x86_64-linux-gnu", cpu=cpu)
+    assert (target.isa, target.vector_bits, target.num_vector_registers) == (isa, bits, registers)
+    assert target.triple == "x86_64-unknown-linux-gnu"
+
+
+def test_features_move_the_level() -> None:
+    assert targets.parse("x86_64-linux-gnu", cpu="skylake-avx512", features=("-avx512f",)).isa == "AVX2"
+    assert targets.parse("x86_64-linux-gnu", features=("+avx2", "+fma")).isa == "AVX2"
+    assert "avx2" in targets.parse("x86_64-linux-gnu", cpu="x86-64-v3").required_features
+    assert not targets.parse("x86_64-linux-gnu").required_features
+
+
+@pytest.mark.parametrize("triple", ["x86_64-linux-gnu", "x86_64-unknown-linux-gnu", "x86_64-pc-linux-musl", "amd64-linux"])
+def test_spellings(triple: str) -> None:
+    assert targets.parse(triple).arch == "x86_64"
+
+
+@pytest.mark.parametrize("triple", ["sparc-linux-gnu", "x86_64-windows-msvc", "x86_64-linux-gnu-extra-parts", "", "x86_64"])
+def test_unknown_triples(triple: str) -> None:
+    with pytest.raises(errors.UnsupportedTargetError, match="unknown target") as caught:
+        targets.parse(triple)
+    assert caught.value.exit_code == 3
+    assert "host" in str(caught.value.hint)
+
+
+def test_unknown_cpu_and_features() -> None:
+    with pytest.raises(errors.UnsupportedTargetError, match="unknown CPU 'pentium9'"):
+        targets.parse("x86_64-linux-gnu", cpu="pentium9")
+    with pytest.raises(errors.UnsupportedTargetError, match="unknown feature"):
+        targets.parse("x86_64-linux-gnu", features=("+warp-drive",))
+    with pytest.raises(errors.UsageError, match="not written"):
+        targets.parse("x86_64-linux-gnu", features=("avx2",))
+
+
+def test_host_is_a_machine_that_can_run() -> None:
+    host = targets.host()
+    assert host.cores >= 1
+    assert host.l1_bytes <= host.l2_bytes
+    flags = set(open("/proc/cpuinfo").read().split())
+    assert {name.replace(".", "_") for name in host.required_features} <= flags
+    assert targets.parse("host", cores=1).cores == 1

@@ -28,14 +28,14 @@ class Canonicalize(GraphPass):
     """Local simplifications, until none applies.
 
     - What does nothing is taken out: dead bindings, reshapes, transposes, casts, broadcasts and tiles to what is there
-      already, paddings by nothing, slices of everything, concatenations of one, dropout, x + 0, x - 0, x * 1, x / 1, x
-      ^ 1, selections by a constant condition that is the same everywhere.
+      already, paddings by nothing, slices of everything, concatenations of one, dropout, x + 0, x - 0, x * 1, x / 1,
+      x ^ 1, selections by a constant condition that is the same everywhere.
     - `expand_dims`, `squeeze`, `flatten`, and transposes that move axes of length 1 only, become `reshape`; consecutive
       reshapes, and consecutive transposes, become one. A cast of a cast becomes one where the first loses nothing.
-    - Division by a power of two becomes multiplication; `relu6` and minimum of maximum become `clip`; maximum with 0
-      becomes `relu`.
+    - Division by a power of two becomes multiplication; `relu6` and minimum of maximum become `clip` with bounds of the
+      tensor's dtype; maximum with 0 becomes `relu`.
 
-    Contract: outputs have the same values, bit for bit, dtypes and shapes.
+    Contract: outputs keep their values (but for the sign of a zero), dtypes and shapes.
     """
 
     def __call__(self, module: tvm.IRModule) -> PassResult:
@@ -178,9 +178,15 @@ def _operand_if_same(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
     return _same_type(value, value.args[0])
 
 
-def _relu6(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
-    dtype = dtype_of(value)
-    return rewriter.emit(relax.op.clip(value.args[0], tirx.const(0, dtype), tirx.const(6, dtype)), var.name)
+def _clip(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
+    """Bounds in the dtype of the tensor (`relu6` has them as integers)."""
+    dtype, bounds = dtype_of(value), list(value.args)[1:]
+    if all(str(bound.ty.dtype) == dtype for bound in bounds) or not all(hasattr(bound, "value") for bound in bounds):
+        return None
+    if not is_float(value) or any(int(bound.value) != bound.value for bound in bounds):
+        return None
+    low, high = (tirx.const(float(bound.value), dtype) for bound in bounds)
+    return rewriter.emit(relax.op.clip(value.args[0], low, high), var.name)
 
 
 def _minimum(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
@@ -233,7 +239,7 @@ _RULES: dict[str, Rule] = {
     "strided_slice": _slice,
     "broadcast_to": _operand_if_same,
     "tile": _operand_if_same,
-    "nn.relu6": _relu6,
+    "clip": _clip,
     "minimum": _minimum,
     "maximum": _maximum,
 }

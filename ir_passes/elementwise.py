@@ -5,7 +5,7 @@ from __future__ import annotations
 _UNARY = (
     "abs acos acosh asin asinh atan atanh bitwise_not ceil clip cos cosh erf exp floor isfinite isinf isnan log "
     "logical_not negative round rsqrt sigmoid sign sin sinh sqrt square tan tanh trunc astype "
-    "nn.relu nn.relu6 nn.leakyrelu nn.gelu nn.gelu_tanh nn.selu nn.silu nn.softplus"
+    "nn.relu nn.leakyrelu nn.gelu nn.gelu_tanh nn.selu nn.silu nn.softplus"
 )
 _BINARY = (
     "add atan2 bitwise_and bitwise_or bitwise_xor divide equal floor_divide floor_mod greater greater_equal left_shift "

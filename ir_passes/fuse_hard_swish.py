@@ -75,9 +75,12 @@ def _scaled(
 
 
 def _base(rewriter: Rewriter, line: Expr) -> Expr | None:
-    """The tensor that a line is a line of: what is left when scalars are taken off."""
+    """The tensor that a line is a line of: what is left when scalars are taken off.
+
+    It ends at a value that something else reads as well: that is computed anyway, and may be x of a hard swish.
+    """
     expr = line
-    for _ in range(4):
+    while only_use(rewriter, expr):
         value = made_by(rewriter, expr, "add", "subtract", "multiply", "divide")
         tensors = [arg for arg in value.args if scalar_of(arg) is None] if value is not None else []
         if len(tensors) != 1:
@@ -88,11 +91,9 @@ def _base(rewriter: Rewriter, line: Expr) -> Expr | None:
 
 def _clip(rewriter: Rewriter, expr: Expr) -> tuple[Expr, float, float] | None:
     """(operand, low, high) of a clip in any of its forms."""
-    value = made_by(rewriter, expr, "clip", "nn.relu6", "minimum", "maximum")
+    value = made_by(rewriter, expr, "clip", "minimum", "maximum")
     if value is None:
         return None
-    if calls(value, "nn.relu6"):
-        return value.args[0], 0.0, 6.0
     if calls(value, "clip"):
         low, high = (getattr(bound, "value", None) for bound in value.args[1:])
         return None if low is None or high is None else (value.args[0], float(low), float(high))

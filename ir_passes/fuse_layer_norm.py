@@ -33,7 +33,8 @@ class FuseLayerNorm(GraphPass):
 def _visit(rewriter: Rewriter, var: Var, value: Expr) -> Expr | None:
     if not calls(value, "divide", "multiply", "add", "subtract") or not is_float(value):
         return None
-    return _normalise(rewriter, var, value) or _scale_and_shift(rewriter, var, value)
+    normal = _normalise(rewriter, var, value)
+    return normal if normal is not None else _scale_and_shift(rewriter, var, value)
 
 
 def _normalise(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:

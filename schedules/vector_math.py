@@ -81,7 +81,8 @@ def _let(value: Scalar, body: Callable[[Any], Scalar]) -> Scalar:
 
 
 def _keep_nan(x: Scalar, result: Scalar) -> Scalar:
-    return tirx.Select(x == x, result, x)
+    # Not x == x, which TVM takes for true.
+    return tirx.Select(tirx.isnan(x), x, result)
 
 
 def _exp(x: Scalar) -> Scalar:
@@ -90,13 +91,17 @@ def _exp(x: Scalar) -> Scalar:
 
     def powered(clamped: Scalar, n: Scalar) -> Scalar:
         remainder = clamped - n * _constant(_LN2_HIGH) - n * _constant(_LN2_LOW)
-        return _let(remainder, lambda r: (_horner(r, _EXP_COEFFICIENTS) * (r * r) + r + _constant(1)) * scale(n))
 
-    def scale(n: Scalar) -> Scalar:
-        # 2**n has n in its exponent field; n is at most 128, so half of it twice would be needed at the very top: the
-        # clamp below 88.72 keeps n at most 128 and the product is formed as 2 * 2**(n-1).
+        def scaled(r: Scalar) -> Scalar:
+            # n is at most 128, and 2**128 is no float32: the factor 2 comes last.
+            return (_horner(r, _EXP_COEFFICIENTS) * (r * r) + r + _constant(1)) * half_power(n) * _constant(2)
+
+        return _let(remainder, scaled)
+
+    def half_power(n: Scalar) -> Scalar:
+        # 2**(n - 1), written into the exponent's bits.
         bits = tirx.shift_left(n.astype("int32") + tirx.const(126, "int32"), tirx.const(23, "int32"))
-        return tirx.reinterpret(_FLOAT, bits) * _constant(2)
+        return tirx.reinterpret(_FLOAT, bits)
 
     clamped = tirx.min(tirx.max(x, _constant(_EXP_LOW)), _constant(_EXP_HIGH))
     inside = _let(clamped, reduced)

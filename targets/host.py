@@ -12,7 +12,7 @@ _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _SUFFIXES = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 # Linux and LLVM name some features differently.
-_LLVM_NAMES = {"sse4_1": "sse4.1", "sse4_2": "sse4.2", "pni": "sse3", "abm": "lzcnt", "cx16": "cx16"}
+_LLVM_NAMES = {"bmi1": "bmi", "sse4_1": "sse4.1", "sse4_2": "sse4.2", "pni": "sse3", "abm": "lzcnt", "cx16": "cx16"}
 
 
 @dataclass(frozen=True)

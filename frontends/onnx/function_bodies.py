@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
@@ -11,9 +12,17 @@ import onnx_ir as ir
 from .node import Value, dtype_of, shape_of
 
 
+@dataclass(frozen=True)
+class Body:
+    """A function and which outputs of the operator it computes: bodies leave out optional outputs that nobody reads."""
+
+    function: ir.Function
+    outputs: tuple[int, ...]
+
+
 def function_body(
     node: ir.Node, inputs: Sequence[Value | None], attributes: Mapping[str, ir.Attr], opset: int
-) -> ir.Function | None:
+) -> Body | None:
     """The body of an operator's ONNX definition, or None if ONNX does not define it so.
 
     Args:
@@ -49,7 +58,12 @@ def function_body(
     proto = onnx.FunctionProto.FromString(body) if isinstance(body, bytes) else body
     if not proto.opset_import:
         proto.opset_import.append(onnx.helper.make_opsetid("", opset))
-    return ir.serde.deserialize_function(proto)
+    made = {name for each in proto.node for name in each.output} | set(proto.input)
+    kept = tuple(index for index, name in enumerate(proto.output) if name in made)
+    names = [proto.output[index] for index in kept]
+    del proto.output[:]
+    proto.output.extend(names)
+    return Body(ir.serde.deserialize_function(proto), kept)
 
 
 def default_attributes(op_type: str, domain: str, opset: int) -> dict[str, ir.Attr]:

@@ -220,16 +220,19 @@ class _Importer:
         if body is None:
             self._unsupported.setdefault(name, (source.domain, source.op_type))
             return [_Missing()] * len(source.outputs)
+        function = body.function
         inner = _Scope(
-            {**scope.opsets, **body.opset_imports},
+            {**scope.opsets, **function.opset_imports},
             attributes={**default_attributes(source.op_type, source.domain, opset), **attributes},
             caller=name,
             depth=scope.depth + 1,
         )
-        padded = [*inputs, *([None] * (len(body.inputs) - len(inputs)))]
-        inner.values.update(zip(body.inputs, padded, strict=True))
-        self.walk(body, inner)
-        return [self.value_of(value, inner) for value in body.outputs][: len(source.outputs)]
+        padded = [*inputs, *([None] * (len(function.inputs) - len(inputs)))]
+        inner.values.update(zip(function.inputs, padded, strict=True))
+        self.walk(function, inner)
+        computed = zip(body.outputs, function.outputs, strict=True)
+        results = {index: self.value_of(value, inner) for index, value in computed}
+        return [results.get(index, _Missing()) for index in range(len(source.outputs))]
 
 
 def _resolve_attributes(node: ir.Node, outer: Mapping[str, ir.Attr] | None) -> dict[str, ir.Attr]:

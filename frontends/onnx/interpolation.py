@@ -130,7 +130,7 @@ def taps(method: Method, extent: int, size: int, scale: float, crop: tuple[float
     else:
         positions, weights = _weighted(method, at, min(scale, 1.0) if method.antialias else 1.0)
     inside = (positions >= 0) & (positions < extent)
-    if method.exclude_outside or (method.antialias and method.mode != "nearest"):
+    if method.exclude_outside and method.mode != "nearest":
         weights = np.where(inside, weights, 0.0)
         weights = weights / np.sum(weights, axis=1, keepdims=True)
     weights = np.where(outside[:, None], 0.0, weights)

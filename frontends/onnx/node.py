@@ -213,9 +213,15 @@ class Node:
         Returns:
             a variable, or a list of variables if `function` returns several tensors.
         """
-        leaves = [self.emit(each) if isinstance(each, relax.Call) else each for each in arguments]
-        hint = getattr(function, "__name__", "compute").strip("_<>")
-        call = self._emitter.builder.call_te(function, *leaves, primfunc_name_hint=hint, **keywords)
+        tensors = [self.emit(each) for each in arguments if isinstance(each, relax.Expr)]
+        hint = function.__name__.strip("_<>")
+
+        def compute(*parameters: Any) -> Any:
+            # Only tensors become parameters of the PrimFunc; whatever else is given is fixed in it.
+            given = iter(parameters)
+            return function(*(next(given) if isinstance(each, relax.Expr) else each for each in arguments), **keywords)
+
+        call = self._emitter.builder.call_te(compute, *tensors, primfunc_name_hint=hint)
         var = self.emit(call)
         if isinstance(var.ty, relax.TupleType):
             return [self.emit(relax.TupleGetItem(var, index)) for index in range(len(var.ty.fields))]

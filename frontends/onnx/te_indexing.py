@@ -99,8 +99,8 @@ def _scattered(
 
         return te.compute(data.shape, replaced, name="scatter")
     combine, neutral = COMBINE[reduction]
-    empty = tirx.const(neutral(data.dtype), data.dtype)
-    reducer = te.comm_reducer(combine, lambda dtype: tirx.const(neutral(dtype), dtype), name=reduction)
+    empty = tirx.const(neutral(str(data.dtype)), data.dtype)
+    reducer = te.comm_reducer(combine, lambda dtype: tirx.const(neutral(str(dtype)), dtype), name=reduction)
     total = te.compute(
         data.shape,
         lambda *i: reducer(tirx.if_then_else(hit(i, axes), update(i, axes), empty), axis=axes),

@@ -41,7 +41,7 @@ def _places(window: Window, index: Sequence[Any], taps: Sequence[Any]) -> list[A
 
 def max_pool(x: te.Tensor, window: Window) -> te.Tensor:
     """Maximum of [N, C, spatial...] over windows, any dtype."""
-    padded, taps = _padded(x, window, lowest(x.dtype)), _taps(window)
+    padded, taps = _padded(x, window, lowest(str(x.dtype))), _taps(window)
     return te.compute(
         (*x.shape[:2], *window.output),
         lambda *i: te.max(padded(*i[:2], *_places(window, i, taps)), axis=taps),
@@ -66,7 +66,7 @@ def max_pool_with_indices(x: te.Tensor, window: Window, column_major: bool) -> l
     """
     rank = len(window.kernel)
     extents = [int(extent) for extent in x.shape[2:]]
-    padded, taps = _padded(x, window, lowest(x.dtype)), _taps(window)
+    padded, taps = _padded(x, window, lowest(str(x.dtype))), _taps(window)
     order = list(range(rank)) if column_major else list(reversed(range(rank)))
     steps = [math.prod(extents[a] for a in order[: order.index(axis)]) for axis in range(rank)]
     far = tirx.const(2**62, "int64")
@@ -77,7 +77,7 @@ def max_pool_with_indices(x: te.Tensor, window: Window, column_major: bool) -> l
 
     reducer = te.comm_reducer(
         lambda a, b: better(a, b),
-        lambda value, index: (tirx.const(lowest(value), value), far),
+        lambda value, index: (tirx.const(lowest(str(value)), value), far),
         name="first_maximum",
     )
 

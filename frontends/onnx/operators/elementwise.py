@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import reduce
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from tvm import relax, te, tirx, topi
@@ -158,23 +159,47 @@ def _cast(x: Expr, dtype: str) -> Expr:
 def modulo(node: Node) -> Result:
     """The remainder with the divisor's sign (fmod=0) or with the dividend's (fmod=1)."""
     dtype = node.dtype(0)
+    a, b = node.expr(0), node.expr(1)
     truncated = bool(node.attr_int("fmod", 0))
     if not is_float(dtype):
-        return (relax.op.mod if truncated else relax.op.floor_mod)(node.expr(0), node.expr(1))
-    if not truncated:
-        raise node.invalid("floating-point operands need the attribute fmod=1")
-
-    def fmod(a: te.Tensor, b: te.Tensor) -> te.Tensor:
-        return topi.mod(a, b)
-
-    return node.emit_te(fmod, node.expr(0), node.expr(1))
+        return (relax.op.mod if truncated else relax.op.floor_mod)(a, b)
+    remainder = node.emit(relax.op.mod(a, b))
+    if truncated:
+        return remainder
+    zero = node.scalar(0, dtype)
+    negative = relax.op.less(b, zero)
+    differs = relax.op.logical_xor(relax.op.less(remainder, zero), negative)
+    moved = relax.op.where(differs, relax.op.add(remainder, b), remainder)
+    # A remainder of zero has the divisor's sign too.
+    signed_zero = relax.op.where(negative, node.scalar(-0.0, dtype), zero)
+    return relax.op.where(relax.op.equal(remainder, zero), signed_zero, moved)
 
 
 @operator("BitShift")
 def bit_shift(node: Node) -> Result:
     """Shift left or right."""
-    left = node.attr_str("direction", "") == "LEFT"
-    return (relax.op.left_shift if left else relax.op.right_shift)(node.expr(0), node.expr(1))
+    direction = node.attr_str("direction", "")
+    if direction not in ("LEFT", "RIGHT"):
+        raise node.invalid(f"the attribute direction is '{direction}'")
+    left = direction == "LEFT"
+    bits = np.iinfo(node.dtype(0)).bits
+    signed = np.iinfo(node.dtype(0)).min < 0
+
+    def bit_shift(x: te.Tensor, amount: te.Tensor) -> te.Tensor:
+        # The machine's shift counts modulo the width; here a count outside it shifts everything out.
+        last, zero = tirx.const(bits - 1, amount.dtype), tirx.const(0, x.dtype)
+
+        def element(value: Any, count: Any) -> Any:
+            inside = tirx.all(count >= 0, count <= last)
+            safe = tirx.max(tirx.min(count, last), tirx.const(0, amount.dtype))
+            moved = value << safe if left else value >> safe
+            emptied = tirx.Select(value < 0, tirx.const(-1, x.dtype), zero) if signed and not left else zero
+            return tirx.Select(inside, moved, emptied)
+
+        return te.compute(x.shape, lambda *i: element(x(*i), amount(*i)), name="bit_shift", tag=topi.tag.ELEMWISE)
+
+    shape = np.broadcast_shapes(node.shape(0), node.shape(1))
+    return node.emit_te(bit_shift, *(relax.op.broadcast_to(node.expr(index), shape) for index in (0, 1)))
 
 
 @operator("Where")

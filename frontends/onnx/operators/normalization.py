@@ -102,9 +102,13 @@ def rms_normalization(node: Node) -> Result:
     shape = shape_of(x)
     first = node.axis(node.attr_int("axis", -1), len(shape))
     weight = _spread_to(node, 1, shape[first:])
-    return relax.op.nn.rms_norm(
-        x, weight, axes=list(range(first, len(shape))), epsilon=node.attr_float("epsilon", 1e-5)
-    )
+    epsilon = node.attr_float("epsilon", 1e-5)
+    if first > 0:
+        return relax.op.nn.rms_norm(x, weight, axes=list(range(first, len(shape))), epsilon=epsilon)
+    # TVM's own compute needs a dimension that is left.
+    rows = node.emit(relax.op.reshape(x, (1, *shape)))
+    axes = list(range(1, len(shape) + 1))
+    return relax.op.reshape(relax.op.nn.rms_norm(rows, weight, axes=axes, epsilon=epsilon), shape)
 
 
 def _spread_to(node: Node, index: int, shape: tuple[int, ...]) -> Expr:

@@ -15,7 +15,7 @@ from . import blocks, plain
 from .blocks import Block, Loop
 
 # Multiply-adds below which waking other cores costs more than they save.
-_PARALLEL_WORK = 1 << 15
+_PARALLEL_WORK = 1 << 19
 _OUTER_LOOPS = 2  # around a tile: the fused parallel loop, and the tiles of a block of rows
 
 

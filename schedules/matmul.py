@@ -19,7 +19,7 @@ from .packing import pack_at_run_time, pack_constant
 
 @dataclass(frozen=True)
 class Product:
-    """numpy's matmul of (*lhs_batch, rows, k) and (*rhs_batch, k, columns), vectors included.
+    """numpy's matmul of (*lhs_batch, rows, k) and (*rhs_batch, k, columns).
 
     Where the right side has no batch of its own, the left side's batch counts as rows: one large product.
     """
@@ -42,20 +42,18 @@ class Product:
 
     @property
     def rows(self) -> int:
-        """Rows of one left side; a vector is one row."""
-        return self.lhs[-2] if len(self.lhs) > 1 else 1
+        """Rows of one left side."""
+        return self.lhs[-2]
 
     @property
     def columns(self) -> int:
-        """Columns of the right side; a vector is one column."""
-        return self.rhs[-1] if len(self.rhs) > 1 else 1
+        """Columns of the right side."""
+        return self.rhs[-1]
 
     @property
     def output(self) -> tuple[int, ...]:
-        """Shape of the result; a vector's axis is dropped."""
-        row = self.lhs[-2:-1] if len(self.lhs) > 1 else ()
-        column = self.rhs[-1:] if len(self.rhs) > 1 else ()
-        return (*self.batch, *row, *column)
+        """Shape of the result."""
+        return (*self.batch, self.rows, self.columns)
 
 
 def workload_of(product: Product, dtype: str) -> Workload:
@@ -73,14 +71,16 @@ def workload_of(product: Product, dtype: str) -> Workload:
 
 def _operand_index(shape: tuple[int, ...], batch: list[Any], inner: tuple[Any, ...]) -> tuple[Any, ...]:
     """The index into an operand, its batch axes broadcast."""
-    own = shape[: max(0, len(shape) - 2)]
+    own = shape[:-2]
     kept = batch[len(batch) - len(own) :] if own else []
     leading = [int64(0) if extent == 1 else index for extent, index in zip(own, kept, strict=True)]
     return (*leading, *inner)
 
 
 def lower_matmul(builder: relax.BlockBuilder, call: relax.Call, target: Target) -> relax.Expr:
-    """Lowers `relax.matmul` to a `call_tir`; a constant right side is packed."""
+    """Lowers `relax.matmul` to a `call_tir`; a constant right side is packed. Vectors become matrices by aliases."""
+    if 1 in (len(constant_shape(call.args[0])), len(constant_shape(call.args[1]))):
+        return _lower_vector_product(builder, call, target)
     product = Product(constant_shape(call.args[0]), constant_shape(call.args[1]))
     workload = workload_of(product, str(call.args[0].ty.dtype))
     choice = contraction.default(workload, target)
@@ -99,21 +99,17 @@ def lower_matmul(builder: relax.BlockBuilder, call: relax.Call, target: Target) 
                 *batches, row = unflatten(row, (*product.batch, product.rows))
             else:
                 batches = unflatten(batch, product.batch)
-            inner = (row, depth) if len(product.lhs) > 1 else (depth,)
-            return left[_operand_index(product.lhs, batches, inner)]
+            return left[_operand_index(product.lhs, batches, (row, depth))]
 
         def element(batch: Any, column: Any, depth: Any) -> Scalar:
             batches = [int64(0)] * len(product.batch) if product.is_flat else unflatten(batch, product.batch)
-            inner = (depth, column) if len(product.rhs) > 1 else (depth,)
-            return right[_operand_index(product.rhs, batches, inner)]
+            return right[_operand_index(product.rhs, batches, (depth, column))]
 
         packed = right if constant is not None else pack_at_run_time(element, workload, choice, target)
         result = contraction.compute(workload, choice, target, lhs, packed)
 
         def output(*index: Any) -> Scalar:
-            position = list(index)
-            column = position.pop() if len(product.rhs) > 1 else int64(0)
-            row = position.pop() if len(product.lhs) > 1 else int64(0)
+            *position, row, column = index
             batch = flatten(position, product.batch)
             at = result[0, batch * product.rows + row, column] if product.is_flat else result[batch, row, column]
             return at.astype(workload.dtype)
@@ -122,4 +118,24 @@ def lower_matmul(builder: relax.BlockBuilder, call: relax.Call, target: Target) 
 
     return builder.call_te(
         compute, call.args[0], rhs, primfunc_name_hint="matmul", primfunc_attrs={TEMPLATE: contraction.TEMPLATE}
+    )
+
+
+def _lower_vector_product(builder: relax.BlockBuilder, call: relax.Call, target: Target) -> relax.Expr:
+    """A vector is one row on the left and one column on the right; its axis is dropped from the result."""
+    left, right = call.args
+    shapes = constant_shape(left), constant_shape(right)
+    if len(shapes[0]) == 1:
+        left = _reshaped(builder, left, (1, *shapes[0]))
+    if len(shapes[1]) == 1:
+        right = _reshaped(builder, right, (*shapes[1], 1))
+    matrices = builder.normalize(relax.op.matmul(left, right))
+    product = builder.emit(lower_matmul(builder, matrices, target))
+    return relax.op.reshape(product, constant_shape(call))
+
+
+def _reshaped(builder: relax.BlockBuilder, operand: relax.Expr, shape: tuple[int, ...]) -> relax.Expr:
+    constant = relax_constant(operand)
+    return (
+        relax.const(constant.reshape(shape)) if constant is not None else builder.emit(relax.op.reshape(operand, shape))
     )

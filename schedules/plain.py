@@ -15,7 +15,7 @@ from . import blocks
 from .blocks import Block, Loop
 
 # Elements below which waking other cores costs more than they save.
-PARALLEL_ELEMENTS = 1 << 14
+PARALLEL_ELEMENTS = 1 << 16
 
 
 def schedule_kernel(sch: Schedule, target: Target) -> None:

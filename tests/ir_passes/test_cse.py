@@ -27,8 +27,11 @@ def test_equal_calls_become_one() -> None:
 def test_attributes_and_operands_tell_calls_apart() -> None:
     def body(emit: Any, x: Any) -> Any:
         a, b = emit(op.nn.softmax(x, 0)), emit(op.nn.softmax(x, 1))
-        return emit(op.subtract(a, b)), emit(op.subtract(b, a)), emit(op.add(x, weights(4, seed=1))), emit(
-            op.add(x, weights(4, seed=2))
+        return (
+            emit(op.subtract(a, b)),
+            emit(op.subtract(b, a)),
+            emit(op.add(x, weights(4, seed=1))),
+            emit(op.add(x, weights(4, seed=2))),
         )
 
     assert not Cse()(build({"x": (4, 4)}, body)).modified

@@ -54,7 +54,9 @@ _CASES: dict[str, tuple[dict[str, Any], Callable[..., Any], list[str]]] = {
     ),
     "a scale before a padded conv": (
         _IMAGE,
-        lambda emit, x: emit(op.nn.conv2d(emit(op.multiply(x, weights(4, 1, 1))), weights(8, 2, 3, 3), padding=1, groups=2)),
+        lambda emit, x: emit(
+            op.nn.conv2d(emit(op.multiply(x, weights(4, 1, 1))), weights(8, 2, 3, 3), padding=1, groups=2)
+        ),
         ["nn.conv2d"],
     ),
     "a norm before an unpadded conv": (
@@ -69,7 +71,9 @@ _CASES: dict[str, tuple[dict[str, Any], Callable[..., Any], list[str]]] = {
     ),
     "a division": (
         _IMAGE,
-        lambda emit, x: emit(op.divide(emit(op.nn.conv2d(x, weights(8, 4, 1, 1))), constant(np.full((8, 1, 1), 3.0, "float32")))),
+        lambda emit, x: emit(
+            op.divide(emit(op.nn.conv2d(x, weights(8, 4, 1, 1))), constant(np.full((8, 1, 1), 3.0, "float32")))
+        ),
         ["nn.conv2d"],
     ),
 }

@@ -1,0 +1,271 @@
+"""The loader: a compiled library as a Python object. ctypes and numpy alone; TVM is never imported.
+
+The library's signature is read from the file and checked before any of its code runs.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import platform
+import shutil
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import LibraryError, TensorError, TilewrightError, ToolError, UnsupportedTargetError, UsageError
+from .elf import Elf
+from .signature import SECTION, Signature, parse_signature
+from .tensor_spec import TensorSpec, numpy_dtype
+
+Array = npt.NDArray[Any]
+ALIGNMENT = 64
+
+# What NAME_run returns, as the header says.
+_ERROR_CPU, _ERROR_WORKSPACE = 1, 2
+
+
+class CompiledModel:
+    """A loaded library. Threads may call it at the same time: each call has a workspace of its own.
+
+    Attributes:
+        path: the file.
+        signature: all that the library says about itself.
+    """
+
+    def __init__(self, path: Path, signature: Signature, library: ctypes.CDLL, profile_offset: int | None) -> None:
+        self.path = path
+        self.signature = signature
+        self._library = library
+        self._profile_offset = profile_offset
+        self._run = getattr(library, f"{signature.name}_run")
+        self._run.restype = ctypes.c_int
+        self._local = threading.local()
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """What the model takes, in order."""
+        return self.signature.inputs
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """What the model gives, in order."""
+        return self.signature.outputs
+
+    @property
+    def workspace_bytes(self) -> int:
+        """Bytes of memory that one call uses beside its inputs, outputs and the weights."""
+        return self.signature.workspace_bytes
+
+    @property
+    def target(self) -> str:
+        """The triple that it was compiled for."""
+        return self.signature.triple
+
+    def run(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
+        """Runs the model once.
+
+        Args:
+            inputs: arrays by name, of the exact shapes and dtypes: numpy's, or anything with ``__dlpack__``.
+
+        Returns:
+            New arrays by name.
+
+        Raises:
+            TensorError: an input is missing, unknown, or has another shape or dtype.
+            UnsupportedTargetError: this processor lacks instructions that the library uses.
+        """
+        arrays = self._check(inputs)
+        outputs = {spec.name: np.empty(spec.shape, numpy_dtype(spec.dtype)) for spec in self.outputs}
+        self._call(self._run, arrays, list(outputs.values()))
+        return outputs
+
+    def __call__(self, *inputs: Any) -> Array | tuple[Array, ...]:
+        """Runs the model on inputs in order; returns its output, or a tuple when there are several."""
+        if len(inputs) != len(self.inputs):
+            raise TensorError(
+                f"the model takes {len(self.inputs)} inputs, and {len(inputs)} were given",
+                where=str(self.path),
+                hint="it takes: " + ", ".join(map(str, self.inputs)),
+            )
+        results = self.run({spec.name: value for spec, value in zip(self.inputs, inputs, strict=True)})
+        values = tuple(results[spec.name] for spec in self.outputs)
+        return values[0] if len(values) == 1 else values
+
+    def profile(self, inputs: Mapping[str, Any]) -> list[int]:
+        """Runs once and returns the nanoseconds of each of `signature.steps`.
+
+        Raises:
+            ToolError: the library was stripped, so the entry for profiling cannot be found.
+        """
+        if self._profile_offset is None:
+            raise ToolError(
+                "the library has no symbol table, so its kernels cannot be timed",
+                where=str(self.path),
+                hint="use the file as Tilewright wrote it, before strip",
+            )
+        run = ctypes.cast(self._run, ctypes.c_void_p).value or 0
+        pointer = ctypes.c_void_p
+        entry = ctypes.CFUNCTYPE(ctypes.c_int, pointer, pointer, pointer, pointer)(run + self._profile_offset)
+        arrays = self._check(inputs)
+        outputs = [np.empty(spec.shape, numpy_dtype(spec.dtype)) for spec in self.outputs]
+        times = np.zeros(max(1, len(self.signature.steps)), np.uint64)
+        self._call(entry, arrays, outputs, ctypes.c_void_p(times.ctypes.data))
+        return [int(value) for value in times[: len(self.signature.steps)]]
+
+    def set_num_threads(self, threads: int) -> None:
+        """Sets how many threads parallel loops use; 0 is the default. Results do not depend on it.
+
+        Raises:
+            UsageError: the number is negative, or the library was built with one thread.
+        """
+        if not self.signature.threaded:
+            if threads in (0, 1):
+                return
+            raise UsageError(
+                "the library was built for one thread", where="--threads", hint="compile it without --threads 1"
+            )
+        if threads < 0 or getattr(self._library, f"{self.signature.name}_set_num_threads")(threads):
+            raise UsageError(f"{threads} threads are not possible", where="--threads", hint="give 1 or more")
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Copies the library, and its header when that stands beside it."""
+        place = Path(path)
+        for suffix in ("", ".h"):
+            source = self.path if not suffix else self.path.with_suffix(suffix)
+            goal = place if not suffix else place.with_suffix(suffix)
+            if source.exists() and source.resolve() != goal.resolve():
+                staging = goal.with_name(f".{goal.name}.{os.getpid()}.tmp")
+                try:
+                    shutil.copyfile(source, staging)
+                    staging.replace(goal)
+                finally:
+                    staging.unlink(missing_ok=True)
+
+    def __repr__(self) -> str:
+        inputs, outputs = (", ".join(map(str, specs)) for specs in (self.inputs, self.outputs))
+        return f"CompiledModel({self.signature.name}: ({inputs}) -> ({outputs}), {self.target})"
+
+    def _check(self, inputs: Mapping[str, Any]) -> list[Array]:
+        known = {spec.name for spec in self.inputs}
+        takes = "it takes: " + (", ".join(map(str, self.inputs)) or "nothing")
+        for name in inputs:
+            if name not in known:
+                raise TensorError(f"the model has no input {name!r}", where=str(self.path), hint=takes)
+        arrays = []
+        for spec in self.inputs:
+            if spec.name not in inputs:
+                raise TensorError(f"input {spec.name!r} is missing", where=str(self.path), hint=takes)
+            arrays.append(_as_array(inputs[spec.name], spec))
+        return arrays
+
+    def _call(self, entry: Any, inputs: Sequence[Array], outputs: Sequence[Array], *more: Any) -> None:
+        pointers = [
+            (ctypes.c_void_p * max(1, len(group)))(*[a.ctypes.data for a in group]) for group in (inputs, outputs)
+        ]
+        status = entry(*pointers, ctypes.c_void_p(self._workspace()), *more)
+        if status == _ERROR_CPU:
+            raise UnsupportedTargetError(
+                "this processor lacks instructions that the library uses",
+                where=str(self.path),
+                hint=f"it needs {', '.join(self.signature.cpu_features)}: compile it for this machine's --mcpu",
+            )
+        if status:
+            raise TilewrightError(f"the library failed with code {status}", where=str(self.path))
+
+    def _workspace(self) -> int:
+        """The address of this thread's workspace."""
+        memory: Array | None = getattr(self._local, "memory", None)
+        if memory is None:
+            memory = self._local.memory = np.empty(self.workspace_bytes + ALIGNMENT, np.uint8)
+        return -(-memory.ctypes.data // ALIGNMENT) * ALIGNMENT
+
+
+def load(path: str | os.PathLike[str]) -> CompiledModel:
+    """Loads a library.
+
+    Raises:
+        LibraryError: the file is missing, damaged, or no library of Tilewright.
+        UnsupportedVersionError: a newer Tilewright wrote it.
+        UnsupportedTargetError: it is for another machine.
+    """
+    file = Path(path)
+    signature, machine, profile_offset = _read(file)
+    if machine != platform.machine():
+        raise UnsupportedTargetError(
+            f"the library is for {signature.triple}, and this machine is {platform.machine()}", where=str(file)
+        )
+    try:
+        library = ctypes.CDLL(str(file.resolve()))
+        return CompiledModel(file, signature, library, profile_offset)
+    except (OSError, AttributeError) as error:
+        raise LibraryError(f"the library cannot be loaded: {error}", where=str(file)) from error
+
+
+def read_signature(path: str | os.PathLike[str]) -> Signature:
+    """What a library says about itself, read without running it; the library may be for any machine.
+
+    Raises:
+        LibraryError, UnsupportedVersionError: as `load`.
+    """
+    return _read(Path(path))[0]
+
+
+def _read(path: Path) -> tuple[Signature, str, int | None]:
+    """The signature, the machine, and how far the profiling entry is from the run entry."""
+    where = str(path)
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            view = memoryview(data)
+            try:
+                elf = Elf(view, where)
+                text = elf.section(SECTION)
+                if text is None:
+                    raise LibraryError("the library was not written by Tilewright", where=where)
+                signature = parse_signature(text.split(b"\0", 1)[0], where)
+                return signature, elf.machine, _profile_offset(elf, signature.name)
+            finally:
+                view.release()
+    except FileNotFoundError:
+        raise LibraryError("the library does not exist", where=where) from None
+    except ValueError:  # mmap of an empty file
+        raise LibraryError("the file is empty", where=where) from None
+    except OSError as error:
+        raise LibraryError(f"the library cannot be read: {error.strerror}", where=where) from error
+
+
+def _profile_offset(elf: Elf, name: str) -> int | None:
+    wanted = {f"{name}_run", f"{name}_profile_"}
+    found = {symbol.name: symbol.value for symbol in elf.symbols() if symbol.is_defined and symbol.name in wanted}
+    return found[f"{name}_profile_"] - found[f"{name}_run"] if len(found) == len(wanted) else None
+
+
+def _as_array(value: Any, spec: TensorSpec) -> Array:
+    """The value as a dense array of exactly the right shape and dtype."""
+    if not isinstance(value, np.ndarray) and hasattr(value, "__dlpack__"):
+        value = np.from_dlpack(value)
+    array = np.asarray(value)
+    dtype = numpy_dtype(spec.dtype)
+    if array.dtype != dtype:
+        raise TensorError(
+            f"input {spec.name!r} has dtype {array.dtype}, and the model takes {spec.dtype}",
+            where=spec.name,
+            hint=f"convert it: array.astype({spec.dtype!r})",
+        )
+    if array.shape != spec.shape:
+        raise TensorError(
+            f"input {spec.name!r} has shape {_shape(array.shape)}, and the model takes {_shape(spec.shape)}",
+            where=spec.name,
+            hint="the shape was fixed when the model was compiled; compile it with --shape for another",
+        )
+    # Memory of whole cache lines is not needed: kernels take tensors aligned as their C type.
+    return np.require(array, requirements=("C", "A")).reshape(spec.shape)
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape)) or "a scalar"

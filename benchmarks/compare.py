@@ -36,6 +36,14 @@ ROOT = Path(__file__).resolve().parents[1]
 
 Array = np.ndarray[Any, Any]
 
+_COMPILE = """
+import sys, tilewright
+try:
+    tilewright.compile(sys.argv[1], output=sys.argv[2], threads=int(sys.argv[3]))
+except tilewright.errors.TilewrightError as error:
+    sys.exit(f"error: {error}")
+"""
+
 
 @dataclass(frozen=True)
 class Measurement:
@@ -126,10 +134,13 @@ def compile_library(model: Path, folder: Path, threads: int) -> tuple[Path, floa
     Raises: RuntimeError with the compiler's message.
     """
     library = folder / f"{model.stem}-{threads}t.so"
-    command = [sys.executable, "-c", "from tilewright.compiler.cli import main; main()", "compile", str(model)]
-    options = ["-o", str(library), "--threads", str(threads)]
     start = time.perf_counter()
-    done = subprocess.run([*command, *options], capture_output=True, text=True, cwd=ROOT)
+    done = subprocess.run(
+        [sys.executable, "-c", _COMPILE, str(model), str(library), str(threads)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
     if done.returncode != 0:
         raise RuntimeError(f"compiling: {' '.join(done.stderr.strip().splitlines()[-4:])[-400:]}")
     return library, time.perf_counter() - start

@@ -23,15 +23,17 @@ KERNELS_PER_OBJECT = 8
 # two static libraries in one program keep their own pools; the new name must have the same length.
 _LAUNCH = "__TVMBackendParallelLaunch"
 
-_LIBM = """acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh erf erfc exp exp10 exp2 expm1 fabs fdim
-floor fma fmax fmin fmod frexp hypot ldexp lgamma llrint llround log log10 log1p log2 logb lrint lround modf nearbyint
-nextafter pow remainder rint round roundeven scalbn sin sincos sinh sqrt tan tanh tgamma trunc""".split()
-
-# What the C library, its mathematics and the compiler's own support library (half precision, wide division) define.
-_ALLOWED = frozenset(
-    [*_LIBM, *(f"{name}f" for name in _LIBM), "memcpy", "memset", "memmove", "_GLOBAL_OFFSET_TABLE_"]
-    + "__truncsfhf2 __truncdfhf2 __extendhfsf2 __truncsfbf2 __truncdfbf2 __divti3 __modti3 __udivti3 __umodti3".split()
-)
+_LIBM = """
+    acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh erf erfc exp exp10 exp2 expm1 fabs fdim floor
+    fma fmax fmin fmod frexp hypot ldexp lgamma llrint llround log log10 log1p log2 logb lrint lround modf nearbyint
+    nextafter pow remainder rint round roundeven scalbn sin sincos sinh sqrt tan tanh tgamma trunc
+"""
+# The C library, and the compiler's own support library: half precision, wide division.
+_SUPPORT = """
+    memcpy memset memmove _GLOBAL_OFFSET_TABLE_
+    __truncsfhf2 __truncdfhf2 __extendhfsf2 __truncsfbf2 __truncdfbf2 __divti3 __modti3 __udivti3 __umodti3
+"""
+_ALLOWED = frozenset([*_SUPPORT.split(), *_LIBM.split(), *(f"{name}f" for name in _LIBM.split())])
 
 
 def launch_symbol(name: str) -> str:

@@ -1,6 +1,6 @@
 """The back half of a compile: a module of scheduled kernels -> a library on disk, with its header.
 
-    module -> graph -> lowered kernels -> plan -> C glue, objects -> library
+module -> graph -> lowered kernels -> plan -> C glue, objects -> library
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ _REFERENCE = {
 
 
 def write_sources(plan: Plan, signature: Signature, folder: Path) -> None:
-    """Writes NAME.h, library.c, data.S, weights.bin and signature.json, and thread_pool.c when the library is threaded."""
+    """Writes NAME.h, library.c, data.S, weights.bin, signature.json, and thread_pool.c for a threaded library."""
     runtime = resources.files(__package__) / "runtime"
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(lambda file: (runtime / file).read_text()),
@@ -33,12 +33,12 @@ def write_sources(plan: Plan, signature: Signature, folder: Path) -> None:
         keep_trailing_newline=True,
     )
     values = _template_values(plan, signature)
-    for template, file in (
+    for template, name in (
         ("library.h.jinja", f"{plan.name}.h"),
         ("library.c.jinja", "library.c"),
         ("data.S.jinja", "data.S"),
     ):
-        (folder / file).write_text(environment.get_template(template).render(values))
+        (folder / name).write_text(environment.get_template(template).render(values))
     if signature.threaded:
         (folder / "thread_pool.c").write_text((runtime / "thread_pool.c").read_text())
     (folder / "signature.json").write_text(signature.to_json())

@@ -88,7 +88,9 @@ def build(
             f"precision {precision} is not in this version", where="--precision", hint="compile with --precision fp32"
         )
     if records is not None:
-        raise UnsupportedError("the tuner's records are not in this version", where="--records", hint="leave --records out")
+        raise UnsupportedError(
+            "the tuner's records are not in this version", where="--records", hint="leave --records out"
+        )
     tell = on_progress or (lambda stage, done, total: None)
     if threads is not None:
         target = target.with_cores(threads)

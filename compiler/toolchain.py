@@ -45,9 +45,13 @@ class Toolchain:
             return
         lines = (done.stderr + done.stdout).strip().splitlines()
         if any("No space left on device" in line for line in lines):
-            raise OutputError("the disk is full", where=str(folder), hint="free some space, or set TMPDIR to another disk")
+            raise OutputError(
+                "the disk is full", where=str(folder), hint="free some space, or set TMPDIR to another disk"
+            )
         raise ToolError(
-            f"{self.name} failed with exit code {done.returncode}", where=" ".join(command[:4]), details=lines[-_LAST_LINES:]
+            f"{self.name} failed with exit code {done.returncode}",
+            where=" ".join(command[:4]),
+            details=lines[-_LAST_LINES:],
         )
 
 

@@ -32,7 +32,7 @@ def picture(image: Array) -> list[str]:
     return ["".join(shades[round(float(value) * (len(shades) - 1))] * 2 for value in row) for row in image]
 
 
-def show_digits(console: Console, images: Array, labels: Array, logits: Array, count: int = 5) -> None:
+def show_digits(console: Console, images: Array, labels: Array, logits: Array, count: int = 4) -> None:
     """Some held-out digits side by side, each over what the library says it is."""
     columns = [
         [*picture(images[index, 0]), f"it says {logits[index].argmax()}, is {labels[index]}".ljust(16)]

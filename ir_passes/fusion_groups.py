@@ -106,7 +106,7 @@ def _may_join(call: KernelCall, group: Group, after_anchor: set[Var], limits: Li
     anchor = group.anchor
     if anchor is None:
         if call.var in after_anchor:
-            return all(member.is_pointwise and member.shape == call.shape for member in group.members)
+            return all(_is_epilogue(member, call, limits) for member in group.members)
         return all(_cheap_to_inline(call, reader) for reader in readers)
     if not call.is_pointwise or call.var in after_anchor:
         return False
@@ -124,7 +124,7 @@ def _cheap_to_inline(call: KernelCall, reader: KernelCall) -> bool:
 
 
 def _is_epilogue(member: KernelCall, anchor: KernelCall, limits: Limits) -> bool:
-    """Whether a member can be computed on the anchor's result while that is in registers."""
+    """Whether a member can be computed on the result of an anchor (or of its epilogue) while that is in registers."""
     if member.is_pointwise:
         return member.shape == anchor.shape
     is_last = limits.transposed_results and member.pattern == INJECTIVE and not member.template

@@ -1,4 +1,4 @@
-"""What every template does with the blocks around its anchor: find them, inline what comes before, absorb what comes after."""
+"""What every template does around its anchor: find blocks, inline what comes before, absorb what comes after."""
 
 from __future__ import annotations
 

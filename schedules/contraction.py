@@ -75,8 +75,8 @@ class Workload:
         return "float32" if self.dtype in ("float16", "bfloat16") else self.dtype
 
     def lanes(self, target: Target) -> int:
-        """Sums in one vector register."""
-        return target.lanes(dtype_bits(self.accumulator))
+        """Sums in one vector register; a single column has no vectors."""
+        return 1 if self.columns == 1 else target.lanes(dtype_bits(self.accumulator))
 
     @property
     def flops(self) -> int:
@@ -99,9 +99,9 @@ def _cycles(workload: Workload, rows: int, vectors: int, lanes: int) -> float:
 
 
 def space(workload: Workload, target: Target) -> list[Choice]:
-    """All choices that fit the target's registers: ``rows`` and ``vectors`` of a register tile, ``row_tiles`` a block."""
+    """All choices that fit the registers: ``rows`` and ``vectors`` of a register tile, ``row_tiles`` of a block."""
     choices = []
-    for vectors in range(1, target.num_vector_registers // 2):
+    for vectors in range(1, (target.num_vector_registers // 2) if workload.columns > 1 else 2):
         for rows in range(1, _MAX_ROWS + 1):
             if _registers_used(rows, vectors, target) > target.num_vector_registers or rows > workload.rows:
                 break

@@ -1,4 +1,4 @@
-"""The second operand of a contraction in the order its inner loop reads it: packed at compile time when it is constant."""
+"""The second operand of a contraction in the order its inner loop reads it: packed when compiling if constant."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def lower_max_pool(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
 
 
 def lower_average_pool(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
-    """Lowers a channels-last average pool; with `count_include_pad`, given padding counts, ceil_mode's overhang does not."""
+    """Lowers a channels-last average pool; `count_include_pad` counts given padding, never ceil_mode's overhang."""
     kernel, strides, dilation, padding, output = _attributes(call)
     shape = constant_shape(call.args[0])
     rank = len(kernel)

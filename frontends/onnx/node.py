@@ -43,8 +43,10 @@ class Emitter:
     def constant(self, array: Array) -> Expr:
         """The Relax constant of an array. The same array gives the same constant, so shared weights stay shared."""
         if id(array) not in self._constants:
+            # The dtype is named, because relax.const turns 64-bit numbers into 32-bit ones by itself.
+            constant = relax.const(np.ascontiguousarray(array).reshape(array.shape), str(array.dtype))
             # The array is kept, because an id is only unique while its object lives.
-            self._constants[id(array)] = (array, relax.const(np.ascontiguousarray(array).reshape(array.shape)))
+            self._constants[id(array)] = (array, constant)
         return self._constants[id(array)][1]
 
     def emit(self, expr: Expr, name: str) -> Expr:

@@ -32,8 +32,12 @@ PAD_MODES: Mapping[str, Callable[[Any, int], Any] | None] = MappingProxyType(
 )
 
 
-def pad(x: te.Tensor, begins: Sequence[int], shape: Sequence[int], mode: str, fill: float | int) -> te.Tensor:
-    """x inside a larger (or, with negative begins, smaller) tensor of `shape`, the rest filled as `mode` says."""
+def pad(x: te.Tensor, begins: Sequence[int], shape: Sequence[int], mode: str, fill: Any) -> te.Tensor:
+    """x inside a larger (or, with negative begins, smaller) tensor of `shape`, the rest filled as `mode` says.
+
+    `fill` is a number, or a tensor of rank 0.
+    """
+    value = fill() if isinstance(fill, te.Tensor) else tirx.const(fill, x.dtype)
     extents = [int(extent) for extent in x.shape]
     source_of = PAD_MODES[mode]
     changed = [begin != 0 or extent != new for begin, extent, new in zip(begins, extents, shape, strict=True)]
@@ -52,7 +56,7 @@ def pad(x: te.Tensor, begins: Sequence[int], shape: Sequence[int], mode: str, fi
             if moved
             for condition in (place >= 0, place < extent)
         ]
-        return tirx.if_then_else(tirx.all(*inside), x(*places), tirx.const(fill, x.dtype))
+        return tirx.if_then_else(tirx.all(*inside), x(*places), value)
 
     return te.compute(tuple(shape), element, name="pad", tag=topi.tag.INJECTIVE)
 

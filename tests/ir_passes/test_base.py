@@ -7,11 +7,10 @@ from dataclasses import dataclass
 import pytest
 import tvm
 from relax_models import build, op
-from tvm import relax
-
 from tilewright.errors import CompilerError
 from tilewright.ir_passes import Canonicalize, GraphPass, PassResult, run_passes
 from tilewright.ir_passes.sources import escape, join, split
+from tvm import relax
 
 
 def _module() -> tvm.IRModule:

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 from relax_models import assert_same_ir, assert_same_numbers, build, hints, op
-from tvm import relax, tirx
-
 from tilewright.ir_passes import Canonicalize
 from tilewright.ir_passes.constants import constant
+from tvm import relax, tirx
 
 _SHAPE = {"x": (2, 3, 4)}
 

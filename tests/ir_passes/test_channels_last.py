@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 from relax_models import assert_same_ir, assert_same_numbers, build, hints, op, operators, weights
-from tvm import relax
-
 from tilewright.errors import CompilerError
 from tilewright.ir_passes import Canonicalize, ChannelsLast, run_passes
 from tilewright.ir_passes.constants import array_of, constant
 from tilewright.ir_passes.graph import Graph
+from tvm import relax
 
 _IMAGE = {"x": (2, 3, 8, 8)}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from relax_models import assert_same_ir, build, op, weights
-
 from tilewright.ir_passes import Cse
 
 

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 from relax_models import assert_same_ir, assert_same_numbers, build, op, operators, weights
-from tvm import relax
-
 from tilewright.ir_passes import FoldBatchNorm
 from tilewright.ir_passes.constants import array_of, constant
+from tvm import relax
 
 _IMAGE = {"x": (2, 4, 6, 6)}
 

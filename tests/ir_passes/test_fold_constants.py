@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from relax_models import assert_same_numbers, build, op, operators, weights
-from tvm import relax
-
 from tilewright.ir_passes import FoldConstants
 from tilewright.ir_passes.constants import constant
+from tvm import relax
 
 _W = weights(3, 4)
 _I = constant(np.array([[5, -7, 9, 2]] * 3, np.int32))

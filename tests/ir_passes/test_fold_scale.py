@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from relax_models import assert_same_numbers, build, op, operators, weights
-from tvm import relax
-
 from tilewright.ir_passes import FoldScale
+from tvm import relax
 
 _X = {"x": (1, 6, 8)}
 

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from relax_models import assert_same_ir, assert_same_numbers, build, hints, op
-from tvm import relax
-
 from tilewright.ir_passes import FuseGelu
+from tvm import relax
 
 _X = {"x": (2, 8)}
 _HALF_ROOT = math.sqrt(0.5)

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 from relax_models import assert_same_numbers, build, op, operators
-from tvm import relax, tirx
-
 from tilewright.ir_passes import Canonicalize, FuseHardSwish, run_passes
+from tvm import relax, tirx
 
 _X = {"x": (4, 64)}
 _PASSES = [Canonicalize(), FuseHardSwish()]

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 from relax_models import assert_same_numbers, build, op, operators, weights
-from tvm import relax
-
 from tilewright.ir_passes import FuseLayerNorm
+from tvm import relax
 
 _X = {"x": (2, 6, 8)}
 

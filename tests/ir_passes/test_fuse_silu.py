@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from relax_models import assert_same_ir, assert_same_numbers, build, op
-
 from tilewright.ir_passes import FuseSilu
 
 _X = {"x": (2, 8)}

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from relax_models import assert_same_ir, assert_same_numbers, build, op
-
 from tilewright.ir_passes import FuseSoftmax
 
 _X = {"x": (3, 5, 4)}

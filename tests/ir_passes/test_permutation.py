@@ -7,7 +7,6 @@ import math
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-
 from tilewright.ir_passes.permutation import (
     apply,
     channels_last,

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from relax_models import assert_same_ir, assert_same_numbers, build, op
-
 from tilewright.ir_passes import SimplifyReductions
 
 _X = {"x": (2, 3, 4, 5)}

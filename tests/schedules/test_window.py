@@ -11,7 +11,7 @@ from numpy_reference import convolution, pad, windows
 from tvm import relax
 
 
-@settings(max_examples=20, deadline=None, derandomize=True)
+@settings(max_examples=12, deadline=None, derandomize=True)
 @given(
     channels=st.sampled_from([2, 8, 12, 16, 33, 40]),
     size=st.integers(5, 17),

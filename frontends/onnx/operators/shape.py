@@ -9,7 +9,7 @@ from tvm import relax
 
 from .. import te_layout
 from ..dtypes import is_float, numpy_dtype, relax_dtype
-from ..node import Expr, Node, Result, dtype_of, shape_of
+from ..node import Expr, Node, Result, Value, dtype_of, shape_of
 from ..registry import operator
 
 
@@ -223,11 +223,10 @@ def pad_by_inputs(node: Node) -> Result:
     widths = [0] * (2 * rank)
     for index, axis in enumerate(axes):
         widths[axis], widths[rank + axis] = given[index], given[len(axes) + index]
-    value = node.static(2, "the value") if node.has(2) else np.asarray(0)
-    return _padded(node, widths, value)
+    return _padded(node, widths, node.inputs[2] if node.has(2) else np.asarray(0))
 
 
-def _padded(node: Node, widths: list[int], value: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Result:
+def _padded(node: Node, widths: list[int], value: Value) -> Result:
     """Elements added (or, where negative, cut) before and after; widths are all the begins, then all the ends."""
     x = node.expr(0)
     old, dtype = shape_of(x), dtype_of(x)
@@ -243,8 +242,9 @@ def _padded(node: Node, widths: list[int], value: np.ndarray[tuple[int, ...], np
     mode = node.attr_str("mode", "constant")
     if not any(widths):
         return x
-    fill = value.item()
-    if mode == "constant" and min(widths) >= 0 and is_float(dtype):
+    known = isinstance(value, np.ndarray)
+    fill = value.item() if known else node.emit(relax.op.reshape(value, ()))
+    if mode == "constant" and known and min(widths) >= 0 and is_float(dtype):
         pairs = [width for pair in zip(begins, ends, strict=True) for width in pair]
         return relax.op.nn.pad(x, pairs, "constant", fill)
     if mode not in te_layout.PAD_MODES:
@@ -264,7 +264,11 @@ def cast_like(node: Node) -> Result:
     return _cast(node, node.dtype(1))
 
 
-def _cast(node: Node, dtype: str) -> Expr:
+def _cast(node: Node, dtype: str) -> Result:
+    known = node.constant(0)
+    if known is not None and known.dtype.kind not in "OSU":
+        with np.errstate(all="ignore"):
+            return known.astype(numpy_dtype(dtype))
     x = node.expr(0)
     if dtype_of(x) == dtype:
         return x

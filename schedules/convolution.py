@@ -151,12 +151,17 @@ def _lower_contraction(builder: relax.BlockBuilder, call: relax.Call, geometry: 
             )
         product = contraction.compute(workload, choice, target, lhs, packed)
 
-        def element(*index: Any) -> Scalar:
-            *pixel, channel = index
-            at = product[channel // per_group, flatten(pixel, pixels), channel % per_group]
-            return at.astype(workload.dtype)
+        # Groups are an axis of their own until the last stage: the schedule follows one channel axis of one group.
+        def grouped(*index: Any) -> Scalar:
+            *pixel, group, channel = index
+            return product[group, flatten(pixel, pixels), channel].astype(workload.dtype)
 
-        return te.compute(int64s(geometry.output), element, name="convolution")
+        result = te.compute(int64s((*pixels, workload.batch, per_group)), grouped, name="grouped")
+        return te.compute(
+            int64s(geometry.output),
+            lambda *index: result[(*index[:-1], index[-1] // per_group, index[-1] % per_group)],
+            name="convolution",
+        )
 
     return builder.call_te(
         compute, call.args[0], weights, primfunc_name_hint="conv", primfunc_attrs={TEMPLATE: contraction.TEMPLATE}

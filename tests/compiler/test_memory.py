@@ -43,7 +43,7 @@ def test_no_two_that_are_alive_together_overlap(given_buffers: list[Buffer]) -> 
 
 
 def test_a_chain_needs_two_neighbours() -> None:
-    chain = [workspace(1000 * (i % 3 + 1), i, i + 1) for i in range(30)]
+    chain = [workspace(1000 * (i % 2 + 2), i, i + 1) for i in range(30)]
 
     assert plan_arena(chain)[1] == lower_bound(chain) == align(2000) + align(3000)
 

@@ -47,7 +47,8 @@ def test_any_convolution(run: Runner, data: st.DataObject) -> None:
     strides = tuple(draw(1, 3) for _ in range(rank))
     padding = tuple(draw(0, 2) for _ in range(2 * rank))
     reach = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
-    space = tuple(draw(size, size + 9) for size in reach)
+    # Larger than the padding, so that some output is not made of padding alone.
+    space = tuple(draw(size + 3, size + 9) for size in reach)
     groups = data.draw(st.sampled_from([1, 1, 2, 3]))
     channels, outputs = draw(1, 9), draw(1, 40)
     batch = draw(1, 2)
@@ -58,7 +59,14 @@ def test_any_convolution(run: Runner, data: st.DataObject) -> None:
 
 @pytest.mark.parametrize(
     ("size", "channels", "outputs", "kernel", "stride"),
-    [(7, 32, 1001, 1, 1), (7, 24, 40, 3, 1), (15, 3, 32, 3, 2), (29, 3, 64, 7, 2), (14, 16, 96, 5, 1), (9, 130, 17, 3, 2)],
+    [
+        (7, 32, 1001, 1, 1),
+        (7, 24, 40, 3, 1),
+        (15, 3, 32, 3, 2),
+        (29, 3, 64, 7, 2),
+        (14, 16, 96, 5, 1),
+        (9, 130, 17, 3, 2),
+    ],
 )
 def test_ordinary_odd_sizes(run: Runner, size: int, channels: int, outputs: int, kernel: int, stride: int) -> None:
     pad = kernel // 2

@@ -34,7 +34,9 @@ def test_log_softmax(run: Runner, shape: tuple[int, ...]) -> None:
     assert relative_error(run(relax.op.nn.log_softmax, data.astype("float32")), expected) < TOLERANCE
 
 
-@pytest.mark.parametrize(("shape", "axes"), [((4, 96), [-1]), ((2, 3, 101), [-1]), ((2, 5, 6, 8), [2, 3]), ((30,), [0])])
+@pytest.mark.parametrize(
+    ("shape", "axes"), [((4, 96), [-1]), ((2, 3, 101), [-1]), ((2, 5, 6, 8), [2, 3]), ((30,), [0])]
+)
 def test_layer_norm(run: Runner, shape: tuple[int, ...], axes: list[int]) -> None:
     # A large mean shows whether the variance is computed from the centred values.
     data = random(*shape) + 100

@@ -9,7 +9,9 @@ import pytest
 from kernel_runner import Runner
 from tvm import relax
 
-SPECIAL = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 88.7, 88.8, -87.3, -87.4, -104, 1e-30, -1e-30, 3e38, -3e38], "float32")
+SPECIAL = np.array(
+    [0.0, -0.0, np.inf, -np.inf, np.nan, 88.7, 88.8, -87.3, -87.4, -104, 1e-30, -1e-30, 3e38, -3e38], "float32"
+)
 LINE = np.concatenate([np.linspace(-90, 90, 20011), np.linspace(-1, 1, 20013), SPECIAL]).astype("float32")
 
 

@@ -9,7 +9,6 @@ import ctypes
 import mmap
 import os
 import platform
-import shutil
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,8 +17,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import LibraryError, TensorError, TilewrightError, ToolError, UnsupportedTargetError, UsageError
+from ..errors import (
+    LibraryError,
+    OutputError,
+    TensorError,
+    TilewrightError,
+    ToolError,
+    UnsupportedTargetError,
+    UsageError,
+)
 from .elf import Elf
+from .install import install
 from .signature import SECTION, Signature, parse_signature
 from .tensor_spec import TensorSpec, numpy_dtype
 
@@ -27,7 +35,7 @@ Array = npt.NDArray[Any]
 ALIGNMENT = 64
 
 # What NAME_run returns, as the header says.
-_ERROR_CPU, _ERROR_WORKSPACE = 1, 2
+_ERROR_CPU = 1
 
 
 class CompiledModel:
@@ -134,18 +142,18 @@ class CompiledModel:
             raise UsageError(f"{threads} threads are not possible", where="--threads", hint="give 1 or more")
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Copies the library, and its header when that stands beside it."""
+        """Copies the library, and its header when that stands beside it.
+
+        Raises:
+            OutputError: the place cannot be written or is full; it is left as it was.
+        """
         place = Path(path)
-        for suffix in ("", ".h"):
-            source = self.path if not suffix else self.path.with_suffix(suffix)
-            goal = place if not suffix else place.with_suffix(suffix)
-            if source.exists() and source.resolve() != goal.resolve():
-                staging = goal.with_name(f".{goal.name}.{os.getpid()}.tmp")
-                try:
-                    shutil.copyfile(source, staging)
-                    staging.replace(goal)
-                finally:
-                    staging.unlink(missing_ok=True)
+        copies = {self.path: place, self.path.with_suffix(".h"): place.with_suffix(".h")}
+        wanted = {s: p for s, p in copies.items() if s.exists() and s.resolve() != p.resolve()}
+        try:
+            install(wanted)
+        except OSError as error:
+            raise OutputError(f"the library cannot be saved: {error.strerror}", where=str(place)) from error
 
     def __repr__(self) -> str:
         inputs, outputs = (", ".join(map(str, specs)) for specs in (self.inputs, self.outputs))
@@ -248,7 +256,14 @@ def _profile_offset(elf: Elf, name: str) -> int | None:
 def _as_array(value: Any, spec: TensorSpec) -> Array:
     """The value as a dense array of exactly the right shape and dtype."""
     if not isinstance(value, np.ndarray) and hasattr(value, "__dlpack__"):
-        value = np.from_dlpack(value)
+        try:
+            value = np.from_dlpack(value)
+        except (BufferError, RuntimeError, TypeError, ValueError) as error:  # on a GPU, or needs its gradient
+            raise TensorError(
+                f"input {spec.name!r} cannot be read as an array: {error}",
+                where=spec.name,
+                hint="bring it to the CPU and detach it, or make it a numpy array",
+            ) from error
     array = np.asarray(value)
     dtype = numpy_dtype(spec.dtype)
     if array.dtype != dtype:

@@ -5,8 +5,6 @@ module -> graph -> lowered kernels -> plan -> C glue, objects -> library
 
 from __future__ import annotations
 
-import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,12 +19,15 @@ from ..errors import OutputError, UnsupportedError, UsageError
 from ..targets.target import Target
 from . import glue, link
 from .codegen import compile_objects
+from .install import install
 from .lowering import LoweredKernel, lower_kernel
 from .naming import check_name, identifier
 from .plan import Kernel, Plan
 from .planner import Graph, make_plan, read_graph
 from .signature import Signature, make_signature
 from .toolchain import find_toolchain
+
+__all__ = ["KINDS", "EmitResult", "check_output", "emit", "install"]
 
 KINDS = ("so", "a", "c")
 
@@ -128,26 +129,6 @@ def check_output(output: Path) -> None:
             pass
     except OSError as error:
         raise OutputError(f"the output cannot be written: {error.strerror}", where=str(output)) from error
-
-
-def install(files: dict[Path, Path]) -> None:
-    """Copies files to their places so that each is there whole or not at all, whatever happens.
-
-    Raises:
-        OSError: a place cannot be written or is full; then no place was changed.
-    """
-    staged: dict[Path, Path] = {}
-    try:
-        for source, place in files.items():
-            staging = place.with_name(f".{place.name}.{os.getpid()}.tmp")
-            staged[staging] = place
-            shutil.copyfile(source, staging)
-            shutil.copymode(source, staging)
-        for staging, place in staged.items():
-            staging.replace(place)
-    finally:
-        for staging in staged:
-            staging.unlink(missing_ok=True)
 
 
 def _check_options(name: str, threads: int | None, kind: str) -> None:

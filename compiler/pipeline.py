@@ -8,9 +8,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UnsupportedError
-from ..ir_passes.base import GraphPass, Pass, PassResult, run_passes
-from ..ir_passes.channels_last import ChannelsLast
-from ..ir_passes.fuse_epilogues import FuseEpilogues
+from ..ir_passes import (
+    Canonicalize,
+    ChannelsLast,
+    Cse,
+    FoldBatchNorm,
+    FoldConstants,
+    FoldScale,
+    FuseEpilogues,
+    FuseGelu,
+    FuseHardSwish,
+    FuseLayerNorm,
+    FuseSilu,
+    FuseSoftmax,
+    GraphPass,
+    Pass,
+    PassResult,
+    SimplifyReductions,
+    run_passes,
+)
 from ..schedules.legalize import legalize
 from ..schedules.schedule import schedule_module
 
@@ -48,9 +64,27 @@ class Schedule(GraphPass):
 def passes(target: Target, on_kernel: Callable[[str], None] = lambda name: None) -> list[Pass]:
     """The passes of a compile, in order."""
     return [
+        # Operators: fewer of them, and each pattern as one.
+        Canonicalize(),
+        Cse(),
+        FoldConstants(),
+        SimplifyReductions(),
+        FuseGelu(),
+        FuseSilu(),
+        FuseHardSwish(),
+        FuseSoftmax(),
+        FuseLayerNorm(),
+        FoldBatchNorm(),
+        FoldScale(),
+        Canonicalize(),
+        # Layout: channels last, transposes gone.
         ChannelsLast(),
+        FoldConstants(),
+        Canonicalize(),
+        Cse(),
+        # Kernels: lowered, fused, scheduled.
         Legalize(target),
-        FuseEpilogues(),
+        FuseEpilogues(transposed_results=True),
         Schedule(target, on_kernel),
     ]
 

@@ -112,7 +112,7 @@ def parse_signature(text: str | bytes, where: str) -> Signature:
     try:
         data = json.loads(text)
         version = data.pop("format_version")
-    except (ValueError, KeyError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise LibraryError("the library's signature is damaged", where=where) from None
     if not isinstance(version, int) or version > FORMAT_VERSION:
         raise UnsupportedVersionError(

@@ -28,6 +28,8 @@ _RELAX_NAMES = MappingProxyType(
         ir.DataType.UINT64: "uint64",
     }
 )
+# The ONNX dtypes of tensors that can be imported.
+SUPPORTED_DTYPES = frozenset(int(dtype) for dtype in _RELAX_NAMES)
 FLOATS = frozenset({"float16", "bfloat16", "float32", "float64"})
 # Sums of these lose digits quickly, so they are taken in float32.
 NARROW_FLOATS = frozenset({"float16", "bfloat16"})

@@ -243,9 +243,7 @@ def test_side_operands_join_behind_the_anchor() -> None:
     after = _check(_named(body), [5], {"x": (2, 8, 8, 4), "y": (2, 8, 8, 4)})
     (function,) = (f for f in after.functions.values() if isinstance(f, tirx.PrimFunc))
     blocks = [text.split('"')[0] for text in str(function.script()).split('T.sblock("')[1:]]
-    assert (
-        blocks[1:3] == ["pad_temp", "conv2d_nhwc"] and len(blocks) == 7
-    )  # root, padding, sum, 4 point-wise
+    assert blocks[1:3] == ["pad_temp", "conv2d_nhwc"] and len(blocks) == 7  # root, padding, sum, 4 point-wise
 
 
 def test_the_same_operand_twice() -> None:

@@ -93,7 +93,8 @@ def emitted(
 
 MLP_INPUTS: Inputs = {"x": ((5, 24), "float32")}
 MLP_WEIGHTS = tuple(
-    np.random.default_rng(seed).standard_normal(shape).astype("float32") for seed, shape in enumerate([(24, 40), (40, 7)])
+    np.random.default_rng(seed).standard_normal(shape).astype("float32")
+    for seed, shape in enumerate([(24, 40), (40, 7)])
 )
 
 

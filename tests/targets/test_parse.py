@@ -10,7 +10,12 @@ from tilewright.targets.host import read_host
 
 @pytest.mark.parametrize(
     ("cpu", "isa", "bits", "registers"),
-    [("x86-64", "SSE2", 128, 16), ("x86-64-v3", "AVX2", 256, 16), ("skylake-avx512", "AVX-512", 512, 32), ("znver3", "AVX2", 256, 16)],
+    [
+        ("x86-64", "SSE2", 128, 16),
+        ("x86-64-v3", "AVX2", 256, 16),
+        ("skylake-avx512", "AVX-512", 512, 32),
+        ("znver3", "AVX2", 256, 16),
+    ],
 )
 def test_levels(cpu: str, isa: str, bits: int, registers: int) -> None:
     target = targets.parse("x86_64-linux-gnu", cpu=cpu)
@@ -25,12 +30,16 @@ def test_features_move_the_level() -> None:
     assert not targets.parse("x86_64-linux-gnu").required_features
 
 
-@pytest.mark.parametrize("triple", ["x86_64-linux-gnu", "x86_64-unknown-linux-gnu", "x86_64-pc-linux-musl", "amd64-linux"])
+@pytest.mark.parametrize(
+    "triple", ["x86_64-linux-gnu", "x86_64-unknown-linux-gnu", "x86_64-pc-linux-musl", "amd64-linux"]
+)
 def test_spellings(triple: str) -> None:
     assert targets.parse(triple).arch == "x86_64"
 
 
-@pytest.mark.parametrize("triple", ["sparc-linux-gnu", "x86_64-windows-msvc", "x86_64-linux-gnu-extra-parts", "", "x86_64"])
+@pytest.mark.parametrize(
+    "triple", ["sparc-linux-gnu", "x86_64-windows-msvc", "x86_64-linux-gnu-extra-parts", "", "x86_64"]
+)
 def test_unknown_triples(triple: str) -> None:
     with pytest.raises(errors.UnsupportedTargetError, match="unknown target") as caught:
         targets.parse(triple)

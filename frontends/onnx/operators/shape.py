@@ -200,11 +200,12 @@ def depth_to_space(node: Node) -> Result:
 
 @operator("SpaceToDepth")
 def space_to_depth(node: Node) -> Result:
-    """Blocks of pixels become blocks of channels."""
+    """Blocks of pixels become blocks of channels; the order of channels is `mode` (DCR or CRD)."""
     n, c, h, w = node.shape(0)
     block = node.attr_int("blocksize", 1)
     parts = relax.op.reshape(node.expr(0), (n, c, h // block, block, w // block, block))
-    return relax.op.reshape(relax.op.permute_dims(parts, [0, 3, 5, 1, 2, 4]), (n, c * block**2, h // block, w // block))
+    order = [0, 1, 3, 5, 2, 4] if node.attr_str("mode", "DCR") == "CRD" else [0, 3, 5, 1, 2, 4]
+    return relax.op.reshape(relax.op.permute_dims(parts, order), (n, c * block**2, h // block, w // block))
 
 
 @operator("Pad", since=1)

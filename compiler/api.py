@@ -191,7 +191,9 @@ def load(path: str | os.PathLike[str]) -> CompiledModel:
     return artifact.load(Path(path))
 
 
-def tune(model: Any, *, records: str | os.PathLike[str], seconds: float | None = None, trials: int | None = None) -> None:
+def tune(
+    model: Any, *, records: str | os.PathLike[str], seconds: float | None = None, trials: int | None = None
+) -> None:
     """Would search for the best schedules of a model on a device.
 
     Raises:
@@ -208,7 +210,9 @@ def _check_options(emit: str, precision: str, threads: int | None) -> None:
     if emit not in EMIT_KINDS:
         raise UsageError(f"unknown kind of output {emit!r}", where="--emit", hint="one of " + ", ".join(EMIT_KINDS))
     if precision not in PRECISIONS:
-        raise UsageError(f"unknown precision {precision!r}", where="--precision", hint="one of " + ", ".join(PRECISIONS))
+        raise UsageError(
+            f"unknown precision {precision!r}", where="--precision", hint="one of " + ", ".join(PRECISIONS)
+        )
     if threads is not None and threads < 1:
         raise UsageError(f"{threads} threads are not possible", where="--threads", hint="give 1 or more")
 

@@ -93,7 +93,9 @@ def shaped_as(spec: TensorSpec, value: Array | Sequence[str], option_name: str) 
         exact = False
     if not exact:
         raise TensorError(
-            f"{','.join(value)[:60]!r} is not a list of {spec.dtype}", where=f"{option_name} {spec.name}", hint=str(spec)
+            f"{','.join(value)[:60]!r} is not a list of {spec.dtype}",
+            where=f"{option_name} {spec.name}",
+            hint=str(spec),
         )
     if len(value) not in (spec.elements, 1):
         raise TensorError(

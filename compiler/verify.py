@@ -211,7 +211,8 @@ def _check_pair(compiled: Runnable, peer: Peer, bindings: Mapping[str, Array]) -
         raise UsageError(
             "inputs of the model are no inputs of the library",
             details=[f"input {name!r}" for name in unbound],
-            hint="give the values they were compiled with: " + " ".join(f"--bind {name}=@value.npy" for name in unbound),
+            hint="give the values they were compiled with: "
+            + " ".join(f"--bind {name}=@value.npy" for name in unbound),
         )
 
 
@@ -224,6 +225,8 @@ def _warnings(runs: list[Run], references: list[dict[str, Array]]) -> tuple[str,
                 found[f"output {each.output!r}: {each.warning}"] = None
     for name in references[0] if len(references) > 1 else ():
         first = references[0][name]
-        if first.size and all(np.array_equal(first, other[name], equal_nan=first.dtype.kind == "f") for other in references):
+        if first.size and all(
+            np.array_equal(first, other[name], equal_nan=first.dtype.kind == "f") for other in references
+        ):
             found[f"output {name!r}: the same for all inputs that were tried"] = None
     return tuple(found)

@@ -64,6 +64,12 @@ def schedule_kernel(function: Any, target: Target) -> Any:
     return scheduled if reason is None else scheduled.with_attr(FALLBACK, reason)
 
 
+def kernel_flops(function: Any) -> int:
+    """Floating point operations of the anchors of an unscheduled PrimFunc; 0 for one without."""
+    sch = _fresh(function)
+    return sum(_flops(sch, block) for block in blocks.anchors(sch))
+
+
 def _fresh(function: Any) -> Schedule:
     return Schedule(tvm.IRModule({"main": function.with_attr("global_symbol", "main")}))
 

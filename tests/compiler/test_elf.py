@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
 from tilewright.compiler.elf import Elf, hide_symbols, rename_symbol
 from tilewright.errors import LibraryError
 

@@ -13,14 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 from emitted_models import MLP_INPUTS, Inputs, emitted, mlp, mlp_reference
-from tvm import relax
-
 from tilewright.compiler import emit as emission
 from tilewright.compiler import toolchain
 from tilewright.compiler.artifact import load
 from tilewright.compiler.tensor_spec import ELEMENT_BYTES
 from tilewright.compiler.toolchain import Toolchain, find_toolchain
 from tilewright.errors import OutputError, ToolError, UnsupportedError, UsageError
+from tvm import relax
 
 
 def tool_output(*command: object) -> str:

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tvm import te, tirx
-from tvm.s_tir import Schedule
-
 from tilewright import targets
 from tilewright.compiler.codegen import compile_objects, launch_symbol
 from tilewright.compiler.elf import Elf
 from tilewright.compiler.lowering import MAX_STACK_BYTES, LoweredKernel, lower_kernel
 from tilewright.errors import CompilerError
+from tvm import te, tirx
+from tvm.s_tir import Schedule
 
 TARGET = targets.parse("x86_64-linux-gnu", cpu="x86-64-v3").to_tvm()
 
@@ -105,4 +104,3 @@ def test_a_call_that_nothing_answers_names_its_kernel(tmp_path: Path) -> None:
         compile_objects(kernels, TARGET, "net", tmp_path)
     assert caught.value.where == "net_k1_stray"
     assert caught.value.details == ("somebody_elses_function",)
-

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from tilewright.compiler.memory import check, lower_bound, plan_arena
 from tilewright.compiler.plan import ALIGNMENT, Buffer, BufferKind, align
 from tilewright.errors import CompilerError

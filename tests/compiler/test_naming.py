@@ -7,7 +7,6 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from tilewright.compiler.naming import check_name, identifier, unique_identifiers
 from tilewright.errors import UsageError
 

@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 from emitted_models import Body, Inputs, fused, relax_module
-from tvm import relax
-
 from tilewright.compiler.plan import Buffer, BufferKind, Call, Copy, Kernel, Plan
 from tilewright.compiler.planner import make_plan, read_graph
 from tilewright.errors import CompilerError
+from tvm import relax
 
 X: Inputs = {"x": ((4, 8), "float32")}
 WEIGHT = np.arange(64, dtype=np.float32).reshape(8, 8)

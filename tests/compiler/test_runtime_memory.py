@@ -36,7 +36,12 @@ def test_guard_pages_would_notice(library: Path) -> None:
     assert run_guarded(library, 64).returncode == -signal.SIGSEGV
 
 
-@pytest.mark.parametrize("model", ["examples/models/digits_cnn.onnx", "tests/models/squeezenet.onnx"])
+REAL_MODELS = ["examples/models/digits_cnn.onnx"] + [
+    f"tests/models/{name}.onnx" for name in ("squeezenet", "mobilenet_v3", "vit")
+]
+
+
+@pytest.mark.parametrize("model", REAL_MODELS)
 def test_guard_pages_of_real_schedules(tmp_path: Path, model: str) -> None:
     # Vector code with tails is where reads beyond the end come from.
     compiled = tilewright.compile(ROOT / model, output=tmp_path / "net.so", name="net")

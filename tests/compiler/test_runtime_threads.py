@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pytest
 from emitted_models import MLP_INPUTS, emitted, mlp
-
 from tilewright.compiler.artifact import CompiledModel, load
 from tilewright.errors import UsageError
 

@@ -7,7 +7,6 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from tilewright.compiler.signature import FORMAT_VERSION, KernelRecord, Signature, StepRecord, parse_signature
 from tilewright.compiler.tensor_spec import TensorSpec
 from tilewright.errors import LibraryError, UnsupportedVersionError
@@ -50,7 +49,11 @@ def test_a_missing_field_is_damage(field: str) -> None:
         parse_signature(json.dumps(data), "net.so")
 
 
-@given(st.recursive(st.none() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+    )
+)
 def test_any_other_json_is_damage(data: object) -> None:
     with pytest.raises(LibraryError, match="damaged"):
         parse_signature(json.dumps(data), "net.so")

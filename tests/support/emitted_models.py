@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 import tvm
-from tvm import relax, s_tir
-
 from tilewright import targets
 from tilewright.compiler.emit import EmitResult, emit
+from tvm import relax, s_tir
 
 Body = Callable[..., Any]
 Inputs = Mapping[str, tuple[Sequence[int], str]]

@@ -14,7 +14,6 @@ import mmap
 import sys
 
 import numpy as np
-
 from tilewright.compiler.artifact import load
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -22,6 +21,7 @@ libc.mmap.restype = ctypes.c_void_p
 libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
 libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 PAGE = mmap.PAGESIZE
+PROT_NONE = 0
 
 
 def guarded(size: int, *, at_end: bool) -> int:
@@ -30,7 +30,7 @@ def guarded(size: int, *, at_end: bool) -> int:
     base = libc.mmap(None, pages + 2 * PAGE, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE | mmap.MAP_ANON, -1, 0)
     assert base not in (None, ctypes.c_void_p(-1).value)
     for page in (base, base + PAGE + pages):
-        assert libc.mprotect(page, PAGE, mmap.PROT_NONE) == 0
+        assert libc.mprotect(page, PAGE, PROT_NONE) == 0
     address: int = base + PAGE + (pages - size if at_end else 0)
     ctypes.memset(address, 0xFF, size)
     return address

@@ -1,4 +1,4 @@
-"""The commands of the command line. Each reads its options, calls one function of the compiler, and shows what it says."""
+"""The commands of the command line. Each reads its options, calls the compiler, and shows what that says."""
 
 from __future__ import annotations
 
@@ -143,9 +143,9 @@ def run(
         show_json({"outputs": summary})
         return
     table = Table(("output", "dtype", "shape", ">min", ">mean", ">max"))
-    for row in summary:
+    for row, array in zip(summary, outputs.values(), strict=True):
         numbers = ("-" if row.get(key) is None else f"{row[key]:.6g}" for key in ("min", "mean", "max"))
-        table.add(row["name"], row["dtype"], "x".join(map(str, row["shape"])) or "scalar", *numbers)
+        table.add(row["name"], row["dtype"], "x".join(map(str, array.shape)) or "scalar", *numbers)
     show(table)
 
 
@@ -288,7 +288,7 @@ def targets(as_json: Json = False) -> None:
 
     host = read_host()
     rows = _target_rows()
-    facts = {
+    facts: dict[str, Any] = {
         "machine": host.machine,
         "cpu": host.model_name,
         "cores": host.cores,
@@ -407,7 +407,7 @@ def _bisected(
 
 def _culprit_text(culprit: Any) -> str:
     if culprit is None:
-        return "every operator agrees when its result is kept: the fault is in what fusion makes of them; --save-ir tells more"
+        return "every operator agrees when its result is kept: the fault is in their fusion; --save-ir tells more"
     found = culprit.comparison
     return (
         f"first operator that differs: node {culprit.node!r} ({culprit.operator}), output {found.output!r}: "

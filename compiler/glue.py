@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from importlib import resources
+from operator import or_
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
 from .codegen import launch_symbol
+from .cpuid import cpu_bits
 from .naming import unique_identifiers
 from .plan import ALIGNMENT, Buffer, BufferKind, Call, Plan, Step, align
 from .signature import SECTION, Signature
@@ -25,7 +28,7 @@ _REFERENCE = {
 
 
 def write_sources(plan: Plan, signature: Signature, folder: Path) -> None:
-    """Writes NAME.h, library.c, data.S, weights.bin, signature.json, and thread_pool.c for a threaded library."""
+    """Writes NAME.h, library.c, data.S, weights.bin, signature.json, and the parts of runtime/ that they include."""
     runtime = resources.files(__package__) / "runtime"
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(lambda file: (runtime / file).read_text()),
@@ -39,8 +42,9 @@ def write_sources(plan: Plan, signature: Signature, folder: Path) -> None:
         ("data.S.jinja", "data.S"),
     ):
         (folder / name).write_text(environment.get_template(template).render(values))
-    if signature.threaded:
-        (folder / "thread_pool.c").write_text((runtime / "thread_pool.c").read_text())
+    for name, is_needed in (("thread_pool.c", signature.threaded), ("cpu_check.c", bool(signature.cpu_features))):
+        if is_needed:
+            (folder / name).write_text((runtime / name).read_text())
     (folder / "signature.json").write_text(signature.to_json())
     with (folder / "weights.bin").open("wb") as file:
         for contents in plan.constants.contents:
@@ -49,6 +53,7 @@ def write_sources(plan: Plan, signature: Signature, folder: Path) -> None:
 
 
 def _template_values(plan: Plan, signature: Signature) -> dict[str, Any]:
+    bits = cpu_bits(signature.cpu_features)
     return {
         "name": plan.name,
         "version": signature.tilewright_version,
@@ -61,6 +66,8 @@ def _template_values(plan: Plan, signature: Signature) -> dict[str, Any]:
         "default_threads": signature.default_threads,
         "launch_symbol": launch_symbol(plan.name),
         "cpu_features": signature.cpu_features,
+        "cpu_bits": bits,
+        "cpu_state": reduce(or_, (bit.state for bit in bits), 0),
         "kernels": [{"symbol": kernel.symbol, "arity": _arity(plan, i)} for i, kernel in enumerate(plan.kernels)],
         "steps": [_step(plan, step) for step in plan.steps],
         "signature_section": SECTION,

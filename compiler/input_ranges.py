@@ -9,8 +9,27 @@ import onnx_ir as ir
 
 # Operators whose output holds values of their first input, or whose values bound it, elementwise or moved about.
 _TRANSPARENT = frozenset(
-    """Cast Identity Reshape Squeeze Unsqueeze Expand Transpose Flatten Slice Concat Tile Split Dropout Gather
-    GatherElements Clip Max Min Where""".split()
+    [
+        "Cast",
+        "Identity",
+        "Reshape",
+        "Squeeze",
+        "Unsqueeze",
+        "Expand",
+        "Transpose",
+        "Flatten",
+        "Slice",
+        "Concat",
+        "Tile",
+        "Split",
+        "Dropout",
+        "Gather",
+        "GatherElements",
+        "Clip",
+        "Max",
+        "Min",
+        "Where",
+    ]
 )
 _MAX_NODES = 10_000  # of a walk from one input; beyond it the model is left to its defaults
 

@@ -50,7 +50,8 @@ def library_tables(found: dict[str, Any]) -> list[str | Table]:
         name = row["symbol"].removeprefix(f"{found['name']}_")
         kernels.add(name, row["template"], row["calls"], amount(row["flops"]), first + more)
     return [
-        f"{found['name']}: library for {target['triple']}, cpu {target['cpu']}, by Tilewright {found['tilewright_version']}",
+        f"{found['name']}: library for {target['triple']}, cpu {target['cpu']}",
+        f"compiled by Tilewright {found['tilewright_version']}",
         f"needs {', '.join(target['cpu_features']) or 'no special instructions'}; "
         f"{'threads' if found['threaded'] else 'one thread'}",
         f"file {size(found['file_bytes'])}, weights {size(found['weights_bytes'])}, "

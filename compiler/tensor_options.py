@@ -1,4 +1,4 @@
-"""Tensors and shapes as the command line writes them: ``NAME=1x3x224x224``, ``NAME=@x.npy``, ``NAME=1,2,3``, ``@all.npz``."""
+"""Tensors and shapes on the command line: ``NAME=1x3x224x224``, ``NAME=@x.npy``, ``NAME=1,2,3``, ``@all.npz``."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import tvm_ffi
@@ -51,7 +52,7 @@ def inline_producers(sch: Schedule, keep: list[Block]) -> None:
             break
         if name in kept or annotation(sch, block, STAGE) is not None or is_reduction(sch, block):
             continue
-        try_primitive(lambda block=block: sch.compute_inline(block))
+        try_primitive(partial(sch.compute_inline, block))
 
 
 def stages(sch: Schedule, anchor: Block) -> list[Block]:
@@ -75,13 +76,13 @@ def absorb_consumers(sch: Schedule, epilogue: Block) -> list[Block]:
     names = [sch.get(block).name_hint for block in blocks]
     after = blocks[names.index(sch.get(epilogue).name_hint) + 1 :]
     for block in after[:-1]:
-        try_primitive(lambda block=block: sch.compute_inline(block))
+        try_primitive(partial(sch.compute_inline, block))
     blocks = child_blocks(sch)
     names = [sch.get(block).name_hint for block in blocks]
     after = blocks[names.index(sch.get(epilogue).name_hint) + 1 :]
     left: list[Block] = []
     for block in after:
-        if left or not try_primitive(lambda block=block: sch.reverse_compute_inline(block)):
+        if left or not try_primitive(partial(sch.reverse_compute_inline, block)):
             left.append(block)
     return left
 

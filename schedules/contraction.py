@@ -100,7 +100,7 @@ def _cycles(workload: Workload, rows: int, vectors: int, lanes: int) -> float:
 
 def space(workload: Workload, target: Target) -> list[Choice]:
     """All choices that fit the registers: ``rows`` and ``vectors`` of a register tile, ``row_tiles`` of a block."""
-    choices = []
+    choices: list[Choice] = []
     for vectors in range(1, (target.num_vector_registers // 2) if workload.columns > 1 else 2):
         for rows in range(1, _MAX_ROWS + 1):
             if _registers_used(rows, vectors, target) > target.num_vector_registers or rows > workload.rows:
@@ -115,7 +115,7 @@ def default(workload: Workload, target: Target) -> Choice:
     lanes = workload.lanes(target)
     tiles = {(choice["rows"], choice["vectors"]) for choice in space(workload, target)}
     # Among equals, wide tiles: they read A less often.
-    rows, vectors = min(tiles, key=lambda tile: (_cycles(workload, *tile, lanes), -tile[1], tile[0]))
+    rows, vectors = min(tiles, key=lambda tile: (_cycles(workload, tile[0], tile[1], lanes), -tile[1], tile[0]))
     return {"rows": rows, "vectors": vectors, "row_tiles": _blockings(workload, rows, vectors, target)[0]}
 
 

@@ -7,6 +7,7 @@ template takes.
 from __future__ import annotations
 
 import math
+from functools import partial
 
 from tvm.s_tir import Schedule
 
@@ -23,7 +24,7 @@ def schedule_kernel(sch: Schedule, target: Target) -> None:
     everything = blocks.child_blocks(sch)
     for block in everything[:-1]:
         if not blocks.is_reduction(sch, block):
-            blocks.try_primitive(lambda block=block: sch.compute_inline(block))
+            blocks.try_primitive(partial(sch.compute_inline, block))
     for block in blocks.child_blocks(sch):
         schedule_block(sch, block, target)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -66,7 +65,7 @@ def _resolve(location: str, folder: Path, at: str) -> Path:
         )
     if not real.is_file():
         raise ExternalDataError(f"the external data '{location}' is not a file", where=at)
-    if os.stat(real).st_nlink > 1:
+    if real.stat().st_nlink > 1:
         # A hard link to a file elsewhere cannot be told from the file itself; onnx refuses it for the same reason.
         raise ExternalDataError(
             f"the external data '{location}' has several hard links, so it may be a file from elsewhere",

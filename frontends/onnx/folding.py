@@ -48,7 +48,9 @@ _QUICK_OPERATORS = frozenset(
 )
 _QUICK_LIMIT = 1 << 28  # elements
 _SLOW_LIMIT = 1 << 16  # elements
-_GROWTH_LIMIT = 1 << 20  # elements that an output may have more than the inputs: Expand and Tile make large arrays cheap
+_GROWTH_LIMIT = (
+    1 << 20
+)  # elements that an output may have more than the inputs: Expand and Tile make large arrays cheap
 
 
 def fold(

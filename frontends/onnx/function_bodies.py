@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -35,7 +36,7 @@ def function_body(
     if not onnx.defs.has(node.op_type, domain):
         return None
     try:
-        schema = onnx.defs.get_schema(node.op_type, opset, domain)
+        schema: Any = onnx.defs.get_schema(node.op_type, opset, domain)  # its stub lacks functions
     except onnx.defs.SchemaError:
         return None
     if schema.has_function:
@@ -74,14 +75,16 @@ def default_attributes(op_type: str, domain: str, opset: int) -> dict[str, ir.At
 
 
 def _newest_not_after(
-    schema: onnx.defs.OpSchema, versions: Sequence[int], opset: int, context: tuple[bytes, list[bytes]] | None
+    schema: Any, versions: Sequence[int], opset: int, context: tuple[bytes, list[bytes]] | None
 ) -> bytes | None:
     usable = [version for version in versions if version <= opset]
     if not usable:
         return None
     if context is None:
-        return schema.get_function_with_opset_version(max(usable))  # type: ignore[no-any-return,unused-ignore] # untyped C++
-    return schema.get_context_dependent_function_with_opset_version(max(usable), *context)  # type: ignore[no-any-return,unused-ignore] # untyped C++
+        body: bytes | None = schema.get_function_with_opset_version(max(usable))
+        return body
+    body = schema.get_context_dependent_function_with_opset_version(max(usable), *context)
+    return body
 
 
 def _type(value: Value | None) -> onnx.TypeProto:

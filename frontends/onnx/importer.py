@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import onnx
@@ -22,7 +23,7 @@ from .dtypes import relax_dtype
 from .folding import fold
 from .function_bodies import default_attributes, function_body
 from .input_shapes import real_inputs
-from .node import Array, Emitter, Node, Value, node_name
+from .node import Emitter, Node, Value, node_name
 from .registry import find_converter
 
 _MAX_NESTING = 16  # functions in functions; ONNX's own need three
@@ -60,7 +61,9 @@ def import_graph(model: ir.Model, name: str, where: str) -> ImportedModel:
         if not isinstance(value.type, ir.TensorType | None) or value.dtype is None or value.shape is None:
             raise UnsupportedError("only tensors can be inputs", where=f"{where}: input '{value.name}'")
         shape = [int(str(dim)) for dim in value.shape]
-        variable = relax.Var(str(value.name), relax.TensorType(shape, relax_dtype(value.dtype, f"input '{value.name}'")))
+        variable = relax.Var(
+            str(value.name), relax.TensorType(shape, relax_dtype(value.dtype, f"input '{value.name}'"))
+        )
         parameters.append(variable)
         # A tensor without elements holds nothing to wait for: it is as good as a constant.
         scope.values[value] = np.zeros(shape, value.dtype.numpy()) if 0 in shape else variable
@@ -133,9 +136,7 @@ class _Importer:
             try:
                 array = np.asarray(value.const_value.numpy())
             except Exception as error:
-                raise ModelError(
-                    f"the weight '{value.name}' cannot be read: {error}", where=self._where
-                ) from error
+                raise ModelError(f"the weight '{value.name}' cannot be read: {error}", where=self._where) from error
             scope.values[value] = array
             return array
         raise ModelError(f"the value '{value.name}' is used but never computed", where=self._where)
@@ -241,8 +242,8 @@ def _resolve_attributes(node: ir.Node, outer: Mapping[str, ir.Attr] | None) -> d
     for name, attribute in node.attributes.items():
         if not attribute.is_ref():
             resolved[name] = attribute
-        elif outer and attribute.ref_attr_name in outer:
-            given = outer[attribute.ref_attr_name]
+        elif outer and (reference := attribute.ref_attr_name or "") in outer:
+            given = outer[reference]
             resolved[name] = ir.Attr(name, given.type, given.value)
     return resolved
 
@@ -251,7 +252,7 @@ def _expandable(node: ir.Node, domain: str, opset: int) -> bool:
     if not onnx.defs.has(node.op_type, domain):
         return False
     try:
-        schema = onnx.defs.get_schema(node.op_type, opset, domain)
+        schema: Any = onnx.defs.get_schema(node.op_type, opset, domain)  # its stub lacks functions
     except onnx.defs.SchemaError:
         return False
     return bool(schema.has_function or schema.has_context_dependent_function)
@@ -262,6 +263,3 @@ def _reasons(node: Node, error: Exception) -> list[str]:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     given = [f"{node.dtype(index)}{list(node.shape(index))}" for index in range(len(node.inputs)) if node.has(index)]
     return [f"{type(error).__name__}: {lines[-1][:300] if lines else ''}", f"its inputs are: {', '.join(given)}"]
-
-
-

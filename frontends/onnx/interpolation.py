@@ -134,8 +134,8 @@ def taps(method: Method, extent: int, size: int, scale: float, crop: tuple[float
         weights = np.where(inside, weights, 0.0)
         weights = weights / np.sum(weights, axis=1, keepdims=True)
     weights = np.where(outside[:, None], 0.0, weights)
-    positions = np.clip(positions, 0, extent - 1).astype(np.int64)
-    return Taps(positions, weights, np.where(outside, method.extrapolation, 0.0))
+    taken = np.clip(positions, 0, extent - 1).astype(np.int64)
+    return Taps(taken, weights, np.where(outside, method.extrapolation, 0.0))
 
 
 def _weighted(method: Method, at: _Floats, shrink: float) -> tuple[_Floats, _Floats]:
@@ -144,7 +144,7 @@ def _weighted(method: Method, at: _Floats, shrink: float) -> tuple[_Floats, _Flo
     reach = (1.0 if linear else 2.0) / shrink
     half = int(np.ceil(reach))
     base = np.floor(at)
-    positions = base[:, None] + np.arange(-half + 1, half + 1)[None, :]
+    positions: _Floats = base[:, None] + np.arange(-half + 1, half + 1)[None, :]
     distance = np.abs(positions - at[:, None]) * shrink
     if linear:
         weights = np.maximum(0.0, 1.0 - distance)
@@ -200,5 +200,3 @@ def _interpolate(x: te.Tensor, positions: te.Tensor, weights: te.Tensor, axis: i
         return te.compute(shape, element, name="interpolate", tag=topi.tag.INJECTIVE)
     taps_axis = te.reduce_axis((0, count), name="tap")
     return te.compute(shape, lambda *i: te.sum(term(i, taps_axis), axis=taps_axis), name="interpolate")
-
-

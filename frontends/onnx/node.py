@@ -1,4 +1,4 @@
-"""What a converter sees of one ONNX node: its attributes, its inputs as Relax or as constants, and ways to emit Relax."""
+"""What a converter sees of one ONNX node: its attributes, its inputs as Relax or constants, and ways to emit Relax."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def dtype_of(expr: Expr) -> str:
 
 
 class Emitter:
-    """Appends bindings to the function under construction; every binding carries the name of the ONNX node it is for."""
+    """Appends bindings to the function under construction; each carries the name of the ONNX node it is for."""
 
     def __init__(self, builder: relax.BlockBuilder) -> None:
         self.builder = builder

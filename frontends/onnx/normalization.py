@@ -1,4 +1,4 @@
-"""Brings a model to the form the importer walks: no functions, no defaults among the inputs, nothing twice, nothing dead.
+"""Brings a model to the form the importer walks: no functions, no defaults among the inputs, nothing twice or dead.
 
 Shapes and constants are not folded here. The importer knows every value's exact static shape while it walks, so it
 folds shape computations and constants itself, once and with no guesses (`folding.py`).

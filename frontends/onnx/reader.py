@@ -1,4 +1,4 @@
-"""Reads an ONNX file that is hostile until parsed: damaged, truncated, inconsistent, pointing at other people's files."""
+"""Reads an ONNX file that is hostile until parsed: damaged, truncated, inconsistent, pointing at others' files."""
 
 from __future__ import annotations
 

@@ -109,9 +109,7 @@ def _scattered(
     return te.compute(data.shape, lambda *i: combine(data(*i), total(*i)), name="scatter")
 
 
-def scatter_elements(
-    data: te.Tensor, indices: te.Tensor, updates: te.Tensor, axis: int, reduction: str
-) -> te.Tensor:
+def scatter_elements(data: te.Tensor, indices: te.Tensor, updates: te.Tensor, axis: int, reduction: str) -> te.Tensor:
     """data with updates[j] combined into data[j with indices[j] at `axis`], for every j."""
     others = [each for each in range(len(data.shape)) if each != axis]
 

@@ -22,9 +22,7 @@ def _padded(x: te.Tensor, window: Window, value: float | int) -> te.Tensor:
 
     def element(*index: Any) -> Any:
         places = [index[2 + a] - begins[a] for a in range(rank)]
-        inside = [
-            condition for a in range(rank) for condition in (places[a] >= 0, places[a] < x.shape[2 + a])
-        ]
+        inside = [condition for a in range(rank) for condition in (places[a] >= 0, places[a] < x.shape[2 + a])]
         return tirx.if_then_else(tirx.all(*inside), x(*index[:2], *places), tirx.const(value, x.dtype))
 
     return te.compute(shape, element, name="padded")
@@ -106,8 +104,6 @@ def max_unpool(x: te.Tensor, indices: te.Tensor, inferred: Sequence[int], output
             flat = flat * inferred[axis] + i[axis]
         hit = indices(*i[:2], *taps) == flat.astype(indices.dtype)
         inside = tirx.all(*(i[axis] < inferred[axis] for axis in range(2, 2 + rank)))
-        return te.sum(
-            tirx.if_then_else(tirx.all(inside, hit), x(*i[:2], *taps), tirx.const(0, x.dtype)), axis=taps
-        )
+        return te.sum(tirx.if_then_else(tirx.all(inside, hit), x(*i[:2], *taps), tirx.const(0, x.dtype)), axis=taps)
 
     return te.compute(tuple(output), element, name="max_unpool")

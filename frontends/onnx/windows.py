@@ -1,4 +1,4 @@
-"""The geometry of sliding windows: how ONNX's attributes of convolutions and pools become kernel, strides and padding."""
+"""The geometry of sliding windows: how attributes of ONNX convolutions and pools become kernel, strides and padding."""
 
 from __future__ import annotations
 

@@ -106,7 +106,6 @@ def test_wrong_tensors(model: CompiledModel, inputs: dict[str, Any], message: st
 
 
 def assert_matches(pattern: str, text: str) -> None:
-
     assert re.search(pattern, text, re.DOTALL), text
 
 

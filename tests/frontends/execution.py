@@ -32,5 +32,7 @@ def execute(
 def run_module(module: tvm.IRModule, arguments: Sequence[np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
     """The fields of what `main` returns."""
     machine = relax.VirtualMachine(tvm.compile(module, target=_TARGET), tvm.cpu())
-    results = machine["main"](*(tvm.runtime.tensor(np.ascontiguousarray(array).reshape(array.shape)) for array in arguments))
+    results = machine["main"](
+        *(tvm.runtime.tensor(np.ascontiguousarray(array).reshape(array.shape)) for array in arguments)
+    )
     return [result.numpy() for result in results]

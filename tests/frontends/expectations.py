@@ -1,4 +1,4 @@
-"""What is expected of each of ONNX's node tests: to pass, or to be refused or fail for a reason that is written here."""
+"""What is expected of each of ONNX's node tests: to pass, or to be refused or fail for a reason written here."""
 
 from __future__ import annotations
 

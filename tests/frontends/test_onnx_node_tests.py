@@ -36,7 +36,7 @@ def test_node(case: Case) -> None:
             frontends.load(case.test.model)
             run_case(case)
     else:
-        with pytest.raises(Exception):  # noqa: B017, PT011 # a wrong result or TVM's own error, as listed
+        with pytest.raises(Exception):  # noqa: B017 # a wrong result or TVM's own error, as listed
             run_case(case)
 
 

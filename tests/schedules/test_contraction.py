@@ -1,4 +1,4 @@
-"""The contraction template: convolutions and products of ordinary and of odd sizes, with epilogues, at every ISA level."""
+"""The contraction template: convolutions and products of ordinary and odd sizes, with epilogues, at every ISA level."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ import math
 
 import numpy as np
 import pytest
-from kernel_runner import TOLERANCE, Runner, random, relative_error
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kernel_runner import TOLERANCE, Runner, random, relative_error
 from numpy_reference import convolution
-from tvm import relax
-
 from tilewright import targets
 from tilewright.schedules import contraction
 from tilewright.schedules.contraction import Workload
+from tvm import relax
 
 LAYOUTS = {1: ("NWC", "OWI"), 2: ("NHWC", "OHWI"), 3: ("NDHWC", "ODHWI")}
 OPERATORS = {1: relax.op.nn.conv1d, 2: relax.op.nn.conv2d, 3: relax.op.nn.conv3d}

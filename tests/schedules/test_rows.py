@@ -1,12 +1,12 @@
-"""The rows template: softmax, normalisations and reductions along last axes, of lengths that fit registers or do not."""
+"""The rows template: softmax, normalisations and reductions along last axes, of lengths that fit registers or not."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from kernel_runner import TOLERANCE, Runner, random, relative_error
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kernel_runner import TOLERANCE, Runner, random, relative_error
 from tvm import relax
 
 SHAPES = [(5, 64), (1, 1000), (3, 197), (2, 3, 7), (4, 1), (17,), (2, 4, 128)]

@@ -48,7 +48,6 @@ def test_accuracy(run: Runner, function: str, relative: float, absolute: float) 
 def test_no_call_of_libm_is_left(run: Runner) -> None:
     from tilewright import targets
     from tilewright.schedules.vector_math import EXPANSIONS, expand_math
-
     from tvm import te, tirx
 
     data = te.placeholder((64,), name="data")

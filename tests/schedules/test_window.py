@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from kernel_runner import TOLERANCE, Runner, random, relative_error
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kernel_runner import TOLERANCE, Runner, random, relative_error
 from numpy_reference import convolution, pad, windows
 from tvm import relax
 

@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 import tvm
-from tvm import relax, tirx
-
 from tilewright import targets
 from tilewright.schedules.annotations import FALLBACK, TEMPLATE
 from tilewright.schedules.legalize import legalize
 from tilewright.schedules.schedule import schedule_module
+from tvm import relax, tirx
 
 Array = Any
 

@@ -19,7 +19,7 @@ def windows(data: Array, kernel: tuple[int, ...], strides: tuple[int, ...], dila
         part = tuple(
             slice(o * d, o * d + (n - 1) * t + 1, t) for o, d, n, t in zip(offset, dilation, out, strides, strict=True)
         )
-        result[(slice(None), *[slice(None)] * len(out), *offset)] = data[(slice(None), *part)]
+        result[(slice(None),) * (1 + len(out)) + offset] = data[(slice(None), *part)]
     return result
 
 

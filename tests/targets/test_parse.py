@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from tilewright import errors, targets
 from tilewright.targets.host import read_host
 

@@ -35,7 +35,7 @@ def convolution(node: Node) -> Result:
 def transposed_convolution(node: Node) -> Result:
     """The transpose of a convolution, as a convolution: zeros between the inputs, the kernel mirrored.
 
-    The weight is [C, O/groups, kernel...]. Output extents follow `pads`, `output_padding`, `output_shape` or `auto_pad`.
+    The weight is [C, O/groups, kernel...]. Extents follow `pads`, `output_padding`, `output_shape` or `auto_pad`.
     """
     x, weight = node.expr(0), node.inputs[1]
     rank = _spatial_rank(node, x)
@@ -186,13 +186,9 @@ def columns_to_image(node: Node) -> Result:
                     starts[a] < counts[a],
                 )
             ]
-            value = tirx.if_then_else(
-                tirx.all(*inside), x(index[0], index[1], *taps, *starts), tirx.const(0, x.dtype)
-            )
+            value = tirx.if_then_else(tirx.all(*inside), x(index[0], index[1], *taps, *starts), tirx.const(0, x.dtype))
             return te.sum(value, axis=taps)
 
         return te.compute((batch, channels, *image), element, name="col2im")
 
     return node.emit_te(col2im, blocks)
-
-

@@ -253,7 +253,7 @@ def _clip(node: Node, low: Expr | None, high: Expr | None) -> Expr:
     x = node.expr(0)
     dtype = dtype_of(x)
     known = [isinstance(bound, np.ndarray) for bound in (low, high)]
-    if all(known) and dtype not in NARROW_FLOATS:
+    if isinstance(low, np.ndarray) and isinstance(high, np.ndarray) and dtype not in NARROW_FLOATS:
         return relax.op.clip(x, *(tirx.const(bound.item(), dtype) for bound in (low, high)))
     if low is not None:
         is_relu = known[0] and low.item() == 0 and is_float(dtype)

@@ -41,7 +41,11 @@ def _sliced(node: Node, starts: list[int], ends: list[int], axes: list[int], ste
         axis = node.axis(given, len(shape))
         if step == 0:
             raise node.invalid("a step is 0")
-        chosen = range(*slice(start, end, step).indices(shape[axis])) if step > 0 else _backwards(shape[axis], start, end, step)
+        chosen = (
+            range(*slice(start, end, step).indices(shape[axis]))
+            if step > 0
+            else _backwards(shape[axis], start, end, step)
+        )
         if len(chosen) == shape[axis] and step == 1:
             continue
         extent, shape[axis] = shape[axis], len(chosen)
@@ -54,8 +58,8 @@ def _sliced(node: Node, starts: list[int], ends: list[int], axes: list[int], ste
         return np.zeros(shape, numpy_dtype(node.dtype(0)))
     if not cuts:
         return x
-    at, begin, end, step = (list(column) for column in zip(*cuts, strict=True))
-    return relax.op.strided_slice(x, at, begin, end, step, assume_inbound=True)
+    columns = [list(column) for column in zip(*cuts, strict=True)]  # axes, begins, ends, steps
+    return relax.op.strided_slice(x, *columns, assume_inbound=True)
 
 
 def _backwards(extent: int, start: int, end: int, step: int) -> range:
@@ -112,9 +116,7 @@ def scatter_elements(node: Node) -> Result:
     reduction = node.attr_str("reduction", "none")
     if reduction not in te_indexing.COMBINE:
         raise node.invalid(f"the attribute reduction is '{reduction}'")
-    return node.emit_te(
-        te_indexing.scatter_elements, node.expr(0), node.expr(1), node.expr(2), axis, reduction
-    )
+    return node.emit_te(te_indexing.scatter_elements, node.expr(0), node.expr(1), node.expr(2), axis, reduction)
 
 
 @operator("ScatterND")
@@ -138,7 +140,11 @@ def scatter_nd(node: Node) -> Result:
 
 
 def _replace_rows(
-    node: Node, data: Expr, updates: Expr, tuples: np.ndarray[tuple[int, ...], np.dtype[np.int64]], extents: tuple[int, ...]
+    node: Node,
+    data: Expr,
+    updates: Expr,
+    tuples: np.ndarray[tuple[int, ...], np.dtype[np.int64]],
+    extents: tuple[int, ...],
 ) -> Expr:
     """Constant indices: which update each row of the result comes from is known now."""
     bounds = np.asarray(extents, np.int64)

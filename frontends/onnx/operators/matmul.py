@@ -72,9 +72,7 @@ def _minor(node: Node, x: Expr, rows: tuple[int, ...], columns: tuple[int, ...])
     rank = len(x.ty.shape)
     terms = []
     for position, column in enumerate(columns):
-        entry = node.emit(
-            relax.op.strided_slice(x, [rank - 2, rank - 1], [rows[0], column], [rows[0] + 1, column + 1])
-        )
+        entry = node.emit(relax.op.strided_slice(x, [rank - 2, rank - 1], [rows[0], column], [rows[0] + 1, column + 1]))
         if len(rows) > 1:
             rest = _minor(node, x, rows[1:], columns[:position] + columns[position + 1 :])
             entry = node.emit(relax.op.multiply(entry, rest))
@@ -83,5 +81,3 @@ def _minor(node: Node, x: Expr, rows: tuple[int, ...], columns: tuple[int, ...])
     for term in terms[1:]:
         total = node.emit(relax.op.add(total, term))
     return total
-
-

@@ -21,7 +21,9 @@ def batch_normalization(node: Node) -> Result:
     x = node.expr(0)
     shape = shape_of(x)
     epsilon = node.attr_float("epsilon", 1e-5)
-    training = node.attr_int("training_mode", 0) if node.opset >= 14 else (node.opset < 7 and not node.attr_int("is_test", 0))
+    training = (
+        node.attr_int("training_mode", 0) if node.opset >= 14 else (node.opset < 7 and not node.attr_int("is_test", 0))
+    )
     if training and node.opset < 14:
         raise node.unsupported("batch statistics at run time are not supported", "export with is_test=1")
     if training:
@@ -41,12 +43,9 @@ def batch_normalization(node: Node) -> Result:
     return _scaled(node, x, mean, variance, epsilon, by_channel)
 
 
-def _scaled(
-    node: Node, x: Expr, mean: Expr, variance: Expr, epsilon: float, by_channel: tuple[int, ...]
-) -> Expr:
+def _scaled(node: Node, x: Expr, mean: Expr, variance: Expr, epsilon: float, by_channel: tuple[int, ...]) -> Expr:
     """(x - mean) / sqrt(variance + epsilon) * scale + bias, inputs 1 and 2 being scale and bias."""
     scale, bias = (relax.op.reshape(node.expr(index), by_channel) for index in (1, 2))
-    dtype = dtype_of(x)
     variance = node.emit(variance)
     spread = relax.op.sqrt(relax.op.add(variance, node.scalar(epsilon, dtype_of(variance))))
     normal = node.emit(relax.op.divide(relax.op.subtract(x, mean), spread))
@@ -209,5 +208,3 @@ def lp_normalization(node: Node) -> Result:
     zero = node.scalar(0, dtype_of(x))
     safe = relax.op.where(relax.op.equal(norm, zero), node.scalar(1, dtype_of(x)), norm)
     return relax.op.divide(x, safe)
-
-

@@ -60,7 +60,9 @@ def average_pool(node: Node) -> Result:
     return relax.op.divide(total, node.emit(counts))
 
 
-def _counts(window: Window, spatial: tuple[int, ...], include_pad: bool) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+def _counts(
+    window: Window, spatial: tuple[int, ...], include_pad: bool
+) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
     """How many elements each window averages over: a product of counts by dimension."""
     counts = np.ones((), np.float64)
     for axis, extent in enumerate(spatial):
@@ -130,9 +132,7 @@ def max_unpool(node: Node) -> Result:
     kernel = node.attr_ints("kernel_shape") or (1,) * rank
     strides = node.attr_ints("strides") or (1,) * rank
     pads = node.attr_ints("pads") or (0,) * (2 * rank)
-    spatial = [
-        (shape[2 + a] - 1) * strides[a] + kernel[a] - pads[a] - pads[rank + a] for a in range(rank)
-    ]
+    spatial = [(shape[2 + a] - 1) * strides[a] + kernel[a] - pads[a] - pads[rank + a] for a in range(rank)]
     inferred = (*shape[:2], *spatial)
     output = tuple(node.static_ints(2, "the output's shape")) if node.has(2) else inferred
     return node.emit_te(te_pooling.max_unpool, x, indices, inferred, output)

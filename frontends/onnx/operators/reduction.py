@@ -94,7 +94,7 @@ _REDUCTIONS: Mapping[str, _Reduction] = MappingProxyType(
 
 @operator(*_REDUCTIONS)
 def reduction(node: Node) -> Result:
-    """A reduction over axes: an attribute, or from opset 13 (sum) and 18 (others) on an input; all if none are given."""
+    """A reduction over axes: an attribute, or from opset 13 (sum) and 18 (others) an input; all if none are given."""
     shape = node.shape(0)
     given = list(node.attr_ints("axes") or ())
     if node.has(1):
@@ -107,7 +107,9 @@ def reduction(node: Node) -> Result:
     if not shape:
         return _without_reduction(node)
     if dtype_of(x) == "bool":
-        return relax.op.astype(_REDUCTIONS[node.op_type](node, node.emit(relax.op.astype(x, "uint8")), axes, keepdims), "bool")
+        return relax.op.astype(
+            _REDUCTIONS[node.op_type](node, node.emit(relax.op.astype(x, "uint8")), axes, keepdims), "bool"
+        )
     return _REDUCTIONS[node.op_type](node, x, axes, keepdims)
 
 

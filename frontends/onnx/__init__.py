@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from ...errors import CompilerError, TilewrightError
 from ..imported import ImportedModel
 from .importer import import_graph
 from .input_shapes import apply_bindings, apply_shapes
@@ -25,8 +26,14 @@ def import_onnx(
     bindings: Mapping[str, np.ndarray[Any, Any]],
 ) -> ImportedModel:
     """Imports an ONNX model; see `tilewright.frontends.load` for the arguments and the errors."""
-    opened = read_model(source)
-    apply_shapes(opened.model, shapes, bindings)
-    apply_bindings(opened.model, bindings)
-    normalize(opened.model, opened.where)
-    return import_graph(opened.model, opened.name, opened.where)
+    try:
+        opened = read_model(source)
+        apply_shapes(opened.model, shapes, bindings)
+        apply_bindings(opened.model, bindings)
+        normalize(opened.model, opened.where)
+        return import_graph(opened.model, opened.name, opened.where)
+    except TilewrightError:
+        raise
+    except Exception as error:  # what no check foresaw is our fault, and still no reason for a traceback
+        reason = f"{type(error).__name__}: {str(error).strip().splitlines()[-1][:300] if str(error).strip() else ''}"
+        raise CompilerError("the import of the model failed", details=[reason], hint="please report this") from error

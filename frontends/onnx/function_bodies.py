@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -80,11 +80,10 @@ def _newest_not_after(
     usable = [version for version in versions if version <= opset]
     if not usable:
         return None
+    newest = max(usable)
     if context is None:
-        body: bytes | None = schema.get_function_with_opset_version(max(usable))
-        return body
-    body = schema.get_context_dependent_function_with_opset_version(max(usable), *context)
-    return body
+        return cast("bytes | None", schema.get_function_with_opset_version(newest))
+    return cast("bytes | None", schema.get_context_dependent_function_with_opset_version(newest, *context))
 
 
 def _type(value: Value | None) -> onnx.TypeProto:

@@ -68,13 +68,20 @@ def import_graph(model: ir.Model, name: str, where: str) -> ImportedModel:
         # A tensor without elements holds nothing to wait for: it is as good as a constant.
         scope.values[value] = np.zeros(shape, value.dtype.numpy()) if 0 in shape else variable
     outputs = list(model.graph.outputs)
+    failure: BaseException | None = None
     with builder.function("main", parameters):
         with builder.dataflow():
-            importer.walk(model.graph, scope)
-            importer.report_unsupported()
-            results = [importer.as_expr(importer.value_of(value, scope)) for value in outputs]
+            try:
+                importer.walk(model.graph, scope)
+                importer.report_unsupported()
+                results = [importer.as_expr(importer.value_of(value, scope)) for value in outputs]
+            except BaseException as error:
+                # Kept until the function is closed: TVM prints a warning for a builder that is left half-way.
+                failure, results = error, []
             result = builder.emit_output(relax.Tuple(results))
         builder.emit_func_output(result)
+    if failure is not None:
+        raise failure
     module = relax.transform.DeadCodeElimination(["main"])(builder.get())
     _check_well_formed(module, where)
     return ImportedModel(

@@ -49,8 +49,7 @@ def read_model(source: Path | onnx.ModelProto) -> OpenedModel:
         if folder is not None:
             ir.external_data.set_base_dir(model.graph, folder)
         _check_tensors(model, where)
-        # From its path, because the checker looks for external data beside the file.
-        onnx.checker.check_model(proto if folder is None else str(source))
+        onnx.checker.check_model(_shell(proto))
     except TilewrightError:
         raise
     except Exception as error:  # a damaged model makes parsers fail in ways that nobody lists
@@ -105,8 +104,40 @@ def _check_names(graph: onnx.GraphProto, where: str) -> None:
         twice = sorted(name for name, count in Counter(names).items() if count > 1)
         if twice:
             raise ModelError(f"the graph defines {kind} twice: {', '.join(twice)}", where=where)
+    names = [name for node in graph.node for name in (node.name, node.op_type, *node.input, *node.output)]
+    if not all(isinstance(name, str) for name in names):
+        raise ModelError("the names of nodes are not text", where=where)
     if not graph.output:
         raise ModelError("the graph has no outputs", where=where)
+
+
+def _shell(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The model without its weights, which are inputs instead: all that ONNX's checker has to see, and never large.
+
+    Inputs and outputs of unknown rank are given one, because the checker wants a shape and runtimes do not.
+    """
+    shell = onnx.ModelProto()
+    for name in ("ir_version", "domain", "model_version"):
+        setattr(shell, name, getattr(proto, name))
+    shell.opset_import.extend(proto.opset_import)
+    shell.functions.extend(proto.functions)
+    shell.graph.name = proto.graph.name or "graph"
+    shell.graph.node.extend(proto.graph.node)
+    weights = {tensor.name: tensor for tensor in proto.graph.initializer}
+    shell.graph.input.extend(value for value in proto.graph.input if value.name not in weights)
+    shell.graph.input.extend(
+        onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
+        for tensor in weights.values()
+    )
+    shell.graph.input.extend(
+        onnx.helper.make_tensor_value_info(sparse.values.name, sparse.values.data_type, list(sparse.dims))
+        for sparse in proto.graph.sparse_initializer
+    )
+    shell.graph.output.extend(proto.graph.output)
+    for value in (*shell.graph.input, *shell.graph.output):
+        if value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape"):
+            value.type.tensor_type.shape.SetInParent()
+    return shell
 
 
 def _check_tensors(model: ir.Model, where: str) -> None:

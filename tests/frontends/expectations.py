@@ -9,6 +9,7 @@ from fnmatch import fnmatch
 import onnx
 from conformance import Case
 from tilewright.frontends.onnx.dtypes import SUPPORTED_DTYPES
+from tilewright.frontends.onnx.registry import find_converter
 
 _DEFAULT_DOMAINS = ("", "ai.onnx")
 
@@ -27,6 +28,7 @@ PASSES = Expectation("passes")
 _BODIES = {
     "Bernoulli": "needs random numbers at run time",
     "DynamicQuantizeLinear": "needs QuantizeLinear",
+    "LinearAttention": "needs Scan",
     "SequenceMap": "needs sequences",
 }
 _EMPTY_CONSTANT = "the output has no elements; TVM cannot store such a constant in its executable"
@@ -39,14 +41,12 @@ _KNOWN: dict[str, Expectation] = {
     "attention_4d_causal_nonpad_negative_offset_structural_empty": Expectation("fails", _MAX_OF_INFINITIES),
     "attention_causal_boolmask_nan_robustness": Expectation("fails", _MAX_OF_INFINITIES),
     "attention_local_window_gqa_rank4_mask": Expectation("fails", _MAX_OF_INFINITIES),
-    "flexattention_double": Expectation("refused", "ONNX's definition mixes float32 and float64"),
     "reduce_sum_empty_set_non_reduced_axis_zero": Expectation("fails", _EMPTY_CONSTANT),
     "reshape_allowzero_reordered": Expectation("fails", _EMPTY_CONSTANT),
     "slice_start_out_of_bounds": Expectation("fails", _EMPTY_CONSTANT),
     "training_dropout_*": Expectation("refused", "dropout at training time draws random numbers"),
     "training_dropout": Expectation("refused", "dropout at training time draws random numbers"),
     "tril_zero": Expectation("fails", _EMPTY_CONSTANT),
-    "triu_zero": Expectation("fails", _EMPTY_CONSTANT),
 }
 
 
@@ -76,8 +76,6 @@ def _foreign_types(values: Iterable[onnx.ValueInfoProto]) -> Iterable[str]:
 
 
 def _importable(node: onnx.NodeProto, opset: int) -> bool:
-    from tilewright.frontends.onnx.registry import find_converter
-
     domain = "" if node.domain in _DEFAULT_DOMAINS else node.domain
     if find_converter(domain, node.op_type, opset):
         return True

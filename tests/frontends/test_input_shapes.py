@@ -1,0 +1,104 @@
+"""Shapes and values that the user gives for a model's inputs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from execution import execute, run_module
+from models import model, perceptron, tensor
+from onnx import TensorProto, helper
+from tilewright import frontends
+from tilewright.errors import ShapeError, UnsupportedError, UsageError
+
+
+def _two_inputs() -> object:
+    node = helper.make_node("Add", ["a", "b"], ["y"])
+    return model([node], [tensor("a", ["batch", 3]), tensor("b", ["batch", 3])], [tensor("y", ["batch", 3])])
+
+
+def test_the_error_gives_the_option_to_add() -> None:
+    with pytest.raises(ShapeError) as caught:
+        frontends.load(perceptron("batch"))
+    assert caught.value.hint == "add --shape x=1x3"
+
+
+@pytest.mark.parametrize(
+    ("dims", "suggestion"),
+    [
+        (["batch", 3, None, None], "1x3x224x224"),
+        ([None, "sequence_length"], "1x128"),
+        ([4, "features"], "4xN"),
+    ],
+)
+def test_suggestions(dims: list[int | str | None], suggestion: str) -> None:
+    proto = model([helper.make_node("Relu", ["x"], ["y"])], [tensor("x", dims)], [tensor("y", dims)])
+    with pytest.raises(ShapeError) as caught:
+        frontends.load(proto)
+    assert caught.value.hint == f"add --shape x={suggestion}"
+
+
+def test_a_symbol_is_bound_everywhere() -> None:
+    imported = frontends.load(_two_inputs(), shapes={"a": (5, 3)})  # type: ignore[arg-type] # a ModelProto
+    assert [int(dim) for dim in imported.module["main"].params[1].ty.shape] == [5, 3]
+
+
+@pytest.mark.parametrize(
+    ("shapes", "message"),
+    [
+        ({"a": (5, 3), "b": (6, 3)}, "both 5"),
+        ({"a": (5, 4)}, "must be 3"),
+        ({"a": (5, 3, 1)}, "3 dimensions"),
+        ({"a": (-1, 3)}, "negative"),
+    ],
+)
+def test_shapes_that_do_not_fit(shapes: dict[str, tuple[int, ...]], message: str) -> None:
+    with pytest.raises(ShapeError, match=message):
+        frontends.load(_two_inputs(), shapes=shapes)  # type: ignore[arg-type] # a ModelProto
+
+
+def test_an_unknown_input() -> None:
+    with pytest.raises(UsageError) as caught:
+        frontends.load(perceptron(), shapes={"z": (2, 3)})
+    assert "'x'" in str(caught.value.hint)
+
+
+def test_a_given_shape_decides_the_result() -> None:
+    x = np.ones((7, 3), np.float32)
+    assert execute(perceptron("batch"), {"x": x})[0].shape == (7, 4)
+
+
+def test_a_shape_computation_folds_with_the_given_shape() -> None:
+    """Shape, Gather, Concat, Reshape: the way exporters flatten. Nothing but a reshape may be left."""
+    nodes = [
+        helper.make_node("Shape", ["x"], ["s"]),
+        helper.make_node("Gather", ["s", "zero"], ["n"]),
+        helper.make_node("Unsqueeze", ["n", "axis"], ["n1"]),
+        helper.make_node("Concat", ["n1", "rest"], ["target"], axis=0),
+        helper.make_node("Reshape", ["x", "target"], ["y"], name="flat"),
+    ]
+    weights = {"zero": np.array(0), "axis": np.array([0]), "rest": np.array([-1])}
+    proto = model(nodes, [tensor("x", ["n", 2, 3])], [tensor("y", None)], weights)
+    main = frontends.load(proto, shapes={"x": (4, 2, 3)}).module["main"]
+    bindings = [binding for block in main.body.blocks for binding in block.bindings]
+    assert [binding.var.name for binding in bindings][:-1] == ["flat"]
+    assert [int(dim) for dim in bindings[0].var.ty.shape] == [4, 6]
+
+
+def test_a_bound_input_is_a_constant() -> None:
+    x = np.ones((2, 3), np.float32)
+    proto = model([helper.make_node("Reshape", ["x", "s"], ["y"])], [tensor("x", [2, 3]), _int64("s")], [tensor("y", None)])
+    with pytest.raises(UnsupportedError) as caught:
+        frontends.load(proto)
+    assert "--bind" in str(caught.value.hint)
+    imported = frontends.load(proto, bindings={"s": np.array([3, 2])})
+    assert imported.input_names == ("x",)
+    assert run_module(imported.module, [x])[0].shape == (3, 2)
+
+
+def test_a_bound_value_of_the_wrong_dtype() -> None:
+    with pytest.raises(UsageError, match="float64"):
+        frontends.load(perceptron(), bindings={"x": np.ones((2, 3))})
+
+
+def _int64(name: str) -> object:
+    return tensor(name, [2], TensorProto.INT64)

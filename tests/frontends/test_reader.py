@@ -1,0 +1,234 @@
+"""Model files are hostile until parsed: whatever is wrong with one ends in an error of ours."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from models import model, perceptron, tensor
+from onnx import helper
+from tilewright import frontends
+from tilewright.errors import (
+    ExternalDataError,
+    ModelError,
+    TilewrightError,
+    UnsupportedError,
+    UnsupportedVersionError,
+    UsageError,
+)
+
+
+def _external(folder: Path, location: str = "w.bin") -> Path:
+    """A perceptron whose weight w lies in w.bin, and says that it lies at `location`."""
+    proto = perceptron()
+    weight = next(each for each in proto.graph.initializer if each.name == "w")
+    (folder / "w.bin").write_bytes(weight.raw_data)
+    length = len(weight.raw_data)
+    weight.ClearField("raw_data")
+    weight.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in (("location", location), ("offset", "0"), ("length", str(length))):
+        weight.external_data.add(key=key, value=value)
+    path = folder / "model.onnx"
+    path.write_bytes(proto.SerializeToString())
+    return path
+
+
+def test_a_file_and_its_external_data_are_read(tmp_path: Path) -> None:
+    imported = frontends.load(_external(tmp_path))
+    assert (imported.name, imported.input_names, imported.output_names) == ("model", ("x",), ("y",))
+
+
+def test_a_relative_path_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _external(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert frontends.load("model.onnx").output_names == ("y",)
+
+
+def test_a_missing_file() -> None:
+    with pytest.raises(ModelError, match="does not exist"):
+        frontends.load("nowhere.onnx")
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00" * 64, b"this is no model", os.urandom(512)])
+def test_not_a_model(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content)
+    with pytest.raises(ModelError):
+        frontends.load(path)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.99])
+def test_a_truncated_file(tmp_path: Path, share: float) -> None:
+    content = perceptron().SerializeToString()
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(ModelError):
+        frontends.load(path)
+
+
+def test_missing_external_data(tmp_path: Path) -> None:
+    path = _external(tmp_path)
+    (tmp_path / "w.bin").unlink()
+    with pytest.raises(ExternalDataError, match="does not exist"):
+        frontends.load(path)
+
+
+def test_short_external_data(tmp_path: Path) -> None:
+    path = _external(tmp_path)
+    (tmp_path / "w.bin").write_bytes(b"\0" * 47)
+    with pytest.raises(ExternalDataError, match="too short: 48 bytes"):
+        frontends.load(path)
+
+
+def _dots(folder: Path, secret: Path) -> str:
+    return "../secret.bin"
+
+
+def _absolute(folder: Path, secret: Path) -> str:
+    return str(secret)
+
+
+def _symbolic_link(folder: Path, secret: Path) -> str:
+    (folder / "link.bin").symlink_to(secret)
+    return "link.bin"
+
+
+def _linked_folder(folder: Path, secret: Path) -> str:
+    (folder / "sub").symlink_to(secret.parent, target_is_directory=True)
+    return "sub/secret.bin"
+
+
+def _hard_link(folder: Path, secret: Path) -> str:
+    os.link(secret, folder / "hard.bin")
+    return "hard.bin"
+
+
+def _windows_drive(folder: Path, secret: Path) -> str:
+    return "C:\\secret.bin"
+
+
+@pytest.mark.parametrize("escape", [_dots, _absolute, _symbolic_link, _linked_folder, _hard_link, _windows_drive])
+def test_external_data_outside_the_folder(tmp_path: Path, escape: Callable[[Path, Path], str]) -> None:
+    secret = tmp_path / "secret.bin"
+    secret.write_bytes(b"\0" * 48)
+    folder = tmp_path / "model"
+    folder.mkdir()
+    with pytest.raises(ExternalDataError):
+        frontends.load(_external(folder, escape(folder, secret)))
+
+
+def test_a_model_in_memory_has_no_external_data(tmp_path: Path) -> None:
+    proto = onnx.load(_external(tmp_path), load_external_data=False)
+    with pytest.raises(ExternalDataError, match="in another file"):
+        frontends.load(proto)
+
+
+def test_a_newer_opset() -> None:
+    proto = perceptron()
+    proto.opset_import[0].version = 999
+    with pytest.raises(UnsupportedVersionError, match="opset 999"):
+        frontends.load(proto)
+
+
+def _unknown_input() -> onnx.ModelProto:
+    proto = perceptron()
+    del proto.graph.initializer[0]
+    return proto
+
+
+def _cycle() -> onnx.ModelProto:
+    nodes = [helper.make_node("Add", ["x", "b"], ["a"]), helper.make_node("Relu", ["a"], ["b"])]
+    return model(nodes, [tensor("x", [2])], [tensor("b", [2])])
+
+
+def _name_twice() -> onnx.ModelProto:
+    nodes = [helper.make_node("Relu", ["x"], ["y"]), helper.make_node("Abs", ["x"], ["y"])]
+    return model(nodes, [tensor("x", [2])], [tensor("y", [2])])
+
+
+def _initializer_twice() -> onnx.ModelProto:
+    proto = perceptron()
+    proto.graph.initializer.append(proto.graph.initializer[0])
+    return proto
+
+
+def _wrong_size() -> onnx.ModelProto:
+    proto = perceptron()
+    proto.graph.initializer[0].dims[0] = 30
+    return proto
+
+
+def _shapes_that_do_not_fit() -> onnx.ModelProto:
+    proto = perceptron()
+    proto.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 5
+    return proto
+
+
+def _circular_functions() -> onnx.ModelProto:
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("own", 1)]
+    functions = [
+        helper.make_function("own", name, ["a"], ["b"], [helper.make_node(other, ["a"], ["b"], domain="own")], opsets)
+        for name, other in (("F", "G"), ("G", "F"))
+    ]
+    node = helper.make_node("F", ["x"], ["y"], domain="own")
+    return model([node], [tensor("x", [2])], [tensor("y", [2])], functions=functions, domains=["own"])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        _unknown_input,
+        _cycle,
+        _name_twice,
+        _initializer_twice,
+        _wrong_size,
+        _shapes_that_do_not_fit,
+        _circular_functions,
+    ],
+)
+def test_an_inconsistent_model(make: Callable[[], onnx.ModelProto]) -> None:
+    with pytest.raises(ModelError):
+        frontends.load(make())
+
+
+def test_damage_anywhere_raises_our_errors_only() -> None:
+    """Bytes of a small model flipped at random: it may still import, or be refused, and nothing else."""
+    original = perceptron().SerializeToString()
+    rng = np.random.default_rng(7)
+    refused = 0
+    for _ in range(300):
+        damaged = bytearray(original)
+        for position in rng.integers(0, len(damaged), rng.integers(1, 4)):
+            damaged[position] = rng.integers(0, 256)
+        try:
+            proto = onnx.ModelProto.FromString(bytes(damaged))
+        except Exception:  # noqa: S112 # what protobuf refuses is tested with files
+            continue
+        try:
+            frontends.load(proto)
+        except TilewrightError:
+            refused += 1
+    assert refused > 50
+
+
+@pytest.mark.parametrize("name", ["m.pt2", "m.tflite", "m.keras", "m.h5"])
+def test_other_formats_say_how_to_convert(name: str) -> None:
+    with pytest.raises(UnsupportedError) as caught:
+        frontends.load(name)
+    assert "onnx" in str(caught.value.hint)
+
+
+def test_a_saved_model_says_how_to_convert(tmp_path: Path) -> None:
+    (tmp_path / "saved_model.pb").write_bytes(b"")
+    with pytest.raises(UnsupportedError) as caught:
+        frontends.load(tmp_path)
+    assert "tf2onnx" in str(caught.value.hint)
+
+
+def test_an_object_that_is_no_model() -> None:
+    with pytest.raises(UsageError, match="not int"):
+        frontends.load(3)  # type: ignore[arg-type] # the point of the test

@@ -8,7 +8,7 @@ from types import MappingProxyType
 _RECURRENT = "unroll the layer over its fixed number of steps before export"
 _LOOP = "unroll the loop, or make its condition constant, before export"
 _SEQUENCE = "stack the tensors (Concat) instead of keeping them in a sequence"
-_QUANTIZED = "export the float model; or keep quantization as QuantizeLinear and DequantizeLinear pairs"
+_QUANTIZED = "export the float model: quantized ones are not imported yet"
 _STRING = "do text processing before the model"
 _RANDOM = "pass random numbers in as an input"
 _DATA_DEPENDENT = "its output's size depends on data: do this step after the model"

@@ -71,7 +71,8 @@ def test_a_constant_condition_chooses_a_branch() -> None:
         key: helper.make_graph([helper.make_node(op, ["x"], ["z"], name=op)], key, [], [tensor("z", [2])])
         for key, op in (("then_branch", "Neg"), ("else_branch", "Abs"))
     }
-    proto = model([helper.make_node("If", ["c"], ["y"], **branches)], [tensor("x", [2])], [tensor("y", [2])], {"c": np.array(False)})
+    node = helper.make_node("If", ["c"], ["y"], **branches)
+    proto = model([node], [tensor("x", [2])], [tensor("y", [2])], {"c": np.array(False)})
     assert execute(proto, {"x": np.array([-1, 2], np.float32)})[0].tolist() == [1, 2]
 
 
@@ -116,9 +117,8 @@ def test_batch_norm_of_constants_is_a_multiply_and_an_add() -> None:
     rng = np.random.default_rng(1)
     names = ("scale", "bias", "mean", "var")
     weights = {name: (rng.random(3) + 0.5).astype(np.float32) for name in names}
-    proto = model(
-        [helper.make_node("BatchNormalization", ["x", *names], ["y"])], [tensor("x", [2, 3, 4])], [tensor("y", None)], weights
-    )
+    node = helper.make_node("BatchNormalization", ["x", *names], ["y"])
+    proto = model([node], [tensor("x", [2, 3, 4])], [tensor("y", None)], weights)
     calls = [binding.value for binding in _bindings(frontends.load(proto)) if isinstance(binding.value, relax.Call)]
     assert [call.op.name for call in calls] == ["relax.multiply", "relax.add"]
     assert [int(dim) for dim in calls[0].args[1].ty.shape] == [3, 1]

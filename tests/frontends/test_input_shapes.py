@@ -86,7 +86,8 @@ def test_a_shape_computation_folds_with_the_given_shape() -> None:
 
 def test_a_bound_input_is_a_constant() -> None:
     x = np.ones((2, 3), np.float32)
-    proto = model([helper.make_node("Reshape", ["x", "s"], ["y"])], [tensor("x", [2, 3]), _int64("s")], [tensor("y", None)])
+    node = helper.make_node("Reshape", ["x", "s"], ["y"])
+    proto = model([node], [tensor("x", [2, 3]), _int64("s")], [tensor("y", None)])
     with pytest.raises(UnsupportedError) as caught:
         frontends.load(proto)
     assert "--bind" in str(caught.value.hint)

@@ -59,7 +59,8 @@ def test_pad_by_attributes() -> None:
 
 def test_reductions_by_attributes() -> None:
     np.testing.assert_allclose(_run("ReduceMean", 13, X, axes=[-1], keepdims=0), X.mean(-1), rtol=1e-5)
-    np.testing.assert_allclose(_run("ReduceSum", 11, X, axes=[0, 2]), X.sum((0, 2), keepdims=True), rtol=1e-5, atol=1e-5)
+    expected = X.sum((0, 2), keepdims=True)
+    np.testing.assert_allclose(_run("ReduceSum", 11, X, axes=[0, 2]), expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("opset", [7, 9])

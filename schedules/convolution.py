@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import tvm
 from tvm import relax, te, tirx
 
 from ..targets.target import Target
@@ -128,7 +129,7 @@ def _lower_contraction(builder: relax.BlockBuilder, call: relax.Call, geometry: 
     constant = relax_constant(weights)
     if constant is not None:
         matrix = constant.reshape(workload.batch, per_group, *workload.k)
-        weights = relax.const(pack_constant(matrix, workload, choice, target))
+        weights = new_constant(pack_constant(matrix, workload, choice, target))
 
     def compute(data: te.Tensor, weights: te.Tensor) -> te.Tensor:
         source = pad(data, geometry.padding)
@@ -173,7 +174,7 @@ def _lower_depthwise(builder: relax.BlockBuilder, call: relax.Call, geometry: Ge
     constant = relax_constant(weights)
     order = (*range(1, len(geometry.weights)), 0)
     if constant is not None:  # (C, *kernel, 1) -> (*kernel, C): channels innermost, as in the data
-        weights = relax.const(np.ascontiguousarray(constant.transpose(order)[..., 0, :]))
+        weights = new_constant(np.ascontiguousarray(constant.transpose(order)[..., 0, :]))
 
     def compute(data: te.Tensor, weights: te.Tensor) -> te.Tensor:
         def weight(*index: Any) -> Scalar:
@@ -192,3 +193,8 @@ def _lower_depthwise(builder: relax.BlockBuilder, call: relax.Call, geometry: Ge
 def relax_constant(expression: relax.Expr) -> Any:
     """The numpy array of a Relax constant, or None."""
     return expression.value.numpy() if type(expression).__name__ == "GenericConst" else None
+
+
+def new_constant(array: Any) -> relax.Expr:
+    """A Relax constant of the array's own dtype: `relax.const` would narrow 64 bits to 32."""
+    return relax.const(tvm.runtime.tensor(array))

@@ -12,7 +12,7 @@ from ..targets.target import Target
 from . import contraction
 from .annotations import TEMPLATE
 from .contraction import Workload
-from .convolution import relax_constant
+from .convolution import new_constant, relax_constant
 from .expressions import Scalar, constant_shape, flatten, int64, int64s, unflatten
 from .packing import pack_at_run_time, pack_constant
 
@@ -89,7 +89,7 @@ def lower_matmul(builder: relax.BlockBuilder, call: relax.Call, target: Target) 
     # Broadcasting among batches of both sides would repeat packed weights: those are packed at run time, once each.
     if constant is not None and (product.is_flat or product.rhs[:-2] == product.batch):
         matrix = constant.reshape(workload.batch, product.lhs[-1], product.columns).transpose(0, 2, 1)
-        rhs = relax.const(pack_constant(matrix, workload, choice, target))
+        rhs = new_constant(pack_constant(matrix, workload, choice, target))
     else:
         constant = None
 
@@ -137,5 +137,7 @@ def _lower_vector_product(builder: relax.BlockBuilder, call: relax.Call, target:
 def _reshaped(builder: relax.BlockBuilder, operand: relax.Expr, shape: tuple[int, ...]) -> relax.Expr:
     constant = relax_constant(operand)
     return (
-        relax.const(constant.reshape(shape)) if constant is not None else builder.emit(relax.op.reshape(operand, shape))
+        new_constant(constant.reshape(shape))
+        if constant is not None
+        else builder.emit(relax.op.reshape(operand, shape))
     )

@@ -46,11 +46,11 @@ _QUICK_OPERATORS = frozenset(
         "Unsqueeze",
     }
 )
+# The reference implementation has these from a later version on, which computes the same for what earlier ones allow.
+_FIRST_EVALUABLE_OPSET = {"DequantizeLinear": 19, "QuantizeLinear": 19}
 _QUICK_LIMIT = 1 << 28  # elements
 _SLOW_LIMIT = 1 << 16  # elements
-_GROWTH_LIMIT = (
-    1 << 20
-)  # elements that an output may have more than the inputs: Expand and Tile make large arrays cheap
+_GROWTH_LIMIT = 1 << 20  # elements an output may have more than the inputs: Expand and Tile make large arrays cheap
 
 
 def fold(
@@ -81,6 +81,7 @@ def fold(
 def _evaluate(
     node: ir.Node, inputs: Sequence[Value | None], attributes: Mapping[str, ir.Attr], opset: int
 ) -> list[Array]:
+    opset = max(opset, _FIRST_EVALUABLE_OPSET.get(node.op_type, opset))
     names = [f"i{index}" if value is not None else "" for index, value in enumerate(inputs)]
     outputs = [f"o{index}" if value.name else "" for index, value in enumerate(node.outputs)]
     proto = onnx.helper.make_node(node.op_type, names, outputs, domain=node.domain)

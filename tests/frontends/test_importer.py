@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from execution import execute
 from models import model, perceptron, tensor
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from tilewright import frontends
 from tilewright.errors import UnsupportedOperatorError
 from tvm import relax
@@ -126,3 +126,27 @@ def test_batch_norm_of_constants_is_a_multiply_and_an_add() -> None:
     scale, bias, mean, var = (weights[name][:, None] for name in names)
     expected = (x - mean) / np.sqrt(var + 1e-5) * scale + bias
     np.testing.assert_allclose(execute(proto, {"x": x})[0], expected, rtol=1e-5, atol=1e-5)
+
+
+def test_quantized_weights_of_old_opsets_are_folded() -> None:
+    weights = np.arange(-6, 6, dtype=np.int8).reshape(4, 3)
+    scale, zero_point = np.array([0.5, 0.25, 2.0], np.float32), np.array([1, 0, -1], np.int8)
+    nodes = [
+        helper.make_node("DequantizeLinear", ["w", "scale", "zero"], ["v"], "dequantize", axis=1),
+        helper.make_node("MatMul", ["x", "v"], ["y"], "product"),
+    ]
+    initializers = [
+        numpy_helper.from_array(array, name) for name, array in (("w", weights), ("scale", scale), ("zero", zero_point))
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "quantized",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, (2, 4))],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, (2, 3))],
+        initializers,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    x = np.arange(8, dtype=np.float32).reshape(2, 4)
+    expected = x @ ((weights.astype(np.float32) - zero_point) * scale)
+    (actual,) = execute(model, {"x": x})
+    np.testing.assert_allclose(actual, expected, rtol=1e-6)

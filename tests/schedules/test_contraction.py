@@ -129,6 +129,12 @@ def test_other_dtypes(run: Runner, dtype: str) -> None:
     assert np.array_equal(run(relax.op.matmul, a, b), a @ b)
 
 
+def test_wide_constants_stay_wide(run: Runner) -> None:
+    a, b = random(5, 30).astype("float64"), random(30, 17, seed=1).astype("float64") / 3
+    constant = relax.const(b, "float64")
+    assert relative_error(run(lambda x: relax.op.matmul(x, constant), a), a @ b) < 1e-14
+
+
 def test_bias_activation_and_residual_are_one_kernel(run: Runner) -> None:
     data, weights, bias = random(1, 6, 6, 10), random(21, 3, 3, 10, seed=1), random(21, seed=2)
     residual = random(1, 6, 6, 21, seed=3)

@@ -7,7 +7,6 @@ from the first moment and `tilewright run` starts fast.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import shutil
 import sys
@@ -15,15 +14,13 @@ import textwrap
 import traceback
 from collections.abc import Sequence
 
-from ..errors import EXIT_OK, EXIT_TOOL_FAILED, EXIT_USAGE, OutputError, TilewrightError
+from ..errors import EXIT_OK, EXIT_TOOL_FAILED, TilewrightError
 from . import interrupt
 
 DEBUG_VARIABLE = "TILEWRIGHT_DEBUG"
 _MAX_LINES = 20  # so that an error and the command that caused it fit an 80x24 terminal
 _WIDTH = 110
 _BROKEN_PIPE = 141  # the shell's convention for a process ended by SIGPIPE
-# What the system says when something cannot be written, wherever in a command that was.
-_CANNOT_WRITE = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM))
 
 
 def main() -> None:
@@ -32,10 +29,9 @@ def main() -> None:
     code = run(sys.argv[1:])
     try:
         sys.stdout.flush()
-    except OSError as error:  # `tilewright inspect ... | head`, or a full disk behind `>`
+    except BrokenPipeError:  # `tilewright inspect ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        broken = isinstance(error, BrokenPipeError)
-        code = _BROKEN_PIPE if broken else _report(f"stdout cannot be written: {error.strerror}", EXIT_USAGE)
+        code = _BROKEN_PIPE
     sys.exit(code)
 
 
@@ -60,11 +56,6 @@ def run(arguments: Sequence[str]) -> int:
         return _BROKEN_PIPE
     except MemoryError:
         return _report("out of memory\n  hint: compile on a machine with more memory", EXIT_TOOL_FAILED)
-    except OSError as error:
-        if error.errno not in _CANNOT_WRITE:
-            return _report(_internal(error), EXIT_TOOL_FAILED)
-        problem = OutputError(f"a file cannot be written: {error.strerror}", where=str(error.filename or "stdout"))
-        return _report(str(problem), problem.exit_code)
     except Exception as error:
         return _report(_internal(error), EXIT_TOOL_FAILED)
     return EXIT_OK

@@ -11,18 +11,6 @@ from .report import Table, amount, shape_text, size
 from .signature import Signature
 
 
-_ELF_MAGIC = b"\x7fELF"
-
-
-def is_library(path: Path) -> bool:
-    """Whether a file is a library rather than a model: by its first bytes, or by its name when it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return file.read(len(_ELF_MAGIC)) == _ELF_MAGIC or path.suffix in (".so", ".a")
-    except OSError:
-        return path.suffix in (".so", ".a")
-
-
 def inspect_library(signature: Signature, path: Path) -> dict[str, Any]:
     """A library's signature with totals, as JSON takes it."""
     calls = Counter(step.kernel for step in signature.steps if step.kernel >= 0)

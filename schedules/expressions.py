@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from tvm import DataType, tirx
+from tvm import DataType, te, tirx
 
 Scalar = Any  # a TensorIR scalar expression; TVM ships no types
 
@@ -52,3 +52,28 @@ def constant_shape(tensor: Any) -> tuple[int, ...]:
 def dtype_bits(dtype: str) -> int:
     """Bits of one element of a TVM dtype."""
     return int(DataType(dtype).bits)
+
+
+# Lambdas of two arguments, as `comm_reducer` demands.
+_FLOAT_MAXIMUM = te.comm_reducer(
+    lambda x, y: tirx.max(x, y), lambda dtype: tirx.const(float("-inf"), dtype), name="maximum"
+)
+_FLOAT_MINIMUM = te.comm_reducer(
+    lambda x, y: tirx.min(x, y), lambda dtype: tirx.const(float("inf"), dtype), name="minimum"
+)
+
+
+def _is_float(expression: Scalar) -> bool:
+    # An element of a TE tensor has a dtype, an expression a type.
+    dtype = expression.dtype if hasattr(expression, "dtype") else expression.ty.dtype
+    return "float" in str(dtype)
+
+
+def reduce_max(expression: Scalar, axis: Any) -> Scalar:
+    """The largest value along reduction axes; `te.max` would give the lowest finite number for infinities alone."""
+    return (_FLOAT_MAXIMUM if _is_float(expression) else te.max)(expression, axis=axis)
+
+
+def reduce_min(expression: Scalar, axis: Any) -> Scalar:
+    """The smallest value along reduction axes."""
+    return (_FLOAT_MINIMUM if _is_float(expression) else te.min)(expression, axis=axis)

@@ -9,7 +9,7 @@ from tvm import relax, te, tirx
 from . import window
 from .annotations import TEMPLATE
 from .convolution import pad
-from .expressions import Scalar, constant_shape, int64, int64s
+from .expressions import Scalar, constant_shape, int64, int64s, reduce_max
 
 
 def _attributes(call: relax.Call) -> tuple[list[int], list[int], list[int], list[int], tuple[int, ...]]:
@@ -58,12 +58,16 @@ def lower_max_pool(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
                     inside.append(tirx.min(position, int64(extent - 1)) if last else position)
                 return data[(image, *inside, channel)]
         else:
-            padded = pad(data, [*before, *after], float(tirx.min_value(data.dtype).value))
+            padded = pad(
+                data,
+                [*before, *after],
+                float("-inf") if "float" in str(data.dtype) else float(tirx.min_value(data.dtype).value),
+            )
 
             def source(image: Any, *rest: Any) -> Scalar:
                 return padded[(image, *rest)]
 
-        return window.pool(source, kernel, strides, dilation, output, te.max)
+        return window.pool(source, kernel, strides, dilation, output, reduce_max)
 
     return builder.call_te(
         compute, call.args[0], primfunc_name_hint="max_pool", primfunc_attrs={TEMPLATE: window.TEMPLATE}

@@ -12,7 +12,7 @@ from tvm import relax, te, tirx
 from ..targets.target import Target
 from . import rows, window
 from .annotations import TEMPLATE
-from .expressions import Scalar, constant_shape, dtype_bits, int64s, unflatten
+from .expressions import Scalar, constant_shape, dtype_bits, int64s, reduce_max, reduce_min, unflatten
 
 
 def _product(expression: Scalar, axis: Any) -> Scalar:
@@ -34,8 +34,8 @@ class Reducer:
 REDUCERS = {
     "relax.sum": Reducer(te.sum, lambda x, y: x + y),
     "relax.mean": Reducer(te.sum, lambda x, y: x + y, is_mean=True),
-    "relax.max": Reducer(te.max, tirx.max),
-    "relax.min": Reducer(te.min, tirx.min),
+    "relax.max": Reducer(reduce_max, tirx.max),
+    "relax.min": Reducer(reduce_min, tirx.min),
     "relax.prod": Reducer(_product, lambda x, y: x * y),
 }
 

@@ -79,3 +79,10 @@ def test_any_reduction(run: Runner, shape: list[int], name: str, keepdims: bool,
 def test_reduction_of_integers(run: Runner) -> None:
     array = np.random.default_rng(0).integers(-50, 50, (6, 37))
     assert np.array_equal(run(lambda x: relax.op.sum(x, [1]), array), array.sum(1))
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_extremes_of_infinities_alone(run: Runner, axis: int) -> None:
+    array = np.full((16, 24), -np.inf, "float32")
+    assert np.array_equal(run(lambda x: relax.op.max(x, [axis]), array), array.max(axis))
+    assert np.array_equal(run(lambda x: relax.op.min(x, [axis]), -array), (-array).min(axis))

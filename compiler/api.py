@@ -11,8 +11,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from ..errors import OutputError, UnsupportedError, UsageError
+from ..errors import ModelError, OutputError, UnsupportedError, UsageError
 from . import interrupt
+from .naming import check_name, identifier
 from .verify import verify
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def compile(
         bindings: inputs that get a constant value; the library no longer has them.
         output: the library to write; its header goes beside it. Without it the library lives as long as the result.
         name: prefix of the C symbols; by default made from the file's name.
-        emit: ``so`` or ``a`` (see `compile_to_file` for what cannot be loaded here).
+        emit: ``so``; `compile_to_file` writes static libraries too.
         cpu, features: LLVM's names of a CPU, and of features as ``+name`` or ``-name``; for a `target` given as text.
         threads: 1 builds without threads; None uses the processors there are at run time.
         precision: ``fp32``.
@@ -73,7 +74,9 @@ def compile(
     """
     if emit != "so":
         raise UsageError(
-            f"emit={emit!r} cannot be loaded", where="compile", hint="use compile_to_file of tilewright.compiler.api"
+            f"emit={emit!r} gives nothing that can be loaded",
+            where="compile",
+            hint="use tilewright.compiler.api.compile_to_file, or the command line",
         )
     folder = None
     if output is None:
@@ -134,17 +137,19 @@ def compile_to_file(
     Raises:
         ModelError, ShapeError, UnsupportedError, UsageError, OutputError, ToolError: see `tilewright.errors`.
     """
-    _check_options(emit, precision, threads)
     tell = progress or _silent
     place = Path(output)
-    tell("start", 0, 0)
-    # TVM is loaded here, seconds after the cheap checks would have failed.
-    _check_file(model)
+    # TVM takes seconds to load: what is wrong most often is told before.
+    _check_options(emit, precision, threads)
+    symbol = check_name(name) if name else identifier(place.stem)
+    _check_files(model, place)
+    for folder_option in (save_ir, keep_temps):
+        _make_folder(folder_option)
+    tell("load TVM", 0, 0)
     from .. import frontends
     from ..targets import parse
     from . import emit as emission
     from . import pipeline
-    from .naming import identifier
 
     emission.check_output(place)
     machine = parse(target, cpu=cpu, features=tuple(features)) if isinstance(target, str) else target
@@ -163,7 +168,7 @@ def compile_to_file(
         staged = Path(folder) / f"{place.stem}{place.suffix or '.so'}"
         result = emission.emit(
             module,
-            name=name or identifier(place.stem),
+            name=symbol,
             output_names=imported.output_names,
             input_names=imported.input_names,
             target=machine,
@@ -209,6 +214,10 @@ def tune(
 def _check_options(emit: str, precision: str, threads: int | None) -> None:
     if emit not in EMIT_KINDS:
         raise UsageError(f"unknown kind of output {emit!r}", where="--emit", hint="one of " + ", ".join(EMIT_KINDS))
+    if emit == "c":
+        raise UnsupportedError(
+            "C sources are not in this version", where="--emit c", hint="emit a static library with --emit a"
+        )
     if precision not in PRECISIONS:
         raise UsageError(
             f"unknown precision {precision!r}", where="--precision", hint="one of " + ", ".join(PRECISIONS)
@@ -217,19 +226,31 @@ def _check_options(emit: str, precision: str, threads: int | None) -> None:
         raise UsageError(f"{threads} threads are not possible", where="--threads", hint="give 1 or more")
 
 
-def _check_file(model: Any) -> None:
-    """The first thing that is wrong most often is told without waiting for TVM."""
-    from ..errors import ModelError
+def _check_files(model: Any, place: Path) -> None:
+    """Whether the model is there, and the library's place is none that must not be replaced."""
+    if isinstance(model, str | os.PathLike):
+        if not Path(model).exists():
+            raise ModelError("the model file does not exist", where=os.fspath(model))
+        if place.exists() and place.samefile(model):
+            raise OutputError("the output would replace the model", where=str(place), hint="give it another name")
+    if place.exists() and not place.is_file() and not place.is_dir():
+        raise OutputError("the output is a device, not a file", where=str(place), hint="give the name of a file")
 
-    if isinstance(model, str | os.PathLike) and not Path(model).exists():
-        raise ModelError("the model file does not exist", where=os.fspath(model))
+
+def _make_folder(option: str | os.PathLike[str] | None) -> None:
+    if option is None:
+        return
+    try:
+        Path(option).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"the folder cannot be made: {error.strerror}", where=os.fspath(option)) from error
 
 
 def _publish(files: Mapping[Path, Path]) -> None:
-    from .emit import install
+    from .install import install
 
     try:
-        with interrupt.shielded(commits=True):
+        with interrupt.shielded():
             install(dict(files))
     except OSError as error:
         raise OutputError(

@@ -1,10 +1,21 @@
-"""Finds the first operator whose result differs: the model is compiled again with its inner values as outputs."""
+"""Finds what makes a library differ: the first operator, whether it takes fusion to go wrong, and the pass to blame.
+
+Three steps, each only when the one before leaves the question open:
+
+1. The model is compiled once with its inner values as outputs, and the first that differs names the operator.
+2. When all agree, keeping the values hid the fault: it arises where operators are fused. Then the model is cut after
+   ever fewer nodes, each cut compiled as it would be on its own, until the shortest one that differs is found.
+3. The end of that model, on the reference's values, is compiled again and again, each time without one pass that a
+   right result does not need. A pass without which the results agree is to blame.
+"""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,11 +23,18 @@ import numpy.typing as npt
 import onnx
 
 from .compare import Comparison, compare
+from .cut_model import cut, exposed, inner_values
 from .peers import open_peer
 from .random_inputs import random_inputs
 
 Array = npt.NDArray[Any]
-_FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
+Values = Mapping[str, Array]
+
+# Without these there are no kernels.
+_NEEDED = frozenset(("legalize", "schedule"))
+# A fused kernel rarely spans more nodes than the first; when the fault is not in there, the cut grows.
+_CUT_NODES = (12, 48, 192)
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -26,78 +44,210 @@ class Divergence:
     Attributes:
         node, operator: its name and ONNX operator.
         comparison: of the output that differs.
+        only_fused: whether it agrees when all inner values are kept, so that fusion is part of the fault.
+        passes: the passes without which it agrees; empty when leaving out one changes nothing.
     """
 
     node: str
     operator: str
     comparison: Comparison
+    only_fused: bool = False
+    passes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, object]:
+        """The fields as JSON takes them."""
+        return {
+            "node": self.node,
+            "operator": self.operator,
+            "comparison": self.comparison.to_json(),
+            "only_fused": self.only_fused,
+            "passes": list(self.passes),
+        }
 
 
 def bisect(
     model: str | Path,
     *,
-    inputs: Mapping[str, Array],
-    shapes: Mapping[str, Sequence[int]],
-    compile_options: Mapping[str, Any],
+    inputs: Values = _NOTHING,
+    bindings: Values = _NOTHING,
+    shapes: Mapping[str, Sequence[int]] = _NOTHING,
+    cpu: str | None = None,
+    threads: int | None = None,
     rtol: float,
     seed: int = 0,
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> Divergence | None:
-    """Compares every value of a model with ONNX Runtime's; None when all agree.
-
-    All inner values become outputs of one compile. That turns off the fusion across them: when every value agrees here
-    and the library still differs, the fault is in the fusion of what is named last.
+    """Compares the values inside a model with ONNX Runtime's; None when nothing differs.
 
     Args:
+        model: path of an ONNX file.
         inputs: values by name; what is not given is random, as `verify`'s first run.
-        shapes, compile_options: as the library was compiled.
+        bindings, shapes, cpu, threads: as the library was compiled.
         rtol: as `verify`'s.
-    """
-    from .api import compile
 
-    proto = onnx.shape_inference.infer_shapes(onnx.load(str(model)), data_prop=True)
-    exposed = _expose(proto)
-    progress("compile with every value as output", 0, 0)
-    compiled = compile(exposed, shapes=shapes, progress=progress, **compile_options)
-    values = {**random_inputs(compiled.inputs, seed, _bounds(exposed)), **inputs}
-    progress("compare", 0, 0)
-    results = compiled.run(values)
-    references = open_peer("onnxruntime", exposed.SerializeToString(), 0).run(values)
-    for node in exposed.graph.node:
-        for output in node.output:
-            if output in results:
-                found = compare(output, results[output], references[output], rtol)
-                if not found.passed and _matters(references[output], found, rtol):
-                    return Divergence(node.name or output, node.op_type, found)
-    return None
+    Raises:
+        TilewrightError: of compiling the model, or of ONNX Runtime running it.
+    """
+    from .verify import index_bounds, reference_source
+
+    checked, _ = reference_source(model)
+    proto = onnx.load(str(model))
+    trial = _Trial(cpu, threads, rtol, progress)
+    progress("reference", 0, 0)
+    names = inner_values(proto)
+    reference = open_peer("onnxruntime", exposed(proto, names).SerializeToString(), 0)
+    compiled_shapes = {**shapes, **{name: value.shape for name, value in bindings.items()}}
+    specs = [spec for spec in _specs(proto, compiled_shapes) if spec.name not in bindings]
+    given = {**bindings, **random_inputs(specs, seed, index_bounds(checked)), **inputs}
+    references = {**reference.run(given), **given}
+
+    progress("all values", 0, 0)
+    found = trial.first_difference(exposed(proto, names), references)
+    node_of = {output: node for node in proto.graph.node for output in node.output}
+    if found is None:
+        found = _first_fused(trial, proto, [name for name in node_of if name in references], references)
+        if found is None:
+            return None
+        fused = True
+    else:
+        fused = False
+    node = node_of[found.output]
+    divergence = Divergence(node.name or found.output, node.op_type, found, fused)
+    return replace(divergence, passes=_passes_to_blame(trial, proto, found.output, references))
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """How one part of the model is compiled and compared."""
+
+    cpu: str | None
+    threads: int | None
+    rtol: float
+    progress: Callable[[str, int, int], None]
+
+    def first_difference(self, model: onnx.ModelProto, references: Values, without: str = "") -> Comparison | None:
+        """Compiles a part without one pass, runs it on the references, and compares its outputs in their order."""
+        inputs = {value.name: references[value.name] for value in model.graph.input}
+        results = self._run(model, inputs, without)
+        for value in model.graph.output:
+            found = compare(value.name, results[value.name], references[value.name], self.rtol)
+            if not found.passed and _matters(references[value.name], found, self.rtol):
+                return found
+        return None
+
+    def _run(self, model: onnx.ModelProto, inputs: Values, without: str) -> dict[str, Array]:
+        from .. import frontends, targets
+        from ..ir_passes import run_passes
+        from . import artifact, emit, pipeline
+
+        target = targets.host()
+        if self.cpu not in (None, target.cpu):  # the host's own CPU goes without what a virtual machine hides
+            target = targets.parse("host", cpu=self.cpu)
+        if self.threads is not None:
+            target = target.with_cores(self.threads)
+        imported = frontends.load(model, shapes={name: value.shape for name, value in inputs.items()})
+        order = [each for each in pipeline.passes(target) if each.name != without]
+        module = run_passes(imported.module, order).module
+        with tempfile.TemporaryDirectory(prefix="tilewright-") as folder:
+            output = Path(folder) / "part.so"
+            emit.emit(
+                module,
+                name="part",
+                output_names=imported.output_names,
+                input_names=imported.input_names,
+                target=target,
+                output=output,
+                threads=self.threads,
+            )
+            return artifact.load(output).run(inputs)
+
+
+def _first_fused(
+    trial: _Trial, model: onnx.ModelProto, candidates: Sequence[str], references: Values
+) -> Comparison | None:
+    """The earliest value that differs when the model ends there and only its result is kept.
+
+    A difference usually lasts to the end, so halving finds its start; where it does not last, some value that differs
+    is found, if not the first.
+    """
+    outputs = [value.name for value in model.graph.output if value.name in references]
+    last = next((found for name in outputs if (found := _difference_at(trial, model, name, references))), None)
+    if last is None:
+        return None
+    names = list(candidates)[: list(candidates).index(last.output) + 1]
+    low, high = 0, len(names) - 1
+    steps = len(names).bit_length()
+    while low < high:
+        middle = (low + high) // 2
+        trial.progress("cuts", steps - (high - low).bit_length(), steps)
+        found = _difference_at(trial, model, names[middle], references)
+        if found is None:
+            low = middle + 1
+        else:
+            last, high = found, middle
+    return last
+
+
+def _difference_at(trial: _Trial, model: onnx.ModelProto, name: str, references: Values) -> Comparison | None:
+    return trial.first_difference(cut(model, [name], references), references)
+
+
+def _passes_to_blame(trial: _Trial, model: onnx.ModelProto, name: str, references: Values) -> tuple[str, ...]:
+    """The passes without which the value agrees, found on the shortest end of the model that still differs."""
+    from .. import targets
+    from .pipeline import passes
+
+    for nodes in (*_CUT_NODES, len(model.graph.node)):
+        part = cut(model, [name], references, nodes)
+        if trial.first_difference(part, references) is not None:
+            break
+    else:
+        return ()
+    blamed = []
+    names = [each for each in dict.fromkeys(each.name for each in passes(targets.host())) if each not in _NEEDED]
+    for done, each in enumerate(names):
+        trial.progress("passes", done, len(names))
+        try:
+            if trial.first_difference(part, references, without=each) is None:
+                blamed.append(each)
+        except Exception:  # another pass needs what this one makes, and says so in TVM's many ways
+            continue
+    return tuple(blamed)
 
 
 def _matters(reference: Array, found: Comparison, rtol: float) -> bool:
-    """Whether a difference is more than rounding: integers made by rounding floats may differ by one anywhere."""
-    if reference.dtype.kind in "iu" and found.max_error <= rtol * reference.size:
-        return False
+    """Whether a difference is more than rounding: integers made by rounding floats may differ by one here and there."""
+    if found.problem and reference.dtype.kind in "iu":
+        return found.max_error > rtol * reference.size
     return bool(np.isfinite(reference).any()) if reference.dtype.kind == "f" else True
 
 
-def _bounds(model: onnx.ModelProto) -> dict[str, int]:
-    from .verify import index_bounds, reference_source
+def _specs(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> list[Any]:
+    """What the model takes, with its unknown dimensions fixed."""
+    from .tensor_spec import TensorSpec
 
-    return index_bounds(reference_source(model)[0])
+    constants = {tensor.name for tensor in model.graph.initializer}
+    specs = []
+    for value in model.graph.input:
+        if value.name not in constants:
+            tensor = value.type.tensor_type
+            known = tuple(dim.dim_value for dim in tensor.shape.dim)
+            dtype = str(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
+            specs.append(TensorSpec(value.name, tuple(shapes.get(value.name, known)), dtype))
+    return specs
 
 
-def _expose(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of the model with every typed inner tensor as an output."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    outputs = {value.name for value in copy.graph.output}
-    initializers = {value.name for value in copy.graph.initializer}
-    known = {value.name: value for value in copy.graph.value_info}
-    for node in copy.graph.node:
-        for name in node.output:
-            value = known.get(name)
-            if value is None or name in outputs or name in initializers or node.op_type == "Constant":
-                continue
-            if value.type.WhichOneof("value") == "tensor_type" and value.type.tensor_type.elem_type in _FLOATS:
-                copy.graph.output.append(value)
-                outputs.add(name)
-    return copy
+def describe(culprit: Divergence | None) -> str:
+    """What `bisect` found, for people."""
+    if culprit is None:
+        return "no single operator differs by this much: small errors add up, or the library came from another model"
+    found = culprit.comparison
+    lines = [
+        f"first operator that differs: node {culprit.node!r} ({culprit.operator}), output {found.output!r}: "
+        + (found.problem or f"max |error| {found.max_error:.3g}, max |reference| {found.max_reference:.3g}")
+    ]
+    if culprit.only_fused:
+        lines.append("it agrees when every value is kept: the fault arises where operators are fused")
+    if culprit.passes:
+        lines.append(f"it agrees without the pass: {', '.join(culprit.passes)}")
+    return "\n".join(lines)

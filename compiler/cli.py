@@ -7,6 +7,7 @@ from the first moment and `tilewright run` starts fast.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import sys
@@ -14,25 +15,20 @@ import textwrap
 import traceback
 from collections.abc import Sequence
 
-from ..errors import EXIT_OK, EXIT_TOOL_FAILED, TilewrightError
+from ..errors import EXIT_OK, EXIT_TOOL_FAILED, OutputError, TilewrightError
 from . import interrupt
 
 DEBUG_VARIABLE = "TILEWRIGHT_DEBUG"
 _MAX_LINES = 20  # so that an error and the command that caused it fit an 80x24 terminal
 _WIDTH = 110
-_BROKEN_PIPE = 141  # the shell's convention for a process ended by SIGPIPE
+# What the system says when something cannot be written, wherever in a command that was.
+_CANNOT_WRITE = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM))
 
 
 def main() -> None:
     """Runs the command line of this process and ends it with the exit code of `errors`."""
     interrupt.install()
-    code = run(sys.argv[1:])
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:  # `tilewright inspect ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = _BROKEN_PIPE
-    sys.exit(code)
+    sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -52,13 +48,24 @@ def run(arguments: Sequence[str]) -> int:
         return ended.code if isinstance(ended.code, int) else EXIT_OK
     except TilewrightError as error:
         return _report(str(error), error.exit_code)
-    except BrokenPipeError:
-        return _BROKEN_PIPE
     except MemoryError:
         return _report("out of memory\n  hint: compile on a machine with more memory", EXIT_TOOL_FAILED)
+    except OSError as error:
+        if error.errno not in _CANNOT_WRITE:
+            return _report(_internal(error), EXIT_TOOL_FAILED)
+        if error.filename is None:
+            _drop_stdout()
+        problem = OutputError(f"a file cannot be written: {error.strerror}", where=str(error.filename or "stdout"))
+        return _report(str(problem), problem.exit_code)
     except Exception as error:
         return _report(_internal(error), EXIT_TOOL_FAILED)
     return EXIT_OK
+
+
+def _drop_stdout() -> None:
+    """What is still to be written to a full disk would fail once more when the interpreter ends."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _report(text: str, code: int) -> int:

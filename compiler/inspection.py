@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..errors import ShapeError, UnsupportedError
 from .report import Table, amount, shape_text, size
 from .signature import Signature
+
+_ELF_MAGIC = b"\x7fELF"
+
+
+def is_library(path: Path) -> bool:
+    """Whether a file is a library rather than a model: by its first bytes, or by its name when it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_ELF_MAGIC)) == _ELF_MAGIC or path.suffix in (".so", ".a")
+    except OSError:
+        return path.suffix in (".so", ".a")
 
 
 def inspect_library(signature: Signature, path: Path) -> dict[str, Any]:
@@ -55,68 +68,85 @@ def library_tables(found: dict[str, Any]) -> list[str | Table]:
         f"needs {', '.join(target['cpu_features']) or 'no special instructions'}; "
         f"{'threads' if found['threaded'] else 'one thread'}",
         f"file {size(found['file_bytes'])}, weights {size(found['weights_bytes'])}, "
-        f"workspace {size(found['workspace_bytes'])}, {amount(found['flops'])}FLOPs a run in {found['steps']} steps",
+        f"workspace {size(found['workspace_bytes'])}, {amount(found['flops'], 'FLOP')} a run in {found['steps']} steps",
         *(f"input  {_spec_text(spec)}" for spec in found["inputs"]),
         *(f"output {_spec_text(spec)}" for spec in found["outputs"]),
         kernels,
     ]
 
 
-def inspect_model(path: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, Any]:
-    """A model's operators, tensors and work, as JSON takes it; work is counted on kernels before fusion.
+def inspect_model(path: Path, shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
+    """A model's operators, tensors and work, as JSON takes it.
+
+    A model that cannot be compiled as it is (unknown dimensions, unsupported operators) is shown without its work, and
+    `problem` says why.
 
     Raises:
-        ModelError, ShapeError, UnsupportedError: as compiling does.
+        ModelError, UnsupportedError: the file is no model that can be read.
+        ShapeError, UsageError: `shapes` do not fit the model.
     """
-    import onnx
+    from .. import frontends
+    from ..frontends.onnx.node import node_name
+    from ..frontends.onnx.reader import read_model
+    from ..ir_passes.sources import escape
+    from .model_work import node_flops
 
-    from .. import frontends, targets
-    from ..ir_passes import ChannelsLast, run_passes
-    from ..ir_passes.graph import Graph
-    from ..schedules.legalize import legalize
-    from ..schedules.schedule import kernel_flops
-
-    proto = onnx.load(str(path), load_external_data=False)
-    imported = frontends.load(path, shapes=shapes)
-    module = legalize(run_passes(imported.module, [ChannelsLast()]).module, targets.parse("host"))
-    work: Counter[str] = Counter()
-    for _, value in Graph.read(module).bindings:
-        function = value.args[0] if getattr(value, "args", ()) else None
-        name = getattr(function, "name_hint", None)
-        if name is not None:
-            work[name.rstrip("0123456789")] += kernel_flops(module[name])
-    parameters = sum(math.prod(tensor.dims) for tensor in proto.graph.initializer)
-    return {
+    imported, problem = None, None
+    try:
+        imported = frontends.load(path, shapes=shapes)
+    except (ShapeError, UnsupportedError) as error:
+        if path.suffix.lower() != ".onnx" or (shapes and isinstance(error, ShapeError)):
+            raise
+        problem = str(error)
+    opened = read_model(path)
+    graph = opened.model.graph
+    operator_of = {escape(node_name(node)): node.op_type for node in graph}
+    found: dict[str, Any] = {
         "kind": "model",
-        "name": imported.name,
-        "opset": {entry.domain or "ai.onnx": entry.version for entry in proto.opset_import},
-        "parameters": parameters,
-        "inputs": [_variable(name, var) for name, var in zip(imported.input_names, module["main"].params, strict=True)],
-        "outputs": [
-            _typed(name, field) for name, field in zip(imported.output_names, module["main"].ret_ty.fields, strict=True)
-        ],
-        "operators": dict(Counter(node.op_type for node in proto.graph.node).most_common()),
-        "flops": sum(work.values()),
-        "flops_by_kernel": {name: count for name, count in work.most_common() if count},
+        "name": opened.name,
+        "ir_version": opened.model.ir_version,
+        "opset": {domain or "ai.onnx": version for domain, version in opened.model.opset_imports.items()},
+        "parameters": sum(math.prod(_dims(value)) for value in graph.initializers.values()),
+        "parameters_bytes": sum(value.const_value.nbytes for value in graph.initializers.values() if value.const_value),
+        "inputs": [_value(value) for value in graph.inputs if value.name not in graph.initializers],
+        "outputs": [_value(value) for value in graph.outputs],
+        "operators": dict(Counter(operator_of.values()).most_common()),
+        "flops": None,
+        "flops_by_operator": {},
+        "problem": problem,
     }
+    if imported is None:
+        return found
+    main = imported.module["main"]
+    found["inputs"] = [_typed(name, var.ty) for name, var in zip(imported.input_names, main.params, strict=True)]
+    found["outputs"] = [
+        _typed(name, field) for name, field in zip(imported.output_names, main.ret_ty.fields, strict=True)
+    ]
+    work: Counter[str] = Counter()
+    for source, count in node_flops(imported.module):
+        work[operator_of.get(source, "inside functions")] += count
+    found["flops"] = sum(work.values())
+    found["flops_by_operator"] = {name: count for name, count in work.most_common() if count}
+    return found
 
 
 def model_tables(found: dict[str, Any]) -> list[str | Table]:
     """The same for people."""
-    operators = Table(("operator", ">nodes"), "operators")
-    for name, count in found["operators"].items():
-        operators.add(name, count)
-    work = Table(("kernel", ">FLOPs", ">share"), "work")
-    for name, flops in found["flops_by_kernel"].items():
-        work.add(name, amount(flops), f"{flops / max(1, found['flops']):.1%}")
+    operators = Table(("operator", ">nodes", ">FLOPs", ">share"), "operators")
+    work, total = found["flops_by_operator"], max(1, found["flops"] or 0)
+    rows = {name: (count, work.get(name, 0)) for name, count in found["operators"].items()}
+    rows.update({name: (0, flops) for name, flops in work.items() if name not in rows})
+    for name, (count, flops) in sorted(rows.items(), key=lambda row: (-row[1][1], -row[1][0])):
+        operators.add(name, count or "-", amount(flops), f"{flops / total:.1%}" if flops else "-")
     opsets = ", ".join(f"{domain} {version}" for domain, version in found["opset"].items())
     return [
         f"{found['name']}: ONNX model, opset {opsets}",
-        f"{amount(found['parameters'])} parameters, {amount(found['flops'])}FLOPs a run",
+        f"{amount(found['parameters'])} parameters ({size(found['parameters_bytes'])}), "
+        + ("work unknown" if found["flops"] is None else f"{amount(found['flops'], 'FLOP')} a run"),
         *(f"input  {_spec_text(spec)}" for spec in found["inputs"]),
         *(f"output {_spec_text(spec)}" for spec in found["outputs"]),
         operators,
-        work,
+        *([f"not compiled as it is: {found['problem']}"] if found["problem"] else []),
     ]
 
 
@@ -124,8 +154,20 @@ def _spec(spec: Any) -> dict[str, Any]:
     return {"name": spec.name, "shape": list(spec.shape), "dtype": spec.dtype}
 
 
-def _variable(name: str, variable: Any) -> dict[str, Any]:
-    return _typed(name, variable.ty)
+def _value(value: Any) -> dict[str, Any]:
+    """An ONNX value; dimensions that are not known are names or question marks."""
+    dtype = value.dtype.name.lower() if value.dtype is not None else "unknown"
+    return {"name": value.name, "shape": _dims_or_names(value), "dtype": {"float": "float32"}.get(dtype, dtype)}
+
+
+def _dims_or_names(value: Any) -> list[Any]:
+    if value.shape is None:
+        return ["..."]
+    return [dim if isinstance(dim, int) else str(getattr(dim, "value", dim) or "?") for dim in value.shape]
+
+
+def _dims(value: Any) -> list[int]:
+    return [dim for dim in value.shape if isinstance(dim, int)] if value.shape is not None else []
 
 
 def _typed(name: str, type_: Any) -> dict[str, Any]:

@@ -27,6 +27,7 @@ _EXIT_BASE = 128  # the shell's convention: 128 + number of the signal
 _lock = threading.RLock()
 _leftovers: set[Path] = set()
 _pipe: tuple[int, int] | None = None
+_one_result = False
 _committed = False
 
 
@@ -44,30 +45,41 @@ def install() -> None:
 
 
 def _watch(descriptor: int) -> None:
-    number = os.read(descriptor, 1)[0]
+    select.select([descriptor], [], [])  # the signal stays in the pipe, for `wait_if_interrupted` to see
     with _lock:
         if _committed:
             return
+        number = os.read(descriptor, 1)[0]
         _end_children()
         for path in _leftovers:
             _remove(path)
-        sys.stderr.write("\ninterrupted\n" if sys.stderr.isatty() else "interrupted\n")
-        sys.stderr.flush()
+        with contextlib.suppress(OSError):
+            sys.stderr.write("\ninterrupted\n" if sys.stderr.isatty() else "interrupted\n")
+            sys.stderr.flush()
         os._exit(_EXIT_BASE + number)
 
 
 @contextlib.contextmanager
-def shielded(*, commits: bool = False) -> Iterator[None]:
-    """Signals wait until the block is done: for a group of renames that belong together.
-
-    Args:
-        commits: the block writes the result of the whole command. When it succeeds, the command has done its work, and
-            a signal that came meanwhile changes nothing any more.
-    """
+def shielded() -> Iterator[None]:
+    """Signals wait until the block is done: for a group of renames that belong together."""
     global _committed
     with _lock:
         yield
-        _committed = _committed or commits
+        _committed = _one_result
+
+
+@contextlib.contextmanager
+def done_when_published() -> Iterator[None]:
+    """Within the block the first `shielded` one that succeeds writes the result of the whole command.
+
+    From then on the command has done its work, and a signal that came meanwhile changes nothing any more.
+    """
+    global _one_result
+    _one_result = True
+    try:
+        yield
+    finally:
+        _one_result = False
 
 
 @contextlib.contextmanager

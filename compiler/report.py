@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+
+BROKEN_PIPE = 141  # the shell's convention for a process that SIGPIPE ended
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 _SCALES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
@@ -44,6 +48,11 @@ class Table:
 
 def show(*parts: str | Table) -> None:
     """Prints text and tables on stdout."""
+    with _ends_with_its_reader():
+        _show(parts)
+
+
+def _show(parts: Sequence[str | Table]) -> None:
     if not sys.stdout.isatty():
         for part in parts:
             print(part.plain() if isinstance(part, Table) else part)
@@ -69,7 +78,19 @@ def show(*parts: str | Table) -> None:
 
 def show_json(value: object) -> None:
     """Prints one JSON object on stdout."""
-    print(json.dumps(value, indent=2, allow_nan=False))
+    with _ends_with_its_reader():
+        print(json.dumps(value, indent=2, allow_nan=False))
+
+
+@contextmanager
+def _ends_with_its_reader() -> Iterator[None]:
+    """When what reads stdout has gone (``| head``), the command ends as a process does that SIGPIPE ended."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(BROKEN_PIPE) from None
 
 
 def size(count: float) -> str:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from tilewright.compiler.cli import run
+from tilewright.compiler.cli import one_screen, run
+from tilewright.errors import UnsupportedError
 
 DIGITS = Path(__file__).parents[2] / "examples" / "models" / "digits_cnn.onnx"
 MAX_LINES = 24
@@ -86,22 +89,6 @@ def test_verify_fails_and_bisects(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert report["first_divergence"] is None
 
 
-def test_bisect_names_the_operator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tilewright.compiler.bisect import bisect
-    from tilewright.schedules import vector_math
-
-    nodes = [
-        helper.make_node("Relu", ["x"], ["a"], "first"),
-        helper.make_node("Tanh", ["a"], ["b"], "broken"),
-        helper.make_node("Neg", ["b"], ["y"], "last"),
-    ]
-    model = save(tmp_path / "model.onnx", nodes, [1, 64], [])
-    monkeypatch.setitem(vector_math.EXPANSIONS, "tirx.tanh", lambda x: x * 0.5)
-    found = bisect(model, inputs={}, shapes={}, compile_options={}, rtol=1e-4)
-    assert found is not None
-    assert (found.node, found.operator) == ("broken", "Tanh")
-
-
 def test_bench_and_inspect(library: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     arguments = ["--repeat", "5", "--kernels", "--against", "onnxruntime", "--model", str(DIGITS), "--json"]
@@ -171,9 +158,22 @@ def test_shapes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["compile", str(model), "-o", str(output), "--shape", "x=2x3x8"]) == 0
 
 
-def test_outputs_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_outputs_that_cannot_be_written(library: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fails(capsys, ["compile", DIGITS, "-o", tmp_path / "none" / "out.so"], 2, "does not exist")
     fails(capsys, ["compile", DIGITS, "-o", tmp_path], 2, str(tmp_path))
+    fails(capsys, ["compile", DIGITS, "-o", "/proc/out.so"], 2, "/proc/out.so")
+    fails(capsys, ["compile", DIGITS, "-o", "/dev/null"], 2, "device")
+    fails(capsys, ["compile", DIGITS, "-o", DIGITS], 2, "replace the model")
+    fails(capsys, ["run", library, "--random-inputs", "-o", tmp_path / "none" / "out.npz"], 2, "out.npz")
+    fails(capsys, ["run", library, "--random-inputs", "-o", "/proc/out.npz"], 2, "/proc/out.npz")
+    assert Path("/dev/null").is_char_device()
+
+
+def test_a_folder_that_may_not_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may write everywhere")
+    tmp_path.chmod(0o500)
+    fails(capsys, ["compile", DIGITS, "-o", tmp_path / "out.so"], 2, "cannot be written")
 
 
 def test_inputs_of_a_library(library: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -198,10 +198,9 @@ def test_libraries_that_cannot_be_loaded(library: Path, tmp_path: Path, capsys: 
     fails(capsys, ["run", DIGITS, "--random-inputs"], 4, "ELF")
 
 
-def test_disk_full_leaves_nothing(tmp_path: Path) -> None:
-    # A limit on the size of files stands for a full disk: writing fails halfway.
-    code = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (50000, 50000)); import signal; "
-    code += "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); from tilewright.compiler.cli import main; main()"
+def test_files_that_may_not_grow(tmp_path: Path) -> None:
+    # The linker is the first whose file would be too large.
+    code = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)); {_MAIN}"
     result = subprocess.run(
         [sys.executable, "-c", code, "compile", str(DIGITS), "-o", str(tmp_path / "out.so")],
         capture_output=True,
@@ -210,30 +209,135 @@ def test_disk_full_leaves_nothing(tmp_path: Path) -> None:
         check=False,
     )
     assert result.returncode in (2, 5), result.stderr
-    assert "Traceback" not in result.stderr
+    assert "Traceback" not in result.stderr and "internal error" not in result.stderr
+    assert len(result.stderr.splitlines()) <= MAX_LINES
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("seconds", [0.5, 2.0, 4.0])
-def test_interrupt_leaves_nothing(tmp_path: Path, seconds: float) -> None:
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 100 kB, less than half of the library."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    options = ["-t", "tmpfs", "-o", "size=100k", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(["mount", *options], capture_output=True).returncode:
+        pytest.skip("mounting a file system needs root")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_disk_full_leaves_nothing(small_disk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fails(capsys, ["compile", DIGITS, "-o", small_disk / "out.so"], 2, "No space left on device", "out.so")
+    assert list(small_disk.iterdir()) == []
+
+
+def test_a_full_disk_keeps_the_library_that_was_there(
+    library: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "out.so"
+    output.write_bytes(b"yesterday's")
+
+    def full(source: object, destination: Path) -> None:
+        Path(destination).write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device", str(destination))
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    fails(capsys, ["compile", DIGITS, "-o", output], 2, "No space left on device")
+    assert output.read_bytes() == b"yesterday's"
+    assert list(tmp_path.iterdir()) == [output]
+
+
+def test_stdout_that_is_full_or_closed(library: Path) -> None:
+    command = [sys.executable, "-c", _MAIN, "inspect", str(library)]
+    with open("/dev/full", "w") as full:  # noqa: PTH123 - a device
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert result.returncode == 2 and "cannot be written" in result.stderr and "Traceback" not in result.stderr
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait(60) in (0, 141)
+
+
+def interrupted(tmp_path: Path, ready: str, prelude: str = "") -> subprocess.CompletedProcess[str]:
+    """Compiles in a process and sends SIGINT when it writes `ready`; its TMPDIR is a folder of its own."""
     folder = tmp_path / "tmp"
     folder.mkdir()
     process = subprocess.Popen(
-        [sys.executable, "-c", _MAIN, "compile", str(DIGITS), "-o", str(tmp_path / "out.so")],
+        [sys.executable, "-c", f"{prelude}\n{_MAIN}", "compile", str(DIGITS), "-o", str(tmp_path / "out.so")],
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "TMPDIR": str(folder)},
     )
-    time.sleep(seconds)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.strip() == ready:
+            break
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
-    if process.returncode == 0:  # it was done before
-        assert (tmp_path / "out.so").exists()
-        return
-    # Before the program's first line the interpreter itself answers the signal.
-    assert process.returncode in (130, -signal.SIGINT), errors
-    assert not (tmp_path / "out.so").exists() and not (tmp_path / "out.h").exists()
     assert list(folder.iterdir()) == []
+    return subprocess.CompletedProcess(process.args, process.returncode, "", errors)
+
+
+# Stages are announced through one function: here it writes them to stdout, so that the signal comes at known moments.
+_TELL = """
+from tilewright.compiler import progress
+announce = progress.Timeline.announce
+def tell(self, name, done=0, total=0):
+    print(name, flush=True)
+    return announce(self, name, done, total)
+progress.Timeline.announce = tell
+"""
+
+
+@pytest.mark.parametrize("stage", ["load TVM", "import", "channels_last", "schedule", "code"])
+def test_interrupt_leaves_nothing(tmp_path: Path, stage: str) -> None:
+    result = interrupted(tmp_path, stage, _TELL)
+
+    assert (result.returncode, result.stderr.splitlines()[-1]) == (130, "interrupted")
+    assert "Traceback" not in result.stderr and "error" not in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["tmp"]
+
+
+def test_interrupt_stops_a_tool_that_hangs(tmp_path: Path) -> None:
+    tool = tmp_path / "bin" / "cc"
+    tool.parent.mkdir()
+    tool.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 600\n")
+    tool.chmod(0o755)
+    hung = f"import os; os.environ['PATH'] = {str(tool.parent)!r} + ':' + os.environ['PATH']"
+    wait = (
+        "import threading, time, pathlib\n"
+        f"pid = pathlib.Path({str(tmp_path / 'pid')!r})\n"
+        "def watch():\n"
+        "    while not (pid.exists() and pid.read_text()): time.sleep(0.02)\n"
+        "    print('hung', flush=True)\n"
+        "threading.Thread(target=watch, daemon=True).start()"
+    )
+
+    result = interrupted(tmp_path, "hung", f"{hung}\n{wait}")
+
+    assert result.returncode == 130, result.stderr
+    assert not Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists()
+    assert not (tmp_path / "out.so").exists()
+
+
+def test_interrupt_of_the_last_step_comes_too_late(tmp_path: Path) -> None:
+    # Between the two renames the signal waits, and then the command has done its work.
+    prelude = f"""
+from tilewright.compiler import install as module
+install = module.install
+def slow(files):
+    install(files)
+    if any(str(path) == {str(tmp_path / "out.so")!r} for path in files.values()):
+        print('publishing', flush=True)
+        import time; time.sleep(1)
+module.install = slow
+"""
+    result = interrupted(tmp_path, "publishing", prelude)
+
+    assert result.returncode == 0, result.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.h", "out.so", "tmp"]
 
 
 def test_run_and_inspect_without_tvm(library: Path) -> None:
@@ -258,3 +362,48 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
     assert "tilewright compile resnet50.onnx" in capsys.readouterr().out
     assert run(["compile"]) == 2
     assert run(["no-such-command"]) == 2
+
+
+def test_inspect_shows_what_cannot_be_compiled(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = save(tmp_path / "model.onnx", [helper.make_node("Relu", ["x"], ["y"], "relu")], ["N", 3, 8], [])
+    assert run(["inspect", str(model), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["flops"] is None and "--shape x=1x3x8" in found["problem"]
+    assert found["inputs"] == [{"name": "x", "shape": ["N", 3, 8], "dtype": "float32"}]
+    assert run(["inspect", str(model), "--shape", "x=2x3x8", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["flops_by_operator"] == {"Relu": 48} and found["problem"] is None
+    fails(capsys, ["inspect", model, "--shape", "x=2x4x8"], 2, "x")
+    fails(capsys, ["inspect", tmp_path / "none.so"], 4, "none.so")
+    fails(capsys, ["inspect", tmp_path / "none.tflite"], 3, "tf2onnx")
+
+
+def test_an_unforeseen_error_asks_for_a_report(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> None:
+        raise LookupError("first line\n" * 50 + "the last line")
+
+    monkeypatch.setattr("tilewright.compiler.target_report.describe", broken)
+    fails(capsys, ["targets"], 5, "internal error: LookupError: the last line", "please report", "TILEWRIGHT_DEBUG=1")
+    monkeypatch.setenv("TILEWRIGHT_DEBUG", "1")
+    assert run(["targets"]) == 5
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_long_errors_are_cut_to_a_screen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    error = UnsupportedError(
+        "the model has 90 nodes that are not supported",
+        where="model.onnx",
+        details=[f"node '{'x' * 60}{number}' (NonZero)" for number in range(90)],
+        hint="cut the model before them",
+    )
+    lines = one_screen(str(error)).splitlines()
+    assert len(lines) <= MAX_LINES and lines[0].startswith("error: the model has 90") and "hint: cut" in lines[-1]
+    assert any("more lines" in line for line in lines)
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("tilewright 0.")

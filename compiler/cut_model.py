@@ -1,0 +1,106 @@
+"""Parts of an ONNX model: with inner values as outputs, and between values that are known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+_FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16)
+
+
+def inner_values(model: onnx.ModelProto) -> list[str]:
+    """The floating-point values that nodes compute, in the nodes' order, those of the outputs included."""
+    typed = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    element = {
+        value.name: value.type.tensor_type.elem_type
+        for value in (*typed.value_info, *typed.output)
+        if value.type.WhichOneof("value") == "tensor_type"
+    }
+    return [
+        name
+        for node in model.graph.node
+        if node.op_type != "Constant"
+        for name in node.output
+        if element.get(name) in _FLOATS
+    ]
+
+
+def exposed(model: onnx.ModelProto, names: Iterable[str]) -> onnx.ModelProto:
+    """A copy of the model with these values as its outputs, and after them the outputs it has."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    typed = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    known = {value.name: value for value in (*typed.value_info, *typed.output)}
+    wanted = [known[name] for name in names]
+    rest = [value for value in model.graph.output if value.name not in {value.name for value in wanted}]
+    del copy.graph.output[:]
+    copy.graph.output.extend([*wanted, *rest])
+    return copy
+
+
+def cut(
+    model: onnx.ModelProto,
+    outputs: Sequence[str],
+    values: Mapping[str, npt.NDArray[Any]],
+    max_nodes: int | None = None,
+) -> onnx.ModelProto:
+    """The nodes that compute `outputs`, and no others.
+
+    Args:
+        outputs: names of values.
+        values: arrays by name; they give the types of outputs and of new inputs.
+        max_nodes: keep about so many of the last nodes; what they need from before becomes inputs, as far as it is
+            among `values`.
+    """
+    graph = model.graph
+    producer = {output: index for index, node in enumerate(graph.node) for output in node.output if output}
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    kept: set[int] = set()
+    inputs: dict[str, None] = {}
+    needed: dict[str, None] = {}
+    # Breadth first from the outputs: the nodes nearest to them are kept.
+    waiting = list(outputs)
+    for name in waiting:
+        if name in constants:
+            needed[name] = None
+        elif name not in producer:
+            inputs[name] = None
+        elif producer[name] in kept:
+            continue
+        elif max_nodes is not None and len(kept) >= max_nodes and name in values and name not in outputs:
+            inputs[name] = None
+        else:
+            kept.add(producer[name])
+            waiting += [each for each in _reads(graph.node[producer[name]]) if each]
+    # A value that became an input although its node was kept later would be defined twice.
+    computed = {output for index in kept for output in graph.node[index].output}
+    part = onnx.ModelProto()
+    part.CopyFrom(model)
+    for field in ("node", "input", "output", "initializer", "value_info"):
+        part.graph.ClearField(field)
+    part.graph.node.extend(node for index, node in enumerate(graph.node) if index in kept)
+    part.graph.initializer.extend(constants[name] for name in needed)
+    part.graph.input.extend(_typed(name, values[name]) for name in inputs if name not in computed)
+    part.graph.output.extend(_typed(name, values[name]) for name in outputs)
+    return part
+
+
+def _reads(node: onnx.NodeProto) -> list[str]:
+    """The names a node reads, those that the graphs inside it capture included."""
+    names = list(node.input)
+    for attribute in node.attribute:
+        for graph in (attribute.g, *attribute.graphs):
+            own = {value.name for value in (*graph.input, *graph.initializer)}
+            for inner in graph.node:
+                names += [name for name in _reads(inner) if name not in own]
+                own.update(inner.output)
+    return names
+
+
+def _typed(name: str, value: npt.NDArray[Any]) -> onnx.ValueInfoProto:
+    dtype = onnx.helper.np_dtype_to_tensor_dtype(np.asarray(value).dtype)
+    return onnx.helper.make_tensor_value_info(name, dtype, np.asarray(value).shape)

@@ -1,0 +1,121 @@
+"""Timing: engines take turns on the same work, kernels are measured against a peak that was measured too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import tilewright
+from small_models import model, node, swish_network
+from tilewright.compiler import bench, machine_peak
+from tilewright.compiler.machine_peak import Peak, measured_peak
+from tilewright.compiler.random_inputs import random_inputs
+from tilewright.errors import ComparisonError, TensorError, ToolError, UsageError
+
+
+@pytest.fixture(scope="module")
+def swish() -> tilewright.CompiledModel:
+    return tilewright.compile(swish_network(), threads=1)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("bench") / "swish.onnx"
+    onnx.save(swish_network(), path)
+    return path
+
+
+def test_engines_run_as_often_as_asked(swish: tilewright.CompiledModel, source: Path) -> None:
+    values = random_inputs(swish.inputs, 0)
+
+    rows = bench.measure(swish, values, repeat=12, against=["onnxruntime"], source=source, threads=1)
+
+    assert [(row.engine, row.runs) for row in rows] == [("tilewright", 12), ("onnxruntime", 12)]
+    assert all(0 < row.min_ms <= row.median_ms <= row.p90_ms for row in rows)
+    ratio = bench.to_json(rows, [])["ratios"]["onnxruntime"]
+    assert ratio == pytest.approx(rows[0].median_ms / rows[1].median_ms)
+
+
+def test_prepared_calls_compute(swish: tilewright.CompiledModel) -> None:
+    with pytest.raises(TensorError):
+        bench.prepared(swish, {"x": np.zeros((1, 1), np.float32)})
+    bench.prepared(swish, random_inputs(swish.inputs, 0))()
+
+
+def test_an_engine_that_computes_something_else(swish: tilewright.CompiledModel, tmp_path: Path) -> None:
+    other = swish_network()
+    other.graph.node[-1].op_type = "Tanh"
+    onnx.save(other, tmp_path / "other.onnx")
+    values = random_inputs(swish.inputs, 0)
+
+    with pytest.raises(ComparisonError, match="something else"):
+        bench.measure(swish, values, repeat=1, against=["onnxruntime"], source=tmp_path / "other.onnx")
+
+
+def test_what_the_others_need(swish: tilewright.CompiledModel, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = random_inputs(swish.inputs, 0)
+    with pytest.raises(UsageError, match="--model"):
+        bench.measure(swish, values, repeat=1, against=["onnxruntime"])
+    with pytest.raises(UsageError, match="known: onnxruntime, openvino"):
+        bench.measure(swish, values, repeat=1, against=["tflite"], source=source)
+    monkeypatch.setitem(__import__("sys").modules, "openvino", None)
+    with pytest.raises(ToolError, match="pip install openvino"):
+        bench.measure(swish, values, repeat=1, against=["openvino"], source=source)
+
+
+def test_kernels_add_up_and_name_their_nodes(swish: tilewright.CompiledModel) -> None:
+    rows = bench.profile(swish, random_inputs(swish.inputs, 0), repeat=5, threads=1)
+
+    assert sorted(rows, key=lambda row: -row.microseconds) == rows
+    assert {name for row in rows for name in row.sources} >= {"first product", "swish", "relu"}
+    products = [row for row in rows if row.template == "contraction"]
+    assert len(products) == 3
+    assert all(row.gflops and row.peak_share and 0 < row.peak_share < 2 for row in products)
+
+
+def test_the_peak_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    first = measured_peak(1)
+
+    # Any x86-64 of these years does more than 1 GFLOP/s and 1 GB/s, and less than 1000 of each, on one core.
+    assert 1e9 < first.flops_per_second < 1e12
+    assert 1e9 < first.bytes_per_second < 1e12
+    monkeypatch.setattr(machine_peak, "_measure", lambda *_: pytest.fail("measured twice"))
+    assert measured_peak(1) == first
+    (tmp_path / "tilewright" / "machine_peak.json").write_text("[damaged")
+    monkeypatch.setattr(machine_peak, "_measure", lambda threads, facts: Peak(1.0, 2.0, threads))
+    assert measured_peak(1) == Peak(1.0, 2.0, 1)
+
+
+def test_without_a_compiler_the_peak_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+
+    with pytest.raises(ToolError, match="C compiler"):
+        measured_peak(1)
+
+
+def test_work_from_shapes() -> None:
+    from tilewright import frontends
+    from tilewright.compiler.model_work import node_flops
+
+    weights = np.ones((8, 2, 3, 3), np.float32)
+    proto = model(
+        [
+            node("Conv", ["x", "w"], "a", "conv", group=2, pads=[1, 1, 1, 1]),
+            node("MaxPool", ["a"], "b", "pool", kernel_shape=[2, 2], strides=[2, 2]),
+            node("Transpose", ["b"], "c", "transpose", perm=[0, 2, 3, 1]),
+            node("Relu", ["c"], "y", "relu"),
+        ],
+        {"x": ("float32", (1, 4, 10, 10))},
+        {"y": ("float32", (1, 5, 5, 8))},
+        {"w": weights},
+    )
+
+    work = dict(node_flops(frontends.load(proto).module))
+
+    # 800 results of 18 products each; 200 results of 4 comparisons; moving is free; 200 comparisons.
+    assert work == {"conv": 2 * 800 * 18, "pool": 800, "transpose": 0, "relu": 200}

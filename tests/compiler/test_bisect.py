@@ -1,0 +1,84 @@
+"""Bisecting names the operator, says whether it takes fusion to go wrong, and names the pass: with faults put in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+from small_models import swish_network
+from tilewright.compiler import pipeline
+from tilewright.compiler.bisect import bisect, describe
+from tilewright.compiler.compare import DEFAULT_RTOL
+from tilewright.ir_passes import GraphPass, PassResult
+from tilewright.ir_passes.match import calls
+from tilewright.ir_passes.rewriter import rewrite
+from tilewright.schedules import vector_math
+from tvm import relax
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("bisect") / "swish.onnx"
+    onnx.save(swish_network(), path)
+    return path
+
+
+@dataclass(frozen=True)
+class Faulty(GraphPass):
+    """Takes one operator for another, in models that have no more than so many outputs."""
+
+    most_outputs: int = 1000
+    operator: str = "tanh"
+    name = "faulty"
+
+    def __call__(self, module: Any) -> PassResult:
+        if len(module["main"].ret_ty.fields) > self.most_outputs:
+            return PassResult(module, False)
+        return rewrite(module, self._visit)
+
+    def _visit(self, rewriter: Any, var: Any, value: Any) -> Any:
+        if not calls(value, self.operator):
+            return None
+        return rewriter.emit(relax.op.negative(value.args[0]), rewriter.hint(var, value))
+
+
+def with_pass(monkeypatch: pytest.MonkeyPatch, fault: GraphPass) -> None:
+    sound = pipeline.passes
+    monkeypatch.setattr(pipeline, "passes", lambda *arguments: [fault, *sound(*arguments)])
+
+
+def test_a_sound_compiler_has_no_culprit(network: Path) -> None:
+    assert bisect(network, rtol=DEFAULT_RTOL) is None
+
+
+def test_a_wrong_kernel_is_named_by_its_operator(network: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(vector_math.EXPANSIONS, "tirx.tanh", lambda x: x * 0.5)
+
+    found = bisect(network, rtol=DEFAULT_RTOL)
+
+    assert found is not None
+    # No pass is to blame for what a kernel computes.
+    assert (found.node, found.operator, found.only_fused, found.passes) == ("tanh", "Tanh", False, ())
+
+
+def test_a_wrong_pass_is_named(network: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_pass(monkeypatch, Faulty())
+
+    found = bisect(network, rtol=DEFAULT_RTOL)
+
+    assert found is not None
+    assert (found.node, found.only_fused, found.passes) == ("tanh", False, ("faulty",))
+    assert "without the pass: faulty" in describe(found)
+
+
+def test_a_fault_that_hides_when_values_are_kept(network: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_pass(monkeypatch, Faulty(most_outputs=1, operator="nn.relu"))
+
+    found = bisect(network, rtol=DEFAULT_RTOL)
+
+    assert found is not None
+    assert (found.node, found.operator, found.only_fused, found.passes) == ("relu", "Relu", True, ("faulty",))
+    assert "where operators are fused" in describe(found)

@@ -21,6 +21,7 @@ import tvm_ffi
 from tvm import s_tir, tirx
 
 from ..errors import CompilerError
+from ..schedules.vector_math import expand_math
 from .plan import Bytes
 from .tensor_spec import element_bytes
 
@@ -84,6 +85,8 @@ def _loop_passes() -> Any:
             s_tir.transform.LowerOpaqueBlock(),
             tirx.transform.FlattenBuffer(),
             tirx.transform.BF16ComputeLegalize(),
+            # Not before: legalization does not look into the values of the `Let`s that this makes.
+            _expand_math(),
             # 64-bit indices become 32-bit wherever the bounds prove that they fit.
             tirx.transform.NarrowDataType(32),
             # Loops that a schedule marks with pragma_loop_partition_hint are cut at their boundary conditions.
@@ -100,6 +103,13 @@ def _loop_passes() -> Any:
             tirx.transform.FP8ComputeLegalize(),
         ]
     )
+
+
+def _expand_math() -> Any:
+    def apply(function: Any, module: Any, context: Any) -> Any:
+        return expand_math(function)
+
+    return tirx.transform.prim_func_pass(apply, opt_level=0, name="tilewright.ExpandMath")
 
 
 def _machine_passes() -> Any:

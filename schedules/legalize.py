@@ -9,7 +9,7 @@ from typing import Any
 from tvm import relax
 
 from ..targets.target import Target
-from . import convolution, matmul, pooling, reduction, rows
+from . import convolution, injective, matmul, pooling, reduction, rows
 from .expressions import constant_shape
 
 Lower = Callable[[relax.BlockBuilder, relax.Call, Target], relax.Expr]
@@ -39,6 +39,14 @@ def _numeric_matmul(call: relax.Call) -> bool:
 def _over_last_axis(call: relax.Call) -> bool:
     shape = constant_shape(call.args[0])
     return bool(shape) and int(call.attrs.axis) % len(shape) == len(shape) - 1 and 0 not in shape
+
+
+def _of_floats(call: relax.Call) -> bool:
+    return "float" in str(call.ty.dtype)
+
+
+def _within_range(call: relax.Call) -> bool:
+    return str(call.attrs.mode) == "fast" and call.attrs.axis is not None
 
 
 def _not_empty(call: relax.Call) -> bool:
@@ -86,6 +94,8 @@ RULES: dict[str, Rule] = {
         lambda builder, call, target: rows.lower_normalization(builder, call, target, centered=False),
         rows.can_lower_normalization,
     ),
+    "relax.power": Rule(_without_target(injective.lower_power), _of_floats),
+    "relax.take": Rule(_without_target(injective.lower_take), _within_range),
     **dict.fromkeys(reduction.REDUCERS, _REDUCTION),
 }
 

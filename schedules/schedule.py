@@ -15,7 +15,6 @@ from . import blocks, contraction_schedule, plain, rows_schedule, window_schedul
 from .annotations import ANCHOR, FALLBACK, FLOPS, TEMPLATE
 from .contraction import TEMPLATE as CONTRACTION
 from .rows import ROWS
-from .vector_math import expand_math
 from .window import TEMPLATE as WINDOW
 
 PLAIN = "plain"
@@ -60,7 +59,7 @@ def schedule_kernel(function: Any, target: Target) -> Any:
         reason = str(error).strip().splitlines()[-1]
         name, sch = PLAIN, _fresh(function)
         plain.schedule_kernel(sch, target)
-    scheduled = expand_math(sch.mod["main"]).without_attr("global_symbol").with_attr({TEMPLATE: name, FLOPS: flops})
+    scheduled = sch.mod["main"].without_attr("global_symbol").with_attr({TEMPLATE: name, FLOPS: flops})
     return scheduled if reason is None else scheduled.with_attr(FALLBACK, reason)
 
 

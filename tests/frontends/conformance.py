@@ -98,7 +98,8 @@ def run_case(case: Case) -> None:
     model = case.test.model
     names = [value.name for value in model.graph.input]
     for given, expected in case.test.data_sets:
-        inputs = {name: _array(value) for name, value in zip(names, given, strict=False)}
+        tensors = zip(names, given, strict=False)  # a sequence is a list; its model is refused before it is run
+        inputs = {name: _array(value) for name, value in tensors if not isinstance(value, list)}
         outputs = execute(model, inputs, bindings=_bindings(model, names))
         assert len(outputs) == len(expected)
         for output, reference in zip(outputs, expected, strict=True):

@@ -1,4 +1,4 @@
-"""What is expected of each of ONNX's node tests: to pass, or to be refused or fail for a reason written here."""
+"""What is expected of each of ONNX's node tests: to pass, or to be refused for a reason written here."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DEFAULT_DOMAINS = ("", "ai.onnx")
 
 @dataclass(frozen=True)
 class Expectation:
-    """`refused`: importing raises an error of ours. `fails`: the result is wrong, or TVM does not compile it."""
+    """`passes`, or `refused`: importing raises an error of ours."""
 
     outcome: str
     reason: str = ""
@@ -31,22 +31,9 @@ _BODIES = {
     "LinearAttention": "needs Scan",
     "SequenceMap": "needs sequences",
 }
-_EMPTY_CONSTANT = "the output has no elements; TVM cannot store such a constant in its executable"
-_MAX_OF_INFINITIES = "TVM's max starts from the lowest finite number, so the maximum of -inf only is wrong"
 _KNOWN: dict[str, Expectation] = {
-    "attention_23_boolmask_fullymasked_row_nan_robustness": Expectation("fails", _MAX_OF_INFINITIES),
-    "attention_23_fullymasked_qk_matmul_output_mode3_zero": Expectation("fails", _MAX_OF_INFINITIES),
-    "attention_24_fullymasked_qk_matmul_output_mode3_zero": Expectation("fails", _MAX_OF_INFINITIES),
-    "attention_24_qk_matmul_output_mode3_softmax_precision": Expectation("fails", _MAX_OF_INFINITIES),
-    "attention_4d_causal_nonpad_negative_offset_structural_empty": Expectation("fails", _MAX_OF_INFINITIES),
-    "attention_causal_boolmask_nan_robustness": Expectation("fails", _MAX_OF_INFINITIES),
-    "attention_local_window_gqa_rank4_mask": Expectation("fails", _MAX_OF_INFINITIES),
-    "reduce_sum_empty_set_non_reduced_axis_zero": Expectation("fails", _EMPTY_CONSTANT),
-    "reshape_allowzero_reordered": Expectation("fails", _EMPTY_CONSTANT),
-    "slice_start_out_of_bounds": Expectation("fails", _EMPTY_CONSTANT),
     "training_dropout_*": Expectation("refused", "dropout at training time draws random numbers"),
     "training_dropout": Expectation("refused", "dropout at training time draws random numbers"),
-    "tril_zero": Expectation("fails", _EMPTY_CONSTANT),
 }
 
 

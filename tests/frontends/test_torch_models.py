@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
-from execution import run_module
-from tilewright import frontends
+from execution import execute
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -65,7 +65,7 @@ def test_against_onnxruntime(make: Callable[[], tuple[Any, Any]], tmp_path: Path
     feed = example.numpy()
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     expected = session.run(None, {session.get_inputs()[0].name: feed})
-    outputs = run_module(frontends.load(path).module, [feed])
+    outputs = execute(onnx.load(path), {session.get_inputs()[0].name: feed})
     assert len(outputs) == len(expected)
     for output, reference in zip(outputs, expected, strict=True):
         largest = float(np.abs(reference).max())

@@ -1,13 +1,16 @@
-"""Runs one operator through legalization and scheduling, with TVM's own executor."""
+"""Runs one operator through legalization, scheduling and emission."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tvm
 from tilewright import targets
+from tilewright.compiler import artifact
+from tilewright.compiler.emit import emit
 from tilewright.schedules.annotations import FALLBACK, TEMPLATE
 from tilewright.schedules.legalize import legalize
 from tilewright.schedules.schedule import schedule_module
@@ -34,7 +37,7 @@ class Runner:
         ]
         with builder.function("main", variables):
             with builder.dataflow():
-                result = builder.emit_output(build(*variables))
+                result = builder.emit_output(relax.Tuple([build(*variables)]))
             builder.emit_func_output(result)
         module = legalize(builder.get(), target)
         module = relax.transform.FuseTIR()(relax.transform.FuseOps()(module))
@@ -45,8 +48,11 @@ class Runner:
             if isinstance(function, tirx.PrimFunc):
                 assert FALLBACK not in function.attrs, function.attrs[FALLBACK]
                 self.templates.append(str(function.attrs[TEMPLATE]))
-        machine = relax.VirtualMachine(tvm.compile(module, target.to_tvm()), tvm.cpu())
-        return machine["main"](*[tvm.runtime.tensor(np.ascontiguousarray(array)) for array in inputs]).numpy()
+        with tempfile.TemporaryDirectory(prefix="tilewright-") as folder:
+            library = Path(folder) / "kernel.so"
+            emit(module, name="kernel", output_names=["y"], target=target, output=library)
+            arrays = {f"x{i}": np.asarray(array, order="C") for i, array in enumerate(inputs)}
+            return artifact.load(library).run(arrays)["y"]
 
 
 def random(*shape: int, seed: int = 0) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,15 +16,19 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import ComparisonError, UsageError
+from ..targets.host import available_cores
 from .compare import compare_all
 from .machine_peak import measured_peak
 from .peers import open_peer
 from .plan import ALIGNMENT
+from .roofline import Roofline, Work, make_roofline
 from .tensor_spec import numpy_dtype
 from .verify import describe_failure
 
 if TYPE_CHECKING:
     from .artifact import CompiledModel
+    from .progress import ProgressCallback
+    from .signature import Signature
 
 Array = npt.NDArray[Any]
 OURS = "tilewright"
@@ -44,27 +49,6 @@ class Latency:
     min_ms: float
     p90_ms: float
     runs: int
-
-
-@dataclass(frozen=True)
-class KernelTime:
-    """One step of a library.
-
-    Attributes:
-        kernel: C name of its kernel, without the library's prefix.
-        template: what scheduled it.
-        sources: the nodes of the model that it computes.
-        microseconds: median time.
-        gflops: 10**9 floating point operations a second; None where operations do not say much.
-        peak_share: of the machine's measured peak; None where `gflops` is.
-    """
-
-    kernel: str
-    template: str
-    sources: tuple[str, ...]
-    microseconds: float
-    gflops: float | None
-    peak_share: float | None
 
 
 def measure(
@@ -173,41 +157,64 @@ def _latency(name: str, values: list[float]) -> Latency:
     return Latency(name, statistics.median(values), min(values), p90, len(values))
 
 
-def profile(model: CompiledModel, inputs: Mapping[str, Array], *, repeat: int, threads: int) -> list[KernelTime]:
-    """The median time of each step, slowest first.
+def profile(
+    model: CompiledModel,
+    inputs: Mapping[str, Array],
+    *,
+    repeat: int,
+    threads: int,
+    progress: ProgressCallback | None = None,
+) -> Roofline:
+    """The median time of each step, under the ceilings of this machine.
 
     Args:
-        threads: processors that the machine's peak is measured with; 0: all that this process may use.
+        threads: of the library and of the measured ceilings; 0: as many as the library takes by itself.
+
+    Raises:
+        ToolError: the library was stripped, or there is no C compiler to measure the machine with.
     """
-    from ..targets.host import available_cores
+    tell = progress or (lambda stage, done, total: None)
+    runs = []
+    for done in range(repeat + 1):
+        tell("kernels", done, repeat)
+        runs.append(model.profile(inputs))
+    tell("the machine's peak", 0, 0)
+    peak = measured_peak(threads_of(model.signature, threads))
+    times = zip(*runs[1:], strict=True)  # the first run warms up
+    medians = [statistics.median(nanoseconds) / 1e9 for nanoseconds in times]
+    return make_roofline(zip(work_of(model.signature), medians, strict=True), peak)
 
-    runs = [model.profile(inputs) for _ in range(repeat + 1)][1:]
-    peak = measured_peak(threads or (available_cores() if model.signature.threaded else 1))
-    prefix = f"{model.signature.name}_"
+
+def work_of(signature: Signature) -> list[Work]:
+    """What each step of a library has to do."""
+    outputs = {spec.name: spec.nbytes for spec in signature.outputs}
     rows = []
-    for index, step in enumerate(model.signature.steps):
-        nanoseconds = statistics.median(run[index] for run in runs)
-        kernel = model.signature.kernels[step.kernel] if step.kernel >= 0 else None
-        flops = kernel.flops if kernel is not None else 0
-        rate = flops / nanoseconds if flops and nanoseconds else None
-        rows.append(
-            KernelTime(
-                kernel=kernel.symbol.removeprefix(prefix) if kernel is not None else "copy",
-                template=kernel.template if kernel is not None else "copy",
-                sources=step.sources,
-                microseconds=nanoseconds / 1e3,
-                gflops=rate,
-                peak_share=rate * 1e9 / peak.flops_per_second if rate is not None else None,
-            )
-        )
-    return sorted(rows, key=lambda row: -row.microseconds)
+    for index, step in enumerate(signature.steps):
+        if step.kernel < 0:  # a copy to the output that it names: read once, written once
+            moved = 2 * sum(outputs.get(name, 0) for name in step.sources)
+            rows.append(Work(index, "copy", "copy", step.sources, 0, moved))
+            continue
+        kernel = signature.kernels[step.kernel]
+        name = kernel.symbol.removeprefix(f"{signature.name}_")
+        rows.append(Work(index, name, kernel.template or "none", step.sources, kernel.flops, kernel.bytes))
+    return rows
 
 
-def to_json(latencies: Sequence[Latency], kernels: Sequence[KernelTime]) -> dict[str, object]:
+def threads_of(signature: Signature, asked: int = 0) -> int:
+    """Processors that a library keeps busy: as asked, or as docs/c-abi.md says, and never more than there are."""
+    if not signature.threaded:
+        return 1
+    cores = available_cores()
+    variable = os.environ.get("TILEWRIGHT_NUM_THREADS", "")
+    wanted = asked or (int(variable) if variable.isdecimal() else 0) or signature.default_threads or cores
+    return min(wanted, cores)
+
+
+def to_json(latencies: Sequence[Latency], roofline: Roofline | None = None) -> dict[str, object]:
     """Both as JSON takes them, with the ratios of our median to the others'."""
     ours = latencies[0].median_ms
     return {
         "latency": [asdict(each) for each in latencies],
         "ratios": {each.engine: ours / each.median_ms for each in latencies[1:]},
-        "kernels": [asdict(each) for each in kernels],
+        **(roofline.to_json() if roofline is not None else {"kernels": []}),
     }

@@ -47,6 +47,8 @@ Start with:
 Messages go to stderr, results to stdout. Exit codes: 0 done, 1 a comparison failed, 2 the command line is wrong,
 3 not supported, 4 an input is damaged or missing, 5 a tool failed, 130 interrupted."""
 
+_PROFILED_RUNS = 20  # of each kernel, with a clock read between them
+
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False
 )
@@ -247,7 +249,7 @@ def bench(
     threads: Threads = None,
     repeat: Annotated[int, typer.Option("--repeat", metavar="N", min=1, help="Counted runs of each engine.")] = 50,
     kernels: Annotated[
-        bool, typer.Option("--kernels", help="Time each kernel, and its share of the measured peak.")
+        bool, typer.Option("--kernels", help="Time each kernel under the machine's measured roofline.")
     ] = False,
     against: Annotated[
         str, typer.Option("--against", metavar="LIST", help="onnxruntime,openvino; needs --model.")
@@ -259,6 +261,9 @@ def bench(
     as_json: Json = False,
 ) -> None:
     """Time a library, its kernels, and other engines in the same run, taking turns.
+
+    With --kernels each kernel has its FLOPs, bytes, the bound that the machine's measured peak and bandwidths set it,
+    how much of that it reached, and the nodes it came from; what loses most time comes first.
 
     Examples:
 
@@ -281,24 +286,22 @@ def bench(
             bindings=read_bindings(bind),
             threads=threads or 0,
         )
-        rows = []
+        roofline = None
         if kernels:
-            progress("kernels", 0, 0)
-            rows = timing.profile(loaded, values, repeat=min(repeat, 20), threads=threads or 0)
+            runs = min(repeat, _PROFILED_RUNS)
+            roofline = timing.profile(loaded, values, repeat=runs, threads=threads or 0, progress=progress)
     if as_json:
-        show_json(timing.to_json(latencies, rows))
+        show_json(timing.to_json(latencies, roofline))
         return
     table = Table(("engine", ">median ms", ">min ms", ">p90 ms", ">ours / theirs"))
     for each in latencies:
         ratio = "" if each.engine == timing.OURS else f"{latencies[0].median_ms / each.median_ms:.3f}"
         table.add(each.engine, f"{each.median_ms:.3f}", f"{each.min_ms:.3f}", f"{each.p90_ms:.3f}", ratio)
     show(table)
-    if rows:
-        detail = Table((">us", ">GFLOP/s", ">of peak", "template", "kernel", "computes"), "kernels, slowest first")
-        for row in rows:
-            rate = ("", "") if row.gflops is None else (f"{row.gflops:.1f}", f"{row.peak_share or 0:.0%}")
-            detail.add(f"{row.microseconds:.1f}", *rate, row.template, row.kernel, " + ".join(row.sources))
-        show(detail)
+    if roofline is not None:
+        from .roofline_tables import roofline_parts
+
+        show(*roofline_parts(roofline))
 
 
 @app.command()

@@ -20,9 +20,10 @@ from ..targets.target import Target
 from . import glue, link
 from .codegen import compile_objects
 from .install import install
+from .kernel_work import argument_bytes, counted_flops, least_bytes
 from .lowering import LoweredKernel, lower_kernel
 from .naming import check_name, identifier
-from .plan import Kernel, Plan
+from .plan import Bytes, Kernel, Plan
 from .planner import Graph, make_plan, read_graph
 from .signature import Signature, make_signature
 from .toolchain import find_toolchain
@@ -153,6 +154,7 @@ def _lower(
     lowered: list[LoweredKernel] = []
     kernel_of: dict[str, int] = {}
     known: dict[Any, int] = {}
+    moved = least_bytes(graph.calls, {function: argument_bytes(module[function]) for function in graph.functions})
     for done, function_name in enumerate(graph.functions):
         function = module[function_name].without_attr("global_symbol")
         index = known.setdefault(tvm_ffi.StructuralKey(function), len(kernels))
@@ -160,20 +162,20 @@ def _lower(
         if index == len(kernels):
             symbol = f"{name}_k{index}_{identifier(function_name)}"
             lowered.append(lower_kernel(function, symbol, tvm_target, parallel=threads != 1))
-            kernels.append(_kernel(function, function_name, lowered[-1]))
+            kernels.append(_kernel(function, function_name, lowered[-1], moved[function_name]))
         if progress:
             progress("lowering", done + 1, len(graph.functions))
     return kernels, kernel_of, lowered
 
 
-def _kernel(function: Any, function_name: str, lowered: LoweredKernel) -> Kernel:
+def _kernel(function: Any, function_name: str, lowered: LoweredKernel, moved: Bytes) -> Kernel:
     attributes = function.attrs or {}
     return Kernel(
         symbol=lowered.symbol,
         function=function_name,
         template=str(attributes.get("tilewright.template", "")),
-        flops=int(attributes.get("tilewright.flops", 0)),
-        bytes=int(attributes.get("tilewright.bytes", 0)),
+        flops=int(attributes.get("tilewright.flops", 0)) or counted_flops(function),
+        bytes=moved,
         scratch=lowered.scratch,
     )
 

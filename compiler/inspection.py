@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import ShapeError, UnsupportedError
 from .report import Table, amount, shape_text, size
+from .roofline_tables import intensity_text
 from .signature import Signature
 
 _ELF_MAGIC = b"\x7fELF"
@@ -39,11 +40,14 @@ def inspect_library(signature: Signature, path: Path) -> dict[str, Any]:
         "weights_bytes": signature.weights_bytes,
         "threaded": signature.threaded,
         "flops": sum(signature.kernels[index].flops * count for index, count in calls.items()),
+        "bytes": sum(signature.kernels[index].bytes * count for index, count in calls.items()),
         "kernels": [
             {
                 "symbol": kernel.symbol,
                 "template": kernel.template,
                 "flops": kernel.flops,
+                "bytes": kernel.bytes,
+                "intensity": kernel.flops / kernel.bytes if kernel.flops and kernel.bytes else None,
                 "calls": calls[index],
                 "sources": [list(step.sources) for step in signature.steps if step.kernel == index],
             }
@@ -56,19 +60,25 @@ def inspect_library(signature: Signature, path: Path) -> dict[str, Any]:
 def library_tables(found: dict[str, Any]) -> list[str | Table]:
     """The same for people."""
     target = found["target"]
-    kernels = Table(("kernel", "template", ">calls", ">FLOPs", "computes"), "kernels")
+    kernels = Table(
+        ("kernel", "template", ">calls", ">FLOPs", ">bytes", ">FLOP/B", "computes"),
+        "kernels; FLOPs and bytes of a call",
+    )
     for row in found["kernels"]:
         first = " + ".join(row["sources"][0]) if row["sources"] else ""
         more = f" (and {row['calls'] - 1} more)" if row["calls"] > 1 else ""
         name = row["symbol"].removeprefix(f"{found['name']}_")
-        kernels.add(name, row["template"], row["calls"], amount(row["flops"]), first + more)
+        moved = size(row["bytes"]) if row["bytes"] else "-"
+        intensity = intensity_text(row["flops"], row["bytes"])
+        kernels.add(name, row["template"], row["calls"], amount(row["flops"]), moved, intensity, first + more)
     return [
         f"{found['name']}: library for {target['triple']}, cpu {target['cpu']}",
         f"compiled by Tilewright {found['tilewright_version']}",
         f"needs {', '.join(target['cpu_features']) or 'no special instructions'}; "
         f"{'threads' if found['threaded'] else 'one thread'}",
         f"file {size(found['file_bytes'])}, weights {size(found['weights_bytes'])}, "
-        f"workspace {size(found['workspace_bytes'])}, {amount(found['flops'], 'FLOP')} a run in {found['steps']} steps",
+        f"workspace {size(found['workspace_bytes'])}",
+        f"a run: {found['steps']} steps, {amount(found['flops'], 'FLOP')}, {size(found['bytes'])} read and written",
         *(f"input  {_spec_text(spec)}" for spec in found["inputs"]),
         *(f"output {_spec_text(spec)}" for spec in found["outputs"]),
         kernels,

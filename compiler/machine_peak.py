@@ -1,27 +1,30 @@
-"""What this machine can do at most: fused multiply-adds and bytes read from memory a second, measured.
+"""What this machine can do at most: fused multiply-adds and bytes read a second, measured.
 
 A small C program, written for the width and number of the target's vector registers, is built with the host's compiler
-and run once; the numbers are kept in the user's cache folder. They are what `bench --kernels` compares kernels with.
+and run: about a second. The numbers are kept for the life of the process and no longer, because machines throttle and
+have neighbours: kernels are compared with what the machine can do now. They are the ceilings of `roofline`.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import shutil
 import subprocess
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
+from functools import cache
 from string import Template
 
 from ..errors import ToolError
 from . import interrupt
 
-_SECONDS_EACH = 0.15
-_ROUNDS = 5  # the best counts: a shared machine is only ever slower than it can be
-_BANDWIDTH_BYTES = 256 << 20  # more than any last-level cache, or it would be the cache that is measured
-_VERSION = 1  # of the benchmark; a new one makes old numbers void
+# A round is short and the best one counts: on a shared machine few are undisturbed, and none is ever too fast.
+_ROUND_SECONDS = 0.003
+_LEVEL_SECONDS = 0.2  # of all rounds of one measurement
+_LEAST_ROUNDS = 10
+# Memory is read in a stream that no last-level cache holds, within what a small machine can spare.
+_STREAM_L3S = 4
+_LEAST_STREAM_BYTES, _MOST_STREAM_BYTES = 256 << 20, 1 << 30
 
 _SOURCE = Template(r"""
 #define _GNU_SOURCE
@@ -31,9 +34,9 @@ _SOURCE = Template(r"""
 #include <string.h>
 #include <time.h>
 typedef float vector __attribute__((vector_size($vector_bytes)));
-enum { CHAINS = $chains, LANES = $vector_bytes / 4, ROUNDS = $rounds };
+enum { CHAINS = $chains, LANES = $vector_bytes / 4 };
 static const size_t BYTES = ${bytes}ul;
-static int threads; static int measuring_memory; static char *memory; static volatile float sink;
+static int threads; static char *memory; static volatile float sink;
 static pthread_barrier_t gate;
 
 static double now(void) {
@@ -52,56 +55,95 @@ static void multiply_add(long count) {
     $additions
     sink = sum[0];
 }
-static void read_memory(size_t from, size_t to) {
+/* Reads `bytes` again and again. */
+static void read_bytes(const char *from, size_t bytes, long passes) {
     vector a[8] = {0};
-    for (size_t at = from; at + sizeof a <= to; at += sizeof a)
-        for (int c = 0; c < 8; ++c) a[c] += *(const vector *)(memory + at + c * sizeof(vector));
+    for (long pass = 0; pass < passes; ++pass) {
+        for (size_t at = 0; at + sizeof a <= bytes; at += sizeof a)
+            for (int c = 0; c < 8; ++c) a[c] += *(const vector *)(from + at + c * sizeof(vector));
+        __asm__ volatile("" : : : "memory");
+    }
     for (int c = 1; c < 8; ++c) a[0] += a[c];
     sink = a[0][0];
 }
+/* What all threads do in the next round: read that many bytes each, or multiply and add when that is 0. */
+static size_t share;
 static long count;
+static double *least_of; /* seconds of each thread in its best round */
 static void work(long index) {
-    size_t share = BYTES / threads / 4096 * 4096;
-    if (measuring_memory) read_memory(index * share, (index + 1) * share); else multiply_add(count);
+    double start = now();
+    if (share) read_bytes(memory + index * (BYTES / threads / 4096 * 4096), share, count); else multiply_add(count);
+    double took = now() - start;
+    if (took < least_of[index]) least_of[index] = took;
 }
 static void *thread(void *index) {
-    for (int round = 0; round < 2 * ROUNDS; ++round) {
+    memset(memory + (long)index * (BYTES / threads / 4096 * 4096), 0, BYTES / threads / 4096 * 4096);
+    for (;;) {
         pthread_barrier_wait(&gate);
+        if (!count) return 0;
         work((long)index);
         pthread_barrier_wait(&gate);
     }
-    return 0;
 }
-static double best(int memory_round) {
-    double least = 1e30;
-    measuring_memory = memory_round;
-    for (int round = 0; round < ROUNDS; ++round) {
-        double start = now();
+/* Prints the units of work a second, of which each pass has so many: of the best round, and of each thread's best. */
+static void measure(double units) {
+    double least = 1e30, start, rate = 0;
+    count = share ? 1 : 1 << 18;
+    work(0);  /* fills the caches, and wakes the processor up */
+    start = now();
+    work(0);
+    double took = now() - start;
+    count = (long)(count * $round_seconds / took) + 1;
+    double stop = now() + $level_seconds;
+    for (int t = 0; t < threads; ++t) least_of[t] = 1e30;
+    for (int round = 0; round < $least_rounds || now() < stop; ++round) {
+        start = now();
         pthread_barrier_wait(&gate);
         work(0);
         pthread_barrier_wait(&gate);
-        double seconds = now() - start;
-        if (seconds < least) least = seconds;
+        took = now() - start;
+        if (took < least) least = took;
     }
-    return least;
+    for (int t = 0; t < threads; ++t) rate += units * count / least_of[t];
+    printf("%.0f %.0f\n", units * count * threads / least, rate);
 }
+/* Arguments: threads, then for each level of memory the bytes that each thread reads. */
 int main(int argc, char **argv) {
-    threads = argc > 1 ? atoi(argv[1]) : 1;
-    if (posix_memalign((void **)&memory, 4096, BYTES)) return 1;
-    memset(memory, 0, BYTES);
-    double start = now();
-    multiply_add(1 << 16);
-    start = now();
-    multiply_add(1 << 20);
-    count = (long)((1 << 20) * $seconds / (now() - start)) + 1;
+    threads = atoi(argv[1]);
+    least_of = calloc(threads, sizeof *least_of);
+    if (!least_of || posix_memalign((void **)&memory, 4096, BYTES)) return 1;
+    memset(memory, 0, BYTES / threads / 4096 * 4096);
     pthread_barrier_init(&gate, 0, threads);
     for (long t = 1; t < threads; ++t) { pthread_t id; if (pthread_create(&id, 0, thread, (void *)t)) return 1; }
-    double flops = 2.0 * LANES * CHAINS * (double)count * threads / best(0);
-    double bytes = (double)(BYTES / threads / 4096 * 4096) * threads / best(1);
-    printf("%.0f %.0f\n", flops, bytes);
+    measure(2.0 * LANES * CHAINS);
+    for (int level = 2; level < argc; ++level) {
+        share = strtoul(argv[level], 0, 10) / (8 * sizeof(vector)) * (8 * sizeof(vector));
+        measure(share);
+    }
+    count = 0;
+    pthread_barrier_wait(&gate);
     return 0;
 }
 """)
+
+
+@dataclass(frozen=True)
+class MemoryLevel:
+    """A cache, or memory behind the last one.
+
+    Attributes:
+        name: ``L1``, ``L2``, ``L3`` or ``memory``.
+        capacity: bytes that it holds, those of all threads together where each has its own; None: unlimited.
+        bytes_per_second: read by all threads together.
+    """
+
+    name: str
+    capacity: int | None
+    bytes_per_second: float
+
+    def holds(self, num_bytes: float) -> bool:
+        """Whether so many bytes fit."""
+        return self.capacity is None or num_bytes <= self.capacity
 
 
 @dataclass(frozen=True)
@@ -110,76 +152,112 @@ class Peak:
 
     Attributes:
         flops_per_second: float32 operations, a fused multiply-add counted as two.
-        bytes_per_second: bytes read from memory.
+        levels: caches and memory, fastest first; the last one is memory.
         threads: processors that worked together.
     """
 
     flops_per_second: float
-    bytes_per_second: float
+    levels: tuple[MemoryLevel, ...]
     threads: int
 
-    def seconds_at_least(self, flops: float, num_bytes: float) -> float:
-        """The roofline: the time below which this work cannot be done."""
-        return max(flops / self.flops_per_second, num_bytes / self.bytes_per_second)
+    def level_for(self, num_bytes: float) -> MemoryLevel:
+        """The fastest level that holds so many bytes."""
+        return next(level for level in self.levels if level.holds(num_bytes))
+
+    def compute_seconds(self, flops: float) -> float:
+        """The time below which so many operations cannot be done."""
+        return flops / self.flops_per_second
+
+    def memory_seconds(self, num_bytes: float) -> float:
+        """The time below which so many bytes cannot be moved."""
+        return num_bytes / self.level_for(num_bytes).bytes_per_second
 
 
+@cache
 def measured_peak(threads: int) -> Peak:
-    """The ceilings of this machine, from the cache or by measuring for about two seconds.
+    """The ceilings of this machine; measured once in a process, which takes about a second.
 
     Raises:
         ToolError: there is no C compiler, or its program fails.
     """
-    facts = _host_facts()
-    key = f"v{_VERSION}, {facts.cpu}, {facts.vector_bits} bits, {threads} threads"
-    known = _read_cache()
-    if key not in known:
-        known[key] = asdict(_measure(threads, facts))
-        _write_cache(known)
-    numbers = known[key]
-    return Peak(float(numbers["flops_per_second"]), float(numbers["bytes_per_second"]), threads)
+    return _measure(threads, _host_facts())
 
 
 @dataclass(frozen=True)
 class _HostFacts:
-    cpu: str
     vector_bits: int
     num_vector_registers: int
+    l1_bytes: int
+    l2_bytes: int
+    l3_bytes: int
 
 
 def _host_facts() -> _HostFacts:
     from ..targets.host import read_host
     from ..targets.x86 import LEVELS
 
-    facts = read_host()
-    level = next((level for level in LEVELS if level.needs <= facts.features), LEVELS[-1])
-    return _HostFacts(facts.model_name, level.vector_bits, level.num_vector_registers)
+    host = read_host()
+    level = next((level for level in LEVELS if level.needs <= host.features), LEVELS[-1])
+    return _HostFacts(level.vector_bits, level.num_vector_registers, host.l1_bytes, host.l2_bytes, host.l3_bytes)
 
 
 def _measure(threads: int, facts: _HostFacts) -> Peak:
     compiler = os.environ.get("CC") or next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
     if compiler is None:
         raise ToolError("measuring the machine's peak needs a C compiler", hint="install gcc or clang, or set CC")
-    chains = facts.num_vector_registers - 4  # two operands, and two to spare
-    register = "v" if facts.vector_bits == 512 else "x"
+    stream = min(max(_STREAM_L3S * facts.l3_bytes, _LEAST_STREAM_BYTES), _MOST_STREAM_BYTES)
+    levels = _levels(threads, facts, stream)
     with interrupt.temporary_folder() as folder:
         source, program = folder / "peak.c", folder / "peak"
-        source.write_text(
-            _SOURCE.substitute(
-                vector_bytes=facts.vector_bits // 8,
-                chains=chains,
-                declarations=", ".join(f"a{i} = y" for i in range(chains)),
-                # The empty statement of assembly keeps each chain in a register and in the loop.
-                statements=" ".join(f'a{i} = a{i} * x + y; __asm__("" : "+{register}"(a{i}));' for i in range(chains)),
-                additions=" ".join(f"sum += a{i};" for i in range(chains)),
-                bytes=_BANDWIDTH_BYTES,
-                rounds=_ROUNDS,
-                seconds=_SECONDS_EACH,
-            )
-        )
+        source.write_text(_source(facts, stream))
         flags = ["-O3", "-march=native", "-ffp-contract=fast", "-pthread", "-w"]
         _run([*shlex.split(compiler), *flags, "-o", str(program), str(source)], "the C compiler")
-        flops, num_bytes = _run([str(program), str(threads)], "the peak benchmark").split()
-    return Peak(float(flops), float(num_bytes), threads)
+        shares = [str(level.bytes_each) for level in levels]
+        lines = _run([str(program), str(threads), *shares], "the peak benchmark").splitlines()
+    together, apart = zip(*((float(word) for word in line.split()) for line in lines), strict=True)
+    # What each core has for itself adds up; what they share is what all get in the same moment.
+    rates = [(together if level.shared else apart)[i + 1] for i, level in enumerate(levels)]
+    # A faster level is no slower than the next one, whatever the neighbours did meanwhile.
+    rows = ((level, max(rates[i:])) for i, level in enumerate(levels))
+    return Peak(apart[0], tuple(MemoryLevel(each.name, each.capacity, rate) for each, rate in rows), threads)
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """How a level is measured: each thread reads so many bytes again and again."""
+
+    name: str
+    capacity: int | None
+    bytes_each: int
+    shared: bool
+
+
+def _levels(threads: int, facts: _HostFacts, stream: int) -> list[_Reading]:
+    """Half of each level is read, because other data is in there too."""
+    levels = [
+        _Reading("L1", threads * facts.l1_bytes, facts.l1_bytes // 2, shared=False),
+        _Reading("L2", threads * facts.l2_bytes, facts.l2_bytes // 2, shared=False),
+    ]
+    if facts.l3_bytes > 2 * threads * facts.l2_bytes:  # shared by all, and more than a copy of the others
+        levels.append(_Reading("L3", facts.l3_bytes, facts.l3_bytes // 2 // threads, shared=True))
+    return [*levels, _Reading("memory", None, stream // threads, shared=True)]
+
+
+def _source(facts: _HostFacts, stream: int) -> str:
+    chains = facts.num_vector_registers - 4  # two operands, and two to spare
+    register = "v" if facts.vector_bits == 512 else "x"
+    return _SOURCE.substitute(
+        vector_bytes=facts.vector_bits // 8,
+        chains=chains,
+        declarations=", ".join(f"a{i} = y" for i in range(chains)),
+        # The empty statement of assembly keeps each chain in a register and in the loop.
+        statements=" ".join(f'a{i} = a{i} * x + y; __asm__("" : "+{register}"(a{i}));' for i in range(chains)),
+        additions=" ".join(f"sum += a{i};" for i in range(chains)),
+        bytes=stream,
+        round_seconds=_ROUND_SECONDS,
+        level_seconds=_LEVEL_SECONDS,
+        least_rounds=_LEAST_ROUNDS,
+    )
 
 
 def _run(command: list[str], what: str) -> str:
@@ -190,27 +268,3 @@ def _run(command: list[str], what: str) -> str:
     if result.returncode:
         raise ToolError(f"{what} failed", where=command[0], details=result.stderr.strip().splitlines()[-5:])
     return result.stdout
-
-
-def _cache_file() -> Path:
-    root = os.environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
-    return Path(root) / "tilewright" / "machine_peak.json"
-
-
-def _read_cache() -> dict[str, dict[str, float]]:
-    try:
-        known = json.loads(_cache_file().read_text())
-        return {str(key): {name: float(value[name]) for name in value} for key, value in known.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
-        return {}
-
-
-def _write_cache(known: dict[str, dict[str, float]]) -> None:
-    path = _cache_file()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_suffix(f".{os.getpid()}")
-        fresh.write_text(json.dumps(known, indent=2))
-        fresh.replace(path)
-    except OSError:
-        pass  # a cache that cannot be written is measured again next time

@@ -58,8 +58,8 @@ class Kernel:
         symbol: its C name.
         function: the name of its PrimFunc in the module.
         template: the schedule template that made it; empty when none says.
-        flops: floating-point operations of one call; 0 when not known.
-        bytes: bytes one call must move at least; 0 when not known.
+        flops: floating-point operations of one call, by the direct algorithm; 0: none, or not known.
+        bytes: bytes one call must move at least: what it reads of inputs and constants, and its outputs, each once.
         scratch: sizes of its workspace arguments, which follow its tensors.
     """
 

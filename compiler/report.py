@@ -68,8 +68,9 @@ def _show(parts: Sequence[str | Table]) -> None:
             continue
         table = RichTable(title=part.title or None, title_justify="left", box=box.SIMPLE_HEAD)
         for heading in part.headings:
+            number = heading.startswith(">")  # numbers keep their width; text gives way
             table.add_column(
-                heading.lstrip(">"), justify="right" if heading.startswith(">") else "left", overflow="ellipsis"
+                heading.lstrip(">"), justify="right" if number else "left", overflow="ellipsis", no_wrap=number
             )
         for row in part.rows:
             table.add_row(*(cell.replace("[", "\\[") for cell in row))

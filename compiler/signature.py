@@ -20,7 +20,7 @@ SECTION = ".tilewright"
 
 @dataclass(frozen=True)
 class KernelRecord:
-    """A kernel as the signature tells of it: C name, template, operations and bytes of one call (0: unknown)."""
+    """A kernel as the signature tells of it; operations and bytes of one call as in `plan.Kernel`, 0: not known."""
 
     symbol: str
     template: str

@@ -98,8 +98,13 @@ def test_bench_and_inspect(library: Path, capsys: pytest.CaptureFixture[str]) ->
     assert report["ratios"]["onnxruntime"] > 0
     convolution = next(row for row in report["kernels"] if row["template"] == "contraction")
     assert convolution["sources"] and 0 < convolution["peak_share"] < 1.5
+    assert convolution["bound"] == "compute" and convolution["level"] == "L1" and convolution["intensity"] > 1
+    assert report["totals"]["lost_microseconds"] < report["totals"]["microseconds"]
+    assert report["machine"]["threads"] == 1
     assert run(["inspect", str(library), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["workspace_bytes"] > 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["workspace_bytes"] > 0
+    assert all(kernel["bytes"] > 0 for kernel in found["kernels"])
     assert run(["inspect", str(DIGITS), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["operators"]["Conv"] == 5
     assert run(["targets", "--json"]) == 0

@@ -5,15 +5,17 @@ point, and then the signature becomes plain C:
 
     int32_t kernel(const void *in0, ..., void *out0, ..., void *scratch0, ...)
 
-Buffers allocated at the root of a function become the scratch arguments, which the plan places in the workspace. What
-is allocated inside loops stays on the stack, and so must be small.
+Buffers of scope `global` become the scratch arguments, which the plan places in the workspace (`scratch.py` moves them
+out of loops). Buffers of scope `local` are registers or stack, and so must be small.
 """
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import tvm
@@ -23,6 +25,7 @@ from tvm import s_tir, tirx
 from ..errors import CompilerError
 from ..schedules.vector_math import expand_math
 from .plan import Bytes
+from .scratch import hoist_scratch
 from .tensor_spec import element_bytes
 
 # Small enough for the 128 KiB stacks that musl gives threads.
@@ -58,7 +61,9 @@ def lower_kernel(function: Any, symbol: str, tvm_target: Any, *, parallel: bool)
     function = function.with_attr({"global_symbol": symbol, "target": tvm_target})
     try:
         with tvm_target:
-            module = _loop_passes()(tvm.IRModule({symbol: function}))
+            module = _loop_passes(int(tvm_target.attrs.get("num-cores", 1)) if parallel else 1)(
+                tvm.IRModule({symbol: function})
+            )
             raw, scratch = _raw_abi(module[symbol], symbol)
             module = _machine_passes()(tvm.IRModule({symbol: raw}))
     except CompilerError:
@@ -70,7 +75,7 @@ def lower_kernel(function: Any, symbol: str, tvm_target: Any, *, parallel: bool)
     return LoweredKernel(symbol, module[symbol], scratch)
 
 
-def _loop_passes() -> Any:
+def _loop_passes(workers: int) -> Any:
     """From blocks to loops over flat buffers: TVM's own sequence for CPUs, in its order."""
     return tvm.ir.transform.Sequential(
         [
@@ -86,7 +91,8 @@ def _loop_passes() -> Any:
             tirx.transform.FlattenBuffer(),
             tirx.transform.BF16ComputeLegalize(),
             # Not before: legalization does not look into the values of the `Let`s that this makes.
-            _expand_math(),
+            _on_functions("ExpandMath", expand_math),
+            _on_functions("HoistScratch", partial(hoist_scratch, workers=workers)),
             # 64-bit indices become 32-bit wherever the bounds prove that they fit.
             tirx.transform.NarrowDataType(32),
             # Loops that a schedule marks with pragma_loop_partition_hint are cut at their boundary conditions.
@@ -105,11 +111,11 @@ def _loop_passes() -> Any:
     )
 
 
-def _expand_math() -> Any:
+def _on_functions(name: str, change: Callable[[Any], Any]) -> Any:
     def apply(function: Any, module: Any, context: Any) -> Any:
-        return expand_math(function)
+        return change(function)
 
-    return tirx.transform.prim_func_pass(apply, opt_level=0, name="tilewright.ExpandMath")
+    return tirx.transform.prim_func_pass(apply, opt_level=0, name=f"tilewright.{name}")
 
 
 def _machine_passes() -> Any:
@@ -188,7 +194,7 @@ def _check_stack(statements: list[Any], symbol: str) -> None:
             f"{MAX_STACK_BYTES} are allowed",
             where=symbol,
             details=[f"{name}: {size} bytes" for size, name in sorted(sizes, reverse=True)[:8]],
-            hint="its schedule should allocate large buffers at the root of the function, in scope global",
+            hint="its schedule should allocate large buffers in scope global",
         )
 
 

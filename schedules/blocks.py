@@ -9,6 +9,7 @@ from typing import Any
 
 import tvm_ffi
 from tvm import s_tir, tirx
+from tvm.ir import TensorLoad
 from tvm.s_tir import Schedule
 from tvm.s_tir.schedule import ScheduleError
 
@@ -118,6 +119,37 @@ def axis_of_loops(sch: Schedule, block: Block) -> list[int | None]:
         uses = (axis for axis, value in enumerate(values) if _mentions(value, variable))
         axes.append(next(uses, None))
     return axes
+
+
+def follow_axes(sch: Schedule, block: Block, buffer: Any) -> list[Loop]:
+    """Gives an untouched `block` that reads `buffer` one loop an axis of the buffer, whatever shape it writes.
+
+    Returns:
+        The loops, in the order of the buffer's axes; all extents of the block's own loops are kept.
+    """
+    loads = _loads(sch.get(block).body, buffer)
+    variables = [var.var for var in sch.get(block).iter_vars]
+    indices = list(loads[0].indices)
+    present = [axis for axis, index in enumerate(indices) if not isinstance(index, tirx.IntImm)]
+    if variables:
+        index_map = tirx.IndexMap(variables, [indices[axis] for axis in present], None)
+        sch.transform_block_layout(block, index_map)
+    loops: dict[int, Loop] = dict(zip(present, sch.get_loops(block), strict=True))
+    for axis in range(len(indices)):
+        if axis not in loops:
+            loops[axis] = sch.add_unit_loop(block)
+    ordered = [loops[axis] for axis in range(len(indices))]
+    sch.reorder(*ordered)
+    return ordered
+
+
+def _loads(body: Any, buffer: Any) -> list[Any]:
+    """Every read of `buffer` inside `body`."""
+    found: list[Any] = []
+    tvm_ffi.structural_walk(
+        body, (TensorLoad, lambda load: found.append(load) if load.source.same_as(buffer) else None)
+    )
+    return found
 
 
 def _mentions(expression: Any, variable: Any) -> bool:

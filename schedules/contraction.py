@@ -46,6 +46,8 @@ _STEP_OVERHEAD = 0.5
 _MAX_ROWS = 6
 # Work beside the k loop that a tile costs (addresses, epilogue, stores), in cycles a register of results.
 _TILE_OVERHEAD = 2.0
+# Bytes of weights that one core streams from memory in a cycle.
+DRAM_BYTES_PER_CYCLE = 5.0
 # Parallel work is cut so that the busiest core has at most this share more than the mean.
 _IMBALANCE = 1.10
 _MIN_TILES_PER_BLOCK = 4
@@ -91,31 +93,45 @@ def _registers_used(rows: int, vectors: int, target: Target) -> int:
     return rows * vectors + vectors + broadcast + product
 
 
-def _cycles(workload: Workload, rows: int, vectors: int, lanes: int) -> float:
-    """Estimated cycles of one core for the whole contraction with this tile."""
+def cycles(workload: Workload, rows: int, vectors: int, target: Target) -> float:
+    """Estimated cycles of one core for the whole contraction with this tile, B in the caches."""
+    lanes = workload.lanes(target)
     tiles = workload.batch * math.ceil(workload.rows / rows) * math.ceil(workload.columns / (vectors * lanes))
     step = max(rows * vectors / _FMAS_PER_CYCLE, (rows + vectors) / _LOADS_PER_CYCLE, _FMA_LATENCY) + _STEP_OVERHEAD
     return tiles * (math.prod(workload.k) * step + _TILE_OVERHEAD * rows * vectors)
 
 
+def cycles_from_memory(workload: Workload, choice: Choice, target: Target) -> float:
+    """Estimated cycles until all cores are done, when B comes from memory."""
+    sums = cycles(workload, choice["rows"], choice["vectors"], target) / target.cores
+    weights = workload.batch * workload.columns * math.prod(workload.k) * dtype_bits(workload.dtype) // 8
+    return sums + weights / DRAM_BYTES_PER_CYCLE
+
+
 def space(workload: Workload, target: Target) -> list[Choice]:
     """All choices that fit the registers: ``rows`` and ``vectors`` of a register tile, ``row_tiles`` of a block."""
-    choices: list[Choice] = []
+    return [
+        {**tile, "row_tiles": row_tiles}
+        for tile in register_tiles(workload, target)
+        for row_tiles in _blockings(workload, tile["rows"], tile["vectors"], target)
+    ]
+
+
+def register_tiles(workload: Workload, target: Target) -> list[Choice]:
+    """Every ``rows`` by ``vectors`` of sums that fits the registers."""
+    tiles: list[Choice] = []
     for vectors in range(1, (target.num_vector_registers // 2) if workload.columns > 1 else 2):
-        for rows in range(1, _MAX_ROWS + 1):
-            if _registers_used(rows, vectors, target) > target.num_vector_registers or rows > workload.rows:
-                break
-            for row_tiles in _blockings(workload, rows, vectors, target):
-                choices.append({"rows": rows, "vectors": vectors, "row_tiles": row_tiles})
-    return choices
+        for rows in range(1, min(_MAX_ROWS, workload.rows) + 1):
+            if _registers_used(rows, vectors, target) <= target.num_vector_registers:
+                tiles.append({"rows": rows, "vectors": vectors})
+    return tiles
 
 
 def default(workload: Workload, target: Target) -> Choice:
     """The choice the machine's numbers give: the fewest estimated cycles, and rows cut for the cores."""
-    lanes = workload.lanes(target)
-    tiles = {(choice["rows"], choice["vectors"]) for choice in space(workload, target)}
+    tiles = [(tile["rows"], tile["vectors"]) for tile in register_tiles(workload, target)]
     # Among equals, wide tiles: they read A less often.
-    rows, vectors = min(tiles, key=lambda tile: (_cycles(workload, tile[0], tile[1], lanes), -tile[1], tile[0]))
+    rows, vectors = min(tiles, key=lambda tile: (cycles(workload, *tile, target), -tile[1], tile[0]))
     return {"rows": rows, "vectors": vectors, "row_tiles": _blockings(workload, rows, vectors, target)[0]}
 
 
@@ -161,12 +177,17 @@ def compute(
     target: Target,
     lhs: Callable[..., Scalar],
     packed: te.Tensor,
+    *,
+    template: str = TEMPLATE,
+    flops: int | None = None,
 ) -> te.Tensor:
     """C with shape (batch, padded rows, padded columns), of the accumulator's dtype.
 
     Args:
         lhs: the element of A at (batch, row, *k); row is always below `workload.rows`.
         packed: B of `packed_shape`.
+        template: the template built around this block.
+        flops: useful floating point operations, where they are not those of the contraction itself.
     """
     columns = tile_columns(workload, choice, target)
     rows, accumulator = padded_rows(workload, choice), workload.accumulator
@@ -184,6 +205,7 @@ def compute(
         return te.sum(product, axis=axes)
 
     shape = [int64(workload.batch), int64(rows), int64(packed_shape(workload, choice, target)[1] * columns)]
-    attributes = {ANCHOR: TEMPLATE, FLOPS: workload.flops, "tilewright.lanes": workload.lanes(target)}
+    stated = {ANCHOR: template, FLOPS: workload.flops if flops is None else flops}
+    attributes = {**stated, "tilewright.lanes": workload.lanes(target)}
     attributes |= {f"tilewright.{name}": value for name, value in choice.items()}
     return te.compute(shape, element, name=TEMPLATE, attrs=attributes)

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
-import tvm_ffi
-from tvm import tirx
-from tvm.ir import TensorLoad
 from tvm.s_tir import Schedule
 
 from ..targets.target import Target
 from . import blocks, plain
-from .blocks import Block, Loop
+from .blocks import Block
 
 # Multiply-adds below which waking other cores costs more than they save.
 _PARALLEL_WORK = 1 << 19
@@ -32,7 +28,7 @@ def schedule_kernel(sch: Schedule, target: Target) -> None:
         plain.schedule_block(sch, block, target)
 
     extents, k_extents = _extents(sch, anchor)
-    batch, row, column = _collapse(sch, epilogue, anchor, extents)
+    batch, row, column = blocks.follow_axes(sch, epilogue, sch.get(anchor).writes[0].source)
     # The epilogue's columns are cut at register width first: where whole registers fit, its guard is one comparison a
     # register and not one an element.
     columns = blocks.extent(sch, column)
@@ -50,17 +46,21 @@ def schedule_kernel(sch: Schedule, target: Target) -> None:
         sch.parallel(outer)
     sch.set_scope(anchor, 0, "local")
     sch.compute_at(anchor, tile)
-    _schedule_tile(sch, anchor, rows, vectors, lanes)
+    schedule_tile(sch, anchor, _OUTER_LOOPS, rows, vectors, lanes)
     for loop in (tile_row, vector):
         sch.unroll(loop)
     if lanes > 1:
         sch.vectorize(lane)
 
 
-def _schedule_tile(sch: Schedule, anchor: Block, rows: int, vectors: int, lanes: int) -> None:
-    """Makes one tile of C: accumulators in registers, k outside, everything inside unrolled and vectorized."""
+def schedule_tile(sch: Schedule, anchor: Block, depth: int, rows: int, vectors: int, lanes: int) -> None:
+    """Makes one tile of C: accumulators in registers, k outside, everything inside unrolled and vectorized.
+
+    Args:
+        depth: loops around the tile.
+    """
     # compute_at makes loops for the extents above 1 alone, in the order of the block's variables.
-    inner = list(sch.get_loops(anchor))[_OUTER_LOOPS:]
+    inner = list(sch.get_loops(anchor))[depth:]
     row = inner.pop(0) if rows > 1 else None
     if vectors * lanes > 1:
         vector, lane = sch.split(inner.pop(0), [vectors, lanes])
@@ -82,29 +82,3 @@ def _extents(sch: Schedule, anchor: Block) -> tuple[list[int], list[int]]:
     """Extents of the anchor's spatial axes (batch, rows, columns) and of its reduction axes."""
     values = [int(var.dom.extent) for var in sch.get(anchor).iter_vars]
     return values[:3], values[3:]
-
-
-def _collapse(sch: Schedule, epilogue: Block, anchor: Block, extents: list[int]) -> tuple[Loop, Loop, Loop]:
-    """Gives the epilogue the contraction's axes: loops over batch, row and column, whatever shape it writes."""
-    loads = _loads(sch.get(epilogue).body, sch.get(anchor).writes[0].source)
-    variables = [var.var for var in sch.get(epilogue).iter_vars]
-    indices = list(loads[0].indices)
-    present = [axis for axis, index in enumerate(indices) if not isinstance(index, tirx.IntImm)]
-    if variables:
-        index_map = tirx.IndexMap(variables, [indices[axis] for axis in present], None)
-        sch.transform_block_layout(epilogue, index_map)
-    loops: dict[int, Loop] = dict(zip(present, sch.get_loops(epilogue), strict=True))
-    for axis in range(len(extents)):
-        if axis not in loops:
-            loops[axis] = sch.add_unit_loop(epilogue)
-    sch.reorder(*(loops[axis] for axis in range(len(extents))))
-    return loops[0], loops[1], loops[2]
-
-
-def _loads(body: Any, buffer: Any) -> list[Any]:
-    """Every read of `buffer` inside `body`."""
-    found: list[Any] = []
-    tvm_ffi.structural_walk(
-        body, (TensorLoad, lambda load: found.append(load) if load.source.same_as(buffer) else None)
-    )
-    return found

@@ -1,4 +1,4 @@
-"""Convolutions, channels-last, as contractions or as depthwise windows."""
+"""Convolutions, channels-last: as contractions, by Winograd's algorithm, or as depthwise windows."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ import tvm
 from tvm import relax, te, tirx
 
 from ..targets.target import Target
-from . import contraction, window
+from . import contraction, window, winograd
 from .annotations import STAGE, TEMPLATE
-from .contraction import Workload
+from .contraction import Choice, Workload
 from .expressions import Scalar, constant_shape, flatten, int64s, unflatten
 from .packing import pack_at_run_time, pack_constant
+
+# The transformed weights are larger: Winograd's algorithm has to take this much less time than the direct one.
+_WINOGRAD_GAIN = 0.9
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,10 @@ def lower_convolution(builder: relax.BlockBuilder, call: relax.Call, target: Tar
     geometry = geometry_of(call)
     if geometry.is_depthwise:
         return _lower_depthwise(builder, call, geometry)
+    if relax_constant(call.args[1]) is not None:
+        found = winograd_tiling(geometry, str(call.ty.dtype), target)
+        if found is not None:
+            return _lower_winograd(builder, call, geometry, *found, target)
     return _lower_contraction(builder, call, geometry, target)
 
 
@@ -166,6 +173,47 @@ def _lower_contraction(builder: relax.BlockBuilder, call: relax.Call, geometry: 
 
     return builder.call_te(
         compute, call.args[0], weights, primfunc_name_hint="conv", primfunc_attrs={TEMPLATE: contraction.TEMPLATE}
+    )
+
+
+def winograd_tiling(geometry: Geometry, dtype: str, target: Target) -> tuple[winograd.Tiling, Choice] | None:
+    """How Winograd's algorithm computes a convolution best; None where it cannot, or where it does not pay."""
+    if (geometry.kernel, geometry.strides, geometry.dilation, geometry.groups) != ((3, 3), (1, 1), (1, 1), 1):
+        return None
+    images, height, width, columns = geometry.output
+    channels, lanes = geometry.data[-1], target.lanes()
+    if dtype != "float32" or channels % lanes or columns % lanes:
+        return None
+    tilings = [winograd.Tiling(outputs, images, height, width, channels, columns) for outputs in winograd.OUTPUTS]
+    best = min(
+        ((tiling, winograd.default(tiling, target)) for tiling in tilings),
+        key=lambda found: winograd.cycles(*found, target),
+    )
+    workload = workload_of(geometry, dtype)
+    direct = contraction.cycles_from_memory(workload, contraction.default(workload, target), target)
+    return best if winograd.cycles(*best, target) < direct * _WINOGRAD_GAIN else None
+
+
+def _lower_winograd(
+    builder: relax.BlockBuilder,
+    call: relax.Call,
+    geometry: Geometry,
+    tiling: winograd.Tiling,
+    choice: Choice,
+    target: Target,
+) -> relax.Expr:
+    weights = winograd.transformed_weights(relax_constant(call.args[1]), tiling.outputs)
+    packed = new_constant(pack_constant(weights, tiling.contraction(1), choice, target))
+    # The last row and column of tiles may reach past the data and its padding.
+    before = geometry.padding[:2]
+    reach = [tiles * tiling.outputs + winograd.TAPS - 1 for tiles in tiling.tiles[1:]]
+    after = [extent - first - size for extent, first, size in zip(reach, before, geometry.data[1:-1], strict=True)]
+
+    def compute(data: te.Tensor, packed: te.Tensor) -> te.Tensor:
+        return winograd.compute(tiling, choice, target, pad(data, (*before, *after)), packed)
+
+    return builder.call_te(
+        compute, call.args[0], packed, primfunc_name_hint="conv", primfunc_attrs={TEMPLATE: winograd.TEMPLATE}
     )
 
 

@@ -11,17 +11,19 @@ from tvm.s_tir import Schedule
 from tvm.s_tir.schedule import ScheduleError
 
 from ..targets.target import Target
-from . import blocks, contraction_schedule, plain, rows_schedule, window_schedule
+from . import blocks, contraction_schedule, plain, rows_schedule, window_schedule, winograd_schedule
 from .annotations import ANCHOR, FALLBACK, FLOPS, TEMPLATE
 from .contraction import TEMPLATE as CONTRACTION
 from .rows import ROWS
 from .window import TEMPLATE as WINDOW
+from .winograd import TEMPLATE as WINOGRAD
 
 PLAIN = "plain"
 
 # Template name -> the function that schedules a kernel built around it.
 TEMPLATES: dict[str, Callable[[Schedule, Target], None]] = {
     CONTRACTION: contraction_schedule.schedule_kernel,
+    WINOGRAD: winograd_schedule.schedule_kernel,
     WINDOW: window_schedule.schedule_kernel,
     ROWS: rows_schedule.schedule_kernel,
     PLAIN: plain.schedule_kernel,

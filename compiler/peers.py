@@ -127,6 +127,7 @@ class OpenVino:
     """OpenVINO on the CPU, tuned for latency and held to float32."""
 
     name = "openvino"
+    precision = "f32"
 
     def __init__(self, model: Path | bytes, threads: int = 0) -> None:
         import openvino
@@ -134,7 +135,7 @@ class OpenVino:
         self.version = str(openvino.__version__).partition("-")[0]
         core = openvino.Core()
         source = core.read_model(str(model)) if isinstance(model, Path) else core.read_model(model=model, weights=b"")
-        options: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+        options: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": self.precision}
         if threads:
             options["INFERENCE_NUM_THREADS"] = threads
         self._model = core.compile_model(source, "CPU", options)
@@ -163,6 +164,13 @@ class OpenVino:
             array = np.ascontiguousarray(inputs[port.get_any_name()])
             self._request.set_tensor(port, openvino.Tensor(array, shared_memory=True))
         return lambda: self._request.infer()
+
+
+class OpenVinoBfloat16(OpenVino):
+    """The same, free to compute in bfloat16; for processors that have instructions for it."""
+
+    name = "openvino-bf16"
+    precision = "bf16"
 
 
 PEERS: Mapping[str, Callable[[Path | bytes, int], Peer]] = MappingProxyType(

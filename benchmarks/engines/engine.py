@@ -1,0 +1,97 @@
+"""What an engine is to the benchmark: a row of `benchmarks.engines.ENGINES`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+FLOAT32 = "float32"
+BFLOAT16 = "bfloat16"
+
+# The largest difference from the reference, over its largest |value|, that rounding explains. Float32 engines differ by
+# the order of their sums. Bfloat16 keeps 8 bits, an error of 0.2% an operation, which adds up to some hundredths over a
+# deep network; an unrelated result differs by about 1.
+TOLERANCES: Mapping[str, float] = {FLOAT32: 1e-4, BFLOAT16: 0.1}
+
+
+class NotAvailableError(Exception):
+    """The engine cannot take this model on this machine; the text says why, in one line."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One engine with one model.
+
+    Attributes:
+        model: the ONNX file.
+        inputs: NAME.npz, inputs by name in the model's order.
+        folder: an empty folder, where `Engine.build` puts what `Engine.load` loads.
+        threads: threads to run with; the process is bound to as many processors.
+    """
+
+    model: Path
+    inputs: Path
+    folder: Path
+    threads: int
+
+
+@dataclass(frozen=True)
+class Session:
+    """A model loaded, with its inputs.
+
+    Attributes:
+        outputs: runs once and returns the outputs, in the model's order.
+        run: runs once with the least overhead that the engine allows.
+    """
+
+    outputs: Callable[[], Sequence[Array]]
+    run: Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """One engine. Its functions run in a process of their own and import the engine's packages there.
+
+    Attributes:
+        name: in the options, the records and the tables.
+        packages: distributions that it needs; the version of the first is the engine's.
+        load: a session for the model and inputs by name, in the model's order. Raises NotAvailableError if the engine
+            cannot take the model; any other exception is a failure.
+        build: compiles or converts the model beforehand, in another process than the one that is timed.
+        precision: what it computes in: FLOAT32 or BFLOAT16. Only engines of one precision are compared.
+        ours: it is Tilewright.
+        unavailable: why this machine cannot run it, though its packages are installed; empty if it can.
+    """
+
+    name: str
+    packages: tuple[str, ...]
+    load: Callable[[Job, Mapping[str, Array]], Session]
+    build: Callable[[Job], None] | None = None
+    precision: str = FLOAT32
+    ours: bool = False
+    unavailable: Callable[[], str] = str
+
+    @property
+    def version(self) -> str:
+        """The installed version, or an empty string."""
+        try:
+            return metadata.version(self.packages[0]).partition("+")[0]
+        except metadata.PackageNotFoundError:
+            return ""
+
+    def why_unavailable(self) -> str:
+        """Why it cannot run here at all, or an empty string. Loads nothing."""
+        missing = []
+        for package in self.packages:
+            try:
+                metadata.version(package)
+            except metadata.PackageNotFoundError:
+                missing.append(package)
+        return f"not installed: pip install {' '.join(missing)}" if missing else self.unavailable()

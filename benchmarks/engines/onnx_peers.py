@@ -1,0 +1,28 @@
+"""ONNX Runtime and OpenVINO: they take the ONNX file as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tilewright.compiler.peers import OnnxRuntime, OpenVino, OpenVinoBfloat16, Peer
+
+from .engine import Array, Job, Session
+
+
+def _session(peer: Peer, inputs: Mapping[str, Array]) -> Session:
+    return Session(lambda: list(peer.run(inputs).values()), peer.prepare(inputs))
+
+
+def load_onnxruntime(job: Job, inputs: Mapping[str, Array]) -> Session:
+    """With all its optimisations."""
+    return _session(OnnxRuntime(job.model, job.threads), inputs)
+
+
+def load_openvino(job: Job, inputs: Mapping[str, Array]) -> Session:
+    """Tuned for latency, in float32."""
+    return _session(OpenVino(job.model, job.threads), inputs)
+
+
+def load_openvino_bfloat16(job: Job, inputs: Mapping[str, Array]) -> Session:
+    """Tuned for latency, in bfloat16."""
+    return _session(OpenVinoBfloat16(job.model, job.threads), inputs)

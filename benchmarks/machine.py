@@ -1,0 +1,96 @@
+"""The machine that numbers were measured on: what a reader has to know of it, and which processors to use."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+# What decides which kernels an engine can use. Names as in /proc/cpuinfo.
+ISA_FLAGS = (
+    "avx2",
+    "fma",
+    "avx_vnni",
+    "avx512f",
+    "avx512_vnni",
+    "avx512_bf16",
+    "amx_tile",
+    "amx_bf16",
+    "amx_int8",
+)
+BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One machine, as records name it.
+
+    Attributes:
+        isa: those of ISA_FLAGS that it has.
+        cores: processors that this process may use.
+        memory_gib: rounded.
+        system: kernel and C library; may differ between runs on the same machine.
+    """
+
+    cpu: str
+    isa: tuple[str, ...]
+    cores: int
+    memory_gib: int
+    system: str = ""
+    python: str = ""
+
+    def same_as(self, other: Machine) -> bool:
+        """Whether times of both may stand in one table."""
+        return (self.cpu, self.isa, self.cores) == (other.cpu, other.isa, other.cores)
+
+    def __str__(self) -> str:
+        return f"{self.cpu}, {self.cores} cores, {self.memory_gib} GiB, {' '.join(self.isa) or 'no AVX2'}"
+
+
+def _cpuinfo(key: str) -> str:
+    """The first processor's entry in /proc/cpuinfo, or an empty string."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == key), "")
+
+
+def this_machine() -> Machine:
+    """The machine that runs this."""
+    flags = set(_cpuinfo("flags").split())
+    return Machine(
+        cpu=_cpuinfo("model name") or platform.processor() or platform.machine(),
+        isa=tuple(flag for flag in ISA_FLAGS if flag in flags),
+        cores=len(os.sched_getaffinity(0)),
+        memory_gib=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
+        system=platform.platform(),
+        python=platform.python_version(),
+    )
+
+
+def bfloat16_missing() -> str:
+    """Why bfloat16 would only be emulated here, or an empty string."""
+    flags = _cpuinfo("flags").split()
+    return "" if any(flag in flags for flag in BFLOAT16_FLAGS) else "this CPU has neither AVX512_BF16 nor AMX"
+
+
+def _siblings(processor: int) -> str:
+    path = Path(f"/sys/devices/system/cpu/cpu{processor}/topology/thread_siblings_list")
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return str(processor)
+
+
+def order_processors(available: Sequence[int]) -> list[int]:
+    """`available`, such that the first N share as few cores as N processors can."""
+    seen: dict[str, int] = {}
+    turns = []
+    for processor in sorted(available):
+        core = _siblings(processor)
+        turns.append((seen.get(core, 0), processor))
+        seen[core] = seen.get(core, 0) + 1
+    return [processor for _, processor in sorted(turns)]

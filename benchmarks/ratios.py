@@ -1,0 +1,106 @@
+"""What the times say: Tilewright's ratio to the best peer, model by model, and their geometric means."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from .engines.engine import Engine
+from .measurement import MEASURED, Measurement
+
+ONNXRUNTIME = "onnxruntime"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Tilewright on one model with one number of threads, in one precision. Ratios below 1: Tilewright is faster.
+
+    Attributes:
+        own_ms: Tilewright's median.
+        best_peer: the fastest engine of that precision with a correct result; empty if there is none.
+        ratio: of Tilewright's time to the best peer's.
+        onnxruntime_ratio: to ONNX Runtime's, if that was measured in this precision.
+    """
+
+    model: str
+    threads: int
+    precision: str
+    own_ms: float
+    best_peer: str = ""
+    best_peer_ms: float | None = None
+    ratio: float | None = None
+    onnxruntime_ratio: float | None = None
+
+
+@dataclass(frozen=True)
+class Mean:
+    """Geometric means of the ratios of all models that have them, and how many those are."""
+
+    threads: int
+    precision: str
+    ratio: float
+    models: int
+    onnxruntime_ratio: float | None = None
+    onnxruntime_models: int = 0
+
+
+def round_ratio(one: Measurement, other: Measurement) -> float:
+    """The median, over the rounds that both took part in, of the ratio of `one`'s time to `other`'s in that round."""
+    return statistics.median(a / b for a, b in zip(one.round_ms, other.round_ms, strict=False))
+
+
+def compare(measurements: Sequence[Measurement], table: Mapping[str, Engine]) -> list[Comparison]:
+    """A row for each model, number of threads and precision in which Tilewright has correct results."""
+    right = [each for each in measurements if each.state == MEASURED and each.engine in table]
+    rows = []
+    for own in right:
+        engine = table[own.engine]
+        if not engine.ours:
+            continue
+        peers = {
+            each.engine: each
+            for each in right
+            if (each.model, each.threads) == (own.model, own.threads)
+            and not table[each.engine].ours
+            and table[each.engine].precision == engine.precision
+        }
+        row = Comparison(own.model, own.threads, engine.precision, own.median_ms)
+        if peers:
+            best = min(peers.values(), key=lambda each: each.median_ms)
+            runtime = peers.get(ONNXRUNTIME)
+            row = Comparison(
+                own.model,
+                own.threads,
+                engine.precision,
+                own.median_ms,
+                best.engine,
+                best.median_ms,
+                round_ratio(own, best),
+                round_ratio(own, runtime) if runtime else None,
+            )
+        rows.append(row)
+    return rows
+
+
+def geometric_means(comparisons: Sequence[Comparison]) -> list[Mean]:
+    """One for each precision and number of threads with a ratio."""
+    means = []
+    for precision, threads in sorted({(each.precision, each.threads) for each in comparisons}):
+        group = [each for each in comparisons if (each.precision, each.threads) == (precision, threads)]
+        ratios = [each.ratio for each in group if each.ratio is not None]
+        runtime = [each.onnxruntime_ratio for each in group if each.onnxruntime_ratio is not None]
+        if ratios:
+            mean = statistics.geometric_mean(runtime) if runtime else None
+            means.append(Mean(threads, precision, statistics.geometric_mean(ratios), len(ratios), mean, len(runtime)))
+    return sorted(means, key=lambda each: (each.precision != "float32", each.threads))
+
+
+def summarise(measurements: Sequence[Measurement], table: Mapping[str, Engine]) -> dict[str, Any]:
+    """Both, as JSON takes them."""
+    comparisons = compare(measurements, table)
+    return {
+        "comparisons": [asdict(each) for each in comparisons],
+        "geometric_means": [asdict(each) for each in geometric_means(comparisons)],
+    }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import EXIT_COMPARISON_FAILED, OutputError
+from ..errors import EXIT_COMPARISON_FAILED
 from . import interrupt
 from .command_options import (
     Binds,
@@ -27,6 +27,7 @@ from .command_options import (
     read_inputs,
 )
 from .compare import DEFAULT_RTOL
+from .install import check_place, written_whole
 from .progress import Timeline, shown
 from .report import Table, duration, show, show_json, size
 from .tensor_options import parse_shapes
@@ -34,7 +35,9 @@ from .verify import DEFAULT_RUNS
 
 if TYPE_CHECKING:
     from .artifact import CompiledModel
+    from .bench import Latency
     from .bisect import Divergence
+    from .roofline import Roofline
 
 _HELP = """Compiles trained models into standalone shared libraries.
 
@@ -251,6 +254,10 @@ def bench(
     kernels: Annotated[
         bool, typer.Option("--kernels", help="Time each kernel under the machine's measured roofline.")
     ] = False,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Write the kernels as a page with plots and a table."),
+    ] = None,
     against: Annotated[
         str, typer.Option("--against", metavar="LIST", help="onnxruntime,openvino; needs --model.")
     ] = "",
@@ -263,15 +270,19 @@ def bench(
     """Time a library, its kernels, and other engines in the same run, taking turns.
 
     With --kernels each kernel has its FLOPs, bytes, the bound that the machine's measured peak and bandwidths set it,
-    how much of that it reached, and the nodes it came from; what loses most time comes first.
+    how much of that it reached, and the nodes it came from; what loses most time comes first. FLOPs are those of the
+    direct algorithm, so that a kernel that needs fewer of them may reach more than 100%.
 
     Examples:
 
     * `tilewright bench model.so --threads 1 --kernels`
+    * `tilewright bench model.so --html roofline.html`
     * `tilewright bench model.so --against onnxruntime,openvino --model model.onnx`
     """
     from . import bench as timing
 
+    if html is not None:
+        check_place(html, keep=[library, model])
     loaded = open_library(library, threads)
     names = [name for name in against.split(",") if name]
     values = read_inputs(loaded, tensors, random_inputs=True, seed=seed, model=model)
@@ -287,9 +298,14 @@ def bench(
             threads=threads or 0,
         )
         roofline = None
-        if kernels:
+        if kernels or html is not None:
             runs = min(repeat, _PROFILED_RUNS)
             roofline = timing.profile(loaded, values, repeat=runs, threads=threads or 0, progress=progress)
+        if html is not None and roofline is not None:
+            progress("page", 0, 0)
+            _save_page(html, loaded, latencies, roofline)
+    if html is not None:
+        typer.echo(f"{html}: {size(html.stat().st_size)}, open it in a browser", err=True)
     if as_json:
         show_json(timing.to_json(latencies, roofline))
         return
@@ -298,7 +314,7 @@ def bench(
         ratio = "" if each.engine == timing.OURS else f"{latencies[0].median_ms / each.median_ms:.3f}"
         table.add(each.engine, f"{each.median_ms:.3f}", f"{each.min_ms:.3f}", f"{each.p90_ms:.3f}", ratio)
     show(table)
-    if roofline is not None:
+    if kernels and roofline is not None:
         from .roofline_tables import roofline_parts
 
         show(*roofline_parts(roofline))
@@ -386,21 +402,24 @@ def _bisected(
 
 
 def _save_arrays(path: Path, arrays: dict[str, Any]) -> None:
-    import os
-
     import numpy as np
 
-    if not path.parent.is_dir() or (path.exists() and not path.is_file()):
-        raise OutputError("the output's folder does not exist, or the output is no file", where=str(path))
-    staging = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with interrupt.removed_afterwards(staging):
-            with staging.open("wb") as file:
-                np.savez(file, **arrays)
-            staging.replace(path)
-    except OSError as error:
-        reason = error.strerror or "the disk is full"  # zipfile's own complaints carry no number
-        raise OutputError(f"the output cannot be written: {reason}", where=str(path)) from error
+    with written_whole(path) as staging, staging.open("wb") as file:
+        np.savez(file, **arrays)
+
+
+def _save_page(path: Path, loaded: CompiledModel, latencies: list[Latency], roofline: Roofline) -> None:
+    from datetime import datetime
+
+    from ..targets.host import read_host
+    from .bench_page import render
+
+    page = render(
+        loaded.signature, roofline, latencies, library=loaded.path.name, host=read_host(), measured_at=datetime.now()
+    )
+    with written_whole(path) as staging:
+        # A name that is no valid Unicode is shown with question marks.
+        staging.write_bytes(page.encode("utf-8", "replace"))
 
 
 def _finite(value: Any) -> float | None:

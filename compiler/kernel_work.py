@@ -20,9 +20,9 @@ from .tensor_spec import element_bytes
 
 _ARITHMETIC = (tirx.Add, tirx.Sub, tirx.Mul, tirx.Div, tirx.Max, tirx.Min)
 # Calls that compute nothing: choices between values, and hints.
-_NO_ARITHMETIC = frozenset(["tirx.if_then_else", "tirx.likely", "tirx.reinterpret", "tirx.address_of", "tirx.ret"])
+_NO_ARITHMETIC = frozenset(["if_then_else", "likely", "reinterpret", "bitcast", "address_of"])
 # Calls that take the address of an element, so that what they read is not to be seen.
-_POINTERS = frozenset(["tirx.address_of", "tirx.tvm_access_ptr"])
+_POINTERS = frozenset(["address_of", "tvm_access_ptr"])
 
 
 def argument_bytes(function: Any) -> tuple[int, ...]:
@@ -145,8 +145,9 @@ def _operations(value: Any) -> int:
 
 
 def _operator(node: Any) -> str:
+    """The name of a call's operator without its dialect: ``exp`` of ``tirx.exp``."""
     operator = getattr(node, "op", None)
-    return str(getattr(operator, "name", operator))
+    return str(getattr(operator, "name", operator)).rpartition(".")[2]
 
 
 def _number(extent: Any) -> float:

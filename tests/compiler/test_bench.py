@@ -116,6 +116,20 @@ def test_the_peak_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert measured_peak(1) is first
 
 
+def test_a_shared_cache_counts_where_it_holds_more_than_the_others() -> None:
+    facts = machine_peak._HostFacts(256, 16, 32 << 10, 1 << 20, 32 << 20)
+
+    few, many = (machine_peak._levels(threads, facts, 1 << 28) for threads in (2, 16))
+
+    assert [(level.name, level.capacity) for level in few] == [
+        ("L1", 64 << 10),
+        ("L2", 2 << 20),
+        ("L3", 32 << 20),
+        ("memory", None),
+    ]
+    assert [level.name for level in many] == ["L1", "L2", "memory"]
+
+
 def test_without_a_compiler_the_peak_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CC", raising=False)

@@ -43,6 +43,16 @@ def test_moving_is_no_arithmetic() -> None:
     assert work(proto) == (0, 2 * 42 * FLOAT)
 
 
+def test_choosing_is_no_arithmetic() -> None:
+    proto = model(
+        [node("Concat", ["x", "z"], "y", "join", axis=1)],
+        {"x": ("float32", (9, 16)), "z": ("float32", (9, 8))},
+        {"y": ("float32", (9, 24))},
+    )
+
+    assert work(proto) == (0, 2 * 9 * 24 * FLOAT)
+
+
 def test_a_slice_reads_its_part() -> None:
     proto = model(
         [node("Slice", ["x", "starts", "ends", "axes"], "y", "slice")],

@@ -22,6 +22,9 @@ _FLOAT = "float32"
 _EXP_HIGH = 88.72283935546875  # above it float32 overflows
 _EXP_LOW = -87.33654022216797  # below it the result is subnormal: taken for 0
 _LOG2_E = 1.4426950408889634
+_SIGMOID_LIMIT = 87.3
+# Added to a float32 of less than 2**22, it rounds it to an integer, which its last bits then hold.
+_ROUNDER = 1.5 * 2**23
 _LN2_HIGH = 0.693359375
 _LN2_LOW = -2.12194440e-4
 _EXP_COEFFICIENTS = (
@@ -85,28 +88,56 @@ def _keep_nan(x: Scalar, result: Scalar) -> Scalar:
     return tirx.Select(tirx.isnan(x), x, result)
 
 
+def _limited(x: Scalar, low: float, high: float, body: Callable[[Scalar], Scalar]) -> Scalar:
+    """`body` of x within the limits; NaN stays NaN, which `tirx.min` and `max` do not promise."""
+    return _let(
+        tirx.Select(x < _constant(low), _constant(low), x),
+        lambda above: _let(tirx.Select(above > _constant(high), _constant(high), above), body),
+    )
+
+
+def _scaled_exp(x: Scalar, scale: Callable[[Scalar, Scalar], Scalar]) -> Scalar:
+    """exp(x), x within [_EXP_LOW, _EXP_HIGH], as `scale(m, bits)`, where exp(x) = m * 2**n and `bits` end with n."""
+
+    def reduced(rounded: Scalar) -> Scalar:
+        return _let(rounded - _constant(_ROUNDER), lambda n: _let(remainder(n), lambda r: scaled(r, rounded)))
+
+    def remainder(n: Scalar) -> Scalar:
+        return x - n * _constant(_LN2_HIGH) - n * _constant(_LN2_LOW)
+
+    def scaled(r: Scalar, rounded: Scalar) -> Scalar:
+        mantissa = _horner(r, _EXP_COEFFICIENTS) * (r * r) + r + _constant(1)
+        return scale(mantissa, tirx.reinterpret("int32", rounded))
+
+    return _let(x * _constant(_LOG2_E) + _constant(_ROUNDER), reduced)
+
+
+def _power_of_two(bits: Scalar, more: int = 0) -> Scalar:
+    """2**(n + more), for `bits` that end with n: n is shifted into the exponent, all else out."""
+    exponent = tirx.shift_left(bits, tirx.const(23, "int32")) + tirx.const((127 + more) << 23, "int32")
+    return tirx.reinterpret(_FLOAT, exponent)
+
+
 def _exp(x: Scalar) -> Scalar:
-    def reduced(clamped: Scalar) -> Scalar:
-        return _let(tirx.floor(clamped * _constant(_LOG2_E) + _constant(0.5)), lambda n: powered(clamped, n))
-
-    def powered(clamped: Scalar, n: Scalar) -> Scalar:
-        remainder = clamped - n * _constant(_LN2_HIGH) - n * _constant(_LN2_LOW)
-
-        def scaled(r: Scalar) -> Scalar:
-            # n is at most 128, and 2**128 is no float32: the factor 2 comes last.
-            return (_horner(r, _EXP_COEFFICIENTS) * (r * r) + r + _constant(1)) * half_power(n) * _constant(2)
-
-        return _let(remainder, scaled)
-
-    def half_power(n: Scalar) -> Scalar:
-        # 2**(n - 1), written into the exponent's bits.
-        bits = tirx.shift_left(n.astype("int32") + tirx.const(126, "int32"), tirx.const(23, "int32"))
-        return tirx.reinterpret(_FLOAT, bits)
-
-    clamped = tirx.min(tirx.max(x, _constant(_EXP_LOW)), _constant(_EXP_HIGH))
-    inside = _let(clamped, reduced)
+    # n may be 128, and 2**128 is no float32: a factor 2 comes last.
+    inside = _limited(
+        x,
+        _EXP_LOW,
+        _EXP_HIGH,
+        lambda c: _scaled_exp(c, lambda mantissa, bits: mantissa * _power_of_two(bits, -1) * _constant(2)),
+    )
     limited = tirx.Select(x > _constant(_EXP_HIGH), tirx.infinity(_FLOAT), inside)
-    return _keep_nan(x, tirx.Select(x < _constant(_EXP_LOW), _constant(0), limited))
+    return tirx.Select(x < _constant(_EXP_LOW), _constant(0), limited)
+
+
+def _sigmoid(x: Scalar) -> Scalar:
+    # Beyond the limits it is 1, or less than the smallest normal number.
+    return _limited(
+        _constant(0) - x,
+        -_SIGMOID_LIMIT,
+        _SIGMOID_LIMIT,
+        lambda c: _scaled_exp(c, lambda mantissa, bits: _constant(1) / (_constant(1) + mantissa * _power_of_two(bits))),
+    )
 
 
 def _rational(x: Scalar, limit: float, numerator: Sequence[float], denominator: Sequence[float]) -> Scalar:
@@ -124,10 +155,6 @@ def _tanh(x: Scalar) -> Scalar:
 
 def _erf(x: Scalar) -> Scalar:
     return _rational(x, _ERF_LIMIT, _ERF_NUMERATOR, _ERF_DENOMINATOR)
-
-
-def _sigmoid(x: Scalar) -> Scalar:
-    return _constant(1) / (_constant(1) + _exp(_constant(0) - x))
 
 
 EXPANSIONS: dict[str, Callable[[Scalar], Scalar]] = {

@@ -230,7 +230,13 @@ def _lower_depthwise(builder: relax.BlockBuilder, call: relax.Call, geometry: Ge
             return weights[(*offsets, channel)] if constant is not None else weights[(channel, *offsets, 0)]
 
         return window.weighted_sum(
-            pad(data, geometry.padding), geometry.kernel, geometry.strides, geometry.dilation, geometry.output, weight
+            data,
+            geometry.kernel,
+            geometry.strides,
+            geometry.dilation,
+            geometry.padding,
+            geometry.output,
+            weight,
         )
 
     return builder.call_te(

@@ -2,12 +2,15 @@
 
 The loop nest (`out` stands for the output's spatial axes but the last):
 
-    parallel (image, out..., tile of the last spatial axis)
-        for tile of channels
+    parallel (image, out...)
+        for tile of the last spatial axis, tile of channels
             local sum[positions, vectors, lanes] = identity
-            for window offsets                       unrolled while small
+            for window offsets                       all but the outermost unrolled where positions share loads
                 unrolled positions, unrolled vectors, vectorized lanes
             epilogue(sum) -> output
+
+A depthwise convolution is not padded in memory: offsets that fall outside add nothing. Which rows do is the same for a
+whole row of tiles, which columns do differs in the first and last tile alone, so the branches are predicted.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from typing import Any
 from tvm import te, tirx
 
 from .annotations import ANCHOR, FLOPS
-from .expressions import Scalar, int64, int64s
+from .expressions import Scalar, constant_shape, int64, int64s
 
 TEMPLATE = "window"
 
@@ -37,24 +40,34 @@ def _positions(
 
 
 def weighted_sum(
-    padded: te.Tensor,
+    data: te.Tensor,
     kernel: Sequence[int],
     strides: Sequence[int],
     dilation: Sequence[int],
+    padding: Sequence[int],
     output: Sequence[int],
     weight: Callable[..., Scalar],
 ) -> te.Tensor:
-    """A depthwise convolution: (N, *space, C) to `output`.
+    """A depthwise convolution: (N, *space, C) to `output`. Products with padding are not computed at all.
 
     Args:
+        padding: all the leading pads, then all the trailing pads.
         weight: the weight at (*offsets, channel).
     """
     axes = _axes(kernel)
+    before, after = padding[: len(kernel)], padding[len(kernel) :]
+    extents = constant_shape(data)[1:-1]
 
     def element(image: Any, *rest: Any) -> Scalar:
         *at, channel = rest
-        source = padded[(image, *_positions(at, axes, strides, dilation), channel)]
-        return te.sum(source * weight(*axes, channel), axis=axes)
+        padded = _positions(at, axes, strides, dilation)
+        source = [position - first for position, first in zip(padded, before, strict=True)]
+        result = data[(image, *source, channel)] * weight(*axes, channel)
+        for position, extent, first, last in reversed(list(zip(source, extents, before, after, strict=True))):
+            inside = ([position >= 0] if first else []) + ([position < extent] if last else [])
+            if inside:
+                result = tirx.if_then_else(tirx.all(*inside), result, tirx.const(0, data.dtype))
+        return te.sum(result, axis=axes)
 
     flops = 2 * math.prod(output) * math.prod(kernel)
     return te.compute(int64s(output), element, name="depthwise", attrs={ANCHOR: TEMPLATE, FLOPS: flops})

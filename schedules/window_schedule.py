@@ -11,9 +11,9 @@ from ..targets.target import Target
 from . import blocks, plain
 from .blocks import Block, Loop
 
-# Offsets up to which a window is unrolled entirely, so that neighbouring positions share their loads.
-_UNROLLED_OFFSETS = 9
-_MAX_POSITIONS = 4
+# Offsets up to which neighbouring positions share their loads; larger windows are means over space.
+_SHARED_OFFSETS = 81
+_MAX_POSITIONS = 8
 _MAX_VECTORS = 4
 
 
@@ -40,37 +40,44 @@ def schedule_kernel(sch: Schedule, target: Target) -> None:
     parallel = target.cores > 1 and math.prod(spatial) * math.prod(offsets) >= plain.PARALLEL_ELEMENTS
     outer = _tile_epilogue(sch, epilogue, tile, parallel)
     sch.compute_at(anchor, outer[-1])
-    _schedule_sum(sch, anchor, len(outer), math.prod(offsets), tile)
+    _schedule_sum(sch, anchor, len(outer), tile)
 
 
 def _tile(spatial: list[int], window_size: int, target: Target) -> _Tile:
     """Small windows share loads among positions; large ones (means over space) hide latency with several registers."""
     channels = spatial[-1]
     lanes = target.lanes() if channels % target.lanes() == 0 else 1
-    if lanes > 1 and len(spatial) > 2 and window_size <= _UNROLLED_OFFSETS:
-        return _Tile(blocks.largest_divisor(spatial[-2], _MAX_POSITIONS), 1, lanes)
+    if lanes > 1 and len(spatial) > 2 and window_size <= _SHARED_OFFSETS:
+        return _Tile(_positions(spatial[-2]), 1, lanes)
     return _Tile(1, blocks.largest_divisor(channels // lanes, _MAX_VECTORS) if lanes > 1 else channels, lanes)
+
+
+def _positions(extent: int) -> int:
+    """Positions that share their loads: the fewest computed in vain, and of those the most."""
+    candidates = range(min(extent, _MAX_POSITIONS // 2), min(extent, _MAX_POSITIONS) + 1)
+    return min(candidates, key=lambda count: (math.ceil(extent / count) * count, -count))
 
 
 def _tile_epilogue(sch: Schedule, epilogue: Block, tile: _Tile, parallel: bool) -> list[Loop]:
     """Tiles the writing loops; returns the loops outside the tile."""
     *outer, channel = sch.get_loops(epilogue)
     panel, vector, lane = sch.split(channel, [None, tile.vectors, tile.lanes])
-    inner = [vector, lane]
+    inner, shared = [vector, lane], []
     if tile.positions > 1:
         rest, position = sch.split(outer.pop(), [None, tile.positions])
-        outer.append(rest)
         inner = [position, *inner]
-    outer.append(panel)
-    sch.reorder(*outer, *inner)
+        shared = [rest]
+    sch.reorder(*outer, *shared, panel, *inner)
     if tile.lanes > 1:
         for loop in inner[:-1]:
             sch.unroll(loop)
         sch.vectorize(lane)
-    return plain.parallelize(sch, outer) if parallel else outer
+    if not shared:
+        return plain.parallelize(sch, [*outer, panel]) if parallel else [*outer, panel]
+    return [*(plain.parallelize(sch, outer) if parallel else outer), *shared, panel]
 
 
-def _schedule_sum(sch: Schedule, anchor: Block, depth: int, window_size: int, tile: _Tile) -> None:
+def _schedule_sum(sch: Schedule, anchor: Block, depth: int, tile: _Tile) -> None:
     """Orders the anchor's own loops: offsets outside, positions and vectors unrolled inside."""
     kinds = [int(var.iter_type) for var in sch.get(anchor).iter_vars]
     inner = list(zip(sch.get_loops(anchor), blocks.axis_of_loops(sch, anchor), strict=True))[depth:]
@@ -87,7 +94,7 @@ def _schedule_sum(sch: Schedule, anchor: Block, depth: int, window_size: int, ti
         for loop in rest:
             sch.unroll(loop)
         sch.vectorize(lane)
-        if window_size <= _UNROLLED_OFFSETS:
-            for loop in window:
+        if tile.positions > 1:  # all but the outermost offset, whose rows may lie in the padding
+            for loop in window[1:]:
                 sch.unroll(loop)
     sch.decompose_reduction(anchor, window[0])

@@ -24,9 +24,7 @@ def always_pays(monkeypatch: pytest.MonkeyPatch) -> None:
 def convolve(run: Runner, data, weights, padding=(1, 1, 1, 1), cores: int = 1, epilogue=lambda x: x):
     constant = relax.const(weights)
     result = run(
-        lambda x: epilogue(
-            relax.op.nn.conv2d(x, constant, padding=padding, data_layout="NHWC", kernel_layout="OHWI")
-        ),
+        lambda x: epilogue(relax.op.nn.conv2d(x, constant, padding=padding, data_layout="NHWC", kernel_layout="OHWI")),
         data,
         target=targets.parse("host", cores=cores),
     )

@@ -40,6 +40,9 @@ Choice = Mapping[str, int]
 _LOADS_PER_CYCLE = 2
 _FMAS_PER_CYCLE = 2
 _FMA_LATENCY = 4
+# A panel of B larger than this share of L1 comes from L2 for every tile of rows, so many vectors in a cycle.
+_L1_SHARE = 0.75
+_L2_VECTORS_PER_CYCLE = 0.6
 # What a step of the k loop costs beside its arithmetic, in cycles, and the rows whose addresses fit the general
 # registers: with more, they are reloaded from the stack at every step. Both measured on AVX2.
 _STEP_OVERHEAD = 0.5
@@ -96,9 +99,12 @@ def _registers_used(rows: int, vectors: int, target: Target) -> int:
 def cycles(workload: Workload, rows: int, vectors: int, target: Target) -> float:
     """Estimated cycles of one core for the whole contraction with this tile, B in the caches."""
     lanes = workload.lanes(target)
+    depth = math.prod(workload.k)
     tiles = workload.batch * math.ceil(workload.rows / rows) * math.ceil(workload.columns / (vectors * lanes))
-    step = max(rows * vectors / _FMAS_PER_CYCLE, (rows + vectors) / _LOADS_PER_CYCLE, _FMA_LATENCY) + _STEP_OVERHEAD
-    return tiles * (math.prod(workload.k) * step + _TILE_OVERHEAD * rows * vectors)
+    step = max(rows * vectors / _FMAS_PER_CYCLE, (rows + vectors) / _LOADS_PER_CYCLE, _FMA_LATENCY)
+    if depth * vectors * lanes * dtype_bits(workload.dtype) // 8 > target.l1_bytes * _L1_SHARE:
+        step = max(step, vectors / _L2_VECTORS_PER_CYCLE)
+    return tiles * (depth * (step + _STEP_OVERHEAD) + _TILE_OVERHEAD * rows * vectors)
 
 
 def cycles_from_memory(workload: Workload, choice: Choice, target: Target) -> float:

@@ -265,6 +265,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         results = [] if options.fresh else read_results(options.out, machine)
     except RecordsError as error:
         parser.error(str(error))
+    busy = os.getloadavg()[0]
+    if busy > machine.cores / 2:
+        notes.print(f"other programs are running (load {busy:.1f}): the times will be noisy", style="yellow")
     run, stopped = describe_run(given), False
     try:
         run_all(options, results, machine, run, notes)

@@ -40,9 +40,9 @@ def time_runs(run: Callable[[], object], seconds: float, least: int) -> list[flo
     return times
 
 
-def describe(error: BaseException) -> str:
-    """An exception in one line."""
-    lines = [line.strip(" -") for line in str(error).splitlines() if line.strip()]
+def describe(error: BaseException, folder: Path) -> str:
+    """An exception in one line, without the name of the temporary `folder`, which is another one each time."""
+    lines = [line.strip(" -") for line in str(error).replace(f"{folder}/", "").splitlines() if line.strip()]
     name = "" if hasattr(error, "exit_code") else f"{type(error).__name__}: "  # Tilewright's errors are sentences
     return (name + ("; ".join(lines[:4]) or "no message"))[:LONGEST_REASON]
 
@@ -84,7 +84,7 @@ def serve(arguments: list[str], answers: TextIO, requests: TextIO) -> int:
         answer({"unavailable": str(reason).splitlines()[0][:LONGEST_REASON]})
         return 0
     except Exception as error:  # engines have exceptions of their own, most of them not documented
-        answer({"failed": describe(error)})
+        answer({"failed": describe(error, job.folder)})
         return 1
     answer(ready)
     for line in requests:

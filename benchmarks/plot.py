@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from .engines.engine import FLOAT32, Engine
 from .measurement import MEASURED, Measurement
-from .ratios import round_ratio
+from .ratios import round_ratios
 
 BAR_INCHES = 0.13
 # Okabe and Ito's palette, which people with any colour vision can tell apart, and greys.
@@ -17,14 +18,14 @@ COLOURS = ("#0072B2", "#E69F00", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#9
 
 @dataclass(frozen=True)
 class Bar:
-    """One engine on one model: the median over rounds of its time over Tilewright's, and the extreme rounds'."""
+    """One engine on one model: its time over Tilewright's, the median over rounds and its quartiles."""
 
     model: str
     threads: int
     engine: str
     ratio: float
-    lowest: float
-    highest: float
+    lower: float
+    upper: float
 
 
 def bars(measurements: Sequence[Measurement], table: Mapping[str, Engine], precision: str = FLOAT32) -> list[Bar]:
@@ -40,8 +41,9 @@ def bars(measurements: Sequence[Measurement], table: Mapping[str, Engine], preci
         base = own.get((each.model, each.threads))
         if base is None or table[each.engine].ours:
             continue
-        ratios = [theirs / ours for theirs, ours in zip(each.round_ms, base.round_ms, strict=False)]
-        result.append(Bar(each.model, each.threads, each.engine, round_ratio(each, base), min(ratios), max(ratios)))
+        ratios = round_ratios(each, base)
+        quartiles = statistics.quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
+        result.append(Bar(each.model, each.threads, each.engine, quartiles[1], quartiles[0], quartiles[2]))
     return result
 
 
@@ -79,7 +81,7 @@ def draw(path: Path, measurements: Sequence[Measurement], table: Mapping[str, En
                     left=1,
                     color=colours[engine],
                     label=engine,
-                    xerr=[[bar.ratio - bar.lowest for bar in mine], [bar.highest - bar.ratio for bar in mine]],
+                    xerr=[[bar.ratio - bar.lower for bar in mine], [bar.upper - bar.ratio for bar in mine]],
                     error_kw={"elinewidth": 0.6, "ecolor": "#00000080"},
                 )
             axis.axvline(1, color="black", linewidth=1)
@@ -92,8 +94,8 @@ def draw(path: Path, measurements: Sequence[Measurement], table: Mapping[str, En
             axis.grid(axis="x", linewidth=0.4, color="#dddddd")
             axis.set_axisbelow(True)
             axis.spines[["top", "right", "left"]].set_visible(False)
-        low = min(0.5, *(bar.lowest for bar in shown))
-        high = max(2.0, *(bar.highest for bar in shown))
+        low = min(0.5, *(bar.lower for bar in shown))
+        high = max(2.0, *(bar.upper for bar in shown))
         axes[0].set_xlim(low / 1.05, high * 1.05)
         ticks = [step * 10.0**power for power in range(-3, 5) for step in (1, 2, 5)]
         for axis in axes:
@@ -102,7 +104,8 @@ def draw(path: Path, measurements: Sequence[Measurement], table: Mapping[str, En
             axis.xaxis.set_minor_formatter(NullFormatter())
         figure.suptitle(title, fontsize=10)
         figure.supxlabel(
-            "time relative to Tilewright's, 1×: right is slower than Tilewright, left is faster", fontsize=9
+            "time over Tilewright's, median of the rounds and quartiles; right of 1× is slower than Tilewright",
+            fontsize=9,
         )
         handles, labels = max((axis.get_legend_handles_labels() for axis in axes), key=lambda pair: len(pair[1]))
         figure.legend(handles, labels, loc="outside right upper", frameon=False)

@@ -46,9 +46,14 @@ class Mean:
     onnxruntime_models: int = 0
 
 
+def round_ratios(one: Measurement, other: Measurement) -> list[float]:
+    """The ratio of `one`'s time to `other`'s in each round that both took part in."""
+    return [a / b for a, b in zip(one.round_ms, other.round_ms, strict=False)]
+
+
 def round_ratio(one: Measurement, other: Measurement) -> float:
-    """The median, over the rounds that both took part in, of the ratio of `one`'s time to `other`'s in that round."""
-    return statistics.median(a / b for a, b in zip(one.round_ms, other.round_ms, strict=False))
+    """The median of the ratios within a round."""
+    return statistics.median(round_ratios(one, other))
 
 
 def compare(measurements: Sequence[Measurement], table: Mapping[str, Engine]) -> list[Comparison]:

@@ -22,7 +22,6 @@ from .measurement import FAILED, MEASURED, NOT_AVAILABLE, WRONG, Measurement
 
 REFERENCE = "onnxruntime"
 LEAST_RUNS = 3  # in a turn, of an engine whose runs are shorter than a turn
-LEAST_ROUNDS = 3
 _SETTLE_SECONDS = 0.05  # threads of the engine before are still spinning
 
 Announce = Callable[[str], None]
@@ -36,7 +35,7 @@ class Schedule:
     Attributes:
         rounds: turns of each engine.
         seconds: of a turn.
-        engine_seconds: of all turns of one engine: slow ones get fewer rounds, LEAST_ROUNDS at least.
+        engine_seconds: of all turns of one engine: slow ones get fewer rounds, one at least.
     """
 
     rounds: int = 9
@@ -50,7 +49,7 @@ class Schedule:
     def rounds_for(self, run_seconds: float) -> int:
         """In how many rounds an engine takes part whose run takes `run_seconds`."""
         turn = max(self.seconds, self.least_runs(run_seconds) * run_seconds)
-        return min(self.rounds, max(LEAST_ROUNDS, int(self.engine_seconds / turn)))
+        return min(self.rounds, max(1, int(self.engine_seconds / turn)))
 
 
 def largest_error(actual: Path, reference: Path) -> float:

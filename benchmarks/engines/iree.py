@@ -21,7 +21,11 @@ def build(job: Job) -> None:
         output_file=str(job.folder / MODULE),
         input_type="onnx",
         target_backends=["llvm-cpu"],
-        extra_args=["--iree-llvmcpu-target-cpu=host", "--iree-opt-level=O3"],
+        extra_args=[
+            "--iree-llvmcpu-target-cpu=host",
+            "--iree-opt-level=O3",
+            "--iree-llvmcpu-stack-allocation-limit=262144",  # the default, 32 KiB, is too little for BERT
+        ],
     )
     imported.unlink()  # weights in hexadecimal
 

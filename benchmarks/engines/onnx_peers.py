@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from tilewright.compiler.peers import OnnxRuntime, OpenVino, OpenVinoBfloat16, Peer
 
-from .engine import Array, Job, Session
+from .engine import Array, Job, NotAvailableError, Session
 
 
 def _session(peer: Peer, inputs: Mapping[str, Array]) -> Session:
@@ -25,4 +25,7 @@ def load_openvino(job: Job, inputs: Mapping[str, Array]) -> Session:
 
 def load_openvino_bfloat16(job: Job, inputs: Mapping[str, Array]) -> Session:
     """Tuned for latency, in bfloat16."""
-    return _session(OpenVinoBfloat16(job.model, job.threads), inputs)
+    peer = OpenVinoBfloat16(job.model, job.threads)
+    if peer.computes_in != "bf16":  # it takes the hint on any CPU
+        raise NotAvailableError(f"OpenVINO computes in {peer.computes_in} here")
+    return _session(peer, inputs)

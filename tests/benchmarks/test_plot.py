@@ -30,7 +30,7 @@ RESULTS = [
 
 def test_bars_are_times_over_tilewrights() -> None:
     assert bars(RESULTS, TABLE) == [
-        Bar("net", 1, "onnxruntime", 1.0, 0.5, 1.5),
+        Bar("net", 1, "onnxruntime", 1.0, 0.75, 1.25),
         Bar("net", 1, "tvm", 50.0, 50.0, 50.0),
         Bar("net", 2, "tvm", 9.0, 9.0, 9.0),
     ]

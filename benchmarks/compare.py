@@ -37,6 +37,7 @@ from .measurement import (
     WRONG,
     Measurement,
     RecordsError,
+    Results,
     read_results,
     to_json,
     write_file,
@@ -127,16 +128,16 @@ def describe_run(arguments: Sequence[str]) -> dict[str, str]:
     }
 
 
-def save(out: Path, machine: Machine, run: dict[str, str], results: Sequence[Measurement], console: Console) -> None:
+def save(out: Path, machine: Machine, results: Results, console: Console) -> None:
     """Write the JSON file, the page and the picture."""
-    write_file(out, to_json(machine, run, results, summarise(results, ENGINES)))
+    write_file(out, to_json(machine, results, summarise(results.measurements, ENGINES)))
     picture = out.with_suffix(".svg")
     try:
-        drawn = draw(picture, results, ENGINES, str(machine))
+        drawn = draw(picture, results.measurements, ENGINES, str(machine))
     except ImportError:
         drawn = False
         console.print("no picture: matplotlib is not installed", style="yellow")
-    page = markdown(machine, run, results, ENGINES, picture.name if drawn else "")
+    page = markdown(machine, results.run, results.measurements, ENGINES, picture.name if drawn else "")
     write_file(out.with_suffix(".md"), page)
 
 
@@ -147,7 +148,7 @@ def progress(console: Console, total: int) -> Iterator[Announce]:
         yield lambda text: None
         return
     columns = (BarColumn(20), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Progress(*columns, console=console, transient=True, refresh_per_second=2) as bar:
         task = bar.add_task("", total=total)
 
         def announce(text: str) -> None:
@@ -159,45 +160,69 @@ def progress(console: Console, total: int) -> Iterator[Announce]:
         yield announce
 
 
+def labelled(announce: Announce, label: str) -> Announce:
+    """`announce` with `label` before each text."""
+    return lambda text: announce(f"{label}: {text}")
+
+
 def run_all(
-    options: argparse.Namespace, results: list[Measurement], machine: Machine, run: dict[str, str], console: Console
+    options: argparse.Namespace, results: Results, machine: Machine, run: dict[str, str], console: Console
 ) -> None:
     """Measure what is missing in `results`, which is kept up to date in place and on disk. Raises UsageError."""
-    names = options.names or list(MODELS)
+    names, folder = options.names or list(MODELS), options.models.resolve()
+    for name in names:
+        if name not in MODELS and name not in trained.NAMES:
+            find_model(name, folder)  # what is missing is told before anything is measured
     chosen = [ENGINES[name] for name in ENGINES if name in (options.engines or ENGINES)]
-    processors = order_processors(list(os.sched_getaffinity(0)))
-    schedule = Schedule(options.rounds, options.seconds, options.engine_seconds)
     with progress(console, len(names) * len(options.threads)) as announce:
         for name in names:
             announce(f"{name}: finding the model")
-            model = find_model(name, options.models.resolve())
+            model = find_model(name, folder)
             model_digest = digest(model)
             for threads in options.threads:
                 label = f"{model.stem}, {threads} thread{'s' if threads > 1 else ''}"
-                known = [each for each in results if (each.model, each.threads) == (model.stem, threads)]
-                if not needed(known, chosen, model_digest, options.retry):
+                rest = [each for each in results.measurements if (each.model, each.threads) != (model.stem, threads)]
+                known = [each for each in results.measurements if each not in rest]
+                if needed(known, chosen, model_digest, options.retry):
+                    # An engine measured before is measured again with the others: only times of one run compare.
+                    before = {each.engine for each in known if each.round_ms}
+                    engines = [engine for engine in ENGINES.values() if engine in chosen or engine.name in before]
+                    new = run_model(model, engines, threads, options, labelled(announce, label))
+                    results.run = run
+                    results.measurements = [*rest, *(replace(each, model_digest=model_digest) for each in new)]
+                    save(options.out, machine, results, console)
+                    counted = sum(each.state == MEASURED for each in new)
+                    console.print(f"{label}: {counted} of {len(new)} engines measured")
+                else:
                     console.print(f"{label}: measured before")
-                    announce("")
-                    continue
-                check_room(model)
-                # An engine measured before is measured again with the rest: only times of one run compare.
-                before = {each.engine for each in known if each.round_ms}
-                engines = [engine for engine in ENGINES.values() if engine in chosen or engine.name in before]
-                with tempfile.TemporaryDirectory(prefix="tilewright-bench-") as folder:
-                    new = measure(
-                        model,
-                        engines,
-                        processors[:threads],
-                        schedule,
-                        Path(folder),
-                        lambda text, label=label: announce(f"{label}: {text}"),  # type: ignore[misc]
-                    )
-                results[:] = [each for each in results if (each.model, each.threads) != (model.stem, threads)]
-                results += [replace(each, model_digest=model_digest) for each in new]
-                save(options.out, machine, run, results, console)
-                counted = sum(each.state == MEASURED for each in new)
-                console.print(f"{label}: {counted} of {len(new)} engines measured")
                 announce("")
+
+
+def run_model(
+    model: Path, engines: Sequence[Engine], threads: int, options: argparse.Namespace, announce: Announce
+) -> list[Measurement]:
+    """Measure one model. Raises UsageError if the disk is too full."""
+    check_room(model)
+    processors = order_processors(list(os.sched_getaffinity(0)))[:threads]
+    schedule = Schedule(options.rounds, options.seconds, options.engine_seconds)
+    with tempfile.TemporaryDirectory(prefix="tilewright-bench-") as folder:
+        return measure(model, engines, processors, schedule, Path(folder), announce)
+
+
+def check_options(options: argparse.Namespace, machine: Machine) -> None:
+    """Raises UsageError for options that could only fail later."""
+    if not all(1 <= threads <= machine.cores for threads in options.threads):
+        raise UsageError(f"--threads must lie between 1 and {machine.cores}, the processors here")
+    if options.rounds < 1 or options.seconds <= 0 or options.engine_seconds <= 0:
+        raise UsageError("--rounds, --seconds and --engine-seconds must be positive")
+    if options.out.suffix != ".json":
+        raise UsageError("--out must end in .json; the page and the picture are written beside it")
+    try:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=options.out.parent):
+            pass
+    except OSError as error:
+        raise UsageError(f"--out cannot be written: {error}") from error
 
 
 def exit_code(results: Sequence[Measurement], named: Sequence[str]) -> int:
@@ -257,33 +282,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         list_engines(console)
         return 0
     machine = this_machine()
-    if not all(1 <= threads <= machine.cores for threads in options.threads):
-        parser.error(f"--threads must lie between 1 and {machine.cores}, the processors here")
-    if options.rounds < 1 or options.seconds <= 0:
-        parser.error("--rounds and --seconds must be positive")
     try:
-        results = [] if options.fresh else read_results(options.out, machine)
-    except RecordsError as error:
+        check_options(options, machine)
+        results = Results({}, []) if options.fresh else read_results(options.out, machine)
+    except (UsageError, RecordsError) as error:
         parser.error(str(error))
-    busy = os.getloadavg()[0]
+    busy, stopped = os.getloadavg()[0], False
     if busy > machine.cores / 2:
         notes.print(f"other programs are running (load {busy:.1f}): the times will be noisy", style="yellow")
-    run, stopped = describe_run(given), False
     try:
-        run_all(options, results, machine, run, notes)
+        run_all(options, results, machine, describe_run(given), notes)
     except UsageError as error:
         parser.error(str(error))
     except KeyboardInterrupt:
         stopped = True
-    print_summary(console, results, ENGINES)
-    if results:
-        if not stopped:
-            save(options.out, machine, run, results, notes)
+    print_summary(console, results.measurements, ENGINES)
+    if results.measurements:
+        save(options.out, machine, results, notes)  # what was measured before may be shown in a new way
         notes.print(f"written: {options.out}, and .md and .svg beside it", soft_wrap=True)
     if stopped:
         notes.print("interrupted; the same command goes on from here", style="yellow")
         return INTERRUPTED
-    return exit_code(results, options.engines or [])
+    return exit_code(results.measurements, options.engines or [])
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -64,48 +64,58 @@ class Measurement:
         return max(self.round_ms) - min(self.round_ms)
 
 
+@dataclass
+class Results:
+    """All that a file holds, or will hold.
+
+    Attributes:
+        run: command, date and source version of the last run that measured something.
+    """
+
+    run: Mapping[str, str]
+    measurements: list[Measurement]
+
+
 class RecordsError(Exception):
     """The file of results cannot be gone on with; the text says why and what to do."""
 
 
-def read_results(path: Path, machine: Machine) -> list[Measurement]:
-    """The measurements in `path`; none if there is no such file.
+def read_results(path: Path, machine: Machine) -> Results:
+    """What `path` holds; nothing if there is no such file.
 
     Raises: RecordsError if it is damaged, of another format, or from another machine than `machine`.
     """
     way_out = "give another --out, or --fresh to measure everything again"
     if not path.exists():
-        return []
+        return Results({}, [])
     try:
         record = json.loads(path.read_text())
         if record.get("format") != FORMAT:
             raise RecordsError(f"{path} has format {record.get('format')}, and this is {FORMAT}: {way_out}")
         place = Machine(**{**record["machine"], "isa": tuple(record["machine"]["isa"])})
         measurements = [Measurement(**{**each, "round_ms": tuple(each["round_ms"])}) for each in record["measurements"]]
+        run = {key: str(record["run"][key]) for key in ("command", "date", "source")}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RecordsError(f"{path} is no file of results ({type(error).__name__}: {error}): {way_out}") from error
     if not place.same_as(machine):
         raise RecordsError(f"{path} was measured on another machine ({place}; here: {machine}): {way_out}")
-    return measurements
+    return Results(run, measurements)
 
 
-def to_json(
-    machine: Machine, run: Mapping[str, str], measurements: Sequence[Measurement], summary: Mapping[str, Any]
-) -> str:
+def to_json(machine: Machine, results: Results, summary: Mapping[str, Any]) -> str:
     """The file's text.
 
     Args:
-        run: command, date and source version of the run that writes it.
         summary: what was computed from the measurements, for whoever reads the file; it is not read back.
     """
-    engines = {each.engine: each.version for each in measurements if each.version}
+    engines = {each.engine: each.version for each in results.measurements if each.version}
     record = {
         "format": FORMAT,
         "machine": asdict(machine),
-        "run": dict(run),
+        "run": dict(results.run),
         "engines": engines,
         "summary": summary,
-        "measurements": [asdict(each) for each in measurements],
+        "measurements": [asdict(each) for each in results.measurements],
     }
     return json.dumps(record, indent=1) + "\n"
 

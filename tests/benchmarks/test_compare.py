@@ -68,9 +68,12 @@ def test_one_command_writes_results_page_and_picture(run: Run, out: Path, capsys
     assert "geometric mean of 1" in capsys.readouterr().out
 
 
-def test_what_was_measured_is_not_measured_again(run: Run, stage: Stage) -> None:
+def test_what_was_measured_is_not_measured_again(run: Run, stage: Stage, out: Path) -> None:
     run()
+    before = out.read_text()
+    out.with_suffix(".md").unlink()
     assert run() == 0 and not stage.played
+    assert out.read_text() == before and out.with_suffix(".md").exists()
     assert run("--fresh") == 0 and stage.played
 
 
@@ -163,6 +166,8 @@ def test_results_of_another_machine_are_left_alone(run: Run, out: Path, capsys: 
     [
         (["--threads", "100000"], "--threads must lie between"),
         (["--rounds", "0"], "positive"),
+        (["--out", "results.txt"], "must end in .json"),
+        (["--out", "/dev/null/results.json"], "--out cannot be written"),
         (["--engines", "nonesuch"], "invalid choice"),
         (["/nowhere/model.onnx"], "/nowhere/model.onnx does not exist"),
         (["nonesuch", "--models", "/nowhere"], "/nowhere/nonesuch.onnx does not exist"),
@@ -170,7 +175,7 @@ def test_results_of_another_machine_are_left_alone(run: Run, out: Path, capsys: 
 )
 def test_wrong_usage(tmp_path: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        compare.main([*arguments, "--out", str(tmp_path / "results.json")])
+        compare.main(["--out", str(tmp_path / "results.json"), *arguments])
     assert ended.value.code == 2 and message in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 

@@ -9,17 +9,18 @@ from pathlib import Path
 import pytest
 from fake_engines import measured
 from tilewright.benchmarks.machine import Machine, order_processors, this_machine
-from tilewright.benchmarks.measurement import FORMAT, RecordsError, read_results, to_json, write_file
+from tilewright.benchmarks.measurement import FORMAT, RecordsError, Results, read_results, to_json, write_file
 
 MACHINE = Machine("Some CPU", ("avx2", "fma"), 2, 16, "Linux", "3.11")
 RUN = {"command": "the command", "date": "2026-01-02", "source": "v1"}
-RESULTS = [measured("tilewright", 1.0, 2.0), measured("openvino", state="failed", reason="no")]
+MEASUREMENTS = [measured("tilewright", 1.0, 2.0), measured("openvino", state="failed", reason="no")]
+RESULTS = Results(RUN, MEASUREMENTS)
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     file = tmp_path / "deep" / "results.json"
-    write_file(file, to_json(MACHINE, RUN, RESULTS, {"comparisons": []}))
+    write_file(file, to_json(MACHINE, RESULTS, {"comparisons": []}))
     return file
 
 
@@ -32,7 +33,7 @@ def test_results_are_read_as_they_were_written(path: Path) -> None:
 
 
 def test_no_file_is_no_results(tmp_path: Path) -> None:
-    assert read_results(tmp_path / "none.json", MACHINE) == []
+    assert read_results(tmp_path / "none.json", MACHINE) == Results({}, [])
 
 
 @pytest.mark.parametrize("other", [{"cpu": "Another"}, {"isa": ("avx2", "avx512f")}, {"cores": 4}])

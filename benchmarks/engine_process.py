@@ -48,7 +48,7 @@ class Turns(Protocol):
 
 
 class _Worker:
-    """A process in a session of its own: Ctrl-C reaches the parent alone, and its helpers end with it."""
+    """A process in a process group of its own: Ctrl-C reaches the parent alone, and what it starts ends with it."""
 
     def __init__(self, arguments: Sequence[str]) -> None:
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed by close(), as long-lived as the process

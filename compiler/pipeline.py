@@ -15,6 +15,7 @@ from ..ir_passes import (
     FoldBatchNorm,
     FoldConstants,
     FoldScale,
+    FuseAttention,
     FuseEpilogues,
     FuseGelu,
     FuseHardSwish,
@@ -76,6 +77,7 @@ def passes(target: Target, on_kernel: Callable[[str], None] = lambda name: None)
         FuseLayerNorm(),
         FoldBatchNorm(),
         FoldScale(),
+        FuseAttention(),
         Canonicalize(),
         # Layout: channels last, transposes gone.
         ChannelsLast(),

@@ -8,6 +8,7 @@ from .cse import Cse
 from .fold_batch_norm import FoldBatchNorm
 from .fold_constants import FoldConstants
 from .fold_scale import FoldScale
+from .fuse_attention import FuseAttention
 from .fuse_epilogues import FuseEpilogues
 from .fuse_gelu import FuseGelu
 from .fuse_hard_swish import FuseHardSwish
@@ -24,6 +25,7 @@ __all__ = [
     "FoldBatchNorm",
     "FoldConstants",
     "FoldScale",
+    "FuseAttention",
     "FuseEpilogues",
     "FuseGelu",
     "FuseHardSwish",

@@ -14,7 +14,7 @@ from .base import GraphPass, PassResult
 from .constants import array_of, constant, numpy_dtype, scalar_of
 from .graph import Expr, Var
 from .match import calls, is_float, keeps_shape, made_by
-from .permutation import identity, same_bytes
+from .permutation import identity, same_bytes, split_axes
 from .rewriter import Rewriter, dtype_of, rewrite, shape_of
 
 Rule = Callable[[Rewriter, Var, Any], "Expr | None"]
@@ -31,7 +31,8 @@ class Canonicalize(GraphPass):
       already, paddings by nothing, slices of everything, concatenations of one, dropout, x + 0, x - 0, x * 1, x / 1,
       x ^ 1, selections by a constant condition that is the same everywhere.
     - `expand_dims`, `squeeze`, `flatten`, and transposes that move axes of length 1 only, become `reshape`; consecutive
-      reshapes, and consecutive transposes, become one. A cast of a cast becomes one where the first loses nothing.
+      reshapes, and consecutive transposes, become one, as does a transpose of merged axes that are then split again. A
+      cast of a cast becomes one where the first loses nothing.
     - Division by a power of two becomes multiplication; `relu6` and minimum of maximum become `clip` with bounds of the
       tensor's dtype; maximum with 0 becomes `relu`.
 
@@ -67,6 +68,9 @@ def _reshape(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
     if shape is None or shape_of(operand) is None:
         return None
     source, hint = operand, var.name
+    moved = _transpose_of_groups(rewriter, var, value)
+    if moved is not None:
+        return moved
     inner = made_by(rewriter, operand, *_RESHAPES)
     if inner is not None and shape_of(inner.args[0]) is not None:
         source, hint = inner.args[0], rewriter.hint(var, value, inner.args[0])
@@ -75,6 +79,22 @@ def _reshape(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
     if source is operand and calls(value, "reshape"):
         return None
     return rewriter.emit(relax.op.reshape(source, list(shape)), hint)
+
+
+def _transpose_of_groups(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
+    """Axes merged, transposed and split again, as (1, 12, 7, 64) -> (12, 7, 64) -> (12, 64, 7): a transpose of them."""
+    transposed = made_by(rewriter, value.args[0], "permute_dims")
+    merged = made_by(rewriter, transposed.args[0], *_RESHAPES) if transposed is not None else None
+    if transposed is None or merged is None:
+        return None
+    shape, groups = shape_of(merged.args[0]), shape_of(merged)
+    members = split_axes(shape, groups) if shape is not None and groups is not None else None
+    if shape is None or members is None:
+        return None
+    order = [axis for group in _axes(transposed, len(members)) for axis in members[group]]
+    if tuple(shape[axis] for axis in order) != shape_of(value):
+        return None
+    return rewriter.emit(relax.op.permute_dims(merged.args[0], order), rewriter.hint(var, value, merged.args[0]))
 
 
 def _permute(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:

@@ -57,6 +57,29 @@ def drop_axes(p: Permutation, dropped: Sequence[int]) -> Permutation:
     return tuple(number[axis] for axis in p if axis in number)
 
 
+def split_axes(shape: Sequence[int], merged: Sequence[int]) -> list[tuple[int, ...]] | None:
+    """For each axis of `merged`, the consecutive axes of `shape` that it is made of; None if it is not made so.
+
+    Axes of length 1 go to the axis before which they stand, or with the last.
+    """
+    groups: list[tuple[int, ...]] = []
+    axis = 0
+    for extent in merged:
+        group: list[int] = []
+        size = 1
+        while axis < len(shape) and (size < extent or (not group and extent == 1) or (size == 1 and shape[axis] == 1)):
+            size *= shape[axis]
+            group.append(axis)
+            axis += 1
+        if size != extent:
+            return None
+        groups.append(tuple(group))
+    if any(shape[rest] != 1 for rest in range(axis, len(shape))) or not groups:
+        return None
+    groups[-1] += tuple(range(axis, len(shape)))
+    return groups
+
+
 Group = tuple[tuple[int, ...], tuple[int, ...]]
 
 

@@ -97,6 +97,12 @@ def try_primitive(primitive: Callable[[], object]) -> bool:
     return True
 
 
+def depth(sch: Schedule, block: Block, loop: Loop) -> int:
+    """How many loops stand around `block` down to `loop`, which counts."""
+    variable = sch.get(loop).loop_var
+    return 1 + next(i for i, each in enumerate(sch.get_loops(block)) if sch.get(each).loop_var.same_as(variable))
+
+
 def extent(sch: Schedule, loop: Loop) -> int:
     """The extent of a loop."""
     return int(sch.get(loop).extent)

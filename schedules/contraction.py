@@ -185,6 +185,7 @@ def compute(
     packed: te.Tensor,
     *,
     template: str = TEMPLATE,
+    name: str = TEMPLATE,
     flops: int | None = None,
 ) -> te.Tensor:
     """C with shape (batch, padded rows, padded columns), of the accumulator's dtype.
@@ -193,6 +194,7 @@ def compute(
         lhs: the element of A at (batch, row, *k); row is always below `workload.rows`.
         packed: B of `packed_shape`.
         template: the template built around this block.
+        name: of the block.
         flops: useful floating point operations, where they are not those of the contraction itself.
     """
     columns = tile_columns(workload, choice, target)
@@ -214,4 +216,4 @@ def compute(
     stated = {ANCHOR: template, FLOPS: workload.flops if flops is None else flops}
     attributes = {**stated, "tilewright.lanes": workload.lanes(target)}
     attributes |= {f"tilewright.{name}": value for name, value in choice.items()}
-    return te.compute(shape, element, name=TEMPLATE, attrs=attributes)
+    return te.compute(shape, element, name=name, attrs=attributes)

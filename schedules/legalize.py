@@ -9,7 +9,7 @@ from typing import Any
 from tvm import relax
 
 from ..targets.target import Target
-from . import convolution, injective, matmul, pooling, reduction, rows
+from . import attention, convolution, injective, matmul, pooling, reduction, rows
 from .expressions import constant_shape
 
 Lower = Callable[[relax.BlockBuilder, relax.Call, Target], relax.Expr]
@@ -94,6 +94,7 @@ RULES: dict[str, Rule] = {
         lambda builder, call, target: rows.lower_normalization(builder, call, target, centered=False),
         rows.can_lower_normalization,
     ),
+    "relax.tilewright.attention": Rule(attention.lower_attention, attention.can_lower_attention),
     "relax.power": Rule(_without_target(injective.lower_power), _of_floats),
     "relax.take": Rule(_without_target(injective.lower_take), _within_range),
     **dict.fromkeys(reduction.REDUCERS, _REDUCTION),

@@ -37,7 +37,9 @@ def pack_constant(
     return packed.reshape(packed_shape(workload, choice, target))
 
 
-def pack_at_run_time(element: Callable[..., Scalar], workload: Workload, choice: Choice, target: Target) -> te.Tensor:
+def pack_at_run_time(
+    element: Callable[..., Scalar], workload: Workload, choice: Choice, target: Target, *, name: str = "packed"
+) -> te.Tensor:
     """A stage that packs B when the kernel runs.
 
     Args:
@@ -53,4 +55,4 @@ def pack_at_run_time(element: Callable[..., Scalar], workload: Workload, choice:
         return tirx.if_then_else(column < workload.columns, element(batch, column, *k), tirx.const(0, workload.dtype))
 
     shape = int64s(packed_shape(workload, choice, target))
-    return te.compute(shape, packed, name="packed", attrs={STAGE: "pack"})
+    return te.compute(shape, packed, name=name, attrs={STAGE: "pack"})

@@ -70,6 +70,14 @@ def _schedule_reduction(
     sch.decompose_reduction(block, sch.get_loops(block)[-len(reduction)])
 
 
+def vectorize(sch: Schedule, loop: Loop, target: Target) -> None:
+    """Vectorizes a loop where whole registers fit; otherwise it is left for LLVM to vectorize."""
+    lanes = target.lanes()
+    if lanes > 1 and blocks.extent(sch, loop) % lanes == 0:
+        _, lane = sch.split(loop, [None, lanes])
+        sch.vectorize(lane)
+
+
 def parallelize(sch: Schedule, outer: list[Loop]) -> list[Loop]:
     """Spreads the outermost loops over the cores; returns the one loop they became."""
     fused = sch.fuse(*outer) if len(outer) > 1 else outer[0]

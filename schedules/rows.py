@@ -73,7 +73,8 @@ def reduce_row(
     return lambda *row: join(total[row or (int64(0),)], tail[row or (int64(0),)])
 
 
-def _add(left: Any, right: Any) -> Any:
+def add(left: Any, right: Any) -> Any:
+    """The sum, as `reduce_row` joins with it."""
     return left + right
 
 
@@ -96,7 +97,7 @@ def lower_softmax(builder: relax.BlockBuilder, call: relax.Call, target: Target,
         maximum = reduce_row(source, lead, length, lanes, te.max, tirx.max, "maximum")
         if log:
             total = reduce_row(
-                lambda *index: tirx.exp(source(*index) - maximum(*index[:-1])), lead, length, lanes, te.sum, _add, "sum"
+                lambda *index: tirx.exp(source(*index) - maximum(*index[:-1])), lead, length, lanes, te.sum, add, "sum"
             )
             return te.compute(
                 int64s(shape),
@@ -106,7 +107,7 @@ def lower_softmax(builder: relax.BlockBuilder, call: relax.Call, target: Target,
         powers = te.compute(
             int64s(shape), lambda *i: tirx.exp(source(*i) - maximum(*i[:-1])), name="exponential", attrs={ANCHOR: ROWS}
         )
-        total = reduce_row(lambda *index: powers[index], lead, length, lanes, te.sum, _add, "sum")
+        total = reduce_row(lambda *index: powers[index], lead, length, lanes, te.sum, add, "sum")
         scale = te.compute(
             int64s(lead) or [int64(1)],
             lambda *row: tirx.const(1, kind) / total(*(row if lead else ())),
@@ -145,7 +146,7 @@ def lower_normalization(builder: relax.BlockBuilder, call: relax.Call, target: T
             return data[(*row, *unflatten(position, trailing))].astype(kind)
 
         def mean_of(element: Element, name: str) -> Callable[..., Scalar]:
-            total = reduce_row(element, lead, length, lanes, te.sum, _add, name)
+            total = reduce_row(element, lead, length, lanes, te.sum, add, name)
             result = te.compute(
                 int64s(lead) or [int64(1)],
                 lambda *row: total(*(row if lead else ())) / tirx.const(length, kind),

@@ -9,7 +9,7 @@ from tvm.s_tir import Schedule
 from ..targets.target import Target
 from . import blocks, plain
 from .annotations import ANCHOR
-from .blocks import Block
+from .blocks import Block, Loop
 
 # A row's intermediate results up to this many bytes stand on the stack, longer ones in the workspace.
 _STACK_BYTES = 16 << 10
@@ -40,14 +40,20 @@ def schedule_kernel(sch: Schedule, target: Target) -> None:
     elements = max([work, *(blocks.points(sch, stage) for stage in stages)])
     if target.cores > 1 and elements >= plain.PARALLEL_ELEMENTS:
         plain.parallelize(sch, [row])
+    schedule_stages(sch, stages, row, target)
+    if inner:
+        plain.vectorize(sch, inner[-1], target)
+
+
+def schedule_stages(sch: Schedule, stages: list[Block], row: Loop, target: Target) -> None:
+    """Computes the stages of one row, in order, inside the loop over rows."""
+    rank = len(_row_extents(sch, stages))
     for stage in reversed(stages):
         sch.compute_at(stage, row, preserve_unit_loops=False)
         if _row_bytes(sch, stage, rank) <= _STACK_BYTES:
             sch.set_scope(stage, 0, "local")
     for stage in stages:
-        _schedule_stage(sch, stage, target)
-    if inner:
-        _vectorize(sch, inner[-1], target)
+        _schedule_stage(sch, stage, blocks.depth(sch, stage, row), target)
 
 
 def _is_one_of(sch: Schedule, block: Block, others: list[Block]) -> bool:
@@ -65,14 +71,14 @@ def _row_bytes(sch: Schedule, stage: Block, rank: int) -> int:
     return math.prod(shape[rank:]) * _FLOAT_BYTES
 
 
-def _schedule_stage(sch: Schedule, stage: Block, target: Target) -> None:
+def _schedule_stage(sch: Schedule, stage: Block, depth: int, target: Target) -> None:
     kinds = [int(var.iter_type) for var in sch.get(stage).iter_vars]
-    around = list(zip(sch.get_loops(stage), blocks.axis_of_loops(sch, stage), strict=True))[1:]
+    around = list(zip(sch.get_loops(stage), blocks.axis_of_loops(sch, stage), strict=True))[depth:]
     steps = [loop for loop, axis in around if axis is not None and kinds[axis] == blocks.REDUCTION]
     spatial = [loop for loop, axis in around if loop not in steps]
     if not blocks.is_reduction(sch, stage):
         if spatial:
-            _vectorize(sch, spatial[-1], target)
+            plain.vectorize(sch, spatial[-1], target)
         return
     if not steps:
         steps = [sch.add_unit_loop(stage)]
@@ -84,10 +90,3 @@ def _schedule_stage(sch: Schedule, stage: Block, target: Target) -> None:
             sch.unroll(vector)
             sch.vectorize(lane)
     sch.decompose_reduction(stage, steps[0])
-
-
-def _vectorize(sch: Schedule, loop: blocks.Loop, target: Target) -> None:
-    lanes = target.lanes()
-    if lanes > 1 and blocks.extent(sch, loop) % lanes == 0:
-        _, lane = sch.split(loop, [None, lanes])
-        sch.vectorize(lane)

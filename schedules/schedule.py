@@ -11,8 +11,9 @@ from tvm.s_tir import Schedule
 from tvm.s_tir.schedule import ScheduleError
 
 from ..targets.target import Target
-from . import blocks, contraction_schedule, plain, rows_schedule, window_schedule, winograd_schedule
+from . import attention_schedule, blocks, contraction_schedule, plain, rows_schedule, window_schedule, winograd_schedule
 from .annotations import ANCHOR, FALLBACK, FLOPS, TEMPLATE
+from .attention import ATTENTION
 from .contraction import TEMPLATE as CONTRACTION
 from .rows import ROWS
 from .window import TEMPLATE as WINDOW
@@ -23,6 +24,7 @@ PLAIN = "plain"
 # Template name -> the function that schedules a kernel built around it.
 TEMPLATES: dict[str, Callable[[Schedule, Target], None]] = {
     CONTRACTION: contraction_schedule.schedule_kernel,
+    ATTENTION: attention_schedule.schedule_kernel,
     WINOGRAD: winograd_schedule.schedule_kernel,
     WINDOW: window_schedule.schedule_kernel,
     ROWS: rows_schedule.schedule_kernel,

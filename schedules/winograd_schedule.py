@@ -7,7 +7,7 @@ from tvm.s_tir import Schedule
 from ..targets.target import Target
 from . import blocks, plain
 from .blocks import Block, Loop
-from .contraction_schedule import schedule_tile
+from .contraction_schedule import schedule_sums
 from .winograd import RESULT, STAGES
 
 
@@ -15,7 +15,7 @@ def schedule_kernel(sch: Schedule, target: Target) -> None:
     """Schedules a kernel around the contractions of one Winograd convolution."""
     (anchor,) = blocks.anchors(sch)
     choice = {name: int(blocks.annotation(sch, anchor, f"tilewright.{name}")) for name in _PARAMETERS}
-    rows, vectors, lanes = choice["rows"], choice["vectors"], choice["lanes"]
+    lanes = choice["lanes"]
     stage = {name: sch.get_sblock(name) for name in STAGES}
     epilogue = sch.get_sblock(RESULT)
     blocks.inline_producers(sch, [anchor])
@@ -28,13 +28,7 @@ def schedule_kernel(sch: Schedule, target: Target) -> None:
     sch.compute_at(stage["result_columns"], vector, preserve_unit_loops=True)
     sch.compute_at(stage["result_rows"], vector, preserve_unit_loops=True)
     sch.compute_at(stage["products"], task, preserve_unit_loops=True)
-    point, row, column = sch.get_loops(stage["products"])[-3:]
-    panel, column_vector, column_lane = sch.split(column, [None, vectors, lanes])
-    row_tile, row = sch.split(row, [None, rows])
-    sch.reorder(point, panel, row_tile, row, column_vector, column_lane)
-    sch.set_scope(anchor, 0, "local")
-    sch.compute_at(anchor, row_tile)
-    schedule_tile(sch, anchor, _LOOPS_AROUND_A_TILE, rows, vectors, lanes)
+    schedule_sums(sch, anchor, stage["products"])
 
     if choice["column_tasks"] == 1:
         sch.compute_at(stage["data_columns"], task, preserve_unit_loops=True)
@@ -46,14 +40,13 @@ def schedule_kernel(sch: Schedule, target: Target) -> None:
     sch.compute_at(stage["data_rows"], data_vector, preserve_unit_loops=True)
     for name in ("data_rows", "result_rows", "result_columns"):
         _keep_in_registers(sch, stage[name])
-    for loop in (row, column_vector, data_i, data_j, i, j):
+    for loop in (data_i, data_j, i, j):
         sch.unroll(loop)
-    for loop in (column_lane, data_lane, lane):
+    for loop in (data_lane, lane):
         sch.vectorize(loop)
 
 
-_PARAMETERS = ("outputs", "rows", "vectors", "row_tiles", "column_tasks", "lanes")
-_LOOPS_AROUND_A_TILE = 4  # the task; the point, panel of columns and tile of rows
+_PARAMETERS = ("outputs", "rows", "row_tiles", "column_tasks", "lanes")
 
 
 def _cut_epilogue(

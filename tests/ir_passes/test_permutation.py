@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tilewright.ir_passes.permutation import (
@@ -16,6 +17,7 @@ from tilewright.ir_passes.permutation import (
     relative,
     reshape_groups,
     same_bytes,
+    split_axes,
     through_reshape,
 )
 
@@ -88,3 +90,19 @@ def test_examples() -> None:
     assert through_reshape((0, 2, 3, 1), (2, 8, 4, 4), (2, 8, 16)) == (0, 2, 1)
     assert through_reshape((0, 2, 3, 1), (2, 8, 4, 4), (2, 128)) is None
     assert through_reshape((0, 2, 3, 1), (2, 8, 1, 1), (2, 8)) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "merged", "groups"),
+    [
+        ((1, 12, 7, 64), (12, 7, 64), [(0, 1), (2,), (3,)]),
+        ((2, 3, 4), (6, 4), [(0, 1), (2,)]),
+        ((2, 3, 4), (24,), [(0, 1, 2)]),
+        ((2, 1, 3, 1), (2, 3), [(0,), (1, 2, 3)]),
+        ((6, 4), (2, 3, 4), None),
+        ((4, 6), (6, 4), None),
+        ((2, 3), (2, 1, 3), None),
+    ],
+)
+def test_split_axes(shape: tuple[int, ...], merged: tuple[int, ...], groups: list[tuple[int, ...]] | None) -> None:
+    assert split_axes(shape, merged) == groups

@@ -137,7 +137,7 @@ def default(workload: Workload, target: Target) -> Choice:
     """The choice the machine's numbers give: the fewest estimated cycles, and rows cut for the cores."""
     tiles = [(tile["rows"], tile["vectors"]) for tile in register_tiles(workload, target)]
     # Among equals, wide tiles: they read A less often.
-    rows, vectors = min(tiles, key=lambda tile: (cycles(workload, *tile, target), -tile[1], tile[0]))
+    rows, vectors = min(tiles, key=lambda tile: (cycles(workload, tile[0], tile[1], target), -tile[1], tile[0]))
     return {"rows": rows, "vectors": vectors, "row_tiles": _blockings(workload, rows, vectors, target)[0]}
 
 

@@ -187,7 +187,7 @@ def winograd_tiling(geometry: Geometry, dtype: str, target: Target) -> tuple[win
     tilings = [winograd.Tiling(outputs, images, height, width, channels, columns) for outputs in winograd.OUTPUTS]
     best = min(
         ((tiling, winograd.default(tiling, target)) for tiling in tilings),
-        key=lambda found: winograd.cycles(*found, target),
+        key=lambda found: winograd.cycles(found[0], found[1], target),
     )
     workload = workload_of(geometry, dtype)
     direct = contraction.cycles_from_memory(workload, contraction.default(workload, target), target)

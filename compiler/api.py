@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
+import threading
 import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,6 +31,9 @@ EMIT_KINDS = ("so", "a", "c")
 PRECISIONS = ("fp32", "bf16", "fp16")
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
+# TVM's builders keep what they are at in variables of the process: threads compile one after the other.
+_tvm = threading.RLock()
+
 
 def compile(
     model: Any,
@@ -46,6 +51,7 @@ def compile(
     records: str | os.PathLike[str] | None = None,
     save_ir: str | os.PathLike[str] | None = None,
     keep_temps: str | os.PathLike[str] | None = None,
+    jobs: int | None = None,
     progress: ProgressCallback | None = None,
 ) -> CompiledModel:
     """Compiles a model and loads the result.
@@ -64,6 +70,7 @@ def compile(
         records: results of the tuner to apply, a .jsonl file.
         save_ir: a folder for the module after each pass.
         keep_temps: a folder for sources and objects.
+        jobs: processes that compile kernels; None: one a core when there are many kernels, else this one alone.
         progress: called as progress(stage, done, total) while it works.
 
     Returns:
@@ -97,6 +104,7 @@ def compile(
             records=records,
             save_ir=save_ir,
             keep_temps=keep_temps,
+            jobs=jobs,
             progress=progress,
         )
         compiled = load(path)
@@ -125,6 +133,7 @@ def compile_to_file(
     records: str | os.PathLike[str] | None = None,
     save_ir: str | os.PathLike[str] | None = None,
     keep_temps: str | os.PathLike[str] | None = None,
+    jobs: int | None = None,
     progress: ProgressCallback | None = None,
 ) -> Path:
     """Compiles a model to a library and its header, for this machine or another; arguments as `compile`'s.
@@ -140,7 +149,7 @@ def compile_to_file(
     tell = progress or _silent
     place = Path(output)
     # TVM takes seconds to load: what is wrong most often is told before.
-    _check_options(emit, precision, threads)
+    _check_options(emit, precision, threads, jobs)
     symbol = check_name(name) if name else identifier(place.stem)
     _check_files(model, place)
     for folder_option in (save_ir, keep_temps):
@@ -149,37 +158,40 @@ def compile_to_file(
     from .. import frontends
     from ..targets import parse
     from . import emit as emission
-    from . import pipeline
+    from . import kernel_objects, pipeline, workers
 
     emission.check_output(place)
     machine = parse(target, cpu=cpu, features=tuple(features)) if isinstance(target, str) else target
-    tell("import", 0, 0)
-    imported = frontends.load(model, shapes=shapes, bindings=bindings)
-    module = pipeline.build(
-        imported,
-        machine,
-        threads=threads,
-        precision=precision,
-        records=None if records is None else Path(records),
-        save_ir=None if save_ir is None else Path(save_ir),
-        on_progress=tell,
-    )
-    with tempfile.TemporaryDirectory(prefix="tilewright-") as folder:
-        staged = Path(folder) / f"{place.stem}{place.suffix or '.so'}"
-        result = emission.emit(
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_tvm)
+        tell("import", 0, 0)
+        imported = frontends.load(model, shapes=shapes, bindings=bindings)
+        # The workers start while the passes run, so that they are ready when there are kernels for them.
+        count = kernel_objects.worker_count(jobs, imported.module)
+        helpers = stack.enter_context(workers.started(count))
+        module = pipeline.build(
+            imported,
+            machine,
+            threads=threads,
+            precision=precision,
+            records=None if records is None else Path(records),
+            save_ir=None if save_ir is None else Path(save_ir),
+            on_progress=tell,
+        )
+        emission.emit(
             module,
             name=symbol,
             output_names=imported.output_names,
             input_names=imported.input_names,
             target=machine,
-            output=staged,
+            output=place,
             threads=threads,
             kind=emit,
             keep_temps=None if keep_temps is None else Path(keep_temps),
+            workers=helpers,
+            publish=_publish,
             progress=tell,
         )
-        tell("write", 0, 0)
-        _publish({result.path: place, result.header: place.with_suffix(".h")})
     return place
 
 
@@ -211,7 +223,7 @@ def tune(
     )
 
 
-def _check_options(emit: str, precision: str, threads: int | None) -> None:
+def _check_options(emit: str, precision: str, threads: int | None, jobs: int | None) -> None:
     if emit not in EMIT_KINDS:
         raise UsageError(f"unknown kind of output {emit!r}", where="--emit", hint="one of " + ", ".join(EMIT_KINDS))
     if emit == "c":
@@ -224,6 +236,8 @@ def _check_options(emit: str, precision: str, threads: int | None) -> None:
         )
     if threads is not None and threads < 1:
         raise UsageError(f"{threads} threads are not possible", where="--threads", hint="give 1 or more")
+    if jobs is not None and jobs < 1:
+        raise UsageError(f"{jobs} processes are not possible", where="--jobs", hint="give 1 or more")
 
 
 def _check_files(model: Any, place: Path) -> None:

@@ -1,13 +1,9 @@
-"""Lowered kernels -> object files by LLVM, a chunk of kernels to each.
-
-The chunks depend on nothing but the order of the kernels, so the same kernels give the same bytes, and the chunks can
-be compiled by as many processes as there are.
-"""
+"""Lowered kernels -> an object file by LLVM, checked to need nothing of TVM."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +12,6 @@ import tvm
 from ..errors import CompilerError
 from .elf import Elf, hide_symbols, rename_symbol
 from .lowering import LoweredKernel
-
-KERNELS_PER_OBJECT = 8
 
 # The variable through which TVM's code generation reaches the thread pool. It is renamed after the library, so that
 # two static libraries in one program keep their own pools; the new name must have the same length.
@@ -42,38 +36,22 @@ def launch_symbol(name: str) -> str:
     return f"tw_launch_{digest}"[: len(_LAUNCH)]
 
 
-def compile_objects(
-    kernels: Sequence[LoweredKernel],
-    tvm_target: Any,
-    name: str,
-    folder: Path,
-    progress: Callable[[int, int], None] | None = None,
-) -> list[Path]:
-    """Compiles kernels to object files in `folder`.
+def compile_object(kernels: Sequence[LoweredKernel], tvm_target: Any, name: str, path: Path) -> None:
+    """Compiles kernels to one object file.
 
     Args:
         kernels: what to compile.
         tvm_target: the `tvm.target.Target` to generate code for.
         name: prefix of the library.
-        folder: where the files go, named by their position.
-        progress: called with the kernels done and the kernels in all.
+        path: the file to write.
 
     Raises:
         CompilerError: LLVM failed, or a kernel calls what no library without TVM can give it.
     """
-    paths: list[Path] = []
-    for start in range(0, len(kernels), KERNELS_PER_OBJECT):
-        chunk = kernels[start : start + KERNELS_PER_OBJECT]
-        path = folder / f"kernels_{start // KERNELS_PER_OBJECT:03d}.o"
-        data = _object(chunk, tvm_target, path)
-        if _unexpected(data, chunk):
-            _blame(chunk, tvm_target, path)
-        data = rename_symbol(data, _LAUNCH, launch_symbol(name))
-        path.write_bytes(hide_symbols(data))
-        paths.append(path)
-        if progress:
-            progress(start + len(chunk), len(kernels))
-    return paths
+    data = _object(kernels, tvm_target, path)
+    if _unexpected(data, kernels):
+        _blame(kernels, tvm_target, path)
+    path.write_bytes(hide_symbols(rename_symbol(data, _LAUNCH, launch_symbol(name))))
 
 
 def _object(kernels: Sequence[LoweredKernel], tvm_target: Any, path: Path) -> bytes:
@@ -108,9 +86,9 @@ def _unexpected(data: bytes, kernels: Sequence[LoweredKernel]) -> list[str]:
     )
 
 
-def _blame(chunk: Sequence[LoweredKernel], tvm_target: Any, path: Path) -> None:
+def _blame(kernels: Sequence[LoweredKernel], tvm_target: Any, path: Path) -> None:
     """Compiles the kernels one by one to name the one at fault."""
-    for kernel in chunk:
+    for kernel in kernels:
         symbols = _unexpected(_object([kernel], tvm_target, path), [kernel])
         if symbols:
             raise CompilerError(

@@ -107,6 +107,12 @@ def compile_command(
     keep_temps: Annotated[
         Path | None, typer.Option("--keep-temps", metavar="DIR", help="Keep sources and objects.")
     ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs", metavar="N", help="Processes that compile kernels. [default: one a core for many kernels, else 1]"
+        ),
+    ] = None,
 ) -> None:
     """Compile a model into a library for a target.
 
@@ -139,6 +145,7 @@ def compile_command(
             records=records,
             save_ir=save_ir,
             keep_temps=keep_temps,
+            jobs=jobs,
             progress=progress,
         )
     typer.echo(f"{path}: {size(path.stat().st_size)}, compiled in {duration(timeline.total_seconds)}", err=True)

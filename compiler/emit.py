@@ -6,7 +6,8 @@ module -> graph -> lowered kernels -> plan -> C glue, objects -> library
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -18,15 +19,15 @@ import tvm_ffi
 from ..errors import OutputError, UnsupportedError, UsageError
 from ..targets.target import Target
 from . import glue, link
-from .codegen import compile_objects
 from .install import install
+from .kernel_objects import compile_kernels
 from .kernel_work import argument_bytes, counted_flops, least_bytes
-from .lowering import LoweredKernel, lower_kernel
 from .naming import check_name, identifier
 from .plan import Bytes, Kernel, Plan
 from .planner import Graph, make_plan, read_graph
 from .signature import Signature, make_signature
-from .toolchain import find_toolchain
+from .toolchain import Toolchain, find_toolchain
+from .workers import Workers
 
 __all__ = ["KINDS", "EmitResult", "check_output", "emit", "install"]
 
@@ -57,6 +58,8 @@ def emit(
     threads: int | None = None,
     kind: str = "so",
     keep_temps: Path | None = None,
+    workers: Workers | None = None,
+    publish: Callable[[Mapping[Path, Path]], None] = install,
     progress: Progress | None = None,
 ) -> EmitResult:
     """Compiles a module after fusion and scheduling, and writes the library and its header.
@@ -71,6 +74,8 @@ def emit(
         threads: 1 for no threads at all; None for as many as there are processors when it runs; else the default.
         kind: ``so`` or ``a``.
         keep_temps: a folder to keep sources and objects in.
+        workers: processes that compile kernels; without them this one does.
+        publish: puts the finished files (each with its place) there, all or none.
         progress: told of progress.
 
     Raises:
@@ -82,23 +87,36 @@ def emit(
     """
     _check_options(name, threads, kind)
     check_output(output)
-    tvm_target = target.to_tvm()
     graph = read_graph(module, output_names, input_names)
-    kernels, kernel_of, lowered = _lower(module, graph, name, tvm_target, threads, progress)
-    plan = make_plan(name, graph, kernels, kernel_of)
-    signature = make_signature(
-        plan,
-        triple=target.triple,
-        cpu=target.cpu,
-        arch=target.arch,
-        cpu_features=tuple(target.required_features),
-        threads=threads,
-        tilewright_version=_version(),
-    )
+    distinct, kernel_of = _distinct(module, graph)
+    symbols = [f"{name}_k{i}_{identifier(function)}" for i, function in enumerate(distinct)]
     toolchain = find_toolchain(target.triple)
     with _output_errors(output), _work_folder(keep_temps) as folder:
-        report = (lambda done, total: progress("code", done, total)) if progress else None
-        objects = compile_objects(lowered, tvm_target, name, folder, report)
+        # Weights take seconds when they are many, and need no kernel.
+        with ThreadPoolExecutor(1) as meanwhile:
+            weights = meanwhile.submit(_weights, toolchain, name, graph, folder)
+            objects, scratch = compile_kernels(
+                [(symbol, module[function]) for symbol, function in zip(symbols, distinct, strict=True)],
+                target,
+                name,
+                folder,
+                parallel=threads != 1,
+                workers=workers,
+                progress=lambda done, total: progress("code", done, total) if progress else None,
+            )
+            objects.append(weights.result())
+        plan = make_plan(name, graph, _kernels(module, graph, symbols, distinct, scratch), kernel_of)
+        signature = make_signature(
+            plan,
+            triple=target.triple,
+            cpu=target.cpu,
+            arch=target.arch,
+            cpu_features=tuple(target.required_features),
+            threads=threads,
+            tilewright_version=_version(),
+        )
+        if progress:
+            progress("link", 0, 0)
         glue.write_sources(plan, signature, folder)
         objects += link.compile_glue(toolchain, folder)
         library = folder / f"library.{kind}"
@@ -106,8 +124,10 @@ def emit(
             link.link_shared(toolchain, objects, link.api_symbols(name, threaded=threads != 1), library)
         else:
             link.link_static(toolchain, objects, library)
+        if progress:
+            progress("write", 0, 0)
         header = output.with_suffix(".h")
-        install({library: output, folder / f"{name}.h": header})
+        publish({library: output, folder / f"{name}.h": header})
     return EmitResult(output, header, plan, signature)
 
 
@@ -146,38 +166,42 @@ def _check_options(name: str, threads: int | None, kind: str) -> None:
         )
 
 
-def _lower(
-    module: Any, graph: Graph, name: str, tvm_target: Any, threads: int | None, progress: Progress | None
-) -> tuple[list[Kernel], dict[str, int], list[LoweredKernel]]:
-    """Lowers each function once; functions that are the same become one kernel."""
-    kernels: list[Kernel] = []
-    lowered: list[LoweredKernel] = []
-    kernel_of: dict[str, int] = {}
+def _weights(toolchain: Toolchain, name: str, graph: Graph, folder: Path) -> Path:
+    glue.write_weights(name, graph.constants, folder)
+    return link.assemble_weights(toolchain, folder)
+
+
+def _distinct(module: Any, graph: Graph) -> tuple[list[str], dict[str, int]]:
+    """The functions to compile (of those that differ in names alone the first), and every function's index there."""
+    distinct: list[str] = []
+    index_of: dict[str, int] = {}
     known: dict[Any, int] = {}
+    for function in graph.functions:
+        key = tvm_ffi.StructuralKey(module[function].without_attr("global_symbol"))
+        index_of[function] = known.setdefault(key, len(distinct))
+        if index_of[function] == len(distinct):
+            distinct.append(function)
+    return distinct, index_of
+
+
+def _kernels(
+    module: Any, graph: Graph, symbols: Sequence[str], functions: Sequence[str], scratch: Sequence[tuple[Bytes, ...]]
+) -> list[Kernel]:
     moved = least_bytes(graph.calls, {function: argument_bytes(module[function]) for function in graph.functions})
-    for done, function_name in enumerate(graph.functions):
-        function = module[function_name].without_attr("global_symbol")
-        index = known.setdefault(tvm_ffi.StructuralKey(function), len(kernels))
-        kernel_of[function_name] = index
-        if index == len(kernels):
-            symbol = f"{name}_k{index}_{identifier(function_name)}"
-            lowered.append(lower_kernel(function, symbol, tvm_target, parallel=threads != 1))
-            kernels.append(_kernel(function, function_name, lowered[-1], moved[function_name]))
-        if progress:
-            progress("lowering", done + 1, len(graph.functions))
-    return kernels, kernel_of, lowered
-
-
-def _kernel(function: Any, function_name: str, lowered: LoweredKernel, moved: Bytes) -> Kernel:
-    attributes = function.attrs or {}
-    return Kernel(
-        symbol=lowered.symbol,
-        function=function_name,
-        template=str(attributes.get("tilewright.template", "")),
-        flops=int(attributes.get("tilewright.flops", 0)) or counted_flops(function),
-        bytes=moved,
-        scratch=lowered.scratch,
-    )
+    kernels = []
+    for symbol, name, sizes in zip(symbols, functions, scratch, strict=True):
+        attributes = module[name].attrs or {}
+        kernels.append(
+            Kernel(
+                symbol=symbol,
+                function=name,
+                template=str(attributes.get("tilewright.template", "")),
+                flops=int(attributes.get("tilewright.flops", 0)) or counted_flops(module[name]),
+                bytes=moved[name],
+                scratch=sizes,
+            )
+        )
+    return kernels
 
 
 def _version() -> str:

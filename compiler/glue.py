@@ -1,4 +1,4 @@
-"""The plan as C: the header, the functions that run its steps, and the weights and signature beside them."""
+"""The plan as C: the header, the functions that run its steps, and the signature; and the weights as assembly."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ import jinja2
 from .codegen import launch_symbol
 from .cpuid import cpu_bits
 from .naming import unique_identifiers
-from .plan import ALIGNMENT, Buffer, BufferKind, Call, Plan, Step, align
+from .plan import ALIGNMENT, Buffer, BufferKind, Call, Constants, Plan, Step, align
 from .signature import SECTION, Signature
 from .tensor_spec import C_TYPES, TensorSpec
+
+_RUNTIME = resources.files(__package__) / "runtime"
 
 # How a step names a buffer; the letters are macros of library.c.
 _REFERENCE = {
@@ -27,29 +29,38 @@ _REFERENCE = {
 }
 
 
+def write_weights(name: str, constants: Constants, folder: Path) -> None:
+    """Writes weights.S and weights.bin, which depend on nothing but the constants."""
+    values = {"name": name, "alignment": ALIGNMENT}
+    (folder / "weights.S").write_text(_environment().get_template("weights.S.jinja").render(values))
+    with (folder / "weights.bin").open("wb") as file:
+        for contents in constants.contents:
+            file.write(contents)
+            file.write(bytes(align(len(contents)) - len(contents)))
+
+
 def write_sources(plan: Plan, signature: Signature, folder: Path) -> None:
-    """Writes NAME.h, library.c, data.S, weights.bin, signature.json, and the parts of runtime/ that they include."""
-    runtime = resources.files(__package__) / "runtime"
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda file: (runtime / file).read_text()),
-        undefined=jinja2.StrictUndefined,
-        keep_trailing_newline=True,
-    )
+    """Writes NAME.h, library.c, signature.S, signature.json, and the parts of runtime/ that they include."""
+    environment = _environment()
     values = _template_values(plan, signature)
     for template, name in (
         ("library.h.jinja", f"{plan.name}.h"),
         ("library.c.jinja", "library.c"),
-        ("data.S.jinja", "data.S"),
+        ("signature.S.jinja", "signature.S"),
     ):
         (folder / name).write_text(environment.get_template(template).render(values))
     for name, is_needed in (("thread_pool.c", signature.threaded), ("cpu_check.c", bool(signature.cpu_features))):
         if is_needed:
-            (folder / name).write_text((runtime / name).read_text())
+            (folder / name).write_text((_RUNTIME / name).read_text())
     (folder / "signature.json").write_text(signature.to_json())
-    with (folder / "weights.bin").open("wb") as file:
-        for contents in plan.constants.contents:
-            file.write(contents)
-            file.write(bytes(align(len(contents)) - len(contents)))
+
+
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda file: (_RUNTIME / file).read_text()),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+    )
 
 
 def _template_values(plan: Plan, signature: Signature) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from pathlib import Path
 from ..errors import OutputError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_KILL_SECONDS = 2.0  # how long a killed process may take to end
 _EXIT_BASE = 128  # the shell's convention: 128 + number of the signal
 
 _lock = threading.RLock()
@@ -155,3 +156,15 @@ def _end_children() -> None:
     for child in seen:
         with contextlib.suppress(OSError):
             os.kill(child, signal.SIGKILL)
+    # Until they are gone they may still write to the folders that are removed next.
+    deadline = time.monotonic() + _KILL_SECONDS
+    while any(_runs(child) for child in seen) and time.monotonic() < deadline:
+        time.sleep(0.005)
+
+
+def _runs(process: int) -> bool:
+    """Whether a process still does something: it is there, and no zombie."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False

@@ -36,8 +36,18 @@ def compile_glue(toolchain: Toolchain, folder: Path) -> list[Path]:
         ToolError: the compiler failed.
     """
     toolchain.run([*toolchain.cc, *_COMPILE_FLAGS, "-c", "library.c", "-o", "library.o"], folder)
-    toolchain.run([*toolchain.cc, "-c", "data.S", "-o", "data.o"], folder)
-    return [folder / "library.o", folder / "data.o"]
+    toolchain.run([*toolchain.cc, "-c", "signature.S", "-o", "signature.o"], folder)
+    return [folder / "library.o", folder / "signature.o"]
+
+
+def assemble_weights(toolchain: Toolchain, folder: Path) -> Path:
+    """Assembles what `glue.write_weights` wrote.
+
+    Raises:
+        ToolError: the assembler failed.
+    """
+    toolchain.run([*toolchain.cc, "-c", "weights.S", "-o", "weights.o"], folder)
+    return folder / "weights.o"
 
 
 def link_shared(toolchain: Toolchain, objects: Sequence[Path], exports: Sequence[str], output: Path) -> None:

@@ -86,6 +86,7 @@ def test_options_are_checked_before_tvm_is_loaded(tmp_path: Path) -> None:
     for options, error in (
         ({"model": tmp_path / "none.onnx"}, ModelError),
         ({"threads": 0}, UsageError),
+        ({"jobs": 0}, UsageError),
         ({"precision": "fp8"}, UsageError),
         ({"emit": "exe"}, UsageError),
         ({"name": "7up"}, UsageError),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -280,12 +281,12 @@ def test_stdout_that_is_full_or_closed(library: Path) -> None:
     assert process.wait(60) in (0, 141)
 
 
-def interrupted(tmp_path: Path, ready: str, prelude: str = "") -> subprocess.CompletedProcess[str]:
+def interrupted(tmp_path: Path, ready: str, prelude: str = "", *options: str) -> subprocess.CompletedProcess[str]:
     """Compiles in a process and sends SIGINT when it writes `ready`; its TMPDIR is a folder of its own."""
     folder = tmp_path / "tmp"
     folder.mkdir()
     process = subprocess.Popen(
-        [sys.executable, "-c", f"{prelude}\n{_MAIN}", "compile", str(DIGITS), "-o", str(tmp_path / "out.so")],
+        [sys.executable, "-c", f"{prelude}\n{_MAIN}", "compile", str(DIGITS), "-o", str(tmp_path / "out.so"), *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -321,6 +322,34 @@ def test_interrupt_leaves_nothing(tmp_path: Path, stage: str) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["tmp"]
 
 
+@pytest.mark.parametrize("stage", ["schedule", "code"])
+def test_interrupt_ends_workers(tmp_path: Path, stage: str) -> None:
+    # They inherit stderr, so that what they had to say of their end would be seen here.
+    result = interrupted(tmp_path, stage, _TELL, "--jobs", "2")
+
+    assert (result.returncode, result.stderr) == (130, "interrupted\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["tmp"]
+    assert processes_with(f"TMPDIR={tmp_path / 'tmp'}") == []
+
+
+def processes_with(setting: str) -> list[str]:
+    """The processes that run with this in their environment."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if setting.encode() in path.read_bytes():
+                found.append(path.parent.name)
+    return found
+
+
+def has_ended(process: int) -> bool:
+    """Whether it is gone, or a zombie that its new parent is about to collect."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return True
+
+
 def test_interrupt_stops_a_tool_that_hangs(tmp_path: Path) -> None:
     tool = tmp_path / "bin" / "cc"
     tool.parent.mkdir()
@@ -339,7 +368,7 @@ def test_interrupt_stops_a_tool_that_hangs(tmp_path: Path) -> None:
     result = interrupted(tmp_path, "hung", f"{hung}\n{wait}")
 
     assert result.returncode == 130, result.stderr
-    assert not Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists()
+    assert has_ended(int((tmp_path / "pid").read_text()))
     assert not (tmp_path / "out.so").exists()
 
 

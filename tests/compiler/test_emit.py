@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 from emitted_models import MLP_INPUTS, Inputs, emitted, mlp, mlp_reference
+from tilewright import targets
 from tilewright.compiler import emit as emission
 from tilewright.compiler import toolchain
 from tilewright.compiler.artifact import load
 from tilewright.compiler.tensor_spec import ELEMENT_BYTES
 from tilewright.compiler.toolchain import Toolchain, find_toolchain
 from tilewright.errors import OutputError, ToolError, UnsupportedError, UsageError
-from tvm import relax
+from tvm import relax, te
 
 
 def tool_output(*command: object) -> str:
@@ -130,6 +131,32 @@ def test_kernels_that_are_the_same_are_compiled_once(tmp_path: Path) -> None:
     plan = emitted(tmp_path, MLP_INPUTS, body).plan
 
     assert len(plan.steps) == 4 and len(plan.kernels) == 1
+
+
+def test_kernels_that_differ_in_names_alone_are_compiled_once(tmp_path: Path) -> None:
+    def double(x: Any, name: str) -> Any:
+        y = te.compute(x.shape, lambda i, j: x[i, j] * 2.0, name=f"{name}_product")
+        return te.create_prim_func([x, y]).with_attr("global_symbol", name)
+
+    builder = relax.BlockBuilder()
+    x = relax.Var("x", relax.TensorType((4, 8), "float32"))
+    with builder.function("main", [x]):
+        with builder.dataflow():
+            value: relax.Expr = x
+            for name in ("first", "second", "third"):
+                function = builder.add_func(double(te.placeholder((4, 8), name=f"{name}_input"), name), name)
+                value = builder.emit(relax.call_tir(function, [value], relax.TensorType((4, 8), "float32")))
+            result = builder.emit_output(relax.Tuple([value]))
+        builder.emit_func_output(result)
+    module = builder.get()
+    emitted = emission.emit(
+        module, name="net", output_names=["y"], target=targets.parse("host"), output=tmp_path / "net.so"
+    )
+
+    assert len(module.functions) == 4
+    assert len(emitted.plan.steps) == 3 and len(emitted.plan.kernels) == 1
+    values = np.random.default_rng(0).standard_normal((4, 8), dtype=np.float32)
+    np.testing.assert_array_equal(load(emitted.path)(values), values * 8)
 
 
 def test_a_header_for_c_and_cpp(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tilewright import targets
-from tilewright.compiler.codegen import compile_objects, launch_symbol
+from tilewright.compiler.codegen import compile_object, launch_symbol
 from tilewright.compiler.elf import Elf
 from tilewright.compiler.lowering import MAX_STACK_BYTES, LoweredKernel, lower_kernel
 from tilewright.errors import CompilerError
@@ -65,8 +65,9 @@ def test_one_thread_needs_no_pool(tmp_path: Path) -> None:
     schedule.parallel(schedule.get_loops("b")[0])
 
     for parallel in (False, True):
-        objects = compile_objects([lowered(schedule, parallel=parallel)], TARGET, "net", tmp_path)
-        names = {symbol.name for symbol in Elf(objects[0].read_bytes()).symbols()}
+        path = tmp_path / "kernel.o"
+        compile_object([lowered(schedule, parallel=parallel)], TARGET, "net", path)
+        names = {symbol.name for symbol in Elf(path.read_bytes()).symbols()}
         assert (launch_symbol("net") in names) is parallel
         assert not any("TVM" in name for name in names - {"TVMMod"})
 
@@ -103,6 +104,6 @@ def test_a_call_that_nothing_answers_names_its_kernel(tmp_path: Path) -> None:
 
     kernels = [kernel("net_k0_fine", "tanhf"), kernel("net_k1_stray", "somebody_elses_function")]
     with pytest.raises(CompilerError) as caught:
-        compile_objects(kernels, TARGET, "net", tmp_path)
+        compile_object(kernels, TARGET, "net", tmp_path / "kernels.o")
     assert caught.value.where == "net_k1_stray"
     assert caught.value.details == ("somebody_elses_function",)

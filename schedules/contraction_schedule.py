@@ -7,7 +7,7 @@ import math
 from tvm.s_tir import Schedule
 
 from ..targets.target import Target
-from . import blocks, plain
+from . import blocks, plain, prefetch
 from .blocks import Block, Loop
 
 # Multiply-adds below which waking other cores costs more than they save.
@@ -82,6 +82,11 @@ def fill_tiles(sch: Schedule, anchor: Block, writer: Block, tile: Loop) -> None:
         columns = list(sch.split(inner.pop(0), [vectors, lanes]))
     if not inner:  # a reduction of one element
         inner = [sch.add_unit_loop(anchor)]
+    steps = prefetch.steps_between(blocks.extent(sch, tile), blocks.extent(sch, inner[-1]), vectors * lanes)
+    if steps:
+        chunks, step = sch.split(inner.pop(), [None, steps])
+        prefetch.mark(sch, tile, chunks)
+        inner += [chunks, step]
     unrolled = ([row] if row is not None else []) + columns[:1]
     sch.reorder(*inner, *unrolled, *columns[1:])
     for loop in unrolled:

@@ -15,6 +15,7 @@ from . import attention_schedule, blocks, contraction_schedule, plain, rows_sche
 from .annotations import ANCHOR, FALLBACK, FLOPS, TEMPLATE
 from .attention import ATTENTION
 from .contraction import TEMPLATE as CONTRACTION
+from .prefetch import insert_prefetches
 from .rows import ROWS
 from .window import TEMPLATE as WINDOW
 from .winograd import TEMPLATE as WINOGRAD
@@ -63,7 +64,9 @@ def schedule_kernel(function: Any, target: Target) -> Any:
         reason = str(error).strip().splitlines()[-1]
         name, sch = PLAIN, _fresh(function)
         plain.schedule_kernel(sch, target)
-    scheduled = sch.mod["main"].without_attr("global_symbol").with_attr({TEMPLATE: name, FLOPS: flops})
+    scheduled = (
+        insert_prefetches(sch.mod["main"]).without_attr("global_symbol").with_attr({TEMPLATE: name, FLOPS: flops})
+    )
     return scheduled if reason is None else scheduled.with_attr(FALLBACK, reason)
 
 

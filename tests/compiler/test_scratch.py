@@ -12,7 +12,7 @@ from tilewright.compiler.lowering import lower_kernel
 from tilewright.compiler.scratch import hoist_scratch
 from tvm import te, tirx
 from tvm.s_tir import Schedule
-from tvm.script import tirx as T
+from tvm.script import tirx as T  # noqa: N812 # as the parser of scripts knows it
 
 ROWS, COLUMNS = 7, 70
 

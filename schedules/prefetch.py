@@ -1,0 +1,148 @@
+"""Prefetching weights: while a panel of B is used for tile after tile of rows, the next one comes from memory.
+
+A panel comes from the L2 cache but for the first tile that reads it, which waits for memory. Hardware prefetchers are
+a few lines ahead, not a panel. So the k loop of every tile is cut into chunks, and each chunk asks for one more cache
+line of the next panel:
+
+    for tile in tiles of rows:
+        for chunk in k / steps:
+            prefetch next panel, line tile * chunks + chunk
+            for k in steps: ...
+
+with `steps` such that by the last tile all of the panel was asked for. A schedule marks the two loops; what is inserted
+depends on their variables alone, and is no access to memory in the eyes of the compiler.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import tvm_ffi
+from tvm import s_tir, tirx
+from tvm.ir import TensorLoad
+from tvm.s_tir import Schedule
+
+from .blocks import Loop
+from .expressions import int64
+
+# Marks of the loop over tiles of rows and of the loop over chunks of k; the second holds the steps of a chunk.
+_TILES = "tilewright.prefetch_tiles"
+_CHUNKS = "tilewright.prefetch_chunks"
+_LINE_ELEMENTS = 16  # float32 in a cache line of 64 bytes
+# Fewer steps between two prefetches cost more than they bring: then the kernel waits for memory anyway.
+_MIN_STEPS = 2
+_READ, _INTO_L2, _DATA = 0, 2, 1  # arguments of LLVM's prefetch
+
+
+def steps_between(tiles: int, depth: int, columns: int) -> int:
+    """Steps of the innermost k loop, of extent `depth`, from one line of the next panel to the next.
+
+    Args:
+        tiles: of rows, each of which reads a whole panel.
+        columns: of a panel, in elements.
+
+    Returns:
+        A divisor of `depth`; 0 where prefetching does not pay.
+    """
+    most = tiles * _LINE_ELEMENTS // columns
+    steps = max((step for step in range(1, min(most, depth) + 1) if depth % step == 0), default=0)
+    return steps if steps >= _MIN_STEPS else 0
+
+
+def mark(sch: Schedule, tiles: Loop, chunks: Loop) -> None:
+    """Asks for prefetches in the loop over `chunks` of k inside the loop over `tiles` of rows."""
+    sch.annotate(tiles, _TILES, 1)
+    sch.annotate(chunks, _CHUNKS, 1)
+
+
+def insert_prefetches(function: Any) -> Any:
+    """Inserts what schedules have marked, for operands that are parameters of the function."""
+    marked: list[Any] = []
+
+    def note(loop: Any) -> None:
+        if _CHUNKS in loop.annotations:
+            marked.append(loop)
+
+    tvm_ffi.structural_walk(function.body, (tirx.For, note))
+    if not marked:
+        return function
+    parameters = [function.buffer_map[each] if hasattr(function, "buffer_map") else each for each in function.params]
+
+    def tiles_with_prefetches(tiles: Any) -> Any:
+        if _TILES not in tiles.annotations:
+            return tiles
+        body = tvm_ffi.structural_map(tiles.body, (tirx.For, lambda loop: _with_prefetch(loop, tiles, parameters)))
+        kept = {name: value for name, value in tiles.annotations.items() if name != _TILES}
+        return _copy(tiles, body, kept)
+
+    return function.with_body(tvm_ffi.structural_map(function.body, (tirx.For, tiles_with_prefetches)))
+
+
+def _with_prefetch(chunks: Any, tiles: Any, parameters: list[Any]) -> Any:
+    """The loop over chunks with a prefetch at the start of each; another loop as it is."""
+    if _CHUNKS not in chunks.annotations:
+        return chunks
+    kept = {name: value for name, value in chunks.annotations.items() if name != _CHUNKS}
+    load, values = _packed_operand(chunks.body)
+    if not any(load.source.same_as(each) for each in parameters):
+        return _copy(chunks, chunks.body, kept)
+    line: Any = tiles.loop_var
+    for loop in _loops_around(chunks, tiles):
+        line = line * loop.extent + loop.loop_var
+    address = tirx.address_of(tirx.BufferLoad(load.source, _next_panel(load, values, chunks.body, line)))
+    prefetch = tirx.call_intrin("void", "tirx.prefetch", address, _READ, _INTO_L2, _DATA)
+    return _copy(chunks, tirx.SeqStmt([tirx.Evaluate(prefetch), chunks.body]), kept)
+
+
+def _loops_around(chunks: Any, tiles: Any) -> list[Any]:
+    """The loops over k inside a tile, from the outermost to `chunks`."""
+    found: list[Any] = []
+
+    def note(loop: Any) -> None:
+        inner: list[Any] = []
+        tvm_ffi.structural_walk(loop, (tirx.For, inner.append))
+        if any(each.loop_var.same_as(chunks.loop_var) for each in inner):
+            found.append(loop)
+
+    tvm_ffi.structural_walk(tiles.body, (tirx.For, note))
+    return found if found[-1].loop_var.same_as(chunks.loop_var) else found[::-1]
+
+
+def _packed_operand(body: Any) -> tuple[Any, dict[Any, Any]]:
+    """The read of the packed operand inside a tile, and the values of the block's variables there."""
+    realizes: list[Any] = []
+    tvm_ffi.structural_walk(body, (s_tir.SBlockRealize, realizes.append))
+    block = realizes[0].block
+    loads: list[Any] = []
+    tvm_ffi.structural_walk(block.body, (TensorLoad, loads.append))
+    values = {var.var: value for var, value in zip(block.iter_vars, realizes[0].iter_values, strict=True)}
+    return loads[-1], values  # the accumulator, A, B: the order in which `contraction.compute` writes them
+
+
+def _next_panel(load: Any, values: dict[Any, Any], body: Any, line: Any) -> list[Any]:
+    """The index of a cache line of the panel after the one that `load` reads."""
+    batches, panels, *inner = (int(extent) for extent in load.source.ty.shape)
+    inside: list[Any] = []
+    tvm_ffi.structural_walk(body, (tirx.For, lambda loop: inside.append(loop.loop_var)))
+
+    def at_start(node: Any) -> Any:
+        if any(node.same_as(each) for each in inside):
+            return int64(0)
+        return values.get(node, node)
+
+    batch, panel = (
+        tvm_ffi.structural_map(tvm_ffi.structural_map(index, (tirx.Var, at_start)), (tirx.Var, at_start))
+        for index in list(load.indices)[:2]
+    )
+    following = tirx.min(batch * panels + panel + 1, int64(batches * panels - 1))
+    position = tirx.min(line * _LINE_ELEMENTS, int64(math.prod(inner) - 1))
+    indices = [following // panels, following % panels]
+    for axis, extent in enumerate(inner):
+        rest = math.prod(inner[axis + 1 :])
+        indices.append(position // rest % extent if axis else position // rest)
+    return indices
+
+
+def _copy(loop: Any, body: Any, annotations: dict[str, Any]) -> Any:
+    return tirx.For(loop.loop_var, loop.min, loop.extent, loop.kind, body, loop.thread_binding, annotations, loop.step)

@@ -70,7 +70,7 @@ def compile(
         records: results of the tuner to apply, a .jsonl file.
         save_ir: a folder for the module after each pass.
         keep_temps: a folder for sources and objects.
-        jobs: processes that compile kernels; None: one a core when there are many kernels, else this one alone.
+        jobs: processes that compile kernels, at most one a core; None: as many as there are kernels enough for.
         progress: called as progress(stage, done, total) while it works.
 
     Returns:

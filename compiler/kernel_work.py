@@ -28,9 +28,9 @@ _POINTERS = frozenset(["address_of", "tvm_access_ptr"])
 def argument_bytes(function: Any) -> tuple[int, ...]:
     """For each tensor of a kernel the bytes that one call must read or write at least once.
 
-    A tensor that is written, or read by ways that are not followed, counts whole. One that is read at few places (a
+    A tensor that is read by ways that are not followed counts whole. One that is read or written at few places (a
     slice, rows of a table) counts as many elements as there are different values of the loop variables in its indices,
-    which is never fewer than it reads.
+    which is never fewer than are touched.
     """
     loops = _Loops(function.body)
     parameters = list(function.params)
@@ -40,8 +40,14 @@ def argument_bytes(function: Any) -> tuple[int, ...]:
         for i, buffer in enumerate(parameters):
             if buffer.same_as(load.source):
                 read[i] += loops.points(load.indices) * _lanes(load.ty.dtype)
+    written: list[float] = [0] * len(parameters)
+    for store in loops.stores:
+        for i, buffer in enumerate(parameters):
+            if buffer.same_as(store.buffer):
+                written[i] = max(written[i], loops.points(store.indices) * _lanes(store.value.ty.dtype))
     sizes = [math.prod(int(extent) for extent in buffer.shape) for buffer in parameters]
-    elements = [size if i in whole or not read[i] else min(size, read[i]) for i, size in enumerate(sizes)]
+    moved = [read[i] or written[i] for i in range(len(parameters))]
+    elements = [size if i in whole or not moved[i] else min(size, moved[i]) for i, size in enumerate(sizes)]
     return tuple(int(n) * element_bytes(str(buffer.dtype)) for n, buffer in zip(elements, parameters, strict=True))
 
 

@@ -11,6 +11,7 @@ from ..errors import UnsupportedError
 from ..ir_passes import (
     Canonicalize,
     ChannelsLast,
+    ConcatInPlace,
     Cse,
     FoldBatchNorm,
     FoldConstants,
@@ -88,6 +89,7 @@ def passes(target: Target, on_kernel: Callable[[str], None] = lambda name: None)
         Legalize(target),
         FuseEpilogues(transposed_results=True),
         Schedule(target, on_kernel),
+        ConcatInPlace(),
     ]
 
 

@@ -153,6 +153,8 @@ class _Walk:
             operator = str(getattr(value.op, "name", value.op))
             if operator == "relax.call_tir":
                 return self.call(binding.var, value)
+            if operator == "relax.call_tir_inplace":
+                return self.call_inplace(binding.var, value)
             if operator == "relax.reshape":
                 return self.value(value.args[0])
             raise CompilerError(f"operator {operator} is left in main after fusion", where=_hint(binding.var))
@@ -171,8 +173,16 @@ class _Walk:
                 f"{function!r} has {parameters} parameters, but is called with {len(inputs) + len(outputs)} tensors",
                 where=_hint(var),
             )
-        self.calls.append(GraphCall(function, inputs, outputs, tuple(dict.fromkeys(_hint(var).split("+")))))
+        self.calls.append(GraphCall(function, inputs, outputs, _sources(var)))
         return outputs if isinstance(var.ty, relax.TupleType) else outputs[0]
+
+    def call_inplace(self, var: Any, call: Any) -> _Value:
+        """A kernel that writes a part of its last operand: the rest of it stays."""
+        operands = _leaves(tuple(self.value(argument) for argument in call.args[1].fields))
+        if [int(index) for index in call.attrs.inplace_indices] != [len(operands) - 1]:
+            raise CompilerError("a kernel works in place on other than its last operand", where=_hint(var))
+        self.calls.append(GraphCall(str(call.args[0].name_hint), operands[:-1], operands[-1:], _sources(var)))
+        return operands[-1]
 
     def value(self, expr: Any) -> _Value:
         if isinstance(expr, relax.Var):
@@ -207,6 +217,10 @@ class _Walk:
                 needed.update(call.inputs)
                 live.append(call)
         return tuple(reversed(live))
+
+
+def _sources(var: Any) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(_hint(var).split("+")))
 
 
 def _hint(var: Any) -> str:

@@ -4,6 +4,7 @@ from .base import GraphPass, Pass, PassResult, run_passes, verify
 from .canonicalize import Canonicalize
 from .channels_last import ChannelsLast
 from .combine_parallel_matmul import CombineParallelMatmul
+from .concat_in_place import ConcatInPlace
 from .cse import Cse
 from .fold_batch_norm import FoldBatchNorm
 from .fold_constants import FoldConstants
@@ -21,6 +22,7 @@ __all__ = [
     "Canonicalize",
     "ChannelsLast",
     "CombineParallelMatmul",
+    "ConcatInPlace",
     "Cse",
     "FoldBatchNorm",
     "FoldConstants",

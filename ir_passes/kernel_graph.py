@@ -19,6 +19,7 @@ ELEMENTWISE, BROADCAST, INJECTIVE, REDUCTION, CONTRACTION, OPAQUE = 0, 1, 2, 3, 
 PATTERN = "op_pattern"
 ATTRIBUTE_PREFIX = "tilewright."
 TEMPLATE = "tilewright.template"  # set by legalization: the template that will schedule the kernel
+CONCAT = "tilewright.concat"  # set by legalization: the axis along which the kernel concatenates all its operands
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import Any
 
 from tvm import relax, te, tirx, topi
 
+from .annotations import CONCAT
 from .expressions import Scalar, constant_shape, int64s
 
 
@@ -22,6 +23,17 @@ def lower_power(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
         return te.compute(shape, element, name="power", tag=topi.tag.BROADCAST)
 
     return builder.call_te(compute, *call.args, primfunc_name_hint="power")
+
+
+def lower_concat(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
+    """Lowers `relax.concat`, as TVM does, and says along which axis."""
+    axis = int(call.attrs.axis) % len(constant_shape(call))
+    return builder.call_te(
+        lambda *parts: topi.concatenate(parts, axis),
+        *call.args[0].fields,
+        primfunc_name_hint="concatenate",
+        primfunc_attrs={CONCAT: axis},
+    )
 
 
 def lower_take(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:

@@ -41,6 +41,10 @@ def _over_last_axis(call: relax.Call) -> bool:
     return bool(shape) and int(call.attrs.axis) % len(shape) == len(shape) - 1 and 0 not in shape
 
 
+def _of_a_tuple(call: relax.Call) -> bool:
+    return isinstance(call.args[0], relax.Tuple) and call.attrs.axis is not None and 0 not in constant_shape(call)
+
+
 def _of_floats(call: relax.Call) -> bool:
     return "float" in str(call.ty.dtype)
 
@@ -95,6 +99,7 @@ RULES: dict[str, Rule] = {
         rows.can_lower_normalization,
     ),
     "relax.tilewright.attention": Rule(attention.lower_attention, attention.can_lower_attention),
+    "relax.concat": Rule(_without_target(injective.lower_concat), _of_a_tuple),
     "relax.power": Rule(_without_target(injective.lower_power), _of_floats),
     "relax.take": Rule(_without_target(injective.lower_take), _within_range),
     **dict.fromkeys(reduction.REDUCERS, _REDUCTION),

@@ -1,0 +1,164 @@
+"""concat_in_place: which concatenations go, where the parts are written, and that all of them are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import tvm
+from relax_models import assert_same_numbers, build, op
+from tilewright.ir_passes import ConcatInPlace, run_passes
+from tilewright.ir_passes.concat_in_place import writing_a_part
+from tilewright.ir_passes.constants import constant
+from tilewright.ir_passes.graph import Graph
+from tilewright.ir_passes.kernel_graph import CONCAT
+from tvm import relax, tirx
+from tvm.script import tirx as T  # noqa: N812 # as the parser of scripts knows it
+
+INPUTS = {"x": (1, 3, 4), "z": (1, 3, 4)}
+
+
+def legalized(body: Callable[..., Any], inputs: dict[str, Any] = INPUTS) -> tvm.IRModule:
+    """call_tir only; concatenations marked with the axis, which is the last."""
+    module = relax.transform.AnnotateTIROpPattern()(relax.transform.LegalizeOps()(build(inputs, body)))
+    for gvar, function in module.functions_items():
+        if isinstance(function, tirx.PrimFunc) and gvar.name_hint.startswith("concatenate"):
+            module.update_func(gvar, function.with_attr(CONCAT, len(function.params[-1].shape) - 1))
+    return module
+
+
+def calls(module: tvm.IRModule) -> list[str]:
+    return [
+        f"{value.op.name[6:]} {value.args[0].name_hint}"
+        for _, value in Graph.read(module).bindings
+        if isinstance(value, tvm.ir.Call)
+    ]
+
+
+def check(body: Callable[..., Any], expected: list[str], inputs: dict[str, Any] = INPUTS) -> tvm.IRModule:
+    before = legalized(body, inputs)
+    after = run_passes(before, [ConcatInPlace()]).module
+    assert calls(after) == expected
+    assert_same_numbers(before, after, tolerance=0)
+    return after
+
+
+def test_parts_are_written_in_place() -> None:
+    def body(emit: Any, x: Any, z: Any) -> Any:
+        parts = [emit(op.exp(x)), emit(op.tanh(z)), emit(op.exp(z))]
+        return emit(op.negative(emit(op.concat(parts, 2))))
+
+    after = check(
+        body,
+        [
+            "call_tir tir_exp_at_0",
+            "call_tir_inplace tir_tanh_at_4",
+            "call_tir_inplace tir_exp_at_8",
+            "call_tir tir_negative",
+        ],
+    )
+    assert {gvar.name_hint for gvar in after.functions} == {
+        "main",
+        "tir_exp_at_0",
+        "tir_exp_at_8",
+        "tir_tanh_at_4",
+        "tir_negative",
+    }
+
+
+def test_a_result_of_the_model() -> None:
+    check(
+        lambda emit, x, z: emit(op.concat([emit(op.exp(x)), emit(op.tanh(z))], 2)),
+        ["call_tir tir_exp_at_0", "call_tir_inplace tir_tanh_at_4"],
+    )
+
+
+def test_along_another_axis() -> None:
+    def body(emit: Any, x: Any, z: Any) -> Any:
+        return emit(op.concat([emit(op.exp(x)), emit(op.tanh(z))], 1))
+
+    module = legalized(body)
+    for gvar, function in module.functions_items():
+        if gvar.name_hint.startswith("concatenate"):
+            module.update_func(gvar, function.with_attr(CONCAT, 1))
+    after = run_passes(module, [ConcatInPlace()]).module
+    assert calls(after) == ["call_tir tir_exp_at_0", "call_tir_inplace tir_tanh_at_3"]
+    assert_same_numbers(module, after, tolerance=0)
+
+
+def test_two_concatenations_take_turns() -> None:
+    def body(emit: Any, x: Any, z: Any) -> Any:
+        a, b, c, d = (emit(op.exp(x)), emit(op.tanh(x)), emit(op.exp(z)), emit(op.tanh(z)))
+        return emit(op.concat([a, d], 2)), emit(op.concat([c, b], 2))
+
+    check(
+        body,
+        [
+            "call_tir tir_exp_at_0",
+            "call_tir tir_tanh_at_4",
+            "call_tir_inplace tir_exp_at_0",
+            "call_tir_inplace tir_tanh_at_4",
+        ],
+    )
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(lambda emit, x, z: emit(op.concat([emit(op.exp(x)), z], 2)), id="an input of the model"),
+        pytest.param(
+            lambda emit, x, z: emit(op.concat([emit(op.exp(x)), constant(np.ones((1, 3, 4), "float32"))], 2)),
+            id="a constant",
+        ),
+    ],
+)
+def test_what_no_kernel_makes_is_copied(body: Callable[..., Any]) -> None:
+    assert not ConcatInPlace()(legalized(body)).modified
+
+
+def test_what_others_read_is_copied() -> None:
+    def twice(emit: Any, x: Any, z: Any) -> Any:
+        part = emit(op.exp(x))
+        return emit(op.concat([part, part], 2))
+
+    def escaping(emit: Any, x: Any, z: Any) -> Any:
+        part = emit(op.exp(x))
+        return emit(op.concat([part, emit(op.tanh(z))], 2)), part
+
+    def read(emit: Any, x: Any, z: Any) -> Any:
+        part = emit(op.exp(x))
+        return emit(op.concat([part, emit(op.tanh(z))], 2)), emit(op.negative(part))
+
+    def nested(emit: Any, x: Any, z: Any) -> Any:
+        whole = emit(op.concat([x, z], 2))
+        return emit(op.concat([whole, emit(op.tanh(z))], 2))
+
+    for body in (twice, escaping, read, nested):
+        assert not ConcatInPlace()(legalized(body)).modified
+
+
+def test_the_kernel_writes_at_the_offset() -> None:
+    """Before and expected, of blocks with the regions they touch."""
+
+    @T.prim_func(s_tir=True)
+    def before(x: T.Buffer((3, 4), "float32"), y: T.Buffer((3, 4), "float32")) -> None:
+        for i, j in T.grid(3, 4):
+            with T.sblock("twice"):
+                a, b = T.axis.remap("SS", [i, j])
+                T.reads(x[a, b])
+                T.writes(y[a, b])
+                y[a, b] = x[a, b] * T.float32(2)
+
+    @T.prim_func(s_tir=True)
+    def expected(x: T.Buffer((3, 4), "float32"), y: T.Buffer((T.int64(3), T.int64(9)), "float32")) -> None:
+        for i, j in T.grid(3, 4):
+            with T.sblock("twice"):
+                a, b = T.axis.remap("SS", [i, j])
+                T.reads(x[a, b])
+                T.writes(y[a, T.Cast("int64", b) + T.int64(5)])
+                y[a, T.Cast("int64", b) + T.int64(5)] = x[a, b] * T.float32(2)
+
+    written = writing_a_part(before, (3, 9), 1, 5)
+    assert written.script().replace("def before", "def expected") == expected.script()

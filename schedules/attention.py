@@ -177,7 +177,9 @@ def _softmax(
 
     def probability(*index: Any) -> Scalar:
         value = powers[index] * factor[index[:-1]]
-        return tirx.Select(tirx.isnan(value), tirx.const(0, "float32"), value) if nan_is_zero else value
+        # No other probability fails to be at least 0; `tirx.isnan` would not be vectorized.
+        zero = tirx.const(0, "float32")
+        return tirx.Select(value >= zero, value, zero) if nan_is_zero else value
 
     return te.compute(int64s((*lead, width)), probability, name="probabilities", attrs={ANCHOR: ROWS})
 

@@ -83,13 +83,11 @@ def _let(value: Scalar, body: Callable[[Any], Scalar]) -> Scalar:
     return tirx.Let(variable, value, body(variable))
 
 
-def _keep_nan(x: Scalar, result: Scalar) -> Scalar:
-    # Not x == x, which TVM takes for true.
-    return tirx.Select(tirx.isnan(x), x, result)
-
-
 def _limited(x: Scalar, low: float, high: float, body: Callable[[Scalar], Scalar]) -> Scalar:
-    """`body` of x within the limits; NaN stays NaN, which `tirx.min` and `max` do not promise."""
+    """`body` of x within the limits.
+
+    NaN stays NaN, which `tirx.min` and `max` do not promise. `tirx.isnan` would not be vectorized.
+    """
     return _let(
         tirx.Select(x < _constant(low), _constant(low), x),
         lambda above: _let(tirx.Select(above > _constant(high), _constant(high), above), body),
@@ -141,12 +139,10 @@ def _sigmoid(x: Scalar) -> Scalar:
 
 
 def _rational(x: Scalar, limit: float, numerator: Sequence[float], denominator: Sequence[float]) -> Scalar:
-    clamped = tirx.min(tirx.max(x, _constant(-limit)), _constant(limit))
-
     def ratio(c: Scalar) -> Scalar:
         return _let(c * c, lambda square: c * _horner(square, numerator) / _horner(square, denominator))
 
-    return _keep_nan(x, _let(clamped, ratio))
+    return _limited(x, -limit, limit, ratio)
 
 
 def _tanh(x: Scalar) -> Scalar:

@@ -66,6 +66,9 @@ class Target:
             "mtriple": self.triple,
             "mcpu": self.cpu,
             "num-cores": self.cores,
+            # Kernels are vectorized by their schedules. What is left for LLVM to find in straight-line code is the
+            # addresses of a tile's rows, and computing those in vector registers slows the inner loop down.
+            "cl-opt": ["-vectorize-slp=false"],
         }
         if self.features:
             spec["mattr"] = list(self.features)

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+import tvm_ffi
 from kernel_runner import Runner
 from tvm import relax
 
@@ -56,3 +57,21 @@ def test_no_call_of_libm_is_left(run: Runner) -> None:
     assert all(name.removeprefix("tirx.") in function.script() for name in EXPANSIONS)
     assert not any(f"T.{name.removeprefix('tirx.')}(" in expand_math(function).script() for name in EXPANSIONS)
     assert targets.host().lanes() >= 4
+
+
+@pytest.mark.parametrize("function", ["exp", "tanh", "sigmoid", "erf"])
+def test_whole_vectors_are_computed(function: str) -> None:
+    """TVM takes a vector apart, lane by lane, for one operation that it cannot vectorize."""
+    from tilewright import targets
+    from tilewright.compiler.lowering import lower_kernel
+    from tilewright.schedules.schedule import schedule_kernel
+    from tvm import te, tirx
+
+    target = targets.parse("x86_64-linux-gnu", cpu="x86-64-v3", cores=1)
+    data = te.placeholder((64,), name="data")
+    result = te.compute((64,), lambda i: getattr(tirx, function)(data[i]) + data[i])
+    kernel = schedule_kernel(te.create_prim_func([data, result]), target)
+    lowered = lower_kernel(kernel, "kernel", target.to_tvm(), parallel=False)
+    loops: list[object] = []
+    tvm_ffi.structural_walk(lowered.function.body, (tirx.For, loops.append))
+    assert [int(loop.extent) for loop in loops] == [64 // target.lanes()]

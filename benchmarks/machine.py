@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tilewright.targets.host import read_host
+
 # What decides which kernels an engine can use. Names as in /proc/cpuinfo.
 ISA_FLAGS = (
     "avx2",
@@ -49,22 +51,13 @@ class Machine:
         return f"{self.cpu}, {self.cores} cores, {self.memory_gib} GiB, {' '.join(self.isa) or 'no AVX2'}"
 
 
-def _cpuinfo(key: str) -> str:
-    """The first processor's entry in /proc/cpuinfo, or an empty string."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return ""
-    return next((line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == key), "")
-
-
 def this_machine() -> Machine:
     """The machine that runs this."""
-    flags = set(_cpuinfo("flags").split())
+    host = read_host()
     return Machine(
-        cpu=_cpuinfo("model name") or platform.processor() or platform.machine(),
-        isa=tuple(flag for flag in ISA_FLAGS if flag in flags),
-        cores=len(os.sched_getaffinity(0)),
+        cpu=host.model_name,
+        isa=tuple(flag for flag in ISA_FLAGS if flag in host.features),
+        cores=host.cores,
         memory_gib=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
         system=platform.platform(),
         python=platform.python_version(),
@@ -73,8 +66,8 @@ def this_machine() -> Machine:
 
 def bfloat16_missing() -> str:
     """Why bfloat16 would only be emulated here, or an empty string."""
-    flags = _cpuinfo("flags").split()
-    return "" if any(flag in flags for flag in BFLOAT16_FLAGS) else "this CPU has neither AVX512_BF16 nor AMX"
+    features = read_host().features
+    return "" if any(flag in features for flag in BFLOAT16_FLAGS) else "this CPU has neither AVX512_BF16 nor AMX"
 
 
 def _siblings(processor: int) -> str:

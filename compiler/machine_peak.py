@@ -194,10 +194,10 @@ class _HostFacts:
 
 def _host_facts() -> _HostFacts:
     from ..targets.host import read_host
-    from ..targets.x86 import LEVELS
+    from ..targets.x86 import level_of
 
     host = read_host()
-    level = next((level for level in LEVELS if level.needs <= host.features), LEVELS[-1])
+    level = level_of(host.features)
     return _HostFacts(level.vector_bits, level.num_vector_registers, host.l1_bytes, host.l2_bytes, host.l3_bytes)
 
 

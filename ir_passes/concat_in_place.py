@@ -13,7 +13,7 @@ from tvm.ir import TensorLoad, TensorRegion
 
 from .base import GraphPass, PassResult
 from .graph import Binding, Expr, Graph, Var, substitute
-from .kernel_graph import CONCAT, KernelCall, KernelGraph, kernel_graph
+from .kernel_graph import CONCAT, KernelCall, KernelGraph, kernel_graph, renamed, without_uncalled
 from .rewriter import dtype_of
 
 
@@ -47,7 +47,7 @@ class ConcatInPlace(GraphPass):
         done: dict[Var, Expr] = {}  # concatenation -> the whole, as far as it is written
         bindings: list[Binding] = []
         for var, value in graph.bindings:
-            value = _renamed(value, done)
+            value = renamed(value, done)
             part = parts.get(var)
             if part is not None:
                 call = writers.call(value, part, done.get(part.whole.var))
@@ -58,18 +58,7 @@ class ConcatInPlace(GraphPass):
                 bindings.append((var, value))
         outputs = tuple(substitute(output, done) for output in graph.outputs)
         module = Graph(graph.params, tuple(bindings), outputs, graph.tuple_result, graph.attrs).write(module)
-        return PassResult(_without_uncalled(module), True)
-
-
-def _renamed(value: Expr, names: dict[Var, Expr]) -> Expr:
-    """`value`, of the type it has, reading what took the place of concatenations."""
-    new = substitute(value, names)
-    if new is value:
-        return value
-    new = relax.BlockBuilder().normalize(new)
-    if isinstance(new, tvm.ir.Call):
-        return tvm.ir.Call(new.op, list(new.args), new.attrs, list(new.ty_args), ret_ty=value.ty)
-    return new
+        return PassResult(without_uncalled(module), True)
 
 
 def _parts(graph: KernelGraph) -> dict[Var, _Part]:
@@ -161,16 +150,3 @@ def writing_a_part(function: Any, shape: Sequence[int], axis: int, offset: int) 
         function.body, [(tirx.BufferStore, store), (TensorLoad, load), (TensorRegion, region)]
     )
     return tirx.PrimFunc([*list(function.params)[:-1], new], body, function.ret_type, function.attrs)
-
-
-def _without_uncalled(module: tvm.IRModule) -> tvm.IRModule:
-    called: set[str] = set()
-    for _, value in Graph.read(module).bindings:
-        if isinstance(value, tvm.ir.Call) and value.args and isinstance(value.args[0], relax.GlobalVar):
-            called.add(str(value.args[0].name_hint))
-    functions = {
-        gvar: function
-        for gvar, function in module.functions.items()
-        if str(gvar.name_hint) in called or not isinstance(function, tirx.PrimFunc)
-    }
-    return tvm.IRModule(functions, attrs=module.attrs, global_infos=module.global_infos)

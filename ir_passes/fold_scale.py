@@ -11,10 +11,10 @@ import tvm
 from tvm import relax
 
 from .base import GraphPass, PassResult
-from .constants import array_of, constant, scalar_of
+from .constants import array_of, constant
 from .graph import Expr, Var
 from .linear import find_linear
-from .match import calls, is_float, keeps_shape, only_use, split_constant
+from .match import calls, is_float, only_use, scalar_factor, split_constant
 from .rewriter import Rewriter, rebuild, rewrite
 
 _MOVES = ("reshape", "permute_dims", "expand_dims", "squeeze", "strided_slice")
@@ -36,14 +36,10 @@ class FoldScale(GraphPass):
 
 
 def _visit(rewriter: Rewriter, var: Var, value: Expr) -> Expr | None:
-    if not calls(value, "multiply", "divide") or not is_float(value):
+    found = scalar_factor(value) if is_float(value) else None
+    if found is None:
         return None
-    parts = (value.args[0], value.args[1]) if calls(value, "divide") else split_constant(value)
-    scale = scalar_of(parts[1]) if parts is not None else None
-    if parts is None or scale is None or scale == 0 or not keeps_shape(value, parts[0]):
-        return None
-    factor = 1 / float(scale) if calls(value, "divide") else float(scale)
-    make = _scaled(rewriter, parts[0], factor, _MAX_STEPS)
+    make = _scaled(rewriter, found[0], found[1], _MAX_STEPS)
     return make(var.name) if make is not None else None
 
 

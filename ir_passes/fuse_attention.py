@@ -11,7 +11,7 @@ from .attention_operator import attention
 from .base import GraphPass, PassResult
 from .constants import scalar_of
 from .graph import Expr, Var
-from .match import calls, keeps_shape, made_by, only_use, split_constant
+from .match import calls, keeps_shape, made_by, only_use, scalar_factor
 from .rewriter import Rewriter, dtype_of, rewrite, shape_of
 
 _HEADS_INSIDE = (0, 2, 1, 3)  # (batch, heads, tokens, depth) <-> (batch, tokens, heads, depth)
@@ -96,13 +96,8 @@ def _mask(rewriter: Rewriter, scores: Expr) -> tuple[Expr | None, Expr]:
 def _scale(rewriter: Rewriter, scores: Expr) -> tuple[float, Expr]:
     """The constant that the scores are multiplied by, and the scores before that."""
     scaled = made_by(rewriter, scores, "multiply", "divide")
-    if scaled is None or not only_use(rewriter, scores):
-        return 1.0, scores
-    parts = (scaled.args[0], scaled.args[1]) if calls(scaled, "divide") else split_constant(scaled)
-    scale = scalar_of(parts[1]) if parts is not None else None
-    if parts is None or scale is None or scale == 0 or not keeps_shape(scaled, parts[0]):
-        return 1.0, scores
-    return (1 / float(scale) if calls(scaled, "divide") else float(scale)), parts[0]
+    found = scalar_factor(scaled) if scaled is not None and only_use(rewriter, scores) else None
+    return (found[1], found[0]) if found is not None else (1.0, scores)
 
 
 def _transposed(rewriter: Rewriter, expr: Expr, axes: tuple[int, ...], hint: str) -> Expr:

@@ -13,7 +13,7 @@ from ..errors import CompilerError
 from .base import GraphPass, PassResult
 from .fusion_groups import Group, Limits, find_groups
 from .graph import MAIN, Binding, Expr, Graph, Var, substitute
-from .kernel_graph import ATTRIBUTE_PREFIX, PATTERN, is_call_tir, kernel_graph
+from .kernel_graph import ATTRIBUTE_PREFIX, PATTERN, is_call_tir, kernel_graph, renamed, without_uncalled
 from .sources import join
 
 _MAX_NAME = 80  # characters of a fused kernel's name
@@ -55,7 +55,7 @@ class FuseEpilogues(GraphPass):
         groups = [group for group in find_groups(kernel_graph(module, graph), limits) if len(group.members) > 1]
         if groups:
             module = _outline(module, graph, groups)
-        module = _remove_unused(module)
+        module = without_uncalled(module)
         modified = bool(groups) or not tvm_ffi.structural_equal(module[MAIN], original[MAIN])
         return PassResult(module, modified)
 
@@ -108,27 +108,20 @@ def _outline(module: tvm.IRModule, graph: Graph, groups: list[Group]) -> tvm.IRM
             builder.renamed[var] = fused
         elif var not in inside:
             bindings.append((var, value))
-    renamed = Graph(graph.params, tuple(bindings), graph.outputs, graph.tuple_result, graph.attrs)
-    outlined = _rename(renamed, builder.renamed).write(builder.module)
-    fused_module = relax.transform.FuseTIR()(outlined)
+    outlined = Graph(graph.params, tuple(bindings), graph.outputs, graph.tuple_result, graph.attrs)
+    outlined_module = _rename(outlined, builder.renamed).write(builder.module)
+    fused_module = relax.transform.FuseTIR()(outlined_module)
     for name, attributes in builder.attributes.items():
         gvar = fused_module.get_global_var(name)
         fused_module.update_func(gvar, fused_module[gvar].with_attr(attributes))
     return fused_module
 
 
-def _rename(graph: Graph, renamed: dict[Var, Var]) -> Graph:
+def _rename(graph: Graph, names: dict[Var, Var]) -> Graph:
     """Read results of groups by their new names."""
-    bindings = []
-    for var, value in graph.bindings:
-        new = substitute(value, renamed)
-        if new is not value and isinstance(new, tvm.ir.Call):
-            new = tvm.ir.Call(new.op, list(new.args), new.attrs, list(new.ty_args), ret_ty=value.ty)
-        elif new is not value:
-            new = relax.BlockBuilder().normalize(new)
-        bindings.append((var, new))
-    outputs = tuple(substitute(output, renamed) for output in graph.outputs)
-    return Graph(graph.params, tuple(bindings), outputs, graph.tuple_result, graph.attrs)
+    bindings = tuple((var, renamed(value, names)) for var, value in graph.bindings)
+    outputs = tuple(substitute(output, names) for output in graph.outputs)
+    return Graph(graph.params, bindings, outputs, graph.tuple_result, graph.attrs)
 
 
 class _GroupFunctions:
@@ -211,16 +204,3 @@ class _GroupFunctions:
             unique = f"{name}_{count}"
         self._names.add(unique)
         return unique
-
-
-def _remove_unused(module: tvm.IRModule) -> tvm.IRModule:
-    """Drop the PrimFuncs that `main` does not call."""
-    called = {value.args[0] for _, value in Graph.read(module).bindings if is_call_tir(value)}
-    functions = {
-        gvar: function
-        for gvar, function in module.functions.items()
-        if gvar.name_hint == MAIN or gvar in called or not isinstance(function, tirx.PrimFunc)
-    }
-    if len(functions) == len(module.functions):
-        return module
-    return tvm.IRModule(functions, attrs=module.attrs, global_infos=module.global_infos)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import tvm
 from tvm import relax, tirx
 
-from .graph import Expr, Graph, Var, leaves
+from .graph import Expr, Graph, Var, leaves, substitute
 from .rewriter import shape_of
 
 # The kinds that relax.transform.AnnotateTIROpPattern tells apart (attribute `op_pattern`).
@@ -97,6 +98,33 @@ def kernel_graph(module: tvm.IRModule, graph: Graph) -> KernelGraph:
     for output in graph.outputs:
         result.escaping.update(leaves(output))
     return result
+
+
+def renamed(value: Expr, names: Mapping[Var, Expr]) -> Expr:
+    """`value`, of the type it has, reading other variables."""
+    new = substitute(value, names)
+    if new is value:
+        return value
+    if isinstance(new, tvm.ir.Call):
+        return tvm.ir.Call(new.op, list(new.args), new.attrs, list(new.ty_args), ret_ty=value.ty)
+    return relax.BlockBuilder().normalize(new)
+
+
+def without_uncalled(module: tvm.IRModule) -> tvm.IRModule:
+    """The module without the PrimFuncs that `main` does not call."""
+    called = {
+        value.args[0]
+        for _, value in Graph.read(module).bindings
+        if isinstance(value, tvm.ir.Call) and value.args and isinstance(value.args[0], relax.GlobalVar)
+    }
+    functions = {
+        gvar: function
+        for gvar, function in module.functions.items()
+        if gvar in called or not isinstance(function, tirx.PrimFunc)
+    }
+    if len(functions) == len(module.functions):
+        return module
+    return tvm.IRModule(functions, attrs=module.attrs, global_infos=module.global_infos)
 
 
 def is_call_tir(value: Expr) -> bool:

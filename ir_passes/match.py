@@ -51,6 +51,18 @@ def split_constant(call: Any) -> tuple[Expr, Expr] | None:
     return None
 
 
+def scalar_factor(value: Any) -> tuple[Expr, float] | None:
+    """(x, c) of x * c, c * x or x / (1 / c), with a scalar constant other than 0 that leaves the shape of x alone."""
+    if not calls(value, "multiply", "divide"):
+        return None
+    divides = calls(value, "divide")
+    parts = (value.args[0], value.args[1]) if divides else split_constant(value)
+    scale = scalar_of(parts[1]) if parts is not None else None
+    if parts is None or scale is None or scale == 0 or not keeps_shape(value, parts[0]):
+        return None
+    return parts[0], 1 / float(scale) if divides else float(scale)
+
+
 def keeps_shape(call: Any, operand: Expr) -> bool:
     """Whether the result has the operand's shape and dtype (the other operand did not broadcast it)."""
     shape = shape_of(operand)

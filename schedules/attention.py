@@ -24,7 +24,7 @@ from .annotations import ANCHOR, STAGE, TEMPLATE
 from .contraction import Choice, Workload
 from .expressions import Scalar, constant_shape, int64, int64s
 from .packing import pack_at_run_time
-from .rows import ROWS, add, reduce_row
+from .rows import ROWS, softmax_stages
 
 ATTENTION = "attention"
 # The blocks that are neither contractions nor rows: the scores with scale and mask; the result that consumers join.
@@ -137,7 +137,6 @@ def _softmax(
 ) -> te.Tensor:
     """Probabilities of shape (heads, padded queries, padded keys), zero for padding keys."""
     *lead, width = constant_shape(products)
-    lanes = target.lanes()
     low = tirx.const(float("-inf"), "float32")
     if mask is not None:
         shape = constant_shape(mask)
@@ -163,17 +162,7 @@ def _softmax(
         return product + padded[(*at, column)]
 
     scores = te.compute(int64s((*lead, width)), score, name=SCORES, attrs={STAGE: SCORES})
-    maximum = reduce_row(lambda *index: scores[index], lead, width, lanes, te.max, tirx.max, "maximum")
-    powers = te.compute(
-        int64s((*lead, width)),
-        lambda *index: tirx.exp(scores[index] - maximum(*index[:-1])),
-        name="exponential",
-        attrs={ANCHOR: ROWS},
-    )
-    total = reduce_row(lambda *index: powers[index], lead, width, lanes, te.sum, add, "sum")
-    factor = te.compute(
-        int64s(lead), lambda *row: tirx.const(1, "float32") / total(*row), name="scale", attrs={ANCHOR: ROWS}
-    )
+    powers, factor = softmax_stages(lambda *index: scores[index], lead, width, target.lanes(), "float32")
 
     def probability(*index: Any) -> Scalar:
         value = powers[index] * factor[index[:-1]]

@@ -17,7 +17,7 @@ def schedule_kernel(sch: Schedule, target: Target) -> None:
     """Schedules a kernel around the two contractions and the softmax of one attention."""
     anchors = blocks.anchors(sch)
     first, second = (block for block in anchors if blocks.annotation(sch, block, ANCHOR) == ATTENTION)
-    rows, row_tiles = (int(blocks.annotation(sch, first, f"tilewright.{name}")) for name in ("rows", "row_tiles"))
+    rows, row_tiles = blocks.parameters(sch, first, "rows", "row_tiles")
     scores, result = sch.get_sblock(SCORES), sch.get_sblock(RESULT)
     blocks.inline_producers(sch, anchors)
     leftover = blocks.absorb_consumers(sch, result)

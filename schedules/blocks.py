@@ -28,6 +28,11 @@ def annotation(sch: Schedule, block: Block, name: str, default: Any = None) -> A
     return sch.get(block).annotations.get(name, default)
 
 
+def parameters(sch: Schedule, block: Block, *names: str) -> list[int]:
+    """Parameters of the choice that an anchor was computed with, by their names."""
+    return [int(annotation(sch, block, f"tilewright.{name}")) for name in names]
+
+
 def child_blocks(sch: Schedule) -> list[Block]:
     """The blocks of the kernel, in order."""
     return list(sch.get_child_blocks(sch.get_sblock("root")))

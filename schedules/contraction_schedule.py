@@ -25,7 +25,7 @@ def schedule_kernel(sch: Schedule, target: Target) -> None:
         plain.schedule_block(sch, block, target)
 
     work = math.prod(int(var.dom.extent) for var in sch.get(anchor).iter_vars)
-    rows, row_tiles = (int(blocks.annotation(sch, anchor, f"tilewright.{name}")) for name in ("rows", "row_tiles"))
+    rows, row_tiles = blocks.parameters(sch, anchor, "rows", "row_tiles")
     batch, row, column = blocks.follow_axes(sch, epilogue, sch.get(anchor).writes[0].source)
     block_of_rows, row = sch.split(row, [None, row_tiles * rows])
     panel, tile = cut_tiles(sch, anchor, row, column)
@@ -50,7 +50,7 @@ def cut_tiles(sch: Schedule, anchor: Block, row: Loop, column: Loop) -> tuple[Lo
     Returns:
         The loops over panels and over the tiles of a panel; three loops of a tile follow: row, vector, lane.
     """
-    rows, vectors, lanes = _tile(sch, anchor)
+    rows, vectors, lanes = blocks.parameters(sch, anchor, "rows", "vectors", "lanes")
     # Columns are cut at register width first: where whole registers fit, a guard is one comparison a register and not
     # one an element.
     columns = blocks.extent(sch, column)
@@ -70,7 +70,7 @@ def cut_tiles(sch: Schedule, anchor: Block, row: Loop, column: Loop) -> tuple[Lo
 
 def fill_tiles(sch: Schedule, anchor: Block, writer: Block, tile: Loop) -> None:
     """Makes each tile of C: accumulators in registers, k outside, everything inside unrolled and vectorized."""
-    rows, vectors, lanes = _tile(sch, anchor)
+    rows, vectors, lanes = blocks.parameters(sch, anchor, "rows", "vectors", "lanes")
     depth = len(sch.get_loops(writer)) - _TILE_LOOPS
     sch.set_scope(anchor, 0, "local")
     sch.compute_at(anchor, tile)
@@ -94,11 +94,3 @@ def fill_tiles(sch: Schedule, anchor: Block, writer: Block, tile: Loop) -> None:
     if columns:
         sch.vectorize(columns[1])
     sch.decompose_reduction(anchor, inner[0])
-
-
-def _tile(sch: Schedule, anchor: Block) -> tuple[int, int, int]:
-    """Rows, vectors and lanes of a register tile."""
-    rows, vectors, lanes = (
-        int(blocks.annotation(sch, anchor, f"tilewright.{name}")) for name in ("rows", "vectors", "lanes")
-    )
-    return rows, vectors, lanes

@@ -1,4 +1,4 @@
-"""Element-wise and indexing operators whose lowering in TVM warns on every use."""
+"""Element-wise and indexing operators that TVM would lower with a warning on every use, or without saying enough."""
 
 from __future__ import annotations
 

@@ -44,18 +44,8 @@ def schedule_block(sch: Schedule, block: Block, target: Target) -> None:
 
 
 def _inner_loop(sch: Schedule, spatial: list[Loop], target: Target) -> list[Loop]:
-    """Vectorizes the last axis where whole registers fit; otherwise it is left for LLVM to vectorize.
-
-    Returns:
-        The loops outside the innermost one.
-    """
-    lanes = target.lanes()
-    last = spatial[-1]
-    if blocks.extent(sch, last) % lanes == 0 and lanes > 1:
-        vectors, lane = sch.split(last, [None, lanes])
-        sch.vectorize(lane)
-        return [*spatial[:-1], vectors]
-    return spatial[:-1]
+    """Vectorizes the last axis; returns the loops outside the innermost one."""
+    return [*spatial[:-1], *vectorize(sch, spatial[-1], target)]
 
 
 def _schedule_reduction(
@@ -70,12 +60,18 @@ def _schedule_reduction(
     sch.decompose_reduction(block, sch.get_loops(block)[-len(reduction)])
 
 
-def vectorize(sch: Schedule, loop: Loop, target: Target) -> None:
-    """Vectorizes a loop where whole registers fit; otherwise it is left for LLVM to vectorize."""
+def vectorize(sch: Schedule, loop: Loop, target: Target) -> list[Loop]:
+    """Vectorizes a loop where whole registers fit; otherwise it is left for LLVM to vectorize.
+
+    Returns:
+        The loop over registers, if there is one.
+    """
     lanes = target.lanes()
-    if lanes > 1 and blocks.extent(sch, loop) % lanes == 0:
-        _, lane = sch.split(loop, [None, lanes])
-        sch.vectorize(lane)
+    if lanes == 1 or blocks.extent(sch, loop) % lanes:
+        return []
+    vectors, lane = sch.split(loop, [None, lanes])
+    sch.vectorize(lane)
+    return [vectors]
 
 
 def parallelize(sch: Schedule, outer: list[Loop]) -> list[Loop]:

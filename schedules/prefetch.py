@@ -24,9 +24,9 @@ from tvm.ir import TensorLoad
 from tvm.s_tir import Schedule
 
 from .blocks import Loop
-from .expressions import int64
+from .expressions import int64, unflatten
 
-# Marks of the loop over tiles of rows and of the loop over chunks of k; the second holds the steps of a chunk.
+# Marks of the loop over tiles of rows and of the loop over chunks of k.
 _TILES = "tilewright.prefetch_tiles"
 _CHUNKS = "tilewright.prefetch_chunks"
 _LINE_ELEMENTS = 16  # float32 in a cache line of 64 bytes
@@ -67,7 +67,7 @@ def insert_prefetches(function: Any) -> Any:
     tvm_ffi.structural_walk(function.body, (tirx.For, note))
     if not marked:
         return function
-    parameters = [function.buffer_map[each] if hasattr(function, "buffer_map") else each for each in function.params]
+    parameters = list(function.params)
 
     def tiles_with_prefetches(tiles: Any) -> Any:
         if _TILES not in tiles.annotations:
@@ -105,8 +105,8 @@ def _loops_around(chunks: Any, tiles: Any) -> list[Any]:
         if any(each.loop_var.same_as(chunks.loop_var) for each in inner):
             found.append(loop)
 
-    tvm_ffi.structural_walk(tiles.body, (tirx.For, note))
-    return found if found[-1].loop_var.same_as(chunks.loop_var) else found[::-1]
+    tvm_ffi.structural_walk(tiles.body, (tirx.For, note), order="pre")
+    return found
 
 
 def _packed_operand(body: Any) -> tuple[Any, dict[Any, Any]]:
@@ -126,22 +126,17 @@ def _next_panel(load: Any, values: dict[Any, Any], body: Any, line: Any) -> list
     inside: list[Any] = []
     tvm_ffi.structural_walk(body, (tirx.For, lambda loop: inside.append(loop.loop_var)))
 
-    def at_start(node: Any) -> Any:
-        if any(node.same_as(each) for each in inside):
-            return int64(0)
-        return values.get(node, node)
+    def at_start(index: Any) -> Any:
+        """An index of the block where all loops inside `body` begin."""
+        outside = tvm_ffi.structural_map(index, (tirx.Var, lambda each: values.get(each, each)))
+        return tvm_ffi.structural_map(
+            outside, (tirx.Var, lambda each: int64(0) if any(each.same_as(var) for var in inside) else each)
+        )
 
-    batch, panel = (
-        tvm_ffi.structural_map(tvm_ffi.structural_map(index, (tirx.Var, at_start)), (tirx.Var, at_start))
-        for index in list(load.indices)[:2]
-    )
+    batch, panel = (at_start(index) for index in list(load.indices)[:2])
     following = tirx.min(batch * panels + panel + 1, int64(batches * panels - 1))
     position = tirx.min(line * _LINE_ELEMENTS, int64(math.prod(inner) - 1))
-    indices = [following // panels, following % panels]
-    for axis, extent in enumerate(inner):
-        rest = math.prod(inner[axis + 1 :])
-        indices.append(position // rest % extent if axis else position // rest)
-    return indices
+    return [*unflatten(following, (batches, panels)), *unflatten(position, inner)]
 
 
 def _copy(loop: Any, body: Any, annotations: dict[str, Any]) -> Any:

@@ -73,13 +73,33 @@ def reduce_row(
     return lambda *row: join(total[row or (int64(0),)], tail[row or (int64(0),)])
 
 
-def add(left: Any, right: Any) -> Any:
-    """The sum, as `reduce_row` joins with it."""
+def _add(left: Any, right: Any) -> Any:
     return left + right
 
 
 def _accumulator(dtype: str) -> str:
     return "float32" if dtype in ("float16", "bfloat16") else dtype
+
+
+def softmax_stages(
+    source: Element, lead: Sequence[int], length: int, lanes: int, kind: str
+) -> tuple[te.Tensor, te.Tensor]:
+    """exp(x - max x) of shape (*lead, length), and one over its sum, of shape `lead`, of rows of dtype `kind`."""
+    maximum = reduce_row(source, lead, length, lanes, te.max, tirx.max, "maximum")
+    powers = te.compute(
+        int64s((*lead, length)),
+        lambda *i: tirx.exp(source(*i) - maximum(*i[:-1])),
+        name="exponential",
+        attrs={ANCHOR: ROWS},
+    )
+    total = reduce_row(lambda *index: powers[index], lead, length, lanes, te.sum, _add, "sum")
+    scale = te.compute(
+        int64s(lead) or [int64(1)],
+        lambda *row: tirx.const(1, kind) / total(*(row if lead else ())),
+        name="scale",
+        attrs={ANCHOR: ROWS},
+    )
+    return powers, scale
 
 
 def lower_softmax(builder: relax.BlockBuilder, call: relax.Call, target: Target, *, log: bool = False) -> relax.Expr:
@@ -94,26 +114,17 @@ def lower_softmax(builder: relax.BlockBuilder, call: relax.Call, target: Target,
         def source(*index: Any) -> Scalar:
             return data[index].astype(kind)
 
-        maximum = reduce_row(source, lead, length, lanes, te.max, tirx.max, "maximum")
         if log:
+            maximum = reduce_row(source, lead, length, lanes, te.max, tirx.max, "maximum")
             total = reduce_row(
-                lambda *index: tirx.exp(source(*index) - maximum(*index[:-1])), lead, length, lanes, te.sum, add, "sum"
+                lambda *index: tirx.exp(source(*index) - maximum(*index[:-1])), lead, length, lanes, te.sum, _add, "sum"
             )
             return te.compute(
                 int64s(shape),
                 lambda *i: (source(*i) - maximum(*i[:-1]) - tirx.log(total(*i[:-1]))).astype(data.dtype),
                 name="log_softmax",
             )
-        powers = te.compute(
-            int64s(shape), lambda *i: tirx.exp(source(*i) - maximum(*i[:-1])), name="exponential", attrs={ANCHOR: ROWS}
-        )
-        total = reduce_row(lambda *index: powers[index], lead, length, lanes, te.sum, add, "sum")
-        scale = te.compute(
-            int64s(lead) or [int64(1)],
-            lambda *row: tirx.const(1, kind) / total(*(row if lead else ())),
-            name="scale",
-            attrs={ANCHOR: ROWS},
-        )
+        powers, scale = softmax_stages(source, lead, length, lanes, kind)
         return te.compute(
             int64s(shape),
             lambda *i: (powers[i] * scale[i[:-1] or (int64(0),)]).astype(data.dtype),
@@ -146,7 +157,7 @@ def lower_normalization(builder: relax.BlockBuilder, call: relax.Call, target: T
             return data[(*row, *unflatten(position, trailing))].astype(kind)
 
         def mean_of(element: Element, name: str) -> Callable[..., Scalar]:
-            total = reduce_row(element, lead, length, lanes, te.sum, add, name)
+            total = reduce_row(element, lead, length, lanes, te.sum, _add, name)
             result = te.compute(
                 int64s(lead) or [int64(1)],
                 lambda *row: total(*(row if lead else ())) / tirx.const(length, kind),

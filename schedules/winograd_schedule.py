@@ -14,7 +14,7 @@ from .winograd import RESULT, STAGES
 def schedule_kernel(sch: Schedule, target: Target) -> None:
     """Schedules a kernel around the contractions of one Winograd convolution."""
     (anchor,) = blocks.anchors(sch)
-    choice = {name: int(blocks.annotation(sch, anchor, f"tilewright.{name}")) for name in _PARAMETERS}
+    choice = dict(zip(_PARAMETERS, blocks.parameters(sch, anchor, *_PARAMETERS), strict=True))
     lanes = choice["lanes"]
     stage = {name: sch.get_sblock(name) for name in STAGES}
     epilogue = sch.get_sblock(RESULT)

@@ -54,6 +54,10 @@ class TilewrightError(Exception):
         return "\n".join(lines)
 
 
+class PrecisionWarning(UserWarning):
+    """The target cannot do what was asked for in fewer bits; the text says what is done instead."""
+
+
 class ComparisonError(TilewrightError):
     """Two results that should agree do not."""
 

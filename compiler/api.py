@@ -66,7 +66,8 @@ def compile(
         emit: ``so``; `compile_to_file` writes static libraries too.
         cpu, features: LLVM's names of a CPU, and of features as ``+name`` or ``-name``; for a `target` given as text.
         threads: 1 builds without threads; None uses the processors there are at run time.
-        precision: ``fp32``.
+        precision: ``fp32``; ``bf16``: operands of products, weights and most results in bfloat16, sums in float32;
+            ``fp16``: weights stored in float16. Where the target cannot, a `PrecisionWarning` and ``fp32``.
         records: results of the tuner to apply, a .jsonl file.
         save_ir: a folder for the module after each pass.
         keep_temps: a folder for sources and objects.
@@ -159,9 +160,11 @@ def compile_to_file(
     from ..targets import parse
     from . import emit as emission
     from . import kernel_objects, pipeline, workers
+    from .precision import settle
 
     emission.check_output(place)
     machine = parse(target, cpu=cpu, features=tuple(features)) if isinstance(target, str) else target
+    precision, machine = settle(precision, machine)
     with contextlib.ExitStack() as stack:
         stack.enter_context(_tvm)
         tell("import", 0, 0)
@@ -187,6 +190,7 @@ def compile_to_file(
             output=place,
             threads=threads,
             kind=emit,
+            precision=precision,
             keep_temps=None if keep_temps is None else Path(keep_temps),
             workers=helpers,
             publish=_publish,

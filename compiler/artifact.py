@@ -66,6 +66,11 @@ class CompiledModel:
         return self.signature.outputs
 
     @property
+    def precision(self) -> str:
+        """What it multiplies and stores in: ``fp32``, ``bf16`` or ``fp16``."""
+        return self.signature.precision
+
+    @property
     def workspace_bytes(self) -> int:
         """Bytes of memory that one call uses beside its inputs, outputs and the weights."""
         return self.signature.workspace_bytes

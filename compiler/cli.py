@@ -13,9 +13,11 @@ import shutil
 import sys
 import textwrap
 import traceback
+import warnings
 from collections.abc import Sequence
+from typing import TextIO
 
-from ..errors import EXIT_OK, EXIT_TOOL_FAILED, OutputError, TilewrightError
+from ..errors import EXIT_OK, EXIT_TOOL_FAILED, OutputError, PrecisionWarning, TilewrightError
 from . import interrupt
 from .fast_import import without_torch
 
@@ -45,7 +47,10 @@ def run(arguments: Sequence[str]) -> int:
     try:
         from .commands import app
 
-        app(list(arguments), prog_name="tilewright")
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", PrecisionWarning)
+            warnings.showwarning = _show_warning
+            app(list(arguments), prog_name="tilewright")
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else EXIT_OK
     except TilewrightError as error:
@@ -62,6 +67,21 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         return _report(_internal(error), EXIT_TOOL_FAILED)
     return EXIT_OK
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Ours as a sentence for people, others as Python shows them."""
+    if issubclass(category, PrecisionWarning):
+        print(f"warning: {message}", file=sys.stderr)
+    else:
+        print(warnings.formatwarning(message, category, filename, lineno, line), file=file or sys.stderr, end="")
 
 
 def _drop_stdout() -> None:

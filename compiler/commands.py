@@ -26,7 +26,6 @@ from .command_options import (
     read_bindings,
     read_inputs,
 )
-from .compare import DEFAULT_RTOL
 from .install import check_place, written_whole
 from .progress import Timeline, shown
 from .report import Table, duration, show, show_json, size
@@ -88,7 +87,12 @@ def compile_command(
     shape: Shapes = None,
     bind: Binds = None,
     precision: Annotated[
-        str, typer.Option("--precision", metavar="TYPE", help="Of floats inside: fp32, the only one in this version.")
+        str,
+        typer.Option(
+            "--precision",
+            metavar="TYPE",
+            help="fp32; bf16: multiply and store in bfloat16 (AMX, AVX512-BF16); fp16: store weights in float16.",
+        ),
     ] = "fp32",
     threads: Annotated[
         int | None,
@@ -205,7 +209,10 @@ def verify(
     tensors: Inputs = None,
     bind: Binds = None,
     runs: Annotated[int, typer.Option("--runs", min=1, metavar="N", help="Sets of random inputs.")] = DEFAULT_RUNS,
-    rtol: Annotated[float, typer.Option("--rtol", min=0, help="The tolerance.")] = DEFAULT_RTOL,
+    rtol: Annotated[
+        float | None,
+        typer.Option("--rtol", min=0, help="The tolerance. [default: 1e-4; 1e-2 for fp16, 1e-1 for bf16 libraries]"),
+    ] = None,
     seed: Seed = 0,
     bisect: Annotated[
         bool, typer.Option("--bisect", help="When outputs differ, find the first operator that does.")
@@ -230,19 +237,24 @@ def verify(
     with shown(f"verifying {library.name}", timeline) as progress:
         progress("compare", 0, 0)
         result = verification.verify(loaded, model, inputs=values, bindings=bindings, runs=runs, rtol=rtol, seed=seed)
-    culprit = _bisected(loaded, model, values, bindings, rtol, seed) if bisect and not result.passed else None
+    culprit = _bisected(loaded, model, values, bindings, result.rtol, seed) if bisect and not result.passed else None
     report: dict[str, Any] = result.to_json()
     if bisect:
         report["first_divergence"] = culprit.to_json() if culprit is not None else None
     if as_json:
         show_json(report)
     else:
-        table = Table(("output", ">max |error|", ">max |reference|", ">error / reference", "result"))
+        table = Table(("output", ">max |error|", ">max |reference|", ">error / reference", ">same top-1", "result"))
         for name, each in result.worst().items():
             state = "ok" if each.passed else each.problem or "DIFFERS"
-            table.add(name, f"{each.max_error:.3g}", f"{each.max_reference:.3g}", f"{each.relative_error:.2e}", state)
+            top1 = "" if each.top1 is None else f"{each.top1:.1%}"
+            numbers = (f"{each.max_error:.3g}", f"{each.max_reference:.3g}", f"{each.relative_error:.2e}")
+            table.add(name, *numbers, top1, state)
         verdict = "agrees with" if result.passed else "DIFFERS from"
-        show(table, f"{library.name} {verdict} {result.reference} on {len(result.runs)} inputs, tolerance {rtol:g}")
+        show(
+            table,
+            f"{library.name} {verdict} {result.reference} on {len(result.runs)} inputs, tolerance {result.rtol:g}",
+        )
         if bisect and not result.passed:
             from .bisect import describe
 

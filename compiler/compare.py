@@ -13,6 +13,8 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 DEFAULT_RTOL = 1e-4
+# What a library may differ by that multiplies or stores in fewer bits: 11 and 8 of them, over the depth of a network.
+RTOL_OF_PRECISION = {"fp32": DEFAULT_RTOL, "fp16": 1e-2, "bf16": 1e-1}
 # Below this the numbers say more of underflow than of the model; above it a model's outputs usually lie.
 _NEAR_ZERO = 1e-6
 _SAME = 1e-6  # a spread of less than this share of the largest value counts as one value
@@ -31,6 +33,7 @@ class Comparison:
         problem: what is wrong besides the size of the error; empty when nothing is.
         warning: why passing would show little; empty when it shows something.
         worst_index: where the largest difference is.
+        top1: of rows along the last axis the share whose largest element is at the same place; None without such rows.
     """
 
     output: str
@@ -41,6 +44,7 @@ class Comparison:
     problem: str = ""
     warning: str = ""
     worst_index: tuple[int, ...] = ()
+    top1: float | None = None
 
     @property
     def relative_error(self) -> float:
@@ -64,6 +68,7 @@ class Comparison:
             "problem": self.problem or None,
             "warning": self.warning or None,
             "worst_index": list(self.worst_index),
+            "top1": self.top1,
         }
 
 
@@ -115,7 +120,14 @@ def _compare_floats(name: str, result: Array, reference: Array, rtol: float) -> 
         problem = f"{count} of {result.size} elements are NaN or infinite in one and not in the other"
     worst = _index(wrong) if problem else (_index(errors) if error else ())
     warning = _emptiness(reference, values, largest)
-    return Comparison(name, error, largest, limit, not problem and error <= limit, problem, warning, worst)
+    passed = not problem and error <= limit
+    return Comparison(name, error, largest, limit, passed, problem, warning, worst, _top1(result, reference))
+
+
+def _top1(result: Array, reference: Array) -> float | None:
+    if reference.ndim == 0 or reference.shape[-1] < 2 or reference.size == 0:
+        return None
+    return float(np.mean(result.argmax(-1) == reference.argmax(-1)))
 
 
 def _emptiness(reference: Array, finite_values: Array, largest: float) -> str:

@@ -57,6 +57,7 @@ def emit(
     input_names: Sequence[str] | None = None,
     threads: int | None = None,
     kind: str = "so",
+    precision: str = "fp32",
     keep_temps: Path | None = None,
     workers: Workers | None = None,
     publish: Callable[[Mapping[Path, Path]], None] = install,
@@ -114,6 +115,7 @@ def emit(
             cpu_features=tuple(target.required_features),
             threads=threads,
             tilewright_version=_version(),
+            precision=precision,
         )
         if progress:
             progress("link", 0, 0)

@@ -34,6 +34,7 @@ def inspect_library(signature: Signature, path: Path) -> dict[str, Any]:
         "name": signature.name,
         "target": {"triple": signature.triple, "cpu": signature.cpu, "cpu_features": list(signature.cpu_features)},
         "tilewright_version": signature.tilewright_version,
+        "precision": signature.precision,
         "inputs": [_spec(spec) for spec in signature.inputs],
         "outputs": [_spec(spec) for spec in signature.outputs],
         "workspace_bytes": signature.workspace_bytes,
@@ -73,7 +74,7 @@ def library_tables(found: dict[str, Any]) -> list[str | Table]:
         kernels.add(name, row["template"], row["calls"], amount(row["flops"]), moved, intensity, first + more)
     return [
         f"{found['name']}: library for {target['triple']}, cpu {target['cpu']}",
-        f"compiled by Tilewright {found['tilewright_version']}",
+        f"compiled by Tilewright {found['tilewright_version']}, precision {found['precision']}",
         f"needs {', '.join(target['cpu_features']) or 'no special instructions'}; "
         f"{'threads' if found['threaded'] else 'one thread'}",
         f"file {size(found['file_bytes'])}, weights {size(found['weights_bytes'])}, "

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -24,8 +24,12 @@ from tvm import s_tir, tirx
 
 from ..errors import CompilerError
 from ..schedules.vector_math import expand_math
+from ..targets.target import DotUnit
+from .bfloat16 import expand_conversions, legalize_arithmetic
+from .llvm_functions import with_imports
 from .plan import Bytes
 from .scratch import hoist_scratch
+from .select_dots import select_dots
 from .tensor_spec import element_bytes
 
 # Small enough for the 128 KiB stacks that musl gives threads.
@@ -44,7 +48,9 @@ class LoweredKernel:
     scratch: tuple[Bytes, ...]
 
 
-def lower_kernel(function: Any, symbol: str, tvm_target: Any, *, parallel: bool) -> LoweredKernel:
+def lower_kernel(
+    function: Any, symbol: str, tvm_target: Any, *, parallel: bool, units: Sequence[DotUnit] = ()
+) -> LoweredKernel:
     """Lowers one scheduled PrimFunc.
 
     Args:
@@ -52,6 +58,7 @@ def lower_kernel(function: Any, symbol: str, tvm_target: Any, *, parallel: bool)
         symbol: its C name.
         tvm_target: the `tvm.target.Target` to generate code for.
         parallel: whether parallel loops call the thread pool; otherwise they become serial.
+        units: for narrow operands, whose instructions kernels may be scheduled for.
 
     Raises:
         CompilerError: a pass failed, or the function needs more stack than a thread surely has.
@@ -61,11 +68,10 @@ def lower_kernel(function: Any, symbol: str, tvm_target: Any, *, parallel: bool)
     function = function.with_attr({"global_symbol": symbol, "target": tvm_target})
     try:
         with tvm_target:
-            module = _loop_passes(int(tvm_target.attrs.get("num-cores", 1)) if parallel else 1)(
-                tvm.IRModule({symbol: function})
-            )
+            workers = int(tvm_target.attrs.get("num-cores", 1)) if parallel else 1
+            module = _loop_passes(workers, units)(tvm.IRModule({symbol: function}))
             raw, scratch = _raw_abi(module[symbol], symbol)
-            module = _machine_passes()(tvm.IRModule({symbol: raw}))
+            module = _machine_passes(units)(tvm.IRModule({symbol: raw}))
     except CompilerError:
         raise
     except Exception as error:  # TVM's errors have no common base but RuntimeError and ValueError
@@ -75,7 +81,7 @@ def lower_kernel(function: Any, symbol: str, tvm_target: Any, *, parallel: bool)
     return LoweredKernel(symbol, module[symbol], scratch)
 
 
-def _loop_passes(workers: int) -> Any:
+def _loop_passes(workers: int, units: Sequence[DotUnit]) -> Any:
     """From blocks to loops over flat buffers: TVM's own sequence for CPUs, in its order."""
     return tvm.ir.transform.Sequential(
         [
@@ -89,7 +95,8 @@ def _loop_passes(workers: int) -> Any:
             s_tir.transform.AnnotateIrregularLoop(),
             s_tir.transform.LowerOpaqueBlock(),
             tirx.transform.FlattenBuffer(),
-            tirx.transform.BF16ComputeLegalize(),
+            _on_functions("SelectDots", partial(select_dots, units={unit.name: unit for unit in units})),
+            _on_functions("LegalizeBfloat16", legalize_arithmetic),
             # Not before: legalization does not look into the values of the `Let`s that this makes.
             _on_functions("ExpandMath", expand_math),
             _on_functions("HoistScratch", partial(hoist_scratch, workers=workers)),
@@ -118,10 +125,13 @@ def _on_functions(name: str, change: Callable[[Any], Any]) -> Any:
     return tirx.transform.prim_func_pass(apply, opt_level=0, name=f"tilewright.{name}")
 
 
-def _machine_passes() -> Any:
+def _machine_passes(units: Sequence[DotUnit]) -> Any:
     """What only code generation can express: stored bfloat16, intrinsics of the target."""
+    rounds = any(unit.dtype == "bfloat16" for unit in units)
     return tvm.ir.transform.Sequential(
         [
+            _on_functions("ExpandBfloat16", partial(expand_conversions, has_instruction=rounds)),
+            _on_functions("ImportFunctions", with_imports),
             tirx.transform.FP8StorageLegalize(),
             tirx.transform.BF16StorageLegalize(),
             tirx.transform.LowerTVMBuiltin(),

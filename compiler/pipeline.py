@@ -24,6 +24,7 @@ from ..ir_passes import (
     FuseSilu,
     FuseSoftmax,
     GraphPass,
+    NarrowStorage,
     Pass,
     PassResult,
     SimplifyReductions,
@@ -63,8 +64,15 @@ class Schedule(GraphPass):
         return PassResult(schedule_module(module, self.target, self.on_kernel), True)
 
 
-def passes(target: Target, on_kernel: Callable[[str], None] = lambda name: None) -> list[Pass]:
+# The dtype that tensors are stored in, and whether results are, or weights alone.
+_STORAGE = {"bf16": NarrowStorage("bfloat16"), "fp16": NarrowStorage("float16", results=False)}
+
+
+def passes(
+    target: Target, on_kernel: Callable[[str], None] = lambda name: None, *, precision: str = "fp32"
+) -> list[Pass]:
     """The passes of a compile, in order."""
+    narrow: list[Pass] = [_STORAGE[precision]] if precision in _STORAGE else []
     return [
         # Operators: fewer of them, and each pattern as one.
         Canonicalize(),
@@ -88,6 +96,7 @@ def passes(target: Target, on_kernel: Callable[[str], None] = lambda name: None)
         # Kernels: lowered, fused, scheduled.
         Legalize(target),
         FuseEpilogues(transposed_results=True),
+        *narrow,
         Schedule(target, on_kernel),
         ConcatInPlace(),
     ]
@@ -109,7 +118,7 @@ def build(
         imported: what a frontend made.
         target: the machine.
         threads: 1 plans for one core; None for as many as the target has.
-        precision: ``fp32``; the others are not in this version.
+        precision: ``fp32``, ``bf16`` or ``fp16``, as `precision.settle` gives it with the target.
         records: results of the tuner; not in this version.
         save_ir: a folder for the module after each pass, numbered and named.
         on_progress: told of the pass that starts, and of each kernel that is scheduled.
@@ -121,10 +130,6 @@ def build(
         UnsupportedError: an option is not in this version.
         CompilerError: a pass broke its contract.
     """
-    if precision != "fp32":
-        raise UnsupportedError(
-            f"precision {precision} is not in this version", where="--precision", hint="compile with --precision fp32"
-        )
     if records is not None:
         raise UnsupportedError(
             "the tuner's records are not in this version", where="--records", hint="leave --records out"
@@ -146,7 +151,7 @@ def build(
         if following < len(order):
             tell(order[following].name, 0, 0)
 
-    order = passes(target, on_kernel)
+    order = passes(target, on_kernel, precision=precision)
     if save_ir is not None:
         save_ir.mkdir(parents=True, exist_ok=True)
         _save(save_ir, "00_import", imported.module)

@@ -51,6 +51,7 @@ class Signature:
         default_threads: threads when nobody says otherwise; 0: the processors available.
         tilewright_version: what wrote it.
         kernels, steps: what it runs, in order.
+        precision: what it multiplies and stores in: ``fp32``, ``bf16`` or ``fp16``.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Signature:
     tilewright_version: str
     kernels: tuple[KernelRecord, ...]
     steps: tuple[StepRecord, ...]
+    precision: str = "fp32"
 
     def to_json(self) -> str:
         """The signature as it stands in the library."""
@@ -82,6 +84,7 @@ def make_signature(
     cpu_features: tuple[str, ...],
     threads: int | None,
     tilewright_version: str,
+    precision: str = "fp32",
 ) -> Signature:
     """The signature of a plan's library; `threads` as `emit` takes it."""
     return Signature(
@@ -99,6 +102,7 @@ def make_signature(
         tilewright_version=tilewright_version,
         kernels=tuple(KernelRecord(k.symbol, k.template, k.flops, k.bytes) for k in plan.kernels),
         steps=tuple(StepRecord(s.kernel if isinstance(s, Call) else -1, s.sources) for s in plan.steps),
+        precision=precision,
     )
 
 
@@ -145,6 +149,7 @@ def _from_json(data: Mapping[str, Any]) -> Signature:
             for k in data["kernels"]
         ),
         steps=tuple(StepRecord(int(s["kernel"]), tuple(map(str, s["sources"]))) for s in data["steps"]),
+        precision=str(data.get("precision", "fp32")),
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import ComparisonError, UsageError
-from .compare import DEFAULT_RTOL, Comparison, compare
+from .compare import RTOL_OF_PRECISION, Comparison, compare
 from .random_inputs import random_inputs
 from .tensor_spec import TensorSpec
 
@@ -36,6 +36,10 @@ class Runnable(Protocol):
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
         """What it gives."""
+
+    @property
+    def precision(self) -> str:
+        """What it multiplies and stores in."""
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Runs once."""
@@ -98,7 +102,7 @@ def verify(
     inputs: Mapping[str, Array] = _NOTHING,
     bindings: Mapping[str, Array] = _NOTHING,
     runs: int = DEFAULT_RUNS,
-    rtol: float = DEFAULT_RTOL,
+    rtol: float | None = None,
     seed: int = 0,
 ) -> Verification:
     """Runs a library and ONNX Runtime on the same inputs and compares every output.
@@ -109,7 +113,8 @@ def verify(
         inputs: values by name; what is not given is random. When all are given, there is one run.
         bindings: inputs that were bound at compile time, with the same values.
         runs: how many sets of random inputs.
-        rtol: max |error| <= rtol * max |reference| must hold for each output; integers must be equal.
+        rtol: max |error| <= rtol * max |reference| must hold for each output; integers must be equal. By default what
+            `compare.RTOL_OF_PRECISION` allows the library.
         seed: seed of the first run; the next has the next.
 
     Returns:
@@ -126,6 +131,7 @@ def verify(
     opened, source = reference_source(model)
     peer = open_peer("onnxruntime", source, 0)
     _check_pair(compiled, peer, bindings)
+    rtol = RTOL_OF_PRECISION[compiled.precision] if rtol is None else rtol
     bounds = index_bounds(opened)
     unknown = set(inputs) - {spec.name for spec in compiled.inputs}
     if unknown:

@@ -16,6 +16,7 @@ from .fuse_hard_swish import FuseHardSwish
 from .fuse_layer_norm import FuseLayerNorm
 from .fuse_silu import FuseSilu
 from .fuse_softmax import FuseSoftmax
+from .narrow_storage import NarrowStorage
 from .simplify_reductions import SimplifyReductions
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "FuseSilu",
     "FuseSoftmax",
     "GraphPass",
+    "NarrowStorage",
     "Pass",
     "PassResult",
     "SimplifyReductions",

@@ -13,17 +13,17 @@ cache, never as a whole matrix in memory. The loop nest:
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from tvm import relax, te, tirx
 
 from ..targets.target import Target
-from . import contraction
 from .annotations import ANCHOR, STAGE, TEMPLATE
-from .contraction import Choice, Workload
+from .contraction import Workload
 from .expressions import Scalar, constant_shape, int64, int64s
-from .packing import pack_at_run_time
+from .multipliers import DotProducts, Multiplier, MultiplyAdd, within
 from .rows import ROWS, softmax_stages
 
 ATTENTION = "attention"
@@ -34,6 +34,7 @@ RESULT = "attended"
 _L2_SHARE = 0.25
 _MAX_ROW_TILES = 16
 _FLOAT_BYTES = 4
+_DTYPE = "float32"
 
 
 @dataclass(frozen=True)
@@ -51,34 +52,44 @@ class Heads:
         """The product of queries and keys."""
         return Workload(self.heads, self.queries, self.keys, (self.depth,))
 
-    def values(self, queries: int) -> Workload:
-        """The product of so many rows of probabilities with the values."""
-        return Workload(self.heads, queries, self.value_depth, (self.keys,))
+    def values(self, queries: int, keys: int) -> Workload:
+        """The product of so many rows of so many probabilities with the values."""
+        return Workload(self.heads, queries, self.value_depth, (keys,))
 
 
-def default(sizes: Heads, target: Target) -> Choice:
-    """``rows`` of both register tiles, their ``vectors`` and ``value_vectors``, ``row_tiles`` of a block of queries."""
-
-    def best(workload: Workload) -> dict[int, tuple[float, int]]:
-        found: dict[int, tuple[float, int]] = {}
-        for tile in contraction.register_tiles(workload, target):
-            cycles = contraction.cycles(workload, tile["rows"], tile["vectors"], target)
-            found[tile["rows"]] = min(found.get(tile["rows"], (math.inf, 0)), (cycles, tile["vectors"]))
-        return found
-
-    scores, values = best(sizes.scores), best(sizes.values(sizes.queries))
-    rows = min(scores.keys() & values.keys(), key=lambda count: scores[count][0] + values[count][0])
+def multipliers(sizes: Heads, target: Target) -> tuple[Multiplier, Multiplier]:
+    """How scores and sums of values are multiplied: in tiles of as many rows, ``row_tiles`` of them a block."""
+    scores, values = sizes.scores, sizes.values(sizes.queries, sizes.keys)
+    first: list[Multiplier] = [*MultiplyAdd.tilings(scores, target, ATTENTION, "scores")]
+    second: list[Multiplier] = [*MultiplyAdd.tilings(values, target, ATTENTION, "sums")]
+    for unit in target.dot_units:
+        if sizes.depth % unit.group == 0:
+            whole = sizes.values(sizes.queries, math.ceil(sizes.keys / unit.lanes) * unit.lanes)
+            first += DotProducts.tilings(scores, unit, ATTENTION, "scores")
+            second += DotProducts.tilings(whole, unit, ATTENTION, "sums")
+    of_scores, of_values = _fastest(first), _fastest(second)
+    shape = min(of_scores.keys() & of_values.keys(), key=lambda rows: of_scores[rows].cycles + of_values[rows].cycles)
+    rows = math.prod(shape)
     tiles = math.ceil(sizes.queries / rows)
     fitting = int(target.l2_bytes * _L2_SHARE) // (_FLOAT_BYTES * rows * sizes.keys)
     blocks = math.ceil(tiles / max(1, min(fitting, _MAX_ROW_TILES)))
     while sizes.heads * blocks < target.cores and blocks < tiles:
         blocks += 1
-    return {
-        "rows": rows,
-        "vectors": scores[rows][1],
-        "value_vectors": values[rows][1],
-        "row_tiles": math.ceil(tiles / blocks),
-    }
+    row_tiles = math.ceil(tiles / blocks)
+    return (
+        of_scores[shape].made_for(of_scores[shape].workload, row_tiles=row_tiles),
+        of_values[shape].made_for(of_values[shape].workload, row_tiles=row_tiles),
+    )
+
+
+def _fastest(found: Iterable[Multiplier]) -> dict[tuple[int, ...], Multiplier]:
+    """For each shape of rows the way of the fewest cycles."""
+    fastest: dict[tuple[int, ...], Multiplier] = {}
+    for each in found:
+        best = fastest.get(each.row_shape)
+        if best is None or each.cycles < best.cycles:
+            fastest[each.row_shape] = each
+    return fastest
 
 
 def lower_attention(builder: relax.BlockBuilder, call: relax.Call, target: Target) -> relax.Expr:
@@ -86,37 +97,29 @@ def lower_attention(builder: relax.BlockBuilder, call: relax.Call, target: Targe
     batch, queries, heads, depth = constant_shape(call.args[0])
     keys, value_depth = constant_shape(call.args[1])[1], constant_shape(call.args[2])[3]
     sizes = Heads(batch * heads, queries, keys, depth, value_depth)
-    choice = default(sizes, target)
+    scores, values = multipliers(sizes, target)
     scale, nan_is_zero = float(call.attrs["scale"]), bool(int(call.attrs["nan_is_zero"]))
 
     def compute(q: te.Tensor, k: te.Tensor, v: te.Tensor, mask: te.Tensor | None = None) -> te.Tensor:
+        def query(head: Any, row: Any, inner: Any) -> Scalar:
+            return q[head // heads, row, head % heads, inner]
+
         def key(head: Any, column: Any, inner: Any) -> Scalar:
             return k[head // heads, column, head % heads, inner]
 
-        def value(head: Any, column: Any, inner: Any) -> Scalar:
-            return v[head // heads, inner, head % heads, column]
+        extents = (sizes.heads, queries, depth)
+        lhs = scores.operand(query, extents, (sizes.heads, scores.rows_read, depth), (0, 0, 0))
+        products = scores.compute(lhs, scores.pack_at_run_time(key))
+        probabilities = _softmax(sizes, target, products, scale, mask, heads, nan_is_zero, values.operand_dtype)
+        _, rows, width = constant_shape(probabilities)
+        # A unit takes keys by groups: as far as there are probabilities, which are zero for those that do not exist.
+        summed = keys if values.operand_dtype == _DTYPE else width
+        over = values.made_for(sizes.values(rows, summed))
 
-        products = contraction.compute(
-            sizes.scores,
-            choice,
-            target,
-            lambda head, row, inner: q[head // heads, row, head % heads, inner],
-            pack_at_run_time(key, sizes.scores, choice, target, name="packed_keys"),
-            template=ATTENTION,
-            name="scores",
-        )
-        probabilities = _softmax(sizes, target, products, scale, mask, heads, nan_is_zero)
-        value_choice = {**choice, "vectors": choice["value_vectors"]}
-        values = sizes.values(constant_shape(probabilities)[1])
-        sums = contraction.compute(
-            values,
-            value_choice,
-            target,
-            lambda head, row, inner: probabilities[head, row, inner],
-            pack_at_run_time(value, values, value_choice, target, name="packed_values"),
-            template=ATTENTION,
-            name="sums",
-        )
+        def value(head: Any, column: Any, inner: Any) -> Scalar:
+            return within(v[head // heads, inner, head % heads, column], inner, keys, summed)
+
+        sums = over.compute(lambda *index: probabilities[index], over.pack_at_run_time(value))
         return te.compute(
             int64s((batch, queries, heads, value_depth)),
             lambda image, row, head, inner: sums[image * heads + head, row, inner],
@@ -134,10 +137,11 @@ def _softmax(
     mask: te.Tensor | None,
     heads: int,
     nan_is_zero: bool,
+    dtype: str,
 ) -> te.Tensor:
-    """Probabilities of shape (heads, padded queries, padded keys), zero for padding keys."""
+    """Probabilities of shape (heads, padded queries, padded keys) and of `dtype`, zero for padding keys."""
     *lead, width = constant_shape(products)
-    low = tirx.const(float("-inf"), "float32")
+    low = tirx.const(float("-inf"), _DTYPE)
     if mask is not None:
         shape = constant_shape(mask)
         padded = te.compute(
@@ -151,7 +155,7 @@ def _softmax(
 
     def score(head: Any, row: Any, column: Any) -> Scalar:
         product = products[head, row, column]
-        product = product if scale == 1 else product * tirx.const(scale, "float32")
+        product = product if scale == 1 else product * tirx.const(scale, _DTYPE)
         if mask is None:
             return product if width == sizes.keys else tirx.Select(column < sizes.keys, product, low)
         query = tirx.min(row, int64(sizes.queries - 1))
@@ -162,17 +166,18 @@ def _softmax(
         return product + padded[(*at, column)]
 
     scores = te.compute(int64s((*lead, width)), score, name=SCORES, attrs={STAGE: SCORES})
-    powers, factor = softmax_stages(lambda *index: scores[index], lead, width, target.lanes(), "float32")
+    powers, factor = softmax_stages(lambda *index: scores[index], lead, width, target.lanes(), _DTYPE)
 
     def probability(*index: Any) -> Scalar:
         value = powers[index] * factor[index[:-1]]
         # No other probability fails to be at least 0; `tirx.isnan` would not be vectorized.
-        zero = tirx.const(0, "float32")
-        return tirx.Select(value >= zero, value, zero) if nan_is_zero else value
+        zero = tirx.const(0, _DTYPE)
+        value = tirx.Select(value >= zero, value, zero) if nan_is_zero else value
+        return value if dtype == _DTYPE else value.astype(dtype)
 
     return te.compute(int64s((*lead, width)), probability, name="probabilities", attrs={ANCHOR: ROWS})
 
 
 def can_lower_attention(call: relax.Call) -> bool:
     """Whether it is attention of float32, of something."""
-    return str(call.ty.dtype) == "float32" and all(0 not in constant_shape(arg) for arg in call.args)
+    return str(call.ty.dtype) == _DTYPE and all(0 not in constant_shape(arg) for arg in call.args)

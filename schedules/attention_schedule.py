@@ -5,10 +5,11 @@ from __future__ import annotations
 from tvm.s_tir import Schedule
 
 from ..targets.target import Target
-from . import blocks, plain
+from . import blocks, dots_schedule, plain
 from .annotations import ANCHOR, STAGE
 from .attention import ATTENTION, RESULT, SCORES
-from .contraction_schedule import schedule_sums
+from .contraction_schedule import schedule_sums, tile_rows
+from .dots import OPERAND
 from .rows import ROWS
 from .rows_schedule import schedule_stages
 
@@ -17,11 +18,14 @@ def schedule_kernel(sch: Schedule, target: Target) -> None:
     """Schedules a kernel around the two contractions and the softmax of one attention."""
     anchors = blocks.anchors(sch)
     first, second = (block for block in anchors if blocks.annotation(sch, block, ANCHOR) == ATTENTION)
-    rows, row_tiles = blocks.parameters(sch, first, "rows", "row_tiles")
+    (row_tiles,) = blocks.parameters(sch, first, "row_tiles")
+    rows = tile_rows(sch, first)
     scores, result = sch.get_sblock(SCORES), sch.get_sblock(RESULT)
     blocks.inline_producers(sch, anchors)
+    dots_schedule.drop_copies(sch)
     leftover = blocks.absorb_consumers(sch, result)
-    packs = [block for block in blocks.child_blocks(sch) if blocks.annotation(sch, block, STAGE) in ("pack", "pad")]
+    before = ("pack", "pad", OPERAND)
+    packs = [block for block in blocks.child_blocks(sch) if blocks.annotation(sch, block, STAGE) in before]
     for block in [*packs, *leftover]:
         plain.schedule_block(sch, block, target)
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tvm import te, tirx
@@ -66,6 +66,7 @@ class Workload:
         columns: output channels of one product.
         k: extents of the reduction axes, outermost first: (kernel height, kernel width, channels).
         dtype: of both operands and the result.
+        image_line: pixels of a line of an image, where the next line is not at the same distance in A; else 0.
     """
 
     batch: int
@@ -73,6 +74,16 @@ class Workload:
     columns: int
     k: tuple[int, ...]
     dtype: str = "float32"
+    image_line: int = 0
+
+    def with_k(self, k: tuple[int, ...]) -> Workload:
+        """The same with other extents of k."""
+        return replace(self, k=k)
+
+    @property
+    def line(self) -> int:
+        """Rows whose elements of A lie at one distance from each other; a divisor of `rows`."""
+        return self.image_line or self.rows
 
     @property
     def accumulator(self) -> str:
@@ -119,7 +130,7 @@ def space(workload: Workload, target: Target) -> list[Choice]:
     return [
         {**tile, "row_tiles": row_tiles}
         for tile in register_tiles(workload, target)
-        for row_tiles in _blockings(workload, tile["rows"], tile["vectors"], target)
+        for row_tiles in blockings(workload, tile["rows"], tile["vectors"] * workload.lanes(target), target)
     ]
 
 
@@ -138,17 +149,18 @@ def default(workload: Workload, target: Target) -> Choice:
     tiles = [(tile["rows"], tile["vectors"]) for tile in register_tiles(workload, target)]
     # Among equals, wide tiles: they read A less often.
     rows, vectors = min(tiles, key=lambda tile: (cycles(workload, tile[0], tile[1], target), -tile[1], tile[0]))
-    return {"rows": rows, "vectors": vectors, "row_tiles": _blockings(workload, rows, vectors, target)[0]}
+    row_tiles = blockings(workload, rows, vectors * workload.lanes(target), target)[0]
+    return {"rows": rows, "vectors": vectors, "row_tiles": row_tiles}
 
 
-def _blockings(workload: Workload, rows: int, vectors: int, target: Target) -> list[int]:
-    """Tiles of rows in one block: all of them, or as few as keep the cores evenly busy.
+def blockings(workload: Workload, rows: int, columns: int, target: Target) -> list[int]:
+    """Tiles of `rows` by `columns` in one block of rows: all, or as few as keep the cores evenly busy.
 
     Blocks for the caches do not pay: a panel of B comes from L2 and rows of A may come from L3, at a few bytes a cycle,
     while every further block reads all panels again (measured on AVX2 with 512 KiB of L2).
     """
     row_tiles = math.ceil(workload.rows / rows)
-    column_tiles = math.ceil(workload.columns / (vectors * workload.lanes(target)))
+    column_tiles = math.ceil(workload.columns / columns)
     sizes = []
     for count in range(1, row_tiles + 1):
         size = math.ceil(row_tiles / count)

@@ -7,11 +7,13 @@ import math
 from tvm.s_tir import Schedule
 
 from ..targets.target import Target
-from . import blocks, plain, prefetch
+from . import blocks, dots_schedule, plain, prefetch
 from .blocks import Block, Loop
 
 # Multiply-adds below which waking other cores costs more than they save.
 _PARALLEL_WORK = 1 << 19
+# Rows of a tile whose epilogue is written out one by one: more are a loop.
+_MAX_UNROLLED_ROWS = 8
 _TILE_LOOPS = 3  # of the block that reads a tile: row, vector, lane
 
 
@@ -20,14 +22,15 @@ def schedule_kernel(sch: Schedule, target: Target) -> None:
     (anchor,) = blocks.anchors(sch)
     (epilogue,) = sch.get_consumers(anchor)
     blocks.inline_producers(sch, [anchor])
+    dots_schedule.drop_copies(sch)
     leftover = blocks.absorb_consumers(sch, epilogue)
     for block in [*blocks.stages(sch, anchor), *leftover]:
         plain.schedule_block(sch, block, target)
 
     work = math.prod(int(var.dom.extent) for var in sch.get(anchor).iter_vars)
-    rows, row_tiles = blocks.parameters(sch, anchor, "rows", "row_tiles")
+    (row_tiles,) = blocks.parameters(sch, anchor, "row_tiles")
     batch, row, column = blocks.follow_axes(sch, epilogue, sch.get(anchor).writes[0].source)
-    block_of_rows, row = sch.split(row, [None, row_tiles * rows])
+    block_of_rows, row = sch.split(row, [None, row_tiles * tile_rows(sch, anchor)])
     panel, tile = cut_tiles(sch, anchor, row, column)
     sch.reorder(batch, block_of_rows, panel)
     # Parallel loops are marked before the anchor moves inside: later the kernel no longer looks parallel to TVM.
@@ -35,6 +38,14 @@ def schedule_kernel(sch: Schedule, target: Target) -> None:
     if target.cores > 1 and work >= _PARALLEL_WORK and blocks.extent(sch, outer) > 1:
         sch.parallel(outer)
     fill_tiles(sch, anchor, epilogue, tile)
+
+
+def tile_rows(sch: Schedule, anchor: Block) -> int:
+    """Rows of a tile of sums."""
+    if dots_schedule.uses_unit(sch, anchor):
+        return dots_schedule.tile_rows(sch, anchor)
+    (rows,) = blocks.parameters(sch, anchor, "rows")
+    return rows
 
 
 def schedule_sums(sch: Schedule, anchor: Block, writer: Block) -> None:
@@ -50,7 +61,8 @@ def cut_tiles(sch: Schedule, anchor: Block, row: Loop, column: Loop) -> tuple[Lo
     Returns:
         The loops over panels and over the tiles of a panel; three loops of a tile follow: row, vector, lane.
     """
-    rows, vectors, lanes = blocks.parameters(sch, anchor, "rows", "vectors", "lanes")
+    rows = tile_rows(sch, anchor)
+    vectors, lanes = blocks.parameters(sch, anchor, "vectors", "lanes")
     # Columns are cut at register width first: where whole registers fit, a guard is one comparison a register and not
     # one an element.
     columns = blocks.extent(sch, column)
@@ -59,9 +71,9 @@ def cut_tiles(sch: Schedule, anchor: Block, row: Loop, column: Loop) -> tuple[Lo
         panel, vector = sch.split(vector, [None, vectors])
     else:
         panel, vector, lane = sch.split(column, [None, vectors, lanes])
-    tile, tile_row = sch.split(row, [None, rows])
-    sch.reorder(panel, tile, tile_row, vector, lane)
-    for loop in (tile_row, vector):
+    tile, inner_row = sch.split(row, [None, rows])
+    sch.reorder(panel, tile, inner_row, vector, lane)
+    for loop in (inner_row, vector) if rows <= _MAX_UNROLLED_ROWS else (vector,):
         sch.unroll(loop)
     if lanes > 1:
         sch.vectorize(lane)
@@ -70,6 +82,9 @@ def cut_tiles(sch: Schedule, anchor: Block, row: Loop, column: Loop) -> tuple[Lo
 
 def fill_tiles(sch: Schedule, anchor: Block, writer: Block, tile: Loop) -> None:
     """Makes each tile of C: accumulators in registers, k outside, everything inside unrolled and vectorized."""
+    if dots_schedule.uses_unit(sch, anchor):
+        dots_schedule.fill_tiles(sch, anchor, writer, tile)
+        return
     rows, vectors, lanes = blocks.parameters(sch, anchor, "rows", "vectors", "lanes")
     depth = len(sch.get_loops(writer)) - _TILE_LOOPS
     sch.set_scope(anchor, 0, "local")

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import tvm
-from tvm import relax, te, tirx
+from tvm import relax, te
 
 from ..targets.target import Target
-from . import contraction, window, winograd
+from . import contraction, dots, window, winograd
 from .annotations import STAGE, TEMPLATE
 from .contraction import Choice, Workload
 from .expressions import Scalar, constant_shape, flatten, int64s, unflatten
-from .packing import pack_at_run_time, pack_constant
+from .multipliers import Multiplier, multiplier, within
+from .packing import pack_constant
+from .padding import padded
 
 # The transformed weights are larger: Winograd's algorithm has to take this much less time than the direct one.
 _WINOGRAD_GAIN = 0.9
@@ -62,6 +64,11 @@ class Geometry:
         """One input channel a group, and as many output channels as input channels."""
         return self.groups == self.data[-1] == self.weights[0] and self.groups > 1
 
+    @property
+    def is_pointwise(self) -> bool:
+        """Whether every pixel of the output is made of the pixel of the data at the same place."""
+        return math.prod(self.kernel) == 1 and self.padded == self.data[1:-1] and max(self.strides) == 1
+
 
 def pad(data: te.Tensor, padding: Sequence[int], value: float = 0.0) -> te.Tensor:
     """The data (N, *space, C) with `value` around it; the data itself when there is no padding.
@@ -72,22 +79,10 @@ def pad(data: te.Tensor, padding: Sequence[int], value: float = 0.0) -> te.Tenso
     rank = len(padding) // 2
     if not any(padding):
         return data
-    before, after = padding[:rank], padding[rank:]
-    shape = constant_shape(data)
-    space = shape[1:-1]
-    padded = [extent + first + last for extent, first, last in zip(space, before, after, strict=True)]
-
-    def element(batch: tirx.Var, *rest: tirx.Var) -> Scalar:
-        *position, channel = rest
-        inside = []
-        source = []
-        for index, extent, first, last in zip(position, space, before, after, strict=True):
-            inside += [index >= first] if first else []
-            inside += [index < extent + first] if last else []
-            source.append(index - first)
-        return tirx.if_then_else(tirx.all(*inside), data[(batch, *source, channel)], tirx.const(value, data.dtype))
-
-    return te.compute(int64s((shape[0], *padded, shape[-1])), element, name="padded", attrs={STAGE: "pad"})
+    before, after = (0, *padding[:rank], 0), (0, *padding[rank:], 0)
+    extents = constant_shape(data)
+    shape = [first + extent + last for first, extent, last in zip(before, extents, after, strict=True)]
+    return padded(lambda *at: data[at], extents, shape, before, str(data.dtype), {STAGE: "pad"}, "padded", value)
 
 
 def geometry_of(call: relax.Call) -> Geometry:
@@ -124,40 +119,44 @@ def workload_of(geometry: Geometry, dtype: str) -> Workload:
         columns=channels // geometry.groups,
         k=geometry.weights[1:],
         dtype=dtype,
+        image_line=0 if geometry.is_pointwise else space[-1],
     )
 
 
 def _lower_contraction(builder: relax.BlockBuilder, call: relax.Call, geometry: Geometry, target: Target) -> relax.Expr:
-    workload = workload_of(geometry, str(call.args[0].ty.dtype))
-    choice = contraction.default(workload, target)
+    asked = workload_of(geometry, str(call.args[0].ty.dtype))
+    multiply = multiplier(asked, target, *_longer_runs(geometry))
+    workload = multiply.workload
+    *offsets, run = workload.k
+    joined = len(offsets) < len(geometry.kernel)  # the innermost axis of the kernel is part of the run
+    depth = asked.k[-1]
+    channels = run // geometry.kernel[-1] if joined else run  # of a group, with zeros
     per_group = workload.columns
     pixels = geometry.output[:-1]
     weights = call.args[1]
     constant = relax_constant(weights)
     if constant is not None:
-        matrix = constant.reshape(workload.batch, per_group, *workload.k)
-        weights = new_constant(pack_constant(matrix, workload, choice, target))
+        matrix = constant.reshape(workload.batch, per_group, *geometry.kernel, depth)
+        matrix = np.pad(matrix, [(0, 0)] * (matrix.ndim - 1) + [(0, channels - depth)])
+        weights = new_constant(multiply.pack_constant(matrix.reshape(workload.batch, per_group, *workload.k)))
+
+    def split(k: Sequence[Any]) -> tuple[list[Any], Any]:
+        """Offsets in the kernel, and the channel of the group, of an index of k."""
+        *leading, inner = k
+        return ([*leading, inner // channels], inner % channels) if joined else (leading, inner)
 
     def compute(data: te.Tensor, weights: te.Tensor) -> te.Tensor:
-        source = pad(data, geometry.padding)
+        lhs = _pixels_of(data, geometry, multiply, channels)
 
-        def lhs(group: Any, row: Any, *k: Any) -> Scalar:
-            *offsets, channel = k
-            image, *position = unflatten(row, pixels)
-            point = [
-                at * stride + offset * dilation
-                for at, stride, offset, dilation in zip(
-                    position, geometry.strides, offsets, geometry.dilation, strict=True
-                )
-            ]
-            return source[(image, *point, group * workload.k[-1] + channel)]
+        def left(group: Any, row: Any, *k: Any) -> Scalar:
+            return lhs(group, row, *split(k))
 
-        packed = weights
-        if constant is None:
-            packed = pack_at_run_time(
-                lambda group, column, *k: weights[(group * per_group + column, *k)], workload, choice, target
-            )
-        product = contraction.compute(workload, choice, target, lhs, packed)
+        def right(group: Any, column: Any, *k: Any) -> Scalar:
+            at, channel = split(k)
+            return within(weights[(group * per_group + column, *at, channel)], channel, depth, channels)
+
+        packed = weights if constant is not None else multiply.pack_at_run_time(right)
+        product = multiply.compute(left, packed)
 
         # Groups are an axis of their own until the last stage: the schedule follows one channel axis of one group.
         def grouped(*index: Any) -> Scalar:
@@ -176,13 +175,62 @@ def _lower_contraction(builder: relax.BlockBuilder, call: relax.Call, geometry: 
     )
 
 
+def _longer_runs(geometry: Geometry) -> list[tuple[int, ...]]:
+    """Extents of k with zeros after the channels, and with the kernel's last axis joined to them, where they lie so."""
+    if geometry.groups > 1:
+        return []
+    *outer, channels = geometry.weights[1:]
+    runs = [(*outer, *longer) for longer in dots.padded_runs(channels)]
+    if geometry.kernel[-1] > 1 and geometry.dilation[-1] == 1:
+        filled = sorted({channels, math.ceil(channels / 2) * 2, math.ceil(channels / 4) * 4})
+        runs += [(*outer[:-1], outer[-1] * each) for each in filled]
+    return runs
+
+
+def _pixels_of(
+    data: te.Tensor, geometry: Geometry, multiply: Multiplier, channels: int
+) -> Callable[[Any, Any, list[Any], Any], Scalar]:
+    """A at (group, pixel, offsets in the kernel, channel of the group), from the data with all the zeros it needs."""
+    depth = geometry.weights[-1]
+    pixels = geometry.output[:-1]
+    rows = multiply.rows_read
+    if geometry.is_pointwise:
+        extents = (geometry.groups, math.prod(pixels), depth)
+
+        def element(group: Any, row: Any, channel: Any) -> Scalar:
+            return data[(*unflatten(row, pixels), group * depth + channel)]
+
+        source = multiply.operand(element, extents, (geometry.groups, rows, channels), (0, 0, 0))
+        return lambda group, row, offsets, channel: source(group, row, channel)
+
+    rank = len(geometry.kernel)
+    space = list(geometry.padded)
+    if rows > math.prod(pixels):  # one line of pixels, with more at its end
+        reach = (rows - 1) * geometry.strides[-1] + (geometry.kernel[-1] - 1) * geometry.dilation[-1] + 1
+        space[-1] = max(space[-1], reach)
+    shape = (geometry.data[0], *space, geometry.data[-1] + channels - depth)
+    image = multiply.operand(lambda *index: data[index], geometry.data, shape, (0, *geometry.padding[:rank], 0))
+    lines = (*pixels[:-1], rows // math.prod(pixels[:-1]))
+
+    def pixel(group: Any, row: Any, offsets: list[Any], channel: Any) -> Scalar:
+        number, *position = unflatten(row, lines)
+        point = [
+            at * stride + offset * dilation
+            for at, stride, offset, dilation in zip(position, geometry.strides, offsets, geometry.dilation, strict=True)
+        ]
+        return image(number, *point, group * depth + channel)
+
+    return pixel
+
+
 def winograd_tiling(geometry: Geometry, dtype: str, target: Target) -> tuple[winograd.Tiling, Choice] | None:
     """How Winograd's algorithm computes a convolution best; None where it cannot, or where it does not pay."""
     if (geometry.kernel, geometry.strides, geometry.dilation, geometry.groups) != ((3, 3), (1, 1), (1, 1), 1):
         return None
     images, height, width, columns = geometry.output
     channels, lanes = geometry.data[-1], target.lanes()
-    if dtype != "float32" or channels % lanes or columns % lanes:
+    # Units for narrow operands save more than Winograd's algorithm does.
+    if dtype != "float32" or channels % lanes or columns % lanes or target.dot_units:
         return None
     tilings = [winograd.Tiling(outputs, images, height, width, channels, columns) for outputs in winograd.OUTPUTS]
     best = min(

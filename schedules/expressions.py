@@ -63,10 +63,13 @@ _FLOAT_MINIMUM = te.comm_reducer(
 )
 
 
+def scalar_dtype(expression: Scalar) -> str:
+    """The dtype of an element of a TE tensor, which has one, or of an expression, which has a type."""
+    return str(expression.dtype if hasattr(expression, "dtype") else expression.ty.dtype)
+
+
 def _is_float(expression: Scalar) -> bool:
-    # An element of a TE tensor has a dtype, an expression a type.
-    dtype = expression.dtype if hasattr(expression, "dtype") else expression.ty.dtype
-    return "float" in str(dtype)
+    return "float" in scalar_dtype(expression)
 
 
 def reduce_max(expression: Scalar, axis: Any) -> Scalar:

@@ -9,12 +9,12 @@ from typing import Any
 from tvm import relax, te
 
 from ..targets.target import Target
-from . import contraction
+from . import contraction, dots
 from .annotations import TEMPLATE
 from .contraction import Workload
 from .convolution import new_constant, relax_constant
 from .expressions import Scalar, constant_shape, flatten, int64, int64s, unflatten
-from .packing import pack_at_run_time, pack_constant
+from .multipliers import multiplier, within
 
 
 @dataclass(frozen=True)
@@ -82,31 +82,35 @@ def lower_matmul(builder: relax.BlockBuilder, call: relax.Call, target: Target) 
     if 1 in (len(constant_shape(call.args[0])), len(constant_shape(call.args[1]))):
         return _lower_vector_product(builder, call, target)
     product = Product(constant_shape(call.args[0]), constant_shape(call.args[1]))
-    workload = workload_of(product, str(call.args[0].ty.dtype))
-    choice = contraction.default(workload, target)
+    depth = product.lhs[-1]
+    multiply = multiplier(workload_of(product, str(call.args[0].ty.dtype)), target, *dots.padded_runs(depth))
+    workload = multiply.workload
     rhs = call.args[1]
     constant = relax_constant(rhs)
     # Broadcasting among batches of both sides would repeat packed weights: those are packed at run time, once each.
     if constant is not None and (product.is_flat or product.rhs[:-2] == product.batch):
-        matrix = constant.reshape(workload.batch, product.lhs[-1], product.columns).transpose(0, 2, 1)
-        rhs = new_constant(pack_constant(matrix, workload, choice, target))
+        matrix = constant.reshape(workload.batch, depth, product.columns).transpose(0, 2, 1)
+        rhs = new_constant(multiply.pack_constant(matrix))
     else:
         constant = None
 
     def compute(left: te.Tensor, right: te.Tensor) -> te.Tensor:
-        def lhs(batch: Any, row: Any, depth: Any) -> Scalar:
+        def left_element(batch: Any, row: Any, inner: Any) -> Scalar:
             if product.is_flat:
                 *batches, row = unflatten(row, (*product.batch, product.rows))
             else:
                 batches = unflatten(batch, product.batch)
-            return left[_operand_index(product.lhs, batches, (row, depth))]
+            return left[_operand_index(product.lhs, batches, (row, inner))]
 
-        def element(batch: Any, column: Any, depth: Any) -> Scalar:
+        def right_element(batch: Any, column: Any, inner: Any) -> Scalar:
             batches = [int64(0)] * len(product.batch) if product.is_flat else unflatten(batch, product.batch)
-            return right[_operand_index(product.rhs, batches, (depth, column))]
+            value = right[_operand_index(product.rhs, batches, (inner, column))]
+            return within(value, inner, depth, workload.k[-1])
 
-        packed = right if constant is not None else pack_at_run_time(element, workload, choice, target)
-        result = contraction.compute(workload, choice, target, lhs, packed)
+        extents = (workload.batch, workload.rows, depth)
+        lhs = multiply.operand(left_element, extents, (workload.batch, multiply.rows_read, workload.k[-1]), (0, 0, 0))
+        packed = right if constant is not None else multiply.pack_at_run_time(right_element)
+        result = multiply.compute(lhs, packed)
 
         def output(*index: Any) -> Scalar:
             *position, row, column = index

@@ -12,7 +12,19 @@ _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _SUFFIXES = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 # Linux and LLVM name some features differently.
-_LLVM_NAMES = {"bmi1": "bmi", "sse4_1": "sse4.1", "sse4_2": "sse4.2", "pni": "sse3", "abm": "lzcnt", "cx16": "cx16"}
+_LLVM_NAMES = {
+    "abm": "lzcnt",
+    "amx_bf16": "amx-bf16",
+    "amx_int8": "amx-int8",
+    "amx_tile": "amx-tile",
+    "avx512_bf16": "avx512bf16",
+    "avx512_vnni": "avx512vnni",
+    "bmi1": "bmi",
+    "cx16": "cx16",
+    "pni": "sse3",
+    "sse4_1": "sse4.1",
+    "sse4_2": "sse4.2",
+}
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,8 @@ def _host(cpu: str | None, features: Sequence[str], cores: int | None) -> Target
         cpu = _system_cpu()
         # Virtual machines hide features of their CPU: what Linux does not list must not be used.
         known = _cpu_features(facts.machine, cpu, ())
-        hidden = tuple(f"-{name}" for level in x86.LEVELS for name in sorted(level.needs & known - facts.features))
+        needed = sorted(frozenset().union(*(row.needs for row in x86.LEVELS), *(needs for needs, _ in x86.DOT_UNITS)))
+        hidden = tuple(f"-{name}" for name in needed if name in known - facts.features)
         features = (*dict.fromkeys(hidden), *features)
     return _make(facts.machine, f"{facts.machine}-unknown-linux-gnu", cpu, features, cores or facts.cores, caches)
 
@@ -88,6 +89,8 @@ def _make(arch: str, triple: str, cpu: str, features: Sequence[str], cores: int,
         has_fma=level.has_fma,
         cores=cores,
         required_features=x86.required_features(enabled, level),
+        has_half_conversion=x86.HALF_CONVERSION in enabled,
+        dot_units=x86.dot_units(enabled, level),
         **caches,
     )
 

@@ -9,6 +9,38 @@ FLOAT32_BITS = 32
 
 
 @dataclass(frozen=True)
+class DotUnit:
+    """An instruction that adds products of 16-bit operands to float32 sums, several at once.
+
+    Attributes:
+        name: for people: ``AMX-BF16``.
+        dtype: of both operands: ``bfloat16``.
+        group: consecutive terms of a sum that lie side by side in a 32-bit element of an operand.
+        rows: of the first operand that one instruction takes at most; 1 for a vector instruction.
+        lanes: columns of the second operand that one instruction takes.
+        depth: terms of a sum that one instruction takes at most.
+        registers: for sums and operands.
+        latency: cycles until a sum can be used by the next instruction, over the instructions started a cycle.
+        required_features: what code that uses it needs besides the target's own, as `Target.required_features`.
+    """
+
+    name: str
+    dtype: str
+    group: int
+    rows: int
+    lanes: int
+    depth: int
+    registers: int
+    latency: float
+    required_features: tuple[str, ...]
+
+    @property
+    def is_matrix(self) -> bool:
+        """Whether one instruction takes several rows."""
+        return self.rows > 1
+
+
+@dataclass(frozen=True)
 class Target:
     """A machine to compile for.
 
@@ -25,6 +57,8 @@ class Target:
         l1_bytes, l2_bytes, l3_bytes: data caches; the first two of one core, the third shared.
         required_features: CPU features without which the emitted code would trap, in the spelling of
             GCC's ``__builtin_cpu_supports``.
+        has_half_conversion: whether vectors of float16 become float32, and back, in one instruction.
+        dot_units: the units for narrow operands that the machine has, and contractions may use.
     """
 
     triple: str
@@ -40,6 +74,8 @@ class Target:
     l2_bytes: int
     l3_bytes: int
     required_features: tuple[str, ...] = ()
+    has_half_conversion: bool = False
+    dot_units: tuple[DotUnit, ...] = ()
 
     def lanes(self, dtype_bits: int = FLOAT32_BITS) -> int:
         """How many elements of `dtype_bits` bits one vector register holds."""
@@ -48,6 +84,12 @@ class Target:
     def with_cores(self, cores: int) -> Target:
         """The same machine, of which only so many cores are used."""
         return replace(self, cores=cores)
+
+    def with_dot_units(self, dtype: str | None) -> Target:
+        """The same machine, of whose units only those for `dtype` are used; for None, none."""
+        units = tuple(unit for unit in self.dot_units if unit.dtype == dtype)
+        needed = [*self.required_features, *(feature for unit in units for feature in unit.required_features)]
+        return replace(self, dot_units=units, required_features=tuple(dict.fromkeys(needed)))
 
     def describe(self) -> str:
         """One line for people."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from .target import DotUnit
+
 
 @dataclass(frozen=True)
 class Level:
@@ -32,6 +34,16 @@ LEVELS = (
     Level("SSE2", frozenset(), 128, 16, False, ()),
 )
 
+# The units for narrow operands, and the LLVM features that give them.
+DOT_UNITS = (
+    (
+        frozenset({"amx-tile", "amx-bf16", "avx512bf16"}),
+        DotUnit("AMX-BF16", "bfloat16", 2, 16, 16, 32, 8, 1.0, ("amx-tile", "amx-bf16", "avx512bf16")),
+    ),
+    (frozenset({"avx512bf16"}), DotUnit("AVX512-BF16", "bfloat16", 2, 1, 16, 2, 32, 4.0, ("avx512bf16",))),
+)
+HALF_CONVERSION = "f16c"
+
 # Features that LLVM may use on its own at a CPU of that level and that older CPUs lack.
 SSE4_FEATURES = ("sse4.2", "popcnt")
 
@@ -39,6 +51,11 @@ SSE4_FEATURES = ("sse4.2", "popcnt")
 def level_of(features: Collection[str]) -> Level:
     """The best level that a CPU with these LLVM features has."""
     return next(level for level in LEVELS if level.needs.issubset(features))
+
+
+def dot_units(features: Collection[str], level: Level) -> tuple[DotUnit, ...]:
+    """The units that a CPU with these LLVM features has."""
+    return tuple(unit for needs, unit in DOT_UNITS if level.vector_bits == 512 and needs.issubset(features))
 
 
 def required_features(features: Collection[str], level: Level) -> tuple[str, ...]:

@@ -7,6 +7,17 @@
 #include <cpuid.h>
 #include <stdatomic.h>
 
+#define TILE_DATA 18 /* the component of XCR0 that holds the tiles of AMX */
+#if CPU_STATE >> TILE_DATA & 1
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Linux gives a process the tiles, which make its threads' states large, only when it asks. */
+static int cpu_get_tiles(void) { return !syscall(SYS_arch_prctl, 0x1023 /* ARCH_REQ_XCOMP_PERM */, TILE_DATA); }
+#else
+static int cpu_get_tiles(void) { return 1; }
+#endif
+
 static int cpu_ask(void) {
   unsigned registers[4];
   if (CPU_STATE) {
@@ -21,7 +32,7 @@ static int cpu_ask(void) {
     if (!__get_cpuid_count(need.leaf, need.subleaf, &registers[0], &registers[1], &registers[2], &registers[3])) return 0;
     if (!(registers[need.index] >> need.bit & 1)) return 0;
   }
-  return 1;
+  return cpu_get_tiles();
 }
 
 /* Asks once: cpuid is slow, in virtual machines very slow. Threads that ask at the same time find the same. */

@@ -163,7 +163,6 @@ def test_unsupported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     fails(capsys, ["compile", model, "-o", output], 3, "'first' (NonZero)")
     fails(capsys, ["compile", DIGITS, "-o", output, "--target", "pdp11-unix"], 3, "unknown target 'pdp11-unix'")
     fails(capsys, ["compile", DIGITS, "-o", output, "--mcpu", "pentium9"], 3, "unknown CPU")
-    fails(capsys, ["compile", DIGITS, "-o", output, "--precision", "bf16"], 3, "bf16")
     fails(capsys, ["compile", DIGITS, "-o", output, "--emit", "c"], 3, "--emit a")
     fails(capsys, ["tune", DIGITS, "--records", tmp_path / "r.jsonl"], 3, "tuner")
     assert not output.exists()

@@ -10,6 +10,7 @@ from tilewright.compiler.cpuid import CPU_BITS, cpu_bits
 from tilewright.errors import CompilerError
 
 PROGRAM = """
+#define _GNU_SOURCE
 #include <stddef.h>
 typedef struct { unsigned leaf, subleaf, index, bit; } cpu_bit;
 static const cpu_bit cpu_needs[] = { {%uu, %u, %u, %u} };

@@ -1,0 +1,37 @@
+"""What a compile computes and stores in: what the user asks for, and what the target can do of it."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+
+from ..errors import PrecisionWarning
+from ..targets import Target
+
+_BFLOAT16 = "bfloat16"
+_HALF_FEATURE = "f16c"
+
+
+def settle(precision: str, target: Target) -> tuple[str, Target]:
+    """The precision to compile in, and the target with the units that it uses and no others.
+
+    ``bf16`` takes a unit that multiplies bfloat16, ``fp16`` instructions that convert. On a target without them the
+    result is ``fp32``, with a `PrecisionWarning`.
+    """
+    plain = target.with_dot_units(None)
+    if precision == "bf16":
+        if target.dot_units:
+            return precision, target.with_dot_units(_BFLOAT16)
+        _warn(f"{target.cpu} multiplies no bfloat16 (AMX-BF16, AVX512-BF16)")
+        return "fp32", plain
+    if precision == "fp16":
+        if target.has_half_conversion:
+            features = tuple(dict.fromkeys([*plain.required_features, _HALF_FEATURE]))
+            return precision, replace(plain, required_features=features)
+        _warn(f"{target.cpu} has no instructions that convert float16 (F16C)")
+        return "fp32", plain
+    return "fp32", plain
+
+
+def _warn(why: str) -> None:
+    warnings.warn(f"{why}: compiling in float32 instead", PrecisionWarning, stacklevel=4)

@@ -1,0 +1,274 @@
+"""Store in 16 bits what loses little by it: weights, and results that were summed in float32."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tvm
+import tvm_ffi
+from tvm import relax, tirx
+from tvm.ir import TensorLoad, TensorRegion
+
+from .base import GraphPass, PassResult
+from .constants import array_of, constant, is_constant, numpy_dtype
+from .graph import Binding, Expr, Graph, Var, leaves, substitute
+from .kernel_graph import KernelCall, kernel_graph, without_uncalled
+from .rewriter import dtype_of
+
+WIDE = "float32"
+# Templates whose results may be rounded: their sums were made in float32, and a result is rounded once.
+_TOLERANT = ("attention", "contraction", "rows", "window", "winograd")
+# Constants with fewer elements are biases and the like: nothing is won by rounding them.
+_MIN_CONSTANT = 1 << 12
+
+
+@dataclass(frozen=True)
+class NarrowStorage(GraphPass):
+    """Buffers between kernels, and large constants, of float32 become `dtype`; all arithmetic stays in float32.
+
+    After fusion, before scheduling. Kernels get twins that convert where they load and store. Constants become narrow
+    where all that reads them are contractions and the like, or kernels that only move values. Results become narrow
+    where nothing but kernels reads them, and either every reader uses them as an operand of `dtype` anyway, or their
+    kernel only moves values that are narrow, or its template sums in float32. What else there is (inputs and outputs of
+    the model, lone reductions, exponentials, comparisons, whatever becomes an integer) keeps float32. Contract: the
+    types of the model's inputs and outputs are the same.
+
+    Options:
+        dtype: ``float16`` or ``bfloat16``.
+        results: whether results of kernels become narrow, or constants alone.
+    """
+
+    dtype: str
+    results: bool = True
+
+    def __call__(self, module: tvm.IRModule) -> PassResult:
+        """Rewrite `main`; kernels that read or write narrow buffers get twins."""
+        graph = Graph.read(module)
+        plan = _Plan(module, graph, self.dtype)
+        narrow = plan.results() if self.results else set()
+        constants = {each: _rounded(each, self.dtype) for each in plan.constants()}
+        twins = _Twins(module.clone(), self.dtype)
+        new: dict[Var, Expr] = {}
+        bindings: list[Binding] = []
+        for var, value in graph.bindings:
+            call = plan.calls.get(var)
+            if call is None:
+                value = _renamed(value, new)
+            else:
+                operands = [
+                    constants.get(each, each) if is_constant(each) else new.get(each, each) for each in call.operands
+                ]
+                value = twins.call(call, operands, var in narrow)
+            if dtype_of(value) != dtype_of(var):
+                new[var] = relax.DataflowVar(var.name, value.ty)
+            bindings.append((new.get(var, var), value))
+        if not twins.made:
+            return PassResult(module, False)
+        module = Graph(graph.params, tuple(bindings), graph.outputs, graph.tuple_result, graph.attrs).write(
+            twins.module
+        )
+        return PassResult(without_uncalled(module), True)
+
+
+class _Plan:
+    """What of a graph may be narrow."""
+
+    def __init__(self, module: tvm.IRModule, graph: Graph, dtype: str) -> None:
+        self.calls = kernel_graph(module, graph).calls
+        self._dtype = dtype
+        self._readers: dict[Any, list[tuple[KernelCall, int]]] = defaultdict(list)
+        self._aliases: dict[Var, Expr] = {}
+        self._order = [var for var, _ in graph.bindings]
+        self._fixed = {leaf for output in graph.outputs for leaf in leaves(output)}
+        for var, value in graph.bindings:
+            if var in self.calls:
+                for index, operand in enumerate(self.calls[var].operands):
+                    self._readers[operand].append((self.calls[var], index))
+            elif _is_reshape(value):
+                self._aliases[var] = value.args[0]
+            else:
+                self._fixed.update(leaves(value))
+        for var in reversed(self._order):  # what an alias's readers need, its source needs as well
+            if var in self._aliases:
+                self._readers[self._aliases[var]] += self._readers[var]
+                if var in self._fixed:
+                    self._fixed.add(self._aliases[var])
+
+    def constants(self) -> list[Expr]:
+        """The float32 constants to round."""
+        return [
+            each
+            for each, readers in self._readers.items()
+            if is_constant(each)
+            and dtype_of(each) == WIDE
+            and all(call.template in _TOLERANT or moves_only(call.function) for call, _ in readers)
+        ]
+
+    def results(self) -> set[Var]:
+        """The results of kernels to round."""
+        narrow: set[Var] = set()
+        for var in self._order:
+            source = self._aliases.get(var)
+            if source in narrow:
+                narrow.add(var)  # so that what moves the alias is known to move narrow values
+            elif var in self.calls and self._may_round(self.calls[var], narrow):
+                narrow.add(var)
+        return narrow
+
+    def _may_round(self, call: KernelCall, narrow: set[Var]) -> bool:
+        readers = self._readers[call.var]
+        if dtype_of(call.var) != WIDE or call.var in self._fixed or not readers or _sums_in_place(call.function):
+            return False
+        if call.template in _TOLERANT:
+            return True
+        if moves_only(call.function):
+            return all(operand in narrow for operand in call.operands if dtype_of(operand) == WIDE)
+        return all(_is_operand(reader.function, index, self._dtype) for reader, index in readers)
+
+
+def _is_reshape(value: Expr) -> bool:
+    return isinstance(value, tvm.ir.Call) and isinstance(value.op, tvm.ir.Op) and value.op.name == "relax.reshape"
+
+
+def _renamed(value: Expr, new: Mapping[Var, Expr]) -> Expr:
+    changed = substitute(value, new)
+    return value if changed is value else relax.BlockBuilder().normalize(changed)
+
+
+def _rounded(operand: Expr, dtype: str) -> Expr:
+    """A constant in `dtype`; itself where it is small, or has numbers that `dtype` has not."""
+    array = array_of(operand)
+    assert array is not None
+    if array.size < _MIN_CONSTANT:
+        return operand
+    with np.errstate(over="ignore"):
+        rounded = array.astype(numpy_dtype(dtype))
+    fits = np.isfinite(rounded.astype(WIDE)) | ~np.isfinite(array)
+    return constant(rounded) if fits.all() else operand
+
+
+def moves_only(function: Any) -> bool:
+    """Whether a kernel computes nothing: every float that it stores is one that it loaded, or a constant."""
+    arithmetic: list[Any] = []
+
+    def note(node: Any) -> None:
+        if isinstance(node.ty, tvm.ir.PrimType) and str(node.ty.dtype).startswith(("float", "bfloat")):
+            arithmetic.append(node)
+
+    def note_call(node: Any) -> None:
+        if str(node.op.name) != "prim.if_then_else":
+            note(node)
+
+    kinds = (tirx.Add, tirx.Sub, tirx.Mul, tirx.Div, tirx.Mod, tirx.FloorDiv, tirx.FloorMod, tirx.Min, tirx.Max)
+    tvm_ffi.structural_walk(function.body, [*((kind, note) for kind in (*kinds, tirx.Cast)), (tvm.ir.Call, note_call)])
+    return not arithmetic
+
+
+def _sums_in_place(function: Any) -> bool:
+    """Whether the result is read again while it is made: partial sums must not be rounded."""
+    result = function.params[-1]
+    return any(bool(load.source.same_as(result)) for load in _loads(function.body))
+
+
+def _is_operand(function: Any, index: int, dtype: str) -> bool:
+    """Whether a kernel rounds a parameter to `dtype` wherever it loads it."""
+    parameter = function.params[index]
+    rounded: list[Any] = []
+
+    def note(cast: Any) -> None:
+        if str(cast.ty.dtype) == dtype and isinstance(cast.value, TensorLoad) and cast.value.source.same_as(parameter):
+            rounded.append(cast)
+
+    tvm_ffi.structural_walk(function.body, (tirx.Cast, note))
+    return len(rounded) == sum(bool(load.source.same_as(parameter)) for load in _loads(function.body))
+
+
+def _loads(body: Any) -> list[Any]:
+    found: list[Any] = []
+    tvm_ffi.structural_walk(body, (TensorLoad, found.append))
+    return found
+
+
+class _Twins:
+    """Kernels with narrow parameters, each made once."""
+
+    def __init__(self, module: tvm.IRModule, dtype: str) -> None:
+        self.module = module
+        self.made: dict[tuple[str, tuple[bool, ...]], Any] = {}
+        self._dtype = dtype
+
+    def call(self, call: KernelCall, operands: list[Expr], narrow_result: bool) -> Expr:
+        """`call` of new operands, by a kernel that takes them."""
+        narrow = tuple(dtype_of(new) != dtype_of(old) for new, old in zip(operands, call.operands, strict=True))
+        if not any(narrow) and not narrow_result:
+            return call.value
+        dtype = self._dtype if narrow_result else dtype_of(call.var)
+        twin = self._twin(call.value.args[0], (*narrow, narrow_result))
+        value = relax.call_tir(twin, relax.Tuple(operands), relax.TensorType(call.shape, dtype))
+        return relax.BlockBuilder().normalize(value)
+
+    def _twin(self, gvar: Any, narrow: tuple[bool, ...]) -> Any:
+        key = (str(gvar.name_hint), narrow)
+        if key not in self.made:
+            function = with_narrow_buffers(self.module[gvar], narrow, self._dtype)
+            name = str(gvar.name_hint)
+            while any(str(other.name_hint) == name for other in self.module.functions):
+                name += "_"
+            twin = relax.GlobalVar(name)
+            types = [
+                relax.TensorType(type_.shape, self._dtype) if is_narrow else type_
+                for type_, is_narrow in zip(gvar.ty.params, narrow, strict=True)
+            ]
+            relax.expr._update_type(twin, relax.FuncType(types, gvar.ty.ret, gvar.ty.purity))
+            self.module.update_func(twin, function)
+            self.made[key] = twin
+        return self.made[key]
+
+
+def with_narrow_buffers(function: Any, narrow: Iterable[bool], dtype: str) -> Any:
+    """A kernel some of whose float32 parameters are of `dtype`: it converts where it loads and stores.
+
+    Args:
+        narrow: which parameters, in order, results last.
+    """
+    twins = [
+        (wide, tirx.decl_buffer(list(wide.shape), dtype, str(wide.name)))
+        for wide, is_narrow in zip(function.params, narrow, strict=True)
+        if is_narrow
+    ]
+
+    def twin(buffer: Any) -> Any:
+        return next((new for old, new in twins if buffer.same_as(old)), None)
+
+    def store(node: Any) -> Any:
+        buffer = twin(node.buffer)
+        return node if buffer is None else tirx.BufferStore(buffer, _cast(dtype, node.value), node.indices)
+
+    def load(node: Any) -> Any:
+        buffer = twin(node.source)
+        return node if buffer is None else tirx.Cast(WIDE, tirx.BufferLoad(buffer, node.indices))
+
+    def region(node: Any) -> Any:
+        buffer = twin(node.source)
+        return node if buffer is None else tirx.BufferRegion(buffer, node.region)
+
+    def cast(node: Any) -> Any:
+        return _cast(str(node.ty.dtype), node.value)
+
+    body = tvm_ffi.structural_map(
+        function.body, [(tirx.BufferStore, store), (TensorLoad, load), (TensorRegion, region), (tirx.Cast, cast)]
+    )
+    changed = [twin(parameter) for parameter in function.params]
+    parameters = [old if new is None else new for old, new in zip(function.params, changed, strict=True)]
+    return tirx.PrimFunc(parameters, body, function.ret_type, function.attrs)
+
+
+def _cast(dtype: str, value: Any) -> Any:
+    """A conversion; none where it would undo the one inside."""
+    if isinstance(value, tirx.Cast) and str(value.value.ty.dtype) == dtype and str(value.ty.dtype) == WIDE:
+        return value.value
+    return tirx.Cast(dtype, value)

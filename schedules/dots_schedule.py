@@ -1,0 +1,67 @@
+"""The schedule of contractions by dot-product instructions; `dots.py` is the algorithm and shows the loop nest.
+
+The loops of one step of k are marked with what they are for an instruction. They stay serial: `compiler/select_dots`
+puts instructions in their place.
+"""
+
+from __future__ import annotations
+
+from tvm.ir import TensorLoad
+from tvm.s_tir import Schedule
+
+from . import blocks
+from .annotations import STAGE
+from .blocks import Block, Loop
+from .dots import OPERAND, UNIT
+
+# Annotations of loops, for `compiler/select_dots`. Of the loops of a step, outermost first: what they count.
+ROLE = "tilewright.role"
+ROLES = ("register", "row", "vector", "lane", "group", "term")
+# Of the loop over tiles, outside of which registers are set up, and of the outermost loop over k.
+TILES = "tilewright.tiles"
+SUMS = "tilewright.sums"
+
+
+def uses_unit(sch: Schedule, anchor: Block) -> bool:
+    """Whether a contraction was computed for a unit for narrow operands."""
+    return blocks.annotation(sch, anchor, UNIT) is not None
+
+
+def tile_rows(sch: Schedule, anchor: Block) -> int:
+    """Rows of a tile of sums."""
+    rows, registers = blocks.parameters(sch, anchor, "rows", "row_registers")
+    return rows * registers
+
+
+def drop_copies(sch: Schedule) -> None:
+    """Inlines the stages that hold an operand as it already is in memory."""
+    for block in blocks.child_blocks(sch):
+        if str(blocks.annotation(sch, block, STAGE, "")) == OPERAND and isinstance(
+            sch.get(block).body.value, TensorLoad
+        ):
+            sch.compute_inline(block)
+
+
+def fill_tiles(sch: Schedule, anchor: Block, writer: Block, tile: Loop) -> None:
+    """Makes each tile of C where `writer` reads it: k outside, one instruction's loops innermost, all marked."""
+    rows, registers, vectors, lanes, depth = blocks.parameters(
+        sch, anchor, "rows", "row_registers", "vectors", "lanes", "depth"
+    )
+    unit = str(blocks.annotation(sch, anchor, UNIT))
+    sch.set_scope(anchor, 0, "local")
+    sch.compute_at(anchor, tile, preserve_unit_loops=True)
+    count = len(sch.get(anchor).iter_vars)
+    _, row, column, *k, group, term = list(sch.get_loops(anchor))[-count:]
+    groups = depth // blocks.extent(sch, term)
+    register, row = sch.split(row, [registers, rows])
+    vector, lane = sch.split(column, [vectors, lanes])
+    chunk, group = sch.split(group, [None, groups])
+    step = (register, row, vector, lane, group, term)
+    sch.reorder(*k, chunk, *step)
+    for loop, role in zip(step, ROLES, strict=True):
+        sch.annotate(loop, ROLE, role)
+    outermost = [*k, chunk][0]
+    sch.annotate(register, UNIT, unit)
+    sch.annotate(outermost, SUMS, 1)
+    sch.annotate(tile, TILES, 1)
+    sch.decompose_reduction(anchor, outermost)

@@ -154,8 +154,9 @@ class _Selection:
             tvm_ffi.structural_walk(node.a, (tirx.Var, variables.append))
             variables = list(dict.fromkeys(variables))
             found = list(tvm.sym.detect_linear_equation(node.a, variables))
-            if not isinstance(node.b, tirx.IntImm) or not all(isinstance(each, tirx.IntImm) for each in found):
-                return node
+            constants = [node.b, *found]
+            if not found or not all(isinstance(each, tirx.IntImm) for each in constants):
+                return node  # not linear
             *factors, constant = map(int, found)
             divisor = int(node.b)
             for common in sorted({math.gcd(factor, divisor) for factor in factors}, reverse=True):

@@ -81,7 +81,7 @@ def _is_part(graph: KernelGraph, operand: KernelCall, whole: KernelCall) -> bool
     readers = graph.readers_in_graph(operand)
     alone = readers is not None and len(readers) == 1 and readers[0] is whole and whole.reads(operand) == 1
     is_whole_itself = int(operand.function.attrs.get(CONCAT, -1)) >= 0
-    return alone and not is_whole_itself
+    return alone and not is_whole_itself and dtype_of(operand.var) == dtype_of(whole.var)
 
 
 class _Writers:

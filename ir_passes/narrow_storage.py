@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tvm
 import tvm_ffi
-from tvm import relax, tirx
+from tvm import relax, s_tir, te, tirx
 from tvm.ir import TensorLoad, TensorRegion
 
 from .base import GraphPass, PassResult
@@ -121,7 +121,7 @@ class _Plan:
 
     def _may_round(self, call: KernelCall, narrow: set[Var]) -> bool:
         readers = self._readers[call.var]
-        if dtype_of(call.var) != WIDE or call.var in self._fixed or not readers or _sums_in_place(call.function):
+        if dtype_of(call.var) != WIDE or call.var in self._fixed or not readers:
             return False
         if call.template in _TOLERANT:
             return True
@@ -166,12 +166,6 @@ def moves_only(function: Any) -> bool:
     kinds = (tirx.Add, tirx.Sub, tirx.Mul, tirx.Div, tirx.Mod, tirx.FloorDiv, tirx.FloorMod, tirx.Min, tirx.Max)
     tvm_ffi.structural_walk(function.body, [*((kind, note) for kind in (*kinds, tirx.Cast)), (tvm.ir.Call, note_call)])
     return not arithmetic
-
-
-def _sums_in_place(function: Any) -> bool:
-    """Whether the result is read again while it is made: partial sums must not be rounded."""
-    result = function.params[-1]
-    return any(bool(load.source.same_as(result)) for load in _loads(function.body))
 
 
 def _is_operand(function: Any, index: int, dtype: str) -> bool:
@@ -232,29 +226,35 @@ class _Twins:
 def with_narrow_buffers(function: Any, narrow: Iterable[bool], dtype: str) -> Any:
     """A kernel some of whose float32 parameters are of `dtype`: it converts where it loads and stores.
 
+    A result that is read again while it is made, as partial sums are, is made in a buffer inside and rounded at the end.
+
     Args:
         narrow: which parameters, in order, results last.
     """
-    twins = [
-        (wide, tirx.decl_buffer(list(wide.shape), dtype, str(wide.name)))
-        for wide, is_narrow in zip(function.params, narrow, strict=True)
-        if is_narrow
+    chosen = list(narrow)
+    parameters = [
+        tirx.decl_buffer(list(wide.shape), dtype, str(wide.name)) if is_narrow else wide
+        for wide, is_narrow in zip(function.params, chosen, strict=True)
     ]
+    twins = list(zip(function.params, parameters, strict=True))
+    result = function.params[-1]
+    is_read = chosen[-1] and any(bool(each.source.same_as(result)) for each in _loads(function.body))
+    if is_read:
+        twins[-1] = (result, tirx.decl_buffer(list(result.shape), WIDE, f"wide_{result.name}"))
 
     def twin(buffer: Any) -> Any:
-        return next((new for old, new in twins if buffer.same_as(old)), None)
+        return next((new for old, new in twins if buffer.same_as(old)), buffer)
 
     def store(node: Any) -> Any:
         buffer = twin(node.buffer)
-        return node if buffer is None else tirx.BufferStore(buffer, _cast(dtype, node.value), node.indices)
+        return tirx.BufferStore(buffer, _cast(str(buffer.dtype), node.value), node.indices)
 
     def load(node: Any) -> Any:
         buffer = twin(node.source)
-        return node if buffer is None else tirx.Cast(WIDE, tirx.BufferLoad(buffer, node.indices))
+        return node if buffer is node.source else _cast(str(node.ty.dtype), tirx.BufferLoad(buffer, node.indices))
 
     def region(node: Any) -> Any:
-        buffer = twin(node.source)
-        return node if buffer is None else tirx.BufferRegion(buffer, node.region)
+        return tirx.BufferRegion(twin(node.source), node.region)
 
     def cast(node: Any) -> Any:
         return _cast(str(node.ty.dtype), node.value)
@@ -262,13 +262,38 @@ def with_narrow_buffers(function: Any, narrow: Iterable[bool], dtype: str) -> An
     body = tvm_ffi.structural_map(
         function.body, [(tirx.BufferStore, store), (TensorLoad, load), (TensorRegion, region), (tirx.Cast, cast)]
     )
-    changed = [twin(parameter) for parameter in function.params]
-    parameters = [old if new is None else new for old, new in zip(function.params, changed, strict=True)]
+    if is_read:
+        body = _rounded_at_the_end(body, twins[-1][1], parameters[-1])
     return tirx.PrimFunc(parameters, body, function.ret_type, function.attrs)
 
 
+def _rounded_at_the_end(body: Any, wide: Any, narrow: Any) -> Any:
+    """The body of a kernel that makes `wide`, with a block behind it that makes `narrow` of it."""
+    source = te.placeholder(list(wide.shape), WIDE, name="wide")
+    rounded = te.compute(source.shape, lambda *index: source[index].astype(str(narrow.dtype)), name="rounded")
+    copy = te.create_prim_func([source, rounded])
+    twins = list(zip(copy.params, (wide, narrow), strict=True))
+
+    def twin(buffer: Any) -> Any:
+        return next((new for old, new in twins if buffer.same_as(old)), buffer)
+
+    changes = [
+        (tirx.BufferStore, lambda node: tirx.BufferStore(twin(node.buffer), node.value, node.indices)),
+        (TensorLoad, lambda node: tirx.BufferLoad(twin(node.source), node.indices)),
+        (TensorRegion, lambda node: tirx.BufferRegion(twin(node.source), node.region)),
+    ]
+    last = tvm_ffi.structural_map(copy.body.block.body, changes)
+    root = body.block
+    statements = [*(root.body.seq if isinstance(root.body, tirx.SeqStmt) else [root.body]), last]
+    buffers = [*root.alloc_buffers, wide]
+    block = s_tir.SBlock([], [], [], root.name_hint, tirx.SeqStmt(statements), None, buffers, [], root.annotations)
+    return s_tir.SBlockRealize([], True, block)
+
+
 def _cast(dtype: str, value: Any) -> Any:
-    """A conversion; none where it would undo the one inside."""
+    """A conversion; none to the dtype that a value has, or that a conversion inside made it from."""
+    if str(value.ty.dtype) == dtype:
+        return value
     if isinstance(value, tirx.Cast) and str(value.value.ty.dtype) == dtype and str(value.ty.dtype) == WIDE:
         return value.value
     return tirx.Cast(dtype, value)

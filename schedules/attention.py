@@ -109,7 +109,7 @@ def lower_attention(builder: relax.BlockBuilder, call: relax.Call, target: Targe
 
         extents = (sizes.heads, queries, depth)
         lhs = scores.operand(query, extents, (sizes.heads, scores.rows_read, depth), (0, 0, 0))
-        products = scores.compute(lhs, scores.pack_at_run_time(key))
+        products = scores.compute_padded(lhs, scores.pack_at_run_time(key))
         probabilities = _softmax(sizes, target, products, scale, mask, heads, nan_is_zero, values.operand_dtype)
         _, rows, width = constant_shape(probabilities)
         # A unit takes keys by groups: as far as there are probabilities, which are zero for those that do not exist.
@@ -119,7 +119,7 @@ def lower_attention(builder: relax.BlockBuilder, call: relax.Call, target: Targe
         def value(head: Any, column: Any, inner: Any) -> Scalar:
             return within(v[head // heads, inner, head % heads, column], inner, keys, summed)
 
-        sums = over.compute(lambda *index: probabilities[index], over.pack_at_run_time(value))
+        sums = over.compute_padded(lambda *index: probabilities[index], over.pack_at_run_time(value))
         return te.compute(
             int64s((batch, queries, heads, value_depth)),
             lambda image, row, head, inner: sums[image * heads + head, row, inner],

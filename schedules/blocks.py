@@ -169,11 +169,6 @@ def _mentions(expression: Any, variable: Any) -> bool:
     return any(hits)
 
 
-def largest_divisor(value: int, limit: int) -> int:
-    """The largest divisor of `value` that is at most `limit`."""
-    return max(divisor for divisor in range(1, limit + 1) if value % divisor == 0)
-
-
 def points(sch: Schedule, block: Block) -> int:
     """The number of times a block runs."""
     return math.prod(int(var.dom.extent) for var in sch.get(block).iter_vars)

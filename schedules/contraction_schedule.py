@@ -29,9 +29,15 @@ def schedule_kernel(sch: Schedule, target: Target) -> None:
 
     work = math.prod(int(var.dom.extent) for var in sch.get(anchor).iter_vars)
     (row_tiles,) = blocks.parameters(sch, anchor, "row_tiles")
-    batch, row, column = blocks.follow_axes(sch, epilogue, sch.get(anchor).writes[0].source)
-    block_of_rows, row = sch.split(row, [None, row_tiles * tile_rows(sch, anchor)])
-    panel, tile = cut_tiles(sch, anchor, row, column)
+    batch, *rows, column = blocks.follow_axes(sch, epilogue, sch.get(anchor).writes[0].source)
+    if dots_schedule.has_lines(sch, anchor):
+        block_of_rows, (line, tile, row) = dots_schedule.cut_lines(sch, anchor, *rows)
+        panel, columns = cut_columns(sch, anchor, column)
+        sch.reorder(block_of_rows, panel, line, tile, row, *columns)
+    else:
+        (row,) = rows
+        block_of_rows, row = sch.split(row, [None, row_tiles * tile_rows(sch, anchor)])
+        panel, tile = cut_tiles(sch, anchor, row, column)
     sch.reorder(batch, block_of_rows, panel)
     # Parallel loops are marked before the anchor moves inside: later the kernel no longer looks parallel to TVM.
     outer = sch.fuse(batch, block_of_rows, panel)
@@ -62,6 +68,16 @@ def cut_tiles(sch: Schedule, anchor: Block, row: Loop, column: Loop) -> tuple[Lo
         The loops over panels and over the tiles of a panel; three loops of a tile follow: row, vector, lane.
     """
     rows = tile_rows(sch, anchor)
+    panel, columns = cut_columns(sch, anchor, column)
+    tile, inner_row = sch.split(row, [None, rows])
+    sch.reorder(panel, tile, inner_row, *columns)
+    if rows <= _MAX_UNROLLED_ROWS:
+        sch.unroll(inner_row)
+    return panel, tile
+
+
+def cut_columns(sch: Schedule, anchor: Block, column: Loop) -> tuple[Loop, tuple[Loop, Loop]]:
+    """Cuts the columns of the block that reads `anchor` into panels, unrolled registers and vectorized lanes."""
     vectors, lanes = blocks.parameters(sch, anchor, "vectors", "lanes")
     # Columns are cut at register width first: where whole registers fit, a guard is one comparison a register and not
     # one an element.
@@ -71,13 +87,10 @@ def cut_tiles(sch: Schedule, anchor: Block, row: Loop, column: Loop) -> tuple[Lo
         panel, vector = sch.split(vector, [None, vectors])
     else:
         panel, vector, lane = sch.split(column, [None, vectors, lanes])
-    tile, inner_row = sch.split(row, [None, rows])
-    sch.reorder(panel, tile, inner_row, vector, lane)
-    for loop in (inner_row, vector) if rows <= _MAX_UNROLLED_ROWS else (vector,):
-        sch.unroll(loop)
+    sch.unroll(vector)
     if lanes > 1:
         sch.vectorize(lane)
-    return panel, tile
+    return panel, (vector, lane)
 
 
 def fill_tiles(sch: Schedule, anchor: Block, writer: Block, tile: Loop) -> None:

@@ -161,7 +161,7 @@ def _lower_contraction(builder: relax.BlockBuilder, call: relax.Call, geometry: 
         # Groups are an axis of their own until the last stage: the schedule follows one channel axis of one group.
         def grouped(*index: Any) -> Scalar:
             *pixel, group, channel = index
-            return product[group, flatten(pixel, pixels), channel].astype(workload.dtype)
+            return product(group, flatten(pixel, pixels), channel).astype(workload.dtype)
 
         result = te.compute(int64s((*pixels, workload.batch, per_group)), grouped, name="grouped")
         return te.compute(
@@ -204,13 +204,13 @@ def _pixels_of(
         return lambda group, row, offsets, channel: source(group, row, channel)
 
     rank = len(geometry.kernel)
+    lines = (*pixels[:-1], rows // math.prod(pixels[:-1]))
     space = list(geometry.padded)
-    if rows > math.prod(pixels):  # one line of pixels, with more at its end
-        reach = (rows - 1) * geometry.strides[-1] + (geometry.kernel[-1] - 1) * geometry.dilation[-1] + 1
+    if lines[-1] > pixels[-1]:
+        reach = (lines[-1] - 1) * geometry.strides[-1] + (geometry.kernel[-1] - 1) * geometry.dilation[-1] + 1
         space[-1] = max(space[-1], reach)
     shape = (geometry.data[0], *space, geometry.data[-1] + channels - depth)
     image = multiply.operand(lambda *index: data[index], geometry.data, shape, (0, *geometry.padding[:rank], 0))
-    lines = (*pixels[:-1], rows // math.prod(pixels[:-1]))
 
     def pixel(group: Any, row: Any, offsets: list[Any], channel: Any) -> Scalar:
         number, *position = unflatten(row, lines)

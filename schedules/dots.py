@@ -19,7 +19,8 @@ row of them. The loop nest:
 The innermost part is written as loops over one instruction's rows, lanes and terms, marked for `compiler/select_dots`,
 which puts the instruction in their place; left alone they compute the same.
 
-Rows of a matrix instruction must lie at one distance in A. So a tile never leaves a line of pixels (`Workload.line`).
+Rows of a matrix instruction must lie at one distance in A. So an instruction never leaves a line of pixels
+(`Workload.line`): lines are as long as whole instructions, and what is too long of them is computed and dropped.
 """
 
 from __future__ import annotations
@@ -35,13 +36,15 @@ from tvm import te, tirx
 from ..targets.target import DotUnit, Target
 from .annotations import ANCHOR, FLOPS, STAGE
 from .contraction import TEMPLATE, Choice, Workload, blockings
-from .expressions import Scalar, int64, int64s
+from .expressions import Scalar, int64, int64s, largest_divisor
 
 ACCUMULATOR = "float32"
 # Annotation of the anchor: the name of the unit.
 UNIT = "tilewright.unit"
 # What `annotations.STAGE` says of the operand's stage.
 OPERAND = "operand"
+# Annotation of the anchor where its sums are read by lines of pixels: lines in a block.
+BLOCK_LINES = "tilewright.block_lines"
 # A tile instruction takes a cycle a row of A; loads of tiles take a cycle for two rows, from the L1 cache.
 _ROWS_PER_CYCLE = 2.0
 # Vector units: instructions and loads a core starts in a cycle.
@@ -104,6 +107,8 @@ def space(workload: Workload, unit: DotUnit) -> list[Choice]:
     choices: list[Choice] = []
     for rows in _row_counts(workload, unit):
         for registers in range(1, min(_MAX_ROW_REGISTERS, math.ceil(workload.rows / rows)) + 1):
+            if ends_within_lines(workload, rows) and math.ceil(workload.line / rows) % registers:
+                continue  # a tile would reach from one line into the next
             for vectors in range(1, math.ceil(workload.columns / unit.lanes) + 1):
                 if unit.is_matrix:
                     fits = registers * vectors + registers + vectors <= unit.registers
@@ -116,19 +121,22 @@ def space(workload: Workload, unit: DotUnit) -> list[Choice]:
 
 
 def _row_counts(workload: Workload, unit: DotUnit) -> list[int]:
-    """Rows that an instruction may take: they divide a line, or there is but one line."""
-    if not unit.is_matrix:
-        return [1]
-    if workload.line == workload.rows:
-        return list(range(1, min(unit.rows, workload.rows) + 1))
-    return [rows for rows in range(1, unit.rows + 1) if workload.line % rows == 0]
+    """Rows that an instruction may take: of as many to a line the fewest, or all that there may be."""
+    most = min(unit.rows, workload.line)
+    counts = {math.ceil(workload.line / math.ceil(workload.line / rows)) for rows in range(1, most + 1)}
+    return sorted({*counts, most})
+
+
+def ends_within_lines(workload: Workload, rows: int) -> bool:
+    """Whether lines of pixels end within an instruction of so many rows."""
+    return workload.image_line % rows > 0
 
 
 def cycles(workload: Workload, choice: Choice, unit: DotUnit) -> float:
     """Estimated cycles of one core for the whole contraction, operands in the caches."""
     rows, registers, vectors = choice["rows"], choice["row_registers"], choice["vectors"]
     instructions = math.prod(workload.k) // choice["depth"]
-    tiles = workload.batch * math.ceil(workload.rows / (rows * registers))
+    tiles = workload.batch * math.ceil(whole_rows(workload, choice) / (rows * registers))
     tiles *= math.ceil(workload.columns / (vectors * unit.lanes))
     if unit.is_matrix:
         loaded = registers * rows + vectors * choice["depth"] // unit.group
@@ -144,8 +152,13 @@ def tile_columns(choice: Choice, unit: DotUnit) -> int:
 
 
 def whole_rows(workload: Workload, choice: Choice) -> int:
-    """Rows that instructions read: whole tiles of rows. More than there are where one line does not end with a tile."""
-    return math.ceil(workload.rows / choice["rows"]) * choice["rows"]
+    """Rows that instructions read: more than there are where a line does not end with an instruction."""
+    return workload.rows // workload.line * whole_line(workload, choice)
+
+
+def whole_line(workload: Workload, choice: Choice) -> int:
+    """Rows that instructions read of a line."""
+    return math.ceil(workload.line / choice["rows"]) * choice["rows"]
 
 
 def packed_shape(workload: Workload, choice: Choice, unit: DotUnit) -> tuple[int, ...]:
@@ -214,30 +227,42 @@ def compute(
 ) -> te.Tensor:
     """C with shape (batch, padded rows, padded columns), float32.
 
+    Where lines end within instructions it is (batch, lines, padded pixels of a line, padded columns).
+
     Args:
         lhs: the element of A at (batch, row, *k), of the unit's dtype; row is below `whole_rows`.
         packed: B of `packed_shape`.
         template: the template built around this block.
         name: of the block.
     """
-    block = choice["rows"] * choice["row_registers"] * choice["row_tiles"]
-    rows, columns = math.ceil(workload.rows / block) * block, tile_columns(choice, unit)
+    block, columns = choice["rows"] * choice["row_registers"] * choice["row_tiles"], tile_columns(choice, unit)
+    by_lines, line = ends_within_lines(workload, choice["rows"]), whole_line(workload, choice)
+    lines = workload.rows // workload.line
+    rows = math.ceil(whole_rows(workload, choice) / block) * block
     *outer, run = workload.k
     axes = [te.reduce_axis((int64(0), int64(extent)), f"k{i}") for i, extent in enumerate(outer) if extent > 1]
     group = te.reduce_axis((int64(0), int64(run // unit.group)), "group")
     term = te.reduce_axis((int64(0), int64(unit.group)), "term")
     last = whole_rows(workload, choice) // choice["rows"] - 1
 
-    def element(batch: tirx.Var, row: tirx.Var, column: tirx.Var) -> Scalar:
+    def element(batch: tirx.Var, *rest: tirx.Var) -> Scalar:
+        *position, column = rest
         remaining = iter(axes)
         at = [next(remaining) if extent > 1 else int64(0) for extent in outer]
-        if rows > whole_rows(workload, choice):  # the last tile again
+        row = position[0] * line + position[1] if by_lines else position[0]
+        if not by_lines and rows > whole_rows(workload, choice):  # the last tile again
             row = tirx.min(row // choice["rows"], int64(last)) * choice["rows"] + row % choice["rows"]
         left = lhs(batch, row, *at, group * unit.group + term).astype(ACCUMULATOR)
         right = packed[(batch, column // columns, *at, group, column % columns, term)].astype(ACCUMULATOR)
         return te.sum(left * right, axis=[*axes, group, term])
 
-    shape = [int64(workload.batch), int64(rows), int64(packed_shape(workload, choice, unit)[1] * columns)]
     attributes = {ANCHOR: template, FLOPS: workload.flops, UNIT: unit.name, "tilewright.lanes": unit.lanes}
     attributes |= {f"tilewright.{key}": value for key, value in choice.items()}
-    return te.compute(shape, element, name=name, attrs=attributes)
+    if by_lines:  # blocks are whole lines
+        attributes[BLOCK_LINES] = largest_divisor(lines, math.ceil(block / line))
+    shape = [
+        workload.batch,
+        *((lines, line) if by_lines else (rows,)),
+        packed_shape(workload, choice, unit)[1] * columns,
+    ]
+    return te.compute(int64s(shape), element, name=name, attrs=attributes)

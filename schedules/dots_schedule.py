@@ -12,7 +12,7 @@ from tvm.s_tir import Schedule
 from . import blocks
 from .annotations import STAGE
 from .blocks import Block, Loop
-from .dots import OPERAND, UNIT
+from .dots import BLOCK_LINES, OPERAND, UNIT
 
 # Annotations of loops, for `compiler/select_dots`. Of the loops of a step, outermost first: what they count.
 ROLE = "tilewright.role"
@@ -25,6 +25,18 @@ SUMS = "tilewright.sums"
 def uses_unit(sch: Schedule, anchor: Block) -> bool:
     """Whether a contraction was computed for a unit for narrow operands."""
     return blocks.annotation(sch, anchor, UNIT) is not None
+
+
+def has_lines(sch: Schedule, anchor: Block) -> bool:
+    """Whether the sums of a contraction are read by lines of pixels."""
+    return blocks.annotation(sch, anchor, BLOCK_LINES) is not None
+
+
+def cut_lines(sch: Schedule, anchor: Block, line: Loop, pixel: Loop) -> tuple[Loop, tuple[Loop, Loop, Loop]]:
+    """Cuts the loops of the block that reads lines: into blocks of lines; a line, a tile of it, a row of that."""
+    block, line = sch.split(line, [None, int(blocks.annotation(sch, anchor, BLOCK_LINES))])
+    tile, row = sch.split(pixel, [None, tile_rows(sch, anchor)])
+    return block, (line, tile, row)
 
 
 def tile_rows(sch: Schedule, anchor: Block) -> int:
@@ -51,7 +63,10 @@ def fill_tiles(sch: Schedule, anchor: Block, writer: Block, tile: Loop) -> None:
     sch.set_scope(anchor, 0, "local")
     sch.compute_at(anchor, tile, preserve_unit_loops=True)
     count = len(sch.get(anchor).iter_vars)
-    _, row, column, *k, group, term = list(sch.get_loops(anchor))[-count:]
+    spatial = 4 if has_lines(sch, anchor) else 3
+    loops = list(sch.get_loops(anchor))[-count:]
+    row, column = loops[spatial - 2 : spatial]
+    *k, group, term = loops[spatial:]
     groups = depth // blocks.extent(sch, term)
     register, row = sch.split(row, [registers, rows])
     vector, lane = sch.split(column, [vectors, lanes])

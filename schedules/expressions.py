@@ -43,6 +43,11 @@ def flatten(coordinates: Sequence[Any], extents: Sequence[int]) -> Any:
     return index
 
 
+def largest_divisor(value: int, limit: int) -> int:
+    """The largest divisor of `value` that is at most `limit`."""
+    return max(divisor for divisor in range(1, limit + 1) if value % divisor == 0)
+
+
 def constant_shape(tensor: Any) -> tuple[int, ...]:
     """The shape of a TE tensor, buffer or Relax expression whose dimensions are all known."""
     shape = tensor.shape if hasattr(tensor, "shape") else tensor.ty.shape

@@ -115,7 +115,7 @@ def lower_matmul(builder: relax.BlockBuilder, call: relax.Call, target: Target) 
         def output(*index: Any) -> Scalar:
             *position, row, column = index
             batch = flatten(position, product.batch)
-            at = result[0, batch * product.rows + row, column] if product.is_flat else result[batch, row, column]
+            at = result(0, batch * product.rows + row, column) if product.is_flat else result(batch, row, column)
             return at.astype(workload.dtype)
 
         return te.compute(int64s(product.output), output, name="product")

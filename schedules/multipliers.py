@@ -73,8 +73,12 @@ class Multiplier(Protocol):
         """The same when the kernel runs, from the element at (batch, column, *k)."""
         ...
 
-    def compute(self, lhs: Element, packed: te.Tensor) -> te.Tensor:
-        """The sums, (batch, at least rows, at least columns), from A at (batch, row, *k) and the packed B."""
+    def compute(self, lhs: Element, packed: te.Tensor) -> Element:
+        """The sum at (batch, row, column), from A at (batch, row, *k) and the packed B."""
+        ...
+
+    def compute_padded(self, lhs: Element, packed: te.Tensor) -> te.Tensor:
+        """The sums as a tensor (batch, rows, columns), both with padding; not for images."""
         ...
 
 
@@ -138,8 +142,13 @@ class MultiplyAdd:
         name = f"packed_{self.name}"
         return packing.pack_at_run_time(element, self.workload, self.choice, self.target, name=name)
 
-    def compute(self, lhs: Element, packed: te.Tensor) -> te.Tensor:
-        """The sums."""
+    def compute(self, lhs: Element, packed: te.Tensor) -> Element:
+        """The sum at (batch, row, column)."""
+        sums = self.compute_padded(lhs, packed)
+        return lambda *index: sums[index]
+
+    def compute_padded(self, lhs: Element, packed: te.Tensor) -> te.Tensor:
+        """The sums with padding."""
         return contraction.compute(
             self.workload, self.choice, self.target, lhs, packed, template=self.template, name=self.name
         )
@@ -203,8 +212,15 @@ class DotProducts:
         """The same when the kernel runs."""
         return dots.pack_at_run_time(element, self.workload, self.choice, self.unit, name=f"packed_{self.name}")
 
-    def compute(self, lhs: Element, packed: te.Tensor) -> te.Tensor:
-        """The sums."""
+    def compute(self, lhs: Element, packed: te.Tensor) -> Element:
+        """The sum at (batch, row, column)."""
+        sums, line = self.compute_padded(lhs, packed), self.workload.image_line
+        if not dots.ends_within_lines(self.workload, self.choice["rows"]):
+            return lambda *index: sums[index]
+        return lambda batch, row, column: sums[batch, row // line, row % line, column]
+
+    def compute_padded(self, lhs: Element, packed: te.Tensor) -> te.Tensor:
+        """The sums with padding, or those of images without."""
         return dots.compute(self.workload, self.choice, self.unit, lhs, packed, template=self.template, name=self.name)
 
 

@@ -10,6 +10,7 @@ from tvm.s_tir import Schedule
 from ..targets.target import Target
 from . import blocks, plain
 from .blocks import Block, Loop
+from .expressions import largest_divisor
 
 # Offsets up to which neighbouring positions share their loads; larger windows are means over space.
 _SHARED_OFFSETS = 81
@@ -49,7 +50,7 @@ def _tile(spatial: list[int], window_size: int, target: Target) -> _Tile:
     lanes = target.lanes() if channels % target.lanes() == 0 else 1
     if lanes > 1 and len(spatial) > 2 and window_size <= _SHARED_OFFSETS:
         return _Tile(_positions(spatial[-2]), 1, lanes)
-    return _Tile(1, blocks.largest_divisor(channels // lanes, _MAX_VECTORS) if lanes > 1 else channels, lanes)
+    return _Tile(1, largest_divisor(channels // lanes, _MAX_VECTORS) if lanes > 1 else channels, lanes)
 
 
 def _positions(extent: int) -> int:

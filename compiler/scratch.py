@@ -56,7 +56,9 @@ def _give_workers_memory(loop: Any, workers: int) -> Any:
 
     def moved(buffer: Any, indices: Any) -> list[Any]:
         (position,) = indices
-        return [worker * tirx.IntImm(str(position.ty.dtype), _stride(buffer)) + position]
+        first = position.base if isinstance(position, tirx.Ramp) else position
+        first = worker * tirx.IntImm(str(first.ty.dtype), _stride(buffer)) + first
+        return [tirx.Ramp(first, position.stride, position.lanes) if isinstance(position, tirx.Ramp) else first]
 
     def load(node: Any) -> Any:
         buffer = enlarged.get(node.source)

@@ -233,14 +233,14 @@ def with_narrow_buffers(function: Any, narrow: Iterable[bool], dtype: str) -> An
     """
     chosen = list(narrow)
     parameters = [
-        tirx.decl_buffer(list(wide.shape), dtype, str(wide.name)) if is_narrow else wide
+        tirx.decl_buffer(list(wide.shape), dtype, str(wide.name), layout=wide.layout) if is_narrow else wide
         for wide, is_narrow in zip(function.params, chosen, strict=True)
     ]
     twins = list(zip(function.params, parameters, strict=True))
     result = function.params[-1]
     is_read = chosen[-1] and any(bool(each.source.same_as(result)) for each in _loads(function.body))
     if is_read:
-        twins[-1] = (result, tirx.decl_buffer(list(result.shape), WIDE, f"wide_{result.name}"))
+        twins[-1] = (result, tirx.decl_buffer(list(result.shape), WIDE, f"wide_{result.name}", layout=result.layout))
 
     def twin(buffer: Any) -> Any:
         return next((new for old, new in twins if buffer.same_as(old)), buffer)

@@ -1,0 +1,139 @@
+"""--precision: what a target can do of it, models in bfloat16 and with float16 weights, and how much they differ."""
+
+from __future__ import annotations
+
+import subprocess
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import soft_units
+import tilewright
+from onnx import helper, numpy_helper
+from tilewright import targets
+from tilewright.compiler import api
+from tilewright.compiler.cli import run
+from tilewright.compiler.compare import RTOL_OF_PRECISION
+from tilewright.compiler.precision import settle
+from tilewright.compiler.verify import verify
+from tilewright.errors import PrecisionWarning
+
+DIGITS = Path(__file__).parents[2] / "examples" / "models" / "digits_cnn.onnx"
+SAPPHIRE_RAPIDS = targets.parse("x86_64-linux-gnu", cpu="sapphirerapids")
+
+
+def block_network() -> onnx.ModelProto:
+    """A small network with what bfloat16 has cases for: padding, strides, a residual, pooling, depthwise, concat."""
+    rng = np.random.default_rng(0)
+    weights: dict[str, np.ndarray] = {}
+
+    def conv(source: str, result: str, shape: tuple[int, ...], **attributes: object) -> onnx.NodeProto:
+        scale = np.sqrt(np.prod(shape[1:]) / 2)
+        weights[f"w_{result}"] = (rng.standard_normal(shape) / scale).astype(np.float32)
+        weights[f"b_{result}"] = rng.standard_normal(shape[0]).astype(np.float32)
+        return helper.make_node("Conv", [source, f"w_{result}", f"b_{result}"], [result], result, **attributes)
+
+    weights["dense"] = (rng.standard_normal((80, 40)) / 9).astype(np.float32)
+    nodes = [
+        conv("x", "stem", (32, 3, 3, 3), pads=[1, 1, 1, 1], strides=[2, 2]),
+        helper.make_node("Relu", ["stem"], ["a"]),
+        conv("a", "inner", (32, 32, 3, 3), pads=[1, 1, 1, 1]),
+        helper.make_node("Add", ["inner", "a"], ["sum"]),
+        helper.make_node("Relu", ["sum"], ["c"]),
+        conv("c", "depthwise", (32, 1, 3, 3), pads=[1, 1, 1, 1], group=32),
+        conv("c", "pointwise", (48, 32, 1, 1)),
+        helper.make_node("MaxPool", ["depthwise"], ["pooled"], kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+        helper.make_node("Concat", ["pooled", "pointwise"], ["joined"], axis=1),
+        helper.make_node("GlobalAveragePool", ["joined"], ["means"]),
+        helper.make_node("Flatten", ["means"], ["row"]),
+        helper.make_node("MatMul", ["row", "dense"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "graph",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 3, 34, 34])],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1, 40])],
+        [numpy_helper.from_array(value, name) for name, value in weights.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+
+@pytest.mark.parametrize("unit", ["AMX-BF16", "AVX512-BF16"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_bfloat16(unit: str, threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    soft_units.install(monkeypatch, tmp_path)
+    model = block_network()
+    compiled = tilewright.compile(model, soft_units.target_with(unit), precision="bf16", threads=threads, jobs=1)
+    assert compiled.precision == "bf16"
+
+    found = verify(compiled, model)
+
+    assert found.passed and found.rtol == RTOL_OF_PRECISION["bf16"]
+    worst = found.worst()["y"]
+    assert 1e-4 < worst.relative_error < 2e-2  # rounded, and only that
+    assert worst.top1 == 1.0
+
+
+def test_both_units_give_the_same_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    soft_units.install(monkeypatch, tmp_path)
+    x = np.random.default_rng(1).standard_normal((1, 3, 34, 34)).astype(np.float32)
+    results = [
+        tilewright.compile(block_network(), soft_units.target_with(*units), precision="bf16", threads=1, jobs=1)(x)
+        for units in (("AMX-BF16",), ("AVX512-BF16",), ("AMX-BF16", "AVX512-BF16"))
+    ]
+    for other in results[1:]:
+        np.testing.assert_allclose(other, results[0], rtol=0, atol=1e-2 * np.abs(results[0]).max())
+
+
+def test_float16_weights(tmp_path: Path) -> None:
+    model = block_network()
+    half = api.compile(model, "host", precision="fp16", output=tmp_path / "half.so", threads=1)
+    full = api.compile(model, "host", output=tmp_path / "full.so", threads=1)
+    assert half.signature.weights_bytes < 0.7 * full.signature.weights_bytes
+    found = verify(half, model)
+    assert found.passed and found.rtol == RTOL_OF_PRECISION["fp16"]
+    assert 1e-5 < found.worst()["y"].relative_error < 2e-3
+
+
+@pytest.mark.parametrize(("precision", "cpu"), [("bf16", "x86-64-v3"), ("fp16", "x86-64-v2")])
+def test_a_target_that_cannot_gets_float32_and_a_warning(precision: str, cpu: str) -> None:
+    target = targets.parse("x86_64-linux-gnu", cpu=cpu)
+    with pytest.warns(PrecisionWarning, match=f"{cpu} .*float32 instead"):
+        assert settle(precision, target) == ("fp32", target)
+
+
+def test_units_are_required_only_where_they_are_used() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        _, wide = settle("fp32", SAPPHIRE_RAPIDS)
+        _, narrow = settle("bf16", SAPPHIRE_RAPIDS)
+    assert not wide.dot_units and "amx-bf16" not in wide.required_features
+    assert [unit.name for unit in narrow.dot_units] == ["AMX-BF16", "AVX512-BF16"]
+    assert {"amx-tile", "amx-bf16", "avx512bf16"} <= set(narrow.required_features)
+
+
+def test_the_command_line_warns_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "digits.so"
+    arguments = ["compile", str(DIGITS), "-o", str(output), "--precision", "bf16", "--target", "x86_64-linux-gnu"]
+    assert run([*arguments, "--mcpu", "x86-64-v3"]) == 0
+    assert "warning: x86-64-v3 multiplies no bfloat16" in capsys.readouterr().err
+    assert run(["inspect", str(output)]) == 0
+    assert "precision fp32" in capsys.readouterr().out
+    assert run(["verify", str(output), str(DIGITS)]) == 0
+
+
+def test_instructions_of_the_units(tmp_path: Path) -> None:
+    for units, expected in ((SAPPHIRE_RAPIDS.dot_units, "tdpbf16ps"), (SAPPHIRE_RAPIDS.dot_units[1:], "vdpbf16ps")):
+        output = tmp_path / f"{expected}.so"
+        target = replace(SAPPHIRE_RAPIDS, dot_units=units)
+        api.compile_to_file(block_network(), output, target, precision="bf16", threads=1)
+        listing = subprocess.run(["objdump", "-d", str(output)], capture_output=True, text=True, check=True).stdout
+        for instruction in (expected, "vcvtneps2bf16"):
+            assert instruction in listing
+        if expected == "tdpbf16ps":
+            # Tiles are set up and released in pairs, and asked of Linux before.
+            assert listing.count("ldtilecfg") == listing.count("tilerelease") > 0
+            assert "$0x1023" in listing

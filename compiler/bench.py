@@ -17,6 +17,8 @@ import numpy.typing as npt
 
 from ..errors import ComparisonError, UsageError
 from ..targets.host import available_cores
+from ..targets.target import DotUnit
+from ..targets.x86 import DOT_UNITS
 from .compare import compare_all
 from .machine_peak import measured_peak
 from .peers import open_peer
@@ -179,10 +181,15 @@ def profile(
         tell("kernels", done, repeat)
         runs.append(model.profile(inputs))
     tell("the machine's peak", 0, 0)
-    peak = measured_peak(threads_of(model.signature, threads))
+    peak = measured_peak(threads_of(model.signature, threads), _unit_of(model.signature))
     times = zip(*runs[1:], strict=True)  # the first run warms up
     medians = [statistics.median(nanoseconds) / 1e9 for nanoseconds in times]
     return make_roofline(zip(work_of(model.signature), medians, strict=True), peak)
+
+
+def _unit_of(signature: Signature) -> DotUnit | None:
+    """The fastest unit for narrow operands that a library was compiled for."""
+    return next((unit for unit in DOT_UNITS if set(unit.required_features) <= set(signature.cpu_features)), None)
 
 
 def work_of(signature: Signature) -> list[Work]:

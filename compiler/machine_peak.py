@@ -1,4 +1,4 @@
-"""What this machine can do at most: fused multiply-adds and bytes read a second, measured.
+"""What this machine can do at most: multiplications with additions, and bytes read, a second, measured.
 
 A small C program, written for the width and number of the target's vector registers, is built with the host's compiler
 and run: about a second. The numbers are kept for the life of the process and no longer, because machines throttle and
@@ -16,6 +16,7 @@ from functools import cache
 from string import Template
 
 from ..errors import ToolError
+from ..targets.target import DotUnit
 from . import interrupt
 
 # A round is short and the best one counts: on a shared machine few are undisturbed, and none is ever too fast.
@@ -33,8 +34,9 @@ _SOURCE = Template(r"""
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 typedef float vector __attribute__((vector_size($vector_bytes)));
-enum { CHAINS = $chains, LANES = $vector_bytes / 4 };
+enum { LANES = $vector_bytes / 4 };
 static const size_t BYTES = ${bytes}ul;
 static int threads; static char *memory; static volatile float sink;
 static pthread_barrier_t gate;
@@ -44,17 +46,7 @@ static double now(void) {
     clock_gettime(CLOCK_MONOTONIC, &t);
     return t.tv_sec + 1e-9 * t.tv_nsec;
 }
-/* Independent chains of a = a * x + y, as many as hide the latency and still fit the registers. */
-static void multiply_add(long count) {
-    vector x, y, sum = {0};
-    for (int l = 0; l < LANES; ++l) { x[l] = 0.999f; y[l] = 1e-3f * (float)threads; }
-    vector $declarations;
-    for (long i = 0; i < count; ++i) {
-        $statements
-    }
-    $additions
-    sink = sum[0];
-}
+$multiply_add
 /* Reads `bytes` again and again. */
 static void read_bytes(const char *from, size_t bytes, long passes) {
     vector a[8] = {0};
@@ -110,12 +102,13 @@ static void measure(double units) {
 /* Arguments: threads, then for each level of memory the bytes that each thread reads. */
 int main(int argc, char **argv) {
     threads = atoi(argv[1]);
+    $permission
     least_of = calloc(threads, sizeof *least_of);
     if (!least_of || posix_memalign((void **)&memory, 4096, BYTES)) return 1;
     memset(memory, 0, BYTES / threads / 4096 * 4096);
     pthread_barrier_init(&gate, 0, threads);
     for (long t = 1; t < threads; ++t) { pthread_t id; if (pthread_create(&id, 0, thread, (void *)t)) return 1; }
-    measure(2.0 * LANES * CHAINS);
+    measure($flops);
     for (int level = 2; level < argc; ++level) {
         share = strtoul(argv[level], 0, 10) / (8 * sizeof(vector)) * (8 * sizeof(vector));
         measure(share);
@@ -125,6 +118,44 @@ int main(int argc, char **argv) {
     return 0;
 }
 """)
+
+# Independent chains, as many as hide the latency and still fit the registers, of a = a * x + y or of products of pairs.
+_VECTOR_ARITHMETIC = Template(r"""
+static void multiply_add(long count) {
+    vector x, y, sum = {0};
+    for (int l = 0; l < LANES; ++l) { x[l] = 0.999f; y[l] = 1e-3f * (float)threads; }
+    vector $declarations;
+    for (long i = 0; i < count; ++i) {
+        $statements
+    }
+    $additions
+    sink = sum[0];
+}
+""")
+
+# Four sums of tiles, of two and two operands: what eight registers hold. Each thread sets up its own tiles.
+_TILE_ARITHMETIC = r"""
+static void multiply_add(long count) {
+    static const unsigned char tiles[64] = {
+        [0] = 1,
+        [16] = 64, [18] = 64, [20] = 64, [22] = 64, [24] = 64, [26] = 64, [28] = 64, [30] = 64,
+        [48] = 16, 16, 16, 16, 16, 16, 16, 16,
+    };
+    static const char operand[1024];
+    long stride = 64;
+    __asm__ volatile("ldtilecfg %0" : : "m"(tiles));
+    __asm__ volatile("tilezero %tmm0; tilezero %tmm1; tilezero %tmm2; tilezero %tmm3");
+    __asm__ volatile(
+        "tileloadd (%0,%1,1), %%tmm4; tileloadd (%0,%1,1), %%tmm5; tileloadd (%0,%1,1), %%tmm6;"
+        "tileloadd (%0,%1,1), %%tmm7" : : "r"(operand), "r"(stride), "m"(operand));
+    for (long i = 0; i < count; ++i)
+        __asm__ volatile(
+            "tdpbf16ps %tmm6, %tmm4, %tmm0; tdpbf16ps %tmm7, %tmm4, %tmm1;"
+            "tdpbf16ps %tmm6, %tmm5, %tmm2; tdpbf16ps %tmm7, %tmm5, %tmm3");
+    __asm__ volatile("tilerelease");
+}
+"""
+_TILE_PERMISSION = "if (syscall(158 /* arch_prctl */, 0x1023 /* ARCH_REQ_XCOMP_PERM */, 18)) return 1;"
 
 
 @dataclass(frozen=True)
@@ -151,7 +182,7 @@ class Peak:
     """Measured ceilings of a machine with a number of threads.
 
     Attributes:
-        flops_per_second: float32 operations, a fused multiply-add counted as two.
+        flops_per_second: a multiplication with its addition counted as two, in float32 or by a unit for bfloat16.
         levels: caches and memory, fastest first; the last one is memory.
         threads: processors that worked together.
     """
@@ -174,13 +205,16 @@ class Peak:
 
 
 @cache
-def measured_peak(threads: int) -> Peak:
+def measured_peak(threads: int, unit: DotUnit | None = None) -> Peak:
     """The ceilings of this machine; measured once in a process, which takes about a second.
+
+    Args:
+        unit: what multiplies, for bfloat16; by default vector multiply-adds in float32.
 
     Raises:
         ToolError: there is no C compiler, or its program fails.
     """
-    return _measure(threads, _host_facts())
+    return _measure(threads, _host_facts(), unit)
 
 
 @dataclass(frozen=True)
@@ -201,7 +235,7 @@ def _host_facts() -> _HostFacts:
     return _HostFacts(level.vector_bits, level.num_vector_registers, host.l1_bytes, host.l2_bytes, host.l3_bytes)
 
 
-def _measure(threads: int, facts: _HostFacts) -> Peak:
+def _measure(threads: int, facts: _HostFacts, unit: DotUnit | None) -> Peak:
     compiler = os.environ.get("CC") or next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
     if compiler is None:
         raise ToolError("measuring the machine's peak needs a C compiler", hint="install gcc or clang, or set CC")
@@ -209,7 +243,7 @@ def _measure(threads: int, facts: _HostFacts) -> Peak:
     levels = _levels(threads, facts, stream)
     with interrupt.temporary_folder() as folder:
         source, program = folder / "peak.c", folder / "peak"
-        source.write_text(_source(facts, stream))
+        source.write_text(_source(facts, stream, unit))
         flags = ["-O3", "-march=native", "-ffp-contract=fast", "-pthread", "-w"]
         _run([*shlex.split(compiler), *flags, "-o", str(program), str(source)], "the C compiler")
         shares = [str(level.bytes_each) for level in levels]
@@ -243,21 +277,36 @@ def _levels(threads: int, facts: _HostFacts, stream: int) -> list[_Reading]:
     return [*levels, _Reading("memory", None, stream // threads, shared=True)]
 
 
-def _source(facts: _HostFacts, stream: int) -> str:
-    chains = facts.num_vector_registers - 4  # two operands, and two to spare
-    register = "v" if facts.vector_bits == 512 else "x"
+def _source(facts: _HostFacts, stream: int, unit: DotUnit | None) -> str:
+    multiply_add, flops = _arithmetic(facts, unit)
     return _SOURCE.substitute(
         vector_bytes=facts.vector_bits // 8,
-        chains=chains,
-        declarations=", ".join(f"a{i} = y" for i in range(chains)),
-        # The empty statement of assembly keeps each chain in a register and in the loop.
-        statements=" ".join(f'a{i} = a{i} * x + y; __asm__("" : "+{register}"(a{i}));' for i in range(chains)),
-        additions=" ".join(f"sum += a{i};" for i in range(chains)),
+        multiply_add=multiply_add,
+        flops=f"{flops}.0",
+        permission=_TILE_PERMISSION if unit is not None and unit.is_matrix else "",
         bytes=stream,
         round_seconds=_ROUND_SECONDS,
         level_seconds=_LEVEL_SECONDS,
         least_rounds=_LEAST_ROUNDS,
     )
+
+
+def _arithmetic(facts: _HostFacts, unit: DotUnit | None) -> tuple[str, int]:
+    """The C function that multiplies and adds, and the operations of one pass of its loop."""
+    if unit is not None and unit.is_matrix:
+        return _TILE_ARITHMETIC, 4 * 2 * unit.rows * unit.lanes * unit.depth
+    chains = facts.num_vector_registers - 4  # two operands, and two to spare
+    if unit is not None:
+        each = '__asm__("vdpbf16ps %1, %2, %0" : "+v"(a{i}) : "v"(x), "v"(y));'
+    else:
+        # The empty statement of assembly keeps each chain in a register and in the loop.
+        each = f'a{{i}} = a{{i}} * x + y; __asm__("" : "+{"v" if facts.vector_bits == 512 else "x"}"(a{{i}}));'
+    function = _VECTOR_ARITHMETIC.substitute(
+        declarations=", ".join(f"a{i} = y" for i in range(chains)),
+        statements=" ".join(each.replace("{i}", str(i)) for i in range(chains)),
+        additions=" ".join(f"sum += a{i};" for i in range(chains)),
+    )
+    return function, chains * 2 * facts.vector_bits // 32 * (unit.group if unit is not None else 1)
 
 
 def _run(command: list[str], what: str) -> str:

@@ -226,7 +226,7 @@ class _Twins:
 def with_narrow_buffers(function: Any, narrow: Iterable[bool], dtype: str) -> Any:
     """A kernel some of whose float32 parameters are of `dtype`: it converts where it loads and stores.
 
-    A result that is read again while it is made, as partial sums are, is made in a buffer inside and rounded at the end.
+    A result that is read again while it is made, as partial sums are, is made in a buffer inside and then rounded.
 
     Args:
         narrow: which parameters, in order, results last.

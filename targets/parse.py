@@ -68,7 +68,8 @@ def _host(cpu: str | None, features: Sequence[str], cores: int | None) -> Target
         cpu = _system_cpu()
         # Virtual machines hide features of their CPU: what Linux does not list must not be used.
         known = _cpu_features(facts.machine, cpu, ())
-        needed = sorted(frozenset().union(*(row.needs for row in x86.LEVELS), *(needs for needs, _ in x86.DOT_UNITS)))
+        units = (unit.required_features for unit in x86.DOT_UNITS)
+        needed = sorted(frozenset().union(*(level.needs for level in x86.LEVELS), *units))
         hidden = tuple(f"-{name}" for name in needed if name in known - facts.features)
         features = (*dict.fromkeys(hidden), *features)
     return _make(facts.machine, f"{facts.machine}-unknown-linux-gnu", cpu, features, cores or facts.cores, caches)

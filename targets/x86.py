@@ -34,13 +34,10 @@ LEVELS = (
     Level("SSE2", frozenset(), 128, 16, False, ()),
 )
 
-# The units for narrow operands, and the LLVM features that give them.
+# The units for narrow operands, the fastest first; LLVM names the features that they need as GCC does.
 DOT_UNITS = (
-    (
-        frozenset({"amx-tile", "amx-bf16", "avx512bf16"}),
-        DotUnit("AMX-BF16", "bfloat16", 2, 16, 16, 32, 8, 1.0, ("amx-tile", "amx-bf16", "avx512bf16")),
-    ),
-    (frozenset({"avx512bf16"}), DotUnit("AVX512-BF16", "bfloat16", 2, 1, 16, 2, 32, 4.0, ("avx512bf16",))),
+    DotUnit("AMX-BF16", "bfloat16", 2, 16, 16, 32, 8, 1.0, ("amx-tile", "amx-bf16", "avx512bf16")),
+    DotUnit("AVX512-BF16", "bfloat16", 2, 1, 16, 2, 32, 4.0, ("avx512bf16",)),
 )
 HALF_CONVERSION = "f16c"
 
@@ -55,7 +52,9 @@ def level_of(features: Collection[str]) -> Level:
 
 def dot_units(features: Collection[str], level: Level) -> tuple[DotUnit, ...]:
     """The units that a CPU with these LLVM features has."""
-    return tuple(unit for needs, unit in DOT_UNITS if level.vector_bits == 512 and needs.issubset(features))
+    return tuple(
+        unit for unit in DOT_UNITS if level.vector_bits == 512 and set(unit.required_features).issubset(features)
+    )
 
 
 def required_features(features: Collection[str], level: Level) -> tuple[str, ...]:

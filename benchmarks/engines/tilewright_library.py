@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 
 import tilewright
 from tilewright.compiler.bench import prepared
-from tilewright.errors import UnsupportedError
+from tilewright.errors import PrecisionWarning, UnsupportedError
 
 from .engine import Array, Job, NotAvailableError, Session
 
@@ -24,10 +25,12 @@ def build_bfloat16(job: Job) -> None:
 
 
 def _build(job: Job, precision: str) -> None:
-    try:
-        tilewright.compile(job.model, output=job.folder / LIBRARY, threads=job.threads, precision=precision)
-    except UnsupportedError as error:
-        raise NotAvailableError(str(error)) from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", PrecisionWarning)
+        try:
+            tilewright.compile(job.model, output=job.folder / LIBRARY, threads=job.threads, precision=precision)
+        except (UnsupportedError, PrecisionWarning) as error:
+            raise NotAvailableError(str(error)) from error
 
 
 def load(job: Job, inputs: Mapping[str, Array]) -> Session:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from tilewright.compiler import bench, machine_peak
 from tilewright.compiler.machine_peak import measured_peak
 from tilewright.compiler.random_inputs import random_inputs
 from tilewright.errors import ComparisonError, TensorError, ToolError, UsageError
+from tilewright.targets.target import DotUnit
+from tilewright.targets.x86 import DOT_UNITS
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +117,21 @@ def test_the_peak_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert first.levels[0].name == "L1" and first.levels[-1].name == "memory"
     monkeypatch.setattr(machine_peak, "_measure", lambda *_: pytest.fail("measured twice"))
     assert measured_peak(1) is first
+
+
+@pytest.mark.parametrize("unit", DOT_UNITS, ids=lambda unit: unit.name)
+def test_the_peak_of_units_for_bfloat16(unit: DotUnit, tmp_path: Path) -> None:
+    facts = machine_peak._HostFacts(512, 32, 32 << 10, 1 << 20, 32 << 20)
+    source = tmp_path / "peak.c"
+    source.write_text(machine_peak._source(facts, 1 << 28, unit))
+    command = ["gcc", "-O3", "-march=sapphirerapids", "-pthread", "-S", "-o", "-", str(source)]
+    assembly = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    loop = {"AMX-BF16": 4, "AVX512-BF16": 28}[unit.name]
+    count = assembly.count("dpbf16ps")
+    assert count and count % loop == 0  # the compiler may have copied the loop
+    # Each instruction does two operations on each of rows * columns * terms.
+    _, flops = machine_peak._arithmetic(facts, unit)
+    assert flops == loop * 2 * unit.rows * unit.lanes * unit.depth
 
 
 def test_a_shared_cache_counts_where_it_holds_more_than_the_others() -> None:

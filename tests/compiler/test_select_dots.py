@@ -13,7 +13,7 @@ from tilewright.schedules.dots_schedule import ROLE, ROLES, SUMS, TILES
 from tilewright.targets.x86 import DOT_UNITS
 from tvm import tirx
 
-AMX, VECTOR = (unit for _, unit in DOT_UNITS)
+AMX, VECTOR = DOT_UNITS
 UNITS = {unit.name: unit for unit in (AMX, VECTOR)}
 EXTENTS = {"register": 2, "row": 14, "vector": 2, "lane": 16, "group": 16, "term": 2}
 

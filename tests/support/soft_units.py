@@ -20,7 +20,7 @@ from tvm import tirx
 
 SOURCE = Path(__file__).with_name("soft_tiles.c")
 PREFIX = "soft_"
-UNITS = {unit.name: unit for _, unit in DOT_UNITS}
+UNITS = {unit.name: unit for unit in DOT_UNITS}
 
 TEXTS = {
     llvm_functions.DOT_PAIRS: f"""

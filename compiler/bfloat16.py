@@ -43,7 +43,7 @@ def expand_conversions(function: Any, *, has_instruction: bool) -> Any:
     """Writes conversions to and from bfloat16 out, in a function whose loops are vectorized.
 
     Args:
-        has_instruction: whether the target rounds whole vectors (AVX512-BF16).
+        has_instruction: whether the target rounds in one instruction (AVX512-BF16).
     """
 
     def convert(cast: Any) -> Any:
@@ -55,8 +55,9 @@ def expand_conversions(function: Any, *, has_instruction: bool) -> Any:
             return cast
         lanes = result.removeprefix(_DTYPE)
         value = cast.value if source.startswith("float32") else tirx.Cast(f"float32{lanes}", cast.value)
-        if has_instruction and lanes == f"x{llvm_functions.LANES}":
-            return tirx.reinterpret(result, tirx.call_pure_extern(f"uint16{lanes}", llvm_functions.ROUND, value))
+        if has_instruction:
+            function = llvm_functions.round_function(int(lanes.removeprefix("x") or 1))
+            return tirx.reinterpret(result, tirx.call_pure_extern(f"uint16{lanes}", function, value))
         return tirx.reinterpret(result, _rounded(value, lanes))
 
     def choose(call: Any) -> Any:

@@ -13,10 +13,8 @@ import tvm_ffi
 from tvm import tirx
 from tvm.ir import Call
 
-# (sums, a pair for all lanes, a pair a lane) -> sums + products of the pairs.
+# (16 sums, a pair for all lanes, a pair a lane) -> sums + products of the pairs.
 DOT_PAIRS = "tilewright_dot_pairs_bf16"
-# 16 float32 -> 16 bfloat16, rounded to nearest, ties to even.
-ROUND = "tilewright_round_bf16"
 LANES = 16
 
 _TEXTS = {
@@ -31,16 +29,35 @@ define <16 x float> @{DOT_PAIRS}(<16 x float> %sums, i32 %left, <16 x i32> %righ
   ret <16 x float> %r
 }}
 """,
-    ROUND: f"""
-declare <16 x bfloat> @llvm.x86.avx512bf16.cvtneps2bf16.512(<16 x float>)
-define <16 x i16> @{ROUND}(<16 x float> %value) {{
-  %r = call <16 x bfloat> @llvm.x86.avx512bf16.cvtneps2bf16.512(<16 x float> %value)
-  %i = bitcast <16 x bfloat> %r to <16 x i16>
-  ret <16 x i16> %i
-}}
-""",
 }
+_ROUND = "tilewright_round_bf16"
 _IMPORT = "pragma_import_llvm"
+
+
+def round_function(lanes: int) -> str:
+    """The function that rounds so many float32 to bfloat16: to nearest, ties to even, as the processor does."""
+    return f"{_ROUND}_x{lanes}"
+
+
+def round_text(lanes: int) -> str:
+    """Its text: LLVM has an instruction for as many lanes as there are."""
+    wide, narrow, bits = (f"<{lanes} x {kind}>" for kind in ("float", "bfloat", "i16"))
+    if lanes == 1:
+        wide, narrow, bits = "float", "bfloat", "i16"
+    return f"""
+define {bits} @{round_function(lanes)}({wide} %value) {{
+  %r = fptrunc {wide} %value to {narrow}
+  %i = bitcast {narrow} %r to {bits}
+  ret {bits} %i
+}}
+"""
+
+
+def text_of(name: str) -> str:
+    """The text of a function by its name; empty for those that are defined elsewhere."""
+    if name.startswith(f"{_ROUND}_x"):
+        return round_text(int(name.removeprefix(f"{_ROUND}_x")))
+    return _TEXTS.get(name, "")
 
 
 def with_imports(function: Any) -> Any:
@@ -52,7 +69,7 @@ def with_imports(function: Any) -> Any:
             called[str(call.args[0].value)] = None
 
     tvm_ffi.structural_walk(function.body, (Call, note))
-    text = "".join(_TEXTS[name] for name in called if name in _TEXTS)
+    text = "".join(map(text_of, called))
     if not text:
         return function
     body = tirx.AttrStmt(tirx.IntImm("int32", 0), _IMPORT, tvm.ir.StringImm(text), function.body)

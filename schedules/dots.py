@@ -41,6 +41,8 @@ from .expressions import Scalar, int64, int64s, largest_divisor
 ACCUMULATOR = "float32"
 # Annotation of the anchor: the name of the unit.
 UNIT = "tilewright.unit"
+# Annotation of the anchor: whether the unit is a matrix unit, 0 or 1.
+MATRIX = "tilewright.is_matrix"
 # What `annotations.STAGE` says of the operand's stage.
 OPERAND = "operand"
 # Annotation of the anchor where its sums are read by lines of pixels: lines in a block.
@@ -256,7 +258,8 @@ def compute(
         right = packed[(batch, column // columns, *at, group, column % columns, term)].astype(ACCUMULATOR)
         return te.sum(left * right, axis=[*axes, group, term])
 
-    attributes = {ANCHOR: template, FLOPS: workload.flops, UNIT: unit.name, "tilewright.lanes": unit.lanes}
+    attributes = {ANCHOR: template, FLOPS: workload.flops, UNIT: unit.name, MATRIX: int(unit.is_matrix)}
+    attributes["tilewright.lanes"] = unit.lanes
     attributes |= {f"tilewright.{key}": value for key, value in choice.items()}
     if by_lines:  # blocks are whole lines
         attributes[BLOCK_LINES] = largest_divisor(lines, math.ceil(block / line))

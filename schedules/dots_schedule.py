@@ -12,7 +12,7 @@ from tvm.s_tir import Schedule
 from . import blocks
 from .annotations import STAGE
 from .blocks import Block, Loop
-from .dots import BLOCK_LINES, OPERAND, UNIT
+from .dots import BLOCK_LINES, MATRIX, OPERAND, UNIT
 
 # Annotations of loops, for `compiler/select_dots`. Of the loops of a step, outermost first: what they count.
 ROLE = "tilewright.role"
@@ -60,7 +60,9 @@ def fill_tiles(sch: Schedule, anchor: Block, writer: Block, tile: Loop) -> None:
         sch, anchor, "rows", "row_registers", "vectors", "lanes", "depth"
     )
     unit = str(blocks.annotation(sch, anchor, UNIT))
-    sch.set_scope(anchor, 0, "local")
+    # Tiles are stored to the workspace, where rows start at cache lines; on the stack they would not.
+    if not int(blocks.annotation(sch, anchor, MATRIX)):
+        sch.set_scope(anchor, 0, "local")
     sch.compute_at(anchor, tile, preserve_unit_loops=True)
     count = len(sch.get(anchor).iter_vars)
     spatial = 4 if has_lines(sch, anchor) else 3

@@ -42,19 +42,27 @@ define <16 x float> @{llvm_functions.DOT_PAIRS}(<16 x float> %sums, i32 %left, <
   ret <16 x float> %s1
 }}
 """,
-    llvm_functions.ROUND: f"""
-define <16 x i16> @{llvm_functions.ROUND}(<16 x float> %value) {{
-  %bits = bitcast <16 x float> %value to <16 x i32>
-  %last = lshr <16 x i32> %bits, splat (i32 16)
-  %odd = and <16 x i32> %last, splat (i32 1)
-  %half = add <16 x i32> %odd, splat (i32 32767)
-  %sum = add <16 x i32> %bits, %half
-  %high = lshr <16 x i32> %sum, splat (i32 16)
-  %r = trunc <16 x i32> %high to <16 x i16>
-  ret <16 x i16> %r
-}}
-""",
 }
+
+
+def round_text(lanes: int) -> str:
+    """`llvm_functions.round_text` in integer arithmetic."""
+    wide, bits, narrow = (f"<{lanes} x {kind}>" for kind in ("float", "i32", "i16"))
+    sixteen, one, half = (f"splat (i32 {number})" for number in (16, 1, 32767))
+    if lanes == 1:
+        wide, bits, narrow, sixteen, one, half = "float", "i32", "i16", "16", "1", "32767"
+    return f"""
+define {narrow} @{llvm_functions.round_function(lanes)}({wide} %value) {{
+  %bits = bitcast {wide} %value to {bits}
+  %last = lshr {bits} %bits, {sixteen}
+  %odd = and {bits} %last, {one}
+  %more = add {bits} %odd, {half}
+  %sum = add {bits} %bits, %more
+  %high = lshr {bits} %sum, {sixteen}
+  %r = trunc {bits} %high to {narrow}
+  ret {narrow} %r
+}}
+"""
 
 
 def target_with(*names: str, cores: int = 2) -> targets.Target:
@@ -78,5 +86,6 @@ def install(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
 
     monkeypatch.setattr(select_dots, "_call", call)
     monkeypatch.setattr(llvm_functions, "_TEXTS", TEXTS)
+    monkeypatch.setattr(llvm_functions, "round_text", round_text)
     monkeypatch.setattr(codegen, "_ALLOWED", codegen._ALLOWED | {PREFIX + name for name in functions})
     monkeypatch.setattr(emit.link, "compile_glue", glue_and_tiles)

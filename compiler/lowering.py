@@ -31,6 +31,7 @@ from .plan import Bytes
 from .scratch import hoist_scratch
 from .select_dots import select_dots
 from .tensor_spec import element_bytes
+from .uniform_conditions import make_conditions_uniform
 
 # Small enough for the 128 KiB stacks that musl gives threads.
 MAX_STACK_BYTES: Bytes = 64 << 10
@@ -102,6 +103,7 @@ def _loop_passes(workers: int, units: Sequence[DotUnit]) -> Any:
             _on_functions("HoistScratch", partial(hoist_scratch, workers=workers)),
             # 64-bit indices become 32-bit wherever the bounds prove that they fit.
             tirx.transform.NarrowDataType(32),
+            _on_functions("UniformConditions", make_conditions_uniform),
             # Loops that a schedule marks with pragma_loop_partition_hint are cut at their boundary conditions.
             s_tir.transform.LoopPartition(),
             tirx.transform.VectorizeLoop(True),

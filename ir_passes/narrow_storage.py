@@ -20,6 +20,7 @@ from .kernel_graph import KernelCall, kernel_graph, without_uncalled
 from .rewriter import dtype_of
 
 WIDE = "float32"
+_CHOICE = "prim.if_then_else"
 # Templates whose results may be rounded: their sums were made in float32, and a result is rounded once.
 _TOLERANT = ("attention", "contraction", "rows", "window", "winograd")
 # Constants with fewer elements are biases and the like: nothing is won by rounding them.
@@ -160,7 +161,7 @@ def moves_only(function: Any) -> bool:
             arithmetic.append(node)
 
     def note_call(node: Any) -> None:
-        if str(node.op.name) != "prim.if_then_else":
+        if str(node.op.name) != _CHOICE:
             note(node)
 
     kinds = (tirx.Add, tirx.Sub, tirx.Mul, tirx.Div, tirx.Mod, tirx.FloorDiv, tirx.FloorMod, tirx.Min, tirx.Max)
@@ -292,6 +293,10 @@ def _rounded_at_the_end(body: Any, wide: Any, narrow: Any) -> Any:
 
 def _cast(dtype: str, value: Any) -> Any:
     """A conversion; none to the dtype that a value has, or that a conversion inside made it from."""
+    if isinstance(value, tvm.ir.Call) and str(value.op.name) == _CHOICE and dtype != WIDE:
+        condition, *values = value.args
+        if any(isinstance(each, tirx.Cast) and str(each.value.ty.dtype) == dtype for each in values):
+            return tirx.if_then_else(condition, *(_cast(dtype, each) for each in values))
     if str(value.ty.dtype) == dtype:
         return value
     if isinstance(value, tirx.Cast) and str(value.value.ty.dtype) == dtype and str(value.ty.dtype) == WIDE:

@@ -40,7 +40,17 @@ def test_a_newer_format_is_refused() -> None:
         parse_signature(json.dumps(data), "net.so")
 
 
-@given(st.sampled_from([field for field in json.loads(SIGNATURE.to_json()) if field != "format_version"]))
+# Libraries from before there was a precision have none: they are float32.
+OPTIONAL = {"format_version", "precision"}
+
+
+def test_without_a_precision_it_is_float32() -> None:
+    data = json.loads(SIGNATURE.to_json())
+    del data["precision"]
+    assert parse_signature(json.dumps(data), "net.so").precision == "fp32"
+
+
+@given(st.sampled_from([field for field in json.loads(SIGNATURE.to_json()) if field not in OPTIONAL]))
 def test_a_missing_field_is_damage(field: str) -> None:
     data = json.loads(SIGNATURE.to_json())
     del data[field]

@@ -42,8 +42,8 @@ def mentions_lane(function: Any, lane: Any) -> bool:
     [
         (lambda i, lane: i * 8 + lane >= 64, True),
         (lambda i, lane: i * 8 + lane < 64, True),
-        (lambda i, lane: 64 <= i * 8 + lane, True),
-        (lambda i, lane: 64 > i * 8 + lane, True),
+        (lambda i, lane: tirx.LE(tirx.IntImm("int64", 64), i * 8 + lane), True),
+        (lambda i, lane: tirx.GT(tirx.IntImm("int64", 64), i * 8 + lane), True),
         (lambda i, lane: i * 16 + lane + 24 < 64, True),
         (lambda i, lane: i * 8 + lane >= 60, False),  # the border lies inside a vector
         (lambda i, lane: i * 4 + lane < 64, False),  # vectors start at multiples of 4

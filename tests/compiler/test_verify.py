@@ -26,7 +26,7 @@ class Distorted:
     """A compiled model whose outputs are off by a factor."""
 
     def __init__(self, sound: tilewright.CompiledModel, factor: float) -> None:
-        self.inputs, self.outputs = sound.inputs, sound.outputs
+        self.inputs, self.outputs, self.precision = sound.inputs, sound.outputs, sound.precision
         self._sound, self._factor = sound, factor
 
     def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:

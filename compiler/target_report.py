@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import ToolError
 from ..targets.host import HostFacts, read_host
-from ..targets.x86 import level_of
+from ..targets.x86 import dot_units, level_of
 from .report import Table, size
 from .toolchain import find_toolchain
 
@@ -24,6 +24,7 @@ def describe() -> dict[str, Any]:
             "l2_bytes": host.l2_bytes,
             "l3_bytes": host.l3_bytes,
             "level": _level(host),
+            "units": _units(host),
         },
         "targets": _rows(host),
     }
@@ -36,12 +37,19 @@ def tables(found: dict[str, Any]) -> list[str | Table]:
     table = Table(("target", "code", "works here", "note"))
     for row in found["targets"]:
         table.add(row["target"], row["code"], "yes" if row["works"] else "no", row["note"])
-    level = f", {host['level']}" if host["level"] else ""
+    level = "".join(f", {name}" for name in (host["level"], *host["units"]) if name)
     return [f"this machine: {host['cpu']} ({host['machine']}{level}), {host['cores']} cores, {caches}", table]
 
 
 def _level(host: HostFacts) -> str | None:
     return level_of(host.features).isa if host.machine == "x86_64" else None
+
+
+def _units(host: HostFacts) -> list[str]:
+    """What multiplies narrow operands here."""
+    if host.machine != "x86_64":
+        return []
+    return [unit.name for unit in dot_units(host.features, level_of(host.features))]
 
 
 def _rows(host: HostFacts) -> list[dict[str, Any]]:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
+
 import pytest
 from tilewright import errors, targets
+from tilewright.targets import x86
 from tilewright.targets.host import read_host
 
 
@@ -61,3 +65,26 @@ def test_host_is_a_machine_that_can_run() -> None:
     assert host.l1_bytes <= host.l2_bytes
     assert set(host.required_features) <= read_host().features
     assert targets.parse("host", cores=1).cores == 1
+
+
+def test_units_for_bfloat16_need_their_features_and_wide_vectors() -> None:
+    wide = x86.LEVELS[0].needs
+    for features, expected in (
+        (wide, []),
+        (wide | {"avx512bf16"}, ["AVX512-BF16"]),
+        (wide | {"avx512bf16", "amx-tile"}, ["AVX512-BF16"]),
+        (wide | {"avx512bf16", "amx-tile", "amx-bf16"}, ["AMX-BF16", "AVX512-BF16"]),
+        ({"avx2", "fma", "avx512bf16"}, []),
+    ):
+        units = x86.dot_units(features, x86.level_of(features))
+        assert [unit.name for unit in units] == expected
+
+
+def test_units_that_linux_hides_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = x86.LEVELS[0].needs | x86.LEVELS[1].needs
+    hidden = replace(read_host(), machine="x86_64", features=frozenset(known))
+    module = sys.modules["tilewright.targets.parse"]  # the package has a function of that name
+    monkeypatch.setattr(module, "read_host", lambda: hidden)
+    monkeypatch.setattr(module, "_system_cpu", lambda: "sapphirerapids")
+    target = targets.parse("host")
+    assert target.isa == "AVX-512" and not target.dot_units

@@ -28,6 +28,7 @@ from .compare import UsageError, find_model
 from .machine import this_machine
 from .measurement import write_file
 from .models import MODELS, default_folder
+from .report import table_head, table_row
 
 CONTRACTIONS = ("contraction", "winograd", "attention")
 
@@ -98,24 +99,26 @@ def page(machine: str, peak: Peak, models: dict[str, list[Kernel]], share: float
             f"Of {sum(map(len, large.values()))} contraction kernels that take at least {share:.0%} of their model's "
             f"time, {len(low)} are below {reached:.0%}:",
             "",
-            "| model | kernel | template | FLOPs | of the time | reached | of |",
-            "|---|---|---|---|---|---|---|",
+            *table_head(("model", "kernel", "template", "FLOPs", "of the time", "reached", "of")),
             *(
-                f"| {name} | {each.sources} | {each.template} | {amount(each.flops)} | {each.share:.1%} "
-                f"| {each.reached:.0%} | {each.bound} |"
+                table_row(
+                    (
+                        name,
+                        each.sources,
+                        each.template,
+                        amount(each.flops),
+                        f"{each.share:.1%}",
+                        f"{each.reached:.0%}",
+                        each.bound,
+                    )
+                )
                 for name, each in low
             ),
             "",
             "All of them, by model: kernels, and the least, the mean weighted by time, and the most that is reached:",
             "",
-            "| model | kernels | least | mean | most |",
-            "|---|---|---|---|---|",
-            *(
-                f"| {name} | {len(kernels)} | {min(each.reached for each in kernels):.0%} | {_mean(kernels):.0%} "
-                f"| {max(each.reached for each in kernels):.0%} |"
-                for name, kernels in large.items()
-                if kernels
-            ),
+            *table_head(("model", "kernels", "least", "mean", "most")),
+            *(table_row((name, str(len(kernels)), *_spread(kernels))) for name, kernels in large.items() if kernels),
             "",
             "Made by",
             "",
@@ -125,9 +128,11 @@ def page(machine: str, peak: Peak, models: dict[str, list[Kernel]], share: float
     )
 
 
-def _mean(kernels: Sequence[Kernel]) -> float:
-    """The roofline's share of the time that all of them take."""
-    return sum(each.share * each.reached for each in kernels) / sum(each.share for each in kernels)
+def _spread(kernels: Sequence[Kernel]) -> list[str]:
+    """The least that is reached, the roofline's share of the time of all, and the most."""
+    reached = [each.reached for each in kernels]
+    mean = sum(each.share * each.reached for each in kernels) / sum(each.share for each in kernels)
+    return [f"{share:.0%}" for share in (min(reached), mean, max(reached))]
 
 
 def main(arguments: Sequence[str]) -> int:

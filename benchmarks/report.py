@@ -21,12 +21,14 @@ def milliseconds(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
-def _row(cells: Sequence[str]) -> str:
+def table_row(cells: Sequence[str]) -> str:
+    """A row of a Markdown table."""
     return f"| {' | '.join(cells)} |"
 
 
-def _head(cells: Sequence[str]) -> list[str]:
-    return [_row(cells), "|" + "---|" * len(cells)]
+def table_head(cells: Sequence[str]) -> list[str]:
+    """The first two rows of a Markdown table."""
+    return [table_row(cells), "|" + "---|" * len(cells)]
 
 
 def _ratio(value: float | None) -> str:
@@ -55,27 +57,31 @@ def _times(measurements: Sequence[Measurement], table: Mapping[str, Engine], pre
         (each.model, each.threads): each for each in compare(measurements, table) if each.precision == precision
     }
     against = ["Tilewright / best peer", *(["Tilewright / onnxruntime"] if precision == FLOAT32 else [])]
-    lines = [f"## {TITLES[precision]}", "", *_head(["model", "threads", *engines, "best peer", *against])]
+    lines = [f"## {TITLES[precision]}", "", *table_head(["model", "threads", *engines, "best peer", *against])]
     for model, threads in dict.fromkeys((each.model, each.threads) for each in measurements):
         row = compared.get((model, threads))
         ratios = [_ratio(row.ratio), _ratio(row.onnxruntime_ratio)] if row else ["", ""]
         cells = [_cell(found.get((model, threads, name))) for name in engines]
-        lines.append(_row([model, str(threads), *cells, row.best_peer if row else "", *ratios[: len(against)]]))
+        lines.append(table_row([model, str(threads), *cells, row.best_peer if row else "", *ratios[: len(against)]]))
     return [*lines, ""]
 
 
 def _means(means: Sequence[Mean]) -> list[str]:
     lines = ["## Geometric means of the ratios", ""]
-    lines += _head(["precision", "threads", "Tilewright / best peer", "models", "Tilewright / onnxruntime", "models"])
+    lines += table_head(
+        ["precision", "threads", "Tilewright / best peer", "models", "Tilewright / onnxruntime", "models"]
+    )
     for each in means:
         runtime = [_ratio(each.onnxruntime_ratio), str(each.onnxruntime_models or "")]
-        lines.append(_row([TITLES[each.precision], str(each.threads), _ratio(each.ratio), str(each.models), *runtime]))
+        lines.append(
+            table_row([TITLES[each.precision], str(each.threads), _ratio(each.ratio), str(each.models), *runtime])
+        )
     return [*lines, ""] if means else []
 
 
 def _engines(measurements: Sequence[Measurement], table: Mapping[str, Engine]) -> list[str]:
     """Versions, how often each ran, and how far its outputs are from the reference's."""
-    lines = ["## Engines", "", *_head(["engine", "version", "rounds", "runs", "largest error"])]
+    lines = ["## Engines", "", *table_head(["engine", "version", "rounds", "runs", "largest error"])]
     for name in table:
         ran = [each for each in measurements if each.engine == name and each.round_ms]
         if not ran:
@@ -88,7 +94,7 @@ def _engines(measurements: Sequence[Measurement], table: Mapping[str, Engine]) -
             _range([each.runs for each in ran]),
             f"{max(errors):.1e}" if errors else "",
         ]
-        lines.append(_row(cells))
+        lines.append(table_row(cells))
     return [*lines, ""] if len(lines) > 4 else []
 
 

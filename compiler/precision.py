@@ -9,7 +9,6 @@ from ..errors import PrecisionWarning
 from ..targets import Target
 
 _BFLOAT16 = "bfloat16"
-_HALF_FEATURE = "f16c"
 
 
 def settle(precision: str, target: Target) -> tuple[str, Target]:
@@ -23,13 +22,11 @@ def settle(precision: str, target: Target) -> tuple[str, Target]:
         if target.dot_units:
             return precision, target.with_dot_units(_BFLOAT16)
         _warn(f"{target.cpu} multiplies no bfloat16 (AMX-BF16, AVX512-BF16)")
-        return "fp32", plain
     if precision == "fp16":
-        if target.has_half_conversion:
-            features = tuple(dict.fromkeys([*plain.required_features, _HALF_FEATURE]))
-            return precision, replace(plain, required_features=features)
+        if target.half_features is not None:
+            features = dict.fromkeys([*plain.required_features, *target.half_features])
+            return precision, replace(plain, required_features=tuple(features))
         _warn(f"{target.cpu} has no instructions that convert float16 (F16C)")
-        return "fp32", plain
     return "fp32", plain
 
 

@@ -20,10 +20,12 @@ from tvm.ir import TensorLoad
 from tvm.target import codegen
 
 from ..schedules.dots import UNIT
-from ..schedules.dots_schedule import ROLE, ROLES, SUMS, TILES
+from ..schedules.dots_schedule import ROLE, SUMS, TILES
 from ..targets.target import DotUnit
 from .llvm_functions import DOT_PAIRS, LANES
 
+# The other loops count instructions.
+_OF_ONE_INSTRUCTION = ("row", "lane", "group", "term")
 _PALETTE_BYTES = 64
 _FLOAT_BYTES, _NARROW_BYTES = 4, 2
 
@@ -87,7 +89,7 @@ class _Selection:
             loops[str(body.annotations[ROLE])] = body
             body = body.body
         sums = self._access(body.buffer, body.indices[0], loops)
-        extents = {role: int(loops[role].extent) if role in loops else 1 for role in ROLES}
+        extents = {role: int(loops[role].extent) for role in loops}
         counts = (extents["register"], extents["vector"])
         if isinstance(body.value, tirx.FloatImm):
             return _sequence(
@@ -126,17 +128,13 @@ class _Selection:
             return self._analyzer.simplify(_substituted(index, chosen))
 
         strides = {}
-        rebuilt = None
-        for role, variable in variables.items():
-            if role in ("register", "vector"):
+        for role in (each for each in _OF_ONE_INSTRUCTION if each in loops):  # setting to zero has no loops over k
+            if int(loops[role].extent) == 1:
+                strides[role] = 0
                 continue
-            stride = (
-                self._analyzer.simplify(at(**{role: 1}) - at())
-                if int(loops[role].extent) > 1
-                else tirx.IntImm("int64", 0)
-            )
+            stride = self._analyzer.simplify(at(**{role: 1}) - at())
             if not isinstance(stride, tirx.IntImm):
-                raise ValueError(f"the index {index} is not linear in {variable}")
+                raise ValueError(f"the index {index} is not linear in {variables[role]}")
             strides[role] = int(stride)
         inner = {variables[role]: tirx.IntImm(str(variables[role].ty.dtype), 0) for role in strides}
         rebuilt = _substituted(index, inner)
@@ -205,8 +203,8 @@ class _Selection:
         registers, vectors = extents["register"], extents["vector"]
         depth = extents["group"] * extents["term"]
         first_left, first_right = registers * vectors, registers * vectors + registers
-        left_stride = left.strides.get("row", 0) * _NARROW_BYTES
-        right_stride = right.strides.get("group", 0) * _NARROW_BYTES
+        left_stride = left.strides["row"] * _NARROW_BYTES
+        right_stride = right.strides["group"] * _NARROW_BYTES
         statements = [
             _move("llvm.x86.tileloadd64", first_right + vector, right, right_stride, vector=vector)
             for vector in range(vectors)
@@ -224,7 +222,7 @@ class _Selection:
                 )
                 for vector in range(vectors)
             ]
-        sums_stride = sums.strides.get("row", 0) * _FLOAT_BYTES
+        sums_stride = sums.strides["row"] * _FLOAT_BYTES
         self._stores = [
             _move(
                 "llvm.x86.tilestored64",

@@ -23,10 +23,10 @@ def _uniform_in(loop: Any) -> Any:
         return loop
     lane, lanes = loop.loop_var, int(loop.extent)
     analyzer = tvm.sym.Analyzer()
-    zero, one = (tirx.IntImm(str(lane.ty.dtype), number) for number in (0, 1))
+    zero = tirx.IntImm(str(lane.ty.dtype), 0)
 
-    def at(expression: Any, value: Any) -> Any:
-        return tvm_ffi.structural_map(expression, (tirx.Var, lambda each: value if each.same_as(lane) else each))
+    def at_first_lane(expression: Any) -> Any:
+        return tvm_ffi.structural_map(expression, (tirx.Var, lambda each: zero if each.same_as(lane) else each))
 
     def change(comparison: Any) -> Any:
         less, more = comparison.a, comparison.b
@@ -37,13 +37,13 @@ def _uniform_in(loop: Any) -> Any:
         distance = more - less if closed else less - more
         if not isinstance(distance.ty, tvm.ir.PrimType) or not str(distance.ty.dtype).startswith("int"):
             return comparison
-        start = analyzer.simplify(at(distance, zero))
-        if not analyzer.can_prove_equal(distance, start + lane) or analyzer.can_prove_equal(at(distance, one), start):
+        start = analyzer.simplify(at_first_lane(distance))
+        if not analyzer.can_prove_equal(distance, start + lane):
             return comparison
         multiple = analyzer.modular_set(start)
         if int(multiple.coeff) % lanes or int(multiple.base) % lanes:
             return comparison
-        return at(comparison, zero)
+        return at_first_lane(comparison)
 
     kinds = (tirx.LE, tirx.LT, tirx.GE, tirx.GT)
     body = tvm_ffi.structural_map(loop.body, [(kind, change) for kind in kinds])

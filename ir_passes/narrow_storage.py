@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -243,6 +243,19 @@ def with_narrow_buffers(function: Any, narrow: Iterable[bool], dtype: str) -> An
     if is_read:
         twins[-1] = (result, tirx.decl_buffer(list(result.shape), WIDE, f"wide_{result.name}", layout=result.layout))
 
+    body = _with_buffers(function.body, twins)
+    if is_read:
+        body = _rounded_at_the_end(body, twins[-1][1], parameters[-1])
+    return tirx.PrimFunc(parameters, body, function.ret_type, function.attrs)
+
+
+def _with_buffers(body: Any, twins: Sequence[tuple[Any, Any]]) -> Any:
+    """A body that uses other buffers, converting where it loads and stores.
+
+    Args:
+        twins: pairs of a buffer and the one to use in its place.
+    """
+
     def twin(buffer: Any) -> Any:
         return next((new for old, new in twins if buffer.same_as(old)), buffer)
 
@@ -260,12 +273,8 @@ def with_narrow_buffers(function: Any, narrow: Iterable[bool], dtype: str) -> An
     def cast(node: Any) -> Any:
         return _cast(str(node.ty.dtype), node.value)
 
-    body = tvm_ffi.structural_map(
-        function.body, [(tirx.BufferStore, store), (TensorLoad, load), (TensorRegion, region), (tirx.Cast, cast)]
-    )
-    if is_read:
-        body = _rounded_at_the_end(body, twins[-1][1], parameters[-1])
-    return tirx.PrimFunc(parameters, body, function.ret_type, function.attrs)
+    changes = [(tirx.BufferStore, store), (TensorLoad, load), (TensorRegion, region), (tirx.Cast, cast)]
+    return tvm_ffi.structural_map(body, changes)
 
 
 def _rounded_at_the_end(body: Any, wide: Any, narrow: Any) -> Any:
@@ -275,15 +284,7 @@ def _rounded_at_the_end(body: Any, wide: Any, narrow: Any) -> Any:
     copy = te.create_prim_func([source, rounded])
     twins = list(zip(copy.params, (wide, narrow), strict=True))
 
-    def twin(buffer: Any) -> Any:
-        return next((new for old, new in twins if buffer.same_as(old)), buffer)
-
-    changes = [
-        (tirx.BufferStore, lambda node: tirx.BufferStore(twin(node.buffer), node.value, node.indices)),
-        (TensorLoad, lambda node: tirx.BufferLoad(twin(node.source), node.indices)),
-        (TensorRegion, lambda node: tirx.BufferRegion(twin(node.source), node.region)),
-    ]
-    last = tvm_ffi.structural_map(copy.body.block.body, changes)
+    last = _with_buffers(copy.body.block.body, twins)
     root = body.block
     statements = [*(root.body.seq if isinstance(root.body, tirx.SeqStmt) else [root.body]), last]
     buffers = [*root.alloc_buffers, wide]

@@ -23,7 +23,8 @@ from ..targets.target import Target
 from .annotations import ANCHOR, STAGE, TEMPLATE
 from .contraction import Workload
 from .expressions import Scalar, constant_shape, int64, int64s
-from .multipliers import DotProducts, Multiplier, MultiplyAdd, within
+from .multipliers import DotProducts, Multiplier, MultiplyAdd
+from .padding import within
 from .rows import ROWS, softmax_stages
 
 ATTENTION = "attention"

@@ -16,9 +16,9 @@ from . import contraction, dots, window, winograd
 from .annotations import STAGE, TEMPLATE
 from .contraction import Choice, Workload
 from .expressions import Scalar, constant_shape, flatten, int64s, unflatten
-from .multipliers import Multiplier, multiplier, within
+from .multipliers import Multiplier, multiplier
 from .packing import pack_constant
-from .padding import padded
+from .padding import padded, within
 
 # The transformed weights are larger: Winograd's algorithm has to take this much less time than the direct one.
 _WINOGRAD_GAIN = 0.9
@@ -137,7 +137,8 @@ def _lower_contraction(builder: relax.BlockBuilder, call: relax.Call, geometry: 
     constant = relax_constant(weights)
     if constant is not None:
         matrix = constant.reshape(workload.batch, per_group, *geometry.kernel, depth)
-        matrix = np.pad(matrix, [(0, 0)] * (matrix.ndim - 1) + [(0, channels - depth)])
+        if channels > depth:
+            matrix = np.pad(matrix, [(0, 0)] * (matrix.ndim - 1) + [(0, channels - depth)])
         weights = new_constant(multiply.pack_constant(matrix.reshape(workload.batch, per_group, *workload.k)))
 
     def split(k: Sequence[Any]) -> tuple[list[Any], Any]:

@@ -29,6 +29,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 from tvm import te, tirx
@@ -37,6 +38,8 @@ from ..targets.target import DotUnit, Target
 from .annotations import ANCHOR, FLOPS, STAGE
 from .contraction import TEMPLATE, Choice, Workload, blockings
 from .expressions import Scalar, int64, int64s, largest_divisor
+from .packing import in_panels
+from .padding import within
 
 ACCUMULATOR = "float32"
 # Annotation of the anchor: the name of the unit.
@@ -181,18 +184,13 @@ def pack_constant(
     Returns:
         A new array of `packed_shape` and the unit's dtype; padding is zero.
     """
-    import ml_dtypes
-
     shape = packed_shape(workload, choice, unit)
-    columns = shape[-2]
-    *outer, run = workload.k
-    flat = matrix.reshape(workload.batch, workload.columns, math.prod(outer), -1)
-    packed = np.zeros((workload.batch, shape[1], math.prod(outer), run, columns), getattr(ml_dtypes, unit.dtype))
-    for panel in range(shape[1]):
-        part = flat[:, panel * columns : (panel + 1) * columns]
-        packed[:, panel, :, : part.shape[3], : part.shape[1]] = part.transpose(0, 2, 3, 1)
-    grouped = packed.reshape(workload.batch, shape[1], -1, run // unit.group, unit.group, columns)
-    return np.ascontiguousarray(grouped.transpose(0, 1, 2, 3, 5, 4)).reshape(shape)
+    run = workload.k[-1]
+    flat = matrix.reshape(workload.batch, workload.columns, math.prod(workload.k[:-1]), -1)
+    whole = np.pad(flat.astype(getattr(ml_dtypes, unit.dtype)), [(0, 0)] * 3 + [(0, run - flat.shape[-1])])
+    panels = in_panels(whole.reshape(workload.batch, workload.columns, -1), shape[-2])
+    grouped = panels.reshape(*panels.shape[:2], -1, unit.group, shape[-2])
+    return np.ascontiguousarray(grouped.swapaxes(-1, -2)).reshape(shape)
 
 
 def pack_at_run_time(
@@ -210,9 +208,7 @@ def pack_at_run_time(
         *outer, group, lane, term = rest
         column = panel * columns + lane
         value = element(batch, column, *outer, group * unit.group + term).astype(unit.dtype)
-        if workload.columns % columns:
-            value = tirx.if_then_else(column < workload.columns, value, tirx.const(0, unit.dtype))
-        return value
+        return within(value, column, workload.columns, shape[1] * columns)
 
     return te.compute(int64s(shape), packed, name=name, attrs={STAGE: "pack"})
 

@@ -14,7 +14,8 @@ from .annotations import TEMPLATE
 from .contraction import Workload
 from .convolution import new_constant, relax_constant
 from .expressions import Scalar, constant_shape, flatten, int64, int64s, unflatten
-from .multipliers import multiplier, within
+from .multipliers import multiplier
+from .padding import within
 
 
 @dataclass(frozen=True)

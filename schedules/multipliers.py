@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-from tvm import te, tirx
+from tvm import te
 
 from ..targets.target import DotUnit, Target
 from . import contraction, dots, packing
 from .annotations import STAGE
 from .contraction import TEMPLATE, Choice, Workload
-from .expressions import Scalar, scalar_dtype
+from .expressions import Scalar
 from .padding import padded
 
 Element = Callable[..., Scalar]
@@ -237,8 +237,3 @@ def multiplier(workload: Workload, target: Target, *runs: tuple[int, ...]) -> Mu
     if found is None:
         return MultiplyAdd(workload, contraction.default(workload, target), target)
     return DotProducts(*found)
-
-
-def within(value: Any, index: Any, extent: int, whole: int) -> Any:
-    """`value`, or zero where `index`, below `whole`, is not below `extent`."""
-    return value if whole == extent else tirx.if_then_else(index < extent, value, tirx.const(0, scalar_dtype(value)))

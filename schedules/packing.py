@@ -13,6 +13,7 @@ from ..targets.target import Target
 from .annotations import STAGE
 from .contraction import Choice, Workload, packed_shape, tile_columns
 from .expressions import Scalar, int64s
+from .padding import within
 
 
 def pack_constant(
@@ -26,15 +27,19 @@ def pack_constant(
     Returns:
         A new array of `packed_shape`; padding columns are zero.
     """
-    columns = tile_columns(workload, choice, target)
-    panels = math.ceil(workload.columns / columns)
-    k = math.prod(workload.k)
-    flat = matrix.reshape(workload.batch, workload.columns, k)
-    packed = np.zeros((workload.batch, panels, k, columns), matrix.dtype)
+    flat = matrix.reshape(workload.batch, workload.columns, math.prod(workload.k))
+    return in_panels(flat, tile_columns(workload, choice, target)).reshape(packed_shape(workload, choice, target))
+
+
+def in_panels(matrix: npt.NDArray[np.generic], columns: int) -> npt.NDArray[np.generic]:
+    """Cuts (batch, all columns, k) into panels of so many columns: (batch, panels, k, columns), zeros at the end."""
+    batch, count, k = matrix.shape
+    panels = math.ceil(count / columns)
+    packed = np.zeros((batch, panels, k, columns), matrix.dtype)
     for panel in range(panels):
-        part = flat[:, panel * columns : (panel + 1) * columns]
+        part = matrix[:, panel * columns : (panel + 1) * columns]
         packed[:, panel, :, : part.shape[1]] = part.transpose(0, 2, 1)
-    return packed.reshape(packed_shape(workload, choice, target))
+    return packed
 
 
 def pack_at_run_time(
@@ -50,9 +55,7 @@ def pack_at_run_time(
     def packed(batch: tirx.Var, panel: tirx.Var, *rest: tirx.Var) -> Scalar:
         *k, lane = rest
         column = panel * columns + lane
-        if workload.columns % columns == 0:
-            return element(batch, column, *k)
-        return tirx.if_then_else(column < workload.columns, element(batch, column, *k), tirx.const(0, workload.dtype))
+        return within(element(batch, column, *k), column, workload.columns, shape[1] * columns)
 
-    shape = int64s(packed_shape(workload, choice, target))
-    return te.compute(shape, packed, name=name, attrs={STAGE: "pack"})
+    shape = packed_shape(workload, choice, target)
+    return te.compute(int64s(shape), packed, name=name, attrs={STAGE: "pack"})

@@ -37,3 +37,8 @@ def padded(
         return tirx.if_then_else(tirx.all(*inside), own, tirx.const(value, dtype)) if inside else own
 
     return te.compute(int64s(shape), at, name=name, attrs=dict(attributes))
+
+
+def within(value: Any, index: Any, extent: int, whole: int) -> Any:
+    """`value`, or zero where `index`, below `whole`, is not below `extent`."""
+    return value if whole == extent else tirx.if_then_else(index < extent, value, tirx.const(0, scalar_dtype(value)))

@@ -90,7 +90,7 @@ def _make(arch: str, triple: str, cpu: str, features: Sequence[str], cores: int,
         has_fma=level.has_fma,
         cores=cores,
         required_features=x86.required_features(enabled, level),
-        has_half_conversion=x86.HALF_CONVERSION in enabled,
+        half_features=x86.half_features(enabled),
         dot_units=x86.dot_units(enabled, level),
         **caches,
     )

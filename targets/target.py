@@ -57,7 +57,8 @@ class Target:
         l1_bytes, l2_bytes, l3_bytes: data caches; the first two of one core, the third shared.
         required_features: CPU features without which the emitted code would trap, in the spelling of
             GCC's ``__builtin_cpu_supports``.
-        has_half_conversion: whether vectors of float16 become float32, and back, in one instruction.
+        half_features: what code needs, as `required_features`, that turns vectors of float16 into float32 and back;
+            None where the machine has no instruction for it.
         dot_units: the units for narrow operands that the machine has, and contractions may use.
     """
 
@@ -74,7 +75,7 @@ class Target:
     l2_bytes: int
     l3_bytes: int
     required_features: tuple[str, ...] = ()
-    has_half_conversion: bool = False
+    half_features: tuple[str, ...] | None = None
     dot_units: tuple[DotUnit, ...] = ()
 
     def lanes(self, dtype_bits: int = FLOAT32_BITS) -> int:

@@ -39,7 +39,7 @@ DOT_UNITS = (
     DotUnit("AMX-BF16", "bfloat16", 2, 16, 16, 32, 8, 1.0, ("amx-tile", "amx-bf16", "avx512bf16")),
     DotUnit("AVX512-BF16", "bfloat16", 2, 1, 16, 2, 32, 4.0, ("avx512bf16",)),
 )
-HALF_CONVERSION = "f16c"
+_HALF_FEATURES = ("f16c",)
 
 # Features that LLVM may use on its own at a CPU of that level and that older CPUs lack.
 SSE4_FEATURES = ("sse4.2", "popcnt")
@@ -48,6 +48,11 @@ SSE4_FEATURES = ("sse4.2", "popcnt")
 def level_of(features: Collection[str]) -> Level:
     """The best level that a CPU with these LLVM features has."""
     return next(level for level in LEVELS if level.needs.issubset(features))
+
+
+def half_features(features: Collection[str]) -> tuple[str, ...] | None:
+    """What code that converts float16 needs, if a CPU with these LLVM features has it."""
+    return _HALF_FEATURES if set(_HALF_FEATURES).issubset(features) else None
 
 
 def dot_units(features: Collection[str], level: Level) -> tuple[DotUnit, ...]:

@@ -8,29 +8,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_runner import TOLERANCE, Runner, random, relative_error
+from kernel_runner import TOLERANCE, Runner, random, relative_error, run_convolution
 from numpy_reference import convolution
 from tilewright import targets
 from tilewright.schedules import contraction
 from tilewright.schedules.contraction import Workload
 from tvm import relax
 
-LAYOUTS = {1: ("NWC", "OWI"), 2: ("NHWC", "OHWI"), 3: ("NDHWC", "ODHWI")}
-OPERATORS = {1: relax.op.nn.conv1d, 2: relax.op.nn.conv2d, 3: relax.op.nn.conv3d}
-
 
 def check_convolution(run: Runner, data, weights, strides, padding, dilation, groups, target=None) -> None:
-    rank = len(strides)
-    layout, kernel_layout = LAYOUTS[rank]
-    options = {"data_layout": layout, "kernel_layout": kernel_layout}
-    constant = relax.const(weights)
-    actual = run(
-        lambda x: OPERATORS[rank](
-            x, constant, strides=strides, padding=padding, dilation=dilation, groups=groups, **options
-        ),
-        data,
-        target=target,
-    )
+    actual = run_convolution(run, data, weights, strides, padding, dilation, groups, target)
     assert relative_error(actual, convolution(data, weights, strides, padding, dilation, groups)) < TOLERANCE
 
 

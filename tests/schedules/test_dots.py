@@ -10,7 +10,7 @@ import pytest
 import soft_units
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_runner import TOLERANCE, Runner, random, relative_error
+from kernel_runner import TOLERANCE, Runner, random, relative_error, run_convolution
 from numpy_reference import convolution
 from soft_units import UNITS, target_with
 from tilewright.ir_passes.attention_operator import attention
@@ -19,8 +19,6 @@ from tilewright.schedules.contraction import Workload
 from tvm import relax
 
 AMX, VECTOR = "AMX-BF16", "AVX512-BF16"
-LAYOUTS = {1: ("NWC", "OWI"), 2: ("NHWC", "OHWI"), 3: ("NDHWC", "ODHWI")}
-OPERATORS = {1: relax.op.nn.conv1d, 2: relax.op.nn.conv2d, 3: relax.op.nn.conv3d}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -35,23 +33,8 @@ def rounded(array: np.ndarray) -> np.ndarray:
 
 
 def check_convolution(run: Runner, unit: str, data, weights, strides, padding, dilation, groups, cores=2) -> None:
-    rank = len(strides)
-    layout, kernel_layout = LAYOUTS[rank]
-    constant = relax.const(weights)
-    actual = run(
-        lambda x: OPERATORS[rank](
-            x,
-            constant,
-            strides=strides,
-            padding=padding,
-            dilation=dilation,
-            groups=groups,
-            data_layout=layout,
-            kernel_layout=kernel_layout,
-        ),
-        data,
-        target=target_with(unit, cores=cores),
-    )
+    target = target_with(unit, cores=cores)
+    actual = run_convolution(run, data, weights, strides, padding, dilation, groups, target)
     if groups == 1 or weights.shape[-1] % 2 == 0:  # channels of groups cannot be padded: odd ones are not rounded
         data, weights = rounded(data), rounded(weights)
     expected = convolution(data, weights, strides, padding, dilation, groups)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,3 +69,31 @@ def relative_error(actual: Array, expected: Array) -> float:
 
 # float32 sums of a few thousand terms, in another order than numpy's.
 TOLERANCE = 2e-6
+
+
+LAYOUTS = {1: ("NWC", "OWI"), 2: ("NHWC", "OHWI"), 3: ("NDHWC", "ODHWI")}
+OPERATORS = {1: relax.op.nn.conv1d, 2: relax.op.nn.conv2d, 3: relax.op.nn.conv3d}
+
+
+def run_convolution(
+    run: Runner,
+    data: Array,
+    weights: Array,
+    strides: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+    target: targets.Target | None = None,
+) -> Array:
+    """A channels-last convolution of any spatial rank, its weights constant."""
+    rank = len(strides)
+    layout, kernel_layout = LAYOUTS[rank]
+    options = {"data_layout": layout, "kernel_layout": kernel_layout}
+    constant = relax.const(weights)
+    return run(
+        lambda x: OPERATORS[rank](
+            x, constant, strides=strides, padding=padding, dilation=dilation, groups=groups, **options
+        ),
+        data,
+        target=target,
+    )

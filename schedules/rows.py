@@ -1,7 +1,8 @@
 """Operators that read a whole row to make one number or a row again: softmax, normalisation, reductions of last axes.
 
 A row is the flattened trailing axes. Reductions along it keep a few registers of partial results, so that the loop is
-vectorized and its additions do not wait for each other; what does not fill them is a short scalar loop. The loop nest:
+vectorized and its additions do not wait for each other; at the end these are joined by halves. What does not fill them
+is a short scalar loop. The loop nest:
 
     parallel rows
         for stage in (maximum, exponentials, sum, output):     each a vectorized loop over the row, in the L1 cache
@@ -37,7 +38,7 @@ def partial_width(length: int, lanes: int) -> int:
 def reduce_row(
     element: Element, lead: Sequence[int], length: int, lanes: int, combine: Combine, join: Combine, name: str
 ) -> Callable[..., Scalar]:
-    """Reduces rows in three stages and returns the total as a function of the row's index.
+    """Reduces rows in stages and returns the total as a function of the row's index.
 
     Args:
         element: the element at (*row, position).
@@ -54,13 +55,7 @@ def reduce_row(
         name=f"{name}_partial",
         attrs={ANCHOR: ROWS},
     )
-    lane = te.reduce_axis((int64(0), int64(width)), "lane")
-    total = te.compute(
-        int64s(lead) or [int64(1)],
-        lambda *row: combine(partial[(*(row if lead else ()), lane)], axis=[lane]),
-        name=f"{name}_total",
-        attrs={ANCHOR: ROWS},
-    )
+    total = _fold(partial, lead, width, join, name)
     if main == length:
         return lambda *row: total[row or (int64(0),)]
     rest = te.reduce_axis((int64(0), int64(length - main)), "rest")
@@ -71,6 +66,26 @@ def reduce_row(
         attrs={ANCHOR: ROWS},
     )
     return lambda *row: join(total[row or (int64(0),)], tail[row or (int64(0),)])
+
+
+def _fold(partial: te.Tensor, lead: Sequence[int], width: int, join: Combine, name: str) -> te.Tensor:
+    """Joins `width` partial results, a power of two, by halves: a chain would wait for each of its steps."""
+
+    def halves(source: te.Tensor, half: int) -> Element:
+        return lambda *index: join(source[index], source[(*index[:-1], index[-1] + half)])
+
+    while width > 2:
+        width //= 2
+        partial = te.compute(
+            int64s((*lead, width)), halves(partial, width), name=f"{name}_{width}", attrs={ANCHOR: ROWS}
+        )
+
+    def last(*index: Any) -> Scalar:
+        row = index if lead else ()
+        first = partial[(*row, int64(0))]
+        return first if width == 1 else join(first, partial[(*row, int64(1))])
+
+    return te.compute(int64s(lead) or [int64(1)], last, name=f"{name}_total", attrs={ANCHOR: ROWS})
 
 
 def _add(left: Any, right: Any) -> Any:

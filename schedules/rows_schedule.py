@@ -77,7 +77,9 @@ def _schedule_stage(sch: Schedule, stage: Block, depth: int, target: Target) -> 
     steps = [loop for loop, axis in around if axis is not None and kinds[axis] == blocks.REDUCTION]
     spatial = [loop for loop, axis in around if loop not in steps]
     if not blocks.is_reduction(sch, stage):
-        if spatial:
+        if spatial and blocks.extent(sch, spatial[-1]) < target.lanes():  # halves of a register
+            sch.vectorize(spatial[-1])
+        elif spatial:
             plain.vectorize(sch, spatial[-1], target)
         return
     if not steps:

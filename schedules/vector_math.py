@@ -2,8 +2,9 @@
 
 Each is a function of one float32 with an error of a few units in the last place (absolute, for erf near its limits),
 right at infinities and NaN. Derivations: exp reduces its argument to [-ln2/2, ln2/2] by Cody and Waite's two-part
-ln 2 (Software Manual for the Elementary Functions, 1980) and sums the Taylor-like polynomial of Cephes' expf; tanh and
-erf are the odd rational minimax approximations that Eigen and XLA use for float32.
+ln 2 (Software Manual for the Elementary Functions, 1980) and sums a polynomial of degree 6, which is minimax there
+with 1 + r kept as it is (relative error 3e-9, by Lawson's iteration); tanh and erf are the odd rational minimax
+approximations that Eigen and XLA use for float32.
 """
 
 from __future__ import annotations
@@ -19,22 +20,15 @@ from .expressions import Scalar
 
 _FLOAT = "float32"
 
-_EXP_HIGH = 88.72283935546875  # above it float32 overflows
-_EXP_LOW = -87.33654022216797  # below it the result is subnormal: taken for 0
+_EXP_HIGH = 89.0  # float32 overflows before, as the result does then by itself
+_EXP_LOW = -87.33654022216797  # below it the result is subnormal: 0, like all less than 2**-125.5
 _LOG2_E = 1.4426950408889634
 _SIGMOID_LIMIT = 87.3
 # Added to a float32 of less than 2**22, it rounds it to an integer, which its last bits then hold.
 _ROUNDER = 1.5 * 2**23
 _LN2_HIGH = 0.693359375
 _LN2_LOW = -2.12194440e-4
-_EXP_COEFFICIENTS = (
-    1.9875691500e-4,
-    1.3981999507e-3,
-    8.3334519073e-3,
-    4.1665795894e-2,
-    1.6666665459e-1,
-    5.0000001201e-1,
-)
+_EXP_COEFFICIENTS = (1.3814599e-3, 8.3687166e-3, 4.1668389e-2, 1.6666521e-1, 4.9999994e-1, 1.0, 1.0)
 
 _TANH_LIMIT = 7.90531110763549805  # beyond it float32's tanh is 1
 _TANH_NUMERATOR = (
@@ -94,48 +88,52 @@ def _limited(x: Scalar, low: float, high: float, body: Callable[[Scalar], Scalar
     )
 
 
-def _scaled_exp(x: Scalar, scale: Callable[[Scalar, Scalar], Scalar]) -> Scalar:
-    """exp(x), x within [_EXP_LOW, _EXP_HIGH], as `scale(m, bits)`, where exp(x) = m * 2**n and `bits` end with n."""
+def _scaled_exp(x: Scalar, sign: int, scale: Callable[[Scalar, Scalar], Scalar], factor: int = 1) -> Scalar:
+    """exp(sign * x) as `scale(m, bits)`, where factor * exp(sign * x) = m * 2**n and `bits` end with n.
+
+    Args:
+        x: within [-89, 89].
+        sign: 1 or -1, which costs nothing here.
+        factor: a power of two, which neither does.
+    """
 
     def reduced(rounded: Scalar) -> Scalar:
         return _let(rounded - _constant(_ROUNDER), lambda n: _let(remainder(n), lambda r: scaled(r, rounded)))
 
     def remainder(n: Scalar) -> Scalar:
-        return x - n * _constant(_LN2_HIGH) - n * _constant(_LN2_LOW)
+        """Sign * (the argument's remainder), which the odd coefficients make good."""
+        return x - n * _constant(sign * _LN2_HIGH) - n * _constant(sign * _LN2_LOW)
 
     def scaled(r: Scalar, rounded: Scalar) -> Scalar:
-        mantissa = _horner(r, _EXP_COEFFICIENTS) * (r * r) + r + _constant(1)
+        mantissa = _horner(r, [factor * sign**power * c for power, c in zip(powers, _EXP_COEFFICIENTS, strict=True)])
         return scale(mantissa, tirx.reinterpret("int32", rounded))
 
-    return _let(x * _constant(_LOG2_E) + _constant(_ROUNDER), reduced)
+    powers = range(len(_EXP_COEFFICIENTS) - 1, -1, -1)
+    return _let(x * _constant(sign * _LOG2_E) + _constant(_ROUNDER), reduced)
 
 
 def _power_of_two(bits: Scalar, more: int = 0) -> Scalar:
-    """2**(n + more), for `bits` that end with n: n is shifted into the exponent, all else out."""
+    """2**(n + more), for `bits` that end with n: n is shifted into the exponent, all else out; 0 for 2**-127."""
     exponent = tirx.shift_left(bits, tirx.const(23, "int32")) + tirx.const((127 + more) << 23, "int32")
     return tirx.reinterpret(_FLOAT, exponent)
 
 
 def _exp(x: Scalar) -> Scalar:
-    # n may be 128, and 2**128 is no float32: a factor 2 comes last.
-    inside = _limited(
+    # n may be 128, and 2**128 is no float32: a factor 2 is in the mantissa.
+    return _limited(
         x,
         _EXP_LOW,
         _EXP_HIGH,
-        lambda c: _scaled_exp(c, lambda mantissa, bits: mantissa * _power_of_two(bits, -1) * _constant(2)),
+        lambda c: _scaled_exp(c, 1, lambda mantissa, bits: mantissa * _power_of_two(bits, -1), factor=2),
     )
-    limited = tirx.Select(x > _constant(_EXP_HIGH), tirx.infinity(_FLOAT), inside)
-    return tirx.Select(x < _constant(_EXP_LOW), _constant(0), limited)
 
 
 def _sigmoid(x: Scalar) -> Scalar:
     # Beyond the limits it is 1, or less than the smallest normal number.
-    return _limited(
-        _constant(0) - x,
-        -_SIGMOID_LIMIT,
-        _SIGMOID_LIMIT,
-        lambda c: _scaled_exp(c, lambda mantissa, bits: _constant(1) / (_constant(1) + mantissa * _power_of_two(bits))),
-    )
+    def inverse(mantissa: Scalar, bits: Scalar) -> Scalar:
+        return _constant(1) / (mantissa * _power_of_two(bits) + _constant(1))
+
+    return _limited(x, -_SIGMOID_LIMIT, _SIGMOID_LIMIT, lambda c: _scaled_exp(c, -1, inverse))
 
 
 def _rational(x: Scalar, limit: float, numerator: Sequence[float], denominator: Sequence[float]) -> Scalar:

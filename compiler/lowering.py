@@ -26,6 +26,7 @@ from ..errors import CompilerError
 from ..schedules.vector_math import expand_math
 from ..targets.target import DotUnit
 from .bfloat16 import expand_conversions, legalize_arithmetic
+from .interleave import interleave
 from .llvm_functions import with_imports
 from .plan import Bytes
 from .scratch import hoist_scratch
@@ -138,6 +139,8 @@ def _machine_passes(units: Sequence[DotUnit]) -> Any:
             tirx.transform.BF16StorageLegalize(),
             tirx.transform.LowerTVMBuiltin(),
             tirx.transform.LowerIntrin(),
+            # The last: simplification would see through the steps, and cancel x + c - c, which rounds x.
+            _on_functions("Interleave", interleave),
         ]
     )
 

@@ -1,0 +1,167 @@
+"""Chains of arithmetic in turn: the order of steps, what must keep its place, and the same numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import tvm
+import tvm_ffi
+from kernel_runner import Runner
+from tilewright.compiler import lowering
+from tilewright.compiler.interleave import interleave
+from tvm import relax, tirx
+
+LANES = 8
+Chain = Callable[[Any], Any]
+
+
+def vector(buffer: Any, start: Any) -> Any:
+    return tirx.BufferLoad(buffer, [tirx.Ramp(start, 1, LANES)])
+
+
+def store(buffer: Any, start: Any, value: Any) -> Any:
+    return tirx.BufferStore(buffer, value, [tirx.Ramp(start, 1, LANES)])
+
+
+def buffers(*names: str) -> list[Any]:
+    return [tirx.decl_buffer([1024], "float32", name) for name in names]
+
+
+def all_lanes(number: float) -> Any:
+    return tirx.Broadcast(tirx.const(number, "float32"), LANES)
+
+
+def chain(loaded: Any) -> Any:
+    """let x = loaded * 2 in x * x + x"""
+    x = tirx.Var("x", tvm.ir.PrimType(f"float32x{LANES}"))
+    return tirx.Let(x, loaded * all_lanes(2), x * x + x)
+
+
+def function(parameters: list[Any], *statements: Any) -> Any:
+    return tirx.PrimFunc(parameters, tirx.SeqStmt(list(statements)) if len(statements) > 1 else statements[0])
+
+
+def assert_equal(actual: Any, expected: Any) -> None:
+    tvm.ir.assert_structural_equal(actual, expected, map_free_vars=True)
+
+
+def in_turn(target: Any, loads: list[Any], starts: list[Any]) -> list[Any]:
+    """What becomes of `chain` for several stores."""
+    statements: list[Any] = []
+
+    def step(values: list[Any]) -> list[Any]:
+        names = [tirx.Var("step", value.ty) for value in values]
+        statements.extend(tirx.Bind(name, value) for name, value in zip(names, values, strict=True))
+        return names
+
+    doubled = step([load * all_lanes(2) for load in loads])
+    squares = step([x * x for x in doubled])
+    sums = step([square + x for square, x in zip(squares, doubled, strict=True)])
+    return statements + [store(target, start, value) for start, value in zip(starts, sums, strict=True)]
+
+
+def test_steps_of_stores_alternate() -> None:
+    a, y = buffers("a", "y")
+    starts = [0, 8, 16]
+    before = function([a, y], *(store(y, start, chain(vector(a, start))) for start in starts))
+    expected = function([a, y], *in_turn(y, [vector(a, start) for start in starts], starts))
+    assert_equal(interleave(before), expected)
+
+
+def test_long_runs_are_cut_evenly() -> None:
+    a, y = buffers("a", "y")
+    starts = [8 * each for each in range(12)]
+    before = function([a, y], *(store(y, start, chain(vector(a, start))) for start in starts))
+    halves = [in_turn(y, [vector(a, start) for start in half], half) for half in (starts[:6], starts[6:])]
+    assert_equal(interleave(before), function([a, y], *halves[0], *halves[1]))
+
+
+def test_bindings_come_first() -> None:
+    a, y = buffers("a", "y")
+    start = tirx.Var("start", "int32")
+    bind = tirx.Bind(start, tirx.IntImm("int32", 8))
+    first, second = store(y, 0, chain(vector(a, 0))), store(y, start, chain(vector(a, start)))
+    expected = function([a, y], bind, *in_turn(y, [vector(a, 0), vector(a, start)], [0, start]))
+    assert_equal(interleave(function([a, y], first, bind, second)), expected)
+
+
+def test_a_store_that_reads_what_another_writes_waits() -> None:
+    a, y = buffers("a", "y")
+    before = function([a, y], store(y, 0, chain(vector(a, 0))), store(y, 8, chain(vector(y, 0))))
+    assert_equal(interleave(before), before)
+
+
+def test_a_binding_that_reads_what_a_store_writes_waits() -> None:
+    a, y = buffers("a", "y")
+    kept = tirx.Var("kept", tvm.ir.PrimType(f"float32x{LANES}"))
+    before = function([a, y], store(y, 0, chain(vector(a, 0))), tirx.Bind(kept, vector(y, 0)), store(y, 8, chain(kept)))
+    assert_equal(interleave(before), before)
+
+
+def test_plain_arithmetic_stays() -> None:
+    a, y = buffers("a", "y")
+    before = function([a, y], *(store(y, start, vector(a, start) * all_lanes(2)) for start in (0, 8)))
+    assert interleave(before).same_as(before)
+
+
+@pytest.mark.parametrize(("extent", "ways"), [(16, 8), (6, 6), (10, 5), (14, 7), (11, 1), (1, 1)])
+def test_loops_take_several_iterations_at_a_time(extent: int, ways: int) -> None:
+    a, y = buffers("a", "y")
+    i, start = tirx.Var("i", "int32"), tirx.Var("start", "int32")
+    body = tirx.SeqStmt([tirx.Bind(start, i * LANES), store(y, start, chain(vector(a, start)))])
+    before = function([a, y], tirx.For(i, 0, extent, tirx.ForKind.SERIAL, body))
+    after = interleave(before)
+    stores: list[Any] = []
+    tvm_ffi.structural_walk(after.body, (tirx.BufferStore, stores.append))
+    assert len(stores) == ways
+    assert int(after.body.extent) == extent // ways
+    written = {
+        int(tvm.sym.Analyzer().simplify(start))
+        for each in stores
+        for start in starts_of(each, after.body, extent // ways)
+    }
+    if ways > 1:
+        assert written == {LANES * each for each in range(extent)}
+
+
+def starts_of(each: Any, loop: Any, extent: int) -> list[Any]:
+    """Where a store begins in each iteration of a loop; nothing for a loop that stayed."""
+    base = each.indices[0].base
+    if isinstance(base, tirx.Var):
+        return []
+    return [
+        tvm_ffi.structural_map(
+            base, (tirx.Var, lambda var, n=n: tirx.IntImm("int32", n) if var.same_as(loop.loop_var) else var)
+        )
+        for n in range(extent)
+    ]
+
+
+def test_what_is_not_a_serial_loop_of_one_store_stays() -> None:
+    a, y = buffers("a", "y")
+    i = tirx.Var("i", "int32")
+    value = store(y, i * LANES, chain(vector(a, i * LANES)))
+    parallel = function([a, y], tirx.For(i, 0, 16, tirx.ForKind.PARALLEL, value))
+    assert_equal(interleave(parallel), parallel)
+
+
+@pytest.mark.parametrize("operator", [relax.op.nn.silu, relax.op.nn.gelu, relax.op.nn.softmax])
+def test_the_same_numbers(monkeypatch: pytest.MonkeyPatch, operator: Any) -> None:
+    data = np.random.default_rng(7).standard_normal((24, 192)).astype("float32") * 4
+    used: list[bool] = []
+
+    def noted(function: Any) -> Any:
+        after = interleave(function)
+        used.append(not after.same_as(function))
+        return after
+
+    monkeypatch.setattr(lowering, "interleave", noted)
+    with_pass = Runner()(operator, data)
+    assert any(used)
+    monkeypatch.setattr(lowering, "interleave", lambda function: function)
+    without = Runner()(operator, data)
+    assert np.abs(with_pass).max() > 0.5
+    np.testing.assert_allclose(with_pass, without, rtol=2e-6, atol=1e-7)

@@ -28,6 +28,7 @@ from ..ir_passes import (
     Pass,
     PassResult,
     SimplifyReductions,
+    SliceInPlace,
     run_passes,
 )
 from ..schedules.legalize import legalize
@@ -98,6 +99,7 @@ def passes(
         FuseEpilogues(transposed_results=True),
         *narrow,
         Schedule(target, on_kernel),
+        SliceInPlace(),
         ConcatInPlace(),
     ]
 

@@ -18,6 +18,7 @@ from .fuse_silu import FuseSilu
 from .fuse_softmax import FuseSoftmax
 from .narrow_storage import NarrowStorage
 from .simplify_reductions import SimplifyReductions
+from .slice_in_place import SliceInPlace
 
 __all__ = [
     "Canonicalize",
@@ -40,6 +41,7 @@ __all__ = [
     "Pass",
     "PassResult",
     "SimplifyReductions",
+    "SliceInPlace",
     "run_passes",
     "verify",
 ]

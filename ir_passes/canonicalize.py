@@ -27,6 +27,7 @@ _RESHAPES = ("reshape", "expand_dims", "squeeze", "flatten", "nn.batch_flatten")
 class Canonicalize(GraphPass):
     """Local simplifications, until none applies.
 
+    - A `split` becomes slices, and a concatenation of slices that lie side by side one slice.
     - What does nothing is taken out: dead bindings, reshapes, transposes, casts, broadcasts and tiles to what is there
       already, paddings by nothing, slices of everything, concatenations of one, dropout, x + 0, x - 0, x * 1, x / 1,
       x ^ 1, selections by a constant condition that is the same everywhere.
@@ -46,7 +47,7 @@ class Canonicalize(GraphPass):
 
 def _visit(rewriter: Rewriter, var: Var, value: Expr) -> Expr | None:
     if isinstance(value, relax.TupleGetItem):
-        return _dropout(rewriter, var, value)
+        return _item(rewriter, var, value)
     if not isinstance(value, tvm.ir.Call) or not isinstance(value.op, tvm.ir.Op):
         return None
     rule = _RULES.get(value.op.name[6:])
@@ -58,9 +59,22 @@ def _same_type(value: Any, operand: Expr) -> Expr | None:
     return operand if keeps_shape(value, operand) else None
 
 
-def _dropout(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
-    call = made_by(rewriter, value.tuple_value, "nn.dropout")
-    return call.args[0] if call is not None and value.index == 0 else None
+def _item(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
+    call = made_by(rewriter, value.tuple_value, "nn.dropout", "split")
+    if call is None:
+        return None
+    if calls(call, "nn.dropout"):
+        return call.args[0] if value.index == 0 else None
+    shape = shape_of(call.args[0])
+    if shape is None or not isinstance(call.attrs.axis, int):
+        return None
+    axis, where = call.attrs.axis % len(shape), call.attrs.indices_or_sections
+    if hasattr(where, "__len__"):
+        bounds = [0, *(int(index) for index in where), shape[axis]]
+    else:
+        size = -(-shape[axis] // int(where))
+        bounds = [*range(0, shape[axis], size), shape[axis]]
+    return relax.op.strided_slice(call.args[0], [axis], [bounds[value.index]], [bounds[value.index + 1]])
 
 
 def _reshape(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
@@ -140,8 +154,37 @@ def _loses_nothing(source: str, target: str) -> bool:
 
 
 def _concat(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
-    parts = value.args[0]
-    return parts.fields[0] if isinstance(parts, relax.Tuple) and len(parts.fields) == 1 else None
+    """Slices that follow each other become one."""
+    parts, axis = value.args[0], value.attrs.axis
+    if not isinstance(parts, relax.Tuple) or axis is None:
+        return None
+    fields: list[Expr] = []
+    for part in parts.fields:
+        joined = _joined(rewriter, fields[-1], part, int(axis) % part.ty.ndim, var) if fields else None
+        fields = [*fields[:-1], joined] if joined is not None else [*fields, part]
+    if len(fields) == 1:
+        return fields[0]
+    changed = len(fields) < len(parts.fields)
+    return rewriter.emit(relax.op.concat(fields, int(axis)), var.name) if changed else None
+
+
+def _joined(rewriter: Rewriter, left: Expr, right: Expr, axis: int, var: Var) -> Expr | None:
+    """Two slices of one tensor, side by side along an axis, as one."""
+    first, second = (_slice_along(rewriter, part, axis) for part in (left, right))
+    if first is None or second is None or not first[0].same_as(second[0]) or first[2] != second[1]:
+        return None
+    source, start, stop = first[0], first[1], second[2]
+    whole = shape_of(source)
+    if whole is not None and (start, stop) == (0, whole[axis]):
+        return source
+    return rewriter.emit(relax.op.strided_slice(source, [axis], [start], [stop]), var.name)
+
+
+def _slice_along(rewriter: Rewriter, part: Expr, axis: int) -> tuple[Expr, int, int] | None:
+    """(tensor, start, stop) of a slice along one axis, in steps of 1."""
+    call = made_by(rewriter, part, "strided_slice")
+    cuts = _cuts(call) if call is not None else None
+    return (call.args[0], *cuts[axis]) if cuts is not None and list(cuts) == [axis] else None
 
 
 def _neutral(number: float, *, right_only: bool) -> Rule:
@@ -189,9 +232,43 @@ def _pad(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
 
 
 def _slice(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
-    strides = value.args[4] if len(value.args) > 4 else None
-    forward = strides is None or all(int(getattr(stride, "value", -1)) > 0 for stride in strides.fields)
-    return _same_type(value, value.args[0]) if forward else None
+    """Axes in order and bounds counted from the start; no steps where they are 1."""
+    steps = _ints(value.args[4]) if len(value.args) > 4 else []
+    if steps is not None and all(step > 0 for step in steps) and keeps_shape(value, value.args[0]):
+        return value.args[0]
+    cuts = _cuts(value)
+    if cuts is None:
+        return None
+    normal = [list(cuts), [start for start, _ in cuts.values()], [stop for _, stop in cuts.values()]]
+    if [_ints(argument) for argument in list(value.args)[1:]] == normal:
+        return None
+    return rewriter.emit(relax.op.strided_slice(value.args[0], *normal), var.name)
+
+
+def _cuts(call: Any) -> dict[int, tuple[int, int]] | None:
+    """Where a slice in steps of 1 starts and stops along the axes that it shortens, in order; None for others."""
+    shape = shape_of(call.args[0])
+    given = [_ints(argument) for argument in list(call.args)[1:]]
+    if shape is None or any(numbers is None for numbers in given):
+        return None
+    axes, starts, stops, *steps = (numbers or [] for numbers in given)
+    if any(step != 1 for numbers in steps for step in numbers):
+        return None
+    cuts: dict[int, tuple[int, int]] = {}
+    for axis, *bounds in zip(axes, starts, stops, strict=True):
+        extent = shape[axis % len(shape)]
+        start, stop = (min(max(bound + extent if bound < 0 else bound, 0), extent) for bound in bounds)
+        if (start, stop) != (0, extent):
+            cuts[axis % len(shape)] = (start, max(start, stop))
+    return dict(sorted(cuts.items()))
+
+
+def _ints(expr: Any) -> list[int] | None:
+    """The numbers of a tuple of constants."""
+    fields = expr.fields if isinstance(expr, relax.Tuple) else None
+    if fields is None or not all(isinstance(field, tirx.IntImm) for field in fields):
+        return None
+    return [int(field) for field in fields]
 
 
 def _operand_if_same(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:

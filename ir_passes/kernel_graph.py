@@ -21,6 +21,7 @@ PATTERN = "op_pattern"
 ATTRIBUTE_PREFIX = "tilewright."
 TEMPLATE = "tilewright.template"  # set by legalization: the template that will schedule the kernel
 CONCAT = "tilewright.concat"  # set by legalization: the axis along which the kernel concatenates all its operands
+SLICE = "tilewright.slice"  # set by legalization: where the window of its operand begins that the kernel copies
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from .constants import array_of, constant, is_constant, numpy_dtype
 from .graph import Binding, Expr, Graph, Var, leaves, substitute
 from .kernel_graph import KernelCall, kernel_graph, without_uncalled
 from .rewriter import dtype_of
+from .windows import Twins
 
 WIDE = "float32"
 _CHOICE = "prim.if_then_else"
@@ -52,7 +53,7 @@ class NarrowStorage(GraphPass):
         plan = _Plan(module, graph, self.dtype)
         narrow = plan.results() if self.results else set()
         constants = {each: _rounded(each, self.dtype) for each in plan.constants()}
-        twins = _Twins(module.clone(), self.dtype)
+        twins = Twins(module.clone())
         new: dict[Var, Expr] = {}
         bindings: list[Binding] = []
         for var, value in graph.bindings:
@@ -63,11 +64,11 @@ class NarrowStorage(GraphPass):
                 operands = [
                     constants.get(each, each) if is_constant(each) else new.get(each, each) for each in call.operands
                 ]
-                value = twins.call(call, operands, var in narrow)
+                value = _narrowed(twins, call, operands, self.dtype, var in narrow)
             if dtype_of(value) != dtype_of(var):
                 new[var] = relax.DataflowVar(var.name, value.ty)
             bindings.append((new.get(var, var), value))
-        if not twins.made:
+        if not twins.any:
             return PassResult(module, False)
         module = Graph(graph.params, tuple(bindings), graph.outputs, graph.tuple_result, graph.attrs).write(
             twins.module
@@ -188,40 +189,19 @@ def _loads(body: Any) -> list[Any]:
     return found
 
 
-class _Twins:
-    """Kernels with narrow parameters, each made once."""
-
-    def __init__(self, module: tvm.IRModule, dtype: str) -> None:
-        self.module = module
-        self.made: dict[tuple[str, tuple[bool, ...]], Any] = {}
-        self._dtype = dtype
-
-    def call(self, call: KernelCall, operands: list[Expr], narrow_result: bool) -> Expr:
-        """`call` of new operands, by a kernel that takes them."""
-        narrow = tuple(dtype_of(new) != dtype_of(old) for new, old in zip(operands, call.operands, strict=True))
-        if not any(narrow) and not narrow_result:
-            return call.value
-        dtype = self._dtype if narrow_result else dtype_of(call.var)
-        twin = self._twin(call.value.args[0], (*narrow, narrow_result))
-        value = relax.call_tir(twin, relax.Tuple(operands), relax.TensorType(call.shape, dtype))
-        return relax.BlockBuilder().normalize(value)
-
-    def _twin(self, gvar: Any, narrow: tuple[bool, ...]) -> Any:
-        key = (str(gvar.name_hint), narrow)
-        if key not in self.made:
-            function = with_narrow_buffers(self.module[gvar], narrow, self._dtype)
-            name = str(gvar.name_hint)
-            while any(str(other.name_hint) == name for other in self.module.functions):
-                name += "_"
-            twin = relax.GlobalVar(name)
-            types = [
-                relax.TensorType(type_.shape, self._dtype) if is_narrow else type_
-                for type_, is_narrow in zip(gvar.ty.params, narrow, strict=True)
-            ]
-            relax.expr._update_type(twin, relax.FuncType(types, gvar.ty.ret, gvar.ty.purity))
-            self.module.update_func(twin, function)
-            self.made[key] = twin
-        return self.made[key]
+def _narrowed(twins: Twins, call: KernelCall, operands: list[Expr], dtype: str, narrow_result: bool) -> Expr:
+    """`call` of new operands, by a kernel that takes them."""
+    narrow = tuple(dtype_of(new) != dtype_of(old) for new, old in zip(operands, call.operands, strict=True))
+    if not any(narrow) and not narrow_result:
+        return call.value
+    gvar, chosen = call.value.args[0], (*narrow, narrow_result)
+    types = [
+        relax.TensorType(type_.shape, dtype) if is_narrow else None
+        for type_, is_narrow in zip(gvar.ty.params, chosen, strict=True)
+    ]
+    twin = twins.get(gvar, chosen, lambda function: with_narrow_buffers(function, chosen, dtype), types)
+    ty = relax.TensorType(call.shape, dtype if narrow_result else dtype_of(call.var))
+    return relax.BlockBuilder().normalize(relax.call_tir(twin, relax.Tuple(operands), ty))
 
 
 def with_narrow_buffers(function: Any, narrow: Iterable[bool], dtype: str) -> Any:

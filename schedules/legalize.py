@@ -45,6 +45,10 @@ def _of_a_tuple(call: relax.Call) -> bool:
     return isinstance(call.args[0], relax.Tuple) and call.attrs.axis is not None and 0 not in constant_shape(call)
 
 
+def _of_whole_steps(call: relax.Call) -> bool:
+    return 0 not in constant_shape(call) and injective.slice_starts(call) is not None
+
+
 def _of_floats(call: relax.Call) -> bool:
     return "float" in str(call.ty.dtype)
 
@@ -99,6 +103,7 @@ RULES: dict[str, Rule] = {
         rows.can_lower_normalization,
     ),
     "relax.tilewright.attention": Rule(attention.lower_attention, attention.can_lower_attention),
+    "relax.strided_slice": Rule(_without_target(injective.lower_slice), _of_whole_steps),
     "relax.concat": Rule(_without_target(injective.lower_concat), _of_a_tuple),
     "relax.power": Rule(_without_target(injective.lower_power), _of_floats),
     "relax.take": Rule(_without_target(injective.lower_take), _within_range),

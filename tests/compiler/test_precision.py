@@ -26,7 +26,7 @@ SAPPHIRE_RAPIDS = targets.parse("x86_64-linux-gnu", cpu="sapphirerapids")
 
 
 def block_network() -> onnx.ModelProto:
-    """A small network with what bfloat16 has cases for: padding, strides, a residual, pooling, depthwise, concat."""
+    """A small network with cases for bfloat16: padding, strides, a residual, pooling, depthwise, slices, joins."""
     rng = np.random.default_rng(0)
     weights: dict[str, np.ndarray] = {}
 
@@ -36,7 +36,8 @@ def block_network() -> onnx.ModelProto:
         weights[f"b_{result}"] = rng.standard_normal(shape[0]).astype(np.float32)
         return helper.make_node("Conv", [source, f"w_{result}", f"b_{result}"], [result], result, **attributes)
 
-    weights["dense"] = (rng.standard_normal((80, 40)) / 9).astype(np.float32)
+    weights["dense"] = (rng.standard_normal((144, 40)) / 12).astype(np.float32)
+    weights["sizes"] = np.array([16, 32], np.int64)
     nodes = [
         conv("x", "stem", (32, 3, 3, 3), pads=[1, 1, 1, 1], strides=[2, 2]),
         helper.make_node("Relu", ["stem"], ["a"]),
@@ -46,7 +47,10 @@ def block_network() -> onnx.ModelProto:
         conv("c", "depthwise", (32, 1, 3, 3), pads=[1, 1, 1, 1], group=32),
         conv("c", "pointwise", (48, 32, 1, 1)),
         helper.make_node("MaxPool", ["depthwise"], ["pooled"], kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
-        helper.make_node("Concat", ["pooled", "pointwise"], ["joined"], axis=1),
+        helper.make_node("Split", ["pointwise", "sizes"], ["few", "many"], axis=1),
+        conv("many", "of_many", (32, 32, 3, 3), pads=[1, 1, 1, 1]),
+        conv("few", "of_few", (32, 16, 1, 1)),
+        helper.make_node("Concat", ["pooled", "pointwise", "of_many", "of_few"], ["joined"], axis=1),
         helper.make_node("GlobalAveragePool", ["joined"], ["means"]),
         helper.make_node("Flatten", ["means"], ["row"]),
         helper.make_node("MatMul", ["row", "dense"], ["y"]),

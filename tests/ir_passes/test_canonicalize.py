@@ -67,6 +67,32 @@ _REWRITTEN: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
         lambda e, x: e(op.permute_dims(e(op.reshape(x, (1, 6, 4))), [1, 0, 2])),
         lambda e, x: e(op.reshape(x, (6, 1, 4))),
     ),
+    "a split": (
+        lambda e, x: e(op.add(*(e(relax.TupleGetItem(s, i)) for s in [e(op.split(x, 2, 2))] for i in (0, 1)))),
+        lambda e, x: e(op.add(e(op.strided_slice(x, [2], [0], [2])), e(op.strided_slice(x, [2], [2], [4])))),
+    ),
+    "a split at places": (
+        lambda e, x: e(relax.TupleGetItem(e(op.split(x, [1, 3], -1)), 1)),
+        lambda e, x: e(op.strided_slice(x, [2], [1], [3])),
+    ),
+    "the last of uneven parts": (
+        lambda e, x: e(relax.TupleGetItem(e(op.split(x, 2, 1)), 1)),
+        lambda e, x: e(op.strided_slice(x, [1], [2], [3])),
+    ),
+    "bounds from the end": (
+        lambda e, x: e(op.strided_slice(x, [-1, 0, 1], [-3, -9, 0], [2**31 - 1, 1, 3], [1, 1, 1])),
+        lambda e, x: e(op.strided_slice(x, [0, 2], [0, 1], [1, 4])),
+    ),
+    "slices side by side": (
+        lambda e, x: e(op.concat([e(op.strided_slice(x, [2], [n], [n + 1])) for n in (1, 2, 3)], -1)),
+        lambda e, x: e(op.strided_slice(x, [2], [1], [4])),
+    ),
+    "slices side by side among others": (
+        lambda e, x: e(
+            op.concat([x, e(op.strided_slice(x, [1], [0], [2])), e(op.strided_slice(x, [1], [2], [3])), x], 1)
+        ),
+        lambda e, x: e(op.concat([x, x, x], 1)),
+    ),
     "an exact division": (lambda e, x: e(op.divide(x, _full(8))), lambda e, x: e(op.multiply(x, _full(0.125)))),
     "relu6": (lambda e, x: e(op.nn.relu6(x)), lambda e, x: e(_clip(x, 0, 6))),
     "maximum with 0": (lambda e, x: e(op.maximum(x, _full(0))), lambda e, x: e(op.nn.relu(x))),
@@ -89,6 +115,13 @@ _KEPT: dict[str, Callable[..., Any]] = {
     "an addition that broadcasts": lambda emit, x: emit(op.add(x, _full(0, 5, 2, 3, 4))),
     "a cast that loses": lambda emit, x: emit(op.astype(emit(op.astype(x, "float16")), "float32")),
     "a division that rounds": lambda emit, x: emit(op.divide(x, _full(3))),
+    "slices the other way round": lambda emit, x: emit(
+        op.concat([emit(op.strided_slice(x, [1], [2], [3])), emit(op.strided_slice(x, [1], [0], [2]))], 1)
+    ),
+    "slices along another axis": lambda emit, x: emit(
+        op.concat([emit(op.strided_slice(x, [0], [0], [1])), emit(op.strided_slice(x, [0], [1], [2]))], 1)
+    ),
+    "steps of 2": lambda emit, x: emit(op.strided_slice(x, [2], [0], [4], [2])),
     "a reversal": lambda emit, x: emit(op.strided_slice(x, [0], [1], [-3], [-1])),
     "a division by 0": lambda emit, x: emit(op.divide(x, _full(0))),
 }

@@ -10,10 +10,10 @@ import pytest
 import tvm
 from relax_models import assert_same_numbers, build, op
 from tilewright.ir_passes import ConcatInPlace, run_passes
-from tilewright.ir_passes.concat_in_place import writing_a_part
 from tilewright.ir_passes.constants import constant
 from tilewright.ir_passes.graph import Graph
 from tilewright.ir_passes.kernel_graph import CONCAT
+from tilewright.ir_passes.windows import Window, with_windows
 from tvm import relax, tirx
 from tvm.script import tirx as T  # noqa: N812 # as the parser of scripts knows it
 
@@ -127,16 +127,69 @@ def test_what_others_read_is_copied() -> None:
         part = emit(op.exp(x))
         return emit(op.concat([part, emit(op.tanh(z))], 2)), part
 
-    def read(emit: Any, x: Any, z: Any) -> Any:
-        part = emit(op.exp(x))
-        return emit(op.concat([part, emit(op.tanh(z))], 2)), emit(op.negative(part))
+    def of_two(emit: Any, x: Any, z: Any) -> Any:
+        parts = [emit(op.exp(x)), emit(op.tanh(z))]
+        return emit(op.concat(parts, 2)), emit(op.concat(parts[::-1], 2))
 
     def nested(emit: Any, x: Any, z: Any) -> Any:
         whole = emit(op.concat([x, z], 2))
         return emit(op.concat([whole, emit(op.tanh(z))], 2))
 
-    for body in (twice, escaping, read, nested):
+    for body in (twice, escaping, of_two, nested):
         assert not ConcatInPlace()(legalized(body)).modified
+
+
+def test_other_kernels_read_their_window_of_the_whole() -> None:
+    def body(emit: Any, x: Any, z: Any) -> Any:
+        part, other = emit(op.exp(x)), emit(op.tanh(z))
+        before = emit(op.negative(part))
+        whole = emit(op.concat([part, other], 2))
+        return whole, before, emit(op.abs(other)), emit(op.add(part, other))
+
+    check(
+        body,
+        [
+            "call_tir tir_exp_at_0",
+            "call_tir_inplace tir_tanh_at_4",
+            "call_tir tir_negative_",
+            "call_tir tir_abs_",
+            "call_tir add_",
+        ],
+    )
+
+
+def test_a_part_is_made_of_another() -> None:
+    """The kernel reads one window of the tensor and writes another."""
+
+    def body(emit: Any, x: Any, z: Any) -> Any:
+        first = emit(op.exp(x))
+        second = emit(op.multiply(first, z))
+        return emit(op.negative(emit(op.concat([first, second, emit(op.add(second, first))], 2))))
+
+    check(
+        body,
+        [
+            "call_tir tir_exp_at_0",
+            "call_tir_inplace multiply_at_4",
+            "call_tir_inplace add_at_8",
+            "call_tir tir_negative",
+        ],
+    )
+
+
+def test_a_part_is_read_by_a_part_of_another_whole() -> None:
+    def body(emit: Any, x: Any, z: Any) -> Any:
+        a, b = emit(op.exp(x)), emit(op.tanh(z))
+        c, d = emit(op.negative(a)), emit(op.add(a, b))
+        return emit(op.concat([a, b], 2)), emit(op.concat([c, d], 1))
+
+    module = legalized(body)
+    for gvar, function in module.functions_items():
+        if gvar.name_hint == "concatenate1":
+            module.update_func(gvar, function.with_attr(CONCAT, 1))
+    after = run_passes(module, [ConcatInPlace()]).module
+    assert [name for name in calls(after) if "concat" in name] == []
+    assert_same_numbers(module, after, tolerance=0)
 
 
 def test_the_kernel_writes_at_the_offset() -> None:
@@ -160,5 +213,5 @@ def test_the_kernel_writes_at_the_offset() -> None:
                 T.writes(y[a, T.Cast("int64", b) + T.int64(5)])
                 y[a, T.Cast("int64", b) + T.int64(5)] = x[a, b] * T.float32(2)
 
-    written = writing_a_part(before, (3, 9), 1, 5)
+    written = with_windows(before, {1: Window((3, 9), (0, 5))})
     assert written.script().replace("def before", "def expected") == expected.script()

@@ -19,6 +19,8 @@ import tvm_ffi
 from tvm import tirx
 from tvm.ir import Call, TensorLoad
 
+from ..schedules.rebuild import substituted
+
 # Two units with a latency of four cycles are busy with eight. Results that have no register wait in the L1 cache.
 _WAYS = 8
 _BINARY = (tirx.Add, tirx.Sub, tirx.Mul, tirx.Div, tirx.Min, tirx.Max)
@@ -49,13 +51,9 @@ def _widened(loop: Any) -> Any:
 
     def iteration(way: int) -> Any:
         values = {loop.loop_var: base * ways + way}
-
-        def substituted(node: Any) -> Any:
-            return tvm_ffi.structural_map(node, (tirx.Var, lambda each: values.get(each, each)))
-
         for bind in binds:
-            values[bind.var] = substituted(bind.value)
-        return substituted(store)
+            values[bind.var] = substituted(bind.value, values)
+        return substituted(store, values)
 
     body = _interleaved(tirx.SeqStmt([iteration(way) for way in range(ways)]))
     start, count = loop.min // ways, int(extent) // ways
@@ -141,6 +139,6 @@ def _steps(value: Any) -> tuple[Steps, Any]:
             return named(tirx.Cast(node.ty.dtype, visit(node.value)))
         if isinstance(node, Call) and str(node.op.name) in _CALLS:
             return named(Call(node.op, [visit(arg) for arg in node.args], node.attrs, ret_ty=node.ty))
-        return tvm_ffi.structural_map(node, (tirx.Var, lambda each: known.get(each, each)))
+        return substituted(node, known)
 
     return steps, visit(value)

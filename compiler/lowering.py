@@ -23,6 +23,7 @@ import tvm_ffi
 from tvm import s_tir, tirx
 
 from ..errors import CompilerError
+from ..schedules.rebuild import with_body
 from ..schedules.vector_math import expand_math
 from ..targets.target import DotUnit
 from .bfloat16 import expand_conversions, legalize_arithmetic
@@ -105,8 +106,6 @@ def _loop_passes(workers: int, units: Sequence[DotUnit]) -> Any:
             # 64-bit indices become 32-bit wherever the bounds prove that they fit.
             tirx.transform.NarrowDataType(32),
             _on_functions("UniformConditions", make_conditions_uniform),
-            # Loops that a schedule marks with pragma_loop_partition_hint are cut at their boundary conditions.
-            s_tir.transform.LoopPartition(),
             tirx.transform.VectorizeLoop(True),
             tirx.transform.StorageRewrite(),
             s_tir.transform.HoistIfThenElse(),
@@ -149,9 +148,7 @@ def _serial(function: Any) -> Any:
     def serial(loop: Any) -> Any:
         if loop.kind != tirx.ForKind.PARALLEL:
             return loop
-        return tirx.For(
-            loop.loop_var, loop.min, loop.extent, tirx.ForKind.SERIAL, loop.body, None, loop.annotations, loop.step
-        )
+        return with_body(loop, loop.body, kind=tirx.ForKind.SERIAL)
 
     return function.with_body(tvm_ffi.structural_map(function.body, (tirx.For, serial)))
 

@@ -19,6 +19,8 @@ import tvm_ffi
 from tvm import tirx
 from tvm.ir import TensorLoad
 
+from ..schedules.rebuild import substituted
+
 
 def hoist_scratch(function: Any, workers: int) -> Any:
     """Moves allocations of scope `global` to the root of a function whose buffers are flat.
@@ -74,7 +76,7 @@ def _give_workers_memory(loop: Any, workers: int) -> Any:
 
     body = tvm_ffi.structural_map(loop.body, [(TensorLoad, load), (tirx.BufferStore, store), (tirx.AllocBuffer, alloc)])
     position = worker * tirx.IntImm(str(index.ty.dtype), steps) + step
-    body = tvm_ffi.structural_map(body, (tirx.Var, lambda each: position if each.same_as(index) else each))
+    body = substituted(body, {index: position})
     if steps * workers != extent:
         body = tirx.IfThenElse(position < loop.extent, body, None)
     zero = tirx.IntImm(str(index.ty.dtype), 0)

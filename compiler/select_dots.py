@@ -21,6 +21,7 @@ from tvm.target import codegen
 
 from ..schedules.dots import UNIT
 from ..schedules.dots_schedule import ROLE, SUMS, TILES
+from ..schedules.rebuild import substituted, with_body
 from ..targets.target import DotUnit
 from .llvm_functions import DOT_PAIRS, LANES
 
@@ -73,7 +74,7 @@ class _Selection:
         self._analyzer.bind(loop.loop_var, tvm.ir.Range.from_min_extent(loop.min, loop.extent))
         body = self.statement(loop.body)
         kept = {name: value for name, value in loop.annotations.items() if name not in (SUMS, TILES)}
-        new = tirx.For(loop.loop_var, loop.min, loop.extent, loop.kind, body, loop.thread_binding, kept, loop.step)
+        new = with_body(loop, body, annotations=kept)
         if SUMS in loop.annotations and self._stores:
             stores, self._stores = self._stores, []
             return _sequence([new, *stores])
@@ -125,7 +126,7 @@ class _Selection:
                 variable: tirx.IntImm(str(variable.ty.dtype), values.get(role, 0))
                 for role, variable in variables.items()
             }
-            return self._analyzer.simplify(_substituted(index, chosen))
+            return self._analyzer.simplify(substituted(index, chosen))
 
         strides = {}
         for role in (each for each in _OF_ONE_INSTRUCTION if each in loops):  # setting to zero has no loops over k
@@ -137,7 +138,7 @@ class _Selection:
                 raise ValueError(f"the index {index} is not linear in {variables[role]}")
             strides[role] = int(stride)
         inner = {variables[role]: tirx.IntImm(str(variables[role].ty.dtype), 0) for role in strides}
-        rebuilt = _substituted(index, inner)
+        rebuilt = substituted(index, inner)
         for role, stride in strides.items():
             rebuilt = rebuilt + variables[role] * stride
         if not self._analyzer.can_prove_equal(rebuilt, index):
@@ -254,10 +255,6 @@ def palette(sizes: list[tuple[int, int]]) -> bytes:
         data[16 + 2 * number : 18 + 2 * number] = row_bytes.to_bytes(2, "little")
         data[48 + number] = rows
     return bytes(data)
-
-
-def _substituted(expression: Any, values: Mapping[Any, Any]) -> Any:
-    return tvm_ffi.structural_map(expression, (tirx.Var, lambda variable: values.get(variable, variable)))
 
 
 def _sequence(statements: list[Any]) -> Any:

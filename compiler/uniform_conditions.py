@@ -12,6 +12,8 @@ import tvm
 import tvm_ffi
 from tvm import tirx
 
+from ..schedules.rebuild import substituted, with_body
+
 
 def make_conditions_uniform(function: Any) -> Any:
     """Rewrites comparisons inside vectorized loops where the border lies between two vectors."""
@@ -26,7 +28,7 @@ def _uniform_in(loop: Any) -> Any:
     zero = tirx.IntImm(str(lane.ty.dtype), 0)
 
     def at_first_lane(expression: Any) -> Any:
-        return tvm_ffi.structural_map(expression, (tirx.Var, lambda each: zero if each.same_as(lane) else each))
+        return substituted(expression, {lane: zero})
 
     def change(comparison: Any) -> Any:
         less, more = comparison.a, comparison.b
@@ -47,6 +49,4 @@ def _uniform_in(loop: Any) -> Any:
 
     kinds = (tirx.LE, tirx.LT, tirx.GE, tirx.GT)
     body = tvm_ffi.structural_map(loop.body, [(kind, change) for kind in kinds])
-    return tirx.For(
-        lane, loop.min, loop.extent, loop.kind, body, loop.thread_binding, dict(loop.annotations), loop.step
-    )
+    return with_body(loop, body)

@@ -25,6 +25,7 @@ from tvm.s_tir import Schedule
 
 from .blocks import Loop
 from .expressions import int64, unflatten
+from .rebuild import substituted, with_body
 
 # Marks of the loop over tiles of rows and of the loop over chunks of k.
 _TILES = "tilewright.prefetch_tiles"
@@ -74,7 +75,7 @@ def insert_prefetches(function: Any) -> Any:
             return tiles
         body = tvm_ffi.structural_map(tiles.body, (tirx.For, lambda loop: _with_prefetch(loop, tiles, parameters)))
         kept = {name: value for name, value in tiles.annotations.items() if name != _TILES}
-        return _copy(tiles, body, kept)
+        return with_body(tiles, body, annotations=kept)
 
     return function.with_body(tvm_ffi.structural_map(function.body, (tirx.For, tiles_with_prefetches)))
 
@@ -86,13 +87,13 @@ def _with_prefetch(chunks: Any, tiles: Any, parameters: list[Any]) -> Any:
     kept = {name: value for name, value in chunks.annotations.items() if name != _CHUNKS}
     load, values = _packed_operand(chunks.body)
     if not any(load.source.same_as(each) for each in parameters):
-        return _copy(chunks, chunks.body, kept)
+        return with_body(chunks, chunks.body, annotations=kept)
     line: Any = tiles.loop_var
     for loop in _loops_around(chunks, tiles):
         line = line * loop.extent + loop.loop_var
     address = tirx.address_of(tirx.BufferLoad(load.source, _next_panel(load, values, chunks.body, line)))
     prefetch = tirx.call_intrin("void", "tirx.prefetch", address, _READ, _INTO_L2, _DATA)
-    return _copy(chunks, tirx.SeqStmt([tirx.Evaluate(prefetch), chunks.body]), kept)
+    return with_body(chunks, tirx.SeqStmt([tirx.Evaluate(prefetch), chunks.body]), annotations=kept)
 
 
 def _loops_around(chunks: Any, tiles: Any) -> list[Any]:
@@ -128,16 +129,10 @@ def _next_panel(load: Any, values: dict[Any, Any], body: Any, line: Any) -> list
 
     def at_start(index: Any) -> Any:
         """An index of the block where all loops inside `body` begin."""
-        outside = tvm_ffi.structural_map(index, (tirx.Var, lambda each: values.get(each, each)))
-        return tvm_ffi.structural_map(
-            outside, (tirx.Var, lambda each: int64(0) if any(each.same_as(var) for var in inside) else each)
-        )
+        outside = substituted(index, values)
+        return substituted(outside, dict.fromkeys(inside, int64(0)))
 
     batch, panel = (at_start(index) for index in list(load.indices)[:2])
     following = tirx.min(batch * panels + panel + 1, int64(batches * panels - 1))
     position = tirx.min(line * _LINE_ELEMENTS, int64(math.prod(inner) - 1))
     return [*unflatten(following, (batches, panels)), *unflatten(position, inner)]
-
-
-def _copy(loop: Any, body: Any, annotations: dict[str, Any]) -> Any:
-    return tirx.For(loop.loop_var, loop.min, loop.extent, loop.kind, body, loop.thread_binding, annotations, loop.step)

@@ -84,18 +84,6 @@ def test_indices_are_32_bits_where_they_fit() -> None:
     assert "T.int64(4096)" in large
 
 
-def test_hinted_loops_are_cut_at_their_conditions() -> None:
-    x = te.placeholder((100,), name="x")
-    y = te.compute((100,), lambda i: tirx.if_then_else(i < 3, tirx.const(0.0), x[i]), name="y")
-    schedule = Schedule(te.create_prim_func([x, y]).with_attr("global_symbol", "main"))
-    plain = lowered(schedule).function.script()
-    schedule.annotate(schedule.get_loops("y")[0], "pragma_loop_partition_hint", 1)
-    cut = lowered(schedule).function.script()
-
-    assert "if_then_else" in plain and "range(100)" in plain
-    assert "if_then_else" not in cut and "range(97)" in cut
-
-
 def test_a_call_that_nothing_answers_names_its_kernel(tmp_path: Path) -> None:
     def kernel(symbol: str, function: str) -> LoweredKernel:
         x = te.placeholder((8,), name="x")

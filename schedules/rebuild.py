@@ -1,0 +1,24 @@
+"""TensorIR rebuilt: loops with another body, variables replaced by values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import tvm_ffi
+from tvm import tirx
+
+
+def with_body(
+    loop: Any, body: Any, *, kind: tirx.ForKind | None = None, annotations: Mapping[str, Any] | None = None
+) -> Any:
+    """A `For` with another body, and perhaps another kind (which then is bound to no thread) or other annotations."""
+    thread = loop.thread_binding if kind is None else None
+    kept = dict(loop.annotations if annotations is None else annotations)
+    kind = loop.kind if kind is None else kind
+    return tirx.For(loop.loop_var, loop.min, loop.extent, kind, body, thread, kept, loop.step)
+
+
+def substituted(node: Any, values: Mapping[Any, Any]) -> Any:
+    """A statement or an expression with values for variables."""
+    return tvm_ffi.structural_map(node, (tirx.Var, lambda each: values.get(each, each)))

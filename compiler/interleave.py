@@ -42,7 +42,8 @@ def _widened(loop: Any) -> Any:
     """A loop over one store, several of its iterations at a time."""
     extent = loop.extent
     *binds, store = list(loop.body.seq) if isinstance(loop.body, tirx.SeqStmt) else [loop.body]
-    if loop.kind != tirx.ForKind.SERIAL or not isinstance(extent, tirx.IntImm) or not _is_long(store):
+    plain = loop.kind == tirx.ForKind.SERIAL and loop.step is None and isinstance(extent, tirx.IntImm)
+    if not plain or not _is_long(store):
         return loop
     ways = max(ways for ways in range(1, _WAYS + 1) if int(extent) % ways == 0)
     if ways == 1 or not all(isinstance(bind, tirx.Bind) for bind in binds):
@@ -50,14 +51,13 @@ def _widened(loop: Any) -> Any:
     base = tirx.Var(loop.loop_var.name, loop.loop_var.ty)
 
     def iteration(way: int) -> Any:
-        values = {loop.loop_var: base * ways + way}
+        values = {loop.loop_var: loop.min + base * ways + way}
         for bind in binds:
             values[bind.var] = substituted(bind.value, values)
         return substituted(store, values)
 
     body = _interleaved(tirx.SeqStmt([iteration(way) for way in range(ways)]))
-    start, count = loop.min // ways, int(extent) // ways
-    return tirx.For(base, start, count, loop.kind, body, loop.thread_binding, dict(loop.annotations), loop.step)
+    return tirx.For(base, 0, int(extent) // ways, loop.kind, body, annotations=dict(loop.annotations))
 
 
 def _interleaved(sequence: Any) -> Any:
@@ -130,7 +130,7 @@ def _steps(value: Any) -> tuple[Steps, Any]:
         if isinstance(node, _COMPARISONS):
             return type(node)(visit(node.a), visit(node.b))
         if not isinstance(node.ty, tvm.ir.PrimType) or "x" not in str(node.ty.dtype):
-            return known.get(node, node) if isinstance(node, tirx.Var) else node
+            return substituted(node, known) if known else node
         if isinstance(node, _BINARY):
             return named(type(node)(visit(node.a), visit(node.b)))
         if isinstance(node, tirx.Select):

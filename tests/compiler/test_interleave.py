@@ -12,6 +12,7 @@ import tvm_ffi
 from kernel_runner import Runner
 from tilewright.compiler import lowering
 from tilewright.compiler.interleave import interleave
+from tilewright.schedules.rebuild import substituted
 from tvm import relax, tirx
 
 LANES = 8
@@ -107,37 +108,31 @@ def test_plain_arithmetic_stays() -> None:
     assert interleave(before).same_as(before)
 
 
-@pytest.mark.parametrize(("extent", "ways"), [(16, 8), (6, 6), (10, 5), (14, 7), (11, 1), (1, 1)])
-def test_loops_take_several_iterations_at_a_time(extent: int, ways: int) -> None:
+@pytest.mark.parametrize("first", [0, 3])
+@pytest.mark.parametrize(("extent", "ways"), [(16, 8), (6, 6), (10, 5), (14, 7)])
+def test_loops_take_several_iterations_at_a_time(extent: int, ways: int, first: int) -> None:
     a, y = buffers("a", "y")
     i, start = tirx.Var("i", "int32"), tirx.Var("start", "int32")
     body = tirx.SeqStmt([tirx.Bind(start, i * LANES), store(y, start, chain(vector(a, start)))])
-    before = function([a, y], tirx.For(i, 0, extent, tirx.ForKind.SERIAL, body))
-    after = interleave(before)
+    after = interleave(function([a, y], tirx.For(i, first, extent, tirx.ForKind.SERIAL, body))).body
     stores: list[Any] = []
-    tvm_ffi.structural_walk(after.body, (tirx.BufferStore, stores.append))
-    assert len(stores) == ways
-    assert int(after.body.extent) == extent // ways
-    written = {
-        int(tvm.sym.Analyzer().simplify(start))
+    tvm_ffi.structural_walk(after, (tirx.BufferStore, stores.append))
+    written = [
+        int(tvm.sym.Analyzer().simplify(substituted(each.indices[0].base, {after.loop_var: tirx.IntImm("int32", n)})))
+        for n in range(int(after.min), int(after.min) + int(after.extent))
         for each in stores
-        for start in starts_of(each, after.body, extent // ways)
-    }
-    if ways > 1:
-        assert written == {LANES * each for each in range(extent)}
-
-
-def starts_of(each: Any, loop: Any, extent: int) -> list[Any]:
-    """Where a store begins in each iteration of a loop; nothing for a loop that stayed."""
-    base = each.indices[0].base
-    if isinstance(base, tirx.Var):
-        return []
-    return [
-        tvm_ffi.structural_map(
-            base, (tirx.Var, lambda var, n=n: tirx.IntImm("int32", n) if var.same_as(loop.loop_var) else var)
-        )
-        for n in range(extent)
     ]
+    assert len(stores) == ways
+    assert written == [LANES * each for each in range(first, first + extent)]
+
+
+@pytest.mark.parametrize("extent", [1, 11])
+def test_loops_of_no_divisor_stay(extent: int) -> None:
+    a, y = buffers("a", "y")
+    i = tirx.Var("i", "int32")
+    value = store(y, i * LANES, chain(vector(a, i * LANES)))
+    before = function([a, y], tirx.For(i, 0, extent, tirx.ForKind.SERIAL, value))
+    assert_equal(interleave(before), before)
 
 
 def test_what_is_not_a_serial_loop_of_one_store_stays() -> None:

@@ -23,6 +23,9 @@ from ..schedules.rebuild import substituted
 
 # Two units with a latency of four cycles are busy with eight. Results that have no register wait in the L1 cache.
 _WAYS = 8
+# Names in one function that was written out, and a conversion. Chains of several functions are left as they are: TVM's
+# code generator puts the value of a binding wherever it is used, and that of the next, before it simplifies it.
+_MAX_NAMES = 8
 _BINARY = (tirx.Add, tirx.Sub, tirx.Mul, tirx.Div, tirx.Min, tirx.Max)
 _COMPARISONS = (tirx.LT, tirx.LE, tirx.GT, tirx.GE, tirx.EQ, tirx.NE)
 _CALLS = ("tirx.reinterpret", "tirx.shift_left", "tirx.call_llvm_pure_intrin")
@@ -32,7 +35,7 @@ Steps = list[tuple[Any, Any]]
 
 def interleave(function: Any) -> Any:
     """Interleaves stores of vectors that follow each other, or that a loop makes, where their chains are long."""
-    if not _defines(function.body):
+    if not _names(function.body):
         return function
     changes = [(tirx.For, _widened), (tirx.SeqStmt, _interleaved)]
     return function.with_body(tvm_ffi.structural_map(function.body, changes))
@@ -82,15 +85,15 @@ def _interleaved(sequence: Any) -> Any:
 
 def _is_long(statement: Any) -> bool:
     """Whether it stores a vector with a function that was written out: those define names."""
-    return (
-        isinstance(statement, tirx.BufferStore) and "x" in str(statement.value.ty.dtype) and _defines(statement.value)
-    )
+    is_vector = isinstance(statement, tirx.BufferStore) and "x" in str(statement.value.ty.dtype)
+    return is_vector and 0 < _names(statement.value) <= _MAX_NAMES
 
 
-def _defines(node: Any) -> bool:
+def _names(node: Any) -> int:
+    """How many names are defined inside expressions."""
     found: list[Any] = []
     tvm_ffi.structural_walk(node, (tirx.Let, found.append))
-    return bool(found)
+    return len(found)
 
 
 def _depends(statement: Any, run: list[Any]) -> bool:

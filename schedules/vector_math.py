@@ -159,12 +159,23 @@ EXPANSIONS: dict[str, Callable[[Scalar], Scalar]] = {
 }
 
 
+# TVM's passes put the value of a name wherever it is used, and its value again: of a function of a function of a
+# function they would make millions of terms. Such a call is left to libm.
+_MAX_NAMES = 8
+
+
+def _names(expression: Scalar) -> int:
+    found: list[Any] = []
+    tvm_ffi.structural_walk(expression, (tirx.Let, found.append))
+    return len(found)
+
+
 def expand_math(function: Any) -> Any:
-    """Replaces the float32 calls of `EXPANSIONS` in a PrimFunc."""
+    """Replaces the float32 calls of `EXPANSIONS` in a PrimFunc, but for those of functions of functions."""
 
     def expanded(call: Any) -> Any:
         name = str(getattr(call.op, "name", ""))
-        if name not in EXPANSIONS or str(call.ty.dtype) != _FLOAT:
+        if name not in EXPANSIONS or str(call.ty.dtype) != _FLOAT or _names(call.args[0]) > _MAX_NAMES:
             return call
         return _let(call.args[0], EXPANSIONS[name])
 

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -326,7 +327,9 @@ def test_interrupt_ends_workers(tmp_path: Path, stage: str) -> None:
     # They inherit stderr, so that what they had to say of their end would be seen here.
     result = interrupted(tmp_path, stage, _TELL, "--jobs", "2")
 
-    assert (result.returncode, result.stderr) == (130, "interrupted\n")
+    # A stage of more than two seconds is reported, as loading TVM may be.
+    said = [line for line in result.stderr.splitlines() if not re.fullmatch(r"  .* \d+\.\d s", line)]
+    assert (result.returncode, said) == (130, ["interrupted"])
     assert [path.name for path in tmp_path.iterdir()] == ["tmp"]
     assert processes_with(f"TMPDIR={tmp_path / 'tmp'}") == []
 

@@ -143,6 +143,27 @@ def test_what_is_not_a_serial_loop_of_one_store_stays() -> None:
     assert_equal(interleave(parallel), parallel)
 
 
+def test_chains_of_several_functions_stay() -> None:
+    """In turn they would take the code generator minutes."""
+    a, y = buffers("a", "y")
+
+    def long(loaded: Any) -> Any:
+        for _ in range(9):
+            loaded = chain(loaded)
+        return loaded
+
+    before = function([a, y], *(store(y, start, long(vector(a, start))) for start in (0, 8)))
+    assert_equal(interleave(before), before)
+
+
+@pytest.mark.timeout(30)
+def test_a_function_of_a_function_of_a_function_is_compiled_at_once() -> None:
+    data = np.linspace(-3, 3, 1024, dtype="float32")
+    actual = Runner()(lambda x: relax.op.tanh(relax.op.exp(relax.op.tanh(relax.op.sigmoid(x)))), data)
+    wide = data.astype("float64")
+    np.testing.assert_allclose(actual, np.tanh(np.exp(np.tanh(1 / (1 + np.exp(-wide))))), rtol=1e-5)
+
+
 @pytest.mark.parametrize("operator", [relax.op.nn.silu, relax.op.nn.gelu, relax.op.nn.softmax])
 def test_the_same_numbers(monkeypatch: pytest.MonkeyPatch, operator: Any) -> None:
     data = np.random.default_rng(7).standard_normal((24, 192)).astype("float32") * 4

@@ -19,7 +19,8 @@ import tvm_ffi
 from tvm import tirx
 from tvm.ir import Call, TensorLoad
 
-from ..schedules.rebuild import substituted
+from ..schedules.expressions import largest_divisor
+from ..schedules.rebuild import count_names, substituted
 
 # Two units with a latency of four cycles are busy with eight. Results that have no register wait in the L1 cache.
 _WAYS = 8
@@ -35,7 +36,7 @@ Steps = list[tuple[Any, Any]]
 
 def interleave(function: Any) -> Any:
     """Interleaves stores of vectors that follow each other, or that a loop makes, where their chains are long."""
-    if not _names(function.body):
+    if not count_names(function.body):
         return function
     changes = [(tirx.For, _widened), (tirx.SeqStmt, _interleaved)]
     return function.with_body(tvm_ffi.structural_map(function.body, changes))
@@ -48,7 +49,7 @@ def _widened(loop: Any) -> Any:
     plain = loop.kind == tirx.ForKind.SERIAL and loop.step is None and isinstance(extent, tirx.IntImm)
     if not plain or not _is_long(store):
         return loop
-    ways = max(ways for ways in range(1, _WAYS + 1) if int(extent) % ways == 0)
+    ways = largest_divisor(int(extent), _WAYS)
     if ways == 1 or not all(isinstance(bind, tirx.Bind) for bind in binds):
         return loop
     base = tirx.Var(loop.loop_var.name, loop.loop_var.ty)
@@ -75,10 +76,11 @@ def _interleaved(sequence: Any) -> Any:
         run.clear()
 
     for statement in sequence.seq:
-        free = isinstance(statement, tirx.Bind) or _is_long(statement)
+        is_long = _is_long(statement)
+        free = is_long or isinstance(statement, tirx.Bind)
         if run and (not free or _depends(statement, run)):
             finish()
-        (run if _is_long(statement) else statements).append(statement)
+        (run if is_long else statements).append(statement)
     finish()
     return tirx.SeqStmt(statements) if len(statements) != len(sequence.seq) else sequence
 
@@ -86,14 +88,7 @@ def _interleaved(sequence: Any) -> Any:
 def _is_long(statement: Any) -> bool:
     """Whether it stores a vector with a function that was written out: those define names."""
     is_vector = isinstance(statement, tirx.BufferStore) and "x" in str(statement.value.ty.dtype)
-    return is_vector and 0 < _names(statement.value) <= _MAX_NAMES
-
-
-def _names(node: Any) -> int:
-    """How many names are defined inside expressions."""
-    found: list[Any] = []
-    tvm_ffi.structural_walk(node, (tirx.Let, found.append))
-    return len(found)
+    return is_vector and 0 < count_names(statement.value) <= _MAX_NAMES
 
 
 def _depends(statement: Any, run: list[Any]) -> bool:

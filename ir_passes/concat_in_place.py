@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import tvm
 from tvm import relax
@@ -56,7 +56,7 @@ class ConcatInPlace(GraphPass):
             elif var not in done:  # else all its parts are written
                 bindings.append((var, through_windows(twins, value, views)))
         outputs = tuple(substitute(output, done) for output in graph.outputs)
-        module = Graph(graph.params, tuple(bindings), outputs, graph.tuple_result, graph.attrs).write(twins.module)
+        module = replace(graph, bindings=tuple(bindings), outputs=outputs).write(twins.module)
         return PassResult(without_uncalled(module), True)
 
 

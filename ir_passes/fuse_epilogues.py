@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import tvm
@@ -91,7 +91,7 @@ def _share_equal_functions(module: tvm.IRModule) -> tvm.IRModule:
             args = [replaced[value.args[0]], *list(value.args)[1:]]
             value = tvm.ir.Call(value.op, args, value.attrs, list(value.ty_args), ret_ty=value.ty)
         bindings.append((var, value))
-    return Graph(graph.params, tuple(bindings), graph.outputs, graph.tuple_result, graph.attrs).write(module)
+    return replace(graph, bindings=tuple(bindings)).write(module)
 
 
 def _outline(module: tvm.IRModule, graph: Graph, groups: list[Group]) -> tvm.IRModule:
@@ -108,7 +108,7 @@ def _outline(module: tvm.IRModule, graph: Graph, groups: list[Group]) -> tvm.IRM
             builder.renamed[var] = fused
         elif var not in inside:
             bindings.append((var, value))
-    outlined = Graph(graph.params, tuple(bindings), graph.outputs, graph.tuple_result, graph.attrs)
+    outlined = replace(graph, bindings=tuple(bindings))
     outlined_module = _rename(outlined, builder.renamed).write(builder.module)
     fused_module = relax.transform.FuseTIR()(outlined_module)
     for name, attributes in builder.attributes.items():
@@ -121,7 +121,7 @@ def _rename(graph: Graph, names: dict[Var, Var]) -> Graph:
     """Read results of groups by their new names."""
     bindings = tuple((var, renamed(value, names)) for var, value in graph.bindings)
     outputs = tuple(substitute(output, names) for output in graph.outputs)
-    return Graph(graph.params, bindings, outputs, graph.tuple_result, graph.attrs)
+    return replace(graph, bindings=bindings, outputs=outputs)
 
 
 class _GroupFunctions:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -70,9 +70,7 @@ class NarrowStorage(GraphPass):
             bindings.append((new.get(var, var), value))
         if not twins.any:
             return PassResult(module, False)
-        module = Graph(graph.params, tuple(bindings), graph.outputs, graph.tuple_result, graph.attrs).write(
-            twins.module
-        )
+        module = replace(graph, bindings=tuple(bindings)).write(twins.module)
         return PassResult(without_uncalled(module), True)
 
 

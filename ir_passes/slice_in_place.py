@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import tvm
 
@@ -32,9 +32,7 @@ class SliceInPlace(GraphPass):
         for var, value in graph.bindings:
             if var not in views:
                 bindings.append((var, through_windows(twins, value, views)))
-        module = Graph(graph.params, tuple(bindings), graph.outputs, graph.tuple_result, graph.attrs).write(
-            twins.module
-        )
+        module = replace(graph, bindings=tuple(bindings)).write(twins.module)
         return PassResult(without_uncalled(module), True)
 
 

@@ -19,6 +19,13 @@ def with_body(
     return tirx.For(loop.loop_var, loop.min, loop.extent, kind, body, thread, kept, loop.step)
 
 
+def count_names(node: Any) -> int:
+    """How many names `Let` defines inside expressions."""
+    found: list[Any] = []
+    tvm_ffi.structural_walk(node, (tirx.Let, found.append))
+    return len(found)
+
+
 def substituted(node: Any, values: Mapping[Any, Any]) -> Any:
     """A statement or an expression with values for variables."""
     return tvm_ffi.structural_map(node, (tirx.Var, lambda each: values.get(each, each)))

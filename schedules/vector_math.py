@@ -17,6 +17,7 @@ from tvm import tirx
 from tvm.ir import Call
 
 from .expressions import Scalar
+from .rebuild import count_names
 
 _FLOAT = "float32"
 
@@ -164,18 +165,12 @@ EXPANSIONS: dict[str, Callable[[Scalar], Scalar]] = {
 _MAX_NAMES = 8
 
 
-def _names(expression: Scalar) -> int:
-    found: list[Any] = []
-    tvm_ffi.structural_walk(expression, (tirx.Let, found.append))
-    return len(found)
-
-
 def expand_math(function: Any) -> Any:
     """Replaces the float32 calls of `EXPANSIONS` in a PrimFunc, but for those of functions of functions."""
 
     def expanded(call: Any) -> Any:
         name = str(getattr(call.op, "name", ""))
-        if name not in EXPANSIONS or str(call.ty.dtype) != _FLOAT or _names(call.args[0]) > _MAX_NAMES:
+        if name not in EXPANSIONS or str(call.ty.dtype) != _FLOAT or count_names(call.args[0]) > _MAX_NAMES:
             return call
         return _let(call.args[0], EXPANSIONS[name])
 

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import tilewright
 from onnx import helper
 from small_models import model, node
+
+
+def assert_as_onnxruntime(proto: onnx.ModelProto, compiled: tilewright.CompiledModel, x: np.ndarray[Any, Any]) -> None:
+    (expected,) = onnxruntime.InferenceSession(proto.SerializeToString()).run(None, {"x": x})
+    actual = compiled.run({"x": x})["y"]
+    assert np.abs(expected).max() > 1
+    assert np.abs(actual - expected).max() < 1e-5 * np.abs(expected).max()
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -40,10 +50,7 @@ def test_branches_meet_without_a_copy(channels: tuple[int, int, int], threads: i
     compiled = tilewright.compile(proto, threads=threads)
     symbols = [kernel.symbol for kernel in compiled.signature.kernels]
     assert sum("_at_" in symbol for symbol in symbols) == 3 and not any("concat" in symbol for symbol in symbols)
-    (expected,) = onnxruntime.InferenceSession(proto.SerializeToString()).run(None, {"x": x})
-    actual = compiled.run({"x": x})["y"]
-    assert np.abs(expected).max() > 1
-    assert np.abs(actual - expected).max() < 1e-5 * np.abs(expected).max()
+    assert_as_onnxruntime(proto, compiled, x)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -78,7 +85,4 @@ def test_split_transform_merge(width: int, threads: int) -> None:
     compiled = tilewright.compile(proto, threads=threads)
     symbols = [kernel.symbol for kernel in compiled.signature.kernels]
     assert not any(copy in symbol for symbol in symbols for copy in ("concat", "slice", "split"))
-    (expected,) = onnxruntime.InferenceSession(proto.SerializeToString()).run(None, {"x": x})
-    actual = compiled.run({"x": x})["y"]
-    assert np.abs(expected).max() > 1
-    assert np.abs(actual - expected).max() < 1e-5 * np.abs(expected).max()
+    assert_as_onnxruntime(proto, compiled, x)

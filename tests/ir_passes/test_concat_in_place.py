@@ -13,9 +13,7 @@ from tilewright.ir_passes import ConcatInPlace, run_passes
 from tilewright.ir_passes.constants import constant
 from tilewright.ir_passes.graph import Graph
 from tilewright.ir_passes.kernel_graph import CONCAT
-from tilewright.ir_passes.windows import Window, with_windows
 from tvm import relax, tirx
-from tvm.script import tirx as T  # noqa: N812 # as the parser of scripts knows it
 
 INPUTS = {"x": (1, 3, 4), "z": (1, 3, 4)}
 
@@ -190,28 +188,3 @@ def test_a_part_is_read_by_a_part_of_another_whole() -> None:
     after = run_passes(module, [ConcatInPlace()]).module
     assert [name for name in calls(after) if "concat" in name] == []
     assert_same_numbers(module, after, tolerance=0)
-
-
-def test_the_kernel_writes_at_the_offset() -> None:
-    """Before and expected, of blocks with the regions they touch."""
-
-    @T.prim_func(s_tir=True)
-    def before(x: T.Buffer((3, 4), "float32"), y: T.Buffer((3, 4), "float32")) -> None:
-        for i, j in T.grid(3, 4):
-            with T.sblock("twice"):
-                a, b = T.axis.remap("SS", [i, j])
-                T.reads(x[a, b])
-                T.writes(y[a, b])
-                y[a, b] = x[a, b] * T.float32(2)
-
-    @T.prim_func(s_tir=True)
-    def expected(x: T.Buffer((3, 4), "float32"), y: T.Buffer((T.int64(3), T.int64(9)), "float32")) -> None:
-        for i, j in T.grid(3, 4):
-            with T.sblock("twice"):
-                a, b = T.axis.remap("SS", [i, j])
-                T.reads(x[a, b])
-                T.writes(y[a, T.Cast("int64", b) + T.int64(5)])
-                y[a, T.Cast("int64", b) + T.int64(5)] = x[a, b] * T.float32(2)
-
-    written = with_windows(before, {1: Window((3, 9), (0, 5))})
-    assert written.script().replace("def before", "def expected") == expected.script()

@@ -12,10 +12,8 @@ from tilewright import targets
 from tilewright.ir_passes import ConcatInPlace, SliceInPlace, run_passes
 from tilewright.ir_passes.graph import Graph
 from tilewright.ir_passes.kernel_graph import SLICE
-from tilewright.ir_passes.windows import Window, with_windows
 from tilewright.schedules.legalize import legalize
 from tvm import relax
-from tvm.script import tirx as T  # noqa: N812 # as the parser of scripts knows it
 
 INPUTS = {"x": (2, 3, 8), "z": (2, 3, 4)}
 
@@ -142,28 +140,3 @@ def test_legalization_says_where_a_slice_begins(arguments: Any, starts: list[int
     module = legalized(lambda emit, x, z: emit(op.strided_slice(x, *arguments)))
     (found,) = [function.attrs[SLICE] for gvar, function in module.functions_items() if str(gvar.name_hint) != "main"]
     assert [int(start) for start in found] == starts
-
-
-def test_the_kernel_reads_at_the_offset() -> None:
-    """Before and expected, of blocks with the regions they touch."""
-
-    @T.prim_func(s_tir=True)
-    def before(x: T.Buffer((3, 4), "float32"), y: T.Buffer((3, 4), "float32")) -> None:
-        for i, j in T.grid(3, 4):
-            with T.sblock("twice"):
-                a, b = T.axis.remap("SS", [i, j])
-                T.reads(x[a, b])
-                T.writes(y[a, b])
-                y[a, b] = x[a, b] * T.float32(2)
-
-    @T.prim_func(s_tir=True)
-    def expected(x: T.Buffer((T.int64(5), T.int64(9)), "float32"), y: T.Buffer((3, 4), "float32")) -> None:
-        for i, j in T.grid(3, 4):
-            with T.sblock("twice"):
-                a, b = T.axis.remap("SS", [i, j])
-                T.reads(x[T.Cast("int64", a) + T.int64(2), T.Cast("int64", b) + T.int64(5)])
-                T.writes(y[a, b])
-                y[a, b] = x[T.Cast("int64", a) + T.int64(2), T.Cast("int64", b) + T.int64(5)] * T.float32(2)
-
-    reading = with_windows(before, {0: Window((5, 9), (2, 5))})
-    assert reading.script().replace("def before", "def expected") == expected.script()

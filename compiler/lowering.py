@@ -33,7 +33,7 @@ from .plan import Bytes
 from .scratch import hoist_scratch
 from .select_dots import select_dots
 from .tensor_spec import element_bytes
-from .uniform_conditions import make_conditions_uniform
+from .vector_borders import cut_at_borders
 
 # Small enough for the 128 KiB stacks that musl gives threads.
 MAX_STACK_BYTES: Bytes = 64 << 10
@@ -99,13 +99,13 @@ def _loop_passes(workers: int, units: Sequence[DotUnit]) -> Any:
             s_tir.transform.LowerOpaqueBlock(),
             tirx.transform.FlattenBuffer(),
             _on_functions("SelectDots", partial(select_dots, units={unit.name: unit for unit in units})),
+            _on_functions("VectorBorders", cut_at_borders),
             _on_functions("LegalizeBfloat16", legalize_arithmetic),
             # Not before: legalization does not look into the values of the `Let`s that this makes.
             _on_functions("ExpandMath", expand_math),
             _on_functions("HoistScratch", partial(hoist_scratch, workers=workers)),
             # 64-bit indices become 32-bit wherever the bounds prove that they fit.
             tirx.transform.NarrowDataType(32),
-            _on_functions("UniformConditions", make_conditions_uniform),
             tirx.transform.VectorizeLoop(True),
             tirx.transform.StorageRewrite(),
             s_tir.transform.HoistIfThenElse(),

@@ -61,17 +61,22 @@ def _schedule_reduction(
 
 
 def vectorize(sch: Schedule, loop: Loop, target: Target) -> list[Loop]:
-    """Vectorizes a loop where whole registers fit; otherwise it is left for LLVM to vectorize.
+    """Vectorizes a loop; what does not fill a register at its end becomes shorter vectors when it is lowered.
 
     Returns:
         The loop over registers, if there is one.
     """
-    lanes = target.lanes()
-    if lanes == 1 or blocks.extent(sch, loop) % lanes:
+    lanes = lanes_for(blocks.extent(sch, loop), target)
+    if lanes == 1:
         return []
     vectors, lane = sch.split(loop, [None, lanes])
     sch.vectorize(lane)
     return [vectors]
+
+
+def lanes_for(extent: int, target: Target) -> int:
+    """The lanes of a vector for a loop: a register's, or the power of two that holds them all, if that is smaller."""
+    return min(target.lanes(), 1 << (extent - 1).bit_length())
 
 
 def parallelize(sch: Schedule, outer: list[Loop]) -> list[Loop]:

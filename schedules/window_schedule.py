@@ -47,10 +47,10 @@ def schedule_kernel(sch: Schedule, target: Target) -> None:
 def _tile(spatial: list[int], window_size: int, target: Target) -> _Tile:
     """Small windows share loads among positions; large ones (means over space) hide latency with several registers."""
     channels = spatial[-1]
-    lanes = target.lanes() if channels % target.lanes() == 0 else 1
+    lanes = plain.lanes_for(channels, target)
     if lanes > 1 and len(spatial) > 2 and window_size <= _SHARED_OFFSETS:
         return _Tile(_positions(spatial[-2]), 1, lanes)
-    return _Tile(1, largest_divisor(channels // lanes, _MAX_VECTORS) if lanes > 1 else channels, lanes)
+    return _Tile(1, largest_divisor(math.ceil(channels / lanes), _MAX_VECTORS), lanes)
 
 
 def _positions(extent: int) -> int:

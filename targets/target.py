@@ -110,8 +110,9 @@ class Target:
             "mcpu": self.cpu,
             "num-cores": self.cores,
             # Kernels are vectorized by their schedules. What is left for LLVM to find in straight-line code is the
-            # addresses of a tile's rows, and computing those in vector registers slows the inner loop down.
-            "cl-opt": ["-vectorize-slp=false"],
+            # addresses of a tile's rows, and computing those in vector registers slows the inner loop down. Its loop
+            # vectorizer computes x[i % 5] and x[(i + 6) & 7] wrongly in vectors of 512 bits (LLVM 22).
+            "cl-opt": ["-vectorize-slp=false", "-vectorize-loops=false"],
         }
         if self.features:
             spec["mattr"] = list(self.features)

@@ -1,0 +1,162 @@
+"""Vectorized loops that cross a border: whole vectors where the border is elsewhere, shorter ones on its two sides.
+
+A condition such as ``i * 8 + lane < 28`` (the end of a row, the edge of a padding, the part of a concatenation) flips
+between two lanes of one vector at most. TVM takes a vector apart, lane by lane, when a condition in it depends on the
+lane. Here
+
+- where a border lies at a multiple of the lanes, the condition is made independent of the lane: ``i * 8 < 28 // 8 * 8``;
+- where it lies inside a vector, at the same lane for every vector that it can meet, the loop becomes
+
+      if no border is inside: the loop as it was, conditions decided by its first lane
+      else: for each stretch of lanes between borders, in vectors of falling powers of two: the same
+
+so that every vector that is left is full, and nothing depends on LLVM to find vectors. Conditions of another form are
+left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import tvm
+import tvm_ffi
+from tvm import tirx
+
+from ..schedules.rebuild import substituted, with_body
+
+_COMPARISONS = (tirx.LE, tirx.LT, tirx.GE, tirx.GT)
+# A concatenation of many short parts is better left to loops than written out piece by piece.
+_MAX_BORDERS = 8
+
+
+@dataclass(frozen=True)
+class _Border:
+    """Where a comparison flips: between lanes ``position - 1`` and ``position``, of vectors for which `inside` holds."""
+
+    comparison: Any
+    position: int
+    inside: Any
+
+
+def cut_at_borders(function: Any) -> Any:
+    """Rewrites the vectorized loops of a function."""
+    return function.with_body(tvm_ffi.structural_map(function.body, (tirx.For, _cut_loop)))
+
+
+def _cut_loop(loop: Any) -> Any:
+    if loop.kind != tirx.ForKind.VECTORIZED:
+        return loop
+    borders = _borders(loop)
+    positions = sorted({border.position for border in borders} - {0})
+    uniform = {border.comparison for border in borders if border.position == 0}
+    if len(positions) > _MAX_BORDERS:
+        positions = []
+        borders = [border for border in borders if border.position == 0]
+    whole = with_body(loop, _decided(loop.body, loop.loop_var, borders, tirx.const(0, loop.loop_var.ty.dtype)))
+    if not positions:
+        return whole if uniform else loop
+    meets = tirx.any(*_distinct([border.inside for border in borders if border.position]))
+    pieces = [
+        _piece(loop, borders, start, length)
+        for begin, end in zip([0, *positions], [*positions, int(loop.extent)], strict=True)
+        for start, length in _powers_of_two(begin, end)
+    ]
+    return tirx.IfThenElse(tirx.Not(meets), whole, tirx.SeqStmt(pieces))
+
+
+def _borders(loop: Any) -> list[_Border]:
+    """The borders of comparisons of integers that compare the lane, once, with something that it does not change."""
+    lane, lanes = loop.loop_var, int(loop.extent)
+    analyzer = tvm.sym.Analyzer()
+    inner = _defined_in(loop.body)
+    zero = tirx.IntImm(str(lane.ty.dtype), 0)
+    found: list[_Border] = []
+
+    def note(comparison: Any) -> None:
+        # All four say: `distance` is below 0.
+        less, more = comparison.a, comparison.b
+        if isinstance(comparison, (tirx.GE, tirx.GT)):
+            less, more = more, less
+        if not _is_integer(less):
+            return
+        distance = less - more if isinstance(comparison, (tirx.LT, tirx.GT)) else less - more - 1
+        start = analyzer.simplify(substituted(distance, {lane: zero}))
+        if _mentions(start, inner):
+            return
+        if analyzer.can_prove_equal(distance, start + lane):
+            first = -start  # the first lane for which it does not hold
+        elif analyzer.can_prove_equal(distance, start - lane):
+            first = start + 1  # the first lane for which it holds
+        else:
+            return
+        multiple = analyzer.modular_set(first)
+        if int(multiple.coeff) % lanes:
+            return
+        position = int(multiple.base) % lanes
+        found.append(_Border(comparison, position, analyzer.simplify(first) == position))
+
+    tvm_ffi.structural_walk(loop.body, [(kind, note) for kind in _COMPARISONS])
+    return found
+
+
+def _defined_in(body: Any) -> list[Any]:
+    found: list[Any] = []
+    tvm_ffi.structural_walk(body, (tirx.For, lambda loop: found.append(loop.loop_var)))
+    tvm_ffi.structural_walk(body, (tirx.Let, lambda let: found.append(let.var)))
+    tvm_ffi.structural_walk(body, (tirx.Bind, lambda bind: found.append(bind.var)))
+    return found
+
+
+def _mentions(expression: Any, variables: Sequence[Any]) -> bool:
+    hits: list[bool] = []
+    tvm_ffi.structural_walk(
+        expression, (tirx.Var, lambda each: hits.append(any(each.same_as(variable) for variable in variables)))
+    )
+    return any(hits)
+
+
+def _is_integer(expression: Any) -> bool:
+    kind = expression.ty
+    return isinstance(kind, tvm.ir.PrimType) and str(kind.dtype) in ("int32", "int64")
+
+
+def _decided(body: Any, lane: Any, borders: Sequence[_Border], at: Any) -> Any:
+    """`body` with the comparisons of borders taken at one lane for all."""
+
+    def decide(comparison: Any) -> Any:
+        known = any(comparison.same_as(border.comparison) for border in borders)
+        return substituted(comparison, {lane: at}) if known else comparison
+
+    return tvm_ffi.structural_map(body, [(kind, decide) for kind in _COMPARISONS])
+
+
+def _piece(loop: Any, borders: Sequence[_Border], start: int, length: int) -> Any:
+    """The lanes from `start` on, `length` of them, between which there is no border."""
+    kind = str(loop.loop_var.ty.dtype)
+    body = _decided(loop.body, loop.loop_var, borders, tirx.IntImm(kind, start))
+    if length == 1:
+        return substituted(body, {loop.loop_var: tirx.IntImm(kind, start)})
+    lane = tirx.Var(loop.loop_var.name, loop.loop_var.ty)
+    body = substituted(body, {loop.loop_var: lane + tirx.IntImm(kind, start) if start else lane})
+    extent = tirx.IntImm(kind, length)
+    return tirx.For(lane, tirx.IntImm(kind, 0), extent, tirx.ForKind.VECTORIZED, body, None, dict(loop.annotations))
+
+
+def _powers_of_two(begin: int, end: int) -> list[tuple[int, int]]:
+    """``[begin, end)`` in stretches of falling powers of two: (start, length) each."""
+    stretches = []
+    while begin < end:
+        length = 1 << ((end - begin).bit_length() - 1)
+        stretches.append((begin, length))
+        begin += length
+    return stretches
+
+
+def _distinct(conditions: Sequence[Any]) -> list[Any]:
+    kept: list[Any] = []
+    for condition in conditions:
+        if not any(tvm_ffi.structural_equal(condition, other) for other in kept):
+            kept.append(condition)
+    return kept

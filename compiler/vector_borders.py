@@ -4,7 +4,7 @@ A condition such as ``i * 8 + lane < 28`` (the end of a row, the edge of a paddi
 between two lanes of one vector at most. TVM takes a vector apart, lane by lane, when a condition in it depends on the
 lane. Here
 
-- where a border lies at a multiple of the lanes, the condition is made independent of the lane: ``i * 8 < 28 // 8 * 8``;
+- where a border lies at a multiple of the lanes, the condition is made independent of the lane: ``i * 8 < 24``;
 - where it lies inside a vector, at the same lane for every vector that it can meet, the loop becomes
 
       if no border is inside: the loop as it was, conditions decided by its first lane
@@ -33,7 +33,7 @@ _MAX_BORDERS = 8
 
 @dataclass(frozen=True)
 class _Border:
-    """Where a comparison flips: between lanes ``position - 1`` and ``position``, of vectors for which `inside` holds."""
+    """Where a comparison flips: before lane `position`, in the vectors for which `inside` holds."""
 
     comparison: Any
     position: int

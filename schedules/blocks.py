@@ -4,16 +4,41 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import tvm
 import tvm_ffi
 from tvm import s_tir, tirx
-from tvm.ir import TensorLoad
+from tvm.ir import Call, TensorLoad
 from tvm.s_tir import Schedule
 from tvm.s_tir.schedule import ScheduleError
 
 from .annotations import ANCHOR, STAGE
+from .expressions import dtype_bits, flatten
+from .rebuild import substituted
+
+
+@dataclass(frozen=True)
+class Reads:
+    """How a block's loads move from one element of an axis to the next.
+
+    Attributes:
+        steps: in elements of the source, where they are constants.
+        gathers: whether a position is read from memory.
+        irregular: whether a step depends on where the load is: a repetition, a reflection.
+    """
+
+    steps: frozenset[int]
+    gathers: bool
+    irregular: bool
+
+    @property
+    def contiguous(self) -> bool:
+        """Whether neighbours are read side by side, or all read one element."""
+        return self.steps <= {0, 1} and not self.gathers and not self.irregular
+
 
 Block = Any  # a handle to a block of a schedule
 Loop = Any  # a handle to a loop
@@ -21,6 +46,9 @@ Loop = Any  # a handle to a loop
 # TensorIR's kinds of iteration variables.
 DATA_PARALLEL = 0
 REDUCTION = 2
+
+# Calls that are an instruction or two.
+_CHEAP = frozenset({"if_then_else", "likely", "floor", "ceil", "trunc", "round", "nearbyint", "fabs", "sqrt"})
 
 
 def annotation(sch: Schedule, block: Block, name: str, default: Any = None) -> Any:
@@ -138,9 +166,9 @@ def follow_axes(sch: Schedule, block: Block, buffer: Any) -> list[Loop]:
     Returns:
         The loops, in the order of the buffer's axes; all extents of the block's own loops are kept.
     """
-    loads = _loads(sch.get(block).body, buffer)
+    reads = loads(sch.get(block).body, buffer)
     variables = [var.var for var in sch.get(block).iter_vars]
-    indices = list(loads[0].indices)
+    indices = list(reads[0].indices)
     present = [axis for axis, index in enumerate(indices) if not isinstance(index, tirx.IntImm)]
     if variables:
         index_map = tirx.IndexMap(variables, [indices[axis] for axis in present], None)
@@ -154,7 +182,7 @@ def follow_axes(sch: Schedule, block: Block, buffer: Any) -> list[Loop]:
     return ordered
 
 
-def _loads(body: Any, buffer: Any) -> list[Any]:
+def loads(body: Any, buffer: Any) -> list[Any]:
     """Every read of `buffer` inside `body`."""
     found: list[Any] = []
     tvm_ffi.structural_walk(
@@ -172,3 +200,63 @@ def _mentions(expression: Any, variable: Any) -> bool:
 def points(sch: Schedule, block: Block) -> int:
     """The number of times a block runs."""
     return math.prod(int(var.dom.extent) for var in sch.get(block).iter_vars)
+
+
+def reads_along(sch: Schedule, block: Block, axis: int) -> Reads:
+    """How the loads of a block move when its iteration variable `axis` grows by one."""
+    body = sch.get(block)
+    analyzer = tvm.sym.Analyzer()
+    for each in body.iter_vars:
+        analyzer.bind(each.var, each.dom)
+    variable = body.iter_vars[axis].var
+    steps: set[int] = set()
+    kinds: set[str] = set()
+
+    def note(load: Any) -> None:
+        position = flatten(list(load.indices), [int(extent) for extent in load.source.ty.shape])
+        step = analyzer.simplify(substituted(position, {variable: variable + 1}) - position)
+        if isinstance(step, tirx.IntImm):
+            steps.add(int(step))
+        else:
+            kinds.add("gather" if _found(position, TensorLoad) else "irregular")
+
+    tvm_ffi.structural_walk(body.body, (TensorLoad, note))
+    return Reads(frozenset(steps), "gather" in kinds, "irregular" in kinds)
+
+
+def is_elementwise(sch: Schedule, block: Block) -> bool:
+    """Whether a block writes a whole buffer, each element from those at the same place in others of its shape."""
+    body = sch.get(block)
+    variables = [each.var for each in body.iter_vars]
+    if not isinstance(body.body, tirx.BufferStore):
+        return False
+    shape = [int(extent) for extent in body.body.buffer.shape]
+    if shape != [int(each.dom.extent) for each in body.iter_vars]:
+        return False
+
+    def in_order(indices: Any) -> bool:
+        return all(index.same_as(variable) for index, variable in zip(indices, variables, strict=True))
+
+    loads = _found(body.body.value, TensorLoad)
+    same = [load for load in loads if [int(extent) for extent in load.source.ty.shape] == shape]
+    constant = all(isinstance(index, tirx.IntImm) for load in loads if load not in same for index in load.indices)
+    # No variable stands anywhere else.
+    only = len(_found(body.body.value, tirx.Var)) - len(loads) == len(same) * len(variables)
+    return in_order(body.body.indices) and all(in_order(load.indices) for load in same) and constant and only
+
+
+def calls_functions(sch: Schedule, block: Block) -> bool:
+    """Whether a block computes functions, rather than moving elements with a little arithmetic."""
+    return any(call.op.name.split(".")[-1] not in _CHEAP for call in _found(sch.get(block).body, Call))
+
+
+def element_bits(sch: Schedule, block: Block) -> int:
+    """The bits of the widest element that a block reads or writes."""
+    body = sch.get(block)
+    return max(dtype_bits(str(region.source.dtype)) for region in [*body.reads, *body.writes])
+
+
+def _found(expression: Any, kind: Any) -> list[Any]:
+    nodes: list[Any] = []
+    tvm_ffi.structural_walk(expression, (kind, nodes.append))
+    return nodes

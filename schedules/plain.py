@@ -1,7 +1,15 @@
 """The plain schedule: any block, vectorized along its last axis and parallel over the others.
 
 It serves element-wise and layout kernels, the stages of templates (padding, packing), and every workload that no
-template takes.
+template takes. The loop nest:
+
+    parallel (outer axes, registers)
+        for reduction axes
+            vectorized lanes            registers that are not full: see compiler/vector_borders.py
+
+Reductions are vectorized where neighbouring sums read neighbours. So is everything else, but for copies from positions
+that follow a pattern of their own, such as a reflection or a repetition: to work those out in vector registers, and
+take them apart again, takes twice as long as a scalar loop.
 """
 
 from __future__ import annotations
@@ -11,7 +19,7 @@ from functools import partial
 
 from tvm.s_tir import Schedule
 
-from ..targets.target import Target
+from ..targets.target import FLOAT32_BITS, Target
 from . import blocks
 from .blocks import Block, Loop
 
@@ -32,51 +40,48 @@ def schedule_kernel(sch: Schedule, target: Target) -> None:
 def schedule_block(sch: Schedule, block: Block, target: Target) -> None:
     """Schedules one block that stands alone under the root."""
     spatial, reduction = _loops_by_kind(sch, block)
-    if not spatial and not reduction:
-        return
-    if reduction:
-        _schedule_reduction(sch, block, spatial, reduction, target)
-        return
-    extents = [blocks.extent(sch, loop) for loop in spatial]
-    inner = _inner_loop(sch, spatial, target)
-    if inner and target.cores > 1 and math.prod(extents) >= PARALLEL_ELEMENTS:
-        parallelize(sch, inner)
-
-
-def _inner_loop(sch: Schedule, spatial: list[Loop], target: Target) -> list[Loop]:
-    """Vectorizes the last axis; returns the loops outside the innermost one."""
-    return [*spatial[:-1], *vectorize(sch, spatial[-1], target)]
-
-
-def _schedule_reduction(
-    sch: Schedule, block: Block, spatial: list[Loop], reduction: list[Loop], target: Target
-) -> None:
-    elements = math.prod(blocks.extent(sch, loop) for loop in [*spatial, *reduction])
     if not spatial:
         return
+    elements = math.prod(blocks.extent(sch, loop) for loop in [*spatial, *reduction])
+    vectorizes = _vectorizes(sch, block, spatial[-1], bool(reduction))
+    bits = min(blocks.element_bits(sch, block), FLOAT32_BITS)
+    if not reduction and len(spatial) > 1 and blocks.is_elementwise(sch, block):
+        spatial = [sch.fuse(*spatial)]
     sch.reorder(*spatial, *reduction)
-    if target.cores > 1 and elements >= PARALLEL_ELEMENTS:
-        parallelize(sch, spatial)
-    sch.decompose_reduction(block, sch.get_loops(block)[-len(reduction)])
+    registers = vectorize(sch, spatial[-1], target, bits) if vectorizes else []
+    if registers and reduction:
+        sch.reorder(*registers, *reduction, sch.get_loops(block)[len(spatial)])
+    outer = [*spatial[:-1], *registers] if registers or not reduction else spatial
+    if outer and target.cores > 1 and elements >= PARALLEL_ELEMENTS:
+        parallelize(sch, outer)
+    if reduction:
+        sch.decompose_reduction(block, reduction[0])
 
 
-def vectorize(sch: Schedule, loop: Loop, target: Target) -> list[Loop]:
-    """Vectorizes a loop; what does not fill a register at its end becomes shorter vectors when it is lowered.
+def _vectorizes(sch: Schedule, block: Block, last: Loop, reduces: bool) -> bool:
+    reads = blocks.reads_along(sch, block, blocks.depth(sch, block, last) - 1)
+    if reduces:
+        return reads.contiguous
+    return not reads.irregular or blocks.calls_functions(sch, block)
+
+
+def vectorize(sch: Schedule, loop: Loop, target: Target, bits: int = FLOAT32_BITS) -> list[Loop]:
+    """Vectorizes a loop over elements of so many bits; registers that it does not fill are cut when it is lowered.
 
     Returns:
         The loop over registers, if there is one.
     """
-    lanes = lanes_for(blocks.extent(sch, loop), target)
+    lanes = lanes_for(blocks.extent(sch, loop), target, bits)
     if lanes == 1:
         return []
-    vectors, lane = sch.split(loop, [None, lanes])
+    registers, lane = sch.split(loop, [None, lanes])
     sch.vectorize(lane)
-    return [vectors]
+    return [registers]
 
 
-def lanes_for(extent: int, target: Target) -> int:
+def lanes_for(extent: int, target: Target, bits: int = FLOAT32_BITS) -> int:
     """The lanes of a vector for a loop: a register's, or the power of two that holds them all, if that is smaller."""
-    return min(target.lanes(), 1 << (extent - 1).bit_length())
+    return min(target.lanes(bits), 1 << (extent - 1).bit_length())
 
 
 def parallelize(sch: Schedule, outer: list[Loop]) -> list[Loop]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import tvm
 import tvm_ffi
-from tilewright.compiler.uniform_conditions import make_conditions_uniform
+from tilewright.compiler.vector_borders import cut_at_borders
 from tvm import tirx
 
 
@@ -54,7 +54,7 @@ def mentions_lane(function: Any, lane: Any) -> bool:
 )
 def test_conditions(condition: Any, uniform: bool) -> None:
     before, lane = loop_with(condition)
-    after = make_conditions_uniform(before)
+    after = cut_at_borders(before)
     assert mentions_lane(before, lane)
     assert mentions_lane(after, lane) != uniform
     if uniform:  # equal for every element

@@ -27,6 +27,7 @@ from ..schedules.rebuild import with_body
 from ..schedules.vector_math import expand_math
 from ..targets.target import DotUnit
 from .bfloat16 import expand_conversions, legalize_arithmetic
+from .flatten import hide_divisions, show_divisions
 from .interleave import interleave
 from .llvm_functions import with_imports
 from .plan import Bytes
@@ -97,7 +98,9 @@ def _loop_passes(workers: int, units: Sequence[DotUnit]) -> Any:
             s_tir.transform.StmtSimplify(),
             s_tir.transform.AnnotateIrregularLoop(),
             s_tir.transform.LowerOpaqueBlock(),
+            _on_functions("HideDivisions", hide_divisions),
             tirx.transform.FlattenBuffer(),
+            _on_functions("ShowDivisions", show_divisions),
             _on_functions("SelectDots", partial(select_dots, units={unit.name: unit for unit in units})),
             _on_functions("VectorBorders", cut_at_borders),
             _on_functions("LegalizeBfloat16", legalize_arithmetic),

@@ -16,7 +16,7 @@ left alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,11 +33,16 @@ _MAX_BORDERS = 8
 
 @dataclass(frozen=True)
 class _Border:
-    """Where a comparison flips: before lane `position`, in the vectors for which `inside` holds."""
+    """Where a comparison flips: before lane `position`, in the vectors for which `inside` holds.
+
+    Attributes:
+        rises: whether it holds from `position` on, rather than up to there.
+    """
 
     comparison: Any
     position: int
     inside: Any
+    rises: bool
 
 
 def cut_at_borders(function: Any) -> Any:
@@ -50,20 +55,20 @@ def _cut_loop(loop: Any) -> Any:
         return loop
     borders = _borders(loop)
     positions = sorted({border.position for border in borders} - {0})
-    uniform = {border.comparison for border in borders if border.position == 0}
     if len(positions) > _MAX_BORDERS:
         positions = []
         borders = [border for border in borders if border.position == 0]
-    whole = with_body(loop, _decided(loop.body, loop.loop_var, borders, tirx.const(0, loop.loop_var.ty.dtype)))
+    first = {loop.loop_var: tirx.IntImm(str(loop.loop_var.ty.dtype), 0)}
+    whole = with_body(loop, _decided(loop.body, borders, lambda border: substituted(border.comparison, first)))
     if not positions:
-        return whole if uniform else loop
-    meets = tirx.any(*_distinct([border.inside for border in borders if border.position]))
+        return whole if borders else loop
+    insides = _distinct([border.inside for border in borders if border.position])
     pieces = [
-        _piece(loop, borders, start, length)
+        _piece(loop, borders, start, length, known=len(insides) == 1)
         for begin, end in zip([0, *positions], [*positions, int(loop.extent)], strict=True)
         for start, length in _powers_of_two(begin, end)
     ]
-    return tirx.IfThenElse(tirx.Not(meets), whole, tirx.SeqStmt(pieces))
+    return tirx.IfThenElse(tirx.Not(tirx.any(*insides)), whole, tirx.SeqStmt(pieces))
 
 
 def _borders(loop: Any) -> list[_Border]:
@@ -86,16 +91,16 @@ def _borders(loop: Any) -> list[_Border]:
         if _mentions(start, inner):
             return
         if analyzer.can_prove_equal(distance, start + lane):
-            first = -start  # the first lane for which it does not hold
+            first, rises = -start, False  # the first lane for which it does not hold
         elif analyzer.can_prove_equal(distance, start - lane):
-            first = start + 1  # the first lane for which it holds
+            first, rises = start + 1, True  # the first lane for which it holds
         else:
             return
         multiple = analyzer.modular_set(first)
         if int(multiple.coeff) % lanes:
             return
         position = int(multiple.base) % lanes
-        found.append(_Border(comparison, position, analyzer.simplify(first) == position))
+        found.append(_Border(comparison, position, analyzer.simplify(first) == position, rises))
 
     tvm_ffi.structural_walk(loop.body, [(kind, note) for kind in _COMPARISONS])
     return found
@@ -122,26 +127,37 @@ def _is_integer(expression: Any) -> bool:
     return isinstance(kind, tvm.ir.PrimType) and str(kind.dtype) in ("int32", "int64")
 
 
-def _decided(body: Any, lane: Any, borders: Sequence[_Border], at: Any) -> Any:
-    """`body` with the comparisons of borders taken at one lane for all."""
+def _decided(body: Any, borders: Sequence[_Border], decision: Callable[[_Border], Any]) -> Any:
+    """`body` with the decision on every border in the place of its comparison."""
 
     def decide(comparison: Any) -> Any:
-        known = any(comparison.same_as(border.comparison) for border in borders)
-        return substituted(comparison, {lane: at}) if known else comparison
+        found = next((border for border in borders if border.comparison.same_as(comparison)), None)
+        return comparison if found is None else decision(found)
 
     return tvm_ffi.structural_map(body, [(kind, decide) for kind in _COMPARISONS])
 
 
-def _piece(loop: Any, borders: Sequence[_Border], start: int, length: int) -> Any:
-    """The lanes from `start` on, `length` of them, between which there is no border."""
-    kind = str(loop.loop_var.ty.dtype)
-    body = _decided(loop.body, loop.loop_var, borders, tirx.IntImm(kind, start))
+def _piece(loop: Any, borders: Sequence[_Border], start: int, length: int, *, known: bool) -> Any:
+    """The lanes from `start` on, `length` of them, between which there is no border.
+
+    Args:
+        known: whether the vector is surely one that all borders inside vectors are in.
+    """
+    old, kind = loop.loop_var, str(loop.loop_var.ty.dtype)
+    first = tirx.IntImm(kind, start)
+
+    def decision(border: _Border) -> Any:
+        if known and border.position:
+            return tirx.const((start >= border.position) == border.rises, "bool")
+        return substituted(border.comparison, {old: first})
+
+    body = _decided(loop.body, borders, decision)
     if length == 1:
-        return substituted(body, {loop.loop_var: tirx.IntImm(kind, start)})
-    lane = tirx.Var(loop.loop_var.name, loop.loop_var.ty)
-    body = substituted(body, {loop.loop_var: lane + tirx.IntImm(kind, start) if start else lane})
-    extent = tirx.IntImm(kind, length)
-    return tirx.For(lane, tirx.IntImm(kind, 0), extent, tirx.ForKind.VECTORIZED, body, None, dict(loop.annotations))
+        return substituted(body, {old: first})
+    lane = tirx.Var(old.name, old.ty)
+    body = substituted(body, {old: lane + first if start else lane})
+    zero, extent = tirx.IntImm(kind, 0), tirx.IntImm(kind, length)
+    return tirx.For(lane, zero, extent, tirx.ForKind.VECTORIZED, body, None, dict(loop.annotations))
 
 
 def _powers_of_two(begin: int, end: int) -> list[tuple[int, int]]:

@@ -139,6 +139,7 @@ _to_tvm = targets.Target.to_tvm
 
 
 def without_passes(target: targets.Target) -> Any:
+    """The least that LLVM does: without any, TVM's own runtime would stay in the object."""
     from tvm.target import Target as TVMTarget
 
-    return TVMTarget({**_to_tvm(target).export(), "opt-level": 0})
+    return TVMTarget({**_to_tvm(target).export(), "opt-level": 1})

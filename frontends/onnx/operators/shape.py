@@ -250,6 +250,8 @@ def _padded(node: Node, widths: list[int], value: Value) -> Result:
         return relax.op.nn.pad(x, pairs, "constant", fill)
     if mode not in te_layout.PAD_MODES:
         raise node.invalid(f"the attribute mode is '{mode}'")
+    if mode != "constant" and 0 in old:
+        raise node.invalid(f"an axis without elements has none to repeat (mode '{mode}')")
     return node.emit_te(te_layout.pad, x, begins, new, mode, fill)
 
 

@@ -80,6 +80,11 @@ class CompiledModel:
         """The triple that it was compiled for."""
         return self.signature.triple
 
+    @property
+    def c_function(self) -> Any:
+        """``NAME_run`` as ctypes sees it: it can be called while this object is there."""
+        return self._run
+
     def run(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
         """Runs the model once.
 
@@ -124,12 +129,12 @@ class CompiledModel:
             )
         run = ctypes.cast(self._run, ctypes.c_void_p).value or 0
         pointer = ctypes.c_void_p
-        entry = ctypes.CFUNCTYPE(ctypes.c_int, pointer, pointer, pointer, pointer)(run + self._profile_offset)
+        entry = ctypes.CFUNCTYPE(ctypes.c_int, *[pointer] * 4, ctypes.c_size_t)(run + self._profile_offset)
         arrays = self._check(inputs)
         outputs = [np.empty(spec.shape, numpy_dtype(spec.dtype)) for spec in self.outputs]
-        times = np.zeros(max(1, len(self.signature.steps)), np.uint64)
-        self._call(entry, arrays, outputs, ctypes.c_void_p(times.ctypes.data))
-        return [int(value) for value in times[: len(self.signature.steps)]]
+        times = np.zeros(len(self.signature.steps), np.uint64)
+        self._call(entry, arrays, outputs, ctypes.c_void_p(times.ctypes.data), ctypes.c_size_t(times.size))
+        return [int(value) for value in times]
 
     def set_num_threads(self, threads: int) -> None:
         """Sets how many threads parallel loops use; 0 is the default. Results do not depend on it.

@@ -15,7 +15,7 @@ from .codegen import launch_symbol
 from .cpuid import cpu_bits
 from .naming import unique_identifiers
 from .plan import ALIGNMENT, Buffer, BufferKind, Call, Constants, Plan, Step, align
-from .signature import SECTION, Signature
+from .signature import MAX_THREADS, SECTION, Signature
 from .tensor_spec import C_TYPES, TensorSpec
 
 _RUNTIME = resources.files(__package__) / "runtime"
@@ -74,6 +74,7 @@ def _template_values(plan: Plan, signature: Signature) -> dict[str, Any]:
         "workspace_bytes": plan.workspace_bytes,
         "alignment": ALIGNMENT,
         "threaded": signature.threaded,
+        "max_threads": MAX_THREADS,
         "default_threads": signature.default_threads,
         "launch_symbol": launch_symbol(plan.name),
         "cpu_features": signature.cpu_features,

@@ -16,6 +16,7 @@ from .tensor_spec import TensorSpec
 
 FORMAT_VERSION = 1
 SECTION = ".tilewright"
+MAX_THREADS = 256  # of a library's pool
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ModelError, OutputError, UnsupportedError, UsageError
 from . import interrupt
 from .naming import check_name, identifier
+from .signature import MAX_THREADS, PRECISIONS
 from .verify import verify
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["compile", "load", "tune", "verify"]
 
 EMIT_KINDS = ("so", "a", "c")
-PRECISIONS = ("fp32", "bf16", "fp16")
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 # TVM's builders keep what they are at in variables of the process: threads compile one after the other.
@@ -164,6 +164,8 @@ def compile_to_file(
 
     emission.check_output(place)
     machine = parse(target, cpu=cpu, features=tuple(features)) if isinstance(target, str) else target
+    if threads is not None:
+        machine = machine.with_cores(threads)
     precision, machine = settle(precision, machine)
     with contextlib.ExitStack() as stack:
         stack.enter_context(_tvm)
@@ -238,8 +240,8 @@ def _check_options(emit: str, precision: str, threads: int | None, jobs: int | N
         raise UsageError(
             f"unknown precision {precision!r}", where="--precision", hint="one of " + ", ".join(PRECISIONS)
         )
-    if threads is not None and threads < 1:
-        raise UsageError(f"{threads} threads are not possible", where="--threads", hint="give 1 or more")
+    if threads is not None and not 1 <= threads <= MAX_THREADS:
+        raise UsageError(f"{threads} threads are not possible", where="--threads", hint=f"give 1 to {MAX_THREADS}")
     if jobs is not None and jobs < 1:
         raise UsageError(f"{jobs} processes are not possible", where="--jobs", hint="give 1 or more")
 

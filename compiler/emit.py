@@ -18,14 +18,14 @@ import tvm_ffi
 
 from ..errors import OutputError, UnsupportedError, UsageError
 from ..targets.target import Target
-from . import glue, link
+from . import glue, integrity, link
 from .install import install
 from .kernel_objects import compile_kernels
 from .kernel_work import argument_bytes, counted_flops, least_bytes
 from .naming import check_name, identifier
 from .plan import Bytes, Kernel, Plan
 from .planner import Graph, make_plan, read_graph
-from .signature import Signature, make_signature
+from .signature import MAX_THREADS, SECTION, Signature, make_signature
 from .toolchain import Toolchain, find_toolchain
 from .workers import Workers
 
@@ -124,6 +124,7 @@ def emit(
         library = folder / f"library.{kind}"
         if kind == "so":
             link.link_shared(toolchain, objects, link.api_symbols(name, threaded=threads != 1), library)
+            integrity.seal(library, SECTION)
         else:
             link.link_static(toolchain, objects, library)
         if progress:
@@ -156,8 +157,8 @@ def check_output(output: Path) -> None:
 
 def _check_options(name: str, threads: int | None, kind: str) -> None:
     check_name(name)
-    if threads is not None and threads < 1:
-        raise UsageError(f"{threads} threads are not possible", where="--threads", hint="give 1 or more")
+    if threads is not None and not 1 <= threads <= MAX_THREADS:
+        raise UsageError(f"{threads} threads are not possible", where="--threads", hint=f"give 1 to {MAX_THREADS}")
     if kind not in KINDS:
         raise UsageError(f"unknown kind of output {kind!r}", where="--emit", hint="one of " + ", ".join(KINDS))
     if kind == "c":

@@ -13,6 +13,7 @@ import jinja2
 
 from .codegen import launch_symbol
 from .cpuid import cpu_bits
+from .integrity import record_placeholder
 from .naming import unique_identifiers
 from .plan import ALIGNMENT, Buffer, BufferKind, Call, Constants, Plan, Step, align
 from .signature import MAX_THREADS, SECTION, Signature
@@ -53,6 +54,7 @@ def write_sources(plan: Plan, signature: Signature, folder: Path) -> None:
         if is_needed:
             (folder / name).write_text((_RUNTIME / name).read_text())
     (folder / "signature.json").write_text(signature.to_json())
+    (folder / "record.bin").write_bytes(record_placeholder())
 
 
 def _environment() -> jinja2.Environment:

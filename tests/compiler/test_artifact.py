@@ -17,6 +17,8 @@ import pytest
 from emitted_models import MLP_INPUTS, emitted, mlp, mlp_reference
 from tilewright import targets
 from tilewright.compiler.artifact import CompiledModel, load, read_signature
+from tilewright.compiler.integrity import seal
+from tilewright.compiler.signature import SECTION
 from tilewright.errors import (
     LibraryError,
     OutputError,
@@ -122,6 +124,8 @@ def test_files_that_are_no_library(tmp_path: Path, path: Path) -> None:
         "cut.so": (data[: len(data) // 2], "damaged|truncated"),
         "libc.so": (Path("/proc/self/exe").read_bytes(), "not written by Tilewright"),
         "signature.so": (data.replace(b'"inputs":', b'"inputs"_'), "signature is damaged"),
+        "changed.so": (data.replace(b'"y0"', b'"y1"'), "checksum does not match"),
+        "longer.so": (data + b"\0", "checksum does not match"),
     }
     for name, (contents, message) in files.items():
         (tmp_path / name).write_bytes(contents)
@@ -145,6 +149,7 @@ def test_a_library_for_another_machine(tmp_path: Path, path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[18] = 183  # e_machine: aarch64
     (tmp_path / "arm.so").write_bytes(data)
+    seal(tmp_path / "arm.so", SECTION)
 
     with pytest.raises(UnsupportedTargetError, match="this machine is x86_64"):
         load(tmp_path / "arm.so")

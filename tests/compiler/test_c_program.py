@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tilewright
 from emitted_models import MLP_INPUTS, emitted, mlp
+from tilewright.compiler.link import api_symbols
 from tvm import relax
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "c"

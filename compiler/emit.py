@@ -95,7 +95,7 @@ def emit(
     with _output_errors(output), _work_folder(keep_temps) as folder:
         # Weights take seconds when they are many, and need no kernel.
         with ThreadPoolExecutor(1) as meanwhile:
-            weights = meanwhile.submit(_weights, toolchain, name, graph, folder)
+            weights = meanwhile.submit(_weights, toolchain, name, graph, folder, target.arch)
             objects, scratch = compile_kernels(
                 [(symbol, module[function]) for symbol, function in zip(symbols, distinct, strict=True)],
                 target,
@@ -169,8 +169,8 @@ def _check_options(name: str, threads: int | None, kind: str) -> None:
         )
 
 
-def _weights(toolchain: Toolchain, name: str, graph: Graph, folder: Path) -> Path:
-    glue.write_weights(name, graph.constants, folder)
+def _weights(toolchain: Toolchain, name: str, graph: Graph, folder: Path, arch: str) -> Path:
+    glue.write_weights(name, graph.constants, folder, arch)
     return link.assemble_weights(toolchain, folder)
 
 

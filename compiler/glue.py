@@ -30,9 +30,16 @@ _REFERENCE = {
 }
 
 
-def write_weights(name: str, constants: Constants, folder: Path) -> None:
-    """Writes weights.S and weights.bin, which depend on nothing but the constants."""
-    values = {"name": name, "alignment": ALIGNMENT}
+# Where weights go, and the section's flags: on x86-64 behind (or before) all that instructions must reach with an offset
+# of 32 bits, so that there may be more than 2 GiB of them.
+_WEIGHTS_SECTION = {"x86_64": (".lrodata.tilewright_weights", "al")}
+_OTHER_WEIGHTS_SECTION = (".rodata.tilewright_weights", "a")
+
+
+def write_weights(name: str, constants: Constants, folder: Path, arch: str) -> None:
+    """Writes weights.S and weights.bin, which depend on nothing but the constants and the architecture."""
+    section, flags = _WEIGHTS_SECTION.get(arch, _OTHER_WEIGHTS_SECTION)
+    values = {"name": name, "alignment": ALIGNMENT, "section": section, "flags": flags}
     (folder / "weights.S").write_text(_environment().get_template("weights.S.jinja").render(values))
     with (folder / "weights.bin").open("wb") as file:
         for contents in constants.contents:

@@ -30,8 +30,8 @@ _REFERENCE = {
 }
 
 
-# Where weights go, and the section's flags: on x86-64 behind (or before) all that instructions must reach with an offset
-# of 32 bits, so that there may be more than 2 GiB of them.
+# Where weights go, and the section's flags: on x86-64 outside all that instructions reach with an offset of 32 bits, so
+# that there may be more than 2 GiB of them.
 _WEIGHTS_SECTION = {"x86_64": (".lrodata.tilewright_weights", "al")}
 _OTHER_WEIGHTS_SECTION = (".rodata.tilewright_weights", "a")
 
@@ -48,11 +48,11 @@ def write_weights(name: str, constants: Constants, folder: Path, arch: str) -> N
 
 
 def write_sources(plan: Plan, signature: Signature, folder: Path) -> None:
-    """Writes NAME.h, library.c, signature.S, signature.json, and the parts of runtime/ that they include."""
+    """Writes library.h, library.c, signature.S, signature.json, and the parts of runtime/ that they include."""
     environment = _environment()
     values = _template_values(plan, signature)
     for template, name in (
-        ("library.h.jinja", f"{plan.name}.h"),
+        ("library.h.jinja", "library.h"),
         ("library.c.jinja", "library.c"),
         ("signature.S.jinja", "signature.S"),
     ):

@@ -13,6 +13,7 @@ from pathlib import Path
 from ..errors import LibraryError
 from .elf import Elf
 from .integrity import check
+from .journal import repair
 from .signature import SECTION, Signature, check_version, parse_signature
 
 
@@ -47,6 +48,7 @@ def opened(path: Path) -> Iterator[tuple[LibraryFile, int, mmap.mmap]]:
         UnsupportedVersionError: a newer Tilewright wrote it.
     """
     where = str(path)
+    repair(Path(os.path.realpath(path)))
     try:
         # A pipe without a writer would wait for ever.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)

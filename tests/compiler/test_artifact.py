@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from emitted_models import MLP_INPUTS, emitted, mlp, mlp_reference
 from tilewright import targets
+from tilewright.compiler import install
 from tilewright.compiler.artifact import CompiledModel, load, read_signature
 from tilewright.compiler.integrity import seal
 from tilewright.compiler.signature import SECTION
@@ -184,10 +185,10 @@ def test_saving(tmp_path: Path, model: CompiledModel, monkeypatch: pytest.Monkey
     with pytest.raises(OutputError, match="No such file"):
         model.save(tmp_path / "missing" / "copy.so")
 
-    def full(source: Path, place: Path) -> None:
-        raise OSError(28, os.strerror(28), str(place))
+    def full(source: Path, descriptor: int) -> None:
+        raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr(shutil, "copyfile", full)
+    monkeypatch.setattr(install, "copy", full)
     with pytest.raises(OutputError, match="No space left"):
         model.save(tmp_path / "full.so")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["copy.h", "copy.so"]

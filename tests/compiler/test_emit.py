@@ -15,7 +15,7 @@ import pytest
 from emitted_models import MLP_INPUTS, Inputs, emitted, mlp, mlp_reference
 from tilewright import targets
 from tilewright.compiler import emit as emission
-from tilewright.compiler import toolchain
+from tilewright.compiler import install, toolchain
 from tilewright.compiler.artifact import load
 from tilewright.compiler.tensor_spec import ELEMENT_BYTES
 from tilewright.compiler.toolchain import Toolchain, find_toolchain
@@ -178,11 +178,11 @@ def test_a_header_for_c_and_cpp(tmp_path: Path) -> None:
 
 
 def test_nothing_is_left_when_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(source: Path, place: Path) -> None:
-        Path(place).write_bytes(b"half of it")
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(place))
+    def full(source: Path, descriptor: int) -> None:
+        os.write(descriptor, b"half of it")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(shutil, "copyfile", full)
+    monkeypatch.setattr(install, "copy", full)
     with pytest.raises(OutputError, match="No space left"):
         emitted(tmp_path, MLP_INPUTS, mlp)
     assert list(tmp_path.iterdir()) == []
@@ -193,7 +193,7 @@ def test_nothing_is_left_when_interrupted(tmp_path: Path, monkeypatch: pytest.Mo
         raise KeyboardInterrupt
 
     (tmp_path / "net.so").write_bytes(b"an older library")
-    monkeypatch.setattr(shutil, "copymode", interrupted)
+    monkeypatch.setattr(install, "copy", interrupted)
     with pytest.raises(KeyboardInterrupt):
         emitted(tmp_path, MLP_INPUTS, mlp)
     assert [file.name for file in tmp_path.iterdir()] == ["net.so"]

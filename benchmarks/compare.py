@@ -26,6 +26,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from tilewright.compiler.temporary import temporary_folder
 
 from . import trained
 from .engines import ENGINES
@@ -205,8 +206,8 @@ def run_model(
     check_room(model)
     processors = order_processors(list(os.sched_getaffinity(0)))[:threads]
     schedule = Schedule(options.rounds, options.seconds, options.engine_seconds)
-    with tempfile.TemporaryDirectory(prefix="tilewright-bench-") as folder:
-        return measure(model, engines, processors, schedule, Path(folder), announce)
+    with temporary_folder() as folder:
+        return measure(model, engines, processors, schedule, folder, announce)
 
 
 def check_options(options: argparse.Namespace, machine: Machine) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from tilewright.compiler.bench import work_of
 from tilewright.compiler.machine_peak import Peak, measured_peak
 from tilewright.compiler.report import amount
 from tilewright.compiler.roofline import KernelTime, make_roofline
+from tilewright.compiler.temporary import temporary_folder
 
 from .compare import UsageError, find_model
 from .machine import this_machine
@@ -75,8 +75,8 @@ def kernels_of(rows: Iterable[KernelTime]) -> list[Kernel]:
 
 def measure(path: Path, runs: int) -> list[Kernel]:
     """Compiles a model, runs it so many times, and puts the best time of each kernel under the roofline."""
-    with tempfile.TemporaryDirectory(prefix="tilewright-") as folder:
-        library = tilewright.compile(path, output=Path(folder) / "model.so", threads=1)
+    with temporary_folder() as folder:
+        library = tilewright.compile(path, output=folder / "model.so", threads=1)
         with np.load(path.with_suffix(".npz")) as stored:
             inputs = {spec.name: stored[spec.name] for spec in library.inputs}
         times = zip(*(library.profile(inputs) for _ in range(runs)), strict=True)

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tilewright.compiler.install import written_whole
+
 from .machine import Machine
 
 FORMAT = 1
@@ -123,6 +125,5 @@ def to_json(machine: Machine, results: Results, summary: Mapping[str, Any]) -> s
 def write_file(path: Path, text: str) -> None:
     """Write `path` whole or not at all, with its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text)
-    temporary.replace(path)
+    with written_whole(path) as file:
+        file.write(text.encode())

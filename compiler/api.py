@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import tempfile
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
@@ -15,8 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError, OutputError, UnsupportedError, UsageError
 from . import interrupt
+from .install import install, replaceable
 from .naming import check_name, identifier
+from .signature import MAX_THREADS, PRECISIONS
+from .temporary import TemporaryFolder
 from .verify import verify
+from .work_folder import is_built_in, prepare
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["compile", "load", "tune", "verify"]
 
 EMIT_KINDS = ("so", "a", "c")
-PRECISIONS = ("fp32", "bf16", "fp16")
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 # TVM's builders keep what they are at in variables of the process: threads compile one after the other.
@@ -88,8 +89,8 @@ def compile(
         )
     folder = None
     if output is None:
-        folder = Path(tempfile.mkdtemp(prefix="tilewright-model-"))
-        output = folder / "model.so"
+        folder = TemporaryFolder()
+        output = folder.path / "model.so"
     try:
         path = compile_to_file(
             model,
@@ -111,10 +112,10 @@ def compile(
         compiled = load(path)
     except BaseException:
         if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+            folder.remove()
         raise
     if folder is not None:
-        weakref.finalize(compiled, shutil.rmtree, str(folder), ignore_errors=True)
+        weakref.finalize(compiled, folder.remove)
     return compiled
 
 
@@ -153,8 +154,7 @@ def compile_to_file(
     _check_options(emit, precision, threads, jobs)
     symbol = check_name(name) if name else identifier(place.stem)
     _check_files(model, place)
-    for folder_option in (save_ir, keep_temps):
-        _make_folder(folder_option)
+    _make_folders(place, save_ir, keep_temps)
     tell("load TVM", 0, 0)
     from .. import frontends
     from ..targets import parse
@@ -164,6 +164,8 @@ def compile_to_file(
 
     emission.check_output(place)
     machine = parse(target, cpu=cpu, features=tuple(features)) if isinstance(target, str) else target
+    if threads is not None:
+        machine = machine.with_cores(threads)
     precision, machine = settle(precision, machine)
     with contextlib.ExitStack() as stack:
         stack.enter_context(_tvm)
@@ -238,8 +240,8 @@ def _check_options(emit: str, precision: str, threads: int | None, jobs: int | N
         raise UsageError(
             f"unknown precision {precision!r}", where="--precision", hint="one of " + ", ".join(PRECISIONS)
         )
-    if threads is not None and threads < 1:
-        raise UsageError(f"{threads} threads are not possible", where="--threads", hint="give 1 or more")
+    if threads is not None and not 1 <= threads <= MAX_THREADS:
+        raise UsageError(f"{threads} threads are not possible", where="--threads", hint=f"give 1 to {MAX_THREADS}")
     if jobs is not None and jobs < 1:
         raise UsageError(f"{jobs} processes are not possible", where="--jobs", hint="give 1 or more")
 
@@ -249,24 +251,31 @@ def _check_files(model: Any, place: Path) -> None:
     if isinstance(model, str | os.PathLike):
         if not Path(model).exists():
             raise ModelError("the model file does not exist", where=os.fspath(model))
-        if place.exists() and place.samefile(model):
-            raise OutputError("the output would replace the model", where=str(place), hint="give it another name")
-    if place.exists() and not place.is_file() and not place.is_dir():
-        raise OutputError("the output is a device, not a file", where=str(place), hint="give the name of a file")
+        for written in (place, place.with_suffix(".h")):
+            if written.exists() and written.samefile(model):
+                raise OutputError("the output would replace the model", where=str(place), hint="give it another name")
+    replaceable(place)
 
 
-def _make_folder(option: str | os.PathLike[str] | None) -> None:
-    if option is None:
-        return
-    try:
-        Path(option).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"the folder cannot be made: {error.strerror}", where=os.fspath(option)) from error
+def _make_folders(
+    place: Path, save_ir: str | os.PathLike[str] | None, keep_temps: str | os.PathLike[str] | None
+) -> None:
+    if save_ir is not None:
+        try:
+            Path(save_ir).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"the folder cannot be made: {error.strerror}", where=os.fspath(save_ir)) from error
+    if keep_temps is not None:
+        prepare(Path(keep_temps))
+        if is_built_in(place, Path(keep_temps)):
+            raise OutputError(
+                "the library has the name of one of the files to keep",
+                where=str(place),
+                hint="give another folder with --keep-temps",
+            )
 
 
 def _publish(files: Mapping[Path, Path]) -> None:
-    from .install import install
-
     try:
         with interrupt.shielded():
             install(dict(files))

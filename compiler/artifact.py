@@ -5,12 +5,12 @@ The library's signature is read from the file and checked before any of its code
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
-import mmap
 import os
 import platform
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import (
-    LibraryError,
     OutputError,
     TensorError,
     TilewrightError,
@@ -26,9 +25,10 @@ from ..errors import (
     UnsupportedTargetError,
     UsageError,
 )
-from .elf import Elf
 from .install import install
-from .signature import SECTION, Signature, parse_signature
+from .library_file import LibraryFile, opened
+from .native_library import NativeLibrary, load_native
+from .signature import MAX_THREADS, Signature
 from .tensor_spec import TensorSpec, numpy_dtype
 
 Array = npt.NDArray[Any]
@@ -46,13 +46,12 @@ class CompiledModel:
         signature: all that the library says about itself.
     """
 
-    def __init__(self, path: Path, signature: Signature, library: ctypes.CDLL, profile_offset: int | None) -> None:
-        self.path = path
-        self.signature = signature
+    def __init__(self, file: LibraryFile, library: NativeLibrary) -> None:
+        self.path = file.path
+        self.signature = file.signature
         self._library = library
-        self._profile_offset = profile_offset
-        self._run = getattr(library, f"{signature.name}_run")
-        self._run.restype = ctypes.c_int
+        self._profile_offset = file.profile_offset
+        self._run = library.functions[f"{file.signature.name}_run"]
         self._local = threading.local()
 
     @property
@@ -80,6 +79,11 @@ class CompiledModel:
         """The triple that it was compiled for."""
         return self.signature.triple
 
+    @property
+    def c_function(self) -> Any:
+        """``NAME_run`` as ctypes sees it: it can be called while this object is there."""
+        return self._run
+
     def run(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
         """Runs the model once.
 
@@ -94,9 +98,9 @@ class CompiledModel:
             UnsupportedTargetError: this processor lacks instructions that the library uses.
         """
         arrays = self._check(inputs)
-        outputs = {spec.name: np.empty(spec.shape, numpy_dtype(spec.dtype)) for spec in self.outputs}
-        self._call(self._run, arrays, list(outputs.values()))
-        return outputs
+        outputs = self._empty_outputs()
+        self._call(self._run, arrays, outputs)
+        return {spec.name: array for spec, array in zip(self.outputs, outputs, strict=True)}
 
     def __call__(self, *inputs: Any) -> Array | tuple[Array, ...]:
         """Runs the model on inputs in order; returns its output, or a tuple when there are several."""
@@ -124,18 +128,18 @@ class CompiledModel:
             )
         run = ctypes.cast(self._run, ctypes.c_void_p).value or 0
         pointer = ctypes.c_void_p
-        entry = ctypes.CFUNCTYPE(ctypes.c_int, pointer, pointer, pointer, pointer)(run + self._profile_offset)
+        entry = ctypes.CFUNCTYPE(ctypes.c_int, *[pointer] * 4, ctypes.c_size_t)(run + self._profile_offset)
         arrays = self._check(inputs)
-        outputs = [np.empty(spec.shape, numpy_dtype(spec.dtype)) for spec in self.outputs]
-        times = np.zeros(max(1, len(self.signature.steps)), np.uint64)
-        self._call(entry, arrays, outputs, ctypes.c_void_p(times.ctypes.data))
-        return [int(value) for value in times[: len(self.signature.steps)]]
+        outputs = self._empty_outputs()
+        times = np.zeros(len(self.signature.steps), np.uint64)
+        self._call(entry, arrays, outputs, ctypes.c_void_p(times.ctypes.data), ctypes.c_size_t(times.size))
+        return [int(value) for value in times]
 
     def set_num_threads(self, threads: int) -> None:
         """Sets how many threads parallel loops use; 0 is the default. Results do not depend on it.
 
         Raises:
-            UsageError: the number is negative, or the library was built with one thread.
+            UsageError: the number is negative or too large, or the library was built with one thread.
         """
         if not self.signature.threaded:
             if threads in (0, 1):
@@ -143,8 +147,9 @@ class CompiledModel:
             raise UsageError(
                 "the library was built for one thread", where="--threads", hint="compile it without --threads 1"
             )
-        if threads < 0 or getattr(self._library, f"{self.signature.name}_set_num_threads")(threads):
-            raise UsageError(f"{threads} threads are not possible", where="--threads", hint="give 1 or more")
+        set_num_threads = self._library.functions[f"{self.signature.name}_set_num_threads"]
+        if not 0 <= threads <= MAX_THREADS or set_num_threads(threads):
+            raise UsageError(f"{threads} threads are not possible", where="--threads", hint=f"give 1 to {MAX_THREADS}")
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Copies the library, and its header when that stands beside it.
@@ -191,11 +196,27 @@ class CompiledModel:
         if status:
             raise TilewrightError(f"the library failed with code {status}", where=str(self.path))
 
+    def _empty_outputs(self) -> list[Array]:
+        with self._enough_memory():
+            return [np.empty(spec.shape, numpy_dtype(spec.dtype)) for spec in self.outputs]
+
+    @contextlib.contextmanager
+    def _enough_memory(self) -> Iterator[None]:
+        try:
+            yield
+        except MemoryError as error:
+            raise TilewrightError(
+                f"there is not enough memory: {error}",
+                where=str(self.path),
+                hint=f"a call needs {self.workspace_bytes} bytes beside its inputs and outputs",
+            ) from error
+
     def _workspace(self) -> int:
         """The address of this thread's workspace."""
         memory: Array | None = getattr(self._local, "memory", None)
         if memory is None:
-            memory = self._local.memory = np.empty(self.workspace_bytes + ALIGNMENT, np.uint8)
+            with self._enough_memory():
+                memory = self._local.memory = np.empty(self.workspace_bytes + ALIGNMENT, np.uint8)
         return -(-memory.ctypes.data // ALIGNMENT) * ALIGNMENT
 
 
@@ -207,17 +228,13 @@ def load(path: str | os.PathLike[str]) -> CompiledModel:
         UnsupportedVersionError: a newer Tilewright wrote it.
         UnsupportedTargetError: it is for another machine.
     """
-    file = Path(path)
-    signature, machine, profile_offset = _read(file)
-    if machine != platform.machine():
-        raise UnsupportedTargetError(
-            f"the library is for {signature.triple}, and this machine is {platform.machine()}", where=str(file)
-        )
-    try:
-        library = ctypes.CDLL(str(file.resolve()))
-        return CompiledModel(file, signature, library, profile_offset)
-    except (OSError, AttributeError) as error:
-        raise LibraryError(f"the library cannot be loaded: {error}", where=str(file)) from error
+    with opened(Path(path)) as (file, descriptor, data):
+        if file.machine != platform.machine():
+            raise UnsupportedTargetError(
+                f"the library is for {file.signature.triple}, and this machine is {platform.machine()}",
+                where=str(file.path),
+            )
+        return CompiledModel(file, load_native(file, descriptor, data))
 
 
 def read_signature(path: str | os.PathLike[str]) -> Signature:
@@ -226,36 +243,8 @@ def read_signature(path: str | os.PathLike[str]) -> Signature:
     Raises:
         LibraryError, UnsupportedVersionError: as `load`.
     """
-    return _read(Path(path))[0]
-
-
-def _read(path: Path) -> tuple[Signature, str, int | None]:
-    """The signature, the machine, and how far the profiling entry is from the run entry."""
-    where = str(path)
-    try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            view = memoryview(data)
-            try:
-                elf = Elf(view, where)
-                text = elf.section(SECTION)
-                if text is None:
-                    raise LibraryError("the library was not written by Tilewright", where=where)
-                signature = parse_signature(text.split(b"\0", 1)[0], where)
-                return signature, elf.machine, _profile_offset(elf, signature.name)
-            finally:
-                view.release()
-    except FileNotFoundError:
-        raise LibraryError("the library does not exist", where=where) from None
-    except ValueError:  # mmap of an empty file
-        raise LibraryError("the file is empty", where=where) from None
-    except OSError as error:
-        raise LibraryError(f"the library cannot be read: {error.strerror}", where=where) from error
-
-
-def _profile_offset(elf: Elf, name: str) -> int | None:
-    wanted = {f"{name}_run", f"{name}_profile_"}
-    found = {symbol.name: symbol.value for symbol in elf.symbols() if symbol.is_defined and symbol.name in wanted}
-    return found[f"{name}_profile_"] - found[f"{name}_run"] if len(found) == len(wanted) else None
+    with opened(Path(path)) as (file, _, _):
+        return file.signature
 
 
 def _as_array(value: Any, spec: TensorSpec) -> Array:

@@ -121,14 +121,15 @@ def prepared(model: CompiledModel, inputs: Mapping[str, Array]) -> Callable[[], 
     """
     model.run(inputs)  # all that can be wrong is told here
     signature = model.signature
-    run = getattr(ctypes.CDLL(str(model.path.resolve())), f"{signature.name}_run")
     sources = [np.ascontiguousarray(inputs[spec.name]) for spec in signature.inputs]
     results = [np.empty(spec.shape, numpy_dtype(spec.dtype)) for spec in signature.outputs]
     workspace = np.empty(signature.workspace_bytes + ALIGNMENT, np.uint8)
     aligned = ctypes.c_void_p(-(-workspace.ctypes.data // ALIGNMENT) * ALIGNMENT)
     pointers = [(ctypes.c_void_p * max(1, len(group)))(*[a.ctypes.data for a in group]) for group in (sources, results)]
 
-    def call(_alive: object = (sources, results, workspace)) -> None:  # pointers do not keep their memory
+    run = model.c_function
+
+    def call(_alive: object = (model, sources, results, workspace)) -> None:  # pointers do not keep their memory
         run(*pointers, aligned)
 
     return call

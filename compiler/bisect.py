@@ -11,7 +11,6 @@ Three steps, each only when the one before leaves the question open:
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from .compare import Comparison, compare
 from .cut_model import cut, exposed, inner_values
 from .peers import open_peer
 from .random_inputs import random_inputs
+from .temporary import temporary_folder
 
 Array = npt.NDArray[Any]
 Values = Mapping[str, Array]
@@ -148,8 +148,8 @@ class _Trial:
         imported = frontends.load(model, shapes={name: value.shape for name, value in inputs.items()})
         order = [each for each in pipeline.passes(target) if each.name != without]
         module = run_passes(imported.module, order).module
-        with tempfile.TemporaryDirectory(prefix="tilewright-") as folder:
-            output = Path(folder) / "part.so"
+        with temporary_folder() as folder:
+            output = folder / "part.so"
             emit.emit(
                 module,
                 name="part",

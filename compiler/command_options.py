@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import TensorError, UsageError
+from .signature import MAX_THREADS
 from .tensor_options import parse_tensors, shaped_as
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def open_library(path: Path, threads: int | None) -> CompiledModel:
     model = load(path)
     if threads is not None:
         if threads < 1:
-            raise UsageError(f"{threads} threads are not possible", where="--threads", hint="give 1 or more")
+            raise UsageError(f"{threads} threads are not possible", where="--threads", hint=f"give 1 to {MAX_THREADS}")
         model.set_num_threads(threads)
     return model
 

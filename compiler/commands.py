@@ -423,7 +423,7 @@ def _bisected(
 def _save_arrays(path: Path, arrays: dict[str, Any]) -> None:
     import numpy as np
 
-    with written_whole(path) as staging, staging.open("wb") as file:
+    with written_whole(path) as file:
         np.savez(file, **arrays)
 
 
@@ -436,9 +436,9 @@ def _save_page(path: Path, loaded: CompiledModel, latencies: list[Latency], roof
     page = render(
         loaded.signature, roofline, latencies, library=loaded.path.name, host=read_host(), measured_at=datetime.now()
     )
-    with written_whole(path) as staging:
+    with written_whole(path) as file:
         # A name that is no valid Unicode is shown with question marks.
-        staging.write_bytes(page.encode("utf-8", "replace"))
+        file.write(page.encode("utf-8", "replace"))
 
 
 def _finite(value: Any) -> float | None:

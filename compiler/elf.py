@@ -14,6 +14,7 @@ from ..errors import LibraryError
 
 MACHINES = {3: "x86", 40: "arm", 62: "x86_64", 183: "aarch64", 243: "riscv"}
 
+_PT_LOAD = 1
 _SHT_SYMTAB, _SHT_NOBITS, _SHT_DYNSYM = 2, 8, 11
 _BIND_LOCAL, _BIND_GLOBAL, _BIND_WEAK = 0, 1, 2
 _HIDDEN = 2
@@ -68,6 +69,24 @@ class Elf:
             if section.name == name and section.kind != _SHT_NOBITS:
                 return self._slice(section.offset, section.size)
         return None
+
+    def segments(self) -> list[tuple[int, int]]:
+        """The parts of the file that the loader maps: the first byte of each, and the first behind it."""
+        (table,) = self._unpack(*(("Q", 32) if self.is_64 else ("I", 28)))
+        entry_size, count = self._unpack("HH", 54 if self.is_64 else 42)
+        found = []
+        for i in range(count):
+            kind, *fields = self._unpack("IIQQQQ" if self.is_64 else "IIIIII", table + i * entry_size)
+            offset, size = (fields[1], fields[4]) if self.is_64 else (fields[0], fields[3])
+            if kind == _PT_LOAD:
+                if offset + size > len(self.data):
+                    raise self._damaged()
+                found.append((offset, offset + size))
+        return found
+
+    def section_fields(self) -> list[tuple[int, int]]:
+        """Where the header speaks of sections, which are of no importance to the loader."""
+        return [(40, 48), (60, 64)] if self.is_64 else [(32, 36), (48, 52)]
 
     def symbols(self, *, dynamic: bool = False) -> Iterator[Symbol]:
         """The symbols of .symtab, or of .dynsym."""

@@ -18,15 +18,17 @@ import tvm_ffi
 
 from ..errors import OutputError, UnsupportedError, UsageError
 from ..targets.target import Target
-from . import glue, link
-from .install import install
+from . import glue, integrity, link
+from .install import check_place, install, replaceable
+from .journal import repair
 from .kernel_objects import compile_kernels
 from .kernel_work import argument_bytes, counted_flops, least_bytes
 from .naming import check_name, identifier
 from .plan import Bytes, Kernel, Plan
 from .planner import Graph, make_plan, read_graph
-from .signature import Signature, make_signature
+from .signature import MAX_THREADS, SECTION, Signature, make_signature
 from .toolchain import Toolchain, find_toolchain
+from .work_folder import work_folder
 from .workers import Workers
 
 __all__ = ["KINDS", "EmitResult", "check_output", "emit", "install"]
@@ -92,10 +94,10 @@ def emit(
     distinct, kernel_of = _distinct(module, graph)
     symbols = [f"{name}_k{i}_{identifier(function)}" for i, function in enumerate(distinct)]
     toolchain = find_toolchain(target.triple)
-    with _output_errors(output), _work_folder(keep_temps) as folder:
+    with _output_errors(output), work_folder(keep_temps) as folder:
         # Weights take seconds when they are many, and need no kernel.
         with ThreadPoolExecutor(1) as meanwhile:
-            weights = meanwhile.submit(_weights, toolchain, name, graph, folder)
+            weights = meanwhile.submit(_weights, toolchain, name, graph, folder, target.arch)
             objects, scratch = compile_kernels(
                 [(symbol, module[function]) for symbol, function in zip(symbols, distinct, strict=True)],
                 target,
@@ -124,40 +126,42 @@ def emit(
         library = folder / f"library.{kind}"
         if kind == "so":
             link.link_shared(toolchain, objects, link.api_symbols(name, threaded=threads != 1), library)
+            integrity.seal(library, SECTION)
         else:
             link.link_static(toolchain, objects, library)
         if progress:
             progress("write", 0, 0)
         header = output.with_suffix(".h")
-        publish({library: output, folder / f"{name}.h": header})
+        publish({library: output, folder / "library.h": header})
     return EmitResult(output, header, plan, signature)
 
 
 def check_output(output: Path) -> None:
-    """Finds out before a long compile whether the output can be written.
+    """Finds out before a long compile whether the output can be written; ends what a killed compile left half done.
 
     Raises:
-        OutputError: the folder is missing or not writable, or the output is a folder.
+        OutputError: the folder is missing or not writable, or in the place of the library or of its header stands
+            something that must not be replaced.
     """
-    folder = output.parent
-    if not folder.is_dir():
-        raise OutputError("the output's folder does not exist", where=str(output), hint=f"mkdir -p {folder}")
-    if output.is_dir():
-        raise OutputError("the output is a folder", where=str(output), hint="give the name of a file")
     if output.suffix == ".h":
         raise OutputError("the output has the name of its own header", where=str(output), hint="end it with .so or .a")
+    for place in (output, output.with_suffix(".h")):
+        check_place(place)
+    library = replaceable(output)
+    repair(library)
     try:
         # Permissions alone do not tell: file systems can be mounted read-only.
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        for folder in {library.parent, output.parent}:
+            with tempfile.TemporaryFile(dir=folder):
+                pass
     except OSError as error:
         raise OutputError(f"the output cannot be written: {error.strerror}", where=str(output)) from error
 
 
 def _check_options(name: str, threads: int | None, kind: str) -> None:
     check_name(name)
-    if threads is not None and threads < 1:
-        raise UsageError(f"{threads} threads are not possible", where="--threads", hint="give 1 or more")
+    if threads is not None and not 1 <= threads <= MAX_THREADS:
+        raise UsageError(f"{threads} threads are not possible", where="--threads", hint=f"give 1 to {MAX_THREADS}")
     if kind not in KINDS:
         raise UsageError(f"unknown kind of output {kind!r}", where="--emit", hint="one of " + ", ".join(KINDS))
     if kind == "c":
@@ -168,8 +172,8 @@ def _check_options(name: str, threads: int | None, kind: str) -> None:
         )
 
 
-def _weights(toolchain: Toolchain, name: str, graph: Graph, folder: Path) -> Path:
-    glue.write_weights(name, graph.constants, folder)
+def _weights(toolchain: Toolchain, name: str, graph: Graph, folder: Path, arch: str) -> Path:
+    glue.write_weights(name, graph.constants, folder, arch)
     return link.assemble_weights(toolchain, folder)
 
 
@@ -211,16 +215,6 @@ def _version() -> str:
         return metadata.version("tilewright")
     except metadata.PackageNotFoundError:
         return "unknown"
-
-
-@contextmanager
-def _work_folder(keep: Path | None) -> Iterator[Path]:
-    if keep is None:
-        with tempfile.TemporaryDirectory(prefix="tilewright-") as folder:
-            yield Path(folder)
-    else:
-        keep.mkdir(parents=True, exist_ok=True)
-        yield keep.resolve()
 
 
 @contextmanager

@@ -13,9 +13,10 @@ import jinja2
 
 from .codegen import launch_symbol
 from .cpuid import cpu_bits
+from .integrity import record_placeholder
 from .naming import unique_identifiers
 from .plan import ALIGNMENT, Buffer, BufferKind, Call, Constants, Plan, Step, align
-from .signature import SECTION, Signature
+from .signature import MAX_THREADS, SECTION, Signature
 from .tensor_spec import C_TYPES, TensorSpec
 
 _RUNTIME = resources.files(__package__) / "runtime"
@@ -29,9 +30,16 @@ _REFERENCE = {
 }
 
 
-def write_weights(name: str, constants: Constants, folder: Path) -> None:
-    """Writes weights.S and weights.bin, which depend on nothing but the constants."""
-    values = {"name": name, "alignment": ALIGNMENT}
+# Where weights go, and the section's flags: on x86-64 outside all that instructions reach with an offset of 32 bits, so
+# that there may be more than 2 GiB of them.
+_WEIGHTS_SECTION = {"x86_64": (".lrodata.tilewright_weights", "al")}
+_OTHER_WEIGHTS_SECTION = (".rodata.tilewright_weights", "a")
+
+
+def write_weights(name: str, constants: Constants, folder: Path, arch: str) -> None:
+    """Writes weights.S and weights.bin, which depend on nothing but the constants and the architecture."""
+    section, flags = _WEIGHTS_SECTION.get(arch, _OTHER_WEIGHTS_SECTION)
+    values = {"name": name, "alignment": ALIGNMENT, "section": section, "flags": flags}
     (folder / "weights.S").write_text(_environment().get_template("weights.S.jinja").render(values))
     with (folder / "weights.bin").open("wb") as file:
         for contents in constants.contents:
@@ -40,11 +48,11 @@ def write_weights(name: str, constants: Constants, folder: Path) -> None:
 
 
 def write_sources(plan: Plan, signature: Signature, folder: Path) -> None:
-    """Writes NAME.h, library.c, signature.S, signature.json, and the parts of runtime/ that they include."""
+    """Writes library.h, library.c, signature.S, signature.json, and the parts of runtime/ that they include."""
     environment = _environment()
     values = _template_values(plan, signature)
     for template, name in (
-        ("library.h.jinja", f"{plan.name}.h"),
+        ("library.h.jinja", "library.h"),
         ("library.c.jinja", "library.c"),
         ("signature.S.jinja", "signature.S"),
     ):
@@ -53,6 +61,7 @@ def write_sources(plan: Plan, signature: Signature, folder: Path) -> None:
         if is_needed:
             (folder / name).write_text((_RUNTIME / name).read_text())
     (folder / "signature.json").write_text(signature.to_json())
+    (folder / "record.bin").write_bytes(record_placeholder())
 
 
 def _environment() -> jinja2.Environment:
@@ -74,6 +83,7 @@ def _template_values(plan: Plan, signature: Signature) -> dict[str, Any]:
         "workspace_bytes": plan.workspace_bytes,
         "alignment": ALIGNMENT,
         "threaded": signature.threaded,
+        "max_threads": MAX_THREADS,
         "default_threads": signature.default_threads,
         "launch_symbol": launch_symbol(plan.name),
         "cpu_features": signature.cpu_features,

@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import OutputError
+from . import temporary
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _KILL_SECONDS = 2.0  # how long a killed process may take to end
@@ -105,17 +105,8 @@ def temporary_folder() -> Iterator[Path]:
     Raises:
         OutputError: there is no place for temporary files.
     """
-    try:
-        folder = Path(tempfile.mkdtemp(prefix="tilewright-"))
-    except OSError as error:
-        raise OutputError(
-            "there is no place for temporary files",
-            where=os.environ.get("TMPDIR", "/tmp"),
-            hint="set TMPDIR to a folder that can be written",
-            details=[error.strerror or str(error)],
-        ) from error
     before = tempfile.tempdir, os.environ.get("TMPDIR")
-    with removed_afterwards(folder):
+    with temporary.temporary_folder() as folder, removed_afterwards(folder):
         tempfile.tempdir, os.environ["TMPDIR"] = str(folder), str(folder)
         try:
             yield folder

@@ -22,11 +22,12 @@ _LINK_FLAGS = (
     "-Wl,--version-script=exports.map",
 )
 
+_FUNCTIONS = ("run", "signature", "workspace_size", "num_inputs", "num_outputs", "input_bytes", "output_bytes")
+
 
 def api_symbols(name: str, *, threaded: bool) -> tuple[str, ...]:
     """The symbols that a library exports, and no other."""
-    functions = ("run", "workspace_size", "signature", *(("set_num_threads",) if threaded else ()))
-    return tuple(f"{name}_{function}" for function in functions)
+    return tuple(f"{name}_{function}" for function in (*_FUNCTIONS, *(("set_num_threads",) if threaded else ())))
 
 
 def compile_glue(toolchain: Toolchain, folder: Path) -> list[Path]:

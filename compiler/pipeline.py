@@ -33,6 +33,7 @@ from ..ir_passes import (
 )
 from ..schedules.legalize import legalize
 from ..schedules.schedule import schedule_module
+from .install import written_whole
 
 if TYPE_CHECKING:
     from ..frontends.imported import ImportedModel
@@ -162,4 +163,5 @@ def build(
 
 
 def _save(folder: Path, name: str, module: Any) -> None:
-    (folder / f"{name}.txt").write_text(module.script(show_meta=False) + "\n")
+    with written_whole(folder / f"{name}.txt") as file:
+        file.write(f"{module.script(show_meta=False)}\n".encode("utf-8", "replace"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import platform
 import shutil
 import subprocess
@@ -37,7 +38,13 @@ class Toolchain:
         """
         try:
             done = subprocess.run(
-                command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
+                command,
+                cwd=folder,
+                env={**os.environ, "TMPDIR": str(folder.resolve())},  # what it leaves goes with the folder
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
             )
         except OSError as error:
             raise ToolError(f"{command[0]} cannot be started: {error.strerror}", where=self.name) from error

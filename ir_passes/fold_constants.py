@@ -173,8 +173,9 @@ def _divide(call: Any, operands: list[Array]) -> Array:
     left, right = operands
     if left.dtype.kind not in "iu":
         return np.asarray(left / right)
-    quotient = np.floor_divide(np.abs(left.astype(np.int64)), np.maximum(np.abs(right.astype(np.int64)), 1))
-    return np.asarray(quotient * np.sign(left) * np.sign(right))  # integers are divided towards zero
+    quotient, remainder = np.floor_divide(left, right), np.remainder(left, right)  # of a division by 0: both 0
+    # Integers are divided towards zero.
+    return np.asarray(quotient + ((remainder != 0) & ((left < 0) != (right < 0))).astype(quotient.dtype))
 
 
 def _erf(call: Any, operands: list[Array]) -> Array:

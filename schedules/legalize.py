@@ -9,7 +9,7 @@ from typing import Any
 from tvm import relax
 
 from ..targets.target import Target
-from . import attention, convolution, injective, matmul, pooling, reduction, rows
+from . import attention, convolution, injective, integer_division, matmul, pooling, reduction, rows
 from .expressions import constant_shape
 
 Lower = Callable[[relax.BlockBuilder, relax.Call, Target], relax.Expr]
@@ -77,6 +77,7 @@ def _without_target(lower: Callable[[relax.BlockBuilder, relax.Call], relax.Expr
 _CONVOLUTION = Rule(convolution.lower_convolution, _channels_last_convolution)
 _MAX_POOL = Rule(_without_target(pooling.lower_max_pool), _channels_last)
 _AVERAGE_POOL = Rule(_without_target(pooling.lower_average_pool), _channels_last)
+_DIVISION = Rule(_without_target(integer_division.lower_integer_division), integer_division.is_integer_division)
 _REDUCTION = Rule(reduction.lower_reduction, _not_empty)
 
 RULES: dict[str, Rule] = {
@@ -107,6 +108,7 @@ RULES: dict[str, Rule] = {
     "relax.concat": Rule(_without_target(injective.lower_concat), _of_a_tuple),
     "relax.power": Rule(_without_target(injective.lower_power), _of_floats),
     "relax.take": Rule(_without_target(injective.lower_take), _within_range),
+    **dict.fromkeys(integer_division.OPERATORS, _DIVISION),
     **dict.fromkeys(reduction.REDUCERS, _REDUCTION),
 }
 

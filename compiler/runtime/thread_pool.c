@@ -1,7 +1,8 @@
 /* The thread pool of a compiled library: answers the launch hook of TVM's parallel loops.
  *
- * Included by the generated library.c, so that every name here is local to one library. Needs C11, POSIX threads and
- * TILEWRIGHT_DEFAULT_THREADS: the threads to use when nobody says otherwise, or 0 for the processors available.
+ * Included by the generated library.c, so that every name here is local to one library. Needs C11, POSIX threads,
+ * TILEWRIGHT_DEFAULT_THREADS: the threads to use when nobody says otherwise, or 0 for the processors available, and
+ * TILEWRIGHT_MAX_THREADS, the most that there are ever.
  *
  * A launch has as many tasks as the pool has threads. A task is a fixed share of the loop, so the result does not
  * depend on who runs it, and a loop iteration is computed the same way whatever the number of tasks. Threads claim
@@ -10,7 +11,11 @@
  * tasks as well, so a launch ends even when no worker ever wakes.
  *
  * One launch owns the pool. A launch from another thread, or from inside a task, finds it taken and runs its loop
- * itself as one task: concurrent callers never wait for each other, and nested launches cannot deadlock.
+ * itself as one task: concurrent callers never wait for each other, and nested launches cannot deadlock. The same does a
+ * launch while someone waits to change the number of threads, who so waits for one launch at most.
+ *
+ * A forked child has the caller's thread alone. It finds that out by a page that Linux clears in every child, also in
+ * those that were forked without the handlers of pthread_atfork (_Fork, clone), and starts a pool of its own.
  */
 #include <pthread.h>
 #include <sched.h>
@@ -18,9 +23,17 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
-enum { POOL_MAX_THREADS = 256, POOL_STACK_BYTES = 1 << 20, POOL_SPIN_NANOSECONDS = 100 * 1000 };
+enum { POOL_MAX_THREADS = TILEWRIGHT_MAX_THREADS, POOL_STACK_BYTES = 1 << 20, POOL_SPIN_NANOSECONDS = 100 * 1000 };
+enum { POOL_PAGE_BYTES = 4096 };
+
+/* Linux 4.14; a C library may be older than that. */
+#ifndef MADV_WIPEONFORK
+#define MADV_WIPEONFORK 18
+#endif
 
 typedef struct { void *sync_handle; int32_t num_task; } pool_group;
 typedef int (*pool_task)(int task_id, pool_group *group, void *data);
@@ -32,6 +45,7 @@ static _Atomic(void *) pool_data;
 static atomic_int pool_unfinished, pool_status;
 
 static atomic_flag pool_taken = ATOMIC_FLAG_INIT;
+static atomic_int pool_waiting_setters; /* who wait for `pool_taken` to change the number of threads */
 static atomic_int pool_stopping, pool_sleeping_workers, pool_sleeping_caller;
 static pthread_mutex_t pool_mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t pool_wake_workers = PTHREAD_COND_INITIALIZER, pool_wake_caller = PTHREAD_COND_INITIALIZER;
@@ -142,22 +156,50 @@ static int pool_default_threads(void) {
   return pool_clamp(wanted);
 }
 
-static void pool_after_fork(void) {
-  /* The child has the caller's thread alone; whatever the others held is lost. */
-  static const pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-  static const pthread_cond_t condition = PTHREAD_COND_INITIALIZER;
-  pool_mutex = mutex;
-  pool_wake_workers = condition;
-  pool_wake_caller = condition;
-  atomic_store(&pool_sleeping_workers, 0);
-  atomic_store(&pool_sleeping_caller, 0);
-  atomic_store(&pool_unfinished, 0);
-  atomic_store(&pool_stopping, 0);
-  pool_started = 0;
-  atomic_flag_clear(&pool_taken);
+/* Whose pool this is: the process's number, or 1 where Linux clears the page in a child; 0 in a child that has not
+ * looked yet, POOL_TAKEN_OVER while it makes the pool its own. */
+enum { POOL_TAKEN_OVER = -1 };
+static union {
+  atomic_int owner;
+  unsigned char page[POOL_PAGE_BYTES];
+} pool_process __attribute__((aligned(POOL_PAGE_BYTES)));
+static int pool_is_cleared_by_linux;
+
+static int pool_this_process(void) { return pool_is_cleared_by_linux ? 1 : (int)getpid(); }
+
+static void pool_after_fork(void) { atomic_store(&pool_process.owner, 0); }
+
+__attribute__((constructor)) static void pool_load(void) {
+  pool_is_cleared_by_linux = !madvise(&pool_process, sizeof pool_process, MADV_WIPEONFORK);
+  atomic_store(&pool_process.owner, pool_this_process());
+  /* Emulators accept every advice and follow none. */
+  pthread_atfork(NULL, NULL, pool_after_fork);
 }
 
-__attribute__((constructor)) static void pool_load(void) { pthread_atfork(NULL, NULL, pool_after_fork); }
+/* In a forked child: forgets the parent's threads and whatever they held. To be called before anything else here. */
+static void pool_adopt(void) {
+  static const pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+  static const pthread_cond_t condition = PTHREAD_COND_INITIALIZER;
+  int process = pool_this_process(), owner;
+  while ((owner = atomic_load_explicit(&pool_process.owner, memory_order_acquire)) != process) {
+    if (owner == POOL_TAKEN_OVER) {
+      sched_yield(); /* another thread of this process is at it */
+      continue;
+    }
+    if (!atomic_compare_exchange_strong(&pool_process.owner, &owner, POOL_TAKEN_OVER)) continue;
+    pool_mutex = mutex;
+    pool_wake_workers = condition;
+    pool_wake_caller = condition;
+    atomic_store(&pool_sleeping_workers, 0);
+    atomic_store(&pool_sleeping_caller, 0);
+    atomic_store(&pool_waiting_setters, 0);
+    atomic_store(&pool_unfinished, 0);
+    atomic_store(&pool_stopping, 0);
+    pool_started = 0;
+    atomic_flag_clear(&pool_taken);
+    atomic_store(&pool_process.owner, process);
+  }
+}
 
 /* Brings the workers to the number wanted. The caller owns the pool. */
 static void pool_start(void) {
@@ -190,7 +232,8 @@ static void pool_stop(void) {
 
 static int pool_launch(pool_task function, void *data, int num_task) {
   (void)num_task;
-  if (atomic_flag_test_and_set(&pool_taken)) {
+  pool_adopt();
+  if (atomic_load(&pool_waiting_setters) || atomic_flag_test_and_set(&pool_taken)) {
     pool_group alone = {NULL, 1};
     return function(0, &alone, data);
   }
@@ -219,20 +262,25 @@ static int pool_launch(pool_task function, void *data, int num_task) {
   return status;
 }
 
-/* Threads for the launches to come; 0 for the default. Waits for a launch in progress. */
+/* Threads for the launches to come; 0 for the default. Waits for a launch in progress, and lets none begin meanwhile. */
 static int pool_set_threads(int threads) {
+  static const struct timespec moment = {0, 20 * 1000};
   if (threads < 0) return 1;
-  while (atomic_flag_test_and_set(&pool_taken)) sched_yield();
+  pool_adopt();
+  atomic_fetch_add(&pool_waiting_setters, 1);
+  while (atomic_flag_test_and_set(&pool_taken)) nanosleep(&moment, NULL);
   int wanted = threads ? pool_clamp(threads) : pool_default_threads();
   if (wanted != pool_threads) {
     pool_stop();
     pool_threads = wanted;
   }
   atomic_flag_clear(&pool_taken);
+  atomic_fetch_sub(&pool_waiting_setters, 1);
   return 0;
 }
 
 /* When the library is unloaded its code disappears, so its threads must have ended. */
 __attribute__((destructor)) static void pool_unload(void) {
+  pool_adopt();
   if (!atomic_flag_test_and_set(&pool_taken)) pool_stop();
 }

@@ -16,7 +16,10 @@ import numpy as np
 import pytest
 from emitted_models import MLP_INPUTS, emitted, mlp, mlp_reference
 from tilewright import targets
+from tilewright.compiler import install
 from tilewright.compiler.artifact import CompiledModel, load, read_signature
+from tilewright.compiler.integrity import seal
+from tilewright.compiler.signature import SECTION
 from tilewright.errors import (
     LibraryError,
     OutputError,
@@ -122,6 +125,8 @@ def test_files_that_are_no_library(tmp_path: Path, path: Path) -> None:
         "cut.so": (data[: len(data) // 2], "damaged|truncated"),
         "libc.so": (Path("/proc/self/exe").read_bytes(), "not written by Tilewright"),
         "signature.so": (data.replace(b'"inputs":', b'"inputs"_'), "signature is damaged"),
+        "changed.so": (data.replace(b'"y0"', b'"y1"'), "checksum does not match"),
+        "longer.so": (data + b"\0", "checksum does not match"),
     }
     for name, (contents, message) in files.items():
         (tmp_path / name).write_bytes(contents)
@@ -145,6 +150,7 @@ def test_a_library_for_another_machine(tmp_path: Path, path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[18] = 183  # e_machine: aarch64
     (tmp_path / "arm.so").write_bytes(data)
+    seal(tmp_path / "arm.so", SECTION)
 
     with pytest.raises(UnsupportedTargetError, match="this machine is x86_64"):
         load(tmp_path / "arm.so")
@@ -179,10 +185,10 @@ def test_saving(tmp_path: Path, model: CompiledModel, monkeypatch: pytest.Monkey
     with pytest.raises(OutputError, match="No such file"):
         model.save(tmp_path / "missing" / "copy.so")
 
-    def full(source: Path, place: Path) -> None:
-        raise OSError(28, os.strerror(28), str(place))
+    def full(source: Path, descriptor: int) -> None:
+        raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr(shutil, "copyfile", full)
+    monkeypatch.setattr(install, "copy", full)
     with pytest.raises(OutputError, match="No space left"):
         model.save(tmp_path / "full.so")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["copy.h", "copy.so"]

@@ -18,12 +18,17 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from tilewright.compiler import install
 from tilewright.compiler.cli import one_screen, run
 from tilewright.errors import UnsupportedError
 
 DIGITS = Path(__file__).parents[2] / "examples" / "models" / "digits_cnn.onnx"
 MAX_LINES = 24
-_MAIN = "from tilewright.compiler.cli import main; main()"
+# Where the tests run in the background, SIGINT is ignored, and so would these programs.
+_MAIN = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from tilewright.compiler.cli import main; main()"
+)
 
 
 @pytest.fixture(scope="module")
@@ -259,11 +264,11 @@ def test_a_full_disk_keeps_the_library_that_was_there(
     output = tmp_path / "out.so"
     output.write_bytes(b"yesterday's")
 
-    def full(source: object, destination: Path) -> None:
-        Path(destination).write_bytes(b"half")
-        raise OSError(errno.ENOSPC, "No space left on device", str(destination))
+    def full(source: Path, descriptor: int) -> None:
+        os.write(descriptor, b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(shutil, "copyfile", full)
+    monkeypatch.setattr(install, "copy", full)
     fails(capsys, ["compile", DIGITS, "-o", output], 2, "No space left on device")
     assert output.read_bytes() == b"yesterday's"
     assert list(tmp_path.iterdir()) == [output]
@@ -378,13 +383,13 @@ def test_interrupt_of_the_last_step_comes_too_late(tmp_path: Path) -> None:
     # Between the two renames the signal waits, and then the command has done its work.
     prelude = f"""
 from tilewright.compiler import install as module
-install = module.install
-def slow(files):
-    install(files)
-    if any(str(path) == {str(tmp_path / "out.so")!r} for path in files.values()):
+replace_all = module.replace_all
+def slow(renames):
+    replace_all(renames)
+    if renames[-1][1] == module.Path({str(tmp_path / "out.so")!r}):
         print('publishing', flush=True)
         import time; time.sleep(1)
-module.install = slow
+module.replace_all = slow
 """
     result = interrupted(tmp_path, "publishing", prelude)
 

@@ -50,16 +50,20 @@ def test_guard_pages_of_real_schedules(tmp_path: Path, model: str) -> None:
     assert (done.returncode, done.stdout) == (0, "untouched\n"), done.stderr
 
 
+RUNS = 10_000
+
+
 @pytest.mark.parametrize("threads", [1, None])
-def test_a_thousand_runs_grow_no_memory(tmp_path: Path, threads: Any) -> None:
+def test_thousands_of_runs_grow_no_memory(tmp_path: Path, threads: Any) -> None:
     emitted(tmp_path, MLP_INPUTS, mlp, threads=threads, kind="a")
     source = Path(__file__).with_name("repeat_runs.c")
     flags = ["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-I."]
     command = ["cc", *flags, str(source), "net.a", "-lm", "-lpthread", "-o", "repeat"]
     subprocess.run(command, cwd=tmp_path, check=True)
-    done = subprocess.run([tmp_path / "repeat", "1000"], check=True, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([tmp_path / "repeat", str(RUNS)], check=True, capture_output=True, text=True, timeout=120)
 
     heap, resident, same = map(int, done.stdout.split())
     assert heap == 0 and same == 1
-    # A page or two more of a worker's stack may be touched late; a leak of 64 bytes a run would be 64,000.
-    assert resident <= 32 << 10
+    # Pages of a worker's stack, or of the C library, may be touched late: 64 KiB were seen. A leak of 64 bytes a run
+    # would be 640,000.
+    assert resident <= 256 << 10

@@ -147,6 +147,15 @@ def test_a_killed_worker_is_an_error_and_no_hang(busy: bool) -> None:
     assert not running(processes)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT raises KeyboardInterrupt, also where the tests run in the background and it is ignored."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, handler)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_ends_busy_workers_at_once() -> None:
     before = time.monotonic()
     with pytest.raises(KeyboardInterrupt), started(2) as helpers:

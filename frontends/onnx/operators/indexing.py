@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 from tvm import relax
@@ -76,6 +77,7 @@ def gather(node: Node) -> Result:
     axis = node.axis(node.attr_int("axis", 0), len(shape))
     x = node.expr(0)
     known = node.constant(1)
+    _check_not_empty(node, [axis])
     if known is None:
         # `wrap` counts negative indices from the end, and keeps every index inside.
         return relax.op.take(x, node.expr(1), axis, mode="wrap")
@@ -96,6 +98,7 @@ def gather(node: Node) -> Result:
 def gather_elements(node: Node) -> Result:
     """One index for every element of the output, along one axis."""
     axis = node.axis(node.attr_int("axis", 0), len(node.shape(0)))
+    _check_not_empty(node, [axis])
     return node.emit_te(te_indexing.gather_elements, node.expr(0), node.expr(1), axis)
 
 
@@ -106,7 +109,19 @@ def gather_nd(node: Node) -> Result:
     depth = node.shape(1)[-1]
     if batch + depth > len(node.shape(0)):
         raise node.invalid(f"index tuples of {depth} are too long for rank {len(node.shape(0))}")
+    _check_not_empty(node, range(batch, batch + depth))
     return node.emit_te(te_indexing.gather_nd, node.expr(0), node.expr(1), batch)
+
+
+def _check_not_empty(node: Node, axes: Iterable[int]) -> None:
+    """No index is inside an axis without elements, where there is nothing to read.
+
+    Raises:
+        ModelError: there are indices into such an axis.
+    """
+    empty = [axis for axis in axes if node.shape(0)[axis] == 0]
+    if empty and 0 not in node.shape(1):
+        raise node.invalid(f"it reads elements along axis {empty[0]}, which has none")
 
 
 @operator("ScatterElements", "Scatter")

@@ -250,6 +250,9 @@ def _padded(node: Node, widths: list[int], value: Value) -> Result:
         return relax.op.nn.pad(x, pairs, "constant", fill)
     if mode not in te_layout.PAD_MODES:
         raise node.invalid(f"the attribute mode is '{mode}'")
+    if mode != "constant" and 0 in old:
+        # There is no element to repeat, and the specification does not say what then. Nothing must be read.
+        return np.zeros(new, numpy_dtype(dtype))
     return node.emit_te(te_layout.pad, x, begins, new, mode, fill)
 
 

@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
-
 from reference import run_unoptimised
 
 Array = npt.NDArray[Any]
@@ -170,7 +169,7 @@ class Draft:
             and (name not in self.constants or self.chance(0.1))
             and array.dtype.name in wanted
             and (rank is None or array.ndim == rank)
-            and array.size
+            and np.isfinite(array).all()
             and fits(array)
         ]
         if known and self.chance(reuse):

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
-
 from draft import Array, Draft, Unfit, typed
+from onnx import helper, numpy_helper
 from rows import all_rows
 from rows_motifs import MOTIFS
 

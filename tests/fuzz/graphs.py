@@ -16,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 import children
-from generate import Sample, generate
+from generate import generate
 from judge import Verdict, judge
 from minimise import describe, minimise, save
 

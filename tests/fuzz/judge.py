@@ -8,20 +8,19 @@ moves it. What then moves may differ so much; what stays must be met.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import onnx
 import tilewright
-from onnx import helper, numpy_helper
-from onnx.reference import ReferenceEvaluator
-from tilewright.errors import CompilerError, TilewrightError, UnsupportedError
-
 from draft import Array, typed
 from generate import Sample
+from onnx import helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 from reference import Session
+from tilewright.errors import CompilerError, TilewrightError, UnsupportedError
 
 # How far every float is moved, relative to itself. Approximations of exp, tanh and erf in ONNX Runtime and here are a
 # few units in the last place off: 8 are allowed, and 2 of float16, which is converted at every operator. Attributes are
@@ -37,10 +36,10 @@ def _input(y: Array, x: Array | None) -> Array:
     return y * 0 if x is None else np.abs(x)
 
 
-# What loses digits inside one operator moves by more: sums of products may be taken in any order, or by Winograd's
+# What loses digits inside one operator moves by more: sums of products (Resize by cubics is one) may be taken in any order, or by Winograd's
 # transform, so that errors are relative to the largest result; x * (1 + erf(x / sqrt(2))) has an error relative to x.
 _ABSOLUTE = {
-    **dict.fromkeys(("Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum"), _largest),
+    **dict.fromkeys(("Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum", "Resize"), _largest),
     **dict.fromkeys(("Gelu",), _input),
 }
 _FACTOR = 4.0  # how often the largest difference seen may be exceeded: few draws do not meet the worst case

@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import onnx
-from onnx import helper, numpy_helper
-
 from draft import Array, typed
 from generate import Sample
 from judge import values_of
+from onnx import helper, numpy_helper
 
 
 def minimise(sample: Sample, fails: Callable[[Sample], bool]) -> Sample:
@@ -97,7 +96,8 @@ def describe(sample: Sample) -> str:
     lines = [f"opset {opset}; outputs: {', '.join(value.name for value in graph.output)}"]
     for node in graph.node:
         attributes = ", ".join(
-            f"{each.name}={'tensor' if each.HasField('t') else helper.get_attribute_value(each)}" for each in node.attribute
+            f"{each.name}={'tensor' if each.HasField('t') else helper.get_attribute_value(each)}"
+            for each in node.attribute
         )
         lines.append(
             f"  {', '.join(node.output)} = {node.op_type}({', '.join(map(operand, node.input))})"

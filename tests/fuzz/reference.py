@@ -29,7 +29,9 @@ class Session:
         """The outputs in order; inputs that the model does not have are left out."""
         names = {each.name for each in self._session.get_inputs()}
         with np.errstate(all="ignore"):
-            return [np.asarray(each) for each in self._session.run(None, {k: v for k, v in inputs.items() if k in names})]
+            return [
+                np.asarray(each) for each in self._session.run(None, {k: v for k, v in inputs.items() if k in names})
+            ]
 
 
 def run_unoptimised(model: onnx.ModelProto, inputs: Mapping[str, Array]) -> list[Array]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-
 from draft import Draft, Unfit
 from rows import row
 from rows_moves import anything
@@ -124,6 +123,6 @@ def scatter_nd(d: Draft, op: str) -> None:
 def one_hot(d: Draft, op: str) -> None:
     depth = d.between(2, 9)
     where = indices(d, d.shape(d.between(1, 2)), depth)
-    if d.array(where).dtype != np.int64 or d.dtype != "float32" or d.array(where).size > 600:
+    if d.array(where).dtype != np.int64 or d.dtype != "float32" or d.array(where).size > 600 or d.opset < 11:
         raise Unfit
     d.node(op, [where, d.parameter(depth), d.leaf((2,))], axis=d.one_of((None, -1, 0, 1)))

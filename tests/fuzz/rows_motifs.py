@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-
 from draft import Draft, Unfit
 
 Motif = Callable[[Draft], None]

@@ -6,9 +6,8 @@ import math
 from typing import Any
 
 import numpy as np
-from onnx import numpy_helper
-
 from draft import Draft, Unfit
+from onnx import numpy_helper
 from rows import row
 
 
@@ -169,9 +168,7 @@ def space_to_depth(d: Draft, op: str) -> None:
     x = d.pick(
         rank=4,
         fits=lambda a: a.shape[2] % block == 0 and a.shape[3] % block == 0,
-        otherwise=lambda: d.leaf(
-            (d.between(1, 3), d.between(1, 17), block * d.between(1, 4), block * d.between(1, 4))
-        ),
+        otherwise=lambda: d.leaf((d.between(1, 3), d.between(1, 17), block * d.between(1, 4), block * d.between(1, 4))),
     )
     d.node(op, [x], blocksize=block)
 

@@ -314,7 +314,7 @@ class _Watched:
 
 @contextlib.contextmanager
 def _failures_named(model: Any, watched: _Watched) -> Iterator[None]:
-    """Turns whatever a stage raises into an error of ours that names the model, and the stage where nothing else does."""
+    """Turns whatever a stage raises into an error of ours that names the model, and the stage if nothing else does."""
     file = os.fspath(model) if isinstance(model, str | os.PathLike) else type(model).__name__
     try:
         yield

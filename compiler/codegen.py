@@ -46,7 +46,7 @@ def compile_object(kernels: Sequence[LoweredKernel], tvm_target: Any, name: str,
         path: the file to write.
 
     Raises:
-        CompilerError: LLVM refused a kernel, or it calls what no library without TVM can give it; `where` is its symbol.
+        CompilerError: LLVM refused a kernel, or it calls what no library without TVM has; `where` is its symbol.
     """
     try:
         data = _checked_object(kernels, tvm_target, path)

@@ -1,4 +1,4 @@
-"""What a compile makes of failures that nothing foresaw: one error that names the model, the stage, kernel and nodes."""
+"""What a compile makes of failures that nothing foresaw: an error that names the model, stage, kernel and nodes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Work done in child processes, a number at a time, so that one that dies or hangs is found out and the rest goes on."""
+"""Work done in child processes, a number at a time, so that one that dies or hangs is found and the rest goes on."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def generate(seed: int, operators: tuple[str, ...] = ()) -> Sample:
     rows = all_rows()
     wanted = d.between(3, 12)
     names = sorted(rows)
-    for attempt in range(_TRIES):
+    for _ in range(_TRIES):
         if len(d.nodes) >= wanted:
             break
         before = _state(d)

@@ -36,8 +36,9 @@ def _input(y: Array, x: Array | None) -> Array:
     return y * 0 if x is None else np.abs(x)
 
 
-# What loses digits inside one operator moves by more: sums of products (Resize by cubics is one) may be taken in any order, or by Winograd's
-# transform, so that errors are relative to the largest result; x * (1 + erf(x / sqrt(2))) has an error relative to x.
+# What loses digits inside one operator moves by more: sums of products (Resize by cubics is one) may be taken in any
+# order, or by Winograd's transform, so that errors are relative to the largest result; x * (1 + erf(x / sqrt(2))) has an
+# error relative to x.
 _ABSOLUTE = {
     **dict.fromkeys(("Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum", "Resize"), _largest),
     **dict.fromkeys(("Gelu",), _input),

@@ -1,27 +1,29 @@
 """Random graphs against ONNX Runtime: `python tests/fuzz/graphs.py --count 5000`; `--seed N --count 1` for one of them.
 
-Prints a line for each graph that fails, minimised, and a summary; saves what failed under build/fuzz. Exit status 1 if
-any failed.
+Prints each graph that fails, minimised, and a summary; saves what failed under build/fuzz. Exit status 1 if any did.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
-import time
-import warnings
-from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import children
+from campaign import Campaign
+from children import Outcome
 from generate import generate
 from judge import Verdict, judge
 from minimise import describe, minimise, save
 
-FAILED = ("wrong", "internal", "raised", "crash", "hang")
-_LIMIT_SECONDS = 120.0
+CAMPAIGN = Campaign(
+    file=__file__,
+    what="Random graphs against ONNX Runtime.",
+    count=5000,
+    limit_seconds=60.0,
+    failed=("wrong", "internal", "raised", "crash", "hang", "generator"),
+    told=("refused",),
+)
 
 
 def work(seed: int, operators: tuple[str, ...] = ()) -> tuple[str, str]:
@@ -34,58 +36,43 @@ def work(seed: int, operators: tuple[str, ...] = ()) -> tuple[str, str]:
     return verdict.kind, verdict.text
 
 
-def report(seed: int, kind: str, text: str, folder: Path, operators: tuple[str, ...]) -> None:
-    """Minimises a failing graph, saves it and prints it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    sample = generate(seed, operators)
-    if kind not in ("crash", "hang"):
-        reason = _reason(Verdict(kind, text))
+def report(outcome: Outcome, folder: Path, operators: tuple[str, ...]) -> str:
+    """Minimises a failing graph, saves it and describes it."""
+    text = outcome.text
+    if outcome.kind == "generator":
+        return text
+    sample = generate(outcome.number, operators)
+    if outcome.kind not in ("crash", "hang"):
+        reason = _reason(Verdict(outcome.kind, text))
         sample = minimise(sample, lambda each: _reason(judge(each)) == reason)
         text = judge(sample).text or text
-    path = folder / f"{kind}_{seed}.onnx"
-    save(sample, str(path))
-    print(f"=== seed {seed}: {kind}: {path}\n{describe(sample)}\n{text}\n", flush=True)
+    path = folder / f"{outcome.kind}_{outcome.number}.onnx"
+    save(sample, path)
+    return f"{path}\n{describe(sample)}\n{text}"
 
 
 def _reason(verdict: Verdict) -> tuple[str, str]:
-    """What makes two failures the same: the kind, and what an error says first."""
-    if verdict.kind == "wrong":
-        return verdict.kind, ""
-    lines = [line for line in verdict.text.splitlines() if "where:" not in line]
-    return verdict.kind, lines[0][:60] if lines else ""
+    """What makes two failures the same: the kind, and what an error says beside where."""
+    lines = [line for line in verdict.text.splitlines() if "where:" not in line and "nodes:" not in line]
+    return verdict.kind, "" if verdict.kind == "wrong" else " ".join(lines)[:100]
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--seed", type=int, default=0, help="the first seed")
-    parser.add_argument("--count", type=int, default=5000, help="how many graphs")
-    parser.add_argument("--jobs", type=int, default=2, help="processes")
+    parser = CAMPAIGN.parser()
     parser.add_argument("--operators", nargs="*", default=[], help="the first operator of each graph is one of these")
-    parser.add_argument("--save", type=Path, default=Path("build/fuzz"), help="a folder for graphs that failed")
     parser.add_argument("--show", action="store_true", help="print the graphs and do nothing")
-    parser.add_argument("--child", nargs="*", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    warnings.simplefilter("ignore")
     operators = tuple(options.operators)
-    if options.child is not None:
-        children.serve(lambda seed: work(seed, operators), options.child)
-        return 0
-    seeds = range(options.seed, options.seed + options.count)
     if options.show:
-        for seed in seeds:
+        for seed in range(options.seed, options.seed + options.count):
             print(f"seed {seed}: {describe(generate(seed, operators))}")
         return 0
-    command = [children.script(__file__), *(["--operators", *operators] if operators else []), "--child"]
-    kinds: Counter[str] = Counter()
-    began = time.monotonic()
-    for outcome in children.run(command, seeds, options.jobs, _LIMIT_SECONDS):
-        kinds[outcome.kind] += 1
-        if outcome.kind in FAILED:
-            report(outcome.number, outcome.kind, outcome.text, options.save, operators)
-        elif outcome.kind in ("refused", "generator"):
-            print(f"seed {outcome.number}: {outcome.kind}: {' | '.join(outcome.text.splitlines())[:300]}", flush=True)
-    print(f"{dict(kinds)} of {len(seeds)} graphs in {time.monotonic() - began:.0f} s")
-    return int(any(kinds[kind] for kind in (*FAILED, "generator")))
+    return CAMPAIGN.run(
+        options,
+        lambda seed: work(seed, operators),
+        lambda outcome: report(outcome, options.save, operators),
+        ["--operators", *operators] if operators else [],
+    )
 
 
 if __name__ == "__main__":

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import onnx
 from draft import Array, typed
 from generate import Sample
@@ -70,12 +72,10 @@ def _cut(sample: Sample, outputs: list[str], values: Mapping[str, Array]) -> Sam
     return Sample(cut, inputs, sample.noisy)
 
 
-def save(sample: Sample, path: str) -> None:
+def save(sample: Sample, path: Path) -> None:
     """Writes the model, with the inputs beside it as an .npz."""
-    import numpy as np
-
     onnx.save(sample.model, path)
-    np.savez(path.removesuffix(".onnx") + ".npz", **dict(sample.inputs))
+    np.savez(path.with_suffix(".npz"), **dict(sample.inputs))
 
 
 def describe(sample: Sample) -> str:

@@ -149,7 +149,9 @@ class CompilerError(TilewrightError):
         return type(self)(self.what, where=where, hint=self.hint, details=[*details, *self.details])
 
 
-_REPORT = "this is a bug in Tilewright, not in the model: please report it with the model, or the part that is named here"
+_REPORT = (
+    "this is a bug in Tilewright, not in the model: please report it with the model, or the part that is named here"
+)
 
 
 def reason_of(error: BaseException) -> str:

@@ -25,7 +25,7 @@ from .workers import Workers
 # More kernels to an object cost less overhead (8 instead of 4: 5 % less for ResNet-50's 32 kernels and DenseNet-121's
 # 189), fewer are shared out more evenly.
 KERNELS_PER_OBJECT = 4
-# Where there are hundreds of kernels they are shared out evenly whatever their objects hold, and overhead is what counts.
+# Hundreds of kernels are shared out evenly whatever their objects hold, and overhead is what counts.
 _MOST_OBJECTS = 96
 
 

@@ -25,7 +25,7 @@ def lower_power(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
     return builder.call_te(compute, *call.args, primfunc_name_hint="power")
 
 
-# A kernel chooses the operand of each element by as many comparisons, and the time to compile it grows with their square.
+# A kernel chooses the operand of each element by as many comparisons; the time to compile it grows with their square.
 _MOST_OPERANDS = 64
 
 

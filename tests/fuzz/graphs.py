@@ -36,10 +36,10 @@ def work(seed: int, operators: tuple[str, ...] = ()) -> tuple[str, str]:
     return verdict.kind, verdict.text
 
 
-def report(outcome: Outcome, folder: Path, operators: tuple[str, ...]) -> str:
-    """Minimises a failing graph, saves it and describes it."""
+def report(outcome: Outcome, folder: Path, operators: tuple[str, ...], whole: bool) -> str:
+    """Minimises a failing graph, saves it and describes it; or leaves it whole and tells only what was seen."""
     text = outcome.text
-    if outcome.kind == "generator":
+    if outcome.kind == "generator" or whole:
         return text
     sample = generate(outcome.number, operators)
     if outcome.kind not in ("crash", "hang"):
@@ -60,6 +60,7 @@ def _reason(verdict: Verdict) -> tuple[str, str]:
 def main() -> int:
     parser = CAMPAIGN.parser()
     parser.add_argument("--operators", nargs="*", default=[], help="the first operator of each graph is one of these")
+    parser.add_argument("--whole", action="store_true", help="do not minimise: tell what failed and go on")
     parser.add_argument("--show", action="store_true", help="print the graphs and do nothing")
     options = parser.parse_args()
     operators = tuple(options.operators)
@@ -70,7 +71,7 @@ def main() -> int:
     return CAMPAIGN.run(
         options,
         lambda seed: work(seed, operators),
-        lambda outcome: report(outcome, options.save, operators),
+        lambda outcome: report(outcome, options.save, operators, options.whole),
         ["--operators", *operators] if operators else [],
     )
 

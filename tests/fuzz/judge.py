@@ -37,8 +37,8 @@ def _input(y: Array, x: Array | None) -> Array:
 
 
 # What loses digits inside one operator moves by more: sums of products (Resize by cubics is one) may be taken in any
-# order, or by Winograd's transform, so that errors are relative to the largest result; x * (1 + erf(x / sqrt(2))) has an
-# error relative to x.
+# order, or by Winograd's transform, so that errors are relative to the largest result; x * (1 + erf(x / sqrt(2))) has
+# an error relative to x.
 _ABSOLUTE = {
     **dict.fromkeys(("Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum", "Resize"), _largest),
     **dict.fromkeys(("Gelu",), _input),
@@ -167,7 +167,7 @@ class Noise:
 
     def _move(self, name: str, node: onnx.NodeProto | None) -> None:
         """Lets whatever reads a tensor read it moved."""
-        if name not in self._sample.noisy or name not in self._arrays:
+        if name not in self._sample.noisy or self._arrays[name].dtype.kind != "f":
             return
         array = self._arrays[name]
         moved = f"{name}_moved"

@@ -9,9 +9,41 @@ import numpy as np
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-_INTEGERS = (0, 1, -1, 2, 3, 7, 8, 127, 255, 1000, 1 << 16, 1 << 20, (1 << 31) - 1, 1 << 31, 1 << 40, (1 << 63) - 1, -(1 << 63))
+_INTEGERS = (
+    0,
+    1,
+    -1,
+    2,
+    3,
+    7,
+    8,
+    127,
+    255,
+    1000,
+    1 << 16,
+    1 << 20,
+    (1 << 31) - 1,
+    1 << 31,
+    1 << 40,
+    (1 << 63) - 1,
+    -(1 << 63),
+)
 _FLOATS = (0.0, -0.0, 1.0, -1.0, 1e-30, 1e30, 3.0e38, float("inf"), float("-inf"), float("nan"))
-_TEXTS = ("", "x0", "v0", "Relu", "Loop", "NoSuchOperator", "../../../etc/passwd", "/dev/zero", "a\0b", "é" * 5, "x" * 3000, "+", "-1")
+_TEXTS = (
+    "",
+    "x0",
+    "v0",
+    "Relu",
+    "Loop",
+    "NoSuchOperator",
+    "../../../etc/passwd",
+    "/dev/zero",
+    "a\0b",
+    "é" * 5,
+    "x" * 3000,
+    "+",
+    "-1",
+)
 _MANY = 300  # of something that there was one of
 
 
@@ -110,3 +142,42 @@ def _copy(value: Any) -> Any:
     copy = type(value)()
     copy.CopyFrom(value)
     return copy
+
+
+def mutate_json(rng: np.random.Generator, value: Any) -> Any:
+    """The same JSON with one value in it changed, left out or of another kind."""
+    if isinstance(value, dict) and value and rng.random() < 0.9:
+        key = list(value)[int(rng.integers(len(value)))]
+        if rng.random() < 0.1:
+            return {name: inner for name, inner in value.items() if name != key}
+        return {**value, key: mutate_json(rng, value[key])}
+    if isinstance(value, list) and value and rng.random() < 0.9:
+        at = int(rng.integers(len(value)))
+        kind = int(rng.integers(5))
+        if kind == 0:
+            return [*value[:at], *value[at + 1 :]]
+        if kind == 1:
+            return [*value, value[at]]
+        return [*value[:at], mutate_json(rng, value[at]), *value[at + 1 :]]
+    if isinstance(value, int) and not isinstance(value, bool) and rng.random() < 0.8:
+        other = _INTEGERS[int(rng.integers(len(_INTEGERS)))]
+        return other if rng.random() < 0.7 else value + int(rng.integers(-2, 3))
+    if isinstance(value, str) and rng.random() < 0.8:
+        texts = (
+            "",
+            value + "x",
+            value[:-1],
+            "float64",
+            "int8",
+            "float32",
+            "x",
+            "y",
+            "\0",
+            "../x",
+            "net",
+            "model",
+            "avx512f",
+        )
+        return texts[int(rng.integers(len(texts)))]
+    others = (None, True, False, 0, -1, 1.5, 1e300, "", "float16", [], {}, [1], 1 << 70)
+    return others[int(rng.integers(len(others)))]

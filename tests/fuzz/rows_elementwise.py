@@ -241,7 +241,9 @@ def cast(d: Draft, op: str) -> None:
     targets = [each for each in (*FLOATS, "int64", "int32", "int8", "bool", "uint8") if each != array.dtype.name]
     target = d.one_of(targets)
     small = array.dtype.kind == "b" or not array.size or np.abs(array.astype(np.float64)).max() <= 120
-    if (target in ("int8", "uint8") and not small) or (target == "uint8" and array.dtype.kind != "b" and array.min() < 0):
+    if (target in ("int8", "uint8") and not small) or (
+        target == "uint8" and array.dtype.kind != "b" and array.min() < 0
+    ):
         raise Unfit("out of range: each implementation has its own answer")
     d.node(op, [x], to=_onnx_dtype(target))
 

@@ -8,22 +8,14 @@ import shutil
 import tempfile
 import threading
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from ..errors import (
-    CompilerError,
-    ModelError,
-    OutputError,
-    TilewrightError,
-    ToolError,
-    UnsupportedError,
-    UsageError,
-    reason_of,
-)
+from ..errors import ModelError, OutputError, UnsupportedError, UsageError
 from . import interrupt
+from .failures import failures_named
 from .naming import check_name, identifier
 from .verify import verify
 
@@ -127,6 +119,7 @@ def compile(
     return compiled
 
 
+@failures_named
 def compile_to_file(
     model: Any,
     output: str | os.PathLike[str],
@@ -156,7 +149,7 @@ def compile_to_file(
     Raises:
         ModelError, ShapeError, UnsupportedError, UsageError, OutputError, ToolError: see `tilewright.errors`.
     """
-    tell = _Watched(progress)
+    tell = progress or _silent
     place = Path(output)
     # TVM takes seconds to load: what is wrong most often is told before.
     _check_options(emit, precision, threads, jobs)
@@ -164,18 +157,17 @@ def compile_to_file(
     _check_files(model, place)
     for folder_option in (save_ir, keep_temps):
         _make_folder(folder_option)
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(_failures_named(model, tell))
-        tell("load TVM", 0, 0)
-        from .. import frontends
-        from ..targets import parse
-        from . import emit as emission
-        from . import kernel_objects, pipeline, workers
-        from .precision import settle
+    tell("load TVM", 0, 0)
+    from .. import frontends
+    from ..targets import parse
+    from . import emit as emission
+    from . import kernel_objects, pipeline, workers
+    from .precision import settle
 
-        emission.check_output(place)
-        machine = parse(target, cpu=cpu, features=tuple(features)) if isinstance(target, str) else target
-        precision, machine = settle(precision, machine)
+    emission.check_output(place)
+    machine = parse(target, cpu=cpu, features=tuple(features)) if isinstance(target, str) else target
+    precision, machine = settle(precision, machine)
+    with contextlib.ExitStack() as stack:
         stack.enter_context(_tvm)
         tell("import", 0, 0)
         imported = frontends.load(model, shapes=shapes, bindings=bindings)
@@ -288,47 +280,5 @@ def _publish(files: Mapping[Path, Path]) -> None:
         ) from error
 
 
-class _StoppedError(BaseException):
-    """What the caller's own `progress` raised, on its way out: no stage may take it for a failure of its own."""
-
-    def __init__(self, error: BaseException) -> None:
-        self.error = error
-
-
-class _Watched:
-    """The caller's `progress`, which remembers the stage that was announced last."""
-
-    def __init__(self, progress: ProgressCallback | None) -> None:
-        self._progress = progress
-        self.stage = ""
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        self.stage = stage
-        if self._progress is None:
-            return
-        try:
-            self._progress(stage, done, total)
-        except BaseException as error:
-            raise _StoppedError(error) from error
-
-
-@contextlib.contextmanager
-def _failures_named(model: Any, watched: _Watched) -> Iterator[None]:
-    """Turns whatever a stage raises into an error of ours that names the model, and the stage if nothing else does."""
-    file = os.fspath(model) if isinstance(model, str | os.PathLike) else type(model).__name__
-    try:
-        yield
-    except _StoppedError as stopped:
-        raise stopped.error from None
-    except CompilerError as error:
-        raise (error if file in (error.where or "") else error.at(file)) from error
-    except TilewrightError:
-        raise
-    except MemoryError as error:
-        raise ToolError("memory ran out", where=f"{file}: {watched.stage}", hint="compile with --jobs 1") from error
-    except OSError as error:
-        reason = error.strerror or reason_of(error)
-        raise OutputError(f"a file cannot be written: {reason}", where=str(error.filename or file)) from error
-    except Exception as error:  # what no stage foresaw is our fault, and still no reason for a traceback
-        where = f"{file}: stage '{watched.stage}'"
-        raise CompilerError("the compile failed", where=where, details=[reason_of(error)]) from error
+def _silent(stage: str, done: int, total: int) -> None:
+    """Progress that nobody asked for."""

@@ -94,18 +94,17 @@ def emit(
     toolchain = find_toolchain(target.triple)
     with _output_errors(output), _work_folder(keep_temps) as folder:
         # Weights take seconds when they are many, and need no kernel.
-        with ThreadPoolExecutor(1) as meanwhile:
+        with ThreadPoolExecutor(1) as meanwhile, _nodes_named(symbols, kernel_of, graph):
             weights = meanwhile.submit(_weights, toolchain, name, graph, folder)
-            with _nodes_named(symbols, kernel_of, graph):
-                objects, scratch = compile_kernels(
-                    [(symbol, module[function]) for symbol, function in zip(symbols, distinct, strict=True)],
-                    target,
-                    name,
-                    folder,
-                    parallel=threads != 1,
-                    workers=workers,
-                    progress=lambda done, total: progress("code", done, total) if progress else None,
-                )
+            objects, scratch = compile_kernels(
+                [(symbol, module[function]) for symbol, function in zip(symbols, distinct, strict=True)],
+                target,
+                name,
+                folder,
+                parallel=threads != 1,
+                workers=workers,
+                progress=lambda done, total: progress("code", done, total) if progress else None,
+            )
             objects.append(weights.result())
         plan = make_plan(name, graph, _kernels(module, graph, symbols, distinct, scratch), kernel_of)
         signature = make_signature(

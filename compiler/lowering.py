@@ -76,7 +76,9 @@ def lower_kernel(
             raw, scratch = _raw_abi(module[symbol], symbol)
             module = _machine_passes(units)(tvm.IRModule({symbol: raw}))
     except CompilerError as error:
-        raise error if error.where == symbol else error.at(symbol) from error
+        if error.where == symbol:
+            raise
+        raise error.at(symbol) from error
     except Exception as error:  # TVM's errors have no common base but RuntimeError and ValueError
         raise CompilerError(
             "lowering a kernel failed", where=symbol, details=str(error).strip().splitlines()[-8:]

@@ -129,6 +129,32 @@ class ToolError(TilewrightError):
 
 
 class CompilerError(TilewrightError):
-    """Tilewright itself broke a rule that it checks (an IR contract): a bug to report, not the user's fault."""
+    """Tilewright itself failed, or broke a rule that it checks (an IR contract): a bug to report, not the user's fault.
+
+    Args:
+        what, where, details: as `TilewrightError`; the pass or kernel and the nodes of the model that it is about.
+        hint: by default that this is our bug, and what a report needs.
+    """
 
     exit_code = EXIT_TOOL_FAILED
+
+    def __init__(
+        self, what: str, *, where: str | None = None, hint: str | None = None, details: Sequence[str] = ()
+    ) -> None:
+        super().__init__(what, where=where, hint=hint or _REPORT, details=details)
+
+    def at(self, place: str, *details: str) -> CompilerError:
+        """The same error with a wider place named before its own, and more details before its own."""
+        where = f"{place}: {self.where}" if self.where else place
+        return type(self)(self.what, where=where, hint=self.hint, details=[*details, *self.details])
+
+
+_REPORT = (
+    "this is a bug in Tilewright, not in the model: please report it with the model, or the part that is named here"
+)
+
+
+def reason_of(error: BaseException) -> str:
+    """What an exception of any class says, in one line; of TVM's, which hold whole traces, the last line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[-1][:300]}" if lines else type(error).__name__

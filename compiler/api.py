@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError, OutputError, UnsupportedError, UsageError
 from . import interrupt
+from .failures import failures_named
 from .install import install, replaceable
 from .naming import check_name, identifier
 from .signature import MAX_THREADS, PRECISIONS
@@ -119,6 +120,7 @@ def compile(
     return compiled
 
 
+@failures_named
 def compile_to_file(
     model: Any,
     output: str | os.PathLike[str],

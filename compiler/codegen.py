@@ -46,15 +46,20 @@ def compile_object(kernels: Sequence[LoweredKernel], tvm_target: Any, name: str,
         path: the file to write.
 
     Raises:
-        CompilerError: LLVM failed, or a kernel calls what no library without TVM can give it.
+        CompilerError: LLVM refused a kernel, or it calls what no library without TVM has; `where` is its symbol.
     """
-    data = _object(kernels, tvm_target, path)
-    if _unexpected(data, kernels):
-        _blame(kernels, tvm_target, path)
+    try:
+        data = _checked_object(kernels, tvm_target, path)
+    except CompilerError:
+        for kernel in kernels if len(kernels) > 1 else ():  # one by one, to name the one at fault
+            _checked_object([kernel], tvm_target, path)
+        raise
     path.write_bytes(hide_symbols(rename_symbol(data, _LAUNCH, launch_symbol(name))))
 
 
-def _object(kernels: Sequence[LoweredKernel], tvm_target: Any, path: Path) -> bytes:
+def _checked_object(kernels: Sequence[LoweredKernel], tvm_target: Any, path: Path) -> bytes:
+    """The object of kernels; errors name them all."""
+    where = ", ".join(kernel.symbol for kernel in kernels)
     module = tvm.IRModule({kernel.symbol: kernel.function for kernel in kernels})
     try:
         tvm.get_global_func("target.build.llvm")(module, tvm_target).write_to_file(str(path), "o")
@@ -62,11 +67,14 @@ def _object(kernels: Sequence[LoweredKernel], tvm_target: Any, path: Path) -> by
         raise
     except Exception as error:  # TVM's errors have no common base but RuntimeError and ValueError
         raise CompilerError(
-            "LLVM could not compile a kernel",
-            where=", ".join(kernel.symbol for kernel in kernels),
-            details=str(error).strip().splitlines()[-8:],
+            "a kernel cannot be turned into machine code", where=where, details=str(error).strip().splitlines()[-8:]
         ) from error
-    return path.read_bytes()
+    data = path.read_bytes()
+    if symbols := _unexpected(data, kernels):
+        raise CompilerError(
+            "a kernel calls functions that a standalone library does not have", where=where, details=symbols
+        )
+    return data
 
 
 def _unexpected(data: bytes, kernels: Sequence[LoweredKernel]) -> list[str]:
@@ -84,17 +92,3 @@ def _unexpected(data: bytes, kernels: Sequence[LoweredKernel]) -> list[str]:
         and symbol.name not in _ALLOWED
         and symbol.name != _LAUNCH
     )
-
-
-def _blame(kernels: Sequence[LoweredKernel], tvm_target: Any, path: Path) -> None:
-    """Compiles the kernels one by one to name the one at fault."""
-    for kernel in kernels:
-        symbols = _unexpected(_object([kernel], tvm_target, path), [kernel])
-        if symbols:
-            raise CompilerError(
-                "a kernel calls functions that a standalone library does not have",
-                where=kernel.symbol,
-                details=symbols,
-                hint="its PrimFunc uses a TVM runtime service or an unknown extern",
-            )
-    raise CompilerError("kernels call functions that a standalone library does not have", where=str(path.name))

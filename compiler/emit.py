@@ -16,7 +16,7 @@ from typing import Any
 
 import tvm_ffi
 
-from ..errors import OutputError, UnsupportedError, UsageError
+from ..errors import CompilerError, OutputError, UnsupportedError, UsageError
 from ..targets.target import Target
 from . import glue, integrity, link
 from .install import check_place, install, replaceable
@@ -96,7 +96,7 @@ def emit(
     toolchain = find_toolchain(target.triple)
     with _output_errors(output), work_folder(keep_temps) as folder:
         # Weights take seconds when they are many, and need no kernel.
-        with ThreadPoolExecutor(1) as meanwhile:
+        with ThreadPoolExecutor(1) as meanwhile, _nodes_named(symbols, kernel_of, graph):
             weights = meanwhile.submit(_weights, toolchain, name, graph, folder, target.arch)
             objects, scratch = compile_kernels(
                 [(symbol, module[function]) for symbol, function in zip(symbols, distinct, strict=True)],
@@ -188,6 +188,21 @@ def _distinct(module: Any, graph: Graph) -> tuple[list[str], dict[str, int]]:
         if index_of[function] == len(distinct):
             distinct.append(function)
     return distinct, index_of
+
+
+@contextmanager
+def _nodes_named(symbols: Sequence[str], kernel_of: Mapping[str, int], graph: Graph) -> Iterator[None]:
+    """Adds to an error about a kernel which nodes of the model that computes, where it is called first."""
+    try:
+        yield
+    except CompilerError as error:
+        for call in graph.calls:
+            if symbols[kernel_of[call.function]] == error.where:
+                nodes = f"it computes the nodes: {', '.join(call.sources)}"
+                raise CompilerError(
+                    error.what, where=f"kernel '{error.where}'", hint=error.hint, details=[nodes, *error.details]
+                ) from error
+        raise
 
 
 def _kernels(

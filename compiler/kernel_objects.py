@@ -25,6 +25,8 @@ from .workers import Workers
 # More kernels to an object cost less overhead (8 instead of 4: 5 % less for ResNet-50's 32 kernels and DenseNet-121's
 # 189), fewer are shared out more evenly.
 KERNELS_PER_OBJECT = 4
+# Hundreds of kernels are shared out evenly whatever their objects hold, and overhead is what counts.
+_MOST_OBJECTS = 96
 
 
 # Workers take a second of processor time to start, while this process runs the passes. ResNet-18, VGG-16 and BERT have
@@ -105,8 +107,9 @@ def compile_kernels(
         ToolError: a worker was killed.
     """
     jobs: list[ObjectJob] = []
-    for start in range(0, len(kernels), KERNELS_PER_OBJECT):
-        symbols, functions = zip(*kernels[start : start + KERNELS_PER_OBJECT], strict=True)
+    each = max(KERNELS_PER_OBJECT, math.ceil(len(kernels) / _MOST_OBJECTS))
+    for start in range(0, len(kernels), each):
+        symbols, functions = zip(*kernels[start : start + each], strict=True)
         path = folder / f"kernels_{len(jobs):03d}.o"
         jobs.append(ObjectJob(path, name, target, parallel, symbols, functions))
     done = 0

@@ -76,8 +76,10 @@ def lower_kernel(
             module = _loop_passes(workers, units)(tvm.IRModule({symbol: function}))
             raw, scratch = _raw_abi(module[symbol], symbol)
             module = _machine_passes(units)(tvm.IRModule({symbol: raw}))
-    except CompilerError:
-        raise
+    except CompilerError as error:
+        if error.where == symbol:
+            raise
+        raise error.at(symbol) from error
     except Exception as error:  # TVM's errors have no common base but RuntimeError and ValueError
         raise CompilerError(
             "lowering a kernel failed", where=symbol, details=str(error).strip().splitlines()[-8:]

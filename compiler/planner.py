@@ -124,6 +124,7 @@ class _Walk:
         self.calls: list[GraphCall] = []
         self.values: dict[Any, _Value] = {}
         self.contents: dict[bytes, int] = {}
+        self.constant_bytes: Bytes = 0
 
     def read(self, output_names: Sequence[str], input_names: Sequence[str] | None) -> Graph:
         main = self.module[MAIN]
@@ -201,8 +202,8 @@ class _Walk:
     def constant(self, expr: Any) -> int:
         contents = expr.value.numpy().tobytes()
         if contents not in self.contents:
-            start = sum(align(len(other)) for other in self.contents)
-            self.contents[contents] = self.add(_new(BufferKind.CONSTANT, len(contents), offset=start))
+            self.contents[contents] = self.add(_new(BufferKind.CONSTANT, len(contents), offset=self.constant_bytes))
+            self.constant_bytes += align(len(contents))
         return self.contents[contents]
 
     def constants(self) -> Constants:

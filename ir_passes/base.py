@@ -9,7 +9,8 @@ from typing import Protocol
 import tvm
 from tvm import relax
 
-from ..errors import CompilerError
+from ..errors import CompilerError, TilewrightError, reason_of
+from .blame import failing_node
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,6 @@ def verify(module: tvm.IRModule, source: str) -> None:
         raise CompilerError(
             "a pass produced an ill-formed module",
             where=f"pass '{source}'",
-            hint="this is a bug in Tilewright: please report it with the model, or a part of it",
             details=lines[-3:],
         ) from error
 
@@ -93,15 +93,21 @@ def run_passes(module: tvm.IRModule, passes: Iterable[Pass], *, on_pass: OnPass 
 
 
 def _guarded(each: Pass, module: tvm.IRModule) -> PassResult:
-    """Run one pass; every way in which it can fail names it."""
+    """Run one pass; every way in which it can fail names it, and the node where that can be found out."""
+    place = f"pass '{each.name}'"
     try:
         result = each(module)
         if result.modified:
             verify(result.module, each.name)
         each.check(result.module)
     except CompilerError as error:
-        where = error.where or f"pass '{each.name}'"
-        if each.name not in where:
-            where = f"pass '{each.name}': {where}"
-        raise CompilerError(error.what, where=where, hint=error.hint, details=error.details) from error
+        if error.where and error.where.startswith(place):
+            raise
+        raise error.at(place) from error
+    except TilewrightError:
+        raise
+    except Exception as error:  # TVM raises several classes, and so do mistakes in a pass
+        node = failing_node(module, each)
+        where = f"{place}: node '{node}'" if node else place
+        raise CompilerError("a pass failed", where=where, details=[reason_of(error)]) from error
     return result

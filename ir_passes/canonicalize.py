@@ -69,12 +69,14 @@ def _item(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
     if shape is None or not isinstance(call.attrs.axis, int):
         return None
     axis, where = call.attrs.axis % len(shape), call.attrs.indices_or_sections
-    if hasattr(where, "__len__"):
-        bounds = [0, *(int(index) for index in where), shape[axis]]
+    index = int(value.index)
+    if hasattr(where, "__len__"):  # of thousands of parts, each looks at its own borders alone
+        begin = int(where[index - 1]) if index else 0
+        end = int(where[index]) if index < len(where) else shape[axis]
     else:
         size = -(-shape[axis] // int(where))
-        bounds = [*range(0, shape[axis], size), shape[axis]]
-    return relax.op.strided_slice(call.args[0], [axis], [bounds[value.index]], [bounds[value.index + 1]])
+        begin, end = index * size, min((index + 1) * size, shape[axis])
+    return relax.op.strided_slice(call.args[0], [axis], [begin], [end])
 
 
 def _reshape(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:

@@ -130,9 +130,10 @@ def _shift_after(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
     if shift is None or bias is None:
         return None
     sign = -1.0 if calls(value, "subtract") else 1.0
-    hint = rewriter.hint(var, value, linear.call.args[0])
     inner = split_constant(rewriter.definition(operand))
-    return _biased(rewriter, inner[0], bias + sign * shift, linear, hint) if inner is not None else None
+    if inner is None:
+        return None
+    return _biased(rewriter, inner[0], bias + sign * shift, linear, rewriter.hint(var, value, inner[0]))
 
 
 def _biased(rewriter: Rewriter, product: Expr, bias: Array, linear: Linear, hint: str) -> Expr:
@@ -159,5 +160,6 @@ def _before(rewriter: Rewriter, var: Var, value: Any, linear: Linear) -> Expr | 
     bias = linear.applied_to(vector)
     if bias is None:
         return None
-    product = rewriter.emit(rebuild(value, [x, *rest]), hint)
-    return _biased(rewriter, product, bias, linear, hint)
+    # The operator itself stays: only what was added before it moves behind it, and takes its names along.
+    product = rewriter.emit(rebuild(value, [x, *rest]), var.name)
+    return _biased(rewriter, product, bias, linear, operand.name)

@@ -31,6 +31,7 @@ class Rewriter:
         self._normalize = relax.BlockBuilder().normalize
         self._replaced: dict[Var, Expr] = {}
         self._values: dict[Var, Expr] = {}
+        self._positions: dict[Var, int] = {}
         self._uses: Counter[Var] = Counter()
         for _, value in graph.bindings:
             self._uses.update(leaves(value))
@@ -62,7 +63,7 @@ class Rewriter:
                 continue
             found[leaf] = None
             stack.extend(leaves(definition))
-        order = [each.name for each, _ in self.bindings if each in found] if found else []
+        order = [each.name for each in sorted(found, key=self._positions.__getitem__)]
         return join([*order, var.name])
 
     def emit(self, value: Expr, *hints: str) -> Expr:
@@ -76,6 +77,7 @@ class Rewriter:
 
     def _bind(self, var: Var, value: Expr) -> None:
         self._values[var] = value
+        self._positions[var] = len(self.bindings)
         self.bindings.append((var, value))
 
     def keep(self, var: Var, value: Expr) -> None:

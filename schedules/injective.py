@@ -25,12 +25,24 @@ def lower_power(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
     return builder.call_te(compute, *call.args, primfunc_name_hint="power")
 
 
+# A kernel chooses the operand of each element by as many comparisons; the time to compile it grows with their square.
+_MOST_OPERANDS = 64
+
+
 def lower_concat(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
-    """Lowers `relax.concat`, as TVM does, and says along which axis."""
+    """Lowers `relax.concat`, as TVM does, and says along which axis; very many operands are joined group by group."""
     axis = int(call.attrs.axis) % len(constant_shape(call))
+    parts = list(call.args[0].fields)
+    while len(parts) > _MOST_OPERANDS:
+        groups = [parts[start : start + _MOST_OPERANDS] for start in range(0, len(parts), _MOST_OPERANDS)]
+        parts = [builder.emit(_concat(builder, group, axis)) if len(group) > 1 else group[0] for group in groups]
+    return _concat(builder, parts, axis)
+
+
+def _concat(builder: relax.BlockBuilder, parts: list[relax.Expr], axis: int) -> relax.Expr:
     return builder.call_te(
-        lambda *parts: topi.concatenate(parts, axis),
-        *call.args[0].fields,
+        lambda *tensors: topi.concatenate(tensors, axis),
+        *parts,
         primfunc_name_hint="concatenate",
         primfunc_attrs={CONCAT: axis},
     )

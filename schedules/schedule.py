@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import tvm
-from tvm import tirx
+from tvm import relax, tirx
 from tvm.s_tir import Schedule
 from tvm.s_tir.schedule import ScheduleError
 
+from ..errors import CompilerError, reason_of
 from ..targets.target import Target
 from . import attention_schedule, blocks, contraction_schedule, plain, rows_schedule, window_schedule, winograd_schedule
 from .annotations import ANCHOR, FALLBACK, FLOPS, TEMPLATE
@@ -38,12 +39,20 @@ def schedule_module(module: Any, target: Target, on_kernel: Callable[[str], None
 
     Args:
         on_kernel: called with the name of each kernel before it is scheduled.
+
+    Raises:
+        CompilerError: not even the plain schedule takes a kernel; the kernel and its nodes are named.
     """
     functions = {}
     for variable, function in module.functions.items():
         if isinstance(function, tirx.PrimFunc):
             on_kernel(str(variable.name_hint))
-            functions[variable] = schedule_kernel(function, target)
+            try:
+                functions[variable] = schedule_kernel(function, target)
+            except Exception as error:  # TVM raises several classes, and so do mistakes in a template
+                where = f"kernel '{variable.name_hint}'"
+                details = [f"it computes the nodes: {', '.join(_nodes(module, variable))}", reason_of(error)]
+                raise CompilerError("a kernel cannot be scheduled", where=where, details=details) from error
         else:
             functions[variable] = function
     return tvm.IRModule(functions, attrs=module.attrs)
@@ -68,6 +77,16 @@ def schedule_kernel(function: Any, target: Target) -> Any:
         insert_prefetches(sch.mod["main"]).without_attr("global_symbol").with_attr({TEMPLATE: name, FLOPS: flops})
     )
     return scheduled if reason is None else scheduled.with_attr(FALLBACK, reason)
+
+
+def _nodes(module: Any, kernel: Any) -> list[str]:
+    """The hints of the bindings of `main` that call a kernel."""
+    return [
+        str(binding.var.name)
+        for block in module["main"].body.blocks
+        for binding in block.bindings
+        if isinstance(binding.value, relax.Call) and any(kernel.same_as(argument) for argument in binding.value.args)
+    ]
 
 
 def kernel_flops(function: Any) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from ...errors import CompilerError, TilewrightError
+from ...errors import CompilerError, TilewrightError, reason_of
 from ..imported import ImportedModel
 from .importer import import_graph
 from .input_shapes import apply_bindings, apply_shapes
@@ -35,5 +35,5 @@ def import_onnx(
     except TilewrightError:
         raise
     except Exception as error:  # what no check foresaw is our fault, and still no reason for a traceback
-        reason = f"{type(error).__name__}: {str(error).strip().splitlines()[-1][:300] if str(error).strip() else ''}"
-        raise CompilerError("the import of the model failed", details=[reason], hint="please report this") from error
+        where = str(source) if isinstance(source, Path) else "ModelProto"
+        raise CompilerError("the import of the model failed", where=where, details=[reason_of(error)]) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import tvm
@@ -52,6 +53,31 @@ def test_a_broken_contract_names_the_pass_and_the_place() -> None:
     with pytest.raises(CompilerError) as caught:
         run_passes(_module(), [_BreaksContract()])
     assert "test_base" in str(caught.value.where) and "binding 'relu'" in str(caught.value.where)
+
+
+@dataclass(frozen=True)
+class _FailsAtAdd(GraphPass):
+    """Raises what nobody expects at the second addition."""
+
+    def __call__(self, module: tvm.IRModule) -> PassResult:
+        additions = 0
+        for binding in module["main"].body.blocks[0].bindings:
+            value = binding.value
+            additions += isinstance(value, relax.Call) and getattr(value.op, "name", "") == "relax.add"
+            if additions == 2:
+                raise IndexError("who would have thought")
+        return PassResult(module, False)
+
+
+def test_a_pass_that_raises_is_named_with_the_node() -> None:
+    def body(emit: Any, x: Any) -> Any:
+        first = emit(op.nn.relu(emit(op.add(x, x), "one")), "two")
+        return emit(op.tanh(emit(op.add(first, x), "three")), "four")
+
+    with pytest.raises(CompilerError) as caught:
+        run_passes(build({"x": (2, 3)}, body), [_FailsAtAdd()])
+    assert caught.value.where == "pass 'test_base': node 'three'"
+    assert "IndexError: who would have thought" in str(caught.value) and "bug in Tilewright" in str(caught.value)
 
 
 def test_names_are_joined_in_order_without_repeats() -> None:

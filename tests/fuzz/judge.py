@@ -1,0 +1,238 @@
+"""Whether a compiled graph computes what ONNX Runtime does, as far as arithmetic of so many bits can tell.
+
+How far two right results may differ depends on the graph: a difference of the last bit before an `exp` is many after
+it, and before a `Floor` it is one or nothing. So ONNX Runtime runs the graph again and again with every float in it
+(inputs, weights, results of all nodes) moved by some units in the last place, up or down at random, as a rounding
+moves it. What then moves may differ so much; what stays must be met.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+import tilewright
+from draft import Array, typed
+from generate import Sample
+from onnx import helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+from reference import Session
+from tilewright.errors import CompilerError, TilewrightError, UnsupportedError
+
+# How far every float is moved, relative to itself. Approximations of exp, tanh and erf in ONNX Runtime and here are a
+# few units in the last place off: 8 are allowed, and 2 of float16, which is converted at every operator. Attributes are
+# float32 even where tensors are float64, so that an epsilon or alpha is known to no more than that.
+_RELATIVE = {"float32": 8 * 2.0**-23, "float64": 2.0**-25, "float16": 2 * 2.0**-10}
+
+
+def _largest(y: Array, x: Array | None) -> Array:
+    return np.abs(y).max(initial=0.0) * 0.25
+
+
+def _input(y: Array, x: Array | None) -> Array:
+    return y * 0 if x is None else np.abs(x)
+
+
+# What loses digits inside one operator moves by more: sums of products (Resize by cubics is one) may be taken in any
+# order, or by Winograd's transform, so that errors are relative to the largest result; x * (1 + erf(x / sqrt(2))) has
+# an error relative to x.
+_ABSOLUTE = {
+    **dict.fromkeys(("Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum", "Resize"), _largest),
+    **dict.fromkeys(("Gelu",), _input),
+}
+_FACTOR = 4.0  # how often the largest difference seen may be exceeded: few draws do not meet the worst case
+_DRAWS = 6
+_MORE_DRAWS = 64  # before something is called wrong
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a graph: `right`, `wrong`, `refused`, `internal` or `raised`, and what was seen."""
+
+    kind: str
+    text: str = ""
+
+
+def judge(sample: Sample, **options: Any) -> Verdict:
+    """Compiles a graph, runs it and compares."""
+    try:
+        compiled = tilewright.compile(sample.model, threads=1, jobs=1, **options)
+        got = compiled.run(dict(sample.inputs))
+    except UnsupportedError as error:
+        return Verdict("refused", str(error))
+    except CompilerError as error:
+        return Verdict("internal", str(error))
+    except TilewrightError as error:
+        return Verdict("raised", f"{type(error).__name__}: {error}")
+    except Exception as error:
+        return Verdict("raised", f"{type(error).__name__}: {error}")
+    return compare(sample, got)
+
+
+def compare(sample: Sample, got: Mapping[str, Array]) -> Verdict:
+    """Compares results with ONNX Runtime's."""
+    names = [value.name for value in sample.model.graph.output]
+    expected = dict(zip(names, Session(sample.model).run(sample.inputs), strict=True))
+    wrong: dict[str, Array] = {}
+    for name in names:
+        if got[name].shape != expected[name].shape or got[name].dtype != expected[name].dtype:
+            return Verdict("wrong", f"{name}: {_kind(got[name])} instead of {_kind(expected[name])}")
+        wrong[name] = ~_same(got[name], expected[name])
+    if not any(each.any() for each in wrong.values()):
+        return Verdict("right")
+    noise = Noise(sample)
+    for draws in (_DRAWS, _MORE_DRAWS):
+        moved = noise.spread(expected, draws)
+        for name in names:
+            wrong[name] &= ~_within(got[name], expected[name], moved[name])
+        if not any(each.any() for each in wrong.values()):
+            return Verdict("right")
+    truth = in_float64(sample)
+    for name in names:
+        if name in truth and truth[name].shape == got[name].shape:
+            wrong[name] &= ~_nearer(got[name], expected[name], truth[name])
+    if not any(each.any() for each in wrong.values()):
+        return Verdict("right", "by float64")
+    return Verdict("wrong", "\n".join(_describe(n, got[n], expected[n], wrong[n]) for n in names if wrong[n].any()))
+
+
+def _kind(array: Array) -> str:
+    return f"{array.dtype}{list(array.shape)}"
+
+
+def _same(a: Array, b: Array) -> Array:
+    with np.errstate(all="ignore"):
+        return np.asarray((a == b) | ((a != a) & (b != b)))
+
+
+def _within(got: Array, expected: Array, moved: Array) -> Array:
+    """Whether values differ by no more than rounding can move them."""
+    if got.dtype.kind != "f":
+        return np.asarray(_same(got, expected) | (moved > 0))
+    tiny = float(np.finfo(got.dtype).tiny) * 16
+    a, b = got.astype(np.float64), expected.astype(np.float64)
+    with np.errstate(all="ignore"):
+        allowed = _FACTOR * moved + _FACTOR * _RELATIVE[got.dtype.name] * np.abs(b) + tiny
+        near = np.abs(a - b) <= allowed
+    return np.asarray(_same(a, b) | near | np.isinf(moved))
+
+
+def _nearer(got: Array, expected: Array, truth: Array) -> Array:
+    """Whether float64 shows that ONNX Runtime's approximation is the coarser one, and by no more than one can be."""
+    if got.dtype.kind != "f":
+        return np.zeros(got.shape, bool)
+    a, b = got.astype(np.float64), expected.astype(np.float64)
+    small = np.abs(a - b) <= 1e-5 * np.abs(b).max(initial=0.0)
+    return np.asarray(small & (np.abs(a - truth) <= np.abs(b - truth)))
+
+
+def _describe(name: str, got: Array, expected: Array, wrong: Array) -> str:
+    at = tuple(int(i) for i in np.argwhere(wrong)[0]) if wrong.ndim else ()
+    return (
+        f"{name} {_kind(got)}: {int(wrong.sum())} of {wrong.size} elements differ; "
+        f"first at {list(at)}: {got[at]!r} instead of {expected[at]!r}"
+    )
+
+
+class Noise:
+    """A graph whose floats can be moved: each is multiplied by one more input, and to some another one is added."""
+
+    def __init__(self, sample: Sample) -> None:
+        self._sample = sample
+        self._moves: dict[str, tuple[str, tuple[int, ...], Array | None]] = {}
+        self._arrays = values_of(sample)
+        self._graph = onnx.GraphProto(name="noisy")
+        self._renamed: dict[str, str] = {}
+        given = sample.model.graph
+        self._graph.input.extend(given.input)
+        self._graph.initializer.extend(given.initializer)
+        for leaf in [*given.input, *given.initializer]:
+            self._move(leaf.name, None)
+        for node in given.node:
+            copy = self._graph.node.add()
+            copy.CopyFrom(node)
+            copy.input[:] = [self._renamed.get(name, name) for name in node.input]
+            for name in node.output:
+                self._move(name, node)
+        self._graph.output.extend(
+            onnx.ValueInfoProto(name=self._renamed.get(value.name, value.name)) for value in given.output
+        )
+        model = onnx.ModelProto()
+        model.CopyFrom(sample.model)
+        model.graph.CopyFrom(self._graph)
+        self._session = Session(model)
+
+    def _move(self, name: str, node: onnx.NodeProto | None) -> None:
+        """Lets whatever reads a tensor read it moved."""
+        if name not in self._sample.noisy or self._arrays[name].dtype.kind != "f":
+            return
+        array = self._arrays[name]
+        moved = f"{name}_moved"
+        absolute = None
+        if node is not None and node.op_type in _ABSOLUTE:
+            first = self._arrays.get(node.input[0])
+            absolute = np.asarray(_ABSOLUTE[node.op_type](array, first), np.float64)
+        target = moved if absolute is None else f"{name}_scaled"
+        self._graph.node.append(helper.make_node("Mul", [name, f"{name}_factor"], [target]))
+        self._graph.input.append(typed(f"{name}_factor", array))
+        if absolute is not None:
+            self._graph.node.append(helper.make_node("Add", [target, f"{name}_addend"], [moved]))
+            self._graph.input.append(typed(f"{name}_addend", array))
+        self._renamed[name] = moved
+        self._moves[name] = (array.dtype.name, array.shape, absolute)
+
+    def spread(self, expected: Mapping[str, Array], draws: int) -> dict[str, Array]:
+        """How far each element of each output moved at most, infinite where it became none or stopped being one."""
+        moved = {name: np.zeros(array.shape) for name, array in expected.items()}
+        for draw in range(draws):
+            results = self._session.run({**self._sample.inputs, **self._drawn(draw)})
+            for (name, array), result in zip(expected.items(), results, strict=True):
+                with np.errstate(all="ignore"):
+                    step = np.abs(result.astype(np.float64) - array.astype(np.float64))
+                step = np.where(_same(result, array), 0.0, np.where(np.isfinite(step), step, np.inf))
+                moved[name] = np.maximum(moved[name], step)
+        return moved
+
+    def _drawn(self, draw: int) -> dict[str, Array]:
+        """Factors and addends: all up, all down, then each at random."""
+        rng = np.random.default_rng(draw)
+        drawn = {}
+        for name, (dtype, shape, absolute) in self._moves.items():
+            size = _RELATIVE[dtype]
+            signs = rng.choice([-1.0, 1.0], shape) if draw >= 2 else np.full(shape, 1.0 - 2.0 * draw)
+            drawn[f"{name}_factor"] = np.asarray(1.0 + size * signs).astype(dtype)
+            if absolute is not None:
+                drawn[f"{name}_addend"] = np.asarray(size * absolute * rng.choice([-1.0, 1.0], shape)).astype(dtype)
+        return drawn
+
+
+def values_of(sample: Sample) -> dict[str, Array]:
+    """Every tensor of a graph on the sample's inputs, by name."""
+    everything = onnx.ModelProto()
+    everything.CopyFrom(sample.model)
+    made = [name for node in sample.model.graph.node for name in node.output if name]
+    del everything.graph.output[:]
+    everything.graph.output.extend(onnx.ValueInfoProto(name=name) for name in made)
+    values = {tensor.name: numpy_helper.to_array(tensor) for tensor in sample.model.graph.initializer}
+    values.update(sample.inputs)
+    values.update(zip(made, Session(everything).run(sample.inputs), strict=True))
+    return values
+
+
+def in_float64(sample: Sample) -> dict[str, Array]:
+    """The outputs with all float32 data in float64, by ONNX's reference: empty where it cannot."""
+    wide = onnx.ModelProto()
+    wide.CopyFrom(sample.model)
+    for tensor in wide.graph.initializer:
+        if tensor.name in sample.noisy:
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float64), tensor.name))
+    inputs = {name: a.astype(np.float64) if name in sample.noisy else a for name, a in sample.inputs.items()}
+    names = [value.name for value in wide.graph.output]
+    try:
+        with np.errstate(all="ignore"):
+            return dict(zip(names, ReferenceEvaluator(wide).run(None, inputs), strict=True))
+    except Exception:  # it lacks operators, and some cannot do it in float64
+        return {}

@@ -1,0 +1,43 @@
+"""The table of operator rows: for each ONNX operator, how to add one with valid inputs to a graph."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from draft import Draft
+
+Row = Callable[[Draft, str], None]
+
+ROWS: dict[str, Row] = {}
+
+# Operators of the importer that no row can make, and why.
+WITHOUT_ROW: Mapping[str, str] = MappingProxyType(
+    {
+        "Det": "ONNX Runtime computes it by elimination and we by expansion: both lose digits when it is near 0",
+        "Scatter": "the old name of ScatterElements, which ONNX Runtime takes up to opset 10 only",
+        "Upsample": "the old name of Resize, which ONNX Runtime takes up to opset 9 only",
+        "CumProd": "since opset 26, which ONNX Runtime does not run",
+    }
+)
+
+
+def row(*op_types: str) -> Callable[[Row], Row]:
+    """Registers how to add operators to a graph."""
+
+    def register(function: Row) -> Row:
+        for op_type in op_types:
+            if op_type in ROWS:
+                raise ValueError(f"{op_type} has two rows")
+            ROWS[op_type] = function
+        return function
+
+    return register
+
+
+def all_rows() -> dict[str, Row]:
+    """Every row, from all files of rows."""
+    for family in ("elementwise", "moves", "windows", "reductions", "indexing", "products", "motifs"):
+        importlib.import_module(f"rows_{family}")
+    return ROWS

@@ -27,7 +27,8 @@ class FoldBatchNorm(GraphPass):
     multiplication and an addition. For convolutions and transposed convolutions of any rank and grouping, in ONNX's
     layouts, and for matmuls with a constant right operand. New weights are computed in float64 and rounded once.
 
-    Contract: outputs change by rounding alone; a scaled value that something else reads is left as it is.
+    Contract: outputs change by rounding alone; a scaled value that something else reads is left as it is, and so is
+    one whose weights would leave the range of their dtype. In half precision nothing moves past a sum.
     """
 
     def __call__(self, module: tvm.IRModule) -> PassResult:
@@ -113,11 +114,13 @@ def _scale_after(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
         return None
     if calls(value, "divide"):
         scale = 1 / scale
+    if bias is not None and linear.is_narrow:
+        return None  # the product alone may leave the range that its sum with the bias keeps
     hint = rewriter.hint(var, value, linear.call.args[0])
-    product = rewriter.emit(linear.with_weights(linear.scaled_outputs(scale)), hint)
-    if bias is None:
-        return product
-    return _biased(rewriter, product, bias * scale, linear, hint)
+    scaled = linear.with_weights(linear.scaled_outputs(scale))
+    if scaled is None or bias is None:
+        return rewriter.emit(scaled, hint) if scaled is not None else None
+    return _biased(rewriter, scaled, bias * scale, linear, hint)
 
 
 def _shift_after(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
@@ -135,10 +138,15 @@ def _shift_after(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
     return _biased(rewriter, inner[0], bias + sign * shift, linear, hint) if inner is not None else None
 
 
-def _biased(rewriter: Rewriter, product: Expr, bias: Array, linear: Linear, hint: str) -> Expr:
-    along = [1] * (product.ty.ndim - linear.channel_axis)
+def _biased(rewriter: Rewriter, product: Expr, bias: Array, linear: Linear, hint: str) -> Expr | None:
+    """product + bias, one number a channel of the result; None where the bias leaves the range of its dtype."""
+    along = [1] * (linear.call.ty.ndim - linear.channel_axis)
     along[0] = -1
-    return rewriter.emit(relax.op.add(product, constant(bias.reshape(along).astype(linear.weights.dtype))), hint)
+    with np.errstate(all="ignore"):
+        rounded = bias.reshape(along).astype(linear.weights.dtype)
+    if not np.isfinite(rounded).all():
+        return None
+    return rewriter.emit(relax.op.add(rewriter.emit(product, hint), constant(rounded)), hint)
 
 
 def _before(rewriter: Rewriter, var: Var, value: Any, linear: Linear) -> Expr | None:
@@ -149,15 +157,13 @@ def _before(rewriter: Rewriter, var: Var, value: Any, linear: Linear) -> Expr | 
     shape = shape_of(operand)
     if parts is None or shape is None or not keeps_shape(inner, parts[0]):
         return None
-    vector = by_channel(parts[1], shape, linear.channel_axis)
+    vector = by_channel(parts[1], shape, linear.operand_axis)
     if vector is None:
         return None
     x, rest = parts[0], list(value.args)[1:]
     hint = rewriter.hint(var, value, x)
     if calls(inner, "multiply"):
-        return rewriter.emit(linear.with_weights(linear.scaled_inputs(vector), x), hint)
-    bias = linear.applied_to(vector)
-    if bias is None:
-        return None
-    product = rewriter.emit(rebuild(value, [x, *rest]), hint)
-    return _biased(rewriter, product, bias, linear, hint)
+        scaled = linear.with_weights(linear.scaled_inputs(vector), x)
+        return rewriter.emit(scaled, hint) if scaled is not None else None
+    bias = linear.applied_to(vector) if not linear.is_narrow else None
+    return _biased(rewriter, rebuild(value, [x, *rest]), bias, linear, hint) if bias is not None else None

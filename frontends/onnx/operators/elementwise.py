@@ -130,11 +130,13 @@ def aligned(node: Node) -> Expr:
 @operator(*_VARIADIC)
 def variadic(node: Node) -> Result:
     """Max, Min, Sum, Mean of any number of inputs."""
-    inputs = node.exprs()
+    given = node.dtype(0)
+    dtype = accumulator(given) if node.op_type in ("Sum", "Mean") else given
+    inputs = [node.emit(_cast(each, dtype)) for each in node.exprs()]
     total = reduce(lambda a, b: node.emit(_VARIADIC[node.op_type](a, b)), inputs)
     if node.op_type == "Mean" and len(inputs) > 1:
-        total = relax.op.divide(total, node.scalar(len(inputs), dtype_of(total)))
-    return total
+        total = node.emit(relax.op.divide(total, node.scalar(len(inputs), dtype)))
+    return _cast(total, given)
 
 
 @operator("Pow")

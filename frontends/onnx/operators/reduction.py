@@ -110,10 +110,14 @@ def reduction(node: Node) -> Result:
     return _reduced(node, node.expr(0), axes, keepdims) if shape else _without_reduction(node)
 
 
+# These are one operator of Relax, which sums in a wider dtype by itself; the others would round on the way.
+_SINGLE_STEP = frozenset({"ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum"})
+
+
 def _reduced(node: Node, x: Expr, axes: list[int], keepdims: bool) -> Expr:
     """The reduction, computed in the dtype that holds what comes up on the way, and converted once, at the end."""
     dtype = dtype_of(x)
-    wide = "uint8" if dtype == "bool" else accumulator(dtype)
+    wide = "uint8" if dtype == "bool" else dtype if node.op_type in _SINGLE_STEP else accumulator(dtype)
     if wide == dtype:
         return _REDUCTIONS[node.op_type](node, x, axes, keepdims)
     result = node.emit(_REDUCTIONS[node.op_type](node, node.emit(relax.op.astype(x, wide)), axes, keepdims))

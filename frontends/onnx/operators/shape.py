@@ -8,7 +8,7 @@ import numpy as np
 from tvm import relax
 
 from .. import te_layout
-from ..dtypes import is_float, numpy_dtype, relax_dtype
+from ..dtypes import accumulator, is_float, numpy_dtype, relax_dtype
 from ..node import Expr, Node, Result, Value, dtype_of, shape_of
 from ..registry import operator
 
@@ -250,6 +250,13 @@ def _padded(node: Node, widths: list[int], value: Value) -> Result:
         return relax.op.nn.pad(x, pairs, "constant", fill)
     if mode not in te_layout.PAD_MODES:
         raise node.invalid(f"the attribute mode is '{mode}'")
+    if mode in te_layout.CUTS_FIRST and min(widths) < 0:
+        starts = [max(-begin, 0) for begin in begins]
+        stops = [extent + min(end, 0) for extent, end in zip(old, ends, strict=True)]
+        x = node.emit(relax.op.strided_slice(x, list(range(rank)), starts, stops, assume_inbound=True))
+        begins = [max(begin, 0) for begin in begins]
+        if 0 in shape_of(x):
+            raise node.invalid(f"nothing is left to repeat (mode '{mode}')")
     return node.emit_te(te_layout.pad, x, begins, new, mode, fill)
 
 
@@ -274,7 +281,9 @@ def _cast(node: Node, dtype: str) -> Result:
     if dtype_of(x) == dtype:
         return x
     if dtype == "bool":
-        return relax.op.not_equal(x, node.scalar(0, dtype_of(x)))
+        kind = accumulator(dtype_of(x))  # TVM compares bfloat16 by its bits, in which the two zeros differ
+        wide = x if kind == dtype_of(x) else relax.op.astype(x, kind)
+        return relax.op.not_equal(wide, node.scalar(0, kind))
     return relax.op.astype(x, dtype)
 
 

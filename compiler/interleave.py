@@ -60,7 +60,10 @@ def _widened(loop: Any) -> Any:
             values[bind.var] = substituted(bind.value, values)
         return substituted(store, values)
 
-    body = _interleaved(tirx.SeqStmt([iteration(way) for way in range(ways)]))
+    copies = tirx.SeqStmt([iteration(way) for way in range(ways)])
+    body = _interleaved(copies)
+    if body is copies:  # each waits for the one before: a sum, whose copies would define the same names
+        return loop
     return tirx.For(base, 0, int(extent) // ways, loop.kind, body, annotations=dict(loop.annotations))
 
 

@@ -27,7 +27,8 @@ class FoldBatchNorm(GraphPass):
     multiplication and an addition. For convolutions and transposed convolutions of any rank and grouping, in ONNX's
     layouts, and for matmuls with a constant right operand. New weights are computed in float64 and rounded once.
 
-    Contract: outputs change by rounding alone; a scaled value that something else reads is left as it is.
+    Contract: outputs change by rounding alone; a scaled value that something else reads is left as it is, and so is
+    one whose weights would leave the range of their dtype. In half precision nothing moves past a sum.
     """
 
     def __call__(self, module: tvm.IRModule) -> PassResult:
@@ -113,11 +114,16 @@ def _scale_after(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
         return None
     if calls(value, "divide"):
         scale = 1 / scale
+    if bias is not None and linear.is_narrow:
+        return None  # the product alone may leave the range that its sum with the bias keeps
     hint = rewriter.hint(var, value, linear.call.args[0])
-    product = rewriter.emit(linear.with_weights(linear.scaled_outputs(scale)), hint)
-    if bias is None:
-        return product
-    return _biased(rewriter, product, bias * scale, linear, hint)
+    scaled = linear.with_weights(linear.scaled_outputs(scale))
+    if scaled is None or bias is None:
+        return rewriter.emit(scaled, hint) if scaled is not None else None
+    summand = _bias_constant(bias * scale, linear)
+    if summand is None:
+        return None
+    return rewriter.emit(relax.op.add(rewriter.emit(scaled, hint), summand), hint)
 
 
 def _shift_after(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
@@ -131,15 +137,19 @@ def _shift_after(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
         return None
     sign = -1.0 if calls(value, "subtract") else 1.0
     inner = split_constant(rewriter.definition(operand))
-    if inner is None:
+    total = _bias_constant(bias + sign * shift, linear)
+    if inner is None or total is None:
         return None
-    return _biased(rewriter, inner[0], bias + sign * shift, linear, rewriter.hint(var, value, inner[0]))
+    return rewriter.emit(relax.op.add(inner[0], total), rewriter.hint(var, value, inner[0]))
 
 
-def _biased(rewriter: Rewriter, product: Expr, bias: Array, linear: Linear, hint: str) -> Expr:
-    along = [1] * (product.ty.ndim - linear.channel_axis)
+def _bias_constant(bias: Array, linear: Linear) -> Expr | None:
+    """One number a channel of the result, to be added; None where one leaves the range of the result's dtype."""
+    along = [1] * (linear.call.ty.ndim - linear.channel_axis)
     along[0] = -1
-    return rewriter.emit(relax.op.add(product, constant(bias.reshape(along).astype(linear.weights.dtype))), hint)
+    with np.errstate(all="ignore"):
+        rounded = bias.reshape(along).astype(linear.weights.dtype)
+    return constant(rounded) if np.isfinite(rounded).all() else None
 
 
 def _before(rewriter: Rewriter, var: Var, value: Any, linear: Linear) -> Expr | None:
@@ -150,16 +160,18 @@ def _before(rewriter: Rewriter, var: Var, value: Any, linear: Linear) -> Expr | 
     shape = shape_of(operand)
     if parts is None or shape is None or not keeps_shape(inner, parts[0]):
         return None
-    vector = by_channel(parts[1], shape, linear.channel_axis)
+    vector = by_channel(parts[1], shape, linear.operand_axis)
     if vector is None:
         return None
     x, rest = parts[0], list(value.args)[1:]
     hint = rewriter.hint(var, value, x)
     if calls(inner, "multiply"):
-        return rewriter.emit(linear.with_weights(linear.scaled_inputs(vector), x), hint)
-    bias = linear.applied_to(vector)
-    if bias is None:
+        scaled = linear.with_weights(linear.scaled_inputs(vector), x)
+        return rewriter.emit(scaled, hint) if scaled is not None else None
+    bias = linear.applied_to(vector) if not linear.is_narrow else None
+    summand = _bias_constant(bias, linear) if bias is not None else None
+    if summand is None:
         return None
     # The operator itself stays: only what was added before it moves behind it, and takes its names along.
     product = rewriter.emit(rebuild(value, [x, *rest]), var.name)
-    return _biased(rewriter, product, bias, linear, operand.name)
+    return rewriter.emit(relax.op.add(product, summand), operand.name)

@@ -11,11 +11,11 @@ import tvm
 from tvm import relax
 
 from .base import GraphPass, PassResult
-from .constants import array_of, constant
+from .constants import Array, array_of, constant
 from .graph import Expr, Var
 from .linear import find_linear
 from .match import calls, is_float, only_use, scalar_factor, split_constant
-from .rewriter import Rewriter, rebuild, rewrite
+from .rewriter import Rewriter, dtype_of, rebuild, rewrite
 
 _MOVES = ("reshape", "permute_dims", "expand_dims", "squeeze", "strided_slice")
 _MAX_STEPS = 8
@@ -58,18 +58,18 @@ def _scaled(rewriter: Rewriter, expr: Expr, scale: float, steps: int) -> Callabl
 
     linear = find_linear(value)
     if linear is not None:
-        weights = linear.weights.astype(np.float64) * scale
-        return lambda hint: rewriter.emit(linear.with_weights(weights), expr.name, hint)
+        scaled = linear.with_weights(linear.weights.astype(np.float64) * scale)
+        return (lambda hint: rewriter.emit(scaled, expr.name, hint)) if scaled is not None else None
     if calls(value, *_MOVES):
         inner = _scaled(rewriter, value.args[0], scale, steps - 1)
         return rebuilt(inner, *list(value.args)[1:]) if inner is not None else None
+    if dtype_of(value) not in ("float32", "float64"):
+        return None  # half precisions: what comes between may leave their range
     if calls(value, "add"):
         parts = split_constant(value)
         inner = _scaled(rewriter, parts[0], scale, steps - 1) if parts is not None else None
-        bias = array_of(parts[1]) if parts is not None else None
-        if inner is None or bias is None:
-            return None
-        return rebuilt(inner, constant((bias.astype(np.float64) * scale).astype(bias.dtype)))
+        bias = _rounded(array_of(parts[1]), scale) if parts is not None else None
+        return rebuilt(inner, constant(bias)) if inner is not None and bias is not None else None
     if calls(value, "matmul"):
         left = _scaled(rewriter, value.args[0], scale, steps - 1)
         if left is not None:
@@ -77,3 +77,12 @@ def _scaled(rewriter: Rewriter, expr: Expr, scale: float, steps: int) -> Callabl
         right = _scaled(rewriter, value.args[1], scale, steps - 1)
         return rebuilt(value.args[0], right) if right is not None else None
     return None
+
+
+def _rounded(array: Array | None, scale: float) -> Array | None:
+    """`scale * array` in the array's dtype, or None where that leaves its range."""
+    if array is None:
+        return None
+    with np.errstate(all="ignore"):
+        result = np.asarray(array.astype(np.float64) * scale).astype(array.dtype)
+    return result if np.isfinite(result).all() else None

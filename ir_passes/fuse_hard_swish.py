@@ -44,7 +44,9 @@ def _visit(rewriter: Rewriter, var: Var, value: Expr) -> Expr | None:
             continue
         line, low, high = clipped
         base = others[0] if others else _base(rewriter, line)
-        coefficients = polynomial(rewriter, line, base) if base is not None else None
+        if base is None or not keeps_shape(value, base):
+            continue
+        coefficients = polynomial(rewriter, line, base)
         if coefficients is None or set(coefficients) - {0, 1}:
             continue
         hint = rewriter.hint(var, value, base)

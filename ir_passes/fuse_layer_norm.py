@@ -10,7 +10,7 @@ import tvm
 from tvm import relax
 
 from .base import GraphPass, PassResult
-from .constants import Array, array_of, constant, scalar_of
+from .constants import Array, array_of, constant, numpy_dtype, scalar_of
 from .graph import Expr, Var
 from .match import axes_of, calls, is_float, keeps_shape, made_by, only_use, split_constant
 from .rewriter import Rewriter, dtype_of, rebuild, rewrite, shape_of
@@ -50,10 +50,10 @@ def _normalise(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
     if shape is None or not keeps_shape(value, centred):
         return None
     inner = [shape[axis] for axis in axes]
-    ones = constant(np.ones(inner, dtype))
+    ones = constant(np.ones(inner, numpy_dtype(dtype)))
     x = _mean_taken_off(rewriter, centred, axes)
     if x is not None:
-        beta = constant(np.zeros(inner, dtype))
+        beta = constant(np.zeros(inner, numpy_dtype(dtype)))
         normal = relax.op.nn.layer_norm(x, ones, beta, axes=list(axes), epsilon=epsilon)
         return rewriter.emit(normal, rewriter.hint(var, value, x))
     normal = relax.op.nn.rms_norm(centred, ones, axes=list(axes), epsilon=epsilon)
@@ -133,8 +133,11 @@ def _scale_and_shift(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
         wide[1] = wide[1] + by
     else:
         return None
-    dtype = dtype_of(norm.args[1])
-    new = rebuild(norm, [norm.args[0], *(constant(parameter.astype(dtype)) for parameter in wide)])
+    with np.errstate(all="ignore"):
+        narrow = [parameter.astype(numpy_dtype(dtype_of(norm.args[1]))) for parameter in wide]
+    if not all(np.isfinite(parameter).all() for parameter in narrow):
+        return None
+    new = rebuild(norm, [norm.args[0], *(constant(parameter) for parameter in narrow)])
     return rewriter.emit(new, rewriter.hint(var, value, norm.args[0]))
 
 

@@ -15,9 +15,9 @@ from .rewriter import Rewriter, rewrite
 
 @dataclass(frozen=True)
 class FuseSoftmax(GraphPass):
-    """exp(x) / sum(exp(x), axis) -> nn.softmax(x, axis), with the maximum of x subtracted first or not.
+    """exp(x - max(x, axis)) / sum(exp(x - max(x, axis)), axis) -> nn.softmax(x, axis).
 
-    Contract: the same function of x; without the subtraction the result is finite where the original overflowed.
+    Contract: the same function of x. Without the subtraction it is not: that overflows, and stays as it is.
     """
 
     def __call__(self, module: tvm.IRModule) -> PassResult:
@@ -35,11 +35,11 @@ def _visit(rewriter: Rewriter, var: Var, value: Expr) -> Expr | None:
     axes = axes_of(total, value.ty.ndim)
     if len(axes) != 1:
         return None
-    x = exponential.args[0]
-    shifted = made_by(rewriter, x, "subtract")
-    if shifted is not None:
-        peak = made_by(rewriter, shifted.args[1], "max")
-        same = peak is not None and peak.args[0].same_as(shifted.args[0]) and peak.attrs.keepdims
-        if same and axes_of(peak, value.ty.ndim) == axes:
-            x = shifted.args[0]
+    shifted = made_by(rewriter, exponential.args[0], "subtract")
+    peak = made_by(rewriter, shifted.args[1], "max") if shifted is not None else None
+    if shifted is None or peak is None or not peak.attrs.keepdims:
+        return None
+    x = shifted.args[0]
+    if not peak.args[0].same_as(x) or axes_of(peak, value.ty.ndim) != axes:
+        return None
     return rewriter.emit(relax.op.nn.softmax(x, axes[0]), rewriter.hint(var, value, x))

@@ -30,7 +30,7 @@ from tvm import te, tirx
 
 from ..targets.target import Target
 from .annotations import ANCHOR, FLOPS
-from .expressions import Scalar, dtype_bits, int64
+from .expressions import Scalar, accumulator, dtype_bits, int64
 
 TEMPLATE = "contraction"
 Choice = Mapping[str, int]
@@ -88,7 +88,7 @@ class Workload:
     @property
     def accumulator(self) -> str:
         """The dtype that sums are kept in: half precisions sum in float32."""
-        return "float32" if self.dtype in ("float16", "bfloat16") else self.dtype
+        return accumulator(self.dtype)
 
     def lanes(self, target: Target) -> int:
         """Sums in one vector register; a single column has no vectors."""

@@ -278,7 +278,7 @@ def _lower_depthwise(builder: relax.BlockBuilder, call: relax.Call, geometry: Ge
             *offsets, channel = index
             return weights[(*offsets, channel)] if constant is not None else weights[(channel, *offsets, 0)]
 
-        return window.weighted_sum(
+        sums = window.weighted_sum(
             data,
             geometry.kernel,
             geometry.strides,
@@ -287,6 +287,9 @@ def _lower_depthwise(builder: relax.BlockBuilder, call: relax.Call, geometry: Ge
             geometry.output,
             weight,
         )
+        if sums.dtype == data.dtype:
+            return sums
+        return te.compute(int64s(geometry.output), lambda *index: sums[index].astype(data.dtype), name="rounded")
 
     return builder.call_te(
         compute, call.args[0], weights, primfunc_name_hint="depthwise", primfunc_attrs={TEMPLATE: window.TEMPLATE}

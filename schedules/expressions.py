@@ -59,6 +59,11 @@ def dtype_bits(dtype: str) -> int:
     return int(DataType(dtype).bits)
 
 
+def accumulator(dtype: str) -> str:
+    """The dtype that sums of many elements of a dtype are kept in: half precisions sum in float32."""
+    return "float32" if dtype in ("float16", "bfloat16") else dtype
+
+
 # Lambdas of two arguments, as `comm_reducer` demands.
 _FLOAT_MAXIMUM = te.comm_reducer(
     lambda x, y: tirx.max(x, y), lambda dtype: tirx.const(float("-inf"), dtype), name="maximum"

@@ -10,7 +10,7 @@ from tvm import relax
 
 from ..targets.target import Target
 from . import attention, convolution, injective, integer_division, matmul, pooling, reduction, rows
-from .expressions import constant_shape
+from .expressions import accumulator, constant_shape
 
 Lower = Callable[[relax.BlockBuilder, relax.Call, Target], relax.Expr]
 
@@ -121,13 +121,30 @@ def legalize(module: Any, target: Target) -> Any:
             if rule.takes(call):
                 return rule.lower(builder, call, target)
             fallback = _tvm_legalization(name)
-            return fallback(builder, call) if fallback is not None else call
+            if fallback is None:
+                return call
+            return fallback(builder, call) if name not in _SUMMING else _in_accumulator(builder, call, fallback)
 
         return lower
 
     table = {name: customized(name, rule) for name, rule in RULES.items()}
     module = relax.transform.LegalizeOps(table)(module)
     return relax.transform.AnnotateTIROpPattern()(module)
+
+
+# TVM's own computes of these sum in the dtype of their operands.
+_SUMMING = frozenset(f"relax.nn.{name}" for name in ("softmax", "log_softmax", "layer_norm", "rms_norm"))
+
+
+def _in_accumulator(builder: relax.BlockBuilder, call: relax.Call, lower: Callable[..., relax.Expr]) -> relax.Expr:
+    """The call on operands of the dtype that sums are kept in, and the result rounded once."""
+    dtype = str(call.ty.dtype)
+    wide = accumulator(dtype)
+    if wide == dtype:
+        return lower(builder, call)
+    operands = [builder.emit(relax.op.astype(operand, wide)) for operand in call.args]
+    inner = builder.normalize(relax.Call(call.op, operands, call.attrs, call.ty_args))
+    return relax.op.astype(builder.emit(lower(builder, inner)), dtype)
 
 
 def _tvm_legalization(name: str) -> Any:

@@ -9,7 +9,7 @@ from tvm import relax, te, tirx
 from . import window
 from .annotations import TEMPLATE
 from .convolution import pad
-from .expressions import Scalar, constant_shape, int64, int64s, reduce_max
+from .expressions import Scalar, accumulator, constant_shape, int64, int64s, reduce_max
 
 
 def _attributes(call: relax.Call) -> tuple[list[int], list[int], list[int], list[int], tuple[int, ...]]:
@@ -46,9 +46,13 @@ def lower_max_pool(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
     shape = constant_shape(call.args[0])
     before = padding[: len(kernel)]
     after = _trailing(shape, output, kernel, strides, dilation, before)
+    clamps = all(
+        step == 1 and max(first, last) < size
+        for step, size, first, last in zip(dilation, kernel, before, after, strict=True)
+    )
 
     def compute(data: te.Tensor) -> te.Tensor:
-        if all(step == 1 for step in dilation):
+        if clamps:
             # A window with padding also holds the nearest element inside, so clamping the index changes no maximum.
             def source(image: Any, *rest: Any) -> Scalar:
                 *at, channel = rest
@@ -84,8 +88,9 @@ def lower_average_pool(builder: relax.BlockBuilder, call: relax.Call) -> relax.E
     include_padding = bool(call.attrs.count_include_pad)
 
     def compute(data: te.Tensor) -> te.Tensor:
+        kind = accumulator(str(data.dtype))
         padded = pad(data, [*before, *after])
-        total = window.pool(lambda *index: padded[index], kernel, strides, dilation, output, te.sum)
+        total = window.pool(lambda *index: padded[index].astype(kind), kernel, strides, dilation, output, te.sum)
 
         def element(image: Any, *rest: Any) -> Scalar:
             *at, channel = rest
@@ -96,10 +101,9 @@ def lower_average_pool(builder: relax.BlockBuilder, call: relax.Call) -> relax.E
                 if include_padding:
                     start, extent = start + before[axis], extent + before[axis] + given_after[axis]
                 overhang = before[axis] or after[axis] if not include_padding else after[axis] > given_after[axis]
-                count = count * (
-                    window.offsets_in(extent, start, kernel[axis], dilation[axis]) if overhang else kernel[axis]
-                )
-            return total[(image, *at, channel)] / count.astype(data.dtype)
+                inside = window.offsets_in(extent, start, kernel[axis], dilation[axis])
+                count = count * (tirx.max(inside, int64(1)) if overhang else kernel[axis])
+            return (total[(image, *at, channel)] / count.astype(kind)).astype(data.dtype)
 
         return te.compute(int64s(output), element, name="mean")
 

@@ -12,7 +12,7 @@ from tvm import relax, te, tirx
 from ..targets.target import Target
 from . import rows, window
 from .annotations import TEMPLATE
-from .expressions import Scalar, constant_shape, dtype_bits, int64s, reduce_max, reduce_min, unflatten
+from .expressions import Scalar, accumulator, constant_shape, dtype_bits, int64s, reduce_max, reduce_min, unflatten
 
 
 def _product(expression: Scalar, axis: Any) -> Scalar:
@@ -55,7 +55,7 @@ def lower_reduction(builder: relax.BlockBuilder, call: relax.Call, target: Targe
 
     def compute(data: te.Tensor) -> te.Tensor:
         dtype = data.dtype
-        kind = "float32" if dtype in ("float16", "bfloat16") else dtype
+        kind = accumulator(dtype)
         lead = [shape[axis] for axis in kept]
         reduced = [shape[axis] for axis in axes]
 

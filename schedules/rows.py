@@ -18,7 +18,7 @@ from tvm import relax, te, tirx
 
 from ..targets.target import Target
 from .annotations import ANCHOR, TEMPLATE
-from .expressions import Scalar, constant_shape, dtype_bits, int64, int64s, unflatten
+from .expressions import Scalar, accumulator, constant_shape, dtype_bits, int64, int64s, unflatten
 
 ROWS = "rows"
 _UNROLL = 4  # registers of partial results: the latency of an addition over its throughput
@@ -92,10 +92,6 @@ def _add(left: Any, right: Any) -> Any:
     return left + right
 
 
-def _accumulator(dtype: str) -> str:
-    return "float32" if dtype in ("float16", "bfloat16") else dtype
-
-
 def softmax_stages(
     source: Element, lead: Sequence[int], length: int, lanes: int, kind: str
 ) -> tuple[te.Tensor, te.Tensor]:
@@ -123,7 +119,7 @@ def lower_softmax(builder: relax.BlockBuilder, call: relax.Call, target: Target,
     *lead, length = shape
 
     def compute(data: te.Tensor) -> te.Tensor:
-        kind = _accumulator(data.dtype)
+        kind = accumulator(data.dtype)
         lanes = target.lanes(dtype_bits(kind))
 
         def source(*index: Any) -> Scalar:
@@ -164,7 +160,7 @@ def lower_normalization(builder: relax.BlockBuilder, call: relax.Call, target: T
     epsilon = float(call.attrs.epsilon)
 
     def compute(data: te.Tensor, gamma: te.Tensor, beta: te.Tensor | None = None) -> te.Tensor:
-        kind = _accumulator(data.dtype)
+        kind = accumulator(data.dtype)
         lanes = target.lanes(dtype_bits(kind))
 
         def source(*index: Any) -> Scalar:

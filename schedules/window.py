@@ -22,7 +22,7 @@ from typing import Any
 from tvm import te, tirx
 
 from .annotations import ANCHOR, FLOPS
-from .expressions import Scalar, constant_shape, int64, int64s
+from .expressions import Scalar, accumulator, constant_shape, int64, int64s
 
 TEMPLATE = "window"
 
@@ -50,6 +50,8 @@ def weighted_sum(
 ) -> te.Tensor:
     """A depthwise convolution: (N, *space, C) to `output`. Products with padding are not computed at all.
 
+    The result is of the accumulator's dtype.
+
     Args:
         padding: all the leading pads, then all the trailing pads.
         weight: the weight at (*offsets, channel).
@@ -57,16 +59,17 @@ def weighted_sum(
     axes = _axes(kernel)
     before, after = padding[: len(kernel)], padding[len(kernel) :]
     extents = constant_shape(data)[1:-1]
+    kind = accumulator(str(data.dtype))
 
     def element(image: Any, *rest: Any) -> Scalar:
         *at, channel = rest
         padded = _positions(at, axes, strides, dilation)
         source = [position - first for position, first in zip(padded, before, strict=True)]
-        result = data[(image, *source, channel)] * weight(*axes, channel)
+        result = data[(image, *source, channel)].astype(kind) * weight(*axes, channel).astype(kind)
         for position, extent, first, last in reversed(list(zip(source, extents, before, after, strict=True))):
             inside = ([position >= 0] if first else []) + ([position < extent] if last else [])
             if inside:
-                result = tirx.if_then_else(tirx.all(*inside), result, tirx.const(0, data.dtype))
+                result = tirx.if_then_else(tirx.all(*inside), result, tirx.const(0, kind))
         return te.sum(result, axis=axes)
 
     flops = 2 * math.prod(output) * math.prod(kernel)

@@ -57,6 +57,11 @@ def is_float(dtype: str) -> bool:
     return dtype in FLOATS
 
 
+def accumulator(dtype: str) -> str:
+    """The dtype that sums and products of many elements are taken in; they are rounded once, at the end."""
+    return "float32" if dtype in NARROW_FLOATS else dtype
+
+
 def lowest(dtype: str) -> float | int:
     """The least finite value of a dtype."""
     return _limits(dtype)[0]

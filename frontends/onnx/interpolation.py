@@ -1,25 +1,28 @@
 """Interpolation along one axis as a table of taps computed at compile time.
 
 Every output element is a weighted sum of a few input elements. Which ones, and their weights, depends on nothing but
-sizes, so all of ONNX's coordinate modes end here, in numpy and float64; what runs is a gather and a short sum.
-https://onnx.ai/onnx/operators/onnx__Resize.html
+sizes, so all of ONNX's coordinate modes end here, in numpy; what runs is a gather and a short sum. Coordinates are
+computed in float32, operation by operation as ONNX Runtime does: which element is nearest hangs on their last bit
+(3 / 0.6 is 5 in float32 and less in float64). https://onnx.ai/onnx/operators/onnx__Resize.html
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from tvm import relax, te, topi
+from tvm import relax, te, tirx, topi
 
-from .dtypes import NARROW_FLOATS, is_float
+from .dtypes import accumulator, is_float, numpy_dtype
 from .node import Expr, Node, dtype_of
 
 _Floats: TypeAlias = npt.NDArray[np.float64]
+_Coordinates: TypeAlias = npt.NDArray[np.float32]
 MODES = frozenset({"nearest", "linear", "cubic"})
 
 
@@ -33,80 +36,98 @@ class Method:
     cubic: float = -0.75
     exclude_outside: bool = False
     antialias: bool = False
-    extrapolation: float = 0.0
+
+
+class Rounding(Enum):
+    """What becomes of fractions where integers are interpolated."""
+
+    FRACTION_DROPPED = "once, at the end"
+    NEAREST = "to the nearest integer in range, once, at the end"
+    EVERY_AXIS = "to the nearest integer in range, after every axis"
 
 
 @dataclass(frozen=True)
 class Taps:
-    """For each output element: input positions [size, taps], weights [size, taps], and a constant to add [size]."""
+    """For each output element: input positions [size, taps], weights [size, taps]; whether it lies outside [size]."""
 
     positions: npt.NDArray[np.int64]
     weights: _Floats
-    offsets: _Floats
+    outside: npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class _Axis:
     """The sizes that a coordinate is computed from."""
 
-    extent: int
-    size: int
-    scale: float
-    crop: tuple[float, float]
+    extent: np.float32
+    size: np.float32
+    scale: np.float32
+    start: np.float32
+    end: np.float32
 
 
-def _half_pixel(x: _Floats, axis: _Axis) -> _Floats:
-    return (x + 0.5) / axis.scale - 0.5
+_HALF, _ONE, _TWO = np.float32(0.5), np.float32(1), np.float32(2)
 
 
-def _half_pixel_symmetric(x: _Floats, axis: _Axis) -> _Floats:
-    # The exact length may be fractional; the difference is shared by both ends.
-    adjustment = axis.size / (axis.scale * axis.extent)
-    return axis.extent / 2 * (1 - adjustment) + (x + 0.5) / axis.scale - 0.5
+def _half_pixel(x: _Coordinates, axis: _Axis) -> _Coordinates:
+    return (x + _HALF) / axis.scale - _HALF
 
 
-def _pytorch_half_pixel(x: _Floats, axis: _Axis) -> _Floats:
-    return (x + 0.5) / axis.scale - 0.5 if axis.size > 1 else np.zeros_like(x)
+def _half_pixel_symmetric(x: _Coordinates, axis: _Axis) -> _Coordinates:
+    # The exact length may be fractional; the difference is shared by both ends. ONNX Runtime takes this sum in double.
+    offset = axis.extent / _TWO * (_ONE - axis.size / (axis.scale * axis.extent))
+    return (offset + (x + _HALF).astype(np.float64) / np.float64(axis.scale) - 0.5).astype(np.float32)
 
 
-def _align_corners(x: _Floats, axis: _Axis) -> _Floats:
-    # With a scale that gives a fractional length, the last corner is that of the exact length.
-    length = axis.scale * axis.extent
-    return x * (axis.extent - 1) / (length - 1) if length != 1 else np.zeros_like(x)
+def _pytorch_half_pixel(x: _Coordinates, axis: _Axis) -> _Coordinates:
+    return _half_pixel(x, axis) if axis.size > 1 else np.zeros_like(x)
 
 
-def _asymmetric(x: _Floats, axis: _Axis) -> _Floats:
+def _align_corners(x: _Coordinates, axis: _Axis) -> _Coordinates:
+    # The length of the resized tensor, a whole number, as the specification says and PyTorch and ONNX Runtime compute.
+    return x * (axis.extent - _ONE) / (axis.size - _ONE) if axis.size > 1 else np.zeros_like(x)
+
+
+def _asymmetric(x: _Coordinates, axis: _Axis) -> _Coordinates:
     return x / axis.scale
 
 
-def _crop(x: _Floats, axis: _Axis) -> _Floats:
-    start, end = axis.crop
-    last = axis.extent - 1
+def _tf_half_pixel(x: _Coordinates, axis: _Axis) -> _Coordinates:
+    return (x + _HALF) / axis.scale
+
+
+def _crop(x: _Coordinates, axis: _Axis) -> _Coordinates:
+    last = axis.extent - _ONE
     if axis.size > 1:
-        return start * last + x * (end - start) * last / (axis.size - 1)
-    return np.full_like(x, 0.5 * (start + end) * last)
+        return axis.start * last + x * (axis.end - axis.start) * last / (axis.size - _ONE)
+    return np.full_like(x, _HALF * (axis.start + axis.end) * last)
 
 
 # From an output position to a position in the input, by ONNX's coordinate_transformation_mode.
-COORDINATES: Mapping[str, Callable[[_Floats, _Axis], _Floats]] = MappingProxyType(
+COORDINATES: Mapping[str, Callable[[_Coordinates, _Axis], _Coordinates]] = MappingProxyType(
     {
         "half_pixel": _half_pixel,
         "half_pixel_symmetric": _half_pixel_symmetric,
         "pytorch_half_pixel": _pytorch_half_pixel,
         "align_corners": _align_corners,
         "asymmetric": _asymmetric,
-        "tf_half_pixel_for_nn": lambda x, axis: (x + 0.5) / axis.scale,
+        "tf_half_pixel_for_nn": _tf_half_pixel,
         "tf_crop_and_resize": _crop,
     }
 )
-_NEAREST: Mapping[str, Callable[[_Floats], _Floats]] = MappingProxyType(
+NEAREST: Mapping[str, Callable[[_Coordinates], _Coordinates]] = MappingProxyType(
     {
-        "round_prefer_floor": lambda x: np.ceil(x - 0.5),
-        "round_prefer_ceil": lambda x: np.floor(x + 0.5),
+        "round_prefer_floor": lambda x: np.ceil(x - _HALF),
+        "round_prefer_ceil": lambda x: np.floor(x + _HALF),
         "floor": np.floor,
         "ceil": np.ceil,
     }
 )
+
+
+def scaled_size(extent: int, scale: float) -> int:
+    """The extent multiplied by a factor, rounded down; the product is one of float32, in which 10 * 0.7 is 7."""
+    return int(np.float32(extent) * np.float32(scale))
 
 
 def taps(method: Method, extent: int, size: int, scale: float, crop: tuple[float, float]) -> Taps:
@@ -119,23 +140,22 @@ def taps(method: Method, extent: int, size: int, scale: float, crop: tuple[float
         scale: the factor, which may differ from size / extent because sizes are rounded down.
         crop: start and end of the region, for tf_crop_and_resize; in shares of the extent.
     """
-    axis = _Axis(extent, size, scale, crop)
-    at = COORDINATES[method.coordinates](np.arange(size, dtype=np.float64), axis)
+    axis = _Axis(*(np.float32(each) for each in (extent, size, scale, *crop)))
+    at = COORDINATES[method.coordinates](np.arange(size, dtype=np.float32), axis)
     outside = np.zeros(size, np.bool_)
     if method.coordinates == "tf_crop_and_resize":
         outside = (at < 0) | (at > extent - 1)
     if method.mode == "nearest":
-        positions = _NEAREST[method.nearest](at)[:, None]
+        positions = NEAREST[method.nearest](at).astype(np.float64)[:, None]
         weights = np.ones_like(positions)
     else:
-        positions, weights = _weighted(method, at, min(scale, 1.0) if method.antialias else 1.0)
+        positions, weights = _weighted(method, at.astype(np.float64), min(scale, 1.0) if method.antialias else 1.0)
     inside = (positions >= 0) & (positions < extent)
     if method.exclude_outside and method.mode != "nearest":
         weights = np.where(inside, weights, 0.0)
-        weights = weights / np.sum(weights, axis=1, keepdims=True)
-    weights = np.where(outside[:, None], 0.0, weights)
-    taken = np.clip(positions, 0, extent - 1).astype(np.int64)
-    return Taps(taken, weights, np.where(outside, method.extrapolation, 0.0))
+        total = np.sum(weights, axis=1, keepdims=True)
+        weights = np.divide(weights, total, out=np.zeros_like(weights), where=total != 0)
+    return Taps(np.clip(positions, 0, extent - 1).astype(np.int64), weights, outside)
 
 
 def _weighted(method: Method, at: _Floats, shrink: float) -> tuple[_Floats, _Floats]:
@@ -156,21 +176,67 @@ def _weighted(method: Method, at: _Floats, shrink: float) -> tuple[_Floats, _Flo
     return positions, weights / np.sum(weights, axis=1, keepdims=True)
 
 
-def emit_along_axis(node: Node, x: Expr, axis: int, table: Taps) -> Expr:
-    """Emits the interpolation of x along an axis. Integers are interpolated in float32 and rounded towards zero."""
+def emit(node: Node, x: Expr, tables: Mapping[int, Taps], *, extrapolation: float, rounding: Rounding) -> Expr:
+    """Emits the interpolation of x along axes, by their tables, the last axis first.
+
+    Integers and narrow floats are interpolated in a wider float and converted at the end. What lies outside along any
+    axis is `extrapolation`.
+    """
     dtype = dtype_of(x)
-    if table.weights.shape[1] == 1 and bool((table.weights == 1.0).all()):
+    for axis in sorted(tables, reverse=True):
+        table = tables[axis]
+        if not _picks(table):
+            compute = _computed_in(dtype, rounding)
+            x = x if dtype_of(x) == compute else node.emit(relax.op.astype(x, compute))
+        x = _along_axis(node, x, axis, table)
+        if rounding is Rounding.EVERY_AXIS and dtype_of(x) != dtype and not is_float(dtype):
+            x = _rounded(node, x, dtype)
+    if dtype_of(x) != dtype:
+        drops = is_float(dtype) or rounding is Rounding.FRACTION_DROPPED
+        x = node.emit(relax.op.astype(x, dtype)) if drops else _rounded(node, x, dtype)
+    for axis, table in tables.items():
+        if table.outside.any():
+            shape = [-1 if each == axis else 1 for each in range(len(x.ty.shape))]
+            value = node.emit(np.asarray(extrapolation).astype(numpy_dtype(dtype)))
+            x = node.emit(relax.op.where(node.emit(table.outside.reshape(shape)), value, x))
+    return x
+
+
+def _computed_in(dtype: str, rounding: Rounding) -> str:
+    if is_float(dtype):
+        return accumulator(dtype)
+    return "float64" if rounding is not Rounding.FRACTION_DROPPED and np.iinfo(dtype).bits > 16 else "float32"
+
+
+def _rounded(node: Node, x: Expr, dtype: str) -> Expr:
+    """Floats as the nearest integers of a dtype (halves: away from 0); those beyond its range as its ends."""
+    kind = numpy_dtype(dtype_of(x)).type
+    low, high = (kind(bound) for bound in (np.iinfo(dtype).min, np.iinfo(dtype).max))
+    if int(high) > np.iinfo(dtype).max:
+        high = np.nextafter(high, kind(0))
+
+    def round_to_range(x: te.Tensor) -> te.Tensor:
+        def element(*i: Any) -> Any:
+            inside = tirx.max(tirx.min(x(*i), tirx.const(high, x.dtype)), tirx.const(low, x.dtype))
+            half = tirx.Select(inside < 0, tirx.const(-0.5, x.dtype), tirx.const(0.5, x.dtype))
+            return tirx.trunc(inside + half).astype(dtype)
+
+        return te.compute(x.shape, element, name="round_to_range", tag=topi.tag.ELEMWISE)
+
+    return node.emit_te(round_to_range, x)
+
+
+def _picks(table: Taps) -> bool:
+    return table.weights.shape[1] == 1
+
+
+def _along_axis(node: Node, x: Expr, axis: int, table: Taps) -> Expr:
+    if _picks(table):
         return _pick(node, x, axis, table.positions[:, 0])
     used = table.weights.any(axis=0)
-    compute = dtype if is_float(dtype) and dtype not in NARROW_FLOATS else "float32"
-    wide = x if dtype == compute else node.emit(relax.op.astype(x, compute))
     positions = node.emit(np.ascontiguousarray(table.positions[:, used]))
-    weights = node.emit(table.weights[:, used].astype(compute))
-    result = node.emit_te(_interpolate, wide, positions, weights, axis)
-    if table.offsets.any():
-        shape = [-1 if each == axis else 1 for each in range(len(x.ty.shape))]
-        result = node.emit(relax.op.add(result, node.emit(table.offsets.astype(compute).reshape(shape))))
-    return result if dtype == compute else node.emit(relax.op.astype(result, dtype))
+    weights = node.emit(table.weights[:, used].astype(dtype_of(x)))
+    return node.emit_te(_interpolate, x, positions, weights, axis)
 
 
 def _pick(node: Node, x: Expr, axis: int, positions: npt.NDArray[np.int64]) -> Expr:

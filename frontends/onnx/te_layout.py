@@ -30,6 +30,8 @@ def _wrapped(place: Any, extent: int) -> Any:
 PAD_MODES: Mapping[str, Callable[[Any, int], Any] | None] = MappingProxyType(
     {"constant": None, "reflect": _reflected, "edge": _clamped, "wrap": _wrapped}
 )
+# What negative widths cut away does not come back: the rest alone goes round.
+CUTS_FIRST = frozenset({"wrap"})
 
 
 def pad(x: te.Tensor, begins: Sequence[int], shape: Sequence[int], mode: str, fill: Any) -> te.Tensor:

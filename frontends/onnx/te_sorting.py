@@ -1,4 +1,9 @@
-"""TE computes for sorting and running totals. Relax's own call into the runtime, which a standalone library lacks."""
+"""TE computes for sorting, extrema's positions and running totals. Relax's own call into the runtime, or forget types.
+
+Elements are compared by keys: integers in the same order. Floats alone have no total order, and whatever simplifies
+expressions may take `not a < b` for `b <= a`; integers have one, so every rank is taken exactly once and every position
+lies inside, whatever the data.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +11,50 @@ from typing import Any
 
 from tvm import te, tirx
 
+from .dtypes import NARROW_FLOATS, accumulator, is_float
+
+
+def _key(value: Any, dtype: str, *, nan_is_highest: bool = True) -> Any:
+    """An integer that compares as the value does: -0 equals 0, and NaN is beyond every number, at the end asked for.
+
+    The bits of a float that is not negative order as integers do; those of a negative one the other way round.
+    """
+    if dtype == "bool":
+        return value.astype("int8")
+    if not is_float(dtype):
+        return value
+    value = value.astype("float32") if dtype in NARROW_FLOATS else value
+    width = 64 if dtype == "float64" else 32
+    kind = f"int{width}"
+    bits = tirx.reinterpret(kind, value)
+    magnitude = bits & tirx.const((1 << (width - 1)) - 1, kind)
+    infinity = tirx.const(0x7FF << 52 if width == 64 else 0xFF << 23, kind)
+    signed = tirx.Select(bits < tirx.const(0, kind), -magnitude, magnitude)
+    return tirx.Select(magnitude > infinity, tirx.max_value(kind) if nan_is_highest else tirx.min_value(kind), signed)
+
+
+def _keys(x: te.Tensor, *, nan_is_highest: bool = True) -> te.Tensor:
+    return te.compute(
+        x.shape, lambda *i: _key(x(*i), str(x.dtype), nan_is_highest=nan_is_highest), name="keys", tag="injective"
+    )
+
 
 def top_k(x: te.Tensor, axis: int, count: int, *, largest: bool) -> list[te.Tensor]:
     """The `count` largest (or smallest) along an axis, best first, and their positions (int64).
 
     Every element's rank is the number of elements that come before it; the element of rank r is output r. That is
-    quadratic in the axis' extent but free of data-dependent control flow; equal elements keep their order.
+    quadratic in the axis' extent but free of data-dependent control flow; equal elements keep their order, and NaN
+    counts as larger than every number, as it does for numpy, PyTorch and ONNX Runtime.
     """
     extent = x.shape[axis]
     other = te.reduce_axis((0, extent), name="other")
+    keys = _keys(x)
 
-    def at(i: tuple[Any, ...], position: Any) -> Any:
-        return x(*i[:axis], position, *i[axis + 1 :])
+    def at(tensor: te.Tensor, i: tuple[Any, ...], position: Any) -> Any:
+        return tensor(*i[:axis], position, *i[axis + 1 :])
 
     def rank_of(*i: Any) -> Any:
-        mine, theirs = x(*i), at(i, other)
+        mine, theirs = keys(*i), at(keys, i, other)
         ahead = theirs > mine if largest else theirs < mine
         tie = tirx.all(theirs == mine, other < i[axis])
         return te.sum(tirx.Select(tirx.any(ahead, tie), tirx.const(1, "int64"), tirx.const(0, "int64")), axis=other)
@@ -30,19 +64,50 @@ def top_k(x: te.Tensor, axis: int, count: int, *, largest: bool) -> list[te.Tens
     source = te.reduce_axis((0, extent), name="source")
 
     def position_of(*i: Any) -> Any:
-        rank = ranks(*i[:axis], source, *i[axis + 1 :])
-        hit = rank == i[axis].astype("int64")
+        hit = at(ranks, i, source) == i[axis].astype("int64")
         return te.sum(tirx.Select(hit, source.astype("int64"), tirx.const(0, "int64")), axis=source)
 
     positions = te.compute(shape, position_of, name="positions")
-    values = te.compute(shape, lambda *i: at(i, positions(*i)), name="values")
+    values = te.compute(shape, lambda *i: at(x, i, positions(*i)), name="values")
     return [values, positions]
+
+
+def position_of_extremum(x: te.Tensor, axis: int, *, largest: bool, last: bool, keepdims: bool) -> te.Tensor:
+    """Where along an axis the largest (smallest) element stands: the first of equals, or the last (int64).
+
+    NaN wins, as in numpy and PyTorch. ONNX Runtime has it win where it comes first, and lose elsewhere.
+    """
+    extent = x.shape[axis]
+    keys = _keys(x, nan_is_highest=largest)
+    inner = te.reduce_axis((0, extent), name="inner")
+    place = te.reduce_axis((0, extent), name="place")
+    rest = [dim for each, dim in enumerate(x.shape) if each != axis]
+
+    def at(i: tuple[Any, ...], position: Any) -> Any:
+        return keys(*i[:axis], position, *i[axis:])
+
+    best = te.compute(
+        rest or [1],
+        lambda *i: (te.max if largest else te.min)(at(i if rest else (), inner), axis=inner),
+        name="extremum",
+    )
+    miss = tirx.const(-1 if last else int(extent), "int64")
+
+    def position(*i: Any) -> Any:
+        row = (*i[:axis], *i[axis + 1 :]) if keepdims else i if rest else ()
+        hit = at(row, place) == best(*(row if rest else (0,)))
+        found = tirx.Select(hit, place.astype("int64"), miss)
+        return (te.max if last else te.min)(found, axis=place)
+
+    shape = [1 if each == axis else dim for each, dim in enumerate(x.shape)] if keepdims else rest
+    return te.compute(shape, position, name="position")
 
 
 def running_total(x: te.Tensor, axis: int, *, exclusive: bool, reverse: bool, product: bool) -> te.Tensor:
     """The sum or product along an axis of all elements up to each one (from it on, if reverse)."""
+    kind = accumulator(str(x.dtype))
     source = te.reduce_axis((0, x.shape[axis]), name="source")
-    neutral = tirx.const(1 if product else 0, x.dtype)
+    neutral = tirx.const(1 if product else 0, kind)
     reducer = (
         te.comm_reducer(lambda a, b: a * b, lambda dtype: tirx.const(1, dtype), name="product") if product else te.sum
     )
@@ -53,6 +118,10 @@ def running_total(x: te.Tensor, axis: int, *, exclusive: bool, reverse: bool, pr
             counted = source > here if exclusive else source >= here
         else:
             counted = source < here if exclusive else source <= here
-        return reducer(tirx.Select(counted, x(*i[:axis], source, *i[axis + 1 :]), neutral), axis=source)
+        value = x(*i[:axis], source, *i[axis + 1 :]).astype(kind)
+        return reducer(tirx.Select(counted, value, neutral), axis=source)
 
-    return te.compute(x.shape, element, name="running_total")
+    total = te.compute(x.shape, element, name="running_total")
+    if kind == x.dtype:
+        return total
+    return te.compute(x.shape, lambda *i: total(*i).astype(x.dtype), name="rounded", tag="injective")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from .node import Node
+from tvm import relax
+
+from .node import Expr, Node, shape_of
 
 
 @dataclass(frozen=True)
@@ -15,8 +17,8 @@ class Window:
         kernel: extent of the window in taps.
         strides: steps between windows.
         dilations: distance between taps.
-        begins: padding before the first element.
-        ends: padding after the last element, as given; negative with `ceil_mode` never.
+        begins: padding before the first element; negative where elements are cut.
+        ends: padding after the last element, as given; negative where elements are cut.
         extra: further padding after the last element that exists only so that the last window of ceil_mode fits.
         output: number of windows.
     """
@@ -35,13 +37,31 @@ class Window:
         return (*self.begins, *(end + more for end, more in zip(self.ends, self.extra, strict=True)))
 
 
-def read_window(node: Node, spatial: tuple[int, ...], kernel: tuple[int, ...]) -> Window:
+def cropped(node: Node, x: Expr, window: Window) -> tuple[Expr, Window]:
+    """x without the elements that negative padding cuts, and the window without negative padding."""
+    spatial = shape_of(x)[2:]
+    if min((*window.begins, *window.ends), default=0) >= 0:
+        return x, window
+    starts = [max(-begin, 0) for begin in window.begins]
+    stops = [extent + min(end, 0) for extent, end in zip(spatial, window.ends, strict=True)]
+    axes = list(range(2, 2 + len(spatial)))
+    rest = replace(
+        window,
+        begins=tuple(max(begin, 0) for begin in window.begins),
+        ends=tuple(max(end, 0) for end in window.ends),
+    )
+    return node.emit(relax.op.strided_slice(x, axes, starts, stops, assume_inbound=True)), rest
+
+
+def read_window(node: Node, spatial: tuple[int, ...], kernel: tuple[int, ...], *, same_may_cut: bool = False) -> Window:
     """The window of a node, from its attributes strides, dilations, pads, auto_pad and ceil_mode.
 
     Args:
         node: a convolution or pooling node.
         spatial: the input's spatial extents.
         kernel: the kernel's extents.
+        same_may_cut: whether SAME cuts elements, half of them at either end, where windows do not reach each other: the
+            formula that ONNX gives for pools does; for convolutions it only speaks of padding.
 
     Raises:
         ModelError: an attribute has the wrong length or sign, or the window does not fit the padded input.
@@ -62,20 +82,21 @@ def read_window(node: Node, spatial: tuple[int, ...], kernel: tuple[int, ...]) -
         begin, end = pads[axis], pads[rank + axis]
         if auto_pad in ("SAME_UPPER", "SAME_LOWER"):
             windows = -(-spatial[axis] // strides[axis])
-            total = max((windows - 1) * strides[axis] + taps - spatial[axis], 0)
-            small, large = total // 2, total - total // 2
-            begin, end = (small, large) if auto_pad == "SAME_UPPER" else (large, small)
+            total = (windows - 1) * strides[axis] + taps - spatial[axis]
+            total = total if same_may_cut else max(total, 0)
+            begin = int((total if auto_pad == "SAME_UPPER" else total + 1) / 2)
+            end = total - begin
         elif auto_pad == "VALID":
             begin = end = 0
         elif auto_pad != "NOTSET":
             raise node.invalid(f"the attribute auto_pad is '{auto_pad}'")
         room = spatial[axis] + begin + end - taps
-        if room < 0:
-            raise node.invalid(f"a window of {taps} does not fit spatial dimension {axis} of {spatial[axis]}")
         windows = room // strides[axis] + 1
         if ceil_mode and room % strides[axis] and windows * strides[axis] < spatial[axis] + begin:
             # One more window; it must start inside the input or the padding before it.
             windows += 1
+        if windows < 1:
+            raise node.invalid(f"a window of {taps} does not fit spatial dimension {axis} of {spatial[axis]}")
         begins.append(begin)
         ends.append(end)
         extra.append(max((windows - 1) * strides[axis] - room, 0))

@@ -10,6 +10,7 @@ import pytest
 import tvm
 import tvm_ffi
 from kernel_runner import Runner
+from tilewright import targets
 from tilewright.compiler import lowering
 from tilewright.compiler.interleave import interleave
 from tilewright.schedules.rebuild import substituted
@@ -181,3 +182,37 @@ def test_the_same_numbers(monkeypatch: pytest.MonkeyPatch, operator: Any) -> Non
     without = Runner()(operator, data)
     assert np.abs(with_pass).max() > 0.5
     np.testing.assert_allclose(with_pass, without, rtol=2e-6, atol=1e-7)
+
+
+def test_a_loop_that_accumulates_stays() -> None:
+    a, y = buffers("a", "y")
+    i = tirx.Var("i", "int32")
+    value = store(y, 0, vector(y, 0) + chain(vector(a, i * LANES)))
+    before = function([a, y], tirx.For(i, 0, 5, tirx.ForKind.SERIAL, value))
+    assert_equal(interleave(before), before)
+
+
+WIDTHS = (3, 17, 24, 40, 48, 56, 72, 80, 112, 144, 240, 600, 1000, 8400)
+
+
+@pytest.mark.parametrize("cpu", ["x86-64", "x86-64-v3", "x86-64-v4"])
+def test_rows_of_every_width(cpu: str) -> None:
+    """Rows that are an odd number of registers long, or end within one, by every vector width."""
+    target = targets.parse("x86_64-linux-gnu", cpu=cpu, cores=1)
+    if not set(target.required_features) <= set(targets.parse("host").required_features):
+        pytest.skip("this machine lacks the instructions")
+    rows = [np.random.default_rng(width).standard_normal((2, width)).astype("float32") * 3 for width in WIDTHS]
+
+    def sums(*x: Any) -> Any:
+        logs = [relax.op.nn.log_softmax(each, -1) for each in x]
+        means = [relax.op.mean(relax.op.sigmoid(each), [-1], keepdims=True) for each in x]
+        return relax.op.concat([*logs, *means], axis=1)
+
+    def expected(x: Any) -> tuple[Any, Any]:
+        shifted = x - x.max(-1, keepdims=True)
+        logarithms = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+        return logarithms, (1 / (1 + np.exp(-x))).mean(-1, keepdims=True)
+
+    logs, means = zip(*(expected(each.astype("float64")) for each in rows), strict=True)
+    actual = Runner()(sums, *rows, target=target)
+    np.testing.assert_allclose(actual, np.concatenate([*logs, *means], axis=1), rtol=2e-6, atol=1e-6)

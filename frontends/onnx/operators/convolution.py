@@ -9,7 +9,7 @@ from tvm import relax, te, tirx, topi
 
 from ..node import Expr, Node, Result, Value, shape_of
 from ..registry import operator
-from ..windows import read_window
+from ..windows import cropped, read_window
 
 _CONVOLUTIONS = {1: relax.op.nn.conv1d, 2: relax.op.nn.conv2d, 3: relax.op.nn.conv3d}
 
@@ -24,7 +24,7 @@ def convolution(node: Node) -> Result:
     _check_channels(node, shape_of(x)[1], shape_of(weight)[1] * groups, shape_of(weight)[0], groups)
     if tuple(kernel) != shape_of(weight)[2:]:
         raise node.invalid(f"kernel_shape {list(kernel)} differs from the weight's shape {list(shape_of(weight))}")
-    window = read_window(node, spatial, tuple(kernel))
+    x, window = cropped(node, x, read_window(node, spatial, tuple(kernel)))
     result = _CONVOLUTIONS[_spatial_rank(node, x)](
         x, weight, strides=window.strides, padding=window.padding, dilation=window.dilations, groups=groups
     )
@@ -97,13 +97,12 @@ def _transposed_pads(
         full = (spatial[axis] - 1) * strides[axis] + (kernel[axis] - 1) * dilations[axis] + 1
         if wanted is not None or auto_pad in ("SAME_UPPER", "SAME_LOWER"):
             target = wanted[len(wanted) - rank + axis] if wanted is not None else spatial[axis] * strides[axis]
-            total = full + adjust[axis] - target
+            # Where kernels do not reach each other, SAME has nothing to cut; a given length is filled up at its end.
+            missing = max(target - full - adjust[axis], 0) if wanted is not None else 0
+            total = max(full + adjust[axis] - target, 0)
             small, large = total // 2, total - total // 2
             begin, end = (small, large) if auto_pad == "SAME_UPPER" else (large, small)
-            if total < 0:
-                # The missing elements are appended: the full output starts where it would without padding.
-                begin, end = 0, total
-            end -= adjust[axis]
+            end -= adjust[axis] + missing
         elif auto_pad == "VALID":
             begin, end = 0, -adjust[axis]
         else:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from tvm import relax, te, tirx, topi
 
-from ..dtypes import NARROW_FLOATS, is_float
+from ..dtypes import NARROW_FLOATS, accumulator, is_float
 from ..node import Expr, Node, Result, dtype_of, shape_of
 from ..registry import operator
 
@@ -34,7 +34,6 @@ _UNARY: Mapping[str, Callable[[Expr], Expr]] = MappingProxyType(
         "Log": relax.op.log,
         "Neg": relax.op.negative,
         "Not": relax.op.logical_not,
-        "Sign": relax.op.sign,
         "Sin": relax.op.sin,
         "Sinh": relax.op.sinh,
         "Sqrt": relax.op.sqrt,
@@ -49,17 +48,24 @@ _BINARY: Mapping[str, Callable[[Expr, Expr], Expr]] = MappingProxyType(
         "BitwiseOr": relax.op.bitwise_or,
         "BitwiseXor": relax.op.bitwise_xor,
         "Div": relax.op.divide,  # integers: TVM's division truncates towards zero, as ONNX asks
-        "Equal": relax.op.equal,
-        "Greater": relax.op.greater,
-        "GreaterOrEqual": relax.op.greater_equal,
-        "Less": relax.op.less,
-        "LessOrEqual": relax.op.less_equal,
         "Mul": relax.op.multiply,
         "Or": relax.op.logical_or,
         "Sub": relax.op.subtract,
         "Xor": relax.op.logical_xor,
     }
 )
+_COMPARISONS: Mapping[str, Callable[[Expr, Expr], Expr]] = MappingProxyType(
+    {
+        "Equal": relax.op.equal,
+        "Greater": relax.op.greater,
+        "GreaterOrEqual": relax.op.greater_equal,
+        "Less": relax.op.less,
+        "LessOrEqual": relax.op.less_equal,
+    }
+)
+# Dtypes that are compared as another one, which holds all their values: TVM takes bfloat16 by its bits, and LLVM
+# refuses its comparison of single bits.
+_COMPARED_AS: Mapping[str, str] = MappingProxyType({"bool": "uint8", "bfloat16": "float32"})
 _VARIADIC: Mapping[str, Callable[[Expr, Expr], Expr]] = MappingProxyType(
     {"Max": relax.op.maximum, "Min": relax.op.minimum, "Sum": relax.op.add, "Mean": relax.op.add}
 )
@@ -70,6 +76,13 @@ _LAST_LEGACY_BROADCAST = 6  # up to this opset, broadcasting is asked for by att
 def unary(node: Node) -> Result:
     """Operators of one input that Relax has under another name."""
     return _UNARY[node.op_type](node.expr(0))
+
+
+@operator("Sign")
+def sign(node: Node) -> Result:
+    """-1, 0 or 1; no unsigned number is negative."""
+    x = node.expr(0)
+    return relax.op.minimum(x, node.scalar(1, dtype_of(x))) if dtype_of(x).startswith("uint") else relax.op.sign(x)
 
 
 @operator("Round")
@@ -95,6 +108,14 @@ def binary(node: Node) -> Result:
     return _BINARY[node.op_type](node.expr(0), aligned(node))
 
 
+@operator(*_COMPARISONS)
+def comparison(node: Node) -> Result:
+    """Comparisons of two inputs; before opset 7 the second is aligned by the attribute `axis`."""
+    x, y = node.expr(0), aligned(node)
+    kind = _COMPARED_AS.get(dtype_of(x), dtype_of(x))
+    return _COMPARISONS[node.op_type](_cast(x, kind), _cast(y, kind))
+
+
 def aligned(node: Node) -> Expr:
     """The second operand, with its dimensions where the legacy attributes `broadcast` and `axis` put them."""
     other = node.expr(1)
@@ -109,11 +130,13 @@ def aligned(node: Node) -> Expr:
 @operator(*_VARIADIC)
 def variadic(node: Node) -> Result:
     """Max, Min, Sum, Mean of any number of inputs."""
-    inputs = node.exprs()
+    given = node.dtype(0)
+    dtype = accumulator(given) if node.op_type in ("Sum", "Mean") else given
+    inputs = [node.emit(_cast(each, dtype)) for each in node.exprs()]
     total = reduce(lambda a, b: node.emit(_VARIADIC[node.op_type](a, b)), inputs)
     if node.op_type == "Mean" and len(inputs) > 1:
-        total = relax.op.divide(total, node.scalar(len(inputs), dtype_of(total)))
-    return total
+        total = node.emit(relax.op.divide(total, node.scalar(len(inputs), dtype)))
+    return _cast(total, given)
 
 
 @operator("Pow")
@@ -158,11 +181,15 @@ def _cast(x: Expr, dtype: str) -> Expr:
 @operator("Mod")
 def modulo(node: Node) -> Result:
     """The remainder with the divisor's sign (fmod=0) or with the dividend's (fmod=1)."""
-    dtype = node.dtype(0)
-    a, b = node.expr(0), node.expr(1)
+    given = node.dtype(0)
     truncated = bool(node.attr_int("fmod", 0))
-    if not is_float(dtype):
-        return (relax.op.mod if truncated else relax.op.floor_mod)(a, b)
+    if not is_float(given):
+        return (relax.op.mod if truncated else relax.op.floor_mod)(node.expr(0), node.expr(1))
+    return _cast(node.emit(_float_modulo(node, accumulator(given), truncated)), given)
+
+
+def _float_modulo(node: Node, dtype: str, truncated: bool) -> Expr:
+    a, b = (node.emit(_cast(node.expr(index), dtype)) for index in (0, 1))
     remainder = node.emit(relax.op.mod(a, b))
     if truncated:
         return remainder
@@ -249,11 +276,14 @@ def clip_by_inputs(node: Node) -> Result:
 
 
 def _clip(node: Node, low: Expr | None, high: Expr | None) -> Expr:
-    """min(max(x, low), high); relu and clip where the bounds are constants, because later passes look for those."""
+    """min(max(x, low), high); relu and clip where the bounds are constants, because later passes look for those.
+
+    Where low exceeds high the result is high, so only ordered bounds make a `clip`, for which either may come first.
+    """
     x = node.expr(0)
     dtype = dtype_of(x)
     known = [isinstance(bound, np.ndarray) for bound in (low, high)]
-    if isinstance(low, np.ndarray) and isinstance(high, np.ndarray) and dtype not in NARROW_FLOATS:
+    if isinstance(low, np.ndarray) and isinstance(high, np.ndarray) and dtype not in NARROW_FLOATS and low <= high:
         return relax.op.clip(x, *(tirx.const(bound.item(), dtype) for bound in (low, high)))
     if low is not None:
         is_relu = known[0] and low.item() == 0 and is_float(dtype)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from tvm import relax
 
+from ..dtypes import accumulator
 from ..einsum import contract
-from ..node import Expr, Node, Result
+from ..node import Expr, Node, Result, dtype_of
 from ..registry import operator
 
 
@@ -21,19 +22,28 @@ def gemm(node: Node) -> Result:
     """alpha * A * B + beta * C, A and B transposed if asked; C broadcasts."""
     if len(node.shape(0)) != 2 or len(node.shape(1)) != 2:
         raise node.invalid("A and B must be matrices")
-    product = relax.op.matmul(_operand(node, 0, "transA"), _operand(node, 1, "transB"))
     alpha, beta = node.attr_float("alpha", 1.0), node.attr_float("beta", 1.0)
-    dtype = node.dtype(0)
+    # A factor may bring back into range what half precisions cannot hold before it.
+    given = node.dtype(0)
+    dtype = given if (alpha, beta) == (1.0, 1.0) else accumulator(given)
+    a, b = (_converted(node, _operand(node, index, flag), dtype) for index, flag in ((0, "transA"), (1, "transB")))
+    result = relax.op.matmul(a, b)
     if alpha != 1.0:
-        product = relax.op.multiply(product, node.scalar(alpha, dtype))
-    if not node.has(2) or beta == 0.0:
-        return product
-    known = node.constant(2)
-    if known is not None:
-        bias = known if beta == 1.0 else (known.astype(np.float64) * beta).astype(known.dtype)
-        return relax.op.add(product, node.emit(bias))
-    addend = node.expr(2)
-    return relax.op.add(product, addend if beta == 1.0 else relax.op.multiply(addend, node.scalar(beta, dtype)))
+        result = relax.op.multiply(result, node.scalar(alpha, dtype))
+    if node.has(2) and beta != 0.0:
+        known = node.constant(2)
+        if known is not None and known.dtype.kind in "fiu":
+            addend = node.emit(known if beta == 1.0 else (known.astype(np.float64) * beta).astype(dtype))
+        else:
+            addend = _converted(node, node.expr(2), dtype)
+            addend = addend if beta == 1.0 else relax.op.multiply(addend, node.scalar(beta, dtype))
+        result = relax.op.add(result, _converted(node, node.emit(addend), dtype))
+    return _converted(node, node.emit(result), given)
+
+
+def _converted(node: Node, x: Expr, dtype: str) -> Expr:
+    x = node.emit(x)
+    return x if dtype_of(x) == dtype else node.emit(relax.op.astype(x, dtype))
 
 
 def _operand(node: Node, index: int, flag: str) -> Expr:
@@ -48,8 +58,13 @@ def _operand(node: Node, index: int, flag: str) -> Expr:
 
 @operator("Einsum")
 def einsum(node: Node) -> Result:
-    """Einstein's summation over any number of operands, as transposes, sums and batched matrix products."""
-    return contract(node, node.attr_str("equation", ""), node.exprs())
+    """Einstein's summation over any number of operands, as transposes, sums and batched matrix products.
+
+    Half precisions are summed in float32 from the first step to the last.
+    """
+    given = node.dtype(0)
+    operands = [_converted(node, operand, accumulator(given)) for operand in node.exprs()]
+    return _converted(node, contract(node, node.attr_str("equation", ""), operands), given)
 
 
 @operator("Det")
@@ -61,7 +76,8 @@ def determinant(node: Node) -> Result:
     if shape[-1] > _LARGEST_DETERMINANT:
         raise node.unsupported(f"determinants of more than {_LARGEST_DETERMINANT} rows are not supported")
     rows = tuple(range(shape[-1]))
-    return relax.op.reshape(_minor(node, node.expr(0), rows, rows), shape[:-2])
+    x = _converted(node, node.expr(0), accumulator(node.dtype(0)))
+    return _converted(node, node.emit(relax.op.reshape(_minor(node, x, rows, rows), shape[:-2])), node.dtype(0))
 
 
 _LARGEST_DETERMINANT = 4

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from tvm import relax, te, tirx
 
-from ..dtypes import NARROW_FLOATS, numpy_dtype
+from ..dtypes import accumulator, numpy_dtype
 from ..node import Expr, Node, Result, dtype_of, shape_of
 from ..registry import operator
 
@@ -32,29 +32,36 @@ def batch_normalization(node: Node) -> Result:
         raise node.unsupported("statistics by element (spatial=0) are not supported")
     parameters = [node.constant(index) for index in range(1, 5)]
     by_channel = (shape[1], *[1] * (len(shape) - 2)) if len(shape) > 1 else shape
+    wide = _widened(node, x)
+    dtype = dtype_of(wide)
     if all(parameter is not None for parameter in parameters):
         scale, bias, mean, variance = (np.asarray(each, np.float64) for each in parameters)
         factor = scale / np.sqrt(variance + epsilon)
         offset = bias - mean * factor
-        dtype = numpy_dtype(dtype_of(x))
-        scaled = relax.op.multiply(x, node.emit(factor.astype(dtype).reshape(by_channel)))
-        return relax.op.add(scaled, node.emit(offset.astype(dtype).reshape(by_channel)))
-    mean, variance = (relax.op.reshape(node.expr(index), by_channel) for index in (3, 4))
-    return _scaled(node, x, mean, variance, epsilon, by_channel)
+        scaled = relax.op.multiply(wide, node.emit(factor.astype(dtype).reshape(by_channel)))
+        return _as(relax.op.add(scaled, node.emit(offset.astype(dtype).reshape(by_channel))), dtype, dtype_of(x))
+    mean, variance = (_parameter(node, index, by_channel, dtype) for index in (3, 4))
+    return _as(_scaled(node, wide, mean, variance, epsilon, by_channel), dtype, dtype_of(x))
+
+
+def _parameter(node: Node, index: int, shape: tuple[int, ...], dtype: str) -> Expr:
+    """An input by channel in a shape and a dtype: parameters may have another one than the data."""
+    return relax.op.reshape(_as(node.expr(index), node.dtype(index), dtype), shape)
 
 
 def _scaled(node: Node, x: Expr, mean: Expr, variance: Expr, epsilon: float, by_channel: tuple[int, ...]) -> Expr:
     """(x - mean) / sqrt(variance + epsilon) * scale + bias, inputs 1 and 2 being scale and bias."""
-    scale, bias = (relax.op.reshape(node.expr(index), by_channel) for index in (1, 2))
+    scale, bias = (_parameter(node, index, by_channel, dtype_of(x)) for index in (1, 2))
     variance = node.emit(variance)
     spread = relax.op.sqrt(relax.op.add(variance, node.scalar(epsilon, dtype_of(variance))))
     normal = node.emit(relax.op.divide(relax.op.subtract(x, mean), spread))
     return relax.op.add(relax.op.multiply(normal, scale), bias)
 
 
-def _batch_statistics(node: Node, x: Expr, epsilon: float) -> list[Expr]:
+def _batch_statistics(node: Node, given: Expr, epsilon: float) -> list[Expr]:
     """training_mode: normalised by the batch itself; then the running mean and variance, moved by `momentum`."""
-    shape = shape_of(x)
+    x = _widened(node, given)
+    shape, dtype = shape_of(x), dtype_of(x)
     axes = [axis for axis in range(len(shape)) if axis != 1]
     momentum = node.attr_float("momentum", 0.9)
     by_channel = (shape[1], *[1] * (len(shape) - 2))
@@ -64,12 +71,12 @@ def _batch_statistics(node: Node, x: Expr, epsilon: float) -> list[Expr]:
     result = _scaled(
         node, x, relax.op.reshape(mean, by_channel), relax.op.reshape(variance, by_channel), epsilon, by_channel
     )
-    running = []
+    results = [_as(result, dtype, dtype_of(given))]
     for index, current in ((3, mean), (4, variance)):
-        dtype = dtype_of(current)
-        kept = relax.op.multiply(node.expr(index), node.scalar(momentum, node.dtype(index)))
-        running.append(relax.op.add(kept, relax.op.multiply(current, node.scalar(1.0 - momentum, dtype))))
-    return [result, *running]
+        kept = relax.op.multiply(_as(node.expr(index), node.dtype(index), dtype), node.scalar(momentum, dtype))
+        moved = relax.op.add(kept, relax.op.multiply(current, node.scalar(1.0 - momentum, dtype)))
+        results.append(_as(moved, dtype, node.dtype(index)))
+    return results
 
 
 @operator("LayerNormalization")
@@ -85,7 +92,7 @@ def layer_normalization(node: Node) -> Result:
     beta = _spread_to(node, 2, inner) if node.has(2) else node.emit(np.zeros(inner, numpy_dtype(node.dtype(1))))
     results = [relax.op.nn.layer_norm(x, gamma, beta, axes=axes, epsilon=epsilon)]
     if node.wants(1) or node.wants(2):
-        wide = node.emit(relax.op.astype(x, "float32")) if dtype_of(x) in NARROW_FLOATS else x
+        wide = _widened(node, x)
         mean = node.emit(relax.op.mean(wide, axes, keepdims=True))
         centred = node.emit(relax.op.subtract(wide, mean))
         variance = relax.op.mean(relax.op.multiply(centred, centred), axes, keepdims=True)
@@ -144,7 +151,7 @@ def _grouped(node: Node, groups: int, *, per_channel: bool) -> Expr:
     dtype = dtype_of(x)
     if groups < 1 or shape[1] % groups:
         raise node.invalid(f"{groups} groups do not divide {shape[1]} channels")
-    wide = node.emit(relax.op.astype(x, "float32")) if dtype in NARROW_FLOATS else x
+    wide = _widened(node, x)
     rows = node.emit(relax.op.reshape(wide, (shape[0], groups, math.prod(shape[1:]) // groups)))
     mean = node.emit(relax.op.mean(rows, [2], keepdims=True))
     centred = node.emit(relax.op.subtract(rows, mean))
@@ -152,10 +159,10 @@ def _grouped(node: Node, groups: int, *, per_channel: bool) -> Expr:
     epsilon = node.scalar(node.attr_float("epsilon", 1e-5), dtype_of(wide))
     normal = node.emit(relax.op.divide(centred, relax.op.sqrt(relax.op.add(variance, epsilon))))
     normal = relax.op.reshape(normal, shape)
-    if dtype != dtype_of(wide):
-        normal = relax.op.astype(normal, dtype)
-    scale, bias = (_by_channel(node, index, shape, groups, per_channel) for index in (1, 2))
-    return relax.op.add(relax.op.multiply(normal, scale), bias)
+    scale, bias = (
+        _as(_by_channel(node, index, shape, groups, per_channel), node.dtype(index), dtype_of(wide)) for index in (1, 2)
+    )
+    return _as(relax.op.add(relax.op.multiply(normal, scale), bias), dtype_of(wide), dtype)
 
 
 def _by_channel(node: Node, index: int, shape: tuple[int, ...], groups: int, per_channel: bool) -> Expr:
@@ -172,7 +179,7 @@ def _by_channel(node: Node, index: int, shape: tuple[int, ...], groups: int, per
 @operator("LRN")
 def local_response_normalization(node: Node) -> Result:
     """x / (bias + alpha / size * sum of squares over `size` neighbouring channels) ** beta."""
-    x = node.expr(0)
+    x = _widened(node, node.expr(0))
     dtype = dtype_of(x)
     size = node.attr_int("size", 1)
     alpha, beta, bias = node.attr_float("alpha", 1e-4), node.attr_float("beta", 0.75), node.attr_float("bias", 1.0)
@@ -191,13 +198,14 @@ def local_response_normalization(node: Node) -> Result:
 
     squares = node.emit_te(squares_of_neighbours, x)
     base = relax.op.add(relax.op.multiply(squares, node.scalar(alpha / size, dtype)), node.scalar(bias, dtype))
-    return relax.op.divide(x, relax.op.power(base, node.scalar(beta, dtype)))
+    return _as(relax.op.divide(x, relax.op.power(base, node.scalar(beta, dtype))), dtype, node.dtype(0))
 
 
 @operator("LpNormalization")
 def lp_normalization(node: Node) -> Result:
     """x divided by its 1-norm or 2-norm along an axis."""
-    x = node.expr(0)
+    x = _widened(node, node.expr(0))
+    dtype = dtype_of(x)
     axis = node.axis(node.attr_int("axis", -1), len(shape_of(x)))
     if node.attr_int("p", 2) == 1:
         norm = relax.op.sum(relax.op.abs(x), [axis], keepdims=True)
@@ -205,6 +213,16 @@ def lp_normalization(node: Node) -> Result:
         norm = relax.op.sqrt(relax.op.sum(relax.op.multiply(x, x), [axis], keepdims=True))
     norm = node.emit(norm)
     # A vector of zeros stays one.
-    zero = node.scalar(0, dtype_of(x))
-    safe = relax.op.where(relax.op.equal(norm, zero), node.scalar(1, dtype_of(x)), norm)
-    return relax.op.divide(x, safe)
+    zero = node.scalar(0, dtype)
+    safe = relax.op.where(relax.op.equal(norm, zero), node.scalar(1, dtype), norm)
+    return _as(relax.op.divide(x, safe), dtype, node.dtype(0))
+
+
+def _widened(node: Node, x: Expr) -> Expr:
+    """x in the dtype that sums are taken in."""
+    return node.emit(_as(x, dtype_of(x), accumulator(dtype_of(x))))
+
+
+def _as(x: Expr, dtype: str, wanted: str) -> Expr:
+    """An expression of one dtype in another."""
+    return x if dtype == wanted else relax.op.astype(x, wanted)

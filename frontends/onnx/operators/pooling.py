@@ -6,10 +6,10 @@ import numpy as np
 from tvm import relax
 
 from .. import te_pooling
-from ..dtypes import is_float, numpy_dtype
+from ..dtypes import accumulator, is_float
 from ..node import Expr, Node, Result, dtype_of, shape_of
 from ..registry import operator
-from ..windows import Window, read_window
+from ..windows import Window, cropped, read_window
 
 _MAX_POOLS = {1: relax.op.nn.max_pool1d, 2: relax.op.nn.max_pool2d, 3: relax.op.nn.max_pool3d}
 _AVERAGE_POOLS = {1: relax.op.nn.avg_pool1d, 2: relax.op.nn.avg_pool2d, 3: relax.op.nn.avg_pool3d}
@@ -20,7 +20,7 @@ def _window(node: Node) -> Window:
     kernel = node.attr_ints("kernel_shape")
     if len(shape) < 3 or kernel is None or len(kernel) != len(shape) - 2:
         raise node.invalid("pooling needs [N, C, spatial...] and a kernel_shape for each spatial dimension")
-    return read_window(node, shape[2:], kernel)
+    return read_window(node, shape[2:], kernel, same_may_cut=True)
 
 
 @operator("MaxPool")
@@ -34,6 +34,7 @@ def max_pool(node: Node) -> Result:
         return node.emit_te(te_pooling.max_pool_with_indices, x, window, column_major)
     if rank not in _MAX_POOLS or not is_float(dtype_of(x)):
         return node.emit_te(te_pooling.max_pool, x, window)
+    x, window = cropped(node, x, window)
     return _MAX_POOLS[rank](
         x, pool_size=window.kernel, strides=window.strides, padding=window.padding, dilation=window.dilations
     )
@@ -48,6 +49,7 @@ def average_pool(node: Node) -> Result:
     include = bool(node.attr_int("count_include_pad", 0))
     plain = rank in _AVERAGE_POOLS and max(window.dilations) == 1
     if plain and not (include and any(window.extra)):
+        x, window = cropped(node, x, window)
         return _AVERAGE_POOLS[rank](
             x,
             pool_size=window.kernel,
@@ -55,9 +57,11 @@ def average_pool(node: Node) -> Result:
             padding=window.padding,
             count_include_pad=include and any(window.padding),
         )
-    total = node.emit_te(te_pooling.sum_pool, x, window)
-    counts = _counts(window, node.shape(0)[2:], include).astype(numpy_dtype(dtype_of(x)))
-    return relax.op.divide(total, node.emit(counts))
+    dtype = dtype_of(x)
+    wide = _widened(node, x)
+    total = node.emit_te(te_pooling.sum_pool, wide, window)
+    counts = _counts(window, node.shape(0)[2:], include).astype(dtype_of(wide))
+    return _narrowed(node, relax.op.divide(total, node.emit(counts)), dtype)
 
 
 def _counts(
@@ -78,9 +82,9 @@ def _counts(
 def lp_pool(node: Node) -> Result:
     """The p-norm over windows."""
     p = _norm_order(node)
-    powers = _power(node, relax.op.abs(node.expr(0)), p)
+    powers = _power(node, relax.op.abs(_widened(node, node.expr(0))), p)
     total = node.emit_te(te_pooling.sum_pool, node.emit(powers), _window(node))
-    return _power(node, total, 1.0 / p)
+    return _narrowed(node, _power(node, total, 1.0 / p), node.dtype(0))
 
 
 @operator("GlobalAveragePool")
@@ -99,8 +103,21 @@ def global_max_pool(node: Node) -> Result:
 def global_lp_pool(node: Node) -> Result:
     """The p-norm over all spatial dimensions."""
     p = _norm_order(node)
-    powers = _power(node, relax.op.abs(node.expr(0)), p)
-    return _power(node, node.emit(relax.op.sum(powers, _spatial_axes(node), keepdims=True)), 1.0 / p)
+    powers = _power(node, relax.op.abs(_widened(node, node.expr(0))), p)
+    total = node.emit(relax.op.sum(powers, _spatial_axes(node), keepdims=True))
+    return _narrowed(node, _power(node, total, 1.0 / p), node.dtype(0))
+
+
+def _widened(node: Node, x: Expr) -> Expr:
+    """x in the dtype that sums are taken in."""
+    wide = accumulator(dtype_of(x))
+    return x if wide == dtype_of(x) else node.emit(relax.op.astype(x, wide))
+
+
+def _narrowed(node: Node, total: Expr, dtype: str) -> Expr:
+    """What was computed of sums, rounded once."""
+    total = node.emit(total)
+    return total if dtype_of(total) == dtype else relax.op.astype(total, dtype)
 
 
 def _spatial_axes(node: Node) -> list[int]:

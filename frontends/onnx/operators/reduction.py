@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
@@ -9,7 +10,7 @@ import numpy as np
 from tvm import relax
 
 from .. import te_sorting
-from ..dtypes import NARROW_FLOATS, is_float
+from ..dtypes import accumulator, is_float
 from ..node import Expr, Node, Result, dtype_of, shape_of
 from ..registry import operator
 
@@ -21,7 +22,14 @@ def _sum(node: Node, x: Expr, axes: list[int], keepdims: bool) -> Expr:
 
 
 def _mean(node: Node, x: Expr, axes: list[int], keepdims: bool) -> Expr:
-    return relax.op.mean(x, axes, keepdims)
+    dtype = dtype_of(x)
+    if is_float(dtype):
+        return relax.op.mean(x, axes, keepdims)
+    # Integers: the quotient of the sum, its fraction dropped.
+    wide = "uint64" if dtype.startswith("uint") else "int64"
+    total = relax.op.sum(relax.op.astype(x, wide), axes, keepdims)
+    count = math.prod(shape_of(x)[axis] for axis in axes)
+    return relax.op.astype(relax.op.divide(total, node.scalar(max(count, 1), wide)), dtype)
 
 
 def _product(node: Node, x: Expr, axes: list[int], keepdims: bool) -> Expr:
@@ -58,17 +66,13 @@ def _log_sum_exp(node: Node, x: Expr, axes: list[int], keepdims: bool) -> Expr:
     wide = x if is_float(dtype) else node.emit(relax.op.astype(x, "float64"))
     peak = node.emit(relax.op.max(wide, axes, True))
     # An infinite maximum would make inf - inf.
-    finite = relax.op.where(relax.op.isfinite(_at_least_32(peak)), peak, node.scalar(0, dtype_of(wide)))
+    finite = relax.op.where(relax.op.isfinite(peak), peak, node.scalar(0, dtype_of(wide)))
     peak = node.emit(finite)
     total = relax.op.sum(relax.op.exp(relax.op.subtract(wide, peak)), axes, True)
     result = node.emit(relax.op.add(relax.op.log(total), peak))
     if not keepdims:
         result = relax.op.reshape(result, [dim for axis, dim in enumerate(shape_of(x)) if axis not in axes])
     return result if is_float(dtype) else relax.op.astype(result, dtype)
-
-
-def _at_least_32(x: Expr) -> Expr:
-    return relax.op.astype(x, "float32") if dtype_of(x) in NARROW_FLOATS else x
 
 
 def _through_float(x: Expr, function: Callable[[Expr], Expr], dtype: str) -> Expr:
@@ -103,21 +107,28 @@ def reduction(node: Node) -> Result:
         return _without_reduction(node)
     axes = sorted({node.axis(axis, len(shape)) for axis in given}) or list(range(len(shape)))
     keepdims = bool(node.attr_int("keepdims", 1))
-    x = node.expr(0)
-    if not shape:
-        return _without_reduction(node)
-    if dtype_of(x) == "bool":
-        return relax.op.astype(
-            _REDUCTIONS[node.op_type](node, node.emit(relax.op.astype(x, "uint8")), axes, keepdims), "bool"
-        )
-    return _REDUCTIONS[node.op_type](node, x, axes, keepdims)
+    return _reduced(node, node.expr(0), axes, keepdims) if shape else _without_reduction(node)
+
+
+# These are one operator of Relax, which sums in a wider dtype by itself; the others would round on the way.
+_SINGLE_STEP = frozenset({"ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum"})
+
+
+def _reduced(node: Node, x: Expr, axes: list[int], keepdims: bool) -> Expr:
+    """The reduction, computed in the dtype that holds what comes up on the way, and converted once, at the end."""
+    dtype = dtype_of(x)
+    wide = "uint8" if dtype == "bool" else dtype if node.op_type in _SINGLE_STEP else accumulator(dtype)
+    if wide == dtype:
+        return _REDUCTIONS[node.op_type](node, x, axes, keepdims)
+    result = node.emit(_REDUCTIONS[node.op_type](node, node.emit(relax.op.astype(x, wide)), axes, keepdims))
+    return relax.op.astype(result, dtype)
 
 
 def _without_reduction(node: Node) -> Expr:
     """What is left of a reduction when every element is its own group."""
     x = node.expr(0)
     grouped = node.emit(relax.op.reshape(x, (*shape_of(x), 1)))
-    return _REDUCTIONS[node.op_type](node, grouped, [len(shape_of(x))], False)
+    return _reduced(node, grouped, [len(shape_of(x))], False)
 
 
 @operator("ArgMax", "ArgMin")
@@ -125,12 +136,14 @@ def position_of_extremum(node: Node) -> Result:
     """Position of the largest or smallest along an axis; the first of equals, or the last if asked."""
     x = node.expr(0)
     axis = node.axis(node.attr_int("axis", 0), len(shape_of(x)))
-    keepdims = bool(node.attr_int("keepdims", 1))
-    find = relax.op.argmax if node.op_type == "ArgMax" else relax.op.argmin
-    if not node.attr_int("select_last_index", 0):
-        return find(x, axis, keepdims)
-    backwards = node.emit(find(relax.op.flip(x, axis), axis, keepdims))
-    return relax.op.subtract(node.scalar(shape_of(x)[axis] - 1, dtype_of(backwards)), backwards)
+    return node.emit_te(
+        te_sorting.position_of_extremum,
+        x,
+        axis,
+        largest=node.op_type == "ArgMax",
+        last=bool(node.attr_int("select_last_index", 0)),
+        keepdims=bool(node.attr_int("keepdims", 1)),
+    )
 
 
 @operator("CumSum", "CumProd")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from .. import interpolation
+from ..dtypes import numpy_dtype
 from ..node import Node, Result
 from ..registry import operator
 
@@ -27,20 +27,23 @@ def upsample_by_input(node: Node) -> Result:
     return _upsample(node, [float(scale) for scale in node.static(1, "the scales")])
 
 
-def _upsample(node: Node, scales: Sequence[float]) -> Result:
-    mode = node.attr_str("mode", "nearest")
-    return _resized(
-        node,
-        scales,
-        [math.floor(extent * scale) for extent, scale in zip(node.shape(0), scales, strict=True)],
-        interpolation.Method("nearest" if mode == "nearest" else "linear", "asymmetric", "floor"),
-    )
-
-
 @operator("Resize", since=10)
 def resize_opset_10(node: Node) -> Result:
     """Resize as it first was: factors only, coordinates as in Upsample."""
     return _upsample(node, [float(scale) for scale in node.static(1, "the scales")])
+
+
+def _upsample(node: Node, scales: Sequence[float]) -> Result:
+    """Coordinates are divided by the factor; the nearest element is the one before, or after where the axis shrinks.
+
+    The second is ONNX Runtime's rule for these opsets, whose specifications do not say.
+    """
+    if node.attr_str("mode", "nearest") == "nearest":
+        methods = [interpolation.Method("nearest", "asymmetric", "ceil" if scale < 1 else "floor") for scale in scales]
+    else:
+        methods = [interpolation.Method("linear", "asymmetric", "floor")] * len(scales)
+    sizes = [interpolation.scaled_size(*pair) for pair in zip(node.shape(0), scales, strict=True)]
+    return _resized(node, scales, sizes, methods)
 
 
 @operator("Resize", since=11)
@@ -56,7 +59,7 @@ def resize(node: Node) -> Result:
             sizes[axis], scales[axis] = extent, scale
     else:
         for axis, factor in zip(axes, node.static(2, "the scales"), strict=True):
-            scales[axis], sizes[axis] = float(factor), math.floor(shape[axis] * float(factor))
+            scales[axis], sizes[axis] = float(factor), interpolation.scaled_size(shape[axis], float(factor))
     coordinates = node.attr_str("coordinate_transformation_mode", "half_pixel")
     starts, ends = [0.0] * rank, [1.0] * rank
     if coordinates == "tf_crop_and_resize":
@@ -70,40 +73,55 @@ def resize(node: Node) -> Result:
         cubic=node.attr_float("cubic_coeff_a", -0.75),
         exclude_outside=bool(node.attr_int("exclude_outside", 0)),
         antialias=bool(node.attr_int("antialias", 0)),
-        extrapolation=node.attr_float("extrapolation_value", 0.0),
     )
-    return _resized(node, scales, sizes, method, starts, ends)
+    return _resized(node, scales, sizes, [method] * rank, starts, ends)
 
 
 def _sizes(node: Node, given: list[int], old: list[int]) -> tuple[list[int], list[float]]:
     """Output extents and factors; a policy other than `stretch` keeps the aspect ratio."""
-    ratios = [new / extent for new, extent in zip(given, old, strict=True)]
+    ratios = [float(np.float32(new) / np.float32(extent)) for new, extent in zip(given, old, strict=True)]
     policy = node.attr_str("keep_aspect_ratio_policy", "stretch")
     if policy == "stretch":
         return given, ratios
     ratio = min(ratios) if policy == "not_larger" else max(ratios)
-    return [math.floor(extent * ratio + 0.5) for extent in old], [ratio] * len(old)
+    return [int(np.floor(np.float32(extent) * np.float32(ratio) + np.float32(0.5))) for extent in old], [ratio] * len(
+        old
+    )
 
 
 def _resized(
     node: Node,
     scales: Sequence[float],
     sizes: Sequence[int],
-    method: interpolation.Method,
+    methods: Sequence[interpolation.Method],
     starts: Sequence[float] | None = None,
     ends: Sequence[float] | None = None,
 ) -> Result:
     """Interpolates along every axis whose size or scale changes, one after the other."""
     shape = node.shape(0)
-    if method.mode not in interpolation.MODES or method.coordinates not in interpolation.COORDINATES:
-        raise node.unsupported(f"the mode '{method.mode}' with coordinates '{method.coordinates}' is not supported")
-    x = node.expr(0)
+    for method in methods:
+        if (
+            method.mode not in interpolation.MODES
+            or method.coordinates not in interpolation.COORDINATES
+            or method.nearest not in interpolation.NEAREST
+        ):
+            named = f"the mode '{method.mode}' ('{method.nearest}') with coordinates '{method.coordinates}'"
+            raise node.unsupported(f"{named} is not supported")
     if min(sizes, default=1) == 0:
-        return np.zeros(sizes, node.dtype(0))
-    for axis, (extent, size, scale) in enumerate(zip(shape, sizes, scales, strict=True)):
+        return np.zeros(sizes, numpy_dtype(node.dtype(0)))
+    if min(shape, default=1) == 0 or min(scales, default=1.0) <= 0:
+        raise node.invalid(f"the shape {list(shape)} cannot be resized to {list(sizes)}")
+    tables = {}
+    for axis, (extent, size, scale, method) in enumerate(zip(shape, sizes, scales, methods, strict=True)):
         crop = (starts[axis] if starts else 0.0, ends[axis] if ends else 1.0)
-        if extent == size and scale == 1.0 and crop == (0.0, 1.0):
-            continue
-        taps = interpolation.taps(method, extent, size, scale, crop)
-        x = interpolation.emit_along_axis(node, x, axis, taps)
-    return x
+        if extent != size or scale != 1.0 or crop != (0.0, 1.0):
+            tables[axis] = interpolation.taps(method, extent, size, scale, crop)
+    extrapolation = node.attr_float("extrapolation_value", 0.0)
+    return interpolation.emit(node, node.expr(0), tables, extrapolation=extrapolation, rounding=_rounding(methods[0]))
+
+
+def _rounding(method: interpolation.Method) -> interpolation.Rounding:
+    """How integers are rounded. The specification does not say: as ONNX Runtime does or, for cubic, the reference."""
+    if method.antialias:
+        return interpolation.Rounding.EVERY_AXIS
+    return interpolation.Rounding.NEAREST if method.mode == "cubic" else interpolation.Rounding.FRACTION_DROPPED

@@ -8,7 +8,7 @@ import numpy as np
 from tvm import relax
 
 from .. import te_layout
-from ..dtypes import is_float, numpy_dtype, relax_dtype
+from ..dtypes import accumulator, is_float, numpy_dtype, relax_dtype
 from ..node import Expr, Node, Result, Value, dtype_of, shape_of
 from ..registry import operator
 
@@ -250,7 +250,12 @@ def _padded(node: Node, widths: list[int], value: Value) -> Result:
         return relax.op.nn.pad(x, pairs, "constant", fill)
     if mode not in te_layout.PAD_MODES:
         raise node.invalid(f"the attribute mode is '{mode}'")
-    if mode != "constant" and 0 in old:
+    if mode in te_layout.CUTS_FIRST and min(widths) < 0:
+        starts = [max(-begin, 0) for begin in begins]
+        stops = [extent + min(end, 0) for extent, end in zip(old, ends, strict=True)]
+        x = node.emit(relax.op.strided_slice(x, list(range(rank)), starts, stops, assume_inbound=True))
+        begins = [max(begin, 0) for begin in begins]
+    if mode != "constant" and 0 in shape_of(x):
         # There is no element to repeat, and the specification does not say what then. Nothing must be read.
         return np.zeros(new, numpy_dtype(dtype))
     return node.emit_te(te_layout.pad, x, begins, new, mode, fill)
@@ -277,7 +282,9 @@ def _cast(node: Node, dtype: str) -> Result:
     if dtype_of(x) == dtype:
         return x
     if dtype == "bool":
-        return relax.op.not_equal(x, node.scalar(0, dtype_of(x)))
+        kind = accumulator(dtype_of(x))  # TVM compares bfloat16 by its bits, in which the two zeros differ
+        wide = x if kind == dtype_of(x) else relax.op.astype(x, kind)
+        return relax.op.not_equal(wide, node.scalar(0, kind))
     return relax.op.astype(x, dtype)
 
 

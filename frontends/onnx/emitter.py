@@ -41,6 +41,7 @@ class Emitter:
         # Bindings that depend on constants alone and were not computed, in order; and those computed since.
         self._derived: dict[Expr, Expr] = {}
         self._computed: dict[Expr, list[Array] | None] = {}
+        self._kernels: dict[Expr, Any] = {}
 
     def stand_in(self, array: Array) -> Expr:
         """The variable that stands for a constant. The same array gives the same one, so shared weights stay shared.
@@ -186,9 +187,11 @@ class Emitter:
         shapes = [tuple(int(dim) for dim in each.shape) for each in types]
         if sum(each.size for each in operands) + sum(map(math.prod, shapes)) > _KERNEL_ELEMENTS:
             return None
-        kernel = self.builder.get()[value.args[0]].with_attr("global_symbol", "kernel")
-        # A plain processor: constants do not depend on the machine that a model is compiled on.
-        built = tvm.compile(tvm.IRModule({"kernel": kernel}), target="llvm")
+        if value.args[0] not in self._kernels:
+            kernel = self.builder.get()[value.args[0]].with_attr("global_symbol", "kernel")
+            # A plain processor: constants do not depend on the machine that a model is compiled on.
+            self._kernels[value.args[0]] = tvm.compile(tvm.IRModule({"kernel": kernel}), target="llvm")
+        built = self._kernels[value.args[0]]
         results = [tvm.runtime.empty(shape, str(each.dtype)) for shape, each in zip(shapes, types, strict=True)]
         built["kernel"](*(tvm.runtime.tensor(np.ascontiguousarray(each)) for each in operands), *results)
         return [each.numpy() for each in results]

@@ -68,7 +68,7 @@ def import_graph(model: ir.Model, name: str, where: str) -> ImportedModel:
             raise UnsupportedError("only tensors can be inputs", where=f"{where}: input '{value.name}'")
         shape = [int(str(dim)) for dim in value.shape]
         variable = relax.Var(
-            str(value.name), relax.TensorType(shape, relax_dtype(value.dtype, f"input '{value.name}'"))
+            str(value.name), relax.TensorType(shape, relax_dtype(value.dtype, f"{where}: input '{value.name}'"))
         )
         parameters.append(variable)
         # A tensor without elements holds nothing to wait for: it is as good as a constant.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ...errors import UnsupportedError
+from ...errors import ModelError, UnsupportedError
 
 LARGEST_TENSOR = (1 << 31) - 1  # elements
 LARGEST_RANK = 32
@@ -21,16 +21,19 @@ EVALUATED_ELEMENTS = 1 << 28  # operands and result of one computation
 
 
 def check_tensor(shape: Sequence[int], dtype: str = "") -> None:
-    """Refuses a tensor that is too large, by its shape.
+    """Refuses a tensor that is too large, by its shape; a dimension of 0 does not make the others harmless.
 
     Raises:
+        ModelError: a dimension is negative.
         UnsupportedError: it has too many elements or dimensions.
     """
+    if min(shape, default=0) < 0:
+        raise ModelError(f"a tensor of shape {'x'.join(map(str, shape))} is needed: a dimension is negative")
     if len(shape) > LARGEST_RANK:
         raise UnsupportedError(
             f"a tensor of {len(shape)} dimensions is needed; the most that is supported is {LARGEST_RANK}",
         )
-    if math.prod(shape) > LARGEST_TENSOR:
+    if math.prod(extent for extent in shape if extent) > LARGEST_TENSOR:
         kind = f"{dtype} tensor" if dtype else "tensor"
         raise UnsupportedError(
             f"a {kind} of shape {'x'.join(map(str, shape))} is needed; "

@@ -18,6 +18,7 @@ from .emitter import Expr as Expr
 Value: TypeAlias = Any
 Result: TypeAlias = Value | Sequence[Value]
 
+_LONGEST_REASON = 400  # characters: what is wrong may be an attribute of thousands of numbers
 _NAME_JOINER = "+"  # joins the names of fused nodes in later passes, so no single name may contain it
 
 
@@ -139,8 +140,16 @@ class Node:
         return value
 
     def static_ints(self, index: int, what: str) -> list[int]:
-        """A small integer input (scalar or 1-D) known at compile time, as a list."""
-        return [int(each) for each in np.atleast_1d(self.static(index, what)).ravel()]
+        """A small integer input (scalar or 1-D) known at compile time, as a list.
+
+        Raises:
+            ModelError: it is no list of integers.
+            UnsupportedError: it is only known when the model runs.
+        """
+        values = self.static(index, what)
+        if values.dtype.kind not in "iu" or values.ndim > 1:
+            raise self.invalid(f"{what} (input {index}) must be integers, not {values.dtype}{list(values.shape)}")
+        return [int(each) for each in np.atleast_1d(values)]
 
     def shape(self, index: int) -> tuple[int, ...]:
         """An input's static shape."""
@@ -216,7 +225,7 @@ class Node:
 
     def invalid(self, what: str) -> ModelError:
         """The error for a use of the operator that ONNX does not allow."""
-        return ModelError(what, where=self.label)
+        return ModelError(what if len(what) <= _LONGEST_REASON else f"{what[:_LONGEST_REASON]} ...", where=self.label)
 
     def _required(self, index: int) -> Value:
         if not self.has(index):

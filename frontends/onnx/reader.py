@@ -127,7 +127,8 @@ def _check_names(graph: onnx.GraphProto, where: str) -> None:
 def _shell(proto: onnx.ModelProto) -> onnx.ModelProto:
     """The model without its weights, which are inputs instead: all that ONNX's checker has to see, and never large.
 
-    Inputs and outputs of unknown rank are given one, because the checker wants a shape and runtimes do not.
+    Inputs and outputs of unknown rank are given one, and outputs of unknown type a type, because the checker wants them
+    and runtimes do not.
     """
     shell = onnx.ModelProto()
     for name in ("ir_version", "domain", "model_version"):
@@ -146,6 +147,9 @@ def _shell(proto: onnx.ModelProto) -> onnx.ModelProto:
     for tensor, _ in every_tensor(shell):
         if tensor.data_location == onnx.TensorProto.EXTERNAL:  # checked already; the checker looks in another folder
             tensor.CopyFrom(onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=[0]))
+    for value in shell.graph.output:
+        if value.type.WhichOneof("value") is None:
+            value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
     for value in (*shell.graph.input, *shell.graph.output):
         if value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape"):
             value.type.tensor_type.shape.SetInParent()

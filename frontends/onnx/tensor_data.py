@@ -7,7 +7,7 @@ import math
 import onnx
 import onnx_ir as ir
 
-from ...errors import ModelError, UnsupportedError
+from ...errors import ModelError, TilewrightError
 from .limits import check_tensor
 from .proto_walk import every_tensor
 
@@ -27,18 +27,16 @@ def check_tensor_data(proto: onnx.ModelProto, where: str) -> None:
     """Checks the shape, dtype and number of values of every tensor; what is in other files is only measured.
 
     Raises:
-        ModelError: a tensor is damaged.
+        ModelError: a tensor is damaged, or has a negative dimension.
         UnsupportedError: a tensor is larger than any may be.
     """
     for tensor, what in every_tensor(proto):
         at = f"{where}: {what}"
         try:
             check_tensor(list(tensor.dims))
-        except UnsupportedError as error:
+        except TilewrightError as error:
             error.where = at
             raise
-        if any(extent < 0 for extent in tensor.dims):
-            raise ModelError("the tensor has a negative dimension", where=at)
         try:
             dtype = ir.DataType(tensor.data_type)
             bits = 0 if dtype == ir.DataType.STRING else dtype.bitwidth

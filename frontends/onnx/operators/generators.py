@@ -8,7 +8,7 @@ import numpy as np
 from tvm import relax
 
 from ..dtypes import numpy_dtype, relax_dtype
-from ..limits import CONSTANT_GROWTH, check_table
+from ..limits import CONSTANT_GROWTH, check_table, check_tensor
 from ..node import Node, Result
 from ..registry import operator
 
@@ -35,6 +35,9 @@ def constant_of_shape(node: Node) -> Result:
     shape = node.static_ints(0, "the shape")
     value = node.attr_tensor("value")
     value = np.zeros(1, np.float32) if value is None else value
+    if value.size != 1:
+        raise node.invalid(f"the attribute value has {value.size} elements")
+    check_tensor(shape)
     if np.prod(shape, dtype=np.float64) <= CONSTANT_GROWTH:
         return np.full(shape, value.item(), value.dtype)
     return relax.op.full(shape, node.emit(value.reshape(())), str(value.dtype))
@@ -44,6 +47,8 @@ def constant_of_shape(node: Node) -> Result:
 def eye_like(node: Node) -> Result:
     """Ones on a diagonal of a matrix of the input's shape."""
     shape = node.shape(0)
+    if len(shape) != 2:
+        raise node.invalid(f"the input has rank {len(shape)}, it must be a matrix")
     dtype = relax_dtype(node.attr_int("dtype", 0), node.label) if "dtype" in node.attributes else node.dtype(0)
     check_table(float(math.prod(shape)), "the matrix")
     return np.eye(shape[0], shape[1], k=node.attr_int("k", 0)).astype(numpy_dtype(dtype))

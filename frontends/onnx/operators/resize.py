@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .. import interpolation
+from ..limits import check_table, check_tensor
 from ..node import Node, Result
 from ..registry import operator
 
@@ -98,12 +99,14 @@ def _resized(
     if method.mode not in interpolation.MODES or method.coordinates not in interpolation.COORDINATES:
         raise node.unsupported(f"the mode '{method.mode}' with coordinates '{method.coordinates}' is not supported")
     x = node.expr(0)
+    check_tensor(sizes)
     if min(sizes, default=1) == 0:
         return np.zeros(sizes, node.dtype(0))
     for axis, (extent, size, scale) in enumerate(zip(shape, sizes, scales, strict=True)):
         crop = (starts[axis] if starts else 0.0, ends[axis] if ends else 1.0)
         if extent == size and scale == 1.0 and crop == (0.0, 1.0):
             continue
+        check_table(max(extent, size), "the positions to interpolate at")
         taps = interpolation.taps(method, extent, size, scale, crop)
         x = interpolation.emit_along_axis(node, x, axis, taps)
     return x

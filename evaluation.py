@@ -134,6 +134,24 @@ def _reduce(function: Callable[..., Any]) -> Evaluate:
     return reduced
 
 
+def _extreme(function: Callable[..., Any]) -> Evaluate:
+    """np.max or np.min; of no elements it is the dtype's own end, which is infinite for floats."""
+    greatest = function is np.max
+
+    def reduced(call: Call, operands: list[Array]) -> Array | None:
+        if operands[0].size:
+            return _reduce(function)(call, operands)
+        kind = operands[0].dtype.kind
+        if kind in "iu":
+            limits = np.iinfo(operands[0].dtype)
+            return np.full(_shaped(call), limits.min if greatest else limits.max)
+        if kind == "b":
+            return np.full(_shaped(call), not greatest)
+        return np.full(_shaped(call), -np.inf if greatest else np.inf)
+
+    return reduced
+
+
 def _mean(call: Call, operands: list[Array]) -> Array | None:
     return None if operands[0].dtype.kind in "biu" else _reduce(np.mean)(call, operands)
 
@@ -247,8 +265,8 @@ _ROWS: dict[str, Evaluate] = {
     "nn.relu": lambda call, operands: np.maximum(operands[0], operands[0].dtype.type(0)),
     "mean": _mean,
     "sum": _reduce(np.sum),
-    "max": _reduce(np.max),
-    "min": _reduce(np.min),
+    "max": _extreme(np.max),
+    "min": _extreme(np.min),
     "prod": _reduce(np.prod),
     **{name: _function(getattr(np, name)) for name in _NUMPY_NAMES.split()},
     **{name: _in_float64(getattr(np, function)) for name, function in _FLOAT64_NAMES.items()},

@@ -45,7 +45,9 @@ def reshape(node: Node) -> Result:
     return _reshaped(node, tuple(new))
 
 
-def _reshaped(node: Node, new: tuple[int, ...]) -> Expr:
+def _reshaped(node: Node, new: tuple[int, ...]) -> Result:
+    if 0 in new:  # which relax.op.reshape takes for a dimension to copy
+        return np.zeros(new, numpy_dtype(node.dtype(0)))
     x = node.expr(0)
     return x if shape_of(x) == new else relax.op.reshape(x, new)
 

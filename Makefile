@@ -54,7 +54,7 @@ format: $(DEV)  ## let ruff mend what it can
 # The repository root is the package: mypy finds it under its name through a link, wherever the checkout is.
 typecheck: $(DEV)  ## mypy, strict
 	@mkdir -p $(VENV)/typing && ln -sfn "$(CURDIR)" $(VENV)/typing/tilewright
-	MYPYPATH=$(VENV)/typing $(BIN)/mypy $(addprefix -p tilewright.,$(TYPED)) -m tilewright.errors
+	MYPYPATH=$(VENV)/typing $(BIN)/mypy $(addprefix -p tilewright.,$(TYPED)) -m tilewright.errors -m tilewright.evaluation
 
 models: $(BENCH)  ## export the benchmark models to build/models (3 GB of memory, some minutes)
 	$(BIN)/python -m benchmarks.models $(ARGS)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 import tvm
@@ -49,8 +48,3 @@ def scalar_of(expr: Expr) -> float | int | bool | None:
     if array.size <= 64 and (array == array.reshape(-1)[0]).all():
         return array.reshape(-1)[0].item()  # type: ignore[no-any-return]  # as above
     return None
-
-
-def numpy_dtype(name: str) -> np.dtype[Any]:
-    """The numpy dtype of a Relax dtype; bfloat16 and the float8s are those of ml_dtypes."""
-    return np.dtype(getattr(ml_dtypes, name, name))

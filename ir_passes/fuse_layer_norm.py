@@ -9,8 +9,9 @@ import numpy as np
 import tvm
 from tvm import relax
 
+from ..evaluation import numpy_dtype
 from .base import GraphPass, PassResult
-from .constants import Array, array_of, constant, numpy_dtype, scalar_of
+from .constants import Array, array_of, constant, scalar_of
 from .graph import Expr, Var
 from .match import axes_of, calls, is_float, keeps_shape, made_by, only_use, split_constant
 from .rewriter import Rewriter, dtype_of, rebuild, rewrite, shape_of

@@ -1,4 +1,4 @@
-"""ONNX to Relax: read, check, normalise, import. `import_onnx` is the whole way, one step a line."""
+"""ONNX to Relax: read, check, fix the inputs, import. `import_onnx` is the whole way, one step a line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from ...errors import CompilerError, TilewrightError, reason_of
 from ..imported import ImportedModel
 from .importer import import_graph
 from .input_shapes import apply_bindings, apply_shapes
-from .normalization import normalize
 from .reader import read_model
 
 __all__ = ["import_onnx"]
@@ -28,9 +27,8 @@ def import_onnx(
     """Imports an ONNX model; see `tilewright.frontends.load` for the arguments and the errors."""
     try:
         opened = read_model(source)
-        apply_shapes(opened.model, shapes, bindings)
+        apply_shapes(opened.model, shapes, bindings, opened.where)
         apply_bindings(opened.model, bindings)
-        normalize(opened.model, opened.where)
         return import_graph(opened.model, opened.name, opened.where)
     except TilewrightError:
         raise

@@ -5,21 +5,33 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-_RECURRENT = "unroll the layer over its fixed number of steps before export"
-_LOOP = "unroll the loop, or make its condition constant, before export"
+_RECURRENT = (
+    "recurrent layers are not supported yet; over a few steps the layer can be unrolled before export, "
+    "over many that would take minutes to compile"
+)
+_LOOP = "loops are not supported yet: unroll it before export"
+_BRANCH = (
+    "its condition is only known when the model runs: make it a constant, or fix the input that decides it (--bind)"
+)
 _SEQUENCE = "stack the tensors (Concat) instead of keeping them in a sequence"
 _QUANTIZED = "export the float model: quantized ones are not imported yet"
 _STRING = "do text processing before the model"
 _RANDOM = "pass random numbers in as an input"
 _DATA_DEPENDENT = "its output's size depends on data: do this step after the model"
 _FUSED = "export without the runtime's own fused operators (ONNX Runtime: disable graph optimisation before saving)"
+_FOREIGN = (
+    "an operator of a domain that is not ONNX's: rewrite it with ONNX's own, or define it by a function in the model"
+)
 _TREE = "tree and linear models of ai.onnx.ml are not neural networks: run them in their own library"
 
+# The hint about a model as a whole.
+HINT = "rewrite or cut these nodes; docs/onnx-support.md lists the operators that are supported"
 # The nearest thing that is supported, by operator.
 _ALTERNATIVES: Mapping[str, str] = MappingProxyType(
     {
         **dict.fromkeys(["LSTM", "GRU", "RNN"], _RECURRENT),
-        **dict.fromkeys(["Loop", "Scan", "If"], _LOOP),
+        **dict.fromkeys(["Loop", "Scan"], _LOOP),
+        "If": _BRANCH,
         **dict.fromkeys(
             [
                 "SequenceConstruct",
@@ -79,18 +91,8 @@ _DOMAINS: Mapping[str, str] = MappingProxyType(
 )
 
 
-def describe_unsupported(nodes: Mapping[str, tuple[str, str]]) -> tuple[list[str], str]:
-    """Lines and a hint for the report.
-
-    Args:
-        nodes: by node name, the domain and the operator.
-
-    Returns:
-        one line a node, with what to do where that is known; and a hint about the model as a whole.
-    """
-    lines = []
-    for name, (domain, op_type) in nodes.items():
-        qualified = op_type if domain in ("", "ai.onnx") else f"{domain}.{op_type}"
-        advice = _ALTERNATIVES.get(op_type) if domain in ("", "ai.onnx") else _DOMAINS.get(domain)
-        lines.append(f"node '{name}' ({qualified})" + (f": {advice}" if advice else ""))
-    return lines, "rewrite or cut these nodes; docs/onnx-support.md lists the operators that are supported"
+def advice(domain: str, op_type: str) -> str | None:
+    """What to do about an operator that is not supported, where that is known."""
+    if domain in ("", "ai.onnx"):
+        return _ALTERNATIVES.get(op_type)
+    return _DOMAINS.get(domain, _FOREIGN)

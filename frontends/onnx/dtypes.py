@@ -7,9 +7,11 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
 from ...errors import UnsupportedError
+from ...evaluation import numpy_dtype as numpy_dtype
 
 _RELAX_NAMES = MappingProxyType(
     {
@@ -31,6 +33,14 @@ _RELAX_NAMES = MappingProxyType(
 # The ONNX dtypes of tensors that can be imported.
 SUPPORTED_DTYPES = frozenset(int(dtype) for dtype in _RELAX_NAMES)
 FLOATS = frozenset({"float16", "bfloat16", "float32", "float64"})
+_COMPUTED = frozenset(_RELAX_NAMES.values())
+# Dtypes that numpy converts to and from at compile time (int4 weights, say), and no kernel reads.
+_MOVED = frozenset(
+    (
+        *("int2", "uint2", "int4", "uint4", "float4_e2m1fn"),
+        *("float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu"),
+    )
+)
 # Sums of these lose digits quickly, so they are taken in float32.
 NARROW_FLOATS = frozenset({"float16", "bfloat16"})
 
@@ -47,9 +57,21 @@ def relax_dtype(dtype: ir.DataType | int, where: str) -> str:
     return name
 
 
-def numpy_dtype(name: str) -> np.dtype[Any]:
-    """The numpy dtype of a Relax name."""
-    return np.dtype(ml_dtypes.bfloat16) if name == "bfloat16" else np.dtype(name)
+def check_array(array: npt.NDArray[Any], *, computed: bool = False) -> None:
+    """Refuses constants that cannot be used.
+
+    Args:
+        array: the constant.
+        computed: whether kernels read it; else it may also be of a dtype that can only be moved and cast.
+
+    Raises:
+        UnsupportedError: of its dtype.
+    """
+    name = str(array.dtype)
+    if name in _COMPUTED or (not computed and name in _MOVED):
+        return
+    kind = "text" if array.dtype.kind in "OSU" else name
+    raise UnsupportedError(f"tensors of {kind} are not supported")
 
 
 def is_float(dtype: str) -> bool:

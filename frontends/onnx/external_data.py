@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import onnx
 import onnx_ir as ir
 
 from ...errors import ExternalDataError
+from .proto_walk import every_tensor
 
 
 def check_external_data(proto: onnx.ModelProto, folder: Path | None, where: str) -> None:
@@ -22,11 +22,11 @@ def check_external_data(proto: onnx.ModelProto, folder: Path | None, where: str)
         ExternalDataError: a location is absolute, leaves the folder (by `..`, a symbolic or a hard link), does not
             exist, or holds fewer bytes than the tensor needs.
     """
-    for tensor in _tensors(proto):
+    for tensor, what in every_tensor(proto):
         if tensor.data_location != onnx.TensorProto.EXTERNAL:
             continue
         entries = {entry.key: entry.value for entry in tensor.external_data}
-        at = f"{where}: tensor '{tensor.name}'"
+        at = f"{where}: {what}"
         if folder is None:
             raise ExternalDataError(
                 "the model's weights are in another file, and a model in memory has no folder to look in",
@@ -97,21 +97,3 @@ def _check_extent(tensor: onnx.TensorProto, entries: dict[str, str], path: Path,
             where=at,
             hint="check that it was copied completely",
         )
-
-
-def _tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """Every tensor of a model: initializers and attributes, in subgraphs and functions too."""
-    graphs: list[onnx.GraphProto] = [proto.graph]
-    nodes: list[onnx.NodeProto] = [node for function in proto.functions for node in function.node]
-    while graphs or nodes:
-        if graphs:
-            graph = graphs.pop()
-            yield from graph.initializer
-            for sparse in graph.sparse_initializer:
-                yield from (sparse.values, sparse.indices)
-            nodes.extend(graph.node)
-            continue
-        for attribute in nodes.pop().attribute:
-            yield attribute.t
-            yield from attribute.tensors
-            graphs.extend([*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs])

@@ -16,17 +16,21 @@ import onnx_ir as ir
 import tvm
 from tvm import relax
 
-from ...errors import CompilerError, ModelError, TilewrightError, UnsupportedError, UnsupportedOperatorError
+from ...errors import CompilerError, ModelError, TilewrightError, UnsupportedError
+from ...evaluation import numpy_dtype
 from ..imported import ImportedModel
-from .alternatives import describe_unsupported
+from .constant_operators import compute_constants
 from .dtypes import relax_dtype
-from .folding import fold
+from .emitter import Emitter
 from .function_bodies import default_attributes, function_body
 from .input_shapes import real_inputs
-from .node import Emitter, Node, Value, node_name
+from .limits import DEEPEST_NESTING
+from .liveness import live_nodes
+from .node import Node, Result, Value, node_name
+from .refusals import Refusals
 from .registry import find_converter
 
-_MAX_NESTING = 16  # functions in functions; ONNX's own need three
+_MOST_DEFINITIONS = 16  # ONNX's definitions of operators in definitions; they need three
 
 
 @dataclass(frozen=True)
@@ -41,12 +45,14 @@ class _Scope:
     opsets: Mapping[str, int]
     values: dict[ir.Value, Value | _Missing] = field(default_factory=dict)
     attributes: Mapping[str, ir.Attr] | None = None  # of the call, inside a function's body
-    caller: str | None = None  # the name of the node whose definition is being walked
+    prefix: str = ""  # of names, inside a function of the model
+    defines: tuple[str, str] | None = None  # name and operator of the node whose ONNX definition is being walked
+    definitions: int = 0
     depth: int = 0
 
 
 def import_graph(model: ir.Model, name: str, where: str) -> ImportedModel:
-    """Builds the Relax module of a normalised model with static input shapes.
+    """Builds the Relax module of a model with static input shapes.
 
     Raises:
         UnsupportedOperatorError: nodes have no converter; all are listed.
@@ -54,7 +60,7 @@ def import_graph(model: ir.Model, name: str, where: str) -> ImportedModel:
         ModelError: a node does not fit its inputs.
     """
     builder = relax.BlockBuilder()
-    importer = _Importer(Emitter(builder), where)
+    importer = _Importer(Emitter(builder), model, where)
     scope = _Scope({domain or "": version for domain, version in model.opset_imports.items()})
     parameters = []
     for value in real_inputs(model):
@@ -62,7 +68,7 @@ def import_graph(model: ir.Model, name: str, where: str) -> ImportedModel:
             raise UnsupportedError("only tensors can be inputs", where=f"{where}: input '{value.name}'")
         shape = [int(str(dim)) for dim in value.shape]
         variable = relax.Var(
-            str(value.name), relax.TensorType(shape, relax_dtype(value.dtype, f"input '{value.name}'"))
+            str(value.name), relax.TensorType(shape, relax_dtype(value.dtype, f"{where}: input '{value.name}'"))
         )
         parameters.append(variable)
         # A tensor without elements holds nothing to wait for: it is as good as a constant.
@@ -72,8 +78,8 @@ def import_graph(model: ir.Model, name: str, where: str) -> ImportedModel:
     with builder.function("main", parameters):
         with builder.dataflow():
             try:
-                importer.walk(model.graph, scope)
-                importer.report_unsupported()
+                importer.walk(model.graph, outputs, scope)
+                importer.refusals.report()
                 results = [importer.as_expr(importer.value_of(value, scope)) for value in outputs]
             except BaseException as error:
                 # Kept until the function is closed: TVM prints a warning for a builder that is left half-way.
@@ -103,37 +109,22 @@ def _check_well_formed(module: tvm.IRModule, where: str) -> None:
 class _Importer:
     """One import in progress."""
 
-    def __init__(self, emitter: Emitter, where: str) -> None:
+    def __init__(self, emitter: Emitter, model: ir.Model, where: str) -> None:
+        self.refusals = Refusals(where)
         self._emitter = emitter
+        self._functions = model.functions
         self._where = where
-        self._unsupported: dict[str, tuple[str, str]] = {}
-        self._refused: dict[str, UnsupportedError] = {}
 
-    def walk(self, nodes: Iterable[ir.Node], scope: _Scope) -> None:
-        """Converts nodes in order and records their outputs in the scope."""
-        for node in nodes:
+    def walk(self, graph: Iterable[ir.Node], outputs: Sequence[ir.Value], scope: _Scope) -> None:
+        """Converts the nodes that a graph's outputs depend on, in order, and records their outputs in the scope."""
+        if scope.depth > DEEPEST_NESTING:
+            raise UnsupportedError(f"graphs are nested more than {DEEPEST_NESTING} deep", where=self._where)
+        for node in live_nodes(graph, outputs):
             inputs = [None if value is None else self.value_of(value, scope) for value in node.inputs]
-            attributes = _resolve_attributes(node, scope.attributes)
-            results = self._convert(node, inputs, attributes, scope)
+            results = self._convert(node, inputs, _resolve_attributes(node, scope.attributes), scope)
             for index, output in enumerate(node.outputs):
                 if output.name:
-                    scope.values[output] = results[index]
-
-    def report_unsupported(self) -> None:
-        """Raises one error that lists every node met so far that has no converter, or whose converter refused it."""
-        if not self._unsupported:
-            if self._refused:
-                raise next(iter(self._refused.values()))
-            return
-        details, hint = describe_unsupported(self._unsupported)
-        details += [f"{error.where}: {error.what}" for error in self._refused.values()]
-        count = len(details)
-        raise UnsupportedOperatorError(
-            f"the model has {count} node{'s' if count > 1 else ''} with operators that are not supported",
-            where=self._where,
-            details=details,
-            hint=hint,
-        )
+                    scope.values[output] = results[index] if index < len(results) else _Missing()
 
     def value_of(self, value: ir.Value, scope: _Scope) -> Value | _Missing:
         """The meaning of a name: computed before, a weight, or captured from an outer graph."""
@@ -155,91 +146,136 @@ class _Importer:
     def _convert(
         self, source: ir.Node, inputs: Sequence[Value | _Missing | None], attributes: dict[str, ir.Attr], scope: _Scope
     ) -> Sequence[Value | _Missing]:
+        """The values of a node's outputs."""
         domain = "" if source.domain == "ai.onnx" else source.domain
+        function = self._functions.get(source.op_identifier())
+        if function is not None:
+            return self._call(source, function, inputs, attributes, scope)
         opset = source.version or scope.opsets.get(domain, scope.opsets.get("ai.onnx", 1))
-        name = scope.caller or node_name(source)
-        missing = [_Missing()] * len(source.outputs)
         converter = find_converter(domain, source.op_type, opset)
+        name, defines = scope.defines or (scope.prefix + node_name(source), None)
+        node = Node(
+            source,
+            name=name,
+            opset=opset,
+            attributes=attributes,
+            inputs=inputs,
+            emitter=self._emitter,
+            defines=defines,
+        )
+        missing = [_Missing()] * len(source.outputs)
         if any(isinstance(value, _Missing) for value in inputs):
             if converter is None and not _expandable(source, domain, opset):
-                self._unsupported.setdefault(name, (source.domain, source.op_type))
+                self.refusals.no_converter(node)
             return missing
-        folded = fold(source, inputs, attributes, opset)
-        if folded is not None:
-            return folded
-        if domain == "" and source.op_type == "If":
-            return self._take_branch(source, inputs, attributes, scope, name)
-        if converter is None:
-            return self._expand(source, inputs, attributes, opset, scope, name)
-        node = Node(source, name=name, opset=opset, attributes=attributes, inputs=inputs, emitter=self._emitter)
         try:
-            result = converter(node)
-            results = list(result) if isinstance(result, list | tuple) else [result]
-            results = [self._settle(value, name) for value in results]
+            if domain == "" and source.op_type == "If":
+                return self._take_branch(node, scope)
+            result: Result | None = compute_constants(node)
+            if result is None:
+                if converter is None:
+                    return self._expand(node, scope)
+                result = converter(node)
+            results = [
+                self._settle(value, name) for value in (result if isinstance(result, list | tuple) else [result])
+            ]
         except UnsupportedError as error:
-            self._refused.setdefault(name, error)
+            self.refusals.add(error, node)
             return missing
-        except TilewrightError:
+        except TilewrightError as error:
+            if error.where is None or error.where == node.label:
+                error.where = f"{self._where}: {node.label}"
             raise
         except Exception as error:  # TVM refuses shapes and dtypes that do not fit with errors of many classes
             raise ModelError(
                 "the node does not fit its inputs", where=f"{self._where}: {node.label}", details=_reasons(node, error)
             ) from error
-        if len(results) < sum(1 for index in range(len(source.outputs)) if node.wants(index)):
-            self._refused.setdefault(name, node.unsupported(f"only the first {len(results)} outputs are supported"))
+        if any(node.wants(index) for index in range(len(results), len(source.outputs))):
+            self.refusals.add(node.unsupported(f"only the first {len(results)} outputs are supported"), node)
             return missing
-        return [*results, *missing][: max(len(source.outputs), 1)]
+        return results
 
     def _settle(self, value: Value, name: str) -> Value:
         """A converter's result as a variable or an array."""
         if value is None or isinstance(value, np.ndarray):
             return value
         settled = self._emitter.emit(value, name)
+        known = self._emitter.array(settled)
+        if known is not None:
+            return known
         shape = [int(dim) for dim in settled.ty.shape]
-        return np.zeros(shape, str(settled.ty.dtype)) if 0 in shape else settled
+        return np.zeros(shape, numpy_dtype(str(settled.ty.dtype))) if 0 in shape else settled
 
-    def _take_branch(
-        self,
-        source: ir.Node,
-        inputs: Sequence[Value | None],
-        attributes: Mapping[str, ir.Attr],
-        scope: _Scope,
-        name: str,
-    ) -> Sequence[Value | _Missing]:
+    def _take_branch(self, node: Node, scope: _Scope) -> Sequence[Value | _Missing]:
         """An If whose condition is known: one branch, in place."""
-        if not isinstance(inputs[0], np.ndarray):
-            self._unsupported.setdefault(name, (source.domain, source.op_type))
-            return [_Missing()] * len(source.outputs)
-        graph = attributes["then_branch" if bool(inputs[0].item()) else "else_branch"].as_graph()
-        self.walk(graph, scope)
+        condition = node.known(0)
+        if condition is None:
+            self.refusals.no_converter(node)
+            return [_Missing()] * len(node.source.outputs)
+        graph = node.attributes["then_branch" if bool(condition.item()) else "else_branch"].as_graph()
+        if len(graph.outputs) != len(node.source.outputs):
+            raise node.invalid("its branch has another number of outputs")
+        scope.depth += 1
+        self.walk(graph, graph.outputs, scope)
+        scope.depth -= 1
         return [self.value_of(value, scope) for value in graph.outputs]
 
-    def _expand(
+    def _call(
         self,
         source: ir.Node,
-        inputs: Sequence[Value | None],
+        function: ir.Function,
+        inputs: Sequence[Value | _Missing | None],
         attributes: dict[str, ir.Attr],
-        opset: int,
         scope: _Scope,
-        name: str,
     ) -> Sequence[Value | _Missing]:
+        """A call of a function of the model: its body, with its own opsets, in place of the call."""
+        name = scope.prefix + node_name(source)
+        if len(inputs) > len(function.inputs) or len(source.outputs) > len(function.outputs):
+            raise ModelError(
+                f"the function takes {len(function.inputs)} inputs and gives {len(function.outputs)} outputs, "
+                f"its call has {len(inputs)} and {len(source.outputs)}",
+                where=f"{self._where}: node '{name}' ({source.op_type})",
+            )
+        defaults = {key: value for key, value in function.attributes.items() if value.value is not None}
+        inner = _Scope(
+            {**scope.opsets, **function.opset_imports},
+            attributes={**defaults, **attributes},
+            prefix=f"{name}/",
+            depth=scope.depth + 1,
+        )
+        inner.values.update(zip(function.inputs, [*inputs, *[None] * len(function.inputs)], strict=False))
+        wanted = [given for given, read in zip(function.outputs, source.outputs, strict=False) if read.name]
+        self.walk(function, wanted, inner)
+        return [
+            self.value_of(given, inner) if read.name else _Missing()
+            for given, read in zip(function.outputs, source.outputs, strict=False)
+        ]
+
+    def _expand(self, node: Node, scope: _Scope) -> Sequence[Value | _Missing]:
         """A node without a converter: the function that ONNX defines it by, or a line in the report."""
-        body = function_body(source, inputs, attributes, opset) if scope.depth < _MAX_NESTING else None
+        source, opset = node.source, node.opset
+        body = None
+        if scope.definitions < _MOST_DEFINITIONS:
+            body = function_body(source, node.inputs, node.attributes, opset)
         if body is None:
-            self._unsupported.setdefault(name, (source.domain, source.op_type))
+            self.refusals.no_converter(node)
             return [_Missing()] * len(source.outputs)
         function = body.function
         inner = _Scope(
             {**scope.opsets, **function.opset_imports},
-            attributes={**default_attributes(source.op_type, source.domain, opset), **attributes},
-            caller=name,
+            attributes={**default_attributes(source.op_type, source.domain, opset), **node.attributes},
+            defines=scope.defines or (node.name, node.op_type),
+            definitions=scope.definitions + 1,
             depth=scope.depth + 1,
         )
-        padded = [*inputs, *([None] * (len(function.inputs) - len(inputs)))]
-        inner.values.update(zip(function.inputs, padded, strict=True))
-        self.walk(function, inner)
-        computed = zip(body.outputs, function.outputs, strict=True)
-        results = {index: self.value_of(value, inner) for index, value in computed}
+        if len(node.inputs) > len(function.inputs):
+            raise node.invalid(f"it has {len(node.inputs)} inputs, {len(function.inputs)} are defined")
+        inner.values.update(zip(function.inputs, [*node.inputs, *[None] * len(function.inputs)], strict=False))
+        wanted = {
+            index: value for index, value in zip(body.outputs, function.outputs, strict=True) if node.wants(index)
+        }
+        self.walk(function, list(wanted.values()), inner)
+        results = {index: self.value_of(value, inner) for index, value in wanted.items()}
         return [results.get(index, _Missing()) for index in range(len(source.outputs))]
 
 

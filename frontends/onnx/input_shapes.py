@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnx_ir as ir
 
-from ...errors import ShapeError, UsageError
+from ...errors import ShapeError, UnsupportedError, UsageError
+from .limits import check_tensor
+
+# A dimension as a model gives it, None where it says nothing.
+_Dim: TypeAlias = "int | str | None"
 
 _SEQUENCE_WORDS = ("seq", "len", "token", "time")
 _SUGGESTED_TOKENS = "128"
@@ -21,40 +26,52 @@ def real_inputs(model: ir.Model) -> list[ir.Value]:
 
 
 def apply_shapes(
-    model: ir.Model, shapes: Mapping[str, Sequence[int]], bindings: Mapping[str, np.ndarray[Any, Any]]
+    model: ir.Model, shapes: Mapping[str, Sequence[int]], bindings: Mapping[str, np.ndarray[Any, Any]], where: str
 ) -> None:
-    """Makes every input's shape static, in place.
+    """Makes every input's shape static, in place; `where` names the model in errors.
 
     A symbolic dimension (ONNX dim_param) that one input fixes is fixed by that in all of them. Shapes of bound inputs
-    come from their values.
+    come from their values. A dimension that is written as 0 or less (as some converters do) is unknown.
 
     Raises:
         UsageError: a name is no input of the model.
-        ShapeError: a shape has the wrong rank or contradicts a fixed dimension, one symbol would have two values, or
-            a dimension is still unknown; then the hint is the option to add.
+        ShapeError: a shape has the wrong rank or contradicts a fixed dimension, one symbol would have two values, a
+            tensor would be too large, or a dimension is still unknown; then the hint is the option to add.
     """
     inputs = {str(value.name): value for value in real_inputs(model)}
     for name in [*shapes, *bindings]:
         if name not in inputs:
             known = ", ".join(f"'{each}'" for each in inputs) or "none"
             raise UsageError(f"the model has no input '{name}'", hint=f"its inputs are: {known}")
-    given = {name: tuple(int(dim) for dim in shape) for name, shape in shapes.items()}
-    given.update({name: tuple(array.shape) for name, array in bindings.items()})
+    given = {name: _given_shape(name, shape) for name, shape in shapes.items()}
+    for name, array in bindings.items():
+        if not isinstance(array, np.ndarray):
+            raise UsageError("a bound value must be a numpy array", where=f"input '{name}'")
+        given[name] = tuple(array.shape)
     symbols: dict[str, tuple[int, str]] = {}
     for name, shape in given.items():
         _bind_symbols(inputs[name], shape, symbols)
         inputs[name].shape = ir.Shape(shape)
-    for value in inputs.values():
-        if value.shape is not None:
-            value.shape = ir.Shape([symbols.get(_symbol(dim), (dim, ""))[0] for dim in value.shape])
-    unknown = [value for value in inputs.values() if _is_unknown(value)]
+    for name, value in inputs.items():
+        dims = _dims(value)
+        if dims is not None and name not in given:
+            value.shape = ir.Shape(
+                [symbols[dim][0] if isinstance(dim, str) and dim in symbols else dim for dim in dims]
+            )
+    unknown = [value for name, value in inputs.items() if name not in given and _is_unknown(value)]
     if unknown:
         options = [f"--shape {value.name}={_suggestion(value)}" for value in unknown]
         raise ShapeError(
             "dimensions of the model's inputs are unknown",
-            details=[f"input '{value.name}' has shape {_shape_text(value)}" for value in unknown],
+            where=where,
+            details=[_unknown_text(value) for value in unknown],
             hint=f"add {' '.join(options)}",
         )
+    for value in inputs.values():
+        try:
+            check_tensor([int(str(dim)) for dim in value.shape or ()])
+        except UnsupportedError as error:
+            raise ShapeError(error.what, where=f"{where}: input '{value.name}'", hint=error.hint) from error
 
 
 def apply_bindings(model: ir.Model, bindings: Mapping[str, np.ndarray[Any, Any]]) -> None:
@@ -75,53 +92,78 @@ def apply_bindings(model: ir.Model, bindings: Mapping[str, np.ndarray[Any, Any]]
         model.graph.register_initializer(value)
 
 
+def _given_shape(name: str, shape: Sequence[int]) -> tuple[int, ...]:
+    try:
+        return tuple(operator.index(dim) for dim in shape)
+    except TypeError as error:
+        raise UsageError("a shape must be a sequence of whole numbers", where=f"input '{name}'") from error
+
+
 def _bind_symbols(value: ir.Value, shape: tuple[int, ...], symbols: dict[str, tuple[int, str]]) -> None:
     """Checks a given shape against the model's and records what its symbols become."""
     where = f"input '{value.name}'"
     if any(dim < 0 for dim in shape):
         raise ShapeError(f"the shape {_dims_text(shape)} has a negative dimension", where=where)
-    if value.shape is None:
+    dims = _dims(value)
+    if dims is None:
         return
-    if len(shape) != len(value.shape):
+    if len(shape) != len(dims):
         raise ShapeError(
-            f"the shape {_dims_text(shape)} has {len(shape)} dimensions, the model's has {len(value.shape)}",
+            f"the shape {_dims_text(shape)} has {len(shape)} dimensions, the model's has {len(dims)}",
             where=where,
-            hint=f"the model's shape is {_shape_text(value)}",
+            hint=f"the model's shape is {_dims_text(dims)}",
         )
-    for index, (new, old) in enumerate(zip(shape, value.shape, strict=True)):
-        # Some converters write an unknown dimension as 0, so that 0 may be replaced.
-        if isinstance(old, int) and old not in (0, new):
+    for index, (new, old) in enumerate(zip(shape, dims, strict=True)):
+        if isinstance(old, int) and old != new:
             raise ShapeError(
                 f"dimension {index} of the shape {_dims_text(shape)} must be {old}",
                 where=where,
-                hint=f"the model's shape is {_shape_text(value)}",
+                hint=f"the model's shape is {_dims_text(dims)}",
             )
-        symbol = _symbol(old)
-        if symbol:
-            known, by = symbols.setdefault(symbol, (new, str(value.name)))
+        if isinstance(old, str):
+            here = f"dimension {index} of input '{value.name}'"
+            known, by = symbols.setdefault(old, (new, here))
             if known != new:
-                raise ShapeError(
-                    f"the dimension '{symbol}' would be both {known} (input '{by}') and {new} (input '{value.name}')",
-                    where=where,
-                )
+                raise ShapeError(f"the dimension '{old}' would be both {known} ({by}) and {new} ({here})", where=where)
 
 
-def _symbol(dim: int | ir.SymbolicDim) -> str:
-    return "" if isinstance(dim, int) else str(dim.value or "")
+def _dims(value: ir.Value) -> list[_Dim] | None:
+    """The dimensions that the model gives an input: sizes, symbols, or None; no list when it gives no shape."""
+    if value.shape is None:
+        return None
+    return [(dim if dim > 0 else None) if isinstance(dim, int) else (dim.value or None) for dim in value.shape]
 
 
 def _is_unknown(value: ir.Value) -> bool:
-    return value.shape is None or any(not isinstance(dim, int) for dim in value.shape)
+    dims = _dims(value)
+    return dims is None or not all(isinstance(dim, int) for dim in dims)
+
+
+def _unknown_text(value: ir.Value) -> str:
+    """Which dimensions of an input are unknown."""
+    dims = _dims(value)
+    if dims is None:
+        return f"input '{value.name}': the model gives no shape"
+    missing = [
+        f"{index} ('{dim}')" if isinstance(dim, str) else str(index)
+        for index, dim in enumerate(dims)
+        if not isinstance(dim, int)
+    ]
+    several = len(missing) > 1
+    return (
+        f"input '{value.name}' of shape {_dims_text(dims)}: "
+        f"{'dimensions' if several else 'dimension'} {', '.join(missing)} {'are' if several else 'is'} unknown"
+    )
 
 
 def _suggestion(value: ir.Value) -> str:
     """A shape to try: fixed dimensions as they are, 1 for a batch, common sizes where they can be guessed, else N."""
-    if value.shape is None:
+    dims = _dims(value)
+    if dims is None:
         return "N"
-    dims = list(value.shape)
     texts = []
     for index, dim in enumerate(dims):
-        symbol = _symbol(dim).lower()
+        symbol = "" if dim is None else str(dim).lower()
         if isinstance(dim, int):
             texts.append(str(dim))
         elif index == 0 or "batch" in symbol:
@@ -135,11 +177,8 @@ def _suggestion(value: ir.Value) -> str:
     return "x".join(texts)
 
 
-def _shape_text(value: ir.Value) -> str:
-    if value.shape is None:
-        return "unknown"
-    return _dims_text([dim if isinstance(dim, int) else _symbol(dim) or "?" for dim in value.shape])
-
-
-def _dims_text(dims: Sequence[object]) -> str:
-    return "x".join(str(dim) for dim in dims) or "scalar"
+def _dims_text(dims: Sequence[_Dim]) -> str:
+    """1x3x224x224; symbols between brackets, so that their letters stand apart."""
+    return (
+        "x".join(f"[{dim}]" if isinstance(dim, str) else "?" if dim is None else str(dim) for dim in dims) or "scalar"
+    )

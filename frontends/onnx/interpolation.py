@@ -227,7 +227,7 @@ def _rounded(node: Node, x: Expr, dtype: str) -> Expr:
 
 
 def _picks(table: Taps) -> bool:
-    return table.weights.shape[1] == 1
+    return bool(table.weights.shape[1] == 1)
 
 
 def _along_axis(node: Node, x: Expr, axis: int, table: Taps) -> Expr:

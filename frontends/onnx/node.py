@@ -6,20 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 from tvm import relax
-from tvm.ir import GenericConst
 
 from ...errors import ModelError, UnsupportedError
+from .emitter import Array as Array
+from .emitter import Emitter
+from .emitter import Expr as Expr
 
-Array: TypeAlias = npt.NDArray[Any]
-# tvm has no types: an Expr is a relax.Expr whose type is a TensorType with a static shape.
-Expr: TypeAlias = Any
 # A value in flight: known now (an array) or computed by the compiled model.
 Value: TypeAlias = Any
 Result: TypeAlias = Value | Sequence[Value]
 
+_LONGEST_REASON = 400  # characters: what is wrong may be an attribute of thousands of numbers
 _NAME_JOINER = "+"  # joins the names of fused nodes in later passes, so no single name may contain it
 
 
@@ -33,48 +32,6 @@ def dtype_of(expr: Expr) -> str:
     return str(expr.ty.dtype)
 
 
-class Emitter:
-    """Appends bindings to the function under construction; each carries the name of the ONNX node it is for."""
-
-    def __init__(self, builder: relax.BlockBuilder) -> None:
-        self.builder = builder
-        self._constants: dict[int, tuple[Array, Expr]] = {}
-
-    def constant(self, array: Array) -> Expr:
-        """The Relax constant of an array. The same array gives the same constant, so shared weights stay shared."""
-        if id(array) not in self._constants:
-            # The dtype is named, because relax.const turns 64-bit numbers into 32-bit ones by itself.
-            constant = relax.const(np.ascontiguousarray(array).reshape(array.shape), str(array.dtype))
-            # The array is kept, because an id is only unique while its object lives.
-            self._constants[id(array)] = (array, constant)
-        return self._constants[id(array)][1]
-
-    def emit(self, expr: Expr, name: str) -> Expr:
-        """Binds an expression and, before it, the calls nested in it, each to a variable called `name`."""
-        flat = self._flatten(expr, name)
-        if isinstance(flat, relax.Var | GenericConst):
-            return flat
-        normal = self.builder.normalize(flat)
-        var = relax.DataflowVar(name, normal.ty)
-        self.builder.emit_normalized(relax.VarBinding(var, normal))
-        return var
-
-    def _flatten(self, expr: Expr, name: str) -> Expr:
-        if isinstance(expr, relax.Call):
-            arguments = [self._leaf(argument, name) for argument in expr.args]
-            return relax.Call(expr.op, arguments, expr.attrs, expr.ty_args)
-        if isinstance(expr, relax.TupleGetItem):
-            return relax.TupleGetItem(self._leaf(expr.tuple_value, name), expr.index)
-        return expr
-
-    def _leaf(self, expr: Expr, name: str) -> Expr:
-        if isinstance(expr, relax.Tuple):
-            return relax.Tuple([self._leaf(field, name) for field in expr.fields])
-        if isinstance(expr, relax.Call | relax.TupleGetItem):
-            return self.emit(expr, name)
-        return expr
-
-
 class Node:
     """One node to convert.
 
@@ -85,6 +42,7 @@ class Node:
         attributes: its attributes, references to a function's parameters already resolved.
         inputs: its inputs: arrays if constant, Relax variables if not, None if left out.
         emitter: where bindings go.
+        defines: the operator that has the name, where this node is part of that one's ONNX definition.
     """
 
     def __init__(
@@ -96,6 +54,7 @@ class Node:
         attributes: Mapping[str, ir.Attr],
         inputs: Sequence[Value | None],
         emitter: Emitter,
+        defines: str | None = None,
     ) -> None:
         self.source = source
         self.name = name
@@ -103,6 +62,7 @@ class Node:
         self.opset = opset
         self.attributes = attributes
         self.inputs = tuple(inputs)
+        self.defines = defines
         self._emitter = emitter
 
     # Attributes
@@ -144,7 +104,7 @@ class Node:
             ModelError: the node lacks this input.
         """
         value = self._required(index)
-        return self._emitter.constant(value) if isinstance(value, np.ndarray) else value
+        return self._emitter.stand_in(value) if isinstance(value, np.ndarray) else value
 
     def exprs(self) -> list[Expr]:
         """All inputs as Relax expressions."""
@@ -154,6 +114,11 @@ class Node:
         """An input's value if it is known at compile time, else None. A left-out input is None too."""
         value = self.inputs[index] if self.has(index) else None
         return value if isinstance(value, np.ndarray) else None
+
+    def known(self, index: int) -> Array | None:
+        """As `constant`; and what depends on constants alone is computed, even if that takes a kernel."""
+        value = self.inputs[index] if self.has(index) else None
+        return value if value is None or isinstance(value, np.ndarray) else self._emitter.compute(value)
 
     def static(self, index: int, what: str) -> Array:
         """An input's value that the compiled program cannot do without.
@@ -165,8 +130,9 @@ class Node:
         Raises:
             UnsupportedError: it is only known when the model runs.
         """
-        value = self._required(index)
-        if not isinstance(value, np.ndarray):
+        self._required(index)
+        value = self.known(index)
+        if value is None:
             raise self.unsupported(
                 f"{what} (input {index}) must be known at compile time",
                 hint="if it comes from an input of the model, fix that input's value with --bind NAME=@value.npy",
@@ -174,8 +140,16 @@ class Node:
         return value
 
     def static_ints(self, index: int, what: str) -> list[int]:
-        """A small integer input (scalar or 1-D) known at compile time, as a list."""
-        return [int(each) for each in np.atleast_1d(self.static(index, what)).ravel()]
+        """A small integer input (scalar or 1-D) known at compile time, as a list.
+
+        Raises:
+            ModelError: it is no list of integers.
+            UnsupportedError: it is only known when the model runs.
+        """
+        values = self.static(index, what)
+        if values.dtype.kind not in "iu" or values.ndim > 1:
+            raise self.invalid(f"{what} (input {index}) must be integers, not {values.dtype}{list(values.shape)}")
+        return [int(each) for each in np.atleast_1d(values)]
 
     def shape(self, index: int) -> tuple[int, ...]:
         """An input's static shape."""
@@ -201,12 +175,13 @@ class Node:
 
     def wants(self, index: int) -> bool:
         """Whether anything reads an output: optional outputs are often left out."""
-        return index < len(self.source.outputs) and bool(self.source.outputs[index].name)
+        output = self.source.outputs[index] if index < len(self.source.outputs) else None
+        return output is not None and bool(output.name) and bool(output.uses() or output.is_graph_output())
 
     def emit(self, expr: Expr) -> Expr:
-        """Binds an expression (nested calls too) to variables named after the node; arrays become constants."""
+        """Binds an expression (nested calls too) to variables named after the node; arrays become variables too."""
         if isinstance(expr, np.ndarray):
-            return self._emitter.constant(expr)
+            return self._emitter.stand_in(expr)
         return self._emitter.emit(expr, self.name)
 
     def emit_te(self, function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Expr:
@@ -238,7 +213,11 @@ class Node:
     @property
     def label(self) -> str:
         """The node in a message: `node 'conv1' (Conv)`."""
-        return f"node '{self.name}' ({self.op_type})"
+        domain = self.source.domain
+        operator = self.op_type if domain in ("", "ai.onnx") else f"{domain}.{self.op_type}"
+        if self.defines:
+            operator = f"{self.defines}, defined by {operator}"
+        return f"node '{self.name}' ({operator})"
 
     def unsupported(self, what: str, hint: str | None = None) -> UnsupportedError:
         """The error for a use of the operator that has no conversion."""
@@ -246,7 +225,7 @@ class Node:
 
     def invalid(self, what: str) -> ModelError:
         """The error for a use of the operator that ONNX does not allow."""
-        return ModelError(what, where=self.label)
+        return ModelError(what if len(what) <= _LONGEST_REASON else f"{what[:_LONGEST_REASON]} ...", where=self.label)
 
     def _required(self, index: int) -> Value:
         if not self.has(index):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from tvm import relax
 
+from .limits import check_tensor
 from .node import Expr, Node, shape_of
 
 
@@ -65,6 +66,7 @@ def read_window(node: Node, spatial: tuple[int, ...], kernel: tuple[int, ...], *
 
     Raises:
         ModelError: an attribute has the wrong length or sign, or the window does not fit the padded input.
+        UnsupportedError: the padded input is too large.
     """
     rank = len(spatial)
     strides = node.attr_ints("strides") or (1,) * rank
@@ -74,6 +76,8 @@ def read_window(node: Node, spatial: tuple[int, ...], kernel: tuple[int, ...], *
         raise node.invalid(f"kernel, strides, dilations and pads do not fit {rank} spatial dimensions")
     if min((*kernel, *strides, *dilations), default=1) < 1:
         raise node.invalid("kernel, strides and dilations must be positive")
+    if min(pads, default=0) < 0:
+        raise node.invalid("pads must not be negative")
     auto_pad = node.attr_str("auto_pad", "NOTSET") or "NOTSET"
     ceil_mode = bool(node.attr_int("ceil_mode", 0))
     begins, ends, extra, output = [], [], [], []
@@ -101,4 +105,6 @@ def read_window(node: Node, spatial: tuple[int, ...], kernel: tuple[int, ...], *
         ends.append(end)
         extra.append(max((windows - 1) * strides[axis] - room, 0))
         output.append(windows)
+    padded = [sum(parts) for parts in zip(spatial, begins, ends, extra, strict=True)]
+    check_tensor([*node.shape(0)[:2], *padded])
     return Window(kernel, strides, dilations, tuple(begins), tuple(ends), tuple(extra), tuple(output))

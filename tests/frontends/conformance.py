@@ -99,11 +99,11 @@ def run_case(case: Case) -> None:
     names = [value.name for value in model.graph.input]
     for given, expected in case.test.data_sets:
         tensors = zip(names, given, strict=False)  # a sequence is a list; its model is refused before it is run
-        inputs = {name: _array(value) for name, value in tensors if not isinstance(value, list)}
+        inputs = {name: array_of(value) for name, value in tensors if not isinstance(value, list)}
         outputs = execute(model, inputs, bindings=_bindings(model, names))
         assert len(outputs) == len(expected)
         for output, reference in zip(outputs, expected, strict=True):
-            _compare(output, _array(reference), case)
+            _compare(output, array_of(reference), case)
 
 
 def _bindings(model: onnx.ModelProto, names: list[str]) -> list[str]:
@@ -115,7 +115,7 @@ def _bindings(model: onnx.ModelProto, names: list[str]) -> list[str]:
     return sorted(fixed)
 
 
-def _array(value: Any) -> np.ndarray[Any, Any]:
+def array_of(value: Any) -> np.ndarray[Any, Any]:
     return numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else np.asarray(value)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import onnx
 from conformance import Case, all_cases
 from expectations import PASSES, expected_of
-from tilewright.frontends.onnx.alternatives import describe_unsupported
+from tilewright.frontends.onnx.alternatives import advice
 from tilewright.frontends.onnx.registry import registered_operators
 
 TABLE = Path(__file__).parents[2] / "docs" / "onnx-support.md"
@@ -73,6 +73,4 @@ def _row(op_type: str, own: list[Case], good: list[Case], native: bool) -> str:
 
 
 def _absent_row(op_type: str, own: list[Case]) -> str:
-    lines, _ = describe_unsupported({"": ("", op_type)})
-    advice = lines[0].partition("): ")[2] or expected_of(own[0]).reason
-    return f"| {op_type} | {len(own)} | {advice} |"
+    return f"| {op_type} | {len(own)} | {advice('', op_type) or expected_of(own[0]).reason} |"

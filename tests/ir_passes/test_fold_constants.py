@@ -35,7 +35,6 @@ _CASES: dict[str, Callable[..., Any]] = {
     "cast": lambda emit: emit(op.astype(_I, "float32")),
     "broadcast": lambda emit: emit(op.broadcast_to(_W, (2, 3, 4))),
     "full": lambda emit: emit(op.add(emit(op.full((3, 4), relax.const(2.5, "float32"))), _W)),
-    "an operator that only TVM evaluates": lambda emit: emit(op.nn.softmax(_W, 1)),
 }
 
 
@@ -57,6 +56,23 @@ def test_integers_are_divided_towards_zero() -> None:
 
     module = build({"x": ((3, 4), "int32")}, body)
     assert_same_numbers(module, FoldConstants()(module).module, tolerance=0)
+
+
+def test_what_has_no_row_is_computed_by_its_kernel() -> None:
+    def body(emit: Any, x: Any) -> Any:
+        return emit(op.multiply(x, emit(op.nn.softmax(_W, 1))))
+
+    assert not FoldConstants()(build({"x": (3, 4)}, body)).modified
+
+
+def test_what_onnx_leaves_open_is_computed_by_its_kernel() -> None:
+    zero = constant(np.array([3, 0, -4, -3], np.int32))
+    far = constant(np.array([1e10, -2.0, np.nan, 3.0], np.float32))
+
+    def body(emit: Any, x: Any) -> Any:
+        return emit(op.add(emit(op.add(x, emit(op.divide(_I, zero)))), emit(op.astype(far, "int32"))))
+
+    assert not FoldConstants()(build({"x": ((3, 4), "int32")}, body)).modified
 
 
 def test_results_do_not_outgrow_their_operands() -> None:

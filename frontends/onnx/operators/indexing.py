@@ -177,7 +177,9 @@ def _replace_rows(
 def one_hot(node: Node) -> Result:
     """`values[1]` where a new axis' position is the index, else `values[0]`; negative indices count from the end."""
     indices, values = node.expr(0), node.expr(2)
-    depth = node.static_ints(1, "the depth")[0]
+    depth = int(node.static(1, "the depth").item())  # of any dtype
+    if shape_of(values) != (2,):
+        raise node.invalid("the values must be two: off and on")
     rank = len(shape_of(indices)) + 1
     axis = node.axis(node.attr_int("axis", -1), rank)
     return node.emit_te(te_indexing.one_hot, indices, values, depth, axis)

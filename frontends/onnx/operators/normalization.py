@@ -182,14 +182,18 @@ def local_response_normalization(node: Node) -> Result:
     x = _widened(node, node.expr(0))
     dtype = dtype_of(x)
     size = node.attr_int("size", 1)
+    if size < 1:
+        raise node.invalid(f"the attribute size is {size}")
+    last = shape_of(x)[1] - 1
+    before, after = min((size - 1) // 2, last), min(size // 2, last)
     alpha, beta, bias = node.attr_float("alpha", 1e-4), node.attr_float("beta", 0.75), node.attr_float("bias", 1.0)
 
     def squares_of_neighbours(a: te.Tensor) -> te.Tensor:
-        near = te.reduce_axis((0, size), name="near")
+        near = te.reduce_axis((0, before + 1 + after), name="near")
         channels = a.shape[1]
 
         def element(n: tirx.Var, c: tirx.Var, *i: tirx.Var) -> tirx.PrimExpr:
-            source = c + near - (size - 1) // 2
+            source = c + near - before
             inside = tirx.all(source >= 0, source < channels)
             value = a(n, source, *i)
             return te.sum(tirx.if_then_else(inside, value * value, tirx.const(0, a.dtype)), axis=near)

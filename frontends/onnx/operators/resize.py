@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import interpolation
 from ..dtypes import numpy_dtype
+from ..limits import check_table, check_tensor
 from ..node import Node, Result
 from ..registry import operator
 
@@ -107,6 +108,7 @@ def _resized(
         ):
             named = f"the mode '{method.mode}' ('{method.nearest}') with coordinates '{method.coordinates}'"
             raise node.unsupported(f"{named} is not supported")
+    check_tensor(sizes)
     if min(sizes, default=1) == 0:
         return np.zeros(sizes, numpy_dtype(node.dtype(0)))
     if min(shape, default=1) == 0 or min(scales, default=1.0) <= 0:
@@ -115,6 +117,7 @@ def _resized(
     for axis, (extent, size, scale, method) in enumerate(zip(shape, sizes, scales, methods, strict=True)):
         crop = (starts[axis] if starts else 0.0, ends[axis] if ends else 1.0)
         if extent != size or scale != 1.0 or crop != (0.0, 1.0):
+            check_table(max(extent, size), "the positions to interpolate at")
             tables[axis] = interpolation.taps(method, extent, size, scale, crop)
     extrapolation = node.attr_float("extrapolation_value", 0.0)
     return interpolation.emit(node, node.expr(0), tables, extrapolation=extrapolation, rounding=_rounding(methods[0]))

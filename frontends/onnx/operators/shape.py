@@ -9,6 +9,7 @@ from tvm import relax
 
 from .. import te_layout
 from ..dtypes import accumulator, is_float, numpy_dtype, relax_dtype
+from ..limits import check_tensor
 from ..node import Expr, Node, Result, Value, dtype_of, shape_of
 from ..registry import operator
 
@@ -44,7 +45,9 @@ def reshape(node: Node) -> Result:
     return _reshaped(node, tuple(new))
 
 
-def _reshaped(node: Node, new: tuple[int, ...]) -> Expr:
+def _reshaped(node: Node, new: tuple[int, ...]) -> Result:
+    if 0 in new:  # which relax.op.reshape takes for a dimension to copy
+        return np.zeros(new, numpy_dtype(node.dtype(0)))
     x = node.expr(0)
     return x if shape_of(x) == new else relax.op.reshape(x, new)
 
@@ -119,14 +122,18 @@ def split(node: Node) -> Result:
     """Cut along an axis: at given sizes (attribute or input), or into equal parts, the last one shorter."""
     old = node.shape(0)
     axis = node.axis(node.attr_int("axis", 0), len(old))
-    count = len(node.source.outputs)
+    wanted = count = len(node.source.outputs)
     given = list(node.attr_ints("split") or ())
     if node.has(1):
         given = node.static_ints(1, "the sizes")
     if not given:
         count = node.attr_int("num_outputs", count)
+        if count != wanted:
+            raise node.invalid(f"num_outputs is {count}, and the node has {wanted} outputs")
         part = -(-old[axis] // count)
         given = [max(min(part, old[axis] - index * part), 0) for index in range(count)]
+    if len(given) != wanted:
+        raise node.invalid(f"{len(given)} sizes were given for {wanted} outputs")
     if sum(given) != old[axis] or min(given) < 0:
         raise node.invalid(f"the sizes {given} do not add up to {old[axis]}")
     x = node.expr(0)
@@ -179,7 +186,11 @@ def tile(node: Node) -> Result:
 
 
 def _tiled(node: Node, repeats: list[int]) -> Result:
-    new = tuple(extent * count for extent, count in zip(node.shape(0), repeats, strict=True))
+    old = node.shape(0)
+    if len(repeats) != len(old) or min(repeats, default=1) < 0:
+        raise node.invalid(f"the repeats {repeats} do not fit the shape {list(old)}")
+    new = tuple(extent * count for extent, count in zip(old, repeats, strict=True))
+    check_tensor(new)
     if 0 in new:
         return np.zeros(new, numpy_dtype(node.dtype(0)))
     return node.expr(0) if max(repeats, default=1) == 1 else relax.op.tile(node.expr(0), repeats)
@@ -296,7 +307,9 @@ def dropout(node: Node) -> Result:
         if ratio != 0.0:
             raise node.unsupported("random dropout is not supported", "export the model in inference mode")
     mask_dtype = np.bool_ if node.opset >= 10 else numpy_dtype(node.dtype(0))
-    return [node.expr(0), np.ones(node.shape(0), mask_dtype)]
+    if not node.wants(1):
+        return node.expr(0)
+    return [node.expr(0), relax.op.full(node.shape(0), node.emit(np.ones((), mask_dtype)), str(np.dtype(mask_dtype)))]
 
 
 @operator("ReverseSequence")

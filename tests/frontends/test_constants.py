@@ -1,0 +1,95 @@
+"""Constants mean what inputs mean: every operator, in every form it has had, with its inputs as constants.
+
+The other tests of operators give inputs when a model runs. Here all are known when it is imported, so that whatever
+evaluates constants there or in a pass (`evaluation.py`, `constant_operators.py`) gives the numbers.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from functools import cache
+
+import numpy as np
+from batches import Part, opsets_of, run
+from conformance import all_cases, array_of
+from expectations import expected_of
+from onnx import defs
+from operator_forms import node_test_parts, operator_forms, written_parts
+
+_BATCH = 60
+# Forms that ONNX Runtime does not run, and no node test is of.
+_UNTESTED = {("DepthToSpace", 1), ("GlobalLpPool", 22), ("GroupNormalization", 18)}
+
+
+@cache
+def _node_tests() -> tuple[Part, ...]:
+    parts = []
+    for case in all_cases().values():
+        if expected_of(case).outcome == "passes":
+            given, expected = case.test.data_sets[0]
+            names = [value.name for value in case.test.model.graph.input]
+            inputs = dict(zip(names, map(array_of, given), strict=False))
+            arrays = [array_of(each) for each in expected]
+            parts.append(Part(case.name, case.test.model, inputs, arrays, case.test.rtol, max(case.test.atol, 1e-6)))
+    return tuple(parts)
+
+
+@cache
+def _forms() -> tuple[tuple[str, int, Part], ...]:
+    return (*written_parts(), *node_test_parts())
+
+
+def _batches(parts: Iterable[Part]) -> Iterable[list[Part]]:
+    groups: dict[object, list[Part]] = defaultdict(list)
+    for part in parts:
+        groups[opsets_of(part)].append(part)
+    for group in groups.values():
+        for start in range(0, len(group), _BATCH):
+            yield group[start : start + _BATCH]
+
+
+def _check(parts: Iterable[Part]) -> None:
+    wrong = []
+    for batch in _batches(parts):
+        results = run(batch)
+        for part in batch:
+            for output, reference in zip(results[part.name], part.expected, strict=True):
+                try:
+                    _compare(output, reference, part)
+                except AssertionError as error:
+                    wrong.append(f"{part.name}: {error}")
+    assert not wrong, "\n".join(wrong)
+
+
+def _compare(output: np.ndarray[object, object], reference: np.ndarray[object, object], part: Part) -> None:
+    assert (output.shape, output.dtype) == (reference.shape, reference.dtype)
+    if reference.dtype.kind in "biu":
+        np.testing.assert_array_equal(output, reference)
+        return
+    # Half precision carries 11 bits, bfloat16 8.
+    near = {"bfloat16": 1e-2, "float16": 2e-3}.get(reference.dtype.name, 0.0)
+    np.testing.assert_allclose(
+        output.astype(np.float64),
+        reference.astype(np.float64),
+        rtol=max(part.rtol, near),
+        atol=max(part.atol, near),
+        equal_nan=True,
+    )
+
+
+def test_node_tests_of_onnx() -> None:
+    _check(_node_tests())
+
+
+def test_older_forms() -> None:
+    _check(part for _, _, part in _forms())
+
+
+def test_no_form_is_left_out() -> None:
+    tested = {(op_type, version) for op_type, version, _ in _forms()}
+    for case in all_cases().values():
+        if expected_of(case).outcome == "passes" and not case.domain:
+            tested.add((case.op_type, defs.get_schema(case.op_type, case.opset).since_version))
+    missing = {(name, version) for name, versions in operator_forms().items() for version in versions} - tested
+    assert missing == _UNTESTED

@@ -52,8 +52,8 @@ OPERAND = "operand"
 BLOCK_LINES = "tilewright.block_lines"
 # A tile instruction takes a cycle a row of A; loads of tiles take a cycle for two rows, from the L1 cache.
 _ROWS_PER_CYCLE = 2.0
-# Vector units: instructions and loads a core starts in a cycle.
-_VECTORS_PER_CYCLE = 2.0
+# Vector units: loads that a core starts in a cycle.
+_LOADS_PER_CYCLE = 2.0
 _STEP_OVERHEAD = 1.0
 # Work beside the k loop, in cycles a vector of results.
 _TILE_OVERHEAD = 3.0
@@ -147,7 +147,7 @@ def cycles(workload: Workload, choice: Choice, unit: DotUnit) -> float:
         loaded = registers * rows + vectors * choice["depth"] // unit.group
         step = max(float(registers * vectors * rows), loaded / _ROWS_PER_CYCLE)
     else:
-        step = max(registers * vectors / _VECTORS_PER_CYCLE, (registers + vectors) / _VECTORS_PER_CYCLE, unit.latency)
+        step = max(registers * vectors / unit.rate, (registers + vectors) / _LOADS_PER_CYCLE, unit.latency)
     return tiles * (instructions * (step + _STEP_OVERHEAD) + _TILE_OVERHEAD * rows * registers * vectors)
 
 

@@ -36,7 +36,7 @@ from tvm import te, tirx
 
 from ..targets.target import DotUnit, Target
 from .annotations import ANCHOR, FLOPS, STAGE
-from .contraction import TEMPLATE, Choice, Workload, blockings
+from .contraction import FMAS_PER_CYCLE, TEMPLATE, Choice, Workload, blockings
 from .expressions import Scalar, int64, int64s, largest_divisor
 from .packing import in_panels
 from .padding import within
@@ -67,6 +67,14 @@ _RUN_MULTIPLES = (2, 32)
 _COPY_COST = 1.3
 
 
+def faster_units(target: Target) -> list[DotUnit]:
+    """The units that a target may use and that multiply more in a cycle than its multiply-adds.
+
+    vdpbf16ps does not on every processor; on those bfloat16 saves bytes alone.
+    """
+    return [unit for unit in target.dot_units if unit.rate * unit.rows * unit.depth > FMAS_PER_CYCLE]
+
+
 def depth_of(run: int, unit: DotUnit) -> int:
     """Elements of a run that one instruction takes: a divisor of `run`, whole groups."""
     return max(size for size in range(unit.group, min(run, unit.depth) + 1, unit.group) if run % size == 0)
@@ -94,7 +102,7 @@ def best(workloads: Sequence[Workload], target: Target) -> tuple[Workload, Choic
         (cycles(workload, choice, unit) * (_COPY_COST if index else 1.0), workload, choice, unit)
         for index, workload in enumerate(workloads)
         if workload.columns >= _MIN_COLUMNS
-        for unit in target.dot_units
+        for unit in faster_units(target)
         if workload.k[-1] % unit.group == 0
         for choice in space(workload, unit)
     ]

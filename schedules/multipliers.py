@@ -231,12 +231,9 @@ def multiplier(workload: Workload, target: Target, *runs: tuple[int, ...]) -> Mu
         runs: extents of k that may stand for those of `workload`, with zeros or with axes joined, where a unit for
             narrow operands is used.
     """
-    plain = MultiplyAdd(workload, contraction.default(workload, target), target)
-    if workload.dtype != dots.ACCUMULATOR or not target.dot_units:
-        return plain
-    found = dots.best([workload, *(workload.with_k(k) for k in runs)], target)
+    found = None
+    if workload.dtype == dots.ACCUMULATOR and target.dot_units:
+        found = dots.best([workload, *(workload.with_k(k) for k in runs)], target)
     if found is None:
-        return plain
-    dot = DotProducts(*found)
-    # A matrix unit is many times faster; not every processor's vector instructions for pairs are faster at all.
-    return dot if dot.unit.is_matrix or dot.cycles < plain.cycles else plain
+        return MultiplyAdd(workload, contraction.default(workload, target), target)
+    return DotProducts(*found)

@@ -20,7 +20,7 @@ from tvm import tirx
 
 SOURCE = Path(__file__).with_name("soft_tiles.c")
 PREFIX = "soft_"
-# The vector unit as fast as multiply-adds are, so that it is chosen.
+# The vector unit as fast as the fastest processors', so that it is used.
 UNITS = {unit.name: unit if unit.is_matrix else replace(unit, rate=2.0) for unit in DOT_UNITS}
 
 TEXTS = {

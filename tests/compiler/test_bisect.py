@@ -47,7 +47,7 @@ class Faulty(GraphPass):
 
 def with_pass(monkeypatch: pytest.MonkeyPatch, fault: GraphPass) -> None:
     sound = pipeline.passes
-    monkeypatch.setattr(pipeline, "passes", lambda *arguments: [fault, *sound(*arguments)])
+    monkeypatch.setattr(pipeline, "passes", lambda *arguments, **options: [fault, *sound(*arguments, **options)])
 
 
 def test_a_sound_compiler_has_no_culprit(network: Path) -> None:

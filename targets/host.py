@@ -14,6 +14,7 @@ _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _USUAL_CACHES = {1: 32 << 10, 2: 512 << 10, 3: 8 << 20}
 _SUFFIXES = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
+
 @dataclass(frozen=True)
 class HostFacts:
     """What the operating system tells of this machine; sizes in bytes."""

@@ -47,7 +47,8 @@ def parse(
     if triple == "host":
         return _host(cpu, features, cores)
     arch, full_triple = _split(triple)
-    return _make(arch, full_triple, cpu or ARCHITECTURES[arch][1], (), features, cores or DEFAULT_CORES, DEFAULT_CACHES)
+    cpu = ARCHITECTURES[arch][1] if cpu is None else cpu
+    return _make(arch, full_triple, cpu, (), features, cores or DEFAULT_CORES, DEFAULT_CACHES)
 
 
 def host() -> Target:
@@ -119,6 +120,7 @@ def _make(
         required_features=to_check(generated),
         half_features=x86.half_features(generated),
         units=x86.dot_units(has, level, cpu),
+        dot_units=(),
         **caches,
     )
 

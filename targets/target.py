@@ -58,13 +58,13 @@ class Target:
         cores: processors to plan parallel loops for; schedules cut work into at least so many pieces. With 1 there are
             no parallel loops.
         l1_bytes, l2_bytes, l3_bytes: data caches; the first two of one core, the third shared.
-        required_features: CPU features that code is generated for beyond the architecture's baseline, as LLVM names them:
-            what the code, or LLVM of its own accord, may use, and what a library checks for before it runs.
+        required_features: CPU features that code is generated for beyond the architecture's baseline, as LLVM names
+            them: what LLVM may use of its own accord, and what a library checks for before it runs.
         half_features: what code needs, as `required_features`, that turns vectors of float16 into float32 and back;
             None where the machine has no instruction for it.
         units: the units for narrow operands that the machine has.
-        dot_units: those of them that contractions may use, and code is generated for. There are none until somebody asks
-            for a precision (`with_dot_units`): float32 is multiplied as float32.
+        dot_units: those of them that contractions may use, and code is generated for. There are none until somebody
+            asks for a precision (`with_dot_units`): float32 is multiplied as float32.
     """
 
     triple: str

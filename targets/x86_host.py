@@ -7,28 +7,30 @@ code is tuned, and is replaced only where the flags show that the processor is a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Sequence
 
 from .x86_features import FEATURES, from_linux
 
-# Candidates for a machine with another name than its model number's, newest first. What Linux does not list tells
-# them not apart; the levels at the end fit every processor.
+# Candidates for a machine that is not what its model number says, the best first; the last fits every processor.
 _INTEL = (
     "sapphirerapids",
     "icelake-server",
     "cascadelake",
     "skylake-avx512",
+    "x86-64-v4",
     "alderlake",
     "skylake",
     "haswell",
+    "x86-64-v3",
     "sandybridge",
     "westmere",
     "nehalem",
+    "x86-64-v2",
     "penryn",
     "core2",
+    "x86-64",
 )
-_AMD = ("znver5", "znver4", "znver3", "znver2", "znver1", "btver2", "bdver1", "amdfam10")
-_ANY = ("x86-64-v4", "x86-64-v3", "x86-64-v2", "x86-64")
+_AMD = ("znver5", "znver4", "x86-64-v4", "znver3", "znver2", "znver1", "x86-64-v3", "btver2", "x86-64-v2", "x86-64")
 # Flags that only AMD's processors, and those built on its designs, have.
 _AMD_FLAGS = frozenset({"mmxext", "sse4a", "clzero"})
 # A processor without one of these is an older one, for those who schedule its instructions.
@@ -36,7 +38,7 @@ _VECTORS = frozenset({"avx", "avx2", "fma", "avx512f", "avx512bw", "avx512dq", "
 # A processor with one of these, unlike the one of its name, is a newer one.
 _NEWER = _VECTORS | {"ssse3", "sse4.1", "sse4.2", "avx512vbmi", "avx512vnni", "avx512bf16", "avxvnni", "amx-tile"}
 
-EnabledFeatures = Callable[[str, Collection[str]], Collection[str]]
+EnabledFeatures = Callable[[str, Sequence[str]], Collection[str]]
 
 
 def host_cpu(system_cpu: str, flags: Collection[str], enabled: EnabledFeatures) -> tuple[str, tuple[str, ...]]:
@@ -50,7 +52,8 @@ def host_cpu(system_cpu: str, flags: Collection[str], enabled: EnabledFeatures) 
     present = from_linux(flags)
     name = system_cpu
     if "64bit" not in enabled(name, ()) or _contradicts(_listed(enabled(name, ())), present):
-        name = next(each for each in _candidates(flags) if _listed(enabled(each, ())) <= present)
+        candidates = _AMD if _AMD_FLAGS.intersection(flags) else _INTEL
+        name = next(each for each in candidates if _listed(enabled(each, ())) <= present)
     # A feature brings those that it implies, and goes with those that imply it: first what is added, then what goes.
     added = [f"+{feature}" for feature in _ordered(present - _listed(enabled(name, ())))]
     hidden = [f"-{feature}" for feature in _ordered(_listed(enabled(name, added)) - present)]
@@ -68,8 +71,3 @@ def _listed(features: Collection[str]) -> frozenset[str]:
 
 def _ordered(features: Collection[str]) -> list[str]:
     return [name for name in FEATURES if name in features]
-
-
-def _candidates(flags: Collection[str]) -> Iterator[str]:
-    yield from _AMD if _AMD_FLAGS & frozenset(flags) else _INTEL
-    yield from _ANY

@@ -21,6 +21,7 @@ static const cpu_bit cpu_needs[] = { {%uu, %u, %u, %u} };
 int FUNCTION(void) { return cpu_is_supported(); }
 """
 
+
 def test_every_feature_is_found_where_linux_finds_it(tmp_path: Path) -> None:
     runtime = Path(__file__).resolve().parents[2] / "compiler" / "runtime"
     flags = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("flags"))

@@ -135,7 +135,8 @@ def target_of(signature: Signature) -> Target:
 
     target = parse("host", cpu=signature.cpu)
     has, needs = target.required_features, signature.cpu_features
-    without = [f"-{feature}" for feature in has if feature not in needs]
+    possible = dict.fromkeys([*has, *(feature for unit in target.units for feature in unit.required_features)])
+    without = [f"-{feature}" for feature in possible if feature not in needs]
     return parse("host", cpu=signature.cpu, features=(*(f"+{name}" for name in needs if name not in has), *without))
 
 

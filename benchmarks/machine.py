@@ -56,7 +56,7 @@ def this_machine() -> Machine:
     host = read_host()
     return Machine(
         cpu=host.model_name,
-        isa=tuple(flag for flag in ISA_FLAGS if flag in host.features),
+        isa=tuple(flag for flag in ISA_FLAGS if flag in host.flags),
         cores=host.cores,
         memory_gib=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
         system=platform.platform(),
@@ -66,8 +66,8 @@ def this_machine() -> Machine:
 
 def bfloat16_missing() -> str:
     """Why bfloat16 would only be emulated here, or an empty string."""
-    features = read_host().features
-    return "" if any(flag in features for flag in BFLOAT16_FLAGS) else "this CPU has neither AVX512_BF16 nor AMX"
+    flags = read_host().flags
+    return "" if any(flag in flags for flag in BFLOAT16_FLAGS) else "this CPU has neither AVX512_BF16 nor AMX"
 
 
 def _siblings(processor: int) -> str:

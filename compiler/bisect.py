@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,11 @@ from .cut_model import cut, exposed, inner_values
 from .peers import open_peer
 from .random_inputs import random_inputs
 from .temporary import temporary_folder
+
+if TYPE_CHECKING:
+    from ..ir_passes import Pass
+    from ..targets import Target
+    from .signature import Signature
 
 Array = npt.NDArray[Any]
 Values = Mapping[str, Array]
@@ -71,7 +76,8 @@ def bisect(
     inputs: Values = _NOTHING,
     bindings: Values = _NOTHING,
     shapes: Mapping[str, Sequence[int]] = _NOTHING,
-    cpu: str | None = None,
+    target: Target | None = None,
+    precision: str = "fp32",
     threads: int | None = None,
     rtol: float,
     seed: int = 0,
@@ -82,17 +88,24 @@ def bisect(
     Args:
         model: path of an ONNX file.
         inputs: values by name; what is not given is random, as `verify`'s first run.
-        bindings, shapes, cpu, threads: as the library was compiled.
+        bindings, shapes, precision, threads: as the library was compiled.
+        target: what it was compiled for (`target_of`); by default this machine.
         rtol: as `verify`'s.
 
     Raises:
         TilewrightError: of compiling the model, or of ONNX Runtime running it.
     """
+    from .. import targets
+    from .precision import settle
     from .verify import index_bounds, reference_source
 
     checked, _ = reference_source(model)
     proto = onnx.load(str(model))
-    trial = _Trial(cpu, threads, rtol, progress)
+    machine = target or targets.host()
+    if threads is not None:
+        machine = machine.with_cores(threads)
+    precision, machine = settle(precision, machine)
+    trial = _Trial(machine, precision, threads, rtol, progress)
     progress("reference", 0, 0)
     names = inner_values(proto)
     reference = open_peer("onnxruntime", exposed(proto, names).SerializeToString(), 0)
@@ -116,14 +129,32 @@ def bisect(
     return replace(divergence, passes=_passes_to_blame(trial, proto, found.output, references))
 
 
+def target_of(signature: Signature) -> Target:
+    """This machine, as far as a library uses it: the CPU's name and the features that it was compiled for."""
+    from ..targets import parse
+
+    target = parse("host", cpu=signature.cpu)
+    has, needs = target.required_features, signature.cpu_features
+    possible = dict.fromkeys([*has, *(feature for unit in target.units for feature in unit.required_features)])
+    without = [f"-{feature}" for feature in possible if feature not in needs]
+    return parse("host", cpu=signature.cpu, features=(*(f"+{name}" for name in needs if name not in has), *without))
+
+
 @dataclass(frozen=True)
 class _Trial:
     """How one part of the model is compiled and compared."""
 
-    cpu: str | None
+    target: Target
+    precision: str
     threads: int | None
     rtol: float
     progress: Callable[[str, int, int], None]
+
+    def passes(self) -> list[Pass]:
+        """The passes of a compile."""
+        from . import pipeline
+
+        return pipeline.passes(self.target, precision=self.precision)
 
     def first_difference(self, model: onnx.ModelProto, references: Values, without: str = "") -> Comparison | None:
         """Compiles a part without one pass, runs it on the references, and compares its outputs in their order."""
@@ -136,17 +167,12 @@ class _Trial:
         return None
 
     def _run(self, model: onnx.ModelProto, inputs: Values, without: str) -> dict[str, Array]:
-        from .. import frontends, targets
+        from .. import frontends
         from ..ir_passes import run_passes
-        from . import artifact, emit, pipeline
+        from . import artifact, emit
 
-        target = targets.host()
-        if self.cpu not in (None, target.cpu):  # the host's own CPU goes without what a virtual machine hides
-            target = targets.parse("host", cpu=self.cpu)
-        if self.threads is not None:
-            target = target.with_cores(self.threads)
         imported = frontends.load(model, shapes={name: value.shape for name, value in inputs.items()})
-        order = [each for each in pipeline.passes(target) if each.name != without]
+        order = [each for each in self.passes() if each.name != without]
         module = run_passes(imported.module, order).module
         with temporary_folder() as folder:
             output = folder / "part.so"
@@ -155,9 +181,10 @@ class _Trial:
                 name="part",
                 output_names=imported.output_names,
                 input_names=imported.input_names,
-                target=target,
+                target=self.target,
                 output=output,
                 threads=self.threads,
+                precision=self.precision,
             )
             return artifact.load(output).run(inputs)
 
@@ -194,9 +221,6 @@ def _difference_at(trial: _Trial, model: onnx.ModelProto, name: str, references:
 
 def _passes_to_blame(trial: _Trial, model: onnx.ModelProto, name: str, references: Values) -> tuple[str, ...]:
     """The passes without which the value agrees, found on the shortest end of the model that still differs."""
-    from .. import targets
-    from .pipeline import passes
-
     for nodes in (*_CUT_NODES, len(model.graph.node)):
         part = cut(model, [name], references, nodes)
         if trial.first_difference(part, references) is not None:
@@ -204,7 +228,7 @@ def _passes_to_blame(trial: _Trial, model: onnx.ModelProto, name: str, reference
     else:
         return ()
     blamed = []
-    names = [each for each in dict.fromkeys(each.name for each in passes(targets.host())) if each not in _NEEDED]
+    names = [each for each in dict.fromkeys(each.name for each in trial.passes()) if each not in _NEEDED]
     for done, each in enumerate(names):
         trial.progress("passes", done, len(names))
         try:

@@ -403,8 +403,9 @@ def targets(as_json: Json = False) -> None:
 def _bisected(
     library: CompiledModel, model: Path, values: dict[str, Any], bindings: dict[str, Any], rtol: float, seed: int
 ) -> Divergence | None:
-    from .bisect import bisect
+    from .bisect import bisect, target_of
 
+    signature = library.signature
     shapes = {spec.name: spec.shape for spec in library.inputs}
     with interrupt.temporary_folder(), shown("bisecting", Timeline()) as progress:
         return bisect(
@@ -412,8 +413,9 @@ def _bisected(
             inputs=values,
             bindings=bindings,
             shapes=shapes,
-            cpu=library.signature.cpu,
-            threads=None if library.signature.threaded else 1,
+            target=target_of(signature),
+            precision=signature.precision,
+            threads=signature.default_threads or None if signature.threaded else 1,
             rtol=rtol,
             seed=seed,
             progress=progress,

@@ -89,6 +89,8 @@ def emit(
         UsageError: `name`, `threads` or `kind` is wrong.
     """
     _check_options(name, threads, kind)
+    if threads is not None:
+        target = target.with_cores(threads)  # as the passes planned for
     check_output(output)
     graph = read_graph(module, output_names, input_names)
     distinct, kernel_of = _distinct(module, graph)

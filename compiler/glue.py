@@ -11,8 +11,8 @@ from typing import Any
 
 import jinja2
 
+from ..targets.x86_features import cpu_bits
 from .codegen import launch_symbol
-from .cpuid import cpu_bits
 from .integrity import record_placeholder
 from .naming import unique_identifiers
 from .plan import ALIGNMENT, Buffer, BufferKind, Call, Constants, Plan, Step, align

@@ -17,17 +17,17 @@ def settle(precision: str, target: Target) -> tuple[str, Target]:
     ``bf16`` takes a unit that multiplies bfloat16, ``fp16`` instructions that convert. On a target without them the
     result is ``fp32``, with a `PrecisionWarning`.
     """
-    plain = target.with_dot_units(None)
+    target = replace(target, dot_units=())
     if precision == "bf16":
-        if target.dot_units:
+        if target.units:
             return precision, target.with_dot_units(_BFLOAT16)
         _warn(f"{target.cpu} multiplies no bfloat16 (AMX-BF16, AVX512-BF16)")
     if precision == "fp16":
         if target.half_features is not None:
-            features = dict.fromkeys([*plain.required_features, *target.half_features])
-            return precision, replace(plain, required_features=tuple(features))
+            features = dict.fromkeys([*target.required_features, *target.half_features])
+            return precision, replace(target, required_features=tuple(features))
         _warn(f"{target.cpu} has no instructions that convert float16 (F16C)")
-    return "fp32", plain
+    return "fp32", target
 
 
 def _warn(why: str) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 from tvm import relax, te, tirx
 
 from ..targets.target import Target
+from . import dots
 from .annotations import ANCHOR, STAGE, TEMPLATE
 from .contraction import Workload
 from .expressions import Scalar, constant_shape, int64, int64s
@@ -63,7 +64,7 @@ def multipliers(sizes: Heads, target: Target) -> tuple[Multiplier, Multiplier]:
     scores, values = sizes.scores, sizes.values(sizes.queries, sizes.keys)
     first: list[Multiplier] = [*MultiplyAdd.tilings(scores, target, ATTENTION, "scores")]
     second: list[Multiplier] = [*MultiplyAdd.tilings(values, target, ATTENTION, "sums")]
-    for unit in target.dot_units:
+    for unit in dots.faster_units(target):
         if sizes.depth % unit.group == 0:
             whole = sizes.values(sizes.queries, math.ceil(sizes.keys / unit.lanes) * unit.lanes)
             first += DotProducts.tilings(scores, unit, ATTENTION, "scores")

@@ -38,7 +38,7 @@ Choice = Mapping[str, int]
 # Loads a core can start in a cycle, multiply-adds likewise, and the cycles until a multiply-add's result can be used:
 # the same on every x86-64 core with AVX2 or AVX-512 of the last ten years.
 _LOADS_PER_CYCLE = 2
-_FMAS_PER_CYCLE = 2
+FMAS_PER_CYCLE = 2
 _FMA_LATENCY = 4
 # A panel of B larger than this share of L1 comes from L2 for every tile of rows, so many vectors in a cycle.
 _L1_SHARE = 0.75
@@ -112,7 +112,7 @@ def cycles(workload: Workload, rows: int, vectors: int, target: Target) -> float
     lanes = workload.lanes(target)
     depth = math.prod(workload.k)
     tiles = workload.batch * math.ceil(workload.rows / rows) * math.ceil(workload.columns / (vectors * lanes))
-    step = max(rows * vectors / _FMAS_PER_CYCLE, (rows + vectors) / _LOADS_PER_CYCLE, _FMA_LATENCY)
+    step = max(rows * vectors / FMAS_PER_CYCLE, (rows + vectors) / _LOADS_PER_CYCLE, _FMA_LATENCY)
     if depth * vectors * lanes * dtype_bits(workload.dtype) // 8 > target.l1_bytes * _L1_SHARE:
         step = max(step, vectors / _L2_VECTORS_PER_CYCLE)
     return tiles * (depth * (step + _STEP_OVERHEAD) + _TILE_OVERHEAD * rows * vectors)

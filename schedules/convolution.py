@@ -231,7 +231,7 @@ def winograd_tiling(geometry: Geometry, dtype: str, target: Target) -> tuple[win
     images, height, width, columns = geometry.output
     channels, lanes = geometry.data[-1], target.lanes()
     # Units for narrow operands save more than Winograd's algorithm does.
-    if dtype != "float32" or channels % lanes or columns % lanes or target.dot_units:
+    if dtype != "float32" or channels % lanes or columns % lanes or dots.faster_units(target):
         return None
     tilings = [winograd.Tiling(outputs, images, height, width, channels, columns) for outputs in winograd.OUTPUTS]
     best = min(

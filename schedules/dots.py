@@ -36,7 +36,7 @@ from tvm import te, tirx
 
 from ..targets.target import DotUnit, Target
 from .annotations import ANCHOR, FLOPS, STAGE
-from .contraction import TEMPLATE, Choice, Workload, blockings
+from .contraction import FMAS_PER_CYCLE, TEMPLATE, Choice, Workload, blockings
 from .expressions import Scalar, int64, int64s, largest_divisor
 from .packing import in_panels
 from .padding import within
@@ -52,8 +52,8 @@ OPERAND = "operand"
 BLOCK_LINES = "tilewright.block_lines"
 # A tile instruction takes a cycle a row of A; loads of tiles take a cycle for two rows, from the L1 cache.
 _ROWS_PER_CYCLE = 2.0
-# Vector units: instructions and loads a core starts in a cycle.
-_VECTORS_PER_CYCLE = 2.0
+# Vector units: loads that a core starts in a cycle.
+_LOADS_PER_CYCLE = 2.0
 _STEP_OVERHEAD = 1.0
 # Work beside the k loop, in cycles a vector of results.
 _TILE_OVERHEAD = 3.0
@@ -65,6 +65,14 @@ _MIN_COLUMNS = 8
 _RUN_MULTIPLES = (2, 32)
 # What a contraction with zeros added to its operand has to be shorter by, for the copy.
 _COPY_COST = 1.3
+
+
+def faster_units(target: Target) -> list[DotUnit]:
+    """The units that a target may use and that multiply more in a cycle than its multiply-adds.
+
+    vdpbf16ps does not on every processor; on those bfloat16 saves bytes alone.
+    """
+    return [unit for unit in target.dot_units if unit.rate * unit.rows * unit.depth > FMAS_PER_CYCLE]
 
 
 def depth_of(run: int, unit: DotUnit) -> int:
@@ -94,7 +102,7 @@ def best(workloads: Sequence[Workload], target: Target) -> tuple[Workload, Choic
         (cycles(workload, choice, unit) * (_COPY_COST if index else 1.0), workload, choice, unit)
         for index, workload in enumerate(workloads)
         if workload.columns >= _MIN_COLUMNS
-        for unit in target.dot_units
+        for unit in faster_units(target)
         if workload.k[-1] % unit.group == 0
         for choice in space(workload, unit)
     ]
@@ -147,7 +155,7 @@ def cycles(workload: Workload, choice: Choice, unit: DotUnit) -> float:
         loaded = registers * rows + vectors * choice["depth"] // unit.group
         step = max(float(registers * vectors * rows), loaded / _ROWS_PER_CYCLE)
     else:
-        step = max(registers * vectors / _VECTORS_PER_CYCLE, (registers + vectors) / _VECTORS_PER_CYCLE, unit.latency)
+        step = max(registers * vectors / unit.rate, (registers + vectors) / _LOADS_PER_CYCLE, unit.latency)
     return tiles * (instructions * (step + _STEP_OVERHEAD) + _TILE_OVERHEAD * rows * registers * vectors)
 
 

@@ -7,24 +7,12 @@ import platform
 from dataclasses import dataclass
 from pathlib import Path
 
+from .x86_features import from_linux
+
 _CPUINFO = Path("/proc/cpuinfo")
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+_USUAL_CACHES = {1: 32 << 10, 2: 512 << 10, 3: 8 << 20}
 _SUFFIXES = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
-
-# Linux and LLVM name some features differently.
-_LLVM_NAMES = {
-    "abm": "lzcnt",
-    "amx_bf16": "amx-bf16",
-    "amx_int8": "amx-int8",
-    "amx_tile": "amx-tile",
-    "avx512_bf16": "avx512bf16",
-    "avx512_vnni": "avx512vnni",
-    "bmi1": "bmi",
-    "cx16": "cx16",
-    "pni": "sse3",
-    "sse4_1": "sse4.1",
-    "sse4_2": "sse4.2",
-}
 
 
 @dataclass(frozen=True)
@@ -33,39 +21,57 @@ class HostFacts:
 
     machine: str
     model_name: str
-    features: frozenset[str]
+    flags: frozenset[str]  # as Linux names them
     cores: int
     l1_bytes: int
     l2_bytes: int
     l3_bytes: int
 
+    @property
+    def features(self) -> frozenset[str]:
+        """What the processor has and Linux supports, as LLVM names it."""
+        return from_linux(self.flags)
 
-def _cpuinfo() -> tuple[str, frozenset[str]]:
-    name, features = "unknown CPU", frozenset[str]()
-    try:
-        lines = _CPUINFO.read_text().splitlines()
-    except OSError:
-        return name, features
-    for line in lines:
+
+def parse_cpuinfo(text: str) -> tuple[str, frozenset[str]]:
+    """The model's name and the flags of the first processor in the text of /proc/cpuinfo."""
+    name, flags = "unknown CPU", frozenset[str]()
+    for line in text.splitlines():
         key, _, value = line.partition(":")
         if key.strip() == "model name":
             name = value.strip()
         elif key.strip() in ("flags", "Features"):
-            features = frozenset(_LLVM_NAMES.get(flag, flag) for flag in value.split())
+            flags = frozenset(value.split())
             break
-    return name, features
+    return name, flags
 
 
-def _cache_bytes(level: int, default: int) -> int:
-    for index in sorted(_CACHES.glob("index*")):
+def _cpuinfo() -> tuple[str, frozenset[str]]:
+    try:
+        return parse_cpuinfo(_CPUINFO.read_text())
+    except OSError:
+        return parse_cpuinfo("")
+
+
+def read_caches(folder: Path = _CACHES) -> tuple[int, int, int]:
+    """Bytes of the data caches of levels 1 to 3 that Linux describes in a folder; for those it does not, a guess."""
+    found: dict[int, int] = {}
+    for index in sorted(folder.glob("index*")):
         try:
-            if int((index / "level").read_text()) != level or (index / "type").read_text().strip() == "Instruction":
-                continue
-            size = (index / "size").read_text().strip()
-            return int(size[:-1]) * _SUFFIXES[size[-1]]
-        except (OSError, ValueError, KeyError):
+            if (index / "type").read_text().strip() != "Instruction":
+                found.setdefault(int((index / "level").read_text()), _bytes((index / "size").read_text().strip()))
+        except (OSError, ValueError):
             continue
-    return default
+    l1, l2, l3 = (found.get(level) or guess for level, guess in _USUAL_CACHES.items())
+    # A guess fits between the levels that are known.
+    l2 = max(l1, l2)
+    return l1, l2, max(l2, l3)
+
+
+def _bytes(size: str) -> int:
+    """``512K`` in bytes."""
+    unit = _SUFFIXES.get(size[-1:])
+    return int(size[:-1]) * unit if unit else int(size)
 
 
 def available_cores() -> int:
@@ -78,13 +84,14 @@ def available_cores() -> int:
 
 def read_host() -> HostFacts:
     """Reads the facts of this machine; what is not to be found has a cautious default."""
-    name, features = _cpuinfo()
+    name, flags = _cpuinfo()
+    l1, l2, l3 = read_caches()
     return HostFacts(
         machine=platform.machine(),
         model_name=name,
-        features=features,
+        flags=flags,
         cores=available_cores(),
-        l1_bytes=_cache_bytes(1, 32 << 10),
-        l2_bytes=_cache_bytes(2, 512 << 10),
-        l3_bytes=_cache_bytes(3, 8 << 20),
+        l1_bytes=l1,
+        l2_bytes=l2,
+        l3_bytes=l3,
     )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from functools import lru_cache
-from typing import Any
+from collections.abc import Sequence
 
 from ..errors import UnsupportedTargetError, UsageError
-from . import x86
+from . import llvm, x86
 from .host import read_host
 from .target import Target
+from .x86_features import BASELINE, FEATURES, NEEDED, is_tuning, not_generated, to_check
+from .x86_host import host_cpu
 
 # Architectures: a name that can stand first in a triple -> the family, and the CPU when none is named.
 ARCHITECTURES = {"x86_64": ("x86_64", "x86-64"), "amd64": ("x86_64", "x86-64")}
@@ -31,7 +31,7 @@ def parse(
         triple: ``host``, or an LLVM triple of two to four parts: ``x86_64-linux-gnu``.
         cpu: LLVM's CPU name; by default the host's own, or the baseline of the architecture.
         features: ``+name`` to add and ``-name`` to remove, on top of the CPU.
-        cores: processors to plan parallel loops for; by default the host's own, or 4.
+        cores: processors to plan parallel loops for; by default the host's own if there are several, or 4.
 
     Raises:
         UnsupportedTargetError: the architecture, system, CPU or a feature is unknown.
@@ -47,7 +47,8 @@ def parse(
     if triple == "host":
         return _host(cpu, features, cores)
     arch, full_triple = _split(triple)
-    return _make(arch, full_triple, cpu or ARCHITECTURES[arch][1], features, cores or DEFAULT_CORES, DEFAULT_CACHES)
+    cpu = ARCHITECTURES[arch][1] if cpu is None else cpu
+    return _make(arch, full_triple, cpu, (), features, cores or DEFAULT_CORES, DEFAULT_CACHES)
 
 
 def host() -> Target:
@@ -64,36 +65,92 @@ def _host(cpu: str | None, features: Sequence[str], cores: int | None) -> Target
             hint=_known(),
         )
     caches = {"l1_bytes": facts.l1_bytes, "l2_bytes": facts.l2_bytes, "l3_bytes": facts.l3_bytes}
+    family = ARCHITECTURES[facts.machine][0]
+    found: tuple[str, ...] = ()
     if cpu is None:
-        cpu = _system_cpu()
-        # Virtual machines hide features of their CPU: what Linux does not list must not be used.
-        known = _cpu_features(facts.machine, cpu, ())
-        units = (unit.required_features for unit in x86.DOT_UNITS)
-        needed = sorted(frozenset().union(*(level.needs for level in x86.LEVELS), *units))
-        hidden = tuple(f"-{name}" for name in needed if name in known - facts.features)
-        features = (*dict.fromkeys(hidden), *features)
-    return _make(facts.machine, f"{facts.machine}-unknown-linux-gnu", cpu, features, cores or facts.cores, caches)
+
+        def enabled(name: str, changes: Sequence[str]) -> frozenset[str]:
+            known = name in llvm.known_cpus(family)
+            return llvm.enabled_features(family, name, changes) if known else frozenset()
+
+        cpu, found = host_cpu(llvm.system_cpu(), facts.flags, enabled)
+    # One processor, as a container or a small virtual machine has, says nothing of where the library will run.
+    planned = facts.cores if facts.cores > 1 else DEFAULT_CORES
+    return _make(facts.machine, f"{family}-unknown-linux-gnu", cpu, found, features, cores or planned, caches)
 
 
-def _make(arch: str, triple: str, cpu: str, features: Sequence[str], cores: int, caches: dict[str, int]) -> Target:
+def _make(
+    arch: str,
+    triple: str,
+    cpu: str,
+    found: tuple[str, ...],
+    asked: Sequence[str],
+    cores: int,
+    caches: dict[str, int],
+) -> Target:
+    """A target of a CPU, with the changes to its features that were `found` on the machine, and those `asked` for."""
     family = ARCHITECTURES[arch][0]
-    enabled = _cpu_features(family, cpu, tuple(features))
-    level = x86.level_of(enabled)
+    _check_cpu(family, cpu)
+    _check_features(family, asked)
+    has = llvm.enabled_features(family, cpu, (*found, *asked))
+    if not has >= NEEDED:
+        missing = sorted(NEEDED - has)
+        raise UnsupportedTargetError(
+            f"code for {family} cannot be generated without {', '.join(missing)}",
+            where="--features",
+            hint="leave out what removes them",
+        )
+    added = [feature for feature in asked if feature.startswith("+")]
+    # What comes with the features that were added is asked for as they are.
+    wanted = llvm.enabled_features(family, ARCHITECTURES[arch][1], added)
+    without = not_generated(has, wanted)
+    changes = (*found, *asked, *(f"-{name}" for name in without))
+    generated = llvm.enabled_features(family, cpu, changes)
+    level = x86.level_of(generated)
     return Target(
         triple=triple,
         arch=family,
         cpu=cpu,
-        features=tuple(features),
+        features=changes,
         isa=level.isa,
         vector_bits=level.vector_bits,
         num_vector_registers=level.num_vector_registers,
         has_fma=level.has_fma,
         cores=cores,
-        required_features=x86.required_features(enabled, level),
-        half_features=x86.half_features(enabled),
-        dot_units=x86.dot_units(enabled, level),
+        required_features=to_check(generated),
+        half_features=x86.half_features(generated),
+        units=x86.dot_units(has, level, cpu),
+        dot_units=(),
         **caches,
     )
+
+
+def _check_cpu(family: str, cpu: str) -> None:
+    hint = "names are LLVM's, for example x86-64-v3, znver3, skylake-avx512"
+    if cpu not in llvm.known_cpus(family):
+        raise UnsupportedTargetError(f"unknown CPU {cpu!r} for {family}", where="--mcpu", hint=hint)
+    missing = sorted(NEEDED - llvm.enabled_features(family, cpu))
+    if missing:
+        raise UnsupportedTargetError(
+            f"{cpu} is no CPU for {family}: it lacks {', '.join(missing)}", where="--mcpu", hint=hint
+        )
+
+
+def _check_features(family: str, features: Sequence[str]) -> None:
+    for feature in features:
+        name = feature[1:]
+        if name not in llvm.known_features(family):
+            raise UnsupportedTargetError(
+                f"unknown feature {feature!r} for {family}",
+                where="--features",
+                hint="names are LLVM's, for example +avx2",
+            )
+        if feature.startswith("+") and not (name in FEATURES or name in BASELINE or is_tuning(name)):
+            raise UnsupportedTargetError(
+                f"code for {feature!r} could not check that its processor has it",
+                where="--features",
+                hint=f"leave {feature} out; features that can be checked for: {', '.join(sorted(FEATURES))}",
+            )
 
 
 def _split(triple: str) -> tuple[str, str]:
@@ -110,54 +167,3 @@ def _split(triple: str) -> tuple[str, str]:
 
 def _known() -> str:
     return "known targets: host, " + ", ".join(f"{arch}-linux-gnu" for arch in ARCHITECTURES if arch != "amd64")
-
-
-def _llvm(function: str, arguments: Iterable[Any]) -> Any:
-    import tvm.target.codegen as llvm
-
-    return getattr(llvm, function)(*arguments)
-
-
-@lru_cache
-def _system_cpu() -> str:
-    return str(_llvm("llvm_get_system_cpu", ()))
-
-
-@lru_cache
-def _known_cpus(arch: str) -> frozenset[str]:
-    return frozenset(str(name) for name in _llvm("llvm_get_cpu_archlist", (_llvm_target(arch),)))
-
-
-@lru_cache
-def _known_features(arch: str) -> frozenset[str]:
-    """Every feature that some CPU of the family has (LLVM's Python interface lists only those of one CPU)."""
-    return frozenset().union(*(_enabled(arch, cpu) for cpu in _known_cpus(arch)))
-
-
-def _llvm_target(arch: str, **spec: object) -> Any:
-    from tvm.target import Target as TVMTarget
-
-    return TVMTarget({"kind": "llvm", "mtriple": f"{ARCHITECTURES[arch][0]}-unknown-linux-gnu", **spec})
-
-
-def _enabled(arch: str, cpu: str, **spec: object) -> frozenset[str]:
-    return frozenset(str(name) for name in _llvm("llvm_get_cpu_features", (_llvm_target(arch, mcpu=cpu, **spec),)))
-
-
-@lru_cache
-def _cpu_features(arch: str, cpu: str, features: tuple[str, ...]) -> frozenset[str]:
-    """LLVM's features of a CPU, with the user's changes applied."""
-    if cpu not in _known_cpus(arch):
-        raise UnsupportedTargetError(
-            f"unknown CPU {cpu!r} for {arch}",
-            where="--mcpu",
-            hint="names are LLVM's, for example x86-64-v3, znver3, skylake-avx512",
-        )
-    for feature in features:
-        if feature[1:] not in _known_features(arch):
-            raise UnsupportedTargetError(
-                f"unknown feature {feature!r} for {arch}",
-                where="--features",
-                hint="names are LLVM's, for example +avx2",
-            )
-    return _enabled(arch, cpu, mattr=list(features)) if features else _enabled(arch, cpu)

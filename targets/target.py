@@ -20,7 +20,8 @@ class DotUnit:
         lanes: columns of the second operand that one instruction takes.
         depth: terms of a sum that one instruction takes at most.
         registers: for sums and operands.
-        latency: cycles until a sum can be used by the next instruction, over the instructions started a cycle.
+        rate: instructions that a core starts in a cycle, all rows in each.
+        latency: cycles until a sum can be used by the next instruction.
         required_features: what code that uses it needs besides the target's own, as `Target.required_features`.
     """
 
@@ -31,6 +32,7 @@ class DotUnit:
     lanes: int
     depth: int
     registers: int
+    rate: float
     latency: float
     required_features: tuple[str, ...]
 
@@ -48,18 +50,21 @@ class Target:
         triple: LLVM triple of four parts, for example ``x86_64-unknown-linux-gnu``.
         arch: instruction set family, a key of the table of architectures: ``x86_64``.
         cpu: LLVM's name of the CPU (``-mcpu``).
-        features: LLVM features on top of the CPU's own, each ``+name`` or ``-name``.
+        features: changes to the CPU's own LLVM features, each ``+name`` or ``-name``, in the order they apply.
         isa: name of the instruction level that the schedules use, for people: ``AVX2``.
         vector_bits: width of one vector register, in bits.
         num_vector_registers: architectural vector registers.
         has_fma: whether a multiply and an add are one instruction.
-        cores: processors a parallel loop can use; schedules cut work into at least so many pieces.
+        cores: processors to plan parallel loops for; schedules cut work into at least so many pieces. With 1 there are
+            no parallel loops.
         l1_bytes, l2_bytes, l3_bytes: data caches; the first two of one core, the third shared.
-        required_features: CPU features without which the emitted code would trap, in the spelling of
-            GCC's ``__builtin_cpu_supports``.
+        required_features: CPU features that code is generated for beyond the architecture's baseline, as LLVM names
+            them: what LLVM may use of its own accord, and what a library checks for before it runs.
         half_features: what code needs, as `required_features`, that turns vectors of float16 into float32 and back;
             None where the machine has no instruction for it.
-        dot_units: the units for narrow operands that the machine has, and contractions may use.
+        units: the units for narrow operands that the machine has.
+        dot_units: those of them that contractions may use, and code is generated for. There are none until somebody
+            asks for a precision (`with_dot_units`): float32 is multiplied as float32.
     """
 
     triple: str
@@ -76,6 +81,7 @@ class Target:
     l3_bytes: int
     required_features: tuple[str, ...] = ()
     half_features: tuple[str, ...] | None = None
+    units: tuple[DotUnit, ...] = ()
     dot_units: tuple[DotUnit, ...] = ()
 
     def lanes(self, dtype_bits: int = FLOAT32_BITS) -> int:
@@ -86,11 +92,17 @@ class Target:
         """The same machine, of which only so many cores are used."""
         return replace(self, cores=cores)
 
-    def with_dot_units(self, dtype: str | None) -> Target:
-        """The same machine, of whose units only those for `dtype` are used; for None, none."""
-        units = tuple(unit for unit in self.dot_units if unit.dtype == dtype)
-        needed = [*self.required_features, *(feature for unit in units for feature in unit.required_features)]
-        return replace(self, dot_units=units, required_features=tuple(dict.fromkeys(needed)))
+    def with_dot_units(self, dtype: str) -> Target:
+        """The same machine, whose units for `dtype` are used."""
+        units = tuple(unit for unit in self.units if unit.dtype == dtype)
+        needed = tuple(dict.fromkeys(feature for unit in units for feature in unit.required_features))
+        changed = {f"{sign}{feature}" for sign in "+-" for feature in needed}
+        return replace(
+            self,
+            dot_units=units,
+            features=(*(feature for feature in self.features if feature not in changed), *(f"+{n}" for n in needed)),
+            required_features=tuple(dict.fromkeys([*self.required_features, *needed])),
+        )
 
     def describe(self) -> str:
         """One line for people."""

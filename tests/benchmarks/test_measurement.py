@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 from fake_engines import measured
-from tilewright.benchmarks.machine import Machine, order_processors, this_machine
+from tilewright.benchmarks.machine import ISA_FLAGS, Machine, bfloat16_missing, order_processors, this_machine
 from tilewright.benchmarks.measurement import FORMAT, RecordsError, Results, read_results, to_json, write_file
+from tilewright.targets.host import read_host
 
 MACHINE = Machine("Some CPU", ("avx2", "fma"), 2, 16, "Linux", "3.11")
 RUN = {"command": "the command", "date": "2026-01-02", "source": "v1"}
@@ -62,6 +63,18 @@ def test_a_damaged_file_is_refused(path: Path, text: str) -> None:
 def test_this_machine_is_described() -> None:
     machine = this_machine()
     assert machine.cpu and machine.cores >= 1 and machine.memory_gib >= 1 and machine.same_as(this_machine())
+
+
+def test_units_for_narrow_operands_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As /proc/cpuinfo of a Sapphire Rapids spells them.
+    flags = "fpu sse2 avx fma avx2 avx512f avx_vnni avx512_vnni avx512_bf16 amx_bf16 amx_tile amx_int8 avx512_fp16"
+    facts = replace(read_host(), flags=frozenset(flags.split()))
+    monkeypatch.setattr("tilewright.benchmarks.machine.read_host", lambda: facts)
+    assert this_machine().isa == ISA_FLAGS
+    assert bfloat16_missing() == ""
+    facts = replace(facts, flags=frozenset({"avx2", "fma"}))
+    assert this_machine().isa == ("avx2", "fma")
+    assert "neither" in bfloat16_missing()
 
 
 def test_processors_of_other_cores_come_first(monkeypatch: pytest.MonkeyPatch) -> None:

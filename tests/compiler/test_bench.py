@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -121,7 +122,7 @@ def test_the_peak_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("unit", DOT_UNITS, ids=lambda unit: unit.name)
 def test_the_peak_of_units_for_bfloat16(unit: DotUnit, tmp_path: Path) -> None:
-    facts = machine_peak._HostFacts(512, 32, 32 << 10, 1 << 20, 32 << 20)
+    facts = machine_peak._HostFacts(512, 32, True, 32 << 10, 1 << 20, 32 << 20)
     source = tmp_path / "peak.c"
     source.write_text(machine_peak._source(facts, 1 << 28, unit))
     command = ["gcc", "-O3", "-march=sapphirerapids", "-pthread", "-S", "-o", "-", str(source)]
@@ -134,8 +135,36 @@ def test_the_peak_of_units_for_bfloat16(unit: DotUnit, tmp_path: Path) -> None:
     assert flops == loop * 2 * unit.rows * unit.lanes * unit.depth
 
 
+@pytest.mark.parametrize(
+    ("march", "facts", "instructions"),
+    [
+        # GCC would rather use half of the registers' width there.
+        ("skylake-avx512", (512, 32, True), r"vfmadd213ps\s+%zmm\d+, %zmm\d+, %zmm(\d+)"),
+        ("haswell", (256, 16, True), r"vfmadd213ps\s+%ymm\d+, %ymm\d+, %ymm(\d+)"),
+        ("x86-64", (128, 16, False), r"mulps\s+%xmm\d+, %xmm(\d+)"),
+    ],
+)
+def test_the_loop_of_the_peak_stays_in_registers(
+    march: str, facts: tuple[int, int, bool], instructions: str, tmp_path: Path
+) -> None:
+    source = tmp_path / "peak.c"
+    source.write_text(machine_peak._source(machine_peak._HostFacts(*facts, 32 << 10, 1 << 20, 32 << 20), 1 << 28, None))
+    command = ["gcc", f"-march={march}", *machine_peak._FLAGS, "-S", "-o", "-", str(source)]
+    assembly = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    # The last of the blocks between labels that hold the instructions is the loop: the others are copies of it.
+    blocks = [block for block in re.split(r"(?m)^\.L\w+:", assembly) if re.search(instructions, block)]
+    assert blocks
+    for block in blocks:
+        body = block[: block.rindex(re.findall(r"\n\s*j\w+\s", block)[0])]
+        sums = re.findall(instructions, body)
+        assert len(set(sums)) == facts[1] - 4  # each chain has a register of its own
+        assert "(" not in re.sub(r"#.*", "", body[re.search(instructions, body).start() :])  # and nothing is in memory
+    reads = re.findall(r"v?addps\s+\S*\(\S+\), %([xyz]mm)\d+, %|addps\s+\S*\(\S+\), %(xmm)", assembly)
+    assert {"".join(read) for read in reads} == {{512: "zmm", 256: "ymm", 128: "xmm"}[facts[0]]}
+
+
 def test_a_shared_cache_counts_where_it_holds_more_than_the_others() -> None:
-    facts = machine_peak._HostFacts(256, 16, 32 << 10, 1 << 20, 32 << 20)
+    facts = machine_peak._HostFacts(256, 16, True, 32 << 10, 1 << 20, 32 << 20)
 
     few, many = (machine_peak._levels(threads, facts, 1 << 28) for threads in (2, 16))
 

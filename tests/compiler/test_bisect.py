@@ -8,10 +8,14 @@ from typing import Any
 
 import onnx
 import pytest
+import soft_units
+from emitted_models import MLP_INPUTS, emitted, mlp
 from small_models import swish_network
+from tilewright import targets
 from tilewright.compiler import pipeline
-from tilewright.compiler.bisect import bisect, describe
+from tilewright.compiler.bisect import bisect, describe, target_of
 from tilewright.compiler.compare import DEFAULT_RTOL
+from tilewright.compiler.precision import settle
 from tilewright.ir_passes import GraphPass, PassResult
 from tilewright.ir_passes.match import calls
 from tilewright.ir_passes.rewriter import rewrite
@@ -47,11 +51,43 @@ class Faulty(GraphPass):
 
 def with_pass(monkeypatch: pytest.MonkeyPatch, fault: GraphPass) -> None:
     sound = pipeline.passes
-    monkeypatch.setattr(pipeline, "passes", lambda *arguments: [fault, *sound(*arguments)])
+    monkeypatch.setattr(pipeline, "passes", lambda *arguments, **options: [fault, *sound(*arguments, **options)])
 
 
 def test_a_sound_compiler_has_no_culprit(network: Path) -> None:
     assert bisect(network, rtol=DEFAULT_RTOL) is None
+
+
+def test_it_computes_in_the_precision_of_the_library(
+    network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soft_units.install(monkeypatch, tmp_path)
+    machine = soft_units.target_with("AVX512-BF16")
+
+    assert bisect(network, target=machine, rtol=DEFAULT_RTOL) is None
+    rounded = bisect(network, target=machine, precision="bf16", rtol=DEFAULT_RTOL)
+    assert rounded is not None and 1e-4 < rounded.comparison.relative_error < 2e-2
+
+
+@pytest.mark.parametrize(
+    ("cpu", "features", "precision"),
+    [
+        ("x86-64", (), "fp32"),
+        ("x86-64-v3", ("-bmi2", "+gfni"), "fp32"),
+        ("sapphirerapids", ("-amx-tile", "+avx512fp16"), "bf16"),
+        ("znver4", ("-avx512vl",), "fp32"),
+    ],
+)
+def test_it_compiles_for_what_the_library_was_compiled_for(
+    cpu: str, features: tuple[str, ...], precision: str, tmp_path: Path
+) -> None:
+    _, target = settle(precision, targets.parse("x86_64-linux-gnu", cpu=cpu, features=features))
+    signature = emitted(tmp_path, MLP_INPUTS, mlp, target=target, precision=precision).signature
+
+    _, found = settle(precision, target_of(signature))
+
+    assert (found.cpu, found.isa, found.dot_units) == (target.cpu, target.isa, target.dot_units)
+    assert set(found.required_features) == set(target.required_features) == set(signature.cpu_features)
 
 
 def test_a_wrong_kernel_is_named_by_its_operator(network: Path, monkeypatch: pytest.MonkeyPatch) -> None:

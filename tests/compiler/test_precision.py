@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import warnings
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from tilewright.compiler.compare import RTOL_OF_PRECISION
 from tilewright.compiler.precision import settle
 from tilewright.compiler.verify import verify
 from tilewright.errors import PrecisionWarning
+from tilewright.schedules import dots
 
 DIGITS = Path(__file__).parents[2] / "examples" / "models" / "digits_cnn.onnx"
 SAPPHIRE_RAPIDS = targets.parse("x86_64-linux-gnu", cpu="sapphirerapids")
@@ -119,6 +119,30 @@ def test_units_are_required_only_where_they_are_used() -> None:
     assert {"amx-tile", "amx-bf16", "avx512bf16"} <= set(narrow.required_features)
 
 
+@pytest.mark.skipif(not targets.host().units, reason="this processor multiplies no bfloat16")
+def test_bfloat16_on_this_processor() -> None:
+    model = block_network()
+    found = verify(tilewright.compile(model, precision="bf16", jobs=1), model)
+    assert found.passed and 1e-4 < found.worst()["y"].relative_error < 2e-2
+
+
+def test_nobody_multiplies_in_bfloat16_without_asking() -> None:
+    for target in (SAPPHIRE_RAPIDS, targets.host(), targets.parse("x86_64-linux-gnu", features=("+avx512bf16",))):
+        assert not target.dot_units
+    asked = SAPPHIRE_RAPIDS.with_dot_units("bfloat16")
+    assert asked.dot_units == SAPPHIRE_RAPIDS.units and not settle("fp32", asked)[1].dot_units
+    # Code for float32 does not need a processor with units, so LLVM must not use them.
+    assert {"-amx-tile", "-avx512bf16"} <= set(SAPPHIRE_RAPIDS.features)
+    assert {"+amx-tile", "+avx512bf16"} <= set(asked.features) and "-amx-tile" not in asked.features
+
+
+@pytest.mark.parametrize(("cpu", "expected"), [("cooperlake", []), ("znver5", ["AVX512-BF16"])])
+def test_vector_units_are_used_where_they_are_faster_than_multiply_adds(cpu: str, expected: list[str]) -> None:
+    _, target = settle("bf16", targets.parse("x86_64-linux-gnu", cpu=cpu))
+    assert [unit.name for unit in target.dot_units] == ["AVX512-BF16"]  # they round in any case
+    assert [unit.name for unit in dots.faster_units(target)] == expected
+
+
 def test_the_command_line_warns_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "digits.so"
     arguments = ["compile", str(DIGITS), "-o", str(output), "--precision", "bf16", "--target", "x86_64-linux-gnu"]
@@ -130,10 +154,9 @@ def test_the_command_line_warns_and_goes_on(tmp_path: Path, capsys: pytest.Captu
 
 
 def test_instructions_of_the_units(tmp_path: Path) -> None:
-    for units, expected in ((SAPPHIRE_RAPIDS.dot_units, "tdpbf16ps"), (SAPPHIRE_RAPIDS.dot_units[1:], "vdpbf16ps")):
+    for cpu, expected in (("sapphirerapids", "tdpbf16ps"), ("znver5", "vdpbf16ps")):
         output = tmp_path / f"{expected}.so"
-        target = replace(SAPPHIRE_RAPIDS, dot_units=units)
-        api.compile_to_file(block_network(), output, target, precision="bf16", threads=1)
+        api.compile_to_file(block_network(), output, "x86_64-linux-gnu", cpu=cpu, precision="bf16", threads=1)
         listing = subprocess.run(["objdump", "-d", str(output)], capture_output=True, text=True, check=True).stdout
         for instruction in (expected, "vcvtneps2bf16"):
             assert instruction in listing

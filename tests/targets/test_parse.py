@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from dataclasses import replace
-
 import pytest
 from tilewright import errors, targets
 from tilewright.targets import x86
@@ -78,13 +75,3 @@ def test_units_for_bfloat16_need_their_features_and_wide_vectors() -> None:
     ):
         units = x86.dot_units(features, x86.level_of(features))
         assert [unit.name for unit in units] == expected
-
-
-def test_units_that_linux_hides_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    known = x86.LEVELS[0].needs | x86.LEVELS[1].needs
-    hidden = replace(read_host(), machine="x86_64", features=frozenset(known))
-    module = sys.modules["tilewright.targets.parse"]  # the package has a function of that name
-    monkeypatch.setattr(module, "read_host", lambda: hidden)
-    monkeypatch.setattr(module, "_system_cpu", lambda: "sapphirerapids")
-    target = targets.parse("host")
-    assert target.isa == "AVX-512" and not target.dot_units

@@ -7,9 +7,9 @@ template takes. The loop nest:
         for reduction axes
             vectorized lanes            registers that are not full: see compiler/vector_borders.py
 
-Reductions are vectorized where neighbouring sums read neighbours. So is everything else, but for copies from positions
-that follow a pattern of their own, such as a reflection or a repetition: to work those out in vector registers, and
-take them apart again, takes twice as long as a scalar loop.
+Reductions to one result are vectorized where neighbouring results read neighbours. So is everything else, but for
+copies from positions that follow a pattern of their own, such as a reflection or a repetition: to work those out in
+vector registers, and take them apart again, takes twice as long as a scalar loop.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def schedule_block(sch: Schedule, block: Block, target: Target) -> None:
 
 def _vectorizes(sch: Schedule, block: Block, last: Loop, reduces: bool) -> bool:
     reads = blocks.reads_along(sch, block, blocks.depth(sch, block, last) - 1)
-    if reduces:
-        return reads.contiguous
+    if reduces:  # of one result: what decides between two pairs is not kept while both are written
+        return reads.contiguous and len(sch.get(block).writes) == 1
     return not reads.irregular or blocks.calls_functions(sch, block)
 
 

@@ -57,7 +57,7 @@ class Signature:
         inputs, outputs: tensors at the border, in the order of the C arrays.
         triple, cpu: the target, as LLVM names it.
         arch: the instruction set family: ``x86_64``.
-        cpu_features: what the processor must have, as ``__builtin_cpu_supports`` names it.
+        cpu_features: what the processor must have, as LLVM names it.
         workspace_bytes, weights_bytes: sizes.
         threaded: whether it has a thread pool and ``NAME_set_num_threads``.
         default_threads: threads when nobody says otherwise; 0: the processors available.

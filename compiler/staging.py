@@ -38,7 +38,7 @@ def target(place: Path) -> Path:
             mode = os.lstat(path).st_mode
             if not stat.S_ISLNK(mode):
                 break
-            path = path.parent / os.readlink(path)
+            path = path.parent / path.readlink()
         except FileNotFoundError:
             return path
         except OSError as error:

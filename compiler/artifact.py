@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import (
+    LibraryError,
     OutputError,
     TensorError,
     TilewrightError,
@@ -50,6 +51,7 @@ class CompiledModel:
         self.path = file.path
         self.signature = file.signature
         self._library = library
+        self._digest = file.digest
         self._profile_offset = file.profile_offset
         self._run = library.functions[f"{file.signature.name}_run"]
         self._local = threading.local()
@@ -156,8 +158,12 @@ class CompiledModel:
 
         Raises:
             OutputError: the place cannot be written or is full; it is left as it was.
+            LibraryError: the file from which this was loaded is gone, or another by now.
         """
         place = Path(path)
+        with opened(self.path) as (file, _, _):
+            if file.digest != self._digest:
+                raise LibraryError("another library stands where this one was loaded from", where=str(self.path))
         copies = {self.path: place, self.path.with_suffix(".h"): place.with_suffix(".h")}
         wanted = {s: p for s, p in copies.items() if s.exists() and s.resolve() != p.resolve()}
         try:

@@ -48,8 +48,8 @@ def opened(path: Path) -> Iterator[tuple[LibraryFile, int, mmap.mmap]]:
         UnsupportedVersionError: a newer Tilewright wrote it.
     """
     where = str(path)
-    repair(Path(os.path.realpath(path)))
     try:
+        repair(Path(os.path.realpath(path)))
         # A pipe without a writer would wait for ever.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:

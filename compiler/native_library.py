@@ -4,7 +4,7 @@ The C library's `dlopen` gives the library that it has already when it hears a n
 same number: after a model was compiled anew that is the old code, or, where a file was overwritten, a mixture. So each
 library is opened by a name of its own, a way of writing ``/proc/self/fd/N``. Small ones are copied into memory first,
 and stay as they were checked whatever becomes of the file. Large ones are mapped from the file, since processes then
-share their weights; a copy is made only if that file was loaded before with other contents.
+share their weights; a copy is made only if code of that file is in the process already, which may have been another.
 
 Models of the same file with the same contents share the code, and so the thread pool. When the last is gone, the code
 is unloaded.
@@ -13,6 +13,7 @@ is unloaded.
 from __future__ import annotations
 
 import _ctypes
+import contextlib
 import ctypes
 import itertools
 import mmap
@@ -55,9 +56,8 @@ def load_native(file: LibraryFile, descriptor: int, data: mmap.mmap) -> NativeLi
     with _lock:
         library = _loaded.get(key)
         if library is None:
-            others = any(identity == file.identity for identity, _ in _loaded)
             try:
-                library = _load(file, descriptor, data, copied=others or len(data) <= COPIED_BYTES)
+                library = _load(file, descriptor, data, copied=len(data) <= COPIED_BYTES or _is_loaded(file))
             except (OSError, AttributeError) as error:
                 raise LibraryError(f"the library cannot be loaded: {error}", where=str(file.path)) from error
             _loaded[key] = library
@@ -74,12 +74,20 @@ def _load(file: LibraryFile, descriptor: int, data: mmap.mmap, *, copied: bool) 
     else:
         library = _open(descriptor, file.path)
     if _is_another(library.functions, file):
-        if copied:
-            raise LibraryError("the library's code and its signature disagree", where=str(file.path))
-        del library  # somebody else loaded this file before it was overwritten
-        return _load(file, descriptor, data, copied=True)
+        raise LibraryError("the library's code and its signature disagree", where=str(file.path))
     _check_sizes(library.functions, file)
     return library
+
+
+def _is_loaded(file: LibraryFile) -> bool:
+    """Whether code of this very file is in the process, whoever loaded it: the file may have been another then."""
+    path, number = os.path.realpath(file.path), str(file.identity[1])
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/maps").read_text(errors="replace").splitlines():
+            _, access, _, _, node, *name = line.split(maxsplit=5)
+            if "x" in access and (node == number or name == [path]):
+                return True
+    return False
 
 
 def _open(descriptor: int, path: Path) -> NativeLibrary:

@@ -20,6 +20,7 @@ _STAGING = re.compile(r"\.(.+)\.[0-9a-f]{32}\.tmp", re.DOTALL)
 _NAME_BYTES = 200  # of the 255 that a name may have
 _NO_FILES = ("/dev", "/proc", "/sys")
 _BUT = ("/dev/shm",)
+_MAX_LINKS = 40  # as Linux follows
 
 
 def target(place: Path) -> Path:
@@ -28,27 +29,31 @@ def target(place: Path) -> Path:
     Raises:
         OutputError: something stands there that is no file, or it is a device's place.
     """
-    path = Path(os.path.realpath(place))
-    for folder in (Path(os.path.realpath(place.parent)), path.parent):
-        if _is_below(folder, _NO_FILES) and not _is_below(folder, _BUT):
-            raise OutputError(
-                "the output cannot be written: it is a device, not a file",
-                where=str(place),
-                hint="give the name of a file",
-            )
-    try:
-        mode = os.lstat(path).st_mode
-    except FileNotFoundError:
-        return path
-    except OSError as error:
-        raise OutputError(f"the output cannot be written: {error.strerror}", where=str(place)) from error
+    path = place
+    for _ in range(_MAX_LINKS):
+        path = Path(os.path.realpath(path.parent), path.name)
+        if _is_below(path.parent, _NO_FILES) and not _is_below(path.parent, _BUT):
+            raise _refused(place, "it is a device, not a file")
+        try:
+            mode = os.lstat(path).st_mode
+            if not stat.S_ISLNK(mode):
+                break
+            path = path.parent / path.readlink()
+        except FileNotFoundError:
+            return path
+        except OSError as error:
+            raise _refused(place, str(error.strerror)) from error
+    else:
+        raise _refused(place, "its links lead in a circle")
     if stat.S_ISDIR(mode):
         raise OutputError("the output is a folder, no file", where=str(place), hint="give the name of a file")
     if not stat.S_ISREG(mode):
-        raise OutputError(
-            "the output is a device, a pipe or a broken link, no file", where=str(place), hint="give the name of a file"
-        )
+        raise _refused(place, "it is a device or a pipe, no file")
     return path
+
+
+def _refused(place: Path, reason: str) -> OutputError:
+    return OutputError(f"the output cannot be written: {reason}", where=str(place), hint="give the name of a file")
 
 
 def _is_below(path: Path, folders: tuple[str, ...]) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tilewright
-from emitted_models import MLP_INPUTS, emitted, mlp
+from emitted_models import MLP_INPUTS, Inputs, emitted, mlp
 from tilewright.compiler.link import api_symbols
 from tvm import relax
 
@@ -42,6 +42,42 @@ def test_the_example(tmp_path: Path, kind: str, goal: str, threads: int | None) 
     np.testing.assert_array_equal(np.float32(done.stdout.split()), np.ravel(expected))
     (tmp_path / "x.bin").write_bytes(X.tobytes()[:-1])
     assert subprocess.run([tmp_path / goal, "x.bin"], cwd=tmp_path, capture_output=True).returncode == 1
+
+
+NULLS = """
+#include <stdio.h>
+#include "net.h"
+static float x[net_BYTES_INPUT_x / 4], y[net_BYTES_OUTPUT_y / 4], sum[1];
+static unsigned char workspace[net_WORKSPACE_BYTES + 64] __attribute__((aligned(64)));
+int main(void) {
+  const void *all[] = {x, NULL}, *none[] = {NULL, NULL};
+  void *outputs[] = {y, sum, NULL}, *no_outputs[] = {y, NULL, NULL};
+  printf("%d %d %d %d %d %d\\n", net_run(all, outputs, workspace), net_run(none, outputs, workspace),
+         net_run(NULL, outputs, workspace), net_run(all, no_outputs, workspace), net_run(all, NULL, workspace),
+         net_run(all, outputs, NULL));
+  printf("%d %d %zu %zu %zu %zu %zu %zu %zu\\n", net_num_inputs(), net_num_outputs(), net_input_bytes(0),
+         net_input_bytes(1), net_input_bytes(2), net_input_bytes(-1), net_output_bytes(0), net_output_bytes(1),
+         net_output_bytes(1 << 30));
+  return 0;
+}
+"""
+
+
+def test_null_tensors_are_an_error_unless_they_are_empty(tmp_path: Path) -> None:
+    def body(emit: Any, x: Any, empty: Any) -> list[Any]:
+        return [*mlp(emit, x), emit(relax.op.sum(empty)), emit(relax.op.negative(empty))]
+
+    inputs: Inputs = {**MLP_INPUTS, "empty": ((2, 0), "float32")}
+    header = emitted(tmp_path, inputs, body, outputs=["y", "sum", "nothing"]).header.read_text()
+    (tmp_path / "nulls.c").write_text(NULLS)
+    flags = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-I."]
+    subprocess.run(["cc", *flags, "nulls.c", "./net.so", "-o", "nulls"], cwd=tmp_path, check=True)
+    done = subprocess.run([tmp_path / "nulls"], cwd=tmp_path, capture_output=True, text=True, check=True)
+
+    codes, sizes = done.stdout.splitlines()
+    assert codes == "0 4 4 4 4 2"
+    assert sizes == "2 3 480 0 0 0 140 4 0"
+    assert "#define net_ERROR_TENSOR 4" in header and "float[5][24], 480 bytes" in header
 
 
 BOTH = """

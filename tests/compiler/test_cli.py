@@ -203,6 +203,37 @@ def test_a_folder_that_may_not_be_written(tmp_path: Path, capsys: pytest.Capture
     fails(capsys, ["compile", DIGITS, "-o", tmp_path / "out.so"], 2, "cannot be written")
 
 
+def test_absurd_numbers_of_threads(library: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in ("0", "-1", "257", "1000000000", "9" * 30):
+        fails(capsys, ["compile", DIGITS, "-o", tmp_path / "out.so", "--threads", number], 2, "give 1 to 256")
+    threaded = tmp_path / "threaded.so"
+    assert run(["compile", str(DIGITS), "-o", str(threaded)]) == 0
+    for number in ("0", "1000000000", "4294967297"):
+        fails(capsys, ["run", threaded, "--random-inputs", "--threads", number], 2, "give 1 to 256")
+        fails(capsys, ["bench", threaded, "--threads", number], 2, "give 1 to 256")
+
+
+def test_what_stands_in_the_places_of_outputs(
+    library: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    header = tmp_path / "out.h"
+    header.write_text("int mine;")
+    fails(capsys, ["compile", DIGITS, "-o", tmp_path / "out.so"], 2, "did not write", "out.h")
+    assert header.read_text() == "int mine;"
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (kept / "weights.bin").write_text("mine")
+    fails(capsys, ["compile", DIGITS, "-o", tmp_path / "net.so", "--keep-temps", kept], 2, "weights.bin", "empty")
+    assert (kept / "weights.bin").read_text() == "mine"
+    link = tmp_path / "link.npz"
+    link.symlink_to("outputs.npz")
+    assert run(["run", str(library), "--random-inputs", "-o", str(link)]) == 0
+    assert link.is_symlink() and "logits" in np.load(tmp_path / "outputs.npz")
+    for place in ("/dev/stdout", "/dev/null", "/dev/fd/1"):
+        fails(capsys, ["run", library, "--random-inputs", "-o", place], 2, place)
+        fails(capsys, ["compile", DIGITS, "-o", place], 2, place)
+
+
 def test_inputs_of_a_library(library: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     np.save(tmp_path / "shape.npy", np.zeros((2, 2), np.float32))
     np.save(tmp_path / "dtype.npy", np.zeros((1, 1, 8, 8), np.int64))

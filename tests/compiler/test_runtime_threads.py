@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from emitted_models import MLP_INPUTS, emitted, mlp
 from tilewright.compiler.artifact import CompiledModel, load
+from tilewright.compiler.signature import MAX_THREADS
 from tilewright.errors import UsageError
 
 X = np.random.default_rng(3).standard_normal((5, 24), dtype=np.float32)
@@ -118,6 +119,44 @@ def test_a_forked_child_has_a_pool_of_its_own(model: CompiledModel) -> None:
     assert model(X).tobytes() == expected
 
 
+def test_children_forked_without_handlers_run_the_model_and_end(tmp_path: Path) -> None:
+    emitted(tmp_path, MLP_INPUTS, mlp)
+    source = Path(__file__).with_name("fork_while_running.c")
+    flags = ["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-I."]
+    subprocess.run(["cc", *flags, str(source), "./net.so", "-lpthread", "-o", "forks"], cwd=tmp_path, check=True)
+    done = subprocess.run([tmp_path / "forks"], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=True)
+
+    assert done.stdout == "0\n"
+
+
+def test_setting_the_number_is_not_starved(model: CompiledModel) -> None:
+    # Loops that hold the pool nearly all the time, from threads that do not wait for Python's lock.
+    run, done = model.c_function, threading.Event()
+    y = [np.empty((5, 7), np.float32) for _ in range(4)]
+    pointer = (ctypes.c_void_p * 1)(X.ctypes.data)
+
+    def call(i: int) -> None:
+        workspace = np.empty(model.workspace_bytes + 64, np.uint8)
+        aligned = ctypes.c_void_p(-(-workspace.ctypes.data // 64) * 64)
+        output = (ctypes.c_void_p * 1)(y[i].ctypes.data)
+        while not done.is_set():
+            for _ in range(50):
+                run(pointer, output, aligned)
+
+    callers = [threading.Thread(target=call, args=(i,)) for i in range(4)]
+    for caller in callers:
+        caller.start()
+    longest = 0.0
+    for i in range(40):
+        start = time.monotonic()
+        model.set_num_threads(1 + i % 4)
+        longest = max(longest, time.monotonic() - start)
+    done.set()
+    for caller in callers:
+        caller.join(60)
+    assert longest < 5
+
+
 SCRIPT = """
 import sys, pathlib, numpy, threading
 from tilewright.compiler.artifact import load
@@ -127,7 +166,10 @@ print(len(list(pathlib.Path("/proc/self/task").iterdir())) - before) if (before 
 """
 
 
-@pytest.mark.parametrize(("setting", "threads"), [("3", 3), ("1", 1), ("no number", None), (None, None)])
+@pytest.mark.parametrize(
+    ("setting", "threads"),
+    [("3", 3), ("1", 1), ("no number", None), (None, None), ("-7", None), ("9" * 40, MAX_THREADS)],
+)
 def test_the_environment_and_the_processors_give_the_default(path: Path, setting: Any, threads: Any) -> None:
     # OpenBLAS, which numpy brings, would start threads of its own.
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
@@ -178,8 +220,12 @@ def test_unloading_ends_the_threads(tmp_path: Path) -> None:
 
 
 def test_wrong_numbers_are_refused(model: CompiledModel, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="-1 threads"):
-        model.set_num_threads(-1)
+    for number in (-1, MAX_THREADS + 1, 10**9, 2**32 + 1, 10**30):
+        with pytest.raises(UsageError, match=f"{number} threads"):
+            model.set_num_threads(number)
+    for number in (10**9, MAX_THREADS + 1, 0):
+        with pytest.raises(UsageError, match="threads are not possible"):
+            emitted(tmp_path, MLP_INPUTS, mlp, threads=number)
     single = load(emitted(tmp_path, MLP_INPUTS, mlp, threads=1).path)
     single.set_num_threads(1)
     with pytest.raises(UsageError, match="built for one thread"):

@@ -2,8 +2,8 @@
 
 The importer and the passes share this table, so that a constant has one meaning: that of the converter which made the
 call, the same as for an input. Two rules keep it so. A row computes in the operands' dtype, or in a wider one, what the
-kernel computes; and where ONNX leaves a result open (a division of integers by zero, a float that no integer holds) a
-row declines, so that the kernel decides for constants as it does for inputs.
+kernel computes; and where ONNX leaves a result open and kernels differ (a float that no integer holds) a row
+declines, so that the kernel decides for constants as it does for inputs.
 """
 
 from __future__ import annotations
@@ -156,22 +156,13 @@ def _mean(call: Call, operands: list[Array]) -> Array | None:
     return None if operands[0].dtype.kind in "biu" else _reduce(np.mean)(call, operands)
 
 
-def _divide(call: Call, operands: list[Array]) -> Array | None:
-    """Integers are divided towards zero."""
+def _divide(call: Call, operands: list[Array]) -> Array:
+    """Integers are divided towards zero; by zero, and as far as they wrap, as the kernels do."""
     left, right = operands
     if left.dtype.kind not in "iu":
         return np.asarray(left / right)
-    if not right.all() or (left.dtype.kind == "i" and (right == -1).any() and (left == np.iinfo(left.dtype).min).any()):
-        return None
-    quotient, remainder = np.divmod(left, right)
+    quotient, remainder = np.floor_divide(left, right), np.remainder(left, right)  # of a division by 0: both 0
     return np.asarray(quotient + ((remainder != 0) & ((left < 0) != (right < 0))).astype(left.dtype))
-
-
-def _remainder(function: Callable[..., Any]) -> Evaluate:
-    """np.fmod or np.mod; by zero, integers have none."""
-    return lambda call, operands: (
-        None if operands[1].dtype.kind in "iu" and not operands[1].all() else np.asarray(function(*operands))
-    )
 
 
 def _power(call: Call, operands: list[Array]) -> Array | None:
@@ -253,8 +244,8 @@ _ROWS: dict[str, Evaluate] = {
     "matmul": _matmul,
     "astype": _astype,
     "divide": _divide,
-    "mod": _remainder(np.fmod),
-    "floor_mod": _remainder(np.mod),
+    "mod": _function(np.fmod),
+    "floor_mod": _function(np.mod),
     "power": _power,
     "erf": _erf,
     "sigmoid": _in_float64(lambda x: 1 / (1 + np.exp(-x))),

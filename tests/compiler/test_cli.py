@@ -152,7 +152,7 @@ def test_external_data(tmp_path: Path, capsys: pytest.CaptureFixture[str], locat
     folder.mkdir()
     (folder / "link.bin").symlink_to(outside)
     model = with_external_data(folder, str(outside) if location == "ABSOLUTE" else location)
-    fails(capsys, ["compile", model, "-o", tmp_path / "out.so"], 4, "external data", "tensor 'w'")
+    fails(capsys, ["compile", model, "-o", tmp_path / "out.so"], 4, "external data", "initializer 'w'")
     assert not (tmp_path / "out.so").exists()
 
 

@@ -81,11 +81,15 @@ def is_still(path: Path, descriptor: int) -> bool:
 def _claimed() -> tuple[Path, int | None]:
     while True:
         path = Path(tempfile.mkdtemp(prefix=PREFIX))
-        lock = _open(path)
+        # Between the steps somebody may have taken it for a left-over, and removed it.
+        try:
+            lock = _open(path)
+        except FileNotFoundError:
+            continue
         locked(lock, wait=True)
         if is_still(path, lock):
             return path, lock
-        os.close(lock)  # somebody took it for a left-over, between the two steps
+        os.close(lock)
 
 
 def _sweep(place: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from tvm import relax
@@ -62,6 +63,18 @@ def _not_empty(call: relax.Call) -> bool:
     return 0 not in shape and str(call.ty.dtype) != "bool" and len(shape) > 0
 
 
+def _normalizes(call: relax.Call) -> bool:
+    return 0 not in constant_shape(call.args[0])
+
+
+def _lower_normalization(
+    builder: relax.BlockBuilder, call: relax.Call, target: Target, *, centered: bool
+) -> relax.Expr:
+    if rows.can_lower_normalization(call):
+        return rows.lower_normalization(builder, call, target, centered=centered)
+    return rows.decompose_normalization(builder, call, centered=centered)
+
+
 @dataclass(frozen=True)
 class Rule:
     """How one Relax operator is lowered, and which calls of it: the others fall to TVM's own legalization."""
@@ -95,14 +108,8 @@ RULES: dict[str, Rule] = {
     "relax.nn.log_softmax": Rule(
         lambda builder, call, target: rows.lower_softmax(builder, call, target, log=True), _over_last_axis
     ),
-    "relax.nn.layer_norm": Rule(
-        lambda builder, call, target: rows.lower_normalization(builder, call, target, centered=True),
-        rows.can_lower_normalization,
-    ),
-    "relax.nn.rms_norm": Rule(
-        lambda builder, call, target: rows.lower_normalization(builder, call, target, centered=False),
-        rows.can_lower_normalization,
-    ),
+    "relax.nn.layer_norm": Rule(partial(_lower_normalization, centered=True), _normalizes),
+    "relax.nn.rms_norm": Rule(partial(_lower_normalization, centered=False), _normalizes),
     "relax.tilewright.attention": Rule(attention.lower_attention, attention.can_lower_attention),
     "relax.strided_slice": Rule(_without_target(injective.lower_slice), _of_whole_steps),
     "relax.concat": Rule(_without_target(injective.lower_concat), _of_a_tuple),
@@ -133,7 +140,7 @@ def legalize(module: Any, target: Target) -> Any:
 
 
 # TVM's own computes of these sum in the dtype of their operands.
-_SUMMING = frozenset(f"relax.nn.{name}" for name in ("softmax", "log_softmax", "layer_norm", "rms_norm"))
+_SUMMING = frozenset(f"relax.nn.{name}" for name in ("softmax", "log_softmax"))
 
 
 def _in_accumulator(builder: relax.BlockBuilder, call: relax.Call, lower: Callable[..., relax.Expr]) -> relax.Expr:

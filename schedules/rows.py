@@ -207,6 +207,25 @@ def lower_normalization(builder: relax.BlockBuilder, call: relax.Call, target: T
     )
 
 
+def decompose_normalization(builder: relax.BlockBuilder, call: relax.Call, *, centered: bool) -> relax.Expr:
+    """Layer norm or RMS norm over any axes, in plain operators, of which each has its own kernel."""
+    op, emit = relax.op, builder.emit
+    dtype = str(call.ty.dtype)
+    kind = accumulator(dtype)
+    shape = constant_shape(call.args[0])
+    axes = sorted(int(axis) % len(shape) for axis in call.attrs.axes)
+    along = [extent if axis in axes else 1 for axis, extent in enumerate(shape)]
+    data, *parameters = (each if str(each.ty.dtype) == kind else emit(op.astype(each, kind)) for each in call.args)
+    gamma, *beta = (emit(op.reshape(parameter, along)) for parameter in parameters)
+    if centered:
+        data = emit(op.subtract(data, emit(op.mean(data, axes, keepdims=True))))
+    variance = emit(op.mean(emit(op.multiply(data, data)), axes, keepdims=True))
+    spread = emit(op.sqrt(emit(op.add(variance, relax.const(float(call.attrs.epsilon), kind)))))
+    result = emit(op.multiply(emit(op.divide(data, spread)), gamma))
+    result = emit(op.add(result, beta[0])) if beta else result
+    return result if kind == dtype else op.astype(result, dtype)
+
+
 def can_lower_normalization(call: relax.Call) -> bool:
     """Whether the normalized axes are the trailing ones."""
     rank = len(constant_shape(call.args[0]))

@@ -11,9 +11,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from tvm import relax, te, topi
 
-from .node import Expr, Node, shape_of
+from .dtypes import numpy_dtype
+from .node import Expr, Node, dtype_of, shape_of
 
 _ELLIPSIS_LABELS = "０１２３４５６７８９"  # full-width digits: no equation can use them
 
@@ -32,6 +34,8 @@ def contract(node: Node, equation: str, operands: Sequence[Expr]) -> Expr:
                 sizes[label] = extent
             elif extent not in (1, sizes[label]):
                 raise node.invalid(f"the label '{label}' has extents {sizes[label]} and {extent}")
+    if 0 in sizes.values():  # sums of nothing, or nothing at all
+        return np.zeros([sizes[label] for label in output], numpy_dtype(dtype_of(operands[0])))
     terms = [_simplify(node, operand, labels, sizes) for operand, labels in zip(operands, inputs, strict=True)]
     current, labels = terms[0]
     for index in range(1, len(terms)):

@@ -115,10 +115,13 @@ COORDINATES: Mapping[str, Callable[[_Coordinates, _Axis], _Coordinates]] = Mappi
         "tf_crop_and_resize": _crop,
     }
 )
-NEAREST: Mapping[str, Callable[[_Coordinates], _Coordinates]] = MappingProxyType(
+# In float64, where adding a half rounds nothing. ONNX Runtime takes what is less than a half by no more than this for a
+# half where it prefers to round up: 4.5 / 0.6 is 7.4999995 in float32.
+_NEARLY_HALF = 1e-6
+NEAREST: Mapping[str, Callable[[_Floats], _Floats]] = MappingProxyType(
     {
-        "round_prefer_floor": lambda x: np.ceil(x - _HALF),
-        "round_prefer_ceil": lambda x: np.floor(x + _HALF),
+        "round_prefer_floor": lambda x: np.ceil(x - 0.5),
+        "round_prefer_ceil": lambda x: np.floor(x + (0.5 + _NEARLY_HALF)),
         "floor": np.floor,
         "ceil": np.ceil,
     }
@@ -146,7 +149,7 @@ def taps(method: Method, extent: int, size: int, scale: float, crop: tuple[float
     if method.coordinates == "tf_crop_and_resize":
         outside = (at < 0) | (at > extent - 1)
     if method.mode == "nearest":
-        positions = NEAREST[method.nearest](at).astype(np.float64)[:, None]
+        positions = NEAREST[method.nearest](at.astype(np.float64))[:, None]
         weights = np.ones_like(positions)
     else:
         positions, weights = _weighted(method, at.astype(np.float64), min(scale, 1.0) if method.antialias else 1.0)

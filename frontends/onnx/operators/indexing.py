@@ -131,6 +131,8 @@ def scatter_elements(node: Node) -> Result:
     reduction = node.attr_str("reduction", "none")
     if reduction not in te_indexing.COMBINE:
         raise node.invalid(f"the attribute reduction is '{reduction}'")
+    if 0 in node.shape(1):
+        return node.expr(0)
     return node.emit_te(te_indexing.scatter_elements, node.expr(0), node.expr(1), node.expr(2), axis, reduction)
 
 
@@ -143,6 +145,8 @@ def scatter_nd(node: Node) -> Result:
     if reduction not in te_indexing.COMBINE:
         raise node.invalid(f"the attribute reduction is '{reduction}'")
     rows, count = math.prod(shape[:depth]), math.prod(tuples[:-1])
+    if count * inner == 0:
+        return node.expr(0)
     known = node.constant(1)
     data = node.emit(relax.op.reshape(node.expr(0), (rows, inner)))
     updates = node.emit(relax.op.reshape(node.expr(2), (count, inner)))

@@ -1,0 +1,105 @@
+"""TopK, ArgMax, ArgMin and Hardmax: a total order of every dtype, NaN and infinities among them; running totals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from operator_cases import Array, Case, check
+
+_FLOATS = (np.float16, ml_dtypes.bfloat16, np.float32, np.float64)
+_INTEGERS = (np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64)
+_QUICK = (np.float16, np.float32, np.uint8, np.int64)
+_SHAPES = (((9,), 0), ((2, 5, 4), 1))
+
+
+def _data(dtype: Any, shape: tuple[int, ...]) -> Array:
+    """Few different values, so that many are equal; the extremes of the dtype, and all that a float may be."""
+    rng = np.random.default_rng(0)
+    if np.dtype(dtype).kind in "iu":
+        limits = np.iinfo(dtype)
+        return rng.choice(np.array([limits.min, limits.max, 0, 1, 2], dtype), shape)
+    return rng.choice(np.array([np.nan, np.inf, -np.inf, -0.0, 0.0, 1, -1], np.float32), shape).astype(dtype)
+
+
+def _ranked(row: Array, largest: bool) -> list[int]:
+    """Positions, best first: NaN above every number, equals in their order."""
+    keys = [(bool(np.isnan(float(each))), each if row.dtype.kind in "iu" else float(each)) for each in row]
+    ordered = [(nan, 0 if nan else int(value) if row.dtype.kind in "iu" else value) for nan, value in keys]
+    sign = -1 if largest else 1
+    return sorted(range(len(row)), key=lambda at: (sign * ordered[at][0], sign * ordered[at][1], at))
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        pytest.param(dtype, id=np.dtype(dtype).name, marks=[] if dtype in _QUICK else [pytest.mark.slow])
+        for dtype in (*_FLOATS, *_INTEGERS)
+    ],
+)
+def test_ranks_and_extrema(dtype: Any) -> None:
+    cases = {}
+    for shape, axis in _SHAPES:
+        x = _data(dtype, shape)
+        for largest in (True, False):
+            order = np.stack(
+                [_ranked(row, largest) for row in np.moveaxis(x, axis, -1).reshape(-1, shape[axis])]
+            ).reshape(np.moveaxis(x, axis, -1).shape)
+            best = np.moveaxis(order, -1, axis)
+            for count in (shape[axis], 2):
+                taken = np.take(best, range(count), axis)
+                cases[f"TopK {shape} {largest} {count}"] = Case(
+                    "TopK",
+                    {"x": x},
+                    {"k": np.array([count])},
+                    {"axis": axis, "largest": int(largest)},
+                    [np.take_along_axis(x, taken, axis), taken],
+                    outputs=2,
+                )
+        wide = x if x.dtype.kind in "iu" else x.astype(np.float64)
+        for name, find in (("ArgMax", np.argmax), ("ArgMin", np.argmin)):
+            first = find(wide, axis=axis)
+            last = shape[axis] - 1 - find(np.flip(wide, axis), axis=axis)
+            cases[f"{name} {shape}"] = Case(name, {"x": x}, {}, {"axis": axis, "keepdims": 0}, [first])
+            attributes = {"axis": axis, "select_last_index": 1}
+            cases[f"{name} {shape} last"] = Case(name, {"x": x}, {}, attributes, [np.expand_dims(last, axis)])
+        if x.dtype.kind not in "iu":
+            ones = np.zeros(shape, dtype)
+            np.put_along_axis(ones, np.expand_dims(np.argmax(wide, axis=axis), axis), dtype(1), axis)
+            cases[f"Hardmax {shape}"] = Case("Hardmax", {"x": x}, {}, {"axis": axis}, [ones])
+    if dtype is ml_dtypes.bfloat16:  # which TopK does not take
+        cases = {label: case for label, case in cases.items() if case.op_type != "TopK"}
+    check(cases, opset=18, rtol=0, atol=0)
+
+
+def test_nothing_but_nan() -> None:
+    x = np.full(300, np.nan, np.float32)
+    check(
+        {
+            "TopK": Case("TopK", {"x": x}, {"k": np.array([3])}, {}, [x[:3], np.array([0, 1, 2])], outputs=2),
+            "ArgMax": Case("ArgMax", {"x": x}, {}, {"axis": 0, "keepdims": 0}, [np.asarray(0)]),
+            "ArgMin": Case("ArgMin", {"x": x}, {}, {"axis": 0, "keepdims": 0}, [np.asarray(0)]),
+        }
+    )
+
+
+def test_running_totals_of_half_precision_are_rounded_once() -> None:
+    ones = np.ones(3000, np.float16)  # a float16 sum of ones stops at 2048
+    growing = np.arange(1, 3001).astype(np.float16)
+    axis = {"axis": np.asarray(0)}
+    check(
+        {
+            "forwards": Case("CumSum", {"x": ones}, axis, {}, [growing]),
+            "backwards, without itself": Case(
+                "CumSum",
+                {"x": ones},
+                axis,
+                {"reverse": 1, "exclusive": 1},
+                [np.arange(2999, -1, -1).astype(np.float16)],
+            ),
+        },
+        rtol=0,
+        atol=0,
+    )

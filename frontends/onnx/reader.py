@@ -90,7 +90,13 @@ def _check_header(proto: onnx.ModelProto, where: str) -> None:
             where=where,
             hint="export the model again with an older ONNX, or install a newer onnx package",
         )
-    versions = {entry.domain: entry.version for entry in proto.opset_import}
+    versions: dict[str, int] = {}
+    for entry in proto.opset_import:
+        if versions.setdefault(entry.domain, entry.version) != entry.version:
+            raise ModelError(
+                f"the model uses versions {versions[entry.domain]} and {entry.version} of the operators of one domain",
+                where=f"{where}: domain '{entry.domain or 'ai.onnx'}'",
+            )
     for domain in _DEFAULT_DOMAINS:
         version = versions.get(domain)
         if version is not None and not _OLDEST_OPSET <= version <= _NEWEST_OPSET:

@@ -73,7 +73,7 @@ def import_graph(model: ir.Model, name: str, where: str) -> ImportedModel:
         parameters.append(variable)
         # A tensor without elements holds nothing to wait for: it is as good as a constant.
         scope.values[value] = np.zeros(shape, value.dtype.numpy()) if 0 in shape else variable
-    outputs = list(model.graph.outputs)
+    outputs = list(dict.fromkeys(model.graph.outputs))  # a name that is listed twice is one output
     failure: BaseException | None = None
     with builder.function("main", parameters):
         with builder.dataflow():

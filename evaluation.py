@@ -262,3 +262,5 @@ _ROWS: dict[str, Evaluate] = {
     **{name: _function(getattr(np, name)) for name in _NUMPY_NAMES.split()},
     **{name: _in_float64(getattr(np, function)) for name, function in _FLOAT64_NAMES.items()},
 }
+# The operators that `evaluate` knows, without `relax.`.
+OPERATORS = frozenset(_ROWS)

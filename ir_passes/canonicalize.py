@@ -10,9 +10,8 @@ import numpy as np
 import tvm
 from tvm import relax, tirx
 
-from ..evaluation import numpy_dtype
 from .base import GraphPass, PassResult
-from .constants import array_of, constant, scalar_of
+from .constants import array_of, constant, numpy_dtype, scalar_of
 from .graph import Expr, Var
 from .match import calls, is_float, keeps_shape, made_by
 from .permutation import identity, same_bytes, split_axes

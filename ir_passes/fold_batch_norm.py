@@ -9,9 +9,8 @@ import numpy as np
 import tvm
 from tvm import relax
 
-from ..evaluation import numpy_dtype
 from .base import GraphPass, PassResult
-from .constants import Array, array_of, constant
+from .constants import Array, array_of, constant, numpy_dtype
 from .graph import Expr, Var
 from .linear import Linear, find_linear
 from .match import calls, is_float, keeps_shape, made_by, only_use, split_constant

@@ -13,9 +13,8 @@ import tvm_ffi
 from tvm import relax, s_tir, te, tirx
 from tvm.ir import TensorLoad, TensorRegion
 
-from ..evaluation import numpy_dtype
 from .base import GraphPass, PassResult
-from .constants import array_of, constant, is_constant
+from .constants import array_of, constant, is_constant, numpy_dtype
 from .graph import Binding, Expr, Graph, Var, leaves, substitute
 from .kernel_graph import KernelCall, kernel_graph, without_uncalled
 from .rewriter import dtype_of

@@ -26,7 +26,7 @@ from .function_bodies import default_attributes, function_body
 from .input_shapes import real_inputs
 from .limits import DEEPEST_NESTING
 from .liveness import live_nodes
-from .node import Node, Result, Value, node_name
+from .node import Node, Result, Value, dtype_of, node_name
 from .refusals import Refusals
 from .registry import find_converter
 
@@ -73,13 +73,15 @@ def import_graph(model: ir.Model, name: str, where: str) -> ImportedModel:
         parameters.append(variable)
         # A tensor without elements holds nothing to wait for: it is as good as a constant.
         scope.values[value] = np.zeros(shape, value.dtype.numpy()) if 0 in shape else variable
-    outputs = list(model.graph.outputs)
+    outputs = list(dict.fromkeys(model.graph.outputs))  # a name that is listed twice is one output
     failure: BaseException | None = None
     with builder.function("main", parameters):
         with builder.dataflow():
             try:
                 importer.walk(model.graph, outputs, scope)
                 importer.refusals.report()
+                for value in outputs:
+                    importer.check_output(value, scope)
                 results = [importer.as_expr(importer.value_of(value, scope)) for value in outputs]
             except BaseException as error:
                 # Kept until the function is closed: TVM prints a warning for a builder that is left half-way.
@@ -138,6 +140,16 @@ class _Importer:
             scope.values[value] = array
             return array
         raise ModelError(f"the value '{value.name}' is used but never computed", where=self._where)
+
+    def check_output(self, value: ir.Value, scope: _Scope) -> None:
+        """Refuses an output that is not of the dtype that the model declares."""
+        computed = self.value_of(value, scope)
+        dtype = str(computed.dtype) if isinstance(computed, np.ndarray) else dtype_of(computed)
+        if value.dtype is not None and value.dtype != ir.DataType.UNDEFINED and str(value.dtype.numpy()) != dtype:
+            raise ModelError(
+                f"the output is computed as {dtype}, and the model declares {value.dtype.name}",
+                where=f"{self._where}: output '{value.name}'",
+            )
 
     def as_expr(self, value: Value) -> relax.Expr:
         """A value as a Relax expression."""

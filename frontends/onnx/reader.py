@@ -90,7 +90,13 @@ def _check_header(proto: onnx.ModelProto, where: str) -> None:
             where=where,
             hint="export the model again with an older ONNX, or install a newer onnx package",
         )
-    versions = {entry.domain: entry.version for entry in proto.opset_import}
+    versions: dict[str, int] = {}
+    for entry in proto.opset_import:
+        if versions.setdefault(entry.domain, entry.version) != entry.version:
+            raise ModelError(
+                f"the model uses versions {versions[entry.domain]} and {entry.version} of the operators of one domain",
+                where=f"{where}: domain '{entry.domain or 'ai.onnx'}'",
+            )
     for domain in _DEFAULT_DOMAINS:
         version = versions.get(domain)
         if version is not None and not _OLDEST_OPSET <= version <= _NEWEST_OPSET:
@@ -112,7 +118,6 @@ def _check_names(graph: onnx.GraphProto, where: str) -> None:
                 *(sparse.values.name for sparse in graph.sparse_initializer),
             ],
         ),
-        ("outputs", [value.name for value in graph.output]),
     ):
         twice = sorted(name for name, count in Counter(names).items() if count > 1)
         if twice:
@@ -162,7 +167,9 @@ def _reasons(error: BaseException) -> list[str]:
     current: BaseException | None = error
     while current is not None and len(chain) < 3:
         lines = [line.strip() for line in str(current).splitlines() if line.strip()]
-        text = lines[0][:300] if lines else type(current).__name__
+        # ONNX's checker says which node it means further below.
+        context = [line.removeprefix("==> Context: ") for line in lines[1:] if line.startswith("==> Context: ")]
+        text = " / ".join(each[:300] for each in [lines[0], *context[:1]]) if lines else type(current).__name__
         if text not in chain:
             chain.append(text)
         current = current.__cause__

@@ -76,8 +76,6 @@ def read_window(node: Node, spatial: tuple[int, ...], kernel: tuple[int, ...], *
         raise node.invalid(f"kernel, strides, dilations and pads do not fit {rank} spatial dimensions")
     if min((*kernel, *strides, *dilations), default=1) < 1:
         raise node.invalid("kernel, strides and dilations must be positive")
-    if min(pads, default=0) < 0:
-        raise node.invalid("pads must not be negative")
     auto_pad = node.attr_str("auto_pad", "NOTSET") or "NOTSET"
     ceil_mode = bool(node.attr_int("ceil_mode", 0))
     begins, ends, extra, output = [], [], [], []

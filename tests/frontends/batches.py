@@ -47,7 +47,7 @@ def joined(parts: Sequence[Part]) -> onnx.ModelProto:
     return whole
 
 
-def run(parts: Sequence[Part]) -> dict[str, list[Array]]:
-    """The outputs of every part, by the part's name."""
+def run(parts: Sequence[Part]) -> list[list[Array]]:
+    """The outputs of every part."""
     results = iter(tilewright.compile(joined(parts), threads=1, jobs=1).run({}).values())
-    return {part.name: [next(results) for _ in part.model.graph.output] for part in parts}
+    return [[next(results) for _ in part.model.graph.output] for part in parts]

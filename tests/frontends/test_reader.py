@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import tilewright
+from execution import execute
 from models import model, perceptron, tensor
-from onnx import helper
+from onnx import helper, numpy_helper
 from tilewright import frontends
 from tilewright.errors import (
     ExternalDataError,
@@ -20,6 +22,121 @@ from tilewright.errors import (
     UnsupportedVersionError,
     UsageError,
 )
+
+
+def _moved(tensor: onnx.TensorProto, folder: Path, location: str = "w.bin") -> None:
+    """Puts a tensor's bytes at the end of a file, and lets the tensor say so."""
+    with (folder / location).open("ab") as file:
+        offset = file.tell()
+        file.write(tensor.raw_data)
+    entries = {"location": location, "offset": str(offset), "length": str(len(tensor.raw_data))}
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in entries.items():
+        tensor.external_data.add(key=key, value=value)
+
+
+def _everywhere(folder: Path) -> tuple[Path, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
+    """A model with external data in a weight, a constant, a branch's weight and constant, a function and a sparse
+    tensor; and what it adds to its input."""
+    arrays = [np.arange(2, dtype=np.float32) + 10 * index for index in range(1, 8)]
+    tensors = [numpy_helper.from_array(array, f"t{index}") for index, array in enumerate(arrays)]
+    sparse = onnx.SparseTensorProto(dims=[2], values=tensors[6], indices=numpy_helper.from_array(np.array([0, 1]), "i"))
+    for each in (*tensors[:6], sparse.values, sparse.indices):
+        _moved(each, folder)
+    sum_of = lambda names, output: helper.make_node("Sum", names, [output])  # noqa: E731
+    branch = helper.make_graph(
+        [helper.make_node("Constant", [], ["kept"], value=tensors[2]), sum_of(["x", "t3", "kept"], "o")],
+        "branch",
+        [],
+        [tensor("o", [2])],
+        [tensors[3]],
+    )
+    other = helper.make_graph([sum_of(["x"], "p")], "other", [], [tensor("p", [2])])
+    body = [helper.make_node("Constant", [], ["k"], value=tensors[4]), sum_of(["a", "k"], "b")]
+    function = helper.make_function("own", "F", ["a"], ["b"], body, [helper.make_opsetid("", 18)])
+    nodes = [
+        helper.make_node("Constant", [], ["k"], value=tensors[1]),
+        helper.make_node("Constant", [], ["c"], value=numpy_helper.from_array(np.array(True))),
+        helper.make_node("If", ["c"], ["i"], then_branch=branch, else_branch=other),
+        helper.make_node("F", ["i"], ["f"], domain="own"),
+        sum_of(["f", "k", "t0", "t5", "t6"], "y"),
+    ]
+    proto = model(nodes, [tensor("x", [2])], [tensor("y", [2])], functions=[function], domains=["own"])
+    proto.graph.initializer.extend([tensors[0], tensors[5]])
+    proto.graph.sparse_initializer.append(sparse)
+    path = folder / "model.onnx"
+    path.write_bytes(proto.SerializeToString())
+    return path, np.sum(arrays, axis=0)
+
+
+def test_external_data_is_found_wherever_it_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, added = _everywhere(tmp_path)
+    monkeypatch.chdir("/")
+    compiled = tilewright.compile(path, threads=1)
+    assert compiled.run({"x": np.zeros(2, np.float32)})["y"].tolist() == added.tolist()
+
+
+def test_external_data_is_checked_wherever_it_is_used(tmp_path: Path) -> None:
+    path, _ = _everywhere(tmp_path)
+    content = path.read_bytes()
+    places = content.count(b"w.bin")
+    assert places == 8
+    start = 0
+    for _ in range(places):
+        start = content.index(b"w.bin", start)
+        path.write_bytes(content[:start] + b"../w." + content[start + 5 :])
+        start += 1
+        with pytest.raises(ExternalDataError, match="outside"):
+            frontends.load(path)
+
+
+def _sparse(indices: list[object], dims: tuple[int, ...] = (2, 4), values: int = 3) -> onnx.SparseTensorProto:
+    return onnx.SparseTensorProto(
+        dims=dims,
+        values=numpy_helper.from_array(np.arange(1, values + 1, dtype=np.float32), "w"),
+        indices=numpy_helper.from_array(np.asarray(indices, np.int64), "at"),
+    )
+
+
+def _with_sparse(sparse: onnx.SparseTensorProto, as_constant: bool) -> onnx.ModelProto:
+    nodes = [helper.make_node("Add", ["x", "w"], ["y"])]
+    if as_constant:
+        nodes.insert(0, helper.make_node("Constant", [], ["w"], sparse_value=sparse))
+    proto = model(nodes, [tensor("x", [2, 4])], [tensor("y", [2, 4])])
+    if not as_constant:
+        proto.graph.sparse_initializer.append(sparse)
+    return proto
+
+
+@pytest.mark.parametrize("as_constant", [False, True])
+@pytest.mark.parametrize("indices", [[0, 5, 7], [[0, 0], [1, 1], [1, 3]]])
+def test_sparse_tensors(indices: list[object], as_constant: bool) -> None:
+    proto = _with_sparse(_sparse(indices), as_constant)
+    before = proto.SerializeToString()
+    result = execute(proto, {"x": np.zeros((2, 4), np.float32)})[0]
+    assert result.tolist() == [[1, 0, 0, 0], [0, 2, 0, 3]]
+    assert proto.SerializeToString() == before  # the caller's model is left alone
+
+
+@pytest.mark.parametrize("as_constant", [False, True])
+@pytest.mark.parametrize(
+    ("indices", "dims"),
+    [
+        ([0, 5, 8], (2, 4)),
+        ([0, 5, -1], (2, 4)),
+        ([0, 5, 5], (2, 4)),
+        ([0, 5], (2, 4)),
+        ([[0, 0], [1, 1], [2, 3]], (2, 4)),
+        ([[0], [1], [2]], (2, 4)),
+        ([0, 5, 7], (-2, 4)),
+        ([0, 5, 7], (1 << 40, 1 << 40)),
+    ],
+)
+def test_sparse_tensors_that_are_damaged(indices: list[object], dims: tuple[int, ...], as_constant: bool) -> None:
+    with pytest.raises((ModelError, UnsupportedError), match="sparse") as caught:
+        frontends.load(_with_sparse(_sparse(indices, dims), as_constant))
+    assert "ModelProto" in str(caught.value.where)
 
 
 def _external(folder: Path, location: str = "w.bin") -> Path:

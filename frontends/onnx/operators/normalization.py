@@ -24,6 +24,8 @@ def batch_normalization(node: Node) -> Result:
     training = (
         node.attr_int("training_mode", 0) if node.opset >= 14 else (node.opset < 7 and not node.attr_int("is_test", 0))
     )
+    if 7 <= node.opset < 14 and any(output.name for output in node.source.outputs[1:]):
+        raise node.unsupported("batch statistics at run time are not supported", "export in inference mode: one output")
     if training and node.opset < 14:
         raise node.unsupported("batch statistics at run time are not supported", "export with is_test=1")
     if training:

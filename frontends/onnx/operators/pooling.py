@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from tvm import relax
 
 from .. import te_pooling
 from ..dtypes import accumulator, is_float
+from ..limits import check_table
 from ..node import Expr, Node, Result, dtype_of, shape_of
 from ..registry import operator
 from ..windows import Window, cropped, read_window
@@ -68,13 +71,17 @@ def _counts(
     window: Window, spatial: tuple[int, ...], include_pad: bool
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
     """How many elements each window averages over: a product of counts by dimension."""
+    check_table(math.prod(window.output), "the counts of a pool's windows")
     counts = np.ones((), np.float64)
     for axis, extent in enumerate(spatial):
-        starts = np.arange(window.output[axis])[:, None] * window.strides[axis] - window.begins[axis]
-        taps = starts + np.arange(window.kernel[axis])[None, :] * window.dilations[axis]
+        starts = np.arange(window.output[axis]) * window.strides[axis] - window.begins[axis]
         first = -window.begins[axis] if include_pad else 0
         last = extent + window.ends[axis] if include_pad else extent
-        counts = counts[..., None] * ((taps >= first) & (taps < last)).sum(axis=1)
+        # The taps of a window lie at start + tap * dilation: how many before the first element, how many before the end.
+        before, within = (
+            np.clip(-((starts - bound) // window.dilations[axis]), 0, window.kernel[axis]) for bound in (first, last)
+        )
+        counts = counts[..., None] * (within - before)
     return np.maximum(counts, 1.0)
 
 

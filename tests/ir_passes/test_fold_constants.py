@@ -66,11 +66,10 @@ def test_what_has_no_row_is_computed_by_its_kernel() -> None:
 
 
 def test_what_onnx_leaves_open_is_computed_by_its_kernel() -> None:
-    zero = constant(np.array([3, 0, -4, -3], np.int32))
     far = constant(np.array([1e10, -2.0, np.nan, 3.0], np.float32))
 
     def body(emit: Any, x: Any) -> Any:
-        return emit(op.add(emit(op.add(x, emit(op.divide(_I, zero)))), emit(op.astype(far, "int32"))))
+        return emit(op.add(x, emit(op.astype(far, "int32"))))
 
     assert not FoldConstants()(build({"x": ((3, 4), "int32")}, body)).modified
 

@@ -23,6 +23,7 @@ from . import temporary
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _KILL_SECONDS = 2.0  # how long a killed process may take to end
+_PAUSES = (0.05, 0.1, 0.2, 0.4)  # seconds between attempts to remove a folder
 _EXIT_BASE = 128  # the shell's convention: 128 + number of the signal
 
 _lock = threading.RLock()
@@ -125,10 +126,11 @@ def wait_if_interrupted() -> None:
 
 def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-        if path.exists():  # a tool that was just stopped wrote once more
-            time.sleep(0.05)
+        for pause in _PAUSES:
             shutil.rmtree(path, ignore_errors=True)
+            if not path.exists():
+                break
+            time.sleep(pause)  # a tool that was just stopped wrote once more, or another thread of ours
     else:
         with contextlib.suppress(OSError):
             path.unlink()

@@ -94,12 +94,14 @@ def test_stripped_libraries_are_checked_too(path: Path, tmp_path: Path, tool: li
     data = bytearray(stripped.read_bytes())
     assert len(data) < path.stat().st_size
     np.testing.assert_array_equal(load(stripped)(X), load(path)(X))
-    # What will be loaded is still vouched for.
+    # What will be loaded is still vouched for; the sum of what strip took away says nothing any more.
     generator = random.Random(12)
+    behind = data.index(integrity.MAGIC) + integrity.RECORD_BYTES
+    unused = [*Elf(bytes(data)).section_fields(), (behind - 16, behind)]
     for start, stop in Elf(bytes(data)).segments():
         for _ in range(60):
             at = generator.randrange(start, stop)
-            if at < 64 and any(first <= at < last for first, last in Elf(bytes(data)).section_fields()):
+            if any(first <= at < last for first, last in unused):
                 continue
             data[at] ^= 4
             (tmp_path / "flipped.so").write_bytes(data)

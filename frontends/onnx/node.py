@@ -180,8 +180,8 @@ class Node:
 
     def emit(self, expr: Expr) -> Expr:
         """Binds an expression (nested calls too) to variables named after the node; arrays become variables too."""
-        if isinstance(expr, np.ndarray):
-            return self._emitter.stand_in(expr)
+        if isinstance(expr, np.ndarray | np.generic):  # numpy makes a number of arithmetic on arrays of rank 0
+            return self._emitter.stand_in(np.asarray(expr))
         return self._emitter.emit(expr, self.name)
 
     def emit_te(self, function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Expr:

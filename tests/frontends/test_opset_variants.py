@@ -80,3 +80,9 @@ def test_reshape_by_input_copies_zero() -> None:
 def test_slice_backwards(step: int) -> None:
     weights = {"s": [-1], "e": [-1000], "a": [2], "t": [step]}
     np.testing.assert_array_equal(_run("Slice", 13, X, weights), X[:, :, ::step])
+
+
+def test_gemm_adds_a_constant_number_times_beta() -> None:
+    b = np.linspace(-1, 1, 12, dtype=np.float32).reshape(4, 3)
+    result = _run("Gemm", 13, X[0], {"b": b, "c": np.float32(2.0)}, beta=0.25)
+    np.testing.assert_allclose(result, X[0] @ b + 0.5, rtol=1e-5, atol=1e-6)

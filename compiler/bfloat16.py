@@ -13,6 +13,7 @@ import tvm
 import tvm_ffi
 from tvm import tirx
 
+from ..floats import hidden
 from . import llvm_functions
 
 _DTYPE = "bfloat16"
@@ -31,9 +32,11 @@ def legalize_arithmetic(function: Any) -> Any:
     def note_call(call: Any) -> None:
         if str(call.op.name) not in _MOVES:
             note(call)
+            for operand in call.args:  # comparisons give booleans
+                if isinstance(operand, tvm.ir.Expr):
+                    note(operand)
 
-    kinds = (tirx.Add, tirx.Sub, tirx.Mul, tirx.Div, tirx.Min, tirx.Max, tirx.Select, tirx.Let)
-    tvm_ffi.structural_walk(function.body, [*((kind, note) for kind in kinds), (tvm.ir.Call, note_call)])
+    tvm_ffi.structural_walk(function.body, [(tirx.Select, note), (tvm.ir.Call, note_call)])
     if not arithmetic:
         return function
     return tirx.transform.BF16ComputeLegalize()(tvm.IRModule({"main": function}))["main"]
@@ -58,7 +61,7 @@ def expand_conversions(function: Any, *, has_instruction: bool) -> Any:
         if has_instruction:
             function = llvm_functions.round_function(int(lanes.removeprefix("x") or 1))
             return tirx.reinterpret(result, tirx.call_pure_extern(f"uint16{lanes}", function, value))
-        return tirx.reinterpret(result, _rounded(value, lanes))
+        return tirx.reinterpret(result, hidden.round_to_bfloat16(value))
 
     def choose(call: Any) -> Any:
         if not _is_bfloat16(call) or str(call.op.name) != _CHOICE:
@@ -93,18 +96,20 @@ def _widened(value: Any, lanes: str) -> Any:
     return tirx.reinterpret(f"float32{lanes}", bits << _integer(16, lanes))
 
 
-def _rounded(value: Any, lanes: str) -> Any:
-    """To nearest, ties to even: half of the last kept bit is added, a little less where that bit is 0.
+def rounded(bits: Any) -> Any:
+    """The upper halves of float32, rounded to nearest, ties to even, as uint16.
 
-    NaN stays NaN.
+    Half of the last kept bit is added, a little less where that bit is 0. NaN stays NaN.
+
+    Args:
+        bits: of the float32, as uint32: a variable, since it is read several times.
     """
-    name = tirx.Var("bits", tvm.ir.PrimType(f"uint32{lanes}"))
-    odd = (name >> _integer(16, lanes)) & _integer(1, lanes)
-    nearest = (name + odd + _integer(0x7FFF, lanes)) >> _integer(16, lanes)
-    quiet = (name >> _integer(16, lanes)) | _integer(0x40, lanes)
-    is_nan = (name & _integer(0x7FFFFFFF, lanes)) > _integer(0x7F800000, lanes)
-    result = tirx.Let(name, tirx.reinterpret(f"uint32{lanes}", value), tirx.Select(is_nan, quiet, nearest))
-    return tirx.Cast(f"uint16{lanes}", result)
+    lanes = str(bits.ty.dtype).removeprefix("uint32")
+    odd = (bits >> _integer(16, lanes)) & _integer(1, lanes)
+    nearest = (bits + odd + _integer(0x7FFF, lanes)) >> _integer(16, lanes)
+    quiet = (bits >> _integer(16, lanes)) | _integer(0x40, lanes)
+    is_nan = (bits & _integer(0x7FFFFFFF, lanes)) > _integer(0x7F800000, lanes)
+    return tirx.Cast(f"uint16{lanes}", tirx.Select(is_nan, quiet, nearest))
 
 
 def _integer(number: int, lanes: str) -> Any:

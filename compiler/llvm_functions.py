@@ -31,7 +31,9 @@ define <16 x float> @{DOT_PAIRS}(<16 x float> %sums, i32 %left, <16 x i32> %righ
 """,
 }
 _ROUND = "tilewright_round_bf16"
+_LIBM = "tilewright_libm"
 _IMPORT = "pragma_import_llvm"
+_DECLARE = "declare "
 
 
 def round_function(lanes: int) -> str:
@@ -53,10 +55,35 @@ define {bits} @{round_function(lanes)}({wide} %value) {{
 """
 
 
+def libm_call(name: str, x: Any) -> Any:
+    """A function of libm, of each lane of a float32 or a float64."""
+    dtype, _, lanes = str(x.ty.dtype).partition("x")
+    symbol = f"{name}f" if dtype == "float32" else name
+    return tirx.call_pure_extern(str(x.ty.dtype), f"{_LIBM}_{symbol}_x{lanes}" if lanes else symbol, x)
+
+
+def _libm_text(symbol: str, lanes: int) -> str:
+    kind = "float" if symbol.endswith("f") and symbol != "erf" else "double"
+    vector = f"<{lanes} x {kind}>"
+    lines = [f"declare {kind} @{symbol}({kind})", f"define {vector} @{_LIBM}_{symbol}_x{lanes}({vector} %x) {{"]
+    result = "poison"
+    for lane in range(lanes):
+        lines += [
+            f"  %e{lane} = extractelement {vector} %x, i64 {lane}",
+            f"  %r{lane} = call {kind} @{symbol}({kind} %e{lane})",
+            f"  %v{lane} = insertelement {vector} {result}, {kind} %r{lane}, i64 {lane}",
+        ]
+        result = f"%v{lane}"
+    return "\n".join([*lines, f"  ret {vector} {result}", "}", ""])
+
+
 def text_of(name: str) -> str:
     """The text of a function by its name; empty for those that are defined elsewhere."""
     if name.startswith(f"{_ROUND}_x"):
         return round_text(int(name.removeprefix(f"{_ROUND}_x")))
+    if name.startswith(f"{_LIBM}_"):
+        symbol, _, lanes = name.removeprefix(f"{_LIBM}_").rpartition("_x")
+        return _libm_text(symbol, int(lanes))
     return _TEXTS.get(name, "")
 
 
@@ -69,8 +96,10 @@ def with_imports(function: Any) -> Any:
             called[str(call.args[0].value)] = None
 
     tvm_ffi.structural_walk(function.body, (Call, note))
-    text = "".join(map(text_of, called))
-    if not text:
+    lines = [line for name in called for line in text_of(name).splitlines()]
+    if not lines:
         return function
+    declarations = dict.fromkeys(line for line in lines if line.startswith(_DECLARE))  # which functions share
+    text = "\n".join([*declarations, *(line for line in lines if not line.startswith(_DECLARE)), ""])
     body = tirx.AttrStmt(tirx.IntImm("int32", 0), _IMPORT, tvm.ir.StringImm(text), function.body)
     return function.with_body(body)

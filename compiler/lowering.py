@@ -24,17 +24,16 @@ from tvm import s_tir, tirx
 
 from ..errors import CompilerError
 from ..schedules.rebuild import with_body
-from ..schedules.vector_math import expand_math
 from ..targets.target import DotUnit
 from .bfloat16 import expand_conversions, legalize_arithmetic
 from .flatten import hide_divisions, show_divisions
-from .interleave import interleave
 from .llvm_functions import with_imports
 from .plan import Bytes
 from .scratch import hoist_scratch
 from .select_dots import select_dots
 from .tensor_spec import element_bytes
 from .vector_borders import cut_at_borders
+from .write_out import write_out
 
 # Small enough for the 128 KiB stacks that musl gives threads.
 MAX_STACK_BYTES: Bytes = 64 << 10
@@ -106,8 +105,6 @@ def _loop_passes(workers: int, units: Sequence[DotUnit]) -> Any:
             _on_functions("SelectDots", partial(select_dots, units={unit.name: unit for unit in units})),
             _on_functions("VectorBorders", cut_at_borders),
             _on_functions("LegalizeBfloat16", legalize_arithmetic),
-            # Not before: legalization does not look into the values of the `Let`s that this makes.
-            _on_functions("ExpandMath", expand_math),
             _on_functions("HoistScratch", partial(hoist_scratch, workers=workers)),
             # 64-bit indices become 32-bit wherever the bounds prove that they fit.
             tirx.transform.NarrowDataType(32),
@@ -138,13 +135,13 @@ def _machine_passes(units: Sequence[DotUnit]) -> Any:
     return tvm.ir.transform.Sequential(
         [
             _on_functions("ExpandBfloat16", partial(expand_conversions, has_instruction=rounds)),
-            _on_functions("ImportFunctions", with_imports),
             tirx.transform.FP8StorageLegalize(),
             tirx.transform.BF16StorageLegalize(),
             tirx.transform.LowerTVMBuiltin(),
             tirx.transform.LowerIntrin(),
-            # The last: simplification would see through the steps, and cancel x + c - c, which rounds x.
-            _on_functions("Interleave", interleave),
+            # The last: from here on floats are computed by TVM's own arithmetic, which it must not simplify.
+            _on_functions("WriteOut", write_out),
+            _on_functions("ImportFunctions", with_imports),
         ]
     )
 

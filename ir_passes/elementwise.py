@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ..floats import functions
+
 _UNARY = (
     "abs acos acosh asin asinh atan atanh bitwise_not ceil clip cos cosh erf exp floor isfinite isinf isnan log "
     "logical_not negative round rsqrt sigmoid sign sin sinh sqrt square tan tanh trunc astype "
@@ -13,7 +15,7 @@ _BINARY = (
     "right_shift subtract"
 )
 
-UNARY = frozenset(f"relax.{name}" for name in _UNARY.split())
+UNARY = frozenset(f"relax.{name}" for name in (*_UNARY.split(), *(f"tilewright.{own}" for own in functions.NAMES)))
 BINARY = frozenset(f"relax.{name}" for name in _BINARY.split())
 TERNARY = frozenset({"relax.where", "relax.ewise_fma"})
 

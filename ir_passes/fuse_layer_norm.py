@@ -64,7 +64,7 @@ def _normalise(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
 def _quotient(rewriter: Rewriter, value: Any) -> tuple[Expr, Any, float] | None:
     """(d, the mean, eps) of d / sqrt(mean + eps), d * rsqrt(mean + eps), or d * (1 / sqrt(mean + eps))."""
     if calls(value, "divide"):
-        pairs = [(value.args[0], made_by(rewriter, value.args[1], "sqrt"))]
+        pairs = [(value.args[0], _root(rewriter, value.args[1]))]
     elif calls(value, "multiply"):
         left, right = value.args
         pairs = [(left, _inverse_root(rewriter, right)), (right, _inverse_root(rewriter, left))]
@@ -88,9 +88,19 @@ def _inverse_root(rewriter: Rewriter, expr: Expr) -> Any:
         return root
     reciprocal = made_by(rewriter, expr, "divide")
     if reciprocal is not None and scalar_of(reciprocal.args[0]) == 1:
-        return made_by(rewriter, reciprocal.args[1], "sqrt")
+        return _root(rewriter, reciprocal.args[1])
+    return _power(rewriter, expr, -0.5)
+
+
+def _root(rewriter: Rewriter, expr: Expr) -> Any:
+    """The call of sqrt, or of a power of 1/2, that makes `expr`: of a mean of squares they are the same."""
+    root = made_by(rewriter, expr, "sqrt")
+    return root if root is not None else _power(rewriter, expr, 0.5)
+
+
+def _power(rewriter: Rewriter, expr: Expr, exponent: float) -> Any:
     power = made_by(rewriter, expr, "power")
-    return power if power is not None and scalar_of(power.args[1]) == -0.5 else None
+    return power if power is not None and scalar_of(power.args[1]) == exponent else None
 
 
 def _is_square_of(rewriter: Rewriter, expr: Expr, base: Expr) -> bool:

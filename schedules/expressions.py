@@ -8,6 +8,8 @@ from typing import Any
 
 from tvm import DataType, te, tirx
 
+from ..floats import hidden
+
 Scalar = Any  # a TensorIR scalar expression; TVM ships no types
 
 
@@ -64,13 +66,22 @@ def accumulator(dtype: str) -> str:
     return "float32" if dtype in ("float16", "bfloat16") else dtype
 
 
-# Lambdas of two arguments, as `comm_reducer` demands.
+# Lambdas of two arguments, as `comm_reducer` demands. NaN passes through the first two (`floats/hidden.py`).
 _FLOAT_MAXIMUM = te.comm_reducer(
     lambda x, y: tirx.max(x, y), lambda dtype: tirx.const(float("-inf"), dtype), name="maximum"
 )
 _FLOAT_MINIMUM = te.comm_reducer(
     lambda x, y: tirx.min(x, y), lambda dtype: tirx.const(float("inf"), dtype), name="minimum"
 )
+
+_LARGEST_NUMBER = te.comm_reducer(
+    lambda x, y: hidden.larger(x, y), lambda dtype: tirx.const(float("-inf"), dtype), name="larger"
+)
+
+
+def reduce_larger(expression: Scalar, axis: Any) -> Scalar:
+    """The largest of floats along reduction axes, for those who see NaN elsewhere: one instruction instead of three."""
+    return _LARGEST_NUMBER(expression, axis=axis)
 
 
 def scalar_dtype(expression: Scalar) -> str:

@@ -1,4 +1,4 @@
-"""Element-wise and indexing operators that TVM would lower with a warning on every use, or without saying enough."""
+"""Indexing operators that TVM would lower with a warning on every use, or without saying enough."""
 
 from __future__ import annotations
 
@@ -8,21 +8,6 @@ from tvm import relax, te, tirx, topi
 
 from .annotations import CONCAT, SLICE
 from .expressions import Scalar, constant_shape, int64, int64s
-
-
-def lower_power(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
-    """Lowers `relax.power` of floats, broadcast; TVM's own advises against every exponent from 3 up."""
-    shape = int64s(constant_shape(call))
-
-    def compute(base: te.Tensor, exponent: te.Tensor) -> te.Tensor:
-        x, y = topi.broadcast_to(base, shape), topi.broadcast_to(exponent, shape)
-
-        def element(*index: Any) -> Scalar:
-            return tirx.call_intrin(base.dtype, "tirx.pow", x[index], y[index])
-
-        return te.compute(shape, element, name="power", tag=topi.tag.BROADCAST)
-
-    return builder.call_te(compute, *call.args, primfunc_name_hint="power")
 
 
 # A kernel chooses the operand of each element by as many comparisons; the time to compile it grows with their square.

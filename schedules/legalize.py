@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from tvm import relax
+from tvm import relax, tirx
 
+from ..floats.hidden import hide
 from ..targets.target import Target
-from . import attention, convolution, injective, integer_division, matmul, pooling, reduction, rows
+from . import attention, convolution, elementwise, injective, integer_division, matmul, pooling, reduction, rows
 from .expressions import accumulator, constant_shape
 
 Lower = Callable[[relax.BlockBuilder, relax.Call, Target], relax.Expr]
@@ -51,7 +52,7 @@ def _of_whole_steps(call: relax.Call) -> bool:
 
 
 def _of_floats(call: relax.Call) -> bool:
-    return "float" in str(call.ty.dtype)
+    return "float" in str(call.args[0].ty.dtype)
 
 
 def _within_range(call: relax.Call) -> bool:
@@ -93,40 +94,42 @@ _AVERAGE_POOL = Rule(_without_target(pooling.lower_average_pool), _channels_last
 _DIVISION = Rule(_without_target(integer_division.lower_integer_division), integer_division.is_integer_division)
 _REDUCTION = Rule(reduction.lower_reduction, _not_empty)
 
-RULES: dict[str, Rule] = {
-    "relax.nn.conv1d": _CONVOLUTION,
-    "relax.nn.conv2d": _CONVOLUTION,
-    "relax.nn.conv3d": _CONVOLUTION,
-    "relax.matmul": Rule(matmul.lower_matmul, _numeric_matmul),
-    "relax.nn.max_pool1d": _MAX_POOL,
-    "relax.nn.max_pool2d": _MAX_POOL,
-    "relax.nn.max_pool3d": _MAX_POOL,
-    "relax.nn.avg_pool1d": _AVERAGE_POOL,
-    "relax.nn.avg_pool2d": _AVERAGE_POOL,
-    "relax.nn.avg_pool3d": _AVERAGE_POOL,
-    "relax.nn.softmax": Rule(rows.lower_softmax, _over_last_axis),
-    "relax.nn.log_softmax": Rule(
-        lambda builder, call, target: rows.lower_softmax(builder, call, target, log=True), _over_last_axis
-    ),
-    "relax.nn.layer_norm": Rule(partial(_lower_normalization, centered=True), _normalizes),
-    "relax.nn.rms_norm": Rule(partial(_lower_normalization, centered=False), _normalizes),
-    "relax.tilewright.attention": Rule(attention.lower_attention, attention.can_lower_attention),
-    "relax.strided_slice": Rule(_without_target(injective.lower_slice), _of_whole_steps),
-    "relax.concat": Rule(_without_target(injective.lower_concat), _of_a_tuple),
-    "relax.power": Rule(_without_target(injective.lower_power), _of_floats),
-    "relax.take": Rule(_without_target(injective.lower_take), _within_range),
-    **dict.fromkeys(integer_division.OPERATORS, _DIVISION),
-    **dict.fromkeys(reduction.REDUCERS, _REDUCTION),
-}
+# Which operators a rule is for. Where several name one operator, the first that takes a call of it lowers it.
+_TABLE: tuple[tuple[Sequence[str], Rule], ...] = (
+    (("relax.nn.conv1d", "relax.nn.conv2d", "relax.nn.conv3d"), _CONVOLUTION),
+    (("relax.matmul",), Rule(matmul.lower_matmul, _numeric_matmul)),
+    (("relax.nn.max_pool1d", "relax.nn.max_pool2d", "relax.nn.max_pool3d"), _MAX_POOL),
+    (("relax.nn.avg_pool1d", "relax.nn.avg_pool2d", "relax.nn.avg_pool3d"), _AVERAGE_POOL),
+    (("relax.nn.softmax",), Rule(rows.lower_softmax, _over_last_axis)),
+    (("relax.nn.log_softmax",), Rule(partial(rows.lower_softmax, log=True), _over_last_axis)),
+    (("relax.nn.layer_norm",), Rule(partial(_lower_normalization, centered=True), _normalizes)),
+    (("relax.nn.rms_norm",), Rule(partial(_lower_normalization, centered=False), _normalizes)),
+    (("relax.tilewright.attention",), Rule(attention.lower_attention, attention.can_lower_attention)),
+    (("relax.strided_slice",), Rule(_without_target(injective.lower_slice), _of_whole_steps)),
+    (("relax.concat",), Rule(_without_target(injective.lower_concat), _of_a_tuple)),
+    (("relax.take",), Rule(_without_target(injective.lower_take), _within_range)),
+    (tuple(reduction.REDUCERS), _REDUCTION),
+    (integer_division.OPERATORS, _DIVISION),
+    (elementwise.OPERATORS, Rule(_without_target(elementwise.lower_elementwise), _of_floats)),
+    (("relax.where",), Rule(_without_target(elementwise.lower_where))),
+)
 
 
 def legalize(module: Any, target: Target) -> Any:
-    """Lowers every operator of `main` to a `call_tir`; each PrimFunc gets its `op_pattern` for fusion."""
+    """Lowers every operator of `main` to a `call_tir`; each PrimFunc gets its `op_pattern` for fusion.
 
-    def customized(name: str, rule: Rule) -> Callable[[relax.BlockBuilder, relax.Call], relax.Expr]:
+    From here on no PrimFunc computes floats by TVM's own arithmetic (`floats/hidden.py`).
+    """
+    rules: dict[str, list[Rule]] = {}
+    for names, rule in _TABLE:
+        for name in names:
+            rules.setdefault(name, []).append(rule)
+
+    def customized(name: str) -> Callable[[relax.BlockBuilder, relax.Call], relax.Expr]:
         def lower(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
-            if rule.takes(call):
-                return rule.lower(builder, call, target)
+            for rule in rules[name]:
+                if rule.takes(call):
+                    return rule.lower(builder, call, target)
             fallback = _tvm_legalization(name)
             if fallback is None:
                 return call
@@ -134,9 +137,16 @@ def legalize(module: Any, target: Target) -> Any:
 
         return lower
 
-    table = {name: customized(name, rule) for name, rule in RULES.items()}
-    module = relax.transform.LegalizeOps(table)(module)
-    return relax.transform.AnnotateTIROpPattern()(module)
+    module = relax.transform.LegalizeOps({name: customized(name) for name in rules})(module)
+    # The pattern is read off TVM's own arithmetic.
+    return _hidden(relax.transform.AnnotateTIROpPattern()(module))
+
+
+def _hidden(module: Any) -> Any:
+    for variable, function in module.functions_items():
+        if isinstance(function, tirx.PrimFunc):
+            module.update_func(variable, function.with_body(hide(function.body)))
+    return module
 
 
 # TVM's own computes of these sum in the dtype of their operands.

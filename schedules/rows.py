@@ -16,9 +16,10 @@ from typing import Any
 
 from tvm import relax, te, tirx
 
+from ..floats import hidden
 from ..targets.target import Target
 from .annotations import ANCHOR, TEMPLATE
-from .expressions import Scalar, accumulator, constant_shape, dtype_bits, int64, int64s, unflatten
+from .expressions import Scalar, accumulator, constant_shape, dtype_bits, int64, int64s, reduce_larger, unflatten
 
 ROWS = "rows"
 _UNROLL = 4  # registers of partial results: the latency of an addition over its throughput
@@ -96,7 +97,8 @@ def softmax_stages(
     source: Element, lead: Sequence[int], length: int, lanes: int, kind: str
 ) -> tuple[te.Tensor, te.Tensor]:
     """exp(x - max x) of shape (*lead, length), and one over its sum, of shape `lead`, of rows of dtype `kind`."""
-    maximum = reduce_row(source, lead, length, lanes, te.max, tirx.max, "maximum")
+    # A row with NaN is NaN throughout, by its exponentials.
+    maximum = reduce_row(source, lead, length, lanes, reduce_larger, hidden.larger, "maximum")
     powers = te.compute(
         int64s((*lead, length)),
         lambda *i: tirx.exp(source(*i) - maximum(*i[:-1])),
@@ -126,7 +128,7 @@ def lower_softmax(builder: relax.BlockBuilder, call: relax.Call, target: Target,
             return data[index].astype(kind)
 
         if log:
-            maximum = reduce_row(source, lead, length, lanes, te.max, tirx.max, "maximum")
+            maximum = reduce_row(source, lead, length, lanes, reduce_larger, hidden.larger, "maximum")
             total = reduce_row(
                 lambda *index: tirx.exp(source(*index) - maximum(*index[:-1])), lead, length, lanes, te.sum, _add, "sum"
             )

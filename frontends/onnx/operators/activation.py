@@ -7,6 +7,7 @@ import math
 import numpy as np
 from tvm import relax, tirx
 
+from ....floats import functions
 from .. import te_sorting
 from ..dtypes import NARROW_FLOATS, numpy_dtype
 from ..node import Expr, Node, Result, dtype_of, shape_of
@@ -48,33 +49,35 @@ def prelu(node: Node) -> Result:
     rank = len(shape_of(x))
     if node.opset < 7 and len(shape_of(slope)) == 1 and rank > 1:
         slope = node.emit(relax.op.reshape(slope, (shape_of(slope)[0], *[1] * (rank - 2))))
-    negative = relax.op.multiply(relax.op.minimum(x, node.scalar(0, dtype_of(x))), slope)
-    return relax.op.add(relax.op.nn.relu(x), negative)
+    return _where_negative(node, x, relax.op.multiply(x, slope))
+
+
+def _where_negative(node: Node, x: Expr, otherwise: Expr) -> Expr:
+    """x where it is not negative: infinity and NaN stay what they are."""
+    negative = node.emit(relax.op.less(x, node.scalar(0, dtype_of(x))))
+    return node.emit(relax.op.where(negative, otherwise, x))
 
 
 def _exponential_tail(node: Node, x: Expr, alpha: float, beta: float = 1.0) -> Expr:
-    """alpha * (exp(beta * min(x, 0)) - 1): the negative side of ELU and its relatives; 0 for positive x."""
+    """alpha * (exp(beta * x) - 1) where x is negative, else x: ELU and its relatives."""
     dtype = dtype_of(x)
-    negative = node.emit(relax.op.minimum(x, node.scalar(0, dtype)))
-    if beta != 1.0:
-        negative = node.emit(relax.op.multiply(negative, node.scalar(beta, dtype)))
-    grown = node.emit(relax.op.subtract(relax.op.exp(negative), node.scalar(1, dtype)))
-    return grown if alpha == 1.0 else node.emit(relax.op.multiply(grown, node.scalar(alpha, dtype)))
+    scaled = x if beta == 1.0 else node.emit(relax.op.multiply(x, node.scalar(beta, dtype)))
+    grown = node.emit(functions.expm1(scaled))
+    grown = grown if alpha == 1.0 else node.emit(relax.op.multiply(grown, node.scalar(alpha, dtype)))
+    return _where_negative(node, x, grown)
 
 
 @operator("Elu")
 def elu(node: Node) -> Result:
     """x, or alpha * (exp(x) - 1) where negative."""
-    x = node.expr(0)
-    return relax.op.add(relax.op.nn.relu(x), _exponential_tail(node, x, node.attr_float("alpha", 1.0)))
+    return _exponential_tail(node, node.expr(0), node.attr_float("alpha", 1.0))
 
 
 @operator("Celu")
 def celu(node: Node) -> Result:
     """x, or alpha * (exp(x / alpha) - 1) where negative."""
-    x = node.expr(0)
     alpha = node.attr_float("alpha", 1.0)
-    return relax.op.add(relax.op.nn.relu(x), _exponential_tail(node, x, alpha, 1.0 / alpha))
+    return _exponential_tail(node, node.expr(0), alpha, 1.0 / alpha)
 
 
 @operator("Selu")
@@ -83,8 +86,7 @@ def selu(node: Node) -> Result:
     x = node.expr(0)
     alpha = node.attr_float("alpha", _SELU_ALPHA if node.opset >= 6 else 1.6732)
     gamma = node.attr_float("gamma", _SELU_GAMMA if node.opset >= 6 else 1.0507)
-    both = relax.op.add(relax.op.nn.relu(x), _exponential_tail(node, x, alpha))
-    return relax.op.multiply(both, node.scalar(gamma, dtype_of(x)))
+    return relax.op.multiply(_exponential_tail(node, x, alpha), node.scalar(gamma, dtype_of(x)))
 
 
 @operator("HardSigmoid")
@@ -110,21 +112,14 @@ def hard_swish(node: Node) -> Result:
 
 @operator("Softplus")
 def softplus(node: Node) -> Result:
-    """log(1 + exp(x)), as max(x, 0) + log(1 + exp(-|x|)), which cannot overflow."""
-    return _softplus(node, node.expr(0))
-
-
-def _softplus(node: Node, x: Expr) -> Expr:
-    one = node.scalar(1, dtype_of(x))
-    tail = relax.op.log(relax.op.add(one, relax.op.exp(relax.op.negative(relax.op.abs(x)))))
-    return relax.op.add(relax.op.nn.relu(x), tail)
+    """log(1 + exp(x))."""
+    return functions.softplus(node.expr(0))
 
 
 @operator("Mish")
 def mish(node: Node) -> Result:
     """x * tanh(softplus(x))."""
-    x = node.expr(0)
-    return relax.op.multiply(x, relax.op.tanh(_softplus(node, x)))
+    return functions.mish(node.expr(0))
 
 
 @operator("Softsign")

@@ -167,8 +167,6 @@ def _constant_power(node: Node, x: Expr, exponent: float) -> Expr | None:
         return relax.op.multiply(relax.op.multiply(x, x), x)
     if not is_float(dtype_of(x)):
         return None
-    if exponent == 0.5:
-        return relax.op.sqrt(x)
     if exponent == -1.0:
         return relax.op.divide(node.scalar(1, dtype_of(x)), x)
     return None

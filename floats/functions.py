@@ -1,0 +1,32 @@
+"""Relax operators of our own: element-wise functions of floats that keep the digits that a formula in others loses.
+
+    relax.tilewright.expm1(x) = exp(x) - 1          relax.tilewright.softplus(x) = log(1 + exp(x))
+    relax.tilewright.log1p(x) = log(1 + x)          relax.tilewright.mish(x) = x * tanh(softplus(x))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tvm
+from tvm import relax
+from tvm.ir import Op, _ffi_api, register_op_attr
+
+NAMES = ("expm1", "log1p", "mish", "softplus")
+
+
+def _operator(name: str) -> Callable[[Any], Any]:
+    full_name = f"relax.tilewright.{name}"
+    if full_name not in Op.list_op_names():  # registered by another copy of this module in the process
+        _ffi_api.RegisterOp(full_name, __doc__)
+        register_op_attr(full_name, "FInferType", _same_type)
+        register_op_attr(full_name, "FPurity", True)
+    return lambda x: tvm.ir.Call(Op.get(full_name), [x])
+
+
+def _same_type(call: Any, context: Any) -> Any:
+    return relax.TensorType(call.args[0].ty.shape, call.args[0].ty.dtype)
+
+
+expm1, log1p, mish, softplus = map(_operator, NAMES)

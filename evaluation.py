@@ -208,10 +208,6 @@ def _mish(x: Array) -> Array:
     return np.asarray(x * np.tanh(np.logaddexp(0, x)))
 
 
-def _in_float64(function: Callable[[Array], Array]) -> Evaluate:
-    return lambda call, operands: function(operands[0].astype(np.float64))
-
-
 def _function(function: Callable[..., Any]) -> Evaluate:
     return lambda call, operands: np.asarray(function(*operands))
 

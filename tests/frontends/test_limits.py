@@ -1,9 +1,10 @@
-"""What a model declares is measured before anything of that size is made: a message, within a moment, in little memory."""
+"""What a model declares is measured before anything of that size is made: a message, at once, in little memory."""
 
 from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -104,7 +105,7 @@ def test_sizes_are_refused_before_memory_is_taken(make: Callable[[], onnx.ModelP
 @pytest.mark.parametrize("shape", [(LARGEST_TENSOR + 1,), (1 << 32, 1 << 32), (0, 1 << 62), (1,) * 33])
 def test_inputs_that_are_too_large(shape: tuple[int, ...]) -> None:
     proto = model([helper.make_node("Relu", ["x"], ["y"])], [tensor("x", None)], [tensor("y", None)])
-    with pytest.raises(ShapeError, match="the largest|the most") as caught:
+    with pytest.raises(ShapeError, match=r"the largest|the most") as caught:
         frontends.load(proto, shapes={"x": shape})
     assert "input 'x'" in str(caught.value.where)
 
@@ -132,10 +133,7 @@ def nested_calls(depth: int, calls: int) -> onnx.ModelProto:
     functions = []
     for level in range(depth):
         names = ["a", *(f"t{index}" for index in range(calls - 1)), "b"]
-        body = [
-            helper.make_node(f"F{level - 1}", [given], [made], domain="own")
-            for given, made in zip(names[:-1], names[1:], strict=True)
-        ]
+        body = [helper.make_node(f"F{level - 1}", [given], [made], domain="own") for given, made in pairwise(names)]
         if level == 0:
             body = [helper.make_node("Relu", ["a"], ["b"])]
         functions.append(helper.make_function("own", f"F{level}", ["a"], ["b"], body, opsets))

@@ -1,4 +1,4 @@
-"""Models that are odd or inconsistent in their structure: each imports as ONNX means it, or ends in an error of ours."""
+"""Models that are odd or inconsistent in structure: each imports as ONNX means it, or ends in an error of ours."""
 
 from __future__ import annotations
 

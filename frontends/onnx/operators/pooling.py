@@ -77,7 +77,7 @@ def _counts(
         starts = np.arange(window.output[axis]) * window.strides[axis] - window.begins[axis]
         first = -window.begins[axis] if include_pad else 0
         last = extent + window.ends[axis] if include_pad else extent
-        # The taps of a window lie at start + tap * dilation: how many before the first element, how many before the end.
+        # The taps of a window lie at start + tap * dilation: how many before the first element, and before the end.
         before, within = (
             np.clip(-((starts - bound) // window.dilations[axis]), 0, window.kernel[axis]) for bound in (first, last)
         )

@@ -208,10 +208,6 @@ def _mish(x: Array) -> Array:
     return np.asarray(x * np.tanh(np.logaddexp(0, x)))
 
 
-def _in_float64(function: Callable[[Array], Array]) -> Evaluate:
-    return lambda call, operands: function(operands[0].astype(np.float64))
-
-
 def _function(function: Callable[..., Any]) -> Evaluate:
     return lambda call, operands: np.asarray(function(*operands))
 
@@ -258,6 +254,10 @@ _ROWS: dict[str, Evaluate] = {
     "erf": _erf,
     "sigmoid": _in_float64(lambda x: 1 / (1 + np.exp(-x))),
     "rsqrt": _in_float64(lambda x: 1 / np.sqrt(x)),
+    "tilewright.expm1": _in_float64(np.expm1),
+    "tilewright.log1p": _in_float64(np.log1p),
+    "tilewright.mish": _in_float64(_mish),
+    "tilewright.softplus": _in_float64(lambda x: np.logaddexp(0, x)),
     "where": _function(np.where),
     "clip": _clip,
     "bitwise_not": _function(np.invert),

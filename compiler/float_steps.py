@@ -1,8 +1,8 @@
 """A value with hidden float operators, as steps that code generation can follow: one result after the other.
 
-Every step is stored in a variable on the stack, a vector long, which LLVM keeps in a register. `Bind` would do the same,
-but TVM's code generator puts the value of a binding wherever it is used, and that of the next, to simplify addresses:
-functions of functions would take it minutes. What memory holds it does not look into.
+Every step is stored in a variable on the stack, a vector long, which LLVM keeps in a register. `Bind` would do the
+same, but TVM's code generator puts the value of a binding wherever it is used, and that of the next, to simplify
+addresses: functions of functions would take it minutes. What memory holds it does not look into.
 
     y = silu(a + b)        ->      step[0] = a + b;  step_1[0] = min(105, max(-105, step[0]));  ...;  y = step_20[0]
 """
@@ -130,9 +130,7 @@ class Steps:
         if not any(side.statements for side in sides):
             return tirx.if_then_else(condition, *values)
         variable = _variable(yes)
-        bodies = [
-            sequence([*side.all(), _set(variable, value)]) for side, value in zip(sides, values, strict=True)
-        ]
+        bodies = [sequence([*side.all(), _set(variable, value)]) for side, value in zip(sides, values, strict=True)]
         self.statements.append([tirx.AllocBuffer(variable), tirx.IfThenElse(condition, *bodies)])
         return tirx.BufferLoad(variable, [0])
 

@@ -131,8 +131,5 @@ def _together(stores: list[Any]) -> list[Any]:
     turns = zip(*(chain.statements for chain in chains), strict=True)
     return [
         *(statement for turn in turns for step in turn for statement in step),
-        *(
-            tirx.BufferStore(store.buffer, value, at)
-            for store, value, at in zip(stores, values, indices, strict=True)
-        ),
+        *(tirx.BufferStore(store.buffer, value, at) for store, value, at in zip(stores, values, indices, strict=True)),
     ]

@@ -1,7 +1,7 @@
 """Relax operators of our own: element-wise functions of floats that keep the digits that a formula in others loses.
 
-    relax.tilewright.expm1(x) = exp(x) - 1          relax.tilewright.softplus(x) = log(1 + exp(x))
-    relax.tilewright.log1p(x) = log(1 + x)          relax.tilewright.mish(x) = x * tanh(softplus(x))
+relax.tilewright.expm1(x) = exp(x) - 1          relax.tilewright.softplus(x) = log(1 + exp(x))
+relax.tilewright.log1p(x) = log(1 + x)          relax.tilewright.mish(x) = x * tanh(softplus(x))
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ it. Between two operators of the model each result is rounded.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -33,7 +34,21 @@ EQUAL, LESS, LESS_EQUAL, IS_NAN = (f"{PREFIX}{name}" for name in ("equal", "less
 COMPARISONS = (EQUAL, LESS, LESS_EQUAL, IS_NAN)
 ROUND_TO_BFLOAT16 = f"{PREFIX}round_to_bfloat16"  # gives the bits
 # Functions of one float: those that are written out in float32 (schedules/vector_math.py), and those of libm.
-FUNCTIONS_OF_TVM = ("acos", "acosh", "asin", "asinh", "atan", "atanh", "cosh", "erf", "exp", "sigmoid", "sinh", "tan", "tanh")
+FUNCTIONS_OF_TVM = (
+    "acos",
+    "acosh",
+    "asin",
+    "asinh",
+    "atan",
+    "atanh",
+    "cosh",
+    "erf",
+    "exp",
+    "sigmoid",
+    "sinh",
+    "tan",
+    "tanh",
+)
 _OWN = ("erfc", "expm1", "gelu", "gelu_tanh", "log1p", "mish", "silu", "softplus")
 FUNCTIONS = (*FUNCTIONS_OF_TVM, *_OWN)
 
@@ -61,7 +76,20 @@ _CHOICE = "prim.if_then_else"
 
 
 def _register() -> None:
-    operators = (ADD, SUBTRACT, MULTIPLY, DIVIDE, REMAINDER, POWER, FMA, MAXIMUM, MINIMUM, LARGER, SMALLER, *COMPARISONS)
+    operators = (
+        ADD,
+        SUBTRACT,
+        MULTIPLY,
+        DIVIDE,
+        REMAINDER,
+        POWER,
+        FMA,
+        MAXIMUM,
+        MINIMUM,
+        LARGER,
+        SMALLER,
+        *COMPARISONS,
+    )
     known = set(Op.list_op_names())
     for name in (*operators, ROUND_TO_BFLOAT16, *(f"{PREFIX}{function}" for function in FUNCTIONS)):
         if name in known:  # registered by another copy of this module in the process
@@ -166,8 +194,7 @@ def hide(node: Any) -> Any:
             return node
         if name in _CALLS:
             kind = _CALLS[name]
-            compute = lambda *operands: call(kind, *operands)  # noqa: E731  # of this name
-            return compute(*node.args) if kind == IS_NAN else in_float32(compute, *node.args)
+            return call(kind, *node.args) if kind == IS_NAN else in_float32(partial(call, kind), *node.args)
         if name in _NOT_IN_HALF and dtype_of(node) == _HALF:
             return in_float32(lambda *wide: tirx.call_intrin("float32", name, *wide), *node.args)
         return node

@@ -115,9 +115,7 @@ def _clipped(call: relax.Call) -> Element:
 
 def _leaky(call: relax.Call) -> Element:
     alpha = float(call.attrs.alpha)
-    return lambda x: tirx.Select(
-        hidden.less(x, _constant(0, x)), hidden.multiply(x, _constant(alpha, x)), x
-    )
+    return lambda x: tirx.Select(hidden.less(x, _constant(0, x)), hidden.multiply(x, _constant(alpha, x)), x)
 
 
 # Operators whose attributes say what they compute.
@@ -128,7 +126,7 @@ OPERATORS = tuple(f"relax.{name}" for name in (*_UNARY, *_BINARY, *_WITH_ATTRIBU
 
 
 def lower_elementwise(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
-    """Lowers one of `OPERATORS` on floats; tensors broadcast as in numpy, and constants of one number are written in."""
+    """Lowers one of `OPERATORS` on floats; tensors broadcast as in numpy, constants of one number are written in."""
     name = str(call.op.name).removeprefix("relax.")
     make = _WITH_ATTRIBUTES.get(name)
     element = make(call) if make is not None else _UNARY.get(name) or _BINARY[name]

@@ -9,7 +9,6 @@ from tvm import relax, te, tirx, topi
 from .annotations import CONCAT, SLICE
 from .expressions import Scalar, constant_shape, int64, int64s
 
-
 # A kernel chooses the operand of each element by as many comparisons; the time to compile it grows with their square.
 _MOST_OPERANDS = 64
 

@@ -3,9 +3,9 @@
 Each is a function of float32, within 4 units in the last place (GELU: docs/numerics.md) over its whole range, subnormal
 results, infinities and NaN included. What they are made of:
 
-- exp takes k = round(x / (2 ln 2)) off by Cody and Waite's two-part ln 2 (Software Manual for the Elementary Functions,
-  1980) and sums a polynomial on [-ln 2, ln 2]; its result is scaled by 2**k twice, so that neither factor leaves the
-  range before the result does.
+- exp takes k = round(x / (2 ln 2)) off by Cody and Waite's two-part ln 2 (Software Manual for the Elementary
+  Functions, 1980) and sums a polynomial on [-ln 2, ln 2]; its result is scaled by 2**k twice, so that neither factor
+  leaves the range before the result does.
 - sigmoid is 2**-k / (2**-k + exp(r) 2**k), which needs no exp(-x) that overflows.
 - expm1 keeps what it subtracts: 2**n (exp(r) - 1) + (2**n - 1). tanh = expm1(2x) / (expm1(2x) + 2), of -|x|; and erf =
   -expm1(-g), where g = -log(erfc) is smooth. Where a result goes towards 1, it never exceeds it.
@@ -37,9 +37,18 @@ _LN2_LOW = _LN2 - _LN2_HIGH
 _MANTISSA_BITS = 23
 _BIAS = 127 << _MANTISSA_BITS
 
-# exp(r) on [-ln 2, ln 2], from the highest power (relative error 1.5e-8); (exp(r) - 1 - r) / r**2 on [-ln 2 / 2, ln 2 / 2]
+# From the highest power: exp(r) on [-ln 2, ln 2] (relative error 1.5e-8); (exp(r) - 1 - r) / r**2 on half of that
 # (1.4e-8); (log1p(m) - m) / m**2 on [-1/4, 1/2] (2.8e-8); 2**f on [-1/2, 1/2] (9.2e-8).
-_EXP = (0.00019611752941, 0.00141043460462, 0.0083360997960, 0.04166127368809, 0.16666613519192, 0.50000035762787, 1.0, 1.0)
+_EXP = (
+    0.00019611752941,
+    0.00141043460462,
+    0.0083360997960,
+    0.04166127368809,
+    0.16666613519192,
+    0.50000035762787,
+    1.0,
+    1.0,
+)
 _EXPM1 = (0.0013882516650483012, 0.008366547524929047, 0.04166720062494278, 0.1666654348373413, 0.4999999701976776)
 _LOG1P = (
     0.05413246899843216,

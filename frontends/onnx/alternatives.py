@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 _RECURRENT = (
-    "recurrent layers are not supported yet; over a few steps the layer can be unrolled before export, "
-    "over many that would take minutes to compile"
+    "recurrent layers are not supported yet: unroll the layer over its fixed number of steps before export; "
+    "every step adds kernels to compile, so that a hundred take some seconds and thousands take minutes"
 )
 _LOOP = "loops are not supported yet: unroll it before export"
 _BRANCH = (

@@ -8,6 +8,7 @@ from pathlib import Path
 import onnx
 from conformance import Case, all_cases
 from expectations import PASSES, expected_of
+from tilewright.frontends.onnx import limits
 from tilewright.frontends.onnx.alternatives import advice
 from tilewright.frontends.onnx.registry import registered_operators
 
@@ -55,6 +56,16 @@ def render() -> str:
             "| Operator | Tests | What to do instead |",
             "|---|---|---|",
             *absent,
+            "",
+            "## Limits",
+            "",
+            "What a model declares beyond these is refused, before anything of that size is made:",
+            "",
+            f"- a tensor: {limits.LARGEST_TENSOR:,} elements, {limits.LARGEST_RANK} dimensions",
+            f"- a model: {limits.LARGEST_GRAPH:,} nodes, those of its functions counted at every call",
+            f"- functions in functions, graphs in graphs: {limits.DEEPEST_NESTING} deep",
+            f"- a range, a matrix of ones, the positions of an interpolation: {limits.LARGEST_TABLE:,} elements",
+            f"- a sparse tensor, which is stored densely: {limits.EVALUATED_ELEMENTS:,} elements",
             "",
         ]
     )

@@ -253,6 +253,20 @@ def test_two_at_once_leave_one_pair(folder: Path) -> None:
     assert library == header and names(folder) == ["net.h", "net.so"]
 
 
+def test_temporary_folders_are_made_while_others_sweep(tmp_path: Path) -> None:
+    code = (
+        "from tilewright.compiler.temporary import temporary_folder\n"
+        "for _ in range(400):\n"
+        "    with temporary_folder() as folder:\n"
+        "        (folder / 'file').write_text('text')\n"
+        "        assert (folder / 'file').exists()\n"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    processes = [subprocess.Popen([sys.executable, "-c", code], env=environment) for _ in range(4)]
+    assert [process.wait(60) for process in processes] == [0] * 4
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_temporary_folders_of_the_dead_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     code = (

@@ -39,9 +39,9 @@ test-all: $(BENCH)  ## with the slow ones: the full-size models too (exports the
 	$(BIN)/python -m pytest -q -m "slow or not slow" $(ARGS)
 
 fuzz: $(DEV)  ## random graphs against ONNX Runtime, damaged models and libraries: make fuzz ARGS='--seed 7 --count 100'
-	$(BIN)/python tests/fuzz/graphs.py $(ARGS)
-	$(BIN)/python tests/fuzz/models.py $(ARGS)
-	$(BIN)/python tests/fuzz/libraries.py $(ARGS)
+	$(BIN)/python tests/fuzz/random_graphs.py $(ARGS)
+	$(BIN)/python tests/fuzz/damaged_models.py $(ARGS)
+	$(BIN)/python tests/fuzz/damaged_libraries.py $(ARGS)
 
 lint: $(DEV)  ## ruff, rules and format
 	$(BIN)/ruff check .

@@ -15,13 +15,15 @@ def _passes(program: str, *options: str) -> None:
     assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-2000:]
 
 
-@pytest.mark.parametrize(("program", "count"), [("graphs.py", 100), ("models.py", 40), ("libraries.py", 60)])
+@pytest.mark.parametrize(
+    ("program", "count"), [("random_graphs.py", 100), ("damaged_models.py", 40), ("damaged_libraries.py", 60)]
+)
 def test_a_few(program: str, count: int, tmp_path: Path) -> None:
     _passes(program, "--count", str(count), "--save", str(tmp_path))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(4 * 3600)
-@pytest.mark.parametrize("program", ["graphs.py", "models.py", "libraries.py"])
+@pytest.mark.parametrize("program", ["random_graphs.py", "damaged_models.py", "damaged_libraries.py"])
 def test_all(program: str, tmp_path: Path) -> None:
     _passes(program, "--save", str(tmp_path))

@@ -1,4 +1,4 @@
-"""Random graphs against ONNX Runtime: `python tests/fuzz/graphs.py --count 5000`; `--seed N --count 1` for one of them.
+"""Random graphs against ONNX Runtime: `python tests/fuzz/random_graphs.py --seed N --count M`.
 
 Prints each graph that fails, minimised, and a summary; saves what failed under build/fuzz. Exit status 1 if any did.
 """

@@ -1,4 +1,4 @@
-"""Damaged models: `python tests/fuzz/models.py --count 2000`. Each must compile, or be refused by an error of ours.
+"""Damaged models: `python tests/fuzz/damaged_models.py`. Each must compile, or be refused by an error of ours.
 
 A model that the damage left sound is compiled and run. No process may die, none may take 10 s, and no exception may be
 other than a `TilewrightError`.

@@ -1,4 +1,4 @@
-"""Damaged libraries and forged signatures: `python tests/fuzz/libraries.py --count 500`. Each runs, or is refused.
+"""Damaged libraries and forged signatures: `python tests/fuzz/damaged_libraries.py`. Each runs, or is refused.
 
 A forged signature is sealed again, as somebody would who wants to be believed. No process may die, none may take 10 s,
 and no exception may be other than a `TilewrightError`.

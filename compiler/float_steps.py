@@ -191,11 +191,11 @@ def _round_to_bfloat16(steps: Steps, x: Scalar) -> Scalar:
     return rounded(steps.name(tirx.reinterpret(hidden.dtype_of(x).replace("float32", "uint32"), x)))
 
 
-def _fma(steps: Steps, x: Scalar, y: Scalar, z: Scalar) -> Scalar:
-    dtype = hidden.dtype_of(x)
+def _add_product(steps: Steps, total: Scalar, x: Scalar, y: Scalar) -> Scalar:
+    dtype = hidden.dtype_of(total)
     if dtype.partition("x")[0] not in _FUSED_DTYPES:
-        return tirx.Add(tirx.Mul(x, y), z)
-    return tirx.call_llvm_pure_intrin(dtype, "llvm.fmuladd", x, y, z)
+        return tirx.Add(total, tirx.Mul(x, y))
+    return tirx.call_llvm_pure_intrin(dtype, "llvm.fmuladd", x, y, total)
 
 
 _OPERATORS: Mapping[str, Callable[..., Scalar]] = MappingProxyType(
@@ -206,7 +206,7 @@ _OPERATORS: Mapping[str, Callable[..., Scalar]] = MappingProxyType(
         hidden.DIVIDE: _node(tirx.Div),
         hidden.REMAINDER: _node(tirx.Mod),
         hidden.POWER: lambda steps, x, y: tirx.call_llvm_pure_intrin(hidden.dtype_of(x), "llvm.pow", x, y),
-        hidden.FMA: _fma,
+        hidden.ADD_PRODUCT: _add_product,
         hidden.MAXIMUM: _of_both(tirx.Max),
         hidden.MINIMUM: _of_both(tirx.Min),
         hidden.LARGER: _node(tirx.Max),

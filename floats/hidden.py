@@ -6,8 +6,8 @@ are calls of the operators named here, from the moment when an operator of the m
 last step of lowering (`compiler/write_out.py`), where they become instructions. TVM treats them as it treats `exp`: a
 pure function, which it vectorizes, narrows and moves, and knows nothing about. Indices stay TVM's own, and simple.
 
-A product that is added to something inside one operator of the model is one `fma`: multiply-add where the target has
-it. Between two operators of the model each result is rounded.
+A sum with a product inside one operator of the model is one `add_product`: multiply-add where the target has it.
+Between two operators of the model each result is rounded.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from tvm.ir import Call, Op, register_op_attr
 Scalar = Any  # a TensorIR expression; TVM ships no types
 
 PREFIX = "tilewright."
-ADD, SUBTRACT, MULTIPLY, DIVIDE, REMAINDER, POWER, FMA = (
-    f"{PREFIX}{name}" for name in ("add", "subtract", "multiply", "divide", "remainder", "power", "fma")
+ADD, SUBTRACT, MULTIPLY, DIVIDE, REMAINDER, POWER, ADD_PRODUCT = (
+    f"{PREFIX}{name}" for name in ("add", "subtract", "multiply", "divide", "remainder", "power", "add_product")
 )
 # The larger and the smaller one, NaN if either is NaN; and of two numbers, where it does not matter what NaN gives.
 MAXIMUM, MINIMUM, LARGER, SMALLER = (f"{PREFIX}{name}" for name in ("maximum", "minimum", "larger", "smaller"))
@@ -83,7 +83,7 @@ def _register() -> None:
         DIVIDE,
         REMAINDER,
         POWER,
-        FMA,
+        ADD_PRODUCT,
         MAXIMUM,
         MINIMUM,
         LARGER,
@@ -210,22 +210,24 @@ def hide(node: Any) -> Any:
 
 
 def _fused(node: Any) -> Scalar | None:
-    """a * b + c, c + a * b, a * b - c or c - a * b as one operator; c + (a * b if inside else 0) as well."""
+    """c + a * b, a * b + c, c - a * b or a * b - c as one operator; c + (a * b if inside else 0) as well."""
     if not isinstance(node, (tirx.Add, tirx.Sub)):
         return None
     subtracts = isinstance(node, tirx.Sub)
-    if name_of(node.a) == MULTIPLY:
-        return call(FMA, *node.a.args, negative(node.b) if subtracts else node.b)
     if name_of(node.b) == MULTIPLY:
-        left, right = sorted(node.b.args, key=lambda factor: not isinstance(factor, tirx.FloatImm))
-        return call(FMA, negative(left) if subtracts else left, right, node.a)
+        left, right = node.b.args
+        if subtracts and isinstance(right, tirx.FloatImm):
+            return call(ADD_PRODUCT, node.a, left, negative(right))
+        return call(ADD_PRODUCT, node.a, negative(left) if subtracts else left, right)
+    if name_of(node.a) == MULTIPLY:
+        return call(ADD_PRODUCT, negative(node.b) if subtracts else node.b, *node.a.args)
     return None if subtracts else _accumulated(node.a, node.b)
 
 
 def _accumulated(total: Scalar, term: Scalar) -> Scalar | None:
-    """total + (a * b if inside else 0), where sums start at 0.0 and so are never -0.0: (fma if inside else total)."""
+    """total + (a * b if inside else 0), where sums start at 0.0 and so are never -0.0, as a choice of two totals."""
     if name_of(term) == MULTIPLY:
-        return call(FMA, *term.args, total)
+        return call(ADD_PRODUCT, total, *term.args)
     if name_of(term) != _CHOICE or not isinstance(term.args[2], tirx.FloatImm) or float(term.args[2].value) != 0:
         return None
     inside = _accumulated(total, term.args[1])

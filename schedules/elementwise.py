@@ -130,7 +130,9 @@ def lower_elementwise(builder: relax.BlockBuilder, call: relax.Call) -> relax.Ex
     name = str(call.op.name).removeprefix("relax.")
     make = _WITH_ATTRIBUTES.get(name)
     element = make(call) if make is not None else _UNARY.get(name) or _BINARY[name]
-    return _emit(builder, call, _tensors(call), element, name.rpartition(".")[2])
+    plain = name.rpartition(".")[2]
+    # A function of a module must not be called as one of libc's is.
+    return _emit(builder, call, _tensors(call), element, f"tir_{plain}" if plain == name and name in _UNARY else plain)
 
 
 def lower_where(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
@@ -151,19 +153,20 @@ def _emit(
     def compute(*tensors: te.Tensor) -> te.Tensor:
         def at(*index: Any) -> Scalar:
             given = iter(tensors)
-            return element(*(_at(next(given), index) if number is None else number for number in numbers))
+            return element(*(_at(next(given), index, shape) if number is None else number for number in numbers))
 
         return te.compute(int64s(shape), at, name=name)
 
     variables = [operand for operand, number in zip(operands, numbers, strict=True) if number is None]
-    return builder.call_te(compute, *variables, primfunc_name_hint=f"tir_{name}")
+    return builder.call_te(compute, *variables, primfunc_name_hint=name)
 
 
-def _at(tensor: te.Tensor, index: Sequence[Any]) -> Scalar:
-    """The element of a tensor that broadcasts to `index`."""
-    shape = constant_shape(tensor)
-    own = index[len(index) - len(shape) :]
-    return tensor(*(int64(0) if extent == 1 else i for i, extent in zip(own, shape, strict=True)))
+def _at(tensor: te.Tensor, index: Sequence[Any], shape: Sequence[int]) -> Scalar:
+    """The element of a tensor that broadcasts to `shape` at `index`."""
+    own = constant_shape(tensor)
+    leading = len(shape) - len(own)
+    axes = zip(own, shape[leading:], index[leading:], strict=True)
+    return tensor(*(at if extent == whole else int64(0) for extent, whole, at in axes))
 
 
 def _number(operand: Any) -> Scalar | None:

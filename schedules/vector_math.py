@@ -12,8 +12,8 @@ results, infinities and NaN included. What they are made of:
 - log1p scales by the power of two next to 1 + x without rounding x.
 - GELU is max(x, 0) - |x| Phi(-|x|), where log2 Phi is smooth: the tail keeps its digits.
 
-Coefficients are minimax, by Lawson's iteration, in float64. An operation of a function is a step (`Arithmetic.name`), so
-that functions of functions grow by steps and not by copies, and steps of several vectors can stand in turn.
+Coefficients are minimax, by Lawson's iteration, in float64. An operation of a function is a step (`Arithmetic.name`),
+so that functions of functions grow by steps and not by copies, and steps of several vectors can stand in turn.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import tvm
+from plain_floats import shown
 from tilewright.ir_passes.constants import constant
 from tilewright.ir_passes.graph import Graph
 from tvm import relax
@@ -45,7 +46,7 @@ def weights(*shape: int, seed: int = 0, dtype: str = "float32") -> Any:
 def evaluate(module: tvm.IRModule, inputs: Arrays) -> Arrays:
     """The outputs of `main`, compiled by TVM's default pipeline (unoptimised: compiling is what takes the time)."""
     target = tvm.target.Target({"kind": "llvm", "opt-level": 0})
-    machine = relax.VirtualMachine(tvm.compile(module, target=target), tvm.cpu())
+    machine = relax.VirtualMachine(tvm.compile(shown(module), target=target), tvm.cpu())
     return [each.numpy() for each in machine["main"](*(tvm.runtime.tensor(array) for array in inputs))]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import tvm
 import tvm_ffi
 from tvm import s_tir, tirx
+from tvm.error import InternalError
 from tvm.ir import Call, TensorLoad
 from tvm.s_tir import Schedule
 from tvm.s_tir.schedule import ScheduleError
@@ -122,10 +123,14 @@ def absorb_consumers(sch: Schedule, epilogue: Block) -> list[Block]:
 
 
 def try_primitive(primitive: Callable[[], object]) -> bool:
-    """Applies a primitive; False when the schedule refuses it, which leaves the schedule as it was."""
+    """Applies a primitive; False when the schedule refuses it, which leaves the schedule as it was.
+
+    `reverse_compute_inline` fails in a check of its own, before it changes anything, where a block reads the same
+    element for several of its own (x + sum(x)).
+    """
     try:
         primitive()
-    except ScheduleError:
+    except (ScheduleError, InternalError):
         return False
     return True
 

@@ -42,6 +42,9 @@ class ConcatInPlace(GraphPass):
         twins = Twins(module.clone())
         done: dict[Var, Expr] = {}  # concatenation -> the whole, as far as it is written
         views: dict[Var, tuple[Expr, Window]] = {}
+        members: dict[Var, list[Var]] = {}
+        for member, place in parts.items():
+            members.setdefault(place.whole, []).append(member)
         bindings: list[Binding] = []
         for var, value in graph.bindings:
             value = renamed(value, done)
@@ -51,7 +54,7 @@ class ConcatInPlace(GraphPass):
                 call = through_windows(twins, value, views, result=part.window, into=into, suffix=suffix)
                 written = relax.DataflowVar(var.name, call.ty)
                 done[part.whole] = written
-                views = {each: (done[part.whole], part.window) for each, part in parts.items() if part.whole in done}
+                views.update({each: (written, parts[each].window) for each in members[part.whole]})
                 bindings.append((written, call))
             elif var not in done:  # else all its parts are written
                 bindings.append((var, through_windows(twins, value, views)))

@@ -34,6 +34,7 @@ class Twins:
     def __init__(self, module: tvm.IRModule) -> None:
         self.module = module
         self._made: dict[Hashable, Any] = {}
+        self._names = {str(gvar.name_hint) for gvar in module.functions}
 
     @property
     def any(self) -> bool:
@@ -56,8 +57,9 @@ class Twins:
         if whole_key not in self._made:
             function = make(self.module[gvar])
             name = f"{gvar.name_hint}{suffix}"
-            while any(str(other.name_hint) == name for other in self.module.functions):
+            while name in self._names:
                 name += "_"
+            self._names.add(name)
             twin = relax.GlobalVar(name)
             parameters = [new or old for new, old in zip(types, gvar.ty.params, strict=True)]
             relax.expr._update_type(twin, relax.FuncType(parameters, gvar.ty.ret, gvar.ty.purity))

@@ -10,7 +10,7 @@ from .annotations import CONCAT, SLICE
 from .expressions import Scalar, constant_shape, int64, int64s
 
 # A kernel chooses the operand of each element by as many comparisons; the time to compile it grows with their square.
-_MOST_OPERANDS = 64
+_MOST_OPERANDS = 32
 
 
 def lower_concat(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:

@@ -96,7 +96,7 @@ def transpose(d: Draft, op: str) -> None:
     order = [int(each) for each in d.rng.permutation(d.rank(x))]
     if d.rank(x) == 4 and d.chance(0.4):
         order = d.one_of(([0, 2, 3, 1], [0, 3, 1, 2], [0, 1, 3, 2], [0, 2, 1, 3]))
-    d.node(op, [x], perm=order if d.chance(0.9) else None)
+    d.node(op, [x], perm=order if order and d.chance(0.9) else None)
 
 
 @row("Concat")

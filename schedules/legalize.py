@@ -76,6 +76,16 @@ def _lower_normalization(
     return rows.decompose_normalization(builder, call, centered=centered)
 
 
+def _of_a_scalar_constant(call: relax.Call) -> bool:
+    return convolution.relax_constant(call.args[0]) is not None and not constant_shape(call.args[0])
+
+
+def _cast_constant(builder: relax.BlockBuilder, call: relax.Call, target: Target) -> relax.Expr:
+    """As the machine casts an input: TVM would make a number of the constant, which infinity is not in integers."""
+    vector = convolution.new_constant(convolution.relax_constant(call.args[0]).reshape(1))
+    return relax.op.reshape(builder.emit(relax.op.astype(vector, str(call.ty.dtype))), ())
+
+
 @dataclass(frozen=True)
 class Rule:
     """How one Relax operator is lowered, and which calls of it: the others fall to TVM's own legalization."""
@@ -107,6 +117,7 @@ _TABLE: tuple[tuple[Sequence[str], Rule], ...] = (
     (("relax.tilewright.attention",), Rule(attention.lower_attention, attention.can_lower_attention)),
     (("relax.strided_slice",), Rule(_without_target(injective.lower_slice), _of_whole_steps)),
     (("relax.concat",), Rule(_without_target(injective.lower_concat), _of_a_tuple)),
+    (("relax.astype",), Rule(_cast_constant, _of_a_scalar_constant)),
     (("relax.take",), Rule(_without_target(injective.lower_take), _within_range)),
     (tuple(reduction.REDUCERS), _REDUCTION),
     (integer_division.OPERATORS, _DIVISION),

@@ -86,7 +86,7 @@ def _simplify(node: Node, x: Expr, labels: str, sizes: dict[str, int]) -> tuple[
         (label, extent) for label, extent in zip(labels, shape_of(x), strict=True) if extent != 1 or sizes[label] == 1
     ]
     if len(kept) < len(labels):
-        x = node.emit(relax.op.reshape(x, [extent for _, extent in kept]))
+        x = node.emit(node.reshape(x, [extent for _, extent in kept]))
     return x, "".join(label for label, _ in kept)
 
 
@@ -113,11 +113,11 @@ def _pair(node: Node, a: Expr, a_labels: str, b: Expr, b_labels: str, needed: se
 
     left = _transpose(node, a, a_labels, batch + rows + inner)
     right = _transpose(node, b, b_labels, batch + inner + columns)
-    left = node.emit(relax.op.reshape(left, (extent(batch), extent(rows), extent(inner))))
-    right = node.emit(relax.op.reshape(right, (extent(batch), extent(inner), extent(columns))))
+    left = node.emit(node.reshape(left, (extent(batch), extent(rows), extent(inner))))
+    right = node.emit(node.reshape(right, (extent(batch), extent(inner), extent(columns))))
     labels = batch + rows + columns
     product = relax.op.matmul(left, right)
-    return node.emit(relax.op.reshape(product, [sizes[label] for label in labels])), labels
+    return node.emit(node.reshape(product, [sizes[label] for label in labels])), labels
 
 
 def _transpose(node: Node, x: Expr, labels: str, wanted: str) -> Expr:
@@ -129,4 +129,4 @@ def _transpose(node: Node, x: Expr, labels: str, wanted: str) -> Expr:
 def _arrange(node: Node, x: Expr, labels: str, output: str, sizes: dict[str, int]) -> Expr:
     """The result in the output's order; labels that no operand kept have extent 1."""
     x = _transpose(node, x, labels, "".join(label for label in output if label in labels))
-    return node.emit(relax.op.reshape(x, [sizes[label] for label in output]))
+    return node.emit(node.reshape(x, [sizes[label] for label in output]))

@@ -10,6 +10,7 @@ import onnx_ir as ir
 from tvm import relax
 
 from ...errors import ModelError, UnsupportedError
+from .dtypes import numpy_dtype
 from .emitter import Array as Array
 from .emitter import Emitter
 from .emitter import Expr as Expr
@@ -203,6 +204,11 @@ class Node:
         if isinstance(var.ty, relax.TupleType):
             return [self.emit(relax.TupleGetItem(var, index)) for index in range(len(var.ty.fields))]
         return var
+
+    def reshape(self, x: Expr, shape: Sequence[int]) -> Expr:
+        """An expression in another shape. For Relax's own reshape an extent of 0 means that which was there before."""
+        x = self.emit(x)
+        return self.emit(np.zeros(shape, numpy_dtype(dtype_of(x)))) if 0 in shape else relax.op.reshape(x, shape)
 
     def scalar(self, value: float | int | bool, dtype: str) -> Expr:
         """A rank-0 constant."""

@@ -1,4 +1,4 @@
-"""Hidden float operators written out: no simplification, every function in turn with its neighbours, the same numbers."""
+"""Hidden float operators written out: nothing simplified, functions of several vectors in turn, the same numbers."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def prelu(node: Node) -> Result:
     x, slope = node.expr(0), node.expr(1)
     rank = len(shape_of(x))
     if node.opset < 7 and len(shape_of(slope)) == 1 and rank > 1:
-        slope = node.emit(relax.op.reshape(slope, (shape_of(slope)[0], *[1] * (rank - 2))))
+        slope = node.emit(node.reshape(slope, (shape_of(slope)[0], *[1] * (rank - 2))))
     return _where_negative(node, x, relax.op.multiply(x, slope))
 
 
@@ -180,14 +180,16 @@ def softmax(node: Node) -> Result:
     """Softmax and relatives along one axis; up to opset 12 along all dimensions from `axis` on, taken as one."""
     x = node.expr(0)
     shape = shape_of(x)
+    if 0 in shape:
+        return x
     flattening = node.opset <= _LAST_FLATTENING_SOFTMAX
     axis = node.axis(node.attr_int("axis", 1 if flattening else -1), len(shape))
     convert = {"Softmax": relax.op.nn.softmax, "LogSoftmax": relax.op.nn.log_softmax}.get(node.op_type)
     if not flattening or axis == len(shape) - 1:
         return convert(x, axis) if convert else _hardmax(node, x, axis)
-    flat = node.emit(relax.op.reshape(x, (math.prod(shape[:axis]), math.prod(shape[axis:]))))
+    flat = node.emit(node.reshape(x, (math.prod(shape[:axis]), math.prod(shape[axis:]))))
     result = convert(flat, 1) if convert else _hardmax(node, flat, 1)
-    return relax.op.reshape(result, shape)
+    return node.reshape(result, shape)
 
 
 def _hardmax(node: Node, x: Expr, axis: int) -> Expr:

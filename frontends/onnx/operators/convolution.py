@@ -7,6 +7,7 @@ import math
 import numpy as np
 from tvm import relax, te, tirx, topi
 
+from ..dtypes import numpy_dtype
 from ..node import Expr, Node, Result, Value, shape_of
 from ..registry import operator
 from ..windows import cropped, read_window
@@ -25,6 +26,9 @@ def convolution(node: Node) -> Result:
     if tuple(kernel) != shape_of(weight)[2:]:
         raise node.invalid(f"kernel_shape {list(kernel)} differs from the weight's shape {list(shape_of(weight))}")
     x, window = cropped(node, x, read_window(node, spatial, tuple(kernel)))
+    if 0 in (*shape_of(x), *shape_of(weight)):  # sums of nothing, or nothing at all
+        zeros = np.zeros((shape_of(x)[0], shape_of(weight)[0], *window.output), numpy_dtype(node.dtype(0)))
+        return add_channel_bias(node, node.emit(zeros), 2)
     result = _CONVOLUTIONS[_spatial_rank(node, x)](
         x, weight, strides=window.strides, padding=window.padding, dilation=window.dilations, groups=groups
     )
@@ -46,6 +50,11 @@ def transposed_convolution(node: Node) -> Result:
     strides = node.attr_ints("strides") or (1,) * rank
     dilations = node.attr_ints("dilations") or (1,) * rank
     begins, ends = _transposed_pads(node, spatial, kernel, strides, dilations)
+    if 0 in (*shape_of(x), *weight_shape):
+        full = [(n - 1) * s + (k - 1) * d + 1 for n, s, k, d in zip(spatial, strides, kernel, dilations, strict=True)]
+        output = [max(extent - begin - end, 0) for extent, begin, end in zip(full, begins, ends, strict=True)]
+        zeros = np.zeros((shape_of(x)[0], weight_shape[1] * groups, *output), numpy_dtype(node.dtype(0)))
+        return add_channel_bias(node, node.emit(zeros), 2)
     taps = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
     spread = node.emit_te(_spread, x, strides) if max(strides) > 1 else x
     before = [tap - 1 - begin for tap, begin in zip(taps, begins, strict=True)]
@@ -65,7 +74,7 @@ def add_channel_bias(node: Node, x: Expr, index: int) -> Expr:
     bias = node.constant(index)
     shape = (node.shape(index)[0], *[1] * (len(shape_of(x)) - 2))
     if bias is None:
-        return relax.op.add(x, relax.op.reshape(node.expr(index), shape))
+        return relax.op.add(x, node.reshape(node.expr(index), shape))
     return relax.op.add(x, node.emit(bias.reshape(shape)))
 
 
@@ -139,7 +148,7 @@ def _mirrored(node: Node, weight: Value, groups: int) -> Expr:
         return node.emit(np.ascontiguousarray(mirrored.reshape(split).transpose(swap).reshape(joined)))
     for axis in range(2, 2 + rank):
         weight = node.emit(relax.op.flip(weight, axis))
-    return node.emit(relax.op.reshape(relax.op.permute_dims(relax.op.reshape(weight, split), swap), joined))
+    return node.emit(node.reshape(relax.op.permute_dims(node.reshape(weight, split), swap), joined))
 
 
 def _crop(node: Node, x: Expr, before: list[int], after: list[int]) -> Expr:
@@ -168,7 +177,7 @@ def columns_to_image(node: Node) -> Result:
     ]
     if channels * math.prod(block) != columns or math.prod(counts) != positions:
         raise node.invalid("the columns do not fit the image and the block")
-    blocks = node.emit(relax.op.reshape(node.expr(0), (batch, channels, *block, *counts)))
+    blocks = node.emit(node.reshape(node.expr(0), (batch, channels, *block, *counts)))
 
     def col2im(x: te.Tensor) -> te.Tensor:
         taps = [te.reduce_axis((0, extent), name=f"k{a}") for a, extent in enumerate(block)]

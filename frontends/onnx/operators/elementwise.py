@@ -124,7 +124,7 @@ def aligned(node: Node) -> Expr:
     rank = len(node.shape(0))
     shape = shape_of(other)
     trailing = rank - node.axis(node.attr_int("axis", 0), rank) - len(shape)
-    return node.emit(relax.op.reshape(other, (*shape, *[1] * max(trailing, 0))))
+    return node.emit(node.reshape(other, (*shape, *[1] * max(trailing, 0))))
 
 
 @operator(*_VARIADIC)
@@ -294,4 +294,4 @@ def _clip(node: Node, low: Expr | None, high: Expr | None) -> Expr:
 
 
 def _rank0(node: Node, bound: Expr) -> Expr:
-    return node.emit(relax.op.reshape(bound, ())) if shape_of(bound) else bound
+    return node.emit(node.reshape(bound, ())) if shape_of(bound) else bound

@@ -90,7 +90,7 @@ def gather(node: Node) -> Result:
     if indices.ndim == 0:
         at = int(indices)
         row = relax.op.strided_slice(x, [axis], [at], [at + 1], assume_inbound=True)
-        return relax.op.reshape(row, (*shape[:axis], *shape[axis + 1 :]))
+        return node.reshape(row, (*shape[:axis], *shape[axis + 1 :]))
     return relax.op.take(x, node.emit(indices), axis, mode="fast")
 
 
@@ -148,14 +148,14 @@ def scatter_nd(node: Node) -> Result:
     if count * inner == 0:
         return node.expr(0)
     known = node.constant(1)
-    data = node.emit(relax.op.reshape(node.expr(0), (rows, inner)))
-    updates = node.emit(relax.op.reshape(node.expr(2), (count, inner)))
+    data = node.emit(node.reshape(node.expr(0), (rows, inner)))
+    updates = node.emit(node.reshape(node.expr(2), (count, inner)))
     if known is not None and reduction == "none":
         result = _replace_rows(node, data, updates, known.reshape(count, depth), shape[:depth])
     else:
-        places = node.emit(relax.op.reshape(node.expr(1), (count, depth)))
+        places = node.emit(node.reshape(node.expr(1), (count, depth)))
         result = node.emit_te(te_indexing.scatter_rows, data, places, updates, shape[:depth], reduction)
-    return relax.op.reshape(result, shape)
+    return node.reshape(result, shape)
 
 
 def _replace_rows(
@@ -197,5 +197,5 @@ def triangle(node: Node) -> Result:
     if not node.has(1) or node.constant(1) is not None:
         shift = node.static_ints(1, "k")[0] if node.has(1) else 0
         return (relax.op.triu if upper else relax.op.tril)(x, shift)
-    shift = node.emit(relax.op.reshape(node.expr(1), ()))
+    shift = node.emit(node.reshape(node.expr(1), ()))
     return node.emit_te(te_indexing.triangle, x, shift, upper)

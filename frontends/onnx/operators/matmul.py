@@ -77,7 +77,7 @@ def determinant(node: Node) -> Result:
         raise node.unsupported(f"determinants of more than {_LARGEST_DETERMINANT} rows are not supported")
     rows = tuple(range(shape[-1]))
     x = _converted(node, node.expr(0), accumulator(node.dtype(0)))
-    return _converted(node, node.emit(relax.op.reshape(_minor(node, x, rows, rows), shape[:-2])), node.dtype(0))
+    return _converted(node, node.emit(node.reshape(_minor(node, x, rows, rows), shape[:-2])), node.dtype(0))
 
 
 _LARGEST_DETERMINANT = 4

@@ -48,7 +48,7 @@ def batch_normalization(node: Node) -> Result:
 
 def _parameter(node: Node, index: int, shape: tuple[int, ...], dtype: str) -> Expr:
     """An input by channel in a shape and a dtype: parameters may have another one than the data."""
-    return relax.op.reshape(_as(node.expr(index), node.dtype(index), dtype), shape)
+    return node.reshape(_as(node.expr(index), node.dtype(index), dtype), shape)
 
 
 def _scaled(node: Node, x: Expr, mean: Expr, variance: Expr, epsilon: float, by_channel: tuple[int, ...]) -> Expr:
@@ -68,11 +68,9 @@ def _batch_statistics(node: Node, given: Expr, epsilon: float) -> list[Expr]:
     momentum = node.attr_float("momentum", 0.9)
     by_channel = (shape[1], *[1] * (len(shape) - 2))
     mean = node.emit(relax.op.mean(x, axes))
-    centred = node.emit(relax.op.subtract(x, relax.op.reshape(mean, by_channel)))
+    centred = node.emit(relax.op.subtract(x, node.reshape(mean, by_channel)))
     variance = node.emit(relax.op.mean(relax.op.multiply(centred, centred), axes))
-    result = _scaled(
-        node, x, relax.op.reshape(mean, by_channel), relax.op.reshape(variance, by_channel), epsilon, by_channel
-    )
+    result = _scaled(node, x, node.reshape(mean, by_channel), node.reshape(variance, by_channel), epsilon, by_channel)
     results = [_as(result, dtype, dtype_of(given))]
     for index, current in ((3, mean), (4, variance)):
         kept = relax.op.multiply(_as(node.expr(index), node.dtype(index), dtype), node.scalar(momentum, dtype))
@@ -114,9 +112,9 @@ def rms_normalization(node: Node) -> Result:
     if first > 0:
         return relax.op.nn.rms_norm(x, weight, axes=list(range(first, len(shape))), epsilon=epsilon)
     # TVM's own compute needs a dimension that is left.
-    rows = node.emit(relax.op.reshape(x, (1, *shape)))
+    rows = node.emit(node.reshape(x, (1, *shape)))
     axes = list(range(1, len(shape) + 1))
-    return relax.op.reshape(relax.op.nn.rms_norm(rows, weight, axes=axes, epsilon=epsilon), shape)
+    return node.reshape(relax.op.nn.rms_norm(rows, weight, axes=axes, epsilon=epsilon), shape)
 
 
 def _spread_to(node: Node, index: int, shape: tuple[int, ...]) -> Expr:
@@ -151,16 +149,18 @@ def _grouped(node: Node, groups: int, *, per_channel: bool) -> Expr:
     x = node.expr(0)
     shape = shape_of(x)
     dtype = dtype_of(x)
+    if 0 in shape:
+        return x
     if groups < 1 or shape[1] % groups:
         raise node.invalid(f"{groups} groups do not divide {shape[1]} channels")
     wide = _widened(node, x)
-    rows = node.emit(relax.op.reshape(wide, (shape[0], groups, math.prod(shape[1:]) // groups)))
+    rows = node.emit(node.reshape(wide, (shape[0], groups, math.prod(shape[1:]) // groups)))
     mean = node.emit(relax.op.mean(rows, [2], keepdims=True))
     centred = node.emit(relax.op.subtract(rows, mean))
     variance = relax.op.mean(relax.op.multiply(centred, centred), [2], keepdims=True)
     epsilon = node.scalar(node.attr_float("epsilon", 1e-5), dtype_of(wide))
     normal = node.emit(relax.op.divide(centred, relax.op.sqrt(relax.op.add(variance, epsilon))))
-    normal = relax.op.reshape(normal, shape)
+    normal = node.reshape(normal, shape)
     scale, bias = (
         _as(_by_channel(node, index, shape, groups, per_channel), node.dtype(index), dtype_of(wide)) for index in (1, 2)
     )
@@ -175,7 +175,7 @@ def _by_channel(node: Node, index: int, shape: tuple[int, ...], groups: int, per
     if known is not None:
         return node.emit(np.repeat(known, repeats).reshape(target))
     given = node.expr(index)
-    return relax.op.reshape(given if repeats == 1 else relax.op.repeat(given, repeats, 0), target)
+    return node.reshape(given if repeats == 1 else relax.op.repeat(given, repeats, 0), target)
 
 
 @operator("LRN")

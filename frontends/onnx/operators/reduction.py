@@ -71,7 +71,7 @@ def _log_sum_exp(node: Node, x: Expr, axes: list[int], keepdims: bool) -> Expr:
     total = relax.op.sum(relax.op.exp(relax.op.subtract(wide, peak)), axes, True)
     result = node.emit(relax.op.add(relax.op.log(total), peak))
     if not keepdims:
-        result = relax.op.reshape(result, [dim for axis, dim in enumerate(shape_of(x)) if axis not in axes])
+        result = node.reshape(result, [dim for axis, dim in enumerate(shape_of(x)) if axis not in axes])
     return result if is_float(dtype) else relax.op.astype(result, dtype)
 
 
@@ -127,7 +127,7 @@ def _reduced(node: Node, x: Expr, axes: list[int], keepdims: bool) -> Expr:
 def _without_reduction(node: Node) -> Expr:
     """What is left of a reduction when every element is its own group."""
     x = node.expr(0)
-    grouped = node.emit(relax.op.reshape(x, (*shape_of(x), 1)))
+    grouped = node.emit(node.reshape(x, (*shape_of(x), 1)))
     return _reduced(node, grouped, [len(shape_of(x))], False)
 
 
@@ -135,14 +135,21 @@ def _without_reduction(node: Node) -> Expr:
 def position_of_extremum(node: Node) -> Result:
     """Position of the largest or smallest along an axis; the first of equals, or the last if asked."""
     x = node.expr(0)
-    axis = node.axis(node.attr_int("axis", 0), len(shape_of(x)))
+    shape = shape_of(x)
+    axis = node.axis(node.attr_int("axis", 0), len(shape))
+    keepdims = bool(node.attr_int("keepdims", 1))
+    if 0 in shape:
+        rest = [1 if each == axis else extent for each, extent in enumerate(shape) if keepdims or each != axis]
+        if 0 not in rest:
+            raise node.invalid(f"there is nothing to choose from along axis {axis} of {list(shape)}")
+        return np.zeros(rest, np.int64)
     return node.emit_te(
         te_sorting.position_of_extremum,
         x,
         axis,
         largest=node.op_type == "ArgMax",
         last=bool(node.attr_int("select_last_index", 0)),
-        keepdims=bool(node.attr_int("keepdims", 1)),
+        keepdims=keepdims,
     )
 
 
@@ -151,6 +158,8 @@ def running_total(node: Node) -> Result:
     """Sums (or products) of all elements up to each one along an axis; without itself if exclusive."""
     shape = node.shape(0)
     axis = node.axis(node.static_ints(1, "the axis")[0], len(shape))
+    if 0 in shape:
+        return node.expr(0)
     return node.emit_te(
         te_sorting.running_total,
         node.expr(0),
@@ -169,7 +178,7 @@ def top_k(node: Node) -> Result:
     count = node.attr_int("k", 1) if node.opset < 10 else node.static_ints(1, "k")[0]
     if not 0 <= count <= shape[axis]:
         raise node.invalid(f"k is {count}, the axis has {shape[axis]} elements")
-    if count == 0:
-        empty = [0 if each == axis else dim for each, dim in enumerate(shape)]
+    if count == 0 or 0 in shape:
+        empty = [count if each == axis else dim for each, dim in enumerate(shape)]
         return [np.zeros(empty, node.dtype(0)), np.zeros(empty, np.int64)]
     return node.emit_te(te_sorting.top_k, node.expr(0), axis, count, largest=bool(node.attr_int("largest", 1)))

@@ -49,7 +49,7 @@ def _reshaped(node: Node, new: tuple[int, ...]) -> Result:
     if 0 in new:  # which relax.op.reshape takes for a dimension to copy
         return np.zeros(new, numpy_dtype(node.dtype(0)))
     x = node.expr(0)
-    return x if shape_of(x) == new else relax.op.reshape(x, new)
+    return x if shape_of(x) == new else node.reshape(x, new)
 
 
 @operator("Flatten")
@@ -114,6 +114,10 @@ def concat(node: Node) -> Result:
     axis = node.axis(node.attr_int("axis", 1), rank)
     filled = [index for index in range(len(node.inputs)) if 0 not in node.shape(index)]
     parts = [node.expr(index) for index in filled]
+    if not parts:
+        joined = sum(node.shape(index)[axis] for index in range(len(node.inputs)))
+        shape = [joined if each == axis else extent for each, extent in enumerate(node.shape(0))]
+        return np.zeros(shape, numpy_dtype(node.dtype(0)))
     return parts[0] if len(parts) == 1 else relax.op.concat(parts, axis)
 
 
@@ -205,8 +209,8 @@ def depth_to_space(node: Node) -> Result:
         parts, order = (n, block, block, c // block**2, h, w), [0, 3, 4, 1, 5, 2]
     else:
         parts, order = (n, c // block**2, block, block, h, w), [0, 1, 4, 2, 5, 3]
-    spread = relax.op.permute_dims(relax.op.reshape(node.expr(0), parts), order)
-    return relax.op.reshape(spread, (n, c // block**2, h * block, w * block))
+    spread = relax.op.permute_dims(node.reshape(node.expr(0), parts), order)
+    return node.reshape(spread, (n, c // block**2, h * block, w * block))
 
 
 @operator("SpaceToDepth")
@@ -214,9 +218,9 @@ def space_to_depth(node: Node) -> Result:
     """Blocks of pixels become blocks of channels; the order of channels is `mode` (DCR or CRD)."""
     n, c, h, w = node.shape(0)
     block = node.attr_int("blocksize", 1)
-    parts = relax.op.reshape(node.expr(0), (n, c, h // block, block, w // block, block))
+    parts = node.reshape(node.expr(0), (n, c, h // block, block, w // block, block))
     order = [0, 1, 3, 5, 2, 4] if node.attr_str("mode", "DCR") == "CRD" else [0, 3, 5, 1, 2, 4]
-    return relax.op.reshape(relax.op.permute_dims(parts, order), (n, c * block**2, h // block, w // block))
+    return node.reshape(relax.op.permute_dims(parts, order), (n, c * block**2, h // block, w // block))
 
 
 @operator("Pad", since=1)
@@ -255,7 +259,7 @@ def _padded(node: Node, widths: list[int], value: Value) -> Result:
     if not any(widths):
         return x
     known = isinstance(value, np.ndarray)
-    fill = value.item() if known else node.emit(relax.op.reshape(value, ()))
+    fill = value.item() if known else node.emit(node.reshape(value, ()))
     if mode == "constant" and known and min(widths) >= 0 and is_float(dtype):
         pairs = [width for pair in zip(begins, ends, strict=True) for width in pair]
         return relax.op.nn.pad(x, pairs, "constant", fill)

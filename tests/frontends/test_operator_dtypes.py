@@ -1,0 +1,109 @@
+"""Operators on every dtype that ONNX lets them have: whole numbers, truth values, half precision."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from operator_cases import Array, Case, check
+
+_SIGNED = (np.int8, np.int16, np.int32, np.int64)
+_QUICK = (np.int8, np.int64, np.uint8)
+_UNSIGNED = (np.uint8, np.uint16, np.uint32, np.uint64)
+
+
+def _integers(dtype: Any, *shape: int) -> Array:
+    """Both ends of the dtype and small numbers."""
+    rng = np.random.default_rng(0)
+    limits = np.iinfo(dtype)
+    x = rng.integers(-9 if limits.min else 0, 10, shape).astype(dtype)
+    x.flat[:2] = limits.min, limits.max
+    return x
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        pytest.param(dtype, id=np.dtype(dtype).name, marks=[] if dtype in _QUICK else [pytest.mark.slow])
+        for dtype in (*_SIGNED, *_UNSIGNED)
+    ],
+)
+def test_integers(dtype: Any) -> None:
+    x, y = _integers(dtype, 3, 9), _integers(dtype, 3, 9)[::-1].copy()
+    low, high = np.asarray(5, dtype), np.asarray(2, dtype)
+    cases = {
+        "Sign": Case("Sign", {"x": x}, {}, {}, [np.sign(x.astype(object)).astype(dtype)]),
+        "Max": Case("Max", {"x": x, "y": y}, {}, {}, [np.maximum(x, y)]),
+        "Min": Case("Min", {"x": x, "y": y}, {}, {}, [np.minimum(x, y)]),
+        "Equal": Case("Equal", {"x": x, "y": y}, {}, {}, [x == y]),
+        "Less": Case("Less", {"x": x, "y": y}, {}, {}, [x < y]),
+        "Abs": Case("Abs", {"x": x}, {}, {}, [np.abs(x)]),
+        "Where": Case("Where", {"c": x > y, "x": x, "y": y}, {}, {}, [np.where(x > y, x, y)]),
+        "Clip": Case("Clip", {"x": x}, {"low": high, "high": low}, {}, [np.clip(x, high, low)]),
+        # The maximum is applied last, so it is the result where the bounds are the wrong way round.
+        "Clip crossed": Case("Clip", {"x": x}, {"low": low, "high": high}, {}, [np.full_like(x, high)]),
+        "Clip crossed at run time": Case("Clip", {"x": x, "low": low, "high": high}, {}, {}, [np.full_like(x, high)]),
+        "ReduceMax": Case("ReduceMax", {"x": x}, {}, {"keepdims": 0}, [x.max()]),
+        "ReduceMin": Case("ReduceMin", {"x": x}, {"axes": np.array([1])}, {}, [x.min(1, keepdims=True)]),
+    }
+    divisor = np.where(y == 0, np.asarray(3, dtype), y).astype(dtype)
+    dividend = np.where(x == np.iinfo(dtype).min, np.asarray(7, dtype), x).astype(dtype)
+    pairs = list(zip(dividend.ravel().tolist(), divisor.ravel().tolist(), strict=True))  # as Python's own integers
+    quotient = [abs(a) // abs(b) * (-1 if (a < 0) != (b < 0) else 1) for a, b in pairs]
+    operands = {"x": dividend, "y": divisor}
+    for name, attributes, result in (
+        ("Div", {}, quotient),
+        ("Mod", {}, [a % b for a, b in pairs]),
+        ("Mod", {"fmod": 1}, [a - b * q for (a, b), q in zip(pairs, quotient, strict=True)]),
+    ):
+        expected = np.array(result, dtype).reshape(x.shape)
+        cases[f"{name} {attributes}"] = Case(name, operands, {}, attributes, [expected])
+    if dtype in _SIGNED:
+        with np.errstate(over="ignore"):
+            cases["Neg"] = Case("Neg", {"x": x}, {}, {}, [-x])  # the lowest stays as it is
+        cases["Relu"] = Case("Relu", {"x": x}, {}, {}, [np.maximum(x, dtype(0))])
+    if dtype in (np.int32, np.int64, np.uint32, np.uint64):
+        small = (np.arange(12) % 7).astype(dtype).reshape(3, 4) - (dtype(3) if dtype in _SIGNED else dtype(0))
+        mean = np.trunc(small.astype(np.float64).mean(1, keepdims=True)).astype(dtype)
+        axes = {"axes": np.array([1])}
+        cases["ReduceMean"] = Case("ReduceMean", {"x": small}, axes, {}, [mean])
+        cases["ReduceProd"] = Case("ReduceProd", {"x": small}, axes, {}, [small.prod(1, keepdims=True, dtype=dtype)])
+        cases["ReduceSum"] = Case("ReduceSum", {"x": small}, axes, {}, [small.sum(1, keepdims=True, dtype=dtype)])
+        cases["CumSum"] = Case("CumSum", {"x": small}, {"axis": np.asarray(1)}, {}, [small.cumsum(1, dtype=dtype)])
+    check(cases, opset=18)
+
+
+def test_truth_values() -> None:
+    rng = np.random.default_rng(0)
+    a, b = (rng.integers(0, 2, (5, 19)).astype(bool) for _ in range(2))
+    axes = {"axes": np.array([1])}
+    check(
+        {
+            "Equal": Case("Equal", {"a": a, "b": b}, {}, {}, [a == b]),
+            "Equal to a constant": Case("Equal", {"a": a}, {"b": np.asarray(True)}, {}, [a]),
+            "Xor": Case("Xor", {"a": a, "b": b}, {}, {}, [a ^ b]),
+            "Where": Case("Where", {"a": a, "b": b, "c": ~b}, {}, {}, [np.where(a, b, ~b)]),
+            "ReduceMax": Case("ReduceMax", {"a": a}, axes, {}, [a.max(1, keepdims=True)]),
+            "ReduceMin": Case("ReduceMin", {"a": a}, axes, {}, [a.min(1, keepdims=True)]),
+        },
+        opset=20,
+    )
+
+
+def test_bfloat16_is_compared_by_value() -> None:
+    dtype = ml_dtypes.bfloat16
+    a = np.array([-3, -1, -0.0, 0.0, 0.5, 2, 7], np.float32)
+    b = np.array([-2, -5, 0.0, 1.0, 0.25, 2, 9], np.float32)
+    operands = {"a": a.astype(dtype), "b": b.astype(dtype)}
+    check(
+        {
+            "Less": Case("Less", operands, {}, {}, [a < b]),
+            "LessOrEqual": Case("LessOrEqual", operands, {}, {}, [a <= b]),
+            "Greater": Case("Greater", operands, {}, {}, [a > b]),
+            "GreaterOrEqual": Case("GreaterOrEqual", operands, {}, {}, [a >= b]),
+            "Equal": Case("Equal", operands, {}, {}, [a == b]),
+            "truth": Case("Cast", {"a": a.astype(dtype)}, {}, {"to": 9}, [a != 0]),
+        }
+    )

@@ -1,0 +1,114 @@
+"""Where windows lie: SAME with strides and dilations, windows larger than their input, transposed convolutions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from operator_cases import Array, Case, check
+from tilewright.errors import ModelError
+
+
+def _random(*shape: int) -> Array:
+    return np.random.default_rng(len(shape)).standard_normal(shape).astype(np.float32)
+
+
+def _same_convolution(x: Array, weights: Array, mode: str, stride: int, dilation: int) -> Array:
+    """A convolution of [N, C, L] by [O, C, K], padded as the specification says, in float64."""
+    length, taps = x.shape[2], np.arange(weights.shape[2]) * dilation
+    count = -(-length // stride)
+    total = max((count - 1) * stride + taps[-1] + 1 - length, 0)
+    before = total // 2 if mode == "SAME_UPPER" else total - total // 2
+    padded = np.pad(x.astype(np.float64), [(0, 0), (0, 0), (before, total - before)])
+    windows = padded[:, :, np.arange(count)[:, None] * stride + taps]
+    return np.einsum("nctk,ock->not", windows, weights).astype(x.dtype)
+
+
+@pytest.mark.parametrize("mode", ["SAME_UPPER", "SAME_LOWER"])
+def test_convolutions(mode: str) -> None:
+    cases = {}
+    for kernel, stride, dilation in ((2, 1, 2), (3, 2, 1), (4, 3, 1), (3, 1, 3), (2, 5, 1), (2, 3, 2), (1, 2, 1)):
+        attributes = {"auto_pad": mode, "strides": [stride], "dilations": [dilation]}
+        x, weights, each = _random(1, 2, 8), _random(3, 2, kernel), _random(2, 1, kernel)
+        expected = [_same_convolution(x, weights, mode, stride, dilation)]
+        cases[f"{kernel} {stride} {dilation}"] = Case("Conv", {"x": x}, {"w": weights}, attributes, expected)
+        parts = [_same_convolution(x[:, [c]], each[[c]], mode, stride, dilation) for c in range(2)]
+        grouped = {**attributes, "group": 2}
+        expected = [np.concatenate(parts, 1)]
+        cases[f"depthwise {kernel} {stride} {dilation}"] = Case("Conv", {"x": x}, {"w": each}, grouped, expected)
+    check(cases, atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["SAME_UPPER", "SAME_LOWER"])
+def test_transposed_convolutions(mode: str) -> None:
+    """Kernels that do not reach each other leave nothing to cut: the result is shorter than the input times stride."""
+    cases = {}
+    for kernel, stride, dilation in ((2, 3, 1), (1, 2, 1), (2, 5, 2), (3, 2, 1), (4, 3, 1), (3, 3, 2)):
+        attributes = {"auto_pad": mode, "strides": [stride], "dilations": [dilation]}
+        inputs, weights = {"x": _random(1, 2, 5)}, {"w": _random(2, 3, kernel)}
+        cases[f"{kernel} {stride} {dilation}"] = Case("ConvTranspose", inputs, weights, attributes)
+        padded = {**attributes, "output_padding": [1]}
+        cases[f"{kernel} {stride} {dilation} padded"] = Case("ConvTranspose", inputs, weights, padded)
+        full = 4 * stride + (kernel - 1) * dilation + 1
+        for length in (full - 1, full, full + 1):
+            shaped = {**attributes, "output_shape": [length]}
+            cases[f"{kernel} {stride} {dilation} to {length}"] = Case("ConvTranspose", inputs, weights, shaped)
+    check(cases, atol=1e-5)
+
+
+def test_a_kernel_of_two_in_steps_of_three() -> None:
+    x = np.array([[[1, 2, 3]]], np.float32)
+    expected = np.array([[[1, 1, 0, 2, 2, 0, 3, 3]]], np.float32)
+    attributes = {"auto_pad": "SAME_UPPER", "strides": [3]}
+    check({"": Case("ConvTranspose", {"x": x}, {"w": np.ones((1, 1, 2), np.float32)}, attributes, [expected])})
+
+
+def test_pools() -> None:
+    cases = {}
+    image = {"x": _random(1, 2, 7)}
+    for kernel, stride, pads, ceil in ((3, 2, [1, 1], 1), (5, 3, [2, 0], 1), (8, 2, [0, 0], 1), (9, 5, [0, 1], 1)):
+        attributes = {"kernel_shape": [kernel], "strides": [stride], "pads": pads, "ceil_mode": ceil}
+        cases[f"maximum {kernel} {stride} {pads}"] = Case("MaxPool", image, {}, attributes)
+        for counted in (0, 1):
+            averaged = {**attributes, "count_include_pad": counted}
+            cases[f"average {kernel} {stride} {pads} {counted}"] = Case("AveragePool", image, {}, averaged)
+    for mode in ("SAME_UPPER", "SAME_LOWER"):
+        for kernel, stride in ((2, 3), (3, 2), (4, 1), (3, 5)):
+            attributes = {"kernel_shape": [kernel], "strides": [stride], "auto_pad": mode}
+            cases[f"average {mode} {kernel} {stride}"] = Case("AveragePool", image, {}, attributes)
+            cases[f"norm {mode} {kernel} {stride}"] = Case("LpPool", image, {}, attributes)
+    check(cases)
+
+
+def test_a_window_that_does_not_fit_is_refused() -> None:
+    with pytest.raises(ModelError, match="a window of 4 does not fit"):
+        expected = [np.zeros((1, 1, 1), np.float32)]
+        check({"": Case("MaxPool", {"x": _random(1, 1, 3)}, {}, {"kernel_shape": [4]}, expected)})
+
+
+@pytest.mark.parametrize("mode", ["constant", "reflect", "edge", "wrap"])
+def test_padding_and_cutting(mode: str) -> None:
+    cases = {}
+    for shape, widths in (
+        ((5,), [-1, 2]),
+        ((5,), [2, -1]),
+        ((5,), [-1, 9]),
+        ((5,), [-4, 3]),
+        ((5,), [7, 9]),
+        ((1,), [2, 2]),
+        ((4, 5), [1, -1, -1, 2]),
+        ((2, 3, 4), [-1, 2, -3, 1, -2, 3]),
+    ):
+        if mode == "reflect" and max(widths) >= min(shape) + min(0, *widths):  # ONNX Runtime refuses them
+            continue
+        cases[f"{shape} {widths}"] = Case("Pad", {"x": _random(*shape)}, {"p": np.array(widths)}, {"mode": mode})
+    wide = np.arange(5, dtype=np.float32)
+    for widths in ([7, 9], [0, 21]):
+        expected = [np.pad(wide, [(widths[0], widths[1])], mode=mode)]
+        cases[f"wide {widths}"] = Case("Pad", {"x": wide}, {"p": np.array(widths)}, {"mode": mode}, expected)
+    check(cases, opset=19, rtol=0, atol=0)
+
+
+def test_what_wrapping_cuts_does_not_come_back() -> None:
+    x = np.arange(5, dtype=np.float32)
+    expected = [np.array([1, 2, 3, 4, 1, 2], np.float32)]
+    check({"": Case("Pad", {"x": x}, {"p": np.array([-1, 2])}, {"mode": "wrap"}, expected)}, opset=19)

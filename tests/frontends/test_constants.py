@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from functools import cache
 
 import numpy as np
+import pytest
 from batches import Part, opsets_of, run
 from conformance import all_cases, array_of
 from expectations import expected_of
@@ -24,6 +25,7 @@ _UNTESTED = {("GlobalLpPool", 22)}
 
 @cache
 def _node_tests() -> tuple[Part, ...]:
+    """Every node test that passes, in order of the operators."""
     parts = []
     for case in all_cases().values():
         if expected_of(case).outcome == "passes":
@@ -77,12 +79,23 @@ def _compare(output: np.ndarray[object, object], reference: np.ndarray[object, o
     )
 
 
+def test_one_node_test_of_every_operator() -> None:
+    first = {all_cases()[part.name].op_type: part for part in reversed(_node_tests())}
+    _check(first.values())
+
+
+@pytest.mark.slow
 def test_node_tests_of_onnx() -> None:
     _check(_node_tests())
 
 
-def test_older_forms() -> None:
-    _check(part for _, _, part in _forms())
+def test_forms_that_are_not_today_s() -> None:
+    _check(part for _, _, part in written_parts())
+
+
+@pytest.mark.slow
+def test_every_form() -> None:
+    _check(part for _, _, part in node_test_parts())
 
 
 def test_no_form_is_left_out() -> None:

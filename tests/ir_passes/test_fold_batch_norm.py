@@ -125,3 +125,96 @@ _KEPT: dict[str, Callable[..., Any]] = {
 @pytest.mark.parametrize("body", _KEPT.values(), ids=_KEPT.keys())
 def test_what_cannot_fold_stays(body: Callable[..., Any]) -> None:
     assert not FoldBatchNorm()(build(_IMAGE, body)).modified
+
+
+_BROADCAST: dict[str, tuple[dict[str, Any], Callable[..., Any]]] = {
+    "a scalar and a batch of matrices": (
+        {"x": (3, 4)},
+        lambda emit, x: emit(op.matmul(emit(op.multiply(x, constant(np.float32(3)))), weights(2, 4, 5))),
+    ),
+    "a scale by channel and a batch of matrices": (
+        {"x": (3, 4)},
+        lambda emit, x: emit(op.matmul(emit(op.multiply(x, weights(1, 4))), weights(2, 4, 5))),
+    ),
+    "a shift and a batch of matrices": (
+        {"x": (3, 4)},
+        lambda emit, x: emit(op.matmul(emit(op.add(x, weights(4))), weights(2, 4, 5))),
+    ),
+    "a scale after a batch of matrices": (
+        {"x": (3, 4)},
+        lambda emit, x: emit(op.multiply(emit(op.matmul(x, weights(2, 4, 5))), weights(1, 1, 5))),
+    ),
+    "a scale by matrix": (
+        {"x": (3, 4)},
+        lambda emit, x: emit(op.multiply(emit(op.matmul(x, weights(2, 4, 5))), weights(2, 1, 1))),
+    ),
+    "a scale of a higher rank": (
+        {"x": (3, 4)},
+        lambda emit, x: emit(op.multiply(emit(op.matmul(x, weights(4, 5))), weights(2, 1, 5))),
+    ),
+    "a scale that repeats one channel": (
+        _IMAGE,
+        lambda emit, x: emit(op.multiply(emit(op.nn.conv2d(x, weights(1, 4, 1, 1))), weights(8, 1, 1))),
+    ),
+    "a shift that repeats one channel": (
+        _IMAGE,
+        lambda emit, x: emit(op.add(_norm(emit, emit(op.nn.conv2d(x, weights(1, 4, 1, 1))), 1), weights(8, 1, 1))),
+    ),
+    "a bias that enlarges": (
+        _IMAGE,
+        lambda emit, x: _norm(
+            emit, emit(op.add(emit(op.nn.conv2d(x, weights(8, 4, 1, 1))), weights(2, 2, 8, 1, 1))), 8
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize(("inputs", "body"), _BROADCAST.values(), ids=_BROADCAST.keys())
+def test_whatever_constants_broadcast_to(inputs: dict[str, Any], body: Callable[..., Any]) -> None:
+    module = build(inputs, body)
+    assert_same_numbers(module, FoldBatchNorm()(module).module)
+
+
+_HALF = {"x": ((5, 4), "float16")}
+
+
+def _scalar(value: float) -> Any:
+    return constant(np.asarray(value, np.float16))
+
+
+def _product(emit: Any, x: Any, scale: float) -> Any:
+    return emit(op.multiply(emit(op.matmul(x, constant(np.full((4, 7), 200, np.float16)))), _scalar(scale)))
+
+
+_OUT_OF_RANGE: dict[str, Callable[..., Any]] = {
+    "too large": lambda emit, x: _product(emit, x, 1000.0),
+    "too small": lambda emit, x: _product(emit, emit(op.tanh(x)), 6e-8),
+    "too large before": lambda emit, x: emit(
+        op.matmul(emit(op.multiply(x, _scalar(1000))), constant(np.full((4, 7), 200, np.float16)))
+    ),
+    "moved past a sum": lambda emit, x: emit(
+        op.multiply(
+            emit(op.add(emit(op.matmul(x, weights(4, 7, dtype="float16"))), weights(7, dtype="float16"))), _scalar(2)
+        )
+    ),
+    "a shift moved past a product": lambda emit, x: emit(
+        op.matmul(emit(op.add(x, _scalar(1000))), weights(4, 7, dtype="float16"))
+    ),
+}
+
+
+@pytest.mark.parametrize("body", _OUT_OF_RANGE.values(), ids=_OUT_OF_RANGE.keys())
+def test_half_precision_keeps_what_may_leave_its_range(body: Callable[..., Any]) -> None:
+    assert not FoldBatchNorm()(build(_HALF, body)).modified
+
+
+def test_half_precision_weights_in_range_are_scaled() -> None:
+    after = FoldBatchNorm()(build(_HALF, lambda emit, x: _product(emit, x, 0.5))).module
+    expected = build(_HALF, lambda emit, x: emit(op.matmul(x, constant(np.full((4, 7), 100, np.float16)))))
+    assert_same_ir(after, expected)
+
+
+def test_float32_weights_that_would_overflow_stay() -> None:
+    large = constant(np.full((4, 7), 1e30, np.float32))
+    body = lambda emit, x: emit(op.multiply(emit(op.matmul(x, large)), constant(np.float32(1e20))))  # noqa: E731
+    assert not FoldBatchNorm()(build({"x": (5, 4)}, body)).modified

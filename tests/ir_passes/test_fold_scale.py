@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from relax_models import assert_same_numbers, build, op, operators, weights
 from tilewright.ir_passes import FoldScale
+from tilewright.ir_passes.constants import constant
 from tvm import relax
 
 _X = {"x": (1, 6, 8)}
@@ -55,3 +57,21 @@ def test_scores_of_inputs_keep_their_scale() -> None:
         return emit(op.multiply(emit(op.matmul(x, y)), relax.const(0.5, "float32")))
 
     assert not FoldScale()(build({"x": (4, 8), "y": (8, 4)}, body)).modified
+
+
+def test_half_precision_is_not_scaled_before_a_sum_of_products() -> None:
+    """The query times 1000 may leave the range that the scores times 1000 keep."""
+
+    def body(emit: Any, x: Any, y: Any) -> Any:
+        query = emit(op.matmul(x, weights(8, 8, dtype="float16")))
+        return emit(op.multiply(emit(op.matmul(query, y)), relax.const(1000.0, "float16")))
+
+    assert not FoldScale()(build({"x": ((4, 8), "float16"), "y": ((8, 4), "float16")}, body)).modified
+
+
+def test_weights_that_would_leave_their_range_keep_the_scale_outside() -> None:
+    def body(emit: Any, x: Any) -> Any:
+        y = emit(op.matmul(x, constant(np.full((8, 8), 200, np.float16))))
+        return emit(op.multiply(emit(op.reshape(y, (8, 4))), relax.const(1000.0, "float16")))
+
+    assert not FoldScale()(build({"x": ((4, 8), "float16")}, body)).modified

@@ -100,3 +100,24 @@ def test_a_bias_before_it_is_no_part_of_it() -> None:
 
     expected = build(_X, lambda emit, x: emit(op.nn.gelu(emit(op.add(x, bias)))))
     assert_same_ir(FuseGelu()(build(_X, before)).module, expected)
+
+
+_ENLARGING: dict[str, Callable[..., Any]] = {
+    "the line": lambda e, x: e(
+        op.multiply(e(op.multiply(x, e(op.add(e(op.erf(e(op.multiply(x, _column(_HALF_ROOT))))), _c(1))))), _c(0.5))
+    ),
+    "the one": lambda e, x: e(
+        op.multiply(e(op.multiply(x, e(op.add(e(op.erf(e(op.multiply(x, _c(_HALF_ROOT))))), _column(1))))), _c(0.5))
+    ),
+    "the half": lambda e, x: e(op.multiply(e(op.multiply(x, _erf_gate(e, x))), _column(0.5))),
+}
+
+
+def _column(value: float) -> Any:
+    """The same number three times, which makes three rows of a vector."""
+    return relax.const(np.full((3, 1), value, np.float32))
+
+
+@pytest.mark.parametrize("body", _ENLARGING.values(), ids=_ENLARGING.keys())
+def test_constants_that_enlarge_x_stay(body: Callable[..., Any]) -> None:
+    assert not FuseGelu()(build({"x": (8,)}, body)).modified

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from relax_models import assert_same_numbers, build, op, operators
 from tilewright.ir_passes import Canonicalize, FuseHardSwish, run_passes
@@ -14,8 +15,8 @@ _X = {"x": (4, 64)}
 _PASSES = [Canonicalize(), FuseHardSwish()]
 
 
-def _c(value: float) -> Any:
-    return relax.const(value, "float32")
+def _c(value: Any) -> Any:
+    return relax.const(np.asarray(value, np.float32))
 
 
 def _clip(x: Any, high: float) -> Any:
@@ -64,3 +65,20 @@ def test_a_negative_scale_would_swap_the_bounds() -> None:
         return emit(op.multiply(emit(_clip(emit(op.add(x, _c(3))), 6.0)), _c(-0.5)))
 
     assert not FuseHardSwish()(build(_X, body)).modified
+
+
+_ENLARGING: dict[str, Callable[..., Any]] = {
+    "the line": lambda emit, x: emit(op.divide(emit(_clip(emit(op.add(x, _c(np.full((4, 1), 3)))), 6.0)), _c(6))),
+    "the line of a hard swish": lambda emit, x: emit(
+        op.divide(emit(op.multiply(x, emit(_clip(emit(op.add(x, _c(np.full((4, 1), 3)))), 6.0)))), _c(6))
+    ),
+    "the divisor": lambda emit, x: emit(op.divide(emit(_clip(emit(op.add(x, _c(3))), 6.0)), _c(np.full((4, 1), 6)))),
+}
+
+
+@pytest.mark.parametrize("body", _ENLARGING.values(), ids=_ENLARGING.keys())
+def test_constants_that_enlarge_x_stay(body: Callable[..., Any]) -> None:
+    module = build({"x": (5,)}, body)
+    after = FuseHardSwish()(module)
+    assert not after.modified
+    assert_same_numbers(module, after.module)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from relax_models import assert_same_numbers, build, op, operators, weights
 from tilewright.ir_passes import FuseLayerNorm
+from tilewright.ir_passes.constants import constant
 from tvm import relax
 
 _X = {"x": (2, 6, 8)}
@@ -81,3 +83,22 @@ def test_a_variance_about_something_else_stays() -> None:
         return emit(op.divide(x, emit(op.sqrt(variance))))
 
     assert not FuseLayerNorm()(build({"x": (2, 8), "y": (2, 8)}, body)).modified
+
+
+def test_a_scale_that_enlarges_stays_outside() -> None:
+    def body(emit: Any, x: Any) -> Any:
+        normal = _norm(emit, x, _SQUARES["power"], _QUOTIENTS["times rsqrt"], [-1])
+        return emit(op.multiply(normal, weights(3, 1, 1, 8)))
+
+    module = build(_X, body)
+    after = FuseLayerNorm()(module).module
+    assert operators(after) == ["nn.rms_norm", "multiply"]
+    assert_same_numbers(module, after)
+
+
+def test_gamma_stays_in_the_range_of_half_precision() -> None:
+    def body(emit: Any, x: Any) -> Any:
+        normal = emit(op.nn.rms_norm(x, constant(np.full(8, 6e4, np.float16)), axes=[-1]))
+        return emit(op.multiply(normal, constant(np.full(8, 2, np.float16))))
+
+    assert not FuseLayerNorm()(build({"x": ((2, 8), "float16")}, body)).modified

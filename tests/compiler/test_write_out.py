@@ -1,7 +1,8 @@
-"""Chains of arithmetic in turn: the order of steps, what must keep its place, and the same numbers."""
+"""Hidden floats written out: the order of steps, what must keep its place, what is computed where, and the numbers."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,13 +12,14 @@ import tvm
 import tvm_ffi
 from kernel_runner import Runner
 from tilewright import targets
-from tilewright.compiler import lowering
-from tilewright.compiler.interleave import interleave
+from tilewright.compiler import write_out as module
+from tilewright.compiler.float_steps import Steps, has_hidden
+from tilewright.compiler.write_out import write_out
+from tilewright.floats import hidden
 from tilewright.schedules.rebuild import substituted
 from tvm import relax, tirx
 
 LANES = 8
-Chain = Callable[[Any], Any]
 
 
 def vector(buffer: Any, start: Any) -> Any:
@@ -32,53 +34,54 @@ def buffers(*names: str) -> list[Any]:
     return [tirx.decl_buffer([1024], "float32", name) for name in names]
 
 
-def all_lanes(number: float) -> Any:
-    return tirx.Broadcast(tirx.const(number, "float32"), LANES)
-
-
 def chain(loaded: Any) -> Any:
-    """let x = loaded * 2 in x * x + x"""
-    x = tirx.Var("x", tvm.ir.PrimType(f"float32x{LANES}"))
-    return tirx.Let(x, loaded * all_lanes(2), x * x + x)
+    """A long one: a function of a sum."""
+    return hidden.function("silu", hidden.add(loaded, loaded))
 
 
 def function(parameters: list[Any], *statements: Any) -> Any:
     return tirx.PrimFunc(parameters, tirx.SeqStmt(list(statements)) if len(statements) > 1 else statements[0])
 
 
-def assert_equal(actual: Any, expected: Any) -> None:
-    tvm.ir.assert_structural_equal(actual, expected, map_free_vars=True)
+def flat(node: Any) -> list[Any]:
+    return [inner for each in node.seq for inner in flat(each)] if isinstance(node, tirx.SeqStmt) else [node]
 
 
-def in_turn(target: Any, loads: list[Any], starts: list[Any]) -> list[Any]:
-    """What becomes of `chain` for several stores."""
-    statements: list[Any] = []
+def in_turn(*stores: Any) -> list[Any]:
+    """What becomes of long stores: the first step of each, the second of each, ..., then the stores."""
+    chains = [Steps(every=True) for _ in stores]
+    values = [chain.value(each.value) for chain, each in zip(chains, stores, strict=True)]
+    assert len(chains[0].statements) > 15
+    steps = [
+        part for turn in zip(*(chain.statements for chain in chains), strict=True) for step in turn for part in step
+    ]
+    last = [tirx.BufferStore(each.buffer, value, each.indices) for each, value in zip(stores, values, strict=True)]
+    return [*steps, *last]
 
-    def step(values: list[Any]) -> list[Any]:
-        names = [tirx.Var("step", value.ty) for value in values]
-        statements.extend(tirx.Bind(name, value) for name, value in zip(names, values, strict=True))
-        return names
 
-    doubled = step([load * all_lanes(2) for load in loads])
-    squares = step([x * x for x in doubled])
-    sums = step([square + x for square, x in zip(squares, doubled, strict=True)])
-    return statements + [store(target, start, value) for start, value in zip(starts, sums, strict=True)]
+def alone(each: Any) -> list[Any]:
+    steps = Steps(every=True)
+    value = steps.value(each.value)
+    return [*steps.all(), tirx.BufferStore(each.buffer, value, each.indices)]
+
+
+def check(parameters: list[Any], statements: list[Any], expected: list[Any]) -> None:
+    after = write_out(function(parameters, *statements))
+    assert not has_hidden(after.body)
+    actual = tirx.SeqStmt(flat(after.body))
+    tvm.ir.assert_structural_equal(actual, tirx.SeqStmt(expected), map_free_vars=True)
 
 
 def test_steps_of_stores_alternate() -> None:
     a, y = buffers("a", "y")
-    starts = [0, 8, 16]
-    before = function([a, y], *(store(y, start, chain(vector(a, start))) for start in starts))
-    expected = function([a, y], *in_turn(y, [vector(a, start) for start in starts], starts))
-    assert_equal(interleave(before), expected)
+    stores = [store(y, start, chain(vector(a, start))) for start in (0, 8, 16)]
+    check([a, y], stores, in_turn(*stores))
 
 
 def test_long_runs_are_cut_evenly() -> None:
     a, y = buffers("a", "y")
-    starts = [8 * each for each in range(12)]
-    before = function([a, y], *(store(y, start, chain(vector(a, start))) for start in starts))
-    halves = [in_turn(y, [vector(a, start) for start in half], half) for half in (starts[:6], starts[6:])]
-    assert_equal(interleave(before), function([a, y], *halves[0], *halves[1]))
+    stores = [store(y, 8 * each, chain(vector(a, 8 * each))) for each in range(12)]
+    check([a, y], stores, in_turn(*stores[:6]) + in_turn(*stores[6:]))
 
 
 def test_bindings_come_first() -> None:
@@ -86,27 +89,33 @@ def test_bindings_come_first() -> None:
     start = tirx.Var("start", "int32")
     bind = tirx.Bind(start, tirx.IntImm("int32", 8))
     first, second = store(y, 0, chain(vector(a, 0))), store(y, start, chain(vector(a, start)))
-    expected = function([a, y], bind, *in_turn(y, [vector(a, 0), vector(a, start)], [0, start]))
-    assert_equal(interleave(function([a, y], first, bind, second)), expected)
+    check([a, y], [first, bind, second], [bind, *in_turn(first, second)])
 
 
 def test_a_store_that_reads_what_another_writes_waits() -> None:
     a, y = buffers("a", "y")
-    before = function([a, y], store(y, 0, chain(vector(a, 0))), store(y, 8, chain(vector(y, 0))))
-    assert_equal(interleave(before), before)
+    first, second = store(y, 0, chain(vector(a, 0))), store(y, 8, chain(vector(y, 0)))
+    check([a, y], [first, second], alone(first) + alone(second))
 
 
 def test_a_binding_that_reads_what_a_store_writes_waits() -> None:
     a, y = buffers("a", "y")
     kept = tirx.Var("kept", tvm.ir.PrimType(f"float32x{LANES}"))
-    before = function([a, y], store(y, 0, chain(vector(a, 0))), tirx.Bind(kept, vector(y, 0)), store(y, 8, chain(kept)))
-    assert_equal(interleave(before), before)
+    first, bind, second = store(y, 0, chain(vector(a, 0))), tirx.Bind(kept, vector(y, 0)), store(y, 8, chain(kept))
+    check([a, y], [first, bind, second], [*alone(first), bind, *alone(second)])
 
 
-def test_plain_arithmetic_stays() -> None:
+def test_short_arithmetic_stays_one_expression() -> None:
     a, y = buffers("a", "y")
-    before = function([a, y], *(store(y, start, vector(a, start) * all_lanes(2)) for start in (0, 8)))
-    assert interleave(before).same_as(before)
+    before = [store(y, start, hidden.add(vector(a, start), vector(a, start))) for start in (0, 8)]
+    after = [store(y, start, tirx.Add(vector(a, start), vector(a, start))) for start in (0, 8)]
+    check([a, y], before, after)
+
+
+def test_what_has_no_floats_stays() -> None:
+    a, y = buffers("a", "y")
+    before = function([a, y], *(store(y, start, vector(a, start)) for start in (0, 8)))
+    assert write_out(before).same_as(before)
 
 
 @pytest.mark.parametrize("first", [0, 3])
@@ -115,9 +124,8 @@ def test_loops_take_several_iterations_at_a_time(extent: int, ways: int, first: 
     a, y = buffers("a", "y")
     i, start = tirx.Var("i", "int32"), tirx.Var("start", "int32")
     body = tirx.SeqStmt([tirx.Bind(start, i * LANES), store(y, start, chain(vector(a, start)))])
-    after = interleave(function([a, y], tirx.For(i, first, extent, tirx.ForKind.SERIAL, body))).body
-    stores: list[Any] = []
-    tvm_ffi.structural_walk(after, (tirx.BufferStore, stores.append))
+    after = write_out(function([a, y], tirx.For(i, first, extent, tirx.ForKind.SERIAL, body))).body
+    stores = [each for each in flat(after.body) if isinstance(each, tirx.BufferStore) and each.buffer.same_as(y)]
     written = [
         int(tvm.sym.Analyzer().simplify(substituted(each.indices[0].base, {after.loop_var: tirx.IntImm("int32", n)})))
         for n in range(int(after.min), int(after.min) + int(after.extent))
@@ -127,69 +135,79 @@ def test_loops_take_several_iterations_at_a_time(extent: int, ways: int, first: 
     assert written == [LANES * each for each in range(first, first + extent)]
 
 
-@pytest.mark.parametrize("extent", [1, 11])
-def test_loops_of_no_divisor_stay(extent: int) -> None:
+def _loop(extent: int, kind: Any, target: Callable[[Any], Any], value: Callable[[Any, Any, Any], Any]) -> Any:
     a, y = buffers("a", "y")
     i = tirx.Var("i", "int32")
-    value = store(y, i * LANES, chain(vector(a, i * LANES)))
-    before = function([a, y], tirx.For(i, 0, extent, tirx.ForKind.SERIAL, value))
-    assert_equal(interleave(before), before)
+    body = store(y, target(i), value(a, y, i))
+    return function([a, y], tirx.For(i, 0, extent, kind, body))
 
 
-def test_what_is_not_a_serial_loop_of_one_store_stays() -> None:
+@pytest.mark.parametrize(
+    "loop",
+    [
+        _loop(11, tirx.ForKind.SERIAL, lambda i: i * LANES, lambda a, y, i: chain(vector(a, i * LANES))),
+        _loop(16, tirx.ForKind.PARALLEL, lambda i: i * LANES, lambda a, y, i: chain(vector(a, i * LANES))),
+        # A sum: each iteration waits for the one before.
+        _loop(
+            5, tirx.ForKind.SERIAL, lambda i: 0, lambda a, y, i: hidden.add(vector(y, 0), chain(vector(a, i * LANES)))
+        ),
+    ],
+    ids=["no divisor", "parallel", "sum"],
+)
+def test_other_loops_keep_their_iterations(loop: Any) -> None:
+    after = write_out(loop).body
+    assert int(after.extent) == int(loop.body.extent)
+    assert sum(isinstance(each, tirx.BufferStore) and each.buffer.name == "y" for each in flat(after.body)) == 1
+
+
+def test_what_one_side_of_a_choice_reads_only_that_side_reads() -> None:
+    """Beyond the border lies other memory."""
     a, y = buffers("a", "y")
     i = tirx.Var("i", "int32")
-    value = store(y, i * LANES, chain(vector(a, i * LANES)))
-    parallel = function([a, y], tirx.For(i, 0, 16, tirx.ForKind.PARALLEL, value))
-    assert_equal(interleave(parallel), parallel)
+    guarded = tirx.if_then_else(i < 1000, hidden.function("exp", vector(a, i)), tirx.Broadcast(tirx.const(0.0), LANES))
+    after = write_out(function([a, y, i], store(y, 0, hidden.add(guarded, guarded))))
+    assert not has_hidden(after.body)
+    loads: list[Any] = []
+    conditional: list[Any] = []
+
+    def note(found: list[Any]) -> Callable[[Any], None]:
+        return lambda load: found.append(load) if load.source.same_as(a) else None
+
+    tvm_ffi.structural_walk(after.body, (tvm.ir.TensorLoad, note(loads)))
+    tvm_ffi.structural_walk(
+        after.body,
+        (tirx.IfThenElse, lambda choice: tvm_ffi.structural_walk(choice, (tvm.ir.TensorLoad, note(conditional)))),
+    )
+    assert len(loads) == len(conditional) == 2
 
 
-def test_chains_of_several_functions_stay() -> None:
-    """In turn they would take the code generator minutes."""
-    a, y = buffers("a", "y")
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("operator", [relax.op.tanh, relax.op.erf, relax.op.nn.silu])
+def test_functions_of_functions_are_compiled_in_time_that_is_linear_in_their_depth(operator: Any) -> None:
+    def nested(x: Any) -> Any:
+        for _ in range(12):
+            x = operator(x)
+        return x
 
-    def long(loaded: Any) -> Any:
-        for _ in range(9):
-            loaded = chain(loaded)
-        return loaded
-
-    before = function([a, y], *(store(y, start, long(vector(a, start))) for start in (0, 8)))
-    assert_equal(interleave(before), before)
-
-
-@pytest.mark.timeout(30)
-def test_a_function_of_a_function_of_a_function_is_compiled_at_once() -> None:
-    data = np.linspace(-3, 3, 1024, dtype="float32")
-    actual = Runner()(lambda x: relax.op.tanh(relax.op.exp(relax.op.tanh(relax.op.sigmoid(x)))), data)
-    wide = data.astype("float64")
-    np.testing.assert_allclose(actual, np.tanh(np.exp(np.tanh(1 / (1 + np.exp(-wide))))), rtol=1e-5)
+    data = np.linspace(-3, 3, 1000, dtype="float32")
+    exact = data.astype("float64")
+    for _ in range(12):
+        exact = {
+            "relax.tanh": np.tanh,
+            "relax.erf": np.vectorize(math.erf),
+            "relax.nn.silu": lambda x: x / (1 + np.exp(-x)),
+        }[str(operator(relax.const(1.0)).op.name)](exact)
+    np.testing.assert_allclose(Runner()(nested, data), exact, rtol=1e-5)
 
 
 @pytest.mark.parametrize("operator", [relax.op.nn.silu, relax.op.nn.gelu, relax.op.nn.softmax])
-def test_the_same_numbers(monkeypatch: pytest.MonkeyPatch, operator: Any) -> None:
+def test_the_same_numbers_in_turn_and_alone(monkeypatch: pytest.MonkeyPatch, operator: Any) -> None:
     data = np.random.default_rng(7).standard_normal((24, 192)).astype("float32") * 4
-    used: list[bool] = []
-
-    def noted(function: Any) -> Any:
-        after = interleave(function)
-        used.append(not after.same_as(function))
-        return after
-
-    monkeypatch.setattr(lowering, "interleave", noted)
-    with_pass = Runner()(operator, data)
-    assert any(used)
-    monkeypatch.setattr(lowering, "interleave", lambda function: function)
-    without = Runner()(operator, data)
-    assert np.abs(with_pass).max() > 0.5
-    np.testing.assert_allclose(with_pass, without, rtol=2e-6, atol=1e-7)
-
-
-def test_a_loop_that_accumulates_stays() -> None:
-    a, y = buffers("a", "y")
-    i = tirx.Var("i", "int32")
-    value = store(y, 0, vector(y, 0) + chain(vector(a, i * LANES)))
-    before = function([a, y], tirx.For(i, 0, 5, tirx.ForKind.SERIAL, value))
-    assert_equal(interleave(before), before)
+    together = Runner()(operator, data)
+    monkeypatch.setattr(module, "_WAYS", 1)
+    apart = Runner()(operator, data)
+    assert np.abs(together).max() > 0.5
+    np.testing.assert_array_equal(together, apart)
 
 
 WIDTHS = (3, 17, 24, 40, 48, 56, 72, 80, 112, 144, 240, 600, 1000, 8400)

@@ -30,11 +30,10 @@ def legalize_arithmetic(function: Any) -> Any:
             arithmetic.append(node)
 
     def note_call(call: Any) -> None:
-        if str(call.op.name) not in _MOVES:
+        if str(call.op.name) in hidden.COMPARISONS:
+            note(call.args[0])
+        elif str(call.op.name) not in _MOVES:
             note(call)
-            for operand in call.args:  # comparisons give booleans
-                if isinstance(operand, tvm.ir.Expr):
-                    note(operand)
 
     tvm_ffi.structural_walk(function.body, [(tirx.Select, note), (tvm.ir.Call, note_call)])
     if not arithmetic:

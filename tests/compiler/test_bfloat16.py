@@ -14,6 +14,7 @@ from tilewright import targets
 from tilewright.compiler.bfloat16 import legalize_arithmetic
 from tilewright.compiler.codegen import compile_object
 from tilewright.compiler.lowering import lower_kernel
+from tilewright.floats.hidden import hide
 from tvm import te, tirx
 
 _EDGES = (0.0, -0.0, 1.0, -1.5, 3.14159265, 1e-3, 65504.0, 3.3895314e38, 3.4028235e38, 1e-40, np.inf, -np.inf, np.nan)
@@ -76,6 +77,7 @@ def test_arithmetic_is_done_in_float32(arithmetic: bool) -> None:
     x = te.placeholder((8,), "bfloat16", name="x")
     y = te.compute((8,), lambda i: x[i] + x[i] if arithmetic else x[7 - i], name="y")
     function = te.create_prim_func([x, y])
+    function = function.with_body(hide(function.body))
     after = legalize_arithmetic(function)
     assert after.same_as(function) != arithmetic
     assert isinstance(after, tvm.tirx.PrimFunc)

@@ -9,6 +9,7 @@ addresses: functions of functions would take it minutes. What memory holds it do
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -166,7 +167,8 @@ def _fence(x: Scalar) -> Scalar:
 
 
 def _is_number(x: Scalar) -> bool:
-    return isinstance(x.value if isinstance(x, tirx.Broadcast) else x, tirx.FloatImm)
+    plain = x.value if isinstance(x, tirx.Broadcast) else x
+    return isinstance(plain, tirx.FloatImm) and not math.isnan(float(plain.value))
 
 
 def _of_both(kind: Any) -> Callable[[Steps, Scalar, Scalar], Scalar]:

@@ -29,15 +29,16 @@ class Canonicalize(GraphPass):
 
     - A `split` becomes slices, and a concatenation of slices that lie side by side one slice.
     - What does nothing is taken out: dead bindings, reshapes, transposes, casts, broadcasts and tiles to what is there
-      already, paddings by nothing, slices of everything, concatenations of one, dropout, x + 0, x - 0, x * 1, x / 1,
-      x ^ 1, selections by a constant condition that is the same everywhere.
+      already, paddings by nothing, slices of everything, concatenations of one, dropout, x + -0.0, x - 0, x * 1, x / 1,
+      x ^ 1, selections by a constant condition that is the same everywhere. Of floats, x + 0.0 differs from x where x
+      is -0.0: it goes where a softmax takes it.
     - `expand_dims`, `squeeze`, `flatten`, and transposes that move axes of length 1 only, become `reshape`; consecutive
       reshapes, and consecutive transposes, become one, as does a transpose of merged axes that are then split again. A
       cast of a cast becomes one where the first loses nothing.
     - Division by a power of two becomes multiplication; `relu6` and minimum of maximum become `clip` with bounds of the
       tensor's dtype; maximum with 0 becomes `relu`.
 
-    Contract: outputs keep their values (but for the sign of a zero), dtypes and shapes.
+    Contract: outputs keep their values, dtypes and shapes.
     """
 
     def __call__(self, module: tvm.IRModule) -> PassResult:
@@ -208,6 +209,38 @@ def _is_all(expr: Expr, number: float) -> bool:
     return bool((array == number).all())
 
 
+def _has_sign(expr: Expr, *, negative: bool) -> bool:
+    """Whether all elements of a constant have one sign, zeros too; integers have no signed zeros."""
+    array = array_of(expr)
+    return array is not None and (array.dtype.kind in "iub" or bool((np.signbit(array) == negative).all()))
+
+
+def _add(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
+    """x + -0.0 is x; x + 0.0 is not, where x is -0.0."""
+    for operand, zero in (tuple(value.args), tuple(value.args)[::-1]):
+        if _is_all(zero, 0) and _has_sign(zero, negative=True) and keeps_shape(value, operand):
+            return operand
+    return None
+
+
+def _subtract(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
+    """x - 0.0 is x."""
+    left, right = value.args
+    return left if _is_all(right, 0) and _has_sign(right, negative=False) and keeps_shape(value, left) else None
+
+
+def _softmax(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
+    """Zeros added to its operand (a mask that masks nothing) change no exponential."""
+    masked = made_by(rewriter, value.args[0], "add")
+    if masked is None:
+        return None
+    for operand, zero in (tuple(masked.args), tuple(masked.args)[::-1]):
+        if _is_all(zero, 0) and keeps_shape(masked, operand):
+            softmax = relax.op.nn.softmax(operand, value.attrs.axis)
+            return rewriter.emit(softmax, rewriter.hint(var, value, operand))
+    return None
+
+
 def _divide(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
     plain = _neutral(1, right_only=True)(rewriter, var, value)
     by = scalar_of(value.args[1])
@@ -328,8 +361,9 @@ _RULES: dict[str, Rule] = {
     "permute_dims": _permute,
     "astype": _cast,
     "concat": _concat,
-    "add": _neutral(0, right_only=False),
-    "subtract": _neutral(0, right_only=True),
+    "add": _add,
+    "subtract": _subtract,
+    "nn.softmax": _softmax,
     "multiply": _neutral(1, right_only=False),
     "power": _neutral(1, right_only=True),
     "divide": _divide,

@@ -27,8 +27,7 @@ _NOTHING: dict[str, Callable[..., Any]] = {
     "reshape to the same shape": lambda emit, x: emit(op.reshape(x, (2, 3, 4))),
     "there and back": lambda emit, x: emit(op.reshape(emit(op.reshape(x, (6, 4))), (2, 3, 4))),
     "two transposes": lambda emit, x: emit(op.permute_dims(emit(op.permute_dims(x, [1, 2, 0])), [2, 0, 1])),
-    "add 0": lambda emit, x: emit(op.add(_full(0, 4), x)),
-    "add a mask of zeros": lambda emit, x: emit(op.add(x, _full(0, 2, 3, 4))),
+    "add -0": lambda emit, x: emit(op.add(_full(-0.0, 4), x)),
     "subtract 0": lambda emit, x: emit(op.subtract(x, _full(0))),
     "times 1": lambda emit, x: emit(op.multiply(x, _full(1, 3, 1))),
     "over 1": lambda emit, x: emit(op.divide(x, _full(1))),
@@ -52,7 +51,17 @@ def test_what_does_nothing_is_taken_out(body: Callable[..., Any]) -> None:
     assert_same_ir(after.module, build(_SHAPE, lambda emit, x: emit(op.nn.relu(x))))
 
 
+def test_adding_zero_stays_where_it_changes_the_sign_of_a_zero() -> None:
+    for zero in (_full(0, 4), _full(0)):
+        assert not Canonicalize()(build(_SHAPE, lambda emit, x, zero=zero: emit(op.add(x, zero)))).modified
+    assert not Canonicalize()(build(_SHAPE, lambda emit, x: emit(op.subtract(x, _full(-0.0, 4))))).modified
+
+
 _REWRITTEN: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
+    "softmax of a mask of zeros": (
+        lambda e, x: e(op.nn.softmax(e(op.add(x, _full(0, 2, 3, 4))), 1)),
+        lambda e, x: e(op.nn.softmax(x, 1)),
+    ),
     "expand_dims": (lambda e, x: e(op.expand_dims(x, 1)), lambda e, x: e(op.reshape(x, (2, 1, 3, 4)))),
     "flatten": (lambda e, x: e(op.flatten(x)), lambda e, x: e(op.reshape(x, (24,)))),
     "reshapes": (

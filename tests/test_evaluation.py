@@ -11,6 +11,7 @@ import pytest
 from tilewright import evaluation, targets
 from tilewright.compiler import artifact, pipeline
 from tilewright.compiler.emit import emit
+from tilewright.floats import functions
 from tilewright.frontends.imported import ImportedModel
 from tvm import relax, tirx
 
@@ -62,6 +63,8 @@ def _cases() -> dict[str, tuple[Callable[..., Any], list[Array]]]:
     for name in ("negative", "abs", "isnan", "isinf", "isfinite", "sign", "nn.relu", "exp", "floor"):
         function = op.nn.relu if name == "nn.relu" else getattr(op, name)
         case(f"{name} special", function, _SPECIAL)
+    for name in functions.NAMES:
+        case(f"tilewright.{name}", getattr(functions, name), _POSITIVE - 0.5)
     for name in _LOGICAL.split():
         case(name, getattr(op, name), _B, _C)
     case("logical_not", op.logical_not, _B)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from types import MappingProxyType
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
@@ -85,12 +85,12 @@ def accumulator(dtype: str) -> str:
 
 
 def lowest(dtype: str) -> float | int:
-    """The least finite value of a dtype."""
+    """What no value of a dtype is less than: minus infinity, or the least integer."""
     return _limits(dtype)[0]
 
 
 def highest(dtype: str) -> float | int:
-    """The greatest finite value of a dtype."""
+    """What no value of a dtype is greater than: infinity, or the greatest integer."""
     return _limits(dtype)[1]
 
 
@@ -98,7 +98,6 @@ def _limits(dtype: str) -> tuple[float | int, float | int]:
     if dtype == "bool":
         return 0, 1
     if is_float(dtype):
-        info = ml_dtypes.finfo(numpy_dtype(dtype))
-        return float(info.min), float(info.max)
+        return -math.inf, math.inf
     bounds = np.iinfo(dtype)
     return int(bounds.min), int(bounds.max)

@@ -12,7 +12,7 @@ from typing import Any
 
 from tvm import te, tirx
 
-from .dtypes import highest, lowest
+from .dtypes import accumulator, highest, lowest
 
 
 def _inside(index: Any, extent: Any) -> Any:
@@ -99,14 +99,19 @@ def _scattered(
 
         return te.compute(data.shape, replaced, name="scatter")
     combine, neutral = COMBINE[reduction]
-    empty = tirx.const(neutral(str(data.dtype)), data.dtype)
+    kind = accumulator(str(data.dtype)) if reduction in ("add", "mul") else str(data.dtype)
+    empty = tirx.const(neutral(kind), kind)
     reducer = te.comm_reducer(combine, lambda dtype: tirx.const(neutral(str(dtype)), dtype), name=reduction)
+
+    def widened(value: Any) -> Any:
+        return value if kind == data.dtype else value.astype(kind)
+
     total = te.compute(
         data.shape,
-        lambda *i: reducer(tirx.if_then_else(hit(i, axes), update(i, axes), empty), axis=axes),
+        lambda *i: reducer(tirx.if_then_else(hit(i, axes), widened(update(i, axes)), empty), axis=axes),
         name="updates",
     )
-    return te.compute(data.shape, lambda *i: combine(data(*i), total(*i)), name="scatter")
+    return te.compute(data.shape, lambda *i: combine(widened(data(*i)), total(*i)).astype(data.dtype), name="scatter")
 
 
 def scatter_elements(data: te.Tensor, indices: te.Tensor, updates: te.Tensor, axis: int, reduction: str) -> te.Tensor:

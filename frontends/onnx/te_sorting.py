@@ -1,9 +1,4 @@
-"""TE computes for sorting, extrema's positions and running totals. Relax's own call into the runtime, or forget types.
-
-Elements are compared by keys: integers in the same order. Floats alone have no total order, and whatever simplifies
-expressions may take `not a < b` for `b <= a`; integers have one, so every rank is taken exactly once and every position
-lies inside, whatever the data.
-"""
+"""TE computes for sorting, positions of extrema, running totals: Relax's own call into the runtime."""
 
 from __future__ import annotations
 
@@ -11,31 +6,13 @@ from typing import Any
 
 from tvm import te, tirx
 
-from .dtypes import NARROW_FLOATS, accumulator, is_float
-
-
-def _key(value: Any, dtype: str, *, nan_is_highest: bool = True) -> Any:
-    """An integer that compares as the value does: -0 equals 0, and NaN is beyond every number, at the end asked for.
-
-    The bits of a float that is not negative order as integers do; those of a negative one the other way round.
-    """
-    if dtype == "bool":
-        return value.astype("int8")
-    if not is_float(dtype):
-        return value
-    value = value.astype("float32") if dtype in NARROW_FLOATS else value
-    width = 64 if dtype == "float64" else 32
-    kind = f"int{width}"
-    bits = tirx.reinterpret(kind, value)
-    magnitude = bits & tirx.const((1 << (width - 1)) - 1, kind)
-    infinity = tirx.const(0x7FF << 52 if width == 64 else 0xFF << 23, kind)
-    signed = tirx.Select(bits < tirx.const(0, kind), -magnitude, magnitude)
-    return tirx.Select(magnitude > infinity, tirx.max_value(kind) if nan_is_highest else tirx.min_value(kind), signed)
+from .dtypes import accumulator
+from .te_keys import key
 
 
 def _keys(x: te.Tensor, *, nan_is_highest: bool = True) -> te.Tensor:
     return te.compute(
-        x.shape, lambda *i: _key(x(*i), str(x.dtype), nan_is_highest=nan_is_highest), name="keys", tag="injective"
+        x.shape, lambda *i: key(x(*i), str(x.dtype), nan_is_highest=nan_is_highest), name="keys", tag="injective"
     )
 
 

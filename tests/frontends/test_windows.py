@@ -112,3 +112,34 @@ def test_what_wrapping_cuts_does_not_come_back() -> None:
     x = np.arange(5, dtype=np.float32)
     expected = [np.array([1, 2, 3, 4, 1, 2], np.float32)]
     check({"": Case("Pad", {"x": x}, {"p": np.array([-1, 2])}, {"mode": "wrap"}, expected)}, opset=19)
+
+
+@pytest.mark.parametrize("column_major", [0, 1])
+def test_indices_of_maxima(column_major: int) -> None:
+    """Of equals the first; infinities and padding apart from each other."""
+    x = np.random.default_rng(0).integers(-2, 3, (2, 2, 7, 6)).astype(np.float32)
+    x[0, 0, :4, :4] = -np.inf
+    cases = {}
+    for kernel, stride, pad in ((3, 1, 1), (2, 2, 0), (3, 2, 1), (4, 3, 2)):
+        attributes = {
+            "kernel_shape": [kernel] * 2,
+            "strides": [stride] * 2,
+            "pads": [pad] * 4,
+            "storage_order": column_major,
+        }
+        cases[f"{kernel} {stride} {pad}"] = Case("MaxPool", {"x": x}, {}, attributes, outputs=2)
+    check(cases, opset=12, rtol=0, atol=0)
+
+
+def test_an_index_of_nan_lies_inside() -> None:
+    x = np.array([1, np.nan, np.nan, 2, 3], np.float32).reshape(1, 1, 5)
+    values = np.array([np.nan, np.nan, np.nan, np.nan, 3], np.float32).reshape(1, 1, 5)
+    indices = np.array([1, 1, 1, 2, 4]).reshape(1, 1, 5)
+    attributes = {"kernel_shape": [3], "pads": [1, 1]}
+    check({"": Case("MaxPool", {"x": x}, {}, attributes, [values, indices], outputs=2)}, opset=12)
+
+
+def test_the_maximum_of_nothing_but_minus_infinity() -> None:
+    x = np.full((1, 1, 3, 3, 3, 3), -np.inf, np.float32)  # over four dimensions: a kernel of its own
+    kernel = {"kernel_shape": [2] * 4}
+    check({"": Case("MaxPool", {"x": x}, {}, kernel, [np.full((1, 1, 2, 2, 2, 2), -np.inf, np.float32)])}, opset=12)

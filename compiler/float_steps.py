@@ -185,6 +185,36 @@ def _of_both(kind: Any) -> Callable[[Steps, Scalar, Scalar], Scalar]:
     return of_both
 
 
+def _like(value: float, x: Scalar) -> Scalar:
+    dtype, _, lanes = hidden.dtype_of(x).partition("x")
+    one = tirx.const(value, dtype)
+    return tirx.Broadcast(one, int(lanes)) if lanes else one
+
+
+def _leaky_relu(steps: Steps, x: Scalar, slope: Scalar) -> Scalar:
+    x = steps.name(x)
+    return tirx.Select(tirx.LT(x, _like(0, x)), _apart(tirx.Mul(x, slope)), x)
+
+
+def _sign(steps: Steps, x: Scalar) -> Scalar:
+    x, zero = steps.name(x), _like(0, x)
+    below = tirx.Select(tirx.LT(x, zero), _like(-1, x), x)
+    return tirx.Select(tirx.LT(zero, x), _like(1, x), below)
+
+
+def _power(steps: Steps, x: Scalar, y: Scalar) -> Scalar:
+    """x ** y; the root of -inf is inf, that of -0.0 is 0.0, as pow has it and sqrt has not."""
+    plain = y.value if isinstance(y, tirx.Broadcast) else y
+    exponent = float(plain.value) if isinstance(plain, tirx.FloatImm) else 0.0
+    dtype = hidden.dtype_of(x)
+    if abs(exponent) != 0.5:
+        return tirx.call_llvm_pure_intrin(dtype, "llvm.pow", x, y)
+    x = steps.name(x)
+    root = tirx.Add(tirx.call_llvm_pure_intrin(dtype, "llvm.sqrt", x), _like(0, x))
+    root = tirx.Select(tirx.EQ(x, _like(-math.inf, x)), _like(math.inf, x), root)
+    return root if exponent > 0 else tirx.Div(_like(1, x), root)
+
+
 def _node(kind: Any) -> Callable[[Steps, Scalar, Scalar], Scalar]:
     return lambda steps, x, y: kind(x, y)
 
@@ -207,7 +237,9 @@ _OPERATORS: Mapping[str, Callable[..., Scalar]] = MappingProxyType(
         hidden.MULTIPLY: lambda steps, x, y: _apart(tirx.Mul(x, y)),
         hidden.DIVIDE: _node(tirx.Div),
         hidden.REMAINDER: _node(tirx.Mod),
-        hidden.POWER: lambda steps, x, y: tirx.call_llvm_pure_intrin(hidden.dtype_of(x), "llvm.pow", x, y),
+        hidden.POWER: _power,
+        hidden.LEAKY_RELU: _leaky_relu,
+        hidden.SIGN: _sign,
         hidden.ADD_PRODUCT: _add_product,
         hidden.MAXIMUM: _of_both(tirx.Max),
         hidden.MINIMUM: _of_both(tirx.Min),

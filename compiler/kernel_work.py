@@ -15,6 +15,7 @@ import tvm
 import tvm_ffi
 from tvm import s_tir, tirx
 
+from ..floats import hidden
 from .planner import GraphCall
 from .tensor_spec import element_bytes
 
@@ -144,7 +145,7 @@ def _operations(value: Any) -> int:
     def visit(node: Any) -> None:
         nonlocal count
         if "float" in str(node.ty.dtype) and (isinstance(node, _ARITHMETIC) or _operator(node) not in _NO_ARITHMETIC):
-            count += 1
+            count += 2 if hidden.name_of(node) == hidden.ADD_PRODUCT else 1
 
     tvm_ffi.structural_walk(value, ((*_ARITHMETIC, tvm.ir.Call), visit))
     return count

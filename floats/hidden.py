@@ -30,6 +30,9 @@ ADD, SUBTRACT, MULTIPLY, DIVIDE, REMAINDER, POWER, ADD_PRODUCT = (
 )
 # The larger and the smaller one, NaN if either is NaN; and of two numbers, where it does not matter what NaN gives.
 MAXIMUM, MINIMUM, LARGER, SMALLER = (f"{PREFIX}{name}" for name in ("maximum", "minimum", "larger", "smaller"))
+# x, or x times a slope where x is negative; 1 and -1 by the sign, and x itself where it is 0 or NaN. An operator that
+# reads its operand several times is one of these, for what it reads may be a long expression.
+LEAKY_RELU, SIGN = (f"{PREFIX}{name}" for name in ("leaky_relu", "sign"))
 EQUAL, LESS, LESS_EQUAL, IS_NAN = (f"{PREFIX}{name}" for name in ("equal", "less", "less_equal", "isnan"))
 COMPARISONS = (EQUAL, LESS, LESS_EQUAL, IS_NAN)
 ROUND_TO_BFLOAT16 = f"{PREFIX}round_to_bfloat16"  # gives the bits
@@ -88,6 +91,8 @@ def _register() -> None:
         MINIMUM,
         LARGER,
         SMALLER,
+        LEAKY_RELU,
+        SIGN,
         *COMPARISONS,
     )
     known = set(Op.list_op_names())
@@ -130,6 +135,7 @@ def _binary(name: str) -> Callable[[Scalar, Scalar], Scalar]:
 add, subtract, multiply, divide = map(_binary, (ADD, SUBTRACT, MULTIPLY, DIVIDE))
 remainder, power = map(_binary, (REMAINDER, POWER))
 maximum, minimum, larger, smaller = map(_binary, (MAXIMUM, MINIMUM, LARGER, SMALLER))
+leaky_relu = _binary(LEAKY_RELU)
 equal, less, less_equal = map(_binary, (EQUAL, LESS, LESS_EQUAL))
 
 
@@ -143,6 +149,11 @@ def negative(x: Scalar) -> Scalar:
     if isinstance(x, tirx.FloatImm):
         return tirx.const(-float(x.value), dtype_of(x))
     return subtract(tirx.const(-0.0, dtype_of(x)), x)
+
+
+def sign(x: Scalar) -> Scalar:
+    """1, -1, or x itself: a zero, or NaN."""
+    return call(SIGN, x)
 
 
 def is_nan(x: Scalar) -> Scalar:

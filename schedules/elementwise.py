@@ -44,29 +44,12 @@ def _function(name: str) -> Element:
     return lambda x: hidden.function(name, x)
 
 
-def _sign(x: Scalar) -> Scalar:
-    """1, -1, and x itself where it is neither above nor below 0: a zero, or NaN."""
-    zero, one = _constant(0, x), _constant(1, x)
-    return tirx.Select(hidden.less(zero, x), one, tirx.Select(hidden.less(x, zero), _constant(-1, x), x))
-
-
 def _is_infinite(x: Scalar) -> Scalar:
     return hidden.equal(tirx.abs(x), _constant(math.inf, x))
 
 
 def _is_finite(x: Scalar) -> Scalar:
     return hidden.less(tirx.abs(x), _constant(math.inf, x))
-
-
-def _power(x: Scalar, y: Scalar) -> Scalar:
-    """x ** y; the root of -inf is inf, that of -0.0 is 0.0, as pow has it and sqrt has not."""
-    exponent = float(y.value) if isinstance(y, tirx.FloatImm) else 0.0
-    if abs(exponent) != 0.5:
-        return hidden.in_float32(hidden.power, x, y)
-    infinite = hidden.equal(x, _constant(-math.inf, x))
-    root = hidden.add(hidden.in_float32(tirx.sqrt, x), _constant(0, x))
-    root = tirx.Select(infinite, _constant(math.inf, x), root)
-    return root if exponent > 0 else hidden.divide(_constant(1, x), root)
 
 
 def _relu(x: Scalar) -> Scalar:
@@ -84,7 +67,7 @@ _UNARY: Mapping[str, Element] = MappingProxyType(
         "negative": hidden.negative,
         "nn.relu": _relu,
         "rsqrt": lambda x: hidden.divide(_constant(1, x), _of_tvm("sqrt")(x)),
-        "sign": _sign,
+        "sign": hidden.sign,
         "square": lambda x: hidden.multiply(x, x),
     }
 )
@@ -102,7 +85,7 @@ _BINARY: Mapping[str, Element] = MappingProxyType(
         "mod": hidden.remainder,
         "multiply": hidden.multiply,
         "not_equal": hidden.not_equal,
-        "power": _power,
+        "power": lambda x, y: hidden.in_float32(hidden.power, x, y),
         "subtract": hidden.subtract,
     }
 )
@@ -115,7 +98,7 @@ def _clipped(call: relax.Call) -> Element:
 
 def _leaky(call: relax.Call) -> Element:
     alpha = float(call.attrs.alpha)
-    return lambda x: tirx.Select(hidden.less(x, _constant(0, x)), hidden.multiply(x, _constant(alpha, x)), x)
+    return lambda x: hidden.leaky_relu(x, _constant(alpha, x))
 
 
 # Operators whose attributes say what they compute.

@@ -105,7 +105,7 @@ _DIVISION = Rule(_without_target(integer_division.lower_integer_division), integ
 _REDUCTION = Rule(reduction.lower_reduction, _not_empty)
 
 # Which operators a rule is for. Where several name one operator, the first that takes a call of it lowers it.
-_TABLE: tuple[tuple[Sequence[str], Rule], ...] = (
+RULES: tuple[tuple[Sequence[str], Rule], ...] = (
     (("relax.nn.conv1d", "relax.nn.conv2d", "relax.nn.conv3d"), _CONVOLUTION),
     (("relax.matmul",), Rule(matmul.lower_matmul, _numeric_matmul)),
     (("relax.nn.max_pool1d", "relax.nn.max_pool2d", "relax.nn.max_pool3d"), _MAX_POOL),
@@ -132,7 +132,7 @@ def legalize(module: Any, target: Target) -> Any:
     From here on no PrimFunc computes floats by TVM's own arithmetic (`floats/hidden.py`).
     """
     rules: dict[str, list[Rule]] = {}
-    for names, rule in _TABLE:
+    for names, rule in RULES:
         for name in names:
             rules.setdefault(name, []).append(rule)
 

@@ -293,3 +293,37 @@ def test_pools_pass_nan() -> None:
     windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (2, 3))
     np.testing.assert_array_equal(actual["pooled"], windows.max((-1, -2)))
     np.testing.assert_array_equal(actual["largest"], data.max((2, 3), keepdims=True))
+
+
+def test_computed_conditions_choose_in_whole_vectors() -> None:
+    """Conditions made in the kernel, joined with a mask that is an input, a constant, or one number."""
+    rng = np.random.default_rng(8)
+    shape = [3, 64]
+    x, mask, known = rng.standard_normal(shape).astype("float32"), rng.random(shape) < 0.5, rng.random(shape) < 0.5
+    joins = {"And": np.logical_and, "Or": np.logical_or, "Xor": np.logical_xor}
+    masks = {"mask": mask, "known": known, "always": np.bool_(True)}
+    nodes = [helper.make_node("Greater", ["x", "zero"], ["positive"])]
+    expected = {}
+    for join, function in joins.items():
+        for name, values in masks.items():
+            nodes += [
+                helper.make_node(join, ["positive", name], [f"{join}_{name}_c"]),
+                helper.make_node("Not", [f"{join}_{name}_c"], [f"{join}_{name}_n"]),
+                helper.make_node("Where", [f"{join}_{name}_n", "x", "zero"], [f"{join}_{name}"]),
+            ]
+            expected[f"{join}_{name}"] = np.where(~function(x > 0, values), x, np.float32(0))
+    graph = helper.make_graph(
+        nodes,
+        "conditions",
+        [
+            helper.make_tensor_value_info("x", TensorProto.FLOAT, shape),
+            helper.make_tensor_value_info("mask", TensorProto.BOOL, shape),
+        ],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in expected],
+        [numpy_helper.from_array(np.asarray(each), name) for name, each in list(masks.items())[1:]]
+        + [numpy_helper.from_array(np.float32(0), "zero")],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    actual = tilewright.compile(made, threads=1).run({"x": x, "mask": mask})
+    for name, values in expected.items():
+        np.testing.assert_array_equal(actual[name], values, err_msg=name)

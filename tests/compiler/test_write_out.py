@@ -182,7 +182,7 @@ def test_what_one_side_of_a_choice_reads_only_that_side_reads() -> None:
 
 
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize("operator", [relax.op.tanh, relax.op.erf, relax.op.nn.silu])
+@pytest.mark.parametrize("operator", [relax.op.tanh, relax.op.erf, relax.op.nn.silu, relax.op.nn.leakyrelu])
 def test_functions_of_functions_are_compiled_in_time_that_is_linear_in_their_depth(operator: Any) -> None:
     def nested(x: Any) -> Any:
         for _ in range(12):
@@ -195,6 +195,7 @@ def test_functions_of_functions_are_compiled_in_time_that_is_linear_in_their_dep
         exact = {
             "relax.tanh": np.tanh,
             "relax.erf": np.vectorize(math.erf),
+            "relax.nn.leakyrelu": lambda x: np.where(x < 0, x * 0.01, x),
             "relax.nn.silu": lambda x: x / (1 + np.exp(-x)),
         }[str(operator(relax.const(1.0)).op.name)](exact)
     np.testing.assert_allclose(Runner()(nested, data), exact, rtol=1e-5)

@@ -11,7 +11,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # torch's own pin in pyproject.toml is installed before anything that would pull a build with CUDA.
 TORCH := torch==2.13.0
 
-TYPED := compiler floats frontends ir_passes schedules targets benchmarks examples
+MODULES := errors evaluation float_functions hidden_floats
+TYPED := compiler frontends ir_passes schedules targets benchmarks examples
 
 DEV := $(VENV)/.installed-dev
 BENCH := $(VENV)/.installed-dev+bench+pytorch
@@ -54,7 +55,7 @@ format: $(DEV)  ## let ruff mend what it can
 # The repository root is the package: mypy finds it under its name through a link, wherever the checkout is.
 typecheck: $(DEV)  ## mypy, strict
 	@mkdir -p $(VENV)/typing && ln -sfn "$(CURDIR)" $(VENV)/typing/tilewright
-	MYPYPATH=$(VENV)/typing $(BIN)/mypy $(addprefix -p tilewright.,$(TYPED)) -m tilewright.errors -m tilewright.evaluation
+	MYPYPATH=$(VENV)/typing $(BIN)/mypy $(addprefix -p tilewright.,$(TYPED)) $(addprefix -m tilewright.,$(MODULES))
 
 models: $(BENCH)  ## export the benchmark models to build/models (3 GB of memory, some minutes)
 	$(BIN)/python -m benchmarks.models $(ARGS)

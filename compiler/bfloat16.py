@@ -13,7 +13,7 @@ import tvm
 import tvm_ffi
 from tvm import tirx
 
-from ..floats import hidden
+from .. import hidden_floats as hidden
 from . import llvm_functions
 
 _DTYPE = "bfloat16"

@@ -15,13 +15,13 @@ from types import MappingProxyType
 from typing import Any
 
 import tvm
-import tvm_ffi
 from tvm import tirx
 from tvm.ir import Call, TensorLoad
 
-from ..floats import hidden
-from ..floats.hidden import Scalar
+from .. import hidden_floats as hidden
+from ..hidden_floats import Scalar
 from ..schedules.double_math import DOUBLES
+from ..schedules.rebuild import found
 from ..schedules.vector_math import EXPANSIONS, Arithmetic
 from .bfloat16 import rounded
 from .llvm_functions import libm_call
@@ -49,9 +49,7 @@ def has_hidden(node: Any) -> bool:
 
 
 def _count(node: Any, wanted: Callable[[Any], bool]) -> int:
-    found: list[Any] = []
-    tvm_ffi.structural_walk(node, (Call, lambda call: found.append(call) if wanted(call) else None))
-    return len(found)
+    return sum(map(wanted, found(node, Call)))
 
 
 class Steps:

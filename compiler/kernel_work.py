@@ -15,7 +15,7 @@ import tvm
 import tvm_ffi
 from tvm import s_tir, tirx
 
-from ..floats import hidden
+from .. import hidden_floats as hidden
 from .planner import GraphCall
 from .tensor_spec import element_bytes
 

@@ -24,7 +24,7 @@ import tvm
 import tvm_ffi
 from tvm import tirx
 
-from ..schedules.rebuild import substituted, with_body
+from ..schedules.rebuild import found, mentions, substituted, with_body
 
 _COMPARISONS = (tirx.LE, tirx.LT, tirx.GE, tirx.GT)
 # A concatenation of many short parts is better left to loops than written out piece by piece.
@@ -77,7 +77,7 @@ def _borders(loop: Any) -> list[_Border]:
     analyzer = tvm.sym.Analyzer()
     inner = _defined_in(loop.body)
     zero = tirx.IntImm(str(lane.ty.dtype), 0)
-    found: list[_Border] = []
+    borders: list[_Border] = []
 
     def note(comparison: Any) -> None:
         # All four say: `distance` is below 0.
@@ -88,7 +88,7 @@ def _borders(loop: Any) -> list[_Border]:
             return
         distance = less - more if isinstance(comparison, (tirx.LT, tirx.GT)) else less - more - 1
         start = analyzer.simplify(substituted(distance, {lane: zero}))
-        if _mentions(start, inner):
+        if mentions(start, inner):
             return
         if analyzer.can_prove_equal(distance, start + lane):
             first, rises = -start, False  # the first lane for which it does not hold
@@ -100,26 +100,15 @@ def _borders(loop: Any) -> list[_Border]:
         if int(multiple.coeff) % lanes:
             return
         position = int(multiple.base) % lanes
-        found.append(_Border(comparison, position, analyzer.simplify(first) == position, rises))
+        borders.append(_Border(comparison, position, analyzer.simplify(first) == position, rises))
 
     tvm_ffi.structural_walk(loop.body, [(kind, note) for kind in _COMPARISONS])
-    return found
+    return borders
 
 
 def _defined_in(body: Any) -> list[Any]:
-    found: list[Any] = []
-    tvm_ffi.structural_walk(body, (tirx.For, lambda loop: found.append(loop.loop_var)))
-    tvm_ffi.structural_walk(body, (tirx.Let, lambda let: found.append(let.var)))
-    tvm_ffi.structural_walk(body, (tirx.Bind, lambda bind: found.append(bind.var)))
-    return found
-
-
-def _mentions(expression: Any, variables: Sequence[Any]) -> bool:
-    hits: list[bool] = []
-    tvm_ffi.structural_walk(
-        expression, (tirx.Var, lambda each: hits.append(any(each.same_as(variable) for variable in variables)))
-    )
-    return any(hits)
+    names = [node.var for kind in (tirx.Let, tirx.Bind) for node in found(body, kind)]
+    return [*(loop.loop_var for loop in found(body, tirx.For)), *names]
 
 
 def _is_integer(expression: Any) -> bool:
@@ -131,8 +120,8 @@ def _decided(body: Any, borders: Sequence[_Border], decision: Callable[[_Border]
     """`body` with the decision on every border in the place of its comparison."""
 
     def decide(comparison: Any) -> Any:
-        found = next((border for border in borders if border.comparison.same_as(comparison)), None)
-        return comparison if found is None else decision(found)
+        known = next((border for border in borders if border.comparison.same_as(comparison)), None)
+        return comparison if known is None else decision(known)
 
     return tvm_ffi.structural_map(body, [(kind, decide) for kind in _COMPARISONS])
 

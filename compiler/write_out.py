@@ -16,13 +16,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import tvm_ffi
 from tvm import tirx
 from tvm.ir import TensorLoad
 
-from ..floats.hidden import dtype_of
+from ..hidden_floats import dtype_of
 from ..schedules.expressions import largest_divisor
-from ..schedules.rebuild import substituted, with_body
+from ..schedules.rebuild import found, substituted, with_body
 from .float_steps import Steps, count_functions, has_hidden, sequence
 
 # Two units with a latency of four cycles are busy with eight. Results that have no register wait in the L1 cache.
@@ -117,8 +116,7 @@ def _is_long(statement: Any) -> bool:
 
 def _depends(statement: Any, run: list[Any]) -> bool:
     """Whether a store reads what one of the run writes."""
-    loads: list[Any] = []
-    tvm_ffi.structural_walk(statement.value, (TensorLoad, loads.append))
+    loads = found(statement.value, TensorLoad)
     return any(load.source.same_as(each.buffer) for load in loads for each in run)
 
 

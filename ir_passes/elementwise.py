@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..floats import functions
+from .. import float_functions as functions
 
 _UNARY = (
     "abs acos acosh asin asinh atan atanh bitwise_not ceil clip cos cosh erf exp floor isfinite isinf isnan log "

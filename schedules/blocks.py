@@ -9,16 +9,16 @@ from functools import partial
 from typing import Any
 
 import tvm
-import tvm_ffi
 from tvm import s_tir, tirx
 from tvm.error import InternalError
 from tvm.ir import Call, TensorLoad
 from tvm.s_tir import Schedule
 from tvm.s_tir.schedule import ScheduleError
 
+from ..hidden_floats import ARITHMETIC
 from .annotations import ANCHOR, STAGE
 from .expressions import dtype_bits, flatten
-from .rebuild import substituted
+from .rebuild import found, mentions, substituted
 
 
 @dataclass(frozen=True)
@@ -149,18 +149,12 @@ def extent(sch: Schedule, loop: Loop) -> int:
 def axis_of_loops(sch: Schedule, block: Block) -> list[int | None]:
     """For each loop around a block, outermost first: the index of the block's iteration variable that it drives."""
     name = sch.get(block).name_hint
-    found: list[Any] = []
-
-    def visit(node: Any) -> None:
-        if node.block.name_hint == name:
-            found.append(node)
-
-    tvm_ffi.structural_walk(sch.mod["main"].body, (s_tir.SBlockRealize, visit))
-    values = list(found[0].iter_values)
+    realizes = found(sch.mod["main"].body, s_tir.SBlockRealize)
+    values = list(next(each for each in realizes if each.block.name_hint == name).iter_values)
     axes: list[int | None] = []
     for loop in sch.get_loops(block):
         variable = sch.get(loop).loop_var
-        uses = (axis for axis, value in enumerate(values) if _mentions(value, variable))
+        uses = (axis for axis, value in enumerate(values) if mentions(value, [variable]))
         axes.append(next(uses, None))
     return axes
 
@@ -189,17 +183,7 @@ def follow_axes(sch: Schedule, block: Block, buffer: Any) -> list[Loop]:
 
 def loads(body: Any, buffer: Any) -> list[Any]:
     """Every read of `buffer` inside `body`."""
-    found: list[Any] = []
-    tvm_ffi.structural_walk(
-        body, (TensorLoad, lambda load: found.append(load) if load.source.same_as(buffer) else None)
-    )
-    return found
-
-
-def _mentions(expression: Any, variable: Any) -> bool:
-    hits: list[bool] = []
-    tvm_ffi.structural_walk(expression, (tirx.Var, lambda node: hits.append(node.same_as(variable))))
-    return any(hits)
+    return [load for load in found(body, TensorLoad) if load.source.same_as(buffer)]
 
 
 def points(sch: Schedule, block: Block) -> int:
@@ -215,18 +199,17 @@ def reads_along(sch: Schedule, block: Block, axis: int) -> Reads:
         analyzer.bind(each.var, each.dom)
     variable = body.iter_vars[axis].var
     steps: set[int] = set()
-    kinds: set[str] = set()
-
-    def note(load: Any) -> None:
+    gathers = irregular = False
+    for load in found(body.body, TensorLoad):
         position = flatten(list(load.indices), [int(extent) for extent in load.source.ty.shape])
         step = analyzer.simplify(substituted(position, {variable: variable + 1}) - position)
         if isinstance(step, tirx.IntImm):
             steps.add(int(step))
+        elif found(position, TensorLoad):
+            gathers = True
         else:
-            kinds.add("gather" if _found(position, TensorLoad) else "irregular")
-
-    tvm_ffi.structural_walk(body.body, (TensorLoad, note))
-    return Reads(frozenset(steps), "gather" in kinds, "irregular" in kinds)
+            irregular = True
+    return Reads(frozenset(steps), gathers, irregular)
 
 
 def is_elementwise(sch: Schedule, block: Block) -> bool:
@@ -242,26 +225,21 @@ def is_elementwise(sch: Schedule, block: Block) -> bool:
     def in_order(indices: Any) -> bool:
         return all(index.same_as(variable) for index, variable in zip(indices, variables, strict=True))
 
-    loads = _found(body.body.value, TensorLoad)
-    same = [load for load in loads if [int(extent) for extent in load.source.ty.shape] == shape]
-    constant = all(isinstance(index, tirx.IntImm) for load in loads if load not in same for index in load.indices)
-    # No variable stands anywhere else.
-    only = len(_found(body.body.value, tirx.Var)) - len(loads) == len(same) * len(variables)
-    return in_order(body.body.indices) and all(in_order(load.indices) for load in same) and constant and only
+    reads = found(body.body.value, TensorLoad)
+    same = [load for load in reads if [int(extent) for extent in load.source.ty.shape] == shape]
+    if not all(in_order(indices) for indices in (body.body.indices, *(load.indices for load in same))):
+        return False
+    # Every variable stands in one of those indices, or names a buffer: all other indices are constants.
+    return len(found(body.body.value, tirx.Var)) == len(reads) + len(same) * len(variables)
 
 
 def calls_functions(sch: Schedule, block: Block) -> bool:
     """Whether a block computes functions, rather than moving elements with a little arithmetic."""
-    return any(call.op.name.split(".")[-1] not in _CHEAP for call in _found(sch.get(block).body, Call))
+    names = {call.op.name for call in found(sch.get(block).body, Call)}
+    return any(name not in ARITHMETIC and name.split(".")[-1] not in _CHEAP for name in names)
 
 
 def element_bits(sch: Schedule, block: Block) -> int:
     """The bits of the widest element that a block reads or writes."""
     body = sch.get(block)
     return max(dtype_bits(str(region.source.dtype)) for region in [*body.reads, *body.writes])
-
-
-def _found(expression: Any, kind: Any) -> list[Any]:
-    nodes: list[Any] = []
-    tvm_ffi.structural_walk(expression, (kind, nodes.append))
-    return nodes

@@ -8,8 +8,8 @@ from types import MappingProxyType
 
 from tvm import tirx
 
-from ..floats import hidden
-from ..floats.hidden import Scalar
+from .. import hidden_floats as hidden
+from ..hidden_floats import Scalar
 
 
 def _number(value: float, like: Scalar) -> Scalar:

@@ -1,4 +1,4 @@
-"""Element-wise operators on floats, each element by the operators of `floats/hidden.py`: what ONNX says of NaN holds.
+"""Element-wise operators on floats, each element by the operators of `hidden_floats.py`: what ONNX says of NaN holds.
 
 TVM's own lowering would write them with its arithmetic, and simplify that at once.
 """
@@ -13,13 +13,14 @@ from typing import Any
 import tvm
 from tvm import relax, te, tirx
 
-from ..floats import functions, hidden
-from ..floats.hidden import Scalar
+from .. import float_functions as functions
+from .. import hidden_floats as hidden
+from ..hidden_floats import Scalar
 from .expressions import constant_shape, int64, int64s
 
 Element = Callable[..., Scalar]
 
-# Operators that are one function of `floats/hidden.py`, by the function.
+# Operators that are one function of `hidden_floats.py`, by the function.
 _FUNCTIONS: Mapping[str, str] = MappingProxyType(
     {
         **{name: name for name in hidden.FUNCTIONS_OF_TVM},

@@ -8,7 +8,7 @@ from typing import Any
 
 from tvm import DataType, te, tirx
 
-from ..floats import hidden
+from .. import hidden_floats as hidden
 
 Scalar = Any  # a TensorIR scalar expression; TVM ships no types
 
@@ -66,7 +66,7 @@ def accumulator(dtype: str) -> str:
     return "float32" if dtype in ("float16", "bfloat16") else dtype
 
 
-# Lambdas of two arguments, as `comm_reducer` demands. NaN passes through the first two (`floats/hidden.py`).
+# Lambdas of two arguments, as `comm_reducer` demands. NaN passes through the first two (`hidden_floats.py`).
 _FLOAT_MAXIMUM = te.comm_reducer(
     lambda x, y: tirx.max(x, y), lambda dtype: tirx.const(float("-inf"), dtype), name="maximum"
 )

@@ -9,7 +9,7 @@ from typing import Any
 
 from tvm import relax, tirx
 
-from ..floats.hidden import hide
+from ..hidden_floats import hide
 from ..targets.target import Target
 from . import attention, convolution, elementwise, injective, integer_division, matmul, pooling, reduction, rows
 from .expressions import accumulator, constant_shape
@@ -129,7 +129,7 @@ RULES: tuple[tuple[Sequence[str], Rule], ...] = (
 def legalize(module: Any, target: Target) -> Any:
     """Lowers every operator of `main` to a `call_tir`; each PrimFunc gets its `op_pattern` for fusion.
 
-    From here on no PrimFunc computes floats by TVM's own arithmetic (`floats/hidden.py`).
+    From here on no PrimFunc computes floats by TVM's own arithmetic (`hidden_floats.py`).
     """
     rules: dict[str, list[Rule]] = {}
     for names, rule in RULES:

@@ -25,7 +25,7 @@ from tvm.s_tir import Schedule
 
 from .blocks import Loop
 from .expressions import int64, unflatten
-from .rebuild import substituted, with_body
+from .rebuild import found, substituted, with_body
 
 # Marks of the loop over tiles of rows and of the loop over chunks of k.
 _TILES = "tilewright.prefetch_tiles"
@@ -98,34 +98,29 @@ def _with_prefetch(chunks: Any, tiles: Any, parameters: list[Any]) -> Any:
 
 def _loops_around(chunks: Any, tiles: Any) -> list[Any]:
     """The loops over k inside a tile, from the outermost to `chunks`."""
-    found: list[Any] = []
+    around: list[Any] = []
 
     def note(loop: Any) -> None:
-        inner: list[Any] = []
-        tvm_ffi.structural_walk(loop, (tirx.For, inner.append))
-        if any(each.loop_var.same_as(chunks.loop_var) for each in inner):
-            found.append(loop)
+        if any(each.loop_var.same_as(chunks.loop_var) for each in found(loop, tirx.For)):
+            around.append(loop)
 
     tvm_ffi.structural_walk(tiles.body, (tirx.For, note), order="pre")
-    return found
+    return around
 
 
 def _packed_operand(body: Any) -> tuple[Any, dict[Any, Any]]:
     """The read of the packed operand inside a tile, and the values of the block's variables there."""
-    realizes: list[Any] = []
-    tvm_ffi.structural_walk(body, (s_tir.SBlockRealize, realizes.append))
-    block = realizes[0].block
-    loads: list[Any] = []
-    tvm_ffi.structural_walk(block.body, (TensorLoad, loads.append))
-    values = {var.var: value for var, value in zip(block.iter_vars, realizes[0].iter_values, strict=True)}
-    return loads[-1], values  # the accumulator, A, B: the order in which `contraction.compute` writes them
+    realize = found(body, s_tir.SBlockRealize)[0]
+    block = realize.block
+    values = {var.var: value for var, value in zip(block.iter_vars, realize.iter_values, strict=True)}
+    # The accumulator, A, B: the order in which `contraction.compute` writes them.
+    return found(block.body, TensorLoad)[-1], values
 
 
 def _next_panel(load: Any, values: dict[Any, Any], body: Any, line: Any) -> list[Any]:
     """The index of a cache line of the panel after the one that `load` reads."""
     batches, panels, *inner = (int(extent) for extent in load.source.ty.shape)
-    inside: list[Any] = []
-    tvm_ffi.structural_walk(body, (tirx.For, lambda loop: inside.append(loop.loop_var)))
+    inside = [loop.loop_var for loop in found(body, tirx.For)]
 
     def at_start(index: Any) -> Any:
         """An index of the block where all loops inside `body` begin."""

@@ -1,8 +1,8 @@
-"""TensorIR rebuilt: loops with another body, variables replaced by values."""
+"""TensorIR read and rebuilt: nodes of a kind, loops with another body, variables replaced by values."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tvm_ffi
@@ -19,11 +19,16 @@ def with_body(
     return tirx.For(loop.loop_var, loop.min, loop.extent, kind, body, thread, kept, loop.step)
 
 
-def count_names(node: Any) -> int:
-    """How many names `Let` defines inside expressions."""
-    found: list[Any] = []
-    tvm_ffi.structural_walk(node, (tirx.Let, found.append))
-    return len(found)
+def found(node: Any, kind: Any) -> list[Any]:
+    """All nodes of a kind inside a statement or an expression, inner ones first."""
+    nodes: list[Any] = []
+    tvm_ffi.structural_walk(node, (kind, nodes.append))
+    return nodes
+
+
+def mentions(node: Any, variables: Sequence[Any]) -> bool:
+    """Whether one of some variables is used inside a statement or an expression."""
+    return any(each.same_as(variable) for each in found(node, tirx.Var) for variable in variables)
 
 
 def substituted(node: Any, values: Mapping[Any, Any]) -> Any:

@@ -16,7 +16,7 @@ from typing import Any
 
 from tvm import relax, te, tirx
 
-from ..floats import hidden
+from .. import hidden_floats as hidden
 from ..targets.target import Target
 from .annotations import ANCHOR, TEMPLATE
 from .expressions import Scalar, accumulator, constant_shape, dtype_bits, int64, int64s, reduce_larger, unflatten

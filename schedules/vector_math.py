@@ -25,7 +25,7 @@ from types import MappingProxyType
 
 from tvm import tirx
 
-from ..floats.hidden import Scalar
+from ..hidden_floats import Scalar
 
 _FLOAT, _INT = "float32", "int32"
 
@@ -293,7 +293,7 @@ def _gelu_tanh(a: Arithmetic, x: Scalar) -> Scalar:
     return a.multiply(x, _sigmoid(a, u))
 
 
-# Functions of `floats/hidden.py` by their names.
+# Functions of `hidden_floats.py` by their names.
 EXPANSIONS: Mapping[str, Callable[[Arithmetic, Scalar], Scalar]] = MappingProxyType(
     {
         "erf": _erf,

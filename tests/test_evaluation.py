@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from tilewright import evaluation, targets
+from tilewright import float_functions as functions
 from tilewright.compiler import artifact, pipeline
 from tilewright.compiler.emit import emit
-from tilewright.floats import functions
 from tilewright.frontends.imported import ImportedModel
 from tvm import relax, tirx
 

@@ -14,7 +14,7 @@ from tilewright import targets
 from tilewright.compiler.bfloat16 import legalize_arithmetic
 from tilewright.compiler.codegen import compile_object
 from tilewright.compiler.lowering import lower_kernel
-from tilewright.floats.hidden import hide
+from tilewright.hidden_floats import hide
 from tvm import te, tirx
 
 _EDGES = (0.0, -0.0, 1.0, -1.5, 3.14159265, 1e-3, 65504.0, 3.3895314e38, 3.4028235e38, 1e-40, np.inf, -np.inf, np.nan)

@@ -11,11 +11,11 @@ import pytest
 import tvm
 import tvm_ffi
 from kernel_runner import Runner
+from tilewright import hidden_floats as hidden
 from tilewright import targets
 from tilewright.compiler import write_out as module
 from tilewright.compiler.float_steps import Steps, has_hidden
 from tilewright.compiler.write_out import write_out
-from tilewright.floats import hidden
 from tilewright.schedules.rebuild import substituted
 from tvm import relax, tirx
 

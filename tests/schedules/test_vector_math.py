@@ -11,9 +11,10 @@ import pytest
 import tvm
 import tvm_ffi
 from kernel_runner import Runner
+from tilewright import float_functions as functions
+from tilewright import hidden_floats as hidden
 from tilewright import targets
 from tilewright.compiler.lowering import lower_kernel
-from tilewright.floats import functions, hidden
 from tilewright.schedules.schedule import schedule_kernel
 from tilewright.schedules.vector_math import EXPANSIONS
 from tvm import relax, te, tirx

@@ -7,7 +7,7 @@ from typing import Any
 
 import tvm
 import tvm_ffi
-from tilewright.floats import hidden
+from tilewright import hidden_floats as hidden
 from tvm import tirx
 from tvm.ir import Call
 

@@ -36,6 +36,11 @@ LEAKY_RELU, SIGN = (f"{PREFIX}{name}" for name in ("leaky_relu", "sign"))
 EQUAL, LESS, LESS_EQUAL, IS_NAN = (f"{PREFIX}{name}" for name in ("equal", "less", "less_equal", "isnan"))
 COMPARISONS = (EQUAL, LESS, LESS_EQUAL, IS_NAN)
 ROUND_TO_BFLOAT16 = f"{PREFIX}round_to_bfloat16"  # gives the bits
+# What is a few instructions, and no function.
+ARITHMETIC = (
+    *(ADD, SUBTRACT, MULTIPLY, DIVIDE, ADD_PRODUCT, MAXIMUM, MINIMUM, LARGER, SMALLER, LEAKY_RELU, SIGN),
+    *(*COMPARISONS, ROUND_TO_BFLOAT16),
+)
 # Functions of one float: those that are written out in float32 (schedules/vector_math.py), and those of libm.
 FUNCTIONS_OF_TVM = (
     "acos",
@@ -79,24 +84,8 @@ _CHOICE = "prim.if_then_else"
 
 
 def _register() -> None:
-    operators = (
-        ADD,
-        SUBTRACT,
-        MULTIPLY,
-        DIVIDE,
-        REMAINDER,
-        POWER,
-        ADD_PRODUCT,
-        MAXIMUM,
-        MINIMUM,
-        LARGER,
-        SMALLER,
-        LEAKY_RELU,
-        SIGN,
-        *COMPARISONS,
-    )
     known = set(Op.list_op_names())
-    for name in (*operators, ROUND_TO_BFLOAT16, *(f"{PREFIX}{function}" for function in FUNCTIONS)):
+    for name in (*ARITHMETIC, REMAINDER, POWER, *(f"{PREFIX}{function}" for function in FUNCTIONS)):
         if name in known:  # registered by another copy of this module in the process
             continue
         register_op_attr(name, "TCallEffectKind", _PURE)

@@ -17,8 +17,8 @@ from . import errors
 
 if TYPE_CHECKING:
     from .compiler.api import compile, load, tune, verify
-    from .compiler.artifact import CompiledModel
-    from .compiler.tensor_spec import TensorSpec
+    from .compiler.library.artifact import CompiledModel
+    from .compiler.library.tensor_spec import TensorSpec
 
 __version__ = "0.1.0"
 __all__ = ["CompiledModel", "TensorSpec", "__version__", "compile", "errors", "load", "tune", "verify"]

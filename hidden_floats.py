@@ -3,8 +3,9 @@
 TVM's arithmetic analyzer takes x - x for 0, x * 0 for 0, not (a < b) for a >= b, (x + c) - c for x. None of it holds
 for floats: of NaN, of infinities, of sums that round. So no `Add`, `Mul`, `LT` of floats is left for it to see. They
 are calls of the operators named here, from the moment when an operator of the model becomes TensorIR (`hide`) to the
-last step of lowering (`compiler/write_out.py`), where they become instructions. TVM treats them as it treats `exp`: a
-pure function, which it vectorizes, narrows and moves, and knows nothing about. Indices stay TVM's own, and simple.
+last step of lowering (`compiler/lowering/write_out.py`), where they become instructions. TVM treats them as it treats
+`exp`: a pure function, which it vectorizes, narrows and moves, and knows nothing about. Indices stay TVM's own, and
+simple.
 
 A sum with a product inside one operator of the model is one `add_product`: multiply-add where the target has it.
 Between two operators of the model each result is rounded.
@@ -41,7 +42,7 @@ ARITHMETIC = (
     *(ADD, SUBTRACT, MULTIPLY, DIVIDE, ADD_PRODUCT, MAXIMUM, MINIMUM, LARGER, SMALLER, LEAKY_RELU, SIGN),
     *(*COMPARISONS, ROUND_TO_BFLOAT16),
 )
-# Functions of one float: those that are written out in float32 (schedules/vector_math.py), and those of libm.
+# Functions of one float: those that are written out in float32 (schedules/tensorir/vector_math.py), and those of libm.
 FUNCTIONS_OF_TVM = (
     "acos",
     "acosh",

@@ -26,23 +26,13 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from tilewright.compiler.temporary import temporary_folder
+from tilewright.compiler.process.temporary import temporary_folder
 
 from . import trained
 from .engines import ENGINES
 from .engines.engine import FLOAT32, Engine
 from .machine import Machine, order_processors, this_machine
-from .measurement import (
-    FAILED,
-    MEASURED,
-    WRONG,
-    Measurement,
-    RecordsError,
-    Results,
-    read_results,
-    to_json,
-    write_file,
-)
+from .measurement import FAILED, MEASURED, WRONG, Measurement, RecordsError, Results, read_results, to_json, write_file
 from .models import MODELS, default_folder, export
 from .plot import draw
 from .ratios import summarise

@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 import tilewright
 from rich.console import Console
-from tilewright.compiler.bench import work_of
-from tilewright.compiler.machine_peak import Peak, measured_peak
-from tilewright.compiler.report import amount
-from tilewright.compiler.roofline import KernelTime, make_roofline
-from tilewright.compiler.temporary import temporary_folder
+from tilewright.compiler.measurement.bench import work_of
+from tilewright.compiler.measurement.machine_peak import Peak, measured_peak
+from tilewright.compiler.measurement.roofline import KernelTime, make_roofline
+from tilewright.compiler.process.temporary import temporary_folder
+from tilewright.compiler.reports.report import amount
 
 from .compare import UsageError, find_model
 from .machine import this_machine

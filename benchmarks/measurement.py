@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tilewright.compiler.install import written_whole
+from tilewright.compiler.process.install import written_whole
 
 from .machine import Machine
 

@@ -12,21 +12,21 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError, OutputError, UnsupportedError, UsageError
-from . import interrupt
-from .failures import failures_named
-from .install import install, replaceable
-from .naming import check_name, identifier
-from .signature import MAX_THREADS, PRECISIONS
-from .temporary import TemporaryFolder
-from .verify import verify
-from .work_folder import is_built_in, prepare
+from .library.naming import check_name, identifier
+from .library.signature import MAX_THREADS, PRECISIONS
+from .process import interrupt
+from .process.failures import failures_named
+from .process.install import install, replaceable
+from .process.temporary import TemporaryFolder
+from .process.work_folder import is_built_in, prepare
+from .verification.verify import verify
 
 if TYPE_CHECKING:
     import numpy as np
 
     from ..targets import Target
-    from .artifact import CompiledModel
-    from .progress import ProgressCallback
+    from .library.artifact import CompiledModel
+    from .process.progress import ProgressCallback
 
 __all__ = ["compile", "load", "tune", "verify"]
 
@@ -160,9 +160,11 @@ def compile_to_file(
     tell("load TVM", 0, 0)
     from .. import frontends
     from ..targets import parse
-    from . import emit as emission
-    from . import kernel_objects, pipeline, workers
+    from . import pipeline
+    from .codegen import kernel_objects
+    from .emission import emit as emission
     from .precision import settle
+    from .process import workers
 
     emission.check_output(place)
     machine = parse(target, cpu=cpu, features=tuple(features)) if isinstance(target, str) else target
@@ -175,7 +177,7 @@ def compile_to_file(
         imported = frontends.load(model, shapes=shapes, bindings=bindings)
         # The workers start while the passes run, so that they are ready when there are kernels for them.
         count = kernel_objects.worker_count(jobs, imported.module)
-        helpers = stack.enter_context(workers.started(count))
+        helpers = stack.enter_context(workers.started(count, kernel_objects.__name__))
         module = pipeline.build(
             imported,
             machine,
@@ -211,7 +213,7 @@ def load(path: str | os.PathLike[str]) -> CompiledModel:
         UnsupportedVersionError: a newer Tilewright wrote it.
         UnsupportedTargetError: it is for another machine.
     """
-    from . import artifact
+    from .library import artifact
 
     return artifact.load(Path(path))
 

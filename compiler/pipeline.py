@@ -33,12 +33,12 @@ from ..ir_passes import (
 )
 from ..schedules.legalize import legalize
 from ..schedules.schedule import schedule_module
-from .install import written_whole
+from .process.install import written_whole
 
 if TYPE_CHECKING:
     from ..frontends.imported import ImportedModel
     from ..targets import Target
-    from .progress import ProgressCallback
+    from .process.progress import ProgressCallback
 
 
 @dataclass(frozen=True)

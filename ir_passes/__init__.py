@@ -1,24 +1,24 @@
 """Relax -> Relax: one pass a file, each a frozen dataclass named as its file is."""
 
-from .base import GraphPass, Pass, PassResult, run_passes, verify
-from .canonicalize import Canonicalize
-from .channels_last import ChannelsLast
-from .combine_parallel_matmul import CombineParallelMatmul
-from .concat_in_place import ConcatInPlace
-from .cse import Cse
-from .fold_batch_norm import FoldBatchNorm
-from .fold_constants import FoldConstants
-from .fold_scale import FoldScale
-from .fuse_attention import FuseAttention
-from .fuse_epilogues import FuseEpilogues
-from .fuse_gelu import FuseGelu
-from .fuse_hard_swish import FuseHardSwish
-from .fuse_layer_norm import FuseLayerNorm
-from .fuse_silu import FuseSilu
-from .fuse_softmax import FuseSoftmax
-from .narrow_storage import NarrowStorage
-from .simplify_reductions import SimplifyReductions
-from .slice_in_place import SliceInPlace
+from .core.base import GraphPass, Pass, PassResult, run_passes, verify
+from .kernels.concat_in_place import ConcatInPlace
+from .kernels.fuse_epilogues import FuseEpilogues
+from .kernels.narrow_storage import NarrowStorage
+from .kernels.slice_in_place import SliceInPlace
+from .layout.channels_last import ChannelsLast
+from .operators.canonicalize import Canonicalize
+from .operators.combine_parallel_matmul import CombineParallelMatmul
+from .operators.cse import Cse
+from .operators.fold_batch_norm import FoldBatchNorm
+from .operators.fold_constants import FoldConstants
+from .operators.fold_scale import FoldScale
+from .operators.fuse_attention import FuseAttention
+from .operators.fuse_gelu import FuseGelu
+from .operators.fuse_hard_swish import FuseHardSwish
+from .operators.fuse_layer_norm import FuseLayerNorm
+from .operators.fuse_silu import FuseSilu
+from .operators.fuse_softmax import FuseSoftmax
+from .operators.simplify_reductions import SimplifyReductions
 
 __all__ = [
     "Canonicalize",

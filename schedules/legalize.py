@@ -11,8 +11,9 @@ from tvm import relax, tirx
 
 from ..hidden_floats import hide
 from ..targets.target import Target
-from . import attention, convolution, elementwise, injective, integer_division, matmul, pooling, reduction, rows
-from .expressions import accumulator, constant_shape
+from .operators import convolution, elementwise, injective, integer_division, matmul, pooling, reduction
+from .templates import attention, rows
+from .tensorir.expressions import accumulator, constant_shape
 
 Lower = Callable[[relax.BlockBuilder, relax.Call, Target], relax.Expr]
 

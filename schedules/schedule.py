@@ -12,14 +12,22 @@ from tvm.s_tir.schedule import ScheduleError
 
 from ..errors import CompilerError, reason_of
 from ..targets.target import Target
-from . import attention_schedule, blocks, contraction_schedule, plain, rows_schedule, window_schedule, winograd_schedule
-from .annotations import ANCHOR, FALLBACK, FLOPS, TEMPLATE
-from .attention import ATTENTION
-from .contraction import TEMPLATE as CONTRACTION
-from .prefetch import insert_prefetches
-from .rows import ROWS
-from .window import TEMPLATE as WINDOW
-from .winograd import TEMPLATE as WINOGRAD
+from .templates import (
+    attention_schedule,
+    contraction_schedule,
+    plain,
+    rows_schedule,
+    window_schedule,
+    winograd_schedule,
+)
+from .templates.attention import ATTENTION
+from .templates.contraction import TEMPLATE as CONTRACTION
+from .templates.rows import ROWS
+from .templates.window import TEMPLATE as WINDOW
+from .templates.winograd import TEMPLATE as WINOGRAD
+from .tensorir import blocks
+from .tensorir.annotations import ANCHOR, FALLBACK, FLOPS, TEMPLATE
+from .tensorir.prefetch import insert_prefetches
 
 PLAIN = "plain"
 

@@ -6,11 +6,11 @@ import re
 from collections.abc import Sequence
 
 from ..errors import UnsupportedTargetError, UsageError
-from . import llvm, x86
 from .host import read_host
 from .target import Target
-from .x86_features import BASELINE, FEATURES, NEEDED, is_tuning, not_generated, to_check
-from .x86_host import host_cpu
+from .x86 import levels, llvm
+from .x86.features import BASELINE, FEATURES, NEEDED, is_tuning, not_generated, to_check
+from .x86.host import host_cpu
 
 # Architectures: a name that can stand first in a triple -> the family, and the CPU when none is named.
 ARCHITECTURES = {"x86_64": ("x86_64", "x86-64"), "amd64": ("x86_64", "x86-64")}
@@ -106,7 +106,7 @@ def _make(
     without = not_generated(has, wanted)
     changes = (*found, *asked, *(f"-{name}" for name in without))
     generated = llvm.enabled_features(family, cpu, changes)
-    level = x86.level_of(generated)
+    level = levels.level_of(generated)
     return Target(
         triple=triple,
         arch=family,
@@ -118,8 +118,8 @@ def _make(
         has_fma=level.has_fma,
         cores=cores,
         required_features=to_check(generated),
-        half_features=x86.half_features(generated),
-        units=x86.dot_units(has, level, cpu),
+        half_features=levels.half_features(generated),
+        units=levels.dot_units(has, level, cpu),
         dot_units=(),
         **caches,
     )

@@ -133,7 +133,7 @@ def test_mlperf_tiny(name: str, tmp_path: Path) -> None:
 
 def tilewright_command(*arguments: str | Path) -> None:
     """Runs the command line in a process of its own: full-size models would fill this one's memory."""
-    command = [sys.executable, "-c", "from tilewright.compiler.cli import main; main()", *map(str, arguments)]
+    command = [sys.executable, "-c", "from tilewright.compiler.cli.main import main; main()", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, f"tilewright {arguments[0]} ended with {done.returncode}:\n{done.stderr[-3000:]}"
 

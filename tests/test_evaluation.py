@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from tilewright import evaluation, targets
 from tilewright import float_functions as functions
-from tilewright.compiler import artifact, pipeline
-from tilewright.compiler.emit import emit
+from tilewright.compiler import pipeline
+from tilewright.compiler.emission.emit import emit
+from tilewright.compiler.library import artifact
 from tilewright.frontends.imported import ImportedModel
 from tvm import relax, tirx
 

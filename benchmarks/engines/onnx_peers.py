@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tilewright.compiler.peers import OnnxRuntime, OpenVino, OpenVinoBfloat16, Peer
+from tilewright.compiler.verification.reference_engines import OnnxRuntime, OpenVino, OpenVinoBfloat16, Peer
 
 from .engine import Array, Job, NotAvailableError, Session
 

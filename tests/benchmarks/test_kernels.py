@@ -9,9 +9,9 @@ import pytest
 from small_models import swish_network
 from tilewright.benchmarks import kernels
 from tilewright.benchmarks.kernels import kernels_of, main, page
-from tilewright.compiler.machine_peak import MemoryLevel, Peak
-from tilewright.compiler.report import amount
-from tilewright.compiler.roofline import Work, make_roofline
+from tilewright.compiler.measurement.machine_peak import MemoryLevel, Peak
+from tilewright.compiler.measurement.roofline import Work, make_roofline
+from tilewright.compiler.reports.report import amount
 
 PEAK = Peak(100e9, (MemoryLevel("memory", None, 10e9),), 1)
 

@@ -14,12 +14,12 @@ import tilewright
 from onnx import helper, numpy_helper
 from tilewright import targets
 from tilewright.compiler import api
-from tilewright.compiler.cli import run
-from tilewright.compiler.compare import RTOL_OF_PRECISION
+from tilewright.compiler.cli.main import run
 from tilewright.compiler.precision import settle
-from tilewright.compiler.verify import verify
+from tilewright.compiler.verification.compare import RTOL_OF_PRECISION
+from tilewright.compiler.verification.verify import verify
 from tilewright.errors import PrecisionWarning
-from tilewright.schedules import dots
+from tilewright.schedules.templates import dot_product
 
 DIGITS = Path(__file__).parents[2] / "examples" / "models" / "digits_cnn.onnx"
 SAPPHIRE_RAPIDS = targets.parse("x86_64-linux-gnu", cpu="sapphirerapids")
@@ -140,7 +140,7 @@ def test_nobody_multiplies_in_bfloat16_without_asking() -> None:
 def test_vector_units_are_used_where_they_are_faster_than_multiply_adds(cpu: str, expected: list[str]) -> None:
     _, target = settle("bf16", targets.parse("x86_64-linux-gnu", cpu=cpu))
     assert [unit.name for unit in target.dot_units] == ["AVX512-BF16"]  # they round in any case
-    assert [unit.name for unit in dots.faster_units(target)] == expected
+    assert [unit.name for unit in dot_product.faster_units(target)] == expected
 
 
 def test_the_command_line_warns_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

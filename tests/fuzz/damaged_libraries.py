@@ -22,9 +22,9 @@ from campaign import Campaign
 from children import Outcome
 from mutate import mutate_bytes, mutate_json
 from onnx import TensorProto, helper, numpy_helper
-from tilewright.compiler.artifact import read_signature
-from tilewright.compiler.integrity import seal
-from tilewright.compiler.signature import SECTION
+from tilewright.compiler.library.artifact import read_signature
+from tilewright.compiler.library.integrity import seal
+from tilewright.compiler.library.signature import SECTION
 from tilewright.errors import TilewrightError
 
 CAMPAIGN = Campaign(

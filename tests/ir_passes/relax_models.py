@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import tvm
 from plain_floats import shown
-from tilewright.ir_passes.constants import constant
-from tilewright.ir_passes.graph import Graph
+from tilewright.ir_passes.core.constants import constant
+from tilewright.ir_passes.core.graph import Graph
 from tvm import relax
 
 Arrays = list[np.ndarray[Any, Any]]

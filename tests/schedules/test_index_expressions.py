@@ -17,10 +17,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tilewright import targets
-from tilewright.compiler import artifact
-from tilewright.compiler.emit import emit
-from tilewright.schedules.expressions import int64
+from tilewright.compiler.emission.emit import emit
+from tilewright.compiler.library import artifact
 from tilewright.schedules.schedule import schedule_module
+from tilewright.schedules.tensorir.expressions import int64
 from tvm import relax, te, tirx
 
 ROWS = 3

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tvm
 from tilewright import targets
-from tilewright.compiler.emit import EmitResult, emit
+from tilewright.compiler.emission.emit import EmitResult, emit
 from tvm import relax, s_tir
 
 Body = Callable[..., Any]

@@ -14,7 +14,7 @@ import mmap
 import sys
 
 import numpy as np
-from tilewright.compiler.artifact import load
+from tilewright.compiler.library.artifact import load
 
 libc = ctypes.CDLL(None, use_errno=True)
 libc.mmap.restype = ctypes.c_void_p

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 from tilewright import targets
-from tilewright.compiler import artifact
-from tilewright.compiler.emit import emit
-from tilewright.schedules.annotations import FALLBACK, TEMPLATE
+from tilewright.compiler.emission.emit import emit
+from tilewright.compiler.library import artifact
 from tilewright.schedules.legalize import legalize
 from tilewright.schedules.schedule import schedule_module
+from tilewright.schedules.tensorir.annotations import FALLBACK, TEMPLATE
 from tvm import relax, tirx
 
 Array = Any

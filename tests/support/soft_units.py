@@ -14,8 +14,10 @@ from typing import Any
 
 import pytest
 from tilewright import targets
-from tilewright.compiler import codegen, emit, llvm_functions, select_dots
-from tilewright.targets.x86 import DOT_UNITS
+from tilewright.compiler.codegen import llvm
+from tilewright.compiler.emission import emit
+from tilewright.compiler.lowering import llvm_functions, select_dots
+from tilewright.targets.x86.levels import DOT_UNITS
 from tvm import tirx
 
 SOURCE = Path(__file__).with_name("soft_tiles.c")
@@ -88,5 +90,5 @@ def install(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     monkeypatch.setattr(select_dots, "_call", call)
     monkeypatch.setattr(llvm_functions, "_TEXTS", TEXTS)
     monkeypatch.setattr(llvm_functions, "round_text", round_text)
-    monkeypatch.setattr(codegen, "_ALLOWED", codegen._ALLOWED | {PREFIX + name for name in functions})
+    monkeypatch.setattr(llvm, "_ALLOWED", llvm._ALLOWED | {PREFIX + name for name in functions})
     monkeypatch.setattr(emit.link, "compile_glue", glue_and_tiles)

@@ -1,0 +1,120 @@
+"""The options and arguments that commands share, and how their values are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ...errors import TensorError, UsageError
+from ..library.signature import MAX_THREADS
+from .tensor_options import parse_tensors, shaped_as
+
+if TYPE_CHECKING:
+    from ..library.artifact import CompiledModel
+
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="An .onnx file.")]
+Library = Annotated[Path, typer.Argument(metavar="LIB", help="A library that `tilewright compile` wrote.")]
+Target = Annotated[str, typer.Option("--target", metavar="TRIPLE", help="`host`, or a triple: x86_64-linux-gnu.")]
+Cpu = Annotated[str | None, typer.Option("--mcpu", metavar="CPU", help="LLVM's name of the CPU: x86-64-v3, znver3.")]
+Features = Annotated[str, typer.Option("--features", metavar="LIST", help="Change the CPU's features: +avx2,-avx512f.")]
+Shapes = Annotated[
+    list[str] | None,
+    typer.Option("--shape", metavar="NAME=1x3x224x224", help="Full shape of an input; repeat for several."),
+]
+Binds = Annotated[
+    list[str] | None,
+    typer.Option("--bind", metavar="NAME=@value.npy", help="Fix an input to a value at compile time; repeatable."),
+]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input", metavar="NAME=@x.npy", help="A tensor: @file.npy, @file.npz, or numbers 1,2,3; repeatable."
+    ),
+]
+Threads = Annotated[int | None, typer.Option("--threads", metavar="N", help="Threads of parallel loops.")]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of random inputs.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+
+
+def open_library(path: Path, threads: int | None) -> CompiledModel:
+    """Loads a library for so many threads.
+
+    Raises:
+        LibraryError, UnsupportedError: as `artifact.load`.
+        UsageError: the library cannot run with so many.
+    """
+    from ..library.artifact import load
+
+    model = load(path)
+    if threads is not None:
+        if threads < 1:
+            raise UsageError(f"{threads} threads are not possible", where="--threads", hint=f"give 1 to {MAX_THREADS}")
+        model.set_num_threads(threads)
+    return model
+
+
+def read_inputs(
+    library: CompiledModel,
+    options: list[str] | None,
+    *,
+    random_inputs: bool,
+    seed: int,
+    only_given: bool = False,
+    model: Path | None = None,
+) -> dict[str, Any]:
+    """The inputs of a library from the command line; what is not given is random where that is allowed.
+
+    With `model`, random integers stay within the bounds that it shows.
+
+    Raises:
+        TensorError: an input is unknown or missing, or its words are no numbers of its dtype.
+        DataError: a file is missing or damaged.
+    """
+    from ..verification.random_inputs import random_inputs as random
+
+    specs = {spec.name: spec for spec in library.inputs}
+    given: dict[str, Any] = {}
+    for name, value in parse_tensors(options or (), "--input").items():
+        if name not in specs:
+            raise TensorError(
+                f"the library has no input {name!r}", where="--input", hint=f"its inputs are: {', '.join(specs)}"
+            )
+        given[name] = shaped_as(specs[name], value, "--input")
+    missing = [spec for name, spec in specs.items() if name not in given]
+    if missing and not random_inputs:
+        raise TensorError(
+            "inputs are missing: " + ", ".join(map(str, missing)),
+            where="--input",
+            hint=f"--input {missing[0].name}=@x.npy for each, or --random-inputs",
+        )
+    if only_given:
+        return given
+    bounds: dict[str, int] = {}
+    if model is not None and any(not spec.dtype.startswith(("float", "bfloat")) for spec in missing):
+        from ..verification.verify import index_bounds, reference_source
+
+        bounds = index_bounds(reference_source(model)[0])
+    return {**random(missing, seed, bounds), **given}
+
+
+def read_bindings(options: list[str] | None) -> dict[str, Any]:
+    """The arrays of ``--bind``.
+
+    Raises:
+        UsageError: one is no file.
+        DataError: a file is missing or damaged.
+    """
+    import numpy as np
+
+    values = parse_tensors(options or (), "--bind")
+    for name, value in values.items():
+        if not isinstance(value, np.ndarray):
+            raise UsageError(f"the value of {name!r} is not a file", where="--bind", hint=f"--bind {name}=@value.npy")
+    return dict(values)
+
+
+def feature_list(text: str) -> tuple[str, ...]:
+    """``+a,-b`` in parts."""
+    return tuple(part for part in text.split(",") if part)

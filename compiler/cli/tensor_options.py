@@ -1,0 +1,162 @@
+"""Tensors and shapes on the command line: ``NAME=1x3x224x224``, ``NAME=@x.npy``, ``NAME=1,2,3``, ``@all.npz``."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...errors import DataError, TensorError, UsageError
+from ..library.tensor_spec import TensorSpec, numpy_dtype
+
+Array = npt.NDArray[Any]
+
+_BOOLS = {"true": True, "1": True, "false": False, "0": False}
+_SHAPE = re.compile(r"\d+(x\d+)*")
+
+
+def parse_shapes(options: Iterable[str]) -> dict[str, tuple[int, ...]]:
+    """``--shape NAME=1x3x224x224`` (an empty shape is a scalar's), each name once.
+
+    Raises:
+        UsageError: an option is written otherwise, or a name stands twice.
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    for option in options:
+        name, equals, text = option.rpartition("=")
+        if not equals or not name or (text and not _SHAPE.fullmatch(text)):
+            raise UsageError(
+                f"{option!r} is not a shape", where="--shape", hint="write --shape NAME=1x3x224x224, sizes joined by x"
+            )
+        if name in shapes:
+            raise UsageError(f"{name!r} has two shapes", where="--shape", hint="give each input once")
+        shapes[name] = tuple(int(size) for size in text.split("x")) if text else ()
+    return shapes
+
+
+def parse_tensors(options: Iterable[str], option_name: str) -> dict[str, Array | list[str]]:
+    """``NAME=@x.npy``, ``NAME=@x.npz``, ``NAME=1,2,3`` or ``@all.npz``.
+
+    Returns:
+        For each name an array that was read, or the words of a list whose dtype is not known yet (see `shaped_as`).
+
+    Raises:
+        UsageError: an option is written otherwise, or a name stands twice.
+        DataError: a file is missing or damaged.
+    """
+    tensors: dict[str, Array | list[str]] = {}
+    for option in options:
+        for name, value in _parse_tensor(option, option_name).items():
+            if name in tensors:
+                raise UsageError(f"{name!r} has two values", where=option_name, hint="give each input once")
+            tensors[name] = value
+    return tensors
+
+
+def _parse_tensor(option: str, option_name: str) -> Mapping[str, Array | list[str]]:
+    if option.startswith("@"):
+        return read_arrays(Path(option[1:]))
+    name, equals, value = option.partition("=@")
+    if equals and name:
+        return {name: read_array(Path(value), name)}
+    name, equals, value = option.rpartition("=")
+    if not equals or not name or not value:
+        raise UsageError(
+            f"{option!r} is not a tensor",
+            where=option_name,
+            hint=f"write {option_name} NAME=@x.npy, or NAME=1,2,3, or @all.npz",
+        )
+    return {name: value.split(",")}
+
+
+def shaped_as(spec: TensorSpec, value: Array | Sequence[str], option_name: str) -> Array:
+    """A value for `spec`: an array as it is, words as numbers of its dtype and shape.
+
+    Raises:
+        TensorError: the words are no numbers of this dtype, or too many or too few of them.
+    """
+    dtype = numpy_dtype(spec.dtype)
+    if isinstance(value, np.ndarray):
+        # numpy's files know no bfloat16: it comes back as two raw bytes.
+        return value.view(dtype) if value.dtype.kind == "V" and value.dtype.itemsize == dtype.itemsize else value
+    try:
+        numbers = [_number(word.strip(), dtype) for word in value]
+        array = np.array(numbers).astype(dtype)
+        exact = array.size == 0 or dtype.kind not in "iu" or np.array_equal(array.astype(object), numbers)
+    except (ValueError, OverflowError):
+        exact = False
+    if not exact:
+        raise TensorError(
+            f"{','.join(value)[:60]!r} is not a list of {spec.dtype}",
+            where=f"{option_name} {spec.name}",
+            hint=str(spec),
+        )
+    if len(value) not in (spec.elements, 1):
+        raise TensorError(
+            f"input {spec.name!r} has {spec.elements} elements, {len(value)} were given",
+            where=f"{option_name} {spec.name}",
+            hint=f"it is {spec}; one value fills all of it",
+        )
+    return np.broadcast_to(array.reshape(-1), (spec.elements,)).reshape(spec.shape).copy()
+
+
+def _number(word: str, dtype: np.dtype[Any]) -> int | float | bool:
+    if dtype.kind == "b":
+        if word.lower() not in _BOOLS:
+            raise ValueError(word)
+        return _BOOLS[word.lower()]
+    return int(word, 0) if dtype.kind in "iu" else float(word)
+
+
+def read_array(path: Path, name: str) -> Array:
+    """The array of a .npy file; of a .npz file the one called `name`, or its only one.
+
+    Raises:
+        DataError: the file is missing, damaged, or holds no such array.
+    """
+    arrays = _load(path)
+    if isinstance(arrays, np.ndarray):
+        return arrays
+    if name in arrays:
+        return arrays[name]
+    if len(arrays) == 1:
+        return next(iter(arrays.values()))
+    raise DataError(f"there is no array {name!r} in the file", where=str(path), hint=f"it holds {', '.join(arrays)}")
+
+
+def read_arrays(path: Path) -> dict[str, Array]:
+    """All arrays of a .npz file by name.
+
+    Raises:
+        DataError: the file is missing, damaged, or a .npy file, whose array has no name.
+    """
+    arrays = _load(path)
+    if isinstance(arrays, np.ndarray):
+        raise DataError("a .npy file holds no names", where=str(path), hint=f"write NAME=@{path}")
+    return arrays
+
+
+def _load(path: Path) -> Array | dict[str, Array]:
+    try:
+        # Mapped first: a header that promises more than the file holds fails here, before memory is taken for it.
+        loaded = np.load(path, allow_pickle=False, mmap_mode="r")
+        if isinstance(loaded, np.ndarray):
+            return np.array(loaded)
+        with loaded:
+            return {name: np.asarray(loaded[name]) for name in loaded.files}
+    except FileNotFoundError:
+        raise DataError("the file does not exist", where=str(path)) from None
+    except OSError as error:
+        raise DataError(f"the file cannot be read: {error.strerror or error}", where=str(path)) from error
+    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, MemoryError, SyntaxError) as error:
+        raise DataError(
+            "the file is damaged, or not a .npy or .npz file of plain numbers",
+            where=str(path),
+            hint="write it with numpy.save or numpy.savez; pickled objects are not read",
+        ) from error

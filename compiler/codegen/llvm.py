@@ -1,0 +1,94 @@
+"""Lowered kernels -> an object file by LLVM, checked to need nothing of TVM."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import tvm
+
+from ...errors import CompilerError
+from ..library.elf import Elf, hide_symbols, rename_symbol
+from ..lowering.lower import LoweredKernel
+
+# The variable through which TVM's code generation reaches the thread pool. It is renamed after the library, so that
+# two static libraries in one program keep their own pools; the new name must have the same length.
+_LAUNCH = "__TVMBackendParallelLaunch"
+
+_LIBM = """
+    acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh erf erfc exp exp10 exp2 expm1 fabs fdim floor
+    fma fmax fmin fmod frexp hypot ldexp lgamma llrint llround log log10 log1p log2 logb lrint lround modf nearbyint
+    nextafter pow remainder rint round roundeven scalbn sin sincos sinh sqrt tan tanh tgamma trunc
+"""
+# The C library, and the compiler's own support library: half precision, wide division.
+_SUPPORT = """
+    memcpy memset memmove _GLOBAL_OFFSET_TABLE_
+    __truncsfhf2 __truncdfhf2 __extendhfsf2 __truncsfbf2 __truncdfbf2 __divti3 __modti3 __udivti3 __umodti3
+"""
+_ALLOWED = frozenset([*_SUPPORT.split(), *_LIBM.split(), *(f"{name}f" for name in _LIBM.split())])
+
+
+def launch_symbol(name: str) -> str:
+    """The name that `_LAUNCH` has in the library with this prefix."""
+    digest = hashlib.sha256(name.encode()).hexdigest()
+    return f"tw_launch_{digest}"[: len(_LAUNCH)]
+
+
+def compile_object(kernels: Sequence[LoweredKernel], tvm_target: Any, name: str, path: Path) -> None:
+    """Compiles kernels to one object file.
+
+    Args:
+        kernels: what to compile.
+        tvm_target: the `tvm.target.Target` to generate code for.
+        name: prefix of the library.
+        path: the file to write.
+
+    Raises:
+        CompilerError: LLVM refused a kernel, or it calls what no library without TVM has; `where` is its symbol.
+    """
+    try:
+        data = _checked_object(kernels, tvm_target, path)
+    except CompilerError:
+        for kernel in kernels if len(kernels) > 1 else ():  # one by one, to name the one at fault
+            _checked_object([kernel], tvm_target, path)
+        raise
+    path.write_bytes(hide_symbols(rename_symbol(data, _LAUNCH, launch_symbol(name))))
+
+
+def _checked_object(kernels: Sequence[LoweredKernel], tvm_target: Any, path: Path) -> bytes:
+    """The object of kernels; errors name them all."""
+    where = ", ".join(kernel.symbol for kernel in kernels)
+    module = tvm.IRModule({kernel.symbol: kernel.function for kernel in kernels})
+    try:
+        tvm.get_global_func("target.build.llvm")(module, tvm_target).write_to_file(str(path), "o")
+    except OSError:
+        raise
+    except Exception as error:  # TVM's errors have no common base but RuntimeError and ValueError
+        raise CompilerError(
+            "a kernel cannot be turned into machine code", where=where, details=str(error).strip().splitlines()[-8:]
+        ) from error
+    data = path.read_bytes()
+    if symbols := _unexpected(data, kernels):
+        raise CompilerError(
+            "a kernel calls functions that a standalone library does not have", where=where, details=symbols
+        )
+    return data
+
+
+def _unexpected(data: bytes, kernels: Sequence[LoweredKernel]) -> list[str]:
+    """Symbols an object needs that nothing in a library without TVM defines.
+
+    TVM's runtime functions show as undefined symbols, or as variables ``__TVM...`` that its loader would fill.
+    """
+    own = {kernel.symbol for kernel in kernels}
+    return sorted(
+        symbol.name
+        for symbol in Elf(data).symbols()
+        if symbol.is_global
+        and symbol.name not in own
+        and (not symbol.is_defined or symbol.name.startswith("__TVM"))
+        and symbol.name not in _ALLOWED
+        and symbol.name != _LAUNCH
+    )

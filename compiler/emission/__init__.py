@@ -1,0 +1,1 @@
+"""Kernels and a plan -> one library and its header."""

@@ -1,0 +1,105 @@
+"""Arena planning: gives every workspace buffer an offset so that buffers alive together never overlap.
+
+Greedy placement by several orders (Pisarchyk and Lee, "Efficient Memory Management for Deep Neural Net Inference",
+2020, call the first one greedy-by-size); the order with the smallest arena wins. Peak memory is then known before
+anything runs, and `check` proves the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+from ...errors import CompilerError
+from ..library.plan import ALIGNMENT, Buffer, BufferKind, Bytes, align
+
+# Sort keys: each places the buffers that are hardest to fit first, by another idea of hard.
+_ORDERS: tuple[Callable[[Buffer], tuple[int, ...]], ...] = (
+    lambda b: (-b.bytes, b.first_step),
+    lambda b: (-b.bytes * (b.last_step - b.first_step + 1), b.first_step),
+    lambda b: (b.first_step - b.last_step, -b.bytes, b.first_step),
+    lambda b: (b.first_step, -b.bytes),
+    lambda b: (-b.last_step, -b.bytes),
+)
+
+
+def plan_arena(buffers: Sequence[Buffer]) -> tuple[tuple[Buffer, ...], Bytes]:
+    """Places the workspace buffers; the others are returned as they are.
+
+    Returns:
+        The buffers in the order given, and the size of the arena in bytes.
+    """
+    best: dict[int, Bytes] = {}
+    best_size: Bytes | None = None
+    for offsets in _placements(buffers):
+        size = max((offsets[i] + align(buffers[i].bytes) for i in offsets), default=0)
+        if best_size is None or size < best_size:
+            best, best_size = offsets, size
+    placed = tuple(replace(b, offset=best[i]) if i in best else b for i, b in enumerate(buffers))
+    check(placed, best_size or 0)
+    return placed, best_size or 0
+
+
+def lower_bound(buffers: Sequence[Buffer]) -> Bytes:
+    """The most bytes alive during one step: no arena can be smaller."""
+    change: dict[int, Bytes] = {}
+    for b in _in_arena(buffers):
+        change[b.first_step] = change.get(b.first_step, 0) + align(b.bytes)
+        change[b.last_step + 1] = change.get(b.last_step + 1, 0) - align(b.bytes)
+    alive = peak = 0
+    for step in sorted(change):
+        alive += change[step]
+        peak = max(peak, alive)
+    return peak
+
+
+def check(buffers: Sequence[Buffer], arena_bytes: Bytes) -> None:
+    """Proves that the placement is sound: inside the arena, aligned, and disjoint whenever two are alive together.
+
+    Raises:
+        CompilerError: it is not.
+    """
+    # Sweep over the steps: only buffers alive together are compared.
+    active: list[Buffer] = []
+    for b in sorted(_in_arena(buffers), key=lambda b: b.first_step):
+        if b.offset < 0 or b.offset % ALIGNMENT or b.offset + b.bytes > arena_bytes:
+            raise CompilerError(f"the arena of {arena_bytes} bytes does not hold a buffer: {b}")
+        active = [a for a in active if a.last_step >= b.first_step]
+        for a in active:
+            if a.offset < b.offset + b.bytes and b.offset < a.offset + a.bytes:
+                raise CompilerError(f"two buffers that are alive together overlap in the arena: {a} and {b}")
+        active.append(b)
+
+
+def _in_arena(buffers: Sequence[Buffer]) -> list[Buffer]:
+    return [b for b in buffers if b.kind is BufferKind.WORKSPACE and b.bytes and b.first_step <= b.last_step]
+
+
+def _placements(buffers: Sequence[Buffer]) -> Iterator[dict[int, Bytes]]:
+    workspace = [i for i, b in enumerate(buffers) if b.kind is BufferKind.WORKSPACE]
+    bound = lower_bound(buffers)
+    for order in _ORDERS:
+        offsets = _place(buffers, sorted(workspace, key=lambda i: (*order(buffers[i]), i)))
+        yield offsets
+        if max((offsets[i] + align(buffers[i].bytes) for i in offsets), default=0) == bound:
+            return  # no order can do better
+
+
+def _place(buffers: Sequence[Buffer], order: Sequence[int]) -> dict[int, Bytes]:
+    """Puts each buffer in the smallest gap it fits among those placed before and alive with it."""
+    offsets: dict[int, Bytes] = {}
+    for i in order:
+        buffer = buffers[i]
+        busy = sorted(
+            (offset, offset + align(buffers[j].bytes))
+            for j, offset in offsets.items()
+            if buffers[j].overlaps_in_time(buffer)
+        )
+        end, best_gap, best_offset = 0, None, None
+        for start, stop in busy:
+            gap = start - end
+            if gap >= buffer.bytes and (best_gap is None or gap < best_gap):
+                best_gap, best_offset = gap, end
+            end = max(end, stop)
+        offsets[i] = end if best_offset is None else best_offset
+    return offsets

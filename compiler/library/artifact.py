@@ -1,0 +1,286 @@
+"""The loader: a compiled library as a Python object. ctypes and numpy alone; TVM is never imported.
+
+The library's signature is read from the file and checked before any of its code runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import platform
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...errors import (
+    LibraryError,
+    OutputError,
+    TensorError,
+    TilewrightError,
+    ToolError,
+    UnsupportedTargetError,
+    UsageError,
+)
+from ..process.install import install
+from .library_file import LibraryFile, opened
+from .native_library import NativeLibrary, load_native
+from .signature import MAX_THREADS, Signature
+from .tensor_spec import TensorSpec, numpy_dtype
+
+Array = npt.NDArray[Any]
+ALIGNMENT = 64
+
+# What NAME_run returns, as the header says.
+_ERROR_CPU = 1
+
+
+class CompiledModel:
+    """A loaded library. Threads may call it at the same time: each call has a workspace of its own.
+
+    Attributes:
+        path: the file.
+        signature: all that the library says about itself.
+    """
+
+    def __init__(self, file: LibraryFile, library: NativeLibrary) -> None:
+        self.path = file.path
+        self.signature = file.signature
+        self._library = library
+        self._digest = file.digest
+        self._profile_offset = file.profile_offset
+        self._run = library.functions[f"{file.signature.name}_run"]
+        self._local = threading.local()
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """What the model takes, in order."""
+        return self.signature.inputs
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """What the model gives, in order."""
+        return self.signature.outputs
+
+    @property
+    def precision(self) -> str:
+        """What it multiplies and stores in: ``fp32``, ``bf16`` or ``fp16``."""
+        return self.signature.precision
+
+    @property
+    def workspace_bytes(self) -> int:
+        """Bytes of memory that one call uses beside its inputs, outputs and the weights."""
+        return self.signature.workspace_bytes
+
+    @property
+    def target(self) -> str:
+        """The triple that it was compiled for."""
+        return self.signature.triple
+
+    @property
+    def c_function(self) -> Any:
+        """``NAME_run`` as ctypes sees it: it can be called while this object is there."""
+        return self._run
+
+    def run(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
+        """Runs the model once.
+
+        Args:
+            inputs: arrays by name, of the exact shapes and dtypes: numpy's, or anything with ``__dlpack__``.
+
+        Returns:
+            New arrays by name.
+
+        Raises:
+            TensorError: an input is missing, unknown, or has another shape or dtype.
+            UnsupportedTargetError: this processor lacks instructions that the library uses.
+        """
+        arrays = self._check(inputs)
+        outputs = self._empty_outputs()
+        self._call(self._run, arrays, outputs)
+        return {spec.name: array for spec, array in zip(self.outputs, outputs, strict=True)}
+
+    def __call__(self, *inputs: Any) -> Array | tuple[Array, ...]:
+        """Runs the model on inputs in order; returns its output, or a tuple when there are several."""
+        if len(inputs) != len(self.inputs):
+            raise TensorError(
+                f"the model takes {len(self.inputs)} inputs, and {len(inputs)} were given",
+                where=str(self.path),
+                hint="it takes: " + ", ".join(map(str, self.inputs)),
+            )
+        results = self.run({spec.name: value for spec, value in zip(self.inputs, inputs, strict=True)})
+        values = tuple(results[spec.name] for spec in self.outputs)
+        return values[0] if len(values) == 1 else values
+
+    def profile(self, inputs: Mapping[str, Any]) -> list[int]:
+        """Runs once and returns the nanoseconds of each of `signature.steps`.
+
+        Raises:
+            ToolError: the library was stripped, so the entry for profiling cannot be found.
+        """
+        if self._profile_offset is None:
+            raise ToolError(
+                "the library has no symbol table, so its kernels cannot be timed",
+                where=str(self.path),
+                hint="use the file as Tilewright wrote it, before strip",
+            )
+        run = ctypes.cast(self._run, ctypes.c_void_p).value or 0
+        pointer = ctypes.c_void_p
+        entry = ctypes.CFUNCTYPE(ctypes.c_int, *[pointer] * 4, ctypes.c_size_t)(run + self._profile_offset)
+        arrays = self._check(inputs)
+        outputs = self._empty_outputs()
+        times = np.zeros(len(self.signature.steps), np.uint64)
+        self._call(entry, arrays, outputs, ctypes.c_void_p(times.ctypes.data), ctypes.c_size_t(times.size))
+        return [int(value) for value in times]
+
+    def set_num_threads(self, threads: int) -> None:
+        """Sets how many threads parallel loops use; 0 is the default. Results do not depend on it.
+
+        Raises:
+            UsageError: the number is negative or too large, or the library was built with one thread.
+        """
+        if not self.signature.threaded:
+            if threads in (0, 1):
+                return
+            raise UsageError(
+                "the library was built for one thread", where="--threads", hint="compile it without --threads 1"
+            )
+        set_num_threads = self._library.functions[f"{self.signature.name}_set_num_threads"]
+        if not 0 <= threads <= MAX_THREADS or set_num_threads(threads):
+            raise UsageError(f"{threads} threads are not possible", where="--threads", hint=f"give 1 to {MAX_THREADS}")
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Copies the library, and its header when that stands beside it.
+
+        Raises:
+            OutputError: the place cannot be written or is full; it is left as it was.
+            LibraryError: the file from which this was loaded is gone, or another by now.
+        """
+        place = Path(path)
+        with opened(self.path) as (file, _, _):
+            if file.digest != self._digest:
+                raise LibraryError("another library stands where this one was loaded from", where=str(self.path))
+        copies = {self.path: place, self.path.with_suffix(".h"): place.with_suffix(".h")}
+        wanted = {s: p for s, p in copies.items() if s.exists() and s.resolve() != p.resolve()}
+        try:
+            install(wanted)
+        except OSError as error:
+            raise OutputError(f"the library cannot be saved: {error.strerror}", where=str(place)) from error
+
+    def __repr__(self) -> str:
+        inputs, outputs = (", ".join(map(str, specs)) for specs in (self.inputs, self.outputs))
+        return f"CompiledModel({self.signature.name}: ({inputs}) -> ({outputs}), {self.target})"
+
+    def _check(self, inputs: Mapping[str, Any]) -> list[Array]:
+        known = {spec.name for spec in self.inputs}
+        takes = "it takes: " + (", ".join(map(str, self.inputs)) or "nothing")
+        for name in inputs:
+            if name not in known:
+                raise TensorError(f"the model has no input {name!r}", where=str(self.path), hint=takes)
+        arrays = []
+        for spec in self.inputs:
+            if spec.name not in inputs:
+                raise TensorError(f"input {spec.name!r} is missing", where=str(self.path), hint=takes)
+            arrays.append(_as_array(inputs[spec.name], spec))
+        return arrays
+
+    def _call(self, entry: Any, inputs: Sequence[Array], outputs: Sequence[Array], *more: Any) -> None:
+        pointers = [
+            (ctypes.c_void_p * max(1, len(group)))(*[a.ctypes.data for a in group]) for group in (inputs, outputs)
+        ]
+        status = entry(*pointers, ctypes.c_void_p(self._workspace()), *more)
+        if status == _ERROR_CPU:
+            raise UnsupportedTargetError(
+                "this processor lacks instructions that the library uses",
+                where=str(self.path),
+                hint=f"it needs {', '.join(self.signature.cpu_features)}: compile it for this machine's --mcpu",
+            )
+        if status:
+            raise TilewrightError(f"the library failed with code {status}", where=str(self.path))
+
+    def _empty_outputs(self) -> list[Array]:
+        with self._enough_memory():
+            return [np.empty(spec.shape, numpy_dtype(spec.dtype)) for spec in self.outputs]
+
+    @contextlib.contextmanager
+    def _enough_memory(self) -> Iterator[None]:
+        try:
+            yield
+        except MemoryError as error:
+            raise TilewrightError(
+                f"there is not enough memory: {error}",
+                where=str(self.path),
+                hint=f"a call needs {self.workspace_bytes} bytes beside its inputs and outputs",
+            ) from error
+
+    def _workspace(self) -> int:
+        """The address of this thread's workspace."""
+        memory: Array | None = getattr(self._local, "memory", None)
+        if memory is None:
+            with self._enough_memory():
+                memory = self._local.memory = np.empty(self.workspace_bytes + ALIGNMENT, np.uint8)
+        return -(-memory.ctypes.data // ALIGNMENT) * ALIGNMENT
+
+
+def load(path: str | os.PathLike[str]) -> CompiledModel:
+    """Loads a library.
+
+    Raises:
+        LibraryError: the file is missing, damaged, or no library of Tilewright.
+        UnsupportedVersionError: a newer Tilewright wrote it.
+        UnsupportedTargetError: it is for another machine.
+    """
+    with opened(Path(path)) as (file, descriptor, data):
+        if file.machine != platform.machine():
+            raise UnsupportedTargetError(
+                f"the library is for {file.signature.triple}, and this machine is {platform.machine()}",
+                where=str(file.path),
+            )
+        return CompiledModel(file, load_native(file, descriptor, data))
+
+
+def read_signature(path: str | os.PathLike[str]) -> Signature:
+    """What a library says about itself, read without running it; the library may be for any machine.
+
+    Raises:
+        LibraryError, UnsupportedVersionError: as `load`.
+    """
+    with opened(Path(path)) as (file, _, _):
+        return file.signature
+
+
+def _as_array(value: Any, spec: TensorSpec) -> Array:
+    """The value as a dense array of exactly the right shape and dtype."""
+    if not isinstance(value, np.ndarray) and hasattr(value, "__dlpack__"):
+        try:
+            value = np.from_dlpack(value)
+        except (BufferError, RuntimeError, TypeError, ValueError) as error:  # on a GPU, or needs its gradient
+            raise TensorError(
+                f"input {spec.name!r} cannot be read as an array: {error}",
+                where=spec.name,
+                hint="bring it to the CPU and detach it, or make it a numpy array",
+            ) from error
+    array = np.asarray(value)
+    dtype = numpy_dtype(spec.dtype)
+    if array.dtype != dtype:
+        raise TensorError(
+            f"input {spec.name!r} has dtype {array.dtype}, and the model takes {spec.dtype}",
+            where=spec.name,
+            hint=f"convert it: array.astype({spec.dtype!r})",
+        )
+    if array.shape != spec.shape:
+        raise TensorError(
+            f"input {spec.name!r} has shape {_shape(array.shape)}, and the model takes {_shape(spec.shape)}",
+            where=spec.name,
+            hint="the shape was fixed when the model was compiled; compile it with --shape for another",
+        )
+    # Memory of whole cache lines is not needed: kernels take tensors aligned as their C type.
+    return np.require(array, requirements=("C", "A")).reshape(spec.shape)
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape)) or "a scalar"

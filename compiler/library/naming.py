@@ -1,0 +1,57 @@
+"""C identifiers: for the library's prefix, for kernels, for inputs and outputs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from ...errors import UsageError
+
+_MAX_READABLE = 48
+# Of C and C++, since programs in either include the header; and `main`.
+_KEYWORD_LIST = """
+    alignas alignof and and_eq asm auto bitand bitor bool break case catch char class compl const constexpr
+    const_cast continue decltype default delete do double dynamic_cast else enum explicit export extern false float
+    for friend goto if inline int long mutable namespace new noexcept not not_eq nullptr operator or or_eq private
+    protected public register reinterpret_cast restrict return short signed sizeof static static_assert static_cast
+    struct switch template this thread_local throw true try typedef typeid typename typeof union unsigned using
+    virtual void volatile wchar_t while xor xor_eq main
+"""
+_KEYWORDS = frozenset(_KEYWORD_LIST.split())
+
+
+def check_name(name: str) -> str:
+    """Returns `name` when it can prefix the symbols of a library.
+
+    Raises:
+        UsageError: it is no C identifier.
+    """
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or name in _KEYWORDS or len(name) > 200:
+        raise UsageError(
+            f"{name!r} cannot prefix C symbols",
+            where="--name",
+            hint=f"use letters, digits and underscores, a letter first, no keyword: --name {identifier(name)}",
+        )
+    return name
+
+
+def identifier(text: str) -> str:
+    """A C identifier near to `text`: other characters become underscores."""
+    name = re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_") or "model"
+    name = name[:_MAX_READABLE].rstrip("_")
+    if name[0].isdigit():
+        name = f"n{name}"
+    return f"{name}_model" if name in _KEYWORDS else name
+
+
+def unique_identifiers(texts: Iterable[str]) -> tuple[str, ...]:
+    """One C identifier for each text, all different."""
+    names: list[str] = []
+    for text in texts:
+        base = name = identifier(text)
+        count = 1
+        while name in names:
+            count += 1
+            name = f"{base}_{count}"
+        names.append(name)
+    return tuple(names)

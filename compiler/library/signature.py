@@ -1,0 +1,247 @@
+"""The signature: the JSON inside every library that says what it is. Written by `emit`, read by any loader.
+
+Imports nothing but the standard library and `tensor_spec`, so that a loader needs no compiler.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
+
+from ...errors import LibraryError, UnsupportedVersionError
+from .plan import Bytes, Call, Plan
+from .tensor_spec import ELEMENT_BYTES, TensorSpec
+
+FORMAT_VERSION = 1
+SECTION = ".tilewright"
+MAX_THREADS = 256  # of a library's pool
+PRECISIONS = ("fp32", "bf16", "fp16")
+
+# Absurd numbers are damage: no machine has so much memory, numpy no tensors of so many dimensions.
+_MAX_BYTES = 1 << 48
+_MAX_FLOPS = 1 << 63
+_MAX_RANK = 64
+_IDENTIFIER = re.compile("[A-Za-z][A-Za-z0-9_]*")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class KernelRecord:
+    """A kernel as the signature tells of it; operations and bytes of one call as in `plan.Kernel`, 0: not known."""
+
+    symbol: str
+    template: str
+    flops: int
+    bytes: Bytes
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """A step: the index of its kernel, or -1 for a copy; the nodes of the model it computes."""
+
+    kernel: int
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Signature:
+    """All a library says about itself.
+
+    Attributes:
+        name: prefix of its C symbols.
+        inputs, outputs: tensors at the border, in the order of the C arrays.
+        triple, cpu: the target, as LLVM names it.
+        arch: the instruction set family: ``x86_64``.
+        cpu_features: what the processor must have, as LLVM names it.
+        workspace_bytes, weights_bytes: sizes.
+        threaded: whether it has a thread pool and ``NAME_set_num_threads``.
+        default_threads: threads when nobody says otherwise; 0: the processors available.
+        tilewright_version: what wrote it.
+        kernels, steps: what it runs, in order.
+        precision: what it multiplies and stores in: ``fp32``, ``bf16`` or ``fp16``.
+    """
+
+    name: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    triple: str
+    cpu: str
+    arch: str
+    cpu_features: tuple[str, ...]
+    workspace_bytes: Bytes
+    weights_bytes: Bytes
+    threaded: bool
+    default_threads: int
+    tilewright_version: str
+    kernels: tuple[KernelRecord, ...]
+    steps: tuple[StepRecord, ...]
+    precision: str = "fp32"
+
+    def to_json(self) -> str:
+        """The signature as it stands in the library."""
+        return json.dumps({"format_version": FORMAT_VERSION, **asdict(self)}, separators=(",", ":"))
+
+
+def make_signature(
+    plan: Plan,
+    *,
+    triple: str,
+    cpu: str,
+    arch: str,
+    cpu_features: tuple[str, ...],
+    threads: int | None,
+    tilewright_version: str,
+    precision: str = "fp32",
+) -> Signature:
+    """The signature of a plan's library; `threads` as `emit` takes it."""
+    return Signature(
+        name=plan.name,
+        inputs=plan.inputs,
+        outputs=plan.outputs,
+        triple=triple,
+        cpu=cpu,
+        arch=arch,
+        cpu_features=cpu_features,
+        workspace_bytes=plan.workspace_bytes,
+        weights_bytes=plan.constants.nbytes,
+        threaded=threads != 1,
+        default_threads=threads or 0,
+        tilewright_version=tilewright_version,
+        kernels=tuple(KernelRecord(k.symbol, k.template, k.flops, k.bytes) for k in plan.kernels),
+        steps=tuple(StepRecord(s.kernel if isinstance(s, Call) else -1, s.sources) for s in plan.steps),
+        precision=precision,
+    )
+
+
+def check_version(text: str | bytes, where: str) -> None:
+    """Whether this program can read a signature at all, whatever else is in it.
+
+    Raises:
+        UnsupportedVersionError: a newer Tilewright wrote it.
+        LibraryError: it is damaged.
+    """
+    version = _read_json(text, where).get("format_version")
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        if not isinstance(version, int | str | float):
+            raise _damaged(where, "it has no version")
+        raise UnsupportedVersionError(
+            f"the library has signature format {version!r:.20}, and this Tilewright knows up to {FORMAT_VERSION}",
+            where=where,
+            hint="upgrade Tilewright, or compile the model again",
+        )
+
+
+def parse_signature(text: str | bytes, where: str) -> Signature:
+    """Reads a signature.
+
+    Raises:
+        UnsupportedVersionError: a newer Tilewright wrote it.
+        LibraryError: it is damaged, or says what cannot be.
+    """
+    check_version(text, where)
+    try:
+        return _checked(_from_json(_read_json(text, where)))
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
+        raise _damaged(where, str(error)) from None
+
+
+def _damaged(where: str, reason: str) -> LibraryError:
+    return LibraryError("the library's signature is damaged", where=where, details=[reason[:200]] if reason else ())
+
+
+def _read_json(text: str | bytes, where: str) -> dict[str, Any]:
+    try:
+        data = json.loads(text, object_pairs_hook=_without_repeats)
+    except (ValueError, RecursionError):
+        raise _damaged(where, "it is no JSON") from None
+    if not isinstance(data, dict):
+        raise _damaged(where, "it is no object of JSON")
+    return data
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(dict(pairs)) != len(pairs):
+        raise ValueError("a field stands there twice")
+    return dict(pairs)
+
+
+def _from_json(data: Mapping[str, Any]) -> Signature:
+    return Signature(
+        name=_text(data["name"]),
+        inputs=_specs(data["inputs"]),
+        outputs=_specs(data["outputs"]),
+        triple=_text(data["triple"]),
+        cpu=_text(data["cpu"]),
+        arch=_text(data["arch"]),
+        cpu_features=tuple(map(_text, _list(data["cpu_features"]))),
+        workspace_bytes=_size(data["workspace_bytes"]),
+        weights_bytes=_size(data["weights_bytes"]),
+        threaded=_of(bool, data["threaded"]),
+        default_threads=_size(data["default_threads"]),
+        tilewright_version=_text(data["tilewright_version"]),
+        kernels=tuple(
+            KernelRecord(_text(k["symbol"]), _text(k["template"]), _size(k["flops"], _MAX_FLOPS), _size(k["bytes"]))
+            for k in _list(data["kernels"])
+        ),
+        steps=tuple(
+            StepRecord(_of(int, s["kernel"]), tuple(map(_text, _list(s["sources"])))) for s in _list(data["steps"])
+        ),
+        precision=_text(data.get("precision", "fp32")),
+    )
+
+
+def _checked(signature: Signature) -> Signature:
+    """The same, if what it says can be."""
+    if not _IDENTIFIER.fullmatch(signature.name):
+        raise ValueError("its name is none in C")
+    for specs in (signature.inputs, signature.outputs):
+        if len({spec.name for spec in specs}) != len(specs):
+            raise ValueError("two tensors have the same name")
+        if sum(spec.nbytes for spec in specs) > _MAX_BYTES:
+            raise ValueError("its tensors are larger than any memory")
+    if not all(-1 <= step.kernel < len(signature.kernels) for step in signature.steps):
+        raise ValueError("a step has a kernel that is not there")
+    if signature.precision not in PRECISIONS:
+        raise ValueError("its precision is unknown")
+    return signature
+
+
+def _specs(rows: Any) -> tuple[TensorSpec, ...]:
+    return tuple(_spec(row) for row in _list(rows))
+
+
+def _spec(row: Any) -> TensorSpec:
+    spec = TensorSpec(_text(row["name"]), tuple(map(_size, _list(row["shape"]))), _text(row["dtype"]))
+    if spec.dtype not in ELEMENT_BYTES:
+        raise ValueError("a tensor has an unknown dtype")
+    # numpy multiplies the dimensions that are not 0.
+    if len(spec.shape) > _MAX_RANK or math.prod(d or 1 for d in spec.shape) > _MAX_BYTES:
+        raise ValueError("a tensor has more dimensions or elements than can be")
+    return spec
+
+
+def _of(kind: type[T], value: Any) -> T:
+    # bool is an int to Python, and no number here.
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise TypeError(f"{kind.__name__} expected")
+    return value
+
+
+def _list(value: Any) -> list[Any]:
+    return _of(list, value)
+
+
+def _text(value: Any) -> str:
+    # Half of a surrogate pair can stand in JSON, and nowhere be printed.
+    return _of(str, value).encode().decode()
+
+
+def _size(value: Any, most: int = _MAX_BYTES) -> int:
+    if not 0 <= _of(int, value) <= most:
+        raise ValueError("a number is out of range")
+    return int(value)

@@ -1,0 +1,83 @@
+"""What one tensor at the border of a model is: its name, shape and dtype."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...errors import UnsupportedError
+
+# Bytes of one element, and the C type that the header names. What has no C type travels as its bits.
+ELEMENT_BYTES = {
+    "bool": 1,
+    "int8": 1,
+    "uint8": 1,
+    "int16": 2,
+    "uint16": 2,
+    "int32": 4,
+    "uint32": 4,
+    "int64": 8,
+    "uint64": 8,
+    "float16": 2,
+    "bfloat16": 2,
+    "float32": 4,
+    "float64": 8,
+}
+C_TYPES = {
+    "bool": "uint8_t",
+    "float16": "uint16_t",
+    "bfloat16": "uint16_t",
+    "float32": "float",
+    "float64": "double",
+    **{f"{sign}int{bits}": f"{sign}int{bits}_t" for sign in ("", "u") for bits in (8, 16, 32, 64)},
+}
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """Name, shape and dtype of an input or output. A dense, row-major tensor in the model's own layout."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def elements(self) -> int:
+        """Number of elements; 1 for a scalar, 0 when a dimension is 0."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes."""
+        return self.elements * element_bytes(self.dtype)
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.dtype}[{'x'.join(map(str, self.shape))}]"
+
+
+def element_bytes(dtype: str) -> int:
+    """Bytes of one element of a dtype named as numpy names it (and ``bfloat16``).
+
+    Raises:
+        UnsupportedError: a tensor of this dtype cannot cross the C ABI.
+    """
+    try:
+        return ELEMENT_BYTES[dtype]
+    except KeyError:
+        raise UnsupportedError(
+            f"tensors of dtype {dtype} are not supported", hint="supported: " + ", ".join(ELEMENT_BYTES)
+        ) from None
+
+
+def numpy_dtype(dtype: str) -> np.dtype[Any]:
+    """The numpy dtype of a dtype's name; bfloat16 is the one of `ml_dtypes`."""
+    element_bytes(dtype)
+    if dtype == "bfloat16":
+        import ml_dtypes
+
+        bfloat16: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+        return bfloat16
+    return np.dtype(dtype)

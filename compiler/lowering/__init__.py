@@ -1,0 +1,1 @@
+"""Scheduled kernels -> loops that LLVM takes: vectors, floats and instructions written out."""

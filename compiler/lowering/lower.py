@@ -1,0 +1,221 @@
+"""A scheduled PrimFunc -> a lowered PrimFunc with the raw C ABI: pointers in, an error code out.
+
+TVM's own lowering ends in MakePackedAPI, whose functions need TVM's runtime. Here the same passes run up to that
+point, and then the signature becomes plain C:
+
+    int32_t kernel(const void *in0, ..., void *out0, ..., void *scratch0, ...)
+
+Buffers of scope `global` become the scratch arguments, which the plan places in the workspace (`scratch.py` moves them
+out of loops). Buffers of scope `local` are registers or stack, and so must be small.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import tvm
+import tvm_ffi
+from tvm import s_tir, tirx
+
+from ...errors import CompilerError
+from ...schedules.tensorir.rebuild import with_body
+from ...targets.target import DotUnit
+from ..library.plan import Bytes
+from ..library.tensor_spec import element_bytes
+from .bfloat16 import expand_conversions, legalize_arithmetic
+from .flatten import hide_divisions, show_divisions
+from .llvm_functions import with_imports
+from .scratch import hoist_scratch
+from .select_dots import select_dots
+from .vector_borders import cut_at_borders
+from .write_out import write_out
+
+# Small enough for the 128 KiB stacks that musl gives threads.
+MAX_STACK_BYTES: Bytes = 64 << 10
+
+# The annotation by which LowerTVMBuiltin leaves an allocation on the stack instead of asking TVM's runtime for it.
+_ON_STACK = {"disable_lower_builtin": tirx.IntImm("bool", 1)}
+
+
+@dataclass(frozen=True)
+class LoweredKernel:
+    """A PrimFunc ready for LLVM, and the sizes of the scratch arguments that follow its tensors."""
+
+    symbol: str
+    function: Any
+    scratch: tuple[Bytes, ...]
+
+
+def lower_kernel(
+    function: Any, symbol: str, tvm_target: Any, *, parallel: bool, units: Sequence[DotUnit] = ()
+) -> LoweredKernel:
+    """Lowers one scheduled PrimFunc.
+
+    Args:
+        function: a scheduled s_tir PrimFunc of static shapes.
+        symbol: its C name.
+        tvm_target: the `tvm.target.Target` to generate code for.
+        parallel: whether parallel loops call the thread pool; otherwise they become serial.
+        units: for narrow operands, whose instructions kernels may be scheduled for.
+
+    Raises:
+        CompilerError: a pass failed, or the function needs more stack than a thread surely has.
+    """
+    if not parallel:
+        function = _serial(function)
+    function = function.with_attr({"global_symbol": symbol, "target": tvm_target})
+    try:
+        with tvm_target:
+            workers = int(tvm_target.attrs.get("num-cores", 1)) if parallel else 1
+            module = _loop_passes(workers, units)(tvm.IRModule({symbol: function}))
+            raw, scratch = _raw_abi(module[symbol], symbol)
+            module = _machine_passes(units)(tvm.IRModule({symbol: raw}))
+    except CompilerError as error:
+        if error.where == symbol:
+            raise
+        raise error.at(symbol) from error
+    except Exception as error:  # TVM's errors have no common base but RuntimeError and ValueError
+        raise CompilerError(
+            "lowering a kernel failed", where=symbol, details=str(error).strip().splitlines()[-8:]
+        ) from error
+    return LoweredKernel(symbol, module[symbol], scratch)
+
+
+def _loop_passes(workers: int, units: Sequence[DotUnit]) -> Any:
+    """From blocks to loops over flat buffers: TVM's own sequence for CPUs, in its order."""
+    return tvm.ir.transform.Sequential(
+        [
+            s_tir.transform.CanonicalizeLoop(),
+            s_tir.transform.LowerInitBlock(),
+            s_tir.transform.PlanAndUpdateBufferAllocationLocation(),
+            s_tir.transform.ConvertBlocksToOpaque(),
+            s_tir.transform.CompactBufferAllocation(),
+            s_tir.transform.LowerMatchBuffer(),
+            s_tir.transform.StmtSimplify(),
+            s_tir.transform.AnnotateIrregularLoop(),
+            s_tir.transform.LowerOpaqueBlock(),
+            _on_functions("HideDivisions", hide_divisions),
+            tirx.transform.FlattenBuffer(),
+            _on_functions("ShowDivisions", show_divisions),
+            _on_functions("SelectDots", partial(select_dots, units={unit.name: unit for unit in units})),
+            _on_functions("VectorBorders", cut_at_borders),
+            _on_functions("LegalizeBfloat16", legalize_arithmetic),
+            _on_functions("HoistScratch", partial(hoist_scratch, workers=workers)),
+            # 64-bit indices become 32-bit wherever the bounds prove that they fit.
+            tirx.transform.NarrowDataType(32),
+            tirx.transform.VectorizeLoop(True),
+            tirx.transform.StorageRewrite(),
+            s_tir.transform.HoistIfThenElse(),
+            tirx.transform.UnrollLoop(),
+            s_tir.transform.RenormalizeSplitPattern(),
+            tirx.transform.StmtSimplify(),
+            tirx.transform.RemoveNoOp(),
+            s_tir.transform.RewriteUnsafeSelect(),
+            tirx.transform.CommonSubexprElim(),
+            tirx.transform.FP8ComputeLegalize(),
+        ]
+    )
+
+
+def _on_functions(name: str, change: Callable[[Any], Any]) -> Any:
+    def apply(function: Any, module: Any, context: Any) -> Any:
+        return change(function)
+
+    return tirx.transform.prim_func_pass(apply, opt_level=0, name=f"tilewright.{name}")
+
+
+def _machine_passes(units: Sequence[DotUnit]) -> Any:
+    """What only code generation can express: stored bfloat16, intrinsics of the target."""
+    rounds = any(unit.dtype == "bfloat16" for unit in units)
+    return tvm.ir.transform.Sequential(
+        [
+            _on_functions("ExpandBfloat16", partial(expand_conversions, has_instruction=rounds)),
+            tirx.transform.FP8StorageLegalize(),
+            tirx.transform.BF16StorageLegalize(),
+            tirx.transform.LowerTVMBuiltin(),
+            tirx.transform.LowerIntrin(),
+            # The last: from here on floats are computed by TVM's own arithmetic, which it must not simplify.
+            _on_functions("WriteOut", write_out),
+            _on_functions("ImportFunctions", with_imports),
+        ]
+    )
+
+
+def _serial(function: Any) -> Any:
+    def serial(loop: Any) -> Any:
+        if loop.kind != tirx.ForKind.PARALLEL:
+            return loop
+        return with_body(loop, loop.body, kind=tirx.ForKind.SERIAL)
+
+    return function.with_body(tvm_ffi.structural_map(function.body, (tirx.For, serial)))
+
+
+def _raw_abi(function: Any, symbol: str) -> tuple[Any, tuple[Bytes, ...]]:
+    """Turns buffer parameters into pointers and root allocations into scratch parameters."""
+    parameters: list[Any] = []
+    declarations: list[Any] = []
+
+    def take(buffer: Any) -> None:
+        element = tvm.ir.PointerType(tvm.ir.PrimType(str(buffer.dtype)), "global")
+        pointer = tirx.Var(f"{buffer.name}_pointer", element)
+        parameters.append(pointer)
+        declarations.append(tirx.DeclBuffer(buffer, data=pointer))
+
+    for parameter in function.params:
+        take(parameter)
+    scratch: list[Bytes] = []
+    body: list[Any] = []
+    for statement in _statements(function.body):
+        if isinstance(statement, tirx.AllocBuffer) and statement.buffer.scope() == "global":
+            take(statement.buffer)
+            scratch.append(_allocated_bytes(statement.buffer, symbol))
+        else:
+            body.append(_keep_on_stack(statement))
+    _check_stack(body, symbol)
+    # Code generation of parallel loops returns the error code of the launch, so every kernel returns one.
+    body.append(tirx.stmt.Return(tirx.IntImm("int32", 0)))
+    raw = tirx.PrimFunc(parameters, tirx.SeqStmt([*declarations, *body]), tvm.ir.PrimType("int32"), function.attrs)
+    return raw, tuple(scratch)
+
+
+def _statements(body: Any) -> list[Any]:
+    return [inner for item in body.seq for inner in _statements(item)] if isinstance(body, tirx.SeqStmt) else [body]
+
+
+def _keep_on_stack(statement: Any) -> Any:
+    def keep(alloc: Any) -> Any:
+        return tirx.AllocBuffer(alloc.buffer, {**dict(alloc.annotations or {}), **_ON_STACK})
+
+    return tvm_ffi.structural_map(statement, (tirx.AllocBuffer, keep))
+
+
+def _check_stack(statements: list[Any], symbol: str) -> None:
+    sizes: list[tuple[Bytes, str]] = []
+
+    def note(alloc: Any) -> None:
+        sizes.append((_allocated_bytes(alloc.buffer, symbol), str(alloc.buffer.name)))
+
+    for statement in statements:
+        tvm_ffi.structural_walk(statement, (tirx.AllocBuffer, note))
+    if sum(size for size, _ in sizes) > MAX_STACK_BYTES:
+        raise CompilerError(
+            f"a kernel's buffers inside loops need {sum(size for size, _ in sizes)} bytes of stack; "
+            f"{MAX_STACK_BYTES} are allowed",
+            where=symbol,
+            details=[f"{name}: {size} bytes" for size, name in sorted(sizes, reverse=True)[:8]],
+            hint="its schedule should allocate large buffers in scope global",
+        )
+
+
+def _allocated_bytes(buffer: Any, symbol: str) -> Bytes:
+    if not all(isinstance(d, tirx.IntImm) for d in buffer.shape):
+        raise CompilerError(f"buffer {buffer.name} has no constant size", where=symbol)
+    match = re.fullmatch(r"(\w+?)(?:x(\d+))?", str(buffer.dtype))
+    assert match is not None
+    lanes = int(match[2] or 1)
+    return math.prod(int(d) for d in buffer.shape) * element_bytes(match[1]) * lanes

@@ -1,0 +1,133 @@
+"""The last step of lowering: hidden float operators become instructions, long chains of several vectors in turn.
+
+A SiLU is twenty operations, each of which waits for the one before. A processor that looks a hundred instructions ahead
+sees little more than two or three such chains if they stand one after the other, and its units are idle most of the
+time. In turn they keep them busy:
+
+    out[0:8]  = f3(f2(f1(a[0:8])))              x = f1(a[0:8])
+    out[8:16] = f3(f2(f1(a[8:16])))      ->     y = f1(a[8:16])
+                                                x2 = f2(x)
+                                                ...
+
+Nothing simplifies the result: x + c - c, which rounds x, stays.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tvm import tirx
+from tvm.ir import TensorLoad
+
+from ...hidden_floats import dtype_of
+from ...schedules.tensorir.expressions import largest_divisor
+from ...schedules.tensorir.rebuild import found, substituted, with_body
+from .float_steps import Steps, count_functions, has_hidden, sequence
+
+# Two units with a latency of four cycles are busy with eight. Results that have no register wait in the L1 cache.
+_WAYS = 8
+
+
+def write_out(function: Any) -> Any:
+    """A lowered function without hidden operators."""
+    return function.with_body(_statement(function.body)) if has_hidden(function.body) else function
+
+
+def _statement(node: Any) -> Any:
+    if isinstance(node, tirx.SeqStmt):
+        return _in_turn(list(node.seq))
+    if isinstance(node, tirx.For):
+        loop = _widened(node)
+        return with_body(loop, _statement(loop.body))
+    if isinstance(node, tirx.AttrStmt):
+        return tirx.AttrStmt(node.node, node.attr_key, node.value, _statement(node.body))
+    if isinstance(node, tirx.IfThenElse):
+        steps = Steps()
+        condition = steps.value(node.condition)
+        otherwise = None if node.else_case is None else _statement(node.else_case)
+        return sequence([*steps.all(), tirx.IfThenElse(condition, _statement(node.then_case), otherwise)])
+    return sequence(_written(node)) if has_hidden(node) else node
+
+
+def _written(node: Any) -> list[Any]:
+    """A statement without a body, and the steps before it."""
+    steps = Steps()
+    if isinstance(node, tirx.BufferStore):
+        indices = [steps.value(index) for index in node.indices]
+        last: Any = tirx.BufferStore(node.buffer, steps.value(node.value), indices)
+    elif isinstance(node, tirx.Bind):
+        last = tirx.Bind(node.var, steps.value(node.value))
+    else:
+        last = tirx.Evaluate(steps.value(node.value))
+    return [*steps.all(), last]
+
+
+def _widened(loop: Any) -> Any:
+    """A loop over one long store, several of its iterations at a time."""
+    extent = loop.extent
+    *binds, store = list(loop.body.seq) if isinstance(loop.body, tirx.SeqStmt) else [loop.body]
+    plain = loop.kind == tirx.ForKind.SERIAL and loop.step is None and isinstance(extent, tirx.IntImm)
+    if not plain or not _is_long(store) or not all(isinstance(bind, tirx.Bind) for bind in binds):
+        return loop
+    ways = largest_divisor(int(extent), _WAYS)
+    if ways == 1 or _depends(store, [store]):  # a sum: each iteration waits for the one before
+        return loop
+    base = tirx.Var(loop.loop_var.name, loop.loop_var.ty)
+
+    def iteration(way: int) -> Any:
+        values = {loop.loop_var: loop.min + base * ways + way}
+        for bind in binds:
+            values[bind.var] = substituted(bind.value, values)
+        return substituted(store, values)
+
+    body = tirx.SeqStmt([iteration(way) for way in range(ways)])
+    return tirx.For(base, 0, int(extent) // ways, loop.kind, body, annotations=dict(loop.annotations))
+
+
+def _in_turn(sequence_of: list[Any]) -> Any:
+    """Statements one after the other; of long stores that may change places, the steps in turn."""
+    statements: list[Any] = []
+    run: list[Any] = []
+
+    def finish() -> None:
+        groups = -(-len(run) // _WAYS)
+        for group in range(groups):
+            statements.extend(_together(run[len(run) * group // groups : len(run) * (group + 1) // groups]))
+        run.clear()
+
+    for statement in sequence_of:
+        is_long = _is_long(statement)
+        free = is_long or isinstance(statement, tirx.Bind)
+        if run and (not free or _depends(statement, run)):
+            finish()
+        if is_long:
+            run.append(statement)
+        else:
+            statements.append(_statement(statement))  # bindings come before the stores between which they stand
+    finish()
+    return sequence(statements)
+
+
+def _is_long(statement: Any) -> bool:
+    """Whether it stores a vector with a function that is written out."""
+    is_store = isinstance(statement, tirx.BufferStore)
+    return is_store and "x" in dtype_of(statement.value) and count_functions(statement.value) > 0
+
+
+def _depends(statement: Any, run: list[Any]) -> bool:
+    """Whether a store reads what one of the run writes."""
+    loads = found(statement.value, TensorLoad)
+    return any(load.source.same_as(each.buffer) for load in loads for each in run)
+
+
+def _together(stores: list[Any]) -> list[Any]:
+    chains = [Steps(every=True) for _ in stores]
+    indices = [[chain.value(index) for index in store.indices] for chain, store in zip(chains, stores, strict=True)]
+    values = [chain.value(store.value) for chain, store in zip(chains, stores, strict=True)]
+    if len({len(chain.statements) for chain in chains}) > 1:
+        return [statement for store in stores for statement in _written(store)]
+    turns = zip(*(chain.statements for chain in chains), strict=True)
+    return [
+        *(statement for turn in turns for step in turn for statement in step),
+        *(tirx.BufferStore(store.buffer, value, at) for store, value, at in zip(stores, values, indices, strict=True)),
+    ]

@@ -1,0 +1,1 @@
+"""How fast a library is, and how fast it could be."""

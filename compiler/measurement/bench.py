@@ -1,0 +1,228 @@
+"""Latency of a library: against the clock, against other engines in the same run, and kernel by kernel."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...errors import ComparisonError, UsageError
+from ...targets.host import available_cores
+from ...targets.target import DotUnit
+from ...targets.x86.levels import DOT_UNITS
+from ..library.plan import ALIGNMENT
+from ..library.tensor_spec import numpy_dtype
+from ..verification.compare import compare_all
+from ..verification.reference_engines import open_peer
+from ..verification.verify import describe_failure
+from .machine_peak import measured_peak
+from .roofline import Roofline, Work, make_roofline
+
+if TYPE_CHECKING:
+    from ..library.artifact import CompiledModel
+    from ..library.signature import Signature
+    from ..process.progress import ProgressCallback
+
+Array = npt.NDArray[Any]
+OURS = "tilewright"
+_NOTHING: Mapping[str, Array] = MappingProxyType({})
+_WARM_UP_SECONDS = 0.3
+_TURN_RUNS = 5  # counted runs of one engine before the next has its turn
+_SETTLE_SECONDS = 0.01
+# Another engine rounds differently: a larger difference means that the two do not compute the same.
+_SAME_RESULT = 1e-3
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds of one engine over `runs` runs."""
+
+    engine: str
+    median_ms: float
+    min_ms: float
+    p90_ms: float
+    runs: int
+
+
+def measure(
+    model: CompiledModel,
+    inputs: Mapping[str, Array],
+    *,
+    repeat: int,
+    against: Sequence[str] = (),
+    source: Path | None = None,
+    bindings: Mapping[str, Array] = _NOTHING,
+    threads: int = 0,
+) -> list[Latency]:
+    """Times a library and other engines, taking turns so that all meet the same weather.
+
+    Every engine has its inputs bound beforehand, so that what is timed is the model and one call.
+
+    Args:
+        repeat: runs of each.
+        against: engines of `peers.PEERS`; they run `source`.
+        bindings: inputs of `source` that were bound when the library was compiled.
+        threads: processors for each; 0 leaves it to them.
+
+    Returns:
+        Ours first, then the others in the order of `against`.
+
+    Raises:
+        UsageError: `against` without `source`.
+        ComparisonError: an engine computes something else.
+        ToolError: an engine is not installed.
+    """
+    engines: dict[str, Callable[[], object]] = {OURS: prepared(model, inputs)}
+    if against and source is None:
+        raise UsageError("--against needs the model", where="--against", hint="add --model MODEL.onnx")
+    for name in against:
+        assert source is not None
+        peer = open_peer(name, source, threads)
+        everything = {**bindings, **inputs}
+        missing = sorted(set(peer.input_names) - set(everything))
+        if missing:
+            raise UsageError(
+                f"{name} needs inputs that the library has not: {', '.join(missing)}",
+                hint="give the values they were compiled with: " + " ".join(f"--bind {m}=@value.npy" for m in missing),
+            )
+        _check_same(name, model.run(inputs), peer.run(everything), source)
+        engines[name] = peer.prepare(everything)
+    for run in engines.values():
+        _run_for(run, _WARM_UP_SECONDS)
+    times: dict[str, list[float]] = {name: [] for name in engines}
+    while len(times[OURS]) < repeat:
+        for name, run in engines.items():
+            if len(engines) > 1:
+                # Threads of the engine before are still spinning, and the caches hold its data.
+                time.sleep(_SETTLE_SECONDS)
+                run()
+            for _ in range(min(_TURN_RUNS, repeat - len(times[name]))):
+                start = time.perf_counter()
+                run()
+                times[name].append((time.perf_counter() - start) * 1e3)
+    return [_latency(name, values) for name, values in times.items()]
+
+
+def prepared(model: CompiledModel, inputs: Mapping[str, Array]) -> Callable[[], object]:
+    """A function that calls the library through its C interface, on buffers that are made once.
+
+    Raises:
+        TensorError: an input is missing, unknown, or has another shape or dtype.
+        UnsupportedTargetError: this processor lacks instructions that the library uses.
+    """
+    model.run(inputs)  # all that can be wrong is told here
+    signature = model.signature
+    sources = [np.ascontiguousarray(inputs[spec.name]) for spec in signature.inputs]
+    results = [np.empty(spec.shape, numpy_dtype(spec.dtype)) for spec in signature.outputs]
+    workspace = np.empty(signature.workspace_bytes + ALIGNMENT, np.uint8)
+    aligned = ctypes.c_void_p(-(-workspace.ctypes.data // ALIGNMENT) * ALIGNMENT)
+    pointers = [(ctypes.c_void_p * max(1, len(group)))(*[a.ctypes.data for a in group]) for group in (sources, results)]
+
+    run = model.c_function
+
+    def call(_alive: object = (model, sources, results, workspace)) -> None:  # pointers do not keep their memory
+        run(*pointers, aligned)
+
+    return call
+
+
+def _check_same(engine: str, ours: Mapping[str, Array], theirs: Mapping[str, Array], source: Path) -> None:
+    if set(ours) != set(theirs):
+        raise UsageError("the library was not compiled from this model", where=str(source))
+    different = [each for each in compare_all(ours, theirs, _SAME_RESULT) if not each.passed]
+    if different:
+        raise ComparisonError(
+            f"{engine} computes something else from this model",
+            where=str(source),
+            details=[describe_failure(each) for each in different[:4]],
+            hint="was the library compiled from this model? tilewright verify tells more",
+        )
+
+
+def _run_for(run: Callable[[], object], seconds: float) -> None:
+    end = time.perf_counter() + seconds
+    run()
+    while time.perf_counter() < end:
+        run()
+
+
+def _latency(name: str, values: list[float]) -> Latency:
+    p90 = float(np.quantile(values, 0.9))
+    return Latency(name, statistics.median(values), min(values), p90, len(values))
+
+
+def profile(
+    model: CompiledModel,
+    inputs: Mapping[str, Array],
+    *,
+    repeat: int,
+    threads: int,
+    progress: ProgressCallback | None = None,
+) -> Roofline:
+    """The median time of each step, under the ceilings of this machine.
+
+    Args:
+        threads: of the library and of the measured ceilings; 0: as many as the library takes by itself.
+
+    Raises:
+        ToolError: the library was stripped, or there is no C compiler to measure the machine with.
+    """
+    tell = progress or (lambda stage, done, total: None)
+    runs = []
+    for done in range(repeat + 1):
+        tell("kernels", done, repeat)
+        runs.append(model.profile(inputs))
+    tell("the machine's peak", 0, 0)
+    peak = measured_peak(threads_of(model.signature, threads), _unit_of(model.signature))
+    times = zip(*runs[1:], strict=True)  # the first run warms up
+    medians = [statistics.median(nanoseconds) / 1e9 for nanoseconds in times]
+    return make_roofline(zip(work_of(model.signature), medians, strict=True), peak)
+
+
+def _unit_of(signature: Signature) -> DotUnit | None:
+    """The fastest unit for narrow operands that a library was compiled for."""
+    return next((unit for unit in DOT_UNITS if set(unit.required_features) <= set(signature.cpu_features)), None)
+
+
+def work_of(signature: Signature) -> list[Work]:
+    """What each step of a library has to do."""
+    outputs = {spec.name: spec.nbytes for spec in signature.outputs}
+    rows = []
+    for index, step in enumerate(signature.steps):
+        if step.kernel < 0:  # a copy to the output that it names: read once, written once
+            moved = 2 * sum(outputs.get(name, 0) for name in step.sources)
+            rows.append(Work(index, "copy", "copy", step.sources, 0, moved))
+            continue
+        kernel = signature.kernels[step.kernel]
+        name = kernel.symbol.removeprefix(f"{signature.name}_")
+        rows.append(Work(index, name, kernel.template or "none", step.sources, kernel.flops, kernel.bytes))
+    return rows
+
+
+def threads_of(signature: Signature, asked: int = 0) -> int:
+    """Processors that a library keeps busy: as asked, or as docs/c-abi.md says, and never more than there are."""
+    if not signature.threaded:
+        return 1
+    cores = available_cores()
+    variable = os.environ.get("TILEWRIGHT_NUM_THREADS", "")
+    wanted = asked or (int(variable) if variable.isdecimal() else 0) or signature.default_threads or cores
+    return min(wanted, cores)
+
+
+def to_json(latencies: Sequence[Latency], roofline: Roofline | None = None) -> dict[str, object]:
+    """Both as JSON takes them, with the ratios of our median to the others'."""
+    ours = latencies[0].median_ms
+    return {
+        "latency": [asdict(each) for each in latencies],
+        "ratios": {each.engine: ours / each.median_ms for each in latencies[1:]},
+        **(roofline.to_json() if roofline is not None else {"kernels": []}),
+    }

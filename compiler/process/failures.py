@@ -1,0 +1,77 @@
+"""Whatever a compile meets becomes one error of ours: it names the model, and the stage where nothing else does."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from ...errors import CompilerError, OutputError, TilewrightError, ToolError, reason_of
+
+if TYPE_CHECKING:
+    from .progress import ProgressCallback
+
+_Compile = TypeVar("_Compile", bound=Callable[..., Path])
+
+
+def failures_named(compile_one: _Compile) -> _Compile:
+    """Decorates a compile, whose first argument is the model and which has an option `progress`."""
+
+    @functools.wraps(compile_one)
+    def named(model: Any, *more: Any, progress: ProgressCallback | None = None, **options: Any) -> Path:
+        watched = _Watched(progress)
+        with _named(model, watched):
+            return compile_one(model, *more, progress=watched, **options)
+
+    return cast(_Compile, named)
+
+
+class _StoppedError(BaseException):
+    """What the caller's own `progress` raised, on its way out: no stage may take it for a failure of its own."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+class _Watched:
+    """The caller's `progress`, which remembers the stage that was announced last."""
+
+    def __init__(self, progress: ProgressCallback | None) -> None:
+        self._progress = progress
+        self.stage = ""
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        self.stage = stage
+        if self._progress is None:
+            return
+        try:
+            self._progress(stage, done, total)
+        except BaseException as error:
+            raise _StoppedError(error) from error
+
+
+@contextlib.contextmanager
+def _named(model: Any, watched: _Watched) -> Iterator[None]:
+    """Turns whatever a stage raises into an error of ours that names the model, and the stage if nothing else does."""
+    file = os.fspath(model) if isinstance(model, str | os.PathLike) else type(model).__name__
+    try:
+        yield
+    except _StoppedError as stopped:
+        raise stopped.error from None
+    except CompilerError as error:
+        if file in (error.where or ""):
+            raise
+        raise error.at(file) from error
+    except TilewrightError:
+        raise
+    except MemoryError as error:
+        raise ToolError("memory ran out", where=f"{file}: {watched.stage}", hint="compile with --jobs 1") from error
+    except OSError as error:
+        reason = error.strerror or reason_of(error)
+        raise OutputError(f"a file cannot be written: {reason}", where=str(error.filename or file)) from error
+    except Exception as error:  # what no stage foresaw is our fault, and still no reason for a traceback
+        where = f"{file}: stage '{watched.stage}'"
+        raise CompilerError("the compile failed", where=where, details=[reason_of(error)]) from error

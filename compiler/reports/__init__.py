@@ -1,0 +1,1 @@
+"""Measurements and models as text, tables, pages and drawings."""

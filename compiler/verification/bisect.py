@@ -1,0 +1,278 @@
+"""Finds what makes a library differ: the first operator, whether it takes fusion to go wrong, and the pass to blame.
+
+Three steps, each only when the one before leaves the question open:
+
+1. The model is compiled once with its inner values as outputs, and the first that differs names the operator.
+2. When all agree, keeping the values hid the fault: it arises where operators are fused. Then the model is cut after
+   ever fewer nodes, each cut compiled as it would be on its own, until the shortest one that differs is found.
+3. The end of that model, on the reference's values, is compiled again and again, each time without one pass that a
+   right result does not need. A pass without which the results agree is to blame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from ..process.temporary import temporary_folder
+from .compare import Comparison, compare
+from .cut_model import cut, exposed, inner_values
+from .random_inputs import random_inputs
+from .reference_engines import open_peer
+
+if TYPE_CHECKING:
+    from ...ir_passes import Pass
+    from ...targets import Target
+    from ..library.signature import Signature
+
+Array = npt.NDArray[Any]
+Values = Mapping[str, Array]
+
+# Without these there are no kernels.
+_NEEDED = frozenset(("legalize", "schedule"))
+# A fused kernel rarely spans more nodes than the first; when the fault is not in there, the cut grows.
+_CUT_NODES = (12, 48, 192)
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """The first node, in the model's order, with a result that differs from ONNX Runtime's.
+
+    Attributes:
+        node, operator: its name and ONNX operator.
+        comparison: of the output that differs.
+        only_fused: whether it agrees when all inner values are kept, so that fusion is part of the fault.
+        passes: the passes without which it agrees; empty when leaving out one changes nothing.
+    """
+
+    node: str
+    operator: str
+    comparison: Comparison
+    only_fused: bool = False
+    passes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, object]:
+        """The fields as JSON takes them."""
+        return {
+            "node": self.node,
+            "operator": self.operator,
+            "comparison": self.comparison.to_json(),
+            "only_fused": self.only_fused,
+            "passes": list(self.passes),
+        }
+
+
+def bisect(
+    model: str | Path,
+    *,
+    inputs: Values = _NOTHING,
+    bindings: Values = _NOTHING,
+    shapes: Mapping[str, Sequence[int]] = _NOTHING,
+    target: Target | None = None,
+    precision: str = "fp32",
+    threads: int | None = None,
+    rtol: float,
+    seed: int = 0,
+    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+) -> Divergence | None:
+    """Compares the values inside a model with ONNX Runtime's; None when nothing differs.
+
+    Args:
+        model: path of an ONNX file.
+        inputs: values by name; what is not given is random, as `verify`'s first run.
+        bindings, shapes, precision, threads: as the library was compiled.
+        target: what it was compiled for (`target_of`); by default this machine.
+        rtol: as `verify`'s.
+
+    Raises:
+        TilewrightError: of compiling the model, or of ONNX Runtime running it.
+    """
+    from ... import targets
+    from ..precision import settle
+    from .verify import index_bounds, reference_source
+
+    checked, _ = reference_source(model)
+    proto = onnx.load(str(model))
+    machine = target or targets.host()
+    if threads is not None:
+        machine = machine.with_cores(threads)
+    precision, machine = settle(precision, machine)
+    trial = _Trial(machine, precision, threads, rtol, progress)
+    progress("reference", 0, 0)
+    names = inner_values(proto)
+    reference = open_peer("onnxruntime", exposed(proto, names).SerializeToString(), 0)
+    compiled_shapes = {**shapes, **{name: value.shape for name, value in bindings.items()}}
+    specs = [spec for spec in _specs(proto, compiled_shapes) if spec.name not in bindings]
+    given = {**bindings, **random_inputs(specs, seed, index_bounds(checked)), **inputs}
+    references = {**reference.run(given), **given}
+
+    progress("all values", 0, 0)
+    found = trial.first_difference(exposed(proto, names), references)
+    node_of = {output: node for node in proto.graph.node for output in node.output}
+    if found is None:
+        found = _first_fused(trial, proto, [name for name in node_of if name in references], references)
+        if found is None:
+            return None
+        fused = True
+    else:
+        fused = False
+    node = node_of[found.output]
+    divergence = Divergence(node.name or found.output, node.op_type, found, fused)
+    return replace(divergence, passes=_passes_to_blame(trial, proto, found.output, references))
+
+
+def target_of(signature: Signature) -> Target:
+    """This machine, as far as a library uses it: the CPU's name and the features that it was compiled for."""
+    from ...targets import parse
+
+    target = parse("host", cpu=signature.cpu)
+    has, needs = target.required_features, signature.cpu_features
+    possible = dict.fromkeys([*has, *(feature for unit in target.units for feature in unit.required_features)])
+    without = [f"-{feature}" for feature in possible if feature not in needs]
+    return parse("host", cpu=signature.cpu, features=(*(f"+{name}" for name in needs if name not in has), *without))
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """How one part of the model is compiled and compared."""
+
+    target: Target
+    precision: str
+    threads: int | None
+    rtol: float
+    progress: Callable[[str, int, int], None]
+
+    def passes(self) -> list[Pass]:
+        """The passes of a compile."""
+        from .. import pipeline
+
+        return pipeline.passes(self.target, precision=self.precision)
+
+    def first_difference(self, model: onnx.ModelProto, references: Values, without: str = "") -> Comparison | None:
+        """Compiles a part without one pass, runs it on the references, and compares its outputs in their order."""
+        inputs = {value.name: references[value.name] for value in model.graph.input}
+        results = self._run(model, inputs, without)
+        for value in model.graph.output:
+            found = compare(value.name, results[value.name], references[value.name], self.rtol)
+            if not found.passed and _matters(references[value.name], found, self.rtol):
+                return found
+        return None
+
+    def _run(self, model: onnx.ModelProto, inputs: Values, without: str) -> dict[str, Array]:
+        from ... import frontends
+        from ...ir_passes import run_passes
+        from ..emission import emit
+        from ..library import artifact
+
+        imported = frontends.load(model, shapes={name: value.shape for name, value in inputs.items()})
+        order = [each for each in self.passes() if each.name != without]
+        module = run_passes(imported.module, order).module
+        with temporary_folder() as folder:
+            output = folder / "part.so"
+            emit.emit(
+                module,
+                name="part",
+                output_names=imported.output_names,
+                input_names=imported.input_names,
+                target=self.target,
+                output=output,
+                threads=self.threads,
+                precision=self.precision,
+            )
+            return artifact.load(output).run(inputs)
+
+
+def _first_fused(
+    trial: _Trial, model: onnx.ModelProto, candidates: Sequence[str], references: Values
+) -> Comparison | None:
+    """The earliest value that differs when the model ends there and only its result is kept.
+
+    A difference usually lasts to the end, so halving finds its start; where it does not last, some value that differs
+    is found, if not the first.
+    """
+    outputs = [value.name for value in model.graph.output if value.name in references]
+    last = next((found for name in outputs if (found := _difference_at(trial, model, name, references))), None)
+    if last is None:
+        return None
+    names = list(candidates)[: list(candidates).index(last.output) + 1]
+    low, high = 0, len(names) - 1
+    steps = len(names).bit_length()
+    while low < high:
+        middle = (low + high) // 2
+        trial.progress("cuts", steps - (high - low).bit_length(), steps)
+        found = _difference_at(trial, model, names[middle], references)
+        if found is None:
+            low = middle + 1
+        else:
+            last, high = found, middle
+    return last
+
+
+def _difference_at(trial: _Trial, model: onnx.ModelProto, name: str, references: Values) -> Comparison | None:
+    return trial.first_difference(cut(model, [name], references), references)
+
+
+def _passes_to_blame(trial: _Trial, model: onnx.ModelProto, name: str, references: Values) -> tuple[str, ...]:
+    """The passes without which the value agrees, found on the shortest end of the model that still differs."""
+    for nodes in (*_CUT_NODES, len(model.graph.node)):
+        part = cut(model, [name], references, nodes)
+        if trial.first_difference(part, references) is not None:
+            break
+    else:
+        return ()
+    blamed = []
+    names = [each for each in dict.fromkeys(each.name for each in trial.passes()) if each not in _NEEDED]
+    for done, each in enumerate(names):
+        trial.progress("passes", done, len(names))
+        try:
+            if trial.first_difference(part, references, without=each) is None:
+                blamed.append(each)
+        except Exception:  # another pass needs what this one makes, and says so in TVM's many ways
+            continue
+    return tuple(blamed)
+
+
+def _matters(reference: Array, found: Comparison, rtol: float) -> bool:
+    """Whether a difference is more than rounding: integers made by rounding floats may differ by one here and there."""
+    if found.problem and reference.dtype.kind in "iu":
+        return found.max_error > rtol * reference.size
+    return bool(np.isfinite(reference).any()) if reference.dtype.kind == "f" else True
+
+
+def _specs(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> list[Any]:
+    """What the model takes, with its unknown dimensions fixed."""
+    from ..library.tensor_spec import TensorSpec
+
+    constants = {tensor.name for tensor in model.graph.initializer}
+    specs = []
+    for value in model.graph.input:
+        if value.name not in constants:
+            tensor = value.type.tensor_type
+            known = tuple(dim.dim_value for dim in tensor.shape.dim)
+            dtype = str(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
+            specs.append(TensorSpec(value.name, tuple(shapes.get(value.name, known)), dtype))
+    return specs
+
+
+def describe(culprit: Divergence | None) -> str:
+    """What `bisect` found, for people."""
+    if culprit is None:
+        return "no single operator differs by this much: small errors add up, or the library came from another model"
+    found = culprit.comparison
+    lines = [
+        f"first operator that differs: node {culprit.node!r} ({culprit.operator}), output {found.output!r}: "
+        + (found.problem or f"max |error| {found.max_error:.3g}, max |reference| {found.max_reference:.3g}")
+    ]
+    if culprit.only_fused:
+        lines.append("it agrees when every value is kept: the fault arises where operators are fused")
+    if culprit.passes:
+        lines.append(f"it agrees without the pass: {', '.join(culprit.passes)}")
+    return "\n".join(lines)

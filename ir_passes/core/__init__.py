@@ -1,0 +1,1 @@
+"""What every pass is made of: the graph, matching, rewriting, names of nodes."""

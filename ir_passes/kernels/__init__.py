@@ -1,0 +1,1 @@
+"""Passes on kernels: which operators are one, and where their results stand."""

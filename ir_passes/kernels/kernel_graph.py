@@ -1,0 +1,148 @@
+"""`main` after legalization as a graph of kernel calls: what each call computes, and who reads its result."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import tvm
+from tvm import relax, tirx
+
+from ..core.graph import Expr, Graph, Var, leaves, substitute
+from ..core.rewriter import shape_of
+
+# The kinds that relax.transform.AnnotateTIROpPattern tells apart (attribute `op_pattern`).
+ELEMENTWISE, BROADCAST, INJECTIVE, REDUCTION, CONTRACTION, OPAQUE = 0, 1, 2, 3, 4, 8
+
+PATTERN = "op_pattern"
+ATTRIBUTE_PREFIX = "tilewright."
+TEMPLATE = "tilewright.template"  # set by legalization: the template that will schedule the kernel
+CONCAT = "tilewright.concat"  # set by legalization: the axis along which the kernel concatenates all its operands
+SLICE = "tilewright.slice"  # set by legalization: where the window of its operand begins that the kernel copies
+
+
+@dataclass(frozen=True)
+class KernelCall:
+    """One `call_tir` with one result whose shape is known.
+
+    Args:
+        position: index of its binding in `main`.
+        operands: the leaves that it reads, in the order of the kernel's parameters.
+        pattern: `op_pattern` of the kernel.
+        template: the template that the kernel is made for, or "".
+        elements: number of elements of the result.
+    """
+
+    var: Var
+    value: Expr
+    position: int
+    function: Any
+    operands: tuple[Expr, ...]
+    pattern: int
+    template: str
+    shape: tuple[int, ...]
+    elements: int
+
+    @property
+    def is_anchor(self) -> bool:
+        """Whether the kernel is to have a schedule built around it: it reduces, or it has a template."""
+        return bool(self.template) or self.pattern in (REDUCTION, CONTRACTION)
+
+    @property
+    def is_pointwise(self) -> bool:
+        """Whether each element of the result needs one element of each operand (operands may broadcast)."""
+        return not self.template and self.pattern in (ELEMENTWISE, BROADCAST)
+
+    @property
+    def is_inlinable(self) -> bool:
+        """Whether the kernel may be computed where it is read."""
+        return not self.template and self.pattern in (ELEMENTWISE, BROADCAST, INJECTIVE)
+
+    def reads(self, other: KernelCall) -> int:
+        """How often this call has the result of `other` as an operand."""
+        return sum(1 for operand in self.operands if operand.same_as(other.var))
+
+
+@dataclass
+class KernelGraph:
+    """The calls that fusion may touch, and the readers of every variable.
+
+    `readers[v]` holds one entry a binding that reads `v`: its variable. Outputs of the model are in `escaping`,
+    together with everything read by a binding that is no `KernelCall`.
+    """
+
+    calls: dict[Var, KernelCall]
+    readers: dict[Var, list[KernelCall]] = field(default_factory=lambda: defaultdict(list))
+    escaping: set[Var] = field(default_factory=set)
+
+    def readers_in_graph(self, call: KernelCall) -> list[KernelCall] | None:
+        """All readers of a call's result, or None when something else reads it as well (or nothing does)."""
+        if call.var in self.escaping or not self.readers[call.var]:
+            return None
+        return self.readers[call.var]
+
+
+def kernel_graph(module: tvm.IRModule, graph: Graph) -> KernelGraph:
+    """Reads the calls of `graph`."""
+    result = KernelGraph({})
+    for position, (var, value) in enumerate(graph.bindings):
+        call = _kernel_call(module, position, var, value)
+        if call is None:
+            result.escaping.update(leaves(value))
+            continue
+        result.calls[var] = call
+        for leaf in dict.fromkeys(leaves(value)):
+            result.readers[leaf].append(call)
+    for output in graph.outputs:
+        result.escaping.update(leaves(output))
+    return result
+
+
+def renamed(value: Expr, names: Mapping[Var, Expr]) -> Expr:
+    """`value`, of the type it has, reading other variables."""
+    new = substitute(value, names)
+    if new is value:
+        return value
+    if isinstance(new, tvm.ir.Call):
+        return tvm.ir.Call(new.op, list(new.args), new.attrs, list(new.ty_args), ret_ty=value.ty)
+    return relax.BlockBuilder().normalize(new)
+
+
+def without_uncalled(module: tvm.IRModule) -> tvm.IRModule:
+    """The module without the PrimFuncs that `main` does not call."""
+    called = {
+        value.args[0]
+        for _, value in Graph.read(module).bindings
+        if isinstance(value, tvm.ir.Call) and value.args and isinstance(value.args[0], relax.GlobalVar)
+    }
+    functions = {
+        gvar: function
+        for gvar, function in module.functions.items()
+        if gvar in called or not isinstance(function, tirx.PrimFunc)
+    }
+    if len(functions) == len(module.functions):
+        return module
+    return tvm.IRModule(functions, attrs=module.attrs, global_infos=module.global_infos)
+
+
+def is_call_tir(value: Expr) -> bool:
+    """Whether a value is a call of a kernel."""
+    return isinstance(value, tvm.ir.Call) and isinstance(value.op, tvm.ir.Op) and value.op.name == "relax.call_tir"
+
+
+def _kernel_call(module: tvm.IRModule, position: int, var: Var, value: Expr) -> KernelCall | None:
+    if not is_call_tir(value) or len(value.args) != 2 or not isinstance(value.args[1], relax.Tuple):
+        return None
+    function = module[value.args[0]]
+    shape = shape_of(var)
+    if not isinstance(function, tirx.PrimFunc) or shape is None or not function.attrs:
+        return None
+    operands = tuple(value.args[1].fields)
+    if any(isinstance(operand, relax.Tuple) for operand in operands):
+        return None
+    pattern = int(function.attrs.get(PATTERN, OPAQUE))
+    template = str(function.attrs.get(TEMPLATE, ""))
+    return KernelCall(var, value, position, function, operands, pattern, template, shape, math.prod(shape))

@@ -1,0 +1,1 @@
+"""Channels last: layouts, and transposes that cancel."""

@@ -1,0 +1,1 @@
+"""Passes on operators: fewer of them, and each pattern as one."""

@@ -1,0 +1,163 @@
+"""Means, differences and roots become nn.layer_norm or nn.rms_norm, and their scales and shifts go into them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tvm
+from tvm import relax
+
+from ...evaluation import numpy_dtype
+from ..core.base import GraphPass, PassResult
+from ..core.constants import Array, array_of, constant, scalar_of
+from ..core.graph import Expr, Var
+from ..core.match import axes_of, calls, is_float, keeps_shape, made_by, only_use, split_constant
+from ..core.rewriter import Rewriter, dtype_of, rebuild, rewrite, shape_of
+
+
+@dataclass(frozen=True)
+class FuseLayerNorm(GraphPass):
+    """(x - mean x) / sqrt(mean((x - mean x)^2) + eps) -> nn.layer_norm; x / sqrt(mean(x^2) + eps) -> nn.rms_norm.
+
+    The square may be a product, a power or a square; the quotient a division or a product with the inverse root. Then
+    multiplications of the result by a constant over the normalised axes, and for layer_norm additions, go into gamma
+    and beta. Contract: the same function up to rounding.
+    """
+
+    def __call__(self, module: tvm.IRModule) -> PassResult:
+        """Rewrite `main`."""
+        return rewrite(module, _visit)
+
+
+def _visit(rewriter: Rewriter, var: Var, value: Expr) -> Expr | None:
+    if not calls(value, "divide", "multiply", "add", "subtract") or not is_float(value):
+        return None
+    normal = _normalise(rewriter, var, value)
+    return normal if normal is not None else _scale_and_shift(rewriter, var, value)
+
+
+def _normalise(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
+    found = _quotient(rewriter, value)
+    if found is None:
+        return None
+    centred, mean_square, epsilon = found
+    rank = value.ty.ndim
+    if not _is_square_of(rewriter, mean_square.args[0], centred) or not mean_square.attrs.keepdims:
+        return None
+    axes = axes_of(mean_square, rank)
+    shape, dtype = shape_of(centred), dtype_of(centred)
+    if shape is None or not keeps_shape(value, centred):
+        return None
+    inner = [shape[axis] for axis in axes]
+    ones = constant(np.ones(inner, numpy_dtype(dtype)))
+    x = _mean_taken_off(rewriter, centred, axes)
+    if x is not None:
+        beta = constant(np.zeros(inner, numpy_dtype(dtype)))
+        normal = relax.op.nn.layer_norm(x, ones, beta, axes=list(axes), epsilon=epsilon)
+        return rewriter.emit(normal, rewriter.hint(var, value, x))
+    normal = relax.op.nn.rms_norm(centred, ones, axes=list(axes), epsilon=epsilon)
+    return rewriter.emit(normal, rewriter.hint(var, value, centred))
+
+
+def _quotient(rewriter: Rewriter, value: Any) -> tuple[Expr, Any, float] | None:
+    """(d, the mean, eps) of d / sqrt(mean + eps), d * rsqrt(mean + eps), or d * (1 / sqrt(mean + eps))."""
+    if calls(value, "divide"):
+        pairs = [(value.args[0], _root(rewriter, value.args[1]))]
+    elif calls(value, "multiply"):
+        left, right = value.args
+        pairs = [(left, _inverse_root(rewriter, right)), (right, _inverse_root(rewriter, left))]
+    else:
+        return None
+    for numerator, root in pairs:
+        total = made_by(rewriter, root.args[0], "add") if root is not None else None
+        parts = split_constant(total) if total is not None else None
+        if parts is None:
+            continue
+        epsilon, mean = scalar_of(parts[1]), made_by(rewriter, parts[0], "mean")
+        if epsilon is not None and mean is not None:
+            return numerator, mean, float(epsilon)
+    return None
+
+
+def _inverse_root(rewriter: Rewriter, expr: Expr) -> Any:
+    """The call of rsqrt, or of the sqrt under a reciprocal, that makes `expr`."""
+    root = made_by(rewriter, expr, "rsqrt")
+    if root is not None:
+        return root
+    reciprocal = made_by(rewriter, expr, "divide")
+    if reciprocal is not None and scalar_of(reciprocal.args[0]) == 1:
+        return _root(rewriter, reciprocal.args[1])
+    return _power(rewriter, expr, -0.5)
+
+
+def _root(rewriter: Rewriter, expr: Expr) -> Any:
+    """The call of sqrt, or of a power of 1/2, that makes `expr`: of a mean of squares they are the same."""
+    root = made_by(rewriter, expr, "sqrt")
+    return root if root is not None else _power(rewriter, expr, 0.5)
+
+
+def _power(rewriter: Rewriter, expr: Expr, exponent: float) -> Any:
+    power = made_by(rewriter, expr, "power")
+    return power if power is not None and scalar_of(power.args[1]) == exponent else None
+
+
+def _is_square_of(rewriter: Rewriter, expr: Expr, base: Expr) -> bool:
+    value = made_by(rewriter, expr, "multiply", "square", "power")
+    if value is None or not value.args[0].same_as(base):
+        return False
+    if calls(value, "multiply"):
+        return bool(value.args[1].same_as(base))
+    return calls(value, "square") or scalar_of(value.args[1]) == 2
+
+
+def _mean_taken_off(rewriter: Rewriter, centred: Expr, axes: tuple[int, ...]) -> Expr | None:
+    """x where `centred` is x - mean(x) along the same axes."""
+    difference = made_by(rewriter, centred, "subtract")
+    if difference is None:
+        return None
+    x, mean = difference.args[0], made_by(rewriter, difference.args[1], "mean")
+    same = mean is not None and mean.args[0].same_as(x) and mean.attrs.keepdims
+    return x if same and axes_of(mean, x.ty.ndim) == axes else None
+
+
+def _scale_and_shift(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
+    """Move a constant factor or summand of a normalisation into its parameters."""
+    if not calls(value, "multiply", "add"):
+        return None
+    parts = split_constant(value)
+    norm = made_by(rewriter, parts[0], "nn.layer_norm", "nn.rms_norm") if parts is not None else None
+    if parts is None or norm is None or not only_use(rewriter, parts[0]) or not keeps_shape(value, parts[0]):
+        return None
+    rank = value.ty.ndim
+    axes = sorted(int(axis) % rank for axis in norm.attrs.axes)
+    shape = shape_of(value)
+    by = _over_axes(array_of(parts[1]), axes, shape or ())
+    parameters = [array_of(parameter) for parameter in norm.args[1:]]
+    if by is None or any(parameter is None for parameter in parameters):
+        return None
+    wide = [np.asarray(parameter, np.float64) for parameter in parameters]
+    if calls(value, "multiply"):
+        wide = [parameter * by for parameter in wide]
+    elif len(wide) == 2:
+        wide[1] = wide[1] + by
+    else:
+        return None
+    with np.errstate(all="ignore"):
+        narrow = [parameter.astype(numpy_dtype(dtype_of(norm.args[1]))) for parameter in wide]
+    if not all(np.isfinite(parameter).all() for parameter in narrow):
+        return None
+    new = rebuild(norm, [norm.args[0], *(constant(parameter) for parameter in narrow)])
+    return rewriter.emit(new, rewriter.hint(var, value, norm.args[0]))
+
+
+def _over_axes(array: Array | None, axes: list[int], shape: tuple[int, ...]) -> Array | None:
+    """A constant operand with the shape of the normalised axes, if it varies along no other axis."""
+    if array is None or array.ndim > len(shape):
+        return None
+    full = array.reshape((1,) * (len(shape) - array.ndim) + array.shape)
+    if any(full.shape[axis] != 1 for axis in range(full.ndim) if axis not in axes):
+        return None
+    inner = full.reshape([full.shape[axis] for axis in axes])
+    return np.broadcast_to(inner, [shape[axis] for axis in axes]).astype(np.float64)

@@ -1,0 +1,1 @@
+"""Relax operators -> scheduled TensorIR kernels: what computes them, which template, which choice."""

@@ -1,0 +1,1 @@
+"""Relax operators -> the computes of templates, or computes that need none."""

@@ -1,0 +1,306 @@
+"""Convolutions, channels-last: as contractions, by Winograd's algorithm, or as depthwise windows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tvm
+from tvm import relax, te
+
+from ...targets.target import Target
+from ..templates import contraction, dot_product, window, winograd
+from ..templates.contraction import Choice, Workload
+from ..templates.microkernels import Multiplier, multiplier
+from ..templates.packing import pack_constant
+from ..tensorir.annotations import STAGE, TEMPLATE
+from ..tensorir.expressions import Scalar, constant_shape, flatten, int64s, unflatten
+from ..tensorir.padding import padded, within
+
+# The transformed weights are larger: Winograd's algorithm has to take this much less time than the direct one.
+_WINOGRAD_GAIN = 0.9
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """A convolution of any spatial rank: data (N, *space, C), weights (O, *kernel, C // groups)."""
+
+    data: tuple[int, ...]
+    weights: tuple[int, ...]
+    strides: tuple[int, ...]
+    padding: tuple[int, ...]  # all the leading pads, then all the trailing pads
+    dilation: tuple[int, ...]
+    groups: int
+
+    @property
+    def kernel(self) -> tuple[int, ...]:
+        """Extents of the kernel."""
+        return self.weights[1:-1]
+
+    @property
+    def padded(self) -> tuple[int, ...]:
+        """Spatial extents of the data with its padding."""
+        rank = len(self.kernel)
+        return tuple(
+            extent + self.padding[axis] + self.padding[rank + axis] for axis, extent in enumerate(self.data[1:-1])
+        )
+
+    @property
+    def output(self) -> tuple[int, ...]:
+        """Shape of the result, (N, *space, O)."""
+        space = (
+            (extent - dilation * (kernel - 1) - 1) // stride + 1
+            for extent, kernel, stride, dilation in zip(
+                self.padded, self.kernel, self.strides, self.dilation, strict=True
+            )
+        )
+        return (self.data[0], *space, self.weights[0])
+
+    @property
+    def is_depthwise(self) -> bool:
+        """One input channel a group, and as many output channels as input channels."""
+        return self.groups == self.data[-1] == self.weights[0] and self.groups > 1
+
+    @property
+    def is_pointwise(self) -> bool:
+        """Whether every pixel of the output is made of the pixel of the data at the same place."""
+        return math.prod(self.kernel) == 1 and self.padded == self.data[1:-1] and max(self.strides) == 1
+
+
+def pad(data: te.Tensor, padding: Sequence[int], value: float = 0.0) -> te.Tensor:
+    """The data (N, *space, C) with `value` around it; the data itself when there is no padding.
+
+    Args:
+        padding: all the leading pads, then all the trailing pads, of the spatial axes.
+    """
+    rank = len(padding) // 2
+    if not any(padding):
+        return data
+    before, after = (0, *padding[:rank], 0), (0, *padding[rank:], 0)
+    extents = constant_shape(data)
+    shape = [first + extent + last for first, extent, last in zip(before, extents, after, strict=True)]
+    return padded(lambda *at: data[at], extents, shape, before, str(data.dtype), {STAGE: "pad"}, "padded", value)
+
+
+def geometry_of(call: relax.Call) -> Geometry:
+    """The sizes of a channels-last `relax.nn.conv1d`, `conv2d` or `conv3d`."""
+    attributes = call.attrs
+    return Geometry(
+        data=constant_shape(call.args[0]),
+        weights=constant_shape(call.args[1]),
+        strides=tuple(int(value) for value in attributes.strides),
+        padding=tuple(int(value) for value in attributes.padding),
+        dilation=tuple(int(value) for value in attributes.dilation),
+        groups=int(attributes.groups),
+    )
+
+
+def lower_convolution(builder: relax.BlockBuilder, call: relax.Call, target: Target) -> relax.Expr:
+    """Lowers a channels-last convolution to a `call_tir`, its weights packed."""
+    geometry = geometry_of(call)
+    if geometry.is_depthwise:
+        return _lower_depthwise(builder, call, geometry)
+    if relax_constant(call.args[1]) is not None:
+        found = winograd_tiling(geometry, str(call.ty.dtype), target)
+        if found is not None:
+            return _lower_winograd(builder, call, geometry, *found, target)
+    return _lower_contraction(builder, call, geometry, target)
+
+
+def workload_of(geometry: Geometry, dtype: str) -> Workload:
+    """The contraction that a convolution is: a group is a batch, a pixel a row, an output channel a column."""
+    batch, *space, channels = geometry.output
+    return Workload(
+        batch=geometry.groups,
+        rows=batch * math.prod(space),
+        columns=channels // geometry.groups,
+        k=geometry.weights[1:],
+        dtype=dtype,
+        image_line=0 if geometry.is_pointwise else space[-1],
+    )
+
+
+def _lower_contraction(builder: relax.BlockBuilder, call: relax.Call, geometry: Geometry, target: Target) -> relax.Expr:
+    asked = workload_of(geometry, str(call.args[0].ty.dtype))
+    multiply = multiplier(asked, target, *_longer_runs(geometry))
+    workload = multiply.workload
+    *offsets, run = workload.k
+    joined = len(offsets) < len(geometry.kernel)  # the innermost axis of the kernel is part of the run
+    depth = asked.k[-1]
+    channels = run // geometry.kernel[-1] if joined else run  # of a group, with zeros
+    per_group = workload.columns
+    pixels = geometry.output[:-1]
+    weights = call.args[1]
+    constant = relax_constant(weights)
+    if constant is not None:
+        matrix = constant.reshape(workload.batch, per_group, *geometry.kernel, depth)
+        if channels > depth:
+            matrix = np.pad(matrix, [(0, 0)] * (matrix.ndim - 1) + [(0, channels - depth)])
+        weights = new_constant(multiply.pack_constant(matrix.reshape(workload.batch, per_group, *workload.k)))
+
+    def split(k: Sequence[Any]) -> tuple[list[Any], Any]:
+        """Offsets in the kernel, and the channel of the group, of an index of k."""
+        *leading, inner = k
+        return ([*leading, inner // channels], inner % channels) if joined else (leading, inner)
+
+    def compute(data: te.Tensor, weights: te.Tensor) -> te.Tensor:
+        lhs = _pixels_of(data, geometry, multiply, channels)
+
+        def left(group: Any, row: Any, *k: Any) -> Scalar:
+            return lhs(group, row, *split(k))
+
+        def right(group: Any, column: Any, *k: Any) -> Scalar:
+            at, channel = split(k)
+            return within(weights[(group * per_group + column, *at, channel)], channel, depth, channels)
+
+        packed = weights if constant is not None else multiply.pack_at_run_time(right)
+        product = multiply.compute(left, packed)
+
+        # Groups are an axis of their own until the last stage: the schedule follows one channel axis of one group.
+        def grouped(*index: Any) -> Scalar:
+            *pixel, group, channel = index
+            return product(group, flatten(pixel, pixels), channel).astype(workload.dtype)
+
+        result = te.compute(int64s((*pixels, workload.batch, per_group)), grouped, name="grouped")
+        return te.compute(
+            int64s(geometry.output),
+            lambda *index: result[(*index[:-1], index[-1] // per_group, index[-1] % per_group)],
+            name="convolution",
+        )
+
+    return builder.call_te(
+        compute, call.args[0], weights, primfunc_name_hint="conv", primfunc_attrs={TEMPLATE: contraction.TEMPLATE}
+    )
+
+
+def _longer_runs(geometry: Geometry) -> list[tuple[int, ...]]:
+    """Extents of k with zeros after the channels, and with the kernel's last axis joined to them, where they lie so."""
+    if geometry.groups > 1:
+        return []
+    *outer, channels = geometry.weights[1:]
+    runs = [(*outer, *longer) for longer in dot_product.padded_runs(channels)]
+    if geometry.kernel[-1] > 1 and geometry.dilation[-1] == 1:
+        filled = sorted({channels, math.ceil(channels / 2) * 2, math.ceil(channels / 4) * 4})
+        runs += [(*outer[:-1], outer[-1] * each) for each in filled]
+    return runs
+
+
+def _pixels_of(
+    data: te.Tensor, geometry: Geometry, multiply: Multiplier, channels: int
+) -> Callable[[Any, Any, list[Any], Any], Scalar]:
+    """A at (group, pixel, offsets in the kernel, channel of the group), from the data with all the zeros it needs."""
+    depth = geometry.weights[-1]
+    pixels = geometry.output[:-1]
+    rows = multiply.rows_read
+    if geometry.is_pointwise:
+        extents = (geometry.groups, math.prod(pixels), depth)
+
+        def element(group: Any, row: Any, channel: Any) -> Scalar:
+            return data[(*unflatten(row, pixels), group * depth + channel)]
+
+        source = multiply.operand(element, extents, (geometry.groups, rows, channels), (0, 0, 0))
+        return lambda group, row, offsets, channel: source(group, row, channel)
+
+    rank = len(geometry.kernel)
+    lines = (*pixels[:-1], rows // math.prod(pixels[:-1]))
+    space = list(geometry.padded)
+    if lines[-1] > pixels[-1]:
+        reach = (lines[-1] - 1) * geometry.strides[-1] + (geometry.kernel[-1] - 1) * geometry.dilation[-1] + 1
+        space[-1] = max(space[-1], reach)
+    shape = (geometry.data[0], *space, geometry.data[-1] + channels - depth)
+    image = multiply.operand(lambda *index: data[index], geometry.data, shape, (0, *geometry.padding[:rank], 0))
+
+    def pixel(group: Any, row: Any, offsets: list[Any], channel: Any) -> Scalar:
+        number, *position = unflatten(row, lines)
+        point = [
+            at * stride + offset * dilation
+            for at, stride, offset, dilation in zip(position, geometry.strides, offsets, geometry.dilation, strict=True)
+        ]
+        return image(number, *point, group * depth + channel)
+
+    return pixel
+
+
+def winograd_tiling(geometry: Geometry, dtype: str, target: Target) -> tuple[winograd.Tiling, Choice] | None:
+    """How Winograd's algorithm computes a convolution best; None where it cannot, or where it does not pay."""
+    if (geometry.kernel, geometry.strides, geometry.dilation, geometry.groups) != ((3, 3), (1, 1), (1, 1), 1):
+        return None
+    images, height, width, columns = geometry.output
+    channels, lanes = geometry.data[-1], target.lanes()
+    # Units for narrow operands save more than Winograd's algorithm does.
+    if dtype != "float32" or channels % lanes or columns % lanes or dot_product.faster_units(target):
+        return None
+    tilings = [winograd.Tiling(outputs, images, height, width, channels, columns) for outputs in winograd.OUTPUTS]
+    best = min(
+        ((tiling, winograd.default(tiling, target)) for tiling in tilings),
+        key=lambda found: winograd.cycles(found[0], found[1], target),
+    )
+    workload = workload_of(geometry, dtype)
+    direct = contraction.cycles_from_memory(workload, contraction.default(workload, target), target)
+    return best if winograd.cycles(*best, target) < direct * _WINOGRAD_GAIN else None
+
+
+def _lower_winograd(
+    builder: relax.BlockBuilder,
+    call: relax.Call,
+    geometry: Geometry,
+    tiling: winograd.Tiling,
+    choice: Choice,
+    target: Target,
+) -> relax.Expr:
+    weights = winograd.transformed_weights(relax_constant(call.args[1]), tiling.outputs)
+    packed = new_constant(pack_constant(weights, tiling.contraction(1), choice, target))
+    # The last row and column of tiles may reach past the data and its padding.
+    before = geometry.padding[:2]
+    reach = [tiles * tiling.outputs + winograd.TAPS - 1 for tiles in tiling.tiles[1:]]
+    after = [extent - first - size for extent, first, size in zip(reach, before, geometry.data[1:-1], strict=True)]
+
+    def compute(data: te.Tensor, packed: te.Tensor) -> te.Tensor:
+        return winograd.compute(tiling, choice, target, pad(data, (*before, *after)), packed)
+
+    return builder.call_te(
+        compute, call.args[0], packed, primfunc_name_hint="conv", primfunc_attrs={TEMPLATE: winograd.TEMPLATE}
+    )
+
+
+def _lower_depthwise(builder: relax.BlockBuilder, call: relax.Call, geometry: Geometry) -> relax.Expr:
+    weights = call.args[1]
+    constant = relax_constant(weights)
+    order = (*range(1, len(geometry.weights)), 0)
+    if constant is not None:  # (C, *kernel, 1) -> (*kernel, C): channels innermost, as in the data
+        weights = new_constant(np.ascontiguousarray(constant.transpose(order)[..., 0, :]))
+
+    def compute(data: te.Tensor, weights: te.Tensor) -> te.Tensor:
+        def weight(*index: Any) -> Scalar:
+            *offsets, channel = index
+            return weights[(*offsets, channel)] if constant is not None else weights[(channel, *offsets, 0)]
+
+        sums = window.weighted_sum(
+            data,
+            geometry.kernel,
+            geometry.strides,
+            geometry.dilation,
+            geometry.padding,
+            geometry.output,
+            weight,
+        )
+        if sums.dtype == data.dtype:
+            return sums
+        return te.compute(int64s(geometry.output), lambda *index: sums[index].astype(data.dtype), name="rounded")
+
+    return builder.call_te(
+        compute, call.args[0], weights, primfunc_name_hint="depthwise", primfunc_attrs={TEMPLATE: window.TEMPLATE}
+    )
+
+
+def relax_constant(expression: relax.Expr) -> Any:
+    """The numpy array of a Relax constant, or None."""
+    return expression.value.numpy() if type(expression).__name__ == "GenericConst" else None
+
+
+def new_constant(array: Any) -> relax.Expr:
+    """A Relax constant of the array's own dtype: `relax.const` would narrow 64 bits to 32."""
+    return relax.const(tvm.runtime.tensor(array))

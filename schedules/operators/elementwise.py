@@ -1,0 +1,161 @@
+"""Element-wise operators on floats, each element by the operators of `hidden_floats.py`: what ONNX says of NaN holds.
+
+TVM's own lowering would write them with its arithmetic, and simplify that at once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import tvm
+from tvm import relax, te, tirx
+
+from ... import float_functions as functions
+from ... import hidden_floats as hidden
+from ...hidden_floats import Scalar
+from ..tensorir.expressions import constant_shape, int64, int64s
+
+Element = Callable[..., Scalar]
+
+# Operators that are one function of `hidden_floats.py`, by the function.
+_FUNCTIONS: Mapping[str, str] = MappingProxyType(
+    {
+        **{name: name for name in hidden.FUNCTIONS_OF_TVM},
+        "nn.gelu": "gelu",
+        "nn.gelu_tanh": "gelu_tanh",
+        "nn.silu": "silu",
+        **{f"tilewright.{name}": name for name in functions.NAMES},
+    }
+)
+
+
+def _constant(value: float, like: Scalar) -> Scalar:
+    return tirx.const(value, hidden.dtype_of(like))
+
+
+def _of_tvm(name: str) -> Element:
+    """A function that TVM hands to LLVM as it is."""
+    return lambda x: hidden.in_float32(getattr(tirx, name), x)
+
+
+def _function(name: str) -> Element:
+    return lambda x: hidden.function(name, x)
+
+
+def _is_infinite(x: Scalar) -> Scalar:
+    return hidden.equal(tirx.abs(x), _constant(math.inf, x))
+
+
+def _is_finite(x: Scalar) -> Scalar:
+    return hidden.less(tirx.abs(x), _constant(math.inf, x))
+
+
+def _relu(x: Scalar) -> Scalar:
+    return hidden.maximum(x, _constant(0, x))
+
+
+_UNARY: Mapping[str, Element] = MappingProxyType(
+    {
+        **{name: _of_tvm(name) for name in ("ceil", "cos", "floor", "log", "round", "sin", "sqrt", "trunc")},
+        **{operator: _function(name) for operator, name in _FUNCTIONS.items()},
+        "abs": tirx.abs,
+        "isfinite": _is_finite,
+        "isinf": _is_infinite,
+        "isnan": hidden.is_nan,
+        "negative": hidden.negative,
+        "nn.relu": _relu,
+        "rsqrt": lambda x: hidden.divide(_constant(1, x), _of_tvm("sqrt")(x)),
+        "sign": hidden.sign,
+        "square": lambda x: hidden.multiply(x, x),
+    }
+)
+_BINARY: Mapping[str, Element] = MappingProxyType(
+    {
+        "add": hidden.add,
+        "divide": hidden.divide,
+        "equal": hidden.equal,
+        "greater": lambda x, y: hidden.less(y, x),
+        "greater_equal": lambda x, y: hidden.less_equal(y, x),
+        "less": hidden.less,
+        "less_equal": hidden.less_equal,
+        "maximum": hidden.maximum,
+        "minimum": hidden.minimum,
+        "mod": hidden.remainder,
+        "multiply": hidden.multiply,
+        "not_equal": hidden.not_equal,
+        "power": lambda x, y: hidden.in_float32(hidden.power, x, y),
+        "subtract": hidden.subtract,
+    }
+)
+
+
+def _clipped(call: relax.Call) -> Element:
+    low, high = (float(bound.value) for bound in list(call.args)[1:])
+    return lambda x: hidden.minimum(hidden.maximum(x, _constant(low, x)), _constant(high, x))
+
+
+def _leaky(call: relax.Call) -> Element:
+    alpha = float(call.attrs.alpha)
+    return lambda x: hidden.leaky_relu(x, _constant(alpha, x))
+
+
+# Operators whose attributes say what they compute.
+_WITH_ATTRIBUTES: Mapping[str, Callable[[relax.Call], Element]] = MappingProxyType(
+    {"clip": _clipped, "nn.leakyrelu": _leaky}
+)
+OPERATORS = tuple(f"relax.{name}" for name in (*_UNARY, *_BINARY, *_WITH_ATTRIBUTES))
+
+
+def lower_elementwise(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
+    """Lowers one of `OPERATORS` on floats; tensors broadcast as in numpy, constants of one number are written in."""
+    name = str(call.op.name).removeprefix("relax.")
+    make = _WITH_ATTRIBUTES.get(name)
+    element = make(call) if make is not None else _UNARY.get(name) or _BINARY[name]
+    plain = name.rpartition(".")[2]
+    # A function of a module must not be called as one of libc's is.
+    return _emit(builder, call, _tensors(call), element, f"tir_{plain}" if plain == name and name in _UNARY else plain)
+
+
+def lower_where(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
+    """Lowers `relax.where`, of any dtype."""
+    return _emit(builder, call, list(call.args), tirx.Select, "where")
+
+
+def _tensors(call: relax.Call) -> list[Any]:
+    return [argument for argument in call.args if isinstance(argument.ty, relax.TensorType)]
+
+
+def _emit(
+    builder: relax.BlockBuilder, call: relax.Call, operands: Sequence[Any], element: Element, name: str
+) -> relax.Expr:
+    shape = constant_shape(call)
+    numbers = [_number(operand) for operand in operands]
+
+    def compute(*tensors: te.Tensor) -> te.Tensor:
+        def at(*index: Any) -> Scalar:
+            given = iter(tensors)
+            return element(*(_at(next(given), index, shape) if number is None else number for number in numbers))
+
+        return te.compute(int64s(shape), at, name=name)
+
+    variables = [operand for operand, number in zip(operands, numbers, strict=True) if number is None]
+    return builder.call_te(compute, *variables, primfunc_name_hint=name)
+
+
+def _at(tensor: te.Tensor, index: Sequence[Any], shape: Sequence[int]) -> Scalar:
+    """The element of a tensor that broadcasts to `shape` at `index`."""
+    own = constant_shape(tensor)
+    leading = len(shape) - len(own)
+    axes = zip(own, shape[leading:], index[leading:], strict=True)
+    return tensor(*(at if extent == whole else int64(0) for extent, whole, at in axes))
+
+
+def _number(operand: Any) -> Scalar | None:
+    """The number that a constant of rank 0 is."""
+    value = getattr(operand, "value", None)
+    if not isinstance(value, tvm.runtime.Tensor) or operand.ty.ndim != 0:
+        return None
+    return tirx.const(value.numpy()[()].item(), str(operand.ty.dtype))

@@ -1,0 +1,148 @@
+"""Matrix products (dense layers, attention) as contractions."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from tvm import relax, te
+
+from ...targets.target import Target
+from ..templates import contraction, dot_product
+from ..templates.contraction import Workload
+from ..templates.microkernels import multiplier
+from ..tensorir.annotations import TEMPLATE
+from ..tensorir.expressions import Scalar, constant_shape, flatten, int64, int64s, unflatten
+from ..tensorir.padding import within
+from .convolution import new_constant, relax_constant
+
+
+@dataclass(frozen=True)
+class Product:
+    """numpy's matmul of (*lhs_batch, rows, k) and (*rhs_batch, k, columns).
+
+    Where the right side has no batch of its own, the left side's batch counts as rows: one large product.
+    """
+
+    lhs: tuple[int, ...]
+    rhs: tuple[int, ...]
+
+    @property
+    def batch(self) -> tuple[int, ...]:
+        """The broadcast batch axes of the result."""
+        left, right = self.lhs[:-2], self.rhs[:-2]
+        rank = max(len(left), len(right))
+        pairs = zip((1,) * (rank - len(left)) + left, (1,) * (rank - len(right)) + right, strict=True)
+        return tuple(max(one, other) if min(one, other) else 0 for one, other in pairs)
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether all products share one right side."""
+        return math.prod(self.rhs[:-2]) == 1
+
+    @property
+    def rows(self) -> int:
+        """Rows of one left side."""
+        return self.lhs[-2]
+
+    @property
+    def columns(self) -> int:
+        """Columns of the right side."""
+        return self.rhs[-1]
+
+    @property
+    def output(self) -> tuple[int, ...]:
+        """Shape of the result."""
+        return (*self.batch, self.rows, self.columns)
+
+
+def workload_of(product: Product, dtype: str) -> Workload:
+    """The contraction that a product is."""
+    depth = product.lhs[-1]
+    batch = math.prod(product.batch)
+    return Workload(
+        batch=1 if product.is_flat else batch,
+        rows=product.rows * (batch if product.is_flat else 1),
+        columns=product.columns,
+        k=(depth,),
+        dtype=dtype,
+    )
+
+
+def _operand_index(shape: tuple[int, ...], batch: list[Any], inner: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The index into an operand, its batch axes broadcast."""
+    own = shape[:-2]
+    kept = batch[len(batch) - len(own) :] if own else []
+    leading = [int64(0) if extent == 1 else index for extent, index in zip(own, kept, strict=True)]
+    return (*leading, *inner)
+
+
+def lower_matmul(builder: relax.BlockBuilder, call: relax.Call, target: Target) -> relax.Expr:
+    """Lowers `relax.matmul` to a `call_tir`; a constant right side is packed. Vectors become matrices by aliases."""
+    if 1 in (len(constant_shape(call.args[0])), len(constant_shape(call.args[1]))):
+        return _lower_vector_product(builder, call, target)
+    product = Product(constant_shape(call.args[0]), constant_shape(call.args[1]))
+    depth = product.lhs[-1]
+    multiply = multiplier(workload_of(product, str(call.args[0].ty.dtype)), target, *dot_product.padded_runs(depth))
+    workload = multiply.workload
+    rhs = call.args[1]
+    constant = relax_constant(rhs)
+    # Broadcasting among batches of both sides would repeat packed weights: those are packed at run time, once each.
+    if constant is not None and (product.is_flat or product.rhs[:-2] == product.batch):
+        matrix = constant.reshape(workload.batch, depth, product.columns).transpose(0, 2, 1)
+        rhs = new_constant(multiply.pack_constant(matrix))
+    else:
+        constant = None
+
+    def compute(left: te.Tensor, right: te.Tensor) -> te.Tensor:
+        def left_element(batch: Any, row: Any, inner: Any) -> Scalar:
+            if product.is_flat:
+                *batches, row = unflatten(row, (*product.batch, product.rows))
+            else:
+                batches = unflatten(batch, product.batch)
+            return left[_operand_index(product.lhs, batches, (row, inner))]
+
+        def right_element(batch: Any, column: Any, inner: Any) -> Scalar:
+            batches = [int64(0)] * len(product.batch) if product.is_flat else unflatten(batch, product.batch)
+            value = right[_operand_index(product.rhs, batches, (inner, column))]
+            return within(value, inner, depth, workload.k[-1])
+
+        extents = (workload.batch, workload.rows, depth)
+        lhs = multiply.operand(left_element, extents, (workload.batch, multiply.rows_read, workload.k[-1]), (0, 0, 0))
+        packed = right if constant is not None else multiply.pack_at_run_time(right_element)
+        result = multiply.compute(lhs, packed)
+
+        def output(*index: Any) -> Scalar:
+            *position, row, column = index
+            batch = flatten(position, product.batch)
+            at = result(0, batch * product.rows + row, column) if product.is_flat else result(batch, row, column)
+            return at.astype(workload.dtype)
+
+        return te.compute(int64s(product.output), output, name="product")
+
+    return builder.call_te(
+        compute, call.args[0], rhs, primfunc_name_hint="matmul", primfunc_attrs={TEMPLATE: contraction.TEMPLATE}
+    )
+
+
+def _lower_vector_product(builder: relax.BlockBuilder, call: relax.Call, target: Target) -> relax.Expr:
+    """A vector is one row on the left and one column on the right; its axis is dropped from the result."""
+    left, right = call.args
+    shapes = constant_shape(left), constant_shape(right)
+    if len(shapes[0]) == 1:
+        left = _reshaped(builder, left, (1, *shapes[0]))
+    if len(shapes[1]) == 1:
+        right = _reshaped(builder, right, (*shapes[1], 1))
+    matrices = builder.normalize(relax.op.matmul(left, right))
+    product = builder.emit(lower_matmul(builder, matrices, target))
+    return relax.op.reshape(product, constant_shape(call))
+
+
+def _reshaped(builder: relax.BlockBuilder, operand: relax.Expr, shape: tuple[int, ...]) -> relax.Expr:
+    constant = relax_constant(operand)
+    return (
+        new_constant(constant.reshape(shape))
+        if constant is not None
+        else builder.emit(relax.op.reshape(operand, shape))
+    )

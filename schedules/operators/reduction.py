@@ -1,0 +1,110 @@
+"""Reductions over any axes (sum, mean, max, min, prod): as windows when channels stay, as rows when they go."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tvm import relax, te, tirx
+
+from ...targets.target import Target
+from ..templates import rows, window
+from ..tensorir.annotations import TEMPLATE
+from ..tensorir.expressions import (
+    Scalar,
+    accumulator,
+    constant_shape,
+    dtype_bits,
+    int64s,
+    reduce_max,
+    reduce_min,
+    unflatten,
+)
+
+
+def _product(expression: Scalar, axis: Any) -> Scalar:
+    return _PRODUCT(expression, axis=axis)
+
+
+_PRODUCT = te.comm_reducer(lambda x, y: x * y, lambda dtype: tirx.const(1, dtype), name="product")
+
+
+@dataclass(frozen=True)
+class Reducer:
+    """One reduction: how to combine, and whether the result is divided by the number of elements."""
+
+    combine: Callable[..., Scalar]
+    join: Callable[..., Scalar]
+    is_mean: bool = False
+
+
+REDUCERS = {
+    "relax.sum": Reducer(te.sum, lambda x, y: x + y),
+    "relax.mean": Reducer(te.sum, lambda x, y: x + y, is_mean=True),
+    "relax.max": Reducer(reduce_max, tirx.max),
+    "relax.min": Reducer(reduce_min, tirx.min),
+    "relax.prod": Reducer(_product, lambda x, y: x * y),
+}
+
+
+def lower_reduction(builder: relax.BlockBuilder, call: relax.Call, target: Target) -> relax.Expr:
+    """Lowers `relax.sum`, `mean`, `max`, `min` or `prod`."""
+    name = str(call.op.name)
+    reducer = REDUCERS[name]
+    shape = constant_shape(call.args[0])
+    output = constant_shape(call)
+    given = call.attrs.axis
+    axes = sorted(int(axis) % len(shape) for axis in given) if given is not None else list(range(len(shape)))
+    kept = [axis for axis in range(len(shape)) if axis not in axes]
+    count = math.prod(shape[axis] for axis in axes)
+    # Axes of extent 1 may count as kept, so that (N, H, W, 1) is a row and not a window over single channels.
+    by_rows = not kept or max(kept) < max(axes) or math.prod(shape[max(axes) + 1 :]) == 1
+
+    def compute(data: te.Tensor) -> te.Tensor:
+        dtype = data.dtype
+        kind = accumulator(dtype)
+        lead = [shape[axis] for axis in kept]
+        reduced = [shape[axis] for axis in axes]
+
+        def at(*point: Any) -> Scalar:
+            return data[point].astype(kind)
+
+        if by_rows:
+
+            def element(*index: Any) -> Scalar:
+                *row, position = index
+                inner = unflatten(position, reduced)
+                point: list[Any] = [None] * len(shape)
+                for axis, value in zip(kept, row, strict=True):
+                    point[axis] = value
+                for axis, value in zip(axes, inner, strict=True):
+                    point[axis] = value
+                return at(*point)
+
+            total = rows.reduce_row(
+                element, lead, count, target.lanes(dtype_bits(kind)), reducer.combine, reducer.join, "reduction"
+            )
+        else:
+            result = window.reduce_outer(at, shape, axes, reducer.combine)
+
+            def total(*row: Any) -> Scalar:
+                return result[row]
+
+        keeps = len(output) == len(shape)
+
+        def final(*index: Any) -> Scalar:
+            row = [index[axis] for axis in kept] if keeps else list(index)
+            value = total(*row)
+            value = value / tirx.const(count, kind) if reducer.is_mean else value
+            return value.astype(dtype)
+
+        return te.compute(int64s(output), final, name="reduced")
+
+    return builder.call_te(
+        compute,
+        call.args[0],
+        primfunc_name_hint=name.removeprefix("relax."),
+        primfunc_attrs={TEMPLATE: rows.ROWS if by_rows else window.TEMPLATE},
+    )

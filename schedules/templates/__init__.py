@@ -1,0 +1,1 @@
+"""The templates: an algorithm, its choices and its schedule each."""

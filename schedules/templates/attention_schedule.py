@@ -1,0 +1,47 @@
+"""The schedule of the attention template; `attention.py` is its algorithm and shows the loop nest."""
+
+from __future__ import annotations
+
+from tvm.s_tir import Schedule
+
+from ...targets.target import Target
+from ..tensorir import blocks
+from ..tensorir.annotations import ANCHOR, STAGE
+from . import dot_product_schedule, plain
+from .attention import ATTENTION, RESULT, SCORES
+from .contraction_schedule import schedule_sums, tile_rows
+from .dot_product import OPERAND
+from .rows import ROWS
+from .rows_schedule import schedule_stages
+
+
+def schedule_kernel(sch: Schedule, target: Target) -> None:
+    """Schedules a kernel around the two contractions and the softmax of one attention."""
+    anchors = blocks.anchors(sch)
+    first, second = (block for block in anchors if blocks.annotation(sch, block, ANCHOR) == ATTENTION)
+    (row_tiles,) = blocks.parameters(sch, first, "row_tiles")
+    rows = tile_rows(sch, first)
+    scores, result = sch.get_sblock(SCORES), sch.get_sblock(RESULT)
+    blocks.inline_producers(sch, anchors)
+    dot_product_schedule.drop_copies(sch)
+    leftover = blocks.absorb_consumers(sch, result)
+    before = ("pack", "pad", OPERAND)
+    packs = [block for block in blocks.child_blocks(sch) if blocks.annotation(sch, block, STAGE) in before]
+    for block in [*packs, *leftover]:
+        plain.schedule_block(sch, block, target)
+
+    head, row, column = blocks.follow_axes(sch, result, sch.get(second).writes[0].source)
+    block, row = sch.split(row, [None, row_tiles * rows])
+    sch.reorder(head, block, row, column)
+    task = sch.fuse(head, block)
+    if target.cores > 1 and blocks.extent(sch, task) > 1:
+        sch.parallel(task)
+    schedule_sums(sch, second, result)
+
+    *stages, probabilities = (each for each in anchors if blocks.annotation(sch, each, ANCHOR) == ROWS)
+    sch.compute_at(probabilities, task, preserve_unit_loops=True)
+    query = sch.get_loops(probabilities)[-2]
+    schedule_stages(sch, stages, query, target)
+    plain.vectorize(sch, sch.get_loops(probabilities)[-1], target)
+    sch.compute_at(scores, task, preserve_unit_loops=True)
+    schedule_sums(sch, first, scores)

@@ -1,0 +1,125 @@
+"""The schedule of the contraction template; `contraction.py` is its algorithm and shows the loop nest."""
+
+from __future__ import annotations
+
+import math
+
+from tvm.s_tir import Schedule
+
+from ...targets.target import Target
+from ..tensorir import blocks, prefetch
+from ..tensorir.blocks import Block, Loop
+from . import dot_product_schedule, plain
+
+# Multiply-adds below which waking other cores costs more than they save.
+_PARALLEL_WORK = 1 << 19
+# Rows of a tile whose epilogue is written out one by one: more are a loop.
+_MAX_UNROLLED_ROWS = 8
+_TILE_LOOPS = 3  # of the block that reads a tile: row, vector, lane
+
+
+def schedule_kernel(sch: Schedule, target: Target) -> None:
+    """Schedules a kernel around one contraction block."""
+    (anchor,) = blocks.anchors(sch)
+    (epilogue,) = sch.get_consumers(anchor)
+    blocks.inline_producers(sch, [anchor])
+    dot_product_schedule.drop_copies(sch)
+    leftover = blocks.absorb_consumers(sch, epilogue)
+    for block in [*blocks.stages(sch, anchor), *leftover]:
+        plain.schedule_block(sch, block, target)
+
+    work = math.prod(int(var.dom.extent) for var in sch.get(anchor).iter_vars)
+    (row_tiles,) = blocks.parameters(sch, anchor, "row_tiles")
+    batch, *rows, column = blocks.follow_axes(sch, epilogue, sch.get(anchor).writes[0].source)
+    if dot_product_schedule.has_lines(sch, anchor):
+        block_of_rows, (line, tile, row) = dot_product_schedule.cut_lines(sch, anchor, *rows)
+        panel, columns = cut_columns(sch, anchor, column)
+        sch.reorder(block_of_rows, panel, line, tile, row, *columns)
+    else:
+        (row,) = rows
+        block_of_rows, row = sch.split(row, [None, row_tiles * tile_rows(sch, anchor)])
+        panel, tile = cut_tiles(sch, anchor, row, column)
+    sch.reorder(batch, block_of_rows, panel)
+    # Parallel loops are marked before the anchor moves inside: later the kernel no longer looks parallel to TVM.
+    outer = sch.fuse(batch, block_of_rows, panel)
+    if target.cores > 1 and work >= _PARALLEL_WORK and blocks.extent(sch, outer) > 1:
+        sch.parallel(outer)
+    fill_tiles(sch, anchor, epilogue, tile)
+
+
+def tile_rows(sch: Schedule, anchor: Block) -> int:
+    """Rows of a tile of sums."""
+    if dot_product_schedule.uses_unit(sch, anchor):
+        return dot_product_schedule.tile_rows(sch, anchor)
+    (rows,) = blocks.parameters(sch, anchor, "rows")
+    return rows
+
+
+def schedule_sums(sch: Schedule, anchor: Block, writer: Block) -> None:
+    """Computes `anchor` in register tiles where `writer` reads it, whose innermost loops are its rows and columns."""
+    row, column = sch.get_loops(writer)[-2:]
+    _, tile = cut_tiles(sch, anchor, row, column)
+    fill_tiles(sch, anchor, writer, tile)
+
+
+def cut_tiles(sch: Schedule, anchor: Block, row: Loop, column: Loop) -> tuple[Loop, Loop]:
+    """Cuts the loops of the block that reads `anchor` into tiles, panels of columns outermost.
+
+    Returns:
+        The loops over panels and over the tiles of a panel; three loops of a tile follow: row, vector, lane.
+    """
+    rows = tile_rows(sch, anchor)
+    panel, columns = cut_columns(sch, anchor, column)
+    tile, inner_row = sch.split(row, [None, rows])
+    sch.reorder(panel, tile, inner_row, *columns)
+    if rows <= _MAX_UNROLLED_ROWS:
+        sch.unroll(inner_row)
+    return panel, tile
+
+
+def cut_columns(sch: Schedule, anchor: Block, column: Loop) -> tuple[Loop, tuple[Loop, Loop]]:
+    """Cuts the columns of the block that reads `anchor` into panels, unrolled registers and vectorized lanes."""
+    vectors, lanes = blocks.parameters(sch, anchor, "vectors", "lanes")
+    # Columns are cut at register width first: where whole registers fit, a guard is one comparison a register and not
+    # one an element.
+    columns = blocks.extent(sch, column)
+    if columns % lanes == 0:
+        vector, lane = sch.split(column, [columns // lanes, lanes])
+        panel, vector = sch.split(vector, [None, vectors])
+    else:
+        panel, vector, lane = sch.split(column, [None, vectors, lanes])
+    sch.unroll(vector)
+    if lanes > 1:
+        sch.vectorize(lane)
+    return panel, (vector, lane)
+
+
+def fill_tiles(sch: Schedule, anchor: Block, writer: Block, tile: Loop) -> None:
+    """Makes each tile of C: accumulators in registers, k outside, everything inside unrolled and vectorized."""
+    if dot_product_schedule.uses_unit(sch, anchor):
+        dot_product_schedule.fill_tiles(sch, anchor, writer, tile)
+        return
+    rows, vectors, lanes = blocks.parameters(sch, anchor, "rows", "vectors", "lanes")
+    depth = len(sch.get_loops(writer)) - _TILE_LOOPS
+    sch.set_scope(anchor, 0, "local")
+    sch.compute_at(anchor, tile)
+    # compute_at makes loops for the extents above 1 alone, in the order of the block's variables.
+    inner = list(sch.get_loops(anchor))[depth:]
+    row = inner.pop(0) if rows > 1 else None
+    columns = []
+    if vectors * lanes > 1:
+        columns = list(sch.split(inner.pop(0), [vectors, lanes]))
+    if not inner:  # a reduction of one element
+        inner = [sch.add_unit_loop(anchor)]
+    steps = prefetch.steps_between(blocks.extent(sch, tile), blocks.extent(sch, inner[-1]), vectors * lanes)
+    if steps:
+        chunks, step = sch.split(inner.pop(), [None, steps])
+        prefetch.mark(sch, tile, chunks)
+        inner += [chunks, step]
+    unrolled = ([row] if row is not None else []) + columns[:1]
+    sch.reorder(*inner, *unrolled, *columns[1:])
+    for loop in unrolled:
+        sch.unroll(loop)
+    if columns:
+        sch.vectorize(columns[1])
+    sch.decompose_reduction(anchor, inner[0])

@@ -1,0 +1,104 @@
+"""The plain schedule: any block, vectorized along its last axis and parallel over the others.
+
+It serves element-wise and layout kernels, the stages of templates (padding, packing), and every workload that no
+template takes. The loop nest:
+
+    parallel (outer axes, registers)
+        for reduction axes
+            vectorized lanes            registers that are not full: see compiler/lowering/vector_borders.py
+
+Reductions to one result are vectorized where neighbouring results read neighbours. So is everything else, but for
+copies from positions that follow a pattern of their own, such as a reflection or a repetition: to work those out in
+vector registers, and take them apart again, takes twice as long as a scalar loop.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+from tvm.s_tir import Schedule
+
+from ...targets.target import FLOAT32_BITS, Target
+from ..tensorir import blocks
+from ..tensorir.blocks import Block, Loop
+
+# Elements below which waking other cores costs more than they save.
+PARALLEL_ELEMENTS = 1 << 16
+
+
+def schedule_kernel(sch: Schedule, target: Target) -> None:
+    """Schedules a kernel without an anchor."""
+    everything = blocks.child_blocks(sch)
+    for block in everything[:-1]:
+        if not blocks.is_reduction(sch, block):
+            blocks.try_primitive(partial(sch.compute_inline, block))
+    for block in blocks.child_blocks(sch):
+        schedule_block(sch, block, target)
+
+
+def schedule_block(sch: Schedule, block: Block, target: Target) -> None:
+    """Schedules one block that stands alone under the root."""
+    spatial, reduction = _loops_by_kind(sch, block)
+    if not spatial:
+        return
+    elements = math.prod(blocks.extent(sch, loop) for loop in [*spatial, *reduction])
+    vectorizes = _vectorizes(sch, block, spatial[-1], bool(reduction))
+    bits = min(blocks.element_bits(sch, block), FLOAT32_BITS)
+    if not reduction and len(spatial) > 1 and blocks.is_elementwise(sch, block):
+        spatial = [sch.fuse(*spatial)]
+    sch.reorder(*spatial, *reduction)
+    registers = vectorize(sch, spatial[-1], target, bits) if vectorizes else []
+    if registers and reduction:
+        sch.reorder(*registers, *reduction, sch.get_loops(block)[len(spatial)])
+    outer = [*spatial[:-1], *registers] if registers or not reduction else spatial
+    if outer and target.cores > 1 and elements >= PARALLEL_ELEMENTS:
+        parallelize(sch, outer)
+    if reduction:
+        sch.decompose_reduction(block, reduction[0])
+
+
+def _vectorizes(sch: Schedule, block: Block, last: Loop, reduces: bool) -> bool:
+    reads = blocks.reads_along(sch, block, blocks.depth(sch, block, last) - 1)
+    if reduces:  # of one result: what decides between two pairs is not kept while both are written
+        return reads.contiguous and len(sch.get(block).writes) == 1
+    return not reads.irregular or blocks.calls_functions(sch, block)
+
+
+def vectorize(sch: Schedule, loop: Loop, target: Target, bits: int = FLOAT32_BITS) -> list[Loop]:
+    """Vectorizes a loop over elements of so many bits; registers that it does not fill are cut when it is lowered.
+
+    Returns:
+        The loop over registers, if there is one.
+    """
+    lanes = lanes_for(blocks.extent(sch, loop), target, bits)
+    if lanes == 1:
+        return []
+    registers, lane = sch.split(loop, [None, lanes])
+    sch.vectorize(lane)
+    return [registers]
+
+
+def lanes_for(extent: int, target: Target, bits: int = FLOAT32_BITS) -> int:
+    """The lanes of a vector for a loop: a register's, or the power of two that holds them all, if that is smaller."""
+    return min(target.lanes(bits), 1 << (extent - 1).bit_length())
+
+
+def parallelize(sch: Schedule, outer: list[Loop]) -> list[Loop]:
+    """Spreads the outermost loops over the cores; returns the one loop they became."""
+    fused = sch.fuse(*outer) if len(outer) > 1 else outer[0]
+    if blocks.extent(sch, fused) > 1:
+        sch.parallel(fused)
+    return [fused]
+
+
+def _loops_by_kind(sch: Schedule, block: Block) -> tuple[list[Loop], list[Loop]]:
+    """The spatial and the reduction loops of a block that no schedule has touched: one loop an iteration variable."""
+    loops = list(sch.get_loops(block))
+    kinds = [int(var.iter_type) for var in sch.get(block).iter_vars]
+    if len(kinds) != len(loops):
+        return [], []
+    return (
+        [loop for loop, kind in zip(loops, kinds, strict=True) if kind == blocks.DATA_PARALLEL],
+        [loop for loop, kind in zip(loops, kinds, strict=True) if kind == blocks.REDUCTION],
+    )

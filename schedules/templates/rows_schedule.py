@@ -1,0 +1,95 @@
+"""The schedule of the rows template; `rows.py` is its algorithm and shows the loop nest."""
+
+from __future__ import annotations
+
+import math
+
+from tvm.s_tir import Schedule
+
+from ...targets.target import Target
+from ..tensorir import blocks
+from ..tensorir.annotations import ANCHOR
+from ..tensorir.blocks import Block, Loop
+from . import plain
+
+# A row's intermediate results up to this many bytes stand on the stack, longer ones in the workspace.
+_STACK_BYTES = 16 << 10
+_FLOAT_BYTES = 4
+
+
+def schedule_kernel(sch: Schedule, target: Target) -> None:
+    """Schedules a kernel of several stages along rows."""
+    stages = blocks.anchors(sch)
+    blocks.inline_producers(sch, stages)
+    consumers = sch.get_consumers(stages[-1])
+    output = consumers[0]
+    leftover = blocks.absorb_consumers(sch, output)
+    stages = blocks.anchors(sch)
+    for block in leftover:
+        plain.schedule_block(sch, block, target)
+    for block in blocks.child_blocks(sch):
+        if blocks.annotation(sch, block, ANCHOR) is None and not _is_one_of(sch, block, [output, *leftover]):
+            plain.schedule_block(sch, block, target)
+
+    rank = len(_row_extents(sch, stages))
+    loops = list(sch.get_loops(output))
+    row_loops, inner = loops[:rank], loops[rank:]
+    work = math.prod(blocks.extent(sch, loop) for loop in loops)
+    if not row_loops:
+        row_loops = [sch.add_unit_loop(sch.get_loops(output)[0] if loops else output)]
+    row = sch.fuse(*row_loops) if len(row_loops) > 1 else row_loops[0]
+    elements = max([work, *(blocks.points(sch, stage) for stage in stages)])
+    if target.cores > 1 and elements >= plain.PARALLEL_ELEMENTS:
+        plain.parallelize(sch, [row])
+    schedule_stages(sch, stages, row, target)
+    if inner:
+        plain.vectorize(sch, inner[-1], target)
+
+
+def schedule_stages(sch: Schedule, stages: list[Block], row: Loop, target: Target) -> None:
+    """Computes the stages of one row, in order, inside the loop over rows."""
+    rank = len(_row_extents(sch, stages))
+    for stage in reversed(stages):
+        sch.compute_at(stage, row, preserve_unit_loops=False)
+        if _row_bytes(sch, stage, rank) <= _STACK_BYTES:
+            sch.set_scope(stage, 0, "local")
+    for stage in stages:
+        _schedule_stage(sch, stage, blocks.depth(sch, stage, row), target)
+
+
+def _is_one_of(sch: Schedule, block: Block, others: list[Block]) -> bool:
+    return sch.get(block).name_hint in {sch.get(other).name_hint for other in others}
+
+
+def _row_extents(sch: Schedule, stages: list[Block]) -> list[int]:
+    """The extents of the row's index: the axes of the stages that hold one number a row."""
+    shapes = [[int(extent) for extent in sch.get(stage).writes[0].source.ty.shape] for stage in stages]
+    return min(shapes, key=len)
+
+
+def _row_bytes(sch: Schedule, stage: Block, rank: int) -> int:
+    shape = [int(extent) for extent in sch.get(stage).writes[0].source.ty.shape]
+    return math.prod(shape[rank:]) * _FLOAT_BYTES
+
+
+def _schedule_stage(sch: Schedule, stage: Block, depth: int, target: Target) -> None:
+    kinds = [int(var.iter_type) for var in sch.get(stage).iter_vars]
+    around = list(zip(sch.get_loops(stage), blocks.axis_of_loops(sch, stage), strict=True))[depth:]
+    steps = [loop for loop, axis in around if axis is not None and kinds[axis] == blocks.REDUCTION]
+    spatial = [loop for loop, axis in around if loop not in steps]
+    if not blocks.is_reduction(sch, stage):
+        if spatial and blocks.extent(sch, spatial[-1]) < target.lanes():  # halves of a register
+            sch.vectorize(spatial[-1])
+        elif spatial:
+            plain.vectorize(sch, spatial[-1], target)
+        return
+    if not steps:
+        steps = [sch.add_unit_loop(stage)]
+    if spatial:  # partial results: registers inside the loop over the row
+        sch.reorder(*steps, *spatial)
+        width, lanes = blocks.extent(sch, spatial[-1]), target.lanes()
+        if lanes > 1 and width % lanes == 0:
+            vector, lane = sch.split(spatial[-1], [width // lanes, lanes])
+            sch.unroll(vector)
+            sch.vectorize(lane)
+    sch.decompose_reduction(stage, steps[0])

@@ -1,0 +1,123 @@
+"""Windows over channels-last data: depthwise convolution, pooling and means over space, channels in vector registers.
+
+The loop nest (`out` stands for the output's spatial axes but the last):
+
+    parallel (image, out...)
+        for tile of the last spatial axis, tile of channels
+            local sum[positions, vectors, lanes] = identity
+            for window offsets                       all but the outermost unrolled where positions share loads
+                unrolled positions, unrolled vectors, vectorized lanes
+            epilogue(sum) -> output
+
+A depthwise convolution is not padded in memory: offsets that fall outside add nothing. Which rows do is the same for a
+whole row of tiles, which columns do differs in the first and last tile alone, so the branches are predicted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tvm import te, tirx
+
+from ..tensorir.annotations import ANCHOR, FLOPS
+from ..tensorir.expressions import Scalar, accumulator, constant_shape, int64, int64s
+
+TEMPLATE = "window"
+
+
+def _axes(extents: Sequence[int]) -> list[Any]:
+    return [te.reduce_axis((int64(0), int64(extent)), f"w{axis}") for axis, extent in enumerate(extents)]
+
+
+def _positions(
+    index: Sequence[Any], offsets: Sequence[Any], strides: Sequence[int], dilation: Sequence[int]
+) -> list[Any]:
+    return [
+        at * stride + offset * step for at, stride, offset, step in zip(index, strides, offsets, dilation, strict=True)
+    ]
+
+
+def weighted_sum(
+    data: te.Tensor,
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    dilation: Sequence[int],
+    padding: Sequence[int],
+    output: Sequence[int],
+    weight: Callable[..., Scalar],
+) -> te.Tensor:
+    """A depthwise convolution: (N, *space, C) to `output`. Products with padding are not computed at all.
+
+    The result is of the accumulator's dtype.
+
+    Args:
+        padding: all the leading pads, then all the trailing pads.
+        weight: the weight at (*offsets, channel).
+    """
+    axes = _axes(kernel)
+    before, after = padding[: len(kernel)], padding[len(kernel) :]
+    extents = constant_shape(data)[1:-1]
+    kind = accumulator(str(data.dtype))
+
+    def element(image: Any, *rest: Any) -> Scalar:
+        *at, channel = rest
+        padded = _positions(at, axes, strides, dilation)
+        source = [position - first for position, first in zip(padded, before, strict=True)]
+        result = data[(image, *source, channel)].astype(kind) * weight(*axes, channel).astype(kind)
+        for position, extent, first, last in reversed(list(zip(source, extents, before, after, strict=True))):
+            inside = ([position >= 0] if first else []) + ([position < extent] if last else [])
+            if inside:
+                result = tirx.if_then_else(tirx.all(*inside), result, tirx.const(0, kind))
+        return te.sum(result, axis=axes)
+
+    flops = 2 * math.prod(output) * math.prod(kernel)
+    return te.compute(int64s(output), element, name="depthwise", attrs={ANCHOR: TEMPLATE, FLOPS: flops})
+
+
+def pool(
+    source: Callable[..., Scalar],
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    dilation: Sequence[int],
+    output: Sequence[int],
+    combine: Callable[..., Scalar],
+) -> te.Tensor:
+    """Combines every window of (N, *space, C) with `te.max` or `te.sum`.
+
+    Args:
+        source: the element at (image, *position, channel), position counted from the first padding.
+    """
+    axes = _axes(kernel)
+
+    def element(image: Any, *rest: Any) -> Scalar:
+        *at, channel = rest
+        return combine(source(image, *_positions(at, axes, strides, dilation), channel), axis=axes)
+
+    return te.compute(int64s(output), element, name="pool", attrs={ANCHOR: TEMPLATE})
+
+
+def reduce_outer(
+    source: Callable[..., Scalar],
+    shape: Sequence[int],
+    axes: Sequence[int],
+    combine: Callable[..., Scalar],
+) -> te.Tensor:
+    """Reduces some axes of `shape`, not its last: the kept axes remain, in order."""
+    reduced = dict(zip(axes, _axes([shape[axis] for axis in axes]), strict=True))
+    kept = [extent for axis, extent in enumerate(shape) if axis not in reduced]
+
+    def element(*index: Any) -> Scalar:
+        remaining = iter(index)
+        point = [reduced[axis] if axis in reduced else next(remaining) for axis in range(len(shape))]
+        return combine(source(*point), axis=list(reduced.values()))
+
+    return te.compute(int64s(kept), element, name="reduction", attrs={ANCHOR: TEMPLATE})
+
+
+def offsets_in(extent: int, start: Any, kernel: int, dilation: int) -> Any:
+    """How many of the window's offsets ``start + i * dilation``, 0 <= i < kernel, lie in [0, extent)."""
+    last = tirx.min(int64(kernel - 1), tirx.floordiv(extent - 1 - start, int64(dilation)))
+    first = tirx.max(int64(0), tirx.floordiv(dilation - 1 - start, int64(dilation)))
+    return last - first + 1

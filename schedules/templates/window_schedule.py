@@ -1,0 +1,102 @@
+"""The schedule of the window template; `window.py` is its algorithm and shows the loop nest."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from tvm.s_tir import Schedule
+
+from ...targets.target import Target
+from ..tensorir import blocks
+from ..tensorir.blocks import Block, Loop
+from ..tensorir.expressions import largest_divisor
+from . import plain
+
+# Offsets up to which neighbouring positions share their loads; larger windows are means over space.
+_SHARED_OFFSETS = 81
+_MAX_POSITIONS = 8
+_MAX_VECTORS = 4
+
+
+@dataclass(frozen=True)
+class _Tile:
+    positions: int
+    vectors: int
+    lanes: int
+
+
+def schedule_kernel(sch: Schedule, target: Target) -> None:
+    """Schedules a kernel around one window block."""
+    (anchor,) = blocks.anchors(sch)
+    blocks.inline_producers(sch, [anchor])
+    epilogue = sch.cache_write(anchor, 0, "local")
+    leftover = blocks.absorb_consumers(sch, epilogue)
+    for block in [*blocks.stages(sch, anchor), *leftover]:
+        plain.schedule_block(sch, block, target)
+
+    variables = sch.get(anchor).iter_vars
+    spatial = [int(var.dom.extent) for var in variables if int(var.iter_type) == blocks.DATA_PARALLEL]
+    offsets = [int(var.dom.extent) for var in variables if int(var.iter_type) == blocks.REDUCTION]
+    tile = _tile(spatial, math.prod(offsets), target)
+    parallel = target.cores > 1 and math.prod(spatial) * math.prod(offsets) >= plain.PARALLEL_ELEMENTS
+    outer = _tile_epilogue(sch, epilogue, tile, parallel)
+    sch.compute_at(anchor, outer[-1])
+    _schedule_sum(sch, anchor, len(outer), tile)
+
+
+def _tile(spatial: list[int], window_size: int, target: Target) -> _Tile:
+    """Small windows share loads among positions; large ones (means over space) hide latency with several registers."""
+    channels = spatial[-1]
+    lanes = plain.lanes_for(channels, target)
+    if lanes > 1 and len(spatial) > 2 and window_size <= _SHARED_OFFSETS:
+        return _Tile(_positions(spatial[-2]), 1, lanes)
+    return _Tile(1, largest_divisor(math.ceil(channels / lanes), _MAX_VECTORS), lanes)
+
+
+def _positions(extent: int) -> int:
+    """Positions that share their loads: the fewest computed in vain, and of those the most."""
+    candidates = range(min(extent, _MAX_POSITIONS // 2), min(extent, _MAX_POSITIONS) + 1)
+    return min(candidates, key=lambda count: (math.ceil(extent / count) * count, -count))
+
+
+def _tile_epilogue(sch: Schedule, epilogue: Block, tile: _Tile, parallel: bool) -> list[Loop]:
+    """Tiles the writing loops; returns the loops outside the tile."""
+    *outer, channel = sch.get_loops(epilogue)
+    panel, vector, lane = sch.split(channel, [None, tile.vectors, tile.lanes])
+    inner, shared = [vector, lane], []
+    if tile.positions > 1:
+        rest, position = sch.split(outer.pop(), [None, tile.positions])
+        inner = [position, *inner]
+        shared = [rest]
+    sch.reorder(*outer, *shared, panel, *inner)
+    if tile.lanes > 1:
+        for loop in inner[:-1]:
+            sch.unroll(loop)
+        sch.vectorize(lane)
+    if not shared:
+        return plain.parallelize(sch, [*outer, panel]) if parallel else [*outer, panel]
+    return [*(plain.parallelize(sch, outer) if parallel else outer), *shared, panel]
+
+
+def _schedule_sum(sch: Schedule, anchor: Block, depth: int, tile: _Tile) -> None:
+    """Orders the anchor's own loops: offsets outside, positions and vectors unrolled inside."""
+    kinds = [int(var.iter_type) for var in sch.get(anchor).iter_vars]
+    inner = list(zip(sch.get_loops(anchor), blocks.axis_of_loops(sch, anchor), strict=True))[depth:]
+    window = [loop for loop, axis in inner if axis is not None and kinds[axis] == blocks.REDUCTION]
+    rest = [loop for loop, axis in inner if axis is None or kinds[axis] != blocks.REDUCTION]
+    if not window:
+        window = [sch.add_unit_loop(anchor)]
+    lane = None
+    if tile.lanes > 1:
+        vector, lane = sch.split(rest.pop(), [tile.vectors, tile.lanes])
+        rest.append(vector)
+    sch.reorder(*window, *rest, *([lane] if lane is not None else []))
+    if lane is not None:
+        for loop in rest:
+            sch.unroll(loop)
+        sch.vectorize(lane)
+        if tile.positions > 1:  # all but the outermost offset, whose rows may lie in the padding
+            for loop in window[1:]:
+                sch.unroll(loop)
+    sch.decompose_reduction(anchor, window[0])

@@ -1,0 +1,316 @@
+"""Winograd's minimal filtering: 3x3 convolutions of stride 1 with fewer multiplications.
+
+F(m, r) computes m outputs of an r-tap filter from t = m + r - 1 inputs with t products instead of m * r:
+
+    y = A^T [(G g) * (B^T d)]
+
+nested over both spatial axes. The products of a tile are summed over input channels, so the whole convolution becomes
+t * t independent contractions of (tiles x input channels) by (input channels x output channels), with the transformed
+weights packed at compile time. For m = 4 it multiplies 4 times less, for m = 2 2.25 times less, and reads t * t / 9 as
+many weights. The loop nest:
+
+    parallel (block of tiles)
+        for tile, channels: V = B^T d B             B^T and A^T are unrolled sums; V and M stay in the L2 cache
+        for t * t: M = V * U                        the register-tiled contraction
+        for tile, channels: epilogue(A^T M A)
+
+The matrices come from the Toom-Cook construction (S. Winograd, Arithmetic Complexity of Computations, 1980; A. Lavin
+and S. Gray, Fast Algorithms for Convolutional Neural Networks, 2016). Its error grows with the spread of the
+interpolation points: 0, +-3/4, +-3/2 and infinity, where the customary 0, +-1, +-2 and infinity lose four times more,
+make F(4, 3) as accurate in float32 as adding the products one by one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tvm import te, tirx
+
+from ...targets.target import Target
+from ..tensorir.annotations import STAGE
+from ..tensorir.expressions import Scalar, int64, int64s
+from . import contraction
+from .contraction import Choice, Workload
+
+TEMPLATE = "winograd"
+TAPS = 3
+# The blocks, in order: the input's transform, the sums, the output's transform, the pixels; and what consumers join.
+STAGES = ("data_rows", "data_columns", "products", "result_rows", "result_columns", "pixels")
+RESULT = "convolution"
+
+_POINTS = {
+    2: (Fraction(0), Fraction(1), Fraction(-1)),
+    4: (Fraction(0), Fraction(3, 4), Fraction(-3, 4), Fraction(3, 2), Fraction(-3, 2)),
+}
+OUTPUTS = tuple(_POINTS)
+# What the transforms cost beside the contractions, in cycles a point and vector of channels.
+_DATA_CYCLES = 3.0
+_RESULT_CYCLES = 2.5
+_L3_BYTES_PER_CYCLE = 12.0
+_L2_SHARE = 0.8
+_MAX_ROW_TILES = 16
+_FLOAT_BYTES = 4
+Matrix = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Transform:
+    """F(m, 3) along one axis.
+
+    Attributes:
+        outputs: m.
+        data: B^T of shape (t, t).
+        weights: G of shape (t, 3).
+        results: A^T of shape (m, t).
+    """
+
+    outputs: int
+    data: Matrix
+    weights: Matrix
+    results: Matrix
+
+    @property
+    def inputs(self) -> int:
+        """t, the extent of a tile of the input."""
+        return self.outputs + TAPS - 1
+
+
+@cache
+def transform(outputs: int) -> Transform:
+    """The matrices of F(outputs, 3), by Toom-Cook with the points above and infinity."""
+    points = _POINTS[outputs]
+    finite = len(points)
+    rows_of_data = [_polynomial([other for other in points if other != point]) for point in points]
+    data = [[*row, Fraction(0)] for row in rows_of_data] + [_polynomial(points)]
+    weights, results = [], []
+    for point in points:
+        scale = math.prod((point - other for other in points if other != point), start=Fraction(1))
+        weights.append([point**power / scale for power in range(TAPS)])
+        results.append([point**power for power in range(outputs)])
+    weights.append([Fraction(int(power == TAPS - 1)) for power in range(TAPS)])
+    results.append([Fraction(int(power == outputs - 1)) for power in range(outputs)])
+    assert finite + 1 == outputs + TAPS - 1
+    return Transform(outputs, _matrix(data), _matrix(weights), _matrix(results).T)
+
+
+def _polynomial(roots: Sequence[Fraction]) -> list[Fraction]:
+    """Coefficients, constant first, of the product of (x - root)."""
+    product = [Fraction(1)]
+    for root in roots:
+        shifted = [Fraction(0), *product]
+        product = [high - root * low for high, low in zip(shifted, [*product, Fraction(0)], strict=True)]
+    return product
+
+
+def _matrix(rows: Sequence[Sequence[Fraction]]) -> Matrix:
+    return np.array([[float(value) for value in row] for row in rows])
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How a convolution is cut into tiles of `outputs` x `outputs` pixels.
+
+    Attributes:
+        images: batch.
+        height, width: of the output, in pixels.
+        channels: of the input.
+        columns: channels of the output.
+    """
+
+    outputs: int
+    images: int
+    height: int
+    width: int
+    channels: int
+    columns: int
+
+    @property
+    def tiles(self) -> tuple[int, int, int]:
+        """Images, rows of tiles, tiles in a row."""
+        return self.images, math.ceil(self.height / self.outputs), math.ceil(self.width / self.outputs)
+
+    @property
+    def count(self) -> int:
+        """All tiles."""
+        return math.prod(self.tiles)
+
+    @property
+    def points(self) -> int:
+        """t * t: products of one tile and pair of channels."""
+        return (self.outputs + TAPS - 1) ** 2
+
+    @property
+    def flops(self) -> int:
+        """Operations of the direct convolution: what the result is worth."""
+        return 2 * self.images * self.height * self.width * self.channels * self.columns * TAPS * TAPS
+
+    def contraction(self, rows: int) -> Workload:
+        """The contractions of so many tiles."""
+        return Workload(self.points, rows, self.columns, (self.channels,))
+
+
+def space(tiling: Tiling, target: Target) -> list[Choice]:
+    """All choices for one m.
+
+    ``rows`` and ``vectors`` of a register tile, ``row_tiles`` of a block of tiles, and ``column_tasks`` that a block's
+    output channels are shared out to when there are fewer blocks than cores.
+    """
+    choices: list[Choice] = []
+    for tile in contraction.register_tiles(tiling.contraction(tiling.count), target):
+        tiles = math.ceil(tiling.count / tile["rows"])
+        # The same number of blocks with fewer tiles in each is always better.
+        for size in sorted({math.ceil(tiles / math.ceil(tiles / size)) for size in range(1, _MAX_ROW_TILES + 1)}):
+            choice = {**tile, "row_tiles": size, "outputs": tiling.outputs}
+            choices += [{**choice, "column_tasks": tasks} for tasks in _column_tasks(tiling, choice, target)]
+    return choices
+
+
+def _column_tasks(tiling: Tiling, choice: Choice, target: Target) -> list[int]:
+    lanes = tiling.contraction(tiling.count).lanes(target)
+    panels, rest = divmod(tiling.columns, choice["vectors"] * lanes)
+    most = 1 if rest else math.ceil(target.cores / _blocks(tiling, choice))
+    return [tasks for tasks in range(1, most + 1) if panels % tasks == 0 or tasks == 1]
+
+
+def _blocks(tiling: Tiling, choice: Choice) -> int:
+    return math.ceil(tiling.count / (choice["rows"] * choice["row_tiles"]))
+
+
+def default(tiling: Tiling, target: Target) -> Choice:
+    """The choice the machine's numbers give: the fewest estimated cycles."""
+    return min(space(tiling, target), key=lambda choice: cycles(tiling, choice, target))
+
+
+def cycles(tiling: Tiling, choice: Choice, target: Target) -> float:
+    """Estimated cycles until the last core is done."""
+    block = choice["rows"] * choice["row_tiles"]
+    blocks, tasks = _blocks(tiling, choice), choice["column_tasks"]
+    workload = tiling.contraction(block)
+    lanes = workload.lanes(target)
+    sums = contraction.cycles(workload, choice["rows"], choice["vectors"], target)
+    data = block * tiling.points * _DATA_CYCLES * tiling.channels / lanes
+    result = block * tiling.points * _RESULT_CYCLES * tiling.columns / lanes
+    moved = _FLOAT_BYTES * tiling.points * block * (tiling.channels + tiling.columns / tasks)
+    spilled = moved / _L3_BYTES_PER_CYCLE if moved > target.l2_bytes * _L2_SHARE else 0.0
+    each = (sums + result) / tasks + spilled + (data if tasks == 1 else 0.0)
+    before = 0.0 if tasks == 1 else blocks * data / target.cores
+    turns = math.ceil(blocks * tasks / target.cores)
+    weights = _FLOAT_BYTES * tiling.points * tiling.channels * tiling.columns / tasks
+    again = 0.0
+    if weights > target.l2_bytes / 2:
+        again = weights / (_L3_BYTES_PER_CYCLE if weights < target.l3_bytes / 2 else contraction.DRAM_BYTES_PER_CYCLE)
+    return before + turns * each + (turns - 1) * again + weights / contraction.DRAM_BYTES_PER_CYCLE
+
+
+def transformed_weights(weights: npt.NDArray[np.float32], outputs: int) -> npt.NDArray[np.float32]:
+    """G g G^T.
+
+    Args:
+        weights: (output channels, 3, 3, input channels).
+
+    Returns:
+        (t * t, output channels, input channels), computed in float64.
+    """
+    matrix = transform(outputs).weights
+    result = np.einsum("ay,bx,oyxc->aboc", matrix, matrix, weights.astype(np.float64), optimize=True)
+    return np.ascontiguousarray(result.reshape(-1, weights.shape[0], weights.shape[-1]).astype(np.float32))
+
+
+def compute(tiling: Tiling, choice: Choice, target: Target, padded: te.Tensor, packed: te.Tensor) -> te.Tensor:
+    """The convolution, (images, height, width, columns).
+
+    Args:
+        padded: the data (images, at least rows of tiles * m + 2, likewise, channels).
+        packed: `transformed_weights`, packed for `tiling.contraction`.
+    """
+    matrices = transform(tiling.outputs)
+    m, t = matrices.outputs, matrices.inputs
+    _, rows, columns = tiling.tiles
+    count = tiling.count
+    block = choice["rows"] * choice["row_tiles"]
+    all_tiles = math.ceil(count / block) * block
+
+    def data_rows(tile: Any, i: Any, x: Any, channel: Any) -> Scalar:
+        at = tile if all_tiles == count else tirx.min(tile, int64(count - 1))
+        image, row, column = at // (rows * columns), at // columns % rows, at % columns
+        return _combine(matrices.data, i, lambda y: padded[image, row * m + y, column * m + x, channel])
+
+    half = _stage((all_tiles, t, t, tiling.channels), data_rows, "data_rows")
+
+    def data_columns(i: Any, j: Any, tile: Any, channel: Any) -> Scalar:
+        return _combine(matrices.data, j, lambda x: half[tile, i, x, channel])
+
+    data = _stage((t, t, all_tiles, tiling.channels), data_columns, "data_columns")
+    workload = tiling.contraction(all_tiles)
+    sums = contraction.compute(
+        workload,
+        choice,
+        target,
+        lambda point, tile, channel: data[point // t, point % t, tile, channel],
+        packed,
+        template=TEMPLATE,
+        flops=tiling.flops,
+    )
+    products = _stage([int(extent) for extent in sums.shape], lambda *index: sums[index], "products")
+
+    def result_rows(tile: Any, i: Any, x: Any, channel: Any) -> Scalar:
+        return _combine(matrices.results, i, lambda y: products[y * t + x, tile, channel])
+
+    half_result = _stage((all_tiles, m, t, tiling.columns), result_rows, "result_rows")
+
+    def result_columns(tile: Any, i: Any, j: Any, channel: Any) -> Scalar:
+        return _combine(matrices.results, j, lambda x: half_result[tile, i, x, channel])
+
+    result = _stage((all_tiles, m, m, tiling.columns), result_columns, "result_columns")
+    shape = (tiling.images, tiling.height, tiling.width, tiling.columns)
+
+    def pixel(image: Any, y: Any, x: Any, channel: Any) -> Scalar:
+        return result[(image * rows + y // m) * columns + x // m, y % m, x % m, channel]
+
+    pixels = _stage(shape, pixel, "pixels")
+    return te.compute(int64s(shape), lambda *index: pixels[index], name=RESULT)
+
+
+def _stage(shape: Sequence[int], element: Any, name: str) -> te.Tensor:
+    return te.compute(int64s(shape), element, name=name, attrs={STAGE: name})
+
+
+def _combine(matrix: Matrix, row: Any, element: Any) -> Scalar:
+    """Sum over i of ``matrix[row, i] * element(i)``, written out; `row` is to be a constant when loops are unrolled.
+
+    Rows for the points a and -a differ in the sign of every other coefficient. Even and odd terms are summed apart,
+    with the same sign in both rows, so that the two rows share all their multiplications.
+    """
+    choices = [_row(coefficients, element) for coefficients in matrix]
+    result = choices[-1]
+    for index in range(len(choices) - 2, -1, -1):
+        result = tirx.Select(row == index, choices[index], result)
+    return result
+
+
+def _row(coefficients: npt.NDArray[np.float64], element: Any) -> Scalar:
+    halves = []
+    for parity in range(2):
+        terms = [(float(value), i) for i, value in enumerate(coefficients) if i % 2 == parity and value != 0]
+        if not terms:
+            continue
+        sign = math.copysign(1.0, terms[-1][0])
+        total: Any = None
+        for value, i in terms:
+            term = element(i) if value * sign == 1 else element(i) * tirx.const(value * sign, "float32")
+            total = term if total is None else total + term
+        halves.append((sign, total))
+    if len(halves) == 1:
+        sign, total = halves[0]
+        return total if sign > 0 else total * tirx.const(-1.0, "float32")
+    (first_sign, first), (second_sign, second) = halves
+    if first_sign > 0:
+        return first + second if second_sign > 0 else first - second
+    return second - first if second_sign > 0 else (first + second) * tirx.const(-1.0, "float32")

@@ -1,0 +1,147 @@
+"""The schedule of the Winograd template; `winograd.py` is its algorithm and shows the loop nest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import tvm
+import tvm_ffi
+from tvm import tirx
+from tvm.ir import Range, TensorLoad, TensorRegion
+from tvm.s_tir import SBlock, SBlockRealize, Schedule
+
+from ...targets.target import Target
+from ..tensorir import blocks
+from ..tensorir.blocks import Block, Loop
+from ..tensorir.expressions import int64
+from ..tensorir.rebuild import substituted
+from . import plain
+from .contraction_schedule import schedule_sums
+from .winograd import RESULT, STAGES
+
+
+def schedule_kernel(sch: Schedule, target: Target) -> None:
+    """Schedules a kernel around the contractions of one Winograd convolution."""
+    (anchor,) = blocks.anchors(sch)
+    choice = dict(zip(_PARAMETERS, blocks.parameters(sch, anchor, *_PARAMETERS), strict=True))
+    lanes = choice["lanes"]
+    stage = {name: sch.get_sblock(name) for name in STAGES}
+    epilogue = sch.get_sblock(RESULT)
+    blocks.inline_producers(sch, [anchor])
+    leftover = blocks.absorb_consumers(sch, epilogue)
+    before = [block for block in blocks.stages(sch, anchor) if sch.get(block).name_hint not in STAGES]
+    for block in [*before, *leftover]:
+        plain.schedule_block(sch, block, target)
+
+    task, vector, (i, j, lane) = _cut_epilogue(sch, epilogue, stage["pixels"], choice, target)
+    sch.compute_at(stage["result_columns"], vector, preserve_unit_loops=True)
+    sch.compute_at(stage["result_rows"], vector, preserve_unit_loops=True)
+    sch.compute_at(stage["products"], task, preserve_unit_loops=True)
+    schedule_sums(sch, anchor, stage["products"])
+
+    if choice["column_tasks"] == 1:
+        sch.compute_at(stage["data_columns"], task, preserve_unit_loops=True)
+    data_i, data_j, tile, channel = sch.get_loops(stage["data_columns"])[-4:]
+    data_vector, data_lane = sch.split(channel, [None, lanes])
+    sch.reorder(tile, data_vector, data_i, data_j, data_lane)
+    if choice["column_tasks"] > 1:
+        sch.parallel(tile)
+    sch.compute_at(stage["data_rows"], data_vector, preserve_unit_loops=True)
+    for name in ("data_rows", "result_rows", "result_columns"):
+        _keep_in_registers(sch, stage[name])
+    for loop in (data_i, data_j, i, j):
+        sch.unroll(loop)
+    for loop in (data_lane, lane):
+        sch.vectorize(loop)
+
+
+_PARAMETERS = ("outputs", "rows", "row_tiles", "column_tasks", "lanes")
+
+
+def _cut_epilogue(
+    sch: Schedule, epilogue: Block, pixels: Block, choice: dict[str, int], target: Target
+) -> tuple[Loop, Loop, tuple[Loop, Loop, Loop]]:
+    """Cuts the writing loops into tasks, tiles and vectors.
+
+    Returns:
+        The loop over tasks, the innermost loop around one vector of one tile, and the loops of that vector: over the
+        tile's rows and columns of pixels, and the lanes.
+    """
+    buffer = sch.get(pixels).writes[0].source
+    blocks.follow_axes(sch, epilogue, buffer)
+    axes = list(blocks.loads(sch.get(epilogue).body, buffer)[0].indices)
+    sch.compute_inline(pixels)
+    shape = [int(extent) for extent in buffer.ty.shape]
+    tile, i, j, channel = _count_by_tiles(sch, epilogue, axes, shape, choice["outputs"])
+    columns, vector, lane = sch.split(channel, [choice["column_tasks"], None, choice["lanes"]])
+    block_of_tiles, tile = sch.split(tile, [None, choice["rows"] * choice["row_tiles"]])
+    sch.reorder(block_of_tiles, columns, tile, vector, i, j, lane)
+    task = sch.fuse(block_of_tiles, columns)
+    if target.cores > 1 and blocks.extent(sch, task) > 1:
+        sch.parallel(task)
+    return task, vector, (i, j, lane)
+
+
+def _count_by_tiles(
+    sch: Schedule, epilogue: Block, axes: Sequence[Any], shape: Sequence[int], outputs: int
+) -> list[Loop]:
+    """Gives the block that writes pixels one loop over all tiles and two over a tile's pixels.
+
+    A block of tiles may begin in one image and end in the next. That it needs consecutive tiles, and no others, TVM
+    sees only where one variable counts the tiles of all images.
+
+    Args:
+        axes: the block's own variables, or a constant, for (image, row, column, channel).
+        shape: their extents.
+
+    Returns:
+        The loops: over tiles, their rows and columns of pixels, and channels.
+    """
+    old = sch.get(epilogue)
+    images, height, width, channels = shape
+    rows, columns = math.ceil(height / outputs), math.ceil(width / outputs)
+    extents = (images * rows * columns, outputs, outputs, channels)
+    variables = [tirx.IterVar(Range(int64(0), int64(extent)), f"v{axis}", 0) for axis, extent in enumerate(extents)]
+    analyzer = tvm.sym.Analyzer()
+    for each in variables:
+        analyzer.bind(each.var, each.dom)
+    pixel = _pixel([each.var for each in variables], rows, columns, outputs)
+    place = {axis: value for axis, value in zip(axes, pixel, strict=True) if isinstance(axis, tirx.Var)}
+
+    def simplified(load: Any) -> Any:
+        return tirx.BufferLoad(load.source, [analyzer.simplify(index) for index in load.indices])
+
+    def moved(region: Any) -> Any:
+        points = [analyzer.simplify(substituted(each.min, place)) for each in region.region]
+        ranges = [Range.from_min_extent(point, each.extent) for point, each in zip(points, region.region, strict=True)]
+        return TensorRegion(region.source, ranges, region.ty)
+
+    body = tvm_ffi.structural_map(substituted(old.body, place), (TensorLoad, simplified))
+    reads, writes = ([moved(region) for region in regions] for regions in (old.reads, old.writes))
+    block = SBlock(variables, reads, writes, old.name_hint, body, annotations=dict(old.annotations))
+
+    loops = [tirx.Var(f"ax{axis}", "int64") for axis in range(len(extents))]
+    _, at_y, at_x, _ = _pixel(loops, rows, columns, outputs)
+    inside = [at_y < height] * (height % outputs > 0) + [at_x < width] * (width % outputs > 0)
+    nest = SBlockRealize(loops, tirx.all(*inside) if inside else True, block)
+    for loop, extent in reversed(list(zip(loops, extents, strict=True))):
+        nest = tirx.For(loop, int64(0), int64(extent), tirx.ForKind.SERIAL, nest)
+    sch.state.replace(sch.get_sref(sch.get_loops(epilogue)[0]), nest, {old: block})
+    return list(sch.get_loops(epilogue))
+
+
+def _pixel(counted: Sequence[Any], rows: int, columns: int, outputs: int) -> tuple[Any, Any, Any, Any]:
+    """Image, row, column and channel of (tile, row in it, column in it, channel)."""
+    tile, i, j, channel = counted
+    return tile // (rows * columns), tile // columns % rows * outputs + i, tile % columns * outputs + j, channel
+
+
+def _keep_in_registers(sch: Schedule, block: Block) -> None:
+    """Unrolls a stage of a transform, one tile and one vector of channels, in local memory."""
+    sch.set_scope(block, 0, "local")
+    *outer, lane = sch.get_loops(block)[-3:]
+    for loop in outer:
+        sch.unroll(loop)
+    sch.vectorize(lane)

@@ -1,0 +1,1 @@
+"""TensorIR read, named, built and rebuilt: what templates are made of."""

@@ -1,0 +1,1 @@
+"""x86: levels, features, the host's processor, and what LLVM knows of it."""

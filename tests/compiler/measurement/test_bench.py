@@ -1,0 +1,208 @@
+"""Timing: engines take turns on the same work, kernels are measured against a peak that was measured too."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import tilewright
+from small_models import model, node, swish_network
+from tilewright.compiler.measurement import bench, machine_peak
+from tilewright.compiler.measurement.machine_peak import measured_peak
+from tilewright.compiler.verification.random_inputs import random_inputs
+from tilewright.errors import ComparisonError, TensorError, ToolError, UsageError
+from tilewright.targets.target import DotUnit
+from tilewright.targets.x86.levels import DOT_UNITS
+
+
+@pytest.fixture(scope="module")
+def swish() -> tilewright.CompiledModel:
+    return tilewright.compile(swish_network(), threads=1)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("bench") / "swish.onnx"
+    onnx.save(swish_network(), path)
+    return path
+
+
+def test_engines_run_as_often_as_asked(swish: tilewright.CompiledModel, source: Path) -> None:
+    values = random_inputs(swish.inputs, 0)
+
+    rows = bench.measure(swish, values, repeat=12, against=["onnxruntime"], source=source, threads=1)
+
+    assert [(row.engine, row.runs) for row in rows] == [("tilewright", 12), ("onnxruntime", 12)]
+    assert all(0 < row.min_ms <= row.median_ms <= row.p90_ms for row in rows)
+    ratios = bench.to_json(rows)["ratios"]
+    assert ratios == {"onnxruntime": pytest.approx(rows[0].median_ms / rows[1].median_ms)}
+
+
+def test_prepared_calls_compute(swish: tilewright.CompiledModel) -> None:
+    with pytest.raises(TensorError):
+        bench.prepared(swish, {"x": np.zeros((1, 1), np.float32)})
+    bench.prepared(swish, random_inputs(swish.inputs, 0))()
+
+
+def test_an_engine_that_computes_something_else(swish: tilewright.CompiledModel, tmp_path: Path) -> None:
+    other = swish_network()
+    other.graph.node[-1].op_type = "Tanh"
+    onnx.save(other, tmp_path / "other.onnx")
+    values = random_inputs(swish.inputs, 0)
+
+    with pytest.raises(ComparisonError, match="something else"):
+        bench.measure(swish, values, repeat=1, against=["onnxruntime"], source=tmp_path / "other.onnx")
+
+
+def test_what_the_others_need(swish: tilewright.CompiledModel, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = random_inputs(swish.inputs, 0)
+    with pytest.raises(UsageError, match="--model"):
+        bench.measure(swish, values, repeat=1, against=["onnxruntime"])
+    with pytest.raises(UsageError, match="known: onnxruntime, openvino"):
+        bench.measure(swish, values, repeat=1, against=["tflite"], source=source)
+    monkeypatch.setitem(__import__("sys").modules, "openvino", None)
+    with pytest.raises(ToolError, match="pip install openvino"):
+        bench.measure(swish, values, repeat=1, against=["openvino"], source=source)
+
+
+def test_kernels_add_up_and_name_their_nodes(swish: tilewright.CompiledModel) -> None:
+    told: list[tuple[str, int, int]] = []
+    roofline = bench.profile(
+        swish, random_inputs(swish.inputs, 0), repeat=5, threads=1, progress=lambda *state: told.append(state)
+    )
+
+    rows = roofline.kernels
+    assert sorted(rows, key=lambda row: -(row.lost_seconds or 0)) == list(rows)
+    assert sorted(row.work.step for row in rows) == list(range(len(swish.signature.steps)))
+    assert {name for row in rows for name in row.work.sources} >= {"first product", "swish", "relu"}
+    products = [row for row in rows if row.work.template == "contraction"]
+    assert len(products) == 3
+    assert all(row.work.flops == 2 * 4 * 16 * 16 and row.bound and row.bound.level == "L1" for row in products)
+    assert all(row.peak_share and 0 < row.peak_share < 2 for row in products)
+    assert ("kernels", 5, 5) in told and told[-1][0] == "the machine's peak"
+
+
+def test_outputs_that_are_copied() -> None:
+    proto = model([node("Identity", ["x"], "y", "same")], {"x": ("float32", (3, 5))}, {"y": ("float32", (3, 5))})
+
+    (copy,) = bench.work_of(tilewright.compile(proto, threads=1).signature)
+
+    assert (copy.kernel, copy.template, copy.sources, copy.flops, copy.bytes) == ("copy", "copy", ("y",), 0, 2 * 60)
+
+
+def test_threads_of_a_library(swish: tilewright.CompiledModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "available_cores", lambda: 8)
+    monkeypatch.delenv("TILEWRIGHT_NUM_THREADS", raising=False)
+    threaded = replace(swish.signature, threaded=True, default_threads=0)
+
+    assert bench.threads_of(swish.signature, 4) == 1
+    assert [bench.threads_of(threaded, asked) for asked in (0, 4, 99)] == [8, 4, 8]
+    assert bench.threads_of(replace(threaded, default_threads=3)) == 3
+    monkeypatch.setenv("TILEWRIGHT_NUM_THREADS", "2")
+    assert bench.threads_of(replace(threaded, default_threads=3)) == 2
+
+
+def test_the_peak_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = measured_peak(1)
+
+    # Any x86-64 of these years does more than 1 GFLOP/s and 1 GB/s, and less than 1000 of each, on one core.
+    assert 1e9 < first.flops_per_second < 1e12
+    rates = [level.bytes_per_second for level in first.levels]
+    assert rates == sorted(rates, reverse=True)
+    assert all(1e9 < rate < 1e12 for rate in rates)
+    assert first.levels[0].name == "L1" and first.levels[-1].name == "memory"
+    monkeypatch.setattr(machine_peak, "_measure", lambda *_: pytest.fail("measured twice"))
+    assert measured_peak(1) is first
+
+
+@pytest.mark.parametrize("unit", DOT_UNITS, ids=lambda unit: unit.name)
+def test_the_peak_of_units_for_bfloat16(unit: DotUnit, tmp_path: Path) -> None:
+    facts = machine_peak._HostFacts(512, 32, True, 32 << 10, 1 << 20, 32 << 20)
+    source = tmp_path / "peak.c"
+    source.write_text(machine_peak._source(facts, 1 << 28, unit))
+    command = ["gcc", "-O3", "-march=sapphirerapids", "-pthread", "-S", "-o", "-", str(source)]
+    assembly = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    loop = {"AMX-BF16": 4, "AVX512-BF16": 28}[unit.name]
+    count = assembly.count("dpbf16ps")
+    assert count and count % loop == 0  # the compiler may have copied the loop
+    # Each instruction does two operations on each of rows * columns * terms.
+    _, flops = machine_peak._arithmetic(facts, unit)
+    assert flops == loop * 2 * unit.rows * unit.lanes * unit.depth
+
+
+@pytest.mark.parametrize(
+    ("march", "facts", "instructions"),
+    [
+        # GCC would rather use half of the registers' width there.
+        ("skylake-avx512", (512, 32, True), r"vfmadd213ps\s+%zmm\d+, %zmm\d+, %zmm(\d+)"),
+        ("haswell", (256, 16, True), r"vfmadd213ps\s+%ymm\d+, %ymm\d+, %ymm(\d+)"),
+        ("x86-64", (128, 16, False), r"mulps\s+%xmm\d+, %xmm(\d+)"),
+    ],
+)
+def test_the_loop_of_the_peak_stays_in_registers(
+    march: str, facts: tuple[int, int, bool], instructions: str, tmp_path: Path
+) -> None:
+    source = tmp_path / "peak.c"
+    source.write_text(machine_peak._source(machine_peak._HostFacts(*facts, 32 << 10, 1 << 20, 32 << 20), 1 << 28, None))
+    command = ["gcc", f"-march={march}", *machine_peak._FLAGS, "-S", "-o", "-", str(source)]
+    assembly = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    # The last of the blocks between labels that hold the instructions is the loop: the others are copies of it.
+    blocks = [block for block in re.split(r"(?m)^\.L\w+:", assembly) if re.search(instructions, block)]
+    assert blocks
+    for block in blocks:
+        body = block[: block.rindex(re.findall(r"\n\s*j\w+\s", block)[0])]
+        sums = re.findall(instructions, body)
+        assert len(set(sums)) == facts[1] - 4  # each chain has a register of its own
+        assert "(" not in re.sub(r"#.*", "", body[re.search(instructions, body).start() :])  # and nothing is in memory
+    reads = re.findall(r"v?addps\s+\S*\(\S+\), %([xyz]mm)\d+, %|addps\s+\S*\(\S+\), %(xmm)", assembly)
+    assert {"".join(read) for read in reads} == {{512: "zmm", 256: "ymm", 128: "xmm"}[facts[0]]}
+
+
+def test_a_shared_cache_counts_where_it_holds_more_than_the_others() -> None:
+    facts = machine_peak._HostFacts(256, 16, True, 32 << 10, 1 << 20, 32 << 20)
+
+    few, many = (machine_peak._levels(threads, facts, 1 << 28) for threads in (2, 16))
+
+    assert [(level.name, level.capacity) for level in few] == [
+        ("L1", 64 << 10),
+        ("L2", 2 << 20),
+        ("L3", 32 << 20),
+        ("memory", None),
+    ]
+    assert [level.name for level in many] == ["L1", "L2", "memory"]
+
+
+def test_without_a_compiler_the_peak_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+
+    with pytest.raises(ToolError, match="C compiler"):
+        measured_peak(1000)
+
+
+def test_work_from_shapes() -> None:
+    from tilewright import frontends
+    from tilewright.compiler.measurement.model_work import node_flops
+
+    weights = np.ones((8, 2, 3, 3), np.float32)
+    proto = model(
+        [
+            node("Conv", ["x", "w"], "a", "conv", group=2, pads=[1, 1, 1, 1]),
+            node("MaxPool", ["a"], "b", "pool", kernel_shape=[2, 2], strides=[2, 2]),
+            node("Transpose", ["b"], "c", "transpose", perm=[0, 2, 3, 1]),
+            node("Relu", ["c"], "y", "relu"),
+        ],
+        {"x": ("float32", (1, 4, 10, 10))},
+        {"y": ("float32", (1, 5, 5, 8))},
+        {"w": weights},
+    )
+
+    work = dict(node_flops(frontends.load(proto).module))
+
+    # 800 results of 18 products each; 200 results of 4 comparisons; moving is free; 200 comparisons.
+    assert work == {"conv": 2 * 800 * 18, "pool": 800, "transpose": 0, "relu": 200}

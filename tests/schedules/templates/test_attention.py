@@ -1,0 +1,94 @@
+"""The attention template: any sizes, masks of every broadcast, rows without a key, many tasks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kernel_runner import Runner, random, relative_error
+from tilewright import targets
+from tilewright.ir_passes.operators.attention_operator import attention
+from tilewright.schedules.templates.attention import Heads, multipliers
+from tvm import relax
+
+# Two float32 sums and an exponential of a few units in the last place.
+TOLERANCE = 5e-6
+
+
+def attend(run: Runner, *operands, scale: float = 0.3, nan_is_zero: bool = False, cores: int = 1):
+    result = run(
+        lambda *args: attention(args, scale=scale, nan_is_zero=nan_is_zero),
+        *operands,
+        target=targets.parse("host", cores=cores),
+    )
+    assert run.templates == ["attention"]
+    return result
+
+
+def expected(q, k, v, mask=0.0, scale: float = 0.3):
+    scores = np.einsum("bqhd,bkhd->bhqk", q.astype("float64"), k.astype("float64")) * scale + mask
+    powers = np.exp(scores - scores.max(-1, keepdims=True))
+    return np.einsum("bhqk,bkhd->bqhd", powers / powers.sum(-1, keepdims=True), v)
+
+
+@settings(max_examples=12, deadline=None, derandomize=True)
+@given(
+    batch=st.integers(1, 2),
+    heads=st.integers(1, 3),
+    queries=st.sampled_from([1, 2, 7, 16, 50]),
+    keys=st.sampled_from([1, 3, 8, 29, 64]),
+    depth=st.sampled_from([1, 5, 16, 33]),
+    value_depth=st.sampled_from([1, 8, 20]),
+    cores=st.integers(1, 5),
+)
+def test_any_sizes(run: Runner, batch, heads, queries, keys, depth, value_depth, cores) -> None:
+    q, k = random(batch, queries, heads, depth), random(batch, keys, heads, depth, seed=1)
+    v = random(batch, keys, heads, value_depth, seed=2)
+    assert relative_error(attend(run, q, k, v, cores=cores), expected(q, k, v)) < TOLERANCE
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 13), (2, 1, 6, 13), (1, 3, 6, 1), (2, 3, 6, 13)])
+def test_masks_broadcast(run: Runner, shape: tuple[int, ...]) -> None:
+    q, k, v = random(2, 6, 3, 8), random(2, 13, 3, 8, seed=1), random(2, 13, 3, 8, seed=2)
+    mask = random(*shape, seed=3)
+    if shape[-1] > 1:
+        mask[..., 4:9] = -np.inf
+    assert relative_error(attend(run, q, k, v, mask), expected(q, k, v, mask)) < TOLERANCE
+
+
+@pytest.mark.parametrize("nan_is_zero", [False, True])
+def test_rows_without_a_key(run: Runner, nan_is_zero: bool) -> None:
+    q, k, v = random(1, 6, 2, 8), random(1, 5, 2, 8, seed=1), random(1, 5, 2, 8, seed=2)
+    mask = np.zeros((1, 1, 6, 5), "float32")
+    mask[0, 0, 3] = -np.inf
+    result = attend(run, q, k, v, mask, nan_is_zero=nan_is_zero)
+    with np.errstate(invalid="ignore"):
+        reference = expected(q, k, v, mask)
+    assert (result[:, 3] == 0).all() if nan_is_zero else np.isnan(result[:, 3]).all()
+    others = [0, 1, 2, 4, 5]
+    assert relative_error(result[:, others], reference[:, others]) < TOLERANCE
+
+
+def test_large_scores_do_not_overflow(run: Runner) -> None:
+    q, k, v = random(1, 4, 1, 8) * 100, random(1, 9, 1, 8, seed=1), random(1, 9, 1, 8, seed=2)
+    assert relative_error(attend(run, q, k, v), expected(q, k, v)) < 2e-5  # rounding of scores of some hundreds
+
+
+def test_a_consumer_joins(run: Runner) -> None:
+    q, k, v = random(1, 6, 2, 8), random(1, 9, 2, 8, seed=1), random(1, 9, 2, 8, seed=2)
+    result = run(
+        lambda *args: relax.op.reshape(attention(args, scale=0.3, nan_is_zero=False), (1, 6, 16)),
+        q,
+        k,
+        v,
+    )
+    assert relative_error(result, expected(q, k, v).reshape(1, 6, 16)) < TOLERANCE
+
+
+def test_blocks_of_scores_fit_the_cache_and_feed_every_core() -> None:
+    target = targets.parse("x86_64-linux-gnu", cpu="x86-64-v3", cores=8)
+    long = multipliers(Heads(12, 4096, 4096, 64, 64), target)[0].choice
+    assert long["rows"] * long["row_tiles"] * 4096 * 4 <= target.l2_bytes / 4
+    few = multipliers(Heads(1, 96, 64, 64, 64), target)[0].choice
+    assert -(-96 // (few["rows"] * few["row_tiles"])) >= 8

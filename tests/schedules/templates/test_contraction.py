@@ -1,0 +1,167 @@
+"""The contraction template: convolutions and products of ordinary and odd sizes, with epilogues, at every ISA level."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kernel_runner import TOLERANCE, Runner, random, relative_error, run_convolution
+from numpy_reference import convolution
+from tilewright import targets
+from tilewright.schedules.templates import contraction
+from tilewright.schedules.templates.contraction import Workload
+from tvm import relax
+
+
+def check_convolution(run: Runner, data, weights, strides, padding, dilation, groups, target=None) -> None:
+    actual = run_convolution(run, data, weights, strides, padding, dilation, groups, target)
+    assert relative_error(actual, convolution(data, weights, strides, padding, dilation, groups)) < TOLERANCE
+
+
+@settings(max_examples=12, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_any_convolution(run: Runner, data: st.DataObject) -> None:
+    def draw(low: int, high: int) -> int:
+        return data.draw(st.integers(low, high))
+
+    rank = data.draw(st.sampled_from([1, 2, 2, 2, 3]))
+    kernel = tuple(draw(1, 4 if rank < 3 else 2) for _ in range(rank))
+    dilation = tuple(draw(1, 2) for _ in range(rank))
+    strides = tuple(draw(1, 3) for _ in range(rank))
+    padding = tuple(draw(0, 2) for _ in range(2 * rank))
+    reach = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
+    # Larger than the padding, so that some output is not made of padding alone.
+    space = tuple(draw(size + 3, size + 9) for size in reach)
+    groups = data.draw(st.sampled_from([1, 1, 2, 3]))
+    channels, outputs = draw(1, 9), draw(1, 40)
+    batch = draw(1, 2)
+    image = random(batch, *space, channels * groups, seed=1)
+    weights = random(outputs * groups, *kernel, channels, seed=2)
+    check_convolution(run, image, weights, strides, padding, dilation, groups)
+
+
+@pytest.mark.parametrize(
+    ("size", "channels", "outputs", "kernel", "stride"),
+    [
+        (7, 32, 1001, 1, 1),
+        (7, 24, 40, 3, 1),
+        (15, 3, 32, 3, 2),
+        (29, 3, 64, 7, 2),
+        (14, 16, 96, 5, 1),
+        (9, 130, 17, 3, 2),
+    ],
+)
+def test_ordinary_odd_sizes(run: Runner, size: int, channels: int, outputs: int, kernel: int, stride: int) -> None:
+    pad = kernel // 2
+    check_convolution(
+        run,
+        random(1, size, size, channels),
+        random(outputs, kernel, kernel, channels, seed=1),
+        (stride, stride),
+        (pad,) * 4,
+        (1, 1),
+        1,
+    )
+    assert run.templates == ["contraction"]
+
+
+@pytest.mark.parametrize("cpu", ["x86-64", "x86-64-v3"])
+def test_every_level_that_runs_here(run: Runner, cpu: str) -> None:
+    if cpu == "x86-64-v3" and "avx2" not in targets.host().required_features:
+        pytest.skip("this machine has no AVX2")
+    target = targets.parse("x86_64-linux-gnu", cpu=cpu, cores=2)
+    check_convolution(run, random(1, 9, 9, 20), random(37, 3, 3, 20, seed=1), (1, 1), (1,) * 4, (1, 1), 1, target)
+
+
+def test_run_time_weights(run: Runner) -> None:
+    data, weights = random(1, 8, 8, 6), random(20, 3, 3, 3, seed=1)
+    actual = run(
+        lambda x, w: relax.op.nn.conv2d(x, w, groups=2, data_layout="NHWC", kernel_layout="OHWI"), data, weights
+    )
+    assert relative_error(actual, convolution(data, weights, (1, 1), (0,) * 4, (1, 1), 2)) < TOLERANCE
+
+
+@settings(max_examples=12, deadline=None, derandomize=True)
+@given(
+    batch=st.sampled_from([((), ()), ((2,), ()), ((3,), (3,)), ((2, 3), (3,)), ((2, 1), (1, 3)), ((), (2,))]),
+    rows=st.integers(1, 30),
+    depth=st.integers(1, 50),
+    columns=st.integers(1, 70),
+    constant=st.booleans(),
+)
+def test_any_product(run: Runner, batch, rows: int, depth: int, columns: int, constant: bool) -> None:
+    left, right = random(*batch[0], rows, depth), random(*batch[1], depth, columns, seed=1)
+    expected = left.astype("float64") @ right.astype("float64")
+    if constant:
+        weights = relax.const(right)
+        actual = run(lambda x: relax.op.matmul(x, weights), left)
+    else:
+        actual = run(relax.op.matmul, left, right)
+    assert relative_error(actual, expected) < TOLERANCE
+
+
+@pytest.mark.parametrize(("left", "right"), [((12,), (12, 9)), ((9, 12), (12,)), ((12,), (12,)), ((2, 5, 12), (12,))])
+def test_vectors(run: Runner, left: tuple[int, ...], right: tuple[int, ...]) -> None:
+    a, b = random(*left), random(*right, seed=1)
+    assert relative_error(np.asarray(run(relax.op.matmul, a, b)), np.asarray(a @ b)) < TOLERANCE
+
+
+@pytest.mark.parametrize("dtype", ["float64", "int32"])
+def test_other_dtypes(run: Runner, dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    a, b = (rng.integers(-9, 9, shape).astype(dtype) for shape in ((11, 23), (23, 19)))
+    assert np.array_equal(run(relax.op.matmul, a, b), a @ b)
+
+
+def test_wide_constants_stay_wide(run: Runner) -> None:
+    a, b = random(5, 30).astype("float64"), random(30, 17, seed=1).astype("float64") / 3
+    constant = relax.const(b, "float64")
+    assert relative_error(run(lambda x: relax.op.matmul(x, constant), a), a @ b) < 1e-14
+
+
+def test_bias_activation_and_residual_are_one_kernel(run: Runner) -> None:
+    data, weights, bias = random(1, 6, 6, 10), random(21, 3, 3, 10, seed=1), random(21, seed=2)
+    residual = random(1, 6, 6, 21, seed=3)
+    constants = [relax.const(array) for array in (weights, bias)]
+
+    def build(x, r):
+        y = relax.op.nn.conv2d(x, constants[0], padding=(1,) * 4, data_layout="NHWC", kernel_layout="OHWI")
+        return relax.op.nn.relu(relax.op.add(relax.op.add(y, constants[1]), r))
+
+    actual = run(build, data, residual)
+    expected = np.maximum(convolution(data, weights, (1, 1), (1,) * 4, (1, 1), 1) + bias + residual, 0)
+    assert relative_error(actual, expected) < TOLERANCE
+    assert run.templates == ["contraction"]
+
+
+def test_results_do_not_depend_on_the_number_of_cores(run: Runner) -> None:
+    left, right = random(64, 100), relax.const(random(100, 90, seed=1))
+    one, two = (
+        run(lambda x: relax.op.matmul(x, right), left, target=targets.parse("host", cores=cores)) for cores in (1, 3)
+    )
+    assert np.array_equal(one, two)
+
+
+@pytest.mark.parametrize("cpu", ["x86-64", "x86-64-v3", "skylake-avx512"])
+def test_every_choice_fits_the_registers(cpu: str) -> None:
+    target = targets.parse("x86_64-linux-gnu", cpu=cpu)
+    workload = Workload(1, 196, 256, (3, 3, 64))
+    choices = contraction.space(workload, target)
+    assert contraction.default(workload, target) in choices
+    assert all(choice["rows"] * choice["vectors"] < target.num_vector_registers for choice in choices)
+
+
+@given(rows=st.integers(1, 4000), columns=st.integers(1, 1100), cores=st.integers(1, 64))
+def test_default_keeps_cores_busy(rows: int, columns: int, cores: int) -> None:
+    target = targets.parse("x86_64-linux-gnu", cpu="x86-64-v3", cores=cores)
+    workload = Workload(1, rows, columns, (64,))
+    choice = contraction.default(workload, target)
+    lanes = target.lanes()
+    tiles = math.ceil(rows / choice["rows"]) * math.ceil(columns / lanes / choice["vectors"])
+    tasks = math.ceil(rows / choice["rows"] / choice["row_tiles"]) * math.ceil(columns / lanes / choice["vectors"])
+    # Work that divides into many tiles is spread; what is too small for that may leave cores idle.
+    if tiles >= 64 * cores:
+        assert math.ceil(tasks / cores) * cores <= 1.25 * tasks

@@ -1,0 +1,175 @@
+"""Contractions by units for narrow operands, in software: any sizes, against sums of products of rounded operands."""
+
+from __future__ import annotations
+
+import math
+
+import ml_dtypes
+import numpy as np
+import pytest
+import soft_units
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kernel_runner import TOLERANCE, Runner, random, relative_error, run_convolution
+from numpy_reference import convolution
+from soft_units import UNITS, target_with
+from tilewright.ir_passes.operators.attention_operator import attention
+from tilewright.schedules.templates import dot_product
+from tilewright.schedules.templates.contraction import Workload
+from tvm import relax
+
+AMX, VECTOR = "AMX-BF16", "AVX512-BF16"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def units_in_software(tmp_path_factory: pytest.TempPathFactory):
+    with pytest.MonkeyPatch.context() as patch:
+        soft_units.install(patch, tmp_path_factory.mktemp("units"))
+        yield
+
+
+def rounded(array: np.ndarray) -> np.ndarray:
+    return array.astype(ml_dtypes.bfloat16).astype("float32")
+
+
+def check_convolution(run: Runner, unit: str, data, weights, strides, padding, dilation, groups, cores=2) -> None:
+    target = target_with(unit, cores=cores)
+    actual = run_convolution(run, data, weights, strides, padding, dilation, groups, target)
+    if groups == 1 or weights.shape[-1] % 2 == 0:  # channels of groups cannot be padded: odd ones are not rounded
+        data, weights = rounded(data), rounded(weights)
+    expected = convolution(data, weights, strides, padding, dilation, groups)
+    assert relative_error(actual, expected) < TOLERANCE
+
+
+@pytest.mark.parametrize("unit", [AMX, VECTOR])
+@settings(max_examples=8, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_any_convolution(run: Runner, unit: str, data: st.DataObject) -> None:
+    def draw(low: int, high: int) -> int:
+        return data.draw(st.integers(low, high))
+
+    rank = data.draw(st.sampled_from([1, 2, 2, 2, 3]))
+    kernel = tuple(draw(1, 4 if rank < 3 else 2) for _ in range(rank))
+    dilation = tuple(draw(1, 2) for _ in range(rank))
+    strides = tuple(draw(1, 3) for _ in range(rank))
+    padding = tuple(draw(0, 2) for _ in range(2 * rank))
+    reach = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
+    space = tuple(
+        draw(size + 3, size + 24) if axis == rank - 1 else draw(size + 3, size + 5) for axis, size in enumerate(reach)
+    )
+    groups = data.draw(st.sampled_from([1, 1, 1, 2]))
+    channels, outputs = data.draw(st.sampled_from([1, 2, 3, 8, 24, 33, 40, 64])), draw(8, 70)
+    image = random(draw(1, 2), *space, channels * groups, seed=1)
+    weights = random(outputs * groups, *kernel, channels, seed=2)
+    check_convolution(run, unit, image, weights, strides, padding, dilation, groups, cores=draw(1, 3))
+
+
+@pytest.mark.parametrize(
+    ("size", "channels", "outputs", "kernel", "stride", "padding"),
+    [
+        (56, 64, 64, 1, 1, 0),
+        (14, 32, 96, 3, 1, 1),
+        (17, 64, 48, 3, 1, 1),  # lines of 17 pixels: instructions of 9 rows
+        (35, 32, 40, 5, 1, 2),
+        (30, 3, 16, 7, 2, 3),  # the first layer: a line of the kernel is one run
+        (15, 32, 32, 1, 2, 0),
+    ],
+)
+def test_convolutions_of_networks(run: Runner, size, channels, outputs, kernel, stride, padding) -> None:
+    image, weights = random(1, size, size, channels), random(outputs, kernel, kernel, channels, seed=1)
+    check_convolution(run, AMX, image, weights, (stride,) * 2, (padding,) * 4, (1, 1), 1)
+
+
+@pytest.mark.parametrize("unit", [AMX, VECTOR])
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        ((1, 64), (64, 40)),
+        ((128, 96), (96, 200)),
+        ((50, 33), (33, 17)),  # odd depth: zeros behind it
+        ((2, 3, 20, 32), (32, 48)),
+        ((2, 3, 20, 32), (2, 3, 32, 24)),  # products of their own right sides
+        ((3, 1, 5, 14), (4, 14, 9)),  # broadcast
+    ],
+)
+@pytest.mark.parametrize("constant", [True, False])
+def test_products(run: Runner, unit: str, left, right, constant: bool) -> None:
+    a, b = random(*left), random(*right, seed=1)
+    if constant:
+        actual = run(lambda x: relax.op.matmul(x, relax.const(b)), a, target=target_with(unit))
+    else:
+        actual = run(relax.op.matmul, a, b, target=target_with(unit))
+    assert relative_error(actual, rounded(a).astype("float64") @ rounded(b)) < TOLERANCE
+
+
+def test_epilogue(run: Runner) -> None:
+    a, b, c = random(40, 64), random(64, 48, seed=1), random(40, 48, seed=2)
+    actual = run(
+        lambda x, y: relax.op.nn.relu(relax.op.add(relax.op.matmul(x, relax.const(b)), y)),
+        a,
+        c,
+        target=target_with(AMX),
+    )
+    assert relative_error(actual, np.maximum(rounded(a).astype("float64") @ rounded(b) + c, 0)) < TOLERANCE
+
+
+@pytest.mark.parametrize("unit", [AMX, VECTOR])
+@pytest.mark.parametrize(
+    ("queries", "keys", "depth", "value_depth"), [(32, 32, 32, 32), (20, 29, 16, 40), (1, 7, 8, 8)]
+)
+def test_attention(run: Runner, unit: str, queries, keys, depth, value_depth) -> None:
+    q, k = random(2, queries, 3, depth), random(2, keys, 3, depth, seed=1)
+    v, mask = random(2, keys, 3, value_depth, seed=2), random(2, 1, queries, keys, seed=3)
+    actual = run(
+        lambda *operands: attention(operands, scale=0.3, nan_is_zero=False), q, k, v, mask, target=target_with(unit)
+    )
+    assert run.templates == ["attention"]
+    scores = np.einsum("bqhd,bkhd->bhqk", rounded(q).astype("float64"), rounded(k)) * 0.3 + mask
+    powers = np.exp(scores - scores.max(-1, keepdims=True))
+    expected = np.einsum("bhqk,bkhd->bqhd", powers / powers.sum(-1, keepdims=True), rounded(v))
+    # Probabilities are rounded to 8 bits before they multiply the values.
+    assert relative_error(actual, expected) < 2**-8
+
+
+def test_odd_depth_of_heads_is_multiplied_in_float32(run: Runner) -> None:
+    q, k, v = random(1, 9, 2, 7), random(1, 9, 2, 7, seed=1), random(1, 9, 2, 8, seed=2)
+    actual = run(lambda *operands: attention(operands, scale=1.0, nan_is_zero=False), q, k, v, target=target_with(AMX))
+    scores = np.einsum("bqhd,bkhd->bhqk", q.astype("float64"), k)
+    powers = np.exp(scores - scores.max(-1, keepdims=True))
+    expected = np.einsum("bhqk,bkhd->bqhd", powers / powers.sum(-1, keepdims=True), v)
+    assert relative_error(actual, expected) < 1e-5
+
+
+@pytest.mark.parametrize("unit", UNITS.values(), ids=UNITS.keys())
+@pytest.mark.parametrize("run_length", [2, 24, 32, 40, 62, 64, 112, 144])
+def test_an_instruction_takes_a_divisor_of_the_run(unit, run_length: int) -> None:
+    depth = dot_product.depth_of(run_length, unit)
+    assert run_length % depth == 0 and depth % unit.group == 0 and depth <= unit.depth
+
+
+def test_tiles_fit_the_registers() -> None:
+    for unit in UNITS.values():
+        for choice in dot_product.space(Workload(1, 49, 512, (512,)), unit):
+            sums = choice["row_registers"] * choice["vectors"]
+            operands = choice["row_registers"] + choice["vectors"] if unit.is_matrix else choice["vectors"] + 1
+            assert sums + operands <= unit.registers and choice["rows"] <= unit.rows
+
+
+def test_long_products_use_full_tiles() -> None:
+    workload = Workload(1, 1024, 1024, (1024,))
+    (_, choice, unit) = dot_product.best([workload], target_with(AMX, VECTOR))
+    assert unit.name == AMX
+    assert (choice["rows"], choice["row_registers"], choice["vectors"], choice["depth"]) == (16, 2, 2, 32)
+    assert math.prod(dot_product.packed_shape(workload, choice, unit)) == 1024 * 1024
+
+
+def test_packing_keeps_pairs_together() -> None:
+    workload = Workload(1, 8, 20, (6,))
+    unit = UNITS[VECTOR]
+    choice = {"rows": 1, "row_registers": 1, "vectors": 1, "depth": 2}
+    matrix = np.arange(20 * 5, dtype="float32").reshape(1, 20, 5)  # the sixth is padding
+    packed = dot_product.pack_constant(matrix, workload, choice, unit).astype("float32")
+    assert packed.shape == (1, 2, 3, 16, 2)
+    assert packed[0, 1, 0, 3].tolist() == [matrix[0, 19, 0], matrix[0, 19, 1]]
+    assert packed[0, 1, 2, 3].tolist() == [matrix[0, 19, 4], 0]
+    assert not packed[0, 1, :, 4:].any()

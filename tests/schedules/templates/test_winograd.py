@@ -1,0 +1,136 @@
+"""The Winograd template: exact matrices, every shape and choice, and the choice against the direct algorithm."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kernel_runner import Runner, random, relative_error
+from numpy_reference import convolution as reference
+from tilewright import targets
+from tilewright.schedules.operators import convolution
+from tilewright.schedules.templates import winograd
+from tvm import relax
+
+# Of the points in `winograd`: F(4, 3) loses up to four bits more than the direct sum.
+TOLERANCE = 1e-5
+
+
+@pytest.fixture(autouse=True)
+def always_pays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(convolution, "_WINOGRAD_GAIN", float("inf"))
+
+
+def convolve(run: Runner, data, weights, padding=(1, 1, 1, 1), cores: int = 1, epilogue=lambda x: x):
+    constant = relax.const(weights)
+    result = run(
+        lambda x: epilogue(relax.op.nn.conv2d(x, constant, padding=padding, data_layout="NHWC", kernel_layout="OHWI")),
+        data,
+        target=targets.parse("host", cores=cores),
+    )
+    assert "winograd" in run.templates
+    return result
+
+
+def expected(data, weights, padding=(1, 1, 1, 1)):
+    return reference(data.astype("float64"), weights.astype("float64"), (1, 1), padding, (1, 1), 1)
+
+
+@pytest.mark.parametrize("outputs", winograd.OUTPUTS)
+def test_the_matrices_filter_exactly(outputs: int) -> None:
+    matrices = winograd.transform(outputs)
+    data, taps = random(matrices.inputs).astype("float64"), random(3, seed=1).astype("float64")
+    result = matrices.results @ ((matrices.weights @ taps) * (matrices.data @ data))
+    direct = [data[i : i + 3] @ taps for i in range(outputs)]
+    np.testing.assert_allclose(result, direct, rtol=1e-12, atol=1e-12)
+
+
+@settings(max_examples=16, deadline=None, derandomize=True)
+@given(
+    images=st.integers(1, 5),
+    size=st.tuples(st.integers(3, 19), st.integers(3, 19)),
+    channels=st.sampled_from([1, 2, 3, 5]),
+    columns=st.sampled_from([1, 3, 6]),
+    padding=st.tuples(*[st.integers(0, 2)] * 4),
+    cores=st.integers(1, 3),
+)
+def test_any_shape(run: Runner, images, size, channels, columns, padding, cores) -> None:
+    lanes = targets.parse("host").lanes()
+    data = random(images, *size, channels * lanes)
+    weights = random(columns * lanes, 3, 3, channels * lanes, seed=1)
+    actual = convolve(run, data, weights, padding, cores)
+    assert relative_error(actual, expected(data, weights, padding)) < TOLERANCE
+
+
+@pytest.mark.parametrize("outputs", winograd.OUTPUTS)
+@pytest.mark.parametrize("cores", [1, 4])
+def test_any_choice(run: Runner, monkeypatch: pytest.MonkeyPatch, outputs: int, cores: int) -> None:
+    target = targets.parse("host", cores=cores)
+    lanes = target.lanes()
+    data, weights = random(1, 9, 14, 2 * lanes), random(8 * lanes, 3, 3, 2 * lanes, seed=1)
+    tiling = winograd.Tiling(outputs, 1, 9, 14, 2 * lanes, 8 * lanes)
+    choices = winograd.space(tiling, target)
+    assert len(choices) > 20 and (cores == 1) == all(choice["column_tasks"] == 1 for choice in choices)
+    for choice in choices[:: len(choices) // 4]:
+        monkeypatch.setattr(convolution, "winograd_tiling", lambda *_, choice=choice: (tiling, choice))
+        assert relative_error(convolve(run, data, weights, cores=cores), expected(data, weights)) < TOLERANCE
+
+
+@pytest.mark.parametrize("size", [8, 7])
+def test_epilogues_are_fused(run: Runner, size: int) -> None:
+    lanes = targets.parse("host").lanes()
+    data, weights = random(1, size, size, 2 * lanes), random(4 * lanes, 3, 3, 2 * lanes, seed=1)
+    bias, residual = random(4 * lanes, seed=2), random(1, size, size, 4 * lanes, seed=3)
+
+    def epilogue(x):
+        return relax.op.nn.relu(relax.op.add(relax.op.add(x, relax.const(bias)), relax.const(residual)))
+
+    actual = convolve(run, data, weights, epilogue=epilogue)
+    assert run.templates == ["winograd"]
+    assert relative_error(actual, np.maximum(expected(data, weights) + bias + residual, 0)) < TOLERANCE
+
+    actual = convolve(run, data, weights, epilogue=lambda x: relax.op.reshape(x, (1, size * size, 4 * lanes)))
+    assert relative_error(actual, expected(data, weights).reshape(actual.shape)) < TOLERANCE
+
+
+def test_weights_stay_as_accurate_as_a_direct_sum(run: Runner) -> None:
+    lanes = targets.parse("host").lanes()
+    data = np.maximum(random(1, 12, 12, 32 * lanes), 0)
+    weights = random(2 * lanes, 3, 3, 32 * lanes, seed=1)
+    assert relative_error(convolve(run, data, weights), expected(data, weights)) < 4e-6
+
+
+@pytest.mark.parametrize(
+    ("shape", "pays"),
+    [
+        ((56, 56, 64, 64), True),
+        ((14, 14, 256, 256), True),
+        ((4, 4, 2048, 2048), False),  # its weights, 16 or 36 in place of 9, take longer to read
+    ],
+)
+def test_the_choice_weighs_the_weights(monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], pays: bool) -> None:
+    monkeypatch.undo()
+    height, width, channels, columns = shape
+    geometry = convolution.Geometry(
+        (1, height, width, channels), (columns, 3, 3, channels), (1, 1), (1, 1, 1, 1), (1, 1), 1
+    )
+    target = targets.parse("x86_64-linux-gnu", cpu="x86-64-v3", cores=1)
+    assert (convolution.winograd_tiling(geometry, "float32", target) is not None) == pays
+
+
+@pytest.mark.parametrize(
+    "change", [{"strides": (2, 2)}, {"dilation": (2, 2)}, {"groups": 2}, {"data": (1, 9, 9, 15)}, {"dtype": "float64"}]
+)
+def test_what_it_does_not_take(change: dict[str, object]) -> None:
+    parts: dict[str, object] = {
+        "data": (1, 9, 9, 16),
+        "weights": (32, 3, 3, 16),
+        "strides": (1, 1),
+        "padding": (1,) * 4,
+        "dilation": (1, 1),
+        "groups": 1,
+    }
+    dtype = str(change.pop("dtype", "float32"))
+    geometry = convolution.Geometry(**{**parts, **change})
+    assert convolution.winograd_tiling(geometry, dtype, targets.parse("host")) is None

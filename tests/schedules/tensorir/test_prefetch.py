@@ -1,0 +1,101 @@
+"""Prefetching weights: all of the next panel, once, and only what is a parameter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import tvm_ffi
+from hypothesis import given
+from hypothesis import strategies as st
+from tilewright import targets
+from tilewright.schedules.legalize import legalize
+from tilewright.schedules.schedule import schedule_module
+from tilewright.schedules.tensorir import prefetch
+from tvm import relax, tirx
+from tvm.ir import Call, TensorLoad
+from tvm.sym import Analyzer
+
+LINE = 16  # float32
+
+
+@given(tiles=st.integers(1, 200), depth=st.integers(1, 600), columns=st.sampled_from([8, 16, 24, 32, 64]))
+def test_the_steps_cover_a_panel(tiles: int, depth: int, columns: int) -> None:
+    steps = prefetch.steps_between(tiles, depth, columns)
+    if steps:
+        assert depth % steps == 0 and steps >= 2
+        assert tiles * (depth // steps) * LINE >= depth * columns
+
+
+def scheduled(operator: Any, *shapes: tuple[int, ...]) -> Any:
+    """The one kernel of an operator, for one core."""
+    target = targets.parse("x86_64-linux-gnu", cpu="x86-64-v3", cores=1)
+    builder = relax.BlockBuilder()
+    variables = [relax.Var(f"x{i}", relax.TensorType(shape, "float32")) for i, shape in enumerate(shapes)]
+    with builder.function("main", variables):
+        with builder.dataflow():
+            out = builder.emit_output(builder.emit(operator(*variables)))
+        builder.emit_func_output(out)
+    module = schedule_module(legalize(builder.get(), target), target)
+    (kernel,) = (each for each in module.functions.values() if isinstance(each, tirx.PrimFunc))
+    return kernel
+
+
+def prefetched(kernel: Any) -> list[Any]:
+    found: list[Any] = []
+
+    def note(call: Any) -> None:
+        if str(getattr(call.op, "name", "")) == "tirx.prefetch":
+            found.append(call)
+
+    tvm_ffi.structural_walk(kernel.body, (Call, note))
+    return found
+
+
+def convolution(x: Any) -> Any:
+    weights = relax.const(np.ones((32, 3, 3, 32), "float32"))
+    return relax.op.nn.conv2d(x, weights, strides=(2, 2), padding=(1,) * 4, data_layout="NHWC", kernel_layout="OHWI")
+
+
+@pytest.mark.parametrize(
+    ("operator", "shape"),
+    [
+        (lambda x: relax.op.matmul(x, relax.const(np.ones((96, 48), "float32"))), (1, 40, 96)),
+        (convolution, (1, 20, 20, 32)),
+    ],
+)
+def test_every_line_of_the_next_panel_is_asked_for(operator: Any, shape: tuple[int, ...]) -> None:
+    """The index, evaluated for every iteration in the first panel, names each line of the second."""
+    kernel = scheduled(operator, shape)
+    (call,) = prefetched(kernel)
+    loads: list[Any] = []
+    tvm_ffi.structural_walk(call, (TensorLoad, loads.append))
+    (load,) = loads
+    extents = [int(extent) for extent in load.source.ty.shape]
+    loops: list[Any] = []
+    tvm_ffi.structural_walk(kernel.body, (tirx.For, loops.append))
+    used: list[Any] = []
+    tvm_ffi.structural_walk(call, (tirx.Var, used.append))
+    ranges = {loop.loop_var: int(loop.extent) for loop in loops if any(loop.loop_var.same_as(var) for var in used)}
+    variables = list(ranges)
+    lines = set()
+    for point in np.ndindex(*ranges.values()):
+        values = dict(zip(variables, point, strict=True))
+        indices = [int(_evaluate(index, values)) for index in load.indices]
+        assert all(0 <= index < extent for index, extent in zip(indices, extents, strict=True))
+        panel, inner = np.ravel_multi_index(indices[:2], extents[:2]), np.ravel_multi_index(indices[2:], extents[2:])
+        if panel == 1:
+            lines.add(int(inner) // LINE)
+    assert lines == set(range(int(np.prod(extents[2:])) // LINE))
+
+
+def _evaluate(expression: Any, values: dict[Any, int]) -> int:
+    def constant(var: Any) -> Any:
+        return next((tirx.IntImm(str(var.ty.dtype), value) for key, value in values.items() if key.same_as(var)), var)
+
+    return int(Analyzer().simplify(tvm_ffi.structural_map(expression, (tirx.Var, constant))))
+
+
+def test_what_is_packed_at_run_time_is_not() -> None:
+    assert not prefetched(scheduled(relax.op.matmul, (2, 40, 96), (2, 96, 48)))

@@ -5,6 +5,7 @@ Attributes of a PrimFunc, set when an operator is lowered, read by fusion and by
     tilewright.fallback   why its own template refused it, where the plain schedule had to step in
     tilewright.flops      floating point operations of the anchor
     tilewright.concat     the axis of a kernel that concatenates its operands and does nothing else
+    tilewright.cast       the dtype that a kernel casts its operand to, doing nothing else
     tilewright.slice      where the window of its operand begins that a kernel copies, doing nothing else
 Annotations of a block, which survive fusion:
     tilewright.anchor     on the block a template is built around: the template's name
@@ -15,6 +16,7 @@ TEMPLATE = "tilewright.template"
 FLOPS = "tilewright.flops"
 CONCAT = "tilewright.concat"
 SLICE = "tilewright.slice"
+CAST = "tilewright.cast"
 ANCHOR = "tilewright.anchor"
 STAGE = "tilewright.stage"
 FALLBACK = "tilewright.fallback"

@@ -121,7 +121,7 @@ def prepared(model: CompiledModel, inputs: Mapping[str, Array]) -> Callable[[], 
     """
     model.run(inputs)  # all that can be wrong is told here
     signature = model.signature
-    sources = [np.ascontiguousarray(inputs[spec.name]) for spec in signature.inputs]
+    sources = [np.asarray(inputs[spec.name], order="C") for spec in signature.inputs]
     results = [np.empty(spec.shape, numpy_dtype(spec.dtype)) for spec in signature.outputs]
     workspace = np.empty(signature.workspace_bytes + ALIGNMENT, np.uint8)
     aligned = ctypes.c_void_p(-(-workspace.ctypes.data // ALIGNMENT) * ALIGNMENT)

@@ -29,9 +29,11 @@ from ..library.plan import Bytes
 from ..library.tensor_spec import element_bytes
 from .bfloat16 import expand_conversions, legalize_arithmetic
 from .flatten import hide_divisions, show_divisions
+from .lane_storage import give_lanes_storage
 from .llvm_functions import with_imports
 from .scratch import hoist_scratch
 from .select_dots import select_dots
+from .strided_loads import load_whole_vectors
 from .vector_borders import cut_at_borders
 from .write_out import write_out
 
@@ -104,11 +106,13 @@ def _loop_passes(workers: int, units: Sequence[DotUnit]) -> Any:
             _on_functions("ShowDivisions", show_divisions),
             _on_functions("SelectDots", partial(select_dots, units={unit.name: unit for unit in units})),
             _on_functions("VectorBorders", cut_at_borders),
+            _on_functions("LaneStorage", give_lanes_storage),
             _on_functions("LegalizeBfloat16", legalize_arithmetic),
             _on_functions("HoistScratch", partial(hoist_scratch, workers=workers)),
             # 64-bit indices become 32-bit wherever the bounds prove that they fit.
             tirx.transform.NarrowDataType(32),
             tirx.transform.VectorizeLoop(True),
+            _on_functions("StridedLoads", load_whole_vectors),
             tirx.transform.StorageRewrite(),
             s_tir.transform.HoistIfThenElse(),
             tirx.transform.UnrollLoop(),

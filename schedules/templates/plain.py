@@ -17,14 +17,18 @@ from __future__ import annotations
 import math
 from functools import partial
 
+from tvm import tirx
 from tvm.s_tir import Schedule
 
 from ...targets.target import FLOAT32_BITS, Target
 from ..tensorir import blocks
 from ..tensorir.blocks import Block, Loop
+from ..tensorir.rebuild import found
 
 # Elements below which waking other cores costs more than they save.
 PARALLEL_ELEMENTS = 1 << 16
+# Vectors whose steps are taken in turn, and lines of memory that are read one after the other.
+_IN_TURN = 4
 
 
 def schedule_kernel(sch: Schedule, target: Target) -> None:
@@ -47,8 +51,10 @@ def schedule_block(sch: Schedule, block: Block, target: Target) -> None:
     bits = min(blocks.element_bits(sch, block), FLOAT32_BITS)
     if not reduction and len(spatial) > 1 and blocks.is_elementwise(sch, block):
         spatial = [sch.fuse(*spatial)]
+    elif not reduction:
+        spatial = _with_full_vectors(sch, block, spatial, target.lanes(bits))
     sch.reorder(*spatial, *reduction)
-    registers = vectorize(sch, spatial[-1], target, bits) if vectorizes else []
+    registers = vectorize(sch, spatial[-1], target, bits, _registers(sch, block)) if vectorizes else []
     if registers and reduction:
         sch.reorder(*registers, *reduction, sch.get_loops(block)[len(spatial)])
     outer = [*spatial[:-1], *registers] if registers or not reduction else spatial
@@ -65,18 +71,38 @@ def _vectorizes(sch: Schedule, block: Block, last: Loop, reduces: bool) -> bool:
     return not reads.irregular or blocks.calls_functions(sch, block)
 
 
-def vectorize(sch: Schedule, loop: Loop, target: Target, bits: int = FLOAT32_BITS) -> list[Loop]:
-    """Vectorizes a loop over elements of so many bits; registers that it does not fill are cut when it is lowered.
+def _with_full_vectors(sch: Schedule, block: Block, spatial: list[Loop], lanes: int) -> list[Loop]:
+    """The loops with the last ones fused, while they are short, divide a vector, and write what is side by side."""
+    last = len(spatial) - 1
+    length = blocks.extent(sch, spatial[last])
+    if blocks.write_step(sch, block, last) != 1:
+        return spatial
+    while last > 0 and length < lanes and lanes % length == 0 and blocks.write_step(sch, block, last - 1) == length:
+        last -= 1
+        length *= blocks.extent(sch, spatial[last])
+    return [*spatial[:last], sch.fuse(*spatial[last:])] if last < len(spatial) - 1 else spatial
+
+
+def _registers(sch: Schedule, block: Block) -> int:
+    """The registers of a vector: what goes step by step in each lane waits for the step before."""
+    return _IN_TURN if found(sch.get(block).body, tirx.For) else 1
+
+
+def vectorize(sch: Schedule, loop: Loop, target: Target, bits: int = FLOAT32_BITS, registers: int = 1) -> list[Loop]:
+    """Vectorizes a loop over elements of so many bits; vectors that it does not fill are cut when it is lowered.
+
+    Args:
+        registers: how many a vector takes.
 
     Returns:
-        The loop over registers, if there is one.
+        The loop over vectors, if there is one.
     """
-    lanes = lanes_for(blocks.extent(sch, loop), target, bits)
+    lanes = lanes_for(blocks.extent(sch, loop), target, bits // registers)
     if lanes == 1:
         return []
-    registers, lane = sch.split(loop, [None, lanes])
+    vectors, lane = sch.split(loop, [None, lanes])
     sch.vectorize(lane)
-    return [registers]
+    return [vectors]
 
 
 def lanes_for(extent: int, target: Target, bits: int = FLOAT32_BITS) -> int:

@@ -10,6 +10,7 @@ from tvm import relax, tirx
 from tvm.s_tir import Schedule
 from tvm.s_tir.schedule import ScheduleError
 
+from ..annotations import ANCHOR, FALLBACK, FLOPS, TEMPLATE
 from ..errors import CompilerError, reason_of
 from ..targets.target import Target
 from .templates import (
@@ -26,7 +27,6 @@ from .templates.rows import ROWS
 from .templates.window import TEMPLATE as WINDOW
 from .templates.winograd import TEMPLATE as WINOGRAD
 from .tensorir import blocks
-from .tensorir.annotations import ANCHOR, FALLBACK, FLOPS, TEMPLATE
 from .tensorir.prefetch import insert_prefetches
 
 PLAIN = "plain"
@@ -70,7 +70,7 @@ def schedule_kernel(function: Any, target: Target) -> Any:
     """Schedules one kernel; when its template refuses it, by the plain schedule, with the reason as an attribute."""
     sch = _fresh(function)
     found = blocks.anchors(sch)
-    name = str(blocks.annotation(sch, found[-1], ANCHOR)) if found else PLAIN
+    name = ANCHOR.of(sch.get(found[-1])) or PLAIN if found else PLAIN
     flops = sum(_flops(sch, block) for block in found)
     reason = None
     try:
@@ -81,10 +81,9 @@ def schedule_kernel(function: Any, target: Target) -> Any:
         reason = str(error).strip().splitlines()[-1]
         name, sch = PLAIN, _fresh(function)
         plain.schedule_kernel(sch, target)
-    scheduled = (
-        insert_prefetches(sch.mod["main"]).without_attr("global_symbol").with_attr({TEMPLATE: name, FLOPS: flops})
-    )
-    return scheduled if reason is None else scheduled.with_attr(FALLBACK, reason)
+    scheduled = insert_prefetches(sch.mod["main"]).without_attr("global_symbol")
+    scheduled = FLOPS.on(TEMPLATE.on(scheduled, name), flops)
+    return scheduled if reason is None else FALLBACK.on(scheduled, reason)
 
 
 def _nodes(module: Any, kernel: Any) -> list[str]:
@@ -109,5 +108,5 @@ def _fresh(function: Any) -> Schedule:
 
 def _flops(sch: Schedule, block: blocks.Block) -> int:
     """Operations of an anchor: as its template says, or one a point of its domain (two for a sum of products)."""
-    stated = blocks.annotation(sch, block, FLOPS)
-    return int(stated) if stated is not None else blocks.points(sch, block)
+    stated = FLOPS.of(sch.get(block))
+    return blocks.points(sch, block) if stated is None else stated

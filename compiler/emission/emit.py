@@ -16,6 +16,7 @@ from typing import Any
 
 import tvm_ffi
 
+from ...annotations import FLOPS, TEMPLATE
 from ...errors import CompilerError, OutputError, UnsupportedError, UsageError
 from ...targets.target import Target
 from ...targets.toolchain import Toolchain, find_toolchain
@@ -214,13 +215,12 @@ def _kernels(
     moved = least_bytes(graph.calls, {function: argument_bytes(module[function]) for function in graph.functions})
     kernels = []
     for symbol, name, sizes in zip(symbols, functions, scratch, strict=True):
-        attributes = module[name].attrs or {}
         kernels.append(
             Kernel(
                 symbol=symbol,
                 function=name,
-                template=str(attributes.get("tilewright.template", "")),
-                flops=int(attributes.get("tilewright.flops", 0)) or counted_flops(module[name]),
+                template=TEMPLATE.of(module[name]) or "",
+                flops=FLOPS.of(module[name]) or counted_flops(module[name]),
                 bytes=moved[name],
                 scratch=sizes,
             )

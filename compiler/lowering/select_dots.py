@@ -19,9 +19,8 @@ from tvm import tirx
 from tvm.ir import TensorLoad
 from tvm.target import codegen
 
-from ...schedules.templates.dot_product import UNIT
-from ...schedules.templates.dot_product_schedule import ROLE, SUMS, TILES
-from ...schedules.tensorir.rebuild import substituted, with_body
+from ...annotations import LHS, RHS, ROLE, SUMS, TILES, UNIT, operands, without, without_roles
+from ...schedules.tensorir.rebuild import found, substituted, with_body
 from ...targets.target import DotUnit
 from .llvm_functions import DOT_PAIRS, LANES
 
@@ -32,8 +31,8 @@ _FLOAT_BYTES, _NARROW_BYTES = 4, 2
 
 
 def select_dots(function: Any, units: Mapping[str, DotUnit]) -> Any:
-    """The function with instructions of `units`, by their names, where its loops are marked for one of them."""
-    return function.with_body(_Selection(units).statement(function.body))
+    """The function with instructions of `units`, by their names, where its loops are marked; operands lose their roles."""
+    return function.with_body(without_roles(_Selection(units).statement(function.body)))
 
 
 @dataclass(frozen=True)
@@ -68,17 +67,17 @@ class _Selection:
         return node
 
     def _loop(self, loop: Any) -> Any:
-        unit = self._units.get(str(loop.annotations.get(UNIT, "")))
+        unit = self._units.get(UNIT.of(loop) or "")
         if unit is not None:
             return self._instructions(loop, unit)
         self._analyzer.bind(loop.loop_var, tvm.ir.Range.from_min_extent(loop.min, loop.extent))
         body = self.statement(loop.body)
-        kept = {name: value for name, value in loop.annotations.items() if name not in (SUMS, TILES)}
+        kept = without(loop.annotations, SUMS, TILES)
         new = with_body(loop, body, annotations=kept)
-        if SUMS in loop.annotations and self._stores:
+        if SUMS.of(loop) and self._stores:
             stores, self._stores = self._stores, []
             return _sequence([new, *stores])
-        if TILES in loop.annotations and self._configuration is not None:
+        if TILES.of(loop) and self._configuration is not None:
             configuration, self._configuration = self._configuration, None
             return _sequence([*_set_up(configuration), new, _call("llvm.x86.tilerelease")])
         return new
@@ -87,7 +86,7 @@ class _Selection:
         loops: dict[str, Any] = {}
         body = outer
         while isinstance(body, tirx.For):
-            loops[str(body.annotations[ROLE])] = body
+            loops[_role(body)] = body
             body = body.body
         sums = self._access(body.buffer, body.indices[0], loops)
         extents = {role: int(loops[role].extent) for role in loops}
@@ -100,14 +99,15 @@ class _Selection:
                     for vector in range(counts[1])
                 ]
             )
-        loads: list[Any] = []
-        tvm_ffi.structural_walk(body.value, (TensorLoad, loads.append))
-        left, right = (
-            self._access(load.source, load.indices[0], loops) for load in loads if not load.source.same_as(body.buffer)
-        )
+        left, right = (self._operand(body.value, role, loops) for role in (LHS, RHS))
         if unit.is_matrix:
             return self._matrix_step(sums, left, right, extents)
         return self._vector_step(sums, left, right, counts)
+
+    def _operand(self, product: Any, role: str, loops: Mapping[str, Any]) -> _Access:
+        (value,) = operands(product, role)
+        (load,) = found(value, TensorLoad)
+        return self._access(load.source, load.indices[0], loops)
 
     def _access(self, buffer: Any, index: Any, loops: Mapping[str, Any]) -> _Access:
         """How `index` depends on the loops of an instruction.
@@ -241,6 +241,12 @@ class _Selection:
         sizes += [(extents["group"], extents["lane"] * extents["term"] * _NARROW_BYTES)] * vectors
         self._configuration = palette(sizes)
         return _sequence(statements)
+
+
+def _role(loop: Any) -> str:
+    role = ROLE.of(loop)
+    assert role is not None
+    return role
 
 
 def palette(sizes: list[tuple[int, int]]) -> bytes:

@@ -11,12 +11,12 @@ import numpy as np
 import tvm
 from tvm import relax, te
 
+from ...annotations import STAGE, TEMPLATE
 from ...targets.target import Target
 from ..templates import contraction, dot_product, window, winograd
 from ..templates.contraction import Choice, Workload
 from ..templates.microkernels import Multiplier, multiplier
 from ..templates.packing import pack_constant
-from ..tensorir.annotations import STAGE, TEMPLATE
 from ..tensorir.expressions import Scalar, constant_shape, flatten, int64s, unflatten
 from ..tensorir.padding import padded, within
 
@@ -82,7 +82,7 @@ def pad(data: te.Tensor, padding: Sequence[int], value: float = 0.0) -> te.Tenso
     before, after = (0, *padding[:rank], 0), (0, *padding[rank:], 0)
     extents = constant_shape(data)
     shape = [first + extent + last for first, extent, last in zip(before, extents, after, strict=True)]
-    return padded(lambda *at: data[at], extents, shape, before, str(data.dtype), {STAGE: "pad"}, "padded", value)
+    return padded(lambda *at: data[at], extents, shape, before, str(data.dtype), STAGE.entry("pad"), "padded", value)
 
 
 def geometry_of(call: relax.Call) -> Geometry:
@@ -172,7 +172,7 @@ def _lower_contraction(builder: relax.BlockBuilder, call: relax.Call, geometry: 
         )
 
     return builder.call_te(
-        compute, call.args[0], weights, primfunc_name_hint="conv", primfunc_attrs={TEMPLATE: contraction.TEMPLATE}
+        compute, call.args[0], weights, primfunc_name_hint="conv", primfunc_attrs=TEMPLATE.entry(contraction.TEMPLATE)
     )
 
 
@@ -262,7 +262,7 @@ def _lower_winograd(
         return winograd.compute(tiling, choice, target, pad(data, (*before, *after)), packed)
 
     return builder.call_te(
-        compute, call.args[0], packed, primfunc_name_hint="conv", primfunc_attrs={TEMPLATE: winograd.TEMPLATE}
+        compute, call.args[0], packed, primfunc_name_hint="conv", primfunc_attrs=TEMPLATE.entry(winograd.TEMPLATE)
     )
 
 
@@ -292,7 +292,7 @@ def _lower_depthwise(builder: relax.BlockBuilder, call: relax.Call, geometry: Ge
         return te.compute(int64s(geometry.output), lambda *index: sums[index].astype(data.dtype), name="rounded")
 
     return builder.call_te(
-        compute, call.args[0], weights, primfunc_name_hint="depthwise", primfunc_attrs={TEMPLATE: window.TEMPLATE}
+        compute, call.args[0], weights, primfunc_name_hint="depthwise", primfunc_attrs=TEMPLATE.entry(window.TEMPLATE)
     )
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from tvm import relax, te
 
+from ...annotations import TEMPLATE
 from ...targets.target import Target
 from ..templates import contraction, dot_product
 from ..templates.contraction import Workload
 from ..templates.microkernels import multiplier
-from ..tensorir.annotations import TEMPLATE
 from ..tensorir.expressions import Scalar, constant_shape, flatten, int64, int64s, unflatten
 from ..tensorir.padding import within
 from .convolution import new_constant, relax_constant
@@ -122,7 +122,7 @@ def lower_matmul(builder: relax.BlockBuilder, call: relax.Call, target: Target) 
         return te.compute(int64s(product.output), output, name="product")
 
     return builder.call_te(
-        compute, call.args[0], rhs, primfunc_name_hint="matmul", primfunc_attrs={TEMPLATE: contraction.TEMPLATE}
+        compute, call.args[0], rhs, primfunc_name_hint="matmul", primfunc_attrs=TEMPLATE.entry(contraction.TEMPLATE)
     )
 
 

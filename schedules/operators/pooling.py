@@ -6,8 +6,8 @@ from typing import Any
 
 from tvm import relax, te, tirx
 
+from ...annotations import TEMPLATE
 from ..templates import window
-from ..tensorir.annotations import TEMPLATE
 from ..tensorir.expressions import Scalar, accumulator, constant_shape, int64, int64s, reduce_max
 from .convolution import pad
 
@@ -74,7 +74,7 @@ def lower_max_pool(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
         return window.pool(source, kernel, strides, dilation, output, reduce_max)
 
     return builder.call_te(
-        compute, call.args[0], primfunc_name_hint="max_pool", primfunc_attrs={TEMPLATE: window.TEMPLATE}
+        compute, call.args[0], primfunc_name_hint="max_pool", primfunc_attrs=TEMPLATE.entry(window.TEMPLATE)
     )
 
 
@@ -108,5 +108,5 @@ def lower_average_pool(builder: relax.BlockBuilder, call: relax.Call) -> relax.E
         return te.compute(int64s(output), element, name="mean")
 
     return builder.call_te(
-        compute, call.args[0], primfunc_name_hint="average_pool", primfunc_attrs={TEMPLATE: window.TEMPLATE}
+        compute, call.args[0], primfunc_name_hint="average_pool", primfunc_attrs=TEMPLATE.entry(window.TEMPLATE)
     )

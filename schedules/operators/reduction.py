@@ -9,9 +9,9 @@ from typing import Any
 
 from tvm import relax, te, tirx
 
+from ...annotations import TEMPLATE
 from ...targets.target import Target
 from ..templates import rows, window
-from ..tensorir.annotations import TEMPLATE
 from ..tensorir.expressions import (
     Scalar,
     accumulator,
@@ -106,5 +106,5 @@ def lower_reduction(builder: relax.BlockBuilder, call: relax.Call, target: Targe
         compute,
         call.args[0],
         primfunc_name_hint=name.removeprefix("relax."),
-        primfunc_attrs={TEMPLATE: rows.ROWS if by_rows else window.TEMPLATE},
+        primfunc_attrs=TEMPLATE.entry(rows.ROWS if by_rows else window.TEMPLATE),
     )

@@ -19,8 +19,8 @@ from typing import Any
 
 from tvm import relax, te, tirx
 
+from ...annotations import ANCHOR, STAGE, TEMPLATE
 from ...targets.target import Target
-from ..tensorir.annotations import ANCHOR, STAGE, TEMPLATE
 from ..tensorir.expressions import Scalar, constant_shape, int64, int64s
 from ..tensorir.padding import within
 from . import dot_product
@@ -128,7 +128,7 @@ def lower_attention(builder: relax.BlockBuilder, call: relax.Call, target: Targe
             name=RESULT,
         )
 
-    return builder.call_te(compute, *call.args, primfunc_name_hint=ATTENTION, primfunc_attrs={TEMPLATE: ATTENTION})
+    return builder.call_te(compute, *call.args, primfunc_name_hint=ATTENTION, primfunc_attrs=TEMPLATE.entry(ATTENTION))
 
 
 def _softmax(
@@ -152,7 +152,7 @@ def _softmax(
                 i[-1] < sizes.keys, mask[(*i[:-1], i[-1] if shape[-1] > 1 else int64(0))], low
             ),
             name="padded_mask",
-            attrs={STAGE: "pad"},
+            attrs=STAGE.entry("pad"),
         )
 
     def score(head: Any, row: Any, column: Any) -> Scalar:
@@ -167,7 +167,7 @@ def _softmax(
         ]
         return product + padded[(*at, column)]
 
-    scores = te.compute(int64s((*lead, width)), score, name=SCORES, attrs={STAGE: SCORES})
+    scores = te.compute(int64s((*lead, width)), score, name=SCORES, attrs=STAGE.entry(SCORES))
     powers, factor = softmax_stages(lambda *index: scores[index], lead, width, target.lanes(), _DTYPE)
 
     def probability(*index: Any) -> Scalar:
@@ -177,7 +177,7 @@ def _softmax(
         value = tirx.Select(value >= zero, value, zero) if nan_is_zero else value
         return value if dtype == _DTYPE else value.astype(dtype)
 
-    return te.compute(int64s((*lead, width)), probability, name="probabilities", attrs={ANCHOR: ROWS})
+    return te.compute(int64s((*lead, width)), probability, name="probabilities", attrs=ANCHOR.entry(ROWS))
 
 
 def can_lower_attention(call: relax.Call) -> bool:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tvm.s_tir import Schedule
 
+from ...annotations import ANCHOR, STAGE
 from ...targets.target import Target
 from ..tensorir import blocks
-from ..tensorir.annotations import ANCHOR, STAGE
 from . import dot_product_schedule, plain
 from .attention import ATTENTION, RESULT, SCORES
 from .contraction_schedule import schedule_sums, tile_rows
@@ -18,7 +18,7 @@ from .rows_schedule import schedule_stages
 def schedule_kernel(sch: Schedule, target: Target) -> None:
     """Schedules a kernel around the two contractions and the softmax of one attention."""
     anchors = blocks.anchors(sch)
-    first, second = (block for block in anchors if blocks.annotation(sch, block, ANCHOR) == ATTENTION)
+    first, second = (block for block in anchors if ANCHOR.of(sch.get(block)) == ATTENTION)
     (row_tiles,) = blocks.parameters(sch, first, "row_tiles")
     rows = tile_rows(sch, first)
     scores, result = sch.get_sblock(SCORES), sch.get_sblock(RESULT)
@@ -26,7 +26,7 @@ def schedule_kernel(sch: Schedule, target: Target) -> None:
     dot_product_schedule.drop_copies(sch)
     leftover = blocks.absorb_consumers(sch, result)
     before = ("pack", "pad", OPERAND)
-    packs = [block for block in blocks.child_blocks(sch) if blocks.annotation(sch, block, STAGE) in before]
+    packs = [block for block in blocks.child_blocks(sch) if STAGE.of(sch.get(block)) in before]
     for block in [*packs, *leftover]:
         plain.schedule_block(sch, block, target)
 
@@ -38,7 +38,7 @@ def schedule_kernel(sch: Schedule, target: Target) -> None:
         sch.parallel(task)
     schedule_sums(sch, second, result)
 
-    *stages, probabilities = (each for each in anchors if blocks.annotation(sch, each, ANCHOR) == ROWS)
+    *stages, probabilities = (each for each in anchors if ANCHOR.of(sch.get(each)) == ROWS)
     sch.compute_at(probabilities, task, preserve_unit_loops=True)
     query = sch.get_loops(probabilities)[-2]
     schedule_stages(sch, stages, query, target)

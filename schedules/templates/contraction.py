@@ -28,8 +28,8 @@ from typing import Any
 
 from tvm import te, tirx
 
+from ...annotations import ANCHOR, FLOPS, LANES, LHS, RHS, operand
 from ...targets.target import Target
-from ..tensorir.annotations import ANCHOR, FLOPS
 from ..tensorir.expressions import Scalar, accumulator, dtype_bits, int64
 
 TEMPLATE = "contraction"
@@ -219,13 +219,12 @@ def compute(
         remaining = iter(axes)
         k: Sequence[Any] = [next(remaining) if extent > 1 else int64(0) for extent in workload.k]
         row = row if rows == workload.rows else tirx.min(row, int64(workload.rows - 1))
-        product = lhs(batch, row, *k).astype(accumulator) * packed[
-            (batch, column // columns, *k, column % columns)
-        ].astype(accumulator)
-        return te.sum(product, axis=axes)
+        left = lhs(batch, row, *k).astype(accumulator)
+        right = packed[(batch, column // columns, *k, column % columns)].astype(accumulator)
+        return te.sum(operand(LHS, left) * operand(RHS, right), axis=axes)
 
     shape = [int64(workload.batch), int64(rows), int64(packed_shape(workload, choice, target)[1] * columns)]
-    stated = {ANCHOR: template, FLOPS: workload.flops if flops is None else flops}
-    attributes = {**stated, "tilewright.lanes": workload.lanes(target)}
+    stated = {**ANCHOR.entry(template), **FLOPS.entry(workload.flops if flops is None else flops)}
+    attributes = {**stated, **LANES.entry(workload.lanes(target))}
     attributes |= {f"tilewright.{name}": value for name, value in choice.items()}
     return te.compute(shape, element, name=name, attrs=attributes)

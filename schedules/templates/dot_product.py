@@ -34,22 +34,18 @@ import numpy as np
 import numpy.typing as npt
 from tvm import te, tirx
 
+from ...annotations import ANCHOR, BLOCK_LINES, FLOPS, LANES, LHS, RHS, STAGE, UNIT, Mark, operand
 from ...targets.target import DotUnit, Target
-from ..tensorir.annotations import ANCHOR, FLOPS, STAGE
 from ..tensorir.expressions import Scalar, int64, int64s, largest_divisor
 from ..tensorir.padding import within
 from .contraction import FMAS_PER_CYCLE, TEMPLATE, Choice, Workload, blockings
 from .packing import in_panels
 
 ACCUMULATOR = "float32"
-# Annotation of the anchor: the name of the unit.
-UNIT = "tilewright.unit"
 # Annotation of the anchor: whether the unit is a matrix unit, 0 or 1.
-MATRIX = "tilewright.is_matrix"
-# What `annotations.STAGE` says of the operand's stage.
+MATRIX = Mark("tilewright.is_matrix", int)
+# What STAGE says of the operand's stage.
 OPERAND = "operand"
-# Annotation of the anchor where its sums are read by lines of pixels: lines in a block.
-BLOCK_LINES = "tilewright.block_lines"
 # A tile instruction takes a cycle a row of A; loads of tiles take a cycle for two rows, from the L1 cache.
 _ROWS_PER_CYCLE = 2.0
 # Vector units: loads that a core starts in a cycle.
@@ -218,7 +214,7 @@ def pack_at_run_time(
         value = element(batch, column, *outer, group * unit.group + term).astype(unit.dtype)
         return within(value, column, workload.columns, shape[1] * columns)
 
-    return te.compute(int64s(shape), packed, name=name, attrs={STAGE: "pack"})
+    return te.compute(int64s(shape), packed, name=name, attrs=STAGE.entry("pack"))
 
 
 def compute(
@@ -260,13 +256,13 @@ def compute(
             row = tirx.min(row // choice["rows"], int64(last)) * choice["rows"] + row % choice["rows"]
         left = lhs(batch, row, *at, group * unit.group + term).astype(ACCUMULATOR)
         right = packed[(batch, column // columns, *at, group, column % columns, term)].astype(ACCUMULATOR)
-        return te.sum(left * right, axis=[*axes, group, term])
+        return te.sum(operand(LHS, left) * operand(RHS, right), axis=[*axes, group, term])
 
-    attributes = {ANCHOR: template, FLOPS: workload.flops, UNIT: unit.name, MATRIX: int(unit.is_matrix)}
-    attributes["tilewright.lanes"] = unit.lanes
+    attributes = {**ANCHOR.entry(template), **FLOPS.entry(workload.flops), **LANES.entry(unit.lanes)}
+    attributes |= {**UNIT.entry(unit.name), **MATRIX.entry(int(unit.is_matrix))}
     attributes |= {f"tilewright.{key}": value for key, value in choice.items()}
     if by_lines:  # blocks are whole lines
-        attributes[BLOCK_LINES] = largest_divisor(lines, math.ceil(block / line))
+        attributes |= BLOCK_LINES.entry(largest_divisor(lines, math.ceil(block / line)))
     shape = [
         workload.batch,
         *((lines, line) if by_lines else (rows,)),

@@ -9,32 +9,25 @@ from __future__ import annotations
 from tvm.ir import TensorLoad
 from tvm.s_tir import Schedule
 
+from ...annotations import BLOCK_LINES, ROLE, ROLES, STAGE, SUMS, TILES, UNIT
 from ..tensorir import blocks
-from ..tensorir.annotations import STAGE
 from ..tensorir.blocks import Block, Loop
-from .dot_product import BLOCK_LINES, MATRIX, OPERAND, UNIT
-
-# Annotations of loops, for `compiler/lowering/select_dots`. Of the loops of a step, outermost first: what they count.
-ROLE = "tilewright.role"
-ROLES = ("register", "row", "vector", "lane", "group", "term")
-# Of the loop over tiles, outside of which registers are set up, and of the outermost loop over k.
-TILES = "tilewright.tiles"
-SUMS = "tilewright.sums"
+from .dot_product import MATRIX, OPERAND
 
 
 def uses_unit(sch: Schedule, anchor: Block) -> bool:
     """Whether a contraction was computed for a unit for narrow operands."""
-    return blocks.annotation(sch, anchor, UNIT) is not None
+    return UNIT.of(sch.get(anchor)) is not None
 
 
 def has_lines(sch: Schedule, anchor: Block) -> bool:
     """Whether the sums of a contraction are read by lines of pixels."""
-    return blocks.annotation(sch, anchor, BLOCK_LINES) is not None
+    return BLOCK_LINES.of(sch.get(anchor)) is not None
 
 
 def cut_lines(sch: Schedule, anchor: Block, line: Loop, pixel: Loop) -> tuple[Loop, tuple[Loop, Loop, Loop]]:
     """Cuts the loops of the block that reads lines: into blocks of lines; a line, a tile of it, a row of that."""
-    block, line = sch.split(line, [None, int(blocks.annotation(sch, anchor, BLOCK_LINES))])
+    block, line = sch.split(line, [None, BLOCK_LINES.of(sch.get(anchor))])
     tile, row = sch.split(pixel, [None, tile_rows(sch, anchor)])
     return block, (line, tile, row)
 
@@ -48,9 +41,7 @@ def tile_rows(sch: Schedule, anchor: Block) -> int:
 def drop_copies(sch: Schedule) -> None:
     """Inlines the stages that hold an operand as it already is in memory."""
     for block in blocks.child_blocks(sch):
-        if str(blocks.annotation(sch, block, STAGE, "")) == OPERAND and isinstance(
-            sch.get(block).body.value, TensorLoad
-        ):
+        if STAGE.of(sch.get(block)) == OPERAND and isinstance(sch.get(block).body.value, TensorLoad):
             sch.compute_inline(block)
 
 
@@ -59,9 +50,9 @@ def fill_tiles(sch: Schedule, anchor: Block, writer: Block, tile: Loop) -> None:
     rows, registers, vectors, lanes, depth = blocks.parameters(
         sch, anchor, "rows", "row_registers", "vectors", "lanes", "depth"
     )
-    unit = str(blocks.annotation(sch, anchor, UNIT))
+    unit = UNIT.of(sch.get(anchor))
     # Tiles are stored to the workspace, where rows start at cache lines; on the stack they would not.
-    if not int(blocks.annotation(sch, anchor, MATRIX)):
+    if not MATRIX.of(sch.get(anchor)):
         sch.set_scope(anchor, 0, "local")
     sch.compute_at(anchor, tile, preserve_unit_loops=True)
     count = len(sch.get(anchor).iter_vars)
@@ -76,9 +67,9 @@ def fill_tiles(sch: Schedule, anchor: Block, writer: Block, tile: Loop) -> None:
     step = (register, row, vector, lane, group, term)
     sch.reorder(*k, chunk, *step)
     for loop, role in zip(step, ROLES, strict=True):
-        sch.annotate(loop, ROLE, role)
+        sch.annotate(loop, ROLE.name, role)
     outermost = [*k, chunk][0]
-    sch.annotate(register, UNIT, unit)
-    sch.annotate(outermost, SUMS, 1)
-    sch.annotate(tile, TILES, 1)
+    sch.annotate(register, UNIT.name, unit)
+    sch.annotate(outermost, SUMS.name, 1)
+    sch.annotate(tile, TILES.name, 1)
     sch.decompose_reduction(anchor, outermost)

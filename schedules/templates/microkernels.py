@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from tvm import te
 
+from ...annotations import STAGE
 from ...targets.target import DotUnit, Target
-from ..tensorir.annotations import STAGE
 from ..tensorir.expressions import Scalar
 from ..tensorir.padding import padded
 from . import contraction, dot_product, packing
@@ -130,7 +130,7 @@ class MultiplyAdd:
         """A itself where there is nothing to pad."""
         if tuple(extents) == tuple(shape):
             return element
-        stage = padded(element, extents, shape, before, self.workload.dtype, {STAGE: "pad"}, "padded")
+        stage = padded(element, extents, shape, before, self.workload.dtype, STAGE.entry("pad"), "padded")
         return lambda *index: stage[index]
 
     def pack_constant(self, matrix: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
@@ -201,7 +201,7 @@ class DotProducts:
     def operand(self, element: Element, extents: Sequence[int], shape: Sequence[int], before: Sequence[int]) -> Element:
         """A in the unit's dtype; the schedule drops the stage where it would only copy."""
         name = f"{self.name}_operand"
-        stage = padded(element, extents, shape, before, self.unit.dtype, {STAGE: dot_product.OPERAND}, name)
+        stage = padded(element, extents, shape, before, self.unit.dtype, STAGE.entry(dot_product.OPERAND), name)
         return lambda *index: stage[index]
 
     def pack_constant(self, matrix: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:

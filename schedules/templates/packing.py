@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from tvm import te, tirx
 
+from ...annotations import STAGE
 from ...targets.target import Target
-from ..tensorir.annotations import STAGE
 from ..tensorir.expressions import Scalar, int64s
 from ..tensorir.padding import within
 from .contraction import Choice, Workload, packed_shape, tile_columns
@@ -58,4 +58,4 @@ def pack_at_run_time(
         return within(element(batch, column, *k), column, workload.columns, shape[1] * columns)
 
     shape = packed_shape(workload, choice, target)
-    return te.compute(int64s(shape), packed, name=name, attrs={STAGE: "pack"})
+    return te.compute(int64s(shape), packed, name=name, attrs=STAGE.entry("pack"))

@@ -17,8 +17,8 @@ from typing import Any
 from tvm import relax, te, tirx
 
 from ... import hidden_floats as hidden
+from ...annotations import ANCHOR, TEMPLATE
 from ...targets.target import Target
-from ..tensorir.annotations import ANCHOR, TEMPLATE
 from ..tensorir.expressions import (
     Scalar,
     accumulator,
@@ -63,7 +63,7 @@ def reduce_row(
         int64s((*lead, width)),
         lambda *index: combine(element(*index[:-1], step * width + index[-1]), axis=[step]),
         name=f"{name}_partial",
-        attrs={ANCHOR: ROWS},
+        attrs=ANCHOR.entry(ROWS),
     )
     total = _fold(partial, lead, width, join, name)
     if main == length:
@@ -73,7 +73,7 @@ def reduce_row(
         int64s(lead) or [int64(1)],
         lambda *row: combine(element(*(row if lead else ()), main + rest), axis=[rest]),
         name=f"{name}_tail",
-        attrs={ANCHOR: ROWS},
+        attrs=ANCHOR.entry(ROWS),
     )
     return lambda *row: join(total[row or (int64(0),)], tail[row or (int64(0),)])
 
@@ -87,7 +87,7 @@ def _fold(partial: te.Tensor, lead: Sequence[int], width: int, join: Combine, na
     while width > 2:
         width //= 2
         partial = te.compute(
-            int64s((*lead, width)), halves(partial, width), name=f"{name}_{width}", attrs={ANCHOR: ROWS}
+            int64s((*lead, width)), halves(partial, width), name=f"{name}_{width}", attrs=ANCHOR.entry(ROWS)
         )
 
     def last(*index: Any) -> Scalar:
@@ -95,7 +95,7 @@ def _fold(partial: te.Tensor, lead: Sequence[int], width: int, join: Combine, na
         first = partial[(*row, int64(0))]
         return first if width == 1 else join(first, partial[(*row, int64(1))])
 
-    return te.compute(int64s(lead) or [int64(1)], last, name=f"{name}_total", attrs={ANCHOR: ROWS})
+    return te.compute(int64s(lead) or [int64(1)], last, name=f"{name}_total", attrs=ANCHOR.entry(ROWS))
 
 
 def _add(left: Any, right: Any) -> Any:
@@ -112,14 +112,14 @@ def softmax_stages(
         int64s((*lead, length)),
         lambda *i: tirx.exp(source(*i) - maximum(*i[:-1])),
         name="exponential",
-        attrs={ANCHOR: ROWS},
+        attrs=ANCHOR.entry(ROWS),
     )
     total = reduce_row(lambda *index: powers[index], lead, length, lanes, te.sum, _add, "sum")
     scale = te.compute(
         int64s(lead) or [int64(1)],
         lambda *row: tirx.const(1, kind) / total(*(row if lead else ())),
         name="scale",
-        attrs={ANCHOR: ROWS},
+        attrs=ANCHOR.entry(ROWS),
     )
     return powers, scale
 
@@ -154,7 +154,10 @@ def lower_softmax(builder: relax.BlockBuilder, call: relax.Call, target: Target,
         )
 
     return builder.call_te(
-        compute, call.args[0], primfunc_name_hint="log_softmax" if log else "softmax", primfunc_attrs={TEMPLATE: ROWS}
+        compute,
+        call.args[0],
+        primfunc_name_hint="log_softmax" if log else "softmax",
+        primfunc_attrs=TEMPLATE.entry(ROWS),
     )
 
 
@@ -184,7 +187,7 @@ def lower_normalization(builder: relax.BlockBuilder, call: relax.Call, target: T
                 int64s(lead) or [int64(1)],
                 lambda *row: total(*(row if lead else ())) / tirx.const(length, kind),
                 name=f"{name}_mean",
-                attrs={ANCHOR: ROWS},
+                attrs=ANCHOR.entry(ROWS),
             )
             return lambda *row: result[row or (int64(0),)]
 
@@ -198,7 +201,7 @@ def lower_normalization(builder: relax.BlockBuilder, call: relax.Call, target: T
             int64s(lead) or [int64(1)],
             lambda *row: tirx.const(1, kind) / tirx.sqrt(variance(*(row if lead else ())) + tirx.const(epsilon, kind)),
             name="scale",
-            attrs={ANCHOR: ROWS},
+            attrs=ANCHOR.entry(ROWS),
         )
 
         def element(*index: Any) -> Scalar:
@@ -214,7 +217,7 @@ def lower_normalization(builder: relax.BlockBuilder, call: relax.Call, target: T
         compute,
         *call.args,
         primfunc_name_hint="layer_norm" if centered else "rms_norm",
-        primfunc_attrs={TEMPLATE: ROWS},
+        primfunc_attrs=TEMPLATE.entry(ROWS),
     )
 
 

@@ -6,9 +6,9 @@ import math
 
 from tvm.s_tir import Schedule
 
+from ...annotations import ANCHOR
 from ...targets.target import Target
 from ..tensorir import blocks
-from ..tensorir.annotations import ANCHOR
 from ..tensorir.blocks import Block, Loop
 from . import plain
 
@@ -28,7 +28,7 @@ def schedule_kernel(sch: Schedule, target: Target) -> None:
     for block in leftover:
         plain.schedule_block(sch, block, target)
     for block in blocks.child_blocks(sch):
-        if blocks.annotation(sch, block, ANCHOR) is None and not _is_one_of(sch, block, [output, *leftover]):
+        if ANCHOR.of(sch.get(block)) is None and not _is_one_of(sch, block, [output, *leftover]):
             plain.schedule_block(sch, block, target)
 
     rank = len(_row_extents(sch, stages))

@@ -21,7 +21,7 @@ from typing import Any
 
 from tvm import te, tirx
 
-from ..tensorir.annotations import ANCHOR, FLOPS
+from ...annotations import ANCHOR, FLOPS
 from ..tensorir.expressions import Scalar, accumulator, constant_shape, int64, int64s
 
 TEMPLATE = "window"
@@ -73,7 +73,7 @@ def weighted_sum(
         return te.sum(result, axis=axes)
 
     flops = 2 * math.prod(output) * math.prod(kernel)
-    return te.compute(int64s(output), element, name="depthwise", attrs={ANCHOR: TEMPLATE, FLOPS: flops})
+    return te.compute(int64s(output), element, name="depthwise", attrs={**ANCHOR.entry(TEMPLATE), **FLOPS.entry(flops)})
 
 
 def pool(
@@ -95,7 +95,7 @@ def pool(
         *at, channel = rest
         return combine(source(image, *_positions(at, axes, strides, dilation), channel), axis=axes)
 
-    return te.compute(int64s(output), element, name="pool", attrs={ANCHOR: TEMPLATE})
+    return te.compute(int64s(output), element, name="pool", attrs=ANCHOR.entry(TEMPLATE))
 
 
 def reduce_outer(
@@ -113,7 +113,7 @@ def reduce_outer(
         point = [reduced[axis] if axis in reduced else next(remaining) for axis in range(len(shape))]
         return combine(source(*point), axis=list(reduced.values()))
 
-    return te.compute(int64s(kept), element, name="reduction", attrs={ANCHOR: TEMPLATE})
+    return te.compute(int64s(kept), element, name="reduction", attrs=ANCHOR.entry(TEMPLATE))
 
 
 def offsets_in(extent: int, start: Any, kernel: int, dilation: int) -> Any:

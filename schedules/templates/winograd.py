@@ -33,8 +33,8 @@ import numpy as np
 import numpy.typing as npt
 from tvm import te, tirx
 
+from ...annotations import STAGE
 from ...targets.target import Target
-from ..tensorir.annotations import STAGE
 from ..tensorir.expressions import Scalar, int64, int64s
 from . import contraction
 from .contraction import Choice, Workload
@@ -279,7 +279,7 @@ def compute(tiling: Tiling, choice: Choice, target: Target, padded: te.Tensor, p
 
 
 def _stage(shape: Sequence[int], element: Any, name: str) -> te.Tensor:
-    return te.compute(int64s(shape), element, name=name, attrs={STAGE: name})
+    return te.compute(int64s(shape), element, name=name, attrs=STAGE.entry(name))
 
 
 def _combine(matrix: Matrix, row: Any, element: Any) -> Scalar:

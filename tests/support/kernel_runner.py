@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 from tilewright import targets
+from tilewright.annotations import FALLBACK, TEMPLATE
 from tilewright.compiler.emission.emit import emit
 from tilewright.compiler.library import artifact
 from tilewright.schedules.legalize import legalize
 from tilewright.schedules.schedule import schedule_module
-from tilewright.schedules.tensorir.annotations import FALLBACK, TEMPLATE
 from tvm import relax, tirx
 
 Array = Any
@@ -46,8 +46,8 @@ class Runner:
         self.templates = []
         for function in module.functions.values():
             if isinstance(function, tirx.PrimFunc):
-                assert FALLBACK not in function.attrs, function.attrs[FALLBACK]
-                self.templates.append(str(function.attrs[TEMPLATE]))
+                assert FALLBACK.of(function) is None, FALLBACK.of(function)
+                self.templates.append(str(TEMPLATE.of(function)))
         with tempfile.TemporaryDirectory(prefix="tilewright-") as folder:
             library = Path(folder) / "kernel.so"
             emit(module, name="kernel", output_names=["y"], target=target, output=library)

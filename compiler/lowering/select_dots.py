@@ -31,7 +31,7 @@ _FLOAT_BYTES, _NARROW_BYTES = 4, 2
 
 
 def select_dots(function: Any, units: Mapping[str, DotUnit]) -> Any:
-    """The function with instructions of `units`, by their names, where its loops are marked; operands lose their roles."""
+    """The function with instructions of `units`, by their names, where loops are marked; operands lose their roles."""
     return function.with_body(without_roles(_Selection(units).statement(function.body)))
 
 

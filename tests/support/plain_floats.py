@@ -1,4 +1,4 @@
-"""Hidden float operators, and marks of operands, as TVM's own arithmetic, for tests that let TVM's default pipeline compile kernels."""
+"""Hidden float operators and marks of operands as TVM's own arithmetic: TVM's default pipeline can compile kernels."""
 
 from __future__ import annotations
 

@@ -57,9 +57,10 @@ CHOICE = Mark(f"{_PREFIX}choice", str)  # how: a choice of that template; of an 
 FLOPS = Mark(f"{_PREFIX}flops", int)  # floating point operations of the anchor; of a block as well
 CONCAT = Mark(f"{_PREFIX}concat", int)  # the axis along which it concatenates its operands, doing nothing else
 SLICE = Mark(f"{_PREFIX}slice", _integers)  # where the window of its operand begins that it copies, doing nothing else
+CAST = Mark(f"{_PREFIX}cast", str)  # the dtype that it casts its operand to, doing nothing else
 FALLBACK = Mark(f"{_PREFIX}fallback", str)  # set by the scheduler: why its own template refused it
 PATTERN = Mark("op_pattern", int)  # TVM's: the kind that relax.transform.AnnotateTIROpPattern gave it
-_OF_KERNELS: tuple[Mark[Any], ...] = (TEMPLATE, CHOICE, FLOPS, CONCAT, SLICE)
+_OF_KERNELS: tuple[Mark[Any], ...] = (TEMPLATE, CHOICE, FLOPS, CONCAT, SLICE, CAST)
 
 # Annotations of a block, set by computes, read by schedules.
 ANCHOR = Mark(f"{_PREFIX}anchor", str)  # the block that a template is built around: the template's name
@@ -70,7 +71,7 @@ BLOCK_LINES = Mark(f"{_PREFIX}block_lines", int)  # of one whose sums are read b
 # Annotations of loops, set by schedules. `compiler/lowering/select_dots.py` puts instructions in the place of the loops
 # of one step, and takes these off.
 ROLE = Mark(f"{_PREFIX}role", str)  # of each loop of a step: what it counts, one of ROLES
-UNIT = Mark(f"{_PREFIX}unit", str)  # of the outermost of them, and of the anchor: the unit
+UNIT = Mark(f"{_PREFIX}unit", str)  # of the outermost of them: the unit
 SUMS = Mark(f"{_PREFIX}sums", bool)  # of the outermost loop over k: behind it sums are stored
 TILES = Mark(f"{_PREFIX}tiles", bool)  # of the loop over tiles: outside of it registers are set up
 # `schedules/tensorir/prefetch.py` asks for the next panel in the loop over chunks of k inside the loop over tiles.

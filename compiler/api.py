@@ -163,14 +163,14 @@ def compile_to_file(
     from . import pipeline
     from .codegen import kernel_objects
     from .emission import emit as emission
-    from .precision import settle
+    from .precision import possible
     from .process import workers
 
     emission.check_output(place)
     machine = parse(target, cpu=cpu, features=tuple(features)) if isinstance(target, str) else target
     if threads is not None:
         machine = machine.with_cores(threads)
-    precision, machine = settle(precision, machine)
+    precision = possible(precision, machine)
     with contextlib.ExitStack() as stack:
         stack.enter_context(_tvm)
         tell("import", 0, 0)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import UnsupportedError
 from ..ir_passes import (
     Canonicalize,
+    CastOperands,
     ChannelsLast,
     ConcatInPlace,
     Cse,
@@ -32,6 +33,7 @@ from ..ir_passes import (
     run_passes,
 )
 from ..schedules.legalize import legalize
+from ..schedules.narrow import gains
 from ..schedules.schedule import schedule_module
 from .process.install import written_whole
 
@@ -66,6 +68,8 @@ class Schedule(GraphPass):
         return PassResult(schedule_module(module, self.target, self.on_kernel), True)
 
 
+# The dtype that contractions multiply in, where the target gains by it.
+_PRODUCTS = {"bf16": "bfloat16"}
 # The dtype that tensors are stored in, and whether results are, or weights alone.
 _STORAGE = {"bf16": NarrowStorage("bfloat16"), "fp16": NarrowStorage("float16", results=False)}
 
@@ -75,6 +79,9 @@ def passes(
 ) -> list[Pass]:
     """The passes of a compile, in order."""
     narrow: list[Pass] = [_STORAGE[precision]] if precision in _STORAGE else []
+    products: list[Pass] = []
+    if precision in _PRODUCTS:
+        products = [CastOperands(_PRODUCTS[precision], lambda call: gains(call, target))]
     return [
         # Operators: fewer of them, and each pattern as one.
         Canonicalize(),
@@ -95,6 +102,7 @@ def passes(
         FoldConstants(),
         Canonicalize(),
         Cse(),
+        *products,
         # Kernels: lowered, fused, scheduled.
         Legalize(target),
         FuseEpilogues(transposed_results=True),
@@ -121,7 +129,7 @@ def build(
         imported: what a frontend made.
         target: the machine.
         threads: 1 plans for one core; None for as many as the target has.
-        precision: ``fp32``, ``bf16`` or ``fp16``, as `precision.settle` gives it with the target.
+        precision: ``fp32``, ``bf16`` or ``fp16``, as `precision.possible` gives it for the target.
         records: results of the tuner; not in this version.
         save_ir: a folder for the module after each pass, numbered and named.
         on_progress: told of the pass that starts, and of each kernel that is scheduled.

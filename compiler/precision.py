@@ -3,32 +3,24 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
 
 from ..errors import PrecisionWarning
 from ..targets import Target
 
-_BFLOAT16 = "bfloat16"
 
-
-def settle(precision: str, target: Target) -> tuple[str, Target]:
-    """The precision to compile in, and the target with the units that it uses and no others.
+def possible(precision: str, target: Target) -> str:
+    """The precision to compile in.
 
     ``bf16`` takes a unit that multiplies bfloat16, ``fp16`` instructions that convert. On a target without them the
     result is ``fp32``, with a `PrecisionWarning`.
     """
-    target = replace(target, dot_units=())
-    if precision == "bf16":
-        if target.units:
-            return precision, target.with_dot_units(_BFLOAT16)
-        _warn(f"{target.cpu} multiplies no bfloat16 (AMX-BF16, AVX512-BF16)")
-    if precision == "fp16":
-        if target.half_features is not None:
-            features = dict.fromkeys([*target.required_features, *target.half_features])
-            return precision, replace(target, required_features=tuple(features))
-        _warn(f"{target.cpu} has no instructions that convert float16 (F16C)")
-    return "fp32", target
+    if precision == "bf16" and not target.units_for("bfloat16", "bfloat16", "float32"):
+        return _instead(f"{target.cpu} multiplies no bfloat16 (AMX-BF16, AVX512-BF16)")
+    if precision == "fp16" and target.half_features is None:
+        return _instead(f"{target.cpu} has no instructions that convert float16 (F16C)")
+    return precision
 
 
-def _warn(why: str) -> None:
+def _instead(why: str) -> str:
     warnings.warn(f"{why}: compiling in float32 instead", PrecisionWarning, stacklevel=4)
+    return "fp32"

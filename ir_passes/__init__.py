@@ -7,6 +7,7 @@ from .kernels.narrow_storage import NarrowStorage
 from .kernels.slice_in_place import SliceInPlace
 from .layout.channels_last import ChannelsLast
 from .operators.canonicalize import Canonicalize
+from .operators.cast_operands import CastOperands
 from .operators.combine_parallel_matmul import CombineParallelMatmul
 from .operators.cse import Cse
 from .operators.fold_batch_norm import FoldBatchNorm
@@ -22,6 +23,7 @@ from .operators.simplify_reductions import SimplifyReductions
 
 __all__ = [
     "Canonicalize",
+    "CastOperands",
     "ChannelsLast",
     "CombineParallelMatmul",
     "ConcatInPlace",

@@ -9,11 +9,13 @@ from typing import Any
 
 from tvm import relax, tirx
 
+from ..annotations import CAST
 from ..hidden_floats import hide
 from ..targets.target import Target
 from .operators import convolution, elementwise, injective, integer_division, matmul, pooling, reduction
 from .templates import attention, rows
-from .tensorir.expressions import accumulator, constant_shape
+from .tensorir import operands
+from .tensorir.expressions import accumulator, constant_shape, dtype_bits
 
 Lower = Callable[[relax.BlockBuilder, relax.Call, Target], relax.Expr]
 
@@ -35,8 +37,9 @@ def _channels_last_convolution(call: relax.Call) -> bool:
 
 
 def _numeric_matmul(call: relax.Call) -> bool:
-    same = str(call.args[0].ty.dtype) == str(call.args[1].ty.dtype) == str(call.ty.dtype)
-    return same and 0 not in constant_shape(call) and constant_shape(call.args[0])[-1] > 0
+    left, right, result = (str(each.ty.dtype) for each in (*call.args, call))
+    fits = left == right and dtype_bits(result) >= dtype_bits(left)
+    return fits and 0 not in constant_shape(call) and constant_shape(call.args[0])[-1] > 0
 
 
 def _over_last_axis(call: relax.Call) -> bool:
@@ -119,6 +122,7 @@ RULES: tuple[tuple[Sequence[str], Rule], ...] = (
     (("relax.strided_slice",), Rule(_without_target(injective.lower_slice), _of_whole_steps)),
     (("relax.concat",), Rule(_without_target(injective.lower_concat), _of_a_tuple)),
     (("relax.astype",), Rule(_cast_constant, _of_a_scalar_constant)),
+    (("relax.astype",), Rule(operands.lower_cast, operands.narrows)),
     (("relax.take",), Rule(_without_target(injective.lower_take), _within_range)),
     (tuple(reduction.REDUCERS), _REDUCTION),
     (integer_division.OPERATORS, _DIVISION),
@@ -150,6 +154,9 @@ def legalize(module: Any, target: Target) -> Any:
         return lower
 
     module = relax.transform.LegalizeOps({name: customized(name) for name in rules})(module)
+    if any(CAST.of(function) is not None for function in module.functions.values()):
+        # Casts that became part of the kernels that read them.
+        module = relax.transform.DeadCodeElimination()(module)
     # The pattern is read off TVM's own arithmetic.
     return _hidden(relax.transform.AnnotateTIROpPattern()(module))
 

@@ -120,7 +120,6 @@ def _make(
         required_features=to_check(generated),
         half_features=levels.half_features(generated),
         units=levels.dot_units(has, level, cpu),
-        dot_units=(),
         **caches,
     )
 

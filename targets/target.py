@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,11 +11,11 @@ FLOAT32_BITS = 32
 
 @dataclass(frozen=True)
 class DotUnit:
-    """An instruction that adds products of 16-bit operands to float32 sums, several at once.
+    """An instruction that adds products of narrow operands to wide sums, several at once.
 
     Attributes:
         name: for people: ``AMX-BF16``.
-        dtype: of both operands: ``bfloat16``.
+        lhs, rhs, accumulator: the dtypes of the operands, ``bfloat16``, and of the sums, ``float32``.
         group: consecutive terms of a sum that lie side by side in a 32-bit element of an operand.
         rows: of the first operand that one instruction takes at most; 1 for a vector instruction.
         lanes: columns of the second operand that one instruction takes.
@@ -26,7 +27,9 @@ class DotUnit:
     """
 
     name: str
-    dtype: str
+    lhs: str
+    rhs: str
+    accumulator: str
     group: int
     rows: int
     lanes: int
@@ -62,9 +65,8 @@ class Target:
             them: what LLVM may use of its own accord, and what a library checks for before it runs.
         half_features: what code needs, as `required_features`, that turns vectors of float16 into float32 and back;
             None where the machine has no instruction for it.
-        units: the units for narrow operands that the machine has.
-        dot_units: those of them that contractions may use, and code is generated for. There are none until somebody
-            asks for a precision (`with_dot_units`): float32 is multiplied as float32.
+        units: the units for narrow operands that the machine has. A contraction of operands of their dtypes may use
+            them; code that does needs more of the processor (`for_dtypes`).
     """
 
     triple: str
@@ -82,7 +84,6 @@ class Target:
     required_features: tuple[str, ...] = ()
     half_features: tuple[str, ...] | None = None
     units: tuple[DotUnit, ...] = ()
-    dot_units: tuple[DotUnit, ...] = ()
 
     def lanes(self, dtype_bits: int = FLOAT32_BITS) -> int:
         """How many elements of `dtype_bits` bits one vector register holds."""
@@ -92,14 +93,22 @@ class Target:
         """The same machine, of which only so many cores are used."""
         return replace(self, cores=cores)
 
-    def with_dot_units(self, dtype: str) -> Target:
-        """The same machine, whose units for `dtype` are used."""
-        units = tuple(unit for unit in self.units if unit.dtype == dtype)
+    def units_for(self, lhs: str, rhs: str, accumulator: str) -> tuple[DotUnit, ...]:
+        """The units that multiply operands of these dtypes into such sums."""
+        asked = (lhs, rhs, accumulator)
+        return tuple(unit for unit in self.units if (unit.lhs, unit.rhs, unit.accumulator) == asked)
+
+    def for_dtypes(self, dtypes: Collection[str]) -> Target:
+        """The same machine, as code needs it that has elements of these dtypes: with the features of their units."""
+        units = [unit for unit in self.units if {unit.lhs, unit.rhs} & set(dtypes)]
         needed = tuple(dict.fromkeys(feature for unit in units for feature in unit.required_features))
         changed = {f"{sign}{feature}" for sign in "+-" for feature in needed}
+        if "float16" in dtypes and self.half_features is not None:
+            return replace(
+                self, required_features=tuple(dict.fromkeys([*self.required_features, *self.half_features]))
+            ).for_dtypes(set(dtypes) - {"float16"})
         return replace(
             self,
-            dot_units=units,
             features=(*(feature for feature in self.features if feature not in changed), *(f"+{n}" for n in needed)),
             required_features=tuple(dict.fromkeys([*self.required_features, *needed])),
         )

@@ -71,7 +71,7 @@ class ObjectJob:
         """
         tvm_target = self.target.to_tvm()
         lowered = [
-            lower_kernel(function, symbol, tvm_target, parallel=self.parallel, units=self.target.dot_units)
+            lower_kernel(function, symbol, tvm_target, parallel=self.parallel, units=self.target.units)
             for symbol, function in zip(self.symbols, self.functions, strict=True)
         ]
         compile_object(lowered, tvm_target, self.name, self.path)

@@ -6,7 +6,7 @@ module -> graph -> lowered kernels -> plan -> C glue, objects -> library
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import tvm_ffi
+from tvm import s_tir
 
 from ...annotations import FLOPS, TEMPLATE
 from ...errors import CompilerError, OutputError, UnsupportedError, UsageError
@@ -95,6 +96,7 @@ def emit(
         target = target.with_cores(threads)  # as the passes planned for
     check_output(output)
     graph = read_graph(module, output_names, input_names)
+    target = target.for_dtypes(_dtypes(module[function] for function in graph.functions))
     distinct, kernel_of = _distinct(module, graph)
     symbols = [f"{name}_k{i}_{identifier(function)}" for i, function in enumerate(distinct)]
     toolchain = find_toolchain(target.triple)
@@ -174,6 +176,19 @@ def _check_options(name: str, threads: int | None, kind: str) -> None:
             where="--emit c",
             hint="emit a static library with --emit a; C sources will come with the C code generator",
         )
+
+
+def _dtypes(functions: Iterable[Any]) -> set[str]:
+    """The dtypes of the elements that kernels read, keep and write."""
+    dtypes: set[str] = set()
+
+    def note(block: Any) -> None:
+        dtypes.update(str(buffer.dtype) for buffer in block.alloc_buffers)
+
+    for function in functions:
+        dtypes.update(str(buffer.dtype) for buffer in function.params)
+        tvm_ffi.structural_walk(function.body, (s_tir.SBlock, note))
+    return dtypes
 
 
 def _weights(toolchain: Toolchain, name: str, graph: Graph, folder: Path, arch: str) -> Path:

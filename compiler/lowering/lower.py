@@ -131,7 +131,7 @@ def _on_functions(name: str, change: Callable[[Any], Any]) -> Any:
 
 def _machine_passes(units: Sequence[DotUnit]) -> Any:
     """What only code generation can express: stored bfloat16, intrinsics of the target."""
-    rounds = any(unit.dtype == "bfloat16" for unit in units)
+    rounds = any(unit.rhs == "bfloat16" for unit in units)
     return tvm.ir.transform.Sequential(
         [
             _on_functions("ExpandBfloat16", partial(expand_conversions, has_instruction=rounds)),

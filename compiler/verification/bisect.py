@@ -96,7 +96,7 @@ def bisect(
         TilewrightError: of compiling the model, or of ONNX Runtime running it.
     """
     from ... import targets
-    from ..precision import settle
+    from ..precision import possible
     from .verify import index_bounds, reference_source
 
     checked, _ = reference_source(model)
@@ -104,7 +104,7 @@ def bisect(
     machine = target or targets.host()
     if threads is not None:
         machine = machine.with_cores(threads)
-    precision, machine = settle(precision, machine)
+    precision = possible(precision, machine)
     trial = _Trial(machine, precision, threads, rtol, progress)
     progress("reference", 0, 0)
     names = inner_values(proto)

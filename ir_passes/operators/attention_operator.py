@@ -4,7 +4,8 @@
 
 with q (batch, queries, heads, depth), k (batch, keys, heads, depth), v (batch, keys, heads, value depth), a mask that
 broadcasts to (batch, heads, queries, keys), and the result (batch, queries, heads, value depth). Attributes: `scale`,
-a float; `nan_is_zero`, whether probabilities that are NaN (of a row whose mask is -inf throughout) count as 0.
+a float; `nan_is_zero`, whether probabilities that are NaN (of a row whose mask is -inf throughout) count as 0; `dtype`,
+of sums, mask and result, where q, k and v are narrower.
 """
 
 from __future__ import annotations
@@ -23,32 +24,38 @@ _HEADS_FIRST = (0, 2, 1, 3)
 _KEYS_LAST = (0, 2, 3, 1)
 
 
-def attention(operands: Sequence[Expr], *, scale: float, nan_is_zero: bool) -> Expr:
+def attention(operands: Sequence[Expr], *, scale: float, nan_is_zero: bool, dtype: str = "float32") -> Expr:
     """A call of the operator on q, k, v and perhaps a mask."""
     attributes = tvm.ir.make_node(
-        "ir.DictAttrs", scale=tvm.tirx.FloatImm("float32", scale), nan_is_zero=tvm.tirx.IntImm("int64", nan_is_zero)
+        "ir.DictAttrs",
+        scale=tvm.tirx.FloatImm("float32", scale),
+        nan_is_zero=tvm.tirx.IntImm("int64", nan_is_zero),
+        dtype=dtype,
     )
     return tvm.ir.Call(Op.get(NAME), list(operands), attributes)
 
 
 def _infer_type(call: Any, context: Any) -> Any:
     q, _, v = (each.ty for each in call.args[:3])
-    return relax.TensorType([*list(q.shape)[:3], v.shape[3]], str(q.dtype))
+    return relax.TensorType([*list(q.shape)[:3], v.shape[3]], str(call.attrs["dtype"]))
 
 
 def _legalize(builder: relax.BlockBuilder, call: Any) -> Expr:
     """The definition in plain operators, for where no template takes it."""
     op, emit = relax.op, builder.emit
     q, k, v, *mask = call.args
-    scores = emit(op.matmul(emit(op.permute_dims(q, _HEADS_FIRST)), emit(op.permute_dims(k, _KEYS_LAST))))
-    scores = emit(op.multiply(scores, relax.const(float(call.attrs["scale"]), str(q.ty.dtype))))
+    dtype = str(call.attrs["dtype"])
+    scores = emit(op.matmul(emit(op.permute_dims(q, _HEADS_FIRST)), emit(op.permute_dims(k, _KEYS_LAST)), dtype))
+    scores = emit(op.multiply(scores, relax.const(float(call.attrs["scale"]), dtype)))
     if mask:
         scores = emit(op.add(scores, mask[0]))
     probabilities = emit(op.nn.softmax(scores, -1))
     if int(call.attrs["nan_is_zero"]):
-        zero = relax.const(0.0, str(q.ty.dtype))
+        zero = relax.const(0.0, dtype)
         probabilities = emit(op.where(emit(op.isnan(probabilities)), zero, probabilities))
-    result = emit(op.matmul(probabilities, emit(op.permute_dims(v, _HEADS_FIRST))))
+    if dtype != str(v.ty.dtype):
+        probabilities = emit(op.astype(probabilities, str(v.ty.dtype)))
+    result = emit(op.matmul(probabilities, emit(op.permute_dims(v, _HEADS_FIRST)), dtype))
     return op.permute_dims(result, _HEADS_FIRST)
 
 

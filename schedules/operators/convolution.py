@@ -18,6 +18,7 @@ from ..templates.contraction import Choice, Workload
 from ..templates.microkernels import Multiplier, multiplier
 from ..templates.packing import pack_constant
 from ..tensorir.expressions import Scalar, constant_shape, flatten, int64s, unflatten
+from ..tensorir.operands import Dtypes, operand_dtypes, uncast
 from ..tensorir.padding import padded, within
 
 # The transformed weights are larger: Winograd's algorithm has to take this much less time than the direct one.
@@ -104,13 +105,13 @@ def lower_convolution(builder: relax.BlockBuilder, call: relax.Call, target: Tar
     if geometry.is_depthwise:
         return _lower_depthwise(builder, call, geometry)
     if relax_constant(call.args[1]) is not None:
-        found = winograd_tiling(geometry, str(call.ty.dtype), target)
+        found = winograd_tiling(geometry, operand_dtypes(call), target)
         if found is not None:
             return _lower_winograd(builder, call, geometry, *found, target)
     return _lower_contraction(builder, call, geometry, target)
 
 
-def workload_of(geometry: Geometry, dtype: str) -> Workload:
+def workload_of(geometry: Geometry, dtypes: Dtypes) -> Workload:
     """The contraction that a convolution is: a group is a batch, a pixel a row, an output channel a column."""
     batch, *space, channels = geometry.output
     return Workload(
@@ -118,14 +119,23 @@ def workload_of(geometry: Geometry, dtype: str) -> Workload:
         rows=batch * math.prod(space),
         columns=channels // geometry.groups,
         k=geometry.weights[1:],
-        dtype=dtype,
+        **dtypes,
         image_line=0 if geometry.is_pointwise else space[-1],
     )
 
 
+def workloads(call: relax.Call) -> list[Workload]:
+    """The contraction that a convolution is, and those with longer runs that compute the same; none if depthwise."""
+    geometry = geometry_of(call)
+    if geometry.is_depthwise:
+        return []
+    asked = workload_of(geometry, operand_dtypes(call))
+    return [asked, *(asked.with_k(k) for k in _longer_runs(geometry))]
+
+
 def _lower_contraction(builder: relax.BlockBuilder, call: relax.Call, geometry: Geometry, target: Target) -> relax.Expr:
-    asked = workload_of(geometry, str(call.args[0].ty.dtype))
-    multiply = multiplier(asked, target, *_longer_runs(geometry))
+    asked, *longer = workloads(call)
+    multiply = multiplier(target, asked, *longer)
     workload = multiply.workload
     *offsets, run = workload.k
     joined = len(offsets) < len(geometry.kernel)  # the innermost axis of the kernel is part of the run
@@ -133,7 +143,8 @@ def _lower_contraction(builder: relax.BlockBuilder, call: relax.Call, geometry: 
     channels = run // geometry.kernel[-1] if joined else run  # of a group, with zeros
     per_group = workload.columns
     pixels = geometry.output[:-1]
-    weights = call.args[1]
+    operands = [uncast(builder, each) if multiply.casts_operands else each for each in call.args]
+    source, weights = operands
     constant = relax_constant(weights)
     if constant is not None:
         matrix = constant.reshape(workload.batch, per_group, *geometry.kernel, depth)
@@ -162,7 +173,7 @@ def _lower_contraction(builder: relax.BlockBuilder, call: relax.Call, geometry: 
         # Groups are an axis of their own until the last stage: the schedule follows one channel axis of one group.
         def grouped(*index: Any) -> Scalar:
             *pixel, group, channel = index
-            return product(group, flatten(pixel, pixels), channel).astype(workload.dtype)
+            return product(group, flatten(pixel, pixels), channel).astype(str(call.ty.dtype))
 
         result = te.compute(int64s((*pixels, workload.batch, per_group)), grouped, name="grouped")
         return te.compute(
@@ -172,7 +183,7 @@ def _lower_contraction(builder: relax.BlockBuilder, call: relax.Call, geometry: 
         )
 
     return builder.call_te(
-        compute, call.args[0], weights, primfunc_name_hint="conv", primfunc_attrs=TEMPLATE.entry(contraction.TEMPLATE)
+        compute, source, weights, primfunc_name_hint="conv", primfunc_attrs=TEMPLATE.entry(contraction.TEMPLATE)
     )
 
 
@@ -224,21 +235,20 @@ def _pixels_of(
     return pixel
 
 
-def winograd_tiling(geometry: Geometry, dtype: str, target: Target) -> tuple[winograd.Tiling, Choice] | None:
+def winograd_tiling(geometry: Geometry, dtypes: Dtypes, target: Target) -> tuple[winograd.Tiling, Choice] | None:
     """How Winograd's algorithm computes a convolution best; None where it cannot, or where it does not pay."""
     if (geometry.kernel, geometry.strides, geometry.dilation, geometry.groups) != ((3, 3), (1, 1), (1, 1), 1):
         return None
     images, height, width, columns = geometry.output
     channels, lanes = geometry.data[-1], target.lanes()
-    # Units for narrow operands save more than Winograd's algorithm does.
-    if dtype != "float32" or channels % lanes or columns % lanes or dot_product.faster_units(target):
+    if dtypes["lhs"] != "float32" or channels % lanes or columns % lanes:
         return None
     tilings = [winograd.Tiling(outputs, images, height, width, channels, columns) for outputs in winograd.OUTPUTS]
     best = min(
         ((tiling, winograd.default(tiling, target)) for tiling in tilings),
         key=lambda found: winograd.cycles(found[0], found[1], target),
     )
-    workload = workload_of(geometry, dtype)
+    workload = workload_of(geometry, dtypes)
     direct = contraction.cycles_from_memory(workload, contraction.default(workload, target), target)
     return best if winograd.cycles(*best, target) < direct * _WINOGRAD_GAIN else None
 

@@ -14,6 +14,7 @@ from ..templates import contraction, dot_product
 from ..templates.contraction import Workload
 from ..templates.microkernels import multiplier
 from ..tensorir.expressions import Scalar, constant_shape, flatten, int64, int64s, unflatten
+from ..tensorir.operands import Dtypes, operand_dtypes, uncast
 from ..tensorir.padding import within
 from .convolution import new_constant, relax_constant
 
@@ -57,7 +58,7 @@ class Product:
         return (*self.batch, self.rows, self.columns)
 
 
-def workload_of(product: Product, dtype: str) -> Workload:
+def workload_of(product: Product, dtypes: Dtypes) -> Workload:
     """The contraction that a product is."""
     depth = product.lhs[-1]
     batch = math.prod(product.batch)
@@ -66,8 +67,16 @@ def workload_of(product: Product, dtype: str) -> Workload:
         rows=product.rows * (batch if product.is_flat else 1),
         columns=product.columns,
         k=(depth,),
-        dtype=dtype,
+        **dtypes,
     )
+
+
+def workloads(call: relax.Call) -> list[Workload]:
+    """The contraction that a product is, and those with longer runs that compute the same."""
+    left, right = (constant_shape(each) for each in call.args)
+    product = Product(left if len(left) > 1 else (1, *left), right if len(right) > 1 else (*right, 1))
+    asked = workload_of(product, operand_dtypes(call))
+    return [asked, *(asked.with_k(k) for k in dot_product.padded_runs(asked.k[-1]))]
 
 
 def _operand_index(shape: tuple[int, ...], batch: list[Any], inner: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -84,9 +93,9 @@ def lower_matmul(builder: relax.BlockBuilder, call: relax.Call, target: Target) 
         return _lower_vector_product(builder, call, target)
     product = Product(constant_shape(call.args[0]), constant_shape(call.args[1]))
     depth = product.lhs[-1]
-    multiply = multiplier(workload_of(product, str(call.args[0].ty.dtype)), target, *dot_product.padded_runs(depth))
+    multiply = multiplier(target, *workloads(call))
     workload = multiply.workload
-    rhs = call.args[1]
+    lhs, rhs = (uncast(builder, each) if multiply.casts_operands else each for each in call.args)
     constant = relax_constant(rhs)
     # Broadcasting among batches of both sides would repeat packed weights: those are packed at run time, once each.
     if constant is not None and (product.is_flat or product.rhs[:-2] == product.batch):
@@ -109,20 +118,21 @@ def lower_matmul(builder: relax.BlockBuilder, call: relax.Call, target: Target) 
             return within(value, inner, depth, workload.k[-1])
 
         extents = (workload.batch, workload.rows, depth)
-        lhs = multiply.operand(left_element, extents, (workload.batch, multiply.rows_read, workload.k[-1]), (0, 0, 0))
+        shape = (workload.batch, multiply.rows_read, workload.k[-1])
+        operand = multiply.operand(left_element, extents, shape, (0, 0, 0))
         packed = right if constant is not None else multiply.pack_at_run_time(right_element)
-        result = multiply.compute(lhs, packed)
+        result = multiply.compute(operand, packed)
 
         def output(*index: Any) -> Scalar:
             *position, row, column = index
             batch = flatten(position, product.batch)
             at = result(0, batch * product.rows + row, column) if product.is_flat else result(batch, row, column)
-            return at.astype(workload.dtype)
+            return at.astype(str(call.ty.dtype))
 
         return te.compute(int64s(product.output), output, name="product")
 
     return builder.call_te(
-        compute, call.args[0], rhs, primfunc_name_hint="matmul", primfunc_attrs=TEMPLATE.entry(contraction.TEMPLATE)
+        compute, lhs, rhs, primfunc_name_hint="matmul", primfunc_attrs=TEMPLATE.entry(contraction.TEMPLATE)
     )
 
 
@@ -134,7 +144,7 @@ def _lower_vector_product(builder: relax.BlockBuilder, call: relax.Call, target:
         left = _reshaped(builder, left, (1, *shapes[0]))
     if len(shapes[1]) == 1:
         right = _reshaped(builder, right, (*shapes[1], 1))
-    matrices = builder.normalize(relax.op.matmul(left, right))
+    matrices = builder.normalize(relax.op.matmul(left, right, str(call.ty.dtype)))
     product = builder.emit(lower_matmul(builder, matrices, target))
     return relax.op.reshape(product, constant_shape(call))
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tvm import relax, te, tirx
@@ -22,6 +22,7 @@ from tvm import relax, te, tirx
 from ...annotations import ANCHOR, STAGE, TEMPLATE
 from ...targets.target import Target
 from ..tensorir.expressions import Scalar, constant_shape, int64, int64s
+from ..tensorir.operands import uncast
 from ..tensorir.padding import within
 from . import dot_product
 from .contraction import Workload
@@ -41,36 +42,56 @@ _DTYPE = "float32"
 
 @dataclass(frozen=True)
 class Heads:
-    """The sizes of an attention: so many independent heads (of all images), queries and keys, and depths."""
+    """The sizes of an attention: so many independent heads (of all images), queries and keys, and depths.
+
+    Attributes:
+        dtype: that queries, keys, values and probabilities are multiplied in; sums are float32.
+    """
 
     heads: int
     queries: int
     keys: int
     depth: int
     value_depth: int
+    dtype: str = _DTYPE
 
     @property
     def scores(self) -> Workload:
         """The product of queries and keys."""
-        return Workload(self.heads, self.queries, self.keys, (self.depth,))
+        return Workload(self.heads, self.queries, self.keys, (self.depth,), self.dtype, self.dtype, _DTYPE)
 
     def values(self, queries: int, keys: int) -> Workload:
         """The product of so many rows of so many probabilities with the values."""
-        return Workload(self.heads, queries, self.value_depth, (keys,))
+        return Workload(self.heads, queries, self.value_depth, (keys,), self.dtype, self.dtype, _DTYPE)
 
 
-def multipliers(sizes: Heads, target: Target) -> tuple[Multiplier, Multiplier]:
-    """How scores and sums of values are multiplied: in tiles of as many rows, ``row_tiles`` of them a block."""
+def cycles(sizes: Heads, target: Target) -> float:
+    """Estimated cycles of one core for both products; infinite where nothing multiplies operands of that dtype."""
+    return min((sum(each.cycles for each in pair) for pair in _pairs(sizes, target).values()), default=math.inf)
+
+
+def _pairs(sizes: Heads, target: Target) -> dict[tuple[int, ...], tuple[Multiplier, Multiplier]]:
+    """How scores and sums of values may be multiplied, by the rows that their tiles have in common."""
     scores, values = sizes.scores, sizes.values(sizes.queries, sizes.keys)
-    first: list[Multiplier] = [*MultiplyAdd.tilings(scores, target, ATTENTION, "scores")]
-    second: list[Multiplier] = [*MultiplyAdd.tilings(values, target, ATTENTION, "sums")]
-    for unit in dot_product.faster_units(target):
+    first: list[Multiplier] = []
+    second: list[Multiplier] = []
+    if sizes.dtype == _DTYPE:
+        first += MultiplyAdd.tilings(scores, target, ATTENTION, "scores")
+        second += MultiplyAdd.tilings(values, target, ATTENTION, "sums")
+    for unit in dot_product.faster_units(target, sizes.dtype, sizes.dtype, _DTYPE):
         if sizes.depth % unit.group == 0:
             whole = sizes.values(sizes.queries, math.ceil(sizes.keys / unit.lanes) * unit.lanes)
             first += DotProducts.tilings(scores, unit, ATTENTION, "scores")
             second += DotProducts.tilings(whole, unit, ATTENTION, "sums")
     of_scores, of_values = _fastest(first), _fastest(second)
-    shape = min(of_scores.keys() & of_values.keys(), key=lambda rows: of_scores[rows].cycles + of_values[rows].cycles)
+    return {shape: (of_scores[shape], of_values[shape]) for shape in of_scores if shape in of_values}
+
+
+def multipliers(sizes: Heads, target: Target) -> tuple[Multiplier, Multiplier]:
+    """How scores and sums of values are multiplied: in tiles of as many rows, ``row_tiles`` of them a block."""
+    pairs = _pairs(sizes, target)
+    shape = min(pairs, key=lambda rows: pairs[rows][0].cycles + pairs[rows][1].cycles)
+    of_scores, of_values = pairs[shape]
     rows = math.prod(shape)
     tiles = math.ceil(sizes.queries / rows)
     fitting = int(target.l2_bytes * _L2_SHARE) // (_FLOAT_BYTES * rows * sizes.keys)
@@ -79,8 +100,8 @@ def multipliers(sizes: Heads, target: Target) -> tuple[Multiplier, Multiplier]:
         blocks += 1
     row_tiles = math.ceil(tiles / blocks)
     return (
-        of_scores[shape].made_for(of_scores[shape].workload, row_tiles=row_tiles),
-        of_values[shape].made_for(of_values[shape].workload, row_tiles=row_tiles),
+        of_scores.made_for(of_scores.workload, row_tiles=row_tiles),
+        of_values.made_for(of_values.workload, row_tiles=row_tiles),
     )
 
 
@@ -96,10 +117,15 @@ def _fastest(found: Iterable[Multiplier]) -> dict[tuple[int, ...], Multiplier]:
 
 def lower_attention(builder: relax.BlockBuilder, call: relax.Call, target: Target) -> relax.Expr:
     """Lowers `relax.tilewright.attention` of q, k, v (batch, tokens, heads, depth) and a mask to a `call_tir`."""
+    sizes, operands = heads_of(call), list(call.args)
+    if sizes.dtype != _DTYPE and not _pairs(sizes, target):
+        operands[:3] = [builder.emit(relax.op.astype(operand, _DTYPE)) for operand in operands[:3]]
+        call, sizes = builder.normalize(relax.Call(call.op, operands, call.attrs)), replace(sizes, dtype=_DTYPE)
     batch, queries, heads, depth = constant_shape(call.args[0])
-    keys, value_depth = constant_shape(call.args[1])[1], constant_shape(call.args[2])[3]
-    sizes = Heads(batch * heads, queries, keys, depth, value_depth)
+    keys, value_depth = sizes.keys, sizes.value_depth
     scores, values = multipliers(sizes, target)
+    if scores.casts_operands:
+        operands[:3] = [uncast(builder, operand) for operand in operands[:3]]
     scale, nan_is_zero = float(call.attrs["scale"]), bool(int(call.attrs["nan_is_zero"]))
 
     def compute(q: te.Tensor, k: te.Tensor, v: te.Tensor, mask: te.Tensor | None = None) -> te.Tensor:
@@ -115,7 +141,7 @@ def lower_attention(builder: relax.BlockBuilder, call: relax.Call, target: Targe
         probabilities = _softmax(sizes, target, products, scale, mask, heads, nan_is_zero, values.operand_dtype)
         _, rows, width = constant_shape(probabilities)
         # A unit takes keys by groups: as far as there are probabilities, which are zero for those that do not exist.
-        summed = keys if values.operand_dtype == _DTYPE else width
+        summed = width if values.casts_operands else keys
         over = values.made_for(sizes.values(rows, summed))
 
         def value(head: Any, column: Any, inner: Any) -> Scalar:
@@ -128,7 +154,7 @@ def lower_attention(builder: relax.BlockBuilder, call: relax.Call, target: Targe
             name=RESULT,
         )
 
-    return builder.call_te(compute, *call.args, primfunc_name_hint=ATTENTION, primfunc_attrs=TEMPLATE.entry(ATTENTION))
+    return builder.call_te(compute, *operands, primfunc_name_hint=ATTENTION, primfunc_attrs=TEMPLATE.entry(ATTENTION))
 
 
 def _softmax(
@@ -180,6 +206,13 @@ def _softmax(
     return te.compute(int64s((*lead, width)), probability, name="probabilities", attrs=ANCHOR.entry(ROWS))
 
 
+def heads_of(call: relax.Call) -> Heads:
+    """The sizes of a call."""
+    batch, queries, heads, depth = constant_shape(call.args[0])
+    keys, value_depth = constant_shape(call.args[1])[1], constant_shape(call.args[2])[3]
+    return Heads(batch * heads, queries, keys, depth, value_depth, str(call.args[0].ty.dtype))
+
+
 def can_lower_attention(call: relax.Call) -> bool:
-    """Whether it is attention of float32, of something."""
+    """Whether it is attention with results in float32, of something."""
     return str(call.ty.dtype) == _DTYPE and all(0 not in constant_shape(arg) for arg in call.args)

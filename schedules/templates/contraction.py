@@ -30,7 +30,7 @@ from tvm import te, tirx
 
 from ...annotations import ANCHOR, FLOPS, LANES, LHS, RHS, operand
 from ...targets.target import Target
-from ..tensorir.expressions import Scalar, accumulator, dtype_bits, int64
+from ..tensorir.expressions import Scalar, dtype_bits, int64
 
 TEMPLATE = "contraction"
 Choice = Mapping[str, int]
@@ -65,7 +65,8 @@ class Workload:
         rows: output pixels or tokens.
         columns: output channels of one product.
         k: extents of the reduction axes, outermost first: (kernel height, kernel width, channels).
-        dtype: of both operands and the result.
+        lhs, rhs: the dtypes that A and B are multiplied in.
+        accumulator: the dtype that sums are kept in, and both operands of a vector multiply-add are made.
         image_line: pixels of a line of an image, where the next line is not at the same distance in A; else 0.
     """
 
@@ -73,7 +74,9 @@ class Workload:
     rows: int
     columns: int
     k: tuple[int, ...]
-    dtype: str = "float32"
+    lhs: str = "float32"
+    rhs: str = "float32"
+    accumulator: str = "float32"
     image_line: int = 0
 
     def with_k(self, k: tuple[int, ...]) -> Workload:
@@ -84,11 +87,6 @@ class Workload:
     def line(self) -> int:
         """Rows whose elements of A lie at one distance from each other; a divisor of `rows`."""
         return self.image_line or self.rows
-
-    @property
-    def accumulator(self) -> str:
-        """The dtype that sums are kept in: half precisions sum in float32."""
-        return accumulator(self.dtype)
 
     def lanes(self, target: Target) -> int:
         """Sums in one vector register; a single column has no vectors."""
@@ -113,7 +111,7 @@ def cycles(workload: Workload, rows: int, vectors: int, target: Target) -> float
     depth = math.prod(workload.k)
     tiles = workload.batch * math.ceil(workload.rows / rows) * math.ceil(workload.columns / (vectors * lanes))
     step = max(rows * vectors / FMAS_PER_CYCLE, (rows + vectors) / _LOADS_PER_CYCLE, _FMA_LATENCY)
-    if depth * vectors * lanes * dtype_bits(workload.dtype) // 8 > target.l1_bytes * _L1_SHARE:
+    if depth * vectors * lanes * dtype_bits(workload.rhs) // 8 > target.l1_bytes * _L1_SHARE:
         step = max(step, vectors / _L2_VECTORS_PER_CYCLE)
     return tiles * (depth * (step + _STEP_OVERHEAD) + _TILE_OVERHEAD * rows * vectors)
 
@@ -121,7 +119,7 @@ def cycles(workload: Workload, rows: int, vectors: int, target: Target) -> float
 def cycles_from_memory(workload: Workload, choice: Choice, target: Target) -> float:
     """Estimated cycles until all cores are done, when B comes from memory."""
     sums = cycles(workload, choice["rows"], choice["vectors"], target) / target.cores
-    weights = workload.batch * workload.columns * math.prod(workload.k) * dtype_bits(workload.dtype) // 8
+    weights = workload.batch * workload.columns * math.prod(workload.k) * dtype_bits(workload.rhs) // 8
     return sums + weights / DRAM_BYTES_PER_CYCLE
 
 

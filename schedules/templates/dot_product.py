@@ -1,4 +1,4 @@
-"""Contractions by dot-product instructions: operands of 16 bits, sums in float32.
+"""Contractions by dot-product instructions: narrow operands, wide sums.
 
 The same C[batch, row, column] = sum over k of A(batch, row, k) * B(batch, column, k) as in `contraction.py`, for units
 that add several products at once (`targets.DotUnit`): vector instructions that take a pair of k for 16 columns, and
@@ -29,7 +29,6 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 from tvm import te, tirx
@@ -41,7 +40,6 @@ from ..tensorir.padding import within
 from .contraction import FMAS_PER_CYCLE, TEMPLATE, Choice, Workload, blockings
 from .packing import in_panels
 
-ACCUMULATOR = "float32"
 # Annotation of the anchor: whether the unit is a matrix unit, 0 or 1.
 MATRIX = Mark("tilewright.is_matrix", int)
 # What STAGE says of the operand's stage.
@@ -63,12 +61,14 @@ _RUN_MULTIPLES = (2, 32)
 _COPY_COST = 1.3
 
 
-def faster_units(target: Target) -> list[DotUnit]:
-    """The units that a target may use and that multiply more in a cycle than its multiply-adds.
+def faster_units(target: Target, lhs: str, rhs: str, accumulator: str) -> list[DotUnit]:
+    """The units that multiply operands of these dtypes into such sums, more in a cycle than multiply-adds do.
 
     vdpbf16ps does not on every processor; on those bfloat16 saves bytes alone.
     """
-    return [unit for unit in target.dot_units if unit.rate * unit.rows * unit.depth > FMAS_PER_CYCLE]
+    return [
+        unit for unit in target.units_for(lhs, rhs, accumulator) if unit.rate * unit.rows * unit.depth > FMAS_PER_CYCLE
+    ]
 
 
 def depth_of(run: int, unit: DotUnit) -> int:
@@ -98,7 +98,7 @@ def best(workloads: Sequence[Workload], target: Target) -> tuple[Workload, Choic
         (cycles(workload, choice, unit) * (_COPY_COST if index else 1.0), workload, choice, unit)
         for index, workload in enumerate(workloads)
         if workload.columns >= _MIN_COLUMNS
-        for unit in faster_units(target)
+        for unit in faster_units(target, workload.lhs, workload.rhs, workload.accumulator)
         if workload.k[-1] % unit.group == 0
         for choice in space(workload, unit)
     ]
@@ -183,15 +183,15 @@ def pack_constant(
     """Packs a constant B.
 
     Args:
-        matrix: shape (batch, columns, *k), float32; the last extent may be shorter than that of `workload`.
+        matrix: shape (batch, columns, *k); the last extent may be shorter than that of `workload`.
 
     Returns:
-        A new array of `packed_shape` and the unit's dtype; padding is zero.
+        A new array of `packed_shape` and the dtype of B; padding is zero.
     """
     shape = packed_shape(workload, choice, unit)
     run = workload.k[-1]
     flat = matrix.reshape(workload.batch, workload.columns, math.prod(workload.k[:-1]), -1)
-    whole = np.pad(flat.astype(getattr(ml_dtypes, unit.dtype)), [(0, 0)] * 3 + [(0, run - flat.shape[-1])])
+    whole = np.pad(flat, [(0, 0)] * 3 + [(0, run - flat.shape[-1])])
     panels = in_panels(whole.reshape(workload.batch, workload.columns, -1), shape[-2])
     grouped = panels.reshape(*panels.shape[:2], -1, unit.group, shape[-2])
     return np.ascontiguousarray(grouped.swapaxes(-1, -2)).reshape(shape)
@@ -211,7 +211,7 @@ def pack_at_run_time(
     def packed(batch: Any, panel: Any, *rest: Any) -> Scalar:
         *outer, group, lane, term = rest
         column = panel * columns + lane
-        value = element(batch, column, *outer, group * unit.group + term).astype(unit.dtype)
+        value = element(batch, column, *outer, group * unit.group + term).astype(workload.rhs)
         return within(value, column, workload.columns, shape[1] * columns)
 
     return te.compute(int64s(shape), packed, name=name, attrs=STAGE.entry("pack"))
@@ -227,12 +227,12 @@ def compute(
     template: str = TEMPLATE,
     name: str = TEMPLATE,
 ) -> te.Tensor:
-    """C with shape (batch, padded rows, padded columns), float32.
+    """C with shape (batch, padded rows, padded columns), of the accumulator's dtype.
 
     Where lines end within instructions it is (batch, lines, padded pixels of a line, padded columns).
 
     Args:
-        lhs: the element of A at (batch, row, *k), of the unit's dtype; row is below `whole_rows`.
+        lhs: the element of A at (batch, row, *k), of the dtype of A; row is below `whole_rows`.
         packed: B of `packed_shape`.
         template: the template built around this block.
         name: of the block.
@@ -254,8 +254,8 @@ def compute(
         row = position[0] * line + position[1] if by_lines else position[0]
         if not by_lines and rows > whole_rows(workload, choice):  # the last tile again
             row = tirx.min(row // choice["rows"], int64(last)) * choice["rows"] + row % choice["rows"]
-        left = lhs(batch, row, *at, group * unit.group + term).astype(ACCUMULATOR)
-        right = packed[(batch, column // columns, *at, group, column % columns, term)].astype(ACCUMULATOR)
+        left = lhs(batch, row, *at, group * unit.group + term).astype(workload.accumulator)
+        right = packed[(batch, column // columns, *at, group, column % columns, term)].astype(workload.accumulator)
         return te.sum(operand(LHS, left) * operand(RHS, right), axis=[*axes, group, term])
 
     attributes = {**ANCHOR.entry(template), **FLOPS.entry(workload.flops), **LANES.entry(unit.lanes)}

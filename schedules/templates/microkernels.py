@@ -42,6 +42,11 @@ class Multiplier(Protocol):
         ...
 
     @property
+    def casts_operands(self) -> bool:
+        """Whether it makes A and B what they are to be read as; else they are read as they are."""
+        ...
+
+    @property
     def row_shape(self) -> tuple[int, ...]:
         """Rows of a tile of sums, as the tile counts them: equal for two that can share a loop over tiles."""
         ...
@@ -110,7 +115,12 @@ class MultiplyAdd:
     @property
     def operand_dtype(self) -> str:
         """What A is read as."""
-        return self.workload.dtype
+        return self.workload.lhs
+
+    @property
+    def casts_operands(self) -> bool:
+        """It does not: operands are read where they are, many times."""
+        return False
 
     @property
     def row_shape(self) -> tuple[int, ...]:
@@ -130,7 +140,7 @@ class MultiplyAdd:
         """A itself where there is nothing to pad."""
         if tuple(extents) == tuple(shape):
             return element
-        stage = padded(element, extents, shape, before, self.workload.dtype, STAGE.entry("pad"), "padded")
+        stage = padded(element, extents, shape, before, self.workload.lhs, STAGE.entry("pad"), "padded")
         return lambda *index: stage[index]
 
     def pack_constant(self, matrix: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
@@ -181,7 +191,12 @@ class DotProducts:
     @property
     def operand_dtype(self) -> str:
         """What A is read as."""
-        return self.unit.dtype
+        return self.workload.lhs
+
+    @property
+    def casts_operands(self) -> bool:
+        """It does, where it copies or packs them."""
+        return True
 
     @property
     def row_shape(self) -> tuple[int, ...]:
@@ -199,9 +214,9 @@ class DotProducts:
         return replace(self, workload=workload, choice={**self.choice, "depth": depth, **changed})
 
     def operand(self, element: Element, extents: Sequence[int], shape: Sequence[int], before: Sequence[int]) -> Element:
-        """A in the unit's dtype; the schedule drops the stage where it would only copy."""
+        """A in the dtype that it is multiplied in; the schedule drops the stage where it would only copy."""
         name = f"{self.name}_operand"
-        stage = padded(element, extents, shape, before, self.unit.dtype, STAGE.entry(dot_product.OPERAND), name)
+        stage = padded(element, extents, shape, before, self.workload.lhs, STAGE.entry(dot_product.OPERAND), name)
         return lambda *index: stage[index]
 
     def pack_constant(self, matrix: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
@@ -226,16 +241,14 @@ class DotProducts:
         )
 
 
-def multiplier(workload: Workload, target: Target, *runs: tuple[int, ...]) -> Multiplier:
+def multiplier(target: Target, workload: Workload, *longer: Workload) -> Multiplier:
     """The way of the fewest estimated cycles.
 
     Args:
-        runs: extents of k that may stand for those of `workload`, with zeros or with axes joined, where a unit for
-            narrow operands is used.
+        longer: workloads that may stand for `workload`, with zeros or with axes joined, where a unit for narrow
+            operands is used.
     """
-    found = None
-    if workload.dtype == dot_product.ACCUMULATOR and target.dot_units:
-        found = dot_product.best([workload, *(workload.with_k(k) for k in runs)], target)
+    found = dot_product.best([workload, *longer], target)
     if found is None:
         return MultiplyAdd(workload, contraction.default(workload, target), target)
     return DotProducts(*found)

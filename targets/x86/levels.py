@@ -26,11 +26,12 @@ LEVELS = (
     Level("SSE2", frozenset(), 128, 16, False),
 )
 
+_BFLOAT16 = ("bfloat16", "bfloat16", "float32")
 # The units for narrow operands, the fastest first. Intel's cores start vdpbf16ps a quarter as often as multiply-adds
 # (Sapphire Rapids: 1.9 and 7.6 times a nanosecond).
 DOT_UNITS = (
-    DotUnit("AMX-BF16", "bfloat16", 2, 16, 16, 32, 8, 1 / 16, 1.0, ("amx-tile", "amx-bf16", "avx512bf16")),
-    DotUnit("AVX512-BF16", "bfloat16", 2, 1, 16, 2, 32, 0.5, 6.0, ("avx512bf16",)),
+    DotUnit("AMX-BF16", *_BFLOAT16, 2, 16, 16, 32, 8, 1 / 16, 1.0, ("amx-tile", "amx-bf16", "avx512bf16")),
+    DotUnit("AVX512-BF16", *_BFLOAT16, 2, 1, 16, 2, 32, 0.5, 6.0, ("avx512bf16",)),
 )
 # Instructions a cycle where it is another than in `DOT_UNITS`, by unit and CPU. Zen 5: vdpbf16ps 2.0 a cycle with a
 # latency of 6.0 cycles, multiply-adds 2.0 with 4.0. Zen 4, with units half as wide, starts half as many of both.

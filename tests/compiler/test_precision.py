@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import subprocess
-import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,14 +12,18 @@ import pytest
 import soft_units
 import tilewright
 from onnx import helper, numpy_helper
-from tilewright import targets
-from tilewright.compiler import api
+from tilewright import frontends, targets
+from tilewright.compiler import api, pipeline
 from tilewright.compiler.cli.main import run
-from tilewright.compiler.precision import settle
+from tilewright.compiler.library.artifact import read_signature
+from tilewright.compiler.library.signature import Signature
+from tilewright.compiler.precision import possible
 from tilewright.compiler.verification.compare import RTOL_OF_PRECISION
 from tilewright.compiler.verification.verify import verify
 from tilewright.errors import PrecisionWarning
-from tilewright.schedules.templates import dot_product
+from tilewright.schedules.operators import convolution, matmul
+from tilewright.schedules.templates import dot_product, microkernels
+from tilewright.schedules.templates.contraction import Workload
 
 DIGITS = Path(__file__).parents[2] / "examples" / "models" / "digits_cnn.onnx"
 SAPPHIRE_RAPIDS = targets.parse("x86_64-linux-gnu", cpu="sapphirerapids")
@@ -106,17 +110,22 @@ def test_float16_weights(tmp_path: Path) -> None:
 def test_a_target_that_cannot_gets_float32_and_a_warning(precision: str, cpu: str) -> None:
     target = targets.parse("x86_64-linux-gnu", cpu=cpu)
     with pytest.warns(PrecisionWarning, match=f"{cpu} .*float32 instead"):
-        assert settle(precision, target) == ("fp32", target)
+        assert possible(precision, target) == "fp32"
 
 
-def test_units_are_required_only_where_they_are_used() -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        _, wide = settle("fp32", SAPPHIRE_RAPIDS)
-        _, narrow = settle("bf16", SAPPHIRE_RAPIDS)
-    assert not wide.dot_units and "amx-bf16" not in wide.required_features
-    assert [unit.name for unit in narrow.dot_units] == ["AMX-BF16", "AVX512-BF16"]
-    assert {"amx-tile", "amx-bf16", "avx512bf16"} <= set(narrow.required_features)
+def test_features_of_units_are_required_only_where_their_dtypes_are(tmp_path: Path) -> None:
+    features = {
+        precision: emitted_for(SAPPHIRE_RAPIDS, precision, tmp_path / f"{precision}.so").cpu_features
+        for precision in ("fp32", "bf16")
+    }
+    assert not {"amx-tile", "amx-bf16", "avx512bf16"} & set(features["fp32"])
+    assert {"amx-tile", "amx-bf16", "avx512bf16"} <= set(features["bf16"])
+    assert set(features["fp32"]) < set(features["bf16"])
+
+
+def emitted_for(target: targets.Target, precision: str, library: Path) -> Signature:
+    api.compile_to_file(block_network(), library, target, precision=precision, threads=1)
+    return read_signature(library)
 
 
 @pytest.mark.skipif(not targets.host().units, reason="this processor multiplies no bfloat16")
@@ -126,21 +135,34 @@ def test_bfloat16_on_this_processor() -> None:
     assert found.passed and 1e-4 < found.worst()["y"].relative_error < 2e-2
 
 
-def test_nobody_multiplies_in_bfloat16_without_asking() -> None:
-    for target in (SAPPHIRE_RAPIDS, targets.host(), targets.parse("x86_64-linux-gnu", features=("+avx512bf16",))):
-        assert not target.dot_units
-    asked = SAPPHIRE_RAPIDS.with_dot_units("bfloat16")
-    assert asked.dot_units == SAPPHIRE_RAPIDS.units and not settle("fp32", asked)[1].dot_units
+def test_nobody_multiplies_in_bfloat16_without_asking(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Workload] = []
+    choose = microkernels.multiplier
+
+    def noted(target: targets.Target, workload: Workload, *longer: Workload) -> Any:
+        seen.append(workload)
+        return choose(target, workload, *longer)
+
+    for module in (convolution, matmul):
+        monkeypatch.setattr(module, "multiplier", noted)
+    imported = frontends.load(block_network())
+    for precision, dtype in (("fp32", "float32"), ("bf16", "bfloat16")):
+        seen.clear()
+        pipeline.build(imported, SAPPHIRE_RAPIDS, precision=precision)
+        assert {workload.lhs for workload in seen if workload.columns >= 8} == {dtype}
     # Code for float32 does not need a processor with units, so LLVM must not use them.
+    asked = SAPPHIRE_RAPIDS.for_dtypes({"float32", "bfloat16"})
     assert {"-amx-tile", "-avx512bf16"} <= set(SAPPHIRE_RAPIDS.features)
     assert {"+amx-tile", "+avx512bf16"} <= set(asked.features) and "-amx-tile" not in asked.features
+    assert SAPPHIRE_RAPIDS.for_dtypes({"float32", "int8"}) == SAPPHIRE_RAPIDS
 
 
 @pytest.mark.parametrize(("cpu", "expected"), [("cooperlake", []), ("znver5", ["AVX512-BF16"])])
 def test_vector_units_are_used_where_they_are_faster_than_multiply_adds(cpu: str, expected: list[str]) -> None:
-    _, target = settle("bf16", targets.parse("x86_64-linux-gnu", cpu=cpu))
-    assert [unit.name for unit in target.dot_units] == ["AVX512-BF16"]  # they round in any case
-    assert [unit.name for unit in dot_product.faster_units(target)] == expected
+    target = targets.parse("x86_64-linux-gnu", cpu=cpu)
+    dtypes = ("bfloat16", "bfloat16", "float32")
+    assert [unit.name for unit in target.units_for(*dtypes)] == ["AVX512-BF16"]  # they round in any case
+    assert [unit.name for unit in dot_product.faster_units(target, *dtypes)] == expected
 
 
 def test_the_command_line_warns_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

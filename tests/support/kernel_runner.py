@@ -12,7 +12,9 @@ from tilewright import targets
 from tilewright.annotations import FALLBACK, TEMPLATE
 from tilewright.compiler.emission.emit import emit
 from tilewright.compiler.library import artifact
+from tilewright.ir_passes import CastOperands
 from tilewright.schedules.legalize import legalize
+from tilewright.schedules.narrow import gains
 from tilewright.schedules.schedule import schedule_module
 from tvm import relax, tirx
 
@@ -25,8 +27,17 @@ class Runner:
     def __init__(self) -> None:
         self.templates: list[str] = []
 
-    def __call__(self, build: Callable[..., Any], *inputs: Array, target: targets.Target | None = None) -> Array:
+    def __call__(
+        self,
+        build: Callable[..., Any],
+        *inputs: Array,
+        target: targets.Target | None = None,
+        multiply_in: str | None = None,
+    ) -> Array:
         """The result of `build(*variables)` on `inputs`, which have these shapes and dtypes.
+
+        Args:
+            multiply_in: the dtype that contractions multiply in where the target gains by it.
 
         Any kernel that had to fall back on the plain schedule fails the test.
         """
@@ -39,7 +50,10 @@ class Runner:
             with builder.dataflow():
                 result = builder.emit_output(relax.Tuple([build(*variables)]))
             builder.emit_func_output(result)
-        module = legalize(builder.get(), target)
+        module = builder.get()
+        if multiply_in:
+            module = CastOperands(multiply_in, lambda call: gains(call, target))(module).module
+        module = legalize(module, target)
         module = relax.transform.FuseTIR()(relax.transform.FuseOps()(module))
         module = relax.transform.DeadCodeElimination()(module)
         module = schedule_module(module, target)
@@ -84,6 +98,7 @@ def run_convolution(
     dilation: Sequence[int],
     groups: int,
     target: targets.Target | None = None,
+    multiply_in: str | None = None,
 ) -> Array:
     """A channels-last convolution of any spatial rank, its weights constant."""
     rank = len(strides)
@@ -96,4 +111,5 @@ def run_convolution(
         ),
         data,
         target=target,
+        multiply_in=multiply_in,
     )

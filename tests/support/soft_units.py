@@ -71,7 +71,7 @@ define {narrow} @{llvm_functions.round_function(lanes)}({wide} %value) {{
 def target_with(*names: str, cores: int = 2) -> targets.Target:
     """This machine, with these units."""
     units = tuple(replace(UNITS[name], required_features=()) for name in names)
-    return replace(targets.parse("host", cores=cores), units=units, dot_units=units)
+    return replace(targets.parse("host", cores=cores), units=units)
 
 
 def install(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:

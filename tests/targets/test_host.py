@@ -89,7 +89,7 @@ def test_recorded_machines(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (target.cpu, target.isa) == (case.cpu, case.isa)
     assert tuple(unit.name for unit in target.units) == case.units
     # Nothing is generated that Linux does not list, for units neither; and nothing is left out that it lists.
-    wide = target.with_dot_units("bfloat16")
+    wide = target.for_dtypes({"bfloat16"})
     enabled = llvm.enabled_features("x86_64", wide.cpu, wide.features)
     assert set(wide.required_features) <= facts.features
     assert not enabled & set(case.without)
@@ -104,7 +104,7 @@ def test_records_cover_each_other() -> None:
 def test_this_machine() -> None:
     host, target = read_host(), targets.host()
     assert {"fpu", "sse2"} <= host.flags
-    assert set(target.with_dot_units("bfloat16").required_features) <= host.features
+    assert set(target.for_dtypes({"bfloat16"}).required_features) <= host.features
 
 
 def test_a_machine_that_linux_says_nothing_of(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from tilewright.schedules.templates.contraction import Workload
 from tvm import relax
 
 AMX, VECTOR = "AMX-BF16", "AVX512-BF16"
+DTYPES = ("bfloat16", "bfloat16", "float32")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -34,7 +35,7 @@ def rounded(array: np.ndarray) -> np.ndarray:
 
 def check_convolution(run: Runner, unit: str, data, weights, strides, padding, dilation, groups, cores=2) -> None:
     target = target_with(unit, cores=cores)
-    actual = run_convolution(run, data, weights, strides, padding, dilation, groups, target)
+    actual = run_convolution(run, data, weights, strides, padding, dilation, groups, target, "bfloat16")
     if groups == 1 or weights.shape[-1] % 2 == 0:  # channels of groups cannot be padded: odd ones are not rounded
         data, weights = rounded(data), rounded(weights)
     expected = convolution(data, weights, strides, padding, dilation, groups)
@@ -96,9 +97,9 @@ def test_convolutions_of_networks(run: Runner, size, channels, outputs, kernel, 
 def test_products(run: Runner, unit: str, left, right, constant: bool) -> None:
     a, b = random(*left), random(*right, seed=1)
     if constant:
-        actual = run(lambda x: relax.op.matmul(x, relax.const(b)), a, target=target_with(unit))
+        actual = run(lambda x: relax.op.matmul(x, relax.const(b)), a, target=target_with(unit), multiply_in="bfloat16")
     else:
-        actual = run(relax.op.matmul, a, b, target=target_with(unit))
+        actual = run(relax.op.matmul, a, b, target=target_with(unit), multiply_in="bfloat16")
     assert relative_error(actual, rounded(a).astype("float64") @ rounded(b)) < TOLERANCE
 
 
@@ -109,6 +110,7 @@ def test_epilogue(run: Runner) -> None:
         a,
         c,
         target=target_with(AMX),
+        multiply_in="bfloat16",
     )
     assert relative_error(actual, np.maximum(rounded(a).astype("float64") @ rounded(b) + c, 0)) < TOLERANCE
 
@@ -121,7 +123,13 @@ def test_attention(run: Runner, unit: str, queries, keys, depth, value_depth) ->
     q, k = random(2, queries, 3, depth), random(2, keys, 3, depth, seed=1)
     v, mask = random(2, keys, 3, value_depth, seed=2), random(2, 1, queries, keys, seed=3)
     actual = run(
-        lambda *operands: attention(operands, scale=0.3, nan_is_zero=False), q, k, v, mask, target=target_with(unit)
+        lambda *operands: attention(operands, scale=0.3, nan_is_zero=False),
+        q,
+        k,
+        v,
+        mask,
+        target=target_with(unit),
+        multiply_in="bfloat16",
     )
     assert run.templates == ["attention"]
     scores = np.einsum("bqhd,bkhd->bhqk", rounded(q).astype("float64"), rounded(k)) * 0.3 + mask
@@ -133,7 +141,14 @@ def test_attention(run: Runner, unit: str, queries, keys, depth, value_depth) ->
 
 def test_odd_depth_of_heads_is_multiplied_in_float32(run: Runner) -> None:
     q, k, v = random(1, 9, 2, 7), random(1, 9, 2, 7, seed=1), random(1, 9, 2, 8, seed=2)
-    actual = run(lambda *operands: attention(operands, scale=1.0, nan_is_zero=False), q, k, v, target=target_with(AMX))
+    actual = run(
+        lambda *operands: attention(operands, scale=1.0, nan_is_zero=False),
+        q,
+        k,
+        v,
+        target=target_with(AMX),
+        multiply_in="bfloat16",
+    )
     scores = np.einsum("bqhd,bkhd->bhqk", q.astype("float64"), k)
     powers = np.exp(scores - scores.max(-1, keepdims=True))
     expected = np.einsum("bhqk,bkhd->bqhd", powers / powers.sum(-1, keepdims=True), v)
@@ -149,14 +164,14 @@ def test_an_instruction_takes_a_divisor_of_the_run(unit, run_length: int) -> Non
 
 def test_tiles_fit_the_registers() -> None:
     for unit in UNITS.values():
-        for choice in dot_product.space(Workload(1, 49, 512, (512,)), unit):
+        for choice in dot_product.space(Workload(1, 49, 512, (512,), *DTYPES), unit):
             sums = choice["row_registers"] * choice["vectors"]
             operands = choice["row_registers"] + choice["vectors"] if unit.is_matrix else choice["vectors"] + 1
             assert sums + operands <= unit.registers and choice["rows"] <= unit.rows
 
 
 def test_long_products_use_full_tiles() -> None:
-    workload = Workload(1, 1024, 1024, (1024,))
+    workload = Workload(1, 1024, 1024, (1024,), *DTYPES)
     (_, choice, unit) = dot_product.best([workload], target_with(AMX, VECTOR))
     assert unit.name == AMX
     assert (choice["rows"], choice["row_registers"], choice["vectors"], choice["depth"]) == (16, 2, 2, 32)
@@ -164,10 +179,10 @@ def test_long_products_use_full_tiles() -> None:
 
 
 def test_packing_keeps_pairs_together() -> None:
-    workload = Workload(1, 8, 20, (6,))
+    workload = Workload(1, 8, 20, (6,), *DTYPES)
     unit = UNITS[VECTOR]
     choice = {"rows": 1, "row_registers": 1, "vectors": 1, "depth": 2}
-    matrix = np.arange(20 * 5, dtype="float32").reshape(1, 20, 5)  # the sixth is padding
+    matrix = np.arange(20 * 5).reshape(1, 20, 5).astype(ml_dtypes.bfloat16)  # the sixth is padding
     packed = dot_product.pack_constant(matrix, workload, choice, unit).astype("float32")
     assert packed.shape == (1, 2, 3, 16, 2)
     assert packed[0, 1, 0, 3].tolist() == [matrix[0, 19, 0], matrix[0, 19, 1]]

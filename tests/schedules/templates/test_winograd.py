@@ -11,6 +11,7 @@ from numpy_reference import convolution as reference
 from tilewright import targets
 from tilewright.schedules.operators import convolution
 from tilewright.schedules.templates import winograd
+from tilewright.schedules.tensorir.operands import Dtypes
 from tvm import relax
 
 # Of the points in `winograd`: F(4, 3) loses up to four bits more than the direct sum.
@@ -101,6 +102,10 @@ def test_weights_stay_as_accurate_as_a_direct_sum(run: Runner) -> None:
     assert relative_error(convolve(run, data, weights), expected(data, weights)) < 4e-6
 
 
+def dtypes(dtype: str) -> Dtypes:
+    return {"lhs": dtype, "rhs": dtype, "accumulator": dtype}
+
+
 @pytest.mark.parametrize(
     ("shape", "pays"),
     [
@@ -116,7 +121,7 @@ def test_the_choice_weighs_the_weights(monkeypatch: pytest.MonkeyPatch, shape: t
         (1, height, width, channels), (columns, 3, 3, channels), (1, 1), (1, 1, 1, 1), (1, 1), 1
     )
     target = targets.parse("x86_64-linux-gnu", cpu="x86-64-v3", cores=1)
-    assert (convolution.winograd_tiling(geometry, "float32", target) is not None) == pays
+    assert (convolution.winograd_tiling(geometry, dtypes("float32"), target) is not None) == pays
 
 
 @pytest.mark.parametrize(
@@ -133,4 +138,4 @@ def test_what_it_does_not_take(change: dict[str, object]) -> None:
     }
     dtype = str(change.pop("dtype", "float32"))
     geometry = convolution.Geometry(**{**parts, **change})
-    assert convolution.winograd_tiling(geometry, dtype, targets.parse("host")) is None
+    assert convolution.winograd_tiling(geometry, dtypes(dtype), targets.parse("host")) is None

@@ -24,7 +24,7 @@ int FUNCTION(void) { return cpu_is_supported(); }
 
 
 def test_every_feature_is_found_where_linux_finds_it(tmp_path: Path) -> None:
-    runtime = Path(__file__).resolve().parents[3] / "compiler" / "runtime"
+    runtime = Path(__file__).resolve().parents[3] / "compiler" / "emission" / "runtime"
     flags = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("flags"))
     present = from_linux(flags.split(":")[1].split())
     calls, sources = [], []
@@ -79,7 +79,7 @@ def test_of_every_cpu_all_that_is_enabled_is_checked(precision: str | None) -> N
             assert "64bit" not in llvm.enabled_features("x86_64", cpu)
             continue
         if precision:
-            target = target.with_dot_units(precision)
+            target = target.for_dtypes({precision})
         enabled = llvm.enabled_features("x86_64", cpu, target.features)
         instructions = {name for name in enabled if not is_tuning(name)}
         assert instructions - BASELINE == set(target.required_features), cpu

@@ -1,0 +1,26 @@
+"""Which contractions a machine computes faster with narrower operands."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tvm import relax
+
+from ..targets.target import Target
+from .operators import convolution, matmul
+from .templates import attention, dot_product
+
+
+def gains(call: relax.Call, target: Target) -> bool:
+    """Whether a contraction is faster with the operands that `call` has than with operands of its result's dtype.
+
+    Args:
+        call: a product, convolution or attention as in the graph before it is lowered.
+    """
+    name = str(call.op.name)
+    if name == "relax.tilewright.attention":
+        sizes = attention.heads_of(call)
+        wide = replace(sizes, dtype=str(call.ty.dtype))
+        return attention.can_lower_attention(call) and attention.cycles(sizes, target) < attention.cycles(wide, target)
+    workloads = matmul.workloads(call) if name == "relax.matmul" else convolution.workloads(call)
+    return dot_product.best(workloads, target) is not None

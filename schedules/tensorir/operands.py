@@ -1,0 +1,51 @@
+"""Operands of contractions: their dtypes, and casts that become part of the kernel that reads them."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from tvm import relax, te
+
+from ...annotations import CAST
+from ...targets.target import Target
+from .expressions import accumulator, constant_shape, dtype_bits, int64s
+
+
+class Dtypes(TypedDict):
+    """Those of a `Workload`."""
+
+    lhs: str
+    rhs: str
+    accumulator: str
+
+
+def operand_dtypes(call: relax.Call) -> Dtypes:
+    """The dtypes of the two operands of a call, and what its sums are kept in: the result's own, or a wider one."""
+    lhs, rhs, result = (str(each.ty.dtype) for each in (*call.args[:2], call))
+    own = accumulator(lhs)
+    return {"lhs": lhs, "rhs": rhs, "accumulator": result if dtype_bits(result) > dtype_bits(own) else own}
+
+
+def lower_cast(builder: relax.BlockBuilder, call: relax.Call, target: Target) -> relax.Expr:
+    """Lowers `relax.astype` to fewer bits, and says so: who reads the result may round the operand itself."""
+    dtype, shape = str(call.ty.dtype), constant_shape(call)
+
+    def compute(data: te.Tensor) -> te.Tensor:
+        return te.compute(int64s(shape), lambda *index: data[index].astype(dtype), name="cast")
+
+    return builder.call_te(compute, call.args[0], primfunc_name_hint="cast", primfunc_attrs=CAST.entry(dtype))
+
+
+def narrows(call: relax.Call) -> bool:
+    """Whether a `relax.astype` rounds floats to fewer bits."""
+    source, result = str(call.args[0].ty.dtype), str(call.ty.dtype)
+    return source == "float32" and result in ("bfloat16", "float16") and bool(constant_shape(call))
+
+
+def uncast(builder: relax.BlockBuilder, operand: relax.Expr) -> relax.Expr:
+    """What was cast to make an operand, where `lower_cast` did it; else the operand."""
+    made = builder.lookup_binding(operand) if isinstance(operand, relax.Var) else None
+    if not isinstance(made, relax.Call) or getattr(made.op, "name", "") != "relax.call_tir":
+        return operand
+    function = builder.get()[made.args[0]]
+    return made.args[1].fields[0] if CAST.of(function) is not None else operand

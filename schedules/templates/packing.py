@@ -13,11 +13,11 @@ from ...annotations import STAGE
 from ...targets.target import Target
 from ..tensorir.expressions import Scalar, int64s
 from ..tensorir.padding import within
-from .contraction import Choice, Workload, packed_shape, tile_columns
+from .contraction import MultiplyAddChoice, Workload, packed_shape, tile_columns
 
 
 def pack_constant(
-    matrix: npt.NDArray[np.generic], workload: Workload, choice: Choice, target: Target
+    matrix: npt.NDArray[np.generic], workload: Workload, choice: MultiplyAddChoice, target: Target
 ) -> npt.NDArray[np.generic]:
     """Packs a constant B.
 
@@ -43,7 +43,12 @@ def in_panels(matrix: npt.NDArray[np.generic], columns: int) -> npt.NDArray[np.g
 
 
 def pack_at_run_time(
-    element: Callable[..., Scalar], workload: Workload, choice: Choice, target: Target, *, name: str = "packed"
+    element: Callable[..., Scalar],
+    workload: Workload,
+    choice: MultiplyAddChoice,
+    target: Target,
+    *,
+    name: str = "packed",
 ) -> te.Tensor:
     """A stage that packs B when the kernel runs.
 

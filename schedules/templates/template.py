@@ -6,11 +6,12 @@ A workload says what is to be computed and nothing of how: sizes and dtypes, a f
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from tvm.s_tir import Schedule
 
+from ...annotations import CHOICE, TEMPLATE
 from ...errors import ChoiceError, CompilerError
 from ...targets.target import Target
 from .choices import Choice
@@ -30,7 +31,8 @@ class Template(Generic[W, C]):
             compiles and is right.
         default: the one the machine's numbers give.
         estimate: cycles until all cores are done.
-        compute: what lowerings write a workload of this kind with; its arguments begin with workload, choice and target.
+        compute: what lowerings write a workload of this kind with, from workload, choice, target and more; None where a
+            choice changes the schedule alone.
         schedule: schedules a kernel that is built around it.
         gain: where other templates take a workload too, the share of their estimated time that this one has to be
             faster than: below 1 for what costs more than time, infinite for what is taken whenever it may be.
@@ -41,7 +43,7 @@ class Template(Generic[W, C]):
     space: Callable[[W, Target], Iterable[C]]
     default: Callable[[W, Target], C]
     estimate: Callable[[W, C, Target], float]
-    compute: Callable[..., Any]
+    compute: Callable[..., Any] | None
     schedule: Callable[[Schedule, C, Target], None]
     gain: float = 1.0
 
@@ -54,8 +56,13 @@ class Decision(Generic[W, C]):
     workload: W
     choice: C
 
+    def marks(self) -> dict[str, Any]:
+        """The attributes of its kernel, by which fusion and the scheduler know it."""
+        return {**TEMPLATE.entry(self.template.name), **CHOICE.entry(str(self.choice))}
+
     def compute(self, target: Target, *arguments: Any, **options: Any) -> Any:
         """What the template's `compute` gives for it."""
+        assert self.template.compute is not None
         return self.template.compute(self.workload, self.choice, target, *arguments, **options)
 
 
@@ -90,6 +97,7 @@ class Chooser:
     target: Target
     templates: tuple[Template[Any, Any], ...]
     choose: Choose = choose_default
+    _made: dict[object, Decision[Any, Any]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __call__(self, workload: object) -> Decision[Any, Any]:
         """Settles how to compute a workload.
@@ -97,6 +105,11 @@ class Chooser:
         Raises:
             ChoiceError: what was chosen is not in the template's space.
         """
+        if workload not in self._made:
+            self._made[workload] = self._decide(workload)
+        return self._made[workload]
+
+    def _decide(self, workload: object) -> Decision[Any, Any]:
         taking = [template for template in self.templates if template.takes(workload, self.target)]
         if not taking:
             raise CompilerError("no template computes a workload", details=[repr(workload)])

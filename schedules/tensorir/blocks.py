@@ -52,11 +52,6 @@ REDUCTION = 2
 _CHEAP = frozenset({"if_then_else", "likely", "floor", "ceil", "trunc", "round", "nearbyint", "fabs", "sqrt"})
 
 
-def parameters(sch: Schedule, block: Block, *names: str) -> list[int]:
-    """Parameters of the choice that an anchor was computed with, by their names."""
-    return [int(sch.get(block).annotations[f"tilewright.{name}"]) for name in names]
-
-
 def child_blocks(sch: Schedule) -> list[Block]:
     """The blocks of the kernel, in order."""
     return list(sch.get_child_blocks(sch.get_sblock("root")))

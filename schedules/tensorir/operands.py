@@ -7,7 +7,6 @@ from typing import TypedDict
 from tvm import relax, te
 
 from ...annotations import CAST
-from ...targets.target import Target
 from .expressions import accumulator, constant_shape, dtype_bits, int64s
 
 
@@ -26,7 +25,7 @@ def operand_dtypes(call: relax.Call) -> Dtypes:
     return {"lhs": lhs, "rhs": rhs, "accumulator": result if dtype_bits(result) > dtype_bits(own) else own}
 
 
-def lower_cast(builder: relax.BlockBuilder, call: relax.Call, target: Target) -> relax.Expr:
+def lower_cast(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
     """Lowers `relax.astype` to fewer bits, and says so: who reads the result may round the operand itself."""
     dtype, shape = str(call.ty.dtype), constant_shape(call)
 

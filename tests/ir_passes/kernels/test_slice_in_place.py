@@ -13,13 +13,15 @@ from tilewright.annotations import SLICE
 from tilewright.ir_passes import ConcatInPlace, SliceInPlace, run_passes
 from tilewright.ir_passes.core.graph import Graph
 from tilewright.schedules.legalize import legalize
+from tilewright.schedules.templates.table import TEMPLATES
+from tilewright.schedules.templates.template import Chooser
 from tvm import relax
 
 INPUTS = {"x": (2, 3, 8), "z": (2, 3, 4)}
 
 
 def legalized(body: Callable[..., Any]) -> tvm.IRModule:
-    return legalize(build(INPUTS, body), targets.parse("x86_64-linux-gnu", cpu="x86-64-v3"))
+    return legalize(build(INPUTS, body), Chooser(targets.parse("x86_64-linux-gnu", cpu="x86-64-v3"), TEMPLATES))
 
 
 def cut(emit: Any, x: Any, start: int, stop: int, axis: int = 2) -> Any:

@@ -52,7 +52,7 @@ def schedule_kernel(function: Any, decide: Chooser) -> Any:
         try:
             _schedule(sch, name, CHOICE.of(function), decide)
         except (ScheduleError, ValueError) as error:
-            reason, name, sch = reason_of(error), None, _fresh(function)
+            reason, name, sch = f"{name}: {reason_of(error)}", None, _fresh(function)
     if name is None:
         name = _schedule_plainly(sch, decide)
     scheduled = insert_prefetches(sch.mod["main"]).without_attr("global_symbol")

@@ -17,7 +17,7 @@ from typing import Any
 import tvm_ffi
 from tvm import s_tir
 
-from ...annotations import FLOPS, TEMPLATE
+from ...annotations import FALLBACK, FLOPS, TEMPLATE
 from ...errors import CompilerError, OutputError, UnsupportedError, UsageError
 from ...targets.target import Target
 from ...targets.toolchain import Toolchain, find_toolchain
@@ -238,6 +238,7 @@ def _kernels(
                 flops=FLOPS.of(module[name]) or counted_flops(module[name]),
                 bytes=moved[name],
                 scratch=sizes,
+                fallback=FALLBACK.of(module[name]) or "",
             )
         )
     return kernels

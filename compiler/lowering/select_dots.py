@@ -26,6 +26,7 @@ from .llvm_functions import DOT_PAIRS, LANES
 
 # The other loops count instructions.
 _OF_ONE_INSTRUCTION = ("row", "lane", "group", "term")
+_MAX_EXTENT = 1 << 31  # of a part of an index whose bounds are known
 _PALETTE_BYTES = 64
 _FLOAT_BYTES, _NARROW_BYTES = 4, 2
 
@@ -149,14 +150,13 @@ class _Selection:
         """The index with ``(g * a + b) // (g * c)`` as ``a // c``, and the remainder likewise, where 0 <= b < g."""
 
         def change(node: Any) -> Any:
-            variables: list[Any] = []
-            tvm_ffi.structural_walk(node.a, (tirx.Var, variables.append))
-            variables = list(dict.fromkeys(variables))
-            found = list(tvm.sym.detect_linear_equation(node.a, variables))
-            constants = [node.b, *found]
-            if not found or not all(isinstance(each, tirx.IntImm) for each in constants):
-                return node  # not linear
-            *factors, constant = map(int, found)
+            parts: dict[Any, Any] = {}
+            dividend = self._with_parts(node.a, parts)
+            variables = list(dict.fromkeys(found(dividend, tirx.Var)))
+            linear = list(tvm.sym.detect_linear_equation(dividend, variables))
+            if not linear or not all(isinstance(each, tirx.IntImm) for each in [node.b, *linear]):
+                return node
+            *factors, constant = map(int, linear)
             divisor = int(node.b)
             for common in sorted({math.gcd(factor, divisor) for factor in factors}, reverse=True):
                 terms = list(zip(variables, factors, strict=True))
@@ -169,11 +169,26 @@ class _Selection:
                 whole = tirx.IntImm(str(node.ty.dtype), constant // common)
                 whole = sum((var * (factor // common) for var, factor in terms if factor % common == 0), whole)
                 if isinstance(node, tirx.FloorDiv):
-                    return whole // (divisor // common)
-                return whole % (divisor // common) * common + rest
+                    return substituted(whole // (divisor // common), parts)
+                return substituted(whole % (divisor // common) * common + rest, parts)
             return node
 
         return tvm_ffi.structural_map(index, [(tirx.FloorDiv, change), (tirx.FloorMod, change)])
+
+    def _with_parts(self, index: Any, parts: dict[Any, Any]) -> Any:
+        """A sum in which quotients and remainders are variables, whose values are added to `parts`."""
+        if isinstance(index, tirx.FloorDiv | tirx.FloorMod):
+            part = tirx.Var("part", index.ty)
+            bound = self._analyzer.const_int_bound(index)
+            if bound.max_value - bound.min_value < _MAX_EXTENT:
+                extent = tirx.IntImm(str(index.ty.dtype), bound.max_value - bound.min_value + 1)
+                first = tirx.IntImm(str(index.ty.dtype), bound.min_value)
+                self._analyzer.bind(part, tvm.ir.Range.from_min_extent(first, extent))
+            parts[part] = index
+            return part
+        if isinstance(index, tirx.Add | tirx.Mul):
+            return type(index)(self._with_parts(index.a, parts), self._with_parts(index.b, parts))
+        return index
 
     def _zero(self, sums: _Access, register: int, vector: int, counts: tuple[int, int], unit: DotUnit) -> Any:
         if unit.is_matrix:

@@ -74,6 +74,10 @@ class ShapeError(UsageError):
     """A dimension is unknown, or a shape given by the user does not fit the model."""
 
 
+class ChoiceError(UsageError):
+    """A choice of a schedule template, from records or a caller, that is not in the template's space."""
+
+
 class TensorError(UsageError):
     """A tensor handed to a compiled model has the wrong name, shape or dtype."""
 

@@ -30,7 +30,7 @@ from .measurement import write_file
 from .models import MODELS, default_folder
 from .report import table_head, table_row
 
-CONTRACTIONS = ("contraction", "winograd", "attention")
+CONTRACTIONS = ("contraction", "dot_product", "winograd", "attention")
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,8 @@ from ..ir_passes import (
 from ..schedules.legalize import legalize
 from ..schedules.narrow import gains
 from ..schedules.schedule import schedule_module
+from ..schedules.templates.table import TEMPLATES
+from ..schedules.templates.template import Choose, Chooser, choose_default
 from .process.install import written_whole
 
 if TYPE_CHECKING:
@@ -45,27 +47,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Legalize(GraphPass):
-    """Every operator becomes a `call_tir` of a kernel; weights of contractions are packed for the target."""
+    """Every operator becomes a `call_tir` of a kernel, as `decide` chooses; weights are packed for the target."""
 
-    target: Target
+    decide: Chooser
     name = "legalize"
 
     def __call__(self, module: Any) -> PassResult:
         """Lowers `main`."""
-        return PassResult(legalize(module, self.target), True)
+        return PassResult(legalize(module, self.decide), True)
 
 
 @dataclass(frozen=True)
 class Schedule(GraphPass):
     """Every kernel gets the schedule of its template, or the plain one."""
 
-    target: Target
+    decide: Chooser
     on_kernel: Callable[[str], None]
     name = "schedule"
 
     def __call__(self, module: Any) -> PassResult:
         """Schedules all PrimFuncs."""
-        return PassResult(schedule_module(module, self.target, self.on_kernel), True)
+        return PassResult(schedule_module(module, self.decide, self.on_kernel), True)
 
 
 # The dtype that contractions multiply in, where the target gains by it.
@@ -75,9 +77,14 @@ _STORAGE = {"bf16": NarrowStorage("bfloat16"), "fp16": NarrowStorage("float16", 
 
 
 def passes(
-    target: Target, on_kernel: Callable[[str], None] = lambda name: None, *, precision: str = "fp32"
+    target: Target,
+    on_kernel: Callable[[str], None] = lambda name: None,
+    *,
+    precision: str = "fp32",
+    choose: Choose = choose_default,
 ) -> list[Pass]:
-    """The passes of a compile, in order."""
+    """The passes of a compile, in order; `choose` settles what computes each workload, and how."""
+    decide = Chooser(target, TEMPLATES, choose)
     narrow: list[Pass] = [_STORAGE[precision]] if precision in _STORAGE else []
     products: list[Pass] = []
     if precision in _PRODUCTS:
@@ -104,10 +111,10 @@ def passes(
         Cse(),
         *products,
         # Kernels: lowered, fused, scheduled.
-        Legalize(target),
+        Legalize(decide),
         FuseEpilogues(transposed_results=True),
         *narrow,
-        Schedule(target, on_kernel),
+        Schedule(decide, on_kernel),
         SliceInPlace(),
         ConcatInPlace(),
     ]

@@ -9,15 +9,15 @@ from typing import Any
 
 from tvm import relax, tirx
 
+from ..annotations import CAST
 from ..hidden_floats import hide
-from ..targets.target import Target
 from .operators import convolution, elementwise, injective, integer_division, matmul, pooling, reduction
 from .templates import attention, rows
+from .templates.template import Chooser
 from .tensorir import operands
-from .tensorir.annotations import CAST
 from .tensorir.expressions import accumulator, constant_shape, dtype_bits
 
-Lower = Callable[[relax.BlockBuilder, relax.Call, Target], relax.Expr]
+Lower = Callable[[relax.BlockBuilder, relax.Call, Chooser], relax.Expr]
 
 
 def _always(call: relax.Call) -> bool:
@@ -73,10 +73,10 @@ def _normalizes(call: relax.Call) -> bool:
 
 
 def _lower_normalization(
-    builder: relax.BlockBuilder, call: relax.Call, target: Target, *, centered: bool
+    builder: relax.BlockBuilder, call: relax.Call, decide: Chooser, *, centered: bool
 ) -> relax.Expr:
     if rows.can_lower_normalization(call):
-        return rows.lower_normalization(builder, call, target, centered=centered)
+        return rows.lower_normalization(builder, call, decide, centered=centered)
     return rows.decompose_normalization(builder, call, centered=centered)
 
 
@@ -84,7 +84,7 @@ def _of_a_scalar_constant(call: relax.Call) -> bool:
     return convolution.relax_constant(call.args[0]) is not None and not constant_shape(call.args[0])
 
 
-def _cast_constant(builder: relax.BlockBuilder, call: relax.Call, target: Target) -> relax.Expr:
+def _cast_constant(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
     """As the machine casts an input: TVM would make a number of the constant, which infinity is not in integers."""
     vector = convolution.new_constant(convolution.relax_constant(call.args[0]).reshape(1))
     return relax.op.reshape(builder.emit(relax.op.astype(vector, str(call.ty.dtype))), ())
@@ -98,14 +98,15 @@ class Rule:
     takes: Callable[[relax.Call], bool] = _always
 
 
-def _without_target(lower: Callable[[relax.BlockBuilder, relax.Call], relax.Expr]) -> Lower:
-    return lambda builder, call, target: lower(builder, call)
+def _plain(lower: Callable[[relax.BlockBuilder, relax.Call], relax.Expr]) -> Lower:
+    """A lowering that no template computes."""
+    return lambda builder, call, decide: lower(builder, call)
 
 
 _CONVOLUTION = Rule(convolution.lower_convolution, _channels_last_convolution)
-_MAX_POOL = Rule(_without_target(pooling.lower_max_pool), _channels_last)
-_AVERAGE_POOL = Rule(_without_target(pooling.lower_average_pool), _channels_last)
-_DIVISION = Rule(_without_target(integer_division.lower_integer_division), integer_division.is_integer_division)
+_MAX_POOL = Rule(pooling.lower_max_pool, _channels_last)
+_AVERAGE_POOL = Rule(pooling.lower_average_pool, _channels_last)
+_DIVISION = Rule(_plain(integer_division.lower_integer_division), integer_division.is_integer_division)
 _REDUCTION = Rule(reduction.lower_reduction, _not_empty)
 
 # Which operators a rule is for. Where several name one operator, the first that takes a call of it lowers it.
@@ -119,22 +120,23 @@ RULES: tuple[tuple[Sequence[str], Rule], ...] = (
     (("relax.nn.layer_norm",), Rule(partial(_lower_normalization, centered=True), _normalizes)),
     (("relax.nn.rms_norm",), Rule(partial(_lower_normalization, centered=False), _normalizes)),
     (("relax.tilewright.attention",), Rule(attention.lower_attention, attention.can_lower_attention)),
-    (("relax.strided_slice",), Rule(_without_target(injective.lower_slice), _of_whole_steps)),
-    (("relax.concat",), Rule(_without_target(injective.lower_concat), _of_a_tuple)),
-    (("relax.astype",), Rule(_cast_constant, _of_a_scalar_constant)),
-    (("relax.astype",), Rule(operands.lower_cast, operands.narrows)),
-    (("relax.take",), Rule(_without_target(injective.lower_take), _within_range)),
+    (("relax.strided_slice",), Rule(_plain(injective.lower_slice), _of_whole_steps)),
+    (("relax.concat",), Rule(_plain(injective.lower_concat), _of_a_tuple)),
+    (("relax.astype",), Rule(_plain(_cast_constant), _of_a_scalar_constant)),
+    (("relax.astype",), Rule(_plain(operands.lower_cast), operands.narrows)),
+    (("relax.take",), Rule(_plain(injective.lower_take), _within_range)),
     (tuple(reduction.REDUCERS), _REDUCTION),
     (integer_division.OPERATORS, _DIVISION),
-    (elementwise.OPERATORS, Rule(_without_target(elementwise.lower_elementwise), _of_floats)),
-    (("relax.where",), Rule(_without_target(elementwise.lower_where))),
+    (elementwise.OPERATORS, Rule(_plain(elementwise.lower_elementwise), _of_floats)),
+    (("relax.where",), Rule(_plain(elementwise.lower_where))),
 )
 
 
-def legalize(module: Any, target: Target) -> Any:
+def legalize(module: Any, decide: Chooser) -> Any:
     """Lowers every operator of `main` to a `call_tir`; each PrimFunc gets its `op_pattern` for fusion.
 
-    From here on no PrimFunc computes floats by TVM's own arithmetic (`hidden_floats.py`).
+    What a template computes carries its name and the choice that `decide` made. From here on no PrimFunc computes
+    floats by TVM's own arithmetic (`hidden_floats.py`).
     """
     rules: dict[str, list[Rule]] = {}
     for names, rule in RULES:
@@ -145,7 +147,7 @@ def legalize(module: Any, target: Target) -> Any:
         def lower(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
             for rule in rules[name]:
                 if rule.takes(call):
-                    return rule.lower(builder, call, target)
+                    return rule.lower(builder, call, decide)
             fallback = _tvm_legalization(name)
             if fallback is None:
                 return call
@@ -154,7 +156,7 @@ def legalize(module: Any, target: Target) -> Any:
         return lower
 
     module = relax.transform.LegalizeOps({name: customized(name) for name in rules})(module)
-    if any(CAST in (function.attrs or {}) for function in module.functions.values()):
+    if any(CAST.of(function) is not None for function in module.functions.values()):
         # Casts that became part of the kernels that read them.
         module = relax.transform.DeadCodeElimination()(module)
     # The pattern is read off TVM's own arithmetic.

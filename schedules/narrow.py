@@ -22,5 +22,6 @@ def gains(call: relax.Call, target: Target) -> bool:
         sizes = attention.heads_of(call)
         wide = replace(sizes, dtype=str(call.ty.dtype))
         return attention.can_lower_attention(call) and attention.cycles(sizes, target) < attention.cycles(wide, target)
-    workloads = matmul.workloads(call) if name == "relax.matmul" else convolution.workloads(call)
-    return dot_product.best(workloads, target) is not None
+    if name == "relax.matmul":
+        return dot_product.takes(matmul.workload_of(call), target)
+    return not convolution.geometry_of(call).is_depthwise and dot_product.takes(convolution.workload_of(call), target)

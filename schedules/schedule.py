@@ -1,4 +1,4 @@
-"""Gives every kernel of a module its schedule: the template its anchor names, or the plain one."""
+"""Gives every kernel of a module its schedule: the template that it was lowered for, or the plain one."""
 
 from __future__ import annotations
 
@@ -10,42 +10,19 @@ from tvm import relax, tirx
 from tvm.s_tir import Schedule
 from tvm.s_tir.schedule import ScheduleError
 
+from ..annotations import CHOICE, FALLBACK, FLOPS, TEMPLATE
 from ..errors import CompilerError, reason_of
-from ..targets.target import Target
-from .templates import (
-    attention_schedule,
-    contraction_schedule,
-    plain,
-    rows_schedule,
-    window_schedule,
-    winograd_schedule,
-)
-from .templates.attention import ATTENTION
-from .templates.contraction import TEMPLATE as CONTRACTION
-from .templates.rows import ROWS
-from .templates.window import TEMPLATE as WINDOW
-from .templates.winograd import TEMPLATE as WINOGRAD
+from .templates import choices, plain
+from .templates.template import Chooser
 from .tensorir import blocks
-from .tensorir.annotations import ANCHOR, FALLBACK, FLOPS, TEMPLATE
 from .tensorir.prefetch import insert_prefetches
 
-PLAIN = "plain"
 
-# Template name -> the function that schedules a kernel built around it.
-TEMPLATES: dict[str, Callable[[Schedule, Target], None]] = {
-    CONTRACTION: contraction_schedule.schedule_kernel,
-    ATTENTION: attention_schedule.schedule_kernel,
-    WINOGRAD: winograd_schedule.schedule_kernel,
-    WINDOW: window_schedule.schedule_kernel,
-    ROWS: rows_schedule.schedule_kernel,
-    PLAIN: plain.schedule_kernel,
-}
-
-
-def schedule_module(module: Any, target: Target, on_kernel: Callable[[str], None] = lambda name: None) -> Any:
+def schedule_module(module: Any, decide: Chooser, on_kernel: Callable[[str], None] = lambda name: None) -> Any:
     """Schedules every PrimFunc.
 
     Args:
+        decide: knows the templates, and chooses for kernels that none was chosen for when they were lowered.
         on_kernel: called with the name of each kernel before it is scheduled.
 
     Raises:
@@ -56,7 +33,7 @@ def schedule_module(module: Any, target: Target, on_kernel: Callable[[str], None
         if isinstance(function, tirx.PrimFunc):
             on_kernel(str(variable.name_hint))
             try:
-                functions[variable] = schedule_kernel(function, target)
+                functions[variable] = schedule_kernel(function, decide)
             except Exception as error:  # TVM raises several classes, and so do mistakes in a template
                 where = f"kernel '{variable.name_hint}'"
                 details = [f"it computes the nodes: {', '.join(_nodes(module, variable))}", reason_of(error)]
@@ -66,25 +43,35 @@ def schedule_module(module: Any, target: Target, on_kernel: Callable[[str], None
     return tvm.IRModule(functions, attrs=module.attrs)
 
 
-def schedule_kernel(function: Any, target: Target) -> Any:
+def schedule_kernel(function: Any, decide: Chooser) -> Any:
     """Schedules one kernel; when its template refuses it, by the plain schedule, with the reason as an attribute."""
     sch = _fresh(function)
-    found = blocks.anchors(sch)
-    name = str(blocks.annotation(sch, found[-1], ANCHOR)) if found else PLAIN
-    flops = sum(_flops(sch, block) for block in found)
-    reason = None
-    try:
-        TEMPLATES[name](sch, target)
-    except (ScheduleError, ValueError) as error:
-        if name == PLAIN:
-            raise
-        reason = str(error).strip().splitlines()[-1]
-        name, sch = PLAIN, _fresh(function)
-        plain.schedule_kernel(sch, target)
-    scheduled = (
-        insert_prefetches(sch.mod["main"]).without_attr("global_symbol").with_attr({TEMPLATE: name, FLOPS: flops})
-    )
-    return scheduled if reason is None else scheduled.with_attr(FALLBACK, reason)
+    flops = sum(_flops(sch, block) for block in blocks.anchors(sch))
+    name, reason = TEMPLATE.of(function), None
+    if name is not None:
+        try:
+            _schedule(sch, name, CHOICE.of(function), decide)
+        except (ScheduleError, ValueError) as error:
+            reason, name, sch = f"{name}: {reason_of(error)}", None, _fresh(function)
+    if name is None:
+        name = _schedule_plainly(sch, decide)
+    scheduled = insert_prefetches(sch.mod["main"]).without_attr("global_symbol")
+    scheduled = FLOPS.on(TEMPLATE.on(scheduled, name), flops)
+    return scheduled if reason is None else FALLBACK.on(scheduled, reason)
+
+
+def _schedule(sch: Schedule, name: str, choice: str | None, decide: Chooser) -> None:
+    if choice is None:
+        raise CompilerError(f"a kernel of the template '{name}' says no choice")
+    decide.named(name).schedule(sch, choices.parse(choice), decide.target)
+
+
+def _schedule_plainly(sch: Schedule, decide: Chooser) -> str:
+    """Schedules a kernel that was lowered for no template; returns the name of the one that takes it."""
+    work = plain.elements_of(sch, plain.inline_all(sch), decide.target)
+    decision = decide(work or plain.NOTHING)
+    decision.template.schedule(sch, decision.choice, decide.target)
+    return decision.template.name
 
 
 def _nodes(module: Any, kernel: Any) -> list[str]:
@@ -97,17 +84,11 @@ def _nodes(module: Any, kernel: Any) -> list[str]:
     ]
 
 
-def kernel_flops(function: Any) -> int:
-    """Floating point operations of the anchors of an unscheduled PrimFunc; 0 for one without."""
-    sch = _fresh(function)
-    return sum(_flops(sch, block) for block in blocks.anchors(sch))
-
-
 def _fresh(function: Any) -> Schedule:
     return Schedule(tvm.IRModule({"main": function.with_attr("global_symbol", "main")}))
 
 
 def _flops(sch: Schedule, block: blocks.Block) -> int:
     """Operations of an anchor: as its template says, or one a point of its domain (two for a sum of products)."""
-    stated = blocks.annotation(sch, block, FLOPS)
-    return int(stated) if stated is not None else blocks.points(sch, block)
+    stated = FLOPS.of(sch.get(block))
+    return blocks.points(sch, block) if stated is None else stated

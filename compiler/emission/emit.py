@@ -17,6 +17,7 @@ from typing import Any
 import tvm_ffi
 from tvm import s_tir
 
+from ...annotations import FALLBACK, FLOPS, TEMPLATE
 from ...errors import CompilerError, OutputError, UnsupportedError, UsageError
 from ...targets.target import Target
 from ...targets.toolchain import Toolchain, find_toolchain
@@ -229,15 +230,15 @@ def _kernels(
     moved = least_bytes(graph.calls, {function: argument_bytes(module[function]) for function in graph.functions})
     kernels = []
     for symbol, name, sizes in zip(symbols, functions, scratch, strict=True):
-        attributes = module[name].attrs or {}
         kernels.append(
             Kernel(
                 symbol=symbol,
                 function=name,
-                template=str(attributes.get("tilewright.template", "")),
-                flops=int(attributes.get("tilewright.flops", 0)) or counted_flops(module[name]),
+                template=TEMPLATE.of(module[name]) or "",
+                flops=FLOPS.of(module[name]) or counted_flops(module[name]),
                 bytes=moved[name],
                 scratch=sizes,
+                fallback=FALLBACK.of(module[name]) or "",
             )
         )
     return kernels

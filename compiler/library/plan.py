@@ -58,6 +58,7 @@ class Kernel:
         symbol: its C name.
         function: the name of its PrimFunc in the module.
         template: the schedule template that made it; empty when none says.
+        fallback: which template it was lowered for and why that refused it; empty where none did.
         flops: floating-point operations of one call, by the direct algorithm; 0: none, or not known.
         bytes: bytes one call must move at least: what it reads of inputs and constants, and its outputs, each once.
         scratch: sizes of its workspace arguments, which follow its tensors.
@@ -69,6 +70,7 @@ class Kernel:
     flops: int
     bytes: Bytes
     scratch: tuple[Bytes, ...]
+    fallback: str = ""
 
 
 @dataclass(frozen=True)

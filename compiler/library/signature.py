@@ -32,12 +32,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class KernelRecord:
-    """A kernel as the signature tells of it; operations and bytes of one call as in `plan.Kernel`, 0: not known."""
+    """A kernel as the signature tells of it; operations, bytes of one call and `fallback` as in `plan.Kernel`."""
 
     symbol: str
     template: str
     flops: int
     bytes: Bytes
+    fallback: str = ""
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def make_signature(
         threaded=threads != 1,
         default_threads=threads or 0,
         tilewright_version=tilewright_version,
-        kernels=tuple(KernelRecord(k.symbol, k.template, k.flops, k.bytes) for k in plan.kernels),
+        kernels=tuple(KernelRecord(k.symbol, k.template, k.flops, k.bytes, k.fallback) for k in plan.kernels),
         steps=tuple(StepRecord(s.kernel if isinstance(s, Call) else -1, s.sources) for s in plan.steps),
         precision=precision,
     )
@@ -185,7 +186,13 @@ def _from_json(data: Mapping[str, Any]) -> Signature:
         default_threads=_size(data["default_threads"]),
         tilewright_version=_text(data["tilewright_version"]),
         kernels=tuple(
-            KernelRecord(_text(k["symbol"]), _text(k["template"]), _size(k["flops"], _MAX_FLOPS), _size(k["bytes"]))
+            KernelRecord(
+                _text(k["symbol"]),
+                _text(k["template"]),
+                _size(k["flops"], _MAX_FLOPS),
+                _size(k["bytes"]),
+                _text(k.get("fallback", "")),
+            )
             for k in _list(data["kernels"])
         ),
         steps=tuple(

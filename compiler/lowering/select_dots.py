@@ -19,21 +19,21 @@ from tvm import tirx
 from tvm.ir import TensorLoad
 from tvm.target import codegen
 
-from ...schedules.templates.dot_product import UNIT
-from ...schedules.templates.dot_product_schedule import ROLE, SUMS, TILES
-from ...schedules.tensorir.rebuild import substituted, with_body
+from ...annotations import LHS, RHS, ROLE, SUMS, TILES, UNIT, operands, without, without_roles
+from ...schedules.tensorir.rebuild import found, substituted, with_body
 from ...targets.target import DotUnit
 from .llvm_functions import DOT_PAIRS, LANES
 
 # The other loops count instructions.
 _OF_ONE_INSTRUCTION = ("row", "lane", "group", "term")
+_MAX_EXTENT = 1 << 31  # of a part of an index whose bounds are known
 _PALETTE_BYTES = 64
 _FLOAT_BYTES, _NARROW_BYTES = 4, 2
 
 
 def select_dots(function: Any, units: Mapping[str, DotUnit]) -> Any:
-    """The function with instructions of `units`, by their names, where its loops are marked for one of them."""
-    return function.with_body(_Selection(units).statement(function.body))
+    """The function with instructions of `units`, by their names, where loops are marked; operands lose their roles."""
+    return function.with_body(without_roles(_Selection(units).statement(function.body)))
 
 
 @dataclass(frozen=True)
@@ -68,17 +68,17 @@ class _Selection:
         return node
 
     def _loop(self, loop: Any) -> Any:
-        unit = self._units.get(str(loop.annotations.get(UNIT, "")))
+        unit = self._units.get(UNIT.of(loop) or "")
         if unit is not None:
             return self._instructions(loop, unit)
         self._analyzer.bind(loop.loop_var, tvm.ir.Range.from_min_extent(loop.min, loop.extent))
         body = self.statement(loop.body)
-        kept = {name: value for name, value in loop.annotations.items() if name not in (SUMS, TILES)}
+        kept = without(loop.annotations, SUMS, TILES)
         new = with_body(loop, body, annotations=kept)
-        if SUMS in loop.annotations and self._stores:
+        if SUMS.of(loop) and self._stores:
             stores, self._stores = self._stores, []
             return _sequence([new, *stores])
-        if TILES in loop.annotations and self._configuration is not None:
+        if TILES.of(loop) and self._configuration is not None:
             configuration, self._configuration = self._configuration, None
             return _sequence([*_set_up(configuration), new, _call("llvm.x86.tilerelease")])
         return new
@@ -87,7 +87,7 @@ class _Selection:
         loops: dict[str, Any] = {}
         body = outer
         while isinstance(body, tirx.For):
-            loops[str(body.annotations[ROLE])] = body
+            loops[_role(body)] = body
             body = body.body
         sums = self._access(body.buffer, body.indices[0], loops)
         extents = {role: int(loops[role].extent) for role in loops}
@@ -100,14 +100,15 @@ class _Selection:
                     for vector in range(counts[1])
                 ]
             )
-        loads: list[Any] = []
-        tvm_ffi.structural_walk(body.value, (TensorLoad, loads.append))
-        left, right = (
-            self._access(load.source, load.indices[0], loops) for load in loads if not load.source.same_as(body.buffer)
-        )
+        left, right = (self._operand(body.value, role, loops) for role in (LHS, RHS))
         if unit.is_matrix:
             return self._matrix_step(sums, left, right, extents)
         return self._vector_step(sums, left, right, counts)
+
+    def _operand(self, product: Any, role: str, loops: Mapping[str, Any]) -> _Access:
+        (value,) = operands(product, role)
+        (load,) = found(value, TensorLoad)
+        return self._access(load.source, load.indices[0], loops)
 
     def _access(self, buffer: Any, index: Any, loops: Mapping[str, Any]) -> _Access:
         """How `index` depends on the loops of an instruction.
@@ -149,14 +150,13 @@ class _Selection:
         """The index with ``(g * a + b) // (g * c)`` as ``a // c``, and the remainder likewise, where 0 <= b < g."""
 
         def change(node: Any) -> Any:
-            variables: list[Any] = []
-            tvm_ffi.structural_walk(node.a, (tirx.Var, variables.append))
-            variables = list(dict.fromkeys(variables))
-            found = list(tvm.sym.detect_linear_equation(node.a, variables))
-            constants = [node.b, *found]
-            if not found or not all(isinstance(each, tirx.IntImm) for each in constants):
-                return node  # not linear
-            *factors, constant = map(int, found)
+            parts: dict[Any, Any] = {}
+            dividend = self._with_parts(node.a, parts)
+            variables = list(dict.fromkeys(found(dividend, tirx.Var)))
+            linear = list(tvm.sym.detect_linear_equation(dividend, variables))
+            if not linear or not all(isinstance(each, tirx.IntImm) for each in [node.b, *linear]):
+                return node
+            *factors, constant = map(int, linear)
             divisor = int(node.b)
             for common in sorted({math.gcd(factor, divisor) for factor in factors}, reverse=True):
                 terms = list(zip(variables, factors, strict=True))
@@ -169,11 +169,26 @@ class _Selection:
                 whole = tirx.IntImm(str(node.ty.dtype), constant // common)
                 whole = sum((var * (factor // common) for var, factor in terms if factor % common == 0), whole)
                 if isinstance(node, tirx.FloorDiv):
-                    return whole // (divisor // common)
-                return whole % (divisor // common) * common + rest
+                    return substituted(whole // (divisor // common), parts)
+                return substituted(whole % (divisor // common) * common + rest, parts)
             return node
 
         return tvm_ffi.structural_map(index, [(tirx.FloorDiv, change), (tirx.FloorMod, change)])
+
+    def _with_parts(self, index: Any, parts: dict[Any, Any]) -> Any:
+        """A sum in which quotients and remainders are variables, whose values are added to `parts`."""
+        if isinstance(index, tirx.FloorDiv | tirx.FloorMod):
+            part = tirx.Var("part", index.ty)
+            bound = self._analyzer.const_int_bound(index)
+            if bound.max_value - bound.min_value < _MAX_EXTENT:
+                extent = tirx.IntImm(str(index.ty.dtype), bound.max_value - bound.min_value + 1)
+                first = tirx.IntImm(str(index.ty.dtype), bound.min_value)
+                self._analyzer.bind(part, tvm.ir.Range.from_min_extent(first, extent))
+            parts[part] = index
+            return part
+        if isinstance(index, tirx.Add | tirx.Mul):
+            return type(index)(self._with_parts(index.a, parts), self._with_parts(index.b, parts))
+        return index
 
     def _zero(self, sums: _Access, register: int, vector: int, counts: tuple[int, int], unit: DotUnit) -> Any:
         if unit.is_matrix:
@@ -241,6 +256,12 @@ class _Selection:
         sizes += [(extents["group"], extents["lane"] * extents["term"] * _NARROW_BYTES)] * vectors
         self._configuration = palette(sizes)
         return _sequence(statements)
+
+
+def _role(loop: Any) -> str:
+    role = ROLE.of(loop)
+    assert role is not None
+    return role
 
 
 def palette(sizes: list[tuple[int, int]]) -> bytes:

@@ -204,7 +204,8 @@ def work_of(signature: Signature) -> list[Work]:
             continue
         kernel = signature.kernels[step.kernel]
         name = kernel.symbol.removeprefix(f"{signature.name}_")
-        rows.append(Work(index, name, kernel.template or "none", step.sources, kernel.flops, kernel.bytes))
+        template = kernel.template or "none"
+        rows.append(Work(index, name, template, step.sources, kernel.flops, kernel.bytes, kernel.fallback))
     return rows
 
 

@@ -25,6 +25,7 @@ class Work:
         kernel: C name of its kernel, without the library's prefix.
         template: what scheduled it.
         sources: the nodes of the model that it computes.
+        fallback: why another template did not, as in `plan.Kernel`.
     """
 
     step: int
@@ -33,6 +34,7 @@ class Work:
     sources: tuple[str, ...]
     flops: int
     bytes: int
+    fallback: str = ""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 from ...errors import ShapeError, UnsupportedError
 from ..library.signature import Signature
-from .report import Table, amount, shape_text, size
+from .report import Table, amount, fallbacks, shape_text, size
 from .roofline_tables import intensity_text
 
 _ELF_MAGIC = b"\x7fELF"
@@ -46,6 +46,7 @@ def inspect_library(signature: Signature, path: Path) -> dict[str, Any]:
             {
                 "symbol": kernel.symbol,
                 "template": kernel.template,
+                "fallback": kernel.fallback,
                 "flops": kernel.flops,
                 "bytes": kernel.bytes,
                 "intensity": kernel.flops / kernel.bytes if kernel.flops and kernel.bytes else None,
@@ -83,6 +84,7 @@ def library_tables(found: dict[str, Any]) -> list[str | Table]:
         *(f"input  {_spec_text(spec)}" for spec in found["inputs"]),
         *(f"output {_spec_text(spec)}" for spec in found["outputs"]),
         kernels,
+        *fallbacks((row["symbol"].removeprefix(f"{found['name']}_"), row["fallback"]) for row in found["kernels"]),
     ]
 
 

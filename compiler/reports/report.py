@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -44,6 +44,11 @@ class Table:
             )
             lines.append("  ".join(aligned).rstrip())
         return "\n".join(lines)
+
+
+def fallbacks(kernels: Iterable[tuple[str, str]]) -> list[str]:
+    """A line for each kernel that had to be scheduled plainly: its name, and which template refused it and why."""
+    return [f"{name} fell to the plain schedule: {reason}" for name, reason in dict(kernels).items() if reason]
 
 
 def show(*parts: str | Table) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..measurement.roofline import KernelTime, Roofline
-from .report import Table, amount, duration, size
+from .report import Table, amount, duration, fallbacks, size
 
 LEGEND = (
     "bound: what takes longest at best, FLOPs at the machine's peak or bytes at the bandwidth of the fastest level of\n"
@@ -38,6 +38,7 @@ def roofline_parts(roofline: Roofline) -> list[str | Table]:
     reached = f", {percent(total.reached)} of the roofline" if total.bound_seconds else ""
     return [
         kernels,
+        *fallbacks((row.work.kernel, row.work.fallback) for row in roofline.kernels),
         templates,
         f"sum of kernels {duration(total.seconds)}: bound {duration(total.bound_seconds)}, "
         f"lost {duration(total.lost_seconds)}{reached}",

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 import tvm
 from tvm import relax
 
+from ...annotations import CONCAT
 from ..core.base import GraphPass, PassResult
 from ..core.graph import Binding, Expr, Graph, Var, substitute
 from ..core.rewriter import dtype_of
-from .kernel_graph import CONCAT, KernelCall, KernelGraph, kernel_graph, renamed, without_uncalled
+from .kernel_graph import KernelCall, KernelGraph, kernel_graph, renamed, without_uncalled
 from .windows import Twins, Window, through_windows
 
 
@@ -67,9 +68,9 @@ def _parts(graph: KernelGraph) -> dict[Var, _Part]:
     """The kernels' results that are parts of a concatenation; what else reads them are kernels."""
     found: dict[Var, _Part] = {}
     for whole in graph.calls.values():
-        axis = int(whole.function.attrs.get(CONCAT, -1))
+        axis = CONCAT.of(whole.function)
         operands = [graph.calls.get(operand) for operand in whole.operands]
-        if axis < 0 or not all(operand is not None and _is_part(graph, operand, whole) for operand in operands):
+        if axis is None or not all(operand is not None and _is_part(graph, operand, whole) for operand in operands):
             continue
         offset = 0
         for operand in operands:
@@ -86,5 +87,5 @@ def _is_part(graph: KernelGraph, operand: KernelCall, whole: KernelCall) -> bool
     if readers is None or whole.reads(operand) != 1:
         return False
     others = [reader for reader in readers if reader is not whole]
-    of_one = not any(CONCAT in reader.function.attrs for reader in others)
-    return of_one and CONCAT not in operand.function.attrs and dtype_of(operand.var) == dtype_of(whole.var)
+    of_one = not any(CONCAT.of(reader.function) is not None for reader in others)
+    return of_one and CONCAT.of(operand.function) is None and dtype_of(operand.var) == dtype_of(whole.var)

@@ -9,12 +9,13 @@ import tvm
 import tvm_ffi
 from tvm import relax, tirx
 
+from ...annotations import PATTERN, kernel_marks
 from ...errors import CompilerError
 from ..core.base import GraphPass, PassResult
 from ..core.graph import MAIN, Binding, Expr, Graph, Var, substitute
 from ..core.sources import join
 from .fusion_groups import Group, Limits, find_groups
-from .kernel_graph import ATTRIBUTE_PREFIX, PATTERN, is_call_tir, kernel_graph, renamed, without_uncalled
+from .kernel_graph import is_call_tir, kernel_graph, renamed, without_uncalled
 
 _MAX_NAME = 80  # characters of a fused kernel's name
 
@@ -194,10 +195,9 @@ class _GroupFunctions:
         gvar = relax.GlobalVar(name)
         relax.expr._update_type(gvar, relax.FuncType([param.ty for param in params], result.ty))
         self.module.update_func(gvar, function)
-        attributes: dict[str, Any] = {PATTERN: max(member.pattern for member in members)}
+        attributes = PATTERN.entry(max(member.pattern for member in members))
         if group.anchor is not None:
-            found = dict(group.anchor.function.attrs.items())
-            attributes |= {key: value for key, value in found.items() if str(key).startswith(ATTRIBUTE_PREFIX)}
+            attributes |= kernel_marks(group.anchor.function)
         self.attributes[name] = attributes
         return gvar
 

@@ -14,17 +14,12 @@ import tvm_ffi
 from tvm import relax, tirx
 from tvm.ir import TensorLoad
 
+from ...annotations import PATTERN, TEMPLATE
 from ..core.graph import Expr, Graph, Var, leaves, substitute
 from ..core.rewriter import shape_of
 
 # The kinds that relax.transform.AnnotateTIROpPattern tells apart (attribute `op_pattern`).
 ELEMENTWISE, BROADCAST, INJECTIVE, REDUCTION, CONTRACTION, OPAQUE = 0, 1, 2, 3, 4, 8
-
-PATTERN = "op_pattern"
-ATTRIBUTE_PREFIX = "tilewright."
-TEMPLATE = "tilewright.template"  # set by legalization: the template that will schedule the kernel
-CONCAT = "tilewright.concat"  # set by legalization: the axis along which the kernel concatenates all its operands
-SLICE = "tilewright.slice"  # set by legalization: where the window of its operand begins that the kernel copies
 
 
 @dataclass(frozen=True)
@@ -162,6 +157,7 @@ def _kernel_call(module: tvm.IRModule, position: int, var: Var, value: Expr) -> 
     operands = tuple(value.args[1].fields)
     if any(isinstance(operand, relax.Tuple) for operand in operands):
         return None
-    pattern = int(function.attrs.get(PATTERN, OPAQUE))
-    template = str(function.attrs.get(TEMPLATE, ""))
+    pattern = PATTERN.of(function)
+    pattern = OPAQUE if pattern is None else pattern
+    template = TEMPLATE.of(function) or ""
     return KernelCall(var, value, position, function, operands, pattern, template, shape, math.prod(shape))

@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 
 import tvm
 
+from ...annotations import SLICE
 from ..core.base import GraphPass, PassResult
 from ..core.graph import Binding, Expr, Graph, Var
 from ..core.rewriter import shape_of
-from .kernel_graph import SLICE, KernelGraph, kernel_graph, without_uncalled
+from .kernel_graph import KernelGraph, kernel_graph, without_uncalled
 from .windows import Twins, Window, through_windows
 
 
@@ -40,13 +41,13 @@ def _views(graph: KernelGraph) -> dict[Var, tuple[Expr, Window]]:
     """Slices that only kernels read: what they are a window of."""
     found: dict[Var, tuple[Expr, Window]] = {}
     for call in graph.calls.values():
-        if SLICE not in call.function.attrs or graph.readers_in_graph(call) is None:
+        starts = SLICE.of(call.function)
+        if starts is None or graph.readers_in_graph(call) is None:
             continue
         (source,) = call.operands
         shape = shape_of(source)
         if shape is None:
             continue
-        starts = tuple(int(start) for start in call.function.attrs[SLICE])
         if source in found:  # a slice of a slice
             source, window = found[source]
             shape = window.shape

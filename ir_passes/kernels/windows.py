@@ -11,9 +11,10 @@ import tvm_ffi
 from tvm import relax, tirx
 from tvm.ir import TensorLoad, TensorRegion
 
+from ...annotations import CONCAT, SLICE
 from ..core.graph import Expr, Var
 from ..core.rewriter import dtype_of
-from .kernel_graph import CONCAT, SLICE, is_call_tir
+from .kernel_graph import is_call_tir
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,6 @@ def with_windows(function: Any, windows: Mapping[int, Window]) -> Any:
     )
     changed = tirx.PrimFunc(parameters, body, function.ret_type, function.attrs)
     for mark in (CONCAT, SLICE):  # what they say of the operands is no longer so
-        if mark in changed.attrs:
-            changed = changed.without_attr(mark)
+        if mark.of(changed) is not None:
+            changed = changed.without_attr(mark.name)
     return changed

@@ -11,18 +11,16 @@ import numpy as np
 import tvm
 from tvm import relax, te
 
+from ...annotations import STAGE
 from ...targets.target import Target
-from ..templates import contraction, dot_product, window, winograd
-from ..templates.contraction import Choice, Workload
-from ..templates.microkernels import Multiplier, multiplier
+from ..templates import dot_product, window, winograd
+from ..templates.contraction import Filter, Workload
+from ..templates.microkernels import Microkernel
 from ..templates.packing import pack_constant
-from ..tensorir.annotations import STAGE, TEMPLATE
+from ..templates.template import Chooser, Decision
 from ..tensorir.expressions import Scalar, constant_shape, flatten, int64s, unflatten
-from ..tensorir.operands import Dtypes, operand_dtypes, uncast
+from ..tensorir.operands import operand_dtypes, uncast
 from ..tensorir.padding import padded, within
-
-# The transformed weights are larger: Winograd's algorithm has to take this much less time than the direct one.
-_WINOGRAD_GAIN = 0.9
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ def pad(data: te.Tensor, padding: Sequence[int], value: float = 0.0) -> te.Tenso
     before, after = (0, *padding[:rank], 0), (0, *padding[rank:], 0)
     extents = constant_shape(data)
     shape = [first + extent + last for first, extent, last in zip(before, extents, after, strict=True)]
-    return padded(lambda *at: data[at], extents, shape, before, str(data.dtype), {STAGE: "pad"}, "padded", value)
+    return padded(lambda *at: data[at], extents, shape, before, str(data.dtype), STAGE.entry("pad"), "padded", value)
 
 
 def geometry_of(call: relax.Call) -> Geometry:
@@ -99,44 +97,44 @@ def geometry_of(call: relax.Call) -> Geometry:
     )
 
 
-def lower_convolution(builder: relax.BlockBuilder, call: relax.Call, target: Target) -> relax.Expr:
+def lower_convolution(builder: relax.BlockBuilder, call: relax.Call, decide: Chooser) -> relax.Expr:
     """Lowers a channels-last convolution to a `call_tir`, its weights packed."""
     geometry = geometry_of(call)
     if geometry.is_depthwise:
-        return _lower_depthwise(builder, call, geometry)
-    if relax_constant(call.args[1]) is not None:
-        found = winograd_tiling(geometry, operand_dtypes(call), target)
-        if found is not None:
-            return _lower_winograd(builder, call, geometry, *found, target)
-    return _lower_contraction(builder, call, geometry, target)
+        return _lower_depthwise(builder, call, geometry, decide)
+    decision = decide(workload_of(call))
+    lower = _lower_winograd if decision.template.name == winograd.TEMPLATE else _lower_contraction
+    return lower(builder, call, geometry, decision, decide.target)
 
 
-def workload_of(geometry: Geometry, dtypes: Dtypes) -> Workload:
+def workload_of(call: relax.Call) -> Workload:
     """The contraction that a convolution is: a group is a batch, a pixel a row, an output channel a column."""
-    batch, *space, channels = geometry.output
+    geometry = geometry_of(call)
+    images, *space, channels = geometry.output
     return Workload(
         batch=geometry.groups,
-        rows=batch * math.prod(space),
+        rows=images * math.prod(space),
         columns=channels // geometry.groups,
         k=geometry.weights[1:],
-        **dtypes,
+        **operand_dtypes(call),
         image_line=0 if geometry.is_pointwise else space[-1],
+        runs=_longer_runs(geometry),
+        filter=Filter(
+            images,
+            tuple(space),
+            geometry.kernel,
+            geometry.strides,
+            geometry.dilation,
+            relax_constant(call.args[1]) is not None,
+        ),
     )
 
 
-def workloads(call: relax.Call) -> list[Workload]:
-    """The contraction that a convolution is, and those with longer runs that compute the same; none if depthwise."""
-    geometry = geometry_of(call)
-    if geometry.is_depthwise:
-        return []
-    asked = workload_of(geometry, operand_dtypes(call))
-    return [asked, *(asked.with_k(k) for k in _longer_runs(geometry))]
-
-
-def _lower_contraction(builder: relax.BlockBuilder, call: relax.Call, geometry: Geometry, target: Target) -> relax.Expr:
-    asked, *longer = workloads(call)
-    multiply = multiplier(target, asked, *longer)
-    workload = multiply.workload
+def _lower_contraction(
+    builder: relax.BlockBuilder, call: relax.Call, geometry: Geometry, decision: Decision[Any, Any], target: Target
+) -> relax.Expr:
+    multiply: Microkernel = decision.compute(target)
+    asked, workload = decision.workload, multiply.workload
     *offsets, run = workload.k
     joined = len(offsets) < len(geometry.kernel)  # the innermost axis of the kernel is part of the run
     depth = asked.k[-1]
@@ -182,25 +180,23 @@ def _lower_contraction(builder: relax.BlockBuilder, call: relax.Call, geometry: 
             name="convolution",
         )
 
-    return builder.call_te(
-        compute, source, weights, primfunc_name_hint="conv", primfunc_attrs={TEMPLATE: contraction.TEMPLATE}
-    )
+    return builder.call_te(compute, source, weights, primfunc_name_hint="conv", primfunc_attrs=decision.marks())
 
 
-def _longer_runs(geometry: Geometry) -> list[tuple[int, ...]]:
+def _longer_runs(geometry: Geometry) -> tuple[tuple[int, ...], ...]:
     """Extents of k with zeros after the channels, and with the kernel's last axis joined to them, where they lie so."""
     if geometry.groups > 1:
-        return []
+        return ()
     *outer, channels = geometry.weights[1:]
     runs = [(*outer, *longer) for longer in dot_product.padded_runs(channels)]
     if geometry.kernel[-1] > 1 and geometry.dilation[-1] == 1:
         filled = sorted({channels, math.ceil(channels / 2) * 2, math.ceil(channels / 4) * 4})
         runs += [(*outer[:-1], outer[-1] * each) for each in filled]
-    return runs
+    return tuple(runs)
 
 
 def _pixels_of(
-    data: te.Tensor, geometry: Geometry, multiply: Multiplier, channels: int
+    data: te.Tensor, geometry: Geometry, multiply: Microkernel, channels: int
 ) -> Callable[[Any, Any, list[Any], Any], Scalar]:
     """A at (group, pixel, offsets in the kernel, channel of the group), from the data with all the zeros it needs."""
     depth = geometry.weights[-1]
@@ -235,48 +231,25 @@ def _pixels_of(
     return pixel
 
 
-def winograd_tiling(geometry: Geometry, dtypes: Dtypes, target: Target) -> tuple[winograd.Tiling, Choice] | None:
-    """How Winograd's algorithm computes a convolution best; None where it cannot, or where it does not pay."""
-    if (geometry.kernel, geometry.strides, geometry.dilation, geometry.groups) != ((3, 3), (1, 1), (1, 1), 1):
-        return None
-    images, height, width, columns = geometry.output
-    channels, lanes = geometry.data[-1], target.lanes()
-    if dtypes["lhs"] != "float32" or channels % lanes or columns % lanes:
-        return None
-    tilings = [winograd.Tiling(outputs, images, height, width, channels, columns) for outputs in winograd.OUTPUTS]
-    best = min(
-        ((tiling, winograd.default(tiling, target)) for tiling in tilings),
-        key=lambda found: winograd.cycles(found[0], found[1], target),
-    )
-    workload = workload_of(geometry, dtypes)
-    direct = contraction.cycles_from_memory(workload, contraction.default(workload, target), target)
-    return best if winograd.cycles(*best, target) < direct * _WINOGRAD_GAIN else None
-
-
 def _lower_winograd(
-    builder: relax.BlockBuilder,
-    call: relax.Call,
-    geometry: Geometry,
-    tiling: winograd.Tiling,
-    choice: Choice,
-    target: Target,
+    builder: relax.BlockBuilder, call: relax.Call, geometry: Geometry, decision: Decision[Any, Any], target: Target
 ) -> relax.Expr:
+    tiling = winograd.tiling_of(decision.workload, decision.choice.outputs)
     weights = winograd.transformed_weights(relax_constant(call.args[1]), tiling.outputs)
-    packed = new_constant(pack_constant(weights, tiling.contraction(1), choice, target))
+    packed = new_constant(pack_constant(weights, tiling.contraction(1), decision.choice.tile, target))
     # The last row and column of tiles may reach past the data and its padding.
     before = geometry.padding[:2]
     reach = [tiles * tiling.outputs + winograd.TAPS - 1 for tiles in tiling.tiles[1:]]
     after = [extent - first - size for extent, first, size in zip(reach, before, geometry.data[1:-1], strict=True)]
 
     def compute(data: te.Tensor, packed: te.Tensor) -> te.Tensor:
-        return winograd.compute(tiling, choice, target, pad(data, (*before, *after)), packed)
+        return decision.compute(target, pad(data, (*before, *after)), packed)
 
-    return builder.call_te(
-        compute, call.args[0], packed, primfunc_name_hint="conv", primfunc_attrs={TEMPLATE: winograd.TEMPLATE}
-    )
+    return builder.call_te(compute, call.args[0], packed, primfunc_name_hint="conv", primfunc_attrs=decision.marks())
 
 
-def _lower_depthwise(builder: relax.BlockBuilder, call: relax.Call, geometry: Geometry) -> relax.Expr:
+def _lower_depthwise(builder: relax.BlockBuilder, call: relax.Call, geometry: Geometry, decide: Chooser) -> relax.Expr:
+    decision = decide(window.Windows(geometry.output, geometry.kernel))
     weights = call.args[1]
     constant = relax_constant(weights)
     order = (*range(1, len(geometry.weights)), 0)
@@ -302,7 +275,7 @@ def _lower_depthwise(builder: relax.BlockBuilder, call: relax.Call, geometry: Ge
         return te.compute(int64s(geometry.output), lambda *index: sums[index].astype(data.dtype), name="rounded")
 
     return builder.call_te(
-        compute, call.args[0], weights, primfunc_name_hint="depthwise", primfunc_attrs={TEMPLATE: window.TEMPLATE}
+        compute, call.args[0], weights, primfunc_name_hint="depthwise", primfunc_attrs=decision.marks()
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from tvm import relax, te, tirx, topi
 
-from ..tensorir.annotations import CONCAT, SLICE
+from ...annotations import CONCAT, SLICE
 from ..tensorir.expressions import Scalar, constant_shape, int64, int64s
 
 # A kernel chooses the operand of each element by as many comparisons; the time to compile it grows with their square.
@@ -28,7 +28,7 @@ def _concat(builder: relax.BlockBuilder, parts: list[relax.Expr], axis: int) -> 
         lambda *tensors: topi.concatenate(tensors, axis),
         *parts,
         primfunc_name_hint="concatenate",
-        primfunc_attrs={CONCAT: axis},
+        primfunc_attrs=CONCAT.entry(axis),
     )
 
 
@@ -43,7 +43,7 @@ def lower_slice(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
 
         return te.compute(int64s(constant_shape(call)), element, name="slice", tag=topi.tag.INJECTIVE)
 
-    attributes = {SLICE: [tirx.IntImm("int64", start) for start in starts]}
+    attributes = SLICE.entry(int64s(starts))
     return builder.call_te(compute, call.args[0], primfunc_name_hint="slice", primfunc_attrs=attributes)
 
 

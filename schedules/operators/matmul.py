@@ -8,13 +8,12 @@ from typing import Any
 
 from tvm import relax, te
 
-from ...targets.target import Target
-from ..templates import contraction, dot_product
+from ..templates import dot_product
 from ..templates.contraction import Workload
-from ..templates.microkernels import multiplier
-from ..tensorir.annotations import TEMPLATE
+from ..templates.microkernels import Microkernel
+from ..templates.template import Chooser
 from ..tensorir.expressions import Scalar, constant_shape, flatten, int64, int64s, unflatten
-from ..tensorir.operands import Dtypes, operand_dtypes, uncast
+from ..tensorir.operands import operand_dtypes, uncast
 from ..tensorir.padding import within
 from .convolution import new_constant, relax_constant
 
@@ -58,8 +57,10 @@ class Product:
         return (*self.batch, self.rows, self.columns)
 
 
-def workload_of(product: Product, dtypes: Dtypes) -> Workload:
-    """The contraction that a product is."""
+def workload_of(call: relax.Call) -> Workload:
+    """The contraction that a product is; vectors are matrices of one row or column."""
+    left, right = (constant_shape(each) for each in call.args)
+    product = Product(left if len(left) > 1 else (1, *left), right if len(right) > 1 else (*right, 1))
     depth = product.lhs[-1]
     batch = math.prod(product.batch)
     return Workload(
@@ -67,16 +68,9 @@ def workload_of(product: Product, dtypes: Dtypes) -> Workload:
         rows=product.rows * (batch if product.is_flat else 1),
         columns=product.columns,
         k=(depth,),
-        **dtypes,
+        **operand_dtypes(call),
+        runs=dot_product.padded_runs(depth),
     )
-
-
-def workloads(call: relax.Call) -> list[Workload]:
-    """The contraction that a product is, and those with longer runs that compute the same."""
-    left, right = (constant_shape(each) for each in call.args)
-    product = Product(left if len(left) > 1 else (1, *left), right if len(right) > 1 else (*right, 1))
-    asked = workload_of(product, operand_dtypes(call))
-    return [asked, *(asked.with_k(k) for k in dot_product.padded_runs(asked.k[-1]))]
 
 
 def _operand_index(shape: tuple[int, ...], batch: list[Any], inner: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -87,13 +81,14 @@ def _operand_index(shape: tuple[int, ...], batch: list[Any], inner: tuple[Any, .
     return (*leading, *inner)
 
 
-def lower_matmul(builder: relax.BlockBuilder, call: relax.Call, target: Target) -> relax.Expr:
+def lower_matmul(builder: relax.BlockBuilder, call: relax.Call, decide: Chooser) -> relax.Expr:
     """Lowers `relax.matmul` to a `call_tir`; a constant right side is packed. Vectors become matrices by aliases."""
     if 1 in (len(constant_shape(call.args[0])), len(constant_shape(call.args[1]))):
-        return _lower_vector_product(builder, call, target)
+        return _lower_vector_product(builder, call, decide)
     product = Product(constant_shape(call.args[0]), constant_shape(call.args[1]))
     depth = product.lhs[-1]
-    multiply = multiplier(target, *workloads(call))
+    decision = decide(workload_of(call))
+    multiply: Microkernel = decision.compute(decide.target)
     workload = multiply.workload
     lhs, rhs = (uncast(builder, each) if multiply.casts_operands else each for each in call.args)
     constant = relax_constant(rhs)
@@ -131,12 +126,10 @@ def lower_matmul(builder: relax.BlockBuilder, call: relax.Call, target: Target) 
 
         return te.compute(int64s(product.output), output, name="product")
 
-    return builder.call_te(
-        compute, lhs, rhs, primfunc_name_hint="matmul", primfunc_attrs={TEMPLATE: contraction.TEMPLATE}
-    )
+    return builder.call_te(compute, lhs, rhs, primfunc_name_hint="matmul", primfunc_attrs=decision.marks())
 
 
-def _lower_vector_product(builder: relax.BlockBuilder, call: relax.Call, target: Target) -> relax.Expr:
+def _lower_vector_product(builder: relax.BlockBuilder, call: relax.Call, decide: Chooser) -> relax.Expr:
     """A vector is one row on the left and one column on the right; its axis is dropped from the result."""
     left, right = call.args
     shapes = constant_shape(left), constant_shape(right)
@@ -145,7 +138,7 @@ def _lower_vector_product(builder: relax.BlockBuilder, call: relax.Call, target:
     if len(shapes[1]) == 1:
         right = _reshaped(builder, right, (*shapes[1], 1))
     matrices = builder.normalize(relax.op.matmul(left, right, str(call.ty.dtype)))
-    product = builder.emit(lower_matmul(builder, matrices, target))
+    product = builder.emit(lower_matmul(builder, matrices, decide))
     return relax.op.reshape(product, constant_shape(call))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from tvm import relax, te, tirx
 
 from ..templates import window
-from ..tensorir.annotations import TEMPLATE
+from ..templates.template import Chooser
 from ..tensorir.expressions import Scalar, accumulator, constant_shape, int64, int64s, reduce_max
 from .convolution import pad
 
@@ -40,9 +40,10 @@ def _trailing(
     return [max(0, reach - extent - first) for reach, extent, first in zip(reached, shape[1:-1], before, strict=True)]
 
 
-def lower_max_pool(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
+def lower_max_pool(builder: relax.BlockBuilder, call: relax.Call, decide: Chooser) -> relax.Expr:
     """Lowers a channels-last max pool."""
     kernel, strides, dilation, padding, output = _attributes(call)
+    decision = decide(window.Windows(output, tuple(kernel)))
     shape = constant_shape(call.args[0])
     before = padding[: len(kernel)]
     after = _trailing(shape, output, kernel, strides, dilation, before)
@@ -73,14 +74,13 @@ def lower_max_pool(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
 
         return window.pool(source, kernel, strides, dilation, output, reduce_max)
 
-    return builder.call_te(
-        compute, call.args[0], primfunc_name_hint="max_pool", primfunc_attrs={TEMPLATE: window.TEMPLATE}
-    )
+    return builder.call_te(compute, call.args[0], primfunc_name_hint="max_pool", primfunc_attrs=decision.marks())
 
 
-def lower_average_pool(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
+def lower_average_pool(builder: relax.BlockBuilder, call: relax.Call, decide: Chooser) -> relax.Expr:
     """Lowers a channels-last average pool; `count_include_pad` counts given padding, never ceil_mode's overhang."""
     kernel, strides, dilation, padding, output = _attributes(call)
+    decision = decide(window.Windows(output, tuple(kernel)))
     shape = constant_shape(call.args[0])
     rank = len(kernel)
     before, given_after = padding[:rank], padding[rank:]
@@ -107,6 +107,4 @@ def lower_average_pool(builder: relax.BlockBuilder, call: relax.Call) -> relax.E
 
         return te.compute(int64s(output), element, name="mean")
 
-    return builder.call_te(
-        compute, call.args[0], primfunc_name_hint="average_pool", primfunc_attrs={TEMPLATE: window.TEMPLATE}
-    )
+    return builder.call_te(compute, call.args[0], primfunc_name_hint="average_pool", primfunc_attrs=decision.marks())

@@ -9,14 +9,12 @@ from typing import Any
 
 from tvm import relax, te, tirx
 
-from ...targets.target import Target
 from ..templates import rows, window
-from ..tensorir.annotations import TEMPLATE
+from ..templates.template import Chooser
 from ..tensorir.expressions import (
     Scalar,
     accumulator,
     constant_shape,
-    dtype_bits,
     int64s,
     reduce_max,
     reduce_min,
@@ -49,7 +47,7 @@ REDUCERS = {
 }
 
 
-def lower_reduction(builder: relax.BlockBuilder, call: relax.Call, target: Target) -> relax.Expr:
+def lower_reduction(builder: relax.BlockBuilder, call: relax.Call, decide: Chooser) -> relax.Expr:
     """Lowers `relax.sum`, `mean`, `max`, `min` or `prod`."""
     name = str(call.op.name)
     reducer = REDUCERS[name]
@@ -61,10 +59,15 @@ def lower_reduction(builder: relax.BlockBuilder, call: relax.Call, target: Targe
     count = math.prod(shape[axis] for axis in axes)
     # Axes of extent 1 may count as kept, so that (N, H, W, 1) is a row and not a window over single channels.
     by_rows = not kept or max(kept) < max(axes) or math.prod(shape[max(axes) + 1 :]) == 1
+    kind = accumulator(str(call.ty.dtype))
+    if by_rows:
+        decision = decide(rows.Rows(math.prod(shape[axis] for axis in kept), count, kind, stays=False))
+    else:
+        offsets = tuple(shape[axis] for axis in axes)
+        decision = decide(window.Windows(tuple(shape[axis] for axis in kept), offsets))
 
     def compute(data: te.Tensor) -> te.Tensor:
         dtype = data.dtype
-        kind = accumulator(dtype)
         lead = [shape[axis] for axis in kept]
         reduced = [shape[axis] for axis in axes]
 
@@ -83,9 +86,7 @@ def lower_reduction(builder: relax.BlockBuilder, call: relax.Call, target: Targe
                     point[axis] = value
                 return at(*point)
 
-            total = rows.reduce_row(
-                element, lead, count, target.lanes(dtype_bits(kind)), reducer.combine, reducer.join, "reduction"
-            )
+            total = decision.compute(decide.target, element, lead, reducer.combine, reducer.join, "reduction")
         else:
             result = window.reduce_outer(at, shape, axes, reducer.combine)
 
@@ -106,5 +107,5 @@ def lower_reduction(builder: relax.BlockBuilder, call: relax.Call, target: Targe
         compute,
         call.args[0],
         primfunc_name_hint=name.removeprefix("relax."),
-        primfunc_attrs={TEMPLATE: rows.ROWS if by_rows else window.TEMPLATE},
+        primfunc_attrs=decision.marks(),
     )

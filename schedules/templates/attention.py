@@ -13,22 +13,27 @@ cache, never as a whole matrix in memory. The loop nest:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from tvm import relax, te, tirx
 
-from ...targets.target import Target
-from ..tensorir.annotations import ANCHOR, STAGE, TEMPLATE
+from ...annotations import ANCHOR, STAGE
+from ...targets.target import DotUnit, Target
 from ..tensorir.expressions import Scalar, constant_shape, int64, int64s
 from ..tensorir.operands import uncast
 from ..tensorir.padding import within
-from . import dot_product
-from .contraction import Workload
-from .microkernels import DotProducts, Multiplier, MultiplyAdd
-from .rows import ROWS, softmax_stages
+from . import contraction, dot_product, rows
+from .choices import Choice
+from .contraction import MultiplyAddChoice, Workload, blockings, register_tiles
+from .dot_product import DotProductChoice, faster_units
+from .microkernels import microkernel
+from .rows import ROWS, Rows, RowsChoice, softmax_stages
+from .template import Chooser
 
+Tile = MultiplyAddChoice | DotProductChoice
 ATTENTION = "attention"
 # The blocks that are neither contractions nor rows: the scores with scale and mask; the result that consumers join.
 SCORES = "masked_scores"
@@ -65,101 +70,198 @@ class Heads:
         return Workload(self.heads, queries, self.value_depth, (keys,), self.dtype, self.dtype, _DTYPE)
 
 
-def cycles(sizes: Heads, target: Target) -> float:
-    """Estimated cycles of one core for both products; infinite where nothing multiplies operands of that dtype."""
-    return min((sum(each.cycles for each in pair) for pair in _pairs(sizes, target).values()), default=math.inf)
+@dataclass(frozen=True)
+class AttentionChoice(Choice):
+    """How the two products are multiplied, in tiles of as many rows and blocks of as many tiles, and the softmax."""
+
+    scores: Tile
+    values: Tile
+    softmax: RowsChoice
+
+    @property
+    def block(self) -> int:
+        """Rows of scores in a block."""
+        return self.scores.tile_rows * self.scores.row_tiles
 
 
-def _pairs(sizes: Heads, target: Target) -> dict[tuple[int, ...], tuple[Multiplier, Multiplier]]:
-    """How scores and sums of values may be multiplied, by the rows that their tiles have in common."""
-    scores, values = sizes.scores, sizes.values(sizes.queries, sizes.keys)
-    first: list[Multiplier] = []
-    second: list[Multiplier] = []
-    if sizes.dtype == _DTYPE:
-        first += MultiplyAdd.tilings(scores, target, ATTENTION, "scores")
-        second += MultiplyAdd.tilings(values, target, ATTENTION, "sums")
-    for unit in dot_product.faster_units(target, sizes.dtype, sizes.dtype, _DTYPE):
-        if sizes.depth % unit.group == 0:
-            whole = sizes.values(sizes.queries, math.ceil(sizes.keys / unit.lanes) * unit.lanes)
-            first += DotProducts.tilings(scores, unit, ATTENTION, "scores")
-            second += DotProducts.tilings(whole, unit, ATTENTION, "sums")
-    of_scores, of_values = _fastest(first), _fastest(second)
-    return {shape: (of_scores[shape], of_values[shape]) for shape in of_scores if shape in of_values}
+def takes(workload: object, target: Target) -> bool:
+    """Attention whose dtype something multiplies."""
+    return isinstance(workload, Heads) and bool(_pairs(workload, target))
 
 
-def multipliers(sizes: Heads, target: Target) -> tuple[Multiplier, Multiplier]:
-    """How scores and sums of values are multiplied: in tiles of as many rows, ``row_tiles`` of them a block."""
-    pairs = _pairs(sizes, target)
-    shape = min(pairs, key=lambda rows: pairs[rows][0].cycles + pairs[rows][1].cycles)
-    of_scores, of_values = pairs[shape]
-    rows = math.prod(shape)
-    tiles = math.ceil(sizes.queries / rows)
-    fitting = int(target.l2_bytes * _L2_SHARE) // (_FLOAT_BYTES * rows * sizes.keys)
+def space(workload: Heads, target: Target) -> Iterator[AttentionChoice]:
+    """All pairs of tiles of the same rows, in blocks whose scores fit the L2 cache."""
+    scores, values = (list(tiles) for tiles in _tiles(workload, target))
+    for first in scores:
+        tiles = math.ceil(workload.queries / first.tile_rows)
+        tile_bytes = _FLOAT_BYTES * first.tile_rows * workload.keys
+        most = max(1, min(_MAX_ROW_TILES, target.l2_bytes // tile_bytes))
+        sizes = [each for each in blockings(tiles) if each <= most]
+        for second in (each for each in values if _row_shape(each) == _row_shape(first)):
+            for softmax in rows.space(_rows(workload, first, target), target.with_cores(1)):
+                for size in sizes:
+                    yield AttentionChoice(replace(first, row_tiles=size), replace(second, row_tiles=size), softmax)
+
+
+def default(workload: Heads, target: Target) -> AttentionChoice:
+    """The pair of the fewest cycles, in blocks that leave most of the L2 cache free and no core idle."""
+    pairs = _pairs(workload, target)
+    scores, values = min(pairs, key=lambda pair: _cycles(workload, pair[0], pair[1], target))
+    tiles = math.ceil(workload.queries / scores.tile_rows)
+    fitting = int(target.l2_bytes * _L2_SHARE) // (_FLOAT_BYTES * scores.tile_rows * workload.keys)
     blocks = math.ceil(tiles / max(1, min(fitting, _MAX_ROW_TILES)))
-    while sizes.heads * blocks < target.cores and blocks < tiles:
+    while workload.heads * blocks < target.cores and blocks < tiles:
         blocks += 1
-    row_tiles = math.ceil(tiles / blocks)
+    size = math.ceil(tiles / blocks)
+    softmax = rows.default(_rows(workload, scores, target), target.with_cores(1))
+    return AttentionChoice(replace(scores, row_tiles=size), replace(values, row_tiles=size), softmax)
+
+
+def estimate(workload: Heads, choice: AttentionChoice, target: Target) -> float:
+    """Estimated cycles until all cores are done, of the products alone."""
+    return _cycles(workload, choice.scores, choice.values, target) / target.cores
+
+
+def cycles(workload: Heads, target: Target) -> float:
+    """Estimated cycles of one core for both products; infinite where nothing multiplies operands of that dtype."""
+    pairs = _pairs(workload, target)
+    return min((_cycles(workload, pair[0], pair[1], target) for pair in pairs), default=math.inf)
+
+
+def _tiles(sizes: Heads, target: Target) -> tuple[Iterator[Tile], Iterator[Tile]]:
+    """The tiles that scores may be made in, and sums of values."""
+    scores, values = sizes.scores, sizes.values(sizes.queries, sizes.keys)
+    if sizes.dtype == _DTYPE:
+        return register_tiles(scores, target), register_tiles(values, target)
+    units = [unit for unit in faster_units(target, sizes.dtype, sizes.dtype, _DTYPE) if sizes.depth % unit.group == 0]
     return (
-        of_scores.made_for(of_scores.workload, row_tiles=row_tiles),
-        of_values.made_for(of_values.workload, row_tiles=row_tiles),
+        (tile for unit in units for tile in dot_product.tiles(scores, unit)),
+        (tile for unit in units for tile in dot_product.tiles(_whole(sizes, unit), unit)),
     )
 
 
-def _fastest(found: Iterable[Multiplier]) -> dict[tuple[int, ...], Multiplier]:
-    """For each shape of rows the way of the fewest cycles."""
-    fastest: dict[tuple[int, ...], Multiplier] = {}
-    for each in found:
-        best = fastest.get(each.row_shape)
-        if best is None or each.cycles < best.cycles:
-            fastest[each.row_shape] = each
-    return fastest
+def _whole(sizes: Heads, unit: DotUnit) -> Workload:
+    """The sums of values over as many keys as a unit takes at once."""
+    return sizes.values(sizes.queries, math.ceil(sizes.keys / unit.lanes) * unit.lanes)
 
 
-def lower_attention(builder: relax.BlockBuilder, call: relax.Call, target: Target) -> relax.Expr:
+def _pairs(sizes: Heads, target: Target) -> list[tuple[Tile, Tile]]:
+    """The fastest tiles for scores and for sums of values, for each shape of rows that both have."""
+    first, second = (
+        _fastest((tile, _cycles_of(workload, tile, target)) for tile in tiles)
+        for workload, tiles in zip(
+            (sizes.scores, sizes.values(sizes.queries, sizes.keys)), _tiles(sizes, target), strict=True
+        )
+    )
+    return [(first[shape], second[shape]) for shape in first if shape in second]
+
+
+def _fastest(found: Iterable[tuple[Tile, float]]) -> dict[tuple[int, ...], Tile]:
+    """For each shape of rows the tile of the fewest cycles."""
+    fastest: dict[tuple[int, ...], tuple[Tile, float]] = {}
+    for tile, cycles_of_tile in found:
+        best = fastest.get(_row_shape(tile))
+        if best is None or cycles_of_tile < best[1]:
+            fastest[_row_shape(tile)] = (tile, cycles_of_tile)
+    return {shape: tile for shape, (tile, _) in fastest.items()}
+
+
+def _row_shape(tile: Tile) -> tuple[int, ...]:
+    """Rows of a tile, as the tile counts them: equal for two that can share a loop over tiles."""
+    return (tile.rows, tile.row_registers) if isinstance(tile, DotProductChoice) else (tile.rows,)
+
+
+def _cycles(sizes: Heads, scores: Tile, values: Tile, target: Target) -> float:
+    sums = sizes.values(sizes.queries, sizes.keys)
+    return _cycles_of(sizes.scores, scores, target) + _cycles_of(sums, values, target)
+
+
+def _cycles_of(workload: Workload, tile: Tile, target: Target) -> float:
+    if isinstance(tile, DotProductChoice):
+        return dot_product.cycles(workload.with_k(tile.k), tile, dot_product.unit_of(tile, target))
+    return contraction.cycles(workload, tile.rows, tile.vectors, target)
+
+
+def _rows(sizes: Heads, scores: Tile, target: Target) -> Rows:
+    """The rows of scores, as long as the tiles that they are made in."""
+    lanes = sizes.scores.lanes(target)
+    if isinstance(scores, DotProductChoice):
+        lanes = dot_product.unit_of(scores, target).lanes
+    columns = scores.vectors * lanes
+    return Rows(sizes.heads * sizes.queries, math.ceil(sizes.keys / columns) * columns, _DTYPE)
+
+
+def lower_attention(builder: relax.BlockBuilder, call: relax.Call, decide: Chooser) -> relax.Expr:
     """Lowers `relax.tilewright.attention` of q, k, v (batch, tokens, heads, depth) and a mask to a `call_tir`."""
     sizes, operands = heads_of(call), list(call.args)
-    if sizes.dtype != _DTYPE and not _pairs(sizes, target):
+    if not takes(sizes, decide.target):
         operands[:3] = [builder.emit(relax.op.astype(operand, _DTYPE)) for operand in operands[:3]]
         call, sizes = builder.normalize(relax.Call(call.op, operands, call.attrs)), replace(sizes, dtype=_DTYPE)
-    batch, queries, heads, depth = constant_shape(call.args[0])
-    keys, value_depth = sizes.keys, sizes.value_depth
-    scores, values = multipliers(sizes, target)
-    if scores.casts_operands:
+    decision = decide(sizes)
+    if isinstance(decision.choice.scores, DotProductChoice):
         operands[:3] = [uncast(builder, operand) for operand in operands[:3]]
-    scale, nan_is_zero = float(call.attrs["scale"]), bool(int(call.attrs["nan_is_zero"]))
+    options = {
+        "heads": constant_shape(call.args[0])[2],
+        "scale": float(call.attrs["scale"]),
+        "nan_is_zero": bool(int(call.attrs["nan_is_zero"])),
+    }
 
-    def compute(q: te.Tensor, k: te.Tensor, v: te.Tensor, mask: te.Tensor | None = None) -> te.Tensor:
-        def query(head: Any, row: Any, inner: Any) -> Scalar:
-            return q[head // heads, row, head % heads, inner]
+    def attended(*tensors: te.Tensor) -> te.Tensor:
+        return decision.compute(decide.target, *tensors, **options)
 
-        def key(head: Any, column: Any, inner: Any) -> Scalar:
-            return k[head // heads, column, head % heads, inner]
+    return builder.call_te(attended, *operands, primfunc_name_hint=ATTENTION, primfunc_attrs=decision.marks())
 
-        extents = (sizes.heads, queries, depth)
-        lhs = scores.operand(query, extents, (sizes.heads, scores.rows_read, depth), (0, 0, 0))
-        products = scores.compute_padded(lhs, scores.pack_at_run_time(key))
-        probabilities = _softmax(sizes, target, products, scale, mask, heads, nan_is_zero, values.operand_dtype)
-        _, rows, width = constant_shape(probabilities)
-        # A unit takes keys by groups: as far as there are probabilities, which are zero for those that do not exist.
-        summed = width if values.casts_operands else keys
-        over = values.made_for(sizes.values(rows, summed))
 
-        def value(head: Any, column: Any, inner: Any) -> Scalar:
-            return within(v[head // heads, inner, head % heads, column], inner, keys, summed)
+def compute(
+    sizes: Heads,
+    choice: AttentionChoice,
+    target: Target,
+    q: te.Tensor,
+    k: te.Tensor,
+    v: te.Tensor,
+    mask: te.Tensor | None = None,
+    *,
+    heads: int,
+    scale: float,
+    nan_is_zero: bool,
+) -> te.Tensor:
+    """The result, (batch, queries, heads, value depth), of so many heads of an image."""
+    scores = microkernel(sizes.scores, choice.scores, target, template=ATTENTION, name="scores")
+    values = microkernel(
+        sizes.values(sizes.queries, sizes.keys), choice.values, target, template=ATTENTION, name="sums"
+    )
 
-        sums = over.compute_padded(lambda *index: probabilities[index], over.pack_at_run_time(value))
-        return te.compute(
-            int64s((batch, queries, heads, value_depth)),
-            lambda image, row, head, inner: sums[image * heads + head, row, inner],
-            name=RESULT,
-        )
+    def query(head: Any, row: Any, inner: Any) -> Scalar:
+        return q[head // heads, row, head % heads, inner]
 
-    return builder.call_te(compute, *operands, primfunc_name_hint=ATTENTION, primfunc_attrs={TEMPLATE: ATTENTION})
+    def key(head: Any, column: Any, inner: Any) -> Scalar:
+        return k[head // heads, column, head % heads, inner]
+
+    extents = (sizes.heads, sizes.queries, sizes.depth)
+    lhs = scores.operand(query, extents, (sizes.heads, scores.rows_read, sizes.depth), (0, 0, 0))
+    products = scores.compute_padded(lhs, scores.pack_at_run_time(key))
+    width = constant_shape(products)[-1]
+    reduce = partial(rows.compute, Rows(sizes.heads * sizes.queries, width, _DTYPE), choice.softmax, target)
+    probabilities = _softmax(sizes, reduce, products, scale, mask, heads, nan_is_zero, values.operand_dtype)
+    _, padded_rows, width = constant_shape(probabilities)
+    # A unit takes keys by groups: as far as there are probabilities, which are zero for those that do not exist.
+    summed = width if values.casts_operands else sizes.keys
+    over = values.made_for(sizes.values(padded_rows, summed))
+
+    def value(head: Any, column: Any, inner: Any) -> Scalar:
+        return within(v[head // heads, inner, head % heads, column], inner, sizes.keys, summed)
+
+    sums = over.compute_padded(lambda *index: probabilities[index], over.pack_at_run_time(value))
+    return te.compute(
+        int64s((sizes.heads // heads, sizes.queries, heads, sizes.value_depth)),
+        lambda image, row, head, inner: sums[image * heads + head, row, inner],
+        name=RESULT,
+    )
 
 
 def _softmax(
     sizes: Heads,
-    target: Target,
+    reduce: Callable[..., Any],
     products: te.Tensor,
     scale: float,
     mask: te.Tensor | None,
@@ -167,7 +269,11 @@ def _softmax(
     nan_is_zero: bool,
     dtype: str,
 ) -> te.Tensor:
-    """Probabilities of shape (heads, padded queries, padded keys) and of `dtype`, zero for padding keys."""
+    """Probabilities of shape (heads, padded queries, padded keys) and of `dtype`, zero for padding keys.
+
+    Args:
+        reduce: reduces rows of them.
+    """
     *lead, width = constant_shape(products)
     low = tirx.const(float("-inf"), _DTYPE)
     if mask is not None:
@@ -178,7 +284,7 @@ def _softmax(
                 i[-1] < sizes.keys, mask[(*i[:-1], i[-1] if shape[-1] > 1 else int64(0))], low
             ),
             name="padded_mask",
-            attrs={STAGE: "pad"},
+            attrs=STAGE.entry("pad"),
         )
 
     def score(head: Any, row: Any, column: Any) -> Scalar:
@@ -193,8 +299,8 @@ def _softmax(
         ]
         return product + padded[(*at, column)]
 
-    scores = te.compute(int64s((*lead, width)), score, name=SCORES, attrs={STAGE: SCORES})
-    powers, factor = softmax_stages(lambda *index: scores[index], lead, width, target.lanes(), _DTYPE)
+    scores = te.compute(int64s((*lead, width)), score, name=SCORES, attrs=STAGE.entry(SCORES))
+    powers, factor = softmax_stages(reduce, lambda *index: scores[index], lead, width, _DTYPE)
 
     def probability(*index: Any) -> Scalar:
         value = powers[index] * factor[index[:-1]]
@@ -203,7 +309,7 @@ def _softmax(
         value = tirx.Select(value >= zero, value, zero) if nan_is_zero else value
         return value if dtype == _DTYPE else value.astype(dtype)
 
-    return te.compute(int64s((*lead, width)), probability, name="probabilities", attrs={ANCHOR: ROWS})
+    return te.compute(int64s((*lead, width)), probability, name="probabilities", attrs=ANCHOR.entry(ROWS))
 
 
 def heads_of(call: relax.Call) -> Heads:

@@ -4,44 +4,42 @@ from __future__ import annotations
 
 from tvm.s_tir import Schedule
 
+from ...annotations import ANCHOR, STAGE
 from ...targets.target import Target
 from ..tensorir import blocks
-from ..tensorir.annotations import ANCHOR, STAGE
 from . import dot_product_schedule, plain
-from .attention import ATTENTION, RESULT, SCORES
-from .contraction_schedule import schedule_sums, tile_rows
+from .attention import ATTENTION, RESULT, SCORES, AttentionChoice
+from .contraction_schedule import schedule_sums
 from .dot_product import OPERAND
 from .rows import ROWS
 from .rows_schedule import schedule_stages
 
 
-def schedule_kernel(sch: Schedule, target: Target) -> None:
+def schedule_kernel(sch: Schedule, choice: AttentionChoice, target: Target) -> None:
     """Schedules a kernel around the two contractions and the softmax of one attention."""
     anchors = blocks.anchors(sch)
-    first, second = (block for block in anchors if blocks.annotation(sch, block, ANCHOR) == ATTENTION)
-    (row_tiles,) = blocks.parameters(sch, first, "row_tiles")
-    rows = tile_rows(sch, first)
+    first, second = (block for block in anchors if ANCHOR.of(sch.get(block)) == ATTENTION)
     scores, result = sch.get_sblock(SCORES), sch.get_sblock(RESULT)
     blocks.inline_producers(sch, anchors)
     dot_product_schedule.drop_copies(sch)
     leftover = blocks.absorb_consumers(sch, result)
     before = ("pack", "pad", OPERAND)
-    packs = [block for block in blocks.child_blocks(sch) if blocks.annotation(sch, block, STAGE) in before]
+    packs = [block for block in blocks.child_blocks(sch) if STAGE.of(sch.get(block)) in before]
     for block in [*packs, *leftover]:
         plain.schedule_block(sch, block, target)
 
     head, row, column = blocks.follow_axes(sch, result, sch.get(second).writes[0].source)
-    block, row = sch.split(row, [None, row_tiles * rows])
+    block, row = sch.split(row, [None, choice.block])
     sch.reorder(head, block, row, column)
     task = sch.fuse(head, block)
     if target.cores > 1 and blocks.extent(sch, task) > 1:
         sch.parallel(task)
-    schedule_sums(sch, second, result)
+    schedule_sums(sch, second, result, choice.values, target)
 
-    *stages, probabilities = (each for each in anchors if blocks.annotation(sch, each, ANCHOR) == ROWS)
+    *stages, probabilities = (each for each in anchors if ANCHOR.of(sch.get(each)) == ROWS)
     sch.compute_at(probabilities, task, preserve_unit_loops=True)
     query = sch.get_loops(probabilities)[-2]
-    schedule_stages(sch, stages, query, target)
+    schedule_stages(sch, stages, query, choice.softmax, target)
     plain.vectorize(sch, sch.get_loops(probabilities)[-1], target)
     sch.compute_at(scores, task, preserve_unit_loops=True)
-    schedule_sums(sch, first, scores)
+    schedule_sums(sch, first, scores, choice.scores, target)

@@ -22,18 +22,18 @@ row again, padding columns are zeros in the packed B, and only the epilogue's st
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from tvm import te, tirx
 
+from ...annotations import ANCHOR, FLOPS, LANES, LHS, RHS, operand
 from ...targets.target import Target
-from ..tensorir.annotations import ANCHOR, FLOPS
 from ..tensorir.expressions import Scalar, dtype_bits, int64
+from .choices import Choice
 
 TEMPLATE = "contraction"
-Choice = Mapping[str, int]
 
 # Loads a core can start in a cycle, multiply-adds likewise, and the cycles until a multiply-add's result can be used:
 # the same on every x86-64 core with AVX2 or AVX-512 of the last ten years.
@@ -57,6 +57,25 @@ _MIN_TILES_PER_BLOCK = 4
 
 
 @dataclass(frozen=True)
+class Filter:
+    """What a contraction is where it is a convolution.
+
+    Attributes:
+        images: of the batch.
+        output: extents of an image of the result; they are the rows.
+        kernel, strides, dilation: an axis of an image.
+        is_constant: whether the weights are known when compiling.
+    """
+
+    images: int
+    output: tuple[int, ...]
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    dilation: tuple[int, ...]
+    is_constant: bool
+
+
+@dataclass(frozen=True)
 class Workload:
     """The sizes of a contraction.
 
@@ -68,6 +87,8 @@ class Workload:
         lhs, rhs: the dtypes that A and B are multiplied in.
         accumulator: the dtype that sums are kept in, and both operands of a vector multiply-add are made.
         image_line: pixels of a line of an image, where the next line is not at the same distance in A; else 0.
+        runs: other extents of k that may stand for `k`, with zeros in both operands or with axes joined.
+        filter: the convolution that it is.
     """
 
     batch: int
@@ -78,6 +99,8 @@ class Workload:
     rhs: str = "float32"
     accumulator: str = "float32"
     image_line: int = 0
+    runs: tuple[tuple[int, ...], ...] = ()
+    filter: Filter | None = None
 
     def with_k(self, k: tuple[int, ...]) -> Workload:
         """The same with other extents of k."""
@@ -98,6 +121,25 @@ class Workload:
         return 2 * self.batch * self.rows * self.columns * math.prod(self.k)
 
 
+@dataclass(frozen=True)
+class MultiplyAddChoice(Choice):
+    """``rows`` and ``vectors`` of a register tile, and ``row_tiles`` of a block of rows."""
+
+    rows: int
+    vectors: int
+    row_tiles: int = 1
+
+    @property
+    def tile_rows(self) -> int:
+        """Rows of a tile of sums."""
+        return self.rows
+
+
+def takes(workload: object, target: Target) -> bool:
+    """Every contraction."""
+    return isinstance(workload, Workload)
+
+
 def _registers_used(rows: int, vectors: int, target: Target) -> int:
     # One register holds the broadcast element of A; AVX-512 broadcasts from memory inside the multiply-add.
     broadcast = 0 if target.vector_bits == 512 else 1
@@ -116,42 +158,47 @@ def cycles(workload: Workload, rows: int, vectors: int, target: Target) -> float
     return tiles * (depth * (step + _STEP_OVERHEAD) + _TILE_OVERHEAD * rows * vectors)
 
 
-def cycles_from_memory(workload: Workload, choice: Choice, target: Target) -> float:
+def estimate(workload: Workload, choice: MultiplyAddChoice, target: Target) -> float:
     """Estimated cycles until all cores are done, when B comes from memory."""
-    sums = cycles(workload, choice["rows"], choice["vectors"], target) / target.cores
+    sums = cycles(workload, choice.rows, choice.vectors, target) / target.cores
     weights = workload.batch * workload.columns * math.prod(workload.k) * dtype_bits(workload.rhs) // 8
     return sums + weights / DRAM_BYTES_PER_CYCLE
 
 
-def space(workload: Workload, target: Target) -> list[Choice]:
-    """All choices that fit the registers: ``rows`` and ``vectors`` of a register tile, ``row_tiles`` of a block."""
-    return [
-        {**tile, "row_tiles": row_tiles}
-        for tile in register_tiles(workload, target)
-        for row_tiles in blockings(workload, tile["rows"], tile["vectors"] * workload.lanes(target), target)
-    ]
+def space(workload: Workload, target: Target) -> Iterator[MultiplyAddChoice]:
+    """All register tiles that fit, in blocks of every number of tiles that makes another number of blocks."""
+    for tile in register_tiles(workload, target):
+        for row_tiles in blockings(math.ceil(workload.rows / tile.rows)):
+            yield replace(tile, row_tiles=row_tiles)
 
 
-def register_tiles(workload: Workload, target: Target) -> list[Choice]:
-    """Every ``rows`` by ``vectors`` of sums that fits the registers."""
-    tiles: list[Choice] = []
+def register_tiles(workload: Workload, target: Target) -> Iterator[MultiplyAddChoice]:
+    """Every tile of sums that fits the registers."""
     for vectors in range(1, (target.num_vector_registers // 2) if workload.columns > 1 else 2):
         for rows in range(1, min(_MAX_ROWS, workload.rows) + 1):
             if _registers_used(rows, vectors, target) <= target.num_vector_registers:
-                tiles.append({"rows": rows, "vectors": vectors})
-    return tiles
+                yield MultiplyAddChoice(rows, vectors)
 
 
-def default(workload: Workload, target: Target) -> Choice:
+def blockings(row_tiles: int) -> Iterator[int]:
+    """Tiles in a block of rows, most first: of all that make as many blocks the fewest."""
+    size = row_tiles
+    while size:
+        yield size
+        size = math.ceil(row_tiles / math.ceil(row_tiles / (size - 1))) if size > 1 else 0
+
+
+def default(workload: Workload, target: Target) -> MultiplyAddChoice:
     """The choice the machine's numbers give: the fewest estimated cycles, and rows cut for the cores."""
-    tiles = [(tile["rows"], tile["vectors"]) for tile in register_tiles(workload, target)]
     # Among equals, wide tiles: they read A less often.
-    rows, vectors = min(tiles, key=lambda tile: (cycles(workload, tile[0], tile[1], target), -tile[1], tile[0]))
-    row_tiles = blockings(workload, rows, vectors * workload.lanes(target), target)[0]
-    return {"rows": rows, "vectors": vectors, "row_tiles": row_tiles}
+    tile = min(
+        register_tiles(workload, target),
+        key=lambda tile: (cycles(workload, tile.rows, tile.vectors, target), -tile.vectors, tile.rows),
+    )
+    return replace(tile, row_tiles=blocking(workload, tile.rows, tile.vectors * workload.lanes(target), target))
 
 
-def blockings(workload: Workload, rows: int, columns: int, target: Target) -> list[int]:
+def blocking(workload: Workload, rows: int, columns: int, target: Target) -> int:
     """Tiles of `rows` by `columns` in one block of rows: all, or as few as keep the cores evenly busy.
 
     Blocks for the caches do not pay: a panel of B comes from L2 and rows of A may come from L3, at a few bytes a cycle,
@@ -159,29 +206,27 @@ def blockings(workload: Workload, rows: int, columns: int, target: Target) -> li
     """
     row_tiles = math.ceil(workload.rows / rows)
     column_tiles = math.ceil(workload.columns / columns)
-    sizes = []
-    for count in range(1, row_tiles + 1):
-        size = math.ceil(row_tiles / count)
+    for size in blockings(row_tiles):
         tasks = workload.batch * math.ceil(row_tiles / size) * column_tiles
         if target.cores == 1 or math.ceil(tasks / target.cores) * target.cores <= tasks * _IMBALANCE:
-            sizes.append(size)
-        if sizes or size < _MIN_TILES_PER_BLOCK:
+            return size
+        if size < _MIN_TILES_PER_BLOCK:
             break
-    return sizes or [row_tiles]
+    return row_tiles
 
 
-def padded_rows(workload: Workload, choice: Choice) -> int:
+def padded_rows(workload: Workload, choice: MultiplyAddChoice) -> int:
     """Rows of C: whole blocks."""
-    block = choice["rows"] * choice["row_tiles"]
+    block = choice.rows * choice.row_tiles
     return math.ceil(workload.rows / block) * block
 
 
-def tile_columns(workload: Workload, choice: Choice, target: Target) -> int:
+def tile_columns(workload: Workload, choice: MultiplyAddChoice, target: Target) -> int:
     """Columns of a register tile, the innermost extent of the packed B."""
-    return choice["vectors"] * workload.lanes(target)
+    return choice.vectors * workload.lanes(target)
 
 
-def packed_shape(workload: Workload, choice: Choice, target: Target) -> tuple[int, ...]:
+def packed_shape(workload: Workload, choice: MultiplyAddChoice, target: Target) -> tuple[int, ...]:
     """Shape of the packed B."""
     columns = tile_columns(workload, choice, target)
     return (workload.batch, math.ceil(workload.columns / columns), *workload.k, columns)
@@ -189,7 +234,7 @@ def packed_shape(workload: Workload, choice: Choice, target: Target) -> tuple[in
 
 def compute(
     workload: Workload,
-    choice: Choice,
+    choice: MultiplyAddChoice,
     target: Target,
     lhs: Callable[..., Scalar],
     packed: te.Tensor,
@@ -217,13 +262,11 @@ def compute(
         remaining = iter(axes)
         k: Sequence[Any] = [next(remaining) if extent > 1 else int64(0) for extent in workload.k]
         row = row if rows == workload.rows else tirx.min(row, int64(workload.rows - 1))
-        product = lhs(batch, row, *k).astype(accumulator) * packed[
-            (batch, column // columns, *k, column % columns)
-        ].astype(accumulator)
-        return te.sum(product, axis=axes)
+        left = lhs(batch, row, *k).astype(accumulator)
+        right = packed[(batch, column // columns, *k, column % columns)].astype(accumulator)
+        return te.sum(operand(LHS, left) * operand(RHS, right), axis=axes)
 
     shape = [int64(workload.batch), int64(rows), int64(packed_shape(workload, choice, target)[1] * columns)]
-    stated = {ANCHOR: template, FLOPS: workload.flops if flops is None else flops}
-    attributes = {**stated, "tilewright.lanes": workload.lanes(target)}
-    attributes |= {f"tilewright.{name}": value for name, value in choice.items()}
+    attributes = {**ANCHOR.entry(template), **FLOPS.entry(workload.flops if flops is None else flops)}
+    attributes |= LANES.entry(workload.lanes(target))
     return te.compute(shape, element, name=name, attrs=attributes)

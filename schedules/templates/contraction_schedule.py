@@ -6,10 +6,13 @@ import math
 
 from tvm.s_tir import Schedule
 
+from ...annotations import LANES
 from ...targets.target import Target
 from ..tensorir import blocks, prefetch
 from ..tensorir.blocks import Block, Loop
 from . import dot_product_schedule, plain
+from .contraction import MultiplyAddChoice
+from .dot_product import DotProductChoice, unit_of
 
 # Multiply-adds below which waking other cores costs more than they save.
 _PARALLEL_WORK = 1 << 19
@@ -18,7 +21,10 @@ _MAX_UNROLLED_ROWS = 8
 _TILE_LOOPS = 3  # of the block that reads a tile: row, vector, lane
 
 
-def schedule_kernel(sch: Schedule, target: Target) -> None:
+TileChoice = MultiplyAddChoice | DotProductChoice
+
+
+def schedule_kernel(sch: Schedule, choice: TileChoice, target: Target) -> None:
     """Schedules a kernel around one contraction block."""
     (anchor,) = blocks.anchors(sch)
     (epilogue,) = sch.get_consumers(anchor)
@@ -29,47 +35,38 @@ def schedule_kernel(sch: Schedule, target: Target) -> None:
         plain.schedule_block(sch, block, target)
 
     work = math.prod(int(var.dom.extent) for var in sch.get(anchor).iter_vars)
-    (row_tiles,) = blocks.parameters(sch, anchor, "row_tiles")
     batch, *rows, column = blocks.follow_axes(sch, epilogue, sch.get(anchor).writes[0].source)
     if dot_product_schedule.has_lines(sch, anchor):
-        block_of_rows, (line, tile, row) = dot_product_schedule.cut_lines(sch, anchor, *rows)
-        panel, columns = cut_columns(sch, anchor, column)
+        block_of_rows, (line, tile, row) = dot_product_schedule.cut_lines(sch, anchor, choice.tile_rows, *rows)
+        panel, columns = cut_columns(sch, anchor, choice, column)
         sch.reorder(block_of_rows, panel, line, tile, row, *columns)
     else:
         (row,) = rows
-        block_of_rows, row = sch.split(row, [None, row_tiles * tile_rows(sch, anchor)])
-        panel, tile = cut_tiles(sch, anchor, row, column)
+        block_of_rows, row = sch.split(row, [None, choice.row_tiles * choice.tile_rows])
+        panel, tile = cut_tiles(sch, anchor, choice, row, column)
     sch.reorder(batch, block_of_rows, panel)
     # Parallel loops are marked before the anchor moves inside: later the kernel no longer looks parallel to TVM.
     outer = sch.fuse(batch, block_of_rows, panel)
     if target.cores > 1 and work >= _PARALLEL_WORK and blocks.extent(sch, outer) > 1:
         sch.parallel(outer)
-    fill_tiles(sch, anchor, epilogue, tile)
+    fill_tiles(sch, anchor, epilogue, tile, choice, target)
 
 
-def tile_rows(sch: Schedule, anchor: Block) -> int:
-    """Rows of a tile of sums."""
-    if dot_product_schedule.uses_unit(sch, anchor):
-        return dot_product_schedule.tile_rows(sch, anchor)
-    (rows,) = blocks.parameters(sch, anchor, "rows")
-    return rows
-
-
-def schedule_sums(sch: Schedule, anchor: Block, writer: Block) -> None:
+def schedule_sums(sch: Schedule, anchor: Block, writer: Block, choice: TileChoice, target: Target) -> None:
     """Computes `anchor` in register tiles where `writer` reads it, whose innermost loops are its rows and columns."""
     row, column = sch.get_loops(writer)[-2:]
-    _, tile = cut_tiles(sch, anchor, row, column)
-    fill_tiles(sch, anchor, writer, tile)
+    _, tile = cut_tiles(sch, anchor, choice, row, column)
+    fill_tiles(sch, anchor, writer, tile, choice, target)
 
 
-def cut_tiles(sch: Schedule, anchor: Block, row: Loop, column: Loop) -> tuple[Loop, Loop]:
+def cut_tiles(sch: Schedule, anchor: Block, choice: TileChoice, row: Loop, column: Loop) -> tuple[Loop, Loop]:
     """Cuts the loops of the block that reads `anchor` into tiles, panels of columns outermost.
 
     Returns:
         The loops over panels and over the tiles of a panel; three loops of a tile follow: row, vector, lane.
     """
-    rows = tile_rows(sch, anchor)
-    panel, columns = cut_columns(sch, anchor, column)
+    rows = choice.tile_rows
+    panel, columns = cut_columns(sch, anchor, choice, column)
     tile, inner_row = sch.split(row, [None, rows])
     sch.reorder(panel, tile, inner_row, *columns)
     if rows <= _MAX_UNROLLED_ROWS:
@@ -77,9 +74,9 @@ def cut_tiles(sch: Schedule, anchor: Block, row: Loop, column: Loop) -> tuple[Lo
     return panel, tile
 
 
-def cut_columns(sch: Schedule, anchor: Block, column: Loop) -> tuple[Loop, tuple[Loop, Loop]]:
+def cut_columns(sch: Schedule, anchor: Block, choice: TileChoice, column: Loop) -> tuple[Loop, tuple[Loop, Loop]]:
     """Cuts the columns of the block that reads `anchor` into panels, unrolled registers and vectorized lanes."""
-    vectors, lanes = blocks.parameters(sch, anchor, "vectors", "lanes")
+    vectors, lanes = choice.vectors, _lanes(sch, anchor)
     # Columns are cut at register width first: where whole registers fit, a guard is one comparison a register and not
     # one an element.
     columns = blocks.extent(sch, column)
@@ -94,12 +91,18 @@ def cut_columns(sch: Schedule, anchor: Block, column: Loop) -> tuple[Loop, tuple
     return panel, (vector, lane)
 
 
-def fill_tiles(sch: Schedule, anchor: Block, writer: Block, tile: Loop) -> None:
+def _lanes(sch: Schedule, anchor: Block) -> int:
+    lanes = LANES.of(sch.get(anchor))
+    assert lanes is not None
+    return lanes
+
+
+def fill_tiles(sch: Schedule, anchor: Block, writer: Block, tile: Loop, choice: TileChoice, target: Target) -> None:
     """Makes each tile of C: accumulators in registers, k outside, everything inside unrolled and vectorized."""
-    if dot_product_schedule.uses_unit(sch, anchor):
-        dot_product_schedule.fill_tiles(sch, anchor, writer, tile)
+    if isinstance(choice, DotProductChoice):
+        dot_product_schedule.fill_tiles(sch, anchor, writer, tile, choice, unit_of(choice, target))
         return
-    rows, vectors, lanes = blocks.parameters(sch, anchor, "rows", "vectors", "lanes")
+    rows, vectors, lanes = choice.rows, choice.vectors, _lanes(sch, anchor)
     depth = len(sch.get_loops(writer)) - _TILE_LOOPS
     sch.set_scope(anchor, 0, "local")
     sch.compute_at(anchor, tile)

@@ -26,28 +26,25 @@ Rows of a matrix instruction must lie at one distance in A. So an instruction ne
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from tvm import te, tirx
 
+from ...annotations import ANCHOR, BLOCK_LINES, FLOPS, LANES, LHS, RHS, STAGE, operand
 from ...targets.target import DotUnit, Target
-from ..tensorir.annotations import ANCHOR, FLOPS, STAGE
-from ..tensorir.expressions import Scalar, int64, int64s, largest_divisor
+from ..tensorir.expressions import Scalar, dtype_bits, int64, int64s, largest_divisor
 from ..tensorir.padding import within
-from .contraction import FMAS_PER_CYCLE, TEMPLATE, Choice, Workload, blockings
+from .choices import Choice
+from .contraction import DRAM_BYTES_PER_CYCLE, FMAS_PER_CYCLE, Workload, blocking, blockings
 from .packing import in_panels
 
-# Annotation of the anchor: the name of the unit.
-UNIT = "tilewright.unit"
-# Annotation of the anchor: whether the unit is a matrix unit, 0 or 1.
-MATRIX = "tilewright.is_matrix"
-# What `annotations.STAGE` says of the operand's stage.
+TEMPLATE = "dot_product"
+# What STAGE says of the operand's stage.
 OPERAND = "operand"
-# Annotation of the anchor where its sums are read by lines of pixels: lines in a block.
-BLOCK_LINES = "tilewright.block_lines"
 # A tile instruction takes a cycle a row of A; loads of tiles take a cycle for two rows, from the L1 cache.
 _ROWS_PER_CYCLE = 2.0
 # Vector units: loads that a core starts in a cycle.
@@ -65,6 +62,36 @@ _RUN_MULTIPLES = (2, 32)
 _COPY_COST = 1.3
 
 
+@dataclass(frozen=True)
+class DotProductChoice(Choice):
+    """Which unit multiplies, and in what tiles.
+
+    Attributes:
+        unit: its name.
+        k: extents of k, those of the workload or one of its `runs`.
+        rows: of the first operand that an instruction takes.
+        row_registers, vectors: instructions below and beside each other in a tile.
+        row_tiles: tiles in a block of rows.
+    """
+
+    unit: str
+    k: tuple[int, ...]
+    rows: int
+    row_registers: int
+    vectors: int
+    row_tiles: int = 1
+
+    @property
+    def tile_rows(self) -> int:
+        """Rows of a tile of sums."""
+        return self.rows * self.row_registers
+
+
+def unit_of(choice: DotProductChoice, target: Target) -> DotUnit:
+    """The unit of a choice."""
+    return next(unit for unit in target.units if unit.name == choice.unit)
+
+
 def faster_units(target: Target, lhs: str, rhs: str, accumulator: str) -> list[DotUnit]:
     """The units that multiply operands of these dtypes into such sums, more in a cycle than multiply-adds do.
 
@@ -80,44 +107,59 @@ def depth_of(run: int, unit: DotUnit) -> int:
     return max(size for size in range(unit.group, min(run, unit.depth) + 1, unit.group) if run % size == 0)
 
 
-def steps(run: int, unit: DotUnit) -> int:
-    """Instructions that a run takes."""
-    return run // depth_of(run, unit)
-
-
-def padded_runs(length: int) -> list[tuple[int, ...]]:
+def padded_runs(length: int) -> tuple[tuple[int, ...], ...]:
     """Longer runs that may take fewer instructions: extents of k of a product of that depth."""
-    return [(longer,) for longer in sorted({math.ceil(length / to) * to for to in _RUN_MULTIPLES}) if longer > length]
+    longer = sorted({math.ceil(length / to) * to for to in _RUN_MULTIPLES})
+    return tuple((each,) for each in longer if each > length)
 
 
-def best(workloads: Sequence[Workload], target: Target) -> tuple[Workload, Choice, DotUnit] | None:
-    """Which of the equivalent `workloads` to compute, and how, for the fewest estimated cycles.
+def takes(workload: object, target: Target) -> bool:
+    """Contractions of operands and sums that a faster unit is for, and of sizes that suit it."""
+    return isinstance(workload, Workload) and any(True for _ in _suiting(workload, target))
 
-    The first workload's operand needs no copy; the others have to save a share of its time.
 
-    Returns:
-        None where no unit suits any of them.
+def _suiting(workload: Workload, target: Target) -> Iterator[tuple[Workload, DotUnit]]:
+    """The workload with each extents of k that a unit can take, and the unit."""
+    if workload.columns >= _MIN_COLUMNS:
+        for k in (workload.k, *workload.runs):
+            for unit in faster_units(target, workload.lhs, workload.rhs, workload.accumulator):
+                if k[-1] % unit.group == 0:
+                    yield workload.with_k(k), unit
+
+
+def space(workload: Workload, target: Target) -> Iterator[DotProductChoice]:
+    """All tiles of all units that suit, in blocks of every number of tiles that makes another number of blocks."""
+    for run, unit in _suiting(workload, target):
+        for tile in tiles(run, unit):
+            for row_tiles in blockings(math.ceil(run.rows / tile.tile_rows)):
+                yield replace(tile, row_tiles=row_tiles)
+
+
+def default(workload: Workload, target: Target) -> DotProductChoice:
+    """The choice of the fewest estimated cycles, and rows cut for the cores.
+
+    The workload's own k needs no copy of the operand; the others have to save a share of its time.
     """
     found = [
-        (cycles(workload, choice, unit) * (_COPY_COST if index else 1.0), workload, choice, unit)
-        for index, workload in enumerate(workloads)
-        if workload.columns >= _MIN_COLUMNS
-        for unit in faster_units(target, workload.lhs, workload.rhs, workload.accumulator)
-        if workload.k[-1] % unit.group == 0
-        for choice in space(workload, unit)
+        (cycles(run, tile, unit) * (1.0 if run.k == workload.k else _COPY_COST), tile)
+        for run, unit in _suiting(workload, target)
+        for tile in tiles(run, unit)
     ]
-    if not found:
-        return None
-    _, workload, choice, unit = min(found, key=lambda each: each[0])
-    tile = choice["rows"] * choice["row_registers"]
-    row_tiles = blockings(workload, tile, tile_columns(choice, unit), target)[0]
-    return workload, {**choice, "row_tiles": row_tiles}, unit
+    _, tile = min(found, key=lambda each: each[0])
+    columns = tile_columns(tile, unit_of(tile, target))
+    return replace(tile, row_tiles=blocking(workload, tile.tile_rows, columns, target))
 
 
-def space(workload: Workload, unit: DotUnit) -> list[Choice]:
-    """``rows`` of an instruction, ``row_registers`` and ``vectors`` of a tile, ``depth``: all that fit."""
-    depth = depth_of(workload.k[-1], unit)
-    choices: list[Choice] = []
+def estimate(workload: Workload, choice: DotProductChoice, target: Target) -> float:
+    """Estimated cycles until all cores are done, when B comes from memory."""
+    unit, run = unit_of(choice, target), workload.with_k(choice.k)
+    sums = cycles(run, choice, unit) * (1.0 if choice.k == workload.k else _COPY_COST) / target.cores
+    weights = math.prod(packed_shape(run, choice, unit)) * dtype_bits(run.rhs) // 8
+    return sums + weights / DRAM_BYTES_PER_CYCLE
+
+
+def tiles(workload: Workload, unit: DotUnit) -> Iterator[DotProductChoice]:
+    """All tiles that fit a unit's registers."""
     for rows in _row_counts(workload, unit):
         for registers in range(1, min(_MAX_ROW_REGISTERS, math.ceil(workload.rows / rows)) + 1):
             if ends_within_lines(workload, rows) and math.ceil(workload.line / rows) % registers:
@@ -129,8 +171,7 @@ def space(workload: Workload, unit: DotUnit) -> list[Choice]:
                     fits = registers * vectors + vectors + _OPERAND_VECTORS <= unit.registers
                 if not fits:
                     break
-                choices.append({"rows": rows, "row_registers": registers, "vectors": vectors, "depth": depth})
-    return choices
+                yield DotProductChoice(unit.name, workload.k, rows, registers, vectors)
 
 
 def _row_counts(workload: Workload, unit: DotUnit) -> list[int]:
@@ -145,36 +186,37 @@ def ends_within_lines(workload: Workload, rows: int) -> bool:
     return workload.image_line % rows > 0
 
 
-def cycles(workload: Workload, choice: Choice, unit: DotUnit) -> float:
+def cycles(workload: Workload, choice: DotProductChoice, unit: DotUnit) -> float:
     """Estimated cycles of one core for the whole contraction, operands in the caches."""
-    rows, registers, vectors = choice["rows"], choice["row_registers"], choice["vectors"]
-    instructions = math.prod(workload.k) // choice["depth"]
+    rows, registers, vectors = choice.rows, choice.row_registers, choice.vectors
+    depth = depth_of(workload.k[-1], unit)
+    instructions = math.prod(workload.k) // depth
     tiles = workload.batch * math.ceil(whole_rows(workload, choice) / (rows * registers))
     tiles *= math.ceil(workload.columns / (vectors * unit.lanes))
     if unit.is_matrix:
-        loaded = registers * rows + vectors * choice["depth"] // unit.group
+        loaded = registers * rows + vectors * depth // unit.group
         step = max(float(registers * vectors * rows), loaded / _ROWS_PER_CYCLE)
     else:
         step = max(registers * vectors / unit.rate, (registers + vectors) / _LOADS_PER_CYCLE, unit.latency)
     return tiles * (instructions * (step + _STEP_OVERHEAD) + _TILE_OVERHEAD * rows * registers * vectors)
 
 
-def tile_columns(choice: Choice, unit: DotUnit) -> int:
+def tile_columns(choice: DotProductChoice, unit: DotUnit) -> int:
     """Columns of a register tile."""
-    return choice["vectors"] * unit.lanes
+    return choice.vectors * unit.lanes
 
 
-def whole_rows(workload: Workload, choice: Choice) -> int:
+def whole_rows(workload: Workload, choice: DotProductChoice) -> int:
     """Rows that instructions read: more than there are where a line does not end with an instruction."""
     return workload.rows // workload.line * whole_line(workload, choice)
 
 
-def whole_line(workload: Workload, choice: Choice) -> int:
+def whole_line(workload: Workload, choice: DotProductChoice) -> int:
     """Rows that instructions read of a line."""
-    return math.ceil(workload.line / choice["rows"]) * choice["rows"]
+    return math.ceil(workload.line / choice.rows) * choice.rows
 
 
-def packed_shape(workload: Workload, choice: Choice, unit: DotUnit) -> tuple[int, ...]:
+def packed_shape(workload: Workload, choice: DotProductChoice, unit: DotUnit) -> tuple[int, ...]:
     """Shape of the packed B."""
     columns = tile_columns(choice, unit)
     *outer, run = workload.k
@@ -182,7 +224,7 @@ def packed_shape(workload: Workload, choice: Choice, unit: DotUnit) -> tuple[int
 
 
 def pack_constant(
-    matrix: npt.NDArray[np.generic], workload: Workload, choice: Choice, unit: DotUnit
+    matrix: npt.NDArray[np.generic], workload: Workload, choice: DotProductChoice, unit: DotUnit
 ) -> npt.NDArray[np.generic]:
     """Packs a constant B.
 
@@ -202,7 +244,7 @@ def pack_constant(
 
 
 def pack_at_run_time(
-    element: Callable[..., Scalar], workload: Workload, choice: Choice, unit: DotUnit, *, name: str = "packed"
+    element: Callable[..., Scalar], workload: Workload, choice: DotProductChoice, unit: DotUnit, *, name: str = "packed"
 ) -> te.Tensor:
     """A stage that packs B when the kernel runs.
 
@@ -218,12 +260,12 @@ def pack_at_run_time(
         value = element(batch, column, *outer, group * unit.group + term).astype(workload.rhs)
         return within(value, column, workload.columns, shape[1] * columns)
 
-    return te.compute(int64s(shape), packed, name=name, attrs={STAGE: "pack"})
+    return te.compute(int64s(shape), packed, name=name, attrs=STAGE.entry("pack"))
 
 
 def compute(
     workload: Workload,
-    choice: Choice,
+    choice: DotProductChoice,
     unit: DotUnit,
     lhs: Callable[..., Scalar],
     packed: te.Tensor,
@@ -241,15 +283,15 @@ def compute(
         template: the template built around this block.
         name: of the block.
     """
-    block, columns = choice["rows"] * choice["row_registers"] * choice["row_tiles"], tile_columns(choice, unit)
-    by_lines, line = ends_within_lines(workload, choice["rows"]), whole_line(workload, choice)
+    block, columns = choice.tile_rows * choice.row_tiles, tile_columns(choice, unit)
+    by_lines, line = ends_within_lines(workload, choice.rows), whole_line(workload, choice)
     lines = workload.rows // workload.line
     rows = math.ceil(whole_rows(workload, choice) / block) * block
     *outer, run = workload.k
     axes = [te.reduce_axis((int64(0), int64(extent)), f"k{i}") for i, extent in enumerate(outer) if extent > 1]
     group = te.reduce_axis((int64(0), int64(run // unit.group)), "group")
     term = te.reduce_axis((int64(0), int64(unit.group)), "term")
-    last = whole_rows(workload, choice) // choice["rows"] - 1
+    last = whole_rows(workload, choice) // choice.rows - 1
 
     def element(batch: tirx.Var, *rest: tirx.Var) -> Scalar:
         *position, column = rest
@@ -257,16 +299,14 @@ def compute(
         at = [next(remaining) if extent > 1 else int64(0) for extent in outer]
         row = position[0] * line + position[1] if by_lines else position[0]
         if not by_lines and rows > whole_rows(workload, choice):  # the last tile again
-            row = tirx.min(row // choice["rows"], int64(last)) * choice["rows"] + row % choice["rows"]
+            row = tirx.min(row // choice.rows, int64(last)) * choice.rows + row % choice.rows
         left = lhs(batch, row, *at, group * unit.group + term).astype(workload.accumulator)
         right = packed[(batch, column // columns, *at, group, column % columns, term)].astype(workload.accumulator)
-        return te.sum(left * right, axis=[*axes, group, term])
+        return te.sum(operand(LHS, left) * operand(RHS, right), axis=[*axes, group, term])
 
-    attributes = {ANCHOR: template, FLOPS: workload.flops, UNIT: unit.name, MATRIX: int(unit.is_matrix)}
-    attributes["tilewright.lanes"] = unit.lanes
-    attributes |= {f"tilewright.{key}": value for key, value in choice.items()}
+    attributes = {**ANCHOR.entry(template), **FLOPS.entry(workload.flops), **LANES.entry(unit.lanes)}
     if by_lines:  # blocks are whole lines
-        attributes[BLOCK_LINES] = largest_divisor(lines, math.ceil(block / line))
+        attributes |= BLOCK_LINES.entry(largest_divisor(lines, math.ceil(block / line)))
     shape = [
         workload.batch,
         *((lines, line) if by_lines else (rows,)),

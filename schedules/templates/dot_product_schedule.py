@@ -9,59 +9,40 @@ from __future__ import annotations
 from tvm.ir import TensorLoad
 from tvm.s_tir import Schedule
 
+from ...annotations import BLOCK_LINES, ROLE, ROLES, STAGE, SUMS, TILES, UNIT
+from ...targets.target import DotUnit
 from ..tensorir import blocks
-from ..tensorir.annotations import STAGE
 from ..tensorir.blocks import Block, Loop
-from .dot_product import BLOCK_LINES, MATRIX, OPERAND, UNIT
-
-# Annotations of loops, for `compiler/lowering/select_dots`. Of the loops of a step, outermost first: what they count.
-ROLE = "tilewright.role"
-ROLES = ("register", "row", "vector", "lane", "group", "term")
-# Of the loop over tiles, outside of which registers are set up, and of the outermost loop over k.
-TILES = "tilewright.tiles"
-SUMS = "tilewright.sums"
-
-
-def uses_unit(sch: Schedule, anchor: Block) -> bool:
-    """Whether a contraction was computed for a unit for narrow operands."""
-    return blocks.annotation(sch, anchor, UNIT) is not None
+from .dot_product import OPERAND, DotProductChoice, depth_of
 
 
 def has_lines(sch: Schedule, anchor: Block) -> bool:
     """Whether the sums of a contraction are read by lines of pixels."""
-    return blocks.annotation(sch, anchor, BLOCK_LINES) is not None
+    return BLOCK_LINES.of(sch.get(anchor)) is not None
 
 
-def cut_lines(sch: Schedule, anchor: Block, line: Loop, pixel: Loop) -> tuple[Loop, tuple[Loop, Loop, Loop]]:
+def cut_lines(
+    sch: Schedule, anchor: Block, tile_rows: int, line: Loop, pixel: Loop
+) -> tuple[Loop, tuple[Loop, Loop, Loop]]:
     """Cuts the loops of the block that reads lines: into blocks of lines; a line, a tile of it, a row of that."""
-    block, line = sch.split(line, [None, int(blocks.annotation(sch, anchor, BLOCK_LINES))])
-    tile, row = sch.split(pixel, [None, tile_rows(sch, anchor)])
+    block, line = sch.split(line, [None, BLOCK_LINES.of(sch.get(anchor))])
+    tile, row = sch.split(pixel, [None, tile_rows])
     return block, (line, tile, row)
-
-
-def tile_rows(sch: Schedule, anchor: Block) -> int:
-    """Rows of a tile of sums."""
-    rows, registers = blocks.parameters(sch, anchor, "rows", "row_registers")
-    return rows * registers
 
 
 def drop_copies(sch: Schedule) -> None:
     """Inlines the stages that hold an operand as it already is in memory."""
     for block in blocks.child_blocks(sch):
-        if str(blocks.annotation(sch, block, STAGE, "")) == OPERAND and isinstance(
-            sch.get(block).body.value, TensorLoad
-        ):
+        if STAGE.of(sch.get(block)) == OPERAND and isinstance(sch.get(block).body.value, TensorLoad):
             sch.compute_inline(block)
 
 
-def fill_tiles(sch: Schedule, anchor: Block, writer: Block, tile: Loop) -> None:
+def fill_tiles(
+    sch: Schedule, anchor: Block, writer: Block, tile: Loop, choice: DotProductChoice, unit: DotUnit
+) -> None:
     """Makes each tile of C where `writer` reads it: k outside, one instruction's loops innermost, all marked."""
-    rows, registers, vectors, lanes, depth = blocks.parameters(
-        sch, anchor, "rows", "row_registers", "vectors", "lanes", "depth"
-    )
-    unit = str(blocks.annotation(sch, anchor, UNIT))
     # Tiles are stored to the workspace, where rows start at cache lines; on the stack they would not.
-    if not int(blocks.annotation(sch, anchor, MATRIX)):
+    if not unit.is_matrix:
         sch.set_scope(anchor, 0, "local")
     sch.compute_at(anchor, tile, preserve_unit_loops=True)
     count = len(sch.get(anchor).iter_vars)
@@ -69,16 +50,17 @@ def fill_tiles(sch: Schedule, anchor: Block, writer: Block, tile: Loop) -> None:
     loops = list(sch.get_loops(anchor))[-count:]
     row, column = loops[spatial - 2 : spatial]
     *k, group, term = loops[spatial:]
-    groups = depth // blocks.extent(sch, term)
-    register, row = sch.split(row, [registers, rows])
-    vector, lane = sch.split(column, [vectors, lanes])
+    run = blocks.extent(sch, group) * blocks.extent(sch, term)
+    groups = depth_of(run, unit) // blocks.extent(sch, term)
+    register, row = sch.split(row, [choice.row_registers, choice.rows])
+    vector, lane = sch.split(column, [choice.vectors, unit.lanes])
     chunk, group = sch.split(group, [None, groups])
     step = (register, row, vector, lane, group, term)
     sch.reorder(*k, chunk, *step)
     for loop, role in zip(step, ROLES, strict=True):
-        sch.annotate(loop, ROLE, role)
+        sch.annotate(loop, ROLE.name, role)
     outermost = [*k, chunk][0]
-    sch.annotate(register, UNIT, unit)
-    sch.annotate(outermost, SUMS, 1)
-    sch.annotate(tile, TILES, 1)
+    sch.annotate(register, UNIT.name, unit.name)
+    sch.annotate(outermost, SUMS.name, 1)
+    sch.annotate(tile, TILES.name, 1)
     sch.decompose_reduction(anchor, outermost)

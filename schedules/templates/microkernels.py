@@ -1,6 +1,6 @@
 """How a contraction is multiplied: by vector multiply-adds in its own dtype, or by a unit for narrow operands.
 
-Lowerings ask `multiplier` and then say the same whichever it is: how A is read, how B is packed, what the sums are.
+Lowerings say the same whichever was chosen: how A is read, how B is packed, what the sums are.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ import numpy as np
 import numpy.typing as npt
 from tvm import te
 
+from ...annotations import STAGE
 from ...targets.target import DotUnit, Target
-from ..tensorir.annotations import STAGE
 from ..tensorir.expressions import Scalar
 from ..tensorir.padding import padded
 from . import contraction, dot_product, packing
-from .contraction import TEMPLATE, Choice, Workload
+from .contraction import TEMPLATE, MultiplyAddChoice, Workload
+from .dot_product import DotProductChoice
 
 Element = Callable[..., Scalar]
 
 
-class Multiplier(Protocol):
+class Microkernel(Protocol):
     """One way to compute a contraction."""
 
     @property
@@ -46,18 +47,8 @@ class Multiplier(Protocol):
         """Whether it makes A and B what they are to be read as; else they are read as they are."""
         ...
 
-    @property
-    def row_shape(self) -> tuple[int, ...]:
-        """Rows of a tile of sums, as the tile counts them: equal for two that can share a loop over tiles."""
-        ...
-
-    @property
-    def cycles(self) -> float:
-        """Estimated cycles of one core, operands in the caches."""
-        ...
-
-    def made_for(self, workload: Workload, **changed: int) -> Multiplier:
-        """The same tile for another workload, other parameters of the choice changed."""
+    def made_for(self, workload: Workload) -> Microkernel:
+        """The same tile for another workload."""
         ...
 
     def operand(self, element: Element, extents: Sequence[int], shape: Sequence[int], before: Sequence[int]) -> Element:
@@ -96,16 +87,10 @@ class MultiplyAdd:
     """
 
     workload: Workload
-    choice: Choice
+    choice: MultiplyAddChoice
     target: Target
     template: str = TEMPLATE
     name: str = TEMPLATE
-
-    @staticmethod
-    def tilings(workload: Workload, target: Target, template: str, name: str) -> list[MultiplyAdd]:
-        """Every tile that fits the registers."""
-        tiles = contraction.register_tiles(workload, target)
-        return [MultiplyAdd(workload, tile, target, template, name) for tile in tiles]
 
     @property
     def rows_read(self) -> int:
@@ -122,25 +107,15 @@ class MultiplyAdd:
         """It does not: operands are read where they are, many times."""
         return False
 
-    @property
-    def row_shape(self) -> tuple[int, ...]:
-        """Rows of a tile."""
-        return (self.choice["rows"],)
-
-    @property
-    def cycles(self) -> float:
-        """Estimated cycles of one core."""
-        return contraction.cycles(self.workload, self.choice["rows"], self.choice["vectors"], self.target)
-
-    def made_for(self, workload: Workload, **changed: int) -> MultiplyAdd:
+    def made_for(self, workload: Workload) -> MultiplyAdd:
         """The same tile for another workload."""
-        return replace(self, workload=workload, choice={**self.choice, **changed})
+        return replace(self, workload=workload)
 
     def operand(self, element: Element, extents: Sequence[int], shape: Sequence[int], before: Sequence[int]) -> Element:
         """A itself where there is nothing to pad."""
         if tuple(extents) == tuple(shape):
             return element
-        stage = padded(element, extents, shape, before, self.workload.lhs, {STAGE: "pad"}, "padded")
+        stage = padded(element, extents, shape, before, self.workload.lhs, STAGE.entry("pad"), "padded")
         return lambda *index: stage[index]
 
     def pack_constant(self, matrix: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
@@ -173,15 +148,10 @@ class DotProducts:
     """
 
     workload: Workload
-    choice: Choice
+    choice: DotProductChoice
     unit: DotUnit
-    template: str = TEMPLATE
-    name: str = TEMPLATE
-
-    @staticmethod
-    def tilings(workload: Workload, unit: DotUnit, template: str, name: str) -> list[DotProducts]:
-        """Every tile that fits the unit's registers."""
-        return [DotProducts(workload, choice, unit, template, name) for choice in dot_product.space(workload, unit)]
+    template: str = dot_product.TEMPLATE
+    name: str = dot_product.TEMPLATE
 
     @property
     def rows_read(self) -> int:
@@ -198,25 +168,14 @@ class DotProducts:
         """It does, where it copies or packs them."""
         return True
 
-    @property
-    def row_shape(self) -> tuple[int, ...]:
-        """Rows of an instruction, and instructions below each other in a tile."""
-        return self.choice["rows"], self.choice["row_registers"]
-
-    @property
-    def cycles(self) -> float:
-        """Estimated cycles of one core."""
-        return dot_product.cycles(self.workload, self.choice, self.unit)
-
-    def made_for(self, workload: Workload, **changed: int) -> DotProducts:
+    def made_for(self, workload: Workload) -> DotProducts:
         """The same tile for another workload."""
-        depth = dot_product.depth_of(workload.k[-1], self.unit)
-        return replace(self, workload=workload, choice={**self.choice, "depth": depth, **changed})
+        return replace(self, workload=workload)
 
     def operand(self, element: Element, extents: Sequence[int], shape: Sequence[int], before: Sequence[int]) -> Element:
         """A in the dtype that it is multiplied in; the schedule drops the stage where it would only copy."""
         name = f"{self.name}_operand"
-        stage = padded(element, extents, shape, before, self.workload.lhs, {STAGE: dot_product.OPERAND}, name)
+        stage = padded(element, extents, shape, before, self.workload.lhs, STAGE.entry(dot_product.OPERAND), name)
         return lambda *index: stage[index]
 
     def pack_constant(self, matrix: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
@@ -230,7 +189,7 @@ class DotProducts:
     def compute(self, lhs: Element, packed: te.Tensor) -> Element:
         """The sum at (batch, row, column)."""
         sums, line = self.compute_padded(lhs, packed), self.workload.image_line
-        if not dot_product.ends_within_lines(self.workload, self.choice["rows"]):
+        if not dot_product.ends_within_lines(self.workload, self.choice.rows):
             return lambda *index: sums[index]
         return lambda batch, row, column: sums[batch, row // line, row % line, column]
 
@@ -241,14 +200,14 @@ class DotProducts:
         )
 
 
-def multiplier(target: Target, workload: Workload, *longer: Workload) -> Multiplier:
-    """The way of the fewest estimated cycles.
+def microkernel(
+    workload: Workload, choice: MultiplyAddChoice | DotProductChoice, target: Target, **named: str
+) -> Microkernel:
+    """How a choice computes a contraction.
 
     Args:
-        longer: workloads that may stand for `workload`, with zeros or with axes joined, where a unit for narrow
-            operands is used.
+        named: `template` and `name` of the block of sums.
     """
-    found = dot_product.best([workload, *longer], target)
-    if found is None:
-        return MultiplyAdd(workload, contraction.default(workload, target), target)
-    return DotProducts(*found)
+    if isinstance(choice, MultiplyAddChoice):
+        return MultiplyAdd(workload, choice, target, **named)
+    return DotProducts(workload.with_k(choice.k), choice, dot_product.unit_of(choice, target), **named)

@@ -9,15 +9,15 @@ import numpy as np
 import numpy.typing as npt
 from tvm import te, tirx
 
+from ...annotations import STAGE
 from ...targets.target import Target
-from ..tensorir.annotations import STAGE
 from ..tensorir.expressions import Scalar, int64s
 from ..tensorir.padding import within
-from .contraction import Choice, Workload, packed_shape, tile_columns
+from .contraction import MultiplyAddChoice, Workload, packed_shape, tile_columns
 
 
 def pack_constant(
-    matrix: npt.NDArray[np.generic], workload: Workload, choice: Choice, target: Target
+    matrix: npt.NDArray[np.generic], workload: Workload, choice: MultiplyAddChoice, target: Target
 ) -> npt.NDArray[np.generic]:
     """Packs a constant B.
 
@@ -43,7 +43,12 @@ def in_panels(matrix: npt.NDArray[np.generic], columns: int) -> npt.NDArray[np.g
 
 
 def pack_at_run_time(
-    element: Callable[..., Scalar], workload: Workload, choice: Choice, target: Target, *, name: str = "packed"
+    element: Callable[..., Scalar],
+    workload: Workload,
+    choice: MultiplyAddChoice,
+    target: Target,
+    *,
+    name: str = "packed",
 ) -> te.Tensor:
     """A stage that packs B when the kernel runs.
 
@@ -58,4 +63,4 @@ def pack_at_run_time(
         return within(element(batch, column, *k), column, workload.columns, shape[1] * columns)
 
     shape = packed_shape(workload, choice, target)
-    return te.compute(int64s(shape), packed, name=name, attrs={STAGE: "pack"})
+    return te.compute(int64s(shape), packed, name=name, attrs=STAGE.entry("pack"))

@@ -15,6 +15,8 @@ vector registers, and take them apart again, takes twice as long as a scalar loo
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 
 from tvm import tirx
@@ -24,63 +26,145 @@ from ...targets.target import FLOAT32_BITS, Target
 from ..tensorir import blocks
 from ..tensorir.blocks import Block, Loop
 from ..tensorir.rebuild import found
+from .choices import Choice
 
+TEMPLATE = "plain"
 # Elements below which waking other cores costs more than they save.
 PARALLEL_ELEMENTS = 1 << 16
 # Vectors whose steps are taken in turn, and lines of memory that are read one after the other.
 _IN_TURN = 4
 
 
-def schedule_kernel(sch: Schedule, target: Target) -> None:
-    """Schedules a kernel without an anchor."""
-    everything = blocks.child_blocks(sch)
-    for block in everything[:-1]:
+@dataclass(frozen=True)
+class Elements:
+    """The work of a block.
+
+    Attributes:
+        axis: the extent of the axis that is vectorized.
+        points: how often the block runs.
+        bits: of an element; fewer where a vector should take several registers.
+        fused: how many of the last axes are one.
+        may_vectorize, should_vectorize: whether several elements may be computed at once, and whether it pays.
+    """
+
+    axis: int
+    points: int
+    bits: int
+    fused: int
+    may_vectorize: bool
+    should_vectorize: bool
+
+
+NOTHING = Elements(1, 1, FLOAT32_BITS, 1, False, False)  # the work of a block without axes
+
+
+@dataclass(frozen=True)
+class PlainChoice(Choice):
+    """How many elements are computed at once, and whether cores share the rest."""
+
+    lanes: int
+    parallel: bool
+
+
+def takes(workload: object, target: Target) -> bool:
+    """Blocks."""
+    return isinstance(workload, Elements)
+
+
+def space(workload: Elements, target: Target) -> Iterator[PlainChoice]:
+    """All vectors up to a register."""
+    most = lanes_for(workload.axis, target, workload.bits) if workload.may_vectorize else 1
+    for lanes in (1 << power for power in range(most.bit_length())):
+        for parallel in (False, True)[: 2 if target.cores > 1 else 1]:
+            yield PlainChoice(lanes, parallel)
+
+
+def default(workload: Elements, target: Target) -> PlainChoice:
+    """Whole registers where they pay, and all cores where there is enough for them."""
+    lanes = lanes_for(workload.axis, target, workload.bits) if workload.should_vectorize else 1
+    return PlainChoice(lanes, target.cores > 1 and workload.points >= PARALLEL_ELEMENTS)
+
+
+def estimate(workload: Elements, choice: PlainChoice, target: Target) -> float:
+    """Estimated cycles until all cores are done, a vector each."""
+    steps = workload.points / workload.axis * math.ceil(workload.axis / choice.lanes)
+    return steps / (target.cores if choice.parallel else 1)
+
+
+def inline_all(sch: Schedule) -> Block:
+    """Computes every element-wise block where it is read; returns the last block."""
+    for block in blocks.child_blocks(sch)[:-1]:
         if not blocks.is_reduction(sch, block):
             blocks.try_primitive(partial(sch.compute_inline, block))
-    for block in blocks.child_blocks(sch):
+    return blocks.child_blocks(sch)[-1]
+
+
+def schedule_kernel(sch: Schedule, choice: PlainChoice, target: Target) -> None:
+    """Schedules a kernel without an anchor; the choice is the last block's, those before it have their defaults."""
+    last = inline_all(sch)
+    for block in blocks.child_blocks(sch)[:-1]:
         schedule_block(sch, block, target)
+    work = elements_of(sch, last, target)
+    if work is not None:
+        _schedule(sch, last, work, choice)
 
 
 def schedule_block(sch: Schedule, block: Block, target: Target) -> None:
-    """Schedules one block that stands alone under the root."""
+    """Schedules one block that stands alone under the root, as its default is."""
+    work = elements_of(sch, block, target)
+    if work is not None:
+        _schedule(sch, block, work, default(work, target))
+
+
+def elements_of(sch: Schedule, block: Block, target: Target) -> Elements | None:
+    """The work of a block that no schedule has touched; None where it has no axes."""
     spatial, reduction = _loops_by_kind(sch, block)
     if not spatial:
-        return
-    elements = math.prod(blocks.extent(sch, loop) for loop in [*spatial, *reduction])
-    vectorizes = _vectorizes(sch, block, spatial[-1], bool(reduction))
+        return None
+    extents = [blocks.extent(sch, loop) for loop in spatial]
+    points = math.prod(extents) * math.prod(blocks.extent(sch, loop) for loop in reduction)
+    may, should = _vectorizes(sch, block, spatial[-1], bool(reduction))
     bits = min(blocks.element_bits(sch, block), FLOAT32_BITS)
-    if not reduction and len(spatial) > 1 and blocks.is_elementwise(sch, block):
-        spatial = [sch.fuse(*spatial)]
-    elif not reduction:
-        spatial = _with_full_vectors(sch, block, spatial, target.lanes(bits))
+    fused = 1
+    if not reduction:
+        elementwise = blocks.is_elementwise(sch, block)
+        fused = len(spatial) if elementwise else _full_vectors(sch, block, extents, target.lanes(bits))
+    return Elements(math.prod(extents[-fused:]), points, bits // _registers(sch, block), fused, may, should)
+
+
+def _schedule(sch: Schedule, block: Block, work: Elements, choice: PlainChoice) -> None:
+    spatial, reduction = _loops_by_kind(sch, block)
+    if work.fused > 1:
+        spatial = [*spatial[: -work.fused], sch.fuse(*spatial[-work.fused :])]
     sch.reorder(*spatial, *reduction)
-    registers = vectorize(sch, spatial[-1], target, bits, _registers(sch, block)) if vectorizes else []
+    registers = _cut(sch, spatial[-1], choice.lanes)
     if registers and reduction:
         sch.reorder(*registers, *reduction, sch.get_loops(block)[len(spatial)])
     outer = [*spatial[:-1], *registers] if registers or not reduction else spatial
-    if outer and target.cores > 1 and elements >= PARALLEL_ELEMENTS:
+    if outer and choice.parallel:
         parallelize(sch, outer)
     if reduction:
         sch.decompose_reduction(block, reduction[0])
 
 
-def _vectorizes(sch: Schedule, block: Block, last: Loop, reduces: bool) -> bool:
+def _vectorizes(sch: Schedule, block: Block, last: Loop, reduces: bool) -> tuple[bool, bool]:
+    """Whether a block may be vectorized, and whether that pays."""
     reads = blocks.reads_along(sch, block, blocks.depth(sch, block, last) - 1)
     if reduces:  # of one result: what decides between two pairs is not kept while both are written
-        return reads.contiguous and len(sch.get(block).writes) == 1
-    return not reads.irregular or blocks.calls_functions(sch, block)
+        may = len(sch.get(block).writes) == 1
+        return may, may and reads.contiguous
+    return True, not reads.irregular or blocks.calls_functions(sch, block)
 
 
-def _with_full_vectors(sch: Schedule, block: Block, spatial: list[Loop], lanes: int) -> list[Loop]:
-    """The loops with the last ones fused, while they are short, divide a vector, and write what is side by side."""
-    last = len(spatial) - 1
-    length = blocks.extent(sch, spatial[last])
+def _full_vectors(sch: Schedule, block: Block, extents: list[int], lanes: int) -> int:
+    """How many of the last axes are one: while they are short, divide a vector, and write what is side by side."""
+    last, length = len(extents) - 1, extents[-1]
     if blocks.write_step(sch, block, last) != 1:
-        return spatial
+        return 1
     while last > 0 and length < lanes and lanes % length == 0 and blocks.write_step(sch, block, last - 1) == length:
         last -= 1
-        length *= blocks.extent(sch, spatial[last])
-    return [*spatial[:last], sch.fuse(*spatial[last:])] if last < len(spatial) - 1 else spatial
+        length *= extents[last]
+    return len(extents) - last
 
 
 def _registers(sch: Schedule, block: Block) -> int:
@@ -88,16 +172,16 @@ def _registers(sch: Schedule, block: Block) -> int:
     return _IN_TURN if found(sch.get(block).body, tirx.For) else 1
 
 
-def vectorize(sch: Schedule, loop: Loop, target: Target, bits: int = FLOAT32_BITS, registers: int = 1) -> list[Loop]:
+def vectorize(sch: Schedule, loop: Loop, target: Target, bits: int = FLOAT32_BITS) -> list[Loop]:
     """Vectorizes a loop over elements of so many bits; vectors that it does not fill are cut when it is lowered.
-
-    Args:
-        registers: how many a vector takes.
 
     Returns:
         The loop over vectors, if there is one.
     """
-    lanes = lanes_for(blocks.extent(sch, loop), target, bits // registers)
+    return _cut(sch, loop, lanes_for(blocks.extent(sch, loop), target, bits))
+
+
+def _cut(sch: Schedule, loop: Loop, lanes: int) -> list[Loop]:
     if lanes == 1:
         return []
     vectors, lane = sch.split(loop, [None, lanes])

@@ -11,14 +11,16 @@ is a short scalar loop. The loop nest:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from tvm import relax, te, tirx
 
 from ... import hidden_floats as hidden
+from ...annotations import ANCHOR
 from ...targets.target import Target
-from ..tensorir.annotations import ANCHOR, TEMPLATE
 from ..tensorir.expressions import (
     Scalar,
     accumulator,
@@ -29,25 +31,103 @@ from ..tensorir.expressions import (
     reduce_larger,
     unflatten,
 )
+from . import plain
+from .choices import Choice
+from .template import Chooser
 
 ROWS = "rows"
-_UNROLL = 4  # registers of partial results: the latency of an addition over its throughput
+_REGISTERS = (4, 2, 1)  # of partial results
+_SUM_LATENCY = 4
+# Intermediate results of a row up to the first stand on the stack by default, up to the second they may.
+_STACK_BYTES, _MAX_STACK_BYTES = 16 << 10, 32 << 10
+_FLOAT_BYTES = 4
 
 Combine = Callable[..., Scalar]
 Element = Callable[..., Scalar]
 
 
-def partial_width(length: int, lanes: int) -> int:
-    """How many partial results a reduction of `length` elements keeps; 1 when it is shorter than a register."""
-    for unroll in (_UNROLL, 2, 1):
-        if length >= unroll * lanes and (length // lanes) % unroll == 0:
-            return unroll * lanes
-    return 1 if length < lanes else lanes
+@dataclass(frozen=True)
+class Rows:
+    """Rows that are reduced.
+
+    Attributes:
+        count: how many.
+        length: elements of one.
+        dtype: that they are reduced in.
+        stays: whether the result has rows again, and not one number for each.
+    """
+
+    count: int
+    length: int
+    dtype: str
+    stays: bool = True
 
 
-def reduce_row(
-    element: Element, lead: Sequence[int], length: int, lanes: int, combine: Combine, join: Combine, name: str
-) -> Callable[..., Scalar]:
+@dataclass(frozen=True)
+class RowsChoice(Choice):
+    """How rows are reduced.
+
+    Attributes:
+        registers: of partial results; 0 for one number, of rows that fill no register.
+        on_stack: whether intermediate results as long as a row are on the stack, and not in the workspace.
+        parallel: whether cores share the rows.
+    """
+
+    registers: int
+    on_stack: bool
+    parallel: bool
+
+    def width(self, dtype: str, target: Target) -> int:
+        """Partial results of a row."""
+        return max(1, self.registers * target.lanes(dtype_bits(dtype)))
+
+
+def takes(workload: object, target: Target) -> bool:
+    """Rows."""
+    return isinstance(workload, Rows)
+
+
+def space(workload: Rows, target: Target) -> Iterator[RowsChoice]:
+    """All choices whose registers a row fills, and whose rows fit the stack."""
+    whole = workload.length // target.lanes(dtype_bits(workload.dtype))
+    row_bytes = workload.length * dtype_bits(workload.dtype) // 8
+    for registers in [each for each in _REGISTERS if each <= whole] or [0]:
+        for on_stack in (True, False)[: 2 if workload.stays else 1]:
+            if row_bytes <= _MAX_STACK_BYTES or not on_stack or not workload.stays:
+                for parallel in (False, True)[: 2 if target.cores > 1 else 1]:
+                    yield RowsChoice(registers, on_stack, parallel)
+
+
+def default(workload: Rows, target: Target) -> RowsChoice:
+    """As many registers as divide a row, of four: the latency of an addition over its throughput."""
+    whole = workload.length // target.lanes(dtype_bits(workload.dtype))
+    registers = next((each for each in _REGISTERS if whole >= each and whole % each == 0), 0)
+    on_stack = workload.length * _FLOAT_BYTES <= _STACK_BYTES or not workload.stays
+    choice = RowsChoice(registers, on_stack, False)
+    length = workload.length
+    if not workload.stays:
+        length -= length % choice.width(workload.dtype, target)
+    return replace(choice, parallel=target.cores > 1 and workload.count * length >= plain.PARALLEL_ELEMENTS)
+
+
+def estimate(workload: Rows, choice: RowsChoice, target: Target) -> float:
+    """Estimated cycles until all cores are done: additions wait for each other, what fills no registers is scalar."""
+    width = choice.width(workload.dtype, target)
+    steps, rest = divmod(workload.length, width)
+    row = steps * max(float(_SUM_LATENCY), choice.registers / 2) + rest * _SUM_LATENCY + math.log2(width) * _SUM_LATENCY
+    return workload.count * row / (target.cores if choice.parallel else 1)
+
+
+def compute(
+    workload: Rows,
+    choice: RowsChoice,
+    target: Target,
+    element: Element,
+    lead: Sequence[int],
+    combine: Combine,
+    join: Combine,
+    name: str,
+) -> Element:
     """Reduces rows in stages and returns the total as a function of the row's index.
 
     Args:
@@ -56,16 +136,16 @@ def reduce_row(
         combine: `te.sum`, `te.max`, ...
         join: the same of two scalars.
     """
-    width = partial_width(length, lanes)
+    length, width = workload.length, choice.width(workload.dtype, target)
     main = length // width * width
     step = te.reduce_axis((int64(0), int64(main // width)), "step")
-    partial = te.compute(
+    partials = te.compute(
         int64s((*lead, width)),
         lambda *index: combine(element(*index[:-1], step * width + index[-1]), axis=[step]),
         name=f"{name}_partial",
-        attrs={ANCHOR: ROWS},
+        attrs=ANCHOR.entry(ROWS),
     )
-    total = _fold(partial, lead, width, join, name)
+    total = _fold(partials, lead, width, join, name)
     if main == length:
         return lambda *row: total[row or (int64(0),)]
     rest = te.reduce_axis((int64(0), int64(length - main)), "rest")
@@ -73,12 +153,12 @@ def reduce_row(
         int64s(lead) or [int64(1)],
         lambda *row: combine(element(*(row if lead else ()), main + rest), axis=[rest]),
         name=f"{name}_tail",
-        attrs={ANCHOR: ROWS},
+        attrs=ANCHOR.entry(ROWS),
     )
     return lambda *row: join(total[row or (int64(0),)], tail[row or (int64(0),)])
 
 
-def _fold(partial: te.Tensor, lead: Sequence[int], width: int, join: Combine, name: str) -> te.Tensor:
+def _fold(partials: te.Tensor, lead: Sequence[int], width: int, join: Combine, name: str) -> te.Tensor:
     """Joins `width` partial results, a power of two, by halves: a chain would wait for each of its steps."""
 
     def halves(source: te.Tensor, half: int) -> Element:
@@ -86,16 +166,16 @@ def _fold(partial: te.Tensor, lead: Sequence[int], width: int, join: Combine, na
 
     while width > 2:
         width //= 2
-        partial = te.compute(
-            int64s((*lead, width)), halves(partial, width), name=f"{name}_{width}", attrs={ANCHOR: ROWS}
+        partials = te.compute(
+            int64s((*lead, width)), halves(partials, width), name=f"{name}_{width}", attrs=ANCHOR.entry(ROWS)
         )
 
     def last(*index: Any) -> Scalar:
         row = index if lead else ()
-        first = partial[(*row, int64(0))]
-        return first if width == 1 else join(first, partial[(*row, int64(1))])
+        first = partials[(*row, int64(0))]
+        return first if width == 1 else join(first, partials[(*row, int64(1))])
 
-    return te.compute(int64s(lead) or [int64(1)], last, name=f"{name}_total", attrs={ANCHOR: ROWS})
+    return te.compute(int64s(lead) or [int64(1)], last, name=f"{name}_total", attrs=ANCHOR.entry(ROWS))
 
 
 def _add(left: Any, right: Any) -> Any:
@@ -103,62 +183,66 @@ def _add(left: Any, right: Any) -> Any:
 
 
 def softmax_stages(
-    source: Element, lead: Sequence[int], length: int, lanes: int, kind: str
+    reduce: Callable[..., Element], source: Element, lead: Sequence[int], length: int, kind: str
 ) -> tuple[te.Tensor, te.Tensor]:
-    """exp(x - max x) of shape (*lead, length), and one over its sum, of shape `lead`, of rows of dtype `kind`."""
+    """exp(x - max x) of shape (*lead, length), and one over its sum, of shape `lead`, of rows of dtype `kind`.
+
+    Args:
+        reduce: `compute` for a workload and a choice.
+    """
     # A row with NaN is NaN throughout, by its exponentials.
-    maximum = reduce_row(source, lead, length, lanes, reduce_larger, hidden.larger, "maximum")
+    maximum = reduce(source, lead, reduce_larger, hidden.larger, "maximum")
     powers = te.compute(
         int64s((*lead, length)),
         lambda *i: tirx.exp(source(*i) - maximum(*i[:-1])),
         name="exponential",
-        attrs={ANCHOR: ROWS},
+        attrs=ANCHOR.entry(ROWS),
     )
-    total = reduce_row(lambda *index: powers[index], lead, length, lanes, te.sum, _add, "sum")
+    total = reduce(lambda *index: powers[index], lead, te.sum, _add, "sum")
     scale = te.compute(
         int64s(lead) or [int64(1)],
         lambda *row: tirx.const(1, kind) / total(*(row if lead else ())),
         name="scale",
-        attrs={ANCHOR: ROWS},
+        attrs=ANCHOR.entry(ROWS),
     )
     return powers, scale
 
 
-def lower_softmax(builder: relax.BlockBuilder, call: relax.Call, target: Target, *, log: bool = False) -> relax.Expr:
+def lower_softmax(builder: relax.BlockBuilder, call: relax.Call, decide: Chooser, *, log: bool = False) -> relax.Expr:
     """Lowers softmax or log-softmax over the last axis."""
     shape = constant_shape(call.args[0])
     *lead, length = shape
+    kind = accumulator(str(call.ty.dtype))
+    decision = decide(Rows(math.prod(lead), length, kind))
+    reduce = partial(decision.compute, decide.target)
 
-    def compute(data: te.Tensor) -> te.Tensor:
-        kind = accumulator(data.dtype)
-        lanes = target.lanes(dtype_bits(kind))
+    def stages(data: te.Tensor) -> te.Tensor:
 
         def source(*index: Any) -> Scalar:
             return data[index].astype(kind)
 
         if log:
-            maximum = reduce_row(source, lead, length, lanes, reduce_larger, hidden.larger, "maximum")
-            total = reduce_row(
-                lambda *index: tirx.exp(source(*index) - maximum(*index[:-1])), lead, length, lanes, te.sum, _add, "sum"
-            )
+            maximum = reduce(source, lead, reduce_larger, hidden.larger, "maximum")
+            total = reduce(lambda *index: tirx.exp(source(*index) - maximum(*index[:-1])), lead, te.sum, _add, "sum")
             return te.compute(
                 int64s(shape),
                 lambda *i: (source(*i) - maximum(*i[:-1]) - tirx.log(total(*i[:-1]))).astype(data.dtype),
                 name="log_softmax",
             )
-        powers, scale = softmax_stages(source, lead, length, lanes, kind)
+        powers, scale = softmax_stages(reduce, source, lead, length, kind)
         return te.compute(
             int64s(shape),
             lambda *i: (powers[i] * scale[i[:-1] or (int64(0),)]).astype(data.dtype),
             name="softmax",
         )
 
-    return builder.call_te(
-        compute, call.args[0], primfunc_name_hint="log_softmax" if log else "softmax", primfunc_attrs={TEMPLATE: ROWS}
-    )
+    name = "log_softmax" if log else "softmax"
+    return builder.call_te(stages, call.args[0], primfunc_name_hint=name, primfunc_attrs=decision.marks())
 
 
-def lower_normalization(builder: relax.BlockBuilder, call: relax.Call, target: Target, *, centered: bool) -> relax.Expr:
+def lower_normalization(
+    builder: relax.BlockBuilder, call: relax.Call, decide: Chooser, *, centered: bool
+) -> relax.Expr:
     """Lowers layer norm (`centered`) or RMS norm over trailing axes: the variance is that of the centred row.
 
     Args:
@@ -169,22 +253,23 @@ def lower_normalization(builder: relax.BlockBuilder, call: relax.Call, target: T
     lead, trailing = shape[: axes[0]], shape[axes[0] :]
     length = math.prod(trailing)
     epsilon = float(call.attrs.epsilon)
+    kind = accumulator(str(call.ty.dtype))
+    decision = decide(Rows(math.prod(lead), length, kind))
+    reduce = partial(decision.compute, decide.target)
 
-    def compute(data: te.Tensor, gamma: te.Tensor, beta: te.Tensor | None = None) -> te.Tensor:
-        kind = accumulator(data.dtype)
-        lanes = target.lanes(dtype_bits(kind))
+    def stages(data: te.Tensor, gamma: te.Tensor, beta: te.Tensor | None = None) -> te.Tensor:
 
         def source(*index: Any) -> Scalar:
             *row, position = index
             return data[(*row, *unflatten(position, trailing))].astype(kind)
 
         def mean_of(element: Element, name: str) -> Callable[..., Scalar]:
-            total = reduce_row(element, lead, length, lanes, te.sum, _add, name)
+            total = reduce(element, lead, te.sum, _add, name)
             result = te.compute(
                 int64s(lead) or [int64(1)],
                 lambda *row: total(*(row if lead else ())) / tirx.const(length, kind),
                 name=f"{name}_mean",
-                attrs={ANCHOR: ROWS},
+                attrs=ANCHOR.entry(ROWS),
             )
             return lambda *row: result[row or (int64(0),)]
 
@@ -198,7 +283,7 @@ def lower_normalization(builder: relax.BlockBuilder, call: relax.Call, target: T
             int64s(lead) or [int64(1)],
             lambda *row: tirx.const(1, kind) / tirx.sqrt(variance(*(row if lead else ())) + tirx.const(epsilon, kind)),
             name="scale",
-            attrs={ANCHOR: ROWS},
+            attrs=ANCHOR.entry(ROWS),
         )
 
         def element(*index: Any) -> Scalar:
@@ -211,10 +296,10 @@ def lower_normalization(builder: relax.BlockBuilder, call: relax.Call, target: T
         return te.compute(int64s(shape), element, name="normalized")
 
     return builder.call_te(
-        compute,
+        stages,
         *call.args,
         primfunc_name_hint="layer_norm" if centered else "rms_norm",
-        primfunc_attrs={TEMPLATE: ROWS},
+        primfunc_attrs=decision.marks(),
     )
 
 

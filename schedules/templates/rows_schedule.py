@@ -6,18 +6,15 @@ import math
 
 from tvm.s_tir import Schedule
 
+from ...annotations import ANCHOR
 from ...targets.target import Target
 from ..tensorir import blocks
-from ..tensorir.annotations import ANCHOR
 from ..tensorir.blocks import Block, Loop
 from . import plain
-
-# A row's intermediate results up to this many bytes stand on the stack, longer ones in the workspace.
-_STACK_BYTES = 16 << 10
-_FLOAT_BYTES = 4
+from .rows import RowsChoice
 
 
-def schedule_kernel(sch: Schedule, target: Target) -> None:
+def schedule_kernel(sch: Schedule, choice: RowsChoice, target: Target) -> None:
     """Schedules a kernel of several stages along rows."""
     stages = blocks.anchors(sch)
     blocks.inline_producers(sch, stages)
@@ -28,30 +25,29 @@ def schedule_kernel(sch: Schedule, target: Target) -> None:
     for block in leftover:
         plain.schedule_block(sch, block, target)
     for block in blocks.child_blocks(sch):
-        if blocks.annotation(sch, block, ANCHOR) is None and not _is_one_of(sch, block, [output, *leftover]):
+        if ANCHOR.of(sch.get(block)) is None and not _is_one_of(sch, block, [output, *leftover]):
             plain.schedule_block(sch, block, target)
 
     rank = len(_row_extents(sch, stages))
     loops = list(sch.get_loops(output))
     row_loops, inner = loops[:rank], loops[rank:]
-    work = math.prod(blocks.extent(sch, loop) for loop in loops)
     if not row_loops:
         row_loops = [sch.add_unit_loop(sch.get_loops(output)[0] if loops else output)]
     row = sch.fuse(*row_loops) if len(row_loops) > 1 else row_loops[0]
-    elements = max([work, *(blocks.points(sch, stage) for stage in stages)])
-    if target.cores > 1 and elements >= plain.PARALLEL_ELEMENTS:
+    if choice.parallel:
         plain.parallelize(sch, [row])
-    schedule_stages(sch, stages, row, target)
+    schedule_stages(sch, stages, row, choice, target)
     if inner:
         plain.vectorize(sch, inner[-1], target)
 
 
-def schedule_stages(sch: Schedule, stages: list[Block], row: Loop, target: Target) -> None:
+def schedule_stages(sch: Schedule, stages: list[Block], row: Loop, choice: RowsChoice, target: Target) -> None:
     """Computes the stages of one row, in order, inside the loop over rows."""
     rank = len(_row_extents(sch, stages))
+    partials = max(1, choice.registers) * target.lanes()
     for stage in reversed(stages):
         sch.compute_at(stage, row, preserve_unit_loops=False)
-        if _row_bytes(sch, stage, rank) <= _STACK_BYTES:
+        if choice.on_stack or _row_elements(sch, stage, rank) <= partials:
             sch.set_scope(stage, 0, "local")
     for stage in stages:
         _schedule_stage(sch, stage, blocks.depth(sch, stage, row), target)
@@ -67,9 +63,9 @@ def _row_extents(sch: Schedule, stages: list[Block]) -> list[int]:
     return min(shapes, key=len)
 
 
-def _row_bytes(sch: Schedule, stage: Block, rank: int) -> int:
+def _row_elements(sch: Schedule, stage: Block, rank: int) -> int:
     shape = [int(extent) for extent in sch.get(stage).writes[0].source.ty.shape]
-    return math.prod(shape[rank:]) * _FLOAT_BYTES
+    return math.prod(shape[rank:])
 
 
 def _schedule_stage(sch: Schedule, stage: Block, depth: int, target: Target) -> None:

@@ -16,15 +16,101 @@ whole row of tiles, which columns do differs in the first and last tile alone, s
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from tvm import te, tirx
 
-from ..tensorir.annotations import ANCHOR, FLOPS
-from ..tensorir.expressions import Scalar, accumulator, constant_shape, int64, int64s
+from ...annotations import ANCHOR, FLOPS
+from ...targets.target import Target
+from ..tensorir.expressions import Scalar, accumulator, constant_shape, int64, int64s, largest_divisor
+from . import plain
+from .choices import Choice
 
 TEMPLATE = "window"
+
+
+# Offsets up to which neighbouring positions share their loads; larger windows are means over space.
+_SHARED_OFFSETS = 81
+_MAX_POSITIONS = 8
+_MAX_VECTORS = 4
+_LOADS_PER_CYCLE, _SUMS_PER_CYCLE, _SUM_LATENCY = 2, 2, 4
+
+
+@dataclass(frozen=True)
+class Windows:
+    """What windows are combined.
+
+    Attributes:
+        output: extents of the result, channels last.
+        offsets: extents of a window.
+    """
+
+    output: tuple[int, ...]
+    offsets: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class WindowChoice(Choice):
+    """A tile of ``positions`` side by side and ``vectors`` of ``lanes`` channels; whether cores share the rest."""
+
+    positions: int
+    vectors: int
+    lanes: int
+    parallel: bool
+
+
+def takes(workload: object, target: Target) -> bool:
+    """Windows."""
+    return isinstance(workload, Windows)
+
+
+def space(workload: Windows, target: Target) -> Iterator[WindowChoice]:
+    """All tiles that fit the registers."""
+    channels = workload.output[-1]
+    most = plain.lanes_for(channels, target)
+    for lanes in (1 << power for power in range(most.bit_length())):
+        for vectors in range(1, _MAX_VECTORS + 1):
+            if math.ceil(channels / lanes) % vectors:
+                continue
+            for positions in range(1, _most_positions(workload, lanes) + 1):
+                if positions * vectors <= target.num_vector_registers // 2:
+                    for parallel in (False, True)[: 2 if target.cores > 1 else 1]:
+                        yield WindowChoice(positions, vectors, lanes, parallel)
+
+
+def _most_positions(workload: Windows, lanes: int) -> int:
+    shares = lanes > 1 and len(workload.output) > 2 and math.prod(workload.offsets) <= _SHARED_OFFSETS
+    return min(workload.output[-2], _MAX_POSITIONS) if shares else 1
+
+
+def default(workload: Windows, target: Target) -> WindowChoice:
+    """Small windows share loads among positions; large ones (means over space) hide latency with several registers."""
+    lanes = plain.lanes_for(workload.output[-1], target)
+    parallel = target.cores > 1 and math.prod((*workload.output, *workload.offsets)) >= plain.PARALLEL_ELEMENTS
+    most = _most_positions(workload, lanes)
+    if lanes > 1 and len(workload.output) > 2 and math.prod(workload.offsets) <= _SHARED_OFFSETS:
+        # The fewest computed in vain, and of those the most.
+        extent = workload.output[-2]
+        counts = range(min(extent, _MAX_POSITIONS // 2), most + 1)
+        positions = min(counts, key=lambda count: (math.ceil(extent / count) * count, -count))
+        return WindowChoice(positions, 1, lanes, parallel)
+    vectors = largest_divisor(math.ceil(workload.output[-1] / lanes), _MAX_VECTORS)
+    return WindowChoice(1, vectors, lanes, parallel)
+
+
+def estimate(workload: Windows, choice: WindowChoice, target: Target) -> float:
+    """Estimated cycles until all cores are done, data in the caches: each tile loads what its positions share once."""
+    *outer, channels = workload.output
+    last = outer.pop() if outer else 1
+    tiles = math.prod(outer) * math.ceil(last / choice.positions)
+    tiles *= math.ceil(channels / (choice.vectors * choice.lanes))
+    *before, line = workload.offsets or (1,)
+    sums = choice.positions * choice.vectors
+    loads = choice.vectors * (choice.positions + line - 1)
+    step = max(line * sums / _SUMS_PER_CYCLE, loads / _LOADS_PER_CYCLE, line * _SUM_LATENCY)
+    return tiles * math.prod(before) * step / (target.cores if choice.parallel else 1)
 
 
 def _axes(extents: Sequence[int]) -> list[Any]:
@@ -73,7 +159,7 @@ def weighted_sum(
         return te.sum(result, axis=axes)
 
     flops = 2 * math.prod(output) * math.prod(kernel)
-    return te.compute(int64s(output), element, name="depthwise", attrs={ANCHOR: TEMPLATE, FLOPS: flops})
+    return te.compute(int64s(output), element, name="depthwise", attrs={**ANCHOR.entry(TEMPLATE), **FLOPS.entry(flops)})
 
 
 def pool(
@@ -95,7 +181,7 @@ def pool(
         *at, channel = rest
         return combine(source(image, *_positions(at, axes, strides, dilation), channel), axis=axes)
 
-    return te.compute(int64s(output), element, name="pool", attrs={ANCHOR: TEMPLATE})
+    return te.compute(int64s(output), element, name="pool", attrs=ANCHOR.entry(TEMPLATE))
 
 
 def reduce_outer(
@@ -113,7 +199,7 @@ def reduce_outer(
         point = [reduced[axis] if axis in reduced else next(remaining) for axis in range(len(shape))]
         return combine(source(*point), axis=list(reduced.values()))
 
-    return te.compute(int64s(kept), element, name="reduction", attrs={ANCHOR: TEMPLATE})
+    return te.compute(int64s(kept), element, name="reduction", attrs=ANCHOR.entry(TEMPLATE))
 
 
 def offsets_in(extent: int, start: Any, kernel: int, dilation: int) -> Any:

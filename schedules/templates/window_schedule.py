@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-
 from tvm.s_tir import Schedule
 
 from ...targets.target import Target
 from ..tensorir import blocks
 from ..tensorir.blocks import Block, Loop
-from ..tensorir.expressions import largest_divisor
 from . import plain
-
-# Offsets up to which neighbouring positions share their loads; larger windows are means over space.
-_SHARED_OFFSETS = 81
-_MAX_POSITIONS = 8
-_MAX_VECTORS = 4
+from .window import WindowChoice
 
 
-@dataclass(frozen=True)
-class _Tile:
-    positions: int
-    vectors: int
-    lanes: int
-
-
-def schedule_kernel(sch: Schedule, target: Target) -> None:
+def schedule_kernel(sch: Schedule, choice: WindowChoice, target: Target) -> None:
     """Schedules a kernel around one window block."""
     (anchor,) = blocks.anchors(sch)
     blocks.inline_producers(sch, [anchor])
@@ -35,32 +20,12 @@ def schedule_kernel(sch: Schedule, target: Target) -> None:
     for block in [*blocks.stages(sch, anchor), *leftover]:
         plain.schedule_block(sch, block, target)
 
-    variables = sch.get(anchor).iter_vars
-    spatial = [int(var.dom.extent) for var in variables if int(var.iter_type) == blocks.DATA_PARALLEL]
-    offsets = [int(var.dom.extent) for var in variables if int(var.iter_type) == blocks.REDUCTION]
-    tile = _tile(spatial, math.prod(offsets), target)
-    parallel = target.cores > 1 and math.prod(spatial) * math.prod(offsets) >= plain.PARALLEL_ELEMENTS
-    outer = _tile_epilogue(sch, epilogue, tile, parallel)
+    outer = _tile_epilogue(sch, epilogue, choice)
     sch.compute_at(anchor, outer[-1])
-    _schedule_sum(sch, anchor, len(outer), tile)
+    _schedule_sum(sch, anchor, len(outer), choice)
 
 
-def _tile(spatial: list[int], window_size: int, target: Target) -> _Tile:
-    """Small windows share loads among positions; large ones (means over space) hide latency with several registers."""
-    channels = spatial[-1]
-    lanes = plain.lanes_for(channels, target)
-    if lanes > 1 and len(spatial) > 2 and window_size <= _SHARED_OFFSETS:
-        return _Tile(_positions(spatial[-2]), 1, lanes)
-    return _Tile(1, largest_divisor(math.ceil(channels / lanes), _MAX_VECTORS), lanes)
-
-
-def _positions(extent: int) -> int:
-    """Positions that share their loads: the fewest computed in vain, and of those the most."""
-    candidates = range(min(extent, _MAX_POSITIONS // 2), min(extent, _MAX_POSITIONS) + 1)
-    return min(candidates, key=lambda count: (math.ceil(extent / count) * count, -count))
-
-
-def _tile_epilogue(sch: Schedule, epilogue: Block, tile: _Tile, parallel: bool) -> list[Loop]:
+def _tile_epilogue(sch: Schedule, epilogue: Block, tile: WindowChoice) -> list[Loop]:
     """Tiles the writing loops; returns the loops outside the tile."""
     *outer, channel = sch.get_loops(epilogue)
     panel, vector, lane = sch.split(channel, [None, tile.vectors, tile.lanes])
@@ -75,11 +40,11 @@ def _tile_epilogue(sch: Schedule, epilogue: Block, tile: _Tile, parallel: bool) 
             sch.unroll(loop)
         sch.vectorize(lane)
     if not shared:
-        return plain.parallelize(sch, [*outer, panel]) if parallel else [*outer, panel]
-    return [*(plain.parallelize(sch, outer) if parallel else outer), *shared, panel]
+        return plain.parallelize(sch, [*outer, panel]) if tile.parallel else [*outer, panel]
+    return [*(plain.parallelize(sch, outer) if tile.parallel else outer), *shared, panel]
 
 
-def _schedule_sum(sch: Schedule, anchor: Block, depth: int, tile: _Tile) -> None:
+def _schedule_sum(sch: Schedule, anchor: Block, depth: int, tile: WindowChoice) -> None:
     """Orders the anchor's own loops: offsets outside, positions and vectors unrolled inside."""
     kinds = [int(var.iter_type) for var in sch.get(anchor).iter_vars]
     inner = list(zip(sch.get_loops(anchor), blocks.axis_of_loops(sch, anchor), strict=True))[depth:]

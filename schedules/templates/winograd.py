@@ -23,8 +23,8 @@ make F(4, 3) as accurate in float32 as adding the products one by one.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache
 from typing import Any
@@ -33,11 +33,12 @@ import numpy as np
 import numpy.typing as npt
 from tvm import te, tirx
 
+from ...annotations import STAGE
 from ...targets.target import Target
-from ..tensorir.annotations import STAGE
 from ..tensorir.expressions import Scalar, int64, int64s
 from . import contraction
-from .contraction import Choice, Workload
+from .choices import Choice
+from .contraction import MultiplyAddChoice, Workload
 
 TEMPLATE = "winograd"
 TAPS = 3
@@ -156,45 +157,92 @@ class Tiling:
         return Workload(self.points, rows, self.columns, (self.channels,))
 
 
-def space(tiling: Tiling, target: Target) -> list[Choice]:
-    """All choices for one m.
+@dataclass(frozen=True)
+class WinogradChoice(Choice):
+    """How a convolution is computed.
 
-    ``rows`` and ``vectors`` of a register tile, ``row_tiles`` of a block of tiles, and ``column_tasks`` that a block's
-    output channels are shared out to when there are fewer blocks than cores.
+    Attributes:
+        outputs: m, pixels of a tile along an axis.
+        rows, vectors: of a register tile of the contractions.
+        row_tiles: of a block of tiles.
+        column_tasks: that a block's output channels are shared out to when there are fewer blocks than cores.
     """
-    choices: list[Choice] = []
-    for tile in contraction.register_tiles(tiling.contraction(tiling.count), target):
-        tiles = math.ceil(tiling.count / tile["rows"])
-        # The same number of blocks with fewer tiles in each is always better.
-        for size in sorted({math.ceil(tiles / math.ceil(tiles / size)) for size in range(1, _MAX_ROW_TILES + 1)}):
-            choice = {**tile, "row_tiles": size, "outputs": tiling.outputs}
-            choices += [{**choice, "column_tasks": tasks} for tasks in _column_tasks(tiling, choice, target)]
-    return choices
+
+    outputs: int
+    rows: int
+    vectors: int
+    row_tiles: int
+    column_tasks: int
+
+    @property
+    def block(self) -> int:
+        """Tiles of pixels in a block."""
+        return self.rows * self.row_tiles
+
+    @property
+    def tile(self) -> MultiplyAddChoice:
+        """That of the contractions."""
+        return MultiplyAddChoice(self.rows, self.vectors, self.row_tiles)
 
 
-def _column_tasks(tiling: Tiling, choice: Choice, target: Target) -> list[int]:
+def takes(workload: object, target: Target) -> bool:
+    """3x3 convolutions of stride 1 in float32, of constant weights and whole vectors of channels."""
+    if not isinstance(workload, Workload) or workload.filter is None or not workload.filter.is_constant:
+        return False
+    filter, lanes = workload.filter, target.lanes()
+    shape = (filter.kernel, filter.strides, filter.dilation, workload.batch)
+    whole = workload.k[-1] % lanes == 0 and workload.columns % lanes == 0
+    return shape == ((TAPS, TAPS), (1, 1), (1, 1), 1) and workload.lhs == "float32" and whole
+
+
+def tiling_of(workload: Workload, outputs: int) -> Tiling:
+    """How a convolution that `takes` takes is cut."""
+    assert workload.filter is not None
+    height, width = workload.filter.output
+    return Tiling(outputs, workload.filter.images, height, width, workload.k[-1], workload.columns)
+
+
+def space(workload: Workload, target: Target) -> Iterator[WinogradChoice]:
+    """All choices."""
+    for outputs in OUTPUTS:
+        tiling = tiling_of(workload, outputs)
+        for tile in contraction.register_tiles(tiling.contraction(tiling.count), target):
+            tiles = math.ceil(tiling.count / tile.rows)
+            # The same number of blocks with fewer tiles in each is always better.
+            for size in sorted({math.ceil(tiles / math.ceil(tiles / size)) for size in range(1, _MAX_ROW_TILES + 1)}):
+                choice = WinogradChoice(outputs, tile.rows, tile.vectors, size, 1)
+                for tasks in _column_tasks(tiling, choice, target):
+                    yield replace(choice, column_tasks=tasks)
+
+
+def _column_tasks(tiling: Tiling, choice: WinogradChoice, target: Target) -> list[int]:
     lanes = tiling.contraction(tiling.count).lanes(target)
-    panels, rest = divmod(tiling.columns, choice["vectors"] * lanes)
+    panels, rest = divmod(tiling.columns, choice.vectors * lanes)
     most = 1 if rest else math.ceil(target.cores / _blocks(tiling, choice))
     return [tasks for tasks in range(1, most + 1) if panels % tasks == 0 or tasks == 1]
 
 
-def _blocks(tiling: Tiling, choice: Choice) -> int:
-    return math.ceil(tiling.count / (choice["rows"] * choice["row_tiles"]))
+def _blocks(tiling: Tiling, choice: WinogradChoice) -> int:
+    return math.ceil(tiling.count / choice.block)
 
 
-def default(tiling: Tiling, target: Target) -> Choice:
+def default(workload: Workload, target: Target) -> WinogradChoice:
     """The choice the machine's numbers give: the fewest estimated cycles."""
-    return min(space(tiling, target), key=lambda choice: cycles(tiling, choice, target))
+    return min(space(workload, target), key=lambda choice: estimate(workload, choice, target))
 
 
-def cycles(tiling: Tiling, choice: Choice, target: Target) -> float:
+def estimate(workload: Workload, choice: WinogradChoice, target: Target) -> float:
     """Estimated cycles until the last core is done."""
-    block = choice["rows"] * choice["row_tiles"]
-    blocks, tasks = _blocks(tiling, choice), choice["column_tasks"]
+    return cycles(tiling_of(workload, choice.outputs), choice, target)
+
+
+def cycles(tiling: Tiling, choice: WinogradChoice, target: Target) -> float:
+    """Estimated cycles until the last core is done."""
+    block = choice.block
+    blocks, tasks = _blocks(tiling, choice), choice.column_tasks
     workload = tiling.contraction(block)
     lanes = workload.lanes(target)
-    sums = contraction.cycles(workload, choice["rows"], choice["vectors"], target)
+    sums = contraction.cycles(workload, choice.rows, choice.vectors, target)
     data = block * tiling.points * _DATA_CYCLES * tiling.channels / lanes
     result = block * tiling.points * _RESULT_CYCLES * tiling.columns / lanes
     moved = _FLOAT_BYTES * tiling.points * block * (tiling.channels + tiling.columns / tasks)
@@ -223,18 +271,21 @@ def transformed_weights(weights: npt.NDArray[np.float32], outputs: int) -> npt.N
     return np.ascontiguousarray(result.reshape(-1, weights.shape[0], weights.shape[-1]).astype(np.float32))
 
 
-def compute(tiling: Tiling, choice: Choice, target: Target, padded: te.Tensor, packed: te.Tensor) -> te.Tensor:
+def compute(
+    convolution: Workload, choice: WinogradChoice, target: Target, padded: te.Tensor, packed: te.Tensor
+) -> te.Tensor:
     """The convolution, (images, height, width, columns).
 
     Args:
         padded: the data (images, at least rows of tiles * m + 2, likewise, channels).
         packed: `transformed_weights`, packed for `tiling.contraction`.
     """
+    tiling = tiling_of(convolution, choice.outputs)
     matrices = transform(tiling.outputs)
     m, t = matrices.outputs, matrices.inputs
     _, rows, columns = tiling.tiles
     count = tiling.count
-    block = choice["rows"] * choice["row_tiles"]
+    block = choice.block
     all_tiles = math.ceil(count / block) * block
 
     def data_rows(tile: Any, i: Any, x: Any, channel: Any) -> Scalar:
@@ -251,7 +302,7 @@ def compute(tiling: Tiling, choice: Choice, target: Target, padded: te.Tensor, p
     workload = tiling.contraction(all_tiles)
     sums = contraction.compute(
         workload,
-        choice,
+        choice.tile,
         target,
         lambda point, tile, channel: data[point // t, point % t, tile, channel],
         packed,
@@ -279,7 +330,7 @@ def compute(tiling: Tiling, choice: Choice, target: Target, padded: te.Tensor, p
 
 
 def _stage(shape: Sequence[int], element: Any, name: str) -> te.Tensor:
-    return te.compute(int64s(shape), element, name=name, attrs={STAGE: name})
+    return te.compute(int64s(shape), element, name=name, attrs=STAGE.entry(name))
 
 
 def _combine(matrix: Matrix, row: Any, element: Any) -> Scalar:

@@ -19,14 +19,13 @@ from ..tensorir.expressions import int64
 from ..tensorir.rebuild import substituted
 from . import plain
 from .contraction_schedule import schedule_sums
-from .winograd import RESULT, STAGES
+from .winograd import RESULT, STAGES, WinogradChoice
 
 
-def schedule_kernel(sch: Schedule, target: Target) -> None:
+def schedule_kernel(sch: Schedule, choice: WinogradChoice, target: Target) -> None:
     """Schedules a kernel around the contractions of one Winograd convolution."""
     (anchor,) = blocks.anchors(sch)
-    choice = dict(zip(_PARAMETERS, blocks.parameters(sch, anchor, *_PARAMETERS), strict=True))
-    lanes = choice["lanes"]
+    lanes = target.lanes()
     stage = {name: sch.get_sblock(name) for name in STAGES}
     epilogue = sch.get_sblock(RESULT)
     blocks.inline_producers(sch, [anchor])
@@ -39,14 +38,14 @@ def schedule_kernel(sch: Schedule, target: Target) -> None:
     sch.compute_at(stage["result_columns"], vector, preserve_unit_loops=True)
     sch.compute_at(stage["result_rows"], vector, preserve_unit_loops=True)
     sch.compute_at(stage["products"], task, preserve_unit_loops=True)
-    schedule_sums(sch, anchor, stage["products"])
+    schedule_sums(sch, anchor, stage["products"], choice.tile, target)
 
-    if choice["column_tasks"] == 1:
+    if choice.column_tasks == 1:
         sch.compute_at(stage["data_columns"], task, preserve_unit_loops=True)
     data_i, data_j, tile, channel = sch.get_loops(stage["data_columns"])[-4:]
     data_vector, data_lane = sch.split(channel, [None, lanes])
     sch.reorder(tile, data_vector, data_i, data_j, data_lane)
-    if choice["column_tasks"] > 1:
+    if choice.column_tasks > 1:
         sch.parallel(tile)
     sch.compute_at(stage["data_rows"], data_vector, preserve_unit_loops=True)
     for name in ("data_rows", "result_rows", "result_columns"):
@@ -57,11 +56,8 @@ def schedule_kernel(sch: Schedule, target: Target) -> None:
         sch.vectorize(loop)
 
 
-_PARAMETERS = ("outputs", "rows", "row_tiles", "column_tasks", "lanes")
-
-
 def _cut_epilogue(
-    sch: Schedule, epilogue: Block, pixels: Block, choice: dict[str, int], target: Target
+    sch: Schedule, epilogue: Block, pixels: Block, choice: WinogradChoice, target: Target
 ) -> tuple[Loop, Loop, tuple[Loop, Loop, Loop]]:
     """Cuts the writing loops into tasks, tiles and vectors.
 
@@ -74,9 +70,9 @@ def _cut_epilogue(
     axes = list(blocks.loads(sch.get(epilogue).body, buffer)[0].indices)
     sch.compute_inline(pixels)
     shape = [int(extent) for extent in buffer.ty.shape]
-    tile, i, j, channel = _count_by_tiles(sch, epilogue, axes, shape, choice["outputs"])
-    columns, vector, lane = sch.split(channel, [choice["column_tasks"], None, choice["lanes"]])
-    block_of_tiles, tile = sch.split(tile, [None, choice["rows"] * choice["row_tiles"]])
+    tile, i, j, channel = _count_by_tiles(sch, epilogue, axes, shape, choice.outputs)
+    columns, vector, lane = sch.split(channel, [choice.column_tasks, None, target.lanes()])
+    block_of_tiles, tile = sch.split(tile, [None, choice.block])
     sch.reorder(block_of_tiles, columns, tile, vector, i, j, lane)
     task = sch.fuse(block_of_tiles, columns)
     if target.cores > 1 and blocks.extent(sch, task) > 1:

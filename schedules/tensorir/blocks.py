@@ -15,8 +15,8 @@ from tvm.ir import Call, TensorLoad
 from tvm.s_tir import Schedule
 from tvm.s_tir.schedule import ScheduleError
 
+from ...annotations import ANCHOR, STAGE
 from ...hidden_floats import ARITHMETIC
-from .annotations import ANCHOR, STAGE
 from .expressions import dtype_bits, flatten
 from .rebuild import found, mentions, substituted
 
@@ -52,16 +52,6 @@ REDUCTION = 2
 _CHEAP = frozenset({"if_then_else", "likely", "floor", "ceil", "trunc", "round", "nearbyint", "fabs", "sqrt"})
 
 
-def annotation(sch: Schedule, block: Block, name: str, default: Any = None) -> Any:
-    """An annotation of a block."""
-    return sch.get(block).annotations.get(name, default)
-
-
-def parameters(sch: Schedule, block: Block, *names: str) -> list[int]:
-    """Parameters of the choice that an anchor was computed with, by their names."""
-    return [int(annotation(sch, block, f"tilewright.{name}")) for name in names]
-
-
 def child_blocks(sch: Schedule) -> list[Block]:
     """The blocks of the kernel, in order."""
     return list(sch.get_child_blocks(sch.get_sblock("root")))
@@ -69,7 +59,7 @@ def child_blocks(sch: Schedule) -> list[Block]:
 
 def anchors(sch: Schedule) -> list[Block]:
     """The blocks that carry the name of a template, in order."""
-    return [block for block in child_blocks(sch) if annotation(sch, block, ANCHOR) is not None]
+    return [block for block in child_blocks(sch) if ANCHOR.of(sch.get(block)) is not None]
 
 
 def is_reduction(sch: Schedule, block: Block) -> bool:
@@ -85,7 +75,7 @@ def inline_producers(sch: Schedule, keep: list[Block]) -> None:
         name = sch.get(block).name_hint
         if name == last:
             break
-        if name in kept or annotation(sch, block, STAGE) is not None or is_reduction(sch, block):
+        if name in kept or STAGE.of(sch.get(block)) is not None or is_reduction(sch, block):
             continue
         try_primitive(partial(sch.compute_inline, block))
 

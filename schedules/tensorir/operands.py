@@ -6,8 +6,7 @@ from typing import TypedDict
 
 from tvm import relax, te
 
-from ...targets.target import Target
-from .annotations import CAST
+from ...annotations import CAST
 from .expressions import accumulator, constant_shape, dtype_bits, int64s
 
 
@@ -26,14 +25,14 @@ def operand_dtypes(call: relax.Call) -> Dtypes:
     return {"lhs": lhs, "rhs": rhs, "accumulator": result if dtype_bits(result) > dtype_bits(own) else own}
 
 
-def lower_cast(builder: relax.BlockBuilder, call: relax.Call, target: Target) -> relax.Expr:
+def lower_cast(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
     """Lowers `relax.astype` to fewer bits, and says so: who reads the result may round the operand itself."""
     dtype, shape = str(call.ty.dtype), constant_shape(call)
 
     def compute(data: te.Tensor) -> te.Tensor:
         return te.compute(int64s(shape), lambda *index: data[index].astype(dtype), name="cast")
 
-    return builder.call_te(compute, call.args[0], primfunc_name_hint="cast", primfunc_attrs={CAST: dtype})
+    return builder.call_te(compute, call.args[0], primfunc_name_hint="cast", primfunc_attrs=CAST.entry(dtype))
 
 
 def narrows(call: relax.Call) -> bool:
@@ -48,4 +47,4 @@ def uncast(builder: relax.BlockBuilder, operand: relax.Expr) -> relax.Expr:
     if not isinstance(made, relax.Call) or getattr(made.op, "name", "") != "relax.call_tir":
         return operand
     function = builder.get()[made.args[0]]
-    return made.args[1].fields[0] if function.attrs and CAST in function.attrs else operand
+    return made.args[1].fields[0] if CAST.of(function) is not None else operand

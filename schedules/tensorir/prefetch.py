@@ -23,13 +23,11 @@ from tvm import s_tir, tirx
 from tvm.ir import TensorLoad
 from tvm.s_tir import Schedule
 
+from ...annotations import PREFETCH_CHUNKS, PREFETCH_TILES, RHS, operands, without
 from .blocks import Loop
 from .expressions import int64, unflatten
 from .rebuild import found, substituted, with_body
 
-# Marks of the loop over tiles of rows and of the loop over chunks of k.
-_TILES = "tilewright.prefetch_tiles"
-_CHUNKS = "tilewright.prefetch_chunks"
 _LINE_ELEMENTS = 16  # float32 in a cache line of 64 bytes
 # Fewer steps between two prefetches cost more than they bring: then the kernel waits for memory anyway.
 _MIN_STEPS = 2
@@ -53,8 +51,8 @@ def steps_between(tiles: int, depth: int, columns: int) -> int:
 
 def mark(sch: Schedule, tiles: Loop, chunks: Loop) -> None:
     """Asks for prefetches in the loop over `chunks` of k inside the loop over `tiles` of rows."""
-    sch.annotate(tiles, _TILES, 1)
-    sch.annotate(chunks, _CHUNKS, 1)
+    sch.annotate(tiles, PREFETCH_TILES.name, 1)
+    sch.annotate(chunks, PREFETCH_CHUNKS.name, 1)
 
 
 def insert_prefetches(function: Any) -> Any:
@@ -62,7 +60,7 @@ def insert_prefetches(function: Any) -> Any:
     marked: list[Any] = []
 
     def note(loop: Any) -> None:
-        if _CHUNKS in loop.annotations:
+        if PREFETCH_CHUNKS.of(loop):
             marked.append(loop)
 
     tvm_ffi.structural_walk(function.body, (tirx.For, note))
@@ -71,10 +69,10 @@ def insert_prefetches(function: Any) -> Any:
     parameters = list(function.params)
 
     def tiles_with_prefetches(tiles: Any) -> Any:
-        if _TILES not in tiles.annotations:
+        if not PREFETCH_TILES.of(tiles):
             return tiles
         body = tvm_ffi.structural_map(tiles.body, (tirx.For, lambda loop: _with_prefetch(loop, tiles, parameters)))
-        kept = {name: value for name, value in tiles.annotations.items() if name != _TILES}
+        kept = without(tiles.annotations, PREFETCH_TILES)
         return with_body(tiles, body, annotations=kept)
 
     return function.with_body(tvm_ffi.structural_map(function.body, (tirx.For, tiles_with_prefetches)))
@@ -82,9 +80,9 @@ def insert_prefetches(function: Any) -> Any:
 
 def _with_prefetch(chunks: Any, tiles: Any, parameters: list[Any]) -> Any:
     """The loop over chunks with a prefetch at the start of each; another loop as it is."""
-    if _CHUNKS not in chunks.annotations:
+    if not PREFETCH_CHUNKS.of(chunks):
         return chunks
-    kept = {name: value for name, value in chunks.annotations.items() if name != _CHUNKS}
+    kept = without(chunks.annotations, PREFETCH_CHUNKS)
     load, values = _packed_operand(chunks.body)
     if not any(load.source.same_as(each) for each in parameters):
         return with_body(chunks, chunks.body, annotations=kept)
@@ -113,8 +111,8 @@ def _packed_operand(body: Any) -> tuple[Any, dict[Any, Any]]:
     realize = found(body, s_tir.SBlockRealize)[0]
     block = realize.block
     values = {var.var: value for var, value in zip(block.iter_vars, realize.iter_values, strict=True)}
-    # The accumulator, A, B: the order in which `contraction.compute` writes them.
-    return found(block.body, TensorLoad)[-1], values
+    (packed,) = operands(block.body, RHS)
+    return found(packed, TensorLoad)[0], values
 
 
 def _next_panel(load: Any, values: dict[Any, Any], body: Any, line: Any) -> list[Any]:

@@ -21,9 +21,10 @@ from tilewright.compiler.precision import possible
 from tilewright.compiler.verification.compare import RTOL_OF_PRECISION
 from tilewright.compiler.verification.verify import verify
 from tilewright.errors import PrecisionWarning
-from tilewright.schedules.operators import convolution, matmul
-from tilewright.schedules.templates import dot_product, microkernels
+from tilewright.ir_passes import run_passes
+from tilewright.schedules.templates import dot_product
 from tilewright.schedules.templates.contraction import Workload
+from tilewright.schedules.templates.template import choose_default
 
 DIGITS = Path(__file__).parents[2] / "examples" / "models" / "digits_cnn.onnx"
 SAPPHIRE_RAPIDS = targets.parse("x86_64-linux-gnu", cpu="sapphirerapids")
@@ -135,20 +136,18 @@ def test_bfloat16_on_this_processor() -> None:
     assert found.passed and 1e-4 < found.worst()["y"].relative_error < 2e-2
 
 
-def test_nobody_multiplies_in_bfloat16_without_asking(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_multiplies_in_bfloat16_without_asking() -> None:
     seen: list[Workload] = []
-    choose = microkernels.multiplier
 
-    def noted(target: targets.Target, workload: Workload, *longer: Workload) -> Any:
-        seen.append(workload)
-        return choose(target, workload, *longer)
+    def noted(templates: Any, workload: Any, target: targets.Target) -> Any:
+        if isinstance(workload, Workload):
+            seen.append(workload)
+        return choose_default(templates, workload, target)
 
-    for module in (convolution, matmul):
-        monkeypatch.setattr(module, "multiplier", noted)
     imported = frontends.load(block_network())
     for precision, dtype in (("fp32", "float32"), ("bf16", "bfloat16")):
         seen.clear()
-        pipeline.build(imported, SAPPHIRE_RAPIDS, precision=precision)
+        run_passes(imported.module, pipeline.passes(SAPPHIRE_RAPIDS, precision=precision, choose=noted))
         assert {workload.lhs for workload in seen if workload.columns >= 8} == {dtype}
     # Code for float32 does not need a processor with units, so LLVM must not use them.
     asked = SAPPHIRE_RAPIDS.for_dtypes({"float32", "bfloat16"})

@@ -20,6 +20,8 @@ from tilewright import targets
 from tilewright.compiler.emission.emit import emit
 from tilewright.compiler.library import artifact
 from tilewright.schedules.schedule import schedule_module
+from tilewright.schedules.templates.table import TEMPLATES
+from tilewright.schedules.templates.template import Chooser
 from tilewright.schedules.tensorir.expressions import int64
 from tvm import relax, te, tirx
 
@@ -101,7 +103,8 @@ def moved(
     names = [f"y{number}" for number in range(len(indices))]
     with tempfile.TemporaryDirectory(prefix="tilewright-") as folder:
         library = Path(folder) / "moved.so"
-        emit(schedule_module(builder.get(), target), name="moved", output_names=names, target=target, output=library)
+        module = schedule_module(builder.get(), Chooser(target, TEMPLATES))
+        emit(module, name="moved", output_names=names, target=target, output=library)
         results = artifact.load(library).run(arrays)
     return [results[name] for name in names]
 

@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 from tilewright import targets
+from tilewright.annotations import FALLBACK, TEMPLATE
 from tilewright.compiler.emission.emit import emit
 from tilewright.compiler.library import artifact
-from tilewright.ir_passes import CastOperands
+from tilewright.ir_passes import CastOperands, FuseEpilogues
 from tilewright.schedules.legalize import legalize
 from tilewright.schedules.narrow import gains
 from tilewright.schedules.schedule import schedule_module
-from tilewright.schedules.tensorir.annotations import FALLBACK, TEMPLATE
+from tilewright.schedules.templates.table import TEMPLATES
+from tilewright.schedules.templates.template import Choose, Chooser, Template, choose_default
 from tvm import relax, tirx
 
 Array = Any
@@ -33,11 +35,14 @@ class Runner:
         *inputs: Array,
         target: targets.Target | None = None,
         multiply_in: str | None = None,
+        templates: tuple[Template, ...] = TEMPLATES,
+        choose: Choose = choose_default,
     ) -> Array:
         """The result of `build(*variables)` on `inputs`, which have these shapes and dtypes.
 
         Args:
             multiply_in: the dtype that contractions multiply in where the target gains by it.
+            templates, choose: what kernels are made by, and who settles which and how.
 
         Any kernel that had to fall back on the plain schedule fails the test.
         """
@@ -53,15 +58,14 @@ class Runner:
         module = builder.get()
         if multiply_in:
             module = CastOperands(multiply_in, lambda call: gains(call, target))(module).module
-        module = legalize(module, target)
-        module = relax.transform.FuseTIR()(relax.transform.FuseOps()(module))
-        module = relax.transform.DeadCodeElimination()(module)
-        module = schedule_module(module, target)
+        decide = Chooser(target, templates, choose)
+        module = FuseEpilogues()(legalize(module, decide)).module
+        module = schedule_module(module, decide)
         self.templates = []
         for function in module.functions.values():
             if isinstance(function, tirx.PrimFunc):
-                assert FALLBACK not in function.attrs, function.attrs[FALLBACK]
-                self.templates.append(str(function.attrs[TEMPLATE]))
+                assert FALLBACK.of(function) is None, FALLBACK.of(function)
+                self.templates.append(str(TEMPLATE.of(function)))
         with tempfile.TemporaryDirectory(prefix="tilewright-") as folder:
             library = Path(folder) / "kernel.so"
             emit(module, name="kernel", output_names=["y"], target=target, output=library)

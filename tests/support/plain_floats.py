@@ -1,4 +1,4 @@
-"""Hidden float operators as TVM's own arithmetic, for tests that let TVM's default pipeline compile kernels."""
+"""Hidden float operators and marks of operands as TVM's own arithmetic: TVM's default pipeline can compile kernels."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import tvm
 import tvm_ffi
 from tilewright import hidden_floats as hidden
+from tilewright.annotations import LHS, RHS
 from tvm import tirx
 from tvm.ir import Call
 
@@ -27,6 +28,8 @@ _PLAIN: dict[str, Callable[..., Any]] = {
     hidden.ADD_PRODUCT: lambda total, x, y: total + x * y,
     **{f"{hidden.PREFIX}{name}": getattr(tirx, name) for name in hidden.FUNCTIONS_OF_TVM},
     f"{hidden.PREFIX}silu": lambda x: x * tirx.sigmoid(x),
+    LHS: lambda x: x,
+    RHS: lambda x: x,
 }
 
 

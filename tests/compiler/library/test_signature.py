@@ -50,6 +50,12 @@ def test_without_a_precision_it_is_float32() -> None:
     assert parse_signature(json.dumps(data), "net.so").precision == "fp32"
 
 
+def test_libraries_from_before_fallbacks_were_told_of_have_none() -> None:
+    data = json.loads(SIGNATURE.to_json())
+    del data["kernels"][0]["fallback"]
+    assert parse_signature(json.dumps(data), "net.so") == SIGNATURE
+
+
 @given(st.sampled_from([field for field in json.loads(SIGNATURE.to_json()) if field not in OPTIONAL]))
 def test_a_missing_field_is_damage(field: str) -> None:
     data = json.loads(SIGNATURE.to_json())

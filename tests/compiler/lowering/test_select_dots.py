@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 import tvm
 import tvm_ffi
+from tilewright.annotations import LHS, RHS, ROLE, ROLES, SUMS, TILES, UNIT, operand
 from tilewright.compiler.lowering.select_dots import palette, select_dots
-from tilewright.schedules.templates.dot_product import UNIT
-from tilewright.schedules.templates.dot_product_schedule import ROLE, ROLES, SUMS, TILES
 from tilewright.targets.x86.levels import DOT_UNITS
 from tvm import tirx
 
@@ -27,14 +26,15 @@ def marked(unit: str, left_index: Any, extents: dict[str, int] = EXTENTS) -> Any
     row = tile * 28 + loops["register"] * 14 + loops["row"]
     k = chunk * 32 + loops["group"] * 2 + loops["term"]
     at = (loops["register"] * 14 + loops["row"]) * 32 + loops["vector"] * 16 + loops["lane"]
-    term = tirx.BufferLoad(left, [left_index(row, k)]).astype("float32") * tirx.BufferLoad(
-        right, [((chunk * 16 + loops["group"]) * 32 + loops["vector"] * 16 + loops["lane"]) * 2 + loops["term"]]
-    ).astype("float32")
+    column = loops["vector"] * 16 + loops["lane"]
+    packed = tirx.BufferLoad(right, [((chunk * 16 + loops["group"]) * 32 + column) * 2 + loops["term"]])
+    factor = operand(LHS, tirx.BufferLoad(left, [left_index(row, k)]).astype("float32"))
+    term = factor * operand(RHS, packed.astype("float32"))
     body: Any = tirx.BufferStore(sums, tirx.BufferLoad(sums, [at]) + term, [at])
     for role in reversed(ROLES):
-        annotations = {ROLE: role, **({UNIT: unit} if role == "register" else {})}
+        annotations = {**ROLE.entry(role), **(UNIT.entry(unit) if role == "register" else {})}
         body = loop(loops[role], extents[role], body, annotations)
-    body = loop(tile, 28, loop(chunk, 4, body, {SUMS: 1}), {TILES: 1})
+    body = loop(tile, 28, loop(chunk, 4, body, SUMS.entry()), TILES.entry())
     return tirx.PrimFunc([left, right], tirx.SeqStmt([tirx.AllocBuffer(sums), body]))
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import tvm
 from relax_models import assert_same_numbers, build, op
+from tilewright.annotations import CONCAT
 from tilewright.ir_passes import ConcatInPlace, run_passes
 from tilewright.ir_passes.core.constants import constant
 from tilewright.ir_passes.core.graph import Graph
-from tilewright.ir_passes.kernels.kernel_graph import CONCAT
 from tvm import relax, tirx
 
 INPUTS = {"x": (1, 3, 4), "z": (1, 3, 4)}
@@ -23,7 +23,7 @@ def legalized(body: Callable[..., Any], inputs: dict[str, Any] = INPUTS) -> tvm.
     module = relax.transform.AnnotateTIROpPattern()(relax.transform.LegalizeOps()(build(inputs, body)))
     for gvar, function in module.functions_items():
         if isinstance(function, tirx.PrimFunc) and gvar.name_hint.startswith("concatenate"):
-            module.update_func(gvar, function.with_attr(CONCAT, len(function.params[-1].shape) - 1))
+            module.update_func(gvar, CONCAT.on(function, len(function.params[-1].shape) - 1))
     return module
 
 
@@ -80,7 +80,7 @@ def test_along_another_axis() -> None:
     module = legalized(body)
     for gvar, function in module.functions_items():
         if gvar.name_hint.startswith("concatenate"):
-            module.update_func(gvar, function.with_attr(CONCAT, 1))
+            module.update_func(gvar, CONCAT.on(function, 1))
     after = run_passes(module, [ConcatInPlace()]).module
     assert calls(after) == ["call_tir tir_exp_at_0", "call_tir_inplace tir_tanh_at_3"]
     assert_same_numbers(module, after, tolerance=0)
@@ -184,7 +184,7 @@ def test_a_part_is_read_by_a_part_of_another_whole() -> None:
     module = legalized(body)
     for gvar, function in module.functions_items():
         if gvar.name_hint == "concatenate1":
-            module.update_func(gvar, function.with_attr(CONCAT, 1))
+            module.update_func(gvar, CONCAT.on(function, 1))
     after = run_passes(module, [ConcatInPlace()]).module
     assert [name for name in calls(after) if "concat" in name] == []
     assert_same_numbers(module, after, tolerance=0)

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import tvm
 from relax_models import assert_same_numbers, build, hints, op, weights
+from tilewright.annotations import FLOPS, TEMPLATE
 from tilewright.errors import CompilerError
 from tilewright.ir_passes import FuseEpilogues, run_passes
 from tilewright.ir_passes.core.constants import constant
 from tilewright.ir_passes.core.graph import Graph
-from tilewright.ir_passes.kernels.kernel_graph import TEMPLATE
 from tvm import relax, tirx
 
 _X = {"x": (2, 8, 8, 4)}
@@ -26,7 +26,7 @@ def _legalized(module: tvm.IRModule, templates: bool = True) -> tvm.IRModule:
     for gvar, function in module.functions_items() if templates else []:
         name = gvar.name_hint.rstrip("0123456789")
         if isinstance(function, tirx.PrimFunc) and name in _TEMPLATES:
-            module.update_func(gvar, function.with_attr({TEMPLATE: _TEMPLATES[name], "tilewright.flops": 7}))
+            module.update_func(gvar, FLOPS.on(TEMPLATE.on(function, _TEMPLATES[name]), 7))
     return module
 
 
@@ -84,7 +84,7 @@ def _biased(emit: Any, x: Any, channels: int = 4, size: int = 3) -> Any:
 def test_bias_and_activation() -> None:
     after = _check(_named(lambda emit, x: emit(op.nn.relu(_biased(emit, x)))), [3])
     (function,) = (f for f in after.functions.values() if isinstance(f, tirx.PrimFunc))
-    assert str(function.attrs[TEMPLATE]) == "contraction" and int(function.attrs["tilewright.flops"]) == 7
+    assert TEMPLATE.of(function) == "contraction" and FLOPS.of(function) == 7
     assert int(function.attrs["op_pattern"]) == 4
 
 

@@ -17,6 +17,8 @@ from tilewright.ir_passes.core.graph import Graph
 from tilewright.ir_passes.core.rewriter import dtype_of
 from tilewright.ir_passes.kernels.narrow_storage import moves_only, with_narrow_buffers
 from tilewright.schedules.legalize import legalize
+from tilewright.schedules.templates.table import TEMPLATES
+from tilewright.schedules.templates.template import Chooser
 from tvm import relax, te
 from tvm.script import tirx as T  # noqa: N812 # as the parser of scripts knows it
 
@@ -27,7 +29,7 @@ W = (RANDOM.standard_normal((80, 80)) / 9).astype("float32")
 
 def kernels(body: Callable[..., Any], inputs: dict[str, Any] = INPUTS) -> tvm.IRModule:
     """Legalized and fused, as the pass finds it."""
-    module = legalize(build(inputs, body), targets.parse("host", cores=1))
+    module = legalize(build(inputs, body), Chooser(targets.parse("host", cores=1), TEMPLATES))
     return run_passes(module, [FuseEpilogues()]).module
 
 

@@ -9,17 +9,19 @@ import pytest
 import tvm
 from relax_models import assert_same_numbers, build, op
 from tilewright import targets
+from tilewright.annotations import SLICE
 from tilewright.ir_passes import ConcatInPlace, SliceInPlace, run_passes
 from tilewright.ir_passes.core.graph import Graph
-from tilewright.ir_passes.kernels.kernel_graph import SLICE
 from tilewright.schedules.legalize import legalize
+from tilewright.schedules.templates.table import TEMPLATES
+from tilewright.schedules.templates.template import Chooser
 from tvm import relax
 
 INPUTS = {"x": (2, 3, 8), "z": (2, 3, 4)}
 
 
 def legalized(body: Callable[..., Any]) -> tvm.IRModule:
-    return legalize(build(INPUTS, body), targets.parse("x86_64-linux-gnu", cpu="x86-64-v3"))
+    return legalize(build(INPUTS, body), Chooser(targets.parse("x86_64-linux-gnu", cpu="x86-64-v3"), TEMPLATES))
 
 
 def cut(emit: Any, x: Any, start: int, stop: int, axis: int = 2) -> Any:
@@ -138,5 +140,5 @@ def test_a_slice_of_a_part() -> None:
 )
 def test_legalization_says_where_a_slice_begins(arguments: Any, starts: list[int]) -> None:
     module = legalized(lambda emit, x, z: emit(op.strided_slice(x, *arguments)))
-    (found,) = [function.attrs[SLICE] for gvar, function in module.functions_items() if str(gvar.name_hint) != "main"]
+    (found,) = [SLICE.of(function) for gvar, function in module.functions_items() if str(gvar.name_hint) != "main"]
     assert [int(start) for start in found] == starts

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from kernel_runner import Runner, random, relative_error
 from tilewright import targets
 from tilewright.ir_passes.operators.attention_operator import attention
-from tilewright.schedules.templates.attention import Heads, multipliers
+from tilewright.schedules.templates.attention import Heads, default
 from tvm import relax
 
 # Two float32 sums and an exponential of a few units in the last place.
@@ -88,7 +88,7 @@ def test_a_consumer_joins(run: Runner) -> None:
 
 def test_blocks_of_scores_fit_the_cache_and_feed_every_core() -> None:
     target = targets.parse("x86_64-linux-gnu", cpu="x86-64-v3", cores=8)
-    long = multipliers(Heads(12, 4096, 4096, 64, 64), target)[0].choice
-    assert long["rows"] * long["row_tiles"] * 4096 * 4 <= target.l2_bytes / 4
-    few = multipliers(Heads(1, 96, 64, 64, 64), target)[0].choice
-    assert -(-96 // (few["rows"] * few["row_tiles"])) >= 8
+    long = default(Heads(12, 4096, 4096, 64, 64), target)
+    assert long.block * 4096 * 4 <= target.l2_bytes / 4
+    few = default(Heads(1, 96, 64, 64, 64), target)
+    assert -(-96 // few.block) >= 8

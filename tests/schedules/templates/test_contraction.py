@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import subprocess
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +14,13 @@ from hypothesis import strategies as st
 from kernel_runner import TOLERANCE, Runner, random, relative_error, run_convolution
 from numpy_reference import convolution
 from tilewright import targets
+from tilewright.compiler.emission.emit import emit
+from tilewright.schedules.legalize import legalize
+from tilewright.schedules.schedule import schedule_module
 from tilewright.schedules.templates import contraction
 from tilewright.schedules.templates.contraction import Workload
+from tilewright.schedules.templates.table import CONTRACTION
+from tilewright.schedules.templates.template import Chooser
 from tvm import relax
 
 
@@ -145,23 +153,52 @@ def test_results_do_not_depend_on_the_number_of_cores(run: Runner) -> None:
     assert np.array_equal(one, two)
 
 
-@pytest.mark.parametrize("cpu", ["x86-64", "x86-64-v3", "skylake-avx512"])
-def test_every_choice_fits_the_registers(cpu: str) -> None:
-    target = targets.parse("x86_64-linux-gnu", cpu=cpu)
-    workload = Workload(1, 196, 256, (3, 3, 64))
-    choices = contraction.space(workload, target)
-    assert contraction.default(workload, target) in choices
-    assert all(choice["rows"] * choice["vectors"] < target.num_vector_registers for choice in choices)
+@pytest.mark.parametrize(("cpu", "vector"), [("x86-64-v3", "ymm"), ("skylake-avx512", "zmm")])
+def test_the_largest_tile_stays_in_registers(cpu: str, vector: str, tmp_path: Path) -> None:
+    """The machine code of the tile with most sums keeps none of them on the stack."""
+    target = targets.parse("x86_64-linux-gnu", cpu=cpu, cores=1)
+    rows, columns, depth = 12, 12 * target.lanes(), 64
+    choices = contraction.space(Workload(1, rows, columns, (depth,)), target)
+    widest = max(choices, key=lambda choice: choice.rows * choice.vectors)
+    assert widest.rows * widest.vectors > target.num_vector_registers // 2
+    decide = Chooser(target, (replace(CONTRACTION, default=lambda *_: widest),))
+    builder = relax.BlockBuilder()
+    x = relax.Var("x", relax.TensorType((rows, depth), "float32"))
+    with builder.function("main", [x]):
+        with builder.dataflow():
+            product = builder.emit(relax.op.matmul(x, relax.const(random(depth, columns))))
+            result = builder.emit_output(relax.Tuple([product]))
+        builder.emit_func_output(result)
+    module = schedule_module(legalize(builder.get(), decide), decide)
+    emit(module, name="m", output_names=["y"], target=target, output=tmp_path / "m.so", keep_temps=tmp_path / "temps")
+    dump = subprocess.run(
+        ["objdump", "-d", "--no-show-raw-insn", tmp_path / "temps" / "kernels_000.o"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = [line for line in dump.stdout.splitlines() if vector in line]
+    assert sum("vfmadd" in line for line in lines) >= widest.rows * widest.vectors
+    assert [line for line in lines if "rsp" in line or "rbp" in line] == []
 
 
-@given(rows=st.integers(1, 4000), columns=st.integers(1, 1100), cores=st.integers(1, 64))
-def test_default_keeps_cores_busy(rows: int, columns: int, cores: int) -> None:
+@given(tiles=st.integers(64, 600), columns=st.integers(1, 1100), cores=st.integers(1, 16))
+def test_the_default_keeps_cores_busy(tiles: int, columns: int, cores: int) -> None:
+    """Of what divides into many tiles, the busiest core has at most a quarter more than its share."""
     target = targets.parse("x86_64-linux-gnu", cpu="x86-64-v3", cores=cores)
-    workload = Workload(1, rows, columns, (64,))
+    workload = Workload(1, 6 * tiles * cores, columns, (64,))
     choice = contraction.default(workload, target)
-    lanes = target.lanes()
-    tiles = math.ceil(rows / choice["rows"]) * math.ceil(columns / lanes / choice["vectors"])
-    tasks = math.ceil(rows / choice["rows"] / choice["row_tiles"]) * math.ceil(columns / lanes / choice["vectors"])
-    # Work that divides into many tiles is spread; what is too small for that may leave cores idle.
-    if tiles >= 64 * cores:
-        assert math.ceil(tasks / cores) * cores <= 1.25 * tasks
+    panels = math.ceil(columns / target.lanes() / choice.vectors)
+    whole, rest = divmod(math.ceil(workload.rows / choice.rows), choice.row_tiles)
+    blocks = sorted([*[choice.row_tiles] * whole, *[rest] * (rest > 0)] * panels, reverse=True)
+    busy = [0] * cores
+    for size in blocks:  # as a pool of threads takes them
+        busy[busy.index(min(busy))] += size
+    assert max(busy) * cores <= 1.25 * sum(blocks)
+
+
+@given(count=st.integers(1, 300))
+def test_blocks_are_of_every_number_of_tiles_that_makes_a_difference(count: int) -> None:
+    sizes = list(contraction.blockings(count))
+    numbers = {math.ceil(count / size) for size in range(1, count + 1)}
+    assert [math.ceil(count / size) for size in sizes] == sorted(numbers)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from dataclasses import replace
 
 import ml_dtypes
 import numpy as np
@@ -13,10 +15,15 @@ from hypothesis import strategies as st
 from kernel_runner import TOLERANCE, Runner, random, relative_error, run_convolution
 from numpy_reference import convolution
 from soft_units import UNITS, target_with
+from tilewright.compiler.lowering.lower import lower_kernel
 from tilewright.ir_passes.operators.attention_operator import attention
+from tilewright.schedules.legalize import legalize
+from tilewright.schedules.schedule import schedule_module
 from tilewright.schedules.templates import dot_product
 from tilewright.schedules.templates.contraction import Workload
-from tvm import relax
+from tilewright.schedules.templates.table import DOT_PRODUCT
+from tilewright.schedules.templates.template import Chooser
+from tvm import relax, tirx
 
 AMX, VECTOR = "AMX-BF16", "AVX512-BF16"
 DTYPES = ("bfloat16", "bfloat16", "float32")
@@ -162,26 +169,46 @@ def test_an_instruction_takes_a_divisor_of_the_run(unit, run_length: int) -> Non
     assert run_length % depth == 0 and depth % unit.group == 0 and depth <= unit.depth
 
 
-def test_tiles_fit_the_registers() -> None:
-    for unit in UNITS.values():
-        for choice in dot_product.space(Workload(1, 49, 512, (512,), *DTYPES), unit):
-            sums = choice["row_registers"] * choice["vectors"]
-            operands = choice["row_registers"] + choice["vectors"] if unit.is_matrix else choice["vectors"] + 1
-            assert sums + operands <= unit.registers and choice["rows"] <= unit.rows
+def test_the_largest_tiles_are_those_of_the_palette() -> None:
+    """A kernel in the tiles that most registers are needed for names tiles 0 to 7 and no others."""
+    target, workload = target_with(AMX, cores=1), Workload(1, 49, 512, (512,), *DTYPES)
+    needed = {
+        tile: tile.row_registers * tile.vectors + tile.row_registers + tile.vectors
+        for tile in dot_product.tiles(workload, UNITS[AMX])
+    }
+    largest = [tile for tile, registers in needed.items() if registers == max(needed.values())]
+    assert {(tile.row_registers, tile.vectors) for tile in largest} == {(2, 2)}
+    for tile in largest[:: max(1, len(largest) // 2)]:
+        decide = Chooser(target, (replace(DOT_PRODUCT, default=lambda *_, tile=tile: tile),))
+        builder = relax.BlockBuilder()
+        x = relax.Var("x", relax.TensorType((49, 512), "bfloat16"))
+        with builder.function("main", [x]):
+            with builder.dataflow():
+                weights = relax.const(random(512, 512).astype(ml_dtypes.bfloat16))
+                product = builder.emit(relax.op.matmul(x, weights, "float32"))
+                result = builder.emit_output(relax.Tuple([product]))
+            builder.emit_func_output(result)
+        module = schedule_module(legalize(builder.get(), decide), decide)
+        (function,) = (each for each in module.functions.values() if isinstance(each, tirx.PrimFunc))
+        lowered = lower_kernel(function, "k", target.to_tvm(), parallel=False, units=target.units)
+        text = str(lowered.function.script())
+        numbers = {int(number) for number in re.findall(r"soft_tile\w+\", T.uint8\((\d+)\)", text)}
+        assert numbers == set(range(8))
 
 
 def test_long_products_use_full_tiles() -> None:
-    workload = Workload(1, 1024, 1024, (1024,), *DTYPES)
-    (_, choice, unit) = dot_product.best([workload], target_with(AMX, VECTOR))
-    assert unit.name == AMX
-    assert (choice["rows"], choice["row_registers"], choice["vectors"], choice["depth"]) == (16, 2, 2, 32)
-    assert math.prod(dot_product.packed_shape(workload, choice, unit)) == 1024 * 1024
+    target, workload = target_with(AMX, VECTOR), Workload(1, 1024, 1024, (1024,), *DTYPES)
+    choice = dot_product.default(workload, target)
+    assert choice.unit == AMX
+    assert (choice.rows, choice.row_registers, choice.vectors) == (16, 2, 2)
+    assert dot_product.depth_of(1024, UNITS[AMX]) == 32
+    assert math.prod(dot_product.packed_shape(workload, choice, UNITS[AMX])) == 1024 * 1024
 
 
 def test_packing_keeps_pairs_together() -> None:
     workload = Workload(1, 8, 20, (6,), *DTYPES)
     unit = UNITS[VECTOR]
-    choice = {"rows": 1, "row_registers": 1, "vectors": 1, "depth": 2}
+    choice = dot_product.DotProductChoice(VECTOR, (6,), rows=1, row_registers=1, vectors=1)
     matrix = np.arange(20 * 5).reshape(1, 20, 5).astype(ml_dtypes.bfloat16)  # the sixth is padding
     packed = dot_product.pack_constant(matrix, workload, choice, unit).astype("float32")
     assert packed.shape == (1, 2, 3, 16, 2)

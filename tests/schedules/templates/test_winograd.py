@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,26 +11,31 @@ from hypothesis import strategies as st
 from kernel_runner import Runner, random, relative_error
 from numpy_reference import convolution as reference
 from tilewright import targets
-from tilewright.schedules.operators import convolution
 from tilewright.schedules.templates import winograd
-from tilewright.schedules.tensorir.operands import Dtypes
+from tilewright.schedules.templates.contraction import Filter, Workload
+from tilewright.schedules.templates.table import TEMPLATES
+from tilewright.schedules.templates.template import Chooser, Decision, choose_default
 from tvm import relax
 
 # Of the points in `winograd`: F(4, 3) loses up to four bits more than the direct sum.
 TOLERANCE = 1e-5
 
 
-@pytest.fixture(autouse=True)
-def always_pays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(convolution, "_WINOGRAD_GAIN", float("inf"))
+def always(templates, workload, target, choice=None):
+    """Winograd's algorithm wherever it can be, whether it pays or not."""
+    found = [template for template in templates if template.name == winograd.TEMPLATE]
+    if not found:
+        return choose_default(templates, workload, target)
+    return Decision(found[0], workload, choice or found[0].default(workload, target))
 
 
-def convolve(run: Runner, data, weights, padding=(1, 1, 1, 1), cores: int = 1, epilogue=lambda x: x):
+def convolve(run: Runner, data, weights, padding=(1, 1, 1, 1), cores: int = 1, epilogue=lambda x: x, choose=always):
     constant = relax.const(weights)
     result = run(
         lambda x: epilogue(relax.op.nn.conv2d(x, constant, padding=padding, data_layout="NHWC", kernel_layout="OHWI")),
         data,
         target=targets.parse("host", cores=cores),
+        choose=choose,
     )
     assert "winograd" in run.templates
     return result
@@ -64,18 +71,13 @@ def test_any_shape(run: Runner, images, size, channels, columns, padding, cores)
     assert relative_error(actual, expected(data, weights, padding)) < TOLERANCE
 
 
-@pytest.mark.parametrize("outputs", winograd.OUTPUTS)
 @pytest.mark.parametrize("cores", [1, 4])
-def test_any_choice(run: Runner, monkeypatch: pytest.MonkeyPatch, outputs: int, cores: int) -> None:
+def test_output_channels_are_shared_where_tiles_are_few(cores: int) -> None:
     target = targets.parse("host", cores=cores)
-    lanes = target.lanes()
-    data, weights = random(1, 9, 14, 2 * lanes), random(8 * lanes, 3, 3, 2 * lanes, seed=1)
-    tiling = winograd.Tiling(outputs, 1, 9, 14, 2 * lanes, 8 * lanes)
-    choices = winograd.space(tiling, target)
-    assert len(choices) > 20 and (cores == 1) == all(choice["column_tasks"] == 1 for choice in choices)
-    for choice in choices[:: len(choices) // 4]:
-        monkeypatch.setattr(convolution, "winograd_tiling", lambda *_, choice=choice: (tiling, choice))
-        assert relative_error(convolve(run, data, weights, cores=cores), expected(data, weights)) < TOLERANCE
+    workload = convolution_of((1, 9, 14, 2 * target.lanes()), 8 * target.lanes())
+    choices = list(winograd.space(workload, target))
+    assert {choice.outputs for choice in choices} == set(winograd.OUTPUTS) and len(choices) > 40
+    assert (cores == 1) == all(choice.column_tasks == 1 for choice in choices)
 
 
 @pytest.mark.parametrize("size", [8, 7])
@@ -102,8 +104,12 @@ def test_weights_stay_as_accurate_as_a_direct_sum(run: Runner) -> None:
     assert relative_error(convolve(run, data, weights), expected(data, weights)) < 4e-6
 
 
-def dtypes(dtype: str) -> Dtypes:
-    return {"lhs": dtype, "rhs": dtype, "accumulator": dtype}
+def convolution_of(data: tuple[int, ...], columns: int, dtype: str = "float32", **changed) -> Workload:
+    """A 3x3 convolution with padding."""
+    images, height, width, channels = data
+    filter = Filter(images, (height, width), (3, 3), (1, 1), (1, 1), is_constant=True)
+    workload = Workload(1, images * height * width, columns, (3, 3, channels), dtype, dtype, dtype, width)
+    return replace(workload, filter=replace(filter, **changed))
 
 
 @pytest.mark.parametrize(
@@ -114,28 +120,27 @@ def dtypes(dtype: str) -> Dtypes:
         ((4, 4, 2048, 2048), False),  # its weights, 16 or 36 in place of 9, take longer to read
     ],
 )
-def test_the_choice_weighs_the_weights(monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], pays: bool) -> None:
-    monkeypatch.undo()
-    height, width, channels, columns = shape
-    geometry = convolution.Geometry(
-        (1, height, width, channels), (columns, 3, 3, channels), (1, 1), (1, 1, 1, 1), (1, 1), 1
-    )
+def test_the_choice_weighs_the_weights(shape: tuple[int, ...], pays: bool) -> None:
+    *data, columns = shape
     target = targets.parse("x86_64-linux-gnu", cpu="x86-64-v3", cores=1)
-    assert (convolution.winograd_tiling(geometry, dtypes("float32"), target) is not None) == pays
+    decision = Chooser(target, TEMPLATES)(convolution_of((1, *data), columns))
+    assert (decision.template.name == winograd.TEMPLATE) == pays
 
 
 @pytest.mark.parametrize(
-    "change", [{"strides": (2, 2)}, {"dilation": (2, 2)}, {"groups": 2}, {"data": (1, 9, 9, 15)}, {"dtype": "float64"}]
+    "workload",
+    [
+        convolution_of((1, 9, 9, 16), 32, strides=(2, 2)),
+        convolution_of((1, 9, 9, 16), 32, dilation=(2, 2)),
+        convolution_of((1, 9, 9, 16), 32, kernel=(3, 1)),
+        convolution_of((1, 9, 9, 16), 32, is_constant=False),
+        replace(convolution_of((1, 9, 9, 16), 32), batch=2),
+        convolution_of((1, 9, 9, 15), 32),
+        convolution_of((1, 9, 9, 16), 31),
+        convolution_of((1, 9, 9, 16), 32, "float64"),
+    ],
 )
-def test_what_it_does_not_take(change: dict[str, object]) -> None:
-    parts: dict[str, object] = {
-        "data": (1, 9, 9, 16),
-        "weights": (32, 3, 3, 16),
-        "strides": (1, 1),
-        "padding": (1,) * 4,
-        "dilation": (1, 1),
-        "groups": 1,
-    }
-    dtype = str(change.pop("dtype", "float32"))
-    geometry = convolution.Geometry(**{**parts, **change})
-    assert convolution.winograd_tiling(geometry, dtypes(dtype), targets.parse("host")) is None
+def test_what_it_does_not_take(workload: Workload) -> None:
+    target = targets.parse("x86_64-linux-gnu", cpu="x86-64-v3")
+    assert winograd.takes(convolution_of((1, 9, 9, 16), 32), target)
+    assert not winograd.takes(workload, target)

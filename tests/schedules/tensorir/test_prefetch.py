@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from tilewright import targets
 from tilewright.schedules.legalize import legalize
 from tilewright.schedules.schedule import schedule_module
+from tilewright.schedules.templates.table import TEMPLATES
+from tilewright.schedules.templates.template import Chooser
 from tilewright.schedules.tensorir import prefetch
 from tvm import relax, tirx
 from tvm.ir import Call, TensorLoad
@@ -37,7 +39,8 @@ def scheduled(operator: Any, *shapes: tuple[int, ...]) -> Any:
         with builder.dataflow():
             out = builder.emit_output(builder.emit(operator(*variables)))
         builder.emit_func_output(out)
-    module = schedule_module(legalize(builder.get(), target), target)
+    decide = Chooser(target, TEMPLATES)
+    module = schedule_module(legalize(builder.get(), decide), decide)
     (kernel,) = (each for each in module.functions.values() if isinstance(each, tirx.PrimFunc))
     return kernel
 

@@ -1,0 +1,137 @@
+"""What the stages tell each other in the IR: attributes of kernels, annotations of blocks and loops, roles of operands.
+
+Each is a constant of this module with the type of its value; nobody else spells its name. Who may write one, who reads
+it and how long it lives stands beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import tvm_ffi
+from tvm import te
+from tvm.ir import Call, Op, register_op_attr
+
+Value = TypeVar("Value")
+Node = Any  # a PrimFunc, a block or a loop; TVM ships no types
+Scalar = Any  # a TensorIR expression
+
+_PREFIX = "tilewright."
+
+
+@dataclass(frozen=True)
+class Mark(Generic[Value]):
+    """One attribute or annotation.
+
+    Attributes:
+        name: in the IR.
+        read: makes Python's value of TVM's.
+    """
+
+    name: str
+    read: Callable[[Any], Value]
+
+    def of(self, node: Node) -> Value | None:
+        """Its value on a PrimFunc, a block or a loop; None where there is none."""
+        found = (node.annotations if hasattr(node, "annotations") else node.attrs) or {}
+        return self.read(found[self.name]) if self.name in found else None
+
+    def entry(self, value: Any = 1) -> dict[str, Any]:
+        """What to add to the attributes or annotations of a node that is made."""
+        return {self.name: value}
+
+    def on(self, function: Node, value: Any) -> Node:
+        """A PrimFunc that has it."""
+        return function.with_attr(self.name, value)
+
+
+def _integers(values: Any) -> tuple[int, ...]:
+    return tuple(int(value) for value in values)
+
+
+# Attributes of a PrimFunc. Lowering an operator sets them, fusion hands on those of a group's anchor.
+TEMPLATE = Mark(f"{_PREFIX}template", str)  # the template that will schedule it, and then the one that did
+CHOICE = Mark(f"{_PREFIX}choice", str)  # how: a choice of that template; of an anchor block, that it was computed with
+FLOPS = Mark(f"{_PREFIX}flops", int)  # floating point operations of the anchor; of a block as well
+CONCAT = Mark(f"{_PREFIX}concat", int)  # the axis along which it concatenates its operands, doing nothing else
+SLICE = Mark(f"{_PREFIX}slice", _integers)  # where the window of its operand begins that it copies, doing nothing else
+CAST = Mark(f"{_PREFIX}cast", str)  # the dtype that it casts its operand to, doing nothing else
+FALLBACK = Mark(f"{_PREFIX}fallback", str)  # set by the scheduler: why its own template refused it
+PATTERN = Mark("op_pattern", int)  # TVM's: the kind that relax.transform.AnnotateTIROpPattern gave it
+_OF_KERNELS: tuple[Mark[Any], ...] = (TEMPLATE, CHOICE, FLOPS, CONCAT, SLICE, CAST)
+
+# Annotations of a block, set by computes, read by schedules.
+ANCHOR = Mark(f"{_PREFIX}anchor", str)  # the block that a template is built around: the template's name
+STAGE = Mark(f"{_PREFIX}stage", str)  # a block before the anchor that is to stay a buffer of its own: what it is
+LANES = Mark(f"{_PREFIX}lanes", int)  # of a contraction: its columns in one vector register
+BLOCK_LINES = Mark(f"{_PREFIX}block_lines", int)  # of one whose sums are read by lines of pixels: lines in a block
+
+# Annotations of loops, set by schedules. `compiler/lowering/select_dots.py` puts instructions in the place of the loops
+# of one step, and takes these off.
+ROLE = Mark(f"{_PREFIX}role", str)  # of each loop of a step: what it counts, one of ROLES
+UNIT = Mark(f"{_PREFIX}unit", str)  # of the outermost of them: the unit
+SUMS = Mark(f"{_PREFIX}sums", bool)  # of the outermost loop over k: behind it sums are stored
+TILES = Mark(f"{_PREFIX}tiles", bool)  # of the loop over tiles: outside of it registers are set up
+# `schedules/tensorir/prefetch.py` asks for the next panel in the loop over chunks of k inside the loop over tiles.
+PREFETCH_TILES = Mark(f"{_PREFIX}prefetch_tiles", bool)
+PREFETCH_CHUNKS = Mark(f"{_PREFIX}prefetch_chunks", bool)
+
+# What ROLE says, outermost loop first.
+ROLES = ("register", "row", "vector", "lane", "group", "term")
+
+
+def kernel_marks(function: Node) -> dict[str, Any]:
+    """The attributes of a PrimFunc that are ours, as TVM has them."""
+    return {mark.name: function.attrs[mark.name] for mark in _OF_KERNELS if mark.of(function) is not None}
+
+
+def without(annotations: Mapping[str, Any], *marks: Mark[Any]) -> dict[str, Any]:
+    """Annotations but for some."""
+    names = {mark.name for mark in marks}
+    return {name: value for name, value in annotations.items() if name not in names}
+
+
+# Roles of what a contraction multiplies: calls around the operands of the product, which every pass carries along.
+LHS, RHS = f"{_PREFIX}lhs", f"{_PREFIX}rhs"
+_PURE = 1  # tirx's CallEffectKind.kPure
+
+
+def _register() -> None:
+    known = set(Op.list_op_names())
+    for name in (LHS, RHS):
+        if name not in known:  # else another copy of this module in the process has registered it
+            register_op_attr(name, "TCallEffectKind", _PURE)
+            register_op_attr(name, "TVectorizable", True)
+            register_op_attr(name, "TScriptPrinterName", name)
+
+
+_register()
+
+
+def operand(role: str, value: Scalar) -> Scalar:
+    """A factor of a contraction's product, marked for what it is."""
+    value = value.asobject() if isinstance(value, te.tensor.TensorSlice) else value
+    return Call(Op.get(role), [value], ret_ty=value.ty)
+
+
+def operands(node: Node, role: str) -> list[Scalar]:
+    """The operands of a role inside a statement or an expression."""
+    marked: list[Scalar] = []
+
+    def note(call: Any) -> None:
+        if isinstance(call.op, Op) and str(call.op.name) == role:
+            marked.append(call.args[0])
+
+    tvm_ffi.structural_walk(node, (Call, note))
+    return marked
+
+
+def without_roles(node: Node) -> Node:
+    """A statement or an expression whose operands are no longer marked."""
+
+    def plain(call: Any) -> Any:
+        return call.args[0] if isinstance(call.op, Op) and str(call.op.name) in (LHS, RHS) else call
+
+    return tvm_ffi.structural_map(node, (Call, plain), order="post")

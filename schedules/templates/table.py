@@ -1,0 +1,81 @@
+"""The table of templates: whatever computes with a choice is a row here, the most special first."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from . import (
+    attention,
+    attention_schedule,
+    contraction,
+    contraction_schedule,
+    dot_product,
+    plain,
+    rows,
+    rows_schedule,
+    window,
+    window_schedule,
+    winograd,
+    winograd_schedule,
+)
+from .microkernels import microkernel
+from .template import Template
+
+# Units save more than any other way to compute a contraction. Winograd's transformed weights are larger: it has to take
+# this much less time than the direct algorithm.
+_ALWAYS, _WINOGRAD_GAIN = math.inf, 0.9
+
+DOT_PRODUCT = Template(
+    dot_product.TEMPLATE,
+    dot_product.takes,
+    dot_product.space,
+    dot_product.default,
+    dot_product.estimate,
+    microkernel,
+    contraction_schedule.schedule_kernel,
+    gain=_ALWAYS,
+)
+WINOGRAD = Template(
+    winograd.TEMPLATE,
+    winograd.takes,
+    winograd.space,
+    winograd.default,
+    winograd.estimate,
+    winograd.compute,
+    winograd_schedule.schedule_kernel,
+    gain=_WINOGRAD_GAIN,
+)
+CONTRACTION = Template(
+    contraction.TEMPLATE,
+    contraction.takes,
+    contraction.space,
+    contraction.default,
+    contraction.estimate,
+    microkernel,
+    contraction_schedule.schedule_kernel,
+)
+ATTENTION = Template(
+    attention.ATTENTION,
+    attention.takes,
+    attention.space,
+    attention.default,
+    attention.estimate,
+    attention.compute,
+    attention_schedule.schedule_kernel,
+)
+WINDOW = Template(
+    window.TEMPLATE,
+    window.takes,
+    window.space,
+    window.default,
+    window.estimate,
+    None,
+    window_schedule.schedule_kernel,
+)
+ROWS = Template(
+    rows.ROWS, rows.takes, rows.space, rows.default, rows.estimate, rows.compute, rows_schedule.schedule_kernel
+)
+PLAIN = Template(plain.TEMPLATE, plain.takes, plain.space, plain.default, plain.estimate, None, plain.schedule_kernel)
+
+TEMPLATES: tuple[Template[Any, Any], ...] = (DOT_PRODUCT, WINOGRAD, CONTRACTION, ATTENTION, WINDOW, ROWS, PLAIN)

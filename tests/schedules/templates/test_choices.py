@@ -1,0 +1,216 @@
+"""Every choice of every template compiles and is right: samples of the spaces of odd workloads, against numpy."""
+
+from __future__ import annotations
+
+import random as pseudorandom
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+import soft_units
+from kernel_runner import TOLERANCE, Runner, random, relative_error
+from numpy_reference import convolution, pad, windows
+from soft_units import target_with
+from tilewright import targets
+from tilewright.errors import ChoiceError
+from tilewright.ir_passes.operators.attention_operator import attention
+from tilewright.schedules.templates import choices
+from tilewright.schedules.templates.contraction import MultiplyAddChoice, Workload
+from tilewright.schedules.templates.plain import Elements
+from tilewright.schedules.templates.rows import Rows
+from tilewright.schedules.templates.table import TEMPLATES
+from tilewright.schedules.templates.template import Chooser, Decision, choose_default
+from tilewright.schedules.templates.window import Windows
+from tvm import relax
+
+AMX, VECTOR = "AMX-BF16", "AVX512-BF16"
+HOST = targets.parse("host")
+LANES = HOST.lanes()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def units_in_software(tmp_path_factory: pytest.TempPathFactory):
+    with pytest.MonkeyPatch.context() as patch:
+        soft_units.install(patch, tmp_path_factory.mktemp("units"))
+        yield
+
+
+@dataclass(frozen=True)
+class Case:
+    """An operator that a template computes: how it is built, on what, what is expected and how exactly."""
+
+    template: str
+    build: Callable[..., Any]
+    inputs: tuple[Any, ...]
+    expected: Any
+    tolerance: float = TOLERANCE
+    units: tuple[str, ...] = ()
+
+
+def rounded(array: Any) -> Any:
+    return array.astype(ml_dtypes.bfloat16).astype("float32")
+
+
+def convolved(template: str, data: Any, weights: Any, stride: int = 1, groups: int = 1, **options: Any) -> Case:
+    """A convolution with padding; of units the operands are rounded."""
+    constant = relax.const(weights)
+    layout = {"data_layout": "NHWC", "kernel_layout": "OHWI"}
+    exact = (rounded(data), rounded(weights)) if "units" in options else (data, weights)
+    return Case(
+        template,
+        lambda x: relax.op.nn.relu(
+            relax.op.nn.conv2d(x, constant, strides=(stride,) * 2, padding=(1,) * 4, groups=groups, **layout)
+        ),
+        (data,),
+        np.maximum(convolution(*exact, (stride,) * 2, (1,) * 4, (1, 1), groups), 0),
+        **options,
+    )
+
+
+def multiplied(template: str, left: tuple[int, ...], right: tuple[int, ...], **options: Any) -> Case:
+    a, b = random(*left), random(*right, seed=1)
+    exact = [rounded(each) if "units" in options else each for each in (a, b)]
+    return Case(template, relax.op.matmul, (a, b), exact[0].astype("float64") @ exact[1], **options)
+
+
+def attended(queries: int, keys: int, depth: int, **options: Any) -> Case:
+    q, k, v = random(2, queries, 3, depth), random(2, keys, 3, depth, seed=1), random(2, keys, 3, 20, seed=2)
+    exact = [rounded(each).astype("float64") if "units" in options else each.astype("float64") for each in (q, k, v)]
+    scores = np.einsum("bqhd,bkhd->bhqk", *exact[:2]) * 0.3
+    powers = np.exp(scores - scores.max(-1, keepdims=True))
+    expected = np.einsum("bhqk,bkhd->bqhd", powers / powers.sum(-1, keepdims=True), exact[2])
+    return Case(
+        "attention", lambda *args: attention(args, scale=0.3, nan_is_zero=False), (q, k, v), expected, **options
+    )
+
+
+def softmax(x: Any) -> Any:
+    powers = np.exp((x - x.max(-1, keepdims=True)).astype("float64"))
+    return powers / powers.sum(-1, keepdims=True)
+
+
+def cases() -> list[Case]:
+    image, line = random(2, 9, 11, 5), random(3, 5003)
+    fat = random(1, 7, 10, 2 * LANES)
+    deep, small = random(1, 9, 10, 37), random(1, 8, 7, 3 * LANES)
+    depthwise = random(37, 3, 3, 1, seed=1)
+    pooled = windows(pad(small, (1,) * 4, -np.inf), (3, 3), (2, 2), (1, 1)).max(axis=(3, 4))
+    columns_of_three = np.maximum(np.maximum(image[:, :, :-2], image[:, :, 1:-1]), image[:, :, 2:])
+    bfloat16 = {"units": (AMX, VECTOR)}
+    return [
+        convolved("contraction", image, random(37, 3, 3, 5, seed=1), stride=2),
+        convolved("contraction", random(1, 6, 5, 9), random(21, 2, 3, 3, seed=1), groups=3),
+        multiplied("contraction", (3, 23, 29), (3, 29, 1)),
+        multiplied("contraction", (61, 33), (33, 70)),
+        convolved("winograd", fat, random(5 * LANES, 3, 3, 2 * LANES, seed=1), tolerance=1e-5),
+        convolved("winograd", random(3, 4, 3, LANES), random(8 * LANES, 3, 3, LANES, seed=1), tolerance=1e-5),
+        convolved("dot_product", random(1, 6, 17, 33), random(40, 3, 3, 33, seed=1), **bfloat16),
+        convolved("dot_product", random(2, 9, 9, 3), random(24, 3, 3, 3, seed=1), stride=2, **bfloat16),
+        multiplied("dot_product", (2, 50, 62), (2, 62, 41), **bfloat16),
+        multiplied("dot_product", (131, 33), (33, 17), **bfloat16),
+        attended(50, 29, 16, tolerance=5e-6),
+        attended(7, 3, 5, tolerance=5e-6),
+        attended(37, 21, 16, tolerance=2**-8, **bfloat16),
+        convolved("window", deep, depthwise, groups=37),
+        convolved("window", deep, depthwise, stride=2, groups=37),
+        Case(
+            "window",
+            lambda x: relax.op.nn.max_pool2d(x, (3, 3), strides=(2, 2), padding=(1,) * 4, layout="NHWC"),
+            (small,),
+            pooled,
+        ),
+        Case("window", lambda x: relax.op.mean(x, [1, 2]), (deep + 1,), (deep + 1).mean((1, 2))),
+        Case("rows", relax.op.nn.softmax, (line,), softmax(line)),
+        Case("rows", relax.op.nn.softmax, (line[:, :5],), softmax(line[:, :5])),
+        Case("rows", lambda x: relax.op.sum(x, [1]), (line + 1,), (line + 1).astype("float64").sum(1)),
+        Case("plain", lambda x: relax.op.multiply(x, x), (line,), line * line),
+        Case("plain", lambda x: relax.op.permute_dims(x, (0, 3, 1, 2)), (image,), image.transpose(0, 3, 1, 2)),
+        Case("plain", lambda x: relax.op.repeat(x, 3, 1), (line[:, :70],), line[:, :70].repeat(3, 1)),
+        Case("plain", lambda x: relax.op.argmax(x, 1), (line,), line.argmax(1)),
+        Case("plain", lambda x: relax.op.nn.max_pool2d(x, (3, 1), layout="NCHW"), (image,), columns_of_three),
+    ]
+
+
+CASES = cases()
+
+
+def check(run: Runner, case: Case, seed: int) -> None:
+    """Runs a case by a choice that a seed picks from its space."""
+    generator = pseudorandom.Random(seed)
+    cores = generator.choice([1, 2, 5])
+    target = target_with(*case.units, cores=cores) if case.units else HOST.with_cores(cores)
+    picked: list[Decision] = []
+
+    def choose(templates: Any, workload: Any, target: targets.Target) -> Decision:
+        for template in templates:
+            if template.name == case.template:
+                space = list(template.space(workload, target))
+                assert template.default(workload, target) in space and len(set(space)) == len(space)
+                picked.append(Decision(template, workload, generator.choice(space)))
+                return picked[-1]
+        return choose_default(templates, workload, target)
+
+    actual = run(case.build, *case.inputs, target=target, choose=choose, multiply_in="bfloat16" if case.units else None)
+    assert picked and case.template in run.templates
+    assert relative_error(actual, case.expected) < case.tolerance, picked
+
+
+NUMBERS = pytest.mark.parametrize("number", range(len(CASES)), ids=lambda number: f"{CASES[number].template}{number}")
+
+
+@NUMBERS
+def test_a_sampled_choice(run: Runner, number: int) -> None:
+    check(run, CASES[number], seed=number)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(1, 25))
+@NUMBERS
+def test_many_choices(run: Runner, number: int, seed: int) -> None:
+    check(run, CASES[number], seed)
+
+
+WORKLOADS = [
+    Workload(2, 49, 70, (3, 3, 20)),
+    Workload(1, 57, 40, (3, 3, 32), "bfloat16", "bfloat16", "float32", 19),
+    Windows((1, 9, 11, 37), (3, 3)),
+    Rows(7, 5003, "float32"),
+    Elements(100, 1000, 8, True, True),
+]
+
+
+@pytest.mark.parametrize("workload", WORKLOADS)
+def test_choices_are_data(workload: object) -> None:
+    """They print as what they are read from, tell themselves apart, and hold nothing but data."""
+    target = target_with(AMX, cores=2)
+    found = [
+        choice
+        for template in TEMPLATES
+        if template.takes(workload, target)
+        for choice in template.space(workload, target)
+    ]
+    assert len(found) > 10 and len(set(found)) == len({str(choice) for choice in found}) == len(found)
+    for choice in found:
+        assert choices.parse(str(choice)) == choice
+        assert all(isinstance(getattr(choice, each.name), (int, str, tuple)) for each in fields(choice))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "1", "Nothing(rows=1)", "MultiplyAddChoice(rows=1)", "__import__('os').getcwd()", "open(1)", "(", "f(x)"],
+)
+def test_what_is_no_choice_is_not_read(text: str) -> None:
+    with pytest.raises(ValueError, match=r"choice|malformed"):
+        choices.parse(text)
+
+
+@pytest.mark.parametrize("choice", [MultiplyAddChoice(100, 100), MultiplyAddChoice(1, 1, 10_000), "rows=1"])
+def test_an_illegal_choice_is_refused_when_it_is_made(choice: Any) -> None:
+    def choose(templates: Any, workload: Any, target: targets.Target) -> Decision:
+        return Decision(templates[-1], workload, choice)
+
+    with pytest.raises(ChoiceError, match="'contraction' has no such choice"):
+        Chooser(HOST, TEMPLATES, choose)(Workload(1, 49, 70, (20,)))

@@ -1,0 +1,126 @@
+"""What is added in one place: a template, a unit; and what becomes of a kernel whose template refuses it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from kernel_runner import TOLERANCE, Runner, random, relative_error
+from tilewright import targets
+from tilewright.compiler.emission.emit import emit
+from tilewright.compiler.library import artifact
+from tilewright.compiler.measurement.bench import work_of
+from tilewright.compiler.measurement.machine_peak import MemoryLevel, Peak
+from tilewright.compiler.measurement.roofline import make_roofline
+from tilewright.compiler.reports.inspection import inspect_library, library_tables
+from tilewright.compiler.reports.roofline_tables import roofline_parts
+from tilewright.schedules.legalize import legalize
+from tilewright.schedules.schedule import schedule_module
+from tilewright.schedules.templates import dot_product, plain
+from tilewright.schedules.templates.choices import Choice
+from tilewright.schedules.templates.contraction import MultiplyAddChoice, Workload
+from tilewright.schedules.templates.microkernels import MultiplyAdd
+from tilewright.schedules.templates.table import CONTRACTION, TEMPLATES
+from tilewright.schedules.templates.template import Chooser, Template
+from tilewright.schedules.tensorir import blocks
+from tilewright.targets.target import DotUnit, Target
+from tvm import relax
+from tvm.s_tir import Schedule
+
+
+@dataclass(frozen=True)
+class SplitChoice(Choice):
+    """How many terms of a sum are added in a row before the next column's."""
+
+    terms: int
+
+
+def split_space(workload: Workload, target: Target) -> Iterator[SplitChoice]:
+    return (SplitChoice(terms) for terms in (1, 2, 4) if workload.k[-1] % terms == 0)
+
+
+def split_schedule(sch: Schedule, choice: SplitChoice, target: Target) -> None:
+    (anchor,) = blocks.anchors(sch)
+    blocks.inline_producers(sch, [anchor])
+    sch.unroll(sch.split(sch.get_loops(anchor)[-1], [None, choice.terms])[1])
+    for block in [*blocks.stages(sch, anchor), *sch.get_consumers(anchor)]:
+        plain.schedule_block(sch, block, target)
+
+
+# Products of one row, without tiles.
+SPLIT: Template[Workload, SplitChoice] = Template(
+    name="split",
+    takes=lambda workload, target: isinstance(workload, Workload) and workload.rows == 1,
+    space=split_space,
+    default=lambda workload, target: max(split_space(workload, target), key=lambda choice: choice.terms),
+    estimate=lambda workload, choice, target: float(math.prod(workload.k) * workload.columns),
+    compute=lambda workload, choice, target: MultiplyAdd(workload, MultiplyAddChoice(1, 1), target, "split", "sums"),
+    schedule=split_schedule,
+    gain=math.inf,
+)
+
+
+@pytest.mark.parametrize(("rows", "template"), [(1, "split"), (2, "contraction")])
+def test_a_new_template_is_a_row(run: Runner, rows: int, template: str) -> None:
+    left, right = random(rows, 30), random(30, 21, seed=1)
+    actual = run(lambda x: relax.op.matmul(x, relax.const(right)), left, templates=(SPLIT, *TEMPLATES))
+    assert run.templates == [template]
+    assert relative_error(actual, left @ right) < TOLERANCE
+
+
+# Four products of int8 added to an int32 at once, for eight columns; where lowering knows no instruction for a unit,
+# its loops compute the same.
+SOFT_S8 = DotUnit("SOFT-S8", "int8", "int8", "int32", 4, 1, 8, 4, 16, 2.0, 4.0, ())
+
+
+@pytest.mark.parametrize(("left", "right"), [((37, 60), (60, 41)), ((1, 8), (8, 24)), ((2, 9, 6), (2, 6, 9))])
+def test_a_new_unit_is_a_row(left: tuple[int, ...], right: tuple[int, ...], tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    a, b = (generator.integers(-128, 128, shape).astype("int8") for shape in (left, right))
+    host = targets.parse("host", cores=2)
+    module = matmul(a, b, "int32")
+    decide = Chooser(replace(host, units=(SOFT_S8,)), TEMPLATES)
+    module = schedule_module(legalize(module, decide), decide)
+    emitted = emit(module, name="s8", output_names=["y"], target=host, output=tmp_path / "s8.so")
+    assert {kernel.template for kernel in emitted.plan.kernels} == {dot_product.TEMPLATE}
+    expected = a.astype("int32") @ b.astype("int32")
+    assert np.array_equal(artifact.load(emitted.path).run({"a": a, "b": b})["y"], expected)
+
+
+def matmul(a: Any, b: Any, dtype: str) -> Any:
+    """A module that multiplies its two inputs."""
+    builder = relax.BlockBuilder()
+    variables = [relax.Var(name, relax.TensorType(each.shape, str(each.dtype))) for name, each in (("a", a), ("b", b))]
+    with builder.function("main", variables):
+        with builder.dataflow():
+            product = builder.emit(relax.op.matmul(*variables, dtype))
+            result = builder.emit_output(relax.Tuple([product]))
+        builder.emit_func_output(result)
+    return builder.get()
+
+
+def test_a_refusal_is_reported(tmp_path: Path) -> None:
+    def refuse(sch: Schedule, choice: Choice, target: Target) -> None:
+        raise ValueError("tiles of seven corners")
+
+    templates = tuple(replace(row, schedule=refuse) if row is CONTRACTION else row for row in TEMPLATES)
+    target = targets.parse("host", cores=1)
+    decide = Chooser(target, templates)
+    a, b = random(9, 30), random(30, 21, seed=1)
+    module = schedule_module(legalize(matmul(a, b, "float32"), decide), decide)
+    emitted = emit(module, name="net", output_names=["y"], target=target, output=tmp_path / "net.so", threads=1)
+    library = artifact.load(emitted.path)
+    assert relative_error(library.run({"a": a, "b": b})["y"], a @ b) < TOLERANCE
+
+    (kernel,) = library.signature.kernels
+    assert kernel.template == "plain" and kernel.flops == 2 * 9 * 30 * 21
+    assert kernel.fallback == "contraction: ValueError: tiles of seven corners"
+    line = "k0_matmul fell to the plain schedule: contraction: ValueError: tiles of seven corners"
+    assert line in library_tables(inspect_library(library.signature, emitted.path))
+    peak = Peak(1e9, (MemoryLevel("memory", None, 1e9),), threads=1)
+    assert line in roofline_parts(make_roofline([(work, 1e-6) for work in work_of(library.signature)], peak))

@@ -116,6 +116,8 @@ def _make(
         vector_bits=level.vector_bits,
         num_vector_registers=level.num_vector_registers,
         has_fma=level.has_fma,
+        broadcasts_operands=level.broadcasts_operands,
+        core=levels.CORE,
         cores=cores,
         required_features=to_check(generated),
         half_features=levels.half_features(generated),

@@ -38,7 +38,7 @@ from ...targets.target import DotUnit, Target
 from ..tensorir.annotations import ANCHOR, FLOPS, STAGE
 from ..tensorir.expressions import Scalar, int64, int64s, largest_divisor
 from ..tensorir.padding import within
-from .contraction import FMAS_PER_CYCLE, TEMPLATE, Choice, Workload, blockings
+from .contraction import TEMPLATE, Choice, Workload, blockings
 from .packing import in_panels
 
 ACCUMULATOR = "float32"
@@ -50,13 +50,6 @@ MATRIX = "tilewright.is_matrix"
 OPERAND = "operand"
 # Annotation of the anchor where its sums are read by lines of pixels: lines in a block.
 BLOCK_LINES = "tilewright.block_lines"
-# A tile instruction takes a cycle a row of A; loads of tiles take a cycle for two rows, from the L1 cache.
-_ROWS_PER_CYCLE = 2.0
-# Vector units: loads that a core starts in a cycle.
-_LOADS_PER_CYCLE = 2.0
-_STEP_OVERHEAD = 1.0
-# Work beside the k loop, in cycles a vector of results.
-_TILE_OVERHEAD = 3.0
 # Registers that are left for operands.
 _OPERAND_VECTORS = 4
 _MAX_ROW_REGISTERS = 8
@@ -70,9 +63,9 @@ _COPY_COST = 1.3
 def faster_units(target: Target) -> list[DotUnit]:
     """The units that a target may use and that multiply more in a cycle than its multiply-adds.
 
-    vdpbf16ps does not on every processor; on those bfloat16 saves bytes alone.
+    Where none does, bfloat16 saves bytes alone.
     """
-    return [unit for unit in target.dot_units if unit.rate * unit.rows * unit.depth > FMAS_PER_CYCLE]
+    return [unit for unit in target.dot_units if unit.rate * unit.rows * unit.depth > target.core.fmas_per_cycle]
 
 
 def depth_of(run: int, unit: DotUnit) -> int:
@@ -153,10 +146,10 @@ def cycles(workload: Workload, choice: Choice, unit: DotUnit) -> float:
     tiles *= math.ceil(workload.columns / (vectors * unit.lanes))
     if unit.is_matrix:
         loaded = registers * rows + vectors * choice["depth"] // unit.group
-        step = max(float(registers * vectors * rows), loaded / _ROWS_PER_CYCLE)
+        step = max(float(registers * vectors * rows), loaded / unit.loads_per_cycle)
     else:
-        step = max(registers * vectors / unit.rate, (registers + vectors) / _LOADS_PER_CYCLE, unit.latency)
-    return tiles * (instructions * (step + _STEP_OVERHEAD) + _TILE_OVERHEAD * rows * registers * vectors)
+        step = max(registers * vectors / unit.rate, (registers + vectors) / unit.loads_per_cycle, unit.latency)
+    return tiles * (instructions * (step + unit.step_overhead) + unit.tile_overhead * rows * registers * vectors)
 
 
 def tile_columns(choice: Choice, unit: DotUnit) -> int:

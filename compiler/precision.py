@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from ..errors import PrecisionWarning
 from ..targets import Target
+from ..targets.architectures import ARCHITECTURES
 
 _BFLOAT16 = "bfloat16"
 
@@ -21,12 +22,14 @@ def settle(precision: str, target: Target) -> tuple[str, Target]:
     if precision == "bf16":
         if target.units:
             return precision, target.with_dot_units(_BFLOAT16)
-        _warn(f"{target.cpu} multiplies no bfloat16 (AMX-BF16, AVX512-BF16)")
+        units = ARCHITECTURES[target.arch].units
+        _warn(f"{target.cpu} multiplies no bfloat16 ({', '.join(unit.name for unit in units)})")
     if precision == "fp16":
         if target.half_features is not None:
             features = dict.fromkeys([*target.required_features, *target.half_features])
             return precision, replace(target, required_features=tuple(features))
-        _warn(f"{target.cpu} has no instructions that convert float16 (F16C)")
+        needed = ", ".join(ARCHITECTURES[target.arch].half_features).upper()
+        _warn(f"{target.cpu} has no instructions that convert float16 ({needed})")
     return "fp32", target
 
 

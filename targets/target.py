@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from .core import Core
+from .instructions import Instructions
+from .peak import PeakLoop
 
 FLOAT32_BITS = 32
 
@@ -27,6 +30,8 @@ class DotUnit:
         required_features: what code that uses it needs besides the target's own, as `Target.required_features`.
         loads_per_cycle: rows of operands, in its registers, that a core loads from L1 in a cycle.
         step_overhead, tile_overhead: as `Core` has them for multiply-adds.
+        instructions: makes what code that uses it consists of; needs TVM.
+        peak: makes what measures how fast it is.
     """
 
     name: str
@@ -42,6 +47,8 @@ class DotUnit:
     loads_per_cycle: float
     step_overhead: float
     tile_overhead: float
+    instructions: Callable[[], Instructions]
+    peak: Callable[[], PeakLoop]
 
     @property
     def is_matrix(self) -> bool:

@@ -135,17 +135,18 @@ def _on_functions(name: str, change: Callable[[Any], Any]) -> Any:
 
 def _machine_passes(units: Sequence[DotUnit]) -> Any:
     """What only code generation can express: stored bfloat16, intrinsics of the target."""
-    rounds = any(unit.rhs == "bfloat16" for unit in units)
+    instructions = {unit.name: unit.instructions() for unit in units}
+    rounding = next((instructions[unit.name].rounding for unit in units if unit.rhs == "bfloat16"), None)
     return tvm.ir.transform.Sequential(
         [
-            _on_functions("ExpandBfloat16", partial(expand_conversions, has_instruction=rounds)),
+            _on_functions("ExpandBfloat16", partial(expand_conversions, rounding=rounding)),
             tirx.transform.FP8StorageLegalize(),
             tirx.transform.BF16StorageLegalize(),
             tirx.transform.LowerTVMBuiltin(),
             tirx.transform.LowerIntrin(),
             # The last: from here on floats are computed by TVM's own arithmetic, which it must not simplify.
             _on_functions("WriteOut", write_out),
-            _on_functions("ImportFunctions", with_imports),
+            _on_functions("ImportFunctions", partial(with_imports, units=tuple(instructions.values()))),
         ]
     )
 

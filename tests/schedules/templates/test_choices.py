@@ -10,7 +10,6 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-import soft_units
 from kernel_runner import TOLERANCE, Runner, random, relative_error
 from numpy_reference import convolution, pad, windows
 from soft_units import target_with
@@ -29,13 +28,6 @@ from tvm import relax
 AMX, VECTOR = "AMX-BF16", "AVX512-BF16"
 HOST = targets.parse("host")
 LANES = HOST.lanes()
-
-
-@pytest.fixture(autouse=True, scope="module")
-def units_in_software(tmp_path_factory: pytest.TempPathFactory):
-    with pytest.MonkeyPatch.context() as patch:
-        soft_units.install(patch, tmp_path_factory.mktemp("units"))
-        yield
 
 
 @dataclass(frozen=True)

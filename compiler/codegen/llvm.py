@@ -10,6 +10,7 @@ from typing import Any
 import tvm
 
 from ...errors import CompilerError
+from ...failures import failing_in
 from ..library.elf import Elf, hide_symbols, rename_symbol
 from ..lowering.lower import LoweredKernel
 
@@ -46,7 +47,7 @@ def compile_object(kernels: Sequence[LoweredKernel], tvm_target: Any, name: str,
         path: the file to write.
 
     Raises:
-        CompilerError: LLVM refused a kernel, or it calls what no library without TVM has; `where` is its symbol.
+        CompilerError: LLVM refused a kernel, or it calls what no library without TVM has; `where` names it.
     """
     try:
         data = _checked_object(kernels, tvm_target, path)
@@ -59,16 +60,10 @@ def compile_object(kernels: Sequence[LoweredKernel], tvm_target: Any, name: str,
 
 def _checked_object(kernels: Sequence[LoweredKernel], tvm_target: Any, path: Path) -> bytes:
     """The object of kernels; errors name them all."""
-    where = ", ".join(kernel.symbol for kernel in kernels)
+    where = ", ".join(f"kernel '{kernel.symbol}'" for kernel in kernels)
     module = tvm.IRModule({kernel.symbol: kernel.function for kernel in kernels})
-    try:
+    with failing_in(where, "a kernel cannot be turned into machine code", writes_files=True):
         tvm.get_global_func("target.build.llvm")(module, tvm_target).write_to_file(str(path), "o")
-    except OSError:
-        raise
-    except Exception as error:  # TVM's errors have no common base but RuntimeError and ValueError
-        raise CompilerError(
-            "a kernel cannot be turned into machine code", where=where, details=str(error).strip().splitlines()[-8:]
-        ) from error
     data = path.read_bytes()
     if symbols := _unexpected(data, kernels):
         raise CompilerError(

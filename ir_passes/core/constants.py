@@ -9,7 +9,7 @@ import numpy.typing as npt
 import tvm
 from tvm import relax
 
-from ...evaluation import numpy_dtype as numpy_dtype
+from ...dtypes import numpy_dtype as numpy_dtype
 
 Array = npt.NDArray[Any]
 Expr = Any  # tvm.relax.Expr

@@ -51,6 +51,15 @@ def split_constant(call: Any) -> tuple[Expr, Expr] | None:
     return None
 
 
+def with_scalar(call: Any) -> tuple[Expr | None, float | None]:
+    """(operand, number) of a commutative binary call that has a scalar constant; (None, None) for others."""
+    for operand, other in (tuple(call.args), tuple(call.args)[::-1]):
+        number = scalar_of(other)
+        if number is not None:
+            return operand, float(number)
+    return None, None
+
+
 def scalar_factor(value: Any) -> tuple[Expr, float] | None:
     """(x, c) of x * c, c * x or x / (1 / c), with a scalar constant other than 0 that leaves the shape of x alone."""
     if not calls(value, "multiply", "divide"):

@@ -9,7 +9,8 @@ from typing import Any
 import tvm
 from tvm import relax
 
-from ...evaluation import evaluate, numpy_dtype, split_item
+from ...dtypes import numpy_dtype
+from ...evaluation import evaluate, split_item
 from ..core.base import GraphPass, PassResult
 from ..core.constants import Array, array_of, constant
 from ..core.graph import Expr, Var

@@ -9,7 +9,7 @@ import numpy as np
 import tvm
 from tvm import relax
 
-from ...evaluation import numpy_dtype
+from ...dtypes import numpy_dtype
 from ..core.base import GraphPass, PassResult
 from ..core.constants import Array, array_of, constant, scalar_of
 from ..core.graph import Expr, Var

@@ -17,11 +17,10 @@ import numpy.typing as npt
 from tvm import relax
 
 from .dtypes import numpy_dtype
+from .ir_types import Call
 from .slices import slices
 
 Array: TypeAlias = npt.NDArray[Any]
-# tvm has no types: a relax.Call whose type, a TensorType of a static shape, is inferred.
-Call: TypeAlias = Any
 Evaluate: TypeAlias = Callable[[Call, list[Array]], "Array | None"]
 
 _MATMUL_FLOPS = 1 << 27  # about a second of numpy at worst

@@ -65,10 +65,10 @@ def nodes_named(nodes_of: Mapping[str, Sequence[str]]) -> Iterator[None]:
     try:
         yield
     except (CompilerError, OutOfMemoryError) as error:
-        for place, nodes in nodes_of.items():
-            if place in (error.where or ""):
-                raise error.at(place, *_computes(nodes)) from error
-        raise
+        places = [place for place in nodes_of if place in (error.where or "")]
+        if not places:
+            raise
+        raise error.at(places[0], *_computes([node for place in places for node in nodes_of[place]])) from error
 
 
 def reason_of(error: BaseException) -> str:

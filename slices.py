@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tvm import relax, tirx
 
+from .ir_types import Call, Expr
 
-def integers(expr: Any) -> list[int] | None:
+
+def integers(expr: Expr) -> list[int] | None:
     """The numbers of a tuple of whole numbers; None where one is not known when the model is compiled."""
     fields = expr.fields if isinstance(expr, relax.Tuple) else None
     if fields is None or not all(isinstance(field, tirx.IntImm) for field in fields):
@@ -15,7 +15,7 @@ def integers(expr: Any) -> list[int] | None:
     return [int(field) for field in fields]
 
 
-def slices(call: Any, shape: tuple[int, ...]) -> tuple[slice, ...] | None:
+def slices(call: Call, shape: tuple[int, ...]) -> tuple[slice, ...] | None:
     """What a `relax.strided_slice` takes along each axis of an operand of this shape; None unless all is known.
 
     Bounds are counted from the start and lie within the axis, as ONNX clamps them: `array[slices(...)]` is the result.

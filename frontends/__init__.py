@@ -2,7 +2,7 @@
 
 from .front_door import load, open
 from .imported import ImportedModel
-from .onnx import operators
+from .onnx import node_operators
 from .opened import OpenedModel
 
-__all__ = ["ImportedModel", "OpenedModel", "load", "open", "operators"]
+__all__ = ["ImportedModel", "OpenedModel", "load", "node_operators", "open"]

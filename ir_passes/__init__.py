@@ -7,7 +7,6 @@ from .kernels.narrow_storage import NarrowStorage
 from .kernels.slice_in_place import SliceInPlace
 from .layout.channels_last import ChannelsLast
 from .operators.canonicalize import Canonicalize
-from .operators.combine_parallel_matmul import CombineParallelMatmul
 from .operators.cse import Cse
 from .operators.fold_batch_norm import FoldBatchNorm
 from .operators.fold_constants import FoldConstants
@@ -19,11 +18,12 @@ from .operators.fuse_layer_norm import FuseLayerNorm
 from .operators.fuse_silu import FuseSilu
 from .operators.fuse_softmax import FuseSoftmax
 from .operators.simplify_reductions import SimplifyReductions
+from .registry import PASSES, parse, spelled
 
 __all__ = [
+    "PASSES",
     "Canonicalize",
     "ChannelsLast",
-    "CombineParallelMatmul",
     "ConcatInPlace",
     "Cse",
     "FoldBatchNorm",
@@ -42,6 +42,8 @@ __all__ = [
     "PassResult",
     "SimplifyReductions",
     "SliceInPlace",
+    "parse",
     "run_passes",
+    "spelled",
     "verify",
 ]

@@ -61,14 +61,14 @@ def compile_object(kernels: Sequence[LoweredKernel], tvm_target: Any, name: str,
 def _checked_object(kernels: Sequence[LoweredKernel], tvm_target: Any, path: Path) -> bytes:
     """The object of kernels; errors name them all."""
     where = ", ".join(f"kernel '{kernel.symbol}'" for kernel in kernels)
-    module = tvm.IRModule({kernel.symbol: kernel.function for kernel in kernels})
     with failing_in(where, "a kernel cannot be turned into machine code", writes_files=True):
+        module = tvm.IRModule({kernel.symbol: kernel.function for kernel in kernels})
         tvm.get_global_func("target.build.llvm")(module, tvm_target).write_to_file(str(path), "o")
-    data = path.read_bytes()
-    if symbols := _unexpected(data, kernels):
-        raise CompilerError(
-            "a kernel calls functions that a standalone library does not have", where=where, details=symbols
-        )
+        data = path.read_bytes()
+        if symbols := _unexpected(data, kernels):
+            raise CompilerError(
+                "a kernel calls functions that a standalone library does not have", where=where, details=symbols
+            )
     return data
 
 

@@ -109,7 +109,7 @@ def inspect_model(path: Path, shapes: Mapping[str, Sequence[int]]) -> dict[str, 
         problem = str(error)
     model = opened.graph_form()
     graph = model.graph
-    operator_of = frontends.operators(opened)
+    operator_of = frontends.node_operators(opened)
     found: dict[str, Any] = {
         "kind": "model",
         "name": opened.name,

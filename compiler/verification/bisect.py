@@ -50,7 +50,8 @@ class Divergence:
         node, operator: its name and ONNX operator.
         comparison: of the output that differs.
         only_fused: whether it agrees when all inner values are kept, so that fusion is part of the fault.
-        passes: the passes without which it agrees; empty when leaving out one changes nothing.
+        passes: the passes without which it agrees, as `ir_passes.spelled` writes them; empty when leaving out one
+            changes nothing.
     """
 
     node: str
@@ -168,12 +169,12 @@ class _Trial:
 
     def _run(self, model: OpenedModel, inputs: Values, without: str) -> dict[str, Array]:
         from ... import frontends
-        from ...ir_passes import run_passes
+        from ...ir_passes import run_passes, spelled
         from ..emission import emit
         from ..library import artifact
 
         imported = frontends.load(model, shapes={name: value.shape for name, value in inputs.items()})
-        order = [each for each in self.passes() if each.name != without]
+        order = [each for each in self.passes() if spelled(each) != without]
         module = run_passes(imported.module, order).module
         with temporary_folder() as folder:
             output = folder / "part.so"
@@ -230,8 +231,10 @@ def _passes_to_blame(trial: _Trial, model: OpenedModel, name: str, references: V
             break
     else:
         return ()
+    from ...ir_passes import spelled
+
     blamed = []
-    names = [each for each in dict.fromkeys(each.name for each in trial.passes()) if each not in _NEEDED]
+    names = list(dict.fromkeys(spelled(each) for each in trial.passes() if each.name not in _NEEDED))
     for done, each in enumerate(names):
         trial.progress("passes", done, len(names))
         try:

@@ -17,7 +17,7 @@ from .input_shapes import apply_bindings, apply_shapes
 from .node import node_name
 from .reader import read_model
 
-__all__ = ["import_onnx", "open_onnx", "operators"]
+__all__ = ["import_onnx", "node_operators", "open_onnx"]
 
 
 def open_onnx(source: Path | onnx.ModelProto) -> OpenedModel:
@@ -41,6 +41,6 @@ def import_onnx(
         return import_graph(model, opened.name, opened.where)
 
 
-def operators(opened: OpenedModel) -> dict[str, str]:
+def node_operators(opened: OpenedModel) -> dict[str, str]:
     """The operator of each node of the model's graph, by the name that bindings made for the node carry."""
     return {node_name(node): node.op_type for node in opened.graph_form().graph}

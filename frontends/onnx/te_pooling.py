@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from tvm import te, tirx, topi
 
+from ...ir_types import Scalar
 from .dtypes import lowest
 from .te_keys import key, key_dtype, value_of
 from .windows import Window
@@ -21,7 +21,7 @@ def _padded(x: te.Tensor, window: Window, value: float | int) -> te.Tensor:
         return x
     shape = [*x.shape[:2], *(x.shape[2 + a] + begins[a] + ends[a] for a in range(rank))]
 
-    def element(*index: Any) -> Any:
+    def element(*index: Scalar) -> Scalar:
         places = [index[2 + a] - begins[a] for a in range(rank)]
         inside = [condition for a in range(rank) for condition in (places[a] >= 0, places[a] < x.shape[2 + a])]
         return tirx.if_then_else(tirx.all(*inside), x(*index[:2], *places), tirx.const(value, x.dtype))
@@ -29,11 +29,11 @@ def _padded(x: te.Tensor, window: Window, value: float | int) -> te.Tensor:
     return te.compute(shape, element, name="padded")
 
 
-def _taps(window: Window) -> list[Any]:
+def _taps(window: Window) -> list[Scalar]:
     return [te.reduce_axis((0, extent), name=f"k{axis}") for axis, extent in enumerate(window.kernel)]
 
 
-def _places(window: Window, index: Sequence[Any], taps: Sequence[Any]) -> list[Any]:
+def _places(window: Window, index: Sequence[Scalar], taps: Sequence[Scalar]) -> list[Scalar]:
     """Where in the padded input a tap of a window lies."""
     return [index[2 + a] * window.strides[a] + taps[a] * window.dilations[a] for a in range(len(window.kernel))]
 
@@ -75,13 +75,13 @@ def max_pool_with_indices(x: te.Tensor, window: Window, column_major: bool) -> l
     far = tirx.const(2**62, "int64")  # the index of what is no element: later than all of them
     least = tirx.min_value(key_dtype(dtype))
 
-    def better(a: Any, b: Any) -> Any:
+    def better(a: Scalar, b: Scalar) -> Scalar:
         take = tirx.any(a[0] > b[0], tirx.all(a[0] == b[0], a[1] <= b[1]))
         return tirx.Select(take, a[0], b[0]), tirx.Select(take, a[1], b[1])
 
     reducer = te.comm_reducer(lambda a, b: better(a, b), lambda value, index: (least, far), name="first_maximum")
 
-    def element(*i: Any) -> Any:
+    def element(*i: Scalar) -> Scalar:
         places = _places(window, i, taps)
         source = [places[a] - window.begins[a] for a in range(rank)]
         inside = [condition for a in range(rank) for condition in (source[a] >= 0, source[a] < extents[a])]
@@ -100,7 +100,7 @@ def max_pool_with_indices(x: te.Tensor, window: Window, column_major: bool) -> l
         tag=topi.tag.INJECTIVE,
     )
 
-    def index(*i: Any) -> Any:
+    def index(*i: Scalar) -> Scalar:
         flat = tirx.Select(found(*i) == far, tirx.const(0, "int64"), found(*i))
         if not column_major:
             return flat
@@ -117,7 +117,7 @@ def max_unpool(x: te.Tensor, indices: te.Tensor, inferred: Sequence[int], output
     rank = len(x.shape) - 2
     taps = [te.reduce_axis((0, extent), name=f"k{axis}") for axis, extent in enumerate(x.shape[2:])]
 
-    def element(*i: Any) -> Any:
+    def element(*i: Scalar) -> Scalar:
         flat = i[0] * inferred[1] + i[1]
         for axis in range(2, 2 + rank):
             flat = flat * inferred[axis] + i[axis]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tvm import te, tirx
 
+from ...ir_types import Scalar
 from .dtypes import accumulator
 from .te_keys import key
 
@@ -27,10 +26,10 @@ def top_k(x: te.Tensor, axis: int, count: int, *, largest: bool) -> list[te.Tens
     other = te.reduce_axis((0, extent), name="other")
     keys = _keys(x)
 
-    def at(tensor: te.Tensor, i: tuple[Any, ...], position: Any) -> Any:
+    def at(tensor: te.Tensor, i: tuple[Scalar, ...], position: Scalar) -> Scalar:
         return tensor(*i[:axis], position, *i[axis + 1 :])
 
-    def rank_of(*i: Any) -> Any:
+    def rank_of(*i: Scalar) -> Scalar:
         mine, theirs = keys(*i), at(keys, i, other)
         ahead = theirs > mine if largest else theirs < mine
         tie = tirx.all(theirs == mine, other < i[axis])
@@ -40,7 +39,7 @@ def top_k(x: te.Tensor, axis: int, count: int, *, largest: bool) -> list[te.Tens
     shape = [count if each == axis else dim for each, dim in enumerate(x.shape)]
     source = te.reduce_axis((0, extent), name="source")
 
-    def position_of(*i: Any) -> Any:
+    def position_of(*i: Scalar) -> Scalar:
         hit = at(ranks, i, source) == i[axis].astype("int64")
         return te.sum(tirx.Select(hit, source.astype("int64"), tirx.const(0, "int64")), axis=source)
 
@@ -60,7 +59,7 @@ def position_of_extremum(x: te.Tensor, axis: int, *, largest: bool, last: bool, 
     place = te.reduce_axis((0, extent), name="place")
     rest = [dim for each, dim in enumerate(x.shape) if each != axis]
 
-    def at(i: tuple[Any, ...], position: Any) -> Any:
+    def at(i: tuple[Scalar, ...], position: Scalar) -> Scalar:
         return keys(*i[:axis], position, *i[axis:])
 
     best = te.compute(
@@ -70,7 +69,7 @@ def position_of_extremum(x: te.Tensor, axis: int, *, largest: bool, last: bool, 
     )
     miss = tirx.const(-1 if last else int(extent), "int64")
 
-    def position(*i: Any) -> Any:
+    def position(*i: Scalar) -> Scalar:
         row = (*i[:axis], *i[axis + 1 :]) if keepdims else i if rest else ()
         hit = at(row, place) == best(*(row if rest else (0,)))
         found = tirx.Select(hit, place.astype("int64"), miss)
@@ -89,7 +88,7 @@ def running_total(x: te.Tensor, axis: int, *, exclusive: bool, reverse: bool, pr
         te.comm_reducer(lambda a, b: a * b, lambda dtype: tirx.const(1, dtype), name="product") if product else te.sum
     )
 
-    def element(*i: Any) -> Any:
+    def element(*i: Scalar) -> Scalar:
         here = i[axis]
         if reverse:
             counted = source > here if exclusive else source >= here

@@ -6,11 +6,11 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import tvm
 from tvm import relax, tirx
 
+from ...ir_types import PrimFunc
 from ..core.graph import Expr, Graph, Var, leaves, substitute
 from ..core.rewriter import shape_of
 
@@ -39,7 +39,7 @@ class KernelCall:
     var: Var
     value: Expr
     position: int
-    function: Any
+    function: PrimFunc
     operands: tuple[Expr, ...]
     pattern: int
     template: str

@@ -6,6 +6,8 @@ from typing import Any
 
 from tvm import relax
 
+from ...ir_types import Call
+from ...slices import integers
 from ..core.graph import Var
 from ..core.permutation import apply, channels_last, drop_axes, identity, inverse
 from ..core.rewriter import rebuild, shape_of
@@ -14,7 +16,7 @@ from .layout_state import LayoutState, Stored
 from .layouts import LAYOUTS
 
 
-def reduction(state: LayoutState, var: Var, call: Any) -> Stored:
+def reduction(state: LayoutState, var: Var, call: Call) -> Stored:
     """The axes are renumbered; the result is stored as what is left of the operand's order."""
     operand = call.args[0]
     order, rank = state.order(operand), operand.ty.ndim
@@ -36,7 +38,7 @@ def _as_list(value: Any) -> list[int]:
     return [int(item) for item in value] if hasattr(value, "__len__") else [int(value)]
 
 
-def one_axis(state: LayoutState, var: Var, call: Any) -> Stored:
+def one_axis(state: LayoutState, var: Var, call: Call) -> Stored:
     """Operators along one axis (`axis`) whose result has the operand's axes; other operands keep the model's order."""
     operand = call.args[0]
     order, rank = state.order(operand), operand.ty.ndim
@@ -48,7 +50,7 @@ def one_axis(state: LayoutState, var: Var, call: Any) -> Stored:
     return Stored(expr, tuple(order for _ in var.ty.fields) if isinstance(var.ty, relax.TupleType) else order)
 
 
-def rows(state: LayoutState, var: Var, call: Any) -> Stored:
+def rows(state: LayoutState, var: Var, call: Call) -> Stored:
     """Softmax: along its axis, unless that would leave a last axis for one in the middle."""
     operand = call.args[0]
     order, rank = state.order(operand), operand.ty.ndim
@@ -57,7 +59,7 @@ def rows(state: LayoutState, var: Var, call: Any) -> Stored:
     return one_axis(state, var, call)
 
 
-def layer_norm(state: LayoutState, var: Var, call: Any) -> Stored:
+def layer_norm(state: LayoutState, var: Var, call: Call) -> Stored:
     """Kept in the operand's order when the normalised axes stay last, and in theirs."""
     operand = call.args[0]
     order, rank = state.order(operand), operand.ty.ndim
@@ -71,7 +73,7 @@ def layer_norm(state: LayoutState, var: Var, call: Any) -> Stored:
     return Stored(state.emit(rebuild(call, args, axes=new_axes), var.name), order)
 
 
-def channel_norm(state: LayoutState, var: Var, call: Any) -> Stored:
+def channel_norm(state: LayoutState, var: Var, call: Call) -> Stored:
     """Instance and group normalisation: the axes are renumbered."""
     operand = call.args[0]
     order, rank = state.order(operand), operand.ty.ndim
@@ -86,7 +88,7 @@ def channel_norm(state: LayoutState, var: Var, call: Any) -> Stored:
     return Stored(state.emit(rebuild(call, [state.stored(operand).expr, *others], **changed), var.name), order)
 
 
-def concat(state: LayoutState, var: Var, call: Any) -> Stored:
+def concat(state: LayoutState, var: Var, call: Call) -> Stored:
     """All parts follow the order of the largest."""
     parts = call.args[0]
     if not isinstance(parts, relax.Tuple):
@@ -100,23 +102,20 @@ def concat(state: LayoutState, var: Var, call: Any) -> Stored:
     return Stored(state.emit(rebuild(call, [relax.Tuple(fields)], axis=axis), var.name), order)
 
 
-def strided_slice(state: LayoutState, var: Var, call: Any) -> Stored:
+def strided_slice(state: LayoutState, var: Var, call: Call) -> Stored:
     """The axes are renumbered."""
     operand, axes, *bounds = call.args
     order, rank = state.order(operand), operand.ty.ndim
-    if order == identity(rank) or not isinstance(axes, relax.Tuple):
+    known = integers(axes)
+    if order == identity(rank) or known is None:
         return opaque(state, var, call)
     position = inverse(order)
-    new_axes = relax.Tuple([relax.prim_value(position[int(_int(axis)) % rank]) for axis in axes.fields])
+    new_axes = relax.Tuple([relax.prim_value(position[axis % rank]) for axis in known])
     expr = state.emit(rebuild(call, [state.stored(operand).expr, new_axes, *bounds]), var.name)
     return Stored(expr, order)
 
 
-def _int(expr: Any) -> int:
-    return int(getattr(expr, "value", expr))
-
-
-def take(state: LayoutState, var: Var, call: Any) -> Stored:
+def take(state: LayoutState, var: Var, call: Call) -> Stored:
     """Indices of rank 1 replace the axis, an index of rank 0 removes it."""
     operand, indices = call.args
     order, rank = state.order(operand), operand.ty.ndim
@@ -129,7 +128,7 @@ def take(state: LayoutState, var: Var, call: Any) -> Stored:
     return Stored(expr, order if index_rank else drop_axes(order, [axis]))
 
 
-def pad(state: LayoutState, var: Var, call: Any) -> Stored:
+def pad(state: LayoutState, var: Var, call: Call) -> Stored:
     """The widths, a pair an axis, are reordered."""
     operand = call.args[0]
     order, rank = state.order(operand), operand.ty.ndim
@@ -143,7 +142,7 @@ def pad(state: LayoutState, var: Var, call: Any) -> Stored:
     )
 
 
-def resize(state: LayoutState, var: Var, call: Any) -> Stored:
+def resize(state: LayoutState, var: Var, call: Call) -> Stored:
     """Kept channels-last when the image is; any other order goes back to the model's."""
     operand = call.args[0]
     layout, new_layout = LAYOUTS[operand.ty.ndim - 2]
@@ -154,7 +153,7 @@ def resize(state: LayoutState, var: Var, call: Any) -> Stored:
     return Stored(state.emit(rebuild(call, args, layout=new_layout), var.name), order)
 
 
-def broadcast_to(state: LayoutState, var: Var, call: Any) -> Stored:
+def broadcast_to(state: LayoutState, var: Var, call: Call) -> Stored:
     """The shape is reordered."""
     operand = call.args[0]
     rank, shape = operand.ty.ndim, shape_of(var)
@@ -166,7 +165,7 @@ def broadcast_to(state: LayoutState, var: Var, call: Any) -> Stored:
     )
 
 
-def tile(state: LayoutState, var: Var, call: Any) -> Stored:
+def tile(state: LayoutState, var: Var, call: Call) -> Stored:
     """The repeats are reordered."""
     operand = call.args[0]
     order, rank = state.order(operand), operand.ty.ndim

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import tvm
 from tvm import relax
 
+from ...ir_types import Call
 from ..core.constants import array_of
 from ..core.graph import Expr, Var
 from ..core.permutation import apply, channels_last, identity, inverse, long_axes, reshape_groups, through_reshape
@@ -18,7 +17,7 @@ from .layout_state import LayoutState, Stored
 from .layouts import CONVOLUTIONS, POOLS
 
 
-def permute(state: LayoutState, var: Var, call: Any) -> Stored:
+def permute(state: LayoutState, var: Var, call: Call) -> Stored:
     """Nothing happens: the result is the operand's bytes under other axis names."""
     operand = call.args[0]
     rank = operand.ty.ndim
@@ -31,7 +30,7 @@ def permute(state: LayoutState, var: Var, call: Any) -> Stored:
     return Stored(state.stored(operand).expr, order)
 
 
-def reshape(state: LayoutState, var: Var, call: Any) -> Stored:
+def reshape(state: LayoutState, var: Var, call: Call) -> Stored:
     """The operand's bytes are left alone if they can be; otherwise it is transposed to what the result should be."""
     operand = call.args[0]
     old, new = shape_of(operand), shape_of(var)
@@ -57,7 +56,7 @@ def reshape(state: LayoutState, var: Var, call: Any) -> Stored:
     return Stored(state.emit(relax.op.reshape(source, list(apply(order, new))), var.name), order)
 
 
-def _is_spatial(value: Any) -> bool | None:
+def _is_spatial(value: Call) -> bool | None:
     if not isinstance(value, tvm.ir.Call) or not hasattr(value.op, "name"):
         return False
     name = value.op.name

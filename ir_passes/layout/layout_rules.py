@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tvm import relax
 
+from ...ir_types import Call
 from ..core.constants import array_of, constant
 from ..core.graph import Expr, Var
 from ..core.permutation import Permutation, apply, channels_last, identity, long_axes
@@ -18,7 +17,7 @@ from .layout_state import LayoutState, Stored
 from .layouts import CONVOLUTIONS, POOLS
 
 
-def convolution(state: LayoutState, var: Var, call: Any) -> Stored:
+def convolution(state: LayoutState, var: Var, call: Call) -> Stored:
     """Data and result channels-last, the kernel with its input channels last."""
     (data_layout, kernel_layout), (new_data, new_kernel) = CONVOLUTIONS[call.op.name]
     if (str(call.attrs.data_layout), str(call.attrs.kernel_layout)) != (data_layout, kernel_layout):
@@ -29,7 +28,7 @@ def convolution(state: LayoutState, var: Var, call: Any) -> Stored:
     return Stored(state.emit(new, var.name), order)
 
 
-def pool(state: LayoutState, var: Var, call: Any) -> Stored:
+def pool(state: LayoutState, var: Var, call: Call) -> Stored:
     """Data and result channels-last."""
     layout, new_layout = POOLS[call.op.name]
     if str(call.attrs.layout) != layout:
@@ -39,7 +38,7 @@ def pool(state: LayoutState, var: Var, call: Any) -> Stored:
     return Stored(state.emit(rebuild(call, [data], layout=new_layout, out_layout=new_layout), var.name), order)
 
 
-def elementwise(state: LayoutState, var: Var, call: Any) -> Stored:
+def elementwise(state: LayoutState, var: Var, call: Call) -> Stored:
     """Every operand follows the order of the largest one."""
     operands = list(call.args)
     rank = var.ty.ndim
@@ -78,7 +77,7 @@ def _aligned(state: LayoutState, operand: Expr, order: Permutation, hint: str) -
     return state.emit(relax.op.permute_dims(widened, list(order)), hint)
 
 
-def matmul(state: LayoutState, var: Var, call: Any) -> Stored:
+def matmul(state: LayoutState, var: Var, call: Call) -> Stored:
     """Rows may stand in any order when the right operand is one matrix; otherwise the model's order."""
     left, right = call.args
     stored = state.stored(left)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from tvm import relax, tirx
 
+from ...ir_types import Call
 from ..core.constants import array_of, constant, numpy_dtype, scalar_of
 from ..core.graph import Expr, Var
 from ..core.match import calls, is_float, keeps_shape, made_by, with_scalar
 from ..core.rewriter import Rewriter, dtype_of
 from .canonical_moves import same_type
 
-Rule = Callable[[Rewriter, Var, Any], "Expr | None"]
+Rule = Callable[[Rewriter, Var, Call], "Expr | None"]
 
 _MASK_ELEMENTS = 1 << 22  # constants up to this size are searched for being all the same (attention masks are)
 
@@ -22,7 +22,7 @@ _MASK_ELEMENTS = 1 << 22  # constants up to this size are searched for being all
 def neutral(number: float, *, right_only: bool) -> Rule:
     """Operators with a neutral element, which may also be a large constant of nothing else."""
 
-    def rule(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
+    def rule(rewriter: Rewriter, var: Var, value: Call) -> Expr | None:
         left, right = value.args
         if _is_all(right, number) and keeps_shape(value, left):
             return left
@@ -44,7 +44,7 @@ def _has_sign(expr: Expr, *, negative: bool) -> bool:
     return array is not None and (array.dtype.kind in "iub" or bool((np.signbit(array) == negative).all()))
 
 
-def add(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
+def add(rewriter: Rewriter, var: Var, value: Call) -> Expr | None:
     """x + -0.0 is x; x + 0.0 is not, where x is -0.0."""
     for operand, zero in (tuple(value.args), tuple(value.args)[::-1]):
         if _is_all(zero, 0) and _has_sign(zero, negative=True) and keeps_shape(value, operand):
@@ -52,13 +52,13 @@ def add(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
     return None
 
 
-def subtract(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
+def subtract(rewriter: Rewriter, var: Var, value: Call) -> Expr | None:
     """x - 0.0 is x."""
     left, right = value.args
     return left if _is_all(right, 0) and _has_sign(right, negative=False) and keeps_shape(value, left) else None
 
 
-def softmax(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
+def softmax(rewriter: Rewriter, var: Var, value: Call) -> Expr | None:
     """Zeros added to its operand (a mask that masks nothing) change no exponential."""
     masked = made_by(rewriter, value.args[0], "add")
     if masked is None:
@@ -70,7 +70,7 @@ def softmax(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
     return None
 
 
-def divide(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
+def divide(rewriter: Rewriter, var: Var, value: Call) -> Expr | None:
     """x / 1 is x, and by a power of two a multiplication."""
     plain = neutral(1, right_only=True)(rewriter, var, value)
     by = scalar_of(value.args[1])
@@ -85,7 +85,7 @@ def divide(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
     )
 
 
-def where(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
+def where(rewriter: Rewriter, var: Var, value: Call) -> Expr | None:
     """A constant condition that is the same everywhere."""
     condition, yes, no = value.args
     if _is_all(condition, 1):
@@ -93,7 +93,7 @@ def where(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
     return same_type(value, no) if _is_all(condition, 0) else None
 
 
-def clip(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
+def clip(rewriter: Rewriter, var: Var, value: Call) -> Expr | None:
     """Bounds in the dtype of the tensor (`relu6` has them as integers)."""
     dtype, bounds = dtype_of(value), list(value.args)[1:]
     if all(str(bound.ty.dtype) == dtype for bound in bounds) or not all(hasattr(bound, "value") for bound in bounds):
@@ -104,7 +104,7 @@ def clip(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
     return rewriter.emit(relax.op.clip(value.args[0], low, high), var.name)
 
 
-def minimum(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
+def minimum(rewriter: Rewriter, var: Var, value: Call) -> Expr | None:
     """min(max(x, low), high) -> clip: of the two ways to bound x the one that clip computes."""
     for operand, bound in (tuple(value.args), tuple(value.args)[::-1]):
         high = scalar_of(bound)
@@ -124,7 +124,7 @@ def minimum(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
     return None
 
 
-def maximum(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
+def maximum(rewriter: Rewriter, var: Var, value: Call) -> Expr | None:
     """max(x, 0) -> relu."""
     operand, low = with_scalar(value)
     if operand is None or low != 0 or not is_float(value) or not keeps_shape(value, operand):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from tvm import relax
 
+from ...ir_types import Call
 from ...slices import integers, slices
 from ..core.graph import Expr, Var
 from ..core.match import calls, keeps_shape, made_by
@@ -16,12 +15,12 @@ from ..core.rewriter import Rewriter, dtype_of, shape_of
 RESHAPES = ("reshape", "expand_dims", "squeeze", "flatten", "nn.batch_flatten")
 
 
-def same_type(value: Any, operand: Expr) -> Expr | None:
+def same_type(value: Call, operand: Expr) -> Expr | None:
     """The operand where the operator leaves shape and dtype alone: for operators that then leave everything alone."""
     return operand if keeps_shape(value, operand) else None
 
 
-def item(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
+def item(rewriter: Rewriter, var: Var, value: Call) -> Expr | None:
     """A part of a split becomes a slice; the result of a dropout is its operand."""
     call = made_by(rewriter, value.tuple_value, "nn.dropout", "split")
     if call is None:
@@ -42,7 +41,7 @@ def item(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
     return relax.op.strided_slice(call.args[0], [axis], [begin], [end])
 
 
-def reshape(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
+def reshape(rewriter: Rewriter, var: Var, value: Call) -> Expr | None:
     """One after another becomes one; to the shape that is there already, none."""
     operand, shape = value.args[0], shape_of(value)
     if shape is None or shape_of(operand) is None:
@@ -61,7 +60,7 @@ def reshape(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
     return rewriter.emit(relax.op.reshape(source, list(shape)), hint)
 
 
-def _transpose_of_groups(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
+def _transpose_of_groups(rewriter: Rewriter, var: Var, value: Call) -> Expr | None:
     """Axes merged, transposed and split again, as (1, 12, 7, 64) -> (12, 7, 64) -> (12, 64, 7): a transpose of them."""
     transposed = made_by(rewriter, value.args[0], "permute_dims")
     merged = made_by(rewriter, transposed.args[0], *RESHAPES) if transposed is not None else None
@@ -77,7 +76,7 @@ def _transpose_of_groups(rewriter: Rewriter, var: Var, value: Any) -> Expr | Non
     return rewriter.emit(relax.op.permute_dims(merged.args[0], order), rewriter.hint(var, value, merged.args[0]))
 
 
-def permute(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
+def permute(rewriter: Rewriter, var: Var, value: Call) -> Expr | None:
     """One after another becomes one; of axes of length 1, a reshape."""
     operand = value.args[0]
     rank = operand.ty.ndim
@@ -96,12 +95,12 @@ def permute(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
     return rewriter.emit(relax.op.permute_dims(source, list(axes)), hint) if inner is not None else None
 
 
-def _axes(call: Any, rank: int) -> tuple[int, ...]:
+def _axes(call: Call, rank: int) -> tuple[int, ...]:
     axes = call.attrs.axes
     return identity(rank)[::-1] if axes is None else tuple(int(axis) % rank for axis in axes)
 
 
-def cast(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
+def cast(rewriter: Rewriter, var: Var, value: Call) -> Expr | None:
     """To the dtype that is there already, none; a cast of one that loses nothing becomes one."""
     operand = value.args[0]
     if dtype_of(operand) == dtype_of(value):
@@ -121,7 +120,7 @@ def _loses_nothing(source: str, target: str) -> bool:
     return np.can_cast(np.dtype(source), np.dtype(target), "safe")
 
 
-def concat(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
+def concat(rewriter: Rewriter, var: Var, value: Call) -> Expr | None:
     """Slices that follow each other become one."""
     parts, axis = value.args[0], value.attrs.axis
     if not isinstance(parts, relax.Tuple) or axis is None:
@@ -152,15 +151,15 @@ def _slice_along(rewriter: Rewriter, part: Expr, axis: int) -> tuple[Expr, int, 
     """(tensor, start, stop) of a slice along one axis, in steps of 1."""
     call = made_by(rewriter, part, "strided_slice")
     cuts = _cuts(call) if call is not None else None
-    return (call.args[0], *cuts[axis]) if cuts is not None and list(cuts) == [axis] else None
+    return (call.args[0], *cuts[axis]) if call is not None and cuts is not None and list(cuts) == [axis] else None
 
 
-def pad(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
+def pad(rewriter: Rewriter, var: Var, value: Call) -> Expr | None:
     """By nothing, none."""
     return value.args[0] if not any(int(width) for width in value.attrs.pad_width) else None
 
 
-def strided_slice(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
+def strided_slice(rewriter: Rewriter, var: Var, value: Call) -> Expr | None:
     """Axes in order and bounds counted from the start; no steps where they are 1."""
     steps = integers(value.args[4]) if len(value.args) > 4 else []
     if steps is not None and all(step > 0 for step in steps) and keeps_shape(value, value.args[0]):
@@ -174,7 +173,7 @@ def strided_slice(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
     return rewriter.emit(relax.op.strided_slice(value.args[0], *normal), var.name)
 
 
-def _cuts(call: Any) -> dict[int, tuple[int, int]] | None:
+def _cuts(call: Call) -> dict[int, tuple[int, int]] | None:
     """Where a slice in steps of 1 starts and stops along the axes that it shortens, in order; None for others."""
     shape = shape_of(call.args[0])
     found = slices(call, shape) if shape is not None else None
@@ -187,6 +186,6 @@ def _cuts(call: Any) -> dict[int, tuple[int, int]] | None:
     }
 
 
-def operand_if_same(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
+def operand_if_same(rewriter: Rewriter, var: Var, value: Call) -> Expr | None:
     """Operators that leave everything alone when they leave shape and dtype alone."""
     return same_type(value, value.args[0])

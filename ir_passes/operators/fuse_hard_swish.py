@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import tvm
@@ -66,7 +65,7 @@ def _scaled(
 ) -> Expr:
     dtype = dtype_of(x)
 
-    def scalar(number: float) -> Any:
+    def scalar(number: float) -> Expr:
         return constant(np.asarray(number * scale, dtype))
 
     sloped = rewriter.emit(relax.op.multiply(x, scalar(line.get(1, 0.0))), hint)

@@ -210,9 +210,9 @@ from tilewright.compiler.codegen import kernel_objects
 from tilewright.compiler.process import workers
 kernel_objects.available_cores = lambda: 2
 start, counts = workers._start, []
-def noted(count):
+def noted(count, preload):
     counts.append(count)
-    return start(count)
+    return start(count, preload)
 workers._start = noted
 models = []
 def work():

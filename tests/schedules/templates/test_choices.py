@@ -170,7 +170,7 @@ WORKLOADS = [
     Workload(1, 57, 40, (3, 3, 32), "bfloat16", "bfloat16", "float32", 19),
     Windows((1, 9, 11, 37), (3, 3)),
     Rows(7, 5003, "float32"),
-    Elements(100, 1000, 8, True, True),
+    Elements(100, 1000, 8, 1, True, True),
 ]
 
 

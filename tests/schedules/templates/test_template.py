@@ -29,6 +29,8 @@ from tilewright.schedules.templates.table import CONTRACTION, TEMPLATES
 from tilewright.schedules.templates.template import Chooser, Template
 from tilewright.schedules.tensorir import blocks
 from tilewright.targets.target import DotUnit, Target
+from tilewright.targets.x86.pairs import Pairs
+from tilewright.targets.x86.peak import pairs
 from tvm import relax
 from tvm.s_tir import Schedule
 
@@ -75,7 +77,25 @@ def test_a_new_template_is_a_row(run: Runner, rows: int, template: str) -> None:
 
 # Four products of int8 added to an int32 at once, for eight columns; where lowering knows no instruction for a unit,
 # its loops compute the same.
-SOFT_S8 = DotUnit("SOFT-S8", "int8", "int8", "int32", 4, 1, 8, 4, 16, 2.0, 4.0, ())
+SOFT_S8 = DotUnit(
+    name="SOFT-S8",
+    lhs="int8",
+    rhs="int8",
+    accumulator="int32",
+    group=4,
+    rows=1,
+    lanes=8,
+    depth=4,
+    registers=16,
+    rate=2.0,
+    latency=4.0,
+    required_features=(),
+    loads_per_cycle=2.0,
+    step_overhead=1.0,
+    tile_overhead=3.0,
+    instructions=Pairs,
+    peak=pairs,
+)
 
 
 @pytest.mark.parametrize(("left", "right"), [((37, 60), (60, 41)), ((1, 8), (8, 24)), ((2, 9, 6), (2, 6, 9))])

@@ -18,6 +18,7 @@ from ..templates.contraction import Filter, Workload
 from ..templates.microkernels import Microkernel
 from ..templates.packing import pack_constant
 from ..templates.template import Chooser, Decision
+from ..templates.winograd_transform import TAPS, transformed_weights
 from ..tensorir.expressions import Scalar, constant_shape, flatten, int64s, unflatten
 from ..tensorir.operands import operand_dtypes, uncast
 from ..tensorir.padding import padded, within
@@ -235,11 +236,11 @@ def _lower_winograd(
     builder: relax.BlockBuilder, call: relax.Call, geometry: Geometry, decision: Decision[Any, Any], target: Target
 ) -> relax.Expr:
     tiling = winograd.tiling_of(decision.workload, decision.choice.outputs)
-    weights = winograd.transformed_weights(relax_constant(call.args[1]), tiling.outputs)
+    weights = transformed_weights(relax_constant(call.args[1]), tiling.outputs)
     packed = new_constant(pack_constant(weights, tiling.contraction(1), decision.choice.tile, target))
     # The last row and column of tiles may reach past the data and its padding.
     before = geometry.padding[:2]
-    reach = [tiles * tiling.outputs + winograd.TAPS - 1 for tiles in tiling.tiles[1:]]
+    reach = [tiles * tiling.outputs + TAPS - 1 for tiles in tiling.tiles[1:]]
     after = [extent - first - size for extent, first, size in zip(reach, before, geometry.data[1:-1], strict=True)]
 
     def compute(data: te.Tensor, packed: te.Tensor) -> te.Tensor:

@@ -35,9 +35,9 @@ from .template import Chooser
 
 Tile = MultiplyAddChoice | DotProductChoice
 ATTENTION = "attention"
-# The blocks that are neither contractions nor rows: the scores with scale and mask; the result that consumers join.
-SCORES = "masked_scores"
-RESULT = "attended"
+# The blocks, in order: the products of queries and keys; those with scale and mask; the end of the softmax; the sums of
+# values; and the result, which consumers join.
+PRODUCTS, SCORES, PROBABILITIES, SUMS, RESULT = "scores", "masked_scores", "probabilities", "sums", "attended"
 # The share of L2 that a block of scores may take.
 _L2_SHARE = 0.25
 _MAX_ROW_TILES = 16
@@ -226,10 +226,8 @@ def compute(
     nan_is_zero: bool,
 ) -> te.Tensor:
     """The result, (batch, queries, heads, value depth), of so many heads of an image."""
-    scores = microkernel(sizes.scores, choice.scores, target, template=ATTENTION, name="scores")
-    values = microkernel(
-        sizes.values(sizes.queries, sizes.keys), choice.values, target, template=ATTENTION, name="sums"
-    )
+    scores = microkernel(sizes.scores, choice.scores, target, template=ATTENTION, name=PRODUCTS)
+    values = microkernel(sizes.values(sizes.queries, sizes.keys), choice.values, target, template=ATTENTION, name=SUMS)
 
     def query(head: Any, row: Any, inner: Any) -> Scalar:
         return q[head // heads, row, head % heads, inner]
@@ -309,7 +307,7 @@ def _softmax(
         value = tirx.Select(value >= zero, value, zero) if nan_is_zero else value
         return value if dtype == _DTYPE else value.astype(dtype)
 
-    return te.compute(int64s((*lead, width)), probability, name="probabilities", attrs=ANCHOR.entry(ROWS))
+    return te.compute(int64s((*lead, width)), probability, name=PROBABILITIES, attrs=ANCHOR.entry(ROWS))
 
 
 def heads_of(call: relax.Call) -> Heads:

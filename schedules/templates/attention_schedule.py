@@ -8,18 +8,19 @@ from ...annotations import ANCHOR, STAGE
 from ...targets.target import Target
 from ..tensorir import blocks
 from . import dot_product_schedule, plain
-from .attention import ATTENTION, RESULT, SCORES, AttentionChoice
+from .attention import PROBABILITIES, PRODUCTS, RESULT, SCORES, SUMS, AttentionChoice
 from .contraction_schedule import schedule_sums
 from .dot_product import OPERAND
 from .rows import ROWS
 from .rows_schedule import schedule_stages
 
+_BLOCKS = (PRODUCTS, SCORES, PROBABILITIES, SUMS, RESULT)
+
 
 def schedule_kernel(sch: Schedule, choice: AttentionChoice, target: Target) -> None:
     """Schedules a kernel around the two contractions and the softmax of one attention."""
     anchors = blocks.anchors(sch)
-    first, second = (block for block in anchors if ANCHOR.of(sch.get(block)) == ATTENTION)
-    scores, result = sch.get_sblock(SCORES), sch.get_sblock(RESULT)
+    products, scores, probabilities, sums, result = map(sch.get_sblock, _BLOCKS)
     blocks.inline_producers(sch, anchors)
     dot_product_schedule.drop_copies(sch)
     leftover = blocks.absorb_consumers(sch, result)
@@ -28,18 +29,18 @@ def schedule_kernel(sch: Schedule, choice: AttentionChoice, target: Target) -> N
     for block in [*packs, *leftover]:
         plain.schedule_block(sch, block, target)
 
-    head, row, column = blocks.follow_axes(sch, result, sch.get(second).writes[0].source)
+    head, row, column = blocks.follow_axes(sch, result, sch.get(sums).writes[0].source)
     block, row = sch.split(row, [None, choice.block])
     sch.reorder(head, block, row, column)
     task = sch.fuse(head, block)
     if target.cores > 1 and blocks.extent(sch, task) > 1:
         sch.parallel(task)
-    schedule_sums(sch, second, result, choice.values, target)
+    schedule_sums(sch, sums, result, choice.values, target)
 
-    *stages, probabilities = (each for each in anchors if ANCHOR.of(sch.get(each)) == ROWS)
+    stages = [each for each in anchors if ANCHOR.of(sch.get(each)) == ROWS][:-1]  # but for the probabilities
     sch.compute_at(probabilities, task, preserve_unit_loops=True)
     query = sch.get_loops(probabilities)[-2]
     schedule_stages(sch, stages, query, choice.softmax, target)
     plain.vectorize(sch, sch.get_loops(probabilities)[-1], target)
     sch.compute_at(scores, task, preserve_unit_loops=True)
-    schedule_sums(sch, first, scores, choice.scores, target)
+    schedule_sums(sch, products, scores, choice.scores, target)

@@ -31,7 +31,7 @@ from tvm import te, tirx
 from ...annotations import ANCHOR, FLOPS, LANES, LHS, RHS, operand
 from ...targets.target import Target
 from ..tensorir.expressions import Scalar, dtype_bits, int64
-from .choices import Choice
+from .choices import Choice, parallelism
 
 TEMPLATE = "contraction"
 
@@ -39,6 +39,8 @@ TEMPLATE = "contraction"
 _L1_SHARE = 0.75
 # Parallel work is cut so that the busiest core has at most this share more than the mean.
 _IMBALANCE = 1.10
+# Multiply-adds below which waking other cores costs more than they save.
+PARALLEL_PRODUCTS = 1 << 19
 _MIN_TILES_PER_BLOCK = 4
 
 
@@ -109,11 +111,12 @@ class Workload:
 
 @dataclass(frozen=True)
 class MultiplyAddChoice(Choice):
-    """``rows`` and ``vectors`` of a register tile, and ``row_tiles`` of a block of rows."""
+    """``rows`` and ``vectors`` of a register tile, ``row_tiles`` of a block of rows; whether cores share the blocks."""
 
     rows: int
     vectors: int
     row_tiles: int = 1
+    parallel: bool = False
 
     @property
     def tile_rows(self) -> int:
@@ -146,6 +149,7 @@ def cycles(workload: Workload, rows: int, vectors: int, target: Target) -> float
 
 def estimate(workload: Workload, choice: MultiplyAddChoice, target: Target) -> float:
     """Estimated cycles until all cores are done, when B comes from memory."""
+    # Where work is too small to be shared, so it is for every other way to compute it.
     sums = cycles(workload, choice.rows, choice.vectors, target) / target.cores
     weights = workload.batch * workload.columns * math.prod(workload.k) * dtype_bits(workload.rhs) // 8
     return sums + weights / target.core.dram_bytes_per_cycle
@@ -155,7 +159,8 @@ def space(workload: Workload, target: Target) -> Iterator[MultiplyAddChoice]:
     """All register tiles that fit, in blocks of every number of tiles that makes another number of blocks."""
     for tile in register_tiles(workload, target):
         for row_tiles in blockings(math.ceil(workload.rows / tile.rows)):
-            yield replace(tile, row_tiles=row_tiles)
+            for parallel in parallelism(target):
+                yield replace(tile, row_tiles=row_tiles, parallel=parallel)
 
 
 def register_tiles(workload: Workload, target: Target) -> Iterator[MultiplyAddChoice]:
@@ -181,7 +186,9 @@ def default(workload: Workload, target: Target) -> MultiplyAddChoice:
         register_tiles(workload, target),
         key=lambda tile: (cycles(workload, tile.rows, tile.vectors, target), -tile.vectors, tile.rows),
     )
-    return replace(tile, row_tiles=blocking(workload, tile.rows, tile.vectors * workload.lanes(target), target))
+    tile = replace(tile, row_tiles=blocking(workload, tile.rows, tile.vectors * workload.lanes(target), target))
+    products = math.prod((padded_rows(workload, tile), *packed_shape(workload, tile, target)))
+    return replace(tile, parallel=target.cores > 1 and products >= PARALLEL_PRODUCTS)
 
 
 def blocking(workload: Workload, rows: int, columns: int, target: Target) -> int:

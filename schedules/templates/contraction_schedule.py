@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from tvm.s_tir import Schedule
 
 from ...annotations import LANES
@@ -14,8 +12,6 @@ from . import dot_product_schedule, plain
 from .contraction import MultiplyAddChoice
 from .dot_product import DotProductChoice, unit_of
 
-# Multiply-adds below which waking other cores costs more than they save.
-_PARALLEL_WORK = 1 << 19
 # Rows of a tile whose epilogue is written out one by one: more are a loop.
 _MAX_UNROLLED_ROWS = 8
 _TILE_LOOPS = 3  # of the block that reads a tile: row, vector, lane
@@ -34,7 +30,6 @@ def schedule_kernel(sch: Schedule, choice: TileChoice, target: Target) -> None:
     for block in [*blocks.stages(sch, anchor), *leftover]:
         plain.schedule_block(sch, block, target)
 
-    work = math.prod(int(var.dom.extent) for var in sch.get(anchor).iter_vars)
     batch, *rows, column = blocks.follow_axes(sch, epilogue, sch.get(anchor).writes[0].source)
     if dot_product_schedule.has_lines(sch, anchor):
         block_of_rows, (line, tile, row) = dot_product_schedule.cut_lines(sch, anchor, choice.tile_rows, *rows)
@@ -47,7 +42,7 @@ def schedule_kernel(sch: Schedule, choice: TileChoice, target: Target) -> None:
     sch.reorder(batch, block_of_rows, panel)
     # Parallel loops are marked before the anchor moves inside: later the kernel no longer looks parallel to TVM.
     outer = sch.fuse(batch, block_of_rows, panel)
-    if target.cores > 1 and work >= _PARALLEL_WORK and blocks.extent(sch, outer) > 1:
+    if choice.parallel and blocks.extent(sch, outer) > 1:
         sch.parallel(outer)
     fill_tiles(sch, anchor, epilogue, tile, choice, target)
 

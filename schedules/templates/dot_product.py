@@ -38,8 +38,8 @@ from ...annotations import ANCHOR, BLOCK_LINES, FLOPS, LANES, LHS, RHS, STAGE, o
 from ...targets.target import DotUnit, Target
 from ..tensorir.expressions import Scalar, dtype_bits, int64, int64s, largest_divisor
 from ..tensorir.padding import within
-from .choices import Choice
-from .contraction import Workload, blocking, blockings
+from .choices import Choice, parallelism
+from .contraction import PARALLEL_PRODUCTS, Workload, blocking, blockings
 from .packing import in_panels
 
 TEMPLATE = "dot_product"
@@ -65,6 +65,7 @@ class DotProductChoice(Choice):
         rows: of the first operand that an instruction takes.
         row_registers, vectors: instructions below and beside each other in a tile.
         row_tiles: tiles in a block of rows.
+        parallel: whether cores share the blocks.
     """
 
     unit: str
@@ -73,6 +74,7 @@ class DotProductChoice(Choice):
     row_registers: int
     vectors: int
     row_tiles: int = 1
+    parallel: bool = False
 
     @property
     def tile_rows(self) -> int:
@@ -127,7 +129,8 @@ def space(workload: Workload, target: Target) -> Iterator[DotProductChoice]:
     for run, unit in _suiting(workload, target):
         for tile in tiles(run, unit):
             for row_tiles in blockings(math.ceil(run.rows / tile.tile_rows)):
-                yield replace(tile, row_tiles=row_tiles)
+                for parallel in parallelism(target):
+                    yield replace(tile, row_tiles=row_tiles, parallel=parallel)
 
 
 def default(workload: Workload, target: Target) -> DotProductChoice:
@@ -141,14 +144,17 @@ def default(workload: Workload, target: Target) -> DotProductChoice:
         for tile in tiles(run, unit)
     ]
     _, tile = min(found, key=lambda each: each[0])
-    columns = tile_columns(tile, unit_of(tile, target))
-    return replace(tile, row_tiles=blocking(workload, tile.tile_rows, columns, target))
+    unit, run = unit_of(tile, target), workload.with_k(tile.k)
+    tile = replace(tile, row_tiles=blocking(workload, tile.tile_rows, tile_columns(tile, unit), target))
+    products = math.prod((padded_rows(run, tile), *packed_shape(run, tile, unit)))
+    return replace(tile, parallel=target.cores > 1 and products >= PARALLEL_PRODUCTS)
 
 
 def estimate(workload: Workload, choice: DotProductChoice, target: Target) -> float:
     """Estimated cycles until all cores are done, when B comes from memory."""
     unit, run = unit_of(choice, target), workload.with_k(choice.k)
-    sums = cycles(run, choice, unit) * (1.0 if choice.k == workload.k else _COPY_COST) / target.cores
+    sums = cycles(run, choice, unit) * (1.0 if choice.k == workload.k else _COPY_COST)
+    sums /= target.cores if choice.parallel else 1
     weights = math.prod(packed_shape(run, choice, unit)) * dtype_bits(run.rhs) // 8
     return sums + weights / target.core.dram_bytes_per_cycle
 
@@ -209,6 +215,12 @@ def whole_rows(workload: Workload, choice: DotProductChoice) -> int:
 def whole_line(workload: Workload, choice: DotProductChoice) -> int:
     """Rows that instructions read of a line."""
     return math.ceil(workload.line / choice.rows) * choice.rows
+
+
+def padded_rows(workload: Workload, choice: DotProductChoice) -> int:
+    """Rows of C: whole blocks, or whole lines."""
+    whole, block = whole_rows(workload, choice), choice.tile_rows * choice.row_tiles
+    return whole if ends_within_lines(workload, choice.rows) else math.ceil(whole / block) * block
 
 
 def packed_shape(workload: Workload, choice: DotProductChoice, unit: DotUnit) -> tuple[int, ...]:
@@ -281,7 +293,7 @@ def compute(
     block, columns = choice.tile_rows * choice.row_tiles, tile_columns(choice, unit)
     by_lines, line = ends_within_lines(workload, choice.rows), whole_line(workload, choice)
     lines = workload.rows // workload.line
-    rows = math.ceil(whole_rows(workload, choice) / block) * block
+    rows = padded_rows(workload, choice)
     *outer, run = workload.k
     axes = [te.reduce_axis((int64(0), int64(extent)), f"k{i}") for i, extent in enumerate(outer) if extent > 1]
     group = te.reduce_axis((int64(0), int64(run // unit.group)), "group")

@@ -26,7 +26,7 @@ from ...targets.target import FLOAT32_BITS, Target
 from ..tensorir import blocks
 from ..tensorir.blocks import Block, Loop
 from ..tensorir.rebuild import found
-from .choices import Choice
+from .choices import Choice, parallelism
 
 TEMPLATE = "plain"
 # Elements below which waking other cores costs more than they save.
@@ -75,7 +75,7 @@ def space(workload: Elements, target: Target) -> Iterator[PlainChoice]:
     """All vectors up to a register."""
     most = lanes_for(workload.axis, target, workload.bits) if workload.may_vectorize else 1
     for lanes in (1 << power for power in range(most.bit_length())):
-        for parallel in (False, True)[: 2 if target.cores > 1 else 1]:
+        for parallel in parallelism(target):
             yield PlainChoice(lanes, parallel)
 
 

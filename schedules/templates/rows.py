@@ -32,7 +32,7 @@ from ..tensorir.expressions import (
     unflatten,
 )
 from . import plain
-from .choices import Choice
+from .choices import Choice, parallelism
 from .template import Chooser
 
 ROWS = "rows"
@@ -94,7 +94,7 @@ def space(workload: Rows, target: Target) -> Iterator[RowsChoice]:
     for registers in [each for each in _REGISTERS if each <= whole] or [0]:
         for on_stack in (True, False)[: 2 if workload.stays else 1]:
             if row_bytes <= _MAX_STACK_BYTES or not on_stack or not workload.stays:
-                for parallel in (False, True)[: 2 if target.cores > 1 else 1]:
+                for parallel in parallelism(target):
                     yield RowsChoice(registers, on_stack, parallel)
 
 

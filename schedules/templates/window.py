@@ -26,7 +26,7 @@ from ...annotations import ANCHOR, FLOPS
 from ...targets.target import Target
 from ..tensorir.expressions import Scalar, accumulator, constant_shape, int64, int64s, largest_divisor
 from . import plain
-from .choices import Choice
+from .choices import Choice, parallelism
 
 TEMPLATE = "window"
 
@@ -76,7 +76,7 @@ def space(workload: Windows, target: Target) -> Iterator[WindowChoice]:
                 continue
             for positions in range(1, _most_positions(workload, lanes) + 1):
                 if positions * vectors <= target.num_vector_registers // 2:
-                    for parallel in (False, True)[: 2 if target.cores > 1 else 1]:
+                    for parallel in parallelism(target):
                         yield WindowChoice(positions, vectors, lanes, parallel)
 
 

@@ -13,11 +13,6 @@ many weights. The loop nest:
         for tile, channels: V = B^T d B             B^T and A^T are unrolled sums; V and M stay in the L2 cache
         for t * t: M = V * U                        the register-tiled contraction
         for tile, channels: epilogue(A^T M A)
-
-The matrices come from the Toom-Cook construction (S. Winograd, Arithmetic Complexity of Computations, 1980; A. Lavin
-and S. Gray, Fast Algorithms for Convolutional Neural Networks, 2016). Its error grows with the spread of the
-interpolation points: 0, +-3/4, +-3/2 and infinity, where the customary 0, +-1, +-2 and infinity lose four times more,
-make F(4, 3) as accurate in float32 as adding the products one by one.
 """
 
 from __future__ import annotations
@@ -25,12 +20,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
-from functools import cache
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from tvm import te, tirx
 
 from ...annotations import STAGE
@@ -39,78 +30,19 @@ from ..tensorir.expressions import Scalar, int64, int64s
 from . import contraction
 from .choices import Choice
 from .contraction import MultiplyAddChoice, Workload
+from .winograd_transform import OUTPUTS, TAPS, combine, transform
 
 TEMPLATE = "winograd"
-TAPS = 3
 # The blocks, in order: the input's transform, the sums, the output's transform, the pixels; and what consumers join.
 STAGES = ("data_rows", "data_columns", "products", "result_rows", "result_columns", "pixels")
 RESULT = "convolution"
 
-_POINTS = {
-    2: (Fraction(0), Fraction(1), Fraction(-1)),
-    4: (Fraction(0), Fraction(3, 4), Fraction(-3, 4), Fraction(3, 2), Fraction(-3, 2)),
-}
-OUTPUTS = tuple(_POINTS)
 # What the transforms cost beside the contractions, in cycles a point and vector of channels.
 _DATA_CYCLES = 3.0
 _RESULT_CYCLES = 2.5
 _L2_SHARE = 0.8
 _MAX_ROW_TILES = 16
 _FLOAT_BYTES = 4
-Matrix = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Transform:
-    """F(m, 3) along one axis.
-
-    Attributes:
-        outputs: m.
-        data: B^T of shape (t, t).
-        weights: G of shape (t, 3).
-        results: A^T of shape (m, t).
-    """
-
-    outputs: int
-    data: Matrix
-    weights: Matrix
-    results: Matrix
-
-    @property
-    def inputs(self) -> int:
-        """t, the extent of a tile of the input."""
-        return self.outputs + TAPS - 1
-
-
-@cache
-def transform(outputs: int) -> Transform:
-    """The matrices of F(outputs, 3), by Toom-Cook with the points above and infinity."""
-    points = _POINTS[outputs]
-    finite = len(points)
-    rows_of_data = [_polynomial([other for other in points if other != point]) for point in points]
-    data = [[*row, Fraction(0)] for row in rows_of_data] + [_polynomial(points)]
-    weights, results = [], []
-    for point in points:
-        scale = math.prod((point - other for other in points if other != point), start=Fraction(1))
-        weights.append([point**power / scale for power in range(TAPS)])
-        results.append([point**power for power in range(outputs)])
-    weights.append([Fraction(int(power == TAPS - 1)) for power in range(TAPS)])
-    results.append([Fraction(int(power == outputs - 1)) for power in range(outputs)])
-    assert finite + 1 == outputs + TAPS - 1
-    return Transform(outputs, _matrix(data), _matrix(weights), _matrix(results).T)
-
-
-def _polynomial(roots: Sequence[Fraction]) -> list[Fraction]:
-    """Coefficients, constant first, of the product of (x - root)."""
-    product = [Fraction(1)]
-    for root in roots:
-        shifted = [Fraction(0), *product]
-        product = [high - root * low for high, low in zip(shifted, [*product, Fraction(0)], strict=True)]
-    return product
-
-
-def _matrix(rows: Sequence[Sequence[Fraction]]) -> Matrix:
-    return np.array([[float(value) for value in row] for row in rows])
 
 
 @dataclass(frozen=True)
@@ -256,20 +188,6 @@ def cycles(tiling: Tiling, choice: WinogradChoice, target: Target) -> float:
     return before + turns * each + (turns - 1) * again + weights / core.dram_bytes_per_cycle
 
 
-def transformed_weights(weights: npt.NDArray[np.float32], outputs: int) -> npt.NDArray[np.float32]:
-    """G g G^T.
-
-    Args:
-        weights: (output channels, 3, 3, input channels).
-
-    Returns:
-        (t * t, output channels, input channels), computed in float64.
-    """
-    matrix = transform(outputs).weights
-    result = np.einsum("ay,bx,oyxc->aboc", matrix, matrix, weights.astype(np.float64), optimize=True)
-    return np.ascontiguousarray(result.reshape(-1, weights.shape[0], weights.shape[-1]).astype(np.float32))
-
-
 def compute(
     convolution: Workload, choice: WinogradChoice, target: Target, padded: te.Tensor, packed: te.Tensor
 ) -> te.Tensor:
@@ -290,12 +208,12 @@ def compute(
     def data_rows(tile: Any, i: Any, x: Any, channel: Any) -> Scalar:
         at = tile if all_tiles == count else tirx.min(tile, int64(count - 1))
         image, row, column = at // (rows * columns), at // columns % rows, at % columns
-        return _combine(matrices.data, i, lambda y: padded[image, row * m + y, column * m + x, channel])
+        return combine(matrices.data, i, lambda y: padded[image, row * m + y, column * m + x, channel])
 
     half = _stage((all_tiles, t, t, tiling.channels), data_rows, "data_rows")
 
     def data_columns(i: Any, j: Any, tile: Any, channel: Any) -> Scalar:
-        return _combine(matrices.data, j, lambda x: half[tile, i, x, channel])
+        return combine(matrices.data, j, lambda x: half[tile, i, x, channel])
 
     data = _stage((t, t, all_tiles, tiling.channels), data_columns, "data_columns")
     workload = tiling.contraction(all_tiles)
@@ -311,12 +229,12 @@ def compute(
     products = _stage([int(extent) for extent in sums.shape], lambda *index: sums[index], "products")
 
     def result_rows(tile: Any, i: Any, x: Any, channel: Any) -> Scalar:
-        return _combine(matrices.results, i, lambda y: products[y * t + x, tile, channel])
+        return combine(matrices.results, i, lambda y: products[y * t + x, tile, channel])
 
     half_result = _stage((all_tiles, m, t, tiling.columns), result_rows, "result_rows")
 
     def result_columns(tile: Any, i: Any, j: Any, channel: Any) -> Scalar:
-        return _combine(matrices.results, j, lambda x: half_result[tile, i, x, channel])
+        return combine(matrices.results, j, lambda x: half_result[tile, i, x, channel])
 
     result = _stage((all_tiles, m, m, tiling.columns), result_columns, "result_columns")
     shape = (tiling.images, tiling.height, tiling.width, tiling.columns)
@@ -330,37 +248,3 @@ def compute(
 
 def _stage(shape: Sequence[int], element: Any, name: str) -> te.Tensor:
     return te.compute(int64s(shape), element, name=name, attrs=STAGE.entry(name))
-
-
-def _combine(matrix: Matrix, row: Any, element: Any) -> Scalar:
-    """Sum over i of ``matrix[row, i] * element(i)``, written out; `row` is to be a constant when loops are unrolled.
-
-    Rows for the points a and -a differ in the sign of every other coefficient. Even and odd terms are summed apart,
-    with the same sign in both rows, so that the two rows share all their multiplications.
-    """
-    choices = [_row(coefficients, element) for coefficients in matrix]
-    result = choices[-1]
-    for index in range(len(choices) - 2, -1, -1):
-        result = tirx.Select(row == index, choices[index], result)
-    return result
-
-
-def _row(coefficients: npt.NDArray[np.float64], element: Any) -> Scalar:
-    halves = []
-    for parity in range(2):
-        terms = [(float(value), i) for i, value in enumerate(coefficients) if i % 2 == parity and value != 0]
-        if not terms:
-            continue
-        sign = math.copysign(1.0, terms[-1][0])
-        total: Any = None
-        for value, i in terms:
-            term = element(i) if value * sign == 1 else element(i) * tirx.const(value * sign, "float32")
-            total = term if total is None else total + term
-        halves.append((sign, total))
-    if len(halves) == 1:
-        sign, total = halves[0]
-        return total if sign > 0 else total * tirx.const(-1.0, "float32")
-    (first_sign, first), (second_sign, second) = halves
-    if first_sign > 0:
-        return first + second if second_sign > 0 else first - second
-    return second - first if second_sign > 0 else (first + second) * tirx.const(-1.0, "float32")

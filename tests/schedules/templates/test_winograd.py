@@ -15,6 +15,7 @@ from tilewright.schedules.templates import winograd
 from tilewright.schedules.templates.contraction import Filter, Workload
 from tilewright.schedules.templates.table import TEMPLATES
 from tilewright.schedules.templates.template import Chooser, Decision, choose_default
+from tilewright.schedules.templates.winograd_transform import OUTPUTS, transform
 from tvm import relax
 
 # Of the points in `winograd`: F(4, 3) loses up to four bits more than the direct sum.
@@ -45,9 +46,9 @@ def expected(data, weights, padding=(1, 1, 1, 1)):
     return reference(data.astype("float64"), weights.astype("float64"), (1, 1), padding, (1, 1), 1)
 
 
-@pytest.mark.parametrize("outputs", winograd.OUTPUTS)
+@pytest.mark.parametrize("outputs", OUTPUTS)
 def test_the_matrices_filter_exactly(outputs: int) -> None:
-    matrices = winograd.transform(outputs)
+    matrices = transform(outputs)
     data, taps = random(matrices.inputs).astype("float64"), random(3, seed=1).astype("float64")
     result = matrices.results @ ((matrices.weights @ taps) * (matrices.data @ data))
     direct = [data[i : i + 3] @ taps for i in range(outputs)]
@@ -76,7 +77,7 @@ def test_output_channels_are_shared_where_tiles_are_few(cores: int) -> None:
     target = targets.parse("host", cores=cores)
     workload = convolution_of((1, 9, 14, 2 * target.lanes()), 8 * target.lanes())
     choices = list(winograd.space(workload, target))
-    assert {choice.outputs for choice in choices} == set(winograd.OUTPUTS) and len(choices) > 40
+    assert {choice.outputs for choice in choices} == set(OUTPUTS) and len(choices) > 40
     assert (cores == 1) == all(choice.column_tasks == 1 for choice in choices)
 
 

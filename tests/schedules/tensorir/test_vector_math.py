@@ -16,6 +16,8 @@ from tilewright import hidden_floats as hidden
 from tilewright import targets
 from tilewright.compiler.lowering.lower import lower_kernel
 from tilewright.schedules.schedule import schedule_kernel
+from tilewright.schedules.templates.table import TEMPLATES
+from tilewright.schedules.templates.template import Chooser
 from tilewright.schedules.tensorir.vector_math import EXPANSIONS
 from tvm import relax, te, tirx
 
@@ -190,7 +192,7 @@ def test_whole_vectors_are_computed(name: str) -> None:
     target = targets.parse("x86_64-linux-gnu", cpu="x86-64-v3", cores=1)
     data = te.placeholder((64,), name="data")
     result = te.compute((64,), lambda i: hidden.add(hidden.function(name, data(i)), data(i)))
-    kernel = schedule_kernel(te.create_prim_func([data, result]), target)
+    kernel = schedule_kernel(te.create_prim_func([data, result]), Chooser(target, TEMPLATES))
     lowered = lower_kernel(kernel, "kernel", target.to_tvm(), parallel=False)
     stores: list[Any] = []
     calls: list[Any] = []

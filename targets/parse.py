@@ -121,6 +121,7 @@ def _make(
         half_features=levels.half_features(generated),
         units=levels.dot_units(has, level, cpu),
         dot_units=(),
+        code_generator="llvm",
         **caches,
     )
 

@@ -65,6 +65,7 @@ class Target:
         units: the units for narrow operands that the machine has.
         dot_units: those of them that contractions may use, and code is generated for. There are none until somebody
             asks for a precision (`with_dot_units`): float32 is multiplied as float32.
+        code_generator: who writes its code, by its name in the compiler's table of generators.
     """
 
     triple: str
@@ -83,6 +84,7 @@ class Target:
     half_features: tuple[str, ...] | None = None
     units: tuple[DotUnit, ...] = ()
     dot_units: tuple[DotUnit, ...] = ()
+    code_generator: str = "llvm"
 
     def lanes(self, dtype_bits: int = FLOAT32_BITS) -> int:
         """How many elements of `dtype_bits` bits one vector register holds."""

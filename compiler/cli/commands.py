@@ -126,33 +126,32 @@ def compile_command(
     * `tilewright compile bert.onnx -o bert.so --shape input_ids=1x128 --bind mask=@ones.npy`
     * `tilewright compile net.onnx -o net.so --target x86_64-linux-gnu --mcpu x86-64-v3 --threads 1`
     """
-    from ..api import compile_to_file
+    from ..build import build
+    from ..options import CompileOptions
 
+    asked = CompileOptions(
+        target=target,
+        cpu=cpu,
+        features=feature_list(features),
+        shapes=parse_shapes(shape or ()),
+        bindings=read_bindings(bind),
+        name=name,
+        emit=emit,
+        threads=threads,
+        precision=precision,
+        records=records,
+        save_ir=save_ir,
+        keep_temps=keep_temps,
+        jobs=jobs,
+    )
     timeline = Timeline()
     with (
         interrupt.temporary_folder(),
         interrupt.done_when_published(),
         shown(f"compiling {model.name}", timeline) as progress,
     ):
-        path = compile_to_file(
-            model,
-            output,
-            target,
-            shapes=parse_shapes(shape or ()),
-            bindings=read_bindings(bind),
-            name=name,
-            emit=emit,
-            cpu=cpu,
-            features=feature_list(features),
-            threads=threads,
-            precision=precision,
-            records=records,
-            save_ir=save_ir,
-            keep_temps=keep_temps,
-            jobs=jobs,
-            progress=progress,
-        )
-    typer.echo(f"{path}: {size(path.stat().st_size)}, compiled in {duration(timeline.total_seconds)}", err=True)
+        build(model, output, asked, progress=progress)
+    typer.echo(f"{output}: {size(output.stat().st_size)}, compiled in {duration(timeline.total_seconds)}", err=True)
 
 
 @app.command()
@@ -403,23 +402,11 @@ def targets(as_json: Json = False) -> None:
 def _bisected(
     library: CompiledModel, model: Path, values: dict[str, Any], bindings: dict[str, Any], rtol: float, seed: int
 ) -> Divergence | None:
-    from ..verification.bisect import bisect, target_of
+    from ..verification.bisect import bisect, options_of
 
-    signature = library.signature
-    shapes = {spec.name: spec.shape for spec in library.inputs}
+    asked = options_of(library.signature, bindings)
     with interrupt.temporary_folder(), shown("bisecting", Timeline()) as progress:
-        return bisect(
-            model,
-            inputs=values,
-            bindings=bindings,
-            shapes=shapes,
-            target=target_of(signature),
-            precision=signature.precision,
-            threads=signature.default_threads or None if signature.threaded else 1,
-            rtol=rtol,
-            seed=seed,
-            progress=progress,
-        )
+        return bisect(model, asked, inputs=values, rtol=rtol, seed=seed, progress=progress)
 
 
 def _save_arrays(path: Path, arrays: dict[str, Any]) -> None:

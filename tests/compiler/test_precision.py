@@ -14,7 +14,9 @@ import tilewright
 from onnx import helper, numpy_helper
 from tilewright import targets
 from tilewright.compiler import api
+from tilewright.compiler.build import build
 from tilewright.compiler.cli.main import run
+from tilewright.compiler.options import CompileOptions
 from tilewright.compiler.precision import settle
 from tilewright.compiler.verification.compare import RTOL_OF_PRECISION
 from tilewright.compiler.verification.verify import verify
@@ -156,7 +158,8 @@ def test_the_command_line_warns_and_goes_on(tmp_path: Path, capsys: pytest.Captu
 def test_instructions_of_the_units(tmp_path: Path) -> None:
     for cpu, expected in (("sapphirerapids", "tdpbf16ps"), ("znver5", "vdpbf16ps")):
         output = tmp_path / f"{expected}.so"
-        api.compile_to_file(block_network(), output, "x86_64-linux-gnu", cpu=cpu, precision="bf16", threads=1)
+        options = CompileOptions(target="x86_64-linux-gnu", cpu=cpu, precision="bf16", threads=1)
+        build(block_network(), output, options)
         listing = subprocess.run(["objdump", "-d", str(output)], capture_output=True, text=True, check=True).stdout
         for instruction in (expected, "vcvtneps2bf16"):
             assert instruction in listing

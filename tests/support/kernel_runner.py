@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from emitted_models import built
 from tilewright import targets
-from tilewright.compiler.emission.emit import emit
 from tilewright.compiler.library import artifact
 from tilewright.schedules.legalize import legalize
 from tilewright.schedules.schedule import schedule_module
@@ -50,8 +50,8 @@ class Runner:
                 self.templates.append(str(function.attrs[TEMPLATE]))
         with tempfile.TemporaryDirectory(prefix="tilewright-") as folder:
             library = Path(folder) / "kernel.so"
-            emit(module, name="kernel", output_names=["y"], target=target, output=library)
             arrays = {f"x{i}": np.asarray(array, order="C") for i, array in enumerate(inputs)}
+            built(module, library, outputs=["y"], target=target, precision="bf16" if target.dot_units else "fp32")
             return artifact.load(library).run(arrays)["y"]
 
 

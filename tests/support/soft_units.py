@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 from tilewright import targets
-from tilewright.compiler.codegen import llvm
-from tilewright.compiler.emission import emit
+from tilewright.compiler.codegen import llvm_objects
+from tilewright.compiler.emission import link
 from tilewright.compiler.lowering import llvm_functions, select_dots
 from tilewright.targets.x86.levels import DOT_UNITS
 from tvm import tirx
@@ -79,7 +79,7 @@ def install(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     tiles = folder / "soft_tiles.o"
     subprocess.run(["gcc", "-O2", "-Wall", "-Werror", "-fPIC", "-c", str(SOURCE), "-o", str(tiles)], check=True)
     functions = ("ldtilecfg", "tilerelease", "tilezero", "tileloadd64", "tilestored64", "tdpbf16ps")
-    compile_glue = emit.link.compile_glue
+    compile_glue = link.compile_glue
 
     def call(name: str, *arguments: Any) -> Any:
         return tirx.Evaluate(tirx.call_extern("int32", PREFIX + name.removeprefix("llvm.x86."), *arguments))
@@ -90,5 +90,5 @@ def install(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     monkeypatch.setattr(select_dots, "_call", call)
     monkeypatch.setattr(llvm_functions, "_TEXTS", TEXTS)
     monkeypatch.setattr(llvm_functions, "round_text", round_text)
-    monkeypatch.setattr(llvm, "_ALLOWED", llvm._ALLOWED | {PREFIX + name for name in functions})
-    monkeypatch.setattr(emit.link, "compile_glue", glue_and_tiles)
+    monkeypatch.setattr(llvm_objects, "_ALLOWED", llvm_objects._ALLOWED | {PREFIX + name for name in functions})
+    monkeypatch.setattr(link, "compile_glue", glue_and_tiles)

@@ -14,6 +14,7 @@ from small_models import swish_network
 from tilewright import targets
 from tilewright.compiler import pipeline
 from tilewright.compiler.lowering import float_steps
+from tilewright.compiler.options import CompileOptions
 from tilewright.compiler.precision import settle
 from tilewright.compiler.verification.bisect import bisect, describe, target_of
 from tilewright.compiler.verification.compare import DEFAULT_RTOL
@@ -65,8 +66,8 @@ def test_it_computes_in_the_precision_of_the_library(
     soft_units.install(monkeypatch, tmp_path)
     machine = soft_units.target_with("AVX512-BF16")
 
-    assert bisect(network, target=machine, rtol=DEFAULT_RTOL) is None
-    rounded = bisect(network, target=machine, precision="bf16", rtol=DEFAULT_RTOL)
+    assert bisect(network, CompileOptions(target=machine), rtol=DEFAULT_RTOL) is None
+    rounded = bisect(network, CompileOptions(target=machine, precision="bf16"), rtol=DEFAULT_RTOL)
     assert rounded is not None and 1e-4 < rounded.comparison.relative_error < 2e-2
 
 

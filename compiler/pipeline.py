@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ..errors import UnsupportedError
 from ..ir_passes import (
     Canonicalize,
     CastOperands,
@@ -41,9 +41,10 @@ from ..schedules.templates.template import Choose, Chooser, choose_default
 from .process.install import written_whole
 
 if TYPE_CHECKING:
-    from ..frontends.imported import ImportedModel
     from ..targets import Target
     from .process.progress import ProgressCallback
+
+IRModule: TypeAlias = Any  # a tvm.IRModule
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Legalize(GraphPass):
     decide: Chooser
     name = "legalize"
 
-    def __call__(self, module: Any) -> PassResult:
+    def __call__(self, module: IRModule) -> PassResult:
         """Lowers `main`."""
         return PassResult(legalize(module, self.decide), True)
 
@@ -66,7 +67,7 @@ class Schedule(GraphPass):
     on_kernel: Callable[[str], None]
     name = "schedule"
 
-    def __call__(self, module: Any) -> PassResult:
+    def __call__(self, module: IRModule) -> PassResult:
         """Schedules all PrimFuncs."""
         return PassResult(schedule_module(module, self.decide, self.on_kernel), True)
 
@@ -121,63 +122,56 @@ def passes(
     ]
 
 
-def build(
-    imported: ImportedModel,
+# Takes the passes of a compile and gives those to run instead: without one, others, or none for a module that is done.
+ChoosePasses: TypeAlias = Callable[[list[Pass]], Sequence[Pass]]
+
+
+def run(
+    module: IRModule,
     target: Target,
     *,
-    threads: int | None = None,
-    precision: str = "fp32",
-    records: Path | None = None,
-    save_ir: Path | None = None,
-    on_progress: ProgressCallback | None = None,
-) -> Any:
-    """Takes an imported model to scheduled kernels.
+    precision: str,
+    choose: ChoosePasses = list,
+    save_ir: str | os.PathLike[str] | None = None,
+    progress: ProgressCallback,
+) -> IRModule:
+    """Takes a module from import to scheduled kernels.
 
     Args:
-        imported: what a frontend made.
-        target: the machine.
-        threads: 1 plans for one core; None for as many as the target has.
+        module: what a frontend made.
+        target: the machine, with the cores that parallel loops are planned for.
         precision: ``fp32``, ``bf16`` or ``fp16``, as `precision.possible` gives it for the target.
-        records: results of the tuner; not in this version.
+        choose: which passes run.
         save_ir: a folder for the module after each pass, numbered and named.
-        on_progress: told of the pass that starts, and of each kernel that is scheduled.
+        progress: told of the pass that starts, and of each kernel that is scheduled.
 
     Returns:
-        An IRModule as docs/architecture.md says under "After fusion".
+        A module as docs/architecture.md says under "After fusion".
 
     Raises:
-        UnsupportedError: an option is not in this version.
         CompilerError: a pass broke its contract.
     """
-    if records is not None:
-        raise UnsupportedError(
-            "the tuner's records are not in this version", where="--records", hint="leave --records out"
-        )
-    tell = on_progress or (lambda stage, done, total: None)
-    if threads is not None:
-        target = target.with_cores(threads)
     scheduled = 0
 
     def on_kernel(name: str) -> None:
         nonlocal scheduled
         scheduled += 1
-        tell("schedule", scheduled, 0)
+        progress("schedule", scheduled, 0)
 
     def on_pass(index: int, each: Pass, result: PassResult) -> None:
         if save_ir is not None:
-            _save(save_ir, f"{index + 1:02}_{each.name}", spelled(each), result.module)
-        following = index + 1
-        if following < len(order):
-            tell(order[following].name, 0, 0)
+            _save(Path(save_ir), f"{index + 1:02}_{each.name}", spelled(each), result.module)
+        if index + 1 < len(order):
+            progress(order[index + 1].name, 0, 0)
 
-    order = passes(target, on_kernel, precision=precision)
+    order = list(choose(passes(target, on_kernel, precision=precision)))
     if save_ir is not None:
-        save_ir.mkdir(parents=True, exist_ok=True)
-        _save(save_ir, "00_import", "import", imported.module)
-    tell(order[0].name, 0, 0)
-    return run_passes(imported.module, order, on_pass=on_pass).module
+        _save(Path(save_ir), "00_import", "import", module)
+    if order:
+        progress(order[0].name, 0, 0)
+    return run_passes(module, order, on_pass=on_pass).module
 
 
-def _save(folder: Path, name: str, after: str, module: Any) -> None:
+def _save(folder: Path, name: str, after: str, module: IRModule) -> None:
     with written_whole(folder / f"{name}.txt") as file:
         file.write(f"# After {after}\n{module.script(show_meta=False)}\n".encode("utf-8", "replace"))

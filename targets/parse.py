@@ -120,6 +120,7 @@ def _make(
         required_features=table.ordered(generated),
         half_features=architecture.half_features_of(generated),
         units=architecture.units_of(has, cpu),
+        code_generator="llvm",
         **caches,
     )
 

@@ -82,6 +82,7 @@ class Target:
             None where the machine has no instruction for it.
         units: the units for narrow operands that the machine has. A contraction of operands of their dtypes may use
             them; code that does needs more of the processor (`for_dtypes`).
+        code_generator: who writes its code, by its name in the compiler's table of generators.
     """
 
     triple: str
@@ -101,6 +102,7 @@ class Target:
     required_features: tuple[str, ...] = ()
     half_features: tuple[str, ...] | None = None
     units: tuple[DotUnit, ...] = ()
+    code_generator: str = "llvm"
 
     def lanes(self, dtype_bits: int = FLOAT32_BITS) -> int:
         """How many elements of `dtype_bits` bits one vector register holds."""

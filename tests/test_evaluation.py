@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from tilewright import evaluation, targets
 from tilewright import float_functions as functions
-from tilewright.compiler import pipeline
-from tilewright.compiler.emission.emit import emit
+from tilewright.compiler.build import build
 from tilewright.compiler.library import artifact
+from tilewright.compiler.options import CompileOptions
 from tilewright.frontends.imported import ImportedModel
 from tvm import relax, tirx
 
@@ -150,7 +150,7 @@ def computed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Array,
     names = tuple(f"y{index}" for index in range(len(cases)))
     model = ImportedModel(builder.get(), "rows", tuple(variable.name for variable in parameters), names)
     library = Path(tmp_path_factory.mktemp("rows")) / "rows.so"
-    emit(pipeline.build(model, target), name="rows", output_names=names, target=target, output=library)
+    build(model, library, CompileOptions(target=target, jobs=1))
     arrays = [array for _, operands in cases.values() for array in operands]
     inputs = {variable.name: np.asarray(array, order="C") for variable, array in zip(parameters, arrays, strict=True)}
     outputs = artifact.load(library).run(inputs)

@@ -11,8 +11,8 @@ import pytest
 import tilewright
 from small_models import swish_network
 from tilewright import errors
-from tilewright.compiler.codegen import llvm
-from tilewright.compiler.emission import emit
+from tilewright.compiler.codegen import llvm_objects
+from tilewright.compiler.emission import planner
 from tilewright.compiler.lowering import lower
 from tilewright.errors import CompilerError, ModelError, OutOfMemoryError
 from tilewright.failures import failing_in, nodes_named, reason_of
@@ -42,8 +42,8 @@ def raising(error: BaseException) -> Callable[..., Any]:
     [
         ((fuse_silu, "rewrite"), "pass 'fuse_silu'", False),
         ((lower, "_loop_passes"), "kernel '", True),
-        ((llvm, "_unexpected"), "kernel '", True),
-        ((emit, "make_plan"), "the planner", False),
+        ((llvm_objects, "_unexpected"), "kernel '", True),
+        ((planner, "make_plan"), "the planner", False),
     ],
     ids=["pass", "lowering", "code generation", "planner"],
 )

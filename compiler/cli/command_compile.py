@@ -75,33 +75,32 @@ def compile_command(
     * `tilewright compile bert.onnx -o bert.so --shape input_ids=1x128 --bind mask=@ones.npy`
     * `tilewright compile net.onnx -o net.so --target x86_64-linux-gnu --mcpu x86-64-v3 --threads 1`
     """
-    from ..api import compile_to_file
+    from ..build import build
+    from ..options import CompileOptions
 
+    asked = CompileOptions(
+        target=target,
+        cpu=cpu,
+        features=feature_list(features),
+        shapes=parse_shapes(shape or ()),
+        bindings=read_bindings(bind),
+        name=name,
+        emit=emit,
+        threads=threads,
+        precision=precision,
+        records=records,
+        save_ir=save_ir,
+        keep_temps=keep_temps,
+        jobs=jobs,
+    )
     timeline = Timeline()
     with (
         interrupt.temporary_folder(),
         interrupt.done_when_published(),
         shown(f"compiling {model.name}", timeline) as progress,
     ):
-        path = compile_to_file(
-            model,
-            output,
-            target,
-            shapes=parse_shapes(shape or ()),
-            bindings=read_bindings(bind),
-            name=name,
-            emit=emit,
-            cpu=cpu,
-            features=feature_list(features),
-            threads=threads,
-            precision=precision,
-            records=records,
-            save_ir=save_ir,
-            keep_temps=keep_temps,
-            jobs=jobs,
-            progress=progress,
-        )
-    typer.echo(f"{path}: {size(path.stat().st_size)}, compiled in {duration(timeline.total_seconds)}", err=True)
+        build(model, output, asked, progress=progress)
+    typer.echo(f"{output}: {size(output.stat().st_size)}, compiled in {duration(timeline.total_seconds)}", err=True)
 
 
 def tune(

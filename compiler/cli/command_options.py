@@ -9,7 +9,7 @@ import typer
 
 from ...errors import TensorError, UsageError
 from ...targets.architectures import ARCHITECTURES
-from ..library.signature import MAX_THREADS
+from ..library.signature import check_threads
 from .tensor_options import parse_tensors, shaped_as
 
 if TYPE_CHECKING:
@@ -65,8 +65,7 @@ def open_library(path: Path, threads: int | None) -> CompiledModel:
 
     model = load(path)
     if threads is not None:
-        if threads < 1:
-            raise UsageError(f"{threads} threads are not possible", where="--threads", hint=f"give 1 to {MAX_THREADS}")
+        check_threads(threads)
         model.set_num_threads(threads)
     return model
 

@@ -94,20 +94,8 @@ def verify(
 def _bisected(
     library: CompiledModel, model: Path, values: dict[str, Any], bindings: dict[str, Any], rtol: float, seed: int
 ) -> Divergence | None:
-    from ..verification.bisect import bisect, target_of
+    from ..verification.bisect import bisect, options_of
 
-    signature = library.signature
-    shapes = {spec.name: spec.shape for spec in library.inputs}
+    asked = options_of(library.signature, bindings)
     with interrupt.temporary_folder(), shown("bisecting", Timeline()) as progress:
-        return bisect(
-            model,
-            inputs=values,
-            bindings=bindings,
-            shapes=shapes,
-            target=target_of(signature),
-            precision=signature.precision,
-            threads=signature.default_threads or None if signature.threaded else 1,
-            rtol=rtol,
-            seed=seed,
-            progress=progress,
-        )
+        return bisect(model, asked, inputs=values, rtol=rtol, seed=seed, progress=progress)

@@ -10,22 +10,14 @@ from typing import Any
 import jinja2
 
 from ...targets.architectures import ARCHITECTURES
-from ..codegen.llvm import launch_symbol
 from ..library.integrity import record_placeholder
-from ..library.naming import unique_identifiers
-from ..library.plan import ALIGNMENT, Buffer, BufferKind, Call, Constants, Plan, Step, align
+from ..library.naming import launch_symbol, unique_identifiers
+from ..library.plan import ALIGNMENT, Call, Constants, Plan, align, leaves
 from ..library.signature import MAX_THREADS, SECTION, Signature
 from ..library.tensor_spec import C_TYPES, TensorSpec
+from .steps_in_c import statements
 
 _RUNTIME = resources.files(__package__) / "runtime"
-
-# How a step names a buffer; the letters are macros of library.c.
-_REFERENCE = {
-    BufferKind.INPUT: "I({})",
-    BufferKind.OUTPUT: "O({})",
-    BufferKind.CONSTANT: "C({})",
-    BufferKind.WORKSPACE: "W({})",
-}
 
 
 def write_weights(name: str, constants: Constants, folder: Path, arch: str) -> None:
@@ -80,8 +72,13 @@ def _template_values(plan: Plan, signature: Signature) -> dict[str, Any]:
         "launch_symbol": launch_symbol(plan.name),
         "cpu_features": signature.cpu_features,
         "pause": ARCHITECTURES[signature.arch].pause,
-        "kernels": [{"symbol": kernel.symbol, "arity": _arity(plan, i)} for i, kernel in enumerate(plan.kernels)],
-        "steps": [_step(plan, step) for step in plan.steps],
+        "kernels": [
+            {"symbol": kernel.symbol, "parameters": _parameters(plan, i)} for i, kernel in enumerate(plan.kernels)
+        ],
+        "dimensions": plan.dimensions,
+        "steps": statements(plan),
+        "timed_steps": statements(plan, timed=True),
+        "num_leaves": len(signature.steps),
         "signature_section": SECTION,
     }
 
@@ -111,17 +108,7 @@ def _note(spec: TensorSpec, identifier: str) -> str:
     return f" ({', '.join(facts)})" if facts else ""
 
 
-def _arity(plan: Plan, kernel: int) -> int:
-    return next(len(s.arguments) for s in plan.steps if isinstance(s, Call) and s.kernel == kernel)
-
-
-def _step(plan: Plan, step: Step) -> str:
-    if isinstance(step, Call):
-        arguments = ", ".join(_reference(plan.buffers[i]) for i in step.arguments)
-        return f"if ({plan.kernels[step.kernel].symbol}({arguments})) return {plan.name}_ERROR_KERNEL;"
-    source, destination = plan.buffers[step.source], plan.buffers[step.destination]
-    return f"memcpy({_reference(destination)}, {_reference(source)}, {destination.bytes});"
-
-
-def _reference(buffer: Buffer) -> str:
-    return _REFERENCE[buffer.kind].format(buffer.offset)
+def _parameters(plan: Plan, kernel: int) -> list[str]:
+    """The types of a kernel's parameters: its tensors and scratch, and the dimensions that it is told."""
+    call = next(s for s in leaves(plan.steps) if isinstance(s, Call) and s.kernel == kernel)
+    return ["void *"] * len(call.arguments) + ["int64_t"] * len(plan.kernels[kernel].dimensions)

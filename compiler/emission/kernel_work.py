@@ -17,7 +17,7 @@ from tvm import s_tir, tirx
 
 from ... import hidden_floats as hidden
 from ..library.tensor_spec import element_bytes
-from .planner import GraphCall
+from .graph import GraphCall
 
 _ARITHMETIC = (tirx.Add, tirx.Sub, tirx.Mul, tirx.Div, tirx.Max, tirx.Min)
 # Calls that compute nothing: choices between values, and hints.

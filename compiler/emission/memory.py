@@ -1,8 +1,8 @@
-"""Arena planning: gives every workspace buffer an offset so that buffers alive together never overlap.
+"""Memory planning: gives every workspace buffer an offset in its region so that buffers alive together never overlap.
 
 Greedy placement by several orders (Pisarchyk and Lee, "Efficient Memory Management for Deep Neural Net Inference",
-2020, call the first one greedy-by-size); the order with the smallest arena wins. Peak memory is then known before
-anything runs, and `check` proves the result.
+2020, call the first one greedy-by-size); the order with the smallest arena wins. Sizes count at the bounds of their
+dimensions. Peak memory is then known before anything runs, and `check` proves the result.
 """
 
 from __future__ import annotations
@@ -11,20 +11,38 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from ...errors import CompilerError
-from ..library.plan import ALIGNMENT, Buffer, BufferKind, Bytes, align
+from ..library.plan import ALIGNMENT, Buffer, BufferKind, Bytes, Region, align
+from ..library.sizes import largest
 
 # Sort keys: each places the buffers that are hardest to fit first, by another idea of hard.
 _ORDERS: tuple[Callable[[Buffer], tuple[int, ...]], ...] = (
-    lambda b: (-b.bytes, b.first_step),
-    lambda b: (-b.bytes * (b.last_step - b.first_step + 1), b.first_step),
-    lambda b: (b.first_step - b.last_step, -b.bytes, b.first_step),
-    lambda b: (b.first_step, -b.bytes),
-    lambda b: (-b.last_step, -b.bytes),
+    lambda b: (-largest(b.bytes), b.first_step),
+    lambda b: (-largest(b.bytes) * (b.last_step - b.first_step + 1), b.first_step),
+    lambda b: (b.first_step - b.last_step, -largest(b.bytes), b.first_step),
+    lambda b: (b.first_step, -largest(b.bytes)),
+    lambda b: (-b.last_step, -largest(b.bytes)),
 )
 
 
+def plan_memory(buffers: Sequence[Buffer]) -> tuple[tuple[Buffer, ...], tuple[Region, ...]]:
+    """Places the workspace buffers, those of each region apart; the others are returned as they are.
+
+    Returns:
+        The buffers in the order given, and the regions that they are in.
+    """
+    placed = list(buffers)
+    regions = []
+    for name in dict.fromkeys(b.region for b in buffers if b.kind is BufferKind.WORKSPACE):
+        inside = [i for i, b in enumerate(buffers) if b.kind is BufferKind.WORKSPACE and b.region == name]
+        found, size = plan_arena([buffers[i] for i in inside])
+        regions.append(Region(name, size))
+        for i, buffer in zip(inside, found, strict=True):
+            placed[i] = buffer
+    return tuple(placed), tuple(regions)
+
+
 def plan_arena(buffers: Sequence[Buffer]) -> tuple[tuple[Buffer, ...], Bytes]:
-    """Places the workspace buffers; the others are returned as they are.
+    """Places the workspace buffers in one arena; the others are returned as they are.
 
     Returns:
         The buffers in the order given, and the size of the arena in bytes.
@@ -32,7 +50,7 @@ def plan_arena(buffers: Sequence[Buffer]) -> tuple[tuple[Buffer, ...], Bytes]:
     best: dict[int, Bytes] = {}
     best_size: Bytes | None = None
     for offsets in _placements(buffers):
-        size = max((offsets[i] + align(buffers[i].bytes) for i in offsets), default=0)
+        size = max((offsets[i] + _room(buffers[i]) for i in offsets), default=0)
         if best_size is None or size < best_size:
             best, best_size = offsets, size
     placed = tuple(replace(b, offset=best[i]) if i in best else b for i, b in enumerate(buffers))
@@ -44,8 +62,8 @@ def lower_bound(buffers: Sequence[Buffer]) -> Bytes:
     """The most bytes alive during one step: no arena can be smaller."""
     change: dict[int, Bytes] = {}
     for b in _in_arena(buffers):
-        change[b.first_step] = change.get(b.first_step, 0) + align(b.bytes)
-        change[b.last_step + 1] = change.get(b.last_step + 1, 0) - align(b.bytes)
+        change[b.first_step] = change.get(b.first_step, 0) + _room(b)
+        change[b.last_step + 1] = change.get(b.last_step + 1, 0) - _room(b)
     alive = peak = 0
     for step in sorted(change):
         alive += change[step]
@@ -62,17 +80,21 @@ def check(buffers: Sequence[Buffer], arena_bytes: Bytes) -> None:
     # Sweep over the steps: only buffers alive together are compared.
     active: list[Buffer] = []
     for b in sorted(_in_arena(buffers), key=lambda b: b.first_step):
-        if b.offset < 0 or b.offset % ALIGNMENT or b.offset + b.bytes > arena_bytes:
+        if b.offset < 0 or b.offset % ALIGNMENT or b.offset + largest(b.bytes) > arena_bytes:
             raise CompilerError(f"the arena of {arena_bytes} bytes does not hold a buffer: {b}")
         active = [a for a in active if a.last_step >= b.first_step]
         for a in active:
-            if a.offset < b.offset + b.bytes and b.offset < a.offset + a.bytes:
+            if a.offset < b.offset + largest(b.bytes) and b.offset < a.offset + largest(a.bytes):
                 raise CompilerError(f"two buffers that are alive together overlap in the arena: {a} and {b}")
         active.append(b)
 
 
+def _room(buffer: Buffer) -> Bytes:
+    return align(largest(buffer.bytes))
+
+
 def _in_arena(buffers: Sequence[Buffer]) -> list[Buffer]:
-    return [b for b in buffers if b.kind is BufferKind.WORKSPACE and b.bytes and b.first_step <= b.last_step]
+    return [b for b in buffers if b.kind is BufferKind.WORKSPACE and largest(b.bytes) and b.first_step <= b.last_step]
 
 
 def _placements(buffers: Sequence[Buffer]) -> Iterator[dict[int, Bytes]]:
@@ -81,7 +103,7 @@ def _placements(buffers: Sequence[Buffer]) -> Iterator[dict[int, Bytes]]:
     for order in _ORDERS:
         offsets = _place(buffers, sorted(workspace, key=lambda i: (*order(buffers[i]), i)))
         yield offsets
-        if max((offsets[i] + align(buffers[i].bytes) for i in offsets), default=0) == bound:
+        if max((offsets[i] + _room(buffers[i]) for i in offsets), default=0) == bound:
             return  # no order can do better
 
 
@@ -91,14 +113,12 @@ def _place(buffers: Sequence[Buffer], order: Sequence[int]) -> dict[int, Bytes]:
     for i in order:
         buffer = buffers[i]
         busy = sorted(
-            (offset, offset + align(buffers[j].bytes))
-            for j, offset in offsets.items()
-            if buffers[j].overlaps_in_time(buffer)
+            (offset, offset + _room(buffers[j])) for j, offset in offsets.items() if buffers[j].overlaps_in_time(buffer)
         )
         end, best_gap, best_offset = 0, None, None
         for start, stop in busy:
             gap = start - end
-            if gap >= buffer.bytes and (best_gap is None or gap < best_gap):
+            if gap >= largest(buffer.bytes) and (best_gap is None or gap < best_gap):
                 best_gap, best_offset = gap, end
             end = max(end, stop)
         offsets[i] = end if best_offset is None else best_offset

@@ -1,68 +1,14 @@
-"""Reads the plan off a module after fusion: `main` of call_tir, reshape, tuples and tuple items.
-
-Two stages, because a kernel's scratch is known only once it is lowered: `read_graph` walks `main` and says which
-functions it calls; `make_plan` joins that with the kernels and places everything in memory.
-"""
+"""A graph and its kernels -> the plan: steps, who owns which buffer, and where each one lies."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
-import tvm
-from tvm import relax, tirx
-
-from ...errors import CompilerError
-from ..library.plan import Buffer, BufferKind, Bytes, Call, Constants, Copy, Kernel, Plan, Step, align
-from ..library.tensor_spec import TensorSpec
-from .memory import plan_arena
-
-MAIN = "main"
-
-
-@dataclass(frozen=True)
-class GraphCall:
-    """One call of a PrimFunc; `inputs` and `outputs` are indices into `Graph.buffers`."""
-
-    function: str
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    sources: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Graph:
-    """`main` without Relax: the calls that matter, in order, and the buffers between them (lifetimes still open).
-
-    `results` holds, for every output of the model, the buffer whose contents it is.
-    """
-
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    calls: tuple[GraphCall, ...]
-    buffers: tuple[Buffer, ...]
-    results: tuple[int, ...]
-    constants: Constants
-
-    @property
-    def functions(self) -> tuple[str, ...]:
-        """The functions called, each once, in the order of first use."""
-        return tuple(dict.fromkeys(call.function for call in self.calls))
-
-
-def read_graph(module: Any, output_names: Sequence[str], input_names: Sequence[str] | None = None) -> Graph:
-    """Walks `main`.
-
-    Args:
-        module: the IRModule after fusion.
-        output_names: names of the outputs, in order.
-        input_names: names of the inputs, in order; by default the name hints of the parameters.
-
-    Raises:
-        CompilerError: `main` holds something that fusion should have removed.
-    """
-    return _Walk(module).read(output_names, input_names)
+from ..library.plan import BufferKind, Call, Copy, Kernel, Plan, Step, new_buffer
+from .graph import Graph
+from .lifetimes import with_lifetimes
+from .memory import plan_memory
 
 
 def make_plan(name: str, graph: Graph, kernels: Sequence[Kernel], kernel_of: Mapping[str, int]) -> Plan:
@@ -79,7 +25,7 @@ def make_plan(name: str, graph: Graph, kernels: Sequence[Kernel], kernel_of: Map
     for call in graph.calls:
         index = kernel_of[call.function]
         scratch = range(len(buffers), len(buffers) + len(kernels[index].scratch))
-        buffers += [_new(BufferKind.WORKSPACE, size) for size in kernels[index].scratch]
+        buffers += [new_buffer(BufferKind.WORKSPACE, size) for size in kernels[index].scratch]
         steps.append(Call(index, (*call.inputs, *call.outputs, *scratch), call.sources))
     written = {i for call in graph.calls for i in call.outputs}
     for position, (result, spec) in enumerate(zip(graph.results, graph.outputs, strict=True)):
@@ -87,157 +33,8 @@ def make_plan(name: str, graph: Graph, kernels: Sequence[Kernel], kernel_of: Map
             # The kernel writes the caller's memory itself.
             buffers[result] = replace(buffers[result], kind=BufferKind.OUTPUT, offset=position)
         else:
-            buffers.append(_new(BufferKind.OUTPUT, spec.nbytes, offset=position))
+            buffers.append(new_buffer(BufferKind.OUTPUT, spec.nbytes, offset=position))
             if spec.nbytes:
                 steps.append(Copy(result, len(buffers) - 1, (spec.name,)))
-    placed, workspace_bytes = plan_arena(_with_lifetimes(buffers, steps))
-    return Plan(
-        name, graph.inputs, graph.outputs, tuple(kernels), tuple(steps), placed, graph.constants, workspace_bytes
-    )
-
-
-def _new(kind: BufferKind, size: Bytes, offset: Bytes = 0) -> Buffer:
-    return Buffer(kind, size, offset, first_step=0, last_step=-1)
-
-
-def _with_lifetimes(buffers: Sequence[Buffer], steps: Sequence[Step]) -> list[Buffer]:
-    first: dict[int, int] = {}
-    last: dict[int, int] = {}
-    for position, step in enumerate(steps):
-        used = step.arguments if isinstance(step, Call) else (step.source, step.destination)
-        for i in used:
-            first.setdefault(i, position)
-            last[i] = position
-    return [replace(b, first_step=first.get(i, 0), last_step=last.get(i, -1)) for i, b in enumerate(buffers)]
-
-
-# A Relax value while walking: a buffer, or a tuple of values.
-_Value = int | tuple[Any, ...]
-
-
-class _Walk:
-    """One pass over the bindings of `main`, filling in buffers, constants and calls."""
-
-    def __init__(self, module: Any) -> None:
-        self.module = module
-        self.buffers: list[Buffer] = []
-        self.calls: list[GraphCall] = []
-        self.values: dict[Any, _Value] = {}
-        self.contents: dict[bytes, int] = {}
-        self.constant_bytes: Bytes = 0
-
-    def read(self, output_names: Sequence[str], input_names: Sequence[str] | None) -> Graph:
-        main = self.module[MAIN]
-        names = [str(p.name) for p in main.params] if input_names is None else list(input_names)
-        if len(names) != len(main.params):
-            raise CompilerError(f"main has {len(main.params)} parameters, but {len(names)} input names were given")
-        inputs = tuple(_spec(name, p.ty) for name, p in zip(names, main.params, strict=True))
-        for position, (parameter, spec) in enumerate(zip(main.params, inputs, strict=True)):
-            self.values[parameter] = self.add(_new(BufferKind.INPUT, spec.nbytes, offset=position))
-        for block in main.body.blocks:
-            for binding in block.bindings:
-                self.values[binding.var] = self.bind(binding)
-        results = _leaves(self.value(main.body.body))
-        types = _leaf_types(main.body.body.ty)
-        if len(results) != len(output_names):
-            raise CompilerError(f"main has {len(results)} results, but {len(output_names)} output names were given")
-        outputs = tuple(_spec(name, ty) for name, ty in zip(output_names, types, strict=True))
-        return Graph(inputs, outputs, self.live_calls(results), tuple(self.buffers), results, self.constants())
-
-    def add(self, buffer: Buffer) -> int:
-        self.buffers.append(buffer)
-        return len(self.buffers) - 1
-
-    def bind(self, binding: Any) -> _Value:
-        value = binding.value
-        if isinstance(value, relax.Call):
-            operator = str(getattr(value.op, "name", value.op))
-            if operator == "relax.call_tir":
-                return self.call(binding.var, value)
-            if operator == "relax.call_tir_inplace":
-                return self.call_inplace(binding.var, value)
-            if operator == "relax.reshape":
-                return self.value(value.args[0])
-            raise CompilerError(f"operator {operator} is left in main after fusion", where=_hint(binding.var))
-        return self.value(value)
-
-    def call(self, var: Any, call: Any) -> _Value:
-        function = str(call.args[0].name_hint)
-        if len(call.args) != 2 or not isinstance(self.module[function], tirx.PrimFunc):
-            raise CompilerError(f"call_tir of {function!r} is not a plain call of a PrimFunc", where=_hint(var))
-        inputs = _leaves(tuple(self.value(argument) for argument in call.args[1].fields))
-        specs = [_spec(_hint(var), ty) for ty in _leaf_types(var.ty)]
-        outputs = tuple(self.add(_new(BufferKind.WORKSPACE, spec.nbytes)) for spec in specs)
-        parameters = len(self.module[function].params)
-        if parameters != len(inputs) + len(outputs):
-            raise CompilerError(
-                f"{function!r} has {parameters} parameters, but is called with {len(inputs) + len(outputs)} tensors",
-                where=_hint(var),
-            )
-        self.calls.append(GraphCall(function, inputs, outputs, _sources(var)))
-        return outputs if isinstance(var.ty, relax.TupleType) else outputs[0]
-
-    def call_inplace(self, var: Any, call: Any) -> _Value:
-        """A kernel that writes a part of its last operand: the rest of it stays."""
-        operands = _leaves(tuple(self.value(argument) for argument in call.args[1].fields))
-        if [int(index) for index in call.attrs.inplace_indices] != [len(operands) - 1]:
-            raise CompilerError("a kernel works in place on other than its last operand", where=_hint(var))
-        self.calls.append(GraphCall(str(call.args[0].name_hint), operands[:-1], operands[-1:], _sources(var)))
-        return operands[-1]
-
-    def value(self, expr: Any) -> _Value:
-        if isinstance(expr, relax.Var):
-            return self.values[expr]
-        if isinstance(expr, relax.Tuple):
-            return tuple(self.value(field) for field in expr.fields)
-        if isinstance(expr, relax.TupleGetItem):
-            items = self.value(expr.tuple_value)
-            assert isinstance(items, tuple)
-            item: _Value = items[int(expr.index)]
-            return item
-        if isinstance(expr, tvm.ir.GenericConst):
-            return self.constant(expr)
-        raise CompilerError(f"{type(expr).__name__} is left in main after fusion")
-
-    def constant(self, expr: Any) -> int:
-        contents = expr.value.numpy().tobytes()
-        if contents not in self.contents:
-            self.contents[contents] = self.add(_new(BufferKind.CONSTANT, len(contents), offset=self.constant_bytes))
-            self.constant_bytes += align(len(contents))
-        return self.contents[contents]
-
-    def constants(self) -> Constants:
-        return Constants(tuple(self.contents), tuple(self.buffers[i].offset for i in self.contents.values()))
-
-    def live_calls(self, results: Sequence[int]) -> tuple[GraphCall, ...]:
-        """The calls whose outputs are read and have elements, in order."""
-        needed = set(results)
-        live: list[GraphCall] = []
-        for call in reversed(self.calls):
-            if any(i in needed and self.buffers[i].bytes for i in call.outputs):
-                needed.update(call.inputs)
-                live.append(call)
-        return tuple(reversed(live))
-
-
-def _sources(var: Any) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(_hint(var).split("+")))
-
-
-def _hint(var: Any) -> str:
-    return str(var.name)
-
-
-def _leaves(value: _Value) -> tuple[int, ...]:
-    return (value,) if isinstance(value, int) else tuple(leaf for item in value for leaf in _leaves(item))
-
-
-def _leaf_types(ty: Any) -> list[Any]:
-    return [leaf for field in ty.fields for leaf in _leaf_types(field)] if isinstance(ty, relax.TupleType) else [ty]
-
-
-def _spec(name: str, ty: Any) -> TensorSpec:
-    shape = getattr(ty, "shape", None)
-    if not isinstance(shape, relax.ShapeExpr) or not all(isinstance(d, tvm.tirx.IntImm) for d in shape.values):
-        raise CompilerError(f"a tensor without a static shape is left in main: {ty}", where=name)
-    return TensorSpec(name, tuple(int(d) for d in shape.values), str(ty.dtype))
+    placed, regions = plan_memory(with_lifetimes(buffers, steps))
+    return Plan(name, graph.inputs, graph.outputs, tuple(kernels), tuple(steps), placed, graph.constants, regions)

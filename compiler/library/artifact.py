@@ -30,7 +30,7 @@ from ...errors import (
 from ..process.install import install
 from .library_file import LibraryFile, opened
 from .native_library import NativeLibrary, load_native
-from .signature import MAX_THREADS, Signature
+from .signature import Signature, check_threads
 from .tensor_spec import TensorSpec
 
 Array = npt.NDArray[Any]
@@ -151,8 +151,8 @@ class CompiledModel:
                 "the library was built for one thread", where="--threads", hint="compile it without --threads 1"
             )
         set_num_threads = self._library.functions[f"{self.signature.name}_set_num_threads"]
-        if not 0 <= threads <= MAX_THREADS or set_num_threads(threads):
-            raise UsageError(f"{threads} threads are not possible", where="--threads", hint=f"give 1 to {MAX_THREADS}")
+        check_threads(threads, least=0)
+        set_num_threads(threads)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Copies the library, and its header when that stands beside it.
@@ -244,6 +244,12 @@ def load(path: str | os.PathLike[str]) -> CompiledModel:
             raise UnsupportedTargetError(
                 f"the library is for {file.signature.triple}, and this machine is {platform.machine()}",
                 where=str(file.path),
+            )
+        if file.signature.dimensions:
+            raise UnsupportedTargetError(
+                "the library takes dimensions with each call, and this loader passes none",
+                where=str(file.path),
+                hint=f"call {file.signature.name}_run from C, as its header says",
             )
         return CompiledModel(file, load_native(file, descriptor, data))
 

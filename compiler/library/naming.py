@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable
 
 from ...errors import UsageError
+
+# The variable through which the code that TVM generates reaches a thread pool. In a library it is renamed after the
+# library, so that two static ones in one program keep their own pools; the new name must have the same length.
+TVM_LAUNCH = "__TVMBackendParallelLaunch"
 
 _MAX_READABLE = 48
 # Of C and C++, since programs in either include the header; and `main`.
@@ -55,3 +60,9 @@ def unique_identifiers(texts: Iterable[str]) -> tuple[str, ...]:
             name = f"{base}_{count}"
         names.append(name)
     return tuple(names)
+
+
+def launch_symbol(name: str) -> str:
+    """The name that `TVM_LAUNCH` has in the library with this prefix."""
+    digest = hashlib.sha256(name.encode()).hexdigest()
+    return f"tw_launch_{digest}"[: len(TVM_LAUNCH)]

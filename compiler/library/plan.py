@@ -1,21 +1,25 @@
-"""The plan: kernels, steps in order, buffers with offsets, constants. All that code generation and reports read.
+"""The plan: kernels, a tree of steps, buffers with offsets, constants. All that code generation and reports read.
 
-A plan is plain data. `planner.make_plan` reads it off a Relax module; `memory` gives the workspace buffers their
-offsets; `glue` writes it as C.
+A plan is plain data. `planner.make_plan` makes it of a graph and its kernels; `lifetimes` says how long each buffer is
+needed, `memory` gives those in the workspace their offsets; a code generator writes it as code.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
+from .sizes import Dimension, Size
 from .tensor_spec import TensorSpec
 
-# A size or an offset in bytes. An expression of a bounded dimension may join the integers here one day.
+# A size or an offset in bytes that is known when the model is compiled; `Size` is one that may depend on dimensions.
 Bytes: TypeAlias = int
 
 ALIGNMENT: Bytes = 64
+# The memory that the caller passes in. A target with several memories has regions of other names too.
+ARENA = "arena"
 
 
 class BufferKind(Enum):
@@ -34,16 +38,19 @@ class Buffer:
     Attributes:
         kind: whose memory it is.
         bytes: its size.
-        offset: where it starts: in the workspace or the weights in bytes; for inputs and outputs their position.
-        first_step, last_step: the steps between which its contents matter, both included; ``first_step`` is greater
-            than ``last_step`` for a buffer that no step uses.
+        offset: where it starts: in its region or the weights in bytes; for inputs and outputs their position. A region
+            is planned at the bounds of dimensions, so that offsets are numbers whatever the sizes are.
+        first_step, last_step: the steps between which its contents matter, both included, as `lifetimes` numbers them;
+            ``first_step`` is greater than ``last_step`` for a buffer that no step uses.
+        region: the memory that it is in, for a buffer of the workspace.
     """
 
     kind: BufferKind
-    bytes: Bytes
+    bytes: Size
     offset: Bytes
     first_step: int
     last_step: int
+    region: str = ARENA
 
     def overlaps_in_time(self, other: Buffer) -> bool:
         """Whether both hold contents during some step."""
@@ -62,6 +69,7 @@ class Kernel:
         flops: floating-point operations of one call, by the direct algorithm; 0: none, or not known.
         bytes: bytes one call must move at least: what it reads of inputs and constants, and its outputs, each once.
         scratch: sizes of its workspace arguments, which follow its tensors.
+        dimensions: those whose values follow as int64_t.
     """
 
     symbol: str
@@ -69,7 +77,8 @@ class Kernel:
     template: str
     flops: int
     bytes: Bytes
-    scratch: tuple[Bytes, ...]
+    scratch: tuple[Size, ...]
+    dimensions: tuple[Dimension, ...] = ()
     fallback: str = ""
 
 
@@ -94,8 +103,43 @@ class Copy:
     sources: tuple[str, ...]
 
 
-# Loops and branches will be further kinds of step, each with steps inside.
-Step: TypeAlias = Call | Copy
+@dataclass(frozen=True)
+class Scalar:
+    """A number that is known when the library runs: an int64_t in a buffer."""
+
+    buffer: int
+
+
+@dataclass(frozen=True)
+class Loop:
+    """Steps that run again and again.
+
+    Attributes:
+        count: how often at most; read once, before the first turn.
+        body: the steps of a turn.
+        counter: the buffer of an int64_t to which the number of the turn is written before it, from 0 on.
+        condition: the buffer of a byte that is read before each turn: 0 ends the loop.
+        carried: buffers that no step outside of the loop uses, and whose contents a turn leaves for the next. Those
+            that are used outside keep their contents anyway.
+    """
+
+    count: Size | Scalar
+    body: tuple[Step, ...]
+    counter: int | None = None
+    condition: int | None = None
+    carried: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Branch:
+    """Steps that run if the byte in a buffer is not 0, and others that run if it is."""
+
+    condition: int
+    then: tuple[Step, ...]
+    otherwise: tuple[Step, ...] = ()
+
+
+Step: TypeAlias = Call | Copy | Loop | Branch
 
 
 @dataclass(frozen=True)
@@ -112,6 +156,14 @@ class Constants:
 
 
 @dataclass(frozen=True)
+class Region:
+    """A memory, and how much of it the library needs: a multiple of `ALIGNMENT`."""
+
+    name: str
+    bytes: Bytes
+
+
+@dataclass(frozen=True)
 class Plan:
     """All a library does, in the order it does it.
 
@@ -122,7 +174,8 @@ class Plan:
         steps: in the order they run.
         buffers: everything that steps refer to.
         constants: contents of the weights section.
-        workspace_bytes: size of the arena; a multiple of `ALIGNMENT`.
+        regions: the memories that buffers of the workspace are in.
+        dimensions: what sizes depend on, in the order in which the caller passes their values.
     """
 
     name: str
@@ -132,7 +185,29 @@ class Plan:
     steps: tuple[Step, ...]
     buffers: tuple[Buffer, ...]
     constants: Constants
-    workspace_bytes: Bytes
+    regions: tuple[Region, ...] = ()
+    dimensions: tuple[Dimension, ...] = ()
+
+    @property
+    def workspace_bytes(self) -> Bytes:
+        """Size of the arena."""
+        return sum(region.bytes for region in self.regions if region.name == ARENA)
+
+
+def new_buffer(kind: BufferKind, size: Size, offset: Bytes = 0) -> Buffer:
+    """A buffer that no step uses yet."""
+    return Buffer(kind, size, offset, first_step=0, last_step=-1)
+
+
+def leaves(steps: Sequence[Step]) -> Iterator[Call | Copy]:
+    """The calls and copies of a tree of steps, each once, in the order in which they stand."""
+    for step in steps:
+        if isinstance(step, Loop):
+            yield from leaves(step.body)
+        elif isinstance(step, Branch):
+            yield from leaves((*step.then, *step.otherwise))
+        else:
+            yield step
 
 
 def align(size: Bytes) -> Bytes:

@@ -1,4 +1,4 @@
-"""The signature: the JSON inside every library that says what it is. Written by `emit`, read by any loader.
+"""The signature: the JSON inside every library that says what it is. Written by a compile, read by any loader.
 
 Imports nothing but the standard library and `tensor_spec`, so that a loader needs no compiler.
 """
@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
-from ...errors import LibraryError, UnsupportedVersionError
-from .plan import Bytes, Call, Plan
+from ...errors import LibraryError, UnsupportedVersionError, UsageError
+from .plan import Bytes, Call, Plan, leaves
+from .sizes import Dimension
 from .tensor_spec import ELEMENT_BYTES, TensorSpec
 
 FORMAT_VERSION = 1
@@ -43,7 +44,7 @@ class KernelRecord:
 
 @dataclass(frozen=True)
 class StepRecord:
-    """A step: the index of its kernel, or -1 for a copy; the nodes of the model it computes."""
+    """A call or copy: the index of its kernel, or -1 for a copy; the nodes of the model it computes."""
 
     kernel: int
     sources: tuple[str, ...]
@@ -63,7 +64,8 @@ class Signature:
         threaded: whether it has a thread pool and ``NAME_set_num_threads``.
         default_threads: threads when nobody says otherwise; 0: the processors available.
         tilewright_version: what wrote it.
-        kernels, steps: what it runs, in order.
+        kernels, steps: what it runs, in the order of `plan.leaves`.
+        dimensions: numbers that a call takes after the workspace.
         precision: what it multiplies and stores in: ``fp32``, ``bf16`` or ``fp16``.
     """
 
@@ -82,6 +84,7 @@ class Signature:
     kernels: tuple[KernelRecord, ...]
     steps: tuple[StepRecord, ...]
     precision: str = "fp32"
+    dimensions: tuple[Dimension, ...] = ()
 
     def to_json(self) -> str:
         """The signature as it stands in the library."""
@@ -99,7 +102,7 @@ def make_signature(
     tilewright_version: str,
     precision: str = "fp32",
 ) -> Signature:
-    """The signature of a plan's library; `threads` as `emit` takes it."""
+    """The signature of a plan's library; `threads` as `CompileOptions` has it."""
     return Signature(
         name=plan.name,
         inputs=plan.inputs,
@@ -114,9 +117,20 @@ def make_signature(
         default_threads=threads or 0,
         tilewright_version=tilewright_version,
         kernels=tuple(KernelRecord(k.symbol, k.template, k.flops, k.bytes, k.fallback) for k in plan.kernels),
-        steps=tuple(StepRecord(s.kernel if isinstance(s, Call) else -1, s.sources) for s in plan.steps),
+        steps=tuple(StepRecord(s.kernel if isinstance(s, Call) else -1, s.sources) for s in leaves(plan.steps)),
         precision=precision,
+        dimensions=plan.dimensions,
     )
+
+
+def check_threads(threads: int, least: int = 1) -> None:
+    """Whether a library can use so many threads.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if not least <= threads <= MAX_THREADS:
+        raise UsageError(f"{threads} threads are not possible", where="--threads", hint=f"give 1 to {MAX_THREADS}")
 
 
 def check_version(text: str | bytes, where: str) -> None:
@@ -199,6 +213,7 @@ def _from_json(data: Mapping[str, Any]) -> Signature:
             StepRecord(_of(int, s["kernel"]), tuple(map(_text, _list(s["sources"])))) for s in _list(data["steps"])
         ),
         precision=_text(data.get("precision", "fp32")),
+        dimensions=tuple(Dimension(_text(d["name"]), _size(d["bound"])) for d in _list(data.get("dimensions", []))),
     )
 
 

@@ -6,7 +6,6 @@ import contextlib
 import functools
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ...errors import OutputError
@@ -15,14 +14,14 @@ from ...failures import failing_in, reason_of
 if TYPE_CHECKING:
     from .progress import ProgressCallback
 
-_Compile = TypeVar("_Compile", bound=Callable[..., Path])
+_Compile = TypeVar("_Compile", bound=Callable[..., Any])
 
 
 def failures_named(compile_one: _Compile) -> _Compile:
     """Decorates a compile, whose first argument is the model and which has an option `progress`."""
 
     @functools.wraps(compile_one)
-    def named(model: Any, *more: Any, progress: ProgressCallback | None = None, **options: Any) -> Path:
+    def named(model: Any, *more: Any, progress: ProgressCallback | None = None, **options: Any) -> Any:
         watched = _Watched(progress)
         with _named(model, watched):
             return compile_one(model, *more, progress=watched, **options)

@@ -14,7 +14,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
@@ -74,6 +74,7 @@ class Workers:
         self._starting = list(connections)
         self._idle: list[Connection[Any, Any]] = []
         self._busy: dict[Connection[Any, Any], int] = {}
+        self._places: dict[Hashable, Connection[Any, Any]] = {}  # who did a place's job last
 
     def wait_until_ready(self) -> list[int]:
         """Waits until no worker is starting any more; returns the process ids of those that became ready."""
@@ -82,19 +83,26 @@ class Workers:
             process_ids += self._welcome(None)
         return process_ids
 
-    def run(self, jobs: Sequence[AnyJob], on_done: Callable[[AnyJob], None]) -> list[Any]:
+    def run(
+        self,
+        jobs: Sequence[AnyJob],
+        on_done: Callable[[AnyJob], None],
+        place: Callable[[AnyJob], Hashable] = lambda job: None,
+    ) -> list[Any]:
         """Does jobs and returns their results, in the jobs' order.
 
         Args:
-            jobs: what to do; jobs start in this order.
+            jobs: what to do; jobs start in this order, but for those that wait for their place.
             on_done: called with each job that is done.
+            place: jobs of one place, other than None, are done by one worker, those of later calls too. A worker that
+                has nothing else to do takes the last of a job's own worker that has several.
 
         Raises:
             ToolError: a worker ended before its job was done.
             Exception: what a job raised; of several the first one's, as without workers. All workers have ended then.
         """
         try:
-            return self._run(jobs, on_done)
+            return self._run(jobs, on_done, [place(job) for job in jobs])
         except BaseException:
             self.kill()
             raise
@@ -121,19 +129,21 @@ class Workers:
                     connection.recv_bytes()
             connection.close()
 
-    def _run(self, jobs: Sequence[AnyJob], on_done: Callable[[AnyJob], None]) -> list[Any]:
+    def _run(self, jobs: Sequence[AnyJob], on_done: Callable[[AnyJob], None], places: Sequence[Hashable]) -> list[Any]:
         results: dict[int, Any] = {}
         failures: dict[int, BaseException] = {}
-        following = 0
-        while following < len(jobs) or self._busy:
+        waiting = list(range(len(jobs)))
+        while waiting or self._busy:
             self._welcome(0)
-            while self._idle and following < len(jobs):
-                self._give(following, jobs[following])
-                following += 1
-            if not self._busy:  # none is ready yet, or none ever will be
-                results[following] = jobs[following]()
-                on_done(jobs[following])
-                following += 1
+            for connection in list(self._idle):
+                index = self._choice(connection, waiting, places)
+                if index is not None:
+                    waiting.remove(index)
+                    self._give(connection, index, jobs[index], places[index])
+            if not self._busy and waiting:  # none is ready yet, or none ever will be
+                index = waiting.pop(0)
+                results[index] = jobs[index]()
+                on_done(jobs[index])
             for index, result, failure in self._answers():
                 if failure is None:
                     results[index] = result
@@ -141,11 +151,25 @@ class Workers:
                 else:
                     failures[index] = failure
             if failures:
-                following = len(jobs)
+                # Without workers, those before the first that fails would have been done.
                 first = min(failures)
-                if all(index > first for index in self._busy.values()):
+                waiting = [index for index in waiting if index < first]
+                if all(index > first for index in (*waiting, *self._busy.values())):
                     raise failures[first]
         return [results[index] for index in range(len(jobs))]
+
+    def _choice(
+        self, connection: Connection[Any, Any], waiting: Sequence[int], places: Sequence[Hashable]
+    ) -> int | None:
+        """What an idle worker does next: the first job that is its or nobody's, else one of a worker with several."""
+        owners = [self._places.get(places[index]) for index in waiting]
+        for index, owner in zip(waiting, owners, strict=True):
+            if owner is None or owner is connection:
+                return index
+        for index, owner in zip(reversed(waiting), reversed(owners), strict=True):
+            if owners.count(owner) > 1:
+                return index
+        return None
 
     def _welcome(self, timeout: float | None) -> list[int]:
         """Notes which workers have become ready or have failed to start; returns the ids of those that are ready."""
@@ -157,13 +181,15 @@ class Workers:
                 self._idle.append(connection)
         return process_ids
 
-    def _give(self, index: int, job: Job) -> None:
-        connection = self._idle.pop()
+    def _give(self, connection: Connection[Any, Any], index: int, job: Job, place: Hashable) -> None:
+        self._idle.remove(connection)
         try:
             connection.send(job)
         except OSError as error:
             raise _killed() from error
         self._busy[connection] = index
+        if place is not None:
+            self._places[place] = connection
 
     def _answers(self) -> Iterator[tuple[int, Any, BaseException | None]]:
         """Waits for a worker to be done or to become ready; for each job done its index and its result or error."""

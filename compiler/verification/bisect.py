@@ -11,8 +11,8 @@ Three steps, each only when the one before leaves the question open:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from ..build import build
+from ..options import CompileOptions
 from ..process.temporary import temporary_folder
 from .compare import Comparison, compare
 from .random_inputs import random_inputs
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from ...ir_passes import Pass
     from ...targets import Target
     from ..library.signature import Signature
+    from ..process.progress import ProgressCallback
 
 Array = npt.NDArray[Any]
 Values = Mapping[str, Array]
@@ -73,46 +76,37 @@ class Divergence:
 
 def bisect(
     model: str | Path | OpenedModel,
+    options: CompileOptions | None = None,
     *,
     inputs: Values = _NOTHING,
-    bindings: Values = _NOTHING,
-    shapes: Mapping[str, Sequence[int]] = _NOTHING,
-    target: Target | None = None,
-    precision: str = "fp32",
-    threads: int | None = None,
     rtol: float,
     seed: int = 0,
-    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    progress: ProgressCallback = lambda stage, done, total: None,
 ) -> Divergence | None:
     """Compares the values inside a model with ONNX Runtime's; None when nothing differs.
 
     Args:
         model: path of an ONNX file, or a model that was opened.
+        options: those that the library was compiled with (`options_of`).
         inputs: values by name; what is not given is random, as `verify`'s first run.
-        bindings, shapes, precision, threads: as the library was compiled.
-        target: what it was compiled for (`target_of`); by default this machine.
         rtol: as `verify`'s.
 
     Raises:
         TilewrightError: of compiling the model, or of ONNX Runtime running it.
     """
-    from ... import frontends, targets
+    from ... import frontends
     from ...frontends.taps import exposed, inner_values
-    from ..precision import possible
     from .input_ranges import integer_bounds
 
+    asked = options or CompileOptions()
     opened = frontends.open(model)
-    machine = target or targets.host()
-    if threads is not None:
-        machine = machine.with_cores(threads)
-    precision = possible(precision, machine)
-    trial = _Trial(machine, precision, threads, rtol, progress)
+    trial = _Trial(replace(asked, name="part", shapes=_NOTHING, bindings=_NOTHING, jobs=1), rtol, progress)
     progress("reference", 0, 0)
     everything = exposed(opened, inner_values(opened))
     reference = open_engine("onnxruntime", everything.for_engine(), 0)
-    compiled_shapes = {**shapes, **{name: value.shape for name, value in bindings.items()}}
-    specs = [spec for spec in _specs(opened, compiled_shapes) if spec.name not in bindings]
-    given = {**bindings, **random_inputs(specs, seed, integer_bounds(opened)), **inputs}
+    compiled_shapes = {**asked.shapes, **{name: value.shape for name, value in asked.bindings.items()}}
+    specs = [spec for spec in _specs(opened, compiled_shapes) if spec.name not in asked.bindings]
+    given = {**asked.bindings, **random_inputs(specs, seed, integer_bounds(opened)), **inputs}
     references = {**reference.run(given), **given}
 
     progress("all values", 0, 0)
@@ -130,6 +124,17 @@ def bisect(
     return replace(divergence, passes=_passes_to_blame(trial, opened, found.output, references))
 
 
+def options_of(signature: Signature, bindings: Values = _NOTHING) -> CompileOptions:
+    """The options that a library was compiled with, its target this machine as far as the library uses it."""
+    return CompileOptions(
+        target=target_of(signature),
+        shapes={spec.name: spec.shape for spec in signature.inputs},
+        bindings=bindings,
+        threads=signature.default_threads or None if signature.threaded else 1,
+        precision=signature.precision,
+    )
+
+
 def target_of(signature: Signature) -> Target:
     """This machine, as far as a library uses it: the CPU's name and the features that it was compiled for."""
     from ...targets import parse
@@ -143,19 +148,12 @@ def target_of(signature: Signature) -> Target:
 
 @dataclass(frozen=True)
 class _Trial:
-    """How one part of the model is compiled and compared."""
+    """How one part of the model is compiled and compared, and the passes that this ran, in order."""
 
-    target: Target
-    precision: str
-    threads: int | None
+    options: CompileOptions
     rtol: float
-    progress: Callable[[str, int, int], None]
-
-    def passes(self) -> list[Pass]:
-        """The passes of a compile."""
-        from .. import pipeline
-
-        return pipeline.passes(self.target, precision=self.precision)
+    progress: ProgressCallback
+    pass_names: dict[str, None] = field(default_factory=dict)
 
     def first_difference(self, model: OpenedModel, references: Values, without: str = "") -> Comparison | None:
         """Compiles a part without one pass, runs it on the references, and compares its outputs in their order."""
@@ -168,26 +166,17 @@ class _Trial:
         return None
 
     def _run(self, model: OpenedModel, inputs: Values, without: str) -> dict[str, Array]:
-        from ... import frontends
-        from ...ir_passes import run_passes, spelled
-        from ..emission import emit
+        from ...ir_passes import spelled
         from ..library import artifact
 
-        imported = frontends.load(model, shapes={name: value.shape for name, value in inputs.items()})
-        order = [each for each in self.passes() if spelled(each) != without]
-        module = run_passes(imported.module, order).module
+        def passes(order: list[Pass]) -> list[Pass]:
+            self.pass_names.update((spelled(each), None) for each in order if each.name not in _NEEDED)
+            return [each for each in order if spelled(each) != without]
+
+        options = replace(self.options, shapes={name: value.shape for name, value in inputs.items()})
         with temporary_folder() as folder:
             output = folder / "part.so"
-            emit.emit(
-                module,
-                name="part",
-                output_names=imported.output_names,
-                input_names=imported.input_names,
-                target=self.target,
-                output=output,
-                threads=self.threads,
-                precision=self.precision,
-            )
+            build(model, output, options, passes=passes)
             return artifact.load(output).run(inputs)
 
 
@@ -231,10 +220,8 @@ def _passes_to_blame(trial: _Trial, model: OpenedModel, name: str, references: V
             break
     else:
         return ()
-    from ...ir_passes import spelled
-
     blamed = []
-    names = list(dict.fromkeys(spelled(each) for each in trial.passes() if each.name not in _NEEDED))
+    names = list(trial.pass_names)
     for done, each in enumerate(names):
         trial.progress("passes", done, len(names))
         try:

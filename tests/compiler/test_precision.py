@@ -14,9 +14,11 @@ import tilewright
 from onnx import helper, numpy_helper
 from tilewright import frontends, targets
 from tilewright.compiler import api, pipeline
+from tilewright.compiler.build import build
 from tilewright.compiler.cli.main import run
 from tilewright.compiler.library.artifact import read_signature
 from tilewright.compiler.library.signature import Signature
+from tilewright.compiler.options import CompileOptions
 from tilewright.compiler.precision import possible
 from tilewright.compiler.verification.compare import RTOL_OF_PRECISION
 from tilewright.compiler.verification.verify import verify
@@ -123,7 +125,7 @@ def test_features_of_units_are_required_only_where_their_dtypes_are(tmp_path: Pa
 
 
 def emitted_for(target: targets.Target, precision: str, library: Path) -> Signature:
-    api.compile_to_file(block_network(), library, target, precision=precision, threads=1)
+    build(block_network(), library, CompileOptions(target, precision=precision, threads=1))
     return read_signature(library)
 
 
@@ -142,7 +144,7 @@ def test_nobody_multiplies_in_bfloat16_without_asking() -> None:
             seen.append(workload)
         return choose_default(templates, workload, target)
 
-    imported = frontends.load(block_network())
+    imported = frontends.load(frontends.open(block_network()))
     for precision, dtype in (("fp32", "float32"), ("bf16", "bfloat16")):
         seen.clear()
         run_passes(imported.module, pipeline.passes(SAPPHIRE_RAPIDS, precision=precision, choose=noted))
@@ -175,7 +177,8 @@ def test_the_command_line_warns_and_goes_on(tmp_path: Path, capsys: pytest.Captu
 def test_instructions_of_the_units(tmp_path: Path) -> None:
     for cpu, expected in (("sapphirerapids", "tdpbf16ps"), ("znver5", "vdpbf16ps")):
         output = tmp_path / f"{expected}.so"
-        api.compile_to_file(block_network(), output, "x86_64-linux-gnu", cpu=cpu, precision="bf16", threads=1)
+        options = CompileOptions(target="x86_64-linux-gnu", cpu=cpu, precision="bf16", threads=1)
+        build(block_network(), output, options)
         listing = subprocess.run(["objdump", "-d", str(output)], capture_output=True, text=True, check=True).stdout
         for instruction in (expected, "vcvtneps2bf16"):
             assert instruction in listing

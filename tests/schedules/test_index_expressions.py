@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from emitted_models import built
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tilewright import targets
-from tilewright.compiler.emission.emit import emit
 from tilewright.compiler.library import artifact
 from tilewright.schedules.schedule import schedule_module
 from tilewright.schedules.templates.table import TEMPLATES
@@ -103,8 +103,7 @@ def moved(
     names = [f"y{number}" for number in range(len(indices))]
     with tempfile.TemporaryDirectory(prefix="tilewright-") as folder:
         library = Path(folder) / "moved.so"
-        module = schedule_module(builder.get(), Chooser(target, TEMPLATES))
-        emit(module, name="moved", output_names=names, target=target, output=library)
+        built(schedule_module(builder.get(), Chooser(target, TEMPLATES)), library, outputs=names, target=target)
         results = artifact.load(library).run(arrays)
     return [results[name] for name in names]
 

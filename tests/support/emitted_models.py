@@ -12,7 +12,10 @@ from typing import Any
 import numpy as np
 import tvm
 from tilewright import targets
-from tilewright.compiler.emission.emit import EmitResult, emit
+from tilewright.compiler.build import Build, build
+from tilewright.compiler.options import CompileOptions
+from tilewright.compiler.process.workers import Workers
+from tilewright.frontends import ImportedModel
 from tvm import relax, s_tir
 
 Body = Callable[..., Any]
@@ -64,6 +67,16 @@ def scheduled(module: Any) -> Any:
     return tvm.IRModule(functions)
 
 
+def built(
+    module: Any, output: Path, *, outputs: Sequence[str], workers: Workers | None = None, **options: Any
+) -> Build:
+    """A library of a module of scheduled kernels, which no pass changes any more."""
+    inputs = tuple(str(parameter.name) for parameter in module["main"].params)
+    given = {"target": targets.parse("host", cores=2), "jobs": 1, **options}
+    imported = ImportedModel(module, output.stem, inputs, tuple(outputs))
+    return build(imported, output, CompileOptions(**given), passes=lambda order: [], workers=workers)
+
+
 def emitted(
     folder: Path,
     inputs: Inputs,
@@ -71,23 +84,13 @@ def emitted(
     *,
     outputs: int | Sequence[str] = 1,
     name: str = "net",
-    threads: int | None = None,
-    kind: str = "so",
-    target: targets.Target | None = None,
+    emit: str = "so",
     **options: Any,
-) -> EmitResult:
+) -> Build:
     """A library of `body` in `folder`; outputs are named y0, y1, ... when given as a number."""
     names = [f"y{i}" for i in range(outputs)] if isinstance(outputs, int) else outputs
-    return emit(
-        scheduled(fused(relax_module(inputs, body))),
-        name=name,
-        output_names=names,
-        target=target or targets.parse("host", cores=2),
-        output=folder / f"{name}.{kind}",
-        threads=threads,
-        kind=kind,
-        **options,
-    )
+    module = scheduled(fused(relax_module(inputs, body)))
+    return built(module, folder / f"{name}.{emit}", outputs=names, name=name, emit=emit, **options)
 
 
 MLP_INPUTS: Inputs = {"x": ((5, 24), "float32")}

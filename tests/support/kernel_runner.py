@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from emitted_models import built
 from tilewright import targets
 from tilewright.annotations import FALLBACK, TEMPLATE
-from tilewright.compiler.emission.emit import emit
 from tilewright.compiler.library import artifact
 from tilewright.ir_passes import CastOperands, FuseEpilogues
 from tilewright.schedules.legalize import legalize
@@ -68,8 +68,8 @@ class Runner:
                 self.templates.append(str(TEMPLATE.of(function)))
         with tempfile.TemporaryDirectory(prefix="tilewright-") as folder:
             library = Path(folder) / "kernel.so"
-            emit(module, name="kernel", output_names=["y"], target=target, output=library)
             arrays = {f"x{i}": np.asarray(array, order="C") for i, array in enumerate(inputs)}
+            built(module, library, outputs=["y"], target=target, precision="bf16" if target.dot_units else "fp32")
             return artifact.load(library).run(arrays)["y"]
 
 

@@ -14,7 +14,8 @@ import onnx
 import pytest
 from small_models import model, node
 from tilewright import targets
-from tilewright.compiler import api
+from tilewright.compiler.build import build
+from tilewright.compiler.options import CompileOptions
 from tilewright.errors import UnsupportedTargetError
 from tilewright.targets import llvm
 from tilewright.targets.host import read_host
@@ -78,7 +79,7 @@ def run_all(folder: Path, wanted: Sequence[tuple[str, tuple[str, ...]]]) -> None
     for number, (cpu, features) in enumerate(wanted):
         target = targets.parse("x86_64-linux-gnu", cpu=cpu, features=features)
         name = f"cpu{number}.so"
-        api.compile_to_file(proto, folder / name, target, threads=1, jobs=1)
+        build(proto, folder / name, CompileOptions(target=target, threads=1, jobs=1))
         listing = subprocess.run(["objdump", "-d", name], cwd=folder, capture_output=True, text=True, check=True).stdout
         unchecked = UNCHECKED.search(listing)
         assert not unchecked or features, f"{cpu}: {unchecked[0]}"

@@ -30,7 +30,7 @@ def make(folder: Path, goal: str) -> None:
 def test_the_example(tmp_path: Path, kind: str, goal: str, threads: int | None) -> None:
     for file in ("main.c", "Makefile"):
         shutil.copy(EXAMPLE / file, tmp_path)
-    emitted(tmp_path, MLP_INPUTS, mlp, name="model", kind=kind, threads=threads)
+    emitted(tmp_path, MLP_INPUTS, mlp, name="model", emit=kind, threads=threads)
     reference = tmp_path / "reference"
     reference.mkdir()
     expected = tilewright.load(emitted(reference, MLP_INPUTS, mlp).path)(X)
@@ -105,8 +105,8 @@ def test_two_static_libraries_in_one_program(tmp_path: Path) -> None:
     def negated(emit: Any, x: Any) -> list[Any]:
         return [emit(relax.op.negative(mlp(emit, x)[0]))]
 
-    emitted(tmp_path, MLP_INPUTS, mlp, name="one", kind="a")
-    emitted(tmp_path, MLP_INPUTS, negated, name="two", kind="a")
+    emitted(tmp_path, MLP_INPUTS, mlp, name="one", emit="a")
+    emitted(tmp_path, MLP_INPUTS, negated, name="two", emit="a")
     (tmp_path / "both.c").write_text(BOTH)
     flags = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-I."]
     command = ["cc", *flags, "both.c", "one.a", "two.a", "-lm", "-lpthread", "-o", "both"]

@@ -12,12 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from emitted_models import MLP_INPUTS, Inputs, emitted, mlp, mlp_reference
-from tilewright import targets
-from tilewright.compiler.emission import emit as emission
+from emitted_models import MLP_INPUTS, Inputs, built, emitted, mlp, mlp_reference
 from tilewright.compiler.library.artifact import load
 from tilewright.compiler.library.tensor_spec import ELEMENT_BYTES
 from tilewright.compiler.process import install
+from tilewright.compiler.process.places import check_output
 from tilewright.errors import OutputError, ToolError, UnsupportedError, UsageError
 from tilewright.targets import toolchain
 from tilewright.targets.toolchain import Toolchain, find_toolchain
@@ -96,7 +95,7 @@ def test_the_same_module_gives_the_same_bytes(tmp_path: Path) -> None:
         files = []
         for folder in (tmp_path / kind / "one", tmp_path / kind / "another_place"):
             folder.mkdir(parents=True)
-            result = emitted(folder, MLP_INPUTS, mlp, kind=kind)
+            result = emitted(folder, MLP_INPUTS, mlp, emit=kind)
             files.append((result.path.read_bytes(), result.header.read_bytes()))
         assert files[0] == files[1]
         assert b"/tmp" not in files[0][0] and os.fsencode(tmp_path) not in files[0][0]
@@ -155,9 +154,7 @@ def test_kernels_that_differ_in_names_alone_are_compiled_once(tmp_path: Path) ->
             result = builder.emit_output(relax.Tuple([value]))
         builder.emit_func_output(result)
     module = builder.get()
-    emitted = emission.emit(
-        module, name="net", output_names=["y"], target=targets.parse("host"), output=tmp_path / "net.so"
-    )
+    emitted = built(module, tmp_path / "net.so", outputs=["y"])
 
     assert len(module.functions) == 4
     assert len(emitted.plan.steps) == 3 and len(emitted.plan.kernels) == 1
@@ -211,15 +208,17 @@ def test_outputs_that_cannot_be_written(tmp_path: Path) -> None:
     }
     for output, message in cases.items():
         with pytest.raises(OutputError, match=message):
-            emission.check_output(output)
+            check_output(output)
 
 
 def test_c_sources_are_refused_honestly(tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedError, match="C sources cannot be emitted yet"):
-        emitted(tmp_path, MLP_INPUTS, mlp, kind="c")
+    with pytest.raises(UnsupportedError, match="C sources are not in this version"):
+        emitted(tmp_path, MLP_INPUTS, mlp, emit="c")
 
 
-@pytest.mark.parametrize(("option", "value"), [("name", "no-name"), ("threads", 0), ("kind", "exe")])
+@pytest.mark.parametrize(
+    ("option", "value"), [("name", "no-name"), ("threads", 0), ("emit", "exe"), ("jobs", 0), ("precision", "fp8")]
+)
 def test_wrong_options(tmp_path: Path, option: str, value: Any) -> None:
     with pytest.raises(UsageError):
         emitted(tmp_path, MLP_INPUTS, mlp, **{option: value})

@@ -7,8 +7,8 @@ import pytest
 import tilewright
 from onnx import ModelProto
 from small_models import model, node
+from tilewright.compiler.emission.graph import GraphCall
 from tilewright.compiler.emission.kernel_work import least_bytes
-from tilewright.compiler.emission.planner import GraphCall
 
 FLOAT = 4
 

@@ -41,7 +41,7 @@ def test_the_last_of_many_weights(tmp_path: Path) -> None:
         Buffer(BufferKind.OUTPUT, 16, 0, 0, 0),
     )
     kernel = Kernel("net_k0", "k0", "", 0, 0, ())
-    plan = Plan("net", spec[:1], spec[1:], (kernel,), (Call(0, (0, 1, 2, 3), ("add",)),), buffers, constants, 0)
+    plan = Plan("net", spec[:1], spec[1:], (kernel,), (Call(0, (0, 1, 2, 3), ("add",)),), buffers, constants)
     signature = make_signature(
         plan, triple=TRIPLE, cpu="x86-64", arch="x86_64", cpu_features=(), threads=None, tilewright_version="0"
     )

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 from emitted_models import Body, Inputs, fused, relax_module
-from tilewright.compiler.emission.planner import make_plan, read_graph
+from tilewright.compiler.emission.graph import read_graph
+from tilewright.compiler.emission.planner import make_plan
 from tilewright.compiler.library.plan import Buffer, BufferKind, Call, Copy, Kernel, Plan
 from tilewright.errors import CompilerError
 from tvm import relax

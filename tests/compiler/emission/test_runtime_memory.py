@@ -55,7 +55,7 @@ RUNS = 10_000
 
 @pytest.mark.parametrize("threads", [1, None])
 def test_thousands_of_runs_grow_no_memory(tmp_path: Path, threads: Any) -> None:
-    emitted(tmp_path, MLP_INPUTS, mlp, threads=threads, kind="a")
+    emitted(tmp_path, MLP_INPUTS, mlp, threads=threads, emit="a")
     source = Path(__file__).with_name("repeat_runs.c")
     flags = ["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-I."]
     command = ["cc", *flags, str(source), "net.a", "-lm", "-lpthread", "-o", "repeat"]

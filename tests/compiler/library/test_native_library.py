@@ -14,7 +14,7 @@ import pytest
 import tilewright
 from emitted_models import MLP_INPUTS, emitted, mlp
 from small_models import model, node
-from tilewright.compiler.emission.emit import EmitResult
+from tilewright.compiler.build import Build
 from tilewright.compiler.library import native_library
 from tilewright.compiler.library.artifact import CompiledModel, load
 from tilewright.errors import LibraryError
@@ -23,7 +23,7 @@ from tvm import relax
 X = np.random.default_rng(5).standard_normal((5, 24), dtype=np.float32)
 
 
-def scaled(folder: Path, factor: float) -> EmitResult:
+def scaled(folder: Path, factor: float) -> Build:
     """A library that multiplies by `factor`."""
 
     def body(emit: Callable[..., Any], x: Any) -> list[Any]:

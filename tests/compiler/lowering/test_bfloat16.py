@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tvm
 from tilewright import targets
-from tilewright.compiler.codegen.llvm import compile_object
+from tilewright.compiler.codegen.llvm_objects import compile_object
 from tilewright.compiler.lowering.bfloat16 import legalize_arithmetic
 from tilewright.compiler.lowering.lower import lower_kernel
 from tilewright.hidden_floats import hide

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from tilewright import targets
-from tilewright.compiler.codegen.llvm import compile_object, launch_symbol
+from tilewright.compiler.codegen.llvm_objects import compile_object
 from tilewright.compiler.library.elf import Elf
+from tilewright.compiler.library.naming import launch_symbol
 from tilewright.compiler.lowering.lower import MAX_STACK_BYTES, LoweredKernel, lower_kernel
 from tilewright.errors import CompilerError
 from tvm import te, tirx

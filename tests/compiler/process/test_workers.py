@@ -19,13 +19,14 @@ import pytest
 from emitted_models import MLP_INPUTS, emitted
 from small_models import swish_network
 from tilewright import frontends, targets
-from tilewright.compiler.codegen.kernel_objects import KERNELS_PER_OBJECT, compile_kernels, worker_count
+from tilewright.compiler.codegen.llvm_objects import compile_objects
+from tilewright.compiler.lowering.batches import KERNELS_PER_BATCH, lower_kernels, worker_count
 from tilewright.compiler.process.workers import Workers, WorkerTracebackError, started
 from tilewright.errors import CompilerError, ToolError
 from tvm import relax, te, tirx
 
 DIGITS = Path(__file__).parents[3] / "examples" / "models" / "digits_cnn.onnx"
-PRELOAD = "tilewright.compiler.codegen.kernel_objects"
+PRELOAD = "tilewright.compiler.codegen.llvm_objects"
 TARGET = targets.parse("x86_64-linux-gnu", cpu="x86-64-v3")
 # Far above what killing takes, and far below what the killed jobs would sleep.
 AT_ONCE_SECONDS = 10.0
@@ -48,8 +49,9 @@ def kernel(size: int, function: str = "tanhf") -> Any:
 def compiled(folder: Path, kernels: list[Any], helpers: Workers | None, **options: Any) -> list[bytes]:
     folder.mkdir(exist_ok=True)
     named = [(f"net_k{i}", each) for i, each in enumerate(kernels)]
-    paths, scratch = compile_kernels(named, TARGET, "net", folder, parallel=True, workers=helpers, **options)
-    assert scratch == [()] * len(kernels)
+    lowered = lower_kernels(named, TARGET, parallel=True, workers=helpers)
+    assert lowered.scratch == ((),) * len(kernels)
+    paths = compile_objects(lowered, "net", folder, workers=helpers, **options)
     return [path.read_bytes() for path in paths]
 
 
@@ -78,7 +80,7 @@ def test_jobs_are_done_in_order_whoever_does_them(two: Workers) -> None:
 def test_libraries_are_the_same_bytes_with_any_number_of_workers(tmp_path: Path) -> None:
     def body(emit: Callable[..., Any], x: Any) -> list[Any]:
         generator = np.random.default_rng(0)
-        sizes = [24, *range(30, 30 + 3 * KERNELS_PER_OBJECT)]
+        sizes = [24, *range(30, 30 + 3 * KERNELS_PER_BATCH)]
         for rows, columns in pairwise(sizes):
             weight = generator.standard_normal((rows, columns)).astype("float32")
             x = emit(relax.op.tanh(emit(relax.op.matmul(x, relax.const(weight)))))
@@ -93,14 +95,14 @@ def test_libraries_are_the_same_bytes_with_any_number_of_workers(tmp_path: Path)
             if helpers is not None:
                 assert len(helpers.wait_until_ready()) == count
             result = emitted(folder, MLP_INPUTS, body, workers=helpers)
-        assert len(result.plan.kernels) > 2 * KERNELS_PER_OBJECT
+        assert len(result.plan.kernels) > 2 * KERNELS_PER_BATCH
         libraries.append((result.path.read_bytes(), result.header.read_bytes()))
     assert libraries[0] == libraries[1] == libraries[2]
 
 
 def test_progress_counts_kernels(tmp_path: Path, two: Workers) -> None:
     told: list[tuple[int, int]] = []
-    count = 2 * KERNELS_PER_OBJECT + 1
+    count = 2 * KERNELS_PER_BATCH + 1
     kernels = [kernel(8 + i) for i in range(count)]
     objects = compiled(tmp_path / "a", kernels, two, progress=lambda done, total: told.append((done, total)))
 
@@ -110,8 +112,8 @@ def test_progress_counts_kernels(tmp_path: Path, two: Workers) -> None:
 
 
 def test_errors_are_the_same_and_of_the_first_kernel(tmp_path: Path, two: Workers) -> None:
-    kernels = [kernel(8 + i) for i in range(5 * KERNELS_PER_OBJECT)]
-    for position in (KERNELS_PER_OBJECT, 2 * KERNELS_PER_OBJECT + 1, 4 * KERNELS_PER_OBJECT):
+    kernels = [kernel(8 + i) for i in range(5 * KERNELS_PER_BATCH)]
+    for position in (KERNELS_PER_BATCH, 2 * KERNELS_PER_BATCH + 1, 4 * KERNELS_PER_BATCH):
         kernels[position] = kernel(8, f"nobodys_function_{position}")
     errors = []
     for helpers in (None, two):
@@ -120,7 +122,7 @@ def test_errors_are_the_same_and_of_the_first_kernel(tmp_path: Path, two: Worker
         errors.append(caught.value)
 
     assert str(errors[0]) == str(errors[1]) and type(errors[0]) is type(errors[1])
-    assert errors[1].where == f"kernel 'net_k{KERNELS_PER_OBJECT}'"
+    assert errors[1].where == f"kernel 'net_k{KERNELS_PER_BATCH}'"
     assert isinstance(errors[1].__cause__, WorkerTracebackError) and "compile_object" in str(errors[1].__cause__)
 
 
@@ -206,9 +208,9 @@ def test_a_program_with_threads_is_not_forked(two: Workers) -> None:
 # Two compiles at a time, at the top level of the main module.
 _PROGRAM = f"""
 import threading, tilewright
-from tilewright.compiler.codegen import kernel_objects
+from tilewright.compiler.lowering import batches
 from tilewright.compiler.process import workers
-kernel_objects.available_cores = lambda: 2
+batches.available_cores = lambda: 2
 start, counts = workers._start, []
 def noted(count, preload):
     counts.append(count)
@@ -241,12 +243,12 @@ def test_programs_without_a_main_guard(tmp_path: Path, how: str) -> None:
 
 def test_workers_are_started_where_they_pay(monkeypatch: pytest.MonkeyPatch) -> None:
     module = frontends.load(frontends.open(swish_network())).module
-    monkeypatch.setattr("tilewright.compiler.codegen.kernel_objects.available_cores", lambda: 8)
+    monkeypatch.setattr("tilewright.compiler.lowering.batches.available_cores", lambda: 8)
     assert worker_count(None, module) == 1
     assert worker_count(3, module) == 3 and worker_count(1000, module) == 8
-    monkeypatch.setattr("tilewright.compiler.codegen.kernel_objects._distinct_operators", lambda module: 100)
+    monkeypatch.setattr("tilewright.compiler.lowering.batches._distinct_operators", lambda module: 100)
     assert worker_count(None, module) == 8
-    monkeypatch.setattr("tilewright.compiler.codegen.kernel_objects.available_cores", lambda: 1)
+    monkeypatch.setattr("tilewright.compiler.lowering.batches.available_cores", lambda: 1)
     assert worker_count(None, module) == 1
     with started(1, PRELOAD) as helpers:
         assert helpers is None

@@ -11,9 +11,11 @@ import pytest
 import soft_units
 from small_models import swish_network
 from tilewright import targets
-from tilewright.compiler import api, pipeline
+from tilewright.compiler import pipeline
+from tilewright.compiler.build import build
 from tilewright.compiler.library.artifact import read_signature
 from tilewright.compiler.lowering import float_steps
+from tilewright.compiler.options import CompileOptions
 from tilewright.compiler.verification.bisect import bisect, describe, target_of
 from tilewright.compiler.verification.compare import DEFAULT_RTOL
 from tilewright.ir_passes import GraphPass, PassResult, spelled
@@ -63,8 +65,8 @@ def test_a_sound_compiler_has_no_culprit(network: Path) -> None:
 def test_it_computes_in_the_precision_of_the_library(network: Path) -> None:
     machine = soft_units.target_with("AVX512-BF16")
 
-    assert bisect(network, target=machine, rtol=DEFAULT_RTOL) is None
-    rounded = bisect(network, target=machine, precision="bf16", rtol=DEFAULT_RTOL)
+    assert bisect(network, CompileOptions(target=machine), rtol=DEFAULT_RTOL) is None
+    rounded = bisect(network, CompileOptions(target=machine, precision="bf16"), rtol=DEFAULT_RTOL)
     assert rounded is not None and 1e-4 < rounded.comparison.relative_error < 2e-2
 
 
@@ -82,13 +84,13 @@ def test_it_compiles_for_what_the_library_was_compiled_for(
 ) -> None:
     target = targets.parse("x86_64-linux-gnu", cpu=cpu, features=features)
     library = tmp_path / "digits.so"
-    api.compile_to_file(DIGITS, library, target, precision=precision, threads=1)
+    build(DIGITS, library, CompileOptions(target, precision=precision, threads=1))
     signature = read_signature(library)
 
     found = target_of(signature)
 
     assert (found.cpu, found.isa) == (target.cpu, target.isa)
-    api.compile_to_file(DIGITS, library, found, precision=precision, threads=1)
+    build(DIGITS, library, CompileOptions(found, precision=precision, threads=1))
     assert set(read_signature(library).cpu_features) == set(signature.cpu_features)
 
 

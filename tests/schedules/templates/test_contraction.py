@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from emitted_models import built
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_runner import TOLERANCE, Runner, random, relative_error, run_convolution
 from numpy_reference import convolution
 from tilewright import targets
-from tilewright.compiler.emission.emit import emit
 from tilewright.schedules.legalize import legalize
 from tilewright.schedules.schedule import schedule_module
 from tilewright.schedules.templates import contraction
@@ -170,7 +170,7 @@ def test_the_largest_tile_stays_in_registers(cpu: str, vector: str, tmp_path: Pa
             result = builder.emit_output(relax.Tuple([product]))
         builder.emit_func_output(result)
     module = schedule_module(legalize(builder.get(), decide), decide)
-    emit(module, name="m", output_names=["y"], target=target, output=tmp_path / "m.so", keep_temps=tmp_path / "temps")
+    built(module, tmp_path / "m.so", outputs=["y"], target=target, keep_temps=tmp_path / "temps")
     dump = subprocess.run(
         ["objdump", "-d", "--no-show-raw-insn", tmp_path / "temps" / "kernels_000.o"],
         capture_output=True,

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from emitted_models import built
 from kernel_runner import TOLERANCE, Runner, random, relative_error
 from tilewright import targets
-from tilewright.compiler.emission.emit import emit
 from tilewright.compiler.library import artifact
 from tilewright.compiler.measurement.bench import work_of
 from tilewright.compiler.measurement.machine_peak import MemoryLevel, Peak
@@ -106,7 +106,7 @@ def test_a_new_unit_is_a_row(left: tuple[int, ...], right: tuple[int, ...], tmp_
     module = matmul(a, b, "int32")
     decide = Chooser(replace(host, units=(SOFT_S8,)), TEMPLATES)
     module = schedule_module(legalize(module, decide), decide)
-    emitted = emit(module, name="s8", output_names=["y"], target=host, output=tmp_path / "s8.so")
+    emitted = built(module, tmp_path / "s8.so", outputs=["y"], target=host)
     assert {kernel.template for kernel in emitted.plan.kernels} == {dot_product.TEMPLATE}
     expected = a.astype("int32") @ b.astype("int32")
     assert np.array_equal(artifact.load(emitted.path).run({"a": a, "b": b})["y"], expected)
@@ -133,7 +133,7 @@ def test_a_refusal_is_reported(tmp_path: Path) -> None:
     decide = Chooser(target, templates)
     a, b = random(9, 30), random(30, 21, seed=1)
     module = schedule_module(legalize(matmul(a, b, "float32"), decide), decide)
-    emitted = emit(module, name="net", output_names=["y"], target=target, output=tmp_path / "net.so", threads=1)
+    emitted = built(module, tmp_path / "net.so", outputs=["y"], target=target, threads=1)
     library = artifact.load(emitted.path)
     assert relative_error(library.run({"a": a, "b": b})["y"], a @ b) < TOLERANCE
 

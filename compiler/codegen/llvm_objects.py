@@ -1,9 +1,9 @@
-"""Lowered kernels -> an object file by LLVM, checked to need nothing of TVM."""
+"""Lowered kernels -> object files by LLVM, checked to need nothing of TVM."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,10 @@ import tvm
 from ...errors import CompilerError
 from ...failures import failing_in
 from ..library.elf import Elf, hide_symbols, rename_symbol
+from ..library.naming import TVM_LAUNCH, launch_symbol
+from ..lowering.batches import Batch, LoweredKernels, run_batches
 from ..lowering.lower import LoweredKernel
-
-# The variable through which TVM's code generation reaches the thread pool. It is renamed after the library, so that
-# two static libraries in one program keep their own pools; the new name must have the same length.
-_LAUNCH = "__TVMBackendParallelLaunch"
+from ..process.workers import Workers
 
 _LIBM = """
     acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh erf erfc exp exp10 exp2 expm1 fabs fdim floor
@@ -31,10 +30,49 @@ _SUPPORT = """
 _ALLOWED = frozenset([*_SUPPORT.split(), *_LIBM.split(), *(f"{name}f" for name in _LIBM.split())])
 
 
-def launch_symbol(name: str) -> str:
-    """The name that `_LAUNCH` has in the library with this prefix."""
-    digest = hashlib.sha256(name.encode()).hexdigest()
-    return f"tw_launch_{digest}"[: len(_LAUNCH)]
+@dataclass(frozen=True)
+class ObjectJob:
+    """Compiles a batch to an object file, in a folder that all processes see; `name` is the library's prefix."""
+
+    batch: Batch
+    name: str
+    path: Path
+
+    def __call__(self) -> None:
+        """Lets LLVM compile the kernels, and writes the file.
+
+        Raises:
+            CompilerError: as `compile_object`; as `lower_kernel`, where the batch was lowered elsewhere.
+        """
+        target = self.batch.target
+        linked = frozenset().union(*(unit.instructions().symbols for unit in target.units))
+        compile_object(self.batch.lowered, target.to_tvm(), self.name, self.path, linked=linked)
+
+
+def compile_objects(
+    kernels: LoweredKernels,
+    name: str,
+    folder: Path,
+    *,
+    workers: Workers | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Path]:
+    """Compiles kernels to object files in `folder`, one a batch, named by their position.
+
+    Args:
+        kernels: what to compile.
+        name: prefix of the library.
+        folder: where the files go.
+        workers: processes that share the work; without them this one does it.
+        progress: called with the kernels done and the kernels in all.
+
+    Raises:
+        CompilerError: a kernel cannot be compiled: of several the one in the first object.
+        ToolError: a worker was killed.
+    """
+    jobs = [ObjectJob(batch, name, folder / f"kernels_{i:03d}.o") for i, batch in enumerate(kernels.batches)]
+    run_batches(jobs, workers, progress)
+    return [job.path for job in jobs]
 
 
 def compile_object(
@@ -58,7 +96,7 @@ def compile_object(
         for kernel in kernels if len(kernels) > 1 else ():  # one by one, to name the one at fault
             _checked_object([kernel], tvm_target, path, linked)
         raise
-    path.write_bytes(hide_symbols(rename_symbol(data, _LAUNCH, launch_symbol(name))))
+    path.write_bytes(hide_symbols(rename_symbol(data, TVM_LAUNCH, launch_symbol(name))))
 
 
 def _checked_object(kernels: Sequence[LoweredKernel], tvm_target: Any, path: Path, linked: Collection[str]) -> bytes:
@@ -87,5 +125,5 @@ def _unexpected(data: bytes, known: Collection[str]) -> list[str]:
         and symbol.name not in known
         and (not symbol.is_defined or symbol.name.startswith("__TVM"))
         and symbol.name not in _ALLOWED
-        and symbol.name != _LAUNCH
+        and symbol.name != TVM_LAUNCH
     )

@@ -1,0 +1,256 @@
+"""One compile, whoever asks for it: a model goes through the stages, and `Build` holds what each of them made.
+
+    import -> passes -> lower -> plan -> generate
+
+The library's files appear whole and together, or not at all.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, closing
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import UsageError
+from ..failures import failing_in, nodes_named
+from .codegen.generators import generator_for
+from .library.naming import identifier
+from .library.signature import Signature, make_signature
+from .options import CompileOptions
+from .process.failures import failures_named
+from .process.places import check_model, check_output, make_folders, output_errors, publish
+from .process.work_folder import work_folder
+from .process.workers import started
+
+if TYPE_CHECKING:
+    from ..frontends import ImportedModel
+    from ..targets import Target
+    from .codegen.generator import CodeGenerator
+    from .emission.kernel_table import KernelTable
+    from .library.plan import Plan
+    from .lowering.batches import LoweredKernels
+    from .pipeline import ChoosePasses, IRModule
+    from .process.progress import ProgressCallback
+    from .process.workers import Workers
+
+STAGES = ("import", "passes", "lower", "plan", "generate")
+
+# TVM's builders keep what they are at in variables of the process: threads compile one after the other.
+_tvm = threading.RLock()
+
+
+@dataclass(frozen=True)
+class Build:
+    """A compile, as far as it went: what a stage makes is None until it has run.
+
+    Attributes:
+        options: what was asked for.
+        name: prefix of the library's C symbols.
+        target: the machine, with the cores to plan for and, once there are kernels, the features that they need.
+        precision: what the target can do of the one that was asked for.
+        path: the library, where it was asked for; None without an output.
+        imported: the model after import.
+        module: its scheduled kernels, and `main` that calls them.
+        table: which of them the library has.
+        lowered: their loops.
+        plan: what the library does.
+        signature: what it says of itself.
+        header: the library's header; it and the library are there.
+    """
+
+    options: CompileOptions
+    name: str
+    target: Target
+    precision: str
+    path: Path | None
+    imported: ImportedModel | None = None
+    module: IRModule | None = None
+    table: KernelTable | None = None
+    lowered: LoweredKernels | None = None
+    plan: Plan | None = None
+    signature: Signature | None = None
+    header: Path | None = None
+
+
+@failures_named
+def build(
+    model: Any,
+    output: str | os.PathLike[str] | None,
+    options: CompileOptions | None = None,
+    *,
+    stop_after: str = STAGES[-1],
+    passes: ChoosePasses = list,
+    prepared: Callable[[Any], Any] | None = None,
+    workers: Workers | None = None,
+    progress: ProgressCallback | None = None,
+) -> Build:
+    """Compiles a model to a library and its header, for this machine or another.
+
+    Args:
+        model: path of an .onnx file, or an onnx.ModelProto; an `ImportedModel` has the first stage behind it, and with
+            passes that leave nothing to do it may be a module of scheduled kernels.
+        output: the library to write, its header goes beside it; None where the stages stop before.
+        options: all else; by default those of `CompileOptions`.
+        stop_after: the last of `STAGES` to run.
+        passes: which passes run, chosen from those of a compile.
+        prepared: changes the model before it is imported: makes inner values its outputs, for example.
+        workers: processes that run already; by default some are started, as the options say.
+        progress: called as progress(stage, done, total).
+
+    Raises:
+        ModelError, ShapeError, UnsupportedError, UsageError, OutputError, ToolError: see `tilewright.errors`.
+    """
+    asked = options or CompileOptions()
+    tell = progress or _silent
+    place = None if output is None else Path(output)
+    generates = STAGES.index(stop_after) == len(STAGES) - 1
+    # TVM takes seconds to load: what is wrong most often is told before.
+    check_model(model)
+    if place is not None:
+        check_output(place, model)
+    elif generates:
+        raise UsageError("a library has no place to go", where="build", hint="give an output, or stop before")
+    make_folders(place, _path(asked.save_ir), _path(asked.keep_temps))
+    tell("load TVM", 0, 0)
+    made = _settled(asked, place)
+    generator = generator_for(made.target, asked.emit) if generates else None
+    with _tvm, ExitStack() as stack:
+        tell("import", 0, 0)
+        made = _imported(made, model, prepared)
+        if stop_after == "import":
+            return made
+        if workers is None and stop_after != "passes":
+            workers = stack.enter_context(_workers(made, generator))
+        made = _scheduled(made, passes, tell)
+        if stop_after == "passes":
+            return made
+        with closing(_emitted(made, generator, workers, tell)) as stages:
+            for stage, after in zip(STAGES[2:], stages, strict=False):
+                made = after
+                if stage == stop_after:
+                    break
+    return made
+
+
+def _settled(options: CompileOptions, place: Path | None) -> Build:
+    """The machine, the number of its cores and the precision, of which every stage hears from here."""
+    from ..targets import parse
+    from .precision import possible
+
+    target = options.target
+    if isinstance(target, str):
+        target = parse(target, cpu=options.cpu, features=tuple(options.features))
+    if options.threads is not None:
+        target = target.with_cores(options.threads)
+    precision = possible(options.precision, target)
+    name = options.name or identifier(place.stem if place is not None else "model")
+    return Build(options, name, target, precision, place)
+
+
+def _imported(made: Build, model: Any, prepared: Callable[[Any], Any] | None) -> Build:
+    from .. import frontends
+
+    if not isinstance(model, frontends.ImportedModel):
+        source = model if prepared is None else prepared(model)
+        model = frontends.load(frontends.open(source), shapes=made.options.shapes, bindings=made.options.bindings)
+    return replace(made, imported=model)
+
+
+def _workers(made: Build, generator: CodeGenerator | None) -> AbstractContextManager[Workers | None]:
+    """Workers that start while the passes run, so that they are ready when there are kernels for them."""
+    from .lowering import batches
+
+    assert made.imported is not None
+    count = batches.worker_count(made.options.jobs, made.imported.module)
+    return started(count, generator.jobs if generator is not None else batches.__name__)
+
+
+def _scheduled(made: Build, passes: ChoosePasses, tell: ProgressCallback) -> Build:
+    from . import pipeline
+
+    assert made.imported is not None
+    module = pipeline.run(
+        made.imported.module,
+        made.target,
+        precision=made.precision,
+        choose=passes,
+        save_ir=made.options.save_ir,
+        progress=tell,
+    )
+    return replace(made, module=module)
+
+
+def _emitted(
+    made: Build, generator: CodeGenerator | None, workers: Workers | None, tell: ProgressCallback
+) -> Generator[Build, None, None]:
+    """Yields the compile after each stage from lowering on."""
+    from .codegen.generator import Program
+    from .emission.graph import read_graph
+    from .emission.kernel_table import kernel_table
+    from .emission.planner import make_plan
+    from .lowering.batches import lower_kernels
+
+    options = made.options
+    assert made.imported is not None
+    graph = read_graph(made.module, made.imported.output_names, made.imported.input_names)
+    table = kernel_table(made.module, graph, made.name)
+    made = replace(made, target=made.target.for_dtypes(table.dtypes))
+    with ExitStack() as stack:
+        stack.enter_context(output_errors(made.path or Path()))
+        folder = stack.enter_context(work_folder(_path(options.keep_temps))) if generator is not None else Path()
+        meanwhile = stack.enter_context(ThreadPoolExecutor(1))
+        stack.enter_context(nodes_named(table.nodes))
+        if generator is not None:
+            # Weights take seconds when they are many, and need no kernel.
+            weights = meanwhile.submit(generator.write_weights, made.name, graph.constants, folder)
+        lowered = lower_kernels(
+            table.functions,
+            made.target,
+            parallel=options.threaded,
+            workers=workers,
+            progress=lambda done, total: tell("lower", done, total),
+        )
+        yield replace(made, table=table, lowered=lowered)
+        with failing_in("the planner", "the plan cannot be made"):
+            plan = make_plan(made.name, graph, table.kernels(lowered.scratch), table.kernel_of)
+        signature = make_signature(
+            plan,
+            triple=made.target.triple,
+            cpu=made.target.cpu,
+            arch=made.target.arch,
+            cpu_features=tuple(made.target.required_features),
+            threads=options.threads,
+            tilewright_version=_version(),
+            precision=made.precision,
+        )
+        made = replace(made, table=table, lowered=lowered, plan=plan, signature=signature)
+        yield made
+        assert generator is not None and made.path is not None
+        generated = generator.generate(
+            Program(plan, signature, lowered), folder, weights_done=weights.result, workers=workers, progress=tell
+        )
+        tell("write", 0, 0)
+        header = made.path.with_suffix(".h")
+        publish({generated.library: made.path, generated.header: header})
+    yield replace(made, header=header)
+
+
+def _path(name: str | os.PathLike[str] | None) -> Path | None:
+    return None if name is None else Path(name)
+
+
+def _version() -> str:
+    try:
+        return metadata.version("tilewright")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    """Progress that nobody asked for."""

@@ -1,0 +1,95 @@
+"""Which functions of a graph become kernels of the library: those that are equal become one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import tvm_ffi
+from tvm import s_tir
+
+from ...annotations import FALLBACK, FLOPS, TEMPLATE
+from ..library.naming import identifier
+from ..library.plan import Bytes, Kernel
+from .graph import Graph
+from .kernel_work import argument_bytes, counted_flops, least_bytes
+
+
+@dataclass(frozen=True)
+class KernelTable:
+    """The kernels of a library, in the order of first use.
+
+    Attributes:
+        module: the scheduled module.
+        graph: what calls them.
+        symbols: their C names.
+        names: their PrimFuncs in the module; of those that differ in names alone the first.
+        kernel_of: for each function of the graph the position of its kernel.
+    """
+
+    module: Any
+    graph: Graph
+    symbols: tuple[str, ...]
+    names: tuple[str, ...]
+    kernel_of: Mapping[str, int]
+
+    @property
+    def functions(self) -> list[tuple[str, Any]]:
+        """The C name and the scheduled PrimFunc of each."""
+        return [(symbol, self.module[name]) for symbol, name in zip(self.symbols, self.names, strict=True)]
+
+    def kernels(self, scratch: Sequence[tuple[Bytes, ...]]) -> list[Kernel]:
+        """The kernels as the plan has them, with the scratch that lowering found them to need."""
+        functions = self.graph.functions
+        moved = least_bytes(self.graph.calls, {name: argument_bytes(self.module[name]) for name in functions})
+        kernels = []
+        for symbol, name, sizes in zip(self.symbols, self.names, scratch, strict=True):
+            function = self.module[name]
+            kernels.append(
+                Kernel(
+                    symbol=symbol,
+                    function=name,
+                    template=TEMPLATE.of(function) or "",
+                    flops=FLOPS.of(function) or counted_flops(function),
+                    bytes=moved[name],
+                    scratch=sizes,
+                    fallback=FALLBACK.of(function) or "",
+                )
+            )
+        return kernels
+
+    @property
+    def nodes(self) -> dict[str, tuple[str, ...]]:
+        """For each kernel, as errors name it, the nodes of the model that it computes where it is called first."""
+        nodes: dict[str, tuple[str, ...]] = {}
+        for call in self.graph.calls:
+            nodes.setdefault(f"kernel '{self.symbols[self.kernel_of[call.function]]}'", tuple(call.sources))
+        return nodes
+
+    @property
+    def dtypes(self) -> set[str]:
+        """The dtypes of the elements that kernels read, keep and write."""
+        dtypes: set[str] = set()
+
+        def note(block: Any) -> None:
+            dtypes.update(str(buffer.dtype) for buffer in block.alloc_buffers)
+
+        for _, function in self.functions:
+            dtypes.update(str(buffer.dtype) for buffer in function.params)
+            tvm_ffi.structural_walk(function.body, (s_tir.SBlock, note))
+        return dtypes
+
+
+def kernel_table(module: Any, graph: Graph, prefix: str) -> KernelTable:
+    """The kernels that a graph of this module needs, their C names with this prefix."""
+    names: list[str] = []
+    kernel_of: dict[str, int] = {}
+    known: dict[Any, int] = {}
+    for function in graph.functions:
+        key = tvm_ffi.StructuralKey(module[function].without_attr("global_symbol"))
+        kernel_of[function] = known.setdefault(key, len(names))
+        if kernel_of[function] == len(names):
+            names.append(function)
+    symbols = tuple(f"{prefix}_k{i}_{identifier(name)}" for i, name in enumerate(names))
+    return KernelTable(module, graph, symbols, tuple(names), kernel_of)

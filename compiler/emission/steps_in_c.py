@@ -1,0 +1,99 @@
+"""The steps of a plan as statements of C.
+
+    Call    if (net_k0_conv(I(0), C(64), W(0))) return net_ERROR_KERNEL;
+    Copy    memcpy(O(0), W(128), 256);
+    Loop    for (int64_t i1 = 0, n1 = 8; i1 < n1 && *(const uint8_t *)W(64); ++i1) { ... }
+    Branch  if (*(const uint8_t *)W(64)) { ... } else { ... }
+
+Buffers are named by the macros of library.c: I and O for inputs and outputs, C for constants, W for the workspace. The
+dimension N is the variable d_N.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
+
+from ...errors import CompilerError
+from ..library.plan import ARENA, Branch, Buffer, BufferKind, Call, Copy, Loop, Plan, Scalar, Step
+from ..library.sizes import Size, in_c
+
+_MACROS = {BufferKind.INPUT: "I", BufferKind.OUTPUT: "O", BufferKind.CONSTANT: "C", BufferKind.WORKSPACE: "W"}
+# Adds the time of the call or copy of this number, in the order of `plan.leaves`.
+_TIMED = "after = now(), nanoseconds[{}] += after - before, before = after;"
+
+
+def statements(plan: Plan, *, timed: bool = False) -> list[str]:
+    """The steps, a line each or several; with the times of calls and copies added to `nanoseconds` when `timed`.
+
+    Raises:
+        CompilerError: a buffer is in a region that this C code has no memory for.
+    """
+    return list(_Writer(plan, timed).block(plan.steps))
+
+
+class _Writer:
+    """Writes steps, numbering loops and leaves as they come."""
+
+    def __init__(self, plan: Plan, timed: bool) -> None:
+        self._plan = plan
+        self._timed = timed
+        self._loops = count(1)
+        self._leaves = count()
+
+    def block(self, steps: Sequence[Step]) -> Iterator[str]:
+        for step in steps:
+            if isinstance(step, Loop):
+                yield from self._loop(step)
+            elif isinstance(step, Branch):
+                yield from self._branch(step)
+            else:
+                yield self._leaf(step)
+                number = next(self._leaves)
+                if self._timed:
+                    yield _TIMED.format(number)
+
+    def _leaf(self, step: Call | Copy) -> str:
+        if isinstance(step, Copy):
+            size = in_c(self._plan.buffers[step.destination].bytes)
+            return f"memcpy({self._reference(step.destination)}, {self._reference(step.source)}, {size});"
+        kernel = self._plan.kernels[step.kernel]
+        arguments = [
+            *(self._reference(i) for i in step.arguments),
+            *(in_c(dimension.size) for dimension in kernel.dimensions),
+        ]
+        return f"if ({kernel.symbol}({', '.join(arguments)})) return {self._plan.name}_ERROR_KERNEL;"
+
+    def _loop(self, loop: Loop) -> Iterator[str]:
+        number = next(self._loops)
+        index, end = f"i{number}", f"n{number}"
+        goes_on = [f"{index} < {end}", *([] if loop.condition is None else [self._byte(loop.condition)])]
+        yield f"for (int64_t {index} = 0, {end} = {self._count(loop.count)}; {' && '.join(goes_on)}; ++{index}) {{"
+        if loop.counter is not None:
+            yield f"  *(int64_t *){self._reference(loop.counter)} = {index};"
+        yield from _indented(self.block(loop.body))
+        yield "}"
+
+    def _branch(self, branch: Branch) -> Iterator[str]:
+        yield f"if ({self._byte(branch.condition)}) {{"
+        yield from _indented(self.block(branch.then))
+        if branch.otherwise:
+            yield "} else {"
+            yield from _indented(self.block(branch.otherwise))
+        yield "}"
+
+    def _count(self, size: Size | Scalar) -> str:
+        return f"*(const int64_t *){self._reference(size.buffer)}" if isinstance(size, Scalar) else in_c(size)
+
+    def _byte(self, buffer: int) -> str:
+        return f"*(const uint8_t *){self._reference(buffer)}"
+
+    def _reference(self, index: int) -> str:
+        buffer: Buffer = self._plan.buffers[index]
+        if buffer.kind is BufferKind.WORKSPACE and buffer.region != ARENA:
+            raise CompilerError(f"the C code has no memory for the region {buffer.region!r}", where=self._plan.name)
+        return f"{_MACROS[buffer.kind]}({buffer.offset})"
+
+
+def _indented(lines: Iterable[str]) -> Iterator[str]:
+    return (f"  {line}" for line in lines)

@@ -1,0 +1,90 @@
+"""What a compile is asked for: one frozen record, checked when it is made, that goes through all stages."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ..errors import UnsupportedError, UsageError
+from .codegen.generators import output_kinds
+from .library.naming import check_name
+from .library.signature import PRECISIONS, check_threads
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..targets import Target
+
+Pathlike = str | os.PathLike[str]
+
+# Kinds of output that no code generator makes yet: what is said, and what to do.
+_PLANNED = {"c": ("C sources are not in this version", "emit a static library with --emit a")}
+
+
+@dataclass(frozen=True)
+class CompileOptions:
+    """All options of a compile but where its model comes from and where its library goes.
+
+    Attributes:
+        target: ``host``, an LLVM triple, or a `Target`.
+        cpu, features: LLVM's names of a CPU, and of features as ``+name`` or ``-name``; for a `target` given as text.
+        shapes: full shapes of inputs by name; needed for those with unknown dimensions.
+        bindings: inputs that get a constant value; the library no longer has them.
+        name: prefix of the C symbols; by default made from the output's name.
+        emit: the kind of output: ``so``, ``a``.
+        threads: how many the library uses when nobody says otherwise, and the cores that every stage plans for; 1
+            builds without threads; None: the processors there are at run time, and the target's cores.
+        precision: ``fp32``; ``bf16``: operands of products, weights and most results in bfloat16, sums in float32;
+            ``fp16``: weights stored in float16. Where the target cannot, a `PrecisionWarning` and ``fp32``.
+        records: results of the tuner to apply, a .jsonl file.
+        save_ir: a folder for the module after each pass.
+        keep_temps: a folder for sources and objects.
+        jobs: processes that compile kernels, at most one a core; None: as many as there are kernels enough for.
+
+    Raises:
+        UnsupportedError: an option is not in this version.
+        UsageError: an option has a value that none can have.
+    """
+
+    target: str | Target = "host"
+    cpu: str | None = None
+    features: Sequence[str] = ()
+    shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    bindings: Mapping[str, np.ndarray[Any, Any]] = field(default_factory=dict)
+    name: str | None = None
+    emit: str = "so"
+    threads: int | None = None
+    precision: str = "fp32"
+    records: Pathlike | None = None
+    save_ir: Pathlike | None = None
+    keep_temps: Pathlike | None = None
+    jobs: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.emit in _PLANNED:
+            what, hint = _PLANNED[self.emit]
+            raise UnsupportedError(what, where=f"--emit {self.emit}", hint=hint)
+        _check_one_of("kind of output", self.emit, "--emit", output_kinds())
+        _check_one_of("precision", self.precision, "--precision", PRECISIONS)
+        if self.threads is not None:
+            check_threads(self.threads)
+        if self.jobs is not None and self.jobs < 1:
+            raise UsageError(f"{self.jobs} processes are not possible", where="--jobs", hint="give 1 or more")
+        if self.name is not None:
+            check_name(self.name)
+        if self.records is not None:
+            raise UnsupportedError(
+                "the tuner's records are not in this version", where="--records", hint="leave --records out"
+            )
+
+    @property
+    def threaded(self) -> bool:
+        """Whether the library has a thread pool."""
+        return self.threads != 1
+
+
+def _check_one_of(what: str, value: str, where: str, known: Sequence[str]) -> None:
+    if value not in known:
+        raise UsageError(f"unknown {what} {value!r}", where=where, hint="one of " + ", ".join(known))

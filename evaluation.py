@@ -129,6 +129,8 @@ def _reduce(function: Callable[..., Any]) -> Evaluate:
     def reduced(call: Call, operands: list[Array]) -> Array:
         axis = call.attrs.axis
         axes = None if axis is None else tuple(int(each) for each in axis)
+        if operands[0].size == math.prod(_shaped(call)) > 0:  # of one element: itself, where numpy adds it to 0.0
+            return operands[0]
         return np.asarray(function(_wide(operands[0]), axis=axes, keepdims=bool(call.attrs.keepdims)))
 
     return reduced
@@ -168,7 +170,10 @@ def _divide(call: Call, operands: list[Array]) -> Array:
 def _power(call: Call, operands: list[Array]) -> Array | None:
     if operands[0].dtype.kind in "biu":
         return None
-    return np.asarray(np.power(*(operand.astype(np.float64) for operand in operands)))
+    x, y = (operand.astype(np.float64) for operand in operands)
+    # numpy takes the square root for exponents of 0.5, which differs in -inf and -0.0.
+    root = (y == 0.5) & (np.isinf(x) | (x == 0))
+    return np.asarray(np.where(root, np.abs(x), np.power(x, y)))
 
 
 def _matmul(call: Call, operands: list[Array]) -> Array | None:

@@ -8,21 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tilewright.targets.host import read_host
-
-# What decides which kernels an engine can use. Names as in /proc/cpuinfo.
-ISA_FLAGS = (
-    "avx2",
-    "fma",
-    "avx_vnni",
-    "avx512f",
-    "avx512_vnni",
-    "avx512_bf16",
-    "amx_tile",
-    "amx_bf16",
-    "amx_int8",
-)
-BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16")
+from tilewright.targets.host import HostFacts, read_host
 
 
 @dataclass(frozen=True)
@@ -30,7 +16,7 @@ class Machine:
     """One machine, as records name it.
 
     Attributes:
-        isa: those of ISA_FLAGS that it has.
+        isa: those flags of /proc/cpuinfo that decide which kernels an engine can use.
         cores: processors that this process may use.
         memory_gib: rounded.
         system: kernel and C library; may differ between runs on the same machine.
@@ -48,7 +34,7 @@ class Machine:
         return (self.cpu, self.isa, self.cores) == (other.cpu, other.isa, other.cores)
 
     def __str__(self) -> str:
-        return f"{self.cpu}, {self.cores} cores, {self.memory_gib} GiB, {' '.join(self.isa) or 'no AVX2'}"
+        return f"{self.cpu}, {self.cores} cores, {self.memory_gib} GiB, {' '.join(self.isa) or 'baseline only'}"
 
 
 def this_machine() -> Machine:
@@ -56,7 +42,7 @@ def this_machine() -> Machine:
     host = read_host()
     return Machine(
         cpu=host.model_name,
-        isa=tuple(flag for flag in ISA_FLAGS if flag in host.flags),
+        isa=_notable_flags(host),
         cores=host.cores,
         memory_gib=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
         system=platform.platform(),
@@ -66,8 +52,21 @@ def this_machine() -> Machine:
 
 def bfloat16_missing() -> str:
     """Why bfloat16 would only be emulated here, or an empty string."""
-    flags = read_host().flags
-    return "" if any(flag in flags for flag in BFLOAT16_FLAGS) else "this CPU has neither AVX512_BF16 nor AMX"
+    host = read_host()
+    if host.architecture is None:
+        return f"of a {host.machine} it is not known whether it multiplies bfloat16"
+    units = [unit for unit in host.architecture.units if unit.rhs == "bfloat16"]
+    if any(host.features.issuperset(unit.required_features) for unit in units):
+        return ""
+    return f"this CPU has none of {', '.join(unit.name for unit in units)}"
+
+
+def _notable_flags(host: HostFacts) -> tuple[str, ...]:
+    if host.architecture is None:
+        return ()
+    rows = host.architecture.features.rows
+    names = (rows[feature].linux for feature in host.architecture.notable_features)
+    return tuple(name for name in names if name in host.flags)
 
 
 def _siblings(processor: int) -> str:

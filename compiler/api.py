@@ -252,6 +252,8 @@ def _check_options(emit: str, precision: str, threads: int | None, jobs: int | N
 
 def _check_files(model: Any, place: Path) -> None:
     """Whether the model is there, and the library's place is none that must not be replaced."""
+    if not place.name:
+        raise OutputError("the output is a folder", where=str(place), hint="give the library a name: -o model.so")
     if isinstance(model, str | os.PathLike):
         if not Path(model).exists():
             raise ModelError("the model file does not exist", where=os.fspath(model))

@@ -6,6 +6,7 @@ import warnings
 
 from ..errors import PrecisionWarning
 from ..targets import Target
+from ..targets.architectures import ARCHITECTURES
 
 
 def possible(precision: str, target: Target) -> str:
@@ -14,10 +15,13 @@ def possible(precision: str, target: Target) -> str:
     ``bf16`` takes a unit that multiplies bfloat16, ``fp16`` instructions that convert. On a target without them the
     result is ``fp32``, with a `PrecisionWarning`.
     """
+    architecture = ARCHITECTURES[target.arch]
     if precision == "bf16" and not target.units_for("bfloat16", "bfloat16", "float32"):
-        return _instead(f"{target.cpu} multiplies no bfloat16 (AMX-BF16, AVX512-BF16)")
+        units = ", ".join(unit.name for unit in architecture.units if unit.rhs == "bfloat16")
+        return _instead(f"{target.cpu} multiplies no bfloat16 ({units})")
     if precision == "fp16" and target.half_features is None:
-        return _instead(f"{target.cpu} has no instructions that convert float16 (F16C)")
+        needed = ", ".join(architecture.half_features).upper()
+        return _instead(f"{target.cpu} has no instructions that convert float16 ({needed})")
     return precision
 
 

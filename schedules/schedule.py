@@ -68,7 +68,7 @@ def _schedule(sch: Schedule, name: str, choice: str | None, decide: Chooser) -> 
 
 def _schedule_plainly(sch: Schedule, decide: Chooser) -> str:
     """Schedules a kernel that was lowered for no template; returns the name of the one that takes it."""
-    work = plain.elements_of(sch, plain.inline_all(sch))
+    work = plain.elements_of(sch, plain.inline_all(sch), decide.target)
     decision = decide(work or plain.NOTHING)
     decision.template.schedule(sch, decision.choice, decide.target)
     return decision.template.name

@@ -7,7 +7,8 @@ import platform
 from dataclasses import dataclass
 from pathlib import Path
 
-from .x86.features import from_linux
+from .architecture import Architecture
+from .architectures import architecture_of
 
 _CPUINFO = Path("/proc/cpuinfo")
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
@@ -28,9 +29,14 @@ class HostFacts:
     l3_bytes: int
 
     @property
+    def architecture(self) -> Architecture | None:
+        """Its architecture; None: there is no code for it."""
+        return architecture_of(self.machine)
+
+    @property
     def features(self) -> frozenset[str]:
         """What the processor has and Linux supports, as LLVM names it."""
-        return from_linux(self.flags)
+        return self.architecture.features.from_linux(self.flags) if self.architecture else frozenset()
 
 
 def parse_cpuinfo(text: str) -> tuple[str, frozenset[str]]:

@@ -6,14 +6,12 @@ import re
 from collections.abc import Sequence
 
 from ..errors import UnsupportedTargetError, UsageError
+from . import llvm
+from .architecture import Architecture
+from .architectures import ARCHITECTURES, architecture_of
 from .host import read_host
 from .target import Target
-from .x86 import levels, llvm
-from .x86.features import BASELINE, FEATURES, NEEDED, is_tuning, not_generated, to_check
-from .x86.host import host_cpu
 
-# Architectures: a name that can stand first in a triple -> the family, and the CPU when none is named.
-ARCHITECTURES = {"x86_64": ("x86_64", "x86-64"), "amd64": ("x86_64", "x86-64")}
 SYSTEMS = {"linux"}
 ENVIRONMENTS = {"gnu", "musl"}
 DEFAULT_CORES = 4
@@ -28,7 +26,7 @@ def parse(
     """Makes a target.
 
     Args:
-        triple: ``host``, or an LLVM triple of two to four parts: ``x86_64-linux-gnu``.
+        triple: ``host``, or an LLVM triple of two to four parts: architecture, system, environment.
         cpu: LLVM's CPU name; by default the host's own, or the baseline of the architecture.
         features: ``+name`` to add and ``-name`` to remove, on top of the CPU.
         cores: processors to plan parallel loops for; by default the host's own if there are several, or 4.
@@ -42,13 +40,13 @@ def parse(
             raise UsageError(
                 f"feature {feature!r} is not written +name or -name",
                 where="--features",
-                hint="--features +avx2,-avx512f",
+                hint=f"--features {','.join(_first().example_features)}",
             )
     if triple == "host":
         return _host(cpu, features, cores)
-    arch, full_triple = _split(triple)
-    cpu = ARCHITECTURES[arch][1] if cpu is None else cpu
-    return _make(arch, full_triple, cpu, (), features, cores or DEFAULT_CORES, DEFAULT_CACHES)
+    architecture, full_triple = _split(triple)
+    cpu = architecture.baseline_cpu if cpu is None else cpu
+    return _make(architecture, full_triple, cpu, (), features, cores or DEFAULT_CORES, DEFAULT_CACHES)
 
 
 def host() -> Target:
@@ -58,14 +56,15 @@ def host() -> Target:
 
 def _host(cpu: str | None, features: Sequence[str], cores: int | None) -> Target:
     facts = read_host()
-    if facts.machine not in ARCHITECTURES:
+    architecture = facts.architecture
+    if architecture is None:
         raise UnsupportedTargetError(
             f"this machine is {facts.machine}, for which there is no code generator yet",
             where="--target host",
             hint=_known(),
         )
     caches = {"l1_bytes": facts.l1_bytes, "l2_bytes": facts.l2_bytes, "l3_bytes": facts.l3_bytes}
-    family = ARCHITECTURES[facts.machine][0]
+    family = architecture.name
     found: tuple[str, ...] = ()
     if cpu is None:
 
@@ -73,14 +72,14 @@ def _host(cpu: str | None, features: Sequence[str], cores: int | None) -> Target
             known = name in llvm.known_cpus(family)
             return llvm.enabled_features(family, name, changes) if known else frozenset()
 
-        cpu, found = host_cpu(llvm.system_cpu(), facts.flags, enabled)
+        cpu, found = architecture.host_cpu(llvm.system_cpu(), facts.flags, enabled)
     # One processor, as a container or a small virtual machine has, says nothing of where the library will run.
     planned = facts.cores if facts.cores > 1 else DEFAULT_CORES
-    return _make(facts.machine, f"{family}-unknown-linux-gnu", cpu, found, features, cores or planned, caches)
+    return _make(architecture, f"{family}-unknown-linux-gnu", cpu, found, features, cores or planned, caches)
 
 
 def _make(
-    arch: str,
+    architecture: Architecture,
     triple: str,
     cpu: str,
     found: tuple[str, ...],
@@ -89,12 +88,11 @@ def _make(
     caches: dict[str, int],
 ) -> Target:
     """A target of a CPU, with the changes to its features that were `found` on the machine, and those `asked` for."""
-    family = ARCHITECTURES[arch][0]
-    _check_cpu(family, cpu)
-    _check_features(family, asked)
+    family, table = architecture.name, architecture.features
+    _check_cpu(architecture, cpu)
+    _check_features(architecture, asked)
     has = llvm.enabled_features(family, cpu, (*found, *asked))
-    if not has >= NEEDED:
-        missing = sorted(NEEDED - has)
+    if missing := sorted(table.needed - has):
         raise UnsupportedTargetError(
             f"code for {family} cannot be generated without {', '.join(missing)}",
             where="--features",
@@ -102,11 +100,11 @@ def _make(
         )
     added = [feature for feature in asked if feature.startswith("+")]
     # What comes with the features that were added is asked for as they are.
-    wanted = llvm.enabled_features(family, ARCHITECTURES[arch][1], added)
-    without = not_generated(has, wanted)
+    wanted = llvm.enabled_features(family, architecture.baseline_cpu, added)
+    without = table.not_generated(has, wanted)
     changes = (*found, *asked, *(f"-{name}" for name in without))
     generated = llvm.enabled_features(family, cpu, changes)
-    level = levels.level_of(generated)
+    level = architecture.level_of(generated)
     return Target(
         triple=triple,
         arch=family,
@@ -116,53 +114,61 @@ def _make(
         vector_bits=level.vector_bits,
         num_vector_registers=level.num_vector_registers,
         has_fma=level.has_fma,
+        broadcasts_operands=level.broadcasts_operands,
+        core=architecture.core,
         cores=cores,
-        required_features=to_check(generated),
-        half_features=levels.half_features(generated),
-        units=levels.dot_units(has, level, cpu),
+        required_features=table.ordered(generated),
+        half_features=architecture.half_features_of(generated),
+        units=architecture.units_of(has, cpu),
         **caches,
     )
 
 
-def _check_cpu(family: str, cpu: str) -> None:
-    hint = "names are LLVM's, for example x86-64-v3, znver3, skylake-avx512"
+def _check_cpu(architecture: Architecture, cpu: str) -> None:
+    family = architecture.name
+    hint = f"names are LLVM's, for example {', '.join(architecture.example_cpus)}"
     if cpu not in llvm.known_cpus(family):
         raise UnsupportedTargetError(f"unknown CPU {cpu!r} for {family}", where="--mcpu", hint=hint)
-    missing = sorted(NEEDED - llvm.enabled_features(family, cpu))
+    missing = sorted(architecture.features.needed - llvm.enabled_features(family, cpu))
     if missing:
         raise UnsupportedTargetError(
             f"{cpu} is no CPU for {family}: it lacks {', '.join(missing)}", where="--mcpu", hint=hint
         )
 
 
-def _check_features(family: str, features: Sequence[str]) -> None:
+def _check_features(architecture: Architecture, features: Sequence[str]) -> None:
+    family, table = architecture.name, architecture.features
     for feature in features:
         name = feature[1:]
         if name not in llvm.known_features(family):
             raise UnsupportedTargetError(
                 f"unknown feature {feature!r} for {family}",
                 where="--features",
-                hint="names are LLVM's, for example +avx2",
+                hint=f"names are LLVM's, for example {architecture.example_features[0]}",
             )
-        if feature.startswith("+") and not (name in FEATURES or name in BASELINE or is_tuning(name)):
+        if feature.startswith("+") and not table.is_usable(name):
             raise UnsupportedTargetError(
                 f"code for {feature!r} could not check that its processor has it",
                 where="--features",
-                hint=f"leave {feature} out; features that can be checked for: {', '.join(sorted(FEATURES))}",
+                hint=f"leave {feature} out; features that can be checked for: {', '.join(sorted(table.rows))}",
             )
 
 
-def _split(triple: str) -> tuple[str, str]:
+def _split(triple: str) -> tuple[Architecture, str]:
     parts = triple.split("-")
-    arch = parts[0]
-    if arch not in ARCHITECTURES:
+    architecture = architecture_of(parts[0])
+    if architecture is None:
         raise UnsupportedTargetError(f"unknown target {triple!r}", where="--target", hint=_known())
     system = next((part for part in parts[1:] if part in SYSTEMS), None)
     environment = parts[-1] if parts[-1] in ENVIRONMENTS else "gnu"
     if system is None or len(parts) > 4 or (parts[-1] not in ENVIRONMENTS and parts[-1] != system):
         raise UnsupportedTargetError(f"unknown target {triple!r}", where="--target", hint=_known())
-    return arch, f"{ARCHITECTURES[arch][0]}-unknown-{system}-{environment}"
+    return architecture, f"{architecture.name}-unknown-{system}-{environment}"
 
 
 def _known() -> str:
-    return "known targets: host, " + ", ".join(f"{arch}-linux-gnu" for arch in ARCHITECTURES if arch != "amd64")
+    return "known targets: host, " + ", ".join(each.triple for each in ARCHITECTURES.values())
+
+
+def _first() -> Architecture:
+    return next(iter(ARCHITECTURES.values()))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any
+
+from .core import Core
+from .instructions import Instructions
+from .peak import PeakLoop
 
 FLOAT32_BITS = 32
 
@@ -24,6 +28,10 @@ class DotUnit:
         rate: instructions that a core starts in a cycle, all rows in each.
         latency: cycles until a sum can be used by the next instruction.
         required_features: what code that uses it needs besides the target's own, as `Target.required_features`.
+        loads_per_cycle: rows of operands, in its registers, that a core loads from L1 in a cycle.
+        step_overhead, tile_overhead: as `Core` has them for multiply-adds.
+        instructions: makes what code that uses it consists of; needs TVM.
+        peak: makes what measures how fast it is.
     """
 
     name: str
@@ -38,6 +46,11 @@ class DotUnit:
     rate: float
     latency: float
     required_features: tuple[str, ...]
+    loads_per_cycle: float
+    step_overhead: float
+    tile_overhead: float
+    instructions: Callable[[], Instructions]
+    peak: Callable[[], PeakLoop]
 
     @property
     def is_matrix(self) -> bool:
@@ -58,8 +71,10 @@ class Target:
         vector_bits: width of one vector register, in bits.
         num_vector_registers: architectural vector registers.
         has_fma: whether a multiply and an add are one instruction.
+        broadcasts_operands: whether that instruction repeats an element in memory in all lanes of an operand.
         cores: processors to plan parallel loops for; schedules cut work into at least so many pieces. With 1 there are
             no parallel loops.
+        core: what instructions cost.
         l1_bytes, l2_bytes, l3_bytes: data caches; the first two of one core, the third shared.
         required_features: CPU features that code is generated for beyond the architecture's baseline, as LLVM names
             them: what LLVM may use of its own accord, and what a library checks for before it runs.
@@ -77,7 +92,9 @@ class Target:
     vector_bits: int
     num_vector_registers: int
     has_fma: bool
+    broadcasts_operands: bool
     cores: int
+    core: Core
     l1_bytes: int
     l2_bytes: int
     l3_bytes: int

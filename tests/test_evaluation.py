@@ -76,6 +76,7 @@ def _cases() -> dict[str, tuple[Callable[..., Any], list[Array]]]:
         case(name, getattr(op, name), _I, _J)
     case("mod floats", op.mod, _X, _Y)
     case("power", op.power, _POSITIVE, _Y)
+    case("power of a half", op.power, _SPECIAL, np.full((3, 4), 0.5, np.float32))
     case("nn.relu", op.nn.relu, _X)
     case("clip", lambda x: op.clip(x, tirx.const(-0.5, "float32"), tirx.const(0.25, "float32")), _X)
     case("clip special", lambda x: op.clip(x, tirx.const(-0.5, "float32"), tirx.const(0.25, "float32")), _SPECIAL)
@@ -86,6 +87,9 @@ def _cases() -> dict[str, tuple[Callable[..., Any], list[Array]]]:
     case("astype wrap", lambda x: op.astype(x, "int8"), _I)
     for name in ("sum", "mean", "max", "min", "prod"):
         case(name, lambda x, name=name: getattr(op, name)(x, [1], True), _X)
+        case(
+            f"{name} of one", lambda x, name=name: getattr(op, name)(x, [0], False), np.array([[-0.0, 1.5]], np.float32)
+        )
     for name in ("sum", "max", "min", "prod"):
         case(f"{name} integers", lambda x, name=name: getattr(op, name)(x, [0], False), _I)
     for name in ("max", "min"):

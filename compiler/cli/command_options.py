@@ -8,17 +8,33 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...errors import TensorError, UsageError
+from ...targets.architectures import ARCHITECTURES
 from ..library.signature import MAX_THREADS
 from .tensor_options import parse_tensors, shaped_as
 
 if TYPE_CHECKING:
     from ..library.artifact import CompiledModel
 
+# The one whose names the examples in the help are.
+_ARCHITECTURE = next(iter(ARCHITECTURES.values()))
+# What multiplies narrow operands.
+UNITS = ", ".join(unit.name for architecture in ARCHITECTURES.values() for unit in architecture.units)
+
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="An .onnx file.")]
 Library = Annotated[Path, typer.Argument(metavar="LIB", help="A library that `tilewright compile` wrote.")]
-Target = Annotated[str, typer.Option("--target", metavar="TRIPLE", help="`host`, or a triple: x86_64-linux-gnu.")]
-Cpu = Annotated[str | None, typer.Option("--mcpu", metavar="CPU", help="LLVM's name of the CPU: x86-64-v3, znver3.")]
-Features = Annotated[str, typer.Option("--features", metavar="LIST", help="Change the CPU's features: +avx2,-avx512f.")]
+Target = Annotated[
+    str, typer.Option("--target", metavar="TRIPLE", help=f"`host`, or a triple: {_ARCHITECTURE.triple}.")
+]
+Cpu = Annotated[
+    str | None,
+    typer.Option("--mcpu", metavar="CPU", help=f"LLVM's name of the CPU: {', '.join(_ARCHITECTURE.example_cpus[:2])}."),
+]
+Features = Annotated[
+    str,
+    typer.Option(
+        "--features", metavar="LIST", help=f"Change the CPU's features: {','.join(_ARCHITECTURE.example_features)}."
+    ),
+]
 Shapes = Annotated[
     list[str] | None,
     typer.Option("--shape", metavar="NAME=1x3x224x224", help="Full shape of an input; repeat for several."),

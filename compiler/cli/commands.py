@@ -14,6 +14,7 @@ from ..process.progress import Timeline, shown
 from ..reports.report import Table, duration, show, show_json, size
 from ..verification.verify import DEFAULT_RUNS
 from .command_options import (
+    UNITS,
     Binds,
     Cpu,
     Features,
@@ -91,7 +92,7 @@ def compile_command(
         typer.Option(
             "--precision",
             metavar="TYPE",
-            help="fp32; bf16: multiply and store in bfloat16 (AMX, AVX512-BF16); fp16: store weights in float16.",
+            help=f"fp32; bf16: multiply and store in bfloat16 ({UNITS}); fp16: store weights in float16.",
         ),
     ] = "fp32",
     threads: Annotated[

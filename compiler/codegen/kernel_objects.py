@@ -74,7 +74,8 @@ class ObjectJob:
             lower_kernel(function, symbol, tvm_target, parallel=self.parallel, units=self.target.units)
             for symbol, function in zip(self.symbols, self.functions, strict=True)
         ]
-        compile_object(lowered, tvm_target, self.name, self.path)
+        linked = frozenset().union(*(unit.instructions().symbols for unit in self.target.units))
+        compile_object(lowered, tvm_target, self.name, self.path, linked=linked)
         return [kernel.scratch for kernel in lowered]
 
 

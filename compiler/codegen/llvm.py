@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,9 @@ def launch_symbol(name: str) -> str:
     return f"tw_launch_{digest}"[: len(_LAUNCH)]
 
 
-def compile_object(kernels: Sequence[LoweredKernel], tvm_target: Any, name: str, path: Path) -> None:
+def compile_object(
+    kernels: Sequence[LoweredKernel], tvm_target: Any, name: str, path: Path, *, linked: Collection[str] = ()
+) -> None:
     """Compiles kernels to one object file.
 
     Args:
@@ -44,20 +46,21 @@ def compile_object(kernels: Sequence[LoweredKernel], tvm_target: Any, name: str,
         tvm_target: the `tvm.target.Target` to generate code for.
         name: prefix of the library.
         path: the file to write.
+        linked: functions that kernels may call because the library is linked with them.
 
     Raises:
         CompilerError: LLVM refused a kernel, or it calls what no library without TVM has; `where` is its symbol.
     """
     try:
-        data = _checked_object(kernels, tvm_target, path)
+        data = _checked_object(kernels, tvm_target, path, linked)
     except CompilerError:
         for kernel in kernels if len(kernels) > 1 else ():  # one by one, to name the one at fault
-            _checked_object([kernel], tvm_target, path)
+            _checked_object([kernel], tvm_target, path, linked)
         raise
     path.write_bytes(hide_symbols(rename_symbol(data, _LAUNCH, launch_symbol(name))))
 
 
-def _checked_object(kernels: Sequence[LoweredKernel], tvm_target: Any, path: Path) -> bytes:
+def _checked_object(kernels: Sequence[LoweredKernel], tvm_target: Any, path: Path, linked: Collection[str]) -> bytes:
     """The object of kernels; errors name them all."""
     where = ", ".join(kernel.symbol for kernel in kernels)
     module = tvm.IRModule({kernel.symbol: kernel.function for kernel in kernels})
@@ -70,24 +73,23 @@ def _checked_object(kernels: Sequence[LoweredKernel], tvm_target: Any, path: Pat
             "a kernel cannot be turned into machine code", where=where, details=str(error).strip().splitlines()[-8:]
         ) from error
     data = path.read_bytes()
-    if symbols := _unexpected(data, kernels):
+    if symbols := _unexpected(data, {kernel.symbol for kernel in kernels}.union(linked)):
         raise CompilerError(
             "a kernel calls functions that a standalone library does not have", where=where, details=symbols
         )
     return data
 
 
-def _unexpected(data: bytes, kernels: Sequence[LoweredKernel]) -> list[str]:
-    """Symbols an object needs that nothing in a library without TVM defines.
+def _unexpected(data: bytes, known: Collection[str]) -> list[str]:
+    """Symbols an object needs that nothing in a library without TVM defines; `known` are those of its own.
 
     TVM's runtime functions show as undefined symbols, or as variables ``__TVM...`` that its loader would fill.
     """
-    own = {kernel.symbol for kernel in kernels}
     return sorted(
         symbol.name
         for symbol in Elf(data).symbols()
         if symbol.is_global
-        and symbol.name not in own
+        and symbol.name not in known
         and (not symbol.is_defined or symbol.name.startswith("__TVM"))
         and symbol.name not in _ALLOWED
         and symbol.name != _LAUNCH

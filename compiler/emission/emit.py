@@ -5,6 +5,7 @@ module -> graph -> lowered kernels -> plan -> C glue, objects -> library
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -128,7 +129,7 @@ def emit(
         if progress:
             progress("link", 0, 0)
         glue.write_sources(plan, signature, folder)
-        objects += link.compile_glue(toolchain, folder)
+        objects += [*link.compile_glue(toolchain, folder), *_objects_of_units(target, folder)]
         library = folder / f"library.{kind}"
         if kind == "so":
             link.link_shared(toolchain, objects, link.api_symbols(name, threaded=threads != 1), library)
@@ -194,6 +195,12 @@ def _dtypes(functions: Iterable[Any]) -> set[str]:
 def _weights(toolchain: Toolchain, name: str, graph: Graph, folder: Path, arch: str) -> Path:
     glue.write_weights(name, graph.constants, folder, arch)
     return link.assemble_weights(toolchain, folder)
+
+
+def _objects_of_units(target: Target, folder: Path) -> list[Path]:
+    """Copies of the object files that code for the target's units is linked with."""
+    files = dict.fromkeys(file for unit in target.units for file in unit.instructions().objects)
+    return [Path(shutil.copy(file, folder)) for file in files]
 
 
 def _distinct(module: Any, graph: Graph) -> tuple[list[str], dict[str, int]]:

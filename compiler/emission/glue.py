@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import reduce
 from importlib import resources
-from operator import or_
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
-from ...targets.x86.features import cpu_bits
+from ...targets.architectures import ARCHITECTURES
 from ..codegen.llvm import launch_symbol
 from ..library.integrity import record_placeholder
 from ..library.naming import unique_identifiers
@@ -30,16 +28,10 @@ _REFERENCE = {
 }
 
 
-# Where weights go, and the section's flags: on x86-64 outside all that instructions reach with an offset of 32 bits, so
-# that there may be more than 2 GiB of them.
-_WEIGHTS_SECTION = {"x86_64": (".lrodata.tilewright_weights", "al")}
-_OTHER_WEIGHTS_SECTION = (".rodata.tilewright_weights", "a")
-
-
 def write_weights(name: str, constants: Constants, folder: Path, arch: str) -> None:
     """Writes weights.S and weights.bin, which depend on nothing but the constants and the architecture."""
-    section, flags = _WEIGHTS_SECTION.get(arch, _OTHER_WEIGHTS_SECTION)
-    values = {"name": name, "alignment": ALIGNMENT, "section": section, "flags": flags}
+    section = ARCHITECTURES[arch].weights_section
+    values = {"name": name, "alignment": ALIGNMENT, "section": section.name, "flags": section.flags}
     (folder / "weights.S").write_text(_environment().get_template("weights.S.jinja").render(values))
     with (folder / "weights.bin").open("wb") as file:
         for contents in constants.contents:
@@ -57,9 +49,10 @@ def write_sources(plan: Plan, signature: Signature, folder: Path) -> None:
         ("signature.S.jinja", "signature.S"),
     ):
         (folder / name).write_text(environment.get_template(template).render(values))
-    for name, is_needed in (("thread_pool.c", signature.threaded), ("cpu_check.c", bool(signature.cpu_features))):
-        if is_needed:
-            (folder / name).write_text((_RUNTIME / name).read_text())
+    if signature.threaded:
+        (folder / "thread_pool.c").write_text((_RUNTIME / "thread_pool.c").read_text())
+    if signature.cpu_features:
+        (folder / "cpu_check.c").write_text(ARCHITECTURES[signature.arch].cpu_check(signature.cpu_features))
     (folder / "signature.json").write_text(signature.to_json())
     (folder / "record.bin").write_bytes(record_placeholder())
 
@@ -73,7 +66,6 @@ def _environment() -> jinja2.Environment:
 
 
 def _template_values(plan: Plan, signature: Signature) -> dict[str, Any]:
-    bits = cpu_bits(signature.cpu_features)
     return {
         "name": plan.name,
         "version": signature.tilewright_version,
@@ -87,8 +79,7 @@ def _template_values(plan: Plan, signature: Signature) -> dict[str, Any]:
         "default_threads": signature.default_threads,
         "launch_symbol": launch_symbol(plan.name),
         "cpu_features": signature.cpu_features,
-        "cpu_bits": bits,
-        "cpu_state": reduce(or_, (bit.state for bit in bits), 0),
+        "pause": ARCHITECTURES[signature.arch].pause,
         "kernels": [{"symbol": kernel.symbol, "arity": _arity(plan, i)} for i, kernel in enumerate(plan.kernels)],
         "steps": [_step(plan, step) for step in plan.steps],
         "signature_section": SECTION,

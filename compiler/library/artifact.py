@@ -178,6 +178,10 @@ class CompiledModel:
     def _check(self, inputs: Mapping[str, Any]) -> list[Array]:
         known = {spec.name for spec in self.inputs}
         takes = "it takes: " + (", ".join(map(str, self.inputs)) or "nothing")
+        if not isinstance(inputs, Mapping):
+            raise TensorError(
+                f"inputs are given by name, not as {type(inputs).__name__}", where=str(self.path), hint=takes
+            )
         for name in inputs:
             if name not in known:
                 raise TensorError(f"the model has no input {name!r}", where=str(self.path), hint=takes)

@@ -57,7 +57,7 @@ class Signature:
         name: prefix of its C symbols.
         inputs, outputs: tensors at the border, in the order of the C arrays.
         triple, cpu: the target, as LLVM names it.
-        arch: the instruction set family: ``x86_64``.
+        arch: the instruction set family, as Linux names the machine.
         cpu_features: what the processor must have, as LLVM names it.
         workspace_bytes, weights_bytes: sizes.
         threaded: whether it has a thread pool and ``NAME_set_num_threads``.

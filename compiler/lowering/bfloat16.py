@@ -5,6 +5,7 @@ A bfloat16 is the upper half of a float32.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import ml_dtypes
@@ -14,7 +15,6 @@ import tvm_ffi
 from tvm import tirx
 
 from ... import hidden_floats as hidden
-from . import llvm_functions
 
 _DTYPE = "bfloat16"
 _CHOICE = "prim.if_then_else"
@@ -41,11 +41,11 @@ def legalize_arithmetic(function: Any) -> Any:
     return tirx.transform.BF16ComputeLegalize()(tvm.IRModule({"main": function}))["main"]
 
 
-def expand_conversions(function: Any, *, has_instruction: bool) -> Any:
+def expand_conversions(function: Any, rounding: Callable[[int], str] | None = None) -> Any:
     """Writes conversions to and from bfloat16 out, in a function whose loops are vectorized.
 
     Args:
-        has_instruction: whether the target rounds in one instruction (AVX512-BF16).
+        rounding: `Instructions.rounding` of a unit that rounds; by default that is integer arithmetic.
     """
 
     def convert(cast: Any) -> Any:
@@ -57,9 +57,9 @@ def expand_conversions(function: Any, *, has_instruction: bool) -> Any:
             return cast
         lanes = result.removeprefix(_DTYPE)
         value = cast.value if source.startswith("float32") else tirx.Cast(f"float32{lanes}", cast.value)
-        if has_instruction:
-            function = llvm_functions.round_function(int(lanes.removeprefix("x") or 1))
-            return tirx.reinterpret(result, tirx.call_pure_extern(f"uint16{lanes}", function, value))
+        if rounding is not None:
+            name = rounding(int(lanes.removeprefix("x") or 1))
+            return tirx.reinterpret(result, tirx.call_pure_extern(f"uint16{lanes}", name, value))
         return tirx.reinterpret(result, hidden.round_to_bfloat16(value))
 
     def choose(call: Any) -> Any:

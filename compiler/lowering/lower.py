@@ -29,9 +29,11 @@ from ..library.plan import Bytes
 from ..library.tensor_spec import element_bytes
 from .bfloat16 import expand_conversions, legalize_arithmetic
 from .flatten import hide_divisions, show_divisions
+from .lane_storage import give_lanes_storage
 from .llvm_functions import with_imports
 from .scratch import hoist_scratch
 from .select_dots import select_dots
+from .strided_loads import load_whole_vectors
 from .vector_borders import cut_at_borders
 from .write_out import write_out
 
@@ -104,11 +106,13 @@ def _loop_passes(workers: int, units: Sequence[DotUnit]) -> Any:
             _on_functions("ShowDivisions", show_divisions),
             _on_functions("SelectDots", partial(select_dots, units={unit.name: unit for unit in units})),
             _on_functions("VectorBorders", cut_at_borders),
+            _on_functions("LaneStorage", give_lanes_storage),
             _on_functions("LegalizeBfloat16", legalize_arithmetic),
             _on_functions("HoistScratch", partial(hoist_scratch, workers=workers)),
             # 64-bit indices become 32-bit wherever the bounds prove that they fit.
             tirx.transform.NarrowDataType(32),
             tirx.transform.VectorizeLoop(True),
+            _on_functions("StridedLoads", load_whole_vectors),
             tirx.transform.StorageRewrite(),
             s_tir.transform.HoistIfThenElse(),
             tirx.transform.UnrollLoop(),
@@ -131,17 +135,18 @@ def _on_functions(name: str, change: Callable[[Any], Any]) -> Any:
 
 def _machine_passes(units: Sequence[DotUnit]) -> Any:
     """What only code generation can express: stored bfloat16, intrinsics of the target."""
-    rounds = any(unit.rhs == "bfloat16" for unit in units)
+    instructions = {unit.name: unit.instructions() for unit in units}
+    rounding = next((instructions[unit.name].rounding for unit in units if unit.rhs == "bfloat16"), None)
     return tvm.ir.transform.Sequential(
         [
-            _on_functions("ExpandBfloat16", partial(expand_conversions, has_instruction=rounds)),
+            _on_functions("ExpandBfloat16", partial(expand_conversions, rounding=rounding)),
             tirx.transform.FP8StorageLegalize(),
             tirx.transform.BF16StorageLegalize(),
             tirx.transform.LowerTVMBuiltin(),
             tirx.transform.LowerIntrin(),
             # The last: from here on floats are computed by TVM's own arithmetic, which it must not simplify.
             _on_functions("WriteOut", write_out),
-            _on_functions("ImportFunctions", with_imports),
+            _on_functions("ImportFunctions", partial(with_imports, units=tuple(instructions.values()))),
         ]
     )
 

@@ -1,48 +1,34 @@
 """Puts dot-product instructions in the place of the loops that their schedule (`dot_product_schedule.py`) has marked.
 
 Works on lowered loops over flat buffers: the addresses of operands are read off their indices, which must be linear in
-the loops of one instruction. A vector instruction becomes a call of one of `llvm_functions`, a matrix instruction a
-call of the intrinsic itself, on tiles numbered here: sums first, then the first operand's, then the second's. Tiles are
-set up before the loop over tiles of C, and sums are stored behind the loops over k.
+the loops of one instruction. What the instructions are, the unit says (`targets/instructions.py`): in the place of the
+loops, behind the loops over k, and around the loop over tiles of C.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tvm
 import tvm_ffi
 from tvm import tirx
 from tvm.ir import TensorLoad
-from tvm.target import codegen
 
 from ...annotations import LHS, RHS, ROLE, SUMS, TILES, UNIT, operands, without, without_roles
 from ...schedules.tensorir.rebuild import found, substituted, with_body
+from ...targets.instructions import Emitted, Expr, Instructions, Operand, Stmt
 from ...targets.target import DotUnit
-from .llvm_functions import DOT_PAIRS, LANES
 
 # The other loops count instructions.
 _OF_ONE_INSTRUCTION = ("row", "lane", "group", "term")
 _MAX_EXTENT = 1 << 31  # of a part of an index whose bounds are known
-_PALETTE_BYTES = 64
-_FLOAT_BYTES, _NARROW_BYTES = 4, 2
 
 
 def select_dots(function: Any, units: Mapping[str, DotUnit]) -> Any:
     """The function with instructions of `units`, by their names, where loops are marked; operands lose their roles."""
     return function.with_body(without_roles(_Selection(units).statement(function.body)))
-
-
-@dataclass(frozen=True)
-class _Access:
-    """An operand's place: the flat index as a function of the loops of one instruction."""
-
-    buffer: Any
-    at: Callable[..., Any]
-    strides: Mapping[str, int]
 
 
 class _Selection:
@@ -51,8 +37,9 @@ class _Selection:
     def __init__(self, units: Mapping[str, DotUnit]) -> None:
         self._units = units
         self._analyzer = tvm.sym.Analyzer()
-        self._configuration: bytes | None = None  # of the matrix instructions inside the loop that is walked
-        self._stores: list[Any] = []
+        # What the step inside the loop that is walked has yet to put around loops.
+        self._after_sums: Sequence[Stmt] = ()
+        self._around_tiles: tuple[Sequence[Stmt], Sequence[Stmt]] | None = None
 
     def statement(self, node: Any) -> Any:
         """The statement with instructions."""
@@ -70,20 +57,20 @@ class _Selection:
     def _loop(self, loop: Any) -> Any:
         unit = self._units.get(UNIT.of(loop) or "")
         if unit is not None:
-            return self._instructions(loop, unit)
+            return self._instructions(loop, unit.instructions())
         self._analyzer.bind(loop.loop_var, tvm.ir.Range.from_min_extent(loop.min, loop.extent))
         body = self.statement(loop.body)
         kept = without(loop.annotations, SUMS, TILES)
         new = with_body(loop, body, annotations=kept)
-        if SUMS.of(loop) and self._stores:
-            stores, self._stores = self._stores, []
-            return _sequence([new, *stores])
-        if TILES.of(loop) and self._configuration is not None:
-            configuration, self._configuration = self._configuration, None
-            return _sequence([*_set_up(configuration), new, _call("llvm.x86.tilerelease")])
+        if SUMS.of(loop) and self._after_sums:
+            after, self._after_sums = self._after_sums, ()
+            return _sequence([new, *after])
+        if TILES.of(loop) and self._around_tiles is not None:
+            (before, behind), self._around_tiles = self._around_tiles, None
+            return _sequence([*before, new, *behind])
         return new
 
-    def _instructions(self, outer: Any, unit: DotUnit) -> Any:
+    def _instructions(self, outer: Any, instructions: Instructions) -> Any:
         loops: dict[str, Any] = {}
         body = outer
         while isinstance(body, tirx.For):
@@ -91,26 +78,22 @@ class _Selection:
             body = body.body
         sums = self._access(body.buffer, body.indices[0], loops)
         extents = {role: int(loops[role].extent) for role in loops}
-        counts = (extents["register"], extents["vector"])
-        if isinstance(body.value, tirx.FloatImm):
-            return _sequence(
-                [
-                    self._zero(sums, register, vector, counts, unit)
-                    for register in range(counts[0])
-                    for vector in range(counts[1])
-                ]
-            )
+        if not operands(body.value, LHS):  # the sums begin
+            return _sequence(instructions.zero(sums, extents))
         left, right = (self._operand(body.value, role, loops) for role in (LHS, RHS))
-        if unit.is_matrix:
-            return self._matrix_step(sums, left, right, extents)
-        return self._vector_step(sums, left, right, counts)
+        return self._placed(instructions.multiply_add(sums, left, right, extents))
 
-    def _operand(self, product: Any, role: str, loops: Mapping[str, Any]) -> _Access:
+    def _placed(self, emitted: Emitted) -> Stmt:
+        self._after_sums = emitted.after_sums
+        self._around_tiles = (emitted.before_tiles, emitted.after_tiles)
+        return _sequence(emitted.step)
+
+    def _operand(self, product: Expr, role: str, loops: Mapping[str, Any]) -> Operand:
         (value,) = operands(product, role)
         (load,) = found(value, TensorLoad)
         return self._access(load.source, load.indices[0], loops)
 
-    def _access(self, buffer: Any, index: Any, loops: Mapping[str, Any]) -> _Access:
+    def _access(self, buffer: Any, index: Any, loops: Mapping[str, Any]) -> Operand:
         """How `index` depends on the loops of an instruction.
 
         Raises:
@@ -122,7 +105,7 @@ class _Selection:
 
         index = self._factored(index)
 
-        def at(**values: int) -> Any:
+        def at(**values: int) -> Expr:
             chosen = {
                 variable: tirx.IntImm(str(variable.ty.dtype), values.get(role, 0))
                 for role, variable in variables.items()
@@ -144,7 +127,7 @@ class _Selection:
             rebuilt = rebuilt + variables[role] * stride
         if not self._analyzer.can_prove_equal(rebuilt, index):
             raise ValueError(f"the index {index} is not linear in the loops of an instruction")
-        return _Access(buffer, at, strides)
+        return Operand(buffer, at, strides)
 
     def _factored(self, index: Any) -> Any:
         """The index with ``(g * a + b) // (g * c)`` as ``a // c``, and the remainder likewise, where 0 <= b < g."""
@@ -190,73 +173,6 @@ class _Selection:
             return type(index)(self._with_parts(index.a, parts), self._with_parts(index.b, parts))
         return index
 
-    def _zero(self, sums: _Access, register: int, vector: int, counts: tuple[int, int], unit: DotUnit) -> Any:
-        if unit.is_matrix:
-            return _call("llvm.x86.tilezero", _tile(register * counts[1] + vector))
-        zero = tirx.Broadcast(tirx.FloatImm("float32", 0.0), unit.lanes)
-        return tirx.BufferStore(
-            sums.buffer, zero, [tirx.Ramp(sums.at(register=register, vector=vector), 1, unit.lanes)]
-        )
-
-    def _vector_step(self, sums: _Access, left: _Access, right: _Access, counts: tuple[int, int]) -> Any:
-        statements = []
-        for register in range(counts[0]):
-            pair = tirx.BufferLoad(left.buffer, [tirx.Ramp(left.at(register=register), 1, 2)])
-            for vector in range(counts[1]):
-                row = tirx.Ramp(sums.at(register=register, vector=vector), 1, LANES)
-                pairs = tirx.BufferLoad(right.buffer, [tirx.Ramp(right.at(vector=vector), 1, 2 * LANES)])
-                value = tirx.call_pure_extern(
-                    f"float32x{LANES}",
-                    DOT_PAIRS,
-                    tirx.BufferLoad(sums.buffer, [row]),
-                    tirx.reinterpret("int32", pair),
-                    tirx.reinterpret(f"int32x{LANES}", pairs),
-                )
-                statements.append(tirx.BufferStore(sums.buffer, value, [row]))
-        return _sequence(statements)
-
-    def _matrix_step(self, sums: _Access, left: _Access, right: _Access, extents: Mapping[str, int]) -> Any:
-        registers, vectors = extents["register"], extents["vector"]
-        depth = extents["group"] * extents["term"]
-        first_left, first_right = registers * vectors, registers * vectors + registers
-        left_stride = left.strides["row"] * _NARROW_BYTES
-        right_stride = right.strides["group"] * _NARROW_BYTES
-        statements = [
-            _move("llvm.x86.tileloadd64", first_right + vector, right, right_stride, vector=vector)
-            for vector in range(vectors)
-        ]
-        for register in range(registers):
-            statements.append(
-                _move("llvm.x86.tileloadd64", first_left + register, left, left_stride, register=register)
-            )
-            statements += [
-                _call(
-                    "llvm.x86.tdpbf16ps",
-                    _tile(register * vectors + vector),
-                    _tile(first_left + register),
-                    _tile(first_right + vector),
-                )
-                for vector in range(vectors)
-            ]
-        sums_stride = sums.strides["row"] * _FLOAT_BYTES
-        self._stores = [
-            _move(
-                "llvm.x86.tilestored64",
-                register * vectors + vector,
-                sums,
-                sums_stride,
-                register=register,
-                vector=vector,
-            )
-            for register in range(registers)
-            for vector in range(vectors)
-        ]
-        sizes = [(extents["row"], extents["lane"] * _FLOAT_BYTES)] * first_left
-        sizes += [(extents["row"], depth * _NARROW_BYTES)] * registers
-        sizes += [(extents["group"], extents["lane"] * extents["term"] * _NARROW_BYTES)] * vectors
-        self._configuration = palette(sizes)
-        return _sequence(statements)
-
 
 def _role(loop: Any) -> str:
     role = ROLE.of(loop)
@@ -264,42 +180,5 @@ def _role(loop: Any) -> str:
     return role
 
 
-def palette(sizes: list[tuple[int, int]]) -> bytes:
-    """The configuration of tiles by their rows and bytes a row.
-
-    Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2A, LDTILECFG: palette 1; bytes a row as 16-bit
-    numbers from byte 16, rows from byte 48.
-    """
-    data = bytearray(_PALETTE_BYTES)
-    data[0] = 1
-    for number, (rows, row_bytes) in enumerate(sizes):
-        data[16 + 2 * number : 18 + 2 * number] = row_bytes.to_bytes(2, "little")
-        data[48 + number] = rows
-    return bytes(data)
-
-
-def _sequence(statements: list[Any]) -> Any:
-    return statements[0] if len(statements) == 1 else tirx.SeqStmt(statements)
-
-
-def _set_up(configuration: bytes) -> list[Any]:
-    """Loads a configuration of tiles, from the stack."""
-    buffer = tirx.decl_buffer([_PALETTE_BYTES // 8], "int64", "tiles", scope="local")
-    words = [int.from_bytes(configuration[at : at + 8], "little") for at in range(0, _PALETTE_BYTES, 8)]
-    stores = [tirx.BufferStore(buffer, tirx.IntImm("int64", word), [index]) for index, word in enumerate(words)]
-    address = tirx.address_of(tirx.BufferLoad(buffer, [0]))
-    return [tirx.AllocBuffer(buffer), *stores, _call("llvm.x86.ldtilecfg", address)]
-
-
-def _move(name: str, tile: int, place: _Access, stride: int, **values: int) -> Any:
-    address = tirx.address_of(tirx.BufferLoad(place.buffer, [place.at(**values)]))
-    return _call(name, _tile(tile), address, tirx.IntImm("int64", stride))
-
-
-def _tile(number: int) -> Any:
-    return tirx.IntImm("uint8", number)
-
-
-def _call(name: str, *arguments: Any) -> Any:
-    intrinsic = tirx.IntImm("uint32", codegen.llvm_lookup_intrinsic_id(name))
-    return tirx.Evaluate(tirx.call_intrin("void", "tirx.call_llvm_intrin", intrinsic, *arguments))
+def _sequence(statements: Sequence[Stmt]) -> Stmt:
+    return statements[0] if len(statements) == 1 else tirx.SeqStmt(list(statements))

@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import ComparisonError, UsageError
+from ...targets.architectures import architecture_of
 from ...targets.host import available_cores
 from ...targets.target import DotUnit
-from ...targets.x86.levels import DOT_UNITS
 from ..library.plan import ALIGNMENT
 from ..library.tensor_spec import numpy_dtype
 from ..verification.compare import compare_all
@@ -121,7 +121,7 @@ def prepared(model: CompiledModel, inputs: Mapping[str, Array]) -> Callable[[], 
     """
     model.run(inputs)  # all that can be wrong is told here
     signature = model.signature
-    sources = [np.ascontiguousarray(inputs[spec.name]) for spec in signature.inputs]
+    sources = [np.asarray(inputs[spec.name], order="C") for spec in signature.inputs]
     results = [np.empty(spec.shape, numpy_dtype(spec.dtype)) for spec in signature.outputs]
     workspace = np.empty(signature.workspace_bytes + ALIGNMENT, np.uint8)
     aligned = ctypes.c_void_p(-(-workspace.ctypes.data // ALIGNMENT) * ALIGNMENT)
@@ -190,7 +190,9 @@ def profile(
 
 def _unit_of(signature: Signature) -> DotUnit | None:
     """The fastest unit for narrow operands that a library was compiled for."""
-    return next((unit for unit in DOT_UNITS if set(unit.required_features) <= set(signature.cpu_features)), None)
+    architecture, has = architecture_of(signature.arch), set(signature.cpu_features)
+    units = architecture.units if architecture else ()
+    return next((unit for unit in units if has.issuperset(unit.required_features)), None)
 
 
 def work_of(signature: Signature) -> list[Work]:

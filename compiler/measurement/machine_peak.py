@@ -1,8 +1,9 @@
 """What this machine can do at most: multiplications with additions, and bytes read, a second, measured.
 
-A small C program, written for the width and number of the target's vector registers, is built with the host's compiler
-and run: about a second. The numbers are kept for the life of the process and no longer, because machines throttle and
-have neighbours: kernels are compared with what the machine can do now. They are the ceilings of `roofline`.
+A small C program, around a loop that the architecture writes for the host's level or for a unit, is built with the
+host's compiler and run: about a second. The numbers are kept for the life of the process and no longer, because
+machines throttle and have neighbours: kernels are compared with what the machine can do now. They are the ceilings of
+`roofline`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from dataclasses import dataclass
 from functools import cache
 from string import Template
 
-from ...errors import ToolError
+from ...errors import ToolError, UnsupportedTargetError
+from ...targets.host import HostFacts, read_host
+from ...targets.peak import PeakLoop
 from ...targets.target import DotUnit
 from ..process import interrupt
 
@@ -23,8 +26,7 @@ from ..process import interrupt
 _ROUND_SECONDS = 0.003
 _LEVEL_SECONDS = 0.2  # of all rounds of one measurement
 _LEAST_ROUNDS = 10
-# Compilers halve vectors of 512 bits for many processors that have them.
-_FLAGS = ("-O3", "-mprefer-vector-width=512", "-pthread", "-w")
+_FLAGS = ("-O3", "-pthread", "-w")
 # Memory is read in a stream that no last-level cache holds, within what a small machine can spare.
 _STREAM_L3S = 4
 _LEAST_STREAM_BYTES, _MOST_STREAM_BYTES = 256 << 20, 1 << 30
@@ -121,44 +123,6 @@ int main(int argc, char **argv) {
 }
 """)
 
-# Independent chains, as many as hide the latency and still fit the registers, of a = x * a + y or of products of pairs.
-_VECTOR_ARITHMETIC = Template(r"""
-static void multiply_add(long count) {
-    vector x, y, sum = {0};
-    for (int l = 0; l < LANES; ++l) { x[l] = 0.999f; y[l] = 1e-3f * (float)threads; }
-    vector $declarations;
-    for (long i = 0; i < count; ++i) {
-        $statements
-    }
-    $additions
-    sink = sum[0];
-}
-""")
-
-# Four sums of tiles, of two and two operands: what eight registers hold. Each thread sets up its own tiles.
-_TILE_ARITHMETIC = r"""
-static void multiply_add(long count) {
-    static const unsigned char tiles[64] = {
-        [0] = 1,
-        [16] = 64, [18] = 64, [20] = 64, [22] = 64, [24] = 64, [26] = 64, [28] = 64, [30] = 64,
-        [48] = 16, 16, 16, 16, 16, 16, 16, 16,
-    };
-    static const char operand[1024];
-    long stride = 64;
-    __asm__ volatile("ldtilecfg %0" : : "m"(tiles));
-    __asm__ volatile("tilezero %tmm0; tilezero %tmm1; tilezero %tmm2; tilezero %tmm3");
-    __asm__ volatile(
-        "tileloadd (%0,%1,1), %%tmm4; tileloadd (%0,%1,1), %%tmm5; tileloadd (%0,%1,1), %%tmm6;"
-        "tileloadd (%0,%1,1), %%tmm7" : : "r"(operand), "r"(stride), "m"(operand));
-    for (long i = 0; i < count; ++i)
-        __asm__ volatile(
-            "tdpbf16ps %tmm6, %tmm4, %tmm0; tdpbf16ps %tmm7, %tmm4, %tmm1;"
-            "tdpbf16ps %tmm6, %tmm5, %tmm2; tdpbf16ps %tmm7, %tmm5, %tmm3");
-    __asm__ volatile("tilerelease");
-}
-"""
-_TILE_PERMISSION = "if (syscall(158 /* arch_prctl */, 0x1023 /* ARCH_REQ_XCOMP_PERM */, 18)) return 1;"
-
 
 @dataclass(frozen=True)
 class MemoryLevel:
@@ -215,44 +179,32 @@ def measured_peak(threads: int, unit: DotUnit | None = None) -> Peak:
 
     Raises:
         ToolError: there is no C compiler, or its program fails.
+        UnsupportedTargetError: nobody has written the loop for this machine.
     """
-    peak = _measure(threads, _host_facts(), unit)
+    peak = _measure(threads, read_host(), unit)
     if unit is None or unit.is_matrix:
         return peak
     return max(peak, measured_peak(threads), key=lambda each: each.flops_per_second)
 
 
-@dataclass(frozen=True)
-class _HostFacts:
-    vector_bits: int
-    num_vector_registers: int
-    has_fma: bool
-    l1_bytes: int
-    l2_bytes: int
-    l3_bytes: int
-
-
-def _host_facts() -> _HostFacts:
-    from ...targets.host import read_host
-    from ...targets.x86.levels import level_of
-
-    host = read_host()
-    level = level_of(host.features)
-    caches = (host.l1_bytes, host.l2_bytes, host.l3_bytes)
-    return _HostFacts(level.vector_bits, level.num_vector_registers, level.has_fma, *caches)
-
-
-def _measure(threads: int, facts: _HostFacts, unit: DotUnit | None) -> Peak:
+def _measure(threads: int, host: HostFacts, unit: DotUnit | None) -> Peak:
+    architecture = host.architecture
+    if architecture is None:
+        raise UnsupportedTargetError(f"the peak of a machine of kind {host.machine} cannot be measured")
+    level = architecture.level_of(host.features)
+    loop = unit.peak() if unit is not None else architecture.peak(level)
     compiler = os.environ.get("CC") or next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
     if compiler is None:
         raise ToolError("measuring the machine's peak needs a C compiler", hint="install gcc or clang, or set CC")
-    stream = min(max(_STREAM_L3S * facts.l3_bytes, _LEAST_STREAM_BYTES), _MOST_STREAM_BYTES)
-    levels = _levels(threads, facts, stream)
+    stream = min(max(_STREAM_L3S * host.l3_bytes, _LEAST_STREAM_BYTES), _MOST_STREAM_BYTES)
+    levels = memory_levels(threads, host, stream)
     with interrupt.temporary_folder() as folder:
         source, program = folder / "peak.c", folder / "peak"
-        source.write_text(_source(facts, stream, unit))
-        flags = ["-march=native", *_FLAGS]
-        _run([*shlex.split(compiler), *flags, "-o", str(program), str(source)], "the C compiler")
+        source.write_text(program_around(loop, level.vector_bits, stream))
+        _run(
+            [*shlex.split(compiler), *_FLAGS, *architecture.peak_flags, "-o", str(program), str(source)],
+            "the C compiler",
+        )
         shares = [str(level.bytes_each) for level in levels]
         lines = _run([str(program), str(threads), *shares], "the peak benchmark").splitlines()
     together, apart = zip(*((float(word) for word in line.split()) for line in lines), strict=True)
@@ -264,7 +216,7 @@ def _measure(threads: int, facts: _HostFacts, unit: DotUnit | None) -> Peak:
 
 
 @dataclass(frozen=True)
-class _Reading:
+class Reading:
     """How a level is measured: each thread reads so many bytes again and again."""
 
     name: str
@@ -273,51 +225,36 @@ class _Reading:
     shared: bool
 
 
-def _levels(threads: int, facts: _HostFacts, stream: int) -> list[_Reading]:
-    """Half of each level is read, because other data is in there too."""
+def memory_levels(threads: int, host: HostFacts, stream: int) -> list[Reading]:
+    """The levels to measure, memory in a stream of so many bytes.
+
+    Half of each cache is read, because other data is in there too.
+    """
     levels = [
-        _Reading("L1", threads * facts.l1_bytes, facts.l1_bytes // 2, shared=False),
-        _Reading("L2", threads * facts.l2_bytes, facts.l2_bytes // 2, shared=False),
+        Reading("L1", threads * host.l1_bytes, host.l1_bytes // 2, shared=False),
+        Reading("L2", threads * host.l2_bytes, host.l2_bytes // 2, shared=False),
     ]
-    if facts.l3_bytes > 2 * threads * facts.l2_bytes:  # shared by all, and more than a copy of the others
-        levels.append(_Reading("L3", facts.l3_bytes, facts.l3_bytes // 2 // threads, shared=True))
-    return [*levels, _Reading("memory", None, stream // threads, shared=True)]
+    if host.l3_bytes > 2 * threads * host.l2_bytes:  # shared by all, and more than a copy of the others
+        levels.append(Reading("L3", host.l3_bytes, host.l3_bytes // 2 // threads, shared=True))
+    return [*levels, Reading("memory", None, stream // threads, shared=True)]
 
 
-def _source(facts: _HostFacts, stream: int, unit: DotUnit | None) -> str:
-    multiply_add, flops = _arithmetic(facts, unit)
+def program_around(loop: PeakLoop, vector_bits: int, stream: int) -> str:
+    """The C program that measures what `loop` computes, and what is read in vectors of so many bits.
+
+    Args:
+        stream: bytes of memory that all threads read together.
+    """
     return _SOURCE.substitute(
-        vector_bytes=facts.vector_bits // 8,
-        multiply_add=multiply_add,
-        flops=f"{flops}.0",
-        permission=_TILE_PERMISSION if unit is not None and unit.is_matrix else "",
+        vector_bytes=vector_bits // 8,
+        multiply_add=loop.function,
+        flops=f"{loop.flops}.0",
+        permission=loop.set_up,
         bytes=stream,
         round_seconds=_ROUND_SECONDS,
         level_seconds=_LEVEL_SECONDS,
         least_rounds=_LEAST_ROUNDS,
     )
-
-
-def _arithmetic(facts: _HostFacts, unit: DotUnit | None) -> tuple[str, int]:
-    """The C function that multiplies and adds, and the operations of one pass of its loop."""
-    if unit is not None and unit.is_matrix:
-        return _TILE_ARITHMETIC, 4 * 2 * unit.rows * unit.lanes * unit.depth
-    chains = facts.num_vector_registers - 4  # two operands, and two to spare
-    registers = "v" if facts.vector_bits == 512 else "x"
-    # Assembly keeps each chain and both operands in registers, and in the loop; compilers may reload what is constant.
-    if unit is not None or facts.has_fma:
-        instruction = "vdpbf16ps" if unit is not None else "vfmadd213ps"
-        first, second = ("x", "y") if unit is not None else ("y", "x")  # vfmadd213ps: a = x * a + y
-        each = f'__asm__("{instruction} %1, %2, %0" : "+{registers}"(a{{i}}) : "{registers}"({first}), '
-        each += f'"{registers}"({second}));'
-    else:
-        each = '__asm__("mulps %1, %0; addps %2, %0" : "+x"(a{i}) : "x"(x), "x"(y));'
-    function = _VECTOR_ARITHMETIC.substitute(
-        declarations=", ".join(f"a{i} = y" for i in range(chains)),
-        statements=" ".join(each.replace("{i}", str(i)) for i in range(chains)),
-        additions=" ".join(f"sum += a{i};" for i in range(chains)),
-    )
-    return function, chains * 2 * facts.vector_bits // 32 * (unit.group if unit is not None else 1)
 
 
 def _run(command: list[str], what: str) -> str:

@@ -6,9 +6,9 @@ import importlib.util
 from typing import Any
 
 from ...errors import ToolError
+from ...targets.architectures import ARCHITECTURES
 from ...targets.host import HostFacts, read_host
 from ...targets.toolchain import find_toolchain
-from ...targets.x86.levels import dot_units, level_of
 from .report import Table, size
 
 
@@ -42,37 +42,44 @@ def tables(found: dict[str, Any]) -> list[str | Table]:
 
 
 def _level(host: HostFacts) -> str | None:
-    return level_of(host.features).isa if host.machine == "x86_64" else None
+    return host.architecture.level_of(host.features).isa if host.architecture else None
 
 
 def _units(host: HostFacts) -> list[str]:
     """What multiplies narrow operands here."""
-    if host.machine != "x86_64":
-        return []
-    return [unit.name for unit in dot_units(host.features, level_of(host.features))]
+    return [unit.name for unit in host.architecture.units_of(host.features)] if host.architecture else []
 
 
 def _rows(host: HostFacts) -> list[dict[str, Any]]:
+    missing = {name: _missing(f"{name}-unknown-linux-gnu") for name in ARCHITECTURES}
+    planned = "comes with its code generator, in a later version"
+    level, here = _level(host), missing[host.architecture.name] if host.architecture else ""
+    note = f"{level}, detected" if level else f"{host.machine}: {planned}"
+    return [
+        {"target": "host", "code": "LLVM", "works": level is not None and not here, "note": here or note},
+        *(
+            {
+                "target": each.triple,
+                "code": "LLVM",
+                "works": not missing[each.name],
+                "note": missing[each.name] or f"{each.levels[-1].isa}; more with --mcpu",
+            }
+            for each in ARCHITECTURES.values()
+        ),
+        {"target": "aarch64, armv7, riscv64", "code": "LLVM", "works": False, "note": planned},
+        {"target": "cuda", "code": "CUDA", "works": False, "note": planned},
+        {"target": "cortex-m", "code": "C", "works": False, "note": planned},
+    ]
+
+
+def _missing(triple: str) -> str:
+    """What compiling for a target still needs; empty: nothing."""
     try:
         has_tvm = importlib.util.find_spec("tvm") is not None
     except ImportError:
         has_tvm = False
     try:
-        find_toolchain("x86_64-unknown-linux-gnu")
-        missing = "" if has_tvm else "needs apache-tvm to compile; libraries run"
+        find_toolchain(triple)
     except ToolError as error:
-        missing = error.what
-    works = not missing
-    planned = "comes with its code generator, in a later version"
-    return [
-        {
-            "target": "host",
-            "code": "LLVM",
-            "works": works and _level(host) is not None,
-            "note": missing or (f"{_level(host)}, detected" if _level(host) else f"{host.machine}: {planned}"),
-        },
-        {"target": "x86_64-linux-gnu", "code": "LLVM", "works": works, "note": missing or "SSE2; more with --mcpu"},
-        {"target": "aarch64, armv7, riscv64", "code": "LLVM", "works": False, "note": planned},
-        {"target": "cuda", "code": "CUDA", "works": False, "note": planned},
-        {"target": "cortex-m", "code": "C", "works": False, "note": planned},
-    ]
+        return error.what
+    return "" if has_tvm else "needs apache-tvm to compile; libraries run"

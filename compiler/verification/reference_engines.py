@@ -117,7 +117,7 @@ class OnnxRuntime:
         """A function that runs the model once with inputs bound beforehand, for timing."""
         binding = self._session.io_binding()
         for name in self.input_names:
-            binding.bind_cpu_input(name, np.ascontiguousarray(inputs[name]))
+            binding.bind_cpu_input(name, np.asarray(inputs[name], order="C"))
         for name in self.output_names:
             binding.bind_output(name, "cpu")
         return lambda: self._session.run_with_iobinding(binding)
@@ -162,7 +162,7 @@ class OpenVino:
         import openvino
 
         for port in self._model.inputs:
-            array = np.ascontiguousarray(inputs[port.get_any_name()])
+            array = np.asarray(inputs[port.get_any_name()], order="C")
             self._request.set_tensor(port, openvino.Tensor(array, shared_memory=True))
         return lambda: self._request.infer()
 

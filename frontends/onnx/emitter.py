@@ -193,7 +193,7 @@ class Emitter:
             self._kernels[value.args[0]] = tvm.compile(tvm.IRModule({"kernel": kernel}), target="llvm")
         built = self._kernels[value.args[0]]
         results = [tvm.runtime.empty(shape, str(each.dtype)) for shape, each in zip(shapes, types, strict=True)]
-        built["kernel"](*(tvm.runtime.tensor(np.ascontiguousarray(each)) for each in operands), *results)
+        built["kernel"](*(tvm.runtime.tensor(np.asarray(each, order="C")) for each in operands), *results)
         return [each.numpy() for each in results]
 
 

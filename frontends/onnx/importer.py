@@ -29,6 +29,7 @@ from .liveness import live_nodes
 from .node import Node, Result, Value, dtype_of, node_name
 from .refusals import Refusals
 from .registry import find_converter
+from .type_constraints import check_types
 
 _MOST_DEFINITIONS = 16  # ONNX's definitions of operators in definitions; they need three
 
@@ -181,6 +182,8 @@ class _Importer:
                 self.refusals.no_converter(node)
             return missing
         try:
+            if defines is None:
+                check_types(node, domain)
             if domain == "" and source.op_type == "If":
                 return self._take_branch(node, scope)
             result: Result | None = compute_constants(node)

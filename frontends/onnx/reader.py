@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import stat
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +14,14 @@ import onnx_ir as ir
 from ...errors import ModelError, TilewrightError, UnsupportedVersionError
 from .external_data import check_external_data
 from .function_calls import check_calls
-from .proto_walk import every_tensor
+from .proto_walk import every_node, every_tensor
 from .sparse_tensors import with_dense_tensors
 from .tensor_data import check_tensor_data
 
 _NEWEST_OPSET = onnx.defs.onnx_opset_version()
 _OLDEST_OPSET = 1
+_LARGEST_PROTOBUF = 1 << 31
+_REPLACED = "replaced.operators"  # a domain of which ONNX's checker knows nothing
 _DEFAULT_DOMAINS = ("", "ai.onnx")
 # Logs of third-party readers repeat what our error says, and would reach the user's terminal.
 logging.getLogger("onnx_ir").setLevel(logging.ERROR)
@@ -66,7 +69,15 @@ def read_model(source: Path | onnx.ModelProto) -> OpenedModel:
 
 def _parse(path: Path) -> onnx.ModelProto:
     try:
-        return onnx.load(path, load_external_data=False)
+        mode = path.stat().st_mode
+        if stat.S_ISREG(mode):
+            return onnx.load(path, load_external_data=False)
+        if not stat.S_ISFIFO(mode):
+            raise ModelError("the model is no file", where=str(path), hint="give the path of an .onnx file")
+        with path.open("rb") as pipe:
+            return onnx.load_model_from_string(pipe.read(_LARGEST_PROTOBUF))
+    except ModelError:
+        raise
     except FileNotFoundError as error:
         raise ModelError("the model file does not exist", where=str(path)) from error
     except OSError as error:
@@ -133,7 +144,7 @@ def _shell(proto: onnx.ModelProto) -> onnx.ModelProto:
     """The model without its weights, which are inputs instead: all that ONNX's checker has to see, and never large.
 
     Inputs and outputs of unknown rank are given one, and outputs of unknown type a type, because the checker wants them
-    and runtimes do not.
+    and runtimes do not. Operators that were replaced are hidden from it.
     """
     shell = onnx.ModelProto()
     for name in ("ir_version", "domain", "model_version"):
@@ -142,6 +153,11 @@ def _shell(proto: onnx.ModelProto) -> onnx.ModelProto:
     shell.functions.extend(proto.functions)
     shell.graph.name = proto.graph.name or "graph"
     shell.graph.node.extend(proto.graph.node)
+    versions = {entry.domain or "ai.onnx": entry.version for entry in proto.opset_import}
+    shell.opset_import.append(onnx.helper.make_opsetid(_REPLACED, 1))
+    for node in every_node(shell):
+        if node.domain in _DEFAULT_DOMAINS and _is_replaced(node.op_type, versions.get("ai.onnx", 1)):
+            node.domain = _REPLACED
     weights = {tensor.name: tensor for tensor in proto.graph.initializer}
     shell.graph.input.extend(value for value in proto.graph.input if value.name not in weights)
     shell.graph.input.extend(
@@ -159,6 +175,11 @@ def _shell(proto: onnx.ModelProto) -> onnx.ModelProto:
         if value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape"):
             value.type.tensor_type.shape.SetInParent()
     return shell
+
+
+def _is_replaced(op_type: str, opset: int) -> bool:
+    """Whether ONNX has replaced an operator: a runtime computes it all the same, its checker refuses it."""
+    return onnx.defs.has(op_type, opset) and bool(onnx.defs.get_schema(op_type, opset).deprecated)
 
 
 def _reasons(error: BaseException) -> list[str]:

@@ -35,15 +35,3 @@ def key(value: Any, dtype: str, *, nan_is_highest: bool = True) -> Any:
     infinity = tirx.const(0xFF << 23 if kind == "int32" else 0x7FF << 52, kind)
     signed = tirx.Select(bits < tirx.const(0, kind), -magnitude, magnitude)
     return tirx.Select(magnitude > infinity, tirx.max_value(kind) if nan_is_highest else tirx.min_value(kind), signed)
-
-
-def value_of(number: Any, dtype: str) -> Any:
-    """The value of a dtype whose key a number is; NaN, where it is the highest."""
-    kind = key_dtype(dtype)
-    if not is_float(dtype):
-        return number if kind == dtype else number.astype(dtype)
-    negative = -number | tirx.min_value(kind)
-    bits = tirx.Select(number < tirx.const(0, kind), negative, number)
-    wide = accumulator(dtype)
-    value = tirx.reinterpret(wide, bits)
-    return value if wide == dtype else value.astype(dtype)

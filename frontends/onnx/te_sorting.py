@@ -1,4 +1,4 @@
-"""TE computes for sorting, positions of extrema, running totals: Relax's own call into the runtime."""
+"""TE computes for sorting: Relax's own call into the runtime."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import Any
 
 from tvm import te, tirx
 
-from .dtypes import accumulator
 from .te_keys import key
 
 
@@ -47,58 +46,3 @@ def top_k(x: te.Tensor, axis: int, count: int, *, largest: bool) -> list[te.Tens
     positions = te.compute(shape, position_of, name="positions")
     values = te.compute(shape, lambda *i: at(x, i, positions(*i)), name="values")
     return [values, positions]
-
-
-def position_of_extremum(x: te.Tensor, axis: int, *, largest: bool, last: bool, keepdims: bool) -> te.Tensor:
-    """Where along an axis the largest (smallest) element stands: the first of equals, or the last (int64).
-
-    NaN wins, as in numpy and PyTorch. ONNX Runtime has it win where it comes first, and lose elsewhere.
-    """
-    extent = x.shape[axis]
-    keys = _keys(x, nan_is_highest=largest)
-    inner = te.reduce_axis((0, extent), name="inner")
-    place = te.reduce_axis((0, extent), name="place")
-    rest = [dim for each, dim in enumerate(x.shape) if each != axis]
-
-    def at(i: tuple[Any, ...], position: Any) -> Any:
-        return keys(*i[:axis], position, *i[axis:])
-
-    best = te.compute(
-        rest or [1],
-        lambda *i: (te.max if largest else te.min)(at(i if rest else (), inner), axis=inner),
-        name="extremum",
-    )
-    miss = tirx.const(-1 if last else int(extent), "int64")
-
-    def position(*i: Any) -> Any:
-        row = (*i[:axis], *i[axis + 1 :]) if keepdims else i if rest else ()
-        hit = at(row, place) == best(*(row if rest else (0,)))
-        found = tirx.Select(hit, place.astype("int64"), miss)
-        return (te.max if last else te.min)(found, axis=place)
-
-    shape = [1 if each == axis else dim for each, dim in enumerate(x.shape)] if keepdims else rest
-    return te.compute(shape, position, name="position")
-
-
-def running_total(x: te.Tensor, axis: int, *, exclusive: bool, reverse: bool, product: bool) -> te.Tensor:
-    """The sum or product along an axis of all elements up to each one (from it on, if reverse)."""
-    kind = accumulator(str(x.dtype))
-    source = te.reduce_axis((0, x.shape[axis]), name="source")
-    neutral = tirx.const(1 if product else 0, kind)
-    reducer = (
-        te.comm_reducer(lambda a, b: a * b, lambda dtype: tirx.const(1, dtype), name="product") if product else te.sum
-    )
-
-    def element(*i: Any) -> Any:
-        here = i[axis]
-        if reverse:
-            counted = source > here if exclusive else source >= here
-        else:
-            counted = source < here if exclusive else source <= here
-        value = x(*i[:axis], source, *i[axis + 1 :]).astype(kind)
-        return reducer(tirx.Select(counted, value, neutral), axis=source)
-
-    total = te.compute(x.shape, element, name="running_total")
-    if kind == x.dtype:
-        return total
-    return te.compute(x.shape, lambda *i: total(*i).astype(x.dtype), name="rounded", tag="injective")

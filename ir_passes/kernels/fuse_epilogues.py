@@ -36,6 +36,8 @@ class FuseEpilogues(GraphPass):
     Options:
         max_calls: kernels in a group.
         max_copies: how often the expression of one member may come to stand in another's after inlining.
+        max_index_uses: how often a position in a group's result may stand in the position that a member reads: it
+        does several times in a reflection, and many times in a reflection of a reflection.
         prologue_templates: templates that recompute their operand cheaply enough to take element-wise kernels before
         them. transposed_results: let a transpose be the last member of an anchor's group (its schedule must support
         it).
@@ -43,6 +45,7 @@ class FuseEpilogues(GraphPass):
 
     max_calls: int = 24
     max_copies: int = 8
+    max_index_uses: int = 32
     prologue_templates: tuple[str, ...] = ("rows",)
     transposed_results: bool = False
 
@@ -52,7 +55,9 @@ class FuseEpilogues(GraphPass):
         module = relax.transform.RewriteDataflowReshape()(module)
         module = _share_equal_functions(module)
         graph = Graph.read(module)
-        limits = Limits(self.max_calls, self.max_copies, self.prologue_templates, self.transposed_results)
+        limits = Limits(
+            self.max_calls, self.max_copies, self.max_index_uses, self.prologue_templates, self.transposed_results
+        )
         groups = [group for group in find_groups(kernel_graph(module, graph), limits) if len(group.members) > 1]
         if groups:
             module = _outline(module, graph, groups)

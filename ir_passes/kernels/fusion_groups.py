@@ -23,6 +23,7 @@ class Group:
     anchor: KernelCall | None = None
     prologue: set[Var] = field(default_factory=set)
     copies: dict[Var, int] = field(default_factory=dict)
+    index_uses: dict[Var, int] = field(default_factory=dict)
 
     @property
     def result(self) -> KernelCall:
@@ -48,6 +49,7 @@ class Limits:
 
     max_calls: int
     max_copies: int
+    max_index_uses: int
     prologue_templates: Collection[str]
     transposed_results: bool
 
@@ -61,6 +63,7 @@ def find_groups(graph: KernelGraph, limits: Limits) -> list[Group]:
         group = _group_of_all_readers(graph, group_of, call)
         if group is None or not _may_join(call, group, after_anchor, limits):
             group = Group([call], call if call.is_anchor else None, copies={call.var: 1})
+            group.index_uses[call.var] = call.index_uses
             groups.append(group)
         else:
             _join(call, group)
@@ -99,6 +102,8 @@ def _may_join(call: KernelCall, group: Group, after_anchor: set[Var], limits: Li
     copies = sum(group.copies[reader.var] * reader.reads(call) for reader in readers)
     if len(group.members) >= limits.max_calls or copies > limits.max_copies:
         return False
+    if call.index_uses > 1 and _index_uses(call, group, readers) > limits.max_index_uses:
+        return False
     if call.is_anchor:
         return group.anchor is None and all(_is_epilogue(member, call, limits) for member in group.members)
     if not call.is_inlinable:
@@ -118,6 +123,11 @@ def _may_join(call: KernelCall, group: Group, after_anchor: set[Var], limits: Li
     return call.elements == group.result.elements
 
 
+def _index_uses(call: KernelCall, group: Group, readers: list[KernelCall]) -> int:
+    """How often a position in the group's result would stand in one that the call reads."""
+    return call.index_uses * max(group.index_uses[reader.var] for reader in readers)
+
+
 def _cheap_to_inline(call: KernelCall, reader: KernelCall) -> bool:
     """Whether no element is computed many times over: a reader that broadcasts the result would do that."""
     return reader.is_anchor or reader.elements <= 2 * call.elements
@@ -134,6 +144,7 @@ def _is_epilogue(member: KernelCall, anchor: KernelCall, limits: Limits) -> bool
 def _join(call: KernelCall, group: Group) -> None:
     readers = [member for member in group.members if member.reads(call)]
     group.copies[call.var] = sum(group.copies[reader.var] * reader.reads(call) for reader in readers)
+    group.index_uses[call.var] = _index_uses(call, group, readers)
     group.members.append(call)
     if call.is_anchor:
         group.anchor = call

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import tvm
+import tvm_ffi
 from tvm import relax, tirx
+from tvm.ir import TensorLoad
 
 from ...annotations import PATTERN, TEMPLATE
 from ..core.graph import Expr, Graph, Var, leaves, substitute
@@ -55,6 +58,22 @@ class KernelCall:
     def is_inlinable(self) -> bool:
         """Whether the kernel may be computed where it is read."""
         return not self.template and self.pattern in (ELEMENTWISE, BROADCAST, INJECTIVE)
+
+    @cached_property
+    def index_uses(self) -> int:
+        """How often a position in the result stands in one position that is read: inlining multiplies the numbers."""
+        if self.pattern != INJECTIVE:
+            return 1
+        counts = [1]
+
+        def note(load: Any) -> None:
+            used: Counter[Any] = Counter()
+            for index in load.indices:
+                tvm_ffi.structural_walk(index, (tirx.Var, lambda variable: used.update([variable])))
+            counts.extend(used.values())
+
+        tvm_ffi.structural_walk(self.function.body, (TensorLoad, note))
+        return max(counts)
 
     def reads(self, other: KernelCall) -> int:
         """How often this call has the result of `other` as an operand."""

@@ -3,7 +3,7 @@
 x / 0 and x % 0 are 0, the smallest number / -1 is itself and its remainder 0, as in numpy (and, for quotients, on Arm).
 A processor's own instruction traps, and to LLVM such a division may do anything. So the divisor is 1 where the result
 would be undefined; that is the right answer for the smallest number / -1, and where the divisor is 0 the result is
-replaced. There is no vector instruction for integer division on x86, so the two choices cost little beside it.
+replaced. Few CPUs have a vector instruction for integer division, so the two choices cost little beside it.
 """
 
 from __future__ import annotations

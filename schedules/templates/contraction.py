@@ -35,22 +35,8 @@ from .choices import Choice, parallelism
 
 TEMPLATE = "contraction"
 
-# Loads a core can start in a cycle, multiply-adds likewise, and the cycles until a multiply-add's result can be used:
-# the same on every x86-64 core with AVX2 or AVX-512 of the last ten years.
-_LOADS_PER_CYCLE = 2
-FMAS_PER_CYCLE = 2
-_FMA_LATENCY = 4
-# A panel of B larger than this share of L1 comes from L2 for every tile of rows, so many vectors in a cycle.
+# A panel of B larger than this share of L1 comes from L2 for every tile of rows.
 _L1_SHARE = 0.75
-_L2_VECTORS_PER_CYCLE = 0.6
-# What a step of the k loop costs beside its arithmetic, in cycles, and the rows whose addresses fit the general
-# registers: with more, they are reloaded from the stack at every step. Both measured on AVX2.
-_STEP_OVERHEAD = 0.5
-_MAX_ROWS = 6
-# Work beside the k loop that a tile costs (addresses, epilogue, stores), in cycles a register of results.
-_TILE_OVERHEAD = 2.0
-# Bytes of weights that one core streams from memory in a cycle.
-DRAM_BYTES_PER_CYCLE = 5.0
 # Parallel work is cut so that the busiest core has at most this share more than the mean.
 _IMBALANCE = 1.10
 # Multiply-adds below which waking other cores costs more than they save.
@@ -144,21 +130,21 @@ def takes(workload: object, target: Target) -> bool:
 
 
 def _registers_used(rows: int, vectors: int, target: Target) -> int:
-    # One register holds the broadcast element of A; AVX-512 broadcasts from memory inside the multiply-add.
-    broadcast = 0 if target.vector_bits == 512 else 1
+    # One register holds the broadcast element of A, unless the multiply-add itself broadcasts it from memory.
+    broadcast = 0 if target.broadcasts_operands else 1
     product = 0 if target.has_fma else 1
     return rows * vectors + vectors + broadcast + product
 
 
 def cycles(workload: Workload, rows: int, vectors: int, target: Target) -> float:
     """Estimated cycles of one core for the whole contraction with this tile, B in the caches."""
-    lanes = workload.lanes(target)
+    core, lanes = target.core, workload.lanes(target)
     depth = math.prod(workload.k)
     tiles = workload.batch * math.ceil(workload.rows / rows) * math.ceil(workload.columns / (vectors * lanes))
-    step = max(rows * vectors / FMAS_PER_CYCLE, (rows + vectors) / _LOADS_PER_CYCLE, _FMA_LATENCY)
+    step = max(rows * vectors / core.fmas_per_cycle, (rows + vectors) / core.loads_per_cycle, core.fma_latency)
     if depth * vectors * lanes * dtype_bits(workload.rhs) // 8 > target.l1_bytes * _L1_SHARE:
-        step = max(step, vectors / _L2_VECTORS_PER_CYCLE)
-    return tiles * (depth * (step + _STEP_OVERHEAD) + _TILE_OVERHEAD * rows * vectors)
+        step = max(step, vectors / core.l2_vectors_per_cycle)
+    return tiles * (depth * (step + core.step_overhead) + core.tile_overhead * rows * vectors)
 
 
 def estimate(workload: Workload, choice: MultiplyAddChoice, target: Target) -> float:
@@ -166,7 +152,7 @@ def estimate(workload: Workload, choice: MultiplyAddChoice, target: Target) -> f
     # Where work is too small to be shared, so it is for every other way to compute it.
     sums = cycles(workload, choice.rows, choice.vectors, target) / target.cores
     weights = workload.batch * workload.columns * math.prod(workload.k) * dtype_bits(workload.rhs) // 8
-    return sums + weights / DRAM_BYTES_PER_CYCLE
+    return sums + weights / target.core.dram_bytes_per_cycle
 
 
 def space(workload: Workload, target: Target) -> Iterator[MultiplyAddChoice]:
@@ -180,7 +166,7 @@ def space(workload: Workload, target: Target) -> Iterator[MultiplyAddChoice]:
 def register_tiles(workload: Workload, target: Target) -> Iterator[MultiplyAddChoice]:
     """Every tile of sums that fits the registers."""
     for vectors in range(1, (target.num_vector_registers // 2) if workload.columns > 1 else 2):
-        for rows in range(1, min(_MAX_ROWS, workload.rows) + 1):
+        for rows in range(1, min(target.core.addressed_rows, workload.rows) + 1):
             if _registers_used(rows, vectors, target) <= target.num_vector_registers:
                 yield MultiplyAddChoice(rows, vectors)
 
@@ -209,7 +195,7 @@ def blocking(workload: Workload, rows: int, columns: int, target: Target) -> int
     """Tiles of `rows` by `columns` in one block of rows: all, or as few as keep the cores evenly busy.
 
     Blocks for the caches do not pay: a panel of B comes from L2 and rows of A may come from L3, at a few bytes a cycle,
-    while every further block reads all panels again (measured on AVX2 with 512 KiB of L2).
+    while every further block reads all panels again (measured with 512 KiB of L2).
     """
     row_tiles = math.ceil(workload.rows / rows)
     column_tiles = math.ceil(workload.columns / columns)

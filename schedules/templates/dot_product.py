@@ -39,26 +39,12 @@ from ...targets.target import DotUnit, Target
 from ..tensorir.expressions import Scalar, dtype_bits, int64, int64s, largest_divisor
 from ..tensorir.padding import within
 from .choices import Choice, parallelism
-from .contraction import (
-    DRAM_BYTES_PER_CYCLE,
-    FMAS_PER_CYCLE,
-    PARALLEL_PRODUCTS,
-    Workload,
-    blocking,
-    blockings,
-)
+from .contraction import PARALLEL_PRODUCTS, Workload, blocking, blockings
 from .packing import in_panels
 
 TEMPLATE = "dot_product"
 # What STAGE says of the operand's stage.
 OPERAND = "operand"
-# A tile instruction takes a cycle a row of A; loads of tiles take a cycle for two rows, from the L1 cache.
-_ROWS_PER_CYCLE = 2.0
-# Vector units: loads that a core starts in a cycle.
-_LOADS_PER_CYCLE = 2.0
-_STEP_OVERHEAD = 1.0
-# Work beside the k loop, in cycles a vector of results.
-_TILE_OVERHEAD = 3.0
 # Registers that are left for operands.
 _OPERAND_VECTORS = 4
 _MAX_ROW_REGISTERS = 8
@@ -104,10 +90,12 @@ def unit_of(choice: DotProductChoice, target: Target) -> DotUnit:
 def faster_units(target: Target, lhs: str, rhs: str, accumulator: str) -> list[DotUnit]:
     """The units that multiply operands of these dtypes into such sums, more in a cycle than multiply-adds do.
 
-    vdpbf16ps does not on every processor; on those bfloat16 saves bytes alone.
+    Where none does, bfloat16 saves bytes alone.
     """
     return [
-        unit for unit in target.units_for(lhs, rhs, accumulator) if unit.rate * unit.rows * unit.depth > FMAS_PER_CYCLE
+        unit
+        for unit in target.units_for(lhs, rhs, accumulator)
+        if unit.rate * unit.rows * unit.depth > target.core.fmas_per_cycle
     ]
 
 
@@ -168,7 +156,7 @@ def estimate(workload: Workload, choice: DotProductChoice, target: Target) -> fl
     sums = cycles(run, choice, unit) * (1.0 if choice.k == workload.k else _COPY_COST)
     sums /= target.cores if choice.parallel else 1
     weights = math.prod(packed_shape(run, choice, unit)) * dtype_bits(run.rhs) // 8
-    return sums + weights / DRAM_BYTES_PER_CYCLE
+    return sums + weights / target.core.dram_bytes_per_cycle
 
 
 def tiles(workload: Workload, unit: DotUnit) -> Iterator[DotProductChoice]:
@@ -208,10 +196,10 @@ def cycles(workload: Workload, choice: DotProductChoice, unit: DotUnit) -> float
     tiles *= math.ceil(workload.columns / (vectors * unit.lanes))
     if unit.is_matrix:
         loaded = registers * rows + vectors * depth // unit.group
-        step = max(float(registers * vectors * rows), loaded / _ROWS_PER_CYCLE)
+        step = max(float(registers * vectors * rows), loaded / unit.loads_per_cycle)
     else:
-        step = max(registers * vectors / unit.rate, (registers + vectors) / _LOADS_PER_CYCLE, unit.latency)
-    return tiles * (instructions * (step + _STEP_OVERHEAD) + _TILE_OVERHEAD * rows * registers * vectors)
+        step = max(registers * vectors / unit.rate, (registers + vectors) / unit.loads_per_cycle, unit.latency)
+    return tiles * (instructions * (step + unit.step_overhead) + unit.tile_overhead * rows * registers * vectors)
 
 
 def tile_columns(choice: DotProductChoice, unit: DotUnit) -> int:

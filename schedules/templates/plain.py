@@ -19,16 +19,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
+from tvm import tirx
 from tvm.s_tir import Schedule
 
 from ...targets.target import FLOAT32_BITS, Target
 from ..tensorir import blocks
 from ..tensorir.blocks import Block, Loop
+from ..tensorir.rebuild import found
 from .choices import Choice, parallelism
 
 TEMPLATE = "plain"
 # Elements below which waking other cores costs more than they save.
 PARALLEL_ELEMENTS = 1 << 16
+# Vectors whose steps are taken in turn, and lines of memory that are read one after the other.
+_IN_TURN = 4
 
 
 @dataclass(frozen=True)
@@ -38,18 +42,20 @@ class Elements:
     Attributes:
         axis: the extent of the axis that is vectorized.
         points: how often the block runs.
-        bits: of an element.
+        bits: of an element; fewer where a vector should take several registers.
+        fused: how many of the last axes are one.
         may_vectorize, should_vectorize: whether several elements may be computed at once, and whether it pays.
     """
 
     axis: int
     points: int
     bits: int
+    fused: int
     may_vectorize: bool
     should_vectorize: bool
 
 
-NOTHING = Elements(1, 1, FLOAT32_BITS, False, False)  # the work of a block without axes
+NOTHING = Elements(1, 1, FLOAT32_BITS, 1, False, False)  # the work of a block without axes
 
 
 @dataclass(frozen=True)
@@ -98,34 +104,38 @@ def schedule_kernel(sch: Schedule, choice: PlainChoice, target: Target) -> None:
     last = inline_all(sch)
     for block in blocks.child_blocks(sch)[:-1]:
         schedule_block(sch, block, target)
-    _schedule(sch, last, choice)
+    work = elements_of(sch, last, target)
+    if work is not None:
+        _schedule(sch, last, work, choice)
 
 
 def schedule_block(sch: Schedule, block: Block, target: Target) -> None:
     """Schedules one block that stands alone under the root, as its default is."""
-    work = elements_of(sch, block)
+    work = elements_of(sch, block, target)
     if work is not None:
-        _schedule(sch, block, default(work, target))
+        _schedule(sch, block, work, default(work, target))
 
 
-def elements_of(sch: Schedule, block: Block) -> Elements | None:
+def elements_of(sch: Schedule, block: Block, target: Target) -> Elements | None:
     """The work of a block that no schedule has touched; None where it has no axes."""
     spatial, reduction = _loops_by_kind(sch, block)
     if not spatial:
         return None
-    axis, points = (math.prod(blocks.extent(sch, loop) for loop in loops) for loops in (spatial, reduction))
+    extents = [blocks.extent(sch, loop) for loop in spatial]
+    points = math.prod(extents) * math.prod(blocks.extent(sch, loop) for loop in reduction)
     may, should = _vectorizes(sch, block, spatial[-1], bool(reduction))
     bits = min(blocks.element_bits(sch, block), FLOAT32_BITS)
-    fuses = not reduction and blocks.is_elementwise(sch, block)
-    return Elements(axis if fuses else blocks.extent(sch, spatial[-1]), axis * points, bits, may, should)
+    fused = 1
+    if not reduction:
+        elementwise = blocks.is_elementwise(sch, block)
+        fused = len(spatial) if elementwise else _full_vectors(sch, block, extents, target.lanes(bits))
+    return Elements(math.prod(extents[-fused:]), points, bits // _registers(sch, block), fused, may, should)
 
 
-def _schedule(sch: Schedule, block: Block, choice: PlainChoice) -> None:
+def _schedule(sch: Schedule, block: Block, work: Elements, choice: PlainChoice) -> None:
     spatial, reduction = _loops_by_kind(sch, block)
-    if not spatial:
-        return
-    if not reduction and len(spatial) > 1 and blocks.is_elementwise(sch, block):
-        spatial = [sch.fuse(*spatial)]
+    if work.fused > 1:
+        spatial = [*spatial[: -work.fused], sch.fuse(*spatial[-work.fused :])]
     sch.reorder(*spatial, *reduction)
     registers = _cut(sch, spatial[-1], choice.lanes)
     if registers and reduction:
@@ -146,11 +156,27 @@ def _vectorizes(sch: Schedule, block: Block, last: Loop, reduces: bool) -> tuple
     return True, not reads.irregular or blocks.calls_functions(sch, block)
 
 
+def _full_vectors(sch: Schedule, block: Block, extents: list[int], lanes: int) -> int:
+    """How many of the last axes are one: while they are short, divide a vector, and write what is side by side."""
+    last, length = len(extents) - 1, extents[-1]
+    if blocks.write_step(sch, block, last) != 1:
+        return 1
+    while last > 0 and length < lanes and lanes % length == 0 and blocks.write_step(sch, block, last - 1) == length:
+        last -= 1
+        length *= extents[last]
+    return len(extents) - last
+
+
+def _registers(sch: Schedule, block: Block) -> int:
+    """The registers of a vector: what goes step by step in each lane waits for the step before."""
+    return _IN_TURN if found(sch.get(block).body, tirx.For) else 1
+
+
 def vectorize(sch: Schedule, loop: Loop, target: Target, bits: int = FLOAT32_BITS) -> list[Loop]:
-    """Vectorizes a loop over elements of so many bits; registers that it does not fill are cut when it is lowered.
+    """Vectorizes a loop over elements of so many bits; vectors that it does not fill are cut when it is lowered.
 
     Returns:
-        The loop over registers, if there is one.
+        The loop over vectors, if there is one.
     """
     return _cut(sch, loop, lanes_for(blocks.extent(sch, loop), target, bits))
 
@@ -158,9 +184,9 @@ def vectorize(sch: Schedule, loop: Loop, target: Target, bits: int = FLOAT32_BIT
 def _cut(sch: Schedule, loop: Loop, lanes: int) -> list[Loop]:
     if lanes == 1:
         return []
-    registers, lane = sch.split(loop, [None, lanes])
+    vectors, lane = sch.split(loop, [None, lanes])
     sch.vectorize(lane)
-    return [registers]
+    return [vectors]
 
 
 def lanes_for(extent: int, target: Target, bits: int = FLOAT32_BITS) -> int:

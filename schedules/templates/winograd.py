@@ -40,7 +40,6 @@ RESULT = "convolution"
 # What the transforms cost beside the contractions, in cycles a point and vector of channels.
 _DATA_CYCLES = 3.0
 _RESULT_CYCLES = 2.5
-_L3_BYTES_PER_CYCLE = 12.0
 _L2_SHARE = 0.8
 _MAX_ROW_TILES = 16
 _FLOAT_BYTES = 4
@@ -173,20 +172,20 @@ def cycles(tiling: Tiling, choice: WinogradChoice, target: Target) -> float:
     block = choice.block
     blocks, tasks = _blocks(tiling, choice), choice.column_tasks
     workload = tiling.contraction(block)
-    lanes = workload.lanes(target)
+    core, lanes = target.core, workload.lanes(target)
     sums = contraction.cycles(workload, choice.rows, choice.vectors, target)
     data = block * tiling.points * _DATA_CYCLES * tiling.channels / lanes
     result = block * tiling.points * _RESULT_CYCLES * tiling.columns / lanes
     moved = _FLOAT_BYTES * tiling.points * block * (tiling.channels + tiling.columns / tasks)
-    spilled = moved / _L3_BYTES_PER_CYCLE if moved > target.l2_bytes * _L2_SHARE else 0.0
+    spilled = moved / core.l3_bytes_per_cycle if moved > target.l2_bytes * _L2_SHARE else 0.0
     each = (sums + result) / tasks + spilled + (data if tasks == 1 else 0.0)
     before = 0.0 if tasks == 1 else blocks * data / target.cores
     turns = math.ceil(blocks * tasks / target.cores)
     weights = _FLOAT_BYTES * tiling.points * tiling.channels * tiling.columns / tasks
     again = 0.0
     if weights > target.l2_bytes / 2:
-        again = weights / (_L3_BYTES_PER_CYCLE if weights < target.l3_bytes / 2 else contraction.DRAM_BYTES_PER_CYCLE)
-    return before + turns * each + (turns - 1) * again + weights / contraction.DRAM_BYTES_PER_CYCLE
+        again = weights / (core.l3_bytes_per_cycle if weights < target.l3_bytes / 2 else core.dram_bytes_per_cycle)
+    return before + turns * each + (turns - 1) * again + weights / core.dram_bytes_per_cycle
 
 
 def compute(

@@ -202,6 +202,17 @@ def reads_along(sch: Schedule, block: Block, axis: int) -> Reads:
     return Reads(frozenset(steps), gathers, irregular)
 
 
+def write_step(sch: Schedule, block: Block, axis: int) -> int | None:
+    """How far the place that a block writes moves when its iteration variable `axis` grows by one, if constant."""
+    body = sch.get(block)
+    if not isinstance(body.body, tirx.BufferStore):
+        return None
+    variable = body.iter_vars[axis].var
+    position = flatten(list(body.body.indices), [int(extent) for extent in body.body.buffer.shape])
+    step = tvm.sym.Analyzer().simplify(substituted(position, {variable: variable + 1}) - position)
+    return int(step) if isinstance(step, tirx.IntImm) else None
+
+
 def is_elementwise(sch: Schedule, block: Block) -> bool:
     """Whether a block writes a whole buffer, each element from those at the same place in others of its shape."""
     body = sch.get(block)

@@ -1,1 +1,1 @@
-"""x86: levels, features, the host's processor, and what LLVM knows of it."""
+"""x86-64: its levels, units and features, the host's processor, and the code that is written for it alone."""

@@ -1,17 +1,14 @@
 """Features of x86-64 processors: LLVM's name, Linux's, the bit of cpuid, and which of them generated code may use.
 
-The one table of them. What has no row, no library could check for, so code is generated without it.
-
 Bits: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2A, CPUID, and volume 1, chapter 13, XCR0;
 AMD64 Architecture Programmer's Manual, volume 3, appendix E. Linux's names: arch/x86/include/asm/cpufeatures.h.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from ...errors import CompilerError
+from ..features import Feature, FeatureTable
 
 _EAX, _EBX, _ECX, _EDX = range(4)
 
@@ -33,30 +30,18 @@ class CpuBit:
 
 
 @dataclass(frozen=True)
-class Feature:
-    """A row of the table.
+class CpuidFeature(Feature):
+    """A row of the table; `bit` is where the processor tells of it."""
 
-    Attributes:
-        name: LLVM's.
-        linux: in the flags of /proc/cpuinfo; empty where Linux does not list it.
-        bit: where the processor tells of it.
-        generated: whether code is generated for it wherever the CPU has it; otherwise only where a unit for narrow
-            operands or the user asks for it. Those few make float code faster; every further one would keep libraries
-            from machines whose hypervisor hides it, and arithmetic in float16 (avx512fp16) rounds differently.
-    """
-
-    name: str
-    linux: str
     bit: CpuBit
-    generated: bool
 
 
-def _rows(leaf: int, subleaf: int, index: int, state: int, generated: bool, **names: int) -> list[Feature]:
+def _rows(leaf: int, subleaf: int, index: int, state: int, generated: bool, **names: int) -> list[CpuidFeature]:
     """Rows of one register of cpuid; names as LLVM's, with _ for the marks in them."""
     rows = []
     for name, bit in names.items():
         llvm = name.replace("sse4_", "sse4.").replace("amx_", "amx-")
-        rows.append(Feature(llvm, _LINUX.get(llvm, llvm), CpuBit(leaf, subleaf, index, bit, state), generated))
+        rows.append(CpuidFeature(llvm, _LINUX.get(llvm, llvm), generated, CpuBit(leaf, subleaf, index, bit, state)))
     return rows
 
 
@@ -93,7 +78,9 @@ _LINUX = {
 
 _EXTENDED = 0x80000001
 
-FEATURES = {
+# What code is generated for wherever the CPU has it makes float code faster. Every further feature would keep libraries
+# from machines whose hypervisor hides it, and arithmetic in float16 (avx512fp16) rounds differently.
+ROWS = {
     row.name: row
     for row in (
         *_rows(1, 0, _ECX, 0, True, sse3=0, ssse3=9, sse4_1=19, sse4_2=20, popcnt=23),
@@ -121,11 +108,6 @@ FEATURES = {
     )
 }
 
-# What every x86-64 processor has, so that it need not be checked for.
-BASELINE = frozenset({"64bit", "64bit-mode", "cmov", "cx8", "fxsr", "mmx", "nopl", "sse", "sse2", "x87"})
-# Those that LLVM cannot generate code for x86-64 without: it ends the process instead.
-NEEDED = frozenset({"64bit", "64bit-mode", "sse", "sse2"})
-
 # LLVM lists among the features what makes code faster on a processor and runs on all.
 _TUNING_KINDS = ("fast-", "faster-", "slow-", "false-deps-", "no-bypass-", "prefer-", "tuning-", "use-", "lea-", "idiv")
 _TUNING = frozenset(
@@ -146,36 +128,9 @@ def is_tuning(name: str) -> bool:
     return name in _TUNING or name.startswith(_TUNING_KINDS)
 
 
-def from_linux(flags: Iterable[str]) -> frozenset[str]:
-    """The features, as LLVM names them, that a flags line of /proc/cpuinfo lists."""
-    flags = frozenset(flags)
-    return frozenset(row.name for row in FEATURES.values() if row.linux in flags)
-
-
-def not_generated(enabled: Iterable[str], asked: Collection[str] = ()) -> list[str]:
-    """Of features that LLVM has enabled for a CPU, those to generate code without, sorted.
-
-    Args:
-        asked: features that were asked for by name; those with a row are kept.
-    """
-    rows = FEATURES.values()
-    kept = BASELINE.union(row.name for row in rows if row.generated or row.name in asked)
-    return sorted(name for name in enabled if name not in kept and not is_tuning(name))
-
-
-def to_check(enabled: Iterable[str]) -> tuple[str, ...]:
-    """What a library must check for, if code was generated with these features, in the table's order."""
-    enabled = frozenset(enabled)
-    return tuple(name for name in FEATURES if name in enabled)
-
-
-def cpu_bits(features: Sequence[str]) -> tuple[CpuBit, ...]:
-    """The bits of the features a target requires.
-
-    Raises:
-        CompilerError: a feature is not in the table, so the library could not check for it.
-    """
-    unknown = [name for name in features if name not in FEATURES]
-    if unknown:
-        raise CompilerError("the target requires features that no library knows how to check", details=unknown)
-    return tuple(FEATURES[name].bit for name in features)
+FEATURES = FeatureTable(
+    rows=ROWS,
+    baseline=frozenset({"64bit", "64bit-mode", "cmov", "cx8", "fxsr", "mmx", "nopl", "sse", "sse2", "x87"}),
+    needed=frozenset({"64bit", "64bit-mode", "sse", "sse2"}),
+    is_tuning=is_tuning,
+)

@@ -7,9 +7,10 @@ code is tuned, and is replaced only where the flags show that the processor is a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection
 
-from .features import FEATURES, from_linux
+from ..architecture import EnabledFeatures
+from .features import FEATURES
 
 # Candidates for a machine that is not what its model number says, the best first; the last fits every processor.
 _INTEL = (
@@ -38,8 +39,6 @@ _VECTORS = frozenset({"avx", "avx2", "fma", "avx512f", "avx512bw", "avx512dq", "
 # A processor with one of these, unlike the one of its name, is a newer one.
 _NEWER = _VECTORS | {"ssse3", "sse4.1", "sse4.2", "avx512vbmi", "avx512vnni", "avx512bf16", "avxvnni", "amx-tile"}
 
-EnabledFeatures = Callable[[str, Sequence[str]], Collection[str]]
-
 
 def host_cpu(system_cpu: str, flags: Collection[str], enabled: EnabledFeatures) -> tuple[str, tuple[str, ...]]:
     """LLVM's name of a CPU, and the changes to its features that make them those which Linux lists.
@@ -49,25 +48,16 @@ def host_cpu(system_cpu: str, flags: Collection[str], enabled: EnabledFeatures) 
         flags: as /proc/cpuinfo lists them.
         enabled: the features of a CPU's name with changes; none at all for a name that LLVM does not know.
     """
-    present = from_linux(flags)
+    present = FEATURES.from_linux(flags)
     name = system_cpu
-    if "64bit" not in enabled(name, ()) or _contradicts(_listed(enabled(name, ())), present):
+    if "64bit" not in enabled(name, ()) or _contradicts(FEATURES.listed(enabled(name, ())), present):
         candidates = _AMD if _AMD_FLAGS.intersection(flags) else _INTEL
-        name = next(each for each in candidates if _listed(enabled(each, ())) <= present)
+        name = next(each for each in candidates if FEATURES.listed(enabled(each, ())) <= present)
     # A feature brings those that it implies, and goes with those that imply it: first what is added, then what goes.
-    added = [f"+{feature}" for feature in _ordered(present - _listed(enabled(name, ())))]
-    hidden = [f"-{feature}" for feature in _ordered(_listed(enabled(name, added)) - present)]
+    added = [f"+{feature}" for feature in FEATURES.ordered(present - FEATURES.listed(enabled(name, ())))]
+    hidden = [f"-{feature}" for feature in FEATURES.ordered(FEATURES.listed(enabled(name, added)) - present)]
     return name, (*added, *hidden)
 
 
 def _contradicts(named: frozenset[str], present: frozenset[str]) -> bool:
     return bool(named & _VECTORS - present or present & _NEWER - named)
-
-
-def _listed(features: Collection[str]) -> frozenset[str]:
-    """Those of some features that Linux would list."""
-    return frozenset(row.name for row in FEATURES.values() if row.linux and row.name in features)
-
-
-def _ordered(features: Collection[str]) -> list[str]:
-    return [name for name in FEATURES if name in features]

@@ -72,8 +72,7 @@ def block_network() -> onnx.ModelProto:
 
 @pytest.mark.parametrize("unit", ["AMX-BF16", "AVX512-BF16"])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_bfloat16(unit: str, threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    soft_units.install(monkeypatch, tmp_path)
+def test_bfloat16(unit: str, threads: int) -> None:
     model = block_network()
     compiled = tilewright.compile(model, soft_units.target_with(unit), precision="bf16", threads=threads, jobs=1)
     assert compiled.precision == "bf16"
@@ -86,8 +85,7 @@ def test_bfloat16(unit: str, threads: int, tmp_path: Path, monkeypatch: pytest.M
     assert worst.top1 == 1.0
 
 
-def test_both_units_give_the_same_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    soft_units.install(monkeypatch, tmp_path)
+def test_both_units_give_the_same_numbers() -> None:
     x = np.random.default_rng(1).standard_normal((1, 3, 34, 34)).astype(np.float32)
     results = [
         tilewright.compile(block_network(), soft_units.target_with(*units), precision="bf16", threads=1, jobs=1)(x)

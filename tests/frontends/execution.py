@@ -15,6 +15,7 @@ def execute(
     inputs: Mapping[str, np.ndarray[Any, Any]],
     *,
     bindings: Sequence[str] = (),
+    cpu: str | None = None,
 ) -> list[np.ndarray[Any, Any]]:
     """The outputs of a model on inputs by name, their shapes taken from the arrays; `bindings` are fixed at import."""
     compiled = tilewright.compile(
@@ -22,6 +23,7 @@ def execute(
         shapes={name: value.shape for name, value in inputs.items() if name not in bindings},
         bindings={name: inputs[name] for name in bindings},
         threads=1,
+        cpu=cpu,
     )
     outputs = compiled.run({name: value for name, value in inputs.items() if name not in bindings})
     return list(outputs.values())

@@ -82,8 +82,13 @@ def onnxruntime_outputs(case: Case, opset: int) -> list[Array]:
     return results
 
 
-def check(cases: Mapping[str, Case], *, opset: int = 18, rtol: float = 1e-5, atol: float = 1e-6) -> None:
+def check(
+    cases: Mapping[str, Case], *, opset: int = 18, rtol: float = 1e-5, atol: float = 1e-6, cpu: str | None = None
+) -> None:
     """Runs every case and compares: whole numbers exactly, floats within the tolerance, NaN and infinities as such.
+
+    Args:
+        cpu: the processor to compile for, where it is not the host.
 
     Raises:
         AssertionError: names the first case that differs.
@@ -102,7 +107,7 @@ def check(cases: Mapping[str, Case], *, opset: int = 18, rtol: float = 1e-5, ato
     }
     proto = _model({prefix: case for prefix, (_, case) in named.items()}, opset, dtypes)
     inputs = {prefix + name: value for prefix, (_, case) in named.items() for name, value in case.inputs.items()}
-    results = iter(execute(proto, inputs))
+    results = iter(execute(proto, inputs, cpu=cpu))
     for prefix, (label, _) in named.items():
         for reference in references[prefix]:
             result = next(results)

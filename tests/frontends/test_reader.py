@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -185,6 +186,21 @@ def test_a_truncated_file(tmp_path: Path, share: float) -> None:
     path.write_bytes(content[: int(len(content) * share)])
     with pytest.raises(ModelError):
         frontends.load(path)
+
+
+@pytest.mark.parametrize("device", ["/dev/zero", "/dev/null"])
+def test_a_device_is_no_model(device: str) -> None:
+    with pytest.raises(ModelError, match="no file"):
+        frontends.load(device)
+
+
+def test_a_pipe_is_read_to_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_bytes, args=(perceptron().SerializeToString(),))
+    writer.start()
+    assert frontends.load(path).input_names
+    writer.join()
 
 
 def test_missing_external_data(tmp_path: Path) -> None:

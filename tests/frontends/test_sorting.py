@@ -6,8 +6,13 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+import onnx
 import pytest
+import tilewright
+from onnx import helper, numpy_helper
 from operator_cases import Array, Case, check
+from tilewright import targets
+from tilewright.errors import ModelError
 
 _FLOATS = (np.float16, ml_dtypes.bfloat16, np.float32, np.float64)
 _INTEGERS = (np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64)
@@ -103,3 +108,74 @@ def test_running_totals_of_half_precision_are_rounded_once() -> None:
         rtol=0,
         atol=0,
     )
+
+
+# Rows that no vector width divides, before, at and after the axis.
+_SCANNED = (((3, 7), 1), ((3, 7), 0), ((2, 5, 24), 1), ((4, 1001), 0), ((2, 33, 60), 1), ((5, 3, 80), 0), ((1, 1), 0))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32, np.int64])
+def test_running_totals_add_up_in_order(dtype: Any) -> None:
+    """As numpy adds up, element after element: to the last bit."""
+    rng = np.random.default_rng(3)
+    cases = {}
+    for shape, axis in _SCANNED:
+        x = (100 * rng.standard_normal(shape)).astype(dtype)
+        for reverse in (0, 1):
+            for exclusive in (0, 1):
+                ordered = np.flip(x, axis) if reverse else x
+                totals = np.cumsum(ordered, axis, dtype=dtype)
+                if exclusive:
+                    before = np.roll(totals, 1, axis)
+                    before[(*[slice(None)] * axis, 0)] = 0
+                    totals = before
+                totals = np.flip(totals, axis) if reverse else totals
+                attributes = {"reverse": reverse, "exclusive": exclusive}
+                label = f"{shape} {axis} {reverse} {exclusive}"
+                cases[label] = Case("CumSum", {"x": x}, {"axis": np.asarray(axis)}, attributes, [totals])
+    check(cases, rtol=0, atol=0)
+
+
+def test_running_totals_take_linear_time() -> None:
+    x = np.arange(200_000, dtype=np.int64)[None]
+    check({"long": Case("CumSum", {"x": x}, {"axis": np.asarray(1)}, {}, [np.cumsum(x, 1)])}, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "cpu"),
+    [
+        (np.float32, "x86-64"),
+        (np.float32, None),
+        (np.int64, None),
+        pytest.param(np.float32, "x86-64-v3", marks=pytest.mark.slow),
+        *(pytest.param(dtype, None, marks=pytest.mark.slow) for dtype in (np.float16, np.uint8, np.float64)),
+    ],
+)
+def test_positions_in_rows_that_no_vector_fills(dtype: Any, cpu: str | None) -> None:
+    """Every number of lanes along the last axis, what is left of it, and vectors beside other axes."""
+    if cpu == "x86-64-v3" and targets.parse("host").isa == "SSE2":
+        pytest.skip("this machine has no AVX2")
+    cases = {}
+    shapes = [((5, extent), 1) for extent in (1, 7, 24, 60, 80, 1001)]
+    for shape, axis in (*shapes, ((21, 7), 0), ((2, 5, 60), 1), ((2, 3, 1001), 1)):
+        x = _data(dtype, shape)
+        wide = x if x.dtype.kind in "iu" else x.astype(np.float64)
+        for name, find in (("ArgMax", np.argmax), ("ArgMin", np.argmin)):
+            first = find(wide, axis=axis, keepdims=True)
+            last = shape[axis] - 1 - find(np.flip(wide, axis), axis=axis, keepdims=True)
+            for select_last, expected in enumerate((first, last)):
+                attributes = {"axis": axis, "select_last_index": select_last}
+                cases[f"{name} {shape} {select_last}"] = Case(name, {"x": x}, {}, attributes, [expected])
+    check(cases, cpu=cpu)
+
+
+def test_nothing_to_choose_from() -> None:
+    x = helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [3, 0])
+    y = helper.make_tensor_value_info("y", onnx.TensorProto.INT64, [3, 1])
+    empty = numpy_helper.from_array(np.zeros((3, 0), np.float32), "x")
+    for inputs, weights in (([x], []), ([], [empty])):
+        node = helper.make_node("ArgMax", ["x"], ["y"], axis=1)
+        graph = helper.make_graph([node], "nothing", inputs, [y], weights)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+        with pytest.raises(ModelError, match="nothing to choose from"):
+            tilewright.compile(model, shapes={"x": (3, 0)} if inputs else {})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from operator_cases import Array, Case, check
@@ -129,6 +131,18 @@ def test_indices_of_maxima(column_major: int) -> None:
         }
         cases[f"{kernel} {stride} {pad}"] = Case("MaxPool", {"x": x}, {}, attributes, outputs=2)
     check(cases, opset=12, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("dtype", "cpu"), [(np.float32, "x86-64"), (np.float32, None), (np.uint8, None)])
+def test_indices_of_maxima_in_wide_rows(dtype: Any, cpu: str | None) -> None:
+    """Vectors of windows, and what is left of a row."""
+    cases = {}
+    for width in (7, 48, 61, 160):
+        x = np.random.default_rng(width).integers(0, 9, (1, 2, 9, width)).astype(dtype)
+        for kernel, stride, pads in ((2, 2, (0, 0)), (3, 2, (1, 0)), (3, 1, (0, 1)), (2, 3, (1, 1))):
+            attributes = {"kernel_shape": [kernel] * 2, "strides": [stride] * 2, "pads": [pads[0]] * 2 + [pads[1]] * 2}
+            cases[f"{width} {kernel} {stride}"] = Case("MaxPool", {"x": x}, {}, attributes, outputs=2)
+    check(cases, opset=12, rtol=0, atol=0, cpu=cpu)
 
 
 def test_an_index_of_nan_lies_inside() -> None:

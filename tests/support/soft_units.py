@@ -1,33 +1,34 @@
 """Units for narrow operands in software, so that code for them runs on every machine.
 
-Matrix instructions become calls of `soft_tiles.c`, functions in LLVM IR get bodies of ordinary instructions; all else
-is as it is on a processor that has the units.
+A target's units say what their instructions become: here matrix instructions are calls of `soft_tiles.c`, which the
+library is linked with, and functions in LLVM IR have bodies of ordinary instructions. All else is as it is on a
+processor that has the units.
 """
 
 from __future__ import annotations
 
+import atexit
 import shutil
 import subprocess
+import tempfile
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pytest
 from tilewright import targets
-from tilewright.compiler.codegen import llvm
-from tilewright.compiler.emission import emit
-from tilewright.compiler.lowering import llvm_functions, select_dots
+from tilewright.targets.x86 import pairs, rounding
 from tilewright.targets.x86.levels import DOT_UNITS
+from tilewright.targets.x86.pairs import Pairs
+from tilewright.targets.x86.tiles import Tiles
 from tvm import tirx
 
 SOURCE = Path(__file__).with_name("soft_tiles.c")
 PREFIX = "soft_"
-# The vector unit as fast as the fastest processors', so that it is used.
-UNITS = {unit.name: unit if unit.is_matrix else replace(unit, rate=2.0) for unit in DOT_UNITS}
+FUNCTIONS = ("ldtilecfg", "tilerelease", "tilezero", "tileloadd64", "tilestored64", "tdpbf16ps")
 
-TEXTS = {
-    llvm_functions.DOT_PAIRS: f"""
-define <16 x float> @{llvm_functions.DOT_PAIRS}(<16 x float> %sums, i32 %left, <16 x i32> %right) {{
+DOT_PAIRS = f"""
+define <16 x float> @{pairs.FUNCTION}(<16 x float> %sums, i32 %left, <16 x i32> %right) {{
   %one = insertelement <16 x i32> poison, i32 %left, i64 0
   %all = shufflevector <16 x i32> %one, <16 x i32> poison, <16 x i32> zeroinitializer
   %a0 = shl <16 x i32> %all, splat (i32 16)
@@ -44,18 +45,20 @@ define <16 x float> @{llvm_functions.DOT_PAIRS}(<16 x float> %sums, i32 %left, <
   %s1 = fadd <16 x float> %s0, %p1
   ret <16 x float> %s1
 }}
-""",
-}
+"""
 
 
-def round_text(lanes: int) -> str:
-    """`llvm_functions.round_text` in integer arithmetic."""
+def round_text(function: str) -> str:
+    """`rounding.text_of` in integer arithmetic."""
+    lanes = rounding.lanes_of(function)
+    if not lanes:
+        return ""
     wide, bits, narrow = (f"<{lanes} x {kind}>" for kind in ("float", "i32", "i16"))
     sixteen, one, half = (f"splat (i32 {number})" for number in (16, 1, 32767))
     if lanes == 1:
         wide, bits, narrow, sixteen, one, half = "float", "i32", "i16", "16", "1", "32767"
     return f"""
-define {narrow} @{llvm_functions.round_function(lanes)}({wide} %value) {{
+define {narrow} @{function}({wide} %value) {{
   %bits = bitcast {wide} %value to {bits}
   %last = lshr {bits} %bits, {sixteen}
   %odd = and {bits} %last, {one}
@@ -68,27 +71,51 @@ define {narrow} @{llvm_functions.round_function(lanes)}({wide} %value) {{
 """
 
 
+class SoftTiles(Tiles):
+    """Functions in C in the place of matrix instructions."""
+
+    def instruction(self, name: str, *arguments: Any) -> Any:
+        """A call."""
+        return tirx.Evaluate(tirx.call_extern("int32", PREFIX + name, *arguments))
+
+    def text_of(self, function: str) -> str:
+        """Rounding in ordinary instructions."""
+        return round_text(function)
+
+
+class SoftPairs(Pairs):
+    """Ordinary instructions in the place of vector instructions."""
+
+    def text_of(self, function: str) -> str:
+        """The same functions with other bodies."""
+        return DOT_PAIRS if function == pairs.FUNCTION else round_text(function)
+
+
+def soft_tiles() -> SoftTiles:
+    """With the functions that they call."""
+    return SoftTiles(symbols=frozenset(PREFIX + name for name in FUNCTIONS), objects=(compiled(SOURCE),))
+
+
+# The vector unit as fast as the fastest processors', so that it is used.
+UNITS = {
+    unit.name: replace(unit, instructions=soft_tiles, required_features=())
+    if unit.is_matrix
+    else replace(unit, instructions=SoftPairs, required_features=(), rate=2.0)
+    for unit in DOT_UNITS
+}
+
+
+@cache
+def compiled(source: Path) -> Path:
+    """The object file of a C source, in a folder that goes with this process."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = folder / f"{source.stem}.o"
+    subprocess.run(["gcc", "-O2", "-Wall", "-Werror", "-fPIC", "-c", str(source), "-o", str(path)], check=True)
+    return path
+
+
 def target_with(*names: str, cores: int = 2) -> targets.Target:
     """This machine, with these units."""
-    units = tuple(replace(UNITS[name], required_features=()) for name in names)
+    units = tuple(UNITS[name] for name in names)
     return replace(targets.parse("host", cores=cores), units=units)
-
-
-def install(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    """Puts software in the place of the units for the length of a test."""
-    tiles = folder / "soft_tiles.o"
-    subprocess.run(["gcc", "-O2", "-Wall", "-Werror", "-fPIC", "-c", str(SOURCE), "-o", str(tiles)], check=True)
-    functions = ("ldtilecfg", "tilerelease", "tilezero", "tileloadd64", "tilestored64", "tdpbf16ps")
-    compile_glue = emit.link.compile_glue
-
-    def call(name: str, *arguments: Any) -> Any:
-        return tirx.Evaluate(tirx.call_extern("int32", PREFIX + name.removeprefix("llvm.x86."), *arguments))
-
-    def glue_and_tiles(toolchain: Any, working: Path) -> list[Path]:
-        return [*compile_glue(toolchain, working), Path(shutil.copy(tiles, working))]
-
-    monkeypatch.setattr(select_dots, "_call", call)
-    monkeypatch.setattr(llvm_functions, "_TEXTS", TEXTS)
-    monkeypatch.setattr(llvm_functions, "round_text", round_text)
-    monkeypatch.setattr(llvm, "_ALLOWED", llvm._ALLOWED | {PREFIX + name for name in functions})
-    monkeypatch.setattr(emit.link, "compile_glue", glue_and_tiles)

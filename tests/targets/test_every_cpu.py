@@ -16,8 +16,8 @@ from small_models import model, node
 from tilewright import targets
 from tilewright.compiler import api
 from tilewright.errors import UnsupportedTargetError
+from tilewright.targets import llvm
 from tilewright.targets.host import read_host
-from tilewright.targets.x86 import llvm
 
 # Runs libraries in a process of their own, which an instruction that it lacks would kill.
 PROGRAM = """

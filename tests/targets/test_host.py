@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 from tilewright import targets
+from tilewright.targets import llvm
 from tilewright.targets.host import HostFacts, parse_cpuinfo, read_caches, read_host
-from tilewright.targets.x86 import llvm
 
 MACHINES = Path(__file__).with_name("machines")
 

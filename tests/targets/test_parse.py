@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tilewright import errors, targets
 from tilewright.targets.host import read_host
-from tilewright.targets.x86 import levels
+from tilewright.targets.x86.architecture import X86_64
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_host_is_a_machine_that_can_run() -> None:
 
 
 def test_units_for_bfloat16_need_their_features_and_wide_vectors() -> None:
-    wide = levels.LEVELS[0].needs
+    wide = X86_64.levels[0].needs
     for features, expected in (
         (wide, []),
         (wide | {"avx512bf16"}, ["AVX512-BF16"]),
@@ -73,5 +73,4 @@ def test_units_for_bfloat16_need_their_features_and_wide_vectors() -> None:
         (wide | {"avx512bf16", "amx-tile", "amx-bf16"}, ["AMX-BF16", "AVX512-BF16"]),
         ({"avx2", "fma", "avx512bf16"}, []),
     ):
-        units = levels.dot_units(features, levels.level_of(features))
-        assert [unit.name for unit in units] == expected
+        assert [unit.name for unit in X86_64.units_of(features)] == expected

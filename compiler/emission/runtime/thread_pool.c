@@ -1,8 +1,8 @@
 /* The thread pool of a compiled library: answers the launch hook of TVM's parallel loops.
  *
  * Included by the generated library.c, so that every name here is local to one library. Needs C11, POSIX threads,
- * TILEWRIGHT_DEFAULT_THREADS: the threads to use when nobody says otherwise, or 0 for the processors available, and
- * TILEWRIGHT_MAX_THREADS, the most that there are ever.
+ * TILEWRIGHT_DEFAULT_THREADS: the threads to use when nobody says otherwise, or 0 for the processors available,
+ * TILEWRIGHT_MAX_THREADS, the most that there are ever, and TILEWRIGHT_PAUSE, a statement for a loop that waits.
  *
  * A launch has as many tasks as the pool has threads. A task is a fixed share of the loop, so the result does not
  * depend on who runs it, and a loop iteration is computed the same way whatever the number of tasks. Threads claim
@@ -55,13 +55,7 @@ static int pool_threads; /* what to use, the caller included; 0: not decided yet
 static int pool_started; /* workers running */
 static pthread_t pool_workers[POOL_MAX_THREADS];
 
-static void pool_pause(void) {
-#if defined(__x86_64__) || defined(__i386__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  __asm__ volatile("yield");
-#endif
-}
+static void pool_pause(void) { TILEWRIGHT_PAUSE }
 
 static int64_t pool_now(void) {
   struct timespec now;

@@ -8,7 +8,7 @@ import numpy as np
 from tvm import relax, tirx
 
 from .... import float_functions as functions
-from .. import te_sorting
+from .. import tir_extrema
 from ..dtypes import NARROW_FLOATS, numpy_dtype
 from ..node import Expr, Node, Result, dtype_of, shape_of
 from ..registry import operator
@@ -196,7 +196,7 @@ def _hardmax(node: Node, x: Expr, axis: int) -> Expr:
     """1 at the first maximum along an axis, else 0."""
     shape = shape_of(x)
     positions = np.arange(shape[axis], dtype=np.int64).reshape([-1 if i == axis else 1 for i in range(len(shape))])
-    first = node.emit_te(te_sorting.position_of_extremum, x, axis, largest=True, last=False, keepdims=True)
+    first = tir_extrema.position_of_extremum(node, x, axis, largest=True, last=False, keepdims=True)
     hit = node.emit(relax.op.equal(node.emit(positions), first))
     one, zero = (np.asarray(value, numpy_dtype(dtype_of(x))) for value in (1, 0))
     return relax.op.where(hit, node.emit(one), node.emit(zero))

@@ -7,8 +7,8 @@ import math
 import numpy as np
 from tvm import relax
 
-from .. import te_pooling
-from ..dtypes import accumulator, is_float
+from .. import te_pooling, tir_extrema
+from ..dtypes import accumulator, is_float, lowest
 from ..limits import check_table
 from ..node import Expr, Node, Result, dtype_of, shape_of
 from ..registry import operator
@@ -33,14 +33,24 @@ def max_pool(node: Node) -> Result:
     x = node.expr(0)
     rank = len(window.kernel)
     if node.wants(1):
-        column_major = bool(node.attr_int("storage_order", 0))
-        return node.emit_te(te_pooling.max_pool_with_indices, x, window, column_major)
+        return _max_pool_with_indices(node, x, window)
     if rank not in _MAX_POOLS or not is_float(dtype_of(x)):
         return node.emit_te(te_pooling.max_pool, x, window)
     x, window = cropped(node, x, window)
     return _MAX_POOLS[rank](
         x, pool_size=window.kernel, strides=window.strides, padding=window.padding, dilation=window.dilations
     )
+
+
+def _max_pool_with_indices(node: Node, x: Expr, window: Window) -> Result:
+    shape, dtype = shape_of(x), dtype_of(x)
+    column_major = bool(node.attr_int("storage_order", 0))
+    planes = shape[0] * shape[1]
+    kernel = tir_extrema.max_pool_with_indices(planes, window, shape[2:], dtype, column_major=column_major)
+    if any(window.padding):
+        x = node.emit_te(te_pooling.padded, x, window, lowest(dtype))
+    found = node.emit_kernel(kernel, node.reshape(x, (planes, *shape_of(x)[2:])))
+    return [node.reshape(each, (*shape[:2], *window.output)) for each in found]
 
 
 @operator("AveragePool")

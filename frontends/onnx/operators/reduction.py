@@ -9,7 +9,7 @@ from types import MappingProxyType
 import numpy as np
 from tvm import relax
 
-from .. import te_sorting
+from .. import te_sorting, tir_extrema, tir_scan
 from ..dtypes import accumulator, is_float
 from ..node import Expr, Node, Result, dtype_of, shape_of
 from ..registry import operator
@@ -143,8 +143,8 @@ def position_of_extremum(node: Node) -> Result:
         if 0 not in rest:
             raise node.invalid(f"there is nothing to choose from along axis {axis} of {list(shape)}")
         return np.zeros(rest, np.int64)
-    return node.emit_te(
-        te_sorting.position_of_extremum,
+    return tir_extrema.position_of_extremum(
+        node,
         x,
         axis,
         largest=node.op_type == "ArgMax",
@@ -160,14 +160,15 @@ def running_total(node: Node) -> Result:
     axis = node.axis(node.static_ints(1, "the axis")[0], len(shape))
     if 0 in shape:
         return node.expr(0)
-    return node.emit_te(
-        te_sorting.running_total,
-        node.expr(0),
-        axis,
+    flat = (math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :]))
+    kernel = tir_scan.running_total(
+        *flat,
+        node.dtype(0),
         exclusive=bool(node.attr_int("exclusive", 0)),
         reverse=bool(node.attr_int("reverse", 0)),
         product=node.op_type == "CumProd",
     )
+    return node.reshape(node.emit_kernel(kernel, node.reshape(node.expr(0), flat)), shape)
 
 
 @operator("TopK")

@@ -190,6 +190,8 @@ def test_outputs_that_cannot_be_written(library: Path, tmp_path: Path, capsys: p
     fails(capsys, ["compile", DIGITS, "-o", tmp_path], 2, str(tmp_path))
     fails(capsys, ["compile", DIGITS, "-o", "/proc/out.so"], 2, "/proc/out.so")
     fails(capsys, ["compile", DIGITS, "-o", "/dev/null"], 2, "device")
+    for folder in (".", "/", ""):
+        fails(capsys, ["compile", DIGITS, "-o", folder], 2, "the output is a folder")
     fails(capsys, ["compile", DIGITS, "-o", DIGITS], 2, "replace the model")
     fails(capsys, ["run", library, "--random-inputs", "-o", tmp_path / "none" / "out.npz"], 2, "out.npz")
     fails(capsys, ["run", library, "--random-inputs", "-o", "/proc/out.npz"], 2, "/proc/out.npz")

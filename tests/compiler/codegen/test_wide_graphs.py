@@ -89,6 +89,16 @@ def diamonds(count: int) -> onnx.ModelProto:
     return _model(nodes, {"a0": (4, 33)}, [f"a{count}"])
 
 
+def reflections(count: int) -> onnx.ModelProto:
+    """Each reads positions that the one before works out: as one expression they would grow exponentially."""
+    nodes = []
+    for i in range(count):
+        nodes.append(helper.make_node("Pad", [f"a{i}", "pads"], [f"p{i}"], mode="reflect"))
+        nodes.append(helper.make_node("Slice", [f"p{i}", "starts", "ends"], [f"a{i + 1}"]))
+    constants = {"pads": np.array([1, 2, 1, 2]), "starts": np.array([0, 1]), "ends": np.array([5, 21])}
+    return _model(nodes, {"a0": (5, 20)}, [f"a{count}"], constants)
+
+
 def _agrees(model: onnx.ModelProto) -> float:
     """Compiles, compares with ONNX Runtime, and returns the seconds of processor time that compiling took."""
     shapes = {value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in model.graph.input}
@@ -106,7 +116,15 @@ def _agrees(model: onnx.ModelProto) -> float:
 
 @pytest.mark.parametrize(
     ("make", "count"),
-    [(concat, 150), (split_and_concat, 70), (outputs, 60), (products, 40), (doubling, 30), (diamonds, 30)],
+    [
+        (concat, 150),
+        (split_and_concat, 70),
+        (outputs, 60),
+        (products, 40),
+        (doubling, 30),
+        (diamonds, 30),
+        (reflections, 8),
+    ],
 )
 def test_some_of_each_compute_what_they_should(make: Callable[[int], onnx.ModelProto], count: int) -> None:
     _agrees(make(count))
@@ -124,6 +142,7 @@ def test_some_of_each_compute_what_they_should(make: Callable[[int], onnx.ModelP
         (products, 1500),
         (doubling, 60),
         (diamonds, 300),
+        (reflections, 200),
     ],
 )
 def test_thousands_compile_in_seconds(make: Callable[[int], onnx.ModelProto], count: int) -> None:

@@ -8,7 +8,7 @@ import pytest
 import tvm
 import tvm_ffi
 from tilewright.annotations import LHS, RHS, ROLE, ROLES, SUMS, TILES, UNIT, operand
-from tilewright.compiler.lowering.select_dots import palette, select_dots
+from tilewright.compiler.lowering.select_dots import select_dots
 from tilewright.targets.x86.levels import DOT_UNITS
 from tvm import tirx
 
@@ -96,10 +96,3 @@ def test_a_step_of_the_vector_unit() -> None:
     for store in stores:
         assert str(store.value.ty.dtype) == "float32x16"
     assert not intrinsics(function)
-
-
-def test_palette() -> None:
-    data = palette([(14, 64), (14, 64), (14, 48), (12, 64)])
-    assert len(data) == 64 and data[0] == 1
-    assert [int.from_bytes(data[16 + 2 * i : 18 + 2 * i], "little") for i in range(8)] == [64, 64, 48, 64, 0, 0, 0, 0]
-    assert list(data[48:56]) == [14, 14, 14, 12, 0, 0, 0, 0]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,9 +13,8 @@ from small_models import model, node, swish_network
 from tilewright.compiler.measurement import bench, machine_peak
 from tilewright.compiler.measurement.machine_peak import measured_peak
 from tilewright.compiler.verification.random_inputs import random_inputs
-from tilewright.errors import ComparisonError, TensorError, ToolError, UsageError
-from tilewright.targets.target import DotUnit
-from tilewright.targets.x86.levels import DOT_UNITS
+from tilewright.errors import ComparisonError, TensorError, ToolError, UnsupportedTargetError, UsageError
+from tilewright.targets.host import read_host
 
 
 @pytest.fixture(scope="module")
@@ -120,53 +117,10 @@ def test_the_peak_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert measured_peak(1) is first
 
 
-@pytest.mark.parametrize("unit", DOT_UNITS, ids=lambda unit: unit.name)
-def test_the_peak_of_units_for_bfloat16(unit: DotUnit, tmp_path: Path) -> None:
-    facts = machine_peak._HostFacts(512, 32, True, 32 << 10, 1 << 20, 32 << 20)
-    source = tmp_path / "peak.c"
-    source.write_text(machine_peak._source(facts, 1 << 28, unit))
-    command = ["gcc", "-O3", "-march=sapphirerapids", "-pthread", "-S", "-o", "-", str(source)]
-    assembly = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    loop = {"AMX-BF16": 4, "AVX512-BF16": 28}[unit.name]
-    count = assembly.count("dpbf16ps")
-    assert count and count % loop == 0  # the compiler may have copied the loop
-    # Each instruction does two operations on each of rows * columns * terms.
-    _, flops = machine_peak._arithmetic(facts, unit)
-    assert flops == loop * 2 * unit.rows * unit.lanes * unit.depth
-
-
-@pytest.mark.parametrize(
-    ("march", "facts", "instructions"),
-    [
-        # GCC would rather use half of the registers' width there.
-        ("skylake-avx512", (512, 32, True), r"vfmadd213ps\s+%zmm\d+, %zmm\d+, %zmm(\d+)"),
-        ("haswell", (256, 16, True), r"vfmadd213ps\s+%ymm\d+, %ymm\d+, %ymm(\d+)"),
-        ("x86-64", (128, 16, False), r"mulps\s+%xmm\d+, %xmm(\d+)"),
-    ],
-)
-def test_the_loop_of_the_peak_stays_in_registers(
-    march: str, facts: tuple[int, int, bool], instructions: str, tmp_path: Path
-) -> None:
-    source = tmp_path / "peak.c"
-    source.write_text(machine_peak._source(machine_peak._HostFacts(*facts, 32 << 10, 1 << 20, 32 << 20), 1 << 28, None))
-    command = ["gcc", f"-march={march}", *machine_peak._FLAGS, "-S", "-o", "-", str(source)]
-    assembly = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    # The last of the blocks between labels that hold the instructions is the loop: the others are copies of it.
-    blocks = [block for block in re.split(r"(?m)^\.L\w+:", assembly) if re.search(instructions, block)]
-    assert blocks
-    for block in blocks:
-        body = block[: block.rindex(re.findall(r"\n\s*j\w+\s", block)[0])]
-        sums = re.findall(instructions, body)
-        assert len(set(sums)) == facts[1] - 4  # each chain has a register of its own
-        assert "(" not in re.sub(r"#.*", "", body[re.search(instructions, body).start() :])  # and nothing is in memory
-    reads = re.findall(r"v?addps\s+\S*\(\S+\), %([xyz]mm)\d+, %|addps\s+\S*\(\S+\), %(xmm)", assembly)
-    assert {"".join(read) for read in reads} == {{512: "zmm", 256: "ymm", 128: "xmm"}[facts[0]]}
-
-
 def test_a_shared_cache_counts_where_it_holds_more_than_the_others() -> None:
-    facts = machine_peak._HostFacts(256, 16, True, 32 << 10, 1 << 20, 32 << 20)
+    host = replace(read_host(), l1_bytes=32 << 10, l2_bytes=1 << 20, l3_bytes=32 << 20)
 
-    few, many = (machine_peak._levels(threads, facts, 1 << 28) for threads in (2, 16))
+    few, many = (machine_peak.memory_levels(threads, host, 1 << 28) for threads in (2, 16))
 
     assert [(level.name, level.capacity) for level in few] == [
         ("L1", 64 << 10),
@@ -175,6 +129,14 @@ def test_a_shared_cache_counts_where_it_holds_more_than_the_others() -> None:
         ("memory", None),
     ]
     assert [level.name for level in many] == ["L1", "L2", "memory"]
+
+
+def test_a_machine_that_nobody_has_written_the_loop_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = replace(read_host(), machine="vax")
+    monkeypatch.setattr(machine_peak, "read_host", lambda: facts)
+
+    with pytest.raises(UnsupportedTargetError, match="vax"):
+        measured_peak(1000)
 
 
 def test_without_a_compiler_the_peak_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,10 +60,7 @@ def test_a_sound_compiler_has_no_culprit(network: Path) -> None:
     assert bisect(network, rtol=DEFAULT_RTOL) is None
 
 
-def test_it_computes_in_the_precision_of_the_library(
-    network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    soft_units.install(monkeypatch, tmp_path)
+def test_it_computes_in_the_precision_of_the_library(network: Path) -> None:
     machine = soft_units.target_with("AVX512-BF16")
 
     assert bisect(network, target=machine, rtol=DEFAULT_RTOL) is None

@@ -10,7 +10,6 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-import soft_units
 from kernel_runner import TOLERANCE, Runner, random, relative_error
 from numpy_reference import convolution, pad, windows
 from soft_units import target_with
@@ -29,13 +28,6 @@ from tvm import relax
 AMX, VECTOR = "AMX-BF16", "AVX512-BF16"
 HOST = targets.parse("host")
 LANES = HOST.lanes()
-
-
-@pytest.fixture(autouse=True, scope="module")
-def units_in_software(tmp_path_factory: pytest.TempPathFactory):
-    with pytest.MonkeyPatch.context() as patch:
-        soft_units.install(patch, tmp_path_factory.mktemp("units"))
-        yield
 
 
 @dataclass(frozen=True)
@@ -178,7 +170,7 @@ WORKLOADS = [
     Workload(1, 57, 40, (3, 3, 32), "bfloat16", "bfloat16", "float32", 19),
     Windows((1, 9, 11, 37), (3, 3)),
     Rows(7, 5003, "float32"),
-    Elements(100, 1000, 8, True, True),
+    Elements(100, 1000, 8, 1, True, True),
 ]
 
 

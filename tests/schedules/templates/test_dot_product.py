@@ -9,7 +9,6 @@ from dataclasses import replace
 import ml_dtypes
 import numpy as np
 import pytest
-import soft_units
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_runner import TOLERANCE, Runner, random, relative_error, run_convolution
@@ -27,13 +26,6 @@ from tvm import relax, tirx
 
 AMX, VECTOR = "AMX-BF16", "AVX512-BF16"
 DTYPES = ("bfloat16", "bfloat16", "float32")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def units_in_software(tmp_path_factory: pytest.TempPathFactory):
-    with pytest.MonkeyPatch.context() as patch:
-        soft_units.install(patch, tmp_path_factory.mktemp("units"))
-        yield
 
 
 def rounded(array: np.ndarray) -> np.ndarray:

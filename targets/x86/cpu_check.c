@@ -1,11 +1,12 @@
 /* Whether this x86 processor, and its operating system, have what the library was compiled for.
  *
- * Included by the generated library.c after `cpu_needs` (bits of cpuid) and CPU_STATE (bits of XCR0: registers that the
- * operating system must save). The compilers' __builtin_cpu_supports is not used, as not every toolchain's support
- * library defines what it reads.
+ * Stands behind `cpu_needs` (bits of cpuid) and CPU_STATE (bits of XCR0: registers that the operating system must save),
+ * which `cpu_check.py` writes, and is included by the generated library.c. The compilers' __builtin_cpu_supports is not
+ * used, as not every toolchain's support library defines what it reads.
  */
 #include <cpuid.h>
 #include <stdatomic.h>
+#include <stddef.h>
 
 #define TILE_DATA 18 /* the component of XCR0 that holds the tiles of AMX */
 #if CPU_STATE >> TILE_DATA & 1

@@ -1,0 +1,211 @@
+"""Positions of extrema: along an axis, and in the windows of a pool.
+
+An extremum and its position are kept in variables while elements are read one after the other, so each is read once and
+compared as what it is. NaN is beyond every number, at the end that is looked for; -0.0 equals 0.0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from tvm import tirx
+
+from .dtypes import accumulator, is_float, lowest
+from .node import Expr, Node, dtype_of, shape_of
+from .tir_kernel import kernel, load, loop, store, tensor, variables
+from .windows import Window
+
+_LANES = 32  # of a row at a time: enough registers for their latencies, on every target
+_FEWEST_LANES = 4
+_MOST_NARROW = 1 << 31
+
+Comparison = Callable[[Any, Any], Any]
+
+
+def _compared(dtype: str) -> str:
+    """The dtype that elements are compared in."""
+    return "int8" if dtype == "bool" else accumulator(dtype) if is_float(dtype) else dtype
+
+
+def _as(value: Any, dtype: str) -> Any:
+    return value if str(value.ty.dtype) == dtype else value.astype(dtype)
+
+
+def _comparisons(dtype: str, *, largest: bool) -> tuple[Comparison, Comparison]:
+    """Whether an element is better than another; whether both are equally good.
+
+    No comparison of floats is negated: without NaN, that would be the opposite comparison.
+    """
+
+    def better(new: Any, old: Any) -> Any:
+        beats = old < new if largest else new < old
+        if not is_float(dtype):
+            return beats
+        return tirx.any(beats, tirx.all(tirx.isnan(new), tirx.Not(tirx.isnan(old))))
+
+    def equal(new: Any, old: Any) -> Any:
+        same = new == old
+        return tirx.any(same, tirx.all(tirx.isnan(new), tirx.isnan(old))) if is_float(dtype) else same
+
+    return better, equal
+
+
+def _position_dtype(elements: int) -> str:
+    return "int32" if elements < _MOST_NARROW else "int64"
+
+
+def position_along_axis(outer: int, extent: int, inner: int, dtype: str, *, largest: bool, last: bool) -> Any:
+    """A PrimFunc from [outer, extent, inner] to [outer, inner] (int64): where in the middle the extremum stands.
+
+    Args:
+        last: the last of equals, not the first.
+    """
+    x, y = tensor((outer, extent, inner), dtype, "x"), tensor((outer, inner), "int64", "y")
+    kind, position = _compared(dtype), _position_dtype(extent)
+    better, equal = _comparisons(dtype, largest=largest)
+    width = 1
+    if inner == 1:  # partial results for as many lanes, joined at the end
+        width = max((lanes for lanes in (_LANES, 16, 8, _FEWEST_LANES) if 2 * lanes <= extent), default=1)
+    best, place = variables(width, kind, "best"), variables(width, position, "place")
+
+    def keep(lane: Any, take: Any, value: Any, at: Any) -> list[Any]:
+        # The position first: the decision reads the best so far.
+        return [
+            store(place, tirx.Select(take, at, load(place, lane)), lane),
+            store(best, tirx.Select(take, value, load(best, lane)), lane),
+        ]
+
+    def body(o: Any, i: Any) -> list[Any]:
+        def element(at: Any) -> Any:
+            return _as(load(x, o, at, i), kind)
+
+        def later(lane: Any, at: Any) -> list[Any]:
+            value, old = element(at), load(best, lane)
+            take = better(value, old)
+            return keep(lane, tirx.any(take, equal(value, old)) if last else take, value, _as(at, position))
+
+        def further(step: Any, lane: Any) -> list[Any]:
+            return later(lane, (step + 1) * width + lane)
+
+        def rest(at: int, lane: Any) -> list[Any]:
+            return later(lane, lane + at)
+
+        def join(half: int, lane: Any) -> list[Any]:
+            value, at = load(best, lane + half), load(place, lane + half)
+            old = load(place, lane)
+            tie = tirx.all(equal(value, load(best, lane)), at > old if last else at < old)
+            return keep(lane, tirx.any(better(value, load(best, lane)), tie), value, at)
+
+        def lanes(count: int, of: Callable[[Any], Sequence[Any]]) -> Any:
+            return loop(count, of, vectorized=True) if count > 1 else tirx.SeqStmt(list(of(tirx.IntImm("int64", 0))))
+
+        def start(lane: Any) -> list[Any]:
+            return [store(best, element(lane), lane), store(place, _as(lane, position), lane)]
+
+        statements = [lanes(width, start)]
+        rounds = extent // width
+        if rounds > 1:
+            statements.append(loop(rounds - 1, lambda step: [lanes(width, partial(further, step))]))
+        at, half = rounds * width, width
+        while half > 1:
+            half //= 2
+            if extent - at >= half:
+                statements.append(lanes(half, partial(rest, at)))
+                at += half
+        half = width
+        while half > 1:
+            half //= 2
+            statements.append(lanes(half, partial(join, half)))
+        return [*statements, store(y, _as(load(place, 0), "int64"), o, i)]
+
+    return kernel(
+        "position",
+        (outer, inner),
+        body,
+        keeps=[best, place],
+        reads=[(x, lambda o, i: (o, None, i))],
+        writes=[(y, lambda o, i: (o, i))],
+    )
+
+
+def position_of_extremum(node: Node, x: Expr, axis: int, *, largest: bool, last: bool, keepdims: bool) -> Expr:
+    """Where along an axis, which is not empty, the largest or smallest element stands."""
+    shape = shape_of(x)
+    flat = (math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :]))
+    kernel = position_along_axis(*flat, dtype_of(x), largest=largest, last=last)
+    rest = (*shape[:axis], *[1] * keepdims, *shape[axis + 1 :])
+    return node.reshape(node.emit_kernel(kernel, node.reshape(x, flat)), rest)
+
+
+def max_pool_with_indices(
+    planes: int, window: Window, extents: Sequence[int], dtype: str, *, column_major: bool
+) -> Any:
+    """Maxima over windows, and the index of each in the flattened input [planes, extents...] (int64; first of equals).
+
+    A PrimFunc from [planes, padded extents...] to two tensors [planes, output...]. With `column_major` the spatial part
+    of the index counts the first dimension fastest; which of equals is first does not depend on it. NaN is the maximum
+    where there is one. Where a window holds padding alone, the value is the least of the dtype, and the index 0.
+    """
+    rank = len(window.kernel)
+    ends = window.padding[rank:]
+    padded = [extent + window.begins[a] + ends[a] for a, extent in enumerate(extents)]
+    x = tensor((planes, *padded), dtype, "x")
+    results = (planes, *window.output)
+    values, indices = tensor(results, dtype, "maxima"), tensor(results, "int64", "indices")
+    kind, position = _compared(dtype), _position_dtype(planes * math.prod(extents))
+    better, _ = _comparisons(dtype, largest=True)
+    best, place = variables(1, kind, "best"), variables(1, position, "place")
+    row_major = [math.prod(extents[a + 1 :]) for a in range(rank)]
+    nowhere = tirx.const(-1, position)
+
+    def body(plane: Any, *point: Any) -> list[Any]:
+        def tap(*taps: Any) -> list[Any]:
+            at = [point[a] * window.strides[a] + taps[a] * window.dilations[a] for a in range(rank)]
+            source = [at[a] - window.begins[a] for a in range(rank)]
+            inside = [
+                condition
+                for a in range(rank)
+                if window.begins[a] or ends[a]
+                for condition in (source[a] >= 0, source[a] < extents[a])
+            ]
+            value, old = _as(load(x, plane, *at), kind), load(best, 0)
+            flat = plane * math.prod(extents) + sum(source[a] * row_major[a] for a in range(rank))
+            take = tirx.any(load(place, 0) < 0, better(value, old))
+            take = tirx.all(*inside, take) if inside else take
+            return [
+                store(place, tirx.Select(take, _as(flat, position), load(place, 0)), 0),
+                store(best, tirx.Select(take, value, old), 0),
+            ]
+
+        def nest(taps: tuple[Any, ...]) -> Sequence[Any]:
+            axis = len(taps)
+            return tap(*taps) if axis == rank else [loop(window.kernel[axis], lambda k: nest((*taps, k)))]
+
+        found = load(place, 0)
+        flat = tirx.Select(found < 0, tirx.const(0, position), found)
+        if column_major:
+            inner = tirx.floormod(flat, math.prod(extents))
+            places = [tirx.floormod(tirx.floordiv(inner, row_major[a]), extents[a]) for a in range(rank)]
+            flat = flat - inner + sum(places[a] * math.prod(extents[:a]) for a in range(rank))
+        return [
+            store(best, tirx.const(lowest(dtype), kind), 0),
+            store(place, nowhere, 0),
+            *nest(()),
+            store(values, _as(load(best, 0), dtype), plane, *point),
+            store(indices, _as(flat, "int64"), plane, *point),
+        ]
+
+    def itself(*point: Any) -> Sequence[Any]:
+        return point
+
+    return kernel(
+        "max_pool_with_indices",
+        results,
+        body,
+        keeps=[best, place],
+        reads=[(x, lambda plane, *point: (plane, *[None] * rank))],
+        writes=[(values, itself), (indices, itself)],
+    )

@@ -1,0 +1,56 @@
+"""Which dtypes an operator takes, by ONNX's own definition: a node that has others is no valid model."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import onnx
+
+from ...errors import ModelError
+from .node import Node
+
+# Dtypes as numpy spells them -> as ONNX's definitions do, where those differ.
+_SPELLED = {"float32": "float", "float64": "double", "float4_e2m1fn": "float4e2m1"}
+
+
+def check_types(node: Node, domain: str) -> None:
+    """Compares the dtypes of a node's inputs with the definition of its operator, where ONNX has one.
+
+    Raises:
+        ModelError: the definition does not take an input's dtype, or wants it to be that of another input.
+    """
+    parameters = _parameters(node.op_type, node.opset, domain)
+    bound: dict[str, str] = {}
+    for index in range(len(node.inputs)) if parameters else ():
+        name, variable, types = parameters[min(index, len(parameters) - 1)]
+        if not types or not node.has(index):
+            continue
+        dtype = node.dtype(index)
+        spelled = _SPELLED.get(dtype, dtype.replace("float8_", "float8"))
+        if spelled not in types:
+            raise ModelError(
+                f"its input '{name}' is of {dtype}; {node.op_type} of opset {node.opset} takes {', '.join(types)}",
+                where=node.label,
+            )
+        if bound.setdefault(variable, dtype) != dtype:
+            raise ModelError(
+                f"its input '{name}' is of {dtype}, another that has to be of the same dtype is of {bound[variable]}",
+                where=node.label,
+            )
+
+
+@lru_cache(maxsize=1024)
+def _parameters(op_type: str, opset: int, domain: str) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
+    """Of every input its name, its type variable, and the element types that it may have: none if it is no tensor."""
+    try:
+        schema = onnx.defs.get_schema(op_type, opset, domain)
+    except onnx.defs.SchemaError:
+        return ()
+    return tuple(
+        (
+            each.name,
+            each.type_str if each.is_homogeneous else f"{each.name}, each",
+            tuple(sorted(kind[len("tensor(") : -1] for kind in each.types if kind.startswith("tensor("))),
+        )
+        for each in schema.inputs
+    )

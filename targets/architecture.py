@@ -1,0 +1,108 @@
+"""What an architecture is: a row of data. Nothing outside this folder knows more of one than its row says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from .core import Core
+from .features import FeatureTable
+from .peak import PeakLoop
+from .target import FLOAT32_BITS, DotUnit
+
+# The features that LLVM has enabled for a CPU's name with changes; none at all for a name that it does not know.
+EnabledFeatures = Callable[[str, Sequence[str]], Collection[str]]
+
+
+@dataclass(frozen=True)
+class Level:
+    """One instruction level: what schedules are written for.
+
+    Attributes:
+        isa: for people: ``AVX2``.
+        needs: LLVM's names of the features that a CPU of this level has.
+        vector_bits, num_vector_registers, has_fma, broadcasts_operands: as `Target` has them.
+    """
+
+    isa: str
+    needs: frozenset[str]
+    vector_bits: int
+    num_vector_registers: int
+    has_fma: bool
+    broadcasts_operands: bool
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of an ELF file, as the assembler takes it."""
+
+    name: str
+    flags: str
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """An architecture: a row of `architectures.ARCHITECTURES`.
+
+    Attributes:
+        name: LLVM's and the toolchains', the first part of a full triple.
+        spellings: other names that can stand first in a triple.
+        baseline_cpu: LLVM's name of the CPU when none is given.
+        levels: best first: a CPU is used at the first level whose needs it fulfils; the last needs nothing.
+        units: for narrow operands, the fastest first.
+        unit_rates: `DotUnit.rate` where it is another than in `units`, by the names of unit and CPU.
+        core: what instructions cost.
+        features: all that code may be generated for.
+        half_features: what code that converts float16 in vectors needs.
+        notable_features: those that decide which kernels engines can use.
+        host_cpu: LLVM's name of the CPU, and the changes to its features that make them those which Linux lists, from
+            what LLVM takes the machine for and the flags of /proc/cpuinfo.
+        cpu_check: C code that defines ``static int cpu_is_supported(void)``: whether the processor and its operating
+            system have these features. It may include what is in every C library.
+        pause: a statement in C for a loop that waits for another thread.
+        weights_section: where weights go.
+        peak: the loop that multiplies and adds in float32 as fast as a level can.
+        peak_flags: of the C compiler that builds it.
+        example_cpus, example_features: for messages.
+    """
+
+    name: str
+    spellings: tuple[str, ...]
+    baseline_cpu: str
+    levels: tuple[Level, ...]
+    units: tuple[DotUnit, ...]
+    unit_rates: Mapping[tuple[str, str], float]
+    core: Core
+    features: FeatureTable
+    half_features: tuple[str, ...]
+    notable_features: tuple[str, ...]
+    host_cpu: Callable[[str, Collection[str], EnabledFeatures], tuple[str, tuple[str, ...]]]
+    cpu_check: Callable[[Sequence[str]], str]
+    pause: str
+    weights_section: Section
+    peak: Callable[[Level], PeakLoop]
+    peak_flags: tuple[str, ...]
+    example_cpus: tuple[str, ...]
+    example_features: tuple[str, ...]
+
+    @property
+    def triple(self) -> str:
+        """As users write it."""
+        return f"{self.name}-linux-gnu"
+
+    def level_of(self, features: Collection[str]) -> Level:
+        """The best level that a CPU with these features has."""
+        return next(level for level in self.levels if level.needs.issubset(features))
+
+    def units_of(self, features: Collection[str], cpu: str = "") -> tuple[DotUnit, ...]:
+        """The units that a CPU with these features has; by its name how fast they are."""
+        widest = self.level_of(features).vector_bits // FLOAT32_BITS
+        return tuple(
+            replace(unit, rate=self.unit_rates.get((unit.name, cpu), unit.rate))
+            for unit in self.units
+            if unit.lanes <= widest and set(unit.required_features).issubset(features)
+        )
+
+    def half_features_of(self, features: Collection[str]) -> tuple[str, ...] | None:
+        """What code that converts float16 needs, if a CPU with these features has it."""
+        return self.half_features if set(self.half_features).issubset(features) else None

@@ -1,0 +1,31 @@
+"""What instructions cost on one core: the numbers that schedules estimate cycles by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Core:
+    """One core, its first cache level included.
+
+    Attributes:
+        loads_per_cycle: vectors that it starts to load in a cycle.
+        fmas_per_cycle: vector multiply-adds that it starts in a cycle.
+        fma_latency: cycles until the result of a multiply-add can be used by the next one.
+        l2_vectors_per_cycle: vectors that it reads from L2 in a cycle, one line after the other.
+        l3_bytes_per_cycle, dram_bytes_per_cycle: bytes that it streams from L3 or from memory in a cycle.
+        step_overhead: cycles that a step of an inner loop costs beside its arithmetic.
+        tile_overhead: cycles a register of results that a tile costs beside its inner loop: addresses, stores.
+        addressed_rows: rows whose addresses fit the general registers; those of more are reloaded at every step.
+    """
+
+    loads_per_cycle: float
+    fmas_per_cycle: float
+    fma_latency: float
+    l2_vectors_per_cycle: float
+    l3_bytes_per_cycle: float
+    dram_bytes_per_cycle: float
+    step_overhead: float
+    tile_overhead: float
+    addressed_rows: int

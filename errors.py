@@ -13,6 +13,10 @@ Code raises the most specific class; only the command line turns an error into t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 EXIT_OK = 0
 EXIT_COMPARISON_FAILED = 1
@@ -43,6 +47,13 @@ class TilewrightError(Exception):
         self.where = where
         self.hint = hint
         self.details = tuple(details)
+
+    def at(self, place: str, *details: str) -> Self:
+        """The same error with a wider place named before its own, unless it is already, and more details before its."""
+        own = self.where or ""
+        where = own if place in own else f"{place}: {own}" if own else place
+        more = list(dict.fromkeys([*details, *self.details]))
+        return type(self)(self.what, where=where, hint=self.hint, details=more)
 
     def __str__(self) -> str:
         lines = [self.what]
@@ -132,6 +143,10 @@ class ToolError(TilewrightError):
     exit_code = EXIT_TOOL_FAILED
 
 
+class OutOfMemoryError(ToolError):
+    """Memory ran out; `where` says at what."""
+
+
 class CompilerError(TilewrightError):
     """Tilewright itself failed, or broke a rule that it checks (an IR contract): a bug to report, not the user's fault.
 
@@ -147,18 +162,7 @@ class CompilerError(TilewrightError):
     ) -> None:
         super().__init__(what, where=where, hint=hint or _REPORT, details=details)
 
-    def at(self, place: str, *details: str) -> CompilerError:
-        """The same error with a wider place named before its own, and more details before its own."""
-        where = f"{place}: {self.where}" if self.where else place
-        return type(self)(self.what, where=where, hint=self.hint, details=[*details, *self.details])
-
 
 _REPORT = (
     "this is a bug in Tilewright, not in the model: please report it with the model, or the part that is named here"
 )
-
-
-def reason_of(error: BaseException) -> str:
-    """What an exception of any class says, in one line; of TVM's, which hold whole traces, the last line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[-1][:300]}" if lines else type(error).__name__

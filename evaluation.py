@@ -12,23 +12,19 @@ import math
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 from tvm import relax
 
+from .dtypes import numpy_dtype
+from .ir_types import Call
+from .slices import slices
+
 Array: TypeAlias = npt.NDArray[Any]
-# tvm has no types: a relax.Call whose type, a TensorType of a static shape, is inferred.
-Call: TypeAlias = Any
 Evaluate: TypeAlias = Callable[[Call, list[Array]], "Array | None"]
 
 _MATMUL_FLOPS = 1 << 27  # about a second of numpy at worst
 _ERF_ELEMENTS = 1 << 18  # about as long: numpy has no erf
-
-
-def numpy_dtype(name: str) -> np.dtype[Any]:
-    """The numpy dtype of a Relax dtype; bfloat16 and the float8s are those of ml_dtypes."""
-    return np.dtype(getattr(ml_dtypes, name, name))
 
 
 def evaluate(call: Call, operands: list[Array]) -> Array | None:
@@ -65,30 +61,14 @@ def _shaped(call: Call) -> tuple[int, ...]:
     return tuple(int(dim) for dim in call.ty.shape)
 
 
-def _ints(expr: Any) -> list[int]:
-    """The numbers in a tuple of primitive values."""
-    return [int(field.value) for field in expr.fields]
-
-
 def _wide(array: Array) -> Array:
     """Floats as float64; the result is rounded once."""
     return array if array.dtype.kind in "biu" else array.astype(np.float64)
 
 
-def _slice(call: Call, operands: list[Array]) -> Array:
-    array = operands[0]
-    axes, begins, ends = (_ints(arg) for arg in call.args[1:4])
-    strides = _ints(call.args[4]) if len(call.args) > 4 else [1] * len(axes)
-    index = [slice(None)] * array.ndim
-    for axis, begin, end, stride in zip(axes, begins, ends, strides, strict=True):
-        size = array.shape[axis]
-        first, last = (bound + size if bound < 0 else bound for bound in (begin, end))
-        if stride > 0:
-            index[axis] = slice(min(max(first, 0), size), min(max(last, 0), size), stride)
-        else:
-            last = min(last, size - 1)
-            index[axis] = slice(min(max(first, 0), size - 1), last if last >= 0 else None, stride)
-    return np.asarray(array[tuple(index)])
+def _slice(call: Call, operands: list[Array]) -> Array | None:
+    found = slices(call, operands[0].shape)
+    return None if found is None else np.asarray(operands[0][found])
 
 
 def _concat(call: Call, operands: list[Array]) -> Array:

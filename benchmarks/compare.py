@@ -31,9 +31,10 @@ from tilewright.compiler.process.temporary import temporary_folder
 from . import trained
 from .engines import ENGINES
 from .engines.engine import FLOAT32, Engine
+from .exporting import default_folder
 from .machine import Machine, order_processors, this_machine
 from .measurement import FAILED, MEASURED, WRONG, Measurement, RecordsError, Results, read_results, to_json, write_file
-from .models import MODELS, default_folder, export
+from .models import MODELS, export
 from .plot import draw
 from .ratios import summarise
 from .report import markdown, print_summary

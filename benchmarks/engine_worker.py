@@ -17,27 +17,17 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
+from tilewright.compiler.runners.local import time_runs
 
 from .engines import ENGINES
 from .engines.engine import Array, Engine, Job, NotAvailableError, Session
 
 LONGEST_REASON = 300
-
-
-def time_runs(run: Callable[[], object], seconds: float, least: int) -> list[float]:
-    """The seconds of each of as many runs as fit, at least `least`."""
-    times: list[float] = []
-    end = time.perf_counter() + seconds
-    while len(times) < least or time.perf_counter() < end:
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return times
 
 
 def describe(error: BaseException, folder: Path) -> str:
@@ -89,7 +79,7 @@ def serve(arguments: list[str], answers: TextIO, requests: TextIO) -> int:
     answer(ready)
     for line in requests:
         seconds, least = line.split()
-        answer(time_runs(session.run, float(seconds), int(least)))
+        answer(time_runs(session.run, int(least), float(seconds)))
     return 0
 
 

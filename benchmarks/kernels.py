@@ -25,9 +25,10 @@ from tilewright.compiler.process.temporary import temporary_folder
 from tilewright.compiler.reports.report import amount
 
 from .compare import UsageError, find_model
+from .exporting import default_folder
 from .machine import this_machine
 from .measurement import write_file
-from .models import MODELS, default_folder
+from .models import MODELS
 from .report import table_head, table_row
 
 CONTRACTIONS = ("contraction", "dot_product", "winograd", "attention")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,9 +16,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from tilewright.compiler.verification.compare import compare
 
 from .engine_process import EngineFailedError, EngineProcess, Turns
-from .engines.engine import FLOAT32, TOLERANCES, Engine, NotAvailableError
+from .engines.engine import FLOAT32, Engine, NotAvailableError
 from .measurement import FAILED, MEASURED, NOT_AVAILABLE, WRONG, Measurement
 
 REFERENCE = "onnxruntime"
@@ -52,24 +54,17 @@ class Schedule:
         return min(self.rounds, max(1, int(self.engine_seconds / turn)))
 
 
-def largest_error(actual: Path, reference: Path) -> float:
+def largest_error(actual: Path, reference: Path, rtol: float) -> float:
     """The largest |difference| of all outputs over the largest |reference| of the same output.
 
-    NaN where one is NaN; infinite if number or shapes of the outputs differ.
+    Infinite where number or shapes of the outputs differ, and where one is NaN or infinite and the other is not.
     """
-    worst = 0.0
     with np.load(actual) as results, np.load(reference) as references:
-        if [results[name].shape for name in results.files] != [references[name].shape for name in references.files]:
-            return float("inf")
-        for got_name, expected_name in zip(results.files, references.files, strict=True):
-            expected, got = references[expected_name].astype(np.float64), results[got_name].astype(np.float64)
-            if not expected.size:
-                continue
-            error = float(np.abs(got - expected).max() / max(float(np.abs(expected).max()), 1e-30))
-            worst = error if error != error else max(worst, error)
-            if worst != worst:
-                break
-    return worst
+        if len(results.files) != len(references.files):
+            return math.inf
+        pairs = zip(results.files, references.files, strict=True)
+        found = [compare(name, results[got], references[name], rtol) for got, name in pairs]
+    return max((math.inf if each.problem else each.relative_error for each in found), default=0.0)
 
 
 def measure(
@@ -118,7 +113,7 @@ def measure(
         for engine in engines:
             if engine.name in opened:
                 result = replace(results[engine.name], reference=reference)
-                tolerance = TOLERANCES[engine.precision]
+                tolerance = engine.tolerance
                 results[engine.name] = _judge(result, opened[engine.name], turns[engine.name], expected, tolerance)
     return [results[engine.name] for engine in engines]
 
@@ -134,7 +129,7 @@ def _judge(
     """
     if isinstance(turns, str):
         return replace(result, reason=turns)
-    error = largest_error(engine.outputs, expected) if expected else None
+    error = largest_error(engine.outputs, expected, tolerance) if expected else None
     right = error is None or error <= tolerance
     return replace(
         result,

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .models import check_outputs, export_module, randomise, run_module
+from .exporting import check_outputs, export_module, run_module
+from .models import randomise
 
 if TYPE_CHECKING:
     from torch import nn

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .models import default_folder, export_module
+from .exporting import default_folder, export_module
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -218,7 +218,7 @@ def export_minilm(folder: Path) -> Path:
 
 def check_embeddings(model: nn.Module, inputs: dict[str, Array]) -> None:
     """Hold the encoder to being the trained one: sentences 0 and 1, and 2 and 3, mean the same."""
-    from .models import run_module
+    from .exporting import run_module
 
     embedding = run_module(model, inputs)[1]
     similarity = embedding @ embedding.T

@@ -174,7 +174,7 @@ def compile_to_file(
     with contextlib.ExitStack() as stack:
         stack.enter_context(_tvm)
         tell("import", 0, 0)
-        imported = frontends.load(model, shapes=shapes, bindings=bindings)
+        imported = frontends.load(frontends.open(model), shapes=shapes, bindings=bindings)
         # The workers start while the passes run, so that they are ready when there are kernels for them.
         count = kernel_objects.worker_count(jobs, imported.module)
         helpers = stack.enter_context(workers.started(count, kernel_objects.__name__))

@@ -31,6 +31,7 @@ from ..ir_passes import (
     SimplifyReductions,
     SliceInPlace,
     run_passes,
+    spelled,
 )
 from ..schedules.legalize import legalize
 from ..schedules.narrow import gains
@@ -164,7 +165,7 @@ def build(
 
     def on_pass(index: int, each: Pass, result: PassResult) -> None:
         if save_ir is not None:
-            _save(save_ir, f"{index + 1:02}_{each.name}", result.module)
+            _save(save_ir, f"{index + 1:02}_{each.name}", spelled(each), result.module)
         following = index + 1
         if following < len(order):
             tell(order[following].name, 0, 0)
@@ -172,11 +173,11 @@ def build(
     order = passes(target, on_kernel, precision=precision)
     if save_ir is not None:
         save_ir.mkdir(parents=True, exist_ok=True)
-        _save(save_ir, "00_import", imported.module)
+        _save(save_ir, "00_import", "import", imported.module)
     tell(order[0].name, 0, 0)
     return run_passes(imported.module, order, on_pass=on_pass).module
 
 
-def _save(folder: Path, name: str, module: Any) -> None:
+def _save(folder: Path, name: str, after: str, module: Any) -> None:
     with written_whole(folder / f"{name}.txt") as file:
-        file.write(f"{module.script(show_meta=False)}\n".encode("utf-8", "replace"))
+        file.write(f"# After {after}\n{module.script(show_meta=False)}\n".encode("utf-8", "replace"))

@@ -8,7 +8,6 @@ from .kernels.slice_in_place import SliceInPlace
 from .layout.channels_last import ChannelsLast
 from .operators.canonicalize import Canonicalize
 from .operators.cast_operands import CastOperands
-from .operators.combine_parallel_matmul import CombineParallelMatmul
 from .operators.cse import Cse
 from .operators.fold_batch_norm import FoldBatchNorm
 from .operators.fold_constants import FoldConstants
@@ -20,12 +19,13 @@ from .operators.fuse_layer_norm import FuseLayerNorm
 from .operators.fuse_silu import FuseSilu
 from .operators.fuse_softmax import FuseSoftmax
 from .operators.simplify_reductions import SimplifyReductions
+from .registry import PASSES, parse, spelled
 
 __all__ = [
+    "PASSES",
     "Canonicalize",
     "CastOperands",
     "ChannelsLast",
-    "CombineParallelMatmul",
     "ConcatInPlace",
     "Cse",
     "FoldBatchNorm",
@@ -44,6 +44,8 @@ __all__ = [
     "PassResult",
     "SimplifyReductions",
     "SliceInPlace",
+    "parse",
     "run_passes",
+    "spelled",
     "verify",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import tvm
 from tvm import relax, tirx
@@ -10,7 +11,8 @@ from tvm.s_tir import Schedule
 from tvm.s_tir.schedule import ScheduleError
 
 from ..annotations import CHOICE, FALLBACK, FLOPS, TEMPLATE
-from ..errors import CompilerError, reason_of
+from ..errors import CompilerError
+from ..failures import failing_in, reason_of
 from .templates import choices, plain
 from .templates.template import Chooser
 from .tensorir import blocks
@@ -32,12 +34,9 @@ def schedule_module(module: Module, decide: Chooser, on_kernel: Callable[[str], 
     for variable, function in module.functions.items():
         if isinstance(function, tirx.PrimFunc):
             on_kernel(str(variable.name_hint))
-            try:
+            nodes = partial(_nodes, module, variable)
+            with failing_in(f"kernel '{variable.name_hint}'", "a kernel cannot be scheduled", nodes=nodes):
                 functions[variable] = schedule_kernel(function, decide)
-            except Exception as error:  # TVM raises several classes, and so do mistakes in a template
-                where = f"kernel '{variable.name_hint}'"
-                details = [f"it computes the nodes: {', '.join(_nodes(module, variable))}", reason_of(error)]
-                raise CompilerError("a kernel cannot be scheduled", where=where, details=details) from error
         else:
             functions[variable] = function
     return tvm.IRModule(functions, attrs=module.attrs)

@@ -16,7 +16,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import tilewright
-from tilewright.benchmarks import models, trained
+from tilewright.benchmarks import exporting, models, trained
 
 ROOT = Path(__file__).resolve().parents[1]
 DIGITS = ROOT / "examples" / "models" / "digits_cnn.onnx"
@@ -123,7 +123,7 @@ def test_all_families_are_here() -> None:
 def test_mlperf_tiny(name: str, tmp_path: Path) -> None:
     """Trained float models; converting them needs TensorFlow once, after that they lie in the folder of models."""
     try:
-        model = trained.make(name, models.default_folder())
+        model = trained.make(name, exporting.default_folder())
     except trained.SourceMissingError as reason:
         pytest.skip(str(reason))
     compiled = tilewright.compile(model, output=tmp_path / f"{name}.so", threads=1)
@@ -144,7 +144,7 @@ def tilewright_command(*arguments: str | Path) -> None:
 def test_full_size_model(name: str, tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="exporting the benchmark models needs torch and transformers")
     pytest.importorskip("transformers", reason="exporting the benchmark models needs torch and transformers")
-    model = models.export(models.MODELS[name], models.default_folder())
+    model = models.export(models.MODELS[name], exporting.default_folder())
     library = tmp_path / f"{name}.so"
     tilewright_command("compile", model, "-o", library)
     tilewright_command("verify", library, model, "--runs", "3", "--rtol", str(TOLERANCE))
@@ -154,7 +154,7 @@ def test_full_size_model(name: str, tmp_path: Path) -> None:
 @pytest.mark.timeout(600)
 def test_trained_sentence_encoder(tmp_path: Path) -> None:
     try:
-        model = trained.make(trained.MINILM, models.default_folder())
+        model = trained.make(trained.MINILM, exporting.default_folder())
     except trained.SourceMissingError as reason:
         pytest.skip(str(reason))
     compiled = tilewright.compile(model, output=tmp_path / "minilm.so")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from ..machine import bfloat16_missing
-from . import iree, litert, onnx_peers, pytorch, tilewright_library, tvm_default
+from . import iree, litert, onnx_engines, pytorch, tilewright_library, tvm_default
 from .engine import BFLOAT16, Engine
 
 ENGINES: Mapping[str, Engine] = MappingProxyType(
@@ -22,12 +22,12 @@ ENGINES: Mapping[str, Engine] = MappingProxyType(
                 BFLOAT16,
                 ours=True,
             ),
-            Engine("onnxruntime", ("onnxruntime",), onnx_peers.load_onnxruntime),
-            Engine("openvino", ("openvino",), onnx_peers.load_openvino),
+            Engine("onnxruntime", ("onnxruntime",), onnx_engines.load_onnxruntime),
+            Engine("openvino", ("openvino",), onnx_engines.load_openvino),
             Engine(
                 "openvino-bf16",
                 ("openvino",),
-                onnx_peers.load_openvino_bfloat16,
+                onnx_engines.load_openvino_bfloat16,
                 precision=BFLOAT16,
                 unavailable=bfloat16_missing,
             ),

@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tilewright.compiler.verification.compare import RTOL_OF_PRECISION
 
 Array = np.ndarray[Any, Any]
 
 FLOAT32 = "float32"
 BFLOAT16 = "bfloat16"
 
-# The largest difference from the reference, over its largest |value|, that rounding explains. Float32 engines differ by
-# the order of their sums. Bfloat16 keeps 8 bits, an error of 0.2% an operation, which adds up to some hundredths over a
-# deep network; an unrelated result differs by about 1.
-TOLERANCES: Mapping[str, float] = {FLOAT32: 1e-4, BFLOAT16: 0.1}
+# The names that `verify` has for them: both hold results to the same table.
+_PRECISIONS: Mapping[str, str] = {FLOAT32: "fp32", BFLOAT16: "bf16"}
 
 
 class NotAvailableError(Exception):
@@ -77,6 +76,11 @@ class Engine:
     precision: str = FLOAT32
     ours: bool = False
     unavailable: Callable[[], str] = str
+
+    @property
+    def tolerance(self) -> float:
+        """The largest difference from the reference, over its largest |value|, that its precision explains."""
+        return RTOL_OF_PRECISION[_PRECISIONS[self.precision]]
 
     @property
     def version(self) -> str:

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping
 
 import tilewright
-from tilewright.compiler.measurement.bench import prepared
+from tilewright.compiler.runners.local import prepared
 from tilewright.errors import PrecisionWarning, UnsupportedError
 
 from .engine import Array, Job, NotAvailableError, Session

@@ -109,9 +109,10 @@ def read_inputs(
         return given
     bounds: dict[str, int] = {}
     if model is not None and any(not spec.dtype.startswith(("float", "bfloat")) for spec in missing):
-        from ..verification.verify import index_bounds, reference_source
+        from ... import frontends
+        from ..verification.input_ranges import integer_bounds
 
-        bounds = index_bounds(reference_source(model)[0])
+        bounds = integer_bounds(frontends.open(model))
     return {**random(missing, seed, bounds), **given}
 
 

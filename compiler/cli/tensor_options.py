@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ...dtypes import numpy_dtype
 from ...errors import DataError, TensorError, UsageError
-from ..library.tensor_spec import TensorSpec, numpy_dtype
+from ..library.tensor_spec import TensorSpec
 
 Array = npt.NDArray[Any]
 

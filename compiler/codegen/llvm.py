@@ -10,6 +10,7 @@ from typing import Any
 import tvm
 
 from ...errors import CompilerError
+from ...failures import failing_in
 from ..library.elf import Elf, hide_symbols, rename_symbol
 from ..lowering.lower import LoweredKernel
 
@@ -49,7 +50,7 @@ def compile_object(
         linked: functions that kernels may call because the library is linked with them.
 
     Raises:
-        CompilerError: LLVM refused a kernel, or it calls what no library without TVM has; `where` is its symbol.
+        CompilerError: LLVM refused a kernel, or it calls what no library without TVM has; `where` names it.
     """
     try:
         data = _checked_object(kernels, tvm_target, path, linked)
@@ -62,21 +63,15 @@ def compile_object(
 
 def _checked_object(kernels: Sequence[LoweredKernel], tvm_target: Any, path: Path, linked: Collection[str]) -> bytes:
     """The object of kernels; errors name them all."""
-    where = ", ".join(kernel.symbol for kernel in kernels)
-    module = tvm.IRModule({kernel.symbol: kernel.function for kernel in kernels})
-    try:
+    where = ", ".join(f"kernel '{kernel.symbol}'" for kernel in kernels)
+    with failing_in(where, "a kernel cannot be turned into machine code", writes_files=True):
+        module = tvm.IRModule({kernel.symbol: kernel.function for kernel in kernels})
         tvm.get_global_func("target.build.llvm")(module, tvm_target).write_to_file(str(path), "o")
-    except OSError:
-        raise
-    except Exception as error:  # TVM's errors have no common base but RuntimeError and ValueError
-        raise CompilerError(
-            "a kernel cannot be turned into machine code", where=where, details=str(error).strip().splitlines()[-8:]
-        ) from error
-    data = path.read_bytes()
-    if symbols := _unexpected(data, {kernel.symbol for kernel in kernels}.union(linked)):
-        raise CompilerError(
-            "a kernel calls functions that a standalone library does not have", where=where, details=symbols
-        )
+        data = path.read_bytes()
+        if symbols := _unexpected(data, {kernel.symbol for kernel in kernels}.union(linked)):
+            raise CompilerError(
+                "a kernel calls functions that a standalone library does not have", where=where, details=symbols
+            )
     return data
 
 

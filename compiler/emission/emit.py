@@ -19,7 +19,8 @@ import tvm_ffi
 from tvm import s_tir
 
 from ...annotations import FALLBACK, FLOPS, TEMPLATE
-from ...errors import CompilerError, OutputError, UnsupportedError, UsageError
+from ...errors import OutputError, UnsupportedError, UsageError
+from ...failures import failing_in, nodes_named
 from ...targets.target import Target
 from ...targets.toolchain import Toolchain, find_toolchain
 from ..codegen.kernel_objects import compile_kernels
@@ -103,7 +104,7 @@ def emit(
     toolchain = find_toolchain(target.triple)
     with _output_errors(output), work_folder(keep_temps) as folder:
         # Weights take seconds when they are many, and need no kernel.
-        with ThreadPoolExecutor(1) as meanwhile, _nodes_named(symbols, kernel_of, graph):
+        with ThreadPoolExecutor(1) as meanwhile, nodes_named(_nodes_of(symbols, kernel_of, graph)):
             weights = meanwhile.submit(_weights, toolchain, name, graph, folder, target.arch)
             objects, scratch = compile_kernels(
                 [(symbol, module[function]) for symbol, function in zip(symbols, distinct, strict=True)],
@@ -115,7 +116,8 @@ def emit(
                 progress=lambda done, total: progress("code", done, total) if progress else None,
             )
             objects.append(weights.result())
-        plan = make_plan(name, graph, _kernels(module, graph, symbols, distinct, scratch), kernel_of)
+        with failing_in("the planner", "the plan cannot be made"):
+            plan = make_plan(name, graph, _kernels(module, graph, symbols, distinct, scratch), kernel_of)
         signature = make_signature(
             plan,
             triple=target.triple,
@@ -216,19 +218,12 @@ def _distinct(module: Any, graph: Graph) -> tuple[list[str], dict[str, int]]:
     return distinct, index_of
 
 
-@contextmanager
-def _nodes_named(symbols: Sequence[str], kernel_of: Mapping[str, int], graph: Graph) -> Iterator[None]:
-    """Adds to an error about a kernel which nodes of the model that computes, where it is called first."""
-    try:
-        yield
-    except CompilerError as error:
-        for call in graph.calls:
-            if symbols[kernel_of[call.function]] == error.where:
-                nodes = f"it computes the nodes: {', '.join(call.sources)}"
-                raise CompilerError(
-                    error.what, where=f"kernel '{error.where}'", hint=error.hint, details=[nodes, *error.details]
-                ) from error
-        raise
+def _nodes_of(symbols: Sequence[str], kernel_of: Mapping[str, int], graph: Graph) -> dict[str, tuple[str, ...]]:
+    """For each kernel, as errors name it, the nodes of the model that it computes where it is called first."""
+    nodes: dict[str, tuple[str, ...]] = {}
+    for call in graph.calls:
+        nodes.setdefault(f"kernel '{symbols[kernel_of[call.function]]}'", tuple(call.sources))
+    return nodes
 
 
 def _kernels(

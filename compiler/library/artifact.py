@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ...dtypes import numpy_dtype
 from ...errors import (
     LibraryError,
     OutputError,
@@ -30,7 +31,7 @@ from ..process.install import install
 from .library_file import LibraryFile, opened
 from .native_library import NativeLibrary, load_native
 from .signature import MAX_THREADS, Signature
-from .tensor_spec import TensorSpec, numpy_dtype
+from .tensor_spec import TensorSpec
 
 Array = npt.NDArray[Any]
 ALIGNMENT = 64

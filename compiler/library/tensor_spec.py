@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
 
 from ...errors import UnsupportedError
 
@@ -70,14 +67,3 @@ def element_bytes(dtype: str) -> int:
         raise UnsupportedError(
             f"tensors of dtype {dtype} are not supported", hint="supported: " + ", ".join(ELEMENT_BYTES)
         ) from None
-
-
-def numpy_dtype(dtype: str) -> np.dtype[Any]:
-    """The numpy dtype of a dtype's name; bfloat16 is the one of `ml_dtypes`."""
-    element_bytes(dtype)
-    if dtype == "bfloat16":
-        import ml_dtypes
-
-        bfloat16: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
-        return bfloat16
-    return np.dtype(dtype)

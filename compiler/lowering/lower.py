@@ -23,6 +23,7 @@ import tvm_ffi
 from tvm import s_tir, tirx
 
 from ...errors import CompilerError
+from ...failures import failing_in
 from ...schedules.tensorir.rebuild import with_body
 from ...targets.target import DotUnit
 from ..library.plan import Bytes
@@ -71,20 +72,11 @@ def lower_kernel(
     if not parallel:
         function = _serial(function)
     function = function.with_attr({"global_symbol": symbol, "target": tvm_target})
-    try:
-        with tvm_target:
-            workers = int(tvm_target.attrs.get("num-cores", 1)) if parallel else 1
-            module = _loop_passes(workers, units)(tvm.IRModule({symbol: function}))
-            raw, scratch = _raw_abi(module[symbol], symbol)
-            module = _machine_passes(units)(tvm.IRModule({symbol: raw}))
-    except CompilerError as error:
-        if error.where == symbol:
-            raise
-        raise error.at(symbol) from error
-    except Exception as error:  # TVM's errors have no common base but RuntimeError and ValueError
-        raise CompilerError(
-            "lowering a kernel failed", where=symbol, details=str(error).strip().splitlines()[-8:]
-        ) from error
+    with failing_in(f"kernel '{symbol}'", "lowering a kernel failed"), tvm_target:
+        workers = int(tvm_target.attrs.get("num-cores", 1)) if parallel else 1
+        module = _loop_passes(workers, units)(tvm.IRModule({symbol: function}))
+        raw, scratch = _raw_abi(module[symbol])
+        module = _machine_passes(units)(tvm.IRModule({symbol: raw}))
     return LoweredKernel(symbol, module[symbol], scratch)
 
 
@@ -160,7 +152,7 @@ def _serial(function: Any) -> Any:
     return function.with_body(tvm_ffi.structural_map(function.body, (tirx.For, serial)))
 
 
-def _raw_abi(function: Any, symbol: str) -> tuple[Any, tuple[Bytes, ...]]:
+def _raw_abi(function: Any) -> tuple[Any, tuple[Bytes, ...]]:
     """Turns buffer parameters into pointers and root allocations into scratch parameters."""
     parameters: list[Any] = []
     declarations: list[Any] = []
@@ -178,10 +170,10 @@ def _raw_abi(function: Any, symbol: str) -> tuple[Any, tuple[Bytes, ...]]:
     for statement in _statements(function.body):
         if isinstance(statement, tirx.AllocBuffer) and statement.buffer.scope() == "global":
             take(statement.buffer)
-            scratch.append(_allocated_bytes(statement.buffer, symbol))
+            scratch.append(_allocated_bytes(statement.buffer))
         else:
             body.append(_keep_on_stack(statement))
-    _check_stack(body, symbol)
+    _check_stack(body)
     # Code generation of parallel loops returns the error code of the launch, so every kernel returns one.
     body.append(tirx.stmt.Return(tirx.IntImm("int32", 0)))
     raw = tirx.PrimFunc(parameters, tirx.SeqStmt([*declarations, *body]), tvm.ir.PrimType("int32"), function.attrs)
@@ -199,11 +191,11 @@ def _keep_on_stack(statement: Any) -> Any:
     return tvm_ffi.structural_map(statement, (tirx.AllocBuffer, keep))
 
 
-def _check_stack(statements: list[Any], symbol: str) -> None:
+def _check_stack(statements: list[Any]) -> None:
     sizes: list[tuple[Bytes, str]] = []
 
     def note(alloc: Any) -> None:
-        sizes.append((_allocated_bytes(alloc.buffer, symbol), str(alloc.buffer.name)))
+        sizes.append((_allocated_bytes(alloc.buffer), str(alloc.buffer.name)))
 
     for statement in statements:
         tvm_ffi.structural_walk(statement, (tirx.AllocBuffer, note))
@@ -211,15 +203,14 @@ def _check_stack(statements: list[Any], symbol: str) -> None:
         raise CompilerError(
             f"a kernel's buffers inside loops need {sum(size for size, _ in sizes)} bytes of stack; "
             f"{MAX_STACK_BYTES} are allowed",
-            where=symbol,
             details=[f"{name}: {size} bytes" for size, name in sorted(sizes, reverse=True)[:8]],
             hint="its schedule should allocate large buffers in scope global",
         )
 
 
-def _allocated_bytes(buffer: Any, symbol: str) -> Bytes:
+def _allocated_bytes(buffer: Any) -> Bytes:
     if not all(isinstance(d, tirx.IntImm) for d in buffer.shape):
-        raise CompilerError(f"buffer {buffer.name} has no constant size", where=symbol)
+        raise CompilerError(f"buffer {buffer.name} has no constant size")
     match = re.fullmatch(r"(\w+?)(?:x(\d+))?", str(buffer.dtype))
     assert match is not None
     lanes = int(match[2] or 1)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -19,10 +19,10 @@ from ...errors import ComparisonError, UsageError
 from ...targets.architectures import architecture_of
 from ...targets.host import available_cores
 from ...targets.target import DotUnit
-from ..library.plan import ALIGNMENT
-from ..library.tensor_spec import numpy_dtype
-from ..verification.compare import compare_all
-from ..verification.reference_engines import open_peer
+from ..runners.local import LocalRunner, time_runs
+from ..runners.runner import Runner
+from ..verification.compare import RTOL_OF_PRECISION, compare_all
+from ..verification.reference_engines import open_engine
 from ..verification.verify import describe_failure
 from .machine_peak import measured_peak
 from .roofline import Roofline, Work, make_roofline
@@ -38,8 +38,6 @@ _NOTHING: Mapping[str, Array] = MappingProxyType({})
 _WARM_UP_SECONDS = 0.3
 _TURN_RUNS = 5  # counted runs of one engine before the next has its turn
 _SETTLE_SECONDS = 0.01
-# Another engine rounds differently: a larger difference means that the two do not compute the same.
-_SAME_RESULT = 1e-3
 
 
 @dataclass(frozen=True)
@@ -62,6 +60,7 @@ def measure(
     source: Path | None = None,
     bindings: Mapping[str, Array] = _NOTHING,
     threads: int = 0,
+    runner: Runner | None = None,
 ) -> list[Latency]:
     """Times a library and other engines, taking turns so that all meet the same weather.
 
@@ -69,9 +68,10 @@ def measure(
 
     Args:
         repeat: runs of each.
-        against: engines of `peers.PEERS`; they run `source`.
+        against: engines of `reference_engines.ENGINES`; they run `source`.
         bindings: inputs of `source` that were bound when the library was compiled.
         threads: processors for each; 0 leaves it to them.
+        runner: where the library runs; by default this process. Other engines run in it always.
 
     Returns:
         Ours first, then the others in the order of `against`.
@@ -81,64 +81,41 @@ def measure(
         ComparisonError: an engine computes something else.
         ToolError: an engine is not installed.
     """
-    engines: dict[str, Callable[[], object]] = {OURS: prepared(model, inputs)}
+    runner = runner or LocalRunner()
+    ours = runner.run(model, inputs)
+    engines: dict[str, Callable[..., list[float]]] = {OURS: partial(runner.time, model, inputs)}
     if against and source is None:
         raise UsageError("--against needs the model", where="--against", hint="add --model MODEL.onnx")
     for name in against:
         assert source is not None
-        peer = open_peer(name, source, threads)
+        engine = open_engine(name, source, threads)
         everything = {**bindings, **inputs}
-        missing = sorted(set(peer.input_names) - set(everything))
+        missing = sorted(set(engine.input_names) - set(everything))
         if missing:
             raise UsageError(
                 f"{name} needs inputs that the library has not: {', '.join(missing)}",
                 hint="give the values they were compiled with: " + " ".join(f"--bind {m}=@value.npy" for m in missing),
             )
-        _check_same(name, model.run(inputs), peer.run(everything), source)
-        engines[name] = peer.prepare(everything)
-    for run in engines.values():
-        _run_for(run, _WARM_UP_SECONDS)
+        _check_same(name, ours, engine.run(everything), source, RTOL_OF_PRECISION[model.precision])
+        engines[name] = partial(time_runs, engine.prepare(everything))
+    for timed in engines.values():
+        timed(runs=1, seconds=_WARM_UP_SECONDS)
     times: dict[str, list[float]] = {name: [] for name in engines}
     while len(times[OURS]) < repeat:
-        for name, run in engines.items():
+        for name, timed in engines.items():
             if len(engines) > 1:
                 # Threads of the engine before are still spinning, and the caches hold its data.
                 time.sleep(_SETTLE_SECONDS)
-                run()
-            for _ in range(min(_TURN_RUNS, repeat - len(times[name]))):
-                start = time.perf_counter()
-                run()
-                times[name].append((time.perf_counter() - start) * 1e3)
+                timed(runs=1)
+            turn = timed(runs=min(_TURN_RUNS, repeat - len(times[name])))
+            times[name] += [seconds * 1e3 for seconds in turn]
     return [_latency(name, values) for name, values in times.items()]
 
 
-def prepared(model: CompiledModel, inputs: Mapping[str, Array]) -> Callable[[], object]:
-    """A function that calls the library through its C interface, on buffers that are made once.
-
-    Raises:
-        TensorError: an input is missing, unknown, or has another shape or dtype.
-        UnsupportedTargetError: this processor lacks instructions that the library uses.
-    """
-    model.run(inputs)  # all that can be wrong is told here
-    signature = model.signature
-    sources = [np.asarray(inputs[spec.name], order="C") for spec in signature.inputs]
-    results = [np.empty(spec.shape, numpy_dtype(spec.dtype)) for spec in signature.outputs]
-    workspace = np.empty(signature.workspace_bytes + ALIGNMENT, np.uint8)
-    aligned = ctypes.c_void_p(-(-workspace.ctypes.data // ALIGNMENT) * ALIGNMENT)
-    pointers = [(ctypes.c_void_p * max(1, len(group)))(*[a.ctypes.data for a in group]) for group in (sources, results)]
-
-    run = model.c_function
-
-    def call(_alive: object = (model, sources, results, workspace)) -> None:  # pointers do not keep their memory
-        run(*pointers, aligned)
-
-    return call
-
-
-def _check_same(engine: str, ours: Mapping[str, Array], theirs: Mapping[str, Array], source: Path) -> None:
+def _check_same(engine: str, ours: Mapping[str, Array], theirs: Mapping[str, Array], source: Path, rtol: float) -> None:
     if set(ours) != set(theirs):
         raise UsageError("the library was not compiled from this model", where=str(source))
-    different = [each for each in compare_all(ours, theirs, _SAME_RESULT) if not each.passed]
+    different = [each for each in compare_all(ours, theirs, rtol) if not each.passed]
     if different:
         raise ComparisonError(
             f"{engine} computes something else from this model",
@@ -146,13 +123,6 @@ def _check_same(engine: str, ours: Mapping[str, Array], theirs: Mapping[str, Arr
             details=[describe_failure(each) for each in different[:4]],
             hint="was the library compiled from this model? tilewright verify tells more",
         )
-
-
-def _run_for(run: Callable[[], object], seconds: float) -> None:
-    end = time.perf_counter() + seconds
-    run()
-    while time.perf_counter() < end:
-        run()
 
 
 def _latency(name: str, values: list[float]) -> Latency:

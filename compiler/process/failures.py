@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from ...errors import CompilerError, OutputError, TilewrightError, ToolError, reason_of
+from ...errors import OutputError
+from ...failures import failing_in, reason_of
 
 if TYPE_CHECKING:
     from .progress import ProgressCallback
@@ -58,20 +59,10 @@ def _named(model: Any, watched: _Watched) -> Iterator[None]:
     """Turns whatever a stage raises into an error of ours that names the model, and the stage if nothing else does."""
     file = os.fspath(model) if isinstance(model, str | os.PathLike) else type(model).__name__
     try:
-        yield
+        with failing_in(file, "the compile failed", inside=lambda _: f"stage '{watched.stage}'", writes_files=True):
+            yield
     except _StoppedError as stopped:
         raise stopped.error from None
-    except CompilerError as error:
-        if file in (error.where or ""):
-            raise
-        raise error.at(file) from error
-    except TilewrightError:
-        raise
-    except MemoryError as error:
-        raise ToolError("memory ran out", where=f"{file}: {watched.stage}", hint="compile with --jobs 1") from error
     except OSError as error:
         reason = error.strerror or reason_of(error)
         raise OutputError(f"a file cannot be written: {reason}", where=str(error.filename or file)) from error
-    except Exception as error:  # what no stage foresaw is our fault, and still no reason for a traceback
-        where = f"{file}: stage '{watched.stage}'"
-        raise CompilerError("the compile failed", where=where, details=[reason_of(error)]) from error

@@ -99,26 +99,24 @@ def inspect_model(path: Path, shapes: Mapping[str, Sequence[int]]) -> dict[str, 
         ShapeError, UsageError: `shapes` do not fit the model.
     """
     from ... import frontends
-    from ...frontends.onnx.node import node_name
-    from ...frontends.onnx.reader import read_model
-    from ...ir_passes.core.sources import escape
     from ..measurement.model_work import node_flops
 
+    opened = frontends.open(path)
     imported, problem = None, None
     try:
-        imported = frontends.load(path, shapes=shapes)
+        imported = frontends.load(opened, shapes=shapes)
     except (ShapeError, UnsupportedError) as error:
-        if path.suffix.lower() != ".onnx" or (shapes and isinstance(error, ShapeError)):
+        if shapes and isinstance(error, ShapeError):
             raise
         problem = str(error)
-    opened = read_model(path)
-    graph = opened.model.graph
-    operator_of = {escape(node_name(node)): node.op_type for node in graph}
+    model = opened.graph_form()
+    graph = model.graph
+    operator_of = frontends.node_operators(opened)
     found: dict[str, Any] = {
         "kind": "model",
         "name": opened.name,
-        "ir_version": opened.model.ir_version,
-        "opset": {domain or "ai.onnx": version for domain, version in opened.model.opset_imports.items()},
+        "ir_version": model.ir_version,
+        "opset": {domain or "ai.onnx": version for domain, version in model.opset_imports.items()},
         "parameters": sum(math.prod(_dims(value)) for value in graph.initializers.values()),
         "parameters_bytes": sum(value.const_value.nbytes for value in graph.initializers.values() if value.const_value),
         "inputs": [_value(value) for value in graph.inputs if value.name not in graph.initializers],

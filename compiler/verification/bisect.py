@@ -23,11 +23,11 @@ import onnx
 
 from ..process.temporary import temporary_folder
 from .compare import Comparison, compare
-from .cut_model import cut, exposed, inner_values
 from .random_inputs import random_inputs
-from .reference_engines import open_peer
+from .reference_engines import open_engine
 
 if TYPE_CHECKING:
+    from ...frontends import OpenedModel
     from ...ir_passes import Pass
     from ...targets import Target
     from ..library.signature import Signature
@@ -50,7 +50,8 @@ class Divergence:
         node, operator: its name and ONNX operator.
         comparison: of the output that differs.
         only_fused: whether it agrees when all inner values are kept, so that fusion is part of the fault.
-        passes: the passes without which it agrees; empty when leaving out one changes nothing.
+        passes: the passes without which it agrees, as `ir_passes.spelled` writes them; empty when leaving out one
+            changes nothing.
     """
 
     node: str
@@ -71,7 +72,7 @@ class Divergence:
 
 
 def bisect(
-    model: str | Path,
+    model: str | Path | OpenedModel,
     *,
     inputs: Values = _NOTHING,
     bindings: Values = _NOTHING,
@@ -86,7 +87,7 @@ def bisect(
     """Compares the values inside a model with ONNX Runtime's; None when nothing differs.
 
     Args:
-        model: path of an ONNX file.
+        model: path of an ONNX file, or a model that was opened.
         inputs: values by name; what is not given is random, as `verify`'s first run.
         bindings, shapes, precision, threads: as the library was compiled.
         target: what it was compiled for (`target_of`); by default this machine.
@@ -95,30 +96,30 @@ def bisect(
     Raises:
         TilewrightError: of compiling the model, or of ONNX Runtime running it.
     """
-    from ... import targets
+    from ... import frontends, targets
+    from ...frontends.taps import exposed, inner_values
     from ..precision import possible
-    from .verify import index_bounds, reference_source
+    from .input_ranges import integer_bounds
 
-    checked, _ = reference_source(model)
-    proto = onnx.load(str(model))
+    opened = frontends.open(model)
     machine = target or targets.host()
     if threads is not None:
         machine = machine.with_cores(threads)
     precision = possible(precision, machine)
     trial = _Trial(machine, precision, threads, rtol, progress)
     progress("reference", 0, 0)
-    names = inner_values(proto)
-    reference = open_peer("onnxruntime", exposed(proto, names).SerializeToString(), 0)
+    everything = exposed(opened, inner_values(opened))
+    reference = open_engine("onnxruntime", everything.for_engine(), 0)
     compiled_shapes = {**shapes, **{name: value.shape for name, value in bindings.items()}}
-    specs = [spec for spec in _specs(proto, compiled_shapes) if spec.name not in bindings]
-    given = {**bindings, **random_inputs(specs, seed, index_bounds(checked)), **inputs}
+    specs = [spec for spec in _specs(opened, compiled_shapes) if spec.name not in bindings]
+    given = {**bindings, **random_inputs(specs, seed, integer_bounds(opened)), **inputs}
     references = {**reference.run(given), **given}
 
     progress("all values", 0, 0)
-    found = trial.first_difference(exposed(proto, names), references)
-    node_of = {output: node for node in proto.graph.node for output in node.output}
+    found = trial.first_difference(everything, references)
+    node_of = {output: node for node in opened.proto.graph.node for output in node.output}
     if found is None:
-        found = _first_fused(trial, proto, [name for name in node_of if name in references], references)
+        found = _first_fused(trial, opened, [name for name in node_of if name in references], references)
         if found is None:
             return None
         fused = True
@@ -126,7 +127,7 @@ def bisect(
         fused = False
     node = node_of[found.output]
     divergence = Divergence(node.name or found.output, node.op_type, found, fused)
-    return replace(divergence, passes=_passes_to_blame(trial, proto, found.output, references))
+    return replace(divergence, passes=_passes_to_blame(trial, opened, found.output, references))
 
 
 def target_of(signature: Signature) -> Target:
@@ -156,24 +157,24 @@ class _Trial:
 
         return pipeline.passes(self.target, precision=self.precision)
 
-    def first_difference(self, model: onnx.ModelProto, references: Values, without: str = "") -> Comparison | None:
+    def first_difference(self, model: OpenedModel, references: Values, without: str = "") -> Comparison | None:
         """Compiles a part without one pass, runs it on the references, and compares its outputs in their order."""
-        inputs = {value.name: references[value.name] for value in model.graph.input}
+        inputs = {value.name: references[value.name] for value in model.proto.graph.input}
         results = self._run(model, inputs, without)
-        for value in model.graph.output:
+        for value in model.proto.graph.output:
             found = compare(value.name, results[value.name], references[value.name], self.rtol)
             if not found.passed and _matters(references[value.name], found, self.rtol):
                 return found
         return None
 
-    def _run(self, model: onnx.ModelProto, inputs: Values, without: str) -> dict[str, Array]:
+    def _run(self, model: OpenedModel, inputs: Values, without: str) -> dict[str, Array]:
         from ... import frontends
-        from ...ir_passes import run_passes
+        from ...ir_passes import run_passes, spelled
         from ..emission import emit
         from ..library import artifact
 
         imported = frontends.load(model, shapes={name: value.shape for name, value in inputs.items()})
-        order = [each for each in self.passes() if each.name != without]
+        order = [each for each in self.passes() if spelled(each) != without]
         module = run_passes(imported.module, order).module
         with temporary_folder() as folder:
             output = folder / "part.so"
@@ -190,15 +191,13 @@ class _Trial:
             return artifact.load(output).run(inputs)
 
 
-def _first_fused(
-    trial: _Trial, model: onnx.ModelProto, candidates: Sequence[str], references: Values
-) -> Comparison | None:
+def _first_fused(trial: _Trial, model: OpenedModel, candidates: Sequence[str], references: Values) -> Comparison | None:
     """The earliest value that differs when the model ends there and only its result is kept.
 
     A difference usually lasts to the end, so halving finds its start; where it does not last, some value that differs
     is found, if not the first.
     """
-    outputs = [value.name for value in model.graph.output if value.name in references]
+    outputs = [value.name for value in model.proto.graph.output if value.name in references]
     last = next((found for name in outputs if (found := _difference_at(trial, model, name, references))), None)
     if last is None:
         return None
@@ -216,20 +215,26 @@ def _first_fused(
     return last
 
 
-def _difference_at(trial: _Trial, model: onnx.ModelProto, name: str, references: Values) -> Comparison | None:
+def _difference_at(trial: _Trial, model: OpenedModel, name: str, references: Values) -> Comparison | None:
+    from ...frontends.taps import cut
+
     return trial.first_difference(cut(model, [name], references), references)
 
 
-def _passes_to_blame(trial: _Trial, model: onnx.ModelProto, name: str, references: Values) -> tuple[str, ...]:
+def _passes_to_blame(trial: _Trial, model: OpenedModel, name: str, references: Values) -> tuple[str, ...]:
     """The passes without which the value agrees, found on the shortest end of the model that still differs."""
-    for nodes in (*_CUT_NODES, len(model.graph.node)):
+    from ...frontends.taps import cut
+
+    for nodes in (*_CUT_NODES, len(model.proto.graph.node)):
         part = cut(model, [name], references, nodes)
         if trial.first_difference(part, references) is not None:
             break
     else:
         return ()
+    from ...ir_passes import spelled
+
     blamed = []
-    names = [each for each in dict.fromkeys(each.name for each in trial.passes()) if each not in _NEEDED]
+    names = list(dict.fromkeys(spelled(each) for each in trial.passes() if each.name not in _NEEDED))
     for done, each in enumerate(names):
         trial.progress("passes", done, len(names))
         try:
@@ -247,13 +252,13 @@ def _matters(reference: Array, found: Comparison, rtol: float) -> bool:
     return bool(np.isfinite(reference).any()) if reference.dtype.kind == "f" else True
 
 
-def _specs(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> list[Any]:
+def _specs(model: OpenedModel, shapes: Mapping[str, Sequence[int]]) -> list[Any]:
     """What the model takes, with its unknown dimensions fixed."""
     from ..library.tensor_spec import TensorSpec
 
-    constants = {tensor.name for tensor in model.graph.initializer}
+    constants = {tensor.name for tensor in model.proto.graph.initializer}
     specs = []
-    for value in model.graph.input:
+    for value in model.proto.graph.input:
         if value.name not in constants:
             tensor = value.type.tensor_type
             known = tuple(dim.dim_value for dim in tensor.shape.dim)

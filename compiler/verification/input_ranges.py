@@ -7,6 +7,8 @@ from types import MappingProxyType
 
 import onnx_ir as ir
 
+from ...frontends import OpenedModel
+
 # Operators whose output holds values of their first input, or whose values bound it, elementwise or moved about.
 _TRANSPARENT = frozenset(
     [
@@ -68,13 +70,13 @@ _INDEXED: Mapping[str, tuple[int, Callable[[ir.Node], int | None]]] = MappingPro
 )
 
 
-def integer_bounds(model: ir.Model) -> dict[str, int]:
+def integer_bounds(model: OpenedModel) -> dict[str, int]:
     """For each integer input that is used as an index: the first value that would be too large.
 
     Follows each input through operators that keep or move values. Inputs without an entry have no bound that shows.
     """
     bounds: dict[str, int] = {}
-    for value in model.graph.inputs:
+    for value in model.graph_form().graph.inputs:
         if value.dtype is None or not value.dtype.is_integer():
             continue
         bound = _smallest_bound(value)

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..library.tensor_spec import TensorSpec, numpy_dtype
+from ...dtypes import numpy_dtype
+from ..library.tensor_spec import TensorSpec
 
 DEFAULT_INTEGER_BOUND = 100
 MASK_BOUND = 2

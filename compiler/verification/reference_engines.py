@@ -21,7 +21,7 @@ from ...errors import ModelError, ToolError, UsageError
 Array = npt.NDArray[Any]
 
 
-class Peer(Protocol):
+class ReferenceEngine(Protocol):
     """An engine with a model loaded."""
 
     name: str
@@ -42,8 +42,8 @@ class Peer(Protocol):
         """A function that runs the model once with the least overhead the engine allows, for timing."""
 
 
-def open_peer(engine: str, model: Path | bytes, threads: int) -> Peer:
-    """Loads a model in an engine of `PEERS`.
+def open_engine(engine: str, model: Path | bytes, threads: int) -> ReferenceEngine:
+    """Loads a model in an engine of `ENGINES`.
 
     Args:
         engine: ``onnxruntime`` or ``openvino``.
@@ -55,8 +55,8 @@ def open_peer(engine: str, model: Path | bytes, threads: int) -> Peer:
         ToolError: its package is not installed, or it cannot run on this machine.
         ModelError: it refuses the model.
     """
-    if engine not in PEERS:
-        raise UsageError(f"{engine!r} is no known engine", where="--against", hint=f"known: {', '.join(PEERS)}")
+    if engine not in ENGINES:
+        raise UsageError(f"{engine!r} is no known engine", where="--against", hint=f"known: {', '.join(ENGINES)}")
     try:
         import_module(engine)
     except ImportError as error:
@@ -66,7 +66,7 @@ def open_peer(engine: str, model: Path | bytes, threads: int) -> Peer:
         ) from error
     try:
         with _quiet_stderr():
-            return PEERS[engine](model, threads)
+            return ENGINES[engine](model, threads)
     except Exception as error:  # each engine has its own exceptions, most of them not documented
         where = str(model) if isinstance(model, Path) else None
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
@@ -174,7 +174,7 @@ class OpenVinoBfloat16(OpenVino):
     precision = "bf16"
 
 
-PEERS: Mapping[str, Callable[[Path | bytes, int], Peer]] = MappingProxyType(
+ENGINES: Mapping[str, Callable[[Path | bytes, int], ReferenceEngine]] = MappingProxyType(
     {"onnxruntime": OnnxRuntime, "openvino": OpenVino}
 )
 

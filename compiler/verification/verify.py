@@ -6,43 +6,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ...errors import ComparisonError, UsageError
-from ..library.tensor_spec import TensorSpec
 from .compare import RTOL_OF_PRECISION, Comparison, compare
 from .random_inputs import random_inputs
 
 if TYPE_CHECKING:
-    import onnx_ir as ir
-
-    from .reference_engines import Peer
+    from ..library.signature import Signature
+    from ..runners.runner import Library, Runner
+    from .reference_engines import ReferenceEngine
 
 Array = npt.NDArray[Any]
 DEFAULT_RUNS = 3
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
-
-
-class Runnable(Protocol):
-    """What is compared: a `CompiledModel`."""
-
-    @property
-    def inputs(self) -> tuple[TensorSpec, ...]:
-        """What it takes."""
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        """What it gives."""
-
-    @property
-    def precision(self) -> str:
-        """What it multiplies and stores in."""
-
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Runs once."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +76,7 @@ class Verification:
 
 
 def verify(
-    library: Runnable | str | Path,
+    library: Library | str | Path,
     model: Any,
     *,
     inputs: Mapping[str, Array] = _NOTHING,
@@ -104,18 +84,21 @@ def verify(
     runs: int = DEFAULT_RUNS,
     rtol: float | None = None,
     seed: int = 0,
+    runner: Runner | None = None,
 ) -> Verification:
     """Runs a library and ONNX Runtime on the same inputs and compares every output.
 
     Args:
         library: a `CompiledModel`, or the path of a library.
-        model: the model it was compiled from: a path of an ONNX file, or an onnx.ModelProto.
+        model: the model it was compiled from: a path of an ONNX file, an onnx.ModelProto, or
+            a model that `frontends.open` gave.
         inputs: values by name; what is not given is random. When all are given, there is one run.
         bindings: inputs that were bound at compile time, with the same values.
         runs: how many sets of random inputs.
         rtol: max |error| <= rtol * max |reference| must hold for each output; integers must be equal. By default what
             `compare.RTOL_OF_PRECISION` allows the library.
         seed: seed of the first run; the next has the next.
+        runner: where the library runs; by default this process.
 
     Returns:
         What was found; it is true when everything agrees. Disagreement is no exception here.
@@ -125,30 +108,36 @@ def verify(
         ModelError, LibraryError: one of the files cannot be loaded.
         UsageError: the library was not compiled from this model, or an input needs ``--bind``.
     """
-    from .reference_engines import open_peer
+    from ... import frontends
+    from ..library.artifact import load
+    from ..runners.local import LocalRunner
+    from .input_ranges import integer_bounds
+    from .reference_engines import open_engine
 
-    compiled = _loaded(library)
-    opened, source = reference_source(model)
-    peer = open_peer("onnxruntime", source, 0)
-    _check_pair(compiled, peer, bindings)
-    rtol = RTOL_OF_PRECISION[compiled.precision] if rtol is None else rtol
-    bounds = index_bounds(opened)
-    unknown = set(inputs) - {spec.name for spec in compiled.inputs}
+    runner = runner or LocalRunner()
+    compiled: Library = load(library) if isinstance(library, str | Path) else library
+    signature = compiled.signature
+    opened = frontends.open(model)
+    engine = open_engine("onnxruntime", opened.for_engine(), 0)
+    _check_pair(signature, engine, bindings)
+    rtol = RTOL_OF_PRECISION[signature.precision] if rtol is None else rtol
+    bounds = integer_bounds(opened)
+    unknown = set(inputs) - {spec.name for spec in signature.inputs}
     if unknown:
-        known = ", ".join(spec.name for spec in compiled.inputs)
+        known = ", ".join(spec.name for spec in signature.inputs)
         raise UsageError(f"the library has no input {min(unknown)!r}", where="--input", hint=f"its inputs are: {known}")
-    if len(inputs) == len(compiled.inputs):
+    if len(inputs) == len(signature.inputs):
         runs = 1
     done: list[Run] = []
     outputs: list[dict[str, Array]] = []
     for number in range(seed, seed + runs):
-        values = {**random_inputs(compiled.inputs, number, bounds), **inputs}
-        references = peer.run({**bindings, **values})
-        results = compiled.run(values)
+        values = {**random_inputs(signature.inputs, number, bounds), **inputs}
+        references = engine.run({**bindings, **values})
+        results = runner.run(compiled, values)
         done.append(Run(number, tuple(compare(name, results[name], references[name], rtol) for name in references)))
         outputs.append(references)
     passed = all(each.passed for run in done for each in run.comparisons)
-    return Verification(passed, rtol, f"{peer.name} {peer.version}", tuple(done), _warnings(done, outputs))
+    return Verification(passed, rtol, f"{engine.name} {engine.version}", tuple(done), _warnings(done, outputs))
 
 
 def raise_if_failed(verification: Verification, where: str) -> None:
@@ -174,43 +163,18 @@ def describe_failure(comparison: Comparison) -> str:
     return f"output {comparison.output!r}: {reason}{at}"
 
 
-def reference_source(model: Any) -> tuple[ir.Model, Path | bytes]:
-    """A model after the checks of the frontend (its files are hostile until parsed), and what an engine can load."""
-    from ...frontends.onnx.reader import read_model
-
-    if isinstance(model, str | Path):
-        return read_model(Path(model)).model, Path(model)
-    return read_model(model).model, model.SerializeToString()
-
-
-def index_bounds(model: ir.Model) -> dict[str, int]:
-    """See `input_ranges.integer_bounds`."""
-    from .input_ranges import integer_bounds
-
-    return integer_bounds(model)
-
-
-def _loaded(library: Runnable | str | Path) -> Runnable:
-    if not isinstance(library, str | Path):
-        return library
-    from ..library.artifact import load
-
-    compiled: Runnable = load(library)
-    return compiled
-
-
-def _check_pair(compiled: Runnable, peer: Peer, bindings: Mapping[str, Array]) -> None:
+def _check_pair(signature: Signature, engine: ReferenceEngine, bindings: Mapping[str, Array]) -> None:
     """Whether library and model can be the same."""
-    ours = {spec.name for spec in compiled.inputs}
-    theirs = set(peer.input_names)
+    ours = {spec.name for spec in signature.inputs}
+    theirs = set(engine.input_names)
     unbound = sorted(theirs - ours - set(bindings))
-    if ours - theirs or {spec.name for spec in compiled.outputs} != set(peer.output_names):
+    if ours - theirs or {spec.name for spec in signature.outputs} != set(engine.output_names):
         raise UsageError(
             "the library was not compiled from this model",
             details=[
                 f"the library has inputs {', '.join(sorted(ours))} and outputs "
-                f"{', '.join(spec.name for spec in compiled.outputs)}",
-                f"the model has inputs {', '.join(sorted(theirs))} and outputs {', '.join(peer.output_names)}",
+                f"{', '.join(spec.name for spec in signature.outputs)}",
+                f"the model has inputs {', '.join(sorted(theirs))} and outputs {', '.join(engine.output_names)}",
             ],
         )
     if unbound:

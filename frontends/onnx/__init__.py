@@ -1,4 +1,4 @@
-"""ONNX to Relax: read, check, fix the inputs, import. `import_onnx` is the whole way, one step a line."""
+"""ONNX to Relax in two steps: `open_onnx` reads and checks, `import_onnx` fixes the inputs and builds the graph."""
 
 from __future__ import annotations
 
@@ -9,29 +9,38 @@ from typing import Any
 import numpy as np
 import onnx
 
-from ...errors import CompilerError, TilewrightError, reason_of
+from ...failures import failing_in
 from ..imported import ImportedModel
+from ..opened import OpenedModel
 from .importer import import_graph
 from .input_shapes import apply_bindings, apply_shapes
+from .node import node_name
 from .reader import read_model
 
-__all__ = ["import_onnx"]
+__all__ = ["import_onnx", "node_operators", "open_onnx"]
+
+
+def open_onnx(source: Path | onnx.ModelProto) -> OpenedModel:
+    """Opens an ONNX model; see `tilewright.frontends.open` for the errors."""
+    where = str(source) if isinstance(source, Path) else "ModelProto"
+    with failing_in(where, "the model cannot be opened"):
+        return read_model(source)
 
 
 def import_onnx(
-    source: Path | onnx.ModelProto,
+    opened: OpenedModel,
     *,
     shapes: Mapping[str, Sequence[int]],
     bindings: Mapping[str, np.ndarray[Any, Any]],
 ) -> ImportedModel:
     """Imports an ONNX model; see `tilewright.frontends.load` for the arguments and the errors."""
-    try:
-        opened = read_model(source)
-        apply_shapes(opened.model, shapes, bindings, opened.where)
-        apply_bindings(opened.model, bindings)
-        return import_graph(opened.model, opened.name, opened.where)
-    except TilewrightError:
-        raise
-    except Exception as error:  # what no check foresaw is our fault, and still no reason for a traceback
-        where = str(source) if isinstance(source, Path) else "ModelProto"
-        raise CompilerError("the import of the model failed", where=where, details=[reason_of(error)]) from error
+    with failing_in(opened.where, "the import of the model failed"):
+        model = opened.graph_form()
+        apply_shapes(model, shapes, bindings, opened.where)
+        apply_bindings(model, bindings)
+        return import_graph(model, opened.name, opened.where)
+
+
+def node_operators(opened: OpenedModel) -> dict[str, str]:
+    """The operator of each node of the model's graph, by the name that bindings made for the node carry."""
+    return {node_name(node): node.op_type for node in opened.graph_form().graph}

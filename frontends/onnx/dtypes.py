@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from ...dtypes import accumulator as accumulator
+from ...dtypes import numpy_dtype as numpy_dtype
 from ...errors import UnsupportedError
-from ...evaluation import numpy_dtype as numpy_dtype
 
 _RELAX_NAMES = MappingProxyType(
     {
@@ -77,11 +78,6 @@ def check_array(array: npt.NDArray[Any], *, computed: bool = False) -> None:
 def is_float(dtype: str) -> bool:
     """Whether a Relax dtype is a floating-point one."""
     return dtype in FLOATS
-
-
-def accumulator(dtype: str) -> str:
-    """The dtype that sums and products of many elements are taken in; they are rounded once, at the end."""
-    return "float32" if dtype in NARROW_FLOATS else dtype
 
 
 def lowest(dtype: str) -> float | int:

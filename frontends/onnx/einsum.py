@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from tvm import relax, te, topi
 
+from ...ir_types import Scalar
 from .dtypes import numpy_dtype
 from .node import Expr, Node, dtype_of, shape_of
 
@@ -76,7 +76,7 @@ def _simplify(node: Node, x: Expr, labels: str, sizes: dict[str, int]) -> tuple[
         def diagonal(a: te.Tensor) -> te.Tensor:
             shape = [a.shape[labels.index(label)] for label in unique]
 
-            def element(*i: Any) -> Any:
+            def element(*i: Scalar) -> Scalar:
                 return a(*(i[unique.index(label)] for label in labels))
 
             return te.compute(shape, element, name="diagonal", tag=topi.tag.INJECTIVE)

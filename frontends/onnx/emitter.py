@@ -19,12 +19,11 @@ from tvm import relax
 from tvm.ir import GenericConst
 
 from ...evaluation import evaluate, split_item
+from ...ir_types import Expr as Expr
 from .dtypes import check_array
 from .limits import CONSTANT_GROWTH, EVALUATED_ELEMENTS, check_tensor
 
 Array: TypeAlias = npt.NDArray[Any]
-# tvm has no types: an Expr is a relax.Expr whose type is a TensorType with a static shape.
-Expr: TypeAlias = Any
 
 _KERNEL_ELEMENTS = 1 << 20  # read and written by a kernel that is run while a model is imported
 

@@ -26,8 +26,9 @@ def check_calls(proto: onnx.ModelProto, where: str) -> None:
         if functions.setdefault(_key(each.domain, each.name, each), each) is not each:
             raise ModelError(f"the function '{each.domain}.{each.name}' is defined twice", where=where)
     sizes: dict[_Key, tuple[int, int]] = {}  # nodes and depth
-    for key in functions:
-        _measure(key, functions, sizes, where)
+    for key in _called_first(functions, where):
+        count, depth = _size(functions[key].node, functions, sizes)
+        sizes[key] = count, depth + 1
     count, depth = _size(proto.graph.node, functions, sizes)
     if count > LARGEST_GRAPH:
         raise UnsupportedError(
@@ -41,33 +42,22 @@ def check_calls(proto: onnx.ModelProto, where: str) -> None:
         )
 
 
-def _measure(
-    start: _Key, functions: dict[_Key, onnx.FunctionProto], sizes: dict[_Key, tuple[int, int]], where: str
-) -> None:
-    """Sizes of a function and of all that it calls, those called first; without recursion."""
-    stack, open_calls = [start], dict[_Key, None]()
-    while stack:
-        key = stack[-1]
-        if key in sizes:
-            stack.pop()
-            continue
-        open_calls[key] = None
-        called = [each for each in _called(functions[key].node, functions) if each not in sizes]
-        circle = next((each for each in called if each in open_calls), None)
-        if circle is not None:
-            raise ModelError(f"the function '{circle[0]}.{circle[1]}' calls itself", where=where)
-        if called:
-            stack += called
-            continue
-        count, depth = _size(functions[key].node, functions, sizes)
-        sizes[key] = count, depth + 1
-        del open_calls[key]
-        stack.pop()
+def _called_first(functions: dict[_Key, onnx.FunctionProto], where: str) -> list[_Key]:
+    """The functions, each after all that it calls."""
+    if not functions:
+        return []
+    import networkx as nx  # few models have functions, and it takes a while to load
+
+    calls = nx.DiGraph({key: _called(function.node, functions) for key, function in functions.items()})
+    if not nx.is_directed_acyclic_graph(calls):
+        (domain, name, _), _ = nx.find_cycle(calls)[0]
+        raise ModelError(f"the function '{domain}.{name}' calls itself", where=where)
+    return list(nx.topological_sort(calls.reverse()))
 
 
-def _called(nodes: Iterable[onnx.NodeProto], functions: dict[_Key, onnx.FunctionProto]) -> dict[_Key, None]:
+def _called(nodes: Iterable[onnx.NodeProto], functions: dict[_Key, onnx.FunctionProto]) -> list[_Key]:
     keys = (_key(node.domain, node.op_type, node) for node in all_nodes(nodes))
-    return {key: None for key in keys if key in functions}
+    return list(dict.fromkeys(key for key in keys if key in functions))
 
 
 def _size(

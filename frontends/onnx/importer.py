@@ -16,8 +16,8 @@ import onnx_ir as ir
 import tvm
 from tvm import relax
 
+from ...dtypes import numpy_dtype
 from ...errors import CompilerError, ModelError, TilewrightError, UnsupportedError
-from ...evaluation import numpy_dtype
 from ..imported import ImportedModel
 from .constant_operators import compute_constants
 from .dtypes import relax_dtype

@@ -12,12 +12,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from tvm import relax, te, tirx, topi
 
+from ...ir_types import Scalar
 from .dtypes import accumulator, is_float, numpy_dtype
 from .node import Expr, Node, dtype_of
 
@@ -219,7 +220,7 @@ def _rounded(node: Node, x: Expr, dtype: str) -> Expr:
         high = np.nextafter(high, kind(0))
 
     def round_to_range(x: te.Tensor) -> te.Tensor:
-        def element(*i: Any) -> Any:
+        def element(*i: Scalar) -> Scalar:
             inside = tirx.max(tirx.min(x(*i), tirx.const(high, x.dtype)), tirx.const(low, x.dtype))
             half = tirx.Select(inside < 0, tirx.const(-0.5, x.dtype), tirx.const(0.5, x.dtype))
             return tirx.trunc(inside + half).astype(dtype)
@@ -255,12 +256,12 @@ def _interpolate(x: te.Tensor, positions: te.Tensor, weights: te.Tensor, axis: i
     count = int(weights.shape[1])
     shape = [weights.shape[0] if each == axis else extent for each, extent in enumerate(x.shape)]
 
-    def term(i: tuple[Any, ...], tap: Any) -> Any:
+    def term(i: tuple[Scalar, ...], tap: Scalar) -> Scalar:
         return weights(i[axis], tap) * x(*i[:axis], positions(i[axis], tap), *i[axis + 1 :])
 
     if count <= 8:
 
-        def element(*i: Any) -> Any:
+        def element(*i: Scalar) -> Scalar:
             total = term(i, 0)
             for tap in range(1, count):
                 total = total + term(i, tap)

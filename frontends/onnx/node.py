@@ -10,6 +10,7 @@ import onnx_ir as ir
 from tvm import relax
 
 from ...errors import ModelError, UnsupportedError
+from ...ir_passes.core.sources import escape
 from .dtypes import numpy_dtype
 from .emitter import Array as Array
 from .emitter import Emitter
@@ -20,7 +21,6 @@ Value: TypeAlias = Any
 Result: TypeAlias = Value | Sequence[Value]
 
 _LONGEST_REASON = 400  # characters: what is wrong may be an attribute of thousands of numbers
-_NAME_JOINER = "+"  # joins the names of fused nodes in later passes, so no single name may contain it
 
 
 def shape_of(expr: Expr) -> tuple[int, ...]:
@@ -255,4 +255,4 @@ class Node:
 def node_name(source: ir.Node) -> str:
     """A node's own name, or one made of its operator and its first output."""
     output = next((value.name for value in source.outputs if value.name), "")
-    return (source.name or f"{source.op_type}_{output}").replace(_NAME_JOINER, "_")
+    return escape(source.name or f"{source.op_type}_{output}")

@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import stat
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
-import onnx_ir as ir
 
 from ...errors import ModelError, TilewrightError, UnsupportedVersionError
+from ..opened import OpenedModel
 from .external_data import check_external_data
 from .function_calls import check_calls
 from .proto_walk import every_node, every_tensor
@@ -27,15 +26,6 @@ _DEFAULT_DOMAINS = ("", "ai.onnx")
 logging.getLogger("onnx_ir").setLevel(logging.ERROR)
 
 
-@dataclass(frozen=True)
-class OpenedModel:
-    """A model that was parsed and checked. `where` names it in errors; `name` names the compiled library."""
-
-    model: ir.Model
-    name: str
-    where: str
-
-
 def read_model(source: Path | onnx.ModelProto) -> OpenedModel:
     """Reads, parses and checks a model; weights in external files stay memory-mapped.
 
@@ -45,26 +35,25 @@ def read_model(source: Path | onnx.ModelProto) -> OpenedModel:
         UnsupportedVersionError: the model uses an operator set newer than this program knows.
     """
     if isinstance(source, onnx.ModelProto):
-        proto, folder, where, name = source, None, "ModelProto", source.graph.name or "model"
+        proto, folder, where, name, file = source, None, "ModelProto", source.graph.name or "model", None
     else:
         proto, folder, where, name = _parse(source), source.resolve().parent, str(source), source.stem
+        file = source
     _check_header(proto, where)
     _check_names(proto.graph, where)
     check_calls(proto, where)
     check_tensor_data(proto, where)
     check_external_data(proto, folder, where)
     proto = with_dense_tensors(proto, folder, where)
+    opened = OpenedModel(proto, name, where, folder, file)
     try:
-        model = ir.serde.deserialize_model(proto)
-        if folder is not None:
-            for graph in (model.graph, *(function.graph for function in model.functions.values())):
-                ir.external_data.set_base_dir(graph, folder)
+        opened.graph_form()
         onnx.checker.check_model(_shell(proto))
     except TilewrightError:
         raise
     except Exception as error:  # a damaged model makes parsers fail in ways that nobody lists
         raise ModelError("the model is not valid ONNX", where=where, details=_reasons(error)) from error
-    return OpenedModel(model, name, where)
+    return opened
 
 
 def _parse(path: Path) -> onnx.ModelProto:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
 
 from tvm import te, tirx
 
+from ...ir_types import Scalar
 from .dtypes import accumulator, highest, lowest
 
 
-def _inside(index: Any, extent: Any) -> Any:
+def _inside(index: Scalar, extent: Scalar) -> Scalar:
     """An index as a place in an axis."""
     place = index.astype("int64")
     place = tirx.Select(place < 0, place + extent, place)
@@ -36,7 +36,7 @@ def gather_nd(x: te.Tensor, indices: te.Tensor, batch: int) -> te.Tensor:
     depth = int(indices.shape[-1])
     outer = len(indices.shape) - 1
 
-    def element(*i: Any) -> Any:
+    def element(*i: Scalar) -> Scalar:
         places = [_inside(indices(*i[:outer], k), x.shape[batch + k]) for k in range(depth)]
         return x(*i[:batch], *places, *i[outer:])
 
@@ -55,7 +55,7 @@ def choose_rows(data: te.Tensor, updates: te.Tensor, source: te.Tensor) -> te.Te
 
 
 # How an update meets what is there, and the value that changes nothing.
-COMBINE: Mapping[str, tuple[Callable[[Any, Any], Any], Callable[[str], float | int]]] = MappingProxyType(
+COMBINE: Mapping[str, tuple[Callable[[Scalar, Scalar], Scalar], Callable[[str], float | int]]] = MappingProxyType(
     {
         "none": (lambda old, new: new, lambda dtype: 0),
         "add": (lambda old, new: old + new, lambda dtype: 0),
@@ -68,10 +68,10 @@ COMBINE: Mapping[str, tuple[Callable[[Any, Any], Any], Callable[[str], float | i
 
 def _scattered(
     data: te.Tensor,
-    extents: Sequence[Any],
+    extents: Sequence[Scalar],
     reduction: str,
-    hit: Callable[[tuple[Any, ...], list[Any]], Any],
-    update: Callable[[tuple[Any, ...], list[Any]], Any],
+    hit: Callable[[tuple[Scalar, ...], list[Scalar]], Scalar],
+    update: Callable[[tuple[Scalar, ...], list[Scalar]], Scalar],
 ) -> te.Tensor:
     """data with every update that hits an element combined into it, seen from the element's side.
 
@@ -89,7 +89,7 @@ def _scattered(
             data.shape, lambda *i: te.max(tirx.Select(hit(i, axes), number, missing), axis=axes), name="last_update"
         )
 
-        def replaced(*i: Any) -> Any:
+        def replaced(*i: Scalar) -> Scalar:
             rest = tirx.max(last(*i), tirx.const(0, "int64"))
             place = []
             for extent in reversed(extents):
@@ -103,7 +103,7 @@ def _scattered(
     empty = tirx.const(neutral(kind), kind)
     reducer = te.comm_reducer(combine, lambda dtype: tirx.const(neutral(str(dtype)), dtype), name=reduction)
 
-    def widened(value: Any) -> Any:
+    def widened(value: Scalar) -> Scalar:
         return value if kind == data.dtype else value.astype(kind)
 
     total = te.compute(
@@ -118,7 +118,7 @@ def scatter_elements(data: te.Tensor, indices: te.Tensor, updates: te.Tensor, ax
     """data with updates[j] combined into data[j with indices[j] at `axis`], for every j."""
     others = [each for each in range(len(data.shape)) if each != axis]
 
-    def position(i: tuple[Any, ...], u: list[Any]) -> list[Any]:
+    def position(i: tuple[Scalar, ...], u: list[Scalar]) -> list[Scalar]:
         place = list(i)
         place[axis] = u[0]
         # Elements beyond the updates' extents are hit by nothing, but must not be read.
@@ -126,7 +126,7 @@ def scatter_elements(data: te.Tensor, indices: te.Tensor, updates: te.Tensor, ax
             place[each] = tirx.min(place[each], updates.shape[each] - 1)
         return place
 
-    def hit(i: tuple[Any, ...], u: list[Any]) -> Any:
+    def hit(i: tuple[Scalar, ...], u: list[Scalar]) -> Scalar:
         within = [i[each] < updates.shape[each] for each in others]
         there = _inside(indices(*position(i, u)), data.shape[axis]) == i[axis]
         return tirx.all(*within, there)
@@ -139,8 +139,8 @@ def scatter_rows(
 ) -> te.Tensor:
     """Rows of [rows, inner], numbered by index tuples over `extents`, combined with the rows of updates."""
 
-    def hit(i: tuple[Any, ...], u: list[Any]) -> Any:
-        row: Any = tirx.const(0, "int64")
+    def hit(i: tuple[Scalar, ...], u: list[Scalar]) -> Scalar:
+        row: Scalar = tirx.const(0, "int64")
         for k, extent in enumerate(extents):
             row = row * extent + _inside(tuples(u[0], k), extent)
         return row == i[0]
@@ -152,7 +152,7 @@ def one_hot(indices: te.Tensor, values: te.Tensor, depth: int, axis: int) -> te.
     """values[1] at the indices along a new axis, values[0] elsewhere; indices outside [-depth, depth) hit nothing."""
     shape = [*indices.shape[:axis], depth, *indices.shape[axis:]]
 
-    def element(*i: Any) -> Any:
+    def element(*i: Scalar) -> Scalar:
         index = indices(*i[:axis], *i[axis + 1 :]).astype("int64")
         index = tirx.Select(index < 0, index + depth, index)
         return tirx.Select(index == i[axis], values(1), values(0))
@@ -163,7 +163,7 @@ def one_hot(indices: te.Tensor, values: te.Tensor, depth: int, axis: int) -> te.
 def triangle(x: te.Tensor, shift: te.Tensor, upper: bool) -> te.Tensor:
     """The triangle of the last two dimensions whose boundary is moved by a runtime number of diagonals."""
 
-    def element(*i: Any) -> Any:
+    def element(*i: Scalar) -> Scalar:
         diagonal = (i[-1] - i[-2]).astype("int64")
         k = shift().astype("int64")
         keep = diagonal >= k if upper else diagonal <= k

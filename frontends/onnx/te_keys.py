@@ -6,10 +6,9 @@ one: with keys every rank is taken exactly once and every position lies inside, 
 
 from __future__ import annotations
 
-from typing import Any
-
 from tvm import tirx
 
+from ...ir_types import Scalar
 from .dtypes import accumulator, is_float
 
 
@@ -20,7 +19,7 @@ def key_dtype(dtype: str) -> str:
     return {"float32": "int32", "float64": "int64"}[accumulator(dtype)] if is_float(dtype) else dtype
 
 
-def key(value: Any, dtype: str, *, nan_is_highest: bool = True) -> Any:
+def key(value: Scalar, dtype: str, *, nan_is_highest: bool = True) -> Scalar:
     """The key of a value: -0 equals 0, and NaN is beyond every number, at the end asked for.
 
     The bits of a float that is not negative order as integers do; those of a negative one the other way round. No

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from tvm import te, tirx
 
+from ...ir_types import Scalar
 from .dtypes import lowest
 from .windows import Window
 
@@ -19,7 +19,7 @@ def padded(x: te.Tensor, window: Window, value: float | int) -> te.Tensor:
         return x
     shape = [*x.shape[:2], *(x.shape[2 + a] + begins[a] + ends[a] for a in range(rank))]
 
-    def element(*index: Any) -> Any:
+    def element(*index: Scalar) -> Scalar:
         places = [index[2 + a] - begins[a] for a in range(rank)]
         inside = [condition for a in range(rank) for condition in (places[a] >= 0, places[a] < x.shape[2 + a])]
         return tirx.if_then_else(tirx.all(*inside), x(*index[:2], *places), tirx.const(value, x.dtype))
@@ -27,11 +27,11 @@ def padded(x: te.Tensor, window: Window, value: float | int) -> te.Tensor:
     return te.compute(shape, element, name="padded")
 
 
-def _taps(window: Window) -> list[Any]:
+def _taps(window: Window) -> list[Scalar]:
     return [te.reduce_axis((0, extent), name=f"k{axis}") for axis, extent in enumerate(window.kernel)]
 
 
-def _places(window: Window, index: Sequence[Any], taps: Sequence[Any]) -> list[Any]:
+def _places(window: Window, index: Sequence[Scalar], taps: Sequence[Scalar]) -> list[Scalar]:
     """Where in the padded input a tap of a window lies."""
     return [index[2 + a] * window.strides[a] + taps[a] * window.dilations[a] for a in range(len(window.kernel))]
 
@@ -64,7 +64,7 @@ def max_unpool(x: te.Tensor, indices: te.Tensor, inferred: Sequence[int], output
     rank = len(x.shape) - 2
     taps = [te.reduce_axis((0, extent), name=f"k{axis}") for axis, extent in enumerate(x.shape[2:])]
 
-    def element(*i: Any) -> Any:
+    def element(*i: Scalar) -> Scalar:
         flat = i[0] * inferred[1] + i[1]
         for axis in range(2, 2 + rank):
             flat = flat * inferred[axis] + i[axis]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tvm import te, tirx
 
+from ...ir_types import Scalar
 from .te_keys import key
 
 
@@ -26,10 +25,10 @@ def top_k(x: te.Tensor, axis: int, count: int, *, largest: bool) -> list[te.Tens
     other = te.reduce_axis((0, extent), name="other")
     keys = _keys(x)
 
-    def at(tensor: te.Tensor, i: tuple[Any, ...], position: Any) -> Any:
+    def at(tensor: te.Tensor, i: tuple[Scalar, ...], position: Scalar) -> Scalar:
         return tensor(*i[:axis], position, *i[axis + 1 :])
 
-    def rank_of(*i: Any) -> Any:
+    def rank_of(*i: Scalar) -> Scalar:
         mine, theirs = keys(*i), at(keys, i, other)
         ahead = theirs > mine if largest else theirs < mine
         tie = tirx.all(theirs == mine, other < i[axis])
@@ -39,7 +38,7 @@ def top_k(x: te.Tensor, axis: int, count: int, *, largest: bool) -> list[te.Tens
     shape = [count if each == axis else dim for each, dim in enumerate(x.shape)]
     source = te.reduce_axis((0, extent), name="source")
 
-    def position_of(*i: Any) -> Any:
+    def position_of(*i: Scalar) -> Scalar:
         hit = at(ranks, i, source) == i[axis].astype("int64")
         return te.sum(tirx.Select(hit, source.astype("int64"), tirx.const(0, "int64")), axis=source)
 

@@ -9,7 +9,8 @@ from typing import Protocol
 import tvm
 from tvm import relax
 
-from ...errors import CompilerError, TilewrightError, reason_of
+from ...errors import CompilerError
+from ...failures import failing_in
 from .blame import failing_node
 
 
@@ -94,20 +95,14 @@ def run_passes(module: tvm.IRModule, passes: Iterable[Pass], *, on_pass: OnPass 
 
 def _guarded(each: Pass, module: tvm.IRModule) -> PassResult:
     """Run one pass; every way in which it can fail names it, and the node where that can be found out."""
-    place = f"pass '{each.name}'"
-    try:
+
+    def node(error: BaseException) -> str | None:
+        found = None if isinstance(error, MemoryError) else failing_node(module, each)
+        return f"node '{found}'" if found else None
+
+    with failing_in(f"pass '{each.name}'", "a pass failed", inside=node):
         result = each(module)
         if result.modified:
             verify(result.module, each.name)
         each.check(result.module)
-    except CompilerError as error:
-        if error.where and error.where.startswith(place):
-            raise
-        raise error.at(place) from error
-    except TilewrightError:
-        raise
-    except Exception as error:  # TVM raises several classes, and so do mistakes in a pass
-        node = failing_node(module, each)
-        where = f"{place}: node '{node}'" if node else place
-        raise CompilerError("a pass failed", where=where, details=[reason_of(error)]) from error
     return result

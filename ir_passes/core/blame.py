@@ -7,7 +7,7 @@ from typing import Any
 
 import tvm
 
-from .graph import Binding, Graph, leaves
+from .graph import Binding, Graph, Var, leaves
 
 
 def failing_node(module: tvm.IRModule, change: Callable[[tvm.IRModule], Any]) -> str | None:
@@ -44,6 +44,6 @@ def _fails(module: tvm.IRModule, graph: Graph, count: int, change: Callable[[tvm
     return False
 
 
-def _unread(bindings: Sequence[Binding]) -> tuple[Any, ...]:
+def _unread(bindings: Sequence[Binding]) -> tuple[Var, ...]:
     read = {leaf for _, value in bindings for leaf in leaves(value)}
     return tuple(var for var, _ in bindings if var not in read)

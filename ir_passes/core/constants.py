@@ -9,10 +9,10 @@ import numpy.typing as npt
 import tvm
 from tvm import relax
 
-from ...evaluation import numpy_dtype as numpy_dtype
+from ...dtypes import numpy_dtype as numpy_dtype
+from ...ir_types import Expr
 
 Array = npt.NDArray[Any]
-Expr = Any  # tvm.relax.Expr
 
 
 def is_constant(expr: Expr) -> bool:

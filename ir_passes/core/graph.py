@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import tvm
 from tvm import relax
 
 from ...errors import CompilerError
+from ...ir_types import Attributes
+from ...ir_types import Expr as Expr
+from ...ir_types import Var as Var
 
-Var = Any  # tvm.relax.Var
-Expr = Any  # tvm.relax.Expr
 Binding = tuple[Var, Expr]
 
 MAIN = "main"
@@ -35,7 +35,7 @@ class Graph:
     bindings: tuple[Binding, ...]
     outputs: tuple[Expr, ...]
     tuple_result: bool
-    attrs: Any
+    attrs: Attributes
 
     @staticmethod
     def read(module: tvm.IRModule) -> Graph:

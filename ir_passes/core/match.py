@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import tvm
 from tvm import relax
 
+from ...ir_types import Call
 from .constants import array_of, scalar_of
 from .graph import Expr
 from .rewriter import Rewriter, dtype_of, shape_of
@@ -20,7 +20,7 @@ def calls(value: Expr, *names: str) -> bool:
     return isinstance(value, tvm.ir.Call) and isinstance(value.op, tvm.ir.Op) and value.op.name[6:] in names
 
 
-def made_by(rewriter: Rewriter, expr: Expr, *names: str) -> Any:
+def made_by(rewriter: Rewriter, expr: Expr, *names: str) -> Call | None:
     """The call that makes `expr` if it is one of these operators, else None."""
     value = rewriter.definition(expr)
     return value if value is not None and calls(value, *names) else None
@@ -41,7 +41,7 @@ def close(a: float, b: float) -> bool:
     return math.isclose(a, b, rel_tol=2e-4, abs_tol=1e-12)
 
 
-def split_constant(call: Any) -> tuple[Expr, Expr] | None:
+def split_constant(call: Call) -> tuple[Expr, Expr] | None:
     """(tensor, constant) of a commutative binary call with exactly one constant operand."""
     left, right = call.args
     if array_of(right) is not None and array_of(left) is None:
@@ -51,7 +51,16 @@ def split_constant(call: Any) -> tuple[Expr, Expr] | None:
     return None
 
 
-def scalar_factor(value: Any) -> tuple[Expr, float] | None:
+def with_scalar(call: Call) -> tuple[Expr | None, float | None]:
+    """(operand, number) of a commutative binary call that has a scalar constant; (None, None) for others."""
+    for operand, other in (tuple(call.args), tuple(call.args)[::-1]):
+        number = scalar_of(other)
+        if number is not None:
+            return operand, float(number)
+    return None, None
+
+
+def scalar_factor(value: Call) -> tuple[Expr, float] | None:
     """(x, c) of x * c, c * x or x / (1 / c), with a scalar constant other than 0 that leaves the shape of x alone."""
     if not calls(value, "multiply", "divide"):
         return None
@@ -63,13 +72,13 @@ def scalar_factor(value: Any) -> tuple[Expr, float] | None:
     return parts[0], 1 / float(scale) if divides else float(scale)
 
 
-def keeps_shape(call: Any, operand: Expr) -> bool:
+def keeps_shape(call: Call, operand: Expr) -> bool:
     """Whether the result has the operand's shape and dtype (the other operand did not broadcast it)."""
     shape = shape_of(operand)
     return shape is not None and shape == shape_of(call) and dtype_of(operand) == dtype_of(call)
 
 
-def factors(rewriter: Rewriter, value: Any) -> tuple[list[Expr], float]:
+def factors(rewriter: Rewriter, value: Call) -> tuple[list[Expr], float]:
     """A product taken apart into factors and the product of its scalar constants.
 
     Goes through multiplications and divisions by scalars, as far as nothing else reads the products.
@@ -152,7 +161,7 @@ def same_polynomial(found: Polynomial | None, wanted: Polynomial) -> bool:
     return all(close(found.get(degree, 0.0), wanted.get(degree, 0.0)) for degree in {*found, *wanted})
 
 
-def axes_of(call: Any, rank: int) -> tuple[int, ...]:
+def axes_of(call: Call, rank: int) -> tuple[int, ...]:
     """The axes of a reduction, counted from 0, in order."""
     axis = call.attrs.axis
     return tuple(range(rank)) if axis is None else tuple(sorted(int(a) % rank for a in axis))

@@ -10,6 +10,7 @@ import tvm
 import tvm_ffi
 from tvm import relax
 
+from ...ir_types import Call
 from .base import PassResult
 from .graph import Binding, Expr, Graph, Var, is_leaf, leaves, remove_dead, substitute
 from .sources import join
@@ -155,7 +156,7 @@ def dtype_of(expr: Expr) -> str:
     return str(expr.ty.dtype)
 
 
-def rebuild(call: Any, args: list[Expr], **changed: Any) -> Any:
+def rebuild(call: Call, args: list[Expr], **changed: Any) -> Call:
     """A call of the same operator with other arguments and with some fields of its attributes changed."""
     attrs = call.attrs
     if changed:

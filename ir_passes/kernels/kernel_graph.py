@@ -15,6 +15,7 @@ from tvm import relax, tirx
 from tvm.ir import TensorLoad
 
 from ...annotations import PATTERN, TEMPLATE
+from ...ir_types import PrimFunc
 from ..core.graph import Expr, Graph, Var, leaves, substitute
 from ..core.rewriter import shape_of
 
@@ -37,7 +38,7 @@ class KernelCall:
     var: Var
     value: Expr
     position: int
-    function: Any
+    function: PrimFunc
     operands: tuple[Expr, ...]
     pattern: int
     template: str

@@ -9,8 +9,10 @@ import tvm
 from ...errors import CompilerError
 from ..core.base import GraphPass, PassResult
 from ..core.graph import Graph
-from .layout_rules import CONVOLUTIONS, POOLS, RULES, opaque
+from .layout_rule import opaque
+from .layout_rules import RULES
 from .layout_state import LayoutState
+from .layouts import CONVOLUTIONS, POOLS
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,10 @@ from .attention_operator import NAME as ATTENTION
 _PRODUCTS = ("matmul", "nn.conv1d", "nn.conv2d", "nn.conv3d")
 
 
+def _always(call: Expr) -> bool:
+    return True
+
+
 @dataclass(frozen=True)
 class CastOperands(GraphPass):
     """Products of float32 -> products of operands cast to `dtype`, with results in float32.
@@ -31,8 +35,8 @@ class CastOperands(GraphPass):
         gains: whether a call is to be computed so, given as it would be then.
     """
 
-    dtype: str
-    gains: Callable[[Expr], bool]
+    dtype: str = "bfloat16"
+    gains: Callable[[Expr], bool] = _always
 
     def __call__(self, module: tvm.IRModule) -> PassResult:
         """Rewrite `main`."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import tvm
 from tvm import relax
 
+from ...ir_types import Call
 from ..core.base import GraphPass, PassResult
 from ..core.constants import Array, array_of, constant, numpy_dtype
 from ..core.graph import Expr, Var
@@ -49,7 +49,7 @@ def _visit(rewriter: Rewriter, var: Var, value: Expr) -> Expr | None:
     return _before(rewriter, var, value, linear) if linear is not None else None
 
 
-def _written_out(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
+def _written_out(rewriter: Rewriter, var: Var, value: Call) -> Expr | None:
     """The first result of nn.batch_norm with constant parameters, as x * scale + shift."""
     call = made_by(rewriter, value.tuple_value, "nn.batch_norm")
     if call is None or value.index != 0 or getattr(call.attrs, "training", False):
@@ -79,7 +79,7 @@ def by_channel(expr: Expr, shape: tuple[int, ...], axis: int) -> Array | None:
     return np.broadcast_to(full.reshape(-1).astype(np.float64), (shape[axis],))
 
 
-def _constant_by_channel(rewriter: Rewriter, value: Any) -> tuple[Expr, Expr, Linear, Array | None] | None:
+def _constant_by_channel(rewriter: Rewriter, value: Call) -> tuple[Expr, Expr, Linear, Array | None] | None:
     """For x * c or x + c: (x, c, the linear operator that x is or is the biased result of, its bias or None)."""
     parts = (value.args[0], value.args[1]) if calls(value, "divide", "subtract") else split_constant(value)
     if parts is None or array_of(parts[1]) is None or not only_use(rewriter, parts[0]):
@@ -103,7 +103,7 @@ def _constant_by_channel(rewriter: Rewriter, value: Any) -> tuple[Expr, Expr, Li
     return (*parts, linear, None) if linear is not None else None
 
 
-def _scale_after(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
+def _scale_after(rewriter: Rewriter, var: Var, value: Call) -> Expr | None:
     found = _constant_by_channel(rewriter, value)
     shape = shape_of(value)
     if found is None or shape is None:
@@ -126,7 +126,7 @@ def _scale_after(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
     return rewriter.emit(relax.op.add(rewriter.emit(scaled, hint), summand), hint)
 
 
-def _shift_after(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
+def _shift_after(rewriter: Rewriter, var: Var, value: Call) -> Expr | None:
     found = _constant_by_channel(rewriter, value)
     shape = shape_of(value)
     if found is None or shape is None:
@@ -152,7 +152,7 @@ def _bias_constant(bias: Array, linear: Linear) -> Expr | None:
     return constant(rounded) if np.isfinite(rounded).all() else None
 
 
-def _before(rewriter: Rewriter, var: Var, value: Any, linear: Linear) -> Expr | None:
+def _before(rewriter: Rewriter, var: Var, value: Call, linear: Linear) -> Expr | None:
     """f(x * s, W) and f(x + t, W)."""
     operand = linear.call.args[0]
     inner = made_by(rewriter, operand, "multiply", "add")

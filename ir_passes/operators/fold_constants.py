@@ -9,7 +9,9 @@ from typing import Any
 import tvm
 from tvm import relax
 
-from ...evaluation import evaluate, numpy_dtype, split_item
+from ...dtypes import numpy_dtype
+from ...evaluation import evaluate, split_item
+from ...ir_types import Call
 from ..core.base import GraphPass, PassResult
 from ..core.constants import Array, array_of, constant
 from ..core.graph import Expr, Var
@@ -52,7 +54,7 @@ class FoldConstants(GraphPass):
 
         return rewrite(module, visit)
 
-    def _fits(self, value: Any, operands: list[Array]) -> bool:
+    def _fits(self, value: Call, operands: list[Array]) -> bool:
         shape = shape_of(value)
         if shape is None or not isinstance(value.ty, relax.TensorType):
             return False
@@ -60,7 +62,7 @@ class FoldConstants(GraphPass):
         return size <= max(_SMALL_BYTES, self.max_growth * sum(operand.nbytes for operand in operands))
 
 
-def _operands(value: Any) -> list[Array] | None:
+def _operands(value: Call) -> list[Array] | None:
     """The arrays of all tensor operands (of a tuple's fields too), or None when one is not constant."""
     found: list[Array] = []
     for arg in value.args:
@@ -76,7 +78,7 @@ def _operands(value: Any) -> list[Array] | None:
     return found
 
 
-def _split_item(rewriter: Rewriter, value: Any) -> Expr | None:
+def _split_item(rewriter: Rewriter, value: Call) -> Expr | None:
     call = rewriter.definition(value.tuple_value)
     if not isinstance(call, tvm.ir.Call) or not isinstance(call.op, tvm.ir.Op) or call.op.name != "relax.split":
         return None

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import tvm
 from tvm import relax
 
+from ...ir_types import Call
 from ..core.base import GraphPass, PassResult
 from ..core.constants import Array, array_of, constant
 from ..core.graph import Expr, Var
@@ -45,7 +45,7 @@ def _visit(rewriter: Rewriter, var: Var, value: Expr) -> Expr | None:
 
 def _scaled(rewriter: Rewriter, expr: Expr, scale: float, steps: int) -> Callable[[str], Expr] | None:
     """What makes `scale * expr` at no cost, given the hint of the scale; None if nothing does."""
-    value: Any = rewriter.definition(expr)
+    value: Call = rewriter.definition(expr)
     if steps == 0 or value is None or not only_use(rewriter, expr) or not isinstance(expr, relax.Var):
         return None
 

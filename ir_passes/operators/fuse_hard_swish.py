@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import tvm
@@ -12,7 +11,7 @@ from tvm import relax, tirx
 from ..core.base import GraphPass, PassResult
 from ..core.constants import constant, scalar_of
 from ..core.graph import Expr, Var
-from ..core.match import calls, close, factors, is_float, keeps_shape, made_by, only_use, polynomial
+from ..core.match import calls, close, factors, is_float, keeps_shape, made_by, only_use, polynomial, with_scalar
 from ..core.rewriter import Rewriter, dtype_of, rewrite
 
 _WIDE = ("float32", "float64")
@@ -66,7 +65,7 @@ def _scaled(
 ) -> Expr:
     dtype = dtype_of(x)
 
-    def scalar(number: float) -> Any:
+    def scalar(number: float) -> Expr:
         return constant(np.asarray(number * scale, dtype))
 
     sloped = rewriter.emit(relax.op.multiply(x, scalar(line.get(1, 0.0))), hint)
@@ -99,20 +98,12 @@ def _clip(rewriter: Rewriter, expr: Expr) -> tuple[Expr, float, float] | None:
     if calls(value, "clip"):
         low, high = (getattr(bound, "value", None) for bound in value.args[1:])
         return None if low is None or high is None else (value.args[0], float(low), float(high))
-    outer, bound = _bounded(value)
+    outer, bound = with_scalar(value)
     inner = made_by(rewriter, outer, "maximum" if calls(value, "minimum") else "minimum") if outer is not None else None
     if inner is None or not only_use(rewriter, outer):
         return None
-    x, other = _bounded(inner)
+    x, other = with_scalar(inner)
     if x is None or bound is None or other is None:
         return None
     low, high = (other, bound) if calls(value, "minimum") else (bound, other)
     return (x, low, high) if low <= high else None
-
-
-def _bounded(value: Any) -> tuple[Expr | None, float | None]:
-    for x, bound in (tuple(value.args), tuple(value.args)[::-1]):
-        number = scalar_of(bound)
-        if number is not None:
-            return x, float(number)
-    return None, None

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import tvm
 from tvm import relax
 
-from ...evaluation import numpy_dtype
+from ...dtypes import numpy_dtype
+from ...ir_types import Call
 from ..core.base import GraphPass, PassResult
 from ..core.constants import Array, array_of, constant, scalar_of
 from ..core.graph import Expr, Var
@@ -38,7 +38,7 @@ def _visit(rewriter: Rewriter, var: Var, value: Expr) -> Expr | None:
     return normal if normal is not None else _scale_and_shift(rewriter, var, value)
 
 
-def _normalise(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
+def _normalise(rewriter: Rewriter, var: Var, value: Call) -> Expr | None:
     found = _quotient(rewriter, value)
     if found is None:
         return None
@@ -61,7 +61,7 @@ def _normalise(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
     return rewriter.emit(normal, rewriter.hint(var, value, centred))
 
 
-def _quotient(rewriter: Rewriter, value: Any) -> tuple[Expr, Any, float] | None:
+def _quotient(rewriter: Rewriter, value: Call) -> tuple[Expr, Call, float] | None:
     """(d, the mean, eps) of d / sqrt(mean + eps), d * rsqrt(mean + eps), or d * (1 / sqrt(mean + eps))."""
     if calls(value, "divide"):
         pairs = [(value.args[0], _root(rewriter, value.args[1]))]
@@ -81,7 +81,7 @@ def _quotient(rewriter: Rewriter, value: Any) -> tuple[Expr, Any, float] | None:
     return None
 
 
-def _inverse_root(rewriter: Rewriter, expr: Expr) -> Any:
+def _inverse_root(rewriter: Rewriter, expr: Expr) -> Call | None:
     """The call of rsqrt, or of the sqrt under a reciprocal, that makes `expr`."""
     root = made_by(rewriter, expr, "rsqrt")
     if root is not None:
@@ -92,13 +92,13 @@ def _inverse_root(rewriter: Rewriter, expr: Expr) -> Any:
     return _power(rewriter, expr, -0.5)
 
 
-def _root(rewriter: Rewriter, expr: Expr) -> Any:
+def _root(rewriter: Rewriter, expr: Expr) -> Call | None:
     """The call of sqrt, or of a power of 1/2, that makes `expr`: of a mean of squares they are the same."""
     root = made_by(rewriter, expr, "sqrt")
     return root if root is not None else _power(rewriter, expr, 0.5)
 
 
-def _power(rewriter: Rewriter, expr: Expr, exponent: float) -> Any:
+def _power(rewriter: Rewriter, expr: Expr, exponent: float) -> Call | None:
     power = made_by(rewriter, expr, "power")
     return power if power is not None and scalar_of(power.args[1]) == exponent else None
 
@@ -122,7 +122,7 @@ def _mean_taken_off(rewriter: Rewriter, centred: Expr, axes: tuple[int, ...]) ->
     return x if same and axes_of(mean, x.ty.ndim) == axes else None
 
 
-def _scale_and_shift(rewriter: Rewriter, var: Var, value: Any) -> Expr | None:
+def _scale_and_shift(rewriter: Rewriter, var: Var, value: Call) -> Expr | None:
     """Move a constant factor or summand of a normalisation into its parameters."""
     if not calls(value, "multiply", "add"):
         return None

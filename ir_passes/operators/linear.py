@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import ml_dtypes
 import numpy as np
 
+from ...ir_types import Call
 from ..core.constants import Array, array_of, constant
 from ..core.graph import Expr
 from ..core.match import calls
@@ -28,7 +28,7 @@ class Linear:
         channel_axis: the axis of the result that its channels are.
     """
 
-    call: Any
+    call: Call
     weights: Array
     groups: int
     operand_axis: int
@@ -39,7 +39,7 @@ class Linear:
         """Whether results are rounded to half precision: what is moved past them may leave their range."""
         return dtype_of(self.call) in ("float16", "bfloat16")
 
-    def with_weights(self, weights: Array, data: Expr | None = None) -> Any:
+    def with_weights(self, weights: Array, data: Expr | None = None) -> Call:
         """The call with other weights, perhaps on other data; None if rounding them to their dtype would not do.
 
         It would not where a weight leaves the range, or where all those of an output channel are so small that they
@@ -99,7 +99,7 @@ class Linear:
         return np.asarray(self.scaled_inputs(vector).sum(axis=tuple(range(1, self.weights.ndim))))
 
 
-def find_linear(value: Any) -> Linear | None:
+def find_linear(value: Call) -> Linear | None:
     """`value` as a linear operator with constant weights in ONNX's layouts, or None."""
     if calls(value, "matmul"):
         weights = array_of(value.args[1])

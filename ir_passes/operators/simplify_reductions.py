@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import tvm
 from tvm import relax
 
+from ...ir_types import Call
 from ..core.base import GraphPass, PassResult
 from ..core.graph import Expr, Var
 from ..core.match import axes_of, calls, made_by, only_use
@@ -37,7 +37,7 @@ def _visit(rewriter: Rewriter, var: Var, value: Expr) -> Expr | None:
     return _reduction(rewriter, var, value) if calls(value, *_MERGED) else None
 
 
-def _whole_pool(rewriter: Rewriter, var: Var, call: Any) -> Expr | None:
+def _whole_pool(rewriter: Rewriter, var: Var, call: Call) -> Expr | None:
     shape, result = shape_of(call.args[0]), shape_of(call)
     if shape is None or result is None or not str(call.attrs.layout).startswith("NC"):
         return None
@@ -54,7 +54,7 @@ def _whole_pool(rewriter: Rewriter, var: Var, call: Any) -> Expr | None:
     return rewriter.emit(reduce(call.args[0], axes, True), var.name)
 
 
-def _reduction(rewriter: Rewriter, var: Var, call: Any) -> Expr | None:
+def _reduction(rewriter: Rewriter, var: Var, call: Call) -> Expr | None:
     operand = call.args[0]
     shape, result = shape_of(operand), shape_of(call)
     if shape is None or result is None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from tvm import relax, te, tirx, topi
+from tvm import relax, te, topi
 
 from ...annotations import CONCAT, SLICE
+from ...slices import slices
 from ..tensorir.expressions import Scalar, constant_shape, int64, int64s
 
 # A kernel chooses the operand of each element by as many comparisons; the time to compile it grows with their square.
@@ -49,25 +50,8 @@ def lower_slice(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
 
 def slice_starts(call: relax.Call) -> list[int] | None:
     """Where a `relax.strided_slice` begins along every axis; None unless all steps are 1 and its numbers known."""
-    shape = constant_shape(call.args[0])
-    given = [_numbers(argument) for argument in list(call.args)[1:]]
-    if any(numbers is None for numbers in given):
-        return None
-    axes, begins, _, *steps = (numbers or [] for numbers in given)
-    if any(step != 1 for numbers in steps for step in numbers):
-        return None
-    starts = [0] * len(shape)
-    for axis, begin in zip(axes, begins, strict=True):
-        extent = shape[axis % len(shape)]
-        starts[axis % len(shape)] = min(max(begin + extent if begin < 0 else begin, 0), extent)
-    return starts
-
-
-def _numbers(values: Any) -> list[int] | None:
-    fields = values.fields if isinstance(values, relax.Tuple) else None
-    if fields is None or not all(isinstance(field, tirx.IntImm) for field in fields):
-        return None
-    return [int(field) for field in fields]
+    found = slices(call, constant_shape(call.args[0]))
+    return None if found is None or any(each.step != 1 for each in found) else [each.start for each in found]
 
 
 def lower_take(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:

@@ -9,6 +9,7 @@ from typing import Any
 from tvm import DataType, te, tirx
 
 from ... import hidden_floats as hidden
+from ...dtypes import accumulator as accumulator
 
 Scalar = Any  # a TensorIR scalar expression; TVM ships no types
 
@@ -59,11 +60,6 @@ def constant_shape(tensor: Any) -> tuple[int, ...]:
 def dtype_bits(dtype: str) -> int:
     """Bits of one element of a TVM dtype."""
     return int(DataType(dtype).bits)
-
-
-def accumulator(dtype: str) -> str:
-    """The dtype that sums of many elements of a dtype are kept in: half precisions sum in float32."""
-    return "float32" if dtype in ("float16", "bfloat16") else dtype
 
 
 # Lambdas of two arguments, as `comm_reducer` demands. NaN passes through the first two (`hidden_floats.py`).

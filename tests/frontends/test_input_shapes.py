@@ -18,7 +18,7 @@ def _two_inputs() -> object:
 
 def test_the_error_gives_the_option_to_add() -> None:
     with pytest.raises(ShapeError) as caught:
-        frontends.load(perceptron("batch"))
+        frontends.load(frontends.open(perceptron("batch")))
     assert caught.value.hint == "add --shape x=1x3"
 
 
@@ -33,7 +33,7 @@ def test_the_error_gives_the_option_to_add() -> None:
 def test_suggestions(dims: list[int | str | None], suggestion: str) -> None:
     proto = model([helper.make_node("Relu", ["x"], ["y"])], [tensor("x", dims)], [tensor("y", dims)])
     with pytest.raises(ShapeError) as caught:
-        frontends.load(proto)
+        frontends.load(frontends.open(proto))
     assert caught.value.hint == f"add --shape x={suggestion}"
 
 
@@ -42,7 +42,7 @@ def test_dimensions_that_say_nothing(dim: int | str | None) -> None:
     """Converters write an unknown dimension as -1 or 0 too."""
     proto = perceptron(dim)
     with pytest.raises(ShapeError) as caught:
-        frontends.load(proto)
+        frontends.load(frontends.open(proto))
     assert caught.value.details[0].startswith("input 'x' of shape ")
     assert "dimension 0 " in caught.value.details[0]
     assert caught.value.hint == "add --shape x=1x3"
@@ -53,7 +53,7 @@ def test_the_error_names_every_place() -> None:
     nodes = [helper.make_node("Relu", ["x"], ["y"]), helper.make_node("Relu", ["v"], ["w"])]
     proto = model(nodes, [tensor("x", ["n", 3, -1]), tensor("v", None)], [tensor("y", None), tensor("w", None)])
     with pytest.raises(ShapeError) as caught:
-        frontends.load(proto)
+        frontends.load(frontends.open(proto))
     assert caught.value.details == (
         "input 'x' of shape [n]x3x?: dimensions 0 ('n'), 2 are unknown",
         "input 'v': the model gives no shape",
@@ -62,17 +62,17 @@ def test_the_error_names_every_place() -> None:
 
 def test_a_symbol_with_two_values_names_both_places() -> None:
     with pytest.raises(ShapeError, match=r"5 \(dimension 0 of input 'a'\) and 6 \(dimension 0 of input 'b'\)"):
-        frontends.load(_two_inputs(), shapes={"a": (5, 3), "b": (6, 3)})  # type: ignore[arg-type] # a ModelProto
+        frontends.load(frontends.open(_two_inputs()), shapes={"a": (5, 3), "b": (6, 3)})  # type: ignore[arg-type] # a ModelProto
 
 
 @pytest.mark.parametrize("shape", ["2x3", (2.0, 3), 6, None, (2, "3")])
 def test_a_shape_that_is_none(shape: object) -> None:
     with pytest.raises(UsageError, match="whole numbers"):
-        frontends.load(perceptron("n"), shapes={"x": shape})  # type: ignore[dict-item] # the point of the test
+        frontends.load(frontends.open(perceptron("n")), shapes={"x": shape})  # type: ignore[dict-item] # the point of the test
 
 
 def test_a_symbol_is_bound_everywhere() -> None:
-    imported = frontends.load(_two_inputs(), shapes={"a": (5, 3)})  # type: ignore[arg-type] # a ModelProto
+    imported = frontends.load(frontends.open(_two_inputs()), shapes={"a": (5, 3)})  # type: ignore[arg-type] # a ModelProto
     assert [int(dim) for dim in imported.module["main"].params[1].ty.shape] == [5, 3]
 
 
@@ -87,12 +87,12 @@ def test_a_symbol_is_bound_everywhere() -> None:
 )
 def test_shapes_that_do_not_fit(shapes: dict[str, tuple[int, ...]], message: str) -> None:
     with pytest.raises(ShapeError, match=message):
-        frontends.load(_two_inputs(), shapes=shapes)  # type: ignore[arg-type] # a ModelProto
+        frontends.load(frontends.open(_two_inputs()), shapes=shapes)  # type: ignore[arg-type] # a ModelProto
 
 
 def test_an_unknown_input() -> None:
     with pytest.raises(UsageError) as caught:
-        frontends.load(perceptron(), shapes={"z": (2, 3)})
+        frontends.load(frontends.open(perceptron()), shapes={"z": (2, 3)})
     assert "'x'" in str(caught.value.hint)
 
 
@@ -112,7 +112,7 @@ def test_a_shape_computation_folds_with_the_given_shape() -> None:
     ]
     weights = {"zero": np.array(0), "axis": np.array([0]), "rest": np.array([-1])}
     proto = model(nodes, [tensor("x", ["n", 2, 3])], [tensor("y", None)], weights)
-    main = frontends.load(proto, shapes={"x": (4, 2, 3)}).module["main"]
+    main = frontends.load(frontends.open(proto), shapes={"x": (4, 2, 3)}).module["main"]
     bindings = [binding for block in main.body.blocks for binding in block.bindings]
     assert [binding.var.name for binding in bindings][:-1] == ["flat"]
     assert [int(dim) for dim in bindings[0].var.ty.shape] == [4, 6]
@@ -123,16 +123,16 @@ def test_a_bound_input_is_a_constant() -> None:
     node = helper.make_node("Reshape", ["x", "s"], ["y"])
     proto = model([node], [tensor("x", [2, 3]), _int64("s")], [tensor("y", None)])
     with pytest.raises(UnsupportedError) as caught:
-        frontends.load(proto)
+        frontends.load(frontends.open(proto))
     assert "--bind" in str(caught.value.hint)
-    imported = frontends.load(proto, bindings={"s": np.array([3, 2])})
+    imported = frontends.load(frontends.open(proto), bindings={"s": np.array([3, 2])})
     assert imported.input_names == ("x",)
     assert np.array_equal(execute(proto, {"x": x, "s": np.array([3, 2])}, bindings=["s"])[0], x.reshape(3, 2))
 
 
 def test_a_bound_value_of_the_wrong_dtype() -> None:
     with pytest.raises(UsageError, match="float64"):
-        frontends.load(perceptron(), bindings={"x": np.ones((2, 3))})
+        frontends.load(frontends.open(perceptron()), bindings={"x": np.ones((2, 3))})
 
 
 def _int64(name: str) -> object:

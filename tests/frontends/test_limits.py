@@ -93,7 +93,7 @@ def test_sizes_are_refused_before_memory_is_taken(make: Callable[[], onnx.ModelP
     tracemalloc.start()
     try:
         with pytest.raises(TilewrightError) as caught:
-            frontends.load(proto)
+            frontends.load(frontends.open(proto))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -106,7 +106,7 @@ def test_sizes_are_refused_before_memory_is_taken(make: Callable[[], onnx.ModelP
 def test_inputs_that_are_too_large(shape: tuple[int, ...]) -> None:
     proto = model([helper.make_node("Relu", ["x"], ["y"])], [tensor("x", None)], [tensor("y", None)])
     with pytest.raises(ShapeError, match=r"the largest|the most") as caught:
-        frontends.load(proto, shapes={"x": shape})
+        frontends.load(frontends.open(proto), shapes={"x": shape})
     assert "input 'x'" in str(caught.value.where)
 
 
@@ -123,7 +123,7 @@ def test_weights_that_declare_more_than_they_hold() -> None:
         del proto.graph.initializer[0].dims[:]
         proto.graph.initializer[0].dims.extend(dims)
         with pytest.raises((ModelError, UnsupportedError), match=message) as caught:
-            frontends.load(proto)
+            frontends.load(frontends.open(proto))
         assert "initializer 'w'" in str(caught.value.where)
 
 
@@ -143,15 +143,15 @@ def nested_calls(depth: int, calls: int) -> onnx.ModelProto:
 
 def test_functions_that_multiply() -> None:
     with pytest.raises(UnsupportedError, match=f"1,073,741,824 nodes.*{LARGEST_GRAPH:,}"):
-        frontends.load(nested_calls(31, 2))
-    assert len(frontends.load(nested_calls(6, 2)).module["main"].body.blocks[0].bindings) >= 32
+        frontends.load(frontends.open(nested_calls(31, 2)))
+    assert len(frontends.load(frontends.open(nested_calls(6, 2))).module["main"].body.blocks[0].bindings) >= 32
 
 
 def test_functions_that_are_nested_deeply() -> None:
-    frontends.load(nested_calls(DEEPEST_NESTING, 1))
+    frontends.load(frontends.open(nested_calls(DEEPEST_NESTING, 1)))
     for depth in (DEEPEST_NESTING + 1, 3000):
         with pytest.raises(UnsupportedError, match=f"{depth} deep"):
-            frontends.load(nested_calls(depth, 1))
+            frontends.load(frontends.open(nested_calls(depth, 1)))
 
 
 def test_wide_and_deep_graphs_take_a_moment() -> None:
@@ -160,4 +160,4 @@ def test_wide_and_deep_graphs_take_a_moment() -> None:
     parts = [helper.make_node("Neg", ["a3000"], [f"p{index}"]) for index in range(3000)]
     joined = helper.make_node("Concat", [f"p{index}" for index in range(3000)], ["y"], axis=0)
     proto = model([*chain, *parts, joined], [tensor("a0", [2])], [tensor("y", None)])
-    assert len(frontends.load(proto).module["main"].body.blocks[0].bindings) >= 6001
+    assert len(frontends.load(frontends.open(proto)).module["main"].body.blocks[0].bindings) >= 6001

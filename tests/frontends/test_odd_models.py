@@ -130,7 +130,7 @@ _INCONSISTENT: dict[str, Callable[[], onnx.ModelProto]] = {
 @pytest.mark.parametrize("make", _INCONSISTENT.values(), ids=_INCONSISTENT.keys())
 def test_an_inconsistent_model_is_refused(make: Callable[[], onnx.ModelProto]) -> None:
     with pytest.raises(TilewrightError) as caught:
-        frontends.load(make())
+        frontends.load(frontends.open(make()))
     assert isinstance(caught.value, ModelError | UnsupportedError | UnsupportedVersionError)
     assert not isinstance(caught.value, CompilerError)
     assert "ModelProto" in str(caught.value.where)
@@ -138,7 +138,7 @@ def test_an_inconsistent_model_is_refused(make: Callable[[], onnx.ModelProto]) -
 
 def test_the_checker_of_onnx_names_the_node() -> None:
     with pytest.raises(ModelError) as caught:
-        frontends.load(_small([helper.make_node("NoSuchOp", ["x"], ["y"], name="it")]))
+        frontends.load(frontends.open(_small([helper.make_node("NoSuchOp", ["x"], ["y"], name="it")])))
     assert "Name: it OpType: NoSuchOp" in "".join(caught.value.details)
 
 
@@ -180,7 +180,7 @@ def test_an_input_with_a_default_is_a_constant() -> None:
         [tensor("y", [2])],
         {"w": np.ones(2, np.float32)},
     )
-    assert frontends.load(proto).input_names == ("x",)
+    assert frontends.load(frontends.open(proto)).input_names == ("x",)
     assert execute(proto, {"x": _X})[0].tolist() == [0, 3]
 
 
@@ -194,7 +194,7 @@ def test_branches_have_weights_and_names_of_their_own() -> None:
 
 def test_nodes_of_functions_carry_the_names_of_their_calls() -> None:
     body = [helper.make_node("Neg", ["a"], ["n"], name="negated"), helper.make_node("Exp", ["n"], ["b"], name="raised")]
-    imported = frontends.load(_function(body))
+    imported = frontends.load(frontends.open(_function(body)))
     names = [binding.var.name for block in imported.module["main"].body.blocks for binding in block.bindings]
     assert names[:-1] == ["call/negated", "call/raised"]
 
@@ -226,7 +226,7 @@ def test_all_reasons_at_once() -> None:
         nodes, [tensor("x", [2]), tensor("s", [1], TensorProto.INT64)], [tensor("a", None), tensor("b", None)]
     )
     with pytest.raises(UnsupportedError) as caught:
-        frontends.load(proto)
+        frontends.load(frontends.open(proto))
     assert [line.split(":")[0] for line in caught.value.details] == [
         "node 'first' (Reshape)",
         "node 'second' (Reshape)",
@@ -238,7 +238,7 @@ def test_a_long_report_is_cut() -> None:
     nodes = [helper.make_node("NonZero", ["x"], [f"n{index}"]) for index in range(400)]
     outputs = [tensor(f"n{index}", None, TensorProto.INT64) for index in range(400)]
     with pytest.raises(UnsupportedError) as caught:
-        frontends.load(model(nodes, [tensor("x", [2])], outputs))
+        frontends.load(frontends.open(model(nodes, [tensor("x", [2])], outputs)))
     assert "400 nodes" in caught.value.what
     assert len(caught.value.details) < 30
     assert caught.value.details[-1].endswith("more")
@@ -246,5 +246,5 @@ def test_a_long_report_is_cut() -> None:
 
 def test_the_definition_that_needs_an_operator_is_named() -> None:
     with pytest.raises(UnsupportedError) as caught:
-        frontends.load(_small([helper.make_node("Bernoulli", ["x"], ["y"], name="it")]))
+        frontends.load(frontends.open(_small([helper.make_node("Bernoulli", ["x"], ["y"], name="it")])))
     assert caught.value.details[0].startswith("node 'it' (Bernoulli, defined by RandomUniformLike)")

@@ -89,7 +89,7 @@ def test_external_data_is_checked_wherever_it_is_used(tmp_path: Path) -> None:
         path.write_bytes(content[:start] + b"../w." + content[start + 5 :])
         start += 1
         with pytest.raises(ExternalDataError, match="outside"):
-            frontends.load(path)
+            frontends.open(path)
 
 
 def _sparse(indices: list[object], dims: tuple[int, ...] = (2, 4), values: int = 3) -> onnx.SparseTensorProto:
@@ -136,7 +136,7 @@ def test_sparse_tensors(indices: list[object], as_constant: bool) -> None:
 )
 def test_sparse_tensors_that_are_damaged(indices: list[object], dims: tuple[int, ...], as_constant: bool) -> None:
     with pytest.raises((ModelError, UnsupportedError), match="sparse") as caught:
-        frontends.load(_with_sparse(_sparse(indices, dims), as_constant))
+        frontends.open(_with_sparse(_sparse(indices, dims), as_constant))
     assert "ModelProto" in str(caught.value.where)
 
 
@@ -156,19 +156,19 @@ def _external(folder: Path, location: str = "w.bin") -> Path:
 
 
 def test_a_file_and_its_external_data_are_read(tmp_path: Path) -> None:
-    imported = frontends.load(_external(tmp_path))
+    imported = frontends.load(frontends.open(_external(tmp_path)))
     assert (imported.name, imported.input_names, imported.output_names) == ("model", ("x",), ("y",))
 
 
 def test_a_relative_path_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _external(tmp_path)
     monkeypatch.chdir(tmp_path)
-    assert frontends.load("model.onnx").output_names == ("y",)
+    assert frontends.load(frontends.open("model.onnx")).output_names == ("y",)
 
 
 def test_a_missing_file() -> None:
     with pytest.raises(ModelError, match="does not exist"):
-        frontends.load("nowhere.onnx")
+        frontends.open("nowhere.onnx")
 
 
 @pytest.mark.parametrize("content", [b"", b"\x00" * 64, b"this is no model", os.urandom(512)])
@@ -176,7 +176,7 @@ def test_not_a_model(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(content)
     with pytest.raises(ModelError):
-        frontends.load(path)
+        frontends.open(path)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.99])
@@ -185,7 +185,7 @@ def test_a_truncated_file(tmp_path: Path, share: float) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(content[: int(len(content) * share)])
     with pytest.raises(ModelError):
-        frontends.load(path)
+        frontends.open(path)
 
 
 @pytest.mark.parametrize("device", ["/dev/zero", "/dev/null"])
@@ -207,14 +207,14 @@ def test_missing_external_data(tmp_path: Path) -> None:
     path = _external(tmp_path)
     (tmp_path / "w.bin").unlink()
     with pytest.raises(ExternalDataError, match="does not exist"):
-        frontends.load(path)
+        frontends.open(path)
 
 
 def test_short_external_data(tmp_path: Path) -> None:
     path = _external(tmp_path)
     (tmp_path / "w.bin").write_bytes(b"\0" * 47)
     with pytest.raises(ExternalDataError, match="too short: 48 bytes"):
-        frontends.load(path)
+        frontends.open(path)
 
 
 def _dots(folder: Path, secret: Path) -> str:
@@ -251,20 +251,20 @@ def test_external_data_outside_the_folder(tmp_path: Path, escape: Callable[[Path
     folder = tmp_path / "model"
     folder.mkdir()
     with pytest.raises(ExternalDataError):
-        frontends.load(_external(folder, escape(folder, secret)))
+        frontends.open(_external(folder, escape(folder, secret)))
 
 
 def test_a_model_in_memory_has_no_external_data(tmp_path: Path) -> None:
     proto = onnx.load(_external(tmp_path), load_external_data=False)
     with pytest.raises(ExternalDataError, match="in another file"):
-        frontends.load(proto)
+        frontends.open(proto)
 
 
 def test_a_newer_opset() -> None:
     proto = perceptron()
     proto.opset_import[0].version = 999
     with pytest.raises(UnsupportedVersionError, match="opset 999"):
-        frontends.load(proto)
+        frontends.open(proto)
 
 
 def _unknown_input() -> onnx.ModelProto:
@@ -325,7 +325,7 @@ def _circular_functions() -> onnx.ModelProto:
 )
 def test_an_inconsistent_model(make: Callable[[], onnx.ModelProto]) -> None:
     with pytest.raises(ModelError):
-        frontends.load(make())
+        frontends.load(frontends.open(make()))
 
 
 def test_damage_anywhere_raises_our_errors_only() -> None:
@@ -342,7 +342,7 @@ def test_damage_anywhere_raises_our_errors_only() -> None:
         except Exception:  # what protobuf refuses is tested with files
             continue
         try:
-            frontends.load(proto)
+            frontends.open(proto)
         except TilewrightError:
             refused += 1
     assert refused > 50
@@ -351,17 +351,17 @@ def test_damage_anywhere_raises_our_errors_only() -> None:
 @pytest.mark.parametrize("name", ["m.pt2", "m.tflite", "m.keras", "m.h5"])
 def test_other_formats_say_how_to_convert(name: str) -> None:
     with pytest.raises(UnsupportedError) as caught:
-        frontends.load(name)
+        frontends.open(name)
     assert "onnx" in str(caught.value.hint)
 
 
 def test_a_saved_model_says_how_to_convert(tmp_path: Path) -> None:
     (tmp_path / "saved_model.pb").write_bytes(b"")
     with pytest.raises(UnsupportedError) as caught:
-        frontends.load(tmp_path)
+        frontends.open(tmp_path)
     assert "tf2onnx" in str(caught.value.hint)
 
 
 def test_an_object_that_is_no_model() -> None:
     with pytest.raises(UsageError, match="not int"):
-        frontends.load(3)  # type: ignore[arg-type] # the point of the test
+        frontends.open(3)  # type: ignore[arg-type] # the point of the test

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import reduce
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 from tvm import relax, te, tirx, topi
 
+from ....ir_types import Scalar
 from ..dtypes import NARROW_FLOATS, accumulator, is_float
 from ..node import Expr, Node, Result, dtype_of, shape_of
 from ..registry import operator
@@ -214,7 +214,7 @@ def bit_shift(node: Node) -> Result:
         # The machine's shift counts modulo the width; here a count outside it shifts everything out.
         last, zero = tirx.const(bits - 1, amount.dtype), tirx.const(0, x.dtype)
 
-        def element(value: Any, count: Any) -> Any:
+        def element(value: Scalar, count: Scalar) -> Scalar:
             inside = tirx.all(count >= 0, count <= last)
             safe = tirx.max(tirx.min(count, last), tirx.const(0, amount.dtype))
             moved = value << safe if left else value >> safe

@@ -57,7 +57,7 @@ def test_large_ones_are_refused_with_the_name_of_the_kernel() -> None:
 
     with pytest.raises(CompilerError, match=rf"need {columns * 4} bytes of stack") as caught:
         lowered(schedule)
-    assert caught.value.where == "net_k0"
+    assert caught.value.where == "kernel 'net_k0'"
 
 
 def test_one_thread_needs_no_pool(tmp_path: Path) -> None:
@@ -93,5 +93,5 @@ def test_a_call_that_nothing_answers_names_its_kernel(tmp_path: Path) -> None:
     kernels = [kernel("net_k0_fine", "tanhf"), kernel("net_k1_stray", "somebody_elses_function")]
     with pytest.raises(CompilerError) as caught:
         compile_object(kernels, TARGET, "net", tmp_path / "kernels.o")
-    assert caught.value.where == "net_k1_stray"
+    assert caught.value.where == "kernel 'net_k1_stray'"
     assert caught.value.details == ("somebody_elses_function",)

@@ -10,7 +10,7 @@ import tilewright
 from emitted_models import emitted
 from small_models import swish_network
 from tilewright.compiler import pipeline
-from tilewright.compiler.emission import emit
+from tilewright.compiler.emission import glue
 from tilewright.errors import CompilerError, OutputError, ToolError
 from tvm import relax, te, tirx
 
@@ -43,7 +43,7 @@ def test_whatever_a_stage_raises_is_an_error_of_ours_that_names_the_model(
     def fails(*_: Any, **__: Any) -> None:
         raise raised
 
-    monkeypatch.setattr(*((pipeline, "run_passes") if stage == "build" else (emit, "make_plan")), fails)
+    monkeypatch.setattr(*((pipeline, "run_passes") if stage == "build" else (glue, "write_sources")), fails)
     with pytest.raises(expected) as caught:
         tilewright.compile(swish_network(), output=tmp_path / "x.so", threads=1)
     if expected is not OutputError:

@@ -18,11 +18,10 @@ import numpy as np
 import pytest
 from emitted_models import MLP_INPUTS, emitted
 from small_models import swish_network
-from tilewright import targets
+from tilewright import frontends, targets
 from tilewright.compiler.codegen.kernel_objects import KERNELS_PER_OBJECT, compile_kernels, worker_count
 from tilewright.compiler.process.workers import Workers, WorkerTracebackError, started
 from tilewright.errors import CompilerError, ToolError
-from tilewright.frontends import load as import_model
 from tvm import relax, te, tirx
 
 DIGITS = Path(__file__).parents[3] / "examples" / "models" / "digits_cnn.onnx"
@@ -121,7 +120,7 @@ def test_errors_are_the_same_and_of_the_first_kernel(tmp_path: Path, two: Worker
         errors.append(caught.value)
 
     assert str(errors[0]) == str(errors[1]) and type(errors[0]) is type(errors[1])
-    assert errors[1].where == f"net_k{KERNELS_PER_OBJECT}"
+    assert errors[1].where == f"kernel 'net_k{KERNELS_PER_OBJECT}'"
     assert isinstance(errors[1].__cause__, WorkerTracebackError) and "compile_object" in str(errors[1].__cause__)
 
 
@@ -207,12 +206,13 @@ def test_a_program_with_threads_is_not_forked(two: Workers) -> None:
 # Two compiles at a time, at the top level of the main module.
 _PROGRAM = f"""
 import threading, tilewright
-from tilewright.compiler import kernel_objects, workers
+from tilewright.compiler.codegen import kernel_objects
+from tilewright.compiler.process import workers
 kernel_objects.available_cores = lambda: 2
 start, counts = workers._start, []
-def noted(count):
+def noted(count, preload):
     counts.append(count)
-    return start(count)
+    return start(count, preload)
 workers._start = noted
 models = []
 def work():
@@ -240,7 +240,7 @@ def test_programs_without_a_main_guard(tmp_path: Path, how: str) -> None:
 
 
 def test_workers_are_started_where_they_pay(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = import_model(swish_network()).module
+    module = frontends.load(frontends.open(swish_network())).module
     monkeypatch.setattr("tilewright.compiler.codegen.kernel_objects.available_cores", lambda: 8)
     assert worker_count(None, module) == 1
     assert worker_count(3, module) == 3 and worker_count(1000, module) == 8

@@ -16,7 +16,7 @@ from tilewright.compiler.library.artifact import read_signature
 from tilewright.compiler.lowering import float_steps
 from tilewright.compiler.verification.bisect import bisect, describe, target_of
 from tilewright.compiler.verification.compare import DEFAULT_RTOL
-from tilewright.ir_passes import GraphPass, PassResult
+from tilewright.ir_passes import GraphPass, PassResult, spelled
 from tilewright.ir_passes.core.match import calls
 from tilewright.ir_passes.core.rewriter import rewrite
 from tilewright.schedules.tensorir import vector_math
@@ -114,10 +114,11 @@ def test_a_wrong_pass_is_named(network: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_fault_that_hides_when_values_are_kept(network: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with_pass(monkeypatch, Faulty(most_outputs=1, operator="nn.relu"))
+    fault = Faulty(most_outputs=1, operator="nn.relu")
+    with_pass(monkeypatch, fault)
 
     found = bisect(network, rtol=DEFAULT_RTOL)
 
     assert found is not None
-    assert (found.node, found.operator, found.only_fused, found.passes) == ("relu", "Relu", True, ("faulty",))
+    assert (found.node, found.operator, found.only_fused, found.passes) == ("relu", "Relu", True, (spelled(fault),))
     assert "where operators are fused" in describe(found)

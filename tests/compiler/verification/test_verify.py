@@ -11,9 +11,12 @@ import onnx
 import pytest
 import tilewright
 from small_models import embedding, model, node, swish_network
+from tilewright import frontends
 from tilewright.compiler.library.tensor_spec import TensorSpec
+from tilewright.compiler.runners.local import LocalRunner
+from tilewright.compiler.verification.input_ranges import integer_bounds
 from tilewright.compiler.verification.random_inputs import random_inputs
-from tilewright.compiler.verification.verify import index_bounds, raise_if_failed, reference_source
+from tilewright.compiler.verification.verify import raise_if_failed
 from tilewright.errors import ComparisonError, ToolError, UsageError
 
 
@@ -22,15 +25,15 @@ def swish() -> tilewright.CompiledModel:
     return tilewright.compile(swish_network(), threads=1)
 
 
-class Distorted:
-    """A compiled model whose outputs are off by a factor."""
+class Distorted(LocalRunner):
+    """A place whose outputs are off by a factor."""
 
-    def __init__(self, sound: tilewright.CompiledModel, factor: float) -> None:
-        self.inputs, self.outputs, self.precision = sound.inputs, sound.outputs, sound.precision
-        self._sound, self._factor = sound, factor
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self._factor = factor
 
-    def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: value * np.float32(self._factor) for name, value in self._sound.run(inputs).items()}
+    def run(self, library: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: value * np.float32(self._factor) for name, value in super().run(library, inputs).items()}
 
 
 def test_a_sound_library_passes(swish: tilewright.CompiledModel) -> None:
@@ -43,12 +46,12 @@ def test_a_sound_library_passes(swish: tilewright.CompiledModel) -> None:
 
 
 def test_a_wrong_one_fails(swish: tilewright.CompiledModel) -> None:
-    result = tilewright.verify(Distorted(swish, 1.0002), swish_network())
+    result = tilewright.verify(swish, swish_network(), runner=Distorted(1.0002))
 
     assert not result
     with pytest.raises(ComparisonError, match="1 of 1 outputs"):
         raise_if_failed(result, "here")
-    assert tilewright.verify(Distorted(swish, 1.0002), swish_network(), rtol=1e-3)
+    assert tilewright.verify(swish, swish_network(), runner=Distorted(1.0002), rtol=1e-3)
 
 
 def test_another_model_is_refused(swish: tilewright.CompiledModel) -> None:
@@ -94,7 +97,7 @@ def test_without_onnxruntime_it_says_what_to_install(
 
 def test_indices_stay_inside_the_tables_they_look_up() -> None:
     proto = embedding(7)
-    bounds = index_bounds(reference_source(proto)[0])
+    bounds = integer_bounds(frontends.open(proto))
 
     assert bounds == {"ids": 7}
     assert tilewright.verify(tilewright.compile(proto, threads=1), proto)

@@ -1,4 +1,4 @@
-"""Parts of an ONNX model: with inner values as outputs, and between values that are known."""
+"""Taps of an opened model: inner values as its outputs, and parts of it between values that are known."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from .opened import OpenedModel
+
 _FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16)
 
 
-def inner_values(model: onnx.ModelProto) -> list[str]:
+def inner_values(opened: OpenedModel) -> list[str]:
     """The floating-point values that nodes compute, in the nodes' order, those of the outputs included."""
+    model = opened.proto
     typed = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     element = {
         value.name: value.type.tensor_type.elem_type
@@ -29,8 +32,9 @@ def inner_values(model: onnx.ModelProto) -> list[str]:
     ]
 
 
-def exposed(model: onnx.ModelProto, names: Iterable[str]) -> onnx.ModelProto:
-    """A copy of the model with these values as its outputs, and after them the outputs it has."""
+def exposed(opened: OpenedModel, names: Iterable[str]) -> OpenedModel:
+    """The model with these values as its outputs, and after them the outputs it has."""
+    model = opened.proto
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     typed = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
@@ -39,15 +43,15 @@ def exposed(model: onnx.ModelProto, names: Iterable[str]) -> onnx.ModelProto:
     rest = [value for value in model.graph.output if value.name not in {value.name for value in wanted}]
     del copy.graph.output[:]
     copy.graph.output.extend([*wanted, *rest])
-    return copy
+    return opened.changed(copy)
 
 
 def cut(
-    model: onnx.ModelProto,
+    opened: OpenedModel,
     outputs: Sequence[str],
     values: Mapping[str, npt.NDArray[Any]],
     max_nodes: int | None = None,
-) -> onnx.ModelProto:
+) -> OpenedModel:
     """The nodes that compute `outputs`, and no others.
 
     Args:
@@ -56,7 +60,7 @@ def cut(
         max_nodes: keep about so many of the last nodes; what they need from before becomes inputs, as far as it is
             among `values`.
     """
-    graph = model.graph
+    graph = opened.proto.graph
     producer = {output: index for index, node in enumerate(graph.node) for output in node.output if output}
     constants = {tensor.name: tensor for tensor in graph.initializer}
     kept: set[int] = set()
@@ -79,14 +83,14 @@ def cut(
     # A value that became an input although its node was kept later would be defined twice.
     computed = {output for index in kept for output in graph.node[index].output}
     part = onnx.ModelProto()
-    part.CopyFrom(model)
+    part.CopyFrom(opened.proto)
     for field in ("node", "input", "output", "initializer", "value_info"):
         part.graph.ClearField(field)
     part.graph.node.extend(node for index, node in enumerate(graph.node) if index in kept)
     part.graph.initializer.extend(constants[name] for name in needed)
     part.graph.input.extend(_typed(name, values[name]) for name in inputs if name not in computed)
     part.graph.output.extend(_typed(name, values[name]) for name in outputs)
-    return part
+    return opened.changed(part)
 
 
 def _reads(node: onnx.NodeProto) -> list[str]:

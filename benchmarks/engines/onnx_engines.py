@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tilewright.compiler.verification.reference_engines import OnnxRuntime, OpenVino, OpenVinoBfloat16, Peer
+from tilewright.compiler.verification.reference_engines import OnnxRuntime, OpenVino, OpenVinoBfloat16, ReferenceEngine
 
 from .engine import Array, Job, NotAvailableError, Session
 
 
-def _session(peer: Peer, inputs: Mapping[str, Array]) -> Session:
-    return Session(lambda: list(peer.run(inputs).values()), peer.prepare(inputs))
+def _session(engine: ReferenceEngine, inputs: Mapping[str, Array]) -> Session:
+    return Session(lambda: list(engine.run(inputs).values()), engine.prepare(inputs))
 
 
 def load_onnxruntime(job: Job, inputs: Mapping[str, Array]) -> Session:
@@ -25,7 +25,7 @@ def load_openvino(job: Job, inputs: Mapping[str, Array]) -> Session:
 
 def load_openvino_bfloat16(job: Job, inputs: Mapping[str, Array]) -> Session:
     """Tuned for latency, in bfloat16."""
-    peer = OpenVinoBfloat16(job.model, job.threads)
-    if peer.computes_in != "bf16":  # it takes the hint on any CPU
-        raise NotAvailableError(f"OpenVINO computes in {peer.computes_in} here")
-    return _session(peer, inputs)
+    engine = OpenVinoBfloat16(job.model, job.threads)
+    if engine.computes_in != "bf16":  # it takes the hint on any CPU
+        raise NotAvailableError(f"OpenVINO computes in {engine.computes_in} here")
+    return _session(engine, inputs)

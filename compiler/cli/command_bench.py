@@ -1,0 +1,118 @@
+"""`bench`: how long a library, its kernels and other engines take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..process.install import check_place, written_whole
+from ..process.progress import Timeline, shown
+from ..reports.report import Table, show, show_json, size
+from .command_options import (
+    Binds,
+    Inputs,
+    Json,
+    Library,
+    Seed,
+    Threads,
+    open_library,
+    read_bindings,
+    read_inputs,
+)
+
+if TYPE_CHECKING:
+    from ..library.artifact import CompiledModel
+    from ..measurement.bench import Latency
+    from ..measurement.roofline import Roofline
+
+
+_PROFILED_RUNS = 20  # of each kernel, with a clock read between them
+
+
+def bench(
+    library: Library,
+    threads: Threads = None,
+    repeat: Annotated[int, typer.Option("--repeat", metavar="N", min=1, help="Counted runs of each engine.")] = 50,
+    kernels: Annotated[
+        bool, typer.Option("--kernels", help="Time each kernel under the machine's measured roofline.")
+    ] = False,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Write the kernels as a page with plots and a table."),
+    ] = None,
+    against: Annotated[
+        str, typer.Option("--against", metavar="LIST", help="onnxruntime,openvino; needs --model.")
+    ] = "",
+    model: Annotated[Path | None, typer.Option("--model", metavar="MODEL", help="What the other engines run.")] = None,
+    tensors: Inputs = None,
+    bind: Binds = None,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Time a library, its kernels, and other engines in the same run, taking turns.
+
+    With --kernels each kernel has its FLOPs, bytes, the bound that the machine's measured peak and bandwidths set it,
+    how much of that it reached, and the nodes it came from; what loses most time comes first. FLOPs are those of the
+    direct algorithm, so that a kernel that needs fewer of them may reach more than 100%.
+
+    Examples:
+
+    * `tilewright bench model.so --threads 1 --kernels`
+    * `tilewright bench model.so --html roofline.html`
+    * `tilewright bench model.so --against onnxruntime,openvino --model model.onnx`
+    """
+    from ..measurement import bench as timing
+
+    if html is not None:
+        check_place(html, keep=[library, model])
+    loaded = open_library(library, threads)
+    names = [name for name in against.split(",") if name]
+    values = read_inputs(loaded, tensors, random_inputs=True, seed=seed, model=model)
+    with shown(f"timing {library.name}", Timeline()) as progress:
+        progress("latency", 0, 0)
+        latencies = timing.measure(
+            loaded,
+            values,
+            repeat=repeat,
+            against=names,
+            source=model,
+            bindings=read_bindings(bind),
+            threads=threads or 0,
+        )
+        roofline = None
+        if kernels or html is not None:
+            runs = min(repeat, _PROFILED_RUNS)
+            roofline = timing.profile(loaded, values, repeat=runs, threads=threads or 0, progress=progress)
+        if html is not None and roofline is not None:
+            progress("page", 0, 0)
+            _save_page(html, loaded, latencies, roofline)
+    if html is not None:
+        typer.echo(f"{html}: {size(html.stat().st_size)}, open it in a browser", err=True)
+    if as_json:
+        show_json(timing.to_json(latencies, roofline))
+        return
+    table = Table(("engine", ">median ms", ">min ms", ">p90 ms", ">ours / theirs"))
+    for each in latencies:
+        ratio = "" if each.engine == timing.OURS else f"{latencies[0].median_ms / each.median_ms:.3f}"
+        table.add(each.engine, f"{each.median_ms:.3f}", f"{each.min_ms:.3f}", f"{each.p90_ms:.3f}", ratio)
+    show(table)
+    if kernels and roofline is not None:
+        from ..reports.roofline_tables import roofline_parts
+
+        show(*roofline_parts(roofline))
+
+
+def _save_page(path: Path, loaded: CompiledModel, latencies: list[Latency], roofline: Roofline) -> None:
+    from datetime import datetime
+
+    from ...targets.host import read_host
+    from ..reports.bench_page import render
+
+    page = render(
+        loaded.signature, roofline, latencies, library=loaded.path.name, host=read_host(), measured_at=datetime.now()
+    )
+    with written_whole(path) as file:
+        # A name that is no valid Unicode is shown with question marks.
+        file.write(page.encode("utf-8", "replace"))

@@ -1,0 +1,123 @@
+"""What makes libraries: `compile`, and `tune`, which will search for their schedules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..process import interrupt
+from ..process.progress import Timeline, shown
+from ..reports.report import duration, size
+from .command_options import (
+    UNITS,
+    Binds,
+    Cpu,
+    Features,
+    Model,
+    Shapes,
+    Target,
+    feature_list,
+    read_bindings,
+)
+from .tensor_options import parse_shapes
+
+
+def compile_command(
+    model: Model,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="OUT", help="The library; its header goes beside it.")
+    ],
+    target: Target = "host",
+    cpu: Cpu = None,
+    features: Features = "",
+    emit: Annotated[str, typer.Option("--emit", metavar="KIND", help="so: shared library; a: static.")] = "so",
+    shape: Shapes = None,
+    bind: Binds = None,
+    precision: Annotated[
+        str,
+        typer.Option(
+            "--precision",
+            metavar="TYPE",
+            help=f"fp32; bf16: multiply and store in bfloat16 ({UNITS}); fp16: store weights in float16.",
+        ),
+    ] = "fp32",
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            "--threads", metavar="N", help="Default when it runs; 1 builds without threads. [default: all processors]"
+        ),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option("--name", metavar="SYMBOL", help="Prefix of the C functions. [default: from the file's name]"),
+    ] = None,
+    records: Annotated[Path | None, typer.Option("--records", metavar="FILE", help="The tuner's records.")] = None,
+    save_ir: Annotated[
+        Path | None, typer.Option("--save-ir", metavar="DIR", help="Write the IR after each pass.")
+    ] = None,
+    keep_temps: Annotated[
+        Path | None, typer.Option("--keep-temps", metavar="DIR", help="Keep sources and objects.")
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs", metavar="N", help="Processes that compile kernels. [default: one a core; 1 for few kernels]"
+        ),
+    ] = None,
+) -> None:
+    """Compile a model into a library for a target.
+
+    Examples:
+
+    * `tilewright compile resnet50.onnx -o resnet50.so`
+    * `tilewright compile bert.onnx -o bert.so --shape input_ids=1x128 --bind mask=@ones.npy`
+    * `tilewright compile net.onnx -o net.so --target x86_64-linux-gnu --mcpu x86-64-v3 --threads 1`
+    """
+    from ..api import compile_to_file
+
+    timeline = Timeline()
+    with (
+        interrupt.temporary_folder(),
+        interrupt.done_when_published(),
+        shown(f"compiling {model.name}", timeline) as progress,
+    ):
+        path = compile_to_file(
+            model,
+            output,
+            target,
+            shapes=parse_shapes(shape or ()),
+            bindings=read_bindings(bind),
+            name=name,
+            emit=emit,
+            cpu=cpu,
+            features=feature_list(features),
+            threads=threads,
+            precision=precision,
+            records=records,
+            save_ir=save_ir,
+            keep_temps=keep_temps,
+            jobs=jobs,
+            progress=progress,
+        )
+    typer.echo(f"{path}: {size(path.stat().st_size)}, compiled in {duration(timeline.total_seconds)}", err=True)
+
+
+def tune(
+    model: Model,
+    records: Annotated[Path, typer.Option("--records", metavar="FILE.jsonl", help="Where results are kept.")],
+    seconds: Annotated[float | None, typer.Option("--seconds", help="Budget.")] = None,
+    trials: Annotated[int | None, typer.Option("--trials", help="Budget.")] = None,
+    device: Annotated[str, typer.Option("--device", help="Where candidates are measured.")] = "local",
+    target: Target = "host",
+    cpu: Cpu = None,
+    features: Features = "",
+    shape: Shapes = None,
+    bind: Binds = None,
+) -> None:
+    """Search for faster schedules on a device (not in this version)."""
+    from ..api import tune as search
+
+    del device, target, cpu, features, shape, bind  # what the tuner will take stands already in the interface
+    search(model, records=records, seconds=seconds, trials=trials)

@@ -1,0 +1,1 @@
+"""Where a library is executed: this machine, later an emulator or another machine."""

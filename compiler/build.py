@@ -217,7 +217,7 @@ def _emitted(
             progress=lambda done, total: tell("lower", done, total),
         )
         yield replace(made, table=table, lowered=lowered)
-        with failing_in("the planner", "the plan cannot be made"):
+        with failing_in("the planner", "the plan cannot be made", writes_files=True):
             plan = make_plan(made.name, graph, table.kernels(lowered.scratch), table.kernel_of)
         signature = make_signature(
             plan,

@@ -16,6 +16,7 @@ from .templates import attention, rows
 from .templates.template import Chooser
 from .tensorir import operands
 from .tensorir.expressions import accumulator, constant_shape, dtype_bits
+from .tensorir.nodes import Module
 
 Lower = Callable[[relax.BlockBuilder, relax.Call, Chooser], relax.Expr]
 
@@ -132,7 +133,7 @@ RULES: tuple[tuple[Sequence[str], Rule], ...] = (
 )
 
 
-def legalize(module: Any, decide: Chooser) -> Any:
+def legalize(module: Module, decide: Chooser) -> Module:
     """Lowers every operator of `main` to a `call_tir`; each PrimFunc gets its `op_pattern` for fusion.
 
     What a template computes carries its name and the choice that `decide` made. From here on no PrimFunc computes
@@ -163,7 +164,7 @@ def legalize(module: Any, decide: Chooser) -> Any:
     return _hidden(relax.transform.AnnotateTIROpPattern()(module))
 
 
-def _hidden(module: Any) -> Any:
+def _hidden(module: Module) -> Module:
     for variable, function in module.functions_items():
         if isinstance(function, tirx.PrimFunc):
             module.update_func(variable, function.with_body(hide(function.body)))

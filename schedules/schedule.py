@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import tvm
 from tvm import relax, tirx
@@ -17,10 +16,11 @@ from ..failures import failing_in, reason_of
 from .templates import choices, plain
 from .templates.template import Chooser
 from .tensorir import blocks
+from .tensorir.nodes import Module, PrimFunc
 from .tensorir.prefetch import insert_prefetches
 
 
-def schedule_module(module: Any, decide: Chooser, on_kernel: Callable[[str], None] = lambda name: None) -> Any:
+def schedule_module(module: Module, decide: Chooser, on_kernel: Callable[[str], None] = lambda name: None) -> Module:
     """Schedules every PrimFunc.
 
     Args:
@@ -42,7 +42,7 @@ def schedule_module(module: Any, decide: Chooser, on_kernel: Callable[[str], Non
     return tvm.IRModule(functions, attrs=module.attrs)
 
 
-def schedule_kernel(function: Any, decide: Chooser) -> Any:
+def schedule_kernel(function: PrimFunc, decide: Chooser) -> PrimFunc:
     """Schedules one kernel; when its template refuses it, by the plain schedule, with the reason as an attribute."""
     sch = _fresh(function)
     flops = sum(_flops(sch, block) for block in blocks.anchors(sch))
@@ -73,7 +73,7 @@ def _schedule_plainly(sch: Schedule, decide: Chooser) -> str:
     return decision.template.name
 
 
-def _nodes(module: Any, kernel: Any) -> list[str]:
+def _nodes(module: Module, kernel: PrimFunc) -> list[str]:
     """The hints of the bindings of `main` that call a kernel."""
     return [
         str(binding.var.name)
@@ -83,7 +83,7 @@ def _nodes(module: Any, kernel: Any) -> list[str]:
     ]
 
 
-def _fresh(function: Any) -> Schedule:
+def _fresh(function: PrimFunc) -> Schedule:
     return Schedule(tvm.IRModule({"main": function.with_attr("global_symbol", "main")}))
 
 

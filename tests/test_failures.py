@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from tilewright.compiler.lowering import lower
 from tilewright.errors import CompilerError, ModelError, OutOfMemoryError
 from tilewright.failures import failing_in, nodes_named, reason_of
 from tilewright.ir_passes.operators import fuse_silu
-from tilewright.schedules.templates import contraction_schedule, plain
+from tilewright.schedules.templates.table import TEMPLATES
 from tvm.error import InternalError
 
 RAISED = [
@@ -67,12 +68,8 @@ def test_a_stage_that_raises_is_named(
 def test_a_template_that_raises_is_named_with_its_kernel_and_nodes(
     raised: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (contraction_schedule, plain):
-        monkeypatch.setattr(module, "schedule_kernel", raising(raised))
-    monkeypatch.setattr(
-        "tilewright.schedules.schedule.TEMPLATES",
-        {name: raising(raised) for name in ("contraction", "plain", "rows", "window", "winograd", "attention")},
-    )
+    broken = tuple(replace(each, schedule=raising(raised)) for each in TEMPLATES)
+    monkeypatch.setattr("tilewright.compiler.pipeline.TEMPLATES", broken)
 
     with pytest.raises(errors.TilewrightError) as caught:
         tilewright.compile(swish_network(), threads=1, jobs=1)

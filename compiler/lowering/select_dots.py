@@ -78,7 +78,7 @@ class _Selection:
             body = body.body
         sums = self._access(body.buffer, body.indices[0], loops)
         extents = {role: int(loops[role].extent) for role in loops}
-        if isinstance(body.value, tirx.FloatImm):
+        if not operands(body.value, LHS):  # the sums begin
             return _sequence(instructions.zero(sums, extents))
         left, right = (self._operand(body.value, role, loops) for role in (LHS, RHS))
         return self._placed(instructions.multiply_add(sums, left, right, extents))

@@ -16,6 +16,7 @@ from ...targets.target import Target
 from ..tensorir import blocks
 from ..tensorir.blocks import Block, Loop
 from ..tensorir.expressions import int64
+from ..tensorir.nodes import Expr, Load
 from ..tensorir.rebuild import substituted
 from . import plain
 from .contraction_schedule import schedule_sums
@@ -81,7 +82,7 @@ def _cut_epilogue(
 
 
 def _count_by_tiles(
-    sch: Schedule, epilogue: Block, axes: Sequence[Any], shape: Sequence[int], outputs: int
+    sch: Schedule, epilogue: Block, axes: Sequence[Expr], shape: Sequence[int], outputs: int
 ) -> list[Loop]:
     """Gives the block that writes pixels one loop over all tiles and two over a tile's pixels.
 
@@ -106,7 +107,7 @@ def _count_by_tiles(
     pixel = _pixel([each.var for each in variables], rows, columns, outputs)
     place = {axis: value for axis, value in zip(axes, pixel, strict=True) if isinstance(axis, tirx.Var)}
 
-    def simplified(load: Any) -> Any:
+    def simplified(load: Load) -> Load:
         return tirx.BufferLoad(load.source, [analyzer.simplify(index) for index in load.indices])
 
     def moved(region: Any) -> Any:
@@ -128,7 +129,7 @@ def _count_by_tiles(
     return list(sch.get_loops(epilogue))
 
 
-def _pixel(counted: Sequence[Any], rows: int, columns: int, outputs: int) -> tuple[Any, Any, Any, Any]:
+def _pixel(counted: Sequence[Expr], rows: int, columns: int, outputs: int) -> tuple[Expr, Expr, Expr, Expr]:
     """Image, row, column and channel of (tile, row in it, column in it, channel)."""
     tile, i, j, channel = counted
     return tile // (rows * columns), tile // columns % rows * outputs + i, tile % columns * outputs + j, channel

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,6 +18,7 @@ from tvm.s_tir.schedule import ScheduleError
 from ...annotations import ANCHOR, STAGE
 from ...hidden_floats import ARITHMETIC
 from .expressions import dtype_bits, flatten
+from .nodes import Buffer, Expr, Load, Node
 from .rebuild import found, mentions, substituted
 
 
@@ -149,7 +150,7 @@ def axis_of_loops(sch: Schedule, block: Block) -> list[int | None]:
     return axes
 
 
-def follow_axes(sch: Schedule, block: Block, buffer: Any) -> list[Loop]:
+def follow_axes(sch: Schedule, block: Block, buffer: Buffer) -> list[Loop]:
     """Gives an untouched `block` that reads `buffer` one loop an axis of the buffer, whatever shape it writes.
 
     Returns:
@@ -171,7 +172,7 @@ def follow_axes(sch: Schedule, block: Block, buffer: Any) -> list[Loop]:
     return ordered
 
 
-def loads(body: Any, buffer: Any) -> list[Any]:
+def loads(body: Node, buffer: Buffer) -> list[Load]:
     """Every read of `buffer` inside `body`."""
     return [load for load in found(body, TensorLoad) if load.source.same_as(buffer)]
 
@@ -223,7 +224,7 @@ def is_elementwise(sch: Schedule, block: Block) -> bool:
     if shape != [int(each.dom.extent) for each in body.iter_vars]:
         return False
 
-    def in_order(indices: Any) -> bool:
+    def in_order(indices: Sequence[Expr]) -> bool:
         return all(index.same_as(variable) for index, variable in zip(indices, variables, strict=True))
 
     reads = found(body.body.value, TensorLoad)

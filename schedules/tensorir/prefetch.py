@@ -16,7 +16,6 @@ depends on their variables alone, and is no access to memory in the eyes of the 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import tvm_ffi
 from tvm import s_tir, tirx
@@ -26,6 +25,7 @@ from tvm.s_tir import Schedule
 from ...annotations import PREFETCH_CHUNKS, PREFETCH_TILES, RHS, operands, without
 from .blocks import Loop
 from .expressions import int64, unflatten
+from .nodes import Buffer, Expr, For, Load, PrimFunc, Stmt, Var
 from .rebuild import found, substituted, with_body
 
 _LINE_ELEMENTS = 16  # float32 in a cache line of 64 bytes
@@ -55,11 +55,11 @@ def mark(sch: Schedule, tiles: Loop, chunks: Loop) -> None:
     sch.annotate(chunks, PREFETCH_CHUNKS.name, 1)
 
 
-def insert_prefetches(function: Any) -> Any:
+def insert_prefetches(function: PrimFunc) -> PrimFunc:
     """Inserts what schedules have marked, for operands that are parameters of the function."""
-    marked: list[Any] = []
+    marked: list[For] = []
 
-    def note(loop: Any) -> None:
+    def note(loop: For) -> None:
         if PREFETCH_CHUNKS.of(loop):
             marked.append(loop)
 
@@ -68,7 +68,7 @@ def insert_prefetches(function: Any) -> Any:
         return function
     parameters = list(function.params)
 
-    def tiles_with_prefetches(tiles: Any) -> Any:
+    def tiles_with_prefetches(tiles: For) -> For:
         if not PREFETCH_TILES.of(tiles):
             return tiles
         body = tvm_ffi.structural_map(tiles.body, (tirx.For, lambda loop: _with_prefetch(loop, tiles, parameters)))
@@ -78,7 +78,7 @@ def insert_prefetches(function: Any) -> Any:
     return function.with_body(tvm_ffi.structural_map(function.body, (tirx.For, tiles_with_prefetches)))
 
 
-def _with_prefetch(chunks: Any, tiles: Any, parameters: list[Any]) -> Any:
+def _with_prefetch(chunks: For, tiles: For, parameters: list[Buffer]) -> For:
     """The loop over chunks with a prefetch at the start of each; another loop as it is."""
     if not PREFETCH_CHUNKS.of(chunks):
         return chunks
@@ -86,7 +86,7 @@ def _with_prefetch(chunks: Any, tiles: Any, parameters: list[Any]) -> Any:
     load, values = _packed_operand(chunks.body)
     if not any(load.source.same_as(each) for each in parameters):
         return with_body(chunks, chunks.body, annotations=kept)
-    line: Any = tiles.loop_var
+    line: Expr = tiles.loop_var
     for loop in _loops_around(chunks, tiles):
         line = line * loop.extent + loop.loop_var
     address = tirx.address_of(tirx.BufferLoad(load.source, _next_panel(load, values, chunks.body, line)))
@@ -94,11 +94,11 @@ def _with_prefetch(chunks: Any, tiles: Any, parameters: list[Any]) -> Any:
     return with_body(chunks, tirx.SeqStmt([tirx.Evaluate(prefetch), chunks.body]), annotations=kept)
 
 
-def _loops_around(chunks: Any, tiles: Any) -> list[Any]:
+def _loops_around(chunks: For, tiles: For) -> list[For]:
     """The loops over k inside a tile, from the outermost to `chunks`."""
-    around: list[Any] = []
+    around: list[For] = []
 
-    def note(loop: Any) -> None:
+    def note(loop: For) -> None:
         if any(each.loop_var.same_as(chunks.loop_var) for each in found(loop, tirx.For)):
             around.append(loop)
 
@@ -106,7 +106,7 @@ def _loops_around(chunks: Any, tiles: Any) -> list[Any]:
     return around
 
 
-def _packed_operand(body: Any) -> tuple[Any, dict[Any, Any]]:
+def _packed_operand(body: Stmt) -> tuple[Load, dict[Var, Expr]]:
     """The read of the packed operand inside a tile, and the values of the block's variables there."""
     realize = found(body, s_tir.SBlockRealize)[0]
     block = realize.block
@@ -115,12 +115,12 @@ def _packed_operand(body: Any) -> tuple[Any, dict[Any, Any]]:
     return found(packed, TensorLoad)[0], values
 
 
-def _next_panel(load: Any, values: dict[Any, Any], body: Any, line: Any) -> list[Any]:
+def _next_panel(load: Load, values: dict[Var, Expr], body: Stmt, line: Expr) -> list[Expr]:
     """The index of a cache line of the panel after the one that `load` reads."""
     batches, panels, *inner = (int(extent) for extent in load.source.ty.shape)
     inside = [loop.loop_var for loop in found(body, tirx.For)]
 
-    def at_start(index: Any) -> Any:
+    def at_start(index: Expr) -> Expr:
         """An index of the block where all loops inside `body` begin."""
         outside = substituted(index, values)
         return substituted(outside, dict.fromkeys(inside, int64(0)))

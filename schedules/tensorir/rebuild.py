@@ -8,10 +8,12 @@ from typing import Any
 import tvm_ffi
 from tvm import tirx
 
+from .nodes import Expr, For, Node, Stmt, Var
+
 
 def with_body(
-    loop: Any, body: Any, *, kind: tirx.ForKind | None = None, annotations: Mapping[str, Any] | None = None
-) -> Any:
+    loop: For, body: Stmt, *, kind: tirx.ForKind | None = None, annotations: Mapping[str, Any] | None = None
+) -> For:
     """A `For` with another body, and perhaps another kind (which then is bound to no thread) or other annotations."""
     thread = loop.thread_binding if kind is None else None
     kept = dict(loop.annotations if annotations is None else annotations)
@@ -19,18 +21,18 @@ def with_body(
     return tirx.For(loop.loop_var, loop.min, loop.extent, kind, body, thread, kept, loop.step)
 
 
-def found(node: Any, kind: Any) -> list[Any]:
+def found(node: Node, kind: type[Any]) -> list[Node]:
     """All nodes of a kind inside a statement or an expression, inner ones first."""
-    nodes: list[Any] = []
+    nodes: list[Node] = []
     tvm_ffi.structural_walk(node, (kind, nodes.append))
     return nodes
 
 
-def mentions(node: Any, variables: Sequence[Any]) -> bool:
+def mentions(node: Node, variables: Sequence[Var]) -> bool:
     """Whether one of some variables is used inside a statement or an expression."""
     return any(each.same_as(variable) for each in found(node, tirx.Var) for variable in variables)
 
 
-def substituted(node: Any, values: Mapping[Any, Any]) -> Any:
+def substituted(node: Node, values: Mapping[Var, Expr]) -> Node:
     """A statement or an expression with values for variables."""
     return tvm_ffi.structural_map(node, (tirx.Var, lambda each: values.get(each, each)))

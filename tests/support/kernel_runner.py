@@ -69,7 +69,7 @@ class Runner:
         with tempfile.TemporaryDirectory(prefix="tilewright-") as folder:
             library = Path(folder) / "kernel.so"
             arrays = {f"x{i}": np.asarray(array, order="C") for i, array in enumerate(inputs)}
-            built(module, library, outputs=["y"], target=target, precision="bf16" if target.dot_units else "fp32")
+            built(module, library, outputs=["y"], target=target, precision="bf16" if multiply_in else "fp32")
             return artifact.load(library).run(arrays)["y"]
 
 

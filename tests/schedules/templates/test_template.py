@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,9 @@ from tilewright.schedules.templates.microkernels import MultiplyAdd
 from tilewright.schedules.templates.table import CONTRACTION, TEMPLATES
 from tilewright.schedules.templates.template import Chooser, Template
 from tilewright.schedules.tensorir import blocks
+from tilewright.targets.instructions import Emitted, Operand, Stmt
 from tilewright.targets.target import DotUnit, Target
-from tilewright.targets.x86.pairs import Pairs
-from tilewright.targets.x86.peak import pairs
-from tvm import relax
+from tvm import relax, tirx
 from tvm.s_tir import Schedule
 
 
@@ -75,8 +74,41 @@ def test_a_new_template_is_a_row(run: Runner, rows: int, template: str) -> None:
     assert relative_error(actual, left @ right) < TOLERANCE
 
 
-# Four products of int8 added to an int32 at once, for eight columns; where lowering knows no instruction for a unit,
-# its loops compute the same.
+@dataclass(frozen=True)
+class FourProducts:
+    """Adds four products of int8 to each of eight int32 at once, in software."""
+
+    symbols: frozenset[str] = frozenset()
+    objects: tuple[Path, ...] = ()
+
+    def zero(self, sums: Operand, extents: Mapping[str, int]) -> tuple[Stmt, ...]:
+        zero = tirx.Broadcast(tirx.IntImm("int32", 0), 8)
+        return tuple(tirx.BufferStore(sums.buffer, zero, [at]) for at, _, _ in places(sums, extents))
+
+    def multiply_add(self, sums: Operand, lhs: Operand, rhs: Operand, extents: Mapping[str, int]) -> Emitted:
+        step = []
+        for at, register, vector in places(sums, extents):
+            total = tirx.BufferLoad(sums.buffer, [at])
+            for term in range(4):
+                left = tirx.BufferLoad(lhs.buffer, [lhs.at(register=register, term=term)]).astype("int32")
+                columns = tirx.Ramp(rhs.at(vector=vector, term=term), 4, 8)
+                total += tirx.Broadcast(left, 8) * tirx.BufferLoad(rhs.buffer, [columns]).astype("int32x8")
+            step.append(tirx.BufferStore(sums.buffer, total, [at]))
+        return Emitted(tuple(step))
+
+    def rounding(self, lanes: int) -> str:
+        raise NotImplementedError
+
+    def text_of(self, function: str) -> str:
+        return ""
+
+
+def places(sums: Operand, extents: Mapping[str, int]) -> Iterator[tuple[Any, int, int]]:
+    """Where each vector of a tile of sums is, and its register and vector."""
+    for register, vector in np.ndindex(extents["register"], extents["vector"]):
+        yield tirx.Ramp(sums.at(register=register, vector=vector), 1, 8), register, vector
+
+
 SOFT_S8 = DotUnit(
     name="SOFT-S8",
     lhs="int8",
@@ -93,8 +125,8 @@ SOFT_S8 = DotUnit(
     loads_per_cycle=2.0,
     step_overhead=1.0,
     tile_overhead=3.0,
-    instructions=Pairs,
-    peak=pairs,
+    instructions=FourProducts,
+    peak=lambda: pytest.fail("nobody measures it"),
 )
 
 
@@ -102,11 +134,10 @@ SOFT_S8 = DotUnit(
 def test_a_new_unit_is_a_row(left: tuple[int, ...], right: tuple[int, ...], tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     a, b = (generator.integers(-128, 128, shape).astype("int8") for shape in (left, right))
-    host = targets.parse("host", cores=2)
-    module = matmul(a, b, "int32")
-    decide = Chooser(replace(host, units=(SOFT_S8,)), TEMPLATES)
-    module = schedule_module(legalize(module, decide), decide)
-    emitted = built(module, tmp_path / "s8.so", outputs=["y"], target=host)
+    target = replace(targets.parse("host", cores=2), units=(SOFT_S8,))
+    decide = Chooser(target, TEMPLATES)
+    module = schedule_module(legalize(matmul(a, b, "int32"), decide), decide)
+    emitted = built(module, tmp_path / "s8.so", outputs=["y"], target=target)
     assert {kernel.template for kernel in emitted.plan.kernels} == {dot_product.TEMPLATE}
     expected = a.astype("int32") @ b.astype("int32")
     assert np.array_equal(artifact.load(emitted.path).run({"a": a, "b": b})["y"], expected)

@@ -340,7 +340,7 @@ def interrupted(tmp_path: Path, ready: str, prelude: str = "", *options: str) ->
 
 # Stages are announced through one function: here it writes them to stdout, so that the signal comes at known moments.
 _TELL = """
-from tilewright.compiler import progress
+from tilewright.compiler.process import progress
 announce = progress.Timeline.announce
 def tell(self, name, done=0, total=0):
     print(name, flush=True)
@@ -413,7 +413,7 @@ def test_interrupt_stops_a_tool_that_hangs(tmp_path: Path) -> None:
 def test_interrupt_of_the_last_step_comes_too_late(tmp_path: Path) -> None:
     # Between the two renames the signal waits, and then the command has done its work.
     prelude = f"""
-from tilewright.compiler import install as module
+from tilewright.compiler.process import install as module
 replace_all = module.replace_all
 def slow(renames):
     replace_all(renames)

@@ -98,7 +98,7 @@ def test_a_large_file_that_was_overwritten_while_it_was_loaded(tmp_path: Path) -
     # Loaded once by us, once by somebody who asked the C library for it; nothing can mend those.
     code = (
         "import ctypes, os, shutil, sys, numpy as np\n"
-        "from tilewright.compiler import native_library; native_library.COPIED_BYTES = 0\n"
+        "from tilewright.compiler.library import native_library; native_library.COPIED_BYTES = 0\n"
         "from tilewright.compiler.library.artifact import load\n"
         "shutil.copyfile(sys.argv[1], sys.argv[3])\n"
         "kept = [load(sys.argv[3]) if sys.argv[4] == 'ours' else ctypes.CDLL(sys.argv[3])]\n"

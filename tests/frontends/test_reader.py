@@ -191,7 +191,7 @@ def test_a_truncated_file(tmp_path: Path, share: float) -> None:
 @pytest.mark.parametrize("device", ["/dev/zero", "/dev/null"])
 def test_a_device_is_no_model(device: str) -> None:
     with pytest.raises(ModelError, match="no file"):
-        frontends.load(device)
+        frontends.open(device)
 
 
 def test_a_pipe_is_read_to_its_end(tmp_path: Path) -> None:
@@ -199,7 +199,7 @@ def test_a_pipe_is_read_to_its_end(tmp_path: Path) -> None:
     os.mkfifo(path)
     writer = threading.Thread(target=path.write_bytes, args=(perceptron().SerializeToString(),))
     writer.start()
-    assert frontends.load(path).input_names
+    assert frontends.open(path).proto.graph.input
     writer.join()
 
 

@@ -27,7 +27,7 @@ def of(
 )
 def test_functions_of_floats_take_no_integers(op_type: str) -> None:
     with pytest.raises(ModelError, match=rf"of int32; {op_type} of opset 20 takes .*float") as raised:
-        frontends.load(of(op_type, TensorProto.INT32, [2, 3]))
+        frontends.load(frontends.open(of(op_type, TensorProto.INT32, [2, 3])))
     assert op_type in str(raised.value.where)
 
 
@@ -35,13 +35,13 @@ def test_functions_of_floats_take_no_integers(op_type: str) -> None:
 @pytest.mark.parametrize("dtype", [TensorProto.UINT8, TensorProto.INT8, TensorProto.INT64])
 def test_pools_of_integers(op_type: str, dtype: int) -> None:
     with pytest.raises(ModelError, match=op_type):
-        frontends.load(of(op_type, dtype, [1, 2, 3, 3]))
+        frontends.load(frontends.open(of(op_type, dtype, [1, 2, 3, 3])))
 
 
 @pytest.mark.parametrize("op_type", ["Add", "Sub", "Mul", "Div", "Mod", "Max", "Min"])
 def test_arithmetic_takes_no_booleans(op_type: str) -> None:
     with pytest.raises(ModelError, match="of bool"):
-        frontends.load(of(op_type, TensorProto.BOOL, [2, 3], inputs=2))
+        frontends.load(frontends.open(of(op_type, TensorProto.BOOL, [2, 3], inputs=2)))
 
 
 def test_what_an_opset_allows_differs() -> None:
@@ -49,14 +49,14 @@ def test_what_an_opset_allows_differs() -> None:
     (y,) = execute(of("Relu", TensorProto.INT32, [1, 3], opset=14), {"x0": x})
     assert y.tolist() == [[0, 0, 5]]
     with pytest.raises(ModelError, match="of int32; Relu of opset 13"):
-        frontends.load(of("Relu", TensorProto.INT32, [1, 3], opset=13))
+        frontends.load(frontends.open(of("Relu", TensorProto.INT32, [1, 3], opset=13)))
 
 
 def test_operands_of_one_type_variable() -> None:
     made = of("Add", TensorProto.FLOAT, [2], inputs=2)
     made.graph.input[1].type.tensor_type.elem_type = TensorProto.INT32
     with pytest.raises(ModelError, match="'B' is of int32, another that has to be of the same dtype is of float32"):
-        frontends.load(made)
+        frontends.load(frontends.open(made))
 
 
 @pytest.mark.parametrize("opset", [18, 20])

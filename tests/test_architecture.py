@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import networkx as nx
@@ -23,6 +24,14 @@ MAY_IMPORT = {
 }
 # Importing these never imports TVM: what runs a library, and what a command line needs before it compiles.
 WITHOUT_TVM = "compiler/library"
+
+
+# What names an instruction set, or the width of its vectors.
+INSTRUCTION_SETS = re.compile(r"x86|avx|amx|vnni|\b512\b|__builtin_ia32", re.IGNORECASE)
+MAY_NAME_ONE = {
+    "compiler/cli/command_compile.py": "an example in the help",
+    "compiler/library/elf.py": "ELF's numbers of machines, with Linux's names",
+}
 
 
 def sources() -> dict[str, Path]:
@@ -85,6 +94,18 @@ def test_a_library_is_run_without_the_compiler() -> None:
     }
 
     assert importing == set()
+
+
+def test_instruction_sets_are_named_in_targets_alone() -> None:
+    paths = [*ROOT.glob("*.py"), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*"))]
+    texts = {str(path.relative_to(ROOT)): path for path in paths if path.suffix in (".py", ".c", ".h", ".jinja")}
+    naming = {
+        name
+        for name, path in texts.items()
+        if not name.startswith("targets/") and INSTRUCTION_SETS.search(path.read_text())
+    }
+
+    assert naming == set(MAY_NAME_ONE)
 
 
 def test_files_can_be_read() -> None:

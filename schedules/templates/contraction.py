@@ -195,7 +195,7 @@ def blocking(workload: Workload, rows: int, columns: int, target: Target) -> int
     """Tiles of `rows` by `columns` in one block of rows: all, or as few as keep the cores evenly busy.
 
     Blocks for the caches do not pay: a panel of B comes from L2 and rows of A may come from L3, at a few bytes a cycle,
-    while every further block reads all panels again (measured with 512 KiB of L2).
+    while every further block reads all panels again (measured with half a MiB of L2).
     """
     row_tiles = math.ceil(workload.rows / rows)
     column_tiles = math.ceil(workload.columns / columns)

@@ -79,7 +79,7 @@ def test_every_dtype_scalars_and_empty_tensors(tmp_path: Path) -> None:
 
 
 def emission_dtype(dtype: str) -> Any:
-    from tilewright.compiler.library.tensor_spec import numpy_dtype
+    from tilewright.dtypes import numpy_dtype
 
     return numpy_dtype(dtype)
 

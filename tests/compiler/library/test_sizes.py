@@ -1,0 +1,67 @@
+"""Sizes that depend on dimensions: their values, the largest of them, and what C computes."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+from tilewright.compiler.library.sizes import Dimension, Size, SizeExpr, in_c, largest, rounded_up, value_of
+
+N, M = Dimension("n", 7), Dimension("m", 12)
+BOUNDS = {each.name: each.bound for each in (N, M)}
+VALUES = st.fixed_dictionaries({name: st.integers(0, bound) for name, bound in BOUNDS.items()})
+LEAVES = st.sampled_from([0, 1, 3, 64, N.size, M.size])
+
+
+def grown(sizes: st.SearchStrategy[Size]) -> st.SearchStrategy[Size]:
+    return st.one_of(
+        st.builds(lambda a, b: a + b, sizes, sizes),
+        st.builds(lambda a, b: a * b, sizes, sizes),
+        st.builds(lambda a: rounded_up(a, 64), sizes),
+    )
+
+
+SIZES = st.recursive(LEAVES, grown, max_leaves=6)
+
+
+@given(a=SIZES, b=SIZES, values=VALUES)
+def test_values_are_those_of_arithmetic(a: Size, b: Size, values: dict[str, int]) -> None:
+    one, other = value_of(a, values), value_of(b, values)
+
+    assert value_of(a + b, values) == one + other
+    assert value_of(a * b, values) == one * other
+    assert value_of(rounded_up(a, 64), values) == -(-one // 64) * 64
+    assert a + b == b + a and a * b == b * a
+
+
+@given(size=SIZES, values=VALUES)
+def test_no_value_is_larger_than_the_one_at_the_bounds(size: Size, values: dict[str, int]) -> None:
+    assert value_of(size, values) <= largest(size) == value_of(size, BOUNDS)
+
+
+@given(size=SIZES, less=st.integers(-9, 0), values=VALUES)
+def test_what_is_taken_away_makes_nothing_larger(size: Size, less: int, values: dict[str, int]) -> None:
+    assert value_of(size + less * N.size, values) <= largest(size + less * N.size) <= largest(size)
+
+
+def test_what_needs_no_dimension_is_a_number() -> None:
+    assert N.size * 0 + 5 == 5 and N.size + -1 * N.size == 0 and rounded_up(65, 64) == 128
+    assert rounded_up(N.size * 64, 32) == N.size * 64
+    assert isinstance(rounded_up(N.size * 4, 64), SizeExpr)
+
+
+def test_c_computes_the_same(tmp_path: Path) -> None:
+    sizes = [N.size * M.size * 4 + 12, rounded_up(N.size * 4, 64) * M.size, 20 + -2 * N.size, rounded_up(N.size + 1, 8)]
+    lines = [f'printf("%lld ", (long long)({in_c(size)}));' for size in sizes]
+    program = (
+        f"#include <stdint.h>\n#include <stdio.h>\nint main(void) {{ int64_t d_n = 5, d_m = 3; {' '.join(lines)} }}"
+    )
+    (tmp_path / "sizes.c").write_text(program)
+    subprocess.run(["cc", "-Wall", "-Werror", "sizes.c", "-o", "sizes"], cwd=tmp_path, check=True)
+
+    printed = subprocess.run([tmp_path / "sizes"], capture_output=True, text=True, check=True).stdout.split()
+
+    assert [int(word) for word in printed] == [value_of(size, {"n": 5, "m": 3}) for size in sizes]
+    assert str(sizes[0]) == "4 * m * n + 12"

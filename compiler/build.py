@@ -30,6 +30,7 @@ from .process.workers import started
 
 if TYPE_CHECKING:
     from ..frontends import ImportedModel
+    from ..schedules.templates.template import Choose
     from ..targets import Target
     from .codegen.generator import CodeGenerator
     from .emission.kernel_table import KernelTable
@@ -86,6 +87,7 @@ def build(
     *,
     stop_after: str = STAGES[-1],
     passes: ChoosePasses = list,
+    choose: Choose | None = None,
     prepared: Callable[[Any], Any] | None = None,
     workers: Workers | None = None,
     progress: ProgressCallback | None = None,
@@ -99,6 +101,7 @@ def build(
         options: all else; by default those of `CompileOptions`.
         stop_after: the last of `STAGES` to run.
         passes: which passes run, chosen from those of a compile.
+        choose: settles what computes each workload, and how; by default each template's default of the fewest cycles.
         prepared: changes the model before it is imported: makes inner values its outputs, for example.
         workers: processes that run already; by default some are started, as the options say.
         progress: called as progress(stage, done, total).
@@ -127,7 +130,7 @@ def build(
             return made
         if workers is None and stop_after != "passes":
             workers = stack.enter_context(_workers(made, generator))
-        made = _scheduled(made, passes, tell)
+        made = _scheduled(made, passes, choose, tell)
         if stop_after == "passes":
             return made
         with closing(_emitted(made, generator, workers, tell)) as stages:
@@ -171,7 +174,8 @@ def _workers(made: Build, generator: CodeGenerator | None) -> AbstractContextMan
     return started(count, generator.jobs if generator is not None else batches.__name__)
 
 
-def _scheduled(made: Build, passes: ChoosePasses, tell: ProgressCallback) -> Build:
+def _scheduled(made: Build, passes: ChoosePasses, choose: Choose | None, tell: ProgressCallback) -> Build:
+    from ..schedules.templates.template import choose_default
     from . import pipeline
 
     assert made.imported is not None
@@ -179,7 +183,8 @@ def _scheduled(made: Build, passes: ChoosePasses, tell: ProgressCallback) -> Bui
         made.imported.module,
         made.target,
         precision=made.precision,
-        choose=passes,
+        order=passes,
+        choose=choose or choose_default,
         save_ir=made.options.save_ir,
         progress=tell,
     )

@@ -131,7 +131,8 @@ def run(
     target: Target,
     *,
     precision: str,
-    choose: ChoosePasses = list,
+    order: ChoosePasses = list,
+    choose: Choose = choose_default,
     save_ir: str | os.PathLike[str] | None = None,
     progress: ProgressCallback,
 ) -> IRModule:
@@ -141,7 +142,8 @@ def run(
         module: what a frontend made.
         target: the machine, with the cores that parallel loops are planned for.
         precision: ``fp32``, ``bf16`` or ``fp16``, as `precision.possible` gives it for the target.
-        choose: which passes run.
+        order: which passes run.
+        choose: settles what computes each workload, and how.
         save_ir: a folder for the module after each pass, numbered and named.
         progress: told of the pass that starts, and of each kernel that is scheduled.
 
@@ -161,15 +163,15 @@ def run(
     def on_pass(index: int, each: Pass, result: PassResult) -> None:
         if save_ir is not None:
             _save(Path(save_ir), f"{index + 1:02}_{each.name}", spelled(each), result.module)
-        if index + 1 < len(order):
-            progress(order[index + 1].name, 0, 0)
+        if index + 1 < len(chosen):
+            progress(chosen[index + 1].name, 0, 0)
 
-    order = list(choose(passes(target, on_kernel, precision=precision)))
+    chosen = list(order(passes(target, on_kernel, precision=precision, choose=choose)))
     if save_ir is not None:
         _save(Path(save_ir), "00_import", "import", module)
-    if order:
-        progress(order[0].name, 0, 0)
-    return run_passes(module, order, on_pass=on_pass).module
+    if chosen:
+        progress(chosen[0].name, 0, 0)
+    return run_passes(module, chosen, on_pass=on_pass).module
 
 
 def _save(folder: Path, name: str, after: str, module: IRModule) -> None:

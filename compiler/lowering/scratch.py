@@ -17,8 +17,8 @@ from typing import Any
 
 import tvm_ffi
 from tvm import tirx
-from tvm.ir import TensorLoad
 
+from ...ir_passes.core.buffers import with_buffers
 from ...schedules.tensorir.rebuild import substituted
 
 
@@ -62,19 +62,7 @@ def _give_workers_memory(loop: Any, workers: int) -> Any:
         first = worker * tirx.IntImm(str(first.ty.dtype), _stride(buffer)) + first
         return [tirx.Ramp(first, position.stride, position.lanes) if isinstance(position, tirx.Ramp) else first]
 
-    def load(node: Any) -> Any:
-        buffer = enlarged.get(node.source)
-        return node if buffer is None else tirx.BufferLoad(buffer, moved(node.source, node.indices))
-
-    def store(node: Any) -> Any:
-        buffer = enlarged.get(node.buffer)
-        return node if buffer is None else tirx.BufferStore(buffer, node.value, moved(node.buffer, node.indices))
-
-    def alloc(node: Any) -> Any:
-        buffer = enlarged.get(node.buffer)
-        return node if buffer is None else tirx.AllocBuffer(buffer, node.annotations)
-
-    body = tvm_ffi.structural_map(loop.body, [(TensorLoad, load), (tirx.BufferStore, store), (tirx.AllocBuffer, alloc)])
+    body = with_buffers(loop.body, enlarged, moved=moved)
     position = worker * tirx.IntImm(str(index.ty.dtype), steps) + step
     body = substituted(body, {index: position})
     if steps * workers != extent:

@@ -12,7 +12,7 @@ from ..core.base import GraphPass, PassResult
 from ..core.graph import Binding, Expr, Graph, Var, substitute
 from ..core.rewriter import dtype_of
 from .kernel_graph import KernelCall, KernelGraph, kernel_graph, renamed, without_uncalled
-from .windows import Twins, Window, through_windows
+from .windows import Specializations, Window, through_windows
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class ConcatInPlace(GraphPass):
         parts = _parts(kernel_graph(module, graph))
         if not parts:
             return PassResult(module, False)
-        twins = Twins(module.clone())
+        twins = Specializations(module.clone())
         done: dict[Var, Expr] = {}  # concatenation -> the whole, as far as it is written
         views: dict[Var, tuple[Expr, Window]] = {}
         members: dict[Var, list[Var]] = {}

@@ -11,14 +11,15 @@ import numpy as np
 import tvm
 import tvm_ffi
 from tvm import relax, s_tir, te, tirx
-from tvm.ir import TensorLoad, TensorRegion
+from tvm.ir import TensorLoad
 
 from ..core.base import GraphPass, PassResult
+from ..core.buffers import with_buffers
 from ..core.constants import array_of, constant, is_constant, numpy_dtype
 from ..core.graph import Binding, Expr, Graph, Var, leaves, substitute
 from ..core.rewriter import dtype_of
 from .kernel_graph import KernelCall, kernel_graph, without_uncalled
-from .windows import Twins
+from .windows import Specializations
 
 WIDE = "float32"
 _CHOICE = "prim.if_then_else"
@@ -53,7 +54,7 @@ class NarrowStorage(GraphPass):
         plan = _Plan(module, graph, self.dtype)
         narrow = plan.results() if self.results else set()
         constants = {each: _rounded(each, self.dtype) for each in plan.constants()}
-        twins = Twins(module.clone())
+        twins = Specializations(module.clone())
         new: dict[Var, Expr] = {}
         bindings: list[Binding] = []
         for var, value in graph.bindings:
@@ -187,7 +188,7 @@ def _loads(body: Any) -> list[Any]:
     return found
 
 
-def _narrowed(twins: Twins, call: KernelCall, operands: list[Expr], dtype: str, narrow_result: bool) -> Expr:
+def _narrowed(twins: Specializations, call: KernelCall, operands: list[Expr], dtype: str, narrow_result: bool) -> Expr:
     """`call` of new operands, by a kernel that takes them."""
     narrow = tuple(dtype_of(new) != dtype_of(old) for new, old in zip(operands, call.operands, strict=True))
     if not any(narrow) and not narrow_result:
@@ -234,25 +235,16 @@ def _with_buffers(body: Any, twins: Sequence[tuple[Any, Any]]) -> Any:
         twins: pairs of a buffer and the one to use in its place.
     """
 
-    def twin(buffer: Any) -> Any:
-        return next((new for old, new in twins if buffer.same_as(old)), buffer)
-
-    def store(node: Any) -> Any:
-        buffer = twin(node.buffer)
-        return tirx.BufferStore(buffer, _cast(str(buffer.dtype), node.value), node.indices)
-
-    def load(node: Any) -> Any:
-        buffer = twin(node.source)
-        return node if buffer is node.source else _cast(str(node.ty.dtype), tirx.BufferLoad(buffer, node.indices))
-
-    def region(node: Any) -> Any:
-        return tirx.BufferRegion(twin(node.source), node.region)
-
     def cast(node: Any) -> Any:
         return _cast(str(node.ty.dtype), node.value)
 
-    changes = [(tirx.BufferStore, store), (TensorLoad, load), (TensorRegion, region), (tirx.Cast, cast)]
-    return tvm_ffi.structural_map(body, changes)
+    return with_buffers(
+        body,
+        dict(twins),
+        stored=lambda buffer, value: _cast(str(buffer.dtype), value),
+        loaded=lambda buffer, load: _cast(str(buffer.dtype), load),
+        also=[(tirx.Cast, cast)],
+    )
 
 
 def _rounded_at_the_end(body: Any, wide: Any, narrow: Any) -> Any:

@@ -11,7 +11,7 @@ from ..core.base import GraphPass, PassResult
 from ..core.graph import Binding, Expr, Graph, Var
 from ..core.rewriter import shape_of
 from .kernel_graph import KernelGraph, kernel_graph, without_uncalled
-from .windows import Twins, Window, through_windows
+from .windows import Specializations, Window, through_windows
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class SliceInPlace(GraphPass):
         views = _views(kernel_graph(module, graph))
         if not views:
             return PassResult(module, False)
-        twins = Twins(module.clone())
+        twins = Specializations(module.clone())
         bindings: list[Binding] = []
         for var, value in graph.bindings:
             if var not in views:

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import tvm
-import tvm_ffi
 from tvm import relax, tirx
-from tvm.ir import TensorLoad, TensorRegion
 
 from ...annotations import CONCAT, SLICE
+from ..core.buffers import with_buffers
 from ..core.graph import Expr, Var
 from ..core.rewriter import dtype_of
 from .kernel_graph import is_call_tir
@@ -29,7 +28,7 @@ class Window:
 Views = Mapping[Var, tuple[Expr, Window]]
 
 
-class Twins:
+class Specializations:
     """Kernels made from others of a module, each once."""
 
     def __init__(self, module: tvm.IRModule) -> None:
@@ -45,14 +44,14 @@ class Twins:
     def get(
         self, gvar: Any, key: Hashable, make: Callable[[Any], Any], types: Sequence[Any | None], suffix: str = ""
     ) -> Any:
-        """The twin of a kernel.
+        """A kernel made from another.
 
         Args:
             gvar: the kernel.
-            key: what tells its twins apart.
+            key: what tells those made from one kernel apart.
             make: makes the PrimFunc from the kernel's.
-            types: of the twin's parameters, None for those that stay.
-            suffix: of the twin's name.
+            types: of its parameters, None for those that stay.
+            suffix: of its name.
         """
         whole_key = (str(gvar.name_hint), key)
         if whole_key not in self._made:
@@ -69,7 +68,7 @@ class Twins:
         return self._made[whole_key]
 
     def with_windows(self, gvar: Any, windows: Mapping[int, Window], suffix: str = "") -> Any:
-        """The twin of a kernel some of whose parameters are windows."""
+        """A kernel made from another, some of whose parameters are windows."""
         types = [
             relax.TensorType(windows[index].shape, str(old.dtype)) if index in windows else None
             for index, old in enumerate(gvar.ty.params)
@@ -79,12 +78,18 @@ class Twins:
 
 
 def through_windows(
-    twins: Twins, value: Any, views: Views, *, result: Window | None = None, into: Expr | None = None, suffix: str = ""
+    kernels: Specializations,
+    value: Any,
+    views: Views,
+    *,
+    result: Window | None = None,
+    into: Expr | None = None,
+    suffix: str = "",
 ) -> Expr:
     """A value of `main` that reads windows instead of tensors, if it is a call of a kernel that reads such tensors.
 
     Args:
-        twins: where the kernels are made.
+        kernels: where those that read windows are made.
         value: of a binding.
         views: the tensors that are windows.
         result: the window that the kernel's result is to be.
@@ -103,7 +108,7 @@ def through_windows(
         windows[len(operands)] = result
     if not windows:
         return value
-    twin = twins.with_windows(value.args[0], windows, suffix)
+    twin = kernels.with_windows(value.args[0], windows, suffix)
     if result is None:
         arguments = [twin, relax.BlockBuilder().normalize(relax.Tuple(operands)), *list(value.args)[2:]]
         return tvm.ir.Call(value.op, arguments, value.attrs, list(value.ty_args), ret_ty=value.ty)
@@ -122,45 +127,21 @@ def with_windows(function: Any, windows: Mapping[int, Window]) -> Any:
         windows: by the index of the parameter.
     """
     parameters = list(function.params)
-    changes: dict[Any, tuple[Any, Window]] = {}
+    twins: dict[Any, Any] = {}
+    window_of: dict[Any, Window] = {}
     for index, window in windows.items():
         old = parameters[index]
         shape = [tirx.IntImm("int64", extent) for extent in window.shape]
-        new = tirx.decl_buffer(shape, str(old.dtype), str(old.name))
-        parameters[index] = new
-        changes[old] = (new, window)
+        parameters[index] = twins[old] = tirx.decl_buffer(shape, str(old.dtype), str(old.name))
+        window_of[old] = window
 
-    def moved(indices: Any, window: Window) -> list[Any]:
+    def moved(buffer: Any, indices: Sequence[Any]) -> list[Any]:
         return [
             index + tirx.IntImm("int64", start) if start else index
-            for index, start in zip(indices, window.starts, strict=True)
+            for index, start in zip(indices, window_of[buffer].starts, strict=True)
         ]
 
-    def store(node: Any) -> Any:
-        if node.buffer not in changes:
-            return node
-        new, window = changes[node.buffer]
-        return tirx.BufferStore(new, node.value, moved(node.indices, window))
-
-    def load(node: Any) -> Any:
-        if node.source not in changes:
-            return node
-        new, window = changes[node.source]
-        return tirx.BufferLoad(new, moved(node.indices, window))
-
-    def region(node: Any) -> Any:
-        if node.source not in changes:
-            return node
-        new, window = changes[node.source]
-        starts = moved([each.min for each in node.region], window)
-        ranges = [
-            tvm.ir.Range.from_min_extent(start, each.extent) for start, each in zip(starts, node.region, strict=True)
-        ]
-        return tirx.BufferRegion(new, ranges)
-
-    body = tvm_ffi.structural_map(
-        function.body, [(tirx.BufferStore, store), (TensorLoad, load), (TensorRegion, region)]
-    )
+    body = with_buffers(function.body, twins, moved=moved)
     changed = tirx.PrimFunc(parameters, body, function.ret_type, function.attrs)
     for mark in (CONCAT, SLICE):  # what they say of the operands is no longer so
         if mark.of(changed) is not None:

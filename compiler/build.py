@@ -29,7 +29,7 @@ from .process.work_folder import work_folder
 from .process.workers import started
 
 if TYPE_CHECKING:
-    from ..frontends import ImportedModel
+    from ..frontends import ImportedModel, OpenedModel
     from ..schedules.templates.template import Choose
     from ..targets import Target
     from .codegen.generator import CodeGenerator
@@ -88,21 +88,21 @@ def build(
     stop_after: str = STAGES[-1],
     passes: ChoosePasses = list,
     choose: Choose | None = None,
-    prepared: Callable[[Any], Any] | None = None,
+    prepared: Callable[[OpenedModel], OpenedModel] | None = None,
     workers: Workers | None = None,
     progress: ProgressCallback | None = None,
 ) -> Build:
     """Compiles a model to a library and its header, for this machine or another.
 
     Args:
-        model: path of an .onnx file, or an onnx.ModelProto; an `ImportedModel` has the first stage behind it, and with
-            passes that leave nothing to do it may be a module of scheduled kernels.
+        model: path of an .onnx file, an onnx.ModelProto or an `OpenedModel`; an `ImportedModel` has the first stage
+            behind it, and with passes that leave nothing to do it may be a module of scheduled kernels.
         output: the library to write, its header goes beside it; None where the stages stop before.
         options: all else; by default those of `CompileOptions`.
         stop_after: the last of `STAGES` to run.
         passes: which passes run, chosen from those of a compile.
         choose: settles what computes each workload, and how; by default each template's default of the fewest cycles.
-        prepared: changes the model before it is imported: makes inner values its outputs, for example.
+        prepared: changes the opened model before it is imported: makes inner values its outputs, for example.
         workers: processes that run already; by default some are started, as the options say.
         progress: called as progress(stage, done, total).
 
@@ -156,12 +156,13 @@ def _settled(options: CompileOptions, place: Path | None) -> Build:
     return Build(options, name, target, precision, place)
 
 
-def _imported(made: Build, model: Any, prepared: Callable[[Any], Any] | None) -> Build:
+def _imported(made: Build, model: Any, prepared: Callable[[OpenedModel], OpenedModel] | None) -> Build:
     from .. import frontends
 
     if not isinstance(model, frontends.ImportedModel):
-        source = model if prepared is None else prepared(model)
-        model = frontends.load(frontends.open(source), shapes=made.options.shapes, bindings=made.options.bindings)
+        opened = frontends.open(model)
+        opened = opened if prepared is None else prepared(opened)
+        model = frontends.load(opened, shapes=made.options.shapes, bindings=made.options.bindings)
     return replace(made, imported=model)
 
 

@@ -138,6 +138,23 @@ def _remove(path: Path) -> None:
 
 def _end_children() -> None:
     """Kills the processes that this one started (and theirs), as far as Linux tells them."""
+    seen = set[int]()
+    while found := _descendants() - seen:  # until those that were stopped have started no more
+        seen |= found
+        for child in found:
+            with contextlib.suppress(OSError):
+                os.kill(child, signal.SIGSTOP)
+    for child in seen:
+        with contextlib.suppress(OSError):
+            os.kill(child, signal.SIGKILL)
+    # Until they are gone they may still write to the folders that are removed next.
+    deadline = time.monotonic() + _KILL_SECONDS
+    while any(_runs(child) for child in seen) and time.monotonic() < deadline:
+        time.sleep(0.005)
+
+
+def _descendants() -> set[int]:
+    """The processes that this one started, and theirs."""
     todo, seen = [os.getpid()], set[int]()
     while todo:
         parent = todo.pop()
@@ -146,13 +163,7 @@ def _end_children() -> None:
                 children = {int(word) for word in listing.read_text().split()} - seen
                 seen |= children
                 todo += children
-    for child in seen:
-        with contextlib.suppress(OSError):
-            os.kill(child, signal.SIGKILL)
-    # Until they are gone they may still write to the folders that are removed next.
-    deadline = time.monotonic() + _KILL_SECONDS
-    while any(_runs(child) for child in seen) and time.monotonic() < deadline:
-        time.sleep(0.005)
+    return seen
 
 
 def _runs(process: int) -> bool:

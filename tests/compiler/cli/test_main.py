@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import json
 import os
-import re
-import shutil
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from command_line import DIGITS, MAX_LINES, fails
 from onnx import TensorProto, helper, numpy_helper
 from tilewright.compiler.cli.main import one_screen, run
-from tilewright.compiler.process import install
 from tilewright.errors import UnsupportedError
-
-DIGITS = Path(__file__).parents[3] / "examples" / "models" / "digits_cnn.onnx"
-MAX_LINES = 24
-# Where the tests run in the background, SIGINT is ignored, and so would these programs.
-_MAIN = (
-    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    "from tilewright.compiler.cli.main import main; main()"
-)
 
 
 @pytest.fixture(scope="module")
@@ -36,18 +22,6 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("cli") / "digits.so"
     assert run(["compile", str(DIGITS), "-o", str(path), "--threads", "1"]) == 0
     return path
-
-
-def fails(capsys: pytest.CaptureFixture[str], arguments: list[str | Path], code: int, *phrases: str) -> None:
-    """Runs a command that must end with `code` and an error of one screen that says `phrases`."""
-    capsys.readouterr()
-    assert run([str(argument) for argument in arguments]) == code
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert "Traceback" not in captured.err
-    assert len(captured.err.splitlines()) <= MAX_LINES
-    for phrase in phrases:
-        assert phrase in captured.err, captured.err
 
 
 def save(path: Path, nodes: list[onnx.NodeProto], shape: list[int | str], initializers: list[TensorProto]) -> Path:
@@ -256,178 +230,6 @@ def test_libraries_that_cannot_be_loaded(library: Path, tmp_path: Path, capsys: 
     fails(capsys, ["run", future, "--random-inputs"], 3, "upgrade")
     fails(capsys, ["run", cut, "--random-inputs"], 4, "cut.so")
     fails(capsys, ["run", DIGITS, "--random-inputs"], 4, "ELF")
-
-
-def test_files_that_may_not_grow(tmp_path: Path) -> None:
-    # The linker is the first whose file would be too large.
-    code = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)); {_MAIN}"
-    result = subprocess.run(
-        [sys.executable, "-c", code, "compile", str(DIGITS), "-o", str(tmp_path / "out.so")],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert result.returncode in (2, 5), result.stderr
-    assert "Traceback" not in result.stderr and "internal error" not in result.stderr
-    assert len(result.stderr.splitlines()) <= MAX_LINES
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 100 kB, less than half of the library."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    options = ["-t", "tmpfs", "-o", "size=100k", "tmpfs", str(folder)]
-    if shutil.which("mount") is None or subprocess.run(["mount", *options], capture_output=True).returncode:
-        pytest.skip("mounting a file system needs root")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
-def test_disk_full_leaves_nothing(small_disk: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fails(capsys, ["compile", DIGITS, "-o", small_disk / "out.so"], 2, "No space left on device", "out.so")
-    assert list(small_disk.iterdir()) == []
-
-
-def test_a_full_disk_keeps_the_library_that_was_there(
-    library: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    output = tmp_path / "out.so"
-    output.write_bytes(b"yesterday's")
-
-    def full(source: Path, descriptor: int) -> None:
-        os.write(descriptor, b"half")
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(install, "copy", full)
-    fails(capsys, ["compile", DIGITS, "-o", output], 2, "No space left on device")
-    assert output.read_bytes() == b"yesterday's"
-    assert list(tmp_path.iterdir()) == [output]
-
-
-def test_stdout_that_is_full_or_closed(library: Path) -> None:
-    command = [sys.executable, "-c", _MAIN, "inspect", str(library)]
-    with open("/dev/full", "w") as full:  # noqa: PTH123 - a device
-        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
-    assert result.returncode == 2 and "cannot be written" in result.stderr and "Traceback" not in result.stderr
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None and process.stderr is not None
-    process.stdout.close()
-    assert process.stderr.read() == ""
-    assert process.wait(60) in (0, 141)
-
-
-def interrupted(tmp_path: Path, ready: str, prelude: str = "", *options: str) -> subprocess.CompletedProcess[str]:
-    """Compiles in a process and sends SIGINT when it writes `ready`; its TMPDIR is a folder of its own."""
-    folder = tmp_path / "tmp"
-    folder.mkdir()
-    process = subprocess.Popen(
-        [sys.executable, "-c", f"{prelude}\n{_MAIN}", "compile", str(DIGITS), "-o", str(tmp_path / "out.so"), *options],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "TMPDIR": str(folder)},
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.strip() == ready:
-            break
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert list(folder.iterdir()) == []
-    return subprocess.CompletedProcess(process.args, process.returncode, "", errors)
-
-
-# Stages are announced through one function: here it writes them to stdout, so that the signal comes at known moments.
-_TELL = """
-from tilewright.compiler.process import progress
-announce = progress.Timeline.announce
-def tell(self, name, done=0, total=0):
-    print(name, flush=True)
-    return announce(self, name, done, total)
-progress.Timeline.announce = tell
-"""
-
-
-@pytest.mark.parametrize("stage", ["load TVM", "import", "channels_last", "schedule", "code"])
-def test_interrupt_leaves_nothing(tmp_path: Path, stage: str) -> None:
-    result = interrupted(tmp_path, stage, _TELL)
-
-    assert (result.returncode, result.stderr.splitlines()[-1]) == (130, "interrupted")
-    assert "Traceback" not in result.stderr and "error" not in result.stderr
-    assert [path.name for path in tmp_path.iterdir()] == ["tmp"]
-
-
-@pytest.mark.parametrize("stage", ["schedule", "code"])
-def test_interrupt_ends_workers(tmp_path: Path, stage: str) -> None:
-    # They inherit stderr, so that what they had to say of their end would be seen here.
-    result = interrupted(tmp_path, stage, _TELL, "--jobs", "2")
-
-    # A stage of more than two seconds is reported, as loading TVM may be.
-    said = [line for line in result.stderr.splitlines() if not re.fullmatch(r"  .* \d+\.\d s", line)]
-    assert (result.returncode, said) == (130, ["interrupted"])
-    assert [path.name for path in tmp_path.iterdir()] == ["tmp"]
-    assert processes_with(f"TMPDIR={tmp_path / 'tmp'}") == []
-
-
-def processes_with(setting: str) -> list[str]:
-    """The processes that run with this in their environment."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/environ"):
-        with contextlib.suppress(OSError):
-            if setting.encode() in path.read_bytes():
-                found.append(path.parent.name)
-    return found
-
-
-def has_ended(process: int) -> bool:
-    """Whether it is gone, or a zombie that its new parent is about to collect."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
-    except OSError:
-        return True
-
-
-def test_interrupt_stops_a_tool_that_hangs(tmp_path: Path) -> None:
-    tool = tmp_path / "bin" / "cc"
-    tool.parent.mkdir()
-    tool.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 600\n")
-    tool.chmod(0o755)
-    hung = f"import os; os.environ['PATH'] = {str(tool.parent)!r} + ':' + os.environ['PATH']"
-    wait = (
-        "import threading, time, pathlib\n"
-        f"pid = pathlib.Path({str(tmp_path / 'pid')!r})\n"
-        "def watch():\n"
-        "    while not (pid.exists() and pid.read_text()): time.sleep(0.02)\n"
-        "    print('hung', flush=True)\n"
-        "threading.Thread(target=watch, daemon=True).start()"
-    )
-
-    result = interrupted(tmp_path, "hung", f"{hung}\n{wait}")
-
-    assert result.returncode == 130, result.stderr
-    assert has_ended(int((tmp_path / "pid").read_text()))
-    assert not (tmp_path / "out.so").exists()
-
-
-def test_interrupt_of_the_last_step_comes_too_late(tmp_path: Path) -> None:
-    # Between the two renames the signal waits, and then the command has done its work.
-    prelude = f"""
-from tilewright.compiler.process import install as module
-replace_all = module.replace_all
-def slow(renames):
-    replace_all(renames)
-    if renames[-1][1] == module.Path({str(tmp_path / "out.so")!r}):
-        print('publishing', flush=True)
-        import time; time.sleep(1)
-module.replace_all = slow
-"""
-    result = interrupted(tmp_path, "publishing", prelude)
-
-    assert result.returncode == 0, result.stderr
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.h", "out.so", "tmp"]
 
 
 def test_run_and_inspect_without_tvm(library: Path) -> None:

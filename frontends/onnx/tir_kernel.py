@@ -12,6 +12,8 @@ from typing import Any
 from tvm import s_tir, tirx
 from tvm.ir import Range
 
+from ...annotations import WHOLE
+
 _DATA_PARALLEL = 0  # TensorIR's kind of an axis whose points may be computed in any order
 
 
@@ -22,7 +24,7 @@ def int64(value: int) -> Any:
 
 def tensor(shape: Sequence[int], dtype: str, name: str) -> Any:
     """A parameter of a kernel."""
-    return tirx.decl_buffer([int64(extent) for extent in shape], dtype, name)
+    return tirx.decl_buffer([int64(extent) for extent in shape], dtype, name, layout=None)  # as those of TE
 
 
 def variables(count: int, dtype: str, name: str) -> Any:
@@ -92,4 +94,5 @@ def kernel(
         nest = tirx.For(variable, int64(0), int64(extent), tirx.ForKind.SERIAL, nest)
     root = s_tir.SBlockRealize([], True, s_tir.SBlock([], [], [], "root", nest))
     parameters = [buffer for buffer, _ in (*reads, *writes)]
-    return tirx.PrimFunc(parameters, root).with_attr({"tirx.noalias": True, "s_tir": True, "global_symbol": name})
+    attributes = {"tirx.noalias": True, "s_tir": True, "global_symbol": name, **WHOLE.entry()}
+    return tirx.PrimFunc(parameters, root).with_attr(attributes)

@@ -1,4 +1,8 @@
-"""Which dtypes an operator takes, by ONNX's own definition: a node that has others is no valid model."""
+"""Which dtypes an operator takes, by ONNX's own definition: a node that has others is no valid model.
+
+Two kinds are let through, since what they mean is plain: dtypes that a later version of the operator takes, and floats
+of other widths where it takes some.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from functools import lru_cache
 import onnx
 
 from ...errors import ModelError
+from .dtypes import FLOATS
 from .node import Node
 
 # Dtypes as numpy spells them -> as ONNX's definitions do, where those differ.
@@ -27,7 +32,7 @@ def check_types(node: Node, domain: str) -> None:
             continue
         dtype = node.dtype(index)
         spelled = _SPELLED.get(dtype, dtype.replace("float8_", "float8"))
-        if spelled not in types:
+        if spelled not in types and not (dtype in FLOATS and _FLOATS & set(types)):
             raise ModelError(
                 f"its input '{name}' is of {dtype}; {node.op_type} of opset {node.opset} takes {', '.join(types)}",
                 where=node.label,
@@ -39,6 +44,9 @@ def check_types(node: Node, domain: str) -> None:
             )
 
 
+_FLOATS = frozenset(_SPELLED.get(dtype, dtype) for dtype in FLOATS)
+
+
 @lru_cache(maxsize=1024)
 def _parameters(op_type: str, opset: int, domain: str) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
     """Of every input its name, its type variable, and the element types that it may have: none if it is no tensor."""
@@ -46,11 +54,15 @@ def _parameters(op_type: str, opset: int, domain: str) -> tuple[tuple[str, str, 
         schema = onnx.defs.get_schema(op_type, opset, domain)
     except onnx.defs.SchemaError:
         return ()
+    newest = onnx.defs.get_schema(op_type, domain).inputs
+    later = newest if len(newest) == len(schema.inputs) else schema.inputs
     return tuple(
         (
             each.name,
             each.type_str if each.is_homogeneous else f"{each.name}, each",
-            tuple(sorted(kind[len("tensor(") : -1] for kind in each.types if kind.startswith("tensor("))),
+            tuple(
+                sorted(kind[len("tensor(") : -1] for kind in {*each.types, *more.types} if kind.startswith("tensor("))
+            ),
         )
-        for each in schema.inputs
+        for each, more in zip(schema.inputs, later, strict=True)
     )

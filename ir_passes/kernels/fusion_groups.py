@@ -98,6 +98,8 @@ def _reachable_by_an_anchor(graph: KernelGraph) -> set[Var]:
 
 
 def _may_join(call: KernelCall, group: Group, after_anchor: set[Var], limits: Limits) -> bool:
+    if call.is_whole or group.result.is_whole:
+        return False
     readers = [member for member in group.members if member.reads(call)]
     copies = sum(group.copies[reader.var] * reader.reads(call) for reader in readers)
     if len(group.members) >= limits.max_calls or copies > limits.max_copies:

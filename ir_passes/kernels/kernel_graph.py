@@ -14,7 +14,7 @@ import tvm_ffi
 from tvm import relax, tirx
 from tvm.ir import TensorLoad
 
-from ...annotations import PATTERN, TEMPLATE
+from ...annotations import PATTERN, TEMPLATE, WHOLE
 from ...ir_types import PrimFunc
 from ..core.graph import Expr, Graph, Var, leaves, substitute
 from ..core.rewriter import shape_of
@@ -49,6 +49,11 @@ class KernelCall:
     def is_anchor(self) -> bool:
         """Whether the kernel is to have a schedule built around it: it reduces, or it has a template."""
         return bool(self.template) or self.pattern in (REDUCTION, CONTRACTION)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing can be computed inside the kernel."""
+        return bool(WHOLE.of(self.function))
 
     @property
     def is_pointwise(self) -> bool:

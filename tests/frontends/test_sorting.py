@@ -9,7 +9,9 @@ import numpy as np
 import onnx
 import pytest
 import tilewright
-from onnx import helper, numpy_helper
+from execution import execute
+from models import model, tensor
+from onnx import TensorProto, helper, numpy_helper
 from operator_cases import Array, Case, check
 from tilewright import targets
 from tilewright.errors import ModelError
@@ -179,3 +181,24 @@ def test_nothing_to_choose_from() -> None:
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
         with pytest.raises(ModelError, match="nothing to choose from"):
             tilewright.compile(model, shapes={"x": (3, 0)} if inputs else {})
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_neighbours_of_positions_and_totals(axis: int) -> None:
+    """What is computed before and after them stays outside of their loops."""
+    x = np.random.default_rng(axis).standard_normal((4, 7, 9)).astype(np.float32)
+    made = model(
+        [
+            helper.make_node("Abs", ["x"], ["a"]),
+            helper.make_node("ArgMax", ["a"], ["p"], axis=axis, keepdims=0),
+            helper.make_node("Neg", ["p"], ["position"]),
+            helper.make_node("CumSum", ["a", "axis"], ["c"]),
+            helper.make_node("Neg", ["c"], ["total"]),
+        ],
+        [tensor("x", x.shape)],
+        [tensor("position", [None] * 2, TensorProto.INT64), tensor("total", x.shape)],
+        {"axis": np.array(axis)},
+    )
+    position, total = execute(made, {"x": x})
+    assert np.array_equal(position, -np.abs(x).argmax(axis))
+    np.testing.assert_allclose(total, -np.abs(x).cumsum(axis, dtype=np.float64), rtol=2e-6)

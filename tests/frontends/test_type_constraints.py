@@ -44,12 +44,19 @@ def test_arithmetic_takes_no_booleans(op_type: str) -> None:
         frontends.load(frontends.open(of(op_type, TensorProto.BOOL, [2, 3], inputs=2)))
 
 
-def test_what_an_opset_allows_differs() -> None:
+@pytest.mark.parametrize("opset", [13, 14])  # from which on the definition takes integers
+def test_what_a_later_version_takes_is_computed(opset: int) -> None:
     x = np.array([[-3, 0, 5]], np.int32)
-    (y,) = execute(of("Relu", TensorProto.INT32, [1, 3], opset=14), {"x0": x})
+    (y,) = execute(of("Relu", TensorProto.INT32, [1, 3], opset=opset), {"x0": x})
     assert y.tolist() == [[0, 0, 5]]
-    with pytest.raises(ModelError, match="of int32; Relu of opset 13"):
-        frontends.load(frontends.open(of("Relu", TensorProto.INT32, [1, 3], opset=13)))
+
+
+@pytest.mark.parametrize(("dtype", "digits"), [(TensorProto.FLOAT16, 1e-3), (TensorProto.DOUBLE, 1e-12)])
+def test_floats_of_other_widths_are_computed(dtype: int, digits: float) -> None:
+    x = np.array([[-3, -0.5, 0, 5]], onnx.helper.tensor_dtype_to_np_dtype(dtype))
+    (y,) = execute(of("Celu", dtype, [1, 4]), {"x0": x})
+    assert y.dtype == x.dtype
+    np.testing.assert_allclose(y, np.where(x > 0, x, np.expm1(x.astype("f8"))), rtol=digits, atol=digits)
 
 
 def test_operands_of_one_type_variable() -> None:

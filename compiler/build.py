@@ -110,6 +110,8 @@ def build(
         ModelError, ShapeError, UnsupportedError, UsageError, OutputError, ToolError: see `tilewright.errors`.
     """
     asked = options or CompileOptions()
+    if stop_after not in STAGES:
+        raise UsageError(f"there is no stage {stop_after!r}", where="build", hint="one of " + ", ".join(STAGES))
     tell = progress or _silent
     place = None if output is None else Path(output)
     generates = STAGES.index(stop_after) == len(STAGES) - 1
@@ -204,6 +206,7 @@ def _emitted(
 
     options = made.options
     assert made.imported is not None
+    tell("lower", 0, 0)
     graph = read_graph(made.module, made.imported.output_names, made.imported.input_names)
     table = kernel_table(made.module, graph, made.name)
     made = replace(made, target=made.target.for_dtypes(table.dtypes))

@@ -68,6 +68,9 @@ class CompileOptions:
             raise UnsupportedError(what, where=f"--emit {self.emit}", hint=hint)
         _check_one_of("kind of output", self.emit, "--emit", output_kinds())
         _check_one_of("precision", self.precision, "--precision", PRECISIONS)
+        for option, number in (("--threads", self.threads), ("--jobs", self.jobs)):
+            if number is not None and not isinstance(number, int):
+                raise UsageError(f"{number!r} is no whole number", where=option)
         if self.threads is not None:
             check_threads(self.threads)
         if self.jobs is not None and self.jobs < 1:

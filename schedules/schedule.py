@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import tvm
 from tvm import relax, tirx
@@ -14,7 +15,7 @@ from ..annotations import CHOICE, FALLBACK, FLOPS, TEMPLATE
 from ..errors import CompilerError
 from ..failures import failing_in, reason_of
 from .templates import choices, plain
-from .templates.template import Chooser
+from .templates.template import Chooser, Decision
 from .tensorir import blocks
 from .tensorir.nodes import Module, PrimFunc
 from .tensorir.prefetch import insert_prefetches
@@ -52,10 +53,12 @@ def schedule_kernel(function: PrimFunc, decide: Chooser) -> PrimFunc:
             _schedule(sch, name, CHOICE.of(function), decide)
         except (ScheduleError, ValueError) as error:
             reason, name, sch = f"{name}: {reason_of(error)}", None, _fresh(function)
+    choice = CHOICE.of(function)
     if name is None:
-        name = _schedule_plainly(sch, decide)
+        decision = _schedule_plainly(sch, decide)
+        name, choice = decision.template.name, str(decision.choice)
     scheduled = insert_prefetches(sch.mod["main"]).without_attr("global_symbol")
-    scheduled = FLOPS.on(TEMPLATE.on(scheduled, name), flops)
+    scheduled = CHOICE.on(FLOPS.on(TEMPLATE.on(scheduled, name), flops), choice)
     return scheduled if reason is None else FALLBACK.on(scheduled, reason)
 
 
@@ -65,12 +68,12 @@ def _schedule(sch: Schedule, name: str, choice: str | None, decide: Chooser) -> 
     decide.named(name).schedule(sch, choices.parse(choice), decide.target)
 
 
-def _schedule_plainly(sch: Schedule, decide: Chooser) -> str:
-    """Schedules a kernel that was lowered for no template; returns the name of the one that takes it."""
+def _schedule_plainly(sch: Schedule, decide: Chooser) -> Decision[Any, Any]:
+    """Schedules a kernel that was lowered for no template; returns which one takes it, and how."""
     work = plain.elements_of(sch, plain.inline_all(sch), decide.target)
     decision = decide(work or plain.NOTHING)
     decision.template.schedule(sch, decision.choice, decide.target)
-    return decision.template.name
+    return decision
 
 
 def _nodes(module: Module, kernel: PrimFunc) -> list[str]:

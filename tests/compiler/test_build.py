@@ -38,6 +38,17 @@ def test_a_library_needs_a_place() -> None:
         build(swish_network(), None, ONE)
 
 
+@pytest.mark.parametrize("options", [{"threads": "2"}, {"threads": 1.5}, {"jobs": "x"}])
+def test_numbers_are_whole(options: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="no whole number"):
+        CompileOptions(**options)
+
+
+def test_a_stage_that_there_is_not() -> None:
+    with pytest.raises(UsageError, match="no stage 'lowr'"):
+        build(swish_network(), None, ONE, stop_after="lowr")
+
+
 def test_it_goes_on_from_a_module(tmp_path: Path) -> None:
     half = build(swish_network(), None, ONE, stop_after="passes")
     assert half.imported is not None

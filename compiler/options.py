@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UnsupportedError, UsageError
@@ -69,7 +70,7 @@ class CompileOptions:
         _check_one_of("kind of output", self.emit, "--emit", output_kinds())
         _check_one_of("precision", self.precision, "--precision", PRECISIONS)
         for option, number in (("--threads", self.threads), ("--jobs", self.jobs)):
-            if number is not None and not isinstance(number, int):
+            if number is not None and not isinstance(number, Integral):
                 raise UsageError(f"{number!r} is no whole number", where=option)
         if self.threads is not None:
             check_threads(self.threads)

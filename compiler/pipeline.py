@@ -31,8 +31,8 @@ from ..ir_passes import (
     SimplifyReductions,
     SliceInPlace,
     run_passes,
-    spelled,
 )
+from ..ir_passes.registry import spelled
 from ..schedules.legalize import legalize
 from ..schedules.narrow import gains
 from ..schedules.schedule import schedule_module

@@ -19,10 +19,8 @@ from .operators.fuse_layer_norm import FuseLayerNorm
 from .operators.fuse_silu import FuseSilu
 from .operators.fuse_softmax import FuseSoftmax
 from .operators.simplify_reductions import SimplifyReductions
-from .registry import PASSES, parse, spelled
 
 __all__ = [
-    "PASSES",
     "Canonicalize",
     "CastOperands",
     "ChannelsLast",
@@ -44,8 +42,6 @@ __all__ = [
     "PassResult",
     "SimplifyReductions",
     "SliceInPlace",
-    "parse",
     "run_passes",
-    "spelled",
     "verify",
 ]

@@ -11,51 +11,17 @@ from dataclasses import Field, fields, is_dataclass
 from types import MappingProxyType
 from typing import Any
 
+from .. import ir_passes
 from ..errors import UsageError
 from .core.base import GraphPass, Pass
-from .kernels.concat_in_place import ConcatInPlace
-from .kernels.fuse_epilogues import FuseEpilogues
-from .kernels.narrow_storage import NarrowStorage
-from .kernels.slice_in_place import SliceInPlace
-from .layout.channels_last import ChannelsLast
-from .operators.canonicalize import Canonicalize
-from .operators.cast_operands import CastOperands
-from .operators.cse import Cse
-from .operators.fold_batch_norm import FoldBatchNorm
-from .operators.fold_constants import FoldConstants
-from .operators.fold_scale import FoldScale
-from .operators.fuse_attention import FuseAttention
-from .operators.fuse_gelu import FuseGelu
-from .operators.fuse_hard_swish import FuseHardSwish
-from .operators.fuse_layer_norm import FuseLayerNorm
-from .operators.fuse_silu import FuseSilu
-from .operators.fuse_softmax import FuseSoftmax
-from .operators.simplify_reductions import SimplifyReductions
 
-_CLASSES: tuple[type[GraphPass], ...] = (
-    Canonicalize,
-    CastOperands,
-    ChannelsLast,
-    ConcatInPlace,
-    Cse,
-    FoldBatchNorm,
-    FoldConstants,
-    FoldScale,
-    FuseAttention,
-    FuseEpilogues,
-    FuseGelu,
-    FuseHardSwish,
-    FuseLayerNorm,
-    FuseSilu,
-    FuseSoftmax,
-    NarrowStorage,
-    SimplifyReductions,
-    SliceInPlace,
-)
-
-# A pass is called as the file that it lives in.
+# Those of the package. A pass is called as the file that it lives in.
 PASSES: Mapping[str, Callable[..., GraphPass]] = MappingProxyType(
-    {each.__module__.rpartition(".")[2]: each for each in _CLASSES}
+    {
+        each.__module__.rpartition(".")[2]: each
+        for each in (getattr(ir_passes, name) for name in ir_passes.__all__)
+        if isinstance(each, type) and issubclass(each, GraphPass) and each is not GraphPass
+    }
 )
 _PLAIN = (bool, int, float, str, tuple)
 

@@ -18,8 +18,8 @@ from typing import Any
 
 import tvm_ffi
 from tvm import tirx
-from tvm.ir import TensorLoad
 
+from ...ir_passes.core.buffers import with_buffers
 from ...schedules.tensorir.rebuild import found, with_body
 
 _NOTHING = tirx.Evaluate(0)
@@ -37,19 +37,8 @@ def _with_storage(loop: Any) -> Any:
     lane, lanes = loop.loop_var, int(loop.extent)
     enlarged = {each.buffer: _enlarged(each.buffer, lanes) for each in allocations}
 
-    def places(indices: Any) -> list[Any]:
-        return [index * lanes + lane for index in indices]
-
-    def load(node: Any) -> Any:
-        return tirx.BufferLoad(enlarged[node.source], places(node.indices)) if node.source in enlarged else node
-
-    def store(node: Any) -> Any:
-        if node.buffer not in enlarged:
-            return node
-        return tirx.BufferStore(enlarged[node.buffer], node.value, places(node.indices))
-
-    changes = [(tirx.AllocBuffer, lambda node: _NOTHING), (tirx.BufferStore, store), (TensorLoad, load)]
-    body = tvm_ffi.structural_map(loop.body, changes)
+    body = tvm_ffi.structural_map(loop.body, (tirx.AllocBuffer, lambda each: _NOTHING))
+    body = with_buffers(body, enlarged, moved=lambda buffer, indices: [index * lanes + lane for index in indices])
     return tirx.SeqStmt([*(tirx.AllocBuffer(each) for each in enlarged.values()), with_body(loop, body)])
 
 

@@ -53,8 +53,8 @@ class Divergence:
         node, operator: its name and ONNX operator.
         comparison: of the output that differs.
         only_fused: whether it agrees when all inner values are kept, so that fusion is part of the fault.
-        passes: the passes without which it agrees, as `ir_passes.spelled` writes them; empty when leaving out one
-            changes nothing.
+        passes: the passes without which it agrees, as `ir_passes.registry.spelled` writes them; empty when leaving out
+            one changes nothing.
     """
 
     node: str
@@ -166,7 +166,7 @@ class _Trial:
         return None
 
     def _run(self, model: OpenedModel, inputs: Values, without: str) -> dict[str, Array]:
-        from ...ir_passes import spelled
+        from ...ir_passes.registry import spelled
         from ..library import artifact
 
         def passes(order: list[Pass]) -> list[Pass]:

@@ -19,8 +19,8 @@ def key_dtype(dtype: str) -> str:
     return {"float32": "int32", "float64": "int64"}[accumulator(dtype)] if is_float(dtype) else dtype
 
 
-def key(value: Scalar, dtype: str, *, nan_is_highest: bool = True) -> Scalar:
-    """The key of a value: -0 equals 0, and NaN is beyond every number, at the end asked for.
+def key(value: Scalar, dtype: str) -> Scalar:
+    """The key of a value: -0 equals 0, and NaN is above every number.
 
     The bits of a float that is not negative order as integers do; those of a negative one the other way round. No
     number has the least key that there is.
@@ -33,4 +33,4 @@ def key(value: Scalar, dtype: str, *, nan_is_highest: bool = True) -> Scalar:
     magnitude = bits & tirx.max_value(kind)  # all but the sign
     infinity = tirx.const(0xFF << 23 if kind == "int32" else 0x7FF << 52, kind)
     signed = tirx.Select(bits < tirx.const(0, kind), -magnitude, magnitude)
-    return tirx.Select(magnitude > infinity, tirx.max_value(kind) if nan_is_highest else tirx.min_value(kind), signed)
+    return tirx.Select(magnitude > infinity, tirx.max_value(kind), signed)

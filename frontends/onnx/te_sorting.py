@@ -8,12 +8,6 @@ from ...ir_types import Scalar
 from .te_keys import key
 
 
-def _keys(x: te.Tensor, *, nan_is_highest: bool = True) -> te.Tensor:
-    return te.compute(
-        x.shape, lambda *i: key(x(*i), str(x.dtype), nan_is_highest=nan_is_highest), name="keys", tag="injective"
-    )
-
-
 def top_k(x: te.Tensor, axis: int, count: int, *, largest: bool) -> list[te.Tensor]:
     """The `count` largest (or smallest) along an axis, best first, and their positions (int64).
 
@@ -23,7 +17,7 @@ def top_k(x: te.Tensor, axis: int, count: int, *, largest: bool) -> list[te.Tens
     """
     extent = x.shape[axis]
     other = te.reduce_axis((0, extent), name="other")
-    keys = _keys(x)
+    keys = te.compute(x.shape, lambda *i: key(x(*i), str(x.dtype)), name="keys", tag="injective")
 
     def at(tensor: te.Tensor, i: tuple[Scalar, ...], position: Scalar) -> Scalar:
         return tensor(*i[:axis], position, *i[axis + 1 :])

@@ -44,6 +44,10 @@ def test_numbers_are_whole(options: dict[str, Any]) -> None:
         CompileOptions(**options)
 
 
+def test_numbers_may_be_of_numpy() -> None:
+    assert CompileOptions(threads=np.int64(2), jobs=np.int32(1)).threads == 2
+
+
 def test_a_stage_that_there_is_not() -> None:
     with pytest.raises(UsageError, match="no stage 'lowr'"):
         build(swish_network(), None, ONE, stop_after="lowr")

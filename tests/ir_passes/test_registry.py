@@ -9,7 +9,8 @@ import tilewright
 from tilewright import targets
 from tilewright.compiler import pipeline
 from tilewright.errors import UsageError
-from tilewright.ir_passes import PASSES, Canonicalize, FuseEpilogues, parse, spelled
+from tilewright.ir_passes import Canonicalize, FuseEpilogues
+from tilewright.ir_passes.registry import PASSES, parse, spelled
 
 FOLDER = Path(tilewright.__file__).parent / "ir_passes"
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from emitted_models import built
+from hypothesis import strategies as st
 from tilewright import targets
 from tilewright.annotations import FALLBACK, TEMPLATE
 from tilewright.compiler.library import artifact
@@ -91,6 +93,32 @@ TOLERANCE = 2e-6
 
 LAYOUTS = {1: ("NWC", "OWI"), 2: ("NHWC", "OHWI"), 3: ("NDHWC", "ODHWI")}
 OPERATORS = {1: relax.op.nn.conv1d, 2: relax.op.nn.conv2d, 3: relax.op.nn.conv3d}
+
+
+@dataclass(frozen=True)
+class DrawnWindow:
+    """How a convolution of any spatial rank moves over its data, drawn by hypothesis.
+
+    Attributes:
+        reach: of the kernel along each axis, with its dilation.
+    """
+
+    kernel: tuple[int, ...]
+    dilation: tuple[int, ...]
+    strides: tuple[int, ...]
+    padding: tuple[int, ...]
+    reach: tuple[int, ...]
+
+
+def draw_window(draw: Callable[[int, int], int], data: st.DataObject) -> DrawnWindow:
+    """A window; `draw` gives an integer between two."""
+    rank = data.draw(st.sampled_from([1, 2, 2, 2, 3]))
+    kernel = tuple(draw(1, 4 if rank < 3 else 2) for _ in range(rank))
+    dilation = tuple(draw(1, 2) for _ in range(rank))
+    strides = tuple(draw(1, 3) for _ in range(rank))
+    padding = tuple(draw(0, 2) for _ in range(2 * rank))
+    reach = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True))
+    return DrawnWindow(kernel, dilation, strides, padding, reach)
 
 
 def run_convolution(

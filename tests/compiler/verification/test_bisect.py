@@ -18,9 +18,10 @@ from tilewright.compiler.lowering import float_steps
 from tilewright.compiler.options import CompileOptions
 from tilewright.compiler.verification.bisect import bisect, describe, target_of
 from tilewright.compiler.verification.compare import DEFAULT_RTOL
-from tilewright.ir_passes import GraphPass, PassResult, spelled
+from tilewright.ir_passes import GraphPass, PassResult
 from tilewright.ir_passes.core.match import calls
 from tilewright.ir_passes.core.rewriter import rewrite
+from tilewright.ir_passes.registry import spelled
 from tilewright.schedules.tensorir import vector_math
 from tvm import relax
 

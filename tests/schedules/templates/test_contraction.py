@@ -12,7 +12,7 @@ import pytest
 from emitted_models import built
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_runner import TOLERANCE, Runner, random, relative_error, run_convolution
+from kernel_runner import TOLERANCE, Runner, draw_window, random, relative_error, run_convolution
 from numpy_reference import convolution
 from tilewright import targets
 from tilewright.schedules.legalize import legalize
@@ -35,20 +35,15 @@ def test_any_convolution(run: Runner, data: st.DataObject) -> None:
     def draw(low: int, high: int) -> int:
         return data.draw(st.integers(low, high))
 
-    rank = data.draw(st.sampled_from([1, 2, 2, 2, 3]))
-    kernel = tuple(draw(1, 4 if rank < 3 else 2) for _ in range(rank))
-    dilation = tuple(draw(1, 2) for _ in range(rank))
-    strides = tuple(draw(1, 3) for _ in range(rank))
-    padding = tuple(draw(0, 2) for _ in range(2 * rank))
-    reach = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
+    window = draw_window(draw, data)
     # Larger than the padding, so that some output is not made of padding alone.
-    space = tuple(draw(size + 3, size + 9) for size in reach)
+    space = tuple(draw(size + 3, size + 9) for size in window.reach)
     groups = data.draw(st.sampled_from([1, 1, 2, 3]))
     channels, outputs = draw(1, 9), draw(1, 40)
     batch = draw(1, 2)
     image = random(batch, *space, channels * groups, seed=1)
-    weights = random(outputs * groups, *kernel, channels, seed=2)
-    check_convolution(run, image, weights, strides, padding, dilation, groups)
+    weights = random(outputs * groups, *window.kernel, channels, seed=2)
+    check_convolution(run, image, weights, window.strides, window.padding, window.dilation, groups)
 
 
 @pytest.mark.parametrize(

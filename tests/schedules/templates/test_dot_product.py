@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_runner import TOLERANCE, Runner, random, relative_error, run_convolution
+from kernel_runner import TOLERANCE, Runner, draw_window, random, relative_error, run_convolution
 from numpy_reference import convolution
 from soft_units import UNITS, target_with
 from tilewright.compiler.lowering.lower import lower_kernel
@@ -48,20 +48,17 @@ def test_any_convolution(run: Runner, unit: str, data: st.DataObject) -> None:
     def draw(low: int, high: int) -> int:
         return data.draw(st.integers(low, high))
 
-    rank = data.draw(st.sampled_from([1, 2, 2, 2, 3]))
-    kernel = tuple(draw(1, 4 if rank < 3 else 2) for _ in range(rank))
-    dilation = tuple(draw(1, 2) for _ in range(rank))
-    strides = tuple(draw(1, 3) for _ in range(rank))
-    padding = tuple(draw(0, 2) for _ in range(2 * rank))
-    reach = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
+    window = draw_window(draw, data)
     space = tuple(
-        draw(size + 3, size + 24) if axis == rank - 1 else draw(size + 3, size + 5) for axis, size in enumerate(reach)
+        draw(size + 3, size + 24) if axis == len(window.reach) - 1 else draw(size + 3, size + 5)
+        for axis, size in enumerate(window.reach)
     )
     groups = data.draw(st.sampled_from([1, 1, 1, 2]))
     channels, outputs = data.draw(st.sampled_from([1, 2, 3, 8, 24, 33, 40, 64])), draw(8, 70)
     image = random(draw(1, 2), *space, channels * groups, seed=1)
-    weights = random(outputs * groups, *kernel, channels, seed=2)
-    check_convolution(run, unit, image, weights, strides, padding, dilation, groups, cores=draw(1, 3))
+    weights = random(outputs * groups, *window.kernel, channels, seed=2)
+    moved = (window.strides, window.padding, window.dilation)
+    check_convolution(run, unit, image, weights, *moved, groups, cores=draw(1, 3))
 
 
 @pytest.mark.parametrize(

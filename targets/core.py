@@ -17,6 +17,7 @@ class Core:
         l3_bytes_per_cycle, dram_bytes_per_cycle: bytes that it streams from L3 or from memory in a cycle.
         step_overhead: cycles that a step of an inner loop costs beside its arithmetic.
         tile_overhead: cycles a register of results that a tile costs beside its inner loop: addresses, stores.
+        hand_off: cycles that it takes to have a second core work too and to wait for it, both awake.
         addressed_rows: rows whose addresses fit the general registers; those of more are reloaded at every step.
     """
 
@@ -28,4 +29,5 @@ class Core:
     dram_bytes_per_cycle: float
     step_overhead: float
     tile_overhead: float
+    hand_off: float
     addressed_rows: int

@@ -31,6 +31,7 @@ from .contraction import MultiplyAddChoice, Workload, blockings, register_tiles
 from .dot_product import DotProductChoice, faster_units
 from .microkernels import microkernel
 from .rows import ROWS, Rows, RowsChoice, softmax_stages
+from .sharing import thread_counts
 from .template import Chooser
 
 Tile = MultiplyAddChoice | DotProductChoice
@@ -72,11 +73,15 @@ class Heads:
 
 @dataclass(frozen=True)
 class AttentionChoice(Choice):
-    """How the two products are multiplied, in tiles of as many rows and blocks of as many tiles, and the softmax."""
+    """How the two products are multiplied, in tiles of as many rows and blocks of as many tiles, and the softmax.
+
+    At most so many ``threads`` share the blocks.
+    """
 
     scores: Tile
     values: Tile
     softmax: RowsChoice
+    threads: int = 1
 
     @property
     def block(self) -> int:
@@ -100,7 +105,9 @@ def space(workload: Heads, target: Target) -> Iterator[AttentionChoice]:
         for second in (each for each in values if _row_shape(each) == _row_shape(first)):
             for softmax in rows.space(_rows(workload, first, target), target.with_cores(1)):
                 for size in sizes:
-                    yield AttentionChoice(replace(first, row_tiles=size), replace(second, row_tiles=size), softmax)
+                    pair = AttentionChoice(replace(first, row_tiles=size), replace(second, row_tiles=size), softmax)
+                    for threads in thread_counts(target):
+                        yield replace(pair, threads=threads)
 
 
 def default(workload: Heads, target: Target) -> AttentionChoice:
@@ -114,12 +121,12 @@ def default(workload: Heads, target: Target) -> AttentionChoice:
         blocks += 1
     size = math.ceil(tiles / blocks)
     softmax = rows.default(_rows(workload, scores, target), target.with_cores(1))
-    return AttentionChoice(replace(scores, row_tiles=size), replace(values, row_tiles=size), softmax)
+    return AttentionChoice(replace(scores, row_tiles=size), replace(values, row_tiles=size), softmax, target.cores)
 
 
 def estimate(workload: Heads, choice: AttentionChoice, target: Target) -> float:
     """Estimated cycles until all cores are done, of the products alone."""
-    return _cycles(workload, choice.scores, choice.values, target) / target.cores
+    return _cycles(workload, choice.scores, choice.values, target) / choice.threads
 
 
 def cycles(workload: Heads, target: Target) -> float:

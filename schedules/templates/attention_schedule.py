@@ -33,8 +33,7 @@ def schedule_kernel(sch: Schedule, choice: AttentionChoice, target: Target) -> N
     block, row = sch.split(row, [None, choice.block])
     sch.reorder(head, block, row, column)
     task = sch.fuse(head, block)
-    if target.cores > 1 and blocks.extent(sch, task) > 1:
-        sch.parallel(task)
+    blocks.share(sch, task, choice.threads)
     schedule_sums(sch, sums, result, choice.values, target)
 
     stages = [each for each in anchors if ANCHOR.of(sch.get(each)) == ROWS][:-1]  # but for the probabilities

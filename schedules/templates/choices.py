@@ -6,8 +6,6 @@ import ast
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ...targets.target import Target
-
 
 @dataclass(frozen=True)
 class Choice:
@@ -23,11 +21,6 @@ class Choice:
 
     def __str__(self) -> str:
         return repr(self)
-
-
-def parallelism(target: Target) -> tuple[bool, ...]:
-    """What a choice may say of whether cores share work."""
-    return (False, True) if target.cores > 1 else (False,)
 
 
 def parse(text: str) -> Choice:

@@ -31,7 +31,8 @@ from tvm import te, tirx
 from ...annotations import ANCHOR, FLOPS, LANES, LHS, RHS, operand
 from ...targets.target import Target
 from ..tensorir.expressions import Scalar, dtype_bits, int64
-from .choices import Choice, parallelism
+from .choices import Choice
+from .sharing import thread_counts
 
 TEMPLATE = "contraction"
 
@@ -111,12 +112,12 @@ class Workload:
 
 @dataclass(frozen=True)
 class MultiplyAddChoice(Choice):
-    """``rows`` and ``vectors`` of a register tile, ``row_tiles`` of a block of rows; whether cores share the blocks."""
+    """``rows`` and ``vectors`` of a register tile, ``row_tiles`` of a block of rows; ``threads`` share the blocks."""
 
     rows: int
     vectors: int
     row_tiles: int = 1
-    parallel: bool = False
+    threads: int = 1
 
     @property
     def tile_rows(self) -> int:
@@ -159,8 +160,8 @@ def space(workload: Workload, target: Target) -> Iterator[MultiplyAddChoice]:
     """All register tiles that fit, in blocks of every number of tiles that makes another number of blocks."""
     for tile in register_tiles(workload, target):
         for row_tiles in blockings(math.ceil(workload.rows / tile.rows)):
-            for parallel in parallelism(target):
-                yield replace(tile, row_tiles=row_tiles, parallel=parallel)
+            for threads in thread_counts(target):
+                yield replace(tile, row_tiles=row_tiles, threads=threads)
 
 
 def register_tiles(workload: Workload, target: Target) -> Iterator[MultiplyAddChoice]:
@@ -188,7 +189,7 @@ def default(workload: Workload, target: Target) -> MultiplyAddChoice:
     )
     tile = replace(tile, row_tiles=blocking(workload, tile.rows, tile.vectors * workload.lanes(target), target))
     products = math.prod((padded_rows(workload, tile), *packed_shape(workload, tile, target)))
-    return replace(tile, parallel=target.cores > 1 and products >= PARALLEL_PRODUCTS)
+    return replace(tile, threads=target.cores if products >= PARALLEL_PRODUCTS else 1)
 
 
 def blocking(workload: Workload, rows: int, columns: int, target: Target) -> int:

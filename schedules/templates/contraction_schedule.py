@@ -42,8 +42,7 @@ def schedule_kernel(sch: Schedule, choice: TileChoice, target: Target) -> None:
     sch.reorder(batch, block_of_rows, panel)
     # Parallel loops are marked before the anchor moves inside: later the kernel no longer looks parallel to TVM.
     outer = sch.fuse(batch, block_of_rows, panel)
-    if choice.parallel and blocks.extent(sch, outer) > 1:
-        sch.parallel(outer)
+    blocks.share(sch, outer, choice.threads)
     fill_tiles(sch, anchor, epilogue, tile, choice, target)
 
 

@@ -38,9 +38,10 @@ from ...annotations import ANCHOR, BLOCK_LINES, FLOPS, LANES, LHS, RHS, STAGE, o
 from ...targets.target import DotUnit, Target
 from ..tensorir.expressions import Scalar, dtype_bits, int64, int64s, largest_divisor
 from ..tensorir.padding import within
-from .choices import Choice, parallelism
+from .choices import Choice
 from .contraction import PARALLEL_PRODUCTS, Workload, blocking, blockings
 from .packing import in_panels
+from .sharing import thread_counts
 
 TEMPLATE = "dot_product"
 # What STAGE says of the operand's stage.
@@ -65,7 +66,7 @@ class DotProductChoice(Choice):
         rows: of the first operand that an instruction takes.
         row_registers, vectors: instructions below and beside each other in a tile.
         row_tiles: tiles in a block of rows.
-        parallel: whether cores share the blocks.
+        threads: that share the blocks at most.
     """
 
     unit: str
@@ -74,7 +75,7 @@ class DotProductChoice(Choice):
     row_registers: int
     vectors: int
     row_tiles: int = 1
-    parallel: bool = False
+    threads: int = 1
 
     @property
     def tile_rows(self) -> int:
@@ -129,8 +130,8 @@ def space(workload: Workload, target: Target) -> Iterator[DotProductChoice]:
     for run, unit in _suiting(workload, target):
         for tile in tiles(run, unit):
             for row_tiles in blockings(math.ceil(run.rows / tile.tile_rows)):
-                for parallel in parallelism(target):
-                    yield replace(tile, row_tiles=row_tiles, parallel=parallel)
+                for threads in thread_counts(target):
+                    yield replace(tile, row_tiles=row_tiles, threads=threads)
 
 
 def default(workload: Workload, target: Target) -> DotProductChoice:
@@ -147,14 +148,14 @@ def default(workload: Workload, target: Target) -> DotProductChoice:
     unit, run = unit_of(tile, target), workload.with_k(tile.k)
     tile = replace(tile, row_tiles=blocking(workload, tile.tile_rows, tile_columns(tile, unit), target))
     products = math.prod((padded_rows(run, tile), *packed_shape(run, tile, unit)))
-    return replace(tile, parallel=target.cores > 1 and products >= PARALLEL_PRODUCTS)
+    return replace(tile, threads=target.cores if products >= PARALLEL_PRODUCTS else 1)
 
 
 def estimate(workload: Workload, choice: DotProductChoice, target: Target) -> float:
     """Estimated cycles until all cores are done, when B comes from memory."""
     unit, run = unit_of(choice, target), workload.with_k(choice.k)
     sums = cycles(run, choice, unit) * (1.0 if choice.k == workload.k else _COPY_COST)
-    sums /= target.cores if choice.parallel else 1
+    sums /= choice.threads
     weights = math.prod(packed_shape(run, choice, unit)) * dtype_bits(run.rhs) // 8
     return sums + weights / target.core.dram_bytes_per_cycle
 

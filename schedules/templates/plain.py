@@ -26,7 +26,8 @@ from ...targets.target import FLOAT32_BITS, Target
 from ..tensorir import blocks
 from ..tensorir.blocks import Block, Loop
 from ..tensorir.rebuild import found
-from .choices import Choice, parallelism
+from .choices import Choice
+from .sharing import thread_counts
 
 TEMPLATE = "plain"
 # Elements below which waking other cores costs more than they save.
@@ -60,10 +61,10 @@ NOTHING = Elements(1, 1, FLOAT32_BITS, 1, False, False)  # the work of a block w
 
 @dataclass(frozen=True)
 class PlainChoice(Choice):
-    """How many elements are computed at once, and whether cores share the rest."""
+    """How many elements are computed at once, and how many threads share the rest at most."""
 
     lanes: int
-    parallel: bool
+    threads: int = 1
 
 
 def takes(workload: object, target: Target) -> bool:
@@ -75,20 +76,20 @@ def space(workload: Elements, target: Target) -> Iterator[PlainChoice]:
     """All vectors up to a register."""
     most = lanes_for(workload.axis, target, workload.bits) if workload.may_vectorize else 1
     for lanes in (1 << power for power in range(most.bit_length())):
-        for parallel in parallelism(target):
-            yield PlainChoice(lanes, parallel)
+        for threads in thread_counts(target):
+            yield PlainChoice(lanes, threads)
 
 
 def default(workload: Elements, target: Target) -> PlainChoice:
     """Whole registers where they pay, and all cores where there is enough for them."""
     lanes = lanes_for(workload.axis, target, workload.bits) if workload.should_vectorize else 1
-    return PlainChoice(lanes, target.cores > 1 and workload.points >= PARALLEL_ELEMENTS)
+    return PlainChoice(lanes, target.cores if workload.points >= PARALLEL_ELEMENTS else 1)
 
 
 def estimate(workload: Elements, choice: PlainChoice, target: Target) -> float:
     """Estimated cycles until all cores are done, a vector each."""
     steps = workload.points / workload.axis * math.ceil(workload.axis / choice.lanes)
-    return steps / (target.cores if choice.parallel else 1)
+    return steps / choice.threads
 
 
 def inline_all(sch: Schedule) -> Block:
@@ -141,8 +142,8 @@ def _schedule(sch: Schedule, block: Block, work: Elements, choice: PlainChoice) 
     if registers and reduction:
         sch.reorder(*registers, *reduction, sch.get_loops(block)[len(spatial)])
     outer = [*spatial[:-1], *registers] if registers or not reduction else spatial
-    if outer and choice.parallel:
-        parallelize(sch, outer)
+    if outer:
+        parallelize(sch, outer, choice.threads)
     if reduction:
         sch.decompose_reduction(block, reduction[0])
 
@@ -194,11 +195,12 @@ def lanes_for(extent: int, target: Target, bits: int = FLOAT32_BITS) -> int:
     return min(target.lanes(bits), 1 << (extent - 1).bit_length())
 
 
-def parallelize(sch: Schedule, outer: list[Loop]) -> list[Loop]:
-    """Spreads the outermost loops over the cores; returns the one loop they became."""
+def parallelize(sch: Schedule, outer: list[Loop], threads: int) -> list[Loop]:
+    """Spreads the outermost loops over so many threads, if they are several; returns the loops they became."""
+    if threads == 1:
+        return outer
     fused = sch.fuse(*outer) if len(outer) > 1 else outer[0]
-    if blocks.extent(sch, fused) > 1:
-        sch.parallel(fused)
+    blocks.share(sch, fused, threads)
     return [fused]
 
 

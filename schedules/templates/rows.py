@@ -32,7 +32,8 @@ from ..tensorir.expressions import (
     unflatten,
 )
 from . import plain
-from .choices import Choice, parallelism
+from .choices import Choice
+from .sharing import thread_counts
 from .template import Chooser
 
 ROWS = "rows"
@@ -70,12 +71,12 @@ class RowsChoice(Choice):
     Attributes:
         registers: of partial results; 0 for one number, of rows that fill no register.
         on_stack: whether intermediate results as long as a row are on the stack, and not in the workspace.
-        parallel: whether cores share the rows.
+        threads: that share the rows at most.
     """
 
     registers: int
     on_stack: bool
-    parallel: bool
+    threads: int = 1
 
     def width(self, dtype: str, target: Target) -> int:
         """Partial results of a row."""
@@ -94,8 +95,8 @@ def space(workload: Rows, target: Target) -> Iterator[RowsChoice]:
     for registers in [each for each in _REGISTERS if each <= whole] or [0]:
         for on_stack in (True, False)[: 2 if workload.stays else 1]:
             if row_bytes <= _MAX_STACK_BYTES or not on_stack or not workload.stays:
-                for parallel in parallelism(target):
-                    yield RowsChoice(registers, on_stack, parallel)
+                for threads in thread_counts(target):
+                    yield RowsChoice(registers, on_stack, threads)
 
 
 def default(workload: Rows, target: Target) -> RowsChoice:
@@ -103,11 +104,11 @@ def default(workload: Rows, target: Target) -> RowsChoice:
     whole = workload.length // target.lanes(dtype_bits(workload.dtype))
     registers = next((each for each in _REGISTERS if whole >= each and whole % each == 0), 0)
     on_stack = workload.length * _FLOAT_BYTES <= _STACK_BYTES or not workload.stays
-    choice = RowsChoice(registers, on_stack, False)
+    choice = RowsChoice(registers, on_stack)
     length = workload.length
     if not workload.stays:
         length -= length % choice.width(workload.dtype, target)
-    return replace(choice, parallel=target.cores > 1 and workload.count * length >= plain.PARALLEL_ELEMENTS)
+    return replace(choice, threads=target.cores if workload.count * length >= plain.PARALLEL_ELEMENTS else 1)
 
 
 def estimate(workload: Rows, choice: RowsChoice, target: Target) -> float:
@@ -115,7 +116,7 @@ def estimate(workload: Rows, choice: RowsChoice, target: Target) -> float:
     width = choice.width(workload.dtype, target)
     steps, rest = divmod(workload.length, width)
     row = steps * max(float(_SUM_LATENCY), choice.registers / 2) + rest * _SUM_LATENCY + math.log2(width) * _SUM_LATENCY
-    return workload.count * row / (target.cores if choice.parallel else 1)
+    return workload.count * row / choice.threads
 
 
 def compute(

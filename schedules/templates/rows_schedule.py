@@ -34,8 +34,7 @@ def schedule_kernel(sch: Schedule, choice: RowsChoice, target: Target) -> None:
     if not row_loops:
         row_loops = [sch.add_unit_loop(sch.get_loops(output)[0] if loops else output)]
     row = sch.fuse(*row_loops) if len(row_loops) > 1 else row_loops[0]
-    if choice.parallel:
-        plain.parallelize(sch, [row])
+    blocks.share(sch, row, choice.threads)
     schedule_stages(sch, stages, row, choice, target)
     if inner:
         plain.vectorize(sch, inner[-1], target)

@@ -26,7 +26,8 @@ from ...annotations import ANCHOR, FLOPS
 from ...targets.target import Target
 from ..tensorir.expressions import Scalar, accumulator, constant_shape, int64, int64s, largest_divisor
 from . import plain
-from .choices import Choice, parallelism
+from .choices import Choice
+from .sharing import thread_counts
 
 TEMPLATE = "window"
 
@@ -53,12 +54,12 @@ class Windows:
 
 @dataclass(frozen=True)
 class WindowChoice(Choice):
-    """A tile of ``positions`` side by side and ``vectors`` of ``lanes`` channels; whether cores share the rest."""
+    """A tile of ``positions`` and ``vectors`` of ``lanes`` channels; so many ``threads`` at most share the rest."""
 
     positions: int
     vectors: int
     lanes: int
-    parallel: bool
+    threads: int = 1
 
 
 def takes(workload: object, target: Target) -> bool:
@@ -76,8 +77,8 @@ def space(workload: Windows, target: Target) -> Iterator[WindowChoice]:
                 continue
             for positions in range(1, _most_positions(workload, lanes) + 1):
                 if positions * vectors <= target.num_vector_registers // 2:
-                    for parallel in parallelism(target):
-                        yield WindowChoice(positions, vectors, lanes, parallel)
+                    for threads in thread_counts(target):
+                        yield WindowChoice(positions, vectors, lanes, threads)
 
 
 def _most_positions(workload: Windows, lanes: int) -> int:
@@ -88,16 +89,17 @@ def _most_positions(workload: Windows, lanes: int) -> int:
 def default(workload: Windows, target: Target) -> WindowChoice:
     """Small windows share loads among positions; large ones (means over space) hide latency with several registers."""
     lanes = plain.lanes_for(workload.output[-1], target)
-    parallel = target.cores > 1 and math.prod((*workload.output, *workload.offsets)) >= plain.PARALLEL_ELEMENTS
+    shared = math.prod((*workload.output, *workload.offsets)) >= plain.PARALLEL_ELEMENTS
+    threads = target.cores if shared else 1
     most = _most_positions(workload, lanes)
     if lanes > 1 and len(workload.output) > 2 and math.prod(workload.offsets) <= _SHARED_OFFSETS:
         # The fewest computed in vain, and of those the most.
         extent = workload.output[-2]
         counts = range(min(extent, _MAX_POSITIONS // 2), most + 1)
         positions = min(counts, key=lambda count: (math.ceil(extent / count) * count, -count))
-        return WindowChoice(positions, 1, lanes, parallel)
+        return WindowChoice(positions, 1, lanes, threads)
     vectors = largest_divisor(math.ceil(workload.output[-1] / lanes), _MAX_VECTORS)
-    return WindowChoice(1, vectors, lanes, parallel)
+    return WindowChoice(1, vectors, lanes, threads)
 
 
 def estimate(workload: Windows, choice: WindowChoice, target: Target) -> float:
@@ -110,7 +112,7 @@ def estimate(workload: Windows, choice: WindowChoice, target: Target) -> float:
     sums = choice.positions * choice.vectors
     loads = choice.vectors * (choice.positions + line - 1)
     step = max(line * sums / _SUMS_PER_CYCLE, loads / _LOADS_PER_CYCLE, line * _SUM_LATENCY)
-    return tiles * math.prod(before) * step / (target.cores if choice.parallel else 1)
+    return tiles * math.prod(before) * step / choice.threads
 
 
 def _axes(extents: Sequence[int]) -> list[Any]:

@@ -40,8 +40,8 @@ def _tile_epilogue(sch: Schedule, epilogue: Block, tile: WindowChoice) -> list[L
             sch.unroll(loop)
         sch.vectorize(lane)
     if not shared:
-        return plain.parallelize(sch, [*outer, panel]) if tile.parallel else [*outer, panel]
-    return [*(plain.parallelize(sch, outer) if tile.parallel else outer), *shared, panel]
+        return plain.parallelize(sch, [*outer, panel], tile.threads)
+    return [*plain.parallelize(sch, outer, tile.threads), *shared, panel]
 
 
 def _schedule_sum(sch: Schedule, anchor: Block, depth: int, tile: WindowChoice) -> None:

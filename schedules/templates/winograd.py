@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 from tvm import te, tirx
@@ -30,6 +31,7 @@ from ..tensorir.expressions import Scalar, int64, int64s
 from . import contraction
 from .choices import Choice
 from .contraction import MultiplyAddChoice, Workload
+from .sharing import thread_counts
 from .winograd_transform import OUTPUTS, TAPS, combine, transform
 
 TEMPLATE = "winograd"
@@ -97,6 +99,7 @@ class WinogradChoice(Choice):
         rows, vectors: of a register tile of the contractions.
         row_tiles: of a block of tiles.
         column_tasks: that a block's output channels are shared out to when there are fewer blocks than cores.
+        threads: that share the blocks at most.
     """
 
     outputs: int
@@ -104,6 +107,7 @@ class WinogradChoice(Choice):
     vectors: int
     row_tiles: int
     column_tasks: int
+    threads: int = 1
 
     @property
     def block(self) -> int:
@@ -142,8 +146,8 @@ def space(workload: Workload, target: Target) -> Iterator[WinogradChoice]:
             # The same number of blocks with fewer tiles in each is always better.
             for size in sorted({math.ceil(tiles / math.ceil(tiles / size)) for size in range(1, _MAX_ROW_TILES + 1)}):
                 choice = WinogradChoice(outputs, tile.rows, tile.vectors, size, 1)
-                for tasks in _column_tasks(tiling, choice, target):
-                    yield replace(choice, column_tasks=tasks)
+                for tasks, threads in product(_column_tasks(tiling, choice, target), thread_counts(target)):
+                    yield replace(choice, column_tasks=tasks, threads=threads)
 
 
 def _column_tasks(tiling: Tiling, choice: WinogradChoice, target: Target) -> list[int]:
@@ -159,7 +163,8 @@ def _blocks(tiling: Tiling, choice: WinogradChoice) -> int:
 
 def default(workload: Workload, target: Target) -> WinogradChoice:
     """The choice the machine's numbers give: the fewest estimated cycles."""
-    return min(space(workload, target), key=lambda choice: estimate(workload, choice, target))
+    choices = (choice for choice in space(workload, target) if choice.threads == target.cores)
+    return min(choices, key=lambda choice: estimate(workload, choice, target))
 
 
 def estimate(workload: Workload, choice: WinogradChoice, target: Target) -> float:

@@ -47,7 +47,7 @@ def schedule_kernel(sch: Schedule, choice: WinogradChoice, target: Target) -> No
     data_vector, data_lane = sch.split(channel, [None, lanes])
     sch.reorder(tile, data_vector, data_i, data_j, data_lane)
     if choice.column_tasks > 1:
-        sch.parallel(tile)
+        blocks.share(sch, tile, choice.threads)
     sch.compute_at(stage["data_rows"], data_vector, preserve_unit_loops=True)
     for name in ("data_rows", "result_rows", "result_columns"):
         _keep_in_registers(sch, stage[name])
@@ -76,8 +76,7 @@ def _cut_epilogue(
     block_of_tiles, tile = sch.split(tile, [None, choice.block])
     sch.reorder(block_of_tiles, columns, tile, vector, i, j, lane)
     task = sch.fuse(block_of_tiles, columns)
-    if target.cores > 1 and blocks.extent(sch, task) > 1:
-        sch.parallel(task)
+    blocks.share(sch, task, choice.threads)
     return task, vector, (i, j, lane)
 
 

@@ -245,3 +245,9 @@ def element_bits(sch: Schedule, block: Block) -> int:
     """The bits of the widest element that a block reads or writes."""
     body = sch.get(block)
     return max(dtype_bits(str(region.source.dtype)) for region in [*body.reads, *body.writes])
+
+
+def share(sch: Schedule, loop: Loop, threads: int) -> None:
+    """Makes a loop parallel where several threads are to share it and there is something to share."""
+    if threads > 1 and extent(sch, loop) > 1:
+        sch.parallel(loop)

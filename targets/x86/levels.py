@@ -31,6 +31,7 @@ CORE = Core(
     dram_bytes_per_cycle=5.0,
     step_overhead=0.5,
     tile_overhead=2.0,
+    hand_off=4000.0,
     addressed_rows=6,
 )
 

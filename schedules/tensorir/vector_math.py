@@ -38,7 +38,7 @@ _MANTISSA_BITS = 23
 _BIAS = 127 << _MANTISSA_BITS
 
 # From the highest power: exp(r) on [-ln 2, ln 2] (relative error 1.5e-8); (exp(r) - 1 - r) / r**2 on half of that
-# (1.4e-8); (log1p(m) - m) / m**2 on [-1/4, 1/2] (2.8e-8); 2**f on [-1/2, 1/2] (9.2e-8).
+# (1.4e-8); (log1p(m) - m) / m**2 on [-1/4, 1/2] (2.8e-8).
 _EXP = (
     0.00019611752941,
     0.00141043460462,
@@ -60,7 +60,15 @@ _LOG1P = (
     0.3333354890346527,
     -0.5000005960464478,
 )
-_EXP2 = (0.0013264591107144952, 0.009671619161963463, 0.0555073507130146, 0.24022240936756134, 0.6931470036506653, 1.0)
+# 2**(f - 1) on [1, 2] (7.5e-8), the last one such that 1 gives exactly 1.
+_MANTISSA_POWER = (
+    0.0018775766948238015,
+    -0.00039854328497312963,
+    0.03864472359418869,
+    0.10783493518829346,
+    0.35375532507896423,
+    0.49828600883483887,
+)
 # -log(erfc(x)) / x on [0, 4], weighted by erfc (relative error of erf 3.6e-8); erf(4) rounds to 1.
 _ERF = (
     4.0710709447117686e-05,
@@ -276,13 +284,13 @@ def _silu(a: Arithmetic, x: Scalar) -> Scalar:
 def _gelu(a: Arithmetic, x: Scalar) -> Scalar:
     """max(x, 0) - |x| Phi(-|x|); the formula's NaN for minus infinity."""
     size = a.intrinsic("llvm.fabs", a.at_most(_GAUSS_LIMIT, x))
-    digits = a.at_most(127.0, a.horner(size, _GAUSS))
-    rounded = a.subtract(a.number(_ROUNDER), digits)
-    n = a.subtract(rounded, a.number(_ROUNDER))
-    rest = a.add(digits, n)
-    powers = range(len(_EXP2) - 1, -1, -1)
-    m = a.horner(rest, [(-1) ** power * c for power, c in zip(powers, _EXP2, strict=True)])
-    tail = a.multiply(m, a.power_of_two(a.to_exponent(rounded)))
+    digits = a.horner(size, [-(2.0**_MANTISSA_BITS) * c for c in _GAUSS])  # log2 of Phi as a fixed-point number
+    limited = a.name(tirx.Max(digits, a.number(-_BIAS)))  # in this order NaN, which no integer holds, goes
+    fixed = a.name(tirx.Cast(a.kind(_INT), limited))
+    exponent = a.name(tirx.bitwise_and(fixed, a.number(-(1 << _MANTISSA_BITS), _INT)))
+    fraction = a.name(tirx.bitwise_and(fixed, a.number((1 << _MANTISSA_BITS) - 1, _INT)))
+    mantissa = a.horner(a.floats(a.name(tirx.bitwise_or(fraction, a.number(_BIAS, _INT)))), _MANTISSA_POWER)
+    tail = a.floats(a.name(tirx.Add(a.bits(mantissa), exponent)))
     return a.fma(a.name(tirx.Sub(a.number(-0.0), size)), tail, a.at_least(0.0, x))
 
 

@@ -42,6 +42,12 @@ def bench(
         Path | None,
         typer.Option("--html", metavar="FILE", help="Write the kernels as a page with plots and a table."),
     ] = None,
+    simulate_threads: Annotated[
+        int | None,
+        typer.Option(
+            "--simulate-threads", metavar="N", min=1, help="Time each kernel as N cores would, on one processor."
+        ),
+    ] = None,
     against: Annotated[
         str, typer.Option("--against", metavar="LIST", help="onnxruntime,openvino; needs --model.")
     ] = "",
@@ -57,13 +63,20 @@ def bench(
     how much of that it reached, and the nodes it came from; what loses most time comes first. FLOPs are those of the
     direct algorithm, so that a kernel that needs fewer of them may reach more than 100%.
 
+    With --simulate-threads the time on N cores is worked out on a machine with fewer: each task of each parallel loop
+    runs alone, one after another, and the slowest of a loop counts, with the hand-off measured here; bytes that N cores
+    cannot move in that time lengthen it. Compile for as many threads, so that the work is cut for them. Where there are N
+    processors the run is measured, too. Outputs that have other bits than those of a usual run are an error.
+
     Examples:
 
     * `tilewright bench model.so --threads 1 --kernels`
+    * `tilewright compile model.onnx -o model.so --threads 16; tilewright bench model.so --simulate-threads 16`
     * `tilewright bench model.so --html roofline.html`
     * `tilewright bench model.so --against onnxruntime,openvino --model model.onnx`
     """
     from ..measurement import bench as timing
+    from ..measurement.simulation import simulate
 
     if html is not None:
         check_place(html, keep=[library, model])
@@ -85,13 +98,17 @@ def bench(
         if kernels or html is not None:
             runs = min(repeat, _PROFILED_RUNS)
             roofline = timing.profile(loaded, values, repeat=runs, threads=threads or 0, progress=progress)
+        simulation = None
+        if simulate_threads is not None:
+            runs = min(repeat, _PROFILED_RUNS)
+            simulation = simulate(loaded, values, threads=simulate_threads, repeat=runs, progress=progress)
         if html is not None and roofline is not None:
             progress("page", 0, 0)
             _save_page(html, loaded, latencies, roofline)
     if html is not None:
         typer.echo(f"{html}: {size(html.stat().st_size)}, open it in a browser", err=True)
     if as_json:
-        show_json(timing.to_json(latencies, roofline))
+        show_json(timing.to_json(latencies, roofline, simulation))
         return
     table = Table(("engine", ">median ms", ">min ms", ">p90 ms", ">ours / theirs"))
     for each in latencies:
@@ -102,6 +119,10 @@ def bench(
         from ..reports.roofline_tables import roofline_parts
 
         show(*roofline_parts(roofline))
+    if simulation is not None:
+        from ..reports.simulation_tables import simulation_parts
+
+        show(*simulation_parts(simulation))
 
 
 def _save_page(path: Path, loaded: CompiledModel, latencies: list[Latency], roofline: Roofline) -> None:

@@ -42,7 +42,8 @@ def write_sources(plan: Plan, signature: Signature, folder: Path) -> None:
     ):
         (folder / name).write_text(environment.get_template(template).render(values))
     if signature.threaded:
-        (folder / "thread_pool.c").write_text((_RUNTIME / "thread_pool.c").read_text())
+        for part in ("thread_pool.c", "simulation.c"):
+            (folder / part).write_text((_RUNTIME / part).read_text())
     if signature.cpu_features:
         (folder / "cpu_check.c").write_text(ARCHITECTURES[signature.arch].cpu_check(signature.cpu_features))
     (folder / "signature.json").write_text(signature.to_json())
@@ -77,7 +78,7 @@ def _template_values(plan: Plan, signature: Signature) -> dict[str, Any]:
         ],
         "dimensions": plan.dimensions,
         "steps": statements(plan),
-        "timed_steps": statements(plan, timed=True),
+        "told_steps": statements(plan, told=True),
         "num_leaves": len(signature.steps),
         "signature_section": SECTION,
     }

@@ -11,7 +11,7 @@ from tvm import s_tir
 
 from ...annotations import FALLBACK, FLOPS, TEMPLATE
 from ..library.naming import identifier
-from ..library.plan import Bytes, Kernel
+from ..library.plan import BufferKind, Bytes, Kernel
 from .graph import Graph
 from .kernel_work import argument_bytes, counted_flops, least_bytes
 
@@ -42,7 +42,10 @@ class KernelTable:
     def kernels(self, scratch: Sequence[tuple[Bytes, ...]]) -> list[Kernel]:
         """The kernels as the plan has them, with the scratch that lowering found them to need."""
         functions = self.graph.functions
-        moved = least_bytes(self.graph.calls, {name: argument_bytes(self.module[name]) for name in functions})
+        arguments = {name: argument_bytes(self.module[name]) for name in functions}
+        moved = least_bytes(self.graph.calls, arguments)
+        known = {i for i, buffer in enumerate(self.graph.buffers) if buffer.kind is BufferKind.CONSTANT}
+        constants = least_bytes(self.graph.calls, arguments, among=known)
         kernels = []
         for symbol, name, sizes in zip(self.symbols, self.names, scratch, strict=True):
             function = self.module[name]
@@ -53,6 +56,7 @@ class KernelTable:
                     template=TEMPLATE.of(function) or "",
                     flops=FLOPS.of(function) or counted_flops(function),
                     bytes=moved[name],
+                    constant_bytes=constants[name],
                     scratch=sizes,
                     fallback=FALLBACK.of(function) or "",
                 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 import tvm
@@ -52,19 +52,27 @@ def argument_bytes(function: Any) -> tuple[int, ...]:
     return tuple(int(n) * element_bytes(str(buffer.dtype)) for n, buffer in zip(elements, parameters, strict=True))
 
 
-def _call_bytes(sizes: Sequence[int], call: GraphCall) -> int:
+def _call_bytes(sizes: Sequence[int], call: GraphCall, among: Container[int] | None) -> int:
     """Bytes that a call must move: those of `argument_bytes`, a buffer that is passed twice counted once."""
     of_buffer: dict[int, int] = {}
     for buffer, size in zip((*call.inputs, *call.outputs), sizes, strict=True):
-        of_buffer[buffer] = max(size, of_buffer.get(buffer, 0))
+        if among is None or buffer in among:
+            of_buffer[buffer] = max(size, of_buffer.get(buffer, 0))
     return sum(of_buffer.values())
 
 
-def least_bytes(calls: Iterable[GraphCall], sizes: Mapping[str, Sequence[int]]) -> dict[str, int]:
-    """For each function of a graph the fewest bytes of its calls; `sizes` as `argument_bytes` of each says."""
+def least_bytes(
+    calls: Iterable[GraphCall], sizes: Mapping[str, Sequence[int]], among: Container[int] | None = None
+) -> dict[str, int]:
+    """For each function of a graph the fewest bytes of its calls.
+
+    Args:
+        sizes: as `argument_bytes` of each says.
+        among: buffers that count; by default all.
+    """
     least: dict[str, int] = {}
     for call in calls:
-        moved = _call_bytes(sizes[call.function], call)
+        moved = _call_bytes(sizes[call.function], call, among)
         least[call.function] = min(moved, least.get(call.function, moved))
     return least
 

@@ -19,25 +19,25 @@ from ..library.plan import ARENA, Branch, Buffer, BufferKind, Call, Copy, Loop, 
 from ..library.sizes import Size, in_c
 
 _MACROS = {BufferKind.INPUT: "I", BufferKind.OUTPUT: "O", BufferKind.CONSTANT: "C", BufferKind.WORKSPACE: "W"}
-# Adds the time of the call or copy of this number, in the order of `plan.leaves`.
-_TIMED = "after = now(), nanoseconds[{}] += after - before, before = after;"
+# Tells who asked that the call or copy of this number has ended, in the order of `plan.leaves`.
+_TOLD = "tell(to, {});"
 
 
-def statements(plan: Plan, *, timed: bool = False) -> list[str]:
-    """The steps, a line each or several; with the times of calls and copies added to `nanoseconds` when `timed`.
+def statements(plan: Plan, *, told: bool = False) -> list[str]:
+    """The steps, a line each or several; with a call of `tell` after each call and copy when `told`.
 
     Raises:
         CompilerError: a buffer is in a region that this C code has no memory for.
     """
-    return list(_Writer(plan, timed).block(plan.steps))
+    return list(_Writer(plan, told).block(plan.steps))
 
 
 class _Writer:
     """Writes steps, numbering loops and leaves as they come."""
 
-    def __init__(self, plan: Plan, timed: bool) -> None:
+    def __init__(self, plan: Plan, told: bool) -> None:
         self._plan = plan
-        self._timed = timed
+        self._told = told
         self._loops = count(1)
         self._leaves = count()
 
@@ -50,8 +50,8 @@ class _Writer:
             else:
                 yield self._leaf(step)
                 number = next(self._leaves)
-                if self._timed:
-                    yield _TIMED.format(number)
+                if self._told:
+                    yield _TOLD.format(number)
 
     def _leaf(self, step: Call | Copy) -> str:
         if isinstance(step, Copy):

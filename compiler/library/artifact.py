@@ -53,7 +53,7 @@ class CompiledModel:
         self.signature = file.signature
         self._library = library
         self._digest = file.digest
-        self._profile_offset = file.profile_offset
+        self._hidden_entries = file.hidden_entries
         self._run = library.functions[f"{file.signature.name}_run"]
         self._local = threading.local()
 
@@ -123,19 +123,52 @@ class CompiledModel:
         Raises:
             ToolError: the library was stripped, so the entry for profiling cannot be found.
         """
-        if self._profile_offset is None:
-            raise ToolError(
-                "the library has no symbol table, so its kernels cannot be timed",
-                where=str(self.path),
-                hint="use the file as Tilewright wrote it, before strip",
-            )
-        run = ctypes.cast(self._run, ctypes.c_void_p).value or 0
-        pointer = ctypes.c_void_p
-        entry = ctypes.CFUNCTYPE(ctypes.c_int, *[pointer] * 4, ctypes.c_size_t)(run + self._profile_offset)
+        entry = self._hidden_entry("profile", *[ctypes.c_void_p] * 4, ctypes.c_size_t)
         arrays = self._check(inputs)
         outputs = self._empty_outputs()
         times = np.zeros(len(self.signature.steps), np.uint64)
         self._call(entry, arrays, outputs, ctypes.c_void_p(times.ctypes.data), ctypes.c_size_t(times.size))
+        return [int(value) for value in times]
+
+    def simulate(self, inputs: Mapping[str, Any], threads: int) -> tuple[dict[str, Array], Array]:
+        """Runs once, every parallel loop as the tasks of so many threads, one task after the other in this one.
+
+        Returns:
+            The outputs, and the uint64 numbers of ``runtime/simulation.c``: for each launch its tasks and their
+            nanoseconds, at the end of each step 0, its place in `signature.steps` and the nanoseconds outside of launches.
+
+        Raises:
+            ToolError: the library was stripped.
+            UsageError: it was built for one thread, or cannot use so many.
+        """
+        self._need_threads()
+        check_threads(threads)
+        pointer = ctypes.c_void_p
+        entry = self._hidden_entry("simulate", *[pointer] * 3, ctypes.c_int, pointer, ctypes.c_size_t, pointer)
+        arrays, outputs = self._check(inputs), self._empty_outputs()
+        room, used = 0, ctypes.c_size_t(len(self.signature.steps) * 2 * (threads + 4))
+        while room < used.value:
+            room = used.value
+            stream = np.zeros(room, np.uint64)
+            self._call(entry, arrays, outputs, threads, pointer(stream.ctypes.data), room, ctypes.byref(used))
+        results = {spec.name: array for spec, array in zip(self.outputs, outputs, strict=True)}
+        return results, stream[: used.value]
+
+    def hand_offs(self, threads: int, count: int) -> list[int]:
+        """The nanoseconds that it takes to share an empty loop among so many threads, `count` times.
+
+        The pool keeps the number of threads.
+
+        Raises:
+            ToolError: the library was stripped, or the system gives it no such number of threads.
+            UsageError: it was built for one thread, or cannot use so many.
+        """
+        self._need_threads()
+        self.set_num_threads(threads)
+        entry = self._hidden_entry("hand_off", ctypes.c_void_p, ctypes.c_size_t)
+        times = np.zeros(count, np.uint64)
+        if entry(times.ctypes.data, count) != threads:
+            raise ToolError(f"the system gives no {threads} threads to share a loop", where=str(self.path))
         return [int(value) for value in times]
 
     def set_num_threads(self, threads: int) -> None:
@@ -144,12 +177,9 @@ class CompiledModel:
         Raises:
             UsageError: the number is negative or too large, or the library was built with one thread.
         """
-        if not self.signature.threaded:
-            if threads in (0, 1):
-                return
-            raise UsageError(
-                "the library was built for one thread", where="--threads", hint="compile it without --threads 1"
-            )
+        if not self.signature.threaded and threads in (0, 1):
+            return
+        self._need_threads()
         set_num_threads = self._library.functions[f"{self.signature.name}_set_num_threads"]
         check_threads(threads, least=0)
         set_num_threads(threads)
@@ -175,6 +205,22 @@ class CompiledModel:
     def __repr__(self) -> str:
         inputs, outputs = (", ".join(map(str, specs)) for specs in (self.inputs, self.outputs))
         return f"CompiledModel({self.signature.name}: ({inputs}) -> ({outputs}), {self.target})"
+
+    def _need_threads(self) -> None:
+        if not self.signature.threaded:
+            raise UsageError(
+                "the library was built for one thread", where="--threads", hint="compile it without --threads 1"
+            )
+
+    def _hidden_entry(self, name: str, *parameters: Any) -> Any:
+        if name not in self._hidden_entries:
+            raise ToolError(
+                "the library has no symbols for that, so its kernels cannot be timed",
+                where=str(self.path),
+                hint="use the file as this version of Tilewright writes it, before strip",
+            )
+        run = ctypes.cast(self._run, ctypes.c_void_p).value or 0
+        return ctypes.CFUNCTYPE(ctypes.c_int, *parameters)(run + self._hidden_entries[name])
 
     def _check(self, inputs: Mapping[str, Any]) -> list[Array]:
         known = {spec.name for spec in self.inputs}

@@ -6,7 +6,7 @@ import contextlib
 import mmap
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,9 @@ from ..process.journal import repair
 from .elf import Elf
 from .integrity import check
 from .signature import SECTION, Signature, check_version, parse_signature
+
+# What profilers call: times of steps, times of tasks, and what a launch costs. NAME_profile_ and so on in the symbol table.
+HIDDEN_ENTRIES = ("profile", "simulate", "hand_off")
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,8 @@ class LibraryFile:
         path: where it was found; something else may stand there by now.
         signature: what it says about itself, and `text`, the JSON of that.
         machine: the processor family that it is for.
-        profile_offset: how far the profiling entry is from the run entry; None when the symbols were stripped.
+        hidden_entries: how far the entries for profilers that it has are from the run entry; none when the symbols were
+            stripped.
         digest: of its contents.
         identity: the file's device and number.
     """
@@ -34,7 +38,7 @@ class LibraryFile:
     signature: Signature
     text: bytes
     machine: str
-    profile_offset: int | None
+    hidden_entries: Mapping[str, int]
     digest: bytes
     identity: tuple[int, int]
 
@@ -89,11 +93,14 @@ def _read(path: Path, data: mmap.mmap, identity: tuple[int, int]) -> LibraryFile
         text = sealed.text.split(b"\0", 1)[0]
         signature = parse_signature(text, where)
         # Nothing vouches for the symbols of a file that another tool wrote.
-        profile_offset = _profile_offset(elf, signature.name) if sealed.is_whole else None
-        return LibraryFile(path, signature, text, elf.machine, profile_offset, sealed.digest, identity)
+        entries = _hidden_entries(elf, signature.name) if sealed.is_whole else {}
+        return LibraryFile(path, signature, text, elf.machine, entries, sealed.digest, identity)
 
 
-def _profile_offset(elf: Elf, name: str) -> int | None:
-    wanted = {f"{name}_run", f"{name}_profile_"}
-    found = {symbol.name: symbol.value for symbol in elf.symbols() if symbol.is_defined and symbol.name in wanted}
-    return found[f"{name}_profile_"] - found[f"{name}_run"] if len(found) == len(wanted) else None
+def _hidden_entries(elf: Elf, name: str) -> dict[str, int]:
+    wanted = {f"{name}_run": "", **{f"{name}_{entry}_": entry for entry in HIDDEN_ENTRIES}}
+    found = {
+        wanted[symbol.name]: symbol.value for symbol in elf.symbols() if symbol.is_defined and symbol.name in wanted
+    }
+    run = found.pop("", None)
+    return {} if run is None else {entry: address - run for entry, address in found.items()}

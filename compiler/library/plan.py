@@ -70,6 +70,7 @@ class Kernel:
         bytes: bytes one call must move at least: what it reads of inputs and constants, and its outputs, each once.
         scratch: sizes of its workspace arguments, which follow its tensors.
         dimensions: those whose values follow as int64_t.
+        constant_bytes: those of `bytes` that it reads of constants.
     """
 
     symbol: str
@@ -80,6 +81,7 @@ class Kernel:
     scratch: tuple[Size, ...]
     dimensions: tuple[Dimension, ...] = ()
     fallback: str = ""
+    constant_bytes: Bytes = 0
 
 
 @dataclass(frozen=True)

@@ -33,13 +33,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class KernelRecord:
-    """A kernel as the signature tells of it; operations, bytes of one call and `fallback` as in `plan.Kernel`."""
+    """A kernel as the signature tells of it; the fields are those of `plan.Kernel`."""
 
     symbol: str
     template: str
     flops: int
     bytes: Bytes
     fallback: str = ""
+    constant_bytes: Bytes = 0
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,9 @@ def make_signature(
         threaded=threads != 1,
         default_threads=threads or 0,
         tilewright_version=tilewright_version,
-        kernels=tuple(KernelRecord(k.symbol, k.template, k.flops, k.bytes, k.fallback) for k in plan.kernels),
+        kernels=tuple(
+            KernelRecord(k.symbol, k.template, k.flops, k.bytes, k.fallback, k.constant_bytes) for k in plan.kernels
+        ),
         steps=tuple(StepRecord(s.kernel if isinstance(s, Call) else -1, s.sources) for s in leaves(plan.steps)),
         precision=precision,
         dimensions=plan.dimensions,
@@ -206,6 +209,7 @@ def _from_json(data: Mapping[str, Any]) -> Signature:
                 _size(k["flops"], _MAX_FLOPS),
                 _size(k["bytes"]),
                 _text(k.get("fallback", "")),
+                _size(k.get("constant_bytes", 0)),
             )
             for k in _list(data["kernels"])
         ),

@@ -8,6 +8,7 @@ machines throttle and have neighbours: kernels are compared with what the machin
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 import shutil
@@ -17,6 +18,7 @@ from functools import cache
 from string import Template
 
 from ...errors import ToolError, UnsupportedTargetError
+from ...targets.core import Core
 from ...targets.host import HostFacts, read_host
 from ...targets.peak import PeakLoop
 from ...targets.target import DotUnit
@@ -265,3 +267,24 @@ def _run(command: list[str], what: str) -> str:
     if result.returncode:
         raise ToolError(f"{what} failed", where=command[0], details=result.stderr.strip().splitlines()[-5:])
     return result.stdout
+
+
+def with_more_cores(peak: Peak, threads: int, core: Core, host: HostFacts) -> Peak:
+    """The ceilings of more cores than there are, from those of one: so many times as high, up to what all cores get.
+
+    Args:
+        peak: measured with one thread.
+        core: what all cores of a processor stream together.
+        host: where that was; L3 counts where it holds more than the other caches, as in `memory_levels`.
+    """
+    most = {"L3": core.l3_bytes_per_second, "memory": core.dram_bytes_per_second}
+    levels = [
+        MemoryLevel(
+            level.name,
+            level.capacity if level.name in most or level.capacity is None else level.capacity * threads,
+            min(threads * level.bytes_per_second, most.get(level.name, math.inf)),
+        )
+        for level in peak.levels
+        if level.name != "L3" or host.l3_bytes > 2 * threads * host.l2_bytes
+    ]
+    return Peak(threads * peak.flops_per_second, tuple(levels), threads)

@@ -37,7 +37,12 @@ def elapsed(cycles: float, iterations: int, threads: int, target: Target) -> flo
 
 def hand_off(threads: int, target: Target) -> float:
     """Cycles that it takes to wake so many threads and to wait for them."""
-    return target.core.hand_off * math.log2(threads)
+    return target.core.hand_off * hand_off_rounds(threads)
+
+
+def hand_off_rounds(threads: int) -> float:
+    """What waking so many threads and waiting for them costs, in the cost of waking one more than the caller."""
+    return math.log2(threads)
 
 
 def best_threads(cycles: float, iterations: int, target: Target) -> int:

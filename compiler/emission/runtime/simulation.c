@@ -1,0 +1,97 @@
+/* What a run would take on more processors than there are: the tasks of each parallel loop, one after another on this
+ * one, timed each by itself.
+ *
+ * Included by the generated library.c behind the thread pool, so that every name here is local to one library. Kernels
+ * reach the pool through a pointer; a simulation puts `simulation_launch` there, which times the tasks of the thread that
+ * simulates and passes the launches of all others on to the pool. Loop iterations are computed as ever, whoever runs
+ * them, so the results have the bits of any other run.
+ *
+ * A simulation writes a stream of numbers:
+ *     n, nanoseconds of each of n tasks        a launch, n > 0
+ *     0, step, nanoseconds                     the end of a step: of all that it took outside its launches
+ */
+typedef int (*simulation_hook)(pool_task, void *, int);
+
+typedef struct {
+  uint64_t *stream;
+  size_t room, used; /* `used` counts what there was no room for as well */
+  int threads, is_in_task;
+  uint64_t begin, launches; /* of the step: when it began, and the nanoseconds of its launches */
+} simulation;
+
+static _Thread_local simulation *simulated; /* by this thread; NULL: it runs as ever */
+
+static void simulation_write(simulation *run, uint64_t number) {
+  if (run->used < run->room) run->stream[run->used] = number;
+  ++run->used;
+}
+
+static int simulation_launch(pool_task function, void *data, int num_task) {
+  simulation *run = simulated;
+  if (!run) return pool_launch(function, data, num_task);
+  if (run->is_in_task) {
+    pool_group alone = {NULL, 1};
+    return function(0, &alone, data);
+  }
+  uint64_t begin = now();
+  pool_group group = {NULL, num_task > 0 && num_task < run->threads ? num_task : run->threads};
+  int status = 0;
+  simulation_write(run, (uint64_t)group.num_task);
+  run->is_in_task = 1;
+  for (int task = 0; task < group.num_task; ++task) {
+    uint64_t before = now();
+    int failed = function(task, &group, data);
+    simulation_write(run, now() - before);
+    if (failed) status = failed;
+  }
+  run->is_in_task = 0;
+  run->launches += now() - begin;
+  return status;
+}
+
+static void simulation_begin(simulation *run, int threads, uint64_t *stream, size_t room, simulation_hook *hook) {
+  *run = (simulation){.stream = stream, .room = room, .threads = pool_clamp(threads), .begin = now()};
+  __atomic_store_n(hook, simulation_launch, __ATOMIC_RELAXED); /* and stays: others may simulate at the same time */
+  simulated = run;
+}
+
+static size_t simulation_end(simulation *run) {
+  simulated = NULL;
+  return run->used;
+}
+
+/* Ends a step, and begins the next. */
+static void simulation_step(void *to, size_t step) {
+  simulation *run = to;
+  uint64_t took = now() - run->begin;
+  simulation_write(run, 0);
+  simulation_write(run, step);
+  simulation_write(run, took - run->launches);
+  run->launches = 0;
+  run->begin = now();
+}
+
+enum { HAND_OFF_NANOSECONDS = 50 * 1000 * 1000 };
+
+/* Waits until every task of a launch has begun, so that each has a thread of its own; no longer than a moment, since
+ * threads may be more than the processors that Linux gives them. */
+static int simulation_meet(int task, pool_group *group, void *arrived) {
+  (void)task;
+  int64_t deadline = pool_now() + HAND_OFF_NANOSECONDS;
+  atomic_fetch_add((atomic_int *)arrived, 1);
+  while (atomic_load((atomic_int *)arrived) < group->num_task && pool_now() < deadline) pool_pause();
+  return 0;
+}
+
+/* The nanoseconds of launches whose tasks do nothing but meet, one after the other as in a run; returns how many threads
+ * took part in the last one. */
+static int simulation_hand_off(uint64_t *nanoseconds, size_t count) {
+  atomic_int arrived = 0;
+  for (size_t i = 0; i < count; ++i) {
+    atomic_store(&arrived, 0);
+    uint64_t before = now();
+    pool_launch(simulation_meet, &arrived, 0);
+    nanoseconds[i] = now() - before;
+  }
+  return atomic_load(&arrived);
+}

@@ -5,10 +5,10 @@
     and at least       its bytes over what so many cores stream together
 
 Tasks run one after another on one processor, in their order, and each finds in the caches what the ones before it left.
-So the first task of a kernel reads what all tasks share from where every core has to fetch it, and as the slowest counts
-this is in the sum; what a task shares with the kernel before it may be nearer than it will be on another core, or
-farther, since N cores have N times the caches of one. Of each task the median of all runs counts. Not in the sum: that
-processors slow down when all of them compute.
+So the first tasks of a kernel read what all tasks share, weights and code, from where every core has to fetch it, and as
+the slowest counts this is in the sum. What the kernel before it wrote may be nearer than on another core, or farther,
+since N cores have N times the caches of one. Of each task the median of all runs counts. Not in the sum: that processors
+slow down when all of them compute.
 
 Bytes are those of the roofline (`roofline.py`), at the bandwidth of N cores. Where a model's weights and workspace are
 more than the last cache holds, its weights come from memory in every run.
@@ -21,6 +21,8 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ...errors import ComparisonError
 from ...schedules.templates.sharing import hand_off_rounds
@@ -36,8 +38,9 @@ if TYPE_CHECKING:
     from ..library.signature import Signature
     from ..process.progress import ProgressCallback
 
-# How often one is measured: in turns, until there are enough or time is up, since they are slow where others compute.
-_HAND_OFFS, _TURN, _HAND_OFF_SECONDS = 2000, 50, 0.5
+# A hand-off is measured so often, in turns, while there is time; where others compute, most of them wait for a processor,
+# so that the time counts which a tenth of them are below.
+_HAND_OFFS, _TURN, _HAND_OFF_SECONDS, _HAND_OFF_QUANTILE = 2000, 20, 1.0, 0.1
 # A task of less than this share of the slowest one had no iterations: what is left is reading the clock.
 _IDLE = 0.02
 _IDLE_SECONDS = 60e-9
@@ -338,7 +341,8 @@ def _hand_off(model: CompiledModel, threads: int, measured_with: int) -> float:
     end = time.perf_counter() + _HAND_OFF_SECONDS
     while not times or (len(times) < _HAND_OFFS and time.perf_counter() < end):
         times += model.hand_offs(measured_with, _TURN)
-    return statistics.median(times) / 1e9 * hand_off_rounds(threads) / hand_off_rounds(measured_with)
+    typical = float(np.quantile(times, _HAND_OFF_QUANTILE)) / 1e9
+    return typical * hand_off_rounds(threads) / hand_off_rounds(measured_with)
 
 
 def _hand_off_share(launch: Launch, threads: int) -> float:

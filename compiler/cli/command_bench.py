@@ -64,9 +64,9 @@ def bench(
     direct algorithm, so that a kernel that needs fewer of them may reach more than 100%.
 
     With --simulate-threads the time on N cores is worked out on a machine with fewer: each task of each parallel loop
-    runs alone, one after another, and the slowest of a loop counts, with the hand-off measured here; bytes that N cores
-    cannot move in that time lengthen it. Compile for as many threads, so that the work is cut for them. Where there are N
-    processors the run is measured, too. Outputs that have other bits than those of a usual run are an error.
+    runs alone, one after another, and the slowest of a loop counts, with the hand-off measured here, and at least the
+    time in which N cores move a kernel's bytes. Compile for as many threads, so that the work is cut for them. Where
+    there are N processors the run is measured, too. Outputs of other bits than a usual run's are an error.
 
     Examples:
 

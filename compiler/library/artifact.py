@@ -134,8 +134,8 @@ class CompiledModel:
         """Runs once, every parallel loop as the tasks of so many threads, one task after the other in this one.
 
         Returns:
-            The outputs, and the uint64 numbers of ``runtime/simulation.c``: for each launch its tasks and their
-            nanoseconds, at the end of each step 0, its place in `signature.steps` and the nanoseconds outside of launches.
+            The outputs, and the uint64 numbers of ``runtime/simulation.c``: for each launch the number of its tasks and
+            the nanoseconds of each; at the end of a step 0, its place in `signature.steps`, the nanoseconds outside.
 
         Raises:
             ToolError: the library was stripped.

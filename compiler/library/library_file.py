@@ -16,7 +16,7 @@ from .elf import Elf
 from .integrity import check
 from .signature import SECTION, Signature, check_version, parse_signature
 
-# What profilers call: times of steps, times of tasks, and what a launch costs. NAME_profile_ and so on in the symbol table.
+# What profilers call, NAME_profile_ and so on in the symbol table: times of steps, of tasks, and of empty launches.
 HIDDEN_ENTRIES = ("profile", "simulate", "hand_off")
 
 

@@ -4,11 +4,13 @@
                      + for each parallel loop its slowest task, and a hand-off where there are several
     and at least       its bytes over what so many cores stream together
 
-Tasks run one after another on one processor, in their order, and each finds in the caches what the ones before it left.
-So the first tasks of a kernel read what all tasks share, weights and code, from where every core has to fetch it, and as
-the slowest counts this is in the sum. What the kernel before it wrote may be nearer than on another core, or farther,
-since N cores have N times the caches of one. Of each task the median of all runs counts. Not in the sum: that processors
-slow down when all of them compute.
+Tasks run one after another on one processor, in order, and each finds in the caches what those before it left. So the
+first tasks of a kernel read what all tasks share, weights and code, from where every core has to fetch it, and as the
+slowest counts this is in the sum. What the kernel before it wrote may be nearer than on another core, or farther,
+since N cores have N times the caches of one. Not in the sum: that processors slow down when all of them compute.
+
+Of all runs of a task the time counts that a fifth of them are below, and so for whole runs: some are interrupted, the
+longer the more often, and undisturbed ones differ by less than that.
 
 Bytes are those of the roofline (`roofline.py`), at the bandwidth of N cores. Where a model's weights and workspace are
 more than the last cache holds, its weights come from memory in every run.
@@ -16,7 +18,6 @@ more than the last cache holds, its weights come from memory in every run.
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,9 +39,11 @@ if TYPE_CHECKING:
     from ..library.signature import Signature
     from ..process.progress import ProgressCallback
 
-# A hand-off is measured so often, in turns, while there is time; where others compute, most of them wait for a processor,
-# so that the time counts which a tenth of them are below.
+# A hand-off is measured so often, in turns, while there is time. Where others compute, many of them wait for a
+# processor, so that the time counts which a tenth of them are below.
 _HAND_OFFS, _TURN, _HAND_OFF_SECONDS, _HAND_OFF_QUANTILE = 2000, 20, 1.0, 0.1
+# The share of runs that are faster than what counts.
+_QUANTILE = 0.2
 # A task of less than this share of the slowest one had no iterations: what is left is reading the clock.
 _IDLE = 0.02
 _IDLE_SECONDS = 60e-9
@@ -172,7 +175,7 @@ class Simulation:
         peak: ceilings of N cores.
         peak_is_measured: whether with N cores; otherwise those of one core times N, up to what the architecture's row
             says that all cores get.
-        measured: median seconds of runs with N threads, in turns with the simulation; None with fewer processors.
+        measured: seconds of runs with N threads, in turns with the simulation; None with fewer processors.
     """
 
     kernels: tuple[SimulatedKernel, ...]
@@ -275,9 +278,9 @@ def simulate(
     )
     kernels = []
     for work, moving, once, several in rows:
-        step = _median(several)
+        step = _typical_step(several)
         costs = hand_off * sum(_hand_off_share(launch, threads) for launch in step.launches)
-        seconds = statistics.median(run.seconds for run in once)
+        seconds = _typical([run.seconds for run in once])
         kernels.append(SimulatedKernel(work, seconds, step, costs, moving, threads))
     return Simulation(
         tuple(sorted(kernels, key=lambda kernel: -kernel.lost)),
@@ -286,7 +289,7 @@ def simulate(
         hand_off_threads,
         peak,
         threads <= cores,
-        statistics.median(measured[1:]) if measured else None,
+        _typical(measured[1:]) if measured else None,
     )
 
 
@@ -322,15 +325,20 @@ def moving_seconds(signature: Signature, peak: Peak, last_cache_bytes: int) -> l
     return rows
 
 
-def _median(runs: Sequence[Step]) -> Step:
-    """The median of each part of a step by itself. Where runs differ in their loops, the last one."""
+def _typical(seconds: Sequence[float], quantile: float = _QUANTILE) -> float:
+    """What counts of several runs."""
+    return float(np.quantile(seconds, quantile))
+
+
+def _typical_step(runs: Sequence[Step]) -> Step:
+    """What counts of each part of a step by itself. Where runs differ in their loops, the last one."""
     if len({tuple(len(launch.tasks) for launch in run.launches) for run in runs}) > 1:
         return runs[-1]
     loops = zip(*(run.launches for run in runs), strict=True)
     launches = tuple(
-        Launch(tuple(map(statistics.median, zip(*(launch.tasks for launch in each), strict=True)))) for each in loops
+        Launch(tuple(map(_typical, zip(*(launch.tasks for launch in each), strict=True)))) for each in loops
     )
-    return Step(statistics.median(run.serial for run in runs), launches)
+    return Step(_typical([run.serial for run in runs]), launches)
 
 
 def _hand_off(model: CompiledModel, threads: int, measured_with: int) -> float:
@@ -341,8 +349,7 @@ def _hand_off(model: CompiledModel, threads: int, measured_with: int) -> float:
     end = time.perf_counter() + _HAND_OFF_SECONDS
     while not times or (len(times) < _HAND_OFFS and time.perf_counter() < end):
         times += model.hand_offs(measured_with, _TURN)
-    typical = float(np.quantile(times, _HAND_OFF_QUANTILE)) / 1e9
-    return typical * hand_off_rounds(threads) / hand_off_rounds(measured_with)
+    return _typical(times, _HAND_OFF_QUANTILE) / 1e9 * hand_off_rounds(threads) / hand_off_rounds(measured_with)
 
 
 def _hand_off_share(launch: Launch, threads: int) -> float:

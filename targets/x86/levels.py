@@ -21,8 +21,8 @@ LEVELS = (
 )
 
 # Loads, multiply-adds and their latency: the same on every x86-64 core with AVX2 or AVX-512 of the last ten years. What
-# steps and tiles cost, and how many rows the general registers address: measured on AVX2. What all cores stream together
-# was measured with 16 cores of a Sapphire Rapids (4 of them: 95 and 55 GB/s).
+# steps and tiles cost, and how many rows the general registers address: measured on AVX2. What all cores stream: by 16
+# cores of a Sapphire Rapids, of which 4 got 95 GB/s from L3 and 55 from memory.
 CORE = Core(
     loads_per_cycle=2,
     fmas_per_cycle=2,

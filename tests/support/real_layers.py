@@ -1,0 +1,177 @@
+"""Layers of ResNet-50, MobileNetV2, EfficientNet-B0 and BERT-base as data: what templates cut for many cores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from tilewright.ir_passes.operators.attention_operator import attention
+from tvm import relax
+
+_LAYOUT = {"data_layout": "NHWC", "kernel_layout": "OHWI"}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """An operator of a network, batch 1: the shapes of its inputs, and how it is built. Weights are constants."""
+
+    name: str
+    inputs: tuple[tuple[int, ...], ...]
+    build: Callable[..., Any]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _zeros(*shape: int) -> Any:
+    return relax.const(np.zeros(shape, "float32"))
+
+
+def conv(model: str, size: int, channels: int, columns: int, kernel: int = 1, stride: int = 1) -> Layer:
+    """A convolution of a square image, padded to its own size over the stride."""
+
+    def build(x: Any) -> Any:
+        weights = _zeros(columns, kernel, kernel, channels)
+        pads = (kernel // 2,) * 4
+        return relax.op.nn.relu(relax.op.nn.conv2d(x, weights, strides=(stride, stride), padding=pads, **_LAYOUT))
+
+    name = f"{model}-{kernel}x{kernel}{f'/{stride}' if stride > 1 else ''}-{size}x{size}-{channels}-{columns}"
+    return Layer(name, ((1, size, size, channels),), build)
+
+
+def depthwise(model: str, size: int, channels: int, kernel: int = 3, stride: int = 1) -> Layer:
+    """A depthwise convolution of a square image."""
+
+    def build(x: Any) -> Any:
+        weights = _zeros(channels, kernel, kernel, 1)
+        pads = (kernel // 2,) * 4
+        return relax.op.nn.conv2d(x, weights, strides=(stride,) * 2, padding=pads, groups=channels, **_LAYOUT)
+
+    name = f"{model}-depthwise{kernel}{f'/{stride}' if stride > 1 else ''}-{size}x{size}-{channels}"
+    return Layer(name, ((1, size, size, channels),), build)
+
+
+def dense(model: str, rows: int, depth: int, columns: int) -> Layer:
+    """A dense layer."""
+    return Layer(
+        f"{model}-dense-{rows}-{depth}-{columns}",
+        ((rows, depth),),
+        lambda x: relax.op.nn.relu(relax.op.matmul(x, _zeros(depth, columns))),
+    )
+
+
+def attended(model: str, tokens: int, heads: int, depth: int) -> Layer:
+    """Attention of so many heads."""
+    shape = (1, tokens, heads, depth)
+    return Layer(
+        f"{model}-attention-{tokens}", (shape,) * 3, lambda *qkv: attention(qkv, scale=0.125, nan_is_zero=False)
+    )
+
+
+def mean(model: str, size: int, channels: int) -> Layer:
+    """The mean over an image."""
+    shape = (1, size, size, channels)
+    return Layer(f"{model}-mean-{size}x{size}-{channels}", (shape,), lambda x: relax.op.mean(x, [1, 2]))
+
+
+def max_pool(model: str, size: int, channels: int) -> Layer:
+    """3x3, every second pixel."""
+
+    def build(x: Any) -> Any:
+        return relax.op.nn.max_pool2d(x, (3, 3), strides=(2, 2), padding=(1,) * 4, layout="NHWC")
+
+    return Layer(f"{model}-pool-{size}x{size}-{channels}", ((1, size, size, channels),), build)
+
+
+_CONVOLUTIONS = (
+    conv("resnet50", 224, 3, 64, 7, 2),
+    conv("resnet50", 56, 64, 64),
+    conv("resnet50", 56, 256, 64),
+    conv("resnet50", 56, 64, 256),
+    conv("resnet50", 28, 512, 128),
+    conv("resnet50", 28, 256, 256, 3, 2),
+    conv("resnet50", 14, 1024, 256),
+    conv("resnet50", 14, 256, 1024),
+    conv("resnet50", 7, 2048, 512),
+    conv("resnet50", 7, 512, 2048),
+    conv("mobilenet_v2", 224, 3, 32, 3, 2),
+    conv("mobilenet_v2", 112, 32, 16),
+    conv("mobilenet_v2", 56, 144, 24),
+    conv("mobilenet_v2", 28, 32, 192),
+    conv("mobilenet_v2", 28, 192, 32),
+    conv("mobilenet_v2", 14, 96, 576),
+    conv("mobilenet_v2", 14, 384, 96),
+    conv("mobilenet_v2", 14, 576, 96),
+    conv("mobilenet_v2", 7, 960, 160),
+    conv("mobilenet_v2", 7, 320, 1280),
+    conv("efficientnet_b0", 14, 672, 112),
+    conv("efficientnet_b0", 7, 192, 1152),
+    conv("efficientnet_b0", 7, 1152, 192),
+    conv("efficientnet_b0", 1, 1152, 48),
+)
+_DENSE = (
+    dense("resnet50", 1, 2048, 1000),
+    dense("bert_base", 128, 768, 768),
+    dense("bert_base", 128, 768, 3072),
+    dense("bert_base", 128, 3072, 768),
+)
+
+# Template -> layers that it computes.
+LAYERS: Mapping[str, tuple[Layer, ...]] = MappingProxyType(
+    {
+        "contraction": (*_CONVOLUTIONS, *_DENSE),
+        "dot_product": (
+            conv("resnet50", 56, 64, 256),
+            conv("resnet50", 28, 128, 128, 3),
+            conv("resnet50", 14, 256, 256, 3),
+            conv("resnet50", 14, 1024, 256),
+            conv("resnet50", 7, 512, 2048),
+            conv("mobilenet_v2", 14, 96, 576),
+            *_DENSE,
+        ),
+        "winograd": (
+            conv("resnet50", 56, 64, 64, 3),
+            conv("resnet50", 28, 128, 128, 3),
+            conv("resnet50", 14, 256, 256, 3),
+            conv("resnet50", 7, 512, 512, 3),
+        ),
+        "window": (
+            max_pool("resnet50", 112, 64),
+            mean("resnet50", 7, 2048),
+            depthwise("mobilenet_v2", 112, 32),
+            depthwise("mobilenet_v2", 112, 96, 3, 2),
+            depthwise("mobilenet_v2", 28, 192),
+            depthwise("mobilenet_v2", 14, 576),
+            depthwise("mobilenet_v2", 7, 960),
+            depthwise("efficientnet_b0", 14, 672, 5),
+            depthwise("efficientnet_b0", 7, 1152, 5),
+            mean("efficientnet_b0", 112, 32),
+            mean("efficientnet_b0", 14, 480),
+        ),
+        "attention": (attended("bert_base", 128, 12, 64),),
+        "rows": (
+            Layer(
+                "bert_base-layer_norm-128-768",
+                ((1, 128, 768),),
+                lambda x: relax.op.nn.layer_norm(x, _zeros(768), _zeros(768), axes=[-1]),
+            ),
+            Layer("bert_base-softmax-1536-128", ((12, 128, 128),), lambda x: relax.op.nn.softmax(x)),
+        ),
+        "plain": (
+            Layer(
+                "mobilenet_v2-transpose-224x224-3",
+                ((1, 3, 224, 224),),
+                lambda x: relax.op.permute_dims(x, (0, 2, 3, 1)),
+            ),
+            Layer(
+                "efficientnet_b0-gate-56x56-96",
+                ((1, 56, 56, 96), (1, 1, 1, 96)),
+                lambda x, gate: relax.op.multiply(x, gate),
+            ),
+            Layer("bert_base-add-128-768", ((1, 128, 768),) * 2, relax.op.add),
+        ),
+    }
+)

@@ -178,6 +178,7 @@ def _workers(made: Build, generator: CodeGenerator | None) -> AbstractContextMan
 
 
 def _scheduled(made: Build, passes: ChoosePasses, choose: Choose | None, tell: ProgressCallback) -> Build:
+    from ..ir_passes.registry import edited
     from ..schedules.templates.template import choose_default
     from . import pipeline
 
@@ -186,7 +187,7 @@ def _scheduled(made: Build, passes: ChoosePasses, choose: Choose | None, tell: P
         made.imported.module,
         made.target,
         precision=made.precision,
-        order=passes,
+        order=lambda all_of_them: passes(edited(all_of_them, made.options.passes)),
         choose=choose or choose_default,
         save_ir=made.options.save_ir,
         progress=tell,

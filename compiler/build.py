@@ -30,13 +30,14 @@ from .process.workers import started
 
 if TYPE_CHECKING:
     from ..frontends import ImportedModel, OpenedModel
+    from ..ir_types import IRModule
     from ..schedules.templates.template import Choose
     from ..targets import Target
     from .codegen.generator import CodeGenerator
     from .emission.kernel_table import KernelTable
     from .library.plan import Plan
     from .lowering.batches import LoweredKernels
-    from .pipeline import ChoosePasses, IRModule
+    from .pipeline import ChoosePasses
     from .process.progress import ProgressCallback
     from .process.workers import Workers
 

@@ -19,8 +19,7 @@ from tvm import tirx
 from tvm.ir import Call, TensorLoad
 
 from ... import hidden_floats as hidden
-from ...hidden_floats import Scalar
-from ...ir_types import Node, Stmt
+from ...ir_types import Node, Scalar, Stmt
 from ...schedules.tensorir.double_math import DOUBLES
 from ...schedules.tensorir.rebuild import found
 from ...schedules.tensorir.vector_math import EXPANSIONS, Arithmetic

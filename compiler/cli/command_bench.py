@@ -108,7 +108,8 @@ def bench(
     if html is not None:
         typer.echo(f"{html}: {size(html.stat().st_size)}, open it in a browser", err=True)
     if as_json:
-        show_json(timing.to_json(latencies, roofline, simulation))
+        simulated = simulation.to_json() if simulation is not None else {}
+        show_json({**timing.to_json(latencies, roofline), **simulated})
         return
     table = Table(("engine", ">median ms", ">min ms", ">p90 ms", ">ours / theirs"))
     for each in latencies:

@@ -29,6 +29,7 @@ from ...errors import (
 )
 from ..process.install import install
 from .archive import is_archive, read_archive
+from .arrays import as_array
 from .library_file import LibraryFile, opened
 from .native_library import NativeLibrary, load_native
 from .signature import Signature, check_threads
@@ -156,9 +157,12 @@ class CompiledModel:
         return results, stream[: used.value]
 
     def hand_offs(self, threads: int, count: int) -> list[int]:
-        """The nanoseconds that it takes to share an empty loop among so many threads, `count` times.
+        """The nanoseconds that it takes to share an empty loop among so many threads.
 
         The pool keeps the number of threads.
+
+        Args:
+            count: how often; fewer where that takes longer than a second.
 
         Raises:
             ToolError: the library was stripped, or the system gives it no such number of threads.
@@ -170,7 +174,7 @@ class CompiledModel:
         times = np.zeros(count, np.uint64)
         if entry(times.ctypes.data, count) != threads:
             raise ToolError(f"the system gives no {threads} threads to share a loop", where=str(self.path))
-        return [int(value) for value in times]
+        return [int(value) for value in times if value]
 
     def set_num_threads(self, threads: int) -> None:
         """Sets how many threads parallel loops use; 0 is the default. Results do not depend on it.
@@ -216,7 +220,7 @@ class CompiledModel:
     def _hidden_entry(self, name: str, *parameters: Any) -> Any:
         if name not in self._hidden_entries:
             raise ToolError(
-                "the library has no symbols for that, so its kernels cannot be timed",
+                "the library has no symbol table, so its kernels cannot be timed",
                 where=str(self.path),
                 hint="use the file as this version of Tilewright writes it, before strip",
             )
@@ -237,7 +241,7 @@ class CompiledModel:
         for spec in self.inputs:
             if spec.name not in inputs:
                 raise TensorError(f"input {spec.name!r} is missing", where=str(self.path), hint=takes)
-            arrays.append(_as_array(inputs[spec.name], spec))
+            arrays.append(as_array(inputs[spec.name], spec))
         return arrays
 
     def _call(self, entry: Any, inputs: Sequence[Array], outputs: Sequence[Array], *more: Any) -> None:
@@ -314,36 +318,3 @@ def read_signature(path: str | os.PathLike[str]) -> Signature:
         return read_archive(Path(path))
     with opened(Path(path)) as (file, _, _):
         return file.signature
-
-
-def _as_array(value: Any, spec: TensorSpec) -> Array:
-    """The value as a dense array of exactly the right shape and dtype."""
-    if not isinstance(value, np.ndarray) and hasattr(value, "__dlpack__"):
-        try:
-            value = np.from_dlpack(value)
-        except (BufferError, RuntimeError, TypeError, ValueError) as error:  # on a GPU, or needs its gradient
-            raise TensorError(
-                f"input {spec.name!r} cannot be read as an array: {error}",
-                where=spec.name,
-                hint="bring it to the CPU and detach it, or make it a numpy array",
-            ) from error
-    array = np.asarray(value)
-    dtype = numpy_dtype(spec.dtype)
-    if array.dtype != dtype:
-        raise TensorError(
-            f"input {spec.name!r} has dtype {array.dtype}, and the model takes {spec.dtype}",
-            where=spec.name,
-            hint=f"convert it: array.astype({spec.dtype!r})",
-        )
-    if array.shape != spec.shape:
-        raise TensorError(
-            f"input {spec.name!r} has shape {_shape(array.shape)}, and the model takes {_shape(spec.shape)}",
-            where=spec.name,
-            hint="the shape was fixed when the model was compiled; compile it with --shape for another",
-        )
-    # Memory of whole cache lines is not needed: kernels take tensors aligned as their C type.
-    return np.require(array, requirements=("C", "A")).reshape(spec.shape)
-
-
-def _shape(shape: Sequence[int]) -> str:
-    return "x".join(map(str, shape)) or "a scalar"

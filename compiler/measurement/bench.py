@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from ..library.artifact import CompiledModel
     from ..library.signature import Signature
     from ..process.progress import ProgressCallback
-    from .simulation import Simulation
 
 Array = npt.NDArray[Any]
 OURS = "tilewright"
@@ -192,14 +191,11 @@ def threads_of(signature: Signature, asked: int = 0) -> int:
     return min(wanted, cores)
 
 
-def to_json(
-    latencies: Sequence[Latency], roofline: Roofline | None = None, simulation: Simulation | None = None
-) -> dict[str, object]:
-    """All as JSON takes them, with the ratios of our median to the others'."""
+def to_json(latencies: Sequence[Latency], roofline: Roofline | None = None) -> dict[str, object]:
+    """Both as JSON takes them, with the ratios of our median to the others'."""
     ours = latencies[0].median_ms
     return {
         "latency": [asdict(each) for each in latencies],
         "ratios": {each.engine: ours / each.median_ms for each in latencies[1:]},
         **(roofline.to_json() if roofline is not None else {"kernels": []}),
-        **(simulation.to_json() if simulation is not None else {}),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..measurement.simulation import SimulatedKernel, Simulation
+from ..measurement.simulated import SimulatedKernel, Simulation
 from .report import Table, duration
 from .roofline_tables import microseconds, percent
 

@@ -71,27 +71,30 @@ static void simulation_step(void *to, size_t step) {
   run->begin = now();
 }
 
-enum { HAND_OFF_NANOSECONDS = 50 * 1000 * 1000 };
+/* How long a launch waits for its threads, and all of them together. */
+enum { HAND_OFF_MEETING = 20 * 1000 * 1000, HAND_OFF_NANOSECONDS = 1000 * 1000 * 1000 };
 
 /* Waits until every task of a launch has begun, so that each has a thread of its own; no longer than a moment, since
  * threads may be more than the processors that Linux gives them. */
 static int simulation_meet(int task, pool_group *group, void *arrived) {
   (void)task;
-  int64_t deadline = pool_now() + HAND_OFF_NANOSECONDS;
+  int64_t deadline = pool_now() + HAND_OFF_MEETING;
   atomic_fetch_add((atomic_int *)arrived, 1);
   while (atomic_load((atomic_int *)arrived) < group->num_task && pool_now() < deadline) pool_pause();
   return 0;
 }
 
-/* The nanoseconds of launches whose tasks do nothing but meet, one after the other as in a run; returns how many threads
- * took part in the last one. */
-static int simulation_hand_off(uint64_t *nanoseconds, size_t count) {
+/* The nanoseconds of launches whose tasks do nothing but meet, one after the other as in a run: as many as there is room
+ * for, or fewer when time is up, and zeros. Returns how many threads took part in the last one. */
+static int simulation_hand_off(uint64_t *nanoseconds, size_t room) {
   atomic_int arrived = 0;
-  for (size_t i = 0; i < count; ++i) {
+  uint64_t deadline = now() + HAND_OFF_NANOSECONDS, before;
+  size_t i = 0;
+  for (; i < room && (before = now()) < deadline; ++i) {
     atomic_store(&arrived, 0);
-    uint64_t before = now();
     pool_launch(simulation_meet, &arrived, 0);
     nanoseconds[i] = now() - before;
   }
+  for (; i < room; ++i) nanoseconds[i] = 0;
   return atomic_load(&arrived);
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ...schedules.templates.sharing import hand_off_rounds
 from .machine_peak import Peak
 from .roofline import Work
 
@@ -42,6 +43,23 @@ class Step:
     def seconds(self) -> float:
         """All of it, one task after another."""
         return self.serial + sum(sum(launch.tasks) for launch in self.launches)
+
+
+@dataclass(frozen=True)
+class HandOff:
+    """What it costs to share a loop among threads.
+
+    Attributes:
+        one: seconds to wake one thread more than the caller's and to wait for it.
+        measured_with: threads with which that was measured; 0: it is the number in the architecture's row.
+    """
+
+    one: float
+    measured_with: int
+
+    def seconds(self, threads: int) -> float:
+        """With so many threads."""
+        return self.one * hand_off_rounds(threads)
 
 
 @dataclass(frozen=True)
@@ -133,9 +151,7 @@ class Simulation:
     Attributes:
         kernels: its steps, those first that lose most of N times the speed.
         threads: N.
-        hand_off: seconds that it takes to share a loop among N threads.
-        hand_off_threads: with how many threads that was measured; with fewer than N it is extrapolated, and nothing
-            where there is one processor.
+        hand_off: what it costs to share a loop.
         peak: ceilings of N cores.
         peak_is_measured: whether with N cores; otherwise those of one core times N, up to what the architecture's row
             says that all cores get.
@@ -144,8 +160,7 @@ class Simulation:
 
     kernels: tuple[SimulatedKernel, ...]
     threads: int
-    hand_off: float
-    hand_off_threads: int
+    hand_off: HandOff
     peak: Peak
     peak_is_measured: bool
     measured: float | None
@@ -178,7 +193,10 @@ class Simulation:
                 "milliseconds": self.seconds * 1e3,
                 "speedup": self.speedup,
                 "measured_milliseconds": None if self.measured is None else self.measured * 1e3,
-                "hand_off": {"microseconds": self.hand_off * 1e6, "measured_with": self.hand_off_threads},
+                "hand_off": {
+                    "microseconds": self.hand_off.seconds(self.threads) * 1e6,
+                    "measured_with": self.hand_off.measured_with or None,
+                },
                 "levels": [
                     {"name": each.name, "capacity": each.capacity, "gbytes_per_second": each.bytes_per_second / 1e9}
                     for each in self.peak.levels

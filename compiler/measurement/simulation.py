@@ -27,19 +27,20 @@ from ...errors import ComparisonError
 from ...schedules.templates.sharing import hand_off_rounds
 from ...targets.architectures import ARCHITECTURES
 from ...targets.host import available_cores, read_host
+from ...targets.target import FLOAT32_BITS
 from ..runners.local import prepared, time_runs
 from .bench import work_of
 from .machine_peak import Peak, measured_peak, with_more_cores
-from .simulated import Launch, SimulatedKernel, Simulation, Step
+from .simulated import HandOff, Launch, SimulatedKernel, Simulation, Step
 
 if TYPE_CHECKING:
     from ..library.artifact import Array, CompiledModel
     from ..library.signature import Signature
     from ..process.progress import ProgressCallback
 
-# A hand-off is measured so often. Where others compute, it waits for a processor most of the time, and goes fast in the
-# moments between, which are many of all: the time counts which a tenth are below.
-_HAND_OFFS, _HAND_OFF_QUANTILE = 5000, 0.1
+# A hand-off is measured so often. Where others compute many have to wait for a processor: the time counts which a tenth
+# are below; what takes so many times as long as is usual was no hand-off between threads that were awake.
+_HAND_OFFS, _HAND_OFF_QUANTILE, _DISTURBED = 5000, 0.1, 10
 # The share of runs that are faster than what counts.
 _QUANTILE = 0.2
 
@@ -80,17 +81,18 @@ def simulate(
         if call is not None:
             model.set_num_threads(threads)
             measured += time_runs(call, 2)[1:]  # the first wakes the threads
-    tell("hand-off", 0, 0)
-    hand_off_threads = min(threads, cores)
-    hand_off = _hand_off(model, threads, hand_off_threads)
-    tell("the machine's bandwidth", 0, 0)
-    peak = measured_peak(threads if threads <= cores else 1)
-    if threads > cores:
-        peak = with_more_cores(peak, threads, ARCHITECTURES[model.signature.arch].core, read_host())
+    tell("the machine", 0, 0)
+    host, architecture = read_host(), ARCHITECTURES[model.signature.arch]
+    one = measured_peak(1)
+    is_measured = threads <= cores
+    peak = measured_peak(threads) if is_measured else with_more_cores(one, threads, architecture.core, host)
+    lanes = architecture.level_of(host.features).vector_bits // FLOAT32_BITS
+    frequency = one.flops_per_second / (2 * lanes * architecture.core.fmas_per_cycle)
+    hand_off = _hand_off(model, min(threads, cores), architecture.core.hand_off / frequency)
     model.set_num_threads(0)
     rows = zip(
         work_of(model.signature),
-        moving_seconds(model.signature, peak, read_host().l3_bytes),
+        moving_seconds(model.signature, peak, host.l3_bytes),
         zip(*alone[1:], strict=True),  # the first run warms up
         zip(*shared[1:], strict=True),
         strict=True,
@@ -98,7 +100,7 @@ def simulate(
     kernels = []
     for work, moving, once, several in rows:
         step = _typical_step(several)
-        costs = hand_off * sum(_hand_off_share(launch, threads) for launch in step.launches)
+        costs = sum(hand_off.seconds(len(launch.tasks)) for launch in step.launches)
         # The tasks together are the same iterations in the same order, and shorter runs are disturbed less often.
         seconds = min(_typical([run.seconds for run in once]), step.seconds)
         kernels.append(SimulatedKernel(work, seconds, step, costs, moving, threads))
@@ -106,9 +108,8 @@ def simulate(
         tuple(sorted(kernels, key=lambda kernel: -kernel.lost)),
         threads,
         hand_off,
-        hand_off_threads,
         peak,
-        threads <= cores,
+        is_measured,
         _typical(measured[1:]) if measured else None,
     )
 
@@ -161,17 +162,14 @@ def _typical_step(runs: Sequence[Step]) -> Step:
     return Step(_typical([run.serial for run in runs]), launches)
 
 
-def _hand_off(model: CompiledModel, threads: int, measured_with: int) -> float:
-    """Seconds to share a loop among so many threads, from what it costs with some of them."""
-    if measured_with == 1:
-        return 0.0
-    times = model.hand_offs(measured_with, _HAND_OFFS)
-    return _typical(times, _HAND_OFF_QUANTILE) / 1e9 * hand_off_rounds(threads) / hand_off_rounds(measured_with)
-
-
-def _hand_off_share(launch: Launch, threads: int) -> float:
-    """The share of the hand-off to all threads that one to those of a launch costs."""
-    return hand_off_rounds(len(launch.tasks)) / hand_off_rounds(threads) if len(launch.tasks) > 1 else 0.0
+def _hand_off(model: CompiledModel, threads: int, usual: float) -> HandOff:
+    """Measured with so many threads; the seconds that are usual where others leave no processor to one of them."""
+    if threads > 1:
+        times = model.hand_offs(threads, _HAND_OFFS)
+        measured = HandOff(_typical(times, _HAND_OFF_QUANTILE) / 1e9 / hand_off_rounds(threads), threads)
+        if measured.one < _DISTURBED * usual:
+            return measured
+    return HandOff(usual, 0)
 
 
 def _check_same(expected: Mapping[str, Array], actual: Mapping[str, Array], model: CompiledModel, threads: int) -> None:

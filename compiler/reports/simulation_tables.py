@@ -54,10 +54,12 @@ def _measured(simulation: Simulation) -> list[str]:
 
 
 def _hand_off(simulation: Simulation) -> str:
-    if simulation.hand_off_threads == 1:
-        return "hand-off: cannot be measured on one processor, and counts nothing"
-    measured = f"measured with {simulation.hand_off_threads} threads"
-    return f"hand-off to {simulation.threads} threads: {duration(simulation.hand_off)}, {measured}"
+    hand_off = simulation.hand_off
+    if hand_off.measured_with:
+        how = f"measured with {hand_off.measured_with}"
+    else:
+        how = "as is usual: here no two threads have a processor each"
+    return f"hand-off to {simulation.threads} threads: {duration(hand_off.seconds(simulation.threads))}, {how}"
 
 
 def _bandwidth(simulation: Simulation) -> str:

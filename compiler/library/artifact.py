@@ -148,11 +148,12 @@ class CompiledModel:
         pointer = ctypes.c_void_p
         entry = self._hidden_entry("simulate", *[pointer] * 3, ctypes.c_int, pointer, ctypes.c_size_t, pointer)
         arrays, outputs = self._check(inputs), self._empty_outputs()
-        room, used = 0, ctypes.c_size_t(len(self.signature.steps) * 2 * (threads + 4))
-        while room < used.value:
-            room = used.value
-            stream = np.zeros(room, np.uint64)
-            self._call(entry, arrays, outputs, threads, pointer(stream.ctypes.data), room, ctypes.byref(used))
+        # Two loops a step are more than most have; where there is too little room, once more.
+        stream, used = np.zeros(0, np.uint64), ctypes.c_size_t(len(self.signature.steps) * 2 * (threads + 4))
+        while len(stream) <= used.value:
+            stream = np.zeros(used.value + 1, np.uint64)
+            room = pointer(stream.ctypes.data), len(stream), ctypes.byref(used)
+            self._call(entry, arrays, outputs, threads, *room)
         results = {spec.name: array for spec, array in zip(self.outputs, outputs, strict=True)}
         return results, stream[: used.value]
 

@@ -18,12 +18,12 @@ more than the last cache holds, its weights come from memory in every run.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...errors import ComparisonError
+from ...errors import ComparisonError, LibraryError
 from ...schedules.templates.sharing import hand_off_rounds
 from ...targets.architectures import ARCHITECTURES
 from ...targets.host import available_cores, read_host
@@ -77,7 +77,7 @@ def simulate(
         for count, runs in ((1, alone), (threads, shared)):
             results, stream = model.simulate(inputs, count)
             _check_same(expected, results, model, count)
-            runs.append(list(read_steps(stream, len(model.signature.steps))))
+            runs.append(read_steps(stream, model.signature))
         if call is not None:
             model.set_num_threads(threads)
             measured += time_runs(call, 2)[1:]  # the first wakes the threads
@@ -114,25 +114,27 @@ def simulate(
     )
 
 
-def read_steps(stream: Iterable[int], count: int) -> Iterator[Step]:
-    """The steps that a stream of `CompiledModel.simulate` tells of, a step that ran several times as one.
+def read_steps(stream: Iterable[int], signature: Signature) -> list[Step]:
+    """The steps that a stream of `CompiledModel.simulate` tells of; what a step did in several turns together.
 
-    Args:
-        count: of steps.
+    Raises:
+        LibraryError: the library runs other steps than it says.
     """
-    serial = [0.0] * count
-    launches: list[list[Launch]] = [[] for _ in range(count)]
+    serial = [0.0] * len(signature.steps)
+    launches: list[list[Launch]] = [[] for _ in serial]
     pending: list[Launch] = []
     numbers = iter(int(number) for number in stream)
     for tasks in numbers:
         if tasks:
             pending.append(Launch(tuple(next(numbers) / 1e9 for _ in range(tasks))))
-        else:
-            step = next(numbers)
-            serial[step] += next(numbers) / 1e9
-            launches[step] += pending
-            pending = []
-    return (Step(seconds, tuple(loops)) for seconds, loops in zip(serial, launches, strict=True))
+            continue
+        step = next(numbers)
+        if step >= len(serial):
+            raise LibraryError("the library's code and its signature disagree about steps", where=signature.name)
+        serial[step] += next(numbers) / 1e9
+        launches[step] += pending
+        pending = []
+    return [Step(seconds, tuple(loops)) for seconds, loops in zip(serial, launches, strict=True)]
 
 
 def moving_seconds(signature: Signature, peak: Peak, last_cache_bytes: int) -> list[float]:

@@ -35,10 +35,12 @@ CORES = 64
 
 
 def shared_by_all(templates: Sequence[Any], workload: Any, target: Target) -> Decision[Any, Any]:
-    """The default, shared by all cores however little there is to do."""
+    """The default in as many pieces as it can be cut into, shared by all cores however little there is to do."""
     decision = choose_default(templates, workload, target)
     shared = replace(decision.choice, threads=target.cores)
-    return replace(decision, choice=shared)
+    pieces = replace(shared, row_tiles=1) if hasattr(shared, "row_tiles") else shared
+    possible = pieces in decision.template.space(decision.workload, target)
+    return replace(decision, choice=pieces if possible else shared)
 
 
 def compiled(name: str, folder: Path) -> CompiledModel:

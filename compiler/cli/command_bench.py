@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..library.signature import check_threads
 from ..process.install import check_place, written_whole
 from ..process.progress import Timeline, shown
 from ..reports.report import Table, show, show_json, size
@@ -44,9 +45,7 @@ def bench(
     ] = None,
     simulate_threads: Annotated[
         int | None,
-        typer.Option(
-            "--simulate-threads", metavar="N", min=1, help="Time each kernel as N cores would, on one processor."
-        ),
+        typer.Option("--simulate-threads", metavar="N", help="The time of each kernel on N cores, worked out on one."),
     ] = None,
     against: Annotated[
         str, typer.Option("--against", metavar="LIST", help="onnxruntime,openvino; needs --model.")
@@ -81,6 +80,8 @@ def bench(
     if html is not None:
         check_place(html, keep=[library, model])
     loaded = open_library(library, threads)
+    if simulate_threads is not None:
+        check_threads(simulate_threads, where="--simulate-threads")
     names = [name for name in against.split(",") if name]
     values = read_inputs(loaded, tensors, random_inputs=True, seed=seed, model=model)
     with shown(f"timing {library.name}", Timeline()) as progress:

@@ -157,25 +157,24 @@ class CompiledModel:
         results = {spec.name: array for spec, array in zip(self.outputs, outputs, strict=True)}
         return results, stream[: used.value]
 
-    def hand_offs(self, threads: int, count: int) -> list[int]:
-        """The nanoseconds that it takes to share an empty loop among so many threads.
-
-        The pool keeps the number of threads.
+    def hand_offs(self, count: int) -> tuple[int, list[int]]:
+        """Shares an empty loop among the threads that the pool has.
 
         Args:
             count: how often; fewer where that takes longer than a second.
 
+        Returns:
+            How many threads took part, and the nanoseconds of each time.
+
         Raises:
-            ToolError: the library was stripped, or the system gives it no such number of threads.
-            UsageError: it was built for one thread, or cannot use so many.
+            ToolError: the library was stripped.
+            UsageError: it was built for one thread.
         """
         self._need_threads()
-        self.set_num_threads(threads)
         entry = self._hidden_entry("hand_off", ctypes.c_void_p, ctypes.c_size_t)
         times = np.zeros(count, np.uint64)
-        if entry(times.ctypes.data, count) != threads:
-            raise ToolError(f"the system gives no {threads} threads to share a loop", where=str(self.path))
-        return [int(value) for value in times if value]
+        threads = entry(times.ctypes.data, count)
+        return threads, [int(value) for value in times if value]
 
     def set_num_threads(self, threads: int) -> None:
         """Sets how many threads parallel loops use; 0 is the default. Results do not depend on it.

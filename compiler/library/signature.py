@@ -126,14 +126,14 @@ def make_signature(
     )
 
 
-def check_threads(threads: int, least: int = 1) -> None:
+def check_threads(threads: int, least: int = 1, where: str = "--threads") -> None:
     """Whether a library can use so many threads.
 
     Raises:
         UsageError: it cannot.
     """
     if not least <= threads <= MAX_THREADS:
-        raise UsageError(f"{threads} threads are not possible", where="--threads", hint=f"give 1 to {MAX_THREADS}")
+        raise UsageError(f"{threads} threads are not possible", where=where, hint=f"give 1 to {MAX_THREADS}")
 
 
 def check_version(text: str | bytes, where: str) -> None:

@@ -166,9 +166,10 @@ def _typical_step(runs: Sequence[Step]) -> Step:
 
 def _hand_off(model: CompiledModel, threads: int, usual: float) -> HandOff:
     """Measured with so many threads; the seconds that are usual where others leave no processor to one of them."""
-    if threads > 1:
-        times = model.hand_offs(threads, _HAND_OFFS)
-        measured = HandOff(_typical(times, _HAND_OFF_QUANTILE) / 1e9 / hand_off_rounds(threads), threads)
+    model.set_num_threads(threads)
+    together, times = model.hand_offs(_HAND_OFFS)
+    if together > 1:
+        measured = HandOff(_typical(times, _HAND_OFF_QUANTILE) / 1e9 / hand_off_rounds(together), together)
         if measured.one < _DISTURBED * usual:
             return measured
     return HandOff(usual, 0)

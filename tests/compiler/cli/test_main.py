@@ -92,6 +92,22 @@ def test_bench_and_inspect(library: Path, capsys: pytest.CaptureFixture[str]) ->
     assert json.loads(capsys.readouterr().out)["host"]["cores"] >= 1
 
 
+def test_bench_simulates_cores(library: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shared = tmp_path / "shared.so"
+    assert run(["compile", str(DIGITS), "-o", str(shared), "--threads", "8"]) == 0
+    capsys.readouterr()
+    arguments = ["bench", str(shared), "--repeat", "3", "--threads", "1", "--simulate-threads", "8"]
+    assert run(arguments) == 0
+    text = capsys.readouterr().out
+    assert "kernels on 8 simulated cores" in text and "hand-off to 8 threads" in text and "times faster" in text
+    assert run([*arguments, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)["simulation"]
+    assert report["threads"] == 8 and report["milliseconds"] > 0 and len(report["kernels"]) > 3
+    assert all(1 <= kernel["tasks"] <= 8 for kernel in report["kernels"])
+    fails(capsys, [*arguments[:-1], "257"], 2, "257 threads", "--simulate-threads", "1 to 256")
+    fails(capsys, ["bench", library, "--simulate-threads", "2"], 2, "one thread", "--threads 1")
+
+
 def test_bench_writes_a_page(library: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = tmp_path / "page.html"
     page.write_text("yesterday's")

@@ -200,10 +200,13 @@ def test_libraries_that_cannot_be_simulated(bottleneck: CompiledModel, tmp_path:
         simulate(single, inputs_of(single), threads=2, repeat=1)
 
 
-def test_the_hand_off_of_two_threads(bottleneck: CompiledModel) -> None:
-    times = bottleneck.hand_offs(2, 200)
+def test_hand_offs_of_the_threads_that_were_set(bottleneck: CompiledModel) -> None:
+    for threads in (1, 2):
+        bottleneck.set_num_threads(threads)
+        together, times = bottleneck.hand_offs(200)
 
-    assert 0 < len(times) <= 200 and all(20 < each < 10**9 for each in times)
+        assert together == threads
+        assert 0 < len(times) <= 200 and all(each < 10**9 for each in times)
 
 
 WORK = Work(0, "k0", "contraction", ("node",), 1000, 4000)

@@ -237,7 +237,7 @@ def _emitted(
             arch=made.target.arch,
             cpu_features=tuple(made.target.required_features),
             threads=options.threads,
-            tilewright_version=_version(),
+            tilewright_version=version(),
             precision=made.precision,
         )
         made = replace(made, table=table, lowered=lowered, plan=plan, signature=signature)
@@ -256,7 +256,7 @@ def _path(name: str | os.PathLike[str] | None) -> Path | None:
     return None if name is None else Path(name)
 
 
-def _version() -> str:
+def version() -> str:
     try:
         return metadata.version("tilewright")
     except metadata.PackageNotFoundError:

@@ -181,6 +181,7 @@ def _workers(made: Build, generator: CodeGenerator | None) -> AbstractContextMan
 def _scheduled(made: Build, passes: ChoosePasses, choose: Choose | None, tell: ProgressCallback) -> Build:
     from ..ir_passes.registry import edited
     from ..schedules.templates.template import choose_default
+    from ..schedules.tuner.records import chooser_of
     from . import pipeline
 
     assert made.imported is not None
@@ -189,7 +190,7 @@ def _scheduled(made: Build, passes: ChoosePasses, choose: Choose | None, tell: P
         made.target,
         precision=made.precision,
         order=lambda all_of_them: passes(edited(all_of_them, made.options.passes)),
-        choose=choose or choose_default,
+        choose=choose or (chooser_of(made.options.records, made.target) if made.options.records else choose_default),
         save_ir=made.options.save_ir,
         progress=tell,
     )
@@ -257,6 +258,7 @@ def _path(name: str | os.PathLike[str] | None) -> Path | None:
 
 
 def version() -> str:
+    """Tilewright's own, as libraries and records say it."""
     try:
         return metadata.version("tilewright")
     except metadata.PackageNotFoundError:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ...frontends import OpenedModel
     from ...ir_passes import Pass
     from ...schedules.templates.template import Choose
+    from ...targets import Target
 
 _FIRST_OF_KERNELS, _AFTER_KERNELS = "legalize", ("slice_in_place", "concat_in_place")
 
@@ -34,11 +35,13 @@ class Excerpt:
 
     Attributes:
         model: what to compile, with the passes that `kernel_passes` gives.
+        target: what it was made for.
         calls: how often the model calls the kernel that makes an output, by its name.
         workloads: the workload that the kernel was chosen for, by the output's name.
     """
 
     model: ImportedModel
+    target: Target
     calls: dict[str, int]
     workloads: dict[str, str]
 
@@ -68,7 +71,8 @@ def excerpt(model: str | OpenedModel, options: CompileOptions, choose: Choose) -
     imported = replace(graph_made.imported, module=module)
     kernels = build(imported, None, options, stop_after="passes", passes=kernel_passes, choose=choose).module
     groups, calls, workloads = _groups(kernels, graph)
-    return Excerpt(*_reduced(imported, graph, groups, calls, workloads))
+    reduced, calls_of, workload_of = _reduced(imported, graph, groups, calls, workloads)
+    return Excerpt(reduced, graph_made.target, calls_of, workload_of)
 
 
 def _numbered(module: IRModule) -> tuple[IRModule, Graph]:
@@ -126,7 +130,7 @@ def _reduced(
     bindings: list[Binding] = []
     count: dict[str, int] = {}
     workload_of: dict[str, str] = {}
-    for number, (group, called, workload) in enumerate(zip(groups, calls, workloads, strict=True)):
+    for group, called, workload in zip(groups, calls, workloads, strict=True):
         inside = {var for var, _ in group}
         env: dict[Var, Var] = {}
         read = {leaf for _, value in group for leaf in leaves(value)}

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..library.artifact import CompiledModel, load
+from ..library.artifact import load
 from ..verification.compare import compare_all
 
 NOBODY, DEFAULTS, CANDIDATES = 0, 1, 2
@@ -34,7 +34,7 @@ def main(job_file: str) -> None:
     job: dict[str, Any] = json.loads(Path(job_file).read_text())
     with np.load(job["inputs"]) as values:
         inputs = dict(values)
-    with open(job["state"], "r+b") as file, mmap.mmap(file.fileno(), 0) as memory:
+    with Path(job["state"]).open("r+b") as file, mmap.mmap(file.fileno(), 0) as memory:
         state: Times = np.frombuffer(memory, np.uint64)
         answer = _measured(job, inputs, state)
         state = np.zeros(0, np.uint64)  # gives the memory back
@@ -60,24 +60,22 @@ def _measured(job: dict[str, Any], inputs: dict[str, Any], state: Times) -> dict
     for who, library in enumerate(libraries):
         run(who)  # a crash of the candidates is found with its kernel
         outputs.append(library.run(inputs))
-    wrong = [each.name for each in compare_all(outputs[1], outputs[0], job["rtol"]) if not each.passed]
+    wrong = [each.output for each in compare_all(outputs[1], outputs[0], job["rtol"]) if not each.passed]
     rounds: list[list[npt.NDArray[np.float64]]] = []
     begin = time.perf_counter()
     while len(rounds) < _MOST_ROUNDS:
         passed = time.perf_counter() - begin
-        if len(rounds) >= _LEAST_ROUNDS and passed > job["seconds"]:
-            if passed > _MORE_TIME * job["seconds"] or _uncertainty(rounds, job, libraries) < _NOISE:
-                break
+        is_time = len(rounds) >= _LEAST_ROUNDS and passed > job["seconds"]
+        if is_time and (passed > _MORE_TIME * job["seconds"] or _uncertainty(rounds) < _NOISE):
+            break
         order = (0, 1) if len(rounds) % 2 else (1, 0)
         times = {who: run(who) for who in order}
         rounds.append([times[0], times[1]])
     return {"wrong": wrong, "rounds": [[each.tolist() for each in pair] for pair in rounds]}
 
 
-def _uncertainty(
-    rounds: list[list[npt.NDArray[np.float64]]], job: dict[str, Any], libraries: list[CompiledModel]
-) -> float:
-    """The greatest of the kernels, of the median ratio: half the spread of its middle half, over the root of n."""
+def _uncertainty(rounds: list[list[npt.NDArray[np.float64]]]) -> float:
+    """Of the median ratio of all kernels together: half the spread of its middle half, over the root of n."""
     totals = np.array([[pair[0].sum(), pair[1].sum()] for pair in rounds])
     ratios = totals[:, 1] / np.maximum(totals[:, 0], 1)
     low, high = np.quantile(ratios, (0.25, 0.75))

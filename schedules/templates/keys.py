@@ -7,7 +7,7 @@ from typing import Any
 
 
 def key_of(workload: object) -> str:
-    """The same for equal workloads: its `repr` without what has its default, so that new fields leave old keys alone."""
+    """The same for equal workloads: `repr` without what has its default, so that new fields leave old keys alone."""
     if isinstance(workload, tuple):
         inner = ", ".join(key_of(each) for each in workload)
         return f"({inner},)" if len(workload) == 1 else f"({inner})"

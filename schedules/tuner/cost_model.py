@@ -18,7 +18,7 @@ import numpy.typing as npt
 from .features import Features
 
 Array = npt.NDArray[Any]
-_LEAST = 12  # measured choices, below which the order of the estimates is better
+_LEAST = 8  # measured choices, below which the order of the estimates is better
 _ROUNDS = 60
 _PARAMETERS = {
     "objective": "rank:pairwise",
@@ -104,7 +104,7 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
     """Spearman's: 1 where both are in the same order, -1 in the opposite one."""
     if len(first) < 2:
         return math.nan
-    ranks = [np.argsort(np.argsort(np.asarray(each))) for each in (first, second)]
+    ranks = [np.argsort(np.argsort(np.asarray(each))).astype(np.float64) for each in (first, second)]
     if any(np.ptp(each) == 0 for each in ranks):
         return math.nan
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])

@@ -50,16 +50,16 @@ def _numbers(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
 
 
 def _of_contraction(workload: Workload, choice: Any, target: Target) -> dict[str, float]:
-    rows = getattr(choice, "tile_rows", None) or getattr(choice, "rows", 1)
-    columns = getattr(choice, "vectors", 1) * workload.lanes(target)
-    row_tiles = getattr(choice, "row_tiles", 1)
+    rows: int = choice.tile_rows if hasattr(choice, "tile_rows") else choice.rows
+    columns: int = choice.vectors * workload.lanes(target)
+    row_tiles: int = choice.row_tiles
     depth = math.prod(workload.k)
     narrow = dtype_bits(workload.rhs) // 8
     tiles_down = math.ceil(workload.rows / rows)
     tiles_across = math.ceil(workload.columns / columns)
     blocks = math.ceil(tiles_down / row_tiles)
     tasks = workload.batch * blocks * tiles_across
-    threads = getattr(choice, "threads", 1)
+    threads: int = choice.threads
     panel = depth * columns * narrow
     weights = workload.batch * depth * workload.columns * narrow
     operand = workload.rows * depth * narrow

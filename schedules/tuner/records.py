@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from ...errors import OutputError, UsageError
+from ...errors import OutputError, RecordsWarning, UsageError
 from ...targets.target import Target
 from ..templates import choices
 from ..templates.keys import key_of
 from ..templates.template import Choose, Decision, Template, choose_default
 
 FORMAT = 1
+_MOST_PROBLEMS = 5  # that are told of
 OK, WRONG, CRASHED, HUNG = "ok", "wrong result", "crashed", "hung"
 
 
@@ -62,8 +64,10 @@ def read(path: Path) -> tuple[list[Record], list[str]]:
     """The records of a file, and what is wrong with lines that are none.
 
     Raises:
-        UsageError: the file cannot be read.
+        UsageError: it is no file, or cannot be read.
     """
+    if not path.is_file():
+        raise UsageError("there is no such file of records", where=str(path), hint="tilewright tune writes one")
     try:
         text = path.read_text("utf-8", "replace")
     except OSError as error:
@@ -95,21 +99,32 @@ def _parsed(value: Any) -> Record:
 
 
 def best(records: Iterable[Record], target: Target, threads: int) -> dict[str, Record]:
+    """`best_on` a machine like this target."""
+    return best_on(records, fingerprint(target), threads)
+
+
+def best_on(records: Iterable[Record], machine: str, threads: int) -> dict[str, Record]:
     """For each workload the fastest of the choices that were measured on such a machine with as many threads.
 
-    A choice that failed once is out, whatever else is said of it. The order of the records makes no difference.
+    A choice that failed once is out, and one that was measured several times is as fast as the slowest of these. The
+    order of the records makes no difference.
     """
-    machine = fingerprint(target)
     here = [record for record in records if record.target == machine and record.threads == threads]
-    failed = {(record.workload, record.choice) for record in here if record.state != OK}
-    found: dict[str, Record] = {}
+    slowest: dict[tuple[str, str], Record] = {}
     for record in here:
-        if (record.workload, record.choice) in failed:
-            continue
+        of_choice = (record.workload, record.choice)
+        if of_choice not in slowest or _slowness(record) > _slowness(slowest[of_choice]):
+            slowest[of_choice] = record
+    found: dict[str, Record] = {}
+    for record in slowest.values():
         known = found.get(record.workload)
-        if known is None or (record.ratio, record.choice) < (known.ratio, known.choice):
+        if record.ratio < 1 and record.state == OK and (known is None or _slowness(record) < _slowness(known)):
             found[record.workload] = record
     return found
+
+
+def _slowness(record: Record) -> tuple[bool, float, str]:
+    return record.state != OK, record.ratio, record.choice
 
 
 def recorded(found: Mapping[str, Record]) -> Choose:
@@ -117,18 +132,37 @@ def recorded(found: Mapping[str, Record]) -> Choose:
 
     def choose(templates: Sequence[Template[Any, Any]], workload: Any, target: Target) -> Decision[Any, Any]:
         record = found.get(key_of(workload))
-        for template in templates if record is not None else ():
-            choice = choices.parse(record.choice) if record is not None else None
-            if record is not None and template.name == record.template:
-                if choice in template.space(workload, target):
+        if record is not None:
+            choice = choices.parse(record.choice)
+            for template in templates:
+                if template.name == record.template and choice in template.space(workload, target):
                     return Decision(template, workload, choice)
         return choose_default(templates, workload, target)
 
     return choose
 
 
+def chooser_of(path: str | os.PathLike[str], target: Target) -> Choose:
+    """What chooses as a file of records says, for a target with the cores that are planned for.
+
+    Lines that are no records, and a file that says nothing of this machine, are told of in a `RecordsWarning`.
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
+    records, problems = read(Path(path))
+    found = best(records, target, target.cores)
+    machines = sorted({f"{each.target}, {each.threads} threads" for each in records})
+    if records and not any(each.target == fingerprint(target) and each.threads == target.cores for each in records):
+        asked = f"{fingerprint(target)}, {target.cores} threads"
+        problems.append(f"{path} says nothing of {asked}: only of {'; '.join(machines)}")
+    for problem in problems[:_MOST_PROBLEMS]:
+        warnings.warn(problem, RecordsWarning, stacklevel=2)
+    return recorded(found)
+
+
 class Writer:
-    """Appends records to a file, each batch at once and down to the disk."""
+    """Appends records to a file, each batch whole and down to the disk."""
 
     def __init__(self, path: Path) -> None:
         """Opens the file.
@@ -137,14 +171,11 @@ class Writer:
             OutputError: it cannot be written.
         """
         self._path = path
-        with _writing(self._path):
-            self._file: TextIO = path.open("a+", encoding="utf-8")
-            end = self._file.seek(0, os.SEEK_END)
-            if end:
-                with path.open("rb") as raw:
-                    raw.seek(end - 1)
-                    if raw.read(1) != b"\n":  # a line that was cut off stays one line
-                        self._file.write("\n")
+        with _writing(path):
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+            end = os.fstat(self._file).st_size
+            if end and os.pread(self._file, 1, end - 1) != b"\n":  # a line that was cut off stays one line
+                os.write(self._file, b"\n")
 
     def append(self, records: Iterable[Record]) -> None:
         """Adds records.
@@ -152,20 +183,20 @@ class Writer:
         Raises:
             OutputError: the disk is full; nothing of the batch is in the file then.
         """
-        text = "".join(record.line() for record in records)
-        before = os.fstat(self._file.fileno()).st_size
+        data = "".join(record.line() for record in records).encode()
         with _writing(self._path):
+            before = os.fstat(self._file).st_size
             try:
-                self._file.write(text)
-                self._file.flush()
-                os.fsync(self._file.fileno())
+                while data:
+                    data = data[os.write(self._file, data) :]
+                os.fsync(self._file)
             except OSError:
-                os.ftruncate(self._file.fileno(), before)
+                os.ftruncate(self._file, before)
                 raise
 
     def close(self) -> None:
         """Ends it."""
-        self._file.close()
+        os.close(self._file)
 
 
 @contextmanager

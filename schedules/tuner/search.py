@@ -26,17 +26,25 @@ _MOST_CANDIDATES = 3000
 _MOST_ENUMERATED = 12000
 _PATIENCE = 10  # measurements in a row without a gain, after which a task is done
 _GAIN = 0.01  # what counts as one
-_RANDOM_SHARE, _NEAR_SHARE = 0.15, 0.45
+_RANDOM_SHARE, _NEAR_SHARE = 0.15, 0.35
+# Before so many measurements of a workload more are drawn at random: the estimates alone say the same over and over.
+_FIRST, _FIRST_RANDOM_SHARE = 8, 0.5
 
 
 @dataclass
 class Candidate:
-    """One way to compute a workload; `ratio` is its time over the default's, infinite where it failed."""
+    """One way to compute a workload.
+
+    Attributes:
+        ratio: its time over the default's, the greatest that was measured; infinite where it failed.
+        is_confirmed: whether it was measured again because it seemed the fastest.
+    """
 
     decision: Decision[Any, Any]
     estimate: float
     features: Features
     ratio: float | None = None
+    is_confirmed: bool = False
 
 
 @dataclass
@@ -75,14 +83,12 @@ class Task:
     def learn(self, candidate: Candidate, ratio: float) -> None:
         """Takes in a measurement: the time over the default's, infinite for a failure."""
         before = self.best.ratio if self.best is not None and self.best.ratio is not None else 1.0
-        candidate.ratio = ratio
-        self.tried += 1
+        self.tried += candidate.ratio is None
+        candidate.ratio = ratio if candidate.ratio is None else max(ratio, candidate.ratio)
         self.since = 0 if ratio < before - _GAIN else self.since + 1
 
 
-def make_task(
-    templates: Sequence[Template[Any, Any]], workload: Any, target: Target, random_: random.Random
-) -> Task:
+def make_task(templates: Sequence[Template[Any, Any]], workload: Any, target: Target, random_: random.Random) -> Task:
     """The task of a workload that these templates take."""
     default = choose_default(templates, workload, target)
     found: list[Candidate] = []
@@ -137,8 +143,8 @@ class Search:
             return
         ranked = self._ranked(left)
         draw = self._random.random()
-        if draw < _RANDOM_SHARE and len(ranked) > 1:
-            yield self._random.choice(ranked[: max(2, len(ranked) // 2)])
+        if draw < (_RANDOM_SHARE if task.tried >= _FIRST else _FIRST_RANDOM_SHARE):
+            yield self._random.choice(left)
         elif draw < _RANDOM_SHARE + _NEAR_SHARE and task.best is not None:
             near = [each for each in ranked if _differ(each.decision, task.best.decision) <= 1]
             yield from near

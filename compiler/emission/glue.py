@@ -18,6 +18,7 @@ from ..library.tensor_spec import C_TYPES, TensorSpec
 from .steps_in_c import statements
 
 _RUNTIME = resources.files(__package__) / "runtime"
+_POOL = ("thread_pool.c", "word_sleep.c")  # the first includes the other
 
 
 def write_weights(name: str, constants: Constants, folder: Path, arch: str) -> None:
@@ -42,7 +43,8 @@ def write_sources(plan: Plan, signature: Signature, folder: Path) -> None:
     ):
         (folder / name).write_text(environment.get_template(template).render(values))
     if signature.threaded:
-        (folder / "thread_pool.c").write_text((_RUNTIME / "thread_pool.c").read_text())
+        for name in _POOL:
+            (folder / name).write_text((_RUNTIME / name).read_text())
     if signature.cpu_features:
         (folder / "cpu_check.c").write_text(ARCHITECTURES[signature.arch].cpu_check(signature.cpu_features))
     (folder / "signature.json").write_text(signature.to_json())
@@ -69,6 +71,7 @@ def _template_values(plan: Plan, signature: Signature) -> dict[str, Any]:
         "threaded": signature.threaded,
         "max_threads": MAX_THREADS,
         "default_threads": signature.default_threads,
+        "sharing": max((kernel.threads for kernel in plan.kernels), default=1),
         "launch_symbol": launch_symbol(plan.name),
         "cpu_features": signature.cpu_features,
         "pause": ARCHITECTURES[signature.arch].pause,

@@ -60,6 +60,7 @@ CONCAT = Mark(f"{_PREFIX}concat", int)  # the axis along which it concatenates i
 SLICE = Mark(f"{_PREFIX}slice", _integers)  # where the window of its operand begins that it copies, doing nothing else
 CAST = Mark(f"{_PREFIX}cast", str)  # the dtype that it casts its operand to, doing nothing else
 WHOLE = Mark(f"{_PREFIX}whole", bool)  # it is one block with loops of its own: nothing can be computed inside it
+THREADS = Mark(f"{_PREFIX}threads", int)  # set by the scheduler: how many threads share it at most
 FALLBACK = Mark(f"{_PREFIX}fallback", str)  # set by the scheduler: why its own template refused it
 PATTERN = Mark("op_pattern", int)  # TVM's: the kind that relax.transform.AnnotateTIROpPattern gave it
 _OF_KERNELS: tuple[Mark[Any], ...] = (TEMPLATE, CHOICE, WORKLOAD, FLOPS, CONCAT, SLICE, CAST)

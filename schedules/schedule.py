@@ -11,14 +11,16 @@ from tvm import relax, tirx
 from tvm.s_tir import Schedule
 from tvm.s_tir.schedule import ScheduleError
 
-from ..annotations import CHOICE, FALLBACK, FLOPS, TEMPLATE
+from ..annotations import CHOICE, FALLBACK, FLOPS, TEMPLATE, THREADS
 from ..errors import CompilerError
 from ..failures import failing_in, reason_of
 from .templates import choices, plain
+from .templates.choices import Choice
 from .templates.template import Chooser, Decision
 from .tensorir import blocks
 from .tensorir.nodes import Module, PrimFunc
 from .tensorir.prefetch import insert_prefetches
+from .tensorir.rebuild import found
 
 
 def schedule_module(module: Module, decide: Chooser, on_kernel: Callable[[str], None] = lambda name: None) -> Module:
@@ -47,27 +49,36 @@ def schedule_kernel(function: PrimFunc, decide: Chooser) -> PrimFunc:
     """Schedules one kernel; when its template refuses it, by the plain schedule, with the reason as an attribute."""
     sch = _fresh(function)
     flops = sum(_flops(sch, block) for block in blocks.anchors(sch))
-    name, reason = TEMPLATE.of(function), None
+    name, choice, reason = TEMPLATE.of(function), None, None
+    marks: dict[str, Any] = {}
     if name is not None:
         try:
-            _schedule(sch, name, CHOICE.of(function), decide)
+            choice = _schedule(sch, name, CHOICE.of(function), decide)
         except (ScheduleError, ValueError) as error:
             reason, name, sch = f"{name}: {reason_of(error)}", None, _fresh(function)
-    marks: dict[str, Any] = {}
-    if name is None:
+    if name is None or choice is None:
         decision = _schedule_plainly(sch, decide)
-        name, marks = decision.template.name, decision.marks()
+        name, choice, marks = decision.template.name, decision.choice, decision.marks()
     scheduled = insert_prefetches(sch.mod["main"]).without_attr("global_symbol")
     scheduled = FLOPS.on(TEMPLATE.on(scheduled, name), flops)
     for mark, value in marks.items():
         scheduled = scheduled.with_attr(mark, value)
+    scheduled = THREADS.on(scheduled, min(choice.threads, _most_iterations(scheduled)))
     return scheduled if reason is None else FALLBACK.on(scheduled, reason)
 
 
-def _schedule(sch: Schedule, name: str, choice: str | None, decide: Chooser) -> None:
+def _schedule(sch: Schedule, name: str, choice: str | None, decide: Chooser) -> Choice:
     if choice is None:
         raise CompilerError(f"a kernel of the template '{name}' says no choice")
-    decide.named(name).schedule(sch, choices.parse(choice), decide.target)
+    parsed = choices.parse(choice)
+    decide.named(name).schedule(sch, parsed, decide.target)
+    return parsed
+
+
+def _most_iterations(function: PrimFunc) -> int:
+    """The most iterations of a parallel loop, 1 where there is none."""
+    parallel = (loop for loop in found(function.body, tirx.For) if loop.kind == tirx.ForKind.PARALLEL)
+    return max((int(loop.extent) for loop in parallel), default=1)
 
 
 def _schedule_plainly(sch: Schedule, decide: Chooser) -> Decision[Any, Any]:

@@ -18,6 +18,7 @@ from ..library.tensor_spec import C_TYPES, TensorSpec
 from .steps_in_c import statements
 
 _RUNTIME = resources.files(__package__) / "runtime"
+_POOL = ("thread_pool.c", "word_sleep.c", "simulation.c")  # the first includes the second
 
 
 def write_weights(name: str, constants: Constants, folder: Path, arch: str) -> None:
@@ -42,7 +43,7 @@ def write_sources(plan: Plan, signature: Signature, folder: Path) -> None:
     ):
         (folder / name).write_text(environment.get_template(template).render(values))
     if signature.threaded:
-        for part in ("thread_pool.c", "simulation.c"):
+        for part in _POOL:
             (folder / part).write_text((_RUNTIME / part).read_text())
     if signature.cpu_features:
         (folder / "cpu_check.c").write_text(ARCHITECTURES[signature.arch].cpu_check(signature.cpu_features))
@@ -70,6 +71,7 @@ def _template_values(plan: Plan, signature: Signature) -> dict[str, Any]:
         "threaded": signature.threaded,
         "max_threads": MAX_THREADS,
         "default_threads": signature.default_threads,
+        "sharing": max((kernel.threads for kernel in plan.kernels), default=1),
         "launch_symbol": launch_symbol(plan.name),
         "cpu_features": signature.cpu_features,
         "pause": ARCHITECTURES[signature.arch].pause,

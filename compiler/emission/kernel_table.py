@@ -9,9 +9,10 @@ from typing import Any
 import tvm_ffi
 from tvm import s_tir
 
-from ...annotations import FALLBACK, FLOPS, TEMPLATE
+from ...annotations import FALLBACK, FLOPS, TEMPLATE, THREADS
 from ..library.naming import identifier
 from ..library.plan import BufferKind, Bytes, Kernel
+from ..library.signature import MAX_THREADS
 from .graph import Graph
 from .kernel_work import argument_bytes, counted_flops, least_bytes
 
@@ -59,6 +60,7 @@ class KernelTable:
                     constant_bytes=constants[name],
                     scratch=sizes,
                     fallback=FALLBACK.of(function) or "",
+                    threads=THREADS.of(function) or MAX_THREADS,
                 )
             )
         return kernels

@@ -1,12 +1,13 @@
 """The steps of a plan as statements of C.
 
     Call    if (net_k0_conv(I(0), C(64), W(0))) return net_ERROR_KERNEL;
+            SHARED_BY(8) if (net_k1_conv(W(0), C(128), W(64))) return net_ERROR_KERNEL;
     Copy    memcpy(O(0), W(128), 256);
     Loop    for (int64_t i1 = 0, n1 = 8; i1 < n1 && *(const uint8_t *)W(64); ++i1) { ... }
     Branch  if (*(const uint8_t *)W(64)) { ... } else { ... }
 
-Buffers are named by the macros of library.c: I and O for inputs and outputs, C for constants, W for the workspace. The
-dimension N is the variable d_N.
+Buffers are named by the macros of library.c: I and O for inputs and outputs, C for constants, W for the workspace; the
+pool hears from SHARED_BY how many threads share the next kernel. The dimension N is the variable d_N.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from ..library.sizes import Size, in_c
 
 _MACROS = {BufferKind.INPUT: "I", BufferKind.OUTPUT: "O", BufferKind.CONSTANT: "C", BufferKind.WORKSPACE: "W"}
 # Tells who asked that the call or copy of this number has ended, in the order of `plan.leaves`.
-_TOLD = "tell(to, {});"
+_TOLD = "heard.tell(heard.to, {});"
 
 
 def statements(plan: Plan, *, told: bool = False) -> list[str]:
@@ -62,7 +63,8 @@ class _Writer:
             *(self._reference(i) for i in step.arguments),
             *(in_c(dimension.size) for dimension in kernel.dimensions),
         ]
-        return f"if ({kernel.symbol}({', '.join(arguments)})) return {self._plan.name}_ERROR_KERNEL;"
+        shared = f"SHARED_BY({kernel.threads}) " if kernel.threads > 1 else ""
+        return f"{shared}if ({kernel.symbol}({', '.join(arguments)})) return {self._plan.name}_ERROR_KERNEL;"
 
     def _loop(self, loop: Loop) -> Iterator[str]:
         number = next(self._loops)

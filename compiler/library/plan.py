@@ -68,6 +68,7 @@ class Kernel:
         fallback: which template it was lowered for and why that refused it; empty where none did.
         flops: floating-point operations of one call, by the direct algorithm; 0: none, or not known.
         bytes: bytes one call must move at least: what it reads of inputs and constants, and its outputs, each once.
+        threads: how many share one call at most; 1: none of its loops is parallel.
         scratch: sizes of its workspace arguments, which follow its tensors.
         dimensions: those whose values follow as int64_t.
         constant_bytes: those of `bytes` that it reads of constants.
@@ -81,6 +82,7 @@ class Kernel:
     scratch: tuple[Size, ...]
     dimensions: tuple[Dimension, ...] = ()
     fallback: str = ""
+    threads: int = 1
     constant_bytes: Bytes = 0
 
 

@@ -22,6 +22,11 @@ class Choice:
     def __str__(self) -> str:
         return repr(self)
 
+    @property
+    def threads(self) -> int:
+        """How many threads share the kernel at most; a field of those choices by which several do."""
+        return 1
+
 
 def parse(text: str) -> Choice:
     """The choice that `repr` made a text of.

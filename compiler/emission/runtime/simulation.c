@@ -15,7 +15,7 @@ typedef int (*simulation_hook)(pool_task, void *, int);
 typedef struct {
   uint64_t *stream;
   size_t room, used; /* `used` counts what there was no room for as well */
-  int threads, is_in_task;
+  int threads, sharing, is_in_task; /* of all, and of the kernel */
   uint64_t begin, launches; /* of the step: when it began, and the nanoseconds of its launches */
 } simulation;
 
@@ -26,6 +26,12 @@ static void simulation_write(simulation *run, uint64_t number) {
   ++run->used;
 }
 
+/* A kernel follows that so many threads share at most. */
+static void simulation_share(void *to, int threads) {
+  simulation *run = to;
+  run->sharing = pool_least(threads, run->threads);
+}
+
 static int simulation_launch(pool_task function, void *data, int num_task) {
   simulation *run = simulated;
   if (!run) return pool_launch(function, data, num_task);
@@ -34,7 +40,7 @@ static int simulation_launch(pool_task function, void *data, int num_task) {
     return function(0, &alone, data);
   }
   uint64_t begin = now();
-  pool_group group = {NULL, num_task > 0 && num_task < run->threads ? num_task : run->threads};
+  pool_group group = {NULL, run->sharing};
   int status = 0;
   simulation_write(run, (uint64_t)group.num_task);
   run->is_in_task = 1;
@@ -50,7 +56,7 @@ static int simulation_launch(pool_task function, void *data, int num_task) {
 }
 
 static void simulation_begin(simulation *run, int threads, uint64_t *stream, size_t room, simulation_hook *hook) {
-  *run = (simulation){.stream = stream, .room = room, .threads = pool_clamp(threads), .begin = now()};
+  *run = (simulation){.stream = stream, .room = room, .threads = pool_clamp(threads), .sharing = 1, .begin = now()};
   __atomic_store_n(hook, simulation_launch, __ATOMIC_RELAXED); /* and stays: others may simulate at the same time */
   simulated = run;
 }
@@ -90,11 +96,14 @@ static int simulation_hand_off(uint64_t *nanoseconds, size_t room) {
   atomic_int arrived = 0;
   uint64_t deadline = now() + HAND_OFF_NANOSECONDS, before;
   size_t i = 0;
+  pool_begin();
+  pool_share(POOL_MAX_THREADS);
   for (; i < room && (before = now()) < deadline; ++i) {
     atomic_store(&arrived, 0);
     pool_launch(simulation_meet, &arrived, 0);
     nanoseconds[i] = now() - before;
   }
+  pool_end();
   for (; i < room; ++i) nanoseconds[i] = 0;
   return atomic_load(&arrived);
 }

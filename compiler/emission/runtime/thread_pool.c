@@ -2,21 +2,33 @@
  *
  * Included by the generated library.c, so that every name here is local to one library. Needs C11, POSIX threads,
  * TILEWRIGHT_DEFAULT_THREADS: the threads to use when nobody says otherwise, or 0 for the processors available,
- * TILEWRIGHT_MAX_THREADS, the most that there are ever, and TILEWRIGHT_PAUSE, a statement for a loop that waits.
+ * TILEWRIGHT_MAX_THREADS, the most that there are ever, TILEWRIGHT_SHARING, the most that share one kernel, and
+ * TILEWRIGHT_PAUSE, a statement for a loop that waits.
  *
- * A launch has as many tasks as the pool has threads. A task is a fixed share of the loop, so the result does not
- * depend on who runs it, and a loop iteration is computed the same way whatever the number of tasks. Threads claim
- * tasks by a compare-and-swap on `ticket`, which holds the launch's generation, its tasks and the next free one: a thread
- * that wakes late finds no task left, or a newer generation, and can never run a task of a finished launch. The caller takes
- * tasks as well, so a launch ends even when no worker ever wakes.
+ * A run is a turn (pool_begin, pool_end): it has the pool for itself, wakes the workers, and while it lasts they wait awake.
+ * Before a kernel it says how many threads share it (pool_share); so many tasks a launch has. A task is a fixed share of
+ * the loop, computed the same way whoever runs it and however many there are.
  *
- * One launch owns the pool. A launch from another thread, or from inside a task, finds it taken and runs its loop
- * itself as one task: concurrent callers never wait for each other, and nested launches cannot deadlock. The same does a
- * launch while someone waits to change the number of threads, who so waits for one launch at most.
+ * Each worker has a seat, a cache line with one word of state. The caller writes a task there, offers it, runs the first
+ * task itself, then takes back what nobody has begun: a worker that is late or asleep delays nobody. A word changes by
+ * atomic exchanges alone, so the caller's and the worker's steps need no other order:
+ *
+ *     nothing -> OFFERED -> TAKEN -> nothing         the worker's way; a caller that takes back goes OFFERED -> nothing
+ *                           TAKEN -> AWAITED         the caller sleeps until the task is done
+ *     nothing -> ASLEEP  -> nothing                  the worker sleeps until it is woken; it may be offered a task meanwhile
+ *
+ * Workers for which there is no processor are left asleep, and so is who is not needed; the tasks without a worker are
+ * spare: who is done with his own takes one after the other. So threads that are more than the processors cost little.
+ *
+ * A launch from a thread that does not have the pool, or from inside a task, runs its loop itself as one task:
+ * concurrent callers never wait for each other, and nested launches cannot deadlock. Before each kernel a run that has no
+ * pool tries to get it, and one that has it gives it up if someone waits to change the number of threads.
  *
  * A forked child has the caller's thread alone. It finds that out by a page that Linux clears in every child, also in
  * those that were forked without the handlers of pthread_atfork (_Fork, clone), and starts a pool of its own.
  */
+#include "word_sleep.c"
+
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -27,8 +39,11 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { POOL_MAX_THREADS = TILEWRIGHT_MAX_THREADS, POOL_STACK_BYTES = 1 << 20, POOL_SPIN_NANOSECONDS = 100 * 1000 };
-enum { POOL_PAGE_BYTES = 4096 };
+enum { POOL_MAX_THREADS = TILEWRIGHT_MAX_THREADS, POOL_STACK_BYTES = 1 << 20, POOL_PAGE_BYTES = 4096 };
+/* How long a worker waits awake, during a run and after it, and a caller for a task; polls between looks at the clock. */
+enum { POOL_RUN_NANOSECONDS = 2000 * 1000, POOL_IDLE_NANOSECONDS = 100 * 1000, POOL_POLLS = 64 };
+/* What lines a core fetches together: two of 64 bytes, or one of 128. */
+enum { POOL_LINE_BYTES = 128 };
 
 /* Linux 4.14; a C library may be older than that. */
 #ifndef MADV_WIPEONFORK
@@ -38,22 +53,35 @@ enum { POOL_PAGE_BYTES = 4096 };
 typedef struct { void *sync_handle; int32_t num_task; } pool_group;
 typedef int (*pool_task)(int task_id, pool_group *group, void *data);
 
-/* The generation in the upper half; below it 16 bits of the number of tasks and 16 bits of the next one to claim. */
-static _Atomic uint64_t pool_ticket;
-static _Atomic(pool_task) pool_function;
-static _Atomic(void *) pool_data;
-static atomic_int pool_unfinished, pool_status;
+enum { POOL_OFFERED = 1, POOL_TAKEN = 2, POOL_AWAITED = 4, POOL_ASLEEP = 8 };
+/* Where a worker waits. The caller writes it while nothing is offered, the worker while it has taken a task. */
+typedef struct {
+  _Alignas(POOL_LINE_BYTES) _Atomic uint32_t state;
+  int task, tasks, status;
+  pool_task function; /* NULL: the worker is to end */
+  void *data;
+  pthread_t thread;
+} pool_seat;
+static pool_seat pool_seats[POOL_MAX_THREADS]; /* the first is nobody's: the caller runs task 0 */
 
-static atomic_flag pool_taken = ATOMIC_FLAG_INIT;
-static atomic_int pool_waiting_setters; /* who wait for `pool_taken` to change the number of threads */
-static atomic_int pool_stopping, pool_sleeping_workers, pool_sleeping_caller;
-static pthread_mutex_t pool_mutex = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t pool_wake_workers = PTHREAD_COND_INITIALIZER, pool_wake_caller = PTHREAD_COND_INITIALIZER;
+/* Tasks of the launch that no worker was offered: the last ones. Changes only where threads outnumber processors. */
+static _Alignas(POOL_LINE_BYTES) _Atomic uint32_t pool_spare;
 
-/* Guarded by `pool_taken`. */
-static int pool_threads; /* what to use, the caller included; 0: not decided yet */
-static int pool_started; /* workers running */
-static pthread_t pool_workers[POOL_MAX_THREADS];
+/* What all threads look at. */
+static struct {
+  _Alignas(POOL_LINE_BYTES) _Atomic uintptr_t owner; /* the thread whose turn it is, or 0: no run lasts */
+  atomic_int waiting_setters;                        /* who wait for a turn to change the number of threads */
+  atomic_int crew;                                   /* threads to keep awake, the caller included */
+} pool_turn;
+
+/* The owner's. */
+static struct {
+  _Alignas(POOL_LINE_BYTES) int threads; /* what to use, the caller included; 0: not decided yet */
+  int processors;                        /* on which they may run; 0: not known */
+  int started;                           /* workers */
+  int sharing;                           /* threads that share the next kernel */
+  int launching;                         /* whether a launch is in progress */
+} pool;
 
 static void pool_pause(void) { TILEWRIGHT_PAUSE }
 
@@ -63,79 +91,92 @@ static int64_t pool_now(void) {
   return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-/* Runs tasks of the launch of `generation` until none is left to claim. */
-static void pool_run_tasks(uint32_t generation) {
+static int pool_least(int a, int b) { return a < b ? a : b; }
+
+/* Changes a word from one value to another, if it has that value. */
+static int pool_change(_Atomic uint32_t *word, uint32_t from, uint32_t to) {
+  return atomic_compare_exchange_strong(word, &from, to);
+}
+
+/* Wakes two workers that sleep, who will wake two each. */
+static void pool_rouse(void) {
+  int crew = atomic_load(&pool_turn.crew);
+  for (int i = 1, woken = 0; i < crew && woken < 2; ++i) {
+    _Atomic uint32_t *state = &pool_seats[i].state;
+    if (!(atomic_load(state) & POOL_ASLEEP) || !(atomic_fetch_and(state, ~(uint32_t)POOL_ASLEEP) & POOL_ASLEEP)) continue;
+    word_wake(state);
+    ++woken;
+  }
+}
+
+/* Waits for a task and takes it: a while awake, since the next parallel loop is likely near, then asleep. */
+static void pool_await_task(pool_seat *seat) {
+  for (int64_t since = pool_now();;) {
+    for (int i = 0; i < POOL_POLLS; ++i) {
+      if (atomic_load(&seat->state) == POOL_OFFERED && pool_change(&seat->state, POOL_OFFERED, POOL_TAKEN)) return;
+      pool_pause();
+    }
+    if (pool_now() - since < (atomic_load(&pool_turn.owner) ? POOL_RUN_NANOSECONDS : POOL_IDLE_NANOSECONDS)) continue;
+    if (!pool_change(&seat->state, 0, POOL_ASLEEP)) continue;
+    for (uint32_t state; (state = atomic_load(&seat->state)) & POOL_ASLEEP;) word_sleep(&seat->state, state);
+    pool_rouse();
+    since = pool_now();
+  }
+}
+
+/* Whether a task was still offered; it is no longer. */
+static int pool_take_back(pool_seat *seat) {
+  for (uint32_t state; (state = atomic_load(&seat->state)) & POOL_OFFERED;)
+    if (pool_change(&seat->state, state, state & ~(uint32_t)POOL_OFFERED)) return 1;
+  return 0;
+}
+
+/* Waits until a worker is done with the task that it has taken. */
+static void pool_await_end(pool_seat *seat) {
+  for (int64_t since = pool_now();;) {
+    for (int i = 0; i < POOL_POLLS; ++i) {
+      if (!(atomic_load(&seat->state) & POOL_TAKEN)) return;
+      pool_pause();
+    }
+    if (pool_now() - since < POOL_IDLE_NANOSECONDS) continue;
+    if (!pool_change(&seat->state, POOL_TAKEN, POOL_TAKEN | POOL_AWAITED)) continue;
+    while (atomic_load(&seat->state) == (POOL_TAKEN | POOL_AWAITED)) word_sleep(&seat->state, POOL_TAKEN | POOL_AWAITED);
+  }
+}
+
+/* Runs spare tasks as long as there are any; `tasks` are those of the launch. */
+static int pool_run_spare(pool_task function, void *data, int tasks) {
+  pool_group group = {NULL, tasks};
+  int status = 0;
+  for (uint32_t left; (left = atomic_load(&pool_spare)) > 0;) {
+    if (!pool_change(&pool_spare, left, left - 1)) continue;
+    int failed = function(tasks - (int)left, &group, data);
+    if (failed) status = failed;
+  }
+  return status;
+}
+
+static void *pool_worker(void *argument) {
+  pool_seat *seat = argument;
   for (;;) {
-    uint64_t ticket = atomic_load(&pool_ticket);
-    pool_task function = atomic_load(&pool_function);
-    void *data = atomic_load(&pool_data);
-    pool_group group = {NULL, (int32_t)(ticket >> 16 & 0xffff)};
-    int task = (int)(ticket & 0xffff);
-    if ((uint32_t)(ticket >> 32) != generation || task >= group.num_task) return;
-    /* If this succeeds the launch still had an unclaimed task, so what was read above belongs to it. */
-    if (!atomic_compare_exchange_strong(&pool_ticket, &ticket, ticket + 1)) continue;
-    int status = function(task, &group, data);
-    if (status) atomic_store(&pool_status, status);
-    if (atomic_fetch_sub(&pool_unfinished, 1) == 1 && atomic_load(&pool_sleeping_caller)) {
-      pthread_mutex_lock(&pool_mutex);
-      pthread_cond_signal(&pool_wake_caller);
-      pthread_mutex_unlock(&pool_mutex);
-    }
+    pool_await_task(seat);
+    if (!seat->function) return NULL;
+    pool_group group = {NULL, seat->tasks};
+    int status = seat->function(seat->task, &group, seat->data);
+    int spare = pool_run_spare(seat->function, seat->data, seat->tasks);
+    seat->status = spare ? spare : status;
+    if (atomic_exchange(&seat->state, 0) & POOL_AWAITED) word_wake(&seat->state);
   }
 }
 
-static int pool_has_news(uint32_t seen) {
-  return (uint32_t)(atomic_load(&pool_ticket) >> 32) != seen || atomic_load(&pool_stopping);
-}
-
-/* Waits for a launch after `seen`: a while awake, since the next parallel loop is likely near, then asleep. */
-static void pool_wait_for_news(uint32_t seen) {
-  int64_t deadline = pool_now() + POOL_SPIN_NANOSECONDS;
-  while (pool_now() < deadline) {
-    for (int i = 0; i < 64; ++i) {
-      if (pool_has_news(seen)) return;
-      pool_pause();
-    }
-  }
-  pthread_mutex_lock(&pool_mutex);
-  atomic_fetch_add(&pool_sleeping_workers, 1);
-  while (!pool_has_news(seen)) pthread_cond_wait(&pool_wake_workers, &pool_mutex);
-  atomic_fetch_sub(&pool_sleeping_workers, 1);
-  pthread_mutex_unlock(&pool_mutex);
-}
-
-static void pool_wait_for_workers(void) {
-  int64_t deadline = pool_now() + POOL_SPIN_NANOSECONDS;
-  while (pool_now() < deadline) {
-    for (int i = 0; i < 64; ++i) {
-      if (!atomic_load(&pool_unfinished)) return;
-      pool_pause();
-    }
-  }
-  pthread_mutex_lock(&pool_mutex);
-  atomic_store(&pool_sleeping_caller, 1);
-  while (atomic_load(&pool_unfinished)) pthread_cond_wait(&pool_wake_caller, &pool_mutex);
-  atomic_store(&pool_sleeping_caller, 0);
-  pthread_mutex_unlock(&pool_mutex);
-}
-
-static void *pool_worker(void *first_generation) {
-  uint32_t seen = (uint32_t)(uintptr_t)first_generation;
-  while (!atomic_load(&pool_stopping)) {
-    pool_wait_for_news(seen);
-    seen = (uint32_t)(atomic_load(&pool_ticket) >> 32);
-    pool_run_tasks(seen);
-  }
-  return NULL;
-}
-
+/* The processors that the threads started here may run on; 0: not known. */
 static int pool_available_processors(void) {
-  int count = 1;
 #ifdef CPU_COUNT
   cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) count = CPU_COUNT(&set);
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
 #endif
-  return count;
+  long online = sysconf(_SC_NPROCESSORS_ONLN);
+  return online < 1 ? 0 : (int)online;
 }
 
 static int pool_clamp(long threads) {
@@ -172,109 +213,140 @@ __attribute__((constructor)) static void pool_load(void) {
 
 /* In a forked child: forgets the parent's threads and whatever they held. To be called before anything else here. */
 static void pool_adopt(void) {
-  static const pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-  static const pthread_cond_t condition = PTHREAD_COND_INITIALIZER;
   int process = pool_this_process(), owner;
-  while ((owner = atomic_load_explicit(&pool_process.owner, memory_order_acquire)) != process) {
+  while ((owner = atomic_load(&pool_process.owner)) != process) {
     if (owner == POOL_TAKEN_OVER) {
       sched_yield(); /* another thread of this process is at it */
       continue;
     }
     if (!atomic_compare_exchange_strong(&pool_process.owner, &owner, POOL_TAKEN_OVER)) continue;
-    pool_mutex = mutex;
-    pool_wake_workers = condition;
-    pool_wake_caller = condition;
-    atomic_store(&pool_sleeping_workers, 0);
-    atomic_store(&pool_sleeping_caller, 0);
-    atomic_store(&pool_waiting_setters, 0);
-    atomic_store(&pool_unfinished, 0);
-    atomic_store(&pool_stopping, 0);
-    pool_started = 0;
-    atomic_flag_clear(&pool_taken);
+    word_forget_sleepers();
+    for (int i = 1; i < POOL_MAX_THREADS; ++i)
+      if (atomic_load(&pool_seats[i].state)) atomic_store(&pool_seats[i].state, 0);
+    atomic_store(&pool_spare, 0);
+    atomic_store(&pool_turn.waiting_setters, 0);
+    pool.started = pool.launching = 0;
+    atomic_store(&pool_turn.owner, 0);
     atomic_store(&pool_process.owner, process);
   }
 }
 
-/* Brings the workers to the number wanted. The caller owns the pool. */
+static int pool_is_mine(void) { return atomic_load(&pool_turn.owner) == (uintptr_t)pthread_self(); }
+
+/* Makes this thread the owner, unless there is one. */
+static int pool_take(void) {
+  uintptr_t nobody = 0;
+  return !atomic_load(&pool_turn.owner) && atomic_compare_exchange_strong(&pool_turn.owner, &nobody, (uintptr_t)pthread_self());
+}
+
+/* Brings the workers to the number wanted, as far as kernels can use them. */
 static void pool_start(void) {
-  if (!pool_threads) pool_threads = pool_default_threads();
-  if (pool_started >= pool_threads - 1) return;
+  if (!pool.threads) pool.threads = pool_default_threads();
+  int wanted = pool_least(pool.threads, TILEWRIGHT_SHARING);
+  if (pool.started >= wanted - 1) return;
   sigset_t all, before;
   pthread_attr_t attributes;
-  uintptr_t generation = (uintptr_t)(atomic_load(&pool_ticket) >> 32);
   if (pthread_attr_init(&attributes)) return;
   pthread_attr_setstacksize(&attributes, POOL_STACK_BYTES);
   sigfillset(&all); /* signals are the program's affair: its own threads take them */
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  while (pool_started < pool_threads - 1 &&
-         !pthread_create(&pool_workers[pool_started], &attributes, pool_worker, (void *)generation))
-    ++pool_started;
+  for (int next = pool.started + 1; next < wanted; next = pool.started + 1) {
+    if (pthread_create(&pool_seats[next].thread, &attributes, pool_worker, &pool_seats[next])) break;
+    pool.started = next;
+  }
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   pthread_attr_destroy(&attributes);
-  pool_threads = pool_started + 1; /* fewer when the system refuses; asking again each time would be slow */
+  pool.processors = pool_available_processors();
+  /* Fewer when the system refuses; asking again each time would be slow. */
+  if (pool.started < wanted - 1) pool.threads = pool.started + 1;
 }
 
-/* Ends all workers. The caller owns the pool. */
+/* Ends all workers. */
 static void pool_stop(void) {
-  atomic_store(&pool_stopping, 1);
-  pthread_mutex_lock(&pool_mutex);
-  pthread_cond_broadcast(&pool_wake_workers);
-  pthread_mutex_unlock(&pool_mutex);
-  while (pool_started) pthread_join(pool_workers[--pool_started], NULL);
-  atomic_store(&pool_stopping, 0);
+  for (int i = 1; i <= pool.started; ++i) {
+    pool_seat *seat = &pool_seats[i];
+    seat->function = NULL;
+    if (atomic_exchange(&seat->state, POOL_OFFERED) & POOL_ASLEEP) word_wake(&seat->state);
+  }
+  for (; pool.started; --pool.started) {
+    pthread_join(pool_seats[pool.started].thread, NULL);
+    atomic_store(&pool_seats[pool.started].state, 0);
+  }
+}
+
+/* A run begins. It gets the pool, unless another run has it or someone waits for it to change the number of threads. */
+static void pool_begin(void) {
+  pool_adopt();
+  if (TILEWRIGHT_SHARING < 2 || atomic_load(&pool_turn.waiting_setters) || !pool_take()) return;
+  pool_start();
+  int crew = pool.started + 1;
+  if (pool.processors) crew = pool_least(crew, pool.processors);
+  if (crew != atomic_load(&pool_turn.crew)) atomic_store(&pool_turn.crew, crew);
+  pool_rouse();
+}
+
+/* The run is over; to be called whether it has the pool or not. */
+static void pool_end(void) {
+  if (pool_is_mine()) atomic_store(&pool_turn.owner, 0);
+}
+
+/* A kernel follows that so many threads share at most. */
+static void pool_share(int threads) {
+  if (!pool_is_mine())
+    pool_begin();
+  else if (atomic_load(&pool_turn.waiting_setters))
+    pool_end();
+  if (pool_is_mine()) pool.sharing = pool_least(threads, pool.threads);
 }
 
 static int pool_launch(pool_task function, void *data, int num_task) {
   (void)num_task;
-  pool_adopt();
-  if (atomic_load(&pool_waiting_setters) || atomic_flag_test_and_set(&pool_taken)) {
-    pool_group alone = {NULL, 1};
-    return function(0, &alone, data);
+  int tasks = pool_is_mine() && !pool.launching ? pool.sharing : 1;
+  pool_group group = {NULL, tasks};
+  if (tasks == 1) return function(0, &group, data);
+
+  int seats = pool_least(tasks, atomic_load(&pool_turn.crew)), asleep = 0;
+  pool.launching = 1;
+  if (tasks > seats) atomic_store(&pool_spare, (uint32_t)(tasks - seats));
+  for (int i = 1; i < seats; ++i) {
+    pool_seat *seat = &pool_seats[i];
+    seat->task = i, seat->tasks = tasks, seat->status = 0, seat->function = function, seat->data = data;
   }
-  pool_start();
-  int status;
-  if (pool_threads == 1) {
-    pool_group alone = {NULL, 1};
-    status = function(0, &alone, data);
-  } else {
-    uint32_t generation = (uint32_t)(atomic_load(&pool_ticket) >> 32) + 1;
-    atomic_store(&pool_function, function);
-    atomic_store(&pool_data, data);
-    atomic_store(&pool_unfinished, pool_threads);
-    atomic_store(&pool_status, 0);
-    atomic_store(&pool_ticket, (uint64_t)generation << 32 | (uint64_t)pool_threads << 16);
-    if (atomic_load(&pool_sleeping_workers)) {
-      pthread_mutex_lock(&pool_mutex);
-      pthread_cond_broadcast(&pool_wake_workers);
-      pthread_mutex_unlock(&pool_mutex);
-    }
-    pool_run_tasks(generation);
-    pool_wait_for_workers();
-    status = atomic_load(&pool_status);
+  for (int i = 1; i < seats; ++i) asleep |= atomic_fetch_or(&pool_seats[i].state, POOL_OFFERED) & POOL_ASLEEP;
+  if (asleep) pool_rouse();
+
+  int status = function(0, &group, data), failed;
+  if (tasks > seats && (failed = pool_run_spare(function, data, tasks))) status = failed;
+  for (int i = 1; i < seats; ++i)
+    if (pool_take_back(&pool_seats[i]) && (failed = function(i, &group, data))) status = failed;
+  for (int i = 1; i < seats; ++i) {
+    pool_await_end(&pool_seats[i]);
+    if (pool_seats[i].status) status = pool_seats[i].status;
   }
-  atomic_flag_clear(&pool_taken);
+  pool.launching = 0;
   return status;
 }
 
-/* Threads for the launches to come; 0 for the default. Waits for a launch in progress, and lets none begin meanwhile. */
+/* Threads for the launches to come; 0 for the default. Waits for a run to give the pool up, which it does before its next
+ * parallel kernel, and lets none begin meanwhile. */
 static int pool_set_threads(int threads) {
   static const struct timespec moment = {0, 20 * 1000};
   if (threads < 0) return 1;
   pool_adopt();
-  atomic_fetch_add(&pool_waiting_setters, 1);
-  while (atomic_flag_test_and_set(&pool_taken)) nanosleep(&moment, NULL);
+  atomic_fetch_add(&pool_turn.waiting_setters, 1);
+  while (!pool_take()) nanosleep(&moment, NULL);
   int wanted = threads ? pool_clamp(threads) : pool_default_threads();
-  if (wanted != pool_threads) {
+  if (wanted != pool.threads) {
     pool_stop();
-    pool_threads = wanted;
+    pool.threads = wanted;
   }
-  atomic_flag_clear(&pool_taken);
-  atomic_fetch_sub(&pool_waiting_setters, 1);
+  pool_end();
+  atomic_fetch_sub(&pool_turn.waiting_setters, 1);
   return 0;
 }
 
 /* When the library is unloaded its code disappears, so its threads must have ended. */
 __attribute__((destructor)) static void pool_unload(void) {
   pool_adopt();
-  if (!atomic_flag_test_and_set(&pool_taken)) pool_stop();
+  if (pool_take()) pool_stop();
 }

@@ -18,7 +18,7 @@ from ..library.tensor_spec import C_TYPES, TensorSpec
 from .steps_in_c import statements
 
 _RUNTIME = resources.files(__package__) / "runtime"
-_POOL = ("thread_pool.c", "word_sleep.c", "simulation.c")  # the first includes the second
+_POOL = ("thread_pool.c", "new_process.c", "word_sleep.c", "simulation.c")  # the first includes the next two
 
 
 def write_weights(name: str, constants: Constants, folder: Path, arch: str) -> None:

@@ -5,17 +5,17 @@
  * TILEWRIGHT_MAX_THREADS, the most that there are ever, TILEWRIGHT_SHARING, the most that share one kernel, and
  * TILEWRIGHT_PAUSE, a statement for a loop that waits.
  *
- * A run is a turn (pool_begin, pool_end): it has the pool for itself, wakes the workers, and while it lasts they wait awake.
- * Before a kernel it says how many threads share it (pool_share); so many tasks a launch has. A task is a fixed share of
- * the loop, computed the same way whoever runs it and however many there are.
+ * A run is a turn (pool_begin, pool_end): it has the pool for itself, wakes the workers, and while it lasts they wait
+ * awake. Before a kernel it says how many threads share it (pool_share); so many tasks a launch has. A task is a fixed
+ * share of the loop, computed the same way whoever runs it and however many there are.
  *
  * Each worker has a seat, a cache line with one word of state. The caller writes a task there, offers it, runs the first
  * task itself, then takes back what nobody has begun: a worker that is late or asleep delays nobody. A word changes by
- * atomic exchanges alone, so the caller's and the worker's steps need no other order:
+ * atomic exchanges alone, and with it passes the right to the rest of the seat:
  *
  *     nothing -> OFFERED -> TAKEN -> nothing         the worker's way; a caller that takes back goes OFFERED -> nothing
  *                           TAKEN -> AWAITED         the caller sleeps until the task is done
- *     nothing -> ASLEEP  -> nothing                  the worker sleeps until it is woken; it may be offered a task meanwhile
+ *     nothing -> ASLEEP -> nothing                   the worker sleeps until it is woken; a task may be offered meanwhile
  *
  * Workers for which there is no processor are left asleep, and so is who is not needed; the tasks without a worker are
  * spare: who is done with his own takes one after the other. So threads that are more than the processors cost little.
@@ -24,9 +24,9 @@
  * concurrent callers never wait for each other, and nested launches cannot deadlock. Before each kernel a run that has no
  * pool tries to get it, and one that has it gives it up if someone waits to change the number of threads.
  *
- * A forked child has the caller's thread alone. It finds that out by a page that Linux clears in every child, also in
- * those that were forked without the handlers of pthread_atfork (_Fork, clone), and starts a pool of its own.
+ * A forked child has the caller's thread alone, and starts a pool of its own.
  */
+#include "new_process.c"
 #include "word_sleep.c"
 
 #include <pthread.h>
@@ -35,20 +35,15 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { POOL_MAX_THREADS = TILEWRIGHT_MAX_THREADS, POOL_STACK_BYTES = 1 << 20, POOL_PAGE_BYTES = 4096 };
-/* How long a worker waits awake, during a run and after it, and a caller for a task; polls between looks at the clock. */
-enum { POOL_RUN_NANOSECONDS = 2000 * 1000, POOL_IDLE_NANOSECONDS = 100 * 1000, POOL_POLLS = 64 };
+enum { POOL_MAX_THREADS = TILEWRIGHT_MAX_THREADS, POOL_STACK_BYTES = 1 << 20 };
+/* How long a worker waits awake during a run, and after it; the latter is also how long a caller waits for a task. */
+enum { POOL_RUN_NANOSECONDS = 1000 * 1000, POOL_IDLE_NANOSECONDS = 100 * 1000 };
+enum { POOL_POLLS = 64 }; /* between two looks at the clock: some microseconds */
 /* What lines a core fetches together: two of 64 bytes, or one of 128. */
 enum { POOL_LINE_BYTES = 128 };
-
-/* Linux 4.14; a C library may be older than that. */
-#ifndef MADV_WIPEONFORK
-#define MADV_WIPEONFORK 18
-#endif
 
 typedef struct { void *sync_handle; int32_t num_task; } pool_group;
 typedef int (*pool_task)(int task_id, pool_group *group, void *data);
@@ -103,9 +98,8 @@ static void pool_rouse(void) {
   int crew = atomic_load(&pool_turn.crew);
   for (int i = 1, woken = 0; i < crew && woken < 2; ++i) {
     _Atomic uint32_t *state = &pool_seats[i].state;
-    if (!(atomic_load(state) & POOL_ASLEEP) || !(atomic_fetch_and(state, ~(uint32_t)POOL_ASLEEP) & POOL_ASLEEP)) continue;
-    word_wake(state);
-    ++woken;
+    if (atomic_load(state) & POOL_ASLEEP && atomic_fetch_and(state, ~(uint32_t)POOL_ASLEEP) & POOL_ASLEEP)
+      word_wake(state), ++woken;
   }
 }
 
@@ -116,6 +110,7 @@ static void pool_await_task(pool_seat *seat) {
       if (atomic_load(&seat->state) == POOL_OFFERED && pool_change(&seat->state, POOL_OFFERED, POOL_TAKEN)) return;
       pool_pause();
     }
+    sched_yield(); /* to whoever has work and waits for this processor: else waiting would eat the run's share of it */
     if (pool_now() - since < (atomic_load(&pool_turn.owner) ? POOL_RUN_NANOSECONDS : POOL_IDLE_NANOSECONDS)) continue;
     if (!pool_change(&seat->state, 0, POOL_ASLEEP)) continue;
     for (uint32_t state; (state = atomic_load(&seat->state)) & POOL_ASLEEP;) word_sleep(&seat->state, state);
@@ -138,9 +133,11 @@ static void pool_await_end(pool_seat *seat) {
       if (!(atomic_load(&seat->state) & POOL_TAKEN)) return;
       pool_pause();
     }
+    sched_yield();
     if (pool_now() - since < POOL_IDLE_NANOSECONDS) continue;
-    if (!pool_change(&seat->state, POOL_TAKEN, POOL_TAKEN | POOL_AWAITED)) continue;
-    while (atomic_load(&seat->state) == (POOL_TAKEN | POOL_AWAITED)) word_sleep(&seat->state, POOL_TAKEN | POOL_AWAITED);
+    const uint32_t awaited = POOL_TAKEN | POOL_AWAITED;
+    if (!pool_change(&seat->state, POOL_TAKEN, awaited)) continue;
+    while (atomic_load(&seat->state) == awaited) word_sleep(&seat->state, awaited);
   }
 }
 
@@ -191,52 +188,25 @@ static int pool_default_threads(void) {
   return pool_clamp(wanted);
 }
 
-/* Whose pool this is: the process's number, or 1 where Linux clears the page in a child; 0 in a child that has not
- * looked yet, POOL_TAKEN_OVER while it makes the pool its own. */
-enum { POOL_TAKEN_OVER = -1 };
-static union {
-  atomic_int owner;
-  unsigned char page[POOL_PAGE_BYTES];
-} pool_process __attribute__((aligned(POOL_PAGE_BYTES)));
-static int pool_is_cleared_by_linux;
-
-static int pool_this_process(void) { return pool_is_cleared_by_linux ? 1 : (int)getpid(); }
-
-static void pool_after_fork(void) { atomic_store(&pool_process.owner, 0); }
-
-__attribute__((constructor)) static void pool_load(void) {
-  pool_is_cleared_by_linux = !madvise(&pool_process, sizeof pool_process, MADV_WIPEONFORK);
-  atomic_store(&pool_process.owner, pool_this_process());
-  /* Emulators accept every advice and follow none. */
-  pthread_atfork(NULL, NULL, pool_after_fork);
-}
-
 /* In a forked child: forgets the parent's threads and whatever they held. To be called before anything else here. */
 static void pool_adopt(void) {
-  int process = pool_this_process(), owner;
-  while ((owner = atomic_load(&pool_process.owner)) != process) {
-    if (owner == POOL_TAKEN_OVER) {
-      sched_yield(); /* another thread of this process is at it */
-      continue;
-    }
-    if (!atomic_compare_exchange_strong(&pool_process.owner, &owner, POOL_TAKEN_OVER)) continue;
-    word_forget_sleepers();
-    for (int i = 1; i < POOL_MAX_THREADS; ++i)
-      if (atomic_load(&pool_seats[i].state)) atomic_store(&pool_seats[i].state, 0);
-    atomic_store(&pool_spare, 0);
-    atomic_store(&pool_turn.waiting_setters, 0);
-    pool.started = pool.launching = 0;
-    atomic_store(&pool_turn.owner, 0);
-    atomic_store(&pool_process.owner, process);
-  }
+  if (!process_is_new()) return;
+  word_forget_sleepers();
+  for (int i = 1; i < POOL_MAX_THREADS; ++i)
+    if (atomic_load(&pool_seats[i].state)) atomic_store(&pool_seats[i].state, 0);
+  atomic_store(&pool_spare, 0);
+  atomic_store(&pool_turn.waiting_setters, 0);
+  pool.started = pool.launching = 0;
+  atomic_store(&pool_turn.owner, 0);
+  process_is_known();
 }
 
 static int pool_is_mine(void) { return atomic_load(&pool_turn.owner) == (uintptr_t)pthread_self(); }
 
 /* Makes this thread the owner, unless there is one. */
 static int pool_take(void) {
-  uintptr_t nobody = 0;
-  return !atomic_load(&pool_turn.owner) && atomic_compare_exchange_strong(&pool_turn.owner, &nobody, (uintptr_t)pthread_self());
+  uintptr_t nobody = 0, self = (uintptr_t)pthread_self();
+  return !atomic_load(&pool_turn.owner) && atomic_compare_exchange_strong(&pool_turn.owner, &nobody, self);
 }
 
 /* Brings the workers to the number wanted, as far as kernels can use them. */
@@ -327,8 +297,8 @@ static int pool_launch(pool_task function, void *data, int num_task) {
   return status;
 }
 
-/* Threads for the launches to come; 0 for the default. Waits for a run to give the pool up, which it does before its next
- * parallel kernel, and lets none begin meanwhile. */
+/* Threads for the launches to come; 0 for the default. Waits for a run to give the pool up, which it does before its
+ * next parallel kernel, and lets none begin meanwhile. */
 static int pool_set_threads(int threads) {
   static const struct timespec moment = {0, 20 * 1000};
   if (threads < 0) return 1;

@@ -117,7 +117,7 @@ class WinogradChoice(Choice):
     @property
     def tile(self) -> MultiplyAddChoice:
         """That of the contractions."""
-        return MultiplyAddChoice(self.rows, self.vectors, self.row_tiles)
+        return MultiplyAddChoice(rows=self.rows, vectors=self.vectors, row_tiles=self.row_tiles)
 
 
 def takes(workload: object, target: Target) -> bool:

@@ -199,7 +199,10 @@ def test_what_is_no_choice_is_not_read(text: str) -> None:
         choices.parse(text)
 
 
-@pytest.mark.parametrize("choice", [MultiplyAddChoice(100, 100), MultiplyAddChoice(1, 1, 10_000), "rows=1"])
+@pytest.mark.parametrize(
+    "choice",
+    [MultiplyAddChoice(rows=100, vectors=100), MultiplyAddChoice(rows=1, vectors=1, row_tiles=10_000), "rows=1"],
+)
 def test_an_illegal_choice_is_refused_when_it_is_made(choice: Any) -> None:
     def choose(templates: Any, workload: Any, target: targets.Target) -> Decision:
         return Decision(templates[-1], workload, choice)

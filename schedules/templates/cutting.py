@@ -1,0 +1,183 @@
+"""How the tiles of a contraction are cut into tasks for cores, and how long the slowest core takes.
+
+    parallel (slice of k, batch, block of rows, panel of columns)      a task: `row_tiles` tiles and one panel of B
+        for tile of rows in block
+
+Fewer rows in a block make more tasks, all of the same length, and so do slices of k: the products of a slice are a
+contraction of its own, whose sums are added to the others' afterwards, in order. What is best depends on the tile, so
+tile and cut are chosen together: the fewest cycles until the last core is done.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from ...targets.target import Target
+from .choices import Choice
+from .sharing import Floats, Integers, elapsed, hand_off, thread_counts
+
+# A block of rows of A that is larger than this share of L2 is read again for every panel, and so are panels.
+_L2_SHARE = 0.5
+# Slices of k at most, and steps of k in each at least: sums of shorter ones cost more than their products.
+_MAX_SLICES, _MIN_STEPS = 16, 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class CutChoice(Choice):
+    """A tile, which extending classes say, and how tiles are cut into tasks.
+
+    Attributes:
+        row_tiles: in a block of rows.
+        k_splits: slices of k, each a contraction of its own.
+        threads: that share the tasks at most.
+    """
+
+    row_tiles: int = 1
+    k_splits: int = 1
+    threads: int = 1
+
+
+T = TypeVar("T", bound=CutChoice)
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """All tiles of a contraction, or of its slices.
+
+    Attributes:
+        batch: independent products, those of every slice of k counted.
+        rows, panels: tiles below and beside each other in one product.
+        cycles: that a core takes for a tile, operands in its caches.
+        a_bytes: that a tile of rows has not in common with the one before it.
+        b_bytes: of a panel of B.
+        c_bytes: of the results of a tile.
+        added: slices whose sums are added; 1 where k is whole.
+    """
+
+    batch: int
+    rows: int
+    panels: int
+    cycles: float
+    a_bytes: float
+    b_bytes: float
+    c_bytes: float
+    added: int = 1
+
+    @property
+    def count(self) -> int:
+        """Of all."""
+        return self.batch * self.rows * self.panels
+
+    def least(self, target: Target) -> float:
+        """Cycles that no cut takes fewer than."""
+        after = hand_off(2, target) if self.added > 1 and target.cores > 1 else 0.0
+        return self.count * self.cycles / target.cores + after + self._sums(target) / target.cores
+
+    def _sums(self, target: Target) -> float:
+        """Cycles of one core that adds the sums of slices."""
+        results = self.count * self.c_bytes / self.added
+        return results * (self.added + 1) / target.core.l3_bytes_per_cycle if self.added > 1 else 0.0
+
+    def elapsed(self, row_tiles: Integers, threads: Integers, target: Target) -> Floats:
+        """Estimated cycles until the last core is done, B from memory, for every pair of the two."""
+        core = target.core
+        blocks = -(-self.rows // row_tiles)
+        tasks = self.batch * blocks * self.panels
+        used = np.minimum(threads, tasks)
+        mine = -(-tasks // used)  # the tasks of the slowest core
+        # Beyond a core's own caches: A once for each block, or for each panel where blocks are large; results.
+        block_bytes = row_tiles * self.a_bytes
+        reads = np.where(block_bytes > target.l2_bytes * _L2_SHARE, mine, np.ceil(mine / self.panels))
+        streamed = reads * block_bytes + mine * row_tiles * self.c_bytes
+        l3 = np.minimum(core.l3_bytes_per_cycle, core.l3_shared_bytes_per_cycle / used)
+        sums = np.maximum(mine * row_tiles * self.cycles, streamed / l3)
+        # Panels come from memory once, and where they do not stay in the cache, from L3 for every further block.
+        panels = np.maximum(np.minimum(mine, self.panels), np.ceil(mine / blocks))
+        share = panels / (self.batch * self.panels)
+        weights = self.batch * self.panels * self.b_bytes
+        first = np.maximum(share / core.dram_bytes_per_cycle, 1 / core.dram_shared_bytes_per_cycle) * weights
+        again = np.where(self.panels * self.b_bytes > target.l2_bytes * _L2_SHARE, mine - panels, 0) * self.b_bytes
+        return sums + first + again / l3 + hand_off(used, target) + self._after(threads, target)
+
+    def elapsed_of(self, cut: CutChoice, target: Target) -> float:
+        """The same for one choice."""
+        return float(self.elapsed(np.array([cut.row_tiles]), np.array([cut.threads]), target)[0])
+
+    def _after(self, threads: Integers, target: Target) -> Floats:
+        """Cycles of adding the sums of slices, by threads."""
+        sums = self._sums(target)
+        return np.array([elapsed(sums, self.rows, count, target) if sums else 0.0 for count in threads.flat]).reshape(
+            threads.shape
+        )
+
+
+@dataclass(frozen=True)
+class Space(Generic[T]):
+    """All cuts of all tiles, lazily; to ask for one is quick.
+
+    Attributes:
+        tiles: as choices that are not cut, all for one contraction.
+        rows: tiles below each other, of a tile.
+        slices: numbers of slices of k, of a tile.
+        target: whose cores share the tasks.
+    """
+
+    tiles: Callable[[], Iterable[T]]
+    rows: Callable[[T], int]
+    slices: Callable[[T], Iterable[int]]
+    target: Target
+
+    def __iter__(self) -> Iterator[T]:
+        for tile in self.tiles():
+            for k_splits in self.slices(tile):
+                for row_tiles in blockings(self.rows(tile)):
+                    for threads in thread_counts(self.target):
+                        yield replace(tile, row_tiles=row_tiles, k_splits=k_splits, threads=threads)
+
+    def __contains__(self, choice: Any) -> bool:
+        return isinstance(choice, CutChoice) and any(
+            replace(choice, row_tiles=tile.row_tiles, k_splits=tile.k_splits, threads=tile.threads) == tile
+            and choice.k_splits in self.slices(tile)
+            and choice.row_tiles in blockings(self.rows(tile))
+            and choice.threads in thread_counts(self.target)
+            for tile in self.tiles()
+        )
+
+    def best(self, tiles_of: Callable[[T], Tiles]) -> T:
+        """The choice of the fewest estimated cycles; of several with as many one of the first tile.
+
+        Args:
+            tiles_of: the tiles of a choice, whose `k_splits` is set and its other cuts do not matter.
+        """
+        uncut = [replace(tile, k_splits=count) for tile in self.tiles() for count in self.slices(tile)]
+        found = [(tiles_of(each), each) for each in uncut]
+        best, fewest = found[0][1], math.inf
+        for tiles, choice in sorted(found, key=lambda each: each[0].least(self.target)):
+            if tiles.least(self.target) >= fewest:
+                break
+            row_tiles, threads = np.meshgrid(list(blockings(tiles.rows)), list(thread_counts(self.target)))
+            cycles = tiles.elapsed(row_tiles, threads, self.target)
+            place = int(cycles.argmin())
+            if cycles.flat[place] < fewest:
+                fewest = float(cycles.flat[place])
+                best = replace(choice, row_tiles=int(row_tiles.flat[place]), threads=int(threads.flat[place]))
+        return best
+
+
+def blockings(row_tiles: int) -> Iterator[int]:
+    """Tiles in a block of rows, most first: of all that make as many blocks the fewest."""
+    size = row_tiles
+    while size:
+        yield size
+        size = math.ceil(row_tiles / math.ceil(row_tiles / (size - 1))) if size > 1 else 0
+
+
+def slices(run: int, steps: int) -> Iterator[int]:
+    """Numbers of slices of k that its innermost extent `run` can be cut into, `steps` of k in all."""
+    most = min(_MAX_SLICES, run, steps // _MIN_STEPS)
+    return (count for count in range(1, max(most, 1) + 1) if run % count == 0)

@@ -104,17 +104,14 @@ class Workload:
         return 1 if self.columns == 1 else target.lanes(dtype_bits(self.accumulator))
 
     @property
-    def row_bytes(self) -> float:
-        """Of A that a row adds to the rows before it: neighbouring pixels of a convolution share most of theirs."""
-        own = math.prod(self.k)
-        if self.filter is not None:
-            own = min(own, self.k[-1] * math.prod(self.filter.strides))
-        return own * dtype_bits(self.lhs) / 8
-
-    @property
-    def column_bytes(self) -> float:
-        """Of a column of B."""
-        return math.prod(self.k) * dtype_bits(self.rhs) / 8
+    def product_bytes(self) -> tuple[float, float, float]:
+        """Of A, of B and of the results of one product; what neighbouring pixels of a convolution share counts once."""
+        depth = math.prod(self.k)
+        own = depth if self.filter is None else min(depth, self.k[-1] * math.prod(self.filter.strides))
+        elements = (self.rows * own, self.columns * depth, self.rows * self.columns)
+        dtypes = (self.lhs, self.rhs, self.accumulator)
+        a, b, c = (count * dtype_bits(dtype) / 8 for count, dtype in zip(elements, dtypes, strict=True))
+        return a, b, c
 
     @property
     def flops(self) -> int:
@@ -147,14 +144,17 @@ def _registers_used(rows: int, vectors: int, target: Target) -> int:
     return rows * vectors + vectors + broadcast + product
 
 
-def tile_cycles(workload: Workload, rows: int, vectors: int, target: Target) -> float:
-    """Estimated cycles of one core for one tile, B in the caches."""
+def tile_cycles(workload: Workload, rows: int, vectors: int, target: Target, k_splits: int = 1) -> float:
+    """Estimated cycles of one core for one tile of a slice of k, B in the caches.
+
+    A panel that comes from L2 does so in slices, too: they gain nothing on one core.
+    """
     core, lanes = target.core, workload.lanes(target)
     depth = math.prod(workload.k)
     step = max(rows * vectors / core.fmas_per_cycle, (rows + vectors) / core.loads_per_cycle, core.fma_latency)
     if depth * vectors * lanes * dtype_bits(workload.rhs) // 8 > target.l1_bytes * _L1_SHARE:
         step = max(step, vectors / core.l2_vectors_per_cycle)
-    return depth * (step + core.step_overhead) + core.tile_overhead * rows * vectors
+    return depth / k_splits * (step + core.step_overhead) + core.tile_overhead * rows * vectors
 
 
 def cycles(workload: Workload, rows: int, vectors: int, target: Target) -> float:
@@ -172,10 +172,8 @@ def tiles_of(workload: Workload, choice: MultiplyAddChoice, target: Target) -> T
         part.batch,
         math.ceil(part.rows / choice.rows),
         panels,
-        tile_cycles(part, choice.rows, choice.vectors, target),
-        part.row_bytes * choice.rows,
-        part.column_bytes * part.columns / panels,
-        part.columns / panels * choice.rows * dtype_bits(part.accumulator) // 8,
+        tile_cycles(workload, choice.rows, choice.vectors, target, choice.k_splits),
+        *part.product_bytes,
         choice.k_splits,
     )
 

@@ -53,9 +53,7 @@ class Tiles:
         batch: independent products, those of every slice of k counted.
         rows, panels: tiles below and beside each other in one product.
         cycles: that a core takes for a tile, operands in its caches.
-        a_bytes: that a tile of rows has not in common with the one before it.
-        b_bytes: of a panel of B.
-        c_bytes: of the results of a tile.
+        a_bytes, b_bytes, c_bytes: of A, B and results of one product; what neighbouring rows of A share counts once.
         added: slices whose sums are added; 1 where k is whole.
     """
 
@@ -80,29 +78,31 @@ class Tiles:
 
     def _sums(self, target: Target) -> float:
         """Cycles of one core that adds the sums of slices."""
-        results = self.count * self.c_bytes / self.added
-        return results * (self.added + 1) / target.core.l3_bytes_per_cycle if self.added > 1 else 0.0
+        read = self.batch * self.c_bytes
+        return (read + read / self.added) / target.core.l3_bytes_per_cycle if self.added > 1 else 0.0
 
     def elapsed(self, row_tiles: Integers, threads: Integers, target: Target) -> Floats:
         """Estimated cycles until the last core is done, B from memory, for every pair of the two."""
-        core = target.core
+        core, cache = target.core, target.l2_bytes * _L2_SHARE
         blocks = -(-self.rows // row_tiles)
         tasks = self.batch * blocks * self.panels
         used = np.minimum(threads, tasks)
         mine = -(-tasks // used)  # the tasks of the slowest core
-        # Beyond a core's own caches: A once for each block, or for each panel where blocks are large; results.
-        block_bytes = row_tiles * self.a_bytes
-        reads = np.where(block_bytes > target.l2_bytes * _L2_SHARE, mine, np.ceil(mine / self.panels))
-        streamed = reads * block_bytes + mine * row_tiles * self.c_bytes
+        # A, where it is not in a core's own cache: once for each block, or for each panel where blocks are large.
+        block = self.a_bytes / blocks
+        blocks_read = np.where(block > cache, mine, np.where(used > 1, np.ceil(mine / self.panels), 0))
+        written = mine * self.c_bytes / (blocks * self.panels)
+        moved = blocks_read * block + np.where(written > cache, written, 0)
         l3 = np.minimum(core.l3_bytes_per_cycle, core.l3_shared_bytes_per_cycle / used)
-        sums = np.maximum(mine * row_tiles * self.cycles, streamed / l3)
+        sums = np.maximum(mine * row_tiles * self.cycles, moved / l3)
         # Panels come from memory once, and where they do not stay in the cache, from L3 for every further block.
         panels = np.maximum(np.minimum(mine, self.panels), np.ceil(mine / blocks))
+        weights = self.batch * self.b_bytes
         share = panels / (self.batch * self.panels)
-        weights = self.batch * self.panels * self.b_bytes
-        first = np.maximum(share / core.dram_bytes_per_cycle, 1 / core.dram_shared_bytes_per_cycle) * weights
-        again = np.where(self.panels * self.b_bytes > target.l2_bytes * _L2_SHARE, mine - panels, 0) * self.b_bytes
-        return sums + first + again / l3 + hand_off(used, target) + self._after(threads, target)
+        first = weights * np.maximum(share / core.dram_bytes_per_cycle, 1 / core.dram_shared_bytes_per_cycle)
+        again = (mine - panels) * self.b_bytes / self.panels if self.b_bytes > cache else 0.0
+        cycles: Floats = sums + first + again / l3 + hand_off(used, target) + self._after(threads, target)
+        return cycles
 
     def elapsed_of(self, cut: CutChoice, target: Target) -> float:
         """The same for one choice."""
@@ -111,9 +111,8 @@ class Tiles:
     def _after(self, threads: Integers, target: Target) -> Floats:
         """Cycles of adding the sums of slices, by threads."""
         sums = self._sums(target)
-        return np.array([elapsed(sums, self.rows, count, target) if sums else 0.0 for count in threads.flat]).reshape(
-            threads.shape
-        )
+        cycles = [elapsed(sums, self.rows, int(count), target) if sums else 0.0 for count in threads.flat]
+        return np.array(cycles).reshape(threads.shape)
 
 
 @dataclass(frozen=True)
@@ -160,7 +159,7 @@ class Space(Generic[T]):
         for tiles, choice in sorted(found, key=lambda each: each[0].least(self.target)):
             if tiles.least(self.target) >= fewest:
                 break
-            row_tiles, threads = np.meshgrid(list(blockings(tiles.rows)), list(thread_counts(self.target)))
+            row_tiles, threads = np.meshgrid([*blockings(self.rows(choice))], [*thread_counts(self.target)])
             cycles = tiles.elapsed(row_tiles, threads, self.target)
             place = int(cycles.argmin())
             if cycles.flat[place] < fewest:

@@ -36,7 +36,7 @@ from tvm import te, tirx
 
 from ...annotations import ANCHOR, BLOCK_LINES, FLOPS, LANES, LHS, RHS, STAGE, operand
 from ...targets.target import DotUnit, Target
-from ..tensorir.expressions import Scalar, dtype_bits, int64, int64s, largest_divisor
+from ..tensorir.expressions import Scalar, int64, int64s, largest_divisor
 from ..tensorir.padding import within
 from .contraction import Workload
 from .cutting import CutChoice, Space, Tiles, slices
@@ -158,9 +158,7 @@ def tiles_of(workload: Workload, choice: DotProductChoice, target: Target) -> Ti
         rows,
         panels,
         each * (1.0 if choice.k == workload.k else _COPY_COST),
-        part.row_bytes * choice.tile_rows,
-        part.column_bytes * part.columns / panels,
-        part.columns / panels * choice.tile_rows * dtype_bits(part.accumulator) // 8,
+        *part.product_bytes,
         choice.k_splits,
     )
 

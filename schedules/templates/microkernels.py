@@ -259,15 +259,20 @@ class Slices:
 
     def compute(self, lhs: Element, packed: te.Tensor) -> Element:
         """The sum at (batch, row, column)."""
-        workload = self.workload
-        shape = (workload.batch * self.count, workload.rows, workload.columns)
+        workload, line = self.workload, self.workload.line
+        shape = (workload.batch * self.count, workload.rows // line, line, workload.columns)
         sums = self.part.compute(self._of_slices(lhs), packed)
-        parts = te.compute(int64s(shape), sums, name="slices", attrs=STAGE.entry(SLICES))
+
+        def part(batch: Any, number: Any, at: Any, column: Any) -> Scalar:
+            return sums(batch, number * line + at, column)
+
+        parts = te.compute(int64s(shape), part, name="slices", attrs=STAGE.entry(SLICES))
 
         def total(batch: Any, row: Any, column: Any) -> Scalar:
-            value = parts[batch * self.count, row, column]
-            for slice_of_k in range(1, self.count):
-                value = value + parts[batch * self.count + slice_of_k, row, column]
+            places = [(batch * self.count + each, row // line, row % line, column) for each in range(self.count)]
+            value = parts[places[0]]
+            for place in places[1:]:
+                value = value + parts[place]
             return value
 
         return total

@@ -94,9 +94,10 @@ def cases() -> list[Case]:
     bfloat16 = {"units": (AMX, VECTOR)}
     return [
         convolved("contraction", image, random(37, 3, 3, 5, seed=1), stride=2),
-        convolved("contraction", random(1, 6, 5, 9), random(21, 2, 3, 3, seed=1), groups=3),
+        convolved("contraction", random(1, 6, 5, 18), random(21, 2, 3, 6, seed=1), groups=3),
         multiplied("contraction", (3, 23, 29), (3, 29, 1)),
-        multiplied("contraction", (61, 33), (33, 70)),
+        multiplied("contraction", (61, 99), (99, 70)),
+        multiplied("contraction", (1, 320), (320, 7)),
         convolved("winograd", fat, random(5 * LANES, 3, 3, 2 * LANES, seed=1), tolerance=1e-5),
         convolved("winograd", random(3, 4, 3, LANES), random(8 * LANES, 3, 3, LANES, seed=1), tolerance=1e-5),
         convolved("dot_product", random(1, 6, 17, 33), random(40, 3, 3, 33, seed=1), **bfloat16),

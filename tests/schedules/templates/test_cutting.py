@@ -6,7 +6,7 @@ import math
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tilewright.schedules.templates.cutting import blockings, slices
+from tilewright.schedules.templates.cutting import blockings
 
 
 @given(count=st.integers(1, 300))

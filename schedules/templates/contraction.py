@@ -31,8 +31,10 @@ from tvm import te, tirx
 
 from ...annotations import ANCHOR, FLOPS, LANES, LHS, RHS, operand
 from ...targets.target import Target
+from ..tensorir import prefetch
 from ..tensorir.expressions import Scalar, dtype_bits, int64
-from .cutting import CutChoice, Space, Tiles, slices
+from .choices import Space
+from .cutting import CutChoice, Tiles, best, cuts, slices
 
 TEMPLATE = "contraction"
 
@@ -167,13 +169,15 @@ def cycles(workload: Workload, rows: int, vectors: int, target: Target) -> float
 def tiles_of(workload: Workload, choice: MultiplyAddChoice, target: Target) -> Tiles:
     """The tiles of a choice."""
     part = workload.sliced(choice.k_splits)
-    panels = math.ceil(part.columns / tile_columns(part, choice, target))
+    columns = tile_columns(part, choice, target)
+    panels = math.ceil(part.columns / columns)
     return Tiles(
         part.batch,
         math.ceil(part.rows / choice.rows),
         panels,
         tile_cycles(workload, choice.rows, choice.vectors, target, choice.k_splits),
         *part.product_bytes,
+        max(2, prefetch.fewest_tiles(columns)),
         choice.k_splits,
     )
 
@@ -185,7 +189,7 @@ def estimate(workload: Workload, choice: MultiplyAddChoice, target: Target) -> f
 
 def space(workload: Workload, target: Target) -> Space[MultiplyAddChoice]:
     """All register tiles that fit, cut in every way."""
-    return Space(
+    return cuts(
         lambda: register_tiles(workload, target),
         lambda tile: math.ceil(workload.rows / tile.rows),
         lambda tile: slices(workload.k[-1], math.prod(workload.k)),
@@ -195,7 +199,7 @@ def space(workload: Workload, target: Target) -> Space[MultiplyAddChoice]:
 
 def default(workload: Workload, target: Target) -> MultiplyAddChoice:
     """The choice the machine's numbers give: the fewest estimated cycles."""
-    return space(workload, target).best(lambda choice: tiles_of(workload, choice, target))
+    return best(space(workload, target), lambda choice: tiles_of(workload, choice, target), target)
 
 
 def register_tiles(workload: Workload, target: Target) -> Iterator[MultiplyAddChoice]:

@@ -13,12 +13,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from ...targets.target import Target
-from .choices import Choice
+from .choices import Choice, Space
 from .sharing import Floats, Integers, elapsed, hand_off, thread_counts
 
 # A block of rows of A that is larger than this share of L2 is read again for every panel, and so are panels.
@@ -54,6 +54,7 @@ class Tiles:
         rows, panels: tiles below and beside each other in one product.
         cycles: that a core takes for a tile, operands in its caches.
         a_bytes, b_bytes, c_bytes: of A, B and results of one product; what neighbouring rows of A share counts once.
+        prefetched: tiles in a block from which on the next panel is asked for in time.
         added: slices whose sums are added; 1 where k is whole.
     """
 
@@ -64,6 +65,7 @@ class Tiles:
     a_bytes: float
     b_bytes: float
     c_bytes: float
+    prefetched: int
     added: int = 1
 
     @property
@@ -99,7 +101,8 @@ class Tiles:
         panels = np.maximum(np.minimum(mine, self.panels), np.ceil(mine / blocks))
         weights = self.batch * self.b_bytes
         share = panels / (self.batch * self.panels)
-        first = weights * np.maximum(share / core.dram_bytes_per_cycle, 1 / core.dram_shared_bytes_per_cycle)
+        dram = np.where(row_tiles < self.prefetched, core.dram_bytes_per_cycle, core.prefetched_bytes_per_cycle)
+        first = weights * np.maximum(share / dram, 1 / core.dram_shared_bytes_per_cycle)
         again = (mine - panels) * self.b_bytes / self.panels if self.b_bytes > cache else 0.0
         cycles: Floats = sums + first + again / l3 + hand_off(used, target) + self._after(threads, target)
         return cycles
@@ -115,57 +118,44 @@ class Tiles:
         return np.array(cycles).reshape(threads.shape)
 
 
-@dataclass(frozen=True)
-class Space(Generic[T]):
-    """All cuts of all tiles, lazily; to ask for one is quick.
+def cuts(
+    tiles: Callable[[], Iterable[T]], rows: Callable[[T], int], slices: Callable[[T], Iterable[int]], target: Target
+) -> Space[T]:
+    """All cuts of all tiles.
 
-    Attributes:
-        tiles: as choices that are not cut, all for one contraction.
-        rows: tiles below each other, of a tile.
-        slices: numbers of slices of k, of a tile.
-        target: whose cores share the tasks.
+    Args:
+        tiles: choices that are not cut.
+        rows: tiles below each other, of a choice.
+        slices: numbers of slices of k that there may be, of a tile.
     """
+    fields = (
+        ("k_splits", slices),
+        ("row_tiles", lambda choice: blockings(rows(choice))),
+        ("threads", lambda choice: thread_counts(target)),
+    )
+    return Space(tiles, fields)
 
-    tiles: Callable[[], Iterable[T]]
-    rows: Callable[[T], int]
-    slices: Callable[[T], Iterable[int]]
-    target: Target
 
-    def __iter__(self) -> Iterator[T]:
-        for tile in self.tiles():
-            for k_splits in self.slices(tile):
-                for row_tiles in blockings(self.rows(tile)):
-                    for threads in thread_counts(self.target):
-                        yield replace(tile, row_tiles=row_tiles, k_splits=k_splits, threads=threads)
+def best(space: Space[T], tiles_of: Callable[[T], Tiles], target: Target) -> T:
+    """Of a space that `cuts` made the choice of the fewest estimated cycles; of several with as many the first tile's.
 
-    def __contains__(self, choice: Any) -> bool:
-        return isinstance(choice, CutChoice) and any(
-            replace(choice, row_tiles=tile.row_tiles, k_splits=tile.k_splits, threads=tile.threads) == tile
-            and choice.k_splits in self.slices(tile)
-            and choice.row_tiles in blockings(self.rows(tile))
-            and choice.threads in thread_counts(self.target)
-            for tile in self.tiles()
-        )
-
-    def best(self, tiles_of: Callable[[T], Tiles]) -> T:
-        """The choice of the fewest estimated cycles; of several with as many one of the first tile.
-
-        Args:
-            tiles_of: the tiles of a choice, whose `k_splits` is set and its other cuts do not matter.
-        """
-        uncut = [replace(tile, k_splits=count) for tile in self.tiles() for count in self.slices(tile)]
-        found = [(tiles_of(each), each) for each in uncut]
-        best, fewest = found[0][1], math.inf
-        for tiles, choice in sorted(found, key=lambda each: each[0].least(self.target)):
-            if tiles.least(self.target) >= fewest:
-                break
-            row_tiles, threads = np.meshgrid([*blockings(self.rows(choice))], [*thread_counts(self.target)])
-            cycles = tiles.elapsed(row_tiles, threads, self.target)
-            place = int(cycles.argmin())
-            if cycles.flat[place] < fewest:
-                fewest = float(cycles.flat[place])
-                best = replace(choice, row_tiles=int(row_tiles.flat[place]), threads=int(threads.flat[place]))
-        return best
+    Args:
+        tiles_of: the tiles of a choice, whose `k_splits` is settled and whose other cuts do not matter.
+    """
+    (_, slices), (_, sizes), (_, counts) = space.fields
+    uncut = [replace(tile, k_splits=count) for tile in space.starts() for count in slices(tile)]
+    found = [(tiles_of(each), each) for each in uncut]
+    chosen, fewest = uncut[0], math.inf
+    for tiles, choice in sorted(found, key=lambda each: each[0].least(target)):
+        if tiles.least(target) >= fewest:
+            break
+        row_tiles, threads = np.meshgrid([*sizes(choice)], [*counts(choice)])
+        cycles = tiles.elapsed(row_tiles, threads, target)
+        place = int(cycles.argmin())
+        if cycles.flat[place] < fewest:
+            fewest = float(cycles.flat[place])
+            chosen = replace(choice, row_tiles=int(row_tiles.flat[place]), threads=int(threads.flat[place]))
+    return chosen
 
 
 def blockings(row_tiles: int) -> Iterator[int]:

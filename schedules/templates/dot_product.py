@@ -38,8 +38,9 @@ from ...annotations import ANCHOR, BLOCK_LINES, FLOPS, LANES, LHS, RHS, STAGE, o
 from ...targets.target import DotUnit, Target
 from ..tensorir.expressions import Scalar, int64, int64s, largest_divisor
 from ..tensorir.padding import within
+from .choices import Space
 from .contraction import Workload
-from .cutting import CutChoice, Space, Tiles, slices
+from .cutting import CutChoice, Tiles, best, cuts, slices
 from .packing import in_panels
 
 TEMPLATE = "dot_product"
@@ -127,7 +128,7 @@ def space(workload: Workload, target: Target) -> Space[DotProductChoice]:
         group = unit_of(choice, target).group
         return slices(choice.k[-1] // group, math.prod(choice.k) // group)
 
-    return Space(
+    return cuts(
         lambda: (tile for run, unit in _suiting(workload, target) for tile in tiles(run, unit)),
         lambda tile: math.ceil(workload.rows / tile.tile_rows),
         counts,
@@ -137,7 +138,7 @@ def space(workload: Workload, target: Target) -> Space[DotProductChoice]:
 
 def default(workload: Workload, target: Target) -> DotProductChoice:
     """The choice of the fewest estimated cycles."""
-    return space(workload, target).best(lambda choice: tiles_of(workload, choice, target))
+    return best(space(workload, target), lambda choice: tiles_of(workload, choice, target), target)
 
 
 def estimate(workload: Workload, choice: DotProductChoice, target: Target) -> float:
@@ -159,6 +160,7 @@ def tiles_of(workload: Workload, choice: DotProductChoice, target: Target) -> Ti
         panels,
         each * (1.0 if choice.k == workload.k else _COPY_COST),
         *part.product_bytes,
+        1,
         choice.k_splits,
     )
 

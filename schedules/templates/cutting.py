@@ -99,8 +99,8 @@ class Tiles:
         moved = blocks_read * block + np.where(written > cache, written, 0)
         l3 = np.minimum(core.l3_bytes_per_cycle, core.l3_shared_bytes_per_cycle / used)
         sums = np.maximum(mine * row_tiles * self.cycles, moved / l3)
-        # Panels come from memory once, all but the first asked for by blocks that are long enough; and where they do not
-        # stay in the cache, from L3 for every further block.
+        # Panels come from memory once, all but the first asked for by blocks that are long enough; and where they do
+        # not stay in the cache, from L3 for every further block.
         panels = np.maximum(np.minimum(mine, self.panels), np.ceil(mine / blocks))
         weights = self.batch * self.b_bytes
         late = (row_tiles < self.prefetched) & (panels > 1)

@@ -99,11 +99,11 @@ class Tiles:
         moved = blocks_read * block + np.where(written > cache, written, 0)
         l3 = np.minimum(core.l3_bytes_per_cycle, core.l3_shared_bytes_per_cycle / used)
         sums = np.maximum(mine * row_tiles * self.cycles, moved / l3)
-        # Panels come from memory once, all but the first asked for by blocks that are long enough; and where they do
-        # not stay in the cache, from L3 for every further block.
+        # Panels come from memory once, all but the first asked for in time by blocks that are long enough; and where
+        # they do not stay in the cache, from L3 for every further block. A panel that one tile reads is a stream.
         panels = np.maximum(np.minimum(mine, self.panels), np.ceil(mine / blocks))
         weights = self.batch * self.b_bytes
-        late = (row_tiles < self.prefetched) & (panels > 1)
+        late = (row_tiles < self.prefetched) & ((panels > 1) | (row_tiles == 1))
         dram = np.where(late, core.dram_bytes_per_cycle, core.prefetched_bytes_per_cycle)
         share = panels / (self.batch * self.panels)
         first = weights * np.maximum(share / dram, 1 / core.dram_shared_bytes_per_cycle)
@@ -118,7 +118,7 @@ class Tiles:
     def _after(self, threads: Integers, target: Target) -> Floats:
         """Cycles of adding the sums of slices."""
         used = np.minimum(threads, self.rows)
-        return self._sums(target) * np.ceil(self.rows / used) / self.rows + hand_off(used, target)
+        return self._sums(target) * np.ceil(self.rows / used) / self.rows + hand_off(threads, target)
 
 
 def cuts(

@@ -49,6 +49,11 @@ def steps_between(tiles: int, depth: int, columns: int) -> int:
     return steps if steps >= _MIN_STEPS else 0
 
 
+def fewest_tiles(columns: int) -> int:
+    """Tiles of rows that have to read a panel of so many columns for the next one to be there in time."""
+    return math.ceil(_MIN_STEPS * columns / _LINE_ELEMENTS)
+
+
 def mark(sch: Schedule, tiles: Loop, chunks: Loop) -> None:
     """Asks for prefetches in the loop over `chunks` of k inside the loop over `tiles` of rows."""
     sch.annotate(tiles, PREFETCH_TILES.name, 1)

@@ -15,7 +15,7 @@ class Core:
         fma_latency: cycles until the result of a multiply-add can be used by the next one.
         l2_vectors_per_cycle: vectors that it reads from L2 in a cycle, one line after the other.
         l3_bytes_per_cycle, dram_bytes_per_cycle: bytes that it streams from L3 or from memory in a cycle.
-        l3_bytes_per_second, dram_bytes_per_second: bytes that all cores of a processor together stream at most.
+        l3_shared_bytes_per_cycle, dram_shared_bytes_per_cycle: what all cores together get at most.
         step_overhead: cycles that a step of an inner loop costs beside its arithmetic.
         tile_overhead: cycles a register of results that a tile costs beside its inner loop: addresses, stores.
         hand_off: cycles that it takes to have a second core work too and to wait for it, both awake.
@@ -28,8 +28,8 @@ class Core:
     l2_vectors_per_cycle: float
     l3_bytes_per_cycle: float
     dram_bytes_per_cycle: float
-    l3_bytes_per_second: float
-    dram_bytes_per_second: float
+    l3_shared_bytes_per_cycle: float
+    dram_shared_bytes_per_cycle: float
     step_overhead: float
     tile_overhead: float
     hand_off: float

@@ -21,8 +21,8 @@ LEVELS = (
 )
 
 # Loads, multiply-adds and their latency: the same on every x86-64 core with AVX2 or AVX-512 of the last ten years. What
-# steps and tiles cost, and how many rows the general registers address: measured on AVX2. What all cores stream: by 16
-# cores of a Sapphire Rapids, of which 4 got 95 GB/s from L3 and 55 from memory.
+# steps and tiles cost, and how many rows the general registers address: measured on AVX2. What all cores get together:
+# Sapphire Rapids, 16 of them (300 and 140 GB/s).
 CORE = Core(
     loads_per_cycle=2,
     fmas_per_cycle=2,
@@ -30,8 +30,8 @@ CORE = Core(
     l2_vectors_per_cycle=0.6,
     l3_bytes_per_cycle=12.0,
     dram_bytes_per_cycle=5.0,
-    l3_bytes_per_second=300e9,
-    dram_bytes_per_second=140e9,
+    l3_shared_bytes_per_cycle=100.0,
+    dram_shared_bytes_per_cycle=45.0,
     step_overhead=0.5,
     tile_overhead=2.0,
     hand_off=4000.0,

@@ -269,20 +269,21 @@ def _run(command: list[str], what: str) -> str:
     return result.stdout
 
 
-def with_more_cores(peak: Peak, threads: int, core: Core, host: HostFacts) -> Peak:
+def with_more_cores(peak: Peak, threads: int, core: Core, host: HostFacts, frequency: float) -> Peak:
     """The ceilings of more cores than there are, from those of one: so many times as high, up to what all cores get.
 
     Args:
         peak: measured with one thread.
         core: what all cores of a processor stream together.
         host: where that was; L3 counts where it holds more than the other caches, as in `memory_levels`.
+        frequency: cycles a second.
     """
-    most = {"L3": core.l3_bytes_per_second, "memory": core.dram_bytes_per_second}
+    shared = {"L3": core.l3_shared_bytes_per_cycle, "memory": core.dram_shared_bytes_per_cycle}
     levels = [
         MemoryLevel(
             level.name,
-            level.capacity if level.name in most or level.capacity is None else level.capacity * threads,
-            min(threads * level.bytes_per_second, most.get(level.name, math.inf)),
+            level.capacity if level.name in shared or level.capacity is None else level.capacity * threads,
+            min(threads * level.bytes_per_second, shared.get(level.name, math.inf) * frequency),
         )
         for level in peak.levels
         if level.name != "L3" or host.l3_bytes > 2 * threads * host.l2_bytes

@@ -85,9 +85,9 @@ def simulate(
     host, architecture = read_host(), ARCHITECTURES[model.signature.arch]
     one = measured_peak(1)
     is_measured = threads <= cores
-    peak = measured_peak(threads) if is_measured else with_more_cores(one, threads, architecture.core, host)
     lanes = architecture.level_of(host.features).vector_bits // FLOAT32_BITS
     frequency = one.flops_per_second / (2 * lanes * architecture.core.fmas_per_cycle)
+    peak = measured_peak(threads) if is_measured else with_more_cores(one, threads, architecture.core, host, frequency)
     hand_off = _hand_off(model, min(threads, cores), architecture.core.hand_off / frequency)
     model.set_num_threads(0)
     rows = zip(

@@ -246,7 +246,7 @@ def test_a_hand_off_grows_with_the_rounds_of_waking() -> None:
 
 
 def test_ceilings_of_more_cores() -> None:
-    core = replace(ARCHITECTURES["x86_64"].core, l3_bytes_per_second=300e9, dram_bytes_per_second=140e9)
+    core = replace(ARCHITECTURES["x86_64"].core, l3_shared_bytes_per_cycle=100.0, dram_shared_bytes_per_cycle=35.0)
     host = replace(read_host(), l1_bytes=32 << 10, l2_bytes=1 << 20, l3_bytes=32 << 20)
     levels = (
         MemoryLevel("L1", 32 << 10, 400e9),
@@ -256,7 +256,7 @@ def test_ceilings_of_more_cores() -> None:
     )
     one = Peak(100e9, levels, 1)
 
-    four, sixteen = (with_more_cores(one, threads, core, host) for threads in (4, 16))
+    four, sixteen = (with_more_cores(one, threads, core, host, 4e9) for threads in (4, 16))
 
     assert four.flops_per_second == 400e9 and four.threads == 4
     assert [each.bytes_per_second for each in four.levels] == [1600e9, 400e9, 120e9, 60e9]

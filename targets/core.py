@@ -18,6 +18,9 @@ class Core:
         step_overhead: cycles that a step of an inner loop costs beside its arithmetic.
         tile_overhead: cycles a register of results that a tile costs beside its inner loop: addresses, stores.
         hand_off: cycles that it takes to have a second core work too and to wait for it, both awake.
+        instructions_in_flight: instructions behind one that waits, which the core sees and starts before it.
+        line_bytes: of a cache line.
+        l1_way_bytes: addresses so far apart share the few places of one set in L1.
         addressed_rows: rows whose addresses fit the general registers; those of more are reloaded at every step.
     """
 
@@ -30,4 +33,7 @@ class Core:
     step_overhead: float
     tile_overhead: float
     hand_off: float
+    instructions_in_flight: int
+    line_bytes: int
+    l1_way_bytes: int
     addressed_rows: int

@@ -11,6 +11,7 @@ from tvm import relax, te, tirx
 
 from ..templates import rows, window
 from ..templates.template import Chooser
+from ..templates.window_choice import Windows
 from ..tensorir.expressions import (
     Scalar,
     accumulator,
@@ -64,7 +65,7 @@ def lower_reduction(builder: relax.BlockBuilder, call: relax.Call, decide: Choos
         decision = decide(rows.Rows(math.prod(shape[axis] for axis in kept), count, kind, stays=False))
     else:
         offsets = tuple(shape[axis] for axis in axes)
-        decision = decide(window.Windows(tuple(shape[axis] for axis in kept), offsets))
+        decision = decide(Windows(tuple(shape[axis] for axis in kept), offsets))
 
     def compute(data: te.Tensor) -> te.Tensor:
         dtype = data.dtype
@@ -88,7 +89,7 @@ def lower_reduction(builder: relax.BlockBuilder, call: relax.Call, decide: Choos
 
             total = decision.compute(decide.target, element, lead, reducer.combine, reducer.join, "reduction")
         else:
-            result = window.reduce_outer(at, shape, axes, reducer.combine)
+            result = window.reduce_outer(at, shape, axes, reducer.combine, decision.choice.parts)
 
             def total(*row: Any) -> Scalar:
                 return result[row]

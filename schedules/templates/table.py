@@ -14,7 +14,7 @@ from . import (
     plain,
     rows,
     rows_schedule,
-    window,
+    window_choice,
     window_schedule,
     winograd,
     winograd_schedule,
@@ -65,11 +65,11 @@ ATTENTION = Template(
     attention_schedule.schedule_kernel,
 )
 WINDOW = Template(
-    window.TEMPLATE,
-    window.takes,
-    window.space,
-    window.default,
-    window.estimate,
+    window_choice.TEMPLATE,
+    window_choice.takes,
+    window_choice.space,
+    window_choice.default,
+    window_choice.estimate,
     None,
     window_schedule.schedule_kernel,
 )

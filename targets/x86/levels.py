@@ -32,6 +32,9 @@ CORE = Core(
     step_overhead=0.5,
     tile_overhead=2.0,
     hand_off=4000.0,
+    instructions_in_flight=400,
+    line_bytes=64,
+    l1_way_bytes=4096,
     addressed_rows=6,
 )
 

@@ -22,7 +22,7 @@ from tilewright.schedules.templates.plain import Elements
 from tilewright.schedules.templates.rows import Rows
 from tilewright.schedules.templates.table import TEMPLATES
 from tilewright.schedules.templates.template import Chooser, Decision, choose_default
-from tilewright.schedules.templates.window import Windows
+from tilewright.schedules.templates.window_choice import Windows
 from tvm import relax
 
 AMX, VECTOR = "AMX-BF16", "AVX512-BF16"
@@ -168,7 +168,7 @@ def test_many_choices(run: Runner, number: int, seed: int) -> None:
 WORKLOADS = [
     Workload(2, 49, 70, (3, 3, 20)),
     Workload(1, 57, 40, (3, 3, 32), "bfloat16", "bfloat16", "float32", 19),
-    Windows((1, 9, 11, 37), (3, 3)),
+    Windows((1, 9, 11, 37), (3, 3), (1, 1), (1, 1)),
     Rows(7, 5003, "float32"),
     Elements(100, 1000, 8, 1, True, True),
 ]

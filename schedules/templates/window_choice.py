@@ -20,7 +20,10 @@ _MAX_POSITIONS = 8
 _MAX_VECTORS, _MAX_SHARED_VECTORS = 4, 2
 # What a block reads again and again stays in L1 if it takes no more than this share of it.
 _L1_SHARE = 0.75
-_CLEARLY_LESS = 0.98
+# What another choice has to leave of the time to be taken, and one of more parts.
+_CLEARLY_LESS, _PARTS_GAIN = 0.98, 0.8
+# Of a loop over offsets, each time, beside loads and sums.
+_LOOP_INSTRUCTIONS = 3
 
 
 @dataclass(frozen=True)
@@ -87,20 +90,20 @@ def space(workload: Windows, target: Target) -> Iterator[WindowChoice]:
     most = plain.lanes_for(workload.channels, target)
     for lanes in (1 << power for power in reversed(range(most.bit_length()))):
         for tile in _tiles(workload, lanes, target):
-            for block in _blocks(workload, tile):
+            for block in _blocks(workload, tile, target):
                 for threads in thread_counts(target):
                     yield replace(block, threads=threads)
 
 
 def default(workload: Windows, target: Target) -> WindowChoice:
-    """The fewest estimated cycles: of those within a fiftieth the first, of few vectors and panels, and of many rows."""
+    """The fewest estimated cycles; of nearly equals the first: of few vectors and panels, and of many rows."""
     best: tuple[float, WindowChoice] | None = None
     for tile in _tiles(workload, plain.lanes_for(workload.channels, target), target):
-        for block in _blocks(workload, tile):
+        for block in _blocks(workload, tile, target):
             cycles, blocks = _cycles(workload, block, target), _block_count(workload, block)
             choice = replace(block, threads=best_threads(cycles, blocks, target))
             needed = estimate(workload, choice, target)
-            if best is None or needed < best[0] * _CLEARLY_LESS:
+            if best is None or needed < best[0] * (_PARTS_GAIN if choice.parts > best[1].parts else _CLEARLY_LESS):
                 best = needed, choice
     assert best is not None
     return best[1]
@@ -131,10 +134,10 @@ def _registers_used(positions: int, vectors: int) -> int:
     return 2 * positions * vectors + (vectors if positions > 1 else 0)
 
 
-def _blocks(workload: Windows, tile: WindowChoice) -> Iterator[WindowChoice]:
-    """Ways to cut a tile's work."""
+def _blocks(workload: Windows, tile: WindowChoice, target: Target) -> Iterator[WindowChoice]:
+    """Ways to cut a tile's work; whole windows into parts for several cores alone."""
     loops = loops_over_space(workload.output, tile.positions)
-    many = workload.is_whole and math.prod(workload.offsets) > _SHARED_OFFSETS
+    many = workload.is_whole and math.prod(workload.offsets) > _SHARED_OFFSETS and target.cores > 1
     first = workload.offsets[0] if many else 1
     for parts in (each for each in range(1, first + 1) if first % each == 0):
         for rows in _halvings(loops[cut_loop(loops)]):
@@ -199,7 +202,8 @@ def _tile_cycles(workload: Windows, tile: WindowChoice, offsets: Sequence[int], 
     steps = 1 if tile.positions > 1 else line
     one = max(line * sums / core.fmas_per_cycle, loads / core.loads_per_cycle) + steps * core.step_overhead
     # A tile waits for its own sums only as far as the core does not see the next tiles' instructions.
-    seen = min(1.0, math.prod(before) * (line * sums + loads) / core.instructions_in_flight)
+    instructions = math.prod(before) * (line * sums + loads + steps * _LOOP_INSTRUCTIONS)
+    seen = min(1.0, instructions / core.instructions_in_flight)
     waits = math.prod(offsets) * core.fma_latency * seen
     return max(math.prod(before) * one, waits) + core.tile_overhead * sums
 

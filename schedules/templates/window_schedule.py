@@ -20,7 +20,7 @@ def schedule_kernel(sch: Schedule, choice: WindowChoice, target: Target) -> None
     blocks.inline_producers(sch, anchors)
     epilogue = sch.cache_write(anchor, 0, "local")
     leftover = blocks.absorb_consumers(sch, epilogue)
-    before = [block for block in blocks.stages(sch, anchors[0])]
+    before = blocks.stages(sch, anchors[0])
     for block in [*before, *leftover]:
         plain.schedule_block(sch, block, target)
     for part in partial:

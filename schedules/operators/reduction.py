@@ -9,7 +9,8 @@ from typing import Any
 
 from tvm import relax, te, tirx
 
-from ..templates import rows, window
+from ..templates import window
+from ..templates.rows_choice import Rows
 from ..templates.template import Chooser
 from ..templates.window_choice import Windows
 from ..tensorir.expressions import (
@@ -62,7 +63,7 @@ def lower_reduction(builder: relax.BlockBuilder, call: relax.Call, decide: Choos
     by_rows = not kept or max(kept) < max(axes) or math.prod(shape[max(axes) + 1 :]) == 1
     kind = accumulator(str(call.ty.dtype))
     if by_rows:
-        decision = decide(rows.Rows(math.prod(shape[axis] for axis in kept), count, kind, stays=False))
+        decision = decide(Rows(math.prod(shape[axis] for axis in kept), count, kind, stays=False))
     else:
         offsets = tuple(shape[axis] for axis in axes)
         decision = decide(Windows(tuple(shape[axis] for axis in kept), offsets))

@@ -25,12 +25,13 @@ from ...targets.target import DotUnit, Target
 from ..tensorir.expressions import Scalar, constant_shape, int64, int64s
 from ..tensorir.operands import uncast
 from ..tensorir.padding import within
-from . import contraction, dot_product, rows
+from . import contraction, dot_product, rows, rows_choice
 from .choices import Choice
 from .contraction import MultiplyAddChoice, Workload, blockings, register_tiles
 from .dot_product import DotProductChoice, faster_units
 from .microkernels import microkernel
-from .rows import ROWS, Rows, RowsChoice, softmax_stages
+from .rows import softmax_stages
+from .rows_choice import ROWS, Rows, RowsChoice
 from .sharing import best_threads, elapsed, thread_counts
 from .template import Chooser
 
@@ -99,7 +100,7 @@ def space(workload: Heads, target: Target) -> Iterator[AttentionChoice]:
     scores, values = (list(tiles) for tiles in _tiles(workload, target))
     for first in scores:
         for second in (each for each in values if _row_shape(each) == _row_shape(first)):
-            for softmax in rows.space(_rows(workload, first, target), target.with_cores(1)):
+            for softmax in rows_choice.space(_rows(workload, first, target), target.with_cores(1)):
                 for size in _block_sizes(workload, first, target.l2_bytes):
                     pair = AttentionChoice(replace(first, row_tiles=size), replace(second, row_tiles=size), softmax)
                     for threads in thread_counts(target):
@@ -110,10 +111,10 @@ def default(workload: Heads, target: Target) -> AttentionChoice:
     """Tiles, blocks that leave most of the L2 cache free, and threads, together: the fewest estimated cycles."""
     choices = []
     for scores, values in _pairs(workload, target):
-        softmax = rows.default(_rows(workload, scores, target), target.with_cores(1))
+        softmax = rows_choice.default(_rows(workload, scores, target), target.with_cores(1))
         for size in _block_sizes(workload, scores, target.l2_bytes * _L2_SHARE):
             choice = AttentionChoice(replace(scores, row_tiles=size), replace(values, row_tiles=size), softmax)
-            threads = best_threads(_block_cycles(workload, choice, target), _block_count(workload, choice), target)
+            threads = best_threads(_block_cycles(workload, choice, target), block_count(workload, choice), target)
             choices.append(replace(choice, threads=threads))
     return min(choices, key=lambda choice: estimate(workload, choice, target))
 
@@ -127,22 +128,23 @@ def _block_sizes(workload: Heads, scores: Tile, most_bytes: float) -> list[int]:
 
 def estimate(workload: Heads, choice: AttentionChoice, target: Target) -> float:
     """Estimated cycles until all cores are done; keys and values are packed before, the same for every choice."""
-    return elapsed(_block_cycles(workload, choice, target), _block_count(workload, choice), choice.threads, target)
+    return elapsed(_block_cycles(workload, choice, target), block_count(workload, choice), choice.threads, target)
 
 
-def _block_count(workload: Heads, choice: AttentionChoice) -> int:
+def block_count(workload: Heads, choice: AttentionChoice) -> int:
+    """Iterations of the parallel loop."""
     return workload.heads * math.ceil(workload.queries / choice.block)
 
 
 def _block_cycles(workload: Heads, choice: AttentionChoice, target: Target) -> float:
     """Estimated cycles of one core for all blocks: products, softmax, and keys and values read by each of them."""
-    blocks = _block_count(workload, choice)
+    blocks = block_count(workload, choice)
     padded = replace(workload, queries=blocks // workload.heads * choice.block)
     softmax = replace(_rows(padded, choice.scores, target), functions=1)
     loaded = workload.keys * (workload.depth + workload.value_depth) * _FLOAT_BYTES
     return (
         _cycles(padded, choice.scores, choice.values, target)
-        + rows.cycles(softmax, choice.softmax, target)
+        + rows_choice.cycles(softmax, choice.softmax, target)
         + blocks * loaded / (target.vector_bits // 8) / target.core.l2_vectors_per_cycle
     )
 

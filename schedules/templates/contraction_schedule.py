@@ -28,7 +28,7 @@ def schedule_kernel(sch: Schedule, choice: TileChoice, target: Target) -> None:
     dot_product_schedule.drop_copies(sch)
     leftover = blocks.absorb_consumers(sch, epilogue)
     for block in [*blocks.stages(sch, anchor), *leftover]:
-        plain.schedule_block(sch, block, target)
+        plain.schedule_block(sch, block, choice.threads, target)
 
     batch, *rows, column = blocks.follow_axes(sch, epilogue, sch.get(anchor).writes[0].source)
     if dot_product_schedule.has_lines(sch, anchor):

@@ -140,23 +140,26 @@ def inline_all(sch: Schedule) -> Block:
 
 
 def schedule_kernel(sch: Schedule, choice: PlainChoice, target: Target) -> None:
-    """Schedules a kernel without an anchor; the choice is the last block's, those before it have their defaults."""
+    """Schedules a kernel without an anchor; the choice is the last block's, those before it have defaults."""
     last = inline_all(sch)
     for block in blocks.child_blocks(sch)[:-1]:
-        schedule_block(sch, block, target)
+        schedule_block(sch, block, choice.threads, target)
     work = elements_of(sch, last, target)
     if work is not None:
         _schedule(sch, last, work, choice)
 
 
-def schedule_block(sch: Schedule, block: Block, target: Target) -> None:
+def schedule_block(sch: Schedule, block: Block, threads: int, target: Target) -> None:
     """Schedules a block that stands beside what a kernel is built around: as `default` says for its work.
 
     A choice cannot name these blocks, paddings, packings and what could not be fused: fusion comes after it.
+
+    Args:
+        threads: that share the kernel at most.
     """
     work = elements_of(sch, block, target)
     if work is not None:
-        _schedule(sch, block, work, default(work, target))
+        _schedule(sch, block, work, default(work, target.with_cores(threads)))
 
 
 def elements_of(sch: Schedule, block: Block, target: Target) -> Elements | None:

@@ -11,7 +11,8 @@ from ...targets.target import Target
 from ..tensorir import blocks
 from ..tensorir.blocks import Block, Loop
 from . import plain
-from .rows import PARTS, RowsChoice
+from .rows import PARTS
+from .rows_choice import RowsChoice
 
 
 def schedule_kernel(sch: Schedule, choice: RowsChoice, target: Target) -> None:
@@ -23,14 +24,14 @@ def schedule_kernel(sch: Schedule, choice: RowsChoice, target: Target) -> None:
     leftover = blocks.absorb_consumers(sch, output)
     stages = blocks.anchors(sch)
     for block in leftover:
-        plain.schedule_block(sch, block, target)
+        plain.schedule_block(sch, block, choice.threads, target)
     for block in blocks.child_blocks(sch):
         if ANCHOR.of(sch.get(block)) is None and not _is_one_of(sch, block, [output, *leftover]):
-            plain.schedule_block(sch, block, target)
+            plain.schedule_block(sch, block, choice.threads, target)
 
     if choice.parts > 1:
         _schedule_parts(sch, stages, choice, target)
-        plain.schedule_block(sch, output, target)
+        plain.schedule_block(sch, output, choice.threads, target)
         return
     rank = len(_row_extents(sch, stages))
     loops = list(sch.get_loops(output))
@@ -55,7 +56,7 @@ def _schedule_parts(sch: Schedule, stages: list[Block], choice: RowsChoice, targ
         elif blocks.is_reduction(sch, stage) or _row_elements(sch, stage, len(lead)) <= width:
             _schedule_stage(sch, stage, len(lead), target)
         else:
-            plain.schedule_block(sch, stage, target)
+            plain.schedule_block(sch, stage, choice.threads, target)
 
 
 def schedule_stages(sch: Schedule, stages: list[Block], row: Loop, choice: RowsChoice, target: Target) -> None:

@@ -13,6 +13,7 @@ from . import (
     dot_product,
     plain,
     rows,
+    rows_choice,
     rows_schedule,
     window_choice,
     window_schedule,
@@ -74,7 +75,13 @@ WINDOW = Template(
     window_schedule.schedule_kernel,
 )
 ROWS = Template(
-    rows.ROWS, rows.takes, rows.space, rows.default, rows.estimate, rows.compute, rows_schedule.schedule_kernel
+    rows_choice.ROWS,
+    rows_choice.takes,
+    rows_choice.space,
+    rows_choice.default,
+    rows_choice.estimate,
+    rows.compute,
+    rows_schedule.schedule_kernel,
 )
 PLAIN = Template(plain.TEMPLATE, plain.takes, plain.space, plain.default, plain.estimate, None, plain.schedule_kernel)
 

@@ -100,7 +100,7 @@ def default(workload: Windows, target: Target) -> WindowChoice:
     best: tuple[float, WindowChoice] | None = None
     for tile in _tiles(workload, plain.lanes_for(workload.channels, target), target):
         for block in _blocks(workload, tile, target):
-            cycles, blocks = _cycles(workload, block, target), _block_count(workload, block)
+            cycles, blocks = _cycles(workload, block, target), block_count(workload, block)
             choice = replace(block, threads=best_threads(cycles, blocks, target))
             needed = estimate(workload, choice, target)
             if best is None or needed < best[0] * (_PARTS_GAIN if choice.parts > best[1].parts else _CLEARLY_LESS):
@@ -111,7 +111,7 @@ def default(workload: Windows, target: Target) -> WindowChoice:
 
 def estimate(workload: Windows, choice: WindowChoice, target: Target) -> float:
     """Estimated cycles until all cores are done, data in the caches."""
-    shared = elapsed(_cycles(workload, choice, target), _block_count(workload, choice), choice.threads, target)
+    shared = elapsed(_cycles(workload, choice, target), block_count(workload, choice), choice.threads, target)
     if choice.parts == 1:
         return shared
     vectors = math.prod(workload.output) / choice.lanes
@@ -169,7 +169,7 @@ def _panels(workload: Windows, tile: WindowChoice) -> int:
     return math.ceil(workload.channels / (tile.vectors * tile.lanes))
 
 
-def _block_count(workload: Windows, choice: WindowChoice) -> int:
+def block_count(workload: Windows, choice: WindowChoice) -> int:
     """Iterations of the parallel loop."""
     loops = loops_over_space(workload.output, choice.positions)
     cut = cut_loop(loops)
@@ -187,7 +187,7 @@ def _cycles(workload: Windows, choice: WindowChoice, target: Target) -> float:
     if choice.parts > 1:
         offsets = (offsets[0] // choice.parts, *offsets[1:])
     tile = _tile_cycles(workload, choice, offsets, target)
-    return _block_count(workload, choice) * (tiles * tile + read)
+    return block_count(workload, choice) * (tiles * tile + read)
 
 
 def _tile_cycles(workload: Windows, tile: WindowChoice, offsets: Sequence[int], target: Target) -> float:

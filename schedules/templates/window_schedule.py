@@ -22,7 +22,7 @@ def schedule_kernel(sch: Schedule, choice: WindowChoice, target: Target) -> None
     leftover = blocks.absorb_consumers(sch, epilogue)
     before = blocks.stages(sch, anchors[0])
     for block in [*before, *leftover]:
-        plain.schedule_block(sch, block, target)
+        plain.schedule_block(sch, block, choice.threads, target)
     for part in partial:
         _schedule_windows(sch, part, sch.cache_write(part, 0, "local"), choice)
     if partial:  # what is left is one number a part and channel

@@ -19,7 +19,7 @@ from tilewright.ir_passes.operators.attention_operator import attention
 from tilewright.schedules.templates import choices
 from tilewright.schedules.templates.contraction import MultiplyAddChoice, Workload
 from tilewright.schedules.templates.plain import Elements
-from tilewright.schedules.templates.rows import Rows
+from tilewright.schedules.templates.rows_choice import Rows
 from tilewright.schedules.templates.table import TEMPLATES
 from tilewright.schedules.templates.template import Chooser, Decision, choose_default
 from tilewright.schedules.templates.window_choice import Windows

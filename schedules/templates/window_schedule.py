@@ -24,21 +24,24 @@ def schedule_kernel(sch: Schedule, choice: WindowChoice, target: Target) -> None
     for block in [*before, *leftover]:
         plain.schedule_block(sch, block, choice.threads, target)
     for part in partial:
-        _schedule_windows(sch, part, sch.cache_write(part, 0, "local"), choice)
+        _schedule_windows(sch, part, sch.cache_write(part, 0, "local"), choice, axes_of_parts=1)
     if partial:  # what is left is one number a part and channel
         choice = replace(choice, threads=1)
     _schedule_windows(sch, anchor, epilogue, choice)
 
 
-def _schedule_windows(sch: Schedule, anchor: Block, epilogue: Block, choice: WindowChoice) -> None:
-    outer = _tile_epilogue(sch, epilogue, choice)
+def _schedule_windows(
+    sch: Schedule, anchor: Block, epilogue: Block, choice: WindowChoice, axes_of_parts: int = 0
+) -> None:
+    outer = _tile_epilogue(sch, epilogue, choice, axes_of_parts)
     sch.compute_at(anchor, outer[-1])
     _schedule_sum(sch, anchor, len(outer), choice)
 
 
-def _tile_epilogue(sch: Schedule, epilogue: Block, tile: WindowChoice) -> list[Loop]:
-    """Tiles the writing loops; returns the loops outside the tile."""
+def _tile_epilogue(sch: Schedule, epilogue: Block, tile: WindowChoice, axes_of_parts: int) -> list[Loop]:
+    """Tiles the writing loops, of which the first may count parts; returns the loops outside the tile."""
     *outer, channel = sch.get_loops(epilogue)
+    parts, outer = outer[:axes_of_parts], outer[axes_of_parts:]
     extents = [blocks.extent(sch, loop) for loop in (*outer, channel)]
     panel, vector, lane = sch.split(channel, [None, tile.vectors, tile.lanes])
     inner = [vector, lane]
@@ -53,7 +56,7 @@ def _tile_epilogue(sch: Schedule, epilogue: Block, tile: WindowChoice) -> list[L
         block_of_rows, row = sch.split(outer[cut], [None, tile.rows])
         in_block = [row, *outer[cut + 1 :], panel]
         outer = [*outer[:cut], block_of_rows]
-    outer.append(block_of_panels)
+    outer = [*parts, *outer, block_of_panels]
     sch.reorder(*outer, *in_block, *inner)
     if tile.lanes > 1:
         for loop in inner[:-1]:

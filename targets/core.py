@@ -21,6 +21,9 @@ class Core:
         tile_overhead: cycles a register of results that a tile costs beside its inner loop: addresses, stores.
         data_transform, result_transform: cycles of Winograd's transforms, a point of a tile and vector of channels.
         hand_off: cycles that it takes to have a second core work too and to wait for it, both awake.
+        instructions_in_flight: instructions behind one that waits, which the core sees and starts before it.
+        line_bytes: of a cache line.
+        l1_way_bytes: addresses so far apart share the few places of one set in L1.
         addressed_rows: rows whose addresses fit the general registers; those of more are reloaded at every step.
     """
 
@@ -38,4 +41,7 @@ class Core:
     data_transform: float
     result_transform: float
     hand_off: float
+    instructions_in_flight: int
+    line_bytes: int
+    l1_way_bytes: int
     addressed_rows: int

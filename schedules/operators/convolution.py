@@ -18,6 +18,7 @@ from ..templates.contraction import Filter, Workload
 from ..templates.microkernels import Microkernel
 from ..templates.packing import pack_constant
 from ..templates.template import Chooser, Decision
+from ..templates.window_choice import Windows
 from ..templates.winograd_transform import TAPS, transformed_weights
 from ..tensorir.expressions import Scalar, constant_shape, flatten, int64s, unflatten
 from ..tensorir.operands import operand_dtypes, uncast
@@ -250,7 +251,7 @@ def _lower_winograd(
 
 
 def _lower_depthwise(builder: relax.BlockBuilder, call: relax.Call, geometry: Geometry, decide: Chooser) -> relax.Expr:
-    decision = decide(window.Windows(geometry.output, geometry.kernel))
+    decision = decide(Windows(geometry.output, geometry.kernel, geometry.strides, geometry.dilation, weighted=True))
     weights = call.args[1]
     constant = relax_constant(weights)
     order = (*range(1, len(geometry.weights)), 0)

@@ -8,6 +8,7 @@ from tvm import relax, te, tirx
 
 from ..templates import window
 from ..templates.template import Chooser
+from ..templates.window_choice import Windows
 from ..tensorir.expressions import Scalar, accumulator, constant_shape, int64, int64s, reduce_max
 from .convolution import pad
 
@@ -43,7 +44,7 @@ def _trailing(
 def lower_max_pool(builder: relax.BlockBuilder, call: relax.Call, decide: Chooser) -> relax.Expr:
     """Lowers a channels-last max pool."""
     kernel, strides, dilation, padding, output = _attributes(call)
-    decision = decide(window.Windows(output, tuple(kernel)))
+    decision = decide(Windows(output, tuple(kernel), tuple(strides), tuple(dilation)))
     shape = constant_shape(call.args[0])
     before = padding[: len(kernel)]
     after = _trailing(shape, output, kernel, strides, dilation, before)
@@ -80,7 +81,7 @@ def lower_max_pool(builder: relax.BlockBuilder, call: relax.Call, decide: Choose
 def lower_average_pool(builder: relax.BlockBuilder, call: relax.Call, decide: Chooser) -> relax.Expr:
     """Lowers a channels-last average pool; `count_include_pad` counts given padding, never ceil_mode's overhang."""
     kernel, strides, dilation, padding, output = _attributes(call)
-    decision = decide(window.Windows(output, tuple(kernel)))
+    decision = decide(Windows(output, tuple(kernel), tuple(strides), tuple(dilation)))
     shape = constant_shape(call.args[0])
     rank = len(kernel)
     before, given_after = padding[:rank], padding[rank:]

@@ -9,8 +9,10 @@ from typing import Any
 
 from tvm import relax, te, tirx
 
-from ..templates import rows, window
+from ..templates import window
+from ..templates.rows_choice import Rows
 from ..templates.template import Chooser
+from ..templates.window_choice import Windows
 from ..tensorir.expressions import (
     Scalar,
     accumulator,
@@ -61,10 +63,10 @@ def lower_reduction(builder: relax.BlockBuilder, call: relax.Call, decide: Choos
     by_rows = not kept or max(kept) < max(axes) or math.prod(shape[max(axes) + 1 :]) == 1
     kind = accumulator(str(call.ty.dtype))
     if by_rows:
-        decision = decide(rows.Rows(math.prod(shape[axis] for axis in kept), count, kind, stays=False))
+        decision = decide(Rows(math.prod(shape[axis] for axis in kept), count, kind, stays=False))
     else:
         offsets = tuple(shape[axis] for axis in axes)
-        decision = decide(window.Windows(tuple(shape[axis] for axis in kept), offsets))
+        decision = decide(Windows(tuple(shape[axis] for axis in kept), offsets))
 
     def compute(data: te.Tensor) -> te.Tensor:
         dtype = data.dtype
@@ -88,7 +90,7 @@ def lower_reduction(builder: relax.BlockBuilder, call: relax.Call, decide: Choos
 
             total = decision.compute(decide.target, element, lead, reducer.combine, reducer.join, "reduction")
         else:
-            result = window.reduce_outer(at, shape, axes, reducer.combine)
+            result = window.reduce_outer(at, shape, axes, reducer.combine, decision.choice.parts)
 
             def total(*row: Any) -> Scalar:
                 return result[row]

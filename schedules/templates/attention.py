@@ -25,14 +25,15 @@ from ...targets.target import DotUnit, Target
 from ..tensorir.expressions import Scalar, constant_shape, int64, int64s
 from ..tensorir.operands import uncast
 from ..tensorir.padding import within
-from . import contraction, dot_product, rows
+from . import contraction, dot_product, rows, rows_choice
 from .choices import Choice
 from .contraction import MultiplyAddChoice, Workload, register_tiles
 from .cutting import blockings
 from .dot_product import DotProductChoice, faster_units
 from .microkernels import microkernel
-from .rows import ROWS, Rows, RowsChoice, softmax_stages
-from .sharing import thread_counts
+from .rows import softmax_stages
+from .rows_choice import ROWS, Rows, RowsChoice
+from .sharing import best_threads, elapsed, thread_counts
 from .template import Chooser
 
 Tile = MultiplyAddChoice | DotProductChoice
@@ -99,35 +100,54 @@ def space(workload: Heads, target: Target) -> Iterator[AttentionChoice]:
     """All pairs of tiles of the same rows, in blocks whose scores fit the L2 cache."""
     scores, values = (list(tiles) for tiles in _tiles(workload, target))
     for first in scores:
-        tiles = math.ceil(workload.queries / first.tile_rows)
-        tile_bytes = _FLOAT_BYTES * first.tile_rows * workload.keys
-        most = max(1, min(_MAX_ROW_TILES, target.l2_bytes // tile_bytes))
-        sizes = [each for each in blockings(tiles) if each <= most]
         for second in (each for each in values if _row_shape(each) == _row_shape(first)):
-            for softmax in rows.space(_rows(workload, first, target), target.with_cores(1)):
-                for size in sizes:
+            for softmax in rows_choice.space(_rows(workload, first, target), target.with_cores(1)):
+                for size in _block_sizes(workload, first, target.l2_bytes):
                     pair = AttentionChoice(replace(first, row_tiles=size), replace(second, row_tiles=size), softmax)
                     for threads in thread_counts(target):
                         yield replace(pair, threads=threads)
 
 
 def default(workload: Heads, target: Target) -> AttentionChoice:
-    """The pair of the fewest cycles, in blocks that leave most of the L2 cache free and no core idle."""
-    pairs = _pairs(workload, target)
-    scores, values = min(pairs, key=lambda pair: _cycles(workload, pair[0], pair[1], target))
-    tiles = math.ceil(workload.queries / scores.tile_rows)
-    fitting = int(target.l2_bytes * _L2_SHARE) // (_FLOAT_BYTES * scores.tile_rows * workload.keys)
-    blocks = math.ceil(tiles / max(1, min(fitting, _MAX_ROW_TILES)))
-    while workload.heads * blocks < target.cores and blocks < tiles:
-        blocks += 1
-    size = math.ceil(tiles / blocks)
-    softmax = rows.default(_rows(workload, scores, target), target.with_cores(1))
-    return AttentionChoice(replace(scores, row_tiles=size), replace(values, row_tiles=size), softmax, target.cores)
+    """Tiles, blocks that leave most of the L2 cache free, and threads, together: the fewest estimated cycles."""
+    choices = []
+    for scores, values in _pairs(workload, target):
+        softmax = rows_choice.default(_rows(workload, scores, target), target.with_cores(1))
+        for size in _block_sizes(workload, scores, target.l2_bytes * _L2_SHARE):
+            choice = AttentionChoice(replace(scores, row_tiles=size), replace(values, row_tiles=size), softmax)
+            threads = best_threads(_block_cycles(workload, choice, target), block_count(workload, choice), target)
+            choices.append(replace(choice, threads=threads))
+    return min(choices, key=lambda choice: estimate(workload, choice, target))
+
+
+def _block_sizes(workload: Heads, scores: Tile, most_bytes: float) -> list[int]:
+    """Tiles in a block, most first: as many as have scores of so many bytes, or one."""
+    tile_bytes = _FLOAT_BYTES * scores.tile_rows * workload.keys
+    most = max(1, min(_MAX_ROW_TILES, int(most_bytes // tile_bytes)))
+    return [each for each in blockings(math.ceil(workload.queries / scores.tile_rows)) if each <= most]
 
 
 def estimate(workload: Heads, choice: AttentionChoice, target: Target) -> float:
-    """Estimated cycles until all cores are done, of the products alone."""
-    return _cycles(workload, choice.scores, choice.values, target) / choice.threads
+    """Estimated cycles until all cores are done; keys and values are packed before, the same for every choice."""
+    return elapsed(_block_cycles(workload, choice, target), block_count(workload, choice), choice.threads, target)
+
+
+def block_count(workload: Heads, choice: AttentionChoice) -> int:
+    """Iterations of the parallel loop."""
+    return workload.heads * math.ceil(workload.queries / choice.block)
+
+
+def _block_cycles(workload: Heads, choice: AttentionChoice, target: Target) -> float:
+    """Estimated cycles of one core for all blocks: products, softmax, and keys and values read by each of them."""
+    blocks = block_count(workload, choice)
+    padded = replace(workload, queries=blocks // workload.heads * choice.block)
+    softmax = replace(_rows(padded, choice.scores, target), functions=1)
+    loaded = workload.keys * (workload.depth + workload.value_depth) * _FLOAT_BYTES
+    return (
+        _cycles(padded, choice.scores, choice.values, target)
+        + rows_choice.cycles(softmax, choice.softmax, target)
+        + blocks * loaded / (target.vector_bits // 8) / target.core.l2_vectors_per_cycle
+    )
 
 
 def cycles(workload: Heads, target: Target) -> float:

@@ -11,7 +11,7 @@ from . import dot_product_schedule, plain
 from .attention import PROBABILITIES, PRODUCTS, RESULT, SCORES, SUMS, AttentionChoice
 from .contraction_schedule import schedule_sums
 from .dot_product import OPERAND
-from .rows import ROWS
+from .rows_choice import ROWS
 from .rows_schedule import schedule_stages
 
 _BLOCKS = (PRODUCTS, SCORES, PROBABILITIES, SUMS, RESULT)
@@ -27,7 +27,7 @@ def schedule_kernel(sch: Schedule, choice: AttentionChoice, target: Target) -> N
     before = ("pack", "pad", OPERAND)
     packs = [block for block in blocks.child_blocks(sch) if STAGE.of(sch.get(block)) in before]
     for block in [*packs, *leftover]:
-        plain.schedule_block(sch, block, target)
+        plain.schedule_block(sch, block, choice.threads, target)
 
     head, row, column = blocks.follow_axes(sch, result, sch.get(sums).writes[0].source)
     block, row = sch.split(row, [None, choice.block])

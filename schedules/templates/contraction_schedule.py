@@ -26,11 +26,11 @@ def schedule_kernel(sch: Schedule, choice: TileChoice, target: Target) -> None:
     if choice.k_splits > 1:  # what reads a tile stores it, and others add the sums of slices
         (added,) = sch.get_consumers(writer)
         after = [*blocks.absorb_consumers(sch, added)]
-        plain.schedule_block(sch, added, target, choice.threads)
+        plain.schedule_block(sch, added, choice.threads, target)
     else:
         after = blocks.absorb_consumers(sch, writer)
     for block in [*blocks.stages(sch, anchor), *after]:
-        plain.schedule_block(sch, block, target)
+        plain.schedule_block(sch, block, choice.threads, target)
 
     batch, *rows, column = blocks.follow_axes(sch, writer, sch.get(anchor).writes[0].source)
     if dot_product_schedule.has_lines(sch, anchor):

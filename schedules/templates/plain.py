@@ -3,9 +3,10 @@
 It serves element-wise and layout kernels, the stages of templates (padding, packing), and every workload that no
 template takes. The loop nest:
 
-    parallel (outer axes, registers)
-        for reduction axes
-            vectorized lanes            registers that are not full: see compiler/lowering/vector_borders.py
+    parallel (the outermost axes)       so many as there have to be for all threads
+        for other axes, registers
+            for reduction axes
+                vectorized lanes        registers that are not full: see compiler/lowering/vector_borders.py
 
 Reductions to one result are vectorized where neighbouring results read neighbours. So is everything else, but for
 copies from positions that follow a pattern of their own, such as a reflection or a repetition: to work those out in
@@ -27,13 +28,13 @@ from ..tensorir import blocks
 from ..tensorir.blocks import Block, Loop
 from ..tensorir.rebuild import found
 from .choices import Choice
-from .sharing import thread_counts
+from .sharing import best_threads, elapsed, thread_counts
 
 TEMPLATE = "plain"
-# Elements below which waking other cores costs more than they save.
-PARALLEL_ELEMENTS = 1 << 16
 # Vectors whose steps are taken in turn, and lines of memory that are read one after the other.
 _IN_TURN = 4
+# Multiply-adds that a function takes (exp, tanh, GELU), and what finding one position alone takes.
+FUNCTION_STEPS, _SCALAR_STEPS = 20, 6
 
 
 @dataclass(frozen=True)
@@ -41,29 +42,44 @@ class Elements:
     """The work of a block.
 
     Attributes:
+        outer: extents of the axes outside the one that is vectorized.
         axis: the extent of the axis that is vectorized.
-        points: how often the block runs.
+        terms: that are reduced to one result; 0 where nothing is.
         bits: of an element; fewer where a vector should take several registers.
         fused: how many of the last axes are one.
+        loads, functions: elements that are read for a point, and functions that are computed.
         may_vectorize, should_vectorize: whether several elements may be computed at once, and whether it pays.
     """
 
+    outer: tuple[int, ...]
     axis: int
-    points: int
+    terms: int
     bits: int
     fused: int
+    loads: int
+    functions: int
     may_vectorize: bool
     should_vectorize: bool
 
+    def loops(self, lanes: int) -> tuple[int, ...]:
+        """Extents of the loops that threads may share, the last over vectors of so many lanes."""
+        if lanes > 1:
+            return (*self.outer, math.ceil(self.axis / lanes))
+        return (*self.outer, self.axis) if self.terms else self.outer
 
-NOTHING = Elements(1, 1, FLOAT32_BITS, 1, False, False)  # the work of a block without axes
+
+NOTHING = Elements((), 1, 0, FLOAT32_BITS, 1, 0, 0, False, False)  # the work of a block without axes
 
 
 @dataclass(frozen=True)
 class PlainChoice(Choice):
-    """How many elements are computed at once, and how many threads share the rest at most."""
+    """How many elements are computed at once, how many of the outer loops are one, and threads that share it at most.
+
+    Loops that are one find their axes by divisions.
+    """
 
     lanes: int
+    loops: int = 1
     threads: int = 1
 
 
@@ -73,23 +89,46 @@ def takes(workload: object, target: Target) -> bool:
 
 
 def space(workload: Elements, target: Target) -> Iterator[PlainChoice]:
-    """All vectors up to a register."""
+    """All vectors up to a register, and all ways to share the loops outside of them."""
     most = lanes_for(workload.axis, target, workload.bits) if workload.may_vectorize else 1
     for lanes in (1 << power for power in range(most.bit_length())):
-        for threads in thread_counts(target):
-            yield PlainChoice(lanes, threads)
+        yield PlainChoice(lanes)
+        for loops in range(1, len(workload.loops(lanes)) + 1):
+            for threads in thread_counts(target):
+                if threads > 1:
+                    yield PlainChoice(lanes, loops, threads)
 
 
 def default(workload: Elements, target: Target) -> PlainChoice:
-    """Whole registers where they pay, and all cores where there is enough for them."""
+    """Whole registers where they pay; of the ways to share that the fewest cycles, of equals the fewest loops."""
     lanes = lanes_for(workload.axis, target, workload.bits) if workload.should_vectorize else 1
-    return PlainChoice(lanes, target.cores if workload.points >= PARALLEL_ELEMENTS else 1)
+    choices = [PlainChoice(lanes)]
+    for loops in range(1, len(workload.loops(lanes)) + 1):
+        choice = PlainChoice(lanes, loops)
+        iterations = math.prod(workload.loops(lanes)[:loops])
+        threads = best_threads(_cycles(workload, choice, target), iterations, target)
+        if threads > 1:
+            choices.append(PlainChoice(lanes, loops, threads))
+    return min(choices, key=lambda choice: estimate(workload, choice, target))
 
 
 def estimate(workload: Elements, choice: PlainChoice, target: Target) -> float:
-    """Estimated cycles until all cores are done, a vector each."""
-    steps = workload.points / workload.axis * math.ceil(workload.axis / choice.lanes)
-    return steps / choice.threads
+    """Estimated cycles until all cores are done, data in L2."""
+    iterations = math.prod(workload.loops(choice.lanes)[: choice.loops])
+    return elapsed(_cycles(workload, choice, target), iterations, choice.threads, target)
+
+
+def _cycles(workload: Elements, choice: PlainChoice, target: Target) -> float:
+    """Estimated cycles of one core."""
+    core, results = target.core, math.prod(workload.outer) * math.ceil(workload.axis / choice.lanes)
+    steps = results * max(1, workload.terms)
+    accesses = steps * workload.loads + results
+    moved = accesses * choice.lanes * workload.bits / target.vector_bits / core.l2_vectors_per_cycle
+    computed = steps * workload.functions * FUNCTION_STEPS / core.fmas_per_cycle + accesses / core.loads_per_cycle
+    if choice.lanes == 1:
+        computed += steps * _SCALAR_STEPS / core.fmas_per_cycle
+    divisions = math.prod(workload.loops(choice.lanes)[: choice.loops]) * (choice.loops - 1)
+    return max(moved, computed) + steps * core.step_overhead + divisions * core.fma_latency
 
 
 def inline_all(sch: Schedule) -> Block:
@@ -101,21 +140,26 @@ def inline_all(sch: Schedule) -> Block:
 
 
 def schedule_kernel(sch: Schedule, choice: PlainChoice, target: Target) -> None:
-    """Schedules a kernel without an anchor; the choice is the last block's, those before it have their defaults."""
+    """Schedules a kernel without an anchor; the choice is the last block's, those before it have defaults."""
     last = inline_all(sch)
     for block in blocks.child_blocks(sch)[:-1]:
-        schedule_block(sch, block, target)
+        schedule_block(sch, block, choice.threads, target)
     work = elements_of(sch, last, target)
     if work is not None:
         _schedule(sch, last, work, choice)
 
 
-def schedule_block(sch: Schedule, block: Block, target: Target, threads: int | None = None) -> None:
-    """Schedules one block that stands alone under the root, as its default is, for so many threads if that is said."""
+def schedule_block(sch: Schedule, block: Block, threads: int, target: Target) -> None:
+    """Schedules a block that stands beside what a kernel is built around: as `default` says for its work.
+
+    A choice cannot name these blocks, paddings, packings and what could not be fused: fusion comes after it.
+
+    Args:
+        threads: that share the kernel at most.
+    """
     work = elements_of(sch, block, target)
     if work is not None:
-        choice = default(work, target)
-        _schedule(sch, block, work, choice if threads is None else replace(choice, threads=threads))
+        _schedule(sch, block, work, default(work, target.with_cores(threads)))
 
 
 def elements_of(sch: Schedule, block: Block, target: Target) -> Elements | None:
@@ -124,14 +168,23 @@ def elements_of(sch: Schedule, block: Block, target: Target) -> Elements | None:
     if not spatial:
         return None
     extents = [blocks.extent(sch, loop) for loop in spatial]
-    points = math.prod(extents) * math.prod(blocks.extent(sch, loop) for loop in reduction)
     may, should = _vectorizes(sch, block, spatial[-1], bool(reduction))
     bits = min(blocks.element_bits(sch, block), FLOAT32_BITS)
     fused = 1
     if not reduction:
         elementwise = blocks.is_elementwise(sch, block)
         fused = len(spatial) if elementwise else _full_vectors(sch, block, extents, target.lanes(bits))
-    return Elements(math.prod(extents[-fused:]), points, bits // _registers(sch, block), fused, may, should)
+    return Elements(
+        outer=tuple(extents[:-fused]),
+        axis=math.prod(extents[-fused:]),
+        terms=math.prod(blocks.extent(sch, loop) for loop in reduction) if reduction else 0,
+        bits=bits // _registers(sch, block),
+        fused=fused,
+        loads=blocks.load_count(sch, block),
+        functions=blocks.function_count(sch, block),
+        may_vectorize=may,
+        should_vectorize=should,
+    )
 
 
 def _schedule(sch: Schedule, block: Block, work: Elements, choice: PlainChoice) -> None:
@@ -144,7 +197,7 @@ def _schedule(sch: Schedule, block: Block, work: Elements, choice: PlainChoice) 
         sch.reorder(*registers, *reduction, sch.get_loops(block)[len(spatial)])
     outer = [*spatial[:-1], *registers] if registers or not reduction else spatial
     if outer:
-        parallelize(sch, outer, choice.threads)
+        parallelize(sch, outer[: choice.loops], choice.threads)
     if reduction:
         sch.decompose_reduction(block, reduction[0])
 
@@ -155,7 +208,7 @@ def _vectorizes(sch: Schedule, block: Block, last: Loop, reduces: bool) -> tuple
     if reduces:  # of one result: what decides between two pairs is not kept while both are written
         may = len(sch.get(block).writes) == 1
         return may, may and reads.contiguous
-    return True, not reads.irregular or blocks.calls_functions(sch, block)
+    return True, not reads.irregular or blocks.function_count(sch, block) > 0
 
 
 def _full_vectors(sch: Schedule, block: Block, extents: list[int], lanes: int) -> int:

@@ -6,117 +6,41 @@ is a short scalar loop. The loop nest:
 
     parallel rows
         for stage in (maximum, exponentials, sum, output):     each a vectorized loop over the row, in the L1 cache
+
+or, where rows are few and long,
+
+    for stage in (maximum, exponentials, sum, output):
+        parallel (row, part of it)                             a reduction's results of parts are combined in order
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 from tvm import relax, te, tirx
 
 from ... import hidden_floats as hidden
-from ...annotations import ANCHOR
+from ...annotations import ANCHOR, STAGE
 from ...targets.target import Target
 from ..tensorir.expressions import (
     Scalar,
     accumulator,
     constant_shape,
-    dtype_bits,
     int64,
     int64s,
     reduce_larger,
     unflatten,
 )
-from . import plain
-from .choices import Choice
-from .sharing import thread_counts
+from .rows_choice import ROWS, Rows, RowsChoice
 from .template import Chooser
 
-ROWS = "rows"
-_REGISTERS = (4, 2, 1)  # of partial results
-_SUM_LATENCY = 4
-# Intermediate results of a row up to the first stand on the stack by default, up to the second they may.
-_STACK_BYTES, _MAX_STACK_BYTES = 16 << 10, 32 << 10
-_FLOAT_BYTES = 4
+PARTS = "parts"  # what STAGE says of partial results of parts of a row
 
 Combine = Callable[..., Scalar]
 Element = Callable[..., Scalar]
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Rows that are reduced.
-
-    Attributes:
-        count: how many.
-        length: elements of one.
-        dtype: that they are reduced in.
-        stays: whether the result has rows again, and not one number for each.
-    """
-
-    count: int
-    length: int
-    dtype: str
-    stays: bool = True
-
-
-@dataclass(frozen=True)
-class RowsChoice(Choice):
-    """How rows are reduced.
-
-    Attributes:
-        registers: of partial results; 0 for one number, of rows that fill no register.
-        on_stack: whether intermediate results as long as a row are on the stack, and not in the workspace.
-        threads: that share the rows at most.
-    """
-
-    registers: int
-    on_stack: bool
-    threads: int = 1
-
-    def width(self, dtype: str, target: Target) -> int:
-        """Partial results of a row."""
-        return max(1, self.registers * target.lanes(dtype_bits(dtype)))
-
-
-def takes(workload: object, target: Target) -> bool:
-    """Rows."""
-    return isinstance(workload, Rows)
-
-
-def space(workload: Rows, target: Target) -> Iterator[RowsChoice]:
-    """All choices whose registers a row fills, and whose rows fit the stack."""
-    whole = workload.length // target.lanes(dtype_bits(workload.dtype))
-    row_bytes = workload.length * dtype_bits(workload.dtype) // 8
-    for registers in [each for each in _REGISTERS if each <= whole] or [0]:
-        for on_stack in (True, False)[: 2 if workload.stays else 1]:
-            if row_bytes <= _MAX_STACK_BYTES or not on_stack or not workload.stays:
-                for threads in thread_counts(target):
-                    yield RowsChoice(registers, on_stack, threads)
-
-
-def default(workload: Rows, target: Target) -> RowsChoice:
-    """As many registers as divide a row, of four: the latency of an addition over its throughput."""
-    whole = workload.length // target.lanes(dtype_bits(workload.dtype))
-    registers = next((each for each in _REGISTERS if whole >= each and whole % each == 0), 0)
-    on_stack = workload.length * _FLOAT_BYTES <= _STACK_BYTES or not workload.stays
-    choice = RowsChoice(registers, on_stack)
-    length = workload.length
-    if not workload.stays:
-        length -= length % choice.width(workload.dtype, target)
-    return replace(choice, threads=target.cores if workload.count * length >= plain.PARALLEL_ELEMENTS else 1)
-
-
-def estimate(workload: Rows, choice: RowsChoice, target: Target) -> float:
-    """Estimated cycles until all cores are done: additions wait for each other, what fills no registers is scalar."""
-    width = choice.width(workload.dtype, target)
-    steps, rest = divmod(workload.length, width)
-    row = steps * max(float(_SUM_LATENCY), choice.registers / 2) + rest * _SUM_LATENCY + math.log2(width) * _SUM_LATENCY
-    return workload.count * row / choice.threads
 
 
 def compute(
@@ -137,15 +61,32 @@ def compute(
         combine: `te.sum`, `te.max`, ...
         join: the same of two scalars.
     """
-    length, width = workload.length, choice.width(workload.dtype, target)
-    main = length // width * width
-    step = te.reduce_axis((int64(0), int64(main // width)), "step")
-    partials = te.compute(
-        int64s((*lead, width)),
-        lambda *index: combine(element(*index[:-1], step * width + index[-1]), axis=[step]),
-        name=f"{name}_partial",
-        attrs=ANCHOR.entry(ROWS),
-    )
+    length, width, parts = workload.length, choice.width(workload.dtype, target), choice.parts
+    steps = length // (width * parts)
+    main = steps * width * parts
+    step = te.reduce_axis((int64(0), int64(steps)), "step")
+    attributes = ANCHOR.entry(ROWS)
+    if parts > 1:
+        in_parts = te.compute(
+            int64s((*lead, parts, width)),
+            lambda *index: combine(element(*index[:-2], (index[-2] * steps + step) * width + index[-1]), axis=[step]),
+            name=f"{name}_parts",
+            attrs={**attributes, **STAGE.entry(PARTS)},
+        )
+        part = te.reduce_axis((int64(0), int64(parts)), "part")
+        partials = te.compute(
+            int64s((*lead, width)),
+            lambda *index: combine(in_parts[(*index[:-1], part, index[-1])], axis=[part]),
+            name=f"{name}_partial",
+            attrs=attributes,
+        )
+    else:
+        partials = te.compute(
+            int64s((*lead, width)),
+            lambda *index: combine(element(*index[:-1], step * width + index[-1]), axis=[step]),
+            name=f"{name}_partial",
+            attrs=attributes,
+        )
     total = _fold(partials, lead, width, join, name)
     if main == length:
         return lambda *row: total[row or (int64(0),)]
@@ -214,7 +155,7 @@ def lower_softmax(builder: relax.BlockBuilder, call: relax.Call, decide: Chooser
     shape = constant_shape(call.args[0])
     *lead, length = shape
     kind = accumulator(str(call.ty.dtype))
-    decision = decide(Rows(math.prod(lead), length, kind))
+    decision = decide(Rows(math.prod(lead), length, kind, functions=1))
     reduce = partial(decision.compute, decide.target)
 
     def stages(data: te.Tensor) -> te.Tensor:

@@ -6,12 +6,13 @@ import math
 
 from tvm.s_tir import Schedule
 
-from ...annotations import ANCHOR
+from ...annotations import ANCHOR, STAGE
 from ...targets.target import Target
 from ..tensorir import blocks
 from ..tensorir.blocks import Block, Loop
 from . import plain
-from .rows import RowsChoice
+from .rows import PARTS
+from .rows_choice import RowsChoice
 
 
 def schedule_kernel(sch: Schedule, choice: RowsChoice, target: Target) -> None:
@@ -23,11 +24,15 @@ def schedule_kernel(sch: Schedule, choice: RowsChoice, target: Target) -> None:
     leftover = blocks.absorb_consumers(sch, output)
     stages = blocks.anchors(sch)
     for block in leftover:
-        plain.schedule_block(sch, block, target)
+        plain.schedule_block(sch, block, choice.threads, target)
     for block in blocks.child_blocks(sch):
         if ANCHOR.of(sch.get(block)) is None and not _is_one_of(sch, block, [output, *leftover]):
-            plain.schedule_block(sch, block, target)
+            plain.schedule_block(sch, block, choice.threads, target)
 
+    if choice.parts > 1:
+        _schedule_parts(sch, stages, choice, target)
+        plain.schedule_block(sch, output, choice.threads, target)
+        return
     rank = len(_row_extents(sch, stages))
     loops = list(sch.get_loops(output))
     row_loops, inner = loops[:rank], loops[rank:]
@@ -38,6 +43,20 @@ def schedule_kernel(sch: Schedule, choice: RowsChoice, target: Target) -> None:
     schedule_stages(sch, stages, row, choice, target)
     if inner:
         plain.vectorize(sch, inner[-1], target)
+
+
+def _schedule_parts(sch: Schedule, stages: list[Block], choice: RowsChoice, target: Target) -> None:
+    """Gives every stage loops of its own: those over parts of rows are shared, as are those over whole rows."""
+    cut = [stage for stage in stages if STAGE.of(sch.get(stage)) == PARTS]
+    *lead, _, width = _shape(sch, cut[0])
+    for stage in stages:
+        if _is_one_of(sch, stage, cut):
+            outer = plain.parallelize(sch, list(sch.get_loops(stage))[: len(lead) + 1], choice.threads)
+            _schedule_stage(sch, stage, len(outer), target)
+        elif blocks.is_reduction(sch, stage) or _row_elements(sch, stage, len(lead)) <= width:
+            _schedule_stage(sch, stage, len(lead), target)
+        else:
+            plain.schedule_block(sch, stage, choice.threads, target)
 
 
 def schedule_stages(sch: Schedule, stages: list[Block], row: Loop, choice: RowsChoice, target: Target) -> None:
@@ -58,13 +77,16 @@ def _is_one_of(sch: Schedule, block: Block, others: list[Block]) -> bool:
 
 def _row_extents(sch: Schedule, stages: list[Block]) -> list[int]:
     """The extents of the row's index: the axes of the stages that hold one number a row."""
-    shapes = [[int(extent) for extent in sch.get(stage).writes[0].source.ty.shape] for stage in stages]
-    return min(shapes, key=len)
+    return min((_shape(sch, stage) for stage in stages), key=len)
 
 
 def _row_elements(sch: Schedule, stage: Block, rank: int) -> int:
-    shape = [int(extent) for extent in sch.get(stage).writes[0].source.ty.shape]
-    return math.prod(shape[rank:])
+    return math.prod(_shape(sch, stage)[rank:])
+
+
+def _shape(sch: Schedule, stage: Block) -> list[int]:
+    """The shape of what a stage writes."""
+    return [int(extent) for extent in sch.get(stage).writes[0].source.ty.shape]
 
 
 def _schedule_stage(sch: Schedule, stage: Block, depth: int, target: Target) -> None:

@@ -13,8 +13,9 @@ from . import (
     dot_product,
     plain,
     rows,
+    rows_choice,
     rows_schedule,
-    window,
+    window_choice,
     window_schedule,
     winograd,
     winograd_schedule,
@@ -65,16 +66,22 @@ ATTENTION = Template(
     attention_schedule.schedule_kernel,
 )
 WINDOW = Template(
-    window.TEMPLATE,
-    window.takes,
-    window.space,
-    window.default,
-    window.estimate,
+    window_choice.TEMPLATE,
+    window_choice.takes,
+    window_choice.space,
+    window_choice.default,
+    window_choice.estimate,
     None,
     window_schedule.schedule_kernel,
 )
 ROWS = Template(
-    rows.ROWS, rows.takes, rows.space, rows.default, rows.estimate, rows.compute, rows_schedule.schedule_kernel
+    rows_choice.ROWS,
+    rows_choice.takes,
+    rows_choice.space,
+    rows_choice.default,
+    rows_choice.estimate,
+    rows.compute,
+    rows_schedule.schedule_kernel,
 )
 PLAIN = Template(plain.TEMPLATE, plain.takes, plain.space, plain.default, plain.estimate, None, plain.schedule_kernel)
 

@@ -1,118 +1,36 @@
 """Windows over channels-last data: depthwise convolution, pooling and means over space, channels in vector registers.
 
-The loop nest (`out` stands for the output's spatial axes but the last):
+The loop nest (`out` stands for the output's axes but the last two, `row` for the longest of the loops over space):
 
-    parallel (image, out...)
-        for tile of the last spatial axis, tile of channels
+    parallel (out..., block of rows, block of panels)        a panel: a tile's channels
+        for row in block, tile of the last spatial axis, panel in block
             local sum[positions, vectors, lanes] = identity
             for window offsets                       all but the outermost unrolled where positions share loads
                 unrolled positions, unrolled vectors, vectorized lanes
             epilogue(sum) -> output
 
-A depthwise convolution is not padded in memory: offsets that fall outside add nothing. Which rows do is the same for a
-whole row of tiles, which columns do differs in the first and last tile alone, so the branches are predicted.
+A block of few panels and many rows finds in L1 what its rows share. A depthwise convolution is not padded in memory:
+offsets that fall outside add nothing. Which rows do is the same for a whole row of tiles, which columns do differs in
+the first and last tile alone, so the branches are predicted.
+
+Where whole axes are reduced and there are few channels, the outermost of those axes is cut into parts, whose results
+are combined in order.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tvm import te, tirx
 
 from ...annotations import ANCHOR, FLOPS
-from ...targets.target import Target
-from ..tensorir.expressions import Scalar, accumulator, constant_shape, int64, int64s, largest_divisor
-from . import plain
-from .choices import Choice
-from .sharing import thread_counts
+from ..tensorir.expressions import Scalar, accumulator, constant_shape, int64, int64s
+from .window_choice import TEMPLATE
 
-TEMPLATE = "window"
-
-
-# Offsets up to which neighbouring positions share their loads; larger windows are means over space.
-_SHARED_OFFSETS = 81
-_MAX_POSITIONS = 8
-_MAX_VECTORS = 4
-_LOADS_PER_CYCLE, _SUMS_PER_CYCLE, _SUM_LATENCY = 2, 2, 4
-
-
-@dataclass(frozen=True)
-class Windows:
-    """What windows are combined.
-
-    Attributes:
-        output: extents of the result, channels last.
-        offsets: extents of a window.
-    """
-
-    output: tuple[int, ...]
-    offsets: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class WindowChoice(Choice):
-    """A tile of ``positions`` and ``vectors`` of ``lanes`` channels; so many ``threads`` at most share the rest."""
-
-    positions: int
-    vectors: int
-    lanes: int
-    threads: int = 1
-
-
-def takes(workload: object, target: Target) -> bool:
-    """Windows."""
-    return isinstance(workload, Windows)
-
-
-def space(workload: Windows, target: Target) -> Iterator[WindowChoice]:
-    """All tiles that fit the registers."""
-    channels = workload.output[-1]
-    most = plain.lanes_for(channels, target)
-    for lanes in (1 << power for power in range(most.bit_length())):
-        for vectors in range(1, _MAX_VECTORS + 1):
-            if math.ceil(channels / lanes) % vectors:
-                continue
-            for positions in range(1, _most_positions(workload, lanes) + 1):
-                if positions * vectors <= target.num_vector_registers // 2:
-                    for threads in thread_counts(target):
-                        yield WindowChoice(positions, vectors, lanes, threads)
-
-
-def _most_positions(workload: Windows, lanes: int) -> int:
-    shares = lanes > 1 and len(workload.output) > 2 and math.prod(workload.offsets) <= _SHARED_OFFSETS
-    return min(workload.output[-2], _MAX_POSITIONS) if shares else 1
-
-
-def default(workload: Windows, target: Target) -> WindowChoice:
-    """Small windows share loads among positions; large ones (means over space) hide latency with several registers."""
-    lanes = plain.lanes_for(workload.output[-1], target)
-    shared = math.prod((*workload.output, *workload.offsets)) >= plain.PARALLEL_ELEMENTS
-    threads = target.cores if shared else 1
-    most = _most_positions(workload, lanes)
-    if lanes > 1 and len(workload.output) > 2 and math.prod(workload.offsets) <= _SHARED_OFFSETS:
-        # The fewest computed in vain, and of those the most.
-        extent = workload.output[-2]
-        counts = range(min(extent, _MAX_POSITIONS // 2), most + 1)
-        positions = min(counts, key=lambda count: (math.ceil(extent / count) * count, -count))
-        return WindowChoice(positions, 1, lanes, threads)
-    vectors = largest_divisor(math.ceil(workload.output[-1] / lanes), _MAX_VECTORS)
-    return WindowChoice(1, vectors, lanes, threads)
-
-
-def estimate(workload: Windows, choice: WindowChoice, target: Target) -> float:
-    """Estimated cycles until all cores are done, data in the caches: each tile loads what its positions share once."""
-    *outer, channels = workload.output
-    last = outer.pop() if outer else 1
-    tiles = math.prod(outer) * math.ceil(last / choice.positions)
-    tiles *= math.ceil(channels / (choice.vectors * choice.lanes))
-    *before, line = workload.offsets or (1,)
-    sums = choice.positions * choice.vectors
-    loads = choice.vectors * (choice.positions + line - 1)
-    step = max(line * sums / _SUMS_PER_CYCLE, loads / _LOADS_PER_CYCLE, line * _SUM_LATENCY)
-    return tiles * math.prod(before) * step / choice.threads
+# The block of the parts of a reduction.
+PARTIAL = "partial"
 
 
 def _axes(extents: Sequence[int]) -> list[Any]:
@@ -191,17 +109,36 @@ def reduce_outer(
     shape: Sequence[int],
     axes: Sequence[int],
     combine: Callable[..., Scalar],
+    parts: int,
 ) -> te.Tensor:
-    """Reduces some axes of `shape`, not its last: the kept axes remain, in order."""
+    """Reduces some axes of `shape`, not its last: the kept axes remain, in order.
+
+    Args:
+        parts: that the first of `axes` is reduced in, before they are combined; a divisor of its extent.
+    """
     reduced = dict(zip(axes, _axes([shape[axis] for axis in axes]), strict=True))
     kept = [extent for axis, extent in enumerate(shape) if axis not in reduced]
+    run = shape[axes[0]] // parts
+    attributes = ANCHOR.entry(TEMPLATE)
+    if parts > 1:
+        reduced[axes[0]] = _axes([run])[0]
 
-    def element(*index: Any) -> Scalar:
+    def element(part: Any, index: Sequence[Any]) -> Scalar:
         remaining = iter(index)
         point = [reduced[axis] if axis in reduced else next(remaining) for axis in range(len(shape))]
+        if parts > 1:
+            point[axes[0]] = part * run + point[axes[0]]
         return combine(source(*point), axis=list(reduced.values()))
 
-    return te.compute(int64s(kept), element, name="reduction", attrs=ANCHOR.entry(TEMPLATE))
+    if parts == 1:
+        return te.compute(int64s(kept), lambda *index: element(None, index), name="reduction", attrs=attributes)
+    partial = te.compute(
+        int64s([parts, *kept]), lambda part, *index: element(part, index), name=PARTIAL, attrs=attributes
+    )
+    (part,) = _axes([parts])
+    return te.compute(
+        int64s(kept), lambda *index: combine(partial[(part, *index)], axis=[part]), name="reduction", attrs=attributes
+    )
 
 
 def offsets_in(extent: int, start: Any, kernel: int, dilation: int) -> Any:

@@ -2,46 +2,67 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tvm.s_tir import Schedule
 
 from ...targets.target import Target
 from ..tensorir import blocks
 from ..tensorir.blocks import Block, Loop
 from . import plain
-from .window import WindowChoice
+from .window_choice import WindowChoice, cut_loop, loops_over_space
 
 
 def schedule_kernel(sch: Schedule, choice: WindowChoice, target: Target) -> None:
-    """Schedules a kernel around one window block."""
-    (anchor,) = blocks.anchors(sch)
-    blocks.inline_producers(sch, [anchor])
+    """Schedules a kernel around one window block, and the parts that it combines if there are some."""
+    anchors = blocks.anchors(sch)
+    *partial, anchor = anchors
+    blocks.inline_producers(sch, anchors)
     epilogue = sch.cache_write(anchor, 0, "local")
     leftover = blocks.absorb_consumers(sch, epilogue)
-    for block in [*blocks.stages(sch, anchor), *leftover]:
-        plain.schedule_block(sch, block, target)
+    before = blocks.stages(sch, anchors[0])
+    for block in [*before, *leftover]:
+        plain.schedule_block(sch, block, choice.threads, target)
+    for part in partial:
+        _schedule_windows(sch, part, sch.cache_write(part, 0, "local"), choice, axes_of_parts=1)
+    if partial:  # what is left is one number a part and channel
+        choice = replace(choice, threads=1)
+    _schedule_windows(sch, anchor, epilogue, choice)
 
-    outer = _tile_epilogue(sch, epilogue, choice)
+
+def _schedule_windows(
+    sch: Schedule, anchor: Block, epilogue: Block, choice: WindowChoice, axes_of_parts: int = 0
+) -> None:
+    outer = _tile_epilogue(sch, epilogue, choice, axes_of_parts)
     sch.compute_at(anchor, outer[-1])
     _schedule_sum(sch, anchor, len(outer), choice)
 
 
-def _tile_epilogue(sch: Schedule, epilogue: Block, tile: WindowChoice) -> list[Loop]:
-    """Tiles the writing loops; returns the loops outside the tile."""
+def _tile_epilogue(sch: Schedule, epilogue: Block, tile: WindowChoice, axes_of_parts: int) -> list[Loop]:
+    """Tiles the writing loops, of which the first may count parts; returns the loops outside the tile."""
     *outer, channel = sch.get_loops(epilogue)
+    parts, outer = outer[:axes_of_parts], outer[axes_of_parts:]
+    extents = [blocks.extent(sch, loop) for loop in (*outer, channel)]
     panel, vector, lane = sch.split(channel, [None, tile.vectors, tile.lanes])
-    inner, shared = [vector, lane], []
+    inner = [vector, lane]
     if tile.positions > 1:
         rest, position = sch.split(outer.pop(), [None, tile.positions])
+        outer.append(rest)
         inner = [position, *inner]
-        shared = [rest]
-    sch.reorder(*outer, *shared, panel, *inner)
+    block_of_panels, panel = sch.split(panel, [None, tile.panels])
+    in_block = [panel]
+    if outer:
+        cut = cut_loop(loops_over_space(extents, tile.positions))
+        block_of_rows, row = sch.split(outer[cut], [None, tile.rows])
+        in_block = [row, *outer[cut + 1 :], panel]
+        outer = [*outer[:cut], block_of_rows]
+    outer = [*parts, *outer, block_of_panels]
+    sch.reorder(*outer, *in_block, *inner)
     if tile.lanes > 1:
         for loop in inner[:-1]:
             sch.unroll(loop)
         sch.vectorize(lane)
-    if not shared:
-        return plain.parallelize(sch, [*outer, panel], tile.threads)
-    return [*plain.parallelize(sch, outer, tile.threads), *shared, panel]
+    return [*plain.parallelize(sch, outer, tile.threads), *in_block]
 
 
 def _schedule_sum(sch: Schedule, anchor: Block, depth: int, tile: WindowChoice) -> None:

@@ -33,7 +33,7 @@ def schedule_kernel(sch: Schedule, choice: WinogradChoice, target: Target) -> No
     leftover = blocks.absorb_consumers(sch, epilogue)
     before = [block for block in blocks.stages(sch, anchor) if sch.get(block).name_hint not in STAGES]
     for block in [*before, *leftover]:
-        plain.schedule_block(sch, block, target)
+        plain.schedule_block(sch, block, choice.threads, target)
 
     task, vector, (i, j, lane) = _cut_epilogue(sch, epilogue, stage["pixels"], choice, target)
     sch.compute_at(stage["result_columns"], vector, preserve_unit_loops=True)

@@ -235,10 +235,15 @@ def is_elementwise(sch: Schedule, block: Block) -> bool:
     return len(found(body.body.value, tirx.Var)) == len(reads) + len(same) * len(variables)
 
 
-def calls_functions(sch: Schedule, block: Block) -> bool:
-    """Whether a block computes functions, rather than moving elements with a little arithmetic."""
-    names = {call.op.name for call in found(sch.get(block).body, Call)}
-    return any(name not in ARITHMETIC and name.split(".")[-1] not in _CHEAP for name in names)
+def function_count(sch: Schedule, block: Block) -> int:
+    """How many functions a block computes, rather than moving elements with a little arithmetic."""
+    names = [call.op.name for call in found(sch.get(block).body, Call)]
+    return sum(name not in ARITHMETIC and name.split(".")[-1] not in _CHEAP for name in names)
+
+
+def load_count(sch: Schedule, block: Block) -> int:
+    """How many elements a block reads for one point."""
+    return len(found(sch.get(block).body, TensorLoad))
 
 
 def element_bits(sch: Schedule, block: Block) -> int:

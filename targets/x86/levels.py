@@ -38,6 +38,9 @@ CORE = Core(
     data_transform=3.0,
     result_transform=2.5,
     hand_off=4000.0,
+    instructions_in_flight=400,
+    line_bytes=64,
+    l1_way_bytes=4096,
     addressed_rows=6,
 )
 

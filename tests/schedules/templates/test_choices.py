@@ -19,10 +19,10 @@ from tilewright.ir_passes.operators.attention_operator import attention
 from tilewright.schedules.templates import choices
 from tilewright.schedules.templates.contraction import MultiplyAddChoice, Workload
 from tilewright.schedules.templates.plain import Elements
-from tilewright.schedules.templates.rows import Rows
+from tilewright.schedules.templates.rows_choice import Rows
 from tilewright.schedules.templates.table import TEMPLATES
 from tilewright.schedules.templates.template import Chooser, Decision, choose_default
-from tilewright.schedules.templates.window import Windows
+from tilewright.schedules.templates.window_choice import Windows
 from tvm import relax
 
 AMX, VECTOR = "AMX-BF16", "AVX512-BF16"
@@ -88,7 +88,7 @@ def cases() -> list[Case]:
     image, line = random(2, 9, 11, 5), random(3, 5003)
     fat = random(1, 7, 10, 2 * LANES)
     deep, small = random(1, 9, 10, 37), random(1, 8, 7, 3 * LANES)
-    depthwise = random(37, 3, 3, 1, seed=1)
+    tall, depthwise = random(2, 36, 5, 37) + 1, random(37, 3, 3, 1, seed=1)
     pooled = windows(pad(small, (1,) * 4, -np.inf), (3, 3), (2, 2), (1, 1)).max(axis=(3, 4))
     columns_of_three = np.maximum(np.maximum(image[:, :, :-2], image[:, :, 1:-1]), image[:, :, 2:])
     bfloat16 = {"units": (AMX, VECTOR)}
@@ -116,6 +116,7 @@ def cases() -> list[Case]:
             pooled,
         ),
         Case("window", lambda x: relax.op.mean(x, [1, 2]), (deep + 1,), (deep + 1).mean((1, 2))),
+        Case("window", lambda x: relax.op.mean(x, [1, 2]), (tall,), tall.astype("float64").mean((1, 2))),
         Case("rows", relax.op.nn.softmax, (line,), softmax(line)),
         Case("rows", relax.op.nn.softmax, (line[:, :5],), softmax(line[:, :5])),
         Case("rows", lambda x: relax.op.sum(x, [1]), (line + 1,), (line + 1).astype("float64").sum(1)),
@@ -169,9 +170,9 @@ def test_many_choices(run: Runner, number: int, seed: int) -> None:
 WORKLOADS = [
     Workload(2, 49, 70, (3, 3, 20)),
     Workload(1, 57, 40, (3, 3, 32), "bfloat16", "bfloat16", "float32", 19),
-    Windows((1, 9, 11, 37), (3, 3)),
+    Windows((1, 9, 11, 37), (3, 3), (1, 1), (1, 1)),
     Rows(7, 5003, "float32"),
-    Elements(100, 1000, 8, 1, True, True),
+    Elements((10, 7), 100, 0, 8, 1, 1, 0, True, True),
 ]
 
 

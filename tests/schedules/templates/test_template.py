@@ -50,7 +50,7 @@ def split_schedule(sch: Schedule, choice: SplitChoice, target: Target) -> None:
     blocks.inline_producers(sch, [anchor])
     sch.unroll(sch.split(sch.get_loops(anchor)[-1], [None, choice.terms])[1])
     for block in [*blocks.stages(sch, anchor), *sch.get_consumers(anchor)]:
-        plain.schedule_block(sch, block, target)
+        plain.schedule_block(sch, block, 1, target)
 
 
 # Products of one row, without tiles.

@@ -20,42 +20,20 @@ CORES = (4, 16, 64)
 HAND_OFF = 2000.0
 CPUS = {"dot_product": "sapphirerapids"}  # what has the units; the others: any with vectors of 16 floats
 
-FEW_BLOCKS = "rows are left in one block where no number of blocks of four tiles is even"
-FEW_COLUMNS = "one row: columns alone are cut, in whole tiles"
-UNEVEN = "tiles are chosen before what they leave to each core is known"
-WHOLE_ROWS = "rows of pixels are shared, and channels are not"
-TOO_MANY = "all cores, or one: nothing between"
+SHARED_BYTES = "more threads are not estimated to be faster: all cores share what they read from beyond their caches"
+UNIT_BLOCKS = "blocks of a unit's tiles are kept whole for fewer threads"
 
-# Layers that are not cut evenly yet, with the numbers of cores.
+# Layers that are not cut evenly, with the numbers of cores.
 UNBALANCED: dict[tuple[str, str], tuple[str, tuple[int, ...]]] = {
-    ("contraction", "resnet50-1x1-28x28-512-128"): (FEW_BLOCKS, (64,)),
-    ("contraction", "resnet50-3x3/2-28x28-256-256"): (FEW_BLOCKS, (64,)),
-    ("contraction", "resnet50-1x1-14x14-1024-256"): (FEW_BLOCKS, (64,)),
-    ("contraction", "resnet50-1x1-7x7-2048-512"): (FEW_BLOCKS, (64,)),
-    ("contraction", "mobilenet_v2-1x1-28x28-32-192"): (FEW_BLOCKS, (64,)),
-    ("contraction", "mobilenet_v2-1x1-28x28-192-32"): (FEW_BLOCKS, (64,)),
-    ("contraction", "mobilenet_v2-1x1-14x14-384-96"): (FEW_BLOCKS, (16, 64)),
-    ("contraction", "mobilenet_v2-1x1-14x14-576-96"): (FEW_BLOCKS, (16, 64)),
-    ("contraction", "mobilenet_v2-1x1-7x7-960-160"): (FEW_BLOCKS, (16, 64)),
-    ("contraction", "efficientnet_b0-1x1-14x14-672-112"): (FEW_BLOCKS, (16, 64)),
-    ("contraction", "efficientnet_b0-1x1-7x7-192-1152"): (UNEVEN, (16, 64)),
-    ("contraction", "efficientnet_b0-1x1-7x7-1152-192"): (FEW_BLOCKS, (16, 64)),
-    ("contraction", "efficientnet_b0-1x1-1x1-1152-48"): (FEW_COLUMNS, (4, 16, 64)),
-    ("contraction", "resnet50-dense-1-2048-1000"): (FEW_COLUMNS, (16, 64)),
-    ("dot_product", "resnet50-3x3-28x28-128-128"): (FEW_BLOCKS, (64,)),
-    ("dot_product", "resnet50-3x3-14x14-256-256"): (FEW_BLOCKS, (64,)),
-    ("dot_product", "resnet50-1x1-14x14-1024-256"): (FEW_BLOCKS, (64,)),
-    ("dot_product", "mobilenet_v2-1x1-14x14-96-576"): (UNEVEN, (16,)),
-    ("dot_product", "resnet50-dense-1-2048-1000"): (FEW_COLUMNS, (16, 64)),
-    ("dot_product", "bert_base-dense-128-768-768"): (FEW_BLOCKS, (64,)),
-    ("dot_product", "bert_base-dense-128-3072-768"): (FEW_BLOCKS, (64,)),
-    ("window", "resnet50-mean-7x7-2048"): (TOO_MANY, (16, 64)),
-    ("window", "efficientnet_b0-mean-112x112-32"): (WHOLE_ROWS, (4, 16, 64)),
-    ("window", "efficientnet_b0-mean-14x14-480"): (TOO_MANY, (16, 64)),
-    ("attention", "bert_base-attention-128"): (UNEVEN, (16, 64)),
-    ("rows", "bert_base-layer_norm-128-768"): (TOO_MANY, (16, 64)),
-    ("plain", "efficientnet_b0-gate-56x56-96"): (TOO_MANY, (64,)),
-    ("plain", "bert_base-add-128-768"): (TOO_MANY, (16, 64)),
+    ("contraction", "mobilenet_v2-1x1-112x112-32-16"): (SHARED_BYTES, (64,)),
+    ("contraction", "mobilenet_v2-1x1-56x56-144-24"): (SHARED_BYTES, (64,)),
+    ("contraction", "mobilenet_v2-1x1-14x14-576-96"): (SHARED_BYTES, (64,)),
+    ("contraction", "efficientnet_b0-1x1-7x7-1152-192"): (SHARED_BYTES, (64,)),
+    ("contraction", "resnet50-dense-1-2048-1000"): (SHARED_BYTES, (64,)),
+    ("dot_product", "resnet50-1x1-14x14-1024-256"): (UNIT_BLOCKS, (16, 64)),
+    ("dot_product", "resnet50-dense-1-2048-1000"): (SHARED_BYTES, (64,)),
+    ("dot_product", "bert_base-dense-128-768-768"): (UNIT_BLOCKS, (64,)),
+    ("dot_product", "bert_base-dense-128-3072-768"): (UNIT_BLOCKS, (64,)),
 }
 
 

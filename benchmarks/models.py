@@ -220,6 +220,15 @@ MODELS = {
 }
 
 
+# Names that stand for several models on a command line. The README's table is of the first dozen.
+GROUPS = {"first-dozen": tuple(MODELS)[:12], "second-dozen": tuple(MODELS)[12:]}
+
+
+def expand(names: Sequence[str]) -> list[str]:
+    """Names with groups replaced by their models; all models if there are none."""
+    return [model for name in names for model in GROUPS.get(name, (name,))] or list(MODELS)
+
+
 def create(spec: BenchmarkModel, seed: int = SEED) -> nn.Module:
     """The torch module of `spec` with its random weights, in evaluation mode: the same for the same seed."""
     return spec.create(BATCH, seed)
@@ -271,20 +280,21 @@ def export(spec: BenchmarkModel, folder: Path) -> Path:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.models", description=__doc__.partition("\n")[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help="models to make; all by default")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"models, or {', '.join(GROUPS)}; all by default")
     parser.add_argument("--list", action="store_true", help="print the table and stop")
     parser.add_argument("--out", type=Path, default=default_folder(), help=f"folder (or set {CACHE_VARIABLE})")
     options = parser.parse_args(arguments)
     if options.list:
         for model in MODELS.values():
             shape = "x".join(map(str, model.inputs[0].shape))
-            print(f"{model.name:20} {shape:12} {model.gmacs:6.2f} GMACs {model.parameters / 1e6:7.2f} M parameters")
+            print(f"{model.name:24} {shape:12} {model.gmacs:6.2f} GMACs {model.parameters / 1e6:7.2f} M parameters")
         return 0
-    unknown = [name for name in options.names if name not in MODELS]
+    names = expand(options.names)
+    unknown = [name for name in names if name not in MODELS]
     if unknown:
         print(f"unknown: {', '.join(unknown)}; --list prints the names", file=sys.stderr)
         return 2
-    for name in options.names or MODELS:
+    for name in names:
         print(export(MODELS[name], options.out))
     return 0
 

@@ -44,6 +44,11 @@ def test_the_models_are_there() -> None:
     }
 
 
+def test_groups_stand_for_all_models_once() -> None:
+    assert models.expand(()) == [*models.GROUPS["first-dozen"], *models.GROUPS["second-dozen"]] == list(models.MODELS)
+    assert models.expand(("second-dozen", "other.onnx")) == [*models.GROUPS["second-dozen"], "other.onnx"]
+
+
 @pytest.mark.parametrize("name", models.MODELS)
 def test_example_inputs_are_the_same_for_a_seed_and_differ_between_seeds(name: str) -> None:
     spec = models.MODELS[name]

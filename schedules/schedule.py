@@ -55,11 +55,14 @@ def schedule_kernel(function: PrimFunc, decide: Chooser) -> PrimFunc:
             choice = _schedule(sch, name, CHOICE.of(function), decide)
         except (ScheduleError, ValueError) as error:
             reason, name, sch = f"{name}: {reason_of(error)}", None, _fresh(function)
+    marks: dict[str, Any] = {}
     if name is None or choice is None:
         decision = _schedule_plainly(sch, decide)
-        name, choice = decision.template.name, decision.choice
+        name, choice, marks = decision.template.name, decision.choice, decision.marks()
     scheduled = insert_prefetches(sch.mod["main"]).without_attr("global_symbol")
-    scheduled = CHOICE.on(FLOPS.on(TEMPLATE.on(scheduled, name), flops), str(choice))
+    scheduled = FLOPS.on(TEMPLATE.on(scheduled, name), flops)
+    for mark, value in marks.items():
+        scheduled = scheduled.with_attr(mark, value)
     scheduled = THREADS.on(scheduled, min(choice.threads, _most_iterations(scheduled)))
     return scheduled if reason is None else FALLBACK.on(scheduled, reason)
 

@@ -139,6 +139,15 @@ def test_it_runs_as_the_plan_says(library: ctypes.CDLL, first: float, turns: int
         assert reached == last
 
 
+def test_the_pool_hears_how_many_threads_share_a_kernel() -> None:
+    made = plan()
+    start, *others = made.kernels
+    lines = statements(replace(made, kernels=(replace(start, threads=6), *others)))
+
+    assert lines[0].startswith("SHARED_BY(6) if (p_start(")
+    assert sum("SHARED_BY" in line for line in lines) == 1
+
+
 @pytest.mark.parametrize("n", [-1, 9])
 def test_a_dimension_beyond_its_bound_is_an_error(library: ctypes.CDLL, n: int) -> None:
     status, y, _ = run(library, np.zeros(8, np.float32), 1, n)

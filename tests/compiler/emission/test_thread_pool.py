@@ -1,7 +1,7 @@
 """The pool alone, with as many processors as a test says there are: stress, sleep, refusals, signals, forks.
 
-`pool_stress.c` says what each does. Built four ways: with the words of Linux and with the mutex of other systems, and each
-of them under ThreadSanitizer as well.
+`pool_stress.c` says what each does. Built four ways: with the words of Linux and with the mutex of other systems, and
+each of them under ThreadSanitizer as well.
 """
 
 from __future__ import annotations

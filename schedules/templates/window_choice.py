@@ -209,7 +209,10 @@ def _tile_cycles(workload: Windows, tile: WindowChoice, offsets: Sequence[int], 
 
 
 def _lines_of_block(workload: Windows, choice: WindowChoice, target: Target) -> float:
-    """Vectors that a block reads from beyond L1: each once, or for every row again where those of a row do not fit."""
+    """Vectors that a block reads from beyond L1: each once, or for every row again where those of a row do not fit.
+
+    Lines come whole: a block of half a line of channels reads as much as one of a line.
+    """
     if workload.is_whole:
         tiles = choice.rows * choice.panels * choice.vectors
         return float(math.prod(workload.offsets) // choice.parts * tiles)
@@ -221,12 +224,14 @@ def _lines_of_block(workload: Windows, choice: WindowChoice, target: Target) -> 
         inside[cut] = choice.positions
     reads = [_positions_read(count, *axis) for count, axis in zip(inside, axes, strict=True)]
     vectors = choice.panels * choice.vectors
-    row = math.prod(reads) * vectors
     vector_bytes = choice.lanes * FLOAT32_BITS // 8
+    lines = math.ceil(vectors * vector_bytes / target.core.line_bytes)
+    per_position = max(vectors, lines * target.core.line_bytes // (target.vector_bits // 8))
+    row = math.prod(reads) * per_position
     if row * vector_bytes > target.l1_bytes * _L1_SHARE * _reached(workload, vectors * vector_bytes, target):
         return float(choice.rows * row)
     reads[cut] = _positions_read(choice.rows * inside[cut], *axes[cut])
-    return float(math.prod(reads) * vectors)
+    return float(math.prod(reads) * per_position)
 
 
 def _positions_read(count: int, offsets: int, stride: int, dilation: int) -> int:

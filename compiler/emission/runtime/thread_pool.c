@@ -5,8 +5,8 @@
  * TILEWRIGHT_MAX_THREADS, the most that there are ever, TILEWRIGHT_SHARING, the most that share one kernel, and
  * TILEWRIGHT_PAUSE, a statement for a loop that waits.
  *
- * A run is a turn (pool_begin, pool_end): it has the pool for itself, wakes the workers, and they wait awake between its
- * kernels, unless that takes long. Before a kernel it says how many threads share it (pool_share); so many tasks a
+ * A run is a turn (pool_begin, pool_end): it has the pool for itself, wakes the workers, and they wait awake between
+ * its kernels, unless that takes long. Before a kernel it says how many threads share it (pool_share); so many tasks a
  * launch has. A task is a fixed share of the loop, computed the same way whoever runs it and however many there are.
  *
  * Each worker has a seat, a cache line with one word of state. The caller writes a task there, offers it, runs the

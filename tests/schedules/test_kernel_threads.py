@@ -1,4 +1,4 @@
-"""How many threads share a kernel: from the choice by the plan to the library, which gives the same bits whatever it says."""
+"""How many threads share a kernel: from the choice by the plan to the library, which gives the same bits always."""
 
 from __future__ import annotations
 

@@ -5,24 +5,24 @@
  * TILEWRIGHT_MAX_THREADS, the most that there are ever, TILEWRIGHT_SHARING, the most that share one kernel, and
  * TILEWRIGHT_PAUSE, a statement for a loop that waits.
  *
- * A run is a turn (pool_begin, pool_end): it has the pool for itself, wakes the workers, and while it lasts they wait
- * awake. Before a kernel it says how many threads share it (pool_share); so many tasks a launch has. A task is a fixed
- * share of the loop, computed the same way whoever runs it and however many there are.
+ * A run is a turn (pool_begin, pool_end): it has the pool for itself, wakes the workers, and they wait awake between
+ * its kernels, unless that takes long. Before a kernel it says how many threads share it (pool_share); so many tasks a
+ * launch has. A task is a fixed share of the loop, computed the same way whoever runs it and however many there are.
  *
- * Each worker has a seat, a cache line with one word of state. The caller writes a task there, offers it, runs the first
- * task itself, then takes back what nobody has begun: a worker that is late or asleep delays nobody. A word changes by
- * atomic exchanges alone, and with it passes the right to the rest of the seat:
+ * Each worker has a seat, a cache line with one word of state. The caller writes a task there, offers it, runs the
+ * first task itself, then takes back what nobody has begun: a worker that is late or asleep delays nobody. A word
+ * changes by atomic exchanges alone, and with it passes the right to the rest of the seat:
  *
  *     nothing -> OFFERED -> TAKEN -> nothing         the worker's way; a caller that takes back goes OFFERED -> nothing
  *                           TAKEN -> AWAITED         the caller sleeps until the task is done
- *     nothing -> ASLEEP -> nothing                   the worker sleeps until it is woken; a task may be offered meanwhile
+ *     nothing -> ASLEEP -> nothing                   the worker sleeps until woken; a task may be offered meanwhile
  *
  * Workers for which there is no processor are left asleep, and so is who is not needed; the tasks without a worker are
  * spare: who is done with his own takes one after the other. So threads that are more than the processors cost little.
  *
  * A launch from a thread that does not have the pool, or from inside a task, runs its loop itself as one task:
- * concurrent callers never wait for each other, and nested launches cannot deadlock. Before each kernel a run that has no
- * pool tries to get it, and one that has it gives it up if someone waits to change the number of threads.
+ * concurrent callers never wait for each other, and nested launches cannot deadlock. Before each kernel a run that has
+ * no pool tries to get it, and one that has it gives it up if someone waits to change the number of threads.
  *
  * A forked child has the caller's thread alone, and starts a pool of its own.
  */
@@ -39,8 +39,9 @@
 #include <unistd.h>
 
 enum { POOL_MAX_THREADS = TILEWRIGHT_MAX_THREADS, POOL_STACK_BYTES = 1 << 20 };
-/* How long a worker waits awake during a run, and after it; the latter is also how long a caller waits for a task. */
-enum { POOL_RUN_NANOSECONDS = 1000 * 1000, POOL_IDLE_NANOSECONDS = 100 * 1000 };
+/* How long one waits awake, a worker for a task and a caller for its end. Where others want the processors, who waits
+ * awake eats up the run's share of them, and who sleeps gets one soon after he is woken. */
+enum { POOL_AWAKE_NANOSECONDS = 100 * 1000 };
 enum { POOL_POLLS = 64 }; /* between two looks at the clock: some microseconds */
 /* What lines a core fetches together: two of 64 bytes, or one of 128. */
 enum { POOL_LINE_BYTES = 128 };
@@ -64,9 +65,9 @@ static _Alignas(POOL_LINE_BYTES) _Atomic uint32_t pool_spare;
 
 /* What all threads look at. */
 static struct {
-  _Alignas(POOL_LINE_BYTES) _Atomic uintptr_t owner; /* the thread whose turn it is, or 0: no run lasts */
+  _Alignas(POOL_LINE_BYTES) _Atomic uintptr_t owner; /* the thread whose turn it is, or 0 */
   atomic_int waiting_setters;                        /* who wait for a turn to change the number of threads */
-  atomic_int crew;                                   /* threads to keep awake, the caller included */
+  atomic_int crew;                                   /* threads to wake, the caller included */
 } pool_turn;
 
 /* The owner's. */
@@ -110,8 +111,7 @@ static void pool_await_task(pool_seat *seat) {
       if (atomic_load(&seat->state) == POOL_OFFERED && pool_change(&seat->state, POOL_OFFERED, POOL_TAKEN)) return;
       pool_pause();
     }
-    sched_yield(); /* to whoever has work and waits for this processor: else waiting would eat the run's share of it */
-    if (pool_now() - since < (atomic_load(&pool_turn.owner) ? POOL_RUN_NANOSECONDS : POOL_IDLE_NANOSECONDS)) continue;
+    if (pool_now() - since < POOL_AWAKE_NANOSECONDS) continue;
     if (!pool_change(&seat->state, 0, POOL_ASLEEP)) continue;
     for (uint32_t state; (state = atomic_load(&seat->state)) & POOL_ASLEEP;) word_sleep(&seat->state, state);
     pool_rouse();
@@ -133,8 +133,7 @@ static void pool_await_end(pool_seat *seat) {
       if (!(atomic_load(&seat->state) & POOL_TAKEN)) return;
       pool_pause();
     }
-    sched_yield();
-    if (pool_now() - since < POOL_IDLE_NANOSECONDS) continue;
+    if (pool_now() - since < POOL_AWAKE_NANOSECONDS) continue;
     const uint32_t awaited = POOL_TAKEN | POOL_AWAITED;
     if (!pool_change(&seat->state, POOL_TAKEN, awaited)) continue;
     while (atomic_load(&seat->state) == awaited) word_sleep(&seat->state, awaited);

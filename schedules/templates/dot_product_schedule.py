@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from tvm.ir import TensorLoad
 from tvm.s_tir import Schedule
 
-from ...annotations import BLOCK_LINES, ROLE, ROLES, STAGE, SUMS, TILES, UNIT
+from ...annotations import BLOCK_LINES, OVERLAP, ROLE, ROLES, STAGE, SUMS, TILES, UNIT
 from ...targets.target import DotUnit
 from ..tensorir import blocks, prefetch
 from ..tensorir.blocks import Block, Loop
@@ -75,6 +75,8 @@ def fill_tiles(
     sch.annotate(register, UNIT.name, unit.name)
     sch.annotate(k[0], SUMS.name, 1)
     sch.annotate(tile, TILES.name, 1)
+    if unit.is_matrix:
+        sch.annotate(tile, OVERLAP.name, 1)
     sch.decompose_reduction(anchor, k[0])
 
 

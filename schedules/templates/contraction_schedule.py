@@ -31,6 +31,7 @@ def schedule_kernel(sch: Schedule, choice: TileChoice, target: Target) -> None:
         plain.schedule_block(sch, block, target)
 
     batch, *rows, column = blocks.follow_axes(sch, epilogue, sch.get(anchor).writes[0].source)
+    tiles: tuple[Loop, ...]
     if dot_product_schedule.has_lines(sch, anchor):
         block_of_rows, (line, tile, row) = dot_product_schedule.cut_lines(sch, anchor, choice.tile_rows, *rows)
         panel, columns = cut_columns(sch, anchor, choice, column)

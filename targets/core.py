@@ -15,8 +15,11 @@ class Core:
         fma_latency: cycles until the result of a multiply-add can be used by the next one.
         l2_vectors_per_cycle: vectors that it reads from L2 in a cycle, one line after the other.
         l3_bytes_per_cycle, dram_bytes_per_cycle: bytes that it streams from L3 or from memory in a cycle.
+        prefetched_bytes_per_cycle: bytes from memory in a cycle that code asked for early enough.
+        l3_shared_bytes_per_cycle, dram_shared_bytes_per_cycle: what all cores together get at most.
         step_overhead: cycles that a step of an inner loop costs beside its arithmetic.
         tile_overhead: cycles a register of results that a tile costs beside its inner loop: addresses, stores.
+        data_transform, result_transform: cycles of Winograd's transforms, a point of a tile and vector of channels.
         hand_off: cycles that it takes to have a second core work too and to wait for it, both awake.
         addressed_rows: rows whose addresses fit the general registers; those of more are reloaded at every step.
     """
@@ -27,7 +30,12 @@ class Core:
     l2_vectors_per_cycle: float
     l3_bytes_per_cycle: float
     dram_bytes_per_cycle: float
+    prefetched_bytes_per_cycle: float
+    l3_shared_bytes_per_cycle: float
+    dram_shared_bytes_per_cycle: float
     step_overhead: float
     tile_overhead: float
+    data_transform: float
+    result_transform: float
     hand_off: float
     addressed_rows: int

@@ -27,7 +27,8 @@ from ..tensorir.operands import uncast
 from ..tensorir.padding import within
 from . import contraction, dot_product, rows
 from .choices import Choice
-from .contraction import MultiplyAddChoice, Workload, blockings, register_tiles
+from .contraction import MultiplyAddChoice, Workload, register_tiles
+from .cutting import blockings
 from .dot_product import DotProductChoice, faster_units
 from .microkernels import microkernel
 from .rows import ROWS, Rows, RowsChoice, softmax_stages

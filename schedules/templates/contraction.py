@@ -8,7 +8,7 @@ channels-last activations; `B` is packed, at compile time when it is constant, a
 
 so that the innermost loop reads it in order, whole registers at a time. The loop nest:
 
-    parallel (batch, block of rows, tile of columns)       one panel of B stays in the L1 or L2 cache
+    parallel (batch, block of rows, panel of columns)      one panel of B stays in the L1 or L2 cache
         for tile of rows in block                          the rows of A stream from L2 or L3
             local C[tile_rows, tile_columns] = 0           in registers
             for k                                          not unrolled
@@ -16,7 +16,8 @@ so that the innermost loop reads it in order, whole registers at a time. The loo
             epilogue(C) -> output                          bias, activation, residual, permutation
 
 Odd sizes never reach the inner loops: rows and columns are padded to whole tiles inside C, padding rows read the last
-row again, padding columns are zeros in the packed B, and only the epilogue's stores are guarded.
+row again, padding columns are zeros in the packed B, and only the epilogue's stores are guarded. How tiles are cut into
+tasks for cores is `cutting.py`'s.
 """
 
 from __future__ import annotations
@@ -30,19 +31,15 @@ from tvm import te, tirx
 
 from ...annotations import ANCHOR, FLOPS, LANES, LHS, RHS, operand
 from ...targets.target import Target
+from ..tensorir import prefetch
 from ..tensorir.expressions import Scalar, dtype_bits, int64
-from .choices import Choice
-from .sharing import thread_counts
+from .choices import Space
+from .cutting import CutChoice, Tiles, best, cuts, slices
 
 TEMPLATE = "contraction"
 
 # A panel of B larger than this share of L1 comes from L2 for every tile of rows.
 _L1_SHARE = 0.75
-# Parallel work is cut so that the busiest core has at most this share more than the mean.
-_IMBALANCE = 1.10
-# Multiply-adds below which waking other cores costs more than they save.
-PARALLEL_PRODUCTS = 1 << 19
-_MIN_TILES_PER_BLOCK = 4
 
 
 @dataclass(frozen=True)
@@ -95,6 +92,10 @@ class Workload:
         """The same with other extents of k."""
         return replace(self, k=k)
 
+    def sliced(self, count: int) -> Workload:
+        """The contractions of so many slices of the innermost axis of k, a batch of them for each product."""
+        return replace(self, batch=self.batch * count, k=(*self.k[:-1], self.k[-1] // count))
+
     @property
     def line(self) -> int:
         """Rows whose elements of A lie at one distance from each other; a divisor of `rows`."""
@@ -105,19 +106,27 @@ class Workload:
         return 1 if self.columns == 1 else target.lanes(dtype_bits(self.accumulator))
 
     @property
+    def product_bytes(self) -> tuple[float, float, float]:
+        """Of A, of B and of the results of one product; what neighbouring pixels of a convolution share counts once."""
+        depth = math.prod(self.k)
+        own = depth if self.filter is None else min(depth, self.k[-1] * math.prod(self.filter.strides))
+        elements = (self.rows * own, self.columns * depth, self.rows * self.columns)
+        dtypes = (self.lhs, self.rhs, self.accumulator)
+        a, b, c = (count * dtype_bits(dtype) / 8 for count, dtype in zip(elements, dtypes, strict=True))
+        return a, b, c
+
+    @property
     def flops(self) -> int:
         """Floating point operations: a multiply and an add a term."""
         return 2 * self.batch * self.rows * self.columns * math.prod(self.k)
 
 
 @dataclass(frozen=True)
-class MultiplyAddChoice(Choice):
-    """``rows`` and ``vectors`` of a register tile, ``row_tiles`` of a block of rows; ``threads`` share the blocks."""
+class MultiplyAddChoice(CutChoice):
+    """``rows`` and ``vectors`` of a register tile, and how tiles are cut into tasks."""
 
     rows: int
     vectors: int
-    row_tiles: int = 1
-    threads: int = 1
 
     @property
     def tile_rows(self) -> int:
@@ -137,76 +146,68 @@ def _registers_used(rows: int, vectors: int, target: Target) -> int:
     return rows * vectors + vectors + broadcast + product
 
 
-def cycles(workload: Workload, rows: int, vectors: int, target: Target) -> float:
-    """Estimated cycles of one core for the whole contraction with this tile, B in the caches."""
+def tile_cycles(workload: Workload, rows: int, vectors: int, target: Target, k_splits: int = 1) -> float:
+    """Estimated cycles of one core for one tile of a slice of k, B in the caches.
+
+    A panel that comes from L2 does so in slices, too: they gain nothing on one core.
+    """
     core, lanes = target.core, workload.lanes(target)
     depth = math.prod(workload.k)
-    tiles = workload.batch * math.ceil(workload.rows / rows) * math.ceil(workload.columns / (vectors * lanes))
     step = max(rows * vectors / core.fmas_per_cycle, (rows + vectors) / core.loads_per_cycle, core.fma_latency)
     if depth * vectors * lanes * dtype_bits(workload.rhs) // 8 > target.l1_bytes * _L1_SHARE:
         step = max(step, vectors / core.l2_vectors_per_cycle)
-    return tiles * (depth * (step + core.step_overhead) + core.tile_overhead * rows * vectors)
+    return depth / k_splits * (step + core.step_overhead) + core.tile_overhead * rows * vectors
+
+
+def cycles(workload: Workload, rows: int, vectors: int, target: Target) -> float:
+    """Estimated cycles of one core for the whole contraction with this tile, B in the caches."""
+    panels = math.ceil(workload.columns / (vectors * workload.lanes(target)))
+    tiles = workload.batch * math.ceil(workload.rows / rows) * panels
+    return tiles * tile_cycles(workload, rows, vectors, target)
+
+
+def tiles_of(workload: Workload, choice: MultiplyAddChoice, target: Target) -> Tiles:
+    """The tiles of a choice."""
+    part = workload.sliced(choice.k_splits)
+    columns = tile_columns(part, choice, target)
+    panels = math.ceil(part.columns / columns)
+    return Tiles(
+        part.batch,
+        math.ceil(part.rows / choice.rows),
+        panels,
+        tile_cycles(workload, choice.rows, choice.vectors, target, choice.k_splits),
+        *part.product_bytes,
+        max(2, prefetch.fewest_tiles(columns)),
+        choice.k_splits,
+    )
 
 
 def estimate(workload: Workload, choice: MultiplyAddChoice, target: Target) -> float:
     """Estimated cycles until all cores are done, when B comes from memory."""
-    # Where work is too small to be shared, so it is for every other way to compute it.
-    sums = cycles(workload, choice.rows, choice.vectors, target) / target.cores
-    weights = workload.batch * workload.columns * math.prod(workload.k) * dtype_bits(workload.rhs) // 8
-    return sums + weights / target.core.dram_bytes_per_cycle
+    return tiles_of(workload, choice, target).elapsed_of(choice, target)
 
 
-def space(workload: Workload, target: Target) -> Iterator[MultiplyAddChoice]:
-    """All register tiles that fit, in blocks of every number of tiles that makes another number of blocks."""
-    for tile in register_tiles(workload, target):
-        for row_tiles in blockings(math.ceil(workload.rows / tile.rows)):
-            for threads in thread_counts(target):
-                yield replace(tile, row_tiles=row_tiles, threads=threads)
-
-
-def register_tiles(workload: Workload, target: Target) -> Iterator[MultiplyAddChoice]:
-    """Every tile of sums that fits the registers."""
-    for vectors in range(1, (target.num_vector_registers // 2) if workload.columns > 1 else 2):
-        for rows in range(1, min(target.core.addressed_rows, workload.rows) + 1):
-            if _registers_used(rows, vectors, target) <= target.num_vector_registers:
-                yield MultiplyAddChoice(rows, vectors)
-
-
-def blockings(row_tiles: int) -> Iterator[int]:
-    """Tiles in a block of rows, most first: of all that make as many blocks the fewest."""
-    size = row_tiles
-    while size:
-        yield size
-        size = math.ceil(row_tiles / math.ceil(row_tiles / (size - 1))) if size > 1 else 0
+def space(workload: Workload, target: Target) -> Space[MultiplyAddChoice]:
+    """All register tiles that fit, cut in every way."""
+    return cuts(
+        lambda: register_tiles(workload, target),
+        lambda tile: math.ceil(workload.rows / tile.rows),
+        lambda tile: slices(workload.k[-1], math.prod(workload.k)),
+        target,
+    )
 
 
 def default(workload: Workload, target: Target) -> MultiplyAddChoice:
-    """The choice the machine's numbers give: the fewest estimated cycles, and rows cut for the cores."""
-    # Among equals, wide tiles: they read A less often.
-    tile = min(
-        register_tiles(workload, target),
-        key=lambda tile: (cycles(workload, tile.rows, tile.vectors, target), -tile.vectors, tile.rows),
-    )
-    tile = replace(tile, row_tiles=blocking(workload, tile.rows, tile.vectors * workload.lanes(target), target))
-    products = math.prod((padded_rows(workload, tile), *packed_shape(workload, tile, target)))
-    return replace(tile, threads=target.cores if products >= PARALLEL_PRODUCTS else 1)
+    """The choice the machine's numbers give: the fewest estimated cycles."""
+    return best(space(workload, target), lambda choice: tiles_of(workload, choice, target), target)
 
 
-def blocking(workload: Workload, rows: int, columns: int, target: Target) -> int:
-    """Tiles of `rows` by `columns` in one block of rows: all, or as few as keep the cores evenly busy.
-
-    Blocks for the caches do not pay: a panel of B comes from L2 and rows of A may come from L3, at a few bytes a cycle,
-    while every further block reads all panels again (measured with half a MiB of L2).
-    """
-    row_tiles = math.ceil(workload.rows / rows)
-    column_tiles = math.ceil(workload.columns / columns)
-    for size in blockings(row_tiles):
-        tasks = workload.batch * math.ceil(row_tiles / size) * column_tiles
-        if target.cores == 1 or math.ceil(tasks / target.cores) * target.cores <= tasks * _IMBALANCE:
-            return size
-        if size < _MIN_TILES_PER_BLOCK:
-            break
-    return row_tiles
+def register_tiles(workload: Workload, target: Target) -> Iterator[MultiplyAddChoice]:
+    """Every tile of sums that fits the registers, wide ones first: of equals they read A less often."""
+    for vectors in reversed(range(1, (target.num_vector_registers // 2) if workload.columns > 1 else 2)):
+        for rows in range(1, min(target.core.addressed_rows, workload.rows) + 1):
+            if _registers_used(rows, vectors, target) <= target.num_vector_registers:
+                yield MultiplyAddChoice(rows=rows, vectors=vectors)
 
 
 def padded_rows(workload: Workload, choice: MultiplyAddChoice) -> int:

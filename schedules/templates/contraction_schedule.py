@@ -9,28 +9,30 @@ from ...targets.target import Target
 from ..tensorir import blocks, prefetch
 from ..tensorir.blocks import Block, Loop
 from . import dot_product_schedule, plain
-from .contraction import MultiplyAddChoice
 from .dot_product import DotProductChoice, unit_of
+from .microkernels import TileChoice
 
 # Rows of a tile whose epilogue is written out one by one: more are a loop.
 _MAX_UNROLLED_ROWS = 8
 _TILE_LOOPS = 3  # of the block that reads a tile: row, vector, lane
 
 
-TileChoice = MultiplyAddChoice | DotProductChoice
-
-
 def schedule_kernel(sch: Schedule, choice: TileChoice, target: Target) -> None:
     """Schedules a kernel around one contraction block."""
     (anchor,) = blocks.anchors(sch)
-    (epilogue,) = sch.get_consumers(anchor)
+    (writer,) = sch.get_consumers(anchor)
     blocks.inline_producers(sch, [anchor])
     dot_product_schedule.drop_copies(sch)
-    leftover = blocks.absorb_consumers(sch, epilogue)
-    for block in [*blocks.stages(sch, anchor), *leftover]:
+    if choice.k_splits > 1:  # what reads a tile stores it, and others add the sums of slices
+        (added,) = sch.get_consumers(writer)
+        after = [*blocks.absorb_consumers(sch, added)]
+        plain.schedule_block(sch, added, target, choice.threads)
+    else:
+        after = blocks.absorb_consumers(sch, writer)
+    for block in [*blocks.stages(sch, anchor), *after]:
         plain.schedule_block(sch, block, target)
 
-    batch, *rows, column = blocks.follow_axes(sch, epilogue, sch.get(anchor).writes[0].source)
+    batch, *rows, column = blocks.follow_axes(sch, writer, sch.get(anchor).writes[0].source)
     tiles: tuple[Loop, ...]
     if dot_product_schedule.has_lines(sch, anchor):
         block_of_rows, (line, tile, row) = dot_product_schedule.cut_lines(sch, anchor, choice.tile_rows, *rows)
@@ -46,7 +48,7 @@ def schedule_kernel(sch: Schedule, choice: TileChoice, target: Target) -> None:
     # Parallel loops are marked before the anchor moves inside: later the kernel no longer looks parallel to TVM.
     outer = sch.fuse(batch, block_of_rows, panel)
     blocks.share(sch, outer, choice.threads)
-    fill_tiles(sch, anchor, epilogue, tiles, choice, target)
+    fill_tiles(sch, anchor, writer, tiles, choice, target)
 
 
 def schedule_sums(sch: Schedule, anchor: Block, writer: Block, choice: TileChoice, target: Target) -> None:

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -37,12 +37,12 @@ from tvm import te, tirx
 
 from ...annotations import ANCHOR, BLOCK_LINES, FLOPS, LANES, LHS, RHS, STAGE, operand
 from ...targets.target import DotUnit, Target
-from ..tensorir.expressions import Scalar, dtype_bits, int64, int64s, largest_divisor
+from ..tensorir.expressions import Scalar, int64, int64s, largest_divisor
 from ..tensorir.padding import within
-from .choices import Choice
-from .contraction import PARALLEL_PRODUCTS, Workload, blocking, blockings
+from .choices import Space
+from .contraction import Workload
+from .cutting import CutChoice, Tiles, best, cuts, slices
 from .packing import in_panels
-from .sharing import thread_counts
 
 TEMPLATE = "dot_product"
 # What STAGE says of the operand's stage.
@@ -58,16 +58,14 @@ _COPY_COST = 1.3
 
 
 @dataclass(frozen=True)
-class DotProductChoice(Choice):
-    """Which unit multiplies, and in what tiles.
+class DotProductChoice(CutChoice):
+    """Which unit multiplies, in what tiles, and how they are cut into tasks.
 
     Attributes:
         unit: its name.
         k: extents of k, those of the workload or one of its `runs`.
         rows: of the first operand that an instruction takes.
         row_registers, vectors: instructions below and beside each other in a tile.
-        row_tiles: tiles in a block of rows.
-        threads: that share the blocks at most.
     """
 
     unit: str
@@ -75,8 +73,6 @@ class DotProductChoice(Choice):
     rows: int
     row_registers: int
     vectors: int
-    row_tiles: int = 1
-    threads: int = 1
 
     @property
     def tile_rows(self) -> int:
@@ -126,39 +122,48 @@ def _suiting(workload: Workload, target: Target) -> Iterator[tuple[Workload, Dot
                     yield workload.with_k(k), unit
 
 
-def space(workload: Workload, target: Target) -> Iterator[DotProductChoice]:
-    """All tiles of all units that suit, in blocks of every number of tiles that makes another number of blocks."""
-    for run, unit in _suiting(workload, target):
-        for tile in tiles(run, unit):
-            for row_tiles in blockings(math.ceil(run.rows / tile.tile_rows)):
-                for threads in thread_counts(target):
-                    yield replace(tile, row_tiles=row_tiles, threads=threads)
+def space(workload: Workload, target: Target) -> Space[DotProductChoice]:
+    """All tiles of all units that suit, cut in every way."""
+
+    def counts(choice: DotProductChoice) -> Iterator[int]:
+        group = unit_of(choice, target).group
+        return slices(choice.k[-1] // group, math.prod(choice.k) // group)
+
+    return cuts(
+        lambda: (tile for run, unit in _suiting(workload, target) for tile in tiles(run, unit)),
+        lambda tile: math.ceil(workload.rows / tile.tile_rows),
+        counts,
+        target,
+    )
 
 
 def default(workload: Workload, target: Target) -> DotProductChoice:
-    """The choice of the fewest estimated cycles, and rows cut for the cores.
-
-    The workload's own k needs no copy of the operand; the others have to save a share of its time.
-    """
-    found = [
-        (cycles(run, tile, unit) * (1.0 if run.k == workload.k else _COPY_COST), tile)
-        for run, unit in _suiting(workload, target)
-        for tile in tiles(run, unit)
-    ]
-    _, tile = min(found, key=lambda each: each[0])
-    unit, run = unit_of(tile, target), workload.with_k(tile.k)
-    tile = replace(tile, row_tiles=blocking(workload, tile.tile_rows, tile_columns(tile, unit), target))
-    products = math.prod((padded_rows(run, tile), *packed_shape(run, tile, unit)))
-    return replace(tile, threads=target.cores if products >= PARALLEL_PRODUCTS else 1)
+    """The choice of the fewest estimated cycles."""
+    return best(space(workload, target), lambda choice: tiles_of(workload, choice, target), target)
 
 
 def estimate(workload: Workload, choice: DotProductChoice, target: Target) -> float:
     """Estimated cycles until all cores are done, when B comes from memory."""
-    unit, run = unit_of(choice, target), workload.with_k(choice.k)
-    sums = cycles(run, choice, unit) * (1.0 if choice.k == workload.k else _COPY_COST)
-    sums /= choice.threads
-    weights = math.prod(packed_shape(run, choice, unit)) * dtype_bits(run.rhs) // 8
-    return sums + weights / target.core.dram_bytes_per_cycle
+    return tiles_of(workload, choice, target).elapsed_of(choice, target)
+
+
+def tiles_of(workload: Workload, choice: DotProductChoice, target: Target) -> Tiles:
+    """The tiles of a choice.
+
+    The workload's own k needs no copy of the operand; the others have to save a share of its time.
+    """
+    unit, part = unit_of(choice, target), workload.with_k(choice.k).sliced(choice.k_splits)
+    rows, panels = math.ceil(whole_rows(part, choice) / choice.tile_rows), packed_shape(part, choice, unit)[1]
+    each = cycles(part, choice, unit) / (part.batch * rows * panels)
+    return Tiles(
+        part.batch,
+        rows,
+        panels,
+        each * (1.0 if choice.k == workload.k else _COPY_COST),
+        *part.product_bytes,
+        1,
+        choice.k_splits,
+    )
 
 
 def tiles(workload: Workload, unit: DotUnit) -> Iterator[DotProductChoice]:
@@ -174,7 +179,9 @@ def tiles(workload: Workload, unit: DotUnit) -> Iterator[DotProductChoice]:
                     fits = registers * vectors + vectors + _OPERAND_VECTORS <= unit.registers
                 if not fits:
                     break
-                yield DotProductChoice(unit.name, workload.k, rows, registers, vectors)
+                yield DotProductChoice(
+                    unit=unit.name, k=workload.k, rows=rows, row_registers=registers, vectors=vectors
+                )
 
 
 def _row_counts(workload: Workload, unit: DotUnit) -> list[int]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,13 +15,16 @@ from tvm import te
 
 from ...annotations import STAGE
 from ...targets.target import DotUnit, Target
-from ..tensorir.expressions import Scalar
+from ..tensorir.expressions import Scalar, int64s
 from ..tensorir.padding import padded
 from . import contraction, dot_product, packing
 from .contraction import TEMPLATE, MultiplyAddChoice, Workload
 from .dot_product import DotProductChoice
 
 Element = Callable[..., Scalar]
+TileChoice = MultiplyAddChoice | DotProductChoice
+# What STAGE says of the sums of slices of k.
+SLICES = "slices"
 
 
 class Microkernel(Protocol):
@@ -200,14 +203,108 @@ class DotProducts:
         )
 
 
-def microkernel(
-    workload: Workload, choice: MultiplyAddChoice | DotProductChoice, target: Target, **named: str
-) -> Microkernel:
+@dataclass(frozen=True)
+class Slices:
+    """A contraction in slices of k, whose sums are added in order: the same bits whoever computes which slice.
+
+    Attributes:
+        whole: how all of it would be computed.
+        part: how the slices are, each a product of the batch.
+        count: of slices.
+    """
+
+    whole: Microkernel
+    part: Microkernel
+    count: int
+
+    @property
+    def workload(self) -> Workload:
+        """What it computes."""
+        return self.whole.workload
+
+    @property
+    def rows_read(self) -> int:
+        """Rows of A that it reads."""
+        return self.whole.rows_read
+
+    @property
+    def operand_dtype(self) -> str:
+        """What A is read as."""
+        return self.whole.operand_dtype
+
+    @property
+    def casts_operands(self) -> bool:
+        """Whether it makes A and B what they are to be read as."""
+        return self.whole.casts_operands
+
+    def made_for(self, workload: Workload) -> Slices:
+        """The same for another workload."""
+        return Slices(self.whole.made_for(workload), self.part.made_for(workload.sliced(self.count)), self.count)
+
+    def operand(self, element: Element, extents: Sequence[int], shape: Sequence[int], before: Sequence[int]) -> Element:
+        """A, not sliced."""
+        return self.whole.operand(element, extents, shape, before)
+
+    def pack_constant(self, matrix: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+        """B of shape (batch, columns, *k), packed by slices; the last extent may be shorter than the workload's."""
+        batch, columns, *outer, run = matrix.shape
+        length = self.workload.k[-1]
+        whole = np.pad(matrix, [(0, 0)] * (matrix.ndim - 1) + [(0, length - run)])
+        sliced = np.moveaxis(whole.reshape(batch, columns, *outer, self.count, length // self.count), -2, 1)
+        return self.part.pack_constant(sliced.reshape(batch * self.count, columns, *outer, length // self.count))
+
+    def pack_at_run_time(self, element: Element) -> te.Tensor:
+        """The same when the kernel runs."""
+        return self.part.pack_at_run_time(self._of_slices(element))
+
+    def compute(self, lhs: Element, packed: te.Tensor) -> Element:
+        """The sum at (batch, row, column)."""
+        workload, line = self.workload, self.workload.line
+        shape = (workload.batch * self.count, workload.rows // line, line, workload.columns)
+        sums = self.part.compute(self._of_slices(lhs), packed)
+
+        def part(batch: Any, number: Any, at: Any, column: Any) -> Scalar:
+            return sums(batch, number * line + at, column)
+
+        parts = te.compute(int64s(shape), part, name="slices", attrs=STAGE.entry(SLICES))
+
+        def total(batch: Any, row: Any, column: Any) -> Scalar:
+            places = [(batch * self.count + each, row // line, row % line, column) for each in range(self.count)]
+            value = parts[places[0]]
+            for place in places[1:]:
+                value = value + parts[place]
+            return value
+
+        return total
+
+    def compute_padded(self, lhs: Element, packed: te.Tensor) -> te.Tensor:
+        """The sums as a tensor."""
+        workload = self.workload
+        shape = int64s((workload.batch, workload.rows, workload.columns))
+        return te.compute(shape, self.compute(lhs, packed), name="added")
+
+    def _of_slices(self, element: Element) -> Element:
+        """The element at (slice of the batch, row or column, *k) of one at (batch, row or column, *k)."""
+        length = self.workload.k[-1] // self.count
+
+        def sliced(batch: Any, at: Any, *k: Any) -> Scalar:
+            *outer, inner = k
+            return element(batch // self.count, at, *outer, batch % self.count * length + inner)
+
+        return sliced
+
+
+def microkernel(workload: Workload, choice: TileChoice, target: Target, **named: str) -> Microkernel:
     """How a choice computes a contraction.
 
     Args:
         named: `template` and `name` of the block of sums.
     """
+    whole: Microkernel
     if isinstance(choice, MultiplyAddChoice):
-        return MultiplyAdd(workload, choice, target, **named)
-    return DotProducts(workload.with_k(choice.k), choice, dot_product.unit_of(choice, target), **named)
+        whole = MultiplyAdd(workload, choice, target, **named)
+    else:
+        whole = DotProducts(workload.with_k(choice.k), choice, dot_product.unit_of(choice, target), **named)
+    if choice.k_splits == 1:
+        return whole
+    return Slices(whole, whole.made_for(whole.workload.sliced(choice.k_splits)), choice.k_splits)

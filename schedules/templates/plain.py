@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from tvm import tirx
@@ -110,11 +110,12 @@ def schedule_kernel(sch: Schedule, choice: PlainChoice, target: Target) -> None:
         _schedule(sch, last, work, choice)
 
 
-def schedule_block(sch: Schedule, block: Block, target: Target) -> None:
-    """Schedules one block that stands alone under the root, as its default is."""
+def schedule_block(sch: Schedule, block: Block, target: Target, threads: int | None = None) -> None:
+    """Schedules one block that stands alone under the root, as its default is, for so many threads if that is said."""
     work = elements_of(sch, block, target)
     if work is not None:
-        _schedule(sch, block, work, default(work, target))
+        choice = default(work, target)
+        _schedule(sch, block, work, choice if threads is None else replace(choice, threads=threads))
 
 
 def elements_of(sch: Schedule, block: Block, target: Target) -> Elements | None:

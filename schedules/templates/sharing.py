@@ -8,8 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import overload
+
+import numpy as np
+import numpy.typing as npt
 
 from ...targets.target import Target
+
+Integers = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 
 
 def thread_counts(target: Target) -> Iterator[int]:
@@ -35,9 +42,13 @@ def elapsed(cycles: float, iterations: int, threads: int, target: Target) -> flo
     return cycles * slowest + hand_off(threads, target)
 
 
-def hand_off(threads: int, target: Target) -> float:
-    """Cycles that it takes to wake so many threads and to wait for them."""
-    return target.core.hand_off * math.log2(threads)
+@overload
+def hand_off(threads: int, target: Target) -> float: ...
+@overload
+def hand_off(threads: Integers, target: Target) -> Floats: ...
+def hand_off(threads: int | Integers, target: Target) -> float | Floats:
+    """Cycles that it takes to wake so many threads and to wait for them; none for one."""
+    return target.core.hand_off * np.log2(threads)
 
 
 def best_threads(cycles: float, iterations: int, target: Target) -> int:

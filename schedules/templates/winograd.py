@@ -19,19 +19,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import product
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from tvm import te, tirx
 
 from ...annotations import STAGE
 from ...targets.target import Target
+from ..tensorir import prefetch
 from ..tensorir.expressions import Scalar, int64, int64s
 from . import contraction
-from .choices import Choice
+from .choices import Choice, Space
 from .contraction import MultiplyAddChoice, Workload
-from .sharing import thread_counts
+from .sharing import elapsed, thread_counts
 from .winograd_transform import OUTPUTS, TAPS, combine, transform
 
 TEMPLATE = "winograd"
@@ -39,9 +40,6 @@ TEMPLATE = "winograd"
 STAGES = ("data_rows", "data_columns", "products", "result_rows", "result_columns", "pixels")
 RESULT = "convolution"
 
-# What the transforms cost beside the contractions, in cycles a point and vector of channels.
-_DATA_CYCLES = 3.0
-_RESULT_CYCLES = 2.5
 _L2_SHARE = 0.8
 _MAX_ROW_TILES = 16
 _FLOAT_BYTES = 4
@@ -105,8 +103,8 @@ class WinogradChoice(Choice):
     outputs: int
     rows: int
     vectors: int
-    row_tiles: int
-    column_tasks: int
+    row_tiles: int = 1
+    column_tasks: int = 1
     threads: int = 1
 
     @property
@@ -117,7 +115,7 @@ class WinogradChoice(Choice):
     @property
     def tile(self) -> MultiplyAddChoice:
         """That of the contractions."""
-        return MultiplyAddChoice(self.rows, self.vectors, self.row_tiles)
+        return MultiplyAddChoice(rows=self.rows, vectors=self.vectors, row_tiles=self.row_tiles)
 
 
 def takes(workload: object, target: Target) -> bool:
@@ -137,17 +135,26 @@ def tiling_of(workload: Workload, outputs: int) -> Tiling:
     return Tiling(outputs, workload.filter.images, height, width, workload.k[-1], workload.columns)
 
 
-def space(workload: Workload, target: Target) -> Iterator[WinogradChoice]:
+def space(workload: Workload, target: Target) -> Space[WinogradChoice]:
     """All choices."""
-    for outputs in OUTPUTS:
-        tiling = tiling_of(workload, outputs)
-        for tile in contraction.register_tiles(tiling.contraction(tiling.count), target):
-            tiles = math.ceil(tiling.count / tile.rows)
-            # The same number of blocks with fewer tiles in each is always better.
-            for size in sorted({math.ceil(tiles / math.ceil(tiles / size)) for size in range(1, _MAX_ROW_TILES + 1)}):
-                choice = WinogradChoice(outputs, tile.rows, tile.vectors, size, 1)
-                for tasks, threads in product(_column_tasks(tiling, choice, target), thread_counts(target)):
-                    yield replace(choice, column_tasks=tasks, threads=threads)
+
+    def starts() -> Iterator[WinogradChoice]:
+        for outputs in OUTPUTS:
+            tiling = tiling_of(workload, outputs)
+            for tile in contraction.register_tiles(tiling.contraction(tiling.count), target):
+                yield WinogradChoice(outputs, tile.rows, tile.vectors)
+
+    def sizes(choice: WinogradChoice) -> list[int]:
+        # The same number of blocks with fewer tiles in each is always better.
+        tiles = math.ceil(tiling_of(workload, choice.outputs).count / choice.rows)
+        return sorted({math.ceil(tiles / math.ceil(tiles / size)) for size in range(1, _MAX_ROW_TILES + 1)})
+
+    fields = (
+        ("row_tiles", sizes),
+        ("column_tasks", lambda choice: _column_tasks(tiling_of(workload, choice.outputs), choice, target)),
+        ("threads", lambda choice: thread_counts(target)),
+    )
+    return Space(starts, fields)
 
 
 def _column_tasks(tiling: Tiling, choice: WinogradChoice, target: Target) -> list[int]:
@@ -163,34 +170,59 @@ def _blocks(tiling: Tiling, choice: WinogradChoice) -> int:
 
 def default(workload: Workload, target: Target) -> WinogradChoice:
     """The choice the machine's numbers give: the fewest estimated cycles."""
-    choices = (choice for choice in space(workload, target) if choice.threads == target.cores)
-    return min(choices, key=lambda choice: estimate(workload, choice, target))
+    whole = space(workload, target)
+
+    def least(start: WinogradChoice) -> float:
+        """Cycles that the contractions of a tile take at least."""
+        tiling = tiling_of(workload, start.outputs)
+        return contraction.cycles(tiling.contraction(tiling.count), start.rows, start.vectors, target) / target.cores
+
+    chosen, fewest = None, math.inf
+    for start in sorted(whole.starts(), key=least):
+        if least(start) >= fewest:
+            break
+        cut: Space[WinogradChoice] = Space(partial(iter, [start]), whole.fields)
+        for choice in cut:
+            cycles = estimate(workload, choice, target)
+            if cycles < fewest:
+                chosen, fewest = choice, cycles
+    assert chosen is not None
+    return chosen
 
 
 def estimate(workload: Workload, choice: WinogradChoice, target: Target) -> float:
     """Estimated cycles until the last core is done."""
-    return cycles(tiling_of(workload, choice.outputs), choice, target)
+    tiling = tiling_of(workload, choice.outputs)
+    tasks = _blocks(tiling, choice) * choice.column_tasks
+    data, sums, again = _cycles_of_tasks(tiling, choice, target)
+    used = min(choice.threads, tasks)
+    turns = math.ceil(tasks / used)
+    panels = min(turns, choice.column_tasks)  # shares of the weights that a core reads
+    core, weights = target.core, _FLOAT_BYTES * tiling.points * tiling.channels * tiling.columns
+    early = choice.row_tiles >= prefetch.fewest_tiles(choice.vectors * target.lanes())
+    dram = core.prefetched_bytes_per_cycle if early else core.dram_bytes_per_cycle
+    first = max(panels / choice.column_tasks * weights / dram, weights / core.dram_shared_bytes_per_cycle)
+    before = 0.0
+    if choice.column_tasks > 1:  # all data is transformed before
+        before = elapsed(data * _blocks(tiling, choice), tiling.count, choice.threads, target)
+    return before + elapsed(sums * tasks, tasks, choice.threads, target) + (turns - panels) * again + first
 
 
-def cycles(tiling: Tiling, choice: WinogradChoice, target: Target) -> float:
-    """Estimated cycles until the last core is done."""
-    block = choice.block
-    blocks, tasks = _blocks(tiling, choice), choice.column_tasks
+def _cycles_of_tasks(tiling: Tiling, choice: WinogradChoice, target: Target) -> tuple[float, float, float]:
+    """Of one core: for a block's data, for a task, and for reading a task's weights once more."""
+    block, tasks, core = choice.block, choice.column_tasks, target.core
     workload = tiling.contraction(block)
-    core, lanes = target.core, workload.lanes(target)
+    lanes = workload.lanes(target)
+    data = block * tiling.points * core.data_transform * tiling.channels / lanes
     sums = contraction.cycles(workload, choice.rows, choice.vectors, target)
-    data = block * tiling.points * _DATA_CYCLES * tiling.channels / lanes
-    result = block * tiling.points * _RESULT_CYCLES * tiling.columns / lanes
+    sums += block * tiling.points * core.result_transform * tiling.columns / lanes
     moved = _FLOAT_BYTES * tiling.points * block * (tiling.channels + tiling.columns / tasks)
     spilled = moved / core.l3_bytes_per_cycle if moved > target.l2_bytes * _L2_SHARE else 0.0
-    each = (sums + result) / tasks + spilled + (data if tasks == 1 else 0.0)
-    before = 0.0 if tasks == 1 else blocks * data / target.cores
-    turns = math.ceil(blocks * tasks / target.cores)
     weights = _FLOAT_BYTES * tiling.points * tiling.channels * tiling.columns / tasks
     again = 0.0
     if weights > target.l2_bytes / 2:
         again = weights / (core.l3_bytes_per_cycle if weights < target.l3_bytes / 2 else core.dram_bytes_per_cycle)
-    return before + turns * each + (turns - 1) * again + weights / core.dram_bytes_per_cycle
+    return data, sums / tasks + spilled + (data if tasks == 1 else 0.0), again
 
 
 def compute(

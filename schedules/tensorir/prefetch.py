@@ -54,6 +54,11 @@ def steps_between(tiles: int, depth: int, columns: int) -> int:
     return steps if steps >= _MIN_STEPS else 0
 
 
+def fewest_tiles(columns: int) -> int:
+    """Tiles of rows that have to read a panel of so many columns for the next one to be there in time."""
+    return math.ceil(_MIN_STEPS * columns / _LINE_ELEMENTS)
+
+
 def lines_a_step(tiles: int, steps: int, step_bytes: int) -> int:
     """Lines of the next panel that each of so many steps of k, which reads so much of B, asks for in each tile."""
     return math.ceil(steps * step_bytes / _LINE_BYTES / (tiles * steps))

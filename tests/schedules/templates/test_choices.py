@@ -94,9 +94,10 @@ def cases() -> list[Case]:
     bfloat16 = {"units": (AMX, VECTOR)}
     return [
         convolved("contraction", image, random(37, 3, 3, 5, seed=1), stride=2),
-        convolved("contraction", random(1, 6, 5, 9), random(21, 2, 3, 3, seed=1), groups=3),
+        convolved("contraction", random(1, 6, 5, 18), random(21, 2, 3, 6, seed=1), groups=3),
         multiplied("contraction", (3, 23, 29), (3, 29, 1)),
-        multiplied("contraction", (61, 33), (33, 70)),
+        multiplied("contraction", (61, 99), (99, 70)),
+        multiplied("contraction", (1, 320), (320, 7)),
         convolved("winograd", fat, random(5 * LANES, 3, 3, 2 * LANES, seed=1), tolerance=1e-5),
         convolved("winograd", random(3, 4, 3, LANES), random(8 * LANES, 3, 3, LANES, seed=1), tolerance=1e-5),
         convolved("dot_product", random(1, 6, 17, 33), random(40, 3, 3, 33, seed=1), **bfloat16),
@@ -199,7 +200,10 @@ def test_what_is_no_choice_is_not_read(text: str) -> None:
         choices.parse(text)
 
 
-@pytest.mark.parametrize("choice", [MultiplyAddChoice(100, 100), MultiplyAddChoice(1, 1, 10_000), "rows=1"])
+@pytest.mark.parametrize(
+    "choice",
+    [MultiplyAddChoice(rows=100, vectors=100), MultiplyAddChoice(rows=1, vectors=1, row_tiles=10_000), "rows=1"],
+)
 def test_an_illegal_choice_is_refused_when_it_is_made(choice: Any) -> None:
     def choose(templates: Any, workload: Any, target: targets.Target) -> Decision:
         return Decision(templates[-1], workload, choice)

@@ -190,10 +190,3 @@ def test_the_default_keeps_cores_busy(tiles: int, columns: int, cores: int) -> N
     for size in blocks:  # as a pool of threads takes them
         busy[busy.index(min(busy))] += size
     assert max(busy) * cores <= 1.25 * sum(blocks)
-
-
-@given(count=st.integers(1, 300))
-def test_blocks_are_of_every_number_of_tiles_that_makes_a_difference(count: int) -> None:
-    sizes = list(contraction.blockings(count))
-    numbers = {math.ceil(count / size) for size in range(1, count + 1)}
-    assert [math.ceil(count / size) for size in sizes] == sorted(numbers)

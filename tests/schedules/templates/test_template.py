@@ -60,7 +60,9 @@ SPLIT: Template[Workload, SplitChoice] = Template(
     space=split_space,
     default=lambda workload, target: max(split_space(workload, target), key=lambda choice: choice.terms),
     estimate=lambda workload, choice, target: float(math.prod(workload.k) * workload.columns),
-    compute=lambda workload, choice, target: MultiplyAdd(workload, MultiplyAddChoice(1, 1), target, "split", "sums"),
+    compute=lambda workload, choice, target: MultiplyAdd(
+        workload, MultiplyAddChoice(rows=1, vectors=1), target, "split", "sums"
+    ),
     schedule=split_schedule,
     gain=math.inf,
 )

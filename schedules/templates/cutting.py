@@ -1,0 +1,172 @@
+"""How the tiles of a contraction are cut into tasks for cores, and how long the slowest core takes.
+
+    parallel (slice of k, batch, block of rows, panel of columns)      a task: `row_tiles` tiles and one panel of B
+        for tile of rows in block
+
+Fewer rows in a block make more tasks, all of the same length, and so do slices of k: the products of a slice are a
+contraction of its own, whose sums are added to the others' afterwards, in order. What is best depends on the tile, so
+tile and cut are chosen together: the fewest cycles until the last core is done.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+
+from ...targets.target import Target
+from .choices import Choice, Space
+from .sharing import Floats, Integers, elapsed, hand_off, thread_counts
+
+# A block of rows of A that is larger than this share of L2 is read again for every panel, and so are panels.
+_L2_SHARE = 0.5
+# Slices of k at most, and steps of k in each at least: sums of shorter ones cost more than their products.
+_MAX_SLICES, _MIN_STEPS = 16, 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class CutChoice(Choice):
+    """A tile, which extending classes say, and how tiles are cut into tasks.
+
+    Attributes:
+        row_tiles: in a block of rows.
+        k_splits: slices of k, each a contraction of its own.
+        threads: that share the tasks at most.
+    """
+
+    row_tiles: int = 1
+    k_splits: int = 1
+    threads: int = 1
+
+
+T = TypeVar("T", bound=CutChoice)
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """All tiles of a contraction, or of its slices.
+
+    Attributes:
+        batch: independent products, those of every slice of k counted.
+        rows, panels: tiles below and beside each other in one product.
+        cycles: that a core takes for a tile, operands in its caches.
+        a_bytes, b_bytes, c_bytes: of A, B and results of one product; what neighbouring rows of A share counts once.
+        prefetched: tiles in a block from which on the next panel is asked for in time.
+        added: slices whose sums are added; 1 where k is whole.
+    """
+
+    batch: int
+    rows: int
+    panels: int
+    cycles: float
+    a_bytes: float
+    b_bytes: float
+    c_bytes: float
+    prefetched: int
+    added: int = 1
+
+    @property
+    def count(self) -> int:
+        """Of all."""
+        return self.batch * self.rows * self.panels
+
+    def least(self, target: Target) -> float:
+        """Cycles that no cut takes fewer than."""
+        after = hand_off(2, target) if self.added > 1 and target.cores > 1 else 0.0
+        return self.count * self.cycles / target.cores + after + self._sums(target) / target.cores
+
+    def _sums(self, target: Target) -> float:
+        """Cycles of one core that adds the sums of slices."""
+        read = self.batch * self.c_bytes
+        return (read + read / self.added) / target.core.l3_bytes_per_cycle if self.added > 1 else 0.0
+
+    def elapsed(self, row_tiles: Integers, threads: Integers, target: Target) -> Floats:
+        """Estimated cycles until the last core is done, B from memory, for every pair of the two."""
+        core, cache = target.core, target.l2_bytes * _L2_SHARE
+        blocks = -(-self.rows // row_tiles)
+        tasks = self.batch * blocks * self.panels
+        used = np.minimum(threads, tasks)
+        mine = -(-tasks // used)  # the tasks of the slowest core
+        # A, where it is not in a core's own cache: once for each block, or for each panel where blocks are large.
+        block = self.a_bytes / blocks
+        blocks_read = np.where(block > cache, mine, np.where(used > 1, np.ceil(mine / self.panels), 0))
+        written = mine * self.c_bytes / (blocks * self.panels)
+        moved = blocks_read * block + np.where(written > cache, written, 0)
+        l3 = np.minimum(core.l3_bytes_per_cycle, core.l3_shared_bytes_per_cycle / used)
+        sums = np.maximum(mine * row_tiles * self.cycles, moved / l3)
+        # Panels come from memory once, and where they do not stay in the cache, from L3 for every further block.
+        panels = np.maximum(np.minimum(mine, self.panels), np.ceil(mine / blocks))
+        weights = self.batch * self.b_bytes
+        share = panels / (self.batch * self.panels)
+        dram = np.where(row_tiles < self.prefetched, core.dram_bytes_per_cycle, core.prefetched_bytes_per_cycle)
+        first = weights * np.maximum(share / dram, 1 / core.dram_shared_bytes_per_cycle)
+        again = (mine - panels) * self.b_bytes / self.panels if self.b_bytes > cache else 0.0
+        cycles: Floats = sums + first + again / l3 + hand_off(used, target) + self._after(threads, target)
+        return cycles
+
+    def elapsed_of(self, cut: CutChoice, target: Target) -> float:
+        """The same for one choice."""
+        return float(self.elapsed(np.array([cut.row_tiles]), np.array([cut.threads]), target)[0])
+
+    def _after(self, threads: Integers, target: Target) -> Floats:
+        """Cycles of adding the sums of slices, by threads."""
+        sums = self._sums(target)
+        cycles = [elapsed(sums, self.rows, int(count), target) if sums else 0.0 for count in threads.flat]
+        return np.array(cycles).reshape(threads.shape)
+
+
+def cuts(
+    tiles: Callable[[], Iterable[T]], rows: Callable[[T], int], slices: Callable[[T], Iterable[int]], target: Target
+) -> Space[T]:
+    """All cuts of all tiles.
+
+    Args:
+        tiles: choices that are not cut.
+        rows: tiles below each other, of a choice.
+        slices: numbers of slices of k that there may be, of a tile.
+    """
+    fields = (
+        ("k_splits", slices),
+        ("row_tiles", lambda choice: blockings(rows(choice))),
+        ("threads", lambda choice: thread_counts(target)),
+    )
+    return Space(tiles, fields)
+
+
+def best(space: Space[T], tiles_of: Callable[[T], Tiles], target: Target) -> T:
+    """Of a space that `cuts` made the choice of the fewest estimated cycles; of several with as many the first tile's.
+
+    Args:
+        tiles_of: the tiles of a choice, whose `k_splits` is settled and whose other cuts do not matter.
+    """
+    (_, slices), (_, sizes), (_, counts) = space.fields
+    uncut = [replace(tile, k_splits=count) for tile in space.starts() for count in slices(tile)]
+    found = [(tiles_of(each), each) for each in uncut]
+    chosen, fewest = uncut[0], math.inf
+    for tiles, choice in sorted(found, key=lambda each: each[0].least(target)):
+        if tiles.least(target) >= fewest:
+            break
+        row_tiles, threads = np.meshgrid([*sizes(choice)], [*counts(choice)])
+        cycles = tiles.elapsed(row_tiles, threads, target)
+        place = int(cycles.argmin())
+        if cycles.flat[place] < fewest:
+            fewest = float(cycles.flat[place])
+            chosen = replace(choice, row_tiles=int(row_tiles.flat[place]), threads=int(threads.flat[place]))
+    return chosen
+
+
+def blockings(row_tiles: int) -> Iterator[int]:
+    """Tiles in a block of rows, most first: of all that make as many blocks the fewest."""
+    size = row_tiles
+    while size:
+        yield size
+        size = math.ceil(row_tiles / math.ceil(row_tiles / (size - 1))) if size > 1 else 0
+
+
+def slices(run: int, steps: int) -> Iterator[int]:
+    """Numbers of slices of k that its innermost extent `run` can be cut into, `steps` of k in all."""
+    most = min(_MAX_SLICES, run, steps // _MIN_STEPS)
+    return (count for count in range(1, max(most, 1) + 1) if run % count == 0)

@@ -37,7 +37,8 @@ from tvm import te, tirx
 
 from ...annotations import ANCHOR, BLOCK_LINES, FLOPS, LANES, LHS, RHS, STAGE, operand
 from ...targets.target import DotUnit, Target
-from ..tensorir.expressions import Scalar, int64, int64s, largest_divisor
+from ..tensorir import prefetch
+from ..tensorir.expressions import Scalar, dtype_bits, int64, int64s, largest_divisor
 from ..tensorir.padding import within
 from .choices import Space
 from .contraction import Workload
@@ -55,6 +56,7 @@ _MIN_COLUMNS = 8
 _RUN_MULTIPLES = (2, 32)
 # What a contraction with zeros added to its operand has to be shorter by, for the copy.
 _COPY_COST = 1.3
+_LINE_BYTES = 64
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def faster_units(target: Target, lhs: str, rhs: str, accumulator: str) -> list[D
     return [
         unit
         for unit in target.units_for(lhs, rhs, accumulator)
-        if unit.rate * unit.rows * unit.depth > target.core.fmas_per_cycle
+        if unit.costs.rate * unit.rows * unit.depth > target.core.fmas_per_cycle
     ]
 
 
@@ -155,14 +157,17 @@ def tiles_of(workload: Workload, choice: DotProductChoice, target: Target) -> Ti
     unit, part = unit_of(choice, target), workload.with_k(choice.k).sliced(choice.k_splits)
     rows, panels = math.ceil(whole_rows(part, choice) / choice.tile_rows), packed_shape(part, choice, unit)[1]
     each = cycles(part, choice, unit) / (part.batch * rows * panels)
+    # What reads results mostly multiplies them, so they are as narrow as operands.
+    lines = math.ceil(tile_columns(choice, unit) * dtype_bits(part.lhs) / 8 / _LINE_BYTES)
     return Tiles(
         part.batch,
         rows,
         panels,
         each * (1.0 if choice.k == workload.k else _COPY_COST),
         *part.product_bytes,
-        1,
+        1 if unit.is_matrix else prefetch.fewest_tiles(tile_columns(choice, unit)),
         choice.k_splits,
+        choice.tile_rows * lines * unit.costs.line_apart,
     )
 
 
@@ -203,12 +208,12 @@ def cycles(workload: Workload, choice: DotProductChoice, unit: DotUnit) -> float
     instructions = math.prod(workload.k) // depth
     tiles = workload.batch * math.ceil(whole_rows(workload, choice) / (rows * registers))
     tiles *= math.ceil(workload.columns / (vectors * unit.lanes))
-    if unit.is_matrix:
-        loaded = registers * rows + vectors * depth // unit.group
-        step = max(float(registers * vectors * rows), loaded / unit.loads_per_cycle)
-    else:
-        step = max(registers * vectors / unit.rate, (registers + vectors) / unit.loads_per_cycle, unit.latency)
-    return tiles * (instructions * (step + unit.step_overhead) + unit.tile_overhead * rows * registers * vectors)
+    costs, vectors_of_tile = unit.costs, rows * registers * vectors
+    loaded = registers * rows + vectors * math.ceil(depth / unit.group) if unit.is_matrix else registers + vectors
+    products = registers * vectors * rows / unit.rows / costs.rate
+    step = max(products, loaded / costs.loads_per_cycle, costs.latency)
+    each = max(instructions * (step + costs.step_overhead), costs.beside * vectors_of_tile)
+    return tiles * (each + costs.tile_overhead * vectors_of_tile)
 
 
 def tile_columns(choice: DotProductChoice, unit: DotUnit) -> int:

@@ -194,6 +194,27 @@ def test_long_products_use_full_tiles() -> None:
     assert math.prod(dot_product.packed_shape(workload, choice, UNITS[AMX])) == 1024 * 1024
 
 
+@pytest.mark.parametrize(
+    ("rows", "columns", "depth", "in_blocks"),
+    [
+        (3136, 256, 64, True),  # 56x56: results leave L2 before their neighbours are there
+        (3136, 64, 64, False),  # results stay in L2
+        (196, 1024, 256, False),
+    ],
+)
+def test_large_results_of_short_sums_are_computed_in_blocks_of_rows(rows, columns, depth, in_blocks: bool) -> None:
+    target = replace(target_with(AMX, cores=1), l2_bytes=2 << 20)
+    workload = Workload(1, rows, columns, (depth,), *DTYPES)
+    choice = dot_product.default(workload, target)
+    block = choice.tile_rows * choice.row_tiles
+    assert (block < rows) == in_blocks
+    if in_blocks:
+        whole = replace(choice, row_tiles=math.ceil(rows / choice.tile_rows))
+        assert choice.row_tiles >= 4 and block * columns * 4 <= target.l2_bytes / 8
+        assert whole in dot_product.space(workload, target)
+        assert dot_product.estimate(workload, whole, target) > 1.5 * dot_product.estimate(workload, choice, target)
+
+
 def test_packing_keeps_pairs_together() -> None:
     workload = Workload(1, 8, 20, (6,), *DTYPES)
     unit = UNITS[VECTOR]

@@ -6,19 +6,30 @@ prefetches of the next panel, a share of the last tile's epilogue, and a few sca
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
-from machine_code import functions, innermost_loops
+from emitted_models import built
+from machine_code import Code, functions, innermost_loops
 from small_models import model, node
-from tilewright.compiler.build import build
-from tilewright.compiler.options import CompileOptions
+from tilewright import frontends, targets
+from tilewright.compiler import pipeline
+from tilewright.ir_passes import run_passes
+from tilewright.schedules.templates.dot_product import DotProductChoice
+from tilewright.schedules.templates.template import choose_default
 
+SAPPHIRE_RAPIDS = replace(
+    targets.parse("x86_64-linux-gnu", cpu="sapphirerapids", cores=1), l1_bytes=48 << 10, l2_bytes=2 << 20
+)
 PRODUCT = "tdpbf16ps"
 PRODUCTS = 4  # a step
+DEPTH, LINES = 32, 32  # of k, and cache lines of the second operand, in a step
 # Beside what an epilogue takes: addresses of tiles and of prefetches, and the loop itself.
 SCALARS = 12
 # What a row of an epilogue takes with bias and activation, in two vectors.
@@ -55,44 +66,52 @@ def dense(rows: int, depth: int, columns: int) -> onnx.ModelProto:
 
 
 @pytest.mark.parametrize(
-    ("network", "prefetches", "rows"),
+    "network",
     [
-        pytest.param(convolution(56, 64, 256, 1), 1, 16, id="1x1 56x56 64->256"),
-        pytest.param(convolution(14, 256, 256, 3), 5, 1, id="3x3 14x14 256->256"),
-        pytest.param(convolution(14, 1024, 256, 1), 5, 1, id="1x1 14x14 1024->256"),
-        pytest.param(dense(128, 768, 3072), 8, 2, id="dense 128x768x3072"),
-        pytest.param(convolution(56, 64, 64, 3), 1, 2, id="3x3 56x56 64->64"),
+        pytest.param(convolution(56, 64, 256, 1), id="1x1 56x56 64->256"),
+        pytest.param(convolution(14, 256, 256, 3), id="3x3 14x14 256->256"),
+        pytest.param(convolution(14, 1024, 256, 1), id="1x1 14x14 1024->256"),
+        pytest.param(dense(128, 768, 3072), id="dense 128x768x3072"),
+        pytest.param(convolution(56, 64, 64, 3), id="3x3 56x56 64->64"),
     ],
 )
-def test_a_step_is_what_it_would_be_by_hand(
-    network: onnx.ModelProto, prefetches: int, rows: int, tmp_path: Path
-) -> None:
-    """`prefetches` and `rows` of an epilogue are the most that a step has."""
-    options = CompileOptions(
-        target="x86_64-linux-gnu", cpu="sapphirerapids", precision="bf16", threads=1, keep_temps=tmp_path, jobs=1
-    )
-    build(network, tmp_path / "m.so", options)
-    kernels = [
-        code
-        for file in tmp_path.glob("kernels_*.o")
-        for code in functions(file).values()
-        if any(each.name == PRODUCT for each in code)
-    ]
-    (kernel,) = kernels
+def test_a_step_is_what_it_would_be_by_hand(network: onnx.ModelProto, tmp_path: Path) -> None:
+    kernel, choice = compiled(network, tmp_path)
+    assert (choice.row_registers, choice.vectors) == (2, 2)
+    steps_of_tile = math.prod(choice.k) // DEPTH
+    rows = math.ceil(choice.tile_rows / steps_of_tile)
+    prefetches = math.ceil(LINES / choice.row_tiles)
+
     assert sum(each.name == "ldtilecfg" for each in kernel) == 1
-    loops = innermost_loops(kernel, PRODUCT)
-    assert any(_kinds(loop)["vector"] for loop in loops), "no loop over k has a part of an epilogue in it"
-    for loop in loops:
-        kinds = _kinds(loop)
+    loops = [_kinds(loop) for loop in innermost_loops(kernel, PRODUCT)]
+    assert any(kinds["vector"] for kinds in loops), "no loop over k has a part of an epilogue in it"
+    for kinds in loops:
         steps = kinds[PRODUCT] / PRODUCTS
         assert kinds["tileloadd"] == kinds[PRODUCT] == steps * PRODUCTS
-        assert kinds["prefetch"] <= steps * prefetches
+        assert kinds["prefetch"] == steps * prefetches
         assert kinds["vector"] <= steps * rows * VECTORS_A_ROW
         assert kinds["scalar"] <= steps * (SCALARS + (SCALARS_A_ROW * rows if kinds["vector"] else 0))
-    assert max(_kinds(loop)["prefetch"] / _kinds(loop)[PRODUCT] for loop in loops) == prefetches / PRODUCTS
 
 
-def _kinds(loop: object) -> Counter[str]:
+def compiled(network: onnx.ModelProto, folder: Path) -> tuple[Code, DotProductChoice]:
+    """The one kernel of a network that multiplies tiles, and how it does."""
+    chosen: list[Any] = []
+
+    def noted(templates: Any, workload: Any, target: targets.Target) -> Any:
+        decision = choose_default(templates, workload, target)
+        chosen.append(decision.choice)
+        return decision
+
+    imported = frontends.load(frontends.open(network))
+    module = run_passes(imported.module, pipeline.passes(SAPPHIRE_RAPIDS, precision="bf16", choose=noted)).module
+    built(module, folder / "m.so", outputs=["y"], target=SAPPHIRE_RAPIDS, precision="bf16", keep_temps=folder)
+    files = [functions(file) for file in folder.glob("kernels_*.o")]
+    kernels = [code for each in files for code in each.values() if any(one.name == PRODUCT for one in code)]
+    (kernel,), (choice,) = kernels, (each for each in chosen if isinstance(each, DotProductChoice))
+    return kernel, choice
+
+
+def _kinds(loop: Code) -> Counter[str]:
     return Counter(_kind(each.name) for each in loop)
 
 

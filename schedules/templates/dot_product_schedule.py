@@ -19,6 +19,8 @@ from ..tensorir.blocks import Block, Loop
 from ..tensorir.expressions import dtype_bits
 from .dot_product import OPERAND, DotProductChoice, depth_of
 
+_SET_BYTES, _LINE_BYTES = 512, 64
+
 
 def has_lines(sch: Schedule, anchor: Block) -> bool:
     """Whether the sums of a contraction are read by lines of pixels."""
@@ -35,10 +37,20 @@ def cut_lines(
 
 
 def drop_copies(sch: Schedule) -> None:
-    """Inlines the stages that hold an operand as it already is in memory."""
+    """Inlines the stages that hold an operand as it already is in memory; the rows of the others are set apart.
+
+    Rows at a distance of a multiple of `_SET_BYTES` share a few sets of the L1 cache, and a tile of them is too many.
+    """
     for block in blocks.child_blocks(sch):
-        if STAGE.of(sch.get(block)) == OPERAND and isinstance(sch.get(block).body.value, TensorLoad):
+        if STAGE.of(sch.get(block)) != OPERAND:
+            continue
+        if isinstance(sch.get(block).body.value, TensorLoad):
             sch.compute_inline(block)
+            continue
+        buffer = sch.get(block).writes[0].source
+        size = dtype_bits(str(buffer.dtype)) // 8
+        if int(buffer.shape[-1]) * size % _SET_BYTES == 0:
+            sch.storage_align(block, 0, -2, _SET_BYTES // size, _LINE_BYTES // size)
 
 
 def fill_tiles(

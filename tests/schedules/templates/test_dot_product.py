@@ -235,3 +235,10 @@ def test_what_an_instruction_takes_of_the_second_operand_lies_together() -> None
     assert packed.shape == (1, 3, 3, 2, 2, 16, 16, 2)
     tile = packed[0, 1, 2, 1, 0]  # columns 32 to 47, k (2, 32) to (2, 63)
     assert tile.tobytes() == matrix[0, 32:48, 2, 32:].reshape(16, 16, 2).swapaxes(0, 1).tobytes()
+
+
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_copied_rows_do_not_share_sets_of_the_cache(run: Runner, kernel: int) -> None:
+    """Rows of 512 bytes: 576 apart where they are copied, as an image with zeros around it and casts are."""
+    data, weights = random(1, 9, 9, 256), random(32, kernel, kernel, 256, seed=1)
+    check_convolution(run, AMX, data, weights, (1, 1), (kernel // 2,) * 4, (1, 1), 1)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UnsupportedError, UsageError
+from ..errors import UsageError
 from .build import build
 from .options import CompileOptions
 from .process.temporary import TemporaryFolder
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..targets import Target
     from .library.artifact import CompiledModel
     from .process.progress import ProgressCallback
+    from .tuning.session import Progress
 
 __all__ = ["compile", "load", "tune"]
 
@@ -40,6 +41,7 @@ def compile(
     threads: int | None = None,
     precision: str = "fp32",
     records: str | os.PathLike[str] | None = None,
+    passes: Sequence[str] = (),
     save_ir: str | os.PathLike[str] | None = None,
     keep_temps: str | os.PathLike[str] | None = None,
     jobs: int | None = None,
@@ -51,8 +53,8 @@ def compile(
         model: path of an .onnx file, or an onnx.ModelProto.
         output: the library to write; its header goes beside it. Without it the library lives as long as the result.
         progress: called as progress(stage, done, total) while it works.
-        target, shapes, bindings, name, cpu, features, threads, precision, records, save_ir, keep_temps, jobs: as
-            `CompileOptions` has them.
+        target, shapes, bindings, name, cpu, features, threads, precision, records, passes, save_ir, keep_temps, jobs:
+            as `CompileOptions` has them.
         emit: ``so``; `build` writes static libraries too.
 
     Returns:
@@ -61,6 +63,22 @@ def compile(
     Raises:
         ModelError, ShapeError, UnsupportedError, UsageError, OutputError, ToolError: see `tilewright.errors`.
     """
+    options = CompileOptions(
+        target=target,
+        cpu=cpu,
+        features=features,
+        shapes=shapes,
+        bindings=bindings,
+        name=name,
+        emit=emit,
+        threads=threads,
+        precision=precision,
+        records=records,
+        passes=passes,
+        save_ir=save_ir,
+        keep_temps=keep_temps,
+        jobs=jobs,
+    )
     if emit != "so":
         raise UsageError(
             f"emit={emit!r} gives nothing that can be loaded",
@@ -72,21 +90,6 @@ def compile(
         folder = TemporaryFolder()
         output = folder.path / "model.so"
     try:
-        options = CompileOptions(
-            target=target,
-            cpu=cpu,
-            features=features,
-            shapes=shapes,
-            bindings=bindings,
-            name=name,
-            emit=emit,
-            threads=threads,
-            precision=precision,
-            records=records,
-            save_ir=save_ir,
-            keep_temps=keep_temps,
-            jobs=jobs,
-        )
         build(model, output, options, progress=progress)
         compiled = load(output)
     except BaseException:
@@ -112,15 +115,36 @@ def load(path: str | os.PathLike[str]) -> CompiledModel:
 
 
 def tune(
-    model: Any, *, records: str | os.PathLike[str], seconds: float | None = None, trials: int | None = None
-) -> None:
-    """Would search for the best schedules of a model on a device.
+    model: Any,
+    *,
+    records: str | os.PathLike[str],
+    seconds: float | None = None,
+    trials: int | None = None,
+    options: CompileOptions | None = None,
+    seed: int = 0,
+    tell: Callable[[Progress], None] = lambda progress: None,
+) -> Progress:
+    """Searches for faster schedules of a model on this machine, and appends what it finds to a file of records.
+
+    `compile` takes that file as `records`. What it holds already is not measured again.
+
+    Args:
+        model: as `compile` takes it.
+        records: a .jsonl file; it need not exist.
+        seconds, trials: when to stop at the latest: time, and choices measured. It also stops when nothing more is to
+            be won.
+        options: how the model will be compiled: its target is this machine, and choices are for its number of threads.
+        seed: of the search.
+        tell: called with how far it is, whenever there is news.
+
+    Returns:
+        For each workload of the model the default's time and the fastest choice.
 
     Raises:
-        UnsupportedError: always: the tuner is not in this version.
+        ModelError, ShapeError, UnsupportedError, UsageError, OutputError, ToolError: see `tilewright.errors`.
     """
-    raise UnsupportedError(
-        "the tuner is not in this version",
-        where="tune",
-        hint="compile without records: the schedules' defaults are computed from the target and need no tuning",
+    from .tuning import run
+
+    return run.tune(
+        model, Path(records), options or CompileOptions(), seconds=seconds, trials=trials, seed=seed, tell=tell
     )

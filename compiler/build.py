@@ -30,13 +30,14 @@ from .process.workers import started
 
 if TYPE_CHECKING:
     from ..frontends import ImportedModel, OpenedModel
+    from ..ir_types import IRModule
     from ..schedules.templates.template import Choose
     from ..targets import Target
     from .codegen.generator import CodeGenerator
     from .emission.kernel_table import KernelTable
     from .library.plan import Plan
     from .lowering.batches import LoweredKernels
-    from .pipeline import ChoosePasses, IRModule
+    from .pipeline import ChoosePasses
     from .process.progress import ProgressCallback
     from .process.workers import Workers
 
@@ -178,7 +179,9 @@ def _workers(made: Build, generator: CodeGenerator | None) -> AbstractContextMan
 
 
 def _scheduled(made: Build, passes: ChoosePasses, choose: Choose | None, tell: ProgressCallback) -> Build:
+    from ..ir_passes.registry import edited
     from ..schedules.templates.template import choose_default
+    from ..schedules.tuner.records import chooser_of
     from . import pipeline
 
     assert made.imported is not None
@@ -186,8 +189,8 @@ def _scheduled(made: Build, passes: ChoosePasses, choose: Choose | None, tell: P
         made.imported.module,
         made.target,
         precision=made.precision,
-        order=passes,
-        choose=choose or choose_default,
+        order=lambda all_of_them: passes(edited(all_of_them, made.options.passes)),
+        choose=choose or (chooser_of(made.options.records, made.target) if made.options.records else choose_default),
         save_ir=made.options.save_ir,
         progress=tell,
     )
@@ -235,7 +238,7 @@ def _emitted(
             arch=made.target.arch,
             cpu_features=tuple(made.target.required_features),
             threads=options.threads,
-            tilewright_version=_version(),
+            tilewright_version=version(),
             precision=made.precision,
         )
         made = replace(made, table=table, lowered=lowered, plan=plan, signature=signature)
@@ -254,7 +257,8 @@ def _path(name: str | os.PathLike[str] | None) -> Path | None:
     return None if name is None else Path(name)
 
 
-def _version() -> str:
+def version() -> str:
+    """Tilewright's own, as libraries and records say it."""
     try:
         return metadata.version("tilewright")
     except metadata.PackageNotFoundError:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UnsupportedError, UsageError
@@ -42,6 +43,7 @@ class CompileOptions:
         records: results of the tuner to apply, a .jsonl file.
         save_ir: a folder for the module after each pass.
         keep_temps: a folder for sources and objects.
+        passes: changes to the passes, as `ir_passes.registry.edited` takes them: ``-fuse_gelu`` leaves one out.
         jobs: processes that compile kernels, at most one a core; None: as many as there are kernels enough for.
 
     Raises:
@@ -59,6 +61,7 @@ class CompileOptions:
     threads: int | None = None
     precision: str = "fp32"
     records: Pathlike | None = None
+    passes: Sequence[str] = ()
     save_ir: Pathlike | None = None
     keep_temps: Pathlike | None = None
     jobs: int | None = None
@@ -76,12 +79,14 @@ class CompileOptions:
             check_threads(self.threads)
         if self.jobs is not None and self.jobs < 1:
             raise UsageError(f"{self.jobs} processes are not possible", where="--jobs", hint="give 1 or more")
+        if self.records is not None and not Path(self.records).is_file():
+            raise UsageError(
+                "there is no such file of records",
+                where=f"--records {self.records}",
+                hint="tilewright tune writes them",
+            )
         if self.name is not None:
             check_name(self.name)
-        if self.records is not None:
-            raise UnsupportedError(
-                "the tuner's records are not in this version", where="--records", hint="leave --records out"
-            )
 
     @property
     def threaded(self) -> bool:

@@ -28,6 +28,7 @@ from ...errors import (
     UsageError,
 )
 from ..process.install import install
+from .archive import is_archive, read_archive
 from .library_file import LibraryFile, opened
 from .native_library import NativeLibrary, load_native
 from .signature import Signature, check_threads
@@ -117,8 +118,11 @@ class CompiledModel:
         values = tuple(results[spec.name] for spec in self.outputs)
         return values[0] if len(values) == 1 else values
 
-    def profile(self, inputs: Mapping[str, Any]) -> list[int]:
+    def profile(self, inputs: Mapping[str, Any], times: npt.NDArray[np.uint64] | None = None) -> list[int]:
         """Runs once and returns the nanoseconds of each of `signature.steps`.
+
+        Args:
+            times: where they are written as the run goes on: 0 first, and each when its step is done.
 
         Raises:
             ToolError: the library was stripped, so the entry for profiling cannot be found.
@@ -134,7 +138,7 @@ class CompiledModel:
         entry = ctypes.CFUNCTYPE(ctypes.c_int, *[pointer] * 4, ctypes.c_size_t)(run + self._profile_offset)
         arrays = self._check(inputs)
         outputs = self._empty_outputs()
-        times = np.zeros(len(self.signature.steps), np.uint64)
+        times = np.zeros(len(self.signature.steps), np.uint64) if times is None else times
         self._call(entry, arrays, outputs, ctypes.c_void_p(times.ctypes.data), ctypes.c_size_t(times.size))
         return [int(value) for value in times]
 
@@ -239,6 +243,9 @@ def load(path: str | os.PathLike[str]) -> CompiledModel:
         UnsupportedVersionError: a newer Tilewright wrote it.
         UnsupportedTargetError: it is for another machine.
     """
+    if is_archive(Path(path)):
+        hint = "link it into a program, or compile with --emit so"
+        raise LibraryError("a static library cannot be loaded", where=str(path), hint=hint)
     with opened(Path(path)) as (file, descriptor, data):
         if file.machine != platform.machine():
             raise UnsupportedTargetError(
@@ -255,11 +262,13 @@ def load(path: str | os.PathLike[str]) -> CompiledModel:
 
 
 def read_signature(path: str | os.PathLike[str]) -> Signature:
-    """What a library says about itself, read without running it; the library may be for any machine.
+    """What a library, shared or static, says about itself; nothing of it is run, and it may be for any machine.
 
     Raises:
         LibraryError, UnsupportedVersionError: as `load`.
     """
+    if is_archive(Path(path)):
+        return read_archive(Path(path))
     with opened(Path(path)) as (file, _, _):
         return file.signature
 

@@ -19,12 +19,14 @@ import numpy as np
 
 from ...targets.target import Target
 from .choices import Choice, Space
-from .sharing import Floats, Integers, elapsed, hand_off, thread_counts
+from .sharing import Floats, Integers, hand_off, thread_counts
 
 # A block of rows of A that is larger than this share of L2 is read again for every panel, and so are panels.
 _L2_SHARE = 0.5
 # Results that are larger than the first share of L2 leave it, unless those of a block of rows are at most the second.
 _RESULTS_SHARE, _BLOCK_SHARE = 0.75, 0.125
+# How much longer slices of k take than their numbers say.
+_SLICED = 1.05
 # Slices of k at most, and steps of k in each at least: sums of shorter ones cost more than their products.
 _MAX_SLICES, _MIN_STEPS = 16, 16
 
@@ -105,25 +107,26 @@ class Tiles:
         apart = leaves & (self.c_bytes / blocks > target.l2_bytes * _BLOCK_SHARE)
         tile = np.where(apart, max(self.cycles, self.apart), self.cycles)
         sums = np.maximum(mine * row_tiles * tile, moved / l3)
-        # Panels come from memory once, and where they do not stay in the cache, from L3 for every further block.
+        # Panels come from memory once, all but the first asked for in time by blocks that are long enough; and where
+        # they do not stay in the cache, from L3 for every further block. A panel that one tile reads is a stream.
         panels = np.maximum(np.minimum(mine, self.panels), np.ceil(mine / blocks))
         weights = self.batch * self.b_bytes
+        late = (row_tiles < self.prefetched) & ((panels > 1) | (row_tiles == 1))
+        dram = np.where(late, core.dram_bytes_per_cycle, core.prefetched_bytes_per_cycle)
         share = panels / (self.batch * self.panels)
-        dram = np.where(row_tiles < self.prefetched, core.dram_bytes_per_cycle, core.prefetched_bytes_per_cycle)
         first = weights * np.maximum(share / dram, 1 / core.dram_shared_bytes_per_cycle)
         again = (mine - panels) * self.b_bytes / self.panels if self.b_bytes > cache else 0.0
-        cycles: Floats = sums + first + again / l3 + hand_off(used, target) + self._after(threads, target)
-        return cycles
+        cycles: Floats = sums + first + again / l3 + hand_off(used, target)
+        return cycles if self.added == 1 else _SLICED * (cycles + self._after(threads, target))
 
     def elapsed_of(self, cut: CutChoice, target: Target) -> float:
         """The same for one choice."""
         return float(self.elapsed(np.array([cut.row_tiles]), np.array([cut.threads]), target)[0])
 
     def _after(self, threads: Integers, target: Target) -> Floats:
-        """Cycles of adding the sums of slices, by threads."""
-        sums = self._sums(target)
-        cycles = [elapsed(sums, self.rows, int(count), target) if sums else 0.0 for count in threads.flat]
-        return np.array(cycles).reshape(threads.shape)
+        """Cycles of adding the sums of slices."""
+        used = np.minimum(threads, self.rows)
+        return self._sums(target) * np.ceil(self.rows / used) / self.rows + hand_off(threads, target)
 
 
 def cuts(

@@ -14,13 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_runner import TOLERANCE, Runner, draw_window, random, relative_error, run_convolution
 from numpy_reference import convolution
+from small_models import model, node
 from tilewright import targets
+from tilewright.compiler.build import build
+from tilewright.compiler.library import artifact
+from tilewright.compiler.options import CompileOptions
 from tilewright.schedules.legalize import legalize
 from tilewright.schedules.schedule import schedule_module
 from tilewright.schedules.templates import contraction
 from tilewright.schedules.templates.contraction import Workload
 from tilewright.schedules.templates.table import CONTRACTION
-from tilewright.schedules.templates.template import Chooser
+from tilewright.schedules.templates.template import Chooser, choose_default
 from tvm import relax
 
 
@@ -146,6 +150,31 @@ def test_results_do_not_depend_on_the_number_of_cores(run: Runner) -> None:
         run(lambda x: relax.op.matmul(x, right), left, target=targets.parse("host", cores=cores)) for cores in (1, 3)
     )
     assert np.array_equal(one, two)
+
+
+def test_slices_of_k_have_the_same_bits_for_every_number_of_threads(tmp_path: Path) -> None:
+    left, right, residual = random(8, 4096), random(4096, 72, seed=1), random(8, 72, seed=2)
+    nodes = [node("MatMul", ["x", "w"], "a", "product"), node("Add", ["a", "r"], "b", "sum")]
+    nodes += [node("Relu", ["b"], "y", "relu")]
+    borders = {"x": ("float32", left.shape), "r": ("float32", residual.shape), "y": ("float32", residual.shape)}
+    outputs = {"y": borders.pop("y")}
+    network = model(nodes, borders, outputs, {"w": right})
+    chosen: list[str] = []
+
+    def choose(*asked):
+        chosen.append(str(choose_default(*asked).choice))
+        return choose_default(*asked)
+
+    build(network, tmp_path / "m.so", CompileOptions(threads=16), choose=choose)
+    assert "k_splits=1," not in chosen[0] and "k_splits" in chosen[0]
+    library = artifact.load(tmp_path / "m.so")
+    results = []
+    for threads in (1, 2, 3, 7, 16):
+        library.set_num_threads(threads)
+        results.append(library.run({"x": left, "r": residual})["y"])
+    assert all(np.array_equal(result, results[0]) for result in results)
+    exact = np.maximum(left.astype("float64") @ right + residual, 0)
+    assert relative_error(results[0], exact) < TOLERANCE
 
 
 @pytest.mark.parametrize(("cpu", "vector"), [("x86-64-v3", "ymm"), ("skylake-avx512", "zmm")])

@@ -17,6 +17,9 @@ lie together, in the order in which it reads them. The loop nest:
                 unrolled row registers, unrolled vectors: one instruction each
             epilogue(C) -> output
 
+Where a unit multiplies tiles, lowering moves the epilogue into the loop over k of the next tile
+(`compiler/lowering/overlap.py`), and what its instructions read of B comes a panel ahead of time.
+
 The innermost part is written as loops over one instruction's rows, lanes and terms, marked for
 `compiler/lowering/select_dots.py`, which puts the instruction in their place; left alone they compute the same.
 

@@ -171,6 +171,7 @@ def tiles_of(workload: Workload, choice: DotProductChoice, target: Target) -> Ti
         1 if unit.is_matrix else prefetch.fewest_tiles(tile_columns(choice, unit)),
         choice.k_splits,
         choice.tile_rows * lines * unit.costs.line_apart,
+        part.product_bytes[1] / panels / (target.core.l2_vectors_per_cycle * _LINE_BYTES),
     )
 
 

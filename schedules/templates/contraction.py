@@ -192,7 +192,7 @@ def space(workload: Workload, target: Target) -> Space[MultiplyAddChoice]:
     return cuts(
         lambda: register_tiles(workload, target),
         lambda tile: math.ceil(workload.rows / tile.rows),
-        lambda tile: slices(workload.k[-1], math.prod(workload.k)),
+        lambda tile: slices(workload.k[-1], math.prod(workload.k), target),
         target,
     )
 

@@ -179,7 +179,7 @@ def blockings(row_tiles: int) -> Iterator[int]:
         size = math.ceil(row_tiles / math.ceil(row_tiles / (size - 1))) if size > 1 else 0
 
 
-def slices(run: int, steps: int) -> Iterator[int]:
-    """Numbers of slices of k that its innermost extent `run` can be cut into, `steps` of k in all."""
-    most = min(_MAX_SLICES, run, steps // _MIN_STEPS)
-    return (count for count in range(1, max(most, 1) + 1) if run % count == 0)
+def slices(run: int, steps: int, target: Target) -> Iterator[int]:
+    """Numbers of slices of k that its innermost extent `run` can be cut into, `steps` of k in all; a core each."""
+    most = max(1, min(_MAX_SLICES, target.cores, steps // _MIN_STEPS))
+    return (count for count in range(1, most + 1) if run % count == 0)

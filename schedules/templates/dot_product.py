@@ -132,7 +132,7 @@ def space(workload: Workload, target: Target) -> Space[DotProductChoice]:
 
     def counts(choice: DotProductChoice) -> Iterator[int]:
         group = unit_of(choice, target).group
-        return slices(choice.k[-1] // group, math.prod(choice.k) // group)
+        return slices(choice.k[-1] // group, math.prod(choice.k) // group, target)
 
     return cuts(
         lambda: (tile for run, unit in _suiting(workload, target) for tile in tiles(run, unit)),

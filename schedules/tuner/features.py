@@ -53,6 +53,7 @@ def _of_contraction(workload: Workload, choice: Any, target: Target) -> dict[str
     rows: int = choice.tile_rows if hasattr(choice, "tile_rows") else choice.rows
     columns: int = choice.vectors * workload.lanes(target)
     row_tiles: int = choice.row_tiles
+    workload = workload.sliced(getattr(choice, "k_splits", 1))
     depth = math.prod(workload.k)
     narrow = dtype_bits(workload.rhs) // 8
     tiles_down = math.ceil(workload.rows / rows)

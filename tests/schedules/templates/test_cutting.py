@@ -162,10 +162,10 @@ def test_blocks_are_of_every_number_of_tiles_that_makes_a_difference(count: int)
     assert [math.ceil(count / size) for size in sizes] == sorted(numbers)
 
 
-@given(run=st.integers(1, 3000), outer=st.integers(1, 9))
-def test_slices_are_whole_and_not_short(run: int, outer: int) -> None:
-    counts = list(slices(run, run * outer))
-    assert counts[0] == 1 and counts == sorted(set(counts))
+@given(run=st.integers(1, 3000), outer=st.integers(1, 9), cores=st.integers(1, 20))
+def test_slices_are_whole_not_short_and_no_more_than_cores(run: int, outer: int, cores: int) -> None:
+    counts = list(slices(run, run * outer, machine(cores)))
+    assert counts[0] == 1 and counts == sorted(set(counts)) and counts[-1] <= cores
     assert all(run % count == 0 and (count == 1 or run * outer // count >= 16) for count in counts)
 
 

@@ -18,7 +18,11 @@ from tilewright.schedules.tuner.records import CRASHED, Record, Writer, best, ch
 
 TARGET = targets.parse("x86_64-linux-gnu", cpu="x86-64-v3", cores=1)
 WORKLOAD = Workload(1, 49, 96, (160,))
-CHOICES = [MultiplyAddChoice(4, 1), MultiplyAddChoice(3, 2), MultiplyAddChoice(2, 2, 5)]
+CHOICES = [
+    MultiplyAddChoice(rows=4, vectors=1),
+    MultiplyAddChoice(rows=3, vectors=2),
+    MultiplyAddChoice(rows=2, vectors=2, row_tiles=5),
+]
 
 
 def record(choice: object = CHOICES[0], ratio: float = 0.9, **changed: object) -> Record:
@@ -91,7 +95,7 @@ def test_choices_of_records_are_taken_where_the_template_has_them() -> None:
 
     default = choose_default([CONTRACTION], WORKLOAD, TARGET).choice
     assert chosen(CHOICES[1]) == CHOICES[1]
-    assert chosen(MultiplyAddChoice(99, 99)) == default
+    assert chosen(MultiplyAddChoice(rows=99, vectors=99)) == default
 
 
 def test_new_fields_with_defaults_leave_old_keys_and_choices_alone() -> None:

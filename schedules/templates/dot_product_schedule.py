@@ -19,7 +19,8 @@ from ..tensorir.blocks import Block, Loop
 from ..tensorir.expressions import dtype_bits
 from .dot_product import OPERAND, DotProductChoice, depth_of
 
-_SET_BYTES, _LINE_BYTES = 512, 64
+_LINE_BYTES = 64
+_SET_BYTES = 8 * _LINE_BYTES  # rows at such a distance share an eighth of the sets
 
 
 def has_lines(sch: Schedule, anchor: Block) -> bool:

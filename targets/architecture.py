@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from .core import Core
+from .core import Core, UnitCosts
 from .features import FeatureTable
 from .peak import PeakLoop
 from .target import FLOAT32_BITS, DotUnit
@@ -50,7 +50,7 @@ class Architecture:
         baseline_cpu: LLVM's name of the CPU when none is given.
         levels: best first: a CPU is used at the first level whose needs it fulfils; the last needs nothing.
         units: for narrow operands, the fastest first.
-        unit_rates: `DotUnit.rate` where it is another than in `units`, by the names of unit and CPU.
+        unit_costs: `DotUnit.costs` where they are others than in `units`, by the names of unit and CPU.
         core: what instructions cost.
         features: all that code may be generated for.
         half_features: what code that converts float16 in vectors needs.
@@ -71,7 +71,7 @@ class Architecture:
     baseline_cpu: str
     levels: tuple[Level, ...]
     units: tuple[DotUnit, ...]
-    unit_rates: Mapping[tuple[str, str], float]
+    unit_costs: Mapping[tuple[str, str], UnitCosts]
     core: Core
     features: FeatureTable
     half_features: tuple[str, ...]
@@ -95,10 +95,10 @@ class Architecture:
         return next(level for level in self.levels if level.needs.issubset(features))
 
     def units_of(self, features: Collection[str], cpu: str = "") -> tuple[DotUnit, ...]:
-        """The units that a CPU with these features has; by its name how fast they are."""
+        """The units that a CPU with these features has; by its name what they cost."""
         widest = self.level_of(features).vector_bits // FLOAT32_BITS
         return tuple(
-            replace(unit, rate=self.unit_rates.get((unit.name, cpu), unit.rate))
+            replace(unit, costs=self.unit_costs.get((unit.name, cpu), unit.costs))
             for unit in self.units
             if unit.lanes <= widest and set(unit.required_features).issubset(features)
         )

@@ -45,3 +45,25 @@ class Core:
     line_bytes: int
     l1_way_bytes: int
     addressed_rows: int
+
+
+@dataclass(frozen=True)
+class UnitCosts:
+    """What instructions of a unit for narrow operands cost on a core.
+
+    Attributes:
+        rate: instructions that a core starts in a cycle, all rows in each.
+        latency: cycles until a sum can be used by the next instruction.
+        loads_per_cycle: rows of operands, in its registers, that a core loads from L1 in a cycle.
+        step_overhead, tile_overhead: as `Core` has them for multiply-adds.
+        beside: cycles of the vector unit a register of results of a tile, while the unit multiplies for the next.
+        line_apart: cycles until a cache line of results can be written where its neighbours are written much later.
+    """
+
+    rate: float
+    latency: float
+    loads_per_cycle: float
+    step_overhead: float
+    tile_overhead: float
+    beside: float = 0.0
+    line_apart: float = 0.0

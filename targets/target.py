@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .core import Core
+from .core import Core, UnitCosts
 from .instructions import Instructions
 from .peak import PeakLoop
 
@@ -25,11 +25,8 @@ class DotUnit:
         lanes: columns of the second operand that one instruction takes.
         depth: terms of a sum that one instruction takes at most.
         registers: for sums and operands.
-        rate: instructions that a core starts in a cycle, all rows in each.
-        latency: cycles until a sum can be used by the next instruction.
         required_features: what code that uses it needs besides the target's own, as `Target.required_features`.
-        loads_per_cycle: rows of operands, in its registers, that a core loads from L1 in a cycle.
-        step_overhead, tile_overhead: as `Core` has them for multiply-adds.
+        costs: of its instructions.
         instructions: makes what code that uses it consists of; needs TVM.
         peak: makes what measures how fast it is.
     """
@@ -43,12 +40,8 @@ class DotUnit:
     lanes: int
     depth: int
     registers: int
-    rate: float
-    latency: float
     required_features: tuple[str, ...]
-    loads_per_cycle: float
-    step_overhead: float
-    tile_overhead: float
+    costs: UnitCosts
     instructions: Callable[[], Instructions]
     peak: Callable[[], PeakLoop]
 

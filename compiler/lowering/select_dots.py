@@ -17,7 +17,7 @@ from tvm import tirx
 from tvm.ir import TensorLoad
 
 from ...annotations import LHS, RHS, ROLE, SUMS, TILES, UNIT, operands, without, without_roles
-from ...schedules.tensorir.rebuild import found, substituted, with_body
+from ...schedules.tensorir.rebuild import found, sequence, substituted, with_body
 from ...targets.instructions import Emitted, Expr, Instructions, Operand, Stmt
 from ...targets.target import DotUnit
 
@@ -44,7 +44,7 @@ class _Selection:
     def statement(self, node: Any) -> Any:
         """The statement with instructions."""
         if isinstance(node, tirx.SeqStmt):
-            return _sequence([self.statement(each) for each in node.seq])
+            return sequence([self.statement(each) for each in node.seq])
         if isinstance(node, tirx.For):
             return self._loop(node)
         if isinstance(node, tirx.AttrStmt):
@@ -64,10 +64,10 @@ class _Selection:
         new = with_body(loop, body, annotations=kept)
         if SUMS.of(loop) and self._after_sums:
             after, self._after_sums = self._after_sums, ()
-            return _sequence([new, *after])
+            return sequence([new, *after])
         if TILES.of(loop) and self._around_tiles is not None:
             (before, behind), self._around_tiles = self._around_tiles, None
-            return _sequence([*before, new, *behind])
+            return sequence([*before, new, *behind])
         return new
 
     def _instructions(self, outer: Any, instructions: Instructions) -> Any:
@@ -79,14 +79,14 @@ class _Selection:
         sums = self._access(body.buffer, body.indices[0], loops)
         extents = {role: int(loops[role].extent) for role in loops}
         if not operands(body.value, LHS):  # the sums begin
-            return _sequence(instructions.zero(sums, extents))
+            return sequence(instructions.zero(sums, extents))
         left, right = (self._operand(body.value, role, loops) for role in (LHS, RHS))
         return self._placed(instructions.multiply_add(sums, left, right, extents))
 
     def _placed(self, emitted: Emitted) -> Stmt:
         self._after_sums = emitted.after_sums
         self._around_tiles = (emitted.before_tiles, emitted.after_tiles)
-        return _sequence(emitted.step)
+        return sequence(emitted.step)
 
     def _operand(self, product: Expr, role: str, loops: Mapping[str, Any]) -> Operand:
         (value,) = operands(product, role)
@@ -178,7 +178,3 @@ def _role(loop: Any) -> str:
     role = ROLE.of(loop)
     assert role is not None
     return role
-
-
-def _sequence(statements: Sequence[Stmt]) -> Stmt:
-    return statements[0] if len(statements) == 1 else tirx.SeqStmt(list(statements))

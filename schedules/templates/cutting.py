@@ -23,6 +23,8 @@ from .sharing import Floats, Integers, hand_off, thread_counts
 
 # A block of rows of A that is larger than this share of L2 is read again for every panel, and so are panels.
 _L2_SHARE = 0.5
+# Results that are larger than the first share of L2 leave it, unless those of a block of rows are at most the second.
+_RESULTS_SHARE, _BLOCK_SHARE = 0.75, 0.11
 # How much longer slices of k take than their numbers say.
 _SLICED = 1.05
 # Slices of k at most, and steps of k in each at least: sums of shorter ones cost more than their products.
@@ -58,6 +60,8 @@ class Tiles:
         a_bytes, b_bytes, c_bytes: of A, B and results of one product; what neighbouring rows of A share counts once.
         prefetched: tiles in a block from which on the next panel is asked for in time.
         added: slices whose sums are added; 1 where k is whole.
+        apart: cycles that a tile takes at least where the panels beside it are computed much later.
+        begin: cycles that a task takes before its first tile: until a panel that was in L2 is in L1.
     """
 
     batch: int
@@ -69,6 +73,8 @@ class Tiles:
     c_bytes: float
     prefetched: int
     added: int = 1
+    apart: float = 0.0
+    begin: float = 0.0
 
     @property
     def count(self) -> int:
@@ -98,7 +104,11 @@ class Tiles:
         written = mine * self.c_bytes / (blocks * self.panels)
         moved = blocks_read * block + np.where(written > cache, written, 0)
         l3 = np.minimum(core.l3_bytes_per_cycle, core.l3_shared_bytes_per_cycle / used)
-        sums = np.maximum(mine * row_tiles * self.cycles, moved / l3)
+        # Panel by panel all lines of a block are written in parts; large blocks have left the cache in between.
+        leaves = self.c_bytes > target.l2_bytes * _RESULTS_SHARE and self.panels > 1
+        apart = leaves & (self.c_bytes / blocks > target.l2_bytes * _BLOCK_SHARE)
+        tile = np.where(apart, max(self.cycles, self.apart), self.cycles)
+        sums = np.maximum(mine * (row_tiles * tile + self.begin), moved / l3)
         # Panels come from memory once, all but the first asked for in time by blocks that are long enough; and where
         # they do not stay in the cache, from L3 for every further block. A panel that one tile reads is a stream.
         panels = np.maximum(np.minimum(mine, self.panels), np.ceil(mine / blocks))

@@ -4,10 +4,11 @@ The same C[batch, row, column] = sum over k of A(batch, row, k) * B(batch, colum
 that add several products at once (`targets.DotUnit`): vector instructions that take a pair of k for 16 columns, and
 matrix instructions that take a tile of 16 rows by 32 k and one of 32 k by 16 columns. `B` is packed as
 
-    packed[batch, column // tile_columns, k..., run // group, column % tile_columns, run % group]
+    packed[batch, column // tile_columns, k..., run // depth, vector, run % depth // group, lane, run % group]
 
 where `run` is the innermost part of k: elements that lie side by side in A, so that one load takes a group or a tile
-row of them. The loop nest:
+row of them. `depth` of them and `lanes` columns, a `vector` of the tile's, are what one instruction takes of B: they
+lie together, in the order in which it reads them. The loop nest:
 
     parallel (batch, block of rows, panel of columns)
         for tile of rows in block
@@ -15,6 +16,9 @@ row of them. The loop nest:
             for k outside the run, for chunk of the run
                 unrolled row registers, unrolled vectors: one instruction each
             epilogue(C) -> output
+
+Where a unit multiplies tiles, lowering moves the epilogue into the loop over k of the next tile
+(`compiler/lowering/overlap.py`), and what its instructions read of B comes a panel ahead of time.
 
 The innermost part is written as loops over one instruction's rows, lanes and terms, marked for
 `compiler/lowering/select_dots.py`, which puts the instruction in their place; left alone they compute the same.
@@ -36,7 +40,8 @@ from tvm import te, tirx
 
 from ...annotations import ANCHOR, BLOCK_LINES, FLOPS, LANES, LHS, RHS, STAGE, operand
 from ...targets.target import DotUnit, Target
-from ..tensorir.expressions import Scalar, int64, int64s, largest_divisor
+from ..tensorir import prefetch
+from ..tensorir.expressions import Scalar, dtype_bits, int64, int64s, largest_divisor
 from ..tensorir.padding import within
 from .choices import Space
 from .contraction import Workload
@@ -54,6 +59,7 @@ _MIN_COLUMNS = 8
 _RUN_MULTIPLES = (2, 32)
 # What a contraction with zeros added to its operand has to be shorter by, for the copy.
 _COPY_COST = 1.3
+_LINE_BYTES = 64
 
 
 @dataclass(frozen=True)
@@ -92,7 +98,7 @@ def faster_units(target: Target, lhs: str, rhs: str, accumulator: str) -> list[D
     return [
         unit
         for unit in target.units_for(lhs, rhs, accumulator)
-        if unit.rate * unit.rows * unit.depth > target.core.fmas_per_cycle
+        if unit.costs.rate * unit.rows * unit.depth > target.core.fmas_per_cycle
     ]
 
 
@@ -154,14 +160,18 @@ def tiles_of(workload: Workload, choice: DotProductChoice, target: Target) -> Ti
     unit, part = unit_of(choice, target), workload.with_k(choice.k).sliced(choice.k_splits)
     rows, panels = math.ceil(whole_rows(part, choice) / choice.tile_rows), packed_shape(part, choice, unit)[1]
     each = cycles(part, choice, unit) / (part.batch * rows * panels)
+    # What reads results mostly multiplies them, so they are as narrow as operands.
+    lines = math.ceil(tile_columns(choice, unit) * dtype_bits(part.lhs) / 8 / _LINE_BYTES)
     return Tiles(
         part.batch,
         rows,
         panels,
         each * (1.0 if choice.k == workload.k else _COPY_COST),
         *part.product_bytes,
-        1,
+        1 if unit.is_matrix else prefetch.fewest_tiles(tile_columns(choice, unit)),
         choice.k_splits,
+        choice.tile_rows * lines * unit.costs.line_apart,
+        part.product_bytes[1] / panels / (target.core.l2_vectors_per_cycle * _LINE_BYTES),
     )
 
 
@@ -202,12 +212,12 @@ def cycles(workload: Workload, choice: DotProductChoice, unit: DotUnit) -> float
     instructions = math.prod(workload.k) // depth
     tiles = workload.batch * math.ceil(whole_rows(workload, choice) / (rows * registers))
     tiles *= math.ceil(workload.columns / (vectors * unit.lanes))
-    if unit.is_matrix:
-        loaded = registers * rows + vectors * depth // unit.group
-        step = max(float(registers * vectors * rows), loaded / unit.loads_per_cycle)
-    else:
-        step = max(registers * vectors / unit.rate, (registers + vectors) / unit.loads_per_cycle, unit.latency)
-    return tiles * (instructions * (step + unit.step_overhead) + unit.tile_overhead * rows * registers * vectors)
+    costs, vectors_of_tile = unit.costs, rows * registers * vectors
+    loaded = registers * rows + vectors * math.ceil(depth / unit.group) if unit.is_matrix else registers + vectors
+    products = registers * vectors * rows / unit.rows / costs.rate
+    step = max(products, loaded / costs.loads_per_cycle, costs.latency)
+    each = max(instructions * (step + costs.step_overhead), costs.beside * vectors_of_tile)
+    return tiles * (each + costs.tile_overhead * vectors_of_tile)
 
 
 def tile_columns(choice: DotProductChoice, unit: DotUnit) -> int:
@@ -233,9 +243,9 @@ def padded_rows(workload: Workload, choice: DotProductChoice) -> int:
 
 def packed_shape(workload: Workload, choice: DotProductChoice, unit: DotUnit) -> tuple[int, ...]:
     """Shape of the packed B."""
-    columns = tile_columns(choice, unit)
     *outer, run = workload.k
-    return (workload.batch, math.ceil(workload.columns / columns), *outer, run // unit.group, columns, unit.group)
+    panels, depth = math.ceil(workload.columns / tile_columns(choice, unit)), depth_of(run, unit)
+    return (workload.batch, panels, *outer, run // depth, choice.vectors, depth // unit.group, unit.lanes, unit.group)
 
 
 def pack_constant(
@@ -253,9 +263,11 @@ def pack_constant(
     run = workload.k[-1]
     flat = matrix.reshape(workload.batch, workload.columns, math.prod(workload.k[:-1]), -1)
     whole = np.pad(flat, [(0, 0)] * 3 + [(0, run - flat.shape[-1])])
-    panels = in_panels(whole.reshape(workload.batch, workload.columns, -1), shape[-2])
-    grouped = panels.reshape(*panels.shape[:2], -1, unit.group, shape[-2])
-    return np.ascontiguousarray(grouped.swapaxes(-1, -2)).reshape(shape)
+    panels = in_panels(whole.reshape(workload.batch, workload.columns, -1), tile_columns(choice, unit))
+    *_, vectors, groups, lanes, group = shape
+    # (batch, panel, step, group of the step, term, vector, lane) -> (..., step, vector, group, lane, term)
+    steps = panels.reshape(*panels.shape[:2], -1, groups, group, vectors, lanes)
+    return np.ascontiguousarray(steps.transpose(0, 1, 2, 5, 3, 6, 4)).reshape(shape)
 
 
 def pack_at_run_time(
@@ -267,13 +279,15 @@ def pack_at_run_time(
         element: the element of B at (batch, column, *k).
     """
     shape = packed_shape(workload, choice, unit)
-    columns = shape[-2]
+    groups, columns = shape[-3], tile_columns(choice, unit)
 
     def packed(batch: Any, panel: Any, *rest: Any) -> Scalar:
-        *outer, group, lane, term = rest
-        column = panel * columns + lane
-        value = element(batch, column, *outer, group * unit.group + term).astype(workload.rhs)
-        return within(value, column, workload.columns, shape[1] * columns)
+        *outer, step, vector, group, lane, term = rest
+        column = panel * columns + vector * unit.lanes + lane
+        at = (step * groups + group) * unit.group + term
+        return within(
+            element(batch, column, *outer, at).astype(workload.rhs), column, workload.columns, shape[1] * columns
+        )
 
     return te.compute(int64s(shape), packed, name=name, attrs=STAGE.entry("pack"))
 
@@ -298,7 +312,8 @@ def compute(
         template: the template built around this block.
         name: of the block.
     """
-    block, columns = choice.tile_rows * choice.row_tiles, tile_columns(choice, unit)
+    block, columns, lanes = choice.tile_rows * choice.row_tiles, tile_columns(choice, unit), unit.lanes
+    groups = depth_of(workload.k[-1], unit) // unit.group
     by_lines, line = ends_within_lines(workload, choice.rows), whole_line(workload, choice)
     lines = workload.rows // workload.line
     rows = padded_rows(workload, choice)
@@ -316,7 +331,8 @@ def compute(
         if not by_lines and rows > whole_rows(workload, choice):  # the last tile again
             row = tirx.min(row // choice.rows, int64(last)) * choice.rows + row % choice.rows
         left = lhs(batch, row, *at, group * unit.group + term).astype(workload.accumulator)
-        right = packed[(batch, column // columns, *at, group, column % columns, term)].astype(workload.accumulator)
+        inside = (group // groups, column % columns // lanes, group % groups, column % lanes, term)
+        right = packed[(batch, column // columns, *at, *inside)].astype(workload.accumulator)
         return te.sum(operand(LHS, left) * operand(RHS, right), axis=[*axes, group, term])
 
     attributes = {**ANCHOR.entry(template), **FLOPS.entry(workload.flops), **LANES.entry(unit.lanes)}

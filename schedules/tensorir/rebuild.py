@@ -36,3 +36,8 @@ def mentions(node: Node, variables: Sequence[Var]) -> bool:
 def substituted(node: Node, values: Mapping[Var, Expr]) -> Node:
     """A statement or an expression with values for variables."""
     return tvm_ffi.structural_map(node, (tirx.Var, lambda each: values.get(each, each)))
+
+
+def sequence(statements: Sequence[Stmt]) -> Stmt:
+    """The statements, one after the other."""
+    return statements[0] if len(statements) == 1 else tirx.SeqStmt(list(statements))

@@ -7,7 +7,7 @@ from . import peak
 from .cpu_check import cpu_check
 from .features import FEATURES
 from .host import host_cpu
-from .levels import CORE, DOT_UNITS, HALF_FEATURES, LEVELS, UNIT_RATES
+from .levels import CORE, DOT_UNITS, HALF_FEATURES, LEVELS, UNIT_COSTS
 
 X86_64 = Architecture(
     name="x86_64",
@@ -15,7 +15,7 @@ X86_64 = Architecture(
     baseline_cpu="x86-64",
     levels=LEVELS,
     units=DOT_UNITS,
-    unit_rates=UNIT_RATES,
+    unit_costs=UNIT_COSTS,
     core=CORE,
     features=FEATURES,
     half_features=HALF_FEATURES,

@@ -100,7 +100,7 @@ def soft_tiles() -> SoftTiles:
 UNITS = {
     unit.name: replace(unit, instructions=soft_tiles, required_features=())
     if unit.is_matrix
-    else replace(unit, instructions=SoftPairs, required_features=(), rate=2.0)
+    else replace(unit, instructions=SoftPairs, required_features=(), costs=replace(unit.costs, rate=2.0))
     for unit in DOT_UNITS
 }
 

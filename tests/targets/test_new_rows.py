@@ -53,7 +53,8 @@ class Counted(SoftPairs):
 
 
 def test_a_unit() -> None:
-    unit = replace(UNITS["AVX512-BF16"], name="NEW-BF16", instructions=Counted, rate=4.0)
+    unit = UNITS["AVX512-BF16"]
+    unit = replace(unit, name="NEW-BF16", instructions=Counted, costs=replace(unit.costs, rate=4.0))
     target = replace(targets.parse("host", cores=1), units=(unit,))
     data, weights = random(1, 6, 6, 32, seed=1), random(32, 3, 3, 32, seed=2)
 
@@ -82,7 +83,7 @@ AARCH64 = Architecture(
     baseline_cpu="generic",
     levels=(Level("NEON", frozenset(), 128, 32, has_fma=True, broadcasts_operands=False),),
     units=(),
-    unit_rates={},
+    unit_costs={},
     core=ARCHITECTURES["x86_64"].core,
     features=FeatureTable(
         rows={"dotprod": Feature("dotprod", "asimddp", generated=True)},

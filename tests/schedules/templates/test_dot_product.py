@@ -194,13 +194,51 @@ def test_long_products_use_full_tiles() -> None:
     assert math.prod(dot_product.packed_shape(workload, choice, UNITS[AMX])) == 1024 * 1024
 
 
+@pytest.mark.parametrize(
+    ("rows", "columns", "depth", "in_blocks"),
+    [
+        (3136, 256, 64, True),  # 56x56: results leave L2 before their neighbours are there
+        (3136, 64, 64, False),  # results stay in L2
+        (196, 1024, 256, False),
+    ],
+)
+def test_large_results_of_short_sums_are_computed_in_blocks_of_rows(rows, columns, depth, in_blocks: bool) -> None:
+    target = replace(target_with(AMX, cores=1), l2_bytes=2 << 20)
+    workload = Workload(1, rows, columns, (depth,), *DTYPES)
+    choice = dot_product.default(workload, target)
+    block = choice.tile_rows * choice.row_tiles
+    assert (block < rows) == in_blocks
+    if in_blocks:
+        whole = replace(choice, row_tiles=math.ceil(rows / choice.tile_rows))
+        assert choice.row_tiles >= 4 and block * columns * 4 <= target.l2_bytes / 8
+        assert whole in dot_product.space(workload, target)
+        assert dot_product.estimate(workload, whole, target) > 1.5 * dot_product.estimate(workload, choice, target)
+
+
 def test_packing_keeps_pairs_together() -> None:
     workload = Workload(1, 8, 20, (6,), *DTYPES)
     unit = UNITS[VECTOR]
     choice = dot_product.DotProductChoice(VECTOR, (6,), rows=1, row_registers=1, vectors=1)
     matrix = np.arange(20 * 5).reshape(1, 20, 5).astype(ml_dtypes.bfloat16)  # the sixth is padding
     packed = dot_product.pack_constant(matrix, workload, choice, unit).astype("float32")
-    assert packed.shape == (1, 2, 3, 16, 2)
-    assert packed[0, 1, 0, 3].tolist() == [matrix[0, 19, 0], matrix[0, 19, 1]]
-    assert packed[0, 1, 2, 3].tolist() == [matrix[0, 19, 4], 0]
-    assert not packed[0, 1, :, 4:].any()
+    assert packed.shape == (1, 2, 3, 1, 1, 16, 2)
+    assert packed[0, 1, 0, 0, 0, 3].tolist() == [matrix[0, 19, 0], matrix[0, 19, 1]]
+    assert packed[0, 1, 2, 0, 0, 3].tolist() == [matrix[0, 19, 4], 0]
+    assert not packed[0, 1, :, 0, 0, 4:].any()
+
+
+def test_what_an_instruction_takes_of_the_second_operand_lies_together() -> None:
+    workload = Workload(1, 64, 70, (3, 64), *DTYPES)
+    choice = dot_product.DotProductChoice(AMX, (3, 64), rows=16, row_registers=2, vectors=2)
+    matrix = random(1, 70, 3, 64).astype(ml_dtypes.bfloat16)
+    packed = dot_product.pack_constant(matrix, workload, choice, UNITS[AMX])
+    assert packed.shape == (1, 3, 3, 2, 2, 16, 16, 2)
+    tile = packed[0, 1, 2, 1, 0]  # columns 32 to 47, k (2, 32) to (2, 63)
+    assert tile.tobytes() == matrix[0, 32:48, 2, 32:].reshape(16, 16, 2).swapaxes(0, 1).tobytes()
+
+
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_copied_rows_do_not_share_sets_of_the_cache(run: Runner, kernel: int) -> None:
+    """Rows of 512 bytes: 576 apart where they are copied, as an image with zeros around it and casts are."""
+    data, weights = random(1, 9, 9, 256), random(32, kernel, kernel, 256, seed=1)
+    check_convolution(run, AMX, data, weights, (1, 1), (kernel // 2,) * 4, (1, 1), 1)

@@ -28,6 +28,7 @@ from tilewright.schedules.templates.microkernels import MultiplyAdd
 from tilewright.schedules.templates.table import CONTRACTION, TEMPLATES
 from tilewright.schedules.templates.template import Chooser, Template
 from tilewright.schedules.tensorir import blocks
+from tilewright.targets.core import UnitCosts
 from tilewright.targets.instructions import Emitted, Operand, Stmt
 from tilewright.targets.target import DotUnit, Target
 from tvm import relax, tirx
@@ -121,12 +122,8 @@ SOFT_S8 = DotUnit(
     lanes=8,
     depth=4,
     registers=16,
-    rate=2.0,
-    latency=4.0,
     required_features=(),
-    loads_per_cycle=2.0,
-    step_overhead=1.0,
-    tile_overhead=3.0,
+    costs=UnitCosts(rate=2.0, latency=4.0, loads_per_cycle=2.0, step_overhead=1.0, tile_overhead=3.0),
     instructions=FourProducts,
     peak=lambda: pytest.fail("nobody measures it"),
 )

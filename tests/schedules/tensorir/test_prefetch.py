@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 import tvm_ffi
@@ -30,11 +31,11 @@ def test_the_steps_cover_a_panel(tiles: int, depth: int, columns: int) -> None:
         assert tiles * (depth // steps) * LINE >= depth * columns
 
 
-def scheduled(operator: Any, *shapes: tuple[int, ...]) -> Any:
+def scheduled(operator: Any, *shapes: tuple[int, ...], cpu: str = "x86-64-v3", dtype: str = "float32") -> Any:
     """The one kernel of an operator, for one core."""
-    target = targets.parse("x86_64-linux-gnu", cpu="x86-64-v3", cores=1)
+    target = targets.parse("x86_64-linux-gnu", cpu=cpu, cores=1)
     builder = relax.BlockBuilder()
-    variables = [relax.Var(f"x{i}", relax.TensorType(shape, "float32")) for i, shape in enumerate(shapes)]
+    variables = [relax.Var(f"x{i}", relax.TensorType(shape, dtype)) for i, shape in enumerate(shapes)]
     with builder.function("main", variables):
         with builder.dataflow():
             out = builder.emit_output(builder.emit(operator(*variables)))
@@ -91,6 +92,57 @@ def test_every_line_of_the_next_panel_is_asked_for(operator: Any, shape: tuple[i
         if panel == 1:
             lines.add(int(inner) // LINE)
     assert lines == set(range(int(np.prod(extents[2:])) // LINE))
+
+
+@pytest.mark.parametrize(
+    ("cpu", "rows", "depth", "panels_ahead"),
+    [
+        ("sapphirerapids", 128, 96, True),
+        ("znver5", 128, 96, True),
+        ("sapphirerapids", 2000, 64, True),  # tiles enough to ask for every line several times
+        ("znver5", 2000, 64, True),
+        ("sapphirerapids", 16, 1024, False),  # one tile: a little ahead in the same stream
+    ],
+)
+def test_units_for_narrow_operands_ask_for_lines_ahead(cpu: str, rows: int, depth: int, panels_ahead: bool) -> None:
+    weights = relax.const(np.ones((depth, 400)).astype(ml_dtypes.bfloat16))
+    kernel = scheduled(lambda x: relax.op.matmul(x, weights, "float32"), (rows, depth), cpu=cpu, dtype="bfloat16")
+    calls = prefetched(kernel)
+    loads: list[Any] = []
+    for call in calls:
+        tvm_ffi.structural_walk(call, (TensorLoad, loads.append))
+    batches, panels, *inner = (int(extent) for extent in loads[0].source.ty.shape)
+    size = int(np.prod(inner))
+    loops: list[Any] = []
+    tvm_ffi.structural_walk(kernel.body, (tirx.For, loops.append))
+    panel, *others = _ranges(loops, calls)
+    lines: dict[int, set[int]] = {}
+    for which in (0, 1, panels - 1):
+        for point in np.ndindex(*(extent for _, extent in others)):
+            values = {panel[0]: which, **{var: value for (var, _), value in zip(others, point, strict=True)}}
+            for load in loads:
+                assert not any(_evaluate(index, values) for index in load.indices[:-1])
+                position = _evaluate(load.indices[-1], values)
+                assert 0 <= position <= batches * panels * size - 2 * LINE
+                lines.setdefault(which, set()).add(position // (2 * LINE))
+    count = size // (2 * LINE)
+    if panels_ahead:
+        assert lines[0] == set(range(count, 2 * count)) and lines[1] == set(range(2 * count, 3 * count))
+    else:
+        ahead = (16 << 10) // 64
+        assert lines[0] == set(range(ahead, count + ahead))
+    assert lines[panels - 1] == set(range((panels - 1) * count, panels * count))
+
+
+def _ranges(loops: list[Any], calls: list[Any]) -> list[tuple[Any, int]]:
+    """The variables that calls use and their extents, outermost first."""
+    used: list[Any] = []
+    for call in calls:
+        tvm_ffi.structural_walk(call, (tirx.Var, used.append))
+    inner_first = [
+        (loop.loop_var, int(loop.extent)) for loop in loops if any(loop.loop_var.same_as(var) for var in used)
+    ]
+    return inner_first[::-1]
 
 
 def _evaluate(expression: Any, values: dict[Any, int]) -> int:

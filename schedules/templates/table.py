@@ -14,6 +14,7 @@ from . import (
     plain,
     rows,
     rows_schedule,
+    transposition,
     window,
     window_schedule,
     winograd,
@@ -76,6 +77,24 @@ WINDOW = Template(
 ROWS = Template(
     rows.ROWS, rows.takes, rows.space, rows.default, rows.estimate, rows.compute, rows_schedule.schedule_kernel
 )
+TRANSPOSITION = Template(
+    transposition.TEMPLATE,
+    transposition.takes,
+    transposition.space,
+    transposition.default,
+    transposition.estimate,
+    None,
+    transposition.schedule_kernel,
+)
 PLAIN = Template(plain.TEMPLATE, plain.takes, plain.space, plain.default, plain.estimate, None, plain.schedule_kernel)
 
-TEMPLATES: tuple[Template[Any, Any], ...] = (DOT_PRODUCT, WINOGRAD, CONTRACTION, ATTENTION, WINDOW, ROWS, PLAIN)
+TEMPLATES: tuple[Template[Any, Any], ...] = (
+    DOT_PRODUCT,
+    WINOGRAD,
+    CONTRACTION,
+    ATTENTION,
+    WINDOW,
+    ROWS,
+    TRANSPOSITION,
+    PLAIN,
+)

@@ -22,6 +22,7 @@ from tilewright.schedules.templates.plain import Elements
 from tilewright.schedules.templates.rows import Rows
 from tilewright.schedules.templates.table import TEMPLATES
 from tilewright.schedules.templates.template import Chooser, Decision, choose_default
+from tilewright.schedules.templates.transposition import Squares
 from tilewright.schedules.templates.window import Windows
 from tvm import relax
 
@@ -119,7 +120,8 @@ def cases() -> list[Case]:
         Case("rows", relax.op.nn.softmax, (line[:, :5],), softmax(line[:, :5])),
         Case("rows", lambda x: relax.op.sum(x, [1]), (line + 1,), (line + 1).astype("float64").sum(1)),
         Case("plain", lambda x: relax.op.multiply(x, x), (line,), line * line),
-        Case("plain", lambda x: relax.op.permute_dims(x, (0, 3, 1, 2)), (image,), image.transpose(0, 3, 1, 2)),
+        Case("plain", lambda x: relax.op.permute_dims(x, (1, 0)), (line,), line.T),
+        Case("transposition", lambda x: relax.op.permute_dims(x, (0, 3, 1, 2)), (deep,), deep.transpose(0, 3, 1, 2)),
         Case("plain", lambda x: relax.op.repeat(x, 3, 1), (line[:, :70],), line[:, :70].repeat(3, 1)),
         Case("plain", lambda x: relax.op.argmax(x, 1), (line,), line.argmax(1)),
         Case("plain", lambda x: relax.op.nn.max_pool2d(x, (3, 1), layout="NCHW"), (image,), columns_of_three),
@@ -171,6 +173,7 @@ WORKLOADS = [
     Windows((1, 9, 11, 37), (3, 3)),
     Rows(7, 5003, "float32"),
     Elements(100, 1000, 8, 1, True, True),
+    Squares(3136, 70, 2, 70, 32),
 ]
 
 

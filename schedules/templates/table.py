@@ -11,6 +11,7 @@ from . import (
     contraction,
     contraction_schedule,
     dot_product,
+    interpolation,
     plain,
     rows,
     rows_schedule,
@@ -77,6 +78,15 @@ WINDOW = Template(
 ROWS = Template(
     rows.ROWS, rows.takes, rows.space, rows.default, rows.estimate, rows.compute, rows_schedule.schedule_kernel
 )
+INTERPOLATION = Template(
+    interpolation.TEMPLATE,
+    interpolation.takes,
+    interpolation.space,
+    interpolation.default,
+    interpolation.estimate,
+    None,
+    interpolation.schedule_kernel,
+)
 TRANSPOSITION = Template(
     transposition.TEMPLATE,
     transposition.takes,
@@ -95,6 +105,7 @@ TEMPLATES: tuple[Template[Any, Any], ...] = (
     ATTENTION,
     WINDOW,
     ROWS,
+    INTERPOLATION,
     TRANSPOSITION,
     PLAIN,
 )

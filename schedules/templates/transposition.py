@@ -209,7 +209,7 @@ def _axes(sch: Schedule, block: Block) -> _Axes | None:
     across = [read for read in reads if read[last] not in (0, 1)]
     for end in range(columns.start, 0, -1):
         steps = {read[end - 1] for read in reads}
-        if extents[end - 1] > 1 and steps <= {0, 1} and across and all(read[end - 1] == 1 for read in across):
+        if extents[end - 1] > 1 and steps <= {0, 1} and any(read[end - 1] == 1 for read in across):
             return _Axes(range(as_one(end - 1, end), end), columns, extents, written[end - 1] or 1)
     return None
 

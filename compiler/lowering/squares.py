@@ -16,14 +16,15 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import tvm
 import tvm_ffi
 from tvm import DataType, tirx
 
 from ...annotations import SQUARE, without
+from ...ir_types import For, PrimFunc, Scalar, Stmt, Var
 from ...schedules.tensorir.rebuild import mentions, substituted, with_body
+from .strided_loads import STORED_AS_INTEGERS
 
 _BLOCK_BITS = 128
 
@@ -32,17 +33,17 @@ _BLOCK_BITS = 128
 class _Square:
     """The two loops, what they store, and the conditions under which they do."""
 
-    column: Any
-    row: Any
-    store: Any
-    conditions: tuple[Any, ...]
+    column: For
+    row: For
+    store: Stmt
+    conditions: tuple[Scalar, ...]
     lanes: int
 
 
-def transpose_squares(function: Any) -> Any:
+def transpose_squares(function: PrimFunc) -> PrimFunc:
     """Rewrites the marked loops of a function whose buffers are flat; those of another form are left alone."""
 
-    def transposed(loop: Any) -> Any:
+    def transposed(loop: For) -> Stmt:
         if not SQUARE.of(loop):
             return loop
         loop = with_body(loop, loop.body, annotations=without(loop.annotations, SQUARE))
@@ -52,8 +53,8 @@ def transpose_squares(function: Any) -> Any:
     return function.with_body(tvm_ffi.structural_map(function.body, (tirx.For, transposed)))
 
 
-def _square(column: Any) -> _Square | None:
-    conditions: list[Any] = []
+def _square(column: For) -> _Square | None:
+    conditions: list[Scalar] = []
     loops, body = [column], column.body
     while not isinstance(body, tirx.BufferStore):
         if isinstance(body, tirx.For) and len(loops) == 1:
@@ -76,22 +77,22 @@ def _square(column: Any) -> _Square | None:
     return _Square(column, row, body, tuple(conditions), lanes)
 
 
-def _conjuncts(condition: Any) -> list[Any]:
+def _conjuncts(condition: Scalar) -> list[Scalar]:
     return [*_conjuncts(condition.a), *_conjuncts(condition.b)] if isinstance(condition, tirx.And) else [condition]
 
 
-def _is_upper(condition: Any, variables: Sequence[Any]) -> bool:
+def _is_upper(condition: Scalar, variables: Sequence[Var]) -> bool:
     """Whether a condition, once it fails, fails for whatever comes later: the border of a loop that was cut."""
     return isinstance(condition, tirx.LT) and isinstance(condition.b, tirx.IntImm) and _rises(condition.a, variables)
 
 
-def _rises(index: Any, variables: Sequence[Any]) -> bool:
+def _rises(index: Scalar, variables: Sequence[Var]) -> bool:
     if isinstance(index, tirx.Add):
         return _rises(index.a, variables) and _rises(index.b, variables)
     return any(index.same_as(each) for each in variables) or not mentions(index, variables)
 
 
-def _in_registers(square: _Square) -> Any:
+def _in_registers(square: _Square) -> Stmt:
     whole = _whole(square)
     if not square.conditions:
         return whole
@@ -101,35 +102,39 @@ def _in_registers(square: _Square) -> Any:
     return tirx.IfThenElse(inside, whole, _cut(square))
 
 
-def _whole(square: _Square) -> Any:
+def _whole(square: _Square) -> Stmt:
     lanes, dtype, kind = square.lanes, str(square.store.buffer.dtype), str(square.row.loop_var.ty.dtype)
 
-    def at(value: int) -> Any:
+    def at(value: int) -> Scalar:
         return tirx.IntImm(kind, value)
 
-    tile = tirx.decl_buffer([at(lanes * lanes)], dtype, "square", scope="local")
+    # What later passes store as integers is shuffled as integers.
+    moved = f"uint{DataType(dtype).bits}" if dtype in STORED_AS_INTEGERS else dtype
+    tile = tirx.decl_buffer([at(lanes * lanes)], moved, "square", scope="local")
+    value = square.store.value if moved == dtype else tirx.reinterpret(moved, square.store.value)
     place = square.column.loop_var * at(lanes) + square.row.loop_var
-    read = with_body(square.row, tirx.BufferStore(tile, square.store.value, [place]), kind=tirx.ForKind.VECTORIZED)
+    read = with_body(square.row, tirx.BufferStore(tile, value, [place]), kind=tirx.ForKind.VECTORIZED)
     statements = [tirx.AllocBuffer(tile), with_body(square.column, read, kind=tirx.ForKind.UNROLLED)]
 
-    def bound(value: Any) -> Any:
+    def bound(value: Scalar) -> Var:
         variable = tirx.Var("vector", value.ty)
         statements.append(tirx.Bind(variable, value))
         return variable
 
     vectors = [bound(tirx.BufferLoad(tile, [tirx.Ramp(at(line * lanes), at(1), lanes)])) for line in range(lanes)]
-    for stage in network(lanes, int(DataType(dtype).bits)):
+    for stage in network(lanes, DataType(dtype).bits):
         vectors = [
             bound(tirx.Shuffle([vectors[each.left], vectors[each.right]], [tirx.const(pick) for pick in each.picks]))
             for each in stage
         ]
     for row, vector in enumerate(vectors):
         start = substituted(square.store.indices[0], {square.row.loop_var: at(row), square.column.loop_var: at(0)})
+        vector = vector if moved == dtype else tirx.reinterpret(f"{dtype}x{lanes}", vector)
         statements.append(tirx.BufferStore(square.store.buffer, vector, [tirx.Ramp(start, at(1), lanes)]))
     return tirx.SeqStmt(statements)
 
 
-def _cut(square: _Square) -> Any:
+def _cut(square: _Square) -> Stmt:
     """The loops as they were, each as far as the borders: variables of other bounds are others."""
     loops = (square.row, square.column)
     twins = {loop.loop_var: tirx.Var(loop.loop_var.name, loop.loop_var.ty) for loop in loops}

@@ -83,9 +83,9 @@ class KernelCall:
     @cached_property
     def keeps_rows(self) -> bool:
         """Whether the last axis of all that is read is the last one of the result: rows move, and stay rows."""
-        last: list[list[Any]] = []
+        last: list[list[Scalar]] = []
 
-        def note(access: Any) -> None:
+        def note(access: Load) -> None:
             last.append(list(access.indices)[-1:])
 
         tvm_ffi.structural_walk(self.function.body, [(TensorLoad, note), (tirx.BufferStore, note)])

@@ -19,7 +19,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import tvm
 from tvm import tirx
@@ -27,11 +26,12 @@ from tvm.ir import TensorLoad
 from tvm.s_tir import Schedule
 
 from ...annotations import SQUARE
+from ...ir_types import Analyzer
 from ...targets.target import Target
 from ..tensorir import blocks
 from ..tensorir.blocks import Block
 from ..tensorir.expressions import flatten
-from ..tensorir.nodes import Buffer, Expr, Var
+from ..tensorir.nodes import Buffer, Expr, Load, Stmt, Var
 from ..tensorir.rebuild import found, substituted
 from .choices import Choice
 from .sharing import best_threads, elapsed, thread_counts
@@ -43,7 +43,8 @@ _PAGE_BYTES, _LINE_BYTES = 4096, 64
 _OF_THE_CACHE = 0.75  # the rest is for what is read
 # Cycles of an element that is moved alone, and of a vector that is loaded, stored or shuffled.
 _ELEMENT_CYCLES, _VECTOR_CYCLES = 2.0, 1.0
-_SHUFFLED = ("float32", "float64", "float16", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
+# Elements that are no bytes, which vectors do not move: bool, and what is packed.
+_UNMOVED = ("bool",)
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,7 @@ def _axes(sch: Schedule, block: Block) -> _Axes | None:
     kinds = {int(each.iter_type) for each in body.iter_vars}
     if not isinstance(store, tirx.BufferStore) or kinds != {blocks.DATA_PARALLEL} or len(variables) < 2:
         return None
-    if str(store.buffer.dtype) not in _SHUFFLED or len(sch.get_loops(block)) != len(variables):
+    if str(store.buffer.dtype) in _UNMOVED or len(sch.get_loops(block)) != len(variables):
         return None
     extents = tuple(int(each.dom.extent) for each in body.iter_vars)
     analyzer = tvm.sym.Analyzer()
@@ -214,7 +215,7 @@ def _axes(sch: Schedule, block: Block) -> _Axes | None:
     return None
 
 
-def _steps(indices: Sequence[Expr], buffer: Buffer, variables: Sequence[Var], analyzer: Any) -> list[int | None]:
+def _steps(indices: Sequence[Expr], buffer: Buffer, variables: Sequence[Var], analyzer: Analyzer) -> list[int | None]:
     """How far a position moves with each variable, where that is constant."""
     extents = buffer.shape if hasattr(buffer, "shape") else buffer.ty.shape
     position = flatten(indices, [int(extent) for extent in extents])
@@ -225,9 +226,8 @@ def _steps(indices: Sequence[Expr], buffer: Buffer, variables: Sequence[Var], an
     return steps
 
 
-def _stands_alone(variable: Var, store: Expr, loads: Sequence[Expr]) -> bool:
+def _stands_alone(variable: Var, store: Stmt, loads: Sequence[Load]) -> bool:
     """Whether a variable stands anywhere in a value but in the positions of its loads."""
-    uses = sum(each.same_as(variable) for each in found(store.value, tirx.Var))
-    return uses > sum(
-        each.same_as(variable) for load in loads for index in load.indices for each in found(index, tirx.Var)
-    )
+    inside = [each for load in loads for index in load.indices for each in found(index, tirx.Var)]
+    everywhere = found(store.value, tirx.Var)
+    return len([e for e in everywhere if e.same_as(variable)]) > len([e for e in inside if e.same_as(variable)])

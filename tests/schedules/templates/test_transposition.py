@@ -10,6 +10,7 @@ import pytest
 from kernel_runner import Runner, random
 from tilewright import targets
 from tilewright.compiler.lowering.squares import network
+from tilewright.dtypes import numpy_dtype
 from tvm import relax
 
 
@@ -29,9 +30,9 @@ def test_axes_change_places(run: Runner, shape: tuple[int, ...], axes: tuple[int
     assert run.templates == ["transposition"]
 
 
-@pytest.mark.parametrize("dtype", ["float16", "float64", "int8", "uint16", "int32", "int64", "bool"])
+@pytest.mark.parametrize("dtype", ["float16", "float64", "int8", "uint16", "int32", "int64", "bool", "bfloat16"])
 def test_elements_of_every_dtype(run: Runner, dtype: str) -> None:
-    x = np.random.default_rng(0).integers(0, 2 if dtype == "bool" else 100, (2, 53, 39)).astype(dtype)
+    x = np.random.default_rng(0).integers(0, 2 if dtype == "bool" else 100, (2, 53, 39)).astype(numpy_dtype(dtype))
     actual = run(transposed, x)
     assert actual.dtype == x.dtype and np.array_equal(actual, x.transpose(0, 2, 1))
 

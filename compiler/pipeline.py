@@ -30,6 +30,7 @@ from ..ir_passes import (
     PassResult,
     SimplifyReductions,
     SliceInPlace,
+    TrimKernels,
     run_passes,
 )
 from ..ir_passes.registry import spelled
@@ -101,6 +102,7 @@ def passes(
         FuseHardSwish(),
         FuseSoftmax(),
         FuseLayerNorm(),
+        TrimKernels(),
         FoldBatchNorm(),
         FoldScale(),
         FuseAttention(),

@@ -79,6 +79,8 @@ SUMS = Mark(f"{_PREFIX}sums", bool)  # of the outermost loop over k: behind it s
 TILES = Mark(f"{_PREFIX}tiles", bool)  # of the loop over tiles: outside of it registers are set up
 # `compiler/lowering/overlap.py` moves what is done with a tile into the next one.
 OVERLAP = Mark(f"{_PREFIX}overlap", bool)  # of the loop over tiles
+# `compiler/lowering/squares.py` transposes in registers what a loop over columns and the one over rows in it write.
+SQUARE = Mark(f"{_PREFIX}square", int)  # the extent of both
 # `schedules/tensorir/prefetch.py` asks for the next panel in the loop over chunks of k inside the loop over tiles.
 PREFETCH_TILES = Mark(f"{_PREFIX}prefetch_tiles", int)  # bytes ahead of what is read; 0: the next panel
 PREFETCH_CHUNKS = Mark(f"{_PREFIX}prefetch_chunks", int)  # cache lines that each asks for

@@ -11,7 +11,7 @@ from tvm import relax, tirx
 
 from ..annotations import CAST
 from ..hidden_floats import hide
-from .operators import convolution, elementwise, injective, integer_division, matmul, pooling, reduction
+from .operators import convolution, elementwise, injective, integer_division, interpolation, matmul, pooling, reduction
 from .templates import attention, rows
 from .templates.template import Chooser
 from .tensorir import operands
@@ -121,6 +121,7 @@ RULES: tuple[tuple[Sequence[str], Rule], ...] = (
     (("relax.nn.layer_norm",), Rule(partial(_lower_normalization, centered=True), _normalizes)),
     (("relax.nn.rms_norm",), Rule(partial(_lower_normalization, centered=False), _normalizes)),
     (("relax.tilewright.attention",), Rule(attention.lower_attention, attention.can_lower_attention)),
+    ((interpolation.NAME,), Rule(interpolation.lower_interpolation, interpolation.can_lower)),
     (("relax.strided_slice",), Rule(_plain(injective.lower_slice), _of_whole_steps)),
     (("relax.concat",), Rule(_plain(injective.lower_concat), _of_a_tuple)),
     (("relax.astype",), Rule(_plain(_cast_constant), _of_a_scalar_constant)),

@@ -23,7 +23,7 @@ from ...ir_types import Analyzer, Load, PrimFunc, Scalar
 _FEWEST_LANES = 4  # below that, elements are as good as vectors
 _MOST_LOADS = 4
 # Stored as integers from a later pass on, which does not look into shuffles.
-_LEGALIZED_LATER = ("bfloat16",)
+STORED_AS_INTEGERS = ("bfloat16",)
 _OPERATORS = (tirx.Add, tirx.Sub, tirx.Mul, tirx.FloorDiv, tirx.FloorMod, tirx.Min, tirx.Max)
 
 
@@ -82,7 +82,7 @@ def load_whole_vectors(function: PrimFunc) -> PrimFunc:
 def _whole(load: Load, analyzer: Analyzer) -> Scalar:
     if len(load.indices) != 1 or getattr(load, "predicate", None) is not None:
         return load
-    if str(load.source.dtype) in _LEGALIZED_LATER:
+    if str(load.source.dtype) in STORED_AS_INTEGERS:
         return load
     (index,) = load.indices
     dtype, _, lanes = str(index.ty.dtype).partition("x")

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from tvm import relax, te, tirx, topi
 
+from ...interpolation_operator import interpolate
 from ...ir_types import Scalar
 from .dtypes import accumulator, is_float, numpy_dtype
 from .node import Expr, Node, dtype_of
@@ -187,13 +188,17 @@ def emit(node: Node, x: Expr, tables: Mapping[int, Taps], *, extrapolation: floa
     axis is `extrapolation`.
     """
     dtype = dtype_of(x)
-    for axis in sorted(tables, reverse=True):
-        table = tables[axis]
-        if not _picks(table):
-            compute = _computed_in(dtype, rounding)
-            x = x if dtype_of(x) == compute else node.emit(relax.op.astype(x, compute))
-        x = _along_axis(node, x, axis, table)
-        if rounding is Rounding.EVERY_AXIS and dtype_of(x) != dtype and not is_float(dtype):
+    axes = sorted(tables, reverse=True)
+    for axis in axes:
+        if _picks(tables[axis]):
+            x = _pick(node, x, axis, tables[axis].positions[:, 0])
+    summed = [axis for axis in axes if not _picks(tables[axis])]
+    every_axis = rounding is Rounding.EVERY_AXIS and not is_float(dtype)
+    for together in [[axis] for axis in summed] if every_axis else [summed] if summed else []:
+        compute = _computed_in(dtype, rounding)
+        x = x if dtype_of(x) == compute else node.emit(relax.op.astype(x, compute))
+        x = node.emit(interpolate(x, [_emitted(node, tables[axis], compute) for axis in together], together))
+        if every_axis:
             x = _rounded(node, x, dtype)
     if dtype_of(x) != dtype:
         drops = is_float(dtype) or rounding is Rounding.FRACTION_DROPPED
@@ -234,13 +239,11 @@ def _picks(table: Taps) -> bool:
     return bool(table.weights.shape[1] == 1)
 
 
-def _along_axis(node: Node, x: Expr, axis: int, table: Taps) -> Expr:
-    if _picks(table):
-        return _pick(node, x, axis, table.positions[:, 0])
+def _emitted(node: Node, table: Taps, dtype: str) -> tuple[Expr, Expr]:
+    """Positions and weights of the taps that any element uses."""
     used = table.weights.any(axis=0)
     positions = node.emit(np.ascontiguousarray(table.positions[:, used]))
-    weights = node.emit(table.weights[:, used].astype(dtype_of(x)))
-    return node.emit_te(_interpolate, x, positions, weights, axis)
+    return positions, node.emit(table.weights[:, used].astype(dtype))
 
 
 def _pick(node: Node, x: Expr, axis: int, positions: npt.NDArray[np.int64]) -> Expr:
@@ -249,24 +252,3 @@ def _pick(node: Node, x: Expr, axis: int, positions: npt.NDArray[np.int64]) -> E
     if size % extent == 0 and bool((positions == np.arange(size) // (size // extent)).all()):
         return node.emit(relax.op.repeat(x, size // extent, axis)) if size > extent else x
     return node.emit(relax.op.take(x, node.emit(positions), axis, mode="fast"))
-
-
-def _interpolate(x: te.Tensor, positions: te.Tensor, weights: te.Tensor, axis: int) -> te.Tensor:
-    """The sum over taps of weight times element, along one axis; unrolled, since taps are few."""
-    count = int(weights.shape[1])
-    shape = [weights.shape[0] if each == axis else extent for each, extent in enumerate(x.shape)]
-
-    def term(i: tuple[Scalar, ...], tap: Scalar) -> Scalar:
-        return weights(i[axis], tap) * x(*i[:axis], positions(i[axis], tap), *i[axis + 1 :])
-
-    if count <= 8:
-
-        def element(*i: Scalar) -> Scalar:
-            total = term(i, 0)
-            for tap in range(1, count):
-                total = total + term(i, tap)
-            return total
-
-        return te.compute(shape, element, name="interpolate", tag=topi.tag.INJECTIVE)
-    taps_axis = te.reduce_axis((0, count), name="tap")
-    return te.compute(shape, lambda *i: te.sum(term(i, taps_axis), axis=taps_axis), name="interpolate")

@@ -1,7 +1,8 @@
 """Positions of extrema: along an axis, and in the windows of a pool.
 
 An extremum and its position are kept in variables while elements are read one after the other, so each is read once and
-compared as what it is. NaN is beyond every number, at the end that is looked for; -0.0 equals 0.0.
+compared once, floats as integers (`te_keys.py`). NaN is beyond every number, at the end that is looked for; -0.0
+equals 0.0.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from functools import partial
 from tvm import tirx
 
 from ...ir_types import PrimFunc, Scalar, Stmt
-from .dtypes import accumulator, is_float, lowest
+from .dtypes import is_float, lowest
 from .node import Expr, Node, dtype_of, shape_of
+from .te_keys import key, key_dtype
 from .tir_kernel import kernel, load, loop, store, tensor, variables
 from .windows import Window
 
@@ -22,35 +24,21 @@ _LANES = 32  # of a row at a time: enough registers for their latencies, on ever
 _FEWEST_LANES = 4
 _MOST_NARROW = 1 << 31
 
-Comparison = Callable[[Scalar, Scalar], Scalar]
-
 
 def _compared(dtype: str) -> str:
     """The dtype that elements are compared in."""
-    return "int8" if dtype == "bool" else accumulator(dtype) if is_float(dtype) else dtype
+    return "int8" if dtype == "bool" else key_dtype(dtype) if is_float(dtype) else dtype
+
+
+def _comparable(value: Scalar, dtype: str, *, largest: bool) -> Scalar:
+    """What of floats is compared: integers, of which one comparison tells all, and the larger is better."""
+    if not is_float(dtype):
+        return _as(value, _compared(dtype))
+    return key(value if largest else value * tirx.const(-1, dtype), dtype)
 
 
 def _as(value: Scalar, dtype: str) -> Scalar:
     return value if str(value.ty.dtype) == dtype else value.astype(dtype)
-
-
-def _comparisons(dtype: str, *, largest: bool) -> tuple[Comparison, Comparison]:
-    """Whether an element is better than another; whether both are equally good.
-
-    No comparison of floats is negated: without NaN, that would be the opposite comparison.
-    """
-
-    def better(new: Scalar, old: Scalar) -> Scalar:
-        beats = old < new if largest else new < old
-        if not is_float(dtype):
-            return beats
-        return tirx.any(beats, tirx.all(tirx.isnan(new), tirx.Not(tirx.isnan(old))))
-
-    def equal(new: Scalar, old: Scalar) -> Scalar:
-        same = new == old
-        return tirx.any(same, tirx.all(tirx.isnan(new), tirx.isnan(old))) if is_float(dtype) else same
-
-    return better, equal
 
 
 def _position_dtype(elements: int) -> str:
@@ -65,7 +53,6 @@ def position_along_axis(outer: int, extent: int, inner: int, dtype: str, *, larg
     """
     x, y = tensor((outer, extent, inner), dtype, "x"), tensor((outer, inner), "int64", "y")
     kind, position = _compared(dtype), _position_dtype(extent)
-    better, equal = _comparisons(dtype, largest=largest)
     width = 1
     if inner == 1:  # partial results for as many lanes, joined at the end
         width = max((lanes for lanes in (_LANES, 16, 8, _FEWEST_LANES) if 2 * lanes <= extent), default=1)
@@ -80,12 +67,15 @@ def position_along_axis(outer: int, extent: int, inner: int, dtype: str, *, larg
 
     def body(o: Scalar, i: Scalar) -> list[Stmt]:
         def element(at: Scalar) -> Scalar:
-            return _as(load(x, o, at, i), kind)
+            return _comparable(load(x, o, at, i), dtype, largest=largest)
+
+        def better(new: Scalar, old: Scalar, or_equal: bool) -> Scalar:
+            less, more = (old, new) if largest or is_float(dtype) else (new, old)
+            return less <= more if or_equal else less < more
 
         def later(lane: Scalar, at: Scalar) -> list[Stmt]:
             value, old = element(at), load(best, lane)
-            take = better(value, old)
-            return keep(lane, tirx.any(take, equal(value, old)) if last else take, value, _as(at, position))
+            return keep(lane, better(value, old, last), value, _as(at, position))
 
         def further(step: Scalar, lane: Scalar) -> list[Stmt]:
             return later(lane, (step + 1) * width + lane)
@@ -96,8 +86,8 @@ def position_along_axis(outer: int, extent: int, inner: int, dtype: str, *, larg
         def join(half: int, lane: Scalar) -> list[Stmt]:
             value, at = load(best, lane + half), load(place, lane + half)
             old = load(place, lane)
-            tie = tirx.all(equal(value, load(best, lane)), at > old if last else at < old)
-            return keep(lane, tirx.any(better(value, load(best, lane)), tie), value, at)
+            tie = tirx.all(value == load(best, lane), at > old if last else at < old)
+            return keep(lane, tirx.any(better(value, load(best, lane), False), tie), value, at)
 
         def lanes(count: int, of: Callable[[Scalar], Sequence[Stmt]]) -> Stmt:
             return loop(count, of, vectorized=True) if count > 1 else tirx.SeqStmt(list(of(tirx.IntImm("int64", 0))))
@@ -156,8 +146,9 @@ def max_pool_with_indices(
     results = (planes, *window.output)
     values, indices = tensor(results, dtype, "maxima"), tensor(results, "int64", "indices")
     kind, position = _compared(dtype), _position_dtype(planes * math.prod(extents))
-    better, _ = _comparisons(dtype, largest=True)
     best, place = variables(1, kind, "best"), variables(1, position, "place")
+    # Where keys are compared, which no number has the least of, the maximum itself is kept beside them.
+    most = variables(1, dtype, "most") if is_float(dtype) else best
     row_major = [math.prod(extents[a + 1 :]) for a in range(rank)]
     nowhere = tirx.const(-1, position)
 
@@ -171,13 +162,16 @@ def max_pool_with_indices(
                 if window.begins[a] or ends[a]
                 for condition in (source[a] >= 0, source[a] < extents[a])
             ]
-            value, old = _as(load(x, plane, *at), kind), load(best, 0)
+            value = load(x, plane, *at)
+            new, old = _comparable(value, dtype, largest=True), load(best, 0)
             flat = plane * math.prod(extents) + sum(source[a] * row_major[a] for a in range(rank))
-            take = tirx.any(load(place, 0) < 0, better(value, old))
+            take = old < new if is_float(dtype) else tirx.any(load(place, 0) < 0, old < new)
             take = tirx.all(*inside, take) if inside else take
+            kept = [store(most, tirx.Select(take, value, load(most, 0)), 0)] if is_float(dtype) else []
             return [
                 store(place, tirx.Select(take, _as(flat, position), load(place, 0)), 0),
-                store(best, tirx.Select(take, value, old), 0),
+                *kept,
+                store(best, tirx.Select(take, new, old), 0),
             ]
 
         def nest(taps: tuple[Scalar, ...]) -> Sequence[Stmt]:
@@ -190,11 +184,13 @@ def max_pool_with_indices(
             inner = tirx.floormod(flat, math.prod(extents))
             places = [tirx.floormod(tirx.floordiv(inner, row_major[a]), extents[a]) for a in range(rank)]
             flat = flat - inner + sum(places[a] * math.prod(extents[:a]) for a in range(rank))
+        least = [store(best, tirx.min_value(kind), 0)] if is_float(dtype) else []
         return [
-            store(best, tirx.const(lowest(dtype), kind), 0),
+            store(most, tirx.const(lowest(dtype), str(most.dtype)), 0),
+            *least,
             store(place, nowhere, 0),
             *nest(()),
-            store(values, _as(load(best, 0), dtype), plane, *point),
+            store(values, _as(load(most, 0), dtype), plane, *point),
             store(indices, _as(flat, "int64"), plane, *point),
         ]
 
@@ -205,7 +201,7 @@ def max_pool_with_indices(
         "max_pool_with_indices",
         results,
         body,
-        keeps=[best, place],
+        keeps=[best, place, *([most] if is_float(dtype) else [])],
         reads=[(x, lambda plane, *point: (plane, *[None] * rank))],
         writes=[(values, itself), (indices, itself)],
     )

@@ -41,7 +41,7 @@ class FuseEpilogues(GraphPass):
         does several times in a reflection, and many times in a reflection of a reflection.
         prologue_templates: templates that recompute their operand cheaply enough to take element-wise kernels before
         them. transposed_results: let a transpose be the last member of an anchor's group (its schedule must support
-        it).
+        it) where rows stay rows: single elements that go far apart are better moved by a kernel of their own.
     """
 
     max_calls: int = 24

@@ -140,7 +140,7 @@ def _is_epilogue(member: KernelCall, anchor: KernelCall, limits: Limits) -> bool
     if member.is_pointwise:
         return member.shape == anchor.shape
     is_last = limits.transposed_results and member.pattern == INJECTIVE and not member.template
-    return is_last and sorted(member.shape) == sorted(anchor.shape) and len(member.operands) == 1
+    return is_last and member.keeps_rows and sorted(member.shape) == sorted(anchor.shape) and len(member.operands) == 1
 
 
 def _join(call: KernelCall, group: Group) -> None:

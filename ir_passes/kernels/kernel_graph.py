@@ -80,6 +80,17 @@ class KernelCall:
         tvm_ffi.structural_walk(self.function.body, (TensorLoad, note))
         return max(counts)
 
+    @cached_property
+    def keeps_rows(self) -> bool:
+        """Whether the last axis of all that is read is the last one of the result: rows move, and stay rows."""
+        last: list[list[Scalar]] = []
+
+        def note(access: Load) -> None:
+            last.append(list(access.indices)[-1:])
+
+        tvm_ffi.structural_walk(self.function.body, [(TensorLoad, note), (tirx.BufferStore, note)])
+        return all(index and index[0].same_as(last[0][0]) for index in last)
+
     def reads(self, other: KernelCall) -> int:
         """How often this call has the result of `other` as an operand."""
         return sum(1 for operand in self.operands if operand.same_as(other.var))

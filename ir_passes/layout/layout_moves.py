@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import tvm
 from tvm import relax
 
+from ... import interpolation_operator as interpolation
 from ...ir_types import Call
 from ..core.constants import array_of
 from ..core.graph import Expr, Var
@@ -62,7 +65,19 @@ def _is_spatial(value: Call) -> bool | None:
     name = value.op.name
     if name in CONVOLUTIONS or name in POOLS:
         return True
-    return None if name in ELEMENTWISE or name == "relax.concat" else False
+    return None if name in ELEMENTWISE or name in ("relax.concat", interpolation.NAME) else False
+
+
+def interpolate(state: LayoutState, var: Var, call: Call) -> Stored:
+    """The axes are renumbered; what grows and is not read channels-last is transposed while it is small."""
+    operand, *tables = call.args
+    order, old, new = state.order(operand), shape_of(operand), shape_of(var)
+    grows = old is not None and new is not None and math.prod(new) > math.prod(old)
+    if order == identity(len(order)) or (grows and not state.wants_channels_last(var, _is_spatial)):
+        return opaque(state, var, call)
+    axes = [inverse(order)[axis] for axis in interpolation.axes_of(call)]
+    args = interpolation.tables_of([state.get(each, identity(2), var.name) for each in tables])
+    return Stored(state.emit(interpolation.interpolate(state.stored(operand).expr, args, axes), var.name), order)
 
 
 def _flatten_for_classifier(

@@ -114,6 +114,7 @@ RULES: dict[str, Rule] = {
     **_rules(axes.strided_slice, "strided_slice"),
     **_rules(axes.take, "take"),
     **_rules(axes.pad, "nn.pad"),
+    **_rules(moves.interpolate, "tilewright.interpolate"),
     **_rules(axes.resize, "image.resize2d image.resize3d"),
     **_rules(axes.broadcast_to, "broadcast_to"),
     **_rules(axes.tile, "tile"),

@@ -9,8 +9,9 @@ template takes. The loop nest:
                 vectorized lanes        registers that are not full: see compiler/lowering/vector_borders.py
 
 Reductions to one result are vectorized where neighbouring results read neighbours. So is everything else, but for
-copies from positions that follow a pattern of their own, such as a reflection or a repetition: to work those out in
-vector registers, and take them apart again, takes twice as long as a scalar loop.
+copies from positions that follow a pattern of their own, such as a reflection: to work those out in vector registers,
+and take them apart again, takes twice as long as a scalar loop. A repetition that is the same in every vector is a
+shuffle (`compiler/lowering/strided_loads.py`).
 """
 
 from __future__ import annotations
@@ -168,8 +169,9 @@ def elements_of(sch: Schedule, block: Block, target: Target) -> Elements | None:
     if not spatial:
         return None
     extents = [blocks.extent(sch, loop) for loop in spatial]
-    may, should = _vectorizes(sch, block, spatial[-1], bool(reduction))
     bits = min(blocks.element_bits(sch, block), FLOAT32_BITS)
+    lanes = lanes_for(extents[-1], target, bits)
+    may, should = _vectorizes(sch, block, spatial[-1], lanes, bool(reduction))
     fused = 1
     if not reduction:
         elementwise = blocks.is_elementwise(sch, block)
@@ -202,9 +204,9 @@ def _schedule(sch: Schedule, block: Block, work: Elements, choice: PlainChoice) 
         sch.decompose_reduction(block, reduction[0])
 
 
-def _vectorizes(sch: Schedule, block: Block, last: Loop, reduces: bool) -> tuple[bool, bool]:
+def _vectorizes(sch: Schedule, block: Block, last: Loop, lanes: int, reduces: bool) -> tuple[bool, bool]:
     """Whether a block may be vectorized, and whether that pays."""
-    reads = blocks.reads_along(sch, block, blocks.depth(sch, block, last) - 1)
+    reads = blocks.reads_along(sch, block, blocks.depth(sch, block, last) - 1, lanes)
     if reduces:  # of one result: what decides between two pairs is not kept while both are written
         may = len(sch.get(block).writes) == 1
         return may, may and reads.contiguous

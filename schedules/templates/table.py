@@ -11,10 +11,12 @@ from . import (
     contraction,
     contraction_schedule,
     dot_product,
+    interpolation,
     plain,
     rows,
     rows_choice,
     rows_schedule,
+    transposition,
     window_choice,
     window_schedule,
     winograd,
@@ -83,6 +85,34 @@ ROWS = Template(
     rows.compute,
     rows_schedule.schedule_kernel,
 )
+INTERPOLATION = Template(
+    interpolation.TEMPLATE,
+    interpolation.takes,
+    interpolation.space,
+    interpolation.default,
+    interpolation.estimate,
+    None,
+    interpolation.schedule_kernel,
+)
+TRANSPOSITION = Template(
+    transposition.TEMPLATE,
+    transposition.takes,
+    transposition.space,
+    transposition.default,
+    transposition.estimate,
+    None,
+    transposition.schedule_kernel,
+)
 PLAIN = Template(plain.TEMPLATE, plain.takes, plain.space, plain.default, plain.estimate, None, plain.schedule_kernel)
 
-TEMPLATES: tuple[Template[Any, Any], ...] = (DOT_PRODUCT, WINOGRAD, CONTRACTION, ATTENTION, WINDOW, ROWS, PLAIN)
+TEMPLATES: tuple[Template[Any, Any], ...] = (
+    DOT_PRODUCT,
+    WINOGRAD,
+    CONTRACTION,
+    ATTENTION,
+    WINDOW,
+    ROWS,
+    INTERPOLATION,
+    TRANSPOSITION,
+    PLAIN,
+)

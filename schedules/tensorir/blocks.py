@@ -18,7 +18,7 @@ from tvm.s_tir.schedule import ScheduleError
 from ...annotations import ANCHOR, STAGE
 from ...hidden_floats import ARITHMETIC
 from .expressions import dtype_bits, flatten
-from .nodes import Buffer, Expr, Load, Node
+from .nodes import Buffer, Expr, Load, Node, Var
 from .rebuild import found, mentions, substituted
 
 
@@ -29,7 +29,7 @@ class Reads:
     Attributes:
         steps: in elements of the source, where they are constants.
         gathers: whether a position is read from memory.
-        irregular: whether a step depends on where the load is: a repetition, a reflection.
+        irregular: whether distances inside of a vector depend on where the vector is: a reflection.
     """
 
     steps: frozenset[int]
@@ -182,8 +182,8 @@ def points(sch: Schedule, block: Block) -> int:
     return math.prod(int(var.dom.extent) for var in sch.get(block).iter_vars)
 
 
-def reads_along(sch: Schedule, block: Block, axis: int) -> Reads:
-    """How the loads of a block move when its iteration variable `axis` grows by one."""
+def reads_along(sch: Schedule, block: Block, axis: int, lanes: int) -> Reads:
+    """How the loads of a block move when its iteration variable `axis` grows by one, in vectors of so many lanes."""
     body = sch.get(block)
     analyzer = tvm.sym.Analyzer()
     for each in body.iter_vars:
@@ -198,9 +198,16 @@ def reads_along(sch: Schedule, block: Block, axis: int) -> Reads:
             steps.add(int(step))
         elif found(position, TensorLoad):
             gathers = True
-        else:
+        elif not _repeats(position, variable, lanes, analyzer):
             irregular = True
     return Reads(frozenset(steps), gathers, irregular)
+
+
+def _repeats(position: Expr, variable: Var, lanes: int, analyzer: Any) -> bool:
+    """Whether elements stand at the same distances from the first of their vector in every vector."""
+    vector = tirx.Var("vector", variable.ty)
+    first, *others = (substituted(position, {variable: vector * lanes + lane}) for lane in range(lanes))
+    return all(isinstance(analyzer.simplify(other - first), tirx.IntImm) for other in others)
 
 
 def write_step(sch: Schedule, block: Block, axis: int) -> int | None:

@@ -199,12 +199,13 @@ def test_layout_kernels_take_what_comes_before_them_unless_an_anchor_can() -> No
     _check(_named(body), [2, 2, 1])
 
 
-def test_a_transposed_result_is_an_option() -> None:
+@pytest.mark.parametrize(("axes", "with_option"), [((0, 2, 1, 3), [3]), ((0, 3, 1, 2), [2, 1])])
+def test_a_transposed_result_is_an_option_where_rows_stay_rows(axes: tuple[int, ...], with_option: list[int]) -> None:
     def body(emit: Any, x: Any) -> Any:
-        return emit(op.permute_dims(_biased(emit, x), [0, 3, 1, 2]))
+        return emit(op.permute_dims(_biased(emit, x), axes))
 
     _check(_named(body), [2, 1])
-    _check(_named(body), [3], transposed_results=True)
+    _check(_named(body), with_option, transposed_results=True)
 
 
 def test_concatenation_takes_its_parts() -> None:

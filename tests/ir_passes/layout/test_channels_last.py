@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from relax_models import assert_same_ir, assert_same_numbers, build, hints, op, operators, weights
 from tilewright.errors import CompilerError
+from tilewright.interpolation_operator import interpolate
 from tilewright.ir_passes import Canonicalize, ChannelsLast, run_passes
 from tilewright.ir_passes.core.constants import array_of, constant
 from tilewright.ir_passes.core.graph import Graph
@@ -164,6 +165,12 @@ def test_attention_transposes_each_operand_once() -> None:
     assert_same_numbers(module, after)
 
 
+def _table(size: int) -> tuple[Any, Any]:
+    """Means of neighbours on an axis of 8."""
+    positions = np.arange(size)[:, None] * 7 // size + [0, 1]
+    return constant(positions), constant(np.full((size, 2), 0.5, "float32"))
+
+
 _Y = (2, 8, 8, 8)  # of the convolution in front of each of these
 _RULES: dict[str, Callable[..., Any]] = {
     "softmax over channels": lambda e, y: e(op.nn.softmax(y, 1)),
@@ -182,6 +189,8 @@ _RULES: dict[str, Callable[..., Any]] = {
     "sum of all": lambda e, y: e(op.sum(y)),
     "pad": lambda e, y: e(op.nn.pad(y, (0, 0, 1, 2, 3, 0, 0, 1))),
     "resize": lambda e, y: e(op.image.resize2d(y, (16, 12), layout="NCHW", method="linear")),
+    "interpolate": lambda e, y: e(interpolate(y, [_table(5), _table(12)], [3, 1])),
+    "interpolate for a convolution": lambda e, y: _conv(e, e(interpolate(y, [_table(5), _table(12)], [3, 2])), 8),
     "tile": lambda e, y: e(op.tile(y, (1, 2, 1, 3))),
     "repeat": lambda e, y: e(op.repeat(y, 2, 1)),
     "broadcast_to": lambda e, y: e(op.broadcast_to(e(op.max(y, [2, 3], True)), _Y)),

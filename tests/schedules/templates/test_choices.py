@@ -15,13 +15,16 @@ from numpy_reference import convolution, pad, windows
 from soft_units import target_with
 from tilewright import targets
 from tilewright.errors import ChoiceError
+from tilewright.interpolation_operator import interpolate
 from tilewright.ir_passes.operators.attention_operator import attention
 from tilewright.schedules.templates import choices
 from tilewright.schedules.templates.contraction import MultiplyAddChoice, Workload
+from tilewright.schedules.templates.interpolation import Interpolation
 from tilewright.schedules.templates.plain import Elements
 from tilewright.schedules.templates.rows_choice import Rows
 from tilewright.schedules.templates.table import TEMPLATES
 from tilewright.schedules.templates.template import Chooser, Decision, choose_default
+from tilewright.schedules.templates.transposition import Squares
 from tilewright.schedules.templates.window_choice import Windows
 from tvm import relax
 
@@ -84,6 +87,21 @@ def softmax(x: Any) -> Any:
     return powers / powers.sum(-1, keepdims=True)
 
 
+def interpolated(x: Any, last: int, count: int) -> Any:
+    """The means of neighbours along so many axes down from the last of them."""
+    axes = [last - index for index in range(count)]
+    tables = []
+    for axis in axes:
+        size = int(x.ty.shape[axis]) - 1
+        tables.append((relax.const(np.arange(size)[:, None] + [0, 1]), relax.const(np.full((size, 2), 0.5, "float32"))))
+    return relax.op.nn.relu(interpolate(x, tables, axes))
+
+
+def means(x: Any, axis: int) -> Any:
+    size = x.shape[axis]
+    return np.maximum((x.take(range(size - 1), axis) + x.take(range(1, size), axis)) / 2, 0 if axis == 1 else -np.inf)
+
+
 def cases() -> list[Case]:
     image, line = random(2, 9, 11, 5), random(3, 5003)
     fat = random(1, 7, 10, 2 * LANES)
@@ -121,7 +139,10 @@ def cases() -> list[Case]:
         Case("rows", relax.op.nn.softmax, (line[:, :5],), softmax(line[:, :5])),
         Case("rows", lambda x: relax.op.sum(x, [1]), (line + 1,), (line + 1).astype("float64").sum(1)),
         Case("plain", lambda x: relax.op.multiply(x, x), (line,), line * line),
-        Case("plain", lambda x: relax.op.permute_dims(x, (0, 3, 1, 2)), (image,), image.transpose(0, 3, 1, 2)),
+        Case("interpolation", lambda x: interpolated(x, 2, 2), (deep,), means(means(deep, 2), 1)),
+        Case("interpolation", lambda x: interpolated(x, 1, 1), (image,), means(image, 1)),
+        Case("plain", lambda x: relax.op.permute_dims(x, (1, 0)), (line,), line.T),
+        Case("transposition", lambda x: relax.op.permute_dims(x, (0, 3, 1, 2)), (deep,), deep.transpose(0, 3, 1, 2)),
         Case("plain", lambda x: relax.op.repeat(x, 3, 1), (line[:, :70],), line[:, :70].repeat(3, 1)),
         Case("plain", lambda x: relax.op.argmax(x, 1), (line,), line.argmax(1)),
         Case("plain", lambda x: relax.op.nn.max_pool2d(x, (3, 1), layout="NCHW"), (image,), columns_of_three),
@@ -173,6 +194,8 @@ WORKLOADS = [
     Windows((1, 9, 11, 37), (3, 3), (1, 1), (1, 1)),
     Rows(7, 5003, "float32"),
     Elements((10, 7), 100, 0, 8, 1, 1, 0, True, True),
+    Squares(3136, 70, 2, 70, 32),
+    Interpolation((2, 9, 11, 40), 2, 2, 32),
 ]
 
 

@@ -1,0 +1,97 @@
+"""Our own Relax operator for interpolation: TVM's resizes know images and formulas, not ONNX's modes and tables.
+
+    relax.tilewright.interpolate(x, positions, weights, positions', weights', ...)
+
+with a table an axis of the attribute `axes`, applied in that order: along its axis, element i of the result is the sum
+over taps t of weights[i, t] * x[positions[i, t]]. Positions are integers of shape (size, taps), inside of the axis;
+weights have that shape and the dtype of x, which is a float.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import tvm
+from tvm import relax, te, tirx
+from tvm.ir import Op, _ffi_api, register_op_attr
+
+NAME = "relax.tilewright.interpolate"
+Expr = Any
+Tables = Sequence[tuple[Any, Any]]
+
+
+def interpolate(x: Expr, tables: Tables, axes: Sequence[int]) -> Expr:
+    """A call of the operator: for each axis its positions and weights."""
+    attributes = tvm.ir.make_node("ir.DictAttrs", axes=[tirx.IntImm("int64", axis) for axis in axes])
+    return tvm.ir.Call(Op.get(NAME), [x, *(each for table in tables for each in table)], attributes)
+
+
+def axes_of(call: Any) -> list[int]:
+    """The axes of a call, in the order in which they are interpolated."""
+    return [int(axis) for axis in call.attrs["axes"]]
+
+
+def tables_of(operands: Sequence[Any]) -> list[tuple[Any, Any]]:
+    """Positions and weights of each axis, of what follows x."""
+    return list(zip(operands[::2], operands[1::2], strict=True))
+
+
+def weighted(x: Any, tables: Tables, axes: Sequence[int], index: Sequence[Any]) -> Any:
+    """The element of the result at `index`; `x` gives an element of the operand, tables are TE tensors.
+
+    Sums of few taps are written out: what was interpolated first is innermost.
+    """
+    if not axes:
+        return x(*index)
+    *inner, axis = axes
+    *others, (positions, weights) = tables
+
+    def term(tap: Any) -> Any:
+        at = [positions(index[axis], tap) if each == axis else place for each, place in enumerate(index)]
+        return weights(index[axis], tap) * weighted(x, others, inner, at)
+
+    total = term(0)
+    for tap in range(1, int(weights.shape[1])):
+        total = total + term(tap)
+    return total
+
+
+def _infer_type(call: Any, context: Any) -> Any:
+    x, *rest = call.args
+    shape = list(x.ty.shape)
+    for axis, (positions, _) in zip(axes_of(call), tables_of(rest), strict=True):
+        shape[axis] = positions.ty.shape[0]
+    return relax.TensorType(shape, str(x.ty.dtype))
+
+
+def _legalize(builder: relax.BlockBuilder, call: Any) -> Expr:
+    """Axis by axis, for where no rule takes it."""
+    x, *rest = call.args
+    for axis, (positions, weights) in zip(axes_of(call), tables_of(rest), strict=True):
+        x = builder.emit_te(along, x, positions, weights, axis, primfunc_name_hint="interpolate")
+    return x
+
+
+def along(x: te.Tensor, positions: te.Tensor, weights: te.Tensor, axis: int) -> te.Tensor:
+    """One axis, of however many taps."""
+    shape = [weights.shape[0] if each == axis else extent for each, extent in enumerate(x.shape)]
+    taps = te.reduce_axis((0, weights.shape[1]), name="tap")
+
+    def element(*index: Any) -> Any:
+        at = [positions(index[axis], taps) if each == axis else place for each, place in enumerate(index)]
+        return te.sum(weights(index[axis], taps) * x(*at), axis=taps)
+
+    return te.compute(shape, element, name="interpolate")
+
+
+def _register() -> None:
+    if NAME in Op.list_op_names():  # by another copy of this module in the process
+        return
+    _ffi_api.RegisterOp(NAME, __doc__)
+    register_op_attr(NAME, "FInferType", _infer_type)
+    register_op_attr(NAME, "FLegalize", _legalize)
+    register_op_attr(NAME, "FPurity", True)
+
+
+_register()

@@ -11,7 +11,7 @@ from tvm import relax, tirx
 
 from ..annotations import CAST
 from ..hidden_floats import hide
-from .operators import convolution, elementwise, injective, integer_division, matmul, pooling, reduction
+from .operators import convolution, elementwise, group_norm, injective, integer_division, matmul, pooling, reduction
 from .templates import attention, rows
 from .templates.template import Chooser
 from .tensorir import operands
@@ -120,6 +120,7 @@ RULES: tuple[tuple[Sequence[str], Rule], ...] = (
     (("relax.nn.log_softmax",), Rule(partial(rows.lower_softmax, log=True), _over_last_axis)),
     (("relax.nn.layer_norm",), Rule(partial(_lower_normalization, centered=True), _normalizes)),
     (("relax.nn.rms_norm",), Rule(partial(_lower_normalization, centered=False), _normalizes)),
+    (("relax.nn.group_norm",), Rule(group_norm.lower_group_norm, group_norm.takes_group_norm)),
     (("relax.tilewright.attention",), Rule(attention.lower_attention, attention.can_lower_attention)),
     (("relax.strided_slice",), Rule(_plain(injective.lower_slice), _of_whole_steps)),
     (("relax.concat",), Rule(_plain(injective.lower_concat), _of_a_tuple)),

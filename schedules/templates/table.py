@@ -11,6 +11,8 @@ from . import (
     contraction,
     contraction_schedule,
     dot_product,
+    group_norm,
+    group_norm_schedule,
     plain,
     rows,
     rows_schedule,
@@ -76,6 +78,24 @@ WINDOW = Template(
 ROWS = Template(
     rows.ROWS, rows.takes, rows.space, rows.default, rows.estimate, rows.compute, rows_schedule.schedule_kernel
 )
+GROUP_NORM = Template(
+    group_norm.TEMPLATE,
+    group_norm.takes,
+    group_norm.space,
+    group_norm.default,
+    group_norm.estimate,
+    group_norm.compute,
+    group_norm_schedule.schedule_kernel,
+)
 PLAIN = Template(plain.TEMPLATE, plain.takes, plain.space, plain.default, plain.estimate, None, plain.schedule_kernel)
 
-TEMPLATES: tuple[Template[Any, Any], ...] = (DOT_PRODUCT, WINOGRAD, CONTRACTION, ATTENTION, WINDOW, ROWS, PLAIN)
+TEMPLATES: tuple[Template[Any, Any], ...] = (
+    DOT_PRODUCT,
+    WINOGRAD,
+    CONTRACTION,
+    ATTENTION,
+    WINDOW,
+    ROWS,
+    GROUP_NORM,
+    PLAIN,
+)

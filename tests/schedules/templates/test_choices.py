@@ -18,6 +18,7 @@ from tilewright.errors import ChoiceError
 from tilewright.ir_passes.operators.attention_operator import attention
 from tilewright.schedules.templates import choices
 from tilewright.schedules.templates.contraction import MultiplyAddChoice, Workload
+from tilewright.schedules.templates.group_norm import Groups
 from tilewright.schedules.templates.plain import Elements
 from tilewright.schedules.templates.rows import Rows
 from tilewright.schedules.templates.table import TEMPLATES
@@ -79,6 +80,20 @@ def attended(queries: int, keys: int, depth: int, **options: Any) -> Case:
     )
 
 
+def grouped(data: Any, groups: int) -> Case:
+    gamma, beta = random(data.shape[-1], seed=1), random(data.shape[-1], seed=2)
+    rows = data.astype("float64").reshape(len(data), -1, groups, data.shape[-1] // groups)
+    mean, variance = (f(rows, axis=(1, 3), keepdims=True) for f in (np.mean, np.var))
+    normal = ((rows - mean) / np.sqrt(variance + 1e-5)).reshape(data.shape)
+    constants = relax.const(gamma), relax.const(beta)
+    return Case(
+        "group_norm",
+        lambda x: relax.op.nn.group_norm(x, *constants, groups, 3, [1, 2]),
+        (data,),
+        normal * gamma + beta,
+    )
+
+
 def softmax(x: Any) -> Any:
     powers = np.exp((x - x.max(-1, keepdims=True)).astype("float64"))
     return powers / powers.sum(-1, keepdims=True)
@@ -118,6 +133,8 @@ def cases() -> list[Case]:
         Case("rows", relax.op.nn.softmax, (line,), softmax(line)),
         Case("rows", relax.op.nn.softmax, (line[:, :5],), softmax(line[:, :5])),
         Case("rows", lambda x: relax.op.sum(x, [1]), (line + 1,), (line + 1).astype("float64").sum(1)),
+        grouped(deep[:, :, :, :36] + 3, 4),
+        grouped(fat + 3, LANES),
         Case("plain", lambda x: relax.op.multiply(x, x), (line,), line * line),
         Case("plain", lambda x: relax.op.permute_dims(x, (0, 3, 1, 2)), (image,), image.transpose(0, 3, 1, 2)),
         Case("plain", lambda x: relax.op.repeat(x, 3, 1), (line[:, :70],), line[:, :70].repeat(3, 1)),
@@ -170,6 +187,7 @@ WORKLOADS = [
     Workload(1, 57, 40, (3, 3, 32), "bfloat16", "bfloat16", "float32", 19),
     Windows((1, 9, 11, 37), (3, 3)),
     Rows(7, 5003, "float32"),
+    Groups(2, 99, 48, 8, "float32"),
     Elements(100, 1000, 8, 1, True, True),
 ]
 

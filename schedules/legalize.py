@@ -11,8 +11,18 @@ from tvm import relax, tirx
 
 from ..annotations import CAST
 from ..hidden_floats import hide
-from .operators import convolution, elementwise, group_norm, injective, integer_division, matmul, pooling, reduction
-from .templates import attention, rows
+from .operators import (
+    attention,
+    convolution,
+    elementwise,
+    group_norm,
+    injective,
+    integer_division,
+    matmul,
+    pooling,
+    reduction,
+)
+from .templates import rows
 from .templates.template import Chooser
 from .tensorir import operands
 from .tensorir.expressions import accumulator, constant_shape, dtype_bits

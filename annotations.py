@@ -14,9 +14,9 @@ import tvm_ffi
 from tvm import te
 from tvm.ir import Call, Op, register_op_attr
 
+from .ir_types import Node, Scalar
+
 Value = TypeVar("Value")
-Node = Any  # a PrimFunc, a block or a loop; TVM ships no types
-Scalar = Any  # a TensorIR expression
 
 _PREFIX = "tilewright."
 
@@ -121,7 +121,7 @@ def operands(node: Node, role: str) -> list[Scalar]:
     """The operands of a role inside a statement or an expression."""
     marked: list[Scalar] = []
 
-    def note(call: Any) -> None:
+    def note(call: Call) -> None:
         if isinstance(call.op, Op) and str(call.op.name) == role:
             marked.append(call.args[0])
 
@@ -132,7 +132,7 @@ def operands(node: Node, role: str) -> list[Scalar]:
 def without_roles(node: Node) -> Node:
     """A statement or an expression whose operands are no longer marked."""
 
-    def plain(call: Any) -> Any:
+    def plain(call: Call) -> Node:
         return call.args[0] if isinstance(call.op, Op) and str(call.op.name) in (LHS, RHS) else call
 
     return tvm_ffi.structural_map(node, (Call, plain), order="post")

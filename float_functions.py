@@ -7,16 +7,17 @@ relax.tilewright.log1p(x) = log(1 + x)          relax.tilewright.mish(x) = x * t
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import tvm
 from tvm import relax
 from tvm.ir import Op, _ffi_api, register_op_attr
 
+from .ir_types import Call, Expr, Node, Type
+
 NAMES = ("expm1", "log1p", "mish", "softplus")
 
 
-def _operator(name: str) -> Callable[[Any], Any]:
+def _operator(name: str) -> Callable[[Expr], Expr]:
     full_name = f"relax.tilewright.{name}"
     if full_name not in Op.list_op_names():  # registered by another copy of this module in the process
         _ffi_api.RegisterOp(full_name, __doc__)
@@ -25,7 +26,7 @@ def _operator(name: str) -> Callable[[Any], Any]:
     return lambda x: tvm.ir.Call(Op.get(full_name), [x])
 
 
-def _same_type(call: Any, context: Any) -> Any:
+def _same_type(call: Call, context: Node) -> Type:
     return relax.TensorType(call.args[0].ty.shape, call.args[0].ty.dtype)
 
 

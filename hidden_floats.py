@@ -16,14 +16,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import Any
 
 import tvm
 import tvm_ffi
 from tvm import te, tirx
 from tvm.ir import Call, Op, register_op_attr
 
-Scalar = Any  # a TensorIR expression; TVM ships no types
+from .ir_types import Node, Scalar
 
 PREFIX = "tilewright."
 ADD, SUBTRACT, MULTIPLY, DIVIDE, REMAINDER, POWER, ADD_PRODUCT = (
@@ -61,7 +60,7 @@ FUNCTIONS_OF_TVM = (
 _OWN = ("erfc", "expm1", "gelu", "gelu_tanh", "log1p", "mish", "silu", "softplus")
 FUNCTIONS = (*FUNCTIONS_OF_TVM, *_OWN)
 
-_NODES: Mapping[Any, str] = MappingProxyType(
+_NODES: Mapping[type, str] = MappingProxyType(
     {
         tirx.Add: ADD,
         tirx.Sub: SUBTRACT,
@@ -174,22 +173,22 @@ def name_of(expression: Scalar) -> str:
     return str(getattr(expression.op, "name", "")) if isinstance(expression, Call) else ""
 
 
-def hide(node: Any) -> Any:
+def hide(node: Node) -> Node:
     """A statement or an expression whose floats are computed by the operators above alone."""
 
-    def arithmetic(node: Any) -> Any:
+    def arithmetic(node: Node) -> Node:
         if not is_float(node.a):
             return node
         fused = _fused(node)
         return call(_NODES[type(node)], node.a, node.b) if fused is None else fused
 
-    def swapped(kind: str) -> Callable[[Any], Any]:
+    def swapped(kind: str) -> Callable[[Node], Node]:
         return lambda node: call(kind, node.b, node.a) if is_float(node.a) else node
 
-    def unequal(node: Any) -> Any:
+    def unequal(node: Node) -> Node:
         return not_equal(node.a, node.b) if is_float(node.a) else node
 
-    def named(node: Any) -> Any:
+    def named(node: Node) -> Node:
         name = name_of(node)
         if not node.args or not isinstance(node.args[0], tvm.ir.Expr) or not is_float(node.args[0]):
             return node
@@ -210,7 +209,7 @@ def hide(node: Any) -> Any:
     return tvm_ffi.structural_map(node, changes, order="post")
 
 
-def _fused(node: Any) -> Scalar | None:
+def _fused(node: Node) -> Scalar | None:
     """c + a * b, a * b + c, c - a * b or a * b - c as one operator; c + (a * b if inside else 0) as well."""
     if not isinstance(node, (tirx.Add, tirx.Sub)):
         return None

@@ -8,16 +8,26 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
+IRModule: TypeAlias = Any  # tvm.IRModule
+Node: TypeAlias = Any  # anything in one
+Type: TypeAlias = Any  # tvm.ir.Type
+TvmTarget: TypeAlias = Any  # tvm.target.Target
+Analyzer: TypeAlias = Any  # tvm.sym.Analyzer, which proves facts about integers
+
 # Relax, the graph.
 Expr: TypeAlias = Any  # tvm.relax.Expr: anything below
 Var: TypeAlias = Any  # tvm.relax.Var
 Call: TypeAlias = Any  # tvm.ir.Call, its type inferred
 GlobalVar: TypeAlias = Any  # tvm.relax.GlobalVar: the name of a function of a module
 RelaxFunction: TypeAlias = Any  # tvm.relax.Function
+Binding: TypeAlias = Any  # tvm.relax.Binding
 Attributes: TypeAlias = Any  # of an operator's call, or of a function
 
 # TensorIR, a kernel's loops.
 PrimFunc: TypeAlias = Any  # tvm.tirx.PrimFunc
 Buffer: TypeAlias = Any  # tvm.tirx.Buffer
 Stmt: TypeAlias = Any  # tvm.tirx.Stmt
+For: TypeAlias = Any  # tvm.tirx.For
+Block: TypeAlias = Any  # tvm.s_tir.SBlock
+Load: TypeAlias = Any  # tvm.ir.TensorLoad
 Scalar: TypeAlias = Any  # tvm.tirx.PrimExpr: an index, or a value computed in a kernel

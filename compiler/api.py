@@ -40,6 +40,7 @@ def compile(
     threads: int | None = None,
     precision: str = "fp32",
     records: str | os.PathLike[str] | None = None,
+    passes: Sequence[str] = (),
     save_ir: str | os.PathLike[str] | None = None,
     keep_temps: str | os.PathLike[str] | None = None,
     jobs: int | None = None,
@@ -51,8 +52,8 @@ def compile(
         model: path of an .onnx file, or an onnx.ModelProto.
         output: the library to write; its header goes beside it. Without it the library lives as long as the result.
         progress: called as progress(stage, done, total) while it works.
-        target, shapes, bindings, name, cpu, features, threads, precision, records, save_ir, keep_temps, jobs: as
-            `CompileOptions` has them.
+        target, shapes, bindings, name, cpu, features, threads, precision, records, passes, save_ir, keep_temps, jobs:
+            as `CompileOptions` has them.
         emit: ``so``; `build` writes static libraries too.
 
     Returns:
@@ -61,6 +62,22 @@ def compile(
     Raises:
         ModelError, ShapeError, UnsupportedError, UsageError, OutputError, ToolError: see `tilewright.errors`.
     """
+    options = CompileOptions(
+        target=target,
+        cpu=cpu,
+        features=features,
+        shapes=shapes,
+        bindings=bindings,
+        name=name,
+        emit=emit,
+        threads=threads,
+        precision=precision,
+        records=records,
+        passes=passes,
+        save_ir=save_ir,
+        keep_temps=keep_temps,
+        jobs=jobs,
+    )
     if emit != "so":
         raise UsageError(
             f"emit={emit!r} gives nothing that can be loaded",
@@ -72,21 +89,6 @@ def compile(
         folder = TemporaryFolder()
         output = folder.path / "model.so"
     try:
-        options = CompileOptions(
-            target=target,
-            cpu=cpu,
-            features=features,
-            shapes=shapes,
-            bindings=bindings,
-            name=name,
-            emit=emit,
-            threads=threads,
-            precision=precision,
-            records=records,
-            save_ir=save_ir,
-            keep_temps=keep_temps,
-            jobs=jobs,
-        )
         build(model, output, options, progress=progress)
         compiled = load(output)
     except BaseException:

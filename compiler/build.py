@@ -30,13 +30,14 @@ from .process.workers import started
 
 if TYPE_CHECKING:
     from ..frontends import ImportedModel, OpenedModel
+    from ..ir_types import IRModule
     from ..schedules.templates.template import Choose
     from ..targets import Target
     from .codegen.generator import CodeGenerator
     from .emission.kernel_table import KernelTable
     from .library.plan import Plan
     from .lowering.batches import LoweredKernels
-    from .pipeline import ChoosePasses, IRModule
+    from .pipeline import ChoosePasses
     from .process.progress import ProgressCallback
     from .process.workers import Workers
 
@@ -178,6 +179,7 @@ def _workers(made: Build, generator: CodeGenerator | None) -> AbstractContextMan
 
 
 def _scheduled(made: Build, passes: ChoosePasses, choose: Choose | None, tell: ProgressCallback) -> Build:
+    from ..ir_passes.registry import edited
     from ..schedules.templates.template import choose_default
     from . import pipeline
 
@@ -186,7 +188,7 @@ def _scheduled(made: Build, passes: ChoosePasses, choose: Choose | None, tell: P
         made.imported.module,
         made.target,
         precision=made.precision,
-        order=passes,
+        order=lambda all_of_them: passes(edited(all_of_them, made.options.passes)),
         choose=choose or choose_default,
         save_ir=made.options.save_ir,
         progress=tell,

@@ -42,6 +42,7 @@ class CompileOptions:
         records: results of the tuner to apply, a .jsonl file.
         save_ir: a folder for the module after each pass.
         keep_temps: a folder for sources and objects.
+        passes: changes to the passes, as `ir_passes.registry.edited` takes them: ``-fuse_gelu`` leaves one out.
         jobs: processes that compile kernels, at most one a core; None: as many as there are kernels enough for.
 
     Raises:
@@ -59,6 +60,7 @@ class CompileOptions:
     threads: int | None = None
     precision: str = "fp32"
     records: Pathlike | None = None
+    passes: Sequence[str] = ()
     save_ir: Pathlike | None = None
     keep_temps: Pathlike | None = None
     jobs: int | None = None

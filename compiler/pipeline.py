@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from ..ir_passes import (
     Canonicalize,
@@ -34,6 +34,7 @@ from ..ir_passes import (
     run_passes,
 )
 from ..ir_passes.registry import spelled
+from ..ir_types import IRModule
 from ..schedules.legalize import legalize
 from ..schedules.narrow import gains
 from ..schedules.schedule import schedule_module
@@ -44,8 +45,6 @@ from .process.install import written_whole
 if TYPE_CHECKING:
     from ..targets import Target
     from .process.progress import ProgressCallback
-
-IRModule: TypeAlias = Any  # a tvm.IRModule
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,14 @@ def compile_command(
         typer.Option("--name", metavar="SYMBOL", help="Prefix of the C functions. [default: from the file's name]"),
     ] = None,
     records: Annotated[Path | None, typer.Option("--records", metavar="FILE", help="The tuner's records.")] = None,
+    passes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--pass",
+            metavar="PASS",
+            help="-fuse_gelu leaves a pass out, fuse_epilogues{max_calls=4} gives it options. May be repeated.",
+        ),
+    ] = None,
     save_ir: Annotated[
         Path | None, typer.Option("--save-ir", metavar="DIR", help="Write the IR after each pass.")
     ] = None,
@@ -89,6 +97,7 @@ def compile_command(
         threads=threads,
         precision=precision,
         records=records,
+        passes=tuple(passes or ()),
         save_ir=save_ir,
         keep_temps=keep_temps,
         jobs=jobs,

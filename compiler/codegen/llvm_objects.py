@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import tvm
 
 from ...errors import CompilerError
 from ...failures import failing_in
+from ...ir_types import TvmTarget
 from ..library.elf import Elf, hide_symbols, rename_symbol
 from ..library.naming import TVM_LAUNCH, launch_symbol
 from ..lowering.batches import Batch, LoweredKernels, run_batches
@@ -76,7 +76,7 @@ def compile_objects(
 
 
 def compile_object(
-    kernels: Sequence[LoweredKernel], tvm_target: Any, name: str, path: Path, *, linked: Collection[str] = ()
+    kernels: Sequence[LoweredKernel], tvm_target: TvmTarget, name: str, path: Path, *, linked: Collection[str] = ()
 ) -> None:
     """Compiles kernels to one object file.
 
@@ -99,7 +99,9 @@ def compile_object(
     path.write_bytes(hide_symbols(rename_symbol(data, TVM_LAUNCH, launch_symbol(name))))
 
 
-def _checked_object(kernels: Sequence[LoweredKernel], tvm_target: Any, path: Path, linked: Collection[str]) -> bytes:
+def _checked_object(
+    kernels: Sequence[LoweredKernel], tvm_target: TvmTarget, path: Path, linked: Collection[str]
+) -> bytes:
     """The object of kernels; errors name them all."""
     where = ", ".join(f"kernel '{kernel.symbol}'" for kernel in kernels)
     with failing_in(where, "a kernel cannot be turned into machine code", writes_files=True):

@@ -10,6 +10,7 @@ import tvm
 from tvm import relax, tirx
 
 from ...errors import CompilerError
+from ...ir_types import Binding, Call, Expr, IRModule, Type, Var
 from ..library.plan import Buffer, BufferKind, Bytes, Constants, align, new_buffer
 from ..library.tensor_spec import TensorSpec
 
@@ -46,7 +47,7 @@ class Graph:
         return tuple(dict.fromkeys(call.function for call in self.calls))
 
 
-def read_graph(module: Any, output_names: Sequence[str], input_names: Sequence[str] | None = None) -> Graph:
+def read_graph(module: IRModule, output_names: Sequence[str], input_names: Sequence[str] | None = None) -> Graph:
     """Walks `main`.
 
     Args:
@@ -67,11 +68,11 @@ _Value = int | tuple[Any, ...]
 class _Walk:
     """One pass over the bindings of `main`, filling in buffers, constants and calls."""
 
-    def __init__(self, module: Any) -> None:
+    def __init__(self, module: IRModule) -> None:
         self.module = module
         self.buffers: list[Buffer] = []
         self.calls: list[GraphCall] = []
-        self.values: dict[Any, _Value] = {}
+        self.values: dict[Var, _Value] = {}
         self.contents: dict[bytes, int] = {}
         self.constant_bytes: Bytes = 0
 
@@ -97,7 +98,7 @@ class _Walk:
         self.buffers.append(buffer)
         return len(self.buffers) - 1
 
-    def bind(self, binding: Any) -> _Value:
+    def bind(self, binding: Binding) -> _Value:
         value = binding.value
         if isinstance(value, relax.Call):
             operator = str(getattr(value.op, "name", value.op))
@@ -110,7 +111,7 @@ class _Walk:
             raise CompilerError(f"operator {operator} is left in main after fusion", where=_hint(binding.var))
         return self.value(value)
 
-    def call(self, var: Any, call: Any) -> _Value:
+    def call(self, var: Var, call: Call) -> _Value:
         function = str(call.args[0].name_hint)
         if len(call.args) != 2 or not isinstance(self.module[function], tirx.PrimFunc):
             raise CompilerError(f"call_tir of {function!r} is not a plain call of a PrimFunc", where=_hint(var))
@@ -126,7 +127,7 @@ class _Walk:
         self.calls.append(GraphCall(function, inputs, outputs, _sources(var)))
         return outputs if isinstance(var.ty, relax.TupleType) else outputs[0]
 
-    def call_inplace(self, var: Any, call: Any) -> _Value:
+    def call_inplace(self, var: Var, call: Call) -> _Value:
         """A kernel that writes a part of its last operand: the rest of it stays."""
         operands = _leaves(tuple(self.value(argument) for argument in call.args[1].fields))
         if [int(index) for index in call.attrs.inplace_indices] != [len(operands) - 1]:
@@ -134,7 +135,7 @@ class _Walk:
         self.calls.append(GraphCall(str(call.args[0].name_hint), operands[:-1], operands[-1:], _sources(var)))
         return operands[-1]
 
-    def value(self, expr: Any) -> _Value:
+    def value(self, expr: Expr) -> _Value:
         if isinstance(expr, relax.Var):
             return self.values[expr]
         if isinstance(expr, relax.Tuple):
@@ -148,7 +149,7 @@ class _Walk:
             return self.constant(expr)
         raise CompilerError(f"{type(expr).__name__} is left in main after fusion")
 
-    def constant(self, expr: Any) -> int:
+    def constant(self, expr: Expr) -> int:
         contents = expr.value.numpy().tobytes()
         if contents not in self.contents:
             self.contents[contents] = self.add(
@@ -171,11 +172,11 @@ class _Walk:
         return tuple(reversed(live))
 
 
-def _sources(var: Any) -> tuple[str, ...]:
+def _sources(var: Var) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_hint(var).split("+")))
 
 
-def _hint(var: Any) -> str:
+def _hint(var: Var) -> str:
     return str(var.name)
 
 
@@ -183,11 +184,11 @@ def _leaves(value: _Value) -> tuple[int, ...]:
     return (value,) if isinstance(value, int) else tuple(leaf for item in value for leaf in _leaves(item))
 
 
-def _leaf_types(ty: Any) -> list[Any]:
+def _leaf_types(ty: Type) -> list[Type]:
     return [leaf for field in ty.fields for leaf in _leaf_types(field)] if isinstance(ty, relax.TupleType) else [ty]
 
 
-def _spec(name: str, ty: Any) -> TensorSpec:
+def _spec(name: str, ty: Type) -> TensorSpec:
     shape = getattr(ty, "shape", None)
     if not isinstance(shape, relax.ShapeExpr) or not all(isinstance(d, tvm.tirx.IntImm) for d in shape.values):
         raise CompilerError(f"a tensor without a static shape is left in main: {ty}", where=name)

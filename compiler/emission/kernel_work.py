@@ -16,6 +16,7 @@ import tvm_ffi
 from tvm import s_tir, tirx
 
 from ... import hidden_floats as hidden
+from ...ir_types import Binding, Block, Buffer, Call, For, Load, Node, PrimFunc, Scalar, Stmt
 from ..library.tensor_spec import element_bytes
 from .graph import GraphCall
 
@@ -26,7 +27,7 @@ _NO_ARITHMETIC = frozenset(["if_then_else", "likely", "reinterpret", "bitcast", 
 _POINTERS = frozenset(["address_of", "tvm_access_ptr"])
 
 
-def argument_bytes(function: Any) -> tuple[int, ...]:
+def argument_bytes(function: PrimFunc) -> tuple[int, ...]:
     """For each tensor of a kernel the bytes that one call must read or write at least once.
 
     A tensor that is read by ways that are not followed counts whole. One that is read or written at few places (a
@@ -69,7 +70,7 @@ def least_bytes(calls: Iterable[GraphCall], sizes: Mapping[str, Sequence[int]]) 
     return least
 
 
-def counted_flops(function: Any) -> int:
+def counted_flops(function: PrimFunc) -> int:
     """Floating-point operations of a kernel without a template: those in each stored value, for every element stored.
 
     An elementary function counts as one; choosing, comparing, converting and moving count nothing. 0: none, or loops
@@ -84,12 +85,12 @@ def counted_flops(function: Any) -> int:
 class _Loops:
     """The loads and stores of a kernel, and the extents of the variables in their indices."""
 
-    def __init__(self, body: Any) -> None:
-        self.loads: list[Any] = []
-        self.stores: list[Any] = []
-        self.opaque: list[Any] = []  # buffers whose elements are read through pointers or views
-        self._extents: dict[Any, float] = {}
-        self._values: dict[Any, Any] = {}
+    def __init__(self, body: Stmt) -> None:
+        self.loads: list[Load] = []
+        self.stores: list[Stmt] = []
+        self.opaque: list[Buffer] = []  # buffers whose elements are read through pointers or views
+        self._extents: dict[Scalar, float] = {}
+        self._values: dict[Scalar, Scalar] = {}
         tvm_ffi.structural_walk(
             body,
             [
@@ -102,16 +103,16 @@ class _Loops:
             ],
         )
 
-    def points(self, expressions: Iterable[Any]) -> float:
+    def points(self, expressions: Iterable[Scalar]) -> float:
         """Different values of all the variables in some expressions together; infinite when that is not known."""
         return math.prod(self._extents[variable] for variable in self._variables(expressions))
 
-    def _variables(self, expressions: Iterable[Any]) -> set[Any]:
-        found: set[Any] = set()
+    def _variables(self, expressions: Iterable[Scalar]) -> set[Scalar]:
+        found: set[Scalar] = set()
         pending = list(expressions)
-        seen: set[Any] = set()
+        seen: set[Scalar] = set()
 
-        def visit(variable: Any) -> None:
+        def visit(variable: Scalar) -> None:
             if variable in self._extents:
                 found.add(variable)
             elif variable in self._values and variable not in seen:
@@ -122,27 +123,27 @@ class _Loops:
             tvm_ffi.structural_walk(pending.pop(), (tirx.Var, visit))
         return found
 
-    def _loop(self, loop: Any) -> None:
+    def _loop(self, loop: For) -> None:
         self._extents[loop.loop_var] = _number(loop.extent)
 
-    def _block(self, block: Any) -> None:
+    def _block(self, block: Block) -> None:
         for axis in block.iter_vars:
             self._extents[axis.var] = _number(axis.dom.extent)
         self.opaque += [match.source.source for match in block.match_buffers]
 
-    def _binding(self, binding: Any) -> None:
+    def _binding(self, binding: Binding) -> None:
         self._values[binding.var] = binding.value
 
-    def _call(self, call: Any) -> None:
+    def _call(self, call: Call) -> None:
         if _operator(call) in _POINTERS:
             tvm_ffi.structural_walk(call, (tvm.ir.TensorLoad, lambda load: self.opaque.append(load.source)))
 
 
-def _operations(value: Any) -> int:
+def _operations(value: Scalar) -> int:
     """Arithmetic of floats in an expression, that in indices left out: it is of integers."""
     count = 0
 
-    def visit(node: Any) -> None:
+    def visit(node: Node) -> None:
         nonlocal count
         if "float" in str(node.ty.dtype) and (isinstance(node, _ARITHMETIC) or _operator(node) not in _NO_ARITHMETIC):
             count += 2 if hidden.name_of(node) == hidden.ADD_PRODUCT else 1
@@ -151,13 +152,13 @@ def _operations(value: Any) -> int:
     return count
 
 
-def _operator(node: Any) -> str:
+def _operator(node: Node) -> str:
     """The name of a call's operator without its dialect: ``exp`` of ``tirx.exp``."""
     operator = getattr(node, "op", None)
     return str(getattr(operator, "name", operator)).rpartition(".")[2]
 
 
-def _number(extent: Any) -> float:
+def _number(extent: Scalar) -> float:
     return int(extent) if isinstance(extent, tirx.IntImm) else math.inf
 
 

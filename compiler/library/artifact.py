@@ -28,6 +28,7 @@ from ...errors import (
     UsageError,
 )
 from ..process.install import install
+from .archive import is_archive, read_archive
 from .library_file import LibraryFile, opened
 from .native_library import NativeLibrary, load_native
 from .signature import Signature, check_threads
@@ -239,6 +240,9 @@ def load(path: str | os.PathLike[str]) -> CompiledModel:
         UnsupportedVersionError: a newer Tilewright wrote it.
         UnsupportedTargetError: it is for another machine.
     """
+    if is_archive(Path(path)):
+        hint = "link it into a program, or compile with --emit so"
+        raise LibraryError("a static library cannot be loaded", where=str(path), hint=hint)
     with opened(Path(path)) as (file, descriptor, data):
         if file.machine != platform.machine():
             raise UnsupportedTargetError(
@@ -255,11 +259,13 @@ def load(path: str | os.PathLike[str]) -> CompiledModel:
 
 
 def read_signature(path: str | os.PathLike[str]) -> Signature:
-    """What a library says about itself, read without running it; the library may be for any machine.
+    """What a library, shared or static, says about itself; nothing of it is run, and it may be for any machine.
 
     Raises:
         LibraryError, UnsupportedVersionError: as `load`.
     """
+    if is_archive(Path(path)):
+        return read_archive(Path(path))
     with opened(Path(path)) as (file, _, _):
         return file.signature
 

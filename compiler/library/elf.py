@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from ...errors import LibraryError
 
+MAGIC = b"\x7fELF"
 MACHINES = {3: "x86", 40: "arm", 62: "x86_64", 183: "aarch64", 243: "riscv"}
 
 _PT_LOAD = 1
@@ -55,7 +56,7 @@ class Elf:
     def __init__(self, data: bytes | memoryview, where: str = "") -> None:
         self.data = data
         self.where = where
-        if len(data) < 20 or bytes(data[:4]) != b"\x7fELF" or data[4] not in (1, 2) or data[5] not in (1, 2):
+        if len(data) < 20 or bytes(data[:4]) != MAGIC or data[4] not in (1, 2) or data[5] not in (1, 2):
             raise LibraryError("the file is not an ELF library", where=where)
         self.is_64 = data[4] == 2
         self.order = "<" if data[5] == 1 else ">"

@@ -15,13 +15,13 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 import tvm
 from tvm import relax
 
+from ...ir_types import IRModule, PrimFunc
 from ...targets.host import available_cores
 from ...targets.target import Target
 from ..library.plan import Bytes
 from ..process.workers import Workers
 from .lower import LoweredKernel, lower_kernel
 
-PrimFunc: TypeAlias = Any  # a tvm.tirx.PrimFunc
 Key: TypeAlias = tuple[str, int]
 
 # More kernels to a batch cost less overhead (8 instead of 4: 5 % less for ResNet-50's 32 kernels and DenseNet-121's
@@ -198,7 +198,7 @@ def run_batches(
     return results
 
 
-def worker_count(processes: int | None, module: Any) -> int:
+def worker_count(processes: int | None, module: IRModule) -> int:
     """How many processes should compile the kernels of a model.
 
     Args:
@@ -213,7 +213,7 @@ def worker_count(processes: int | None, module: Any) -> int:
     return min(processes, available_cores())
 
 
-def _distinct_operators(module: Any) -> int:
+def _distinct_operators(module: IRModule) -> int:
     """Calls in `main` that differ in operator or shapes: those that do not become one kernel."""
     return len(
         {

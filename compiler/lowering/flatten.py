@@ -8,20 +8,20 @@ afterwards. The others, which splitting and fusing loops makes, are what the sim
 
 from __future__ import annotations
 
-from typing import Any
-
 import tvm_ffi
 from tvm import tirx
 from tvm.ir import Call, StringImm
+
+from ...ir_types import PrimFunc, Scalar
 
 _HIDDEN = {tirx.FloorDiv: "tilewright.floordiv", tirx.FloorMod: "tilewright.floormod"}
 _SHOWN = {name: kind for kind, name in _HIDDEN.items()}
 
 
-def hide_divisions(function: Any) -> Any:
+def hide_divisions(function: PrimFunc) -> PrimFunc:
     """Makes calls of the divisions that flattening would not get right."""
 
-    def hide(division: Any) -> Any:
+    def hide(division: Scalar) -> Scalar:
         if _starts_at_zero(division.a) and _is_positive(division.b):
             return division
         return tirx.call_pure_extern(str(division.ty.dtype), _HIDDEN[type(division)], division.a, division.b)
@@ -29,17 +29,17 @@ def hide_divisions(function: Any) -> Any:
     return function.with_body(tvm_ffi.structural_map(function.body, [(kind, hide) for kind in _HIDDEN]))
 
 
-def show_divisions(function: Any) -> Any:
+def show_divisions(function: PrimFunc) -> PrimFunc:
     """Makes divisions of the calls again."""
 
-    def show(call: Any) -> Any:
+    def show(call: Call) -> Scalar:
         name = call.args[0].value if call.args and isinstance(call.args[0], StringImm) else None
         return _SHOWN[name](*call.args[1:]) if name in _SHOWN else call
 
     return function.with_body(tvm_ffi.structural_map(function.body, (Call, show)))
 
 
-def _starts_at_zero(expression: Any) -> bool:
+def _starts_at_zero(expression: Scalar) -> bool:
     """Whether an index is a sum of variables times positive constants, or quotients and remainders of such sums."""
     if isinstance(expression, tirx.Var):
         return True
@@ -50,5 +50,5 @@ def _starts_at_zero(expression: Any) -> bool:
     return False
 
 
-def _is_positive(expression: Any) -> bool:
+def _is_positive(expression: Scalar) -> bool:
     return isinstance(expression, tirx.IntImm) and int(expression) > 0

@@ -19,7 +19,7 @@ from tvm import tirx
 from tvm.ir import Call, TensorLoad
 
 from ... import hidden_floats as hidden
-from ...hidden_floats import Scalar
+from ...ir_types import Node, Scalar, Stmt
 from ...schedules.tensorir.double_math import DOUBLES
 from ...schedules.tensorir.rebuild import found
 from ...schedules.tensorir.vector_math import EXPANSIONS, Arithmetic
@@ -33,22 +33,22 @@ _FUSED_DTYPES = ("float32", "float64")
 _LEAVES = (tirx.Var, tirx.IntImm, tirx.FloatImm)
 
 
-def is_hidden(node: Any) -> bool:
+def is_hidden(node: Node) -> bool:
     """Whether a node calls a hidden operator."""
     return hidden.name_of(node).startswith(hidden.PREFIX)
 
 
-def count_functions(node: Any) -> int:
+def count_functions(node: Node) -> int:
     """How many calls of functions that are written out an expression has."""
     return _count(node, lambda call: hidden.name_of(call).removeprefix(hidden.PREFIX) in EXPANSIONS)
 
 
-def has_hidden(node: Any) -> bool:
+def has_hidden(node: Node) -> bool:
     """Whether a statement or an expression has hidden operators in it."""
     return _count(node, is_hidden) > 0
 
 
-def _count(node: Any, wanted: Callable[[Any], bool]) -> int:
+def _count(node: Node, wanted: Callable[[Node], bool]) -> int:
     return sum(map(wanted, found(node, Call)))
 
 
@@ -60,7 +60,7 @@ class Steps:
     """
 
     def __init__(self, *, every: bool = False) -> None:
-        self.statements: list[list[Any]] = []  # of each step
+        self.statements: list[list[Stmt]] = []  # of each step
         self._every = every
 
     def name(self, value: Scalar) -> Scalar:
@@ -100,7 +100,7 @@ class Steps:
     def _step(self, value: Scalar) -> Scalar:
         return self.name(value) if self._every and hidden.is_float(value) else value
 
-    def _call(self, call: Any) -> Scalar:
+    def _call(self, call: Call) -> Scalar:
         if hidden.name_of(call) == _CHOICE:
             return self._choice(*call.args)
         if not has_hidden(call):
@@ -133,7 +133,7 @@ class Steps:
         self.statements.append([tirx.AllocBuffer(variable), tirx.IfThenElse(condition, *bodies)])
         return tirx.BufferLoad(variable, [0])
 
-    def all(self) -> list[Any]:
+    def all(self) -> list[Stmt]:
         """The statements of all steps."""
         return [statement for step in self.statements for statement in step]
 
@@ -141,15 +141,15 @@ class Steps:
 _NAME = "step"
 
 
-def _variable(value: Scalar) -> Any:
+def _variable(value: Scalar) -> Scalar:
     return tirx.decl_buffer([1], hidden.dtype_of(value), _NAME, scope="local")
 
 
-def _set(variable: Any, value: Scalar) -> Any:
+def _set(variable: Scalar, value: Scalar) -> Scalar:
     return tirx.BufferStore(variable, value, [0])
 
 
-def sequence(statements: list[Any]) -> Any:
+def sequence(statements: list[Stmt]) -> Stmt:
     """Statements as one."""
     return statements[0] if len(statements) == 1 else tirx.SeqStmt(statements)
 

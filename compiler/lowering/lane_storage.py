@@ -14,23 +14,23 @@ LLVM keeps it in registers.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import tvm_ffi
 from tvm import tirx
 
 from ...ir_passes.core.buffers import with_buffers
+from ...ir_types import Buffer, For, PrimFunc, Stmt
 from ...schedules.tensorir.rebuild import found, with_body
 
 _NOTHING = tirx.Evaluate(0)
 
 
-def give_lanes_storage(function: Any) -> Any:
+def give_lanes_storage(function: PrimFunc) -> PrimFunc:
     """Rewrites the vectorized loops of a function whose buffers are flat."""
     return function.with_body(tvm_ffi.structural_map(function.body, (tirx.For, _with_storage)))
 
 
-def _with_storage(loop: Any) -> Any:
+def _with_storage(loop: For) -> Stmt:
     allocations = found(loop.body, tirx.AllocBuffer) if loop.kind == tirx.ForKind.VECTORIZED else []
     if not allocations:
         return loop
@@ -42,6 +42,6 @@ def _with_storage(loop: Any) -> Any:
     return tirx.SeqStmt([*(tirx.AllocBuffer(each) for each in enlarged.values()), with_body(loop, body)])
 
 
-def _enlarged(buffer: Any, lanes: int) -> Any:
+def _enlarged(buffer: Buffer, lanes: int) -> Buffer:
     size = math.prod(int(extent) for extent in buffer.shape) * lanes
     return tirx.decl_buffer([tirx.IntImm("int64", size)], str(buffer.dtype), str(buffer.name), scope=buffer.scope())

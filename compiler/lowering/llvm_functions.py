@@ -13,6 +13,7 @@ import tvm_ffi
 from tvm import tirx
 from tvm.ir import Call
 
+from ...ir_types import PrimFunc, Scalar
 from ...targets.instructions import Instructions
 
 _LIBM = "tilewright_libm"
@@ -20,7 +21,7 @@ _IMPORT = "pragma_import_llvm"
 _DECLARE = "declare "
 
 
-def libm_call(name: str, x: Any) -> Any:
+def libm_call(name: str, x: Scalar) -> Scalar:
     """A function of libm, of each lane of a float32 or a float64."""
     dtype, _, lanes = str(x.ty.dtype).partition("x")
     symbol = f"{name}f" if dtype == "float32" else name
@@ -50,11 +51,11 @@ def _text_of(name: str, units: Iterable[Instructions]) -> str:
     return next(filter(None, (unit.text_of(name) for unit in units)), "")
 
 
-def with_imports(function: Any, units: Sequence[Instructions] = ()) -> Any:
+def with_imports(function: PrimFunc, units: Sequence[Instructions] = ()) -> Any:
     """A lowered function with the text of the functions that it calls: those above, and those of units."""
     called: dict[str, None] = {}
 
-    def note(call: Any) -> None:
+    def note(call: Call) -> None:
         if str(call.op.name) in ("tirx.call_extern", "tirx.call_pure_extern"):
             called[str(call.args[0].value)] = None
 

@@ -24,6 +24,7 @@ from tvm import s_tir, tirx
 
 from ...errors import CompilerError
 from ...failures import failing_in
+from ...ir_types import Buffer, For, IRModule, PrimFunc, Scalar, Stmt, TvmTarget
 from ...schedules.tensorir.rebuild import with_body
 from ...targets.target import DotUnit
 from ..library.plan import Bytes
@@ -50,12 +51,12 @@ class LoweredKernel:
     """A PrimFunc ready for LLVM, and the sizes of the scratch arguments that follow its tensors."""
 
     symbol: str
-    function: Any
+    function: PrimFunc
     scratch: tuple[Bytes, ...]
 
 
 def lower_kernel(
-    function: Any, symbol: str, tvm_target: Any, *, parallel: bool, units: Sequence[DotUnit] = ()
+    function: PrimFunc, symbol: str, tvm_target: TvmTarget, *, parallel: bool, units: Sequence[DotUnit] = ()
 ) -> LoweredKernel:
     """Lowers one scheduled PrimFunc.
 
@@ -118,8 +119,8 @@ def _loop_passes(workers: int, units: Sequence[DotUnit]) -> Any:
     )
 
 
-def _on_functions(name: str, change: Callable[[Any], Any]) -> Any:
-    def apply(function: Any, module: Any, context: Any) -> Any:
+def _on_functions(name: str, change: Callable[[PrimFunc], PrimFunc]) -> Any:
+    def apply(function: PrimFunc, module: IRModule, context: Any) -> PrimFunc:
         return change(function)
 
     return tirx.transform.prim_func_pass(apply, opt_level=0, name=f"tilewright.{name}")
@@ -143,8 +144,8 @@ def _machine_passes(units: Sequence[DotUnit]) -> Any:
     )
 
 
-def _serial(function: Any) -> Any:
-    def serial(loop: Any) -> Any:
+def _serial(function: PrimFunc) -> PrimFunc:
+    def serial(loop: For) -> Stmt:
         if loop.kind != tirx.ForKind.PARALLEL:
             return loop
         return with_body(loop, loop.body, kind=tirx.ForKind.SERIAL)
@@ -152,12 +153,12 @@ def _serial(function: Any) -> Any:
     return function.with_body(tvm_ffi.structural_map(function.body, (tirx.For, serial)))
 
 
-def _raw_abi(function: Any) -> tuple[Any, tuple[Bytes, ...]]:
+def _raw_abi(function: PrimFunc) -> tuple[PrimFunc, tuple[Bytes, ...]]:
     """Turns buffer parameters into pointers and root allocations into scratch parameters."""
-    parameters: list[Any] = []
-    declarations: list[Any] = []
+    parameters: list[Scalar] = []
+    declarations: list[Stmt] = []
 
-    def take(buffer: Any) -> None:
+    def take(buffer: Buffer) -> None:
         element = tvm.ir.PointerType(tvm.ir.PrimType(str(buffer.dtype)), "global")
         pointer = tirx.Var(f"{buffer.name}_pointer", element)
         parameters.append(pointer)
@@ -166,7 +167,7 @@ def _raw_abi(function: Any) -> tuple[Any, tuple[Bytes, ...]]:
     for parameter in function.params:
         take(parameter)
     scratch: list[Bytes] = []
-    body: list[Any] = []
+    body: list[Stmt] = []
     for statement in _statements(function.body):
         if isinstance(statement, tirx.AllocBuffer) and statement.buffer.scope() == "global":
             take(statement.buffer)
@@ -180,21 +181,21 @@ def _raw_abi(function: Any) -> tuple[Any, tuple[Bytes, ...]]:
     return raw, tuple(scratch)
 
 
-def _statements(body: Any) -> list[Any]:
+def _statements(body: Stmt) -> list[Stmt]:
     return [inner for item in body.seq for inner in _statements(item)] if isinstance(body, tirx.SeqStmt) else [body]
 
 
-def _keep_on_stack(statement: Any) -> Any:
-    def keep(alloc: Any) -> Any:
+def _keep_on_stack(statement: Stmt) -> Stmt:
+    def keep(alloc: Stmt) -> Stmt:
         return tirx.AllocBuffer(alloc.buffer, {**dict(alloc.annotations or {}), **_ON_STACK})
 
     return tvm_ffi.structural_map(statement, (tirx.AllocBuffer, keep))
 
 
-def _check_stack(statements: list[Any]) -> None:
+def _check_stack(statements: list[Stmt]) -> None:
     sizes: list[tuple[Bytes, str]] = []
 
-    def note(alloc: Any) -> None:
+    def note(alloc: Stmt) -> None:
         sizes.append((_allocated_bytes(alloc.buffer), str(alloc.buffer.name)))
 
     for statement in statements:
@@ -208,7 +209,7 @@ def _check_stack(statements: list[Any]) -> None:
         )
 
 
-def _allocated_bytes(buffer: Any) -> Bytes:
+def _allocated_bytes(buffer: Buffer) -> Bytes:
     if not all(isinstance(d, tirx.IntImm) for d in buffer.shape):
         raise CompilerError(f"buffer {buffer.name} has no constant size")
     match = re.fullmatch(r"(\w+?)(?:x(\d+))?", str(buffer.dtype))

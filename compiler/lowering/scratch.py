@@ -13,16 +13,17 @@ and the buffer gets room for W workers. Buffers of scope `local` stay where they
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
 
 import tvm_ffi
 from tvm import tirx
 
 from ...ir_passes.core.buffers import with_buffers
+from ...ir_types import Buffer, For, Node, PrimFunc, Scalar, Stmt
 from ...schedules.tensorir.rebuild import substituted
 
 
-def hoist_scratch(function: Any, workers: int) -> Any:
+def hoist_scratch(function: PrimFunc, workers: int) -> PrimFunc:
     """Moves allocations of scope `global` to the root of a function whose buffers are flat.
 
     Args:
@@ -43,7 +44,7 @@ _LINE_ELEMENTS = 64  # at least one cache line, whatever the dtype
 _NOTHING = tirx.Evaluate(0)
 
 
-def _give_workers_memory(loop: Any, workers: int) -> Any:
+def _give_workers_memory(loop: For, workers: int) -> Stmt:
     """The parallel `loop`, cut for so many workers, with all its allocations enlarged; another loop as it is."""
     found = _allocations(loop.body) if loop.kind == tirx.ForKind.PARALLEL else []
     if not found:
@@ -56,7 +57,7 @@ def _give_workers_memory(loop: Any, workers: int) -> Any:
     step = tirx.Var(f"{index.name}_step", index.ty)
     enlarged = {each.buffer: _enlarged(each.buffer, workers) for each in found}
 
-    def moved(buffer: Any, indices: Any) -> list[Any]:
+    def moved(buffer: Buffer, indices: Sequence[Scalar]) -> list[Scalar]:
         (position,) = indices
         first = position.base if isinstance(position, tirx.Ramp) else position
         first = worker * tirx.IntImm(str(first.ty.dtype), _stride(buffer)) + first
@@ -72,21 +73,21 @@ def _give_workers_memory(loop: Any, workers: int) -> Any:
     return tirx.For(worker, loop.min, tirx.IntImm(str(index.ty.dtype), workers), tirx.ForKind.PARALLEL, run)
 
 
-def _enlarged(buffer: Any, count: int) -> Any:
+def _enlarged(buffer: Buffer, count: int) -> Buffer:
     size = [_stride(buffer) * count]
     return tirx.decl_buffer(size, str(buffer.dtype), str(buffer.name), scope="global", layout=None)
 
 
-def _stride(buffer: Any) -> int:
+def _stride(buffer: Buffer) -> int:
     """Elements from one worker's memory to the next one's, which shares no cache line with it."""
     return math.ceil(int(buffer.shape[0]) / _LINE_ELEMENTS) * _LINE_ELEMENTS
 
 
-def _allocations(body: Any, *, at_root: bool = True) -> list[Any]:
+def _allocations(body: Stmt, *, at_root: bool = True) -> list[Stmt]:
     """The allocations of scope `global` in a statement; without those of its outermost sequence if not `at_root`."""
-    found: list[Any] = []
+    found: list[Stmt] = []
 
-    def note(each: Any) -> None:
+    def note(each: Node) -> None:
         if each.buffer.scope() == "global":
             found.append(each)
 

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import tvm
 import tvm_ffi
 from tvm import tirx
 from tvm.ir import TensorLoad
+
+from ...ir_types import Analyzer, Load, PrimFunc, Scalar
 
 _FEWEST_LANES = 4  # below that, elements are as good as vectors
 _MOST_LOADS = 4
@@ -70,7 +71,7 @@ def _cover(offsets: Sequence[int], width: int) -> Cover | None:
     return Cover(width, tuple(starts), tuple(lane_of[offset] for offset in offsets))
 
 
-def load_whole_vectors(function: Any) -> Any:
+def load_whole_vectors(function: PrimFunc) -> PrimFunc:
     """Rewrites the loads of a function whose loops are vectorized."""
     analyzer = tvm.sym.Analyzer()
     return function.with_body(
@@ -78,7 +79,7 @@ def load_whole_vectors(function: Any) -> Any:
     )
 
 
-def _whole(load: Any, analyzer: Any) -> Any:
+def _whole(load: Load, analyzer: Analyzer) -> Scalar:
     if len(load.indices) != 1 or getattr(load, "predicate", None) is not None:
         return load
     if str(load.source.dtype) in _LEGALIZED_LATER:
@@ -105,7 +106,7 @@ def _whole(load: Any, analyzer: Any) -> Any:
     return tirx.Shuffle(vectors, [tirx.IntImm("int32", pick) for pick in plan.picks])
 
 
-def _offsets(index: Any, first: Any, lanes: int, analyzer: Any) -> list[int]:
+def _offsets(index: Scalar, first: Scalar, lanes: int, analyzer: Analyzer) -> list[int]:
     """How far from its first element each of a vector stands; empty if that is not constant."""
     offsets: list[int] = []
     for lane in range(lanes):
@@ -116,7 +117,7 @@ def _offsets(index: Any, first: Any, lanes: int, analyzer: Any) -> list[int]:
     return offsets
 
 
-def _lane(index: Any, lane: int) -> Any:
+def _lane(index: Scalar, lane: int) -> Scalar:
     """One lane of a vector of indices; None if it is not a sum, product, quotient or remainder of ramps."""
     if isinstance(index, tirx.Ramp):
         return index.base + index.stride * lane

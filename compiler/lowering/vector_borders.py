@@ -18,12 +18,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import tvm
 import tvm_ffi
 from tvm import tirx
 
+from ...ir_types import For, PrimFunc, Scalar, Stmt
 from ...schedules.tensorir.rebuild import found, mentions, substituted, with_body
 
 _COMPARISONS = (tirx.LE, tirx.LT, tirx.GE, tirx.GT)
@@ -39,18 +39,18 @@ class _Border:
         rises: whether it holds from `position` on, rather than up to there.
     """
 
-    comparison: Any
+    comparison: Scalar
     position: int
-    inside: Any
+    inside: Scalar
     rises: bool
 
 
-def cut_at_borders(function: Any) -> Any:
+def cut_at_borders(function: PrimFunc) -> PrimFunc:
     """Rewrites the vectorized loops of a function."""
     return function.with_body(tvm_ffi.structural_map(function.body, (tirx.For, _cut_loop)))
 
 
-def _cut_loop(loop: Any) -> Any:
+def _cut_loop(loop: For) -> Stmt:
     if loop.kind != tirx.ForKind.VECTORIZED:
         return loop
     borders = _borders(loop)
@@ -71,7 +71,7 @@ def _cut_loop(loop: Any) -> Any:
     return tirx.IfThenElse(tirx.Not(tirx.any(*insides)), whole, tirx.SeqStmt(pieces))
 
 
-def _borders(loop: Any) -> list[_Border]:
+def _borders(loop: For) -> list[_Border]:
     """The borders of comparisons of integers that compare the lane, once, with something that it does not change."""
     lane, lanes = loop.loop_var, int(loop.extent)
     analyzer = tvm.sym.Analyzer()
@@ -79,7 +79,7 @@ def _borders(loop: Any) -> list[_Border]:
     zero = tirx.IntImm(str(lane.ty.dtype), 0)
     borders: list[_Border] = []
 
-    def note(comparison: Any) -> None:
+    def note(comparison: Scalar) -> None:
         # All four say: `distance` is below 0.
         less, more = comparison.a, comparison.b
         if isinstance(comparison, (tirx.GE, tirx.GT)):
@@ -106,27 +106,27 @@ def _borders(loop: Any) -> list[_Border]:
     return borders
 
 
-def _defined_in(body: Any) -> list[Any]:
+def _defined_in(body: Stmt) -> list[Scalar]:
     names = [node.var for kind in (tirx.Let, tirx.Bind) for node in found(body, kind)]
     return [*(loop.loop_var for loop in found(body, tirx.For)), *names]
 
 
-def _is_integer(expression: Any) -> bool:
+def _is_integer(expression: Scalar) -> bool:
     kind = expression.ty
     return isinstance(kind, tvm.ir.PrimType) and str(kind.dtype) in ("int32", "int64")
 
 
-def _decided(body: Any, borders: Sequence[_Border], decision: Callable[[_Border], Any]) -> Any:
+def _decided(body: Stmt, borders: Sequence[_Border], decision: Callable[[_Border], Scalar]) -> Stmt:
     """`body` with the decision on every border in the place of its comparison."""
 
-    def decide(comparison: Any) -> Any:
+    def decide(comparison: Scalar) -> Scalar:
         known = next((border for border in borders if border.comparison.same_as(comparison)), None)
         return comparison if known is None else decision(known)
 
     return tvm_ffi.structural_map(body, [(kind, decide) for kind in _COMPARISONS])
 
 
-def _piece(loop: Any, borders: Sequence[_Border], start: int, length: int, *, known: bool) -> Any:
+def _piece(loop: For, borders: Sequence[_Border], start: int, length: int, *, known: bool) -> Stmt:
     """The lanes from `start` on, `length` of them, between which there is no border.
 
     Args:
@@ -135,7 +135,7 @@ def _piece(loop: Any, borders: Sequence[_Border], start: int, length: int, *, kn
     old, kind = loop.loop_var, str(loop.loop_var.ty.dtype)
     first = tirx.IntImm(kind, start)
 
-    def decision(border: _Border) -> Any:
+    def decision(border: _Border) -> Scalar:
         if known and border.position:
             return tirx.const((start >= border.position) == border.rises, "bool")
         return substituted(border.comparison, {old: first})
@@ -159,8 +159,8 @@ def _powers_of_two(begin: int, end: int) -> list[tuple[int, int]]:
     return stretches
 
 
-def _distinct(conditions: Sequence[Any]) -> list[Any]:
-    kept: list[Any] = []
+def _distinct(conditions: Sequence[Scalar]) -> list[Scalar]:
+    kept: list[Scalar] = []
     for condition in conditions:
         if not any(tvm_ffi.structural_equal(condition, other) for other in kept):
             kept.append(condition)

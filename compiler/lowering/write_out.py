@@ -14,12 +14,11 @@ Nothing simplifies the result: x + c - c, which rounds x, stays.
 
 from __future__ import annotations
 
-from typing import Any
-
 from tvm import tirx
 from tvm.ir import TensorLoad
 
 from ...hidden_floats import dtype_of
+from ...ir_types import For, Node, PrimFunc, Stmt
 from ...schedules.tensorir.expressions import largest_divisor
 from ...schedules.tensorir.rebuild import found, substituted, with_body
 from .float_steps import Steps, count_functions, has_hidden, sequence
@@ -28,12 +27,12 @@ from .float_steps import Steps, count_functions, has_hidden, sequence
 _WAYS = 8
 
 
-def write_out(function: Any) -> Any:
+def write_out(function: PrimFunc) -> PrimFunc:
     """A lowered function without hidden operators."""
     return function.with_body(_statement(function.body)) if has_hidden(function.body) else function
 
 
-def _statement(node: Any) -> Any:
+def _statement(node: Node) -> Node:
     if isinstance(node, tirx.SeqStmt):
         return _in_turn(list(node.seq))
     if isinstance(node, tirx.For):
@@ -49,12 +48,12 @@ def _statement(node: Any) -> Any:
     return sequence(_written(node)) if has_hidden(node) else node
 
 
-def _written(node: Any) -> list[Any]:
+def _written(node: Node) -> list[Stmt]:
     """A statement without a body, and the steps before it."""
     steps = Steps()
     if isinstance(node, tirx.BufferStore):
         indices = [steps.value(index) for index in node.indices]
-        last: Any = tirx.BufferStore(node.buffer, steps.value(node.value), indices)
+        last: Stmt = tirx.BufferStore(node.buffer, steps.value(node.value), indices)
     elif isinstance(node, tirx.Bind):
         last = tirx.Bind(node.var, steps.value(node.value))
     else:
@@ -62,7 +61,7 @@ def _written(node: Any) -> list[Any]:
     return [*steps.all(), last]
 
 
-def _widened(loop: Any) -> Any:
+def _widened(loop: For) -> Stmt:
     """A loop over one long store, several of its iterations at a time."""
     extent = loop.extent
     *binds, store = list(loop.body.seq) if isinstance(loop.body, tirx.SeqStmt) else [loop.body]
@@ -74,7 +73,7 @@ def _widened(loop: Any) -> Any:
         return loop
     base = tirx.Var(loop.loop_var.name, loop.loop_var.ty)
 
-    def iteration(way: int) -> Any:
+    def iteration(way: int) -> Stmt:
         values = {loop.loop_var: loop.min + base * ways + way}
         for bind in binds:
             values[bind.var] = substituted(bind.value, values)
@@ -84,10 +83,10 @@ def _widened(loop: Any) -> Any:
     return tirx.For(base, 0, int(extent) // ways, loop.kind, body, annotations=dict(loop.annotations))
 
 
-def _in_turn(sequence_of: list[Any]) -> Any:
+def _in_turn(sequence_of: list[Stmt]) -> Stmt:
     """Statements one after the other; of long stores that may change places, the steps in turn."""
-    statements: list[Any] = []
-    run: list[Any] = []
+    statements: list[Stmt] = []
+    run: list[Stmt] = []
 
     def finish() -> None:
         groups = -(-len(run) // _WAYS)
@@ -108,19 +107,19 @@ def _in_turn(sequence_of: list[Any]) -> Any:
     return sequence(statements)
 
 
-def _is_long(statement: Any) -> bool:
+def _is_long(statement: Stmt) -> bool:
     """Whether it stores a vector with a function that is written out."""
     is_store = isinstance(statement, tirx.BufferStore)
     return is_store and "x" in dtype_of(statement.value) and count_functions(statement.value) > 0
 
 
-def _depends(statement: Any, run: list[Any]) -> bool:
+def _depends(statement: Stmt, run: list[Stmt]) -> bool:
     """Whether a store reads what one of the run writes."""
     loads = found(statement.value, TensorLoad)
     return any(load.source.same_as(each.buffer) for load in loads for each in run)
 
 
-def _together(stores: list[Any]) -> list[Any]:
+def _together(stores: list[Stmt]) -> list[Stmt]:
     chains = [Steps(every=True) for _ in stores]
     indices = [[chain.value(index) for index in store.indices] for chain, store in zip(chains, stores, strict=True)]
     values = [chain.value(store.value) for chain, store in zip(chains, stores, strict=True)]

@@ -9,42 +9,43 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any
+
+from ...ir_types import Call, Expr, IRModule
 
 
-def _elements(value: Any) -> int:
+def _elements(value: Expr) -> int:
     shape = getattr(value.ty, "shape", None)
     return math.prod(int(dim) for dim in shape) if shape is not None else 0
 
 
-def _shape(value: Any) -> list[int]:
+def _shape(value: Expr) -> list[int]:
     return [int(dim) for dim in value.ty.shape]
 
 
-def _convolution(call: Any) -> int:
+def _convolution(call: Call) -> int:
     """Weights are [outputs, inputs / groups, *window]: each result sums the product over the last ones."""
     return 2 * _elements(call) * math.prod(_shape(call.args[1])[1:])
 
 
-def _transposed_convolution(call: Any) -> int:
+def _transposed_convolution(call: Call) -> int:
     """Weights are [inputs, outputs / groups, *window]: each input is spread over the last ones."""
     return 2 * _elements(call.args[0]) * math.prod(_shape(call.args[1])[1:])
 
 
-def _product(call: Any) -> int:
+def _product(call: Call) -> int:
     return 2 * _elements(call) * _shape(call.args[0])[-1]
 
 
-def _pool(call: Any) -> int:
+def _pool(call: Call) -> int:
     return _elements(call) * math.prod(int(size) for size in call.attrs.pool_size)
 
 
-def _largest(call: Any) -> int:
+def _largest(call: Call) -> int:
     tensors = [arg for arg in call.args if hasattr(getattr(arg, "ty", None), "dtype")]
     return max([_elements(call), *map(_elements, tensors)])
 
 
-def _nothing(call: Any) -> int:
+def _nothing(call: Call) -> int:
     return 0
 
 
@@ -84,7 +85,7 @@ _MOVES = frozenset(
     ]
 )
 
-_RULES: Mapping[str, Callable[[Any], int]] = MappingProxyType(
+_RULES: Mapping[str, Callable[[Call], int]] = MappingProxyType(
     {
         **{f"relax.{name}": _nothing for name in _MOVES},
         **{f"relax.nn.conv{rank}d": _convolution for rank in (1, 2, 3)},
@@ -95,7 +96,7 @@ _RULES: Mapping[str, Callable[[Any], int]] = MappingProxyType(
 )
 
 
-def node_flops(module: Any) -> Iterator[tuple[str, int]]:
+def node_flops(module: IRModule) -> Iterator[tuple[str, int]]:
     """For each binding of `main` the node of the model it came from, and its operations.
 
     Args:

@@ -9,20 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ShapeError, UnsupportedError
+from ..library.archive import begins_with, is_archive
+from ..library.elf import MAGIC as ELF_MAGIC
 from ..library.signature import Signature
 from .report import Table, amount, fallbacks, shape_text, size
 from .roofline_tables import intensity_text
 
-_ELF_MAGIC = b"\x7fELF"
-
 
 def is_library(path: Path) -> bool:
-    """Whether a file is a library rather than a model: by its first bytes, or by its name when it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return file.read(len(_ELF_MAGIC)) == _ELF_MAGIC or path.suffix in (".so", ".a")
-    except OSError:
-        return path.suffix in (".so", ".a")
+    """Whether a file is a library rather than a model: by its first bytes, or by its name."""
+    return is_archive(path) or begins_with(path, ELF_MAGIC) or path.suffix in (".so", ".a")
 
 
 def inspect_library(signature: Signature, path: Path) -> dict[str, Any]:

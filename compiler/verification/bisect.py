@@ -22,6 +22,7 @@ import numpy.typing as npt
 import onnx
 
 from ..build import build
+from ..library.tensor_spec import TensorSpec
 from ..options import CompileOptions
 from ..process.temporary import temporary_folder
 from .compare import Comparison, compare
@@ -239,10 +240,8 @@ def _matters(reference: Array, found: Comparison, rtol: float) -> bool:
     return bool(np.isfinite(reference).any()) if reference.dtype.kind == "f" else True
 
 
-def _specs(model: OpenedModel, shapes: Mapping[str, Sequence[int]]) -> list[Any]:
+def _specs(model: OpenedModel, shapes: Mapping[str, Sequence[int]]) -> list[TensorSpec]:
     """What the model takes, with its unknown dimensions fixed."""
-    from ..library.tensor_spec import TensorSpec
-
     constants = {tensor.name for tensor in model.proto.graph.initializer}
     specs = []
     for value in model.proto.graph.input:

@@ -20,6 +20,7 @@ from tvm.ir import GenericConst
 
 from ...evaluation import evaluate, split_item
 from ...ir_types import Expr as Expr
+from ...ir_types import PrimFunc
 from .dtypes import check_array
 from .limits import CONSTANT_GROWTH, EVALUATED_ELEMENTS, check_tensor
 
@@ -40,7 +41,7 @@ class Emitter:
         # Bindings that depend on constants alone and were not computed, in order; and those computed since.
         self._derived: dict[Expr, Expr] = {}
         self._computed: dict[Expr, list[Array] | None] = {}
-        self._kernels: dict[Expr, Any] = {}
+        self._kernels: dict[Expr, PrimFunc] = {}
 
     def stand_in(self, array: Array) -> Expr:
         """The variable that stands for a constant. The same array gives the same one, so shared weights stay shared.

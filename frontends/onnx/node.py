@@ -11,6 +11,7 @@ from tvm import relax
 
 from ...errors import ModelError, UnsupportedError
 from ...ir_passes.core.sources import escape
+from ...ir_types import PrimFunc
 from .dtypes import numpy_dtype
 from .emitter import Array as Array
 from .emitter import Emitter
@@ -205,7 +206,7 @@ class Node:
             return [self.emit(relax.TupleGetItem(var, index)) for index in range(len(var.ty.fields))]
         return var
 
-    def emit_kernel(self, function: Any, x: Expr) -> Expr:
+    def emit_kernel(self, function: PrimFunc, x: Expr) -> Expr:
         """Binds a call of a PrimFunc of one tensor, its first parameter; the others are results.
 
         Returns:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 from tvm import tirx
 
+from ...ir_types import PrimFunc, Scalar, Stmt
 from .dtypes import accumulator, is_float, lowest
 from .node import Expr, Node, dtype_of, shape_of
 from .tir_kernel import kernel, load, loop, store, tensor, variables
@@ -22,7 +22,7 @@ _LANES = 32  # of a row at a time: enough registers for their latencies, on ever
 _FEWEST_LANES = 4
 _MOST_NARROW = 1 << 31
 
-Comparison = Callable[[Any, Any], Any]
+Comparison = Callable[[Scalar, Scalar], Scalar]
 
 
 def _compared(dtype: str) -> str:
@@ -30,7 +30,7 @@ def _compared(dtype: str) -> str:
     return "int8" if dtype == "bool" else accumulator(dtype) if is_float(dtype) else dtype
 
 
-def _as(value: Any, dtype: str) -> Any:
+def _as(value: Scalar, dtype: str) -> Scalar:
     return value if str(value.ty.dtype) == dtype else value.astype(dtype)
 
 
@@ -40,13 +40,13 @@ def _comparisons(dtype: str, *, largest: bool) -> tuple[Comparison, Comparison]:
     No comparison of floats is negated: without NaN, that would be the opposite comparison.
     """
 
-    def better(new: Any, old: Any) -> Any:
+    def better(new: Scalar, old: Scalar) -> Scalar:
         beats = old < new if largest else new < old
         if not is_float(dtype):
             return beats
         return tirx.any(beats, tirx.all(tirx.isnan(new), tirx.Not(tirx.isnan(old))))
 
-    def equal(new: Any, old: Any) -> Any:
+    def equal(new: Scalar, old: Scalar) -> Scalar:
         same = new == old
         return tirx.any(same, tirx.all(tirx.isnan(new), tirx.isnan(old))) if is_float(dtype) else same
 
@@ -57,7 +57,7 @@ def _position_dtype(elements: int) -> str:
     return "int32" if elements < _MOST_NARROW else "int64"
 
 
-def position_along_axis(outer: int, extent: int, inner: int, dtype: str, *, largest: bool, last: bool) -> Any:
+def position_along_axis(outer: int, extent: int, inner: int, dtype: str, *, largest: bool, last: bool) -> PrimFunc:
     """A PrimFunc from [outer, extent, inner] to [outer, inner] (int64): where in the middle the extremum stands.
 
     Args:
@@ -71,38 +71,38 @@ def position_along_axis(outer: int, extent: int, inner: int, dtype: str, *, larg
         width = max((lanes for lanes in (_LANES, 16, 8, _FEWEST_LANES) if 2 * lanes <= extent), default=1)
     best, place = variables(width, kind, "best"), variables(width, position, "place")
 
-    def keep(lane: Any, take: Any, value: Any, at: Any) -> list[Any]:
+    def keep(lane: Scalar, take: Scalar, value: Scalar, at: Scalar) -> list[Stmt]:
         # The position first: the decision reads the best so far.
         return [
             store(place, tirx.Select(take, at, load(place, lane)), lane),
             store(best, tirx.Select(take, value, load(best, lane)), lane),
         ]
 
-    def body(o: Any, i: Any) -> list[Any]:
-        def element(at: Any) -> Any:
+    def body(o: Scalar, i: Scalar) -> list[Stmt]:
+        def element(at: Scalar) -> Scalar:
             return _as(load(x, o, at, i), kind)
 
-        def later(lane: Any, at: Any) -> list[Any]:
+        def later(lane: Scalar, at: Scalar) -> list[Stmt]:
             value, old = element(at), load(best, lane)
             take = better(value, old)
             return keep(lane, tirx.any(take, equal(value, old)) if last else take, value, _as(at, position))
 
-        def further(step: Any, lane: Any) -> list[Any]:
+        def further(step: Scalar, lane: Scalar) -> list[Stmt]:
             return later(lane, (step + 1) * width + lane)
 
-        def rest(at: int, lane: Any) -> list[Any]:
+        def rest(at: int, lane: Scalar) -> list[Stmt]:
             return later(lane, lane + at)
 
-        def join(half: int, lane: Any) -> list[Any]:
+        def join(half: int, lane: Scalar) -> list[Stmt]:
             value, at = load(best, lane + half), load(place, lane + half)
             old = load(place, lane)
             tie = tirx.all(equal(value, load(best, lane)), at > old if last else at < old)
             return keep(lane, tirx.any(better(value, load(best, lane)), tie), value, at)
 
-        def lanes(count: int, of: Callable[[Any], Sequence[Any]]) -> Any:
+        def lanes(count: int, of: Callable[[Scalar], Sequence[Stmt]]) -> Stmt:
             return loop(count, of, vectorized=True) if count > 1 else tirx.SeqStmt(list(of(tirx.IntImm("int64", 0))))
 
-        def start(lane: Any) -> list[Any]:
+        def start(lane: Scalar) -> list[Stmt]:
             return [store(best, element(lane), lane), store(place, _as(lane, position), lane)]
 
         statements = [lanes(width, start)]
@@ -142,7 +142,7 @@ def position_of_extremum(node: Node, x: Expr, axis: int, *, largest: bool, last:
 
 def max_pool_with_indices(
     planes: int, window: Window, extents: Sequence[int], dtype: str, *, column_major: bool
-) -> Any:
+) -> PrimFunc:
     """Maxima over windows, and the index of each in the flattened input [planes, extents...] (int64; first of equals).
 
     A PrimFunc from [planes, padded extents...] to two tensors [planes, output...]. With `column_major` the spatial part
@@ -161,8 +161,8 @@ def max_pool_with_indices(
     row_major = [math.prod(extents[a + 1 :]) for a in range(rank)]
     nowhere = tirx.const(-1, position)
 
-    def body(plane: Any, *point: Any) -> list[Any]:
-        def tap(*taps: Any) -> list[Any]:
+    def body(plane: Scalar, *point: Scalar) -> list[Stmt]:
+        def tap(*taps: Scalar) -> list[Stmt]:
             at = [point[a] * window.strides[a] + taps[a] * window.dilations[a] for a in range(rank)]
             source = [at[a] - window.begins[a] for a in range(rank)]
             inside = [
@@ -180,7 +180,7 @@ def max_pool_with_indices(
                 store(best, tirx.Select(take, value, old), 0),
             ]
 
-        def nest(taps: tuple[Any, ...]) -> Sequence[Any]:
+        def nest(taps: tuple[Scalar, ...]) -> Sequence[Stmt]:
             axis = len(taps)
             return tap(*taps) if axis == rank else [loop(window.kernel[axis], lambda k: nest((*taps, k)))]
 
@@ -198,7 +198,7 @@ def max_pool_with_indices(
             store(indices, _as(flat, "int64"), plane, *point),
         ]
 
-    def itself(*point: Any) -> Sequence[Any]:
+    def itself(*point: Scalar) -> Sequence[Scalar]:
         return point
 
     return kernel(

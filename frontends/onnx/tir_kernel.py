@@ -7,49 +7,49 @@ points may be computed in any order, so the schedules vectorize it and spread it
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from tvm import s_tir, tirx
 from tvm.ir import Range
 
 from ...annotations import WHOLE
+from ...ir_types import Buffer, Node, PrimFunc, Scalar, Stmt
 
 _DATA_PARALLEL = 0  # TensorIR's kind of an axis whose points may be computed in any order
 
 
-def int64(value: int) -> Any:
+def int64(value: int) -> Scalar:
     """An index."""
     return tirx.IntImm("int64", value)
 
 
-def tensor(shape: Sequence[int], dtype: str, name: str) -> Any:
+def tensor(shape: Sequence[int], dtype: str, name: str) -> Buffer:
     """A parameter of a kernel."""
     return tirx.decl_buffer([int64(extent) for extent in shape], dtype, name, layout=None)  # as those of TE
 
 
-def variables(count: int, dtype: str, name: str) -> Any:
+def variables(count: int, dtype: str, name: str) -> Buffer:
     """So many numbers that a point of the grid keeps, in registers."""
     return tirx.decl_buffer([int64(count)], dtype, name, scope="local")
 
 
-def load(buffer: Any, *place: Any) -> Any:
+def load(buffer: Buffer, *place: Scalar) -> Scalar:
     """An element."""
     return tirx.BufferLoad(buffer, [int64(each) if isinstance(each, int) else each for each in place])
 
 
-def store(buffer: Any, value: Any, *place: Any) -> Any:
+def store(buffer: Buffer, value: Scalar, *place: Scalar) -> Stmt:
     """Sets an element."""
     return tirx.BufferStore(buffer, value, [int64(each) if isinstance(each, int) else each for each in place])
 
 
-def loop(extent: int, body: Callable[[Any], Sequence[Any]], *, vectorized: bool = False) -> Any:
+def loop(extent: int, body: Callable[[Scalar], Sequence[Stmt]], *, vectorized: bool = False) -> Stmt:
     """The statements of `body(index)` for every index, one after the other or in the lanes of vectors."""
     kind = tirx.ForKind.VECTORIZED if vectorized else tirx.ForKind.SERIAL
     index = tirx.Var("lane" if vectorized else "step", "int64")
     return tirx.For(index, int64(0), int64(extent), kind, sequence(body(index)))
 
 
-def sequence(statements: Sequence[Any]) -> Any:
+def sequence(statements: Sequence[Stmt]) -> Stmt:
     """Statements as one."""
     return statements[0] if len(statements) == 1 else tirx.SeqStmt(list(statements))
 
@@ -57,12 +57,12 @@ def sequence(statements: Sequence[Any]) -> Any:
 def kernel(
     name: str,
     grid: Sequence[int],
-    body: Callable[..., Sequence[Any]],
+    body: Callable[..., Sequence[Stmt]],
     *,
-    keeps: Sequence[Any],
-    reads: Sequence[tuple[Any, Callable[..., Sequence[Any]]]],
-    writes: Sequence[tuple[Any, Callable[..., Sequence[Any]]]],
-) -> Any:
+    keeps: Sequence[Buffer],
+    reads: Sequence[tuple[Buffer, Callable[..., Sequence[Scalar]]]],
+    writes: Sequence[tuple[Buffer, Callable[..., Sequence[Scalar]]]],
+) -> PrimFunc:
     """The PrimFunc of one block.
 
     Args:
@@ -74,7 +74,7 @@ def kernel(
     """
     point = [tirx.Var(f"p{axis}", "int64") for axis in range(len(grid))]
 
-    def region(buffer: Any, of: Callable[..., Sequence[Any]]) -> Any:
+    def region(buffer: Buffer, of: Callable[..., Sequence[Scalar]]) -> Node:
         places = zip(of(*point), buffer.shape, strict=True)
         ranges = [
             Range.from_min_extent(int64(0), extent) if at is None else Range.from_min_extent(at, int64(1))
@@ -89,7 +89,7 @@ def kernel(
     regions = [[region(*each) for each in kind] for kind in (reads, writes)]
     block = s_tir.SBlock(axes, *regions, name, sequence(body(*point)), alloc_buffers=list(keeps))
     outside = [tirx.Var(f"i{axis}", "int64") for axis in range(len(grid))]
-    nest: Any = s_tir.SBlockRealize(outside, True, block)
+    nest: Stmt = s_tir.SBlockRealize(outside, True, block)
     for variable, extent in reversed(list(zip(outside, grid, strict=True))):
         nest = tirx.For(variable, int64(0), int64(extent), tirx.ForKind.SERIAL, nest)
     root = s_tir.SBlockRealize([], True, s_tir.SBlock([], [], [], "root", nest))

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tvm import tirx
 
+from ...ir_types import PrimFunc, Scalar, Stmt
 from .dtypes import accumulator
 from .tir_kernel import kernel, load, loop, store, tensor, variables
 
 
 def running_total(
     outer: int, extent: int, inner: int, dtype: str, *, exclusive: bool, reverse: bool, product: bool
-) -> Any:
+) -> PrimFunc:
     """A PrimFunc from [outer, extent, inner] to the same shape: running totals along the axis in the middle.
 
     Totals are added up one by one, in the order of the axis or against it, in the dtype that sums are kept in:
@@ -26,8 +25,8 @@ def running_total(
     total = variables(1, kind, "total")
     so_far = load(total, 0)
 
-    def body(o: Any, i: Any) -> list[Any]:
-        def step(index: Any) -> list[Any]:
+    def body(o: Scalar, i: Scalar) -> list[Stmt]:
+        def step(index: Scalar) -> list[Stmt]:
             place = (o, extent - 1 - index if reverse else index, i)
             value = load(x, *place) if kind == dtype else load(x, *place).astype(kind)
             add = store(total, so_far * value if product else so_far + value, 0)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import tvm
 import tvm_ffi
 from tvm import tirx
 from tvm.ir import TensorLoad, TensorRegion
 
-from ...ir_types import Expr, Stmt
+from ...ir_types import Buffer, Expr, Node, Stmt
 
 # A buffer, which TVM's Python has no type for.
-Buffer = Any
 
 
 def _as_they_are(buffer: Buffer, indices: Sequence[Expr]) -> Sequence[Expr]:
@@ -31,7 +29,7 @@ def with_buffers(
     moved: Callable[[Buffer, Sequence[Expr]], Sequence[Expr]] = _as_they_are,
     stored: Callable[[Buffer, Expr], Expr] = _value,
     loaded: Callable[[Buffer, Expr], Expr] = _value,
-    also: Sequence[tuple[Any, Callable[[Any], Any]]] = (),
+    also: Sequence[tuple[type, Callable[[Node], Node]]] = (),
 ) -> Stmt:
     """The body that uses other buffers wherever it loads, stores, allocates, or says what a block reads and writes.
 
@@ -43,20 +41,20 @@ def with_buffers(
         also: changes of other nodes, made in the same walk: their class and what becomes of one.
     """
 
-    def store(node: Any) -> Any:
+    def store(node: Node) -> Node:
         twin = twins.get(node.buffer)
         if twin is None:
             value = stored(node.buffer, node.value)
             return node if value is node.value else tirx.BufferStore(node.buffer, value, node.indices)
         return tirx.BufferStore(twin, stored(twin, node.value), list(moved(node.buffer, node.indices)))
 
-    def load(node: Any) -> Any:
+    def load(node: Node) -> Node:
         twin = twins.get(node.source)
         if twin is None:
             return node
         return loaded(node.source, tirx.BufferLoad(twin, list(moved(node.source, node.indices))))
 
-    def region(node: Any) -> Any:
+    def region(node: Node) -> Node:
         twin = twins.get(node.source)
         if twin is None:
             return node
@@ -66,7 +64,7 @@ def with_buffers(
         ]
         return tirx.BufferRegion(twin, ranges)
 
-    def alloc(node: Any) -> Any:
+    def alloc(node: Node) -> Node:
         twin = twins.get(node.buffer)
         return node if twin is None else tirx.AllocBuffer(twin, node.annotations)
 

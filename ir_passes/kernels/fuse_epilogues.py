@@ -11,11 +11,12 @@ from tvm import relax, tirx
 
 from ...annotations import PATTERN, kernel_marks
 from ...errors import CompilerError
+from ...ir_types import GlobalVar
 from ..core.base import GraphPass, PassResult
 from ..core.graph import MAIN, Binding, Expr, Graph, Var, substitute
 from ..core.sources import join
 from .fusion_groups import Group, Limits, find_groups
-from .kernel_graph import is_call_tir, kernel_graph, renamed, without_uncalled
+from .kernel_graph import KernelCall, is_call_tir, kernel_graph, renamed, without_uncalled
 
 _MAX_NAME = 80  # characters of a fused kernel's name
 
@@ -80,8 +81,8 @@ class FuseEpilogues(GraphPass):
 
 def _share_equal_functions(module: tvm.IRModule) -> tvm.IRModule:
     """Let calls of structurally equal PrimFuncs call the same one."""
-    representative: dict[Any, Any] = {}
-    replaced: dict[Any, Any] = {}
+    representative: dict[GlobalVar, GlobalVar] = {}
+    replaced: dict[GlobalVar, GlobalVar] = {}
     for gvar, function in module.functions_items():
         if isinstance(function, tirx.PrimFunc):
             key = tvm_ffi.StructuralKey(function)
@@ -137,7 +138,7 @@ class _GroupFunctions:
         self.module = module.clone()
         self.attributes: dict[str, dict[str, Any]] = {}
         self.renamed: dict[Var, Var] = {}
-        self._by_key: dict[tuple[Any, ...], Any] = {}
+        self._by_key: dict[tuple[Any, ...], GlobalVar] = {}
         self._names = {gvar.name_hint for gvar in module.functions}
         self._normalize = relax.BlockBuilder().normalize
 
@@ -157,7 +158,9 @@ class _GroupFunctions:
         hint = join(member.var.name for member in sorted(members, key=lambda each: each.position))
         return tvm.ir.Call(gvar, arguments, ret_ty=group.result.var.ty), hint
 
-    def _operand_slots(self, member: Any, position: dict[Var, int], arguments: list[Expr]) -> list[tuple[str, int]]:
+    def _operand_slots(
+        self, member: KernelCall, position: dict[Var, int], arguments: list[Expr]
+    ) -> list[tuple[str, int]]:
         slots = []
         seen: set[int] = set()
         for operand in member.operands:
@@ -173,7 +176,9 @@ class _GroupFunctions:
             slots.append(("argument", index))
         return slots
 
-    def _define(self, group: Group, members: list[Any], slots: list[tuple[Any, ...]], arguments: list[Expr]) -> Any:
+    def _define(
+        self, group: Group, members: list[KernelCall], slots: list[tuple[Any, ...]], arguments: list[Expr]
+    ) -> GlobalVar:
         params = [relax.Var(f"arg{index}", argument.ty) for index, argument in enumerate(arguments)]
         results: list[Var] = []
         bindings = []

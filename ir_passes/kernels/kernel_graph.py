@@ -7,7 +7,6 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import tvm
 import tvm_ffi
@@ -15,7 +14,7 @@ from tvm import relax, tirx
 from tvm.ir import TensorLoad
 
 from ...annotations import PATTERN, TEMPLATE, WHOLE
-from ...ir_types import PrimFunc
+from ...ir_types import Load, PrimFunc, Scalar
 from ..core.graph import Expr, Graph, Var, leaves, substitute
 from ..core.rewriter import shape_of
 
@@ -72,8 +71,8 @@ class KernelCall:
             return 1
         counts = [1]
 
-        def note(load: Any) -> None:
-            used: Counter[Any] = Counter()
+        def note(load: Load) -> None:
+            used: Counter[Scalar] = Counter()
             for index in load.indices:
                 tvm_ffi.structural_walk(index, (tirx.Var, lambda variable: used.update([variable])))
             counts.extend(used.values())

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import tvm
@@ -13,6 +12,7 @@ import tvm_ffi
 from tvm import relax, s_tir, te, tirx
 from tvm.ir import TensorLoad
 
+from ...ir_types import Buffer, Load, Node, PrimFunc, Scalar, Stmt
 from ..core.base import GraphPass, PassResult
 from ..core.buffers import with_buffers
 from ..core.constants import array_of, constant, is_constant, numpy_dtype
@@ -81,7 +81,7 @@ class _Plan:
     def __init__(self, module: tvm.IRModule, graph: Graph, dtype: str) -> None:
         self.calls = kernel_graph(module, graph).calls
         self._dtype = dtype
-        self._readers: dict[Any, list[tuple[KernelCall, int]]] = defaultdict(list)
+        self._readers: dict[Var, list[tuple[KernelCall, int]]] = defaultdict(list)
         self._aliases: dict[Var, Expr] = {}
         self._order = [var for var, _ in graph.bindings]
         self._fixed = {leaf for output in graph.outputs for leaf in leaves(output)}
@@ -152,15 +152,15 @@ def _rounded(operand: Expr, dtype: str) -> Expr:
     return constant(rounded) if fits.all() else operand
 
 
-def moves_only(function: Any) -> bool:
+def moves_only(function: PrimFunc) -> bool:
     """Whether a kernel computes nothing: every float that it stores is one that it loaded, or a constant."""
-    arithmetic: list[Any] = []
+    arithmetic: list[Node] = []
 
-    def note(node: Any) -> None:
+    def note(node: Node) -> None:
         if isinstance(node.ty, tvm.ir.PrimType) and str(node.ty.dtype).startswith(("float", "bfloat")):
             arithmetic.append(node)
 
-    def note_call(node: Any) -> None:
+    def note_call(node: Node) -> None:
         if str(node.op.name) != _CHOICE:
             note(node)
 
@@ -169,12 +169,12 @@ def moves_only(function: Any) -> bool:
     return not arithmetic
 
 
-def _is_operand(function: Any, index: int, dtype: str) -> bool:
+def _is_operand(function: PrimFunc, index: int, dtype: str) -> bool:
     """Whether a kernel rounds a parameter to `dtype` wherever it loads it."""
     parameter = function.params[index]
-    rounded: list[Any] = []
+    rounded: list[Scalar] = []
 
-    def note(cast: Any) -> None:
+    def note(cast: Scalar) -> None:
         if str(cast.ty.dtype) == dtype and isinstance(cast.value, TensorLoad) and cast.value.source.same_as(parameter):
             rounded.append(cast)
 
@@ -182,8 +182,8 @@ def _is_operand(function: Any, index: int, dtype: str) -> bool:
     return len(rounded) == sum(bool(load.source.same_as(parameter)) for load in _loads(function.body))
 
 
-def _loads(body: Any) -> list[Any]:
-    found: list[Any] = []
+def _loads(body: Stmt) -> list[Load]:
+    found: list[Load] = []
     tvm_ffi.structural_walk(body, (TensorLoad, found.append))
     return found
 
@@ -203,7 +203,7 @@ def _narrowed(twins: Specializations, call: KernelCall, operands: list[Expr], dt
     return relax.BlockBuilder().normalize(relax.call_tir(twin, relax.Tuple(operands), ty))
 
 
-def with_narrow_buffers(function: Any, narrow: Iterable[bool], dtype: str) -> Any:
+def with_narrow_buffers(function: PrimFunc, narrow: Iterable[bool], dtype: str) -> PrimFunc:
     """A kernel some of whose float32 parameters are of `dtype`: it converts where it loads and stores.
 
     A result that is read again while it is made, as partial sums are, is made in a buffer inside and then rounded.
@@ -228,14 +228,14 @@ def with_narrow_buffers(function: Any, narrow: Iterable[bool], dtype: str) -> An
     return tirx.PrimFunc(parameters, body, function.ret_type, function.attrs)
 
 
-def _with_buffers(body: Any, twins: Sequence[tuple[Any, Any]]) -> Any:
+def _with_buffers(body: Stmt, twins: Sequence[tuple[Buffer, Buffer]]) -> Stmt:
     """A body that uses other buffers, converting where it loads and stores.
 
     Args:
         twins: pairs of a buffer and the one to use in its place.
     """
 
-    def cast(node: Any) -> Any:
+    def cast(node: Node) -> Node:
         return _cast(str(node.ty.dtype), node.value)
 
     return with_buffers(
@@ -247,7 +247,7 @@ def _with_buffers(body: Any, twins: Sequence[tuple[Any, Any]]) -> Any:
     )
 
 
-def _rounded_at_the_end(body: Any, wide: Any, narrow: Any) -> Any:
+def _rounded_at_the_end(body: Stmt, wide: Buffer, narrow: Buffer) -> Stmt:
     """The body of a kernel that makes `wide`, with a block behind it that makes `narrow` of it."""
     source = te.placeholder(list(wide.shape), WIDE, name="wide")
     rounded = te.compute(source.shape, lambda *index: source[index].astype(str(narrow.dtype)), name="rounded")
@@ -262,7 +262,7 @@ def _rounded_at_the_end(body: Any, wide: Any, narrow: Any) -> Any:
     return s_tir.SBlockRealize([], True, block)
 
 
-def _cast(dtype: str, value: Any) -> Any:
+def _cast(dtype: str, value: Scalar) -> Scalar:
     """A conversion; none to the dtype that a value has, or that a conversion inside made it from."""
     if isinstance(value, tvm.ir.Call) and str(value.op.name) == _CHOICE and dtype != WIDE:
         condition, *values = value.args

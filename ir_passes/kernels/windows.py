@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import tvm
 from tvm import relax, tirx
 
 from ...annotations import CONCAT, SLICE
+from ...ir_types import Buffer, GlobalVar, PrimFunc, Scalar, Type
 from ..core.buffers import with_buffers
 from ..core.graph import Expr, Var
 from ..core.rewriter import dtype_of
@@ -33,7 +33,7 @@ class Specializations:
 
     def __init__(self, module: tvm.IRModule) -> None:
         self.module = module
-        self._made: dict[Hashable, Any] = {}
+        self._made: dict[Hashable, GlobalVar] = {}
         self._names = {str(gvar.name_hint) for gvar in module.functions}
 
     @property
@@ -42,8 +42,13 @@ class Specializations:
         return bool(self._made)
 
     def get(
-        self, gvar: Any, key: Hashable, make: Callable[[Any], Any], types: Sequence[Any | None], suffix: str = ""
-    ) -> Any:
+        self,
+        gvar: GlobalVar,
+        key: Hashable,
+        make: Callable[[PrimFunc], PrimFunc],
+        types: Sequence[Type | None],
+        suffix: str = "",
+    ) -> GlobalVar:
         """A kernel made from another.
 
         Args:
@@ -67,7 +72,7 @@ class Specializations:
             self._made[whole_key] = twin
         return self._made[whole_key]
 
-    def with_windows(self, gvar: Any, windows: Mapping[int, Window], suffix: str = "") -> Any:
+    def with_windows(self, gvar: GlobalVar, windows: Mapping[int, Window], suffix: str = "") -> GlobalVar:
         """A kernel made from another, some of whose parameters are windows."""
         types = [
             relax.TensorType(windows[index].shape, str(old.dtype)) if index in windows else None
@@ -79,7 +84,7 @@ class Specializations:
 
 def through_windows(
     kernels: Specializations,
-    value: Any,
+    value: Expr,
     views: Views,
     *,
     result: Window | None = None,
@@ -119,7 +124,7 @@ def through_windows(
     return relax.BlockBuilder().normalize(inplace)
 
 
-def with_windows(function: Any, windows: Mapping[int, Window]) -> Any:
+def with_windows(function: PrimFunc, windows: Mapping[int, Window]) -> PrimFunc:
     """A kernel some of whose parameters are windows of larger tensors.
 
     Args:
@@ -127,15 +132,15 @@ def with_windows(function: Any, windows: Mapping[int, Window]) -> Any:
         windows: by the index of the parameter.
     """
     parameters = list(function.params)
-    twins: dict[Any, Any] = {}
-    window_of: dict[Any, Window] = {}
+    twins: dict[Buffer, Buffer] = {}
+    window_of: dict[Buffer, Window] = {}
     for index, window in windows.items():
         old = parameters[index]
         shape = [tirx.IntImm("int64", extent) for extent in window.shape]
         parameters[index] = twins[old] = tirx.decl_buffer(shape, str(old.dtype), str(old.name))
         window_of[old] = window
 
-    def moved(buffer: Any, indices: Sequence[Any]) -> list[Any]:
+    def moved(buffer: Buffer, indices: Sequence[Scalar]) -> list[Scalar]:
         return [
             index + tirx.IntImm("int64", start) if start else index
             for index, start in zip(indices, window_of[buffer].starts, strict=True)

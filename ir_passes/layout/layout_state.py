@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from tvm import relax
 
+from ...ir_types import Type
 from ..core.constants import Array, array_of, constant
 from ..core.graph import Expr, Graph, Var, leaves, substitute
 from ..core.permutation import Permutation, apply, identity, relative, same_bytes
@@ -139,7 +139,7 @@ class LayoutState:
         return self._wanted[var]
 
 
-def _model_order(expr: Expr) -> Any:
+def _model_order(expr: Expr) -> Type:
     """A permutation; for a tuple, one a field."""
     if isinstance(expr.ty, relax.TensorType):
         return identity(max(expr.ty.ndim, 0))

@@ -11,12 +11,12 @@ masks that broadcast to (batch, heads, queries, keys) and may have a part of the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import tvm
 from tvm import relax
 from tvm.ir import Op, _ffi_api, register_op_attr
 
+from ...ir_types import Call, Node, Type
 from ..core.graph import Expr
 
 NAME = "relax.tilewright.attention"
@@ -35,12 +35,12 @@ def attention(operands: Sequence[Expr], *, scale: float, nan_is_zero: bool, dtyp
     return tvm.ir.Call(Op.get(NAME), list(operands), attributes)
 
 
-def _infer_type(call: Any, context: Any) -> Any:
+def _infer_type(call: Call, context: Node) -> Type:
     q, _, v = (each.ty for each in call.args[:3])
     return relax.TensorType([*list(q.shape)[:3], v.shape[3]], str(call.attrs["dtype"]))
 
 
-def _legalize(builder: relax.BlockBuilder, call: Any) -> Expr:
+def _legalize(builder: relax.BlockBuilder, call: Call) -> Expr:
     """The definition in plain operators, for where no template takes it."""
     op, emit = relax.op, builder.emit
     q, k, v, *masks = call.args

@@ -15,7 +15,7 @@ from tvm import relax, te, tirx
 
 from ... import float_functions as functions
 from ... import hidden_floats as hidden
-from ...hidden_floats import Scalar
+from ...ir_types import Scalar
 from ..tensorir.expressions import constant_shape, int64, int64s
 
 Element = Callable[..., Scalar]

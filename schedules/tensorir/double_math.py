@@ -9,7 +9,7 @@ from types import MappingProxyType
 from tvm import tirx
 
 from ... import hidden_floats as hidden
-from ...hidden_floats import Scalar
+from ...ir_types import Scalar
 
 
 def _number(value: float, like: Scalar) -> Scalar:

@@ -25,7 +25,7 @@ from types import MappingProxyType
 
 from tvm import tirx
 
-from ...hidden_floats import Scalar
+from ...ir_types import Scalar
 
 _FLOAT, _INT = "float32", "int32"
 

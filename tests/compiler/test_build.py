@@ -71,6 +71,17 @@ def test_all_stages_hear_of_one_number_of_cores() -> None:
     assert three.lowered is not None and {batch.target.cores for batch in three.lowered.batches} == {3}
 
 
+def test_options_change_passes(tmp_path: Path) -> None:
+    def functions(*edits: str) -> int:
+        made = build(swish_network(), None, replace(ONE, passes=edits), stop_after="plan")
+        assert made.plan is not None
+        return len(made.plan.kernels)
+
+    assert functions("fuse_epilogues{max_calls=1}") > functions()
+    with pytest.raises(UsageError, match="no pass 'fuse_all'"):
+        functions("-fuse_all")
+
+
 def test_another_chooser(tmp_path: Path) -> None:
     def narrow(templates: Sequence[Template[Any, Any]], workload: Any, target: targets.Target) -> Decision[Any, Any]:
         decision = choose_default(templates, workload, target)

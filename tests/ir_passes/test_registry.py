@@ -10,7 +10,7 @@ from tilewright import targets
 from tilewright.compiler import pipeline
 from tilewright.errors import UsageError
 from tilewright.ir_passes import Canonicalize, FuseEpilogues
-from tilewright.ir_passes.registry import PASSES, parse, spelled
+from tilewright.ir_passes.registry import PASSES, edited, parse, spelled
 
 FOLDER = Path(tilewright.__file__).parent / "ir_passes"
 
@@ -54,3 +54,30 @@ def test_a_compile_is_made_of_known_passes() -> None:
 def test_what_is_no_pass_is_refused(text: str, why: str) -> None:
     with pytest.raises(UsageError, match=why):
         parse(text)
+
+
+def test_a_compile_without_a_pass_and_with_options_of_another() -> None:
+    order = pipeline.passes(targets.parse("x86_64-linux-gnu"))
+
+    found = edited(order, ["-canonicalize", "fuse_epilogues{max_calls=1}"])
+
+    assert [each.name for each in found] == [each.name for each in order if each.name != "canonicalize"]
+    (fusion,) = (each for each in found if each.name == "fuse_epilogues")
+    assert fusion == FuseEpilogues(max_calls=1, transposed_results=True)
+
+
+@pytest.mark.parametrize(
+    ("edit", "why"),
+    [
+        ("-fuse_everything", "no pass 'fuse_everything'"),
+        ("-schedule", "no pass 'schedule' that one could change"),
+        ("cse", "changes nothing"),
+        ("-fuse_epilogues{max_calls=2}", "changes nothing"),
+        ("fuse_epilogues{max_call=2}", "no such options"),
+        ("fuse_epilogues{max_calls='two'}", "no such options"),
+        ("fuse_epilogues{max_calls=", "no such options"),
+    ],
+)
+def test_changes_that_cannot_be_made_are_refused(edit: str, why: str) -> None:
+    with pytest.raises(UsageError, match=why):
+        edited(pipeline.passes(targets.parse("x86_64-linux-gnu")), [edit])

@@ -76,8 +76,8 @@ UNIT = Mark(f"{_PREFIX}unit", str)  # of the outermost of them: the unit
 SUMS = Mark(f"{_PREFIX}sums", bool)  # of the outermost loop over k: behind it sums are stored
 TILES = Mark(f"{_PREFIX}tiles", bool)  # of the loop over tiles: outside of it registers are set up
 # `schedules/tensorir/prefetch.py` asks for the next panel in the loop over chunks of k inside the loop over tiles.
-PREFETCH_TILES = Mark(f"{_PREFIX}prefetch_tiles", bool)
-PREFETCH_CHUNKS = Mark(f"{_PREFIX}prefetch_chunks", bool)
+PREFETCH_TILES = Mark(f"{_PREFIX}prefetch_tiles", int)  # bytes ahead of what is read; 0: the next panel
+PREFETCH_CHUNKS = Mark(f"{_PREFIX}prefetch_chunks", int)  # cache lines that each asks for
 
 # What ROLE says, outermost loop first.
 ROLES = ("register", "row", "vector", "lane", "group", "term")

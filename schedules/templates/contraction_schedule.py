@@ -35,22 +35,24 @@ def schedule_kernel(sch: Schedule, choice: TileChoice, target: Target) -> None:
         block_of_rows, (line, tile, row) = dot_product_schedule.cut_lines(sch, anchor, choice.tile_rows, *rows)
         panel, columns = cut_columns(sch, anchor, choice, column)
         sch.reorder(block_of_rows, panel, line, tile, row, *columns)
+        tiles = (line, tile)
     else:
         (row,) = rows
         block_of_rows, row = sch.split(row, [None, choice.row_tiles * choice.tile_rows])
         panel, tile = cut_tiles(sch, anchor, choice, row, column)
+        tiles = (tile,)
     sch.reorder(batch, block_of_rows, panel)
     # Parallel loops are marked before the anchor moves inside: later the kernel no longer looks parallel to TVM.
     outer = sch.fuse(batch, block_of_rows, panel)
     blocks.share(sch, outer, choice.threads)
-    fill_tiles(sch, anchor, epilogue, tile, choice, target)
+    fill_tiles(sch, anchor, epilogue, tiles, choice, target)
 
 
 def schedule_sums(sch: Schedule, anchor: Block, writer: Block, choice: TileChoice, target: Target) -> None:
     """Computes `anchor` in register tiles where `writer` reads it, whose innermost loops are its rows and columns."""
     row, column = sch.get_loops(writer)[-2:]
     _, tile = cut_tiles(sch, anchor, choice, row, column)
-    fill_tiles(sch, anchor, writer, tile, choice, target)
+    fill_tiles(sch, anchor, writer, (tile,), choice, target)
 
 
 def cut_tiles(sch: Schedule, anchor: Block, choice: TileChoice, row: Loop, column: Loop) -> tuple[Loop, Loop]:
@@ -91,11 +93,18 @@ def _lanes(sch: Schedule, anchor: Block) -> int:
     return lanes
 
 
-def fill_tiles(sch: Schedule, anchor: Block, writer: Block, tile: Loop, choice: TileChoice, target: Target) -> None:
-    """Makes each tile of C: accumulators in registers, k outside, everything inside unrolled and vectorized."""
+def fill_tiles(
+    sch: Schedule, anchor: Block, writer: Block, tiles: tuple[Loop, ...], choice: TileChoice, target: Target
+) -> None:
+    """Makes each tile of C: accumulators in registers, k outside, everything inside unrolled and vectorized.
+
+    Args:
+        tiles: the loops over the tiles that read one panel of B, outermost first.
+    """
     if isinstance(choice, DotProductChoice):
-        dot_product_schedule.fill_tiles(sch, anchor, writer, tile, choice, unit_of(choice, target))
+        dot_product_schedule.fill_tiles(sch, anchor, writer, tiles, choice, unit_of(choice, target))
         return
+    (tile,) = tiles
     rows, vectors, lanes = choice.rows, choice.vectors, _lanes(sch, anchor)
     depth = len(sch.get_loops(writer)) - _TILE_LOOPS
     sch.set_scope(anchor, 0, "local")

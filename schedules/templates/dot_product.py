@@ -4,10 +4,11 @@ The same C[batch, row, column] = sum over k of A(batch, row, k) * B(batch, colum
 that add several products at once (`targets.DotUnit`): vector instructions that take a pair of k for 16 columns, and
 matrix instructions that take a tile of 16 rows by 32 k and one of 32 k by 16 columns. `B` is packed as
 
-    packed[batch, column // tile_columns, k..., run // group, column % tile_columns, run % group]
+    packed[batch, column // tile_columns, k..., run // depth, vector, run % depth // group, lane, run % group]
 
 where `run` is the innermost part of k: elements that lie side by side in A, so that one load takes a group or a tile
-row of them. The loop nest:
+row of them. `depth` of them and `lanes` columns, a `vector` of the tile's, are what one instruction takes of B: they
+lie together, in the order in which it reads them. The loop nest:
 
     parallel (batch, block of rows, panel of columns)
         for tile of rows in block
@@ -226,9 +227,9 @@ def padded_rows(workload: Workload, choice: DotProductChoice) -> int:
 
 def packed_shape(workload: Workload, choice: DotProductChoice, unit: DotUnit) -> tuple[int, ...]:
     """Shape of the packed B."""
-    columns = tile_columns(choice, unit)
     *outer, run = workload.k
-    return (workload.batch, math.ceil(workload.columns / columns), *outer, run // unit.group, columns, unit.group)
+    panels, depth = math.ceil(workload.columns / tile_columns(choice, unit)), depth_of(run, unit)
+    return (workload.batch, panels, *outer, run // depth, choice.vectors, depth // unit.group, unit.lanes, unit.group)
 
 
 def pack_constant(
@@ -246,9 +247,11 @@ def pack_constant(
     run = workload.k[-1]
     flat = matrix.reshape(workload.batch, workload.columns, math.prod(workload.k[:-1]), -1)
     whole = np.pad(flat, [(0, 0)] * 3 + [(0, run - flat.shape[-1])])
-    panels = in_panels(whole.reshape(workload.batch, workload.columns, -1), shape[-2])
-    grouped = panels.reshape(*panels.shape[:2], -1, unit.group, shape[-2])
-    return np.ascontiguousarray(grouped.swapaxes(-1, -2)).reshape(shape)
+    panels = in_panels(whole.reshape(workload.batch, workload.columns, -1), tile_columns(choice, unit))
+    *_, vectors, groups, lanes, group = shape
+    # (batch, panel, step, group of the step, term, vector, lane) -> (..., step, vector, group, lane, term)
+    steps = panels.reshape(*panels.shape[:2], -1, groups, group, vectors, lanes)
+    return np.ascontiguousarray(steps.transpose(0, 1, 2, 5, 3, 6, 4)).reshape(shape)
 
 
 def pack_at_run_time(
@@ -260,13 +263,15 @@ def pack_at_run_time(
         element: the element of B at (batch, column, *k).
     """
     shape = packed_shape(workload, choice, unit)
-    columns = shape[-2]
+    groups, columns = shape[-3], tile_columns(choice, unit)
 
     def packed(batch: Any, panel: Any, *rest: Any) -> Scalar:
-        *outer, group, lane, term = rest
-        column = panel * columns + lane
-        value = element(batch, column, *outer, group * unit.group + term).astype(workload.rhs)
-        return within(value, column, workload.columns, shape[1] * columns)
+        *outer, step, vector, group, lane, term = rest
+        column = panel * columns + vector * unit.lanes + lane
+        at = (step * groups + group) * unit.group + term
+        return within(
+            element(batch, column, *outer, at).astype(workload.rhs), column, workload.columns, shape[1] * columns
+        )
 
     return te.compute(int64s(shape), packed, name=name, attrs=STAGE.entry("pack"))
 
@@ -291,7 +296,8 @@ def compute(
         template: the template built around this block.
         name: of the block.
     """
-    block, columns = choice.tile_rows * choice.row_tiles, tile_columns(choice, unit)
+    block, columns, lanes = choice.tile_rows * choice.row_tiles, tile_columns(choice, unit), unit.lanes
+    groups = depth_of(workload.k[-1], unit) // unit.group
     by_lines, line = ends_within_lines(workload, choice.rows), whole_line(workload, choice)
     lines = workload.rows // workload.line
     rows = padded_rows(workload, choice)
@@ -309,7 +315,8 @@ def compute(
         if not by_lines and rows > whole_rows(workload, choice):  # the last tile again
             row = tirx.min(row // choice.rows, int64(last)) * choice.rows + row % choice.rows
         left = lhs(batch, row, *at, group * unit.group + term).astype(workload.accumulator)
-        right = packed[(batch, column // columns, *at, group, column % columns, term)].astype(workload.accumulator)
+        inside = (group // groups, column % columns // lanes, group % groups, column % lanes, term)
+        right = packed[(batch, column // columns, *at, *inside)].astype(workload.accumulator)
         return te.sum(operand(LHS, left) * operand(RHS, right), axis=[*axes, group, term])
 
     attributes = {**ANCHOR.entry(template), **FLOPS.entry(workload.flops), **LANES.entry(unit.lanes)}

@@ -6,13 +6,17 @@ The loops of one step of k are marked with what they are for an instruction. The
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 from tvm.ir import TensorLoad
 from tvm.s_tir import Schedule
 
 from ...annotations import BLOCK_LINES, ROLE, ROLES, STAGE, SUMS, TILES, UNIT
 from ...targets.target import DotUnit
-from ..tensorir import blocks
+from ..tensorir import blocks, prefetch
 from ..tensorir.blocks import Block, Loop
+from ..tensorir.expressions import dtype_bits
 from .dot_product import OPERAND, DotProductChoice, depth_of
 
 
@@ -38,9 +42,14 @@ def drop_copies(sch: Schedule) -> None:
 
 
 def fill_tiles(
-    sch: Schedule, anchor: Block, writer: Block, tile: Loop, choice: DotProductChoice, unit: DotUnit
+    sch: Schedule, anchor: Block, writer: Block, tiles: Sequence[Loop], choice: DotProductChoice, unit: DotUnit
 ) -> None:
-    """Makes each tile of C where `writer` reads it: k outside, one instruction's loops innermost, all marked."""
+    """Makes each tile of C where `writer` reads it: k outside, one instruction's loops innermost, all marked.
+
+    Args:
+        tiles: the loops over the tiles that read one panel of B, outermost first.
+    """
+    tile = tiles[-1]
     # Tiles are stored to the workspace, where rows start at cache lines; on the stack they would not.
     if not unit.is_matrix:
         sch.set_scope(anchor, 0, "local")
@@ -51,16 +60,43 @@ def fill_tiles(
     row, column = loops[spatial - 2 : spatial]
     *k, group, term = loops[spatial:]
     run = blocks.extent(sch, group) * blocks.extent(sch, term)
-    groups = depth_of(run, unit) // blocks.extent(sch, term)
+    depth = depth_of(run, unit)
+    groups = depth // blocks.extent(sch, term)
     register, row = sch.split(row, [choice.row_registers, choice.rows])
     vector, lane = sch.split(column, [choice.vectors, unit.lanes])
     chunk, group = sch.split(group, [None, groups])
     step = (register, row, vector, lane, group, term)
-    sch.reorder(*k, chunk, *step)
+    columns = choice.vectors * unit.lanes
+    step_bytes = depth * columns * dtype_bits(unit.rhs) // 8
+    k = _with_prefetches(sch, tiles, [*k, chunk], columns, step_bytes, unit)
+    sch.reorder(*k, *step)
     for loop, role in zip(step, ROLES, strict=True):
         sch.annotate(loop, ROLE.name, role)
-    outermost = [*k, chunk][0]
     sch.annotate(register, UNIT.name, unit.name)
-    sch.annotate(outermost, SUMS.name, 1)
+    sch.annotate(k[0], SUMS.name, 1)
     sch.annotate(tile, TILES.name, 1)
-    sch.decompose_reduction(anchor, outermost)
+    sch.decompose_reduction(anchor, k[0])
+
+
+def _with_prefetches(
+    sch: Schedule, tiles: Sequence[Loop], k: Sequence[Loop], columns: int, step_bytes: int, unit: DotUnit
+) -> list[Loop]:
+    """The loops over k, cut where lines of B are asked for ahead of time, and marked.
+
+    Args:
+        columns: of a panel.
+        step_bytes: of B that a step of k reads.
+    """
+    *outer, chunk = k
+    count = math.prod(blocks.extent(sch, loop) for loop in tiles)
+    steps = math.prod(blocks.extent(sch, loop) for loop in k)
+    ahead = prefetch.bytes_ahead(count, steps * step_bytes)
+    if unit.is_matrix:  # a step takes long enough to ask for several
+        prefetch.mark(sch, tiles[0], chunk, lines=prefetch.lines_a_step(count, steps, step_bytes), ahead=ahead)
+        return list(k)
+    between = prefetch.steps_between(count, blocks.extent(sch, chunk), columns)
+    if not between:
+        return list(k)
+    chunk, step = sch.split(chunk, [None, between])
+    prefetch.mark(sch, tiles[0], chunk, ahead=ahead)
+    return [*outer, chunk, step]

@@ -1,21 +1,23 @@
 """Prefetching weights: while a panel of B is used for tile after tile of rows, the next one comes from memory.
 
 A panel comes from the L2 cache but for the first tile that reads it, which waits for memory. Hardware prefetchers are
-a few lines ahead, not a panel. So the k loop of every tile is cut into chunks, and each chunk asks for one more cache
-line of the next panel:
+a few lines ahead, not a panel. So the k loop of every tile is cut into chunks, and each chunk asks for its share of
+the next panel's cache lines:
 
     for tile in tiles of rows:
         for chunk in k / steps:
-            prefetch next panel, line tile * chunks + chunk
+            prefetch next panel, from line (tile * chunks + chunk) * lines on, so many lines
             for k in steps: ...
 
-with `steps` such that by the last tile all of the panel was asked for. A schedule marks the two loops; what is inserted
-depends on their variables alone, and is no access to memory in the eyes of the compiler.
+with `steps` and `lines` such that by the last tile all of the panel was asked for. Where a single tile reads a panel,
+a panel is too far ahead: what it reads a little later is asked for then. A schedule marks the two loops; what is
+inserted depends on their variables alone, and is no access to memory in the eyes of the compiler.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import tvm_ffi
 from tvm import s_tir, tirx
@@ -24,11 +26,14 @@ from tvm.s_tir import Schedule
 
 from ...annotations import PREFETCH_CHUNKS, PREFETCH_TILES, RHS, operands, without
 from .blocks import Loop
-from .expressions import int64, unflatten
+from .expressions import dtype_bits, int64, unflatten
 from .nodes import Buffer, Expr, For, Load, PrimFunc, Stmt, Var
 from .rebuild import found, substituted, with_body
 
-_LINE_ELEMENTS = 16  # float32 in a cache line of 64 bytes
+_LINE_BYTES = 64
+_LINE_ELEMENTS = 16  # float32 in a line
+# How far ahead of a single tile lines are asked for: further, and they are gone again when it comes there.
+_STREAM_BYTES = 16 << 10
 # Fewer steps between two prefetches cost more than they bring: then the kernel waits for memory anyway.
 _MIN_STEPS = 2
 _READ, _INTO_L2, _DATA = 0, 2, 1  # arguments of LLVM's prefetch
@@ -39,7 +44,7 @@ def steps_between(tiles: int, depth: int, columns: int) -> int:
 
     Args:
         tiles: of rows, each of which reads a whole panel.
-        columns: of a panel, in elements.
+        columns: of a panel, of 32 bits each a step.
 
     Returns:
         A divisor of `depth`; 0 where prefetching does not pay.
@@ -49,10 +54,25 @@ def steps_between(tiles: int, depth: int, columns: int) -> int:
     return steps if steps >= _MIN_STEPS else 0
 
 
-def mark(sch: Schedule, tiles: Loop, chunks: Loop) -> None:
-    """Asks for prefetches in the loop over `chunks` of k inside the loop over `tiles` of rows."""
-    sch.annotate(tiles, PREFETCH_TILES.name, 1)
-    sch.annotate(chunks, PREFETCH_CHUNKS.name, 1)
+def lines_a_step(tiles: int, steps: int, step_bytes: int) -> int:
+    """Lines of the next panel that each of so many steps of k, which reads so much of B, asks for in each tile."""
+    return math.ceil(steps * step_bytes / _LINE_BYTES / (tiles * steps))
+
+
+def bytes_ahead(tiles: int, panel_bytes: int) -> int:
+    """How far ahead lines are asked for where so many tiles of rows read a panel."""
+    return panel_bytes if tiles > 1 else min(panel_bytes, _STREAM_BYTES)
+
+
+def mark(sch: Schedule, tiles: Loop, chunks: Loop, *, lines: int = 1, ahead: int = 0) -> None:
+    """Asks for prefetches in the loop over `chunks` of k inside the loop over `tiles` of rows.
+
+    Args:
+        lines: that each chunk asks for.
+        ahead: bytes from a line of the panel to the one that is asked for; 0 for a line of the next panel alone.
+    """
+    sch.annotate(tiles, PREFETCH_TILES.name, ahead)
+    sch.annotate(chunks, PREFETCH_CHUNKS.name, lines)
 
 
 def insert_prefetches(function: PrimFunc) -> PrimFunc:
@@ -69,7 +89,7 @@ def insert_prefetches(function: PrimFunc) -> PrimFunc:
     parameters = list(function.params)
 
     def tiles_with_prefetches(tiles: For) -> For:
-        if not PREFETCH_TILES.of(tiles):
+        if PREFETCH_TILES.of(tiles) is None:
             return tiles
         body = tvm_ffi.structural_map(tiles.body, (tirx.For, lambda loop: _with_prefetch(loop, tiles, parameters)))
         kept = without(tiles.annotations, PREFETCH_TILES)
@@ -79,19 +99,34 @@ def insert_prefetches(function: PrimFunc) -> PrimFunc:
 
 
 def _with_prefetch(chunks: For, tiles: For, parameters: list[Buffer]) -> For:
-    """The loop over chunks with a prefetch at the start of each; another loop as it is."""
-    if not PREFETCH_CHUNKS.of(chunks):
+    """The loop over chunks with prefetches at the start of each; another loop as it is."""
+    lines, ahead = PREFETCH_CHUNKS.of(chunks), PREFETCH_TILES.of(tiles)
+    if lines is None or ahead is None:
         return chunks
     kept = without(chunks.annotations, PREFETCH_CHUNKS)
     load, values = _packed_operand(chunks.body)
     if not any(load.source.same_as(each) for each in parameters):
         return with_body(chunks, chunks.body, annotations=kept)
-    line: Expr = tiles.loop_var
-    for loop in _loops_around(chunks, tiles):
-        line = line * loop.extent + loop.loop_var
-    address = tirx.address_of(tirx.BufferLoad(load.source, _next_panel(load, values, chunks.body, line)))
-    prefetch = tirx.call_intrin("void", "tirx.prefetch", address, _READ, _INTO_L2, _DATA)
-    return with_body(chunks, tirx.SeqStmt([tirx.Evaluate(prefetch), chunks.body]), annotations=kept)
+    around = _loops_around(chunks, tiles)
+    panel = _panel_of(load, values, chunks.body)
+    if ahead:
+        indices = _stream(load, panel, tiles.loop_var, around, lines, ahead)
+    else:
+        indices = [_next_panel(load, panel, _number([tiles, *around]))]
+    return with_body(chunks, tirx.SeqStmt([*(_prefetch(load, at) for at in indices), chunks.body]), annotations=kept)
+
+
+def _number(loops: Sequence[For]) -> Expr:
+    """Which iteration of a nest it is."""
+    number: Expr = loops[0].loop_var
+    for loop in loops[1:]:
+        number = number * loop.extent + loop.loop_var
+    return number
+
+
+def _prefetch(load: Load, index: list[Expr]) -> Stmt:
+    address = tirx.address_of(tirx.BufferLoad(load.source, index))
+    return tirx.Evaluate(tirx.call_intrin("void", "tirx.prefetch", address, _READ, _INTO_L2, _DATA))
 
 
 def _loops_around(chunks: For, tiles: For) -> list[For]:
@@ -115,17 +150,44 @@ def _packed_operand(body: Stmt) -> tuple[Load, dict[Var, Expr]]:
     return found(packed, TensorLoad)[0], values
 
 
-def _next_panel(load: Load, values: dict[Var, Expr], body: Stmt, line: Expr) -> list[Expr]:
-    """The index of a cache line of the panel after the one that `load` reads."""
-    batches, panels, *inner = (int(extent) for extent in load.source.ty.shape)
+def _panel_of(load: Load, values: dict[Var, Expr], body: Stmt) -> tuple[Expr, Expr]:
+    """The batch and the panel that a load reads, where all loops inside `body` begin."""
     inside = [loop.loop_var for loop in found(body, tirx.For)]
 
     def at_start(index: Expr) -> Expr:
-        """An index of the block where all loops inside `body` begin."""
         outside = substituted(index, values)
         return substituted(outside, dict.fromkeys(inside, int64(0)))
 
     batch, panel = (at_start(index) for index in list(load.indices)[:2])
-    following = tirx.min(batch * panels + panel + 1, int64(batches * panels - 1))
+    return batch, panel
+
+
+def _next_panel(load: Load, panel: tuple[Expr, Expr], line: Expr) -> list[Expr]:
+    """The index of a cache line of the panel after `panel`."""
+    batches, panels, *inner = (int(extent) for extent in load.source.ty.shape)
+    following = tirx.min(panel[0] * panels + panel[1] + 1, int64(batches * panels - 1))
     position = tirx.min(line * _LINE_ELEMENTS, int64(math.prod(inner) - 1))
     return [*unflatten(following, (batches, panels)), *unflatten(position, inner)]
+
+
+def _stream(
+    load: Load, panel: tuple[Expr, Expr], tile: Var, around: Sequence[For], lines: int, ahead: int
+) -> list[list[Expr]]:
+    """The indices of a share of so many lines, so many bytes behind those of `panel`; in the last one none behind.
+
+    They run from one panel to the next: of an index the last axis alone counts. They depend on the loops `around` by a
+    multiple, so that a step adds a constant to an address: where all that is left of a panel is less than the loops ask
+    for, they begin earlier.
+    """
+    batches, panels, *inner = shape = [int(extent) for extent in load.source.ty.shape]
+    element, size = dtype_bits(str(load.source.dtype)) // 8, math.prod(inner)
+    width = _LINE_BYTES // element
+    share = lines * width
+    of_tile = share * math.prod(int(loop.extent) for loop in around)
+    position = tirx.min(tile * of_tile, int64(max(0, size - of_tile))) + _number(around) * share
+    if of_tile > size:
+        position = tirx.min(position, int64(size - share))
+    number = panel[0] * panels + panel[1]
+    first = number * size + tirx.Select(number < batches * panels - 1, int64(ahead // element), int64(0)) + position
+    outer = [int64(0)] * (len(shape) - 1)
+    return [[*outer, first + each * width if each else first] for each in range(lines)]

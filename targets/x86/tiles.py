@@ -39,26 +39,31 @@ class Tiles:
         )
 
     def multiply_add(self, sums: Operand, lhs: Operand, rhs: Operand, extents: Mapping[str, int]) -> Emitted:
-        """Loads the tiles of both operands, and multiplies each of one with each of the other."""
+        """Loads the tiles of both operands in turn, and multiplies each of one with each of the other.
+
+        All loads come first: the first product waits for two of them alone, and the loads of the step after it are not
+        behind products that wait.
+        """
         registers, vectors = extents["register"], extents["vector"]
         first_left, first_right = registers * vectors, registers * vectors + registers
         left_stride = lhs.strides["row"] * _OPERAND_BYTES
         right_stride = rhs.strides["group"] * _OPERAND_BYTES
-        step = [
-            self._move("tileloadd64", first_right + vector, rhs, right_stride, vector=vector)
+        loads = []
+        for number in range(max(registers, vectors)):
+            if number < vectors:
+                loads.append(self._move("tileloadd64", first_right + number, rhs, right_stride, vector=number))
+            if number < registers:
+                loads.append(self._move("tileloadd64", first_left + number, lhs, left_stride, register=number))
+        products = [
+            self.instruction(
+                "tdpbf16ps",
+                _tile(register * vectors + vector),
+                _tile(first_left + register),
+                _tile(first_right + vector),
+            )
+            for register in range(registers)
             for vector in range(vectors)
         ]
-        for register in range(registers):
-            step.append(self._move("tileloadd64", first_left + register, lhs, left_stride, register=register))
-            step += [
-                self.instruction(
-                    "tdpbf16ps",
-                    _tile(register * vectors + vector),
-                    _tile(first_left + register),
-                    _tile(first_right + vector),
-                )
-                for vector in range(vectors)
-            ]
         sums_stride = sums.strides["row"] * _SUM_BYTES
         stores = [
             self._move("tilestored64", register * vectors + vector, sums, sums_stride, register=register, vector=vector)
@@ -66,7 +71,7 @@ class Tiles:
             for vector in range(vectors)
         ]
         return Emitted(
-            tuple(step),
+            (*loads, *products),
             after_sums=tuple(stores),
             before_tiles=self._set_up(palette(tile_sizes(extents))),
             after_tiles=(self.instruction("tilerelease"),),

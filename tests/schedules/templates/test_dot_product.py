@@ -200,7 +200,17 @@ def test_packing_keeps_pairs_together() -> None:
     choice = dot_product.DotProductChoice(VECTOR, (6,), rows=1, row_registers=1, vectors=1)
     matrix = np.arange(20 * 5).reshape(1, 20, 5).astype(ml_dtypes.bfloat16)  # the sixth is padding
     packed = dot_product.pack_constant(matrix, workload, choice, unit).astype("float32")
-    assert packed.shape == (1, 2, 3, 16, 2)
-    assert packed[0, 1, 0, 3].tolist() == [matrix[0, 19, 0], matrix[0, 19, 1]]
-    assert packed[0, 1, 2, 3].tolist() == [matrix[0, 19, 4], 0]
-    assert not packed[0, 1, :, 4:].any()
+    assert packed.shape == (1, 2, 3, 1, 1, 16, 2)
+    assert packed[0, 1, 0, 0, 0, 3].tolist() == [matrix[0, 19, 0], matrix[0, 19, 1]]
+    assert packed[0, 1, 2, 0, 0, 3].tolist() == [matrix[0, 19, 4], 0]
+    assert not packed[0, 1, :, 0, 0, 4:].any()
+
+
+def test_what_an_instruction_takes_of_the_second_operand_lies_together() -> None:
+    workload = Workload(1, 64, 70, (3, 64), *DTYPES)
+    choice = dot_product.DotProductChoice(AMX, (3, 64), rows=16, row_registers=2, vectors=2)
+    matrix = random(1, 70, 3, 64).astype(ml_dtypes.bfloat16)
+    packed = dot_product.pack_constant(matrix, workload, choice, UNITS[AMX])
+    assert packed.shape == (1, 3, 3, 2, 2, 16, 16, 2)
+    tile = packed[0, 1, 2, 1, 0]  # columns 32 to 47, k (2, 32) to (2, 63)
+    assert tile.tobytes() == matrix[0, 32:48, 2, 32:].reshape(16, 16, 2).swapaxes(0, 1).tobytes()

@@ -16,6 +16,7 @@ from ..errors import CompilerError
 from ..failures import failing_in, reason_of
 from .templates import choices, plain
 from .templates.template import Chooser, Decision
+from .templates.transposition import squares_of
 from .tensorir import blocks
 from .tensorir.nodes import Module, PrimFunc
 from .tensorir.prefetch import insert_prefetches
@@ -70,8 +71,9 @@ def _schedule(sch: Schedule, name: str, choice: str | None, decide: Chooser) -> 
 
 def _schedule_plainly(sch: Schedule, decide: Chooser) -> Decision[Any, Any]:
     """Schedules a kernel that was lowered for no template; returns which one takes it, and how."""
-    work = plain.elements_of(sch, plain.inline_all(sch), decide.target)
-    decision = decide(work or plain.NOTHING)
+    last = plain.inline_all(sch)
+    work = squares_of(sch, last, decide.target) if len(blocks.child_blocks(sch)) == 1 else None
+    decision = decide(work or plain.elements_of(sch, last, decide.target) or plain.NOTHING)
     decision.template.schedule(sch, decision.choice, decide.target)
     return decision
 

@@ -35,6 +35,7 @@ from .lane_storage import give_lanes_storage
 from .llvm_functions import with_imports
 from .scratch import hoist_scratch
 from .select_dots import select_dots
+from .squares import transpose_squares
 from .strided_loads import load_whole_vectors
 from .vector_borders import cut_at_borders
 from .write_out import write_out
@@ -98,6 +99,7 @@ def _loop_passes(workers: int, units: Sequence[DotUnit]) -> Any:
             tirx.transform.FlattenBuffer(),
             _on_functions("ShowDivisions", show_divisions),
             _on_functions("SelectDots", partial(select_dots, units={unit.name: unit for unit in units})),
+            _on_functions("Squares", transpose_squares),
             _on_functions("VectorBorders", cut_at_borders),
             _on_functions("LaneStorage", give_lanes_storage),
             _on_functions("LegalizeBfloat16", legalize_arithmetic),

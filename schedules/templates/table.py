@@ -16,6 +16,7 @@ from . import (
     plain,
     rows,
     rows_schedule,
+    transposition,
     window,
     window_schedule,
     winograd,
@@ -87,6 +88,15 @@ GROUP_NORM = Template(
     group_norm.compute,
     group_norm_schedule.schedule_kernel,
 )
+TRANSPOSITION = Template(
+    transposition.TEMPLATE,
+    transposition.takes,
+    transposition.space,
+    transposition.default,
+    transposition.estimate,
+    None,
+    transposition.schedule_kernel,
+)
 PLAIN = Template(plain.TEMPLATE, plain.takes, plain.space, plain.default, plain.estimate, None, plain.schedule_kernel)
 
 TEMPLATES: tuple[Template[Any, Any], ...] = (
@@ -97,5 +107,6 @@ TEMPLATES: tuple[Template[Any, Any], ...] = (
     WINDOW,
     ROWS,
     GROUP_NORM,
+    TRANSPOSITION,
     PLAIN,
 )

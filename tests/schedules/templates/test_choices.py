@@ -23,6 +23,7 @@ from tilewright.schedules.templates.plain import Elements
 from tilewright.schedules.templates.rows import Rows
 from tilewright.schedules.templates.table import TEMPLATES
 from tilewright.schedules.templates.template import Chooser, Decision, choose_default
+from tilewright.schedules.templates.transposition import Squares
 from tilewright.schedules.templates.window import Windows
 from tvm import relax
 
@@ -136,7 +137,8 @@ def cases() -> list[Case]:
         grouped(deep[:, :, :, :36] + 3, 4),
         grouped(fat + 3, LANES),
         Case("plain", lambda x: relax.op.multiply(x, x), (line,), line * line),
-        Case("plain", lambda x: relax.op.permute_dims(x, (0, 3, 1, 2)), (image,), image.transpose(0, 3, 1, 2)),
+        Case("plain", lambda x: relax.op.permute_dims(x, (1, 0)), (line,), line.T),
+        Case("transposition", lambda x: relax.op.permute_dims(x, (0, 3, 1, 2)), (deep,), deep.transpose(0, 3, 1, 2)),
         Case("plain", lambda x: relax.op.repeat(x, 3, 1), (line[:, :70],), line[:, :70].repeat(3, 1)),
         Case("plain", lambda x: relax.op.argmax(x, 1), (line,), line.argmax(1)),
         Case("plain", lambda x: relax.op.nn.max_pool2d(x, (3, 1), layout="NCHW"), (image,), columns_of_three),
@@ -189,6 +191,7 @@ WORKLOADS = [
     Rows(7, 5003, "float32"),
     Groups(2, 99, 48, 8, "float32"),
     Elements(100, 1000, 8, 1, True, True),
+    Squares(3136, 70, 2, 70, 32),
 ]
 
 

@@ -7,7 +7,7 @@ from tvm.s_tir import Schedule
 from ...annotations import ANCHOR, STAGE
 from ...targets.target import Target
 from ..tensorir import blocks
-from . import dot_product_schedule, plain
+from . import dot_product_schedule, plain, transposition
 from .attention import PROBABILITIES, PRODUCTS, RESULT, SCORES, SUMS, AttentionChoice
 from .contraction_schedule import schedule_sums
 from .dot_product import OPERAND
@@ -27,7 +27,7 @@ def schedule_kernel(sch: Schedule, choice: AttentionChoice, target: Target) -> N
     before = ("pack", "pad", OPERAND)
     packs = [block for block in blocks.child_blocks(sch) if STAGE.of(sch.get(block)) in before]
     for block in [*packs, *leftover]:
-        plain.schedule_block(sch, block, target)
+        transposition.schedule_stage(sch, block, target)
 
     head, row, column = blocks.follow_axes(sch, result, sch.get(sums).writes[0].source)
     block, row = sch.split(row, [None, choice.block])

@@ -10,7 +10,7 @@ from ...annotations import LANES
 from ...targets.target import Target
 from ..tensorir import blocks, prefetch
 from ..tensorir.blocks import Block, Loop
-from . import dot_product_schedule, plain
+from . import dot_product_schedule, transposition
 from .contraction import MultiplyAddChoice
 from .dot_product import DotProductChoice, unit_of
 
@@ -31,7 +31,7 @@ def schedule_kernel(sch: Schedule, choice: TileChoice, target: Target) -> None:
     dot_product_schedule.drop_copies(sch)
     leftover = blocks.absorb_consumers(sch, epilogue)
     for block in [*blocks.stages(sch, anchor), *leftover]:
-        plain.schedule_block(sch, block, target)
+        transposition.schedule_stage(sch, block, target)
 
     batch, *rows, column = blocks.follow_axes(sch, epilogue, sch.get(anchor).writes[0].source)
     if dot_product_schedule.has_lines(sch, anchor):

@@ -33,6 +33,7 @@ from ..tensorir.blocks import Block
 from ..tensorir.expressions import flatten
 from ..tensorir.nodes import Buffer, Expr, Var
 from ..tensorir.rebuild import found, substituted
+from . import plain
 from .choices import Choice
 from .sharing import best_threads, elapsed, thread_counts
 
@@ -149,7 +150,20 @@ def squares_of(sch: Schedule, block: Block, target: Target) -> Squares | None:
 
 def schedule_kernel(sch: Schedule, choice: SquaresChoice, target: Target) -> None:
     """Schedules a kernel of one block."""
-    block = blocks.child_blocks(sch)[-1]
+    schedule_block(sch, blocks.child_blocks(sch)[-1], choice)
+
+
+def schedule_stage(sch: Schedule, block: Block, target: Target) -> None:
+    """Schedules one block of several that stand alone under the root, as its default is: plainly if it is another."""
+    work = squares_of(sch, block, target)
+    if work is None:
+        plain.schedule_block(sch, block, target)
+    else:
+        schedule_block(sch, block, default(work, target))
+
+
+def schedule_block(sch: Schedule, block: Block, choice: SquaresChoice) -> None:
+    """Schedules one block that is a transposition."""
     axes = _axes(sch, block)
     assert axes is not None
     loops = list(sch.get_loops(block))

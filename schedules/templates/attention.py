@@ -3,8 +3,8 @@
 Two contractions of the register-tiled kind with a softmax between them. The scores of a block of queries live in the
 cache, never as a whole matrix in memory. The loop nest:
 
-    pack k and v of every head                                  for the inner loops of the contractions
-    parallel (head, block of queries)
+    pack k and v of every head                                  for the inner loops of the contractions; where one
+    parallel (head, block of queries)                           block has all queries, inside of it
         for tile: scores = q k^T * scale + masks                keys beyond the last are -inf
         for query: probabilities = softmax(scores)              whole vectors: exp(-inf) is 0
         for tile: output = probabilities v

@@ -38,7 +38,7 @@ def schedule_kernel(sch: Schedule, choice: TileChoice, target: Target) -> None:
         block_of_rows, (line, tile, row) = dot_product_schedule.cut_lines(sch, anchor, choice.tile_rows, *rows)
         panel, columns = cut_columns(sch, anchor, choice, column)
         sch.reorder(block_of_rows, panel, line, tile, row, *columns)
-        tiles = (line, tile)
+        tiles: tuple[Loop, ...] = (line, tile)
     else:
         (row,) = rows
         block_of_rows, row = sch.split(row, [None, choice.row_tiles * choice.tile_rows])

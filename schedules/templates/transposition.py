@@ -29,7 +29,7 @@ from tvm.s_tir import Schedule
 from ...annotations import SQUARE
 from ...targets.target import Target
 from ..tensorir import blocks
-from ..tensorir.blocks import Block
+from ..tensorir.blocks import Block, Loop
 from ..tensorir.expressions import flatten
 from ..tensorir.nodes import Buffer, Expr, Var
 from ..tensorir.rebuild import found, substituted
@@ -162,11 +162,26 @@ def schedule_stage(sch: Schedule, block: Block, target: Target) -> None:
         schedule_block(sch, block, default(work, target))
 
 
+def schedule_stage_inside(sch: Schedule, block: Block, loop: Loop, target: Target) -> None:
+    """Computes a block that stands alone under the root for each iteration of a loop that its readers are in."""
+    work, axes, elements = squares_of(sch, block, target), _axes(sch, block), plain.elements_of(sch, block, target)
+    sch.compute_at(block, loop, preserve_unit_loops=True)
+    loops = list(sch.get_loops(block))[blocks.depth(sch, block, loop) :]
+    if work is not None and axes is not None:
+        _schedule(sch, loops, axes, default(work, target.with_cores(1)))
+    elif elements is not None and elements.should_vectorize:
+        plain.vectorize(sch, loops[-1], target)
+
+
 def schedule_block(sch: Schedule, block: Block, choice: SquaresChoice) -> None:
     """Schedules one block that is a transposition."""
     axes = _axes(sch, block)
     assert axes is not None
-    loops = list(sch.get_loops(block))
+    _schedule(sch, list(sch.get_loops(block)), axes, choice)
+
+
+def _schedule(sch: Schedule, loops: list[Loop], axes: _Axes, choice: SquaresChoice) -> None:
+    """Cuts the loops over the axes of a block into squares."""
     rows, columns = (
         sch.fuse(*(loops[axis] for axis in each)) if len(each) > 1 else loops[each[0]]
         for each in (axes.rows, axes.columns)
@@ -242,6 +257,7 @@ def _steps(indices: Sequence[Expr], buffer: Buffer, variables: Sequence[Var], an
 def _stands_alone(variable: Var, store: Expr, loads: Sequence[Expr]) -> bool:
     """Whether a variable stands anywhere in a value but in the positions of its loads."""
     uses = sum(each.same_as(variable) for each in found(store.value, tirx.Var))
-    return uses > sum(
+    positions = sum(
         each.same_as(variable) for load in loads for index in load.indices for each in found(index, tirx.Var)
     )
+    return bool(uses > positions)

@@ -54,6 +54,7 @@ def _integers(values: Any) -> tuple[int, ...]:
 # Attributes of a PrimFunc. Lowering an operator sets them, fusion hands on those of a group's anchor.
 TEMPLATE = Mark(f"{_PREFIX}template", str)  # the template that will schedule it, and then the one that did
 CHOICE = Mark(f"{_PREFIX}choice", str)  # how: a choice of that template; of an anchor block, that it was computed with
+WORKLOAD = Mark(f"{_PREFIX}workload", str)  # what is computed: the key of the workload that the choice is for
 FLOPS = Mark(f"{_PREFIX}flops", int)  # floating point operations of the anchor; of a block as well
 CONCAT = Mark(f"{_PREFIX}concat", int)  # the axis along which it concatenates its operands, doing nothing else
 SLICE = Mark(f"{_PREFIX}slice", _integers)  # where the window of its operand begins that it copies, doing nothing else
@@ -61,7 +62,7 @@ CAST = Mark(f"{_PREFIX}cast", str)  # the dtype that it casts its operand to, do
 WHOLE = Mark(f"{_PREFIX}whole", bool)  # it is one block with loops of its own: nothing can be computed inside it
 FALLBACK = Mark(f"{_PREFIX}fallback", str)  # set by the scheduler: why its own template refused it
 PATTERN = Mark("op_pattern", int)  # TVM's: the kind that relax.transform.AnnotateTIROpPattern gave it
-_OF_KERNELS: tuple[Mark[Any], ...] = (TEMPLATE, CHOICE, FLOPS, CONCAT, SLICE, CAST)
+_OF_KERNELS: tuple[Mark[Any], ...] = (TEMPLATE, CHOICE, WORKLOAD, FLOPS, CONCAT, SLICE, CAST)
 
 # Annotations of a block, set by computes, read by schedules.
 ANCHOR = Mark(f"{_PREFIX}anchor", str)  # the block that a template is built around: the template's name

@@ -65,8 +65,16 @@ class TilewrightError(Exception):
         return "\n".join(lines)
 
 
-class PrecisionWarning(UserWarning):
+class TilewrightWarning(UserWarning):
+    """Something that a user should know of, although the work goes on."""
+
+
+class PrecisionWarning(TilewrightWarning):
     """The target cannot do what was asked for in fewer bits; the text says what is done instead."""
+
+
+class RecordsWarning(TilewrightWarning):
+    """The tuner's records say nothing, or less than they seem to, for what is compiled."""
 
 
 class ComparisonError(TilewrightError):

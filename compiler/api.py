@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UnsupportedError, UsageError
+from ..errors import UsageError
 from .build import build
 from .options import CompileOptions
 from .process.temporary import TemporaryFolder
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..targets import Target
     from .library.artifact import CompiledModel
     from .process.progress import ProgressCallback
+    from .tuning.session import Progress
 
 __all__ = ["compile", "load", "tune"]
 
@@ -114,15 +115,36 @@ def load(path: str | os.PathLike[str]) -> CompiledModel:
 
 
 def tune(
-    model: Any, *, records: str | os.PathLike[str], seconds: float | None = None, trials: int | None = None
-) -> None:
-    """Would search for the best schedules of a model on a device.
+    model: Any,
+    *,
+    records: str | os.PathLike[str],
+    seconds: float | None = None,
+    trials: int | None = None,
+    options: CompileOptions | None = None,
+    seed: int = 0,
+    tell: Callable[[Progress], None] = lambda progress: None,
+) -> Progress:
+    """Searches for faster schedules of a model on this machine, and appends what it finds to a file of records.
+
+    `compile` takes that file as `records`. What it holds already is not measured again.
+
+    Args:
+        model: as `compile` takes it.
+        records: a .jsonl file; it need not exist.
+        seconds, trials: when to stop at the latest: time, and choices measured. It also stops when nothing more is to
+            be won.
+        options: how the model will be compiled: its target is this machine, and choices are for its number of threads.
+        seed: of the search.
+        tell: called with how far it is, whenever there is news.
+
+    Returns:
+        For each workload of the model the default's time and the fastest choice.
 
     Raises:
-        UnsupportedError: always: the tuner is not in this version.
+        ModelError, ShapeError, UnsupportedError, UsageError, OutputError, ToolError: see `tilewright.errors`.
     """
-    raise UnsupportedError(
-        "the tuner is not in this version",
-        where="tune",
-        hint="compile without records: the schedules' defaults are computed from the target and need no tuning",
+    from .tuning import run
+
+    return run.tune(
+        model, Path(records), options or CompileOptions(), seconds=seconds, trials=trials, seed=seed, tell=tell
     )

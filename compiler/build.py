@@ -181,6 +181,7 @@ def _workers(made: Build, generator: CodeGenerator | None) -> AbstractContextMan
 def _scheduled(made: Build, passes: ChoosePasses, choose: Choose | None, tell: ProgressCallback) -> Build:
     from ..ir_passes.registry import edited
     from ..schedules.templates.template import choose_default
+    from ..schedules.tuner.records import chooser_of
     from . import pipeline
 
     assert made.imported is not None
@@ -189,7 +190,7 @@ def _scheduled(made: Build, passes: ChoosePasses, choose: Choose | None, tell: P
         made.target,
         precision=made.precision,
         order=lambda all_of_them: passes(edited(all_of_them, made.options.passes)),
-        choose=choose or choose_default,
+        choose=choose or (chooser_of(made.options.records, made.target) if made.options.records else choose_default),
         save_ir=made.options.save_ir,
         progress=tell,
     )
@@ -237,7 +238,7 @@ def _emitted(
             arch=made.target.arch,
             cpu_features=tuple(made.target.required_features),
             threads=options.threads,
-            tilewright_version=_version(),
+            tilewright_version=version(),
             precision=made.precision,
         )
         made = replace(made, table=table, lowered=lowered, plan=plan, signature=signature)
@@ -256,7 +257,8 @@ def _path(name: str | os.PathLike[str] | None) -> Path | None:
     return None if name is None else Path(name)
 
 
-def _version() -> str:
+def version() -> str:
+    """Tilewright's own, as libraries and records say it."""
     try:
         return metadata.version("tilewright")
     except metadata.PackageNotFoundError:

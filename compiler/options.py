@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UnsupportedError, UsageError
@@ -78,12 +79,14 @@ class CompileOptions:
             check_threads(self.threads)
         if self.jobs is not None and self.jobs < 1:
             raise UsageError(f"{self.jobs} processes are not possible", where="--jobs", hint="give 1 or more")
+        if self.records is not None and not Path(self.records).is_file():
+            raise UsageError(
+                "there is no such file of records",
+                where=f"--records {self.records}",
+                hint="tilewright tune writes them",
+            )
         if self.name is not None:
             check_name(self.name)
-        if self.records is not None:
-            raise UnsupportedError(
-                "the tuner's records are not in this version", where="--records", hint="leave --records out"
-            )
 
     @property
     def threaded(self) -> bool:

@@ -54,12 +54,14 @@ def schedule_kernel(function: PrimFunc, decide: Chooser) -> PrimFunc:
             _schedule(sch, name, CHOICE.of(function), decide)
         except (ScheduleError, ValueError) as error:
             reason, name, sch = f"{name}: {reason_of(error)}", None, _fresh(function)
-    choice = CHOICE.of(function)
+    marks: dict[str, Any] = {}
     if name is None:
         decision = _schedule_plainly(sch, decide)
-        name, choice = decision.template.name, str(decision.choice)
+        name, marks = decision.template.name, decision.marks()
     scheduled = insert_prefetches(sch.mod["main"]).without_attr("global_symbol")
-    scheduled = CHOICE.on(FLOPS.on(TEMPLATE.on(scheduled, name), flops), choice)
+    scheduled = FLOPS.on(TEMPLATE.on(scheduled, name), flops)
+    for mark, value in marks.items():
+        scheduled = scheduled.with_attr(mark, value)
     return scheduled if reason is None else FALLBACK.on(scheduled, reason)
 
 

@@ -1,4 +1,4 @@
-"""What makes libraries: `compile`, and `tune`, which will search for their schedules."""
+"""`compile`: makes a library of a model."""
 
 from __future__ import annotations
 
@@ -53,7 +53,9 @@ def compile_command(
         str | None,
         typer.Option("--name", metavar="SYMBOL", help="Prefix of the C functions. [default: from the file's name]"),
     ] = None,
-    records: Annotated[Path | None, typer.Option("--records", metavar="FILE", help="The tuner's records.")] = None,
+    records: Annotated[
+        Path | None, typer.Option("--records", metavar="FILE", help="Records of `tilewright tune` to use.")
+    ] = None,
     passes: Annotated[
         list[str] | None,
         typer.Option(
@@ -110,22 +112,3 @@ def compile_command(
     ):
         build(model, output, asked, progress=progress)
     typer.echo(f"{output}: {size(output.stat().st_size)}, compiled in {duration(timeline.total_seconds)}", err=True)
-
-
-def tune(
-    model: Model,
-    records: Annotated[Path, typer.Option("--records", metavar="FILE.jsonl", help="Where results are kept.")],
-    seconds: Annotated[float | None, typer.Option("--seconds", help="Budget.")] = None,
-    trials: Annotated[int | None, typer.Option("--trials", help="Budget.")] = None,
-    device: Annotated[str, typer.Option("--device", help="Where candidates are measured.")] = "local",
-    target: Target = "host",
-    cpu: Cpu = None,
-    features: Features = "",
-    shape: Shapes = None,
-    bind: Binds = None,
-) -> None:
-    """Search for faster schedules on a device (not in this version)."""
-    from ..api import tune as search
-
-    del device, target, cpu, features, shape, bind  # what the tuner will take stands already in the interface
-    search(model, records=records, seconds=seconds, trials=trials)

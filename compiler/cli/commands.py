@@ -10,9 +10,10 @@ import typer
 
 from ..reports.report import show
 from .command_bench import bench
-from .command_compile import compile_command, tune
+from .command_compile import compile_command
 from .command_run import run
 from .command_show import inspect, targets
+from .command_tune import tune
 from .command_verify import verify
 
 _HELP = """Compiles trained models into standalone shared libraries.

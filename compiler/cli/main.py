@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Sequence
 from typing import TextIO
 
-from ...errors import EXIT_OK, EXIT_TOOL_FAILED, OutputError, PrecisionWarning, TilewrightError
+from ...errors import EXIT_OK, EXIT_TOOL_FAILED, OutputError, TilewrightError, TilewrightWarning
 from ..process import interrupt
 from ..process.fast_import import without_torch
 
@@ -48,7 +48,7 @@ def run(arguments: Sequence[str]) -> int:
         from .commands import app
 
         with warnings.catch_warnings():
-            warnings.simplefilter("always", PrecisionWarning)
+            warnings.simplefilter("always", TilewrightWarning)
             warnings.showwarning = _show_warning
             app(list(arguments), prog_name="tilewright")
     except SystemExit as ended:
@@ -78,7 +78,7 @@ def _show_warning(
     line: str | None = None,
 ) -> None:
     """Ours as a sentence for people, others as Python shows them."""
-    if issubclass(category, PrecisionWarning):
+    if issubclass(category, TilewrightWarning):
         print(f"warning: {message}", file=sys.stderr)
     else:
         print(warnings.formatwarning(message, category, filename, lineno, line), file=file or sys.stderr, end="")

@@ -118,8 +118,11 @@ class CompiledModel:
         values = tuple(results[spec.name] for spec in self.outputs)
         return values[0] if len(values) == 1 else values
 
-    def profile(self, inputs: Mapping[str, Any]) -> list[int]:
+    def profile(self, inputs: Mapping[str, Any], times: npt.NDArray[np.uint64] | None = None) -> list[int]:
         """Runs once and returns the nanoseconds of each of `signature.steps`.
+
+        Args:
+            times: where they are written as the run goes on: 0 first, and each when its step is done.
 
         Raises:
             ToolError: the library was stripped, so the entry for profiling cannot be found.
@@ -135,7 +138,7 @@ class CompiledModel:
         entry = ctypes.CFUNCTYPE(ctypes.c_int, *[pointer] * 4, ctypes.c_size_t)(run + self._profile_offset)
         arrays = self._check(inputs)
         outputs = self._empty_outputs()
-        times = np.zeros(len(self.signature.steps), np.uint64)
+        times = np.zeros(len(self.signature.steps), np.uint64) if times is None else times
         self._call(entry, arrays, outputs, ctypes.c_void_p(times.ctypes.data), ctypes.c_size_t(times.size))
         return [int(value) for value in times]
 

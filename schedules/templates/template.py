@@ -11,10 +11,11 @@ from typing import Any, Generic, TypeVar
 
 from tvm.s_tir import Schedule
 
-from ...annotations import CHOICE, TEMPLATE
+from ...annotations import CHOICE, TEMPLATE, WORKLOAD
 from ...errors import ChoiceError, CompilerError
 from ...targets.target import Target
 from .choices import Choice
+from .keys import key_of
 
 W = TypeVar("W")
 C = TypeVar("C", bound=Choice)
@@ -58,7 +59,11 @@ class Decision(Generic[W, C]):
 
     def marks(self) -> dict[str, Any]:
         """The attributes of its kernel, by which fusion and the scheduler know it."""
-        return {**TEMPLATE.entry(self.template.name), **CHOICE.entry(str(self.choice))}
+        return {
+            **TEMPLATE.entry(self.template.name),
+            **CHOICE.entry(str(self.choice)),
+            **WORKLOAD.entry(key_of(self.workload)),
+        }
 
     def compute(self, target: Target, *arguments: Any, **options: Any) -> Any:
         """What the template's `compute` gives for it."""

@@ -107,8 +107,6 @@ def test_save_ir_and_keep_temps(tmp_path: Path) -> None:
     assert any(path.suffix == ".o" for path in (tmp_path / "kept").iterdir())
 
 
-def test_what_is_not_there_yet(tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedError, match="tuner"):
-        tilewright.tune("model.onnx", records=tmp_path / "r.jsonl")
+def test_what_is_not_there_yet() -> None:
     with pytest.raises(UnsupportedError, match="PyTorch"):
         tilewright.compile(type("Module", (), {"__module__": "torch.nn"})())

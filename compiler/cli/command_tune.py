@@ -1,0 +1,119 @@
+"""`tune`: searches for faster schedules of a model on this machine, and shows how it goes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..process import interrupt
+from ..reports.report import show, show_json
+from .command_options import Binds, Cpu, Features, Json, Model, Shapes, Target, feature_list, read_bindings
+from .tensor_options import parse_shapes
+
+if TYPE_CHECKING:
+    from ..tuning.session import Progress
+
+    Tell = Callable[[Progress], None]
+
+
+def tune(
+    model: Model,
+    records: Annotated[
+        Path, typer.Option("--records", metavar="FILE.jsonl", help="Results are appended; what it holds is used.")
+    ],
+    seconds: Annotated[
+        float | None, typer.Option("--seconds", metavar="N", help="Time to spend. [default: until little is to be won]")
+    ] = None,
+    trials: Annotated[int | None, typer.Option("--trials", metavar="N", help="Choices to measure.")] = None,
+    threads: Annotated[
+        int | None, typer.Option("--threads", metavar="N", help="Of the library that is tuned. [default: all cores]")
+    ] = None,
+    target: Target = "host",
+    cpu: Cpu = None,
+    features: Features = "",
+    shape: Shapes = None,
+    bind: Binds = None,
+    precision: Annotated[str, typer.Option("--precision", metavar="TYPE", help="fp32, bf16 or fp16.")] = "fp32",
+    jobs: Annotated[int | None, typer.Option("--jobs", metavar="N", help="Processes that compile.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of the search.")] = 0,
+    list_only: Annotated[bool, typer.Option("--list", help="Count the choices of each workload, and stop.")] = False,
+    export: Annotated[
+        Path | None, typer.Option("--export", metavar="FILE.jsonl", help="Write the best records alone, and stop.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Search for faster schedules of a model on this machine.
+
+    Every distinct kernel is compiled and measured with other tiles, blocks and algorithms than those that are computed
+    for the machine. Ctrl-C keeps what was found; the same command goes on where it was stopped.
+
+    Examples:
+
+    * `tilewright tune model.onnx --records tuned.jsonl --seconds 120`
+    * `tilewright compile model.onnx -o model.so --records tuned.jsonl`
+    * `tilewright tune model.onnx --records tuned.jsonl --export best.jsonl`
+    """
+    from ..options import CompileOptions
+    from ..reports import tuning_report
+    from ..tuning import run
+
+    options = CompileOptions(
+        target=target,
+        cpu=cpu,
+        features=feature_list(features),
+        shapes=parse_shapes(shape or ()),
+        bindings=read_bindings(bind),
+        threads=threads,
+        precision=precision,
+        jobs=jobs,
+    )
+    if export is not None:
+        show(f"{export}: {run.export(records, export)} records")
+        return
+    if list_only:
+        tasks = run.spaces(model, options)
+        show_json(tuning_report.spaces_json(tasks)) if as_json else show(tuning_report.spaces_table(tasks))
+        return
+    with interrupt.temporary_folder(), _live(model.name) as tell:
+        found = run.tune(
+            model,
+            records,
+            options,
+            seconds=seconds,
+            trials=trials,
+            seed=seed,
+            tell=tell,
+            warn=lambda text: typer.echo(f"warning: {text}", err=True),
+        )
+    if as_json:
+        show_json(tuning_report.to_json(found))
+    else:
+        show(*tuning_report.tables(found), f"{records}: used by tilewright compile --records {records}")
+
+
+@contextmanager
+def _live(title: str) -> Iterator[Tell]:
+    """Shows how it goes: on a terminal a table that moves, else a line for each generation."""
+    from ..reports import tuning_report
+
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.live import Live
+
+        with Live(console=Console(stderr=True), transient=True, refresh_per_second=4) as live:
+            yield lambda progress: live.update(tuning_report.live_table(title, progress))
+        return
+    generation = 0
+
+    def line(progress: Progress) -> None:
+        nonlocal generation
+        if progress.generation > generation or not progress.generation:
+            generation = progress.generation
+            print(f"  {tuning_report.headline(progress)}", file=sys.stderr, flush=True)
+
+    yield line

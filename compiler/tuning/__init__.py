@@ -1,0 +1,1 @@
+"""Measuring what the tuner proposes, and telling of it."""

@@ -1,0 +1,99 @@
+"""A tuning run from outside: what is known already, the processes that compile, the search."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ...errors import UsageError
+from ...schedules.tuner.records import Record, best_on, lines, read
+from ...schedules.tuner.search import Collector, Task, make_task
+from ...targets import parse
+from ...targets.host import available_cores
+from ..codegen.generators import generator_for
+from ..options import CompileOptions
+from ..process.install import written_whole
+from ..process.places import output_errors
+from ..process.workers import started
+from .excerpt import excerpt
+from .session import Limits, Progress
+from .session import tune as search
+
+PRETRAINED = Path(__file__).resolve().parents[2] / "schedules" / "tuner" / "pretrained"
+
+
+def tune(
+    model: Any,
+    records: Path,
+    options: CompileOptions,
+    *,
+    seconds: float | None = None,
+    trials: int | None = None,
+    seed: int = 0,
+    tell: Callable[[Progress], None] = lambda progress: None,
+    warn: Callable[[str], None] = lambda text: None,
+) -> Progress:
+    """Searches for faster schedules; see `tilewright.tune`.
+
+    Raises:
+        UsageError: a limit that is none, or a target that is not this machine.
+        TilewrightError: of compiling the model, or of files.
+    """
+    for option, value in (("--seconds", seconds), ("--trials", trials)):
+        if value is not None and not value > 0:
+            raise UsageError(f"{value} is no limit", where=option, hint="give more than 0, or leave it out")
+    target = options.target
+    if isinstance(target, str):
+        target = parse(target, cpu=options.cpu, features=tuple(options.features))
+    if target.arch != parse("host").arch:
+        raise UsageError(
+            f"choices for {target.triple} cannot be measured on this machine",
+            where="--target",
+            hint="tune on a machine that runs the library, and compile with its records anywhere",
+        )
+    known: list[Record] = []
+    if records.exists():  # if it is no file, `read` says so
+        known, problems = read(records)
+        for problem in problems:
+            warn(problem)
+    with started(options.jobs or available_cores(), generator_for(target, options.emit).jobs) as workers:
+        return search(
+            model,
+            options,
+            records,
+            Limits(seconds, trials),
+            known=known,
+            pretrained=PRETRAINED / f"{target.arch}.json",
+            workers=workers,
+            seed=seed,
+            tell=tell,
+        )
+
+
+def spaces(model: Any, options: CompileOptions) -> list[Task]:
+    """The workloads of a model with all their choices; nothing is measured.
+
+    Raises:
+        TilewrightError: of compiling the model.
+    """
+    collector = Collector()
+    made = excerpt(model, options, collector)
+    target = made.target
+    wanted = set(made.workloads.values())
+    return [make_task(*asked, target, random.Random(0)) for key, asked in collector.asked.items() if key in wanted]
+
+
+def export(records: Path, to: Path) -> int:
+    """Writes the best record of each workload, machine and number of threads, and no other; returns how many.
+
+    Raises:
+        UsageError, OutputError: a file cannot be read or written.
+    """
+    known, _ = read(records)
+    machines = {(each.target, each.threads) for each in known}
+    found = [record for machine in machines for record in best_on(known, *machine).values()]
+    with output_errors(to), written_whole(to) as file:
+        file.write("".join(lines(found)).encode())
+    return len(found)

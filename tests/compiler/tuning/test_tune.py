@@ -1,0 +1,206 @@
+"""Tuning a small model: what is found is kept and used; candidates that crash, hang or err cost themselves alone."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tilewright
+from small_models import swish_network
+from tilewright.annotations import WORKLOAD
+from tilewright.compiler.build import Build, build
+from tilewright.compiler.library.elf import Elf
+from tilewright.compiler.library.integrity import seal
+from tilewright.compiler.library.signature import SECTION
+from tilewright.compiler.options import CompileOptions
+from tilewright.compiler.tuning import session
+from tilewright.compiler.tuning.excerpt import excerpt, kernel_passes
+from tilewright.compiler.tuning.measure import measure
+from tilewright.errors import OutputError, UsageError
+from tilewright.schedules.tuner.records import CRASHED, HUNG, OK, WRONG, Record, read
+from tilewright.schedules.tuner.search import Collector
+
+ONE = CompileOptions(threads=1, jobs=1)
+DIGITS = Path(tilewright.__file__).parent / "examples" / "models" / "digits_cnn.onnx"
+UNDEFINED, FOR_EVER = b"\x0f\x0b", b"\xeb\xfe"  # x86: an undefined instruction, a jump to itself
+x86 = pytest.mark.skipif(os.uname().machine != "x86_64", reason="overwrites instructions of x86")
+
+
+def tuned(path: Path, trials: int, **options: Any) -> session.Progress:
+    """A short run."""
+    return tilewright.tune(DIGITS, records=path, trials=trials, options=ONE, **options)
+
+
+def overwrite(path: Path, symbol: str, code: bytes) -> None:
+    """Puts instructions at the beginning of a function of a library."""
+    data = bytearray(path.read_bytes())
+    elf = Elf(bytes(data))
+    address = next(each.value for each in elf.symbols() if each.name == symbol and each.is_defined)
+    table = int.from_bytes(data[32:40], "little")
+    for entry in range(table, table + 56 * int.from_bytes(data[56:58], "little"), 56):
+        words = [int.from_bytes(data[entry + at : entry + at + 8], "little") for at in (8, 16, 32)]
+        offset, first, size = words
+        if int.from_bytes(data[entry : entry + 4], "little") == 1 and first <= address < first + size:
+            data[address - first + offset : address - first + offset + len(code)] = code
+    path.write_bytes(data)
+    seal(path, SECTION)
+
+
+def test_an_excerpt_has_each_kernel_once_and_the_model_s_weights() -> None:
+    made = excerpt(DIGITS, ONE, Collector())
+    whole = build(DIGITS, None, ONE, stop_after="plan")
+    part = build(made.model, None, ONE, stop_after="plan", passes=kernel_passes)
+
+    assert whole.table is not None and part.table is not None and whole.plan is not None and part.plan is not None
+    keys = [sorted(str(WORKLOAD.of(function)) for _, function in each.table.functions) for each in (whole, part)]
+    assert keys[0] == keys[1]
+    assert set(made.calls) == set(made.model.output_names) == set(made.workloads)
+    assert part.plan.constants.nbytes == whole.plan.constants.nbytes
+
+
+def test_what_is_found_is_written_used_and_not_measured_again(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    found = tuned(path, 12)
+
+    records, problems = read(path)
+    assert not problems and len(records) >= 12 and found.trials >= 12
+    assert {record.state for record in records} == {OK}
+    assert found.best_seconds <= found.default_seconds
+
+    again = tuned(path, 14)
+    assert again.trials >= found.trials
+
+    def choices(of: list[Record]) -> set[tuple[str, str]]:
+        return {(record.workload, record.choice) for record in of}
+
+    assert len(choices(read(path)[0])) > len(choices(records))
+
+    libraries = [tmp_path / name for name in ("a.so", "b.so", "c.so")]
+    for library, options in zip(libraries, (path, path, None), strict=True):
+        build(DIGITS, library, CompileOptions(threads=1, jobs=1, name="net", records=options))
+    assert libraries[0].read_bytes() == libraries[1].read_bytes()
+    image = np.random.default_rng(0).standard_normal((1, 1, 8, 8)).astype(np.float32)
+    with_records, without = (tilewright.load(libraries[i]).run({"image": image})["logits"] for i in (0, 2))
+    np.testing.assert_allclose(with_records, without, rtol=1e-4, atol=1e-4)
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> tuple[Path, Build]:
+    """A folder with a library of an excerpt twice, and its inputs."""
+    made = build(swish_network(), tmp_path / "defaults.so", CompileOptions(threads=1, jobs=1, name="net"))
+    again = build(swish_network(), tmp_path / "candidates.so", CompileOptions(threads=1, jobs=1, name="net"))
+    assert made.signature is not None
+    inputs = {s.name: np.random.default_rng(0).standard_normal(s.shape).astype(s.dtype) for s in made.signature.inputs}
+    np.savez(tmp_path / "inputs.npz", **inputs)  # type: ignore[arg-type]  # numpy takes names
+    return tmp_path, again
+
+
+def measured(folder: Path, **options: Any) -> Any:
+    """The two libraries of a folder."""
+    paths = (folder / "defaults.so", folder / "candidates.so", folder / "inputs.npz", folder)
+    return measure(*paths, threads=0, seconds=0.05, rtol=1e-4, **options)
+
+
+def test_equal_libraries_are_equally_fast(pair: tuple[Path, Build]) -> None:
+    found = measured(pair[0])
+    assert found.dead_step is None and not found.wrong
+    assert found.defaults.shape == found.candidates.shape and len(found.defaults) >= 5
+    ratio = np.median(found.candidates.sum(1) / found.defaults.sum(1))
+    assert 0.5 < ratio < 2
+
+
+@x86
+@pytest.mark.parametrize(("code", "hung"), [(UNDEFINED, False), (FOR_EVER, True)])
+def test_a_kernel_that_dies_or_hangs_is_named(pair: tuple[Path, Build], code: bytes, hung: bool) -> None:
+    folder, made = pair
+    assert made.signature is not None
+    last = len(made.signature.steps) - 1
+    overwrite(folder / "candidates.so", made.signature.kernels[made.signature.steps[last].kernel].symbol, code)
+
+    found = measured(folder, still_seconds=1.5)
+    assert (found.dead_step, found.hung) == (last, hung)
+
+
+@x86
+def test_candidates_that_fail_are_recorded_and_never_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first candidates of the heaviest workload crash, hang, or compute nothing."""
+    returns_at_once = b"\x31\xc0\xc3"
+    codes = iter([UNDEFINED, FOR_EVER, returns_at_once])
+    compiled: Callable[..., Build] = session._Run._compiled
+
+    def damaged(run: Any, decisions: Any, path: Path) -> Build:
+        made = compiled(run, decisions, path)
+        code = next(codes, None) if decisions else None
+        if code is not None and made.table is not None:
+            heaviest = run.progress.tasks[0].key
+            symbols = [symbol for symbol, function in made.table.functions if WORKLOAD.of(function) == heaviest]
+            overwrite(path, symbols[0], code)
+        return made
+
+    monkeypatch.setattr(session._Run, "_compiled", damaged)
+    monkeypatch.setattr(session, "measure", lambda *a, **k: measure(*a, **k, still_seconds=1.5))
+    path = tmp_path / "r.jsonl"
+    found = tuned(path, 20)
+
+    of_heaviest = [record for record in read(path)[0] if record.workload == found.tasks[0].key]
+    states = [record.state for record in of_heaviest]
+    assert states[:3] == [CRASHED, HUNG, WRONG] and OK in states[3:]
+    best = found.tasks[0].best
+    failed = {record.choice for record in of_heaviest if record.state != OK}
+    assert best is None or str(best.decision.choice) not in failed
+
+
+def test_a_full_disk_keeps_what_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "r.jsonl"
+    tuned(path, 1)
+    before = path.read_bytes()
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OutputError, match="records cannot be written: No space left"):
+        tuned(path, 20)
+    assert path.read_bytes() == before
+
+
+def test_records_are_a_file() -> None:
+    for path in ("/dev/zero", "/"):
+        with pytest.raises((UsageError, OutputError)):
+            tilewright.tune(DIGITS, records=path, trials=1, options=ONE)
+
+
+def test_kill_9_loses_at_most_a_generation(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    code = "import tilewright; from tilewright.compiler.options import CompileOptions as O; "
+    code += f"tilewright.tune({str(DIGITS)!r}, records={str(path)!r}, options=O(threads=1, jobs=1))"
+    process = subprocess.Popen([sys.executable, "-c", code])
+    try:
+        until = time.monotonic() + 120
+        while (not path.exists() or path.stat().st_size < 1200) and time.monotonic() < until:
+            assert process.poll() is None
+            time.sleep(0.05)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+    before, problems = read(path)
+    assert before and len(problems) <= 1
+    found = tuned(path, len(before) + 1)
+    assert found.trials > len({(each.workload, each.choice) for each in before}) - 1
+    assert read(path)[0][: len(before)] == before
+
+
+@pytest.mark.parametrize("limits", [{"seconds": 0}, {"trials": -1}])
+def test_limits_that_are_none(tmp_path: Path, limits: dict[str, int]) -> None:
+    with pytest.raises(UsageError, match="no limit"):
+        tilewright.tune(DIGITS, records=tmp_path / "r.jsonl", **limits)

@@ -192,8 +192,15 @@ def compute(
 
     def of_group(by_channels: te.Tensor, name: str) -> te.Tensor:
         """The mean over a group of what is a sum over the pixels of each of its channels."""
-        axis = te.reduce_axis((int64(0), int64(inner)), name)
-        total = staged(by_group, lambda n, g: te.sum(by_channels[n, g * inner + axis], axis=axis), f"{name}_total")
+        width = math.gcd(inner, choice.lanes)
+        steps, lanes = (te.reduce_axis((int64(0), int64(extent)), name) for extent in (inner // width, width))
+        # Sums side by side in a register, before those are added up.
+        partial = staged(
+            (*by_group, width),
+            lambda n, g, lane: te.sum(by_channels[n, g * inner + steps * width + lane], axis=steps),
+            f"{name}_partial",
+        )
+        total = staged(by_group, lambda n, g: te.sum(partial[n, g, lanes], axis=lanes), f"{name}_total")
         return staged(by_group, lambda n, g: total[n, g] / tirx.const(inner * workload.pixels, kind), name)
 
     blocks = [te.reduce_axis((int64(0), int64(count)), name) for name in ("b0", "b1")]

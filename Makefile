@@ -57,7 +57,7 @@ typecheck: $(DEV)  ## mypy, strict
 	@mkdir -p $(VENV)/typing && ln -sfn "$(CURDIR)" $(VENV)/typing/tilewright
 	MYPYPATH=$(VENV)/typing $(BIN)/mypy $(addprefix -p tilewright.,$(TYPED)) $(addprefix -m tilewright.,$(MODULES))
 
-models: $(BENCH)  ## export the benchmark models to build/models (3 GB of memory, some minutes)
+models: $(BENCH)  ## export the benchmark models to build/models (3 GB of memory, 3 GB of disk, some minutes)
 	$(BIN)/python -m benchmarks.models $(ARGS)
 
 bench: $(BENCH)  ## time the benchmark models against ONNX Runtime, OpenVINO, PyTorch, IREE, TVM (and LiteRT)

@@ -34,7 +34,7 @@ from .engines.engine import FLOAT32, Engine
 from .exporting import default_folder
 from .machine import Machine, order_processors, this_machine
 from .measurement import FAILED, MEASURED, WRONG, Measurement, RecordsError, Results, read_results, to_json, write_file
-from .models import MODELS, export
+from .models import GROUPS, MODELS, expand, export
 from .plot import draw
 from .ratios import summarise
 from .report import markdown, print_summary
@@ -161,7 +161,7 @@ def run_all(
     options: argparse.Namespace, results: Results, machine: Machine, run: dict[str, str], console: Console
 ) -> None:
     """Measure what is missing in `results`, which is kept up to date in place and on disk. Raises UsageError."""
-    names, folder = options.names or list(MODELS), options.models.resolve()
+    names, folder = expand(options.names), options.models.resolve()
     for name in names:
         if name not in MODELS and name not in trained.NAMES:
             find_model(name, folder)  # what is missing is told before anything is measured
@@ -241,7 +241,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "names",
         nargs="*",
-        help="benchmark models, or ONNX files with an .npz of inputs beside them; the twelve by default",
+        help=f"benchmark models, {', '.join(GROUPS)}, or ONNX files with an .npz of inputs beside them; default: all",
     )
     parser.add_argument("--models", type=Path, default=default_folder(), help="folder of exported models")
     parser.add_argument(

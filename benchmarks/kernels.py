@@ -28,7 +28,7 @@ from .compare import UsageError, find_model
 from .exporting import default_folder
 from .machine import this_machine
 from .measurement import write_file
-from .models import MODELS
+from .models import GROUPS, expand
 from .report import table_head, table_row
 
 CONTRACTIONS = ("contraction", "dot_product", "winograd", "attention")
@@ -139,7 +139,9 @@ def _spread(kernels: Sequence[Kernel]) -> list[str]:
 def main(arguments: Sequence[str]) -> int:
     """Measures the models named and writes the page."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.kernels", description=__doc__)
-    parser.add_argument("names", nargs="*", help="models of the harness, or paths of ONNX files; default: all")
+    parser.add_argument(
+        "names", nargs="*", help=f"benchmark models, {', '.join(GROUPS)}, or paths of ONNX files; default: all"
+    )
     parser.add_argument("--models", type=Path, default=default_folder(), help="where exported models are kept")
     parser.add_argument("--runs", type=int, default=40, help="of each model; the best time of a kernel counts")
     parser.add_argument("--share", type=float, default=0.02, help="kernels below this share of the time are left out")
@@ -149,7 +151,7 @@ def main(arguments: Sequence[str]) -> int:
     console = Console(stderr=True)
     models: dict[str, list[Kernel]] = {}
     try:
-        for name in options.names or MODELS:
+        for name in expand(options.names):
             console.print(f"{name} ...")
             models[Path(name).stem] = measure(find_model(name, options.models), options.runs)
     except UsageError as error:

@@ -2,8 +2,8 @@
 
 The weights are random from a fixed seed: they cost nothing to make and time like trained ones. What random weights
 spoil is checking, because activations of deep networks fade to 1e-28 or explode. So the batch norms get the statistics
-of the activations that really reach them, disturbed a little (see `randomise`), and every export is held to outputs of
-an ordinary size that depend on the input. Parameter counts and multiply-accumulates (MACs) are held to the published
+of the activations that really reach them, disturbed a little (`random_weights.py`), and every export is held to outputs
+of an ordinary size that depend on the input. Parameter counts and multiply-accumulates (MACs) are held to the published
 ones, so that a slip in an architecture cannot pass unseen.
 
 Each model becomes NAME.onnx, one file, and NAME.npz, inputs for it by name (random tokens must lie in the vocabulary).
@@ -15,205 +15,223 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .architectures import architecture
 from .exporting import CACHE_VARIABLE, check_outputs, default_folder, export_module, run_module
+from .inputs import Noise, Numbers, text
+from .network import Network
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 SEED = 20240
+BATCH = 4  # images that set the batch norms
 MACS_TOLERANCE = 0.03  # published figures have two or three digits
 
 
 @dataclass(frozen=True)
-class BenchmarkModel:
-    """One row of the table.
+class BenchmarkModel(Network):
+    """A network and what is published of it.
 
     Attributes:
-        name: file name without the suffix.
-        build: makes the torch module with untouched random weights.
-        input_shape: of "input", float32 NCHW; for language models (batch, tokens).
-        gmacs: published multiply-accumulates of one run, in 10**9.
-        parameters: published parameter count.
-        outputs: names of the outputs.
-        vocabulary: number of token ids if the inputs are tokens; 0 for images.
+        gmacs: multiply-accumulates of one run, in 10**9.
+        parameters: their count.
     """
 
-    name: str
-    build: Callable[[], nn.Module]
-    input_shape: tuple[int, ...]
+    _: KW_ONLY
     gmacs: float
     parameters: int
-    outputs: tuple[str, ...] = ("logits",)
-    vocabulary: int = 0
-
-    def example_inputs(self, seed: int) -> dict[str, np.ndarray[Any, Any]]:
-        """Inputs by name: normal noise for images; tokens with the last quarter masked out as padding."""
-        generator = np.random.default_rng(seed)
-        if not self.vocabulary:
-            return {"input": generator.standard_normal(self.input_shape, dtype=np.float32)}
-        mask = np.ones(self.input_shape, np.int64)
-        mask[:, self.input_shape[1] * 3 // 4 :] = 0
-        tokens = generator.integers(0, self.vocabulary, self.input_shape, np.int64)
-        return {"input_ids": tokens, "attention_mask": mask}
 
 
-def _resnet(layer: str, depths: list[int], widths: list[int]) -> nn.Module:
-    from .architectures.from_transformers import resnet
-
-    return resnet(layer_type=layer, depths=depths, hidden_sizes=widths, embedding_size=64, num_labels=1000)
+_IMAGE = (Noise((1, 3, 224, 224)),)
+_ENCODED = ("last_hidden_state", "pooler_output")
 
 
-def _resnet18() -> nn.Module:
-    return _resnet("basic", [2, 2, 2, 2], [64, 128, 256, 512])
+def _resnet(
+    name: str, layer: str, depths: list[int], widths: list[int], gmacs: float, parameters: int
+) -> BenchmarkModel:
+    options = {"layer_type": layer, "depths": depths, "hidden_sizes": widths, "embedding_size": 64, "num_labels": 1000}
+    build = architecture("from_transformers.resnet", **options)
+    return BenchmarkModel(name, build, _IMAGE, gmacs=gmacs, parameters=parameters)
 
-
-def _resnet50() -> nn.Module:
-    return _resnet("bottleneck", [3, 4, 6, 3], [256, 512, 1024, 2048])
-
-
-def _vgg16() -> nn.Module:
-    from .architectures.vgg import VGG
-
-    return VGG()
-
-
-def _mobilenet_v2() -> nn.Module:
-    from .architectures.mobilenet_v2 import MobileNetV2
-
-    return MobileNetV2()
-
-
-def _mobilenet_v3_large() -> nn.Module:
-    from .architectures.mobilenet_v3 import MobileNetV3
-
-    return MobileNetV3()
-
-
-def _efficientnet_b0() -> nn.Module:
-    from .architectures.efficientnet import EfficientNet
-
-    return EfficientNet()
-
-
-def _squeezenet1_1() -> nn.Module:
-    from .architectures.squeezenet import SqueezeNet
-
-    return SqueezeNet()
-
-
-def _densenet121() -> nn.Module:
-    from .architectures.densenet import DenseNet
-
-    return DenseNet()
-
-
-def _inception_v3() -> nn.Module:
-    from .architectures.inception_v3 import InceptionV3
-
-    return InceptionV3()
-
-
-def _convnext_tiny() -> nn.Module:
-    from .architectures.from_transformers import convnext
-
-    return convnext(num_labels=1000)
-
-
-def _vit_b_16() -> nn.Module:
-    from .architectures.from_transformers import vit
-
-    return vit(num_labels=1000)
-
-
-def _bert_base() -> nn.Module:
-    from .architectures.from_transformers import bert
-
-    return bert(initializer_range=0.04)  # twice the usual: attention weights that differ from an even spread
-
-
-_IMAGE = (1, 3, 224, 224)
 
 MODELS = {
     model.name: model
     for model in (
-        BenchmarkModel("resnet18", _resnet18, _IMAGE, 1.81, 11_689_512),
-        BenchmarkModel("resnet50", _resnet50, _IMAGE, 4.09, 25_557_032),
-        BenchmarkModel("vgg16", _vgg16, _IMAGE, 15.47, 138_357_544),
-        BenchmarkModel("mobilenet_v2", _mobilenet_v2, _IMAGE, 0.30, 3_504_872),
-        BenchmarkModel("mobilenet_v3_large", _mobilenet_v3_large, _IMAGE, 0.217, 5_483_032),
-        BenchmarkModel("efficientnet_b0", _efficientnet_b0, _IMAGE, 0.386, 5_288_548),
-        BenchmarkModel("squeezenet1_1", _squeezenet1_1, _IMAGE, 0.349, 1_235_496),
-        BenchmarkModel("densenet121", _densenet121, _IMAGE, 2.83, 7_978_856),
+        _resnet("resnet18", "basic", [2, 2, 2, 2], [64, 128, 256, 512], 1.81, 11_689_512),
+        _resnet("resnet50", "bottleneck", [3, 4, 6, 3], [256, 512, 1024, 2048], 4.09, 25_557_032),
+        BenchmarkModel("vgg16", architecture("vgg.VGG"), _IMAGE, gmacs=15.47, parameters=138_357_544),
+        BenchmarkModel(
+            "mobilenet_v2", architecture("mobilenet_v2.MobileNetV2"), _IMAGE, gmacs=0.30, parameters=3_504_872
+        ),
+        BenchmarkModel(
+            "mobilenet_v3_large", architecture("mobilenet_v3.MobileNetV3"), _IMAGE, gmacs=0.217, parameters=5_483_032
+        ),
+        BenchmarkModel(
+            "efficientnet_b0", architecture("efficientnet.EfficientNet"), _IMAGE, gmacs=0.386, parameters=5_288_548
+        ),
+        BenchmarkModel(
+            "squeezenet1_1", architecture("squeezenet.SqueezeNet"), _IMAGE, gmacs=0.349, parameters=1_235_496
+        ),
+        BenchmarkModel("densenet121", architecture("densenet.DenseNet"), _IMAGE, gmacs=2.83, parameters=7_978_856),
         # 27,161,264 with the auxiliary classifier, whose 3,326,696 parameters take part in training only.
-        BenchmarkModel("inception_v3", _inception_v3, (1, 3, 299, 299), 5.71, 23_834_568),
-        BenchmarkModel("convnext_tiny", _convnext_tiny, _IMAGE, 4.46, 28_589_128),
-        BenchmarkModel("vit_b_16", _vit_b_16, _IMAGE, 17.56, 86_567_656),
+        BenchmarkModel(
+            "inception_v3",
+            architecture("inception_v3.InceptionV3"),
+            (Noise((1, 3, 299, 299)),),
+            gmacs=5.71,
+            parameters=23_834_568,
+        ),
+        BenchmarkModel(
+            "convnext_tiny",
+            architecture("from_transformers.convnext", num_labels=1000),
+            _IMAGE,
+            gmacs=4.46,
+            parameters=28_589_128,
+        ),
+        BenchmarkModel(
+            "vit_b_16",
+            architecture("from_transformers.vit", num_labels=1000),
+            _IMAGE,
+            gmacs=17.56,
+            parameters=86_567_656,
+        ),
         # 12 layers x (4 x 768**2 + 2 x 768 x 3072) weights x 128 tokens, and 2 x 128**2 x 768 a layer for attention.
         BenchmarkModel(
-            "bert_base", _bert_base, (1, 128), 11.17, 109_482_240, ("last_hidden_state", "pooler_output"), 30522
+            "bert_base",
+            # Twice the usual range: attention weights that differ from an even spread.
+            architecture("from_transformers.bert", initializer_range=0.04),
+            text(1, 128, 30522, padding=32),
+            _ENCODED,
+            gain=0,
+            gmacs=11.17,
+            parameters=109_482_240,
+        ),
+        # Another dozen, of families that the first does not have.
+        BenchmarkModel(
+            "regnet_y_1_6gf",
+            architecture(
+                "from_transformers.regnet",
+                hidden_sizes=[48, 120, 336, 888],
+                depths=[2, 6, 17, 2],
+                groups_width=24,
+                num_labels=1000,
+            ),
+            _IMAGE,
+            gmacs=1.61,
+            parameters=11_202_430,
+        ),
+        BenchmarkModel(
+            "levit_128",
+            architecture("from_transformers.levit", num_labels=1000),
+            _IMAGE,
+            gmacs=0.406,
+            parameters=9_213_936,
+        ),
+        BenchmarkModel(
+            "pvt_v2_b1",
+            architecture("from_transformers.pvt_v2", hidden_sizes=[64, 128, 320, 512], num_labels=1000),
+            _IMAGE,
+            gmacs=2.1,
+            parameters=14_009_000,
+        ),
+        # Seven convolutions over 3 s, 7.36; one for positions, 0.70; 12 layers as BERT's over 149 steps, 13.07.
+        # The published 94,371,712 count the 128 factors of a weight norm, which is folded.
+        BenchmarkModel(
+            "wav2vec2_base",
+            architecture("from_transformers.wav2vec2"),
+            (Noise((1, 48_000)),),
+            ("last_hidden_state",),
+            gmacs=21.19,
+            parameters=94_371_584,
+        ),
+        # 12 layers x 12 x 512**2 weights x 77 tokens, and 2 x 77**2 x 512 a layer for attention.
+        BenchmarkModel(
+            "clip_text_b_32",
+            architecture("from_transformers.clip_text", initializer_factor=2.0),
+            (Numbers((1, 77), 49408),),
+            _ENCODED,
+            gain=0,
+            gmacs=2.98,
+            parameters=63_165_952,
+        ),
+        # 6 layers x (4 x 512**2 + 2 x 512 x 2048) weights x 128 tokens, and 2 x 128**2 x 512 a layer for attention.
+        BenchmarkModel(
+            "t5_small_encoder",
+            architecture("from_transformers.t5_encoder"),
+            text(1, 128, 32128, padding=32),
+            ("last_hidden_state",),
+            gain=0,
+            gmacs=2.52,
+            parameters=35_330_816,
+        ),
+        BenchmarkModel("swin_t", architecture("swin.Swin"), _IMAGE, gmacs=4.49, parameters=28_288_354),
+        # 11,029,328 with the auxiliary classifier, whose 3,851 parameters take part in training only.
+        BenchmarkModel(
+            "deeplab_v3_mobilenet_v3",
+            architecture("deeplab_v3.DeepLabV3"),
+            (Noise((1, 3, 520, 520)),),
+            gmacs=10.45,
+            parameters=11_025_477,
+        ),
+        BenchmarkModel(
+            "yolox_tiny",
+            architecture("yolox.YOLOX"),
+            (Noise((1, 3, 416, 416)),),
+            ("detections",),
+            gmacs=3.22,
+            parameters=5_055_855,
+        ),
+        # 6.05 without the products of its attention, which are 0.17: five of 2 x 256**2 x 256.
+        BenchmarkModel(
+            "ddpm_unet",
+            architecture("unet.UNet"),
+            (Noise((1, 3, 32, 32)), Numbers((1,), 1000, "step")),
+            ("noise",),
+            gmacs=6.22,
+            parameters=35_746_307,
+        ),
+        # Subsampling 0.68; 16 layers x 481,000 weights x 160 steps, 1.23; 319 distances projected, 0.11; attention over
+        # steps and distances, 0.24. The published 10.3 M parameters count a decoder too.
+        BenchmarkModel(
+            "conformer_s",
+            architecture("conformer.Conformer"),
+            (Noise((1, 640, 80)),),
+            ("states",),
+            gmacs=2.25,
+            parameters=8_710_848,
+        ),
+        BenchmarkModel(
+            "edsr_baseline_x2",
+            architecture("edsr.EDSR"),
+            (Noise((1, 3, 96, 96)),),
+            ("image",),
+            gain=0.5,
+            gmacs=12.65,
+            parameters=1_369_859,
         ),
     )
 }
 
 
-def randomise(model: nn.Module, batch: Tensor | None, seed: int = SEED) -> None:
-    """Give `model` random parameters under which activations keep an ordinary size at every depth, in place.
+# Names that stand for several models on a command line. The README's table is of the first dozen.
+GROUPS = {"first-dozen": tuple(MODELS)[:12], "second-dozen": tuple(MODELS)[12:]}
 
-    Convolutions and dense layers of image models are drawn after He et al. (2015); biases, scales and shifts are
-    non-trivial everywhere, so that an error in folding them shows. Then each batch norm takes mean and variance of what
-    reaches it when `batch` runs, disturbed by a tenth, so that they never cancel exactly.
 
-    Args:
-        model: left in evaluation mode.
-        batch: images (N, 3, H, W), N > 1; None for a language model, whose matrices stay as they are.
-        seed: of every random number drawn here.
-    """
-    import torch
-    from torch import nn
-
-    generator = torch.Generator().manual_seed(seed)
-    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
-    model.eval()
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if name.endswith("layer_scale_parameter"):  # ConvNext starts at 1e-6, which would hide its blocks
-                parameter.uniform_(0.1, 0.5, generator=generator)
-            elif name.endswith("bias"):
-                parameter.normal_(0, 0.1, generator=generator)
-            elif parameter.ndim == 1:
-                parameter.uniform_(0.7, 1.3, generator=generator)
-            elif batch is not None and parameter.ndim in (2, 4):  # dense layers and convolutions, not embeddings
-                fan_in = parameter[0].numel()
-                parameter.normal_(0, (2 / fan_in) ** 0.5, generator=generator)
-        if batch is not None and norms:
-            for norm in norms:
-                norm.momentum = 1.0  # running statistics become those of this one batch
-                norm.train()
-            model(batch)
-            for norm in norms:
-                norm.eval()
-                assert norm.running_mean is not None and norm.running_var is not None
-                noise = torch.randn(norm.num_features, generator=generator)
-                norm.running_mean += 0.1 * noise * norm.running_var.sqrt()
-                norm.running_var *= torch.empty(norm.num_features).uniform_(0.8, 1.25, generator=generator)
+def expand(names: Sequence[str]) -> list[str]:
+    """Names with groups replaced by their models; all models if there are none."""
+    return [model for name in names for model in GROUPS.get(name, (name,))] or list(MODELS)
 
 
 def create(spec: BenchmarkModel, seed: int = SEED) -> nn.Module:
     """The torch module of `spec` with its random weights, in evaluation mode: the same for the same seed."""
-    import torch
-
-    torch.manual_seed(seed)
-    model = spec.build()
-    batch = None if spec.vocabulary else torch.randn(4, *spec.input_shape[1:])
-    randomise(model, batch, seed)
-    return model
+    return spec.create(BATCH, seed)
 
 
 def count_parameters(model: nn.Module) -> int:
@@ -262,20 +280,21 @@ def export(spec: BenchmarkModel, folder: Path) -> Path:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.models", description=__doc__.partition("\n")[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help="models to make; all by default")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"models, or {', '.join(GROUPS)}; all by default")
     parser.add_argument("--list", action="store_true", help="print the table and stop")
     parser.add_argument("--out", type=Path, default=default_folder(), help=f"folder (or set {CACHE_VARIABLE})")
     options = parser.parse_args(arguments)
     if options.list:
         for model in MODELS.values():
-            shape = "x".join(map(str, model.input_shape))
-            print(f"{model.name:20} {shape:12} {model.gmacs:6.2f} GMACs {model.parameters / 1e6:7.2f} M parameters")
+            shape = "x".join(map(str, model.inputs[0].shape))
+            print(f"{model.name:24} {shape:12} {model.gmacs:6.2f} GMACs {model.parameters / 1e6:7.2f} M parameters")
         return 0
-    unknown = [name for name in options.names if name not in MODELS]
+    names = expand(options.names)
+    unknown = [name for name in names if name not in MODELS]
     if unknown:
         print(f"unknown: {', '.join(unknown)}; --list prints the names", file=sys.stderr)
         return 2
-    for name in options.names or MODELS:
+    for name in names:
         print(export(MODELS[name], options.out))
     return 0
 

@@ -31,6 +31,7 @@ from ..ir_passes import (
     PassResult,
     SimplifyReductions,
     SliceInPlace,
+    TrimKernels,
     run_passes,
 )
 from ..ir_passes.registry import spelled
@@ -103,6 +104,7 @@ def passes(
         FuseSoftmax(),
         FuseLayerNorm(),
         FuseGroupNorm(),
+        TrimKernels(),
         FoldBatchNorm(),
         FoldScale(),
         FuseAttention(),

@@ -20,6 +20,7 @@ from .operators.fuse_layer_norm import FuseLayerNorm
 from .operators.fuse_silu import FuseSilu
 from .operators.fuse_softmax import FuseSoftmax
 from .operators.simplify_reductions import SimplifyReductions
+from .operators.trim_kernels import TrimKernels
 
 __all__ = [
     "Canonicalize",
@@ -44,6 +45,7 @@ __all__ = [
     "PassResult",
     "SimplifyReductions",
     "SliceInPlace",
+    "TrimKernels",
     "run_passes",
     "verify",
 ]

@@ -19,15 +19,17 @@ def conv_norm(
     *,
     stride: int = 1,
     groups: int = 1,
+    dilation: int = 1,
     padding: int | tuple[int, int] | None = None,
     activation: Activation | None = nn.ReLU,
     eps: float = 1e-5,
 ) -> nn.Sequential:
     """Convolution without bias, batch norm, activation (none if None); "same" padding for odd kernels by default."""
     if padding is None:
-        padding = kernel // 2 if isinstance(kernel, int) else (kernel[0] // 2, kernel[1] // 2)
+        high, wide = (kernel, kernel) if isinstance(kernel, int) else kernel
+        padding = (high // 2 * dilation, wide // 2 * dilation)
     layers: list[nn.Module] = [
-        nn.Conv2d(in_channels, out_channels, kernel, stride, padding, groups=groups, bias=False),
+        nn.Conv2d(in_channels, out_channels, kernel, stride, padding, dilation, groups, bias=False),
         nn.BatchNorm2d(out_channels, eps=eps),
     ]
     if activation is not None:

@@ -30,10 +30,25 @@ class Encoder(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Two (N, tokens) int64 -> (N, tokens, hidden) and (N, hidden)."""
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """One or two (N, tokens) int64 -> (N, tokens, hidden) and (N, hidden)."""
         result = self.network(input_ids=input_ids, attention_mask=attention_mask)
         return result.last_hidden_state, result.pooler_output
+
+
+class States(nn.Module):
+    """An encoder of `transformers` whose only result is a vector for each step or token."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, signal: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
+        """Samples (N, samples), or tokens and their mask (N, tokens) -> (N, steps, hidden)."""
+        result: torch.Tensor = self.network(signal, attention_mask=attention_mask).last_hidden_state
+        return result
 
 
 class Decoder(nn.Module):
@@ -69,6 +84,53 @@ def vit(**options: Any) -> nn.Module:
     from transformers import ViTConfig, ViTForImageClassification
 
     return Classifier(ViTForImageClassification(ViTConfig(**options)))
+
+
+def regnet(**options: Any) -> nn.Module:
+    """RegNet (Radosavovic et al., 2020) with squeeze-and-excite by default; `options` as RegNetConfig's."""
+    from transformers import RegNetConfig, RegNetForImageClassification
+
+    return Classifier(RegNetForImageClassification(RegNetConfig(**options)))
+
+
+def levit(**options: Any) -> nn.Module:
+    """LeViT (Graham et al., 2021) with both its classifiers, "128" by default."""
+    from transformers import LevitConfig, LevitForImageClassificationWithTeacher
+
+    return Classifier(LevitForImageClassificationWithTeacher(LevitConfig(**options)))
+
+
+def pvt_v2(**options: Any) -> nn.Module:
+    """Pyramid vision transformer v2 (Wang et al., 2022), "b0" by default."""
+    from transformers import PvtV2Config, PvtV2ForImageClassification
+
+    return Classifier(PvtV2ForImageClassification(PvtV2Config(**options)))
+
+
+def wav2vec2(**options: Any) -> nn.Module:
+    """wav2vec 2.0 (Baevski et al., 2020), "base" by default; its weight norm is folded, as for any deployment."""
+    from torch.nn.utils.parametrize import remove_parametrizations
+    from transformers import Wav2Vec2Config, Wav2Vec2Model
+
+    network = Wav2Vec2Model(Wav2Vec2Config(**options))
+    remove_parametrizations(network.encoder.pos_conv_embed.conv, "weight")
+    return States(network)
+
+
+def clip_text(**options: Any) -> nn.Module:
+    """The text encoder of CLIP (Radford et al., 2021), that of ViT-B/32 by default."""
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    # This end of text stands for the original's rule: pooled is the vector of the token with the highest number.
+    return Encoder(CLIPTextModel(CLIPTextConfig(eos_token_id=2, **options)))
+
+
+def t5_encoder(**options: Any) -> nn.Module:
+    """The encoder of T5 (Raffel et al., 2020), "small" by default."""
+    from transformers import T5Config, T5EncoderModel
+
+    # Written out: torch's exporter fails on its fused attention with a bias.
+    return States(T5EncoderModel(T5Config(attn_implementation="eager", **options)))
 
 
 def bert(**options: Any) -> nn.Module:

@@ -15,7 +15,7 @@ from .blocks import SqueezeExcite, conv_norm, round_channels
 
 @dataclass(frozen=True)
 class Row:
-    """One row of Table 1: kernel size, expanded width, output width, squeeze-and-excite, hard-swish, stride."""
+    """One row of Table 1: kernel size, expanded and output width, squeeze-and-excite, hard-swish, stride; dilation."""
 
     kernel: int
     expanded: int
@@ -23,6 +23,7 @@ class Row:
     squeeze: bool
     hard_swish: bool
     stride: int
+    dilation: int = 1
 
 
 LARGE = (
@@ -60,6 +61,7 @@ class Bottleneck(nn.Module):
                 row.kernel,
                 stride=row.stride,
                 groups=row.expanded,
+                dilation=row.dilation,
                 activation=activation,
                 eps=1e-3,
             )

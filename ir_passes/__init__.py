@@ -14,6 +14,7 @@ from .operators.fold_constants import FoldConstants
 from .operators.fold_scale import FoldScale
 from .operators.fuse_attention import FuseAttention
 from .operators.fuse_gelu import FuseGelu
+from .operators.fuse_group_norm import FuseGroupNorm
 from .operators.fuse_hard_swish import FuseHardSwish
 from .operators.fuse_layer_norm import FuseLayerNorm
 from .operators.fuse_silu import FuseSilu
@@ -33,6 +34,7 @@ __all__ = [
     "FuseAttention",
     "FuseEpilogues",
     "FuseGelu",
+    "FuseGroupNorm",
     "FuseHardSwish",
     "FuseLayerNorm",
     "FuseSilu",

@@ -11,8 +11,19 @@ from tvm import relax, tirx
 
 from ..annotations import CAST
 from ..hidden_floats import hide
-from .operators import convolution, elementwise, injective, integer_division, interpolation, matmul, pooling, reduction
-from .templates import attention, rows
+from .operators import (
+    attention,
+    convolution,
+    elementwise,
+    group_norm,
+    injective,
+    integer_division,
+    interpolation,
+    matmul,
+    pooling,
+    reduction,
+)
+from .templates import rows
 from .templates.template import Chooser
 from .tensorir import operands
 from .tensorir.expressions import accumulator, constant_shape, dtype_bits
@@ -120,6 +131,7 @@ RULES: tuple[tuple[Sequence[str], Rule], ...] = (
     (("relax.nn.log_softmax",), Rule(partial(rows.lower_softmax, log=True), _over_last_axis)),
     (("relax.nn.layer_norm",), Rule(partial(_lower_normalization, centered=True), _normalizes)),
     (("relax.nn.rms_norm",), Rule(partial(_lower_normalization, centered=False), _normalizes)),
+    (("relax.nn.group_norm",), Rule(group_norm.lower_group_norm, group_norm.takes_group_norm)),
     (("relax.tilewright.attention",), Rule(attention.lower_attention, attention.can_lower_attention)),
     ((interpolation.NAME,), Rule(interpolation.lower_interpolation, interpolation.can_lower)),
     (("relax.strided_slice",), Rule(_plain(injective.lower_slice), _of_whole_steps)),

@@ -7,8 +7,9 @@ from dataclasses import replace
 from tvm import relax
 
 from ..targets.target import Target
-from .operators import convolution, matmul
-from .templates import attention, dot_product
+from .operators import attention, convolution, matmul
+from .templates import dot_product
+from .templates.attention import cycles
 
 
 def gains(call: relax.Call, target: Target) -> bool:
@@ -21,7 +22,7 @@ def gains(call: relax.Call, target: Target) -> bool:
     if name == "relax.tilewright.attention":
         sizes = attention.heads_of(call)
         wide = replace(sizes, dtype=str(call.ty.dtype))
-        return attention.can_lower_attention(call) and attention.cycles(sizes, target) < attention.cycles(wide, target)
+        return attention.can_lower_attention(call) and cycles(sizes, target) < cycles(wide, target)
     if name == "relax.matmul":
         return dot_product.takes(matmul.workload_of(call), target)
     return not convolution.geometry_of(call).is_depthwise and dot_product.takes(convolution.workload_of(call), target)

@@ -73,19 +73,17 @@ def layer_norm(state: LayoutState, var: Var, call: Call) -> Stored:
     return Stored(state.emit(rebuild(call, args, axes=new_axes), var.name), order)
 
 
-def channel_norm(state: LayoutState, var: Var, call: Call) -> Stored:
-    """Instance and group normalisation: the axes are renumbered."""
+def group_norm(state: LayoutState, var: Var, call: Call) -> Stored:
+    """Kept channels-last when the image is; any other order goes back to the model's."""
     operand = call.args[0]
-    order, rank = state.order(operand), operand.ty.ndim
-    if order == identity(rank):
+    rank = operand.ty.ndim
+    order = channels_last(rank)
+    if state.order(operand) != order or int(call.attrs.channel_axis) % rank != 1:
         return opaque(state, var, call)
-    position = inverse(order)
     others = [state.get(arg, identity(arg.ty.ndim), var.name) for arg in call.args[1:]]
-    changed = {
-        "channel_axis": position[int(call.attrs.channel_axis) % rank],
-        "axes": sorted(position[int(axis) % rank] for axis in call.attrs.axes),
-    }
-    return Stored(state.emit(rebuild(call, [state.stored(operand).expr, *others], **changed), var.name), order)
+    axes = list(range(1, rank - 1))
+    new = rebuild(call, [state.stored(operand).expr, *others], channel_axis=rank - 1, axes=axes)
+    return Stored(state.emit(new, var.name), order)
 
 
 def concat(state: LayoutState, var: Var, call: Call) -> Stored:

@@ -109,7 +109,7 @@ RULES: dict[str, Rule] = {
     **_rules(axes.one_axis, "split flip cumsum cumprod repeat nn.prelu quantize dequantize"),
     **_rules(axes.rows, "nn.softmax nn.log_softmax"),
     **_rules(axes.layer_norm, "nn.layer_norm nn.rms_norm"),
-    **_rules(axes.channel_norm, "nn.instance_norm nn.group_norm"),
+    **_rules(axes.group_norm, "nn.group_norm"),
     **_rules(axes.concat, "concat"),
     **_rules(axes.strided_slice, "strided_slice"),
     **_rules(axes.take, "take"),

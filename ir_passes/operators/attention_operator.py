@@ -1,11 +1,11 @@
 """Our own Relax operator for attention: TVM's cannot say what becomes of rows that are masked throughout.
 
-    relax.tilewright.attention(q, k, v[, mask]) = softmax(q k^T * scale + mask) v
+    relax.tilewright.attention(q, k, v, *masks) = softmax(q k^T * scale + masks) v
 
-with q (batch, queries, heads, depth), k (batch, keys, heads, depth), v (batch, keys, heads, value depth), a mask that
-broadcasts to (batch, heads, queries, keys), and the result (batch, queries, heads, value depth). Attributes: `scale`,
-a float; `nan_is_zero`, whether probabilities that are NaN (of a row whose mask is -inf throughout) count as 0; `dtype`,
-of sums, mask and result, where q, k and v are narrower.
+with q (batch, queries, heads, depth), k (batch, keys, heads, depth), v (batch, keys, heads, value depth), any number of
+masks that broadcast to (batch, heads, queries, keys) and may have a part of the batch, which repeats, and the result
+(batch, queries, heads, value depth). Attributes: `scale`, a float; `nan_is_zero`, whether probabilities that are NaN
+(of a row whose mask is -inf throughout) count as 0; `dtype`, of sums, masks and result, where q, k and v are narrower.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _KEYS_LAST = (0, 2, 3, 1)
 
 
 def attention(operands: Sequence[Expr], *, scale: float, nan_is_zero: bool, dtype: str = "float32") -> Expr:
-    """A call of the operator on q, k, v and perhaps a mask."""
+    """A call of the operator on q, k, v and the masks."""
     attributes = tvm.ir.make_node(
         "ir.DictAttrs",
         scale=tvm.tirx.FloatImm("float32", scale),
@@ -43,12 +43,14 @@ def _infer_type(call: Call, context: Node) -> Type:
 def _legalize(builder: relax.BlockBuilder, call: Call) -> Expr:
     """The definition in plain operators, for where no template takes it."""
     op, emit = relax.op, builder.emit
-    q, k, v, *mask = call.args
+    q, k, v, *masks = call.args
     dtype = str(call.attrs["dtype"])
     scores = emit(op.matmul(emit(op.permute_dims(q, _HEADS_FIRST)), emit(op.permute_dims(k, _KEYS_LAST)), dtype))
     scores = emit(op.multiply(scores, relax.const(float(call.attrs["scale"]), dtype)))
-    if mask:
-        scores = emit(op.add(scores, mask[0]))
+    batch = int(q.ty.shape[0])
+    for mask in masks:
+        repeats = batch // int(mask.ty.shape[0]) if int(mask.ty.shape[0]) > 1 else 1
+        scores = emit(op.add(scores, emit(op.tile(mask, (repeats, 1, 1, 1))) if repeats > 1 else mask))
     probabilities = emit(op.nn.softmax(scores, -1))
     if int(call.attrs["nan_is_zero"]):
         zero = relax.const(0.0, dtype)

@@ -1,30 +1,37 @@
-"""softmax(q k^T * scale + mask) v becomes one operator, which keeps no score matrix in memory."""
+"""softmax(q k^T * scale + masks) v becomes one operator, which keeps no score matrix in memory."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import tvm
 from tvm import relax
 
+from ...ir_types import Call
 from ..core.base import GraphPass, PassResult
 from ..core.constants import scalar_of
 from ..core.graph import Expr, Var
-from ..core.match import calls, keeps_shape, made_by, only_use, scalar_factor
+from ..core.match import calls, made_by, only_use
 from ..core.rewriter import Rewriter, dtype_of, rewrite, shape_of
 from .attention_operator import attention
+from .attention_scores import find_scores, mask_operand, regroups, without_scale
+from .canonical_moves import RESHAPES
 
-_HEADS_INSIDE = (0, 2, 1, 3)  # (batch, heads, tokens, depth) <-> (batch, tokens, heads, depth)
-_KEYS_INSIDE = (0, 3, 1, 2)  # (batch, heads, depth, tokens) -> (batch, tokens, heads, depth)
+_MAX_STEPS = 4
 
 
 @dataclass(frozen=True)
 class FuseAttention(GraphPass):
-    """matmul(softmax(matmul(q, k) * scale + mask), v) -> attention(q, k, v, mask, scale), for float32 of rank 4.
+    """matmul(softmax(matmul(q, k) * scale + masks), v) -> attention(q, k, v, *masks, scale), for float32.
 
-    The scale and the mask may be missing; probabilities may have NaN replaced by 0. The operator takes tokens before
-    heads, so the values are transposed to that and back; where a model transposed them from it, Canonicalize takes both
-    away. Scores that anything else reads stay. Contract: the same function, that of NaN and infinities too.
+    Factors may stand on q, on k or on the scores, masks (biases of positions among them) be added before or after, and
+    the axes before the last two be reshaped in between; the last of them are the heads, those before it the batch. In
+    products of rank 3, heads are looked for behind the reshape that merged them. Probabilities may have NaN replaced by
+    0. The operator takes tokens before heads, so the values are transposed to that and back; where a model transposed
+    them from it, Canonicalize takes both away. Scores that anything else reads stay. Contract: the same function, that
+    of NaN and infinities too, up to rounding.
     """
 
     def __call__(self, module: tvm.IRModule) -> PassResult:
@@ -32,37 +39,64 @@ class FuseAttention(GraphPass):
         return rewrite(module, _visit)
 
 
+@dataclass(frozen=True)
+class _Heads:
+    """An operand (*leading, rows, columns), or with rows and columns swapped."""
+
+    expr: Expr
+    leading: tuple[int, ...]
+    swapped: bool = False
+
+
 def _visit(rewriter: Rewriter, var: Var, value: Expr) -> Expr | None:
-    if not calls(value, "matmul") or not all(_is_batch_of_heads(arg) for arg in value.args):
+    if not calls(value, "matmul") or not all(_is_batch(arg) for arg in value.args):
         return None
-    probabilities, v = value.args
-    plain = _without_nan(rewriter, probabilities)
-    nan_is_zero = plain is not None
-    if plain is not None:
-        probabilities = plain
-    softmax = made_by(rewriter, probabilities, "nn.softmax")
-    uses = 2 if nan_is_zero else 1
-    if softmax is None or rewriter.uses(probabilities) > uses or int(softmax.attrs.axis) not in (-1, 3):
+    found = _probabilities(rewriter, value.args[0])
+    if found is None:
         return None
-    scores = softmax.args[0]
-    mask, scores = _mask(rewriter, scores)
-    scale, scores = _scale(rewriter, scores)
-    product = made_by(rewriter, scores, "matmul")
-    if product is None or not only_use(rewriter, scores) or not all(_is_batch_of_heads(arg) for arg in product.args):
+    softmax, nan_is_zero = found
+    scores = find_scores(rewriter, softmax.args[0])
+    if scores is None or not all(_is_batch(arg) for arg in scores.product.args):
         return None
-    q, k = product.args
-    leading = {shape[:2] for shape in map(shape_of, (q, k, v)) if shape is not None}
-    if len(leading) != 1:
+    q, left = without_scale(rewriter, scores.product.args[0])
+    k, right = without_scale(rewriter, scores.product.args[1])
+    if scores.by_head is not None:
+        q = rewriter.emit(relax.op.multiply(q, scores.by_head), var.name)
+    operands = _with_common_heads(rewriter, q, k, value.args[1])
+    shape = shape_of(value)
+    if operands is None or shape is None:
         return None
-    hint = rewriter.hint(var, value, q, k, v, *([mask] if mask is not None else []))
-    operands = [
-        _transposed(rewriter, q, _HEADS_INSIDE, hint),
-        _transposed(rewriter, k, _KEYS_INSIDE, hint),
-        _transposed(rewriter, v, _HEADS_INSIDE, hint),
-        *([mask] if mask is not None else []),
+    heads = operands[0].leading[-1] if len(operands[0].leading) > 1 else 1
+    stops = [*(each.expr for each in operands), *(mask.expr for mask in scores.masks)]
+    hint = rewriter.hint(var, value, *stops)
+    masks = [mask_operand(rewriter, mask, heads, hint) for mask in scores.masks]
+    if any(mask is None for mask in masks):
+        return None
+    tokens_first = [
+        _tokens_before_heads(rewriter, each, hint, transposed=position == 1) for position, each in enumerate(operands)
     ]
-    result = rewriter.emit(attention(operands, scale=scale, nan_is_zero=nan_is_zero), hint)
-    return _transposed(rewriter, result, _HEADS_INSIDE, hint)
+    scale = scores.scale * left * right
+    result = rewriter.emit(attention([*tokens_first, *masks], scale=scale, nan_is_zero=nan_is_zero), hint)
+    return _heads_before_tokens(rewriter, result, operands[0].leading, shape, hint)
+
+
+def _is_batch(expr: Expr) -> bool:
+    shape = shape_of(expr)
+    return shape is not None and len(shape) >= 3 and 0 not in shape and dtype_of(expr) == "float32"
+
+
+def _probabilities(rewriter: Rewriter, expr: Expr) -> tuple[Call, bool] | None:
+    """The softmax that `expr` is, and whether its NaN are made 0, as in where(isnan(p), 0, p); reshapes may follow."""
+    regrouped = made_by(rewriter, expr, *RESHAPES)
+    while regrouped is not None and regroups(regrouped) and only_use(rewriter, expr):
+        expr = regrouped.args[0]
+        regrouped = made_by(rewriter, expr, *RESHAPES)
+    plain = _without_nan(rewriter, expr)
+    softmax = made_by(rewriter, expr if plain is None else plain, "nn.softmax")
+    if softmax is None or int(softmax.attrs.axis) not in (-1, softmax.ty.ndim - 1):
+        return None
+    uses = rewriter.uses(expr) if plain is None else rewriter.uses(plain) - 1
+    return (softmax, plain is not None) if uses <= 1 else None
 
 
 def _without_nan(rewriter: Rewriter, expr: Expr) -> Expr | None:
@@ -75,30 +109,63 @@ def _without_nan(rewriter: Rewriter, expr: Expr) -> Expr | None:
     return chosen.args[2] if same and only_use(rewriter, chosen.args[0]) else None
 
 
-def _is_batch_of_heads(expr: Expr) -> bool:
-    shape = shape_of(expr)
-    return shape is not None and len(shape) == 4 and 0 not in shape and dtype_of(expr) == "float32"
+def _with_common_heads(rewriter: Rewriter, *operands: Expr) -> list[_Heads] | None:
+    """Operands with the same leading axes, two or more if there are such; None where groups of heads share one."""
+    found = [list(_views(rewriter, operand)) for operand in operands]
+    if len({views[0].leading for views in found}) != 1:
+        return None
+    if len(found[0][0].leading) > 1:
+        return [views[0] for views in found]
+    common = [view.leading for view in found[0] if all(view.leading in {v.leading for v in views} for views in found)]
+    leading = next((each for each in common if len(each) > 1), common[0])
+    return [next(view for view in views if view.leading == leading) for views in found]
 
 
-def _mask(rewriter: Rewriter, scores: Expr) -> tuple[Expr | None, Expr]:
-    """What is added to the scores, if anything, and the scores before that."""
-    added = made_by(rewriter, scores, "add")
-    if added is None or not only_use(rewriter, scores):
-        return None, scores
-    for inner, mask in (added.args, reversed(added.args)):
-        shape = shape_of(mask)
-        is_scores = made_by(rewriter, inner, "matmul", "multiply", "divide") is not None
-        if is_scores and keeps_shape(added, inner) and shape is not None and len(shape) == 4:
-            return mask, inner
-    return None, scores
+def _views(rewriter: Rewriter, expr: Expr) -> Iterator[_Heads]:
+    """An operand, and what it was before its leading axes were merged."""
+    swapped = False
+    for _ in range(_MAX_STEPS):
+        shape = shape_of(expr)
+        if shape is None or len(shape) < 3:
+            return
+        yield _Heads(expr, shape[:-2], swapped)
+        value = made_by(rewriter, expr, "permute_dims", *RESHAPES)
+        if value is None:
+            return
+        if calls(value, "permute_dims"):
+            rank = len(shape)
+            order = [int(axis) % rank for axis in value.attrs.axes] if value.attrs.axes is not None else []
+            if order != [*range(rank - 2), rank - 1, rank - 2]:
+                return
+            swapped = not swapped
+        elif not regroups(value):
+            return
+        expr = value.args[0]
 
 
-def _scale(rewriter: Rewriter, scores: Expr) -> tuple[float, Expr]:
-    """The constant that the scores are multiplied by, and the scores before that."""
-    scaled = made_by(rewriter, scores, "multiply", "divide")
-    found = scalar_factor(scaled) if scaled is not None and only_use(rewriter, scores) else None
-    return (found[1], found[0]) if found is not None else (1.0, scores)
+def _tokens_before_heads(rewriter: Rewriter, operand: _Heads, hint: str, *, transposed: bool) -> Expr:
+    """(batch, tokens, heads, depth) of (*batch, heads, tokens, depth), or of one that is `transposed` as keys are."""
+    shape = shape_of(operand.expr)
+    assert shape is not None
+    count = len(operand.leading)
+    tokens, depth = (count + 1, count) if transposed != operand.swapped else (count, count + 1)
+    batch, heads = (operand.leading[:-1], operand.leading[-1]) if count > 1 else (operand.leading, 1)
+    order = (*range(count - 1), tokens, count - 1, depth) if count > 1 else (0, tokens, depth)
+    expr = operand.expr
+    if order != tuple(range(count + 2)):
+        expr = rewriter.emit(relax.op.permute_dims(expr, order), hint)
+    target = (math.prod(batch), shape[tokens], heads, shape[depth])
+    return expr if shape_of(expr) == target else rewriter.emit(relax.op.reshape(expr, list(target)), hint)
 
 
-def _transposed(rewriter: Rewriter, expr: Expr, axes: tuple[int, ...], hint: str) -> Expr:
-    return rewriter.emit(relax.op.permute_dims(expr, axes), hint)
+def _heads_before_tokens(
+    rewriter: Rewriter, result: Expr, leading: tuple[int, ...], shape: tuple[int, ...], hint: str
+) -> Expr:
+    """The result (batch, tokens, heads, depth) as the product of probabilities and values had it."""
+    count = len(leading)
+    if count > 1:
+        tokens_first = (*leading[:-1], shape[-2], leading[-1], shape[-1])
+        if shape_of(result) != tokens_first:
+            result = rewriter.emit(relax.op.reshape(result, list(tokens_first)), hint)
+        result = rewriter.emit(relax.op.permute_dims(result, (*range(count - 1), count, count - 1, count + 1)), hint)
+    return result if shape_of(result) == shape else rewriter.emit(relax.op.reshape(result, list(shape)), hint)

@@ -11,10 +11,11 @@ from tvm import relax
 from ...dtypes import numpy_dtype
 from ...ir_types import Call
 from ..core.base import GraphPass, PassResult
-from ..core.constants import Array, array_of, constant, scalar_of
+from ..core.constants import constant, scalar_of
 from ..core.graph import Expr, Var
-from ..core.match import axes_of, calls, is_float, keeps_shape, made_by, only_use, split_constant
-from ..core.rewriter import Rewriter, dtype_of, rebuild, rewrite, shape_of
+from ..core.match import axes_of, calls, is_float, keeps_shape, made_by, split_constant
+from ..core.rewriter import Rewriter, dtype_of, rewrite, shape_of
+from .norm_parameters import with_parameters
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def _visit(rewriter: Rewriter, var: Var, value: Expr) -> Expr | None:
     if not calls(value, "divide", "multiply", "add", "subtract") or not is_float(value):
         return None
     normal = _normalise(rewriter, var, value)
-    return normal if normal is not None else _scale_and_shift(rewriter, var, value)
+    return normal if normal is not None else with_parameters(rewriter, var, value, "nn.layer_norm", "nn.rms_norm")
 
 
 def _normalise(rewriter: Rewriter, var: Var, value: Call) -> Expr | None:
@@ -120,44 +121,3 @@ def _mean_taken_off(rewriter: Rewriter, centred: Expr, axes: tuple[int, ...]) ->
     x, mean = difference.args[0], made_by(rewriter, difference.args[1], "mean")
     same = mean is not None and mean.args[0].same_as(x) and mean.attrs.keepdims
     return x if same and axes_of(mean, x.ty.ndim) == axes else None
-
-
-def _scale_and_shift(rewriter: Rewriter, var: Var, value: Call) -> Expr | None:
-    """Move a constant factor or summand of a normalisation into its parameters."""
-    if not calls(value, "multiply", "add"):
-        return None
-    parts = split_constant(value)
-    norm = made_by(rewriter, parts[0], "nn.layer_norm", "nn.rms_norm") if parts is not None else None
-    if parts is None or norm is None or not only_use(rewriter, parts[0]) or not keeps_shape(value, parts[0]):
-        return None
-    rank = value.ty.ndim
-    axes = sorted(int(axis) % rank for axis in norm.attrs.axes)
-    shape = shape_of(value)
-    by = _over_axes(array_of(parts[1]), axes, shape or ())
-    parameters = [array_of(parameter) for parameter in norm.args[1:]]
-    if by is None or any(parameter is None for parameter in parameters):
-        return None
-    wide = [np.asarray(parameter, np.float64) for parameter in parameters]
-    if calls(value, "multiply"):
-        wide = [parameter * by for parameter in wide]
-    elif len(wide) == 2:
-        wide[1] = wide[1] + by
-    else:
-        return None
-    with np.errstate(all="ignore"):
-        narrow = [parameter.astype(numpy_dtype(dtype_of(norm.args[1]))) for parameter in wide]
-    if not all(np.isfinite(parameter).all() for parameter in narrow):
-        return None
-    new = rebuild(norm, [norm.args[0], *(constant(parameter) for parameter in narrow)])
-    return rewriter.emit(new, rewriter.hint(var, value, norm.args[0]))
-
-
-def _over_axes(array: Array | None, axes: list[int], shape: tuple[int, ...]) -> Array | None:
-    """A constant operand with the shape of the normalised axes, if it varies along no other axis."""
-    if array is None or array.ndim > len(shape):
-        return None
-    full = array.reshape((1,) * (len(shape) - array.ndim) + array.shape)
-    if any(full.shape[axis] != 1 for axis in range(full.ndim) if axis not in axes):
-        return None
-    inner = full.reshape([full.shape[axis] for axis in axes])
-    return np.broadcast_to(inner, [shape[axis] for axis in axes]).astype(np.float64)

@@ -1,11 +1,11 @@
-"""Attention: softmax(q k^T * scale + mask) v for many heads, a block of rows of scores at a time.
+"""Attention: softmax(q k^T * scale + masks) v for many heads, a block of rows of scores at a time.
 
 Two contractions of the register-tiled kind with a softmax between them. The scores of a block of queries live in the
 cache, never as a whole matrix in memory. The loop nest:
 
-    pack k and v of every head                                  for the inner loops of the contractions
-    parallel (head, block of queries)
-        for tile: scores = q k^T * scale + mask                 keys beyond the last are -inf
+    pack k and v of every head                                  for the inner loops of the contractions; where one
+    parallel (head, block of queries)                           block has all queries, inside of it
+        for tile: scores = q k^T * scale + masks                keys beyond the last are -inf
         for query: probabilities = softmax(scores)              whole vectors: exp(-inf) is 0
         for tile: output = probabilities v
 """
@@ -13,17 +13,16 @@ cache, never as a whole matrix in memory. The loop nest:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from tvm import relax, te, tirx
+from tvm import te, tirx
 
 from ...annotations import ANCHOR, STAGE
 from ...targets.target import DotUnit, Target
 from ..tensorir.expressions import Scalar, constant_shape, int64, int64s
-from ..tensorir.operands import uncast
 from ..tensorir.padding import within
 from . import contraction, dot_product, rows, rows_choice
 from .choices import Choice
@@ -34,7 +33,6 @@ from .microkernels import microkernel
 from .rows import softmax_stages
 from .rows_choice import ROWS, Rows, RowsChoice
 from .sharing import best_threads, elapsed, thread_counts
-from .template import Chooser
 
 Tile = MultiplyAddChoice | DotProductChoice
 ATTENTION = "attention"
@@ -101,7 +99,7 @@ def space(workload: Heads, target: Target) -> Iterator[AttentionChoice]:
     scores, values = (list(tiles) for tiles in _tiles(workload, target))
     for first in scores:
         for second in (each for each in values if _row_shape(each) == _row_shape(first)):
-            for softmax in rows_choice.space(_rows(workload, first, target), target.with_cores(1)):
+            for softmax in rows_choice.space(rows_of(workload, first, target), target.with_cores(1)):
                 for size in _block_sizes(workload, first, target.l2_bytes):
                     pair = AttentionChoice(replace(first, row_tiles=size), replace(second, row_tiles=size), softmax)
                     for threads in thread_counts(target):
@@ -112,7 +110,7 @@ def default(workload: Heads, target: Target) -> AttentionChoice:
     """Tiles, blocks that leave most of the L2 cache free, and threads, together: the fewest estimated cycles."""
     choices = []
     for scores, values in _pairs(workload, target):
-        softmax = rows_choice.default(_rows(workload, scores, target), target.with_cores(1))
+        softmax = rows_choice.default(rows_of(workload, scores, target), target.with_cores(1))
         for size in _block_sizes(workload, scores, target.l2_bytes * _L2_SHARE):
             choice = AttentionChoice(replace(scores, row_tiles=size), replace(values, row_tiles=size), softmax)
             threads = best_threads(_block_cycles(workload, choice, target), block_count(workload, choice), target)
@@ -141,7 +139,7 @@ def _block_cycles(workload: Heads, choice: AttentionChoice, target: Target) -> f
     """Estimated cycles of one core for all blocks: products, softmax, and keys and values read by each of them."""
     blocks = block_count(workload, choice)
     padded = replace(workload, queries=blocks // workload.heads * choice.block)
-    softmax = replace(_rows(padded, choice.scores, target), functions=1)
+    softmax = replace(rows_of(padded, choice.scores, target), functions=1)
     loaded = workload.keys * (workload.depth + workload.value_depth) * _FLOAT_BYTES
     return (
         _cycles(padded, choice.scores, choice.values, target)
@@ -210,34 +208,13 @@ def _cycles_of(workload: Workload, tile: Tile, target: Target) -> float:
     return contraction.cycles(workload, tile.rows, tile.vectors, target)
 
 
-def _rows(sizes: Heads, scores: Tile, target: Target) -> Rows:
+def rows_of(sizes: Heads, scores: Tile, target: Target) -> Rows:
     """The rows of scores, as long as the tiles that they are made in."""
     lanes = sizes.scores.lanes(target)
     if isinstance(scores, DotProductChoice):
         lanes = dot_product.unit_of(scores, target).lanes
     columns = scores.vectors * lanes
     return Rows(sizes.heads * sizes.queries, math.ceil(sizes.keys / columns) * columns, _DTYPE)
-
-
-def lower_attention(builder: relax.BlockBuilder, call: relax.Call, decide: Chooser) -> relax.Expr:
-    """Lowers `relax.tilewright.attention` of q, k, v (batch, tokens, heads, depth) and a mask to a `call_tir`."""
-    sizes, operands = heads_of(call), list(call.args)
-    if not takes(sizes, decide.target):
-        operands[:3] = [builder.emit(relax.op.astype(operand, _DTYPE)) for operand in operands[:3]]
-        call, sizes = builder.normalize(relax.Call(call.op, operands, call.attrs)), replace(sizes, dtype=_DTYPE)
-    decision = decide(sizes)
-    if isinstance(decision.choice.scores, DotProductChoice):
-        operands[:3] = [uncast(builder, operand) for operand in operands[:3]]
-    options = {
-        "heads": constant_shape(call.args[0])[2],
-        "scale": float(call.attrs["scale"]),
-        "nan_is_zero": bool(int(call.attrs["nan_is_zero"])),
-    }
-
-    def attended(*tensors: te.Tensor) -> te.Tensor:
-        return decision.compute(decide.target, *tensors, **options)
-
-    return builder.call_te(attended, *operands, primfunc_name_hint=ATTENTION, primfunc_attrs=decision.marks())
 
 
 def compute(
@@ -247,8 +224,7 @@ def compute(
     q: te.Tensor,
     k: te.Tensor,
     v: te.Tensor,
-    mask: te.Tensor | None = None,
-    *,
+    *masks: te.Tensor,
     heads: int,
     scale: float,
     nan_is_zero: bool,
@@ -268,7 +244,7 @@ def compute(
     products = scores.compute_padded(lhs, scores.pack_at_run_time(key))
     width = constant_shape(products)[-1]
     reduce = partial(rows.compute, Rows(sizes.heads * sizes.queries, width, _DTYPE), choice.softmax, target)
-    probabilities = _softmax(sizes, reduce, products, scale, mask, heads, nan_is_zero, values.operand_dtype)
+    probabilities = _softmax(sizes, reduce, products, scale, masks, heads, nan_is_zero, values.operand_dtype)
     _, padded_rows, width = constant_shape(probabilities)
     # A unit takes keys by groups: as far as there are probabilities, which are zero for those that do not exist.
     summed = width if values.casts_operands else sizes.keys
@@ -290,7 +266,7 @@ def _softmax(
     reduce: Callable[..., Any],
     products: te.Tensor,
     scale: float,
-    mask: te.Tensor | None,
+    masks: Sequence[te.Tensor],
     heads: int,
     nan_is_zero: bool,
     dtype: str,
@@ -301,29 +277,19 @@ def _softmax(
         reduce: reduces rows of them.
     """
     *lead, width = constant_shape(products)
-    low = tirx.const(float("-inf"), _DTYPE)
-    if mask is not None:
-        shape = constant_shape(mask)
-        padded = te.compute(
-            int64s((*shape[:-1], width)),
-            lambda *i: tirx.if_then_else(
-                i[-1] < sizes.keys, mask[(*i[:-1], i[-1] if shape[-1] > 1 else int64(0))], low
-            ),
-            name="padded_mask",
-            attrs=STAGE.entry("pad"),
-        )
+    low = float("-inf")
+    whole = [_padded_mask(mask, sizes.keys, width, beyond(position)) for position, mask in enumerate(masks)]
 
     def score(head: Any, row: Any, column: Any) -> Scalar:
-        product = products[head, row, column]
-        product = product if scale == 1 else product * tirx.const(scale, _DTYPE)
-        if mask is None:
-            return product if width == sizes.keys else tirx.Select(column < sizes.keys, product, low)
+        value = products[head, row, column]
+        value = value if scale == 1 else value * tirx.const(scale, _DTYPE)
         query = tirx.min(row, int64(sizes.queries - 1))
-        at = [
-            index if extent > 1 else int64(0)
-            for index, extent in zip((head // heads, head % heads, query), shape[:-1], strict=True)
-        ]
-        return product + padded[(*at, column)]
+        for mask in whole:
+            at = zip((head // heads % constant_shape(mask)[0], head % heads, query), constant_shape(mask), strict=False)
+            value = value + mask[(*(index if extent > 1 else int64(0) for index, extent in at), column)]
+        return (
+            value if whole or width == sizes.keys else tirx.Select(column < sizes.keys, value, tirx.const(low, _DTYPE))
+        )
 
     scores = te.compute(int64s((*lead, width)), score, name=SCORES, attrs=STAGE.entry(SCORES))
     powers, factor = softmax_stages(reduce, lambda *index: scores[index], lead, width, _DTYPE)
@@ -338,13 +304,19 @@ def _softmax(
     return te.compute(int64s((*lead, width)), probability, name=PROBABILITIES, attrs=ANCHOR.entry(ROWS))
 
 
-def heads_of(call: relax.Call) -> Heads:
-    """The sizes of a call."""
-    batch, queries, heads, depth = constant_shape(call.args[0])
-    keys, value_depth = constant_shape(call.args[1])[1], constant_shape(call.args[2])[3]
-    return Heads(batch * heads, queries, keys, depth, value_depth, str(call.args[0].ty.dtype))
+def beyond(position: int) -> float:
+    """What a mask is beyond the keys: the first one keeps padding out."""
+    return 0.0 if position else float("-inf")
 
 
-def can_lower_attention(call: relax.Call) -> bool:
-    """Whether it is attention with results in float32, of something."""
-    return str(call.ty.dtype) == _DTYPE and all(0 not in constant_shape(arg) for arg in call.args)
+def _padded_mask(mask: te.Tensor, keys: int, width: int, beyond: float) -> te.Tensor:
+    """A mask for so many scores a row, with a value beyond the keys; itself where it is as long."""
+    shape = constant_shape(mask)
+    if shape[-1] == width:
+        return mask
+
+    def element(*index: Any) -> Scalar:
+        own = mask[(*index[:-1], index[-1] if shape[-1] > 1 else int64(0))]
+        return own if width == keys else tirx.if_then_else(index[-1] < keys, own, tirx.const(beyond, _DTYPE))
+
+    return te.compute(int64s((*shape[:-1], width)), element, name="padded_mask", attrs=STAGE.entry("pad"))

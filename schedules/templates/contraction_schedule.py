@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
 from tvm.s_tir import Schedule
 
 from ...annotations import LANES
 from ...targets.target import Target
 from ..tensorir import blocks, prefetch
 from ..tensorir.blocks import Block, Loop
-from . import dot_product_schedule, plain
+from . import dot_product_schedule, plain, transposition
 from .dot_product import DotProductChoice, unit_of
 from .microkernels import TileChoice
 
 # Rows of a tile whose epilogue is written out one by one: more are a loop.
 _MAX_UNROLLED_ROWS = 8
+_FLOAT_BYTES = 4
 _TILE_LOOPS = 3  # of the block that reads a tile: row, vector, lane
 
 
@@ -30,7 +33,7 @@ def schedule_kernel(sch: Schedule, choice: TileChoice, target: Target) -> None:
     else:
         after = blocks.absorb_consumers(sch, writer)
     for block in [*blocks.stages(sch, anchor), *after]:
-        plain.schedule_block(sch, block, choice.threads, target)
+        transposition.schedule_stage(sch, block, choice.threads, target)
 
     batch, *rows, column = blocks.follow_axes(sch, writer, sch.get(anchor).writes[0].source)
     tiles: tuple[Loop, ...]
@@ -120,11 +123,8 @@ def fill_tiles(
         columns = list(sch.split(inner.pop(0), [vectors, lanes]))
     if not inner:  # a reduction of one element
         inner = [sch.add_unit_loop(anchor)]
-    steps = prefetch.steps_between(blocks.extent(sch, tile), blocks.extent(sch, inner[-1]), vectors * lanes)
-    if steps:
-        chunks, step = sch.split(inner.pop(), [None, steps])
-        prefetch.mark(sch, tile, chunks)
-        inner += [chunks, step]
+    if rows > 1:  # else there is so little to do with a line that loads run ahead of it by themselves
+        _ask_for_weights(sch, tile, inner, vectors * lanes)
     unrolled = ([row] if row is not None else []) + columns[:1]
     sch.reorder(*inner, *unrolled, *columns[1:])
     for loop in unrolled:
@@ -132,3 +132,23 @@ def fill_tiles(
     if columns:
         sch.vectorize(columns[1])
     sch.decompose_reduction(anchor, inner[0])
+
+
+def _ask_for_weights(sch: Schedule, tile: Loop, k: list[Loop], columns: int) -> None:
+    """Prefetches in the loops over k: a line every few steps, or with few tiles of rows several lines a step.
+
+    Args:
+        k: outermost first; the last of them may become two.
+    """
+    tiles, depth = blocks.extent(sch, tile), [blocks.extent(sch, loop) for loop in k]
+    steps = prefetch.steps_between(tiles, depth[-1], columns)
+    if steps:
+        chunks, step = sch.split(k.pop(), [None, steps])
+        prefetch.mark(sch, tile, chunks)
+        k += [chunks, step]
+        return
+    if prefetch.steps_between(tiles, 1 << 30, columns):
+        return  # k has no such divisor: it is short
+    step_bytes = columns * _FLOAT_BYTES
+    ahead = prefetch.bytes_ahead(tiles, math.prod(depth) * step_bytes)
+    prefetch.mark(sch, tile, k[-1], lines=prefetch.lines_a_step(tiles, 1, step_bytes), ahead=ahead)

@@ -107,7 +107,7 @@ def schedule_kernel(sch: Schedule, choice: InterpolationChoice, target: Target) 
     blocks.inline_producers(sch, [anchor])
     leftover = blocks.absorb_consumers(sch, anchor)
     for block in [*blocks.stages(sch, anchor), *leftover]:
-        plain.schedule_block(sch, block, target)
+        plain.schedule_block(sch, block, choice.threads, target)
 
     loops = list(sch.get_loops(anchor))
     outer, inner = loops[: -choice.fused], loops[-choice.fused :]

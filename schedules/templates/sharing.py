@@ -48,12 +48,7 @@ def hand_off(threads: int, target: Target) -> float: ...
 def hand_off(threads: Integers, target: Target) -> Floats: ...
 def hand_off(threads: int | Integers, target: Target) -> float | Floats:
     """Cycles that it takes to wake so many threads and to wait for them; none for one."""
-    return target.core.hand_off * hand_off_rounds(threads)
-
-
-def hand_off_rounds(threads: int | Integers) -> Floats:
-    """What waking so many threads and waiting for them costs, in the cost of waking one more than the caller."""
-    return np.log2(threads)
+    return target.core.hand_off * np.log2(threads)
 
 
 def hand_off_rounds(threads: int) -> float:

@@ -11,6 +11,8 @@ from . import (
     contraction,
     contraction_schedule,
     dot_product,
+    group_norm,
+    group_norm_schedule,
     interpolation,
     plain,
     rows,
@@ -94,6 +96,15 @@ INTERPOLATION = Template(
     None,
     interpolation.schedule_kernel,
 )
+GROUP_NORM = Template(
+    group_norm.TEMPLATE,
+    group_norm.takes,
+    group_norm.space,
+    group_norm.default,
+    group_norm.estimate,
+    group_norm.compute,
+    group_norm_schedule.schedule_kernel,
+)
 TRANSPOSITION = Template(
     transposition.TEMPLATE,
     transposition.takes,
@@ -112,6 +123,7 @@ TEMPLATES: tuple[Template[Any, Any], ...] = (
     ATTENTION,
     WINDOW,
     ROWS,
+    GROUP_NORM,
     INTERPOLATION,
     TRANSPOSITION,
     PLAIN,

@@ -29,10 +29,11 @@ from ...annotations import SQUARE
 from ...ir_types import Analyzer
 from ...targets.target import Target
 from ..tensorir import blocks
-from ..tensorir.blocks import Block
+from ..tensorir.blocks import Block, Loop
 from ..tensorir.expressions import flatten
 from ..tensorir.nodes import Buffer, Expr, Load, Stmt, Var
 from ..tensorir.rebuild import found, substituted
+from . import plain
 from .choices import Choice
 from .sharing import best_threads, elapsed, thread_counts
 
@@ -150,10 +151,38 @@ def squares_of(sch: Schedule, block: Block, target: Target) -> Squares | None:
 
 def schedule_kernel(sch: Schedule, choice: SquaresChoice, target: Target) -> None:
     """Schedules a kernel of one block."""
-    block = blocks.child_blocks(sch)[-1]
+    schedule_block(sch, blocks.child_blocks(sch)[-1], choice)
+
+
+def schedule_stage(sch: Schedule, block: Block, threads: int, target: Target) -> None:
+    """`plain.schedule_block`, of blocks some of which are transpositions: these have the default of their own work."""
+    work = squares_of(sch, block, target)
+    if work is None:
+        plain.schedule_block(sch, block, threads, target)
+    else:
+        schedule_block(sch, block, default(work, target.with_cores(threads)))
+
+
+def schedule_stage_inside(sch: Schedule, block: Block, loop: Loop, target: Target) -> None:
+    """Computes a block that stands alone under the root for each iteration of a loop that its readers are in."""
+    work, axes, elements = squares_of(sch, block, target), _axes(sch, block), plain.elements_of(sch, block, target)
+    sch.compute_at(block, loop, preserve_unit_loops=True)
+    loops = list(sch.get_loops(block))[blocks.depth(sch, block, loop) :]
+    if work is not None and axes is not None:
+        _schedule(sch, loops, axes, default(work, target.with_cores(1)))
+    elif elements is not None and elements.should_vectorize:
+        plain.vectorize(sch, loops[-1], target)
+
+
+def schedule_block(sch: Schedule, block: Block, choice: SquaresChoice) -> None:
+    """Schedules one block that is a transposition."""
     axes = _axes(sch, block)
     assert axes is not None
-    loops = list(sch.get_loops(block))
+    _schedule(sch, list(sch.get_loops(block)), axes, choice)
+
+
+def _schedule(sch: Schedule, loops: list[Loop], axes: _Axes, choice: SquaresChoice) -> None:
+    """Cuts the loops over the axes of a block into squares."""
     rows, columns = (
         sch.fuse(*(loops[axis] for axis in each)) if len(each) > 1 else loops[each[0]]
         for each in (axes.rows, axes.columns)
@@ -228,6 +257,8 @@ def _steps(indices: Sequence[Expr], buffer: Buffer, variables: Sequence[Var], an
 
 def _stands_alone(variable: Var, store: Stmt, loads: Sequence[Load]) -> bool:
     """Whether a variable stands anywhere in a value but in the positions of its loads."""
-    inside = [each for load in loads for index in load.indices for each in found(index, tirx.Var)]
-    everywhere = found(store.value, tirx.Var)
-    return len([e for e in everywhere if e.same_as(variable)]) > len([e for e in inside if e.same_as(variable)])
+    uses = sum(each.same_as(variable) for each in found(store.value, tirx.Var))
+    positions = sum(
+        each.same_as(variable) for load in loads for index in load.indices for each in found(index, tirx.Var)
+    )
+    return bool(uses > positions)

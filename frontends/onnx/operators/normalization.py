@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from tvm import relax, te, tirx
 
@@ -148,34 +146,29 @@ def _grouped(node: Node, groups: int, *, per_channel: bool) -> Expr:
     """Mean and variance over [N, groups, all the rest], then scale and bias (inputs 1 and 2)."""
     x = node.expr(0)
     shape = shape_of(x)
-    dtype = dtype_of(x)
     if 0 in shape:
         return x
     if groups < 1 or shape[1] % groups:
         raise node.invalid(f"{groups} groups do not divide {shape[1]} channels")
-    wide = _widened(node, x)
-    rows = node.emit(node.reshape(wide, (shape[0], groups, math.prod(shape[1:]) // groups)))
-    mean = node.emit(relax.op.mean(rows, [2], keepdims=True))
-    centred = node.emit(relax.op.subtract(rows, mean))
-    variance = relax.op.mean(relax.op.multiply(centred, centred), [2], keepdims=True)
-    epsilon = node.scalar(node.attr_float("epsilon", 1e-5), dtype_of(wide))
-    normal = node.emit(relax.op.divide(centred, relax.op.sqrt(relax.op.add(variance, epsilon))))
-    normal = node.reshape(normal, shape)
     scale, bias = (
-        _as(_by_channel(node, index, shape, groups, per_channel), node.dtype(index), dtype_of(wide)) for index in (1, 2)
+        _as(_by_channel(node, index, shape[1], groups, per_channel), node.dtype(index), dtype_of(x)) for index in (1, 2)
     )
-    return _as(relax.op.add(relax.op.multiply(normal, scale), bias), dtype_of(wide), dtype)
+    # Relax's operator needs an axis besides those of the batch and of the channels.
+    image = x if len(shape) > 2 else node.reshape(x, (*shape, 1))
+    axes = list(range(2, max(len(shape), 3)))
+    epsilon = node.attr_float("epsilon", 1e-5)
+    normal = relax.op.nn.group_norm(image, scale, bias, groups, channel_axis=1, axes=axes, epsilon=epsilon)
+    return normal if len(shape) > 2 else node.reshape(node.emit(normal), shape)
 
 
-def _by_channel(node: Node, index: int, shape: tuple[int, ...], groups: int, per_channel: bool) -> Expr:
-    """A parameter by channel or by group as [C, 1, ...]."""
-    target = (shape[1], *[1] * (len(shape) - 2))
-    repeats = 1 if per_channel else shape[1] // groups
+def _by_channel(node: Node, index: int, channels: int, groups: int, per_channel: bool) -> Expr:
+    """A parameter by channel or by group as [C]."""
+    repeats = 1 if per_channel else channels // groups
     known = node.constant(index)
     if known is not None:
-        return node.emit(np.repeat(known, repeats).reshape(target))
+        return node.emit(np.repeat(known.reshape(-1), repeats))
     given = node.expr(index)
-    return node.reshape(given if repeats == 1 else relax.op.repeat(given, repeats, 0), target)
+    return given if repeats == 1 else relax.op.repeat(given, repeats, 0)
 
 
 @operator("LRN")

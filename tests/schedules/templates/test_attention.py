@@ -57,6 +57,20 @@ def test_masks_broadcast(run: Runner, shape: tuple[int, ...]) -> None:
     assert relative_error(attend(run, q, k, v, mask), expected(q, k, v, mask)) < TOLERANCE
 
 
+@pytest.mark.parametrize("keys", [13, 16 * 4])
+def test_several_masks_and_windows_of_an_image(run: Runner, keys: int) -> None:
+    """A bias of positions that is known when compiling, and a mask of two windows for an image of four of them."""
+    q, k, v = random(4, 6, 3, 8), random(4, keys, 3, 8, seed=1), random(4, keys, 3, 8, seed=2)
+    bias, windows = random(1, 3, 6, keys, seed=3), random(2, 1, 6, keys, seed=4)
+    windows[:, :, :, 2:5] = -np.inf
+    result = run(
+        lambda *args: attention([*args[:3], relax.const(bias), args[3]], scale=0.3, nan_is_zero=False),
+        *(q, k, v, windows),
+    )
+    assert run.templates == ["attention"]
+    assert relative_error(result, expected(q, k, v, bias + np.tile(windows, (2, 1, 1, 1)))) < TOLERANCE
+
+
 @pytest.mark.parametrize("nan_is_zero", [False, True])
 def test_rows_without_a_key(run: Runner, nan_is_zero: bool) -> None:
     q, k, v = random(1, 6, 2, 8), random(1, 5, 2, 8, seed=1), random(1, 5, 2, 8, seed=2)

@@ -19,6 +19,7 @@ from tilewright.interpolation_operator import interpolate
 from tilewright.ir_passes.operators.attention_operator import attention
 from tilewright.schedules.templates import choices
 from tilewright.schedules.templates.contraction import MultiplyAddChoice, Workload
+from tilewright.schedules.templates.group_norm import Groups
 from tilewright.schedules.templates.interpolation import Interpolation
 from tilewright.schedules.templates.plain import Elements
 from tilewright.schedules.templates.rows_choice import Rows
@@ -82,6 +83,20 @@ def attended(queries: int, keys: int, depth: int, **options: Any) -> Case:
     )
 
 
+def grouped(data: Any, groups: int) -> Case:
+    gamma, beta = random(data.shape[-1], seed=1), random(data.shape[-1], seed=2)
+    rows = data.astype("float64").reshape(len(data), -1, groups, data.shape[-1] // groups)
+    mean, variance = (f(rows, axis=(1, 3), keepdims=True) for f in (np.mean, np.var))
+    normal = ((rows - mean) / np.sqrt(variance + 1e-5)).reshape(data.shape)
+    constants = relax.const(gamma), relax.const(beta)
+    return Case(
+        "group_norm",
+        lambda x: relax.op.nn.group_norm(x, *constants, groups, 3, [1, 2]),
+        (data,),
+        normal * gamma + beta,
+    )
+
+
 def softmax(x: Any) -> Any:
     powers = np.exp((x - x.max(-1, keepdims=True)).astype("float64"))
     return powers / powers.sum(-1, keepdims=True)
@@ -138,6 +153,8 @@ def cases() -> list[Case]:
         Case("rows", relax.op.nn.softmax, (line,), softmax(line)),
         Case("rows", relax.op.nn.softmax, (line[:, :5],), softmax(line[:, :5])),
         Case("rows", lambda x: relax.op.sum(x, [1]), (line + 1,), (line + 1).astype("float64").sum(1)),
+        grouped(deep[:, :, :, :36] + 3, 4),
+        grouped(fat + 3, LANES),
         Case("plain", lambda x: relax.op.multiply(x, x), (line,), line * line),
         Case("interpolation", lambda x: interpolated(x, 2, 2), (deep,), means(means(deep, 2), 1)),
         Case("interpolation", lambda x: interpolated(x, 1, 1), (image,), means(image, 1)),
@@ -194,6 +211,7 @@ WORKLOADS = [
     Windows((1, 9, 11, 37), (3, 3), (1, 1), (1, 1)),
     Rows(7, 5003, "float32"),
     Elements((10, 7), 100, 0, 8, 1, 1, 0, True, True),
+    Groups(2, 99, 48, 8, "float32"),
     Squares(3136, 70, 2, 70, 32),
     Interpolation((2, 9, 11, 40), 2, 2, 32),
 ]

@@ -145,6 +145,32 @@ def _ranges(loops: list[Any], calls: list[Any]) -> list[tuple[Any, int]]:
     return inner_first[::-1]
 
 
+@pytest.mark.parametrize("rows", [4, 12, 24])
+def test_few_tiles_of_rows_ask_for_several_lines_a_step(rows: int) -> None:
+    """All of what is read once is asked for: a single tile a little ahead, several tiles the next panel."""
+    kernel = scheduled(lambda x: relax.op.matmul(x, relax.const(np.ones((96, 48), "float32"))), (1, rows, 96))
+    asked: set[int] = set()
+    for call in prefetched(kernel):
+        loads: list[Any] = []
+        tvm_ffi.structural_walk(call, (TensorLoad, loads.append))
+        extents = [int(extent) for extent in loads[0].source.ty.shape]
+        used: list[Any] = []
+        tvm_ffi.structural_walk(call, (tirx.Var, used.append))
+        loops: list[Any] = []
+        tvm_ffi.structural_walk(kernel.body, (tirx.For, loops.append))
+        ranges = {loop.loop_var: int(loop.extent) for loop in loops if any(loop.loop_var.same_as(var) for var in used)}
+        for point in np.ndindex(*ranges.values()):
+            values = dict(zip(ranges, point, strict=True))
+            indices = [int(_evaluate(index, values)) for index in loads[0].indices]
+            asked.add(sum(i * int(np.prod(extents[axis + 1 :])) for axis, i in enumerate(indices)) // LINE)
+    panels, size = extents[1], int(np.prod(extents[2:])) // LINE
+    assert panels > 1 and asked >= set(range(size, panels * size))
+
+
+def test_one_row_needs_no_prefetch() -> None:
+    assert not prefetched(scheduled(lambda x: relax.op.matmul(x, relax.const(np.ones((96, 480), "f4"))), (1, 96)))
+
+
 def _evaluate(expression: Any, values: dict[Any, int]) -> int:
     def constant(var: Any) -> Any:
         return next((tirx.IntImm(str(var.ty.dtype), value) for key, value in values.items() if key.same_as(var)), var)

@@ -1,0 +1,61 @@
+"""Attention, our own Relax operator: its operands as the template takes them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from tvm import relax, te
+
+from ..templates import attention
+from ..templates.dot_product import DotProductChoice
+from ..templates.template import Chooser
+from ..tensorir.expressions import constant_shape
+from ..tensorir.operands import uncast
+from .convolution import new_constant, relax_constant
+
+
+def lower_attention(builder: relax.BlockBuilder, call: relax.Call, decide: Chooser) -> relax.Expr:
+    """Lowers `relax.tilewright.attention` of q, k, v (batch, tokens, heads, depth) and masks to a `call_tir`."""
+    sizes, operands = heads_of(call), list(call.args)
+    if not attention.takes(sizes, decide.target):
+        wide = str(call.ty.dtype)
+        operands[:3] = [builder.emit(relax.op.astype(operand, wide)) for operand in operands[:3]]
+        call, sizes = builder.normalize(relax.Call(call.op, operands, call.attrs)), replace(sizes, dtype=wide)
+    decision = decide(sizes)
+    if isinstance(decision.choice.scores, DotProductChoice):
+        operands[:3] = [uncast(builder, operand) for operand in operands[:3]]
+    width = attention.rows_of(sizes, decision.choice.scores, decide.target).length
+    for position, mask in enumerate(operands[3:]):
+        operands[3 + position] = _padded_constant(mask, sizes.keys, width, attention.beyond(position))
+    options = {
+        "heads": constant_shape(call.args[0])[2],
+        "scale": float(call.attrs["scale"]),
+        "nan_is_zero": bool(int(call.attrs["nan_is_zero"])),
+    }
+
+    def attended(*tensors: te.Tensor) -> te.Tensor:
+        return decision.compute(decide.target, *tensors, **options)
+
+    return builder.call_te(attended, *operands, primfunc_name_hint=attention.ATTENTION, primfunc_attrs=decision.marks())
+
+
+def _padded_constant(mask: relax.Expr, keys: int, width: int, beyond: float) -> relax.Expr:
+    """As `_padded_mask`, of a constant when compiling; any other mask as it is."""
+    array = relax_constant(mask)
+    if array is None:
+        return mask
+    own = np.broadcast_to(array, (*array.shape[:-1], keys))
+    return new_constant(np.pad(own, [(0, 0)] * 3 + [(0, width - keys)], constant_values=beyond))
+
+
+def heads_of(call: relax.Call) -> attention.Heads:
+    """The sizes of a call."""
+    batch, queries, heads, depth = constant_shape(call.args[0])
+    keys, value_depth = constant_shape(call.args[1])[1], constant_shape(call.args[2])[3]
+    return attention.Heads(batch * heads, queries, keys, depth, value_depth, str(call.args[0].ty.dtype))
+
+
+def can_lower_attention(call: relax.Call) -> bool:
+    """Whether it is attention with results in float32, of something."""
+    return str(call.ty.dtype) == "float32" and all(0 not in constant_shape(arg) for arg in call.args)

@@ -16,7 +16,7 @@ Analyzer: TypeAlias = Any  # tvm.sym.Analyzer, which proves facts about integers
 
 # Relax, the graph.
 Expr: TypeAlias = Any  # tvm.relax.Expr: anything below
-Var: TypeAlias = Any  # tvm.relax.Var
+Var: TypeAlias = Any  # tvm.relax.Var; in TensorIR tvm.tirx.Var
 Call: TypeAlias = Any  # tvm.ir.Call, its type inferred
 GlobalVar: TypeAlias = Any  # tvm.relax.GlobalVar: the name of a function of a module
 RelaxFunction: TypeAlias = Any  # tvm.relax.Function

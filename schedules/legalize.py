@@ -11,6 +11,7 @@ from tvm import relax, tirx
 
 from ..annotations import CAST
 from ..hidden_floats import hide
+from ..ir_types import IRModule
 from .operators import (
     attention,
     convolution,
@@ -27,7 +28,6 @@ from .templates import rows
 from .templates.template import Chooser
 from .tensorir import operands
 from .tensorir.expressions import accumulator, constant_shape, dtype_bits
-from .tensorir.nodes import Module
 
 Lower = Callable[[relax.BlockBuilder, relax.Call, Chooser], relax.Expr]
 
@@ -146,7 +146,7 @@ RULES: tuple[tuple[Sequence[str], Rule], ...] = (
 )
 
 
-def legalize(module: Module, decide: Chooser) -> Module:
+def legalize(module: IRModule, decide: Chooser) -> IRModule:
     """Lowers every operator of `main` to a `call_tir`; each PrimFunc gets its `op_pattern` for fusion.
 
     What a template computes carries its name and the choice that `decide` made. From here on no PrimFunc computes
@@ -177,7 +177,7 @@ def legalize(module: Module, decide: Chooser) -> Module:
     return _hidden(relax.transform.AnnotateTIROpPattern()(module))
 
 
-def _hidden(module: Module) -> Module:
+def _hidden(module: IRModule) -> IRModule:
     for variable, function in module.functions_items():
         if isinstance(function, tirx.PrimFunc):
             module.update_func(variable, function.with_body(hide(function.body)))

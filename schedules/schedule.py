@@ -14,17 +14,19 @@ from tvm.s_tir.schedule import ScheduleError
 from ..annotations import CHOICE, FALLBACK, FLOPS, TEMPLATE, THREADS
 from ..errors import CompilerError
 from ..failures import failing_in, reason_of
+from ..ir_types import IRModule, PrimFunc
 from .templates import choices, plain
 from .templates.choices import Choice
 from .templates.template import Chooser, Decision
 from .templates.transposition import squares_of
 from .tensorir import blocks
-from .tensorir.nodes import Module, PrimFunc
 from .tensorir.prefetch import insert_prefetches
 from .tensorir.rebuild import found
 
 
-def schedule_module(module: Module, decide: Chooser, on_kernel: Callable[[str], None] = lambda name: None) -> Module:
+def schedule_module(
+    module: IRModule, decide: Chooser, on_kernel: Callable[[str], None] = lambda name: None
+) -> IRModule:
     """Schedules every PrimFunc.
 
     Args:
@@ -91,7 +93,7 @@ def _schedule_plainly(sch: Schedule, decide: Chooser) -> Decision[Any, Any]:
     return decision
 
 
-def _nodes(module: Module, kernel: PrimFunc) -> list[str]:
+def _nodes(module: IRModule, kernel: PrimFunc) -> list[str]:
     """The hints of the bindings of `main` that call a kernel."""
     return [
         str(binding.var.name)

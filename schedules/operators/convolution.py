@@ -12,6 +12,7 @@ import tvm
 from tvm import relax, te
 
 from ...annotations import STAGE
+from ...ir_types import Scalar
 from ...targets.target import Target
 from ..templates import dot_product, window, winograd
 from ..templates.contraction import Filter, Workload
@@ -20,7 +21,7 @@ from ..templates.packing import pack_constant
 from ..templates.template import Chooser, Decision
 from ..templates.window_choice import Windows
 from ..templates.winograd_transform import TAPS, transformed_weights
-from ..tensorir.expressions import Scalar, constant_shape, flatten, int64s, unflatten
+from ..tensorir.expressions import constant_shape, flatten, int64s, unflatten
 from ..tensorir.operands import operand_dtypes, uncast
 from ..tensorir.padding import padded, within
 

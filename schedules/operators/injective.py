@@ -7,8 +7,9 @@ from typing import Any
 from tvm import relax, te, topi
 
 from ...annotations import CONCAT, SLICE
+from ...ir_types import Scalar
 from ...slices import slices
-from ..tensorir.expressions import Scalar, constant_shape, int64, int64s
+from ..tensorir.expressions import constant_shape, int64, int64s
 
 # A kernel chooses the operand of each element by as many comparisons; the time to compile it grows with their square.
 _MOST_OPERANDS = 32

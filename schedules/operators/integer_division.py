@@ -13,7 +13,8 @@ from typing import Any
 
 from tvm import relax, te, tirx, topi
 
-from ..tensorir.expressions import Scalar, constant_shape, int64s, scalar_dtype
+from ...ir_types import Scalar
+from ..tensorir.expressions import constant_shape, int64s, scalar_dtype
 
 _DIVISIONS: dict[str, Callable[[Scalar, Scalar], Scalar]] = {
     "relax.divide": tirx.truncdiv,

@@ -8,11 +8,12 @@ from typing import Any
 
 from tvm import relax, te
 
+from ...ir_types import Scalar
 from ..templates import dot_product
 from ..templates.contraction import Workload
 from ..templates.microkernels import Microkernel
 from ..templates.template import Chooser
-from ..tensorir.expressions import Scalar, constant_shape, flatten, int64, int64s, unflatten
+from ..tensorir.expressions import constant_shape, flatten, int64, int64s, unflatten
 from ..tensorir.operands import operand_dtypes, uncast
 from ..tensorir.padding import within
 from .convolution import new_constant, relax_constant

@@ -6,10 +6,11 @@ from typing import Any
 
 from tvm import relax, te, tirx
 
+from ...ir_types import Scalar
 from ..templates import window
 from ..templates.template import Chooser
 from ..templates.window_choice import Windows
-from ..tensorir.expressions import Scalar, accumulator, constant_shape, int64, int64s, reduce_max
+from ..tensorir.expressions import accumulator, constant_shape, int64, int64s, reduce_max
 from .convolution import pad
 
 

@@ -9,19 +9,12 @@ from typing import Any
 
 from tvm import relax, te, tirx
 
+from ...ir_types import Scalar
 from ..templates import window
 from ..templates.rows_choice import Rows
 from ..templates.template import Chooser
 from ..templates.window_choice import Windows
-from ..tensorir.expressions import (
-    Scalar,
-    accumulator,
-    constant_shape,
-    int64s,
-    reduce_max,
-    reduce_min,
-    unflatten,
-)
+from ..tensorir.expressions import accumulator, constant_shape, int64s, reduce_max, reduce_min, unflatten
 
 
 def _product(expression: Scalar, axis: Any) -> Scalar:

@@ -21,8 +21,9 @@ from typing import Any
 from tvm import te, tirx
 
 from ...annotations import ANCHOR, STAGE
+from ...ir_types import Scalar
 from ...targets.target import DotUnit, Target
-from ..tensorir.expressions import Scalar, constant_shape, int64, int64s
+from ..tensorir.expressions import constant_shape, int64, int64s
 from ..tensorir.padding import within
 from . import contraction, dot_product, rows, rows_choice
 from .choices import Choice

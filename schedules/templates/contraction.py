@@ -30,9 +30,10 @@ from typing import Any
 from tvm import te, tirx
 
 from ...annotations import ANCHOR, FLOPS, LANES, LHS, RHS, operand
+from ...ir_types import Scalar
 from ...targets.target import Target
 from ..tensorir import prefetch
-from ..tensorir.expressions import Scalar, dtype_bits, int64
+from ..tensorir.expressions import dtype_bits, int64
 from .choices import Space
 from .cutting import CutChoice, Tiles, best, cuts, slices
 

@@ -39,9 +39,10 @@ import numpy.typing as npt
 from tvm import te, tirx
 
 from ...annotations import ANCHOR, BLOCK_LINES, FLOPS, LANES, LHS, RHS, STAGE, operand
+from ...ir_types import Scalar
 from ...targets.target import DotUnit, Target
 from ..tensorir import prefetch
-from ..tensorir.expressions import Scalar, dtype_bits, int64, int64s, largest_divisor
+from ..tensorir.expressions import dtype_bits, int64, int64s, largest_divisor
 from ..tensorir.padding import within
 from .choices import Space
 from .contraction import Workload

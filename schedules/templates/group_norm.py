@@ -25,8 +25,9 @@ from typing import Any
 from tvm import te, tirx
 
 from ...annotations import ANCHOR, FLOPS, STAGE
+from ...ir_types import Scalar
 from ...targets.target import Target
-from ..tensorir.expressions import Scalar, constant_shape, int64, int64s, unflatten
+from ..tensorir.expressions import constant_shape, int64, int64s, unflatten
 from . import plain
 from .choices import Choice
 from .sharing import best_threads, elapsed, thread_counts

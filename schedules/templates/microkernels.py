@@ -14,8 +14,9 @@ import numpy.typing as npt
 from tvm import te
 
 from ...annotations import STAGE
+from ...ir_types import Scalar
 from ...targets.target import DotUnit, Target
-from ..tensorir.expressions import Scalar, int64s
+from ..tensorir.expressions import int64s
 from ..tensorir.padding import padded
 from . import contraction, dot_product, packing
 from .contraction import TEMPLATE, MultiplyAddChoice, Workload

@@ -10,8 +10,9 @@ import numpy.typing as npt
 from tvm import te, tirx
 
 from ...annotations import STAGE
+from ...ir_types import Scalar
 from ...targets.target import Target
-from ..tensorir.expressions import Scalar, int64s
+from ..tensorir.expressions import int64s
 from ..tensorir.padding import within
 from .contraction import MultiplyAddChoice, Workload, packed_shape, tile_columns
 

@@ -24,16 +24,9 @@ from tvm import relax, te, tirx
 
 from ... import hidden_floats as hidden
 from ...annotations import ANCHOR, STAGE
+from ...ir_types import Scalar
 from ...targets.target import Target
-from ..tensorir.expressions import (
-    Scalar,
-    accumulator,
-    constant_shape,
-    int64,
-    int64s,
-    reduce_larger,
-    unflatten,
-)
+from ..tensorir.expressions import accumulator, constant_shape, int64, int64s, reduce_larger, unflatten
 from .rows_choice import ROWS, Rows, RowsChoice
 from .template import Chooser
 

@@ -26,12 +26,11 @@ from tvm.ir import TensorLoad
 from tvm.s_tir import Schedule
 
 from ...annotations import SQUARE
-from ...ir_types import Analyzer
+from ...ir_types import Analyzer, Buffer, Load, Scalar, Stmt, Var
 from ...targets.target import Target
 from ..tensorir import blocks
 from ..tensorir.blocks import Block, Loop
 from ..tensorir.expressions import flatten
-from ..tensorir.nodes import Buffer, Expr, Load, Stmt, Var
 from ..tensorir.rebuild import found, substituted
 from . import plain
 from .choices import Choice
@@ -244,7 +243,7 @@ def _axes(sch: Schedule, block: Block) -> _Axes | None:
     return None
 
 
-def _steps(indices: Sequence[Expr], buffer: Buffer, variables: Sequence[Var], analyzer: Analyzer) -> list[int | None]:
+def _steps(indices: Sequence[Scalar], buffer: Buffer, variables: Sequence[Var], analyzer: Analyzer) -> list[int | None]:
     """How far a position moves with each variable, where that is constant."""
     extents = buffer.shape if hasattr(buffer, "shape") else buffer.ty.shape
     position = flatten(indices, [int(extent) for extent in extents])

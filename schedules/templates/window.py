@@ -26,7 +26,8 @@ from typing import Any
 from tvm import te, tirx
 
 from ...annotations import ANCHOR, FLOPS
-from ..tensorir.expressions import Scalar, accumulator, constant_shape, int64, int64s
+from ...ir_types import Scalar
+from ..tensorir.expressions import accumulator, constant_shape, int64, int64s
 from .window_choice import TEMPLATE
 
 # The block of the parts of a reduction.

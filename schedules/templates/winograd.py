@@ -26,9 +26,10 @@ from typing import Any
 from tvm import te, tirx
 
 from ...annotations import STAGE
+from ...ir_types import Scalar
 from ...targets.target import Target
 from ..tensorir import prefetch
-from ..tensorir.expressions import Scalar, int64, int64s
+from ..tensorir.expressions import int64, int64s
 from . import contraction
 from .choices import Choice, Space
 from .contraction import MultiplyAddChoice, Workload

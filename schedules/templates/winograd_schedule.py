@@ -12,11 +12,11 @@ from tvm import tirx
 from tvm.ir import Range, TensorLoad, TensorRegion
 from tvm.s_tir import SBlock, SBlockRealize, Schedule
 
+from ...ir_types import Load, Scalar
 from ...targets.target import Target
 from ..tensorir import blocks
 from ..tensorir.blocks import Block, Loop
 from ..tensorir.expressions import int64
-from ..tensorir.nodes import Expr, Load
 from ..tensorir.rebuild import substituted
 from . import plain
 from .contraction_schedule import schedule_sums
@@ -81,7 +81,7 @@ def _cut_epilogue(
 
 
 def _count_by_tiles(
-    sch: Schedule, epilogue: Block, axes: Sequence[Expr], shape: Sequence[int], outputs: int
+    sch: Schedule, epilogue: Block, axes: Sequence[Scalar], shape: Sequence[int], outputs: int
 ) -> list[Loop]:
     """Gives the block that writes pixels one loop over all tiles and two over a tile's pixels.
 
@@ -128,7 +128,7 @@ def _count_by_tiles(
     return list(sch.get_loops(epilogue))
 
 
-def _pixel(counted: Sequence[Expr], rows: int, columns: int, outputs: int) -> tuple[Expr, Expr, Expr, Expr]:
+def _pixel(counted: Sequence[Scalar], rows: int, columns: int, outputs: int) -> tuple[Scalar, Scalar, Scalar, Scalar]:
     """Image, row, column and channel of (tile, row in it, column in it, channel)."""
     tile, i, j, channel = counted
     return tile // (rows * columns), tile // columns % rows * outputs + i, tile % columns * outputs + j, channel

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from tvm import tirx
 
-from ..tensorir.expressions import Scalar
+from ...ir_types import Scalar
 
 TAPS = 3
 _POINTS = {

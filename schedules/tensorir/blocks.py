@@ -17,8 +17,8 @@ from tvm.s_tir.schedule import ScheduleError
 
 from ...annotations import ANCHOR, STAGE
 from ...hidden_floats import ARITHMETIC
+from ...ir_types import Buffer, Load, Node, Scalar, Var
 from .expressions import dtype_bits, flatten
-from .nodes import Buffer, Expr, Load, Node, Var
 from .rebuild import found, mentions, substituted
 
 
@@ -203,7 +203,7 @@ def reads_along(sch: Schedule, block: Block, axis: int, lanes: int) -> Reads:
     return Reads(frozenset(steps), gathers, irregular)
 
 
-def _repeats(position: Expr, variable: Var, lanes: int, analyzer: Any) -> bool:
+def _repeats(position: Scalar, variable: Var, lanes: int, analyzer: Any) -> bool:
     """Whether elements stand at the same distances from the first of their vector in every vector."""
     vector = tirx.Var("vector", variable.ty)
     first, *others = (substituted(position, {variable: vector * lanes + lane}) for lane in range(lanes))
@@ -231,7 +231,7 @@ def is_elementwise(sch: Schedule, block: Block) -> bool:
     if shape != [int(each.dom.extent) for each in body.iter_vars]:
         return False
 
-    def in_order(indices: Sequence[Expr]) -> bool:
+    def in_order(indices: Sequence[Scalar]) -> bool:
         return all(index.same_as(variable) for index, variable in zip(indices, variables, strict=True))
 
     reads = found(body.body.value, TensorLoad)

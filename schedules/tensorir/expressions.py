@@ -10,8 +10,7 @@ from tvm import DataType, te, tirx
 
 from ... import hidden_floats as hidden
 from ...dtypes import accumulator as accumulator
-
-Scalar = Any  # a TensorIR scalar expression; TVM ships no types
+from ...ir_types import Scalar
 
 
 def int64(value: int) -> tirx.IntImm:

@@ -7,7 +7,8 @@ from typing import Any
 
 from tvm import te, tirx
 
-from .expressions import Scalar, int64s, scalar_dtype
+from ...ir_types import Scalar
+from .expressions import int64s, scalar_dtype
 
 
 def padded(

@@ -25,9 +25,9 @@ from tvm.ir import TensorLoad
 from tvm.s_tir import Schedule
 
 from ...annotations import PREFETCH_CHUNKS, PREFETCH_TILES, RHS, operands, without
+from ...ir_types import Buffer, For, Load, PrimFunc, Scalar, Stmt, Var
 from .blocks import Loop
 from .expressions import dtype_bits, int64, unflatten
-from .nodes import Buffer, Expr, For, Load, PrimFunc, Stmt, Var
 from .rebuild import found, substituted, with_body
 
 _LINE_BYTES = 64
@@ -121,15 +121,15 @@ def _with_prefetch(chunks: For, tiles: For, parameters: list[Buffer]) -> For:
     return with_body(chunks, tirx.SeqStmt([*(_prefetch(load, at) for at in indices), chunks.body]), annotations=kept)
 
 
-def _number(loops: Sequence[For]) -> Expr:
+def _number(loops: Sequence[For]) -> Scalar:
     """Which iteration of a nest it is."""
-    number: Expr = loops[0].loop_var
+    number: Scalar = loops[0].loop_var
     for loop in loops[1:]:
         number = number * loop.extent + loop.loop_var
     return number
 
 
-def _prefetch(load: Load, index: list[Expr]) -> Stmt:
+def _prefetch(load: Load, index: list[Scalar]) -> Stmt:
     address = tirx.address_of(tirx.BufferLoad(load.source, index))
     return tirx.Evaluate(tirx.call_intrin("void", "tirx.prefetch", address, _READ, _INTO_L2, _DATA))
 
@@ -146,7 +146,7 @@ def _loops_around(chunks: For, tiles: For) -> list[For]:
     return around
 
 
-def _packed_operand(body: Stmt) -> tuple[Load, dict[Var, Expr]]:
+def _packed_operand(body: Stmt) -> tuple[Load, dict[Var, Scalar]]:
     """The read of the packed operand inside a tile, and the values of the block's variables there."""
     realize = found(body, s_tir.SBlockRealize)[0]
     block = realize.block
@@ -155,11 +155,11 @@ def _packed_operand(body: Stmt) -> tuple[Load, dict[Var, Expr]]:
     return found(packed, TensorLoad)[0], values
 
 
-def _panel_of(load: Load, values: dict[Var, Expr], body: Stmt) -> tuple[Expr, Expr]:
+def _panel_of(load: Load, values: dict[Var, Scalar], body: Stmt) -> tuple[Scalar, Scalar]:
     """The batch and the panel that a load reads, where all loops inside `body` begin."""
     inside = [loop.loop_var for loop in found(body, tirx.For)]
 
-    def at_start(index: Expr) -> Expr:
+    def at_start(index: Scalar) -> Scalar:
         outside = substituted(index, values)
         return substituted(outside, dict.fromkeys(inside, int64(0)))
 
@@ -167,7 +167,7 @@ def _panel_of(load: Load, values: dict[Var, Expr], body: Stmt) -> tuple[Expr, Ex
     return batch, panel
 
 
-def _next_panel(load: Load, panel: tuple[Expr, Expr], line: Expr) -> list[Expr]:
+def _next_panel(load: Load, panel: tuple[Scalar, Scalar], line: Scalar) -> list[Scalar]:
     """The index of a cache line of the panel after `panel`."""
     batches, panels, *inner = (int(extent) for extent in load.source.ty.shape)
     following = tirx.min(panel[0] * panels + panel[1] + 1, int64(batches * panels - 1))
@@ -176,8 +176,8 @@ def _next_panel(load: Load, panel: tuple[Expr, Expr], line: Expr) -> list[Expr]:
 
 
 def _stream(
-    load: Load, panel: tuple[Expr, Expr], tile: Var, around: Sequence[For], lines: int, ahead: int
-) -> list[list[Expr]]:
+    load: Load, panel: tuple[Scalar, Scalar], tile: Var, around: Sequence[For], lines: int, ahead: int
+) -> list[list[Scalar]]:
     """The indices of a share of so many lines, so many bytes behind those of `panel`; in the last one none behind.
 
     They run from one panel to the next: of an index the last axis alone counts. They depend on the loops `around` by a

@@ -8,7 +8,7 @@ from typing import Any
 import tvm_ffi
 from tvm import tirx
 
-from .nodes import Expr, For, Node, Stmt, Var
+from ...ir_types import For, Node, Scalar, Stmt, Var
 
 
 def with_body(
@@ -33,7 +33,7 @@ def mentions(node: Node, variables: Sequence[Var]) -> bool:
     return any(each.same_as(variable) for each in found(node, tirx.Var) for variable in variables)
 
 
-def substituted(node: Node, values: Mapping[Var, Expr]) -> Node:
+def substituted(node: Node, values: Mapping[Var, Scalar]) -> Node:
     """A statement or an expression with values for variables."""
     return tvm_ffi.structural_map(node, (tirx.Var, lambda each: values.get(each, each)))
 

@@ -32,7 +32,6 @@ from tvm import te, tirx
 from ...annotations import ANCHOR, FLOPS, LANES, LHS, RHS, operand
 from ...ir_types import Scalar
 from ...targets.target import Target
-from ..tensorir import prefetch
 from ..tensorir.expressions import dtype_bits, int64
 from .choices import Space
 from .cutting import CutChoice, Tiles, best, cuts, slices
@@ -178,7 +177,7 @@ def tiles_of(workload: Workload, choice: MultiplyAddChoice, target: Target) -> T
         panels,
         tile_cycles(workload, choice.rows, choice.vectors, target, choice.k_splits),
         *part.product_bytes,
-        max(2, prefetch.fewest_tiles(columns)),
+        1 if choice.rows > 1 else workload.rows + 1,  # tiles of one row ask for nothing ahead
         choice.k_splits,
     )
 

@@ -1,4 +1,4 @@
-"""Layers of ResNet-50, MobileNetV2, EfficientNet-B0 and BERT-base as data: what templates cut for many cores."""
+"""Layers of networks as data: what templates cut for many cores."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from tilewright.interpolation_operator import interpolate
 from tilewright.ir_passes.operators.attention_operator import attention
 from tvm import relax
 
@@ -86,6 +87,32 @@ def max_pool(model: str, size: int, channels: int) -> Layer:
     return Layer(f"{model}-pool-{size}x{size}-{channels}", ((1, size, size, channels),), build)
 
 
+def group_norm(model: str, size: int, channels: int, groups: int = 32) -> Layer:
+    """Group norm of a square image, channels last."""
+
+    def build(x: Any) -> Any:
+        return relax.op.nn.group_norm(x, _zeros(channels), _zeros(channels), groups, 3, [1, 2])
+
+    return Layer(f"{model}-group_norm-{size}x{size}-{channels}", ((1, size, size, channels),), build)
+
+
+def enlarged(model: str, size: int, channels: int) -> Layer:
+    """A square image of twice the size, between neighbours."""
+
+    def build(x: Any) -> Any:
+        places = np.minimum(np.arange(2 * size)[:, None] // 2 + [0, 1], size - 1)
+        table = relax.const(places), relax.const(np.full((2 * size, 2), 0.5, "float32"))
+        return relax.op.nn.relu(interpolate(x, [table, table], [2, 1]))
+
+    return Layer(f"{model}-enlarged-{size}x{size}-{channels}", ((1, size, size, channels),), build)
+
+
+def channels_first(model: str, size: int, channels: int) -> Layer:
+    """An image from channels last to channels first."""
+    shape = (1, size, size, channels)
+    return Layer(f"{model}-turned-{size}x{size}-{channels}", (shape,), lambda x: relax.op.permute_dims(x, (0, 3, 1, 2)))
+
+
 _CONVOLUTIONS = (
     conv("resnet50", 224, 3, 64, 7, 2),
     conv("resnet50", 56, 64, 64),
@@ -138,6 +165,9 @@ LAYERS: Mapping[str, tuple[Layer, ...]] = MappingProxyType(
             conv("resnet50", 14, 256, 256, 3),
             conv("resnet50", 7, 512, 512, 3),
         ),
+        "group_norm": (group_norm("unet", 32, 128), group_norm("unet", 16, 256), group_norm("unet", 64, 320)),
+        "interpolation": (enlarged("unet", 32, 128), enlarged("deeplab", 65, 21)),
+        "transposition": (channels_first("resnet50", 56, 256), channels_first("unet", 32, 128)),
         "window": (
             max_pool("resnet50", 112, 64),
             mean("resnet50", 7, 2048),

@@ -21,6 +21,7 @@ HAND_OFF = 2000.0
 CPUS = {"dot_product": "sapphirerapids"}  # what has the units; the others: any with vectors of 16 floats
 
 SHARED_BYTES = "more threads are not estimated to be faster: all cores share what they read from beyond their caches"
+JOINED = "one core joins the statistics of the blocks"
 UNIT_BLOCKS = "blocks of a unit's tiles are kept whole for fewer threads"
 
 # Layers that are not cut evenly, with the numbers of cores.
@@ -30,10 +31,9 @@ UNBALANCED: dict[tuple[str, str], tuple[str, tuple[int, ...]]] = {
     ("contraction", "mobilenet_v2-1x1-14x14-576-96"): (SHARED_BYTES, (64,)),
     ("contraction", "efficientnet_b0-1x1-7x7-1152-192"): (SHARED_BYTES, (64,)),
     ("contraction", "resnet50-dense-1-2048-1000"): (SHARED_BYTES, (64,)),
+    ("group_norm", "unet-group_norm-64x64-320"): (JOINED, (16, 64)),
     ("dot_product", "resnet50-1x1-14x14-1024-256"): (UNIT_BLOCKS, (16, 64)),
     ("dot_product", "resnet50-dense-1-2048-1000"): (SHARED_BYTES, (64,)),
-    ("dot_product", "bert_base-dense-128-768-768"): (UNIT_BLOCKS, (64,)),
-    ("dot_product", "bert_base-dense-128-3072-768"): (UNIT_BLOCKS, (64,)),
 }
 
 

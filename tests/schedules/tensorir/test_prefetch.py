@@ -148,7 +148,7 @@ def _ranges(loops: list[Any], calls: list[Any]) -> list[tuple[Any, int]]:
 @pytest.mark.parametrize("rows", [4, 12, 24])
 def test_few_tiles_of_rows_ask_for_several_lines_a_step(rows: int) -> None:
     """All of what is read once is asked for: a single tile a little ahead, several tiles the next panel."""
-    kernel = scheduled(lambda x: relax.op.matmul(x, relax.const(np.ones((96, 48), "float32"))), (1, rows, 96))
+    kernel = scheduled(lambda x: relax.op.matmul(x, relax.const(np.ones((96, 480), "float32"))), (1, rows, 96))
     asked: set[int] = set()
     for call in prefetched(kernel):
         loads: list[Any] = []

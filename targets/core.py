@@ -20,6 +20,7 @@ class Core:
         step_overhead: cycles that a step of an inner loop costs beside its arithmetic.
         tile_overhead: cycles a register of results that a tile costs beside its inner loop: addresses, stores.
         data_transform, result_transform: cycles of Winograd's transforms, a point of a tile and vector of channels.
+        line_apart: cycles that a cache line of results costs where its neighbours are written much later.
         hand_off: cycles that it takes to have a second core work too and to wait for it, both awake.
         instructions_in_flight: instructions behind one that waits, which the core sees and starts before it.
         line_bytes: of a cache line.
@@ -40,6 +41,7 @@ class Core:
     tile_overhead: float
     data_transform: float
     result_transform: float
+    line_apart: float
     hand_off: float
     instructions_in_flight: int
     line_bytes: int

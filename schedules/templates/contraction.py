@@ -39,7 +39,7 @@ from .cutting import CutChoice, Tiles, best, cuts, slices
 TEMPLATE = "contraction"
 
 # A panel of B larger than this share of L1 comes from L2 for every tile of rows.
-_L1_SHARE = 0.75
+_L1_SHARE = 0.45
 
 
 @dataclass(frozen=True)
@@ -171,14 +171,17 @@ def tiles_of(workload: Workload, choice: MultiplyAddChoice, target: Target) -> T
     part = workload.sliced(choice.k_splits)
     columns = tile_columns(part, choice, target)
     panels = math.ceil(part.columns / columns)
+    lines = math.ceil(columns * dtype_bits(part.accumulator) / 8 / target.core.line_bytes)
+    each = tile_cycles(workload, choice.rows, choice.vectors, target, choice.k_splits)
     return Tiles(
         part.batch,
         math.ceil(part.rows / choice.rows),
         panels,
-        tile_cycles(workload, choice.rows, choice.vectors, target, choice.k_splits),
+        each,
         *part.product_bytes,
         1 if choice.rows > 1 else workload.rows + 1,  # tiles of one row ask for nothing ahead
         choice.k_splits,
+        each + choice.rows * lines * target.core.line_apart,
     )
 
 

@@ -23,7 +23,8 @@ LEVELS = (
 
 # Loads, multiply-adds and their latency: the same on every x86-64 core with AVX2 or AVX-512 of the last ten years. What
 # steps and tiles cost, and how many rows the general registers address: measured on AVX2. What all cores get together:
-# Sapphire Rapids, 16 of them (300 and 140 GB/s), and there what prefetching gains.
+# Sapphire Rapids, 16 of them (300 and 140 GB/s), and there what prefetching gains. Lines apart: measured on Zen 5,
+# pointwise layers of 56x56 pixels. A hand-off: there too, by `python -m benchmarks.hand_off`.
 CORE = Core(
     loads_per_cycle=2,
     fmas_per_cycle=2,
@@ -38,6 +39,7 @@ CORE = Core(
     tile_overhead=2.0,
     data_transform=3.0,
     result_transform=2.5,
+    line_apart=12.0,
     hand_off=1500.0,
     instructions_in_flight=400,
     line_bytes=64,

@@ -182,6 +182,7 @@ def tiles_of(workload: Workload, choice: MultiplyAddChoice, target: Target) -> T
         1 if choice.rows > 1 else workload.rows + 1,  # tiles of one row ask for nothing ahead
         choice.k_splits,
         each + choice.rows * lines * target.core.line_apart,
+        part.product_bytes[1] / panels / (target.core.l2_vectors_per_cycle * target.core.line_bytes),
     )
 
 

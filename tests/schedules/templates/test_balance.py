@@ -88,6 +88,7 @@ CPUS = ("x86-64-v3", "sapphirerapids")
 EVEN, EVEN_ON_64 = 1.15, 1.2
 REASONS = {
     "vocabulary": (3.0, "every stage of one row waits for all parts of the one before"),
+    "bert attention": (1.25, "blocks of queries of twelve heads make no multiple of 64"),
     "sum of an image": (1.25, "parts are powers of two, of three rows"),
     "efficientnet means": (1.3, "parts divide 112 lines"),
     "efficientnet means later": (1.3, "parts divide 28 lines, and three registers hide latency"),

@@ -10,19 +10,17 @@ from collections.abc import Callable
 
 import tvm
 from tvm import relax
-from tvm.ir import Op, _ffi_api, register_op_attr
+from tvm.ir import Op
 
 from .ir_types import Call, Expr, Node, Type
+from .relax_operators import register
 
 NAMES = ("expm1", "log1p", "mish", "softplus")
 
 
 def _operator(name: str) -> Callable[[Expr], Expr]:
     full_name = f"relax.tilewright.{name}"
-    if full_name not in Op.list_op_names():  # registered by another copy of this module in the process
-        _ffi_api.RegisterOp(full_name, __doc__)
-        register_op_attr(full_name, "FInferType", _same_type)
-        register_op_attr(full_name, "FPurity", True)
+    register(full_name, __doc__, _same_type)
     return lambda x: tvm.ir.Call(Op.get(full_name), [x])
 
 

@@ -14,11 +14,13 @@ from typing import Any
 
 import tvm
 from tvm import relax, te, tirx
-from tvm.ir import Op, _ffi_api, register_op_attr
+from tvm.ir import Op
+
+from .ir_types import Call, Expr, Node, Scalar, Type
+from .relax_operators import register
 
 NAME = "relax.tilewright.interpolate"
-Expr = Any
-Tables = Sequence[tuple[Any, Any]]
+Tables = Sequence[tuple[Any, Any]]  # Relax expressions, or TE tensors
 
 
 def interpolate(x: Expr, tables: Tables, axes: Sequence[int]) -> Expr:
@@ -27,7 +29,7 @@ def interpolate(x: Expr, tables: Tables, axes: Sequence[int]) -> Expr:
     return tvm.ir.Call(Op.get(NAME), [x, *(each for table in tables for each in table)], attributes)
 
 
-def axes_of(call: Any) -> list[int]:
+def axes_of(call: Call) -> list[int]:
     """The axes of a call, in the order in which they are interpolated."""
     return [int(axis) for axis in call.attrs["axes"]]
 
@@ -37,7 +39,7 @@ def tables_of(operands: Sequence[Any]) -> list[tuple[Any, Any]]:
     return list(zip(operands[::2], operands[1::2], strict=True))
 
 
-def weighted(x: Any, tables: Tables, axes: Sequence[int], index: Sequence[Any]) -> Any:
+def weighted(x: Any, tables: Tables, axes: Sequence[int], index: Sequence[Scalar]) -> Scalar:
     """The element of the result at `index`; `x` gives an element of the operand, tables are TE tensors.
 
     Sums of few taps are written out: what was interpolated first is innermost.
@@ -47,7 +49,7 @@ def weighted(x: Any, tables: Tables, axes: Sequence[int], index: Sequence[Any]) 
     *inner, axis = axes
     *others, (positions, weights) = tables
 
-    def term(tap: Any) -> Any:
+    def term(tap: Scalar) -> Scalar:
         at = [positions(index[axis], tap) if each == axis else place for each, place in enumerate(index)]
         return weights(index[axis], tap) * weighted(x, others, inner, at)
 
@@ -57,7 +59,7 @@ def weighted(x: Any, tables: Tables, axes: Sequence[int], index: Sequence[Any]) 
     return total
 
 
-def _infer_type(call: Any, context: Any) -> Any:
+def _infer_type(call: Call, context: Node) -> Type:
     x, *rest = call.args
     shape = list(x.ty.shape)
     for axis, (positions, _) in zip(axes_of(call), tables_of(rest), strict=True):
@@ -65,7 +67,7 @@ def _infer_type(call: Any, context: Any) -> Any:
     return relax.TensorType(shape, str(x.ty.dtype))
 
 
-def _legalize(builder: relax.BlockBuilder, call: Any) -> Expr:
+def _legalize(builder: relax.BlockBuilder, call: Call) -> Expr:
     """Axis by axis, for where no rule takes it."""
     x, *rest = call.args
     for axis, (positions, weights) in zip(axes_of(call), tables_of(rest), strict=True):
@@ -78,20 +80,11 @@ def along(x: te.Tensor, positions: te.Tensor, weights: te.Tensor, axis: int) -> 
     shape = [weights.shape[0] if each == axis else extent for each, extent in enumerate(x.shape)]
     taps = te.reduce_axis((0, weights.shape[1]), name="tap")
 
-    def element(*index: Any) -> Any:
+    def element(*index: Scalar) -> Scalar:
         at = [positions(index[axis], taps) if each == axis else place for each, place in enumerate(index)]
         return te.sum(weights(index[axis], taps) * x(*at), axis=taps)
 
     return te.compute(shape, element, name="interpolate")
 
 
-def _register() -> None:
-    if NAME in Op.list_op_names():  # by another copy of this module in the process
-        return
-    _ffi_api.RegisterOp(NAME, __doc__)
-    register_op_attr(NAME, "FInferType", _infer_type)
-    register_op_attr(NAME, "FLegalize", _legalize)
-    register_op_attr(NAME, "FPurity", True)
-
-
-_register()
+register(NAME, __doc__, _infer_type, _legalize)

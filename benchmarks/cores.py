@@ -29,7 +29,7 @@ from .exporting import default_folder
 from .machine import this_machine
 from .measurement import write_file
 from .models import MODELS
-from .report import table_head, table_row
+from .report import made_by, table_head, table_row
 
 # Numbers of threads whose outputs are compared.
 THREADS = (1, 2, 3, 4, 7, 8, 16, 64)
@@ -89,10 +89,7 @@ def page(machine: str, found: Mapping[str, tuple[Simulation, list[int]]], share:
             *table_head(("model", "kernel", "template", "us, 1 thread", f"us, {cores}", "faster", "tasks", "balance")),
             *(table_row((name, *_cells(each))) for name, each in large),
             "",
-            "Made by",
-            "",
-            f"    {command}",
-            "",
+            *made_by(command),
         ]
     )
 

@@ -29,7 +29,7 @@ from .exporting import default_folder
 from .machine import this_machine
 from .measurement import write_file
 from .models import GROUPS, expand
-from .report import table_head, table_row
+from .report import made_by, table_head, table_row
 
 CONTRACTIONS = ("contraction", "dot_product", "winograd", "attention")
 
@@ -121,10 +121,7 @@ def page(machine: str, peak: Peak, models: dict[str, list[Kernel]], share: float
             *table_head(("model", "kernels", "least", "mean", "most")),
             *(table_row((name, str(len(kernels)), *_spread(kernels))) for name, kernels in large.items() if kernels),
             "",
-            "Made by",
-            "",
-            f"    {command}",
-            "",
+            *made_by(command),
         ]
     )
 

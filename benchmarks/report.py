@@ -31,6 +31,11 @@ def table_head(cells: Sequence[str]) -> list[str]:
     return [table_row(cells), "|" + "---|" * len(cells)]
 
 
+def made_by(command: str) -> list[str]:
+    """The end of a page: how it is made again."""
+    return ["Made by", "", f"    {command}", ""]
+
+
 def _ratio(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
 

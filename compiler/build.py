@@ -144,16 +144,25 @@ def build(
     return made
 
 
-def _settled(options: CompileOptions, place: Path | None) -> Build:
-    """The machine, the number of its cores and the precision, of which every stage hears from here."""
+def target_of(options: CompileOptions) -> Target:
+    """The machine that is compiled for, and the cores to plan for.
+
+    Raises:
+        UnsupportedTargetError: there is no such target.
+    """
     from ..targets import parse
-    from .precision import possible
 
     target = options.target
     if isinstance(target, str):
         target = parse(target, cpu=options.cpu, features=tuple(options.features))
-    if options.threads is not None:
-        target = target.with_cores(options.threads)
+    return target if options.threads is None else target.with_cores(options.threads)
+
+
+def _settled(options: CompileOptions, place: Path | None) -> Build:
+    """The machine and the precision, of which every stage hears from here."""
+    from .precision import possible
+
+    target = target_of(options)
     precision = possible(options.precision, target)
     name = options.name or identifier(place.stem if place is not None else "model")
     return Build(options, name, target, precision, place)

@@ -293,9 +293,6 @@ def load(path: str | os.PathLike[str]) -> CompiledModel:
         UnsupportedVersionError: a newer Tilewright wrote it.
         UnsupportedTargetError: it is for another machine.
     """
-    if is_archive(Path(path)):
-        hint = "link it into a program, or compile with --emit so"
-        raise LibraryError("a static library cannot be loaded", where=str(path), hint=hint)
     with opened(Path(path)) as (file, descriptor, data):
         if file.machine != platform.machine():
             raise UnsupportedTargetError(

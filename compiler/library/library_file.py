@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ...errors import LibraryError
 from ..process.journal import repair
+from .archive import MAGIC as ARCHIVE
 from .elf import Elf
 from .integrity import check
 from .signature import SECTION, Signature, check_version, parse_signature
@@ -83,6 +84,9 @@ def _reason(error: Exception) -> str:
 def _read(path: Path, data: mmap.mmap, identity: tuple[int, int]) -> LibraryFile:
     where = str(path)
     with memoryview(data) as view:
+        if bytes(view[: len(ARCHIVE)]) == ARCHIVE:
+            hint = "link it into a program, or compile with --emit so"
+            raise LibraryError("a static library cannot be loaded", where=where, hint=hint)
         elf = Elf(view, where)
         text = elf.section(SECTION)
         if text is None:

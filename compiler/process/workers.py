@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from ...errors import ToolError
+from .interpreter import command
 
 _END_SECONDS = 2.0  # how long idle workers may take to end by themselves
 
@@ -223,7 +224,7 @@ def _start(count: int, preload: str) -> Workers | None:
             there.append(other)
         numbers = [connection.fileno() for connection in there]
         process = subprocess.Popen(
-            [sys.executable, "-c", _program(numbers, preload)],
+            command(f"{__package__}.worker", f"main({numbers!r}, {preload!r})"),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             pass_fds=numbers,
@@ -238,12 +239,6 @@ def _start(count: int, preload: str) -> Workers | None:
         for connection in there:
             connection.close()
     return Workers(process, here)
-
-
-def _program(descriptors: Sequence[int], preload: str) -> str:
-    path = [entry for entry in sys.path if isinstance(entry, str)]
-    call = f"main({list(descriptors)!r}, {preload!r})"
-    return f"import sys; sys.path[:] = {path!r}; from {__package__}.worker import main; {call}"
 
 
 def _is_python(executable: str | None) -> bool:

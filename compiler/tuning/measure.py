@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import mmap
-import os
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ import numpy as np
 
 from ...errors import ToolError
 from ..library.artifact import read_signature
+from ..process.interpreter import command
 from .measure_worker import CANDIDATES, DEFAULTS, HEADER
 
 _STILL_SECONDS = 20.0  # standing still for so long is a hang
@@ -80,9 +80,9 @@ def measure(
         "rtol": rtol,
     }
     job_file.write_text(json.dumps(job))
-    command = [sys.executable, "-m", f"{__package__}.measure_worker", str(job_file)]
     try:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=_environment())
+        worker = command(f"{__package__}.measure_worker", f"main({str(job_file)!r})")
+        process = subprocess.Popen(worker, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
     except OSError as error:
         raise ToolError("a process for measurements cannot be started", where=sys.executable) from error
     with process, state_file.open("r+b") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as memory:
@@ -119,10 +119,3 @@ def _ended(process: subprocess.Popen[bytes], memory: mmap.mmap, still_seconds: f
             return False
         time.sleep(_POLL_SECONDS)
     return True
-
-
-def _environment() -> dict[str, str]:
-    """This one's, with the package to be found where it was found here."""
-    root = Path(__file__).resolve().parents[2]
-    paths = [path for path in sys.path if (Path(path) / "tilewright").exists()] or [str(root.parent)]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([*paths, os.environ.get("PYTHONPATH", "")])}

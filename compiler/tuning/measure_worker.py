@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import mmap
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -80,7 +79,3 @@ def _uncertainty(rounds: list[list[npt.NDArray[np.float64]]]) -> float:
     ratios = totals[:, 1] / np.maximum(totals[:, 0], 1)
     low, high = np.quantile(ratios, (0.25, 0.75))
     return float((high - low) / 2 / np.sqrt(len(rounds)))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

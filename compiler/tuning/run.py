@@ -12,6 +12,7 @@ from ...schedules.tuner.records import Record, best_on, lines, read
 from ...schedules.tuner.search import Collector, Task, make_task
 from ...targets import parse
 from ...targets.host import available_cores
+from ..build import target_of
 from ..codegen.generators import generator_for
 from ..options import CompileOptions
 from ..process.install import written_whole
@@ -20,8 +21,6 @@ from ..process.workers import started
 from .excerpt import excerpt
 from .session import Limits, Progress
 from .session import tune as search
-
-PRETRAINED = Path(__file__).resolve().parents[2] / "schedules" / "tuner" / "pretrained"
 
 
 def tune(
@@ -44,9 +43,7 @@ def tune(
     for option, value in (("--seconds", seconds), ("--trials", trials)):
         if value is not None and not value > 0:
             raise UsageError(f"{value} is no limit", where=option, hint="give more than 0, or leave it out")
-    target = options.target
-    if isinstance(target, str):
-        target = parse(target, cpu=options.cpu, features=tuple(options.features))
+    target = target_of(options)
     if target.arch != parse("host").arch:
         raise UsageError(
             f"choices for {target.triple} cannot be measured on this machine",
@@ -65,7 +62,6 @@ def tune(
             records,
             Limits(seconds, trials),
             known=known,
-            pretrained=PRETRAINED / f"{target.arch}.json",
             workers=workers,
             seed=seed,
             tell=tell,

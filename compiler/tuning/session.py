@@ -18,7 +18,7 @@ import numpy as np
 from ...annotations import WORKLOAD
 from ...schedules.templates.template import Decision
 from ...schedules.tuner.cost_model import CostModel
-from ...schedules.tuner.records import CRASHED, HUNG, OK, WRONG, Record, Writer, best, fingerprint
+from ...schedules.tuner.records import CRASHED, HUNG, OK, WRONG, Record, Writer, fingerprint
 from ...schedules.tuner.search import Candidate, Collector, Search, Task, choosing, make_task
 from ..build import Build, build, version
 from ..options import CompileOptions
@@ -46,14 +46,13 @@ class Progress:
     Attributes:
         tasks: all of them, those of the most time first; with what is known of each.
         generation: how many were measured.
-        seconds, budget: that have passed, and that it may take.
+        seconds: that have passed.
         stage: what it does now.
     """
 
     tasks: list[Task] = field(default_factory=list)
     generation: int = 0
     seconds: float = 0.0
-    budget: float = 0.0
     stage: str = ""
 
     @property
@@ -93,7 +92,6 @@ def tune(
     limits: Limits,
     *,
     known: Sequence[Record] = (),
-    pretrained: Path | None = None,
     workers: Workers | None = None,
     seed: int = 0,
     tell: Callable[[Progress], None] = lambda progress: None,
@@ -113,7 +111,7 @@ def tune(
     writer = Writer(records)
     try:
         with temporary_folder() as folder:
-            run.begin(model, folder, known, pretrained)
+            run.begin(model, folder, known)
             for found in run.generations():
                 writer.append(found)
     finally:
@@ -137,9 +135,9 @@ class _Run:
         self._tell = tell
         self._start = time.monotonic()
         self._longest = 0.0  # that a generation took
-        self.progress = Progress(budget=limits.seconds or 0.0)
+        self.progress = Progress()
 
-    def begin(self, model: Any, folder: Path, known: Sequence[Record], pretrained: Path | None) -> None:
+    def begin(self, model: Any, folder: Path, known: Sequence[Record]) -> None:
         """Makes the excerpt, the tasks and the library of the defaults, and measures that."""
         self._folder = folder
         self._say("reading the model")
@@ -157,8 +155,7 @@ class _Run:
         for key, task in tasks.items():
             task.seconds = float(seconds.get(key, 0.0))
         self.progress.tasks = sorted(tasks.values(), key=lambda task: -task.seconds)
-        self._search = Search(target, CostModel(pretrained), self._seed)
-        self._search.begin(self.progress.tasks)
+        self._search = Search(CostModel(), self._seed)
         self._recall(known, target)
 
     def generations(self) -> Iterator[list[Record]]:
@@ -332,6 +329,3 @@ def _calls(made: Build, of: Excerpt) -> list[int]:
     signature = made.signature
     assert signature is not None
     return [max((of.calls.get(name, 0) for name in step.sources), default=0) or 1 for step in signature.steps]
-
-
-__all__ = ["Limits", "Progress", "best", "tune"]

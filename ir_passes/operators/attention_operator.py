@@ -14,9 +14,10 @@ from collections.abc import Sequence
 
 import tvm
 from tvm import relax
-from tvm.ir import Op, _ffi_api, register_op_attr
+from tvm.ir import Op
 
 from ...ir_types import Call, Node, Type
+from ...relax_operators import register
 from ..core.graph import Expr
 
 NAME = "relax.tilewright.attention"
@@ -61,13 +62,4 @@ def _legalize(builder: relax.BlockBuilder, call: Call) -> Expr:
     return op.permute_dims(result, _HEADS_FIRST)
 
 
-def _register() -> None:
-    if NAME in Op.list_op_names():  # by another copy of this module in the process
-        return
-    _ffi_api.RegisterOp(NAME, __doc__)
-    register_op_attr(NAME, "FInferType", _infer_type)
-    register_op_attr(NAME, "FLegalize", _legalize)
-    register_op_attr(NAME, "FPurity", True)
-
-
-_register()
+register(NAME, __doc__, _infer_type, _legalize)

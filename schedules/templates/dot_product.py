@@ -60,7 +60,6 @@ _MIN_COLUMNS = 8
 _RUN_MULTIPLES = (2, 32)
 # What a contraction with zeros added to its operand has to be shorter by, for the copy.
 _COPY_COST = 1.3
-_LINE_BYTES = 64
 
 
 @dataclass(frozen=True)
@@ -162,7 +161,7 @@ def tiles_of(workload: Workload, choice: DotProductChoice, target: Target) -> Ti
     rows, panels = math.ceil(whole_rows(part, choice) / choice.tile_rows), packed_shape(part, choice, unit)[1]
     each = cycles(part, choice, unit) / (part.batch * rows * panels)
     # What reads results mostly multiplies them, so they are as narrow as operands.
-    lines = math.ceil(tile_columns(choice, unit) * dtype_bits(part.lhs) / 8 / _LINE_BYTES)
+    lines = math.ceil(tile_columns(choice, unit) * dtype_bits(part.lhs) / 8 / target.core.line_bytes)
     return Tiles(
         part.batch,
         rows,
@@ -172,7 +171,7 @@ def tiles_of(workload: Workload, choice: DotProductChoice, target: Target) -> Ti
         1 if unit.is_matrix else prefetch.fewest_tiles(tile_columns(choice, unit)),
         choice.k_splits,
         choice.tile_rows * lines * unit.costs.line_apart,
-        part.product_bytes[1] / panels / (target.core.l2_vectors_per_cycle * _LINE_BYTES),
+        part.product_bytes[1] / panels / (target.core.l2_vectors_per_cycle * target.core.line_bytes),
     )
 
 

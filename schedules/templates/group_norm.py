@@ -41,7 +41,7 @@ _MAX_VECTORS = 8
 _BLOCKS = (8, 16, 32, 64, 128)
 # The share of L1 that a block of pixels may take of its own accord.
 _L1_SHARE = 0.5
-_SUM_LATENCY, _OUTPUT_LOADS = 4, 4
+_OUTPUT_LOADS = 4
 _FLOAT_BYTES = 4
 
 
@@ -118,10 +118,10 @@ def estimate(workload: Groups, choice: GroupNormChoice, target: Target) -> float
     vectors = panels * choice.vectors
     vector_bytes = target.vector_bits // 8
     moved = vectors * workload.pixels * vector_bytes / core.l3_bytes_per_cycle
-    steps = max(choice.vectors / core.loads_per_cycle, _SUM_LATENCY)
+    steps = max(choice.vectors / core.loads_per_cycle, core.fma_latency)
     sums = 2 * panels * workload.pixels * steps
     blocks = math.ceil(workload.pixels / choice.pixels)
-    joined = (2 * blocks * vectors + 2 * workload.images * workload.channels) * _SUM_LATENCY / 2
+    joined = (2 * blocks * vectors + 2 * workload.images * workload.channels) * core.fma_latency / 2
     result = vectors * workload.pixels * _OUTPUT_LOADS / core.loads_per_cycle
     cycles = max(sums / 2, moved) + sums / 2 + max(result, 2 * moved)
     return joined + elapsed(cycles, _tasks(workload, choice), choice.threads, target)

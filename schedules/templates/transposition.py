@@ -39,7 +39,6 @@ from .sharing import best_threads, elapsed, thread_counts
 TEMPLATE = "transposition"
 
 _FEWEST_LANES, _MOST_LANES = 4, 16
-_PAGE_BYTES, _LINE_BYTES = 4096, 64
 _OF_THE_CACHE = 0.75  # the rest is for what is read
 # Cycles of an element that is moved alone, and of a vector that is loaded, stored or shuffled.
 _ELEMENT_CYCLES, _VECTOR_CYCLES = 2.0, 1.0
@@ -115,7 +114,7 @@ def default(workload: Squares, target: Target) -> SquaresChoice:
 def _cached_run(workload: Squares, lanes: int, target: Target) -> int:
     """Squares along the rows whose lines the L1 cache holds: of those a multiple of a page apart it holds few."""
     stride = workload.stride * workload.bits // 8
-    lines = target.l1_bytes // max(math.gcd(stride, _PAGE_BYTES), _LINE_BYTES)
+    lines = target.l1_bytes // max(math.gcd(stride, target.core.l1_way_bytes), target.core.line_bytes)
     return max(1, min(int(lines * _OF_THE_CACHE) // lanes, math.ceil(workload.rows / lanes)))
 
 

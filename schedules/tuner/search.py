@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from itertools import islice
 from typing import Any
 
@@ -57,17 +57,19 @@ class Task:
         candidates: the others, the best estimates first.
         size: of the whole space.
         seconds: that its kernels take in one run with the default.
+        default_features: those of the default, whose ratio is 1.
         since: measurements since the last gain.
+        tried: choices measured.
     """
 
     key: str
     default: Decision[Any, Any]
     candidates: list[Candidate]
     size: int
+    default_features: Features
     seconds: float = 0.0
     since: int = 0
     tried: int = 0
-    known: dict[str, Candidate] = field(default_factory=dict)
 
     @property
     def best(self) -> Candidate | None:
@@ -108,33 +110,25 @@ def make_task(templates: Sequence[Template[Any, Any]], workload: Any, target: Ta
         found = [*kept, *sorted(random_.sample(rest, _MOST_CANDIDATES - len(kept)), key=lambda each: each.estimate)]
     for each in found:
         each.features = features_of(each.decision, target)
-    return Task(key_of(workload), default, found, size)
+    return Task(key_of(workload), default, found, size, features_of(default, target))
 
 
 class Search:
     """Proposes what to measure for all tasks, and learns from it."""
 
-    def __init__(self, target: Target, model: CostModel, seed: int = 0) -> None:
-        self._target = target
+    def __init__(self, model: CostModel, seed: int = 0) -> None:
         self._model = model
         self._random = random.Random(seed)
         self._samples: list[Sample] = []
+        self._defaults: dict[str, Sample] = {}  # of the tasks that there are samples of
 
     def learn(self, measured: Iterable[tuple[Task, Candidate, float]]) -> None:
         """Takes in a generation of measurements and trains the model anew."""
         for task, candidate, ratio in measured:
             task.learn(candidate, ratio)
             self._samples.append(Sample(task.key, candidate.features, ratio))
-        if self._samples:
-            defaults = {sample.group for sample in self._samples}
-            extra = [Sample(key, features, 1.0) for key, features in self._defaults.items() if key in defaults]
-            self._model.train([*self._samples, *extra])
-
-    _defaults: dict[str, Features]
-
-    def begin(self, tasks: Iterable[Task]) -> None:
-        """What the defaults are, which have a ratio of 1."""
-        self._defaults = {task.key: features_of(task.default, self._target) for task in tasks}
+            self._defaults.setdefault(task.key, Sample(task.key, task.default_features, 1.0))
+        self._model.train([*self._samples, *self._defaults.values()])
 
     def proposals(self, task: Task) -> Iterator[Candidate]:
         """Choices to measure, the most promising first; none twice."""

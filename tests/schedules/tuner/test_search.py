@@ -26,8 +26,7 @@ def law(candidate: Candidate) -> float:
 def searched(workload: Workload, measurements: int, seed: int = 0) -> tuple[Task, list[float]]:
     """A search with the law as the machine; the best ratio after each batch of three."""
     task = make_task([CONTRACTION], workload, TARGET, random.Random(seed))
-    search = Search(TARGET, CostModel(), seed)
-    search.begin([task])
+    search = Search(CostModel(), seed)
     curve: list[float] = []
     for _ in range(measurements // 3):
         batch = list(islice(search.proposals(task), 3))
@@ -54,8 +53,7 @@ def test_it_beats_random_search() -> None:
 
 def test_nothing_is_measured_twice_and_a_task_ends() -> None:
     task = make_task([CONTRACTION], Workload(1, 3, 8, (16,)), TARGET, random.Random(0))
-    search = Search(TARGET, CostModel())
-    search.begin([task])
+    search = Search(CostModel())
     seen: list[int] = []
     while not task.is_done:
         candidate = next(search.proposals(task))
@@ -82,8 +80,7 @@ def test_a_winner_that_loses_when_measured_again_is_none() -> None:
 
 def test_the_model_learns_an_order_and_keeps_it(tmp_path_factory: pytest.TempPathFactory) -> None:
     task, _ = searched(WORKLOADS[0], 40)
-    search = Search(TARGET, model := CostModel())
-    search.begin([task])
+    search = Search(model := CostModel())
     search.learn([(task, each, law(each)) for each in task.candidates[::3]])
     rest = [each for each in task.candidates if each not in task.candidates[::3]]
 

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
 from ..failures import failing_in, nodes_named
-from .codegen.generators import generator_for
+from .codegen.generators import generator_for, is_folder
 from .library.naming import identifier
 from .library.signature import Signature, make_signature
 from .options import CompileOptions
 from .process.failures import failures_named
-from .process.places import check_model, check_output, make_folders, output_errors, publish
+from .process.places import check_folder, check_model, check_output, make_folders, output_errors, publish
 from .process.work_folder import work_folder
 from .process.workers import started
 
@@ -119,13 +119,13 @@ def build(
     # TVM takes seconds to load: what is wrong most often is told before.
     check_model(model)
     if place is not None:
-        check_output(place, model)
+        (check_folder if is_folder(asked.emit) else check_output)(place, model)
     elif generates:
         raise UsageError("a library has no place to go", where="build", hint="give an output, or stop before")
     make_folders(place, _path(asked.save_ir), _path(asked.keep_temps))
     tell("load TVM", 0, 0)
-    made = _settled(asked, place)
-    generator = generator_for(made.target, asked.emit) if generates else None
+    made = _settled(asked, place, generates)
+    generator = generator_for(made.target, asked.emit)(made.target, asked.emit) if generates else None
     with _tvm, ExitStack() as stack:
         tell("import", 0, 0)
         made = _imported(made, model, prepared)
@@ -158,11 +158,13 @@ def target_of(options: CompileOptions) -> Target:
     return target if options.threads is None else target.with_cores(options.threads)
 
 
-def _settled(options: CompileOptions, place: Path | None) -> Build:
+def _settled(options: CompileOptions, place: Path | None, generates: bool) -> Build:
     """The machine and the precision, of which every stage hears from here."""
     from .precision import possible
 
     target = target_of(options)
+    if generates or is_folder(options.emit):
+        target = generator_for(target, options.emit).usable(target)
     precision = possible(options.precision, target)
     name = options.name or identifier(place.stem if place is not None else "model")
     return Build(options, name, target, precision, place)
@@ -254,12 +256,16 @@ def _emitted(
         yield made
         assert generator is not None and made.path is not None
         generated = generator.generate(
-            Program(plan, signature, lowered), folder, weights_done=weights.result, workers=workers, progress=tell
+            Program(plan, signature, lowered),
+            folder,
+            made.path,
+            weights_done=weights.result,
+            workers=workers,
+            progress=tell,
         )
         tell("write", 0, 0)
-        header = made.path.with_suffix(".h")
-        publish({generated.library: made.path, generated.header: header})
-    yield replace(made, header=header)
+        publish(generated.files)
+    yield replace(made, header=generated.header)
 
 
 def _path(name: str | os.PathLike[str] | None) -> Path | None:

@@ -76,6 +76,7 @@ class Target:
         units: the units for narrow operands that the machine has. A contraction of operands of their dtypes may use
             them; code that does needs more of the processor (`for_dtypes`).
         code_generator: who writes its code, by its name in the compiler's table of generators.
+        c_flags: what a compiler of C has to be told of it.
     """
 
     triple: str
@@ -96,6 +97,7 @@ class Target:
     half_features: tuple[str, ...] | None = None
     units: tuple[DotUnit, ...] = ()
     code_generator: str = "llvm"
+    c_flags: tuple[str, ...] = ()
 
     def lanes(self, dtype_bits: int = FLOAT32_BITS) -> int:
         """How many elements of `dtype_bits` bits one vector register holds."""
@@ -104,6 +106,10 @@ class Target:
     def with_cores(self, cores: int) -> Target:
         """The same machine, of which only so many cores are used."""
         return replace(self, cores=cores)
+
+    def without_vectors(self) -> Target:
+        """The same machine, of which one core and scalar registers are used: what C can say."""
+        return replace(self, cores=1, vector_bits=FLOAT32_BITS, units=(), half_features=None)
 
     def units_for(self, lhs: str, rhs: str, accumulator: str) -> tuple[DotUnit, ...]:
         """The units that multiply operands of these dtypes into such sums."""

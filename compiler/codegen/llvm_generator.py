@@ -24,6 +24,12 @@ class LlvmGenerator:
 
     kinds: ClassVar[tuple[str, ...]] = ("so", "a")
     jobs: ClassVar[str] = f"{__package__}.llvm_objects"
+    is_folder: ClassVar[bool] = False
+
+    @staticmethod
+    def usable(target: Target) -> Target:
+        """All of it."""
+        return target
 
     def __init__(self, target: Target, kind: str) -> None:
         self._target = target
@@ -42,6 +48,7 @@ class LlvmGenerator:
         self,
         program: Program,
         folder: Path,
+        output: Path,
         *,
         weights_done: Callable[[], None],
         workers: Workers | None,
@@ -65,7 +72,8 @@ class LlvmGenerator:
             seal(library, SECTION)
         else:
             link.link_static(self._toolchain, objects, library)
-        return Generated(library, folder / "library.h")
+        header = output.with_suffix(".h")
+        return Generated({library: output, folder / "library.h": header}, header)
 
     def _objects_of_units(self, folder: Path) -> list[Path]:
         """Copies of the object files that code for the target's units is linked with."""

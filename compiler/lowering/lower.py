@@ -58,7 +58,13 @@ class LoweredKernel:
 
 
 def lower_kernel(
-    function: PrimFunc, symbol: str, tvm_target: TvmTarget, *, parallel: bool, units: Sequence[DotUnit] = ()
+    function: PrimFunc,
+    symbol: str,
+    tvm_target: TvmTarget,
+    *,
+    parallel: bool,
+    units: Sequence[DotUnit] = (),
+    vectors: bool = True,
 ) -> LoweredKernel:
     """Lowers one scheduled PrimFunc.
 
@@ -68,6 +74,7 @@ def lower_kernel(
         tvm_target: the `tvm.target.Target` to generate code for.
         parallel: whether parallel loops call the thread pool; otherwise they become serial.
         units: for narrow operands, whose instructions kernels may be scheduled for.
+        vectors: whether code can compute in vectors; otherwise loops over lanes become serial.
 
     Raises:
         CompilerError: a pass failed, or the function needs more stack than a thread surely has.
@@ -77,13 +84,13 @@ def lower_kernel(
     function = function.with_attr({"global_symbol": symbol, "target": tvm_target})
     with failing_in(f"kernel '{symbol}'", "lowering a kernel failed"), tvm_target:
         workers = int(tvm_target.attrs.get("num-cores", 1)) if parallel else 1
-        module = _loop_passes(workers, units)(tvm.IRModule({symbol: function}))
+        module = _loop_passes(workers, units, vectors)(tvm.IRModule({symbol: function}))
         raw, scratch = _raw_abi(module[symbol])
         module = _machine_passes(units)(tvm.IRModule({symbol: raw}))
     return LoweredKernel(symbol, module[symbol], scratch)
 
 
-def _loop_passes(workers: int, units: Sequence[DotUnit]) -> Any:
+def _loop_passes(workers: int, units: Sequence[DotUnit], vectors: bool) -> Any:
     """From blocks to loops over flat buffers: TVM's own sequence for CPUs, in its order."""
     return tvm.ir.transform.Sequential(
         [
@@ -108,7 +115,7 @@ def _loop_passes(workers: int, units: Sequence[DotUnit]) -> Any:
             _on_functions("HoistScratch", partial(hoist_scratch, workers=workers)),
             # 64-bit indices become 32-bit wherever the bounds prove that they fit.
             tirx.transform.NarrowDataType(32),
-            tirx.transform.VectorizeLoop(True),
+            tirx.transform.VectorizeLoop(vectors),
             _on_functions("StridedLoads", load_whole_vectors),
             tirx.transform.StorageRewrite(),
             s_tir.transform.HoistIfThenElse(),

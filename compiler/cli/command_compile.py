@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,16 +23,19 @@ from .command_options import (
 )
 from .tensor_options import parse_shapes
 
+if TYPE_CHECKING:
+    from ..build import Build
+
 
 def compile_command(
     model: Model,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="OUT", help="The library; its header goes beside it.")
+        Path, typer.Option("--output", "-o", metavar="OUT", help="The library; its header goes beside it. A folder for C.")
     ],
     target: Target = "host",
     cpu: Cpu = None,
     features: Features = "",
-    emit: Annotated[str, typer.Option("--emit", metavar="KIND", help="so: shared library; a: static.")] = "so",
+    emit: Annotated[str, typer.Option("--emit", metavar="KIND", help="so: shared library; a: static; c: C99 sources.")] = "so",
     shape: Shapes = None,
     bind: Binds = None,
     precision: Annotated[
@@ -84,6 +87,7 @@ def compile_command(
     * `tilewright compile resnet50.onnx -o resnet50.so`
     * `tilewright compile bert.onnx -o bert.so --shape input_ids=1x128 --bind mask=@ones.npy`
     * `tilewright compile net.onnx -o net.so --target x86_64-linux-gnu --mcpu x86-64-v3 --threads 1`
+    * `tilewright compile kws.onnx -o kws --emit c --target thumbv7em-none-eabihf --mcpu cortex-m4`
     """
     from ..build import build
     from ..options import CompileOptions
@@ -110,5 +114,13 @@ def compile_command(
         interrupt.done_when_published(),
         shown(f"compiling {model.name}", timeline) as progress,
     ):
-        build(model, output, asked, progress=progress)
-    typer.echo(f"{output}: {size(output.stat().st_size)}, compiled in {duration(timeline.total_seconds)}", err=True)
+        made = build(model, output, asked, progress=progress)
+    typer.echo(f"{output}: {_contents(made)}, compiled in {duration(timeline.total_seconds)}", err=True)
+
+
+def _contents(made: Build) -> str:
+    """How large a library is; of sources what they need on the device."""
+    assert made.path is not None and made.plan is not None
+    if made.path.is_dir():
+        return f"weights {size(made.plan.constants.nbytes)}, arena {size(made.plan.workspace_bytes)}"
+    return size(made.path.stat().st_size)

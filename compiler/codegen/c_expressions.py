@@ -117,11 +117,15 @@ class Expressions:
     used: Used
     variable: Callable[[Var], str]
     element: Callable[[Buffer, Scalar], str]
+    _named: dict[Var, str] = field(default_factory=dict)  # what stands for a variable that an expression names
 
     def __call__(self, node: Scalar) -> str:
         """An expression, which may have to stand in parentheses."""
         if isinstance(node, tirx.Var):
-            return self.variable(node)
+            return self._named[node] if node in self._named else self.variable(node)
+        if isinstance(node, tirx.Let):  # where it stands, since what an operand guards may not be computed elsewhere
+            self._named[node.var] = self.inner(node.value)
+            return self(node.body)
         if isinstance(node, tirx.IntImm):
             return integer_constant(int(node.value), dtype_of(node))
         if isinstance(node, tirx.FloatImm):

@@ -9,6 +9,7 @@ from ..errors import UnsupportedTargetError, UsageError
 from . import llvm
 from .architecture import Architecture
 from .architectures import ARCHITECTURES, architecture_of
+from .cortex_m.parse import is_bare_metal, parse_bare_metal
 from .host import read_host
 from .target import Target
 
@@ -44,6 +45,8 @@ def parse(
             )
     if triple == "host":
         return _host(cpu, features, cores)
+    if is_bare_metal(triple):
+        return parse_bare_metal(triple, cpu, features)
     architecture, full_triple = _split(triple)
     cpu = architecture.baseline_cpu if cpu is None else cpu
     return _make(architecture, full_triple, cpu, (), features, cores or DEFAULT_CORES, DEFAULT_CACHES)

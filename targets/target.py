@@ -77,6 +77,7 @@ class Target:
             them; code that does needs more of the processor (`for_dtypes`).
         code_generator: who writes its code, by its name in the compiler's table of generators.
         c_flags: what a compiler of C has to be told of it.
+        saves_memory: whether memory is scarcer than time: no weights larger than the model's, no copies of tensors.
     """
 
     triple: str
@@ -98,6 +99,7 @@ class Target:
     units: tuple[DotUnit, ...] = ()
     code_generator: str = "llvm"
     c_flags: tuple[str, ...] = ()
+    saves_memory: bool = False
 
     def lanes(self, dtype_bits: int = FLOAT32_BITS) -> int:
         """How many elements of `dtype_bits` bits one vector register holds."""

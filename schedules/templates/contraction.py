@@ -153,7 +153,8 @@ def tile_cycles(workload: Workload, rows: int, vectors: int, target: Target, k_s
     """
     core, lanes = target.core, workload.lanes(target)
     depth = math.prod(workload.k)
-    step = max(rows * vectors / core.fmas_per_cycle, (rows + vectors) / core.loads_per_cycle, core.fma_latency)
+    step = core.together(rows * vectors / core.fmas_per_cycle, (rows + vectors) / core.loads_per_cycle)
+    step = max(step, core.fma_latency)
     if depth * vectors * lanes * dtype_bits(workload.rhs) // 8 > target.l1_bytes * _L1_SHARE:
         step = max(step, vectors / core.l2_vectors_per_cycle)
     return depth / k_splits * (step + core.step_overhead) + core.tile_overhead * rows * vectors

@@ -200,7 +200,7 @@ def _tile_cycles(workload: Windows, tile: WindowChoice, offsets: Sequence[int], 
         read = len({at * stride + offset * step for at in range(tile.positions) for offset in range(line)})
     loads = tile.vectors * (read + line * workload.weighted)
     steps = 1 if tile.positions > 1 else line
-    one = max(line * sums / core.fmas_per_cycle, loads / core.loads_per_cycle) + steps * core.step_overhead
+    one = core.together(line * sums / core.fmas_per_cycle, loads / core.loads_per_cycle) + steps * core.step_overhead
     # A tile waits for its own sums only as far as the core does not see the next tiles' instructions.
     instructions = math.prod(before) * (line * sums + loads + steps * _LOOP_INSTRUCTIONS)
     seen = min(1.0, instructions / core.instructions_in_flight)

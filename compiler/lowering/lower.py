@@ -31,6 +31,7 @@ from ..library.plan import Bytes
 from ..library.tensor_spec import element_bytes
 from .bfloat16 import expand_conversions, legalize_arithmetic
 from .flatten import hide_divisions, show_divisions
+from .guards import share_guards
 from .lane_storage import give_lanes_storage
 from .llvm_functions import with_imports
 from .overlap import overlap_epilogues
@@ -124,6 +125,7 @@ def _loop_passes(workers: int, units: Sequence[DotUnit], vectors: bool) -> Any:
             tirx.transform.StmtSimplify(),
             tirx.transform.RemoveNoOp(),
             s_tir.transform.RewriteUnsafeSelect(),
+            *([] if vectors else [_on_functions("Guards", share_guards)]),
             tirx.transform.CommonSubexprElim(),
             tirx.transform.FP8ComputeLegalize(),
         ]

@@ -120,7 +120,8 @@ def estimate(workload: Windows, choice: WindowChoice, target: Target) -> float:
 
 def _tiles(workload: Windows, lanes: int, target: Target) -> Iterator[WindowChoice]:
     """Tiles of so many lanes; those of most positions first, which read weights the least often."""
-    most = min(workload.output[-2], _MAX_POSITIONS) if workload.shares and lanes > 1 else 1
+    shares = workload.shares and (lanes > 1 or target.lanes() == 1)
+    most = min(workload.output[-2], _MAX_POSITIONS) if shares else 1
     for vectors in range(1, _MAX_VECTORS + 1):
         if math.ceil(workload.channels / lanes) % vectors == 0:
             for positions in range(most, 0, -1):

@@ -214,6 +214,7 @@ def _emitted(
     """Yields the compile after each stage from lowering on."""
     from .codegen.generator import Program
     from .emission.graph import read_graph
+    from .emission.in_place import in_place
     from .emission.kernel_table import kernel_table
     from .emission.planner import make_plan
     from .lowering.batches import lower_kernels
@@ -222,6 +223,8 @@ def _emitted(
     assert made.imported is not None
     tell("lower", 0, 0)
     graph = read_graph(made.module, made.imported.output_names, made.imported.input_names)
+    if made.target.saves_memory:
+        graph = in_place(graph, made.module)
     table = kernel_table(made.module, graph, made.name)
     made = replace(made, target=made.target.for_dtypes(table.dtypes))
     with ExitStack() as stack:

@@ -5,6 +5,9 @@
     s[2] = s[2] + c if i else s[2]                        s[1] = s[1] + b
                                                           s[2] = s[2] + c
 
+A loop over one store that is a choice between two values, the same one for all iterations, becomes two loops: a copy of
+a line into a band and zeros beside it are those that C compilers know.
+
 For code that computes one number at a time, where a branch that is taken for all is cheaper than a choice for each. The
 rows of a window that lie in the padding are skipped by one.
 """
@@ -17,7 +20,7 @@ from tvm.ir import TensorLoad
 
 from ...hidden_floats import name_of
 from ...ir_types import PrimFunc, Scalar, Stmt
-from ...schedules.tensorir.rebuild import found
+from ...schedules.tensorir.rebuild import found, mentions, substituted, with_body
 
 _CHOICE = "prim.if_then_else"
 # A statement, and the conditions that all have to hold for it.
@@ -26,13 +29,43 @@ _Guarded = tuple[list[Scalar], Stmt]
 
 def share_guards(function: PrimFunc) -> PrimFunc:
     """Puts conditional additions into branches."""
-    changes = [(tirx.BufferStore, lambda store: _joined([_guarded(store)])), (tirx.SeqStmt, _sequence)]
+    changes = [
+        (tirx.BufferStore, lambda store: _joined([_guarded(store)])),
+        (tirx.SeqStmt, _sequence),
+        (tirx.For, _two_loops),
+    ]
     return function.with_body(tvm_ffi.structural_map(function.body, changes, order="post"))
 
 
 def _sequence(statements: Stmt) -> Stmt:
     """A sequence whose stores are branches already."""
     return _joined([guarded for each in statements.seq for guarded in _opened(each)])
+
+
+def _two_loops(loop: Stmt) -> Stmt:
+    """A loop over a choice that does not depend on it."""
+    store = loop.body
+    if isinstance(store, tirx.For) or not isinstance(store, (tirx.BufferStore, tirx.IfThenElse)):
+        return loop
+    if isinstance(store, tirx.IfThenElse):  # of loops inside, which has come out of them
+        condition, bodies = store.condition, [store.then_case, store.else_case]
+        if store.else_case is None or not all(isinstance(each, tirx.For) for each in bodies):
+            return loop
+    elif name_of(store.value) == _CHOICE:
+        condition, *values = store.value.args
+        bodies = [tirx.BufferStore(store.buffer, value, list(store.indices)) for value in values]
+    else:
+        return loop
+    if mentions(condition, [loop.loop_var]) or found(condition, TensorLoad):
+        return loop
+    return tirx.IfThenElse(condition, with_body(loop, bodies[0]), _renamed(with_body(loop, bodies[1])))
+
+
+def _renamed(loop: Stmt) -> Stmt:
+    """The loop over a variable of its own: no two loops share one."""
+    variable = tirx.Var(loop.loop_var.name, loop.loop_var.ty)
+    body = substituted(loop.body, {loop.loop_var: variable})
+    return tirx.For(variable, loop.min, loop.extent, loop.kind, body, annotations=dict(loop.annotations))
 
 
 def _opened(statement: Stmt) -> list[_Guarded]:

@@ -15,7 +15,8 @@ so that the innermost loop reads it in order, whole registers at a time. The loo
                 unrolled rows, unrolled vectors            broadcast A, load B, multiply-add
             epilogue(C) -> output                          bias, activation, residual, permutation
 
-Odd sizes never reach the inner loops: rows and columns are padded to whole tiles inside C, padding rows read the last
+Where memory is scarce, a block of rows is a line of the image, and zeros are put around the lines that it reads alone, in
+a band that the next block uses again. Odd sizes never reach the inner loops: rows and columns are padded to whole tiles inside C, padding rows read the last
 row again, padding columns are zeros in the packed B, and only the epilogue's stores are guarded. How tiles are cut into
 tasks for cores is `cutting.py`'s.
 """
@@ -199,7 +200,13 @@ def space(workload: Workload, target: Target) -> Space[MultiplyAddChoice]:
         lambda tile: math.ceil(workload.rows / tile.rows),
         lambda tile: slices(workload.k[-1], math.prod(workload.k), target),
         target,
+        lambda tile: workload.image_line // tile.rows if in_bands(workload, target) else 0,
     )
+
+
+def in_bands(workload: Workload, target: Target) -> bool:
+    """Whether zeros are put around a line's part of an image at a time, and not around all of it."""
+    return target.saves_memory and workload.image_line > 0
 
 
 def default(workload: Workload, target: Target) -> MultiplyAddChoice:
@@ -211,6 +218,8 @@ def register_tiles(workload: Workload, target: Target) -> Iterator[MultiplyAddCh
     """Every tile of sums that fits the registers, wide ones first: of equals they read A less often."""
     for vectors in reversed(range(1, (target.num_vector_registers // 2) if workload.columns > 1 else 2)):
         for rows in range(1, min(target.core.addressed_rows, workload.rows) + 1):
+            if in_bands(workload, target) and workload.image_line % rows:
+                continue
             if _registers_used(rows, vectors, target) <= target.num_vector_registers:
                 yield MultiplyAddChoice(rows=rows, vectors=vectors)
 

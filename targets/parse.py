@@ -124,7 +124,9 @@ def _make(
         half_features=architecture.half_features_of(generated),
         units=architecture.units_of(has, cpu),
         code_generator="llvm",
-        **caches,
+        l1_bytes=caches["l1_bytes"],
+        l2_bytes=caches["l2_bytes"],
+        l3_bytes=caches["l3_bytes"],
     )
 
 

@@ -30,12 +30,15 @@ if TYPE_CHECKING:
 def compile_command(
     model: Model,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="OUT", help="The library; its header goes beside it. A folder for C.")
+        Path,
+        typer.Option("--output", "-o", metavar="OUT", help="The library; its header goes beside it. A folder for C."),
     ],
     target: Target = "host",
     cpu: Cpu = None,
     features: Features = "",
-    emit: Annotated[str, typer.Option("--emit", metavar="KIND", help="so: shared library; a: static; c: C99 sources.")] = "so",
+    emit: Annotated[
+        str, typer.Option("--emit", metavar="KIND", help="so: shared library; a: static; c: C99 sources.")
+    ] = "so",
     shape: Shapes = None,
     bind: Binds = None,
     precision: Annotated[

@@ -47,12 +47,11 @@ _OPERATORS: Mapping[type, tuple[str, bool]] = MappingProxyType(
 _FACTORS = (tirx.Mul,)
 # LLVM's intrinsics that are functions of libm under another name; the others are called as LLVM calls them.
 _LIBM_NAMES: Mapping[str, str] = MappingProxyType({"roundeven": "rint", "minnum": "fmin", "maxnum": "fmax"})
-_LIBM = frozenset(
-    """
+_LIBM_LIST = """
     acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh erf erfc exp exp2 expm1 fabs floor fma fmax
     fmin fmod hypot ldexp log log10 log1p log2 nearbyint nextafter pow rint round sin sinh sqrt tan tanh tgamma trunc
-    """.split()
-)
+"""
+_LIBM = frozenset(_LIBM_LIST.split())
 _SUFFIXES: Mapping[str, str] = MappingProxyType({"float32": "f", "float64": ""})
 _FREE = ("llvm.arithmetic.fence", "llvm.expect")  # what says something about its operand, and computes nothing
 _PREFETCH = "llvm.prefetch"
@@ -221,9 +220,7 @@ class Expressions:
     def _not_a_number(self, call: Call) -> str:
         dtype = self._float(call.args[0])
         kind = c_type(dtype)
-        helper = self.used.helper(
-            f"is_nan_{dtype}", f"static inline int is_nan_{dtype}({kind} x) {{ return x != x; }}"
-        )
+        helper = self.used.helper(f"is_nan_{dtype}", f"static inline int is_nan_{dtype}({kind} x) {{ return x != x; }}")
         return f"{helper}({self(call.args[0])})"
 
     def _bits(self, call: Call) -> str:

@@ -10,8 +10,8 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from ...errors import UnsupportedError
 from ...dtypes import numpy_dtype
+from ...errors import UnsupportedError
 from ...targets.target import Target
 from ..emission.steps_in_c import StepWriter
 from ..emission.tensor_notes import tensor_notes
@@ -80,9 +80,7 @@ def texts(program: Program, kernels: Sequence[KernelInC], used: Used, target: Ta
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
     )
-    rendered = {
-        path: environment.get_template(f"{template}.jinja").render(values) for path, template in files.items()
-    }
+    rendered = {path: environment.get_template(f"{template}.jinja").render(values) for path, template in files.items()}
     return {**rendered, f"{name}.json": program.signature.to_json() + "\n"}
 
 

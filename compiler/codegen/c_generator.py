@@ -1,12 +1,12 @@
 """Sources in C99, for microcontrollers and for whoever builds by himself: a folder to drop into a project.
 
-    OUT/src/NAME.h             void NAME_run(const float *image, float *logits); sizes of arena and weights
-    OUT/src/NAME.c             the steps, the arena
-    OUT/src/NAME_kernels.c     the kernels
-    OUT/src/NAME_weights.c     the weights, constants of one section
-    OUT/src/NAME_internal.h    what the three share
-    OUT/NAME.json              the signature
-    OUT/Makefile, CMakeLists.txt, library.properties (Arduino), zephyr/ (a module)
+OUT/src/NAME.h             void NAME_run(const float *image, float *logits); sizes of arena and weights
+OUT/src/NAME.c             the steps, the arena
+OUT/src/NAME_kernels.c     the kernels
+OUT/src/NAME_weights.c     the weights, constants of one section
+OUT/src/NAME_internal.h    what the three share
+OUT/NAME.json              the signature
+OUT/Makefile, CMakeLists.txt, library.properties (Arduino), zephyr/ (a module)
 """
 
 from __future__ import annotations

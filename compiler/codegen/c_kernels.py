@@ -308,6 +308,6 @@ def _mentions(value: Node, buffer: Buffer) -> bool:
 
 def _is_nothing(node: Stmt) -> bool:
     """What C need not say: addresses of buffers, prefetches, the error code that no kernel in C has."""
-    if isinstance(node, tirx.DeclBuffer) or isinstance(node, tirx.stmt.Return) or is_prefetch(node):
+    if isinstance(node, (tirx.DeclBuffer, tirx.stmt.Return)) or is_prefetch(node):
         return True
     return isinstance(node, tirx.Evaluate) and isinstance(node.value, (tirx.IntImm, tirx.Var))

@@ -2,8 +2,8 @@
 
     z = conv(x, w) + y      y[n, h, w, c] is read once, by what writes z[n, h, w, c]: z may lie where y lies
 
-So a residual needs no third tensor. It holds for a scheduled kernel whatever its loops are: a block is executed once for
-each of its points.
+So a residual needs no third tensor. It holds for a scheduled kernel whatever its loops are: a block is executed once
+for each of its points.
 """
 
 from __future__ import annotations

@@ -66,7 +66,9 @@ BOARDS: Mapping[str, Board] = MappingProxyType(
         "cortex-m3": _M3,
         "cortex-m4": Board("mps2-an386", 0, 0x400, (4 << 20) - 0x400, 0x2000_0000, 4 << 20),
         "cortex-m7": Board("mps2-an500", 0, 0x400, (4 << 20) - 0x400, 0x2000_0000, 4 << 20),
-        "cortex-m33": Board("mps2-an505", 0x1000_0000, 0x1000_0400, (4 << 20) - 0x400, 0x3800_0000, 2 << 20, 20_000_000),
+        "cortex-m33": Board(
+            "mps2-an505", 0x1000_0000, 0x1000_0400, (4 << 20) - 0x400, 0x3800_0000, 2 << 20, 20_000_000
+        ),
         "cortex-m55": Board("mps3-an547", 0, 0x0100_0000, 2 << 20, 0x2100_0000, 2 << 20, 32_000_000),
     }
 )
@@ -222,7 +224,10 @@ class MicrocontrollerRunner:
         objects = self.objects(program, folder)
         include = f"-I{program.header.parent.resolve()}"
         sources = ["main.c", "startup.c", *map(str, objects)]
-        _run([_COMPILER, *program.flags, "-std=gnu11", "-O2", include, *_LINK, "-o", "firmware.elf", *sources, "-lm"], folder)
+        _run(
+            [_COMPILER, *program.flags, "-std=gnu11", "-O2", include, *_LINK, "-o", "firmware.elf", *sources, "-lm"],
+            folder,
+        )
         return folder / "firmware.elf"
 
     def objects(self, program: Program, folder: Path) -> list[Path]:
@@ -244,16 +249,28 @@ def section_bytes(objects: Sequence[Path]) -> tuple[int, int]:
 
 def _emulation(board: Board) -> list[str]:
     quiet = ["-nographic", "-monitor", "none", "-serial", "none"]
-    return [_EMULATOR, "-machine", board.machine, *quiet, "-icount", "shift=0", "-semihosting-config", "enable=on,target=native"]
+    return [
+        _EMULATOR,
+        "-machine",
+        board.machine,
+        *quiet,
+        "-icount",
+        "shift=0",
+        "-semihosting-config",
+        "enable=on,target=native",
+    ]
 
 
 def _bytes_of(spec: TensorSpec, array: Any) -> bytes:
     array = np.ascontiguousarray(array)
     if array.shape != spec.shape or array.dtype != numpy_dtype(spec.dtype):
         raise TensorError(
-            f"it has shape {array.shape} and dtype {array.dtype}", where=f"input {spec.name!r}", hint=f"needed is {spec}"
+            f"it has shape {array.shape} and dtype {array.dtype}",
+            where=f"input {spec.name!r}",
+            hint=f"needed is {spec}",
         )
-    return array.tobytes()
+    data: bytes = array.tobytes()
+    return data
 
 
 def _counts(program: Program, data: bytes, board: Board) -> Counts:
@@ -263,13 +280,19 @@ def _counts(program: Program, data: bytes, board: Board) -> Counts:
         kind = numpy_dtype(spec.dtype)
         outputs.append(np.frombuffer(data, kind, spec.elements, offset).reshape(spec.shape))
         offset += spec.nbytes
-    return Counts(tuple(outputs), ticks * (_NANOSECONDS // board.clock_hz), stack)
+    return Counts(tuple(outputs), ticks * _NANOSECONDS // board.clock_hz, stack)
 
 
 def _run(command: Sequence[str], folder: Path) -> None:
     try:
         done = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, errors="replace", timeout=_SECONDS, stdin=subprocess.DEVNULL
+            command,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_SECONDS,
+            stdin=subprocess.DEVNULL,
         )
     except subprocess.TimeoutExpired as error:
         raise ToolError(f"{command[0]} did not end in {_SECONDS} seconds", where=str(folder)) from error

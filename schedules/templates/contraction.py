@@ -15,9 +15,10 @@ so that the innermost loop reads it in order, whole registers at a time. The loo
                 unrolled rows, unrolled vectors            broadcast A, load B, multiply-add
             epilogue(C) -> output                          bias, activation, residual, permutation
 
-Where memory is scarce, a block of rows is a line of the image, and zeros are put around the lines that it reads alone, in
-a band that the next block uses again. Odd sizes never reach the inner loops: rows and columns are padded to whole tiles inside C, padding rows read the last
-row again, padding columns are zeros in the packed B, and only the epilogue's stores are guarded. How tiles are cut into
+Where memory is scarce, a block of rows is a line of the image, and zeros are put around the lines that it reads alone,
+in a band that the next block uses again. Odd sizes never reach the inner loops: rows and columns are padded to whole
+tiles inside C, padding rows read the last row again, padding columns are zeros in the packed B, and only the epilogue's
+stores are guarded. How tiles are cut into
 tasks for cores is `cutting.py`'s.
 """
 

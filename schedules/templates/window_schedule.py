@@ -40,9 +40,7 @@ def _schedule_windows(
     _schedule_sum(sch, anchor, len(outer), choice, unrolls)
 
 
-def _tile_epilogue(
-    sch: Schedule, epilogue: Block, tile: WindowChoice, unrolls: bool, axes_of_parts: int
-) -> list[Loop]:
+def _tile_epilogue(sch: Schedule, epilogue: Block, tile: WindowChoice, unrolls: bool, axes_of_parts: int) -> list[Loop]:
     """Tiles the writing loops, of which the first may count parts; returns the loops outside the tile."""
     *outer, channel = sch.get_loops(epilogue)
     parts, outer = outer[:axes_of_parts], outer[axes_of_parts:]

@@ -17,9 +17,9 @@ WARNINGS = "-Wall -Wextra -Werror -Wdouble-promotion -pedantic"
 Array = np.ndarray[Any, Any]
 
 
-def built(folder: Path, name: str) -> Path:
-    """The shared library of a folder of sources."""
-    command = ["make", "-s", "shared", f"CFLAGS=-O1 {WARNINGS}"]
+def built(folder: Path, name: str, *variables: str) -> Path:
+    """The shared library of a folder of sources, with other values of the Makefile's variables."""
+    command = ["make", "-s", "shared", f"CFLAGS=-O1 {WARNINGS}", *variables]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return folder / f"lib{name}.so"

@@ -48,7 +48,9 @@ def test_models(name: str, tmp_path: Path) -> None:
         np.testing.assert_allclose(ours, theirs, atol=1e-4 * float(np.abs(theirs).max()))
     header = made.header.read_text()
     assert f"#define net_ARENA_BYTES {made.plan.workspace_bytes}\n" in header
-    assert undefined(library) <= {"memcpy", "memset"} | set(header.partition("make of loops), ")[2].split(".\n")[0].split(", "))
+    assert undefined(library) <= {"memcpy", "memset"} | set(
+        header.partition("make of loops), ")[2].split(".\n")[0].split(", ")
+    )
 
 
 NODES = [

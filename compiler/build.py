@@ -244,7 +244,14 @@ def _emitted(
         )
         yield replace(made, table=table, lowered=lowered)
         with failing_in("the planner", "the plan cannot be made", writes_files=True):
-            plan = make_plan(made.name, graph, table.kernels(lowered.scratch), table.kernel_of)
+            plan = make_plan(
+                made.name,
+                graph,
+                table.kernels(lowered.scratch),
+                table.kernel_of,
+                limits=options.regions,
+                unit=made.target.alignment,
+            )
         signature = make_signature(
             plan,
             triple=made.target.triple,

@@ -44,6 +44,7 @@ class CompileOptions:
         keep_temps: a folder for sources and objects.
         passes: changes to the passes, as `ir_passes.registry.edited` takes them: ``-fuse_gelu`` leaves one out.
         jobs: processes that compile kernels, at most one a core; None: as many as there are kernels enough for.
+        regions: of C sources: memories for tensors by name, the fastest first, with their sizes in bytes.
 
     Raises:
         UsageError: an option has a value that none can have.
@@ -63,6 +64,7 @@ class CompileOptions:
     save_ir: Pathlike | None = None
     keep_temps: Pathlike | None = None
     jobs: int | None = None
+    regions: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_one_of("kind of output", self.emit, "--emit", output_kinds())
@@ -84,6 +86,10 @@ class CompileOptions:
             )
         if self.name is not None:
             check_name(self.name)
+        if self.regions and self.emit != _ONE_THREAD:
+            raise UsageError(
+                "memories have regions where C sources are made", where="--region", hint=f"add --emit {_ONE_THREAD}"
+            )
 
     @property
     def threaded(self) -> bool:

@@ -78,6 +78,7 @@ class Target:
         code_generator: who writes its code, by its name in the compiler's table of generators.
         c_flags: what a compiler of C has to be told of it.
         saves_memory: whether memory is scarcer than time: no weights larger than the model's, no copies of tensors.
+        alignment: what the addresses of tensors are multiples of, in bytes.
     """
 
     triple: str
@@ -100,6 +101,7 @@ class Target:
     code_generator: str = "llvm"
     c_flags: tuple[str, ...] = ()
     saves_memory: bool = False
+    alignment: int = 64
 
     def lanes(self, dtype_bits: int = FLOAT32_BITS) -> int:
         """How many elements of `dtype_bits` bits one vector register holds."""

@@ -16,12 +16,13 @@ from .command_options import (
     Cpu,
     Features,
     Model,
+    Regions,
     Shapes,
     Target,
     feature_list,
     read_bindings,
 )
-from .tensor_options import parse_shapes
+from .tensor_options import parse_regions, parse_shapes
 
 if TYPE_CHECKING:
     from ..build import Build
@@ -55,6 +56,7 @@ def compile_command(
             "--threads", metavar="N", help="Default when it runs; 1 builds without threads. [default: all processors]"
         ),
     ] = None,
+    region: Regions = None,
     name: Annotated[
         str | None,
         typer.Option("--name", metavar="SYMBOL", help="Prefix of the C functions. [default: from the file's name]"),
@@ -110,6 +112,7 @@ def compile_command(
         save_ir=save_ir,
         keep_temps=keep_temps,
         jobs=jobs,
+        regions=parse_regions(region or ()),
     )
     timeline = Timeline()
     with (
@@ -125,5 +128,5 @@ def _contents(made: Build) -> str:
     """How large a library is; of sources what they need on the device."""
     assert made.path is not None and made.plan is not None
     if made.path.is_dir():
-        return f"weights {size(made.plan.constants.nbytes)}, arena {size(made.plan.workspace_bytes)}"
+        return f"weights {size(made.plan.constants.nbytes)}, arena {size(sum(region.bytes for region in made.plan.regions))}"
     return size(made.path.stat().st_size)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import accumulate
 
 from ...errors import CompilerError
 from ..library.plan import ALIGNMENT, Buffer, BufferKind, Bytes, Region, align
@@ -24,8 +25,14 @@ _ORDERS: tuple[Callable[[Buffer], tuple[int, ...]], ...] = (
 )
 
 
-def plan_memory(buffers: Sequence[Buffer]) -> tuple[tuple[Buffer, ...], tuple[Region, ...]]:
+def plan_memory(
+    buffers: Sequence[Buffer], unit: Bytes = ALIGNMENT
+) -> tuple[tuple[Buffer, ...], tuple[Region, ...]]:
     """Places the workspace buffers, those of each region apart; the others are returned as they are.
+
+    Args:
+        buffers: with their lifetimes and regions.
+        unit: what offsets are multiples of.
 
     Returns:
         The buffers in the order given, and the regions that they are in.
@@ -34,44 +41,51 @@ def plan_memory(buffers: Sequence[Buffer]) -> tuple[tuple[Buffer, ...], tuple[Re
     regions = []
     for name in dict.fromkeys(b.region for b in buffers if b.kind is BufferKind.WORKSPACE):
         inside = [i for i, b in enumerate(buffers) if b.kind is BufferKind.WORKSPACE and b.region == name]
-        found, size = plan_arena([buffers[i] for i in inside])
+        found, size = plan_arena([buffers[i] for i in inside], unit)
         regions.append(Region(name, size))
         for i, buffer in zip(inside, found, strict=True):
             placed[i] = buffer
     return tuple(placed), tuple(regions)
 
 
-def plan_arena(buffers: Sequence[Buffer]) -> tuple[tuple[Buffer, ...], Bytes]:
-    """Places the workspace buffers in one arena; the others are returned as they are.
+def plan_arena(buffers: Sequence[Buffer], unit: Bytes = ALIGNMENT) -> tuple[tuple[Buffer, ...], Bytes]:
+    """Places the workspace buffers in one arena, at multiples of `unit`; the others are returned as they are.
 
     Returns:
         The buffers in the order given, and the size of the arena in bytes.
     """
     best: dict[int, Bytes] = {}
     best_size: Bytes | None = None
-    for offsets in _placements(buffers):
-        size = max((offsets[i] + _room(buffers[i]) for i in offsets), default=0)
+    for offsets in _placements(buffers, unit):
+        size = max((offsets[i] + _room(buffers[i], unit) for i in offsets), default=0)
         if best_size is None or size < best_size:
             best, best_size = offsets, size
     placed = tuple(replace(b, offset=best[i]) if i in best else b for i, b in enumerate(buffers))
-    check(placed, best_size or 0)
+    check(placed, best_size or 0, unit)
     return placed, best_size or 0
 
 
-def lower_bound(buffers: Sequence[Buffer]) -> Bytes:
+def lower_bound(buffers: Sequence[Buffer], unit: Bytes = ALIGNMENT) -> Bytes:
     """The most bytes alive during one step: no arena can be smaller."""
+    return max(alive_bytes(buffers, unit).values(), default=0)
+
+
+def peak_step(buffers: Sequence[Buffer], unit: Bytes = ALIGNMENT) -> int:
+    """The first step at which so many are alive."""
+    alive = alive_bytes(buffers, unit)
+    return max(alive, key=lambda step: (alive[step], -step), default=0)
+
+
+def alive_bytes(buffers: Sequence[Buffer], unit: Bytes = ALIGNMENT) -> dict[int, Bytes]:
+    """The bytes alive from each step on at which they change."""
     change: dict[int, Bytes] = {}
     for b in _in_arena(buffers):
-        change[b.first_step] = change.get(b.first_step, 0) + _room(b)
-        change[b.last_step + 1] = change.get(b.last_step + 1, 0) - _room(b)
-    alive = peak = 0
-    for step in sorted(change):
-        alive += change[step]
-        peak = max(peak, alive)
-    return peak
+        change[b.first_step] = change.get(b.first_step, 0) + _room(b, unit)
+        change[b.last_step + 1] = change.get(b.last_step + 1, 0) - _room(b, unit)
+    return dict(zip(sorted(change), accumulate(change[step] for step in sorted(change)), strict=True))
 
 
-def check(buffers: Sequence[Buffer], arena_bytes: Bytes) -> None:
+def check(buffers: Sequence[Buffer], arena_bytes: Bytes, unit: Bytes = ALIGNMENT) -> None:
     """Proves that the placement is sound: inside the arena, aligned, and disjoint whenever two are alive together.
 
     Raises:
@@ -80,7 +94,7 @@ def check(buffers: Sequence[Buffer], arena_bytes: Bytes) -> None:
     # Sweep over the steps: only buffers alive together are compared.
     active: list[Buffer] = []
     for b in sorted(_in_arena(buffers), key=lambda b: b.first_step):
-        if b.offset < 0 or b.offset % ALIGNMENT or b.offset + largest(b.bytes) > arena_bytes:
+        if b.offset < 0 or b.offset % unit or b.offset + largest(b.bytes) > arena_bytes:
             raise CompilerError(f"the arena of {arena_bytes} bytes does not hold a buffer: {b}")
         active = [a for a in active if a.last_step >= b.first_step]
         for a in active:
@@ -89,31 +103,31 @@ def check(buffers: Sequence[Buffer], arena_bytes: Bytes) -> None:
         active.append(b)
 
 
-def _room(buffer: Buffer) -> Bytes:
-    return align(largest(buffer.bytes))
+def _room(buffer: Buffer, unit: Bytes) -> Bytes:
+    return align(largest(buffer.bytes), unit)
 
 
 def _in_arena(buffers: Sequence[Buffer]) -> list[Buffer]:
     return [b for b in buffers if b.kind is BufferKind.WORKSPACE and largest(b.bytes) and b.first_step <= b.last_step]
 
 
-def _placements(buffers: Sequence[Buffer]) -> Iterator[dict[int, Bytes]]:
+def _placements(buffers: Sequence[Buffer], unit: Bytes) -> Iterator[dict[int, Bytes]]:
     workspace = [i for i, b in enumerate(buffers) if b.kind is BufferKind.WORKSPACE]
-    bound = lower_bound(buffers)
+    bound = lower_bound(buffers, unit)
     for order in _ORDERS:
-        offsets = _place(buffers, sorted(workspace, key=lambda i: (*order(buffers[i]), i)))
+        offsets = _place(buffers, sorted(workspace, key=lambda i: (*order(buffers[i]), i)), unit)
         yield offsets
-        if max((offsets[i] + _room(buffers[i]) for i in offsets), default=0) == bound:
+        if max((offsets[i] + _room(buffers[i], unit) for i in offsets), default=0) == bound:
             return  # no order can do better
 
 
-def _place(buffers: Sequence[Buffer], order: Sequence[int]) -> dict[int, Bytes]:
+def _place(buffers: Sequence[Buffer], order: Sequence[int], unit: Bytes) -> dict[int, Bytes]:
     """Puts each buffer in the smallest gap it fits among those placed before and alive with it."""
     offsets: dict[int, Bytes] = {}
     for i in order:
         buffer = buffers[i]
         busy = sorted(
-            (offset, offset + _room(buffers[j])) for j, offset in offsets.items() if buffers[j].overlaps_in_time(buffer)
+            (offset, offset + _room(buffers[j], unit)) for j, offset in offsets.items() if buffers[j].overlaps_in_time(buffer)
         )
         end, best_gap, best_offset = 0, None, None
         for start, stop in busy:

@@ -63,4 +63,5 @@ def _target(row: Processor) -> Target:
         code_generator="c",
         c_flags=row.c_flags,
         saves_memory=True,
+        alignment=8,  # of the widest number; caches do not count
     )

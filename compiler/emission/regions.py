@@ -1,0 +1,86 @@
+"""Several memories: tensors that are used most go into the first one that has room for them.
+
+A microcontroller has a little memory beside its core and more of it farther away. How much a tensor is used is how many
+operations the kernels do that read or write it, over the bytes that they read and write: a band that a convolution
+reads nine times comes before a tensor that is copied once. Each is tried in the regions in the order given, and stays
+where the planner still finds a place for all that are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from ...errors import RegionError
+from ..library.plan import Buffer, BufferKind, Bytes, Call, Kernel, Step, leaves
+from ..library.sizes import largest
+from .memory import lower_bound, peak_step, plan_arena
+
+
+def into_regions(
+    buffers: Sequence[Buffer], steps: Sequence[Step], kernels: Sequence[Kernel], limits: Mapping[str, Bytes], unit: Bytes
+) -> list[Buffer]:
+    """The buffers, those of the workspace each with its region.
+
+    Args:
+        buffers: with their lifetimes.
+        steps: what uses them.
+        kernels: of the library.
+        limits: the regions, the fastest first, with their sizes.
+        unit: what offsets are multiples of.
+
+    Raises:
+        RegionError: they do not fit.
+    """
+    placed = list(buffers)
+    uses = _uses(buffers, steps, kernels)
+    inside: dict[str, list[int]] = {name: [] for name in limits}
+    workspace = [i for i, each in enumerate(buffers) if each.kind is BufferKind.WORKSPACE]
+    for index in sorted(workspace, key=lambda i: (-uses[i], largest(buffers[i].bytes), i)):
+        for name, limit in limits.items():
+            together = [*inside[name], index]
+            if _fits([buffers[i] for i in together], limit, unit):
+                inside[name] = together
+                placed[index] = replace(buffers[index], region=name)
+                break
+        else:
+            raise _too_big(buffers, steps, limits, unit)
+    return placed
+
+
+def _fits(buffers: Sequence[Buffer], limit: Bytes, unit: Bytes) -> bool:
+    return lower_bound(buffers, unit) <= limit and plan_arena(buffers, unit)[1] <= limit
+
+
+def _uses(buffers: Sequence[Buffer], steps: Sequence[Step], kernels: Sequence[Kernel]) -> list[float]:
+    """For each buffer how often a byte of it is read or written, by what is known of kernels."""
+    uses = [0.0] * len(buffers)
+    for step in leaves(steps):
+        if isinstance(step, Call):
+            kernel = kernels[step.kernel]
+            for index in set(step.arguments):
+                uses[index] += max(1.0, kernel.flops / max(1, kernel.bytes))
+        else:
+            for index in (step.source, step.destination):
+                uses[index] += 1.0
+    return uses
+
+
+def _too_big(
+    buffers: Sequence[Buffer], steps: Sequence[Step], limits: Mapping[str, Bytes], unit: Bytes
+) -> RegionError:
+    """What does not fit where, and what would."""
+    needed, number = lower_bound(buffers, unit), peak_step(buffers, unit)
+    sources = [step.sources for step in leaves(steps)]
+    nodes = "+".join(sources[number]) if number < len(sources) else ""
+    alive = [b for b in buffers if b.kind is BufferKind.WORKSPACE and b.first_step <= number <= b.last_step]
+    return RegionError(
+        f"the model's tensors do not fit the memory: step {number} needs {needed} bytes at a time",
+        where=", ".join(f"--region {name}={limit}" for name, limit in limits.items()),
+        details=[
+            f"the step computes {nodes}",
+            f"its tensors: {', '.join(str(size) for size in sorted((largest(b.bytes) for b in alive), reverse=True))} bytes",
+            f"there are {sum(limits.values())} bytes in all; a tensor lies in one region",
+        ],
+        hint="give more memory, or a smaller input; `tilewright inspect MODEL --memory memory.svg` draws what is needed",
+    )

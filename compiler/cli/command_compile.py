@@ -128,5 +128,6 @@ def _contents(made: Build) -> str:
     """How large a library is; of sources what they need on the device."""
     assert made.path is not None and made.plan is not None
     if made.path.is_dir():
-        return f"weights {size(made.plan.constants.nbytes)}, arena {size(sum(region.bytes for region in made.plan.regions))}"
+        arena = sum(region.bytes for region in made.plan.regions)
+        return f"weights {size(made.plan.constants.nbytes)}, arena {size(arena)}"
     return size(made.path.stat().st_size)

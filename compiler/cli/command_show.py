@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from ..reports.report import show, show_json
 from ..options import CompileOptions
+from ..reports.report import show, show_json
 from .command_options import Cpu, Json, Regions, Shapes, Target
 from .tensor_options import parse_regions, parse_shapes
 
@@ -55,9 +55,7 @@ def inspect(
         show(*parts)
 
 
-def _memory_options(
-    target: str, cpu: str | None, shape: list[str] | None, region: list[str] | None
-) -> dict[str, Any]:
+def _memory_options(target: str, cpu: str | None, shape: list[str] | None, region: list[str] | None) -> dict[str, Any]:
     """Regions are those of C sources; without them memory is what a library for one thread takes."""
     emit = {"emit": "c", "regions": parse_regions(region)} if region else {}
     return {"target": target, "cpu": cpu, "shapes": parse_shapes(shape or ()), "threads": 1, **emit}

@@ -1,12 +1,13 @@
 """Memory planning: gives every workspace buffer an offset in its region so that buffers alive together never overlap.
 
 Greedy placement by several orders (Pisarchyk and Lee, "Efficient Memory Management for Deep Neural Net Inference",
-2020, call the first one greedy-by-size); the order with the smallest arena wins. Sizes count at the bounds of their
-dimensions. Peak memory is then known before anything runs, and `check` proves the result.
+2020, call the first one greedy-by-size), and by a few changes of these; the order with the smallest arena wins. Sizes
+count at the bounds of their dimensions. Peak memory is then known before anything runs, and `check` proves the result.
 """
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import accumulate
@@ -24,10 +25,11 @@ _ORDERS: tuple[Callable[[Buffer], tuple[int, ...]], ...] = (
     lambda b: (-b.last_step, -largest(b.bytes)),
 )
 
+# Where no order reaches the lower bound, orders near to them are tried: so many, for so many buffers at most.
+_SHUFFLES, _MOST_SHUFFLED = 100, 64
 
-def plan_memory(
-    buffers: Sequence[Buffer], unit: Bytes = ALIGNMENT
-) -> tuple[tuple[Buffer, ...], tuple[Region, ...]]:
+
+def plan_memory(buffers: Sequence[Buffer], unit: Bytes = ALIGNMENT) -> tuple[tuple[Buffer, ...], tuple[Region, ...]]:
     """Places the workspace buffers, those of each region apart; the others are returned as they are.
 
     Args:
@@ -114,11 +116,23 @@ def _in_arena(buffers: Sequence[Buffer]) -> list[Buffer]:
 def _placements(buffers: Sequence[Buffer], unit: Bytes) -> Iterator[dict[int, Bytes]]:
     workspace = [i for i, b in enumerate(buffers) if b.kind is BufferKind.WORKSPACE]
     bound = lower_bound(buffers, unit)
-    for order in _ORDERS:
-        offsets = _place(buffers, sorted(workspace, key=lambda i: (*order(buffers[i]), i)), unit)
+    orders = [sorted(workspace, key=lambda i, key=order: (*key(buffers[i]), i)) for order in _ORDERS]
+    generator = random.Random(0)  # the same orders in every compile
+    if 1 < len(workspace) <= _MOST_SHUFFLED:
+        orders += [_shuffled(orders[count % len(_ORDERS)], generator) for count in range(_SHUFFLES)]
+    for order in orders:
+        offsets = _place(buffers, order, unit)
         yield offsets
         if max((offsets[i] + _room(buffers[i], unit) for i in offsets), default=0) == bound:
             return  # no order can do better
+
+
+def _shuffled(order: Sequence[int], generator: random.Random) -> list[int]:
+    """An order with a few buffers earlier or later than they were."""
+    changed = list(order)
+    for _ in range(generator.randint(1, 3)):
+        changed.insert(generator.randrange(len(changed)), changed.pop(generator.randrange(len(changed))))
+    return changed
 
 
 def _place(buffers: Sequence[Buffer], order: Sequence[int], unit: Bytes) -> dict[int, Bytes]:
@@ -127,7 +141,9 @@ def _place(buffers: Sequence[Buffer], order: Sequence[int], unit: Bytes) -> dict
     for i in order:
         buffer = buffers[i]
         busy = sorted(
-            (offset, offset + _room(buffers[j], unit)) for j, offset in offsets.items() if buffers[j].overlaps_in_time(buffer)
+            (offset, offset + _room(buffers[j], unit))
+            for j, offset in offsets.items()
+            if buffers[j].overlaps_in_time(buffer)
         )
         end, best_gap, best_offset = 0, None, None
         for start, stop in busy:

@@ -7,8 +7,10 @@ from typing import Any
 
 from ...errors import ToolError
 from ...targets.architectures import ARCHITECTURES
+from ...targets.cortex_m.processors import PROCESSORS
 from ...targets.host import HostFacts, read_host
 from ...targets.toolchain import find_toolchain
+from ..runners.microcontroller import BOARDS, missing_tools
 from .report import Table, size
 
 
@@ -68,8 +70,22 @@ def _rows(host: HostFacts) -> list[dict[str, Any]]:
         ),
         {"target": "aarch64, armv7, riscv64", "code": "LLVM", "works": False, "note": planned},
         {"target": "cuda", "code": "CUDA", "works": False, "note": planned},
-        {"target": "cortex-m", "code": "C", "works": False, "note": planned},
+        *(
+            {
+                "target": f"{each.architecture}-none-{each.environment}",
+                "code": "C",
+                "works": True,
+                "note": f"{each.name}, {each.isa}; --emit c{_emulated(each.name)}",
+            }
+            for each in PROCESSORS
+        ),
     ]
+
+
+def _emulated(cpu: str) -> str:
+    """What running code for a processor here takes."""
+    lacking = missing_tools()
+    return f"; to run it here install {', '.join(lacking)}" if lacking else f"; runs here on {BOARDS[cpu].machine}"
 
 
 def _missing(triple: str) -> str:

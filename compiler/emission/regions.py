@@ -1,9 +1,9 @@
 """Several memories: tensors that are used most go into the first one that has room for them.
 
 A microcontroller has a little memory beside its core and more of it farther away. How much a tensor is used is how
-often a byte of it is read or written. A kernel reads an operand for each multiply-add: from its scratch, where it has some,
-which for a convolution is a band of lines, and else from its inputs; all others it reads or writes once. Tensors are
-tried in the regions in the order given, and stay where the planner still finds a place for all that are there.
+often a byte of it is read or written. A kernel reads an operand for each multiply-add: from its scratch, where it has
+some, which for a convolution is a band of lines, and else from its inputs; all others it reads or writes once. Tensors
+are tried in the regions in the order given, and stay where the planner still finds a place for all that are there.
 """
 
 from __future__ import annotations

@@ -278,7 +278,8 @@ class _Kernel:
         kind, count = c_type(str(buffer.dtype)), _elements(buffer)
         if buffer not in self.split:
             return f"{kind} {self.names.of(buffer)}[{count}];"
-        return f"{kind} {', '.join(self._variable(buffer, position) for position in range(count))};"
+        # Set to zero, as compilers cannot always prove that what a condition keeps from being set is not read either.
+        return f"{kind} {', '.join(f'{self._variable(buffer, position)} = 0' for position in range(count))};"
 
     def _indented(self, lines: Iterable[str]) -> Iterator[str]:
         return (f"  {line}" for line in lines)

@@ -37,7 +37,11 @@ def undefined(library: Path) -> set[str]:
     return {line.split()[-1].partition("@")[0] for line in lines if " U " in line} - {"__stack_chk_fail"}
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v2", "gpt2", "clip_text", "digits"])
+FAST = ("digits", "gpt2", "clip_text")
+REST = [path.stem for path in sorted(MODELS.glob("*.onnx")) if path.stem not in FAST]
+
+
+@pytest.mark.parametrize("name", [*FAST, *(pytest.param(name, marks=pytest.mark.slow) for name in REST)])
 def test_models(name: str, tmp_path: Path) -> None:
     path = DIGITS if name == "digits" else MODELS / f"{name}.onnx"
     made = sources(path, tmp_path / "net")

@@ -19,6 +19,7 @@ from tvm.ir import Call, TensorLoad
 from ...errors import CompilerError, UnsupportedError
 from ...hidden_floats import dtype_of, is_float, name_of
 from ...ir_types import Buffer, Node, Scalar, Var
+from ...schedules.tensorir.rebuild import found
 from ..library.tensor_spec import C_TYPES, ELEMENT_BYTES
 
 # Nodes with two operands: the operator, and whether its result may not fit a type that is narrower than int.
@@ -43,6 +44,7 @@ _OPERATORS: Mapping[type, tuple[str, bool]] = MappingProxyType(
         tirx.RShift: (">>", False),
     }
 )
+_WRAPPING, _WRAPPING_DTYPES = "+-*", ("int32", "int64")
 # What stands without parentheses inside of a sum.
 _FACTORS = (tirx.Mul,)
 # LLVM's intrinsics that are functions of libm under another name; the others are called as LLVM calls them.
@@ -170,8 +172,13 @@ class Expressions:
         )
         if operator == "+" and isinstance(node.a, tirx.Add) and not _is_narrow(node):  # sums from left to right
             left = self(node.a)
+        dtype = dtype_of(node)
+        if operator in _WRAPPING and dtype in _WRAPPING_DTYPES and found(node, TensorLoad):
+            # Numbers of the model wrap; signed ones do not in C. Indices never leave their range.
+            unsigned = f"u{c_type(dtype)}"
+            return f"({c_type(dtype)})(({unsigned}){self.inner(node.a)} {operator} ({unsigned}){self.inner(node.b)})"
         text = f"{left} {operator} {right}"
-        return f"({c_type(dtype_of(node))})({text})" if widens and _is_narrow(node) else text
+        return f"({c_type(dtype)})({text})" if widens and _is_narrow(node) else text
 
     def _shifted_left(self, node: Scalar) -> str:
         """Without the sign, as a shift of negative numbers is not defined."""

@@ -26,12 +26,16 @@ from ..ir_passes import (
     FuseSilu,
     FuseSoftmax,
     GraphPass,
+    IntegerProducts,
+    MoveDequantize,
     NarrowStorage,
     Pass,
     PassResult,
+    RequantizeSums,
     SimplifyReductions,
     SliceInPlace,
     TrimKernels,
+    UnsignedActivations,
     run_passes,
 )
 from ..ir_passes.registry import spelled
@@ -108,12 +112,16 @@ def passes(
         FoldBatchNorm(),
         FoldScale(),
         FuseAttention(),
-        # What integers are not multiplied as, is floats: weights of 8 bits become four times as large.
-        FoldConstants(max_growth=4),
         Canonicalize(),
         # Layout: channels last, transposes gone.
         ChannelsLast(),
-        FoldConstants(),
+        FoldConstants(keep_quantized=True),
+        # Integers: what is quantized on both sides is multiplied in 8 bits; what is left is computed in float.
+        UnsignedActivations(),
+        MoveDequantize(),
+        IntegerProducts(lambda call: gains(call, target)),
+        RequantizeSums(),
+        FoldConstants(max_growth=4),
         Canonicalize(),
         Cse(),
         *products,

@@ -11,7 +11,7 @@ from tvm import relax
 from ...ir_types import Call
 from ...quantize_operators import QUANTIZE, dequantize, range_of
 from ..core.base import GraphPass, PassResult
-from ..core.constants import array_of, constant
+from ..core.constants import Array, array_of, constant
 from ..core.graph import Expr, Var
 from ..core.match import calls, made_by
 from ..core.rewriter import Rewriter, dtype_of, rewrite
@@ -62,7 +62,7 @@ def _is_narrow(expr: Expr) -> bool:
 
 
 def _moved_channels(rewriter: Rewriter, var: Var, value: Expr, found: Dequantized) -> Expr | None:
-    """A constant of several scales whose axes are permuted, or a row of them that gets another shape."""
+    """A constant of several scales whose axes are permuted, or that gets another shape."""
     rank = found.integers.ty.ndim
     known = [as_array(each, rank) for each in (found.integers, found.scale, found.zero_point)]
     given = [each for each in known if each is not None]
@@ -72,13 +72,22 @@ def _moved_channels(rewriter: Rewriter, var: Var, value: Expr, found: Dequantize
         axes = value.attrs.axes
         order = list(range(rank))[::-1] if axes is None else [int(axis) for axis in axes]
         arrays = [each.transpose(order) for each in given]
-    elif calls(value, "reshape", "expand_dims", "squeeze") and given[0].size == given[1].size:
+    elif calls(value, "reshape", "expand_dims", "squeeze"):
         shape = [int(extent) for extent in value.ty.shape]
-        arrays = [np.broadcast_to(each, given[0].shape).reshape(shape) for each in given]
+        integers, *parameters = (np.broadcast_to(each, given[0].shape).reshape(shape) for each in given)
+        arrays = [integers, *map(_once, parameters)]
     else:
         return None
-    integers, scale, zero = map(constant, arrays)
-    return dequantize(integers, scale, zero, found.dtype)
+    moved_integers, scale, zero = map(constant, arrays)
+    return dequantize(moved_integers, scale, zero, found.dtype)
+
+
+def _once(array: Array) -> Array:
+    """An array without its repetitions along axes, as it broadcasts."""
+    for axis in range(array.ndim):
+        first = np.take(array, [0], axis)
+        array = first if (array == first).all() else array
+    return array
 
 
 def _undone(rewriter: Rewriter, value: Expr) -> Expr | None:

@@ -42,8 +42,9 @@ class Dequantized:
 
 
 def dequantized(rewriter: Rewriter, expr: Expr) -> Dequantized | None:
-    """What `expr` is dequantized from, if it is."""
-    value = made_by(rewriter, expr, DEQUANTIZE.removeprefix("relax."))
+    """What an expression, a call or what is bound to one, is dequantized from, if it is."""
+    name = DEQUANTIZE.removeprefix("relax.")
+    value = expr if calls(expr, name) else made_by(rewriter, expr, name)
     if value is None:
         return None
     integers, scale, zero = value.args

@@ -101,7 +101,9 @@ class Phase:
 
 def phases(layer: Layer, direction: int) -> list[Phase]:
     """The phases of a step in a direction."""
-    functions = [_clipped(each, layer.clip) for each in layer.activations[direction]]
+    functions = [_clipped(each, layer.clip) for each in layer.activations[direction][:2]]
+    # As ONNX Runtime has it, an LSTM's c goes unclipped into the last function.
+    functions += [_clipped(each, math.inf) for each in layer.activations[direction][2:]]
     return _CELLS[layer.kind](layer, functions)
 
 

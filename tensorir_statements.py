@@ -1,4 +1,4 @@
-"""TensorIR that is written statement by statement: parameters, loads, stores and loops as frontends and schedules need."""
+"""TensorIR that is written statement by statement: parameters, loads, stores, loops."""
 
 from __future__ import annotations
 

@@ -190,13 +190,8 @@ class _Walk:
         inside, results = self.body(parts.body, [counter, *carried, *captures])
         slices = results[len(states) :]
         stacked = tuple(self.room_for(ty) for ty in _leaf_types(var.ty)[len(carried) :])
-        steps, moved = graph_bodies.turn_of(
-            inside, states, results[: len(states)], slices, self.buffers, self.like, sources
-        )
-        kept = [GraphCopy(moved.get(each, each), all_, sources, counter) for each, all_ in zip(slices, stacked)]
-        # Slices are kept before states are overwritten.
-        cut = len(inside)
-        body = (*steps[:cut], *kept, *steps[cut:])
+        kept = [GraphCopy(each, together, sources, counter) for each, together in zip(slices, stacked, strict=True)]
+        body = graph_bodies.turn_of(inside, states, results[: len(states)], kept, self.buffers, self.like, sources)
         condition = None if parts.condition is None else states[0]
         if isinstance(parts.count, tvm.ir.GenericConst):
             self.steps.append(GraphLoop(body, counter, int(parts.count.value.numpy()), None, condition))

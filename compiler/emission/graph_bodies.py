@@ -20,33 +20,30 @@ def turn_of(
     steps: Sequence[GraphStep],
     states: Sequence[int],
     results: Sequence[int],
-    also_read: Collection[int],
+    kept: Sequence[GraphCopy],
     buffers: Sequence[Buffer],
     like: NewBuffer,
     sources: tuple[str, ...],
-) -> tuple[tuple[GraphStep, ...], dict[int, int]]:
+) -> tuple[GraphStep, ...]:
     """The steps of a turn, at whose end each state holds its result.
 
     Args:
         states: a buffer each, which the steps read as the turn before left it.
         results: where the steps leave what is to be in each.
-        also_read: buffers whose contents the end of the turn needs besides.
-
-    Returns:
-        The steps, and what became of results that are no longer where they were.
+        kept: copies of what the turn made, before states are overwritten.
     """
-    in_place = _in_place(steps, states, results, also_read, buffers)
+    in_place = _in_place(steps, states, results, {copy.source for copy in kept}, buffers)
     moved = [(result, state) for result, state in zip(results, states, strict=True) if result != state]
     moved = [(result, state) for result, state in moved if in_place.get(result) != state]
     ends: list[GraphStep] = []
     overwritten = {state for _, state in moved}
     for position, (result, state) in enumerate(moved):
         if result in overwritten:  # another state, before its own turn comes
-            kept = like(result)
-            ends.append(GraphCopy(result, kept, sources))
-            moved[position] = kept, state
-    ends += [GraphCopy(in_place.get(result, result), state, sources) for result, state in moved]
-    return (*renamed(steps, in_place), *ends), in_place
+            aside = like(result)
+            ends.append(GraphCopy(result, aside, sources))
+            moved[position] = aside, state
+    ends += [GraphCopy(result, state, sources) for result, state in moved]
+    return (*renamed([*steps, *kept], in_place), *ends)
 
 
 def branch_of(

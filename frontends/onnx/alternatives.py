@@ -5,10 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-_LOOP = "loops are not supported yet: unroll it before export"
-_BRANCH = (
-    "its condition is only known when the model runs: make it a constant, or fix the input that decides it (--bind)"
-)
 _SEQUENCE = "stack the tensors (Concat) instead of keeping them in a sequence"
 _QUANTIZED = "export the float model: quantized ones are not imported yet"
 _STRING = "do text processing before the model"
@@ -25,8 +21,6 @@ HINT = "rewrite or cut these nodes; docs/onnx-support.md lists the operators tha
 # The nearest thing that is supported, by operator.
 _ALTERNATIVES: Mapping[str, str] = MappingProxyType(
     {
-        **dict.fromkeys(["Loop", "Scan"], _LOOP),
-        "If": _BRANCH,
         **dict.fromkeys(
             [
                 "SequenceConstruct",

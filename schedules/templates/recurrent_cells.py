@@ -1,4 +1,4 @@
-"""What the cells of recurrent layers do with their gates: one table of activations, and RNN, GRU and LSTM in terms of it.
+"""What the cells of recurrent layers do with their gates: a table of activations, and RNN, GRU and LSTM by them.
 
 A cell is a list of phases, products with a state that follow one another in a step, and what is done with their sums.
 All of it is element-wise in the hidden units, written for one vector of them.

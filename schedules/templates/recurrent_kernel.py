@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from tvm import s_tir, tirx
 from tvm.s_tir import Schedule
@@ -108,12 +109,12 @@ class _Kernel:
             return store(self.last[name], value, direction, *place)
 
         def moved(move: Callable[..., Stmt]) -> Stmt:
+            def one(name: str, row: Scalar, first: Scalar, unit: Scalar) -> list[Stmt]:
+                return [move(name, row, first + unit)]
+
             def panel(index: Scalar) -> list[Stmt]:
-                return [
-                    self.units(lambda unit, row=row, name=name: [move(name, row, self.start(index) + unit)])
-                    for row in rows
-                    for name in self.initial
-                ]
+                places = [(name, row) for row in rows for name in self.initial]
+                return [self.units(partial(one, *place, self.start(index))) for place in places]
 
             return loop(panels_of(self.workload, self.choice), panel)
 
@@ -160,15 +161,17 @@ class _Kernel:
         def vector(index: Scalar) -> list[Stmt]:
             if lanes == 1:
                 return body(index)
-            statements = [loop(lanes, lambda lane: [each(lane)], vectorized=True) for each in _each(body, index * lanes)]
-            return statements
+            # A loop over lanes for each statement.
+            return [loop(lanes, one, vectorized=True) for one in _one_by_one(body, index * lanes)]
 
         return loop(self.choice.vectors, vector, unrolled=True)
 
 
-def _each(body: Callable[[Scalar], list[Stmt]], first: Scalar) -> list[Callable[[Scalar], Stmt]]:
-    """The statements of `body` one by one, each of which has a loop over lanes of its own."""
-    return [lambda lane, place=place: body(first + lane)[place] for place in range(len(body(first)))]
+def _one_by_one(body: Callable[[Scalar], list[Stmt]], first: Scalar) -> list[Callable[[Scalar], list[Stmt]]]:
+    def one(place: int, lane: Scalar) -> list[Stmt]:
+        return [body(first + lane)[place]]
+
+    return [partial(one, place) for place in range(len(body(first)))]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Recurrent layers: RNN, GRU, LSTM. One product for the input of all steps, then an operator of our own for the steps."""
+"""Recurrent layers: RNN, GRU, LSTM. One product for the input of all steps, an operator of our own for the steps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tvm import relax
 
 from ....recurrent_operator import GATES, GRU, LSTM, RNN, Activation, Layer, recurrent
 from ..dtypes import NARROW_FLOATS, numpy_dtype
-from ..node import Expr, Node, Result, dtype_of, shape_of
+from ..node import Expr, Node, Result, shape_of
 from ..registry import operator
 
 _BACKWARD: Mapping[str, tuple[bool, ...]] = MappingProxyType(
@@ -91,7 +91,10 @@ def _layer(node: Node, kind: str) -> Result:
     results = [node.emit(_cast(each, dtype, given)) for each in results]
     if not batch_first:
         return results
-    return [relax.op.permute_dims(results[0], (2, 0, 1, 3)), *(relax.op.permute_dims(r, (1, 0, 2)) for r in results[1:])]
+    return [
+        relax.op.permute_dims(results[0], (2, 0, 1, 3)),
+        *(relax.op.permute_dims(r, (1, 0, 2)) for r in results[1:]),
+    ]
 
 
 def _described(node: Node, kind: str, directions: int) -> Layer:

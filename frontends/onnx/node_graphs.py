@@ -11,6 +11,7 @@ import onnx_ir as ir
 from tvm import relax
 
 from ... import control_flow_operators as control_flow
+from ...errors import ModelError
 from ...ir_types import Type
 from .bodies import Bodies, Body
 from .emitter import Expr
@@ -97,7 +98,12 @@ class NodeGraphs:
         def fill(scope: Scope) -> tuple[Sequence[Expr], Sequence[Expr]]:
             return (), [scope.as_expr(each) for each in self._filled(attribute, [], scope)]
 
-        return self.walker.bodies.make(self.scope, fill)
+        try:
+            return self.walker.bodies.make(self.scope, fill)
+        except ModelError as error:  # a runtime would meet it only if it took this branch
+            error.details = (*error.details, f"it is in the '{attribute}' of node '{self.node.name}' (If)")
+            error.hint = error.hint or "if the other branch is meant, fix the input that decides with --bind"
+            raise
 
     def loop(
         self,

@@ -28,7 +28,6 @@ PASSES = Expectation("passes")
 _BODIES = {
     "Bernoulli": "needs random numbers at run time",
     "DynamicQuantizeLinear": "needs QuantizeLinear",
-    "LinearAttention": "needs Scan",
     "SequenceMap": "needs sequences",
 }
 _KNOWN: dict[str, Expectation] = {

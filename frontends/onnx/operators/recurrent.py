@@ -54,6 +54,9 @@ def lstm(node: Node) -> Result:
 
 def _layer(node: Node, kind: str) -> Result:
     given = node.dtype(0)
+    ranks = [len(node.shape(index)) for index in range(3)]
+    if ranks != [3, 3, 3]:
+        raise node.invalid(f"the input and its weights have 3 dimensions each, not {ranks}")
     dtype = "float32" if given in NARROW_FLOATS else given  # sums are kept in float32, and so is the state
     batch_first = bool(node.attr_int("layout", 0))
     x = relax.op.permute_dims(node.expr(0), (1, 0, 2)) if batch_first else node.expr(0)

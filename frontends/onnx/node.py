@@ -219,17 +219,17 @@ class Node:
             return [self.emit(relax.TupleGetItem(var, index)) for index in range(len(var.ty.fields))]
         return var
 
-    def emit_kernel(self, function: PrimFunc, x: Expr) -> Expr:
-        """Binds a call of a PrimFunc of one tensor, its first parameter; the others are results.
+    def emit_kernel(self, function: PrimFunc, *operands: Expr) -> Expr:
+        """Binds a call of a PrimFunc of some tensors, its first parameters; the others are results.
 
         Returns:
             a variable, or a list of variables if there are several results.
         """
-        x = self.emit(x)
+        given = [self.emit(each) for each in operands]
         name = str(function.attrs["global_symbol"])
-        types = [relax.TensorType(buffer.shape, str(buffer.dtype)) for buffer in list(function.params)[1:]]
+        types = [relax.TensorType(buffer.shape, str(buffer.dtype)) for buffer in list(function.params)[len(given) :]]
         kernel = self._emitter.builder.add_func(function.without_attr("global_symbol"), name)
-        var = self.emit(relax.call_tir(kernel, [x], types[0] if len(types) == 1 else types))
+        var = self.emit(relax.call_tir(kernel, given, types[0] if len(types) == 1 else types))
         return var if len(types) == 1 else [self.emit(relax.TupleGetItem(var, i)) for i in range(len(types))]
 
     def reshape(self, x: Expr, shape: Sequence[int]) -> Expr:

@@ -42,11 +42,12 @@ def store(buffer: Buffer, value: Scalar, *place: Scalar) -> Stmt:
     return tirx.BufferStore(buffer, value, [int64(each) if isinstance(each, int) else each for each in place])
 
 
-def loop(extent: int, body: Callable[[Scalar], Sequence[Stmt]], *, vectorized: bool = False) -> Stmt:
+def loop(extent: int | Scalar, body: Callable[[Scalar], Sequence[Stmt]], *, vectorized: bool = False) -> Stmt:
     """The statements of `body(index)` for every index, one after the other or in the lanes of vectors."""
     kind = tirx.ForKind.VECTORIZED if vectorized else tirx.ForKind.SERIAL
     index = tirx.Var("lane" if vectorized else "step", "int64")
-    return tirx.For(index, int64(0), int64(extent), kind, sequence(body(index)))
+    bound = int64(extent) if isinstance(extent, int) else extent
+    return tirx.For(index, int64(0), bound, kind, sequence(body(index)))
 
 
 def sequence(statements: Sequence[Stmt]) -> Stmt:

@@ -95,10 +95,7 @@ class Case:
             return [tuple([array_of(each) for each in values] for values in pair) for pair in self.test.data_sets]
         folders = sorted(Path(self.test.model_dir).glob("test_data_set_*"))
         values = (self.model.graph.input, self.model.graph.output)
-        return [
-            (_stored(folder, "input", values[0]), _stored(folder, "output", values[1]))
-            for folder in folders
-        ]
+        return [(_stored(folder, "input", values[0]), _stored(folder, "output", values[1])) for folder in folders]
 
 
 @cache

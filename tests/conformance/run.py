@@ -1,7 +1,7 @@
 """`make conformance`: all of ONNX's backend tests, and docs/onnx-support.md from what was seen.
 
-    python tests/conformance/run.py                     everything: some minutes
-    python tests/conformance/run.py --only 'node/cast*'  these alone; what is known of the others stays
+python tests/conformance/run.py                     everything: some minutes
+python tests/conformance/run.py --only 'node/cast*'  these alone; what is known of the others stays
 """
 
 from __future__ import annotations

@@ -42,12 +42,22 @@ def store(buffer: Buffer, value: Scalar, *place: Scalar) -> Stmt:
     return tirx.BufferStore(buffer, value, [int64(each) if isinstance(each, int) else each for each in place])
 
 
-def loop(extent: int | Scalar, body: Callable[[Scalar], Sequence[Stmt]], *, vectorized: bool = False) -> Stmt:
+def loop(extent: int, body: Callable[[Scalar], Sequence[Stmt]], *, vectorized: bool = False) -> Stmt:
     """The statements of `body(index)` for every index, one after the other or in the lanes of vectors."""
     kind = tirx.ForKind.VECTORIZED if vectorized else tirx.ForKind.SERIAL
     index = tirx.Var("lane" if vectorized else "step", "int64")
-    bound = int64(extent) if isinstance(extent, int) else extent
-    return tirx.For(index, int64(0), bound, kind, sequence(body(index)))
+    return tirx.For(index, int64(0), int64(extent), kind, sequence(body(index)))
+
+
+def counted(counter: Buffer, place: int, extent: Scalar, body: Callable[[Scalar], Sequence[Stmt]]) -> Stmt:
+    """The statements of `body(index)` for every index below an extent that is known when the kernel runs.
+
+    The index is counted in an element of `variables`: a loop of TensorIR has no extent that is read from memory.
+    """
+    index = load(counter, place)
+    step = store(counter, index + 1, place)
+    turns = tirx.While(index < extent, sequence([*body(index), step]))
+    return sequence([store(counter, int64(0), place), turns])
 
 
 def sequence(statements: Sequence[Stmt]) -> Stmt:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tvm import tirx
 
 from ...ir_types import PrimFunc, Scalar, Stmt
-from .tir_kernel import int64, kernel, load, loop, store, tensor, variables
+from .tir_kernel import counted, int64, kernel, load, store, tensor, variables
 
 _MOST_SAMPLES = 1 << 12  # along an axis of a bin: no image is larger
 
@@ -39,7 +39,7 @@ def roi_align(
     start, size = variables(2, dtype, "start"), variables(2, dtype, "size")
     place, best = variables(2, dtype, "place"), variables(1, dtype, "best")
     numbers, low = variables(2, "int64", "numbers"), variables(2, "int64", "low")
-    extents = (height, width)
+    extents, counter = (height, width), variables(2, "int64", "counter")
 
     def const(value: float) -> Scalar:
         return tirx.const(value, dtype)
@@ -100,7 +100,9 @@ def roi_align(
                 inner.append(store(best, tirx.Select(first, peak, tirx.max(load(best, 0), peak)), 0))
             return inner
 
-        rows = loop(load(numbers, 0), lambda i: [loop(load(numbers, 1), lambda j: sample(i, j))])
+        rows = counted(
+            counter, 0, load(numbers, 0), lambda i: [counted(counter, 1, load(numbers, 1), lambda j: sample(i, j))]
+        )
         divisor = tirx.max(load(numbers, 0) * load(numbers, 1), int64(1)).astype(dtype)
         result = load(best, 0) / divisor if mean else load(best, 0)
         return [*statements, rows, store(y, result, r, c, row, column)]
@@ -109,7 +111,7 @@ def roi_align(
         "roi_align",
         (rois, channels, *output),
         body,
-        keeps=[start, size, place, best, numbers, low],
+        keeps=[start, size, place, best, numbers, low, counter],
         reads=[
             (x, lambda r, c, row, column: (None, c, None, None)),
             (corners, lambda r, c, row, column: (r, None)),
@@ -125,6 +127,7 @@ def max_roi_pool(image: Sequence[int], rois: int, output: Sequence[int], *, dtyp
     x, regions = tensor(image, dtype, "x"), tensor((rois, 5), dtype, "regions")
     y = tensor((rois, channels, *output), dtype, "y")
     first, last, best = variables(2, "int64", "first"), variables(2, "int64", "last"), variables(1, dtype, "best")
+    counter = variables(2, "int64", "counter")
 
     def rounded(r: Scalar, column: int) -> Scalar:
         value = load(regions, r, column) * tirx.const(scale, dtype)
@@ -154,14 +157,14 @@ def max_roi_pool(image: Sequence[int], rois: int, output: Sequence[int], *, dtyp
             return [store(best, tirx.max(load(best, 0), value), 0)]
 
         span = [tirx.max(load(last, axis) - load(first, axis), int64(0)) for axis in (0, 1)]
-        rows = loop(span[0], lambda i: [loop(span[1], lambda j: visit(i, j))])
+        rows = counted(counter, 0, span[0], lambda i: [counted(counter, 1, span[1], lambda j: visit(i, j))])
         return [*statements, store(best, lowest, 0), rows, store(y, load(best, 0), r, c, row, column)]
 
     return kernel(
         "max_roi_pool",
         (rois, channels, *output),
         body,
-        keeps=[first, last, best],
+        keeps=[first, last, best, counter],
         reads=[
             (x, lambda r, c, row, column: (None, c, None, None)),
             (regions, lambda r, c, row, column: (r, None)),

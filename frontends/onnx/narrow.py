@@ -1,4 +1,4 @@
-"""Tensors of dtypes that no kernel computes with (int4, float8 and the like): one byte an element, which holds its bits.
+"""Tensors of dtypes that no kernel computes with (int4, float8 and the like): one byte an element holds its bits.
 
 The bits stand as numpy's extension types have them, in the low end of the byte. They can be moved as bytes can, and
 converted: to a wider dtype by a table of all 256 bytes, from one by arithmetic on the bits of floats.
@@ -7,7 +7,6 @@ converted: to a wider dtype by a table of all 256 bytes, from one by arithmetic 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import ml_dtypes
@@ -16,8 +15,8 @@ from tvm import relax, te, tirx, topi
 
 from ...ir_types import Scalar
 from .dtypes import NARROW, accumulator, is_float, numpy_dtype
-from .node import Expr, Node, Result, Value, dtype_of
 from .narrow_value import Narrow
+from .node import Expr, Node, Result, Value, dtype_of
 
 CODES = "uint8"
 _WHOLE_BITS = {"int2": 2, "uint2": 2, "int4": 4, "uint4": 4}

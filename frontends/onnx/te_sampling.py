@@ -84,10 +84,7 @@ def grid_sample(
         given = tirx.Select(tirx.isnan(given), tirx.const(-1.0, dtype), given)
         points = []
         for extent in extents:
-            if align_corners:
-                point = (given + 1) / 2 * (extent - 1)
-            else:
-                point = ((given + 1) * extent - 1) / 2
+            point = (given + 1) / 2 * (extent - 1) if align_corners else ((given + 1) * extent - 1) / 2
             if mode == "nearest":
                 point = tirx.nearbyint(point)
             if padding == "border":

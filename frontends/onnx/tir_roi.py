@@ -122,7 +122,7 @@ def roi_align(
 
 
 def max_roi_pool(image: Sequence[int], rois: int, output: Sequence[int], *, dtype: str, scale: float) -> PrimFunc:
-    """A PrimFunc of images [N, C, H, W] and regions [rois, 5] (image, corners) to the maxima of bins; 0 in empty ones."""
+    """A PrimFunc of images [N, C, H, W] and regions [rois, 5] (image, corners) to maxima of bins; 0 in empty ones."""
     count, channels, height, width = image
     x, regions = tensor(image, dtype, "x"), tensor((rois, 5), dtype, "regions")
     y = tensor((rois, channels, *output), dtype, "y")
@@ -171,4 +171,3 @@ def max_roi_pool(image: Sequence[int], rois: int, output: Sequence[int], *, dtyp
         ],
         writes=[(y, lambda *point: point)],
     )
-

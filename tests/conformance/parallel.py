@@ -1,4 +1,4 @@
-"""Runs ONNX's tests in processes of their own, each with a time limit: what crashes or hangs takes down none but itself."""
+"""Runs ONNX's tests in processes with a time limit: what crashes or hangs takes down nothing but itself."""
 
 from __future__ import annotations
 

@@ -276,19 +276,6 @@ def _padded(node: Node, widths: list[int], value: Value) -> Result:
     return node.emit_te(te_layout.pad, x, begins, new, mode, fill)
 
 
-@operator("Dropout")
-def dropout(node: Node) -> Result:
-    """Nothing at inference; the mask, if wanted, keeps everything."""
-    if node.has(2) and bool(node.static(2, "training_mode").item()):
-        ratio = float(node.static(1, "the ratio").item()) if node.has(1) else 0.5
-        if ratio != 0.0:
-            raise node.unsupported("random dropout is not supported", "export the model in inference mode")
-    mask_dtype = np.bool_ if node.opset >= 10 else numpy_dtype(node.dtype(0))
-    if not node.wants(1):
-        return node.expr(0)
-    return [node.expr(0), relax.op.full(node.shape(0), node.emit(np.ones((), mask_dtype)), str(np.dtype(mask_dtype)))]
-
-
 @operator("ReverseSequence")
 def reverse_sequence(node: Node) -> Result:
     """The first elements of each sequence reversed, as many as `sequence_lens` says."""

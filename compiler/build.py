@@ -219,7 +219,8 @@ def _emitted(
     options = made.options
     assert made.imported is not None
     tell("lower", 0, 0)
-    graph = read_graph(made.module, made.imported.output_names, made.imported.input_names)
+    imported = made.imported
+    graph = read_graph(made.module, imported.output_names, imported.input_names, imported.dtypes)
     table = kernel_table(made.module, graph, made.name)
     made = replace(made, target=made.target.for_dtypes(table.dtypes))
     with ExitStack() as stack:

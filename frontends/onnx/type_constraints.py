@@ -15,7 +15,7 @@ from .dtypes import FLOATS, STORED
 from .node import Node
 
 # Dtypes as numpy spells them -> as ONNX's definitions do, where those differ.
-_SPELLED = {"float32": "float", "float64": "double", "float4_e2m1fn": "float4e2m1"}
+_SPELLED = {"float32": "float", "float64": "double", "float4_e2m1fn": "float4e2m1", "float8_e8m0fnu": "float8e8m0"}
 
 
 def check_types(node: Node, domain: str) -> None:

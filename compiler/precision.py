@@ -6,7 +6,7 @@ import warnings
 
 from ..errors import PrecisionWarning
 from ..targets import Target
-from ..targets.architectures import ARCHITECTURES
+from ..targets.architectures import architecture_named
 
 
 def possible(precision: str, target: Target) -> str:
@@ -15,7 +15,7 @@ def possible(precision: str, target: Target) -> str:
     ``bf16`` takes a unit that multiplies bfloat16, ``fp16`` instructions that convert. On a target without them the
     result is ``fp32``, with a `PrecisionWarning`.
     """
-    architecture = ARCHITECTURES[target.arch]
+    architecture = architecture_named(target.arch)
     if precision == "bf16" and not target.units_for("bfloat16", "bfloat16", "float32"):
         units = ", ".join(unit.name for unit in architecture.units if unit.rhs == "bfloat16")
         return _instead(f"{target.cpu} multiplies no bfloat16 ({units})")

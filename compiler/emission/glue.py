@@ -9,7 +9,7 @@ from typing import Any
 
 import jinja2
 
-from ...targets.architectures import ARCHITECTURES
+from ...targets.architectures import architecture_named
 from ..library.integrity import record_placeholder
 from ..library.naming import launch_symbol, unique_identifiers
 from ..library.plan import ALIGNMENT, Call, Constants, Plan, align, leaves
@@ -23,7 +23,7 @@ _POOL = ("thread_pool.c", "new_process.c", "word_sleep.c", "simulation.c")  # th
 
 def write_weights(name: str, constants: Constants, folder: Path, arch: str) -> None:
     """Writes weights.S and weights.bin, which depend on nothing but the constants and the architecture."""
-    section = ARCHITECTURES[arch].weights_section
+    section = architecture_named(arch).weights_section
     values = {"name": name, "alignment": ALIGNMENT, "section": section.name, "flags": section.flags}
     (folder / "weights.S").write_text(_environment().get_template("weights.S.jinja").render(values))
     with (folder / "weights.bin").open("wb") as file:
@@ -46,7 +46,7 @@ def write_sources(plan: Plan, signature: Signature, folder: Path) -> None:
         for part in _POOL:
             (folder / part).write_text((_RUNTIME / part).read_text())
     if signature.cpu_features:
-        (folder / "cpu_check.c").write_text(ARCHITECTURES[signature.arch].cpu_check(signature.cpu_features))
+        (folder / "cpu_check.c").write_text(architecture_named(signature.arch).cpu_check(signature.cpu_features))
     (folder / "signature.json").write_text(signature.to_json())
     (folder / "record.bin").write_bytes(record_placeholder())
 
@@ -74,7 +74,8 @@ def _template_values(plan: Plan, signature: Signature) -> dict[str, Any]:
         "sharing": max((kernel.threads for kernel in plan.kernels), default=1),
         "launch_symbol": launch_symbol(plan.name),
         "cpu_features": signature.cpu_features,
-        "pause": ARCHITECTURES[signature.arch].pause,
+        "pause": architecture_named(signature.arch).pause,
+        "support": architecture_named(signature.arch).support,
         "kernels": [
             {"symbol": kernel.symbol, "parameters": _parameters(plan, i)} for i, kernel in enumerate(plan.kernels)
         ],

@@ -152,9 +152,7 @@ def _check_cpu(architecture: Architecture, cpu: str) -> None:
     hint = f"names are LLVM's, for example {', '.join(architecture.example_cpus)}"
     if cpu not in llvm.known_cpus(family):
         raise UnsupportedTargetError(f"unknown CPU {cpu!r} for {family}", where="--mcpu", hint=hint)
-    missing = sorted(
-        architecture.features.needed - llvm.enabled_features(family, cpu, architecture.baseline_features)
-    )
+    missing = sorted(architecture.features.needed - llvm.enabled_features(family, cpu, architecture.baseline_features))
     if missing:
         raise UnsupportedTargetError(
             f"{cpu} is no CPU for {family}: it lacks {', '.join(missing)}", where="--mcpu", hint=hint

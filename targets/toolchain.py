@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import OutputError, ToolError
@@ -82,6 +82,20 @@ def find_toolchain(triple: str) -> Toolchain:
             hint="pip install ziglang",
         )
     return zig_toolchain(triple)
+
+
+def static_toolchain(triple: str) -> Toolchain:
+    """The toolchain for programs that need nothing where they run: on Linux zig's with musl inside.
+
+    Raises:
+        ToolError: zig is not installed.
+    """
+    parts = split(triple)
+    if importlib.util.find_spec("ziglang") is None:
+        raise ToolError("programs are linked by zig", where="--emit bench", hint="pip install ziglang")
+    if parts.system is LINUX:
+        parts = replace(parts, environment=parts.environment.replace("gnu", "musl"))
+    return zig_toolchain(str(parts))
 
 
 def zig_toolchain(triple: str) -> Toolchain:

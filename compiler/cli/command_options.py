@@ -87,7 +87,7 @@ def read_inputs(
         TensorError: an input is unknown or missing, or its words are no numbers of its dtype.
         DataError: a file is missing or damaged.
     """
-    from ..verification.random_inputs import random_inputs as random
+    from ..inputs.random_inputs import random_inputs as random
 
     specs = {spec.name: spec for spec in library.inputs}
     given: dict[str, Any] = {}
@@ -109,7 +109,7 @@ def read_inputs(
     bounds: dict[str, int] = {}
     if model is not None and any(not spec.dtype.startswith(("float", "bfloat")) for spec in missing):
         from ... import frontends
-        from ..verification.input_ranges import integer_bounds
+        from ..inputs.input_ranges import integer_bounds
 
         bounds = integer_bounds(frontends.open(model))
     return {**random(missing, seed, bounds), **given}

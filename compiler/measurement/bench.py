@@ -19,9 +19,10 @@ from ...errors import ComparisonError, UsageError
 from ...targets.architectures import architecture_of
 from ...targets.host import available_cores
 from ...targets.target import DotUnit
+from ..precision import RTOL_OF_PRECISION
 from ..runners.local import LocalRunner, time_runs
 from ..runners.runner import Runner
-from ..verification.compare import RTOL_OF_PRECISION, compare_all
+from ..verification.compare import compare_all
 from ..verification.reference_engines import open_engine
 from ..verification.verify import describe_failure
 from .machine_peak import measured_peak

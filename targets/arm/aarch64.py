@@ -33,7 +33,19 @@ ROWS = {
         bit("bf16", "bf16", 14, word="hwcap2"),
     )
 }
-_TUNING_KINDS = ("fuse-", "use-", "enable-", "disable-", "alu-", "addr-", "slow-", "predictable-", "prefer-", "zcm-", "zcz-")
+_TUNING_KINDS = (
+    "fuse-",
+    "use-",
+    "enable-",
+    "disable-",
+    "alu-",
+    "addr-",
+    "slow-",
+    "predictable-",
+    "prefer-",
+    "zcm-",
+    "zcz-",
+)
 
 
 FEATURES = FeatureTable(

@@ -66,9 +66,7 @@ CORE = Core(
 )
 
 
-def _host_cpu(
-    system_cpu: str, flags: Collection[str], enabled: EnabledFeatures
-) -> tuple[str, tuple[str, ...]]:
+def _host_cpu(system_cpu: str, flags: Collection[str], enabled: EnabledFeatures) -> tuple[str, tuple[str, ...]]:
     name = system_cpu if enabled(system_cpu, ()) else "generic-rv64"
     return name, (() if "v" in flags or "v" not in enabled(name, ()) else ("-v",))
 
@@ -83,7 +81,9 @@ RISCV64 = Architecture(
     baseline_cpu="generic-rv64",
     levels=(
         *(Level(f"RVV {n}", frozenset({"v", f"zvl{n}b"}), n, 32, True, broadcasts_operands=True) for n in (512, 256)),
-        Level("RVV", frozenset({"v"}), vector_bits=128, num_vector_registers=32, has_fma=True, broadcasts_operands=True),
+        Level(
+            "RVV", frozenset({"v"}), vector_bits=128, num_vector_registers=32, has_fma=True, broadcasts_operands=True
+        ),
         Level("RV64GC", frozenset(), vector_bits=32, num_vector_registers=32, has_fma=True, broadcasts_operands=False),
     ),
     units=(),

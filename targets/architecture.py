@@ -81,6 +81,9 @@ class Architecture:
         abi: what follows the C library's name in a triple: ``eabihf``.
         llvm_options: further ones of the target that LLVM generates code for, as TVM names them.
         support: C code that code of kernels needs besides the C library and the compiler's own.
+        emulator: qemu-user's name of the architecture; empty: it has none.
+        emulator_options: what qemu needs to have the features of a library.
+        debian: Debian's name, as its packages of C libraries have it.
         zig: zig's name of the architecture; empty: the same.
         zig_cpu: for C code, as zig writes a CPU; empty: zig's own choice.
     """
@@ -109,6 +112,9 @@ class Architecture:
     abi: str = ""
     llvm_options: Mapping[str, str] = field(default_factory=dict)
     support: str = ""
+    emulator: str = ""
+    emulator_options: Callable[[Collection[str]], tuple[str, ...]] = lambda features: ()
+    debian: str = ""
     zig: str = ""
     zig_cpu: str = ""
 

@@ -1,9 +1,9 @@
 """Architectures without a row: code that runs, by nobody's numbers.
 
-LLVM generates code for any architecture that it knows, for its least CPU; schedules take it for a small machine with
-vectors as wide as LLVM says; libraries check for nothing before they run. LLVM ends the process where it does not know a
-name, so the names are listed here, and with them what zig calls them. Weights are written in the order of bytes of all
-other targets, so architectures with the other order are not among them.
+LLVM generates code for any architecture that it knows, for its least CPU; schedules take it for a small machine without
+vectors; libraries check for nothing before they run. LLVM ends the process where it does not know a name, so the names
+are listed here, and with them what zig calls them. Weights are written in the order of bytes of all other targets, so
+architectures with the other order are not among them.
 """
 
 from __future__ import annotations

@@ -48,8 +48,8 @@ def parse(
     architecture, full = _split(triple)
     if is_generic(architecture):
         warnings.warn(
-            f"there is no row for {architecture.name} in the table of targets: the code is for any such machine, planned "
-            "by nobody's numbers, and untested",
+            f"there is no row for {architecture.name} in the table of targets: the code is for any such machine, "
+            "planned by nobody's numbers, and untested",
             TargetWarning,
             stacklevel=2,
         )

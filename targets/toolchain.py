@@ -26,7 +26,7 @@ _ZIG_GLIBC = {"riscv64": "2.27", "riscv32": "2.33", "loongarch64": "2.36"}
 
 @dataclass(frozen=True)
 class Toolchain:
-    """Command lines, each the start of one: `cc` compiles and links, `ar` archives; and the format of what they make."""
+    """Command lines, each the start of one: `cc` compiles and links, `ar` archives; and the format of object files."""
 
     name: str
     cc: tuple[str, ...]

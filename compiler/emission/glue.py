@@ -77,7 +77,7 @@ def write_sources(plan: Plan, signature: Signature, folder: Path, object_format:
 
 
 def write_self_check(signature: Signature, example: Example, folder: Path, object_format: str) -> None:
-    """Writes device.c and what it includes for a program with a model inside, its inputs and expected outputs as data."""
+    """Writes device.c and what it includes for a program with a model inside, and an example of its inputs as data."""
     names = ", ".join(json.dumps(spec.name.encode("ascii", "replace").decode()) for spec in signature.outputs)
     kinds = "".join(_KINDS.get(spec.dtype, "i") for spec in signature.outputs)
     lines = (

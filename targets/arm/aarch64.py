@@ -87,4 +87,7 @@ AARCH64 = Architecture(
     peak_flags=("-mcpu=native",),
     example_cpus=("cortex-a72", "neoverse-n1", "apple-m1"),
     example_features=("+dotprod", "-crc"),
+    emulator="aarch64",
+    emulator_options=lambda features: ("-cpu", "max"),
+    debian="arm64",
 )

@@ -24,8 +24,8 @@ ROWS = {
 }
 # fp16 converts float16 and comes with vfp4, or with a CPU that was named: there is no bit for it alone.
 _BASELINE = """
-    aclass armv7-a d32 db dsp fp16 fp64 fpregs fpregs64 neon perfmon thumb2 v4t v5t v5te v6 v6k v6m v6t2 v7 v7clrex v8m vfp2
-    vfp2sp vfp3 vfp3d16 vfp3d16sp vfp3sp
+    aclass armv7-a d32 db dsp fp16 fp64 fpregs fpregs64 neon perfmon thumb2 v4t v5t v5te v6 v6k v6m v6t2 v7 v7clrex v8m
+    vfp2 vfp2sp vfp3 vfp3d16 vfp3d16sp vfp3sp
 """
 _TUNING_KINDS = ("avoid-", "expand-", "fix-", "fpao", "muxed-", "neon-", "prefer-", "ret-", "slow", "vldn-", "vmlx-")
 
@@ -74,6 +74,8 @@ ARMV7 = Architecture(
     example_cpus=("cortex-a7", "cortex-a9", "cortex-a53"),
     example_features=("+vfp4", "-hwdiv"),
     abi="eabihf",
+    emulator="arm",
+    debian="armhf",
     llvm_options={"mfloat-abi": "hard"},
     # How C++ unwinds through a function, which kernels name and nobody calls.
     support="__attribute__((weak)) void __aeabi_unwind_cpp_pr0(void);\nvoid __aeabi_unwind_cpp_pr0(void) {}",

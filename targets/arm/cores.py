@@ -1,8 +1,8 @@
 """What instructions cost on Arm's and Apple's cores, and their caches.
 
 Numbers of instructions: Arm's Software Optimization Guides of each core; of Apple's, what is published of measurements
-(dougallj.github.io/applecpu). What streams from caches and memory: of the same generation's published bandwidths. None of
-it was measured by this project: emulators tell nothing of time.
+(dougallj.github.io/applecpu). What streams from caches and memory: of the same generation's published bandwidths. None
+of it was measured by this project: emulators tell nothing of time.
 """
 
 from __future__ import annotations

@@ -75,6 +75,13 @@ def _peak(level: Level) -> PeakLoop:
     return chains("a{i} = x * a{i} + y;", level.num_vector_registers, 2 * level.vector_bits // 32)
 
 
+def _emulator_options(features: Collection[str]) -> tuple[str, ...]:
+    if "v" not in features:
+        return ()
+    bits = max((n for n in _LONGER if f"zvl{n}b" in features), default=128)
+    return ("-cpu", f"rv64,v=true,vext_spec=v1.0,vlen={bits},elen=64")
+
+
 RISCV64 = Architecture(
     name="riscv64",
     spellings=("rv64", "rv64gc"),
@@ -103,4 +110,7 @@ RISCV64 = Architecture(
     example_features=("+v", "+v,+zvl256b"),
     baseline_features=("+m", "+a", "+f", "+d", "+c"),
     llvm_options={"mabi": "lp64d"},
+    emulator="riscv64",
+    emulator_options=_emulator_options,
+    debian="riscv64",
 )

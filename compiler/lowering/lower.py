@@ -33,6 +33,7 @@ from .bfloat16 import expand_conversions, legalize_arithmetic
 from .flatten import hide_divisions, show_divisions
 from .lane_storage import give_lanes_storage
 from .llvm_functions import with_imports
+from .operand_lanes import load_operands_at_once
 from .overlap import overlap_epilogues
 from .scratch import hoist_scratch
 from .select_dots import select_dots
@@ -107,6 +108,7 @@ def _loop_passes(workers: int, units: Sequence[DotUnit]) -> Any:
             tirx.transform.FlattenBuffer(),
             _on_functions("ShowDivisions", show_divisions),
             _on_functions("OverlapEpilogues", partial(overlap_epilogues, workers=workers)),
+            _on_functions("OperandLanes", load_operands_at_once),
             _on_functions("SelectDots", partial(select_dots, units={unit.name: unit for unit in units})),
             _on_functions("Squares", transpose_squares),
             _on_functions("VectorBorders", cut_at_borders),

@@ -21,10 +21,10 @@ from ...schedules.tuner.cost_model import CostModel
 from ...schedules.tuner.records import CRASHED, HUNG, OK, WRONG, Record, Writer, fingerprint
 from ...schedules.tuner.search import Candidate, Collector, Search, Task, choosing, make_task
 from ..build import Build, build, version
+from ..inputs.random_inputs import random_inputs
 from ..options import CompileOptions
+from ..precision import RTOL_OF_PRECISION
 from ..process.temporary import temporary_folder
-from ..verification.compare import RTOL_OF_PRECISION
-from ..verification.random_inputs import random_inputs
 from .excerpt import Excerpt, excerpt, kernel_passes
 from .measure import Measured, measure
 

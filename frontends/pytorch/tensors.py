@@ -56,3 +56,11 @@ def _pytree() -> Any:
     from torch.utils import _pytree
 
     return _pytree
+
+
+def to_tensor(array: Array) -> Any:
+    """An array as a tensor that shares its memory."""
+    torch = framework("torch", "pytorch", "tensors")
+    if array.dtype == ml_dtypes.bfloat16:
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(array)

@@ -96,7 +96,7 @@ def passes(
         # Operators: fewer of them, and each pattern as one.
         Canonicalize(),
         Cse(),
-        FoldConstants(),
+        FoldConstants(keep_quantized=True),
         SimplifyReductions(),
         FuseGelu(),
         FuseSilu(),
@@ -108,6 +108,8 @@ def passes(
         FoldBatchNorm(),
         FoldScale(),
         FuseAttention(),
+        # What integers are not multiplied as, is floats: weights of 8 bits become four times as large.
+        FoldConstants(max_growth=4),
         Canonicalize(),
         # Layout: channels last, transposes gone.
         ChannelsLast(),

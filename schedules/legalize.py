@@ -22,6 +22,7 @@ from .operators import (
     interpolation,
     matmul,
     pooling,
+    quantization,
     reduction,
 )
 from .templates import rows
@@ -142,6 +143,7 @@ RULES: tuple[tuple[Sequence[str], Rule], ...] = (
     (tuple(reduction.REDUCERS), _REDUCTION),
     (integer_division.OPERATORS, _DIVISION),
     (elementwise.OPERATORS, Rule(_plain(elementwise.lower_elementwise), _of_floats)),
+    (quantization.OPERATORS, Rule(_plain(quantization.lower_quantization))),
     (("relax.where",), Rule(_plain(elementwise.lower_where))),
 )
 

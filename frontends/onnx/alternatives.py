@@ -14,7 +14,6 @@ _BRANCH = (
     "its condition is only known when the model runs: make it a constant, or fix the input that decides it (--bind)"
 )
 _SEQUENCE = "stack the tensors (Concat) instead of keeping them in a sequence"
-_QUANTIZED = "export the float model: quantized ones are not imported yet"
 _STRING = "do text processing before the model"
 _RANDOM = "pass random numbers in as an input"
 _DATA_DEPENDENT = "its output's size depends on data: do this step after the model"
@@ -48,18 +47,6 @@ _ALTERNATIVES: Mapping[str, str] = MappingProxyType(
                 "OptionalHasElement",
             ],
             _SEQUENCE,
-        ),
-        **dict.fromkeys(
-            [
-                "QLinearConv",
-                "QLinearMatMul",
-                "ConvInteger",
-                "MatMulInteger",
-                "DynamicQuantizeLinear",
-                "QuantizeLinear",
-                "DequantizeLinear",
-            ],
-            _QUANTIZED,
         ),
         **dict.fromkeys(
             ["StringConcat", "StringSplit", "StringNormalizer", "RegexFullMatch", "TfIdfVectorizer", "LabelEncoder"],

@@ -11,7 +11,7 @@ from functools import lru_cache
 import onnx
 
 from ...errors import ModelError
-from .dtypes import FLOATS
+from .dtypes import FLOATS, STORED
 from .node import Node
 
 # Dtypes as numpy spells them -> as ONNX's definitions do, where those differ.
@@ -37,7 +37,8 @@ def check_types(node: Node, domain: str) -> None:
                 f"its input '{name}' is of {dtype}; {node.op_type} of opset {node.opset} takes {', '.join(types)}",
                 where=node.label,
             )
-        if bound.setdefault(variable, dtype) != dtype:
+        stored = STORED.get(dtype, dtype)
+        if bound.setdefault(variable, stored) != stored:
             raise ModelError(
                 f"its input '{name}' is of {dtype}, another that has to be of the same dtype is of {bound[variable]}",
                 where=node.label,

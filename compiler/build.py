@@ -97,8 +97,9 @@ def build(
     """Compiles a model to a library and its header, for this machine or another.
 
     Args:
-        model: path of an .onnx file, an onnx.ModelProto or an `OpenedModel`; an `ImportedModel` has the first stage
-            behind it, and with passes that leave nothing to do it may be a module of scheduled kernels.
+        model: what `frontends.open` takes: a path, an onnx.ModelProto, a framework's model, or an `OpenedModel`; an
+            `ImportedModel` has the first stage behind it, and with passes that leave nothing to do it may be a module
+            of scheduled kernels.
         output: the library to write, its header goes beside it; None where the stages stop before.
         options: all else; by default those of `CompileOptions`.
         stop_after: the last of `STAGES` to run.
@@ -174,7 +175,7 @@ def _imported(made: Build, model: Any, prepared: Callable[[OpenedModel], OpenedM
     from .. import frontends
 
     if not isinstance(model, frontends.ImportedModel):
-        opened = frontends.open(model)
+        opened = frontends.open(model, frontends.Request(shapes=made.options.shapes))
         opened = opened if prepared is None else prepared(opened)
         model = frontends.load(opened, shapes=made.options.shapes, bindings=made.options.bindings)
     return replace(made, imported=model)

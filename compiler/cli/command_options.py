@@ -141,7 +141,7 @@ def read_inputs(
         from ... import frontends
         from ..inputs.input_ranges import integer_bounds
 
-        request = frontends.Request(shapes={spec.name: spec.shape for spec in library.inputs})
+        request = frontends.Request(shapes={spec.name: spec.shape for spec in library.signature.inputs})
         bounds = integer_bounds(frontends.open(model, request))
     return {**random(missing, seed, bounds), **given}
 

@@ -115,11 +115,11 @@ def measure(
     return [_latency(name, values) for name, values in times.items()]
 
 
-def _opened(model: CompiledModel, source: Path) -> OpenedModel:
+def _opened(model: Library, source: Path) -> OpenedModel:
     """What the library was compiled from, as ONNX."""
     from ... import frontends
 
-    return frontends.open(source, frontends.Request(shapes={spec.name: spec.shape for spec in model.inputs}))
+    return frontends.open(source, frontends.Request(shapes={spec.name: spec.shape for spec in model.signature.inputs}))
 
 
 def _check_same(engine: str, ours: Mapping[str, Array], theirs: Mapping[str, Array], source: Path, rtol: float) -> None:

@@ -38,7 +38,12 @@ def compile_command(
     cpu: Cpu = None,
     features: Features = "",
     emit: Annotated[
-        str, typer.Option("--emit", metavar="KIND", help="so: shared library; a: static; c: C99 sources.")
+        str,
+        typer.Option(
+            "--emit",
+            metavar="KIND",
+            help="so: shared library; a: static; bench: a program that checks and times itself; c: C99 sources.",
+        ),
     ] = "so",
     shape: Shapes = None,
     bind: Binds = None,

@@ -14,7 +14,7 @@ from .tensor_options import parse_regions, parse_shapes
 
 
 def inspect(
-    path: Annotated[Path, typer.Argument(metavar="MODEL|LIB", help="An .onnx file or a library.")],
+    path: Annotated[Path, typer.Argument(metavar="MODEL|LIB", help="A model, as `compile` takes it, or a library.")],
     shape: Shapes = None,
     memory: Annotated[
         Path | None,

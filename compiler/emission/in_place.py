@@ -18,7 +18,8 @@ from tvm.ir import TensorLoad
 from ...ir_types import Block, Buffer, IRModule, PrimFunc
 from ...schedules.tensorir.rebuild import found
 from ..library.plan import BufferKind
-from .graph import Graph, GraphCall
+from .graph import Graph
+from .graph_steps import GraphCall, GraphStep, read_by, renamed, written_by
 
 _DATA_PARALLEL = 0
 
@@ -26,28 +27,30 @@ _DATA_PARALLEL = 0
 def in_place(graph: Graph, module: IRModule) -> Graph:
     """The graph, in which results lie where operands lie that nothing else reads afterwards.
 
+    Loops and branches stay as they are.
+
     Args:
         graph: what calls the kernels.
         module: of scheduled kernels.
     """
-    last = {buffer: number for number, call in enumerate(graph.calls) for buffer in (*call.inputs, *call.outputs)}
+    last = {i: number for number, step in enumerate(graph.steps) for i in (*read_by(step), *written_by(step))}
     kept = {*graph.results}
     moved: dict[int, int] = {}
-    calls = []
-    for number, call in enumerate(graph.calls):
-        inputs = tuple(moved.get(each, each) for each in call.inputs)
-        outputs = tuple(moved.get(each, each) for each in call.outputs)
-        call = replace(call, inputs=inputs, outputs=outputs)
-        for output, operand in _pairs(call, module[call.function]).items():
-            free = last.get(operand) == number and operand not in kept and operand not in outputs
-            fits = graph.buffers[operand].bytes == graph.buffers[output].bytes
-            ours = graph.buffers[operand].kind is BufferKind.WORKSPACE and inputs.count(operand) == 1
-            if free and fits and ours and output not in kept and output not in inputs:
-                moved[output] = operand
-                last[operand] = last[output]
-                call = replace(call, outputs=tuple(operand if each == output else each for each in call.outputs))
-        calls.append(call)
-    return replace(graph, calls=tuple(calls))
+    steps: list[GraphStep] = []
+    for number, original in enumerate(graph.steps):
+        (step,) = renamed([original], moved)
+        if isinstance(step, GraphCall):
+            for output, operand in _pairs(step, module[step.function]).items():
+                free = last[operand] == number and operand not in kept and operand not in step.outputs
+                fits = graph.buffers[operand].bytes == graph.buffers[output].bytes
+                ours = graph.buffers[operand].kind is BufferKind.WORKSPACE and step.inputs.count(operand) == 1
+                if free and fits and ours and output not in kept and output not in step.inputs:
+                    moved[output] = operand
+                    last[operand] = last[output]
+                    outputs = tuple(operand if each == output else each for each in step.outputs)
+                    step = replace(step, outputs=outputs)
+        steps.append(step)
+    return replace(graph, steps=tuple(steps))
 
 
 def _pairs(call: GraphCall, function: PrimFunc) -> Mapping[int, int]:

@@ -116,7 +116,7 @@ def _in_arena(buffers: Sequence[Buffer]) -> list[Buffer]:
 def _placements(buffers: Sequence[Buffer], unit: Bytes) -> Iterator[dict[int, Bytes]]:
     workspace = [i for i, b in enumerate(buffers) if b.kind is BufferKind.WORKSPACE]
     bound = lower_bound(buffers, unit)
-    orders = [sorted(workspace, key=lambda i, key=order: (*key(buffers[i]), i)) for order in _ORDERS]
+    orders = [_ordered(buffers, workspace, order) for order in _ORDERS]
     generator = random.Random(0)  # the same orders in every compile
     if 1 < len(workspace) <= _MOST_SHUFFLED:
         orders += [_shuffled(orders[count % len(_ORDERS)], generator) for count in range(_SHUFFLES)]
@@ -125,6 +125,13 @@ def _placements(buffers: Sequence[Buffer], unit: Bytes) -> Iterator[dict[int, By
         yield offsets
         if max((offsets[i] + _room(buffers[i], unit) for i in offsets), default=0) == bound:
             return  # no order can do better
+
+
+def _ordered(
+    buffers: Sequence[Buffer], workspace: Sequence[int], order: Callable[[Buffer], tuple[int, ...]]
+) -> list[int]:
+    """The buffers of the workspace by a key."""
+    return sorted(workspace, key=lambda i: (*order(buffers[i]), i))
 
 
 def _shuffled(order: Sequence[int], generator: random.Random) -> list[int]:

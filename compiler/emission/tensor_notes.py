@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..library.naming import unique_identifiers
-from ..library.tensor_spec import C_TYPES, TensorSpec
+from ..library.tensor_spec import C_TYPES, NARROW, TensorSpec
 
 
 def tensor_notes(specs: Sequence[TensorSpec]) -> list[dict[str, object]]:
@@ -30,6 +30,8 @@ def _note(spec: TensorSpec, identifier: str) -> str:
     facts = [] if spec.name == identifier else [f"named {''.join(c if c.isprintable() else '?' for c in name)!r}"]
     if spec.dtype in ("bool", "float16", "bfloat16"):
         facts.append(spec.dtype)
+    if spec.dtype in NARROW:
+        facts.append(f"{spec.dtype}, the bits of an element in the low end of a byte")
     if not spec.shape:
         facts.append("a scalar")
     return f" ({', '.join(facts)})" if facts else ""

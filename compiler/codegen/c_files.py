@@ -16,7 +16,7 @@ from ...targets.target import Target
 from ..emission.steps_in_c import StepWriter
 from ..emission.tensor_notes import tensor_notes
 from ..library.naming import unique_identifiers
-from ..library.plan import BufferKind, Call, Plan, Region, leaves
+from ..library.plan import ARENA, BufferKind, Call, Plan, Region, leaves
 from ..library.tensor_spec import C_TYPES
 from .c_expressions import Used, c_type, float_constant, helper_texts, integer_constant
 from .c_kernels import KernelInC
@@ -52,9 +52,14 @@ def texts(program: Program, kernels: Sequence[KernelInC], used: Used, target: Ta
         "weights": writer.weights,
         "weights_bytes": sum(weight.nbytes for weight in writer.weights),
         "regions": [
-            {"macro": each.name.upper(), "bytes": each.bytes, "symbol": _region_symbol(each)} for each in plan.regions
-        ]
-        or [{"macro": "ARENA", "bytes": 0, "symbol": "arena"}],
+            {
+                "macro": each.name.upper(),
+                "bytes": each.bytes,
+                "symbol": _region_symbol(each),
+                "is_used": each.name in writer.regions,
+            }
+            for each in plan.regions or (Region(ARENA, 0),)
+        ],
         "kernels": kernels,
         "helpers": list(helper_texts(used)),
         "steps": [line.replace("\n", "\n  ") for line in steps],
@@ -166,6 +171,7 @@ class _Writer(StepWriter):
         self._kernels = {kernel.symbol: kernel for kernel in kernels}
         self._weights: dict[tuple[int, str], Weight] = {}
         self.used: set[str] = set()
+        self.regions: set[str] = set()
         specs = [*plan.inputs, *plan.outputs]
         self.names = list(unique_identifiers([*(f"{plan.name}_run", "arena"), *(spec.name for spec in specs)]))[2:]
         self.parameters = [
@@ -196,6 +202,7 @@ class _Writer(StepWriter):
         if buffer.kind is BufferKind.CONSTANT:
             return self._weight(index, dtype).symbol
         if buffer.kind is BufferKind.WORKSPACE:
+            self.regions.add(buffer.region)
             return f"(void *)({buffer.region}_memory.bytes + {buffer.offset})"
         position = buffer.offset + (len(self._plan.inputs) if buffer.kind is BufferKind.OUTPUT else 0)
         self.used.add(self.names[position])

@@ -117,7 +117,8 @@ def draw_memory(plan: Plan, unit: int, path: Path) -> None:
 def region_maps(plan: Plan, unit: int) -> list[RegionMap]:
     """The map of each memory that holds anything."""
     steps = list(leaves(plan.steps))
-    column = _WIDTH / max(1, len(steps))
+    count = max([len(steps), *(b.last_step + 1 for b in plan.buffers)])  # loops and branches have numbers of their own
+    column = _WIDTH / max(1, count)
     maps = []
     for number, region in enumerate(each for each in plan.regions if each.bytes):
         buffers = [b for b in plan.buffers if b.kind is BufferKind.WORKSPACE and b.region == region.name]
@@ -147,7 +148,7 @@ def region_maps(plan: Plan, unit: int) -> list[RegionMap]:
                 rectangles,
                 _LEFT + peak * column,
                 column,
-                _curve(alive_bytes(buffers, unit), len(steps), column, top, scale),
+                _curve(alive_bytes(buffers, unit), count, column, top, scale),
                 top,
             )
         )

@@ -11,6 +11,7 @@ import onnx
 import onnxruntime
 import pytest
 from c_sources import built, called, example_inputs
+from onnx import helper
 from small_models import model, node
 from tilewright.compiler.build import build
 from tilewright.compiler.options import CompileOptions
@@ -143,6 +144,35 @@ def test_odd_operators(tmp_path: Path) -> None:
 
     for spec, ours, theirs in zip(made.plan.outputs, outputs, reference(proto, made.plan, inputs), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6, err_msg=spec.name)
+
+
+def test_branches_and_recurrent_layers(tmp_path: Path) -> None:
+    generator = np.random.default_rng(2)
+    sides = [
+        helper.make_graph([node(operator, ["y"], "r", operator)], operator, [], [value("r", (5, 1, 1, 8))])
+        for operator in ("Exp", "Neg")
+    ]
+    weights = {name: generator.standard_normal(shape) / 3 for name, shape in {"W": (1, 32, 6), "R": (1, 32, 8)}.items()}
+    proto = model(
+        [
+            node("LSTM", ["x", "W", "R"], "y", "lstm", hidden_size=8),
+            node("If", ["c"], "z", "if", then_branch=sides[0], else_branch=sides[1]),
+        ],
+        {"x": ("float32", (5, 1, 6)), "c": ("bool", ())},
+        {"z": ("float32", (5, 1, 1, 8))},
+        {name: each.astype(np.float32) for name, each in weights.items()},
+    )
+    made = sources(proto, tmp_path / "net")
+    library = built(made.path, "net")
+    x = generator.standard_normal((5, 1, 6)).astype(np.float32)
+
+    for condition in (np.array(True), np.array(False)):
+        (ours,) = called(library, made.plan, [x, condition])
+        np.testing.assert_allclose(ours, reference(proto, made.plan, [x, condition])[0], rtol=1e-5, atol=1e-6)
+
+
+def value(name: str, shape: tuple[int, ...]) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
 
 
 def test_a_folder_that_is_there_is_written_anew_and_others_files_stay(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import math
 
 from tvm.s_tir import Schedule
 
-from ...annotations import LANES
+from ...annotations import INSIDE, LANES
 from ...targets.target import Target
 from ..tensorir import blocks, prefetch
 from ..tensorir.blocks import Block, Loop
@@ -123,6 +123,9 @@ def fill_tiles(
         columns = list(sch.split(inner.pop(0), [vectors, lanes]))
     if not inner:  # a reduction of one element
         inner = [sch.add_unit_loop(anchor)]
+    inside = INSIDE.of(sch.get(anchor)) or ()
+    for loop, first in zip(inner, range(0, len(inside), 3), strict=False):
+        sch.annotate(loop, INSIDE.name, list(inside[first : first + 3]))
     if rows > 1:  # else there is so little to do with a line that loads run ahead of it by themselves
         _ask_for_weights(sch, tile, inner, vectors * lanes)
     unrolled = ([row] if row is not None else []) + columns[:1]

@@ -1,4 +1,4 @@
-"""Detects speech with silero-vad's models, step by step with the state carried over: `python examples/detect_speech.py`.
+"""Detects speech with silero-vad's models, the state carried over: `python examples/detect_speech.py`.
 
 Needs onnxruntime, to compare with, and the models: `pip install --no-deps silero-vad`, or a folder that holds its .onnx
 files and is named by TILEWRIGHT_SILERO. All six models of the package are compiled; 100 steps of made-up audio go

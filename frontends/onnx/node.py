@@ -16,6 +16,7 @@ from .dtypes import numpy_dtype
 from .emitter import Array as Array
 from .emitter import Emitter
 from .emitter import Expr as Expr
+from .sequences import NO_TENSORS, SequenceValue
 
 # A value in flight: known now (an array) or computed by the compiled model.
 Value: TypeAlias = Any
@@ -167,6 +168,17 @@ class Node:
         value = self._required(index)
         return self._emitter.stand_in(value) if isinstance(value, np.ndarray) else value
 
+    def sequence(self, index: int) -> SequenceValue:
+        """An input that is a sequence.
+
+        Raises:
+            ModelError: it is none.
+        """
+        value = self.inputs[index] if self.has(index) else None
+        if not isinstance(value, SequenceValue):
+            raise self.invalid(f"input {index} is no sequence")
+        return value
+
     def exprs(self) -> list[Expr]:
         """All inputs as Relax expressions."""
         return [self.expr(index) for index in range(len(self.inputs))]
@@ -179,7 +191,9 @@ class Node:
     def known(self, index: int) -> Array | None:
         """As `constant`; and what depends on constants alone is computed, even if that takes a kernel."""
         value = self.inputs[index] if self.has(index) else None
-        return value if value is None or isinstance(value, np.ndarray) else self._emitter.compute(value)
+        if value is None or isinstance(value, np.ndarray):
+            return value
+        return self._emitter.compute(value) if isinstance(value, relax.Expr) else None
 
     def static(self, index: int, what: str) -> Array:
         """An input's value that the compiled program cannot do without.
@@ -313,6 +327,8 @@ class Node:
     def _required(self, index: int) -> Value:
         if not self.has(index):
             raise self.invalid(f"input {index} is missing")
+        if isinstance(self.inputs[index], NO_TENSORS):
+            raise self.invalid(f"input {index} is a sequence or an optional, not a tensor")
         return self.inputs[index]
 
 

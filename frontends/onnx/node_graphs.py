@@ -18,6 +18,7 @@ from .emitter import Expr
 from .node import Inside, Node, Value
 from .refusals import Refusals
 from .scope import Missing, Scope
+from .sequences import NO_TENSORS
 
 
 class Walker(Protocol):
@@ -116,6 +117,7 @@ class NodeGraphs:
     ) -> list[Value]:
         """What the turns of a graph leave."""
         turn = relax.Var("turn", relax.TensorType([], "int64"))
+        self._check_tensors(carried)
         first = [self.scope.as_expr(value) for value in carried]
         parameters = [relax.Var(f"carried_{number}", each.ty) for number, each in enumerate(first)]
         decides = [condition]  # None where every turn is followed by the next
@@ -181,7 +183,12 @@ class NodeGraphs:
         results = self._results(attribute, inputs, scope)
         if any(isinstance(each, Missing) for each in results):
             raise _MissingNodesError
+        self._check_tensors(results)
         return results
+
+    def _check_tensors(self, values: Sequence[Value]) -> None:
+        if any(isinstance(each, NO_TENSORS) for each in values):
+            raise self.node.unsupported("sequences in what is decided when the model runs are not supported")
 
     def _check_same(self, what: str, first: Sequence[Type], second: Sequence[Type]) -> None:
         for one, other in zip(first, second, strict=True):

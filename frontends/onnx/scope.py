@@ -11,6 +11,7 @@ from tvm import relax
 
 from .emitter import Emitter, Expr
 from .node import Value
+from .sequences import SequenceValue
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ class Scope:
 
     def capture(self, value: Value | Missing) -> Value | Missing:
         """What a value of the walk around this one is here: what is known stays so, a variable is a parameter."""
+        if isinstance(value, SequenceValue):
+            return value.mapped(self.capture)
         if not isinstance(value, relax.Var) or self.outer is None:
             return value
         known = self.outer.emitter.compute(value)

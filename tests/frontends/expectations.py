@@ -28,7 +28,6 @@ PASSES = Expectation("passes")
 _BODIES = {
     "Bernoulli": "needs random numbers at run time",
     "DynamicQuantizeLinear": "needs QuantizeLinear",
-    "SequenceMap": "needs sequences",
 }
 _KNOWN: dict[str, Expectation] = {
     # The specification divides by length_resized - 1, "the length of the resized tensor", as PyTorch and ONNX Runtime

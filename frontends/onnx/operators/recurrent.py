@@ -133,8 +133,9 @@ def _functions(node: Node, defaults: tuple[str, ...]) -> Iterator[Activation]:
     for name in names:
         if name not in _PLAIN and name not in _PARAMETERS:
             raise node.unsupported(f"the activation '{name}' is not supported")
-        parameters = [next(*each) for each in zip(given, _PARAMETERS.get(name, ()), strict=False)]
-        if None in parameters:
+        found = [next(values, default) for values, default in zip(given, _PARAMETERS.get(name, ()), strict=False)]
+        parameters = [each for each in found if each is not None]
+        if len(parameters) < len(found):
             raise node.unsupported(f"the activation '{name}' has no parameters, and ONNX has no defaults for it")
         yield Activation(name, *parameters)
 

@@ -50,6 +50,17 @@ def loop(
     return tirx.For(index, int64(0), int64(extent), kind, sequence(body(index)))
 
 
+def counted(counter: Buffer, place: int, extent: Scalar, body: Callable[[Scalar], Sequence[Stmt]]) -> Stmt:
+    """The statements of `body(index)` for every index below an extent that is known when the kernel runs.
+
+    The index is counted in an element of `variables`: a loop of TensorIR has no extent that is read from memory.
+    """
+    index = load(counter, place)
+    step = store(counter, index + 1, place)
+    turns = tirx.While(index < extent, sequence([*body(index), step]))
+    return sequence([store(counter, int64(0), place), turns])
+
+
 def sequence(statements: Sequence[Stmt]) -> Stmt:
     """Statements as one."""
     return statements[0] if len(statements) == 1 else tirx.SeqStmt(list(statements))

@@ -26,12 +26,16 @@ from ..ir_passes import (
     FuseSilu,
     FuseSoftmax,
     GraphPass,
+    IntegerProducts,
+    MoveDequantize,
     NarrowStorage,
     Pass,
     PassResult,
+    RequantizeSums,
     SimplifyReductions,
     SliceInPlace,
     TrimKernels,
+    UnsignedActivations,
     run_passes,
 )
 from ..ir_passes.core.functions import joined, split
@@ -98,7 +102,7 @@ def passes(
         # Operators: fewer of them, and each pattern as one.
         Canonicalize(),
         Cse(),
-        FoldConstants(),
+        FoldConstants(keep_quantized=True),
         SimplifyReductions(),
         FuseGelu(),
         FuseSilu(),
@@ -113,7 +117,13 @@ def passes(
         Canonicalize(),
         # Layout: channels last, transposes gone.
         ChannelsLast(),
-        FoldConstants(),
+        FoldConstants(keep_quantized=True),
+        # Integers: what is quantized on both sides is multiplied in 8 bits; what is left is computed in float.
+        UnsignedActivations(),
+        MoveDequantize(),
+        IntegerProducts(lambda call: gains(call, target)),
+        RequantizeSums(),
+        FoldConstants(max_growth=4),
         Canonicalize(),
         Cse(),
         *products,

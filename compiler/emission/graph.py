@@ -5,8 +5,9 @@ The functions consist of call_tir, reshape, tuples, their items, and calls of `c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import tvm
@@ -49,18 +50,31 @@ class Graph:
         return tuple(dict.fromkeys(call.function for call in self.calls))
 
 
-def read_graph(module: IRModule, output_names: Sequence[str], input_names: Sequence[str] | None = None) -> Graph:
+def read_graph(
+    module: IRModule,
+    output_names: Sequence[str],
+    input_names: Sequence[str] | None = None,
+    dtypes: Mapping[str, str] = MappingProxyType({}),
+) -> Graph:
     """Walks `main`.
 
     Args:
         module: the IRModule after fusion.
         output_names: names of the outputs, in order.
         input_names: names of the inputs, in order; by default the name hints of the parameters.
+        dtypes: of inputs and outputs by name whose elements are bytes in `main`: the dtype they are of.
 
     Raises:
         CompilerError: `main` holds something that fusion should have removed.
     """
-    return _Walk(module).read(output_names, input_names)
+    graph = _Walk(module).read(output_names, input_names)
+    if not dtypes:
+        return graph
+    inputs, outputs = (
+        tuple(replace(spec, dtype=dtypes.get(spec.name, spec.dtype)) for spec in specs)
+        for specs in (graph.inputs, graph.outputs)
+    )
+    return replace(graph, inputs=inputs, outputs=outputs)
 
 
 # A Relax value while walking: a buffer, or a tuple of values.

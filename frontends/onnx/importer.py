@@ -19,13 +19,14 @@ from ...dtypes import numpy_dtype
 from ...errors import CompilerError, ModelError, TilewrightError, UnsupportedError
 from ..imported import ImportedModel
 from .bodies import Bodies
+from .border import Border
 from .constant_operators import compute_constants
-from .dtypes import relax_dtype
 from .emitter import Emitter
 from .function_bodies import default_attributes, function_body
 from .input_shapes import real_inputs
 from .limits import DEEPEST_NESTING
 from .liveness import live_nodes
+from .narrow import Narrow, moved
 from .node import Node, Result, Value, dtype_of, node_name
 from .node_graphs import NodeGraphs
 from .refusals import Refusals
@@ -48,31 +49,24 @@ def import_graph(model: ir.Model, name: str, where: str) -> ImportedModel:
     builder = relax.BlockBuilder()
     importer = _Importer(model, where)
     scope = Scope({domain or "": version for domain, version in model.opset_imports.items()}, Emitter(builder))
-    parameters = []
+    border = Border()
     for value in real_inputs(model):
-        if not isinstance(value.type, ir.TensorType | None) or value.dtype is None or value.shape is None:
-            raise UnsupportedError("only tensors can be inputs", where=f"{where}: input '{value.name}'")
-        shape = [int(str(dim)) for dim in value.shape]
-        variable = relax.Var(
-            str(value.name), relax.TensorType(shape, relax_dtype(value.dtype, f"{where}: input '{value.name}'"))
-        )
-        parameters.append(variable)
-        # A tensor without elements holds nothing to wait for: it is as good as a constant.
-        scope.values[value] = np.zeros(shape, value.dtype.numpy()) if 0 in shape else variable
+        scope.values[value] = border.take(value, where)
     outputs = list(dict.fromkeys(model.graph.outputs))  # a name that is listed twice is one output
     failure: BaseException | None = None
-    with builder.function("main", parameters):
+    with builder.function("main", border.parameters):
         with builder.dataflow():
             try:
                 importer.walk(model.graph, outputs, scope)
                 importer.refusals.report()
                 for value in outputs:
                     importer.check_output(value, scope)
-                results = [scope.as_expr(importer.value_of(value, scope)) for value in outputs]
+                    border.give(value, importer.value_of(value, scope), scope.emitter)
             except BaseException as error:
                 # Kept until the function is closed: TVM prints a warning for a builder that is left half-way.
-                failure, results = error, []
-            result = builder.emit_output(relax.Tuple(results))
+                failure = error
+                border.results.clear()
+            result = builder.emit_output(relax.Tuple(border.results))
         builder.emit_func_output(result)
     if failure is not None:
         raise failure
@@ -82,7 +76,8 @@ def import_graph(model: ir.Model, name: str, where: str) -> ImportedModel:
         module=module,
         name=name,
         input_names=tuple(str(value.name) for value in real_inputs(model)),
-        output_names=tuple(str(value.name) for value in outputs),
+        output_names=tuple(border.outputs),
+        dtypes=border.dtypes,
     )
 
 
@@ -135,7 +130,7 @@ class _Importer:
         computed = self.value_of(value, scope)
         if isinstance(computed, NO_TENSORS):
             raise UnsupportedError("only tensors can be outputs", where=f"{self._where}: output '{value.name}'")
-        dtype = str(computed.dtype) if isinstance(computed, np.ndarray) else dtype_of(computed)
+        dtype = str(computed.dtype) if isinstance(computed, np.ndarray | Narrow) else dtype_of(computed)
         if value.dtype is not None and value.dtype != ir.DataType.UNDEFINED and str(value.dtype.numpy()) != dtype:
             raise ModelError(
                 f"the output is computed as {dtype}, and the model declares {value.dtype.name}",
@@ -175,7 +170,8 @@ class _Importer:
             if result is None:
                 if converter is None:
                     return self._expand(node, scope)
-                result = converter(node)
+                result = moved(node, converter)
+                result = converter(node) if result is None else result
             results = [
                 _settle(value, name, scope.emitter)
                 for value in (result if isinstance(result, list | tuple) else [result])
@@ -259,7 +255,7 @@ class _Importer:
 
 def _settle(value: Value | Missing, name: str, emitter: Emitter) -> Value | Missing:
     """A converter's result as a variable or an array."""
-    if value is None or isinstance(value, np.ndarray | Missing | SequenceValue | Nothing):
+    if value is None or isinstance(value, np.ndarray | Narrow | Missing | SequenceValue | Nothing):
         return value
     settled = emitter.emit(value, name)
     known = emitter.array(settled)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -16,6 +17,7 @@ from .dtypes import numpy_dtype
 from .emitter import Array as Array
 from .emitter import Emitter
 from .emitter import Expr as Expr
+from .narrow_value import Narrow
 from .sequences import NO_TENSORS, SequenceValue
 
 # A value in flight: known now (an array) or computed by the compiled model.
@@ -127,6 +129,12 @@ class Node:
         self.graphs: Graphs | None = None  # set by the importer: those among the attributes
         self._emitter = emitter
 
+    def with_inputs(self, inputs: Sequence[Value | None]) -> Node:
+        """The same node with other inputs."""
+        other = copy(self)
+        other.inputs = tuple(inputs)
+        return other
+
     # Attributes
 
     def attr_int(self, name: str, default: int) -> int:
@@ -166,6 +174,8 @@ class Node:
             ModelError: the node lacks this input.
         """
         value = self._required(index)
+        if isinstance(value, Narrow):
+            raise self.unsupported(f"kernels do not compute with {value.dtype}", "convert it first (Cast)")
         return self._emitter.stand_in(value) if isinstance(value, np.ndarray) else value
 
     def sequence(self, index: int) -> SequenceValue:
@@ -229,12 +239,13 @@ class Node:
     def shape(self, index: int) -> tuple[int, ...]:
         """An input's static shape."""
         value = self._required(index)
+        value = value.codes if isinstance(value, Narrow) else value
         return tuple(value.shape) if isinstance(value, np.ndarray) else shape_of(value)
 
     def dtype(self, index: int) -> str:
         """An input's dtype, as numpy spells it."""
         value = self._required(index)
-        return str(value.dtype) if isinstance(value, np.ndarray) else dtype_of(value)
+        return str(value.dtype) if isinstance(value, np.ndarray | Narrow) else dtype_of(value)
 
     def axis(self, value: int, rank: int) -> int:
         """A non-negative axis.
@@ -283,17 +294,17 @@ class Node:
             return [self.emit(relax.TupleGetItem(var, index)) for index in range(len(var.ty.fields))]
         return var
 
-    def emit_kernel(self, function: PrimFunc, x: Expr) -> Expr:
-        """Binds a call of a PrimFunc of one tensor, its first parameter; the others are results.
+    def emit_kernel(self, function: PrimFunc, *operands: Expr) -> Expr:
+        """Binds a call of a PrimFunc of some tensors, its first parameters; the others are results.
 
         Returns:
             a variable, or a list of variables if there are several results.
         """
-        x = self.emit(x)
+        given = [self.emit(each) for each in operands]
         name = str(function.attrs["global_symbol"])
-        types = [relax.TensorType(buffer.shape, str(buffer.dtype)) for buffer in list(function.params)[1:]]
+        types = [relax.TensorType(buffer.shape, str(buffer.dtype)) for buffer in list(function.params)[len(given) :]]
         kernel = self._emitter.builder.add_func(function.without_attr("global_symbol"), name)
-        var = self.emit(relax.call_tir(kernel, [x], types[0] if len(types) == 1 else types))
+        var = self.emit(relax.call_tir(kernel, given, types[0] if len(types) == 1 else types))
         return var if len(types) == 1 else [self.emit(relax.TupleGetItem(var, i)) for i in range(len(types))]
 
     def reshape(self, x: Expr, shape: Sequence[int]) -> Expr:

@@ -15,6 +15,7 @@ from ...errors import ModelError
 from ...ir_types import Type
 from .bodies import Bodies, Body
 from .emitter import Expr
+from .narrow_value import Narrow
 from .node import Inside, Node, Value
 from .refusals import Refusals
 from .scope import Missing, Scope
@@ -189,6 +190,9 @@ class NodeGraphs:
     def _check_tensors(self, values: Sequence[Value]) -> None:
         if any(isinstance(each, NO_TENSORS) for each in values):
             raise self.node.unsupported("sequences in what is decided when the model runs are not supported")
+        narrow = next((each.dtype for each in values if isinstance(each, Narrow)), None)
+        if narrow is not None:
+            raise self.node.unsupported(f"{narrow} in what is decided when the model runs is not supported")
 
     def _check_same(self, what: str, first: Sequence[Type], second: Sequence[Type]) -> None:
         for one, other in zip(first, second, strict=True):

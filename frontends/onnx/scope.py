@@ -9,7 +9,9 @@ import numpy as np
 import onnx_ir as ir
 from tvm import relax
 
+from .dtypes import numpy_dtype
 from .emitter import Emitter, Expr
+from .narrow_value import Narrow
 from .node import Value
 from .sequences import SequenceValue
 
@@ -55,6 +57,10 @@ class Scope:
         """What a value of the walk around this one is here: what is known stays so, a variable is a parameter."""
         if isinstance(value, SequenceValue):
             return value.mapped(self.capture)
+        if isinstance(value, Narrow):
+            codes = self.capture(value.codes)
+            known = isinstance(codes, np.ndarray)
+            return codes.view(numpy_dtype(value.dtype)) if known else Narrow(codes, value.dtype)
         if not isinstance(value, relax.Var) or self.outer is None:
             return value
         known = self.outer.emitter.compute(value)

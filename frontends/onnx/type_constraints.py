@@ -11,12 +11,12 @@ from functools import lru_cache
 import onnx
 
 from ...errors import ModelError
-from .dtypes import FLOATS
+from .dtypes import FLOATS, STORED
 from .node import Node
 from .sequences import NO_TENSORS
 
 # Dtypes as numpy spells them -> as ONNX's definitions do, where those differ.
-_SPELLED = {"float32": "float", "float64": "double", "float4_e2m1fn": "float4e2m1"}
+_SPELLED = {"float32": "float", "float64": "double", "float4_e2m1fn": "float4e2m1", "float8_e8m0fnu": "float8e8m0"}
 
 
 def check_types(node: Node, domain: str) -> None:
@@ -38,7 +38,8 @@ def check_types(node: Node, domain: str) -> None:
                 f"its input '{name}' is of {dtype}; {node.op_type} of opset {node.opset} takes {', '.join(types)}",
                 where=node.label,
             )
-        if variable and bound.setdefault(variable, dtype) != dtype:
+        stored = STORED.get(dtype, dtype)
+        if variable and bound.setdefault(variable, stored) != stored:
             raise ModelError(
                 f"its input '{name}' is of {dtype}, another that has to be of the same dtype is of {bound[variable]}",
                 where=node.label,

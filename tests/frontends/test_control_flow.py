@@ -20,8 +20,8 @@ NUMBERS = [np.asarray(number, np.int64) for number in (0, 1, 5)]
 YES, NO = np.asarray(True), np.asarray(False)
 
 
-def graph(text: str) -> onnx.ModelProto:
-    return parser.parse_model(f'<ir_version: 9, opset_import: ["":17]>\n{text}')
+def graph(text: str, opset: int = 17) -> onnx.ModelProto:
+    return parser.parse_model(f'<ir_version: 9, opset_import: ["":{opset}]>\n{text}')
 
 
 def operators(model: onnx.ModelProto) -> list[str]:
@@ -97,6 +97,19 @@ def test_turns_are_unrolled_where_they_are_few(count: int, loops: int) -> None:
     model = turns(count, **_SLICES)
     assert operators(model).count(LOOP) == loops or not count
     agree(model, {"x": X, "w": W}, {"x": -X, "w": W})
+
+
+@pytest.mark.parametrize(
+    "opset", [7, 11, *(pytest.param(opset, marks=pytest.mark.slow) for opset in (13, 16, 19, 21, 23, 24, 25))]
+)
+def test_every_form_of_a_loop(opset: int) -> None:
+    body = "b (int64 i, bool go, float[3,4] s) => (bool on, float[3,4] s2, float[3,4] k)"
+    turn = "{ on = Identity(go)  s2 = Tanh(s)  f = Cast<to=1>(i)  k = Add(s2, f) }"
+    loops = f'y, ys = Loop(M, "", x)<body = {body} {turn}>'
+    count = "M = Constant<value = int64 {200}>()"
+    model = graph(f"g (float[3,4] x) => (float[3,4] y, float[N,3,4] ys) {{ {count} {loops} }}", opset)
+    assert LOOP in operators(model)
+    agree(model, {"x": X})
 
 
 def test_bits_are_the_same_for_every_number_of_threads() -> None:

@@ -12,8 +12,10 @@ from tilewright.errors import ModelError, UnsupportedError
 X = np.random.default_rng(0).standard_normal((5, 4)).astype("float32")
 
 
-def test_what_is_split_and_put_together_again() -> None:
-    model = graph("""g (float[5,4] x) => (float[5,4] y, float[3,2,4] z, int64 n, float[4] last) {
+@pytest.mark.parametrize("opset", [11, pytest.param(24, marks=pytest.mark.slow)])
+def test_what_is_split_and_put_together_again(opset: int) -> None:
+    model = graph(
+        """g (float[5,4] x) => (float[5,4] y, float[3,2,4] z, int64 n, float[4] last) {
         two = Constant<value = int64 {2}>()
         at = Constant<value = int64 {-1}>()
         first = Constant<value = int64 {0}>()
@@ -29,7 +31,9 @@ def test_what_is_split_and_put_together_again() -> None:
         n = SequenceLength(more)
         rows = SplitToSequence<axis=0, keepdims=0>(x)
         last = SequenceAt(rows, at)
-    }""")
+    }""",
+        opset,
+    )
     agree(model, {"x": X})
 
 
@@ -41,6 +45,19 @@ def test_a_loop_collects_a_sequence() -> None:
         all = Loop(M, yes, none)<body = b (int64 i, bool go, seq(float[5,4]) s) => (bool on, seq(float[5,4]) s2) {
             on = Identity(go)  f = Cast<to=1>(i)  v = Mul(x, f)  s2 = SequenceInsert(s, v) }>
         y = ConcatFromSequence<axis=0>(all)
+    }""")
+    agree(model, {"x": X})
+
+
+def test_a_graph_for_every_element_and_what_may_be_nothing() -> None:
+    model = graph("""g (float[5,4] x) => (float[5,4] y, bool yes, float[5,4] z) {
+        rows = SplitToSequence<axis=0>(x)
+        both = SequenceMap(rows, x)<body = b (float[1,4] row, float[5,4] all) => (float[1,4] o) {
+            m = ReduceMax<axes=[0], keepdims=1>(all)  o = Add(row, m) }>
+        y = ConcatFromSequence<axis=0>(both)
+        some = Optional(x)
+        yes = OptionalHasElement(some)
+        z = OptionalGetElement(some)
     }""")
     agree(model, {"x": X})
 

@@ -140,6 +140,8 @@ class NodeGraphs:
         except _MissingNodesError:
             return [Missing()] * len(self.node.source.outputs)
         own = 0 if decides[0] is None else 1
+        if not own and count is None:
+            raise self.node.unsupported("it has no last turn", hint="give it a number of turns or a condition")
         states, slices = body.types[own : own + len(first)], body.types[own + len(first) :]
         self._check_same("it begins and goes on with", [each.ty for each in first], states)
         turns = int(count.item()) if isinstance(count, np.ndarray) else _ENDLESS if count is None else None
@@ -175,6 +177,7 @@ class NodeGraphs:
         graph = self._graph(attribute)
         if len(inputs) != len(graph.inputs):
             raise self.node.invalid(f"its '{attribute}' takes {len(graph.inputs)} inputs, and is given {len(inputs)}")
+        self.walker.bodies.count(len(graph), self.node.label)
         scope.values.update(zip(graph.inputs, inputs, strict=True))
         self.walker.walk(graph, graph.outputs, scope)
         return [self.walker.value_of(value, scope) for value in graph.outputs]

@@ -191,6 +191,26 @@ def test_a_scan_along_an_axis_in_either_direction(length: int) -> None:
     agree(model, {"x": RNG.standard_normal((2, length)).astype("float32")})
 
 
+def test_a_loop_without_end_is_refused() -> None:
+    body = "b (int64 i, bool go, float[3] s) => (bool on, float[3] s2) { on = Identity(go)  s2 = Tanh(s) }"
+    model = graph(f'g (float[3] x) => (float[3] y) {{ y = Loop("", "", x)<body = {body}> }}')
+    with pytest.raises(UnsupportedError, match="no last turn"):
+        frontends.load(frontends.open(model))
+
+
+@pytest.mark.slow
+def test_loops_in_loops_that_multiply_are_refused_in_time() -> None:
+    inner = "z0 = Tanh(s0)"
+    for level in range(6):
+        head = f"(int64 i{level}, bool go{level}, float[3] s{level}) => (bool on{level}, float[3] z{level})"
+        body = f"b{level} {head} {{ on{level} = Identity(go{level})  {inner} }}"
+        turns = f"M{level} = Constant<value = int64 {{40}}>()"
+        inner = f'{turns} z{level + 1} = Loop(M{level}, "", s{level + 1})<body = {body}>'
+    model = graph(f"g (float[3] s6) => (float[3] z6) {{ {inner} }}")
+    with pytest.raises(UnsupportedError, match="nodes when loops are unrolled"):
+        frontends.load(frontends.open(model))
+
+
 def test_branches_of_different_types_are_refused() -> None:
     model = graph("""g (bool c) => (float[N] y) {
         y = If(c)<then_branch = t () => (float[2] p) { p = Constant<value = float[2] {1.,2.}>() },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -110,6 +111,12 @@ def test_every_form_of_a_loop(opset: int) -> None:
     model = graph(f"g (float[3,4] x) => (float[3,4] y, float[N,3,4] ys) {{ {count} {loops} }}", opset)
     assert LOOP in operators(model)
     agree(model, {"x": X})
+
+
+def test_every_body_goes_through_all_passes(tmp_path: Path) -> None:
+    tilewright.compile(turns(101, **_SLICES), threads=1, save_ir=tmp_path)
+    main, body = (sorted(each.name for each in folder.glob("*.txt")) for folder in (tmp_path, tmp_path / "body_0"))
+    assert main == body and len(main) > 20
 
 
 def test_bits_are_the_same_for_every_number_of_threads() -> None:

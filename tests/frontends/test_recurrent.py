@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import tilewright
 from execution import execute
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
@@ -151,6 +152,15 @@ def test_a_bidirectional_layer_with_the_batch_first_is_one_with_the_steps_first(
         swapped.graph.initializer[index].CopyFrom(value)
     every, *last = reference_outputs(model, inputs)
     agree([every.transpose(2, 0, 1, 3), *(each.swapaxes(0, 1) for each in last)], swapped, turned)
+
+
+@pytest.mark.filterwarnings("ignore")  # a machine without bfloat16 computes in float32
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp16", 2e-3), ("bf16", 3e-2)])
+def test_the_product_with_the_input_may_be_narrower(precision: str, tolerance: float) -> None:
+    model, inputs = layer("LSTM", (5, 2, 64, 64), "Bhc", direction="bidirectional")
+    outputs = tilewright.compile(model, threads=1, precision=precision).run(inputs)
+    for output, expected in zip(outputs.values(), reference_outputs(model, inputs), strict=True):
+        np.testing.assert_allclose(output, expected, rtol=tolerance, atol=tolerance)
 
 
 def test_sequences_of_no_steps_leave_the_state() -> None:

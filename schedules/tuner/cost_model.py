@@ -2,8 +2,8 @@
 
 What is learned is the order within a workload, of ratios to the default's time, so that workloads and machines of other
 speeds teach each other. Features that a sample lacks are missing values, which XGBoost's trees know. Scores start from
-the analytic estimate, which the trees correct; and from trees that were trained before, on many workloads, to which what
-is measured adds more.
+the analytic estimate, which the trees correct, and from trees that were trained before, on many workloads, to which
+what is measured adds more.
 """
 
 from __future__ import annotations

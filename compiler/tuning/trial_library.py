@@ -20,9 +20,9 @@ from ...schedules.templates.template import Choose, Decision
 from ...schedules.tuner.records import CRASHED, HUNG, OK, WRONG
 from ...schedules.tuner.search import choosing
 from ..build import Build, build
+from ..inputs.random_inputs import random_inputs
 from ..options import CompileOptions
-from ..verification.compare import RTOL_OF_PRECISION
-from ..verification.random_inputs import random_inputs
+from ..precision import RTOL_OF_PRECISION
 from .excerpt import Excerpt, kernel_passes
 from .measure import Measured, measure
 from .measure_worker import Timing, Trial

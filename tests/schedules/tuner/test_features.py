@@ -1,4 +1,4 @@
-"""Features tell what a choice makes of the machine, for every template; keys and records give back what they were made of."""
+"""Features tell what a choice makes of the machine, for every template; keys give back what they were made of."""
 
 from __future__ import annotations
 
@@ -88,6 +88,10 @@ def test_tails_and_imbalance_show() -> None:
 
 
 def test_more_cache_than_there_is_shows() -> None:
-    default = choose_default([CONTRACTION], Workload(1, 512, 512, (8192,)), TARGET)
-    found = features_of(default, TARGET, 1.0, 1.0)
-    assert found["inner_of_l1"] > 0 and found["l2_bytes_of_flops"] < found["l1_bytes_of_flops"]
+    def of(depth: int) -> tuple[float, float]:
+        default = choose_default([CONTRACTION], Workload(1, 512, 512, (depth,)), TARGET)
+        found = features_of(default, TARGET, 1.0, 1.0)
+        return found["inner_of_l1"], found["l1_bytes_of_flops"] - found["l2_bytes_of_flops"]
+
+    assert of(8192) > (0, 0) and of(8192)[1] == 0  # the panel comes from L2 for every tile
+    assert of(64)[0] < 0 < of(64)[1]

@@ -240,7 +240,7 @@ class _Run:
             return []
         slots = _SLOTS if limits.trials is None else min(_SLOTS, limits.trials - progress.trials)
         tasks = [task for task in progress.tasks if self._room(task) > 0]
-        again, self._again = self._again, []
+        again = self._again
         most = max(_LEAST_EACH, min(_MOST_EACH, slots // max(1, len(tasks))))
         chosen = list(again)
         while tasks and slots > len(chosen):
@@ -251,13 +251,16 @@ class _Run:
             if chosen:
                 break
             tasks = [task for place, task in enumerate(tasks) if place not in counts]  # those had nothing to propose
+        self._again = []
         return chosen
 
     def _room(self, task: Task) -> int:
         """Measurements that a task may still get."""
         is_done = task.is_done if self._limits.stops_early else task.is_exhausted
         most = self._limits.trials_of_each
-        return 0 if is_done else _MOST_EACH if most is None else most - task.tried
+        if is_done or most is None:
+            return 0 if is_done else _MOST_EACH
+        return most - task.tried - sum(other is task for other, _ in self._again)
 
     def _learned(self, chosen: Chosen, results: Sequence[Result | None]) -> list[Record]:
         """Takes in what was measured of a generation."""

@@ -20,6 +20,7 @@ from . import (
     rows,
     rows_choice,
     rows_schedule,
+    taps,
     transposition,
     window_choice,
     window_schedule,
@@ -146,7 +147,7 @@ WORKLOADS: dict[str, type] = {
     each.__name__: each
     for each in (
         contraction.Workload,
-        contraction.Filter,
+        taps.Filter,
         attention.Heads,
         window_choice.Windows,
         rows_choice.Rows,

@@ -79,9 +79,12 @@ def test_samples_are_spread_over_a_space() -> None:
     assert min(places) < len(task.candidates) / 4 and max(places) > len(task.candidates) / 2
 
 
-def test_limits_of_each_task_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("state", [OK, NOISY])
+def test_limits_of_each_task_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str) -> None:
     timing = Timing(ratio=1.2, uncertainty=0.0, seconds=1e-3, default_seconds=1e-3)
-    monkeypatch.setattr(TrialLibrary, "measure", lambda self, candidates, s: [Result(OK, timing) for _ in candidates])
+    monkeypatch.setattr(
+        TrialLibrary, "measure", lambda self, candidates, s: [Result(state, timing) for _ in candidates]
+    )
     limits = session.Limits(trials_of_each=5, stops_early=False)
     found = session.tune(DIGITS, CompileOptions(threads=1, jobs=1), tmp_path / "r.jsonl", limits)
     assert {task.tried for task in found.tasks} == {5}

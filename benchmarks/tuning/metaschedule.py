@@ -43,6 +43,7 @@ LAYERS = (
 )
 FOLDER = Path("build/tuning/metaschedule")
 _RUNS = 30
+_READY = "ready"  # the file that says that its time begins
 _TRIALS_AT_ONCE, _MOST_TRIALS = 8, 2000
 
 
@@ -72,6 +73,8 @@ def run(layer: Layer, folder: Path, trials: int, factor: float, seconds: float |
         with (Path(place) / "log").open("wb") as log:
             process = subprocess.Popen(child, stdout=log, stderr=log, start_new_session=True)
             try:
+                while process.poll() is None and not (Path(place) / _READY).exists():
+                    time.sleep(0.1)
                 code = process.wait(theirs)
                 say(f"  {layer.name}: MetaSchedule has ended by itself, with {code}")
                 say("\n".join((Path(place) / "log").read_text(errors="replace").splitlines()[-3:]))
@@ -131,9 +134,11 @@ def _tvm_target(threads: int) -> Any:
 def _search_by_metaschedule(layer: Layer, place: Path, threads: int) -> None:
     """Until this process is ended."""
     import tvm
+    import tvm.s_tir.tensor_intrin  # what MetaSchedule imports when it begins takes up to a minute
     from tvm.s_tir import meta_schedule
 
     function, _ = _function(layer)
+    (place / _READY).touch()
     meta_schedule.tune_tir(
         tvm.IRModule({"main": function.with_attr("global_symbol", "main")}),
         _tvm_target(threads),

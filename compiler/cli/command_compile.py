@@ -11,18 +11,19 @@ from ..process import interrupt
 from ..process.progress import Timeline, shown
 from ..reports.report import duration, size
 from .command_options import (
-    UNITS,
     Binds,
+    CompiledThreads,
     Cpu,
     Features,
+    Jobs,
     Model,
+    Precision,
     Regions,
     Shapes,
     Target,
-    feature_list,
-    read_bindings,
+    compile_options,
 )
-from .tensor_options import parse_regions, parse_shapes
+from .tensor_options import parse_regions
 
 if TYPE_CHECKING:
     from ..build import Build
@@ -47,20 +48,8 @@ def compile_command(
     ] = "so",
     shape: Shapes = None,
     bind: Binds = None,
-    precision: Annotated[
-        str,
-        typer.Option(
-            "--precision",
-            metavar="TYPE",
-            help=f"fp32; bf16: multiply and store in bfloat16 ({UNITS}); fp16: store weights in float16.",
-        ),
-    ] = "fp32",
-    threads: Annotated[
-        int | None,
-        typer.Option(
-            "--threads", metavar="N", help="Default when it runs; 1 builds without threads. [default: all processors]"
-        ),
-    ] = None,
+    precision: Precision = "fp32",
+    threads: CompiledThreads = None,
     region: Regions = None,
     name: Annotated[
         str | None,
@@ -83,12 +72,7 @@ def compile_command(
     keep_temps: Annotated[
         Path | None, typer.Option("--keep-temps", metavar="DIR", help="Keep sources and objects.")
     ] = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            "--jobs", metavar="N", help="Processes that compile kernels. [default: one a core; 1 for few kernels]"
-        ),
-    ] = None,
+    jobs: Jobs = None,
 ) -> None:
     """Compile a model into a library for a target.
 
@@ -100,23 +84,22 @@ def compile_command(
     * `tilewright compile kws.onnx -o kws --emit c --target thumbv7em-none-eabihf --mcpu cortex-m4`
     """
     from ..build import build
-    from ..options import CompileOptions
 
-    asked = CompileOptions(
-        target=target,
-        cpu=cpu,
-        features=feature_list(features),
-        shapes=parse_shapes(shape or ()),
-        bindings=read_bindings(bind),
+    asked = compile_options(
+        target,
+        cpu,
+        features,
+        shape,
+        bind,
+        precision,
+        threads,
+        jobs,
         name=name,
         emit=emit,
-        threads=threads,
-        precision=precision,
         records=records,
         passes=tuple(passes or ()),
         save_ir=save_ir,
         keep_temps=keep_temps,
-        jobs=jobs,
         regions=parse_regions(region or ()),
     )
     timeline = Timeline()

@@ -83,6 +83,9 @@ PLACES = Mark(f"{_PREFIX}places", bool)  # of the loop
 OVERLAP = Mark(f"{_PREFIX}overlap", bool)  # of the loop over tiles
 # `compiler/lowering/squares.py` transposes in registers what a loop over columns and the one over rows in it write.
 SQUARE = Mark(f"{_PREFIX}square", int)  # the extent of both
+# `compiler/lowering/skip_padding.py` leaves out the iterations of a loop over offsets of a filter that meet no image.
+INSIDE = Mark(f"{_PREFIX}inside", _integers)  # the image's axis, the padding before the image there, its extent;
+# of an anchor block: those of its outermost loops over k, one after the other
 # `schedules/tensorir/prefetch.py` asks for the next panel in the loop over chunks of k inside the loop over tiles.
 PREFETCH_TILES = Mark(f"{_PREFIX}prefetch_tiles", int)  # bytes ahead of what is read; 0: the next panel
 PREFETCH_CHUNKS = Mark(f"{_PREFIX}prefetch_chunks", int)  # cache lines that each asks for

@@ -37,6 +37,7 @@ from .operand_lanes import load_operands_at_once
 from .overlap import overlap_epilogues
 from .scratch import hoist_scratch
 from .select_dots import select_dots
+from .skip_padding import skip_padding
 from .squares import transpose_squares
 from .strided_loads import load_whole_vectors
 from .vector_borders import cut_at_borders
@@ -111,6 +112,7 @@ def _loop_passes(workers: int, units: Sequence[DotUnit]) -> Any:
             s_tir.transform.StmtSimplify(),
             s_tir.transform.AnnotateIrregularLoop(),
             s_tir.transform.LowerOpaqueBlock(),
+            _on_functions("SkipPadding", skip_padding),
             _on_functions("HideDivisions", hide_divisions),
             tirx.transform.FlattenBuffer(),
             _on_functions("ShowDivisions", show_divisions),

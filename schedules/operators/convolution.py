@@ -15,9 +15,10 @@ from ...annotations import STAGE
 from ...ir_types import Scalar
 from ...targets.target import Target
 from ..templates import dot_product, window, winograd
-from ..templates.contraction import Filter, Workload
+from ..templates.contraction import Workload
 from ..templates.microkernels import Microkernel
 from ..templates.packing import pack_constant
+from ..templates.taps import Filter
 from ..templates.template import Chooser, Decision
 from ..templates.window_choice import Windows
 from ..templates.winograd_transform import TAPS, transformed_weights
@@ -129,6 +130,7 @@ def workload_of(call: relax.Call) -> Workload:
             geometry.strides,
             geometry.dilation,
             relax_constant(call.args[1]) is not None,
+            tuple(zip(geometry.padding, geometry.data[1:-1], strict=False)) if any(geometry.padding) else (),
         ),
     )
 

@@ -32,37 +32,19 @@ from typing import Any
 
 from tvm import te, tirx
 
-from ...annotations import ANCHOR, FLOPS, LANES, LHS, RHS, operand
+from ...annotations import ANCHOR, FLOPS, INSIDE, LANES, LHS, RHS, operand
 from ...ir_types import Scalar
 from ...targets.target import Target
 from ..tensorir.expressions import dtype_bits, int64
 from .choices import Space
 from .cutting import CutChoice, Tiles, best, cuts, slices
+from .taps import Filter, offsets_inside, share_inside
 
 TEMPLATE = "contraction"
 
 # A panel of B larger than this share of L1 comes from L2 for every tile of rows.
 _L1_SHARE = 0.45
 _EARLY_LOADS = 2
-
-
-@dataclass(frozen=True)
-class Filter:
-    """What a contraction is where it is a convolution.
-
-    Attributes:
-        images: of the batch.
-        output: extents of an image of the result; they are the rows.
-        kernel, strides, dilation: an axis of an image.
-        is_constant: whether the weights are known when compiling.
-    """
-
-    images: int
-    output: tuple[int, ...]
-    kernel: tuple[int, ...]
-    strides: tuple[int, ...]
-    dilation: tuple[int, ...]
-    is_constant: bool
 
 
 @dataclass(frozen=True)
@@ -104,6 +86,11 @@ class Workload:
     def line(self) -> int:
         """Rows whose elements of A lie at one distance from each other; a divisor of `rows`."""
         return self.image_line or self.rows
+
+    @property
+    def offset_axes(self) -> int:
+        """How many axes of k are offsets of the filter alone, with a loop over channels inside of theirs."""
+        return len(self.k) - 1 if self.filter is not None and self.k[-1] > 1 else 0
 
     def lanes(self, target: Target) -> int:
         """Sums in one vector register; a single column has no vectors."""
@@ -161,9 +148,10 @@ def tile_cycles(workload: Workload, tile: MultiplyAddChoice, target: Target, k_s
     A panel that comes from L2 does so in slices, too: they gain nothing on one core.
     """
     core, lanes, rows, vectors = target.core, workload.lanes(target), tile.rows, tile.vectors
-    depth, loads = math.prod(workload.k), rows / tile.k_step + vectors
+    depth = math.prod(workload.k) * share_inside(workload.filter, workload.offset_axes, rows)
+    loads = rows / tile.k_step + vectors
     step = max(rows * vectors / core.fmas_per_cycle, loads / core.loads_per_cycle, core.fma_latency)
-    if depth * vectors * lanes * dtype_bits(workload.rhs) // 8 > target.l1_bytes * _L1_SHARE:
+    if math.prod(workload.k) * vectors * lanes * dtype_bits(workload.rhs) // 8 > target.l1_bytes * _L1_SHARE:
         step = max(step, vectors / core.l2_vectors_per_cycle)
     return depth / k_splits * (step + core.step_overhead / tile.k_step) + core.tile_overhead * rows * vectors
 
@@ -297,4 +285,8 @@ def compute(
     shape = [int64(workload.batch), int64(rows), int64(packed_shape(workload, choice, target)[1] * columns)]
     attributes = {**ANCHOR.entry(template), **FLOPS.entry(workload.flops if flops is None else flops)}
     attributes |= LANES.entry(workload.lanes(target))
+    inside = offsets_inside(workload.filter, workload.offset_axes, choice.rows)
+    if inside:  # what loops over k say, those of one step have none
+        said = [(each.axis, each.before, each.extent) for each in inside if workload.k[each.axis - 1] > 1]
+        attributes |= INSIDE.entry([int64(value) for triple in said for value in triple])
     return te.compute(shape, element, name=name, attrs=attributes)

@@ -6,7 +6,7 @@ import math
 
 from tvm.s_tir import Schedule
 
-from ...annotations import LANES, PLACES
+from ...annotations import INSIDE, LANES, PLACES
 from ...targets.target import Target
 from ..tensorir import blocks, prefetch
 from ..tensorir.blocks import Block, Loop
@@ -125,6 +125,9 @@ def fill_tiles(
         columns = list(sch.split(inner.pop(0), [vectors, lanes]))
     if not inner:  # a reduction of one element
         inner = [sch.add_unit_loop(anchor)]
+    inside = INSIDE.of(sch.get(anchor)) or ()
+    for loop, first in zip(inner, range(0, len(inside), 3), strict=False):
+        sch.annotate(loop, INSIDE.name, list(inside[first : first + 3]))
     places = []
     if choice.k_step > 1:
         outer, place = sch.split(inner.pop(), [None, choice.k_step])

@@ -45,7 +45,7 @@ def test_a_dll(tmp_path: Path) -> None:
     assert b"__TVM" not in data and str(tmp_path).encode() not in data
 
 
-@pytest.mark.parametrize("triple", ["arm64-macos", "x86_64-macos"])
+@pytest.mark.parametrize("triple", ["arm64-macos", pytest.param("x86_64-macos", marks=pytest.mark.slow)])
 def test_a_dylib(triple: str, tmp_path: Path) -> None:
     data = made(tmp_path, triple, "net.dylib", threads=2)
 
@@ -58,6 +58,7 @@ def test_a_dylib(triple: str, tmp_path: Path) -> None:
     assert b"__TVM" not in data
 
 
+@pytest.mark.slow
 def test_a_program_for_windows(tmp_path: Path) -> None:
     data = made(tmp_path, "x86_64-windows-gnu", "net.exe", threads=1, emit="bench")
 

@@ -11,6 +11,7 @@ from tilewright.compiler.build import build
 from tilewright.compiler.options import CompileOptions
 from tilewright.errors import CompilerError, TargetWarning, UnsupportedTargetError
 from tilewright.targets import llvm
+from tilewright.targets.architecture import Architecture
 from tilewright.targets.architectures import ARCHITECTURES
 from tilewright.targets.host import parse_cpuinfo
 from tilewright.targets.systems import LINUX, split
@@ -55,7 +56,7 @@ def test_cores_of_their_own(cpu: str) -> None:
 
 
 @pytest.mark.parametrize("row", ARCHITECTURES.values(), ids=lambda row: row.name)
-def test_processors_are_llvms(row) -> None:  # type: ignore[no-untyped-def]
+def test_processors_are_llvms(row: Architecture) -> None:
     assert {*row.processors, *row.aliases.values(), row.baseline_cpu, *row.example_cpus} - set(row.aliases) <= (
         llvm.known_cpus(row.name)
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
 from small_models import swish_network
@@ -16,8 +17,8 @@ FUNCTIONS = ("run", "signature", "workspace_size", "num_inputs", "num_outputs", 
 API = sorted(f"net_{name}" for name in (*FUNCTIONS, "set_num_threads"))
 
 
-def made(folder: Path, triple: str, name: str, **options: object) -> bytes:
-    asked = CompileOptions(triple, name="net", jobs=1, **options)  # type: ignore[arg-type]
+def made(folder: Path, triple: str, name: str, **options: Any) -> bytes:
+    asked = CompileOptions(triple, name="net", jobs=1, **options)
     build(swish_network(), folder / name, asked)
     return (folder / name).read_bytes()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from command_line import DIGITS, fails
 from small_models import swish_network
 from tilewright.compiler.build import build
 from tilewright.compiler.inputs.random_inputs import random_inputs
-from tilewright.compiler.library.artifact import load, read_file
+from tilewright.compiler.library.artifact import CompiledModel, load, read_file
 from tilewright.compiler.library.elf import Elf
 from tilewright.compiler.library.library_file import LibraryFile
 from tilewright.compiler.options import CompileOptions
@@ -40,9 +41,9 @@ def label(machine: Machine) -> str:
     return " ".join([machine[0].partition("-")[0], machine[1] or "", *machine[2]])
 
 
-def options(machine: Machine, **more: object) -> CompileOptions:
+def options(machine: Machine, **more: Any) -> CompileOptions:
     triple, cpu, features = machine
-    return CompileOptions(triple, cpu=cpu, features=features, jobs=1, **more)  # type: ignore[arg-type]
+    return CompileOptions(triple, cpu=cpu, features=features, jobs=1, **more)
 
 
 def need_qemu(machine: Machine, *, libc: bool) -> None:
@@ -56,7 +57,7 @@ def need_qemu(machine: Machine, *, libc: bool) -> None:
         pytest.skip(f"there is no C library for {machine[0]}: install {package}")
 
 
-def compiled(model: object, machine: Machine, path: Path, **more: object) -> LibraryFile:
+def compiled(model: Any, machine: Machine, path: Path, **more: Any) -> LibraryFile:
     build(model, path, options(machine, **more))
     return read_file(path)
 
@@ -85,7 +86,7 @@ def test_programs_check_themselves(machine: Machine, tmp_path: Path) -> None:
     assert "code 1" in str(caught.value)
 
 
-def load_here(network: object, folder: Path) -> object:
+def load_here(network: Any, folder: Path) -> CompiledModel:
     build(network, folder / "here.so", CompileOptions(threads=1, jobs=1))
     return load(folder / "here.so")
 
@@ -120,7 +121,13 @@ def test_small_models(name: str, machine: Machine, tmp_path: Path) -> None:
     model = str(MODELS / f"{name}.onnx")
     library = compiled(model, machine, tmp_path / "net.so")
 
-    assert verify(library, model, runs=1, runner=DeviceRunner(place_of("qemu"))).passed
+    try:
+        found = verify(library, model, runs=1, runner=DeviceRunner(place_of("qemu")))
+    except ToolError as error:
+        if "Assertion `ctx->insn_start" not in str(error):
+            raise
+        pytest.skip("qemu 7.2 itself fails at some vector instructions of RISC-V")
+    assert found.passed
 
 
 def test_a_processor_without_what_the_library_needs(tmp_path: Path) -> None:

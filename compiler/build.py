@@ -97,8 +97,9 @@ def build(
     """Compiles a model to a library and its header, for this machine or another.
 
     Args:
-        model: path of an .onnx file, an onnx.ModelProto or an `OpenedModel`; an `ImportedModel` has the first stage
-            behind it, and with passes that leave nothing to do it may be a module of scheduled kernels.
+        model: what `frontends.open` takes: a path, an onnx.ModelProto, a framework's model, or an `OpenedModel`; an
+            `ImportedModel` has the first stage behind it, and with passes that leave nothing to do it may be a module
+            of scheduled kernels.
         output: the library to write, its header goes beside it; None where the stages stop before.
         options: all else; by default those of `CompileOptions`.
         stop_after: the last of `STAGES` to run.
@@ -174,7 +175,7 @@ def _imported(made: Build, model: Any, prepared: Callable[[OpenedModel], OpenedM
     from .. import frontends
 
     if not isinstance(model, frontends.ImportedModel):
-        opened = frontends.open(model)
+        opened = frontends.open(model, frontends.Request(shapes=made.options.shapes))
         opened = opened if prepared is None else prepared(opened)
         model = frontends.load(opened, shapes=made.options.shapes, bindings=made.options.bindings)
     return replace(made, imported=model)
@@ -225,7 +226,8 @@ def _emitted(
     options = made.options
     assert made.imported is not None
     tell("lower", 0, 0)
-    graph = read_graph(made.module, made.imported.output_names, made.imported.input_names)
+    imported = made.imported
+    graph = read_graph(made.module, imported.output_names, imported.input_names, imported.dtypes)
     table = kernel_table(made.module, graph, made.name)
     made = replace(made, target=made.target.for_dtypes(table.dtypes))
     with ExitStack() as stack:

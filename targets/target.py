@@ -21,7 +21,7 @@ class DotUnit:
     Attributes:
         name: for people: ``AMX-BF16``.
         lhs, rhs, accumulator: the dtypes of the operands, ``bfloat16``, and of the sums, ``float32``.
-        group: consecutive terms of a sum that lie side by side in a 32-bit element of an operand.
+        group: consecutive terms of a sum that lie side by side in an operand.
         rows: of the first operand that one instruction takes at most; 1 for a vector instruction.
         lanes: columns of the second operand that one instruction takes.
         depth: terms of a sum that one instruction takes at most.
@@ -122,7 +122,7 @@ class Target:
 
     def for_dtypes(self, dtypes: Collection[str]) -> Target:
         """The same machine, as code needs it that has elements of these dtypes: with the features of their units."""
-        units = [unit for unit in self.units if {unit.lhs, unit.rhs} & set(dtypes)]
+        units = [unit for unit in self.units if {unit.lhs, unit.rhs}.issubset(dtypes)]
         needed = tuple(dict.fromkeys(feature for unit in units for feature in unit.required_features))
         changed = {f"{sign}{feature}" for sign in "+-" for feature in needed}
         if "float16" in dtypes and self.half_features is not None:

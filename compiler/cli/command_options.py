@@ -22,7 +22,9 @@ _ARCHITECTURE = next(iter(ARCHITECTURES.values()))
 # What multiplies narrow operands.
 UNITS = ", ".join(unit.name for architecture in ARCHITECTURES.values() for unit in architecture.units)
 
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="An .onnx file.")]
+Model = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="An .onnx, .pt2, .pt, .tflite, .keras or .h5 file, or a SavedModel.")
+]
 Library = Annotated[Path, typer.Argument(metavar="LIB", help="A library that `tilewright compile` wrote.")]
 Target = Annotated[
     str, typer.Option("--target", metavar="TRIPLE", help=f"`host`, or a triple: {_ARCHITECTURE.triple}.")
@@ -139,7 +141,8 @@ def read_inputs(
         from ... import frontends
         from ..inputs.input_ranges import integer_bounds
 
-        bounds = integer_bounds(frontends.open(model))
+        request = frontends.Request(shapes={spec.name: spec.shape for spec in library.signature.inputs})
+        bounds = integer_bounds(frontends.open(model, request))
     return {**random(missing, seed, bounds), **given}
 
 

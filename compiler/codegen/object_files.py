@@ -1,7 +1,7 @@
 """Object files of every system: what they need, and how what they define is kept from whoever links a library.
 
-ELF: `library/elf.py`. COFF: Microsoft's PE Format. Mach-O: Apple's <mach-o/loader.h> and <mach-o/nlist.h>. They
-come from LLVM, so nothing in them is hostile.
+ELF: `library/elf.py`. COFF: Microsoft's PE Format. Mach-O: Apple's <mach-o/loader.h> and <mach-o/nlist.h>. They come
+from LLVM, so nothing in them is hostile.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from ..library.integrity import record_placeholder
 from ..library.naming import launch_symbol, unique_identifiers
 from ..library.plan import ALIGNMENT, Call, Constants, Plan, align, leaves
 from ..library.signature import MAX_THREADS, SECTION, Signature
-from ..library.tensor_spec import C_TYPES, TensorSpec
+from ..library.tensor_spec import C_TYPES, NARROW, TensorSpec
 from .steps_in_c import statements
 
 _RUNTIME = resources.files(__package__) / "runtime"
@@ -160,6 +160,8 @@ def _note(spec: TensorSpec, identifier: str) -> str:
     facts = [] if spec.name == identifier else [f"named {''.join(c if c.isprintable() else '?' for c in name)!r}"]
     if spec.dtype in ("bool", "float16", "bfloat16"):
         facts.append(spec.dtype)
+    if spec.dtype in NARROW:
+        facts.append(f"{spec.dtype}, the bits of an element in the low end of a byte")
     if not spec.shape:
         facts.append("a scalar")
     return f" ({', '.join(facts)})" if facts else ""

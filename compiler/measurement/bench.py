@@ -29,6 +29,7 @@ from .machine_peak import measured_peak
 from .roofline import Roofline, Work, make_roofline
 
 if TYPE_CHECKING:
+    from ...frontends import OpenedModel
     from ..library.artifact import CompiledModel
     from ..library.signature import Signature
     from ..process.progress import ProgressCallback
@@ -87,9 +88,10 @@ def measure(
     engines: dict[str, Callable[..., list[float]]] = {OURS: partial(runner.time, model, inputs)}
     if against and source is None:
         raise UsageError("--against needs the model", where="--against", hint="add --model MODEL.onnx")
+    loadable = _opened(model, source).for_engine() if against and source is not None else b""
     for name in against:
         assert source is not None
-        engine = open_engine(name, source, threads)
+        engine = open_engine(name, loadable, threads)
         everything = {**bindings, **inputs}
         missing = sorted(set(engine.input_names) - set(everything))
         if missing:
@@ -111,6 +113,13 @@ def measure(
             turn = timed(runs=min(_TURN_RUNS, repeat - len(times[name])))
             times[name] += [seconds * 1e3 for seconds in turn]
     return [_latency(name, values) for name, values in times.items()]
+
+
+def _opened(model: Library, source: Path) -> OpenedModel:
+    """What the library was compiled from, as ONNX."""
+    from ... import frontends
+
+    return frontends.open(source, frontends.Request(shapes={spec.name: spec.shape for spec in model.signature.inputs}))
 
 
 def _check_same(engine: str, ours: Mapping[str, Array], theirs: Mapping[str, Array], source: Path, rtol: float) -> None:

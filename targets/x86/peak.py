@@ -1,16 +1,19 @@
-"""The loops that multiply and add as fast as an x86-64 core can: in vectors, and with the units for bfloat16."""
+"""The loops that multiply and add as fast as an x86-64 core can: in vectors, and with the units for narrow operands."""
 
 from __future__ import annotations
+
+from string import Template
 
 from ..architecture import Level
 from ..peak import PeakLoop, chains
 
 _FLOAT_BITS = 32
+_NARROWEST, _WIDEST = 128, 512
 # Compilers halve vectors of 512 bits for many processors that have them.
 FLAGS = ("-march=native", "-mprefer-vector-width=512")
 
 # Four sums of tiles, of two and two operands: what eight registers hold. Each thread sets up its own tiles.
-_TILES = r"""
+_TILES = Template(r"""
 static void multiply_add(long count) {
     static const unsigned char tiles[64] = {
         [0] = 1,
@@ -26,12 +29,12 @@ static void multiply_add(long count) {
         "tileloadd (%0,%1,1), %%tmm7" : : "r"(operand), "r"(stride), "m"(operand));
     for (long i = 0; i < count; ++i)
         __asm__ volatile(
-            "tdpbf16ps %tmm6, %tmm4, %tmm0; tdpbf16ps %tmm7, %tmm4, %tmm1;"
-            "tdpbf16ps %tmm6, %tmm5, %tmm2; tdpbf16ps %tmm7, %tmm5, %tmm3");
+            "$product %tmm6, %tmm4, %tmm0; $product %tmm7, %tmm4, %tmm1;"
+            "$product %tmm6, %tmm5, %tmm2; $product %tmm7, %tmm5, %tmm3");
     __asm__ volatile("tilerelease");
 }
-"""
-_TILE_ROWS, _TILE_LANES, _TILE_DEPTH = 16, 16, 32
+""")
+_TILE_ROWS, _TILE_LANES, _TILE_BYTES = 16, 16, 64
 _PERMISSION = "if (syscall(158 /* arch_prctl */, 0x1023 /* ARCH_REQ_XCOMP_PERM */, 18)) return 1;"
 
 
@@ -52,6 +55,26 @@ def pairs() -> PeakLoop:
     return chains(each, 32, 2 * 2 * 512 // _FLOAT_BITS)
 
 
-def tiles() -> PeakLoop:
-    """tdpbf16ps: products of tiles."""
-    return PeakLoop(_TILES, 4 * 2 * _TILE_ROWS * _TILE_LANES * _TILE_DEPTH, _PERMISSION)
+def integer_quads(bits: int) -> PeakLoop:
+    """vpdpbusd: products of four 8-bit integers a lane, in registers of so many bits."""
+    prefix, registers = ("", "v") if bits == _WIDEST else ("%{vex%} ", "x")
+    each = f'__asm__("{prefix}vpdpbusd %1, %2, %0" : "+{registers}"(a{{i}}) : "{registers}"(x), "{registers}"(y));'
+    return chains(each, 32 if bits == _WIDEST else 16, 2 * 4 * bits // _FLOAT_BITS)
+
+
+def integer_pairs(bits: int) -> PeakLoop:
+    """pmaddwd and an addition: products of two 8-bit integers a lane, in registers of so many bits."""
+    if bits == _NARROWEST:
+        product = "movdqa %1, %%xmm15; pmaddwd %2, %%xmm15; paddd %%xmm15, %0"
+    else:
+        spare = "zmm15" if bits == _WIDEST else "ymm15"
+        product = f"vpmaddwd %1, %2, %%{spare}; vpaddd %%{spare}, %0, %0"
+    kind = "v" if bits == _WIDEST else "x"
+    each = f'__asm__("{product}" : "+{kind}"(a{{i}}) : "{kind}"(x), "{kind}"(y) : "xmm15");'
+    return chains(each, 32 if bits == _WIDEST else 16, 2 * 2 * bits // _FLOAT_BITS)
+
+
+def tiles(product: str = "tdpbf16ps", operand_bytes: int = 2) -> PeakLoop:
+    """Products of tiles."""
+    terms = _TILE_BYTES // operand_bytes
+    return PeakLoop(_TILES.substitute(product=product), 4 * 2 * _TILE_ROWS * _TILE_LANES * terms, _PERMISSION)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random as pseudorandom
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import ml_dtypes
@@ -220,7 +220,9 @@ def check(run: Runner, case: Case, seed: int) -> None:
     """Runs a case by a choice that a seed picks from its space."""
     generator = pseudorandom.Random(seed)
     cores = generator.choice([1, 2, 5])
-    target = target_with(*case.units, cores=cores) if case.units else HOST.with_cores(cores)
+    # Operands by their place in a register: machines with such multiply-adds choose among more.
+    plain = replace(HOST.with_cores(cores), operand_lanes=generator.choice([1, 4]))
+    target = target_with(*case.units, cores=cores) if case.units else plain
     picked: list[Decision] = []
 
     def choose(templates: Any, workload: Any, target: targets.Target) -> Decision:

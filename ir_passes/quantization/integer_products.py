@@ -47,7 +47,8 @@ class IntegerProducts(GraphPass):
     """Products of quantized tensors -> products of uint8 and int8 with sums in int32, and a dequantize behind them.
 
     With q and z of the left operand, w of the right one: sum (q - z) w = sum q w - z sum w, and the second term is a
-    constant of each column. A convolution pads with z: a tensor of its own, unless that is 0. Floats are multiplied by both scales after the sum.
+    constant of each column. A convolution pads with z: a tensor of its own, unless that is 0. Floats are multiplied by
+    both scales after the sum.
 
     Contract: types of results are the same; sums of integers are exact where floats would round.
 

@@ -23,6 +23,7 @@ from .operators import (
     matmul,
     pooling,
     quantization,
+    recurrent,
     reduction,
 )
 from .templates import rows
@@ -142,6 +143,7 @@ RULES: tuple[tuple[Sequence[str], Rule], ...] = (
     (("relax.nn.rms_norm",), Rule(partial(_lower_normalization, centered=False), _normalizes)),
     (("relax.nn.group_norm",), Rule(group_norm.lower_group_norm, group_norm.takes_group_norm)),
     (("relax.tilewright.attention",), Rule(attention.lower_attention, attention.can_lower_attention)),
+    ((recurrent.NAME,), Rule(recurrent.lower_recurrent)),
     ((interpolation.NAME,), Rule(interpolation.lower_interpolation, interpolation.can_lower)),
     (("relax.strided_slice",), Rule(_plain(injective.lower_slice), _of_whole_steps)),
     (("relax.concat",), Rule(_plain(injective.lower_concat), _of_a_tuple)),

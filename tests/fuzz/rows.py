@@ -38,6 +38,6 @@ def row(*op_types: str) -> Callable[[Row], Row]:
 
 def all_rows() -> dict[str, Row]:
     """Every row, from all files of rows."""
-    for family in ("elementwise", "moves", "windows", "reductions", "indexing", "products", "motifs"):
+    for family in ("elementwise", "moves", "windows", "reductions", "indexing", "products", "quantized", "motifs"):
         importlib.import_module(f"rows_{family}")
     return ROWS

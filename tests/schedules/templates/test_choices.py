@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from kernel_runner import TOLERANCE, Runner, random, relative_error
 from numpy_reference import convolution, pad, windows
-from soft_units import target_with
+from soft_units import BFLOAT16, target_with
 from tilewright import targets
 from tilewright.errors import ChoiceError
 from tilewright.interpolation_operator import interpolate
@@ -197,7 +197,8 @@ def check(run: Runner, case: Case, seed: int) -> None:
                 return picked[-1]
         return choose_default(templates, workload, target)
 
-    actual = run(case.build, *case.inputs, target=target, choose=choose, multiply_in="bfloat16" if case.units else None)
+    multiply_in = "bfloat16" if set(case.units) & set(BFLOAT16) else None
+    actual = run(case.build, *case.inputs, target=target, choose=choose, multiply_in=multiply_in)
     assert picked and case.template in run.templates
     assert relative_error(actual, case.expected) < case.tolerance, picked
 

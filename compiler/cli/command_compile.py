@@ -11,7 +11,7 @@ from ..process import interrupt
 from ..process.progress import Timeline, shown
 from ..reports.report import duration, size
 from .command_options import (
-    UNITS,
+    BFLOAT16_UNITS,
     Binds,
     Cpu,
     Features,
@@ -47,7 +47,7 @@ def compile_command(
         typer.Option(
             "--precision",
             metavar="TYPE",
-            help=f"fp32; bf16: multiply and store in bfloat16 ({UNITS}); fp16: store weights in float16.",
+            help=f"fp32; bf16: multiply and store in bfloat16 ({BFLOAT16_UNITS}); fp16: store weights in float16.",
         ),
     ] = "fp32",
     threads: Annotated[

@@ -12,7 +12,7 @@ import tilewright
 from kernel_runner import Runner, random, relative_error, run_convolution
 from numpy_reference import convolution
 from small_models import swish_network
-from soft_units import UNITS, SoftPairs
+from soft_units import UNITS, SoftDots, soft_dots
 from tilewright import targets
 from tilewright.compiler.build import build
 from tilewright.compiler.library.elf import Elf
@@ -41,7 +41,7 @@ def test_an_instruction_level(monkeypatch: pytest.MonkeyPatch) -> None:
     assert verify(compiled, model).passed
 
 
-class Counted(SoftPairs):
+class Counted(SoftDots):
     """The vector unit again, which counts the steps that kernels take with it."""
 
     steps = 0
@@ -54,7 +54,8 @@ class Counted(SoftPairs):
 
 def test_a_unit() -> None:
     unit = UNITS["AVX512-BF16"]
-    unit = replace(unit, name="NEW-BF16", instructions=Counted, costs=replace(unit.costs, rate=4.0))
+    counted = Counted(**vars(soft_dots(unit)))
+    unit = replace(unit, name="NEW-BF16", instructions=lambda: counted, costs=replace(unit.costs, rate=4.0))
     target = replace(targets.parse("host", cores=1), units=(unit,))
     data, weights = random(1, 6, 6, 32, seed=1), random(32, 3, 3, 32, seed=2)
 

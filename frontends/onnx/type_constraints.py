@@ -37,7 +37,7 @@ def check_types(node: Node, domain: str) -> None:
                 f"its input '{name}' is of {dtype}; {node.op_type} of opset {node.opset} takes {', '.join(types)}",
                 where=node.label,
             )
-        if bound.setdefault(variable, dtype) != dtype:
+        if variable and bound.setdefault(variable, dtype) != dtype:
             raise ModelError(
                 f"its input '{name}' is of {dtype}, another that has to be of the same dtype is of {bound[variable]}",
                 where=node.label,
@@ -49,7 +49,7 @@ _FLOATS = frozenset(_SPELLED.get(dtype, dtype) for dtype in FLOATS)
 
 @lru_cache(maxsize=1024)
 def _parameters(op_type: str, opset: int, domain: str) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
-    """Of every input its name, its type variable, and the element types that it may have: none if it is no tensor."""
+    """Of every input its name, its type variable (none where each may be another), and the element types that it may have: none if it is no tensor."""
     try:
         schema = onnx.defs.get_schema(op_type, opset, domain)
     except onnx.defs.SchemaError:
@@ -59,7 +59,7 @@ def _parameters(op_type: str, opset: int, domain: str) -> tuple[tuple[str, str, 
     return tuple(
         (
             each.name,
-            each.type_str if each.is_homogeneous else f"{each.name}, each",
+            each.type_str if each.is_homogeneous else "",
             tuple(
                 sorted(kind[len("tensor(") : -1] for kind in {*each.types, *more.types} if kind.startswith("tensor("))
             ),

@@ -220,7 +220,7 @@ def _emitted(
     assert made.imported is not None
     tell("lower", 0, 0)
     imported = made.imported
-    graph = read_graph(made.module, imported.output_names, imported.input_names, imported.dtypes)
+    graph = read_graph(made.module, imported.output_names, imported.input_names, imported.dtypes, imported.extents)
     table = kernel_table(made.module, graph, made.name)
     made = replace(made, target=made.target.for_dtypes(table.dtypes))
     with ExitStack() as stack:

@@ -23,11 +23,13 @@ from .border import Border
 from .constant_operators import compute_constants
 from .emitter import Emitter
 from .function_bodies import default_attributes, function_body
+from .in_flight import Narrow, Ragged
 from .input_shapes import real_inputs
 from .limits import DEEPEST_NESTING
 from .liveness import live_nodes
-from .narrow import Narrow, moved
+from .narrow import moved
 from .node import Node, Result, Value, dtype_of, node_name
+from .ragged import passed_on
 from .refusals import Refusals
 from .registry import find_converter
 from .type_constraints import check_types
@@ -93,6 +95,7 @@ def import_graph(model: ir.Model, name: str, where: str) -> ImportedModel:
         input_names=tuple(str(value.name) for value in real_inputs(model)),
         output_names=tuple(border.outputs),
         dtypes=border.dtypes,
+        extents=border.extents,
     )
 
 
@@ -140,7 +143,7 @@ class _Importer:
     def check_output(self, value: ir.Value, scope: _Scope) -> None:
         """Refuses an output that is not of the dtype that the model declares."""
         computed = self.value_of(value, scope)
-        dtype = str(computed.dtype) if isinstance(computed, np.ndarray | Narrow) else dtype_of(computed)
+        dtype = str(computed.dtype) if isinstance(computed, np.ndarray | Narrow | Ragged) else dtype_of(computed)
         if value.dtype is not None and value.dtype != ir.DataType.UNDEFINED and str(value.dtype.numpy()) != dtype:
             raise ModelError(
                 f"the output is computed as {dtype}, and the model declares {value.dtype.name}",
@@ -173,6 +176,9 @@ class _Importer:
                 self.refusals.no_converter(node)
             return missing
         try:
+            passed = passed_on(node, converter)
+            if passed is not None:
+                return passed
             if defines is None:
                 check_types(node, domain)
             if domain == "" and source.op_type == "If":
@@ -204,7 +210,7 @@ class _Importer:
 
     def _settle(self, value: Value, name: str) -> Value:
         """A converter's result as a variable or an array."""
-        if value is None or isinstance(value, np.ndarray | Narrow):
+        if value is None or isinstance(value, np.ndarray | Narrow | Ragged):
             return value
         settled = self.emitter.emit(value, name)
         known = self.emitter.array(settled)

@@ -17,7 +17,7 @@ from .dtypes import numpy_dtype
 from .emitter import Array as Array
 from .emitter import Emitter
 from .emitter import Expr as Expr
-from .narrow_value import Narrow
+from .in_flight import Narrow
 
 # A value in flight: known now (an array) or computed by the compiled model.
 Value: TypeAlias = Any

@@ -49,7 +49,7 @@ _FLOATS = frozenset(_SPELLED.get(dtype, dtype) for dtype in FLOATS)
 
 @lru_cache(maxsize=1024)
 def _parameters(op_type: str, opset: int, domain: str) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
-    """Of every input its name, its type variable (none where each may be another), and the element types that it may have: none if it is no tensor."""
+    """Of every input its name, its type variable (none where each may be another), and a tensor's dtypes."""
     try:
         schema = onnx.defs.get_schema(op_type, opset, domain)
     except onnx.defs.SchemaError:

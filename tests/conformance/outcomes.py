@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,8 +114,3 @@ def _reason(error: TilewrightError) -> str:
 def _one_line(text: str) -> str:
     short = " ".join(text.split())
     return short if len(short) <= _LONGEST_REASON else f"{short[:_LONGEST_REASON]} ..."
-
-
-def judged(outcomes: Mapping[str, Outcome], kind: str) -> list[str]:
-    """The tests that came to something."""
-    return [key for key, outcome in outcomes.items() if outcome.kind == kind]

@@ -69,10 +69,12 @@ class Node:
         self.defines = defines
         self._emitter = emitter
 
-    def with_inputs(self, inputs: Sequence[Value | None]) -> Node:
-        """The same node with other inputs."""
+    def with_inputs(self, inputs: Sequence[Value | None], **defaults: float) -> Node:
+        """The same node with other inputs, and perhaps other values of attributes that are not given."""
         other = copy(self)
         other.inputs = tuple(inputs)
+        given = {name: ir.Attr(name, ir.AttributeType.FLOAT, value) for name, value in defaults.items()}
+        other.attributes = {**given, **self.attributes}
         return other
 
     # Attributes

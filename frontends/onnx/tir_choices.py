@@ -173,16 +173,16 @@ def suppressed(batch: int, classes: int, boxes: int, room: int, *, centred: bool
         return tirx.min(first, second), tirx.max(first, second)
 
     def overlaps(b: Scalar, one: Scalar, other: Scalar) -> Scalar:
-        inner, mine, theirs = None, None, None
+        inner = mine = theirs = tirx.const(1.0, "float32")
         conditions = []
         for axis in (0, 1):
             low, high = edges(b, one, axis)
             other_low, other_high = edges(b, other, axis)
             length = tirx.min(high, other_high) - tirx.max(low, other_low)
             conditions.append(tirx.min(high, other_high) > tirx.max(low, other_low))
-            inner = length if inner is None else inner * length
-            mine = high - low if mine is None else mine * (high - low)
-            theirs = other_high - other_low if theirs is None else theirs * (other_high - other_low)
+            inner = length if axis == 0 else inner * length
+            mine = high - low if axis == 0 else mine * (high - low)
+            theirs = other_high - other_low if axis == 0 else theirs * (other_high - other_low)
         union = mine + theirs - inner
         conditions += [inner > zero, mine > zero, theirs > zero, union > zero]
         return tirx.all(*conditions, inner / union > load(limits, 0))

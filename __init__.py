@@ -16,19 +16,20 @@ from typing import TYPE_CHECKING, Any
 from . import errors
 
 if TYPE_CHECKING:
-    from .compiler.api import compile, load, tune
+    from .compiler.api import compile, load, open, tune
     from .compiler.library.artifact import CompiledModel
     from .compiler.library.tensor_spec import TensorSpec
     from .compiler.verification.verify import verify
 
 __version__ = "0.1.0"
-__all__ = ["CompiledModel", "TensorSpec", "__version__", "compile", "errors", "load", "tune", "verify"]
+__all__ = ["CompiledModel", "TensorSpec", "__version__", "compile", "errors", "load", "open", "tune", "verify"]
 
 _HOMES = {
     "CompiledModel": "library.artifact",
     "TensorSpec": "library.tensor_spec",
     "compile": "api",
     "load": "api",
+    "open": "api",
     "tune": "api",
     "verify": "verification.verify",
 }

@@ -77,10 +77,15 @@ ROLE = Mark(f"{_PREFIX}role", str)  # of each loop of a step: what it counts, on
 UNIT = Mark(f"{_PREFIX}unit", str)  # of the outermost of them: the unit
 SUMS = Mark(f"{_PREFIX}sums", bool)  # of the outermost loop over k: behind it sums are stored
 TILES = Mark(f"{_PREFIX}tiles", bool)  # of the loop over tiles: outside of it registers are set up
+# `compiler/lowering/operand_lanes.py` loads what a loop over k reads of the first operand at once.
+PLACES = Mark(f"{_PREFIX}places", bool)  # of the loop
 # `compiler/lowering/overlap.py` moves what is done with a tile into the next one.
 OVERLAP = Mark(f"{_PREFIX}overlap", bool)  # of the loop over tiles
 # `compiler/lowering/squares.py` transposes in registers what a loop over columns and the one over rows in it write.
 SQUARE = Mark(f"{_PREFIX}square", int)  # the extent of both
+# `compiler/lowering/skip_padding.py` leaves out the iterations of a loop over offsets of a filter that meet no image.
+INSIDE = Mark(f"{_PREFIX}inside", _integers)  # the image's axis, the padding before the image there, its extent;
+# of an anchor block: those of its outermost loops over k, one after the other
 # `schedules/tensorir/prefetch.py` asks for the next panel in the loop over chunks of k inside the loop over tiles.
 PREFETCH_TILES = Mark(f"{_PREFIX}prefetch_tiles", int)  # bytes ahead of what is read; 0: the next panel
 PREFETCH_CHUNKS = Mark(f"{_PREFIX}prefetch_chunks", int)  # cache lines that each asks for

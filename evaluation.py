@@ -18,6 +18,7 @@ from tvm import relax
 
 from .dtypes import numpy_dtype
 from .ir_types import Call
+from .quantize_operators import evaluated
 from .slices import slices
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -239,6 +240,7 @@ _ROWS: dict[str, Evaluate] = {
     "erf": _erf,
     "sigmoid": _in_float64(lambda x: 1 / (1 + np.exp(-x))),
     "rsqrt": _in_float64(lambda x: 1 / np.sqrt(x)),
+    **dict.fromkeys(("tilewright.quantize", "tilewright.dequantize", "tilewright.requantize"), evaluated),
     "tilewright.expm1": _in_float64(np.expm1),
     "tilewright.log1p": _in_float64(np.log1p),
     "tilewright.mish": _in_float64(_mish),

@@ -17,12 +17,13 @@ from .process.temporary import TemporaryFolder
 if TYPE_CHECKING:
     import numpy as np
 
+    from ..frontends import OpenedModel
     from ..targets import Target
     from .library.artifact import CompiledModel
     from .process.progress import ProgressCallback
     from .tuning.session import Progress
 
-__all__ = ["compile", "load", "tune"]
+__all__ = ["compile", "load", "open", "tune"]
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -31,6 +32,8 @@ def compile(
     model: Any,
     target: str | Target = "host",
     *,
+    example_inputs: Any = None,
+    example_kwargs: Mapping[str, Any] = _NOTHING,
     shapes: Mapping[str, Sequence[int]] = _NOTHING,
     bindings: Mapping[str, np.ndarray[Any, Any]] = _NOTHING,
     output: str | os.PathLike[str] | None = None,
@@ -50,7 +53,8 @@ def compile(
     """Compiles a model and loads the result.
 
     Args:
-        model: path of an .onnx file, or an onnx.ModelProto.
+        model: as `open` takes it, or what that gave.
+        example_inputs, example_kwargs: what a PyTorch model is called with, as `open` has them.
         output: the library to write; its header goes beside it. Without it the library lives as long as the result.
         progress: called as progress(stage, done, total) while it works.
         target, shapes, bindings, name, cpu, features, threads, precision, records, passes, save_ir, keep_temps, jobs:
@@ -85,6 +89,8 @@ def compile(
             where="compile",
             hint="use tilewright.compiler.build.build, or the command line",
         )
+    if example_inputs is not None or example_kwargs:
+        model = open(model, example_inputs, example_kwargs)
     folder = None
     if output is None:
         folder = TemporaryFolder()
@@ -99,6 +105,35 @@ def compile(
     if folder is not None:
         weakref.finalize(compiled, folder.remove)
     return compiled
+
+
+def open(
+    model: Any,
+    example_inputs: Any = None,
+    example_kwargs: Mapping[str, Any] = _NOTHING,
+    *,
+    shapes: Mapping[str, Sequence[int]] = _NOTHING,
+) -> OpenedModel:
+    """Opens a model once, for `compile`, `verify` and `tune` alike: a framework's model is exported and checked here.
+
+    Args:
+        model: path of an .onnx, .pt2, .pt (TorchScript), .tflite, .keras or .h5 file or of a SavedModel's folder; an
+            onnx.ModelProto, a torch.nn.Module, an ExportedProgram, or a Keras model.
+        example_inputs: what a torch.nn.Module is called with: a tensor, or a tuple of positional arguments, which may
+            be containers of tensors. An ExportedProgram has its own.
+        example_kwargs: its keyword arguments.
+        shapes: full shapes of inputs by name, for models of TensorFlow or TorchScript that leave them open.
+
+    Raises:
+        ModelError: the model is damaged, or its export computes something else.
+        UnsupportedError: its framework cannot export it.
+        UsageError: it is no model, or example inputs are missing.
+        ToolError: its framework is not installed.
+    """
+    from .. import frontends
+
+    given = example_inputs if example_inputs is None or isinstance(example_inputs, tuple) else (example_inputs,)
+    return frontends.open(model, frontends.Request(given, example_kwargs, shapes))
 
 
 def load(path: str | os.PathLike[str]) -> CompiledModel:

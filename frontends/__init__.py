@@ -4,5 +4,6 @@ from .front_door import load, open
 from .imported import ImportedModel
 from .onnx import node_operators
 from .opened import OpenedModel
+from .request import Request
 
-__all__ = ["ImportedModel", "OpenedModel", "load", "node_operators", "open"]
+__all__ = ["ImportedModel", "OpenedModel", "Request", "load", "node_operators", "open"]

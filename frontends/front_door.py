@@ -6,7 +6,8 @@ becomes ONNX in `open`, and nothing behind it changes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -14,61 +15,55 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto
 
-from ..errors import ModelError, UnsupportedError, UsageError
+from ..errors import ModelError, UsageError
 from .imported import ImportedModel
 from .onnx import import_onnx, open_onnx
 from .opened import OpenedModel
+from .request import Request
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
+_NO_REQUEST = Request()
 
-_EXPORT_TORCH = 'export it to ONNX first: torch.onnx.export(model, (example_input,), "model.onnx", dynamo=True)'
-_EXPORT_KERAS = (
-    'convert it to ONNX first: model.export("saved", input_signature=[...]) in Python, then '
-    "python -m tf2onnx.convert --saved-model saved --output model.onnx"
+# The frontends by the endings of their files, and by the packages that the classes of their models come from. They are
+# imported when they are needed, and import their frameworks only then.
+_BY_SUFFIX: Mapping[str, str] = MappingProxyType(
+    {".pt2": "pytorch", ".pt": "pytorch", ".pth": "pytorch", ".tflite": "tflite"}
+    | dict.fromkeys((".keras", ".h5", ".hdf5"), "tensorflow")
 )
-_CONVERT_TFLITE = "convert it to ONNX first: python -m tf2onnx.convert --tflite model.tflite --output model.onnx"
-
-# Files that are models, but no ONNX: what they are, and how they become it.
-_CONVERSIONS: Mapping[str, tuple[str, str]] = MappingProxyType(
-    {
-        ".pt2": ("PyTorch exported programs", _EXPORT_TORCH),
-        ".pt": ("PyTorch checkpoints", _EXPORT_TORCH),
-        ".pth": ("PyTorch checkpoints", _EXPORT_TORCH),
-        ".tflite": ("TensorFlow Lite models", _CONVERT_TFLITE),
-        ".keras": ("Keras models", _EXPORT_KERAS),
-        ".h5": ("Keras models", _EXPORT_KERAS),
-    }
+_BY_PACKAGE: Mapping[str, str] = MappingProxyType(
+    {"torch": "pytorch"} | dict.fromkeys(("keras", "tensorflow", "tf_keras"), "tensorflow")
 )
+_SAVED_MODEL = "saved_model.pb"  # what makes a folder one of TensorFlow's
 
 
-def open(source: str | Path | ModelProto | OpenedModel) -> OpenedModel:
-    """Opens a model: reads it, and checks that it is whole and hides nothing.
+def open(source: Any, request: Request = _NO_REQUEST) -> OpenedModel:
+    """Opens a model: reads it, makes ONNX of it where it is none, and checks that it is whole and hides nothing.
 
     Args:
-        source: path of an .onnx file, a ModelProto with its weights inside, or what this function gave before.
+        source: path of an .onnx, .pt2, .pt, .tflite, .keras or .h5 file, or of a SavedModel's folder; a ModelProto, an
+            nn.Module, an ExportedProgram, a Keras model; or what this function gave before.
+        request: what the other forms need besides: example inputs, shapes.
 
     Raises:
-        ModelError: the model is missing, damaged, inconsistent or hostile.
-        UnsupportedError: it is no ONNX model, or of a version that is not known here.
-        UsageError: `source` is no model.
+        ModelError: the model is missing, damaged, inconsistent or hostile; or its export computes something else.
+        UnsupportedError: it is of a form or version that is not known here, or its framework cannot export it.
+        UsageError: `source` is no model, or example inputs are missing or of no use.
+        ToolError: the model's framework is not installed.
     """
     if isinstance(source, OpenedModel):
         return source
     if isinstance(source, ModelProto):
         return open_onnx(source)
     if not isinstance(source, str | Path):
-        raise _unsupported_object(source)
+        return _frontend(_package_of(source))(source, request)
     path = Path(source)
-    suffix = path.suffix.lower()
-    if suffix in _CONVERSIONS:
-        form, hint = _CONVERSIONS[suffix]
-        raise UnsupportedError(f"{form} are not read directly", where=str(path), hint=hint)
     if path.is_dir():
-        if (path / "saved_model.pb").is_file():
-            hint = f"convert it to ONNX first: python -m tf2onnx.convert --saved-model {path} --output model.onnx"
-            raise UnsupportedError("TensorFlow SavedModels are not read directly", where=str(path), hint=hint)
-        raise ModelError("the model is a folder, not a file", where=str(path), hint="give the path of an .onnx file")
-    return open_onnx(path)
+        if not (path / _SAVED_MODEL).is_file():
+            hint = "give the path of a file, or of a SavedModel's folder"
+            raise ModelError("the model is a folder, not a file", where=str(path), hint=hint)
+        return _frontend("tensorflow")(path, request)
+    name = _BY_SUFFIX.get(path.suffix.lower())
+    return open_onnx(path) if name is None else _frontend(name)(path, request)
 
 
 def load(
@@ -93,14 +88,19 @@ def load(
     return import_onnx(opened, shapes=shapes, bindings=bindings)
 
 
-def _unsupported_object(source: object) -> UnsupportedError | UsageError:
-    """The error for a Python object that is not an ONNX model, told by the framework that its class comes from."""
-    kind = type(source)
-    frameworks = {base.__module__.partition(".")[0] for base in kind.__mro__}
-    if "torch" in frameworks:
-        return UnsupportedError("PyTorch modules are not read directly", where=kind.__name__, hint=_EXPORT_TORCH)
-    if frameworks & {"keras", "tensorflow", "tf_keras"}:
-        return UnsupportedError("Keras models are not read directly", where=kind.__name__, hint=_EXPORT_KERAS)
-    return UsageError(
-        f"a model is a path or an ModelProto, not {kind.__name__}", hint="save the model as an .onnx file"
+def _frontend(name: str) -> Callable[[Any, Request], OpenedModel]:
+    """What opens the models of a framework."""
+    opener: Callable[[Any, Request], OpenedModel] = getattr(import_module(f".{name}", __package__), f"open_{name}")
+    return opener
+
+
+def _package_of(source: object) -> str:
+    """The frontend for a Python object, told by the framework that its class comes from."""
+    for base in type(source).__mro__:
+        name = _BY_PACKAGE.get(base.__module__.partition(".")[0])
+        if name is not None:
+            return name
+    raise UsageError(
+        f"{type(source).__name__} is no model",
+        hint="give the path of a model, an onnx.ModelProto, a torch.nn.Module or a Keras model",
     )

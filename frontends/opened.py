@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 
@@ -19,6 +22,7 @@ class OpenedModel:
         where: names the model in errors.
         folder: where its weights in other files lie; None for a model that came without a folder.
         file: the file that holds just this model; None where it was made, or cut, in memory.
+        examples: inputs by name that are known to be sensible, for models that came with some.
     """
 
     proto: onnx.ModelProto
@@ -26,6 +30,7 @@ class OpenedModel:
     where: str
     folder: Path | None = None
     file: Path | None = None
+    examples: Mapping[str, np.ndarray[Any, Any]] = field(default_factory=dict)
 
     def graph_form(self) -> ir.Model:
         """The model in the form that one can walk: a new one, the caller's to change. Other files stay mapped."""

@@ -16,7 +16,7 @@ from .tensor_options import parse_shapes
 
 
 def inspect(
-    path: Annotated[Path, typer.Argument(metavar="MODEL|LIB", help="An .onnx file or a library.")],
+    path: Annotated[Path, typer.Argument(metavar="MODEL|LIB", help="A model, as `compile` takes it, or a library.")],
     shape: Shapes = None,
     as_json: Json = False,
 ) -> None:

@@ -19,15 +19,17 @@ from ...errors import ComparisonError, UsageError
 from ...targets.architectures import architecture_of
 from ...targets.host import available_cores
 from ...targets.target import DotUnit
+from ..precision import RTOL_OF_PRECISION
 from ..runners.local import LocalRunner, time_runs
-from ..runners.runner import Runner
-from ..verification.compare import RTOL_OF_PRECISION, compare_all
+from ..runners.runner import Library, Runner
+from ..verification.compare import compare_all
 from ..verification.reference_engines import open_engine
 from ..verification.verify import describe_failure
 from .machine_peak import measured_peak
 from .roofline import Roofline, Work, make_roofline
 
 if TYPE_CHECKING:
+    from ...frontends import OpenedModel
     from ..library.artifact import CompiledModel
     from ..library.signature import Signature
     from ..process.progress import ProgressCallback
@@ -52,7 +54,7 @@ class Latency:
 
 
 def measure(
-    model: CompiledModel,
+    model: Library,
     inputs: Mapping[str, Array],
     *,
     repeat: int,
@@ -86,9 +88,10 @@ def measure(
     engines: dict[str, Callable[..., list[float]]] = {OURS: partial(runner.time, model, inputs)}
     if against and source is None:
         raise UsageError("--against needs the model", where="--against", hint="add --model MODEL.onnx")
+    loadable = _opened(model, source).for_engine() if against and source is not None else b""
     for name in against:
         assert source is not None
-        engine = open_engine(name, source, threads)
+        engine = open_engine(name, loadable, threads)
         everything = {**bindings, **inputs}
         missing = sorted(set(engine.input_names) - set(everything))
         if missing:
@@ -96,7 +99,7 @@ def measure(
                 f"{name} needs inputs that the library has not: {', '.join(missing)}",
                 hint="give the values they were compiled with: " + " ".join(f"--bind {m}=@value.npy" for m in missing),
             )
-        _check_same(name, ours, engine.run(everything), source, RTOL_OF_PRECISION[model.precision])
+        _check_same(name, ours, engine.run(everything), source, RTOL_OF_PRECISION[model.signature.precision])
         engines[name] = partial(time_runs, engine.prepare(everything))
     for timed in engines.values():
         timed(runs=1, seconds=_WARM_UP_SECONDS)
@@ -110,6 +113,13 @@ def measure(
             turn = timed(runs=min(_TURN_RUNS, repeat - len(times[name])))
             times[name] += [seconds * 1e3 for seconds in turn]
     return [_latency(name, values) for name, values in times.items()]
+
+
+def _opened(model: Library, source: Path) -> OpenedModel:
+    """What the library was compiled from, as ONNX."""
+    from ... import frontends
+
+    return frontends.open(source, frontends.Request(shapes={spec.name: spec.shape for spec in model.signature.inputs}))
 
 
 def _check_same(engine: str, ours: Mapping[str, Array], theirs: Mapping[str, Array], source: Path, rtol: float) -> None:

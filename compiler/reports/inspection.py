@@ -97,7 +97,7 @@ def inspect_model(path: Path, shapes: Mapping[str, Sequence[int]]) -> dict[str, 
     from ... import frontends
     from ..measurement.model_work import node_flops
 
-    opened = frontends.open(path)
+    opened = frontends.open(path, frontends.Request(shapes=shapes))
     imported, problem = None, None
     try:
         imported = frontends.load(opened, shapes=shapes)

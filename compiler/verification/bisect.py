@@ -22,11 +22,11 @@ import numpy.typing as npt
 import onnx
 
 from ..build import build
+from ..inputs.random_inputs import first_inputs
 from ..library.tensor_spec import TensorSpec
 from ..options import CompileOptions
 from ..process.temporary import temporary_folder
 from .compare import Comparison, compare
-from .random_inputs import random_inputs
 from .reference_engines import open_engine
 
 if TYPE_CHECKING:
@@ -87,9 +87,9 @@ def bisect(
     """Compares the values inside a model with ONNX Runtime's; None when nothing differs.
 
     Args:
-        model: path of an ONNX file, or a model that was opened.
+        model: a path, or a model that was opened.
         options: those that the library was compiled with (`options_of`).
-        inputs: values by name; what is not given is random, as `verify`'s first run.
+        inputs: values by name; what is not given is as in `verify`'s first run.
         rtol: as `verify`'s.
 
     Raises:
@@ -97,17 +97,17 @@ def bisect(
     """
     from ... import frontends
     from ...frontends.taps import exposed, inner_values
-    from .input_ranges import integer_bounds
+    from ..inputs.input_ranges import integer_bounds
 
     asked = options or CompileOptions()
-    opened = frontends.open(model)
+    compiled_shapes = {**asked.shapes, **{name: value.shape for name, value in asked.bindings.items()}}
+    opened = frontends.open(model, frontends.Request(shapes=compiled_shapes))
     trial = _Trial(replace(asked, name="part", shapes=_NOTHING, bindings=_NOTHING, jobs=1), rtol, progress)
     progress("reference", 0, 0)
     everything = exposed(opened, inner_values(opened))
     reference = open_engine("onnxruntime", everything.for_engine(), 0)
-    compiled_shapes = {**asked.shapes, **{name: value.shape for name, value in asked.bindings.items()}}
     specs = [spec for spec in _specs(opened, compiled_shapes) if spec.name not in asked.bindings]
-    given = {**asked.bindings, **random_inputs(specs, seed, integer_bounds(opened)), **inputs}
+    given = {**asked.bindings, **first_inputs(specs, seed, integer_bounds(opened), opened.examples), **inputs}
     references = {**reference.run(given), **given}
 
     progress("all values", 0, 0)

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import ComparisonError, UsageError
-from .compare import RTOL_OF_PRECISION, Comparison, compare
-from .random_inputs import random_inputs
+from ..inputs.random_inputs import first_inputs
+from ..precision import RTOL_OF_PRECISION
+from .compare import Comparison, compare
 
 if TYPE_CHECKING:
     from ..library.signature import Signature
@@ -90,13 +91,14 @@ def verify(
 
     Args:
         library: a `CompiledModel`, or the path of a library.
-        model: the model it was compiled from: a path of an ONNX file, an onnx.ModelProto, or
-            a model that `frontends.open` gave.
-        inputs: values by name; what is not given is random. When all are given, there is one run.
+        model: the model it was compiled from: a path, an onnx.ModelProto, a Keras model, or what `tilewright.open`
+            gave.
+        inputs: values by name; what is not given is random, or for the first run the example that came with the model.
+            When all are given, there is one run.
         bindings: inputs that were bound at compile time, with the same values.
         runs: how many sets of random inputs.
         rtol: max |error| <= rtol * max |reference| must hold for each output; integers must be equal. By default what
-            `compare.RTOL_OF_PRECISION` allows the library.
+            `precision.RTOL_OF_PRECISION` allows the library.
         seed: seed of the first run; the next has the next.
         runner: where the library runs; by default this process.
 
@@ -109,15 +111,16 @@ def verify(
         UsageError: the library was not compiled from this model, or an input needs ``--bind``.
     """
     from ... import frontends
+    from ..inputs.input_ranges import integer_bounds
     from ..library.artifact import load
     from ..runners.local import LocalRunner
-    from .input_ranges import integer_bounds
     from .reference_engines import open_engine
 
     runner = runner or LocalRunner()
     compiled: Library = load(library) if isinstance(library, str | Path) else library
     signature = compiled.signature
-    opened = frontends.open(model)
+    shapes = {spec.name: spec.shape for spec in signature.inputs}
+    opened = frontends.open(model, frontends.Request(shapes=shapes))
     engine = open_engine("onnxruntime", opened.for_engine(), 0)
     _check_pair(signature, engine, bindings)
     rtol = RTOL_OF_PRECISION[signature.precision] if rtol is None else rtol
@@ -131,7 +134,8 @@ def verify(
     done: list[Run] = []
     outputs: list[dict[str, Array]] = []
     for number in range(seed, seed + runs):
-        values = {**random_inputs(signature.inputs, number, bounds), **inputs}
+        examples = opened.examples if number == seed else {}
+        values = {**first_inputs(signature.inputs, number, bounds, examples), **inputs}
         references = engine.run({**bindings, **values})
         results = runner.run(compiled, values)
         done.append(Run(number, tuple(compare(name, results[name], references[name], rtol) for name in references)))

@@ -5,16 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-_RECURRENT = (
-    "recurrent layers are not supported yet: unroll the layer over its fixed number of steps before export; "
-    "every step adds kernels to compile, so that a hundred take some seconds and thousands take minutes"
-)
-_LOOP = "loops are not supported yet: unroll it before export"
-_BRANCH = (
-    "its condition is only known when the model runs: make it a constant, or fix the input that decides it (--bind)"
-)
 _SEQUENCE = "stack the tensors (Concat) instead of keeping them in a sequence"
-_QUANTIZED = "export the float model: quantized ones are not imported yet"
 _STRING = "do text processing before the model"
 _FUSED = "export without the runtime's own fused operators (ONNX Runtime: disable graph optimisation before saving)"
 _FOREIGN = (
@@ -27,9 +18,6 @@ HINT = "rewrite or cut these nodes; docs/onnx-support.md lists the operators tha
 # The nearest thing that is supported, by operator.
 _ALTERNATIVES: Mapping[str, str] = MappingProxyType(
     {
-        **dict.fromkeys(["LSTM", "GRU", "RNN"], _RECURRENT),
-        **dict.fromkeys(["Loop", "Scan"], _LOOP),
-        "If": _BRANCH,
         **dict.fromkeys(
             [
                 "SequenceConstruct",
@@ -46,18 +34,6 @@ _ALTERNATIVES: Mapping[str, str] = MappingProxyType(
                 "OptionalHasElement",
             ],
             _SEQUENCE,
-        ),
-        **dict.fromkeys(
-            [
-                "QLinearConv",
-                "QLinearMatMul",
-                "ConvInteger",
-                "MatMulInteger",
-                "DynamicQuantizeLinear",
-                "QuantizeLinear",
-                "DequantizeLinear",
-            ],
-            _QUANTIZED,
         ),
         **dict.fromkeys(
             ["StringConcat", "StringSplit", "StringNormalizer", "RegexFullMatch", "TfIdfVectorizer", "LabelEncoder"],

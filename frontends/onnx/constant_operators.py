@@ -1,4 +1,4 @@
-"""Operators that no kernel computes, on constants: quantized weights, and sizes that depend on data which is known.
+"""Operators that no kernel computes, on constants: mostly those whose sizes depend on data, which is known here.
 
 Each row is ONNX's definition in numpy. It returns None for what it does not define: then the node is refused, as it is
 when its inputs are not constant.
@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
-import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 
@@ -60,61 +59,10 @@ def _unique(node: Node) -> Sequence[Array] | None:
     return [values, *(each.astype(np.int64) for each in (first, which, counts))]
 
 
-def _dequantize(node: Node) -> Sequence[Array] | None:
-    """(x - zero_point) * scale."""
-    x, scale = node.static(0, "the input"), node.static(1, "the scale")
-    wide = x.astype(np.int64) if _is_whole(x.dtype) else x.astype(np.float32)
-    if node.has(2):
-        zero_point = _along(node, node.static(2, "the zero point"), x.shape)
-        wide = wide - zero_point.astype(wide.dtype)
-    dtype = _dtype(node, "output_dtype") or scale.dtype
-    return [(wide.astype(np.float32) * _along(node, scale, x.shape).astype(np.float32)).astype(dtype)]
-
-
-def _quantize(node: Node) -> Sequence[Array] | None:
-    """round_half_to_even(x / scale) + zero_point, saturated."""
-    x, scale = node.static(0, "the input"), node.static(1, "the scale")
-    zero_point = node.static(2, "the zero point") if node.has(2) else None
-    dtype = (_dtype(node, "output_dtype") or np.dtype(np.uint8)) if zero_point is None else zero_point.dtype
-    if not _is_whole(dtype):
-        return None
-    precision = _dtype(node, "precision") or scale.dtype
-    quotient = x.astype(precision) / _along(node, scale, x.shape).astype(precision)
-    rounded = np.rint(quotient.astype(np.float64))
-    if np.isnan(rounded).any():
-        return None
-    if zero_point is not None:
-        rounded = rounded + _along(node, zero_point, x.shape).astype(np.float64)
-    limits = ml_dtypes.iinfo(dtype)
-    return [np.clip(rounded, int(limits.min), int(limits.max)).astype(np.int64).astype(dtype)]
-
-
-def _along(node: Node, value: Array, shape: tuple[int, ...]) -> Array:
-    """A scale or zero point as it broadcasts: one for all, one for each place on an axis, or one for each block."""
-    if value.size == 1:
-        return value.reshape(())
-    axis = node.axis(node.attr_int("axis", 1), len(shape))
-    block = node.attr_int("block_size", 0)
-    if block <= 0:
-        if value.shape != (shape[axis],):
-            raise node.invalid(f"the shape {list(value.shape)} of the scale does not fit axis {axis} of {list(shape)}")
-        return value.reshape([-1 if each == axis else 1 for each in range(len(shape))])
-    blocks = [-(-extent // block) if each == axis else extent for each, extent in enumerate(shape)]
-    if list(value.shape) != blocks:
-        raise node.invalid(
-            f"the shape {list(value.shape)} of the scale does not fit blocks of {block} in {list(shape)}"
-        )
-    return np.take(value, np.arange(shape[axis]) // block, axis)
-
-
 def _dtype(node: Node, name: str) -> np.dtype[np.generic] | None:
     """The dtype that an attribute names; 0 is none."""
     value = node.attr_int(name, 0)
     return ir.DataType(value).numpy() if value else None
-
-
-def _is_whole(dtype: np.dtype[np.generic]) -> bool:
-    return dtype.kind in "iu" or dtype.name in ("int2", "uint2", "int4", "uint4")
 
 
 def _mel_weight_matrix(node: Node) -> Sequence[Array]:
@@ -143,10 +91,8 @@ def _mel_weight_matrix(node: Node) -> Sequence[Array]:
 _ROWS: Mapping[str, Callable[[Node], Sequence[Array] | None]] = MappingProxyType(
     {
         "Compress": _compress,
-        "DequantizeLinear": _dequantize,
         "MelWeightMatrix": _mel_weight_matrix,
         "NonZero": _non_zero,
-        "QuantizeLinear": _quantize,
         "Unique": _unique,
     }
 )

@@ -42,6 +42,8 @@ NARROW = frozenset(
         *("float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu"),
     )
 )
+# Integers of few bits, and the dtypes that kernels have them in.
+STORED = MappingProxyType({"int2": "int8", "int4": "int8", "uint2": "uint8", "uint4": "uint8"})
 # Sums of these lose digits quickly, so they are taken in float32.
 NARROW_FLOATS = frozenset({"float16", "bfloat16"})
 

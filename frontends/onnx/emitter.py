@@ -21,6 +21,7 @@ from tvm.ir import GenericConst
 from ...evaluation import evaluate, split_item
 from ...ir_types import Expr as Expr
 from ...ir_types import PrimFunc
+from ...quantize_operators import is_quantized_constant
 from .dtypes import check_array
 from .limits import CONSTANT_GROWTH, EVALUATED_ELEMENTS, check_tensor
 
@@ -144,7 +145,7 @@ class Emitter:
         return expr if array is None else self.constant(array)
 
     def _evaluate(self, value: Expr) -> Array | None:
-        """The result of a call on known operands, unless it is large beside them, or no row computes it."""
+        """The result of a call on known operands, unless they are smaller by far, or no row computes it."""
         if isinstance(value, relax.TupleGetItem):
             call = self._derived.get(value.tuple_value)
             operands = None if call is None or not _is(call, "relax.split") else self._operands(call)
@@ -154,7 +155,11 @@ class Emitter:
             return None
         given = sum(operand.size for operand in operands)
         made = math.prod(int(dim) for dim in value.ty.shape)
-        if made > given + CONSTANT_GROWTH or made + given > EVALUATED_ELEMENTS:
+        if (
+            made > given + CONSTANT_GROWTH
+            or made + given > EVALUATED_ELEMENTS
+            or is_quantized_constant(value, operands)
+        ):
             return None
         return evaluate(value, operands)
 

@@ -87,15 +87,15 @@ def cast_array(array: np.ndarray[Any, Any], dtype: str, *, saturate: bool, round
     """A constant in a narrow dtype, as `encoded` makes it."""
     kind = numpy_dtype(dtype)
     if dtype in _WHOLE_BITS:
-        return array.astype(np.float64).astype(np.int64).astype(kind)
+        return np.asarray(array.astype(np.float64).astype(np.int64).astype(kind))
     if dtype == "float8_e8m0fnu":
         from onnx import numpy_helper
 
         return np.asarray(numpy_helper.to_float8e8m0(array.astype(np.float32), saturate, rounding)).view(kind)
     if not saturate:
-        return array.astype(kind)
+        return np.asarray(array.astype(kind))
     limits = ml_dtypes.finfo(kind)
-    return np.clip(array.astype(np.float64), float(limits.min), float(limits.max)).astype(kind)
+    return np.asarray(np.clip(array.astype(np.float64), float(limits.min), float(limits.max)).astype(kind))
 
 
 def _float_of(dtype: str, wide: str, saturate: bool) -> Callable[[Scalar], Scalar]:

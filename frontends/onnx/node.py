@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import onnx_ir as ir
@@ -34,6 +34,64 @@ def shape_of(expr: Expr) -> tuple[int, ...]:
 def dtype_of(expr: Expr) -> str:
     """The dtype of a Relax tensor, as numpy spells it."""
     return str(expr.ty.dtype)
+
+
+class Graphs(Protocol):
+    """The graphs among a node's attributes; what a graph gives may be missing (`scope.Missing`)."""
+
+    def nodes(self, attribute: str) -> int:
+        """How many nodes a graph has."""
+
+    def outputs(self, attribute: str) -> int:
+        """How many outputs a graph has."""
+
+    def refused(self) -> int:
+        """How many nodes have been refused so far."""
+
+    def forget(self, count: int) -> None:
+        """Takes back what was refused since there were so many."""
+
+    def inline(self, attribute: str, inputs: Sequence[Value]) -> list[Value]:
+        """The outputs of a graph, its nodes converted in place."""
+
+    def branch(self, condition: Expr, attributes: Sequence[str]) -> list[Value]:
+        """The outputs of the first of two graphs if a condition is true when the model runs, else of the second."""
+
+    def loop(
+        self,
+        attribute: str,
+        inputs: Callable[[Inside], Sequence[Value]],
+        *,
+        count: Value | None,
+        condition: Value | None,
+        carried: Sequence[Value],
+    ) -> list[Value]:
+        """What the turns of a graph leave: the last of what each hands on to the next, and slices, stacked.
+
+        Args:
+            inputs: the graph's inputs in a turn.
+            count: how many turns there are at most.
+            condition: whether there is a first one; then the graph's first output is whether there is a next one.
+            carried: what the first turn takes.
+
+        Raises:
+            UnsupportedError: what is handed on changes its type, or the size of a result depends on data.
+        """
+
+
+class Inside(Protocol):
+    """A turn of a loop while it is made."""
+
+    @property
+    def turn(self) -> Expr:
+        """Its number."""
+
+    @property
+    def carried(self) -> Sequence[Expr]:
+        """What it takes from the one before."""
+
+    def element(self, tensor: Value) -> Value:
+        """That of the turn along the first axis of a tensor from outside."""
 
 
 class Node:
@@ -67,6 +125,7 @@ class Node:
         self.attributes = attributes
         self.inputs = tuple(inputs)
         self.defines = defines
+        self.graphs: Graphs | None = None  # set by the importer: those among the attributes
         self._emitter = emitter
 
     def with_inputs(self, inputs: Sequence[Value | None], **defaults: float) -> Node:
@@ -200,6 +259,10 @@ class Node:
         if isinstance(expr, np.ndarray | np.generic):  # numpy makes a number of arithmetic on arrays of rank 0
             return self._emitter.stand_in(np.asarray(expr))
         return self._emitter.emit(expr, self.name)
+
+    def array(self, expr: Expr) -> Array | None:
+        """The values of an expression that is known already."""
+        return self._emitter.array(expr)
 
     def emit_te(self, function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Expr:
         """Binds a call of a PrimFunc made from a TE compute: `function` gets a te.Tensor for each Relax argument.

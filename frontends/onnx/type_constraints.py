@@ -11,7 +11,7 @@ from functools import lru_cache
 import onnx
 
 from ...errors import ModelError
-from .dtypes import FLOATS
+from .dtypes import FLOATS, STORED
 from .node import Node
 
 # Dtypes as numpy spells them -> as ONNX's definitions do, where those differ.
@@ -37,7 +37,8 @@ def check_types(node: Node, domain: str) -> None:
                 f"its input '{name}' is of {dtype}; {node.op_type} of opset {node.opset} takes {', '.join(types)}",
                 where=node.label,
             )
-        if variable and bound.setdefault(variable, dtype) != dtype:
+        stored = STORED.get(dtype, dtype)
+        if variable and bound.setdefault(variable, stored) != stored:
             raise ModelError(
                 f"its input '{name}' is of {dtype}, another that has to be of the same dtype is of {bound[variable]}",
                 where=node.label,
@@ -49,7 +50,10 @@ _FLOATS = frozenset(_SPELLED.get(dtype, dtype) for dtype in FLOATS)
 
 @lru_cache(maxsize=1024)
 def _parameters(op_type: str, opset: int, domain: str) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
-    """Of every input its name, its type variable (none where each may be another), and a tensor's dtypes."""
+    """Of every input its name, its type variable, and the element types that it may have: none if it is no tensor.
+
+    Of several inputs that need not be of one type, none is bound by a variable.
+    """
     try:
         schema = onnx.defs.get_schema(op_type, opset, domain)
     except onnx.defs.SchemaError:

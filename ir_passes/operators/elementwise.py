@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ... import float_functions as functions
+from ... import quantize_operators as quantization
 
 _UNARY = (
     "abs acos acosh asin asinh atan atanh bitwise_not ceil clip cos cosh erf exp floor isfinite isinf isnan log "
@@ -17,7 +18,8 @@ _BINARY = (
 
 UNARY = frozenset(f"relax.{name}" for name in (*_UNARY.split(), *(f"tilewright.{own}" for own in functions.NAMES)))
 BINARY = frozenset(f"relax.{name}" for name in _BINARY.split())
-TERNARY = frozenset({"relax.where", "relax.ewise_fma"})
+_QUANTIZATION = (quantization.QUANTIZE, quantization.DEQUANTIZE, quantization.REQUANTIZE)
+TERNARY = frozenset({"relax.where", "relax.ewise_fma", *_QUANTIZATION})
 
 # Operands broadcast as in numpy; attributes name no axis.
 ELEMENTWISE = UNARY | BINARY | TERNARY

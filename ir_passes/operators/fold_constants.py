@@ -12,6 +12,7 @@ from tvm import relax
 from ...dtypes import numpy_dtype
 from ...evaluation import evaluate, split_item
 from ...ir_types import Call
+from ...quantize_operators import is_quantized_constant
 from ..core.base import GraphPass, PassResult
 from ..core.constants import Array, array_of, constant
 from ..core.graph import Expr, Var
@@ -30,9 +31,11 @@ class FoldConstants(GraphPass):
 
     Options:
         max_growth: a result may have this many times the bytes of its operands (small results always may).
+        keep_quantized: tensors that are dequantized stay so.
     """
 
     max_growth: int = 2
+    keep_quantized: bool = False
 
     def __call__(self, module: tvm.IRModule) -> PassResult:
         """Rewrite `main`."""
@@ -45,6 +48,8 @@ class FoldConstants(GraphPass):
                 return None
             operands = _operands(value)
             if operands is None or not self._fits(value, operands):
+                return None
+            if self.keep_quantized and is_quantized_constant(value, operands):
                 return None
             key = value_key(value)
             if key not in known:

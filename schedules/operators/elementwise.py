@@ -116,21 +116,23 @@ def lower_elementwise(builder: relax.BlockBuilder, call: relax.Call) -> relax.Ex
     element = make(call) if make is not None else _UNARY.get(name) or _BINARY[name]
     plain = name.rpartition(".")[2]
     # A function of a module must not be called as one of libc's is.
-    return _emit(builder, call, _tensors(call), element, f"tir_{plain}" if plain == name and name in _UNARY else plain)
+    name = f"tir_{plain}" if plain == name and name in _UNARY else plain
+    return emit_elementwise(builder, call, _tensors(call), element, name)
 
 
 def lower_where(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
     """Lowers `relax.where`, of any dtype."""
-    return _emit(builder, call, list(call.args), tirx.Select, "where")
+    return emit_elementwise(builder, call, list(call.args), tirx.Select, "where")
 
 
 def _tensors(call: relax.Call) -> list[Any]:
     return [argument for argument in call.args if isinstance(argument.ty, relax.TensorType)]
 
 
-def _emit(
+def emit_elementwise(
     builder: relax.BlockBuilder, call: relax.Call, operands: Sequence[Any], element: Element, name: str
 ) -> relax.Expr:
+    """A kernel of the shape of `call` that computes `element` of the elements of operands, which broadcast."""
     shape = constant_shape(call)
     numbers = [_number(operand) for operand in operands]
 

@@ -12,7 +12,7 @@ from ..node import Expr, Node, Result, Value, shape_of
 from ..registry import operator
 from ..windows import cropped, read_window
 
-_CONVOLUTIONS = {1: relax.op.nn.conv1d, 2: relax.op.nn.conv2d, 3: relax.op.nn.conv3d}
+CONVOLUTIONS = {1: relax.op.nn.conv1d, 2: relax.op.nn.conv2d, 3: relax.op.nn.conv3d}
 
 
 @operator("Conv")
@@ -22,14 +22,14 @@ def convolution(node: Node) -> Result:
     spatial = shape_of(x)[2:]
     kernel = node.attr_ints("kernel_shape") or shape_of(weight)[2:]
     groups = node.attr_int("group", 1)
-    _check_channels(node, shape_of(x)[1], shape_of(weight)[1] * groups, shape_of(weight)[0], groups)
+    check_channels(node, shape_of(x)[1], shape_of(weight)[1] * groups, shape_of(weight)[0], groups)
     if tuple(kernel) != shape_of(weight)[2:]:
         raise node.invalid(f"kernel_shape {list(kernel)} differs from the weight's shape {list(shape_of(weight))}")
     x, window = cropped(node, x, read_window(node, spatial, tuple(kernel)))
     if 0 in (*shape_of(x), *shape_of(weight)):  # sums of nothing, or nothing at all
         zeros = np.zeros((shape_of(x)[0], shape_of(weight)[0], *window.output), numpy_dtype(node.dtype(0)))
         return add_channel_bias(node, node.emit(zeros), 2)
-    result = _CONVOLUTIONS[_spatial_rank(node, x)](
+    result = CONVOLUTIONS[spatial_rank(node, x)](
         x, weight, strides=window.strides, padding=window.padding, dilation=window.dilations, groups=groups
     )
     return add_channel_bias(node, node.emit(result), 2)
@@ -42,10 +42,10 @@ def transposed_convolution(node: Node) -> Result:
     The weight is [C, O/groups, kernel...]. Extents follow `pads`, `output_padding`, `output_shape` or `auto_pad`.
     """
     x, weight = node.expr(0), node.inputs[1]
-    rank = _spatial_rank(node, x)
+    rank = spatial_rank(node, x)
     spatial, weight_shape = shape_of(x)[2:], node.shape(1)
     groups = node.attr_int("group", 1)
-    _check_channels(node, shape_of(x)[1], weight_shape[0], weight_shape[0], groups)
+    check_channels(node, shape_of(x)[1], weight_shape[0], weight_shape[0], groups)
     kernel = weight_shape[2:]
     strides = node.attr_ints("strides") or (1,) * rank
     dilations = node.attr_ints("dilations") or (1,) * rank
@@ -60,7 +60,7 @@ def transposed_convolution(node: Node) -> Result:
     before = [tap - 1 - begin for tap, begin in zip(taps, begins, strict=True)]
     after = [tap - 1 - end for tap, end in zip(taps, ends, strict=True)]
     padding = [max(each, 0) for each in (*before, *after)]
-    result = _CONVOLUTIONS[rank](
+    result = CONVOLUTIONS[rank](
         spread, _mirrored(node, weight, groups), padding=tuple(padding), dilation=dilations, groups=groups
     )
     result = _crop(node, node.emit(result), [-min(each, 0) for each in before], [-min(each, 0) for each in after])
@@ -78,14 +78,16 @@ def add_channel_bias(node: Node, x: Expr, index: int) -> Expr:
     return relax.op.add(x, node.emit(bias.reshape(shape)))
 
 
-def _spatial_rank(node: Node, x: Expr) -> int:
+def spatial_rank(node: Node, x: Expr) -> int:
+    """How many spatial dimensions a convolution has that there is an operator for."""
     rank = len(shape_of(x)) - 2
-    if rank not in _CONVOLUTIONS:
+    if rank not in CONVOLUTIONS:
         raise node.unsupported(f"convolutions over {rank} spatial dimensions are not supported")
     return rank
 
 
-def _check_channels(node: Node, channels: int, expected: int, grouped: int, groups: int) -> None:
+def check_channels(node: Node, channels: int, expected: int, grouped: int, groups: int) -> None:
+    """Refuses channels that differ from those the weight needs, or that the groups do not divide."""
     if channels != expected:
         raise node.invalid(f"the input has {channels} channels, the weight needs {expected}")
     if groups < 1 or channels % groups or grouped % groups:

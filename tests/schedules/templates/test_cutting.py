@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tilewright import targets
 from tilewright.schedules.templates import contraction, winograd
-from tilewright.schedules.templates.contraction import Filter, Workload
+from tilewright.schedules.templates.contraction import Workload
 from tilewright.schedules.templates.cutting import blockings, slices
 from tilewright.schedules.templates.sharing import thread_counts
+from tilewright.schedules.templates.taps import Filter
 from tilewright.targets import Target
 
 # The slowest core against the mean: its tiles, of all that have sums in them.

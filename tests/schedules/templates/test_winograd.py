@@ -12,8 +12,9 @@ from kernel_runner import Runner, random, relative_error
 from numpy_reference import convolution as reference
 from tilewright import targets
 from tilewright.schedules.templates import winograd
-from tilewright.schedules.templates.contraction import Filter, Workload
+from tilewright.schedules.templates.contraction import Workload
 from tilewright.schedules.templates.table import TEMPLATES
+from tilewright.schedules.templates.taps import Filter
 from tilewright.schedules.templates.template import Chooser, Decision, choose_default
 from tilewright.schedules.templates.winograd_transform import OUTPUTS, transform
 from tvm import relax

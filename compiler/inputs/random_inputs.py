@@ -19,8 +19,27 @@ from ..library.tensor_spec import TensorSpec
 DEFAULT_INTEGER_BOUND = 100
 MASK_BOUND = 2
 _NO_BOUNDS: Mapping[str, int] = MappingProxyType({})
+_NO_EXAMPLES: Mapping[str, npt.NDArray[Any]] = MappingProxyType({})
 # What exporters call inputs that hold 0 or 1 although their dtype is an integer.
 _BINARY_NAMES = ("mask", "token_type", "segment")
+
+
+def first_inputs(
+    specs: Iterable[TensorSpec],
+    seed: int,
+    bounds: Mapping[str, int] = _NO_BOUNDS,
+    examples: Mapping[str, npt.NDArray[Any]] = _NO_EXAMPLES,
+) -> dict[str, npt.NDArray[Any]]:
+    """What a model is tried on first: the examples that came with it, where they fit; else random inputs."""
+    every = tuple(specs)
+    fitting = {
+        spec.name: examples[spec.name]
+        for spec in every
+        if spec.name in examples
+        and examples[spec.name].shape == spec.shape
+        and examples[spec.name].dtype == numpy_dtype(spec.dtype)
+    }
+    return {**random_inputs(every, seed, bounds), **fitting}
 
 
 def random_inputs(

@@ -230,7 +230,7 @@ def _emitted(
     assert made.imported is not None
     tell("lower", 0, 0)
     imported = made.imported
-    graph = read_graph(made.module, imported.output_names, imported.input_names, imported.dtypes)
+    graph = read_graph(made.module, imported.output_names, imported.input_names, imported.dtypes, imported.extents)
     if made.target.saves_memory:
         graph = in_place(graph, made.module)
     table = kernel_table(made.module, graph, made.name)

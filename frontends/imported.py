@@ -19,6 +19,7 @@ class ImportedModel:
         input_names: names of the parameters of `main`, in order. They are the ONNX names.
         output_names: names of the fields of the result, in order.
         dtypes: of inputs and outputs by name whose elements `main` takes as bytes (uint8): the dtype they are of.
+        extents: of outputs by name whose size depends on data: the output, int64[rank], that says what it is.
     """
 
     module: tvm.IRModule
@@ -26,3 +27,4 @@ class ImportedModel:
     input_names: tuple[str, ...]
     output_names: tuple[str, ...]
     dtypes: Mapping[str, str] = field(default_factory=dict)
+    extents: Mapping[str, str] = field(default_factory=dict)

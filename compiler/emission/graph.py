@@ -55,6 +55,7 @@ def read_graph(
     output_names: Sequence[str],
     input_names: Sequence[str] | None = None,
     dtypes: Mapping[str, str] = MappingProxyType({}),
+    extents: Mapping[str, str] = MappingProxyType({}),
 ) -> Graph:
     """Walks `main`.
 
@@ -63,15 +64,16 @@ def read_graph(
         output_names: names of the outputs, in order.
         input_names: names of the inputs, in order; by default the name hints of the parameters.
         dtypes: of inputs and outputs by name whose elements are bytes in `main`: the dtype they are of.
+        extents: of outputs by name whose size depends on data: the output that says what it is.
 
     Raises:
         CompilerError: `main` holds something that fusion should have removed.
     """
     graph = _Walk(module).read(output_names, input_names)
-    if not dtypes:
-        return graph
     inputs, outputs = (
-        tuple(replace(spec, dtype=dtypes.get(spec.name, spec.dtype)) for spec in specs)
+        tuple(
+            replace(spec, dtype=dtypes.get(spec.name, spec.dtype), extents=extents.get(spec.name, "")) for spec in specs
+        )
         for specs in (graph.inputs, graph.outputs)
     )
     return replace(graph, inputs=inputs, outputs=outputs)

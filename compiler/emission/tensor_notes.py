@@ -32,6 +32,8 @@ def _note(spec: TensorSpec, identifier: str) -> str:
         facts.append(spec.dtype)
     if spec.dtype in NARROW:
         facts.append(f"{spec.dtype}, the bits of an element in the low end of a byte")
+    if spec.extents:
+        facts.append(f"at most: its extents are in {spec.extents}".replace("*/", "* /"))
     if not spec.shape:
         facts.append("a scalar")
     return f" ({', '.join(facts)})" if facts else ""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import math
 import os
 import platform
 import threading
@@ -67,7 +68,7 @@ class CompiledModel:
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
         """What the model gives, in order."""
-        return self.signature.outputs
+        return self.signature.results
 
     @property
     def precision(self) -> str:
@@ -105,7 +106,7 @@ class CompiledModel:
         arrays = self._check(inputs)
         outputs = self._empty_outputs()
         self._call(self._run, arrays, outputs)
-        return {spec.name: array for spec, array in zip(self.outputs, outputs, strict=True)}
+        return self._results(outputs)
 
     def __call__(self, *inputs: Any) -> Array | tuple[Array, ...]:
         """Runs the model on inputs in order; returns its output, or a tuple when there are several."""
@@ -157,8 +158,7 @@ class CompiledModel:
             stream = np.zeros(used.value + 1, np.uint64)
             room = pointer(stream.ctypes.data), len(stream), ctypes.byref(used)
             self._call(entry, arrays, outputs, threads, *room)
-        results = {spec.name: array for spec, array in zip(self.outputs, outputs, strict=True)}
-        return results, stream[: used.value]
+        return self._results(outputs), stream[: used.value]
 
     def hand_offs(self, count: int) -> tuple[int, list[int]]:
         """Shares an empty loop among the threads that the pool has.
@@ -263,7 +263,16 @@ class CompiledModel:
 
     def _empty_outputs(self) -> list[Array]:
         with self._enough_memory():
-            return [np.empty(spec.shape, numpy_dtype(spec.dtype)) for spec in self.outputs]
+            return [np.empty(spec.shape, numpy_dtype(spec.dtype)) for spec in self.signature.outputs]
+
+    def _results(self, outputs: Sequence[Array]) -> dict[str, Array]:
+        """The outputs by name, each as large as it is."""
+        arrays = {spec.name: array for spec, array in zip(self.signature.outputs, outputs, strict=True)}
+        for spec in self.outputs:
+            if spec.extents:
+                extents = [int(extent) for extent in arrays[spec.extents]]
+                arrays[spec.name] = arrays[spec.name].reshape(-1)[: math.prod(extents)].reshape(extents)
+        return {spec.name: arrays[spec.name] for spec in self.outputs}
 
     @contextlib.contextmanager
     def _enough_memory(self) -> Iterator[None]:

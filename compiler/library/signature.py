@@ -87,6 +87,12 @@ class Signature:
     precision: str = "fp32"
     dimensions: tuple[Dimension, ...] = ()
 
+    @property
+    def results(self) -> tuple[TensorSpec, ...]:
+        """The outputs of the model: without those that tell the extents of others."""
+        extents = {spec.extents for spec in self.outputs}
+        return tuple(spec for spec in self.outputs if spec.name not in extents)
+
     def to_json(self) -> str:
         """The signature as it stands in the library."""
         return json.dumps({"format_version": FORMAT_VERSION, **asdict(self)}, separators=(",", ":"))
@@ -230,6 +236,9 @@ def _checked(signature: Signature) -> Signature:
             raise ValueError("two tensors have the same name")
         if sum(spec.nbytes for spec in specs) > _MAX_BYTES:
             raise ValueError("its tensors are larger than any memory")
+    said = {spec.name: (spec.dtype, spec.shape) for spec in signature.outputs}
+    if any(spec.extents and said.get(spec.extents) != ("int64", (len(spec.shape),)) for spec in signature.outputs):
+        raise ValueError("an output has extents that are not there")
     if not all(-1 <= step.kernel < len(signature.kernels) for step in signature.steps):
         raise ValueError("a step has a kernel that is not there")
     if signature.precision not in PRECISIONS:
@@ -242,7 +251,8 @@ def _specs(rows: Any) -> tuple[TensorSpec, ...]:
 
 
 def _spec(row: Any) -> TensorSpec:
-    spec = TensorSpec(_text(row["name"]), tuple(map(_size, _list(row["shape"]))), _text(row["dtype"]))
+    shape = tuple(map(_size, _list(row["shape"])))
+    spec = TensorSpec(_text(row["name"]), shape, _text(row["dtype"]), _text(row.get("extents", "")))
     if spec.dtype not in ELEMENT_BYTES:
         raise ValueError("a tensor has an unknown dtype")
     # numpy multiplies the dimensions that are not 0.

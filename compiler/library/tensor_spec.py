@@ -42,11 +42,17 @@ C_TYPES = {
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """Name, shape and dtype of an input or output. A dense, row-major tensor in the model's own layout."""
+    """Name, shape and dtype of an input or output. A dense, row-major tensor in the model's own layout.
+
+    Attributes:
+        extents: of an output whose size depends on data, the output (int64, one number a dimension) that says how large
+            it is: `shape` is the largest that it can be, and its elements come first.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
+    extents: str = ""
 
     @property
     def elements(self) -> int:

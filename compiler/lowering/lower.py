@@ -122,10 +122,10 @@ def _loop_passes(workers: int, units: Sequence[DotUnit], vectors: bool) -> Any:
             _on_functions("OverlapEpilogues", partial(overlap_epilogues, workers=workers)),
             _on_functions("OperandLanes", load_operands_at_once),
             _on_functions("SelectDots", partial(select_dots, units={unit.name: unit for unit in units})),
+            _on_functions("LegalizeBfloat16", legalize_arithmetic),
             _on_functions("Squares", transpose_squares),
             _on_functions("VectorBorders", cut_at_borders),
             _on_functions("LaneStorage", give_lanes_storage),
-            _on_functions("LegalizeBfloat16", legalize_arithmetic),
             _on_functions("HoistScratch", partial(hoist_scratch, workers=workers)),
             # 64-bit indices become 32-bit wherever the bounds prove that they fit.
             tirx.transform.NarrowDataType(32),

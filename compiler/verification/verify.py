@@ -172,12 +172,12 @@ def _check_pair(signature: Signature, engine: ReferenceEngine, bindings: Mapping
     ours = {spec.name for spec in signature.inputs}
     theirs = set(engine.input_names)
     unbound = sorted(theirs - ours - set(bindings))
-    if ours - theirs or {spec.name for spec in signature.outputs} != set(engine.output_names):
+    if ours - theirs or {spec.name for spec in signature.results} != set(engine.output_names):
         raise UsageError(
             "the library was not compiled from this model",
             details=[
                 f"the library has inputs {', '.join(sorted(ours))} and outputs "
-                f"{', '.join(spec.name for spec in signature.outputs)}",
+                f"{', '.join(spec.name for spec in signature.results)}",
                 f"the model has inputs {', '.join(sorted(theirs))} and outputs {', '.join(engine.output_names)}",
             ],
         )

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 _STRING = "do text processing before the model"
-_RANDOM = "pass random numbers in as an input"
-_DATA_DEPENDENT = "its output's size depends on data: do this step after the model"
 _FUSED = "export without the runtime's own fused operators (ONNX Runtime: disable graph optimisation before saving)"
 _FOREIGN = (
     "an operator of a domain that is not ONNX's: rewrite it with ONNX's own, or define it by a function in the model"
@@ -23,19 +21,7 @@ _ALTERNATIVES: Mapping[str, str] = MappingProxyType(
             ["StringConcat", "StringSplit", "StringNormalizer", "RegexFullMatch", "TfIdfVectorizer", "LabelEncoder"],
             _STRING,
         ),
-        **dict.fromkeys(
-            [
-                "RandomNormal",
-                "RandomUniform",
-                "RandomNormalLike",
-                "RandomUniformLike",
-                "Bernoulli",
-                "Multinomial",
-            ],
-            _RANDOM,
-        ),
-        **dict.fromkeys(["NonZero", "Unique", "Compress", "NonMaxSuppression"], _DATA_DEPENDENT),
-        "Dropout": "export the model in inference mode (training_mode is an input here)",
+        "ImageDecoder": "decode images before the model",
     }
 )
 # By domain, when the operator itself says nothing.

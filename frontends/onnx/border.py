@@ -11,7 +11,8 @@ from tvm import relax
 from ...errors import UnsupportedError
 from .dtypes import NARROW, relax_dtype
 from .emitter import Emitter, Expr
-from .narrow import CODES, Narrow
+from .in_flight import Narrow, Ragged
+from .narrow import CODES
 from .node import Value
 
 
@@ -23,12 +24,14 @@ class Border:
         parameters, results: the inputs and outputs.
         outputs: the names of the outputs.
         dtypes: by name, of those whose elements travel as bytes: what the bytes mean.
+        extents: by name, of outputs whose size depends on data: the output that says how large they are.
     """
 
     parameters: list[Expr] = field(default_factory=list)
     results: list[Expr] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
     dtypes: dict[str, str] = field(default_factory=dict)
+    extents: dict[str, str] = field(default_factory=dict)
 
     def take(self, value: ir.Value, where: str) -> Value:
         """An input, as it is in flight.
@@ -52,6 +55,11 @@ class Border:
     def give(self, value: ir.Value, computed: Value, emitter: Emitter) -> None:
         """Makes a value in flight an output."""
         name = str(value.name)
+        if isinstance(computed, Ragged):
+            self.extents[name] = f"{name}.extents"
+            self.outputs += [name, self.extents[name]]
+            self.results += [computed.values, computed.extents]
+            return
         self.outputs.append(name)
         if isinstance(computed, np.ndarray) and str(computed.dtype) in NARROW:
             self.dtypes[name] = str(computed.dtype)

@@ -23,12 +23,14 @@ from .border import Border
 from .constant_operators import compute_constants
 from .emitter import Emitter
 from .function_bodies import default_attributes, function_body
+from .in_flight import Narrow, Ragged
 from .input_shapes import real_inputs
 from .limits import DEEPEST_NESTING
 from .liveness import live_nodes
-from .narrow import Narrow, moved
+from .narrow import moved
 from .node import Node, Result, Value, dtype_of, node_name
 from .node_graphs import NodeGraphs
+from .ragged import passed_on
 from .refusals import Refusals
 from .registry import find_converter
 from .scope import Missing, Scope
@@ -78,6 +80,7 @@ def import_graph(model: ir.Model, name: str, where: str) -> ImportedModel:
         input_names=tuple(str(value.name) for value in real_inputs(model)),
         output_names=tuple(border.outputs),
         dtypes=border.dtypes,
+        extents=border.extents,
     )
 
 
@@ -130,7 +133,7 @@ class _Importer:
         computed = self.value_of(value, scope)
         if isinstance(computed, NO_TENSORS):
             raise UnsupportedError("only tensors can be outputs", where=f"{self._where}: output '{value.name}'")
-        dtype = str(computed.dtype) if isinstance(computed, np.ndarray | Narrow) else dtype_of(computed)
+        dtype = str(computed.dtype) if isinstance(computed, np.ndarray | Narrow | Ragged) else dtype_of(computed)
         if value.dtype is not None and value.dtype != ir.DataType.UNDEFINED and str(value.dtype.numpy()) != dtype:
             raise ModelError(
                 f"the output is computed as {dtype}, and the model declares {value.dtype.name}",
@@ -164,6 +167,9 @@ class _Importer:
                 self.refusals.no_converter(node)
             return missing
         try:
+            passed = passed_on(node, converter)
+            if passed is not None:
+                return passed
             if defines is None:
                 check_types(node, domain)
             result: Result | None = compute_constants(node)
@@ -255,7 +261,7 @@ class _Importer:
 
 def _settle(value: Value | Missing, name: str, emitter: Emitter) -> Value | Missing:
     """A converter's result as a variable or an array."""
-    if value is None or isinstance(value, np.ndarray | Narrow | Missing | SequenceValue | Nothing):
+    if value is None or isinstance(value, np.ndarray | Narrow | Ragged | Missing | SequenceValue | Nothing):
         return value
     settled = emitter.emit(value, name)
     known = emitter.array(settled)

@@ -15,7 +15,7 @@ from tvm import relax, te, tirx, topi
 
 from ...ir_types import Scalar
 from .dtypes import NARROW, accumulator, is_float, numpy_dtype
-from .narrow_value import Narrow
+from .in_flight import Narrow
 from .node import Expr, Node, Result, Value, dtype_of
 
 CODES = "uint8"

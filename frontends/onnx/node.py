@@ -17,7 +17,7 @@ from .dtypes import numpy_dtype
 from .emitter import Array as Array
 from .emitter import Emitter
 from .emitter import Expr as Expr
-from .narrow_value import Narrow
+from .in_flight import Narrow
 from .sequences import NO_TENSORS, SequenceValue
 
 # A value in flight: known now (an array) or computed by the compiled model.
@@ -129,10 +129,12 @@ class Node:
         self.graphs: Graphs | None = None  # set by the importer: those among the attributes
         self._emitter = emitter
 
-    def with_inputs(self, inputs: Sequence[Value | None]) -> Node:
-        """The same node with other inputs."""
+    def with_inputs(self, inputs: Sequence[Value | None], **defaults: float) -> Node:
+        """The same node with other inputs, and perhaps other values of attributes that are not given."""
         other = copy(self)
         other.inputs = tuple(inputs)
+        given = {name: ir.Attr(name, ir.AttributeType.FLOAT, value) for name, value in defaults.items()}
+        other.attributes = {**given, **self.attributes}
         return other
 
     # Attributes

@@ -15,7 +15,7 @@ from ...errors import ModelError
 from ...ir_types import Type
 from .bodies import Bodies, Body
 from .emitter import Expr
-from .narrow_value import Narrow
+from .in_flight import Narrow
 from .node import Inside, Node, Value
 from .refusals import Refusals
 from .scope import Missing, Scope

@@ -9,9 +9,10 @@ import numpy as np
 import onnx_ir as ir
 from tvm import relax
 
+from ...errors import UnsupportedError
 from .dtypes import numpy_dtype
 from .emitter import Emitter, Expr
-from .narrow_value import Narrow
+from .in_flight import Narrow, Ragged
 from .node import Value
 from .sequences import SequenceValue
 
@@ -50,7 +51,14 @@ class Scope:
     captures: dict[Expr, Expr] = field(default_factory=dict)
 
     def as_expr(self, value: Value) -> Expr:
-        """A value as a Relax expression."""
+        """A value as a Relax expression.
+
+        Raises:
+            UnsupportedError: no single tensor that kernels compute with holds it.
+        """
+        if isinstance(value, Narrow | Ragged):
+            kind = "of a size that depends on data" if isinstance(value, Ragged) else f"of {value.dtype}"
+            raise UnsupportedError(f"a tensor {kind} cannot be a result of a branch or a loop")
         return self.emitter.constant(value) if isinstance(value, np.ndarray) else value
 
     def capture(self, value: Value) -> Value:
@@ -61,6 +69,8 @@ class Scope:
             codes = self.capture(value.codes)
             is_known = isinstance(codes, np.ndarray)
             return codes.view(numpy_dtype(value.dtype)) if is_known else Narrow(codes, value.dtype)
+        if isinstance(value, Ragged):
+            return Ragged(self.capture(value.values), self.capture(value.extents))
         if not isinstance(value, relax.Var) or self.outer is None:
             return value
         known = self.outer.emitter.compute(value)

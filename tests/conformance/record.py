@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
-from outcomes import Outcome
+from outcomes import PASSES, Outcome
 
 RECORD = Path(__file__).with_name("record.tsv")
 
@@ -19,6 +20,12 @@ def read(path: Path = RECORD) -> dict[str, Outcome]:
         key, kind, bound, reason = line.split("\t")
         outcomes[key] = Outcome(kind, reason, tuple(filter(None, bound.split(","))))
     return outcomes
+
+
+@cache
+def passing() -> frozenset[str]:
+    """The keys of the tests that pass."""
+    return frozenset(key for key, outcome in read().items() if outcome.kind == PASSES)
 
 
 def write(outcomes: Mapping[str, Outcome], path: Path = RECORD) -> None:

@@ -55,6 +55,7 @@ def _cast(node: Node, dtype: str) -> Result:
 
 def converted(node: Node, x: Expr, dtype: str) -> Expr:
     """A tensor in another dtype that kernels compute with."""
+    x = node.emit(x)
     if dtype_of(x) == dtype:
         return x
     if dtype == "bool":

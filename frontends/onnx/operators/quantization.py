@@ -6,6 +6,8 @@ import numpy as np
 from tvm import relax
 
 from .. import quantized
+from ..in_flight import Narrow
+from ..narrow import decoded
 from ..node import Expr, Node, Result, dtype_of, shape_of
 from ..registry import operator
 from ..windows import cropped, read_window
@@ -34,8 +36,12 @@ def dequantize_linear(node: Node) -> Result:
     axis, block = _axis(node, len(shape))
     scale = quantized.parameter(node, 1, shape, axis, block)
     dtype = quantized.named_dtype(node, "output_dtype") or node.dtype(1)
-    if known is not None and not quantized.is_whole(node.dtype(0)):  # floats of 8 and 4 bits
-        wide = node.emit(known.astype(np.float32))
+    narrow = any(isinstance(value, Narrow) for value in node.inputs)
+    if narrow:  # float32 holds all of their numbers
+        inputs = [decoded(node, v.codes, v.dtype, "float32") if isinstance(v, Narrow) else v for v in node.inputs]
+        node = node.with_inputs([node.emit(v) if isinstance(v, relax.Expr) else v for v in inputs])
+    if narrow or (known is not None and not quantized.is_whole(node.dtype(0))):  # floats of 8 and 4 bits
+        wide = node.expr(0) if known is None else node.emit(known.astype(np.float32))
         if node.has(2):
             zero = quantized.parameter(node, 2, shape, axis, block)
             wide = node.emit(relax.op.subtract(wide, node.emit(relax.op.astype(zero, "float32"))))

@@ -1,27 +1,44 @@
-"""Random numbers: drawn by a seed, the same at every call of a library (`te_random.py`)."""
+"""Random numbers: drawn by a seed when the model is imported, and stored.
+
+A library computes the same whenever it is called, so what it draws is the same at every call.
+"""
 
 from __future__ import annotations
+
+import math
+import zlib
 
 import numpy as np
 from tvm import relax, te, tirx
 
 from ....ir_types import Scalar
-from .. import te_random
+from .. import tir_scan
 from ..dtypes import accumulator, is_float, numpy_dtype, relax_dtype
-from ..limits import check_tensor
+from ..limits import check_table, check_tensor
 from ..node import Node, Result
 from ..registry import operator
 from .cast import converted
 
 
 def _drawn(node: Node, shape: tuple[int, ...], dtype: str) -> Result:
+    if node.op_type.startswith("RandomNormal"):
+        mean, scale = node.attr_float("mean", 0.0), node.attr_float("scale", 1.0)
+        numbers = _generator(node, shape).standard_normal(shape) * scale + mean
+    else:
+        numbers = _generator(node, shape).uniform(node.attr_float("low", 0.0), node.attr_float("high", 1.0), shape)
+    return numbers.astype(numpy_dtype(dtype))
+
+
+def _generator(node: Node, shape: tuple[int, ...]) -> np.random.Generator:
+    """What draws so many numbers: the seed is the node's or, where it gives none, made of its name.
+
+    Raises:
+        UnsupportedError: they are too many to be stored.
+    """
     check_tensor(shape)
-    seed = te_random.seed_of(node)
-    if node.op_type.startswith("RandomUniform"):
-        low, high = node.attr_float("low", 0.0), node.attr_float("high", 1.0)
-        return node.emit_te(te_random.uniform, shape, low, high, seed, dtype)
-    mean, scale = node.attr_float("mean", 0.0), node.attr_float("scale", 1.0)
-    return node.emit_te(te_random.normal, shape, mean, scale, seed, dtype)
+    check_table(float(math.prod(shape)), "the random numbers")
+    given = repr(float(node.attributes["seed"].value)) if "seed" in node.attributes else node.name
+    return np.random.Generator(np.random.Philox(zlib.crc32(given.encode())))
 
 
 @operator("RandomNormal", "RandomUniform")
@@ -50,22 +67,24 @@ def multinomial(node: Node) -> Result:
         raise node.invalid(f"{count} samples of {classes} classes")
     x = converted(node, node.expr(0), accumulator(node.dtype(0)))
     chances = node.emit(relax.op.nn.softmax(converted(node, x, "float32"), 1))
-    running = node.emit(relax.op.cumsum(chances, 1))
-    seed = te_random.seed_of(node)
+    total = tir_scan.running_total(batch, classes, 1, "float32", exclusive=False, reverse=False, product=False)
+    running = node.emit(
+        node.reshape(node.emit_kernel(total, node.reshape(chances, (batch, classes, 1))), (batch, classes))
+    )
+    numbers = node.emit(_generator(node, (batch, count)).random((batch, count), np.float32))
 
-    def draw(totals: te.Tensor) -> te.Tensor:
+    def draw(totals: te.Tensor, unit: te.Tensor) -> te.Tensor:
         other = te.reduce_axis((0, classes - 1), name="other")
 
         def element(b: Scalar, s: Scalar) -> Scalar:
-            drawn = te_random.unit(b * count + s, seed)
-            passed = tirx.Select(totals(b, other) <= drawn, tirx.const(1, dtype), tirx.const(0, dtype))
+            passed = tirx.Select(totals(b, other) <= unit(b, s), tirx.const(1, dtype), tirx.const(0, dtype))
             return te.sum(passed, axis=other)
 
         return te.compute((batch, count), element, name="draw")
 
     if classes == 1:
         return relax.op.full((batch, count), node.scalar(0, dtype), dtype)
-    return node.emit_te(draw, running)
+    return node.emit_te(draw, running, numbers)
 
 
 @operator("Dropout")
@@ -82,7 +101,17 @@ def dropout(node: Node) -> Result:
     if ratio == 0.0 or 0 in shape:
         kept = relax.op.full(shape, node.emit(np.ones((), numpy_dtype(mask_dtype))), mask_dtype)
         return [x, kept] if node.wants(1) else x
-    drawn = node.emit_te(te_random.uniform, shape, 0.0, 1.0, te_random.seed_of(node), "float32")
+    drawn = node.emit(_generator(node, shape).random(shape, np.float32))
     mask = node.emit(relax.op.greater_equal(drawn, node.scalar(ratio, "float32")))
     scaled = relax.op.multiply(x, node.scalar(1.0 / (1.0 - ratio), given))
     return [relax.op.where(mask, scaled, node.scalar(0, given)), converted(node, mask, mask_dtype)]
+
+
+@operator("Bernoulli")
+def bernoulli(node: Node) -> Result:
+    """1 with the probability that the input gives, else 0: what ONNX defines it by gives 1 with the rest of it."""
+    given = node.dtype(0)
+    dtype = relax_dtype(node.attr_int("dtype", 1), node.label) if "dtype" in node.attributes else given
+    wide = accumulator(given)
+    drawn = node.emit(_generator(node, node.shape(0)).random(node.shape(0)).astype(numpy_dtype(wide)))
+    return converted(node, relax.op.less(drawn, converted(node, node.expr(0), wide)), dtype)

@@ -1,0 +1,71 @@
+"""Outputs whose size depends on data: one library, every size; and what cannot be done with them is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import tilewright
+from models import model, tensor
+from onnx import TensorProto, helper
+from onnx_runtime import reference_outputs
+from tilewright.errors import UnsupportedError
+
+Array = np.ndarray[Any, Any]
+
+
+def _nodes() -> list[Any]:
+    return [
+        helper.make_node("NonZero", ["x"], ["places"]),
+        helper.make_node("Compress", ["x", "mask"], ["columns"], axis=1),
+        helper.make_node("Cast", ["columns"], ["whole"], to=TensorProto.INT64),
+        helper.make_node("Unique", ["x"], ["values", "first", "which", "counts"], axis=0),
+    ]
+
+
+def test_one_library_for_every_size() -> None:
+    outputs = [("places", 7), ("columns", 1), ("whole", 7), ("values", 1), ("first", 7), ("which", 7), ("counts", 7)]
+    proto = model(
+        _nodes(),
+        [tensor("x", [5, 4]), tensor("mask", [4], TensorProto.BOOL)],
+        [tensor(name, None, dtype) for name, dtype in outputs],
+    )
+    compiled = tilewright.compile(proto, threads=1)
+    rng = np.random.default_rng(1)
+
+    for kept in (0.0, 0.3, 0.8, 1.0):
+        x = np.where(rng.random((5, 4)) < kept, rng.integers(1, 3, (5, 4)), 0).astype(np.float32)
+        given = {"x": x, "mask": rng.random(4) < kept}
+        for result, reference in zip(compiled.run(given).values(), reference_outputs(proto, given), strict=True):
+            np.testing.assert_array_equal(result, reference)
+            assert result.shape == reference.shape
+    assert [spec.name for spec in compiled.outputs] == [name for name, _ in outputs]
+    assert [spec.extents for spec in compiled.outputs][:2] == ["places.extents", "columns.extents"]
+
+
+def test_boxes_agree_with_onnx_runtime() -> None:
+    rng = np.random.default_rng(2)
+    corners = rng.random((2, 30, 2)).astype(np.float32)
+    boxes = np.concatenate([corners, corners + 0.05 + rng.random((2, 30, 2)).astype(np.float32) / 2], 2)
+    scores = rng.random((2, 3, 30)).astype(np.float32)
+    node = helper.make_node("NonMaxSuppression", ["boxes", "scores", "most", "overlap", "score"], ["rows"])
+    constants = {"overlap": np.float32(0.4).reshape(1), "score": np.float32(0.3).reshape(1)}
+    proto = model(
+        [node],
+        [tensor("boxes", boxes.shape), tensor("scores", scores.shape), tensor("most", [1], TensorProto.INT64)],
+        [tensor("rows", None, TensorProto.INT64)],
+        constants,
+    )
+    compiled = tilewright.compile(proto, threads=1)
+
+    for most in (0, 2, 100):
+        given = {"boxes": boxes, "scores": scores, "most": np.asarray([most])}
+        np.testing.assert_array_equal(compiled.run(given)["rows"], reference_outputs(proto, given)[0])
+
+
+def test_what_needs_their_size_is_refused() -> None:
+    nodes = [helper.make_node("NonZero", ["x"], ["p"]), helper.make_node("Transpose", ["p"], ["y"])]
+
+    with pytest.raises(UnsupportedError, match="depends on data"):
+        tilewright.compile(model(nodes, [tensor("x", [3, 4])], [tensor("y", None, TensorProto.INT64)]))

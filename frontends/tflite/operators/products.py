@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..integers import in_integers, matrix_product
+from ..integers import by_range, in_integers, matrix_product, matrix_product_by_range
 from ..node import Node, operator
-from .elementwise import activated
+from .elementwise import activated, biased
 
 
 @operator("FULLY_CONNECTED")
@@ -29,6 +29,8 @@ def fully_connected(node: Node) -> str:
 def _dense(node: Node, value: str) -> str:
     """Rows of real numbers times weights, and the bias."""
     tensor = node.tensor(1)
+    if by_range(node):
+        return biased(node, matrix_product_by_range(node, value))
     if tensor.data is None:
         weights = node.emit("Transpose", node.value(1), perm=[1, 0])
     else:
@@ -36,8 +38,7 @@ def _dense(node: Node, value: str) -> str:
         weights = (
             node.builder.dequantized(stored, tensor, 1 - tensor.quantization.axis) if tensor.quantization else stored
         )
-    result = node.emit("MatMul", value, weights)
-    return node.emit("Add", result, node.value(2)) if node.has(2) else result
+    return biased(node, node.emit("MatMul", value, weights))
 
 
 @operator("BATCH_MATMUL")

@@ -73,6 +73,10 @@ class PrecisionWarning(TilewrightWarning):
     """The target cannot do what was asked for in fewer bits; the text says what is done instead."""
 
 
+class TargetWarning(TilewrightWarning):
+    """The target is one that nothing is known of; the text says what that means."""
+
+
 class RecordsWarning(TilewrightWarning):
     """The tuner's records say nothing, or less than they seem to, for what is compiled."""
 

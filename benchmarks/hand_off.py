@@ -20,7 +20,7 @@ from pathlib import Path
 from rich.console import Console
 from tilewright import targets
 from tilewright.compiler.process.temporary import temporary_folder
-from tilewright.targets.architectures import ARCHITECTURES
+from tilewright.targets.architectures import architecture_named
 from tilewright.targets.host import available_cores
 from tilewright.targets.toolchain import find_toolchain
 
@@ -46,7 +46,7 @@ def measure(threads: Sequence[int], launches: int) -> dict[int, dict[str, Cost]]
     target = targets.host()
     toolchain = find_toolchain(target.triple)
     runtime = resources.files("tilewright.compiler.emission") / "runtime"
-    pause = ARCHITECTURES[target.arch].pause
+    pause = architecture_named(target.arch).pause
     with temporary_folder() as folder:
         flags = ["-std=c11", "-O2", f"-I{runtime}", f"-DTILEWRIGHT_PAUSE={pause}"]
         source = Path(__file__).with_suffix(".c")

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ..schedules.templates.template import Choose
     from ..targets import Target
     from .codegen.generator import CodeGenerator
+    from .emission.glue import Example
     from .emission.kernel_table import KernelTable
     from .library.plan import Plan
     from .lowering.batches import LoweredKernels
@@ -127,6 +128,7 @@ def build(
     tell("load TVM", 0, 0)
     made = _settled(asked, place)
     generator = generator_for(made.target, asked.emit) if generates else None
+    example = _example(model, asked, progress) if generates and asked.emit == "bench" else None
     with _tvm, ExitStack() as stack:
         tell("import", 0, 0)
         made = _imported(made, model, prepared)
@@ -137,7 +139,7 @@ def build(
         made = _scheduled(made, passes, choose, tell)
         if stop_after == "passes":
             return made
-        with closing(_emitted(made, generator, workers, tell)) as stages:
+        with closing(_emitted(made, generator, workers, tell, example)) as stages:
             for stage, after in zip(STAGES[2:], stages, strict=False):
                 made = after
                 if stage == stop_after:
@@ -208,7 +210,11 @@ def _scheduled(made: Build, passes: ChoosePasses, choose: Choose | None, tell: P
 
 
 def _emitted(
-    made: Build, generator: CodeGenerator | None, workers: Workers | None, tell: ProgressCallback
+    made: Build,
+    generator: CodeGenerator | None,
+    workers: Workers | None,
+    tell: ProgressCallback,
+    example: Example | None,
 ) -> Generator[Build, None, None]:
     """Yields the compile after each stage from lowering on."""
     from .codegen.generator import Program
@@ -220,7 +226,8 @@ def _emitted(
     options = made.options
     assert made.imported is not None
     tell("lower", 0, 0)
-    graph = read_graph(made.module, made.imported.output_names, made.imported.input_names)
+    imported = made.imported
+    graph = read_graph(made.module, imported.output_names, imported.input_names, imported.dtypes)
     table = kernel_table(made.module, graph, made.name)
     made = replace(made, target=made.target.for_dtypes(table.dtypes))
     with ExitStack() as stack:
@@ -255,12 +262,38 @@ def _emitted(
         yield made
         assert generator is not None and made.path is not None
         generated = generator.generate(
-            Program(plan, signature, lowered), folder, weights_done=weights.result, workers=workers, progress=tell
+            Program(plan, signature, lowered, example),
+            folder,
+            weights_done=weights.result,
+            workers=workers,
+            progress=tell,
         )
         tell("write", 0, 0)
         header = made.path.with_suffix(".h")
         publish({generated.library: made.path, generated.header: header})
     yield replace(made, header=header)
+
+
+def _example(model: Any, options: CompileOptions, progress: ProgressCallback | None) -> Example:
+    """Random inputs, and what a library of the same model in float32 makes of them on this machine."""
+    from .. import frontends
+    from .emission.glue import Example
+    from .inputs.input_ranges import integer_bounds
+    from .inputs.random_inputs import random_inputs
+    from .library.artifact import load
+    from .precision import RTOL_OF_PRECISION
+    from .process.temporary import temporary_folder
+
+    here = replace(
+        options, target="host", cpu=None, features=(), emit="so", precision="fp32", save_ir=None, records=None
+    )
+    opened = None if isinstance(model, frontends.ImportedModel) else frontends.open(model)
+    with temporary_folder() as folder:
+        build(model, folder / "model.so", replace(here, keep_temps=None), progress=progress)
+        library = load(folder / "model.so")
+        inputs = random_inputs(library.inputs, 0, integer_bounds(opened) if opened is not None else {})
+        outputs = library.run(inputs)
+    return Example(inputs, outputs, RTOL_OF_PRECISION[options.precision])
 
 
 def _path(name: str | os.PathLike[str] | None) -> Path | None:

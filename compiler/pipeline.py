@@ -26,14 +26,20 @@ from ..ir_passes import (
     FuseSilu,
     FuseSoftmax,
     GraphPass,
+    IntegerProducts,
+    MoveDequantize,
     NarrowStorage,
     Pass,
     PassResult,
+    RequantizeSums,
     SimplifyReductions,
     SliceInPlace,
     TrimKernels,
+    UnsignedActivations,
     run_passes,
 )
+from ..ir_passes.core.functions import joined, split
+from ..ir_passes.core.graph import MAIN
 from ..ir_passes.registry import spelled
 from ..ir_types import IRModule
 from ..schedules.legalize import legalize
@@ -108,12 +114,16 @@ def passes(
         FoldBatchNorm(),
         FoldScale(),
         FuseAttention(),
-        # What integers are not multiplied as, is floats: weights of 8 bits become four times as large.
-        FoldConstants(max_growth=4),
         Canonicalize(),
         # Layout: channels last, transposes gone.
         ChannelsLast(),
-        FoldConstants(),
+        FoldConstants(keep_quantized=True),
+        # Integers: what is quantized on both sides is multiplied in 8 bits; what is left is computed in float.
+        UnsignedActivations(),
+        MoveDequantize(),
+        IntegerProducts(lambda call: gains(call, target)),
+        RequantizeSums(),
+        FoldConstants(max_growth=4),
         Canonicalize(),
         Cse(),
         *products,
@@ -149,7 +159,8 @@ def run(
         precision: ``fp32``, ``bf16`` or ``fp16``, as `precision.possible` gives it for the target.
         order: which passes run.
         choose: settles what computes each workload, and how.
-        save_ir: a folder for the module after each pass, numbered and named.
+        save_ir: a folder for the module after each pass, numbered and named; bodies of loops and branches, which go
+            through all passes by themselves, have folders in it.
         progress: told of the pass that starts, and of each kernel that is scheduled.
 
     Returns:
@@ -166,17 +177,21 @@ def run(
         progress("schedule", scheduled, 0)
 
     def on_pass(index: int, each: Pass, result: PassResult) -> None:
-        if save_ir is not None:
-            _save(Path(save_ir), f"{index + 1:02}_{each.name}", spelled(each), result.module)
+        if folder is not None:
+            _save(folder, f"{index + 1:02}_{each.name}", spelled(each), result.module)
         if index + 1 < len(chosen):
             progress(chosen[index + 1].name, 0, 0)
 
     chosen = list(order(passes(target, on_kernel, precision=precision, choose=choose)))
-    if save_ir is not None:
-        _save(Path(save_ir), "00_import", "import", module)
-    if chosen:
-        progress(chosen[0].name, 0, 0)
-    return run_passes(module, chosen, on_pass=on_pass).module
+    parts = {}
+    for part, function in split(module).items():
+        folder = None if save_ir is None else Path(save_ir) if part == MAIN else Path(save_ir) / part
+        if folder is not None:
+            _save(folder, "00_import", "import", function)
+        if chosen:
+            progress(chosen[0].name, 0, 0)
+        parts[part] = run_passes(function, chosen, on_pass=on_pass).module
+    return joined(parts)
 
 
 def _save(folder: Path, name: str, after: str, module: IRModule) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import tvm
 
@@ -17,9 +18,11 @@ class ImportedModel:
         name: the model's name: the file's stem, or the graph's name.
         input_names: names of the parameters of `main`, in order. They are the ONNX names.
         output_names: names of the fields of the result, in order.
+        dtypes: of inputs and outputs by name whose elements `main` takes as bytes (uint8): the dtype they are of.
     """
 
     module: tvm.IRModule
     name: str
     input_names: tuple[str, ...]
     output_names: tuple[str, ...]
+    dtypes: Mapping[str, str] = field(default_factory=dict)

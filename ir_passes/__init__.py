@@ -21,6 +21,10 @@ from .operators.fuse_silu import FuseSilu
 from .operators.fuse_softmax import FuseSoftmax
 from .operators.simplify_reductions import SimplifyReductions
 from .operators.trim_kernels import TrimKernels
+from .quantization.integer_products import IntegerProducts
+from .quantization.move_dequantize import MoveDequantize
+from .quantization.requantize_sums import RequantizeSums
+from .quantization.unsigned_activations import UnsignedActivations
 
 __all__ = [
     "Canonicalize",
@@ -40,12 +44,16 @@ __all__ = [
     "FuseSilu",
     "FuseSoftmax",
     "GraphPass",
+    "IntegerProducts",
+    "MoveDequantize",
     "NarrowStorage",
     "Pass",
     "PassResult",
+    "RequantizeSums",
     "SimplifyReductions",
     "SliceInPlace",
     "TrimKernels",
+    "UnsignedActivations",
     "run_passes",
     "verify",
 ]

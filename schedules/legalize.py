@@ -23,6 +23,7 @@ from .operators import (
     matmul,
     pooling,
     quantization,
+    recurrent,
     reduction,
 )
 from .templates import rows
@@ -49,10 +50,18 @@ def _channels_last_convolution(call: relax.Call) -> bool:
     return _channels_last(call) and kernel in ("OWI", "OHWI", "ODHWI")
 
 
+_INTEGERS = {"int8", "uint8"}
+
+
 def _numeric_matmul(call: relax.Call) -> bool:
     left, right, result = (str(each.ty.dtype) for each in (*call.args, call))
-    fits = left == right and dtype_bits(result) >= dtype_bits(left)
-    return fits and 0 not in constant_shape(call) and constant_shape(call.args[0])[-1] > 0
+    fits = left == right or {left, right} <= _INTEGERS
+    return (
+        fits
+        and dtype_bits(result) >= dtype_bits(left)
+        and 0 not in constant_shape(call)
+        and constant_shape(call.args[0])[-1] > 0
+    )
 
 
 def _over_last_axis(call: relax.Call) -> bool:
@@ -134,6 +143,7 @@ RULES: tuple[tuple[Sequence[str], Rule], ...] = (
     (("relax.nn.rms_norm",), Rule(partial(_lower_normalization, centered=False), _normalizes)),
     (("relax.nn.group_norm",), Rule(group_norm.lower_group_norm, group_norm.takes_group_norm)),
     (("relax.tilewright.attention",), Rule(attention.lower_attention, attention.can_lower_attention)),
+    ((recurrent.NAME,), Rule(recurrent.lower_recurrent)),
     ((interpolation.NAME,), Rule(interpolation.lower_interpolation, interpolation.can_lower)),
     (("relax.strided_slice",), Rule(_plain(injective.lower_slice), _of_whole_steps)),
     (("relax.concat",), Rule(_plain(injective.lower_concat), _of_a_tuple)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from .core import Core, UnitCosts
 from .features import FeatureTable
@@ -21,7 +21,7 @@ class Level:
     Attributes:
         isa: for people: ``AVX2``.
         needs: LLVM's names of the features that a CPU of this level has.
-        vector_bits, num_vector_registers, has_fma, broadcasts_operands: as `Target` has them.
+        vector_bits, num_vector_registers, has_fma, broadcasts_operands, operand_lanes: as `Target` has them.
     """
 
     isa: str
@@ -30,6 +30,17 @@ class Level:
     num_vector_registers: int
     has_fma: bool
     broadcasts_operands: bool
+    operand_lanes: int = 1
+
+
+@dataclass(frozen=True)
+class Processor:
+    """A core and its data caches, in bytes: the first two its own, the third shared."""
+
+    core: Core
+    l1_bytes: int
+    l2_bytes: int
+    l3_bytes: int
 
 
 @dataclass(frozen=True)
@@ -51,7 +62,9 @@ class Architecture:
         levels: best first: a CPU is used at the first level whose needs it fulfils; the last needs nothing.
         units: for narrow operands, the fastest first.
         unit_costs: `DotUnit.costs` where they are others than in `units`, by the names of unit and CPU.
-        core: what instructions cost.
+        core: what instructions cost on CPUs that are not among `processors`.
+        processors: by LLVM's names of CPUs.
+        aliases: other names of CPUs, and LLVM's for them.
         features: all that code may be generated for.
         half_features: what code that converts float16 in vectors needs.
         notable_features: those that decide which kernels engines can use.
@@ -64,6 +77,15 @@ class Architecture:
         peak: the loop that multiplies and adds in float32 as fast as a level can.
         peak_flags: of the C compiler that builds it.
         example_cpus, example_features: for messages.
+        baseline_features: what code for any CPU of the architecture is generated with, as changes to a CPU's own.
+        abi: what follows the C library's name in a triple: ``eabihf``.
+        llvm_options: further ones of the target that LLVM generates code for, as TVM names them.
+        support: C code that code of kernels needs besides the C library and the compiler's own.
+        emulator: qemu-user's name of the architecture; empty: it has none.
+        emulator_options: what qemu needs to have the features of a library.
+        debian: Debian's name, as its packages of C libraries have it.
+        zig: zig's name of the architecture; empty: the same.
+        zig_cpu: for C code, as zig writes a CPU; empty: zig's own choice.
     """
 
     name: str
@@ -84,24 +106,36 @@ class Architecture:
     peak_flags: tuple[str, ...]
     example_cpus: tuple[str, ...]
     example_features: tuple[str, ...]
+    processors: Mapping[str, Processor] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    baseline_features: tuple[str, ...] = ()
+    abi: str = ""
+    llvm_options: Mapping[str, str] = field(default_factory=dict)
+    support: str = ""
+    emulator: str = ""
+    emulator_options: Callable[[Collection[str]], tuple[str, ...]] = lambda features: ()
+    debian: str = ""
+    zig: str = ""
+    zig_cpu: str = ""
 
     @property
     def triple(self) -> str:
         """As users write it."""
-        return f"{self.name}-linux-gnu"
+        return f"{self.name}-linux-gnu{self.abi}"
 
     def level_of(self, features: Collection[str]) -> Level:
         """The best level that a CPU with these features has."""
         return next(level for level in self.levels if level.needs.issubset(features))
 
     def units_of(self, features: Collection[str], cpu: str = "") -> tuple[DotUnit, ...]:
-        """The units that a CPU with these features has; by its name what they cost."""
+        """The units that a CPU with these features has, of vectors the fastest; by its name what they cost."""
         widest = self.level_of(features).vector_bits // FLOAT32_BITS
-        return tuple(
-            replace(unit, costs=self.unit_costs.get((unit.name, cpu), unit.costs))
-            for unit in self.units
-            if unit.lanes <= widest and set(unit.required_features).issubset(features)
-        )
+        found: dict[tuple[str, str, bool], DotUnit] = {}
+        for unit in self.units:
+            if unit.lanes <= widest and set(unit.required_features).issubset(features):
+                costs = self.unit_costs.get((unit.name, cpu), unit.costs)
+                found.setdefault((unit.lhs, unit.rhs, unit.is_matrix), replace(unit, costs=costs))
+        return tuple(found.values())
 
     def half_features_of(self, features: Collection[str]) -> tuple[str, ...] | None:
         """What code that converts float16 needs, if a CPU with these features has it."""

@@ -49,6 +49,10 @@ def parse_cpuinfo(text: str) -> tuple[str, frozenset[str]]:
         elif key.strip() in ("flags", "Features"):
             flags = frozenset(value.split())
             break
+        elif key.strip() == "isa":  # rv64imafdcv_zicsr_zba
+            letters, *names = value.strip().split("_")
+            flags = frozenset([*letters[len("rv64") :], *names])
+            break
     return name, flags
 
 

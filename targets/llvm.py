@@ -16,6 +16,7 @@ def _ask(function: str, arguments: Iterable[Any]) -> Any:
 def _target(family: str, **spec: object) -> Any:
     from tvm.target import Target as TVMTarget
 
+    # An architecture whose name LLVM does not know ends the process.
     return TVMTarget({"kind": "llvm", "mtriple": f"{family}-unknown-linux-gnu", **spec})
 
 

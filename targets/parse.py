@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Sequence
 
-from ..errors import UnsupportedTargetError, UsageError
+from ..errors import TargetWarning, UnsupportedTargetError, UsageError
 from . import llvm
-from .architecture import Architecture
+from .architecture import Architecture, Processor
 from .architectures import ARCHITECTURES, architecture_of
+from .generic import is_generic
 from .host import read_host
+from .systems import LINUX, SYSTEMS, Triple, system_of
 from .target import Target
 
-SYSTEMS = {"linux"}
-ENVIRONMENTS = {"gnu", "musl"}
 DEFAULT_CORES = 4
-DEFAULT_CACHES = {"l1_bytes": 32 << 10, "l2_bytes": 512 << 10, "l3_bytes": 8 << 20}
+_DEFAULT_CACHES = (32 << 10, 512 << 10, 8 << 20)
 
 _FEATURE = re.compile(r"[+-][a-z0-9][a-z0-9._-]*")
 
@@ -44,9 +45,22 @@ def parse(
             )
     if triple == "host":
         return _host(cpu, features, cores)
-    architecture, full_triple = _split(triple)
-    cpu = architecture.baseline_cpu if cpu is None else cpu
-    return _make(architecture, full_triple, cpu, (), features, cores or DEFAULT_CORES, DEFAULT_CACHES)
+    architecture, full = _split(triple)
+    if is_generic(architecture):
+        warnings.warn(
+            f"there is no row for {architecture.name} in the table of targets: the code is for any such machine, "
+            "planned by nobody's numbers, and untested",
+            TargetWarning,
+            stacklevel=2,
+        )
+    cpu = architecture.baseline_cpu if cpu is None else architecture.aliases.get(cpu, cpu)
+    found = architecture.baseline_features
+    return _make(architecture, full, cpu, found, features, cores or DEFAULT_CORES, _processor(architecture, cpu))
+
+
+def _processor(architecture: Architecture, cpu: str) -> Processor:
+    """What is known of a CPU, or of any."""
+    return architecture.processors.get(cpu) or Processor(architecture.core, *_DEFAULT_CACHES)
 
 
 def host() -> Target:
@@ -63,7 +77,6 @@ def _host(cpu: str | None, features: Sequence[str], cores: int | None) -> Target
             where="--target host",
             hint=_known(),
         )
-    caches = {"l1_bytes": facts.l1_bytes, "l2_bytes": facts.l2_bytes, "l3_bytes": facts.l3_bytes}
     family = architecture.name
     found: tuple[str, ...] = ()
     if cpu is None:
@@ -75,17 +88,21 @@ def _host(cpu: str | None, features: Sequence[str], cores: int | None) -> Target
         cpu, found = architecture.host_cpu(llvm.system_cpu(), facts.flags, enabled)
     # One processor, as a container or a small virtual machine has, says nothing of where the library will run.
     planned = facts.cores if facts.cores > 1 else DEFAULT_CORES
-    return _make(architecture, f"{family}-unknown-linux-gnu", cpu, found, features, cores or planned, caches)
+    cpu = architecture.aliases.get(cpu, cpu)
+    processor = Processor(_processor(architecture, cpu).core, facts.l1_bytes, facts.l2_bytes, facts.l3_bytes)
+    changes = (*architecture.baseline_features, *found)
+    full = Triple(family, LINUX, f"gnu{architecture.abi}")
+    return _make(architecture, full, cpu, changes, features, cores or planned, processor)
 
 
 def _make(
     architecture: Architecture,
-    triple: str,
+    triple: Triple,
     cpu: str,
     found: tuple[str, ...],
     asked: Sequence[str],
     cores: int,
-    caches: dict[str, int],
+    processor: Processor,
 ) -> Target:
     """A target of a CPU, with the changes to its features that were `found` on the machine, and those `asked` for."""
     family, table = architecture.name, architecture.features
@@ -100,13 +117,13 @@ def _make(
         )
     added = [feature for feature in asked if feature.startswith("+")]
     # What comes with the features that were added is asked for as they are.
-    wanted = llvm.enabled_features(family, architecture.baseline_cpu, added)
+    wanted = llvm.enabled_features(family, architecture.baseline_cpu, (*architecture.baseline_features, *added))
     without = table.not_generated(has, wanted)
     changes = (*found, *asked, *(f"-{name}" for name in without))
     generated = llvm.enabled_features(family, cpu, changes)
     level = architecture.level_of(generated)
     return Target(
-        triple=triple,
+        triple=str(triple),
         arch=family,
         cpu=cpu,
         features=changes,
@@ -115,13 +132,18 @@ def _make(
         num_vector_registers=level.num_vector_registers,
         has_fma=level.has_fma,
         broadcasts_operands=level.broadcasts_operands,
-        core=architecture.core,
+        operand_lanes=level.operand_lanes,
+        core=processor.core,
         cores=cores,
         required_features=table.ordered(generated),
         half_features=architecture.half_features_of(generated),
         units=architecture.units_of(has, cpu),
+        llvm_options=tuple(architecture.llvm_options.items()),
+        object_format=triple.system.object_format,
         code_generator="llvm",
-        **caches,
+        l1_bytes=processor.l1_bytes,
+        l2_bytes=processor.l2_bytes,
+        l3_bytes=processor.l3_bytes,
     )
 
 
@@ -130,7 +152,7 @@ def _check_cpu(architecture: Architecture, cpu: str) -> None:
     hint = f"names are LLVM's, for example {', '.join(architecture.example_cpus)}"
     if cpu not in llvm.known_cpus(family):
         raise UnsupportedTargetError(f"unknown CPU {cpu!r} for {family}", where="--mcpu", hint=hint)
-    missing = sorted(architecture.features.needed - llvm.enabled_features(family, cpu))
+    missing = sorted(architecture.features.needed - llvm.enabled_features(family, cpu, architecture.baseline_features))
     if missing:
         raise UnsupportedTargetError(
             f"{cpu} is no CPU for {family}: it lacks {', '.join(missing)}", where="--mcpu", hint=hint
@@ -155,20 +177,28 @@ def _check_features(architecture: Architecture, features: Sequence[str]) -> None
             )
 
 
-def _split(triple: str) -> tuple[Architecture, str]:
-    parts = triple.split("-")
-    architecture = architecture_of(parts[0])
-    if architecture is None:
-        raise UnsupportedTargetError(f"unknown target {triple!r}", where="--target", hint=_known())
-    system = next((part for part in parts[1:] if part in SYSTEMS), None)
-    environment = parts[-1] if parts[-1] in ENVIRONMENTS else "gnu"
-    if system is None or len(parts) > 4 or (parts[-1] not in ENVIRONMENTS and parts[-1] != system):
-        raise UnsupportedTargetError(f"unknown target {triple!r}", where="--target", hint=_known())
-    return architecture, f"{architecture.name}-unknown-{system}-{environment}"
+def _split(triple: str) -> tuple[Architecture, Triple]:
+    """The parts of what a user writes: architecture, perhaps a vendor, system, perhaps an environment."""
+    unknown = UnsupportedTargetError(f"unknown target {triple!r}", where="--target", hint=_known())
+    first, *rest = triple.split("-")
+    architecture = architecture_of(first)
+    at = next((i for i, part in enumerate(rest) if system_of(part)), None)
+    if architecture is None or at is None or at > 1 or len(rest) > at + 2:
+        raise unknown
+    system = system_of(rest[at])
+    assert system is not None
+    environment = "-".join(rest[at + 1 :]).removesuffix(architecture.abi)
+    if environment and environment not in system.environments:
+        raise unknown
+    environment = environment or next(iter(system.environments), "")
+    abi = architecture.abi if system is LINUX else ""
+    return architecture, Triple(architecture.name, system, environment + abi)
 
 
 def _known() -> str:
-    return "known targets: host, " + ", ".join(each.triple for each in ARCHITECTURES.values())
+    known = (each.triple for each in ARCHITECTURES.values())
+    systems = ", ".join(system.spellings[0] for system in SYSTEMS)
+    return f"known targets: host, {', '.join(known)}; or musl for gnu; systems: {systems}"
 
 
 def _first() -> Architecture:

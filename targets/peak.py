@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from string import Template
 
 
 @dataclass(frozen=True)
@@ -20,3 +21,30 @@ class PeakLoop:
     function: str
     flops: int
     set_up: str = ""
+
+
+# Independent chains, as many as hide the latency and still fit the registers, of a = x * a + y or of products of pairs.
+_CHAINS = Template(r"""
+static void multiply_add(long count) {
+    vector x, y, sum = {0};
+    for (int l = 0; l < LANES; ++l) { x[l] = 0.999f; y[l] = 1e-3f * (float)threads; }
+    vector $declarations;
+    for (long i = 0; i < count; ++i) {
+        $statements
+    }
+    $additions
+    sink = sum[0];
+}
+""")
+_SPARE_REGISTERS = 4  # two operands, and two to spare
+
+
+def chains(each: str, registers: int, flops: int) -> PeakLoop:
+    """As many chains as there are registers for, each of a statement a pass that does so many operations."""
+    chains = registers - _SPARE_REGISTERS
+    function = _CHAINS.substitute(
+        declarations=", ".join(f"a{i} = y" for i in range(chains)),
+        statements=" ".join(each.replace("{i}", str(i)) for i in range(chains)),
+        additions=" ".join(f"sum += a{i};" for i in range(chains)),
+    )
+    return PeakLoop(function, chains * flops)

@@ -9,6 +9,7 @@ from typing import Any
 from .core import Core, UnitCosts
 from .instructions import Instructions
 from .peak import PeakLoop
+from .systems import ELF
 
 FLOAT32_BITS = 32
 
@@ -20,7 +21,7 @@ class DotUnit:
     Attributes:
         name: for people: ``AMX-BF16``.
         lhs, rhs, accumulator: the dtypes of the operands, ``bfloat16``, and of the sums, ``float32``.
-        group: consecutive terms of a sum that lie side by side in a 32-bit element of an operand.
+        group: consecutive terms of a sum that lie side by side in an operand.
         rows: of the first operand that one instruction takes at most; 1 for a vector instruction.
         lanes: columns of the second operand that one instruction takes.
         depth: terms of a sum that one instruction takes at most.
@@ -56,8 +57,8 @@ class Target:
     """A machine to compile for.
 
     Attributes:
-        triple: LLVM triple of four parts, for example ``x86_64-unknown-linux-gnu``.
-        arch: instruction set family, a key of the table of architectures: ``x86_64``.
+        triple: LLVM triple, for example ``x86_64-unknown-linux-gnu``.
+        arch: instruction set family, the name of an architecture: ``x86_64``.
         cpu: LLVM's name of the CPU (``-mcpu``).
         features: changes to the CPU's own LLVM features, each ``+name`` or ``-name``, in the order they apply.
         isa: name of the instruction level that the schedules use, for people: ``AVX2``.
@@ -65,6 +66,8 @@ class Target:
         num_vector_registers: architectural vector registers.
         has_fma: whether a multiply and an add are one instruction.
         broadcasts_operands: whether that instruction repeats an element in memory in all lanes of an operand.
+        operand_lanes: elements of the first operand that one load brings and multiply-adds take by their place in the
+            register; 1: each element is loaded by itself.
         cores: processors to plan parallel loops for; schedules cut work into at least so many pieces. With 1 there are
             no parallel loops.
         core: what instructions cost.
@@ -75,6 +78,8 @@ class Target:
             None where the machine has no instruction for it.
         units: the units for narrow operands that the machine has. A contraction of operands of their dtypes may use
             them; code that does needs more of the processor (`for_dtypes`).
+        llvm_options: further ones of TVM's target, as pairs.
+        object_format: of object files and libraries, as `systems.py` names it.
         code_generator: who writes its code, by its name in the compiler's table of generators.
     """
 
@@ -95,6 +100,9 @@ class Target:
     required_features: tuple[str, ...] = ()
     half_features: tuple[str, ...] | None = None
     units: tuple[DotUnit, ...] = ()
+    operand_lanes: int = 1
+    llvm_options: tuple[tuple[str, str], ...] = ()
+    object_format: str = ELF
     code_generator: str = "llvm"
 
     def lanes(self, dtype_bits: int = FLOAT32_BITS) -> int:
@@ -112,7 +120,7 @@ class Target:
 
     def for_dtypes(self, dtypes: Collection[str]) -> Target:
         """The same machine, as code needs it that has elements of these dtypes: with the features of their units."""
-        units = [unit for unit in self.units if {unit.lhs, unit.rhs} & set(dtypes)]
+        units = [unit for unit in self.units if {unit.lhs, unit.rhs}.issubset(dtypes)]
         needed = tuple(dict.fromkeys(feature for unit in units for feature in unit.required_features))
         changed = {f"{sign}{feature}" for sign in "+-" for feature in needed}
         if "float16" in dtypes and self.half_features is not None:
@@ -130,7 +138,7 @@ class Target:
         return (
             f"{self.triple}, cpu {self.cpu}, {self.isa} ({self.num_vector_registers} registers of {self.vector_bits} "
             f"bits), {self.cores} cores, L1 {self.l1_bytes >> 10} KiB, L2 {self.l2_bytes >> 10} KiB, "
-            f"L3 {self.l3_bytes >> 20} MiB"
+            f"L3 {self.l3_bytes / (1 << 20):g} MiB"
         )
 
     def to_tvm(self) -> Any:
@@ -145,6 +153,7 @@ class Target:
             # Kernels are vectorized by their schedules. What is left for LLVM to find in straight-line code is the
             # addresses of a tile's rows, and computing those in vector registers slows the inner loop down. Its loop
             # vectorizer computes x[i % 5] and x[(i + 6) & 7] wrongly in vectors of 512 bits (LLVM 22).
+            **dict(self.llvm_options),
             "cl-opt": ["-vectorize-slp=false", "-vectorize-loops=false"],
         }
         if self.features:

@@ -9,25 +9,29 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import OutputError, ToolError
+from .architectures import architecture_named, architecture_of
+from .systems import ELF, LINUX, split
 
 _HOST_COMPILERS = ("cc", "gcc", "clang")
 _LAST_LINES = 12
 
-# The oldest glibc that libraries linked by zig should run on.
-_ZIG_GLIBC = "2.17"
+# The oldest glibc that libraries linked by zig should run on, and the first one of architectures that came later.
+_OLDEST_GLIBC = "2.17"
+_ZIG_GLIBC = {"riscv64": "2.27", "riscv32": "2.33", "loongarch64": "2.36"}
 
 
 @dataclass(frozen=True)
 class Toolchain:
-    """Command lines, each the start of one: `cc` compiles and links, `ar` archives."""
+    """Command lines, each the start of one: `cc` compiles and links, `ar` archives; and the format of object files."""
 
     name: str
     cc: tuple[str, ...]
     ar: tuple[str, ...]
+    object_format: str = ELF
 
     def run(self, command: Sequence[str], folder: Path) -> None:
         """Runs a command in a folder.
@@ -75,25 +79,55 @@ def find_toolchain(triple: str) -> Toolchain:
         raise ToolError(
             f"there is no C compiler for {triple}",
             where="linker",
-            hint="pip install ziglang, or install gcc when the target is this machine",
+            hint="pip install ziglang",
         )
     return zig_toolchain(triple)
 
 
+def static_toolchain(triple: str) -> Toolchain:
+    """The toolchain for programs that need nothing where they run: on Linux zig's with musl inside.
+
+    Raises:
+        ToolError: zig is not installed.
+    """
+    parts = split(triple)
+    if importlib.util.find_spec("ziglang") is None:
+        raise ToolError("programs are linked by zig", where="--emit bench", hint="pip install ziglang")
+    if parts.system is LINUX:
+        parts = replace(parts, environment=parts.environment.replace("gnu", "musl"))
+    return zig_toolchain(str(parts))
+
+
 def zig_toolchain(triple: str) -> Toolchain:
-    """Zig's compiler and archiver for a triple of four parts."""
-    arch, _, system, environment = triple.split("-")
-    version = f".{_ZIG_GLIBC}" if environment.startswith("gnu") else ""
+    """Zig's compiler and archiver for a full triple."""
+    parts = split(triple)
+    architecture = architecture_named(parts.architecture)
+    oldest = _ZIG_GLIBC.get(architecture.name, _OLDEST_GLIBC)
+    version = f".{oldest}" if parts.environment.startswith("gnu") and parts.system is LINUX else ""
+    name = "-".join(filter(None, (architecture.zig or architecture.name, parts.system.zig, parts.environment)))
     zig = (sys.executable, "-m", "ziglang")
+    cpu = (f"-mcpu={architecture.zig_cpu}",) if architecture.zig_cpu else ()
     # Zig compiles C with sanitizers unless told not to.
-    flags = ("-target", f"{arch}-{system}-{environment}{version}", "-fno-sanitize=all")
-    return Toolchain("zig", (*zig, "cc", *flags), (*zig, "ar"))
+    flags = ("-target", f"{name}{version}", *cpu, "-fno-sanitize=all")
+    return Toolchain("zig", (*zig, "cc", *flags), (*zig, "ar"), parts.system.object_format)
+
+
+def is_first_link(toolchain: Toolchain) -> bool:
+    """Whether zig has built no C library on this machine yet, which takes a minute for each."""
+    return toolchain.name == "zig" and not any((_zig_cache() / "o").glob("*"))
+
+
+def _zig_cache() -> Path:
+    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zig"
+    return Path(os.environ.get("ZIG_GLOBAL_CACHE_DIR") or default)
 
 
 def _host(triple: str) -> Toolchain | None:
-    arch, _, system, environment = triple.split("-")
+    parts = split(triple)
     libc = "gnu" if platform.libc_ver()[0] == "glibc" else "musl"
-    if (arch, system, environment) != (platform.machine(), platform.system().lower(), libc):
+    here = architecture_of(platform.machine())
+    same = here is not None and here.name == parts.architecture and platform.system().lower() == parts.system.python
+    if not same or (parts.environment and not parts.environment.startswith(libc)):
         return None
     compiler = next((path for path in map(shutil.which, _HOST_COMPILERS) if path), None)
     archiver = shutil.which("ar")

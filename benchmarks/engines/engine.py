@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tilewright.compiler.verification.compare import RTOL_OF_PRECISION
+from tilewright.compiler.precision import RTOL_OF_PRECISION
 
 Array = np.ndarray[Any, Any]
 

@@ -7,18 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ...errors import UsageError
 from ..library.signature import check_threads
 from ..process.install import check_place, written_whole
 from ..process.progress import Timeline, shown
 from ..reports.report import Table, show, show_json, size
 from .command_options import (
     Binds,
+    Device,
     Inputs,
     Json,
     Library,
     Seed,
     Threads,
-    open_library,
+    open_there,
     read_bindings,
     read_inputs,
 )
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from ..library.artifact import CompiledModel
     from ..measurement.bench import Latency
     from ..measurement.roofline import Roofline
+    from ..runners.runner import Library as AnyLibrary
 
 
 _PROFILED_RUNS = 20  # of each kernel, with a clock read between them
@@ -52,6 +55,7 @@ def bench(
     ] = "",
     model: Annotated[Path | None, typer.Option("--model", metavar="MODEL", help="What the other engines run.")] = None,
     tensors: Inputs = None,
+    device: Device = None,
     bind: Binds = None,
     seed: Seed = 0,
     as_json: Json = False,
@@ -77,9 +81,11 @@ def bench(
     from ..measurement import bench as timing
     from ..measurement.simulation import simulate
 
+    if device is not None and (kernels or html is not None or simulate_threads is not None):
+        raise UsageError("kernels are timed here", where="--device", hint="leave out --kernels, --html and the like")
     if html is not None:
         check_place(html, keep=[library, model])
-    loaded = open_library(library, threads)
+    loaded, runner = open_there(library, threads, device)
     if simulate_threads is not None:
         check_threads(simulate_threads, where="--simulate-threads")
     names = [name for name in against.split(",") if name]
@@ -94,18 +100,19 @@ def bench(
             source=model,
             bindings=read_bindings(bind),
             threads=threads or 0,
+            runner=runner,
         )
         roofline = None
         if kernels or html is not None:
             runs = min(repeat, _PROFILED_RUNS)
-            roofline = timing.profile(loaded, values, repeat=runs, threads=threads or 0, progress=progress)
+            roofline = timing.profile(_here(loaded), values, repeat=runs, threads=threads or 0, progress=progress)
         simulation = None
         if simulate_threads is not None:
             runs = min(repeat, _PROFILED_RUNS)
-            simulation = simulate(loaded, values, threads=simulate_threads, repeat=runs, progress=progress)
+            simulation = simulate(_here(loaded), values, threads=simulate_threads, repeat=runs, progress=progress)
         if html is not None and roofline is not None:
             progress("page", 0, 0)
-            _save_page(html, loaded, latencies, roofline)
+            _save_page(html, _here(loaded), latencies, roofline)
     if html is not None:
         typer.echo(f"{html}: {size(html.stat().st_size)}, open it in a browser", err=True)
     if as_json:
@@ -125,6 +132,14 @@ def bench(
         from ..reports.simulation_tables import simulation_parts
 
         show(*simulation_parts(simulation))
+
+
+def _here(library: AnyLibrary) -> CompiledModel:
+    """The library, loaded by this process: it is not for a device."""
+    from ..library.artifact import CompiledModel
+
+    assert isinstance(library, CompiledModel)
+    return library
 
 
 def _save_page(path: Path, loaded: CompiledModel, latencies: list[Latency], roofline: Roofline) -> None:

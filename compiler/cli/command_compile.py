@@ -32,7 +32,14 @@ def compile_command(
     target: Target = "host",
     cpu: Cpu = None,
     features: Features = "",
-    emit: Annotated[str, typer.Option("--emit", metavar="KIND", help="so: shared library; a: static.")] = "so",
+    emit: Annotated[
+        str,
+        typer.Option(
+            "--emit",
+            metavar="KIND",
+            help="so: shared library; a: static; bench: a program that checks and times itself.",
+        ),
+    ] = "so",
     shape: Shapes = None,
     bind: Binds = None,
     precision: Annotated[

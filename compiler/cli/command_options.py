@@ -14,6 +14,8 @@ from .tensor_options import parse_tensors, shaped_as
 
 if TYPE_CHECKING:
     from ..library.artifact import CompiledModel
+    from ..runners.runner import Library as AnyLibrary
+    from ..runners.runner import Runner
 
 # The one whose names the examples in the help are.
 _ARCHITECTURE = next(iter(ARCHITECTURES.values()))
@@ -52,6 +54,12 @@ Inputs = Annotated[
     ),
 ]
 Threads = Annotated[int | None, typer.Option("--threads", metavar="N", help="Threads of parallel loops.")]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        "--device", metavar="PLACE", help="Run it elsewhere: qemu, ssh:USER@HOST, exec:COMMAND. [default: here]"
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of random inputs.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 
@@ -72,8 +80,28 @@ def open_library(path: Path, threads: int | None) -> CompiledModel:
     return model
 
 
+def open_there(path: Path, threads: int | None, device: str | None) -> tuple[AnyLibrary, Runner]:
+    """A library and what runs it for so many threads: this process, or a device.
+
+    Raises:
+        LibraryError, UnsupportedError: as `artifact.load`.
+        UsageError: the library cannot run with so many; there is no such device.
+    """
+    from ..runners.local import LocalRunner
+
+    if device is None:
+        return open_library(path, threads), LocalRunner()
+    from ..library.artifact import read_file
+    from ..runners.device import DeviceRunner
+    from ..runners.places import place_of
+
+    if threads is not None:
+        check_threads(threads)
+    return read_file(path), DeviceRunner(place_of(device), threads or 0)
+
+
 def read_inputs(
-    library: CompiledModel,
+    library: AnyLibrary,
     options: list[str] | None,
     *,
     random_inputs: bool,
@@ -89,9 +117,9 @@ def read_inputs(
         TensorError: an input is unknown or missing, or its words are no numbers of its dtype.
         DataError: a file is missing or damaged.
     """
-    from ..verification.random_inputs import random_inputs as random
+    from ..inputs.random_inputs import random_inputs as random
 
-    specs = {spec.name: spec for spec in library.inputs}
+    specs = {spec.name: spec for spec in library.signature.inputs}
     given: dict[str, Any] = {}
     for name, value in parse_tensors(options or (), "--input").items():
         if name not in specs:
@@ -111,9 +139,9 @@ def read_inputs(
     bounds: dict[str, int] = {}
     if model is not None and any(not spec.dtype.startswith(("float", "bfloat")) for spec in missing):
         from ... import frontends
-        from ..verification.input_ranges import integer_bounds
+        from ..inputs.input_ranges import integer_bounds
 
-        request = frontends.Request(shapes={spec.name: spec.shape for spec in library.inputs})
+        request = frontends.Request(shapes={spec.name: spec.shape for spec in library.signature.inputs})
         bounds = integer_bounds(frontends.open(model, request))
     return {**random(missing, seed, bounds), **given}
 

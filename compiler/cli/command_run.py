@@ -10,12 +10,13 @@ import typer
 from ..process.install import written_whole
 from ..reports.report import Table, show, show_json
 from .command_options import (
+    Device,
     Inputs,
     Json,
     Library,
     Seed,
     Threads,
-    open_library,
+    open_there,
     read_inputs,
 )
 
@@ -29,6 +30,7 @@ def run(
     seed: Seed = 0,
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="OUT.npz", help="Write the outputs.")] = None,
     threads: Threads = None,
+    device: Device = None,
     as_json: Json = False,
 ) -> None:
     """Run a library once and show or save its outputs. Needs numpy alone.
@@ -37,12 +39,13 @@ def run(
 
     * `tilewright run model.so --input image=@image.npy -o outputs.npz`
     * `tilewright run model.so --input ids=101,2023,102 --random-inputs --seed 7`
+    * `tilewright run model.so --random-inputs --device qemu`
     """
     import numpy as np
 
-    model = open_library(library, threads)
+    model, runner = open_there(library, threads, device)
     values = read_inputs(model, tensors, random_inputs=random_inputs, seed=seed)
-    outputs = model.run(values)
+    outputs = runner.run(model, values)
     if output is not None:
         _save_arrays(output, outputs)
     summary = [

@@ -7,25 +7,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ...errors import EXIT_COMPARISON_FAILED
+from ...errors import EXIT_COMPARISON_FAILED, UsageError
 from ..process import interrupt
 from ..process.progress import Timeline, shown
 from ..reports.report import Table, show, show_json
 from ..verification.verify import DEFAULT_RUNS
 from .command_options import (
     Binds,
+    Device,
     Inputs,
     Json,
     Library,
     Model,
     Seed,
-    open_library,
+    open_there,
     read_bindings,
     read_inputs,
 )
 
 if TYPE_CHECKING:
-    from ..library.artifact import CompiledModel
+    from ..runners.runner import Library as AnyLibrary
     from ..verification.bisect import Divergence
 
 
@@ -40,6 +41,7 @@ def verify(
         typer.Option("--rtol", min=0, help="The tolerance. [default: 1e-4; 2e-2 for fp16, 1e-1 for bf16 libraries]"),
     ] = None,
     seed: Seed = 0,
+    device: Device = None,
     bisect: Annotated[
         bool, typer.Option("--bisect", help="When outputs differ, find the first operator that does.")
     ] = False,
@@ -53,16 +55,21 @@ def verify(
 
     * `tilewright verify model.so model.onnx --runs 5`
     * `tilewright verify model.so model.onnx --input image=@image.npy --bisect`
+    * `tilewright verify model.so model.onnx --device qemu`
     """
     from ..verification import verify as verification
 
-    loaded = open_library(library, None)
+    if bisect and device is not None:
+        raise UsageError("the search for an operator runs here", where="--bisect", hint="leave out --device")
+    loaded, runner = open_there(library, None, device)
     values = read_inputs(loaded, tensors, random_inputs=True, seed=seed, only_given=True)
     bindings = read_bindings(bind)
     timeline = Timeline()
     with shown(f"verifying {library.name}", timeline) as progress:
         progress("compare", 0, 0)
-        result = verification.verify(loaded, model, inputs=values, bindings=bindings, runs=runs, rtol=rtol, seed=seed)
+        result = verification.verify(
+            loaded, model, inputs=values, bindings=bindings, runs=runs, rtol=rtol, seed=seed, runner=runner
+        )
     culprit = _bisected(loaded, model, values, bindings, result.rtol, seed) if bisect and not result.passed else None
     report: dict[str, Any] = result.to_json()
     if bisect:
@@ -92,7 +99,7 @@ def verify(
 
 
 def _bisected(
-    library: CompiledModel, model: Path, values: dict[str, Any], bindings: dict[str, Any], rtol: float, seed: int
+    library: AnyLibrary, model: Path, values: dict[str, Any], bindings: dict[str, Any], rtol: float, seed: int
 ) -> Divergence | None:
     from ..verification.bisect import bisect, options_of
 

@@ -13,17 +13,22 @@ from ..library.signature import Signature
 from ..process.progress import ProgressCallback
 
 if TYPE_CHECKING:
+    from ..emission.glue import Example
     from ..lowering.batches import LoweredKernels
     from ..process.workers import Workers
 
 
 @dataclass(frozen=True)
 class Program:
-    """All that code is generated from: what to do, what the library says of itself, and the kernels' loops."""
+    """All that code is generated from: what to do, what the library says of itself, and the kernels' loops.
+
+    `example` is there for outputs that check themselves.
+    """
 
     plan: Plan
     signature: Signature
     kernels: LoweredKernels
+    example: Example | None = None
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from ...targets.systems import ELF
 from ...targets.target import Target
-from ...targets.toolchain import find_toolchain
+from ...targets.toolchain import find_toolchain, is_first_link, static_toolchain
 from ..library.integrity import seal
 from ..library.plan import Constants
 from ..library.signature import SECTION
@@ -22,20 +23,20 @@ if TYPE_CHECKING:
 class LlvmGenerator:
     """The `CodeGenerator` of processors that LLVM knows and that run an operating system."""
 
-    kinds: ClassVar[tuple[str, ...]] = ("so", "a")
+    kinds: ClassVar[tuple[str, ...]] = ("so", "a", "bench")
     jobs: ClassVar[str] = f"{__package__}.llvm_objects"
 
     def __init__(self, target: Target, kind: str) -> None:
         self._target = target
         self._kind = kind
-        self._toolchain = find_toolchain(target.triple)
+        self._toolchain = find_toolchain(target.triple) if kind != "bench" else static_toolchain(target.triple)
         self._weights: list[Path] = []
 
     def write_weights(self, name: str, constants: Constants, folder: Path) -> None:
         """Writes and assembles them."""
         from ..emission import glue, link
 
-        glue.write_weights(name, constants, folder, self._target.arch)
+        glue.write_weights(name, constants, folder, self._target)
         self._weights = [link.assemble_weights(self._toolchain, folder)]
 
     def generate(
@@ -56,15 +57,22 @@ class LlvmGenerator:
             program.kernels, name, folder, workers=workers, progress=lambda done, total: progress("code", done, total)
         )
         weights_done()
-        progress("link", 0, 0)
-        glue.write_sources(program.plan, program.signature, folder)
+        progress("first link: zig builds the C library, once" if is_first_link(self._toolchain) else "link", 0, 0)
+        glue.write_sources(program.plan, program.signature, folder, self._target.object_format)
         objects += [*self._weights, *link.compile_glue(self._toolchain, folder), *self._objects_of_units(folder)]
         library = folder / f"library.{self._kind}"
         if self._kind == "so":
             link.link_shared(self._toolchain, objects, link.api_symbols(name, threaded=threaded), library)
-            seal(library, SECTION)
+        elif self._kind == "bench":
+            assert program.example is not None
+            glue.write_self_check(program.signature, program.example, folder, self._target.object_format)
+            link.link_program(
+                self._toolchain, [*objects, *link.compile_device_program(self._toolchain, folder)], library
+            )
         else:
             link.link_static(self._toolchain, objects, library)
+        if self._kind != "a" and self._target.object_format == ELF:
+            seal(library, SECTION)
         return Generated(library, folder / "library.h")
 
     def _objects_of_units(self, folder: Path) -> list[Path]:

@@ -10,12 +10,12 @@ import tvm
 
 from ...errors import CompilerError
 from ...failures import failing_in
-from ...ir_types import TvmTarget
-from ..library.elf import Elf, hide_symbols, rename_symbol
+from ...targets.target import Target
 from ..library.naming import TVM_LAUNCH, launch_symbol
 from ..lowering.batches import Batch, LoweredKernels, run_batches
 from ..lowering.lower import LoweredKernel
 from ..process.workers import Workers
+from .object_files import FORMATS, renamed
 
 _LIBM = """
     acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh erf erfc exp exp10 exp2 expm1 fabs fdim floor
@@ -24,7 +24,10 @@ _LIBM = """
 """
 # The C library, and the compiler's own support library: half precision, wide division.
 _SUPPORT = """
-    memcpy memset memmove _GLOBAL_OFFSET_TABLE_
+    memcpy memset memmove bzero memset_pattern16 __bzero _GLOBAL_OFFSET_TABLE_ __chkstk ___chkstk_ms _fltused
+    __aeabi_idiv __aeabi_uidiv __aeabi_idivmod __aeabi_uidivmod __aeabi_ldivmod __aeabi_uldivmod __aeabi_memcpy
+    __aeabi_memset __aeabi_memmove __aeabi_memclr __aeabi_f2lz __aeabi_f2ulz __aeabi_d2lz __aeabi_d2ulz __aeabi_l2f
+    __aeabi_ul2f __aeabi_l2d __aeabi_ul2d __aeabi_f2h __aeabi_h2f __aeabi_d2h __aeabi_unwind_cpp_pr0
     __truncsfhf2 __truncdfhf2 __extendhfsf2 __truncsfbf2 __truncdfbf2 __divti3 __modti3 __udivti3 __umodti3
 """
 _ALLOWED = frozenset([*_SUPPORT.split(), *_LIBM.split(), *(f"{name}f" for name in _LIBM.split())])
@@ -46,7 +49,7 @@ class ObjectJob:
         """
         target = self.batch.target
         linked = frozenset().union(*(unit.instructions().symbols for unit in target.units))
-        compile_object(self.batch.lowered, target.to_tvm(), self.name, self.path, linked=linked)
+        compile_object(self.batch.lowered, target, self.name, self.path, linked=linked)
 
 
 def compile_objects(
@@ -76,13 +79,13 @@ def compile_objects(
 
 
 def compile_object(
-    kernels: Sequence[LoweredKernel], tvm_target: TvmTarget, name: str, path: Path, *, linked: Collection[str] = ()
+    kernels: Sequence[LoweredKernel], target: Target, name: str, path: Path, *, linked: Collection[str] = ()
 ) -> None:
     """Compiles kernels to one object file.
 
     Args:
         kernels: what to compile.
-        tvm_target: the `tvm.target.Target` to generate code for.
+        target: the machine to generate code for.
         name: prefix of the library.
         path: the file to write.
         linked: functions that kernels may call because the library is linked with them.
@@ -91,40 +94,38 @@ def compile_object(
         CompilerError: LLVM refused a kernel, or it calls what no library without TVM has; `where` names it.
     """
     try:
-        data = _checked_object(kernels, tvm_target, path, linked)
+        data = _checked_object(kernels, target, path, linked)
     except CompilerError:
         for kernel in kernels if len(kernels) > 1 else ():  # one by one, to name the one at fault
-            _checked_object([kernel], tvm_target, path, linked)
+            _checked_object([kernel], target, path, linked)
         raise
-    path.write_bytes(hide_symbols(rename_symbol(data, TVM_LAUNCH, launch_symbol(name))))
+    hidden = FORMATS[target.object_format].hidden(data)
+    path.write_bytes(renamed(hidden, target.object_format, TVM_LAUNCH, launch_symbol(name)))
 
 
-def _checked_object(
-    kernels: Sequence[LoweredKernel], tvm_target: TvmTarget, path: Path, linked: Collection[str]
-) -> bytes:
+def _checked_object(kernels: Sequence[LoweredKernel], target: Target, path: Path, linked: Collection[str]) -> bytes:
     """The object of kernels; errors name them all."""
     where = ", ".join(f"kernel '{kernel.symbol}'" for kernel in kernels)
     with failing_in(where, "a kernel cannot be turned into machine code", writes_files=True):
         module = tvm.IRModule({kernel.symbol: kernel.function for kernel in kernels})
-        tvm.get_global_func("target.build.llvm")(module, tvm_target).write_to_file(str(path), "o")
+        tvm.get_global_func("target.build.llvm")(module, target.to_tvm()).write_to_file(str(path), "o")
         data = path.read_bytes()
-        if symbols := _unexpected(data, {kernel.symbol for kernel in kernels}.union(linked)):
+        if symbols := _unexpected(data, target, {kernel.symbol for kernel in kernels}.union(linked)):
             raise CompilerError(
                 "a kernel calls functions that a standalone library does not have", where=where, details=symbols
             )
     return data
 
 
-def _unexpected(data: bytes, known: Collection[str]) -> list[str]:
+def _unexpected(data: bytes, target: Target, known: Collection[str]) -> list[str]:
     """Symbols an object needs that nothing in a library without TVM defines; `known` are those of its own.
 
     TVM's runtime functions show as undefined symbols, or as variables ``__TVM...`` that its loader would fill.
     """
     return sorted(
         symbol.name
-        for symbol in Elf(data).symbols()
-        if symbol.is_global
-        and symbol.name not in known
+        for symbol in FORMATS[target.object_format].symbols(data)
+        if symbol.name not in known
         and (not symbol.is_defined or symbol.name.startswith("__TVM"))
         and symbol.name not in _ALLOWED
         and symbol.name != TVM_LAUNCH

@@ -2,29 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
+import numpy as np
+import numpy.typing as npt
 
-from ...targets.architectures import ARCHITECTURES
+from ...targets.architectures import architecture_named
+from ...targets.systems import ELF
+from ...targets.target import Target
 from ..library.integrity import record_placeholder
 from ..library.naming import launch_symbol, unique_identifiers
 from ..library.plan import ALIGNMENT, Call, Constants, Plan, align, leaves
 from ..library.signature import MAX_THREADS, SECTION, Signature
-from ..library.tensor_spec import C_TYPES, TensorSpec
+from ..library.tensor_spec import C_TYPES, NARROW, TensorSpec
 from .steps_in_c import statements
 
 _RUNTIME = resources.files(__package__) / "runtime"
 _POOL = ("thread_pool.c", "new_process.c", "word_sleep.c", "simulation.c")  # the first includes the next two
 
+# How self_check.c compares an output, by its dtype; all others byte by byte.
+_KINDS = {"float32": "f", "float64": "d", "float16": "h", "bfloat16": "b"}
 
-def write_weights(name: str, constants: Constants, folder: Path, arch: str) -> None:
-    """Writes weights.S and weights.bin, which depend on nothing but the constants and the architecture."""
-    section = ARCHITECTURES[arch].weights_section
-    values = {"name": name, "alignment": ALIGNMENT, "section": section.name, "flags": section.flags}
+
+class Example(NamedTuple):
+    """Inputs, and the outputs that are expected of them, by name; in C order, of the dtypes of the signature.
+
+    `tolerance`: max |error| of an output is at most this share of its largest expected value.
+    """
+
+    inputs: Mapping[str, npt.NDArray[np.generic]]
+    outputs: Mapping[str, npt.NDArray[np.generic]]
+    tolerance: float
+
+
+def write_weights(name: str, constants: Constants, folder: Path, target: Target) -> None:
+    """Writes weights.S and weights.bin, which depend on nothing but the constants and the machine."""
+    section = architecture_named(target.arch).weights_section
+    values = {
+        "name": name,
+        "alignment": ALIGNMENT,
+        "section": section.name,
+        "flags": section.flags,
+        "format": target.object_format,
+    }
     (folder / "weights.S").write_text(_environment().get_template("weights.S.jinja").render(values))
     with (folder / "weights.bin").open("wb") as file:
         for contents in constants.contents:
@@ -32,10 +57,10 @@ def write_weights(name: str, constants: Constants, folder: Path, arch: str) -> N
             file.write(bytes(align(len(contents)) - len(contents)))
 
 
-def write_sources(plan: Plan, signature: Signature, folder: Path) -> None:
+def write_sources(plan: Plan, signature: Signature, folder: Path, object_format: str = ELF) -> None:
     """Writes library.h, library.c, signature.S, signature.json, and the parts of runtime/ that they include."""
     environment = _environment()
-    values = _template_values(plan, signature)
+    values = {**_template_values(plan, signature), "format": object_format}
     for template, name in (
         ("library.h.jinja", "library.h"),
         ("library.c.jinja", "library.c"),
@@ -46,9 +71,37 @@ def write_sources(plan: Plan, signature: Signature, folder: Path) -> None:
         for part in _POOL:
             (folder / part).write_text((_RUNTIME / part).read_text())
     if signature.cpu_features:
-        (folder / "cpu_check.c").write_text(ARCHITECTURES[signature.arch].cpu_check(signature.cpu_features))
+        (folder / "cpu_check.c").write_text(architecture_named(signature.arch).cpu_check(signature.cpu_features))
     (folder / "signature.json").write_text(signature.to_json())
     (folder / "record.bin").write_bytes(record_placeholder())
+
+
+def write_self_check(signature: Signature, example: Example, folder: Path, object_format: str) -> None:
+    """Writes device.c and what it includes for a program with a model inside, and an example of its inputs as data."""
+    names = ", ".join(json.dumps(spec.name.encode("ascii", "replace").decode()) for spec in signature.outputs)
+    kinds = "".join(_KINDS.get(spec.dtype, "i") for spec in signature.outputs)
+    lines = (
+        f"#define TILEWRIGHT_MODEL {signature.name}",
+        f"#define TILEWRIGHT_THREADED {int(signature.threaded)}",
+        f"#define TILEWRIGHT_TOLERANCE {example.tolerance}",
+        f"static const char *const tilewright_names[] = {{{names}}};",
+        f'static const char tilewright_kinds[] = "{kinds}";',
+    )
+    (folder / "self_check.h").write_text("\n".join([*lines, ""]))
+    for part in ("device.c", "self_check.c"):
+        (folder / part).write_text((_RUNTIME / part).read_text())
+    text = _environment().get_template("self_check.S.jinja").render({"name": signature.name, "format": object_format})
+    (folder / "self_check.S").write_text(text)
+    for part, specs, arrays in (
+        ("inputs", signature.inputs, example.inputs),
+        ("outputs", signature.outputs, example.outputs),
+    ):
+        (folder / f"check_{part}.bin").write_bytes(b"".join(arrays[spec.name].tobytes() for spec in specs))
+
+
+def device_source() -> str:
+    """The program in C that runs a shared library where there is no Python."""
+    return (_RUNTIME / "device.c").read_text()
 
 
 def _environment() -> jinja2.Environment:
@@ -74,7 +127,8 @@ def _template_values(plan: Plan, signature: Signature) -> dict[str, Any]:
         "sharing": max((kernel.threads for kernel in plan.kernels), default=1),
         "launch_symbol": launch_symbol(plan.name),
         "cpu_features": signature.cpu_features,
-        "pause": ARCHITECTURES[signature.arch].pause,
+        "pause": architecture_named(signature.arch).pause,
+        "support": architecture_named(signature.arch).support,
         "kernels": [
             {"symbol": kernel.symbol, "parameters": _parameters(plan, i)} for i, kernel in enumerate(plan.kernels)
         ],
@@ -106,6 +160,8 @@ def _note(spec: TensorSpec, identifier: str) -> str:
     facts = [] if spec.name == identifier else [f"named {''.join(c if c.isprintable() else '?' for c in name)!r}"]
     if spec.dtype in ("bool", "float16", "bfloat16"):
         facts.append(spec.dtype)
+    if spec.dtype in NARROW:
+        facts.append(f"{spec.dtype}, the bits of an element in the low end of a byte")
     if not spec.shape:
         facts.append("a scalar")
     return f" ({', '.join(facts)})" if facts else ""

@@ -1,45 +1,48 @@
-"""Reads `main` of a module after fusion (call_tir, reshape, tuples, their items): which kernels it calls, on what."""
+"""Reads `main` of a module after fusion: which kernels it calls, on what; and the bodies of its loops and branches.
+
+The functions consist of call_tir, reshape, tuples, their items, and calls of `control_flow_operators`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import tvm
 from tvm import relax, tirx
 
+from ...control_flow_operators import BRANCH, LOOP, branch_of, loop_of
 from ...errors import CompilerError
 from ...ir_types import Binding, Call, Expr, IRModule, Type, Var
 from ..library.plan import Buffer, BufferKind, Bytes, Constants, align, new_buffer
 from ..library.tensor_spec import TensorSpec
+from . import graph_bodies
+from .graph_steps import GraphBranch, GraphCall, GraphCopy, GraphLoop, GraphStep, calls_of, live
 
 MAIN = "main"
-
-
-@dataclass(frozen=True)
-class GraphCall:
-    """One call of a PrimFunc; `inputs` and `outputs` are indices into `Graph.buffers`."""
-
-    function: str
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    sources: tuple[str, ...]
+_COUNTER_BYTES = 8  # of an int64_t
 
 
 @dataclass(frozen=True)
 class Graph:
-    """`main` without Relax: the calls that matter, in order, and the buffers between them (lifetimes still open).
+    """`main` without Relax: the steps that matter, in order, and the buffers between them (lifetimes still open).
 
     `results` holds, for every output of the model, the buffer whose contents it is.
     """
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    calls: tuple[GraphCall, ...]
+    steps: tuple[GraphStep, ...]
     buffers: tuple[Buffer, ...]
     results: tuple[int, ...]
     constants: Constants
+
+    @property
+    def calls(self) -> tuple[GraphCall, ...]:
+        """The calls of kernels, in the order in which they stand."""
+        return tuple(calls_of(self.steps))
 
     @property
     def functions(self) -> tuple[str, ...]:
@@ -47,18 +50,31 @@ class Graph:
         return tuple(dict.fromkeys(call.function for call in self.calls))
 
 
-def read_graph(module: IRModule, output_names: Sequence[str], input_names: Sequence[str] | None = None) -> Graph:
+def read_graph(
+    module: IRModule,
+    output_names: Sequence[str],
+    input_names: Sequence[str] | None = None,
+    dtypes: Mapping[str, str] = MappingProxyType({}),
+) -> Graph:
     """Walks `main`.
 
     Args:
         module: the IRModule after fusion.
         output_names: names of the outputs, in order.
         input_names: names of the inputs, in order; by default the name hints of the parameters.
+        dtypes: of inputs and outputs by name whose elements are bytes in `main`: the dtype they are of.
 
     Raises:
         CompilerError: `main` holds something that fusion should have removed.
     """
-    return _Walk(module).read(output_names, input_names)
+    graph = _Walk(module).read(output_names, input_names)
+    if not dtypes:
+        return graph
+    inputs, outputs = (
+        tuple(replace(spec, dtype=dtypes.get(spec.name, spec.dtype)) for spec in specs)
+        for specs in (graph.inputs, graph.outputs)
+    )
+    return replace(graph, inputs=inputs, outputs=outputs)
 
 
 # A Relax value while walking: a buffer, or a tuple of values.
@@ -66,12 +82,12 @@ _Value = int | tuple[Any, ...]
 
 
 class _Walk:
-    """One pass over the bindings of `main`, filling in buffers, constants and calls."""
+    """One pass over the bindings of `main` and of the bodies in it, filling in buffers, constants and steps."""
 
     def __init__(self, module: IRModule) -> None:
         self.module = module
         self.buffers: list[Buffer] = []
-        self.calls: list[GraphCall] = []
+        self.steps: list[GraphStep] = []
         self.values: dict[Var, _Value] = {}
         self.contents: dict[bytes, int] = {}
         self.constant_bytes: Bytes = 0
@@ -84,15 +100,30 @@ class _Walk:
         inputs = tuple(_spec(name, p.ty) for name, p in zip(names, main.params, strict=True))
         for position, (parameter, spec) in enumerate(zip(main.params, inputs, strict=True)):
             self.values[parameter] = self.add(new_buffer(BufferKind.INPUT, spec.nbytes, offset=position))
-        for block in main.body.blocks:
-            for binding in block.bindings:
-                self.values[binding.var] = self.bind(binding)
-        results = _leaves(self.value(main.body.body))
+        results = self.walk(main)
         types = _leaf_types(main.body.body.ty)
         if len(results) != len(output_names):
             raise CompilerError(f"main has {len(results)} results, but {len(output_names)} output names were given")
         outputs = tuple(_spec(name, ty) for name, ty in zip(output_names, types, strict=True))
-        return Graph(inputs, outputs, self.live_calls(results), tuple(self.buffers), results, self.constants())
+        empty = {index for index, buffer in enumerate(self.buffers) if not buffer.bytes}
+        steps = live(self.steps, results, empty)
+        return Graph(inputs, outputs, steps, tuple(self.buffers), results, self.constants())
+
+    def walk(self, function: Expr) -> tuple[int, ...]:
+        """Adds the steps of a function whose parameters are known; the buffers of its results."""
+        for block in function.body.blocks:
+            for binding in block.bindings:
+                self.values[binding.var] = self.bind(binding)
+        return _leaves(self.value(function.body.body))
+
+    def body(self, name: str, operands: Sequence[int]) -> tuple[list[GraphStep], tuple[int, ...]]:
+        """The steps of the body of a loop or a branch, apart, and the buffers of its results."""
+        function = self.module[name]
+        self.values.update(zip(function.params, operands, strict=True))
+        outside, self.steps = self.steps, []
+        results = self.walk(function)
+        inside, self.steps = self.steps, outside
+        return inside, results
 
     def add(self, buffer: Buffer) -> int:
         self.buffers.append(buffer)
@@ -106,6 +137,10 @@ class _Walk:
                 return self.call(binding.var, value)
             if operator == "relax.call_tir_inplace":
                 return self.call_inplace(binding.var, value)
+            if operator == BRANCH:
+                return self.branch(binding.var, value)
+            if operator == LOOP:
+                return self.loop(binding.var, value)
             if operator == "relax.reshape":
                 return self.value(value.args[0])
             raise CompilerError(f"operator {operator} is left in main after fusion", where=_hint(binding.var))
@@ -124,7 +159,7 @@ class _Walk:
                 f"{function!r} has {parameters} parameters, but is called with {len(inputs) + len(outputs)} tensors",
                 where=_hint(var),
             )
-        self.calls.append(GraphCall(function, inputs, outputs, _sources(var)))
+        self.steps.append(GraphCall(function, inputs, outputs, _sources(var)))
         return outputs if isinstance(var.ty, relax.TupleType) else outputs[0]
 
     def call_inplace(self, var: Var, call: Call) -> _Value:
@@ -132,8 +167,52 @@ class _Walk:
         operands = _leaves(tuple(self.value(argument) for argument in call.args[1].fields))
         if [int(index) for index in call.attrs.inplace_indices] != [len(operands) - 1]:
             raise CompilerError("a kernel works in place on other than its last operand", where=_hint(var))
-        self.calls.append(GraphCall(str(call.args[0].name_hint), operands[:-1], operands[-1:], _sources(var)))
+        self.steps.append(GraphCall(str(call.args[0].name_hint), operands[:-1], operands[-1:], _sources(var)))
         return operands[-1]
+
+    def like(self, index: int) -> int:
+        """A new buffer of the size of another."""
+        return self.add(new_buffer(BufferKind.WORKSPACE, self.buffers[index].bytes))
+
+    def room_for(self, ty: Type) -> int:
+        """A new buffer for a tensor."""
+        return self.add(new_buffer(BufferKind.WORKSPACE, _spec("", ty).nbytes))
+
+    def branch(self, var: Var, call: Call) -> _Value:
+        """Both branches leave their results in the same buffers."""
+        parts = branch_of(call)
+        (condition,) = _leaves(self.value(parts.condition))
+        captures = [leaf for each in parts.captures for leaf in _leaves(self.value(each))]
+        places = tuple(self.room_for(ty) for ty in _leaf_types(var.ty))
+        sides = []
+        for name in (parts.then, parts.otherwise):
+            inside, results = self.body(name, captures)
+            sides.append(graph_bodies.branch_of(inside, results, places, self.buffers, _sources(var)))
+        self.steps.append(GraphBranch(condition, sides[0], sides[1]))
+        return places
+
+    def loop(self, var: Var, call: Call) -> _Value:
+        """A buffer for each state, which the condition is too, and for the slices of all turns."""
+        parts, sources = loop_of(call), _sources(var)
+        begin = [*([] if parts.condition is None else [parts.condition]), *parts.carried]
+        first = [leaf for each in begin for leaf in _leaves(self.value(each))]
+        states = [self.like(each) for each in first]
+        self.steps += [GraphCopy(source, state, sources) for source, state in zip(first, states, strict=True)]
+        captures = [leaf for each in parts.captures for leaf in _leaves(self.value(each))]
+        counter = self.add(new_buffer(BufferKind.WORKSPACE, _COUNTER_BYTES))
+        carried = states[len(states) - len(parts.carried) :]
+        inside, results = self.body(parts.body, [counter, *carried, *captures])
+        slices = results[len(states) :]
+        stacked = tuple(self.room_for(ty) for ty in _leaf_types(var.ty)[len(carried) :])
+        kept = [GraphCopy(each, together, sources, counter) for each, together in zip(slices, stacked, strict=True)]
+        body = graph_bodies.turn_of(inside, states, results[: len(states)], kept, self.buffers, self.like, sources)
+        condition = None if parts.condition is None else states[0]
+        if isinstance(parts.count, tvm.ir.GenericConst):
+            self.steps.append(GraphLoop(body, counter, int(parts.count.value.numpy()), None, condition))
+        else:
+            (counted,) = _leaves(self.value(parts.count))
+            self.steps.append(GraphLoop(body, counter, 0, counted, condition))
+        return (*carried, *stacked)
 
     def value(self, expr: Expr) -> _Value:
         if isinstance(expr, relax.Var):
@@ -160,16 +239,6 @@ class _Walk:
 
     def constants(self) -> Constants:
         return Constants(tuple(self.contents), tuple(self.buffers[i].offset for i in self.contents.values()))
-
-    def live_calls(self, results: Sequence[int]) -> tuple[GraphCall, ...]:
-        """The calls whose outputs are read and have elements, in order."""
-        needed = set(results)
-        live: list[GraphCall] = []
-        for call in reversed(self.calls):
-            if any(i in needed and self.buffers[i].bytes for i in call.outputs):
-                needed.update(call.inputs)
-                live.append(call)
-        return tuple(reversed(live))
 
 
 def _sources(var: Var) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from tvm import s_tir, tirx
 from ... import hidden_floats as hidden
 from ...ir_types import Binding, Block, Buffer, Call, For, Load, Node, PrimFunc, Scalar, Stmt
 from ..library.tensor_spec import element_bytes
-from .graph import GraphCall
+from .graph_steps import GraphCall
 
 _ARITHMETIC = (tirx.Add, tirx.Sub, tirx.Mul, tirx.Div, tirx.Max, tirx.Min)
 # Calls that compute nothing: choices between values, and hints.

@@ -56,7 +56,7 @@ class _Numbering:
             return self._use([step.condition]) | self.number((*step.then, *step.otherwise))
         if isinstance(step, Loop):
             return self._loop(step)
-        return self._use([step.source, step.destination])
+        return self._use([step.source, step.destination, *([] if step.turn is None else [step.turn])])
 
     def _loop(self, loop: Loop) -> set[int]:
         first = self.following

@@ -1,26 +1,31 @@
-"""Objects and sources -> a shared or static library, the same bytes for the same input."""
+"""Objects and sources -> a library or a program, the same bytes for the same input."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from ...targets.systems import COFF, ELF, MACHO
 from ...targets.toolchain import Toolchain
 
 _COMPILE_FLAGS = ("-std=c11", "-O2", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-ffile-prefix-map=.=.")
-_LINK_FLAGS = (
-    "-shared",
-    "-fPIC",
-    "-Wl,--no-undefined",
-    "-Wl,--gc-sections",
-    "-Wl,--as-needed",
-    "-Wl,--build-id=none",
-    "-Wl,--strip-debug",
-    "-Wl,-z,noexecstack",
-    "-Wl,-z,relro",
-    "-Wl,-z,now",
-    "-Wl,--version-script=exports.map",
-)
+_WHOLE_FLAGS = ("-Wl,--gc-sections", "-Wl,--build-id=none", "-Wl,--strip-debug", "-Wl,-z,noexecstack")
+# Of shared libraries, by the format of object files; where there is a list of what they export, it is that file.
+_SHARED_FLAGS = {
+    ELF: (
+        "-shared",
+        "-fPIC",
+        "-Wl,--no-undefined",
+        "-Wl,--as-needed",
+        *_WHOLE_FLAGS,
+        "-Wl,-z,relro",
+        "-Wl,-z,now",
+        "-Wl,--version-script=exports.map",
+    ),
+    COFF: ("-shared", "-s", "exports.def"),
+    MACHO: ("-shared", "-Wl,-dead_strip", "-Wl,-install_name,@rpath/library"),
+}
+_PROGRAM_FLAGS = {ELF: ("-static", *_WHOLE_FLAGS), COFF: ("-static", "-s"), MACHO: ("-Wl,-dead_strip",)}
 
 _FUNCTIONS = ("run", "signature", "workspace_size", "num_inputs", "num_outputs", "input_bytes", "output_bytes")
 
@@ -59,8 +64,30 @@ def link_shared(toolchain: Toolchain, objects: Sequence[Path], exports: Sequence
     """
     folder = output.parent
     (folder / "exports.map").write_text("{ global: " + " ".join(f"{s};" for s in exports) + " local: *; };\n")
-    names = [path.name for path in objects]  # relative: no folder of this machine gets into the library
-    toolchain.run([*toolchain.cc, *_LINK_FLAGS, "-o", output.name, *names, "-lm", "-lpthread"], folder)
+    (folder / "exports.def").write_text("\n".join(["EXPORTS", *exports, ""]))
+    flags = _SHARED_FLAGS[toolchain.object_format]
+    toolchain.run([*toolchain.cc, *flags, "-o", output.name, *_names(objects), "-lm", "-lpthread"], folder)
+
+
+def compile_device_program(toolchain: Toolchain, folder: Path) -> list[Path]:
+    """Compiles what `glue.write_self_check` wrote.
+
+    Raises:
+        ToolError: the compiler failed.
+    """
+    toolchain.run([*toolchain.cc, *_COMPILE_FLAGS, "-DTILEWRIGHT_BENCH", "-c", "device.c", "-o", "device.o"], folder)
+    toolchain.run([*toolchain.cc, "-c", "self_check.S", "-o", "self_check.o"], folder)
+    return [folder / "device.o", folder / "self_check.o"]
+
+
+def link_program(toolchain: Toolchain, objects: Sequence[Path], output: Path) -> None:
+    """Links a program that needs nothing where it runs but the system.
+
+    Raises:
+        ToolError: the linker failed.
+    """
+    flags = _PROGRAM_FLAGS[toolchain.object_format]
+    toolchain.run([*toolchain.cc, *flags, "-o", output.name, *_names(objects), "-lm", "-lpthread"], output.parent)
 
 
 def link_static(toolchain: Toolchain, objects: Sequence[Path], output: Path) -> None:
@@ -71,3 +98,8 @@ def link_static(toolchain: Toolchain, objects: Sequence[Path], output: Path) -> 
     """
     output.unlink(missing_ok=True)  # ar adds to an archive that exists
     toolchain.run([*toolchain.ar, "rcsD", output.name, *(path.name for path in objects)], output.parent)
+
+
+def _names(objects: Sequence[Path]) -> list[str]:
+    """Relative ones: no folder of this machine gets into the library."""
+    return [path.name for path in objects]

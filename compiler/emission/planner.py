@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from ..library.plan import BufferKind, Call, Copy, Kernel, Plan, Step, new_buffer
+from ..library.plan import Branch, BufferKind, Call, Copy, Kernel, Loop, Plan, Scalar, Step, new_buffer
 from .graph import Graph
+from .graph_steps import GraphCall, GraphCopy, GraphLoop, GraphStep, written_by
 from .lifetimes import with_lifetimes
 from .memory import plan_memory
 
@@ -21,13 +22,15 @@ def make_plan(name: str, graph: Graph, kernels: Sequence[Kernel], kernel_of: Map
         kernel_of: the index of the kernel that each function of the graph became.
     """
     buffers = list(graph.buffers)
-    steps: list[Step] = []
-    for call in graph.calls:
-        index = kernel_of[call.function]
+
+    def call(each: GraphCall) -> Call:
+        index = kernel_of[each.function]
         scratch = range(len(buffers), len(buffers) + len(kernels[index].scratch))
-        buffers += [new_buffer(BufferKind.WORKSPACE, size) for size in kernels[index].scratch]
-        steps.append(Call(index, (*call.inputs, *call.outputs, *scratch), call.sources))
-    written = {i for call in graph.calls for i in call.outputs}
+        buffers.extend(new_buffer(BufferKind.WORKSPACE, size) for size in kernels[index].scratch)
+        return Call(index, (*each.inputs, *each.outputs, *scratch), each.sources)
+
+    steps = _planned(graph.steps, call)
+    written = {i for step in graph.steps for i in written_by(step)}
     for position, (result, spec) in enumerate(zip(graph.results, graph.outputs, strict=True)):
         if buffers[result].kind is BufferKind.WORKSPACE and result in written:
             # The kernel writes the caller's memory itself.
@@ -38,3 +41,20 @@ def make_plan(name: str, graph: Graph, kernels: Sequence[Kernel], kernel_of: Map
                 steps.append(Copy(result, len(buffers) - 1, (spec.name,)))
     placed, regions = plan_memory(with_lifetimes(buffers, steps))
     return Plan(name, graph.inputs, graph.outputs, tuple(kernels), tuple(steps), placed, graph.constants, regions)
+
+
+def _planned(steps: Sequence[GraphStep], call: Callable[[GraphCall], Call]) -> list[Step]:
+    """The steps as the plan has them."""
+    planned: list[Step] = []
+    for step in steps:
+        if isinstance(step, GraphCall):
+            planned.append(call(step))
+        elif isinstance(step, GraphCopy):
+            planned.append(Copy(step.source, step.destination, step.sources, step.turn))
+        elif isinstance(step, GraphLoop):
+            count = step.count if step.counted is None else Scalar(step.counted)
+            planned.append(Loop(count, tuple(_planned(step.body, call)), step.counter, step.condition))
+        else:
+            sides = (tuple(_planned(side, call)) for side in (step.then, step.otherwise))
+            planned.append(Branch(step.condition, *sides))
+    return planned

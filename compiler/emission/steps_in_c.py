@@ -3,6 +3,7 @@
     Call    if (net_k0_conv(I(0), C(64), W(0))) return net_ERROR_KERNEL;
             SHARED_BY(8) if (net_k1_conv(W(0), C(128), W(64))) return net_ERROR_KERNEL;
     Copy    memcpy(O(0), W(128), 256);
+            memcpy((unsigned char *)O(0) + *(const int64_t *)W(64) * 256, W(128), 256);
     Loop    for (int64_t i1 = 0, n1 = 8; i1 < n1 && *(const uint8_t *)W(64); ++i1) { ... }
     Branch  if (*(const uint8_t *)W(64)) { ... } else { ... }
 
@@ -56,8 +57,12 @@ class _Writer:
 
     def _leaf(self, step: Call | Copy) -> str:
         if isinstance(step, Copy):
-            size = in_c(self._plan.buffers[step.destination].bytes)
-            return f"memcpy({self._reference(step.destination)}, {self._reference(step.source)}, {size});"
+            size = in_c(self._plan.buffers[step.source].bytes)
+            destination = self._reference(step.destination)
+            if step.turn is not None:
+                turn = f"*(const int64_t *){self._reference(step.turn)}"
+                destination = f"(unsigned char *){destination} + {turn} * {size}"
+            return f"memcpy({destination}, {self._reference(step.source)}, {size});"
         kernel = self._plan.kernels[step.kernel]
         arguments = [
             *(self._reference(i) for i in step.arguments),

@@ -294,10 +294,12 @@ def load(path: str | os.PathLike[str]) -> CompiledModel:
         UnsupportedTargetError: it is for another machine.
     """
     with opened(Path(path)) as (file, descriptor, data):
-        if file.machine != platform.machine():
+        # Linux's name of a machine says more than ELF's: armv7l of arm, riscv64 of riscv.
+        if not platform.machine().startswith(file.machine):
             raise UnsupportedTargetError(
                 f"the library is for {file.signature.triple}, and this machine is {platform.machine()}",
                 where=str(file.path),
+                hint="run it elsewhere: --device qemu, --device ssh:USER@HOST",
             )
         if file.signature.dimensions:
             raise UnsupportedTargetError(
@@ -306,6 +308,16 @@ def load(path: str | os.PathLike[str]) -> CompiledModel:
                 hint=f"call {file.signature.name}_run from C, as its header says",
             )
         return CompiledModel(file, load_native(file, descriptor, data))
+
+
+def read_file(path: str | os.PathLike[str]) -> LibraryFile:
+    """A shared library, or a program of ``--emit bench``, for any machine; it is checked, and nothing of it is run.
+
+    Raises:
+        LibraryError, UnsupportedVersionError: as `load`.
+    """
+    with opened(Path(path)) as (file, _, _):
+        return file
 
 
 def read_signature(path: str | os.PathLike[str]) -> Signature:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ...errors import LibraryError
 
 MAGIC = b"\x7fELF"
-MACHINES = {3: "x86", 40: "arm", 62: "x86_64", 183: "aarch64", 243: "riscv"}
+MACHINES = {3: "i386", 40: "arm", 62: "x86_64", 183: "aarch64", 243: "riscv"}
 
 _PT_LOAD = 1
 _SHT_SYMTAB, _SHT_NOBITS, _SHT_DYNSYM = 2, 8, 11
@@ -84,6 +84,11 @@ class Elf:
                     raise self._damaged()
                 found.append((offset, offset + size))
         return found
+
+    @property
+    def is_program(self) -> bool:
+        """Whether it can be started: it says where its code begins."""
+        return self._unpack("Q" if self.is_64 else "I", 24)[0] != 0
 
     def section_fields(self) -> list[tuple[int, int]]:
         """Where the header speaks of sections, which are of no importance to the loader."""

@@ -100,11 +100,15 @@ class Call:
 
 @dataclass(frozen=True)
 class Copy:
-    """A step that copies the bytes of one buffer to another: an output that is an input, a constant or a duplicate."""
+    """A step that copies the bytes of one buffer to another: an output that is an input, a constant or a duplicate.
+
+    With `turn`, the buffer of a counter, they go to the slice that it counts of a destination of several.
+    """
 
     source: int
     destination: int
     sources: tuple[str, ...]
+    turn: int | None = None
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,11 @@ from dataclasses import dataclass
 
 from ...errors import UnsupportedError
 
+# What is narrower than a byte, or a float of one: a byte an element, its bits in the low end.
+NARROW = (
+    *("int2", "uint2", "int4", "uint4", "float4_e2m1fn"),
+    *("float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu"),
+)
 # Bytes of one element, and the C type that the header names. What has no C type travels as its bits.
 ELEMENT_BYTES = {
     "bool": 1,
@@ -22,6 +27,7 @@ ELEMENT_BYTES = {
     "bfloat16": 2,
     "float32": 4,
     "float64": 8,
+    **dict.fromkeys(NARROW, 1),
 }
 C_TYPES = {
     "bool": "uint8_t",
@@ -30,6 +36,7 @@ C_TYPES = {
     "float32": "float",
     "float64": "double",
     **{f"{sign}int{bits}": f"{sign}int{bits}_t" for sign in ("", "u") for bits in (8, 16, 32, 64)},
+    **dict.fromkeys(NARROW, "uint8_t"),
 }
 
 

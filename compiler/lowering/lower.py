@@ -33,6 +33,7 @@ from .bfloat16 import expand_conversions, legalize_arithmetic
 from .flatten import hide_divisions, show_divisions
 from .lane_storage import give_lanes_storage
 from .llvm_functions import with_imports
+from .operand_lanes import load_operands_at_once
 from .overlap import overlap_epilogues
 from .scratch import hoist_scratch
 from .select_dots import select_dots
@@ -44,6 +45,9 @@ from .write_out import write_out
 
 # Small enough for the 128 KiB stacks that musl gives threads.
 MAX_STACK_BYTES: Bytes = 64 << 10
+
+# Vectors are as long as schedules make them: for a machine whose vectors have no length, TVM would change that.
+_ANY = tvm.target.Target({"kind": "llvm"})
 
 # The annotation by which LowerTVMBuiltin leaves an allocation on the stack instead of asking TVM's runtime for it.
 _ON_STACK = {"disable_lower_builtin": tirx.IntImm("bool", 1)}
@@ -75,13 +79,17 @@ def lower_kernel(
     """
     if not parallel:
         function = _serial(function)
-    function = function.with_attr({"global_symbol": symbol, "target": tvm_target})
-    with failing_in(f"kernel '{symbol}'", "lowering a kernel failed"), tvm_target:
+    with failing_in(f"kernel '{symbol}'", "lowering a kernel failed"):
         workers = int(tvm_target.attrs.get("num-cores", 1)) if parallel else 1
-        module = _loop_passes(workers, units)(tvm.IRModule({symbol: function}))
+        module = _loop_passes(workers, units)(tvm.IRModule({symbol: _for(_ANY, function, symbol)}))
         raw, scratch = _raw_abi(module[symbol])
-        module = _machine_passes(units)(tvm.IRModule({symbol: raw}))
+        with tvm_target:
+            module = _machine_passes(units)(tvm.IRModule({symbol: _for(tvm_target, raw, symbol)}))
     return LoweredKernel(symbol, module[symbol], scratch)
+
+
+def _for(target: TvmTarget, function: PrimFunc, symbol: str) -> PrimFunc:
+    return function.with_attr({"global_symbol": symbol, "target": target})
 
 
 def _loop_passes(workers: int, units: Sequence[DotUnit]) -> Any:
@@ -102,6 +110,7 @@ def _loop_passes(workers: int, units: Sequence[DotUnit]) -> Any:
             tirx.transform.FlattenBuffer(),
             _on_functions("ShowDivisions", show_divisions),
             _on_functions("OverlapEpilogues", partial(overlap_epilogues, workers=workers)),
+            _on_functions("OperandLanes", load_operands_at_once),
             _on_functions("SelectDots", partial(select_dots, units={unit.name: unit for unit in units})),
             _on_functions("Squares", transpose_squares),
             _on_functions("VectorBorders", cut_at_borders),

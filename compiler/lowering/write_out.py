@@ -38,6 +38,8 @@ def _statement(node: Node) -> Node:
     if isinstance(node, tirx.For):
         loop = _widened(node)
         return with_body(loop, _statement(loop.body))
+    if isinstance(node, tirx.While):  # what it turns on are whole numbers
+        return tirx.While(node.condition, _statement(node.body))
     if isinstance(node, tirx.AttrStmt):
         return tirx.AttrStmt(node.node, node.attr_key, node.value, _statement(node.body))
     if isinstance(node, tirx.IfThenElse):

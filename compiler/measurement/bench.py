@@ -19,9 +19,10 @@ from ...errors import ComparisonError, UsageError
 from ...targets.architectures import architecture_of
 from ...targets.host import available_cores
 from ...targets.target import DotUnit
+from ..precision import RTOL_OF_PRECISION
 from ..runners.local import LocalRunner, time_runs
-from ..runners.runner import Runner
-from ..verification.compare import RTOL_OF_PRECISION, compare_all
+from ..runners.runner import Library, Runner
+from ..verification.compare import compare_all
 from ..verification.reference_engines import open_engine
 from ..verification.verify import describe_failure
 from .machine_peak import measured_peak
@@ -53,7 +54,7 @@ class Latency:
 
 
 def measure(
-    model: CompiledModel,
+    model: Library,
     inputs: Mapping[str, Array],
     *,
     repeat: int,
@@ -98,7 +99,7 @@ def measure(
                 f"{name} needs inputs that the library has not: {', '.join(missing)}",
                 hint="give the values they were compiled with: " + " ".join(f"--bind {m}=@value.npy" for m in missing),
             )
-        _check_same(name, ours, engine.run(everything), source, RTOL_OF_PRECISION[model.precision])
+        _check_same(name, ours, engine.run(everything), source, RTOL_OF_PRECISION[model.signature.precision])
         engines[name] = partial(time_runs, engine.prepare(everything))
     for timed in engines.values():
         timed(runs=1, seconds=_WARM_UP_SECONDS)
@@ -114,11 +115,11 @@ def measure(
     return [_latency(name, values) for name, values in times.items()]
 
 
-def _opened(model: CompiledModel, source: Path) -> OpenedModel:
+def _opened(model: Library, source: Path) -> OpenedModel:
     """What the library was compiled from, as ONNX."""
     from ... import frontends
 
-    return frontends.open(source, frontends.Request(shapes={spec.name: spec.shape for spec in model.inputs}))
+    return frontends.open(source, frontends.Request(shapes={spec.name: spec.shape for spec in model.signature.inputs}))
 
 
 def _check_same(engine: str, ours: Mapping[str, Array], theirs: Mapping[str, Array], source: Path, rtol: float) -> None:

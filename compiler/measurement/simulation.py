@@ -25,7 +25,7 @@ import numpy as np
 
 from ...errors import ComparisonError, LibraryError
 from ...schedules.templates.sharing import hand_off_rounds
-from ...targets.architectures import ARCHITECTURES
+from ...targets.architectures import architecture_named
 from ...targets.host import available_cores, read_host
 from ...targets.target import FLOAT32_BITS
 from ..runners.local import prepared, time_runs
@@ -82,7 +82,7 @@ def simulate(
             model.set_num_threads(threads)
             measured += time_runs(call, 2)[1:]  # the first wakes the threads
     tell("the machine", 0, 0)
-    host, architecture = read_host(), ARCHITECTURES[model.signature.arch]
+    host, architecture = read_host(), architecture_named(model.signature.arch)
     one = measured_peak(1)
     is_measured = threads <= cores
     lanes = architecture.level_of(host.features).vector_bits // FLOAT32_BITS

@@ -31,7 +31,7 @@ def tables(progress: Progress) -> list[str | Table]:
     """The end: what each workload takes by default and at best, those of the most time first."""
     table = Table(("workload", ">calls' time", ">best", ">ratio", ">measured", ">of", "choice"))
     for task in progress.tasks:
-        ratio = _ratio(task)
+        ratio = task.best_ratio
         choice = str(task.best.decision.choice) if task.best is not None else "the default"
         table.add(
             task.key,
@@ -57,7 +57,7 @@ def to_json(progress: Progress) -> dict[str, Any]:
             {
                 "workload": task.key,
                 "default_seconds": task.seconds,
-                "ratio": _ratio(task),
+                "ratio": task.best_ratio,
                 "measured": task.tried,
                 "choices": task.size,
                 "default": str(task.default.choice),
@@ -76,7 +76,7 @@ def live_table(title: str, progress: Progress) -> RichTable:
     for name in ("workload", "default", "best", "measured"):
         table.add_column(name, justify="left" if name == "workload" else "right", no_wrap=True, overflow="ellipsis")
     for task in progress.tasks[:_LIVE_ROWS]:
-        best = f"{_ratio(task):.2f}" if task.best is not None else "-"
+        best = f"{task.best_ratio:.2f}" if task.best is not None else "-"
         state = f"{task.tried} of {task.size}" + (", done" if task.is_done else "")
         table.add_row(task.key.replace("[", "\\["), duration(task.seconds), best, state)
     return table
@@ -101,7 +101,3 @@ def spaces_json(tasks: Sequence[Task]) -> list[dict[str, Any]]:
         }
         for task in tasks
     ]
-
-
-def _ratio(task: Task) -> float:
-    return task.best.ratio if task.best is not None and task.best.ratio is not None else 1.0

@@ -7,9 +7,9 @@ counts as often as the model calls it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tvm import relax
 
@@ -21,7 +21,6 @@ from ..build import build
 from ..options import CompileOptions
 
 if TYPE_CHECKING:
-    from ...frontends import OpenedModel
     from ...ir_passes import Pass
     from ...schedules.templates.template import Choose
     from ...targets import Target
@@ -30,20 +29,76 @@ _FIRST_OF_KERNELS, _AFTER_KERNELS = "legalize", ("slice_in_place", "concat_in_pl
 
 
 @dataclass(frozen=True)
+class Piece:
+    """What became one kernel of a model.
+
+    Attributes:
+        workload: that the kernel was chosen for, its key.
+        calls: how often the model calls it.
+        bindings: the operators of its first call.
+    """
+
+    workload: str
+    calls: int
+    bindings: tuple[Binding, ...]
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Of its variables, by which steps of a library are known to be its own."""
+        return frozenset(str(var.name) for var, _ in self.bindings)
+
+
+@dataclass(frozen=True)
 class Excerpt:
     """The distinct kernels of a model.
 
     Attributes:
-        model: what to compile, with the passes that `kernel_passes` gives.
+        imported: the model, up to its kernels.
+        graph: of it, variables numbered.
         target: what it was made for.
-        calls: how often the model calls the kernel that makes an output, by its name.
-        workloads: the workload that the kernel was chosen for, by the output's name.
+        pieces: one a kernel.
     """
 
-    model: ImportedModel
+    imported: ImportedModel
+    graph: Graph
     target: Target
-    calls: dict[str, int]
-    workloads: dict[str, str]
+    pieces: tuple[Piece, ...]
+
+    @property
+    def workloads(self) -> set[str]:
+        """The keys of all workloads."""
+        return {piece.workload for piece in self.pieces}
+
+    def of(self, workloads: Collection[str]) -> ImportedModel:
+        """A model of the kernels of some workloads alone, for the passes that `kernel_passes` gives."""
+        parameters: dict[Var, Var] = {}
+        places = {var: number for number, (var, _) in enumerate(self.graph.bindings)}
+        first = {var: f"p{number}" for number, var in enumerate(self.graph.params)}
+        outputs: list[Var] = []
+        bindings: list[Binding] = []
+        for piece in self.pieces:
+            if piece.workload not in workloads:
+                continue
+            inside = {var for var, _ in piece.bindings}
+            read = {leaf for _, value in piece.bindings for leaf in leaves(value)}
+            env: dict[Var, Var] = {}
+            for var, value in sorted(piece.bindings, key=lambda each: places[each[0]]):
+                for leaf in leaves(value):
+                    if leaf not in inside and leaf not in env:
+                        name = first.get(leaf) or f"x{places[leaf]}"
+                        env[leaf] = parameters.setdefault(leaf, relax.Var(name, leaf.ty))
+                new = relax.DataflowVar(str(var.name), var.ty)
+                bindings.append((new, relax.BlockBuilder().normalize(substitute(value, env)) if env else value))
+                env[var] = new
+            outputs += [env[var] for var, _ in piece.bindings if var not in read]
+        assert bindings
+        small = Graph(tuple(parameters.values()), tuple(bindings), tuple(outputs), True, self.graph.attrs)
+        return replace(
+            self.imported,
+            module=small.write(self.imported.module),
+            input_names=tuple(str(each.name) for each in small.params),
+            output_names=tuple(str(each.name) for each in outputs),
+        )
 
 
 def kernel_passes(order: list[Pass]) -> list[Pass]:
@@ -56,7 +111,7 @@ def _before_kernels(order: list[Pass]) -> list[Pass]:
     return order[: [each.name for each in order].index(_FIRST_OF_KERNELS)]
 
 
-def excerpt(model: str | OpenedModel, options: CompileOptions, choose: Choose) -> Excerpt:
+def excerpt(model: Any, options: CompileOptions, choose: Choose) -> Excerpt:
     """Makes the excerpt of a model.
 
     Args:
@@ -70,9 +125,7 @@ def excerpt(model: str | OpenedModel, options: CompileOptions, choose: Choose) -
     module, graph = _numbered(graph_made.module)
     imported = replace(graph_made.imported, module=module)
     kernels = build(imported, None, options, stop_after="passes", passes=kernel_passes, choose=choose).module
-    groups, calls, workloads = _groups(kernels, graph)
-    reduced, calls_of, workload_of = _reduced(imported, graph, groups, calls, workloads)
-    return Excerpt(reduced, graph_made.target, calls_of, workload_of)
+    return Excerpt(imported, graph, graph_made.target, tuple(_pieces(kernels, graph)))
 
 
 def _numbered(module: IRModule) -> tuple[IRModule, Graph]:
@@ -89,13 +142,10 @@ def _numbered(module: IRModule) -> tuple[IRModule, Graph]:
     return numbered.write(module), numbered
 
 
-def _groups(kernels: IRModule, graph: Graph) -> tuple[list[list[Binding]], list[int], list[str]]:
-    """The bindings that the first call of each kernel came from; how often it is called; its workload."""
+def _pieces(kernels: IRModule, graph: Graph) -> Sequence[Piece]:
+    """Each distinct kernel, with the operators of its first call."""
     by_name = {str(var.name): (var, value) for var, value in graph.bindings}
-    position: dict[str, int] = {}
-    groups: list[list[Binding]] = []
-    calls: list[int] = []
-    workloads: list[str] = []
+    pieces: dict[str, Piece] = {}
     for block in kernels[MAIN].body.blocks:
         for binding in block.bindings:
             value = binding.value
@@ -106,51 +156,6 @@ def _groups(kernels: IRModule, graph: Graph) -> tuple[list[list[Binding]], list[
             members = [by_name[hint] for hint in str(binding.var.name).split("+") if hint in by_name]
             if workload is None or not members:
                 continue
-            if name in position:
-                calls[position[name]] += 1
-                continue
-            position[name] = len(groups)
-            groups.append(members)
-            calls.append(1)
-            workloads.append(workload)
-    return groups, calls, workloads
-
-
-def _reduced(
-    imported: ImportedModel,
-    graph: Graph,
-    groups: Sequence[Sequence[Binding]],
-    calls: Sequence[int],
-    workloads: Sequence[str],
-) -> tuple[ImportedModel, dict[str, int], dict[str, str]]:
-    kept = [binding for group in groups for binding in group]
-    order = {var: number for number, (var, _) in enumerate(graph.bindings)}
-    parameters: dict[Var, Var] = {}
-    outputs: list[Var] = []
-    bindings: list[Binding] = []
-    count: dict[str, int] = {}
-    workload_of: dict[str, str] = {}
-    for group, called, workload in zip(groups, calls, workloads, strict=True):
-        inside = {var for var, _ in group}
-        env: dict[Var, Var] = {}
-        read = {leaf for _, value in group for leaf in leaves(value)}
-        for var, value in sorted(group, key=lambda each: order[each[0]]):
-            for leaf in leaves(value):
-                if leaf not in inside and leaf not in env:
-                    env[leaf] = parameters.setdefault(leaf, relax.Var(f"x{len(parameters)}", leaf.ty))
-            new = relax.DataflowVar(str(var.name), var.ty)
-            bindings.append((new, relax.BlockBuilder().normalize(substitute(value, env)) if env else value))
-            env[var] = new
-        last = [env[var] for var, _ in group if var not in read]
-        outputs += last
-        for each in last:
-            count[str(each.name)], workload_of[str(each.name)] = called, workload
-    assert kept
-    small = Graph(tuple(parameters.values()), tuple(bindings), tuple(outputs), True, graph.attrs)
-    model = replace(
-        imported,
-        module=small.write(imported.module),
-        input_names=tuple(str(each.name) for each in small.params),
-        output_names=tuple(str(each.name) for each in outputs),
-    )
-    return model, count, workload_of
+            known = pieces.get(name)
+            pieces[name] = replace(known, calls=known.calls + 1) if known else Piece(workload, 1, tuple(members))
+    return list(pieces.values())

@@ -7,8 +7,8 @@ import mmap
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,65 +16,64 @@ import numpy as np
 from ...errors import ToolError
 from ..library.artifact import read_signature
 from ..process.interpreter import command
-from .measure_worker import CANDIDATES, DEFAULTS, HEADER
+from .measure_worker import HEADER, Timing, Trial
 
 _STILL_SECONDS = 20.0  # standing still for so long is a hang
-_POLL_SECONDS = 0.02
+_POLL_SECONDS = 0.01
 _WORD = 8
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What came of measuring two libraries with the same outputs.
+    """What came of measuring a library.
 
     Attributes:
-        defaults, candidates: nanoseconds of each step, a row a round.
-        wrong: outputs that differ between the two.
-        dead_step: the step of the candidates that never came back; None where all did.
+        timings: of each trial; none where a kernel never came back.
+        wrong: trials, by their places, with other results than the default.
+        dead_step: the step that never came back; None where all did.
         hung: whether it stood still rather than crash.
     """
 
-    defaults: np.ndarray[tuple[int, int], np.dtype[np.float64]]
-    candidates: np.ndarray[tuple[int, int], np.dtype[np.float64]]
-    wrong: tuple[str, ...] = ()
+    timings: tuple[Timing, ...] = ()
+    wrong: frozenset[int] = frozenset()
     dead_step: int | None = None
     hung: bool = False
 
 
 def measure(
-    defaults: Path,
-    candidates: Path,
+    library: Path,
     inputs: Path,
     folder: Path,
+    trials: Sequence[Trial],
     *,
     threads: int,
     seconds: float,
     rtol: float,
     still_seconds: float = _STILL_SECONDS,
 ) -> Measured:
-    """Runs both in turns.
+    """Runs a library again and again.
 
     Args:
-        defaults, candidates: libraries of the same inputs and outputs.
-        inputs: an .npz.
+        library: with the kernels of all trials and of the defaults.
+        inputs: an .npz of at least its inputs.
         folder: for the process's files.
         seconds: that it should take; up to three times that where there is noise.
         rtol: of outputs, over the largest value of each.
         still_seconds: how long a kernel may take before it counts as hung.
 
     Raises:
-        ToolError: the process cannot be started, or the library of defaults does not run.
+        ToolError: the process cannot be started, or ends before the first kernel begins.
     """
-    steps = [len(read_signature(path).steps) for path in (defaults, candidates)]
+    steps = len(read_signature(library).steps)
     state_file, job_file, answer_file = (folder / name for name in ("state.bin", "job.json", "answer.json"))
-    state_file.write_bytes(bytes(_WORD * (HEADER + sum(steps))))
+    state_file.write_bytes(bytes(_WORD * (HEADER + steps)))
     answer_file.unlink(missing_ok=True)
-    job: Mapping[str, object] = {
-        "defaults": str(defaults),
-        "candidates": str(candidates),
+    job = {
+        "library": str(library),
         "inputs": str(inputs),
         "state": str(state_file),
         "answer": str(answer_file),
+        "trials": [asdict(trial) for trial in trials],
         "threads": threads,
         "seconds": seconds,
         "rtol": rtol,
@@ -94,16 +93,14 @@ def measure(
             raise
         if process.returncode == 0 and answer_file.exists():
             answer = json.loads(answer_file.read_text())
-            rounds = np.array([row[0] for row in answer["rounds"]]), np.array([row[1] for row in answer["rounds"]])
-            return Measured(*rounds, wrong=tuple(answer["wrong"]))
+            timings = tuple(Timing(**timing) for timing in answer["timings"])
+            return Measured(timings, frozenset(answer["wrong"]))
         words = np.frombuffer(bytes(memory), np.uint64)
-    nothing = np.zeros((0, 0))
-    if int(words[0]) != CANDIDATES:
-        what = "the default library does not run" if int(words[0]) == DEFAULTS else "measurements cannot be made"
-        raise ToolError(what, where=str(defaults), details=said.strip().splitlines()[-3:])
-    times = words[HEADER + steps[0] :]
-    done = np.flatnonzero(times)
-    return Measured(nothing, nothing, dead_step=int(done[-1]) + 1 if done.size else 0, hung=hung)
+    if not words[0]:
+        details = said.strip().splitlines()[-3:]
+        raise ToolError("measurements cannot be made", where=str(library), details=details)
+    done = np.flatnonzero(words[HEADER:])
+    return Measured(dead_step=int(done[-1]) + 1 if done.size else 0, hung=hung)
 
 
 def _ended(process: subprocess.Popen[bytes], memory: mmap.mmap, still_seconds: float) -> bool:

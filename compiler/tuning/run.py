@@ -76,9 +76,8 @@ def spaces(model: Any, options: CompileOptions) -> list[Task]:
     """
     collector = Collector()
     made = excerpt(model, options, collector)
-    target = made.target
-    wanted = set(made.workloads.values())
-    return [make_task(*asked, target, random.Random(0)) for key, asked in collector.asked.items() if key in wanted]
+    asked = {key: asked for key, asked in collector.asked.items() if key in made.workloads}
+    return [make_task(*each, made.target, random.Random(0)) for each in asked.values()]
 
 
 def export(records: Path, to: Path) -> int:

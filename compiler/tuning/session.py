@@ -1,32 +1,27 @@
-"""One run of the tuner: generations of candidates, each a library of the model's distinct kernels.
+"""One run of the tuner: generations of candidates, each a library of many of them.
 
-A generation takes one candidate of every task that is worth it, so that what building and starting costs is shared by
-them all. What it found is written to the records before the next begins.
+A generation takes candidates of the tasks that promise most, so that what building and starting costs is shared by them
+all. What it found is written to the records before the next begins.
 """
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-
-from ...annotations import WORKLOAD
-from ...schedules.templates.template import Decision
-from ...schedules.tuner.cost_model import CostModel
-from ...schedules.tuner.records import CRASHED, HUNG, OK, WRONG, Record, Writer, fingerprint
-from ...schedules.tuner.search import Candidate, Collector, Search, Task, choosing, make_task
-from ..build import Build, build, version
+from ...schedules.templates.template import Choose, Decision, choose_default
+from ...schedules.tuner.cost_model import CostModel, pretrained_for
+from ...schedules.tuner.records import OK, Record, Writer, fingerprint
+from ...schedules.tuner.search import Candidate, Collector, Search, Task, make_task, shared_out
+from ..build import version
 from ..options import CompileOptions
 from ..process.temporary import temporary_folder
-from ..verification.compare import RTOL_OF_PRECISION
-from ..verification.random_inputs import random_inputs
-from .excerpt import Excerpt, excerpt, kernel_passes
-from .measure import Measured, measure
+from .excerpt import excerpt
+from .trial_library import NOISY, Result, TrialLibrary
 
 if TYPE_CHECKING:
     from ...frontends import OpenedModel
@@ -34,9 +29,34 @@ if TYPE_CHECKING:
     from ..process.workers import Workers
 
 _SHARE = 0.003  # of the time of all kernels, below which a task is left alone
-_MEASURE_SECONDS, _CONFIRM_SECONDS = 0.5, 1.5
-_CONFIRMATIONS = 3
-_INPUT_BOUND = 1  # of integers: indices into whatever they index
+_SLOTS, _MOST_EACH = 24, 8  # candidates in a generation, and of one task at most
+_LEAST_EACH = 4  # that a task gets of them where there are few tasks
+_MEASURE_SECONDS, _CONFIRM_SECONDS = 0.6, 1.5
+_CONFIRMATIONS = 3  # rounds of measuring winners again
+_CLOSE, _MOST_CLOSE = 1.03, 2  # which others are measured again with the winner: those as fast but for so much
+_MOST_ATTEMPTS = 2  # at measuring one candidate, where there is noise
+
+Chosen = list[tuple[Task, Candidate]]
+
+
+class Proposer(Protocol):
+    """What says which choices to measure (`Search`)."""
+
+    def learn(self, measured: Sequence[tuple[Task, Candidate, float]]) -> None:
+        """Takes in measurements, ratios to the default's time."""
+
+    def proposals(self, task: Task, count: int) -> list[Candidate]:
+        """So many choices of a task to measure."""
+        ...
+
+
+@dataclass(frozen=True)
+class Moment:
+    """How far a run was after a generation: seconds passed, candidates measured, seconds of one run of all kernels."""
+
+    seconds: float
+    trials: int
+    best_seconds: float
 
 
 @dataclass
@@ -46,18 +66,24 @@ class Progress:
     Attributes:
         tasks: all of them, those of the most time first; with what is known of each.
         generation: how many were measured.
+        measured: candidates that this run measured.
+        failed: of those, the ones that must not be used, by why.
         seconds: that have passed.
         stage: what it does now.
+        history: after each generation.
     """
 
     tasks: list[Task] = field(default_factory=list)
     generation: int = 0
+    measured: int = 0
+    failed: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     stage: str = ""
+    history: list[Moment] = field(default_factory=list)
 
     @property
     def trials(self) -> int:
-        """Candidates measured."""
+        """Candidates measured, by earlier runs too."""
         return sum(task.tried for task in self.tasks)
 
     @property
@@ -68,21 +94,20 @@ class Progress:
     @property
     def best_seconds(self) -> float:
         """The same with the best that is known."""
-        return sum(task.seconds * _best_ratio(task) for task in self.tasks)
-
-
-def _best_ratio(task: Task) -> float:
-    found = task.best
-    return found.ratio if found is not None and found.ratio is not None else 1.0
+        return sum(task.seconds * task.best_ratio for task in self.tasks)
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How much a run may do: seconds, candidates, candidates of one workload; None: no limit."""
+    """How much a run may do: seconds, candidates, candidates of one workload; None: no limit.
+
+    With `stops_early` a workload of which nothing was won for long, or that takes little time, is left alone.
+    """
 
     seconds: float | None = None
     trials: int | None = None
     trials_of_each: int | None = None
+    stops_early: bool = True
 
 
 def tune(
@@ -95,6 +120,8 @@ def tune(
     workers: Workers | None = None,
     seed: int = 0,
     tell: Callable[[Progress], None] = lambda progress: None,
+    defaults: Choose = choose_default,
+    proposer: Callable[[Target], Proposer] | None = None,
 ) -> Progress:
     """Searches until nothing more is to be won, or a limit is reached.
 
@@ -103,15 +130,18 @@ def tune(
         records: the file that results are appended to.
         known: records of earlier runs: what they measured is not measured again.
         tell: called whenever there is news.
+        defaults: chooses what candidates are compared with.
+        proposer: makes what searches; by default a `Search` that starts from what was learned for such targets.
 
     Raises:
         TilewrightError: of compiling the model, or of a file that cannot be written.
     """
-    run = _Run(options, limits, workers, seed, tell)
+    make = proposer or (lambda target: Search(CostModel(pretrained_for(target)), seed))
+    run = _Run(options, limits, workers, seed, tell, defaults)
     writer = Writer(records)
     try:
         with temporary_folder() as folder:
-            run.begin(model, folder, known)
+            run.begin(model, folder, known, make)
             for found in run.generations():
                 writer.append(found)
     finally:
@@ -127,181 +157,141 @@ class _Run:
         workers: Workers | None,
         seed: int,
         tell: Callable[[Progress], None],
+        defaults: Choose,
     ) -> None:
         self._options = options
         self._limits = limits
         self._workers = workers
         self._seed = seed
         self._tell = tell
+        self._choose_default = defaults
         self._start = time.monotonic()
         self._longest = 0.0  # that a generation took
+        self._again: Chosen = []  # what noise made useless
         self.progress = Progress()
 
-    def begin(self, model: Any, folder: Path, known: Sequence[Record]) -> None:
-        """Makes the excerpt, the tasks and the library of the defaults, and measures that."""
-        self._folder = folder
+    def begin(self, model: Any, folder: Path, known: Sequence[Record], proposer: Callable[[Target], Proposer]) -> None:
+        """Makes the excerpt, measures the defaults, and makes the tasks."""
         self._say("reading the model")
-        collector = Collector()
-        self._excerpt = excerpt(model, self._options, collector)
+        collector = Collector(self._choose_default)
+        made = excerpt(model, self._options, collector)
+        self._target = made.target
         self._say("compiling the defaults")
-        self._defaults = self._compiled({}, folder / "defaults.so")
-        target = self._defaults.target
+        self._library = TrialLibrary(
+            made, self._choose_default, self._options, folder, workers=self._workers, seed=self._seed
+        )
+        seconds = self._library.default_seconds(_MEASURE_SECONDS)
+        self._say("counting choices")
         random_ = random.Random(self._seed)
-        wanted = set(self._excerpt.workloads.values())
-        tasks = {key: make_task(*asked, target, random_) for key, asked in collector.asked.items() if key in wanted}
-        self._write_inputs()
-        first = self._measured(self._defaults, self._defaults, _MEASURE_SECONDS)
-        seconds = self._seconds(first.defaults, self._defaults)
-        for key, task in tasks.items():
-            task.seconds = float(seconds.get(key, 0.0))
-        self.progress.tasks = sorted(tasks.values(), key=lambda task: -task.seconds)
-        self._search = Search(CostModel(), self._seed)
-        self._recall(known, target)
+        least = _SHARE * sum(seconds.values()) if self._limits.stops_early else 0.0
+        for key in sorted(seconds, key=lambda each: -seconds[each]):
+            if seconds[key] >= least and key in collector.asked:
+                task = make_task(*collector.asked[key], made.target, random_, self._choose_default)
+                task.seconds = seconds[key]
+                self.progress.tasks.append(task)
+        self._search = proposer(made.target)
+        self._recall(known)
 
     def generations(self) -> Iterator[list[Record]]:
         """The records of each generation, when it has been measured."""
         while chosen := self._chosen():
-            yield self._generation(chosen, _MEASURE_SECONDS)
-            self._say("learning")
+            yield self._generation(chosen, _MEASURE_SECONDS, "measuring")
         # The fastest of many noisy measurements was lucky too: winners have to win again, or the next best does.
-        for _ in range(_CONFIRMATIONS):
-            again = [(task, task.best) for task in self.progress.tasks if task.best and not task.best.is_confirmed]
+        for _ in range(_CONFIRMATIONS if self._limits.stops_early else 0):
+            again = [(task, candidate) for task in self.progress.tasks for candidate in _leaders(task)]
             if not again:
                 break
-            yield self._generation(again, _CONFIRM_SECONDS)
+            yield self._generation(again, _CONFIRM_SECONDS, "confirming")
             for _task, candidate in again:
                 candidate.is_confirmed = True
-            self._say("confirming")
+        self._say("done")
 
-    def _generation(self, chosen: list[tuple[Task, Candidate]], seconds: float) -> list[Record]:
+    def _generation(self, chosen: Chosen, seconds: float, stage: str) -> list[Record]:
         self.progress.generation += 1
-        self._say("compiling candidates")
+        self._say(stage)
         begin = time.monotonic()
-        path = self._folder / f"candidates{self.progress.generation}.so"
-        made = self._compiled({task.key: candidate.decision for task, candidate in chosen}, path)
-        self._say("measuring")
-        found = self._measured(self._defaults, made, seconds)
-        path.unlink(missing_ok=True)
+        results = self._library.measure([candidate.decision for _, candidate in chosen], seconds)
         self._longest = max(self._longest, time.monotonic() - begin)
-        return self._learned(chosen, made, found)
+        records = self._learned(chosen, results)
+        progress = self.progress
+        progress.seconds = time.monotonic() - self._start
+        progress.history.append(Moment(progress.seconds, progress.trials, progress.best_seconds))
+        self._say(stage)
+        return records
 
-    def _chosen(self) -> list[tuple[Task, Candidate]]:
+    def _chosen(self) -> Chosen:
         """The candidates of the next generation; none when a limit is reached, or nothing is left to win."""
         limits, progress = self._limits, self.progress
         passed = time.monotonic() - self._start
-        if limits.seconds is not None and passed + self._longest * (1 + _CONFIRMATIONS / 2) >= limits.seconds:
-            return []  # the rest is for confirmations
-        left = None if limits.trials is None else limits.trials - progress.trials
-        total = progress.default_seconds
-        chosen: list[tuple[Task, Candidate]] = []
-        for task in progress.tasks:
-            if left is not None and len(chosen) >= left:
-                break
-            worth = task.seconds >= _SHARE * total and not task.is_done
-            if worth and (limits.trials_of_each is None or task.tried < limits.trials_of_each):
-                candidate = next(self._search.proposals(task), None)
-                if candidate is not None:
-                    chosen.append((task, candidate))
+        after = _CONFIRMATIONS / 2 if limits.stops_early else 0  # the rest is for confirmations
+        if limits.seconds is not None and passed + self._longest * (1 + after) >= limits.seconds:
+            return []
+        slots = _SLOTS if limits.trials is None else min(_SLOTS, limits.trials - progress.trials)
+        tasks = [task for task in progress.tasks if self._room(task) > 0]
+        again, self._again = self._again, []
+        most = max(_LEAST_EACH, min(_MOST_EACH, slots // max(1, len(tasks))))
+        counts = shared_out(tasks, max(0, slots - len(again)), most)
+        chosen = again
+        for place, count in counts.items():
+            proposed = self._search.proposals(tasks[place], min(count, self._room(tasks[place])))
+            chosen += [
+                (tasks[place], each) for each in proposed if all(each is not candidate for _, candidate in again)
+            ]
         return chosen
 
-    def _compiled(self, decisions: Mapping[str, Decision[Any, Any]], path: Path) -> Build:
-        return build(
-            self._excerpt.model,
-            path,
-            self._options,
-            passes=kernel_passes,
-            choose=choosing(dict(decisions)),
-            workers=self._workers,
-        )
+    def _room(self, task: Task) -> int:
+        """Measurements that a task may still get."""
+        is_done = task.is_done if self._limits.stops_early else task.is_exhausted
+        most = self._limits.trials_of_each
+        return 0 if is_done else _MOST_EACH if most is None else most - task.tried
 
-    def _write_inputs(self) -> None:
-        signature = self._defaults.signature
-        assert signature is not None
-        bounds = {spec.name: _INPUT_BOUND for spec in signature.inputs}
-        np.savez(self._folder / "inputs.npz", **random_inputs(signature.inputs, self._seed, bounds))  # type: ignore[arg-type]  # numpy takes names
-
-    def _measured(self, defaults: Build, candidates: Build, seconds: float) -> Measured:
-        assert defaults.path is not None and candidates.path is not None
-        return measure(
-            defaults.path,
-            candidates.path,
-            self._folder / "inputs.npz",
-            self._folder,
-            threads=self._options.threads or 0,
-            seconds=seconds,
-            rtol=RTOL_OF_PRECISION[defaults.precision],
-        )
-
-    def _learned(self, chosen: list[tuple[Task, Candidate]], made: Build, found: Measured) -> list[Record]:
+    def _learned(self, chosen: Chosen, results: Sequence[Result | None]) -> list[Record]:
         """Takes in what was measured of a generation."""
-        workload_of_step = _workloads(made)
-        dead = workload_of_step[found.dead_step] if found.dead_step is not None else None
-        wrong = {self._excerpt.workloads[name] for name in found.wrong}
-        ratios, seconds = self._ratios(found, made) if dead is None else ({}, {})
         measured: list[tuple[Task, Candidate, float]] = []
         records: list[Record] = []
-        for task, candidate in chosen:
-            state = OK
-            if dead is not None:
-                if task.key != dead:
-                    continue  # it did not come to its turn: another generation will take it
-                state = HUNG if found.hung else CRASHED
-            elif task.key in wrong:
-                state = WRONG
-            elif task.key not in ratios:
-                continue
-            ratio = ratios[task.key] if state == OK else float("inf")
+        for (task, candidate), result in zip(chosen, results, strict=True):
+            if result is None:
+                continue  # it did not come to its turn: another generation will take it
+            state, ratio, seconds = result.state, float("inf"), 0.0
+            if result.timing is not None and state in (OK, NOISY):
+                candidate.attempts += state == NOISY
+                if state == NOISY and candidate.attempts < _MOST_ATTEMPTS:
+                    self._again.append((task, candidate))
+                    continue
+                # What noise hides is taken to be slow.
+                ratio = result.timing.ratio + (2 * result.timing.uncertainty if state == NOISY else 0)
+                state, seconds = OK, result.timing.seconds
+            else:
+                self.progress.failed[state] = self.progress.failed.get(state, 0) + 1
+            self.progress.measured += candidate.ratio is None
             measured.append((task, candidate, ratio))
-            records.append(self._record(task.key, candidate.decision, state, ratio, seconds.get(task.key, 0.0)))
+            records.append(self._record(task.key, candidate.decision, state, ratio, seconds))
         self._search.learn(measured)
         return records
 
     def _record(self, key: str, decision: Decision[Any, Any], state: str, ratio: float, seconds: float) -> Record:
-        target = self._defaults.target
         return Record(
             workload=key,
             template=decision.template.name,
             choice=str(decision.choice),
-            seconds=seconds if state == OK else 0.0,
+            seconds=seconds,
             ratio=ratio if state == OK else 0.0,
-            target=fingerprint(target),
-            threads=target.cores,
+            target=fingerprint(self._target),
+            threads=self._target.cores,
             state=state,
             software=version(),
         )
 
-    def _ratios(self, found: Measured, made: Build) -> tuple[dict[str, float], dict[str, float]]:
-        """For each workload the ratio to its default, and the seconds in one run of the model."""
-        defaults, candidates = (
-            self._by_workload(found.defaults, self._defaults),
-            self._by_workload(found.candidates, made),
-        )
-        ratios = {
-            key: float(np.median(candidates[key] / np.maximum(defaults[key], 1)))
-            for key in candidates
-            if key in defaults
-        }
-        return ratios, {key: float(np.median(times)) / 1e9 for key, times in candidates.items()}
-
-    def _seconds(self, rounds: Any, made: Build) -> dict[str, float]:
-        return {key: float(np.median(times)) / 1e9 for key, times in self._by_workload(rounds, made).items()}
-
-    def _by_workload(self, rounds: Any, made: Build) -> dict[str, Any]:
-        """Nanoseconds of each round by workload, kernels as often as the model calls them."""
-        signature = made.signature
-        assert signature is not None
-        found: dict[str, Any] = {}
-        workloads = _workloads(made)
-        calls = _calls(made, self._excerpt)
-        for number, key in enumerate(workloads):
-            if key is not None:
-                found[key] = found.get(key, 0.0) + rounds[:, number] * calls[number]
-        return found
-
-    def _recall(self, known: Sequence[Record], target: Target) -> None:
+    def _recall(self, known: Sequence[Record]) -> None:
         """What earlier runs measured on such a machine."""
-        here = [each for each in known if (each.target, each.threads) == (fingerprint(target), target.cores)]
-        by_choice = {(each.workload, each.choice): each for each in here}
+        here = [
+            each for each in known if (each.target, each.threads) == (fingerprint(self._target), self._target.cores)
+        ]
+        by_choice: dict[tuple[str, str], Record] = {}
+        for each in here:
+            place = (each.workload, each.choice)
+            if place not in by_choice or each.slowness > by_choice[place].slowness:
+                by_choice[place] = each
         measured = []
         for task in self.progress.tasks:
             for candidate in task.candidates:
@@ -309,6 +299,8 @@ class _Run:
                 if record is not None:
                     measured.append((task, candidate, record.ratio if record.state == OK else float("inf")))
         self._search.learn(measured)
+        for task in self.progress.tasks:
+            task.since = 0
 
     def _say(self, stage: str) -> None:
         self.progress.stage = stage
@@ -316,16 +308,10 @@ class _Run:
         self._tell(self.progress)
 
 
-def _workloads(made: Build) -> list[str | None]:
-    """The workload of each step's kernel."""
-    table, signature = made.table, made.signature
-    assert table is not None and signature is not None
-    keys = [WORKLOAD.of(function) for _, function in table.functions]
-    return [keys[step.kernel] if step.kernel >= 0 else None for step in signature.steps]
-
-
-def _calls(made: Build, of: Excerpt) -> list[int]:
-    """How often the model calls each step's kernel: as the outputs of the excerpt say, by the step's own names."""
-    signature = made.signature
-    assert signature is not None
-    return [max((of.calls.get(name, 0) for name in step.sources), default=0) or 1 for step in signature.steps]
+def _leaders(task: Task) -> list[Candidate]:
+    """What is to be measured again: the fastest of a task, and others that are nearly as fast."""
+    if task.best is None:
+        return []
+    close = [each for each in task.candidates if each.ratio is not None and each.ratio < task.best_ratio * _CLOSE]
+    close.sort(key=lambda each: each.ratio or 0.0)
+    return [each for each in close[:_MOST_CLOSE] if not each.is_confirmed and (each.ratio or 1.0) < 1]

@@ -22,11 +22,11 @@ import numpy.typing as npt
 import onnx
 
 from ..build import build
+from ..inputs.random_inputs import first_inputs
 from ..library.tensor_spec import TensorSpec
 from ..options import CompileOptions
 from ..process.temporary import temporary_folder
 from .compare import Comparison, compare
-from .random_inputs import first_inputs
 from .reference_engines import open_engine
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def bisect(
     """
     from ... import frontends
     from ...frontends.taps import exposed, inner_values
-    from .input_ranges import integer_bounds
+    from ..inputs.input_ranges import integer_bounds
 
     asked = options or CompileOptions()
     compiled_shapes = {**asked.shapes, **{name: value.shape for name, value in asked.bindings.items()}}

@@ -10,13 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..precision import RTOL_OF_PRECISION
+
 Array = npt.NDArray[Any]
 
-DEFAULT_RTOL = 1e-4
-# The largest difference, over the largest |reference|, that rounding explains: what verify, bisect and the benchmarks
-# hold results to. Float32 engines differ by the order of their sums. With fewer bits, 11 and 8 of them (an error of
-# 0.2% an operation), it adds up over the depth of a network; an unrelated result differs by about 1.
-RTOL_OF_PRECISION = {"fp32": DEFAULT_RTOL, "fp16": 2e-2, "bf16": 1e-1}
+DEFAULT_RTOL = RTOL_OF_PRECISION["fp32"]
 # Below this the numbers say more of underflow than of the model; above it a model's outputs usually lie.
 _NEAR_ZERO = 1e-6
 _SAME = 1e-6  # a spread of less than this share of the largest value counts as one value

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import ComparisonError, UsageError
-from .compare import RTOL_OF_PRECISION, Comparison, compare
-from .random_inputs import first_inputs
+from ..inputs.random_inputs import first_inputs
+from ..precision import RTOL_OF_PRECISION
+from .compare import Comparison, compare
 
 if TYPE_CHECKING:
     from ..library.signature import Signature
@@ -97,7 +98,7 @@ def verify(
         bindings: inputs that were bound at compile time, with the same values.
         runs: how many sets of random inputs.
         rtol: max |error| <= rtol * max |reference| must hold for each output; integers must be equal. By default what
-            `compare.RTOL_OF_PRECISION` allows the library.
+            `precision.RTOL_OF_PRECISION` allows the library.
         seed: seed of the first run; the next has the next.
         runner: where the library runs; by default this process.
 
@@ -110,9 +111,9 @@ def verify(
         UsageError: the library was not compiled from this model, or an input needs ``--bind``.
     """
     from ... import frontends
+    from ..inputs.input_ranges import integer_bounds
     from ..library.artifact import load
     from ..runners.local import LocalRunner
-    from .input_ranges import integer_bounds
     from .reference_engines import open_engine
 
     runner = runner or LocalRunner()

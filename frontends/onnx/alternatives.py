@@ -5,14 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-_RECURRENT = (
-    "recurrent layers are not supported yet: unroll the layer over its fixed number of steps before export; "
-    "every step adds kernels to compile, so that a hundred take some seconds and thousands take minutes"
-)
-_LOOP = "loops are not supported yet: unroll it before export"
-_BRANCH = (
-    "its condition is only known when the model runs: make it a constant, or fix the input that decides it (--bind)"
-)
 _SEQUENCE = "stack the tensors (Concat) instead of keeping them in a sequence"
 _STRING = "do text processing before the model"
 _RANDOM = "pass random numbers in as an input"
@@ -28,9 +20,6 @@ HINT = "rewrite or cut these nodes; docs/onnx-support.md lists the operators tha
 # The nearest thing that is supported, by operator.
 _ALTERNATIVES: Mapping[str, str] = MappingProxyType(
     {
-        **dict.fromkeys(["LSTM", "GRU", "RNN"], _RECURRENT),
-        **dict.fromkeys(["Loop", "Scan"], _LOOP),
-        "If": _BRANCH,
         **dict.fromkeys(
             [
                 "SequenceConstruct",

@@ -35,8 +35,8 @@ _RELAX_NAMES = MappingProxyType(
 SUPPORTED_DTYPES = frozenset(int(dtype) for dtype in _RELAX_NAMES)
 FLOATS = frozenset({"float16", "bfloat16", "float32", "float64"})
 _COMPUTED = frozenset(_RELAX_NAMES.values())
-# Dtypes that numpy converts to and from at compile time (int4 weights, say), and no kernel reads.
-_MOVED = frozenset(
+# Dtypes that no kernel computes with: `narrow.py` moves and converts them.
+NARROW = frozenset(
     (
         *("int2", "uint2", "int4", "uint4", "float4_e2m1fn"),
         *("float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu"),
@@ -71,7 +71,7 @@ def check_array(array: npt.NDArray[Any], *, computed: bool = False) -> None:
         UnsupportedError: of its dtype.
     """
     name = str(array.dtype)
-    if name in _COMPUTED or (not computed and name in _MOVED):
+    if name in _COMPUTED or (not computed and name in NARROW):
         return
     kind = "text" if array.dtype.kind in "OSU" else name
     raise UnsupportedError(f"tensors of {kind} are not supported")

@@ -7,7 +7,6 @@ known at each step, shape computations (Shape, Gather, Concat ... Reshape) are a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,37 +18,23 @@ from tvm import relax
 from ...dtypes import numpy_dtype
 from ...errors import CompilerError, ModelError, TilewrightError, UnsupportedError
 from ..imported import ImportedModel
+from .bodies import Bodies
+from .border import Border
 from .constant_operators import compute_constants
-from .dtypes import relax_dtype
 from .emitter import Emitter
 from .function_bodies import default_attributes, function_body
 from .input_shapes import real_inputs
 from .limits import DEEPEST_NESTING
 from .liveness import live_nodes
+from .narrow import Narrow, moved
 from .node import Node, Result, Value, dtype_of, node_name
+from .node_graphs import NodeGraphs
 from .refusals import Refusals
 from .registry import find_converter
+from .scope import Missing, Scope
 from .type_constraints import check_types
 
 _MOST_DEFINITIONS = 16  # ONNX's definitions of operators in definitions; they need three
-
-
-@dataclass(frozen=True)
-class _Missing:
-    """Stands for an output of a node that has no converter, so that the walk can go on and find the others."""
-
-
-@dataclass
-class _Scope:
-    """What names mean while a graph or a function's body is walked."""
-
-    opsets: Mapping[str, int]
-    values: dict[ir.Value, Value | _Missing] = field(default_factory=dict)
-    attributes: Mapping[str, ir.Attr] | None = None  # of the call, inside a function's body
-    prefix: str = ""  # of names, inside a function of the model
-    defines: tuple[str, str] | None = None  # name and operator of the node whose ONNX definition is being walked
-    definitions: int = 0
-    depth: int = 0
 
 
 def import_graph(model: ir.Model, name: str, where: str) -> ImportedModel:
@@ -61,43 +46,37 @@ def import_graph(model: ir.Model, name: str, where: str) -> ImportedModel:
         ModelError: a node does not fit its inputs.
     """
     builder = relax.BlockBuilder()
-    importer = _Importer(Emitter(builder), model, where)
-    scope = _Scope({domain or "": version for domain, version in model.opset_imports.items()})
-    parameters = []
+    importer = _Importer(model, where)
+    scope = Scope({domain or "": version for domain, version in model.opset_imports.items()}, Emitter(builder))
+    border = Border()
     for value in real_inputs(model):
-        if not isinstance(value.type, ir.TensorType | None) or value.dtype is None or value.shape is None:
-            raise UnsupportedError("only tensors can be inputs", where=f"{where}: input '{value.name}'")
-        shape = [int(str(dim)) for dim in value.shape]
-        variable = relax.Var(
-            str(value.name), relax.TensorType(shape, relax_dtype(value.dtype, f"{where}: input '{value.name}'"))
-        )
-        parameters.append(variable)
-        # A tensor without elements holds nothing to wait for: it is as good as a constant.
-        scope.values[value] = np.zeros(shape, value.dtype.numpy()) if 0 in shape else variable
+        scope.values[value] = border.take(value, where)
     outputs = list(dict.fromkeys(model.graph.outputs))  # a name that is listed twice is one output
     failure: BaseException | None = None
-    with builder.function("main", parameters):
+    with builder.function("main", border.parameters):
         with builder.dataflow():
             try:
                 importer.walk(model.graph, outputs, scope)
                 importer.refusals.report()
                 for value in outputs:
                     importer.check_output(value, scope)
-                results = [importer.as_expr(importer.value_of(value, scope)) for value in outputs]
+                    border.give(value, importer.value_of(value, scope), scope.emitter)
             except BaseException as error:
                 # Kept until the function is closed: TVM prints a warning for a builder that is left half-way.
-                failure, results = error, []
-            result = builder.emit_output(relax.Tuple(results))
+                failure = error
+                border.results.clear()
+            result = builder.emit_output(relax.Tuple(border.results))
         builder.emit_func_output(result)
     if failure is not None:
         raise failure
-    module = relax.transform.DeadCodeElimination(["main"])(builder.get())
+    module = importer.bodies.with_main(relax.transform.DeadCodeElimination(["main"])(builder.get()))
     _check_well_formed(module, where)
     return ImportedModel(
         module=module,
         name=name,
         input_names=tuple(str(value.name) for value in real_inputs(model)),
-        output_names=tuple(str(value.name) for value in outputs),
+        output_names=tuple(border.outputs),
+        dtypes=border.dtypes,
     )
 
 
@@ -112,13 +91,13 @@ def _check_well_formed(module: tvm.IRModule, where: str) -> None:
 class _Importer:
     """One import in progress."""
 
-    def __init__(self, emitter: Emitter, model: ir.Model, where: str) -> None:
+    def __init__(self, model: ir.Model, where: str) -> None:
         self.refusals = Refusals(where)
-        self._emitter = emitter
+        self.bodies = Bodies()
         self._functions = model.functions
         self._where = where
 
-    def walk(self, graph: Iterable[ir.Node], outputs: Sequence[ir.Value], scope: _Scope) -> None:
+    def walk(self, graph: Iterable[ir.Node], outputs: Sequence[ir.Value], scope: Scope) -> None:
         """Converts the nodes that a graph's outputs depend on, in order, and records their outputs in the scope."""
         if scope.depth > DEEPEST_NESTING:
             raise UnsupportedError(f"graphs are nested more than {DEEPEST_NESTING} deep", where=self._where)
@@ -127,9 +106,9 @@ class _Importer:
             results = self._convert(node, inputs, _resolve_attributes(node, scope.attributes), scope)
             for index, output in enumerate(node.outputs):
                 if output.name:
-                    scope.values[output] = results[index] if index < len(results) else _Missing()
+                    scope.values[output] = results[index] if index < len(results) else Missing()
 
-    def value_of(self, value: ir.Value, scope: _Scope) -> Value | _Missing:
+    def value_of(self, value: ir.Value, scope: Scope) -> Value | Missing:
         """The meaning of a name: computed before, a weight, or captured from an outer graph."""
         if value in scope.values:
             return scope.values[value]
@@ -140,25 +119,24 @@ class _Importer:
                 raise ModelError(f"the weight '{value.name}' cannot be read: {error}", where=self._where) from error
             scope.values[value] = array
             return array
+        if scope.outer is not None:
+            scope.values[value] = scope.capture(self.value_of(value, scope.outer))
+            return scope.values[value]
         raise ModelError(f"the value '{value.name}' is used but never computed", where=self._where)
 
-    def check_output(self, value: ir.Value, scope: _Scope) -> None:
+    def check_output(self, value: ir.Value, scope: Scope) -> None:
         """Refuses an output that is not of the dtype that the model declares."""
         computed = self.value_of(value, scope)
-        dtype = str(computed.dtype) if isinstance(computed, np.ndarray) else dtype_of(computed)
+        dtype = str(computed.dtype) if isinstance(computed, np.ndarray | Narrow) else dtype_of(computed)
         if value.dtype is not None and value.dtype != ir.DataType.UNDEFINED and str(value.dtype.numpy()) != dtype:
             raise ModelError(
                 f"the output is computed as {dtype}, and the model declares {value.dtype.name}",
                 where=f"{self._where}: output '{value.name}'",
             )
 
-    def as_expr(self, value: Value) -> relax.Expr:
-        """A value as a Relax expression."""
-        return self._emitter.constant(value) if isinstance(value, np.ndarray) else value
-
     def _convert(
-        self, source: ir.Node, inputs: Sequence[Value | _Missing | None], attributes: dict[str, ir.Attr], scope: _Scope
-    ) -> Sequence[Value | _Missing]:
+        self, source: ir.Node, inputs: Sequence[Value | Missing | None], attributes: dict[str, ir.Attr], scope: Scope
+    ) -> Sequence[Value | Missing]:
         """The values of a node's outputs."""
         domain = "" if source.domain == "ai.onnx" else source.domain
         function = self._functions.get(source.op_identifier())
@@ -173,26 +151,27 @@ class _Importer:
             opset=opset,
             attributes=attributes,
             inputs=inputs,
-            emitter=self._emitter,
+            emitter=scope.emitter,
             defines=defines,
         )
-        missing = [_Missing()] * len(source.outputs)
-        if any(isinstance(value, _Missing) for value in inputs):
+        node.graphs = NodeGraphs(self, node, scope)
+        missing = [Missing()] * len(source.outputs)
+        if any(isinstance(value, Missing) for value in inputs):
             if converter is None and not _expandable(source, domain, opset):
                 self.refusals.no_converter(node)
             return missing
         try:
             if defines is None:
                 check_types(node, domain)
-            if domain == "" and source.op_type == "If":
-                return self._take_branch(node, scope)
             result: Result | None = compute_constants(node)
             if result is None:
                 if converter is None:
                     return self._expand(node, scope)
-                result = converter(node)
+                result = moved(node, converter)
+                result = converter(node) if result is None else result
             results = [
-                self._settle(value, name) for value in (result if isinstance(result, list | tuple) else [result])
+                _settle(value, name, scope.emitter)
+                for value in (result if isinstance(result, list | tuple) else [result])
             ]
         except UnsupportedError as error:
             self.refusals.add(error, node)
@@ -210,39 +189,14 @@ class _Importer:
             return missing
         return results
 
-    def _settle(self, value: Value, name: str) -> Value:
-        """A converter's result as a variable or an array."""
-        if value is None or isinstance(value, np.ndarray):
-            return value
-        settled = self._emitter.emit(value, name)
-        known = self._emitter.array(settled)
-        if known is not None:
-            return known
-        shape = [int(dim) for dim in settled.ty.shape]
-        return np.zeros(shape, numpy_dtype(str(settled.ty.dtype))) if 0 in shape else settled
-
-    def _take_branch(self, node: Node, scope: _Scope) -> Sequence[Value | _Missing]:
-        """An If whose condition is known: one branch, in place."""
-        condition = node.known(0)
-        if condition is None:
-            self.refusals.no_converter(node)
-            return [_Missing()] * len(node.source.outputs)
-        graph = node.attributes["then_branch" if bool(condition.item()) else "else_branch"].as_graph()
-        if len(graph.outputs) != len(node.source.outputs):
-            raise node.invalid("its branch has another number of outputs")
-        scope.depth += 1
-        self.walk(graph, graph.outputs, scope)
-        scope.depth -= 1
-        return [self.value_of(value, scope) for value in graph.outputs]
-
     def _call(
         self,
         source: ir.Node,
         function: ir.Function,
-        inputs: Sequence[Value | _Missing | None],
+        inputs: Sequence[Value | Missing | None],
         attributes: dict[str, ir.Attr],
-        scope: _Scope,
-    ) -> Sequence[Value | _Missing]:
+        scope: Scope,
+    ) -> Sequence[Value | Missing]:
         """A call of a function of the model: its body, with its own opsets, in place of the call."""
         name = scope.prefix + node_name(source)
         if len(inputs) > len(function.inputs) or len(source.outputs) > len(function.outputs):
@@ -252,8 +206,9 @@ class _Importer:
                 where=f"{self._where}: node '{name}' ({source.op_type})",
             )
         defaults = {key: value for key, value in function.attributes.items() if value.value is not None}
-        inner = _Scope(
+        inner = Scope(
             {**scope.opsets, **function.opset_imports},
+            scope.emitter,
             attributes={**defaults, **attributes},
             prefix=f"{name}/",
             depth=scope.depth + 1,
@@ -262,11 +217,11 @@ class _Importer:
         wanted = [given for given, read in zip(function.outputs, source.outputs, strict=False) if read.name]
         self.walk(function, wanted, inner)
         return [
-            self.value_of(given, inner) if read.name else _Missing()
+            self.value_of(given, inner) if read.name else Missing()
             for given, read in zip(function.outputs, source.outputs, strict=False)
         ]
 
-    def _expand(self, node: Node, scope: _Scope) -> Sequence[Value | _Missing]:
+    def _expand(self, node: Node, scope: Scope) -> Sequence[Value | Missing]:
         """A node without a converter: the function that ONNX defines it by, or a line in the report."""
         source, opset = node.source, node.opset
         body = None
@@ -274,10 +229,11 @@ class _Importer:
             body = function_body(source, node.inputs, node.attributes, opset)
         if body is None:
             self.refusals.no_converter(node)
-            return [_Missing()] * len(source.outputs)
+            return [Missing()] * len(source.outputs)
         function = body.function
-        inner = _Scope(
+        inner = Scope(
             {**scope.opsets, **function.opset_imports},
+            scope.emitter,
             attributes={**default_attributes(source.op_type, source.domain, opset), **node.attributes},
             defines=scope.defines or (node.name, node.op_type),
             definitions=scope.definitions + 1,
@@ -291,7 +247,19 @@ class _Importer:
         }
         self.walk(function, list(wanted.values()), inner)
         results = {index: self.value_of(value, inner) for index, value in wanted.items()}
-        return [results.get(index, _Missing()) for index in range(len(source.outputs))]
+        return [results.get(index, Missing()) for index in range(len(source.outputs))]
+
+
+def _settle(value: Value | Missing, name: str, emitter: Emitter) -> Value | Missing:
+    """A converter's result as a variable or an array."""
+    if value is None or isinstance(value, np.ndarray | Narrow | Missing):
+        return value
+    settled = emitter.emit(value, name)
+    known = emitter.array(settled)
+    if known is not None:
+        return known
+    shape = [int(dim) for dim in settled.ty.shape]
+    return np.zeros(shape, numpy_dtype(str(settled.ty.dtype))) if 0 in shape else settled
 
 
 def _resolve_attributes(node: ir.Node, outer: Mapping[str, ir.Attr] | None) -> dict[str, ir.Attr]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from copy import copy
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import onnx_ir as ir
@@ -16,6 +17,7 @@ from .dtypes import numpy_dtype
 from .emitter import Array as Array
 from .emitter import Emitter
 from .emitter import Expr as Expr
+from .narrow_value import Narrow
 
 # A value in flight: known now (an array) or computed by the compiled model.
 Value: TypeAlias = Any
@@ -32,6 +34,64 @@ def shape_of(expr: Expr) -> tuple[int, ...]:
 def dtype_of(expr: Expr) -> str:
     """The dtype of a Relax tensor, as numpy spells it."""
     return str(expr.ty.dtype)
+
+
+class Graphs(Protocol):
+    """The graphs among a node's attributes; what a graph gives may be missing (`scope.Missing`)."""
+
+    def nodes(self, attribute: str) -> int:
+        """How many nodes a graph has."""
+
+    def outputs(self, attribute: str) -> int:
+        """How many outputs a graph has."""
+
+    def refused(self) -> int:
+        """How many nodes have been refused so far."""
+
+    def forget(self, count: int) -> None:
+        """Takes back what was refused since there were so many."""
+
+    def inline(self, attribute: str, inputs: Sequence[Value]) -> list[Value]:
+        """The outputs of a graph, its nodes converted in place."""
+
+    def branch(self, condition: Expr, attributes: Sequence[str]) -> list[Value]:
+        """The outputs of the first of two graphs if a condition is true when the model runs, else of the second."""
+
+    def loop(
+        self,
+        attribute: str,
+        inputs: Callable[[Inside], Sequence[Value]],
+        *,
+        count: Value | None,
+        condition: Value | None,
+        carried: Sequence[Value],
+    ) -> list[Value]:
+        """What the turns of a graph leave: the last of what each hands on to the next, and slices, stacked.
+
+        Args:
+            inputs: the graph's inputs in a turn.
+            count: how many turns there are at most.
+            condition: whether there is a first one; then the graph's first output is whether there is a next one.
+            carried: what the first turn takes.
+
+        Raises:
+            UnsupportedError: what is handed on changes its type, or the size of a result depends on data.
+        """
+
+
+class Inside(Protocol):
+    """A turn of a loop while it is made."""
+
+    @property
+    def turn(self) -> Expr:
+        """Its number."""
+
+    @property
+    def carried(self) -> Sequence[Expr]:
+        """What it takes from the one before."""
+
+    def element(self, tensor: Value) -> Value:
+        """That of the turn along the first axis of a tensor from outside."""
 
 
 class Node:
@@ -65,7 +125,14 @@ class Node:
         self.attributes = attributes
         self.inputs = tuple(inputs)
         self.defines = defines
+        self.graphs: Graphs | None = None  # set by the importer: those among the attributes
         self._emitter = emitter
+
+    def with_inputs(self, inputs: Sequence[Value | None]) -> Node:
+        """The same node with other inputs."""
+        other = copy(self)
+        other.inputs = tuple(inputs)
+        return other
 
     # Attributes
 
@@ -106,6 +173,8 @@ class Node:
             ModelError: the node lacks this input.
         """
         value = self._required(index)
+        if isinstance(value, Narrow):
+            raise self.unsupported(f"kernels do not compute with {value.dtype}", "convert it first (Cast)")
         return self._emitter.stand_in(value) if isinstance(value, np.ndarray) else value
 
     def exprs(self) -> list[Expr]:
@@ -120,7 +189,9 @@ class Node:
     def known(self, index: int) -> Array | None:
         """As `constant`; and what depends on constants alone is computed, even if that takes a kernel."""
         value = self.inputs[index] if self.has(index) else None
-        return value if value is None or isinstance(value, np.ndarray) else self._emitter.compute(value)
+        if value is None or isinstance(value, np.ndarray):
+            return value
+        return self._emitter.compute(value) if isinstance(value, relax.Expr) else None
 
     def static(self, index: int, what: str) -> Array:
         """An input's value that the compiled program cannot do without.
@@ -156,12 +227,13 @@ class Node:
     def shape(self, index: int) -> tuple[int, ...]:
         """An input's static shape."""
         value = self._required(index)
+        value = value.codes if isinstance(value, Narrow) else value
         return tuple(value.shape) if isinstance(value, np.ndarray) else shape_of(value)
 
     def dtype(self, index: int) -> str:
         """An input's dtype, as numpy spells it."""
         value = self._required(index)
-        return str(value.dtype) if isinstance(value, np.ndarray) else dtype_of(value)
+        return str(value.dtype) if isinstance(value, np.ndarray | Narrow) else dtype_of(value)
 
     def axis(self, value: int, rank: int) -> int:
         """A non-negative axis.
@@ -186,6 +258,10 @@ class Node:
             return self._emitter.stand_in(np.asarray(expr))
         return self._emitter.emit(expr, self.name)
 
+    def array(self, expr: Expr) -> Array | None:
+        """The values of an expression that is known already."""
+        return self._emitter.array(expr)
+
     def emit_te(self, function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Expr:
         """Binds a call of a PrimFunc made from a TE compute: `function` gets a te.Tensor for each Relax argument.
 
@@ -206,17 +282,17 @@ class Node:
             return [self.emit(relax.TupleGetItem(var, index)) for index in range(len(var.ty.fields))]
         return var
 
-    def emit_kernel(self, function: PrimFunc, x: Expr) -> Expr:
-        """Binds a call of a PrimFunc of one tensor, its first parameter; the others are results.
+    def emit_kernel(self, function: PrimFunc, *operands: Expr) -> Expr:
+        """Binds a call of a PrimFunc of some tensors, its first parameters; the others are results.
 
         Returns:
             a variable, or a list of variables if there are several results.
         """
-        x = self.emit(x)
+        given = [self.emit(each) for each in operands]
         name = str(function.attrs["global_symbol"])
-        types = [relax.TensorType(buffer.shape, str(buffer.dtype)) for buffer in list(function.params)[1:]]
+        types = [relax.TensorType(buffer.shape, str(buffer.dtype)) for buffer in list(function.params)[len(given) :]]
         kernel = self._emitter.builder.add_func(function.without_attr("global_symbol"), name)
-        var = self.emit(relax.call_tir(kernel, [x], types[0] if len(types) == 1 else types))
+        var = self.emit(relax.call_tir(kernel, given, types[0] if len(types) == 1 else types))
         return var if len(types) == 1 else [self.emit(relax.TupleGetItem(var, i)) for i in range(len(types))]
 
     def reshape(self, x: Expr, shape: Sequence[int]) -> Expr:

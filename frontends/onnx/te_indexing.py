@@ -170,3 +170,18 @@ def triangle(x: te.Tensor, shift: te.Tensor, upper: bool) -> te.Tensor:
         return tirx.if_then_else(keep, x(*i), tirx.const(0, x.dtype))
 
     return te.compute(x.shape, element, name="triangle")
+
+
+def written_rows(cache: te.Tensor, update: te.Tensor, *starts: te.Tensor, axis: int, circular: bool) -> te.Tensor:
+    """cache with the update's elements along an axis from starts[b] on, b being the first dimension; round its end."""
+    extent, length = int(cache.shape[axis]), int(update.shape[axis])
+
+    def element(*i: Scalar) -> Scalar:
+        start = starts[0](i[0]).astype("int64") if starts else tirx.const(0, "int64")
+        step = i[axis] - start
+        step = tirx.floormod(step, extent) if circular else step
+        safe = tirx.max(tirx.min(step, length - 1), tirx.const(0, "int64"))
+        place = [safe if each == axis else index for each, index in enumerate(i)]
+        return tirx.if_then_else(tirx.all(step >= 0, step < length), update(*place), cache(*i))
+
+    return te.compute(cache.shape, element, name="written_rows")

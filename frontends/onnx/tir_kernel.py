@@ -13,45 +13,15 @@ from tvm.ir import Range
 
 from ...annotations import WHOLE
 from ...ir_types import Buffer, Node, PrimFunc, Scalar, Stmt
+from ...tensorir_statements import int64 as int64
+from ...tensorir_statements import load as load
+from ...tensorir_statements import loop as loop
+from ...tensorir_statements import sequence as sequence
+from ...tensorir_statements import store as store
+from ...tensorir_statements import tensor as tensor
+from ...tensorir_statements import variables as variables
 
 _DATA_PARALLEL = 0  # TensorIR's kind of an axis whose points may be computed in any order
-
-
-def int64(value: int) -> Scalar:
-    """An index."""
-    return tirx.IntImm("int64", value)
-
-
-def tensor(shape: Sequence[int], dtype: str, name: str) -> Buffer:
-    """A parameter of a kernel."""
-    return tirx.decl_buffer([int64(extent) for extent in shape], dtype, name, layout=None)  # as those of TE
-
-
-def variables(count: int, dtype: str, name: str) -> Buffer:
-    """So many numbers that a point of the grid keeps, in registers."""
-    return tirx.decl_buffer([int64(count)], dtype, name, scope="local")
-
-
-def load(buffer: Buffer, *place: Scalar) -> Scalar:
-    """An element."""
-    return tirx.BufferLoad(buffer, [int64(each) if isinstance(each, int) else each for each in place])
-
-
-def store(buffer: Buffer, value: Scalar, *place: Scalar) -> Stmt:
-    """Sets an element."""
-    return tirx.BufferStore(buffer, value, [int64(each) if isinstance(each, int) else each for each in place])
-
-
-def loop(extent: int, body: Callable[[Scalar], Sequence[Stmt]], *, vectorized: bool = False) -> Stmt:
-    """The statements of `body(index)` for every index, one after the other or in the lanes of vectors."""
-    kind = tirx.ForKind.VECTORIZED if vectorized else tirx.ForKind.SERIAL
-    index = tirx.Var("lane" if vectorized else "step", "int64")
-    return tirx.For(index, int64(0), int64(extent), kind, sequence(body(index)))
-
-
-def sequence(statements: Sequence[Stmt]) -> Stmt:
-    """Statements as one."""
-    return statements[0] if len(statements) == 1 else tirx.SeqStmt(list(statements))
 
 
 def kernel(

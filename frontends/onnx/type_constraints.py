@@ -15,7 +15,7 @@ from .dtypes import FLOATS, STORED
 from .node import Node
 
 # Dtypes as numpy spells them -> as ONNX's definitions do, where those differ.
-_SPELLED = {"float32": "float", "float64": "double", "float4_e2m1fn": "float4e2m1"}
+_SPELLED = {"float32": "float", "float64": "double", "float4_e2m1fn": "float4e2m1", "float8_e8m0fnu": "float8e8m0"}
 
 
 def check_types(node: Node, domain: str) -> None:
@@ -38,7 +38,7 @@ def check_types(node: Node, domain: str) -> None:
                 where=node.label,
             )
         stored = STORED.get(dtype, dtype)
-        if bound.setdefault(variable, stored) != stored:
+        if variable and bound.setdefault(variable, stored) != stored:
             raise ModelError(
                 f"its input '{name}' is of {dtype}, another that has to be of the same dtype is of {bound[variable]}",
                 where=node.label,
@@ -50,7 +50,10 @@ _FLOATS = frozenset(_SPELLED.get(dtype, dtype) for dtype in FLOATS)
 
 @lru_cache(maxsize=1024)
 def _parameters(op_type: str, opset: int, domain: str) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
-    """Of every input its name, its type variable, and the element types that it may have: none if it is no tensor."""
+    """Of every input its name, its type variable, and the element types that it may have: none if it is no tensor.
+
+    Of several inputs that need not be of one type, none is bound by a variable.
+    """
     try:
         schema = onnx.defs.get_schema(op_type, opset, domain)
     except onnx.defs.SchemaError:
@@ -60,7 +63,7 @@ def _parameters(op_type: str, opset: int, domain: str) -> tuple[tuple[str, str, 
     return tuple(
         (
             each.name,
-            each.type_str if each.is_homogeneous else f"{each.name}, each",
+            each.type_str if each.is_homogeneous else "",
             tuple(
                 sorted(kind[len("tensor(") : -1] for kind in {*each.types, *more.types} if kind.startswith("tensor("))
             ),

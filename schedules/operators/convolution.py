@@ -115,14 +115,15 @@ def workload_of(call: relax.Call) -> Workload:
     """The contraction that a convolution is: a group is a batch, a pixel a row, an output channel a column."""
     geometry = geometry_of(call)
     images, *space, channels = geometry.output
+    dtypes = operand_dtypes(call)
     return Workload(
         batch=geometry.groups,
         rows=images * math.prod(space),
         columns=channels // geometry.groups,
         k=geometry.weights[1:],
-        **operand_dtypes(call),
+        **dtypes,
         image_line=0 if geometry.is_pointwise else space[-1],
-        runs=_longer_runs(geometry),
+        runs=_longer_runs(geometry, dtypes["lhs"]),
         filter=Filter(
             images,
             tuple(space),
@@ -188,12 +189,12 @@ def _lower_contraction(
     return builder.call_te(compute, source, weights, primfunc_name_hint="conv", primfunc_attrs=decision.marks())
 
 
-def _longer_runs(geometry: Geometry) -> tuple[tuple[int, ...], ...]:
+def _longer_runs(geometry: Geometry, dtype: str) -> tuple[tuple[int, ...], ...]:
     """Extents of k with zeros after the channels, and with the kernel's last axis joined to them, where they lie so."""
     if geometry.groups > 1:
         return ()
     *outer, channels = geometry.weights[1:]
-    runs = [(*outer, *longer) for longer in dot_product.padded_runs(channels)]
+    runs = [(*outer, *longer) for longer in dot_product.padded_runs(channels, dtype)]
     if geometry.kernel[-1] > 1 and geometry.dilation[-1] == 1:
         filled = sorted({channels, math.ceil(channels / 2) * 2, math.ceil(channels / 4) * 4})
         runs += [(*outer[:-1], outer[-1] * each) for each in filled]

@@ -63,14 +63,14 @@ def workload_of(call: relax.Call) -> Workload:
     left, right = (constant_shape(each) for each in call.args)
     product = Product(left if len(left) > 1 else (1, *left), right if len(right) > 1 else (*right, 1))
     depth = product.lhs[-1]
-    batch = math.prod(product.batch)
+    batch, dtypes = math.prod(product.batch), operand_dtypes(call)
     return Workload(
         batch=1 if product.is_flat else batch,
         rows=product.rows * (batch if product.is_flat else 1),
         columns=product.columns,
         k=(depth,),
-        **operand_dtypes(call),
-        runs=dot_product.padded_runs(depth),
+        **dtypes,
+        runs=dot_product.padded_runs(depth, dtypes["lhs"]),
     )
 
 

@@ -206,7 +206,7 @@ def _cycles(sizes: Heads, scores: Tile, values: Tile, target: Target) -> float:
 def _cycles_of(workload: Workload, tile: Tile, target: Target) -> float:
     if isinstance(tile, DotProductChoice):
         return dot_product.cycles(workload.with_k(tile.k), tile, dot_product.unit_of(tile, target))
-    return contraction.cycles(workload, tile.rows, tile.vectors, target)
+    return contraction.cycles(workload, tile, target)
 
 
 def rows_of(sizes: Heads, scores: Tile, target: Target) -> Rows:

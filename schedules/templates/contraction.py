@@ -15,6 +15,9 @@ so that the innermost loop reads it in order, whole registers at a time. The loo
                 unrolled rows, unrolled vectors            broadcast A, load B, multiply-add
             epilogue(C) -> output                          bias, activation, residual, permutation
 
+Where multiply-adds take an operand by its place in a register (`Target.operand_lanes`), one load may bring a row's
+elements of A for several steps of k, which then are unrolled inside of the loop over k (`k_step`).
+
 Odd sizes never reach the inner loops: rows and columns are padded to whole tiles inside C, padding rows read the last
 row again, padding columns are zeros in the packed B, and only the epilogue's stores are guarded. How tiles are cut into
 tasks for cores is `cutting.py`'s.
@@ -41,6 +44,7 @@ TEMPLATE = "contraction"
 
 # A panel of B larger than this share of L1 comes from L2 for every tile of rows.
 _L1_SHARE = 0.45
+_EARLY_LOADS = 2
 
 
 @dataclass(frozen=True)
@@ -110,10 +114,14 @@ class Workload:
 
 @dataclass(frozen=True)
 class MultiplyAddChoice(CutChoice):
-    """``rows`` and ``vectors`` of a register tile, and how tiles are cut into tasks."""
+    """``rows`` and ``vectors`` of a register tile, and how tiles are cut into tasks.
+
+    ``k_step``: the steps of k for which one load brings a row's elements of A.
+    """
 
     rows: int
     vectors: int
+    k_step: int = 1
 
     @property
     def tile_rows(self) -> int:
@@ -126,31 +134,33 @@ def takes(workload: object, target: Target) -> bool:
     return isinstance(workload, Workload)
 
 
-def _registers_used(rows: int, vectors: int, target: Target) -> int:
-    # One register holds the broadcast element of A, unless the multiply-add itself broadcasts it from memory.
-    broadcast = 0 if target.broadcasts_operands else 1
+def _registers_used(rows: int, vectors: int, k_step: int, target: Target) -> int:
+    # One register holds the broadcast element of A, unless the multiply-add itself broadcasts it from memory; or each
+    # row has one for elements of several steps, and a few loads begin early.
+    broadcast = rows + _EARLY_LOADS if k_step > 1 else 0 if target.broadcasts_operands else 1
     product = 0 if target.has_fma else 1
     return rows * vectors + vectors + broadcast + product
 
 
-def tile_cycles(workload: Workload, rows: int, vectors: int, target: Target, k_splits: int = 1) -> float:
+def tile_cycles(workload: Workload, tile: MultiplyAddChoice, target: Target, k_splits: int = 1) -> float:
     """Estimated cycles of one core for one tile of a slice of k, B in the caches.
 
     A panel that comes from L2 does so in slices, too: they gain nothing on one core.
     """
-    core, lanes = target.core, workload.lanes(target)
+    core, lanes, rows, vectors = target.core, workload.lanes(target), tile.rows, tile.vectors
     depth = math.prod(workload.k) * share_inside(workload.filter, workload.offset_axes, rows)
-    step = max(rows * vectors / core.fmas_per_cycle, (rows + vectors) / core.loads_per_cycle, core.fma_latency)
+    loads = rows / tile.k_step + vectors
+    step = max(rows * vectors / core.fmas_per_cycle, loads / core.loads_per_cycle, core.fma_latency)
     if math.prod(workload.k) * vectors * lanes * dtype_bits(workload.rhs) // 8 > target.l1_bytes * _L1_SHARE:
         step = max(step, vectors / core.l2_vectors_per_cycle)
-    return depth / k_splits * (step + core.step_overhead) + core.tile_overhead * rows * vectors
+    return depth / k_splits * (step + core.step_overhead / tile.k_step) + core.tile_overhead * rows * vectors
 
 
-def cycles(workload: Workload, rows: int, vectors: int, target: Target) -> float:
+def cycles(workload: Workload, tile: MultiplyAddChoice, target: Target) -> float:
     """Estimated cycles of one core for the whole contraction with this tile, B in the caches."""
-    panels = math.ceil(workload.columns / (vectors * workload.lanes(target)))
-    tiles = workload.batch * math.ceil(workload.rows / rows) * panels
-    return tiles * tile_cycles(workload, rows, vectors, target)
+    panels = math.ceil(workload.columns / (tile.vectors * workload.lanes(target)))
+    tiles = workload.batch * math.ceil(workload.rows / tile.rows) * panels
+    return tiles * tile_cycles(workload, tile, target)
 
 
 def tiles_of(workload: Workload, choice: MultiplyAddChoice, target: Target) -> Tiles:
@@ -159,7 +169,7 @@ def tiles_of(workload: Workload, choice: MultiplyAddChoice, target: Target) -> T
     columns = tile_columns(part, choice, target)
     panels = math.ceil(part.columns / columns)
     lines = math.ceil(columns * dtype_bits(part.accumulator) / 8 / target.core.line_bytes)
-    each = tile_cycles(workload, choice.rows, choice.vectors, target, choice.k_splits)
+    each = tile_cycles(workload, choice, target, choice.k_splits)
     return Tiles(
         part.batch,
         math.ceil(part.rows / choice.rows),
@@ -183,7 +193,7 @@ def space(workload: Workload, target: Target) -> Space[MultiplyAddChoice]:
     return cuts(
         lambda: register_tiles(workload, target),
         lambda tile: math.ceil(workload.rows / tile.rows),
-        lambda tile: slices(workload.k[-1], math.prod(workload.k), target),
+        lambda tile: slices(workload.k[-1] // tile.k_step, math.prod(workload.k), target),
         target,
     )
 
@@ -194,11 +204,31 @@ def default(workload: Workload, target: Target) -> MultiplyAddChoice:
 
 
 def register_tiles(workload: Workload, target: Target) -> Iterator[MultiplyAddChoice]:
-    """Every tile of sums that fits the registers, wide ones first: of equals they read A less often."""
+    """Every tile of sums that fits the registers; first those that read less for each product, or else wide ones.
+
+    Of equals the first is taken.
+    """
+    tiles = _register_tiles(workload, target)
+    if target.operand_lanes == 1:
+        yield from tiles
+    else:  # elements of A cost little, so that what counts are all loads
+        yield from sorted(tiles, key=lambda tile: (tile.rows / tile.k_step + tile.vectors) / tile.rows / tile.vectors)
+
+
+def _register_tiles(workload: Workload, target: Target) -> Iterator[MultiplyAddChoice]:
+    """All of them, wide ones first."""
     for vectors in reversed(range(1, (target.num_vector_registers // 2) if workload.columns > 1 else 2)):
         for rows in range(1, min(target.core.addressed_rows, workload.rows) + 1):
-            if _registers_used(rows, vectors, target) <= target.num_vector_registers:
-                yield MultiplyAddChoice(rows=rows, vectors=vectors)
+            for k_step in _k_steps(workload, target):
+                if _registers_used(rows, vectors, k_step, target) <= target.num_vector_registers:
+                    yield MultiplyAddChoice(rows=rows, vectors=vectors, k_step=k_step)
+
+
+def _k_steps(workload: Workload, target: Target) -> tuple[int, ...]:
+    """Steps of k that one load may bring elements of A for: a register of them, where they stand side by side."""
+    several = target.operand_lanes
+    fits = several > 1 and workload.columns > 1 and workload.lhs == "float32" and workload.k[-1] % several == 0
+    return (1, several) if fits else (1,)
 
 
 def padded_rows(workload: Workload, choice: MultiplyAddChoice) -> int:

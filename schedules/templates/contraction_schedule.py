@@ -6,7 +6,7 @@ import math
 
 from tvm.s_tir import Schedule
 
-from ...annotations import INSIDE, LANES
+from ...annotations import INSIDE, LANES, PLACES
 from ...targets.target import Target
 from ..tensorir import blocks, prefetch
 from ..tensorir.blocks import Block, Loop
@@ -17,6 +17,8 @@ from .microkernels import TileChoice
 # Rows of a tile whose epilogue is written out one by one: more are a loop.
 _MAX_UNROLLED_ROWS = 8
 _FLOAT_BYTES = 4
+# LLVM writes a loop of fewer large steps out, and then holds operands of two of them.
+_FEWEST_STEPS = 4
 _TILE_LOOPS = 3  # of the block that reads a tile: row, vector, lane
 
 
@@ -126,10 +128,15 @@ def fill_tiles(
     inside = INSIDE.of(sch.get(anchor)) or ()
     for loop, first in zip(inner, range(0, len(inside), 3), strict=False):
         sch.annotate(loop, INSIDE.name, list(inside[first : first + 3]))
+    places = []
+    if choice.k_step > 1:
+        outer, place = sch.split(inner.pop(), [None, choice.k_step])
+        sch.annotate(place, PLACES.name, 1)
+        inner, places = [*inner, outer], [place]
     if rows > 1:  # else there is so little to do with a line that loads run ahead of it by themselves
-        _ask_for_weights(sch, tile, inner, vectors * lanes)
+        _ask_for_weights(sch, tile, inner, vectors * lanes * choice.k_step, _FEWEST_STEPS if places else 1)
     unrolled = ([row] if row is not None else []) + columns[:1]
-    sch.reorder(*inner, *unrolled, *columns[1:])
+    sch.reorder(*inner, *places, *unrolled, *columns[1:])
     for loop in unrolled:
         sch.unroll(loop)
     if columns:
@@ -137,17 +144,19 @@ def fill_tiles(
     sch.decompose_reduction(anchor, inner[0])
 
 
-def _ask_for_weights(sch: Schedule, tile: Loop, k: list[Loop], columns: int) -> None:
+def _ask_for_weights(sch: Schedule, tile: Loop, k: list[Loop], columns: int, fewest: int) -> None:
     """Prefetches in the loops over k: a line every few steps, or with few tiles of rows several lines a step.
 
     Args:
         k: outermost first; the last of them may become two.
+        fewest: steps between two prefetches.
     """
     tiles, depth = blocks.extent(sch, tile), [blocks.extent(sch, loop) for loop in k]
     steps = prefetch.steps_between(tiles, depth[-1], columns)
     if steps:
-        chunks, step = sch.split(k.pop(), [None, steps])
-        prefetch.mark(sch, tile, chunks)
+        several = next((more for more in range(max(steps, fewest), depth[-1] + 1) if depth[-1] % more == 0), depth[-1])
+        chunks, step = sch.split(k.pop(), [None, several])
+        prefetch.mark(sch, tile, chunks, lines=math.ceil(several / steps))
         k += [chunks, step]
         return
     if prefetch.steps_between(tiles, 1 << 30, columns):

@@ -57,7 +57,8 @@ _OPERAND_VECTORS = 4
 _MAX_ROW_REGISTERS = 8
 # Fewer columns waste a unit's lanes.
 _MIN_COLUMNS = 8
-_RUN_MULTIPLES = (2, 32)
+# Bytes that runs are made whole multiples of: a group, and what a matrix instruction takes.
+_RUN_BYTES = (4, 64)
 # What a contraction with zeros added to its operand has to be shorter by, for the copy.
 _COPY_COST = 1.3
 
@@ -107,9 +108,13 @@ def depth_of(run: int, unit: DotUnit) -> int:
     return max(size for size in range(unit.group, min(run, unit.depth) + 1, unit.group) if run % size == 0)
 
 
-def padded_runs(length: int) -> tuple[tuple[int, ...], ...]:
-    """Longer runs that may take fewer instructions: extents of k of a product of that depth."""
-    longer = sorted({math.ceil(length / to) * to for to in _RUN_MULTIPLES})
+def padded_runs(length: int, dtype: str) -> tuple[tuple[int, ...], ...]:
+    """Longer runs that may take fewer instructions: extents of k of a product of that depth.
+
+    Operands of 32 bits are multiplied as bfloat16, where they are at all.
+    """
+    size = min(dtype_bits(dtype), 16) // 8
+    longer = sorted({math.ceil(length / (to // size)) * (to // size) for to in _RUN_BYTES})
     return tuple((each,) for each in longer if each > length)
 
 

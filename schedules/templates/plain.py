@@ -206,6 +206,8 @@ def _schedule(sch: Schedule, block: Block, work: Elements, choice: PlainChoice) 
 
 def _vectorizes(sch: Schedule, block: Block, last: Loop, lanes: int, reduces: bool) -> tuple[bool, bool]:
     """Whether a block may be vectorized, and whether that pays."""
+    if found(sch.get(block).body, tirx.While):  # every point turns as often as it has to
+        return False, False
     reads = blocks.reads_along(sch, block, blocks.depth(sch, block, last) - 1, lanes)
     if reduces:  # of one result: what decides between two pairs is not kept while both are written
         may = len(sch.get(block).writes) == 1

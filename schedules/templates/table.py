@@ -15,6 +15,8 @@ from . import (
     group_norm_schedule,
     interpolation,
     plain,
+    recurrent,
+    recurrent_kernel,
     rows,
     rows_choice,
     rows_schedule,
@@ -114,6 +116,15 @@ TRANSPOSITION = Template(
     None,
     transposition.schedule_kernel,
 )
+RECURRENT = Template(
+    recurrent.TEMPLATE,
+    recurrent.takes,
+    recurrent.space,
+    recurrent.default,
+    recurrent.estimate,
+    recurrent_kernel.compute,
+    recurrent_kernel.schedule_kernel,
+)
 PLAIN = Template(plain.TEMPLATE, plain.takes, plain.space, plain.default, plain.estimate, None, plain.schedule_kernel)
 
 TEMPLATES: tuple[Template[Any, Any], ...] = (
@@ -125,6 +136,7 @@ TEMPLATES: tuple[Template[Any, Any], ...] = (
     ROWS,
     GROUP_NORM,
     INTERPOLATION,
+    RECURRENT,
     TRANSPOSITION,
     PLAIN,
 )

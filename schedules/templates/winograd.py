@@ -95,7 +95,7 @@ class WinogradChoice(Choice):
 
     Attributes:
         outputs: m, pixels of a tile along an axis.
-        rows, vectors: of a register tile of the contractions.
+        rows, vectors, k_step: of a register tile of the contractions.
         row_tiles: of a block of tiles.
         column_tasks: that a block's output channels are shared out to when there are fewer blocks than cores.
         threads: that share the blocks at most.
@@ -107,6 +107,7 @@ class WinogradChoice(Choice):
     row_tiles: int = 1
     column_tasks: int = 1
     threads: int = 1
+    k_step: int = 1
 
     @property
     def block(self) -> int:
@@ -116,7 +117,7 @@ class WinogradChoice(Choice):
     @property
     def tile(self) -> MultiplyAddChoice:
         """That of the contractions."""
-        return MultiplyAddChoice(rows=self.rows, vectors=self.vectors, row_tiles=self.row_tiles)
+        return MultiplyAddChoice(rows=self.rows, vectors=self.vectors, row_tiles=self.row_tiles, k_step=self.k_step)
 
 
 def takes(workload: object, target: Target) -> bool:
@@ -143,7 +144,7 @@ def space(workload: Workload, target: Target) -> Space[WinogradChoice]:
         for outputs in OUTPUTS:
             tiling = tiling_of(workload, outputs)
             for tile in contraction.register_tiles(tiling.contraction(tiling.count), target):
-                yield WinogradChoice(outputs, tile.rows, tile.vectors)
+                yield WinogradChoice(outputs, tile.rows, tile.vectors, k_step=tile.k_step)
 
     def sizes(choice: WinogradChoice) -> list[int]:
         # The same number of blocks with fewer tiles in each is always better.
@@ -176,7 +177,7 @@ def default(workload: Workload, target: Target) -> WinogradChoice:
     def least(start: WinogradChoice) -> float:
         """Cycles that the contractions of a tile take at least."""
         tiling = tiling_of(workload, start.outputs)
-        return contraction.cycles(tiling.contraction(tiling.count), start.rows, start.vectors, target) / target.cores
+        return contraction.cycles(tiling.contraction(tiling.count), start.tile, target) / target.cores
 
     chosen, fewest = None, math.inf
     for start in sorted(whole.starts(), key=least):
@@ -215,7 +216,7 @@ def _cycles_of_tasks(tiling: Tiling, choice: WinogradChoice, target: Target) -> 
     workload = tiling.contraction(block)
     lanes = workload.lanes(target)
     data = block * tiling.points * core.data_transform * tiling.channels / lanes
-    sums = contraction.cycles(workload, choice.rows, choice.vectors, target)
+    sums = contraction.cycles(workload, choice.tile, target)
     sums += block * tiling.points * core.result_transform * tiling.columns / lanes
     moved = _FLOAT_BYTES * tiling.points * block * (tiling.channels + tiling.columns / tasks)
     spilled = moved / core.l3_bytes_per_cycle if moved > target.l2_bytes * _L2_SHARE else 0.0

@@ -93,8 +93,9 @@ def transformed_weights(weights: npt.NDArray[np.float32], outputs: int) -> npt.N
         (t * t, output channels, input channels), computed in float64.
     """
     matrix = transform(outputs).weights
-    result = np.einsum("ay,bx,oyxc->aboc", matrix, matrix, weights.astype(np.float64), optimize=True)
-    return np.ascontiguousarray(result.reshape(-1, weights.shape[0], weights.shape[-1]).astype(np.float32))
+    taps = weights.transpose(1, 2, 0, 3).reshape(TAPS * TAPS, -1)
+    result = np.kron(matrix, matrix) @ taps.astype(np.float64)
+    return result.astype(np.float32).reshape(-1, weights.shape[0], weights.shape[-1])
 
 
 def combine(matrix: Matrix, row: Any, element: Any) -> Scalar:

@@ -1,7 +1,8 @@
 """The cost model: ranks the choices of a workload before they are measured (XGBoost, LambdaMART on pairs).
 
 What is learned is the order within a workload, of ratios to the default's time, so that workloads and machines of other
-speeds teach each other. Features that a sample lacks are missing values, which XGBoost's trees know.
+speeds teach each other. Features that a sample lacks are missing values, which XGBoost's trees know. Trees that were
+trained before, on many workloads, are where learning starts: what is measured adds trees to them.
 """
 
 from __future__ import annotations
@@ -15,11 +16,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ...targets.target import Target
 from .features import Features
 
 Array = npt.NDArray[Any]
+PRETRAINED = Path(__file__).with_name("pretrained")
 _LEAST = 8  # measured choices, below which the order of the estimates is better
-_ROUNDS = 60
+_ROUNDS, _ROUNDS_AFTER, _ROUNDS_BEFORE = 60, 30, 160  # of boosting: from nothing, after pretraining, and in it
+_FAILED = 16.0  # the ratio that a failed choice counts as, and the greatest
 _PARAMETERS = {
     "objective": "rank:pairwise",
     "eta": 0.2,
@@ -42,26 +46,33 @@ class Sample:
     ratio: float
 
 
+def pretrained_for(target: Target) -> Path:
+    """Where the trees for targets with such instructions are, if there are any."""
+    name = "".join(letter for letter in target.isa.lower() if letter.isalnum())
+    return PRETRAINED / f"{target.arch}-{name}.ubj"
+
+
 class CostModel:
     """Learns from samples, and scores choices: the lower, the faster."""
 
     def __init__(self, pretrained: Path | None = None) -> None:
-        """Starts from nothing, or from trees that were trained before."""
+        """Starts from nothing, or from trees that were trained before, where that file is."""
         self._names: list[str] = []
-        self._booster: Any = None
+        self._start: Any = None
         if pretrained is not None and pretrained.exists():
             import xgboost
 
-            self._booster = xgboost.Booster(_PARAMETERS, model_file=str(pretrained))
-            self._names = list(self._booster.feature_names or ())
+            self._start = xgboost.Booster(_PARAMETERS, model_file=str(pretrained))
+            self._names = list(self._start.feature_names or ())
+        self._booster = self._start
 
     @property
     def is_trained(self) -> bool:
         """Whether it can say anything."""
         return self._booster is not None
 
-    def train(self, samples: Sequence[Sample]) -> None:
-        """Learns all samples anew; too few of them change nothing."""
+    def train(self, samples: Sequence[Sample], rounds: int | None = None) -> None:
+        """Learns all samples anew, on top of what was trained before; too few of them change nothing."""
         if len(samples) < _LEAST:
             return
         import xgboost
@@ -70,14 +81,20 @@ class CostModel:
         for sample in samples:
             groups.setdefault(sample.group, []).append(sample)
         ordered = [sample for group in groups.values() for sample in group]
-        self._names = sorted({name for sample in ordered for name in sample.features})
+        if self._start is None:
+            self._names = sorted({name for sample in ordered for name in sample.features})
         # Relevance grows with speed: XGBoost ranks the greatest first.
         relevance = [_relevance(sample.ratio) for sample in ordered]
         matrix = xgboost.DMatrix(
             self._matrix([sample.features for sample in ordered]), label=relevance, feature_names=self._names
         )
         matrix.set_group([len(group) for group in groups.values()])
-        self._booster = xgboost.train(_PARAMETERS, matrix, num_boost_round=_ROUNDS)
+        count = rounds or (_ROUNDS if self._start is None else _ROUNDS_AFTER)
+        self._booster = xgboost.train(_PARAMETERS, matrix, num_boost_round=count, xgb_model=self._start)
+
+    def pretrain(self, samples: Sequence[Sample]) -> None:
+        """Learns the samples of many workloads, for `save`."""
+        self.train(samples, _ROUNDS_BEFORE)
 
     def scores(self, features: Sequence[Features]) -> Array:
         """The lower, the faster; only comparable within a workload."""
@@ -88,7 +105,7 @@ class CostModel:
         return scores
 
     def save(self, path: Path) -> None:
-        """Writes the trees, as JSON."""
+        """Writes the trees, as JSON or, where the name ends so, as universal binary JSON (.ubj)."""
         self._booster.save_model(str(path))
 
     def _matrix(self, features: Sequence[Features]) -> Array:
@@ -96,8 +113,8 @@ class CostModel:
 
 
 def _relevance(ratio: float) -> float:
-    """Above 0 and the greater, the faster; 0 for what failed."""
-    return max(0.0, 8.0 - math.log2(max(ratio, 2**-8))) if math.isfinite(ratio) else 0.0
+    """Above 0 and the greater, the faster: factors of time are steps."""
+    return 8.0 - 2 * math.log2(min(max(ratio, 2**-4), _FAILED)) if math.isfinite(ratio) else 0.0
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
@@ -108,3 +125,9 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
     if any(np.ptp(each) == 0 for each in ranks):
         return math.nan
     return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
+
+
+def top_recall(scores: Sequence[float], times: Sequence[float], count: int) -> float:
+    """The best time among so many choices of the lowest scores: the best of all over it, 1 where it is among them."""
+    chosen = sorted(range(len(scores)), key=lambda place: (scores[place], place))[:count]
+    return min(times) / min(times[place] for place in chosen)

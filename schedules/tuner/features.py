@@ -1,7 +1,7 @@
 """Numbers that a cost model tells choices apart by, worked out from workload, choice and target; nothing is compiled.
 
-Every number in a workload and in a choice is one, by its name; and where the work is a contraction, what matters of its
-tiles: how much of them is padding, what they need of registers and caches, how evenly the cores are busy.
+They are the analytic estimate, every number of the choice, and what the choice's profile says of registers, caches and
+cores. Sizes are logarithms, and relative where they can be, so that workloads and machines of other sizes compare.
 """
 
 from __future__ import annotations
@@ -12,24 +12,61 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from ...targets.target import Target
-from ..templates.contraction import Workload
 from ..templates.template import Decision
-from ..tensorir.expressions import dtype_bits
+from .profiles import Profile, profile_of
 
 Features = Mapping[str, float]
 
 
-def features_of(decision: Decision[Any, Any], target: Target) -> dict[str, float]:
-    """The features of one way to compute a workload; names are the same for all of one template."""
-    found = {f"workload.{name}": _scale(value) for name, value in _numbers(decision.workload)}
-    found.update({f"choice.{name}": float(value) for name, value in _numbers(decision.choice)})
-    found["estimate"] = _scale(decision.template.estimate(decision.workload, decision.choice, target))
-    found["cores"] = float(target.cores)
-    found["lanes"] = float(target.lanes())
-    found[f"template.{decision.template.name}"] = 1.0
-    if isinstance(decision.workload, Workload):
-        found.update(_of_contraction(decision.workload, decision.choice, target))
+def estimate_of(decision: Decision[Any, Any], target: Target) -> float:
+    """The analytic estimate, in cycles."""
+    return decision.template.estimate(decision.workload, decision.choice, target)
+
+
+def features_of(decision: Decision[Any, Any], target: Target, estimate: float, default_estimate: float) -> Features:
+    """The features of one way to compute a workload; names are the same for all of one template.
+
+    Args:
+        estimate: its own analytic estimate, and that of the default, with which it is compared.
+    """
+    found = {f"choice.{name}": value for name, value in _numbers(decision.choice)}
+    found |= {f"workload.{name}": _scale(value) for name, value in _numbers(decision.workload) if name in _SIZES}
+    found |= {
+        "estimate": _scale(estimate),
+        "estimate_of_default": _ratio(estimate, default_estimate),
+        "cores": float(target.cores),
+        "lanes": float(target.lanes()),
+        f"template.{decision.template.name}": 1.0,
+    }
+    profile = profile_of(decision, target)
+    if profile is not None:
+        found |= _of_profile(profile, decision.choice.threads, estimate, target)
     return found
+
+
+# Of workloads: what does not make a model learn single workloads by heart.
+_SIZES = frozenset(("batch", "rows", "columns", "k.product", "k.last", "count", "length", "axis", "terms", "queries"))
+
+
+def _of_profile(profile: Profile, threads: int, estimate: float, target: Target) -> Features:
+    tasks = profile.tasks
+    used = max(1, min(threads, tasks))
+    return {
+        "intensity": _ratio(profile.flops, profile.total_bytes),
+        "used": profile.used,
+        "registers": profile.registers,
+        "products_per_load": profile.products_per_load,
+        "inner_of_l1": _ratio(profile.inner_bytes, target.l1_bytes),
+        "block_of_l2": _ratio(profile.block_bytes, target.l2_bytes),
+        "total_of_l3": _ratio(profile.total_bytes, target.l3_bytes),
+        "l1_bytes_of_flops": _ratio(profile.l1_bytes, profile.flops),
+        "l2_bytes_of_flops": _ratio(profile.l2_bytes, profile.flops),
+        "l3_bytes_of_flops": _ratio(profile.l3_bytes, profile.flops),
+        "tasks_of_core": _ratio(tasks, target.cores),
+        "threads_used": used / target.cores,
+        "balance": tasks / used / math.ceil(tasks / used),
+        "cycles_of_task": _scale(estimate * used / tasks),
+    }
 
 
 def _scale(value: float) -> float:
@@ -37,8 +74,13 @@ def _scale(value: float) -> float:
     return math.copysign(math.log2(1 + abs(value)), value) if math.isfinite(value) else 0.0
 
 
+def _ratio(value: float, other: float) -> float:
+    """The logarithm of a quotient."""
+    return math.log2(max(value, 1e-9) / max(other, 1e-9)) if math.isfinite(value) and math.isfinite(other) else 0.0
+
+
 def _numbers(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
-    """Every number in a dataclass, by its path; of a tuple the product, the last and the length."""
+    """Every number in a dataclass, by its path; of a tuple the product and the last."""
     if is_dataclass(value):
         for field in fields(value):
             yield from _numbers(getattr(value, field.name), f"{name}.{field.name}" if name else field.name)
@@ -47,35 +89,3 @@ def _numbers(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
         yield f"{name}.last", float(value[-1])
     elif isinstance(value, (int, float)):
         yield name, float(value)
-
-
-def _of_contraction(workload: Workload, choice: Any, target: Target) -> dict[str, float]:
-    rows: int = choice.tile_rows if hasattr(choice, "tile_rows") else choice.rows
-    columns: int = choice.vectors * workload.lanes(target)
-    row_tiles: int = choice.row_tiles
-    workload = workload.sliced(getattr(choice, "k_splits", 1))
-    depth = math.prod(workload.k)
-    narrow = dtype_bits(workload.rhs) // 8
-    tiles_down = math.ceil(workload.rows / rows)
-    tiles_across = math.ceil(workload.columns / columns)
-    blocks = math.ceil(tiles_down / row_tiles)
-    tasks = workload.batch * blocks * tiles_across
-    threads: int = choice.threads
-    panel = depth * columns * narrow
-    weights = workload.batch * depth * workload.columns * narrow
-    operand = workload.rows * depth * narrow
-    return {
-        "rows_used": workload.rows / (tiles_down * rows),
-        "columns_used": workload.columns / (tiles_across * columns),
-        "registers": (rows * columns / workload.lanes(target)) / target.num_vector_registers,
-        "intensity": rows * columns / (rows + columns),
-        "panel_of_l1": _scale(panel / target.l1_bytes),
-        "panel_of_l2": _scale(panel / target.l2_bytes),
-        "block_of_l2": _scale(rows * row_tiles * depth * narrow / target.l2_bytes),
-        "weights_of_l3": _scale(weights / target.l3_bytes),
-        "operand_of_l2": _scale(operand / target.l2_bytes),
-        "tasks": _scale(tasks),
-        "balance": tasks / threads / math.ceil(tasks / threads),
-        "panels": _scale(tiles_across),
-        "blocks": _scale(blocks),
-    }

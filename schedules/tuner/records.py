@@ -50,6 +50,11 @@ class Record:
     state: str = OK
     software: str = ""
 
+    @property
+    def slowness(self) -> tuple[bool, float, str]:
+        """What orders measurements of a workload: failures last."""
+        return self.state != OK, self.ratio, self.choice
+
     def line(self) -> str:
         """As the file has it, with its end."""
         return json.dumps({"format": FORMAT, **asdict(self)}, separators=(",", ":")) + "\n"
@@ -113,18 +118,14 @@ def best_on(records: Iterable[Record], machine: str, threads: int) -> dict[str, 
     slowest: dict[tuple[str, str], Record] = {}
     for record in here:
         of_choice = (record.workload, record.choice)
-        if of_choice not in slowest or _slowness(record) > _slowness(slowest[of_choice]):
+        if of_choice not in slowest or record.slowness > slowest[of_choice].slowness:
             slowest[of_choice] = record
     found: dict[str, Record] = {}
     for record in slowest.values():
         known = found.get(record.workload)
-        if record.ratio < 1 and record.state == OK and (known is None or _slowness(record) < _slowness(known)):
+        if record.ratio < 1 and record.state == OK and (known is None or record.slowness < known.slowness):
             found[record.workload] = record
     return found
-
-
-def _slowness(record: Record) -> tuple[bool, float, str]:
-    return record.state != OK, record.ratio, record.choice
 
 
 def recorded(found: Mapping[str, Record]) -> Choose:

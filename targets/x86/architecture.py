@@ -39,4 +39,7 @@ X86_64 = Architecture(
     peak_flags=peak.FLAGS,
     example_cpus=("x86-64-v3", "znver3", "skylake-avx512"),
     example_features=("+avx2", "-avx512f"),
+    emulator="x86_64",
+    emulator_options=lambda features: ("-cpu", "max"),
+    debian="amd64",
 )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..architecture import Level
 from ..core import Core, UnitCosts
-from ..target import DotUnit
+from ..target import FLOAT32_BITS, DotUnit
 from . import peak
 
 if TYPE_CHECKING:
@@ -48,16 +49,37 @@ CORE = Core(
 )
 
 
+_WIDEST_LANES = 16
+
+
 def _tiles() -> Instructions:
     from .tiles import Tiles
 
     return Tiles()
 
 
-def _pairs() -> Instructions:
-    from .pairs import Pairs
+def _integer_tiles() -> Instructions:
+    from .tiles import Tiles
 
-    return Pairs()
+    return Tiles("tdpbusd", 1)
+
+
+def _bfloat16_pairs() -> Instructions:
+    from .vector_dots import bfloat16_pairs
+
+    return bfloat16_pairs()
+
+
+def _integer_quads(lanes: int) -> Instructions:
+    from .vector_dots import integer_quads
+
+    return integer_quads(lanes)
+
+
+def _integer_pairs(lanes: int) -> Instructions:
+    from .vector_dots import integer_pairs
+
+    return integer_pairs(lanes)
 
 
 # Sapphire Rapids. A row of a tile is multiplied in a cycle, two are loaded, and products of one sum wait for each other
@@ -74,6 +96,31 @@ _TILE_COSTS = UnitCosts(
 )
 # Intel's cores start vdpbf16ps a quarter as often as multiply-adds (Sapphire Rapids: 1.9 and 7.6 times a nanosecond).
 _PAIR_COSTS = UnitCosts(rate=0.5, latency=6.0, loads_per_cycle=2.0, step_overhead=1.0, tile_overhead=3.0)
+# Zen 5 and Sapphire Rapids start two vpdpbusd a cycle; vpmaddwd and an addition are two instructions.
+_QUAD_COSTS = UnitCosts(rate=2.0, latency=5.0, loads_per_cycle=2.0, step_overhead=0.5, tile_overhead=2.0)
+_INTEGER_PAIR_COSTS = replace(_QUAD_COSTS, rate=1.5)
+
+
+def _vector_unit(name: str, lanes: int, features: tuple[str, ...] = ()) -> DotUnit:
+    """A row of vectors of uint8 and int8: four products a lane with VNNI, which are its features, else two."""
+    bits = FLOAT32_BITS * lanes
+    return DotUnit(
+        name=name,
+        lhs="uint8",
+        rhs="int8",
+        accumulator="int32",
+        group=4 if features else 2,
+        rows=1,
+        lanes=lanes,
+        depth=4 if features else 2,
+        registers=32 if lanes == _WIDEST_LANES else 16,
+        required_features=features,
+        instructions=partial(_integer_quads if features else _integer_pairs, lanes),
+        peak=partial(peak.integer_quads if features else peak.integer_pairs, bits),
+        costs=_QUAD_COSTS if features else _INTEGER_PAIR_COSTS,
+    )
+
+
 # The units for narrow operands, the fastest first.
 DOT_UNITS = (
     DotUnit(
@@ -102,10 +149,30 @@ DOT_UNITS = (
         depth=2,
         registers=32,
         required_features=("avx512bf16",),
-        instructions=_pairs,
+        instructions=_bfloat16_pairs,
         peak=peak.pairs,
         costs=_PAIR_COSTS,
     ),
+    DotUnit(
+        name="AMX-INT8",
+        lhs="uint8",
+        rhs="int8",
+        accumulator="int32",
+        group=4,
+        rows=16,
+        lanes=16,
+        depth=64,
+        registers=8,
+        required_features=("amx-tile", "amx-int8"),
+        instructions=_integer_tiles,
+        peak=partial(peak.tiles, "tdpbusd", 1),
+        costs=_TILE_COSTS,
+    ),
+    _vector_unit("AVX512-VNNI", 16, ("avx512vnni",)),
+    _vector_unit("AVX512-INT8", 16),
+    _vector_unit("AVX-VNNI", 8, ("avxvnni",)),
+    _vector_unit("AVX2-INT8", 8),
+    _vector_unit("SSE2-INT8", 4),
 )
 # What they cost where it is something else, by unit and CPU. Zen 5: vdpbf16ps 2.0 a cycle with a latency of 6.0 cycles,
 # multiply-adds 2.0 with 4.0. Zen 4, with units half as wide, starts half as many of both.

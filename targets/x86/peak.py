@@ -1,33 +1,19 @@
-"""The loops that multiply and add as fast as an x86-64 core can: in vectors, and with the units for bfloat16."""
+"""The loops that multiply and add as fast as an x86-64 core can: in vectors, and with the units for narrow operands."""
 
 from __future__ import annotations
 
 from string import Template
 
 from ..architecture import Level
-from ..peak import PeakLoop
+from ..peak import PeakLoop, chains
 
 _FLOAT_BITS = 32
+_NARROWEST, _WIDEST = 128, 512
 # Compilers halve vectors of 512 bits for many processors that have them.
 FLAGS = ("-march=native", "-mprefer-vector-width=512")
 
-# Independent chains, as many as hide the latency and still fit the registers, of a = x * a + y or of products of pairs.
-_CHAINS = Template(r"""
-static void multiply_add(long count) {
-    vector x, y, sum = {0};
-    for (int l = 0; l < LANES; ++l) { x[l] = 0.999f; y[l] = 1e-3f * (float)threads; }
-    vector $declarations;
-    for (long i = 0; i < count; ++i) {
-        $statements
-    }
-    $additions
-    sink = sum[0];
-}
-""")
-_SPARE_REGISTERS = 4  # two operands, and two to spare
-
 # Four sums of tiles, of two and two operands: what eight registers hold. Each thread sets up its own tiles.
-_TILES = r"""
+_TILES = Template(r"""
 static void multiply_add(long count) {
     static const unsigned char tiles[64] = {
         [0] = 1,
@@ -43,12 +29,12 @@ static void multiply_add(long count) {
         "tileloadd (%0,%1,1), %%tmm7" : : "r"(operand), "r"(stride), "m"(operand));
     for (long i = 0; i < count; ++i)
         __asm__ volatile(
-            "tdpbf16ps %tmm6, %tmm4, %tmm0; tdpbf16ps %tmm7, %tmm4, %tmm1;"
-            "tdpbf16ps %tmm6, %tmm5, %tmm2; tdpbf16ps %tmm7, %tmm5, %tmm3");
+            "$product %tmm6, %tmm4, %tmm0; $product %tmm7, %tmm4, %tmm1;"
+            "$product %tmm6, %tmm5, %tmm2; $product %tmm7, %tmm5, %tmm3");
     __asm__ volatile("tilerelease");
 }
-"""
-_TILE_ROWS, _TILE_LANES, _TILE_DEPTH = 16, 16, 32
+""")
+_TILE_ROWS, _TILE_LANES, _TILE_BYTES = 16, 16, 64
 _PERMISSION = "if (syscall(158 /* arch_prctl */, 0x1023 /* ARCH_REQ_XCOMP_PERM */, 18)) return 1;"
 
 
@@ -60,26 +46,35 @@ def multiply_adds(level: Level) -> PeakLoop:
         each = f'__asm__("vfmadd213ps %1, %2, %0" : "+{registers}"(a{{i}}) : "{registers}"(y), "{registers}"(x));'
     else:
         each = '__asm__("mulps %1, %0; addps %2, %0" : "+x"(a{i}) : "x"(x), "x"(y));'
-    return _chains(each, level.num_vector_registers, 2 * level.vector_bits // _FLOAT_BITS)
+    return chains(each, level.num_vector_registers, 2 * level.vector_bits // _FLOAT_BITS)
 
 
 def pairs() -> PeakLoop:
     """vdpbf16ps: products of two bfloat16 a lane."""
     each = '__asm__("vdpbf16ps %1, %2, %0" : "+v"(a{i}) : "v"(x), "v"(y));'
-    return _chains(each, 32, 2 * 2 * 512 // _FLOAT_BITS)
+    return chains(each, 32, 2 * 2 * 512 // _FLOAT_BITS)
 
 
-def tiles() -> PeakLoop:
-    """tdpbf16ps: products of tiles."""
-    return PeakLoop(_TILES, 4 * 2 * _TILE_ROWS * _TILE_LANES * _TILE_DEPTH, _PERMISSION)
+def integer_quads(bits: int) -> PeakLoop:
+    """vpdpbusd: products of four 8-bit integers a lane, in registers of so many bits."""
+    prefix, registers = ("", "v") if bits == _WIDEST else ("%{vex%} ", "x")
+    each = f'__asm__("{prefix}vpdpbusd %1, %2, %0" : "+{registers}"(a{{i}}) : "{registers}"(x), "{registers}"(y));'
+    return chains(each, 32 if bits == _WIDEST else 16, 2 * 4 * bits // _FLOAT_BITS)
 
 
-def _chains(each: str, registers: int, flops: int) -> PeakLoop:
-    """As many chains as there are registers for, each of a statement a pass that does so many operations."""
-    chains = registers - _SPARE_REGISTERS
-    function = _CHAINS.substitute(
-        declarations=", ".join(f"a{i} = y" for i in range(chains)),
-        statements=" ".join(each.replace("{i}", str(i)) for i in range(chains)),
-        additions=" ".join(f"sum += a{i};" for i in range(chains)),
-    )
-    return PeakLoop(function, chains * flops)
+def integer_pairs(bits: int) -> PeakLoop:
+    """pmaddwd and an addition: products of two 8-bit integers a lane, in registers of so many bits."""
+    if bits == _NARROWEST:
+        product = "movdqa %1, %%xmm15; pmaddwd %2, %%xmm15; paddd %%xmm15, %0"
+    else:
+        spare = "zmm15" if bits == _WIDEST else "ymm15"
+        product = f"vpmaddwd %1, %2, %%{spare}; vpaddd %%{spare}, %0, %0"
+    kind = "v" if bits == _WIDEST else "x"
+    each = f'__asm__("{product}" : "+{kind}"(a{{i}}) : "{kind}"(x), "{kind}"(y) : "xmm15");'
+    return chains(each, 32 if bits == _WIDEST else 16, 2 * 2 * bits // _FLOAT_BITS)
+
+
+def tiles(product: str = "tdpbf16ps", operand_bytes: int = 2) -> PeakLoop:
+    """Products of tiles."""
+    terms = _TILE_BYTES // operand_bytes
+    return PeakLoop(_TILES.substitute(product=product), 4 * 2 * _TILE_ROWS * _TILE_LANES * terms, _PERMISSION)

@@ -1,7 +1,7 @@
-"""AMX-BF16: matrix instructions on tiles, which are set up before a loop over tiles of C and released behind it.
+"""AMX: matrix instructions on tiles, which are set up before a loop over tiles of C and released behind it.
 
 Tiles are numbered here: sums first, then the first operand's, then the second's. Intel 64 and IA-32 Architectures
-Software Developer's Manual, volume 2: LDTILECFG, TILELOADD, TDPBF16PS, TILESTORED.
+Software Developer's Manual, volume 2: LDTILECFG, TILELOADD, TDPBF16PS, TDPBUSD, TILESTORED.
 """
 
 from __future__ import annotations
@@ -17,13 +17,20 @@ from ..instructions import Emitted, Expr, Operand, Stmt
 from . import rounding
 
 _PALETTE_BYTES = 64
-_SUM_BYTES, _OPERAND_BYTES = 4, 2
+_SUM_BYTES = 4
 
 
 @dataclass(frozen=True)
 class Tiles:
-    """What a step of AMX-BF16 becomes."""
+    """What a step becomes.
 
+    Attributes:
+        product: the instruction that multiplies two tiles.
+        operand_bytes: of an element of an operand.
+    """
+
+    product: str = "tdpbf16ps"
+    operand_bytes: int = 2
     symbols: frozenset[str] = frozenset()
     objects: tuple[Path, ...] = ()
 
@@ -46,8 +53,8 @@ class Tiles:
         """
         registers, vectors = extents["register"], extents["vector"]
         first_left, first_right = registers * vectors, registers * vectors + registers
-        left_stride = lhs.strides["row"] * _OPERAND_BYTES
-        right_stride = rhs.strides["group"] * _OPERAND_BYTES
+        left_stride = lhs.strides["row"] * self.operand_bytes
+        right_stride = rhs.strides["group"] * self.operand_bytes
         loads = []
         for number in range(max(registers, vectors)):
             if number < vectors:
@@ -56,7 +63,7 @@ class Tiles:
                 loads.append(self._move("tileloadd64", first_left + number, lhs, left_stride, register=number))
         products = [
             self.instruction(
-                "tdpbf16ps",
+                self.product,
                 _tile(register * vectors + vector),
                 _tile(first_left + register),
                 _tile(first_right + vector),
@@ -73,7 +80,7 @@ class Tiles:
         return Emitted(
             (*loads, *products),
             after_sums=tuple(stores),
-            before_tiles=self._set_up(palette(tile_sizes(extents))),
+            before_tiles=self._set_up(palette(tile_sizes(extents, self.operand_bytes))),
             after_tiles=(self.instruction("tilerelease"),),
         )
 
@@ -98,14 +105,14 @@ class Tiles:
         return self.instruction(name, _tile(tile), address, tirx.IntImm("int64", stride))
 
 
-def tile_sizes(extents: Mapping[str, int]) -> list[tuple[int, int]]:
+def tile_sizes(extents: Mapping[str, int], operand_bytes: int) -> list[tuple[int, int]]:
     """Rows, and bytes a row, of the tiles of sums, of the first and of the second operand."""
     registers, vectors = extents["register"], extents["vector"]
     depth = extents["group"] * extents["term"]
     return [
         *[(extents["row"], extents["lane"] * _SUM_BYTES)] * (registers * vectors),
-        *[(extents["row"], depth * _OPERAND_BYTES)] * registers,
-        *[(extents["group"], extents["lane"] * extents["term"] * _OPERAND_BYTES)] * vectors,
+        *[(extents["row"], depth * operand_bytes)] * registers,
+        *[(extents["group"], extents["lane"] * extents["term"] * operand_bytes)] * vectors,
     ]
 
 

@@ -19,8 +19,7 @@ from tilewright.compiler.cli.main import run
 from tilewright.compiler.library.artifact import read_signature
 from tilewright.compiler.library.signature import Signature
 from tilewright.compiler.options import CompileOptions
-from tilewright.compiler.precision import possible
-from tilewright.compiler.verification.compare import RTOL_OF_PRECISION
+from tilewright.compiler.precision import RTOL_OF_PRECISION, possible
 from tilewright.compiler.verification.verify import verify
 from tilewright.errors import PrecisionWarning
 from tilewright.ir_passes import run_passes

@@ -27,6 +27,7 @@ STATIC_INPUTS: dict[str, tuple[int, ...]] = {
     "Expand": (1,),
     "HammingWindow": (0,),
     "HannWindow": (0,),
+    "Loop": (0, 1),
     "MaxUnpool": (2,),
     "OneHot": (1,),
     "Pad": (1, 2, 3),

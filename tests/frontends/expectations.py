@@ -27,7 +27,6 @@ PASSES = Expectation("passes")
 # Operators whose definition (a function of others) needs one that is not supported.
 _BODIES = {
     "Bernoulli": "needs random numbers at run time",
-    "LinearAttention": "needs Scan",
     "SequenceMap": "needs sequences",
 }
 _KNOWN: dict[str, Expectation] = {

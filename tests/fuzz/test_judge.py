@@ -60,6 +60,23 @@ def test_an_index_may_differ_among_equals_alone() -> None:
     assert _verdict(_sample(ARGMAX, [1.0, 3.1, 3.0]), lambda y: y + 1) == "wrong"
 
 
+def test_results_of_float16_are_rounded_before_they_are_compared() -> None:
+    x = np.linspace(-3, 3, 64, dtype=np.float16)
+    rounded = np.cos(x.astype(np.float64)).astype(np.float16)
+    graph = helper.make_graph(
+        [helper.make_node("Cos", ["x"], ["a"]), helper.make_node("Equal", ["a", "b"], ["y"])],
+        "judged",
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT16, x.shape) for name in ("x", "b")],
+        [helper.make_tensor_value_info("y", TensorProto.BOOL, x.shape)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    sample = Sample(model, {"x": x, "b": rounded}, frozenset({"x", "a", "b", "y"}))
+    assert not Session(model).run(sample.inputs)[0].all()  # ONNX Runtime compares in float32
+    assert compare(sample, {"y": np.ones(64, bool)}).kind == "right"
+    elsewhere = Sample(model, {"x": x, "b": rounded + np.float16(0.5)}, sample.noisy)
+    assert compare(elsewhere, {"y": np.ones(64, bool)}).kind == "wrong"
+
+
 def test_shape_and_dtype_are_part_of_a_result() -> None:
     sample = _sample(EXP, [[0.5, 1.0]])
     y = Session(sample.model).run(sample.inputs)[0]

@@ -1,5 +1,10 @@
 /* Tells a forked child from its parent, also without the handlers of pthread_atfork (_Fork, clone): by a
- * page that Linux clears in every child; where it cannot, by the process's number. Included by thread_pool.c. */
+ * page that Linux clears in every child; where it cannot, by the process's number. Windows has no forks. Included by
+ * thread_pool.c. */
+#ifdef _WIN32
+static int process_is_new(void) { return 0; }
+static void process_is_known(void) {}
+#else
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -25,7 +30,9 @@ static int process_number(void) { return process_is_cleared_by_linux ? 1 : (int)
 static void process_after_fork(void) { atomic_store(&process.owner, 0); }
 
 __attribute__((constructor)) static void process_load(void) {
-  process_is_cleared_by_linux = !madvise(&process, sizeof process, MADV_WIPEONFORK);
+  /* Where pages are larger, others' data is in the same one. */
+  process_is_cleared_by_linux = sysconf(_SC_PAGESIZE) == PROCESS_PAGE_BYTES &&
+                                !madvise(&process, sizeof process, MADV_WIPEONFORK);
   atomic_store(&process.owner, process_number());
   /* Emulators accept every advice and follow none. */
   pthread_atfork(NULL, NULL, process_after_fork);
@@ -44,3 +51,4 @@ static int process_is_new(void) {
 }
 
 static void process_is_known(void) { atomic_store(&process.owner, process_number()); }
+#endif

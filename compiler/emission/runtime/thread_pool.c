@@ -171,7 +171,11 @@ static int pool_available_processors(void) {
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
 #endif
+#ifdef _WIN32
+  long online = pthread_num_processors_np();
+#else
   long online = sysconf(_SC_NPROCESSORS_ONLN);
+#endif
   return online < 1 ? 0 : (int)online;
 }
 
@@ -213,17 +217,21 @@ static void pool_start(void) {
   if (!pool.threads) pool.threads = pool_default_threads();
   int wanted = pool_least(pool.threads, TILEWRIGHT_SHARING);
   if (pool.started >= wanted - 1) return;
-  sigset_t all, before;
   pthread_attr_t attributes;
   if (pthread_attr_init(&attributes)) return;
   pthread_attr_setstacksize(&attributes, POOL_STACK_BYTES);
+#ifndef _WIN32
+  sigset_t all, before;
   sigfillset(&all); /* signals are the program's affair: its own threads take them */
   pthread_sigmask(SIG_SETMASK, &all, &before);
+#endif
   for (int next = pool.started + 1; next < wanted; next = pool.started + 1) {
     if (pthread_create(&pool_seats[next].thread, &attributes, pool_worker, &pool_seats[next])) break;
     pool.started = next;
   }
+#ifndef _WIN32
   pthread_sigmask(SIG_SETMASK, &before, NULL);
+#endif
   pthread_attr_destroy(&attributes);
   pool.processors = pool_available_processors();
   /* Fewer when the system refuses; asking again each time would be slow. */

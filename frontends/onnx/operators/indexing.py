@@ -199,3 +199,20 @@ def triangle(node: Node) -> Result:
         return (relax.op.triu if upper else relax.op.tril)(x, shift)
     shift = node.emit(node.reshape(node.expr(1), ()))
     return node.emit_te(te_indexing.triangle, x, shift, upper)
+
+
+@operator("TensorScatter")
+def tensor_scatter(node: Node) -> Result:
+    """A cache with an update written along an axis, from a place on that each batch has of its own."""
+    shape, update = node.shape(0), node.shape(1)
+    axis = node.axis(node.attr_int("axis", -2), len(shape))
+    mode = node.attr_str("mode", "linear")
+    fits = len(shape) == len(update) and all(
+        given <= extent if each == axis else given == extent
+        for each, (extent, given) in enumerate(zip(shape, update, strict=True))
+    )
+    if not fits or axis == 0 or mode not in ("linear", "circular"):
+        raise node.invalid(f"an update of {list(update)} does not fit {list(shape)} along axis {axis}, mode '{mode}'")
+    starts = [node.expr(2)] if node.has(2) else []
+    circular = mode == "circular"
+    return node.emit_te(te_indexing.written_rows, node.expr(0), node.expr(1), *starts, axis=axis, circular=circular)

@@ -8,7 +8,7 @@ import numpy as np
 from tvm import relax
 
 from .. import te_layout
-from ..dtypes import accumulator, is_float, numpy_dtype, relax_dtype
+from ..dtypes import is_float, numpy_dtype
 from ..limits import check_tensor
 from ..node import Expr, Node, Result, Value, dtype_of, shape_of
 from ..registry import operator
@@ -274,46 +274,6 @@ def _padded(node: Node, widths: list[int], value: Value) -> Result:
         # There is no element to repeat, and the specification does not say what then. Nothing must be read.
         return np.zeros(new, numpy_dtype(dtype))
     return node.emit_te(te_layout.pad, x, begins, new, mode, fill)
-
-
-@operator("Cast")
-def cast(node: Node) -> Result:
-    """Converted to a dtype; floats are truncated to integers, and anything but 0 is true."""
-    return _cast(node, relax_dtype(node.attr_int("to", 1), node.label))
-
-
-@operator("CastLike")
-def cast_like(node: Node) -> Result:
-    """Converted to the second input's dtype."""
-    return _cast(node, node.dtype(1))
-
-
-def _cast(node: Node, dtype: str) -> Result:
-    known = node.constant(0)
-    if known is not None and known.dtype.kind not in "OSU":
-        with np.errstate(all="ignore"):
-            return known.astype(numpy_dtype(dtype))
-    x = node.expr(0)
-    if dtype_of(x) == dtype:
-        return x
-    if dtype == "bool":
-        kind = accumulator(dtype_of(x))  # TVM compares bfloat16 by its bits, in which the two zeros differ
-        wide = x if kind == dtype_of(x) else relax.op.astype(x, kind)
-        return relax.op.not_equal(wide, node.scalar(0, kind))
-    return relax.op.astype(x, dtype)
-
-
-@operator("Dropout")
-def dropout(node: Node) -> Result:
-    """Nothing at inference; the mask, if wanted, keeps everything."""
-    if node.has(2) and bool(node.static(2, "training_mode").item()):
-        ratio = float(node.static(1, "the ratio").item()) if node.has(1) else 0.5
-        if ratio != 0.0:
-            raise node.unsupported("random dropout is not supported", "export the model in inference mode")
-    mask_dtype = np.bool_ if node.opset >= 10 else numpy_dtype(node.dtype(0))
-    if not node.wants(1):
-        return node.expr(0)
-    return [node.expr(0), relax.op.full(node.shape(0), node.emit(np.ones((), mask_dtype)), str(np.dtype(mask_dtype)))]
 
 
 @operator("ReverseSequence")

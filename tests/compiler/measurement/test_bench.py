@@ -10,9 +10,9 @@ import onnx
 import pytest
 import tilewright
 from small_models import model, node, swish_network
+from tilewright.compiler.inputs.random_inputs import random_inputs
 from tilewright.compiler.measurement import bench, machine_peak
 from tilewright.compiler.measurement.machine_peak import measured_peak
-from tilewright.compiler.verification.random_inputs import random_inputs
 from tilewright.errors import ComparisonError, ToolError, UnsupportedTargetError, UsageError
 from tilewright.targets.host import read_host
 

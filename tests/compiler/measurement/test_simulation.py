@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import tilewright
 from tilewright.compiler.build import build
+from tilewright.compiler.inputs.random_inputs import random_inputs
 from tilewright.compiler.library.artifact import CompiledModel, load
 from tilewright.compiler.measurement import simulation
 from tilewright.compiler.measurement.machine_peak import MemoryLevel, Peak, with_more_cores
@@ -21,7 +22,6 @@ from tilewright.compiler.measurement.roofline import Work
 from tilewright.compiler.measurement.simulated import HandOff, Launch, SimulatedKernel, Step
 from tilewright.compiler.measurement.simulation import moving_seconds, read_steps, simulate
 from tilewright.compiler.options import CompileOptions
-from tilewright.compiler.verification.random_inputs import random_inputs
 from tilewright.errors import ComparisonError, LibraryError, ToolError, UsageError
 from tilewright.schedules.templates.template import Decision, choose_default
 from tilewright.targets.architectures import ARCHITECTURES

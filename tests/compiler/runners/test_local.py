@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import tilewright
 from small_models import swish_network
+from tilewright.compiler.inputs.random_inputs import random_inputs
 from tilewright.compiler.library.library_file import opened
 from tilewright.compiler.runners.local import LocalRunner, time_runs
-from tilewright.compiler.verification.random_inputs import random_inputs
 from tilewright.errors import TensorError
 
 

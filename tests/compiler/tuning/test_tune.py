@@ -22,9 +22,11 @@ from tilewright.compiler.library.elf import Elf
 from tilewright.compiler.library.integrity import seal
 from tilewright.compiler.library.signature import SECTION
 from tilewright.compiler.options import CompileOptions
-from tilewright.compiler.tuning import session
+from tilewright.compiler.tuning import session, trial_library
 from tilewright.compiler.tuning.excerpt import excerpt, kernel_passes
 from tilewright.compiler.tuning.measure import measure
+from tilewright.compiler.tuning.measure_worker import Trial
+from tilewright.compiler.tuning.trial_library import TrialLibrary
 from tilewright.errors import OutputError, UsageError
 from tilewright.schedules.tuner.records import CRASHED, HUNG, OK, WRONG, Record, read
 from tilewright.schedules.tuner.search import Collector
@@ -58,12 +60,11 @@ def overwrite(path: Path, symbol: str, code: bytes) -> None:
 def test_an_excerpt_has_each_kernel_once_and_the_model_s_weights() -> None:
     made = excerpt(DIGITS, ONE, Collector())
     whole = build(DIGITS, None, ONE, stop_after="plan")
-    part = build(made.model, None, ONE, stop_after="plan", passes=kernel_passes)
+    part = build(made.of(made.workloads), None, ONE, stop_after="plan", passes=kernel_passes)
 
     assert whole.table is not None and part.table is not None and whole.plan is not None and part.plan is not None
     keys = [sorted(str(WORKLOAD.of(function)) for _, function in each.table.functions) for each in (whole, part)]
-    assert keys[0] == keys[1]
-    assert set(made.calls) == set(made.model.output_names) == set(made.workloads)
+    assert keys[0] == keys[1] == sorted(piece.workload for piece in made.pieces)
     assert part.plan.constants.nbytes == whole.plan.constants.nbytes
 
 
@@ -94,69 +95,76 @@ def test_what_is_found_is_written_used_and_not_measured_again(tmp_path: Path) ->
 
 
 @pytest.fixture
-def pair(tmp_path: Path) -> tuple[Path, Build]:
-    """A folder with a library of an excerpt twice, and its inputs."""
-    made = build(swish_network(), tmp_path / "defaults.so", CompileOptions(threads=1, jobs=1, name="net"))
-    again = build(swish_network(), tmp_path / "candidates.so", CompileOptions(threads=1, jobs=1, name="net"))
+def library(tmp_path: Path) -> tuple[Path, Build]:
+    """A library and, beside it, its inputs."""
+    made = build(swish_network(), tmp_path / "net.so", CompileOptions(threads=1, jobs=1, name="net"))
     assert made.signature is not None
     inputs = {s.name: np.random.default_rng(0).standard_normal(s.shape).astype(s.dtype) for s in made.signature.inputs}
     np.savez(tmp_path / "inputs.npz", **inputs)  # type: ignore[arg-type]  # numpy takes names
-    return tmp_path, again
+    return tmp_path / "net.so", made
 
 
-def measured(folder: Path, **options: Any) -> Any:
-    """The two libraries of a folder."""
-    paths = (folder / "defaults.so", folder / "candidates.so", folder / "inputs.npz", folder)
-    return measure(*paths, threads=0, seconds=0.05, rtol=1e-4, **options)
+def measured(path: Path, trials: list[Trial], **options: Any) -> Any:
+    return measure(
+        path, path.with_name("inputs.npz"), path.parent, trials, threads=0, seconds=0.05, rtol=1e-4, **options
+    )
 
 
-def test_equal_libraries_are_equally_fast(pair: tuple[Path, Build]) -> None:
-    found = measured(pair[0])
+def test_a_kernel_takes_as_long_as_itself(library: tuple[Path, Build]) -> None:
+    path, made = library
+    assert made.signature is not None
+    output = made.signature.outputs[0].name
+    found = measured(path, [Trial([(0, 1)], [(0, 1)], [(output, output)]), Trial([(0, 3)], [(0, 1)])])
+
     assert found.dead_step is None and not found.wrong
-    assert found.defaults.shape == found.candidates.shape and len(found.defaults) >= 5
-    ratio = np.median(found.candidates.sum(1) / found.defaults.sum(1))
-    assert 0.5 < ratio < 2
+    assert [round(timing.ratio, 6) for timing in found.timings] == [1, 3]
+    assert found.timings[1].seconds == pytest.approx(3 * found.timings[0].default_seconds)
 
 
 @x86
 @pytest.mark.parametrize(("code", "hung"), [(UNDEFINED, False), (FOR_EVER, True)])
-def test_a_kernel_that_dies_or_hangs_is_named(pair: tuple[Path, Build], code: bytes, hung: bool) -> None:
-    folder, made = pair
+def test_a_kernel_that_dies_or_hangs_is_named(library: tuple[Path, Build], code: bytes, hung: bool) -> None:
+    path, made = library
     assert made.signature is not None
     last = len(made.signature.steps) - 1
-    overwrite(folder / "candidates.so", made.signature.kernels[made.signature.steps[last].kernel].symbol, code)
+    overwrite(path, made.signature.kernels[made.signature.steps[last].kernel].symbol, code)
 
-    found = measured(folder, still_seconds=1.5)
+    found = measured(path, [Trial([(0, 1)], [(0, 1)])], still_seconds=1.5)
     assert (found.dead_step, found.hung) == (last, hung)
 
 
 @x86
 def test_candidates_that_fail_are_recorded_and_never_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first candidates of the heaviest workload crash, hang, or compute nothing."""
+    """Candidates of the heaviest workload crash, hang, or compute nothing."""
     returns_at_once = b"\x31\xc0\xc3"
-    codes = iter([UNDEFINED, FOR_EVER, returns_at_once])
-    compiled: Callable[..., Build] = session._Run._compiled
+    codes = iter([None, UNDEFINED, FOR_EVER, returns_at_once])  # the first library is that of the defaults
+    compiled: Callable[..., Build] = TrialLibrary._compiled
+    heaviest: list[str] = []
 
-    def damaged(run: Any, decisions: Any, path: Path) -> Build:
-        made = compiled(run, decisions, path)
-        code = next(codes, None) if decisions else None
-        if code is not None and made.table is not None:
-            heaviest = run.progress.tasks[0].key
-            symbols = [symbol for symbol, function in made.table.functions if WORKLOAD.of(function) == heaviest]
-            overwrite(path, symbols[0], code)
+    def damaged(library: TrialLibrary, variants: Any) -> Build:
+        made = compiled(library, variants)
+        code = next(codes, None)
+        if code is not None and made.table is not None and made.path is not None:
+            keys = [WORKLOAD.of(function) for _, function in made.table.functions]
+            heaviest[:] = heaviest or [str(keys[0])]  # defaults stand first, the heaviest's first of all
+            first = f"_{len(set(keys))}"  # the number of the first variant after the defaults, the heaviest's too
+            symbols = [symbol for symbol, _ in made.table.functions if symbol.endswith(first)]
+            overwrite(made.path, symbols[0], code)
         return made
 
-    monkeypatch.setattr(session._Run, "_compiled", damaged)
-    monkeypatch.setattr(session, "measure", lambda *a, **k: measure(*a, **k, still_seconds=1.5))
+    monkeypatch.setattr(TrialLibrary, "_compiled", damaged)
+    monkeypatch.setattr(trial_library, "measure", lambda *a, **k: measure(*a, **k, still_seconds=1.5))
+    monkeypatch.setattr(session, "_SLOTS", 6)
     path = tmp_path / "r.jsonl"
-    found = tuned(path, 20)
+    found = tuned(path, 16)
 
-    of_heaviest = [record for record in read(path)[0] if record.workload == found.tasks[0].key]
-    states = [record.state for record in of_heaviest]
-    assert states[:3] == [CRASHED, HUNG, WRONG] and OK in states[3:]
-    best = found.tasks[0].best
-    failed = {record.choice for record in of_heaviest if record.state != OK}
-    assert best is None or str(best.decision.choice) not in failed
+    records = read(path)[0]
+    states = [record.state for record in records if record.workload == heaviest[0]]
+    assert states[:2] == [CRASHED, HUNG] and states.count(WRONG) == 1 and OK in states
+    assert found.failed == {CRASHED: 1, HUNG: 1, WRONG: 1}
+    failed = {(record.workload, record.choice) for record in records if record.state != OK}
+    best = {(task.key, str(task.best.decision.choice)) for task in found.tasks if task.best is not None}
+    assert not failed & best
 
 
 def test_a_full_disk_keeps_what_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,10 +12,10 @@ import pytest
 import tilewright
 from small_models import embedding, model, node, swish_network
 from tilewright import frontends
+from tilewright.compiler.inputs.input_ranges import integer_bounds
+from tilewright.compiler.inputs.random_inputs import random_inputs
 from tilewright.compiler.library.tensor_spec import TensorSpec
 from tilewright.compiler.runners.local import LocalRunner
-from tilewright.compiler.verification.input_ranges import integer_bounds
-from tilewright.compiler.verification.random_inputs import random_inputs
 from tilewright.compiler.verification.verify import raise_if_failed
 from tilewright.errors import ComparisonError, ToolError, UsageError
 

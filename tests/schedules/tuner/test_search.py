@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-from itertools import islice
 
 import pytest
 from tilewright import targets
@@ -29,8 +28,8 @@ def searched(workload: Workload, measurements: int, seed: int = 0) -> tuple[Task
     search = Search(CostModel(), seed)
     curve: list[float] = []
     for _ in range(measurements // 3):
-        batch = list(islice(search.proposals(task), 3))
-        search.learn([(task, each, law(each)) for each in dict(zip(map(id, batch), batch, strict=True)).values()])
+        batch = search.proposals(task, 3)
+        search.learn([(task, each, law(each)) for each in batch])
         curve.append(min(each.ratio for each in task.candidates if each.ratio is not None))
     return task, curve
 
@@ -56,7 +55,7 @@ def test_nothing_is_measured_twice_and_a_task_ends() -> None:
     search = Search(CostModel())
     seen: list[int] = []
     while not task.is_done:
-        candidate = next(search.proposals(task))
+        (candidate,) = search.proposals(task)
         seen.append(id(candidate))
         search.learn([(task, candidate, 1.5)])
     assert len(seen) == len(set(seen)) == task.tried <= len(task.candidates)

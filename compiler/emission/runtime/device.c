@@ -1,0 +1,127 @@
+/* Runs a compiled model on a machine without Python: what runners start there, and the program of --emit bench.
+ *
+ *     program LIBRARY NAME INPUTS OUTPUTS RUNS SECONDS THREADS       a shared library, whose symbols begin with NAME
+ *     program INPUTS OUTPUTS RUNS SECONDS THREADS                    with a model inside
+ *     program [THREADS]                                              the same: checks itself, then measures itself
+ *
+ * INPUTS holds the tensors one after another, and so will OUTPUTS. It runs at least so often and for so many seconds, and
+ * prints the nanoseconds of each run on a line. 0 threads: the default. Ends with 0; 1: results differ from those that
+ * are stored; 2: what the model returned stands on stderr, or what was wrong with a file.
+ */
+#define _GNU_SOURCE
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+typedef struct {
+  int (*run)(const void *const[], void *const[], void *);
+  int (*num_inputs)(void), (*num_outputs)(void);
+  size_t (*workspace_size)(void), (*input_bytes)(int), (*output_bytes)(int);
+  int (*set_num_threads)(int); /* NULL: the model has no threads */
+} model_api;
+
+enum { ALIGNMENT = 64, MOST_RUNS = 1 << 20 };
+
+static int fail(const char *what, const char *which) {
+  fprintf(stderr, "%s: %s\n", what, which);
+  return 2;
+}
+
+static uint64_t now(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
+/* Memory that is never given back: the process ends soon. */
+static unsigned char *aligned(size_t bytes) {
+  unsigned char *memory = malloc(bytes + 2 * ALIGNMENT);
+  if (!memory) exit(fail("there is not enough memory", "workspace or tensors"));
+  return memory + (ALIGNMENT - (uintptr_t)memory % ALIGNMENT);
+}
+
+typedef struct {
+  const void **inputs;
+  void **outputs, *workspace;
+} buffers;
+
+static buffers prepared(const model_api *model) {
+  buffers made;
+  int inputs = model->num_inputs(), outputs = model->num_outputs();
+  made.inputs = calloc((size_t)inputs + 1, sizeof *made.inputs);
+  made.outputs = calloc((size_t)outputs + 1, sizeof *made.outputs);
+  for (int i = 0; i < inputs; ++i) made.inputs[i] = aligned(model->input_bytes(i));
+  for (int i = 0; i < outputs; ++i) made.outputs[i] = aligned(model->output_bytes(i));
+  made.workspace = aligned(model->workspace_size());
+  return made;
+}
+
+/* Runs so often and so long; writes the nanoseconds of each run, and returns how many there were; 0: the model failed. */
+static int timed(const model_api *model, const buffers *with, int runs, double seconds, uint64_t *nanoseconds) {
+  uint64_t end = now() + (uint64_t)(seconds * 1e9);
+  int done = 0;
+  while (done < MOST_RUNS && (done < runs || now() < end)) {
+    uint64_t before = now();
+    int status = model->run(with->inputs, with->outputs, with->workspace);
+    nanoseconds[done++] = now() - before;
+    if (status) {
+      fprintf(stderr, "the model returned %d\n", status);
+      return 0;
+    }
+  }
+  return done;
+}
+
+/* INPUTS OUTPUTS RUNS SECONDS THREADS */
+static int serve(const model_api *model, char **arguments) {
+  buffers with = prepared(model);
+  FILE *file = fopen(arguments[0], "rb");
+  if (!file) return fail("cannot be read", arguments[0]);
+  for (int i = 0; i < model->num_inputs(); ++i) {
+    size_t bytes = model->input_bytes(i);
+    if (fread((void *)(uintptr_t)with.inputs[i], 1, bytes, file) != bytes) return fail("is too short", arguments[0]);
+  }
+  fclose(file);
+  int runs = atoi(arguments[2]), threads = atoi(arguments[4]);
+  if (threads && model->set_num_threads) model->set_num_threads(threads);
+  uint64_t *nanoseconds = calloc(MOST_RUNS, sizeof *nanoseconds);
+  int done = timed(model, &with, runs < 1 ? 1 : runs, atof(arguments[3]), nanoseconds);
+  if (!done) return 2;
+  file = fopen(arguments[1], "wb");
+  if (!file) return fail("cannot be written", arguments[1]);
+  for (int i = 0; i < model->num_outputs(); ++i) {
+    size_t bytes = model->output_bytes(i);
+    if (fwrite(with.outputs[i], 1, bytes, file) != bytes) return fail("cannot be written", arguments[1]);
+  }
+  if (fclose(file)) return fail("cannot be written", arguments[1]);
+  for (int i = 0; i < done; ++i) printf("%llu\n", (unsigned long long)nanoseconds[i]);
+  return 0;
+}
+
+#ifdef TILEWRIGHT_BENCH
+#include "self_check.c"
+#else
+#include <dlfcn.h>
+
+/* NAME_function; exits where the library has none and it must have. */
+static void *found(void *library, const char *name, const char *function, int is_needed) {
+  char symbol[512];
+  snprintf(symbol, sizeof symbol, "%s_%s", name, function);
+  void *address = dlsym(library, symbol);
+  if (!address && is_needed) exit(fail("the library has no such function", symbol));
+  return address;
+}
+
+int main(int count, char **arguments) {
+  if (count != 8) return fail("usage", "LIBRARY NAME INPUTS OUTPUTS RUNS SECONDS THREADS");
+  void *library = dlopen(arguments[1], RTLD_NOW);
+  if (!library) return fail("the library cannot be loaded", dlerror());
+  model_api model;
+#define FIND(function, is_needed) *(void **)&model.function = found(library, arguments[2], #function, is_needed)
+  FIND(run, 1), FIND(num_inputs, 1), FIND(num_outputs, 1), FIND(workspace_size, 1);
+  FIND(input_bytes, 1), FIND(output_bytes, 1), FIND(set_num_threads, 0);
+  return serve(&model, arguments + 3);
+}
+#endif

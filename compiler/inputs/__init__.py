@@ -1,0 +1,1 @@
+"""Values for inputs that nobody gave."""

@@ -1,0 +1,168 @@
+"""The runner of places without Python: a small program in C is started there, with the library and files of tensors.
+
+The program (`emission/runtime/device.c`) is built for the library's target when it is first needed; what `--emit bench`
+makes is such a program itself. A `Place` says how a command is executed there.
+"""
+
+from __future__ import annotations
+
+import shutil
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from ...dtypes import numpy_dtype
+from ...errors import TensorError, TilewrightError, ToolError
+from ...targets.systems import ELF
+from ...targets.toolchain import find_toolchain
+from ..library.arrays import as_array
+from ..library.elf import Elf
+from ..library.signature import Signature
+from ..process.temporary import TemporaryFolder, temporary_folder
+from .runner import Array, Inputs, Library
+
+PROGRAM, LIBRARY, INPUTS, OUTPUTS = "program", "library", "inputs.bin", "outputs.bin"
+_EXIT_MODEL = 2
+
+
+class Place(Protocol):
+    """Where programs for a target can be executed."""
+
+    def execute(self, signature: Signature, folder: Path, command: list[str]) -> str:
+        """Executes a command of a folder, whose words are relative to it, and brings what it writes back there.
+
+        Args:
+            signature: of the library: what the place must have.
+            folder: with all files that the command needs.
+            command: the first word is the program.
+
+        Returns:
+            What it printed.
+
+        Raises:
+            ToolError: something that the place needs is missing, or the command failed.
+        """
+
+
+class DeviceRunner:
+    """Runs libraries in a place.
+
+    Args:
+        place: where.
+        threads: that parallel loops use; 0: the library's default there.
+    """
+
+    def __init__(self, place: Place, threads: int = 0) -> None:
+        self._place = place
+        self._threads = threads
+        self._programs = TemporaryFolder()
+        weakref.finalize(self, self._programs.remove)
+
+    def run(self, library: Library, inputs: Inputs) -> dict[str, Array]:
+        """Runs once.
+
+        Raises:
+            TensorError: an input is missing, unknown, or has another shape or dtype.
+            ToolError: something that is needed to run there is missing, or it failed.
+        """
+        return self._executed(library, inputs, 1, 0)[0]
+
+    def time(self, library: Library, inputs: Inputs, *, runs: int = 1, seconds: float = 0) -> list[float]:
+        """The seconds of each of at least so many runs, in at least so many seconds, as the machine there counts them.
+
+        Raises:
+            TensorError, ToolError: as `run`.
+        """
+        return self._executed(library, inputs, runs, seconds)[1]
+
+    def _executed(
+        self, library: Library, inputs: Inputs, runs: int, seconds: float
+    ) -> tuple[dict[str, Array], list[float]]:
+        signature = library.signature
+        with self._folder(library, inputs) as (folder, command):
+            words = [*command, INPUTS, OUTPUTS, str(runs), str(seconds), str(self._threads)]
+            text = self._place.execute(signature, folder, words)
+            try:
+                data = (folder / OUTPUTS).read_bytes()
+                nanoseconds = [int(line) for line in text.split()]
+            except (OSError, ValueError):
+                raise ToolError("the program there wrote no results", where=str(library.path)) from None
+        if len(data) != sum(spec.nbytes for spec in signature.outputs) or not nanoseconds:
+            raise ToolError("the program there wrote results of another size", where=str(library.path))
+        outputs, at = {}, 0
+        for spec in signature.outputs:
+            flat = np.frombuffer(data, numpy_dtype(spec.dtype), int(np.prod(spec.shape)), at)
+            outputs[spec.name], at = flat.reshape(spec.shape).copy(), at + spec.nbytes
+        return outputs, [each / 1e9 for each in nanoseconds]
+
+    @contextmanager
+    def _folder(self, library: Library, inputs: Inputs) -> Iterator[tuple[Path, list[str]]]:
+        """A folder with all that the place needs, and the words of the command before those of all commands."""
+        signature = library.signature
+        _check_names(signature, inputs, library.path)
+        with temporary_folder() as folder:
+            with (folder / INPUTS).open("wb") as file:
+                for spec in signature.inputs:
+                    file.write(as_array(inputs[spec.name], spec).tobytes())
+            if Elf(library.path.read_bytes(), str(library.path)).is_program:
+                shutil.copy(library.path, folder / PROGRAM)
+                yield folder, [PROGRAM]
+            else:
+                shutil.copy(library.path, folder / LIBRARY)
+                shutil.copy(self._program(signature.triple), folder / PROGRAM)
+                yield folder, [PROGRAM, f"./{LIBRARY}", signature.name]
+
+    def _program(self, triple: str) -> Path:
+        """The program that loads a library, for a target."""
+        folder = self._programs.path / triple
+        program = folder / PROGRAM
+        if not program.exists():
+            from ..emission.glue import device_source
+
+            folder.mkdir(exist_ok=True)
+            (folder / "device.c").write_text(device_source())
+            toolchain = find_toolchain(triple)
+            if toolchain.object_format != ELF:
+                raise ToolError(
+                    f"shared libraries for {triple} are loaded by programs of your own there",
+                    where="--device",
+                    hint="compile with --emit bench: it makes a program",
+                )
+            toolchain.run([*toolchain.cc, "-O2", "device.c", "-o", PROGRAM, "-ldl", "-lpthread"], folder)
+        return program
+
+
+def checked(code: int, printed: str, errors: str, where: str) -> str:
+    """What a program printed that ended with this code.
+
+    Raises:
+        ToolError: it failed.
+        TilewrightError: the model in it did.
+    """
+    if code == 0:
+        return printed
+    lines = errors.strip().splitlines()[-6:]
+    if code == _EXIT_MODEL and any("the model returned 1" in line for line in lines):
+        raise ToolError(
+            "the processor there lacks instructions that the library uses",
+            where=where,
+            hint="compile it for that processor: --mcpu, --features",
+        )
+    if code == _EXIT_MODEL:
+        raise TilewrightError("the model failed there", where=where, details=lines)
+    raise ToolError(f"the program there ended with code {code}", where=where, details=lines)
+
+
+def _check_names(signature: Signature, inputs: Inputs, path: Path) -> None:
+    known = [spec.name for spec in signature.inputs]
+    takes = "it takes: " + (", ".join(map(str, signature.inputs)) or "nothing")
+    wrong = [name for name in inputs if name not in known]
+    missing = [name for name in known if name not in inputs]
+    if wrong:
+        raise TensorError(f"the model has no input {wrong[0]!r}", where=str(path), hint=takes)
+    if missing:
+        raise TensorError(f"input {missing[0]!r} is missing", where=str(path), hint=takes)

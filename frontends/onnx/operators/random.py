@@ -1,0 +1,88 @@
+"""Random numbers: drawn by a seed, the same at every call of a library (`te_random.py`)."""
+
+from __future__ import annotations
+
+import numpy as np
+from tvm import relax, te, tirx
+
+from ....ir_types import Scalar
+from .. import te_random
+from ..dtypes import accumulator, is_float, numpy_dtype, relax_dtype
+from ..limits import check_tensor
+from ..node import Node, Result
+from ..registry import operator
+from .cast import converted
+
+
+def _drawn(node: Node, shape: tuple[int, ...], dtype: str) -> Result:
+    check_tensor(shape)
+    seed = te_random.seed_of(node)
+    if node.op_type.startswith("RandomUniform"):
+        low, high = node.attr_float("low", 0.0), node.attr_float("high", 1.0)
+        return node.emit_te(te_random.uniform, shape, low, high, seed, dtype)
+    mean, scale = node.attr_float("mean", 0.0), node.attr_float("scale", 1.0)
+    return node.emit_te(te_random.normal, shape, mean, scale, seed, dtype)
+
+
+@operator("RandomNormal", "RandomUniform")
+def random(node: Node) -> Result:
+    """Numbers in a shape that the node gives."""
+    return _drawn(node, node.attr_ints("shape") or (), relax_dtype(node.attr_int("dtype", 1), node.label))
+
+
+@operator("RandomNormalLike", "RandomUniformLike")
+def random_like(node: Node) -> Result:
+    """Numbers in the shape of the input and, where the node names none, of its dtype."""
+    given = node.dtype(0)
+    dtype = relax_dtype(node.attr_int("dtype", 1), node.label) if "dtype" in node.attributes else given
+    if not is_float(dtype):
+        raise node.unsupported(f"random numbers of {dtype} are not supported")
+    return _drawn(node, node.shape(0), dtype)
+
+
+@operator("Multinomial")
+def multinomial(node: Node) -> Result:
+    """Classes drawn by unnormalised log-probabilities [batch, classes], `sample_size` times."""
+    batch, classes = node.shape(0)
+    count = node.attr_int("sample_size", 1)
+    dtype = relax_dtype(node.attr_int("dtype", 6), node.label)
+    if count < 1 or classes < 1:
+        raise node.invalid(f"{count} samples of {classes} classes")
+    x = converted(node, node.expr(0), accumulator(node.dtype(0)))
+    chances = node.emit(relax.op.nn.softmax(converted(node, x, "float32"), 1))
+    running = node.emit(relax.op.cumsum(chances, 1))
+    seed = te_random.seed_of(node)
+
+    def draw(totals: te.Tensor) -> te.Tensor:
+        other = te.reduce_axis((0, classes - 1), name="other")
+
+        def element(b: Scalar, s: Scalar) -> Scalar:
+            drawn = te_random.unit(b * count + s, seed)
+            passed = tirx.Select(totals(b, other) <= drawn, tirx.const(1, dtype), tirx.const(0, dtype))
+            return te.sum(passed, axis=other)
+
+        return te.compute((batch, count), element, name="draw")
+
+    if classes == 1:
+        return relax.op.full((batch, count), node.scalar(0, dtype), dtype)
+    return node.emit_te(draw, running)
+
+
+@operator("Dropout")
+def dropout(node: Node) -> Result:
+    """Nothing at inference, when the mask keeps everything; in training, what is drawn below the ratio is dropped."""
+    shape, given = node.shape(0), node.dtype(0)
+    x = node.expr(0)
+    ratio = 0.0
+    if node.has(2) and bool(node.static(2, "training_mode").item()):
+        ratio = float(node.static(1, "the ratio").item()) if node.has(1) else 0.5
+    if not 0.0 <= ratio < 1.0:
+        raise node.invalid(f"the ratio is {ratio}")
+    mask_dtype = "bool" if node.opset >= 10 else given
+    if ratio == 0.0 or 0 in shape:
+        kept = relax.op.full(shape, node.emit(np.ones((), numpy_dtype(mask_dtype))), mask_dtype)
+        return [x, kept] if node.wants(1) else x
+    drawn = node.emit_te(te_random.uniform, shape, 0.0, 1.0, te_random.seed_of(node), "float32")
+    mask = node.emit(relax.op.greater_equal(drawn, node.scalar(ratio, "float32")))
+    scaled = relax.op.multiply(x, node.scalar(1.0 / (1.0 - ratio), given))
+    return [relax.op.where(mask, scaled, node.scalar(0, given)), converted(node, mask, mask_dtype)]

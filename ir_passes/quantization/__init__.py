@@ -1,0 +1,1 @@
+"""Passes on quantized tensors: which integers are multiplied, and what is done between a dequantize and a quantize."""

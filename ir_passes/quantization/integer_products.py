@@ -1,0 +1,178 @@
+"""Products of dequantized tensors, and of integers less their zero points, become products of 8-bit integers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import tvm
+from tvm import relax
+
+from ...ir_types import Call
+from ...quantize_operators import dequantize
+from ..core.base import GraphPass, PassResult
+from ..core.constants import Array, array_of, constant
+from ..core.graph import Expr, Var
+from ..core.match import calls, made_by
+from ..core.rewriter import Rewriter, dtype_of, rebuild, rewrite, shape_of
+from .quantized_values import SHIFT, as_array, as_unsigned, dequantized, integer, size_of, whole
+
+_CONVOLUTIONS = ("nn.conv1d", "nn.conv2d", "nn.conv3d")
+
+
+def _always(call: Expr) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class _Left:
+    """Integers of 8 bits; the zero point as a number or as a scalar of int32; the scale, if floats are multiplied."""
+
+    integers: Expr
+    zero: int | Expr
+    scale: Expr | None
+
+
+@dataclass(frozen=True)
+class _Right:
+    """A constant of int8, and the scale of each column, if floats are multiplied."""
+
+    integers: Array
+    scale: Array | None
+
+
+@dataclass(frozen=True)
+class IntegerProducts(GraphPass):
+    """Products of quantized tensors -> products of uint8 and int8 with sums in int32, and a dequantize behind them.
+
+    With q and z of the left operand, w of the right one: sum (q - z) w = sum q w - z sum w, and the second term is a
+    constant of each column. A convolution pads with z. Floats are multiplied by both scales after the sum.
+
+    Contract: types of results are the same; sums of integers are exact where floats would round.
+
+    Options:
+        gains: whether a product of integers is faster than one of floats, given as it would be then.
+    """
+
+    gains: Callable[[Expr], bool] = _always
+
+    def __call__(self, module: tvm.IRModule) -> PassResult:
+        """Rewrite `main`."""
+
+        def visit(rewriter: Rewriter, var: Var, value: Expr) -> Expr | None:
+            if not calls(value, "matmul", *_CONVOLUTIONS) or dtype_of(value) not in ("float32", "int32"):
+                return None
+            left, right = _left(rewriter, value.args[0]), _right(rewriter, value)
+            if left is None or right is None or (left.scale is None) != (right.scale is None):
+                return None
+            return self._integers(rewriter, var, value, left, right)
+
+        return rewrite(module, visit, max_rounds=1)
+
+    def _integers(self, rewriter: Rewriter, var: Var, value: Call, left: _Left, right: _Right) -> Expr | None:
+        weights, zero = constant(right.integers), left.zero
+        padding = _padding(value)
+        if any(padding) and not isinstance(zero, int):
+            return None
+        shape = list(value.args[0].ty.shape)
+        source = relax.Var("integers", relax.TensorType(shape, "uint8"))
+        if not self.gains(rewriter.normalize(_product(value, source, weights))):
+            return None
+        data = left.integers
+        if dtype_of(data) == "int8":
+            data = as_unsigned(rewriter, data, var.name)
+            if isinstance(zero, int):
+                zero = zero + SHIFT
+            else:
+                zero = rewriter.emit(relax.op.add(zero, integer(SHIFT)), var.name)
+        if any(padding):
+            rank = len(padding) // 2
+            widths = [(0, 0), *zip(padding[:rank], padding[rank:], strict=True), (0, 0)]
+            data = rewriter.emit(
+                relax.op.nn.pad(data, [side for pair in widths for side in pair], pad_value=float(zero)), var.name
+            )
+        sums = rewriter.emit(_product(value, data, weights), var.name)
+        sums = rewriter.emit(_less(sums, zero, _column_sums(value, right.integers), rewriter, var), var.name)
+        if left.scale is None:
+            return sums
+        return dequantize(sums, _scales(rewriter, var, left.scale, right.scale), integer(0), dtype_of(value))
+
+
+def _left(rewriter: Rewriter, expr: Expr) -> _Left | None:
+    found = dequantized(rewriter, expr)
+    if found is not None:
+        if not found.is_uniform or found.dtype != "float32" or dtype_of(found.integers) not in ("uint8", "int8"):
+            return None
+        number = whole(found.zero_point)
+        return None if number is None else _Left(found.integers, number, found.scale)
+    zero: int | Expr = 0
+    value = made_by(rewriter, expr, "subtract")
+    if value is not None:
+        if size_of(value.args[1]) != 1 or shape_of(value.args[0]) != shape_of(value):
+            return None
+        expr, number = value.args[0], whole(value.args[1])
+        zero = value.args[1] if number is None else number
+    value = made_by(rewriter, expr, "astype")
+    if value is None or dtype_of(value) != "int32" or dtype_of(value.args[0]) not in ("uint8", "int8"):
+        return None
+    return _Left(value.args[0], zero, None)
+
+
+def _right(rewriter: Rewriter, value: Call) -> _Right | None:
+    """The right operand if it is a constant whose integers fit int8, and whose scales are those of columns."""
+    expr = value.args[1]
+    scale = None
+    found = dequantized(rewriter, expr)
+    if found is None:
+        wide = array_of(expr)
+        if wide is None or wide.dtype != np.int32:
+            return None
+    else:
+        rank = len(found.integers.ty.shape)
+        integers, scale, zero = (as_array(each, rank) for each in (found.integers, found.scale, found.zero_point))
+        if integers is None or scale is None or zero is None or integers.dtype.itemsize > 1 or found.dtype != "float32":
+            return None
+        wide = integers.astype(np.int32) - zero.astype(np.int32)
+        if scale.size > 1 and scale.shape[_column_axis(value)] != scale.size:
+            return None
+        scale = scale.reshape(-1 if scale.size > 1 else ())
+    if wide.size == 0 or wide.min() < -SHIFT or wide.max() >= SHIFT or (calls(value, "matmul") and wide.ndim != 2):
+        return None
+    return _Right(wide.astype(np.int8), scale)
+
+
+def _column_axis(value: Call) -> int:
+    """The axis of weights (O, *kernel, I), or of a matrix, that has the columns of the product."""
+    return -1 if calls(value, "matmul") else 0
+
+
+def _padding(value: Call) -> list[int]:
+    return [] if calls(value, "matmul") else [int(each) for each in value.attrs.padding]
+
+
+def _product(value: Call, left: Expr, right: Expr) -> Call:
+    if calls(value, "matmul"):
+        return rebuild(value, [left, right], out_dtype="int32")
+    return rebuild(value, [left, right], out_dtype="int32", padding=[0] * len(value.attrs.padding))
+
+
+def _column_sums(value: Call, weights: Array) -> Array:
+    axes = (0,) if calls(value, "matmul") else tuple(range(1, weights.ndim))
+    return np.asarray(weights.sum(axes, dtype=np.int64))
+
+
+def _less(sums: Expr, zero: int | Expr, columns: Array, rewriter: Rewriter, var: Var) -> Expr:
+    if isinstance(zero, int):
+        wrapped = (-zero * columns).astype(np.int32)
+        return relax.op.add(sums, constant(wrapped)) if wrapped.any() else sums
+    product = rewriter.emit(relax.op.multiply(zero, constant(columns.astype(np.int32))), var.name)
+    return relax.op.subtract(sums, product)
+
+
+def _scales(rewriter: Rewriter, var: Var, left: Expr, right: Array | None) -> Expr:
+    known = array_of(left)
+    assert right is not None
+    if known is None:
+        return rewriter.emit(relax.op.multiply(left, constant(right)), var.name)
+    return constant(known.reshape(-1)[0] * right)

@@ -1,0 +1,111 @@
+"""What only moves a tensor moves its integers: a dequantize goes behind it, and meets the quantize that undoes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import tvm
+from tvm import relax
+
+from ...ir_types import Call
+from ...quantize_operators import QUANTIZE, dequantize, range_of
+from ..core.base import GraphPass, PassResult
+from ..core.constants import Array, array_of, constant
+from ..core.graph import Expr, Var
+from ..core.match import calls, made_by
+from ..core.rewriter import Rewriter, dtype_of, rewrite
+from .quantized_values import Dequantized, as_array, dequantized, is_move, moved, same_parameter, size_of
+
+
+@dataclass(frozen=True)
+class MoveDequantize(GraphPass):
+    """Moves of dequantized tensors become dequantized moves; quantizing what was dequantized by the same is nothing.
+
+    Contract: outputs keep values, dtypes and shapes, bit for bit.
+    """
+
+    def __call__(self, module: tvm.IRModule) -> PassResult:
+        """Rewrite `main`."""
+        return rewrite(module, _visit)
+
+
+def _visit(rewriter: Rewriter, var: Var, value: Expr) -> Expr | None:
+    if calls(value, QUANTIZE.removeprefix("relax.")):
+        return _undone(rewriter, value)
+    if not is_move(value):
+        return None
+    found = dequantized(rewriter, value.args[0])
+    if found is None:
+        return _widened_later(rewriter, var, value)
+    if found.is_uniform:
+        integers = rewriter.emit(moved(value, found.integers), var.name)
+        return dequantize(integers, found.scale, found.zero_point, found.dtype)
+    return _moved_channels(rewriter, var, value, found)
+
+
+def _widened_later(rewriter: Rewriter, var: Var, value: Call) -> Expr | None:
+    """A move of integers that were made wider, or less a zero point: of the integers that they were."""
+    made = made_by(rewriter, value.args[0], "astype", "subtract")
+    if made is None or dtype_of(made) != "int32" or dtype_of(value) != "int32":
+        return None
+    inner, *rest = made.args
+    if calls(made, "astype"):
+        return relax.op.astype(rewriter.emit(moved(value, inner), var.name), "int32") if _is_narrow(inner) else None
+    if size_of(rest[0]) != 1 or rest[0].ty.ndim or made_by(rewriter, inner, "astype") is None:
+        return None
+    return relax.op.subtract(rewriter.emit(moved(value, inner), var.name), rest[0])
+
+
+def _is_narrow(expr: Expr) -> bool:
+    return dtype_of(expr) in ("int8", "uint8")
+
+
+def _moved_channels(rewriter: Rewriter, var: Var, value: Expr, found: Dequantized) -> Expr | None:
+    """A constant of several scales whose axes are permuted, or that gets another shape."""
+    rank = found.integers.ty.ndim
+    known = [as_array(each, rank) for each in (found.integers, found.scale, found.zero_point)]
+    given = [each for each in known if each is not None]
+    if len(given) < len(known):
+        return None
+    if calls(value, "permute_dims"):
+        axes = value.attrs.axes
+        order = list(range(rank))[::-1] if axes is None else [int(axis) for axis in axes]
+        arrays = [each.transpose(order) for each in given]
+    elif calls(value, "reshape", "expand_dims", "squeeze"):
+        shape = [int(extent) for extent in value.ty.shape]
+        integers, *parameters = (np.broadcast_to(each, given[0].shape).reshape(shape) for each in given)
+        arrays = [integers, *map(_once, parameters)]
+    else:
+        return None
+    moved_integers, scale, zero = map(constant, arrays)
+    return dequantize(moved_integers, scale, zero, found.dtype)
+
+
+def _once(array: Array) -> Array:
+    """An array without its repetitions along axes, as it broadcasts."""
+    for axis in range(array.ndim):
+        first = np.take(array, [0], axis)
+        array = first if (array == first).all() else array
+    return array
+
+
+def _undone(rewriter: Rewriter, value: Expr) -> Expr | None:
+    """The integers that a quantized tensor was dequantized from, by the same scale, zero point and range."""
+    x, scale, zero = value.args
+    found = dequantized(rewriter, x)
+    if found is None or found.dtype != "float32" or not found.is_uniform:
+        return None
+    dtype, low, high = range_of(value)
+    limits = np.iinfo(dtype)
+    whole_range = (low, high) == (limits.min, limits.max) and limits.bits <= 8
+    if dtype_of(found.integers) != dtype or not whole_range:
+        return None
+    same = same_parameter(found.scale, scale) and same_parameter(found.zero_point, zero)
+    return found.integers if same and _is_normal(scale) else None
+
+
+def _is_normal(scale: Expr) -> bool:
+    """Whether an integer times the scale is a float32 with all its digits."""
+    array = array_of(scale)
+    return array is not None and bool((np.abs(array) > 1e-35).all() and (np.abs(array) < 1e35).all())

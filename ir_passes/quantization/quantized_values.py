@@ -1,0 +1,120 @@
+"""What the passes on quantized tensors look for: parameters, moves, and integers that stand for others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tvm
+from tvm import relax
+
+from ...ir_types import Call
+from ...quantize_operators import DEQUANTIZE
+from ..core.constants import Array, array_of, constant
+from ..core.graph import Expr
+from ..core.match import calls, made_by
+from ..core.rewriter import Rewriter, dtype_of
+
+# Operators that take elements from one place to another, or choose the largest: they do the same to integers as to the
+# floats that those stand for.
+MOVES = (
+    *("reshape", "permute_dims", "expand_dims", "squeeze", "flatten", "nn.batch_flatten", "strided_slice"),
+    *("nn.max_pool1d", "nn.max_pool2d", "nn.max_pool3d", "max", "flip", "repeat", "tile", "broadcast_to"),
+)
+# int8 is stored as uint8 with this added; it is also the bit that they differ in.
+SHIFT = 128
+
+
+@dataclass(frozen=True)
+class Dequantized:
+    """A tensor that is dequantized: integers, and the scale and the zero point as expressions."""
+
+    integers: Expr
+    scale: Expr
+    zero_point: Expr
+    dtype: str
+
+    @property
+    def is_uniform(self) -> bool:
+        """Whether one scale and one zero point are for all of it."""
+        return all(size_of(each) == 1 for each in (self.scale, self.zero_point))
+
+
+def dequantized(rewriter: Rewriter, expr: Expr) -> Dequantized | None:
+    """What an expression, a call or what is bound to one, is dequantized from, if it is."""
+    name = DEQUANTIZE.removeprefix("relax.")
+    value = expr if calls(expr, name) else made_by(rewriter, expr, name)
+    if value is None:
+        return None
+    integers, scale, zero = value.args
+    return Dequantized(integers, scale, zero, str(value.attrs["dtype"]))
+
+
+def size_of(expr: Expr) -> int:
+    """How many elements a tensor of known shape has."""
+    size = 1
+    for extent in expr.ty.shape:
+        size *= int(extent)
+    return size
+
+
+def whole(expr: Expr) -> int | None:
+    """The integer that a constant of one element is."""
+    array = array_of(expr)
+    return int(array.reshape(-1)[0]) if array is not None and array.size == 1 else None
+
+
+def same_parameter(one: Expr, other: Expr) -> bool:
+    """Whether two scales, or zero points, are equal numbers for all of a tensor."""
+    first, second = array_of(one), array_of(other)
+    if first is None or second is None:
+        return bool(one.same_as(other))
+    return first.size == second.size == 1 and first.reshape(-1)[0] == second.reshape(-1)[0]
+
+
+def shifted(rewriter: Rewriter, unsigned: Expr, hint: str) -> Expr:
+    """The int8 that a uint8 stands for: 128 less."""
+    return rewriter.emit(relax.op.astype(_flipped(rewriter, unsigned, hint), "int8"), hint)
+
+
+def unshifted(rewriter: Rewriter, expr: Expr) -> Expr | None:
+    """The uint8 that `shifted` made an int8 of, if it did."""
+    value = made_by(rewriter, expr, "astype")
+    if value is None or dtype_of(value) != "int8" or dtype_of(value.args[0]) != "uint8":
+        return None
+    inner = made_by(rewriter, value.args[0], "bitwise_xor")
+    return inner.args[0] if inner is not None and whole(inner.args[1]) == SHIFT else None
+
+
+def as_unsigned(rewriter: Rewriter, signed: Expr, hint: str) -> Expr:
+    """The uint8 that stands for an int8: 128 more."""
+    before = unshifted(rewriter, signed)
+    if before is not None:
+        return before
+    return _flipped(rewriter, rewriter.emit(relax.op.astype(signed, "uint8"), hint), hint)
+
+
+def _flipped(rewriter: Rewriter, unsigned: Expr, hint: str) -> Expr:
+    return rewriter.emit(relax.op.bitwise_xor(unsigned, constant(np.asarray(SHIFT, np.uint8))), hint)
+
+
+def is_move(value: Expr) -> bool:
+    """Whether a value only moves its first operand, or chooses from it."""
+    return calls(value, *MOVES) and isinstance(value.args[0].ty, relax.TensorType)
+
+
+def moved(value: Call, operand: Expr) -> Expr:
+    """The same move of another tensor."""
+    return tvm.ir.Call(value.op, [operand, *list(value.args)[1:]], value.attrs, list(value.ty_args))
+
+
+def integer(value: Any) -> Expr:
+    """A constant of int32, of rank 0 or an array."""
+    return constant(np.asarray(value, np.int32))
+
+
+def as_array(expr: Expr, rank: int) -> Array | None:
+    """A constant as it broadcasts to so many axes."""
+    array = array_of(expr)
+    return None if array is None else array.reshape((1,) * (rank - array.ndim) + array.shape)

@@ -1,0 +1,1 @@
+"""Arm: 64 bits, and 32 bits with NEON."""

@@ -1,0 +1,1 @@
+"""RISC-V of 64 bits, with and without vectors."""

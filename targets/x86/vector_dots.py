@@ -1,0 +1,126 @@
+"""Vector instructions that add several products of narrow operands to each sum, as functions in LLVM IR.
+
+A function takes the sums, a group of the first operand for all lanes, and a group of the second a lane. Groups are
+integers: TVM has no bfloat16 in LLVM's sense. LLVM inlines it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tvm import tirx
+
+from ..instructions import Emitted, Operand, Stmt
+from . import rounding
+
+
+@dataclass(frozen=True)
+class VectorDots:
+    """What a step becomes: sums stay where the buffer of sums is, in vector registers.
+
+    Attributes:
+        function: its name.
+        text: it, in LLVM IR.
+        lanes: sums in a vector.
+        group: products that are added to each.
+        bits: of an element of an operand.
+        accumulator: the dtype of sums.
+    """
+
+    function: str
+    text: str
+    lanes: int
+    group: int
+    bits: int
+    accumulator: str
+    symbols: frozenset[str] = frozenset()
+    objects: tuple[Path, ...] = ()
+
+    def zero(self, sums: Operand, extents: Mapping[str, int]) -> tuple[Stmt, ...]:
+        """Sets all vectors of sums to zero."""
+        zero = tirx.Broadcast(tirx.const(0, self.accumulator), self.lanes)
+        return tuple(
+            tirx.BufferStore(sums.buffer, zero, [tirx.Ramp(sums.at(register=register, vector=vector), 1, self.lanes)])
+            for register in range(extents["register"])
+            for vector in range(extents["vector"])
+        )
+
+    def multiply_add(self, sums: Operand, lhs: Operand, rhs: Operand, extents: Mapping[str, int]) -> Emitted:
+        """Repeats each group of the first operand in all lanes and multiplies it with each vector of the second."""
+        step, kind = [], f"int{self.group * self.bits}"
+        for register in range(extents["register"]):
+            group = tirx.BufferLoad(lhs.buffer, [tirx.Ramp(lhs.at(register=register), 1, self.group)])
+            for vector in range(extents["vector"]):
+                row = tirx.Ramp(sums.at(register=register, vector=vector), 1, self.lanes)
+                groups = tirx.BufferLoad(rhs.buffer, [tirx.Ramp(rhs.at(vector=vector), 1, self.group * self.lanes)])
+                value = tirx.call_pure_extern(
+                    f"{self.accumulator}x{self.lanes}",
+                    self.function,
+                    tirx.BufferLoad(sums.buffer, [row]),
+                    tirx.reinterpret(kind, group),
+                    tirx.reinterpret(f"{kind}x{self.lanes}", groups),
+                )
+                step.append(tirx.BufferStore(sums.buffer, value, [row]))
+        return Emitted(tuple(step))
+
+    def rounding(self, lanes: int) -> str:
+        """The function that rounds so many float32 to bfloat16; integers are not rounded."""
+        return rounding.function_name(lanes)
+
+    def text_of(self, function: str) -> str:
+        """The text of one of both functions."""
+        return self.text if function == self.function else rounding.text_of(function)
+
+
+def _function(name: str, sums: str, left: str, lanes: int, body: str) -> str:
+    """A function of sums, a group for all lanes (repeated in %all) and a group a lane (%right)."""
+    return f"""
+define {sums} @{name}({sums} %sums, {left} %left, <{lanes} x {left}> %right) {{
+  %one = insertelement <{lanes} x {left}> poison, {left} %left, i64 0
+  %all = shufflevector <{lanes} x {left}> %one, <{lanes} x {left}> poison, <{lanes} x i32> zeroinitializer
+{body}
+  ret {sums} %r
+}}
+"""
+
+
+def bfloat16_pairs() -> VectorDots:
+    """AVX512-BF16: vdpbf16ps, a pair of products for 16 sums."""
+    name, operand, sums = "tilewright_dot_pairs_bf16", "<32 x bfloat>", "<16 x float>"
+    instruction = "llvm.x86.avx512bf16.dpbf16ps.512"
+    body = f"""  %a = bitcast <16 x i32> %all to {operand}
+  %b = bitcast <16 x i32> %right to {operand}
+  %r = call {sums} @{instruction}({sums} %sums, {operand} %a, {operand} %b)"""
+    declaration = f"\ndeclare {sums} @{instruction}({sums}, {operand}, {operand})"
+    return VectorDots(name, declaration + _function(name, sums, "i32", 16, body), 16, 2, 16, "float32")
+
+
+def integer_quads(lanes: int) -> VectorDots:
+    """VNNI: vpdpbusd, four products of uint8 and int8 a sum, which wraps."""
+    name, operand, sums = f"tilewright_dot_quads_x{lanes}", f"<{4 * lanes} x i8>", f"<{lanes} x i32>"
+    instruction = f"llvm.x86.avx512.vpdpbusd.{32 * lanes}"
+    body = f"""  %a = bitcast {sums} %all to {operand}
+  %b = bitcast {sums} %right to {operand}
+  %r = call {sums} @{instruction}({sums} %sums, {operand} %a, {operand} %b)"""
+    declaration = f"\ndeclare {sums} @{instruction}({sums}, {operand}, {operand})"
+    return VectorDots(name, declaration + _function(name, sums, "i32", lanes, body), lanes, 4, 8, "int32")
+
+
+# By the lanes of a register.
+_PAIRS = {4: "llvm.x86.sse2.pmadd.wd", 8: "llvm.x86.avx2.pmadd.wd", 16: "llvm.x86.avx512.pmaddw.d.512"}
+
+
+def integer_pairs(lanes: int) -> VectorDots:
+    """pmaddwd: two products of uint8 and int8 a sum, both made int16 before: nothing saturates."""
+    name, operand, sums = f"tilewright_dot_pairs_x{lanes}", f"<{2 * lanes} x i16>", f"<{lanes} x i32>"
+    narrow = f"<{2 * lanes} x i8>"
+    body = f"""  %a = bitcast <{lanes} x i16> %all to {narrow}
+  %b = bitcast <{lanes} x i16> %right to {narrow}
+  %wa = zext {narrow} %a to {operand}
+  %wb = sext {narrow} %b to {operand}
+  %p = call {sums} @{_PAIRS[lanes]}({operand} %wa, {operand} %wb)
+  %r = add {sums} %sums, %p"""
+    declaration = f"\ndeclare {sums} @{_PAIRS[lanes]}({operand}, {operand})"
+    return VectorDots(name, declaration + _function(name, sums, "i16", lanes, body), lanes, 2, 8, "int32")

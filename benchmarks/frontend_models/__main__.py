@@ -32,7 +32,7 @@ _RECORD = Path(__file__).parents[2] / "build" / "models.json"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a model: `error` is max |error| / max |reference| over its outputs; `problem` why there is none."""
+    """What became of a model; `error` is max |error| / max |reference| over its outputs, `problem` why it fails."""
 
     name: str
     family: str
@@ -56,7 +56,7 @@ def tried(model: Model) -> Outcome:
             warnings.simplefilter("ignore")
             opened = tilewright.open(module, args, kwargs)
             nodes = len(opened.proto.graph.node)
-            compiled = tilewright.compile(opened, threads=1)
+            compiled = tilewright.compile(opened, threads=1, jobs=1)
         results = compiled.run(dict(opened.examples))
         with torch.no_grad():
             expected = [to_array(leaf) for leaf in leaves(module(*copied(args), **copied(kwargs))) if is_tensor(leaf)]

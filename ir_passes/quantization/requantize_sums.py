@@ -40,7 +40,8 @@ def _visit(rewriter: Rewriter, var: Var, value: Expr) -> Expr | None:
         return _added_once(rewriter, value) if dtype_of(value) == "int32" else _biased(rewriter, var, value)
     if not calls(value, QUANTIZE.removeprefix("relax.")):
         return None
-    return _bounded(rewriter, value) or _requantized(rewriter, value)
+    bounded = _bounded(rewriter, value)
+    return _requantized(rewriter, value) if bounded is None else bounded
 
 
 def _added_once(rewriter: Rewriter, value: Call) -> Expr | None:

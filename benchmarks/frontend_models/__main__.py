@@ -1,6 +1,8 @@
 """Compiles small models of many architectures from PyTorch and compares them with it; writes docs/models.md.
 
-python -m benchmarks.frontend_models [NAME...] [--write]
+    python -m benchmarks.frontend_models [NAME...] [--fresh] [--write]
+
+What is done is kept in build/frontend_models, so that a run that was stopped goes on, and several may run at a time.
 """
 
 from __future__ import annotations
@@ -25,9 +27,9 @@ from .model import Model
 from .networks import NETWORKS
 from .vision import VISION
 
-MODELS = (*VISION, *LANGUAGE, *NETWORKS)
+MODELS = (*NETWORKS, *LANGUAGE, *VISION)
 _PAGE = Path(__file__).parents[2] / "docs" / "models.md"
-_RECORD = Path(__file__).parents[2] / "build" / "models.json"
+_RECORDS = Path(__file__).parents[2] / "build" / "frontend_models"
 
 
 @dataclass(frozen=True)
@@ -119,16 +121,19 @@ def page(outcomes: list[Outcome]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", help="some of them; parts of names")
+    parser.add_argument("--fresh", action="store_true", help="try again what was tried before")
     parser.add_argument("--write", action="store_true", help="write docs/models.md")
     asked = parser.parse_args()
     chosen = [model for model in MODELS if not asked.names or any(name in model.name for name in asked.names)]
+    _RECORDS.mkdir(parents=True, exist_ok=True)
     outcomes = []
     for model in chosen:
-        outcome = tried(model)
+        kept = _RECORDS / f"{model.name.replace('/', '_')}.json"
+        if asked.fresh or not kept.exists():
+            kept.write_text(json.dumps(asdict(tried(model))))
+        outcome = Outcome(**json.loads(kept.read_text()))
         outcomes.append(outcome)
         print(f"{outcome.seconds:6.1f} s  {outcome.name:32} {outcome.verdict:28} {outcome.problem[:200]}", flush=True)
-    _RECORD.parent.mkdir(exist_ok=True)
-    _RECORD.write_text(json.dumps([asdict(each) for each in outcomes], indent=1))
     if asked.write:
         _PAGE.write_text(page(outcomes))
     if any(each.verdict in ("DIFFERS", "INTERNAL ERROR") for each in outcomes):

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import onnx
+import onnx.reference
 import pytest
 from models import perceptron
 from onnx import helper

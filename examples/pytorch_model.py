@@ -11,7 +11,7 @@ from tilewright.compiler import torch_compile
 from torch import Tensor, nn
 
 
-class Tagger(nn.Module):
+class Tagger(nn.Module):  # type: ignore[misc]  # torch has no types here
     """Attention over the words of a sentence; gives a tag for each, and one for all of it."""
 
     def __init__(self) -> None:

@@ -11,7 +11,7 @@ from .language import LANGUAGE
 from .model import Model
 
 
-class Recurrent(nn.Module):
+class Recurrent(nn.Module):  # type: ignore[misc]  # torch has no types here
     """A tagger: an embedding, a recurrent layer in both directions, a dense layer."""
 
     def __init__(self, layer: type[nn.Module]) -> None:
@@ -24,7 +24,7 @@ class Recurrent(nn.Module):
         return self.dense(self.layer(self.embedding(words))[0])
 
 
-class UNet(nn.Module):
+class UNet(nn.Module):  # type: ignore[misc]  # torch has no types here
     """Down twice and up again, with what was seen on the way down."""
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class UNet(nn.Module):
         return self.last(image)
 
 
-class DiffusionBlock(nn.Module):
+class DiffusionBlock(nn.Module):  # type: ignore[misc]  # torch has no types here
     """A residual block with a step's embedding, and attention over pixels."""
 
     def __init__(self) -> None:
@@ -70,7 +70,7 @@ class DiffusionBlock(nn.Module):
         return x + self.attention(rows, rows, rows)[0].transpose(1, 2).reshape(x.shape)
 
 
-class GraphNetwork(nn.Module):
+class GraphNetwork(nn.Module):  # type: ignore[misc]  # torch has no types here
     """Two rounds of messages along the edges of a graph, summed by index."""
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ class GraphNetwork(nn.Module):
         return nodes
 
 
-class DecoderStep(nn.Module):
+class DecoderStep(nn.Module):  # type: ignore[misc]  # torch has no types here
     """One word with the keys and values of those before: what a decoder does in a loop."""
 
     def __init__(self, inner: nn.Module) -> None:
@@ -101,7 +101,7 @@ class DecoderStep(nn.Module):
         return {"logits": made.logits, "present": kept}
 
 
-class CrossStep(nn.Module):
+class CrossStep(nn.Module):  # type: ignore[misc]  # torch has no types here
     """One word of a translation, with the keys and values of the words before and of the sentence."""
 
     def __init__(self, inner: nn.Module) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from .model import Hub, Model, image
@@ -29,7 +31,7 @@ _DETR = {
     "decoder_ffn_dim": 64,
     "num_queries": 8,
 }
-_SAM = {
+_SAM: dict[str, dict[str, Any]] = {
     "vision_config": {**_SMALL, "image_size": 64, "patch_size": 8, "output_channels": 16, "global_attn_indexes": [1], "window_size": 4, "mlp_dim": 64, "num_pos_feats": 8},
     "prompt_encoder_config": {"hidden_size": 16, "image_size": 64, "patch_size": 8, "mask_input_channels": 4},
     "mask_decoder_config": {"hidden_size": 16, "mlp_dim": 32, "num_attention_heads": 2, "iou_head_hidden_dim": 16},

@@ -6,8 +6,8 @@ with projected (steps, batch, directions * gates * hidden), the input times its 
 to it, and weights (directions, gates * hidden, hidden), for the state. Gates have ONNX's order: RNN i; GRU z, r, h;
 LSTM i, o, f, c. `rest` is, as far as the layer has it: `bias` (directions, hidden), added to the state's part of h
 before the reset gate (GRU with `reset_after`); `lengths` (batch), int32; initial h and, of an LSTM, c (directions,
-batch, hidden); `peepholes` (directions, 3 * hidden) of i, o, f. The result is a tuple: h of every step (steps, directions,
-batch, hidden), 0 beyond a sequence's end; the last h; of an LSTM the last c (directions, batch, hidden).
+batch, hidden); `peepholes` (directions, 3 * hidden) of i, o, f. The result is a tuple: h of every step (steps,
+directions, batch, hidden), 0 beyond a sequence's end; the last h; of an LSTM the last c (directions, batch, hidden).
 """
 
 from __future__ import annotations

@@ -187,6 +187,7 @@ def run(
     for part, function in split(module).items():
         folder = None if save_ir is None else Path(save_ir) if part == MAIN else Path(save_ir) / part
         if folder is not None:
+            folder.mkdir(exist_ok=True)
             _save(folder, "00_import", "import", function)
         if chosen:
             progress(chosen[0].name, 0, 0)

@@ -11,17 +11,17 @@ from ..process import interrupt
 from ..process.progress import Timeline, shown
 from ..reports.report import duration, size
 from .command_options import (
-    UNITS,
     Binds,
+    CompiledThreads,
     Cpu,
     Features,
+    Jobs,
     Model,
+    Precision,
     Shapes,
     Target,
-    feature_list,
-    read_bindings,
+    compile_options,
 )
-from .tensor_options import parse_shapes
 
 
 def compile_command(
@@ -42,20 +42,8 @@ def compile_command(
     ] = "so",
     shape: Shapes = None,
     bind: Binds = None,
-    precision: Annotated[
-        str,
-        typer.Option(
-            "--precision",
-            metavar="TYPE",
-            help=f"fp32; bf16: multiply and store in bfloat16 ({UNITS}); fp16: store weights in float16.",
-        ),
-    ] = "fp32",
-    threads: Annotated[
-        int | None,
-        typer.Option(
-            "--threads", metavar="N", help="Default when it runs; 1 builds without threads. [default: all processors]"
-        ),
-    ] = None,
+    precision: Precision = "fp32",
+    threads: CompiledThreads = None,
     name: Annotated[
         str | None,
         typer.Option("--name", metavar="SYMBOL", help="Prefix of the C functions. [default: from the file's name]"),
@@ -77,12 +65,7 @@ def compile_command(
     keep_temps: Annotated[
         Path | None, typer.Option("--keep-temps", metavar="DIR", help="Keep sources and objects.")
     ] = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            "--jobs", metavar="N", help="Processes that compile kernels. [default: one a core; 1 for few kernels]"
-        ),
-    ] = None,
+    jobs: Jobs = None,
 ) -> None:
     """Compile a model into a library for a target.
 
@@ -93,23 +76,22 @@ def compile_command(
     * `tilewright compile net.onnx -o net.so --target x86_64-linux-gnu --mcpu x86-64-v3 --threads 1`
     """
     from ..build import build
-    from ..options import CompileOptions
 
-    asked = CompileOptions(
-        target=target,
-        cpu=cpu,
-        features=feature_list(features),
-        shapes=parse_shapes(shape or ()),
-        bindings=read_bindings(bind),
+    asked = compile_options(
+        target,
+        cpu,
+        features,
+        shape,
+        bind,
+        precision,
+        threads,
+        jobs,
         name=name,
         emit=emit,
-        threads=threads,
-        precision=precision,
         records=records,
         passes=tuple(passes or ()),
         save_ir=save_ir,
         keep_temps=keep_temps,
-        jobs=jobs,
     )
     timeline = Timeline()
     with (

@@ -10,10 +10,11 @@ import typer
 from ...errors import TensorError, UsageError
 from ...targets.architectures import ARCHITECTURES
 from ..library.signature import check_threads
-from .tensor_options import parse_tensors, shaped_as
+from .tensor_options import parse_shapes, parse_tensors, shaped_as
 
 if TYPE_CHECKING:
     from ..library.artifact import CompiledModel
+    from ..options import CompileOptions
     from ..runners.runner import Library as AnyLibrary
     from ..runners.runner import Runner
 
@@ -47,6 +48,26 @@ Binds = Annotated[
     list[str] | None,
     typer.Option("--bind", metavar="NAME=@value.npy", help="Fix an input to a value at compile time; repeatable."),
 ]
+Precision = Annotated[
+    str,
+    typer.Option(
+        "--precision",
+        metavar="TYPE",
+        help=f"fp32; bf16: multiply and store in bfloat16 ({UNITS}); fp16: store weights in float16.",
+    ),
+]
+CompiledThreads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads", metavar="N", help="Default when it runs; 1 builds without threads. [default: all processors]"
+    ),
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs", metavar="N", help="Processes that compile kernels. [default: one a core; 1 for few kernels]"
+    ),
+]
 Inputs = Annotated[
     list[str] | None,
     typer.Option(
@@ -62,6 +83,38 @@ Device = Annotated[
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of random inputs.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+
+
+def compile_options(
+    target: str,
+    cpu: str | None,
+    features: str,
+    shape: list[str] | None,
+    bind: list[str] | None,
+    precision: str,
+    threads: int | None,
+    jobs: int | None,
+    **others: Any,
+) -> CompileOptions:
+    """What is compiled for, of the options that every command has which compiles; `others` are fields as they are.
+
+    Raises:
+        UsageError, UnsupportedError: as `CompileOptions`.
+        DataError: a file is missing or damaged.
+    """
+    from ..options import CompileOptions
+
+    return CompileOptions(
+        target=target,
+        cpu=cpu,
+        features=tuple(part for part in features.split(",") if part),
+        shapes=parse_shapes(shape or ()),
+        bindings=read_bindings(bind),
+        precision=precision,
+        threads=threads,
+        jobs=jobs,
+        **others,
+    )
 
 
 def open_library(path: Path, threads: int | None) -> CompiledModel:
@@ -160,8 +213,3 @@ def read_bindings(options: list[str] | None) -> dict[str, Any]:
         if not isinstance(value, np.ndarray):
             raise UsageError(f"the value of {name!r} is not a file", where="--bind", hint=f"--bind {name}=@value.npy")
     return dict(values)
-
-
-def feature_list(text: str) -> tuple[str, ...]:
-    """``+a,-b`` in parts."""
-    return tuple(part for part in text.split(",") if part)

@@ -10,10 +10,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ...errors import UsageError
 from ..process import interrupt
+from ..process.install import written_whole
+from ..process.places import output_errors
 from ..reports.report import show, show_json
-from .command_options import Binds, Cpu, Features, Json, Model, Shapes, Target, feature_list, read_bindings
-from .tensor_options import parse_shapes
+from .command_options import (
+    Binds,
+    CompiledThreads,
+    Cpu,
+    Features,
+    Jobs,
+    Json,
+    Model,
+    Precision,
+    Shapes,
+    Target,
+    compile_options,
+)
 
 if TYPE_CHECKING:
     from ..tuning.session import Progress
@@ -24,26 +38,28 @@ if TYPE_CHECKING:
 def tune(
     model: Model,
     records: Annotated[
-        Path, typer.Option("--records", metavar="FILE.jsonl", help="Results are appended; what it holds is used.")
-    ],
+        Path | None,
+        typer.Option("--records", metavar="FILE.jsonl", help="Results are appended; it is read first."),
+    ] = None,
     seconds: Annotated[
         float | None, typer.Option("--seconds", metavar="N", help="Time to spend. [default: until little is to be won]")
     ] = None,
     trials: Annotated[int | None, typer.Option("--trials", metavar="N", help="Choices to measure.")] = None,
-    threads: Annotated[
-        int | None, typer.Option("--threads", metavar="N", help="Of the library that is tuned. [default: all cores]")
-    ] = None,
+    threads: CompiledThreads = None,
     target: Target = "host",
     cpu: Cpu = None,
     features: Features = "",
     shape: Shapes = None,
     bind: Binds = None,
-    precision: Annotated[str, typer.Option("--precision", metavar="TYPE", help="fp32, bf16 or fp16.")] = "fp32",
-    jobs: Annotated[int | None, typer.Option("--jobs", metavar="N", help="Processes that compile.")] = None,
+    precision: Precision = "fp32",
+    jobs: Jobs = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the search.")] = 0,
     list_only: Annotated[bool, typer.Option("--list", help="Count the choices of each workload, and stop.")] = False,
     export: Annotated[
         Path | None, typer.Option("--export", metavar="FILE.jsonl", help="Write the best records alone, and stop.")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write a page: curves, and where the time went.")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -58,26 +74,18 @@ def tune(
     * `tilewright compile model.onnx -o model.so --records tuned.jsonl`
     * `tilewright tune model.onnx --records tuned.jsonl --export best.jsonl`
     """
-    from ..options import CompileOptions
     from ..reports import tuning_report
     from ..tuning import run
 
-    options = CompileOptions(
-        target=target,
-        cpu=cpu,
-        features=feature_list(features),
-        shapes=parse_shapes(shape or ()),
-        bindings=read_bindings(bind),
-        threads=threads,
-        precision=precision,
-        jobs=jobs,
-    )
-    if export is not None:
-        show(f"{export}: {run.export(records, export)} records")
-        return
+    options = compile_options(target, cpu, features, shape, bind, precision, threads, jobs)
     if list_only:
         tasks = run.spaces(model, options)
         show_json(tuning_report.spaces_json(tasks)) if as_json else show(tuning_report.spaces_table(tasks))
+        return
+    if records is None:
+        raise UsageError("there is no place for results", where="--records", hint="--records tuned.jsonl")
+    if export is not None:
+        show(f"{export}: {run.export(records, export)} records")
         return
     with interrupt.temporary_folder(), _live(model.name) as tell:
         found = run.tune(
@@ -90,6 +98,11 @@ def tune(
             tell=tell,
             warn=lambda text: typer.echo(f"warning: {text}", err=True),
         )
+    if html is not None:
+        from ..reports.tuning_page import render
+
+        with output_errors(html), written_whole(html) as file:
+            file.write(render(model.name, found).encode())
     if as_json:
         show_json(tuning_report.to_json(found))
     else:

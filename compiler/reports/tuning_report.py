@@ -24,6 +24,8 @@ def headline(progress: Progress) -> str:
             f"kernels {duration(progress.default_seconds)} -> {duration(progress.best_seconds)} "
             f"({progress.best_seconds / progress.default_seconds:.2f})"
         )
+    if progress.failed:
+        parts.append("not used: " + ", ".join(f"{count} {state}" for state, count in progress.failed.items()))
     return ", ".join(part for part in parts if part)
 
 
@@ -51,6 +53,8 @@ def to_json(progress: Progress) -> dict[str, Any]:
         "seconds": progress.seconds,
         "generations": progress.generation,
         "trials": progress.trials,
+        "measured": progress.measured,
+        "failed": progress.failed,
         "default_seconds": progress.default_seconds,
         "best_seconds": progress.best_seconds,
         "workloads": [
@@ -83,11 +87,16 @@ def live_table(title: str, progress: Progress) -> RichTable:
 
 
 def spaces_table(tasks: Sequence[Task]) -> Table:
-    """How many choices each workload has, by template."""
-    table = Table(("workload", "template", ">choices", "default"))
+    """How many choices each workload has in each template that takes it."""
+    table = Table(("workload", ">choices", "of them", "default"))
     for task in tasks:
-        table.add(task.key, task.default.template.name, task.size, task.default.choice)
+        table.add(task.key, task.size, _by_template(task), task.default.choice)
+    table.add("all", sum(task.size for task in tasks), "", "")
     return table
+
+
+def _by_template(task: Task) -> str:
+    return ", ".join(f"{name} {count}" for name, count in task.sizes.items())
 
 
 def spaces_json(tasks: Sequence[Task]) -> list[dict[str, Any]]:
@@ -97,6 +106,7 @@ def spaces_json(tasks: Sequence[Task]) -> list[dict[str, Any]]:
             "workload": task.key,
             "template": task.default.template.name,
             "choices": task.size,
+            "choices_by_template": task.sizes,
             "default": str(task.default.choice),
         }
         for task in tasks

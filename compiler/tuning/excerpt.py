@@ -65,9 +65,9 @@ class Excerpt:
     pieces: tuple[Piece, ...]
 
     @property
-    def workloads(self) -> set[str]:
+    def workloads(self) -> list[str]:
         """The keys of all workloads."""
-        return {piece.workload for piece in self.pieces}
+        return list(dict.fromkeys(piece.workload for piece in self.pieces))
 
     def of(self, workloads: Collection[str]) -> ImportedModel:
         """A model of the kernels of some workloads alone, for the passes that `kernel_passes` gives."""

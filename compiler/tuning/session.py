@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _SHARE = 0.003  # of the time of all kernels, below which a task is left alone
 _SLOTS, _MOST_EACH = 24, 8  # candidates in a generation, and of one task at most
 _LEAST_EACH = 4  # that a task gets of them where there are few tasks
-_MEASURE_SECONDS, _CONFIRM_SECONDS = 0.6, 1.5
+_CONFIRM_SECONDS = 1.5
 _CONFIRMATIONS = 3  # rounds of measuring winners again
 _CLOSE, _MOST_CLOSE = 1.03, 2  # which others are measured again with the winner: those as fast but for so much
 _MOST_ATTEMPTS = 2  # at measuring one candidate, where there is noise
@@ -99,15 +99,20 @@ class Progress:
 
 @dataclass(frozen=True)
 class Limits:
-    """How much a run may do: seconds, candidates, candidates of one workload; None: no limit.
+    """How much a run may do.
 
-    With `stops_early` a workload of which nothing was won for long, or that takes little time, is left alone.
+    Attributes:
+        seconds, trials, trials_of_each: in all, candidates, candidates of one workload; None: no limit.
+        stops_early: whether a workload of which nothing was won for long, or that takes little time, is left alone, and
+            winners are measured again.
+        measure_seconds: that candidates of a generation run, without noise.
     """
 
     seconds: float | None = None
     trials: int | None = None
     trials_of_each: int | None = None
     stops_early: bool = True
+    measure_seconds: float = 0.6
 
 
 def tune(
@@ -122,6 +127,7 @@ def tune(
     tell: Callable[[Progress], None] = lambda progress: None,
     defaults: Choose = choose_default,
     proposer: Callable[[Target], Proposer] | None = None,
+    wanted: Callable[[object], bool] = lambda workload: True,
 ) -> Progress:
     """Searches until nothing more is to be won, or a limit is reached.
 
@@ -132,12 +138,13 @@ def tune(
         tell: called whenever there is news.
         defaults: chooses what candidates are compared with.
         proposer: makes what searches; by default a `Search` that starts from what was learned for such targets.
+        wanted: which workloads to search for.
 
     Raises:
         TilewrightError: of compiling the model, or of a file that cannot be written.
     """
     make = proposer or (lambda target: Search(CostModel(pretrained_for(target)), seed))
-    run = _Run(options, limits, workers, seed, tell, defaults)
+    run = _Run(options, limits, workers, seed, tell, defaults, wanted)
     writer = Writer(records)
     try:
         with temporary_folder() as folder:
@@ -158,6 +165,7 @@ class _Run:
         seed: int,
         tell: Callable[[Progress], None],
         defaults: Choose,
+        wanted: Callable[[object], bool],
     ) -> None:
         self._options = options
         self._limits = limits
@@ -165,6 +173,7 @@ class _Run:
         self._seed = seed
         self._tell = tell
         self._choose_default = defaults
+        self._wanted = wanted
         self._start = time.monotonic()
         self._longest = 0.0  # that a generation took
         self._again: Chosen = []  # what noise made useless
@@ -180,13 +189,16 @@ class _Run:
         self._library = TrialLibrary(
             made, self._choose_default, self._options, folder, workers=self._workers, seed=self._seed
         )
-        seconds = self._library.default_seconds(_MEASURE_SECONDS)
+        asked = {key: collector.asked[key] for key in made.workloads if key in collector.asked}
+        keys = [key for key, (_, workload) in asked.items() if self._wanted(workload)]
+        seconds = self._library.default_seconds(keys, self._limits.measure_seconds) if keys else {}
         self._say("counting choices")
-        random_ = random.Random(self._seed)
         least = _SHARE * sum(seconds.values()) if self._limits.stops_early else 0.0
         for key in sorted(seconds, key=lambda each: -seconds[each]):
-            if seconds[key] >= least and key in collector.asked:
-                task = make_task(*collector.asked[key], made.target, random_, self._choose_default)
+            if seconds[key] >= least:
+                # Which choices of a large space are looked at is the same in every run: records know some of them.
+                random_ = random.Random(key)
+                task = make_task(*asked[key], made.target, random_, self._choose_default)
                 task.seconds = seconds[key]
                 self.progress.tasks.append(task)
         self._search = proposer(made.target)
@@ -195,7 +207,7 @@ class _Run:
     def generations(self) -> Iterator[list[Record]]:
         """The records of each generation, when it has been measured."""
         while chosen := self._chosen():
-            yield self._generation(chosen, _MEASURE_SECONDS, "measuring")
+            yield self._generation(chosen, self._limits.measure_seconds, "measuring")
         # The fastest of many noisy measurements was lucky too: winners have to win again, or the next best does.
         for _ in range(_CONFIRMATIONS if self._limits.stops_early else 0):
             again = [(task, candidate) for task in self.progress.tasks for candidate in _leaders(task)]
@@ -228,22 +240,27 @@ class _Run:
             return []
         slots = _SLOTS if limits.trials is None else min(_SLOTS, limits.trials - progress.trials)
         tasks = [task for task in progress.tasks if self._room(task) > 0]
-        again, self._again = self._again, []
+        again = self._again
         most = max(_LEAST_EACH, min(_MOST_EACH, slots // max(1, len(tasks))))
-        counts = shared_out(tasks, max(0, slots - len(again)), most)
-        chosen = again
-        for place, count in counts.items():
-            proposed = self._search.proposals(tasks[place], min(count, self._room(tasks[place])))
-            chosen += [
-                (tasks[place], each) for each in proposed if all(each is not candidate for _, candidate in again)
-            ]
+        chosen = list(again)
+        while tasks and slots > len(chosen):
+            counts = shared_out(tasks, slots - len(chosen), most)
+            for place, count in counts.items():
+                proposed = self._search.proposals(tasks[place], min(count, self._room(tasks[place])))
+                chosen += [(tasks[place], each) for each in proposed if all(each is not other for _, other in again)]
+            if chosen:
+                break
+            tasks = [task for place, task in enumerate(tasks) if place not in counts]  # those had nothing to propose
+        self._again = []
         return chosen
 
     def _room(self, task: Task) -> int:
         """Measurements that a task may still get."""
         is_done = task.is_done if self._limits.stops_early else task.is_exhausted
         most = self._limits.trials_of_each
-        return 0 if is_done else _MOST_EACH if most is None else most - task.tried
+        if is_done or most is None:
+            return 0 if is_done else _MOST_EACH
+        return most - task.tried - sum(other is task for other, _ in self._again)
 
     def _learned(self, chosen: Chosen, results: Sequence[Result | None]) -> list[Record]:
         """Takes in what was measured of a generation."""

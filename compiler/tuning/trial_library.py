@@ -73,14 +73,13 @@ class TrialLibrary:
         self._inputs = folder / "inputs.npz"
         self._defaults: dict[str, ImportedModel] = {}  # scheduled, by workload
 
-    def default_seconds(self, seconds: float) -> dict[str, float]:
-        """What the kernels of each workload take in one run of the model, with the defaults.
+    def default_seconds(self, keys: Sequence[str], seconds: float) -> dict[str, float]:
+        """What the kernels of some workloads take in one run of the model, with the defaults; to be asked for first.
 
         Raises:
             TilewrightError: of compiling them.
             ToolError: they do not run.
         """
-        keys = list(dict.fromkeys(piece.workload for piece in self.excerpt.pieces))
         made = self._compiled([self._default(key) for key in keys])
         self._write_inputs(made)
         trials = [Trial(steps, steps) for steps in (self._steps(made, key, place) for place, key in enumerate(keys))]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-_SEQUENCE = "stack the tensors (Concat) instead of keeping them in a sequence"
 _STRING = "do text processing before the model"
 _RANDOM = "pass random numbers in as an input"
 _DATA_DEPENDENT = "its output's size depends on data: do this step after the model"
@@ -20,23 +19,6 @@ HINT = "rewrite or cut these nodes; docs/onnx-support.md lists the operators tha
 # The nearest thing that is supported, by operator.
 _ALTERNATIVES: Mapping[str, str] = MappingProxyType(
     {
-        **dict.fromkeys(
-            [
-                "SequenceConstruct",
-                "SequenceEmpty",
-                "SequenceAt",
-                "SequenceInsert",
-                "SequenceErase",
-                "SequenceLength",
-                "SequenceMap",
-                "SplitToSequence",
-                "ConcatFromSequence",
-                "Optional",
-                "OptionalGetElement",
-                "OptionalHasElement",
-            ],
-            _SEQUENCE,
-        ),
         **dict.fromkeys(
             ["StringConcat", "StringSplit", "StringNormalizer", "RegexFullMatch", "TfIdfVectorizer", "LabelEncoder"],
             _STRING,

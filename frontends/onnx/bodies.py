@@ -10,10 +10,12 @@ import tvm
 from tvm import relax
 
 from ...control_flow_operators import BRANCH, LOOP, branch_of, loop_of
+from ...errors import UnsupportedError
 from ...ir_passes.core.functions import joined
 from ...ir_passes.core.graph import MAIN
 from ...ir_types import IRModule, Type
 from .emitter import Emitter, Expr
+from .limits import UNROLLED_NODES
 from .scope import Scope
 
 # From a new walk to the parameters and the results of a function.
@@ -49,6 +51,19 @@ class Bodies:
     """All that were made while a model is imported."""
 
     _named: dict[str, IRModule] = field(default_factory=dict)
+    _nodes: int = 0
+
+    def count(self, nodes: int, where: str) -> None:
+        """Notes that the nodes of a graph in a node are converted, which happens once a turn where loops are unrolled.
+
+        Raises:
+            UnsupportedError: it happens too often: loops in loops multiply.
+        """
+        self._nodes += nodes
+        if self._nodes > UNROLLED_NODES:
+            raise UnsupportedError(
+                f"branches and loops have more than {UNROLLED_NODES:,} nodes when loops are unrolled", where=where
+            )
 
     def make(self, outer: Scope, fill: Fill) -> Body:
         """Makes a function; TVM warns of builders that are left half-way, so an error is kept until it is closed."""

@@ -32,6 +32,7 @@ from .node_graphs import NodeGraphs
 from .refusals import Refusals
 from .registry import find_converter
 from .scope import Missing, Scope
+from .sequences import NO_TENSORS, Nothing, SequenceValue
 from .type_constraints import check_types
 
 _MOST_DEFINITIONS = 16  # ONNX's definitions of operators in definitions; they need three
@@ -127,6 +128,8 @@ class _Importer:
     def check_output(self, value: ir.Value, scope: Scope) -> None:
         """Refuses an output that is not of the dtype that the model declares."""
         computed = self.value_of(value, scope)
+        if isinstance(computed, NO_TENSORS):
+            raise UnsupportedError("only tensors can be outputs", where=f"{self._where}: output '{value.name}'")
         dtype = str(computed.dtype) if isinstance(computed, np.ndarray | Narrow) else dtype_of(computed)
         if value.dtype is not None and value.dtype != ir.DataType.UNDEFINED and str(value.dtype.numpy()) != dtype:
             raise ModelError(
@@ -252,7 +255,7 @@ class _Importer:
 
 def _settle(value: Value | Missing, name: str, emitter: Emitter) -> Value | Missing:
     """A converter's result as a variable or an array."""
-    if value is None or isinstance(value, np.ndarray | Narrow | Missing):
+    if value is None or isinstance(value, np.ndarray | Narrow | Missing | SequenceValue | Nothing):
         return value
     settled = emitter.emit(value, name)
     known = emitter.array(settled)

@@ -13,6 +13,7 @@ from ...errors import ModelError, UnsupportedError
 LARGEST_TENSOR = (1 << 31) - 1  # elements
 LARGEST_RANK = 32
 LARGEST_GRAPH = 100_000  # nodes, after functions are put in place of their calls
+UNROLLED_NODES = 20_000  # converted in branches and loops, those of a loop that is unrolled once a turn
 DEEPEST_NESTING = 64  # graphs in nodes of graphs, functions called by functions
 # What is computed while a model is imported and then stored in the library, in elements.
 CONSTANT_GROWTH = 1 << 20  # how many more than its operands a constant may have; a larger one is computed at run time

@@ -18,6 +18,7 @@ from .emitter import Array as Array
 from .emitter import Emitter
 from .emitter import Expr as Expr
 from .narrow_value import Narrow
+from .sequences import NO_TENSORS, SequenceValue
 
 # A value in flight: known now (an array) or computed by the compiled model.
 Value: TypeAlias = Any
@@ -177,6 +178,17 @@ class Node:
             raise self.unsupported(f"kernels do not compute with {value.dtype}", "convert it first (Cast)")
         return self._emitter.stand_in(value) if isinstance(value, np.ndarray) else value
 
+    def sequence(self, index: int) -> SequenceValue:
+        """An input that is a sequence.
+
+        Raises:
+            ModelError: it is none.
+        """
+        value = self.inputs[index] if self.has(index) else None
+        if not isinstance(value, SequenceValue):
+            raise self.invalid(f"input {index} is no sequence")
+        return value
+
     def exprs(self) -> list[Expr]:
         """All inputs as Relax expressions."""
         return [self.expr(index) for index in range(len(self.inputs))]
@@ -326,6 +338,8 @@ class Node:
     def _required(self, index: int) -> Value:
         if not self.has(index):
             raise self.invalid(f"input {index} is missing")
+        if isinstance(self.inputs[index], NO_TENSORS):
+            raise self.invalid(f"input {index} is a sequence or an optional, not a tensor")
         return self.inputs[index]
 
 

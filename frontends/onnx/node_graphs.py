@@ -15,9 +15,11 @@ from ...errors import ModelError
 from ...ir_types import Type
 from .bodies import Bodies, Body
 from .emitter import Expr
+from .narrow_value import Narrow
 from .node import Inside, Node, Value
 from .refusals import Refusals
 from .scope import Missing, Scope
+from .sequences import NO_TENSORS
 
 
 class Walker(Protocol):
@@ -116,6 +118,7 @@ class NodeGraphs:
     ) -> list[Value]:
         """What the turns of a graph leave."""
         turn = relax.Var("turn", relax.TensorType([], "int64"))
+        self._check_tensors(carried)
         first = [self.scope.as_expr(value) for value in carried]
         parameters = [relax.Var(f"carried_{number}", each.ty) for number, each in enumerate(first)]
         decides = [condition]  # None where every turn is followed by the next
@@ -137,6 +140,8 @@ class NodeGraphs:
         except _MissingNodesError:
             return [Missing()] * len(self.node.source.outputs)
         own = 0 if decides[0] is None else 1
+        if not own and count is None:
+            raise self.node.unsupported("it has no last turn", hint="give it a number of turns or a condition")
         states, slices = body.types[own : own + len(first)], body.types[own + len(first) :]
         self._check_same("it begins and goes on with", [each.ty for each in first], states)
         turns = int(count.item()) if isinstance(count, np.ndarray) else _ENDLESS if count is None else None
@@ -172,6 +177,7 @@ class NodeGraphs:
         graph = self._graph(attribute)
         if len(inputs) != len(graph.inputs):
             raise self.node.invalid(f"its '{attribute}' takes {len(graph.inputs)} inputs, and is given {len(inputs)}")
+        self.walker.bodies.count(len(graph), self.node.label)
         scope.values.update(zip(graph.inputs, inputs, strict=True))
         self.walker.walk(graph, graph.outputs, scope)
         return [self.walker.value_of(value, scope) for value in graph.outputs]
@@ -181,7 +187,15 @@ class NodeGraphs:
         results = self._results(attribute, inputs, scope)
         if any(isinstance(each, Missing) for each in results):
             raise _MissingNodesError
+        self._check_tensors(results)
         return results
+
+    def _check_tensors(self, values: Sequence[Value]) -> None:
+        if any(isinstance(each, NO_TENSORS) for each in values):
+            raise self.node.unsupported("sequences in what is decided when the model runs are not supported")
+        narrow = next((each.dtype for each in values if isinstance(each, Narrow)), None)
+        if narrow is not None:
+            raise self.node.unsupported(f"{narrow} in what is decided when the model runs is not supported")
 
     def _check_same(self, what: str, first: Sequence[Type], second: Sequence[Type]) -> None:
         for one, other in zip(first, second, strict=True):

@@ -9,8 +9,11 @@ import numpy as np
 import onnx_ir as ir
 from tvm import relax
 
+from .dtypes import numpy_dtype
 from .emitter import Emitter, Expr
+from .narrow_value import Narrow
 from .node import Value
+from .sequences import SequenceValue
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,14 @@ class Scope:
         """A value as a Relax expression."""
         return self.emitter.constant(value) if isinstance(value, np.ndarray) else value
 
-    def capture(self, value: Value | Missing) -> Value | Missing:
+    def capture(self, value: Value) -> Value:
         """What a value of the walk around this one is here: what is known stays so, a variable is a parameter."""
+        if isinstance(value, SequenceValue):
+            return value.mapped(self.capture)
+        if isinstance(value, Narrow):
+            codes = self.capture(value.codes)
+            is_known = isinstance(codes, np.ndarray)
+            return codes.view(numpy_dtype(value.dtype)) if is_known else Narrow(codes, value.dtype)
         if not isinstance(value, relax.Var) or self.outer is None:
             return value
         known = self.outer.emitter.compute(value)

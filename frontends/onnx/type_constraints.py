@@ -13,6 +13,7 @@ import onnx
 from ...errors import ModelError
 from .dtypes import FLOATS, STORED
 from .node import Node
+from .sequences import NO_TENSORS
 
 # Dtypes as numpy spells them -> as ONNX's definitions do, where those differ.
 _SPELLED = {"float32": "float", "float64": "double", "float4_e2m1fn": "float4e2m1", "float8_e8m0fnu": "float8e8m0"}
@@ -28,7 +29,7 @@ def check_types(node: Node, domain: str) -> None:
     bound: dict[str, str] = {}
     for index in range(len(node.inputs)) if parameters else ():
         name, variable, types = parameters[min(index, len(parameters) - 1)]
-        if not types or not node.has(index):
+        if not types or not node.has(index) or isinstance(node.inputs[index], NO_TENSORS):
             continue
         dtype = node.dtype(index)
         spelled = _SPELLED.get(dtype, dtype.replace("float8_", "float8"))

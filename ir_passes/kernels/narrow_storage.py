@@ -66,7 +66,7 @@ class NarrowStorage(GraphPass):
                     constants.get(each, each) if is_constant(each) else new.get(each, each) for each in call.operands
                 ]
                 value = _narrowed(twins, call, operands, self.dtype, var in narrow)
-            if dtype_of(value) != dtype_of(var):
+            if isinstance(var.ty, relax.TensorType) and dtype_of(value) != dtype_of(var):
                 new[var] = relax.DataflowVar(var.name, value.ty)
             bindings.append((new.get(var, var), value))
         if not twins.any:

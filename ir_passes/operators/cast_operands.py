@@ -43,7 +43,7 @@ class CastOperands(GraphPass):
         casts: dict[Expr, Expr] = {}
 
         def visit(rewriter: Rewriter, var: Var, value: Expr) -> Expr | None:
-            operands = list(value.args[: _multiplied(value)])
+            operands = list(value.args[: _multiplied(value)]) if _multiplied(value) else []
             if not operands or any(dtype_of(each) != "float32" for each in operands):
                 return None
             narrow = [relax.Var("operand", relax.TensorType(each.ty.shape, self.dtype)) for each in operands]

@@ -28,7 +28,7 @@ from ...targets.target import Target
 from ..tensorir.expressions import dtype_bits, int64s
 from . import plain
 from .choices import Choice
-from .sharing import best_threads, elapsed, thread_counts
+from .sharing import elapsed, thread_counts
 
 TEMPLATE = "recurrent"
 SEQUENCES, PANELS = "sequences", "panels"
@@ -99,17 +99,8 @@ def space(workload: Recurrence, target: Target) -> Iterator[RecurrentChoice]:
 
 
 def default(workload: Recurrence, target: Target) -> RecurrentChoice:
-    """The fewest estimated cycles, by one thread or, where that is faster, by as many as share the work best."""
-    tiles = [choice for choice in space(workload, target) if choice.threads == 1]
-    tile = min(tiles, key=lambda choice: estimate(workload, choice, target))
-    shared = [tile]
-    for across in (SEQUENCES, PANELS):
-        if across == SEQUENCES or workload.hidden % tile.width == 0:
-            cycles, iterations = _shared_loop(workload, replace(tile, across=across), target)
-            threads = best_threads(cycles, iterations, target)
-            if threads > 1:
-                shared.append(replace(tile, across=across, threads=threads))
-    return min(shared, key=lambda choice: estimate(workload, choice, target))
+    """The fewest estimated cycles: smaller tiles where there are many cores to share them."""
+    return min(space(workload, target), key=lambda choice: estimate(workload, choice, target))
 
 
 def estimate(workload: Recurrence, choice: RecurrentChoice, target: Target) -> float:

@@ -20,6 +20,7 @@ from . import (
     rows,
     rows_choice,
     rows_schedule,
+    taps,
     transposition,
     window_choice,
     window_schedule,
@@ -140,3 +141,19 @@ TEMPLATES: tuple[Template[Any, Any], ...] = (
     TRANSPOSITION,
     PLAIN,
 )
+
+# The classes of workloads, and of what is in them, by their names: what `keys.parse_key` needs.
+WORKLOADS: dict[str, type] = {
+    each.__name__: each
+    for each in (
+        contraction.Workload,
+        taps.Filter,
+        attention.Heads,
+        window_choice.Windows,
+        rows_choice.Rows,
+        group_norm.Groups,
+        interpolation.Interpolation,
+        transposition.Squares,
+        plain.Elements,
+    )
+}

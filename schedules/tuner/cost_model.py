@@ -1,8 +1,9 @@
 """The cost model: ranks the choices of a workload before they are measured (XGBoost, LambdaMART on pairs).
 
 What is learned is the order within a workload, of ratios to the default's time, so that workloads and machines of other
-speeds teach each other. Features that a sample lacks are missing values, which XGBoost's trees know. Trees that were
-trained before, on many workloads, are where learning starts: what is measured adds trees to them.
+speeds teach each other. Features that a sample lacks are missing values, which XGBoost's trees know. Scores start from
+the analytic estimate, which the trees correct, and from trees that were trained before, on many workloads, to which
+what is measured adds more.
 """
 
 from __future__ import annotations
@@ -17,18 +18,19 @@ import numpy as np
 import numpy.typing as npt
 
 from ...targets.target import Target
-from .features import Features
+from .features import ESTIMATE, Features
 
 Array = npt.NDArray[Any]
 PRETRAINED = Path(__file__).with_name("pretrained")
 _LEAST = 8  # measured choices, below which the order of the estimates is better
-_ROUNDS, _ROUNDS_AFTER, _ROUNDS_BEFORE = 60, 30, 160  # of boosting: from nothing, after pretraining, and in it
+_ROUNDS, _ROUNDS_AFTER, _ROUNDS_BEFORE = 60, 30, 80  # of boosting: from nothing, after pretraining, and in it
+_ESTIMATE_WEIGHT = 2.0  # of the scores where they start, for each factor of two in the estimate
 _FAILED = 16.0  # the ratio that a failed choice counts as, and the greatest
 _PARAMETERS = {
     "objective": "rank:pairwise",
     "eta": 0.2,
-    "max_depth": 5,
-    "min_child_weight": 1.0,
+    "max_depth": 4,
+    "min_child_weight": 3.0,
     "lambda": 1.0,
     "tree_method": "exact",
     "nthread": 1,
@@ -85,11 +87,10 @@ class CostModel:
             self._names = sorted({name for sample in ordered for name in sample.features})
         # Relevance grows with speed: XGBoost ranks the greatest first.
         relevance = [_relevance(sample.ratio) for sample in ordered]
-        matrix = xgboost.DMatrix(
-            self._matrix([sample.features for sample in ordered]), label=relevance, feature_names=self._names
-        )
+        matrix = self._matrix([sample.features for sample in ordered], label=relevance)
         matrix.set_group([len(group) for group in groups.values()])
-        count = rounds or (_ROUNDS if self._start is None else _ROUNDS_AFTER)
+        most = _ROUNDS if self._start is None else _ROUNDS_AFTER
+        count = rounds or min(most, len(samples))  # few samples correct little
         self._booster = xgboost.train(_PARAMETERS, matrix, num_boost_round=count, xgb_model=self._start)
 
     def pretrain(self, samples: Sequence[Sample]) -> None:
@@ -98,18 +99,19 @@ class CostModel:
 
     def scores(self, features: Sequence[Features]) -> Array:
         """The lower, the faster; only comparable within a workload."""
-        import xgboost
-
-        matrix = xgboost.DMatrix(self._matrix(features), feature_names=self._names)
-        scores: Array = -self._booster.predict(matrix)
+        scores: Array = -self._booster.predict(self._matrix(features))
         return scores
 
     def save(self, path: Path) -> None:
         """Writes the trees, as JSON or, where the name ends so, as universal binary JSON (.ubj)."""
         self._booster.save_model(str(path))
 
-    def _matrix(self, features: Sequence[Features]) -> Array:
-        return np.array([[each.get(name, math.nan) for name in self._names] for each in features], np.float32)
+    def _matrix(self, features: Sequence[Features], **more: Any) -> Any:
+        import xgboost
+
+        table = np.array([[each.get(name, math.nan) for name in self._names] for each in features], np.float32)
+        start = np.array([-_ESTIMATE_WEIGHT * each[ESTIMATE] for each in features], np.float32)
+        return xgboost.DMatrix(table, base_margin=start, feature_names=self._names, **more)
 
 
 def _relevance(ratio: float) -> float:

@@ -16,6 +16,7 @@ from ..templates.template import Decision
 from .profiles import Profile, profile_of
 
 Features = Mapping[str, float]
+ESTIMATE = "estimate_of_default"  # the feature that says what the estimates alone do, in factors of two
 
 
 def estimate_of(decision: Decision[Any, Any], target: Target) -> float:
@@ -33,7 +34,7 @@ def features_of(decision: Decision[Any, Any], target: Target, estimate: float, d
     found |= {f"workload.{name}": _scale(value) for name, value in _numbers(decision.workload) if name in _SIZES}
     found |= {
         "estimate": _scale(estimate),
-        "estimate_of_default": _ratio(estimate, default_estimate),
+        ESTIMATE: _ratio(estimate, default_estimate),
         "cores": float(target.cores),
         "lanes": float(target.lanes()),
         f"template.{decision.template.name}": 1.0,

@@ -1,8 +1,8 @@
 """What a choice makes of the machine, in a few numbers that all templates have in common; nothing is compiled.
 
-A profile follows the loops of its template from the inside: what a tile needs of registers, what of the caches its inner
-loops, its tasks and the whole kernel read again, how much comes from each of them, and into how many tasks it is cut.
-Templates without a row here are told apart by their estimates and their choices' own numbers.
+A profile follows the loops of its template from the inside: what a tile needs of registers, what of the caches its
+inner loops, its tasks and the whole kernel read again, how much comes from each of them, and into how many tasks it is
+cut. Templates without a row here are told apart by their estimates and their choices' own numbers.
 """
 
 from __future__ import annotations

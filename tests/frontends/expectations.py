@@ -27,7 +27,6 @@ PASSES = Expectation("passes")
 # Operators whose definition (a function of others) needs one that is not supported.
 _BODIES = {
     "Bernoulli": "needs random numbers at run time",
-    "SequenceMap": "needs sequences",
 }
 _KNOWN: dict[str, Expectation] = {
     # The specification divides by length_resized - 1, "the length of the resized tensor", as PyTorch and ONNX Runtime

@@ -21,6 +21,12 @@ from operator_forms import node_test_parts, operator_forms, written_parts
 _BATCH = 60
 # A form that ONNX Runtime does not run, and no node test is of.
 _UNTESTED = {("GlobalLpPool", 22)}
+# Operators of graphs, sequences and optionals, which are no constants: test_control_flow.py and test_sequences.py.
+_ELSEWHERE = (
+    *("Loop", "Optional", "OptionalGetElement", "OptionalHasElement", "ConcatFromSequence", "SequenceAt"),
+    *("SequenceConstruct", "SequenceEmpty", "SequenceErase", "SequenceInsert", "SequenceLength", "SequenceMap"),
+    "SplitToSequence",
+)
 
 
 @cache
@@ -104,4 +110,4 @@ def test_no_form_is_left_out() -> None:
         if expected_of(case).outcome == "passes" and not case.domain:
             tested.add((case.op_type, defs.get_schema(case.op_type, case.opset).since_version))
     missing = {(name, version) for name, versions in operator_forms().items() for version in versions} - tested
-    assert missing == _UNTESTED
+    assert {each for each in missing if each[0] not in _ELSEWHERE} == _UNTESTED

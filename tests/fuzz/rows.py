@@ -19,6 +19,15 @@ WITHOUT_ROW: Mapping[str, str] = MappingProxyType(
         "Scatter": "the old name of ScatterElements, which ONNX Runtime takes up to opset 10 only",
         "Upsample": "the old name of Resize, which ONNX Runtime takes up to opset 9 only",
         "CumProd": "since opset 26, which ONNX Runtime does not run",
+        **dict.fromkeys(("If", "Loop", "Scan", "SequenceMap"), "a draft has no graphs inside of its nodes"),
+        **dict.fromkeys(
+            (
+                *("ConcatFromSequence", "SequenceAt", "SequenceConstruct", "SequenceEmpty", "SequenceErase"),
+                *("SequenceInsert", "SequenceLength", "SplitToSequence"),
+                *("Optional", "OptionalGetElement", "OptionalHasElement"),
+            ),
+            "a draft's values are tensors",
+        ),
     }
 )
 
@@ -38,6 +47,6 @@ def row(*op_types: str) -> Callable[[Row], Row]:
 
 def all_rows() -> dict[str, Row]:
     """Every row, from all files of rows."""
-    for family in ("elementwise", "moves", "windows", "reductions", "indexing", "products", "motifs"):
+    for family in ("elementwise", "moves", "windows", "reductions", "indexing", "products", "recurrent", "motifs"):
         importlib.import_module(f"rows_{family}")
     return ROWS

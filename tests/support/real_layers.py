@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from tilewright.interpolation_operator import interpolate
 from tilewright.ir_passes.operators.attention_operator import attention
+from tilewright.recurrent_operator import LSTM, Activation, recurrent
+from tilewright.recurrent_operator import Layer as Recurrent
 from tvm import relax
 
 _LAYOUT = {"data_layout": "NHWC", "kernel_layout": "OHWI"}
@@ -113,6 +115,18 @@ def channels_first(model: str, size: int, channels: int) -> Layer:
     return Layer(f"{model}-turned-{size}x{size}-{channels}", (shape,), lambda x: relax.op.permute_dims(x, (0, 3, 1, 2)))
 
 
+def lstm(model: str, steps: int, batch: int, hidden: int) -> Layer:
+    """The steps of an LSTM, its input already multiplied."""
+    functions = tuple(Activation(name) for name in ("sigmoid", "tanh", "tanh"))
+
+    def build(x: Any) -> Any:
+        operands = [x, _zeros(1, 4 * hidden, hidden), *[_zeros(1, batch, hidden)] * 2]
+        made = recurrent(Recurrent(LSTM, (False,), (functions,)), operands)
+        return relax.TupleGetItem(relax.BlockBuilder.current().emit(made), 0)
+
+    return Layer(f"{model}-lstm-{steps}x{batch}-{hidden}", ((steps, batch, 4 * hidden),), build)
+
+
 _CONVOLUTIONS = (
     conv("resnet50", 224, 3, 64, 7, 2),
     conv("resnet50", 56, 64, 64),
@@ -167,6 +181,7 @@ LAYERS: Mapping[str, tuple[Layer, ...]] = MappingProxyType(
         ),
         "group_norm": (group_norm("unet", 32, 128), group_norm("unet", 16, 256), group_norm("unet", 64, 320)),
         "interpolation": (enlarged("unet", 32, 128), enlarged("deeplab", 65, 21)),
+        "recurrent": (lstm("xlstm", 50, 8, 512), lstm("translator", 30, 64, 256), lstm("speech", 40, 1, 1024)),
         "transposition": (channels_first("resnet50", 56, 256), channels_first("unet", 32, 128)),
         "window": (
             max_pool("resnet50", 112, 64),

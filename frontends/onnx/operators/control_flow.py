@@ -17,6 +17,14 @@ from ..scope import Missing
 _FEW_NODES, _MANY_NODES = 200, 5000
 
 
+@operator("Identity")
+def identity(node: Node) -> Result:
+    """What it is given, a sequence too."""
+    if not node.has(0):
+        raise node.invalid("input 0 is missing")
+    return node.inputs[0]
+
+
 @operator("If")
 def branch(node: Node) -> Result:
     """One of two graphs."""

@@ -30,7 +30,6 @@ _UNARY: Mapping[str, Callable[[Expr], Expr]] = MappingProxyType(
         "Erf": relax.op.erf,
         "Exp": relax.op.exp,
         "Floor": relax.op.floor,
-        "Identity": lambda x: x,
         "Log": relax.op.log,
         "Neg": relax.op.negative,
         "Not": relax.op.logical_not,

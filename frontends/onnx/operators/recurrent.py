@@ -20,14 +20,14 @@ _BACKWARD: Mapping[str, tuple[bool, ...]] = MappingProxyType(
 _DEFAULTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {RNN: ("tanh",), GRU: ("sigmoid", "tanh"), LSTM: ("sigmoid", "tanh", "tanh")}
 )
-# The parameters of those functions that have some, as ONNX Runtime has them where ONNX says nothing.
-_PARAMETERS: Mapping[str, tuple[float, ...]] = MappingProxyType(
+# The parameters of those functions that have some, as in ONNX's operators of these names; there are none of some names.
+_PARAMETERS: Mapping[str, tuple[float | None, ...]] = MappingProxyType(
     {
-        "affine": (1.0, 0.0),
+        "affine": (None, None),
         "elu": (1.0,),
         "hardsigmoid": (0.2, 0.5),
         "leakyrelu": (0.01,),
-        "scaledtanh": (1.0, 1.0),
+        "scaledtanh": (None, None),
         "thresholdedrelu": (1.0,),
     }
 )
@@ -133,8 +133,11 @@ def _functions(node: Node, defaults: tuple[str, ...]) -> Iterator[Activation]:
     for name in names:
         if name not in _PLAIN and name not in _PARAMETERS:
             raise node.unsupported(f"the activation '{name}' is not supported")
-        parameters = zip(_PARAMETERS.get(name, ()), given, strict=False)
-        yield Activation(name, *(next(values, default) for default, values in parameters))
+        found = [next(values, default) for values, default in zip(given, _PARAMETERS.get(name, ()), strict=False)]
+        parameters = [each for each in found if each is not None]
+        if len(parameters) < len(found):
+            raise node.unsupported(f"the activation '{name}' has no parameters, and ONNX has no defaults for it")
+        yield Activation(name, *parameters)
 
 
 def _check(node: Node, layer: Layer, x: tuple[int, ...], hidden: int) -> None:

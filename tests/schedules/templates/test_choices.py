@@ -13,15 +13,17 @@ import pytest
 from kernel_runner import TOLERANCE, Runner, random, relative_error
 from numpy_reference import convolution, pad, windows
 from soft_units import target_with
-from tilewright import targets
+from tilewright import recurrent_operator, targets
 from tilewright.errors import ChoiceError
 from tilewright.interpolation_operator import interpolate
 from tilewright.ir_passes.operators.attention_operator import attention
+from tilewright.recurrent_operator import GATES, Activation, recurrent
 from tilewright.schedules.templates import choices
 from tilewright.schedules.templates.contraction import MultiplyAddChoice, Workload
 from tilewright.schedules.templates.group_norm import Groups
 from tilewright.schedules.templates.interpolation import Interpolation
 from tilewright.schedules.templates.plain import Elements
+from tilewright.schedules.templates.recurrent import Recurrence
 from tilewright.schedules.templates.rows_choice import Rows
 from tilewright.schedules.templates.table import TEMPLATES
 from tilewright.schedules.templates.template import Chooser, Decision, choose_default
@@ -117,6 +119,47 @@ def means(x: Any, axis: int) -> Any:
     return np.maximum((x.take(range(size - 1), axis) + x.take(range(1, size), axis)) / 2, 0 if axis == 1 else -np.inf)
 
 
+def layered(kind: str, steps: int, batch: int, hidden: int, both: bool = False) -> Case:
+    """A recurrent layer whose input is multiplied already, forward or in both directions."""
+    gates, directions = GATES[kind], 1 + both
+    x = random(steps, batch, directions * gates * hidden)
+    weights = random(directions, gates * hidden, hidden, seed=1) / np.float32(hidden)
+    states = [random(directions, batch, hidden, seed=2 + index) for index in range(1 + (kind == "lstm"))]
+    names = {"rnn": ("tanh",), "gru": ("sigmoid", "tanh"), "lstm": ("sigmoid", "tanh", "tanh")}[kind]
+    functions = (tuple(Activation(name) for name in names),) * directions
+    layer = recurrent_operator.Layer(kind, (False, True)[:directions], functions)
+    expected = np.zeros((steps, directions, batch, hidden))
+    for direction in range(directions):
+        h, *c = (state[direction].astype("float64") for state in states)
+        r = weights[direction].astype("float64").reshape(gates, hidden, hidden)
+        for step in range(steps)[:: -1 if direction else 1]:
+            given = np.split(x[step].astype("float64"), directions * gates, -1)[direction * gates :]
+            h, *c = one_step(kind, given, r, h, *c)
+            expected[step, direction] = h
+
+    def build(data: Any) -> Any:
+        operands = [data, *(relax.const(each) for each in (weights, *states))]
+        return relax.TupleGetItem(relax.BlockBuilder.current().emit(recurrent(layer, operands)), 0)
+
+    return Case("recurrent", build, (x,), expected)
+
+
+def one_step(kind: str, x: Any, r: Any, h: Any, c: Any = None) -> tuple[Any, ...]:
+    """The next h, and of an LSTM c."""
+
+    def sigmoid(y: Any) -> Any:
+        return 1 / (1 + np.exp(-y))
+
+    if kind == "rnn":
+        return (np.tanh(x[0] + h @ r[0].T),)
+    if kind == "gru":
+        z, reset = (sigmoid(x[gate] + h @ r[gate].T) for gate in range(2))
+        return ((1 - z) * np.tanh(x[2] + (reset * h) @ r[2].T) + z * h,)
+    into, out, forget, cell = (x[gate] + h @ r[gate].T for gate in range(4))
+    c = sigmoid(forget) * c + sigmoid(into) * np.tanh(cell)
+    return sigmoid(out) * np.tanh(c), c
+
+
 def cases() -> list[Case]:
     image, line = random(2, 9, 11, 5), random(3, 5003)
     fat = random(1, 7, 10, 2 * LANES)
@@ -155,6 +198,10 @@ def cases() -> list[Case]:
         Case("rows", lambda x: relax.op.sum(x, [1]), (line + 1,), (line + 1).astype("float64").sum(1)),
         grouped(deep[:, :, :, :36] + 3, 4),
         grouped(fat + 3, LANES),
+        layered("lstm", 5, 4, 24, both=True),
+        layered("lstm", 3, 1, 80),
+        layered("gru", 4, 6, 37),
+        layered("rnn", 4, 3, 5, both=True),
         Case("plain", lambda x: relax.op.multiply(x, x), (line,), line * line),
         Case("interpolation", lambda x: interpolated(x, 2, 2), (deep,), means(means(deep, 2), 1)),
         Case("interpolation", lambda x: interpolated(x, 1, 1), (image,), means(image, 1)),
@@ -214,6 +261,7 @@ WORKLOADS = [
     Groups(2, 99, 48, 8, "float32"),
     Squares(3136, 70, 2, 70, 32),
     Interpolation((2, 9, 11, 40), 2, 2, 32),
+    Recurrence(recurrent_operator.Layer("lstm", (False,), ()), 5, 4, 24, "float32"),
 ]
 
 

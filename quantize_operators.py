@@ -75,5 +75,25 @@ def _infer_type(call: Call, context: Node) -> Type:
     return relax.TensorType(call.args[0].ty.shape, str(call.attrs["dtype"]))
 
 
+def _legalize(builder: relax.BlockBuilder, call: Call) -> Expr:
+    """The definition in plain operators, for where no rule takes it."""
+    op, emit = relax.op, builder.emit
+    x, factor, zero = call.args
+    zero = emit(op.astype(zero, "int32"))
+    if call.op.name == DEQUANTIZE:
+        difference = emit(op.subtract(emit(op.astype(x, "int32")), zero))
+        product = op.multiply(emit(op.astype(difference, "float32")), emit(op.astype(factor, "float32")))
+        return op.astype(emit(product), str(call.attrs["dtype"]))
+    dtype, low, high = range_of(call)
+    if call.op.name == QUANTIZE:
+        scaled = emit(op.divide(x, emit(op.astype(factor, str(x.ty.dtype)))))
+    else:
+        scaled = emit(op.multiply(emit(op.astype(x, "float32")), emit(op.astype(factor, "float32"))))
+    whole = emit(op.round(emit(op.astype(scaled, "float32"))))
+    ends = [emit(op.astype(emit(op.subtract(relax.const(end, "int32"), zero)), "float32")) for end in (low, high)]
+    inside = emit(op.minimum(emit(op.maximum(whole, ends[0])), ends[1]))
+    return op.astype(emit(op.add(emit(op.astype(inside, "int32")), zero)), dtype)
+
+
 for _name in (QUANTIZE, DEQUANTIZE, REQUANTIZE):
-    register(_name, __doc__, _infer_type)
+    register(_name, __doc__, _infer_type, _legalize)

@@ -123,7 +123,7 @@ def passes(
         MoveDequantize(),
         IntegerProducts(lambda call: gains(call, target)),
         RequantizeSums(),
-        FoldConstants(max_growth=4),
+        FoldConstants(),
         Canonicalize(),
         Cse(),
         *products,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from .core import Core, UnitCosts
 from .features import FeatureTable
 from .peak import PeakLoop
+from .systems import LINUX, System
 from .target import FLOAT32_BITS, DotUnit
 
 # The features that LLVM has enabled for a CPU's name with changes; none at all for a name that it does not know.
@@ -21,7 +22,8 @@ class Level:
     Attributes:
         isa: for people: ``AVX2``.
         needs: LLVM's names of the features that a CPU of this level has.
-        vector_bits, num_vector_registers, has_fma, broadcasts_operands, operand_lanes: as `Target` has them.
+        vector_bits, num_vector_registers, has_fma, broadcasts_operands, operand_lanes, asks_for_fma: as `Target` has
+            them.
     """
 
     isa: str
@@ -31,6 +33,7 @@ class Level:
     has_fma: bool
     broadcasts_operands: bool
     operand_lanes: int = 1
+    asks_for_fma: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,7 @@ class Architecture:
         emulator: qemu-user's name of the architecture; empty: it has none.
         emulator_options: what qemu needs to have the features of a library.
         debian: Debian's name, as its packages of C libraries have it.
+        systems: that it is used with.
         zig: zig's name of the architecture; empty: the same.
         zig_cpu: for C code, as zig writes a CPU; empty: zig's own choice.
     """
@@ -115,6 +119,7 @@ class Architecture:
     emulator: str = ""
     emulator_options: Callable[[Collection[str]], tuple[str, ...]] = lambda features: ()
     debian: str = ""
+    systems: tuple[System, ...] = (LINUX,)
     zig: str = ""
     zig_cpu: str = ""
 

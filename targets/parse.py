@@ -133,6 +133,7 @@ def _make(
         has_fma=level.has_fma,
         broadcasts_operands=level.broadcasts_operands,
         operand_lanes=level.operand_lanes,
+        asks_for_fma=level.asks_for_fma,
         core=processor.core,
         cores=cores,
         required_features=table.ordered(generated),

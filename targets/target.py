@@ -68,6 +68,7 @@ class Target:
         broadcasts_operands: whether that instruction repeats an element in memory in all lanes of an operand.
         operand_lanes: elements of the first operand that one load brings and multiply-adds take by their place in the
             register; 1: each element is loaded by itself.
+        asks_for_fma: whether LLVM makes one instruction of both only where it is told to, though it has one.
         cores: processors to plan parallel loops for; schedules cut work into at least so many pieces. With 1 there are
             no parallel loops.
         core: what instructions cost.
@@ -101,6 +102,7 @@ class Target:
     half_features: tuple[str, ...] | None = None
     units: tuple[DotUnit, ...] = ()
     operand_lanes: int = 1
+    asks_for_fma: bool = False
     llvm_options: tuple[tuple[str, str], ...] = ()
     object_format: str = ELF
     code_generator: str = "llvm"

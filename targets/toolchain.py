@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import platform
@@ -26,12 +27,27 @@ _ZIG_GLIBC = {"riscv64": "2.27", "riscv32": "2.33", "loongarch64": "2.36"}
 
 @dataclass(frozen=True)
 class Toolchain:
-    """Command lines, each the start of one: `cc` compiles and links, `ar` archives; and the format of object files."""
+    """Command lines, each the start of one: `cc` compiles and links, `ar` archives; and the format of object files.
+
+    `linked` is a file in zig's cache that is there once something was linked for the target.
+    """
 
     name: str
     cc: tuple[str, ...]
     ar: tuple[str, ...]
     object_format: str = ELF
+    linked: Path | None = None
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the first link is yet to come, which takes a minute or two: zig builds the target's C library."""
+        return self.linked is not None and not self.linked.exists()
+
+    def note_link(self) -> None:
+        """Notes that a link succeeded."""
+        if self.is_new and self.linked is not None:
+            with contextlib.suppress(OSError):
+                self.linked.touch()
 
     def run(self, command: Sequence[str], folder: Path) -> None:
         """Runs a command in a folder.
@@ -109,12 +125,9 @@ def zig_toolchain(triple: str) -> Toolchain:
     cpu = (f"-mcpu={architecture.zig_cpu}",) if architecture.zig_cpu else ()
     # Zig compiles C with sanitizers unless told not to.
     flags = ("-target", f"{name}{version}", *cpu, "-fno-sanitize=all")
-    return Toolchain("zig", (*zig, "cc", *flags), (*zig, "ar"), parts.system.object_format)
-
-
-def is_first_link(toolchain: Toolchain) -> bool:
-    """Whether zig has built no C library on this machine yet, which takes a minute for each."""
-    return toolchain.name == "zig" and not any((_zig_cache() / "o").glob("*"))
+    return Toolchain(
+        "zig", (*zig, "cc", *flags), (*zig, "ar"), parts.system.object_format, _zig_cache() / f"tilewright-{name}"
+    )
 
 
 def _zig_cache() -> Path:

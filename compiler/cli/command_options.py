@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 # The one whose names the examples in the help are.
 _ARCHITECTURE = next(iter(ARCHITECTURES.values()))
 # What multiplies narrow operands.
-UNITS = ", ".join(unit.name for architecture in ARCHITECTURES.values() for unit in architecture.units)
+_UNITS = [unit for architecture in ARCHITECTURES.values() for unit in architecture.units]
+BFLOAT16_UNITS = ", ".join(unit.name for unit in _UNITS if unit.rhs == "bfloat16")
 
 Model = Annotated[
     Path, typer.Argument(metavar="MODEL", help="An .onnx, .pt2, .pt, .tflite, .keras or .h5 file, or a SavedModel.")
@@ -53,7 +54,7 @@ Precision = Annotated[
     typer.Option(
         "--precision",
         metavar="TYPE",
-        help=f"fp32; bf16: multiply and store in bfloat16 ({UNITS}); fp16: store weights in float16.",
+        help=f"fp32; bf16: multiply and store in bfloat16 ({BFLOAT16_UNITS}); fp16: store weights in float16.",
     ),
 ]
 CompiledThreads = Annotated[

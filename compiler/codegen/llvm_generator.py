@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from ...targets.systems import ELF
 from ...targets.target import Target
-from ...targets.toolchain import find_toolchain, is_first_link, static_toolchain
+from ...targets.toolchain import find_toolchain, static_toolchain
 from ..library.integrity import seal
 from ..library.plan import Constants
 from ..library.signature import SECTION
@@ -57,7 +57,7 @@ class LlvmGenerator:
             program.kernels, name, folder, workers=workers, progress=lambda done, total: progress("code", done, total)
         )
         weights_done()
-        progress("first link: zig builds the C library, once" if is_first_link(self._toolchain) else "link", 0, 0)
+        progress("link, the first one: zig builds a C library" if self._toolchain.is_new else "link", 0, 0)
         glue.write_sources(program.plan, program.signature, folder, self._target.object_format)
         objects += [*self._weights, *link.compile_glue(self._toolchain, folder), *self._objects_of_units(folder)]
         library = folder / f"library.{self._kind}"
@@ -73,6 +73,7 @@ class LlvmGenerator:
             link.link_static(self._toolchain, objects, library)
         if self._kind != "a" and self._target.object_format == ELF:
             seal(library, SECTION)
+        self._toolchain.note_link()
         return Generated(library, folder / "library.h")
 
     def _objects_of_units(self, folder: Path) -> list[Path]:

@@ -294,7 +294,7 @@ def load(path: str | os.PathLike[str]) -> CompiledModel:
         UnsupportedTargetError: it is for another machine.
     """
     with opened(Path(path)) as (file, descriptor, data):
-        # Linux's name of a machine says more than ELF's: armv7l of arm, riscv64 of riscv.
+        # Linux's name of a machine says more than ELF's: it begins with that.
         if not platform.machine().startswith(file.machine):
             raise UnsupportedTargetError(
                 f"the library is for {file.signature.triple}, and this machine is {platform.machine()}",

@@ -77,7 +77,14 @@ class Batch:
         """
         tvm_target = self.target.to_tvm()
         return tuple(
-            lower_kernel(function, symbol, tvm_target, parallel=self.parallel, units=self.target.units)
+            lower_kernel(
+                function,
+                symbol,
+                tvm_target,
+                parallel=self.parallel,
+                units=self.target.units,
+                fma=self.target.asks_for_fma,
+            )
             for symbol, function in zip(self.symbols, self.functions, strict=True)
         )
 

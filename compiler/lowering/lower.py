@@ -41,7 +41,7 @@ from .skip_padding import skip_padding
 from .squares import transpose_squares
 from .strided_loads import load_whole_vectors
 from .vector_borders import cut_at_borders
-from .write_out import write_out
+from .write_out import ask_for_fma, write_out
 
 # Small enough for the 128 KiB stacks that musl gives threads.
 MAX_STACK_BYTES: Bytes = 64 << 10
@@ -63,7 +63,13 @@ class LoweredKernel:
 
 
 def lower_kernel(
-    function: PrimFunc, symbol: str, tvm_target: TvmTarget, *, parallel: bool, units: Sequence[DotUnit] = ()
+    function: PrimFunc,
+    symbol: str,
+    tvm_target: TvmTarget,
+    *,
+    parallel: bool,
+    units: Sequence[DotUnit] = (),
+    fma: bool = False,
 ) -> LoweredKernel:
     """Lowers one scheduled PrimFunc.
 
@@ -73,6 +79,7 @@ def lower_kernel(
         tvm_target: the `tvm.target.Target` to generate code for.
         parallel: whether parallel loops call the thread pool; otherwise they become serial.
         units: for narrow operands, whose instructions kernels may be scheduled for.
+        fma: whether multiply-adds are one instruction by demand, not where LLVM likes.
 
     Raises:
         CompilerError: a pass failed, or the function needs more stack than a thread surely has.
@@ -84,7 +91,7 @@ def lower_kernel(
         module = _loop_passes(workers, units)(tvm.IRModule({symbol: _for(_ANY, function, symbol)}))
         raw, scratch = _raw_abi(module[symbol])
         with tvm_target:
-            module = _machine_passes(units)(tvm.IRModule({symbol: _for(tvm_target, raw, symbol)}))
+            module = _machine_passes(units, fma)(tvm.IRModule({symbol: _for(tvm_target, raw, symbol)}))
     return LoweredKernel(symbol, module[symbol], scratch)
 
 
@@ -141,7 +148,7 @@ def _on_functions(name: str, change: Callable[[PrimFunc], PrimFunc]) -> Any:
     return tirx.transform.prim_func_pass(apply, opt_level=0, name=f"tilewright.{name}")
 
 
-def _machine_passes(units: Sequence[DotUnit]) -> Any:
+def _machine_passes(units: Sequence[DotUnit], fma: bool) -> Any:
     """What only code generation can express: stored bfloat16, intrinsics of the target."""
     instructions = {unit.name: unit.instructions() for unit in units}
     rounding = next((instructions[unit.name].rounding for unit in units if unit.rhs == "bfloat16"), None)
@@ -154,6 +161,7 @@ def _machine_passes(units: Sequence[DotUnit]) -> Any:
             tirx.transform.LowerIntrin(),
             # The last: from here on floats are computed by TVM's own arithmetic, which it must not simplify.
             _on_functions("WriteOut", write_out),
+            *([_on_functions("AskForFma", ask_for_fma)] if fma else []),
             _on_functions("ImportFunctions", partial(with_imports, units=tuple(instructions.values()))),
         ]
     )

@@ -14,8 +14,10 @@ Nothing simplifies the result: x + c - c, which rounds x, stays.
 
 from __future__ import annotations
 
+import tvm_ffi
 from tvm import tirx
-from tvm.ir import TensorLoad
+from tvm.ir import Call, TensorLoad
+from tvm.target import codegen
 
 from ...hidden_floats import dtype_of
 from ...ir_types import For, Node, PrimFunc, Stmt
@@ -25,11 +27,26 @@ from .float_steps import Steps, count_functions, has_hidden, sequence
 
 # Two units with a latency of four cycles are busy with eight. Results that have no register wait in the L1 cache.
 _WAYS = 8
+_MULTIPLY_ADDS = ("fmuladd", "fma")
 
 
 def write_out(function: PrimFunc) -> PrimFunc:
     """A lowered function without hidden operators."""
     return function.with_body(_statement(function.body)) if has_hidden(function.body) else function
+
+
+def ask_for_fma(function: PrimFunc) -> PrimFunc:
+    """A function that is written out, whose multiply-adds are rounded once because it says so.
+
+    ``llvm.fmuladd`` leaves that to LLVM, which thinks little of some processors' instruction.
+    """
+    either, fused = (tirx.IntImm("uint32", codegen.llvm_lookup_intrinsic_id(f"llvm.{name}")) for name in _MULTIPLY_ADDS)
+
+    def change(call: Call) -> Node:
+        is_it = "call_llvm_pure_intrin" in str(call.op) and int(call.args[0]) == int(either)
+        return Call(call.op, [fused, *list(call.args)[1:]], ret_ty=call.ty) if is_it else call
+
+    return function.with_body(tvm_ffi.structural_map(function.body, (Call, change), order="post"))
 
 
 def _statement(node: Node) -> Node:

@@ -169,10 +169,10 @@ def profile(
 
 
 def _unit_of(signature: Signature) -> DotUnit | None:
-    """The fastest unit for narrow operands that a library was compiled for."""
+    """The fastest unit for narrow operands that a library was compiled for, as the features tell that it needs."""
     architecture, has = architecture_of(signature.arch), set(signature.cpu_features)
     units = architecture.units if architecture else ()
-    return next((unit for unit in units if has.issuperset(unit.required_features)), None)
+    return next((unit for unit in units if unit.required_features and has.issuperset(unit.required_features)), None)
 
 
 def work_of(signature: Signature) -> list[Work]:

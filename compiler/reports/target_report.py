@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 from typing import Any
 
 from ...errors import ToolError
+from ...targets.architecture import Architecture
 from ...targets.architectures import ARCHITECTURES
 from ...targets.host import HostFacts, read_host
+from ...targets.systems import LINUX, System, Triple
 from ...targets.toolchain import find_toolchain
 from .report import Table, size
 
@@ -34,11 +37,15 @@ def tables(found: dict[str, Any]) -> list[str | Table]:
     """The same for people."""
     host = found["host"]
     caches = ", ".join(f"L{level} {size(host[f'l{level}_bytes'])}" for level in (1, 2, 3))
-    table = Table(("target", "code", "works here", "note"))
+    table = Table(("target", "code", "compiles here", "levels", "runs"))
     for row in found["targets"]:
-        table.add(row["target"], row["code"], "yes" if row["works"] else "no", row["note"])
+        table.add(row["target"], row["code"], "yes" if row["works"] else "no", row["note"], row["runs"])
     level = "".join(f", {name}" for name in (host["level"], *host["units"]) if name)
-    return [f"this machine: {host['cpu']} ({host['machine']}{level}), {host['cores']} cores, {caches}", table]
+    return [
+        f"this machine: {host['cpu']} ({host['machine']}{level}), {host['cores']} cores, {caches}",
+        table,
+        "musl for gnu, other CPUs by --mcpu, other architectures that LLVM knows without numbers of their own",
+    ]
 
 
 def _level(host: HostFacts) -> str | None:
@@ -51,25 +58,44 @@ def _units(host: HostFacts) -> list[str]:
 
 
 def _rows(host: HostFacts) -> list[dict[str, Any]]:
-    missing = {name: _missing(f"{name}-unknown-linux-gnu") for name in ARCHITECTURES}
     planned = "comes with its code generator, in a later version"
-    level, here = _level(host), missing[host.architecture.name] if host.architecture else ""
-    note = f"{level}, detected" if level else f"{host.machine}: {planned}"
+    level = _level(host)
+    here = _missing(str(Triple(host.architecture.name, LINUX, _libc(host.architecture)))) if host.architecture else ""
+    note = f"{level}, detected" if level else f"{host.machine}: there is no code for it"
     return [
-        {"target": "host", "code": "LLVM", "works": level is not None and not here, "note": here or note},
-        *(
-            {
-                "target": each.triple,
-                "code": "LLVM",
-                "works": not missing[each.name],
-                "note": missing[each.name] or f"{each.levels[-1].isa}; more with --mcpu",
-            }
-            for each in ARCHITECTURES.values()
-        ),
-        {"target": "aarch64, armv7, riscv64", "code": "LLVM", "works": False, "note": planned},
-        {"target": "cuda", "code": "CUDA", "works": False, "note": planned},
-        {"target": "cortex-m", "code": "C", "works": False, "note": planned},
+        {
+            "target": "host",
+            "code": "LLVM",
+            "works": level is not None and not here,
+            "note": here or note,
+            "runs": "here",
+        },
+        *(_row(each, system, host) for each in ARCHITECTURES.values() for system in each.systems),
+        {"target": "cuda", "code": "CUDA", "works": False, "note": planned, "runs": ""},
+        {"target": "cortex-m", "code": "C", "works": False, "note": planned, "runs": ""},
     ]
+
+
+def _row(architecture: Architecture, system: System, host: HostFacts) -> dict[str, Any]:
+    """A target, what compiling for it still needs, and where it can be run."""
+    is_linux = system is LINUX
+    missing = _missing(str(Triple(architecture.name, system, _libc(architecture) if is_linux else _first(system))))
+    levels = " or ".join(level.isa for level in reversed(architecture.levels))
+    name = architecture.triple if is_linux else f"{architecture.name}-{system.spellings[0]}"
+    runs = "there alone"
+    if is_linux:
+        qemu = f"qemu-{architecture.emulator}"
+        runs = "--device qemu" if shutil.which(qemu) else f"--device qemu needs {qemu} (package qemu-user)"
+        runs = "here" if host.architecture is architecture else runs
+    return {"target": name, "code": "LLVM", "works": not missing, "note": missing or levels, "runs": runs}
+
+
+def _libc(architecture: Architecture) -> str:
+    return f"gnu{architecture.abi}"
+
+
+def _first(system: System) -> str:
+    return next(iter(system.environments), "")
 
 
 def _missing(triple: str) -> str:

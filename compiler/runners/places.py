@@ -60,7 +60,7 @@ def _sysroot(signature: Signature) -> str:
 
 @dataclass(frozen=True)
 class Behind:
-    """A command before the program's own words: ``exec:wine``, ``exec:adb-run``, ``exec:qemu-aarch64 -L /sysroot``."""
+    """A command before the program's own words: ``exec:wine``, ``exec:./on-the-phone``."""
 
     words: tuple[str, ...]
 

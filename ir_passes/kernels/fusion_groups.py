@@ -114,6 +114,8 @@ def _may_join(call: KernelCall, group: Group, after_anchor: set[Var], limits: Li
     if anchor is None:
         if call.var in after_anchor:
             return all(_is_epilogue(member, call, limits) for member in group.members)
+        if call.narrows and not all(reader.is_pointwise or reader.keeps_rows for reader in readers):
+            return False  # fewer bytes are moved after it, and it takes whole vectors before
         return all(_cheap_to_inline(call, reader) for reader in readers)
     if not call.is_pointwise or call.var in after_anchor:
         return False

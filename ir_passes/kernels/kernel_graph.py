@@ -10,7 +10,7 @@ from functools import cached_property
 
 import tvm
 import tvm_ffi
-from tvm import relax, tirx
+from tvm import DataType, relax, tirx
 from tvm.ir import TensorLoad
 
 from ...annotations import PATTERN, TEMPLATE, WHOLE
@@ -20,6 +20,7 @@ from ..core.rewriter import shape_of
 
 # The kinds that relax.transform.AnnotateTIROpPattern tells apart (attribute `op_pattern`).
 ELEMENTWISE, BROADCAST, INJECTIVE, REDUCTION, CONTRACTION, OPAQUE = 0, 1, 2, 3, 4, 8
+_BYTE_BITS = 8
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,12 @@ class KernelCall:
 
         tvm_ffi.structural_walk(self.function.body, [(TensorLoad, note), (tirx.BufferStore, note)])
         return all(index and index[0].same_as(last[0][0]) for index in last)
+
+    @property
+    def narrows(self) -> bool:
+        """Whether bytes are made of wider elements."""
+        bits = [int(DataType(str(each.ty.dtype)).bits) for each in (self.var, *self.operands)]
+        return bits[0] <= _BYTE_BITS < max(bits)
 
     def reads(self, other: KernelCall) -> int:
         """How often this call has the result of `other` as an operand."""

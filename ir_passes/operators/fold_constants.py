@@ -12,14 +12,17 @@ from tvm import relax
 from ...dtypes import numpy_dtype
 from ...evaluation import evaluate, split_item
 from ...ir_types import Call
-from ...quantize_operators import is_quantized_constant
+from ...quantize_operators import DEQUANTIZE, is_quantized_constant
 from ..core.base import GraphPass, PassResult
 from ..core.constants import Array, array_of, constant
-from ..core.graph import Expr, Var
+from ..core.graph import Expr, Graph, Var
+from ..core.match import calls
 from ..core.rewriter import Rewriter, dtype_of, rewrite, shape_of
 from .cse import value_key
 
 _SMALL_BYTES = 1 << 16
+_DEQUANTIZE = DEQUANTIZE.removeprefix("relax.")
+_WIDENED = 8  # of bytes as floats, at most
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class FoldConstants(GraphPass):
 
     Options:
         max_growth: a result may have this many times the bytes of its operands (small results always may).
-        keep_quantized: tensors that are dequantized stay so.
+        keep_quantized: tensors that are dequantized stay so, if any that are not known are.
     """
 
     max_growth: int = 2
@@ -40,6 +43,9 @@ class FoldConstants(GraphPass):
     def __call__(self, module: tvm.IRModule) -> PassResult:
         """Rewrite `main`."""
         known: dict[Any, Expr | None] = {}
+        keeps = self.keep_quantized and any(
+            calls(value, _DEQUANTIZE) and array_of(value.args[0]) is None for _, value in Graph.read(module).bindings
+        )
 
         def visit(rewriter: Rewriter, var: Var, value: Expr) -> Expr | None:
             if isinstance(value, relax.TupleGetItem):
@@ -49,7 +55,7 @@ class FoldConstants(GraphPass):
             operands = _operands(value)
             if operands is None or not self._fits(value, operands):
                 return None
-            if self.keep_quantized and is_quantized_constant(value, operands):
+            if keeps and is_quantized_constant(value, operands):
                 return None
             key = value_key(value)
             if key not in known:
@@ -64,7 +70,8 @@ class FoldConstants(GraphPass):
         if shape is None or not isinstance(value.ty, relax.TensorType):
             return False
         size = math.prod(shape) * numpy_dtype(dtype_of(value)).itemsize
-        return size <= max(_SMALL_BYTES, self.max_growth * sum(operand.nbytes for operand in operands))
+        growth = _WIDENED if calls(value, _DEQUANTIZE) else self.max_growth
+        return size <= max(_SMALL_BYTES, growth * sum(operand.nbytes for operand in operands))
 
 
 def _operands(value: Call) -> list[Array] | None:

@@ -47,7 +47,8 @@ class IntegerProducts(GraphPass):
     """Products of quantized tensors -> products of uint8 and int8 with sums in int32, and a dequantize behind them.
 
     With q and z of the left operand, w of the right one: sum (q - z) w = sum q w - z sum w, and the second term is a
-    constant of each column. A convolution pads with z. Floats are multiplied by both scales after the sum.
+    constant of each column. A convolution pads with z: a tensor of its own, unless that is 0. Floats are multiplied by
+    both scales after the sum.
 
     Contract: types of results are the same; sums of integers are exact where floats would round.
 
@@ -71,13 +72,12 @@ class IntegerProducts(GraphPass):
         return rewrite(module, visit, max_rounds=1)
 
     def _integers(self, rewriter: Rewriter, var: Var, value: Call, left: _Left, right: _Right) -> Expr | None:
-        weights, zero = constant(right.integers), left.zero
-        padding = _padding(value)
+        weights, zero, padding = constant(right.integers), left.zero, _padding(value)
         if any(padding) and not isinstance(zero, int):
             return None
         shape = list(value.args[0].ty.shape)
         source = relax.Var("integers", relax.TensorType(shape, "uint8"))
-        if not self.gains(rewriter.normalize(_product(value, source, weights))):
+        if not self.gains(rewriter.normalize(_product(value, source, weights, padding))):
             return None
         data = left.integers
         if dtype_of(data) == "int8":
@@ -86,13 +86,14 @@ class IntegerProducts(GraphPass):
                 zero = zero + SHIFT
             else:
                 zero = rewriter.emit(relax.op.add(zero, integer(SHIFT)), var.name)
-        if any(padding):
+        if any(padding) and zero != 0:
             rank = len(padding) // 2
             widths = [(0, 0), *zip(padding[:rank], padding[rank:], strict=True), (0, 0)]
             data = rewriter.emit(
                 relax.op.nn.pad(data, [side for pair in widths for side in pair], pad_value=float(zero)), var.name
             )
-        sums = rewriter.emit(_product(value, data, weights), var.name)
+            padding = [0] * len(padding)
+        sums = rewriter.emit(_product(value, data, weights, padding), var.name)
         sums = rewriter.emit(_less(sums, zero, _column_sums(value, right.integers), rewriter, var), var.name)
         if left.scale is None:
             return sums
@@ -151,10 +152,10 @@ def _padding(value: Call) -> list[int]:
     return [] if calls(value, "matmul") else [int(each) for each in value.attrs.padding]
 
 
-def _product(value: Call, left: Expr, right: Expr) -> Call:
+def _product(value: Call, left: Expr, right: Expr, padding: list[int]) -> Call:
     if calls(value, "matmul"):
         return rebuild(value, [left, right], out_dtype="int32")
-    return rebuild(value, [left, right], out_dtype="int32", padding=[0] * len(value.attrs.padding))
+    return rebuild(value, [left, right], out_dtype="int32", padding=padding)
 
 
 def _column_sums(value: Call, weights: Array) -> Array:

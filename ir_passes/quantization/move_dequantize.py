@@ -33,6 +33,8 @@ class MoveDequantize(GraphPass):
 def _visit(rewriter: Rewriter, var: Var, value: Expr) -> Expr | None:
     if calls(value, QUANTIZE.removeprefix("relax.")):
         return _undone(rewriter, value)
+    if calls(value, "concat"):
+        return _concatenated(rewriter, var, value)
     if not is_move(value):
         return None
     found = dequantized(rewriter, value.args[0])
@@ -42,6 +44,27 @@ def _visit(rewriter: Rewriter, var: Var, value: Expr) -> Expr | None:
         integers = rewriter.emit(moved(value, found.integers), var.name)
         return dequantize(integers, found.scale, found.zero_point, found.dtype)
     return _moved_channels(rewriter, var, value, found)
+
+
+def _concatenated(rewriter: Rewriter, var: Var, value: Call) -> Expr | None:
+    """A concatenation of tensors that are dequantized alike."""
+    parts = value.args[0]
+    found = [dequantized(rewriter, each) for each in parts.fields] if isinstance(parts, relax.Tuple) else []
+    known = [each for each in found if each is not None and each.is_uniform]
+    if not known or len(known) < len(found):
+        return None
+    first = known[0]
+    alike = all(
+        dtype_of(each.integers) == dtype_of(first.integers)
+        and each.dtype == first.dtype
+        and same_parameter(each.scale, first.scale)
+        and same_parameter(each.zero_point, first.zero_point)
+        for each in known
+    )
+    if not alike:
+        return None
+    integers = rewriter.emit(relax.op.concat([each.integers for each in known], value.attrs.axis), var.name)
+    return dequantize(integers, first.scale, first.zero_point, first.dtype)
 
 
 def _widened_later(rewriter: Rewriter, var: Var, value: Call) -> Expr | None:

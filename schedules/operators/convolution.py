@@ -275,10 +275,13 @@ def _lower_depthwise(builder: relax.BlockBuilder, call: relax.Call, geometry: Ge
             geometry.padding,
             geometry.output,
             weight,
+            operand_dtypes(call)["accumulator"],
         )
-        if sums.dtype == data.dtype:
+        if sums.dtype == call.ty.dtype:
             return sums
-        return te.compute(int64s(geometry.output), lambda *index: sums[index].astype(data.dtype), name="rounded")
+        return te.compute(
+            int64s(geometry.output), lambda *index: sums[index].astype(str(call.ty.dtype)), name="rounded"
+        )
 
     return builder.call_te(
         compute, call.args[0], weights, primfunc_name_hint="depthwise", primfunc_attrs=decision.marks()

@@ -57,8 +57,7 @@ _OPERAND_VECTORS = 4
 _MAX_ROW_REGISTERS = 8
 # Fewer columns waste a unit's lanes.
 _MIN_COLUMNS = 8
-# Bytes that runs are made whole multiples of: a group, and what a matrix instruction takes.
-_RUN_BYTES = (4, 64)
+_RUN_BYTES = (4, 64)  # runs are made whole multiples of these: of a group, and of what a matrix instruction takes
 # What a contraction with zeros added to its operand has to be shorter by, for the copy.
 _COPY_COST = 1.3
 

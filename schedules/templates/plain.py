@@ -175,7 +175,7 @@ def elements_of(sch: Schedule, block: Block, target: Target) -> Elements | None:
     fused = 1
     if not reduction:
         elementwise = blocks.is_elementwise(sch, block)
-        fused = len(spatial) if elementwise else _full_vectors(sch, block, extents, target.lanes(bits))
+        fused = len(spatial) if elementwise else _full_vectors(sch, block, extents, target.lanes())
     return Elements(
         outer=tuple(extents[:-fused]),
         axis=math.prod(extents[-fused:]),
@@ -216,7 +216,10 @@ def _vectorizes(sch: Schedule, block: Block, last: Loop, lanes: int, reduces: bo
 
 
 def _full_vectors(sch: Schedule, block: Block, extents: list[int], lanes: int) -> int:
-    """How many of the last axes are one: while they are short, divide a vector, and write what is side by side."""
+    """How many of the last axes are one: while they are short, divide a vector, and write what is side by side.
+
+    A vector is one of floats: as many bytes are loaded and stored at once all the same, and lie within fewer rows.
+    """
     last, length = len(extents) - 1, extents[-1]
     if blocks.write_step(sch, block, last) != 1:
         return 1

@@ -27,7 +27,7 @@ from tvm import te, tirx
 
 from ...annotations import ANCHOR, FLOPS
 from ...ir_types import Scalar
-from ..tensorir.expressions import accumulator, constant_shape, int64, int64s
+from ..tensorir.expressions import constant_shape, int64, int64s
 from .window_choice import TEMPLATE
 
 # The block of the parts of a reduction.
@@ -54,19 +54,18 @@ def weighted_sum(
     padding: Sequence[int],
     output: Sequence[int],
     weight: Callable[..., Scalar],
+    kind: str,
 ) -> te.Tensor:
     """A depthwise convolution: (N, *space, C) to `output`. Products with padding are not computed at all.
-
-    The result is of the accumulator's dtype.
 
     Args:
         padding: all the leading pads, then all the trailing pads.
         weight: the weight at (*offsets, channel).
+        kind: the dtype of products, sums and the result.
     """
     axes = _axes(kernel)
     before, after = padding[: len(kernel)], padding[len(kernel) :]
     extents = constant_shape(data)[1:-1]
-    kind = accumulator(str(data.dtype))
 
     def element(image: Any, *rest: Any) -> Scalar:
         *at, channel = rest

@@ -8,6 +8,7 @@ from __future__ import annotations
 from ..architecture import Architecture, Level, Section
 from ..features import FeatureTable
 from ..hwcap import bit, cpu_check
+from ..systems import SYSTEMS
 from . import peak
 from .cores import A76, PROCESSORS
 from .host import host_cpu
@@ -90,4 +91,5 @@ AARCH64 = Architecture(
     emulator="aarch64",
     emulator_options=lambda features: ("-cpu", "max"),
     debian="arm64",
+    systems=SYSTEMS,
 )

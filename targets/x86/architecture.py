@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..architecture import Architecture, Section
+from ..systems import SYSTEMS
 from . import peak
 from .cpu_check import cpu_check
 from .features import FEATURES
@@ -42,4 +43,5 @@ X86_64 = Architecture(
     emulator="x86_64",
     emulator_options=lambda features: ("-cpu", "max"),
     debian="amd64",
+    systems=SYSTEMS,
 )

@@ -45,8 +45,21 @@ def row(*op_types: str) -> Callable[[Row], Row]:
     return register
 
 
+_FAMILIES = (
+    "elementwise",
+    "moves",
+    "windows",
+    "reductions",
+    "indexing",
+    "products",
+    "quantized",
+    "recurrent",
+    "motifs",
+)
+
+
 def all_rows() -> dict[str, Row]:
     """Every row, from all files of rows."""
-    for family in ("elementwise", "moves", "windows", "reductions", "indexing", "products", "recurrent", "motifs"):
+    for family in _FAMILIES:
         importlib.import_module(f"rows_{family}")
     return ROWS

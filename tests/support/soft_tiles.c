@@ -1,6 +1,6 @@
-/* The matrix instructions of AMX-BF16 as functions, for processors without them: tests call these in their place.
+/* The matrix instructions of AMX-BF16 and AMX-INT8 as functions, for processors without them: tests call these in their place.
  *
- * Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2: LDTILECFG, TILELOADD, TDPBF16PS. What the
+ * Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2: LDTILECFG, TILELOADD, TDPBF16PS, TDPBUSD. What the
  * manual says raises an exception aborts.
  */
 #include <stdint.h>
@@ -78,6 +78,22 @@ int32_t soft_tdpbf16ps(uint8_t sums, uint8_t left, uint8_t right) {
         memcpy(b, tiles.data[right][k] + 4 * column, sizeof b);
         sum += widened(a[0]) * widened(b[0]);
         sum += widened(a[1]) * widened(b[1]);
+        memcpy(tiles.data[sums][row] + 4 * column, &sum, sizeof sum);
+      }
+  return 0;
+}
+
+int32_t soft_tdpbusd(uint8_t sums, uint8_t left, uint8_t right) {
+  need(tiles.palette && tiles.rows[sums] == tiles.rows[left] && tiles.row_bytes[sums] == tiles.row_bytes[right]);
+  need(tiles.row_bytes[left] == 4 * tiles.rows[right]);
+  for (int row = 0; row < tiles.rows[sums]; ++row)
+    for (int k = 0; k < tiles.rows[right]; ++k)
+      for (int column = 0; column < tiles.row_bytes[sums] / 4; ++column) {
+        uint32_t sum;
+        memcpy(&sum, tiles.data[sums][row] + 4 * column, sizeof sum);
+        const unsigned char *a = tiles.data[left][row] + 4 * k;
+        const signed char *b = (const signed char *)tiles.data[right][k] + 4 * column;
+        for (int term = 0; term < 4; ++term) sum += (uint32_t)(a[term] * b[term]);
         memcpy(tiles.data[sums][row] + 4 * column, &sum, sizeof sum);
       }
   return 0;

@@ -11,24 +11,25 @@ import atexit
 import shutil
 import subprocess
 import tempfile
-from dataclasses import replace
-from functools import cache
+from dataclasses import fields, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from tilewright import targets
-from tilewright.targets.x86 import pairs, rounding
+from tilewright.targets.target import DotUnit
+from tilewright.targets.x86 import rounding
 from tilewright.targets.x86.levels import DOT_UNITS
-from tilewright.targets.x86.pairs import Pairs
 from tilewright.targets.x86.tiles import Tiles
+from tilewright.targets.x86.vector_dots import VectorDots
 from tvm import tirx
 
 SOURCE = Path(__file__).with_name("soft_tiles.c")
 PREFIX = "soft_"
-FUNCTIONS = ("ldtilecfg", "tilerelease", "tilezero", "tileloadd64", "tilestored64", "tdpbf16ps")
+FUNCTIONS = ("ldtilecfg", "tilerelease", "tilezero", "tileloadd64", "tilestored64", "tdpbf16ps", "tdpbusd")
 
-DOT_PAIRS = f"""
-define <16 x float> @{pairs.FUNCTION}(<16 x float> %sums, i32 %left, <16 x i32> %right) {{
+DOT_PAIRS = """
+define <16 x float> @FUNCTION(<16 x float> %sums, i32 %left, <16 x i32> %right) {
   %one = insertelement <16 x i32> poison, i32 %left, i64 0
   %all = shufflevector <16 x i32> %one, <16 x i32> poison, <16 x i32> zeroinitializer
   %a0 = shl <16 x i32> %all, splat (i32 16)
@@ -44,8 +45,33 @@ define <16 x float> @{pairs.FUNCTION}(<16 x float> %sums, i32 %left, <16 x i32> 
   %s0 = fadd <16 x float> %sums, %p0
   %s1 = fadd <16 x float> %s0, %p1
   ret <16 x float> %s1
-}}
+}
 """
+
+
+def dot_integers(dots: VectorDots) -> str:
+    """Products of uint8 and int8, a term of the group after the other."""
+    lanes, given = dots.lanes, dots.group * dots.bits
+    vector, narrow = f"<{lanes} x i32>", f"<{lanes} x i{given}>"
+    widen = f"zext {narrow} %NAME to {vector}" if given < 32 else f"or {vector} %NAME, zeroinitializer"
+    lines = [
+        f"  %one = insertelement {narrow} poison, i{given} %left, i64 0",
+        f"  %all = shufflevector {narrow} %one, {narrow} poison, {vector} zeroinitializer",
+        f"  %a = {widen.replace('NAME', 'all')}",
+        f"  %b = {widen.replace('NAME', 'right')}",
+        f"  %s0 = or {vector} %sums, zeroinitializer",
+    ]
+    for term in range(dots.group):
+        lines += [
+            f"  %ah{term} = lshr {vector} %a, splat (i32 {8 * term})",
+            f"  %al{term} = and {vector} %ah{term}, splat (i32 255)",
+            f"  %bh{term} = shl {vector} %b, splat (i32 {24 - 8 * term})",
+            f"  %bl{term} = ashr {vector} %bh{term}, splat (i32 24)",
+            f"  %p{term} = mul {vector} %al{term}, %bl{term}",
+            f"  %s{term + 1} = add {vector} %s{term}, %p{term}",
+        ]
+    head = f"define {vector} @{dots.function}({vector} %sums, i{given} %left, {narrow} %right) {{"
+    return "\n".join([head, *lines, f"  ret {vector} %s{dots.group}", "}", ""])
 
 
 def round_text(function: str) -> str:
@@ -83,26 +109,41 @@ class SoftTiles(Tiles):
         return round_text(function)
 
 
-class SoftPairs(Pairs):
+class SoftDots(VectorDots):
     """Ordinary instructions in the place of vector instructions."""
 
     def text_of(self, function: str) -> str:
         """The same functions with other bodies."""
-        return DOT_PAIRS if function == pairs.FUNCTION else round_text(function)
+        if function != self.function:
+            return round_text(function)
+        return DOT_PAIRS.replace("FUNCTION", function) if self.bits == 16 else dot_integers(self)
 
 
-def soft_tiles() -> SoftTiles:
+def soft_dots(unit: DotUnit) -> SoftDots:
+    """Those of a unit of vectors."""
+    dots = unit.instructions()
+    return SoftDots(**{each.name: getattr(dots, each.name) for each in fields(dots)})
+
+
+def soft_tiles(unit: DotUnit) -> SoftTiles:
     """With the functions that they call."""
-    return SoftTiles(symbols=frozenset(PREFIX + name for name in FUNCTIONS), objects=(compiled(SOURCE),))
+    tiles = unit.instructions()
+    return SoftTiles(
+        tiles.product,
+        tiles.operand_bytes,
+        symbols=frozenset(PREFIX + name for name in FUNCTIONS),
+        objects=(compiled(SOURCE),),
+    )
 
 
-# The vector unit as fast as the fastest processors', so that it is used.
+# The vector units as fast as the fastest processors', so that they are used.
 UNITS = {
-    unit.name: replace(unit, instructions=soft_tiles, required_features=())
+    unit.name: replace(unit, instructions=partial(soft_tiles, unit), required_features=())
     if unit.is_matrix
-    else replace(unit, instructions=SoftPairs, required_features=(), costs=replace(unit.costs, rate=2.0))
+    else replace(unit, instructions=partial(soft_dots, unit), required_features=(), costs=replace(unit.costs, rate=2.0))
     for unit in DOT_UNITS
 }
+BFLOAT16, INTEGERS = ([unit.name for unit in DOT_UNITS if unit.rhs == rhs] for rhs in ("bfloat16", "int8"))
 
 
 @cache

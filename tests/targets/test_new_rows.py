@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,18 +12,18 @@ import tilewright
 from kernel_runner import Runner, random, relative_error, run_convolution
 from numpy_reference import convolution
 from small_models import swish_network
-from soft_units import UNITS, SoftPairs
+from soft_units import UNITS, SoftDots, soft_dots
 from tilewright import targets
 from tilewright.compiler.build import build
 from tilewright.compiler.library.elf import Elf
 from tilewright.compiler.options import CompileOptions
 from tilewright.compiler.verification.verify import verify
-from tilewright.targets.architecture import Architecture, EnabledFeatures, Level, Section
+from tilewright.targets.architecture import Level
 from tilewright.targets.architectures import ARCHITECTURES
-from tilewright.targets.features import Feature, FeatureTable
+from tilewright.targets.arm.aarch64 import AARCH64
 from tilewright.targets.host import read_host
+from tilewright.targets.hwcap import bit
 from tilewright.targets.instructions import Emitted, Operand
-from tilewright.targets.peak import PeakLoop
 
 
 def test_an_instruction_level(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,7 +41,7 @@ def test_an_instruction_level(monkeypatch: pytest.MonkeyPatch) -> None:
     assert verify(compiled, model).passed
 
 
-class Counted(SoftPairs):
+class Counted(SoftDots):
     """The vector unit again, which counts the steps that kernels take with it."""
 
     steps = 0
@@ -54,7 +54,8 @@ class Counted(SoftPairs):
 
 def test_a_unit() -> None:
     unit = UNITS["AVX512-BF16"]
-    unit = replace(unit, name="NEW-BF16", instructions=Counted, costs=replace(unit.costs, rate=4.0))
+    counted = Counted(**vars(soft_dots(unit)))
+    unit = replace(unit, name="NEW-BF16", instructions=lambda: counted, costs=replace(unit.costs, rate=4.0))
     target = replace(targets.parse("host", cores=1), units=(unit,))
     data, weights = random(1, 6, 6, 32, seed=1), random(32, 3, 3, 32, seed=2)
 
@@ -65,55 +66,23 @@ def test_a_unit() -> None:
     assert 1e-4 < relative_error(result, expected) < 2e-2  # rounded to bfloat16, and only that
 
 
-def neon_host(system_cpu: str, flags: Collection[str], enabled: EnabledFeatures) -> tuple[str, tuple[str, ...]]:
-    return "generic", ()
-
-
-def neon_check(features: Sequence[str]) -> str:
-    return "#include <sys/auxv.h>\nstatic int cpu_is_supported(void) { return getauxval(AT_HWCAP) >> 20 & 1; }\n"
-
-
-def neon_peak(level: Level) -> PeakLoop:
-    return PeakLoop("static void multiply_add(long count) {}", 1)
-
-
-AARCH64 = Architecture(
-    name="aarch64",
-    spellings=("arm64",),
-    baseline_cpu="generic",
-    levels=(Level("NEON", frozenset(), 128, 32, has_fma=True, broadcasts_operands=False),),
-    units=(),
-    unit_costs={},
-    core=ARCHITECTURES["x86_64"].core,
-    features=FeatureTable(
-        rows={"dotprod": Feature("dotprod", "asimddp", generated=True)},
-        baseline=frozenset({"fp-armv8", "neon"}),
-        needed=frozenset({"neon"}),
-        is_tuning=lambda name: name.startswith(("fuse-", "use-", "enable-")),
-    ),
-    half_features=(),
-    notable_features=("dotprod",),
-    host_cpu=neon_host,
-    cpu_check=neon_check,
-    pause='__asm__ volatile("yield");',
-    weights_section=Section(".rodata.tilewright_weights", "a"),
-    peak=neon_peak,
-    peak_flags=(),
-    example_cpus=("cortex-a76",),
-    example_features=("+dotprod",),
-)
-
-
 def test_an_architecture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(ARCHITECTURES, AARCH64.name, AARCH64)
+    name = AARCH64.name
+    row = replace(
+        AARCH64,
+        name=name,
+        spellings=("newarm",),
+        features=replace(AARCH64.features, rows={"dotprod": bit("dotprod", "asimddp", 20, generated=True)}),
+    )
+    monkeypatch.setitem(ARCHITECTURES, name, row)
 
-    target = targets.parse("arm64-linux-gnu", cpu="cortex-a76")
+    target = targets.parse("newarm-linux-gnu", cpu="cortex-a76")
 
     assert (target.triple, target.isa) == ("aarch64-unknown-linux-gnu", "NEON")
     assert target.required_features == ("dotprod",)  # not crypto, not float16: they have no row
     if importlib.util.find_spec("ziglang") is None:
         pytest.skip("linking for another architecture needs zig")
     library = tmp_path / "net.so"
-    build(swish_network(), library, CompileOptions("aarch64-linux-gnu", cpu="cortex-a76", threads=2, jobs=1))
+    build(swish_network(), library, CompileOptions("newarm-linux-gnu", cpu="cortex-a76", threads=2, jobs=1))
     elf = Elf(library.read_bytes())
     assert elf.machine == "aarch64" and elf.section(".lrodata.tilewright_weights") is None

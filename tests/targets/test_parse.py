@@ -64,13 +64,16 @@ def test_host_is_a_machine_that_can_run() -> None:
     assert targets.parse("host", cores=1).cores == 1
 
 
-def test_units_for_bfloat16_need_their_features_and_wide_vectors() -> None:
+def test_units_need_their_features_and_wide_vectors() -> None:
     wide = X86_64.levels[0].needs
     for features, expected in (
-        (wide, []),
-        (wide | {"avx512bf16"}, ["AVX512-BF16"]),
-        (wide | {"avx512bf16", "amx-tile"}, ["AVX512-BF16"]),
-        (wide | {"avx512bf16", "amx-tile", "amx-bf16"}, ["AMX-BF16", "AVX512-BF16"]),
-        ({"avx2", "fma", "avx512bf16"}, []),
+        (wide, ["AVX512-INT8"]),
+        (wide | {"avx512vnni", "avxvnni"}, ["AVX512-VNNI"]),
+        (wide | {"avx512bf16"}, ["AVX512-BF16", "AVX512-INT8"]),
+        (wide | {"avx512bf16", "amx-tile", "amx-int8"}, ["AVX512-BF16", "AMX-INT8", "AVX512-INT8"]),
+        (wide | {"avx512bf16", "amx-tile", "amx-bf16"}, ["AMX-BF16", "AVX512-BF16", "AVX512-INT8"]),
+        ({"avx2", "fma", "avx512bf16"}, ["AVX2-INT8"]),
+        ({"avx2", "fma", "avxvnni", "avx512vnni"}, ["AVX-VNNI"]),
+        ({"avx", "avxvnni"}, ["SSE2-INT8"]),
     ):
         assert [unit.name for unit in X86_64.units_of(features)] == expected

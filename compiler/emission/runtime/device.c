@@ -22,7 +22,7 @@ typedef struct {
   int (*set_num_threads)(int); /* NULL: the model has no threads */
 } model_api;
 
-enum { ALIGNMENT = 64, MOST_RUNS = 1 << 20 };
+enum { ALIGNMENT = 64, MOST_RUNS = 1 << 20, MOST_LETTERS = 1 << 9 };
 
 static int fail(const char *what, const char *which) {
   fprintf(stderr, "%s: %s\n", what, which);
@@ -107,7 +107,7 @@ static int serve(const model_api *model, char **arguments) {
 
 /* NAME_function; exits where the library has none and it must have. */
 static void *found(void *library, const char *name, const char *function, int is_needed) {
-  char symbol[512];
+  char symbol[MOST_LETTERS];
   snprintf(symbol, sizeof symbol, "%s_%s", name, function);
   void *address = dlsym(library, symbol);
   if (!address && is_needed) exit(fail("the library has no such function", symbol));

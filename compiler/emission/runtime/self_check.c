@@ -32,7 +32,7 @@ static double half_to_double(uint16_t bits) {
   if (exponent == 31) {
     value = mantissa != 0 ? (double)NAN : (double)INFINITY;
   } else {
-    value = exponent ? 1.0 + mantissa / 1024 : mantissa / 512;
+    value = exponent ? 1.0 + mantissa / 1024 : mantissa / 1024 * 2;
     for (; exponent > 15; --exponent) value *= 2;
     for (; exponent < 15; ++exponent) value /= 2;
   }

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tilewright import targets
 from tilewright.compiler.emission import glue, link
 from tilewright.compiler.library import integrity
 from tilewright.compiler.library.artifact import load
@@ -48,7 +49,7 @@ def test_the_last_of_many_weights(tmp_path: Path) -> None:
     toolchain = find_toolchain(TRIPLE)
     (tmp_path / "kernel.c").write_text(KERNEL)
     toolchain.run([*toolchain.cc, "-O1", "-fPIC", "-c", "kernel.c", "-o", "kernel.o"], tmp_path)
-    glue.write_weights("net", constants, tmp_path, "x86_64")
+    glue.write_weights("net", constants, tmp_path, targets.parse(TRIPLE))
     glue.write_sources(plan, signature, tmp_path)
     objects = [
         tmp_path / "kernel.o",

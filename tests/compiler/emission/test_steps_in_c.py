@@ -104,7 +104,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     toolchain = find_toolchain(target.triple)
     (folder / "kernels.c").write_text(KERNELS)
     subprocess.run(["cc", "-O2", "-fPIC", "-Wall", "-Werror", "-c", "kernels.c"], cwd=folder, check=True)
-    glue.write_weights("p", made.constants, folder, target.arch)
+    glue.write_weights("p", made.constants, folder, target)
     glue.write_sources(made, signature, folder)
     objects = [folder / "kernels.o", link.assemble_weights(toolchain, folder), *link.compile_glue(toolchain, folder)]
     link.link_shared(toolchain, objects, link.api_symbols("p", threaded=False), folder / "p.so")

@@ -28,7 +28,7 @@ def run(element, source: np.ndarray, dtype: str, result_dtype: str, folder: Path
     x = te.placeholder(source.shape, dtype, name="x")
     function = te.create_prim_func([x, te.compute(source.shape, lambda *index: element(x[index]), name="y")])
     lowered = lower_kernel(function.without_attr("global_symbol"), "f", targets.host().to_tvm(), parallel=False)
-    compile_object([lowered], targets.host().to_tvm(), "f", folder / "f.o")
+    compile_object([lowered], targets.host(), "f", folder / "f.o")
     # The kernel itself is hidden.
     (folder / "call.c").write_text("int f(void *, void *); int call(void *x, void *y) { return f(x, y); }")
     files = [folder / "call.c", folder / "f.o"]

@@ -15,11 +15,13 @@ from tilewright.errors import CompilerError
 from tvm import te, tirx
 from tvm.s_tir import Schedule
 
-TARGET = targets.parse("x86_64-linux-gnu", cpu="x86-64-v3").to_tvm()
+TARGET = targets.parse("x86_64-linux-gnu", cpu="x86-64-v3")
 
 
 def lowered(schedule: Any, *, parallel: bool = True) -> LoweredKernel:
-    return lower_kernel(schedule.mod["main"].without_attr("global_symbol"), "net_k0", TARGET, parallel=parallel)
+    return lower_kernel(
+        schedule.mod["main"].without_attr("global_symbol"), "net_k0", TARGET.to_tvm(), parallel=parallel
+    )
 
 
 def two_stages(rows: int, columns: int) -> Any:
@@ -89,7 +91,7 @@ def test_a_call_that_nothing_answers_names_its_kernel(tmp_path: Path) -> None:
     def kernel(symbol: str, function: str) -> LoweredKernel:
         x = te.placeholder((8,), name="x")
         y = te.compute((8,), lambda i: tirx.call_pure_extern("float32", function, x[i]), name="y")
-        return lower_kernel(te.create_prim_func([x, y]), symbol, TARGET, parallel=True)
+        return lower_kernel(te.create_prim_func([x, y]), symbol, TARGET.to_tvm(), parallel=True)
 
     kernels = [kernel("net_k0_fine", "tanhf"), kernel("net_k1_stray", "somebody_elses_function")]
     with pytest.raises(CompilerError) as caught:

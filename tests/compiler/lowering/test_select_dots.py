@@ -12,7 +12,7 @@ from tilewright.compiler.lowering.select_dots import select_dots
 from tilewright.targets.x86.levels import DOT_UNITS
 from tvm import tirx
 
-AMX, VECTOR = DOT_UNITS
+AMX, VECTOR = (unit for unit in DOT_UNITS if unit.rhs == "bfloat16")
 UNITS = {unit.name: unit for unit in (AMX, VECTOR)}
 EXTENTS = {"register": 2, "row": 14, "vector": 2, "lane": 16, "group": 16, "term": 2}
 

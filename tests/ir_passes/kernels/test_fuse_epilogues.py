@@ -296,3 +296,12 @@ def test_the_contract_is_checked() -> None:
     extra = tvm.IRModule({**dict(module.functions), relax.GlobalVar("unused"): function})
     with pytest.raises(CompilerError, match="nothing calls"):
         FuseEpilogues().check(extra)
+
+
+def test_bytes_are_made_before_they_are_moved() -> None:
+    def body(emit: Any, x: Any) -> Any:
+        narrow = emit(op.astype(emit(op.nn.relu(x)), "uint8"))
+        return emit(op.permute_dims(narrow, [0, 3, 1, 2]))
+
+    _check(body, [2, 1])
+    _check(lambda emit, x: emit(op.permute_dims(emit(op.nn.relu(x)), [0, 3, 1, 2])), [2])

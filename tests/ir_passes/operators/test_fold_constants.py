@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from relax_models import assert_same_numbers, build, op, operators, weights
+from relax_models import assert_same_ir, assert_same_numbers, build, op, operators, weights
 from tilewright.ir_passes import FoldConstants
 from tilewright.ir_passes.core.constants import constant
+from tilewright.quantize_operators import dequantize
 from tvm import relax
 
 _W = weights(3, 4)
@@ -99,3 +100,24 @@ def test_large_weights_fold_quickly() -> None:
     start = time.perf_counter()
     FoldConstants()(module)
     assert time.perf_counter() - start < 5  # 64 MB; a slow machine takes 0.5 s
+
+
+def test_dequantized_weights_stay_where_activations_are_dequantized() -> None:
+    w, scale = np.arange(-12, 12, dtype="int8").reshape(6, 4), np.float32(0.5)
+    parameters = constant(np.asarray(scale)), constant(np.asarray(2, "int32"))
+    weights = dequantize(constant(w), *parameters)
+    folded = constant((w.astype("float32") - 2) * scale)
+    keep = FoldConstants(keep_quantized=True)
+
+    before = build({"x": (3, 6)}, lambda emit, x: emit(op.matmul(x, emit(weights))))
+    assert_same_ir(keep(before).module, build({"x": (3, 6)}, lambda emit, x: emit(op.matmul(x, folded))))
+
+    def quantized(right: Any) -> Any:
+        def body(emit: Any, q: Any) -> Any:
+            return emit(op.matmul(emit(dequantize(q, *parameters)), right(emit)))
+
+        return build({"q": ((3, 6), "uint8")}, body)
+
+    pair = quantized(lambda emit: emit(weights))
+    assert not keep(pair).modified
+    assert_same_ir(FoldConstants()(pair).module, quantized(lambda emit: folded))

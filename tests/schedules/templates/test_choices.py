@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random as pseudorandom
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import ml_dtypes
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from kernel_runner import TOLERANCE, Runner, random, relative_error
 from numpy_reference import convolution, pad, windows
-from soft_units import target_with
+from soft_units import BFLOAT16, target_with
 from tilewright import recurrent_operator, targets
 from tilewright.errors import ChoiceError
 from tilewright.interpolation_operator import interpolate
@@ -72,6 +72,15 @@ def multiplied(template: str, left: tuple[int, ...], right: tuple[int, ...], **o
     a, b = random(*left), random(*right, seed=1)
     exact = [rounded(each) if "units" in options else each for each in (a, b)]
     return Case(template, relax.op.matmul, (a, b), exact[0].astype("float64") @ exact[1], **options)
+
+
+def of_integers(unit: str, rows: int, depth: int, columns: int) -> Case:
+    generator = np.random.default_rng(0)
+    x = generator.integers(0, 256, (rows, depth)).astype("uint8")
+    w = generator.integers(-128, 128, (depth, columns)).astype("int8")
+    expected = x.astype("int32") @ w.astype("int32")
+    build = lambda data: relax.op.matmul(data, relax.const(w), "int32")  # noqa: E731  # one expression, of one case
+    return Case("dot_product", build, (x,), expected, 1e-9, (unit,))
 
 
 def attended(queries: int, keys: int, depth: int, **options: Any) -> Case:
@@ -191,6 +200,9 @@ def cases() -> list[Case]:
             (small,),
             pooled,
         ),
+        of_integers("AMX-INT8", 37, 120, 70),
+        of_integers("AVX512-VNNI", 9, 52, 48),
+        of_integers("AVX2-INT8", 5, 30, 24),
         Case("window", lambda x: relax.op.mean(x, [1, 2]), (deep + 1,), (deep + 1).mean((1, 2))),
         Case("window", lambda x: relax.op.mean(x, [1, 2]), (tall,), tall.astype("float64").mean((1, 2))),
         Case("rows", relax.op.nn.softmax, (line,), softmax(line)),
@@ -220,7 +232,9 @@ def check(run: Runner, case: Case, seed: int) -> None:
     """Runs a case by a choice that a seed picks from its space."""
     generator = pseudorandom.Random(seed)
     cores = generator.choice([1, 2, 5])
-    target = target_with(*case.units, cores=cores) if case.units else HOST.with_cores(cores)
+    # Operands by their place in a register: machines with such multiply-adds choose among more.
+    plain = replace(HOST.with_cores(cores), operand_lanes=generator.choice([1, 4]))
+    target = target_with(*case.units, cores=cores) if case.units else plain
     picked: list[Decision] = []
 
     def choose(templates: Any, workload: Any, target: targets.Target) -> Decision:
@@ -232,7 +246,8 @@ def check(run: Runner, case: Case, seed: int) -> None:
                 return picked[-1]
         return choose_default(templates, workload, target)
 
-    actual = run(case.build, *case.inputs, target=target, choose=choose, multiply_in="bfloat16" if case.units else None)
+    multiply_in = "bfloat16" if set(case.units) & set(BFLOAT16) else None
+    actual = run(case.build, *case.inputs, target=target, choose=choose, multiply_in=multiply_in)
     assert picked and case.template in run.templates
     assert relative_error(actual, case.expected) < case.tolerance, picked
 
@@ -255,6 +270,7 @@ def test_many_choices(run: Runner, number: int, seed: int) -> None:
 WORKLOADS = [
     Workload(2, 49, 70, (3, 3, 20)),
     Workload(1, 57, 40, (3, 3, 32), "bfloat16", "bfloat16", "float32", 19),
+    Workload(1, 57, 40, (3, 3, 32), "uint8", "int8", "int32", 19),
     Windows((1, 9, 11, 37), (3, 3), (1, 1), (1, 1)),
     Rows(7, 5003, "float32"),
     Elements((10, 7), 100, 0, 8, 1, 1, 0, True, True),
@@ -268,7 +284,7 @@ WORKLOADS = [
 @pytest.mark.parametrize("workload", WORKLOADS)
 def test_choices_are_data(workload: object) -> None:
     """They print as what they are read from, tell themselves apart, and hold nothing but data."""
-    target = target_with(AMX, cores=2)
+    target = target_with(AMX, "AVX512-VNNI", cores=2)
     found = [
         choice
         for template in TEMPLATES

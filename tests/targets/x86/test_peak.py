@@ -13,15 +13,27 @@ from tilewright.targets.target import DotUnit
 from tilewright.targets.x86.levels import DOT_UNITS, LEVELS
 from tilewright.targets.x86.peak import FLAGS, multiply_adds
 
+# By unit: the instruction, how many of it the loop has, and products that each adds to a sum.
+LOOPS = {
+    "AMX-BF16": ("tdpbf16ps", 4),
+    "AVX512-BF16": ("vdpbf16ps", 28),
+    "AMX-INT8": ("tdpbusd", 4),
+    "AVX512-VNNI": ("vpdpbusd", 28),
+    "AVX512-INT8": ("vpmaddwd", 28),
+    "AVX-VNNI": ("vpdpbusd", 12),
+    "AVX2-INT8": ("vpmaddwd", 12),
+    "SSE2-INT8": ("pmaddwd", 12),
+}
+
 
 @pytest.mark.parametrize("unit", DOT_UNITS, ids=lambda unit: unit.name)
-def test_the_peak_of_units_for_bfloat16(unit: DotUnit, tmp_path: Path) -> None:
+def test_the_peak_of_units(unit: DotUnit, tmp_path: Path) -> None:
+    instruction, loop = LOOPS[unit.name]
     source = tmp_path / "peak.c"
-    source.write_text(program_around(unit.peak(), 512, 1 << 28))
+    source.write_text(program_around(unit.peak(), max(32 * unit.lanes, 128), 1 << 28))
     command = ["gcc", "-O3", "-march=sapphirerapids", "-pthread", "-S", "-o", "-", str(source)]
     assembly = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    loop = {"AMX-BF16": 4, "AVX512-BF16": 28}[unit.name]
-    count = assembly.count("dpbf16ps")
+    count = len(re.findall(rf"(?<!v){instruction}\b", assembly))
     assert count and count % loop == 0  # the compiler may have copied the loop
     # Each instruction does two operations on each of rows * columns * terms.
     assert unit.peak().flops == loop * 2 * unit.rows * unit.lanes * unit.depth

@@ -15,4 +15,4 @@ def test_palette() -> None:
 def test_sums_come_first_then_the_operands() -> None:
     extents = {"register": 2, "row": 14, "vector": 1, "lane": 16, "group": 12, "term": 2}
     # Rows and bytes a row: two tiles of 14 x 16 sums, two of 14 x 24 bfloat16, one of 12 groups of 16 pairs.
-    assert tile_sizes(extents) == [(14, 64), (14, 64), (14, 48), (14, 48), (12, 64)]
+    assert tile_sizes(extents, 2) == [(14, 64), (14, 64), (14, 48), (14, 48), (12, 64)]

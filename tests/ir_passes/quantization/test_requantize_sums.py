@@ -1,0 +1,65 @@
+"""requantize_sums."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from relax_models import assert_same_ir, build, evaluate, op
+from tilewright.ir_passes import RequantizeSums
+from tilewright.ir_passes.core.constants import constant
+from tilewright.quantize_operators import dequantize, quantize, requantize
+from tvm import relax
+
+RNG = np.random.default_rng(0)
+SCALES = RNG.uniform(0.001, 0.01, 8).astype("float32")
+BIAS = RNG.integers(-9999, 9999, (1, 1, 8)).astype("int32")
+RESULT, ZERO, NONE = relax.const(0.5, "float32"), relax.const(7, "int32"), relax.const(0, "int32")
+SUMS = {"sums": ((2, 5, 8), "int32")}
+
+
+def test_a_bias_and_a_clip_between_sums_and_integers() -> None:
+    def before(emit: Any, sums: Any) -> Any:
+        bias = emit(dequantize(constant(BIAS), constant(SCALES * np.float32(1 + 1e-7)), NONE))
+        whole = emit(op.add(emit(dequantize(sums, constant(SCALES), NONE)), bias))
+        return emit(quantize(emit(op.clip(whole, 0, 6)), RESULT, ZERO, "uint8"))
+
+    def expected(emit: Any, sums: Any) -> Any:
+        whole = emit(op.add(sums, constant(BIAS)))
+        return emit(requantize(whole, constant(SCALES / np.float32(0.5)), ZERO, "uint8", 7, 19))
+
+    after = RequantizeSums()(build(SUMS, before)).module
+    assert_same_ir(after, build(SUMS, expected))
+    sums = RNG.integers(-20000, 20000, (2, 5, 8)).astype("int32")
+    given = evaluate(build(SUMS, before), [sums])[0]
+    assert set(np.unique(given)) >= {7, 19}
+    # Two scales are one multiplier: a sum may be rounded the other way where it is half-way.
+    assert (evaluate(after, [sums])[0] != given).mean() < 0.05
+
+
+def test_constants_are_added_once() -> None:
+    def before(emit: Any, sums: Any) -> Any:
+        return emit(op.add(emit(op.add(sums, constant(BIAS))), constant(BIAS)))
+
+    expected = build(SUMS, lambda emit, sums: emit(op.add(sums, constant(BIAS + BIAS))))
+    assert_same_ir(RequantizeSums()(build(SUMS, before)).module, expected)
+
+
+def test_relu_of_floats_is_a_bound() -> None:
+    shape = {"x": (3, 8)}
+    before = build(shape, lambda emit, x: emit(quantize(emit(op.nn.relu(x)), RESULT, ZERO, "uint8")))
+    expected = build(shape, lambda emit, x: emit(quantize(x, RESULT, ZERO, "uint8", 7)))
+    assert_same_ir(RequantizeSums()(before).module, expected)
+
+
+def test_a_bias_of_another_scale_and_sums_that_others_read_stay_floats() -> None:
+    def other_scale(emit: Any, sums: Any) -> Any:
+        bias = emit(dequantize(constant(BIAS), constant(SCALES * np.float32(1.01)), NONE))
+        return emit(op.add(emit(dequantize(sums, constant(SCALES), NONE)), bias))
+
+    def two_readers(emit: Any, sums: Any) -> Any:
+        floats = emit(dequantize(sums, constant(SCALES), NONE))
+        return emit(quantize(floats, RESULT, ZERO, "uint8")), emit(op.negative(floats))
+
+    for body in (other_scale, two_readers):
+        assert not RequantizeSums()(build(SUMS, body)).modified

@@ -97,6 +97,10 @@ class ShapeError(UsageError):
     """A dimension is unknown, or a shape given by the user does not fit the model."""
 
 
+class RegionError(UsageError):
+    """A model's tensors do not fit the memories that it was given."""
+
+
 class ChoiceError(UsageError):
     """A choice of a schedule template, from records or a caller, that is not in the template's space."""
 

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
 from ..failures import failing_in, nodes_named
-from .codegen.generators import generator_for
+from .codegen.generators import generator_for, is_folder
 from .library.naming import identifier
 from .library.signature import Signature, make_signature
 from .options import CompileOptions
 from .process.failures import failures_named
-from .process.places import check_model, check_output, make_folders, output_errors, publish
+from .process.places import check_folder, check_model, check_output, make_folders, output_errors, publish
 from .process.work_folder import work_folder
 from .process.workers import started
 
@@ -121,13 +121,13 @@ def build(
     # TVM takes seconds to load: what is wrong most often is told before.
     check_model(model)
     if place is not None:
-        check_output(place, model)
+        (check_folder if is_folder(asked.emit) else check_output)(place, model)
     elif generates:
         raise UsageError("a library has no place to go", where="build", hint="give an output, or stop before")
     make_folders(place, _path(asked.save_ir), _path(asked.keep_temps))
     tell("load TVM", 0, 0)
-    made = _settled(asked, place)
-    generator = generator_for(made.target, asked.emit) if generates else None
+    made = _settled(asked, place, generates)
+    generator = generator_for(made.target, asked.emit)(made.target, asked.emit) if generates else None
     example = _example(model, asked, progress) if generates and asked.emit == "bench" else None
     with _tvm, ExitStack() as stack:
         tell("import", 0, 0)
@@ -161,11 +161,13 @@ def target_of(options: CompileOptions) -> Target:
     return target if options.threads is None else target.with_cores(options.threads)
 
 
-def _settled(options: CompileOptions, place: Path | None) -> Build:
+def _settled(options: CompileOptions, place: Path | None, generates: bool) -> Build:
     """The machine and the precision, of which every stage hears from here."""
     from .precision import possible
 
     target = target_of(options)
+    if generates or is_folder(options.emit):
+        target = generator_for(target, options.emit).usable(target)
     precision = possible(options.precision, target)
     name = options.name or identifier(place.stem if place is not None else "model")
     return Build(options, name, target, precision, place)
@@ -219,6 +221,7 @@ def _emitted(
     """Yields the compile after each stage from lowering on."""
     from .codegen.generator import Program
     from .emission.graph import read_graph
+    from .emission.in_place import in_place
     from .emission.kernel_table import kernel_table
     from .emission.planner import make_plan
     from .lowering.batches import lower_kernels
@@ -228,6 +231,8 @@ def _emitted(
     tell("lower", 0, 0)
     imported = made.imported
     graph = read_graph(made.module, imported.output_names, imported.input_names, imported.dtypes)
+    if made.target.saves_memory:
+        graph = in_place(graph, made.module)
     table = kernel_table(made.module, graph, made.name)
     made = replace(made, target=made.target.for_dtypes(table.dtypes))
     with ExitStack() as stack:
@@ -247,7 +252,14 @@ def _emitted(
         )
         yield replace(made, table=table, lowered=lowered)
         with failing_in("the planner", "the plan cannot be made", writes_files=True):
-            plan = make_plan(made.name, graph, table.kernels(lowered.scratch), table.kernel_of)
+            plan = make_plan(
+                made.name,
+                graph,
+                table.kernels(lowered.scratch),
+                table.kernel_of,
+                limits=options.regions,
+                unit=made.target.alignment,
+            )
         signature = make_signature(
             plan,
             triple=made.target.triple,
@@ -264,14 +276,14 @@ def _emitted(
         generated = generator.generate(
             Program(plan, signature, lowered, example),
             folder,
+            made.path,
             weights_done=weights.result,
             workers=workers,
             progress=tell,
         )
         tell("write", 0, 0)
-        header = made.path.with_suffix(".h")
-        publish({generated.library: made.path, generated.header: header})
-    yield replace(made, header=header)
+        publish(generated.files)
+    yield replace(made, header=generated.header)
 
 
 def _example(model: Any, options: CompileOptions, progress: ProgressCallback | None) -> Example:

@@ -9,7 +9,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UnsupportedError, UsageError
+from ..errors import UsageError
 from .codegen.generators import output_kinds
 from .library.naming import check_name
 from .library.signature import PRECISIONS, check_threads
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
 Pathlike = str | os.PathLike[str]
 
-# Kinds of output that no code generator makes yet: what is said, and what to do.
-_PLANNED = {"c": ("C sources are not in this version", "emit a static library with --emit a")}
+_ONE_THREAD = "c"  # the kind of output that has no thread pool
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class CompileOptions:
         shapes: full shapes of inputs by name; needed for those with unknown dimensions.
         bindings: inputs that get a constant value; the library no longer has them.
         name: prefix of the C symbols; by default made from the output's name.
-        emit: the kind of output: ``so``, ``a``; ``bench``: a program that checks and measures itself.
+        emit: the kind of output: ``so``, ``a``, ``c``; ``bench``: a program that checks and measures itself.
         threads: how many the library uses when nobody says otherwise, and the cores that every stage plans for; 1
             builds without threads; None: the processors there are at run time, and the target's cores.
         precision: ``fp32``; ``bf16``: operands of products, weights and most results in bfloat16, sums in float32;
@@ -45,9 +44,9 @@ class CompileOptions:
         keep_temps: a folder for sources and objects.
         passes: changes to the passes, as `ir_passes.registry.edited` takes them: ``-fuse_gelu`` leaves one out.
         jobs: processes that compile kernels, at most one a core; None: as many as there are kernels enough for.
+        regions: of C sources: memories for tensors by name, the fastest first, with their sizes in bytes.
 
     Raises:
-        UnsupportedError: an option is not in this version.
         UsageError: an option has a value that none can have.
     """
 
@@ -65,11 +64,9 @@ class CompileOptions:
     save_ir: Pathlike | None = None
     keep_temps: Pathlike | None = None
     jobs: int | None = None
+    regions: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.emit in _PLANNED:
-            what, hint = _PLANNED[self.emit]
-            raise UnsupportedError(what, where=f"--emit {self.emit}", hint=hint)
         _check_one_of("kind of output", self.emit, "--emit", output_kinds())
         _check_one_of("precision", self.precision, "--precision", PRECISIONS)
         for option, number in (("--threads", self.threads), ("--jobs", self.jobs)):
@@ -77,6 +74,8 @@ class CompileOptions:
                 raise UsageError(f"{number!r} is no whole number", where=option)
         if self.threads is not None:
             check_threads(self.threads)
+            if self.threads > 1 and self.emit == _ONE_THREAD:
+                raise UsageError("C sources run in one thread", where=f"--threads {self.threads}", hint="leave it out")
         if self.jobs is not None and self.jobs < 1:
             raise UsageError(f"{self.jobs} processes are not possible", where="--jobs", hint="give 1 or more")
         if self.records is not None and not Path(self.records).is_file():
@@ -87,11 +86,15 @@ class CompileOptions:
             )
         if self.name is not None:
             check_name(self.name)
+        if self.regions and self.emit != _ONE_THREAD:
+            raise UsageError(
+                "memories have regions where C sources are made", where="--region", hint=f"add --emit {_ONE_THREAD}"
+            )
 
     @property
     def threaded(self) -> bool:
         """Whether the library has a thread pool."""
-        return self.threads != 1
+        return self.threads != 1 and self.emit != _ONE_THREAD
 
 
 def _check_one_of(what: str, value: str, where: str, known: Sequence[str]) -> None:

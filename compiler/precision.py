@@ -20,6 +20,10 @@ def possible(precision: str, target: Target) -> str:
     ``bf16`` takes a unit that multiplies bfloat16, ``fp16`` instructions that convert. On a target without them the
     result is ``fp32``, with a `PrecisionWarning`.
     """
+    if precision == "fp32":
+        return precision
+    if target.lanes() == 1:
+        return _instead(f"{precision} is for vectors, which C sources and {target.cpu} do not have")
     architecture = architecture_named(target.arch)
     if precision == "bf16" and not target.units_for("bfloat16", "bfloat16", "float32"):
         units = ", ".join(unit.name for unit in architecture.units if unit.rhs == "bfloat16")

@@ -26,6 +26,7 @@ class Core:
         line_bytes: of a cache line.
         l1_way_bytes: addresses so far apart share the few places of one set in L1.
         addressed_rows: rows whose addresses fit the general registers; those of more are reloaded at every step.
+        single_issue: whether it starts one instruction at a time, so that loads take the time of multiply-adds.
     """
 
     loads_per_cycle: float
@@ -47,6 +48,11 @@ class Core:
     line_bytes: int
     l1_way_bytes: int
     addressed_rows: int
+    single_issue: bool = False
+
+    def together(self, *cycles: float) -> float:
+        """Cycles of what can be done at the same time, where anything can."""
+        return sum(cycles) if self.single_issue else max(cycles)
 
 
 @dataclass(frozen=True)

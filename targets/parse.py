@@ -10,6 +10,7 @@ from ..errors import TargetWarning, UnsupportedTargetError, UsageError
 from . import llvm
 from .architecture import Architecture, Processor
 from .architectures import ARCHITECTURES, architecture_of
+from .cortex_m.parse import is_bare_metal, parse_bare_metal
 from .generic import is_generic
 from .host import read_host
 from .systems import LINUX, SYSTEMS, Triple, system_of
@@ -45,6 +46,8 @@ def parse(
             )
     if triple == "host":
         return _host(cpu, features, cores)
+    if is_bare_metal(triple):
+        return parse_bare_metal(triple, cpu, features)
     architecture, full = _split(triple)
     if is_generic(architecture):
         warnings.warn(

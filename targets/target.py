@@ -82,6 +82,9 @@ class Target:
         llvm_options: further ones of TVM's target, as pairs.
         object_format: of object files and libraries, as `systems.py` names it.
         code_generator: who writes its code, by its name in the compiler's table of generators.
+        c_flags: what a compiler of C has to be told of it.
+        saves_memory: whether memory is scarcer than time: no weights larger than the model's, no copies of tensors.
+        alignment: what the addresses of tensors are multiples of, in bytes.
     """
 
     triple: str
@@ -106,6 +109,9 @@ class Target:
     llvm_options: tuple[tuple[str, str], ...] = ()
     object_format: str = ELF
     code_generator: str = "llvm"
+    c_flags: tuple[str, ...] = ()
+    saves_memory: bool = False
+    alignment: int = 64
 
     def lanes(self, dtype_bits: int = FLOAT32_BITS) -> int:
         """How many elements of `dtype_bits` bits one vector register holds."""
@@ -114,6 +120,18 @@ class Target:
     def with_cores(self, cores: int) -> Target:
         """The same machine, of which only so many cores are used."""
         return replace(self, cores=cores)
+
+    def without_vectors(self) -> Target:
+        """The same machine, of which one core and scalar registers are used: what C can say."""
+        return replace(
+            self,
+            cores=1,
+            vector_bits=FLOAT32_BITS,
+            broadcasts_operands=False,
+            operand_lanes=1,
+            units=(),
+            half_features=None,
+        )
 
     def units_for(self, lhs: str, rhs: str, accumulator: str) -> tuple[DotUnit, ...]:
         """The units that multiply operands of these dtypes into such sums."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,16 +18,22 @@ from .command_options import (
     Jobs,
     Model,
     Precision,
+    Regions,
     Shapes,
     Target,
     compile_options,
 )
+from .tensor_options import parse_regions
+
+if TYPE_CHECKING:
+    from ..build import Build
 
 
 def compile_command(
     model: Model,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="OUT", help="The library; its header goes beside it.")
+        Path,
+        typer.Option("--output", "-o", metavar="OUT", help="The library; its header goes beside it. A folder for C."),
     ],
     target: Target = "host",
     cpu: Cpu = None,
@@ -37,13 +43,14 @@ def compile_command(
         typer.Option(
             "--emit",
             metavar="KIND",
-            help="so: shared library; a: static; bench: a program that checks and times itself.",
+            help="so: shared library; a: static; bench: a program that checks and times itself; c: C99 sources.",
         ),
     ] = "so",
     shape: Shapes = None,
     bind: Binds = None,
     precision: Precision = "fp32",
     threads: CompiledThreads = None,
+    region: Regions = None,
     name: Annotated[
         str | None,
         typer.Option("--name", metavar="SYMBOL", help="Prefix of the C functions. [default: from the file's name]"),
@@ -74,6 +81,7 @@ def compile_command(
     * `tilewright compile resnet50.onnx -o resnet50.so`
     * `tilewright compile bert.onnx -o bert.so --shape input_ids=1x128 --bind mask=@ones.npy`
     * `tilewright compile net.onnx -o net.so --target x86_64-linux-gnu --mcpu x86-64-v3 --threads 1`
+    * `tilewright compile kws.onnx -o kws --emit c --target thumbv7em-none-eabihf --mcpu cortex-m4`
     """
     from ..build import build
 
@@ -92,6 +100,7 @@ def compile_command(
         passes=tuple(passes or ()),
         save_ir=save_ir,
         keep_temps=keep_temps,
+        regions=parse_regions(region or ()),
     )
     timeline = Timeline()
     with (
@@ -99,5 +108,14 @@ def compile_command(
         interrupt.done_when_published(),
         shown(f"compiling {model.name}", timeline) as progress,
     ):
-        build(model, output, asked, progress=progress)
-    typer.echo(f"{output}: {size(output.stat().st_size)}, compiled in {duration(timeline.total_seconds)}", err=True)
+        made = build(model, output, asked, progress=progress)
+    typer.echo(f"{output}: {_contents(made)}, compiled in {duration(timeline.total_seconds)}", err=True)
+
+
+def _contents(made: Build) -> str:
+    """How large a library is; of sources what they need on the device."""
+    assert made.path is not None and made.plan is not None
+    if made.path.is_dir():
+        arena = sum(region.bytes for region in made.plan.regions)
+        return f"weights {size(made.plan.constants.nbytes)}, arena {size(arena)}"
+    return size(made.path.stat().st_size)

@@ -41,6 +41,12 @@ Features = Annotated[
         "--features", metavar="LIST", help=f"Change the CPU's features: {','.join(_ARCHITECTURE.example_features)}."
     ),
 ]
+Regions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--region", metavar="NAME=SIZE", help="A memory for C sources, fastest first: fast=64K. May be repeated."
+    ),
+]
 Shapes = Annotated[
     list[str] | None,
     typer.Option("--shape", metavar="NAME=1x3x224x224", help="Full shape of an input; repeat for several."),

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from ..options import CompileOptions
 from ..reports.report import show, show_json
-from .command_options import (
-    Json,
-    Shapes,
-)
-from .tensor_options import parse_shapes
+from .command_options import Cpu, Json, Regions, Shapes, Target
+from .tensor_options import parse_regions, parse_shapes
 
 
 def inspect(
     path: Annotated[Path, typer.Argument(metavar="MODEL|LIB", help="A model, as `compile` takes it, or a library.")],
     shape: Shapes = None,
+    memory: Annotated[
+        Path | None,
+        typer.Option(
+            "--memory", metavar="FILE", help="Compile a model as far as its memory, and draw it: .svg or .html."
+        ),
+    ] = None,
+    target: Target = "host",
+    cpu: Cpu = None,
+    region: Regions = None,
     as_json: Json = False,
 ) -> None:
     """Show a model's operators, shapes, FLOPs and weights, or a library's kernels and memory.
@@ -26,8 +33,13 @@ def inspect(
 
     * `tilewright inspect model.onnx --shape input=1x3x224x224`
     * `tilewright inspect model.so --json`
+    * `tilewright inspect model.onnx --memory memory.svg --target thumbv7em-none-eabihf`
     """
     from ..reports import inspection
+
+    if memory is not None:
+        _draw(path, memory, CompileOptions(**_memory_options(target, cpu, shape, region)), as_json)
+        return
 
     if inspection.is_library(path):
         from ..library.artifact import read_signature
@@ -41,6 +53,28 @@ def inspect(
         show_json(found)
     else:
         show(*parts)
+
+
+def _memory_options(target: str, cpu: str | None, shape: list[str] | None, region: list[str] | None) -> dict[str, Any]:
+    """Regions are those of C sources; without them memory is what a library for one thread takes."""
+    emit = {"emit": "c", "regions": parse_regions(region)} if region else {}
+    return {"target": target, "cpu": cpu, "shapes": parse_shapes(shape or ()), "threads": 1, **emit}
+
+
+def _draw(model: Path, place: Path, options: CompileOptions, as_json: bool) -> None:
+    """Draws the memory of a model, and says what makes its peak."""
+    from ..build import build
+    from ..reports.memory_map import check_place, draw_memory, memory_facts, memory_lines
+
+    check_place(place)
+    made = build(model, None, options, stop_after="plan")
+    assert made.plan is not None
+    draw_memory(made.plan, made.target.alignment, place)
+    facts = memory_facts(made.plan, made.target.alignment)
+    if as_json:
+        show_json({"kind": "memory", "memory": facts})
+    else:
+        show(*memory_lines(facts), f"drawn in {place}")
 
 
 def targets(as_json: Json = False) -> None:

@@ -19,6 +19,8 @@ from ..library.tensor_spec import TensorSpec
 Array = npt.NDArray[Any]
 
 _BOOLS = {"true": True, "1": True, "false": False, "0": False}
+_REGION = re.compile(r"([a-z][a-z0-9_]{0,31})=(\d{1,12})([KM]?)")
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20}
 _SHAPE = re.compile(r"\d+(x\d+)*")
 
 
@@ -39,6 +41,23 @@ def parse_shapes(options: Iterable[str]) -> dict[str, tuple[int, ...]]:
             raise UsageError(f"{name!r} has two shapes", where="--shape", hint="give each input once")
         shapes[name] = tuple(int(size) for size in text.split("x")) if text else ()
     return shapes
+
+
+def parse_regions(options: Iterable[str]) -> dict[str, int]:
+    """``--region fast=64K``: a memory's name and its size in bytes, KiB (K) or MiB (M).
+
+    Raises:
+        UsageError: an option is written otherwise, or a name stands twice.
+    """
+    regions: dict[str, int] = {}
+    for option in options:
+        found = _REGION.fullmatch(option)
+        if found is None or found[1] in regions:
+            raise UsageError(
+                f"{option!r} is no memory of its own", where="--region", hint="write --region fast=64K --region slow=1M"
+            )
+        regions[found[1]] = int(found[2]) * _UNITS[found[3]]
+    return regions
 
 
 def parse_tensors(options: Iterable[str], option_name: str) -> dict[str, Array | list[str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
@@ -33,9 +33,14 @@ class Program:
 
 @dataclass(frozen=True)
 class Generated:
-    """The files that belong at the user's place, still in the folder where they were built."""
+    """The files that belong at the user's place, still in the folder where they were built.
 
-    library: Path
+    Attributes:
+        files: each with its place; the library is the first.
+        header: the place of the header.
+    """
+
+    files: Mapping[Path, Path]
     header: Path
 
 
@@ -45,10 +50,17 @@ class CodeGenerator(Protocol):
     Attributes:
         kinds: of output, as ``--emit`` names them.
         jobs: the module that processes import which share the work; empty when `generate` gives them none.
+        is_folder: whether the output is a folder of files.
     """
 
     kinds: ClassVar[tuple[str, ...]]
     jobs: ClassVar[str]
+    is_folder: ClassVar[bool]
+
+    @staticmethod
+    def usable(target: Target) -> Target:
+        """What code of this kind can use of a machine: all of it, or one core without vectors."""
+        ...
 
     def __init__(self, target: Target, kind: str) -> None:
         """Gets ready.
@@ -74,6 +86,7 @@ class CodeGenerator(Protocol):
         self,
         program: Program,
         folder: Path,
+        output: Path,
         *,
         weights_done: Callable[[], None],
         workers: Workers | None,
@@ -84,6 +97,7 @@ class CodeGenerator(Protocol):
         Args:
             program: what to make.
             folder: where it is built, the same as that of the weights.
+            output: the place of the library, which is not written to.
             weights_done: waits until `write_weights` is; raises what it raised.
             workers: processes that share the work and have the kernels they lowered; None: this process is alone.
             progress: told of progress.

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from ...errors import UnsupportedError
 from ...targets.target import Target
+from .c_generator import CGenerator
 from .generator import CodeGenerator
 from .llvm_generator import LlvmGenerator
 
-GENERATORS: dict[str, type[CodeGenerator]] = {"llvm": LlvmGenerator}
+GENERATORS: dict[str, type[CodeGenerator]] = {"llvm": LlvmGenerator, "c": CGenerator}
+# What writes code for every machine, beside the one that a target names.
+_ANYWHERE = "c"
 
 
 def output_kinds() -> tuple[str, ...]:
@@ -18,18 +21,24 @@ def output_kinds() -> tuple[str, ...]:
     return tuple(dict.fromkeys(kind for generator in GENERATORS.values() for kind in generator.kinds))
 
 
-def generator_for(target: Target, kind: str) -> CodeGenerator:
-    """The generator of a target, ready to make such an output.
+def is_folder(kind: str) -> bool:
+    """Whether an output of this kind is a folder of files."""
+    return any(generator.is_folder for generator in GENERATORS.values() if kind in generator.kinds)
+
+
+def generator_for(target: Target, kind: str) -> type[CodeGenerator]:
+    """What makes such an output for a target.
 
     Raises:
-        ToolError: a tool that it needs is missing.
-        UnsupportedError: it makes no output of this kind.
+        UnsupportedError: nothing does.
     """
-    generator = GENERATORS[target.code_generator]
-    if kind not in generator.kinds:
-        raise UnsupportedError(
-            f"--emit {kind} is not possible for {target.triple}",
-            where="--emit",
-            hint="one of " + ", ".join(generator.kinds),
-        )
-    return generator(target, kind)
+    possible = dict.fromkeys((target.code_generator, _ANYWHERE))
+    for name in possible:
+        if kind in GENERATORS[name].kinds:
+            return GENERATORS[name]
+    kinds = dict.fromkeys(kind for name in possible for kind in GENERATORS[name].kinds)
+    raise UnsupportedError(
+        f"--emit {kind} is not possible for {target.triple}",
+        where="--emit",
+        hint="one of " + ", ".join(kinds) if len(kinds) > 1 else "--emit " + next(iter(kinds)),
+    )

@@ -25,6 +25,12 @@ class LlvmGenerator:
 
     kinds: ClassVar[tuple[str, ...]] = ("so", "a", "bench")
     jobs: ClassVar[str] = f"{__package__}.llvm_objects"
+    is_folder: ClassVar[bool] = False
+
+    @staticmethod
+    def usable(target: Target) -> Target:
+        """All of it."""
+        return target
 
     def __init__(self, target: Target, kind: str) -> None:
         self._target = target
@@ -43,6 +49,7 @@ class LlvmGenerator:
         self,
         program: Program,
         folder: Path,
+        output: Path,
         *,
         weights_done: Callable[[], None],
         workers: Workers | None,
@@ -74,7 +81,8 @@ class LlvmGenerator:
         if self._kind != "a" and self._target.object_format == ELF:
             seal(library, SECTION)
         self._toolchain.note_link()
-        return Generated(library, folder / "library.h")
+        header = output.with_suffix(".h")
+        return Generated({library: output, folder / "library.h": header}, header)
 
     def _objects_of_units(self, folder: Path) -> list[Path]:
         """Copies of the object files that code for the target's units is linked with."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,11 +16,11 @@ from ...targets.architectures import architecture_named
 from ...targets.systems import ELF
 from ...targets.target import Target
 from ..library.integrity import record_placeholder
-from ..library.naming import launch_symbol, unique_identifiers
+from ..library.naming import launch_symbol
 from ..library.plan import ALIGNMENT, Call, Constants, Plan, align, leaves
 from ..library.signature import MAX_THREADS, SECTION, Signature
-from ..library.tensor_spec import C_TYPES, NARROW, TensorSpec
 from .steps_in_c import statements
+from .tensor_notes import tensor_notes
 
 _RUNTIME = resources.files(__package__) / "runtime"
 _POOL = ("thread_pool.c", "new_process.c", "word_sleep.c", "simulation.c")  # the first includes the next two
@@ -117,8 +117,8 @@ def _template_values(plan: Plan, signature: Signature) -> dict[str, Any]:
         "name": plan.name,
         "version": signature.tilewright_version,
         "target": f"{signature.triple}, {signature.cpu}",
-        "inputs": _tensors(plan.inputs),
-        "outputs": _tensors(plan.outputs),
+        "inputs": tensor_notes(plan.inputs),
+        "outputs": tensor_notes(plan.outputs),
         "workspace_bytes": plan.workspace_bytes,
         "alignment": ALIGNMENT,
         "threaded": signature.threaded,
@@ -138,33 +138,6 @@ def _template_values(plan: Plan, signature: Signature) -> dict[str, Any]:
         "num_leaves": len(signature.steps),
         "signature_section": SECTION,
     }
-
-
-def _tensors(specs: Sequence[TensorSpec]) -> list[dict[str, object]]:
-    identifiers = unique_identifiers(spec.name for spec in specs)
-    return [
-        {
-            "identifier": identifier,
-            "c_type": C_TYPES[spec.dtype],
-            "dimensions": "".join(f"[{d}]" for d in spec.shape),
-            "nbytes": spec.nbytes,
-            "note": _note(spec, identifier),
-        }
-        for spec, identifier in zip(specs, identifiers, strict=True)
-    ]
-
-
-def _note(spec: TensorSpec, identifier: str) -> str:
-    """What the C identifier and type do not say; printable and unable to end the comment it stands in."""
-    name = spec.name.replace("*/", "* /").encode("ascii", "backslashreplace").decode()
-    facts = [] if spec.name == identifier else [f"named {''.join(c if c.isprintable() else '?' for c in name)!r}"]
-    if spec.dtype in ("bool", "float16", "bfloat16"):
-        facts.append(spec.dtype)
-    if spec.dtype in NARROW:
-        facts.append(f"{spec.dtype}, the bits of an element in the low end of a byte")
-    if not spec.shape:
-        facts.append("a scalar")
-    return f" ({', '.join(facts)})" if facts else ""
 
 
 def _parameters(plan: Plan, kernel: int) -> list[str]:

@@ -4,15 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
-from ..library.plan import Branch, BufferKind, Call, Copy, Kernel, Loop, Plan, Scalar, Step, new_buffer
+from ..library.plan import (
+    ALIGNMENT,
+    Branch,
+    BufferKind,
+    Bytes,
+    Call,
+    Copy,
+    Kernel,
+    Loop,
+    Plan,
+    Scalar,
+    Step,
+    new_buffer,
+)
 from .graph import Graph
 from .graph_steps import GraphCall, GraphCopy, GraphLoop, GraphStep, written_by
 from .lifetimes import with_lifetimes
 from .memory import plan_memory
+from .regions import into_regions
 
 
-def make_plan(name: str, graph: Graph, kernels: Sequence[Kernel], kernel_of: Mapping[str, int]) -> Plan:
+def make_plan(
+    name: str,
+    graph: Graph,
+    kernels: Sequence[Kernel],
+    kernel_of: Mapping[str, int],
+    *,
+    limits: Mapping[str, Bytes] = MappingProxyType({}),
+    unit: Bytes = ALIGNMENT,
+) -> Plan:
     """Joins the graph with its kernels: adds their scratch, copies for outputs that no kernel writes, and offsets.
 
     Args:
@@ -20,6 +43,11 @@ def make_plan(name: str, graph: Graph, kernels: Sequence[Kernel], kernel_of: Map
         graph: what `read_graph` returned.
         kernels: the kernels of the library.
         kernel_of: the index of the kernel that each function of the graph became.
+        limits: memories that the workspace is in, the fastest first, with their sizes; none: one as large as needed.
+        unit: what offsets in the workspace are multiples of.
+
+    Raises:
+        RegionError: the workspace does not fit the memories.
     """
     buffers = list(graph.buffers)
 
@@ -39,7 +67,10 @@ def make_plan(name: str, graph: Graph, kernels: Sequence[Kernel], kernel_of: Map
             buffers.append(new_buffer(BufferKind.OUTPUT, spec.nbytes, offset=position))
             if spec.nbytes:
                 steps.append(Copy(result, len(buffers) - 1, (spec.name,)))
-    placed, regions = plan_memory(with_lifetimes(buffers, steps))
+    buffers = with_lifetimes(buffers, steps)
+    if limits:
+        buffers = into_regions(buffers, steps, kernels, limits, unit)
+    placed, regions = plan_memory(buffers, unit)
     return Plan(name, graph.inputs, graph.outputs, tuple(kernels), tuple(steps), placed, graph.constants, regions)
 
 

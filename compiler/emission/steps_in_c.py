@@ -31,19 +31,21 @@ def statements(plan: Plan, *, told: bool = False) -> list[str]:
     Raises:
         CompilerError: a buffer is in a region that this C code has no memory for.
     """
-    return list(_Writer(plan, told).block(plan.steps))
+    return list(StepWriter(plan, told=told).block(plan.steps))
 
 
-class _Writer:
+class StepWriter:
     """Writes steps, numbering loops and leaves as they come."""
 
-    def __init__(self, plan: Plan, told: bool) -> None:
+    def __init__(self, plan: Plan, *, told: bool = False) -> None:
+        """Gets ready; `told` as `statements` has it."""
         self._plan = plan
         self._told = told
         self._loops = count(1)
         self._leaves = count()
 
     def block(self, steps: Sequence[Step]) -> Iterator[str]:
+        """The lines of steps."""
         for step in steps:
             if isinstance(step, Loop):
                 yield from self._loop(step)
@@ -58,14 +60,18 @@ class _Writer:
     def _leaf(self, step: Call | Copy) -> str:
         if isinstance(step, Copy):
             size = in_c(self._plan.buffers[step.source].bytes)
-            destination = self._reference(step.destination)
+            destination = self.reference(step.destination)
             if step.turn is not None:
-                turn = f"*(const int64_t *){self._reference(step.turn)}"
+                turn = f"*(const int64_t *){self.reference(step.turn)}"
                 destination = f"(unsigned char *){destination} + {turn} * {size}"
-            return f"memcpy({destination}, {self._reference(step.source)}, {size});"
+            return f"memcpy({destination}, {self.reference(step.source)}, {size});"
+        return self.call(step)
+
+    def call(self, step: Call) -> str:
+        """The statement that calls a kernel."""
         kernel = self._plan.kernels[step.kernel]
         arguments = [
-            *(self._reference(i) for i in step.arguments),
+            *(self.reference(i) for i in step.arguments),
             *(in_c(dimension.size) for dimension in kernel.dimensions),
         ]
         shared = f"SHARED_BY({kernel.threads}) " if kernel.threads > 1 else ""
@@ -77,7 +83,7 @@ class _Writer:
         goes_on = [f"{index} < {end}", *([] if loop.condition is None else [self._byte(loop.condition)])]
         yield f"for (int64_t {index} = 0, {end} = {self._count(loop.count)}; {' && '.join(goes_on)}; ++{index}) {{"
         if loop.counter is not None:
-            yield f"  *(int64_t *){self._reference(loop.counter)} = {index};"
+            yield f"  *(int64_t *){self.reference(loop.counter)} = {index};"
         yield from _indented(self.block(loop.body))
         yield "}"
 
@@ -90,12 +96,13 @@ class _Writer:
         yield "}"
 
     def _count(self, size: Size | Scalar) -> str:
-        return f"*(const int64_t *){self._reference(size.buffer)}" if isinstance(size, Scalar) else in_c(size)
+        return f"*(const int64_t *){self.reference(size.buffer)}" if isinstance(size, Scalar) else in_c(size)
 
     def _byte(self, buffer: int) -> str:
-        return f"*(const uint8_t *){self._reference(buffer)}"
+        return f"*(const uint8_t *){self.reference(buffer)}"
 
-    def _reference(self, index: int) -> str:
+    def reference(self, index: int) -> str:
+        """The address of a buffer, by its index in the plan."""
         buffer: Buffer = self._plan.buffers[index]
         if buffer.kind is BufferKind.WORKSPACE and buffer.region != ARENA:
             raise CompilerError(f"the C code has no memory for the region {buffer.region!r}", where=self._plan.name)

@@ -165,7 +165,7 @@ class Constants:
 
 @dataclass(frozen=True)
 class Region:
-    """A memory, and how much of it the library needs: a multiple of `ALIGNMENT`."""
+    """A memory, and how much of it the library needs: a multiple of what offsets are multiples of."""
 
     name: str
     bytes: Bytes
@@ -218,6 +218,6 @@ def leaves(steps: Sequence[Step]) -> Iterator[Call | Copy]:
             yield step
 
 
-def align(size: Bytes) -> Bytes:
-    """The next multiple of `ALIGNMENT`."""
-    return -(-size // ALIGNMENT) * ALIGNMENT
+def align(size: Bytes, unit: Bytes = ALIGNMENT) -> Bytes:
+    """The next multiple of a number."""
+    return -(-size // unit) * unit

@@ -83,6 +83,7 @@ class Batch:
                 tvm_target,
                 parallel=self.parallel,
                 units=self.target.units,
+                vectors=self.target.lanes() > 1,
                 fma=self.target.asks_for_fma,
             )
             for symbol, function in zip(self.symbols, self.functions, strict=True)

@@ -31,6 +31,7 @@ from ..library.plan import Bytes
 from ..library.tensor_spec import element_bytes
 from .bfloat16 import expand_conversions, legalize_arithmetic
 from .flatten import hide_divisions, show_divisions
+from .guards import share_guards
 from .lane_storage import give_lanes_storage
 from .llvm_functions import with_imports
 from .operand_lanes import load_operands_at_once
@@ -69,6 +70,7 @@ def lower_kernel(
     *,
     parallel: bool,
     units: Sequence[DotUnit] = (),
+    vectors: bool = True,
     fma: bool = False,
 ) -> LoweredKernel:
     """Lowers one scheduled PrimFunc.
@@ -79,6 +81,7 @@ def lower_kernel(
         tvm_target: the `tvm.target.Target` to generate code for.
         parallel: whether parallel loops call the thread pool; otherwise they become serial.
         units: for narrow operands, whose instructions kernels may be scheduled for.
+        vectors: whether code can compute in vectors; otherwise loops over lanes become serial.
         fma: whether multiply-adds are one instruction by demand, not where LLVM likes.
 
     Raises:
@@ -88,7 +91,7 @@ def lower_kernel(
         function = _serial(function)
     with failing_in(f"kernel '{symbol}'", "lowering a kernel failed"):
         workers = int(tvm_target.attrs.get("num-cores", 1)) if parallel else 1
-        module = _loop_passes(workers, units)(tvm.IRModule({symbol: _for(_ANY, function, symbol)}))
+        module = _loop_passes(workers, units, vectors)(tvm.IRModule({symbol: _for(_ANY, function, symbol)}))
         raw, scratch = _raw_abi(module[symbol])
         with tvm_target:
             module = _machine_passes(units, fma)(tvm.IRModule({symbol: _for(tvm_target, raw, symbol)}))
@@ -99,7 +102,7 @@ def _for(target: TvmTarget, function: PrimFunc, symbol: str) -> PrimFunc:
     return function.with_attr({"global_symbol": symbol, "target": target})
 
 
-def _loop_passes(workers: int, units: Sequence[DotUnit]) -> Any:
+def _loop_passes(workers: int, units: Sequence[DotUnit], vectors: bool) -> Any:
     """From blocks to loops over flat buffers: TVM's own sequence for CPUs, in its order."""
     return tvm.ir.transform.Sequential(
         [
@@ -126,7 +129,7 @@ def _loop_passes(workers: int, units: Sequence[DotUnit]) -> Any:
             _on_functions("HoistScratch", partial(hoist_scratch, workers=workers)),
             # 64-bit indices become 32-bit wherever the bounds prove that they fit.
             tirx.transform.NarrowDataType(32),
-            tirx.transform.VectorizeLoop(True),
+            tirx.transform.VectorizeLoop(vectors),
             _on_functions("StridedLoads", load_whole_vectors),
             tirx.transform.StorageRewrite(),
             s_tir.transform.HoistIfThenElse(),
@@ -135,6 +138,7 @@ def _loop_passes(workers: int, units: Sequence[DotUnit]) -> Any:
             tirx.transform.StmtSimplify(),
             tirx.transform.RemoveNoOp(),
             s_tir.transform.RewriteUnsafeSelect(),
+            *([] if vectors else [_on_functions("Guards", share_guards)]),
             tirx.transform.CommonSubexprElim(),
             tirx.transform.FP8ComputeLegalize(),
         ]

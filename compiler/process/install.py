@@ -13,8 +13,12 @@ from ...errors import OutputError
 from . import interrupt, staging
 from .journal import repair, replace_all
 
-# Stands in the first line of every header that Tilewright writes.
+# Stands in the first line of every header that Tilewright writes, and of the files beside sources in C.
 HEADER_MARK = b"a model compiled by Tilewright"
+
+
+_TEXTS = (".h", ".c", ".txt", ".yml", ".properties")
+_NAMED_TEXTS = ("Makefile",)
 
 
 def install(files: Mapping[Path, Path]) -> None:
@@ -64,10 +68,11 @@ def replaceable(place: Path) -> Path:
     """The file that is replaced when `place` is written: `place`, or what a link there names.
 
     Raises:
-        OutputError: something else than a file stands there, or a header that Tilewright did not write.
+        OutputError: something else than a file stands there, or a file that people write too, such as a header, and
+            that Tilewright did not write.
     """
     path = staging.target(place)
-    if place.suffix == ".h":
+    if place.suffix in _TEXTS or place.name in _NAMED_TEXTS:
         with contextlib.suppress(FileNotFoundError):
             _check_header(path)
     return path
@@ -80,12 +85,12 @@ def _check_header(path: Path) -> None:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise OutputError(f"the header cannot be replaced: {error.strerror}", where=str(path)) from error
+        raise OutputError(f"the file cannot be replaced: {error.strerror}", where=str(path)) from error
     if start and HEADER_MARK not in start.partition(b"\n")[0]:
         raise OutputError(
-            "the header would replace a file that Tilewright did not write",
+            f"{'the header' if path.suffix == '.h' else path.name} would replace a file that Tilewright did not write",
             where=str(path),
-            hint="move that file away, or give the library another name with -o",
+            hint="move that file away, or give the output another name with -o",
         )
 
 

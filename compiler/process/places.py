@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,24 @@ def check_output(output: Path, model: Any = None) -> None:
         raise OutputError(f"the output cannot be written: {error.strerror}", where=str(output)) from error
 
 
+def check_folder(output: Path, model: Any = None) -> None:
+    """Finds out before a long compile whether a folder of sources can be written.
+
+    Raises:
+        OutputError: its parent is missing or not writable, or in its place stands a file.
+    """
+    parent = output.absolute().parent
+    if not parent.is_dir():
+        raise OutputError("the output's folder does not exist", where=str(output), hint=f"mkdir -p {output.parent}")
+    if output.exists() and not output.is_dir():
+        raise OutputError("the output is a file", where=str(output), hint="C sources go into a folder: -o model_c")
+    try:
+        with tempfile.TemporaryFile(dir=output if output.exists() else parent):
+            pass
+    except OSError as error:
+        raise OutputError(f"the output cannot be written: {error.strerror}", where=str(output)) from error
+
+
 def make_folders(output: Path | None, save_ir: Path | None, keep_temps: Path | None) -> None:
     """Makes the folders that are written on the way.
 
@@ -80,8 +98,26 @@ def publish(files: Mapping[Path, Path]) -> None:
         OutputError: a place cannot be written.
     """
     hint = "nothing was left there; free some space or give another place with -o"
-    with output_errors(next(iter(files.values())), hint), interrupt.shielded():
+    with output_errors(next(iter(files.values())), hint), interrupt.shielded(), _folders_of(files.values()):
         install(files)
+
+
+@contextmanager
+def _folders_of(places: Iterable[Path]) -> Iterator[None]:
+    """Makes the folders that places are in, and takes away those it made when the block fails."""
+    made: list[Path] = []
+    try:
+        for folder in dict.fromkeys(place.parent for place in places):
+            for each in reversed([folder, *folder.parents]):
+                if not each.exists():
+                    each.mkdir()
+                    made.append(each)
+        yield
+    except BaseException:
+        for each in reversed(made):
+            with suppress(OSError):
+                each.rmdir()
+        raise
 
 
 @contextmanager

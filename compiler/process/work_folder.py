@@ -13,7 +13,7 @@ from .temporary import temporary_folder
 # All that a compile writes there.
 _OURS = re.compile(
     r"kernels_\d+\.o|library\.(?:h|c|o|so|a)|signature\.(?:S|o|json)|weights\.(?:S|o|bin)|record\.bin|exports\.map"
-    r"|thread_pool\.c|word_sleep\.c|new_process\.c|simulation\.c|cpu_check\.c"
+    r"|thread_pool\.c|word_sleep\.c|new_process\.c|simulation\.c|cpu_check\.c|source_\d+\.txt"
 )
 _MARK = ".tilewright"  # a file in folders whose contents are ours to replace
 

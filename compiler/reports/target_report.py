@@ -9,9 +9,11 @@ from typing import Any
 from ...errors import ToolError
 from ...targets.architecture import Architecture
 from ...targets.architectures import ARCHITECTURES
+from ...targets.cortex_m.processors import PROCESSORS
 from ...targets.host import HostFacts, read_host
 from ...targets.systems import LINUX, System, Triple
 from ...targets.toolchain import find_toolchain
+from ..runners.microcontroller import BOARDS, missing_tools
 from .report import Table, size
 
 
@@ -72,7 +74,16 @@ def _rows(host: HostFacts) -> list[dict[str, Any]]:
         },
         *(_row(each, system, host) for each in ARCHITECTURES.values() for system in each.systems),
         {"target": "cuda", "code": "CUDA", "works": False, "note": planned, "runs": ""},
-        {"target": "cortex-m", "code": "C", "works": False, "note": planned, "runs": ""},
+        *(
+            {
+                "target": f"{each.architecture}-none-{each.environment}",
+                "code": "C",
+                "works": True,
+                "note": f"{each.name}, {each.isa}",
+                "runs": _board(each.name),
+            }
+            for each in PROCESSORS
+        ),
     ]
 
 
@@ -96,6 +107,12 @@ def _libc(architecture: Architecture) -> str:
 
 def _first(system: System) -> str:
     return next(iter(system.environments), "")
+
+
+def _board(cpu: str) -> str:
+    """Where C sources for a microcontroller can be run."""
+    lacking = missing_tools()
+    return f"needs {', '.join(lacking)}" if lacking else f"on {BOARDS[cpu].machine}, emulated"
 
 
 def _missing(triple: str) -> str:

@@ -15,6 +15,9 @@ so that the innermost loop reads it in order, whole registers at a time. The loo
                 unrolled rows, unrolled vectors            broadcast A, load B, multiply-add
             epilogue(C) -> output                          bias, activation, residual, permutation
 
+Where memory is scarce, a block of rows is a line of the image, and zeros are put around the lines that it reads alone,
+in a band that the next block uses again.
+
 Where multiply-adds take an operand by its place in a register (`Target.operand_lanes`), one load may bring a row's
 elements of A for several steps of k, which then are unrolled inside of the loop over k (`k_step`).
 
@@ -148,9 +151,10 @@ def tile_cycles(workload: Workload, tile: MultiplyAddChoice, target: Target, k_s
     A panel that comes from L2 does so in slices, too: they gain nothing on one core.
     """
     core, lanes, rows, vectors = target.core, workload.lanes(target), tile.rows, tile.vectors
-    depth = math.prod(workload.k) * share_inside(workload.filter, workload.offset_axes, rows)
+    depth = math.prod(workload.k) * share_inside(_taps(workload, target), workload.offset_axes, rows)
     loads = rows / tile.k_step + vectors
-    step = max(rows * vectors / core.fmas_per_cycle, loads / core.loads_per_cycle, core.fma_latency)
+    step = core.together(rows * vectors / core.fmas_per_cycle, loads / core.loads_per_cycle)
+    step = max(step, core.fma_latency)
     if math.prod(workload.k) * vectors * lanes * dtype_bits(workload.rhs) // 8 > target.l1_bytes * _L1_SHARE:
         step = max(step, vectors / core.l2_vectors_per_cycle)
     return depth / k_splits * (step + core.step_overhead / tile.k_step) + core.tile_overhead * rows * vectors
@@ -195,7 +199,18 @@ def space(workload: Workload, target: Target) -> Space[MultiplyAddChoice]:
         lambda tile: math.ceil(workload.rows / tile.rows),
         lambda tile: slices(workload.k[-1] // tile.k_step, math.prod(workload.k), target),
         target,
+        lambda tile: workload.image_line // tile.rows if in_bands(workload, target) else 0,
     )
+
+
+def in_bands(workload: Workload, target: Target) -> bool:
+    """Whether zeros are put around a line's part of an image at a time, and not around all of it."""
+    return target.saves_memory and workload.image_line > 0
+
+
+def _taps(workload: Workload, target: Target) -> Filter | None:
+    """The filter whose taps beside the image are left out; a band does not tell where in the image it is."""
+    return None if in_bands(workload, target) else workload.filter
 
 
 def default(workload: Workload, target: Target) -> MultiplyAddChoice:
@@ -219,6 +234,8 @@ def _register_tiles(workload: Workload, target: Target) -> Iterator[MultiplyAddC
     """All of them, wide ones first."""
     for vectors in reversed(range(1, (target.num_vector_registers // 2) if workload.columns > 1 else 2)):
         for rows in range(1, min(target.core.addressed_rows, workload.rows) + 1):
+            if in_bands(workload, target) and workload.image_line % rows:
+                continue
             for k_step in _k_steps(workload, target):
                 if _registers_used(rows, vectors, k_step, target) <= target.num_vector_registers:
                     yield MultiplyAddChoice(rows=rows, vectors=vectors, k_step=k_step)
@@ -285,7 +302,7 @@ def compute(
     shape = [int64(workload.batch), int64(rows), int64(packed_shape(workload, choice, target)[1] * columns)]
     attributes = {**ANCHOR.entry(template), **FLOPS.entry(workload.flops if flops is None else flops)}
     attributes |= LANES.entry(workload.lanes(target))
-    inside = offsets_inside(workload.filter, workload.offset_axes, choice.rows)
+    inside = offsets_inside(_taps(workload, target), workload.offset_axes, choice.rows)
     if inside:  # what loops over k say, those of one step have none
         said = [(each.axis, each.before, each.extent) for each in inside if workload.k[each.axis - 1] > 1]
         attributes |= INSIDE.entry([int64(value) for triple in said for value in triple])

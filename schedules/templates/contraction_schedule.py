@@ -6,7 +6,7 @@ import math
 
 from tvm.s_tir import Schedule
 
-from ...annotations import INSIDE, LANES, PLACES
+from ...annotations import INSIDE, LANES, PLACES, STAGE
 from ...targets.target import Target
 from ..tensorir import blocks, prefetch
 from ..tensorir.blocks import Block, Loop
@@ -14,6 +14,8 @@ from . import dot_product_schedule, plain, transposition
 from .dot_product import DotProductChoice, unit_of
 from .microkernels import TileChoice
 
+# What STAGE says of zeros around an image.
+PAD = "pad"
 # Rows of a tile whose epilogue is written out one by one: more are a loop.
 _MAX_UNROLLED_ROWS = 8
 _FLOAT_BYTES = 4
@@ -34,7 +36,9 @@ def schedule_kernel(sch: Schedule, choice: TileChoice, target: Target) -> None:
         plain.schedule_block(sch, added, choice.threads, target)
     else:
         after = blocks.absorb_consumers(sch, writer)
-    for block in [*blocks.stages(sch, anchor), *after]:
+    before = blocks.stages(sch, anchor)
+    bands = [block for block in before if target.saves_memory and STAGE.of(sch.get(block)) == PAD]
+    for block in [*(block for block in before if block not in bands), *after]:
         transposition.schedule_stage(sch, block, choice.threads, target)
 
     batch, *rows, column = blocks.follow_axes(sch, writer, sch.get(anchor).writes[0].source)
@@ -50,10 +54,13 @@ def schedule_kernel(sch: Schedule, choice: TileChoice, target: Target) -> None:
         panel, tile = cut_tiles(sch, anchor, choice, row, column)
         tiles = (tile,)
     sch.reorder(batch, block_of_rows, panel)
-    # Parallel loops are marked before the anchor moves inside: later the kernel no longer looks parallel to TVM.
-    outer = sch.fuse(batch, block_of_rows, panel)
-    blocks.share(sch, outer, choice.threads)
+    if not bands:
+        # Parallel loops are marked before the anchor moves inside: later the kernel no longer looks parallel to TVM.
+        outer = sch.fuse(batch, block_of_rows, panel)
+        blocks.share(sch, outer, choice.threads)
     fill_tiles(sch, anchor, writer, tiles, choice, target)
+    for band in bands:
+        sch.compute_at(band, block_of_rows)
 
 
 def schedule_sums(sch: Schedule, anchor: Block, writer: Block, choice: TileChoice, target: Target) -> None:

@@ -132,7 +132,11 @@ class Tiles:
 
 
 def cuts(
-    tiles: Callable[[], Iterable[T]], rows: Callable[[T], int], slices: Callable[[T], Iterable[int]], target: Target
+    tiles: Callable[[], Iterable[T]],
+    rows: Callable[[T], int],
+    slices: Callable[[T], Iterable[int]],
+    target: Target,
+    line: Callable[[T], int] = lambda choice: 0,
 ) -> Space[T]:
     """All cuts of all tiles.
 
@@ -140,10 +144,11 @@ def cuts(
         tiles: choices that are not cut.
         rows: tiles below each other, of a choice.
         slices: numbers of slices of k that there may be, of a tile.
+        line: tiles that make a block, of a choice, where nothing else may; else 0.
     """
     fields = (
         ("k_splits", slices),
-        ("row_tiles", lambda choice: blockings(rows(choice))),
+        ("row_tiles", lambda choice: [line(choice)] if line(choice) else blockings(rows(choice))),
         ("threads", lambda choice: thread_counts(target)),
     )
     return Space(tiles, fields)

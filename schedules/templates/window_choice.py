@@ -120,7 +120,8 @@ def estimate(workload: Windows, choice: WindowChoice, target: Target) -> float:
 
 def _tiles(workload: Windows, lanes: int, target: Target) -> Iterator[WindowChoice]:
     """Tiles of so many lanes; those of most positions first, which read weights the least often."""
-    most = min(workload.output[-2], _MAX_POSITIONS) if workload.shares and lanes > 1 else 1
+    shares = workload.shares and (lanes > 1 or target.lanes() == 1)
+    most = min(workload.output[-2], _MAX_POSITIONS) if shares else 1
     for vectors in range(1, _MAX_VECTORS + 1):
         if math.ceil(workload.channels / lanes) % vectors == 0:
             for positions in range(most, 0, -1):
@@ -200,7 +201,7 @@ def _tile_cycles(workload: Windows, tile: WindowChoice, offsets: Sequence[int], 
         read = len({at * stride + offset * step for at in range(tile.positions) for offset in range(line)})
     loads = tile.vectors * (read + line * workload.weighted)
     steps = 1 if tile.positions > 1 else line
-    one = max(line * sums / core.fmas_per_cycle, loads / core.loads_per_cycle) + steps * core.step_overhead
+    one = core.together(line * sums / core.fmas_per_cycle, loads / core.loads_per_cycle) + steps * core.step_overhead
     # A tile waits for its own sums only as far as the core does not see the next tiles' instructions.
     instructions = math.prod(before) * (line * sums + loads + steps * _LOOP_INSTRUCTIONS)
     seen = min(1.0, instructions / core.instructions_in_flight)

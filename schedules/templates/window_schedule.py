@@ -23,22 +23,24 @@ def schedule_kernel(sch: Schedule, choice: WindowChoice, target: Target) -> None
     before = blocks.stages(sch, anchors[0])
     for block in [*before, *leftover]:
         plain.schedule_block(sch, block, choice.threads, target)
+    unrolls = choice.lanes > 1 or target.lanes() == 1
     for part in partial:
-        _schedule_windows(sch, part, sch.cache_write(part, 0, "local"), choice, axes_of_parts=1)
+        _schedule_windows(sch, part, sch.cache_write(part, 0, "local"), choice, unrolls, axes_of_parts=1)
     if partial:  # what is left is one number a part and channel
         choice = replace(choice, threads=1)
-    _schedule_windows(sch, anchor, epilogue, choice)
+    _schedule_windows(sch, anchor, epilogue, choice, unrolls)
 
 
 def _schedule_windows(
-    sch: Schedule, anchor: Block, epilogue: Block, choice: WindowChoice, axes_of_parts: int = 0
+    sch: Schedule, anchor: Block, epilogue: Block, choice: WindowChoice, unrolls: bool, axes_of_parts: int = 0
 ) -> None:
-    outer = _tile_epilogue(sch, epilogue, choice, axes_of_parts)
+    """Computes windows in tiles, which are written out where whole vectors are computed or there are no vectors."""
+    outer = _tile_epilogue(sch, epilogue, choice, unrolls, axes_of_parts)
     sch.compute_at(anchor, outer[-1])
-    _schedule_sum(sch, anchor, len(outer), choice)
+    _schedule_sum(sch, anchor, len(outer), choice, unrolls)
 
 
-def _tile_epilogue(sch: Schedule, epilogue: Block, tile: WindowChoice, axes_of_parts: int) -> list[Loop]:
+def _tile_epilogue(sch: Schedule, epilogue: Block, tile: WindowChoice, unrolls: bool, axes_of_parts: int) -> list[Loop]:
     """Tiles the writing loops, of which the first may count parts; returns the loops outside the tile."""
     *outer, channel = sch.get_loops(epilogue)
     parts, outer = outer[:axes_of_parts], outer[axes_of_parts:]
@@ -58,14 +60,15 @@ def _tile_epilogue(sch: Schedule, epilogue: Block, tile: WindowChoice, axes_of_p
         outer = [*outer[:cut], block_of_rows]
     outer = [*parts, *outer, block_of_panels]
     sch.reorder(*outer, *in_block, *inner)
-    if tile.lanes > 1:
+    if unrolls:
         for loop in inner[:-1]:
             sch.unroll(loop)
+    if tile.lanes > 1:
         sch.vectorize(lane)
     return [*plain.parallelize(sch, outer, tile.threads), *in_block]
 
 
-def _schedule_sum(sch: Schedule, anchor: Block, depth: int, tile: WindowChoice) -> None:
+def _schedule_sum(sch: Schedule, anchor: Block, depth: int, tile: WindowChoice, unrolls: bool) -> None:
     """Orders the anchor's own loops: offsets outside, positions and vectors unrolled inside."""
     kinds = [int(var.iter_type) for var in sch.get(anchor).iter_vars]
     inner = list(zip(sch.get_loops(anchor), blocks.axis_of_loops(sch, anchor), strict=True))[depth:]
@@ -78,11 +81,12 @@ def _schedule_sum(sch: Schedule, anchor: Block, depth: int, tile: WindowChoice) 
         vector, lane = sch.split(rest.pop(), [tile.vectors, tile.lanes])
         rest.append(vector)
     sch.reorder(*window, *rest, *([lane] if lane is not None else []))
-    if lane is not None:
+    if unrolls:
         for loop in rest:
             sch.unroll(loop)
-        sch.vectorize(lane)
         if tile.positions > 1:  # all but the outermost offset, whose rows may lie in the padding
             for loop in window[1:]:
                 sch.unroll(loop)
+    if lane is not None:
+        sch.vectorize(lane)
     sch.decompose_reduction(anchor, window[0])

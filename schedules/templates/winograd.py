@@ -124,6 +124,8 @@ def takes(workload: object, target: Target) -> bool:
     """3x3 convolutions of stride 1 in float32, of constant weights and whole vectors of channels."""
     if not isinstance(workload, Workload) or workload.filter is None or not workload.filter.is_constant:
         return False
+    if target.saves_memory:  # transformed weights are larger, and so is what is transformed at a time
+        return False
     filter, lanes = workload.filter, target.lanes()
     shape = (filter.kernel, filter.strides, filter.dilation, workload.batch)
     whole = workload.k[-1] % lanes == 0 and workload.columns % lanes == 0

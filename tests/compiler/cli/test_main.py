@@ -159,7 +159,7 @@ def test_unsupported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     fails(capsys, ["compile", model, "-o", output], 3, "'first' (NonZero)")
     fails(capsys, ["compile", DIGITS, "-o", output, "--target", "pdp11-unix"], 3, "unknown target 'pdp11-unix'")
     fails(capsys, ["compile", DIGITS, "-o", output, "--mcpu", "pentium9"], 3, "unknown CPU")
-    fails(capsys, ["compile", DIGITS, "-o", output, "--emit", "c"], 3, "--emit a")
+    fails(capsys, ["compile", DIGITS, "-o", output, "--emit", "c", "--threads", "2"], 2, "run in one thread")
     fails(capsys, ["compile", DIGITS, "-o", output, "--records", tmp_path / "none"], 2, "no such file of records")
     fails(capsys, ["tune", DIGITS, "--records", "/dev/zero"], 2, "no such file of records")
     assert not output.exists()

@@ -23,6 +23,11 @@ class TextGenerator:
 
     kinds = ("txt",)
     jobs = ""
+    is_folder = False
+
+    @staticmethod
+    def usable(target: targets.Target) -> targets.Target:
+        return target
 
     def __init__(self, target: targets.Target, kind: str) -> None:
         self.first_line = f"{kind} for {target.arch}"
@@ -30,7 +35,9 @@ class TextGenerator:
     def write_weights(self, name: str, constants: Constants, folder: Path) -> None:
         (folder / "weights").write_bytes(b"".join(constants.contents))
 
-    def generate(self, program: Program, folder: Path, *, weights_done: Callable[[], None], **_: Any) -> Generated:
+    def generate(
+        self, program: Program, folder: Path, output: Path, *, weights_done: Callable[[], None], **_: Any
+    ) -> Generated:
         weights_done()
         plan, loops = program.plan, {each.symbol: str(each.function) for each in program.kernels.kernels}
         lines = [self.first_line, f"arena: {plan.workspace_bytes} bytes"]
@@ -44,7 +51,8 @@ class TextGenerator:
         library, header = folder / "plan.txt", folder / "weights.txt"
         library.write_text("\n".join(lines))
         header.write_text(f"/* a model compiled by Tilewright */ {(folder / 'weights').stat().st_size}")
-        return Generated(library, header)
+        place = output.with_suffix(".h")
+        return Generated({library: output, header: place}, place)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from tilewright.compiler.library.artifact import load
 from tilewright.compiler.library.tensor_spec import ELEMENT_BYTES
 from tilewright.compiler.process import install
 from tilewright.compiler.process.places import check_output
-from tilewright.errors import OutputError, ToolError, UnsupportedError, UsageError
+from tilewright.errors import OutputError, ToolError, UsageError
 from tilewright.targets import toolchain
 from tilewright.targets.toolchain import Toolchain, find_toolchain
 from tvm import relax, te
@@ -209,11 +209,6 @@ def test_outputs_that_cannot_be_written(tmp_path: Path) -> None:
     for output, message in cases.items():
         with pytest.raises(OutputError, match=message):
             check_output(output)
-
-
-def test_c_sources_are_refused_honestly(tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedError, match="C sources are not in this version"):
-        emitted(tmp_path, MLP_INPUTS, mlp, emit="c")
 
 
 @pytest.mark.parametrize(

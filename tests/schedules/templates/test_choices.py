@@ -228,13 +228,13 @@ def cases() -> list[Case]:
 CASES = cases()
 
 
-def check(run: Runner, case: Case, seed: int) -> None:
+def check(run: Runner, case: Case, seed: int, machine: targets.Target | None = None) -> None:
     """Runs a case by a choice that a seed picks from its space."""
     generator = pseudorandom.Random(seed)
     cores = generator.choice([1, 2, 5])
     # Operands by their place in a register: machines with such multiply-adds choose among more.
     plain = replace(HOST.with_cores(cores), operand_lanes=generator.choice([1, 4]))
-    target = target_with(*case.units, cores=cores) if case.units else plain
+    target = machine or (target_with(*case.units, cores=cores) if case.units else plain)
     picked: list[Decision] = []
 
     def choose(templates: Any, workload: Any, target: targets.Target) -> Decision:
@@ -258,6 +258,30 @@ NUMBERS = pytest.mark.parametrize("number", range(len(CASES)), ids=lambda number
 @NUMBERS
 def test_a_sampled_choice(run: Runner, number: int) -> None:
     check(run, CASES[number], seed=number)
+
+
+VECTORS_ONLY = ("winograd", "transposition")
+# A microcontroller's schedules on this machine: numbers one by one, padding in bands, nothing larger than it has to be.
+SMALL = replace(
+    HOST.without_vectors(),
+    core=targets.parse("thumbv7em-none-eabihf").core,
+    num_vector_registers=32,
+    saves_memory=True,
+)
+SCALAR = [number for number, case in enumerate(CASES) if not case.units and case.template not in VECTORS_ONLY]
+TILED = [number for number in SCALAR if CASES[number].template in ("contraction", "window")]
+
+
+@pytest.mark.parametrize("number", TILED)
+def test_a_sampled_choice_without_vectors(run: Runner, number: int) -> None:
+    check(run, CASES[number], seed=number, machine=SMALL)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(1, 4))
+@pytest.mark.parametrize("number", SCALAR)
+def test_many_choices_without_vectors(run: Runner, number: int, seed: int) -> None:
+    check(run, CASES[number], seed, SMALL)
 
 
 @pytest.mark.slow

@@ -1,0 +1,341 @@
+"""Expressions of lowered TensorIR as C99: exact constants, no float that becomes a double, functions by their names.
+
+A function that C has no operator for is a helper, a few lines that stand before the kernels (`helper_texts`), or one of
+libm. Both are collected while expressions are written, so that a model's files have what they use and no more.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import numpy as np
+import tvm
+from tvm import tirx
+from tvm.ir import Call, TensorLoad
+
+from ...errors import CompilerError, UnsupportedError
+from ...hidden_floats import dtype_of, is_float, name_of
+from ...ir_types import Buffer, Node, Scalar, Var
+from ...schedules.tensorir.rebuild import found
+from ..library.tensor_spec import C_TYPES, ELEMENT_BYTES
+
+# Nodes with two operands: the operator, and whether its result may not fit a type that is narrower than int.
+_OPERATORS: Mapping[type, tuple[str, bool]] = MappingProxyType(
+    {
+        tirx.Add: ("+", True),
+        tirx.Sub: ("-", True),
+        tirx.Mul: ("*", True),
+        tirx.Div: ("/", True),
+        tirx.Mod: ("%", False),
+        tirx.EQ: ("==", False),
+        tirx.NE: ("!=", False),
+        tirx.LT: ("<", False),
+        tirx.LE: ("<=", False),
+        tirx.GT: (">", False),
+        tirx.GE: (">=", False),
+        tirx.And: ("&&", False),
+        tirx.Or: ("||", False),
+        tirx.BitwiseAnd: ("&", False),
+        tirx.BitwiseOr: ("|", False),
+        tirx.BitwiseXor: ("^", False),
+        tirx.RShift: (">>", False),
+    }
+)
+_WRAPPING, _WRAPPING_DTYPES = "+-*", ("int32", "int64")
+# What stands without parentheses inside of a sum.
+_FACTORS = (tirx.Mul,)
+# LLVM's intrinsics that are functions of libm under another name; the others are called as LLVM calls them.
+_LIBM_NAMES: Mapping[str, str] = MappingProxyType({"roundeven": "rint", "minnum": "fmin", "maxnum": "fmax"})
+_LIBM_LIST = """
+    acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh erf erfc exp exp2 expm1 fabs floor fma fmax
+    fmin fmod hypot ldexp log log10 log1p log2 nearbyint nextafter pow rint round sin sinh sqrt tan tanh tgamma trunc
+"""
+_LIBM = frozenset(_LIBM_LIST.split())
+_SUFFIXES: Mapping[str, str] = MappingProxyType({"float32": "f", "float64": ""})
+_FREE = ("llvm.arithmetic.fence", "llvm.expect")  # what says something about its operand, and computes nothing
+_PREFETCH = "llvm.prefetch"
+
+
+def c_type(dtype: str) -> str:
+    """The type of elements of a dtype in memory.
+
+    Raises:
+        CompilerError: C has none.
+    """
+    if dtype not in C_TYPES:
+        raise CompilerError(f"C has no type for {dtype}")
+    return C_TYPES[dtype]
+
+
+def float_constant(value: float, dtype: str) -> str:
+    """The shortest decimal that is read as exactly this float."""
+    if math.isnan(value):
+        return "NAN" if dtype == "float32" else "(double)NAN"
+    if math.isinf(value):
+        infinity = "INFINITY" if dtype == "float32" else "(double)INFINITY"
+        return infinity if value > 0 else f"(-{infinity})"
+    text = str(np.float32(value)) if dtype == "float32" else repr(float(value))
+    return text + _SUFFIXES[dtype]
+
+
+def integer_constant(value: int, dtype: str) -> str:
+    """An integer of its dtype; of those narrower than int an int."""
+    if dtype == "int64":
+        return f"INT64_C({value})" if value > -(1 << 63) else "INT64_MIN"
+    if dtype == "uint64":
+        return f"UINT64_C({value})"
+    if dtype == "uint32":
+        return f"{value}u"
+    return str(value) if value > -(1 << 31) else "INT32_MIN"
+
+
+@dataclass
+class Used:
+    """What the kernels of a model call: helpers with their texts, and functions of libm."""
+
+    helpers: dict[str, str] = field(default_factory=dict)
+    libm: set[str] = field(default_factory=set)
+
+    def helper(self, name: str, text: str) -> str:
+        """A helper's name, whose text will be there."""
+        self.helpers[name] = text
+        return name
+
+
+@dataclass
+class Expressions:
+    """Writes the expressions of one kernel.
+
+    Attributes:
+        used: what they call.
+        variable: the name of a variable.
+        element: an element of a buffer, from its index.
+    """
+
+    used: Used
+    variable: Callable[[Var], str]
+    element: Callable[[Buffer, Scalar], str]
+    _named: dict[Var, str] = field(default_factory=dict)  # what stands for a variable that an expression names
+
+    def __call__(self, node: Scalar) -> str:
+        """An expression, which may have to stand in parentheses."""
+        if isinstance(node, tirx.Var):
+            return self._named[node] if node in self._named else self.variable(node)
+        if isinstance(node, tirx.Let):  # where it stands, since what an operand guards may not be computed elsewhere
+            self._named[node.var] = self.inner(node.value)
+            return self(node.body)
+        if isinstance(node, tirx.IntImm):
+            return integer_constant(int(node.value), dtype_of(node))
+        if isinstance(node, tirx.FloatImm):
+            return float_constant(float(node.value), self._float(node))
+        if isinstance(node, TensorLoad):
+            return self.element(node.source, node.indices[0])
+        if isinstance(node, tirx.Cast):
+            return self._cast(node)
+        if isinstance(node, tirx.Not):
+            return f"!{self.inner(node.a)}"
+        if isinstance(node, (tirx.Min, tirx.Max)):
+            return self._extremum(node)
+        if isinstance(node, tirx.LShift):
+            return self._shifted_left(node)
+        if isinstance(node, tirx.Select):
+            return self._choice(node.condition, node.true_value, node.false_value)
+        if isinstance(node, tirx.Mod) and is_float(node):
+            return self._libm("fmod", dtype_of(node), node.a, node.b)
+        if type(node) in _OPERATORS:
+            return self._binary(node)
+        if isinstance(node, Call):
+            return self._call(node)
+        raise CompilerError(f"C has nothing for {type(node).__name__}")
+
+    def inner(self, node: Scalar) -> str:
+        """An expression as an operand."""
+        text = self(node)
+        return text if text.replace("_", "").replace(".", "").isalnum() or _is_closed(text) else f"({text})"
+
+    def _float(self, node: Scalar) -> str:
+        dtype = dtype_of(node)
+        if dtype not in _SUFFIXES:
+            raise UnsupportedError(
+                f"C sources cannot compute in {dtype}", where="--emit c", hint="compile a model of float32"
+            )
+        return dtype
+
+    def _binary(self, node: Scalar) -> str:
+        operator, widens = _OPERATORS[type(node)]
+        left, right = (
+            self(each) if operator in "+-" and isinstance(each, _FACTORS) and not _is_narrow(each) else self.inner(each)
+            for each in (node.a, node.b)
+        )
+        if operator == "+" and isinstance(node.a, tirx.Add) and not _is_narrow(node):  # sums from left to right
+            left = self(node.a)
+        dtype = dtype_of(node)
+        if operator in _WRAPPING and dtype in _WRAPPING_DTYPES and found(node, TensorLoad):
+            # Numbers of the model wrap; signed ones do not in C. Indices never leave their range.
+            unsigned = f"u{c_type(dtype)}"
+            return f"({c_type(dtype)})(({unsigned}){self.inner(node.a)} {operator} ({unsigned}){self.inner(node.b)})"
+        text = f"{left} {operator} {right}"
+        return f"({c_type(dtype)})({text})" if widens and _is_narrow(node) else text
+
+    def _shifted_left(self, node: Scalar) -> str:
+        """Without the sign, as a shift of negative numbers is not defined."""
+        dtype = dtype_of(node)
+        unsigned = "uint64_t" if ELEMENT_BYTES[dtype] == 8 else "uint32_t"
+        return f"({c_type(dtype)})(({unsigned}){self.inner(node.a)} << {self.inner(node.b)})"
+
+    def _cast(self, node: Scalar) -> str:
+        source, result = dtype_of(node.value), dtype_of(node)
+        if result == "bool":
+            return f"{self.inner(node.value)} != 0"
+        for dtype in (source, result):
+            if "float" in dtype and dtype not in _SUFFIXES:
+                raise UnsupportedError(
+                    f"C sources cannot convert {source} to {result}", where="--emit c", hint="use --precision fp32"
+                )
+        return f"({c_type(result)}){self.inner(node.value)}"
+
+    def _extremum(self, node: Scalar) -> str:
+        """The second if one of them is NaN."""
+        name, sign = ("min", "<") if isinstance(node, tirx.Min) else ("max", ">")
+        kind = c_type(dtype_of(node))
+        helper = self.used.helper(
+            f"{name}_{dtype_of(node)}",
+            f"static inline {kind} {name}_{dtype_of(node)}({kind} a, {kind} b) {{ return a {sign} b ? a : b; }}",
+        )
+        return f"{helper}({self(node.a)}, {self(node.b)})"
+
+    def _choice(self, condition: Scalar, yes: Scalar, no: Scalar) -> str:
+        return f"{self.inner(condition)} ? {self.inner(yes)} : {self.inner(no)}"
+
+    def _call(self, call: Call) -> str:
+        name = name_of(call).split(".")[-1]
+        if name in _OF_CALLS:
+            return _OF_CALLS[name](self, call)
+        if name in _LIBM and is_float(call):
+            return self._libm(name, dtype_of(call), *call.args)
+        raise CompilerError(f"C has no function {name_of(call)}")
+
+    def _if_then_else(self, call: Call) -> str:
+        return self._choice(*call.args)
+
+    def _likely(self, call: Call) -> str:
+        return self(call.args[0])
+
+    def _not_a_number(self, call: Call) -> str:
+        dtype = self._float(call.args[0])
+        kind = c_type(dtype)
+        helper = self.used.helper(f"is_nan_{dtype}", f"static inline int is_nan_{dtype}({kind} x) {{ return x != x; }}")
+        return f"{helper}({self(call.args[0])})"
+
+    def _bits(self, call: Call) -> str:
+        source, result = dtype_of(call.args[0]), dtype_of(call)
+        if source == result or c_type(source) == c_type(result):
+            return self(call.args[0])
+        text = (
+            f"static inline {c_type(result)} {result}_of_{source}({c_type(source)} x) {{\n"
+            f"  {c_type(result)} y;\n  memcpy(&y, &x, sizeof y);\n  return y;\n}}"
+        )
+        return f"{self.used.helper(f'{result}_of_{source}', text)}({self(call.args[0])})"
+
+    def _inverted(self, call: Call) -> str:
+        return f"({c_type(dtype_of(call))})~{self.inner(call.args[0])}"
+
+    def _external(self, call: Call) -> str:
+        symbol = str(call.args[0].value)
+        base = symbol.removesuffix("f") if symbol not in _LIBM else symbol
+        if base not in _LIBM:
+            raise CompilerError(f"C has no function {symbol}")
+        return self._libm(base, dtype_of(call), *call.args[1:])
+
+    def _intrinsic(self, call: Call) -> str:
+        """An intrinsic of LLVM's, by which lowering says what few languages have an operator for."""
+        name = intrinsic_name(call)
+        operands = [operand for operand in call.args[1:] if isinstance(operand, tvm.ir.Expr)]
+        if name in _FREE:
+            return self(operands[0])
+        short = name.removeprefix("llvm.").split(".")[0]
+        if short == "fmuladd":
+            return self._multiply_add(dtype_of(call), *operands)
+        base = _LIBM_NAMES.get(short, short)
+        if base not in _LIBM:
+            raise CompilerError(f"C has nothing for {name}")
+        return self._libm(base, dtype_of(call), *operands)
+
+    def _multiply_add(self, dtype: str, *operands: Scalar) -> str:
+        """x * y + z in one rounding where that is fast: C says where."""
+        name, macro = ("multiply_add", "FP_FAST_FMAF") if dtype == "float32" else ("multiply_add_double", "FP_FAST_FMA")
+        fused = f"fma{_SUFFIXES[dtype]}"
+        self.used.helper(
+            name,
+            f"#if defined({macro}) || defined(__{macro})\n#define {name}(x, y, z) {fused}(x, y, z)\n"
+            f"#else\n#define {name}(x, y, z) ((x) * (y) + (z))\n#endif",
+        )
+        return f"{name}({', '.join(map(self, operands))})"
+
+    def _libm(self, base: str, dtype: str, *operands: Scalar) -> str:
+        return f"{self._libm_name(base, dtype)}({', '.join(map(self, operands))})"
+
+    def _libm_name(self, base: str, dtype: str) -> str:
+        if dtype not in _SUFFIXES:
+            raise UnsupportedError(
+                f"C sources cannot compute in {dtype}", where="--emit c", hint="compile a model of float32"
+            )
+        self.used.libm.add(base + _SUFFIXES[dtype])
+        return base + _SUFFIXES[dtype]
+
+
+_OF_CALLS: Mapping[str, Callable[[Expressions, Call], str]] = MappingProxyType(
+    {
+        "if_then_else": Expressions._if_then_else,
+        "likely": Expressions._likely,
+        "isnan": Expressions._not_a_number,
+        "reinterpret": Expressions._bits,
+        "bitwise_not": Expressions._inverted,
+        "call_extern": Expressions._external,
+        "call_pure_extern": Expressions._external,
+        "call_llvm_intrin": Expressions._intrinsic,
+        "call_llvm_pure_intrin": Expressions._intrinsic,
+    }
+)
+
+
+def intrinsic_name(call: Call) -> str:
+    """The name of the intrinsic of LLVM's that a call calls; empty for other calls."""
+    if "call_llvm" not in name_of(call):
+        return ""
+    return str(tvm.get_global_func("target.llvm_get_intrinsic_name")(call.args[0].value))
+
+
+def is_prefetch(node: Node) -> bool:
+    """Whether a statement asks for memory ahead, which C cannot."""
+    return isinstance(node, tirx.Evaluate) and intrinsic_name(node.value) == _PREFETCH
+
+
+def _is_narrow(node: Scalar) -> bool:
+    dtype = dtype_of(node)
+    return dtype != "bool" and not is_float(node) and ELEMENT_BYTES.get(dtype, 8) < 4
+
+
+def _is_closed(text: str) -> bool:
+    """Whether an expression is a call, an element of an array, or stands in parentheses."""
+    if text[-1] not in ")]" or not (text[0].isalpha() or text[0] in "_("):
+        return False
+    depth = 0
+    for position, character in enumerate(text):
+        if character in "([":
+            depth += 1
+        elif character in ")]":
+            depth -= 1
+            if depth == 0 and position < len(text) - 1:
+                return False
+        elif depth == 0 and not (character.isalnum() or character == "_"):
+            return False
+    return True
+
+
+def helper_texts(used: Used) -> Iterable[str]:
+    """The helpers' texts, in an order that depends on nothing but which there are."""
+    return (used.helpers[name] for name in sorted(used.helpers))

@@ -1,0 +1,1 @@
+"""The files of a folder of C sources, as templates."""

@@ -1,0 +1,37 @@
+"""What headers say of the tensors at the border of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..library.naming import unique_identifiers
+from ..library.tensor_spec import C_TYPES, NARROW, TensorSpec
+
+
+def tensor_notes(specs: Sequence[TensorSpec]) -> list[dict[str, object]]:
+    """For each tensor its identifier, C type, dimensions, sizes, and a note on what those do not say."""
+    identifiers = unique_identifiers(spec.name for spec in specs)
+    return [
+        {
+            "identifier": identifier,
+            "c_type": C_TYPES[spec.dtype],
+            "dimensions": "".join(f"[{d}]" for d in spec.shape),
+            "nbytes": spec.nbytes,
+            "elements": spec.elements,
+            "note": _note(spec, identifier),
+        }
+        for spec, identifier in zip(specs, identifiers, strict=True)
+    ]
+
+
+def _note(spec: TensorSpec, identifier: str) -> str:
+    """What the C identifier and type do not say; printable and unable to end the comment it stands in."""
+    name = spec.name.replace("*/", "* /").encode("ascii", "backslashreplace").decode()
+    facts = [] if spec.name == identifier else [f"named {''.join(c if c.isprintable() else '?' for c in name)!r}"]
+    if spec.dtype in ("bool", "float16", "bfloat16"):
+        facts.append(spec.dtype)
+    if spec.dtype in NARROW:
+        facts.append(f"{spec.dtype}, the bits of an element in the low end of a byte")
+    if not spec.shape:
+        facts.append("a scalar")
+    return f" ({', '.join(facts)})" if facts else ""

@@ -1,0 +1,304 @@
+"""The runner of microcontrollers: C sources built for an emulated board, which counts the instructions of a run.
+
+qemu-system-arm runs one instruction a nanosecond (-icount shift=0), so that the board's clock counts instructions: in
+steps of 40 with its 25 MHz. Files pass between the board and here by semihosting.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from ...dtypes import numpy_dtype
+from ...errors import LibraryError, TensorError, ToolError
+from ..emission.tensor_notes import tensor_notes
+from ..library.signature import Signature, parse_signature
+from ..library.tensor_spec import TensorSpec
+from ..process.temporary import temporary_folder
+from .runner import Array, Inputs
+
+_FIRMWARE = resources.files(f"{__package__}.firmware")
+_EMULATOR, _COMPILER = "qemu-system-arm", "arm-none-eabi-gcc"
+_PACKAGES: Mapping[str, str] = MappingProxyType(
+    {_EMULATOR: "qemu-system-arm", _COMPILER: "gcc-arm-none-eabi libnewlib-arm-none-eabi"}
+)
+_FLAGS = ("-std=c99", "-O2", "-ffp-contract=off", "-ffunction-sections", "-fdata-sections")
+_LINK = ("-nostartfiles", "-specs=nano.specs", "-specs=nosys.specs", "-Wl,--gc-sections", "-T", "memory.ld")
+_SECONDS = 300  # that an emulation may take
+_NANOSECONDS = 1_000_000_000
+_COUNTS = 2  # numbers before the outputs: ticks, and bytes of stack
+
+
+@dataclass(frozen=True)
+class Board:
+    """A board that qemu emulates.
+
+    Attributes:
+        machine: qemu's name.
+        vectors, flash, ram: addresses; those of flash and RAM with their sizes in bytes.
+        clock_hz: of the processor.
+    """
+
+    machine: str
+    vectors: int
+    flash: int
+    flash_bytes: int
+    ram: int
+    ram_bytes: int
+    clock_hz: int = 25_000_000
+
+
+# By processor. There is no board with a Cortex-M0+: a Cortex-M3 runs its instructions.
+_M3 = Board("mps2-an385", 0, 0x400, (4 << 20) - 0x400, 0x2000_0000, 4 << 20)
+BOARDS: Mapping[str, Board] = MappingProxyType(
+    {
+        "cortex-m0plus": _M3,
+        "cortex-m3": _M3,
+        "cortex-m4": Board("mps2-an386", 0, 0x400, (4 << 20) - 0x400, 0x2000_0000, 4 << 20),
+        "cortex-m7": Board("mps2-an500", 0, 0x400, (4 << 20) - 0x400, 0x2000_0000, 4 << 20),
+        "cortex-m33": Board(
+            "mps2-an505", 0x1000_0000, 0x1000_0400, (4 << 20) - 0x400, 0x3800_0000, 2 << 20, 20_000_000
+        ),
+        "cortex-m55": Board("mps3-an547", 0, 0x0100_0000, 2 << 20, 0x2100_0000, 2 << 20, 32_000_000),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """A folder that `--emit c` wrote, as runners take it.
+
+    Attributes:
+        path: the folder.
+        signature: what it says of itself.
+    """
+
+    path: Path
+    signature: Signature
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What a run on a board took.
+
+    Attributes:
+        outputs: in the order of the model's.
+        instructions: of one inference, within a tick of the board's clock.
+        stack_bytes: that it used.
+    """
+
+    outputs: tuple[Array, ...]
+    instructions: int
+    stack_bytes: int
+
+
+@dataclass(frozen=True)
+class Program:
+    """C code that runs a model, whoever wrote it.
+
+    Attributes:
+        sources: the .c files.
+        header: that declares what `call` calls.
+        call: an expression; the tensors are ``tensor_0``, ``tensor_1``, ..., inputs first.
+        inputs, outputs: the tensors.
+        flags: of the compiler, for the processor.
+        cpu: the processor.
+    """
+
+    sources: tuple[Path, ...]
+    header: Path
+    call: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    flags: tuple[str, ...]
+    cpu: str
+
+
+def missing_tools() -> list[str]:
+    """The tools that are not installed."""
+    return [tool for tool in _PACKAGES if shutil.which(tool) is None]
+
+
+def load_sources(folder: Path) -> Sources:
+    """Reads what `--emit c` wrote.
+
+    Raises:
+        LibraryError: the folder holds nothing of the kind.
+    """
+    for path in sorted(folder.glob("*.json")):
+        return Sources(folder, parse_signature(path.read_text(), str(path)))
+    raise LibraryError("there are no C sources of Tilewright", where=str(folder), hint="compile with --emit c")
+
+
+def program_of(sources: Sources, flags: Sequence[str]) -> Program:
+    """The program of a folder of sources."""
+    name, signature = sources.signature.name, sources.signature
+    count = len(signature.inputs) + len(signature.outputs)
+    return Program(
+        sources=tuple(sorted((sources.path / "src").glob("*.c"))),
+        header=sources.path / "src" / f"{name}.h",
+        call=f"{name}_run({', '.join(f'tensor_{i}' for i in range(count))})",
+        inputs=signature.inputs,
+        outputs=signature.outputs,
+        flags=tuple(flags),
+        cpu=signature.cpu,
+    )
+
+
+class MicrocontrollerRunner:
+    """Runs C sources for Cortex-M on an emulated board."""
+
+    def __init__(self, flags: Sequence[str] = _FLAGS) -> None:
+        """Gets ready; `flags` are the compiler's, besides those for the processor.
+
+        Raises:
+            ToolError: a tool is not installed.
+        """
+        self._flags = tuple(flags)
+        if missing := missing_tools():
+            raise ToolError(
+                f"{' and '.join(missing)} not found",
+                where="--device qemu",
+                hint="on Debian and Ubuntu: apt-get install " + " ".join(_PACKAGES[tool] for tool in missing),
+            )
+
+    def run(self, library: Sources, inputs: Inputs) -> dict[str, Array]:
+        """Runs once.
+
+        Raises:
+            TensorError: an input is missing or has another shape or dtype.
+            ToolError: the sources cannot be built, or the board ends with an error.
+        """
+        specs = library.signature.outputs
+        return dict(zip((spec.name for spec in specs), self.count(library, inputs).outputs, strict=True))
+
+    def time(self, library: Sources, inputs: Inputs, *, runs: int = 1, seconds: float = 0) -> list[float]:
+        """The seconds of as many runs if every instruction took a tick of the board's clock; all are the same."""
+        clock = BOARDS[library.signature.cpu].clock_hz
+        return [self.count(library, inputs).instructions / clock] * max(1, runs)
+
+    def count(self, library: Sources, inputs: Inputs) -> Counts:
+        """Runs once, and tells what it took."""
+        from ...targets import parse
+
+        signature = library.signature
+        flags = parse(signature.triple, cpu=signature.cpu).c_flags
+        return self.count_program(program_of(library, flags), [inputs[spec.name] for spec in signature.inputs])
+
+    def count_program(self, program: Program, inputs: Sequence[Array]) -> Counts:
+        """Runs a program once, and tells what it took."""
+        data = b"".join(_bytes_of(spec, array) for spec, array in zip(program.inputs, inputs, strict=True))
+        with temporary_folder() as folder:
+            self.link(program, folder)
+            (folder / "inputs.bin").write_bytes(data)
+            board = BOARDS[program.cpu]
+            _run([*_emulation(board), "-kernel", "firmware.elf"], folder)
+            return _counts(program, (folder / "outputs.bin").read_bytes(), board)
+
+    def link(self, program: Program, folder: Path) -> Path:
+        """Builds the firmware in a folder."""
+        values = {
+            "name": program.header.stem,
+            "header": program.header.name,
+            "call": program.call,
+            "inputs": tensor_notes(program.inputs),
+            "outputs": tensor_notes(program.outputs),
+            "board": BOARDS[program.cpu],
+        }
+        environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
+        for name in ("main.c", "memory.ld"):
+            text = environment.from_string((_FIRMWARE / f"{name}.jinja").read_text()).render(values)
+            (folder / name).write_text(text)
+        for name in ("startup.c", "startup.h"):
+            (folder / name).write_text((_FIRMWARE / name).read_text())
+        objects = self.objects(program, folder)
+        include = f"-I{program.header.parent.resolve()}"
+        sources = ["main.c", "startup.c", *map(str, objects)]
+        _run(
+            [_COMPILER, *program.flags, "-std=gnu11", "-O2", include, *_LINK, "-o", "firmware.elf", *sources, "-lm"],
+            folder,
+        )
+        return folder / "firmware.elf"
+
+    def objects(self, program: Program, folder: Path) -> list[Path]:
+        """Compiles a program's own sources in a folder."""
+        made = []
+        for number, source in enumerate(program.sources):
+            made.append(folder / f"model_{number}.o")
+            command = [_COMPILER, *program.flags, *self._flags, "-c", str(source.resolve()), "-o", made[-1].name]
+            _run(command, folder)
+        return made
+
+
+def section_bytes(objects: Sequence[Path]) -> tuple[int, int]:
+    """Bytes of flash and of static RAM that objects take: code, constants and initial values; and variables."""
+    done = subprocess.run(["arm-none-eabi-size", *map(str, objects)], capture_output=True, text=True, check=True)
+    rows = [[int(number) for number in re.findall(r"\d+", line)[:3]] for line in done.stdout.splitlines()[1:]]
+    return sum(text + data for text, data, _ in rows), sum(data + bss for _, data, bss in rows)
+
+
+def _emulation(board: Board) -> list[str]:
+    quiet = ["-nographic", "-monitor", "none", "-serial", "none"]
+    return [
+        _EMULATOR,
+        "-machine",
+        board.machine,
+        *quiet,
+        "-icount",
+        "shift=0",
+        "-semihosting-config",
+        "enable=on,target=native",
+    ]
+
+
+def _bytes_of(spec: TensorSpec, array: Any) -> bytes:
+    array = np.ascontiguousarray(array)
+    if array.shape != spec.shape or array.dtype != numpy_dtype(spec.dtype):
+        raise TensorError(
+            f"it has shape {array.shape} and dtype {array.dtype}",
+            where=f"input {spec.name!r}",
+            hint=f"needed is {spec}",
+        )
+    data: bytes = array.tobytes()
+    return data
+
+
+def _counts(program: Program, data: bytes, board: Board) -> Counts:
+    ticks, stack = (int(number) for number in np.frombuffer(data, "<u4", _COUNTS))
+    outputs, offset = [], 4 * _COUNTS
+    for spec in program.outputs:
+        kind = numpy_dtype(spec.dtype)
+        outputs.append(np.frombuffer(data, kind, spec.elements, offset).reshape(spec.shape))
+        offset += spec.nbytes
+    return Counts(tuple(outputs), ticks * _NANOSECONDS // board.clock_hz, stack)
+
+
+def _run(command: Sequence[str], folder: Path) -> None:
+    try:
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_SECONDS,
+            stdin=subprocess.DEVNULL,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ToolError(f"{command[0]} did not end in {_SECONDS} seconds", where=str(folder)) from error
+    if done.returncode:
+        raise ToolError(
+            f"{command[0]} failed with exit code {done.returncode}",
+            where=" ".join(command[:4]),
+            details=(done.stderr + done.stdout).strip().splitlines()[-12:],
+        )

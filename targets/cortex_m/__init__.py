@@ -1,0 +1,1 @@
+"""Arm Cortex-M: microcontrollers, which run no operating system."""

@@ -1,0 +1,103 @@
+"""The Cortex-M processors that C sources are made for: a row each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ..core import Core
+
+# Instructions one after the other: what counts is how many there are. Memory is on the chip, without caches. A step of
+# a loop counts, compares, branches and moves its pointers.
+_SINGLE_ISSUE = Core(
+    loads_per_cycle=1.0,
+    fmas_per_cycle=1.0,
+    fma_latency=1.0,
+    l2_vectors_per_cycle=1.0,
+    l3_bytes_per_cycle=4.0,
+    dram_bytes_per_cycle=4.0,
+    prefetched_bytes_per_cycle=4.0,
+    l3_shared_bytes_per_cycle=4.0,
+    dram_shared_bytes_per_cycle=4.0,
+    step_overhead=4.0,
+    tile_overhead=4.0,
+    data_transform=3.0,
+    result_transform=2.5,
+    line_apart=0.0,
+    hand_off=0.0,
+    instructions_in_flight=1,
+    line_bytes=32,
+    l1_way_bytes=1 << 20,
+    addressed_rows=5,
+    single_issue=True,
+)
+# A float is added or multiplied by a function of some forty instructions, and loads hardly count.
+_SOFT_FLOATS = replace(_SINGLE_ISSUE, fmas_per_cycle=1 / 80)
+
+
+@dataclass(frozen=True)
+class Processor:
+    """A Cortex-M processor.
+
+    Attributes:
+        name: LLVM's and GCC's name.
+        architecture: the first part of its triple.
+        has_floats: whether it computes float32 itself, in 32 registers.
+        core: what instructions cost.
+        memory_bytes: what such chips have, for schedules that ask how large a cache is.
+    """
+
+    name: str
+    architecture: str
+    has_floats: bool
+    core: Core
+    memory_bytes: int
+
+    @property
+    def registers(self) -> int:
+        """For sums and operands."""
+        return 32 if self.has_floats else 8
+
+    @property
+    def isa(self) -> str:
+        """For people."""
+        return "FPv4 or later, single precision" if self.has_floats else "no FPU"
+
+    @property
+    def environment(self) -> str:
+        """The last part of its triple: how floats are passed."""
+        return "eabihf" if self.has_floats else "eabi"
+
+    @property
+    def c_flags(self) -> tuple[str, ...]:
+        """What a compiler of C has to be told."""
+        cpu = f"{self.name}+nofp" if self.without_its_floats else self.name
+        return (f"-mcpu={cpu}", "-mthumb", f"-mfloat-abi={'hard' if self.has_floats else 'soft'}")
+
+    @property
+    def without_its_floats(self) -> bool:
+        """Whether it has a unit for floats that code must not use."""
+        return not self.has_floats and any(row.name == self.name and row.has_floats for row in PROCESSORS)
+
+    @property
+    def triple(self) -> str:
+        """The full one."""
+        return f"{self.architecture}-unknown-none-{self.environment}"
+
+
+# The first of an architecture is meant where no CPU is named.
+PROCESSORS = (
+    Processor("cortex-m0plus", "thumbv6m", False, _SOFT_FLOATS, 32 << 10),
+    Processor("cortex-m3", "thumbv7m", False, _SOFT_FLOATS, 64 << 10),
+    Processor("cortex-m4", "thumbv7em", True, _SINGLE_ISSUE, 256 << 10),
+    Processor("cortex-m7", "thumbv7em", True, _SINGLE_ISSUE, 512 << 10),
+    Processor("cortex-m33", "thumbv8m.main", True, _SINGLE_ISSUE, 256 << 10),
+    Processor("cortex-m55", "thumbv8.1m.main", True, _SINGLE_ISSUE, 512 << 10),
+)
+
+
+def processors_of(architecture: str, environment: str) -> tuple[Processor, ...]:
+    """The processors of an architecture; for ``eabi`` those with a unit for floats are used without it."""
+    rows = [row for row in PROCESSORS if row.architecture == architecture]
+    if environment == "eabi":
+        return tuple(replace(row, has_floats=False, core=_SOFT_FLOATS) for row in rows)
+    return tuple(row for row in rows if row.has_floats)

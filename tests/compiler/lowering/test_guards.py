@@ -1,0 +1,57 @@
+"""Conditions around sums: shared by neighbours, and out of loops that they do not depend on."""
+
+from __future__ import annotations
+
+import tvm
+from tilewright.compiler.lowering.guards import share_guards
+from tilewright.schedules.tensorir.rebuild import found
+from tvm import tirx
+from tvm.script import tirx as T  # noqa: N812 - TVMScript is written so
+
+
+@T.prim_func(s_tir=True)
+def sums(a: T.Buffer((8,), "int32"), s: T.Buffer((4,), "int32"), n: T.int32):
+    for i in T.serial(8):
+        s[0] = T.if_then_else(n < i and i < 7, s[0] + a[i], s[0])
+        s[1] = T.if_then_else(n < i, s[1] + a[i], s[1])
+        s[2] = T.if_then_else(i < 7 and n < i, s[2] + a[i], s[2])
+        s[3] = T.if_then_else(a[i] < 3, s[3] + a[i], s[3])
+
+
+@T.prim_func(s_tir=True)
+def band(a: T.Buffer((64,), "int32"), b: T.Buffer((64,), "int32"), n: T.int32):
+    for y in T.serial(8):
+        for x in T.serial(8):
+            b[y * 8 + x] = T.if_then_else(y < n, a[y * 8 + x], 0)
+
+
+@T.prim_func(s_tir=True)
+def reflected(a: T.Buffer((8,), "int32"), b: T.Buffer((8,), "int32")):
+    for x in T.serial(8):
+        b[x] = T.if_then_else(x < 4, a[x], a[7 - x])
+
+
+def branches(function: tvm.tirx.PrimFunc) -> list[tvm.tirx.IfThenElse]:
+    return found(share_guards(function).body, tirx.IfThenElse)
+
+
+def test_neighbours_share_a_branch() -> None:
+    inner_first, inner_second, outer = branches(sums)
+
+    assert str(outer.condition) == "n < i" and len(outer.then_case.seq) == 3
+    assert [str(each.condition) for each in (inner_first, inner_second)] == ["i < 7", "i < 7"]
+    # What is decided by what memory holds stays a choice.
+    choices = [call for call in found(share_guards(sums).body, tvm.ir.Call) if "if_then_else" in str(call.op)]
+    assert len(choices) == 1
+
+
+def test_a_copy_and_zeros_are_two_loops() -> None:
+    (branch,) = branches(band)
+    loops = [branch.then_case, branch.else_case]
+
+    assert all(isinstance(loop, tirx.For) and isinstance(loop.body, tirx.BufferStore) for loop in loops)
+    assert not loops[0].loop_var.same_as(loops[1].loop_var)
+
+
+def test_a_choice_for_each_iteration_stays_one() -> None:
+    assert branches(reflected) == []

@@ -1,0 +1,77 @@
+"""Models on an emulated Cortex-M4: what ONNX Runtime computes, and how many instructions it takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+from c_sources import WARNINGS
+from small_models import model, node
+from tilewright.compiler.build import build
+from tilewright.compiler.options import CompileOptions
+from tilewright.compiler.runners import microcontroller
+from tilewright.compiler.runners.microcontroller import (
+    MicrocontrollerRunner,
+    load_sources,
+    missing_tools,
+    program_of,
+    section_bytes,
+)
+from tilewright.errors import LibraryError, TensorError, ToolError
+
+DIGITS = Path(__file__).resolve().parents[3] / "examples" / "models" / "digits_cnn.onnx"
+M4 = ("thumbv7em-none-eabihf", "cortex-m4")
+needs_tools = pytest.mark.skipif(bool(missing_tools()), reason=f"not installed: {', '.join(missing_tools())}")
+
+
+def sources(proto: Any, folder: Path, triple: str = M4[0], cpu: str | None = M4[1]) -> Any:
+    build(proto, folder / "net", CompileOptions(target=triple, cpu=cpu, emit="c", name="net", jobs=1))
+    return load_sources(folder / "net")
+
+
+@needs_tools
+def test_a_network(tmp_path: Path) -> None:
+    made = sources(DIGITS, tmp_path)
+    image = np.load(DIGITS.parent / "digits_test.npz")["images"][:1].astype(np.float32).reshape(1, 1, 8, 8)
+    (expected,) = onnxruntime.InferenceSession(str(DIGITS)).run(None, {"image": image})
+    runner = MicrocontrollerRunner(("-std=c99", "-O2", "-ffp-contract=off", *WARNINGS.split()))
+    counts = runner.count(made, {"image": image})
+
+    np.testing.assert_allclose(counts.outputs[0], expected, atol=1e-5 * float(np.abs(expected).max()))
+    # 801,120 multiply-adds: two instructions each, but for the borders of tiles and loops.
+    assert 801_120 < counts.instructions < 2 * 801_120
+    assert 64 <= counts.stack_bytes < 512
+    flash, ram = section_bytes(
+        runner.objects(program_of(made, ["-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=hard"]), tmp_path)
+    )
+    assert made.signature.workspace_bytes == ram < 21_000
+    assert made.signature.weights_bytes < flash < made.signature.weights_bytes + 12_000
+
+
+@needs_tools
+def test_without_floats_in_registers(tmp_path: Path) -> None:
+    proto = model(
+        [node("MatMul", ["x", "w"], "a", "product"), node("Softmax", ["a"], "y", "softmax")],
+        {"x": ("float32", (3, 7))},
+        {"y": ("float32", (3, 5))},
+        {"w": np.random.default_rng(0).standard_normal((7, 5)).astype(np.float32)},
+    )
+    x = np.random.default_rng(1).standard_normal((3, 7)).astype(np.float32)
+    (expected,) = onnxruntime.InferenceSession(proto.SerializeToString()).run(None, {"x": x})
+    made = sources(proto, tmp_path, "thumbv6m-none-eabi", None)
+
+    np.testing.assert_allclose(MicrocontrollerRunner().run(made, {"x": x})["y"], expected, rtol=1e-5, atol=1e-7)
+    with pytest.raises(TensorError, match="shape"):
+        MicrocontrollerRunner().run(made, {"x": x[:2]})
+
+
+def test_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(microcontroller.shutil, "which", lambda tool: None)
+    with pytest.raises(ToolError, match="qemu-system-arm and arm-none-eabi-gcc not found") as caught:
+        MicrocontrollerRunner()
+    assert "libnewlib-arm-none-eabi" in str(caught.value.hint)
+    with pytest.raises(LibraryError, match="no C sources"):
+        load_sources(tmp_path)

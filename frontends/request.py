@@ -10,6 +10,8 @@ from typing import Any
 
 from ..errors import ToolError
 
+_TORCH = "torch"
+
 
 @dataclass(frozen=True)
 class Request:
@@ -38,8 +40,9 @@ def framework(package: str, extra: str, what: str) -> Any:
     Raises:
         ToolError: it is not installed, or fails when it is imported.
     """
-    if sys.modules.get(package, package) is None:
-        del sys.modules[package]  # a process of ours did without it so far (`compiler/process/fast_import.py`)
+    if sys.modules.get(_TORCH, package) is None:
+        # A process of ours did without it so far (`compiler/process/fast_import.py`); other frameworks ask for it too.
+        del sys.modules[_TORCH]
     try:
         return import_module(package)
     except ImportError as error:

@@ -83,7 +83,7 @@ def constants_of(graph: Any) -> dict[int, str]:
 
 
 def freeze(graph: Any, inputs: Sequence[Any], constants: Mapping[int, str]) -> Frozen:
-    """Puts the constants of a graph into it, and runs it once to see what it returns."""
+    """Puts the constants of a graph into it, and runs it once, on copies, to see what it returns."""
     import torch
 
     from ...frontends.pytorch.tensors import is_tensor
@@ -91,11 +91,12 @@ def freeze(graph: Any, inputs: Sequence[Any], constants: Mapping[int, str]) -> F
     kept = {index: (inputs[index], inputs[index]._version) for index in constants}
     taken = tuple(index for index, each in enumerate(inputs) if index not in kept and is_tensor(each))
     examples = tuple(inputs[index].detach().clone() for index in taken)
-    versions = [each._version for each in inputs if is_tensor(each)]
+    given = [each.detach().clone() if is_tensor(each) else each for each in inputs]
+    versions = [each._version for each in given if is_tensor(each)]
     with torch.no_grad():
-        returned = tuple(graph(*inputs))
+        returned = tuple(graph(*given))
     problem = ""
-    if [each._version for each in inputs if is_tensor(each)] != versions:
+    if [each._version for each in given if is_tensor(each)] != versions:
         problem = "it writes to its inputs"
     elif not any(is_tensor(each) for each in returned):
         problem = "it returns no tensor"

@@ -1,9 +1,9 @@
-"""Names in an export: of nodes after their module (``encoder.layer.0.attention.query/MatMul``), of outputs."""
+"""Names nodes of an export after the module they come from: ``encoder.layer.0.attention.query/MatMul``."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 
 import onnx
 
@@ -20,37 +20,6 @@ def name_layers(model: onnx.ModelProto) -> None:
         wanted = _layer(node, metadata, weights) or node.name.strip("/") or node.op_type
         count = taken[wanted] = taken.get(wanted, 0) + 1
         node.name = wanted if count == 1 else f"{wanted}_{count}"
-
-
-def name_outputs(model: onnx.ModelProto, names: Sequence[str]) -> None:
-    """Renames a graph's outputs in place; a name that another value has gets ``_out`` behind it."""
-    graph = model.graph
-    taken = {name for node in graph.node for name in (*node.input, *node.output)}
-    taken |= {value.name for value in (*graph.input, *graph.initializer)}
-    taken -= {value.name for value in graph.output}
-    renamed: dict[str, str] = {}
-    for value, name in zip(graph.output, names, strict=True):
-        while name in taken:
-            name += "_out"
-        taken.add(name)
-        renamed[value.name] = name
-        value.name = name
-    for value in graph.value_info:
-        value.name = renamed.get(value.name, value.name)
-    for node in _all_nodes(graph):
-        for list_of_names in (node.input, node.output):
-            for index, name in enumerate(list_of_names):
-                if name in renamed:
-                    list_of_names[index] = renamed[name]
-
-
-def _all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """The nodes of a graph and of the graphs inside it, which read its values too."""
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                yield from _all_nodes(inner)
 
 
 def _layer(node: onnx.NodeProto, metadata: Mapping[str, str], weights: set[str]) -> str:

@@ -17,10 +17,11 @@ import onnx
 
 from ...errors import UnsupportedError
 from ..export_check import check_export
+from ..graph_names import name_outputs
 from ..onnx import open_onnx
 from ..opened import OpenedModel
 from ..request import Request, framework
-from .names import name_layers, name_outputs
+from .names import name_layers
 from .program import Program, program_of, scripted_inputs
 from .tensors import Array, copied, is_tensor, leaves, output_names, to_array
 

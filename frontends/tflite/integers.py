@@ -51,6 +51,55 @@ def matrix_product(node: Node, rows: str, bias: int) -> str:
     return _within(node, node.emit("QGemm", *inputs, transB=1, domain=MICROSOFT))
 
 
+def by_range(node: Node) -> bool:
+    """Whether inputs are quantized by the range they have when the model runs: weights of integers, all else floats.
+
+    TensorFlow calls it dynamic range quantization.
+    """
+    given, weights, made = node.tensor(0), node.tensor(1), node.output(0)
+    floats = given.dtype == made.dtype == "float32" and not given.quantization and not made.quantization
+    return floats and weights.dtype == "int8" and weights.data is not None and weights.quantization is not None
+
+
+def convolution_by_range(node: Node, order: Sequence[int], attributes: dict[str, Any]) -> str:
+    """A convolution of floats, quantized to 8 bits by their range, and weights; without its bias, channels last.
+
+    Each sample has a range, and where a window is one pixel each pixel, as XNNPACK has it.
+    """
+    weights = node.known(1)
+    pixels = weights.shape[1:3] == (1, 1) and attributes["strides"] == [1, 1]
+    integers, scale = _quantized(node, node.value(0), [-1] if pixels else [1, 2, 3])
+    kernel = node.constant(np.transpose(weights, order), np.float32)
+    first = node.emit("Transpose", integers, perm=[0, 3, 1, 2])
+    sums = node.emit("Transpose", node.emit("Conv", first, kernel, **attributes), perm=[0, 2, 3, 1])
+    return _rescaled(node, sums, scale)
+
+
+def matrix_product_by_range(node: Node, rows: str) -> str:
+    """Rows of floats, each quantized to 8 bits by its range, times weights [out][in]; without its bias."""
+    integers, scale = _quantized(node, rows, [-1])
+    return _rescaled(node, node.emit("MatMul", integers, node.constant(node.known(1).T, np.float32)), scale)
+
+
+def _quantized(node: Node, value: str, axes: Sequence[int]) -> tuple[str, str]:
+    """Integers less their zero point, as floats, which hold them and their sums exactly; and their scale."""
+    nothing = node.constant(0, np.float32)
+    low = node.emit("Min", node.emit("ReduceMin", value, node.integers(axes), keepdims=1), nothing)
+    high = node.emit("Max", node.emit("ReduceMax", value, node.integers(axes), keepdims=1), nothing)
+    reach = node.emit("Max", node.emit("Sub", high, low), node.constant(1e-30, np.float32))
+    per_unit = node.emit("Div", node.constant(255, np.float32), reach)
+    zero = node.emit("Round", node.emit("Neg", node.emit("Mul", low, per_unit)))
+    moved = node.emit("Add", node.emit("Round", node.emit("Mul", value, per_unit)), zero)
+    inside = node.emit("Clip", moved, nothing, node.constant(255, np.float32))
+    return node.emit("Sub", inside, zero), node.emit("Reciprocal", per_unit)
+
+
+def _rescaled(node: Node, sums: str, scale: str) -> str:
+    quantization = node.tensor(1).quantization
+    assert quantization is not None
+    return node.emit("Mul", sums, node.emit("Mul", scale, node.constant(quantization.scales)))
+
+
 def same_integers(node: Node) -> bool:
     """Whether integers mean the same before and after a node, and may be averaged as they are."""
     given, made = node.tensor(0), node.output(0)

@@ -77,6 +77,5 @@ OPTIONS: Mapping[str, Mapping[str, tuple[int, str]]] = MappingProxyType(
         "MIRROR_PAD": {"mode": (0, "b")},
         "ONE_HOT": {"axis": (0, "i")},
         "CUMSUM": {"exclusive": (0, "?"), "reverse": (1, "?")},
-        "UNIDIRECTIONAL_SEQUENCE_LSTM": {**_ACTIVATION, "cell_clip": (1, "f"), "time_major": (3, "?")},
     }
 )

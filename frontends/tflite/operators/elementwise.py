@@ -60,6 +60,11 @@ def activated(node: Node, value: str) -> str:
     return node.emit(kind.capitalize(), value)
 
 
+def biased(node: Node, value: str) -> str:
+    """A product plus the node's bias along the last axis, its input 2, if it has one."""
+    return node.emit("Add", value, node.value(2)) if node.has(2) else value
+
+
 def _clipped(node: Node, value: str, kind: str) -> str:
     low, high = (node.real_constant(bound or 0) for bound in BOUNDS[kind])
     return node.emit("Clip", value, low, high)

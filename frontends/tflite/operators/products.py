@@ -1,12 +1,10 @@
-"""Products of matrices, and what is made of them: dense layers, recurrent layers."""
+"""Products of matrices, and what is made of them."""
 
 from __future__ import annotations
 
-import numpy as np
-
-from ..integers import in_integers, matrix_product
+from ..integers import by_range, in_integers, matrix_product, matrix_product_by_range
 from ..node import Node, operator
-from .elementwise import activated
+from .elementwise import activated, biased
 
 
 @operator("FULLY_CONNECTED")
@@ -29,6 +27,8 @@ def fully_connected(node: Node) -> str:
 def _dense(node: Node, value: str) -> str:
     """Rows of real numbers times weights, and the bias."""
     tensor = node.tensor(1)
+    if by_range(node):
+        return biased(node, matrix_product_by_range(node, value))
     if tensor.data is None:
         weights = node.emit("Transpose", node.value(1), perm=[1, 0])
     else:
@@ -36,8 +36,7 @@ def _dense(node: Node, value: str) -> str:
         weights = (
             node.builder.dequantized(stored, tensor, 1 - tensor.quantization.axis) if tensor.quantization else stored
         )
-    result = node.emit("MatMul", value, weights)
-    return node.emit("Add", result, node.value(2)) if node.has(2) else result
+    return biased(node, node.emit("MatMul", value, weights))
 
 
 @operator("BATCH_MATMUL")
@@ -57,35 +56,3 @@ def l2_normalization(node: Node) -> str:
     """Each row over its length."""
     length = node.emit("ReduceL2", node.value(0), node.integers([-1]), keepdims=1)
     return activated(node, node.emit("Div", node.value(0), node.emit("Max", length, node.real_constant(1e-6))))
-
-
-# Inputs of the recurrent layer: weights and biases of the input, forget, cell and output gates, in this order.
-_WEIGHTS, _RECURRENT, _PEEPHOLES, _BIASES = (1, 2, 3, 4), (5, 6, 7, 8), (9, 10, 11), (12, 13, 14, 15)
-_PROJECTION_AND_NORMS = (16, 17, 20, 21, 22, 23)
-_ONNX_ORDER = (0, 3, 1, 2)  # input, output, forget, cell
-
-
-@operator("UNIDIRECTIONAL_SEQUENCE_LSTM")
-def lstm(node: Node) -> str:
-    """An LSTM over a sequence, from zero states."""
-    if any(node.has(index) for index in (*_PEEPHOLES, *_PROJECTION_AND_NORMS)) or not node.has(_WEIGHTS[0]):
-        raise node.unsupported("peepholes, projections, layer norms and coupled gates are not supported")
-    if node.option("cell_clip") or node.tensor(0).quantization:
-        raise node.unsupported("a clipped or quantized LSTM is not supported")
-    weights, recurrent, biases = (
-        np.concatenate([np.asarray(node.known(group[gate]), np.float32) for gate in _ONNX_ORDER])
-        for group in (_WEIGHTS, _RECURRENT, _BIASES)
-    )
-    value = node.value(0)
-    if not node.option("time_major"):
-        value = node.emit("Transpose", value, perm=[1, 0, 2])
-    result = node.emit(
-        "LSTM",
-        value,
-        node.constant(weights[None]),
-        node.constant(recurrent[None]),
-        node.constant(np.concatenate([biases, np.zeros_like(biases)])[None]),
-        hidden_size=recurrent.shape[1],
-    )
-    squeezed = node.emit("Squeeze", result, node.integers([1]))
-    return squeezed if node.option("time_major") else node.emit("Transpose", squeezed, perm=[1, 0, 2])

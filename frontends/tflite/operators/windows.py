@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..integers import convolution, in_integers, integer_mean, same_integers
+from ..integers import by_range, convolution, convolution_by_range, in_integers, integer_mean, same_integers
 from ..node import Node, operator
 from ..schema import PADDINGS
-from .elementwise import activated
+from .elementwise import activated, biased
 
 
 @operator("CONV_2D")
@@ -39,6 +39,8 @@ def _convolution(node: Node, order: Sequence[int], kernel: tuple[int, int], grou
     }
     if in_integers(node, 0, 1):
         return convolution(node, 0, 1, order, 2, attributes)
+    if by_range(node):
+        return activated(node, biased(node, convolution_by_range(node, order, attributes)))
     weights = _weights(node, 1, order, axis=0)
     inputs = [_channels_first(node, node.value(0)), weights, *([node.value(2)] if node.has(2) else [])]
     return activated(node, _channels_last(node, node.emit("Conv", *inputs, **attributes)))

@@ -284,7 +284,7 @@ def test_inspect_shows_what_cannot_be_compiled(tmp_path: Path, capsys: pytest.Ca
     assert found["flops_by_operator"] == {"Relu": 48} and found["problem"] is None
     fails(capsys, ["inspect", model, "--shape", "x=2x4x8"], 2, "x")
     fails(capsys, ["inspect", tmp_path / "none.so"], 4, "none.so")
-    fails(capsys, ["inspect", tmp_path / "none.tflite"], 3, "tf2onnx")
+    fails(capsys, ["inspect", tmp_path / "none.tflite"], 4, "none.tflite")
 
 
 def test_an_unforeseen_error_asks_for_a_report(

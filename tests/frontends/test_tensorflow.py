@@ -1,0 +1,97 @@
+"""TensorFlow's models through the front door, against TensorFlow itself. Skipped without it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tilewright
+from tilewright.errors import ModelError, ShapeError, UnsupportedError
+
+keras = pytest.importorskip("keras")
+pytest.importorskip("tf2onnx")
+layers = keras.layers
+
+
+def small() -> Any:
+    keras.utils.set_random_seed(0)
+    image = keras.Input((9, 9, 3), name="image")
+    hidden = layers.Conv2D(8, 3, strides=2, padding="same", activation="relu", name="stem")(image)
+    hidden = layers.DepthwiseConv2D(3, name="depthwise")(layers.BatchNormalization()(hidden))
+    hidden = layers.GlobalAveragePooling2D()(hidden)
+    return keras.Model(
+        image, [layers.Dense(4, activation="softmax", name="kind")(hidden), layers.Dense(2, name="box")(hidden)]
+    )
+
+
+def check(source: Any, reference: Any, **shapes: Any) -> tilewright.CompiledModel:
+    opened = tilewright.open(source, shapes=shapes)
+    model = tilewright.compile(opened, threads=1)
+    results = model.run(dict(opened.examples))
+    expected = reference(*opened.examples.values())
+    for result, each in zip(results.values(), expected if isinstance(expected, list) else [expected], strict=True):
+        largest = float(np.abs(each).max())
+        np.testing.assert_allclose(result, np.asarray(each), rtol=0, atol=1e-5 * largest)
+    return model
+
+
+def test_models_and_files(tmp_path: Path) -> None:
+    model = small()
+    compiled = check(model, model)
+    assert [spec.name for spec in compiled.inputs] == ["image"]
+    assert [spec.name for spec in compiled.outputs] == ["kind", "box"]
+    assert any("stem" in source for step in compiled.signature.steps for source in step.sources)
+    for name in ("model.keras", "model.h5"):
+        model.save(tmp_path / name)
+        check(tmp_path / name, model)
+    model.export(str(tmp_path / "saved"), verbose=False)
+    check(tmp_path / "saved", model)
+    assert check(model, model, image=(3, 9, 9, 3)).inputs[0].shape == (3, 9, 9, 3)
+
+
+def test_keras_2_left_options_that_keras_3_does_not_know(tmp_path: Path) -> None:
+    import h5py
+
+    path = tmp_path / "old.h5"
+    model = small()
+    model.save(path)
+    with h5py.File(path, "r+") as file:
+        config = file.attrs["model_config"]
+        file.attrs["model_config"] = config.replace('"depth_multiplier"', '"groups": 1, "depth_multiplier"')
+    check(path, model)
+
+
+def test_layers_that_tf2onnx_needs_help_with() -> None:
+    words = keras.Input((16,), dtype="int32")
+    x = layers.Embedding(50, 32)(words)
+    x = layers.LayerNormalization()(x + layers.MultiHeadAttention(4, 8)(x, x))
+    model = keras.Model(words, x + layers.Dense(32)(layers.Dense(64, activation="gelu")(x)))
+    check(model, model)
+    held = keras.Sequential(
+        [keras.Input((4, 4, 3)), layers.Normalization(mean=[1.0, 2.0, 3.0], variance=[1.0, 2.0, 4.0])]
+    )
+    check(held, held)
+
+
+def test_an_lstm_is_an_lstm() -> None:
+    given = keras.Input((16, 8))
+    opened = tilewright.open(keras.Model(given, layers.LSTM(12, return_sequences=True)(given)))
+    assert [node.op_type for node in opened.proto.graph.node].count("LSTM") == 1
+
+
+def test_what_is_wrong_says_so(tmp_path: Path) -> None:
+    (tmp_path / "damaged.keras").write_bytes(b"nothing")
+    with pytest.raises(ModelError, match="no Keras model"):
+        tilewright.open(tmp_path / "damaged.keras")
+    (tmp_path / "saved_model.pb").write_bytes(b"nothing")
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        tilewright.open(tmp_path)
+    with pytest.raises(UnsupportedError, match="never built"):
+        tilewright.open(keras.Sequential([layers.Dense(3)]))
+    with pytest.raises(ShapeError, match="does not fit"):
+        tilewright.open(small(), shapes={"image": (1, 8, 9, 3)})
+    free = keras.Input((None, None, 3), name="image")
+    with pytest.raises(ShapeError, match="unknown dimensions"):
+        tilewright.open(keras.Model(free, layers.Conv2D(2, 3)(free)))

@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # torch's own pin in pyproject.toml is installed before anything that would pull a build with CUDA.
 TORCH := torch==2.13.0
 
-MODULES := annotations dtypes errors evaluation failures float_functions hidden_floats interpolation_operator ir_types relax_operators slices
+MODULES := annotations control_flow_operators dtypes errors evaluation failures float_functions hidden_floats interpolation_operator ir_types quantize_operators quantized_arithmetic recurrent_operator relax_operators slices tensorir_statements
 TYPED := compiler frontends ir_passes schedules targets benchmarks examples
 
 DEV := $(VENV)/.installed-dev
@@ -34,7 +34,7 @@ demo: $(DEV)  ## compile the example model, run it on held-out digits, verify it
 	$(BIN)/python examples/demo.py $(ARGS)
 
 test: $(DEV)  ## the tests, some minutes
-	$(BIN)/python -m pytest -q $(ARGS)
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist worksteal $(ARGS)
 
 test-all: $(BENCH)  ## with the slow ones: the full-size models too (exports them, needs torch; an hour)
 	$(BIN)/python -m pytest -q -m "slow or not slow" $(ARGS)

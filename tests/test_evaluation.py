@@ -14,6 +14,7 @@ from tilewright.compiler.build import build
 from tilewright.compiler.library import artifact
 from tilewright.compiler.options import CompileOptions
 from tilewright.frontends.imported import ImportedModel
+from tilewright.quantize_operators import dequantize, quantize, requantize
 from tvm import relax, tirx
 
 op = relax.op
@@ -101,6 +102,11 @@ def _cases() -> dict[str, tuple[Callable[..., Any], list[Array]]]:
         case(name, _MOVES[name], _X)
     case("take", lambda x, at: op.take(x, at, 0, mode="fast"), _X, np.array([2, 0, 0]))
     case("concat", lambda x, y: op.concat([x, y], 1), _X, _Y)
+    scale, zero = np.float32(0.05).reshape(()), np.int32(3).reshape(())
+    case("tilewright.quantize", lambda x, s, z: quantize(x, s, z, "int8"), _X, scale, zero)
+    case("tilewright.quantize clipped", lambda x, s, z: quantize(x, s, z, "uint8", 3, 40), _X, scale, zero)
+    case("tilewright.dequantize", dequantize, _U, scale, zero)
+    case("tilewright.requantize", lambda x, s, z: requantize(x, s, z, "int8"), _I, scale, zero)
     case("full", lambda x: op.full((2, 3), x), np.float32(2.5).reshape(()))
     return cases
 

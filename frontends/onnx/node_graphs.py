@@ -16,7 +16,8 @@ from ...ir_types import Type
 from .bodies import Bodies, Body
 from .emitter import Expr
 from .in_flight import Narrow
-from .node import Inside, Node, Value
+from .inner_graphs import Inside
+from .node import Node, Value
 from .refusals import Refusals
 from .scope import Missing, Scope
 from .sequences import NO_TENSORS

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tilewright
 from small_models import model, node, swish_network
-from tilewright.errors import ModelError, OutputError, UnsupportedError, UsageError
+from tilewright.errors import ModelError, OutputError, UsageError
 
 BLOCK_COMPILER = """
 import sys
@@ -105,8 +105,3 @@ def test_save_ir_and_keep_temps(tmp_path: Path) -> None:
     names = sorted(path.name for path in (tmp_path / "ir").iterdir())
     assert names[0] == "00_import.txt" and any("legalize" in name for name in names)
     assert any(path.suffix == ".o" for path in (tmp_path / "kept").iterdir())
-
-
-def test_what_is_not_there_yet() -> None:
-    with pytest.raises(UnsupportedError, match="PyTorch"):
-        tilewright.compile(type("Module", (), {"__module__": "torch.nn"})())

@@ -8,7 +8,8 @@ import numpy as np
 from tvm import relax
 
 from ....errors import UnsupportedError
-from ..node import Graphs, Inside, Node, Result, Value, shape_of
+from ..inner_graphs import Graphs, Inside
+from ..node import Node, Result, Value, shape_of
 from ..registry import operator
 from ..scope import Missing
 

@@ -48,7 +48,7 @@ def sequence_erase(node: Node) -> Result:
 def sequence_insert(node: Node) -> Result:
     """One more, by default at the end."""
     items = list(node.sequence(0).items)
-    items.insert(_position(node, 2, len(items) + 1) if node.has(2) else len(items), node.inputs[1])
+    items.insert(_position(node, 2, len(items), last=len(items)) if node.has(2) else len(items), node.inputs[1])
     return SequenceValue(tuple(items))
 
 
@@ -133,12 +133,12 @@ def optional_get_element(node: Node) -> Result:
     return node.inputs[0]
 
 
-def _position(node: Node, index: int, count: int) -> int:
-    """A place among so many; negative ones count from the end."""
+def _position(node: Node, index: int, count: int, last: int | None = None) -> int:
+    """A place among so many, or up to `last`; negative ones count from the end."""
     (position,) = node.static_ints(index, "the position")
-    if not -count <= position < count:
+    if not -count <= position <= (count - 1 if last is None else last):
         raise node.invalid(f"the position {position} is outside of the sequence")
-    return position % count
+    return position + count if position < 0 else position
 
 
 def _known(node: Node, value: Value) -> Value:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from tvm import tirx
 
 from ...ir_types import Buffer, PrimFunc, Scalar, Stmt
-from ...tensorir_statements import counted
+from ...tensorir_statements import counted, int64, load, loop, sequence, store, tensor, variables
 from .te_keys import key
-from .tir_kernel import int64, kernel, load, loop, sequence, store, tensor, variables
+from .tir_kernel import kernel
 
 
 def _everything(buffer: Buffer) -> tuple[Buffer, Callable[..., Sequence[Scalar]]]:

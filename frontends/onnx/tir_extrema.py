@@ -14,10 +14,11 @@ from functools import partial
 from tvm import tirx
 
 from ...ir_types import PrimFunc, Scalar, Stmt
+from ...tensorir_statements import load, loop, store, tensor, variables
 from .dtypes import is_float, lowest
 from .node import Expr, Node, dtype_of, shape_of
 from .te_keys import key, key_dtype
-from .tir_kernel import kernel, load, loop, store, tensor, variables
+from .tir_kernel import kernel
 from .windows import Window
 
 _LANES = 32  # of a row at a time: enough registers for their latencies, on every target

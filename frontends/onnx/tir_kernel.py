@@ -13,13 +13,7 @@ from tvm.ir import Range
 
 from ...annotations import WHOLE
 from ...ir_types import Buffer, Node, PrimFunc, Scalar, Stmt
-from ...tensorir_statements import int64 as int64
-from ...tensorir_statements import load as load
-from ...tensorir_statements import loop as loop
-from ...tensorir_statements import sequence as sequence
-from ...tensorir_statements import store as store
-from ...tensorir_statements import tensor as tensor
-from ...tensorir_statements import variables as variables
+from ...tensorir_statements import int64, sequence
 
 _DATA_PARALLEL = 0  # TensorIR's kind of an axis whose points may be computed in any order
 

@@ -16,7 +16,7 @@ from ..core.graph import Expr
 from ..core.match import calls, made_by
 from ..core.rewriter import Rewriter, dtype_of
 
-# Operators that choose the largest: of integers and of the floats that those stand for alike where the scale is positive.
+# Operators that choose the largest: the same of integers as of the floats that those stand for, by a positive scale.
 CHOICES = ("nn.max_pool1d", "nn.max_pool2d", "nn.max_pool3d", "max")
 # Operators that do the same to integers as to the floats that those stand for: they take elements from one place to
 # another, or choose.

@@ -15,7 +15,7 @@ from ...errors import UnsupportedError
 from ...targets.target import Target
 from ..emission.steps_in_c import StepWriter
 from ..emission.tensor_notes import tensor_notes
-from ..library.naming import unique_identifiers
+from ..library.naming import parameter_names
 from ..library.plan import ARENA, BufferKind, Call, Plan, Region, leaves
 from ..library.tensor_spec import C_TYPES
 from .c_expressions import Used, c_type, float_constant, helper_texts, integer_constant
@@ -173,7 +173,7 @@ class _Writer(StepWriter):
         self.used: set[str] = set()
         self.regions: set[str] = set()
         specs = [*plan.inputs, *plan.outputs]
-        self.names = list(unique_identifiers([*(f"{plan.name}_run", "arena"), *(spec.name for spec in specs)]))[2:]
+        self.names = list(parameter_names([spec.name for spec in specs], plan.name))
         self.parameters = [
             f"{'const ' if position < len(plan.inputs) else ''}{C_TYPES[spec.dtype]} *{name}"
             for position, (spec, name) in enumerate(zip(specs, self.names, strict=True))

@@ -25,8 +25,8 @@ def tensor_notes(specs: Sequence[TensorSpec]) -> list[dict[str, object]]:
 
 
 def _note(spec: TensorSpec, identifier: str) -> str:
-    """What the C identifier and type do not say; printable and unable to end the comment it stands in."""
-    name = spec.name.replace("*/", "* /").encode("ascii", "backslashreplace").decode()
+    """What the C identifier and type do not say; printable, and no end or start of a comment."""
+    name = spec.name.replace("*/", "* /").replace("/*", "/ *").encode("ascii", "backslashreplace").decode()
     facts = [] if spec.name == identifier else [f"named {''.join(c if c.isprintable() else '?' for c in name)!r}"]
     if spec.dtype in ("bool", "float16", "bfloat16"):
         facts.append(spec.dtype)

@@ -23,6 +23,13 @@ _KEYWORD_LIST = """
     virtual void volatile wchar_t while xor xor_eq main
 """
 _KEYWORDS = frozenset(_KEYWORD_LIST.split())
+# What cannot name a parameter: macros of C's headers, of GNU C and of Arduino; types; what the sources use by that name
+# themselves: variables of loops, memories and memcpy.
+_MACROS = """
+    NULL NAN INFINITY HUGE_VAL EOF I PI F B0 B1 INPUT OUTPUT HIGH LOW DEFAULT EXTERNAL SERIAL DISPLAY errno linux unix
+    i386 stdin stdout stderr memcpy memset
+"""
+_TAKEN = re.compile(rf"[in]\d+|\w+_(memory|t|MAX|MIN|C)|M_\w+|{'|'.join(_MACROS.split())}")
 
 
 def check_name(name: str) -> str:
@@ -60,6 +67,15 @@ def unique_identifiers(texts: Iterable[str]) -> tuple[str, ...]:
             name = f"{base}_{count}"
         names.append(name)
     return tuple(names)
+
+
+def parameter_names(texts: Iterable[str], prefix: str) -> tuple[str, ...]:
+    """One C identifier for each tensor that the C function of a model is given; `prefix` is the model's."""
+    own = re.compile(rf"{prefix}_\w+|{prefix}")
+    names = map(identifier, texts)
+    return unique_identifiers(
+        f"tensor_{each}" if own.fullmatch(each) or _TAKEN.fullmatch(each) else each for each in names
+    )
 
 
 def launch_symbol(name: str) -> str:

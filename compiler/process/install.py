@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,10 +13,11 @@ from ...errors import OutputError
 from . import interrupt, staging
 from .journal import repair, replace_all
 
-# Stands in the first line of every header that Tilewright writes, and of the files beside sources in C.
+# Stands in the first line of every header that Tilewright writes, and of the files beside sources in C; a signature
+# begins with its own.
 HEADER_MARK = b"a model compiled by Tilewright"
-
-
+_SIGNATURE_MARK = b'{"format_version":'
+_SIGNATURES = (".json",)
 _TEXTS = (".h", ".c", ".txt", ".yml", ".properties")
 _NAMED_TEXTS = ("Makefile",)
 
@@ -29,7 +30,7 @@ def install(files: Mapping[Path, Path]) -> None:
         OutputError: in a place stands what must not be replaced.
     """
     # The library last: where it is new, the header is.
-    order = [(source, replaceable(place)) for source, place in reversed([*files.items()])]
+    order = [(source, replaceable(place, (*_TEXTS, *_SIGNATURES))) for source, place in reversed([*files.items()])]
     if len({place for _, place in order}) < len(order):
         raise OutputError("the library and its header would be one file", where=str(next(iter(files.values()))))
     staged: list[tuple[Path, Path]] = []
@@ -64,15 +65,19 @@ def copy(source: Path, descriptor: int) -> None:
             done += count
 
 
-def replaceable(place: Path) -> Path:
+def replaceable(place: Path, texts: Sequence[str] = _TEXTS) -> Path:
     """The file that is replaced when `place` is written: `place`, or what a link there names.
+
+    Args:
+        place: where to write.
+        texts: the suffixes of files that people write too.
 
     Raises:
         OutputError: something else than a file stands there, or a file that people write too, such as a header, and
             that Tilewright did not write.
     """
     path = staging.target(place)
-    if place.suffix in _TEXTS or place.name in _NAMED_TEXTS:
+    if place.suffix in texts or place.name in _NAMED_TEXTS:
         with contextlib.suppress(FileNotFoundError):
             _check_header(path)
     return path
@@ -86,7 +91,7 @@ def _check_header(path: Path) -> None:
         raise
     except OSError as error:
         raise OutputError(f"the file cannot be replaced: {error.strerror}", where=str(path)) from error
-    if start and HEADER_MARK not in start.partition(b"\n")[0]:
+    if start and HEADER_MARK not in start.partition(b"\n")[0] and not start.startswith(_SIGNATURE_MARK):
         raise OutputError(
             f"{'the header' if path.suffix == '.h' else path.name} would replace a file that Tilewright did not write",
             where=str(path),

@@ -87,7 +87,7 @@ def grid_sample(
             point = (given + 1) / 2 * (extent - 1) if align_corners else ((given + 1) * extent - 1) / 2
             if mode == "nearest":
                 point = tirx.nearbyint(point)
-            if padding == "border":
+            if padding == "border" and mode != "cubic":  # cubic windows reach beyond the border, pixel by pixel
                 outside = tirx.any(
                     point < (0.0 if align_corners else -0.5), point > extent - (1.0 if align_corners else 0.5)
                 )

@@ -27,8 +27,8 @@ class Builder:
         self._name = name
         self._nodes: list[onnx.NodeProto] = []
         self._weights: dict[str, Array] = {}
-        self._taken: set[str] = set()
-        self._labels: set[str] = set()
+        self._taken: dict[str, int] = {}
+        self._labels: dict[str, int] = {}
         self._reals: dict[int, str] = {}
         self.names = [self._unique(tensor.name) for tensor in graph.tensors]
 
@@ -45,10 +45,7 @@ class Builder:
     def _add(
         self, op_type: str, inputs: Sequence[str], outputs: list[str], label: str, attributes: Mapping[str, Any]
     ) -> None:
-        name, number = f"{label}/{op_type}", 2
-        while name in self._labels:
-            name, number = f"{label}/{op_type}_{number}", number + 1
-        self._labels.add(name)
+        name = _unused(f"{label}/{op_type}", self._labels)
         given = {key: value for key, value in attributes.items() if value is not None}
         self._nodes.append(helper.make_node(op_type, list(inputs), outputs, name=name, **given))
 
@@ -128,11 +125,17 @@ class Builder:
         return self.constant(scales, f"{tensor.name}/scale"), self.constant(zeros, f"{tensor.name}/zero_point")
 
     def _unique(self, name: str) -> str:
-        unique, number = name, 2
-        while unique in self._taken:
-            unique, number = f"{name}_{number}", number + 1
-        self._taken.add(unique)
-        return unique
+        return _unused(name, self._taken)
+
+
+def _unused(name: str, taken: dict[str, int]) -> str:
+    """A name that is not taken, with a number behind it if need be; it is then, and the next number is kept."""
+    unique = name
+    while unique in taken:
+        taken[name] += 1
+        unique = f"{name}_{taken[name]}"
+    taken[unique] = 1
+    return unique
 
 
 def layer_of(name: str) -> str:

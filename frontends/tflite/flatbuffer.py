@@ -16,8 +16,19 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 
+# Vectors of a file overlap where a few are shared: all that are read have so many times the bytes of the file at most.
+_SHARED = 8
+
+
 class DamagedError(Exception):
-    """An offset or a length points outside the file."""
+    """An offset or a length points outside the file, or everything points to the same."""
+
+
+@dataclass
+class _Budget:
+    """The bytes of vectors that may still be read."""
+
+    left: int
 
 
 @dataclass(frozen=True)
@@ -26,6 +37,7 @@ class Table:
 
     data: bytes
     position: int
+    budget: _Budget
 
     def number(self, field: int, kind: str, default: float = 0) -> Any:
         """A number or truth value; `kind` is a format character of `struct`."""
@@ -72,10 +84,13 @@ class Table:
         count = self._read("I", start)
         if start + 4 + count * item_bytes > len(self.data):
             raise DamagedError(f"a vector of {count} elements at byte {start} goes beyond the file")
+        self.budget.left -= count * item_bytes
+        if self.budget.left < 0:
+            raise DamagedError("its vectors overlap, and are far larger together than the file")
         return start + 4, count
 
     def _follow(self, at: int) -> Table:
-        return Table(self.data, at + self._read("I", at))
+        return Table(self.data, at + self._read("I", at), self.budget)
 
     def _read(self, kind: str, at: int) -> Any:
         size = struct.calcsize("<" + kind)
@@ -86,4 +101,4 @@ class Table:
 
 def root(data: bytes) -> Table:
     """The table that a file consists of."""
-    return Table(data, 0)._follow(0)
+    return Table(data, 0, _Budget(_SHARED * len(data)))._follow(0)

@@ -84,7 +84,8 @@ def parse(data: bytes, where: str) -> Graph:
     kinds = [_kind(code) for code in model.tables(1)]
     operators = tuple(_operator(table, kinds) for table in graphs[0].tables(3))
     inputs, outputs = (tuple(graphs[0].numbers(field, "<i4").tolist()) for field in (1, 2))
-    for places, known in ((inputs, 0), (outputs, 0), *((op.inputs, -1) for op in operators)):
+    made = ((op.outputs, 0) for op in operators)
+    for places, known in ((inputs, 0), (outputs, 0), *((op.inputs, -1) for op in operators), *made):
         if any(not known <= place < len(tensors) for place in places):
             raise DamagedError("a tensor is used that is not there")
     return Graph(tensors, operators, inputs, outputs)

@@ -16,7 +16,8 @@ from .flatbuffer import DamagedError
 from .model import Graph, Operator, parse
 from .node import Entry, Node, converters
 
-_DAMAGED = (DamagedError, ValueError, IndexError, OverflowError, struct.error)
+# Sizes, strides and shapes of a damaged file are any numbers: what they cannot be divided by or indexed with.
+_DAMAGED = (DamagedError, ValueError, TypeError, IndexError, ArithmeticError, struct.error)
 
 
 def open_tflite(source: Any, request: Request) -> OpenedModel:

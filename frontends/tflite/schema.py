@@ -47,7 +47,7 @@ _POOL = {"filter_w": (3, "i"), "filter_h": (4, "i"), "activation": (5, "b")}
 _ACTIVATION = {"activation": (0, "b")}
 _KEEP_DIMS = {"keep_dims": (0, "?")}
 _BLOCK = {"block_size": (0, "i")}
-_STRIDES = {"begin": (0, "i"), "end": (1, "i"), "ellipsis": (2, "i"), "new_axis": (3, "i"), "shrink": (4, "i")}
+_MASKS = {"begin": (0, "i"), "end": (1, "i"), "ellipsis": (2, "i"), "new_axis": (3, "i"), "shrink": (4, "i")}
 
 # The options of an operator: the field of each in its table, and how it is written there.
 OPTIONS: Mapping[str, Mapping[str, tuple[int, str]]] = MappingProxyType(
@@ -64,7 +64,7 @@ OPTIONS: Mapping[str, Mapping[str, tuple[int, str]]] = MappingProxyType(
         "RESIZE_BILINEAR": {"align_corners": (2, "?"), "half_pixel_centers": (3, "?")},
         "RESIZE_NEAREST_NEIGHBOR": {"align_corners": (0, "?"), "half_pixel_centers": (1, "?")},
         **dict.fromkeys(("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD"), _KEEP_DIMS),
-        "STRIDED_SLICE": _STRIDES,
+        "STRIDED_SLICE": {**_MASKS, "offset": (5, "?")},
         "GATHER": {"axis": (0, "i"), "batch_dims": (1, "i")},
         "SPLIT": {"num_splits": (0, "i")},
         "PACK": {"count": (0, "i"), "axis": (1, "i")},

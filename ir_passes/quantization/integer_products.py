@@ -17,7 +17,10 @@ from ..core.graph import Expr, Var
 from ..core.match import calls, made_by
 from ..core.rewriter import Rewriter, dtype_of, rebuild, rewrite, shape_of
 from .quantized_values import SHIFT, as_array, as_unsigned, dequantized, integer, size_of, whole
+from .reach import fits, largest_column
 
+# Of the difference of two integers of 8 bits.
+_LARGEST = 255
 _CONVOLUTIONS = ("nn.conv1d", "nn.conv2d", "nn.conv3d")
 
 
@@ -50,7 +53,8 @@ class IntegerProducts(GraphPass):
     constant of each column. A convolution pads with z: a tensor of its own, unless that is 0. Floats are multiplied by
     both scales after the sum.
 
-    Contract: types of results are the same; sums of integers are exact where floats would round.
+    Contract: types of results are the same; sums of integers are exact where floats would round, and where they could
+    be beyond int32 they stay floats.
 
     Options:
         gains: whether a product of integers is faster than one of floats, given as it would be then.
@@ -139,6 +143,8 @@ def _right(rewriter: Rewriter, value: Call) -> _Right | None:
             return None
         scale = scale.reshape(-1 if scale.size > 1 else ())
     if wide.size == 0 or wide.min() < -SHIFT or wide.max() >= SHIFT or (calls(value, "matmul") and wide.ndim != 2):
+        return None
+    if scale is not None and not fits(_LARGEST * largest_column(wide, is_matrix=calls(value, "matmul"))):
         return None
     return _Right(wide.astype(np.int8), scale)
 

@@ -15,7 +15,7 @@ from ..core.constants import Array, array_of, constant
 from ..core.graph import Expr, Var
 from ..core.match import calls, made_by
 from ..core.rewriter import Rewriter, dtype_of, rewrite
-from .quantized_values import Dequantized, as_array, dequantized, is_move, moved, same_parameter, size_of
+from .quantized_values import CHOICES, Dequantized, as_array, dequantized, is_move, moved, same_parameter, size_of
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ def _visit(rewriter: Rewriter, var: Var, value: Expr) -> Expr | None:
     found = dequantized(rewriter, value.args[0])
     if found is None:
         return _widened_later(rewriter, var, value)
+    if calls(value, *CHOICES) and not _is_positive(found.scale):
+        return None
     if found.is_uniform:
         integers = rewriter.emit(moved(value, found.integers), var.name)
         return dequantize(integers, found.scale, found.zero_point, found.dtype)
@@ -126,6 +128,11 @@ def _undone(rewriter: Rewriter, value: Expr) -> Expr | None:
         return None
     same = same_parameter(found.scale, scale) and same_parameter(found.zero_point, zero)
     return found.integers if same and _is_normal(scale) else None
+
+
+def _is_positive(scale: Expr) -> bool:
+    array = array_of(scale)
+    return array is not None and bool((array > 0).all())
 
 
 def _is_normal(scale: Expr) -> bool:

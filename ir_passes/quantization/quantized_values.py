@@ -16,11 +16,14 @@ from ..core.graph import Expr
 from ..core.match import calls, made_by
 from ..core.rewriter import Rewriter, dtype_of
 
-# Operators that take elements from one place to another, or choose the largest: they do the same to integers as to the
-# floats that those stand for.
+# Operators that choose the largest: the same of integers as of the floats that those stand for, by a positive scale.
+CHOICES = ("nn.max_pool1d", "nn.max_pool2d", "nn.max_pool3d", "max")
+# Operators that do the same to integers as to the floats that those stand for: they take elements from one place to
+# another, or choose.
 MOVES = (
     *("reshape", "permute_dims", "expand_dims", "squeeze", "flatten", "nn.batch_flatten", "strided_slice"),
-    *("nn.max_pool1d", "nn.max_pool2d", "nn.max_pool3d", "max", "flip", "repeat", "tile", "broadcast_to"),
+    *("flip", "repeat", "tile", "broadcast_to"),
+    *CHOICES,
 )
 # int8 is stored as uint8 with this added; it is also the bit that they differ in.
 SHIFT = 128

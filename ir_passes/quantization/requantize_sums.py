@@ -17,6 +17,7 @@ from ..core.graph import Expr, Var
 from ..core.match import calls, made_by, only_use
 from ..core.rewriter import Rewriter, dtype_of, rewrite, shape_of
 from .quantized_values import Dequantized, dequantized, integer, size_of, whole
+from .reach import fits, reach
 
 # Scales of a bias and of sums that differ by rounding alone.
 _SAME_SCALE = 1e-6
@@ -60,7 +61,8 @@ def _biased(rewriter: Rewriter, var: Var, value: Call) -> Expr | None:
         sums, bias = _sums(rewriter, operand), _sums(rewriter, addend)
         if sums is None or bias is None or array_of(bias.integers) is None or array_of(sums.integers) is not None:
             continue
-        if shape_of(operand) == shape_of(value) and _same_scales(sums, bias, value):
+        exact = fits(reach(rewriter, sums.integers), reach(rewriter, bias.integers))
+        if exact and shape_of(operand) == shape_of(value) and _same_scales(sums, bias, value):
             added = rewriter.emit(relax.op.add(sums.integers, bias.integers), var.name)
             return dequantize(added, sums.scale, integer(0), sums.dtype)
     return None
@@ -77,8 +79,8 @@ def _sums(rewriter: Rewriter, expr: Expr) -> Dequantized | None:
 
 def _same_scales(sums: Dequantized, bias: Dequantized, value: Call) -> bool:
     one, other = array_of(sums.scale), array_of(bias.scale)
-    if one is None or other is None:
-        return False
+    if one is None or other is None or any(each.size > 1 and each.shape[-1] != each.size for each in (one, other)):
+        return False  # not known, or not of columns
     columns = int(value.ty.shape[-1])
     try:
         one, other = (np.broadcast_to(each.reshape(-1), columns) for each in (one, other))

@@ -24,7 +24,9 @@ _KINDS = [f"{m} {p} {c}" for m in _MODES for p in _PADDINGS for c in (0, 1)]
     "kinds",
     [
         pytest.param(_KINDS, id="all", marks=pytest.mark.slow),
-        pytest.param(["nearest reflection 0", "bilinear border 0", "bilinear reflection 1"], id="some"),
+        pytest.param(
+            ["nearest reflection 0", "bilinear border 0", "bilinear reflection 1", "bicubic border 0"], id="some"
+        ),
     ],
 )
 def test_grid_sample_agrees_with_onnx_runtime(kinds: list[str]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -102,3 +104,46 @@ def test_damage_anywhere_raises_our_errors_only(tmp_path: Path) -> None:
 
 def test_the_export_is_onnx_that_others_read() -> None:
     onnx.checker.check_model(frontends.open(MODELS / "network_float32.tflite").proto, full_check=True)
+
+
+@pytest.mark.parametrize("name", ["network_float32", "moves_float32"])
+def test_sizes_that_are_zero_raise_our_errors_only(name: str, tmp_path: Path) -> None:
+    """Strides, lengths, offsets, and what else is a small number, one after the other."""
+    original = (MODELS / f"{name}.tflite").read_bytes()
+    words = np.frombuffer(original[: len(original) // 4 * 4], "<i4")
+    path = tmp_path / "damaged.tflite"
+    for place in np.flatnonzero((words > 0) & (words < 64)):
+        path.write_bytes(original[: 4 * place] + bytes(4) + original[4 * place + 4 :])
+        with contextlib.suppress(TilewrightError):
+            frontends.open(path)
+
+
+@pytest.mark.parametrize("shared", ["names", "tensors"])
+def test_a_file_whose_parts_are_all_the_same_ends_soon(shared: str, tmp_path: Path) -> None:
+    """100,000 tensors of one name; with a long one, they would have far more text than the file has bytes."""
+    text = b"n" * (300_000 if shared == "names" else 4)
+    count = 100_000
+    path = tmp_path / "shared.tflite"
+    path.write_bytes(_with_tensors(text, count))
+    if shared == "names":
+        with pytest.raises(ModelError, match="not a TensorFlow Lite model") as caught:
+            frontends.open(path)
+        assert "overlap" in caught.value.details[0]
+    else:
+        graph = frontends.open(path).proto.graph
+        assert graph.input[0].name == f"nnnn_{count}"
+
+
+def _with_tensors(name: bytes, count: int) -> bytes:
+    """A model without nodes whose tensors are all in one place of the file; the last one is its input and output."""
+    vtables = struct.pack("<5Hxx5Hxx6H", 10, 8, 0, 0, 4, 10, 16, 4, 8, 12, 12, 8, 0, 0, 0, 4)
+    model, graph, numbers = 44, 60, 76
+    tensors = numbers + 8
+    tensor = tensors + 4 + 4 * count
+    graphs = struct.pack("<iIII", model - 8, 4, 1, 4)  # the model's table, and its graphs
+    places = struct.pack("<iIII", graph - 20, tensors - graph - 4, numbers - graph - 8, numbers - graph - 12)
+    vector = (
+        struct.pack("<3I", 1, count - 1, count) + (tensor - tensors - 4 - 4 * np.arange(count)).astype("<u4").tobytes()
+    )
+    last = struct.pack("<iII", tensor - 32, 4, len(name)) + name
+    return struct.pack("<I", model) + b"TFL3" + vtables + graphs + places + vector + last

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from types import MappingProxyType
 
 import numpy as np
 
+from ...onnx.limits import check_table
 from ..node import Node, operator
 
 _REDUCTIONS = MappingProxyType(
@@ -78,8 +80,8 @@ def slice_(node: Node) -> str:
 @operator("STRIDED_SLICE", moves=True)
 def strided_slice(node: Node) -> str:
     """Every so many elements of a window; axes of one element may go."""
-    if node.option("ellipsis") or node.option("new_axis"):
-        raise node.unsupported("an ellipsis or a new axis in it is not supported")
+    if node.option("ellipsis") or node.option("new_axis") or node.option("offset"):
+        raise node.unsupported("an ellipsis, a new axis or ends that are lengths are not supported")
     begins, ends, steps = ([int(each) for each in node.known(index)] for index in (1, 2, 3))
     for axis, step in enumerate(steps):
         if node.option("shrink") >> axis & 1:
@@ -164,6 +166,7 @@ def shape(node: Node) -> str:
 @operator("ZEROS_LIKE")
 def zeros_like(node: Node) -> str:
     """Zeros."""
+    check_table(math.prod(node.tensor(0).shape), "a tensor of zeros")
     return node.constant(np.zeros(node.tensor(0).shape, node.tensor(0).dtype))
 
 

@@ -184,10 +184,12 @@ def test_a_folder_that_is_there_is_written_anew_and_others_files_stay(tmp_path: 
 
     assert first.header == folder / "src" / "net.h"
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == texts
-    (folder / "Makefile").write_text("# my own\n")
-    with pytest.raises(OutputError, match="Makefile would replace a file"):
-        sources(proto, folder)
-    assert (folder / "Makefile").read_text() == "# my own\n"
+    for name in ("net.json", "Makefile"):
+        (folder / name).write_text("# my own\n")
+        with pytest.raises(OutputError, match=f"{name} would replace a file"):
+            sources(proto, folder)
+        assert (folder / name).read_text() == "# my own\n"
+        (folder / name).unlink()
 
 
 def test_nothing_is_left_of_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tilewright.compiler.library.naming import check_name, identifier, unique_identifiers
+from tilewright.compiler.library.naming import check_name, identifier, parameter_names, unique_identifiers
 from tilewright.errors import UsageError
 
 
@@ -22,6 +22,13 @@ def test_names_are_unique(texts: list[str]) -> None:
 
     assert len(set(names)) == len(texts)
     assert all(re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII) for name in names)
+
+
+@pytest.mark.parametrize(
+    "name", ["NULL", "errno", "INPUT", "uint8_t", "INT8_MAX", "memcpy", "i1", "arena_memory", "m_w0"]
+)
+def test_a_parameter_hides_nothing_and_is_no_macro(name: str) -> None:
+    assert parameter_names(["x", name, "x"], "m") == ("x", f"tensor_{name}", "x_2")
 
 
 @pytest.mark.parametrize("name", ["", "1net", "a-b", "int", "class", "_hidden", "naïve", "a b", "x" * 300])

@@ -63,6 +63,14 @@ def test_a_convolution_pads_with_the_zero_point(dtype: str, zero: int) -> None:
     assert_same_ir(IntegerProducts()(build(shape, before)).module, build(shape, body))
 
 
+@pytest.mark.parametrize("rows", [66_000, 67_000])
+def test_sums_that_could_be_beyond_int32_stay_floats(rows: int) -> None:
+    weights = dequantize(constant(np.full((rows, 2), 127, "int8")), relax.const(0.5, "float32"), ZERO)
+    shape = {"q": ((1, rows), "uint8")}
+    before = build(shape, lambda emit, q: emit(op.matmul(emit(dequantize(q, SX, number(7))), emit(weights))))
+    assert IntegerProducts()(before).modified == (rows * 255 * 127 < 2**31)
+
+
 def test_integers_less_a_zero_point_that_is_not_known() -> None:
     w = RNG.integers(-128, 128, (16, 24)).astype("int32")
     shapes = {"q": ((4, 16), "uint8"), "z": ((), "int32")}

@@ -27,6 +27,12 @@ def test_a_move_between_a_pair_moves_integers(move: Any) -> None:
     assert_same_ir(MoveDequantize()(before).module, build(Q, lambda emit, q: emit(move(q))))
 
 
+@pytest.mark.parametrize("choice", [pooled, lambda x: op.max(x, [1, 2])])
+def test_the_largest_by_a_negative_scale_is_chosen_among_floats(choice: Any) -> None:
+    before = build(Q, lambda emit, q: emit(choice(emit(dequantize(q, relax.const(-0.25, "float32"), Z)))))
+    assert not MoveDequantize()(before).modified
+
+
 def test_another_scale_or_range_is_computed() -> None:
     for again in (
         lambda x: quantize(x, OTHER, Z, "uint8"),

@@ -114,6 +114,7 @@ def lower_convolution(builder: relax.BlockBuilder, call: relax.Call, decide: Cho
 def workload_of(call: relax.Call) -> Workload:
     """The contraction that a convolution is: a group is a batch, a pixel a row, an output channel a column."""
     geometry = geometry_of(call)
+    weights = relax_constant(call.args[1])
     images, *space, channels = geometry.output
     dtypes = operand_dtypes(call)
     return Workload(
@@ -130,10 +131,17 @@ def workload_of(call: relax.Call) -> Workload:
             geometry.kernel,
             geometry.strides,
             geometry.dilation,
-            relax_constant(call.args[1]) is not None,
-            tuple(zip(geometry.padding, geometry.data[1:-1], strict=False)) if any(geometry.padding) else (),
+            weights is not None,
+            _image(geometry, weights),
         ),
     )
+
+
+def _image(geometry: Geometry, weights: Any) -> tuple[tuple[int, int], ...]:
+    """Where padding ends and the image begins, if products with padding are zero."""
+    if weights is None or not any(geometry.padding) or not np.isfinite(weights).all():
+        return ()
+    return tuple(zip(geometry.padding, geometry.data[1:-1], strict=False))
 
 
 def _lower_contraction(

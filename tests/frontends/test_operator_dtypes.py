@@ -107,3 +107,15 @@ def test_bfloat16_is_compared_by_value() -> None:
             "truth": Case("Cast", {"a": a.astype(dtype)}, {}, {"to": 9}, [a != 0]),
         }
     )
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_statistics_of_a_layer_are_float32(dtype: Any) -> None:
+    x = np.random.default_rng(0).standard_normal((3, 5, 24)).astype(dtype)
+    wide = x.astype(np.float64)
+    mean = wide.mean(-1, keepdims=True)
+    inverse = 1 / np.sqrt(wide.var(-1, keepdims=True) + 1e-5)
+    y = ((wide - mean) * inverse).astype(dtype)
+    statistics = [mean.astype(np.float32), inverse.astype(np.float32)]
+    operands = {"x": x, "scale": np.ones(24, dtype), "shift": np.zeros(24, dtype)}
+    check({"layer": Case("LayerNormalization", operands, {}, {}, [y, *statistics], outputs=3)}, opset=17)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx_ir as ir
 from tvm import relax, te, tirx
 
-from ..dtypes import accumulator, numpy_dtype
+from ..dtypes import accumulator, numpy_dtype, relax_dtype
 from ..node import Expr, Node, Result, dtype_of, shape_of
 from ..registry import operator
 
@@ -95,7 +96,9 @@ def layer_normalization(node: Node) -> Result:
         centred = node.emit(relax.op.subtract(wide, mean))
         variance = relax.op.mean(relax.op.multiply(centred, centred), axes, keepdims=True)
         spread = relax.op.sqrt(relax.op.add(variance, node.scalar(epsilon, dtype_of(wide))))
-        results += [mean, relax.op.divide(node.scalar(1, dtype_of(wide)), spread)]
+        inverse = node.emit(relax.op.divide(node.scalar(1, dtype_of(wide)), spread))
+        stash = relax_dtype(node.attr_int("stash_type", ir.DataType.FLOAT), node.label)
+        results += [each if dtype_of(each) == stash else relax.op.astype(each, stash) for each in (mean, inverse)]
     return results
 
 

@@ -8,6 +8,7 @@ from execution import execute
 from models import model, tensor
 from onnx import TensorProto, helper
 from operator_cases import Case, check
+from tilewright.errors import TilewrightWarning
 
 _RNG = np.random.default_rng(11)
 _MODES, _PADDINGS = ("nearest", "bilinear", "bicubic"), ("zeros", "border", "reflection")
@@ -112,7 +113,11 @@ def test_random_numbers_are_distributed_as_asked_and_by_seed() -> None:
     logits = np.log(np.asarray([[0.1, 0.6, 0.3]], np.float32))
     proto = model(nodes, [tensor("p", shape), tensor("l", [1, 3])], outputs, opset=22)
 
-    a, b, c, d, e, f = execute(proto, {"p": chances, "l": logits})
+    with pytest.warns(TilewrightWarning, match="the same at every call") as warned:
+        a, b, c, d, e, f = execute(proto, {"p": chances, "l": logits})
+    assert {str(each.message).split("(")[1].split(")")[0] for each in warned} == {
+        *("RandomNormal", "RandomUniform", "Bernoulli", "Multinomial"),
+    }
 
     np.testing.assert_array_equal(a, b)
     normal = (a - 2.0) / 3.0

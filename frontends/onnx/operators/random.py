@@ -6,11 +6,13 @@ A library computes the same whenever it is called, so what it draws is the same 
 from __future__ import annotations
 
 import math
+import warnings
 import zlib
 
 import numpy as np
 from tvm import relax, te, tirx
 
+from ....errors import TilewrightWarning
 from ....ir_types import Scalar
 from .. import tir_scan
 from ..dtypes import accumulator, is_float, numpy_dtype, relax_dtype
@@ -37,6 +39,8 @@ def _generator(node: Node, shape: tuple[int, ...]) -> np.random.Generator:
     """
     check_tensor(shape)
     check_table(float(math.prod(shape)), "the random numbers")
+    message = f"{node.label}: its random numbers are drawn when the model is compiled: they are the same at every call"
+    warnings.warn(TilewrightWarning(message), stacklevel=4)
     given = repr(float(node.attributes["seed"].value)) if "seed" in node.attributes else node.name
     return np.random.Generator(np.random.Philox(zlib.crc32(given.encode())))
 

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from importlib import resources
 from typing import Any
-
-import jinja2
-from markupsafe import Markup
 
 from ...targets.host import HostFacts
 from ..library.signature import Signature
 from ..measurement.bench import Latency
 from ..measurement.roofline import KernelTime, Roofline
 from . import charts
+from .pages import page_environment, page_file
 from .report import amount, duration, size
 from .roofline_tables import ceilings, giga, intensity_text, microseconds, percent
 
@@ -48,14 +45,7 @@ def render(
         library: its file name.
         measured_at: when.
     """
-    folder = resources.files(__package__) / "page"
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda file: (folder / file).read_text()),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment()
     environment.filters.update(
         at=lambda value: f"{value:.1f}", us=microseconds, percent=percent, giga=giga, ms=lambda value: f"{value:.3f}"
     )
@@ -73,8 +63,8 @@ def render(
         bar_charts={shape: charts.bar_chart(roofline, *box) for shape, box in _BAR_SHAPES.items()},
         not_plotted=sum(not (row.intensity and row.flops_per_second) for row in roofline.kernels),
         rows=[_row(row, place) for place, row in enumerate(roofline.kernels)],
-        style=Markup((folder / "bench.css").read_text()),
-        script=Markup((folder / "bench.js").read_text()),
+        style=page_file("bench.css"),
+        script=page_file("bench.js"),
     )
 
 

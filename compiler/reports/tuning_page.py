@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from typing import TYPE_CHECKING
 
-import jinja2
 from markupsafe import Markup
 
 from .curves import svg
+from .pages import page_environment, page_file
 from .report import duration
 from .tuning_report import headline
 
@@ -26,14 +25,7 @@ def render(name: str, progress: Progress) -> str:
         name: the model's.
         progress: of a run that has ended.
     """
-    folder = resources.files(__package__) / "page"
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda file: (folder / file).read_text()),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment()
     environment.filters.update(duration=duration, percent=lambda value: f"{100 * value:.1f}%")
     total = progress.default_seconds or 1.0
     rows = [
@@ -53,7 +45,7 @@ def render(name: str, progress: Progress) -> str:
         rows=rows,
         whole=Markup(_whole(progress)),
         single=Markup(_single(progress.tasks)),
-        style=Markup((folder / "bench.css").read_text()),
+        style=page_file("bench.css"),
     )
 
 

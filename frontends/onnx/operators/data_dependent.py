@@ -52,15 +52,20 @@ def non_zero(node: Node) -> Result:
     return [Ragged(node.emit(node.reshape(flat, (rank, elements))), extents)]
 
 
-@operator("Compress")
-def compress(node: Node) -> Result:
-    """The slices along an axis (or, without one, the elements) whose condition holds; a short condition ends early."""
-    shape, given = node.shape(0), node.shape(1)
-    x = node.expr(0)
+def _along(node: Node) -> tuple[Expr, tuple[int, ...], int]:
+    """The first input, its shape, and the axis that is chosen along; without one the input is flat."""
+    x, shape = node.expr(0), node.shape(0)
     if "axis" not in node.attributes:
         shape = (math.prod(shape),)
         x = node.reshape(x, shape)
-    axis = node.axis(node.attr_int("axis", 0), len(shape))
+    return x, shape, node.axis(node.attr_int("axis", 0), len(shape))
+
+
+@operator("Compress")
+def compress(node: Node) -> Result:
+    """The slices along an axis (or, without one, the elements) whose condition holds; a short condition ends early."""
+    given = node.shape(1)
+    x, shape, axis = _along(node)
     length = min(math.prod(given), shape[axis])
     if 0 in (*shape, length):
         return np.zeros(
@@ -83,12 +88,8 @@ def _chosen(node: Node, x: Expr, shape: tuple[int, ...], axis: int, places: Expr
 @operator("Unique")
 def unique(node: Node) -> Result:
     """Different elements, or slices along an axis; where each stands first, which one each is, how many there are."""
-    shape, dtype = node.shape(0), node.dtype(0)
-    x = node.expr(0)
-    if "axis" not in node.attributes:
-        shape = (math.prod(shape),)
-        x = node.reshape(x, shape)
-    axis = node.axis(node.attr_int("axis", 0), len(shape))
+    dtype = node.dtype(0)
+    x, shape, axis = _along(node)
     count, width = shape[axis], math.prod(shape) // max(shape[axis], 1)
     if 0 in shape:
         raise node.unsupported("an empty tensor is not supported")

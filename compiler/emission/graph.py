@@ -1,6 +1,6 @@
 """Reads `main` of a module after fusion: which kernels it calls, on what; and the bodies of its loops and branches.
 
-The functions consist of call_tir, reshape, tuples, their items, and calls of `control_flow_operators`.
+The functions consist of call_tir, reshape, tuples, their items, and calls of `dialect/control_flow`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 import tvm
 from tvm import relax, tirx
 
-from ...control_flow_operators import BRANCH, LOOP, branch_of, loop_of
 from ...errors import CompilerError
+from ...ir_passes.dialect.control_flow import BRANCH, LOOP, branch_of, loop_of
 from ...ir_types import Binding, Call, Expr, IRModule, Type, Var
 from ..library.plan import Buffer, BufferKind, Bytes, Constants, align, new_buffer
 from ..library.tensor_spec import TensorSpec

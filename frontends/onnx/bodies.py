@@ -9,10 +9,10 @@ from typing import Any
 import tvm
 from tvm import relax
 
-from ...control_flow_operators import BRANCH, LOOP, branch_of, loop_of
 from ...errors import UnsupportedError
 from ...ir_passes.core.functions import joined
 from ...ir_passes.core.graph import MAIN
+from ...ir_passes.dialect.control_flow import BRANCH, LOOP, branch_of, loop_of
 from ...ir_types import IRModule, Type
 from .emitter import Emitter, Expr
 from .limits import UNROLLED_NODES

@@ -18,10 +18,10 @@ import tvm
 from tvm import relax
 from tvm.ir import GenericConst
 
-from ...evaluation import evaluate, split_item
+from ...ir_passes.dialect.evaluation import evaluate, split_item
+from ...ir_passes.dialect.quantize import is_quantized_constant
 from ...ir_types import Expr as Expr
 from ...ir_types import PrimFunc
-from ...quantize_operators import is_quantized_constant
 from .dtypes import check_array
 from .limits import CONSTANT_GROWTH, EVALUATED_ELEMENTS, check_tensor
 

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from tvm import relax, te, tirx, topi
 
-from ...interpolation_operator import interpolate
+from ...ir_passes.dialect.interpolation import interpolate
 from ...ir_types import Scalar
 from .dtypes import accumulator, is_float, numpy_dtype
 from .node import Expr, Node, dtype_of

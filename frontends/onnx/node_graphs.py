@@ -10,8 +10,8 @@ import numpy as np
 import onnx_ir as ir
 from tvm import relax
 
-from ... import control_flow_operators as control_flow
 from ...errors import ModelError
+from ...ir_passes.dialect import control_flow as control_flow
 from ...ir_types import Type
 from .bodies import Bodies, Body
 from .emitter import Expr

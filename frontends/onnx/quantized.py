@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from tvm import relax
 
-from ...quantize_operators import dequantize, quantize, requantize
+from ...ir_passes.dialect.quantize import dequantize, quantize, requantize
 from .dtypes import STORED, numpy_dtype
 from .emitter import Array
 from .node import Expr, Node, dtype_of, shape_of

@@ -8,12 +8,12 @@ import numpy as np
 import tvm
 from tvm import relax
 
-from ... import interpolation_operator as interpolation
 from ...ir_types import Call
 from ..core.constants import array_of
 from ..core.graph import Expr, Var
 from ..core.permutation import apply, channels_last, identity, inverse, long_axes, reshape_groups, through_reshape
 from ..core.rewriter import shape_of
+from ..dialect import interpolation as interpolation
 from ..operators.elementwise import ELEMENTWISE, UNARY
 from .layout_rule import opaque
 from .layout_state import LayoutState, Stored

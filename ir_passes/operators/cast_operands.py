@@ -14,7 +14,7 @@ from ..core.constants import array_of, constant, numpy_dtype
 from ..core.graph import Expr, Var
 from ..core.match import calls
 from ..core.rewriter import Rewriter, dtype_of, rebuild, rewrite
-from .attention_operator import NAME as ATTENTION
+from ..dialect.attention import NAME as ATTENTION
 
 # Operators that multiply their two operands.
 _PRODUCTS = ("matmul", "nn.conv1d", "nn.conv2d", "nn.conv3d")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ... import float_functions as functions
-from ... import quantize_operators as quantization
+from ..dialect import float_functions as functions
+from ..dialect import quantize as quantization
 
 _UNARY = (
     "abs acos acosh asin asinh atan atanh bitwise_not ceil clip cos cosh erf exp floor isfinite isinf isnan log "

@@ -10,14 +10,14 @@ import tvm
 from tvm import relax
 
 from ...dtypes import numpy_dtype
-from ...evaluation import evaluate, split_item
 from ...ir_types import Call
-from ...quantize_operators import DEQUANTIZE, is_quantized_constant
 from ..core.base import GraphPass, PassResult
 from ..core.constants import Array, array_of, constant
 from ..core.graph import Expr, Graph, Var
 from ..core.match import calls
 from ..core.rewriter import Rewriter, dtype_of, rewrite, shape_of
+from ..dialect.evaluation import evaluate, split_item
+from ..dialect.quantize import DEQUANTIZE, is_quantized_constant
 from .cse import value_key
 
 _SMALL_BYTES = 1 << 16

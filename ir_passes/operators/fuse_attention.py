@@ -15,7 +15,7 @@ from ..core.constants import scalar_of
 from ..core.graph import Expr, Var
 from ..core.match import calls, made_by, only_use
 from ..core.rewriter import Rewriter, dtype_of, rewrite, shape_of
-from .attention_operator import attention
+from ..dialect.attention import attention
 from .attention_scores import find_scores, mask_operand, regroups, without_scale
 from .canonical_moves import RESHAPES
 

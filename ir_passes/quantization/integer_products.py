@@ -10,12 +10,12 @@ import tvm
 from tvm import relax
 
 from ...ir_types import Call
-from ...quantize_operators import dequantize
 from ..core.base import GraphPass, PassResult
 from ..core.constants import Array, array_of, constant
 from ..core.graph import Expr, Var
 from ..core.match import calls, made_by
 from ..core.rewriter import Rewriter, dtype_of, rebuild, rewrite, shape_of
+from ..dialect.quantize import dequantize
 from .quantized_values import SHIFT, as_array, as_unsigned, dequantized, integer, size_of, whole
 from .reach import fits, largest_column
 

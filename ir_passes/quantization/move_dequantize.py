@@ -9,12 +9,12 @@ import tvm
 from tvm import relax
 
 from ...ir_types import Call
-from ...quantize_operators import QUANTIZE, dequantize, range_of
 from ..core.base import GraphPass, PassResult
 from ..core.constants import Array, array_of, constant
 from ..core.graph import Expr, Var
 from ..core.match import calls, made_by
 from ..core.rewriter import Rewriter, dtype_of, rewrite
+from ..dialect.quantize import QUANTIZE, dequantize, range_of
 from .quantized_values import CHOICES, Dequantized, as_array, dequantized, is_move, moved, same_parameter, size_of
 
 

@@ -10,11 +10,11 @@ import tvm
 from tvm import relax
 
 from ...ir_types import Call
-from ...quantize_operators import DEQUANTIZE
 from ..core.constants import Array, array_of, constant
 from ..core.graph import Expr
 from ..core.match import calls, made_by
 from ..core.rewriter import Rewriter, dtype_of
+from ..dialect.quantize import DEQUANTIZE
 
 # Operators that choose the largest: the same of integers as of the floats that those stand for, by a positive scale.
 CHOICES = ("nn.max_pool1d", "nn.max_pool2d", "nn.max_pool3d", "max")

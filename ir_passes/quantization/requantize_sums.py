@@ -9,13 +9,13 @@ import tvm
 from tvm import relax
 
 from ...ir_types import Call
-from ...quantize_operators import QUANTIZE, dequantize, quantize, range_of, requantize
-from ...quantized_arithmetic import quantized
 from ..core.base import GraphPass, PassResult
 from ..core.constants import array_of, constant
 from ..core.graph import Expr, Var
 from ..core.match import calls, made_by, only_use
 from ..core.rewriter import Rewriter, dtype_of, rewrite, shape_of
+from ..dialect.quantize import QUANTIZE, dequantize, quantize, range_of, requantize
+from ..dialect.quantized_arithmetic import quantized
 from .quantized_values import Dequantized, dequantized, integer, size_of, whole
 from .reach import fits, reach
 

@@ -8,11 +8,11 @@ import tvm
 from tvm import relax
 
 from ...ir_types import Call
-from ...quantize_operators import QUANTIZE, REQUANTIZE, dequantize, quantize, range_of, requantize
 from ..core.base import GraphPass, PassResult
 from ..core.graph import Expr, Var
 from ..core.match import calls
 from ..core.rewriter import Rewriter, dtype_of, rewrite
+from ..dialect.quantize import QUANTIZE, REQUANTIZE, dequantize, quantize, range_of, requantize
 from .quantized_values import SHIFT, dequantized, integer, is_move, moved, shifted, unshifted, whole
 
 _MAKES = {QUANTIZE: quantize, REQUANTIZE: requantize}

@@ -13,8 +13,8 @@ from typing import Any
 import tvm
 from tvm import relax, te, tirx
 
-from ... import float_functions as functions
 from ... import hidden_floats as hidden
+from ...ir_passes.dialect import float_functions as functions
 from ...ir_types import Scalar
 from ..tensorir.expressions import constant_shape, int64, int64s
 

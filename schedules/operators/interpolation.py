@@ -9,8 +9,8 @@ from typing import Any
 from tvm import relax, te
 
 from ...annotations import ANCHOR, WHOLE
-from ...interpolation_operator import NAME as NAME
-from ...interpolation_operator import axes_of, tables_of, weighted
+from ...ir_passes.dialect.interpolation import NAME as NAME
+from ...ir_passes.dialect.interpolation import axes_of, tables_of, weighted
 from ..templates import interpolation
 from ..templates.template import Chooser
 from ..tensorir.expressions import constant_shape, dtype_bits, int64s

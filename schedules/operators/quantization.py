@@ -10,8 +10,8 @@ import numpy as np
 from tvm import relax, tirx
 
 from ... import hidden_floats as hidden
+from ...ir_passes.dialect.quantize import DEQUANTIZE, QUANTIZE, REQUANTIZE, range_of
 from ...ir_types import Scalar
-from ...quantize_operators import DEQUANTIZE, QUANTIZE, REQUANTIZE, range_of
 from .elementwise import Element, emit_elementwise
 
 OPERATORS = (QUANTIZE, DEQUANTIZE, REQUANTIZE)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tvm import relax, te
 
-from ...recurrent_operator import NAME as NAME
-from ...recurrent_operator import layer_of
+from ...ir_passes.dialect.recurrent import NAME as NAME
+from ...ir_passes.dialect.recurrent import layer_of
 from ..templates.recurrent import Recurrence, pack_at_run_time, pack_constant
 from ..templates.template import Chooser
 from ..tensorir.expressions import constant_shape

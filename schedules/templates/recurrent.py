@@ -22,8 +22,8 @@ import numpy as np
 import numpy.typing as npt
 from tvm import te
 
+from ...ir_passes.dialect.recurrent import Layer
 from ...ir_types import Scalar
-from ...recurrent_operator import Layer
 from ...targets.target import Target
 from ..tensorir.expressions import dtype_bits, int64s
 from . import plain

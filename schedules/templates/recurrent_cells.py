@@ -15,8 +15,8 @@ from typing import Protocol
 from tvm import tirx
 
 from ... import hidden_floats as hidden
+from ...ir_passes.dialect.recurrent import GRU, LSTM, RNN, Activation, Layer
 from ...ir_types import Scalar, Stmt
-from ...recurrent_operator import GRU, LSTM, RNN, Activation, Layer
 
 
 def _number(x: Scalar, value: float) -> Scalar:

@@ -10,8 +10,8 @@ from tvm import s_tir, tirx
 from tvm.s_tir import Schedule
 
 from ...annotations import ANCHOR, FLOPS, WHOLE
+from ...ir_passes.dialect.recurrent import LSTM
 from ...ir_types import Buffer, PrimFunc, Scalar, Stmt
-from ...recurrent_operator import LSTM
 from ...targets.target import Target
 from ...tensorir_statements import int64, load, loop, sequence, store, tensor, variables, whole
 from .recurrent import PANELS, SEQUENCES, TEMPLATE, Recurrence, RecurrentChoice, packed_shape, panels_of

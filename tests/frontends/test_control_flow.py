@@ -12,8 +12,8 @@ import tilewright
 from onnx import parser
 from onnx_runtime import reference_outputs
 from tilewright import frontends
-from tilewright.control_flow_operators import BRANCH, LOOP
 from tilewright.errors import ModelError, UnsupportedError
+from tilewright.ir_passes.dialect.control_flow import BRANCH, LOOP
 
 RNG = np.random.default_rng(0)
 X, W = (RNG.standard_normal(shape).astype("float32") for shape in ((3, 4), (4, 4)))

@@ -8,10 +8,10 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from tilewright.interpolation_operator import interpolate
-from tilewright.ir_passes.operators.attention_operator import attention
-from tilewright.recurrent_operator import LSTM, Activation, recurrent
-from tilewright.recurrent_operator import Layer as Recurrent
+from tilewright.ir_passes.dialect.attention import attention
+from tilewright.ir_passes.dialect.interpolation import interpolate
+from tilewright.ir_passes.dialect.recurrent import LSTM, Activation, recurrent
+from tilewright.ir_passes.dialect.recurrent import Layer as Recurrent
 from tvm import relax
 
 _LAYOUT = {"data_layout": "NHWC", "kernel_layout": "OHWI"}

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from tvm import relax, tirx
 
-from .... import float_functions as functions
+from ....ir_passes.dialect import float_functions as functions
 from .. import tir_extrema
 from ..dtypes import NARROW_FLOATS, numpy_dtype
 from ..node import Expr, Node, Result, dtype_of, shape_of

@@ -9,7 +9,7 @@ from types import MappingProxyType
 import numpy as np
 from tvm import relax
 
-from ....recurrent_operator import GATES, GRU, LSTM, RNN, Activation, Layer, recurrent
+from ....ir_passes.dialect.recurrent import GATES, GRU, LSTM, RNN, Activation, Layer, recurrent
 from ..dtypes import NARROW_FLOATS, numpy_dtype
 from ..node import Expr, Node, Result, shape_of
 from ..registry import operator

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from relax_models import assert_same_ir, assert_same_numbers, build, hints, op, operators, weights
 from tilewright.errors import CompilerError
-from tilewright.interpolation_operator import interpolate
 from tilewright.ir_passes import Canonicalize, ChannelsLast, run_passes
 from tilewright.ir_passes.core.constants import array_of, constant
 from tilewright.ir_passes.core.graph import Graph
+from tilewright.ir_passes.dialect.interpolation import interpolate
 from tvm import relax
 
 _IMAGE = {"x": (2, 3, 8, 8)}

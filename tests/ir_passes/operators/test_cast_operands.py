@@ -10,7 +10,7 @@ import pytest
 from relax_models import assert_same_ir, assert_same_numbers, build, evaluate, op, random_inputs, weights
 from tilewright.ir_passes import CastOperands
 from tilewright.ir_passes.core.constants import array_of, constant
-from tilewright.ir_passes.operators.attention_operator import attention
+from tilewright.ir_passes.dialect.attention import attention
 from tvm import relax
 
 W = weights(16, 24)

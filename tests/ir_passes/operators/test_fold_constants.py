@@ -11,7 +11,7 @@ import pytest
 from relax_models import assert_same_ir, assert_same_numbers, build, op, operators, weights
 from tilewright.ir_passes import FoldConstants
 from tilewright.ir_passes.core.constants import constant
-from tilewright.quantize_operators import dequantize
+from tilewright.ir_passes.dialect.quantize import dequantize
 from tvm import relax
 
 _W = weights(3, 4)

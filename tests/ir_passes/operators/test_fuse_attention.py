@@ -9,7 +9,7 @@ import pytest
 from relax_models import assert_same_ir, assert_same_numbers, build, evaluate, op, operators, weights
 from tilewright.ir_passes import Canonicalize, FuseAttention
 from tilewright.ir_passes.core.constants import constant
-from tilewright.ir_passes.operators.attention_operator import attention
+from tilewright.ir_passes.dialect.attention import attention
 from tvm import relax
 
 Q, K, V = (2, 3, 5, 8), (2, 3, 7, 8), (2, 3, 7, 6)  # (batch, heads, tokens, depth)

@@ -9,7 +9,7 @@ import pytest
 from relax_models import assert_same_ir, build, op
 from tilewright.ir_passes import MoveDequantize
 from tilewright.ir_passes.core.constants import constant
-from tilewright.quantize_operators import dequantize, quantize
+from tilewright.ir_passes.dialect.quantize import dequantize, quantize
 from tvm import relax
 
 S, Z = relax.const(0.25, "float32"), relax.const(3, "int32")

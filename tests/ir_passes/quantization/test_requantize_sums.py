@@ -9,7 +9,7 @@ import pytest
 from relax_models import assert_same_ir, build, evaluate, op
 from tilewright.ir_passes import RequantizeSums
 from tilewright.ir_passes.core.constants import constant
-from tilewright.quantize_operators import dequantize, quantize, requantize
+from tilewright.ir_passes.dialect.quantize import dequantize, quantize, requantize
 from tvm import relax
 
 RNG = np.random.default_rng(0)

@@ -8,7 +8,7 @@ import numpy as np
 from relax_models import assert_same_ir, build, evaluate, op
 from tilewright.ir_passes import UnsignedActivations
 from tilewright.ir_passes.core.constants import constant
-from tilewright.quantize_operators import dequantize, quantize
+from tilewright.ir_passes.dialect.quantize import dequantize, quantize
 from tvm import relax
 
 S = relax.const(0.25, "float32")

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_runner import Runner, random, relative_error
 from tilewright import targets
-from tilewright.ir_passes.operators.attention_operator import attention
+from tilewright.ir_passes.dialect.attention import attention
 from tilewright.schedules.templates.attention import Heads, default
 from tvm import relax
 

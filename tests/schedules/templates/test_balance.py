@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tilewright import targets
-from tilewright.ir_passes.operators.attention_operator import attention
+from tilewright.ir_passes.dialect.attention import attention
 from tilewright.schedules.legalize import legalize
 from tilewright.schedules.schedule import schedule_module
 from tilewright.schedules.templates.attention import Heads

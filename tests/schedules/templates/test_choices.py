@@ -13,11 +13,12 @@ import pytest
 from kernel_runner import TOLERANCE, Runner, random, relative_error
 from numpy_reference import convolution, pad, windows
 from soft_units import BFLOAT16, target_with
-from tilewright import recurrent_operator, targets
+from tilewright import targets
 from tilewright.errors import ChoiceError
-from tilewright.interpolation_operator import interpolate
-from tilewright.ir_passes.operators.attention_operator import attention
-from tilewright.recurrent_operator import GATES, Activation, recurrent
+from tilewright.ir_passes.dialect import recurrent as recurrent_operator
+from tilewright.ir_passes.dialect.attention import attention
+from tilewright.ir_passes.dialect.interpolation import interpolate
+from tilewright.ir_passes.dialect.recurrent import GATES, Activation, recurrent
 from tilewright.schedules.templates import choices
 from tilewright.schedules.templates.contraction import MultiplyAddChoice, Workload
 from tilewright.schedules.templates.group_norm import Groups

@@ -15,7 +15,7 @@ from kernel_runner import TOLERANCE, Runner, draw_window, random, relative_error
 from numpy_reference import convolution
 from soft_units import BFLOAT16, UNITS, target_with
 from tilewright.compiler.lowering.lower import lower_kernel
-from tilewright.ir_passes.operators.attention_operator import attention
+from tilewright.ir_passes.dialect.attention import attention
 from tilewright.schedules.legalize import legalize
 from tilewright.schedules.schedule import schedule_module
 from tilewright.schedules.templates import dot_product

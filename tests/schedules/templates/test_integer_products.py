@@ -12,8 +12,8 @@ from kernel_runner import LAYOUTS, OPERATORS, Runner, draw_window
 from numpy_reference import convolution
 from soft_units import INTEGERS, target_with
 from tilewright import targets
-from tilewright.quantize_operators import requantize
-from tilewright.quantized_arithmetic import requantized
+from tilewright.ir_passes.dialect.quantize import requantize
+from tilewright.ir_passes.dialect.quantized_arithmetic import requantized
 from tilewright.schedules.templates import dot_product
 from tilewright.targets.host import read_host
 from tvm import relax

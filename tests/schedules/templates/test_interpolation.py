@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from kernel_runner import TOLERANCE, Runner, random, relative_error
 from tilewright import targets
-from tilewright.interpolation_operator import interpolate
+from tilewright.ir_passes.dialect.interpolation import interpolate
 from tvm import relax
 
 Table = tuple[Any, Any]

@@ -11,10 +11,10 @@ import pytest
 import tvm
 import tvm_ffi
 from kernel_runner import Runner
-from tilewright import float_functions as functions
 from tilewright import hidden_floats as hidden
 from tilewright import targets
 from tilewright.compiler.lowering.lower import lower_kernel
+from tilewright.ir_passes.dialect import float_functions as functions
 from tilewright.schedules.schedule import schedule_kernel
 from tilewright.schedules.templates.table import TEMPLATES
 from tilewright.schedules.templates.template import Chooser

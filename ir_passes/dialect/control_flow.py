@@ -23,8 +23,8 @@ import tvm
 from tvm import relax, tirx
 from tvm.ir import Op
 
-from .ir_types import Call, Expr, Node, Type
-from .relax_operators import register
+from ...ir_types import Call, Expr, Node, Type
+from .registration import register
 
 BRANCH = "relax.tilewright.branch"
 LOOP = "relax.tilewright.loop"

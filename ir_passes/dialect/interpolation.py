@@ -16,8 +16,8 @@ import tvm
 from tvm import relax, te, tirx
 from tvm.ir import Op
 
-from .ir_types import Call, Expr, Node, Scalar, Type
-from .relax_operators import register
+from ...ir_types import Call, Expr, Node, Scalar, Type
+from .registration import register
 
 NAME = "relax.tilewright.interpolate"
 Tables = Sequence[tuple[Any, Any]]  # Relax expressions, or TE tensors

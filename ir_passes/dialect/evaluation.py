@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 from tvm import relax
 
-from .dtypes import numpy_dtype
-from .ir_types import Call
-from .quantize_operators import evaluated
-from .slices import slices
+from ...dtypes import numpy_dtype
+from ...ir_types import Call
+from ...slices import slices
+from .quantize import evaluated
 
 Array: TypeAlias = npt.NDArray[Any]
 Evaluate: TypeAlias = Callable[[Call, list[Array]], "Array | None"]

@@ -16,9 +16,8 @@ import tvm
 from tvm import relax
 from tvm.ir import Op
 
-from ...ir_types import Call, Node, Type
-from ...relax_operators import register
-from ..core.graph import Expr
+from ...ir_types import Call, Expr, Node, Type
+from .registration import register
 
 NAME = "relax.tilewright.attention"
 _HEADS_FIRST = (0, 2, 1, 3)

@@ -19,9 +19,9 @@ import tvm
 from tvm import relax
 from tvm.ir import Op
 
-from .ir_types import Call, Expr, Node, Type
+from ...ir_types import Call, Expr, Node, Type
 from .quantized_arithmetic import Array, dequantized, quantized, requantized
-from .relax_operators import register
+from .registration import register
 
 QUANTIZE, DEQUANTIZE, REQUANTIZE = (f"relax.tilewright.{name}" for name in ("quantize", "dequantize", "requantize"))
 

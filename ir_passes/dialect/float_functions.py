@@ -12,8 +12,8 @@ import tvm
 from tvm import relax
 from tvm.ir import Op
 
-from .ir_types import Call, Expr, Node, Type
-from .relax_operators import register
+from ...ir_types import Call, Expr, Node, Type
+from .registration import register
 
 NAMES = ("expm1", "log1p", "mish", "softplus")
 

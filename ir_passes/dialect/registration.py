@@ -7,7 +7,7 @@ from collections.abc import Callable
 from tvm import relax
 from tvm.ir import Op, _ffi_api, register_op_attr
 
-from .ir_types import Call, Expr, Node, Type
+from ...ir_types import Call, Expr, Node, Type
 
 
 def register(

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tilewright import evaluation, targets
-from tilewright import float_functions as functions
+from tilewright import targets
 from tilewright.compiler.build import build
 from tilewright.compiler.library import artifact
 from tilewright.compiler.options import CompileOptions
 from tilewright.frontends.imported import ImportedModel
-from tilewright.quantize_operators import dequantize, quantize, requantize
+from tilewright.ir_passes.dialect import evaluation
+from tilewright.ir_passes.dialect import float_functions as functions
+from tilewright.ir_passes.dialect.quantize import dequantize, quantize, requantize
 from tvm import relax, tirx
 
 op = relax.op

@@ -146,9 +146,9 @@ def test_the_report_shows_each_layer() -> None:
 
 
 def test_a_layer_that_stays_float() -> None:
-    found = quantize(DENSE, SAMPLES, Request(OPTIONS, always=True, keep_float=["second"]))
+    found = quantize(DENSE, SAMPLES, Request(OPTIONS, always=True, keep_float=["second"], details=False))
     assert [(each.name, each.kept_float) for each in found.layers][1] == ("second", "asked for")
-    assert [each.error is not None for each in found.layers] == [True, False, True]
+    assert sum(each.kept_float == "" for each in found.layers) == 2
     with pytest.raises(UsageError, match="no layer 'nothing'"):
         quantize(DENSE, SAMPLES, Request(OPTIONS, keep_float=["nothing"]))
 

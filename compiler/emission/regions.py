@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from ...errors import RegionError
 from ..library.plan import Buffer, BufferKind, Bytes, Call, Kernel, Step, leaves
-from ..library.sizes import largest
+from ...sizes import largest
 from .memory import lower_bound, peak_step, plan_arena
 
 _OPERAND_BYTES = 4

@@ -12,7 +12,7 @@ import jinja2
 from ...errors import UsageError
 from ..emission.memory import alive_bytes, lower_bound, peak_step
 from ..library.plan import BufferKind, Call, Copy, Plan, leaves
-from ..library.sizes import largest
+from ...sizes import largest
 from ..process.install import written_whole
 
 _SUFFIXES = (".svg", ".html")

@@ -26,7 +26,7 @@ from tilewright.compiler.library.plan import (
     new_buffer,
 )
 from tilewright.compiler.library.signature import make_signature
-from tilewright.compiler.library.sizes import Dimension
+from tilewright.sizes import Dimension
 from tilewright.compiler.library.tensor_spec import TensorSpec
 from tilewright.errors import CompilerError
 from tilewright.targets.toolchain import find_toolchain

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tilewright.compiler.library.sizes import Dimension, Size, SizeExpr, in_c, largest, rounded_up, value_of
+from tilewright.sizes import Dimension, Size, SizeExpr, in_c, largest, rounded_up, value_of
 
 N, M = Dimension("n", 7), Dimension("m", 12)
 BOUNDS = {each.name: each.bound for each in (N, M)}

@@ -100,7 +100,7 @@ class _Join:
         }
         self._constant_bytes = sum(align(len(contents)) for contents in self._contents)
         self._inputs = _inputs_of(graph)
-        self._callers = list(self._inputs)
+        self._callers = self._inputs[: len(self.inputs)]
         for position, index in enumerate(self._inputs):
             if position >= len(self.inputs):  # sizes are nobody's input
                 self.buffers[index] = new_buffer(BufferKind.WORKSPACE, graph.buffers[index].bytes)

@@ -7,8 +7,7 @@ beginnings of that for the largest, and numbers that change must be ends of axes
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import tvm
@@ -19,8 +18,9 @@ from ..errors import UnsupportedError
 from ..frontends import ImportedModel
 from ..ir_passes.core.constants import array_of
 from ..ir_passes.core.graph import Graph, leaves
-from ..ir_types import Expr, IRModule
+from ..ir_types import Expr, Var
 from ..slices import slices
+from .tables import Axes, table_axes
 
 _FREE = ("relax.reshape", "relax.broadcast_to", "relax.full", "relax.zeros", "relax.ones")  # shapes are theirs to say
 
@@ -44,13 +44,22 @@ def check_witness(large: ImportedModel, small: ImportedModel) -> None:
     if len(ours.bindings) != len(theirs.bindings):
         _differ(large.name, "it has other operators for other sizes")
     names = dict(zip(ours.params, theirs.params, strict=True))
+    tables: dict[Var, Axes] = {}
     for (var, value), (other_var, other) in zip(ours.bindings, theirs.bindings, strict=True):
         where = f"node '{var.name}'"
-        _compare(value, other, names, where, (large.module, small.module))
+        _compare(value, other, names, where)
+        if isinstance(value, tvm.ir.Call):
+            found = table_axes(value, other, tables)
+            if found is None:
+                _differ(where, "it reads a constant or a repetition that is as long as a size")
+            tables[var] = found
         names[var] = other_var
+    for output, name in zip(ours.outputs, large.output_names, strict=True):
+        if tables.get(output) or isinstance(output, tvm.ir.GenericConst):
+            _differ(f"output '{name}'", "it is a constant or a repetition that is as long as a size")
 
 
-def _compare(value: Expr, other: Expr, names: dict[Any, Any], where: str, modules: Sequence[IRModule]) -> None:
+def _compare(value: Expr, other: Expr, names: dict[Any, Any], where: str) -> None:
     if type(value) is not type(other):
         _differ(where, "it is another operator for other sizes")
     if not isinstance(value, tvm.ir.Call):
@@ -100,7 +109,7 @@ def _compare_slices(value: Expr, other: Expr, where: str) -> None:
             _differ(where, "which part of a tensor it takes depends on a size")
 
 
-def _differ(where: str, why: str) -> None:
+def _differ(where: str, why: str) -> NoReturn:
     raise UnsupportedError(
         f"the model cannot be compiled for a range of sizes: {why}",
         where=where,

@@ -43,14 +43,14 @@ def of_sizes(sizes: Iterable[Size], bounds: Mapping[str, int]) -> Extents:
 
 
 def axis_of(digits: Iterable[Digit]) -> Axis:
-    """An axis of digits, static neighbours as one."""
+    """An axis of digits; one that is there throughout is part of the one before it."""
     found: list[Digit] = []
     for digit in digits:
         if not digit.varies and digit.bound == 1:
             continue
-        if found and not digit.varies and not found[-1].varies:
-            bound = found.pop().bound * digit.bound
-            digit = Digit(bound, bound)
+        if found and not digit.varies:
+            outer = found.pop()
+            digit = Digit(outer.bound * digit.bound, outer.size * digit.bound)
         found.append(digit)
     return tuple(found)
 

@@ -18,7 +18,7 @@ from tvm import relax
 from ...ir_types import Expr
 from ...sizes import Size, quotient, smallest
 from ...slices import slices
-from ..core.constants import constant, numpy_dtype
+from ..core.constants import array_of, constant, numpy_dtype
 from ..dialect import attention as attention_operator
 from ..dialect import quantize, within
 from ..dialect.float_functions import NAMES as FLOAT_FUNCTIONS
@@ -269,9 +269,47 @@ def take(step: Step) -> Extents:
         raise step.refused("it takes of all axes at once")
     axis = int(step.call.attrs.axis) % len(data)
     if varies(data[axis]):
-        raise step.refused(f"it takes elements along axis {axis}, which varies")
+        places = _chosen(step, data[axis], array_of(step.call.args[1]), axis)
     step.fill(1, 0)
     return (*data[:axis], *places, *data[axis + 1 :])
+
+
+def _chosen(step: Step, axis: Axis, places: Any, number: int) -> Extents:
+    """What there is of elements of an axis that varies: of those that are always there all, of all in order as many."""
+    if places is not None and places.size and int(places.min()) >= 0:
+        if int(places.max()) < smallest(size_of(axis)):
+            return whole(places.shape)
+        for place in axes_in_order(places):
+            if places.shape[place] == bound_of(axis):
+                return tuple(axis if each == place else whole([size])[0] for each, size in enumerate(places.shape))
+    raise step.refused(f"it takes elements along axis {number}, which varies")
+
+
+def axes_in_order(places: Any) -> list[int]:
+    """The axes along which an array counts from 0 on, the same along all others."""
+    lines = [
+        np.arange(extent).reshape([-1 if each == axis else 1 for each in range(places.ndim)])
+        for axis, extent in enumerate(places.shape)
+    ]
+    return [axis for axis, line in enumerate(lines) if np.array_equal(places, np.broadcast_to(line, places.shape))]
+
+
+def kernel(step: Step) -> Extents:
+    """A kernel that the importer wrote."""
+    (fields,) = step.fields.values()
+    function, operands = str(step.call.args[0].name_hint), step.call.args[1].fields
+    if not function.startswith("gather_nd"):
+        raise step.refused("it has no rule for that")
+    data, places = fields
+    depth, lead = bound_of(places[-1]), len(places) - 1
+    if lead + len(data) - depth != len(step.shape):
+        raise step.refused("it gathers for each of a batch")
+    array, found = array_of(operands[1]), tuple(places[:-1])
+    for number in range(depth):
+        if varies(data[number]):
+            chosen = _chosen(step, data[number], None if array is None else array[..., number], number)
+            found = broadcast(step, [found, chosen], step.shape[:lead])
+    return (*found, *data[depth:])
 
 
 def concat(step: Step) -> Extents:
@@ -399,6 +437,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         **dict.fromkeys((f"nn.{kind}_pool{rank}d" for kind in ("max", "avg") for rank in (1, 2, 3)), pool),
         "take": take,
         "concat": concat,
+        "call_tir": kernel,
         "split": split,
         "strided_slice": strided_slice,
         "nn.pad": padding,

@@ -20,16 +20,15 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
 from ..failures import failing_in, nodes_named
-from ..sizes import Dimension
 from .codegen.generators import generator_for, is_folder
 from .library.naming import identifier
 from .library.signature import Signature, make_signature
 from .options import CompileOptions
-from .ranges import Ranges, Values, asked_ranges, static_shapes
 from .process.failures import failures_named
 from .process.places import check_folder, check_model, check_output, make_folders, output_errors, publish
 from .process.work_folder import work_folder
 from .process.workers import started
+from .ranges import Ranges, static_shapes
 
 if TYPE_CHECKING:
     from ..frontends import ImportedModel, OpenedModel
@@ -44,20 +43,12 @@ if TYPE_CHECKING:
     from .pipeline import ChoosePasses
     from .process.progress import ProgressCallback
     from .process.workers import Workers
+    from .variants import Variant
 
 STAGES = ("import", "passes", "lower", "plan", "generate")
 
 # TVM's builders keep what they are at in variables of the process: threads compile one after the other.
 _tvm = threading.RLock()
-
-
-@dataclass(frozen=True)
-class Variant:
-    """A model for some values of the dimensions alone: after import, and once there are, its scheduled kernels."""
-
-    values: tuple[tuple[Dimension, int], ...]
-    imported: ImportedModel
-    module: IRModule | None = None
 
 
 @dataclass(frozen=True)
@@ -191,25 +182,13 @@ def _settled(options: CompileOptions, place: Path | None, generates: bool) -> Bu
 
 def _imported(made: Build, model: Any, prepared: Callable[[OpenedModel], OpenedModel] | None) -> Build:
     from .. import frontends
+    from .variants import imports_of
 
     if isinstance(model, frontends.ImportedModel):
         return replace(made, imported=model)
     opened = frontends.open(model, frontends.Request(shapes=static_shapes(made.options)))
     opened = opened if prepared is None else prepared(opened)
-    ranges = asked_ranges(opened, made.options)
-
-    def load(values: Values) -> ImportedModel:
-        shapes = static_shapes(made.options) if ranges is None else ranges.shapes(values)
-        return frontends.load(opened, shapes=shapes, bindings=made.options.bindings)
-
-    if ranges is None:
-        return replace(made, imported=load({}))
-    from .witnesses import check_witness
-
-    imported = load(ranges.bounds)
-    for values in ranges.witnesses():
-        check_witness(imported, load(values))
-    best = tuple(Variant(values, load({each.name: value for each, value in values})) for values in ranges.best)
+    ranges, imported, best = imports_of(opened, made.options)
     return replace(made, ranges=ranges, imported=imported, best=best)
 
 
@@ -223,6 +202,7 @@ def _workers(made: Build, generator: CodeGenerator | None) -> AbstractContextMan
 
 
 def _scheduled(made: Build, passes: ChoosePasses, choose: Choose | None, tell: ProgressCallback) -> Build:
+    from ..ir_passes.extents.hold_extents import HoldExtents
     from ..ir_passes.registry import edited
     from ..schedules.templates.template import choose_default
     from ..schedules.tuner.records import chooser_of
@@ -240,7 +220,7 @@ def _scheduled(made: Build, passes: ChoosePasses, choose: Choose | None, tell: P
     extents = None
     if made.ranges is not None:
         sizes = [made.ranges.inputs[name] for name in made.imported.input_names]
-        extents = pipeline.HoldExtents(sizes, made.ranges.bounds)
+        extents = HoldExtents(sizes, made.ranges.bounds)
     module = run(made.imported.module, save_ir=made.options.save_ir, extents=extents)
     best = tuple(replace(each, module=run(each.imported.module)) for each in made.best)
     return replace(made, module=module, best=best)

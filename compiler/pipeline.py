@@ -26,6 +26,7 @@ from ..ir_passes import (
     FuseSilu,
     FuseSoftmax,
     GraphPass,
+    HoldExtents,
     IntegerProducts,
     MoveDequantize,
     NarrowStorage,
@@ -34,14 +35,14 @@ from ..ir_passes import (
     RequantizeSums,
     SimplifyReductions,
     SliceInPlace,
+    StopAtExtents,
     TrimKernels,
     UnsignedActivations,
     run_passes,
 )
 from ..ir_passes.core.functions import joined, split
 from ..ir_passes.core.graph import MAIN
-from ..ir_passes.extents.hold_extents import HoldExtents
-from ..ir_passes.extents.stop_at_extents import StopAtExtents, with_stops
+from ..ir_passes.extents.stop_at_extents import with_stops
 from ..ir_passes.registry import spelled
 from ..ir_types import IRModule
 from ..schedules.legalize import legalize

@@ -1,4 +1,4 @@
-"""What a compile is asked for where sizes vary: the dimensions, the sizes of the inputs, and which get their own code."""
+"""What is asked of a compile where sizes vary: dimensions, sizes of the inputs, and which get code of their own."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Ranges:
         return {name: tuple(value_of(size, values) for size in sizes) for name, sizes in self.inputs.items()}
 
     def witnesses(self) -> list[Values]:
-        """Values by which it is seen how a model depends on them: all others than at the bounds, and than each other."""
+        """Values by which it is seen how a model depends on them: others than the bounds, and than each other."""
         found: list[Values] = []
         for step in (1, 3):
             values = {}
@@ -146,7 +146,9 @@ def _dims_of_inputs(opened: OpenedModel) -> dict[str, list[int | str | None] | N
         if value.name not in weights:
             shape = value.type.tensor_type.shape if value.type.tensor_type.HasField("shape") else None
             found[value.name] = (
-                None if shape is None else [dim.dim_param or (dim.dim_value if dim.dim_value > 0 else None) for dim in shape.dim]
+                None
+                if shape is None
+                else [dim.dim_param or (dim.dim_value if dim.dim_value > 0 else None) for dim in shape.dim]
             )
     return found
 
@@ -173,5 +175,7 @@ def _best(
         choices.append([(dimension, value) for value in values])
     found = tuple(itertools.product(*choices))
     if len(found) > MOST_BEST:
-        raise UsageError(f"{len(found)} sizes with code of their own are too many", where="--best", hint=f"at most {MOST_BEST}")
+        raise UsageError(
+            f"{len(found)} sizes with code of their own are too many", where="--best", hint=f"at most {MOST_BEST}"
+        )
     return found

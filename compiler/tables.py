@@ -1,8 +1,8 @@
 """Tensors that are as long as a size of the inputs, and have nothing else to do with it: constants, repetitions.
 
-Of such an axis nobody but the model's shape arithmetic knows that it varies, and that is gone when the compiler follows
-sizes from operator to operator. Joined element by element with a tensor that does vary, as much of it is used as there is
-of that. Anything else, a sum along it, would run to the end of the table for the largest sizes.
+Of such an axis nobody but the model's shape arithmetic knows that it varies, and that is gone when the compiler
+follows sizes from operator to operator. Joined element by element with a tensor that does vary, as much of it is used
+as there is of that. Anything else, a sum along it, would run to the end of the table for the largest sizes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import tvm
 from tvm import relax
 
 from ..ir_passes.core.constants import array_of
-from ..ir_passes.extents.rules import RULES, axes_in_order, elementwise
+from ..ir_passes.extents.moving import axes_in_order
+from ..ir_passes.extents.rules import RULES, elementwise
 from ..ir_passes.extents.step import operator_name, shape_of
 from ..ir_types import Expr, Type, Var
 
@@ -71,11 +72,15 @@ def table_axes(large: Expr, small: Expr, known: Mapping[Var, Axes]) -> Axes | No
 
 
 def _of_kernel(large: Expr, small: Expr, varying: Axes, known: Mapping[Var, Axes]) -> Axes | None:
-    """Of the importer's kernels those that gather."""
-    if not str(large.args[0].name_hint).startswith("gather"):
-        return None
+    """Of the importer's kernels those that gather, and totals."""
     parts, others = (list(each.args[1].fields) for each in (large, small))
     by_tables = [_of(part, other, known) for part, other in zip(parts, others, strict=True)]
+    if not any(by_tables):
+        return _NONE
+    if str(large.args[0].name_hint).startswith("running_total"):  # of a beginning the beginning
+        return by_tables[0]
+    if not str(large.args[0].name_hint).startswith("gather"):
+        return None
     if all(axes_that_vary(a.ty, b.ty) <= own for a, b, own in zip(parts, others, by_tables, strict=True)):
         return varying
     places = array_of(parts[1])

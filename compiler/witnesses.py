@@ -1,8 +1,8 @@
 """Whether a model depends on its sizes in no other way than the compiler follows: seen by importing it for other sizes.
 
-What an import computes of shapes is gone afterwards: 127 may be a number of the model, or the last of 128 tokens. Imports
-for several sizes tell the two apart. Their operators must be the same, constants that grow with a size must be the
-beginnings of that for the largest, and numbers that change must be ends of axes.
+What an import computes of shapes is gone afterwards: 127 may be a number of the model, or the last of 128 tokens.
+Imports for several sizes tell the two apart. Their operators must be the same, constants that grow with a size must be
+the beginnings of that for the largest, and numbers that change must be ends of axes.
 """
 
 from __future__ import annotations
@@ -88,11 +88,15 @@ def _compare_argument(argument: Expr, other: Expr, where: str) -> None:
         longer = array.ndim == another.ndim and all(a >= b for a, b in zip(array.shape, another.shape, strict=True))
         same = longer and np.array_equal(array[begins], another, equal_nan=another.dtype.kind == "f")
         if not same:
-            _differ(where, "a constant that it reads depends on a size, and is not the beginning of the one for the largest")
+            _differ(
+                where, "a constant that it reads depends on a size, and is not the beginning of the one for the largest"
+            )
     elif isinstance(argument, relax.Tuple) and isinstance(other, relax.Tuple):
         for one, two in zip(argument.fields, other.fields, strict=True):
             _compare_argument(one, two, where)
-    elif isinstance(argument, tirx.IntImm | tirx.FloatImm | relax.ShapeExpr) and not tvm_ffi.structural_equal(argument, other):
+    elif isinstance(argument, tirx.IntImm | tirx.FloatImm | relax.ShapeExpr) and not tvm_ffi.structural_equal(
+        argument, other
+    ):
         _differ(where, "a number in it depends on a size")
 
 

@@ -54,7 +54,9 @@ Shapes = Annotated[
 Ranges = Annotated[
     list[str] | None,
     typer.Option(
-        "--range", metavar="N=1..32", help="One library for all these values of a dimension; --shape names it. Repeatable."
+        "--range",
+        metavar="N=1..32",
+        help="One library for all these values of a dimension; --shape names it. Repeatable.",
     ),
 ]
 Best = Annotated[
@@ -199,7 +201,6 @@ def read_inputs(
         DataError: a file is missing or damaged.
     """
     from ..inputs.random_inputs import random_inputs as random
-
     from ..library.dimensions import at, sizes_of_call
 
     signature = library.signature

@@ -51,6 +51,15 @@ def parse_shapes(options: Iterable[str], dimensions: Iterable[str] = ()) -> dict
     return shapes
 
 
+def fixed_shapes(options: Iterable[str] | None) -> dict[str, tuple[int, ...]]:
+    """``--shape NAME=1x3x224x224``, of numbers alone.
+
+    Raises:
+        UsageError: as `parse_shapes`.
+    """
+    return {name: tuple(map(int, shape)) for name, shape in parse_shapes(options or ()).items()}
+
+
 def parse_ranges(options: Iterable[str]) -> dict[str, tuple[int, int]]:
     """``--range N=1..32``, each dimension once.
 

@@ -15,8 +15,8 @@ from tvm import relax, tirx
 
 from ...errors import CompilerError
 from ...ir_passes.dialect.control_flow import BRANCH, LOOP, branch_of, loop_of
-from ...sizes import Dimension
 from ...ir_types import Binding, Call, Expr, IRModule, Type, Var
+from ...sizes import Dimension
 from ..library.plan import Buffer, BufferKind, Bytes, Constants, align, new_buffer
 from ..library.tensor_spec import TensorSpec
 from . import graph_bodies

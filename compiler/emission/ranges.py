@@ -1,10 +1,10 @@
 """One graph of several: that for the largest sizes, which runs for all, and those for sizes that get their own.
 
-    if the dimensions are those of a graph of its own:   its steps
-    else:   sizes are written where kernels read them
-            inputs are spread out, to lie as they would at the largest sizes
-            the steps
-            what is there of the results is gathered
+if the dimensions are those of a graph of its own:   its steps
+else:   sizes are written where kernels read them
+        inputs are spread out, to lie as they would at the largest sizes
+        the steps
+        what is there of the results is gathered
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from ..library.plan import Buffer, BufferKind, Constants, Equal, Fit, align, new
 from ..library.tensor_spec import TensorSpec, element_bytes
 from .graph import Graph, read_graph
 from .graph_steps import GraphBranch, GraphCall, GraphCopy, GraphNumbers, GraphStep, renamed, written_by
-
 
 if TYPE_CHECKING:
     from ...frontends import ImportedModel
@@ -55,7 +54,10 @@ def graph_of_ranges(
         each = read_graph(its_module, model.output_names, model.input_names, model.dtypes)
         called = {name: f"best{number}_{name}" for name in each.functions}
         kernels.update({tvm.ir.GlobalVar(new): its_module[name] for name, new in called.items()})
-        steps = tuple(replace(call, function=called[call.function]) if isinstance(call, GraphCall) else call for call in each.steps)
+        steps = tuple(
+            replace(call, function=called[call.function]) if isinstance(call, GraphCall) else call
+            for call in each.steps
+        )
         others.append((values, replace(each, steps=steps)))
     return tvm.IRModule(kernels), _joined(graph, told, dimensions, inputs, others)
 
@@ -72,7 +74,9 @@ def _joined(
     digits = [
         [[(bound, parse_size(text, dimensions)) for bound, text in axis] for axis in axes] for axes in told.outputs
     ]
-    outputs = [_with_sizes(spec, [_product(axis) for axis in axes]) for spec, axes in zip(graph.outputs, digits, strict=True)]
+    outputs = [
+        _with_sizes(spec, [_product(axis) for axis in axes]) for spec, axes in zip(graph.outputs, digits, strict=True)
+    ]
     places = [join.add(new_buffer(BufferKind.WORKSPACE, spec.nbytes)) for spec in outputs]
     steps: tuple[GraphStep, ...] = (
         *join.numbers(),
@@ -94,10 +98,7 @@ class _Join:
         self.sizes = list(sizes)
         self.inputs = graph.inputs[: len(graph.inputs) - len(sizes)]
         self.buffers: list[Buffer] = list(graph.buffers)
-        self._contents = {
-            contents: index
-            for contents, index in zip(graph.constants.contents, _constants_of(graph), strict=True)
-        }
+        self._contents = dict(zip(graph.constants.contents, _constants_of(graph), strict=True))
         self._constant_bytes = sum(align(len(contents)) for contents in self._contents)
         self._inputs = _inputs_of(graph)
         self._callers = self._inputs[: len(self.inputs)]
@@ -192,7 +193,7 @@ def _gathered(
 
 
 def _fit(axes: Sequence[Sequence[tuple[int, Size]]], dtype: str, *, spread: bool) -> Fit:
-    """How a tensor lies, its last digits that do not vary as one element, and others that do not with their neighbours."""
+    """How a tensor lies, all behind the last digit that varies as one element."""
     element = element_bytes(dtype)
     digits = [digit for axis in axes for digit in axis]
     while isinstance(digits[-1][1], int):

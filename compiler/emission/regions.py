@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ...errors import RegionError
-from ..library.plan import Buffer, BufferKind, Bytes, Call, Kernel, Step, leaves
 from ...sizes import largest
+from ..library.plan import Buffer, BufferKind, Bytes, Call, Kernel, Step, leaves
 from .memory import lower_bound, peak_step, plan_arena
 
 _OPERAND_BYTES = 4

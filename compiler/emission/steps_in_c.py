@@ -19,8 +19,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 
 from ...errors import CompilerError
-from ..library.plan import ARENA, Branch, Buffer, BufferKind, Call, Copy, Equal, Loop, Numbers, Plan, Scalar, Step
 from ...sizes import Size, in_c
+from ..library.plan import ARENA, Branch, Buffer, BufferKind, Call, Copy, Equal, Loop, Numbers, Plan, Scalar, Step
 
 _MACROS = {BufferKind.INPUT: "I", BufferKind.OUTPUT: "O", BufferKind.CONSTANT: "C", BufferKind.WORKSPACE: "W"}
 # Tells who asked that the call or copy of this number has ended, in the order of `plan.leaves`.
@@ -67,10 +67,9 @@ class StepWriter:
             destination = self.reference(step.destination)
             if step.fit is not None:
                 bounds, sizes = (", ".join(map(in_c, each)) for each in (step.fit.bounds, step.fit.sizes))
-                return (
-                    f"fit({destination}, {self.reference(step.source)}, {len(step.fit.bounds)}, (int64_t[]){{{bounds}}}, "
-                    f"(int64_t[]){{{sizes}}}, {step.fit.element}, {int(step.fit.spread)});"
-                )
+                room = f"{len(step.fit.bounds)}, (int64_t[]){{{bounds}}}, (int64_t[]){{{sizes}}}"
+                source, spread = self.reference(step.source), int(step.fit.spread)
+                return f"fit({destination}, {source}, {room}, {step.fit.element}, {spread});"
             if step.turn is not None:
                 turn = f"*(const int64_t *){self.reference(step.turn)}"
                 destination = f"(unsigned char *){destination} + {turn} * {size}"

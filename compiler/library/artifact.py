@@ -31,7 +31,7 @@ from ...errors import (
 from ..process.install import install
 from .archive import is_archive, read_archive
 from .arrays import as_array
-from .dimensions import at, bounds_of, values_of
+from .dimensions import at, c_arguments, sizes_of_call
 from .library_file import LibraryFile, opened
 from .native_library import NativeLibrary, load_native
 from .signature import Signature, check_threads
@@ -236,7 +236,7 @@ class CompiledModel:
 
     @property
     def _pointers(self) -> int:
-        """The pointers that every entry takes first: inputs, outputs, the workspace, and dimensions if there are any."""
+        """The pointers that every entry takes first: inputs, outputs, the workspace, and dimensions if it has some."""
         return 4 if self.signature.dimensions else 3
 
     def _check(self, inputs: Mapping[str, Any]) -> tuple[list[Array], dict[str, int]]:
@@ -253,21 +253,9 @@ class CompiledModel:
         for spec in self.inputs:
             if spec.name not in inputs:
                 raise TensorError(f"input {spec.name!r} is missing", where=str(self.path), hint=takes)
-        values = self.dimensions_of(inputs)
+        values = sizes_of_call(self.signature, inputs)
         sized = [at(spec, self.signature.dimensions, values) for spec in self.inputs]
         return [as_array(inputs[spec.name], spec) for spec in sized], values
-
-    def dimensions_of(self, inputs: Mapping[str, Any]) -> dict[str, int]:
-        """What the dimensions of a call with these inputs are, by name; those that no input says are at their bounds.
-
-        Raises:
-            TensorError: shapes are outside of the ranges.
-        """
-        dimensions = self.signature.dimensions
-        if not dimensions:
-            return {}
-        shapes = {name: tuple(getattr(value, "shape", np.shape(value))) for name, value in inputs.items()}
-        return {**bounds_of(dimensions), **values_of(dimensions, self.inputs, shapes)}
 
     def _call(
         self, entry: Any, inputs: Sequence[Array], outputs: Sequence[Array], values: Mapping[str, int], *more: Any
@@ -275,7 +263,7 @@ class CompiledModel:
         pointers = [
             (ctypes.c_void_p * max(1, len(group)))(*[a.ctypes.data for a in group]) for group in (inputs, outputs)
         ]
-        status = entry(*pointers, ctypes.c_void_p(self._workspace()), *self.dimension_arguments(values), *more)
+        status = entry(*pointers, ctypes.c_void_p(self._workspace()), *c_arguments(self.signature, values), *more)
         if status == _ERROR_CPU:
             raise UnsupportedTargetError(
                 "this processor lacks instructions that the library uses",
@@ -284,11 +272,6 @@ class CompiledModel:
             )
         if status:
             raise TilewrightError(f"the library failed with code {status}", where=str(self.path))
-
-    def dimension_arguments(self, values: Mapping[str, int]) -> list[Any]:
-        """What ``NAME_run`` takes after the workspace."""
-        numbers = [values[dimension.name] for dimension in self.signature.dimensions]
-        return [(ctypes.c_int64 * len(numbers))(*numbers)] if numbers else []
 
     def _empty_outputs(self, values: Mapping[str, int]) -> list[Array]:
         specs = [at(spec, self.signature.dimensions, values) for spec in self.signature.outputs]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from ...errors import TensorError, UsageError
@@ -12,6 +14,7 @@ from .signature import Signature
 from .tensor_spec import TensorSpec
 
 Values = Mapping[str, int]
+_NOTHING: Values = MappingProxyType({})
 
 
 def at(spec: TensorSpec, dimensions: Sequence[Dimension], values: Values) -> TensorSpec:
@@ -48,7 +51,7 @@ def values_of(
     return found
 
 
-def sizes_of_call(signature: Signature, tensors: Mapping[str, Any], asked: Values) -> dict[str, int]:
+def sizes_of_call(signature: Signature, tensors: Mapping[str, Any], asked: Values = _NOTHING) -> dict[str, int]:
     """The dimensions of a call for which some inputs are given, and values of some dimensions; others are at bounds.
 
     Raises:
@@ -61,13 +64,20 @@ def sizes_of_call(signature: Signature, tensors: Mapping[str, Any], asked: Value
         if name not in known or not known[name].least <= value <= known[name].bound:
             ranges = ", ".join(f"{each.name}={each.least}..{each.bound}" for each in dimensions) or "no dimensions"
             raise UsageError(f"{name}={value} is no size of the library", where="--at", hint=f"it has {ranges}")
-    shapes = {name: value.shape for name, value in tensors.items() if hasattr(value, "shape")}
+    shapes = {name: tuple(value.shape) for name, value in tensors.items() if hasattr(value, "shape")}
     return {**bounds_of(dimensions), **asked, **values_of(dimensions, signature.inputs, shapes)}
+
+
+def c_arguments(signature: Signature, values: Values) -> list[Any]:
+    """What ``NAME_run`` takes after the workspace."""
+    numbers = [values[dimension.name] for dimension in signature.dimensions]
+    return [(ctypes.c_int64 * len(numbers))(*numbers)] if numbers else []
 
 
 def _solved(size: Size, dimension: Dimension, extent: int, spec: TensorSpec) -> int:
     """The value with which a size is so large."""
-    for value in (extent, *range(dimension.least, dimension.bound + 1)):
+    candidates: list[int] = [extent, *range(dimension.least, dimension.bound + 1)]
+    for value in candidates:
         if dimension.least <= value <= dimension.bound and value_of(size, {dimension.name: value}) == extent:
             return value
     raise TensorError(

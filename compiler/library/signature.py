@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 from ...errors import LibraryError, UnsupportedVersionError, UsageError
-from .plan import Bytes, Call, Plan, leaves
 from ...sizes import NAME, Dimension, parse_size, value_of
+from .plan import Bytes, Call, Plan, leaves
 from .tensor_spec import ELEMENT_BYTES, TensorSpec
 
 FORMAT_VERSION = 1

@@ -4,10 +4,10 @@
         for tile in 7:           ->           for tile in 7:
             out[i // 2, ...]                      if the tile begins before size: out[i // 2, ...]
 
-`STOPS` says which parameter the size is, and of which parameters the outermost axis counts what there is so many of. A
-loop may leave out an iteration if whatever that writes of a result lies behind the end, and whatever else it writes is
-read in it alone. A stage of its own, a packing or a padding, may leave out those that read nothing before the end. Works
-on loops over buffers that still have their axes.
+`STOPS` says which parameter the size is, and which parameters have so many along their outermost axis. A loop may
+leave out an iteration if whatever that writes of a result lies behind the end, and whatever else it writes is
+read in it alone. A stage of its own, a packing or a padding, may leave out those that read nothing before the end.
+Works on loops over buffers that still have their axes.
 """
 
 from __future__ import annotations
@@ -36,14 +36,18 @@ def stop_early(function: PrimFunc) -> PrimFunc:
     size = function.params[marks[0]]
     counts = {buffer: bound for buffer, bound in zip(function.params, marks[1:], strict=True) if bound}
     results = {buffer for store in found(function.body, tirx.BufferStore) if (buffer := store.buffer) in counts}
-    masks = any(load.source.same_as(each) for load in found(function.body, TensorLoad) for each in _sizes(function, size))
+    masks = any(
+        load.source.same_as(each) for load in found(function.body, TensorLoad) for each in _sizes(function, size)
+    )
     stopper = _Stopper(function.body, size, counts, results, masks)
     return function.with_body(stopper.top(function.body))
 
 
 def _sizes(function: PrimFunc, stop: Buffer) -> list[Buffer]:
     """The parameters that are sizes: with them a kernel puts something in place of what is not there."""
-    return [each for each in function.params if not each.shape and str(each.dtype) == "int64" and not each.same_as(stop)]
+    return [
+        each for each in function.params if not each.shape and str(each.dtype) == "int64" and not each.same_as(stop)
+    ]
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,9 @@ class _Stopper:
 
     def _places(self, loop: For) -> list[Scalar]:
         """Where along the outermost axis it writes results; of a stage, where it reads."""
-        stores = [(store.buffer, store.indices) for store in found(loop, tirx.BufferStore) if store.buffer in self.results]
+        stores = [
+            (store.buffer, store.indices) for store in found(loop, tirx.BufferStore) if store.buffer in self.results
+        ]
         accesses = stores or [
             (load.source, load.indices) for load in found(loop, TensorLoad) if load.source in self.counts
         ]
@@ -113,7 +119,7 @@ class _Stopper:
 
     def _before(self, places: Sequence[Scalar], loop: For, around: tuple[For, ...]) -> tuple[Scalar, Scalar] | None:
         """What must be less than what, if any of the places lies before the end; None where that is not known."""
-        inner = [each for each in found(loop.body, tirx.For)]
+        inner = found(loop.body, tirx.For)
         analyzer = tvm.sym.Analyzer()
         for each in (*around, loop, *inner):
             analyzer.bind(each.loop_var, tvm.ir.Range.from_min_extent(each.min, each.extent))
@@ -155,7 +161,7 @@ def _undivided(place: Scalar) -> tuple[Scalar, int]:
 
 
 def _limit(index: Scalar, variable: Var, end: Scalar) -> Scalar | None:
-    """How many values of a variable from 0 on have an index less than `end`; None where it is no product or quotient."""
+    """How many values of a variable from 0 on have an index before `end`; None where it is no product or quotient."""
     if index.same_as(variable):
         return end
     if isinstance(index, tirx.Mul) and isinstance(index.b, tirx.IntImm) and int(index.b) > 0:
@@ -169,4 +175,3 @@ def _limit(index: Scalar, variable: Var, end: Scalar) -> Scalar | None:
 def _like(value: Scalar, other: Scalar) -> Scalar:
     dtype = str(other.ty.dtype)
     return value if str(value.ty.dtype) == dtype else value.astype(dtype)
-

@@ -215,8 +215,8 @@ def _warnings(runs: list[Run], references: list[dict[str, Array]]) -> tuple[str,
     for name in references[0] if len(references) > 1 else ():
         first = references[0][name]
         if first.size and all(
-            first.shape == other[name].shape
-            and np.array_equal(first, other[name], equal_nan=first.dtype.kind == "f") for other in references
+            first.shape == other[name].shape and np.array_equal(first, other[name], equal_nan=first.dtype.kind == "f")
+            for other in references
         ):
             found[f"output {name!r}: the same for all inputs that were tried"] = None
     return tuple(found)

@@ -143,7 +143,8 @@ class _Walk:
         if value.ty.is_missing():
             value = self._normalize(value)
         several = isinstance(call.ty, relax.TupleType)
-        self._bind(var, value, list(found) if several else found)
+        known: _Known = list(found) if several else found  # type: ignore[assignment]  # of one result: its axes
+        self._bind(var, value, known)
 
     def _step(self, var: Var, call: Call) -> Step:
         operands: list[Extents] = []
@@ -206,7 +207,8 @@ class _Walk:
         if isinstance(value, relax.TupleGetItem):
             items = self._of(value.tuple_value)
             assert isinstance(items, list)
-            return items[int(value.index)]
+            item: _Known = items[int(value.index)]
+            return item
         return whole(shape_of(value.ty)) if isinstance(value, tvm.ir.GenericConst) else ()
 
     @staticmethod

@@ -67,7 +67,8 @@ class Step:
 
     def refused(self, why: str) -> UnsupportedError:
         """The error that this operator has no kernel for it."""
-        found = [each for each in (*self.operands, *sum(self.fields.values(), [])) if any_varies(each)]
+        every = [*self.operands, *(each for fields in self.fields.values() for each in fields)]
+        found = [each for each in every if any_varies(each)]
         text = "; ".join(extents_text(each) for each in found)
         return UnsupportedError(
             f"the operator {self.name} cannot be compiled for a range of sizes: {why}",

@@ -77,9 +77,7 @@ class StopAtExtents(GraphPass):
         return PassResult(without_uncalled(_written(graph, bindings, kernels)), True)
 
 
-def _stopped(
-    kernels: Specializations, value: Expr, stops: Mapping[Var, Stop], var: Var, sizes: Sequence[Var]
-) -> Expr:
+def _stopped(kernels: Specializations, value: Expr, stops: Mapping[Var, Stop], var: Var, sizes: Sequence[Var]) -> Expr:
     """A call of a kernel that is told where its result ends."""
     number = stops[var][0]
     operands = list(value.args[1].fields)

@@ -29,7 +29,9 @@ class _Weights:
         return name
 
 
-def convolutions(*, images: int | str = "N", height: int | str = 18, width: int | str = 18, head: bool = True) -> onnx.ModelProto:
+def convolutions(
+    *, images: int | str = "N", height: int | str = 18, width: int | str = 18, head: bool = True
+) -> onnx.ModelProto:
     """A residual block behind a strided one, a depthwise convolution, pools; classes, or as many images."""
     w = _Weights(3)
     nodes = [
@@ -45,7 +47,9 @@ def convolutions(*, images: int | str = "N", height: int | str = 18, width: int 
     ]
     if not head:
         nodes.append(node("Conv", ["i", w("w4", 5, 20, 1, 1), w("b4", 5)], "y", "classifier"))
-        return model(nodes, {"x": ("float32", (images, 3, height, width))}, {"y": ("float32", (images, 5, "h", "w"))}, w.arrays)
+        return model(
+            nodes, {"x": ("float32", (images, 3, height, width))}, {"y": ("float32", (images, 5, "h", "w"))}, w.arrays
+        )
     nodes += [
         node("GlobalAveragePool", ["i"], "j", "mean"),
         node("Flatten", ["j"], "k", "flatten", axis=1),
@@ -56,7 +60,7 @@ def convolutions(*, images: int | str = "N", height: int | str = 18, width: int 
 
 
 def encoder(*, batch: int | str = "B", tokens: int | str = "S", positions: int = 48) -> onnx.ModelProto:
-    """One layer of a transformer with a mask of keys, shapes computed as PyTorch's exporter does, and a mean of tokens."""
+    """One layer of a transformer with a mask of keys, shapes computed as exporters do, and a mean of tokens."""
     w, width, heads = _Weights(5), 24, 3
     depth = width // heads
 
@@ -65,7 +69,13 @@ def encoder(*, batch: int | str = "B", tokens: int | str = "S", positions: int =
             node("MatMul", ["n", w(f"w{name}", width, width)], f"{name}0", f"{name} product"),
             node("Add", [f"{name}0", w(f"b{name}", width)], f"{name}1", f"{name} bias"),
             node("Reshape", [f"{name}1", "split"], f"{name}2", f"{name} heads"),
-            node("Transpose", [f"{name}2"], name, f"{name} transposed", perm=[0, 2, 3, 1] if name == "k" else [0, 2, 1, 3]),
+            node(
+                "Transpose",
+                [f"{name}2"],
+                name,
+                f"{name} transposed",
+                perm=[0, 2, 3, 1] if name == "k" else [0, 2, 1, 3],
+            ),
         ]
 
     nodes = [
@@ -74,9 +84,16 @@ def encoder(*, batch: int | str = "B", tokens: int | str = "S", positions: int =
         node("Gather", ["shape", w.number("one", np.int64(1))], "tokens", "tokens"),
         node("Unsqueeze", ["batch", w.number("first", np.array([0]))], "batch1", "batch1"),
         node("Unsqueeze", ["tokens", "first"], "tokens1", "tokens1"),
-        node("Concat", ["batch1", "tokens1", w.number("parts", np.array([heads, depth]))], "split", "split shape", axis=0),
+        node(
+            "Concat", ["batch1", "tokens1", w.number("parts", np.array([heads, depth]))], "split", "split shape", axis=0
+        ),
         node("Concat", ["batch1", "tokens1", w.number("width", np.array([width]))], "join", "joined shape", axis=0),
-        node("Slice", [w("positions", 1, positions, width), "first", "tokens1", w.number("axis", np.array([1]))], "p", "positions"),
+        node(
+            "Slice",
+            [w("positions", 1, positions, width), "first", "tokens1", w.number("axis", np.array([1]))],
+            "p",
+            "positions",
+        ),
         node("Gather", [w("table", 50, width), "ids"], "t", "lookup"),
         node("Add", ["t", "p"], "x", "embedded"),
         node("LayerNormalization", ["x", w("g", width), w("s", width)], "n", "norm", axis=-1),
@@ -116,3 +133,10 @@ def encoder_inputs(batch: int, tokens: int, seed: int) -> dict[str, Array]:
     mask = np.ones((batch, tokens), np.int64)
     mask[-1, max(1, tokens - 2) :] = 0
     return {"ids": generator.integers(0, 50, (batch, tokens)), "mask": mask}
+
+
+def images(model_of: onnx.ModelProto, seed: int, **sizes: int) -> dict[str, Array]:
+    """Normal noise for the only input, whose dimensions have these sizes."""
+    (given,) = model_of.graph.input
+    shape = [sizes.get(dim.dim_param, dim.dim_value) for dim in given.type.tensor_type.shape.dim]
+    return {given.name: np.random.default_rng(seed).standard_normal(shape).astype(np.float32)}

@@ -13,6 +13,7 @@ import platform
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -30,8 +31,8 @@ from ...errors import (
 )
 from ..process.install import install
 from .archive import is_archive, read_archive
-from .arrays import as_array
-from .dimensions import at, c_arguments, sizes_of_call
+from .arrays import checked
+from .dimensions import at, bounds_of, c_arguments
 from .library_file import LibraryFile, opened
 from .native_library import NativeLibrary, load_native
 from .signature import Signature, check_threads
@@ -39,6 +40,8 @@ from .tensor_spec import TensorSpec
 
 Array = npt.NDArray[Any]
 ALIGNMENT = 64
+
+_LARGEST: Mapping[str, int] = MappingProxyType({})
 
 # What NAME_run returns, as the header says.
 _ERROR_CPU = 1
@@ -105,8 +108,8 @@ class CompiledModel:
             TensorError: an input is missing, unknown, or has another shape or dtype.
             UnsupportedTargetError: this processor lacks instructions that the library uses.
         """
-        arrays, values = self._check(inputs)
-        outputs = self._empty_outputs(values)
+        arrays, values = checked(self.signature, inputs, str(self.path))
+        outputs = self.empty_outputs(values)
         self._call(self._run, arrays, outputs, values)
         return self._results(outputs)
 
@@ -122,18 +125,25 @@ class CompiledModel:
         values = tuple(results[spec.name] for spec in self.outputs)
         return values[0] if len(values) == 1 else values
 
-    def profile(self, inputs: Mapping[str, Any], times: npt.NDArray[np.uint64] | None = None) -> list[int]:
+    def profile(
+        self,
+        inputs: Mapping[str, Any],
+        times: npt.NDArray[np.uint64] | None = None,
+        outputs: Sequence[Array] | None = None,
+    ) -> list[int]:
         """Runs once and returns the nanoseconds of each of `signature.steps`.
 
         Args:
             times: where they are written as the run goes on: 0 first, and each when its step is done.
+            outputs: where results go, an array like each of `signature.outputs`; memory that was used before, so that
+                no step waits for the system to clear some. They may overlap.
 
         Raises:
             ToolError: the library was stripped, so the entry for profiling cannot be found.
         """
         entry = self._hidden_entry("profile", *[ctypes.c_void_p] * self._pointers, ctypes.c_void_p, ctypes.c_size_t)
-        arrays, values = self._check(inputs)
-        outputs = self._empty_outputs(values)
+        arrays, values = checked(self.signature, inputs, str(self.path))
+        outputs = self.empty_outputs(values) if outputs is None else outputs
         times = np.zeros(len(self.signature.steps), np.uint64) if times is None else times
         self._call(entry, arrays, outputs, values, ctypes.c_void_p(times.ctypes.data), ctypes.c_size_t(times.size))
         return [int(value) for value in times]
@@ -154,8 +164,8 @@ class CompiledModel:
         pointer = ctypes.c_void_p
         taken = [pointer] * self._pointers
         entry = self._hidden_entry("simulate", *taken, ctypes.c_int, pointer, ctypes.c_size_t, pointer)
-        arrays, values = self._check(inputs)
-        outputs = self._empty_outputs(values)
+        arrays, values = checked(self.signature, inputs, str(self.path))
+        outputs = self.empty_outputs(values)
         # Two loops a step are more than most have; where there is too little room, once more.
         stream, used = np.zeros(0, np.uint64), ctypes.c_size_t(len(self.signature.steps) * 2 * (threads + 4))
         while len(stream) <= used.value:
@@ -239,24 +249,6 @@ class CompiledModel:
         """The pointers that every entry takes first: inputs, outputs, the workspace, and dimensions if it has some."""
         return 4 if self.signature.dimensions else 3
 
-    def _check(self, inputs: Mapping[str, Any]) -> tuple[list[Array], dict[str, int]]:
-        """The inputs as arrays, and what the dimensions of the call are."""
-        known = {spec.name for spec in self.inputs}
-        takes = "it takes: " + (", ".join(map(str, self.inputs)) or "nothing")
-        if not isinstance(inputs, Mapping):
-            raise TensorError(
-                f"inputs are given by name, not as {type(inputs).__name__}", where=str(self.path), hint=takes
-            )
-        for name in inputs:
-            if name not in known:
-                raise TensorError(f"the model has no input {name!r}", where=str(self.path), hint=takes)
-        for spec in self.inputs:
-            if spec.name not in inputs:
-                raise TensorError(f"input {spec.name!r} is missing", where=str(self.path), hint=takes)
-        values = sizes_of_call(self.signature, inputs)
-        sized = [at(spec, self.signature.dimensions, values) for spec in self.inputs]
-        return [as_array(inputs[spec.name], spec) for spec in sized], values
-
     def _call(
         self, entry: Any, inputs: Sequence[Array], outputs: Sequence[Array], values: Mapping[str, int], *more: Any
     ) -> None:
@@ -273,8 +265,17 @@ class CompiledModel:
         if status:
             raise TilewrightError(f"the library failed with code {status}", where=str(self.path))
 
-    def _empty_outputs(self, values: Mapping[str, int]) -> list[Array]:
-        specs = [at(spec, self.signature.dimensions, values) for spec in self.signature.outputs]
+    def empty_outputs(self, values: Mapping[str, int] = _LARGEST) -> list[Array]:
+        """Memory for one run: an array like each of `signature.outputs`.
+
+        Args:
+            values: of the dimensions; those that are not there are at their bounds.
+
+        Raises:
+            TilewrightError: there is not so much.
+        """
+        dimensions = self.signature.dimensions
+        specs = [at(spec, dimensions, {**bounds_of(dimensions), **values}) for spec in self.signature.outputs]
         with self._enough_memory():
             return [np.empty(spec.shape, numpy_dtype(spec.dtype)) for spec in specs]
 

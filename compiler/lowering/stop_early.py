@@ -6,8 +6,9 @@
 
 `STOPS` says which parameter the size is, and which parameters have so many along their outermost axis. A loop may
 leave out an iteration if whatever that writes of a result lies behind the end, and whatever else it writes is
-read in it alone. A stage of its own, a packing or a padding, may leave out those that read nothing before the end.
-Works on loops over buffers that still have their axes.
+read in it alone. A stage of its own, a packing or a padding, may leave out those that read nothing before the end: an
+operand of which elements meet holds something else there, and does not count. Works on loops over buffers that still
+have their axes.
 """
 
 from __future__ import annotations
@@ -68,8 +69,11 @@ class _Stopper:
         """A loop that leaves out what it may, and those inside of it."""
         if loop.kind not in _KINDS or len(around) == _DEEPEST or not self._is_alone(loop):
             return loop
-        places = self._places(loop)
         inner = with_body(loop, self._inside(loop.body, (*around, loop)))
+        steps = any(each.kind == tirx.ForKind.SERIAL for each in found(loop.body, tirx.For))
+        if around and not steps:  # so little to do that to ask costs as much
+            return inner
+        places = self._places(loop)
         if not places:
             return inner
         before = self._before(places, loop, around)

@@ -28,11 +28,13 @@ class Ranges:
         dimensions: in the order in which calls pass their values.
         inputs: the size of each axis of each input.
         best: values of all dimensions for which there is code of its own.
+        witnessed: for some values the shapes of all outputs, as the model has them.
     """
 
     dimensions: tuple[Dimension, ...]
     inputs: Mapping[str, tuple[Size, ...]]
     best: tuple[tuple[tuple[Dimension, int], ...], ...] = ()
+    witnessed: tuple[tuple[Values, tuple[tuple[int, ...], ...]], ...] = ()
 
     @property
     def bounds(self) -> Values:

@@ -18,6 +18,7 @@ from ..errors import UnsupportedError
 from ..frontends import ImportedModel
 from ..ir_passes.core.constants import array_of
 from ..ir_passes.core.graph import Graph, leaves
+from ..ir_passes.extents.step import shape_of
 from ..ir_types import Expr, Var
 from ..slices import slices
 from .tables import Axes, table_axes
@@ -57,6 +58,11 @@ def check_witness(large: ImportedModel, small: ImportedModel) -> None:
     for output, name in zip(ours.outputs, large.output_names, strict=True):
         if tables.get(output) or isinstance(output, tvm.ir.GenericConst):
             _differ(f"output '{name}'", "it is a constant or a repetition that is as long as a size")
+
+
+def output_shapes(imported: ImportedModel) -> tuple[tuple[int, ...], ...]:
+    """The shapes of a model's outputs."""
+    return tuple(shape_of(each.ty) for each in Graph.read(imported.module).outputs)
 
 
 def _compare(value: Expr, other: Expr, names: dict[Any, Any], where: str) -> None:

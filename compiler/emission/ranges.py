@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 
 import tvm
 
+from ...errors import CompilerError
 from ...ir_passes.extents.hold_extents import Told
 from ...sizes import Dimension, Size, in_c, parse_size
+from ..library.dimensions import at
 from ..library.plan import Buffer, BufferKind, Constants, Equal, Fit, align, new_buffer
 from ..library.tensor_spec import TensorSpec, element_bytes
 from .graph import Graph, read_graph
@@ -25,6 +27,7 @@ from .graph_steps import GraphBranch, GraphCall, GraphCopy, GraphNumbers, GraphS
 if TYPE_CHECKING:
     from ...frontends import ImportedModel
     from ...ir_types import IRModule
+    from ..ranges import Ranges
 
 Values = tuple[tuple[Dimension, int], ...]
 
@@ -32,17 +35,18 @@ Values = tuple[tuple[Dimension, int], ...]
 def graph_of_ranges(
     imported: ImportedModel,
     module: IRModule,
-    dimensions: Sequence[Dimension],
-    inputs: Mapping[str, Sequence[Size]],
+    ranges: Ranges,
     best: Sequence[tuple[Values, ImportedModel, IRModule]],
 ) -> tuple[IRModule, Graph]:
     """The graph of all modules, and a module of all their kernels.
 
     Args:
         imported, module: the model for the largest sizes, and what the passes made of it.
-        dimensions: what sizes depend on.
-        inputs: the sizes of each input.
+        ranges: the dimensions, and the sizes of the inputs.
         best: the same for values of all dimensions that get a graph of their own.
+
+    Raises:
+        CompilerError: outputs have other sizes than the model's.
     """
     told = Told.of(module)
     assert told is not None
@@ -59,7 +63,16 @@ def graph_of_ranges(
             for call in each.steps
         )
         others.append((values, replace(each, steps=steps)))
-    return tvm.IRModule(kernels), _joined(graph, told, dimensions, inputs, others)
+    joined = _joined(graph, told, ranges.dimensions, ranges.inputs, others)
+    for values, shapes in ranges.witnessed:
+        found = tuple(at(spec, ranges.dimensions, values).shape for spec in joined.outputs)
+        if found != shapes:
+            raise CompilerError(
+                "outputs have other sizes than the model's",
+                where=", ".join(f"{name}={value}" for name, value in values.items()),
+                details=[f"{found}, and the model's are {shapes}"],
+            )
+    return tvm.IRModule(kernels), joined
 
 
 def _joined(

@@ -67,8 +67,8 @@ class _Stopper:
 
     def loop(self, loop: For, around: tuple[For, ...]) -> Stmt:
         """A loop that leaves out what it may, and those inside of it."""
-        if loop.kind not in _KINDS or len(around) == _DEEPEST or not self._is_alone(loop):
-            return loop
+        if loop.kind not in _KINDS or loop.annotations or len(around) == _DEEPEST or not self._is_alone(loop):
+            return loop  # others look for loops with annotations, and know what stands in them
         inner = with_body(loop, self._inside(loop.body, (*around, loop)))
         steps = any(each.kind == tirx.ForKind.SERIAL for each in found(loop.body, tirx.For))
         if around and not steps:  # so little to do that to ask costs as much
@@ -84,7 +84,7 @@ class _Stopper:
             return inner
         limit = _limit(index, loop.loop_var, end)
         scratch = [each for each in found(loop.body, tirx.AllocBuffer) if each.buffer.scope() == "global"]
-        if limit is not None and not scratch and not loop.annotations:
+        if limit is not None and not scratch:
             extent = tirx.min(loop.extent, _like(limit, loop.extent))
             return tirx.For(loop.loop_var, loop.min, extent, inner.kind, inner.body, None, {}, loop.step)
         return with_body(inner, tirx.IfThenElse(index < _like(end, index), inner.body, None))

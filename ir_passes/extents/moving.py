@@ -162,6 +162,15 @@ def padding(step: Step) -> Extents:
     return tuple(axes)
 
 
+def repeated(step: Step) -> Extents:
+    """Each element several times, side by side."""
+    operand, times = step.operands[0], int(step.call.attrs.repeats)
+    if step.call.attrs.axis is None:
+        raise step.refused("it repeats all axes at once")
+    axis = int(step.call.attrs.axis) % len(operand)
+    return (*operand[:axis], axis_of([*operand[axis], Digit(times, times)]), *operand[axis + 1 :])
+
+
 def tiled(step: Step) -> Extents:
     """Repetitions of what is there throughout."""
     operand, rank = step.operands[0], len(step.shape)

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 from ..dialect import attention as attention_operator
+from ..dialect import interpolation as interpolation_operator
 from ..dialect import quantize
 from ..dialect.float_functions import NAMES as FLOAT_FUNCTIONS
 from . import moving, summing, windows
@@ -72,12 +73,14 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         attention_operator.NAME.removeprefix("relax."): summing.attention,
         **dict.fromkeys(("nn.conv1d", "nn.conv2d", "nn.conv3d"), windows.convolution),
         **dict.fromkeys((f"nn.{kind}_pool{rank}d" for kind in ("max", "avg") for rank in (1, 2, 3)), windows.pool),
+        interpolation_operator.NAME.removeprefix("relax."): windows.interpolation,
         "take": moving.take,
         "concat": moving.concat,
         "call_tir": moving.kernel,
         "split": moving.split,
         "strided_slice": moving.strided_slice,
         "nn.pad": moving.padding,
-        **dict.fromkeys(("tile", "repeat"), moving.tiled),
+        "tile": moving.tiled,
+        "repeat": moving.repeated,
     }
 )

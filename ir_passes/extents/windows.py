@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from ...sizes import quotient
+from ..dialect.interpolation import axes_of
 from .digits import Axis, Digit, Extents, any_varies, axis_of, bound_of, varies, whole
 from .step import Step
 
@@ -50,6 +51,21 @@ def convolution(step: Step) -> Extents:
         for place, axis in enumerate(space)
     ]
     return (data[0], *axes, *whole([step.shape[-1]]))
+
+
+def interpolation(step: Step) -> Extents:
+    """Tables say what an element is made of: of fewer elements the beginnings of the tables for the most."""
+    data = step.operands[0]
+    axes = list(data)
+    for axis in axes_of(step.call):
+        if not varies(data[axis]):
+            axes[axis] = whole([step.shape[axis]])[0]
+            continue
+        if len(data[axis]) > 1 or step.shape[axis] % bound_of(data[axis]):
+            raise step.refused(f"axis {axis} grows by no whole number")
+        (digit,) = data[axis]
+        axes[axis] = axis_of([Digit(step.shape[axis], digit.size * (step.shape[axis] // digit.bound))])
+    return tuple(axes)
 
 
 def pool(step: Step) -> Extents:

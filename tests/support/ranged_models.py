@@ -32,7 +32,7 @@ class _Weights:
 def convolutions(
     *, images: int | str = "N", height: int | str = 18, width: int | str = 18, head: bool = True
 ) -> onnx.ModelProto:
-    """A residual block behind a strided one, a depthwise convolution, pools; classes, or as many images."""
+    """A residual block behind a strided one, a depthwise convolution, pools; classes, or as many images, larger again."""
     w = _Weights(3)
     nodes = [
         node("Conv", ["x", w("w0", 20, 3, 3, 3), w("b0", 20)], "a", "first", pads=[1] * 4, strides=[2, 2]),
@@ -46,7 +46,11 @@ def convolutions(
         node("Clip", ["h", w.number("low", np.float32(0)), w.number("high", np.float32(6))], "i", "relu6"),
     ]
     if not head:
-        nodes.append(node("Conv", ["i", w("w4", 5, 20, 1, 1), w("b4", 5)], "y", "classifier"))
+        scales, how = w.number("scales", np.array([1, 1, 2, 2], np.float32)), "asymmetric"
+        nodes += [
+            node("Resize", ["i", "", scales], "u", "resize", coordinate_transformation_mode=how, nearest_mode="floor"),
+            node("Conv", ["u", w("w4", 5, 20, 3, 3), w("b4", 5)], "y", "classifier", pads=[1] * 4),
+        ]
         return model(
             nodes, {"x": ("float32", (images, 3, height, width))}, {"y": ("float32", (images, 5, "h", "w"))}, w.arrays
         )

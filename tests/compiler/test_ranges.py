@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,12 @@ def call(
     return status, arrays, kept
 
 
-def assert_right(compiled: tilewright.CompiledModel, proto: onnx.ModelProto, inputs: Mapping[str, Array]) -> None:
+def assert_right(
+    compiled: tilewright.CompiledModel,
+    proto: onnx.ModelProto,
+    inputs: Mapping[str, Array],
+    tolerance: float = TOLERANCE,
+) -> None:
     session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
     status, results, kept = call(compiled, inputs, sizes_of_call(compiled.signature, inputs))
     again = compiled.run(inputs)
@@ -70,7 +76,7 @@ def assert_right(compiled: tilewright.CompiledModel, proto: onnx.ModelProto, inp
     for output, reference in zip(session.get_outputs(), session.run(None, dict(inputs)), strict=True):
         assert results[output.name].shape == reference.shape
         assert np.array_equal(results[output.name], again[output.name])
-        assert np.abs(results[output.name] - reference).max() <= TOLERANCE * np.abs(reference).max()
+        assert np.abs(results[output.name] - reference).max() <= tolerance * np.abs(reference).max()
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +151,31 @@ def test_sizes_in_arithmetic_and_a_mean_over_what_is_there() -> None:
     compiled = tilewright.compile(proto, shapes={"x": shape}, ranges={"H": (1, 7), "W": (1, 12)}, threads=1)
     for height, width in ((1, 1), (7, 1), (1, 12), (3, 5), (7, 12)):
         assert_right(compiled, proto, ranged.images(proto, height, h=4 * height, w=2 * width + 1))
+
+
+_MODELS = Path(__file__).parents[1] / "models"
+_NETWORKS = ("convnext", "densenet", "edsr", "efficientnet", "mobilenet_v2", "mobilenet_v3", "regnet", "resnet_basic")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*_NETWORKS, "inception_v3", "squeezenet", "unet", "vgg", "yolox"])
+def test_batches_of_networks(name: str) -> None:
+    proto = ranged.with_dimensions(onnx.load(_MODELS / f"{name}.onnx"), {0: "N"})
+    compiled = tilewright.compile(proto, ranges={"N": (1, 4)}, threads=2)
+    for images in (4, 1, 3):
+        assert_right(compiled, proto, ranged.images(proto, images, N=images), 1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", _NETWORKS)
+def test_images_of_networks(name: str) -> None:
+    proto = ranged.with_dimensions(onnx.load(_MODELS / f"{name}.onnx"), {2: "H", 3: "W"})
+    (given,) = onnx.load(_MODELS / f"{name}.onnx").graph.input
+    side = given.type.tensor_type.shape.dim[3].dim_value
+    ranges = {"H": (side // 2, side + 9), "W": (side // 2, side + 7)}
+    compiled = tilewright.compile(proto, ranges=ranges, threads=2)
+    for height, width in ((side + 9, side + 7), (side // 2, side // 2), (side, side - 3), (side - 5, side + 2)):
+        assert_right(compiled, proto, ranged.images(proto, height, H=height, W=width), 1e-4)
 
 
 def _reads_the_last_token() -> onnx.ModelProto:

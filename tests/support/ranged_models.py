@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from onnx import numpy_helper
 
 from .small_models import model, node
 
@@ -32,7 +33,7 @@ class _Weights:
 def convolutions(
     *, images: int | str = "N", height: int | str = 18, width: int | str = 18, head: bool = True
 ) -> onnx.ModelProto:
-    """A residual block behind a strided one, a depthwise convolution, pools; classes, or as many images, larger again."""
+    """A residual block behind a strided one, a depthwise convolution, pools; classes, or images, larger again."""
     w = _Weights(3)
     nodes = [
         node("Conv", ["x", w("w0", 20, 3, 3, 3), w("b0", 20)], "a", "first", pads=[1] * 4, strides=[2, 2]),
@@ -144,3 +145,24 @@ def images(model_of: onnx.ModelProto, seed: int, **sizes: int) -> dict[str, Arra
     (given,) = model_of.graph.input
     shape = [sizes.get(dim.dim_param, dim.dim_value) for dim in given.type.tensor_type.shape.dim]
     return {given.name: np.random.default_rng(seed).standard_normal(shape).astype(np.float32)}
+
+
+def with_dimensions(proto: onnx.ModelProto, names: dict[int, str]) -> onnx.ModelProto:
+    """A model whose only input has names for the sizes of some axes; shapes that fix the first axis no longer do."""
+    made = onnx.ModelProto()
+    made.CopyFrom(proto)
+    (given,) = made.graph.input
+    batch = given.type.tensor_type.shape.dim[0].dim_value
+    for axis, name in names.items():
+        given.type.tensor_type.shape.dim[axis].dim_param = name
+    for output in made.graph.output:
+        for number, dim in enumerate(output.type.tensor_type.shape.dim):
+            dim.dim_param = f"{output.name}_{number}"
+    del made.graph.value_info[:]
+    shapes = {each.input[1] for each in made.graph.node if each.op_type == "Reshape"}
+    for weight in made.graph.initializer if 0 in names else ():
+        array = numpy_helper.to_array(weight).copy()
+        if weight.name in shapes and len(array) > 1 and array[0] == batch and -1 not in array:
+            array[0] = -1
+            weight.CopyFrom(numpy_helper.from_array(array, weight.name))
+    return made

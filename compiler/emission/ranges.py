@@ -64,12 +64,12 @@ def graph_of_ranges(
         )
         others.append((values, replace(each, steps=steps)))
     joined = _joined(graph, told, ranges.dimensions, ranges.inputs, others)
-    for values, shapes in ranges.witnessed:
-        found = tuple(at(spec, ranges.dimensions, values).shape for spec in joined.outputs)
+    for witness, shapes in ranges.witnessed:
+        found = tuple(at(spec, ranges.dimensions, witness).shape for spec in joined.outputs)
         if found != shapes:
             raise CompilerError(
                 "outputs have other sizes than the model's",
-                where=", ".join(f"{name}={value}" for name, value in values.items()),
+                where=", ".join(f"{name}={value}" for name, value in witness.items()),
                 details=[f"{found}, and the model's are {shapes}"],
             )
     return tvm.IRModule(kernels), joined

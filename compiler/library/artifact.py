@@ -135,8 +135,7 @@ class CompiledModel:
 
         Args:
             times: where they are written as the run goes on: 0 first, and each when its step is done.
-            outputs: where results go, an array like each of `signature.outputs`; memory that was used before, so that
-                no step waits for the system to clear some. They may overlap.
+            outputs: where results go, as of `empty_outputs`: used before, no step waits for the system to clear them.
 
         Raises:
             ToolError: the library was stripped, so the entry for profiling cannot be found.

@@ -251,7 +251,8 @@ def _emitted(
         graph = read_graph(module, imported.output_names, imported.input_names, imported.dtypes, imported.extents)
     else:
         each = [(variant.values, variant.imported, variant.module) for variant in made.best]
-        module, graph = graph_of_ranges(imported, made.module, made.ranges, each)
+        ranges = made.ranges
+        module, graph = graph_of_ranges(imported, made.module, ranges.dimensions, ranges.inputs, ranges.witnessed, each)
     if made.target.saves_memory:
         graph = in_place(graph, module)
     table = kernel_table(module, graph, made.name)

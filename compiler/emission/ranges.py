@@ -27,7 +27,6 @@ from .graph_steps import GraphBranch, GraphCall, GraphCopy, GraphNumbers, GraphS
 if TYPE_CHECKING:
     from ...frontends import ImportedModel
     from ...ir_types import IRModule
-    from ..ranges import Ranges
 
 Values = tuple[tuple[Dimension, int], ...]
 
@@ -35,14 +34,18 @@ Values = tuple[tuple[Dimension, int], ...]
 def graph_of_ranges(
     imported: ImportedModel,
     module: IRModule,
-    ranges: Ranges,
+    dimensions: Sequence[Dimension],
+    inputs: Mapping[str, Sequence[Size]],
+    witnessed: Sequence[tuple[Mapping[str, int], tuple[tuple[int, ...], ...]]],
     best: Sequence[tuple[Values, ImportedModel, IRModule]],
 ) -> tuple[IRModule, Graph]:
     """The graph of all modules, and a module of all their kernels.
 
     Args:
         imported, module: the model for the largest sizes, and what the passes made of it.
-        ranges: the dimensions, and the sizes of the inputs.
+        dimensions: what sizes depend on.
+        inputs: the sizes of each input.
+        witnessed: for some values the shapes of all outputs, as the model has them.
         best: the same for values of all dimensions that get a graph of their own.
 
     Raises:
@@ -63,9 +66,9 @@ def graph_of_ranges(
             for call in each.steps
         )
         others.append((values, replace(each, steps=steps)))
-    joined = _joined(graph, told, ranges.dimensions, ranges.inputs, others)
-    for witness, shapes in ranges.witnessed:
-        found = tuple(at(spec, ranges.dimensions, witness).shape for spec in joined.outputs)
+    joined = _joined(graph, told, dimensions, inputs, others)
+    for witness, shapes in witnessed:
+        found = tuple(at(spec, dimensions, witness).shape for spec in joined.outputs)
         if found != shapes:
             raise CompilerError(
                 "outputs have other sizes than the model's",

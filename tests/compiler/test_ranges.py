@@ -121,7 +121,7 @@ def test_python_tells_of_sizes_outside(batches: tilewright.CompiledModel) -> Non
         batches.run({"x": np.zeros((2, 3, 18, 17), np.float32)})
 
 
-@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("batch", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_a_sequence(batch: int) -> None:
     proto = ranged.encoder(batch=batch)
     compiled = tilewright.compile(proto, ranges={"S": (1, 32)}, threads=1)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass, field, replace
-from importlib import metadata
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,8 @@ from .process.failures import failures_named
 from .process.places import check_folder, check_model, check_output, make_folders, output_errors, publish
 from .process.work_folder import work_folder
 from .process.workers import started
+from .ranges import Ranges, static_shapes
+from .version import version
 
 if TYPE_CHECKING:
     from ..frontends import ImportedModel, OpenedModel
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from .process.progress import ProgressCallback
     from .process.workers import Workers
     from .recipes.recipe import Recipe
+    from .variants import Variant
 
 STAGES = ("import", "passes", "lower", "plan", "generate")
 
@@ -59,10 +62,12 @@ class Build:
         target: the machine, with the cores to plan for and, once there are kernels, the features that they need.
         precision: what the target can do of the one that was asked for.
         path: the library, where it was asked for; None without an output.
-        imported: the model after import.
+        ranges: the dimensions of a library for a range of sizes; None where all is static.
+        imported: the model after import, for the largest sizes.
         recipe: what is done to it.
         kept_float: for each layer that the recipe would quantize why it stays float, or "" where it does not.
         module: its scheduled kernels, and `main` that calls them.
+        best: the same for sizes that get code of their own, with the values of the dimensions.
         table: which of them the library has.
         lowered: their loops.
         plan: what the library does.
@@ -75,10 +80,12 @@ class Build:
     target: Target
     precision: str
     path: Path | None
+    ranges: Ranges | None = None
     imported: ImportedModel | None = None
     recipe: Recipe | None = None
     kept_float: Mapping[str, str] = field(default_factory=dict)
     module: IRModule | None = None
+    best: tuple[Variant, ...] = ()
     table: KernelTable | None = None
     lowered: LoweredKernels | None = None
     plan: Plan | None = None
@@ -182,16 +189,15 @@ def _imported(made: Build, model: Any, prepared: Callable[[OpenedModel], OpenedM
     from .. import frontends
     from .recipes.files import recipe_of
     from .recipes.identity import with_recipe
+    from .variants import imports_of
 
     if isinstance(model, frontends.ImportedModel):
-        made = replace(made, recipe=recipe_of(made.options.recipe))
-    else:
-        opened = frontends.open(model, frontends.Request(shapes=made.options.shapes))
-        recipe, opened = with_recipe(made.options.recipe, opened)
-        made = replace(made, recipe=recipe)
-        opened = opened if prepared is None else prepared(opened)
-        model = frontends.load(opened, shapes=made.options.shapes, bindings=made.options.bindings)
-    return replace(made, imported=model)
+        return replace(made, imported=model, recipe=recipe_of(made.options.recipe))
+    opened = frontends.open(model, frontends.Request(shapes=static_shapes(made.options)))
+    recipe, opened = with_recipe(made.options.recipe, opened)
+    opened = opened if prepared is None else prepared(opened)
+    ranges, imported, best = imports_of(opened, made.options)
+    return replace(made, ranges=ranges, imported=imported, best=best, recipe=recipe)
 
 
 def _workers(made: Build, generator: CodeGenerator | None) -> AbstractContextManager[Workers | None]:
@@ -204,6 +210,7 @@ def _workers(made: Build, generator: CodeGenerator | None) -> AbstractContextMan
 
 
 def _scheduled(made: Build, passes: ChoosePasses, choose: Choose | None, tell: ProgressCallback) -> Build:
+    from ..ir_passes.extents.hold_extents import HoldExtents
     from ..ir_passes.registry import edited
     from ..schedules.templates.template import choose_default
     from ..schedules.tuner.records import chooser_of
@@ -212,18 +219,25 @@ def _scheduled(made: Build, passes: ChoosePasses, choose: Choose | None, tell: P
 
     assert made.imported is not None
     kept: dict[str, str] = {}
-    applied = None if made.recipe is None else Applied(made.recipe, made.imported, kept.__setitem__)
-    module = pipeline.run(
-        made.imported.module,
-        made.target,
+    run = partial(
+        pipeline.run,
+        target=made.target,
         precision=made.precision,
         order=lambda all_of_them: passes(edited(all_of_them, made.options.passes)),
         choose=choose or (chooser_of(made.options.records, made.target) if made.options.records else choose_default),
-        applied=applied,
-        save_ir=made.options.save_ir,
         progress=tell,
     )
-    return replace(made, module=module, kept_float=kept)
+    extents = None
+    if made.ranges is not None:
+        sizes = [made.ranges.inputs[name] for name in made.imported.input_names]
+        extents = HoldExtents(sizes, made.ranges.bounds)
+    whole = Applied(made.recipe, made.imported, kept.__setitem__)
+    module = run(made.imported.module, save_ir=made.options.save_ir, extents=extents, applied=whole)
+    best = tuple(
+        replace(each, module=run(each.imported.module, applied=Applied(made.recipe, each.imported)))
+        for each in made.best
+    )
+    return replace(made, module=module, best=best, kept_float=kept)
 
 
 def _emitted(
@@ -239,16 +253,23 @@ def _emitted(
     from .emission.in_place import in_place
     from .emission.kernel_table import kernel_table
     from .emission.planner import make_plan
+    from .emission.ranges import graph_of_ranges
     from .lowering.batches import lower_kernels
 
     options = made.options
     assert made.imported is not None
     tell("lower", 0, 0)
     imported = made.imported
-    graph = read_graph(made.module, imported.output_names, imported.input_names, imported.dtypes, imported.extents)
+    if made.ranges is None:
+        module = made.module
+        graph = read_graph(module, imported.output_names, imported.input_names, imported.dtypes, imported.extents)
+    else:
+        each = [(variant.values, variant.imported, variant.module) for variant in made.best]
+        ranges = made.ranges
+        module, graph = graph_of_ranges(imported, made.module, ranges.dimensions, ranges.inputs, ranges.witnessed, each)
     if made.target.saves_memory:
-        graph = in_place(graph, made.module)
-    table = kernel_table(made.module, graph, made.name)
+        graph = in_place(graph, module)
+    table = kernel_table(module, graph, made.name)
     made = replace(made, target=made.target.for_dtypes(table.dtypes))
     with ExitStack() as stack:
         stack.enter_context(output_errors(made.path or Path()))
@@ -325,14 +346,6 @@ def _example(model: Any, options: CompileOptions, progress: ProgressCallback | N
 
 def _path(name: str | os.PathLike[str] | None) -> Path | None:
     return None if name is None else Path(name)
-
-
-def version() -> str:
-    """Tilewright's own, as libraries and records say it."""
-    try:
-        return metadata.version("tilewright")
-    except metadata.PackageNotFoundError:
-        return "unknown"
 
 
 def _silent(stage: str, done: int, total: int) -> None:

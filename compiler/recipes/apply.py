@@ -36,12 +36,14 @@ class RecipePasses:
 class Applied:
     """A recipe, the names of the model that it is applied to, and who is told what became of each layer."""
 
-    recipe: Recipe
+    recipe: Recipe | None
     names: ImportedModel
     tell: Tell = lambda layer, kept_float: None
 
     def passes(self, decide: Chooser) -> RecipePasses:
-        """The passes for a machine; none for what a recipe does not say."""
+        """The passes for a machine; none for what a recipe does not say, or without one."""
+        if self.recipe is None:
+            return RecipePasses()
         return RecipePasses(
             tuple(each for row in FIRST for each in row(self, decide)),
             tuple(each for row in QUANTIZE for each in row(self, decide)),
@@ -54,6 +56,7 @@ Row = Callable[[Applied, "Chooser"], Sequence[Pass]]
 
 def _pairs(applied: Applied, decide: Chooser) -> Sequence[Pass]:
     recipe, names = applied.recipe, applied.names
+    assert recipe is not None
     kept = recipe.entries(FloatEntry)
     layers = {
         names.layers[layer]: WeightBits(entry.bits, entry.granularity)

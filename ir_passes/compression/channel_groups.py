@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..core.constants import Array
+from ..core.constants import Array, array_of
 from .channel_graph import ChannelGraph
 from .cut import why
 from .layers import Layer
+from .row import tensors_of
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ def channel_groups(channels: ChannelGraph) -> list[Group]:
             if unit not in seen:
                 seen.add(unit)
                 alike.setdefault(members.signature(unit), []).append(unit)
-    return [_group(channels, members, units, outputs, inputs) for units in alike.values()]
+    constants = _constant_bytes(channels)
+    return [_group(channels, members, units, outputs, inputs, constants) for units in alike.values()]
 
 
 class _Members:
@@ -101,14 +103,18 @@ class _Members:
 
 
 def _group(
-    channels: ChannelGraph, members: _Members, units: list[int], outputs: dict[int, Layer], inputs: dict[int, Layer]
+    channels: ChannelGraph,
+    members: _Members,
+    units: list[int],
+    outputs: Mapping[int, Layer],
+    inputs: Mapping[int, Layer],
+    constants: Mapping[int, int],
 ) -> Group:
     axes, counts = members.axes(units[0])
     links = channels.links
     made = {outputs[axis].name: _of_units(members, units, axis) for axis in axes.tolist() if axis in outputs}
     read = {inputs[axis].name: _of_units(members, units, axis) for axis in axes.tolist() if axis in inputs}
     flops = weights = 0.0
-    constants = _constants(channels)
     for axis, count in zip(axes.tolist(), counts.tolist(), strict=True):
         share = count / links.axes[axis].size * len(units)
         layer = outputs.get(axis) or inputs.get(axis)
@@ -134,20 +140,15 @@ def _of_units(members: _Members, units: list[int], axis: int) -> Array:
     return np.stack([members.indices(unit, axis) for unit in units])
 
 
-def _constants(channels: ChannelGraph) -> dict[int, int]:
-    """The bytes of a constant, by the numbers of each of its axes."""
-    return dict(_bytes(channels))
-
-
-def _bytes(channels: ChannelGraph) -> Iterator[tuple[int, int]]:
-    from ..core.constants import array_of, is_constant
-    from .row import tensors_of
-
+def _constant_bytes(channels: ChannelGraph) -> dict[int, int]:
+    """The bytes of each constant, by the numbers of each of its axes."""
+    found: dict[int, int] = {}
     for site in channels.sites.values():
         leaves = list(tensors_of(site.call))
-        if len(leaves) != len(site.operands):
+        if len(leaves) != len(site.operands):  # one of them is a tuple: then it has no constants
             continue
         for leaf, tensor in zip(leaves, site.operands, strict=True):
-            array = array_of(leaf) if is_constant(leaf) else None
+            array = array_of(leaf)
             if array is not None:
-                yield from ((tensor.first + axis, array.nbytes) for axis in range(array.ndim))
+                found.update((tensor.first + axis, array.nbytes) for axis in range(array.ndim))
+    return found

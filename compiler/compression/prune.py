@@ -55,6 +55,11 @@ class Pruning:
     round_to: int = 1
     samples: int = MOST_SAMPLES
 
+    @property
+    def needs_samples(self) -> bool:
+        """Whether anything is asked of samples."""
+        return self.recover or self.criterion == CRITERIA[0]
+
     def __post_init__(self) -> None:
         if (self.rate is None) == (self.work is None):
             raise UsageError("one of a rate and a share of the work is needed", where="--channels, --work")
@@ -114,7 +119,7 @@ def prune(
             "no channels of the model can be cut", where=opened.where, hint="`tilewright inspect --channels` says why"
         )
     homes = weight_homes(opened, imported, channels.layers)
-    if asked.criterion == CRITERIA[1] and not asked.recover:
+    if not asked.needs_samples:
         keep = _chosen(channels, groups, asked, by_magnitude_of(channels))
         return _pruned(opened, imported, cut_layers(channels, keep), keep, {}, {})
     given = list(islice(samples, asked.samples))

@@ -80,13 +80,13 @@ def _dropped(graph: Graph, node: str, mine: list[tuple[Var, Expr]]) -> tuple[Var
     behind = nx.descendants(flow, last) | {last}
     dominators = nx.immediate_dominators(flow.reverse(copy=False), _END)
     place = last
-    while place is not _END and place in dominators and dominators[place] is not place:
+    while place in values:  # until the end that stands behind all outputs
         call = values[place]
         if calls(call, "add"):
             before = [operand for operand in call.args if _is_before(operand, behind, call)]
             if len(before) == 1:
                 return place, before[0]
-        place = dominators[place]
+        place = dominators.get(place)
     operands = [each for each in leaves(mine[0][1]) if array_of(each) is None]
     if len(operands) == 1 and isinstance(mine[0][1], tvm.ir.Call) and keeps_shape(values[last], operands[0]):
         return last, operands[0]

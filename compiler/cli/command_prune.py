@@ -45,7 +45,9 @@ def prune(
     round_to: Annotated[
         int | None,
         typer.Option(
-            "--round-to", metavar="N", help="Leave multiples of N channels. [default: the target's vectors hold so many]"
+            "--round-to",
+            metavar="N",
+            help="Leave multiples of N channels. [default: a vector of the target]",
         ),
     ] = None,
     target: Target = "host",
@@ -55,7 +57,7 @@ def prune(
 ) -> None:
     """Cut channels of a model that are missed least, and write the recipe that `compile --recipe` takes.
 
-    What goes together, and what cannot go, `tilewright inspect --channels` shows. Needs samples of the inputs, no labels.
+    `tilewright inspect --channels` shows what goes together and what cannot go. Needs samples of inputs, no labels.
 
     Examples:
 

@@ -36,7 +36,7 @@ ROWS_A_COLUMN = 16  # of the normal equations at least, where there are so many
 
 
 def cut_weights(homes: Sequence[Home], cut: Cut) -> dict[str, Array]:
-    """Weights that are zero where layers read what is cut: with them the whole network computes what the cut one does."""
+    """Weights that are zero where layers read what is cut: so the whole network computes what the cut one does."""
     found = {}
     for home in homes:
         lost = np.flatnonzero(~cut.mask(cut.channels.inputs(home.layer)))

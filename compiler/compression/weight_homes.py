@@ -109,9 +109,7 @@ def _behind(
 
 def _by_column(opened: OpenedModel, name: str, layer: LinearLayer) -> bool:
     """Whether an initializer has one value for each column of a layer, and for nothing else."""
-    shapes: dict[str, tuple[Any, ...]] = {
-        tensor.name: tuple(tensor.dims) for tensor in opened.proto.graph.initializer
-    }
+    shapes: dict[str, tuple[Any, ...]] = {tensor.name: tuple(tensor.dims) for tensor in opened.proto.graph.initializer}
     shape, weights = shapes[name], shapes[layer.weights]
     columns = weights[layer.column]
     spatial = len(weights) - 2 if layer.operator == "Conv" else 0

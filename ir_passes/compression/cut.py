@@ -14,6 +14,7 @@ from .layers import Layer
 from .links import Axis, Pin, Tensor
 
 Keep = Mapping[str, Iterable[int]]
+_SEE = "see `tilewright inspect --channels`"
 
 
 @dataclass(frozen=True)
@@ -85,17 +86,13 @@ def cut_layers(channels: ChannelGraph, keep: Keep) -> Cut:
     for name, kept in keep.items():
         layer = channels.layers.get(name)
         if layer is None:
-            raise CutError("no layer of the model has this name", where=name, hint="see `tilewright inspect --channels`")
+            raise CutError("no layer of the model has this name", where=name, hint=_SEE)
         for channel in _lost(layer, kept):
             units.setdefault(int(channels.units(channels.outputs(layer))[channel]), (layer, channel))
     for unit, (layer, channel) in units.items():
         pin = channels.pins.get(unit)
         if pin is not None:
-            raise CutError(
-                f"channel {channel} cannot be cut: {why(pin)}",
-                where=layer.name,
-                hint="see `tilewright inspect --channels`",
-            )
+            raise CutError(f"channel {channel} cannot be cut: {why(pin)}", where=layer.name, hint=_SEE)
     cut = cut_units(channels, units)
     for name, kept in keep.items():
         missing = set(map(int, kept)) - set(cut.indices(channels.outputs(channels.layers[name])).tolist())

@@ -114,4 +114,3 @@ class _Rebuilder:
             self.replaced[var] = twin
             var = twin
         self.bindings.append((var, value))
-

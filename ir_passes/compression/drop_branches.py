@@ -1,4 +1,4 @@
-"""Residual branches and layers go: what a branch adds to its input, or a layer makes of it, becomes the input itself."""
+"""Residual branches and layers go: what one adds to its input, or makes of it, becomes the input itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The layers of a network: convolutions and products with constant weights, by the names that users and recipes have."""
+"""The layers of a network: convolutions and products with constant weights, by the names that users have for them."""
 
 from __future__ import annotations
 

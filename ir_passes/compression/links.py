@@ -18,7 +18,7 @@ from ..core.constants import Array
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor as links know it: the result of a binding or a field of one, a parameter, or a constant where it is read.
+    """A tensor as links know it: the result of a binding, or a field of it; a parameter; a constant where it is read.
 
     Attributes:
         number: its place in `Links.tensors`.
@@ -71,7 +71,7 @@ class Links:
 
     Attributes:
         tensors, axes: all there are.
-        graph: axes by number; an edge says in `node` what links them, and in `identity` whether they are the same by index.
+        graph: axes by number; an edge says in `node` what links them, in `identity` whether index by index.
         pins: with the numbers of their slices.
         merges: those that `Carriers` is to settle.
         heads: axes along which products of two activations are independent of each other.

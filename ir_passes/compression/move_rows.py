@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 from tvm import relax
@@ -53,9 +54,9 @@ def _common_parts(left: list[int], right: list[int]) -> list[int] | None:
     """The sizes of axes of which both shapes are merged; None where there are none: 4 x 6 as 6 x 4."""
     ends = sorted({math.prod(sizes[:count]) for sizes in (left, right) for count in range(1, len(sizes) + 1)})
     # Counted from the front, an axis is the steps from one end to the next: each has to divide the one behind it.
-    if any(after % before for before, after in zip(ends, ends[1:], strict=False)):
+    if any(after % before for before, after in pairwise(ends)):
         return None
-    return [after // before for before, after in zip([1, *ends], ends, strict=False)]
+    return [after // before for before, after in pairwise([1, *ends])]
 
 
 def _take_parts(site: Site, first: int, axes: list[Axis], parts: list[int]) -> None:
@@ -183,7 +184,7 @@ def _known_indices(site: Site) -> Array | None:
     size = site.operand(0, int(site.call.attrs.axis)).size
     indices = known.astype(np.int64)
     indices = np.where(indices < 0, indices + size, indices)
-    return indices if indices.size and 0 <= indices.min() and indices.max() < size else None
+    return indices if indices.size and indices.min() >= 0 and indices.max() < size else None
 
 
 def taken_again(site: Site, args: list[Expr], kept: Kept) -> Expr:

@@ -1,4 +1,4 @@
-"""The table of operators: how indices of axes go together, and the call on fewer of them. What has no row ends a group."""
+"""The table of operators: how indices of axes go together, and the call on fewer of them."""
 
 from __future__ import annotations
 

@@ -37,16 +37,14 @@ class Network:
     def conv(self, x: Any, outputs: int, kernel: int = 1, groups: int = 1) -> Any:
         name = self.name("conv")
         inputs = int(x.ty.shape[1])
-        made = self.emit(
-            op.nn.conv2d(x, self.weights(outputs, inputs // groups, kernel, kernel), padding=kernel // 2, groups=groups),
-            name,
-        )
+        weights = self.weights(outputs, inputs // groups, kernel, kernel)
+        made = self.emit(op.nn.conv2d(x, weights, padding=kernel // 2, groups=groups), name)
         return self.emit(op.add(made, self.weights(outputs, 1, 1)), name) if self.choose(True, False) else made
 
     def dense(self, x: Any, outputs: int) -> Any:
         name = self.name("dense")
-        return self.emit(op.add(self.emit(op.matmul(x, self.weights(int(x.ty.shape[-1]), outputs)), name),
-                                self.weights(outputs)), name)
+        made = self.emit(op.matmul(x, self.weights(int(x.ty.shape[-1]), outputs)), name)
+        return self.emit(op.add(made, self.weights(outputs)), name)
 
 
 def image_network(seed: int, steps: int = 10) -> tvm.IRModule:

@@ -20,7 +20,7 @@ from tilewright.ir_passes.compression.cut_channels import CutChannels, without
 from tilewright.ir_passes.core.base import verify
 
 sys.path.insert(0, str(Path(__file__).parent))
-from random_networks import image_network, sequence_network  # noqa: E402  # of this folder
+from random_networks import image_network, sequence_network  # of this folder
 
 
 def random_cut(channels: ChannelGraph, seed: int) -> Cut:

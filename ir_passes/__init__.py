@@ -23,6 +23,7 @@ from .operators.simplify_reductions import SimplifyReductions
 from .operators.trim_kernels import TrimKernels
 from .quantization.integer_products import IntegerProducts
 from .quantization.move_dequantize import MoveDequantize
+from .quantization.place_pairs import PlacePairs
 from .quantization.requantize_sums import RequantizeSums
 from .quantization.unsigned_activations import UnsignedActivations
 
@@ -49,6 +50,7 @@ __all__ = [
     "NarrowStorage",
     "Pass",
     "PassResult",
+    "PlacePairs",
     "RequantizeSums",
     "SimplifyReductions",
     "SliceInPlace",

@@ -1,5 +1,7 @@
 """Relax -> Relax: one pass a file, each a frozen dataclass named as its file is."""
 
+from .compression.cut_channels import CutChannels
+from .compression.drop_branches import DropBranches
 from .core.base import GraphPass, Pass, PassResult, run_passes, verify
 from .kernels.concat_in_place import ConcatInPlace
 from .kernels.fuse_epilogues import FuseEpilogues
@@ -33,6 +35,8 @@ __all__ = [
     "ChannelsLast",
     "ConcatInPlace",
     "Cse",
+    "CutChannels",
+    "DropBranches",
     "FoldBatchNorm",
     "FoldConstants",
     "FoldScale",

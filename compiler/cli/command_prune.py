@@ -10,9 +10,10 @@ import typer
 from ...errors import UsageError
 from ..options import CompileOptions
 from ..process import interrupt
+from ..process.places import check_output, make_folders
 from ..process.progress import Timeline, shown
 from ..reports.report import Table, amount, show, show_json
-from .command_options import Calibration, Cpu, Image, Json, Model, Shapes, Target
+from .command_options import Cpu, Image, Json, Model, Shapes, Target
 from .tensor_options import parse_shapes
 
 if TYPE_CHECKING:
@@ -32,7 +33,12 @@ def prune(
             "--work", metavar="SHARE", help="The share of the layers' FLOPs that is left; the least missed channels go."
         ),
     ] = None,
-    calibration: Calibration = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            "--calibration", metavar="DATA", help="Samples: an .npz or .npy file, an image, or a folder of them."
+        ),
+    ] = None,
     image: Image = None,
     samples: Annotated[int, typer.Option("--samples", metavar="N", help="How many of them are used at most.")] = 512,
     criterion: Annotated[
@@ -67,6 +73,7 @@ def prune(
     """
     from ... import frontends
     from ..build import target_of
+    from ..calibration.images import parse_preprocessing
     from ..calibration.samples import samples_of
     from ..calibration.tapped import input_specs
     from ..compression.prune import Pruning
@@ -82,10 +89,13 @@ def prune(
             where="--calibration",
             hint="--criterion magnitude --no-recovery does without them",
         )
+    check_output(output, model)
+    make_folders(output, None, None)
     here = CompileOptions(shapes=shapes)
+    images = parse_preprocessing(image) if image is not None else None
     with interrupt.temporary_folder(), shown(f"pruning {model.name}", Timeline()) as progress:
         opened = frontends.open(model, frontends.Request(shapes=shapes))
-        given = () if calibration is None else samples_of(calibration, input_specs(opened, here), image)
+        given = () if calibration is None else samples_of(calibration, input_specs(opened, here), images)
         pruned = pruned_model(opened, given, asked, here, progress)
         write_recipe(pruned.recipe, output)
     found = _facts(pruned)

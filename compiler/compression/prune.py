@@ -113,12 +113,14 @@ def prune(
     tell("import", 0, 0)
     imported = frontends.load(opened, shapes=options.shapes, bindings=options.bindings)
     channels = channel_graph(imported.module)
-    groups = channel_groups(channels)
+    # A recipe speaks of layers by the names of nodes; what no name reaches, stays.
+    named = set(imported.layers.values())
+    groups = [group for group in channel_groups(channels) if named & set(group.channels)]
     if not any(group.can_be_cut for group in groups):
         raise CutError(
             "no channels of the model can be cut", where=opened.where, hint="`tilewright inspect --channels` says why"
         )
-    homes = weight_homes(opened, imported, channels.layers)
+    homes = weight_homes(opened, channels.layers)
     if not asked.needs_samples:
         keep = _chosen(channels, groups, asked, by_magnitude_of(channels))
         return _pruned(opened, imported, cut_layers(channels, keep), keep, {}, {})
@@ -201,7 +203,7 @@ def _pruned(
     after = layers_of(Graph.read(without(imported.module, cut).module))
     named: dict[str, str] = {hint: name for name, hint in imported.layers.items()}
     sections: dict[str, Mapping[str, Any]] = {
-        named.get(name, name): {"keep_channels": KeepEntry(kept)} for name, kept in keep.items()
+        named[name]: {"keep_channels": KeepEntry(kept)} for name, kept in keep.items() if name in named
     }
     return Pruned(
         replace(Recipe(), model=identity_of(opened), layers=sections, arrays=dict(arrays)),

@@ -13,7 +13,7 @@ import onnx
 from ..recipes.recipe import Array
 
 if TYPE_CHECKING:
-    from ...frontends import ImportedModel, OpenedModel
+    from ...frontends import OpenedModel
     from ...frontends.linear_layers import LinearLayer
     from ...ir_passes.compression.layers import Layer
 
@@ -45,7 +45,7 @@ class Home:
         return np.ascontiguousarray(weights.T) if self.transposed else weights
 
 
-def weight_homes(opened: OpenedModel, imported: ImportedModel, layers: Mapping[str, Layer]) -> dict[str, Home]:
+def weight_homes(opened: OpenedModel, layers: Mapping[str, Layer]) -> dict[str, Home]:
     """By the names of layers those whose weights are initializers of their own.
 
     Raises:
@@ -63,8 +63,7 @@ def weight_homes(opened: OpenedModel, imported: ImportedModel, layers: Mapping[s
     outputs = {value.name for value in graph.output}
     found = {}
     for node in linear_layers(opened):
-        name = imported.layers.get(node.name, node.name)
-        layer = layers.get(name)
+        layer = layers.get(node.hint)
         if layer is None or uses[node.weights] > 1 or node.source in constants:
             continue
         transposed = node.operator != "Conv" and node.column == 0
@@ -73,7 +72,8 @@ def weight_homes(opened: OpenedModel, imported: ImportedModel, layers: Mapping[s
         bias: tuple[str, Array | float] = (node.bias, 1.0)
         if not adds and len(following) == 1 and node.output not in outputs:
             bias = _behind(opened, following[0], node, constants, uses)
-        found[name] = Home(layer, node, transposed, *bias, inside=bool(node.bias), fits=bool(node.bias) or not adds)
+        fits = bool(node.bias) or not adds
+        found[node.hint] = Home(layer, node, transposed, *bias, inside=bool(node.bias), fits=fits)
     return found
 
 

@@ -28,7 +28,7 @@ def columns_of(layer: Layer, data: Array, result: Array, rows: Array) -> Array:
         float64[rows, groups, inputs * taps], in the order of the weights of one output channel.
     """
     if calls(layer.call, "matmul"):
-        return data.reshape(-1, data.shape[-1])[rows].astype(np.float64)[:, None]
+        return np.asarray(data.reshape(-1, data.shape[-1])[rows].astype(np.float64)[:, None])
     attrs = layer.call.attrs
     rank = data.ndim - 2
     strides, dilation = ([int(each) for each in part] for part in (attrs.strides, attrs.dilation))
@@ -62,7 +62,7 @@ def matrix_of(layer: Layer, weights: Array) -> Array:
 def weights_of(layer: Layer, matrix: Array, shape: tuple[int, ...]) -> Array:
     """The inverse of `matrix_of`, in the dtype of the layer's weights."""
     if calls(layer.call, "matmul"):
-        return matrix[0].astype(layer.weights.dtype)
+        return np.asarray(matrix[0].astype(layer.weights.dtype))
     return matrix.transpose(0, 2, 1).reshape(shape).astype(layer.weights.dtype)
 
 

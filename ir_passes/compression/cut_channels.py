@@ -13,6 +13,7 @@ from ...ir_types import IRModule
 from ..core.base import GraphPass, PassResult
 from ..core.constants import array_of, constant, is_constant
 from ..core.graph import Binding, Expr, Graph, Var, is_leaf, remove_dead, substitute
+from ..core.sources import split
 from .channel_graph import channel_graph, row_of
 from .cut import Cut, cut_layers
 from .links import Tensor
@@ -26,7 +27,7 @@ class CutChannels(GraphPass):
         keep: names of layers, each with the output channels that it keeps; other layers lose what goes with these.
 
     Contract: the outputs are those of the network in which what is cut is zero wherever it is summed; operators,
-    inputs and outputs stay. Names of layers that `main` does not have are those of other functions of the module.
+    inputs and outputs stay. Names that `main` does not have are those of other functions of the module.
 
     Raises:
         CutError: channels cannot be cut, or contradict each other.
@@ -39,7 +40,8 @@ class CutChannels(GraphPass):
         if not self.keep:
             return PassResult(module, False)
         channels = channel_graph(module)
-        keep = {name: kept for name, kept in self.keep if name in channels.layers}
+        here = {source for var, _ in channels.graph.bindings for source in split(str(var.name))}
+        keep = {name: kept for name, kept in self.keep if name in here}
         if not keep:
             return PassResult(module, False)
         return without(module, cut_layers(channels, keep))

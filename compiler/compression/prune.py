@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 CRITERIA = ("second-order", "magnitude")
 MOST_SAMPLES = 512
+_MOST_GRAM_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def prune(
     with trial_of(opened, list(homes.values()), options, tell) as trial:
         rank = by_magnitude_of(channels)
         if asked.criterion == CRITERIA[0]:
-            rank = _by_samples(channels, homes, trial, given, tell)
+            rank = _by_samples(channels, groups, homes, trial, given, tell)
         keep = _chosen(channels, groups, asked, rank)
         cut = cut_layers(channels, keep)
         tell("compare outputs", 0, 0)
@@ -157,18 +158,39 @@ def _chosen(channels: ChannelGraph, groups: Sequence[Group], asked: Pruning, ran
 
 
 def _by_samples(
-    channels: ChannelGraph, homes: Mapping[str, Home], trial: Trial, samples: Sequence[Sample], tell: ProgressCallback
+    channels: ChannelGraph,
+    groups: Sequence[Group],
+    homes: Mapping[str, Home],
+    trial: Trial,
+    samples: Sequence[Sample],
+    tell: ProgressCallback,
 ) -> Rank:
-    """Ranks by the second order, a group at a time: the Gram matrices of its readers alone are in memory."""
+    """Ranks by the second order; where all Gram matrices need too much memory, those of a group's readers by turns."""
+    known: dict[str, Array] = {}
+    readers = {name for group in groups for name in group.inputs if name in homes}
+    if sum(_gram_bytes(homes[name]) for name in readers) <= _MOST_GRAM_BYTES:
+        tell("rank channels", 0, 0)
+        known = _grams([homes[name] for name in sorted(readers)], trial, samples)
 
     def rank(group: Group, chunk: int) -> Ranking:
         tell("rank channels", 0, 0)
-        if not set(group.inputs) <= set(homes):
+        if not set(group.inputs) <= readers:
             return by_magnitude(channels, group, chunk)
-        readers = [homes[name] for name in group.inputs]
-        return by_second_order(channels, group, chunk, _grams(readers, trial, samples))
+        grams = known or _grams([homes[name] for name in group.inputs], trial, samples)
+        return by_second_order(channels, group, chunk, grams)
 
     return rank
+
+
+def _gram_bytes(home: Home) -> int:
+    weights = home.layer.weights
+    return 8 * home.layer.linear.groups * _width(home) ** 2 if weights.size else 0
+
+
+def _width(home: Home) -> int:
+    """How many columns a layer has, of one group."""
+    weights = home.layer.weights
+    return int(np.prod(weights.shape[1:] if home.layer.output_axis == 0 else weights.shape[:1]))
 
 
 def _grams(homes: Sequence[Home], trial: Trial, samples: Sequence[Sample]) -> dict[str, Array]:
@@ -179,8 +201,8 @@ def _grams(homes: Sequence[Home], trial: Trial, samples: Sequence[Sample]) -> di
         for home in homes:
             layer = home.layer
             result = values[home.node.output]
-            width = int(np.prod(layer.weights.shape[1:] if layer.output_axis == 0 else layer.weights.shape[:1]))
-            rows = chosen_rows(row_count(layer, result), max(64, ROWS_A_COLUMN * width // len(samples)), seed)
+            most = max(64, ROWS_A_COLUMN * _width(home) // len(samples))
+            rows = chosen_rows(row_count(layer, result), most, seed)
             columns = columns_of(layer, values[home.node.source], result, rows).transpose(1, 0, 2)
             gram = columns.transpose(0, 2, 1) @ columns
             grams[layer.name] = grams[layer.name] + gram if layer.name in grams else gram

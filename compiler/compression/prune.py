@@ -147,7 +147,7 @@ def prune(
 
 def by_magnitude_of(channels: ChannelGraph) -> Rank:
     """Ranks by weights alone."""
-    return lambda group, chunk: by_magnitude(channels, group, chunk)
+    return lambda group, steps: by_magnitude(channels, group, steps)
 
 
 def _chosen(channels: ChannelGraph, groups: Sequence[Group], asked: Pruning, rank: Rank) -> Keep:
@@ -172,12 +172,12 @@ def _by_samples(
         tell("rank channels", 0, 0)
         known = _grams([homes[name] for name in sorted(readers)], trial, samples)
 
-    def rank(group: Group, chunk: int) -> Ranking:
+    def rank(group: Group, steps: Sequence[int]) -> Ranking:
         tell("rank channels", 0, 0)
         if not set(group.inputs) <= readers:
-            return by_magnitude(channels, group, chunk)
+            return by_magnitude(channels, group, steps)
         grams = known or _grams([homes[name] for name in group.inputs], trial, samples)
-        return by_second_order(channels, group, chunk, grams)
+        return by_second_order(channels, group, steps, grams)
 
     return rank
 

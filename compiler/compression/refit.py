@@ -125,7 +125,9 @@ class _Fit:
         wanted = followed.wanted(before, now) if clipped else before
         # What the tensor there misses, as a difference of the layer's own result.
         slope = np.broadcast_to(followed.factor, results[0].size).reshape(results.shape[1:])
-        results = results + np.divide(wanted - now, slope, out=np.zeros_like(results), where=np.abs(slope) > _LEAST_SLOPE)
+        results = results + np.divide(
+            wanted - now, slope, out=np.zeros_like(results), where=np.abs(slope) > _LEAST_SLOPE
+        )
         for group, equations in enumerate(self._equations):
             equations.add(columns[:, group, self._columns], results[:, group])
 

@@ -1,5 +1,7 @@
 """Relax -> Relax: one pass a file, each a frozen dataclass named as its file is."""
 
+from .compression.cut_channels import CutChannels
+from .compression.drop_branches import DropBranches
 from .core.base import GraphPass, Pass, PassResult, run_passes, verify
 from .extents.hold_extents import HoldExtents
 from .extents.stop_at_extents import StopAtExtents
@@ -35,6 +37,8 @@ __all__ = [
     "ChannelsLast",
     "ConcatInPlace",
     "Cse",
+    "CutChannels",
+    "DropBranches",
     "FoldBatchNorm",
     "FoldConstants",
     "FoldScale",

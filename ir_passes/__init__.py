@@ -1,5 +1,7 @@
 """Relax -> Relax: one pass a file, each a frozen dataclass named as its file is."""
 
+from .compression.factorize import Factorize
+from .compression.prune_weights import PruneWeights
 from .core.base import GraphPass, Pass, PassResult, run_passes, verify
 from .kernels.concat_in_place import ConcatInPlace
 from .kernels.fuse_epilogues import FuseEpilogues
@@ -32,6 +34,7 @@ __all__ = [
     "ChannelsLast",
     "ConcatInPlace",
     "Cse",
+    "Factorize",
     "FoldBatchNorm",
     "FoldConstants",
     "FoldScale",
@@ -49,6 +52,7 @@ __all__ = [
     "NarrowStorage",
     "Pass",
     "PassResult",
+    "PruneWeights",
     "RequantizeSums",
     "SimplifyReductions",
     "SliceInPlace",

@@ -1,0 +1,113 @@
+"""Weights become zero in a pattern: by magnitude, or by what outputs lose on calibration data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import numpy as np
+import tvm
+from tvm import relax
+
+from ...ir_types import Expr, Var
+from ..core.base import GraphPass, PassResult
+from ..core.constants import Array, constant
+from ..core.rewriter import Rewriter, rebuild, rewrite
+from ..core.sources import split
+from .masks import Mask, Pattern, checked_rate, keep, pattern_of
+from .reconstruct import reconstructed
+from .second_order import output_error, prune_by_second_order
+from .weight_matrix import WeightMatrix, weight_matrix
+
+
+@dataclass(frozen=True)
+class Zeros:
+    """How many of a layer's weights become zero, and where: as `pattern_of` reads it."""
+
+    pattern: str = "unstructured"
+    rate: float = 0.5
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """A layer that lost weights.
+
+    Attributes:
+        weights: as (groups, output channels, inputs), zero where `mask` is not.
+        errors: of the outputs on calibration data, as a share of them: with weights dropped by magnitude, and as they
+            are; nothing without such data.
+    """
+
+    weights: Array
+    mask: Mask
+    errors: tuple[float, float] | None = None
+
+
+Tell = Callable[[str, Pruned], None]
+
+
+@dataclass(frozen=True)
+class PruneWeights(GraphPass):
+    """Multiply constant weights of products and convolutions by masks, W * M in the graph, as `fold_constants` ends it.
+
+    With second moments of a layer's inputs its mask is chosen by them, and the weights that are kept are those of least
+    squares. Contract: with a mask of ones nothing changes; shapes never do.
+
+    Options:
+        layers: what is pruned, by the name of its node.
+        moments: of the inputs of layers, by the same names; those without lose their smallest weights.
+        tell: told of every layer.
+    """
+
+    layers: Mapping[str, Zeros] = field(default_factory=lambda: MappingProxyType({}))
+    moments: Mapping[str, Array] = field(default_factory=lambda: MappingProxyType({}))
+    tell: Tell = lambda name, pruned: None
+
+    def __call__(self, module: tvm.IRModule) -> PassResult:
+        """Rewrite `main`.
+
+        Raises:
+            UsageError: a layer has a pattern or rate that there is not.
+        """
+        wanted = {name: (pattern_of(zeros.pattern), checked_rate(zeros.rate)) for name, zeros in self.layers.items()}
+
+        def visit(rewriter: Rewriter, var: Var, value: Expr) -> Expr | None:
+            name = next((each for each in split(str(var.name)) if each in wanted), None)
+            layer = None if name is None else weight_matrix(value)
+            if name is None or layer is None:
+                return None
+            pruned = prune(layer, *wanted[name], self.moments.get(name))
+            self.tell(name, pruned)
+            if pruned.mask.all():
+                return None
+            return rewriter.emit(rebuild(value, [value.args[0], _masked(rewriter, layer, pruned, str(var.name))]))
+
+        return rewrite(module, visit, max_rounds=1)
+
+
+def prune(layer: WeightMatrix, pattern: Pattern, rate: float, moments: Array | None = None) -> Pruned:
+    """Drops weights of a layer.
+
+    Args:
+        moments: second moments of its inputs, (groups, inputs, inputs); without, the smallest weights go.
+    """
+    weights = layer.matrix()
+    by_magnitude = keep(weights**2, pattern, rate)
+    if moments is None or moments.shape != (len(weights), *weights.shape[2:] * 2) or by_magnitude.all():
+        return Pruned(np.where(by_magnitude, weights, 0.0), by_magnitude)
+    adjusted, mask = np.zeros_like(weights), np.zeros(weights.shape, bool)
+    for group, (own, moment) in enumerate(zip(weights, moments, strict=True)):
+        start, mask[group] = prune_by_second_order(own, moment, pattern, rate)
+        adjusted[group] = reconstructed(own, mask[group], moment, start)
+    before = output_error(np.where(by_magnitude, weights, 0.0), weights, moments)
+    return Pruned(adjusted, mask, (before, output_error(adjusted, weights, moments)))
+
+
+def _masked(rewriter: Rewriter, layer: WeightMatrix, pruned: Pruned, hint: str) -> Expr:
+    """W * M: weights where they are kept, as they were or as they were adjusted, times ones and zeros."""
+    weights = layer.linear.weights
+    if pruned.errors is not None:
+        weights = layer.weights_of(pruned.weights)
+    mask = layer.weights_of(pruned.mask.astype(np.float64))
+    return rewriter.emit(relax.op.multiply(constant(weights), constant(mask)), hint)

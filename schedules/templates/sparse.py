@@ -129,12 +129,20 @@ def estimate(workload: Workload, choice: SparseChoice, target: Target) -> float:
     stored = steps * choice.chains * width * dtype_bits(workload.rhs) / 8
     sums = choice.rows * choice.vectors * choice.chains
     overhead = core.tile_overhead * (_UNFORESEEN + choice.rows * choice.vectors)
+    pixel = workload.batch if workload.filter is not None else 1  # groups stand side by side in a pixel
+    if choice.rows > _lines_held(pixel * workload.columns * dtype_bits(workload.accumulator) // 8, target):
+        overhead += core.line_apart * choice.rows
     step = _step(workload, choice, target, blocks / (panels * math.prod(workload.k)), stored)
     step = max(step, sums / core.fmas_per_cycle)
     used = max(1, tasks_of(workload, choice, target))
     own = row_tiles(workload, choice) * (steps * step + panels * overhead)
     first = stored * max(1 / used / core.dram_bytes_per_cycle, 1 / core.dram_shared_bytes_per_cycle)
     return own / used + first + hand_off(used, target)
+
+
+def _lines_held(stride: int, target: Target) -> int:
+    """Lines at a distance from each other that L1 has places for: a power of two leaves it few."""
+    return target.l1_bytes // max(math.gcd(stride, target.core.l1_way_bytes), target.core.line_bytes)
 
 
 def _step(workload: Workload, choice: SparseChoice, target: Target, density: float, stored: float) -> float:
@@ -154,7 +162,10 @@ def _step(workload: Workload, choice: SparseChoice, target: Target, density: flo
     line = core.line_bytes * 8 // dtype_bits(workload.lhs)  # elements of A
     lines = workload.filter.kernel[0] if workload.filter is not None else 1
     read = workload.product_bytes[0] / workload.rows * choice.rows * lines
-    if read > target.l1_bytes * _L1_SHARE:
+    apart = workload.k[-1] * dtype_bits(workload.lhs) // 8
+    if workload.filter is not None:
+        apart *= workload.batch * workload.filter.strides[-1]
+    if read > target.l1_bytes * _L1_SHARE or choice.rows > _lines_held(apart, target):
         fetched = (1 - (1 - density) ** line) / (line * density)  # lines of A a block, those that blocks share once
         step = max(step, chains * choice.rows * fetched / core.l2_vectors_per_cycle)
     if stored > target.l2_bytes * _L2_SHARE:

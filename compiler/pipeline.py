@@ -48,6 +48,7 @@ from ..schedules.schedule import schedule_module
 from ..schedules.templates.table import TEMPLATES
 from ..schedules.templates.template import Choose, Chooser, choose_default
 from .process.install import written_whole
+from .recipes.apply import Applied, RecipePasses
 
 if TYPE_CHECKING:
     from ..targets import Target
@@ -91,14 +92,25 @@ def passes(
     *,
     precision: str = "fp32",
     choose: Choose = choose_default,
+    applied: Applied | None = None,
 ) -> list[Pass]:
-    """The passes of a compile, in order; `choose` settles what computes each workload, and how."""
+    """The passes of a compile, in order.
+
+    Args:
+        target: the machine.
+        on_kernel: told of each kernel that is scheduled.
+        precision: as `run` has it.
+        choose: settles what computes each workload, and how.
+        applied: a recipe, whose passes come first, and where tensors become integers.
+    """
     decide = Chooser(target, TEMPLATES, choose)
+    recipe = applied.passes(decide) if applied is not None else RecipePasses()
     narrow: list[Pass] = [_STORAGE[precision]] if precision in _STORAGE else []
     products: list[Pass] = []
     if precision in _PRODUCTS:
         products = [CastOperands(_PRODUCTS[precision], lambda call: gains(call, target))]
     return [
+        *recipe.first,
         # Operators: fewer of them, and each pattern as one.
         Canonicalize(),
         Cse(),
@@ -119,6 +131,7 @@ def passes(
         ChannelsLast(),
         FoldConstants(keep_quantized=True),
         # Integers: what is quantized on both sides is multiplied in 8 bits; what is left is computed in float.
+        *recipe.quantize,
         UnsignedActivations(),
         MoveDequantize(),
         IntegerProducts(lambda call: gains(call, target)),
@@ -148,6 +161,7 @@ def run(
     precision: str,
     order: ChoosePasses = list,
     choose: Choose = choose_default,
+    applied: Applied | None = None,
     save_ir: str | os.PathLike[str] | None = None,
     progress: ProgressCallback,
 ) -> IRModule:
@@ -159,6 +173,7 @@ def run(
         precision: ``fp32``, ``bf16`` or ``fp16``, as `precision.possible` gives it for the target.
         order: which passes run.
         choose: settles what computes each workload, and how.
+        applied: a recipe with the names of the model, whose passes run, too.
         save_ir: a folder for the module after each pass, numbered and named; bodies of loops and branches, which go
             through all passes by themselves, have folders in it.
         progress: told of the pass that starts, and of each kernel that is scheduled.
@@ -182,7 +197,7 @@ def run(
         if index + 1 < len(chosen):
             progress(chosen[index + 1].name, 0, 0)
 
-    chosen = list(order(passes(target, on_kernel, precision=precision, choose=choose)))
+    chosen = list(order(passes(target, on_kernel, precision=precision, choose=choose, applied=applied)))
     parts = {}
     for part, function in split(module).items():
         folder = None if save_ir is None else Path(save_ir) if part == MAIN else Path(save_ir) / part

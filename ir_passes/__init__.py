@@ -25,6 +25,7 @@ from .operators.simplify_reductions import SimplifyReductions
 from .operators.trim_kernels import TrimKernels
 from .quantization.integer_products import IntegerProducts
 from .quantization.move_dequantize import MoveDequantize
+from .quantization.place_pairs import PlacePairs
 from .quantization.requantize_sums import RequantizeSums
 from .quantization.unsigned_activations import UnsignedActivations
 
@@ -53,6 +54,7 @@ __all__ = [
     "Pass",
     "PassResult",
     "PruneWeights",
+    "PlacePairs",
     "RequantizeSums",
     "SimplifyReductions",
     "SliceInPlace",

@@ -18,10 +18,13 @@ from .command_options import (
     Jobs,
     Model,
     Precision,
+    Quantize,
+    RecipeFile,
     Regions,
     Shapes,
     Target,
     compile_options,
+    recipe_file,
 )
 from .tensor_options import parse_regions
 
@@ -58,6 +61,8 @@ def compile_command(
     records: Annotated[
         Path | None, typer.Option("--records", metavar="FILE", help="Records of `tilewright tune` to use.")
     ] = None,
+    recipe: RecipeFile = None,
+    quantize: Quantize = None,
     passes: Annotated[
         list[str] | None,
         typer.Option(
@@ -81,6 +86,7 @@ def compile_command(
     * `tilewright compile resnet50.onnx -o resnet50.so`
     * `tilewright compile bert.onnx -o bert.so --shape input_ids=1x128 --bind mask=@ones.npy`
     * `tilewright compile net.onnx -o net.so --target x86_64-linux-gnu --mcpu x86-64-v3 --threads 1`
+    * `tilewright compile net.onnx -o net_int8.so --quantize recipe.json`
     * `tilewright compile kws.onnx -o kws --emit c --target thumbv7em-none-eabihf --mcpu cortex-m4`
     """
     from ..build import build
@@ -97,6 +103,7 @@ def compile_command(
         name=name,
         emit=emit,
         records=records,
+        recipe=recipe_file(recipe, quantize),
         passes=tuple(passes or ()),
         save_ir=save_ir,
         keep_temps=keep_temps,

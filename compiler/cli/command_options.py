@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # The one whose names the examples in the help are.
 _ARCHITECTURE = next(iter(ARCHITECTURES.values()))
+# Ways to quantize that only `tilewright quantize` knows, as it has the data.
+NEED_DATA = ("int8",)
 # What multiplies narrow operands.
 _UNITS = [unit for architecture in ARCHITECTURES.values() for unit in architecture.units]
 BFLOAT16_UNITS = ", ".join(unit.name for unit in _UNITS if unit.rhs == "bfloat16")
@@ -68,6 +70,14 @@ CompiledThreads = Annotated[
     typer.Option(
         "--threads", metavar="N", help="Default when it runs; 1 builds without threads. [default: all processors]"
     ),
+]
+RecipeFile = Annotated[
+    Path | None,
+    typer.Option("--recipe", metavar="RECIPE.json", help="What is done to the model: `tilewright quantize` writes it."),
+]
+Quantize = Annotated[
+    str | None,
+    typer.Option("--quantize", metavar="RECIPE.json", help="A recipe of `tilewright quantize`: the same as --recipe."),
 ]
 Jobs = Annotated[
     int | None,
@@ -122,6 +132,25 @@ def compile_options(
         jobs=jobs,
         **others,
     )
+
+
+def recipe_file(recipe: Path | None, quantize: str | None) -> Path | None:
+    """The recipe of ``--recipe`` and ``--quantize``, which say the same.
+
+    Raises:
+        UsageError: both are given, or a kind of quantization that takes data and so has no ranges yet.
+    """
+    if quantize is None:
+        return recipe
+    if recipe is not None:
+        raise UsageError("there are two recipes", where="--recipe, --quantize", hint="give one of them")
+    if quantize in NEED_DATA:
+        raise UsageError(
+            f"{quantize} needs the ranges of the model's tensors, which its data shows",
+            where=f"--quantize {quantize}",
+            hint="tilewright quantize MODEL --calibration DATA -o RECIPE.json, then --quantize RECIPE.json",
+        )
+    return Path(quantize)
 
 
 def open_library(path: Path, threads: int | None) -> CompiledModel:

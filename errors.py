@@ -109,6 +109,10 @@ class ChoiceError(UsageError):
     """A choice of a schedule template, from records or a caller, that is not in the template's space."""
 
 
+class CutError(UsageError):
+    """Channels, branches or layers that a network cannot do without, or that do not go together as asked."""
+
+
 class TensorError(UsageError):
     """A tensor handed to a compiled model has the wrong name, shape or dtype."""
 

@@ -1,5 +1,7 @@
 """Relax -> Relax: one pass a file, each a frozen dataclass named as its file is."""
 
+from .compression.cut_channels import CutChannels
+from .compression.drop_branches import DropBranches
 from .compression.factorize import Factorize
 from .compression.prune_weights import PruneWeights
 from .core.base import GraphPass, Pass, PassResult, run_passes, verify
@@ -35,6 +37,8 @@ __all__ = [
     "ChannelsLast",
     "ConcatInPlace",
     "Cse",
+    "CutChannels",
+    "DropBranches",
     "Factorize",
     "FoldBatchNorm",
     "FoldConstants",
@@ -53,8 +57,8 @@ __all__ = [
     "NarrowStorage",
     "Pass",
     "PassResult",
-    "PruneWeights",
     "PlacePairs",
+    "PruneWeights",
     "RequantizeSums",
     "SimplifyReductions",
     "SliceInPlace",

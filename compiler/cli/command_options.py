@@ -73,11 +73,19 @@ CompiledThreads = Annotated[
 ]
 RecipeFile = Annotated[
     Path | None,
-    typer.Option("--recipe", metavar="RECIPE.json", help="What is done to the model: `tilewright quantize` writes it."),
+    typer.Option("--recipe", metavar="RECIPE.json", help="What is done to the model: `quantize` and `prune` write it."),
 ]
 Quantize = Annotated[
     str | None,
     typer.Option("--quantize", metavar="RECIPE.json", help="A recipe of `tilewright quantize`: the same as --recipe."),
+]
+Image = Annotated[
+    str | None,
+    typer.Option(
+        "--image",
+        metavar="STEPS",
+        help="How images become inputs: resize=256,crop=224,scale=255,mean=A:B:C,std=A:B:C,layout=NCHW,color=rgb",
+    ),
 ]
 Jobs = Annotated[
     int | None,

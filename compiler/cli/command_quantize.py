@@ -18,6 +18,7 @@ from .command_options import (
     CompiledThreads,
     Cpu,
     Features,
+    Image,
     Jobs,
     Json,
     Model,
@@ -49,14 +50,7 @@ def quantize(
         float,
         typer.Option("--least-db", metavar="DB", help="Layers whose own signal to noise is less stay float."),
     ] = LEAST_OF_A_LAYER,
-    image: Annotated[
-        str | None,
-        typer.Option(
-            "--image",
-            metavar="STEPS",
-            help="How images become inputs: resize=256,crop=224,scale=255,mean=A:B:C,std=A:B:C,layout=NCHW,color=rgb",
-        ),
-    ] = None,
+    image: Image = None,
     correct: Annotated[
         bool, typer.Option("--correct/--no-correct", help="Correct biases where that lowers the error.")
     ] = True,

@@ -11,6 +11,7 @@ import typer
 from ..reports.report import show
 from .command_bench import bench
 from .command_compile import compile_command
+from .command_prune import prune
 from .command_quantize import quantize
 from .command_run import run
 from .command_show import inspect, targets
@@ -37,6 +38,7 @@ _COMMANDS: Mapping[str, Callable[..., None]] = MappingProxyType(
         "bench": bench,
         "inspect": inspect,
         "quantize": quantize,
+        "prune": prune,
         "tune": tune,
         "targets": targets,
     }

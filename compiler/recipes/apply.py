@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ...ir_passes import Pass, PlacePairs
+from ...ir_passes import CutChannels, DropBranches, Pass, PlacePairs
 from ...ir_passes.quantization.pair_plan import Activation
 from ...ir_passes.quantization.weight_integers import WeightBits
 from ...schedules.narrow import conversion_cycles, saved_cycles
-from .recipe import FloatEntry, Recipe, WeightsEntry
+from .recipe import DropEntry, FloatEntry, KeepEntry, Recipe, WeightsEntry
 
 if TYPE_CHECKING:
     from ...frontends import ImportedModel
@@ -79,5 +79,17 @@ def _pairs(applied: Applied, decide: Chooser) -> Sequence[Pass]:
     )
 
 
-FIRST: tuple[Row, ...] = ()
+def _dropped(applied: Applied, decide: Chooser) -> Sequence[Pass]:
+    layers = applied.names.layers
+    nodes = tuple(layers[name] for name, entry in applied.recipe.entries(DropEntry).items() if entry.drop)
+    return (DropBranches(nodes),) if nodes else ()
+
+
+def _narrower(applied: Applied, decide: Chooser) -> Sequence[Pass]:
+    layers = applied.names.layers
+    keep = tuple((layers[name], entry.channels) for name, entry in applied.recipe.entries(KeepEntry).items())
+    return (CutChannels(keep),) if keep else ()
+
+
+FIRST: tuple[Row, ...] = (_dropped, _narrower)
 QUANTIZE: tuple[Row, ...] = (_pairs,)

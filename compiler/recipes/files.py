@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,13 @@ def write_recipe(recipe: Recipe, path: str | os.PathLike[str]) -> None:
                 "names": list(recipe.arrays),
             }
         with written_whole(place) as file:
-            file.write((json.dumps(data, indent=1, ensure_ascii=False) + "\n").encode())
+            file.write((_in_lines(data) + "\n").encode())
+
+
+def _in_lines(data: Any) -> str:
+    """JSON, a line for each value, but one for a list of numbers (no text in JSON has a line break)."""
+    text_of = json.dumps(data, indent=1, ensure_ascii=False)
+    return re.sub(r"\[\n[-+.\deE\s,]+\]", lambda found: " ".join(found[0].split()), text_of)
 
 
 def _numbered(arrays: Any) -> dict[str, Array]:

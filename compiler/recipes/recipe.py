@@ -59,6 +59,20 @@ class FloatEntry:
 
 
 @dataclass(frozen=True)
+class KeepEntry:
+    """The output channels that a layer keeps; what goes together with the others goes, too."""
+
+    channels: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class DropEntry:
+    """Whether a node goes with the residual branch that it is in, or by itself where it is in none."""
+
+    drop: bool
+
+
+@dataclass(frozen=True)
 class Recipe:
     """What is done to a model; nothing, as it stands.
 

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ...errors import RecipeError, UsageError
-from .recipe import FloatEntry, TensorEntry, WeightsEntry
+from .recipe import DropEntry, FloatEntry, KeepEntry, TensorEntry, WeightsEntry
 
 # Gives a value as an entry holds it; raises ValueError with what would be right.
 Check = Callable[[Any], Any]
@@ -47,6 +47,22 @@ def text(value: Any) -> str:
     """Text."""
     if not isinstance(value, str):
         raise ValueError("text")
+    return value
+
+
+def indices(value: Any) -> tuple[int, ...]:
+    """Numbers of channels, each once, in order."""
+    if not isinstance(value, list) or not value or not all(type(each) is int and each >= 0 for each in value):
+        raise ValueError("a list of numbers of channels, from 0 on")
+    if sorted(set(value)) != value:
+        raise ValueError("numbers in order, each once")
+    return tuple(value)
+
+
+def yes_or_no(value: Any) -> bool:
+    """True or false."""
+    if not isinstance(value, bool):
+        raise ValueError("true or false")
     return value
 
 
@@ -150,6 +166,8 @@ LAYER_SECTIONS: Mapping[str, EntryFormat] = MappingProxyType(
         "weights": EntryFormat(
             WeightsEntry, MappingProxyType({"bits": integer(2, MOST_BITS), "granularity": one_of(*GRANULARITIES)})
         ),
+        "keep_channels": EntryFormat(KeepEntry, MappingProxyType({"channels": indices}), single=True),
+        "drop": EntryFormat(DropEntry, MappingProxyType({"drop": yes_or_no}), single=True),
         "float": EntryFormat(FloatEntry, MappingProxyType({"why": text}), single=True),
     }
 )

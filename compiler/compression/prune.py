@@ -7,20 +7,18 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ...errors import CutError, UsageError
 from ...ir_passes.compression.channel_graph import ChannelGraph, channel_graph
 from ...ir_passes.compression.channel_groups import Group, channel_groups
 from ...ir_passes.compression.choose_channels import Keep, Rank, by_rate, by_work
-from ...ir_passes.compression.columns import chosen_rows, columns_of, row_count
 from ...ir_passes.compression.cut import Cut, cut_layers
 from ...ir_passes.compression.importance import Ranking, by_magnitude, by_second_order
 from ..calibration.samples import Array, Sample
 from ..options import CompileOptions
 from ..recipes.identity import identity_of
 from ..recipes.recipe import KeepEntry, Recipe
-from .refit import ROWS_A_COLUMN, behind, cut_weights, refitted
+from .grams import grams_of
+from .refit import behind, cut_weights, refitted
 from .trial import Trial, trial_of
 from .weight_homes import Home, weight_homes
 
@@ -166,25 +164,9 @@ def _by_samples(
         if not set(group.inputs) <= set(homes):
             return by_magnitude(channels, group, chunk)
         readers = [homes[name] for name in group.inputs]
-        return by_second_order(channels, group, chunk, _grams(readers, trial, samples))
+        return by_second_order(channels, group, chunk, grams_of(readers, trial, samples))
 
     return rank
-
-
-def _grams(homes: Sequence[Home], trial: Trial, samples: Sequence[Sample]) -> dict[str, Array]:
-    """X^T X of what layers multiply their weights by, of each group."""
-    grams: dict[str, Array] = {}
-    for seed, sample in enumerate(samples):
-        values = trial.run(sample, {})
-        for home in homes:
-            layer = home.layer
-            result = values[home.node.output]
-            width = int(np.prod(layer.weights.shape[1:] if layer.output_axis == 0 else layer.weights.shape[:1]))
-            rows = chosen_rows(row_count(layer, result), max(64, ROWS_A_COLUMN * width // len(samples)), seed)
-            columns = columns_of(layer, values[home.node.source], result, rows).transpose(1, 0, 2)
-            gram = columns.transpose(0, 2, 1) @ columns
-            grams[layer.name] = grams[layer.name] + gram if layer.name in grams else gram
-    return grams
 
 
 def _pruned(

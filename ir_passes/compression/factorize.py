@@ -15,10 +15,11 @@ from ...errors import UsageError
 from ...ir_types import Expr, Var
 from ..core.base import GraphPass, PassResult
 from ..core.constants import Array, constant
+from ..core.graph import Graph
 from ..core.rewriter import Rewriter, rebuild, rewrite, shape_of
-from ..core.sources import split
+from .layer_matrix import can_be_changed, is_pointwise, is_product, matrix_by_outputs
+from .layers import Layer, layers_of
 from .low_rank import decompose, split_kernel, tucker, tucker_ranks
-from .weight_matrix import WeightMatrix, weight_matrix
 
 
 @dataclass(frozen=True)
@@ -65,11 +66,13 @@ class Factored:
         parts: in order.
         ranks: as `Rank` has them.
         error: what the weights, or the outputs where moments were given, lose.
+        weights: what the parts are together, as the layer has them.
     """
 
     parts: tuple[Part, ...]
     ranks: tuple[int, ...]
     error: float
+    weights: Array
 
 
 Cycles = Callable[[Sequence[Product]], float]
@@ -92,7 +95,7 @@ class Factorize(GraphPass):
 
     Options:
         layers: what is factored, by the name of its node.
-        moments: second moments of the inputs of layers, by the same names.
+        moments: X^T X of the columns of layers, as `columns_of` gives them, by the same names.
         cycles: what products cost.
         tell: told of every layer, with what became of it.
     """
@@ -109,34 +112,33 @@ class Factorize(GraphPass):
             UsageError: a layer has ranks that it cannot have.
         """
 
+        layers = {layer.var: layer for name, layer in layers_of(Graph.read(module)).items() if name in self.layers}
+
         def visit(rewriter: Rewriter, var: Var, value: Expr) -> Expr | None:
-            name = next((each for each in split(str(var.name)) if each in self.layers), None)
-            layer = None if name is None else weight_matrix(value)
-            if name is None or layer is None:
+            layer = layers.get(var)
+            if layer is None:
                 return None
-            factored = factor(layer, self.layers[name], self.moments.get(name), self.cycles, name)
-            self.tell(name, factored)
-            return None if factored is None else _written(rewriter, layer, factored, str(var.name))
+            factored = factor(layer, self.layers[layer.name], self.moments.get(layer.name), self.cycles)
+            self.tell(layer.name, factored)
+            return None if factored is None else _written(rewriter, layer, value, factored, str(var.name))
 
         return rewrite(module, visit, max_rounds=1)
 
 
-def factor(
-    layer: WeightMatrix, rank: Rank, moments: Array | None = None, cycles: Cycles = multiplications, name: str = ""
-) -> Factored | None:
+def factor(layer: Layer, rank: Rank, gram: Array | None = None, cycles: Cycles = multiplications) -> Factored | None:
     """A layer in parts of a rank; None where it stays whole: its rank is full, or parts of chosen ranks do not pay.
 
     Args:
-        moments: second moments of the inputs, (1, inputs, inputs).
+        gram: X^T X of its columns, (1, inputs, inputs).
 
     Raises:
         UsageError: the layer cannot have such ranks.
     """
-    if layer.linear.groups > 1 or (not layer.is_convolution and layer.linear.weights.ndim != 2):
+    if layer.linear.groups > 1 or not can_be_changed(layer):
         if rank.ranks:
-            raise UsageError("a layer with groups has no rank to reduce", where=f"layer {name!r}")
+            raise UsageError("a layer with groups has no rank to reduce", where=f"layer {layer.name!r}")
         return None
-    found = [each for each in _candidates(layer, rank, moments, name) if each is not None]
+    found = [each for each in _candidates(layer, rank, gram) if each is not None]
     if not found:
         return None
     best = min(found, key=lambda each: cycles(_products(layer, each)))
@@ -144,15 +146,15 @@ def factor(
     return best if rank.ranks or pays else None
 
 
-def _candidates(layer: WeightMatrix, rank: Rank, moments: Array | None, name: str) -> list[Factored | None]:
+def _candidates(layer: Layer, rank: Rank, gram: Array | None) -> list[Factored | None]:
     """The ways to factor a layer that a rank says, or that are possible."""
-    kernel = layer.linear.weights.astype(np.float64)
+    kernel = layer.weights.astype(np.float64)
     most = _most_ranks(layer, len(rank.ranks))
     if rank.ranks and (not most or not all(1 <= each <= limit for each, limit in zip(rank.ranks, most, strict=True))):
         hint = f"it has {' and '.join(f'1 to {limit}' for limit in most)}" if most else "it has other axes"
-        raise UsageError(f"a layer cannot have the rank {rank.ranks}", where=f"layer {name!r}", hint=hint)
-    if layer.is_pointwise:
-        return [_pointwise(layer, rank, moments)]
+        raise UsageError(f"a layer cannot have the rank {rank.ranks}", where=f"layer {layer.name!r}", hint=hint)
+    if is_pointwise(layer):
+        return [_pointwise(layer, rank, gram)]
     found: list[Factored | None] = []
     if len(rank.ranks) != 1:
         found.append(_tucker(kernel, rank))
@@ -161,28 +163,29 @@ def _candidates(layer: WeightMatrix, rank: Rank, moments: Array | None, name: st
     return found
 
 
-def _most_ranks(layer: WeightMatrix, count: int) -> tuple[int, ...]:
+def _most_ranks(layer: Layer, count: int) -> tuple[int, ...]:
     """The largest ranks of a layer that has so many; none where it cannot."""
-    shape = layer.linear.weights.shape
-    if layer.is_pointwise:
+    shape = layer.weights.shape
+    if is_pointwise(layer):
         return (min(shape[:2]),) if count == 1 else ()
     if count == 2:
         return shape[1], shape[0]
     return (min(shape[0] * shape[3], shape[1] * shape[2]),) if len(shape) == 4 else ()
 
 
-def _pointwise(layer: WeightMatrix, rank: Rank, moments: Array | None) -> Factored | None:
-    factors = decompose(layer.matrix()[0], None if moments is None else moments[0])
+def _pointwise(layer: Layer, rank: Rank, gram: Array | None) -> Factored | None:
+    factors = decompose(matrix_by_outputs(layer)[0], None if gram is None else gram[0])
     chosen = rank.ranks[0] if rank.ranks else factors.rank_within(rank.error)
     if chosen >= len(factors.values):
         return None
     left, right = factors.left[:, :chosen], factors.right[:chosen]
-    if not layer.is_convolution:
-        return Factored((Part(right.T), Part(left.T)), (chosen,), factors.error_of(chosen))
-    space = (1,) * (layer.linear.weights.ndim - 2)
+    lost = factors.error_of(chosen)
+    if is_product(layer):
+        return Factored((Part(right.T), Part(left.T)), (chosen,), lost, (left @ right).T)
+    space = (1,) * (layer.weights.ndim - 2)
     axes = tuple(range(len(space)))
     parts = Part(right.reshape(*right.shape, *space), axes), Part(left.reshape(*left.shape, *space))
-    return Factored(parts, (chosen,), factors.error_of(chosen))
+    return Factored(parts, (chosen,), lost, (left @ right).reshape(layer.weights.shape))
 
 
 def _spatial(kernel: Array, rank: Rank) -> Factored | None:
@@ -193,7 +196,8 @@ def _spatial(kernel: Array, rank: Rank) -> Factored | None:
         return None
     down = factors.right[:chosen].reshape(chosen, channels, height, 1)
     across = factors.left[:, :chosen].reshape(outputs, width, 1, chosen).transpose(0, 3, 2, 1)
-    return Factored((Part(down, (0,)), Part(across, (1,))), (chosen,), factors.error_of(chosen))
+    again = np.einsum("riy,orx->oiyx", down[..., 0], across[:, :, 0])
+    return Factored((Part(down, (0,)), Part(across, (1,))), (chosen,), factors.error_of(chosen), again)
 
 
 def _tucker(kernel: Array, rank: Rank) -> Factored | None:
@@ -210,18 +214,19 @@ def _tucker(kernel: Array, rank: Rank) -> Factored | None:
         Part(found.last.reshape(outputs, out, *ones)),
     )
     size = float(np.linalg.norm(kernel))
-    return Factored(parts, (into, out), float(np.linalg.norm(again - kernel)) / size if size else 0.0)
+    return Factored(parts, (into, out), float(np.linalg.norm(again - kernel)) / size if size else 0.0, again)
 
 
-def _whole(layer: WeightMatrix) -> Product:
-    matrix = layer.matrix()
-    return Product(layer.rows, matrix.shape[1], matrix.shape[2])
+def _whole(layer: Layer) -> Product:
+    rows = math.prod(shape_of(layer.call) or ()) // layer.outputs
+    return Product(rows, layer.outputs, layer.weights.size // layer.outputs)
 
 
-def _products(layer: WeightMatrix, factored: Factored) -> list[Product]:
+def _products(layer: Layer, factored: Factored) -> list[Product]:
     """What the parts multiply."""
-    if not layer.is_convolution:
-        return [Product(layer.rows, each.weights.shape[1], each.weights.shape[0]) for each in factored.parts]
+    if is_product(layer):
+        rows = _whole(layer).rows
+        return [Product(rows, each.weights.shape[1], each.weights.shape[0]) for each in factored.parts]
     data, result = shape_of(layer.call.args[0]) or (), shape_of(layer.call) or ()
     space, found = list(data[2:]), []
     for part in factored.parts:
@@ -232,20 +237,20 @@ def _products(layer: WeightMatrix, factored: Factored) -> list[Product]:
     return found
 
 
-def _written(rewriter: Rewriter, layer: WeightMatrix, factored: Factored, hint: str) -> Expr:
+def _written(rewriter: Rewriter, layer: Layer, value: Expr, factored: Factored, hint: str) -> Expr:
     """The parts, one after the other, each named as the layer was."""
-    data = layer.call.args[0]
+    data = value.args[0]
     for part in factored.parts:
-        weights = constant(np.ascontiguousarray(part.weights).astype(layer.linear.weights.dtype))
+        weights = constant(np.ascontiguousarray(part.weights).astype(layer.weights.dtype))
         data = rewriter.emit(_call(layer, part, data, weights), hint)
     return data
 
 
-def _call(layer: WeightMatrix, part: Part, data: Expr, weights: Expr) -> Expr:
+def _call(layer: Layer, part: Part, data: Expr, weights: Expr) -> Expr:
     call = layer.call
-    if not layer.is_convolution:
+    if is_product(layer):
         return rebuild(call, [data, weights])
-    attributes, rank = call.attrs, layer.linear.weights.ndim - 2
+    attributes, rank = call.attrs, layer.weights.ndim - 2
     along = [axis in part.axes for axis in range(rank)]
 
     def of_axes(values: Sequence[int], otherwise: int) -> list[int]:

@@ -13,12 +13,13 @@ from tvm import relax
 from ...ir_types import Expr, Var
 from ..core.base import GraphPass, PassResult
 from ..core.constants import Array, constant
+from ..core.graph import Graph
 from ..core.rewriter import Rewriter, rebuild, rewrite
-from ..core.sources import split
+from .layer_matrix import can_be_changed, matrix_by_outputs, moments_by_outputs, weights_by_outputs
+from .layers import Layer, layers_of
 from .masks import Mask, Pattern, checked_rate, keep, pattern_of
 from .reconstruct import reconstructed
 from .second_order import output_error, prune_by_second_order
-from .weight_matrix import WeightMatrix, weight_matrix
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,11 @@ class Pruned:
     mask: Mask
     errors: tuple[float, float] | None = None
 
+    @property
+    def rate(self) -> float:
+        """The share of weights that are zero."""
+        return 1 - float(self.mask.mean())
+
 
 Tell = Callable[[str, Pruned], None]
 
@@ -56,7 +62,8 @@ class PruneWeights(GraphPass):
 
     Options:
         layers: what is pruned, by the name of its node.
-        moments: of the inputs of layers, by the same names; those without lose their smallest weights.
+        moments: X^T X of the columns of layers, as `columns_of` gives them, by the same names; layers without lose
+            their smallest weights.
         tell: told of every layer.
     """
 
@@ -72,13 +79,14 @@ class PruneWeights(GraphPass):
         """
         wanted = {name: (pattern_of(zeros.pattern), checked_rate(zeros.rate)) for name, zeros in self.layers.items()}
 
+        layers = {layer.var: layer for name, layer in layers_of(Graph.read(module)).items() if name in wanted}
+
         def visit(rewriter: Rewriter, var: Var, value: Expr) -> Expr | None:
-            name = next((each for each in split(str(var.name)) if each in wanted), None)
-            layer = None if name is None else weight_matrix(value)
-            if name is None or layer is None:
+            layer = layers.get(var)
+            if layer is None or not can_be_changed(layer):
                 return None
-            pruned = prune(layer, *wanted[name], self.moments.get(name))
-            self.tell(name, pruned)
+            pruned = prune(layer, *wanted[layer.name], self.moments.get(layer.name))
+            self.tell(layer.name, pruned)
             if pruned.mask.all():
                 return None
             return rewriter.emit(rebuild(value, [value.args[0], _masked(rewriter, layer, pruned, str(var.name))]))
@@ -86,16 +94,17 @@ class PruneWeights(GraphPass):
         return rewrite(module, visit, max_rounds=1)
 
 
-def prune(layer: WeightMatrix, pattern: Pattern, rate: float, moments: Array | None = None) -> Pruned:
+def prune(layer: Layer, pattern: Pattern, rate: float, gram: Array | None = None) -> Pruned:
     """Drops weights of a layer.
 
     Args:
-        moments: second moments of its inputs, (groups, inputs, inputs); without, the smallest weights go.
+        gram: X^T X of its columns, (groups, inputs, inputs); without, the smallest weights go.
     """
-    weights = layer.matrix()
+    weights = matrix_by_outputs(layer)
     by_magnitude = keep(weights**2, pattern, rate)
-    if moments is None or moments.shape != (len(weights), *weights.shape[2:] * 2) or by_magnitude.all():
+    if gram is None or by_magnitude.all():
         return Pruned(np.where(by_magnitude, weights, 0.0), by_magnitude)
+    moments = moments_by_outputs(layer, gram)
     adjusted, mask = np.zeros_like(weights), np.zeros(weights.shape, bool)
     for group, (own, moment) in enumerate(zip(weights, moments, strict=True)):
         start, mask[group] = prune_by_second_order(own, moment, pattern, rate)
@@ -104,10 +113,8 @@ def prune(layer: WeightMatrix, pattern: Pattern, rate: float, moments: Array | N
     return Pruned(adjusted, mask, (before, output_error(adjusted, weights, moments)))
 
 
-def _masked(rewriter: Rewriter, layer: WeightMatrix, pruned: Pruned, hint: str) -> Expr:
+def _masked(rewriter: Rewriter, layer: Layer, pruned: Pruned, hint: str) -> Expr:
     """W * M: weights where they are kept, as they were or as they were adjusted, times ones and zeros."""
-    weights = layer.linear.weights
-    if pruned.errors is not None:
-        weights = layer.weights_of(pruned.weights)
-    mask = layer.weights_of(pruned.mask.astype(np.float64))
+    weights = layer.weights if pruned.errors is None else weights_by_outputs(layer, pruned.weights)
+    mask = weights_by_outputs(layer, pruned.mask.astype(np.float64))
     return rewriter.emit(relax.op.multiply(constant(weights), constant(mask)), hint)

@@ -1,4 +1,4 @@
-"""Second-order pruning: what a layer's outputs on calibration data lose by each weight, and weights that make up for it.
+"""Second-order pruning: what a layer's outputs on data lose by each weight, and weights that make up for it.
 
 Optimal Brain Surgeon column by column, as SparseGPT does it (Frantar and Alistarh, 2023): with the second moments H of
 a layer's inputs, dropping w[c, i] costs w^2 / [H^-1]_ii, and the weights behind i take over what they can of it.
@@ -55,11 +55,14 @@ def prune_by_second_order(weights: Array, moments: Array, pattern: Pattern, rate
 
 
 def output_error(weights: Array, wanted: Array, moments: Array) -> float:
-    """How far outputs are from those wanted, as a share of these: ||(W' - W) X|| / ||W X||; of (groups, channels, inputs).
+    """How far outputs are from those wanted, as a share of these: ||(W' - W) X|| / ||W X||.
 
     Args:
+        weights, wanted: W' and W, (groups, output channels, inputs).
         moments: (groups, inputs, inputs).
     """
     change = weights - wanted
-    lost, all_of_it = (float(np.einsum("goi,gij,goj->", each, moments, each, optimize=True)) for each in (change, wanted))
+    lost, all_of_it = (
+        float(np.einsum("goi,gij,goj->", each, moments, each, optimize=True)) for each in (change, wanted)
+    )
     return math.sqrt(max(lost, 0.0) / all_of_it) if all_of_it > 0 else 0.0

@@ -40,7 +40,7 @@ _UNFORESEEN = 8.0
 
 @dataclass(frozen=True)
 class SparseChoice(Choice):
-    """``rows`` and ``vectors`` of a tile, the ``chains`` that its sums are kept in, and how many ``threads`` share tiles."""
+    """``rows`` and ``vectors`` of a tile, ``chains`` that its sums are kept in, ``threads`` that share tiles at most."""
 
     rows: int
     vectors: int
@@ -155,9 +155,7 @@ def _step(workload: Workload, choice: SparseChoice, target: Target, density: flo
     core, chains = target.core, choice.chains
     axes = sum(extent > 1 for extent in workload.k)
     loads = chains * (choice.rows + choice.vectors + axes)
-    step = core.together(
-        chains * choice.rows * choice.vectors / core.fmas_per_cycle, loads / core.loads_per_cycle
-    )
+    step = core.together(chains * choice.rows * choice.vectors / core.fmas_per_cycle, loads / core.loads_per_cycle)
     step = max(step, core.fma_latency)
     line = core.line_bytes * 8 // dtype_bits(workload.lhs)  # elements of A
     lines = workload.filter.kernel[0] if workload.filter is not None else 1

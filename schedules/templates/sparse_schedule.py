@@ -1,4 +1,4 @@
-"""The schedule of the sparse contraction; `sparse.py` shows the loop nest, `compiler/lowering/nonzero_loops.py` ends it."""
+"""The schedule of the sparse contraction; `sparse.py` shows the loop nest, `nonzero_loops.py` of lowering ends it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def schedule_kernel(sch: Schedule, choice: SparseChoice, target: Target) -> None
 def _fill_tiles(
     sch: Schedule, anchor: blocks.Block, writer: blocks.Block, outer: blocks.Loop, choice: SparseChoice
 ) -> None:
-    """Makes each tile of sums where `writer` reads it: in registers, everything inside of the loop over blocks unrolled."""
+    """Makes each tile of sums where `writer` reads it: in registers, all inside of the loop over blocks unrolled."""
     depth, lanes = blocks.depth(sch, writer, outer), lanes_of(sch, anchor)
     sch.set_scope(anchor, 0, "local")
     sch.compute_at(anchor, outer)

@@ -48,7 +48,9 @@ def test_a_full_rank_changes_nothing(rank: Rank) -> None:
 def test_the_rank_behind_noise_is_found() -> None:
     told: list[Factored | None] = []
 
-    Factorize({"dense": Rank(error=0.05)}, tell=lambda name, found: told.append(found))(dense(low_rank(96, 80, 12, 0.01)))
+    Factorize({"dense": Rank(error=0.05)}, tell=lambda name, found: told.append(found))(
+        dense(low_rank(96, 80, 12, 0.01))
+    )
 
     assert told[0] is not None and told[0].ranks == (12,) and told[0].error < 0.05
 
@@ -119,9 +121,7 @@ def test_of_the_ways_to_split_a_kernel_the_cheapest_is_taken() -> None:
     """A kernel of few channels in between is three, one that is separable two."""
     told: list[Factored | None] = []
     generator = np.random.default_rng(0)
-    between = np.einsum(
-        "os,sryx,ri->oiyx", *(generator.standard_normal(s) for s in ((24, 4), (4, 4, 3, 3), (4, 24)))
-    )
+    between = np.einsum("os,sryx,ri->oiyx", *(generator.standard_normal(s) for s in ((24, 4), (4, 4, 3, 3), (4, 24))))
     separable = np.einsum("riy,orx->oiyx", *(generator.standard_normal(s) for s in ((5, 24, 3), (24, 5, 3))))
     for w in (between, separable):
         module = build(

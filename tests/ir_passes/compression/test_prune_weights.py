@@ -10,11 +10,11 @@ import tvm
 from relax_models import assert_same_numbers, build, evaluate, op, weights
 from tilewright.errors import UsageError
 from tilewright.ir_passes import FoldConstants, PruneWeights
+from tilewright.ir_passes.compression.columns import columns_of
+from tilewright.ir_passes.compression.layer_matrix import matrix_by_outputs, moments_by_outputs, weights_by_outputs
+from tilewright.ir_passes.compression.layers import layers_of
 from tilewright.ir_passes.compression.masks import keep, pattern_of
-from tilewright.ir_passes.compression.moments import second_moments
 from tilewright.ir_passes.compression.prune_weights import Pruned, Zeros
-from tilewright.ir_passes.compression.second_order import output_error
-from tilewright.ir_passes.compression.weight_matrix import weight_matrices, weight_matrix
 from tilewright.ir_passes.core.constants import array_of, constant
 from tilewright.ir_passes.core.graph import Graph
 
@@ -73,15 +73,17 @@ def test_with_moments_outputs_lose_less(groups: int) -> None:
     w = weights(16, 8 // groups, 3, 3)
     options = {"padding": 1, "strides": 2, "groups": groups}
     module = build({"x": (4, 8, 9, 9)}, lambda emit, x: emit(op.nn.conv2d(x, w, **options), "conv"))
-    [(_, call)] = Graph.read(module).bindings
-    layer = weight_matrix(call)
-    assert layer is not None
+    layer = layers_of(Graph.read(module))["conv"]
     generator = np.random.default_rng(0)
     data = np.repeat(generator.standard_normal((4, 4, 9, 9)), 2, axis=1) + 0.3 * generator.standard_normal((4, 8, 9, 9))
-    moments = second_moments(layer, data.astype("float32"))
+    (result,) = evaluate(module, [data.astype("float32")])
+    columns = columns_of(layer, data.astype("float32"), result, np.arange(result.size // 16)).transpose(1, 0, 2)
+    moments = columns.transpose(0, 2, 1) @ columns
     told: list[Pruned] = []
 
-    result = PruneWeights({"conv": Zeros("4x1", 0.5)}, {"conv": moments}, lambda name, pruned: told.append(pruned))(module)
+    result = PruneWeights({"conv": Zeros("4x1", 0.5)}, {"conv": moments}, lambda name, pruned: told.append(pruned))(
+        module
+    )
 
     def error(other: Any) -> float:
         (wanted,), (found,) = (evaluate(each, [data.astype("float32")]) for each in (module, other))
@@ -95,19 +97,22 @@ def test_with_moments_outputs_lose_less(groups: int) -> None:
     assert after < 0.8 * before
 
 
-def test_layers_are_named_and_moments_are_of_their_inputs() -> None:
-    w = weights(24, 40)
-    layers = weight_matrices(dense(w))
-    rows = np.random.default_rng(0).standard_normal((3, 5, 24))
+@pytest.mark.parametrize("groups", [1, 2])
+def test_matrices_have_the_inputs_of_a_tap_side_by_side(groups: int) -> None:
+    w = weights(6, 8 // groups, 3, 2)
+    module = build({"x": (1, 8, 5, 5)}, lambda emit, x: emit(op.nn.conv2d(x, w, groups=groups), "conv"))
+    layer = layers_of(Graph.read(module))["conv"]
 
-    assert list(layers) == ["dense"]
-    moments = second_moments(layers["dense"], rows)
-    assert moments is not None
-    np.testing.assert_allclose(moments[0], np.einsum("abi,abj->ij", rows, rows))
-    half = layers["dense"].matrix() / 2
-    outputs = rows.reshape(-1, 24) @ array_of(w)
-    expected = np.linalg.norm(outputs / 2) / np.linalg.norm(outputs)
-    assert output_error(half, layers["dense"].matrix(), moments) == pytest.approx(expected)
+    matrix = matrix_by_outputs(layer)
+
+    np.testing.assert_array_equal(
+        matrix, array_of(w).transpose(0, 2, 3, 1).reshape(groups, 6 // groups, -1).astype("float64")
+    )
+    np.testing.assert_array_equal(weights_by_outputs(layer, matrix), array_of(w))
+    rows = np.random.default_rng(0).standard_normal((groups, 9, 48 // groups))
+    gram = rows.swapaxes(1, 2) @ rows
+    own = rows.reshape(groups, 9, 8 // groups, 6).swapaxes(2, 3).reshape(groups, 9, -1)
+    np.testing.assert_allclose(moments_by_outputs(layer, gram), own.swapaxes(1, 2) @ own)
 
 
 def test_a_pattern_that_there_is_not_is_refused() -> None:

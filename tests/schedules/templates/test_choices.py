@@ -294,7 +294,8 @@ SMALL = replace(
 SCALAR = [
     number
     for number, case in enumerate(CASES)
-    if not case.units and case.template not in VECTORS_ONLY
+    if not case.units
+    and case.template not in VECTORS_ONLY
     # Padding in bands is the dense contraction's alone.
     and not (case.template == "sparse" and case.inputs[0].ndim > 2)
 ]

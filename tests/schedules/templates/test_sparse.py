@@ -1,7 +1,8 @@
-"""The sparse contraction: chosen where weights are mostly zeros, and right for odd sizes, empty panels and any threads."""
+"""The sparse contraction: chosen where weights are mostly zeros, right for odd sizes, empty panels and any threads."""
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from tilewright import targets
 from tilewright.schedules.operators.matmul import workload_of
 from tilewright.schedules.templates.contraction import Workload
 from tilewright.schedules.templates.keys import key_of, parse_key
+from tilewright.schedules.templates.sparse_kernel import NonzeroBlocks
 from tilewright.schedules.templates.sparsity import Sparsity, sparsity_of
 from tilewright.schedules.templates.table import SPARSE, TEMPLATES, WORKLOADS
 from tilewright.schedules.templates.template import Decision, choose_default
@@ -58,7 +60,12 @@ def test_dense_weights_are_multiplied_densely(run: Runner, rate: float) -> None:
 
 
 def test_zeros_that_no_block_is_made_of_are_multiplied_densely(run: Runner) -> None:
-    multiplied(run, random(49, 240), sparse(240, 80, 1, 0.5), target=targets.parse("x86_64-unknown-linux-gnu", cpu="haswell", cores=1))
+    multiplied(
+        run,
+        random(49, 240),
+        sparse(240, 80, 1, 0.5),
+        target=targets.parse("x86_64-unknown-linux-gnu", cpu="haswell", cores=1),
+    )
 
     assert run.templates == ["contraction"]
 
@@ -101,9 +108,7 @@ def test_a_batch_of_weights_is_packed(run: Runner) -> None:
 
 
 def test_tasks_are_cut_by_blocks_and_not_by_panels(run: Runner) -> None:
-    """All that is not zero stands in the first panel: with more threads it is not shared, and none computes nothing twice."""
-    from tilewright.schedules.templates.sparse_kernel import NonzeroBlocks
-
+    """Nearly all that is not zero stands in the first panel."""
     target = targets.parse("host", cores=4)
     w = np.zeros((128, 12 * target.lanes()), "float32")
     w[:, : target.lanes()] = random(128, target.lanes())
@@ -115,7 +120,7 @@ def test_tasks_are_cut_by_blocks_and_not_by_panels(run: Runner) -> None:
 
     tasks, panels = starts[:5], starts[5:]
     assert tasks[0] == 0 and tasks[-1] == 12 and (np.diff(tasks) >= 0).all()
-    steps = [panels[end] - panels[begin] for begin, end in zip(tasks, tasks[1:], strict=False)]
+    steps = [panels[end] - panels[begin] for begin, end in pairwise(tasks)]
     assert max(steps) == panels[1], "the first panel is a task of its own"
     x = random(1, 128)
     assert relative_error(multiplied(run, x, w, target=target, choose=by_sparse), x.astype("float64") @ w) < TOLERANCE
@@ -135,9 +140,7 @@ def test_the_workload_says_how_sparse_it_is() -> None:
     assert parse_key(key_of(workload), WORKLOADS) == workload
 
 
-@pytest.mark.parametrize(
-    "weights", [np.ones((1, 8, 8)), np.zeros((1, 8, 8)), np.where(np.eye(8) > 0, np.inf, 0)[None]]
-)
+@pytest.mark.parametrize("weights", [np.ones((1, 8, 8)), np.zeros((1, 8, 8)), np.where(np.eye(8) > 0, np.inf, 0)[None]])
 def test_what_is_not_sparse_says_nothing(weights: Array) -> None:
     assert sparsity_of(weights) is None
 

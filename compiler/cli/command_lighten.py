@@ -12,7 +12,7 @@ from ..options import CompileOptions
 from ..process import interrupt
 from ..process.places import check_output, make_folders
 from ..process.progress import Timeline, shown
-from ..recipes.recipe import SparsityEntry
+from ..recipes.recipe import RankEntry, SparsityEntry
 from ..reports.report import Table, show, show_json
 from .command_options import Cpu, Image, Json, Model, Shapes, Target
 from .tensor_options import parse_shapes
@@ -108,11 +108,14 @@ def lighten(
 def _facts(lighter: Lighter) -> dict[str, Any]:
     layers = {}
     for name, each in lighter.layers.items():
-        section = each.section
-        zeros = isinstance(section, SparsityEntry)
-        said = {"pattern": section.pattern, "rate": section.rate} if zeros else {"rank": list(section.ranks)}
-        layers[name] = {**said, "weights": list(each.weights), "errors": dict(each.errors)}
+        layers[name] = {**_said(each.section), "weights": list(each.weights), "errors": dict(each.errors)}
     return {"kind": "lightening", "output_error": dict(lighter.errors), "layers": layers}
+
+
+def _said(section: SparsityEntry | RankEntry) -> dict[str, Any]:
+    if isinstance(section, SparsityEntry):
+        return {"pattern": section.pattern, "rate": section.rate}
+    return {"rank": list(section.ranks)}
 
 
 def _tables(found: dict[str, Any]) -> list[str | Table]:

@@ -18,7 +18,7 @@ from tilewright.annotations import TEMPLATE
 from tilewright.compiler.build import build
 from tilewright.compiler.cli.main import run
 from tilewright.compiler.compression.costs import cycles_on
-from tilewright.compiler.compression.lighten import Lighter, Lightening, lighten
+from tilewright.compiler.compression.lighten import Lightening, Lighter, lighten
 from tilewright.compiler.options import CompileOptions
 from tilewright.compiler.recipes.files import read_recipe, write_recipe
 from tilewright.compiler.recipes.recipe import RankEntry, Recipe, SparsityEntry
@@ -67,6 +67,7 @@ def network() -> Any:
     )
 
 
+@cache
 def lightened(asked: Lightening, samples: int = 24, **options: Any) -> Lighter:
     opened = frontends.open(network(), frontends.Request())
     given = [{"x": each} for each in correlated(samples)]
@@ -84,15 +85,22 @@ def compiled(recipe: Recipe | Path | None) -> Any:
     return tilewright.compile(network(), recipe=recipe, threads=1)
 
 
+@cache
+def plain_library() -> Any:
+    return compiled(None)
+
+
 def templates_of(recipe: Recipe) -> list[str]:
     module = build(network(), None, CompileOptions(recipe=recipe, threads=1), stop_after="passes").module
     functions = [each for each in module.functions.values() if isinstance(each, tirx.PrimFunc)]
     return [str(TEMPLATE.of(function)) for function in functions]
 
 
-@pytest.mark.parametrize("pattern", ["unstructured", "16x1", "2:4"])
-def test_the_zeros_of_a_recipe_are_in_the_library(pattern: str, tmp_path: Path) -> None:
-    lighter = lightened(Lightening(0.5, pattern))
+BLOCKS = Lightening(0.6, "16x1")
+
+
+def test_the_zeros_of_a_recipe_are_in_the_library(tmp_path: Path) -> None:
+    lighter = lightened(BLOCKS)
     write_recipe(lighter.recipe, tmp_path / "recipe.json")
     x = correlated(1)[0]
 
@@ -104,12 +112,12 @@ def test_the_zeros_of_a_recipe_are_in_the_library(pattern: str, tmp_path: Path) 
     assert list(recipe.layers) == ["first", "second", "third"], "the head is small"
     for name, weights in (("first", "w0"), ("second", "w1"), ("third", "w2")):
         entry = recipe.layers[name]["sparsity"]
-        assert entry.pattern == pattern and 0.45 < entry.rate <= 0.5
+        assert entry.pattern == "16x1" and 0.57 < entry.rate <= 0.6
         assert (recipe.arrays[weights] == 0).mean() == pytest.approx(entry.rate, abs=1e-6)
 
 
 def test_weights_that_are_adjusted_lose_less() -> None:
-    lighter = lightened(Lightening(0.6, "16x1"))
+    lighter = lightened(BLOCKS)
 
     assert lighter.errors["adjusted"] < 0.7 * lighter.errors["by magnitude"]
     for each in lighter.layers.values():
@@ -126,7 +134,7 @@ def test_without_samples_the_smallest_weights_go() -> None:
 
 
 def test_a_layer_of_low_rank_is_found_and_cut() -> None:
-    lighter = lightened(Lightening(error=0.02), cycles=lambda products: float(sum(p.columns * p.k for p in products)))
+    lighter = lightened(Lightening(error=0.02, layers=("third",)))
     x = correlated(1)[0]
 
     entry = lighter.recipe.layers["third"]["rank"]
@@ -134,6 +142,16 @@ def test_a_layer_of_low_rank_is_found_and_cut() -> None:
     assert lighter.errors["factored"] < 0.05
     actual, expected = compiled(lighter.recipe).run({"x": x})["y"], by_onnxruntime(lighter.recipe, x)
     assert np.abs(actual - expected).max() < 2e-5 * np.abs(expected).max()
+
+
+_PLAIN: list[bytes] = []
+
+
+def plain_bytes(folder: Path) -> bytes:
+    if not _PLAIN:
+        build(network(), folder / "plain.so", CompileOptions(threads=1, name="net"))
+        _PLAIN.append((folder / "plain.so").read_bytes())
+    return _PLAIN[0]
 
 
 @pytest.mark.parametrize(
@@ -144,22 +162,21 @@ def test_a_layer_of_low_rank_is_found_and_cut() -> None:
     ],
 )
 def test_all_weights_and_full_rank_give_the_same_bytes(sections: Any, tmp_path: Path) -> None:
-    plain, made = tmp_path / "plain.so", tmp_path / "made.so"
+    made = tmp_path / "made.so"
 
-    build(network(), plain, CompileOptions(threads=1, name="net"))
     build(network(), made, CompileOptions(threads=1, name="net", recipe=Recipe(layers=sections)))
 
-    assert plain.read_bytes() == made.read_bytes()
+    assert plain_bytes(tmp_path) == made.read_bytes()
 
 
-@pytest.mark.parametrize("rank", [RankEntry(40), RankEntry((12, 30))])
-def test_kernels_are_cut_by_hand(rank: RankEntry, tmp_path: Path) -> None:
+def test_ranks_are_cut_by_hand(tmp_path: Path) -> None:
     """And the entries come back from their file."""
-    write_recipe(Recipe(layers={"first": {"rank": rank}}), tmp_path / "recipe.json")
+    layers = {"first": {"rank": RankEntry((12, 30))}, "second": {"rank": RankEntry(40)}}
+    write_recipe(Recipe(layers=layers), tmp_path / "recipe.json")
 
-    assert read_recipe(tmp_path / "recipe.json").layers["first"]["rank"] == rank
+    assert read_recipe(tmp_path / "recipe.json").layers == layers
     x = correlated(1)[0]
-    plain, cut = (compiled(each).run({"x": x})["y"] for each in (None, tmp_path / "recipe.json"))
+    plain, cut = (each.run({"x": x})["y"] for each in (plain_library(), compiled(tmp_path / "recipe.json")))
     assert 1e-6 < np.linalg.norm(cut - plain) / np.linalg.norm(plain) < 0.5
 
 
@@ -174,9 +191,8 @@ def test_kernels_are_cut_by_hand(rank: RankEntry, tmp_path: Path) -> None:
     ],
 )
 def test_entries_that_cannot_be_are_refused(text: str, message: str, tmp_path: Path) -> None:
-    (tmp_path / "recipe.json").write_text(
-        '{"format": "tilewright-recipe", "version": 1, "layers": {"second": %s}}' % text
-    )
+    layers = '"layers": {"second": ' + text + "}"
+    (tmp_path / "recipe.json").write_text('{"format": "tilewright-recipe", "version": 1, ' + layers + "}")
 
     with pytest.raises(RecipeError, match=message):
         compiled(tmp_path / "recipe.json")
@@ -224,7 +240,8 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     said = capsys.readouterr().out
     assert "second" in said and "adjusted" in said and "third" not in said
     assert list(read_recipe(tmp_path / "recipe.json").layers) == ["second"]
-    assert run(["lighten", str(tmp_path / "net.onnx"), "--low-rank", "0.1", "--json", *data]) == 0
+    without = ["--criterion", "magnitude", "-o", str(tmp_path / "recipe.json"), "--json"]
+    assert run(["lighten", str(tmp_path / "net.onnx"), "--low-rank", "0.1", *without]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["layers"].keys() == read_recipe(tmp_path / "recipe.json").layers.keys()
     assert run(["lighten", str(tmp_path / "net.onnx"), "--weights", "0.5", "-o", str(tmp_path / "r.json")]) == 2

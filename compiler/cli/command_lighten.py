@@ -54,7 +54,7 @@ def lighten(
         ),
     ] = None,
     image: Image = None,
-    samples: Annotated[int, typer.Option("--samples", metavar="N", help="How many of them are used at most.")] = 512,
+    samples: Annotated[int, typer.Option("--samples", metavar="N", help="How many of them are used at most.")] = 500,
     criterion: Annotated[
         str,
         typer.Option("--criterion", metavar="NAME", help="By what weights are chosen: second-order, magnitude."),

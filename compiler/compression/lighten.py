@@ -19,7 +19,7 @@ from ..options import CompileOptions
 from ..recipes.identity import identity_of
 from ..recipes.recipe import RankEntry, Recipe, SparsityEntry
 from .grams import grams_of
-from .prune import CRITERIA, MOST_SAMPLES
+from .prune import CRITERIA
 from .trial import Trial, trial_of
 from .weight_homes import Home, weight_homes
 
@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from ...frontends import OpenedModel
     from ..process.progress import ProgressCallback
 
+MOST_SAMPLES = 500
 # Layers of fewer weights take little time, and first layers with few channels much of the accuracy.
 _FEWEST_WEIGHTS, _FEWEST_INPUTS = 1024, 8
-_MOST_BYTES = 512 << 20  # of second moments at a time
+_MOST_BYTES = 1 << 29  # of second moments at a time
 
 
 @dataclass(frozen=True)

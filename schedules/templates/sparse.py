@@ -40,7 +40,7 @@ _UNFORESEEN = 8.0
 
 @dataclass(frozen=True)
 class SparseChoice(Choice):
-    """``rows`` and ``vectors`` of a tile, ``chains`` that its sums are kept in, ``threads`` that share tiles at most."""
+    """``rows`` and ``vectors`` of a tile, ``chains`` that its sums are kept in, ``threads`` that share tiles."""
 
     rows: int
     vectors: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_runner import TOLERANCE, Runner, random, relative_error, run_convolution
 from numpy_reference import convolution
+from small_models import model, node
 from tilewright import targets
+from tilewright.annotations import TEMPLATE
+from tilewright.compiler.build import build
+from tilewright.compiler.library.artifact import load
+from tilewright.compiler.options import CompileOptions
 from tilewright.schedules.operators.matmul import workload_of
 from tilewright.schedules.templates.contraction import Workload
 from tilewright.schedules.templates.keys import key_of, parse_key
@@ -19,7 +25,7 @@ from tilewright.schedules.templates.sparse_kernel import NonzeroBlocks
 from tilewright.schedules.templates.sparsity import Sparsity, sparsity_of
 from tilewright.schedules.templates.table import SPARSE, TEMPLATES, WORKLOADS
 from tilewright.schedules.templates.template import Decision, choose_default
-from tvm import relax
+from tvm import relax, tirx
 
 Array = Any
 ANY_TARGETS = ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu", "armv7l-unknown-linux-gnueabihf"]
@@ -163,3 +169,27 @@ def test_the_estimate_decides_on_every_target(triple: str, rows: int) -> None:
         workload = Workload(1, rows, columns, (depth,), sparsity=sparsity_of(w.T[None]))
         taking = [template for template in TEMPLATES if template.takes(workload, target)]
         assert choose_default(taking, workload, target).template.name == expected or rate < 0.9
+
+
+def test_any_number_of_threads_gives_the_same_bits(tmp_path: Path) -> None:
+    """Also where panels have very different numbers of blocks."""
+    target = targets.parse("host", cores=4)
+    x, w = random(37, 600), sparse(600, 13 * target.lanes() + 3, target.lanes(), 0.9)
+    w[:, 5 * target.lanes() :] *= np.random.default_rng(1).random((600, 1)) < 0.2
+    layer = model(
+        [node("MatMul", ["x", "w"], "m", "dense"), node("Relu", ["m"], "y", "relu")],
+        {"x": ("float32", x.shape)},
+        {"y": ("float32", (37, w.shape[1]))},
+        {"w": w},
+    )
+    module = build(layer, tmp_path / "layer.so", CompileOptions(target=target)).module
+    library = load(tmp_path / "layer.so")
+
+    results = []
+    for threads in range(1, 5):
+        library.set_num_threads(threads)
+        results.append(library.run({"x": x})["y"])
+
+    assert [TEMPLATE.of(each) for each in module.functions.values() if isinstance(each, tirx.PrimFunc)] == ["sparse"]
+    assert relative_error(results[0], np.maximum(x.astype("float64") @ w, 0)) < TOLERANCE
+    assert all(np.array_equal(each, results[0]) for each in results)

@@ -21,9 +21,20 @@ def grams_of(homes: Sequence[Home], trial: Trial, samples: Sequence[Sample]) -> 
         for home in homes:
             layer = home.layer
             result = values[home.node.output]
-            width = int(np.prod(layer.weights.shape[1:] if layer.output_axis == 0 else layer.weights.shape[:1]))
-            rows = chosen_rows(row_count(layer, result), max(64, ROWS_A_COLUMN * width // len(samples)), seed)
+            most = max(64, ROWS_A_COLUMN * _width(home) // len(samples))
+            rows = chosen_rows(row_count(layer, result), most, seed)
             columns = columns_of(layer, values[home.node.source], result, rows).transpose(1, 0, 2)
             gram = columns.transpose(0, 2, 1) @ columns
             grams[layer.name] = grams[layer.name] + gram if layer.name in grams else gram
     return grams
+
+
+def gram_bytes(home: Home) -> int:
+    """The memory that the X^T X of a layer takes."""
+    return 8 * home.layer.linear.groups * _width(home) ** 2 if home.layer.weights.size else 0
+
+
+def _width(home: Home) -> int:
+    """How many columns a layer has, of one group."""
+    weights = home.layer.weights
+    return int(np.prod(weights.shape[1:] if home.layer.output_axis == 0 else weights.shape[:1]))

@@ -18,7 +18,7 @@ from ..calibration.samples import Array, Sample
 from ..options import CompileOptions
 from ..recipes.identity import identity_of
 from ..recipes.recipe import RankEntry, Recipe, SparsityEntry
-from .grams import grams_of
+from .grams import gram_bytes, grams_of
 from .prune import CRITERIA
 from .trial import Trial, trial_of
 from .weight_homes import Home, weight_homes
@@ -189,12 +189,10 @@ def _groups(homes: Sequence[Home]) -> Iterator[list[Home]]:
     group: list[Home] = []
     room = _MOST_BYTES
     for home in homes:
-        weights = home.layer.weights
-        inputs = weights.shape[0] if is_product(home.layer) else weights[0].size
-        room -= 8 * inputs * inputs * home.layer.linear.groups
+        room -= gram_bytes(home)
         if group and room < 0:
             yield group
-            group, room = [], _MOST_BYTES
+            group, room = [], _MOST_BYTES - gram_bytes(home)
         group.append(home)
     if group:
         yield group

@@ -17,7 +17,7 @@ from ..calibration.samples import Array, Sample
 from ..options import CompileOptions
 from ..recipes.identity import identity_of
 from ..recipes.recipe import KeepEntry, Recipe
-from .grams import grams_of
+from .grams import gram_bytes, grams_of
 from .refit import behind, cut_weights, refitted
 from .trial import Trial, trial_of
 from .weight_homes import Home, weight_homes
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 CRITERIA = ("second-order", "magnitude")
 MOST_SAMPLES = 512
+_MOST_GRAM_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def prune(
     with trial_of(opened, list(homes.values()), options, tell) as trial:
         rank = by_magnitude_of(channels)
         if asked.criterion == CRITERIA[0]:
-            rank = _by_samples(channels, homes, trial, given, tell)
+            rank = _by_samples(channels, groups, homes, trial, given, tell)
         keep = _chosen(channels, groups, asked, rank)
         cut = cut_layers(channels, keep)
         tell("compare outputs", 0, 0)
@@ -144,7 +145,7 @@ def prune(
 
 def by_magnitude_of(channels: ChannelGraph) -> Rank:
     """Ranks by weights alone."""
-    return lambda group, chunk: by_magnitude(channels, group, chunk)
+    return lambda group, steps: by_magnitude(channels, group, steps)
 
 
 def _chosen(channels: ChannelGraph, groups: Sequence[Group], asked: Pruning, rank: Rank) -> Keep:
@@ -155,16 +156,26 @@ def _chosen(channels: ChannelGraph, groups: Sequence[Group], asked: Pruning, ran
 
 
 def _by_samples(
-    channels: ChannelGraph, homes: Mapping[str, Home], trial: Trial, samples: Sequence[Sample], tell: ProgressCallback
+    channels: ChannelGraph,
+    groups: Sequence[Group],
+    homes: Mapping[str, Home],
+    trial: Trial,
+    samples: Sequence[Sample],
+    tell: ProgressCallback,
 ) -> Rank:
-    """Ranks by the second order, a group at a time: the Gram matrices of its readers alone are in memory."""
-
-    def rank(group: Group, chunk: int) -> Ranking:
+    """Ranks by the second order; where all Gram matrices need too much memory, those of a group's readers by turns."""
+    known: dict[str, Array] = {}
+    readers = {name for group in groups for name in group.inputs if name in homes}
+    if sum(gram_bytes(homes[name]) for name in readers) <= _MOST_GRAM_BYTES:
         tell("rank channels", 0, 0)
-        if not set(group.inputs) <= set(homes):
-            return by_magnitude(channels, group, chunk)
-        readers = [homes[name] for name in group.inputs]
-        return by_second_order(channels, group, chunk, grams_of(readers, trial, samples))
+        known = grams_of([homes[name] for name in sorted(readers)], trial, samples)
+
+    def rank(group: Group, steps: Sequence[int]) -> Ranking:
+        tell("rank channels", 0, 0)
+        if not set(group.inputs) <= readers:
+            return by_magnitude(channels, group, steps)
+        grams = known or grams_of([homes[name] for name in group.inputs], trial, samples)
+        return by_second_order(channels, group, steps, grams)
 
     return rank
 

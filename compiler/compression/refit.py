@@ -1,8 +1,8 @@
 """Layers of a cut network are fitted to what they made before, from what they read now: least squares, no labels.
 
 Layer after layer, in the order in which they run: what a layer reads is what those before it, fitted already, make of
-the samples, so that it makes up for their errors, too (He, Zhang and Sun 2017, "Channel pruning"). Memory holds the
-normal equations of one layer, however many samples there are.
+the samples, so that it makes up for their errors, too, and for those of what a sum adds to its result (He, Zhang and Sun
+2017, "Channel pruning"). Memory holds the normal equations of one layer, however many samples there are.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from ..process.progress import ProgressCallback
 
 RIDGE = 1e-3  # of the mean square of a layer's columns: keeps what the samples do not decide where it was
+_LEAST_SLOPE = 1e-6  # of a batch norm: a channel that it makes constant is left alone
+TURNS = 3  # of layers before a ReLU: what it makes alike is known after the first
 ROWS_A_COLUMN = 16  # of the normal equations at least, where there are so many
 
 
@@ -85,14 +87,15 @@ def refitted(
         else:
             levels.append([home])
     for number, level in enumerate(levels):
-        tell("fit layers", number, len(levels))
-        fits = [_Fit(home, cut, len(samples)) for home in level]
-        for seed, sample in enumerate(samples):
-            want, have = trial.run(sample, {}), trial.run(sample, current)
+        for turn in range(TURNS if any(home.followed.is_clipped for home in level) else 1):
+            tell("fit layers", number, len(levels))
+            fits = [_Fit(home, cut, len(samples)) for home in level]
+            for seed, sample in enumerate(samples):
+                want, have = trial.run(sample, {}), trial.run(sample, current)
+                for fit in fits:
+                    fit.add(want, have, seed, clipped=turn > 0)
             for fit in fits:
-                fit.add(have[fit.home.node.source], want[fit.home.node.output], seed)
-        for fit in fits:
-            current |= fit.solved(trial.weights)
+                current |= fit.solved({**trial.weights, **current})
     return current
 
 
@@ -108,11 +111,21 @@ class _Fit:
         self._equations = [NormalEquations.of(len(self._columns), outputs) for _ in range(groups)]
         self._rows = max(64, ROWS_A_COLUMN * len(self._columns) // max(1, samples))
 
-    def add(self, data: Array, result: Array, seed: int) -> None:
-        """One sample: what the layer reads now, and what it made before."""
-        layer = self.home.layer
-        rows = chosen_rows(row_count(layer, result), self._rows, seed)
-        columns, results = columns_of(layer, data, result, rows), results_of(layer, result, rows)
+    def add(self, want: Mapping[str, Array], have: Mapping[str, Array], seed: int, *, clipped: bool) -> None:
+        """One sample: the tensors of the whole network, and those of the cut one with the layer as it is by now.
+
+        Args:
+            clipped: whether what a ReLU makes alike counts as alike; from weights on that are close already.
+        """
+        layer, node, followed = self.home.layer, self.home.node, self.home.followed
+        made = have[node.output]
+        rows = chosen_rows(row_count(layer, made), self._rows, seed)
+        columns, results = columns_of(layer, have[node.source], made, rows), results_of(layer, made, rows)
+        before, now = (results_of(layer, tensors[followed.tensor], rows) for tensors in (want, have))
+        wanted = followed.wanted(before, now) if clipped else before
+        # What the tensor there misses, as a difference of the layer's own result.
+        slope = np.broadcast_to(followed.factor, results[0].size).reshape(results.shape[1:])
+        results = results + np.divide(wanted - now, slope, out=np.zeros_like(results), where=np.abs(slope) > _LEAST_SLOPE)
         for group, equations in enumerate(self._equations):
             equations.add(columns[:, group, self._columns], results[:, group])
 

@@ -57,7 +57,11 @@ def trial_of(
     from ...frontends.lifted_weights import with_weights_as_inputs
 
     weights = values_of(opened, [name for home in homes for name in (home.node.weights, home.bias) if name])
-    border = list(dict.fromkeys(name for home in homes for name in (home.node.source, home.node.output)))
+    border = list(
+        dict.fromkeys(
+            name for home in homes for name in (home.node.source, home.node.output, home.followed.tensor)
+        )
+    )
     lifted = with_weights_as_inputs(opened, weights)
     outputs = tuple(value.name for value in opened.proto.graph.output)
     with workshop_of(options, tell) as shop:

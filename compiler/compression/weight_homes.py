@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 
 from ..recipes.recipe import Array
+from .what_follows import Followed, Walker
 
 if TYPE_CHECKING:
     from ...frontends import OpenedModel
@@ -28,6 +29,7 @@ class Home:
         transposed: whether ONNX has the weights the other way around.
         bias: the initializer that is added to its results, perhaps behind a factor; "" where there is none.
         factor: by which a constant is multiplied that is added to the layer's results, to be one of `bias`.
+        followed: where its results are compared.
         inside: whether the bias is added within the node, so that the tensor that it makes has it.
         fits: whether the layer can be fitted to what it made: not where the node adds what others read, too.
     """
@@ -37,6 +39,7 @@ class Home:
     transposed: bool
     bias: str
     factor: Array | float
+    followed: Followed
     inside: bool
     fits: bool
 
@@ -61,6 +64,7 @@ def weight_homes(opened: OpenedModel, layers: Mapping[str, Layer]) -> dict[str, 
         for name in node.input:
             readers.setdefault(name, []).append(node)
     outputs = {value.name for value in graph.output}
+    walker = Walker(opened)
     found = {}
     for node in linear_layers(opened):
         layer = layers.get(node.hint)
@@ -73,7 +77,8 @@ def weight_homes(opened: OpenedModel, layers: Mapping[str, Layer]) -> dict[str, 
         if not adds and len(following) == 1 and node.output not in outputs:
             bias = _behind(opened, following[0], node, constants, uses)
         fits = bool(node.bias) or not adds
-        found[node.hint] = Home(layer, node, transposed, *bias, inside=bool(node.bias), fits=fits)
+        followed = walker.follow(node)
+        found[node.hint] = Home(layer, node, transposed, *bias, followed, inside=bool(node.bias), fits=fits)
     return found
 
 

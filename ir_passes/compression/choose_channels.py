@@ -4,40 +4,45 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 
 from .channel_graph import ChannelGraph
 from .channel_groups import Group
-from .importance import Ranking
+from .importance import NOTHING, Ranking
 from .layers import Layer
 
-# For a group and how many units go at a time.
-Rank = Callable[[Group, int], Ranking]
+# For a group and how many units go in each of the steps that it can be cut in.
+Rank = Callable[[Group, Sequence[int]], Ranking]
 Keep = dict[str, tuple[int, ...]]
 
 
-def chunk_of(group: Group, round_to: int) -> int:
-    """How many units go at a time, so that what is left is a multiple of `round_to` channels.
+def steps_of(group: Group, round_to: int) -> list[int]:
+    """How many units go in each step, so that after each a multiple of `round_to` channels is left, and at last one.
 
-    A group that has less than two such steps is cut in halves of it.
+    A group that has no two such multiples is cut in halves of one, or in halves of these.
     """
+    units, free = len(group.units), int(group.free.sum())
+    if not group.can_be_cut:
+        return []
     step = round_to // math.gcd(round_to, group.width(group.name))
-    while step > 1 and 2 * step > len(group.units):
+    while step > 1 and 2 * step > units:
         step //= 2
-    return max(1, step)
+    steps = [step] * ((units - 1) // step)
+    if units % step:
+        steps = [units % step, *steps[1:]]
+    while sum(steps) > free:
+        steps.pop()
+    return steps
 
 
 def by_rate(channels: ChannelGraph, groups: Sequence[Group], rank: Rank, rate: float, round_to: int) -> Keep:
-    """Every group loses this share of its units, rounded to the nearest step of `round_to` channels; one step stays."""
-    gone: dict[int, int] = {}
-    rankings: list[Ranking] = []
+    """Every group loses this share of its units, or what comes nearest to it in steps of `round_to` channels."""
+    rankings, gone = [], {}
     for number, group in enumerate(groups):
-        if not group.can_be_cut:
-            rankings.append(Ranking((), ()))
-            continue
-        chunk = chunk_of(group, round_to)
-        rankings.append(_rounded(group, rank, chunk))
-        left = max(1, round(len(group.units) * (1 - rate) / chunk)) * chunk
-        gone[number] = max(0, math.ceil((len(group.units) - left) / chunk))
+        steps = steps_of(group, round_to)
+        rankings.append(rank(group, steps) if steps else NOTHING)
+        lost = [0, *accumulate(steps)]
+        gone[number] = min(range(len(lost)), key=lambda count: abs(lost[count] - rate * len(group.units)))
     return keep_of(channels, groups, rankings, gone)
 
 
@@ -47,9 +52,8 @@ def by_work(channels: ChannelGraph, groups: Sequence[Group], rank: Rank, share: 
     Args:
         share: of the floating point operations of all layers, that is to be left.
     """
-    rankings = [
-        _rounded(group, rank, chunk_of(group, round_to)) if group.can_be_cut else Ranking((), ()) for group in groups
-    ]
+    steps = [steps_of(group, round_to) for group in groups]
+    rankings = [rank(group, each) if each else NOTHING for group, each in zip(groups, steps, strict=True)]
     gone = dict.fromkeys(range(len(groups)), 0)
     work = _Work(channels, groups, rankings)
     target = share * work.total(gone)
@@ -66,13 +70,6 @@ def by_work(channels: ChannelGraph, groups: Sequence[Group], rank: Rank, share: 
             break
         gone[best] += 1
     return keep_of(channels, groups, rankings, gone)
-
-
-def _rounded(group: Group, rank: Rank, chunk: int) -> Ranking:
-    """A ranking whose first chunk leaves a multiple of the chunk, and whose last leaves one."""
-    ranking = rank(group, chunk)
-    most = (len(group.units) - 1) // chunk if len(group.units) % chunk == 0 else len(group.units) // chunk
-    return Ranking(ranking.chunks[:most], ranking.errors[:most])
 
 
 def keep_of(

@@ -5,7 +5,7 @@ Errors are of the layers that read a channel, as shares of the energy of their r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,10 +21,10 @@ DAMPING = 1e-3  # of the mean diagonal of a Gram matrix, so that channels that n
 
 @dataclass(frozen=True)
 class Ranking:
-    """Of a group: which units go first, a chunk at a time.
+    """Of a group: which units go in each step.
 
     Attributes:
-        chunks: positions in the group's units, those that go first in front.
+        chunks: for each step, positions in the group's units, those that go first in front.
         errors: the error that the network has after each chunk is gone, too.
     """
 
@@ -32,7 +32,10 @@ class Ranking:
     errors: tuple[float, ...]
 
 
-def by_magnitude(channels: ChannelGraph, group: Group, chunk: int) -> Ranking:
+NOTHING = Ranking((), ())  # of a group that cannot be cut
+
+
+def by_magnitude(channels: ChannelGraph, group: Group, steps: Sequence[int]) -> Ranking:
     """Units of small weights first: the squares of all weights that would go, as a share of their layer's."""
     cost = np.zeros(len(group.units))
     for name, units in group.channels.items():
@@ -41,7 +44,8 @@ def by_magnitude(channels: ChannelGraph, group: Group, chunk: int) -> Ranking:
         cost += _shares(channels.layers[name], channels.layers[name].input_axis, units)
     cost /= max(1, len(group.channels) + len(group.inputs))
     order = [position for position in np.argsort(cost, kind="stable").tolist() if group.free[position]]
-    chunks = _chunked(order, chunk)
+    ends = np.cumsum(steps).tolist()
+    chunks = tuple(tuple(order[end - size : end]) for end, size in zip(ends, steps, strict=True))
     return Ranking(chunks, tuple(np.cumsum([sum(cost[list(each)]) for each in chunks]).tolist()))
 
 
@@ -51,7 +55,9 @@ def _shares(layer: Layer, axis: int, units: Array) -> Array:
     return np.asarray(along[units].sum(axis=1) / max(float(along.sum()), 1e-30))
 
 
-def by_second_order(channels: ChannelGraph, group: Group, chunk: int, grams: Mapping[str, Array]) -> Ranking:
+def by_second_order(
+    channels: ChannelGraph, group: Group, steps: Sequence[int], grams: Mapping[str, Array]
+) -> Ranking:
     """The units that the others make up for best first, as optimal brain surgeons have it.
 
     For every layer that sums over the group's channels, the error of its result when a unit goes and its other weights
@@ -63,12 +69,12 @@ def by_second_order(channels: ChannelGraph, group: Group, chunk: int, grams: Map
     """
     readers = [_Reader(channels.layers[name], units, grams[name]) for name, units in group.inputs.items()]
     if not readers:
-        return by_magnitude(channels, group, chunk)
+        return by_magnitude(channels, group, steps)
     left = [position for position in range(len(group.units)) if group.free[position]]
     chunks, errors, total = [], [], 0.0
-    while len(left) > 1:
+    for step in steps:
         cost = sum(reader.costs(left) for reader in readers)
-        first = np.argsort(cost, kind="stable")[: min(chunk, len(left) - 1)]
+        first = np.argsort(cost, kind="stable")[:step]
         gone = [left[position] for position in first]
         total += sum(reader.remove(gone) for reader in readers)
         chunks.append(tuple(gone))
@@ -112,7 +118,3 @@ class _Reader:
         self._inverse[:, :, columns] = 0
         self._inverse[:, columns, columns] = 1
         return error
-
-
-def _chunked(order: list[int], chunk: int) -> tuple[tuple[int, ...], ...]:
-    return tuple(tuple(order[start : start + chunk]) for start in range(0, len(order), chunk))

@@ -90,7 +90,7 @@ class Links:
         self.node = ""
 
     def tensor(self, shape: Sequence[int], node: str | None = None) -> Tensor:
-        """A new tensor; axes of one element are pinned, since nothing of them can be cut."""
+        """A new tensor."""
         made = Tensor(len(self.tensors), tuple(shape), self.node if node is None else node, len(self.axes))
         self.tensors.append(made)
         for axis, size in enumerate(made.shape):

@@ -9,7 +9,7 @@ import pytest
 from relax_models import build, op
 from tilewright.ir_passes.compression.channel_graph import ChannelGraph, channel_graph
 from tilewright.ir_passes.compression.channel_groups import channel_groups
-from tilewright.ir_passes.compression.choose_channels import by_rate, by_work
+from tilewright.ir_passes.compression.choose_channels import by_rate, by_work, steps_of
 from tilewright.ir_passes.compression.columns import columns_of, matrix_of, results_of, weights_of
 from tilewright.ir_passes.compression.cut import cut_layers
 from tilewright.ir_passes.compression.importance import by_magnitude, by_second_order
@@ -34,7 +34,7 @@ def test_small_weights_go_first() -> None:
     first[:, [2, 6]] = 0.01
     channels = network(first, np.ones((8, 3), np.float32))
 
-    ranking = by_magnitude(channels, channel_groups(channels)[0], 2)
+    ranking = by_magnitude(channels, channel_groups(channels)[0], [2, 2])
 
     assert set(ranking.chunks[0]) == {2, 6}
     assert list(ranking.errors) == sorted(ranking.errors)
@@ -49,7 +49,7 @@ def test_channels_that_others_make_up_for_go_first() -> None:
     channels = network(np.eye(4, dtype=np.float32), np.ones((4, 2), np.float32))
     group = channel_groups(channels)[0]
 
-    ranking = by_second_order(channels, group, 1, {"second": (data.T @ data)[None]})
+    ranking = by_second_order(channels, group, [1, 1], {"second": (data.T @ data)[None]})
 
     assert ranking.chunks[0] in {(0,), (3,)}
     assert ranking.chunks[1] == (1,)
@@ -63,7 +63,7 @@ def test_errors_are_those_of_the_best_weights_that_are_left() -> None:
     channels = network(np.eye(6, dtype=np.float32), second)
     group = channel_groups(channels)[0]
 
-    ranking = by_second_order(channels, group, 2, {"second": (data.T @ data)[None]})
+    ranking = by_second_order(channels, group, [2], {"second": (data.T @ data)[None]})
 
     left = [channel for channel in range(6) if channel not in ranking.chunks[0]]
     want = data @ second
@@ -76,16 +76,23 @@ def test_a_rate_is_rounded_to_whole_vectors(rate: float, round_to: int, left: in
     channels = random_network()
     groups = channel_groups(channels)
 
-    keep = by_rate(channels, groups, lambda group, chunk: by_magnitude(channels, group, chunk), rate, round_to)
+    keep = by_rate(channels, groups, lambda group, steps: by_magnitude(channels, group, steps), rate, round_to)
 
     assert cut_layers(channels, keep).size(channels.outputs(channels.layers["first"])) == left
+
+
+@pytest.mark.parametrize(("width", "steps"), [(50, [2, 16, 16]), (48, [16, 16]), (24, [8, 8]), (8, [4]), (3, [1, 1])])
+def test_steps_leave_whole_vectors(width: int, steps: list[int]) -> None:
+    channels = network(np.ones((2, width), np.float32), np.ones((width, 2), np.float32))
+
+    assert steps_of(channel_groups(channels)[0], 16) == steps
 
 
 def test_work_is_cut_until_the_share_is_left() -> None:
     channels = random_network()
     groups = channel_groups(channels)
 
-    keep = by_work(channels, groups, lambda group, chunk: by_magnitude(channels, group, chunk), 0.5, 4)
+    keep = by_work(channels, groups, lambda group, steps: by_magnitude(channels, group, steps), 0.5, 4)
 
     assert len(keep["first"]) == 16
 

@@ -85,11 +85,6 @@ def compiled(recipe: Recipe | Path | None) -> Any:
     return tilewright.compile(network(), recipe=recipe, threads=1)
 
 
-@cache
-def plain_library() -> Any:
-    return compiled(None)
-
-
 def templates_of(recipe: Recipe) -> list[str]:
     module = build(network(), None, CompileOptions(recipe=recipe, threads=1), stop_after="passes").module
     functions = [each for each in module.functions.values() if isinstance(each, tirx.PrimFunc)]
@@ -135,38 +130,24 @@ def test_without_samples_the_smallest_weights_go() -> None:
 
 def test_a_layer_of_low_rank_is_found_and_cut() -> None:
     lighter = lightened(Lightening(error=0.02, layers=("third",)))
-    x = correlated(1)[0]
+    (rank,) = lighter.recipe.layers["third"]["rank"].ranks
 
-    entry = lighter.recipe.layers["third"]["rank"]
-    assert entry.ranks == (6,) or entry.ranks[0] < 6  # of the inputs there are, fewer may do
+    assert rank <= 6, "of the inputs there are, fewer may do"
+    assert np.linalg.matrix_rank(lighter.recipe.arrays["w2"], tol=1e-4) == rank
     assert lighter.errors["factored"] < 0.05
-    actual, expected = compiled(lighter.recipe).run({"x": x})["y"], by_onnxruntime(lighter.recipe, x)
-    assert np.abs(actual - expected).max() < 2e-5 * np.abs(expected).max()
 
 
-_PLAIN: list[bytes] = []
+def test_all_weights_and_full_rank_give_the_same_bytes(tmp_path: Path) -> None:
+    layers = {
+        "first": {"rank": RankEntry((16, 48))},
+        "second": {"sparsity": SparsityEntry("unstructured", 0.0)},
+        "third": {"rank": RankEntry(48)},
+        "head": {"sparsity": SparsityEntry("4:4", 0.5)},
+    }
+    for name, recipe in (("plain", None), ("made", Recipe(layers=layers))):
+        build(network(), tmp_path / f"{name}.so", CompileOptions(threads=1, name="net", recipe=recipe))
 
-
-def plain_bytes(folder: Path) -> bytes:
-    if not _PLAIN:
-        build(network(), folder / "plain.so", CompileOptions(threads=1, name="net"))
-        _PLAIN.append((folder / "plain.so").read_bytes())
-    return _PLAIN[0]
-
-
-@pytest.mark.parametrize(
-    "sections",
-    [
-        {"second": {"sparsity": SparsityEntry("unstructured", 0.0)}, "third": {"sparsity": SparsityEntry("4:4", 0.5)}},
-        {"third": {"rank": RankEntry(48)}, "second": {"rank": RankEntry(48)}, "first": {"rank": RankEntry((16, 48))}},
-    ],
-)
-def test_all_weights_and_full_rank_give_the_same_bytes(sections: Any, tmp_path: Path) -> None:
-    made = tmp_path / "made.so"
-
-    build(network(), made, CompileOptions(threads=1, name="net", recipe=Recipe(layers=sections)))
-
-    assert plain_bytes(tmp_path) == made.read_bytes()
+    assert (tmp_path / "plain.so").read_bytes() == (tmp_path / "made.so").read_bytes()
 
 
 def test_ranks_are_cut_by_hand(tmp_path: Path) -> None:
@@ -176,7 +157,7 @@ def test_ranks_are_cut_by_hand(tmp_path: Path) -> None:
 
     assert read_recipe(tmp_path / "recipe.json").layers == layers
     x = correlated(1)[0]
-    plain, cut = (each.run({"x": x})["y"] for each in (plain_library(), compiled(tmp_path / "recipe.json")))
+    plain, cut = by_onnxruntime(Recipe(), x), compiled(tmp_path / "recipe.json").run({"x": x})["y"]
     assert 1e-6 < np.linalg.norm(cut - plain) / np.linalg.norm(plain) < 0.5
 
 

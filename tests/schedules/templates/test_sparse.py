@@ -76,7 +76,7 @@ def test_zeros_that_no_block_is_made_of_are_multiplied_densely(run: Runner) -> N
     assert run.templates == ["contraction"]
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(data=st.data())
 def test_products_of_any_size(run: Runner, data: st.DataObject) -> None:
     def draw(low: int, high: int) -> int:

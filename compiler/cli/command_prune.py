@@ -40,7 +40,7 @@ def prune(
         ),
     ] = None,
     image: Image = None,
-    samples: Annotated[int, typer.Option("--samples", metavar="N", help="How many of them are used at most.")] = 512,
+    samples: Annotated[int, typer.Option("--samples", metavar="N", help="How many of them are used at most.")] = 500,
     criterion: Annotated[
         str,
         typer.Option("--criterion", metavar="NAME", help="Which channels are missed least: second-order, magnitude."),

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..process.progress import ProgressCallback
 
 CRITERIA = ("second-order", "magnitude")
-MOST_SAMPLES = 512
+MOST_SAMPLES = 500
 _MOST_GRAM_BYTES = 256 << 20
 
 

@@ -1,8 +1,8 @@
 """Layers of a cut network are fitted to what they made before, from what they read now: least squares, no labels.
 
 Layer after layer, in the order in which they run: what a layer reads is what those before it, fitted already, make of
-the samples, so that it makes up for their errors, too, and for those of what a sum adds to its result (He, Zhang and Sun
-2017, "Channel pruning"). Memory holds the normal equations of one layer, however many samples there are.
+the samples, so that it makes up for their errors, too, and for those of what a sum adds to its result (He, Zhang and
+Sun 2017, "Channel pruning"). Memory holds the normal equations of one layer, however many samples there are.
 """
 
 from __future__ import annotations
@@ -121,11 +121,13 @@ class _Fit:
         made = have[node.output]
         rows = chosen_rows(row_count(layer, made), self._rows, seed)
         columns, results = columns_of(layer, have[node.source], made, rows), results_of(layer, made, rows)
-        before, now = (results_of(layer, tensors[followed.tensor], rows) for tensors in (want, have))
+        before, now = (results_of(layer, followed.of(tensors), rows) for tensors in (want, have))
         wanted = followed.wanted(before, now) if clipped else before
         # What the tensor there misses, as a difference of the layer's own result.
         slope = np.broadcast_to(followed.factor, results[0].size).reshape(results.shape[1:])
-        results = results + np.divide(wanted - now, slope, out=np.zeros_like(results), where=np.abs(slope) > _LEAST_SLOPE)
+        results = results + np.divide(
+            wanted - now, slope, out=np.zeros_like(results), where=np.abs(slope) > _LEAST_SLOPE
+        )
         for group, equations in enumerate(self._equations):
             equations.add(columns[:, group, self._columns], results[:, group])
 

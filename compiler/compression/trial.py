@@ -58,9 +58,7 @@ def trial_of(
 
     weights = values_of(opened, [name for home in homes for name in (home.node.weights, home.bias) if name])
     border = list(
-        dict.fromkeys(
-            name for home in homes for name in (home.node.source, home.node.output, home.followed.tensor)
-        )
+        dict.fromkeys(name for home in homes for name in (home.node.source, home.node.output, home.followed.tensor))
     )
     lifted = with_weights_as_inputs(opened, weights)
     outputs = tuple(value.name for value in opened.proto.graph.output)

@@ -25,15 +25,22 @@ class Followed:
     """Where a layer's results are compared.
 
     Attributes:
-        tensor: the tensor there, of the shape of the layer's result.
+        tensor: the tensor there, of the shape of the layer's result, but for the order of axes.
         factor: what the result is multiplied by on the way, a number or one for each column.
         low, high: values of the tensor beyond them are as good as they are.
+        axes: those of the result that the tensor's are; none where they are the same.
     """
 
     tensor: str
     factor: Array | float = 1.0
     low: float = -np.inf
     high: float = np.inf
+    axes: tuple[int, ...] = ()
+
+    def of(self, tensors: Mapping[str, Array]) -> Array:
+        """The tensor, with its axes where the layer's result has them."""
+        array = tensors[self.tensor]
+        return array.transpose(np.argsort(self.axes)) if self.axes else array
 
     @property
     def is_clipped(self) -> bool:
@@ -51,9 +58,8 @@ class Walker:
 
     def __init__(self, opened: OpenedModel) -> None:
         graph = opened.proto.graph
-        folder = str(opened.folder or "")
+        self._folder = str(opened.folder or "")
         self._constants = {tensor.name: tensor for tensor in graph.initializer}
-        self._array = lambda name: onnx.numpy_helper.to_array(self._constants[name], folder)
         self._outputs = {value.name for value in graph.output}
         self._made_by = {name: index for index, node in enumerate(graph.node) for name in node.output}
         self._readers: dict[str, list[onnx.NodeProto]] = {}
@@ -62,9 +68,10 @@ class Walker:
                 self._readers.setdefault(name, []).append(node)
 
     def follow(self, layer: LinearLayer) -> Followed:
-        """Goes on while a single node reads the result: through batch norms, constants added, one sum, to what clips."""
+        """Goes on while one node alone reads the result: through batch norms, constants and one sum, to what clips."""
         tensor, summed = layer.output, False
         factor: Array | float = 1.0
+        axes: tuple[int, ...] = ()
         while tensor not in self._outputs and len(self._readers.get(tensor, ())) == 1:
             node = self._readers[tensor][0]
             others = [name for name in node.input if name != tensor]
@@ -74,11 +81,16 @@ class Walker:
                 pass
             elif node.op_type == "Add" and len(others) == 1 and not summed and self._is_before(others[0], layer):
                 summed = True
+            elif node.op_type == "Transpose" and node.attribute:  # without, it reverses an unknown number of axes
+                moved = tuple(int(axis) for axis in node.attribute[0].ints)
+                axes = tuple(axes[axis] for axis in moved) if axes else moved
             else:
-                low, high = self._bounds(node)
-                return Followed(tensor, factor, low, high)
+                return Followed(tensor, factor, *self._bounds(node), axes)
             tensor = node.output[0]
-        return Followed(tensor, factor)
+        return Followed(tensor, factor, axes=axes)
+
+    def _array(self, name: str) -> Array:
+        return np.asarray(onnx.numpy_helper.to_array(self._constants[name], self._folder))
 
     def _is_before(self, name: str, layer: LinearLayer) -> bool:
         """Whether a tensor is known, its errors too, when the layer is fitted."""

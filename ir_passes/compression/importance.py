@@ -55,9 +55,7 @@ def _shares(layer: Layer, axis: int, units: Array) -> Array:
     return np.asarray(along[units].sum(axis=1) / max(float(along.sum()), 1e-30))
 
 
-def by_second_order(
-    channels: ChannelGraph, group: Group, steps: Sequence[int], grams: Mapping[str, Array]
-) -> Ranking:
+def by_second_order(channels: ChannelGraph, group: Group, steps: Sequence[int], grams: Mapping[str, Array]) -> Ranking:
     """The units that the others make up for best first, as optimal brain surgeons have it.
 
     For every layer that sums over the group's channels, the error of its result when a unit goes and its other weights

@@ -156,7 +156,7 @@ def test_a_layer_that_stays_float() -> None:
 
 
 def test_a_layer_that_would_lose_too_much_stays_float() -> None:
-    found = quantize(DENSE, SAMPLES, Request(OPTIONS, always=True, least_decibels=45.0, correct=False))
+    found = quantize(DENSE, SAMPLES, Request(OPTIONS, always=True, least_decibels=45.0, details=False))
     kept = {each.name: each.kept_float for each in found.layers}
     assert any("less than 45" in why for why in kept.values()) and found.recipe.layers["first"].keys() >= {"weights"}
 

@@ -23,12 +23,10 @@ from tilewright.compiler.recipes.recipe import DropEntry, KeepEntry, Recipe
 from tilewright.errors import CutError, RecipeError, UsageError
 from tilewright.ir_passes.compression.channel_graph import channel_graph
 
-RNG = np.random.default_rng(5)
-
 
 def array(*shape: int) -> Any:
     scale = np.sqrt(max(1, int(np.prod(shape[1:])))) if len(shape) > 1 else 10.0
-    return (RNG.standard_normal(shape) / scale).astype(np.float32)
+    return (np.random.default_rng([5, *shape]).standard_normal(shape) / scale).astype(np.float32)
 
 
 def network() -> onnx.ModelProto:
@@ -50,15 +48,25 @@ def network() -> onnx.ModelProto:
         {"x": ("float32", (1, 2, 6, 6))},
         {"y": ("float32", (1, 4))},
         {
-            **{"w0": array(16, 2, 3, 3), "b0": array(16), "w1": array(32, 16, 3, 3), "w2": array(32, 32)},
-            **{"b2": array(32), "w3": array(32, 4), "b3": array(4), "scale": 1 + array(32), "shift": array(32)},
-            **{"mean": array(32), "variance": (1 + array(32) ** 2).astype(np.float32)},
+            "w0": array(16, 2, 3, 3),
+            "b0": array(16),
+            "w1": array(32, 16, 3, 3),
+            "w2": array(32, 32),
+            "b2": array(32),
+            "w3": array(32, 4),
+            "b3": array(4),
+            "scale": 1 + array(32),
+            "shift": array(32),
+            "mean": array(32),
+            "variance": (1 + array(32) ** 2).astype(np.float32),
         },
     )
 
 
 def samples(count: int = 48) -> list[dict[str, Any]]:
-    return [{"x": np.random.default_rng(seed).standard_normal((1, 2, 6, 6)).astype(np.float32)} for seed in range(count)]
+    return [
+        {"x": np.random.default_rng(seed).standard_normal((1, 2, 6, 6)).astype(np.float32)} for seed in range(count)
+    ]
 
 
 def told(stage: str, done: int, total: int) -> None:

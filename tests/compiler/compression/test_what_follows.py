@@ -68,6 +68,20 @@ def test_what_clips_says_which_values_are_alike(last: Any, low: float, high: flo
     assert followed(last, output="y") == Followed("t", 1.0, low, high)
 
 
+def test_transposes_are_undone() -> None:
+    found = followed(
+        node("Transpose", ["t"], "u", "turn", perm=[0, 2, 3, 1]),
+        node("Transpose", ["u"], "v", "turn_again", perm=[1, 0, 2, 3]),
+        node("Relu", ["v"], "r", "relu"),
+        node("Transpose", ["r"], "y", "back", perm=[1, 3, 0, 2]),
+        output="y",
+    )
+
+    assert (found.tensor, found.low) == ("v", 0.0)
+    result = np.arange(24).reshape(1, 2, 3, 4)
+    np.testing.assert_array_equal(found.of({"v": result.transpose(0, 2, 3, 1).transpose(1, 0, 2, 3)}), result)
+
+
 def test_outputs_of_the_model_are_compared_as_they_are() -> None:
     assert followed(node("Relu", ["t"], "z", "relu"), output="t") == Followed("t")
 

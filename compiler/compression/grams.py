@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -27,6 +27,28 @@ def grams_of(homes: Sequence[Home], trial: Trial, samples: Sequence[Sample]) -> 
             gram = columns.transpose(0, 2, 1) @ columns
             grams[layer.name] = grams[layer.name] + gram if layer.name in grams else gram
     return grams
+
+
+def drifts_of(
+    homes: Sequence[Home], trial: Trial, samples: Sequence[Sample], weights: Mapping[str, Array]
+) -> dict[str, tuple[Array, Array]]:
+    """X'^T X' and X'^T X, where X is what layers read and X' what they read with other weights before them.
+
+    Args:
+        weights: by the names of initializers.
+    """
+    found: dict[str, tuple[Array, Array]] = {}
+    for seed, sample in enumerate(samples):
+        own, other = trial.run(sample, {}), trial.run(sample, weights)
+        for home in homes:
+            layer, source, result = home.layer, home.node.source, own[home.node.output]
+            most = max(64, ROWS_A_COLUMN * _width(home) // len(samples))
+            rows = chosen_rows(row_count(layer, result), most, seed)
+            columns, moved = (columns_of(layer, each[source], result, rows).transpose(1, 0, 2) for each in (own, other))
+            turned = moved.transpose(0, 2, 1)
+            gram, cross = found.get(layer.name, (0.0, 0.0))
+            found[layer.name] = gram + turned @ moved, cross + turned @ columns
+    return found
 
 
 def gram_bytes(home: Home) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from ..calibration.samples import Array, Sample
 from ..options import CompileOptions
 from ..recipes.identity import identity_of
 from ..recipes.recipe import RankEntry, Recipe, SparsityEntry
-from .grams import gram_bytes, grams_of
+from .grams import drifts_of, gram_bytes
 from .prune import CRITERIA
 from .trial import Trial, trial_of
 from .weight_homes import Home, weight_homes
@@ -174,28 +174,25 @@ def _is_worth_it(home: Home) -> bool:
 def _change_all(
     change: _Change, homes: Sequence[Home], trial: Trial, samples: Sequence[Sample], tell: ProgressCallback
 ) -> None:
-    """Changes layers, as many at a time as their second moments fit memory."""
-    done = 0
-    for group in _groups(homes):
-        tell("second moments", done, len(homes))
-        grams = grams_of(group, trial, samples)
+    """Changes layers in the order in which they run: each makes up for those before it."""
+    for number, group in enumerate(groups := _groups(homes)):
+        tell("change layers", number, len(groups))
+        drifts = drifts_of(group, trial, samples, change.weights)
         for home in group:
-            tell("change layers", done, len(homes))
-            change(home, grams[home.layer.name])
-            done += 1
+            change(home, *drifts[home.layer.name])
 
 
-def _groups(homes: Sequence[Home]) -> Iterator[list[Home]]:
-    group: list[Home] = []
-    room = _MOST_BYTES
-    for home in homes:
+def _groups(homes: Sequence[Home]) -> list[list[Home]]:
+    """Layers that read the same tensor, as many at a time as their second moments fit memory."""
+    groups: list[list[Home]] = []
+    room = 0
+    for home in sorted(homes, key=lambda each: each.node.index):
         room -= gram_bytes(home)
-        if group and room < 0:
-            yield group
-            group, room = [], _MOST_BYTES - gram_bytes(home)
-        group.append(home)
-    if group:
-        yield group
+        if not groups or room < 0 or groups[-1][0].node.source != home.node.source:
+            groups.append([])
+            room = _MOST_BYTES - gram_bytes(home)
+        groups[-1].append(home)
+    return groups
 
 
 class _Change:
@@ -210,17 +207,22 @@ class _Change:
         self._layers: dict[str, LighterLayer] = {}
         self.arrays: dict[str, dict[str, Array]] = {}
 
-    def __call__(self, home: Home, gram: Array | None) -> None:
-        """Changes a layer, by what it reads where that is known."""
+    @property
+    def weights(self) -> dict[str, Array]:
+        """The weights of layers that are changed already."""
+        return list(self.arrays.values())[-1] if self.arrays else {}
+
+    def __call__(self, home: Home, gram: Array | None, cross: Array | None = None) -> None:
+        """Changes a layer, by what it reads, and what it read before others changed, where that is known."""
         if self._asked.rate is not None:
-            self._zero(home, gram, self._asked.rate)
+            self._zero(home, gram, cross, self._asked.rate)
         else:
             self._factor(home, gram, self._asked.error or 0.0)
 
-    def _zero(self, home: Home, gram: Array | None, rate: float) -> None:
+    def _zero(self, home: Home, gram: Array | None, cross: Array | None, rate: float) -> None:
         layer, pattern = home.layer, pattern_of(self._asked.pattern)
         plain = prune(layer, pattern, rate)
-        pruned = plain if gram is None else prune(layer, pattern, rate, gram)
+        pruned = plain if gram is None else prune(layer, pattern, rate, gram, cross)
         if pruned.mask.all():
             return
         size = layer.weights.size
@@ -255,5 +257,4 @@ class _Change:
         """Everything, with the weights of the last stage."""
         key = "sparsity" if self._asked.rate is not None else "rank"
         sections: dict[str, Mapping[str, Any]] = {name: {key: each.section} for name, each in self._layers.items()}
-        last = list(self.arrays.values())[-1] if self.arrays else {}
-        return Lighter(Recipe(identity_of(opened), {}, sections, last), self._layers, errors or {})
+        return Lighter(Recipe(identity_of(opened), {}, sections, self.weights), self._layers, errors or {})

@@ -18,7 +18,7 @@ from ..core.rewriter import Rewriter, rebuild, rewrite
 from .layer_matrix import can_be_changed, matrix_by_outputs, moments_by_outputs, weights_by_outputs
 from .layers import Layer, layers_of
 from .masks import Mask, Pattern, checked_rate, keep, pattern_of
-from .reconstruct import reconstructed
+from .reconstruct import following, reconstructed
 from .second_order import output_error, prune_by_second_order
 
 
@@ -94,23 +94,28 @@ class PruneWeights(GraphPass):
         return rewrite(module, visit, max_rounds=1)
 
 
-def prune(layer: Layer, pattern: Pattern, rate: float, gram: Array | None = None) -> Pruned:
+def prune(layer: Layer, pattern: Pattern, rate: float, gram: Array | None = None, cross: Array | None = None) -> Pruned:
     """Drops weights of a layer.
 
     Args:
         gram: X^T X of its columns, (groups, inputs, inputs); without, the smallest weights go.
+        cross: where those before it changed, X^T X with the columns that it had, so that it makes up for them.
     """
     weights = matrix_by_outputs(layer)
     by_magnitude = keep(weights**2, pattern, rate)
     if gram is None or by_magnitude.all():
         return Pruned(np.where(by_magnitude, weights, 0.0), by_magnitude)
     moments = moments_by_outputs(layer, gram)
+    wanted = weights
+    if cross is not None:
+        drifted = moments_by_outputs(layer, cross)
+        wanted = np.stack([following(*each) for each in zip(weights, moments, drifted, strict=True)])
     adjusted, mask = np.zeros_like(weights), np.zeros(weights.shape, bool)
-    for group, (own, moment) in enumerate(zip(weights, moments, strict=True)):
+    for group, (own, moment) in enumerate(zip(wanted, moments, strict=True)):
         start, mask[group] = prune_by_second_order(own, moment, pattern, rate)
         adjusted[group] = reconstructed(own, mask[group], moment, start)
-    before = output_error(np.where(by_magnitude, weights, 0.0), weights, moments)
-    return Pruned(adjusted, mask, (before, output_error(adjusted, weights, moments)))
+    before = output_error(np.where(by_magnitude, weights, 0.0), wanted, moments)
+    return Pruned(adjusted, mask, (before, output_error(adjusted, wanted, moments)))
 
 
 def _masked(rewriter: Rewriter, layer: Layer, pruned: Pruned, hint: str) -> Expr:

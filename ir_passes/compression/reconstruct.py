@@ -12,6 +12,17 @@ _MOST_TURNS = 200
 _CLOSE = 1e-6  # of the first residual
 
 
+def following(weights: Array, gram: Array, cross: Array) -> Array:
+    """The weights that make of what a layer reads now what it made of what it read before, and else stay as they were.
+
+    Args:
+        weights: W, (output channels, inputs), float64.
+        gram: X'^T X' of what is read now, (inputs, inputs).
+        cross: X'^T X with what was read before.
+    """
+    return np.asarray(weights + np.linalg.solve(damped(gram), (cross - gram) @ weights.T).T)
+
+
 def reconstructed(wanted: Array, mask: Mask, moments: Array, start: Array | None = None) -> Array:
     """min ||(W' - W) X|| over weights W' that are zero outside of `mask`, all output channels at once.
 

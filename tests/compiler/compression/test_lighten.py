@@ -12,6 +12,8 @@ import onnx
 import onnxruntime
 import pytest
 import tilewright
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
 from small_models import model, node
 from tilewright import frontends, targets
 from tilewright.annotations import TEMPLATE
@@ -227,3 +229,25 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert found["layers"].keys() == read_recipe(tmp_path / "recipe.json").layers.keys()
     assert run(["lighten", str(tmp_path / "net.onnx"), "--weights", "0.5", "-o", str(tmp_path / "r.json")]) == 2
     assert "--calibration" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_digits_are_told_apart_with_half_of_the_weights() -> None:
+    """Held-out images; and by magnitude alone they are not, so it is the adjustment that tells them."""
+    digits = load_digits()
+    images = (digits.images[:, None, None] / 16).astype("float32")
+    train, test, _, wanted = train_test_split(images, digits.target, test_size=0.2, random_state=0)
+    path = Path(__file__).parents[3] / "examples" / "models" / "digits_cnn.onnx"
+    opened = frontends.open(path, frontends.Request())
+    (name,) = (value.name for value in opened.proto.graph.input)
+    right = {}
+    for criterion in ("magnitude", "second-order"):
+        asked = Lightening(0.5, "2:4", criterion=criterion)
+        samples = [{name: image} for image in train[:256]]
+        lighter = lighten(opened, samples, asked, CompileOptions(threads=1), lambda *_: None)
+        library = tilewright.compile(path, recipe=lighter.recipe, threads=1)
+        told = [next(iter(library.run({name: image}).values())).argmax() for image in test]
+        right[criterion] = float(np.mean(np.array(told) == wanted))
+
+    assert right["second-order"] > 0.99
+    assert 1 - right["magnitude"] > 3 * (1 - right["second-order"]) and right["magnitude"] < 0.9

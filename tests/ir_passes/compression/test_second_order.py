@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tilewright.ir_passes.compression.masks import Pattern, keep
-from tilewright.ir_passes.compression.reconstruct import reconstructed
+from tilewright.ir_passes.compression.reconstruct import following, reconstructed
 from tilewright.ir_passes.compression.second_order import damped, output_error, prune_by_second_order
 
 Array = Any
@@ -59,6 +59,20 @@ def test_least_squares_are_those_of_linear_algebra() -> None:
         exact = np.linalg.solve(hessian[np.ix_(kept, kept)], (hessian @ weights[row])[kept])
         np.testing.assert_allclose(found[row, kept], exact, rtol=1e-4, atol=1e-5)
         assert not found[row, ~kept].any()
+
+
+def test_weights_follow_what_a_layer_reads() -> None:
+    """Of inputs that were scaled and mixed it makes what it made of them before; of the same ones, too."""
+    generator = np.random.default_rng(1)
+    weights, data = generator.standard_normal((6, 10)), generator.standard_normal((500, 10))
+    moved = data @ (np.eye(10) + 0.1 * generator.standard_normal((10, 10)))
+
+    found = following(weights, moved.T @ moved, moved.T @ data)
+
+    before, after = (np.linalg.norm(moved @ each.T - data @ weights.T) for each in (weights, found))
+    assert after < 0.1 * before
+    gram = data.T @ data
+    np.testing.assert_array_equal(following(weights, gram, gram), weights)
 
 
 def test_what_is_kept_throughout_stays() -> None:

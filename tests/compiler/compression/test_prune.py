@@ -187,7 +187,7 @@ def test_digits_lose_half_of_their_work_and_none_of_their_meaning(tmp_path: Path
     images = [each[None, None] for each in (sklearn.load_digits().images / 16).astype(np.float32)]
     given = [{"image": image} for image in images if image.tobytes() not in held_out]
     opened = frontends.open(str(DIGITS))
-    asked = Pruning(work=0.5, round_to=16, samples=len(given))
+    asked = Pruning(work=0.5, round_to=16, samples=300)
 
     def right(recipe: Recipe | None) -> float:
         library = tilewright.compile(str(DIGITS), threads=1, recipe=recipe)
@@ -199,6 +199,5 @@ def test_digits_lose_half_of_their_work_and_none_of_their_meaning(tmp_path: Path
 
     lost = {name: right(None) - right(each.recipe) for name, each in (("with", recovered), ("without", pruned))}
     assert recovered.flops[1] <= 0.5 * recovered.flops[0]
-    assert lost["with"] <= 0.005
-    assert lost["without"] >= 3 * max(lost["with"], 0.0)
-    assert lost["without"] > 0.01
+    assert lost["with"] <= 2.5 / len(test["labels"])  # two images: one more or less is chance
+    assert lost["without"] >= 3 * max(lost["with"], 0.01)

@@ -24,6 +24,7 @@ from .command_options import (
     Json,
     Model,
     Precision,
+    RecipeFile,
     Shapes,
     Target,
     compile_options,
@@ -52,6 +53,7 @@ def tune(
     shape: Shapes = None,
     bind: Binds = None,
     precision: Precision = "fp32",
+    recipe: RecipeFile = None,
     jobs: Jobs = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the search.")] = 0,
     list_only: Annotated[bool, typer.Option("--list", help="Count the choices of each workload, and stop.")] = False,
@@ -77,7 +79,7 @@ def tune(
     from ..reports import tuning_report
     from ..tuning import run
 
-    options = compile_options(target, cpu, features, shape, bind, precision, threads, jobs)
+    options = compile_options(target, cpu, features, shape, bind, precision, threads, jobs, recipe=recipe)
     if list_only:
         tasks = run.spaces(model, options)
         show_json(tuning_report.spaces_json(tasks)) if as_json else show(tuning_report.spaces_table(tasks))

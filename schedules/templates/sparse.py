@@ -135,9 +135,10 @@ def estimate(workload: Workload, choice: SparseChoice, target: Target) -> float:
     step = _step(workload, choice, target, blocks / (panels * math.prod(workload.k)), stored)
     step = max(step, sums / core.fmas_per_cycle)
     used = max(1, tasks_of(workload, choice, target))
-    own = row_tiles(workload, choice) * (steps * step + panels * overhead)
+    tiles = row_tiles(workload, choice) * panels
+    own = row_tiles(workload, choice) * (steps * step + panels * overhead) * math.ceil(tiles / used) / tiles
     first = stored * max(1 / used / core.dram_bytes_per_cycle, 1 / core.dram_shared_bytes_per_cycle)
-    return own / used + first + hand_off(used, target)
+    return own + first + hand_off(used, target)
 
 
 def _lines_held(stride: int, target: Target) -> int:

@@ -91,6 +91,9 @@ SQUARE = Mark(f"{_PREFIX}square", int)  # the extent of both
 # `compiler/lowering/skip_padding.py` leaves out the iterations of a loop over offsets of a filter that meet no image.
 INSIDE = Mark(f"{_PREFIX}inside", _integers)  # the image's axis, the padding before the image there, its extent;
 # of an anchor block: those of its outermost loops over k, one after the other
+# `compiler/lowering/nonzero_loops.py` reads the length of a loop from memory.
+NONZEROS = Mark(f"{_PREFIX}nonzeros", bool)  # of one over the blocks of a panel that are not zero
+TASKS = Mark(f"{_PREFIX}tasks", int)  # of one over tiles: into how many tasks it is cut; of an anchor block: the same
 # `schedules/tensorir/prefetch.py` asks for the next panel in the loop over chunks of k inside the loop over tiles.
 PREFETCH_TILES = Mark(f"{_PREFIX}prefetch_tiles", int)  # bytes ahead of what is read; 0: the next panel
 PREFETCH_CHUNKS = Mark(f"{_PREFIX}prefetch_chunks", int)  # cache lines that each asks for

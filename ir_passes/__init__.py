@@ -2,6 +2,8 @@
 
 from .compression.cut_channels import CutChannels
 from .compression.drop_branches import DropBranches
+from .compression.factorize import Factorize
+from .compression.prune_weights import PruneWeights
 from .core.base import GraphPass, Pass, PassResult, run_passes, verify
 from .extents.hold_extents import HoldExtents
 from .extents.stop_at_extents import StopAtExtents
@@ -39,6 +41,7 @@ __all__ = [
     "Cse",
     "CutChannels",
     "DropBranches",
+    "Factorize",
     "FoldBatchNorm",
     "FoldConstants",
     "FoldScale",
@@ -58,6 +61,7 @@ __all__ = [
     "Pass",
     "PassResult",
     "PlacePairs",
+    "PruneWeights",
     "RequantizeSums",
     "SimplifyReductions",
     "SliceInPlace",

@@ -11,6 +11,7 @@ import typer
 from ..reports.report import show
 from .command_bench import bench
 from .command_compile import compile_command
+from .command_lighten import lighten
 from .command_prune import prune
 from .command_quantize import quantize
 from .command_run import run
@@ -39,6 +40,7 @@ _COMMANDS: Mapping[str, Callable[..., None]] = MappingProxyType(
         "inspect": inspect,
         "quantize": quantize,
         "prune": prune,
+        "lighten": lighten,
         "tune": tune,
         "targets": targets,
     }

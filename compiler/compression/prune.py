@@ -7,20 +7,18 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ...errors import CutError, UsageError
 from ...ir_passes.compression.channel_graph import ChannelGraph, channel_graph
 from ...ir_passes.compression.channel_groups import Group, channel_groups
 from ...ir_passes.compression.choose_channels import Keep, Rank, by_rate, by_work
-from ...ir_passes.compression.columns import chosen_rows, columns_of, row_count
 from ...ir_passes.compression.cut import Cut, cut_layers
 from ...ir_passes.compression.importance import Ranking, by_magnitude, by_second_order
 from ..calibration.samples import Array, Sample
 from ..options import CompileOptions
 from ..recipes.identity import identity_of
 from ..recipes.recipe import KeepEntry, Recipe
-from .refit import ROWS_A_COLUMN, behind, cut_weights, refitted
+from .grams import gram_bytes, grams_of
+from .refit import behind, cut_weights, refitted
 from .trial import Trial, trial_of
 from .weight_homes import Home, weight_homes
 
@@ -168,45 +166,18 @@ def _by_samples(
     """Ranks by the second order; where all Gram matrices need too much memory, those of a group's readers by turns."""
     known: dict[str, Array] = {}
     readers = {name for group in groups for name in group.inputs if name in homes}
-    if sum(_gram_bytes(homes[name]) for name in readers) <= _MOST_GRAM_BYTES:
+    if sum(gram_bytes(homes[name]) for name in readers) <= _MOST_GRAM_BYTES:
         tell("rank channels", 0, 0)
-        known = _grams([homes[name] for name in sorted(readers)], trial, samples)
+        known = grams_of([homes[name] for name in sorted(readers)], trial, samples)
 
     def rank(group: Group, steps: Sequence[int]) -> Ranking:
         tell("rank channels", 0, 0)
         if not set(group.inputs) <= readers:
             return by_magnitude(channels, group, steps)
-        grams = known or _grams([homes[name] for name in group.inputs], trial, samples)
+        grams = known or grams_of([homes[name] for name in group.inputs], trial, samples)
         return by_second_order(channels, group, steps, grams)
 
     return rank
-
-
-def _gram_bytes(home: Home) -> int:
-    weights = home.layer.weights
-    return 8 * home.layer.linear.groups * _width(home) ** 2 if weights.size else 0
-
-
-def _width(home: Home) -> int:
-    """How many columns a layer has, of one group."""
-    weights = home.layer.weights
-    return int(np.prod(weights.shape[1:] if home.layer.output_axis == 0 else weights.shape[:1]))
-
-
-def _grams(homes: Sequence[Home], trial: Trial, samples: Sequence[Sample]) -> dict[str, Array]:
-    """X^T X of what layers multiply their weights by, of each group."""
-    grams: dict[str, Array] = {}
-    for seed, sample in enumerate(samples):
-        values = trial.run(sample, {})
-        for home in homes:
-            layer = home.layer
-            result = values[home.node.output]
-            most = max(64, ROWS_A_COLUMN * _width(home) // len(samples))
-            rows = chosen_rows(row_count(layer, result), most, seed)
-            columns = columns_of(layer, values[home.node.source], result, rows).transpose(1, 0, 2)
-            gram = columns.transpose(0, 2, 1) @ columns
-            grams[layer.name] = grams[layer.name] + gram if layer.name in grams else gram
-    return grams
 
 
 def _pruned(

@@ -34,6 +34,7 @@ from .flatten import hide_divisions, show_divisions
 from .guards import share_guards
 from .lane_storage import give_lanes_storage
 from .llvm_functions import with_imports
+from .nonzero_loops import write_nonzero_loops
 from .operand_lanes import load_operands_at_once
 from .overlap import overlap_epilogues
 from .scratch import hoist_scratch
@@ -118,6 +119,7 @@ def _loop_passes(workers: int, units: Sequence[DotUnit], vectors: bool) -> Any:
             s_tir.transform.LowerOpaqueBlock(),
             _on_functions("StopEarly", stop_early),
             _on_functions("SkipPadding", skip_padding),
+            _on_functions("NonzeroLoops", write_nonzero_loops),
             _on_functions("HideDivisions", hide_divisions),
             tirx.transform.FlattenBuffer(),
             _on_functions("ShowDivisions", show_divisions),

@@ -6,11 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ...ir_passes import CutChannels, DropBranches, Pass, PlacePairs
+from ...errors import RecipeError
+from ...ir_passes import CutChannels, DropBranches, Factorize, Pass, PlacePairs, PruneWeights
+from ...ir_passes.compression.factorize import Rank
+from ...ir_passes.compression.prune_weights import Zeros
 from ...ir_passes.quantization.pair_plan import Activation
 from ...ir_passes.quantization.weight_integers import WeightBits
 from ...schedules.narrow import conversion_cycles, saved_cycles
-from .recipe import DropEntry, FloatEntry, KeepEntry, Recipe, WeightsEntry
+from .recipe import DropEntry, FloatEntry, KeepEntry, RankEntry, Recipe, SparsityEntry, WeightsEntry
 
 if TYPE_CHECKING:
     from ...frontends import ImportedModel
@@ -94,5 +97,24 @@ def _narrower(applied: Applied, decide: Chooser) -> Sequence[Pass]:
     return (CutChannels(keep),) if keep else ()
 
 
-FIRST: tuple[Row, ...] = (_dropped, _narrower)
+def _factored(applied: Applied, decide: Chooser) -> Sequence[Pass]:
+    layers, recipe = applied.names.layers, applied.recipe
+    entries = recipe.entries(RankEntry)
+    both = sorted(entries.keys() & recipe.entries(SparsityEntry).keys())
+    if both:
+        raise RecipeError(
+            "a layer of lower rank has no weights of its own that could be zero",
+            where=f"{recipe.where}: layer {both[0]!r}",
+            hint="it has a rank or a sparsity, not both",
+        )
+    return (Factorize({layers[name]: Rank(entry.ranks) for name, entry in entries.items()}),) if entries else ()
+
+
+def _with_zeros(applied: Applied, decide: Chooser) -> Sequence[Pass]:
+    layers, entries = applied.names.layers, applied.recipe.entries(SparsityEntry)
+    zeros = {layers[name]: Zeros(entry.pattern, entry.rate) for name, entry in entries.items()}
+    return (PruneWeights(zeros),) if zeros else ()
+
+
+FIRST: tuple[Row, ...] = (_dropped, _narrower, _factored, _with_zeros)
 QUANTIZE: tuple[Row, ...] = (_pairs,)

@@ -73,6 +73,26 @@ class DropEntry:
 
 
 @dataclass(frozen=True)
+class SparsityEntry:
+    """Where a layer's weights are zero: in a pattern, as `masks.pattern_of` reads it, so many of them."""
+
+    pattern: str
+    rate: float
+
+
+@dataclass(frozen=True)
+class RankEntry:
+    """Of what rank a layer is: a number, or two, of channels and of outputs, of the kernel in the middle of three."""
+
+    rank: int | tuple[int, int]
+
+    @property
+    def ranks(self) -> tuple[int, ...]:
+        """One or two."""
+        return self.rank if isinstance(self.rank, tuple) else (self.rank,)
+
+
+@dataclass(frozen=True)
 class Recipe:
     """What is done to a model; nothing, as it stands.
 

@@ -9,7 +9,8 @@ from types import MappingProxyType
 from typing import Any
 
 from ...errors import RecipeError, UsageError
-from .recipe import DropEntry, FloatEntry, KeepEntry, TensorEntry, WeightsEntry
+from ...ir_passes.compression.masks import checked_rate, pattern_of
+from .recipe import DropEntry, FloatEntry, KeepEntry, RankEntry, SparsityEntry, TensorEntry, WeightsEntry
 
 # Gives a value as an entry holds it; raises ValueError with what would be right.
 Check = Callable[[Any], Any]
@@ -57,6 +58,31 @@ def indices(value: Any) -> tuple[int, ...]:
     if sorted(set(value)) != value:
         raise ValueError("numbers in order, each once")
     return tuple(value)
+
+
+def ranks(value: Any) -> int | tuple[int, int]:
+    """A rank, or one of channels and one of outputs."""
+    given = value if isinstance(value, list) else [value]
+    if len(given) not in (1, 2) or not all(type(each) is int and each > 0 for each in given):
+        raise ValueError("a rank from 1 on, or a list of two")
+    return (given[0], given[1]) if len(given) == 2 else given[0]
+
+
+def pattern(value: Any) -> str:
+    """Where zeros may stand."""
+    try:
+        pattern_of(text(value))
+    except UsageError as error:
+        raise ValueError(error.hint) from None
+    return str(value)
+
+
+def rate(value: Any) -> float:
+    """A share of weights."""
+    try:
+        return checked_rate(number(value))
+    except UsageError as error:
+        raise ValueError(error.what) from None
 
 
 def yes_or_no(value: Any) -> bool:
@@ -168,6 +194,8 @@ LAYER_SECTIONS: Mapping[str, EntryFormat] = MappingProxyType(
         ),
         "keep_channels": EntryFormat(KeepEntry, MappingProxyType({"channels": indices}), single=True),
         "drop": EntryFormat(DropEntry, MappingProxyType({"drop": yes_or_no}), single=True),
+        "sparsity": EntryFormat(SparsityEntry, MappingProxyType({"pattern": pattern, "rate": rate})),
+        "rank": EntryFormat(RankEntry, MappingProxyType({"rank": ranks}), single=True),
         "float": EntryFormat(FloatEntry, MappingProxyType({"why": text}), single=True),
     }
 )

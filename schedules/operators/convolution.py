@@ -18,6 +18,7 @@ from ..templates import dot_product, window, winograd
 from ..templates.contraction import Workload
 from ..templates.microkernels import Microkernel
 from ..templates.packing import pack_constant
+from ..templates.sparsity import sparsity_of
 from ..templates.taps import Filter
 from ..templates.template import Chooser, Decision
 from ..templates.window_choice import Windows
@@ -134,7 +135,13 @@ def workload_of(call: relax.Call) -> Workload:
             weights is not None,
             _image(geometry, weights),
         ),
+        sparsity=None if weights is None else sparsity_of(_by_group(weights, geometry.groups)),
     )
+
+
+def _by_group(weights: Any, groups: int) -> Any:
+    """Weights (O, *kernel, C // groups) as (groups, output channels of a group, *kernel, C // groups)."""
+    return weights.reshape(groups, -1, *weights.shape[1:])
 
 
 def _image(geometry: Geometry, weights: Any) -> tuple[tuple[int, int], ...]:
@@ -156,20 +163,20 @@ def _lower_contraction(
     per_group = workload.columns
     pixels = geometry.output[:-1]
     operands = [uncast(builder, each) if multiply.casts_operands else each for each in call.args]
-    source, weights = operands
-    constant = relax_constant(weights)
+    source, constant = operands[0], relax_constant(operands[1])
     if constant is not None:
         matrix = constant.reshape(workload.batch, per_group, *geometry.kernel, depth)
         if channels > depth:
             matrix = np.pad(matrix, [(0, 0)] * (matrix.ndim - 1) + [(0, channels - depth)])
-        weights = new_constant(multiply.pack_constant(matrix.reshape(workload.batch, per_group, *workload.k)))
+        given = multiply.pack_constant(matrix.reshape(workload.batch, per_group, *workload.k))
+        operands = [source, *(new_constant(each) for each in given)]
 
     def split(k: Sequence[Any]) -> tuple[list[Any], Any]:
         """Offsets in the kernel, and the channel of the group, of an index of k."""
         *leading, inner = k
         return ([*leading, inner // channels], inner % channels) if joined else (leading, inner)
 
-    def compute(data: te.Tensor, weights: te.Tensor) -> te.Tensor:
+    def compute(data: te.Tensor, *weights: te.Tensor) -> te.Tensor:
         lhs = _pixels_of(data, geometry, multiply, channels)
 
         def left(group: Any, row: Any, *k: Any) -> Scalar:
@@ -177,10 +184,10 @@ def _lower_contraction(
 
         def right(group: Any, column: Any, *k: Any) -> Scalar:
             at, channel = split(k)
-            return within(weights[(group * per_group + column, *at, channel)], channel, depth, channels)
+            return within(weights[0][(group * per_group + column, *at, channel)], channel, depth, channels)
 
-        packed = weights if constant is not None else multiply.pack_at_run_time(right)
-        product = multiply.compute(left, packed)
+        packed = weights if constant is not None else (multiply.pack_at_run_time(right),)
+        product = multiply.compute(left, *packed)
 
         # Groups are an axis of their own until the last stage: the schedule follows one channel axis of one group.
         def grouped(*index: Any) -> Scalar:
@@ -194,7 +201,7 @@ def _lower_contraction(
             name="convolution",
         )
 
-    return builder.call_te(compute, source, weights, primfunc_name_hint="conv", primfunc_attrs=decision.marks())
+    return builder.call_te(compute, *operands, primfunc_name_hint="conv", primfunc_attrs=decision.marks())
 
 
 def _longer_runs(geometry: Geometry, dtype: str) -> tuple[tuple[int, ...], ...]:

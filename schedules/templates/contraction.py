@@ -41,6 +41,7 @@ from ...targets.target import Target
 from ..tensorir.expressions import dtype_bits, int64
 from .choices import Space
 from .cutting import CutChoice, Tiles, best, cuts, slices
+from .sparsity import Sparsity
 from .taps import Filter, offsets_inside, share_inside
 
 TEMPLATE = "contraction"
@@ -64,6 +65,7 @@ class Workload:
         image_line: pixels of a line of an image, where the next line is not at the same distance in A; else 0.
         runs: other extents of k that may stand for `k`, with zeros in both operands or with axes joined.
         filter: the convolution that it is.
+        sparsity: of B, where that is constant and mostly zeros.
     """
 
     batch: int
@@ -76,6 +78,7 @@ class Workload:
     image_line: int = 0
     runs: tuple[tuple[int, ...], ...] = ()
     filter: Filter | None = None
+    sparsity: Sparsity | None = None
 
     def with_k(self, k: tuple[int, ...]) -> Workload:
         """The same with other extents of k."""

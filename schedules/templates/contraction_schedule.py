@@ -17,7 +17,7 @@ from .microkernels import TileChoice
 # What STAGE says of zeros around an image.
 PAD = "pad"
 # Rows of a tile whose epilogue is written out one by one: more are a loop.
-_MAX_UNROLLED_ROWS = 8
+MAX_UNROLLED_ROWS = 8
 _FLOAT_BYTES = 4
 # LLVM writes a loop of fewer large steps out, and then holds operands of two of them.
 _FEWEST_STEPS = 4
@@ -45,7 +45,7 @@ def schedule_kernel(sch: Schedule, choice: TileChoice, target: Target) -> None:
     tiles: tuple[Loop, ...]
     if dot_product_schedule.has_lines(sch, anchor):
         block_of_rows, (line, tile, row) = dot_product_schedule.cut_lines(sch, anchor, choice.tile_rows, *rows)
-        panel, columns = cut_columns(sch, anchor, choice, column)
+        panel, columns = cut_columns(sch, anchor, choice.vectors, column)
         sch.reorder(block_of_rows, panel, line, tile, row, *columns)
         tiles = (line, tile)
     else:
@@ -77,17 +77,17 @@ def cut_tiles(sch: Schedule, anchor: Block, choice: TileChoice, row: Loop, colum
         The loops over panels and over the tiles of a panel; three loops of a tile follow: row, vector, lane.
     """
     rows = choice.tile_rows
-    panel, columns = cut_columns(sch, anchor, choice, column)
+    panel, columns = cut_columns(sch, anchor, choice.vectors, column)
     tile, inner_row = sch.split(row, [None, rows])
     sch.reorder(panel, tile, inner_row, *columns)
-    if rows <= _MAX_UNROLLED_ROWS:
+    if rows <= MAX_UNROLLED_ROWS:
         sch.unroll(inner_row)
     return panel, tile
 
 
-def cut_columns(sch: Schedule, anchor: Block, choice: TileChoice, column: Loop) -> tuple[Loop, tuple[Loop, Loop]]:
+def cut_columns(sch: Schedule, anchor: Block, vectors: int, column: Loop) -> tuple[Loop, tuple[Loop, Loop]]:
     """Cuts the columns of the block that reads `anchor` into panels, unrolled registers and vectorized lanes."""
-    vectors, lanes = choice.vectors, _lanes(sch, anchor)
+    lanes = lanes_of(sch, anchor)
     # Columns are cut at register width first: where whole registers fit, a guard is one comparison a register and not
     # one an element.
     columns = blocks.extent(sch, column)
@@ -102,7 +102,8 @@ def cut_columns(sch: Schedule, anchor: Block, choice: TileChoice, column: Loop) 
     return panel, (vector, lane)
 
 
-def _lanes(sch: Schedule, anchor: Block) -> int:
+def lanes_of(sch: Schedule, anchor: Block) -> int:
+    """Columns in one vector register."""
     lanes = LANES.of(sch.get(anchor))
     assert lanes is not None
     return lanes
@@ -120,7 +121,7 @@ def fill_tiles(
         dot_product_schedule.fill_tiles(sch, anchor, writer, tiles, choice, unit_of(choice, target))
         return
     (tile,) = tiles
-    rows, vectors, lanes = choice.rows, choice.vectors, _lanes(sch, anchor)
+    rows, vectors, lanes = choice.rows, choice.vectors, lanes_of(sch, anchor)
     depth = len(sch.get_loops(writer)) - _TILE_LOOPS
     sch.set_scope(anchor, 0, "local")
     sch.compute_at(anchor, tile)

@@ -23,6 +23,8 @@ from .contraction import TEMPLATE, MultiplyAddChoice, Workload
 from .dot_product import DotProductChoice
 
 Element = Callable[..., Scalar]
+# Constant weights as a kernel reads them: an array an operand.
+Packed = tuple[npt.NDArray[np.generic], ...]
 TileChoice = MultiplyAddChoice | DotProductChoice
 # What STAGE says of the sums of slices of k.
 SLICES = "slices"
@@ -65,7 +67,7 @@ class Microkernel(Protocol):
         """
         ...
 
-    def pack_constant(self, matrix: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    def pack_constant(self, matrix: npt.NDArray[np.generic]) -> Packed:
         """B of shape (batch, columns, *k) as `compute` reads it."""
         ...
 
@@ -73,13 +75,23 @@ class Microkernel(Protocol):
         """The same when the kernel runs, from the element at (batch, column, *k)."""
         ...
 
-    def compute(self, lhs: Element, packed: te.Tensor) -> Element:
+    def compute(self, lhs: Element, *packed: te.Tensor) -> Element:
         """The sum at (batch, row, column), from A at (batch, row, *k) and the packed B."""
         ...
 
-    def compute_padded(self, lhs: Element, packed: te.Tensor) -> te.Tensor:
+    def compute_padded(self, lhs: Element, *packed: te.Tensor) -> te.Tensor:
         """The sums as a tensor (batch, rows, columns), both with padding; not for images."""
         ...
+
+
+def with_zeros(
+    element: Element, extents: Sequence[int], shape: Sequence[int], before: Sequence[int], dtype: str
+) -> Element:
+    """A, or the image that it is read from, with zeros around it: itself where there are none."""
+    if tuple(extents) == tuple(shape):
+        return element
+    stage = padded(element, extents, shape, before, dtype, STAGE.entry("pad"), "padded")
+    return lambda *index: stage[index]
 
 
 @dataclass(frozen=True)
@@ -117,29 +129,26 @@ class MultiplyAdd:
 
     def operand(self, element: Element, extents: Sequence[int], shape: Sequence[int], before: Sequence[int]) -> Element:
         """A itself where there is nothing to pad."""
-        if tuple(extents) == tuple(shape):
-            return element
-        stage = padded(element, extents, shape, before, self.workload.lhs, STAGE.entry("pad"), "padded")
-        return lambda *index: stage[index]
+        return with_zeros(element, extents, shape, before, self.workload.lhs)
 
-    def pack_constant(self, matrix: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    def pack_constant(self, matrix: npt.NDArray[np.generic]) -> Packed:
         """B of shape (batch, columns, *k), packed."""
-        return packing.pack_constant(matrix, self.workload, self.choice, self.target)
+        return (packing.pack_constant(matrix, self.workload, self.choice, self.target),)
 
     def pack_at_run_time(self, element: Element) -> te.Tensor:
         """The same when the kernel runs."""
         name = f"packed_{self.name}"
         return packing.pack_at_run_time(element, self.workload, self.choice, self.target, name=name)
 
-    def compute(self, lhs: Element, packed: te.Tensor) -> Element:
+    def compute(self, lhs: Element, *packed: te.Tensor) -> Element:
         """The sum at (batch, row, column)."""
-        sums = self.compute_padded(lhs, packed)
+        sums = self.compute_padded(lhs, *packed)
         return lambda *index: sums[index]
 
-    def compute_padded(self, lhs: Element, packed: te.Tensor) -> te.Tensor:
+    def compute_padded(self, lhs: Element, *packed: te.Tensor) -> te.Tensor:
         """The sums with padding."""
         return contraction.compute(
-            self.workload, self.choice, self.target, lhs, packed, template=self.template, name=self.name
+            self.workload, self.choice, self.target, lhs, *packed, template=self.template, name=self.name
         )
 
 
@@ -182,25 +191,25 @@ class DotProducts:
         stage = padded(element, extents, shape, before, self.workload.lhs, STAGE.entry(dot_product.OPERAND), name)
         return lambda *index: stage[index]
 
-    def pack_constant(self, matrix: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    def pack_constant(self, matrix: npt.NDArray[np.generic]) -> Packed:
         """B of shape (batch, columns, *k), packed; the last extent may be shorter than that of the workload."""
-        return dot_product.pack_constant(matrix, self.workload, self.choice, self.unit)
+        return (dot_product.pack_constant(matrix, self.workload, self.choice, self.unit),)
 
     def pack_at_run_time(self, element: Element) -> te.Tensor:
         """The same when the kernel runs."""
         return dot_product.pack_at_run_time(element, self.workload, self.choice, self.unit, name=f"packed_{self.name}")
 
-    def compute(self, lhs: Element, packed: te.Tensor) -> Element:
+    def compute(self, lhs: Element, *packed: te.Tensor) -> Element:
         """The sum at (batch, row, column)."""
-        sums, line = self.compute_padded(lhs, packed), self.workload.image_line
+        sums, line = self.compute_padded(lhs, *packed), self.workload.image_line
         if not dot_product.ends_within_lines(self.workload, self.choice.rows):
             return lambda *index: sums[index]
         return lambda batch, row, column: sums[batch, row // line, row % line, column]
 
-    def compute_padded(self, lhs: Element, packed: te.Tensor) -> te.Tensor:
+    def compute_padded(self, lhs: Element, *packed: te.Tensor) -> te.Tensor:
         """The sums with padding, or those of images without."""
         return dot_product.compute(
-            self.workload, self.choice, self.unit, lhs, packed, template=self.template, name=self.name
+            self.workload, self.choice, self.unit, lhs, *packed, template=self.template, name=self.name
         )
 
 
@@ -246,7 +255,7 @@ class Slices:
         """A, not sliced."""
         return self.whole.operand(element, extents, shape, before)
 
-    def pack_constant(self, matrix: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    def pack_constant(self, matrix: npt.NDArray[np.generic]) -> Packed:
         """B of shape (batch, columns, *k), packed by slices; the last extent may be shorter than the workload's."""
         batch, columns, *outer, run = matrix.shape
         length = self.workload.k[-1]
@@ -258,11 +267,11 @@ class Slices:
         """The same when the kernel runs."""
         return self.part.pack_at_run_time(self._of_slices(element))
 
-    def compute(self, lhs: Element, packed: te.Tensor) -> Element:
+    def compute(self, lhs: Element, *packed: te.Tensor) -> Element:
         """The sum at (batch, row, column)."""
         workload, line = self.workload, self.workload.line
         shape = (workload.batch * self.count, workload.rows // line, line, workload.columns)
-        sums = self.part.compute(self._of_slices(lhs), packed)
+        sums = self.part.compute(self._of_slices(lhs), *packed)
 
         def part(batch: Any, number: Any, at: Any, column: Any) -> Scalar:
             return sums(batch, number * line + at, column)
@@ -278,11 +287,11 @@ class Slices:
 
         return total
 
-    def compute_padded(self, lhs: Element, packed: te.Tensor) -> te.Tensor:
+    def compute_padded(self, lhs: Element, *packed: te.Tensor) -> te.Tensor:
         """The sums as a tensor."""
         workload = self.workload
         shape = int64s((workload.batch, workload.rows, workload.columns))
-        return te.compute(shape, self.compute(lhs, packed), name="added")
+        return te.compute(shape, self.compute(lhs, *packed), name="added")
 
     def _of_slices(self, element: Element) -> Element:
         """The element at (slice of the batch, row or column, *k) of one at (batch, row or column, *k)."""

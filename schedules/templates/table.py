@@ -20,6 +20,10 @@ from . import (
     rows,
     rows_choice,
     rows_schedule,
+    sparse,
+    sparse_kernel,
+    sparse_schedule,
+    sparsity,
     taps,
     transposition,
     window_choice,
@@ -33,6 +37,8 @@ from .template import Template
 # Units save more than any other way to compute a contraction. Winograd's transformed weights are larger: it has to take
 # this much less time than the direct algorithm.
 _ALWAYS, _WINOGRAD_GAIN = math.inf, 0.9
+# Sparse kernels are chosen where that is sure to be faster.
+_SPARSE_GAIN = 0.85
 
 DOT_PRODUCT = Template(
     dot_product.TEMPLATE,
@@ -43,6 +49,16 @@ DOT_PRODUCT = Template(
     microkernel,
     contraction_schedule.schedule_kernel,
     gain=_ALWAYS,
+)
+SPARSE = Template(
+    sparse.TEMPLATE,
+    sparse.takes,
+    sparse.space,
+    sparse.default,
+    sparse.estimate,
+    sparse_kernel.NonzeroBlocks,
+    sparse_schedule.schedule_kernel,
+    gain=_SPARSE_GAIN,
 )
 WINOGRAD = Template(
     winograd.TEMPLATE,
@@ -130,6 +146,7 @@ PLAIN = Template(plain.TEMPLATE, plain.takes, plain.space, plain.default, plain.
 
 TEMPLATES: tuple[Template[Any, Any], ...] = (
     DOT_PRODUCT,
+    SPARSE,
     WINOGRAD,
     CONTRACTION,
     ATTENTION,
@@ -147,6 +164,7 @@ WORKLOADS: dict[str, type] = {
     each.__name__: each
     for each in (
         contraction.Workload,
+        sparsity.Sparsity,
         taps.Filter,
         attention.Heads,
         window_choice.Windows,

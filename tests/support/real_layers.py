@@ -66,6 +66,17 @@ def dense(model: str, rows: int, depth: int, columns: int) -> Layer:
     )
 
 
+def pruned(model: str, rows: int, depth: int, columns: int) -> Layer:
+    """A dense layer of which one in ten blocks of 16 columns is not zero."""
+
+    def build(x: Any) -> Any:
+        kept = np.random.default_rng(0).random((depth, -(-columns // 16))) < 0.1
+        weights = kept.repeat(16, axis=1)[:, :columns].astype("float32")
+        return relax.op.nn.relu(relax.op.matmul(x, relax.const(weights)))
+
+    return Layer(f"{model}-pruned-{rows}-{depth}-{columns}", ((rows, depth),), build)
+
+
 def attended(model: str, tokens: int, heads: int, depth: int) -> Layer:
     """Attention of so many heads."""
     shape = (1, tokens, heads, depth)
@@ -178,6 +189,13 @@ LAYERS: Mapping[str, tuple[Layer, ...]] = MappingProxyType(
             conv("resnet50", 28, 128, 128, 3),
             conv("resnet50", 14, 256, 256, 3),
             conv("resnet50", 7, 512, 512, 3),
+        ),
+        "sparse": (
+            pruned("resnet50", 3136, 64, 256),
+            pruned("resnet50", 196, 1024, 256),
+            pruned("resnet50", 49, 512, 2048),
+            pruned("resnet50", 1, 2048, 1000),
+            pruned("bert_base", 128, 768, 3072),
         ),
         "group_norm": (group_norm("unet", 32, 128), group_norm("unet", 16, 256), group_norm("unet", 64, 320)),
         "interpolation": (enlarged("unet", 32, 128), enlarged("deeplab", 65, 21)),

@@ -26,6 +26,7 @@ from tilewright.schedules.templates.interpolation import Interpolation
 from tilewright.schedules.templates.plain import Elements
 from tilewright.schedules.templates.recurrent import Recurrence
 from tilewright.schedules.templates.rows_choice import Rows
+from tilewright.schedules.templates.sparsity import Sparsity
 from tilewright.schedules.templates.table import TEMPLATES
 from tilewright.schedules.templates.template import Chooser, Decision, choose_default
 from tilewright.schedules.templates.transposition import Squares
@@ -73,6 +74,21 @@ def multiplied(template: str, left: tuple[int, ...], right: tuple[int, ...], **o
     a, b = random(*left), random(*right, seed=1)
     exact = [rounded(each) if "units" in options else each for each in (a, b)]
     return Case(template, relax.op.matmul, (a, b), exact[0].astype("float64") @ exact[1], **options)
+
+
+def sparse(rows: int, depth: int, columns: int, width: int) -> Case:
+    """A product with weights of which one in four blocks of `width` columns is not zero, and a few panels none."""
+    x, w = random(rows, depth), random(depth, columns, seed=1)
+    kept = np.random.default_rng(2).random((depth, -(-columns // width))) < 0.25
+    kept[:, 1::3] = False
+    w *= kept.repeat(width, axis=1)[:, :columns]
+    build = lambda data: relax.op.nn.relu(relax.op.matmul(data, relax.const(w)))  # noqa: E731  # one expression, of one case
+    return Case("sparse", build, (x,), np.maximum(x.astype("float64") @ w, 0))
+
+
+def sparse_kernel(weights: Any, rate: float) -> Any:
+    """Weights of a convolution with zeros in so many places."""
+    return np.where(np.random.default_rng(3).random(weights.shape) < rate, np.float32(0), weights)
 
 
 def of_integers(unit: str, rows: int, depth: int, columns: int) -> Case:
@@ -201,6 +217,12 @@ def cases() -> list[Case]:
             (small,),
             pooled,
         ),
+        sparse(49, 90, 3 * LANES + 5, LANES),
+        sparse(1, 200, 80, 2 * LANES),
+        sparse(6, 48, 24, 4),
+        sparse(13, 31, 3, 1),
+        convolved("sparse", image, sparse_kernel(random(37, 3, 3, 5, seed=1), 0.8), stride=2),
+        convolved("sparse", random(1, 6, 5, 18), sparse_kernel(random(21, 2, 3, 6, seed=1), 0.6), groups=3),
         of_integers("AMX-INT8", 37, 120, 70),
         of_integers("AVX512-VNNI", 9, 52, 48),
         of_integers("AVX2-INT8", 5, 30, 24),
@@ -269,8 +291,15 @@ SMALL = replace(
     num_vector_registers=32,
     saves_memory=True,
 )
-SCALAR = [number for number, case in enumerate(CASES) if not case.units and case.template not in VECTORS_ONLY]
-TILED = [number for number in SCALAR if CASES[number].template in ("contraction", "window")]
+SCALAR = [
+    number
+    for number, case in enumerate(CASES)
+    if not case.units
+    and case.template not in VECTORS_ONLY
+    # Padding in bands is the dense contraction's alone.
+    and not (case.template == "sparse" and case.inputs[0].ndim > 2)
+]
+TILED = [number for number in SCALAR if CASES[number].template in ("contraction", "window", "sparse")]
 
 
 @pytest.mark.parametrize("number", TILED)
@@ -296,6 +325,7 @@ WORKLOADS = [
     Workload(2, 49, 70, (3, 3, 20)),
     Workload(1, 57, 40, (3, 3, 32), "bfloat16", "bfloat16", "float32", 19),
     Workload(1, 57, 40, (3, 3, 32), "uint8", "int8", "int32", 19),
+    Workload(1, 57, 40, (96,), sparsity=Sparsity((400, 300, 200, 150, 100, 80, 70))),
     Windows((1, 9, 11, 37), (3, 3), (1, 1), (1, 1)),
     Rows(7, 5003, "float32"),
     Elements((10, 7), 100, 0, 8, 1, 1, 0, True, True),

@@ -9,88 +9,42 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, closing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
 from ..failures import failing_in, nodes_named
+from .built import Build
 from .codegen.generators import generator_for, is_folder
 from .library.naming import identifier
-from .library.signature import Signature, make_signature
+from .library.signature import make_signature
 from .options import CompileOptions
 from .process.failures import failures_named
 from .process.places import check_folder, check_model, check_output, make_folders, output_errors, publish
 from .process.work_folder import work_folder
 from .process.workers import started
-from .ranges import Ranges, static_shapes
+from .ranges import static_shapes
 from .version import version
 
 if TYPE_CHECKING:
-    from ..frontends import ImportedModel, OpenedModel
-    from ..ir_types import IRModule
+    from ..frontends import OpenedModel
     from ..schedules.templates.template import Choose
     from ..targets import Target
     from .codegen.generator import CodeGenerator
     from .emission.glue import Example
-    from .emission.kernel_table import KernelTable
-    from .library.plan import Plan
-    from .lowering.batches import LoweredKernels
     from .pipeline import ChoosePasses
     from .process.progress import ProgressCallback
     from .process.workers import Workers
-    from .recipes.recipe import Recipe
-    from .variants import Variant
 
 STAGES = ("import", "passes", "lower", "plan", "generate")
 
 # TVM's builders keep what they are at in variables of the process: threads compile one after the other.
 _tvm = threading.RLock()
-
-
-@dataclass(frozen=True)
-class Build:
-    """A compile, as far as it went: what a stage makes is None until it has run.
-
-    Attributes:
-        options: what was asked for.
-        name: prefix of the library's C symbols.
-        target: the machine, with the cores to plan for and, once there are kernels, the features that they need.
-        precision: what the target can do of the one that was asked for.
-        path: the library, where it was asked for; None without an output.
-        ranges: the dimensions of a library for a range of sizes; None where all is static.
-        imported: the model after import, for the largest sizes.
-        recipe: what is done to it.
-        kept_float: for each layer that the recipe would quantize why it stays float, or "" where it does not.
-        module: its scheduled kernels, and `main` that calls them.
-        best: the same for sizes that get code of their own, with the values of the dimensions.
-        table: which of them the library has.
-        lowered: their loops.
-        plan: what the library does.
-        signature: what it says of itself.
-        header: the library's header; it and the library are there.
-    """
-
-    options: CompileOptions
-    name: str
-    target: Target
-    precision: str
-    path: Path | None
-    ranges: Ranges | None = None
-    imported: ImportedModel | None = None
-    recipe: Recipe | None = None
-    kept_float: Mapping[str, str] = field(default_factory=dict)
-    module: IRModule | None = None
-    best: tuple[Variant, ...] = ()
-    table: KernelTable | None = None
-    lowered: LoweredKernels | None = None
-    plan: Plan | None = None
-    signature: Signature | None = None
-    header: Path | None = None
 
 
 @failures_named

@@ -31,7 +31,7 @@ from .command_options import (
 from .tensor_options import parse_regions
 
 if TYPE_CHECKING:
-    from ..build import Build
+    from ..built import Build
 
 
 def compile_command(

@@ -24,7 +24,7 @@ from .operators.trim_kernels import TrimKernels
 from .quantization.integer_products import IntegerProducts
 from .quantization.move_dequantize import MoveDequantize
 from .quantization.requantize_sums import RequantizeSums
-from .quantization.unsigned_activations import UnsignedActivations
+from .quantization.uniform_activations import UniformActivations
 
 __all__ = [
     "Canonicalize",
@@ -53,7 +53,7 @@ __all__ = [
     "SimplifyReductions",
     "SliceInPlace",
     "TrimKernels",
-    "UnsignedActivations",
+    "UniformActivations",
     "run_passes",
     "verify",
 ]

@@ -25,6 +25,6 @@ def gains(call: relax.Call, target: Target) -> bool:
         return attention.can_lower_attention(call) and cycles(sizes, target) < cycles(wide, target)
     if name == "relax.matmul":
         return dot_product.takes(matmul.workload_of(call), target)
-    if convolution.geometry_of(call).is_depthwise:  # as many products, of fewer bytes where those are integers
-        return "int" in str(call.ty.dtype)
+    if convolution.geometry_of(call).is_depthwise:
+        return False
     return dot_product.takes(convolution.workload_of(call), target)

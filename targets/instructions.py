@@ -82,5 +82,5 @@ class Instructions(Protocol):
         ...
 
     def text_of(self, function: str) -> str:
-        """The text, in LLVM IR, of a function that kernels call; empty where it is none of this unit's."""
+        """The text of a function that kernels call, in LLVM IR or in C, as the target's code is; empty for others."""
         ...

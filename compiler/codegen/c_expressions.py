@@ -66,6 +66,8 @@ def c_type(dtype: str) -> str:
         CompilerError: C has none.
     """
     if dtype not in C_TYPES:
+        if "x" in dtype:  # what functions of the target return
+            return f"{dtype}_t"
         raise CompilerError(f"C has no type for {dtype}")
     return C_TYPES[dtype]
 
@@ -113,11 +115,13 @@ class Expressions:
         used: what they call.
         variable: the name of a variable.
         element: an element of a buffer, from its index.
+        text_of: the text in C of a function of the target; empty for others.
     """
 
     used: Used
     variable: Callable[[Var], str]
     element: Callable[[Buffer, Scalar], str]
+    text_of: Callable[[str], str]
     _named: dict[Var, str] = field(default_factory=dict)  # what stands for a variable that an expression names
 
     def __call__(self, node: Scalar) -> str:
@@ -240,11 +244,18 @@ class Expressions:
         )
         return f"{self.used.helper(f'{result}_of_{source}', text)}({self(call.args[0])})"
 
+    def _address(self, call: Call) -> str:
+        load = call.args[0]
+        return f"&{self.element(load.source, load.indices[0])}"
+
     def _inverted(self, call: Call) -> str:
         return f"({c_type(dtype_of(call))})~{self.inner(call.args[0])}"
 
     def _external(self, call: Call) -> str:
         symbol = str(call.args[0].value)
+        text = self.text_of(symbol)
+        if text:
+            return f"{self.used.helper(symbol, text)}({', '.join(map(self, call.args[1:]))})"
         base = symbol.removesuffix("f") if symbol not in _LIBM else symbol
         if base not in _LIBM:
             raise CompilerError(f"C has no function {symbol}")
@@ -293,6 +304,7 @@ _OF_CALLS: Mapping[str, Callable[[Expressions, Call], str]] = MappingProxyType(
         "likely": Expressions._likely,
         "isnan": Expressions._not_a_number,
         "reinterpret": Expressions._bits,
+        "address_of": Expressions._address,
         "bitwise_not": Expressions._inverted,
         "call_extern": Expressions._external,
         "call_pure_extern": Expressions._external,

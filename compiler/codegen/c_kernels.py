@@ -21,6 +21,7 @@ from ...errors import CompilerError
 from ...failures import failing_in
 from ...hidden_floats import dtype_of, name_of
 from ...ir_types import Buffer, Node, PrimFunc, Stmt, Var
+from ...targets.target import Target
 from ..library.naming import identifier
 from ..lowering.batches import Batch, LoweredKernels, run_batches
 from ..lowering.lower import LoweredKernel
@@ -67,18 +68,26 @@ class KernelInC:
         return "\n".join([self.declaration + " {", *self.body, "}", ""])
 
 
-def kernel_in_c(kernel: LoweredKernel, used: Used) -> KernelInC:
+def kernel_in_c(kernel: LoweredKernel, used: Used, target: Target) -> KernelInC:
     """Writes a kernel, whose loops are neither parallel nor vectors.
 
     Args:
         used: what it calls is added there.
+        target: whose functions it may call.
 
     Raises:
         CompilerError: C has nothing for something in it.
         UnsupportedError: it computes in a dtype that C lacks.
     """
     with failing_in(f"kernel '{kernel.symbol}'", "a kernel cannot be written in C"):
-        return _Kernel(kernel.function, used).written(kernel.symbol)
+        return _Kernel(kernel.function, used, _texts_of(target)).written(kernel.symbol)
+
+
+def _texts_of(target: Target) -> Callable[[str], str]:
+    """The text of a function of the target's, or of its units', by its name; empty for others."""
+    texts = {each.name: each.text for each in target.functions}
+    units = [unit.instructions() for unit in target.units]
+    return lambda name: texts.get(name, "") or next(filter(None, (unit.text_of(name) for unit in units)), "")
 
 
 @dataclass(frozen=True)
@@ -94,7 +103,7 @@ class WriteJob:
             CompilerError, UnsupportedError: as `kernel_in_c`.
         """
         used = Used()
-        return [kernel_in_c(kernel, used) for kernel in self.batch.lowered], used
+        return [kernel_in_c(kernel, used, self.batch.target) for kernel in self.batch.lowered], used
 
 
 def kernels_in_c(
@@ -142,10 +151,10 @@ class _Names:
 class _Kernel:
     """Writes one function."""
 
-    def __init__(self, function: PrimFunc, used: Used) -> None:
+    def __init__(self, function: PrimFunc, used: Used, text_of: Callable[[str], str]) -> None:
         self.function = function
         self.names = _Names()
-        self.express = Expressions(used, self.names.of, self.element)
+        self.express = Expressions(used, self.names.of, self.element, text_of)
         self.pointers: dict[Node, str] = {}  # a buffer that is a parameter, by the parameter's name
         self.views: dict[Node, Node] = {}  # a buffer on the stack under another name, by the buffer
         self.split: set[Node] = set()  # buffers whose elements are variables

@@ -85,6 +85,7 @@ class Batch:
                 units=self.target.units,
                 vectors=self.target.lanes() > 1,
                 fma=self.target.asks_for_fma,
+                functions=self.target.functions,
             )
             for symbol, function in zip(self.symbols, self.functions, strict=True)
         )

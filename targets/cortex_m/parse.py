@@ -63,5 +63,7 @@ def _target(row: Processor) -> Target:
         code_generator="c",
         c_flags=row.c_flags,
         saves_memory=True,
+        units=row.units,
+        functions=row.functions,
         alignment=8,  # of the widest number; caches do not count
     )

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ..core import Core
+from ..target import DotUnit, TargetFunction
+from .requantize import IN_INTEGERS, WITH_FLOATS
+from .units import DSP, HELIUM
 
 # Instructions one after the other: what counts is how many there are. Memory is on the chip, without caches. A step of
 # a loop counts, compares, branches and moves its pointers.
@@ -44,6 +47,7 @@ class Processor:
         has_floats: whether it computes float32 itself, in 32 registers.
         core: what instructions cost.
         memory_bytes: what such chips have, for schedules that ask how large a cache is.
+        units: for products of integers.
     """
 
     name: str
@@ -51,6 +55,12 @@ class Processor:
     has_floats: bool
     core: Core
     memory_bytes: int
+    units: tuple[DotUnit, ...] = ()
+
+    @property
+    def functions(self) -> tuple[TargetFunction, ...]:
+        """What its code computes in its own way."""
+        return (WITH_FLOATS if self.has_floats else IN_INTEGERS,)
 
     @property
     def registers(self) -> int:
@@ -88,10 +98,10 @@ class Processor:
 PROCESSORS = (
     Processor("cortex-m0plus", "thumbv6m", False, _SOFT_FLOATS, 32 << 10),
     Processor("cortex-m3", "thumbv7m", False, _SOFT_FLOATS, 64 << 10),
-    Processor("cortex-m4", "thumbv7em", True, _SINGLE_ISSUE, 256 << 10),
-    Processor("cortex-m7", "thumbv7em", True, _SINGLE_ISSUE, 512 << 10),
-    Processor("cortex-m33", "thumbv8m.main", True, _SINGLE_ISSUE, 256 << 10),
-    Processor("cortex-m55", "thumbv8.1m.main", True, _SINGLE_ISSUE, 512 << 10),
+    Processor("cortex-m4", "thumbv7em", True, _SINGLE_ISSUE, 256 << 10, (DSP,)),
+    Processor("cortex-m7", "thumbv7em", True, _SINGLE_ISSUE, 512 << 10, (DSP,)),
+    Processor("cortex-m33", "thumbv8m.main", True, _SINGLE_ISSUE, 256 << 10, (DSP,)),
+    Processor("cortex-m55", "thumbv8.1m.main", True, _SINGLE_ISSUE, 512 << 10, (HELIUM,)),
 )
 
 

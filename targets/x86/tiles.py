@@ -14,7 +14,7 @@ from tvm import tirx
 from tvm.target import codegen
 
 from ..instructions import Emitted, Expr, Operand, Stmt
-from . import rounding
+from .. import rounding
 
 _PALETTE_BYTES = 64
 _SUM_BYTES = 4

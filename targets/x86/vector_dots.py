@@ -13,7 +13,7 @@ from pathlib import Path
 from tvm import tirx
 
 from ..instructions import Emitted, Operand, Stmt
-from . import rounding
+from .. import rounding
 
 
 @dataclass(frozen=True)

@@ -116,6 +116,7 @@ class Target:
         saves_memory: whether memory is scarcer than time: no weights larger than the model's, no copies of tensors.
         alignment: what the addresses of tensors are multiples of, in bytes.
         functions: for operators that its code computes in its own way, with the same results.
+        integer_registers: for sums of integers and their operands, where those are not vector registers.
     """
 
     triple: str
@@ -144,10 +145,15 @@ class Target:
     saves_memory: bool = False
     alignment: int = 64
     functions: tuple[TargetFunction, ...] = ()
+    integer_registers: int = 0
 
     def lanes(self, dtype_bits: int = FLOAT32_BITS) -> int:
         """How many elements of `dtype_bits` bits one vector register holds."""
         return max(1, self.vector_bits // dtype_bits)
+
+    def registers_for(self, dtype: str) -> int:
+        """How many registers there are for sums of a dtype and their operands."""
+        return self.integer_registers if "int" in dtype and self.integer_registers else self.num_vector_registers
 
     def with_cores(self, cores: int) -> Target:
         """The same machine, of which only so many cores are used."""

@@ -285,7 +285,8 @@ def _lower_winograd(
 
 
 def _lower_depthwise(builder: relax.BlockBuilder, call: relax.Call, geometry: Geometry, decide: Chooser) -> relax.Expr:
-    decision = decide(Windows(geometry.output, geometry.kernel, geometry.strides, geometry.dilation, weighted=True))
+    windows = Windows(geometry.output, geometry.kernel, geometry.strides, geometry.dilation, weighted=True)
+    decision = decide(replace(windows, accumulator=operand_dtypes(call)["accumulator"]))
     weights = call.args[1]
     constant = relax_constant(weights)
     order = (*range(1, len(geometry.weights)), 0)

@@ -35,6 +35,7 @@ class Windows:
         offsets: extents of a window.
         strides, dilation: of the windows, an axis of `offsets`; none where windows are whole axes.
         weighted: whether there is a weight for every offset and channel.
+        accumulator: the dtype of sums.
     """
 
     output: tuple[int, ...]
@@ -42,6 +43,7 @@ class Windows:
     strides: tuple[int, ...] = ()
     dilation: tuple[int, ...] = ()
     weighted: bool = False
+    accumulator: str = "float32"
 
     @property
     def is_whole(self) -> bool:
@@ -125,7 +127,7 @@ def _tiles(workload: Windows, lanes: int, target: Target) -> Iterator[WindowChoi
     for vectors in range(1, _MAX_VECTORS + 1):
         if math.ceil(workload.channels / lanes) % vectors == 0:
             for positions in range(most, 0, -1):
-                fits = _registers_used(positions, vectors) <= target.num_vector_registers
+                fits = _registers_used(positions, vectors) <= target.registers_for(workload.accumulator)
                 if fits and (positions == 1 or vectors <= _MAX_SHARED_VECTORS):
                     yield WindowChoice(positions, vectors, lanes, 1, 1)
 

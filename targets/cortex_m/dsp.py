@@ -5,7 +5,8 @@
     SMLAD group, group, sum  ->  sum + two products
 
 The first operand is copied in 16 bits before (`DotUnit.copied_as`), so that a load brings a group of it. Compilers for
-processors without the instructions get the same from C.
+processors without the instructions get the same from C. Loads and products are volatile, so that they stay in the order
+in which they are written, which needs the fewest registers: GCC would load as early as it can.
 """
 
 from __future__ import annotations
@@ -42,14 +43,18 @@ _TEXTS: Mapping[str, str] = MappingProxyType(
     {
         _WORD: f"""static inline uint32_t {_WORD}(const void *at) {{
   uint32_t word;
+#if defined(__ARM_FEATURE_DSP) && defined(__GNUC__)
+  __asm__ volatile("ldr %0, %1" : "=r"(word) : "m"(*(const char(*)[4])at));
+#else
   memcpy(&word, at, sizeof word);
+#endif
   return word;
 }}""",
         _FIRST: _extension(_FIRST, "word", "sxtb16 %0, %1"),
         _SECOND: _extension(_SECOND, "word >> 8", "sxtb16 %0, %1, ror #8"),
         _ADD: f"""static inline int32_t {_ADD}(uint32_t a, uint32_t b, int32_t sum) {{
 #if defined(__ARM_FEATURE_DSP) && defined(__GNUC__)
-  __asm__("smlad %0, %1, %2, %0" : "+r"(sum) : "r"(a), "r"(b));
+  __asm__ volatile("smlad %0, %1, %2, %0" : "+r"(sum) : "r"(a), "r"(b));
   return sum;
 #else
   const int32_t a0 = (int32_t)((a & 0xFFFFu) ^ 0x8000u) - 0x8000, a1 = (int32_t)((a >> 16) ^ 0x8000u) - 0x8000;

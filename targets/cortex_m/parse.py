@@ -65,5 +65,6 @@ def _target(row: Processor) -> Target:
         saves_memory=True,
         units=row.units,
         functions=row.functions,
+        integer_registers=row.integer_registers,
         alignment=8,  # of the widest number; caches do not count
     )

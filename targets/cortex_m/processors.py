@@ -68,6 +68,11 @@ class Processor:
         return 32 if self.has_floats else 8
 
     @property
+    def integer_registers(self) -> int:
+        """For sums and operands, beside pointers and counts."""
+        return 6 if self.architecture == "thumbv6m" else 12
+
+    @property
     def isa(self) -> str:
         """For people."""
         return "FPv4 or later, single precision" if self.has_floats else "no FPU"

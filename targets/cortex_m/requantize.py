@@ -18,8 +18,7 @@ _HEAD = f"static inline int32_t {_NAME}(int32_t sum, float multiplier, int32_t z
 # Far beyond all ranges, and near enough that a zero point can be added.
 _TAIL = """  whole = whole < -0x100000 ? -0x100000 : whole > 0xFFFFF ? 0xFFFFF : whole;
   whole += zero;
-  return whole < low ? low : whole > high ? high : whole;
-}"""
+  return whole < low ? low : whole > high ? high : whole;"""
 
 WITH_FLOATS = TargetFunction(
     _OPERATOR,
@@ -36,7 +35,22 @@ WITH_FLOATS = TargetFunction(
   memcpy(&whole, &product, sizeof whole);
   whole -= 0x4B400000;
 #endif
-{_TAIL}""",
+#if defined(__ARM_FEATURE_SAT) && defined(__GNUC__) /* one instruction each, which GCC would make branches of */
+  __asm__("ssat %0, #21, %0" : "+r"(whole));
+  whole += zero;
+  if (low == 0 && high == 255) {{
+    __asm__("usat %0, #8, %0" : "+r"(whole));
+    return whole;
+  }}
+  if (low == -128 && high == 127) {{
+    __asm__("ssat %0, #8, %0" : "+r"(whole));
+    return whole;
+  }}
+  return whole < low ? low : whole > high ? high : whole;
+#else
+{_TAIL}
+#endif
+}}""",
 )
 IN_INTEGERS = TargetFunction(
     _OPERATOR,
@@ -78,5 +92,6 @@ static uint32_t tilewright_rounded_product(uint32_t size, uint32_t factor, int32
   }}
   if (near_half) rounded = tilewright_rounded_product(size, factor, 150 - (int32_t)exponent);
   int32_t whole = (sum < 0) != (bits >> 31 != 0) ? -(int32_t)rounded : (int32_t)rounded;
-{_TAIL}""",
+{_TAIL}
+}}""",
 )

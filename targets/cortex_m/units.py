@@ -43,7 +43,7 @@ DSP = DotUnit(
     rows=4,
     lanes=1,
     depth=4,
-    registers=14,
+    registers=13,
     required_features=(),
     costs=UnitCosts(rate=1 / 8, latency=1.0, loads_per_cycle=0.8, step_overhead=2.0, tile_overhead=8.0),
     instructions=_pairs_in_words,

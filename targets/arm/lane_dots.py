@@ -56,10 +56,10 @@ class LaneDots:
     def multiply_add(self, sums: Operand, lhs: Operand, rhs: Operand, extents: Mapping[str, int]) -> Emitted:
         """Multiplies each group of each row with the same one of all vectors of the second operand."""
         count, step = extents["group"], []
-        rows = [self._loaded(lhs, count, self.group, register=register) for register in range(extents["register"])]
+        rows = [self._loaded(lhs, count, register=register) for register in range(extents["register"])]
         for group in range(count):
             for vector in range(extents["vector"]):
-                right = self._loaded(rhs, self.lanes, self.group, vector=vector, group=group)
+                right = self._loaded(rhs, self.lanes, vector=vector, group=group)
                 for register, left in enumerate(rows):
                     row = tirx.Ramp(sums.at(register=register, vector=vector), 1, self.lanes)
                     value = tirx.call_pure_extern(
@@ -96,12 +96,12 @@ class LaneDots:
         )
         return "\n".join([*lines, ""])
 
-    def _loaded(self, operand: Operand, count: int, group: int, **at: int) -> Expr:
+    def _loaded(self, operand: Operand, count: int, **at: int) -> Expr:
         """So many groups that lie side by side, as integers."""
-        terms = tirx.BufferLoad(operand.buffer, [tirx.Ramp(operand.at(**at), 1, count * group)])
-        if count * group == 1:
+        terms = tirx.BufferLoad(operand.buffer, [tirx.Ramp(operand.at(**at), 1, count * self.group)])
+        if count * self.group == 1:
             terms = tirx.BufferLoad(operand.buffer, [operand.at(**at)])
-        integer = f"int{group * self.bits}"
+        integer = f"int{self.group * self.bits}"
         return tirx.reinterpret(integer if count == 1 else f"{integer}x{count}", terms)
 
 

@@ -154,7 +154,16 @@ def tiles_of(workload: Workload, choice: DotProductChoice, target: Target) -> Ti
 
 
 def tiles(workload: Workload, unit: DotUnit, target: Target) -> Iterator[DotProductChoice]:
-    """All tiles that fit a unit's registers."""
+    """All tiles that fit a unit's registers; where loads bring several groups, first those that load the least."""
+    found = _tiles(workload, unit, target)
+    if target.operand_lanes == 1:
+        return found
+    groups = math.ceil(unit.depth / unit.group)
+    return iter(sorted(found, key=lambda tile: 1 / (tile.vectors * groups) + 1 / tile.tile_rows))
+
+
+def _tiles(workload: Workload, unit: DotUnit, target: Target) -> Iterator[DotProductChoice]:
+    """All of them."""
     for rows in _row_counts(workload, unit):
         by_lines = ends_within_lines(workload, rows) or in_bands(workload, target)
         for registers in range(1, min(_MAX_ROW_REGISTERS, math.ceil(workload.rows / rows)) + 1):

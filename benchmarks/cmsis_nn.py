@@ -20,7 +20,7 @@ from tilewright.frontends.tflite.schema import ACTIVATIONS
 from tilewright.targets import Target
 
 Array = npt.NDArray[Any]
-_FOLDERS = ("BasicMath", "Convolution", "FullyConnected", "NNSupport", "Pooling", "Softmax")
+_FOLDERS = ("BasicMath", "Convolution", "FullyConnected", "NNSupport", "Pooling", "Softmax", "Transpose")
 _OTHER_DTYPES = ("f16", "f32", "flt", "s4", "s64", "svdf", "lstm")
 _SCRATCH_BYTES = 65536
 _SOFTMAX_BITS = 5  # before the binary point of differences

@@ -42,7 +42,8 @@ class DotUnit:
             other.
         copied_as: the dtype that the first operand is copied in before it is read; empty: it is read as it is.
         interleaved: whether the second operand has the first terms of a step's groups side by side, then the second
-            ones; and a step is always as deep as it can be.
+            ones; and a step is always as deep as it can be. Groups of one term are interleaved if those of a lane lie
+            together.
         sum_registers: vector registers that the sums of `lanes` columns take.
     """
 
@@ -69,17 +70,34 @@ class DotUnit:
 
 @dataclass(frozen=True)
 class TargetFunction:
-    """A function that code of a target calls for an operator of `hidden_floats.py`, on numbers one by one.
+    """A function that code of a target calls for an operator of `hidden_floats.py`.
 
     Attributes:
         operator: its name there, without the prefix: ``requantize``.
         name: of the function.
         text: it, in the language of the target's code.
+        lanes: of its operands; 1: numbers one by one.
     """
 
     operator: str
     name: str
     text: str
+    lanes: int = 1
+
+
+@dataclass(frozen=True)
+class CVectors:
+    """Vectors of a machine that C sources are written for (`compiler/codegen/c_vectors.py`).
+
+    Attributes:
+        lanes: of 32 bits.
+        text: what defines their types and functions.
+        functions: their names.
+    """
+
+    lanes: int
+    text: str
+    functions: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -116,6 +134,7 @@ class Target:
         saves_memory: whether memory is scarcer than time: no weights larger than the model's, no copies of tensors.
         alignment: what the addresses of tensors are multiples of, in bytes.
         functions: for operators that its code computes in its own way, with the same results.
+        c_vectors: how its vectors are written in C, where its code is C.
         integer_registers: for sums of integers and their operands, where those are not vector registers.
     """
 
@@ -146,6 +165,7 @@ class Target:
     alignment: int = 64
     functions: tuple[TargetFunction, ...] = ()
     integer_registers: int = 0
+    c_vectors: CVectors | None = None
 
     def lanes(self, dtype_bits: int = FLOAT32_BITS) -> int:
         """How many elements of `dtype_bits` bits one vector register holds."""

@@ -20,7 +20,9 @@ from ...errors import CompilerError, UnsupportedError
 from ...hidden_floats import dtype_of, is_float, name_of
 from ...ir_types import Buffer, Node, Scalar, Var
 from ...schedules.tensorir.rebuild import found
+from ...targets.target import CVectors
 from ..library.tensor_spec import C_TYPES, ELEMENT_BYTES
+from .c_vectors import VectorWriter, is_vector, vector_type
 
 # Nodes with two operands: the operator, and whether its result may not fit a type that is narrower than int.
 _OPERATORS: Mapping[type, tuple[str, bool]] = MappingProxyType(
@@ -66,8 +68,8 @@ def c_type(dtype: str) -> str:
         CompilerError: C has none.
     """
     if dtype not in C_TYPES:
-        if "x" in dtype:  # what functions of the target return
-            return f"{dtype}_t"
+        if "x" in dtype:  # what functions of the target return, or steps of a computation in vectors
+            return f"{dtype}_t" if dtype == "int8x16" else vector_type(dtype)
         raise CompilerError(f"C has no type for {dtype}")
     return C_TYPES[dtype]
 
@@ -115,19 +117,30 @@ class Expressions:
         used: what they call.
         variable: the name of a variable.
         element: an element of a buffer, from its index.
+        place: where a vector begins, as `VectorWriter` has it.
         text_of: the text in C of a function of the target; empty for others.
+        vectors: the target's.
     """
 
     used: Used
     variable: Callable[[Var], str]
     element: Callable[[Buffer, Scalar], str]
+    place: Callable[[Buffer, Scalar], tuple[str, bool]]
     text_of: Callable[[str], str]
+    vectors: CVectors | None
     _named: dict[Var, str] = field(default_factory=dict)  # what stands for a variable that an expression names
+
+    @property
+    def vector(self) -> VectorWriter:
+        """Writes expressions of vectors."""
+        return VectorWriter(self, self.place)
 
     def __call__(self, node: Scalar) -> str:
         """An expression, which may have to stand in parentheses."""
         if isinstance(node, tirx.Var):
             return self._named[node] if node in self._named else self.variable(node)
+        if is_vector(node) and not name_of(node).endswith("_extern"):
+            return self.vector(node)
         if isinstance(node, tirx.Let):  # where it stands, since what an operand guards may not be computed elsewhere
             self._named[node.var] = self.inner(node.value)
             return self(node.body)

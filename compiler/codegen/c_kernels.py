@@ -17,6 +17,7 @@ import tvm_ffi
 from tvm import tirx
 from tvm.ir import Call, TensorLoad
 
+from ...annotations import ROLLED
 from ...errors import CompilerError
 from ...failures import failing_in
 from ...hidden_floats import dtype_of, name_of
@@ -27,6 +28,7 @@ from ..lowering.batches import Batch, LoweredKernels, run_batches
 from ..lowering.lower import LoweredKernel
 from ..process.workers import Workers
 from .c_expressions import Expressions, Used, c_type, is_prefetch
+from .c_vectors import NoVectorsError, base_of, is_vector, vector_type
 
 # Words that the sources use, which no variable may hide.
 _RESERVED = ("memcpy", "memset", "arena", "restrict", "inline", "int32_t", "uint32_t", "int64_t", "NAN", "INFINITY")
@@ -80,7 +82,7 @@ def kernel_in_c(kernel: LoweredKernel, used: Used, target: Target) -> KernelInC:
         UnsupportedError: it computes in a dtype that C lacks.
     """
     with failing_in(f"kernel '{kernel.symbol}'", "a kernel cannot be written in C"):
-        return _Kernel(kernel.function, used, _texts_of(target)).written(kernel.symbol)
+        return _Kernel(kernel.function, used, target).written(kernel.symbol)
 
 
 def _texts_of(target: Target) -> Callable[[str], str]:
@@ -103,7 +105,19 @@ class WriteJob:
             CompilerError, UnsupportedError: as `kernel_in_c`.
         """
         used = Used()
-        return [kernel_in_c(kernel, used, self.batch.target) for kernel in self.batch.lowered], used
+        return [self._written(number, kernel, used) for number, kernel in enumerate(self.batch.lowered)], used
+
+    def _written(self, number: int, kernel: LoweredKernel, used: Used) -> KernelInC:
+        """A kernel; without vectors where C has none for something in it."""
+        called = Used()
+        try:
+            written = kernel_in_c(kernel, called, self.batch.target)
+        except NoVectorsError:
+            called = Used()
+            written = kernel_in_c(self.batch.lower(number, vectors=False), called, self.batch.target)
+        used.helpers.update(called.helpers)
+        used.libm.update(called.libm)
+        return written
 
 
 def kernels_in_c(
@@ -151,13 +165,15 @@ class _Names:
 class _Kernel:
     """Writes one function."""
 
-    def __init__(self, function: PrimFunc, used: Used, text_of: Callable[[str], str]) -> None:
+    def __init__(self, function: PrimFunc, used: Used, target: Target) -> None:
         self.function = function
         self.names = _Names()
-        self.express = Expressions(used, self.names.of, self.element, text_of)
+        self.express = Expressions(used, self.names.of, self.element, self.place, _texts_of(target), target.c_vectors)
+        self.lanes = target.c_vectors.lanes if target.c_vectors is not None else 1
         self.pointers: dict[Node, str] = {}  # a buffer that is a parameter, by the parameter's name
         self.views: dict[Node, Node] = {}  # a buffer on the stack under another name, by the buffer
         self.split: set[Node] = set()  # buffers whose elements are variables
+        self.in_vectors: set[Node] = set()  # buffers whose vectors are variables
 
     def written(self, symbol: str) -> KernelInC:
         for parameter in self.function.params:
@@ -186,28 +202,38 @@ class _Kernel:
                 raise CompilerError("a buffer is at an address that is computed")
         stored: set[str] = set()
         self.read: set[Node] = set()
+        by_element: set[Node] = set()
+        by_vector: set[Node] = set()
         moving: set[Node] = set()
+        stored_whole: set[Node] = set()
 
-        def note(buffer: Buffer, indices: Sequence[Node]) -> None:
+        def note(buffer: Buffer, indices: Sequence[Node], stores: bool) -> None:
             if len(indices) != 1:
                 raise CompilerError(f"the buffer {buffer.name} is not flat")
-            if not isinstance(indices[0], tirx.IntImm):
-                moving.add(self.views.get(buffer, buffer))
+            (index,) = indices
+            vector = isinstance(index, tirx.Ramp) and isinstance(index.base, tirx.IntImm)
+            whole = vector and index.lanes == self.lanes and int(index.base) % self.lanes == 0
+            kind = by_vector if whole else by_element if isinstance(index, tirx.IntImm) else moving
+            kind.add(self.views.get(buffer, buffer))
+            if whole and stores:
+                stored_whole.add(self.views.get(buffer, buffer))
 
         def note_load(load: Node) -> None:
-            note(load.source, load.indices)
+            note(load.source, load.indices, False)
             if load.source in self.pointers:
                 self.read.add(load.source)
 
         def note_store(store: Node) -> None:
-            note(store.buffer, store.indices)
+            note(store.buffer, store.indices, True)
             if store.buffer in self.pointers:
                 stored.add(self.pointers[store.buffer])
 
         tvm_ffi.structural_walk(self.function.body, [(TensorLoad, note_load), (tirx.BufferStore, note_store)])
         allocated: list[Node] = []
         tvm_ffi.structural_walk(self.function.body, (tirx.AllocBuffer, allocated.append))
-        self.split = {each.buffer for each in allocated} - moving
+        # What is written by element may be read in vectors, which are made of the elements.
+        self.split = {each.buffer for each in allocated} - moving - stored_whole - (by_vector - by_element)
+        self.in_vectors = {each.buffer for each in allocated} & by_vector - moving - by_element
         return stored
 
     def _view(self, buffer: Buffer, source: Buffer) -> None:
@@ -225,6 +251,19 @@ class _Kernel:
         name = self.pointers.get(buffer) or self.names.of(buffer)
         return f"{name}[{self.express(index)}]"
 
+    def place(self, buffer: Buffer, index: Node) -> tuple[str, bool]:
+        """Where a vector begins: a variable, or an address."""
+        buffer = self.views.get(buffer, buffer)
+        if buffer in self.split and is_vector(buffer):
+            return self._variable(buffer, int(index.value)), True
+        base = base_of(index)
+        if buffer in self.split:
+            elements = (self._variable(buffer, int(base) + lane) for lane in range(self.lanes))
+            return self.express.vector.called(f"of_{buffer.dtype}", *elements), True
+        if buffer in self.in_vectors:
+            return f"{self.names.of(buffer)}_{int(base) // self.lanes}", True
+        return f"&{self.element(buffer, base)}", False
+
     def _variable(self, buffer: Buffer, position: int) -> str:
         name = self.names.of(buffer)
         return name if _elements(buffer) == 1 else f"{name}_{position}"
@@ -233,7 +272,10 @@ class _Kernel:
         if isinstance(node, tirx.SeqStmt):
             yield from self._sequence(list(node.seq))
         elif isinstance(node, tirx.BufferStore):
-            yield f"{self.element(node.buffer, node.indices[0])} = {self._stored(node)};"
+            if is_vector(node.value):
+                yield self.express.vector.store(node)
+            else:
+                yield f"{self.element(node.buffer, node.indices[0])} = {self._stored(node)};"
         elif isinstance(node, tirx.For):
             yield from self._loop(node)
         elif isinstance(node, tirx.IfThenElse):
@@ -279,12 +321,21 @@ class _Kernel:
         variable, kind = self.names.of(loop.loop_var), c_type(dtype_of(loop.loop_var))
         first = self.express(loop.min)
         end = self.express(loop.extent if first in ("0", "INT64_C(0)") else loop.min + loop.extent)
+        if ROLLED.of(loop):
+            yield "#pragma GCC unroll 1"
         yield f"for ({kind} {variable} = {first}; {variable} < {end}; ++{variable}) {{"
         yield from self._indented(self.statement(loop.body))
         yield "}"
 
     def _allocation(self, buffer: Buffer) -> str:
         kind, count = c_type(str(buffer.dtype)), _elements(buffer)
+        if buffer in self.in_vectors:
+            kind, count = vector_type(str(buffer.dtype)), count // self.lanes
+            zero = self.express.vector.zero(kind)
+            return f"{kind} {', '.join(f'{self.names.of(buffer)}_{number} = {zero}' for number in range(count))};"
+        if buffer in self.split and is_vector(buffer):
+            zero = self.express.vector.zero(kind)
+            return f"{kind} {', '.join(f'{self._variable(buffer, position)} = {zero}' for position in range(count))};"
         if buffer not in self.split:
             return f"{kind} {self.names.of(buffer)}[{count}];"
         # Set to zero, as compilers cannot always prove that what a condition keeps from being set is not read either.

@@ -58,10 +58,10 @@ class Steps:
 
     Args:
         every: whether every operation on floats is a step, and not those alone that are read more than once.
-        functions: the target's own, by the operators that they compute on numbers one by one.
+        functions: the target's own, by the operators that they compute and their lanes.
     """
 
-    def __init__(self, functions: Mapping[str, str] = MappingProxyType({}), *, every: bool = False) -> None:
+    def __init__(self, functions: Mapping[tuple[str, int], str] = MappingProxyType({}), *, every: bool = False) -> None:
         self.statements: list[list[Stmt]] = []  # of each step
         self._functions = functions
         self._every = every
@@ -112,8 +112,9 @@ class Steps:
         name = hidden.name_of(call)
         if not is_hidden(call):
             return self._step(Call(call.op, operands, call.attrs, ret_ty=call.ty))
-        if name in self._functions and "x" not in hidden.dtype_of(call):
-            return self._step(tirx.call_pure_extern(hidden.dtype_of(call), self._functions[name], *operands))
+        own = self._functions.get((name, int(hidden.dtype_of(call).partition("x")[2] or 1)))
+        if own is not None:
+            return self._step(tirx.call_pure_extern(hidden.dtype_of(call), own, *operands))
         if name in _OPERATORS:
             return self._step(_OPERATORS[name](self, *operands))
         return self._function(name.removeprefix(hidden.PREFIX), *operands)

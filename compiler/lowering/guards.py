@@ -93,6 +93,7 @@ def _guarded(store: Stmt) -> _Guarded:
 
 
 def _is_zero(value: Scalar) -> bool:
+    value = value.value if isinstance(value, tirx.Broadcast) else value
     return isinstance(value, tirx.IntImm) and int(value) == 0
 
 

@@ -73,6 +73,7 @@ def lower_kernel(
     vectors: bool = True,
     fma: bool = False,
     functions: Sequence[TargetFunction] = (),
+    branches: bool = False,
 ) -> LoweredKernel:
     """Lowers one scheduled PrimFunc.
 
@@ -84,7 +85,8 @@ def lower_kernel(
         units: for narrow operands, whose instructions kernels may be scheduled for.
         vectors: whether code can compute in vectors; otherwise loops over lanes become serial.
         fma: whether multiply-adds are one instruction by demand, not where LLVM likes.
-        functions: of the target, that are called for operators on numbers one by one.
+        functions: of the target, that are called for operators.
+        branches: whether a branch that is taken for several additions is cheaper than a choice for each.
 
     Raises:
         CompilerError: a pass failed, or the function needs more stack than a thread surely has.
@@ -93,7 +95,7 @@ def lower_kernel(
         function = _serial(function)
     with failing_in(f"kernel '{symbol}'", "lowering a kernel failed"):
         workers = int(tvm_target.attrs.get("num-cores", 1)) if parallel else 1
-        module = _loop_passes(workers, units, vectors)(tvm.IRModule({symbol: _for(_ANY, function, symbol)}))
+        module = _loop_passes(workers, units, vectors, branches)(tvm.IRModule({symbol: _for(_ANY, function, symbol)}))
         raw, scratch = _raw_abi(module[symbol])
         with tvm_target:
             module = _machine_passes(units, fma, functions)(tvm.IRModule({symbol: _for(tvm_target, raw, symbol)}))
@@ -104,7 +106,7 @@ def _for(target: TvmTarget, function: PrimFunc, symbol: str) -> PrimFunc:
     return function.with_attr({"global_symbol": symbol, "target": target})
 
 
-def _loop_passes(workers: int, units: Sequence[DotUnit], vectors: bool) -> Any:
+def _loop_passes(workers: int, units: Sequence[DotUnit], vectors: bool, branches: bool) -> Any:
     """From blocks to loops over flat buffers: TVM's own sequence for CPUs, in its order."""
     return tvm.ir.transform.Sequential(
         [
@@ -140,7 +142,7 @@ def _loop_passes(workers: int, units: Sequence[DotUnit], vectors: bool) -> Any:
             tirx.transform.StmtSimplify(),
             tirx.transform.RemoveNoOp(),
             s_tir.transform.RewriteUnsafeSelect(),
-            *([] if vectors else [_on_functions("Guards", share_guards)]),
+            *([_on_functions("Guards", share_guards)] if branches else []),
             tirx.transform.CommonSubexprElim(),
             tirx.transform.FP8ComputeLegalize(),
         ]

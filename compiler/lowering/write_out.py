@@ -38,7 +38,7 @@ def write_out(function: PrimFunc, functions: Sequence[TargetFunction] = ()) -> P
     """A lowered function without hidden operators; `functions` of the target are called where there is one."""
     if not has_hidden(function.body):
         return function
-    named = {f"{PREFIX}{each.operator}": each.name for each in functions}
+    named = {(f"{PREFIX}{each.operator}", each.lanes): each.name for each in functions}
     return function.with_body(_Writer(named).statement(function.body))
 
 
@@ -58,9 +58,9 @@ def ask_for_fma(function: PrimFunc) -> PrimFunc:
 
 @dataclass(frozen=True)
 class _Writer:
-    """Writes out statements; `functions` are the target's own, by their operators."""
+    """Writes out statements; `functions` are the target's own, by their operators and lanes."""
 
-    functions: Mapping[str, str]
+    functions: Mapping[tuple[str, int], str]
 
     def statement(self, node: Node) -> Node:
         """The statement without hidden operators."""

@@ -92,7 +92,7 @@ def _suiting(workload: Workload, target: Target) -> Iterator[tuple[Workload, Dot
     """The workload with each extents of k that a unit can take, and the unit."""
     for k in (workload.k, *workload.runs):
         for unit in faster_units(target, workload.lhs, workload.rhs, workload.accumulator):
-            whole = unit.depth if unit.interleaved else unit.group
+            whole = unit.depth if unit.interleaved and unit.group > 1 else unit.group
             fits = workload.line >= unit.least_rows and workload.columns >= min(_MIN_COLUMNS, unit.lanes)
             if fits and k[-1] % whole == 0:
                 yield workload.with_k(k), unit

@@ -1,6 +1,7 @@
 """Helium's products of int8 that are added to one sum, sixteen at once (VMLADAVA), as functions in C.
 
-Shorter steps leave out the last bytes of a vector, and do not read them.
+Shorter steps leave out the last bytes of a vector, and do not read them. Loads stay where they are written: GCC would
+bring all of a loop before it, and then to the stack.
 """
 
 from __future__ import annotations
@@ -45,4 +46,7 @@ class VectorsInSums(ScalarSums):
             return ""
         count = int(found[1])
         load = "vldrbq_s8(at)" if count == _WHOLE else f"vldrbq_z_s8(at, vctp8q({count}))"
-        return f"{_INCLUDE}static inline int8x16_t {function}(const int8_t *at) {{\n  return {load};\n}}"
+        return (
+            f"{_INCLUDE}static inline int8x16_t {function}(const int8_t *at) {{\n"
+            f'  __asm__ volatile("" ::: "memory");\n  return {load};\n}}'
+        )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ..core import Core
-from ..target import DotUnit, TargetFunction
-from .requantize import IN_INTEGERS, WITH_FLOATS
+from ..target import CVectors, DotUnit, TargetFunction
+from .helium_vectors import VECTORS
+from .requantize import IN_INTEGERS, IN_VECTORS, WITH_FLOATS
 from .units import DSP, HELIUM
 
 # Instructions one after the other: what counts is how many there are. Memory is on the chip, without caches. A step of
@@ -48,6 +49,7 @@ class Processor:
         core: what instructions cost.
         memory_bytes: what such chips have, for schedules that ask how large a cache is.
         units: for products of integers.
+        vectors: in eight registers of their own.
     """
 
     name: str
@@ -56,16 +58,18 @@ class Processor:
     core: Core
     memory_bytes: int
     units: tuple[DotUnit, ...] = ()
+    vectors: CVectors | None = None
 
     @property
     def functions(self) -> tuple[TargetFunction, ...]:
         """What its code computes in its own way."""
-        return (WITH_FLOATS if self.has_floats else IN_INTEGERS,)
+        vectors = () if self.vectors is None else (IN_VECTORS,)
+        return (WITH_FLOATS if self.has_floats else IN_INTEGERS, *vectors)
 
     @property
     def registers(self) -> int:
         """For sums and operands."""
-        return 32 if self.has_floats else 8
+        return 8 if self.vectors is not None or not self.has_floats else 32
 
     @property
     def integer_registers(self) -> int:
@@ -75,6 +79,8 @@ class Processor:
     @property
     def isa(self) -> str:
         """For people."""
+        if self.vectors is not None:
+            return "Helium"
         return "FPv4 or later, single precision" if self.has_floats else "no FPU"
 
     @property
@@ -106,13 +112,15 @@ PROCESSORS = (
     Processor("cortex-m4", "thumbv7em", True, _SINGLE_ISSUE, 256 << 10, (DSP,)),
     Processor("cortex-m7", "thumbv7em", True, _SINGLE_ISSUE, 512 << 10, (DSP,)),
     Processor("cortex-m33", "thumbv8m.main", True, _SINGLE_ISSUE, 256 << 10, (DSP,)),
-    Processor("cortex-m55", "thumbv8.1m.main", True, _SINGLE_ISSUE, 512 << 10, (HELIUM,)),
+    Processor("cortex-m55", "thumbv8.1m.main", True, _SINGLE_ISSUE, 512 << 10, (HELIUM,), VECTORS),
 )
 
 
 def processors_of(architecture: str, environment: str) -> tuple[Processor, ...]:
     """The processors of an architecture; for ``eabi`` those with a unit for floats are used without it."""
     rows = [row for row in PROCESSORS if row.architecture == architecture]
-    if environment == "eabi":
-        return tuple(replace(row, has_floats=False, core=_SOFT_FLOATS) for row in rows)
+    if environment == "eabi":  # vectors are in the registers of floats
+        units = {row.name: (DSP,) if row.vectors is not None else row.units for row in rows}
+        soft = {"has_floats": False, "core": _SOFT_FLOATS, "vectors": None}
+        return tuple(replace(row, units=units[row.name], **soft) for row in rows)
     return tuple(row for row in rows if row.has_floats)

@@ -17,8 +17,12 @@ Bound = Callable[[Expr], Expr]
 
 @dataclass(frozen=True)
 class ScalarSums:
-    """Instructions of a processor that C sources are written for; extending classes say which."""
+    """Instructions of a processor that C sources are written for; extending classes say which.
 
+    `stays_in_loop` is as `Emitted` has it: addresses that a load's offset does not reach would be kept on the stack.
+    """
+
+    stays_in_loop: bool = False
     symbols: frozenset[str] = frozenset()
     objects: tuple[Path, ...] = ()
 
@@ -45,9 +49,9 @@ class ScalarSums:
     def zero(self, sums: Operand, extents: Mapping[str, int]) -> tuple[Stmt, ...]:
         """Sets all sums to zero."""
         return tuple(
-            tirx.BufferStore(sums.buffer, tirx.const(0, "int32"), [sums.at(**row, vector=vector)])
+            tirx.BufferStore(sums.buffer, tirx.const(0, "int32"), [sums.at(**row, **column)])
             for row in _rows(extents)
-            for vector in range(extents["vector"])
+            for column in _columns(extents)
         )
 
     def multiply_add(self, sums: Operand, lhs: Operand, rhs: Operand, extents: Mapping[str, int]) -> Emitted:
@@ -59,26 +63,28 @@ class ScalarSums:
             step.append(tirx.Bind(variable, value))
             return variable
 
-        def add(row: Mapping[str, int], vector: int, left: Sequence[Expr], right: Sequence[Expr]) -> None:
-            index = [sums.at(**row, vector=vector)]
+        def add(
+            row: Mapping[str, int], column: Mapping[str, int], left: Sequence[Expr], right: Sequence[Expr]
+        ) -> None:
+            index = [sums.at(**row, **column)]
             for a, b in zip(left, right, strict=True):
                 value = self.add(a, b, tirx.BufferLoad(sums.buffer, index))
                 step.append(tirx.BufferStore(sums.buffer, value, index))
 
-        rows, columns = _rows(extents), range(extents["vector"])
+        rows, columns = _rows(extents), _columns(extents)
         if len(rows) <= len(columns):
             held = [self.row(lhs, extents, bound, **row) for row in rows]
-            for vector in columns:
-                right = self.column(rhs, extents, bound, vector=vector)
+            for column in columns:
+                right = self.column(rhs, extents, bound, **column)
                 for row, left in zip(rows, held, strict=True):
-                    add(row, vector, left, right)
+                    add(row, column, left, right)
         else:
-            held = [self.column(rhs, extents, bound, vector=vector) for vector in columns]
+            held = [self.column(rhs, extents, bound, **column) for column in columns]
             for row in rows:
                 left = self.row(lhs, extents, bound, **row)
-                for vector, right in zip(columns, held, strict=True):
-                    add(row, vector, left, right)
-        return Emitted(tuple(step))
+                for column, right in zip(columns, held, strict=True):
+                    add(row, column, left, right)
+        return Emitted(tuple(step), stays_in_loop=self.stays_in_loop)
 
 
 def loaded(dtype: str, function: str, place: Operand, **at: int) -> Expr:
@@ -90,3 +96,7 @@ def _rows(extents: Mapping[str, int]) -> list[dict[str, int]]:
     return [
         {"register": register, "row": row} for register in range(extents["register"]) for row in range(extents["row"])
     ]
+
+
+def _columns(extents: Mapping[str, int]) -> list[dict[str, int]]:
+    return [{"vector": vector, "lane": lane} for vector in range(extents["vector"]) for lane in range(extents["lane"])]

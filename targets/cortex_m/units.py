@@ -20,7 +20,7 @@ def _pairs_in_words() -> Instructions:
 def _vectors_in_sums() -> Instructions:
     from .helium import VectorsInSums
 
-    return VectorsInSums()
+    return VectorsInSums(stays_in_loop=True)
 
 
 # Of the general registers those that a loop needs beside sums and what stays of operands: two pointers, its end, and
@@ -54,9 +54,12 @@ DSP = DotUnit(
 )
 
 
+_COLUMNS = 4  # as many as a vector of sums has lanes, which are brought into one behind the loop
+
+
 def _registers_of_vectors(rows: int, registers: int, vectors: int) -> int:
     """Sums, a pointer for each row, one for columns, and the count of a loop."""
-    return rows * registers * (vectors + 1) + 2
+    return rows * registers * (_COLUMNS * vectors + 1) + 2
 
 
 # A load a row and column, and a VMLADAVA for both, for sixteen terms.
@@ -67,12 +70,15 @@ HELIUM = DotUnit(
     accumulator="int32",
     group=1,
     rows=1,
-    lanes=1,
+    lanes=_COLUMNS,
     depth=16,
     registers=12,
     required_features=(),
-    costs=UnitCosts(rate=1.0, latency=1.0, loads_per_cycle=1.0, step_overhead=1.0, tile_overhead=8.0),
+    costs=UnitCosts(
+        rate=1 / _COLUMNS, latency=1.0, loads_per_cycle=1 / _COLUMNS, step_overhead=1.0, tile_overhead=20.0
+    ),
     instructions=_vectors_in_sums,
     peak=None,
     registers_used=_registers_of_vectors,
+    interleaved=True,
 )

@@ -127,13 +127,19 @@ def _tiles(workload: Windows, lanes: int, target: Target) -> Iterator[WindowChoi
     for vectors in range(1, _MAX_VECTORS + 1):
         if math.ceil(workload.channels / lanes) % vectors == 0:
             for positions in range(most, 0, -1):
-                fits = _registers_used(positions, vectors) <= target.registers_for(workload.accumulator)
+                used = _registers_used(positions, vectors, lanes, target)
+                fits = used <= target.registers_for(workload.accumulator)
                 if fits and (positions == 1 or vectors <= _MAX_SHARED_VECTORS):
                     yield WindowChoice(positions, vectors, lanes, 1, 1)
 
 
-def _registers_used(positions: int, vectors: int) -> int:
-    """Those of sums, of what is loaded once for all positions, and of weights."""
+def _registers_used(positions: int, vectors: int, lanes: int, target: Target) -> int:
+    """Those of sums, of what is loaded once for all positions, and of weights.
+
+    A processor that does one thing at a time gains nothing by loads that are early.
+    """
+    if lanes > 1 and target.core.single_issue:
+        return positions * vectors + 2 * vectors
     return 2 * positions * vectors + (vectors if positions > 1 else 0)
 
 

@@ -59,7 +59,9 @@ FLOPS = Mark(f"{_PREFIX}flops", int)  # floating point operations of the anchor;
 CONCAT = Mark(f"{_PREFIX}concat", int)  # the axis along which it concatenates its operands, doing nothing else
 SLICE = Mark(f"{_PREFIX}slice", _integers)  # where the window of its operand begins that it copies, doing nothing else
 CAST = Mark(f"{_PREFIX}cast", str)  # the dtype that it casts its operand to, doing nothing else
-PADDED = Mark(f"{_PREFIX}padded", _integers)  # the value that it puts around its operand, and widths, an axis; else nothing
+PADDED = Mark(
+    f"{_PREFIX}padded", _integers
+)  # the value that it puts around its operand, and widths, an axis; else nothing
 WHOLE = Mark(f"{_PREFIX}whole", bool)  # it is one block with loops of its own: nothing can be computed inside it
 THREADS = Mark(f"{_PREFIX}threads", int)  # set by the scheduler: how many threads share it at most
 FALLBACK = Mark(f"{_PREFIX}fallback", str)  # set by the scheduler: why its own template refused it

@@ -164,8 +164,8 @@ class _Writer:
         kind = "dw_conv" if depthwise else "conv"
         function = "depthwise_conv" if depthwise else "convolve"
         return (
-            f"const cmsis_nn_{kind}_params p = {{{first}{{{strides[1]}, {strides[0]}}}, {{{pads[1]}, {pads[0]}}}, {{1, 1}}, "
-            f"{self.bounds(operator)}}}; const cmsis_nn_per_channel_quant_params q = "
+            f"const cmsis_nn_{kind}_params p = {{{first}{{{strides[1]}, {strides[0]}}}, {{{pads[1]}, {pads[0]}}}, "
+            f"{{1, 1}}, {self.bounds(operator)}}}; const cmsis_nn_per_channel_quant_params q = "
             f"{{{self.table(np.array(factors), 'int32_t *')}, {self.table(np.array(shifts), 'int32_t *')}}}; "
             f"const cmsis_nn_dims i = {_dims(given)}, f = {_dims(filters.shape)}, b = {{1, 1, 1, {columns}}}, "
             f"o = {_dims(result)}; arm_{function}_wrapper_s8(&ctx, &p, &q, &i, t{data}, &f, "

@@ -6,8 +6,8 @@
 
 Both engines' C is compiled with the same compiler and the same flags, and run on the same board (qemu-system-arm, one
 instruction a nanosecond). Outputs are compared with ONNX Runtime's, those of .tflite files with LiteRT's: floats by the
-largest error as a share of the largest value, integers by the largest difference. Flash is code, constants and initial values of what
-was generated; RAM what it keeps in static variables; the stack is painted before the run.
+largest error as a share of the largest value, integers by the largest difference. Flash is code, constants and initial
+values of what was generated, of CMSIS-NN all that is compiled; RAM what it keeps in static variables; the stack is painted before the run.
 """
 
 from __future__ import annotations
@@ -73,7 +73,9 @@ class Case:
 def main() -> None:
     """Measures, and prints the table."""
     parser = argparse.ArgumentParser(prog="benchmarks.microcontrollers", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("models", nargs="+", type=Path, help="ONNX files, a dimension without a number is 1; or .tflite")
+    parser.add_argument(
+        "models", nargs="+", type=Path, help="ONNX files, a dimension without a number is 1; or .tflite"
+    )
     parser.add_argument("--cpu", nargs="+", default=["cortex-m4"], choices=[row.name for row in PROCESSORS])
     parser.add_argument("--emx", metavar="PROGRAM", help="emx-onnx-cgen, to compare with")
     parser.add_argument("--cmsis-nn", metavar="FOLDER", type=Path, help="CMSIS-NN, for .tflite files of int8")

@@ -20,7 +20,6 @@ def repeating(rows: int, registers: int, vectors: int) -> int:
     return registers * vectors + vectors + _REPEATED
 
 
-
 @dataclass(frozen=True)
 class DotUnit:
     """An instruction that adds products of narrow operands to wide sums, several at once.

@@ -6,12 +6,10 @@ libm. Both are collected while expressions are written, so that a model's files 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-import numpy as np
 import tvm
 from tvm import tirx
 from tvm.ir import Call, TensorLoad
@@ -21,8 +19,9 @@ from ...hidden_floats import dtype_of, is_float, name_of
 from ...ir_types import Buffer, Node, Scalar, Var
 from ...schedules.tensorir.rebuild import found
 from ...targets.target import CVectors
-from ..library.tensor_spec import C_TYPES, ELEMENT_BYTES
-from .c_vectors import VectorWriter, is_vector, vector_type
+from ..library.tensor_spec import ELEMENT_BYTES
+from .c_literals import SUFFIXES, c_type, float_constant, integer_constant, intrinsic_name
+from .c_vectors import VectorWriter, is_vector
 
 # Nodes with two operands: the operator, and whether its result may not fit a type that is narrower than int.
 _OPERATORS: Mapping[type, tuple[str, bool]] = MappingProxyType(
@@ -56,44 +55,8 @@ _LIBM_LIST = """
     fmin fmod hypot ldexp log log10 log1p log2 nearbyint nextafter pow rint round sin sinh sqrt tan tanh tgamma trunc
 """
 _LIBM = frozenset(_LIBM_LIST.split())
-_SUFFIXES: Mapping[str, str] = MappingProxyType({"float32": "f", "float64": ""})
 _FREE = ("llvm.arithmetic.fence", "llvm.expect")  # what says something about its operand, and computes nothing
 _PREFETCH = "llvm.prefetch"
-
-
-def c_type(dtype: str) -> str:
-    """The type of elements of a dtype in memory.
-
-    Raises:
-        CompilerError: C has none.
-    """
-    if dtype not in C_TYPES:
-        if "x" in dtype:  # what functions of the target return, or steps of a computation in vectors
-            return f"{dtype}_t" if dtype == "int8x16" else vector_type(dtype)
-        raise CompilerError(f"C has no type for {dtype}")
-    return C_TYPES[dtype]
-
-
-def float_constant(value: float, dtype: str) -> str:
-    """The shortest decimal that is read as exactly this float."""
-    if math.isnan(value):
-        return "NAN" if dtype == "float32" else "(double)NAN"
-    if math.isinf(value):
-        infinity = "INFINITY" if dtype == "float32" else "(double)INFINITY"
-        return infinity if value > 0 else f"(-{infinity})"
-    text = str(np.float32(value)) if dtype == "float32" else repr(float(value))
-    return text + _SUFFIXES[dtype]
-
-
-def integer_constant(value: int, dtype: str) -> str:
-    """An integer of its dtype; of those narrower than int an int."""
-    if dtype == "int64":
-        return f"INT64_C({value})" if value > -(1 << 63) else "INT64_MIN"
-    if dtype == "uint64":
-        return f"UINT64_C({value})"
-    if dtype == "uint32":
-        return f"{value}u"
-    return str(value) if value > -(1 << 31) else "INT32_MIN"
 
 
 @dataclass
@@ -129,6 +92,10 @@ class Expressions:
     text_of: Callable[[str], str]
     vectors: CVectors | None
     _named: dict[Var, str] = field(default_factory=dict)  # what stands for a variable that an expression names
+
+    def helper(self, name: str, text: str) -> str:
+        """A helper's name, whose text will be there."""
+        return self.used.helper(name, text)
 
     @property
     def vector(self) -> VectorWriter:
@@ -175,7 +142,7 @@ class Expressions:
 
     def _float(self, node: Scalar) -> str:
         dtype = dtype_of(node)
-        if dtype not in _SUFFIXES:
+        if dtype not in SUFFIXES:
             raise UnsupportedError(
                 f"C sources cannot compute in {dtype}", where="--emit c", hint="compile a model of float32"
             )
@@ -208,7 +175,7 @@ class Expressions:
         if result == "bool":
             return f"{self.inner(node.value)} != 0"
         for dtype in (source, result):
-            if "float" in dtype and dtype not in _SUFFIXES:
+            if "float" in dtype and dtype not in SUFFIXES:
                 raise UnsupportedError(
                     f"C sources cannot convert {source} to {result}", where="--emit c", hint="use --precision fp32"
                 )
@@ -291,7 +258,7 @@ class Expressions:
     def _multiply_add(self, dtype: str, *operands: Scalar) -> str:
         """x * y + z in one rounding where that is fast: C says where."""
         name, macro = ("multiply_add", "FP_FAST_FMAF") if dtype == "float32" else ("multiply_add_double", "FP_FAST_FMA")
-        fused = f"fma{_SUFFIXES[dtype]}"
+        fused = f"fma{SUFFIXES[dtype]}"
         self.used.helper(
             name,
             f"#if defined({macro}) || defined(__{macro})\n#define {name}(x, y, z) {fused}(x, y, z)\n"
@@ -303,12 +270,12 @@ class Expressions:
         return f"{self._libm_name(base, dtype)}({', '.join(map(self, operands))})"
 
     def _libm_name(self, base: str, dtype: str) -> str:
-        if dtype not in _SUFFIXES:
+        if dtype not in SUFFIXES:
             raise UnsupportedError(
                 f"C sources cannot compute in {dtype}", where="--emit c", hint="compile a model of float32"
             )
-        self.used.libm.add(base + _SUFFIXES[dtype])
-        return base + _SUFFIXES[dtype]
+        self.used.libm.add(base + SUFFIXES[dtype])
+        return base + SUFFIXES[dtype]
 
 
 _OF_CALLS: Mapping[str, Callable[[Expressions, Call], str]] = MappingProxyType(
@@ -325,13 +292,6 @@ _OF_CALLS: Mapping[str, Callable[[Expressions, Call], str]] = MappingProxyType(
         "call_llvm_pure_intrin": Expressions._intrinsic,
     }
 )
-
-
-def intrinsic_name(call: Call) -> str:
-    """The name of the intrinsic of LLVM's that a call calls; empty for other calls."""
-    if "call_llvm" not in name_of(call):
-        return ""
-    return str(tvm.get_global_func("target.llvm_get_intrinsic_name")(call.args[0].value))
 
 
 def is_prefetch(node: Node) -> bool:

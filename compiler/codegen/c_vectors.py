@@ -9,17 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from tvm import tirx
 from tvm.ir import Call, TensorLoad
 
 from ...errors import CompilerError
 from ...hidden_floats import dtype_of, name_of
-from ...ir_types import Buffer, Scalar, Stmt
-
-if TYPE_CHECKING:
-    from .c_expressions import Expressions
+from ...ir_types import Buffer, Scalar, Stmt, Var
+from ...targets.target import CVectors
+from .c_literals import intrinsic_name
 
 HELPER = "tilewright_vectors"
 _OPERATORS: Mapping[type, str] = MappingProxyType(
@@ -44,7 +43,30 @@ _OPERATORS: Mapping[type, str] = MappingProxyType(
     }
 )
 _NARROW = ("int8", "uint8")
-_ROUNDINGS = {"floor": "floor", "ceil": "ceil", "trunc": "trunc", "roundeven": "rint", "nearbyint": "rint", "fabs": "fabs"}
+_ROUNDINGS = {
+    "floor": "floor",
+    "ceil": "ceil",
+    "trunc": "trunc",
+    "roundeven": "rint",
+    "nearbyint": "rint",
+    "fabs": "fabs",
+}
+
+
+class Numbers(Protocol):
+    """Writes expressions of numbers, as `Expressions` does."""
+
+    variable: Callable[[Var], str]
+    text_of: Callable[[str], str]
+    vectors: CVectors | None
+
+    def __call__(self, node: Scalar) -> str:
+        """An expression."""
+        ...
+
+    def helper(self, name: str, text: str) -> str:
+        """A helper's name, whose text will be there."""
+        ...
 
 
 class NoVectorsError(CompilerError):
@@ -55,12 +77,6 @@ def is_vector(node: Scalar | Buffer) -> bool:
     """Whether an expression is a vector of several lanes, or a buffer's elements are."""
     dtype = node.dtype if isinstance(node, tirx.Buffer) else getattr(node.ty, "dtype", "")
     return "x" in str(dtype)
-
-
-def vector_type(dtype: str) -> str:
-    """The type of a vector."""
-    kind = dtype.partition("x")[0]
-    return "v_bool" if kind == "bool" else "v_float32" if kind == "float32" else "v_int32"
 
 
 def lane_dtype(node: Scalar) -> str:
@@ -88,7 +104,7 @@ class VectorWriter:
         place: the address of an element of a buffer; or a variable, where the buffer is one vector after the other.
     """
 
-    def __init__(self, express: Expressions, place: Callable[[Buffer, Scalar], tuple[str, bool]]) -> None:
+    def __init__(self, express: Numbers, place: Callable[[Buffer, Scalar], tuple[str, bool]]) -> None:
         self.express = express
         self.place = place
 
@@ -97,7 +113,7 @@ class VectorWriter:
         name = f"v_{function}"
         if self.express.vectors is None or name not in self.express.vectors.functions:
             raise NoVectorsError(f"C has no vectors for {function}")
-        self.express.used.helper(HELPER, self.express.vectors.text)
+        self.express.helper(HELPER, self.express.vectors.text)
         return f"{name}({', '.join(operands)})"
 
     def zero(self, kind: str) -> str:
@@ -119,7 +135,9 @@ class VectorWriter:
         if isinstance(node, tirx.Cast):
             return self._cast(node)
         if isinstance(node, tirx.Select):
-            return self.called(f"select_{lane_dtype(node)}", *map(self, (node.condition, node.true_value, node.false_value)))
+            return self.called(
+                f"select_{lane_dtype(node)}", *map(self, (node.condition, node.true_value, node.false_value))
+            )
         if type(node) in _OPERATORS:
             return self._binary(node)
         if isinstance(node, Call):
@@ -162,8 +180,6 @@ class VectorWriter:
         return text if wider or result != "int32" else self._wrapped(text, node)
 
     def _call(self, call: Call) -> str:
-        from .c_expressions import intrinsic_name
-
         name = name_of(call).split(".")[-1]
         if name in ("call_extern", "call_pure_extern") and self.express.text_of(str(call.args[0].value)):
             return self.express(call)

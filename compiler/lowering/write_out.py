@@ -124,7 +124,10 @@ class _Writer:
         turns = zip(*(chain.statements for chain in chains), strict=True)
         return [
             *(statement for turn in turns for step in turn for statement in step),
-            *(tirx.BufferStore(store.buffer, value, at) for store, value, at in zip(stores, values, indices, strict=True)),
+            *(
+                tirx.BufferStore(store.buffer, value, at)
+                for store, value, at in zip(stores, values, indices, strict=True)
+            ),
         ]
 
 

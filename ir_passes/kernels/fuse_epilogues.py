@@ -42,8 +42,9 @@ class FuseEpilogues(GraphPass):
         prologue_templates: templates that recompute their operand cheaply enough to take element-wise kernels before
         them.
         widening_templates: templates that make integers of 8 bits wider as they read them, several times each, rather
-        than that they are stored so. transposed_results: let a transpose be the last member of an anchor's group (its schedule must support
-        it) where rows stay rows: single elements that go far apart are better moved by a kernel of their own.
+        than that they are stored so.
+        transposed_results: let a transpose be the last member of an anchor's group (its schedule must support it) where
+        rows stay rows: single elements that go far apart are better moved by a kernel of their own.
     """
 
     max_calls: int = 24

@@ -6,9 +6,9 @@ matrix instructions that take a tile of 16 rows by 32 k and one of 32 k by 16 co
 
     packed[batch, column // tile_columns, k..., run // depth, vector, run % depth // group, lane, run % group]
 
-(`dot_product_packing.py`) where `run` is the innermost part of k: elements that lie side by side in A, so that one load takes a group or a tile
-row of them. `depth` of them and `lanes` columns, a `vector` of the tile's, are what one instruction takes of B: they
-lie together, in the order in which it reads them. The loop nest:
+(`dot_product_packing.py`) where `run` is the innermost part of k: elements that lie side by side in A, so that one load
+takes a group or a tile row of them. `depth` of them and `lanes` columns, a `vector` of the tile's, are what one
+instruction takes of B: they lie together, in the order in which it reads them. The loop nest:
 
     parallel (batch, block of rows, panel of columns)
         for tile of rows in block
@@ -34,7 +34,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from tvm import te, tirx
 

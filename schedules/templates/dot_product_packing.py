@@ -9,7 +9,7 @@ round: ``lane, run % group, run % depth // group``.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np

@@ -195,7 +195,9 @@ class DotProducts:
 
     def pack_at_run_time(self, element: Element) -> te.Tensor:
         """The same when the kernel runs."""
-        return dot_product_packing.pack_at_run_time(element, self.workload, self.choice, self.unit, name=f"packed_{self.name}")
+        return dot_product_packing.pack_at_run_time(
+            element, self.workload, self.choice, self.unit, name=f"packed_{self.name}"
+        )
 
     def compute(self, lhs: Element, packed: te.Tensor) -> Element:
         """The sum at (batch, row, column)."""

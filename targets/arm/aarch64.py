@@ -14,7 +14,8 @@ from .cores import A76, PROCESSORS
 from .host import host_cpu
 from .units import UNIT_COSTS, UNITS
 
-# None makes float32 code faster; units for narrow operands ask for theirs. Arithmetic in float16 (fullfp16) rounds differently.
+# None makes float32 code faster; units for narrow operands ask for theirs. Arithmetic in float16 (fullfp16) rounds
+# differently.
 ROWS = {
     row.name: row
     for row in (

@@ -1,8 +1,8 @@
 """NEON's products of narrow operands, as functions in LLVM IR: a load brings several groups of the first operand.
 
-A function takes the sums, what was loaded of a row (integers of the size of a group, or of a term where a group is one),
-and a group of the second operand a lane. The place of the group in the row is part of its name: instructions take it as
-a lane of a register. LLVM inlines the functions.
+A function takes the sums, what was loaded of a row (integers of the size of a group), and a group of the second operand
+a lane. The place of the group in the row is part of its name: instructions take it as a lane of a register. LLVM
+inlines the functions.
 """
 
 from __future__ import annotations

@@ -158,9 +158,7 @@ UNITS = (
     _widening("llvm.aarch64.neon.smull.v4i32", _REGISTERS, partial(_peak, "smlal %0.4s, %1.4h, %2.4h", 8)),
 )
 UNITS_32 = (
-    _widening(
-        "llvm.arm.neon.vmulls.v4i32", _REGISTERS_32, partial(_peak, "vmlal.s16 %q0, %P1, %P2", 8, _REGISTERS_32)
-    ),
+    _widening("llvm.arm.neon.vmulls.v4i32", _REGISTERS_32, partial(_peak, "vmlal.s16 %q0, %P1, %P2", 8, _REGISTERS_32)),
 )
 
 # In order, one a cycle, and a load of 16 bytes in two.

@@ -65,6 +65,7 @@ _TEXTS: Mapping[str, str] = MappingProxyType(
     }
 )
 
+
 class PairsInWords(ScalarSums):
     """Two groups of a row or column in two words."""
 

@@ -56,7 +56,8 @@ IN_VECTORS = TargetFunction(
     _OPERATOR,
     f"{_NAME}_x4",
     f"""#include <arm_mve.h>
-static inline int32x4_t {_NAME}_x4(int32x4_t sum, float32x4_t multiplier, int32x4_t zero, int32x4_t low, int32x4_t high) {{
+static inline int32x4_t {_NAME}_x4(
+    int32x4_t sum, float32x4_t multiplier, int32x4_t zero, int32x4_t low, int32x4_t high) {{
   const int32x4_t whole = vqaddq_s32(vcvtnq_s32_f32(vmulq_f32(vcvtq_f32_s32(sum), multiplier)), zero);
   return vminq_s32(vmaxq_s32(whole, low), high);
 }}""",

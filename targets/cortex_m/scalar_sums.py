@@ -1,4 +1,4 @@
-"""What a step of a unit becomes whose sums are numbers one by one, in variables of C, and its operands several terms."""
+"""What a step of a unit becomes whose sums are variables of C, numbers one by one, and its operands several terms."""
 
 from __future__ import annotations
 
@@ -63,9 +63,7 @@ class ScalarSums:
             step.append(tirx.Bind(variable, value))
             return variable
 
-        def add(
-            row: Mapping[str, int], column: Mapping[str, int], left: Sequence[Expr], right: Sequence[Expr]
-        ) -> None:
+        def add(row: Mapping[str, int], column: Mapping[str, int], left: Sequence[Expr], right: Sequence[Expr]) -> None:
             index = [sums.at(**row, **column)]
             for a, b in zip(left, right, strict=True):
                 value = self.add(a, b, tirx.BufferLoad(sums.buffer, index))

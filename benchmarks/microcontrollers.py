@@ -7,7 +7,8 @@
 Both engines' C is compiled with the same compiler and the same flags, and run on the same board (qemu-system-arm, one
 instruction a nanosecond). Outputs are compared with ONNX Runtime's, those of .tflite files with LiteRT's: floats by the
 largest error as a share of the largest value, integers by the largest difference. Flash is code, constants and initial
-values of what was generated, of CMSIS-NN all that is compiled; RAM what it keeps in static variables; the stack is painted before the run.
+values of what was generated, of CMSIS-NN all that is compiled; RAM what it keeps in static variables; the stack is
+painted before the run.
 """
 
 from __future__ import annotations

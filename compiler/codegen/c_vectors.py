@@ -56,9 +56,20 @@ _ROUNDINGS = {
 class Numbers(Protocol):
     """Writes expressions of numbers, as `Expressions` does."""
 
-    variable: Callable[[Var], str]
-    text_of: Callable[[str], str]
-    vectors: CVectors | None
+    @property
+    def variable(self) -> Callable[[Var], str]:
+        """The name of a variable."""
+        ...
+
+    @property
+    def text_of(self) -> Callable[[str], str]:
+        """The text of a function of the target; empty for others."""
+        ...
+
+    @property
+    def vectors(self) -> CVectors | None:
+        """The target's."""
+        ...
 
     def __call__(self, node: Scalar) -> str:
         """An expression."""

@@ -153,7 +153,8 @@ def _padding(value: Call) -> list[int]:
 
 
 def _is_depthwise(value: Call) -> bool:
-    return int(value.attrs.groups) == shape_of(value.args[1])[0] and shape_of(value.args[1])[-1] == 1
+    filters = [int(extent) for extent in value.args[1].ty.shape]
+    return int(value.attrs.groups) == filters[0] and filters[-1] == 1
 
 
 def _product(value: Call, left: Expr, right: Expr, padding: list[int]) -> Call:

@@ -121,6 +121,7 @@ def processors_of(architecture: str, environment: str) -> tuple[Processor, ...]:
     rows = [row for row in PROCESSORS if row.architecture == architecture]
     if environment == "eabi":  # vectors are in the registers of floats
         units = {row.name: (DSP,) if row.vectors is not None else row.units for row in rows}
-        soft = {"has_floats": False, "core": _SOFT_FLOATS, "vectors": None}
-        return tuple(replace(row, units=units[row.name], **soft) for row in rows)
+        return tuple(
+            replace(row, has_floats=False, core=_SOFT_FLOATS, units=units[row.name], vectors=None) for row in rows
+        )
     return tuple(row for row in rows if row.has_floats)

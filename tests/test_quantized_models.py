@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,11 @@ import onnxruntime
 import pytest
 import tilewright
 from onnx import TensorProto, helper, numpy_helper
+from tilewright.compiler.build import build
+from tilewright.compiler.library.artifact import read_file
+from tilewright.compiler.options import CompileOptions
+from tilewright.compiler.runners.device import DeviceRunner
+from tilewright.compiler.runners.places import place_of
 
 Array = np.ndarray[Any, Any]
 _CHANNELS = 24
@@ -52,8 +59,12 @@ class _Network:
         return self.node("Conv", x, weights, bias, **how)
 
 
-def network(dtype: str) -> onnx.ModelProto:
-    """A first layer of three channels, a pool, depthwise and pointwise layers, a sum, a concatenation, a classifier."""
+def network(dtype: str, *, functions: bool = True) -> onnx.ModelProto:
+    """A first layer of three channels, a pool, depthwise and pointwise layers, a sum, a concatenation, a classifier.
+
+    Args:
+        functions: whether there is a function of floats, whose last digits differ from machine to machine.
+    """
     net = _Network(dtype)
     x = net.pair("x", 0.03, 120)
     x = net.node("Relu", net.convolution(x, 0.03, (_CHANNELS, 3, 3, 3), pads=[1] * 4, strides=[2, 2]))
@@ -64,7 +75,9 @@ def network(dtype: str) -> onnx.ModelProto:
     y = net.pair(net.convolution(y, 0.02, (_CHANNELS, _CHANNELS, 1, 1)), 0.04, 130)
     x = net.pair(net.node("Add", x, y), 0.04, 100)
     y = net.pair(net.convolution(x, 0.04, (40, _CHANNELS, 3, 3), pads=[1] * 4), 0.05, 128)
-    y = net.pair(net.node("Mul", y, net.pair(net.node("Sigmoid", y), 1 / 256, 0)), 0.04, 100)
+    if functions:
+        y = net.node("Mul", y, net.pair(net.node("Sigmoid", y), 1 / 256, 0))
+    y = net.pair(y, 0.04, 100)
     x = net.pair(net.node("Concat", x, y, axis=1), 0.04, 100)
     x = net.pair(net.node("GlobalAveragePool", x), 0.02, 90)
     x = net.node("Flatten", x)
@@ -80,6 +93,37 @@ def network(dtype: str) -> onnx.ModelProto:
 
 def _bounds(net: _Network) -> tuple[str, str]:
     return net.weight(np.float32(0)), net.weight(np.float32(3))
+
+
+# A triple, a CPU, the unit that multiplies, and what its operands are.
+MACHINES = [
+    ("aarch64-linux-gnu", "neoverse-n1", "NEON-SDOT", "int8"),
+    ("aarch64-linux-gnu", "neoverse-v1", "NEON-USMMLA", "uint8"),
+    ("aarch64-linux-gnu", "cortex-a53", "NEON-INT8", "uint8"),
+    ("armv7-linux-gnueabihf", "cortex-a7", "NEON-INT8", "uint8"),
+    ("riscv64-linux-gnu", None, None, "uint8"),
+]
+
+
+@pytest.mark.parametrize(
+    "machine", [*MACHINES[:2], *(pytest.param(each, marks=pytest.mark.slow) for each in MACHINES[2:])], ids=str
+)
+def test_other_machines_compute_the_same_bits(machine: tuple[str, str | None, str, str], tmp_path: Path) -> None:
+    triple, cpu, unit, operand = machine
+    if shutil.which(f"qemu-{triple.partition('-')[0].removesuffix('v7')}") is None:
+        pytest.skip("there is no qemu-user")
+    model = network("uint8", functions=False)
+    x = {"x": 2 * np.random.default_rng(1).standard_normal((2, 3, 19, 21)).astype("f4")}
+    (expected,) = tilewright.compile(model, threads=1, jobs=1).run(x).values()
+
+    made = build(model, tmp_path / "net.so", CompileOptions(triple, cpu=cpu, threads=1, jobs=1))
+    (actual,) = DeviceRunner(place_of("qemu")).run(read_file(tmp_path / "net.so"), x).values()
+
+    np.testing.assert_array_equal(actual, expected)
+    assert made.target.integer_operand == operand
+    assert unit is None or unit in {each.name for each in made.target.units}
+    templates = [kernel.template for kernel in made.signature.kernels]
+    assert templates.count("contraction" if unit is None else "dot_product") == 4
 
 
 @pytest.mark.parametrize(("cpu", "dtype"), [(None, "int8"), (None, "uint8"), ("x86-64", "int8")])

@@ -187,7 +187,7 @@ class KernelWriter:
     def place(self, buffer: Buffer, index: Node) -> tuple[str, bool]:
         """Where a vector begins: a variable, or an address."""
         buffer = self.views.get(buffer, buffer)
-        if buffer in self.split and is_vector(buffer):
+        if buffer in self.split and "x" in str(buffer.dtype):
             return self._variable(buffer, int(index.value)), True
         base = base_of(index)
         if buffer in self.split:
@@ -267,7 +267,7 @@ class KernelWriter:
             kind, count = c_type(f"{buffer.dtype}x{self.lanes}"), count // self.lanes
             zero = self.express.vector.zero(kind)
             return f"{kind} {', '.join(f'{self.names.of(buffer)}_{number} = {zero}' for number in range(count))};"
-        if buffer in self.split and is_vector(buffer):
+        if buffer in self.split and "x" in str(buffer.dtype):
             zero = self.express.vector.zero(kind)
             return f"{kind} {', '.join(f'{self._variable(buffer, position)} = {zero}' for position in range(count))};"
         if buffer not in self.split:

@@ -84,10 +84,9 @@ class NoVectorsError(CompilerError):
     """C has no vectors for something in a kernel."""
 
 
-def is_vector(node: Scalar | Buffer) -> bool:
-    """Whether an expression is a vector of several lanes, or a buffer's elements are."""
-    dtype = node.dtype if isinstance(node, tirx.Buffer) else getattr(node.ty, "dtype", "")
-    return "x" in str(dtype)
+def is_vector(node: Scalar) -> bool:
+    """Whether an expression is a vector of several lanes."""
+    return "x" in str(getattr(node.ty, "dtype", ""))
 
 
 def lane_dtype(node: Scalar) -> str:

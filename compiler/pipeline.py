@@ -37,7 +37,7 @@ from ..ir_passes import (
     SliceInPlace,
     StopAtExtents,
     TrimKernels,
-    UnsignedActivations,
+    UniformActivations,
     run_passes,
 )
 from ..ir_passes.core.functions import joined, split
@@ -135,11 +135,11 @@ def passes(
         # Layout: channels last, transposes gone.
         ChannelsLast(),
         FoldConstants(keep_quantized=True),
-        # Integers: what is quantized on both sides is multiplied in 8 bits; what is left is computed in float.
+        # Integers: what is quantized on both sides is multiplied in 8 bits, on every target; what is left is float.
         *recipe.quantize,
-        UnsignedActivations(),
+        UniformActivations(target.integer_operand),
         MoveDequantize(),
-        IntegerProducts(lambda call: gains(call, target)),
+        IntegerProducts(target.integer_operand),
         RequantizeSums(),
         FoldConstants(),
         Canonicalize(),

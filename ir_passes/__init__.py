@@ -31,7 +31,7 @@ from .quantization.integer_products import IntegerProducts
 from .quantization.move_dequantize import MoveDequantize
 from .quantization.place_pairs import PlacePairs
 from .quantization.requantize_sums import RequantizeSums
-from .quantization.unsigned_activations import UnsignedActivations
+from .quantization.uniform_activations import UniformActivations
 
 __all__ = [
     "Canonicalize",
@@ -67,7 +67,7 @@ __all__ = [
     "SliceInPlace",
     "StopAtExtents",
     "TrimKernels",
-    "UnsignedActivations",
+    "UniformActivations",
     "run_passes",
     "verify",
 ]

@@ -6,12 +6,10 @@ libm. Both are collected while expressions are written, so that a model's files 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-import numpy as np
 import tvm
 from tvm import tirx
 from tvm.ir import Call, TensorLoad
@@ -20,7 +18,10 @@ from ...errors import CompilerError, UnsupportedError
 from ...hidden_floats import dtype_of, is_float, name_of
 from ...ir_types import Buffer, Node, Scalar, Var
 from ...schedules.tensorir.rebuild import found
-from ..library.tensor_spec import C_TYPES, ELEMENT_BYTES
+from ...targets.target import CVectors
+from ..library.tensor_spec import ELEMENT_BYTES
+from .c_literals import SUFFIXES, c_type, float_constant, integer_constant, intrinsic_name
+from .c_vectors import VectorWriter, is_vector
 
 # Nodes with two operands: the operator, and whether its result may not fit a type that is narrower than int.
 _OPERATORS: Mapping[type, tuple[str, bool]] = MappingProxyType(
@@ -54,42 +55,8 @@ _LIBM_LIST = """
     fmin fmod hypot ldexp log log10 log1p log2 nearbyint nextafter pow rint round sin sinh sqrt tan tanh tgamma trunc
 """
 _LIBM = frozenset(_LIBM_LIST.split())
-_SUFFIXES: Mapping[str, str] = MappingProxyType({"float32": "f", "float64": ""})
 _FREE = ("llvm.arithmetic.fence", "llvm.expect")  # what says something about its operand, and computes nothing
 _PREFETCH = "llvm.prefetch"
-
-
-def c_type(dtype: str) -> str:
-    """The type of elements of a dtype in memory.
-
-    Raises:
-        CompilerError: C has none.
-    """
-    if dtype not in C_TYPES:
-        raise CompilerError(f"C has no type for {dtype}")
-    return C_TYPES[dtype]
-
-
-def float_constant(value: float, dtype: str) -> str:
-    """The shortest decimal that is read as exactly this float."""
-    if math.isnan(value):
-        return "NAN" if dtype == "float32" else "(double)NAN"
-    if math.isinf(value):
-        infinity = "INFINITY" if dtype == "float32" else "(double)INFINITY"
-        return infinity if value > 0 else f"(-{infinity})"
-    text = str(np.float32(value)) if dtype == "float32" else repr(float(value))
-    return text + _SUFFIXES[dtype]
-
-
-def integer_constant(value: int, dtype: str) -> str:
-    """An integer of its dtype; of those narrower than int an int."""
-    if dtype == "int64":
-        return f"INT64_C({value})" if value > -(1 << 63) else "INT64_MIN"
-    if dtype == "uint64":
-        return f"UINT64_C({value})"
-    if dtype == "uint32":
-        return f"{value}u"
-    return str(value) if value > -(1 << 31) else "INT32_MIN"
 
 
 @dataclass
@@ -113,17 +80,34 @@ class Expressions:
         used: what they call.
         variable: the name of a variable.
         element: an element of a buffer, from its index.
+        place: where a vector begins, as `VectorWriter` has it.
+        text_of: the text in C of a function of the target; empty for others.
+        vectors: the target's.
     """
 
     used: Used
     variable: Callable[[Var], str]
     element: Callable[[Buffer, Scalar], str]
+    place: Callable[[Buffer, Scalar], tuple[str, bool]]
+    text_of: Callable[[str], str]
+    vectors: CVectors | None
     _named: dict[Var, str] = field(default_factory=dict)  # what stands for a variable that an expression names
+
+    def helper(self, name: str, text: str) -> str:
+        """A helper's name, whose text will be there."""
+        return self.used.helper(name, text)
+
+    @property
+    def vector(self) -> VectorWriter:
+        """Writes expressions of vectors."""
+        return VectorWriter(self, self.place)
 
     def __call__(self, node: Scalar) -> str:
         """An expression, which may have to stand in parentheses."""
         if isinstance(node, tirx.Var):
             return self._named[node] if node in self._named else self.variable(node)
+        if is_vector(node) and not name_of(node).endswith("_extern"):
+            return self.vector(node)
         if isinstance(node, tirx.Let):  # where it stands, since what an operand guards may not be computed elsewhere
             self._named[node.var] = self.inner(node.value)
             return self(node.body)
@@ -158,7 +142,7 @@ class Expressions:
 
     def _float(self, node: Scalar) -> str:
         dtype = dtype_of(node)
-        if dtype not in _SUFFIXES:
+        if dtype not in SUFFIXES:
             raise UnsupportedError(
                 f"C sources cannot compute in {dtype}", where="--emit c", hint="compile a model of float32"
             )
@@ -191,7 +175,7 @@ class Expressions:
         if result == "bool":
             return f"{self.inner(node.value)} != 0"
         for dtype in (source, result):
-            if "float" in dtype and dtype not in _SUFFIXES:
+            if "float" in dtype and dtype not in SUFFIXES:
                 raise UnsupportedError(
                     f"C sources cannot convert {source} to {result}", where="--emit c", hint="use --precision fp32"
                 )
@@ -240,11 +224,18 @@ class Expressions:
         )
         return f"{self.used.helper(f'{result}_of_{source}', text)}({self(call.args[0])})"
 
+    def _address(self, call: Call) -> str:
+        load = call.args[0]
+        return f"&{self.element(load.source, load.indices[0])}"
+
     def _inverted(self, call: Call) -> str:
         return f"({c_type(dtype_of(call))})~{self.inner(call.args[0])}"
 
     def _external(self, call: Call) -> str:
         symbol = str(call.args[0].value)
+        text = self.text_of(symbol)
+        if text:
+            return f"{self.used.helper(symbol, text)}({', '.join(map(self, call.args[1:]))})"
         base = symbol.removesuffix("f") if symbol not in _LIBM else symbol
         if base not in _LIBM:
             raise CompilerError(f"C has no function {symbol}")
@@ -267,7 +258,7 @@ class Expressions:
     def _multiply_add(self, dtype: str, *operands: Scalar) -> str:
         """x * y + z in one rounding where that is fast: C says where."""
         name, macro = ("multiply_add", "FP_FAST_FMAF") if dtype == "float32" else ("multiply_add_double", "FP_FAST_FMA")
-        fused = f"fma{_SUFFIXES[dtype]}"
+        fused = f"fma{SUFFIXES[dtype]}"
         self.used.helper(
             name,
             f"#if defined({macro}) || defined(__{macro})\n#define {name}(x, y, z) {fused}(x, y, z)\n"
@@ -279,12 +270,12 @@ class Expressions:
         return f"{self._libm_name(base, dtype)}({', '.join(map(self, operands))})"
 
     def _libm_name(self, base: str, dtype: str) -> str:
-        if dtype not in _SUFFIXES:
+        if dtype not in SUFFIXES:
             raise UnsupportedError(
                 f"C sources cannot compute in {dtype}", where="--emit c", hint="compile a model of float32"
             )
-        self.used.libm.add(base + _SUFFIXES[dtype])
-        return base + _SUFFIXES[dtype]
+        self.used.libm.add(base + SUFFIXES[dtype])
+        return base + SUFFIXES[dtype]
 
 
 _OF_CALLS: Mapping[str, Callable[[Expressions, Call], str]] = MappingProxyType(
@@ -293,6 +284,7 @@ _OF_CALLS: Mapping[str, Callable[[Expressions, Call], str]] = MappingProxyType(
         "likely": Expressions._likely,
         "isnan": Expressions._not_a_number,
         "reinterpret": Expressions._bits,
+        "address_of": Expressions._address,
         "bitwise_not": Expressions._inverted,
         "call_extern": Expressions._external,
         "call_pure_extern": Expressions._external,
@@ -300,13 +292,6 @@ _OF_CALLS: Mapping[str, Callable[[Expressions, Call], str]] = MappingProxyType(
         "call_llvm_pure_intrin": Expressions._intrinsic,
     }
 )
-
-
-def intrinsic_name(call: Call) -> str:
-    """The name of the intrinsic of LLVM's that a call calls; empty for other calls."""
-    if "call_llvm" not in name_of(call):
-        return ""
-    return str(tvm.get_global_func("target.llvm_get_intrinsic_name")(call.args[0].value))
 
 
 def is_prefetch(node: Node) -> bool:

@@ -18,8 +18,9 @@ from ..emission.tensor_notes import tensor_notes
 from ..library.naming import parameter_names
 from ..library.plan import ARENA, BufferKind, Call, Plan, Region, leaves
 from ..library.tensor_spec import C_TYPES
-from .c_expressions import Used, c_type, float_constant, helper_texts, integer_constant
-from .c_kernels import KernelInC
+from .c_expressions import Used, helper_texts
+from .c_kernel import KernelInC
+from .c_literals import c_type, float_constant, integer_constant
 from .generator import Program
 
 _TEMPLATES = resources.files(f"{__package__}.c_project")

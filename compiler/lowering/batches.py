@@ -75,18 +75,24 @@ class Batch:
         Raises:
             CompilerError: as `lower_kernel`.
         """
-        tvm_target = self.target.to_tvm()
-        return tuple(
-            lower_kernel(
-                function,
-                symbol,
-                tvm_target,
-                parallel=self.parallel,
-                units=self.target.units,
-                vectors=self.target.lanes() > 1,
-                fma=self.target.asks_for_fma,
-            )
-            for symbol, function in zip(self.symbols, self.functions, strict=True)
+        return tuple(self.lower(number, vectors=self.target.lanes() > 1) for number in range(len(self)))
+
+    def lower(self, number: int, *, vectors: bool) -> LoweredKernel:
+        """Lowers one of the kernels, in vectors or one number after the other.
+
+        Raises:
+            CompilerError: as `lower_kernel`.
+        """
+        return lower_kernel(
+            self.functions[number],
+            self.symbols[number],
+            self.target.to_tvm(),
+            parallel=self.parallel,
+            units=self.target.units,
+            vectors=vectors,
+            fma=self.target.asks_for_fma,
+            functions=self.target.functions,
+            branches=not vectors or self.target.core.single_issue,
         )
 
 

@@ -26,7 +26,7 @@ from ...errors import CompilerError
 from ...failures import failing_in
 from ...ir_types import Buffer, For, IRModule, PrimFunc, Scalar, Stmt, TvmTarget
 from ...schedules.tensorir.rebuild import with_body
-from ...targets.target import DotUnit
+from ...targets.target import DotUnit, TargetFunction
 from ..library.plan import Bytes
 from ..library.tensor_spec import element_bytes
 from .bfloat16 import expand_conversions, legalize_arithmetic
@@ -74,6 +74,8 @@ def lower_kernel(
     units: Sequence[DotUnit] = (),
     vectors: bool = True,
     fma: bool = False,
+    functions: Sequence[TargetFunction] = (),
+    branches: bool = False,
 ) -> LoweredKernel:
     """Lowers one scheduled PrimFunc.
 
@@ -85,6 +87,8 @@ def lower_kernel(
         units: for narrow operands, whose instructions kernels may be scheduled for.
         vectors: whether code can compute in vectors; otherwise loops over lanes become serial.
         fma: whether multiply-adds are one instruction by demand, not where LLVM likes.
+        functions: of the target, that are called for operators.
+        branches: whether a branch that is taken for several additions is cheaper than a choice for each.
 
     Raises:
         CompilerError: a pass failed, or the function needs more stack than a thread surely has.
@@ -93,10 +97,10 @@ def lower_kernel(
         function = _serial(function)
     with failing_in(f"kernel '{symbol}'", "lowering a kernel failed"):
         workers = int(tvm_target.attrs.get("num-cores", 1)) if parallel else 1
-        module = _loop_passes(workers, units, vectors)(tvm.IRModule({symbol: _for(_ANY, function, symbol)}))
+        module = _loop_passes(workers, units, vectors, branches)(tvm.IRModule({symbol: _for(_ANY, function, symbol)}))
         raw, scratch = _raw_abi(module[symbol])
         with tvm_target:
-            module = _machine_passes(units, fma)(tvm.IRModule({symbol: _for(tvm_target, raw, symbol)}))
+            module = _machine_passes(units, fma, functions)(tvm.IRModule({symbol: _for(tvm_target, raw, symbol)}))
     return LoweredKernel(symbol, module[symbol], scratch)
 
 
@@ -104,7 +108,7 @@ def _for(target: TvmTarget, function: PrimFunc, symbol: str) -> PrimFunc:
     return function.with_attr({"global_symbol": symbol, "target": target})
 
 
-def _loop_passes(workers: int, units: Sequence[DotUnit], vectors: bool) -> Any:
+def _loop_passes(workers: int, units: Sequence[DotUnit], vectors: bool, branches: bool) -> Any:
     """From blocks to loops over flat buffers: TVM's own sequence for CPUs, in its order."""
     return tvm.ir.transform.Sequential(
         [
@@ -142,7 +146,7 @@ def _loop_passes(workers: int, units: Sequence[DotUnit], vectors: bool) -> Any:
             tirx.transform.StmtSimplify(),
             tirx.transform.RemoveNoOp(),
             s_tir.transform.RewriteUnsafeSelect(),
-            *([] if vectors else [_on_functions("Guards", share_guards)]),
+            *([_on_functions("Guards", share_guards)] if branches else []),
             tirx.transform.CommonSubexprElim(),
             tirx.transform.FP8ComputeLegalize(),
         ]
@@ -156,7 +160,7 @@ def _on_functions(name: str, change: Callable[[PrimFunc], PrimFunc]) -> Any:
     return tirx.transform.prim_func_pass(apply, opt_level=0, name=f"tilewright.{name}")
 
 
-def _machine_passes(units: Sequence[DotUnit], fma: bool) -> Any:
+def _machine_passes(units: Sequence[DotUnit], fma: bool, functions: Sequence[TargetFunction]) -> Any:
     """What only code generation can express: stored bfloat16, intrinsics of the target."""
     instructions = {unit.name: unit.instructions() for unit in units}
     rounding = next((instructions[unit.name].rounding for unit in units if unit.rhs == "bfloat16"), None)
@@ -168,7 +172,7 @@ def _machine_passes(units: Sequence[DotUnit], fma: bool) -> Any:
             tirx.transform.LowerTVMBuiltin(),
             tirx.transform.LowerIntrin(),
             # The last: from here on floats are computed by TVM's own arithmetic, which it must not simplify.
-            _on_functions("WriteOut", write_out),
+            _on_functions("WriteOut", partial(write_out, functions=functions)),
             *([_on_functions("AskForFma", ask_for_fma)] if fma else []),
             _on_functions("ImportFunctions", partial(with_imports, units=tuple(instructions.values()))),
         ]

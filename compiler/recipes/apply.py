@@ -81,6 +81,7 @@ def _pairs(applied: Applied, decide: Chooser) -> Sequence[Pass]:
             saved=lambda call: saved_cycles(call, decide),
             cost=lambda tensor, readers: conversion_cycles(tensor, readers, decide.target),
             tell=lambda hint, kept_float: applied.tell(called.get(hint, hint), kept_float),
+            operand=decide.target.integer_operand,
         ),
     )
 

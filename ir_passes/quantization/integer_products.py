@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,17 +15,13 @@ from ..core.graph import Expr, Var
 from ..core.match import calls, made_by
 from ..core.rewriter import Rewriter, dtype_of, rebuild, rewrite, shape_of
 from ..dialect.quantize import dequantize
-from .quantized_values import SHIFT, as_array, as_unsigned, dequantized, integer, size_of, whole
+from .quantized_values import SHIFT, SHIFTS, as_array, dequantized, in_dtype, integer, size_of, whole
 from .reach import fits, largest_column
 
 # Of the difference of two integers of 8 bits.
 _LARGEST = 255
 _CONVOLUTIONS = ("nn.conv1d", "nn.conv2d", "nn.conv3d")
 PRODUCTS = ("matmul", *_CONVOLUTIONS)
-
-
-def _always(call: Expr) -> bool:
-    return True
 
 
 @dataclass(frozen=True)
@@ -48,20 +43,20 @@ class _Right:
 
 @dataclass(frozen=True)
 class IntegerProducts(GraphPass):
-    """Products of quantized tensors -> products of uint8 and int8 with sums in int32, and a dequantize behind them.
+    """Products of quantized tensors -> products of `dtype` and int8 with sums in int32, and a dequantize behind them.
 
     With q and z of the left operand, w of the right one: sum (q - z) w = sum q w - z sum w, and the second term is a
-    constant of each column. A convolution pads with z: a tensor of its own, unless that is 0. Floats are multiplied by
-    both scales after the sum.
+    constant of each column. A convolution pads with z, unless that is 0; a depthwise one, which leaves padding out,
+    multiplies q - z. Floats are multiplied by both scales after the sum.
 
     Contract: types of results are the same; sums of integers are exact where floats would round, and where they could
     be beyond int32 they stay floats.
 
     Options:
-        gains: whether a product of integers is faster than one of floats, given as it would be then.
+        dtype: of the first operand, ``uint8`` or ``int8``.
     """
 
-    gains: Callable[[Expr], bool] = _always
+    dtype: str = "uint8"
 
     def __call__(self, module: tvm.IRModule) -> PassResult:
         """Rewrite `main`."""
@@ -80,18 +75,17 @@ class IntegerProducts(GraphPass):
         weights, zero, padding = constant(right.integers), left.zero, _padding(value)
         if any(padding) and not isinstance(zero, int):
             return None
-        shape = list(value.args[0].ty.shape)
-        source = relax.Var("integers", relax.TensorType(shape, "uint8"))
-        if not self.gains(rewriter.normalize(product_of(value, source, weights, padding))):
-            return None
-        data = left.integers
-        if dtype_of(data) == "int8":
-            data = as_unsigned(rewriter, data, var.name)
+        data = in_dtype(rewriter, left.integers, self.dtype, var.name)
+        if dtype_of(left.integers) != self.dtype:
+            shift = SHIFTS[self.dtype]
             if isinstance(zero, int):
-                zero = zero + SHIFT
+                zero = zero + shift
             else:
-                zero = rewriter.emit(relax.op.add(zero, integer(SHIFT)), var.name)
-        if any(padding) and zero != 0:
+                zero = rewriter.emit(relax.op.add(zero, integer(shift)), var.name)
+        if any(padding) and zero != 0 and _is_depthwise(value):  # no products with padding are computed
+            wide = rewriter.emit(relax.op.astype(data, "int32"), var.name)
+            data, zero = rewriter.emit(relax.op.subtract(wide, integer(zero)), var.name), 0
+        elif any(padding) and zero != 0:
             rank = len(padding) // 2
             widths = [(0, 0), *zip(padding[:rank], padding[rank:], strict=True), (0, 0)]
             data = rewriter.emit(
@@ -157,6 +151,11 @@ def column_axis(value: Call) -> int:
 
 def _padding(value: Call) -> list[int]:
     return [] if calls(value, "matmul") else [int(each) for each in value.attrs.padding]
+
+
+def _is_depthwise(value: Call) -> bool:
+    filters = [int(extent) for extent in value.args[1].ty.shape]
+    return int(value.attrs.groups) == filters[0] and filters[-1] == 1
 
 
 def product_of(value: Call, left: Expr, right: Expr, padding: list[int] | None = None) -> Call:

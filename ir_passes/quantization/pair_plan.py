@@ -60,6 +60,7 @@ def plan_pairs(
     saved: Callable[[Expr], float],
     cost: Callable[[Expr, int], float],
     tell: Callable[[str, str], None],
+    operand: str,
 ) -> Plan:
     """What `PlacePairs` places; its options say what the arguments are."""
     known = dict(graph.bindings)
@@ -84,7 +85,7 @@ def plan_pairs(
         column = column_axis(value)
         layer = Layer(weights, column, layers[name])
         integers, _ = weight_integers(weights, column, layers[name])
-        data = relax.Var("integers", relax.TensorType(value.args[0].ty.shape, "uint8"))
+        data = relax.Var("integers", relax.TensorType(value.args[0].ty.shape, operand))
         gained = saved(normalize(product_of(value, data, constant(integers))))
         reading.setdefault(source, []).append(_Candidate(name, var, layer, gained))
     return _settled(graph, known, named, reading, cost, tell)

@@ -48,10 +48,11 @@ class PlacePairs(GraphPass):
     Options:
         activations: by the name of the node that makes a tensor, or of an input.
         layers: by the name of the node of a product or convolution with constant weights.
-        saved: the cycles that a product of uint8 and int8 saves, given as it would be.
+        saved: the cycles that a product of `operand` and int8 saves, given as it would be.
         cost: the cycles that quantizing a tensor costs, and dequantizing it for so many that read floats.
         always: layers are quantized whatever it costs, where integers can be multiplied at all.
         tell: told of each layer why it stays float, or "" where it does not.
+        operand: the dtype of the first operand of products, ``uint8`` or ``int8``.
     """
 
     activations: Mapping[str, Activation] = field(default_factory=dict)
@@ -60,12 +61,14 @@ class PlacePairs(GraphPass):
     cost: Callable[[Expr, int], float] = _free
     always: bool = False
     tell: Callable[[str, str], None] = _silent
+    operand: str = "uint8"
 
     def __call__(self, module: tvm.IRModule) -> PassResult:
         """Rewrite `main`."""
         graph = Graph.read(module)
         saved = (lambda call: abs(self.saved(call))) if self.always else self.saved
-        plan = plan_pairs(graph, self.activations, self.layers, saved, _free if self.always else self.cost, self.tell)
+        cost = _free if self.always else self.cost
+        plan = plan_pairs(graph, self.activations, self.layers, saved, cost, self.tell, self.operand)
         if not plan.tensors:
             return PassResult(module, False)
         return PassResult(Rewriter(graph).walk(_Placer(plan)).write(module), True)

@@ -235,12 +235,13 @@ def register_tiles(workload: Workload, target: Target) -> Iterator[MultiplyAddCh
 
 def _register_tiles(workload: Workload, target: Target) -> Iterator[MultiplyAddChoice]:
     """All of them, wide ones first."""
-    for vectors in reversed(range(1, (target.num_vector_registers // 2) if workload.columns > 1 else 2)):
+    registers = target.registers_for(workload.accumulator)
+    for vectors in reversed(range(1, (registers // 2) if workload.columns > 1 else 2)):
         for rows in range(1, min(target.core.addressed_rows, workload.rows) + 1):
             if in_bands(workload, target) and workload.image_line % rows:
                 continue
             for k_step in _k_steps(workload, target):
-                if _registers_used(rows, vectors, k_step, target) <= target.num_vector_registers:
+                if _registers_used(rows, vectors, k_step, target) <= registers:
                     yield MultiplyAddChoice(rows=rows, vectors=vectors, k_step=k_step)
 
 

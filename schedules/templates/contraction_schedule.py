@@ -11,7 +11,8 @@ from ...targets.target import Target
 from ..tensorir import blocks, prefetch
 from ..tensorir.blocks import Block, Loop
 from . import dot_product_schedule, plain, transposition
-from .dot_product import DotProductChoice, unit_of
+from .dot_product import OPERAND
+from .dot_product_choice import DotProductChoice, unit_of
 from .microkernels import TileChoice
 
 # What STAGE says of zeros around an image.
@@ -37,7 +38,7 @@ def schedule_kernel(sch: Schedule, choice: TileChoice, target: Target) -> None:
     else:
         after = blocks.absorb_consumers(sch, writer)
     before = blocks.stages(sch, anchor)
-    bands = [block for block in before if target.saves_memory and STAGE.of(sch.get(block)) == PAD]
+    bands = [block for block in before if target.saves_memory and STAGE.of(sch.get(block)) in (PAD, OPERAND)]
     for block in [*(block for block in before if block not in bands), *after]:
         transposition.schedule_stage(sch, block, choice.threads, target)
 

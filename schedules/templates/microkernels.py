@@ -18,9 +18,9 @@ from ...ir_types import Scalar
 from ...targets.target import DotUnit, Target
 from ..tensorir.expressions import int64s
 from ..tensorir.padding import padded
-from . import contraction, dot_product, packing
+from . import contraction, dot_product, dot_product_packing, packing
 from .contraction import TEMPLATE, MultiplyAddChoice, Workload
-from .dot_product import DotProductChoice
+from .dot_product_choice import DotProductChoice, unit_of
 
 Element = Callable[..., Scalar]
 # Constant weights as a kernel reads them: an array an operand.
@@ -57,13 +57,16 @@ class Microkernel(Protocol):
         """The same tile for another workload."""
         ...
 
-    def operand(self, element: Element, extents: Sequence[int], shape: Sequence[int], before: Sequence[int]) -> Element:
+    def operand(
+        self, element: Element, extents: Sequence[int], shape: Sequence[int], before: Sequence[int], fill: int = 0
+    ) -> Element:
         """A, or the image that A's elements are read from, with zeros around it.
 
         Args:
             element: what there is of it, of `extents`.
             shape: with the zeros.
             before: zeros before it, an axis.
+            fill: what stands there for the zeros.
         """
         ...
 
@@ -84,13 +87,13 @@ class Microkernel(Protocol):
         ...
 
 
-def with_zeros(
-    element: Element, extents: Sequence[int], shape: Sequence[int], before: Sequence[int], dtype: str
+def with_padding(
+    element: Element, extents: Sequence[int], shape: Sequence[int], before: Sequence[int], dtype: str, fill: int = 0
 ) -> Element:
-    """A, or the image that it is read from, with zeros around it: itself where there are none."""
+    """A, or the image that it is read from, with `fill` around it: itself where there is nothing to pad."""
     if tuple(extents) == tuple(shape):
         return element
-    stage = padded(element, extents, shape, before, dtype, STAGE.entry("pad"), "padded")
+    stage = padded(element, extents, shape, before, dtype, STAGE.entry("pad"), "padded", fill)
     return lambda *index: stage[index]
 
 
@@ -127,9 +130,11 @@ class MultiplyAdd:
         """The same tile for another workload."""
         return replace(self, workload=workload)
 
-    def operand(self, element: Element, extents: Sequence[int], shape: Sequence[int], before: Sequence[int]) -> Element:
+    def operand(
+        self, element: Element, extents: Sequence[int], shape: Sequence[int], before: Sequence[int], fill: int = 0
+    ) -> Element:
         """A itself where there is nothing to pad."""
-        return with_zeros(element, extents, shape, before, self.workload.lhs)
+        return with_padding(element, extents, shape, before, self.workload.lhs, fill)
 
     def pack_constant(self, matrix: npt.NDArray[np.generic]) -> Packed:
         """B of shape (batch, columns, *k), packed."""
@@ -185,19 +190,23 @@ class DotProducts:
         """The same tile for another workload."""
         return replace(self, workload=workload)
 
-    def operand(self, element: Element, extents: Sequence[int], shape: Sequence[int], before: Sequence[int]) -> Element:
-        """A in the dtype that it is multiplied in; the schedule drops the stage where it would only copy."""
-        name = f"{self.name}_operand"
-        stage = padded(element, extents, shape, before, self.workload.lhs, STAGE.entry(dot_product.OPERAND), name)
+    def operand(
+        self, element: Element, extents: Sequence[int], shape: Sequence[int], before: Sequence[int], fill: int = 0
+    ) -> Element:
+        """A in the dtype that it is read in; the schedule drops the stage where it would only copy."""
+        name, dtype = f"{self.name}_operand", self.unit.copied_as or self.workload.lhs
+        stage = padded(element, extents, shape, before, dtype, STAGE.entry(dot_product.OPERAND), name, fill)
         return lambda *index: stage[index]
 
     def pack_constant(self, matrix: npt.NDArray[np.generic]) -> Packed:
         """B of shape (batch, columns, *k), packed; the last extent may be shorter than that of the workload."""
-        return (dot_product.pack_constant(matrix, self.workload, self.choice, self.unit),)
+        return (dot_product_packing.pack_constant(matrix, self.workload, self.choice, self.unit),)
 
     def pack_at_run_time(self, element: Element) -> te.Tensor:
         """The same when the kernel runs."""
-        return dot_product.pack_at_run_time(element, self.workload, self.choice, self.unit, name=f"packed_{self.name}")
+        return dot_product_packing.pack_at_run_time(
+            element, self.workload, self.choice, self.unit, name=f"packed_{self.name}"
+        )
 
     def compute(self, lhs: Element, *packed: te.Tensor) -> Element:
         """The sum at (batch, row, column)."""
@@ -251,9 +260,11 @@ class Slices:
         """The same for another workload."""
         return Slices(self.whole.made_for(workload), self.part.made_for(workload.sliced(self.count)), self.count)
 
-    def operand(self, element: Element, extents: Sequence[int], shape: Sequence[int], before: Sequence[int]) -> Element:
+    def operand(
+        self, element: Element, extents: Sequence[int], shape: Sequence[int], before: Sequence[int], fill: int = 0
+    ) -> Element:
         """A, not sliced."""
-        return self.whole.operand(element, extents, shape, before)
+        return self.whole.operand(element, extents, shape, before, fill)
 
     def pack_constant(self, matrix: npt.NDArray[np.generic]) -> Packed:
         """B of shape (batch, columns, *k), packed by slices; the last extent may be shorter than the workload's."""
@@ -314,7 +325,7 @@ def microkernel(workload: Workload, choice: TileChoice, target: Target, **named:
     if isinstance(choice, MultiplyAddChoice):
         whole = MultiplyAdd(workload, choice, target, **named)
     else:
-        whole = DotProducts(workload.with_k(choice.k), choice, dot_product.unit_of(choice, target), **named)
+        whole = DotProducts(workload.with_k(choice.k), choice, unit_of(choice, target), **named)
     if choice.k_splits == 1:
         return whole
     return Slices(whole, whole.made_for(whole.workload.sliced(choice.k_splits)), choice.k_splits)

@@ -17,7 +17,7 @@ from ...ir_types import Scalar
 from ...targets.target import Target
 from ..tensorir.expressions import int64, int64s
 from .contraction import Workload
-from .microkernels import Element, Packed, with_zeros
+from .microkernels import Element, Packed, with_padding
 from .sparse import TEMPLATE, SparseChoice, panels_of, row_tiles, tasks_of, width_of
 
 # What a tile costs beside its blocks, in blocks: tasks are cut by it.
@@ -51,9 +51,11 @@ class NonzeroBlocks:
         """The same tile for another workload."""
         return replace(self, workload=workload)
 
-    def operand(self, element: Element, extents: Sequence[int], shape: Sequence[int], before: Sequence[int]) -> Element:
+    def operand(
+        self, element: Element, extents: Sequence[int], shape: Sequence[int], before: Sequence[int], fill: int = 0
+    ) -> Element:
         """A itself where there is nothing to pad."""
-        return with_zeros(element, extents, shape, before, self.workload.lhs)
+        return with_padding(element, extents, shape, before, self.workload.lhs, fill)
 
     def pack_constant(self, matrix: npt.NDArray[np.generic]) -> Packed:
         """B of shape (batch, columns, *k).

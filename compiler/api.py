@@ -43,6 +43,7 @@ def compile(
     features: Sequence[str] = (),
     threads: int | None = None,
     precision: str = "fp32",
+    quantize: str | None = None,
     records: str | os.PathLike[str] | None = None,
     passes: Sequence[str] = (),
     save_ir: str | os.PathLike[str] | None = None,
@@ -57,7 +58,8 @@ def compile(
         example_inputs, example_kwargs: what a PyTorch model is called with, as `open` has them.
         output: the library to write; its header goes beside it. Without it the library lives as long as the result.
         progress: called as progress(stage, done, total) while it works.
-        target, shapes, bindings, name, cpu, features, threads, precision, records, passes, save_ir, keep_temps, jobs:
+        target, shapes, bindings, name, cpu, features, threads, precision, quantize, records, passes, save_ir,
+        keep_temps, jobs:
             as `CompileOptions` has them.
         emit: ``so``; `build` writes static libraries too.
 
@@ -77,6 +79,7 @@ def compile(
         emit=emit,
         threads=threads,
         precision=precision,
+        quantize=quantize,
         records=records,
         passes=passes,
         save_ir=save_ir,

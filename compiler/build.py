@@ -203,6 +203,7 @@ def _scheduled(made: Build, passes: ChoosePasses, choose: Choose | None, tell: P
         made.imported.module,
         made.target,
         precision=made.precision,
+        quantize=made.options.quantize,
         order=lambda all_of_them: passes(edited(all_of_them, made.options.passes)),
         choose=choose or (chooser_of(made.options.records, made.target) if made.options.records else choose_default),
         save_ir=made.options.save_ir,
@@ -297,7 +298,7 @@ def _example(model: Any, options: CompileOptions, progress: ProgressCallback | N
     from .process.temporary import temporary_folder
 
     here = replace(
-        options, target="host", cpu=None, features=(), emit="so", precision="fp32", save_ir=None, records=None
+        options, target="host", cpu=None, features=(), emit="so", precision="fp32", quantize=None, save_ir=None, records=None
     )
     opened = None if isinstance(model, frontends.ImportedModel) else frontends.open(model)
     with temporary_folder() as folder:

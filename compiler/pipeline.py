@@ -31,19 +31,22 @@ from ..ir_passes import (
     NarrowStorage,
     Pass,
     PassResult,
+    QuantizeDynamically,
+    QuantizeWeights,
     RequantizeSums,
     SimplifyReductions,
     SliceInPlace,
     TrimKernels,
     UnsignedActivations,
+    WeightProducts,
     run_passes,
 )
 from ..ir_passes.core.functions import joined, split
 from ..ir_passes.core.graph import MAIN
 from ..ir_passes.registry import spelled
-from ..ir_types import IRModule
+from ..ir_types import Expr, IRModule
 from ..schedules.legalize import legalize
-from ..schedules.narrow import gains
+from ..schedules.narrow import gains, gains_dynamically
 from ..schedules.schedule import schedule_module
 from ..schedules.templates.table import TEMPLATES
 from ..schedules.templates.template import Choose, Chooser, choose_default
@@ -84,21 +87,37 @@ _PRODUCTS = {"bf16": "bfloat16"}
 # The dtype that tensors are stored in, and whether results are, or weights alone.
 _STORAGE = {"bf16": NarrowStorage("bfloat16"), "fp16": NarrowStorage("float16", results=False)}
 
+# What weights of dense layers are rounded to, by what is asked for: bits, and rows that share a scale; 0: all.
+_WEIGHTS = {"weights-int8": (8, 0), "weights-int4": (4, 32)}
+
 
 def passes(
     target: Target,
     on_kernel: Callable[[str], None] = lambda name: None,
     *,
     precision: str = "fp32",
+    quantize: str | None = None,
     choose: Choose = choose_default,
 ) -> list[Pass]:
     """The passes of a compile, in order; `choose` settles what computes each workload, and how."""
+
+    def faster(call: Expr) -> bool:
+        return gains(call, target)
+
     decide = Chooser(target, TEMPLATES, choose)
     narrow: list[Pass] = [_STORAGE[precision]] if precision in _STORAGE else []
     products: list[Pass] = []
     if precision in _PRODUCTS:
-        products = [CastOperands(_PRODUCTS[precision], lambda call: gains(call, target))]
+        products = [CastOperands(_PRODUCTS[precision], faster)]
+    dense: list[Pass] = []
+    if quantize in _WEIGHTS:
+        dense = [QuantizeWeights(*_WEIGHTS[quantize], faster)]
+    elif quantize == "dynamic":
+        dense = [QuantizeDynamically(lambda call: gains_dynamically(call, target))]
     return [
+        # Weights of a few bits: products with them, where those are faster.
+        *dense,
+        WeightProducts(faster),
         # Operators: fewer of them, and each pattern as one.
         Canonicalize(),
         Cse(),
@@ -121,7 +140,7 @@ def passes(
         # Integers: what is quantized on both sides is multiplied in 8 bits; what is left is computed in float.
         UnsignedActivations(),
         MoveDequantize(),
-        IntegerProducts(lambda call: gains(call, target)),
+        IntegerProducts(faster),
         RequantizeSums(),
         FoldConstants(),
         Canonicalize(),
@@ -146,6 +165,7 @@ def run(
     target: Target,
     *,
     precision: str,
+    quantize: str | None = None,
     order: ChoosePasses = list,
     choose: Choose = choose_default,
     save_ir: str | os.PathLike[str] | None = None,
@@ -157,6 +177,7 @@ def run(
         module: what a frontend made.
         target: the machine, with the cores that parallel loops are planned for.
         precision: ``fp32``, ``bf16`` or ``fp16``, as `precision.possible` gives it for the target.
+        quantize: what is rounded to integers, as `CompileOptions` has it.
         order: which passes run.
         choose: settles what computes each workload, and how.
         save_ir: a folder for the module after each pass, numbered and named; bodies of loops and branches, which go
@@ -182,7 +203,7 @@ def run(
         if index + 1 < len(chosen):
             progress(chosen[index + 1].name, 0, 0)
 
-    chosen = list(order(passes(target, on_kernel, precision=precision, choose=choose)))
+    chosen = list(order(passes(target, on_kernel, precision=precision, quantize=quantize, choose=choose)))
     parts = {}
     for part, function in split(module).items():
         folder = None if save_ir is None else Path(save_ir) if part == MAIN else Path(save_ir) / part

@@ -23,8 +23,11 @@ from .operators.simplify_reductions import SimplifyReductions
 from .operators.trim_kernels import TrimKernels
 from .quantization.integer_products import IntegerProducts
 from .quantization.move_dequantize import MoveDequantize
+from .quantization.quantize_dynamically import QuantizeDynamically
+from .quantization.quantize_weights import QuantizeWeights
 from .quantization.requantize_sums import RequantizeSums
 from .quantization.unsigned_activations import UnsignedActivations
+from .quantization.weight_products import WeightProducts
 
 __all__ = [
     "Canonicalize",
@@ -49,11 +52,14 @@ __all__ = [
     "NarrowStorage",
     "Pass",
     "PassResult",
+    "QuantizeDynamically",
+    "QuantizeWeights",
     "RequantizeSums",
     "SimplifyReductions",
     "SliceInPlace",
     "TrimKernels",
     "UnsignedActivations",
+    "WeightProducts",
     "run_passes",
     "verify",
 ]

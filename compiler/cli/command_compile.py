@@ -18,6 +18,7 @@ from .command_options import (
     Jobs,
     Model,
     Precision,
+    Quantize,
     Regions,
     Shapes,
     Target,
@@ -49,6 +50,7 @@ def compile_command(
     shape: Shapes = None,
     bind: Binds = None,
     precision: Precision = "fp32",
+    quantize: Quantize = None,
     threads: CompiledThreads = None,
     region: Regions = None,
     name: Annotated[
@@ -96,6 +98,7 @@ def compile_command(
         jobs,
         name=name,
         emit=emit,
+        quantize=quantize,
         records=records,
         passes=tuple(passes or ()),
         save_ir=save_ir,

@@ -63,6 +63,14 @@ Precision = Annotated[
         help=f"fp32; bf16: multiply and store in bfloat16 ({BFLOAT16_UNITS}); fp16: store weights in float16.",
     ),
 ]
+Quantize = Annotated[
+    str | None,
+    typer.Option(
+        "--quantize",
+        metavar="WHAT",
+        help="Of dense layers, where that is faster: weights-int8, weights-int4; dynamic: int8 of both operands.",
+    ),
+]
 CompiledThreads = Annotated[
     int | None,
     typer.Option(

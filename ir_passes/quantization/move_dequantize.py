@@ -15,7 +15,17 @@ from ..core.graph import Expr, Var
 from ..core.match import calls, made_by
 from ..core.rewriter import Rewriter, dtype_of, rewrite
 from ..dialect.quantize import QUANTIZE, dequantize, range_of
-from .quantized_values import CHOICES, Dequantized, as_array, dequantized, is_move, moved, same_parameter, size_of
+from .quantized_values import (
+    CHOICES,
+    Dequantized,
+    as_array,
+    dequantized,
+    is_move,
+    moved,
+    moved_array,
+    same_parameter,
+    size_of,
+)
 
 
 @dataclass(frozen=True)
@@ -93,17 +103,11 @@ def _moved_channels(rewriter: Rewriter, var: Var, value: Expr, found: Dequantize
     given = [each for each in known if each is not None]
     if len(given) < len(known):
         return None
-    if calls(value, "permute_dims"):
-        axes = value.attrs.axes
-        order = list(range(rank))[::-1] if axes is None else [int(axis) for axis in axes]
-        arrays = [each.transpose(order) for each in given]
-    elif calls(value, "reshape", "expand_dims", "squeeze"):
-        shape = [int(extent) for extent in value.ty.shape]
-        integers, *parameters = (np.broadcast_to(each, given[0].shape).reshape(shape) for each in given)
-        arrays = [integers, *map(_once, parameters)]
-    else:
+    arrays = [moved_array(value, np.broadcast_to(each, given[0].shape)) for each in given]
+    after = [each for each in arrays if each is not None]
+    if len(after) < len(arrays):
         return None
-    moved_integers, scale, zero = map(constant, arrays)
+    moved_integers, scale, zero = map(constant, (after[0], *map(_once, after[1:])))
     return dequantize(moved_integers, scale, zero, found.dtype)
 
 
@@ -111,7 +115,7 @@ def _once(array: Array) -> Array:
     """An array without its repetitions along axes, as it broadcasts."""
     for axis in range(array.ndim):
         first = np.take(array, [0], axis)
-        array = first if (array == first).all() else array
+        array = first if array.strides[axis] == 0 or (array == first).all() else array
     return array
 
 

@@ -112,6 +112,16 @@ def moved(value: Call, operand: Expr) -> Expr:
     return tvm.ir.Call(value.op, [operand, *list(value.args)[1:]], value.attrs, list(value.ty_args))
 
 
+def moved_array(value: Call, array: Array) -> Array | None:
+    """The same move of a known tensor, where it keeps all elements."""
+    if calls(value, "permute_dims"):
+        axes = value.attrs.axes
+        return array.transpose(None if axes is None else [int(axis) for axis in axes])
+    if calls(value, "reshape", "expand_dims", "squeeze"):
+        return array.reshape([int(extent) for extent in value.ty.shape])
+    return None
+
+
 def integer(value: Any) -> Expr:
     """A constant of int32, of rank 0 or an array."""
     return constant(np.asarray(value, np.int32))

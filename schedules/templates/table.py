@@ -22,6 +22,7 @@ from . import (
     rows_schedule,
     taps,
     transposition,
+    weight_product,
     window_choice,
     window_schedule,
     winograd,
@@ -126,12 +127,22 @@ RECURRENT = Template(
     recurrent_kernel.compute,
     recurrent_kernel.schedule_kernel,
 )
+WEIGHT_PRODUCT = Template(
+    weight_product.TEMPLATE,
+    weight_product.takes,
+    weight_product.space,
+    weight_product.default,
+    weight_product.estimate,
+    weight_product.compute,
+    contraction_schedule.schedule_kernel,
+)
 PLAIN = Template(plain.TEMPLATE, plain.takes, plain.space, plain.default, plain.estimate, None, plain.schedule_kernel)
 
 TEMPLATES: tuple[Template[Any, Any], ...] = (
     DOT_PRODUCT,
     WINOGRAD,
     CONTRACTION,
+    WEIGHT_PRODUCT,
     ATTENTION,
     WINDOW,
     ROWS,
@@ -148,6 +159,7 @@ WORKLOADS: dict[str, type] = {
     for each in (
         contraction.Workload,
         taps.Filter,
+        weight_product.WeightProduct,
         attention.Heads,
         window_choice.Windows,
         rows_choice.Rows,

@@ -1,0 +1,111 @@
+"""Weights of dense layers are rounded to a few bits, in pairs as an imported model has them; activations stay floats."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import tvm
+from tvm import relax
+
+from ..core.base import GraphPass, PassResult
+from ..core.constants import Array, array_of, constant
+from ..core.graph import Expr, Var
+from ..core.match import calls
+from ..core.rewriter import Rewriter, dtype_of, rewrite
+from ..dialect.quantize import dequantize
+from ..dialect.weight_product import block_of_row, can_store, weight_product
+from .quantized_values import integer
+
+# Of the range that a block's largest weight asks for, what is tried for its scale: to round the many more finely may be
+# better than to hold the largest.
+_SHARES = (1.0, 0.95, 0.9, 0.85, 0.8)
+# What fewer weights take is no time.
+FEWEST_WEIGHTS = 1 << 12
+_BYTE = 8
+
+
+def _always(call: Expr) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class QuantizeWeights(GraphPass):
+    """matmul(x, constant of float32) -> matmul(x, dequantize(constant of integers)).
+
+    Weights are symmetric, with a scale for each column, or for each block of its rows: the one, of a few, by which
+    the sum of squares of their errors is least.
+
+    Contract: types of results are the same; nothing but weights changes.
+
+    Options:
+        bits: 8 or 4.
+        block: rows that share a scale; 0: all of a column.
+        gains: whether a product is faster so, given as it would be then.
+    """
+
+    bits: int = 8
+    block: int = 0
+    gains: Callable[[Expr], bool] = _always
+
+    def __call__(self, module: tvm.IRModule) -> PassResult:
+        """Rewrite `main`."""
+        def visit(rewriter: Rewriter, var: Var, value: Expr) -> Expr | None:
+            weights = array_of(value.args[1]) if calls(value, "matmul") else None
+            if weights is None or weights.ndim != 2 or weights.size < FEWEST_WEIGHTS:
+                return None
+            if dtype_of(value) != "float32" or weights.dtype != np.float32 or not np.isfinite(weights).all():
+                return None
+            block = min(self.block, len(weights)) or len(weights)
+            if value.args[0].ty.ndim < 2 or not can_store(self.bits, block, len(weights)):
+                return None
+            if not self.gains(rewriter.normalize(self._product(value.args[0], weights.shape, block))):
+                return None
+            pair = rewriter.emit(weight_pair(weights, self.bits, block), var.name)
+            return rewriter.emit(relax.op.matmul(value.args[0], pair), var.name)
+
+        return rewrite(module, visit, max_rounds=1)
+
+    def _product(self, x: Expr, shape: tuple[int, ...], block: int) -> Expr:
+        depth, columns = shape
+        blocks = int(block_of_row(depth, block)[-1]) + 1
+        integers = relax.Var("integers", relax.TensorType((depth, columns), "int8"))
+        scale = relax.Var("scale", relax.TensorType((blocks, columns), "float32"))
+        return weight_product(x, integers, scale, integer(0), bits=self.bits, block=block)
+
+
+def weight_pair(weights: Array, bits: int, block: int) -> Expr:
+    """A matrix (depth, columns) of floats as integers of so many bits that are dequantized, by blocks of rows."""
+    depth, columns = weights.shape
+    blocks = int(block_of_row(depth, block)[-1]) + 1
+    whole = np.zeros((blocks * block, columns), np.float32)
+    whole[:depth] = weights
+    integers, scale = rounded(whole.reshape(blocks, block, columns), bits)
+    rows = scale.reshape(blocks, columns)
+    rows = rows if blocks == 1 else rows[block_of_row(depth, block)]
+    return dequantize(constant(integers.reshape(-1, columns)[:depth]), constant(rows), integer(0))
+
+
+def rounded(weights: Array, bits: int) -> tuple[Array, Array]:
+    """Weights (blocks, block, columns) as int8 of so many bits, and scales (blocks, 1, columns) of float32."""
+    lowest = -(1 << (bits - 1))
+    places = np.abs(weights).argmax(1, keepdims=True)
+    largest = np.take_along_axis(weights, places, 1)
+    # Of few integers all are used: the largest weight becomes the lowest one, which has no counterpart above zero, so
+    # that scales may be negative.
+    step = largest / np.float32(lowest) if bits < _BYTE else np.abs(largest) / np.float32(-lowest - 1)
+    least, integers, scales = None, None, None
+    for share in _SHARES:
+        scale = step * np.float32(share)
+        scale = np.where(np.abs(scale) < np.finfo(np.float32).tiny, np.float32(1), scale)
+        whole = np.clip(np.rint(weights / scale), lowest, -lowest - 1)
+        error = np.square(whole * scale - weights).sum(1, keepdims=True)
+        if least is None:
+            least, integers, scales = error, whole, scale
+            continue
+        better = error < least
+        least, scales = np.where(better, error, least), np.where(better, scale, scales)
+        integers = np.where(better, whole, integers)
+    assert integers is not None and scales is not None
+    return integers.astype(np.int8), scales

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,15 @@ RNG = np.random.default_rng(3)
 
 
 def packed_model(
-    rows: int, depth: int, columns: int, bits: int, block: int, *, zeros: bool = True, bias: bool = False, **changed: int
+    rows: int,
+    depth: int,
+    columns: int,
+    bits: int,
+    block: int,
+    *,
+    zeros: bool = True,
+    bias: bool = False,
+    changed: Mapping[str, int] = MappingProxyType({}),
 ) -> tuple[onnx.ModelProto, dict[str, Any]]:
     """A model of one MatMulNBits."""
     blocks, bytes_of_block = -(-depth // block), block * bits // 8
@@ -65,9 +75,9 @@ def test_the_library_has_the_packed_bytes() -> None:
 
 def test_damaged_weights_are_refused() -> None:
     for changed in ({"K": 64}, {"N": 7}, {"bits": 3}, {"block_size": 0}):
-        made, _ = packed_model(1, 128, 48, 4, 32, **changed)
+        made, _ = packed_model(1, 128, 48, 4, 32, changed=changed)
         with pytest.raises(ModelError):
             tilewright.compile(made)
-    made, _ = packed_model(1, 128, 48, 4, 32, weight_prepacked=1)
+    made, _ = packed_model(1, 128, 48, 4, 32, changed={"weight_prepacked": 1})
     with pytest.raises(UnsupportedError, match="packed for one processor"):
         tilewright.compile(made)

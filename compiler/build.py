@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from .pipeline import ChoosePasses
     from .process.progress import ProgressCallback
     from .process.workers import Workers
+    from .recipes.recipe import Recipe
 
 STAGES = ("import", "passes", "lower", "plan", "generate")
 
@@ -59,6 +60,8 @@ class Build:
         precision: what the target can do of the one that was asked for.
         path: the library, where it was asked for; None without an output.
         imported: the model after import.
+        recipe: what is done to it.
+        kept_float: for each layer that the recipe would quantize why it stays float, or "" where it does not.
         module: its scheduled kernels, and `main` that calls them.
         table: which of them the library has.
         lowered: their loops.
@@ -73,6 +76,8 @@ class Build:
     precision: str
     path: Path | None
     imported: ImportedModel | None = None
+    recipe: Recipe | None = None
+    kept_float: Mapping[str, str] = field(default_factory=dict)
     module: IRModule | None = None
     table: KernelTable | None = None
     lowered: LoweredKernels | None = None
@@ -175,12 +180,30 @@ def _settled(options: CompileOptions, place: Path | None, generates: bool) -> Bu
 
 def _imported(made: Build, model: Any, prepared: Callable[[OpenedModel], OpenedModel] | None) -> Build:
     from .. import frontends
+    from .recipes.files import recipe_of
 
-    if not isinstance(model, frontends.ImportedModel):
+    if isinstance(model, frontends.ImportedModel):
+        made = replace(made, recipe=recipe_of(made.options.recipe))
+    else:
         opened = frontends.open(model, frontends.Request(shapes=made.options.shapes))
+        recipe, opened = _with_recipe(made.options.recipe, opened)
+        made = replace(made, recipe=recipe)
         opened = opened if prepared is None else prepared(opened)
         model = frontends.load(opened, shapes=made.options.shapes, bindings=made.options.bindings)
     return replace(made, imported=model)
+
+
+def _with_recipe(given: Any, opened: OpenedModel) -> tuple[Recipe | None, OpenedModel]:
+    """The recipe, checked against the model, and the model with the weights that it replaces."""
+    from ..frontends.replaced_weights import with_weights
+    from .recipes.files import recipe_of
+    from .recipes.identity import check_recipe
+
+    recipe = recipe_of(given)
+    if recipe is None:
+        return None, opened
+    check_recipe(recipe, opened)
+    return recipe, with_weights(opened, recipe.arrays)
 
 
 def _workers(made: Build, generator: CodeGenerator | None) -> AbstractContextManager[Workers | None]:
@@ -197,8 +220,11 @@ def _scheduled(made: Build, passes: ChoosePasses, choose: Choose | None, tell: P
     from ..schedules.templates.template import choose_default
     from ..schedules.tuner.records import chooser_of
     from . import pipeline
+    from .recipes.apply import Applied
 
     assert made.imported is not None
+    kept: dict[str, str] = {}
+    applied = None if made.recipe is None else Applied(made.recipe, made.imported, kept.__setitem__)
     module = pipeline.run(
         made.imported.module,
         made.target,
@@ -206,10 +232,11 @@ def _scheduled(made: Build, passes: ChoosePasses, choose: Choose | None, tell: P
         quantize=made.options.quantize,
         order=lambda all_of_them: passes(edited(all_of_them, made.options.passes)),
         choose=choose or (chooser_of(made.options.records, made.target) if made.options.records else choose_default),
+        applied=applied,
         save_ir=made.options.save_ir,
         progress=tell,
     )
-    return replace(made, module=module)
+    return replace(made, module=module, kept_float=kept)
 
 
 def _emitted(
@@ -298,7 +325,15 @@ def _example(model: Any, options: CompileOptions, progress: ProgressCallback | N
     from .process.temporary import temporary_folder
 
     here = replace(
-        options, target="host", cpu=None, features=(), emit="so", precision="fp32", quantize=None, save_ir=None, records=None
+        options,
+        target="host",
+        cpu=None,
+        features=(),
+        emit="so",
+        precision="fp32",
+        quantize=None,
+        save_ir=None,
+        records=None,
     )
     opened = None if isinstance(model, frontends.ImportedModel) else frontends.open(model)
     with temporary_folder() as folder:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ..targets import Target
+    from .recipes.recipe import Recipe
 
 Pathlike = str | os.PathLike[str]
 
@@ -48,6 +49,7 @@ class CompileOptions:
         save_ir: a folder for the module after each pass.
         keep_temps: a folder for sources and objects.
         passes: changes to the passes, as `ir_passes.registry.edited` takes them: ``-fuse_gelu`` leaves one out.
+        recipe: what is done to the model, a file or a `Recipe`: how it is quantized, which weights are replaced.
         jobs: processes that compile kernels, at most one a core; None: as many as there are kernels enough for.
         regions: of C sources: memories for tensors by name, the fastest first, with their sizes in bytes.
 
@@ -66,6 +68,7 @@ class CompileOptions:
     precision: str = "fp32"
     quantize: str | None = None
     records: Pathlike | None = None
+    recipe: Pathlike | Recipe | None = None
     passes: Sequence[str] = ()
     save_ir: Pathlike | None = None
     keep_temps: Pathlike | None = None

@@ -51,6 +51,7 @@ from ..schedules.schedule import schedule_module
 from ..schedules.templates.table import TEMPLATES
 from ..schedules.templates.template import Choose, Chooser, choose_default
 from .process.install import written_whole
+from .recipes.apply import Applied, RecipePasses
 
 if TYPE_CHECKING:
     from ..targets import Target
@@ -98,13 +99,24 @@ def passes(
     precision: str = "fp32",
     quantize: str | None = None,
     choose: Choose = choose_default,
+    applied: Applied | None = None,
 ) -> list[Pass]:
-    """The passes of a compile, in order; `choose` settles what computes each workload, and how."""
+    """The passes of a compile, in order.
+
+    Args:
+        target: the machine.
+        on_kernel: told of each kernel that is scheduled.
+        precision: as `run` has it.
+        quantize: as `run` has it.
+        choose: settles what computes each workload, and how.
+        applied: a recipe, whose passes come first, and where tensors become integers.
+    """
 
     def faster(call: Expr) -> bool:
         return gains(call, target)
 
     decide = Chooser(target, TEMPLATES, choose)
+    recipe = applied.passes(decide) if applied is not None else RecipePasses()
     narrow: list[Pass] = [_STORAGE[precision]] if precision in _STORAGE else []
     products: list[Pass] = []
     if precision in _PRODUCTS:
@@ -113,8 +125,9 @@ def passes(
     if quantize in _WEIGHTS:
         dense = [QuantizeWeights(*_WEIGHTS[quantize], faster)]
     elif quantize == "dynamic":
-        dense = [QuantizeDynamically(lambda call: gains_dynamically(call, target))]
+        dense = [QuantizeDynamically(lambda call: gains_dynamically(call, decide))]
     return [
+        *recipe.first,
         # Weights of a few bits: products with them, where those are faster.
         *dense,
         WeightProducts(faster),
@@ -138,6 +151,7 @@ def passes(
         ChannelsLast(),
         FoldConstants(keep_quantized=True),
         # Integers: what is quantized on both sides is multiplied in 8 bits; what is left is computed in float.
+        *recipe.quantize,
         UnsignedActivations(),
         MoveDequantize(),
         IntegerProducts(faster),
@@ -168,6 +182,7 @@ def run(
     quantize: str | None = None,
     order: ChoosePasses = list,
     choose: Choose = choose_default,
+    applied: Applied | None = None,
     save_ir: str | os.PathLike[str] | None = None,
     progress: ProgressCallback,
 ) -> IRModule:
@@ -180,6 +195,7 @@ def run(
         quantize: what is rounded to integers, as `CompileOptions` has it.
         order: which passes run.
         choose: settles what computes each workload, and how.
+        applied: a recipe with the names of the model, whose passes run, too.
         save_ir: a folder for the module after each pass, numbered and named; bodies of loops and branches, which go
             through all passes by themselves, have folders in it.
         progress: told of the pass that starts, and of each kernel that is scheduled.
@@ -203,7 +219,9 @@ def run(
         if index + 1 < len(chosen):
             progress(chosen[index + 1].name, 0, 0)
 
-    chosen = list(order(passes(target, on_kernel, precision=precision, quantize=quantize, choose=choose)))
+    chosen = list(
+        order(passes(target, on_kernel, precision=precision, quantize=quantize, choose=choose, applied=applied))
+    )
     parts = {}
     for part, function in split(module).items():
         folder = None if save_ir is None else Path(save_ir) if part == MAIN else Path(save_ir) / part

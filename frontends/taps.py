@@ -88,8 +88,8 @@ def cut(
         part.graph.ClearField(field)
     part.graph.node.extend(node for index, node in enumerate(graph.node) if index in kept)
     part.graph.initializer.extend(constants[name] for name in needed)
-    part.graph.input.extend(_typed(name, values[name]) for name in inputs if name not in computed)
-    part.graph.output.extend(_typed(name, values[name]) for name in outputs)
+    part.graph.input.extend(typed(name, values[name]) for name in inputs if name not in computed)
+    part.graph.output.extend(typed(name, values[name]) for name in outputs)
     return opened.changed(part)
 
 
@@ -105,6 +105,7 @@ def _reads(node: onnx.NodeProto) -> list[str]:
     return names
 
 
-def _typed(name: str, value: npt.NDArray[Any]) -> onnx.ValueInfoProto:
+def typed(name: str, value: npt.NDArray[Any]) -> onnx.ValueInfoProto:
+    """What declares a tensor of an array's shape and dtype as an input or output."""
     dtype = onnx.helper.np_dtype_to_tensor_dtype(np.asarray(value).dtype)
     return onnx.helper.make_tensor_value_info(name, dtype, np.asarray(value).shape)

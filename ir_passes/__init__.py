@@ -23,6 +23,7 @@ from .operators.simplify_reductions import SimplifyReductions
 from .operators.trim_kernels import TrimKernels
 from .quantization.integer_products import IntegerProducts
 from .quantization.move_dequantize import MoveDequantize
+from .quantization.place_pairs import PlacePairs
 from .quantization.quantize_dynamically import QuantizeDynamically
 from .quantization.quantize_weights import QuantizeWeights
 from .quantization.requantize_sums import RequantizeSums
@@ -52,6 +53,7 @@ __all__ = [
     "NarrowStorage",
     "Pass",
     "PassResult",
+    "PlacePairs",
     "QuantizeDynamically",
     "QuantizeWeights",
     "RequantizeSums",

@@ -19,10 +19,12 @@ from .command_options import (
     Model,
     Precision,
     Quantize,
+    RecipeFile,
     Regions,
     Shapes,
     Target,
     compile_options,
+    quantization,
 )
 from .tensor_options import parse_regions
 
@@ -50,7 +52,6 @@ def compile_command(
     shape: Shapes = None,
     bind: Binds = None,
     precision: Precision = "fp32",
-    quantize: Quantize = None,
     threads: CompiledThreads = None,
     region: Regions = None,
     name: Annotated[
@@ -60,6 +61,8 @@ def compile_command(
     records: Annotated[
         Path | None, typer.Option("--records", metavar="FILE", help="Records of `tilewright tune` to use.")
     ] = None,
+    recipe: RecipeFile = None,
+    quantize: Quantize = None,
     passes: Annotated[
         list[str] | None,
         typer.Option(
@@ -83,6 +86,8 @@ def compile_command(
     * `tilewright compile resnet50.onnx -o resnet50.so`
     * `tilewright compile bert.onnx -o bert.so --shape input_ids=1x128 --bind mask=@ones.npy`
     * `tilewright compile net.onnx -o net.so --target x86_64-linux-gnu --mcpu x86-64-v3 --threads 1`
+    * `tilewright compile net.onnx -o net_int8.so --quantize recipe.json`
+    * `tilewright compile gpt2.onnx -o gpt2_int4.so --quantize weights-int4`
     * `tilewright compile kws.onnx -o kws --emit c --target thumbv7em-none-eabihf --mcpu cortex-m4`
     """
     from ..build import build
@@ -98,8 +103,8 @@ def compile_command(
         jobs,
         name=name,
         emit=emit,
-        quantize=quantize,
         records=records,
+        **quantization(recipe, quantize),
         passes=tuple(passes or ()),
         save_ir=save_ir,
         keep_temps=keep_temps,

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # The one whose names the examples in the help are.
 _ARCHITECTURE = next(iter(ARCHITECTURES.values()))
+# Ways to quantize that only `tilewright quantize` knows, as it has the data.
+NEED_DATA = ("int8",)
 # What multiplies narrow operands.
 _UNITS = [unit for architecture in ARCHITECTURES.values() for unit in architecture.units]
 BFLOAT16_UNITS = ", ".join(unit.name for unit in _UNITS if unit.rhs == "bfloat16")
@@ -63,18 +65,22 @@ Precision = Annotated[
         help=f"fp32; bf16: multiply and store in bfloat16 ({BFLOAT16_UNITS}); fp16: store weights in float16.",
     ),
 ]
+CompiledThreads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads", metavar="N", help="Default when it runs; 1 builds without threads. [default: all processors]"
+    ),
+]
+RecipeFile = Annotated[
+    Path | None,
+    typer.Option("--recipe", metavar="RECIPE.json", help="What is done to the model: `tilewright quantize` writes it."),
+]
 Quantize = Annotated[
     str | None,
     typer.Option(
         "--quantize",
         metavar="WHAT",
-        help="Of dense layers, where that is faster: weights-int8, weights-int4; dynamic: int8 of both operands.",
-    ),
-]
-CompiledThreads = Annotated[
-    int | None,
-    typer.Option(
-        "--threads", metavar="N", help="Default when it runs; 1 builds without threads. [default: all processors]"
+        help="A recipe, as --recipe; or of dense layers, where faster: weights-int8, weights-int4, dynamic (int8).",
     ),
 ]
 Jobs = Annotated[
@@ -130,6 +136,29 @@ def compile_options(
         jobs=jobs,
         **others,
     )
+
+
+def quantization(recipe: Path | None, quantize: str | None) -> dict[str, Any]:
+    """The fields of `CompileOptions` that ``--recipe`` and ``--quantize`` say: a recipe, or a way that needs none.
+
+    Raises:
+        UsageError: both are given, or a kind of quantization that takes data and so has no ranges yet.
+    """
+    from ..options import QUANTIZED
+
+    if quantize is None:
+        return {"recipe": recipe}
+    if quantize in QUANTIZED:
+        return {"recipe": recipe, "quantize": quantize}
+    if recipe is not None:
+        raise UsageError("there are two recipes", where="--recipe, --quantize", hint="give one of them")
+    if quantize in NEED_DATA:
+        raise UsageError(
+            f"{quantize} needs the ranges of the model's tensors, which its data shows",
+            where=f"--quantize {quantize}",
+            hint="tilewright quantize MODEL --calibration DATA -o RECIPE.json, then --quantize RECIPE.json",
+        )
+    return {"recipe": Path(quantize)}
 
 
 def open_library(path: Path, threads: int | None) -> CompiledModel:

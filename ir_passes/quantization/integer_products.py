@@ -22,6 +22,7 @@ from .reach import fits, largest_column
 # Of the difference of two integers of 8 bits.
 _LARGEST = 255
 _CONVOLUTIONS = ("nn.conv1d", "nn.conv2d", "nn.conv3d")
+PRODUCTS = ("matmul", *_CONVOLUTIONS)
 
 
 def _always(call: Expr) -> bool:
@@ -69,7 +70,7 @@ class IntegerProducts(GraphPass):
         """Rewrite `main`."""
 
         def visit(rewriter: Rewriter, var: Var, value: Expr) -> Expr | None:
-            if not calls(value, "matmul", *_CONVOLUTIONS) or dtype_of(value) not in ("float32", "int32"):
+            if not calls(value, *PRODUCTS) or dtype_of(value) not in ("float32", "int32"):
                 return None
             left, right = _left(rewriter, value), _right(rewriter, value)
             if left is None or right is None or (left.scale is None) != (right.scale is None):
@@ -84,7 +85,7 @@ class IntegerProducts(GraphPass):
             return None
         shape = list(value.args[0].ty.shape)
         source = relax.Var("integers", relax.TensorType(shape, "uint8"))
-        if not self.gains(rewriter.normalize(_product(value, source, weights, padding))):
+        if not self.gains(rewriter.normalize(product_of(value, source, weights, padding))):
             return None
         data = left.integers
         if dtype_of(data) == "int8":
@@ -100,7 +101,7 @@ class IntegerProducts(GraphPass):
                 relax.op.nn.pad(data, [side for pair in widths for side in pair], pad_value=float(zero)), var.name
             )
             padding = [0] * len(padding)
-        sums = rewriter.emit(_product(value, data, weights, padding), var.name)
+        sums = rewriter.emit(product_of(value, data, weights, padding), var.name)
         sums = rewriter.emit(_less(sums, zero, _column_sums(value, right.integers), rewriter, var), var.name)
         if left.scale is None:
             return sums
@@ -149,7 +150,7 @@ def _right(rewriter: Rewriter, value: Call) -> _Right | None:
         if integers is None or scale is None or zero is None or integers.dtype.itemsize > 1 or found.dtype != "float32":
             return None
         wide = integers.astype(np.int32) - zero.astype(np.int32)
-        if scale.size > 1 and scale.shape[_column_axis(value)] != scale.size:
+        if scale.size > 1 and scale.shape[column_axis(value)] != scale.size:
             return None
         scale = scale.reshape(-1 if scale.size > 1 else ())
     if wide.size == 0 or wide.min() < -SHIFT or wide.max() >= SHIFT or (calls(value, "matmul") and wide.ndim != 2):
@@ -159,7 +160,7 @@ def _right(rewriter: Rewriter, value: Call) -> _Right | None:
     return _Right(wide.astype(np.int8), scale)
 
 
-def _column_axis(value: Call) -> int:
+def column_axis(value: Call) -> int:
     """The axis of weights (O, *kernel, I), or of a matrix, that has the columns of the product."""
     return -1 if calls(value, "matmul") else 0
 
@@ -168,7 +169,9 @@ def _padding(value: Call) -> list[int]:
     return [] if calls(value, "matmul") else [int(each) for each in value.attrs.padding]
 
 
-def _product(value: Call, left: Expr, right: Expr, padding: list[int]) -> Call:
+def product_of(value: Call, left: Expr, right: Expr, padding: list[int] | None = None) -> Call:
+    """The same product or convolution of other operands, which are integers, with sums in int32."""
+    padding = _padding(value) if padding is None else padding
     if calls(value, "matmul"):
         return rebuild(value, [left, right], out_dtype="int32")
     return rebuild(value, [left, right], out_dtype="int32", padding=padding)

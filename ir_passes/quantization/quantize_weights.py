@@ -1,4 +1,4 @@
-"""Weights of dense layers are rounded to a few bits, in pairs as an imported model has them; activations stay floats."""
+"""Weights of dense layers are rounded to a few bits, as the pairs of an imported model are; activations stay floats."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .quantized_values import integer
 
 # Of the range that a block's largest weight asks for, what is tried for its scale: to round the many more finely may be
 # better than to hold the largest.
-_SHARES = (1.0, 0.95, 0.9, 0.85, 0.8)
+_SHARES = (0.95, 0.9, 0.85, 0.8)
 # What fewer weights take is no time.
 FEWEST_WEIGHTS = 1 << 12
 _BYTE = 8
@@ -51,6 +51,7 @@ class QuantizeWeights(GraphPass):
 
     def __call__(self, module: tvm.IRModule) -> PassResult:
         """Rewrite `main`."""
+
         def visit(rewriter: Rewriter, var: Var, value: Expr) -> Expr | None:
             weights = array_of(value.args[1]) if calls(value, "matmul") else None
             if weights is None or weights.ndim != 2 or weights.size < FEWEST_WEIGHTS:
@@ -95,17 +96,17 @@ def rounded(weights: Array, bits: int) -> tuple[Array, Array]:
     # Of few integers all are used: the largest weight becomes the lowest one, which has no counterpart above zero, so
     # that scales may be negative.
     step = largest / np.float32(lowest) if bits < _BYTE else np.abs(largest) / np.float32(-lowest - 1)
-    least, integers, scales = None, None, None
+    integers, scales, least = _divided(weights, step, lowest)
     for share in _SHARES:
-        scale = step * np.float32(share)
-        scale = np.where(np.abs(scale) < np.finfo(np.float32).tiny, np.float32(1), scale)
-        whole = np.clip(np.rint(weights / scale), lowest, -lowest - 1)
-        error = np.square(whole * scale - weights).sum(1, keepdims=True)
-        if least is None:
-            least, integers, scales = error, whole, scale
-            continue
+        finer, scale, error = _divided(weights, step * np.float32(share), lowest)
         better = error < least
-        least, scales = np.where(better, error, least), np.where(better, scale, scales)
-        integers = np.where(better, whole, integers)
-    assert integers is not None and scales is not None
+        integers, scales = np.where(better, finer, integers), np.where(better, scale, scales)
+        least = np.minimum(least, error)
     return integers.astype(np.int8), scales
+
+
+def _divided(weights: Array, scale: Array, lowest: int) -> tuple[Array, Array, Array]:
+    """Integers from `lowest` on, the scales with 1 in the place of 0, and a block's sum of squared errors."""
+    scale = np.where(np.abs(scale) < np.finfo(np.float32).tiny, np.float32(1), scale)
+    whole = np.clip(np.rint(weights / scale), lowest, -lowest - 1)
+    return whole, scale, np.square(whole * scale - weights).sum(1, keepdims=True)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import tvm
-from tvm import relax
 
 from ...ir_types import Call
 from ..core.base import GraphPass, PassResult

@@ -71,5 +71,3 @@ def gains(call: relax.Call, target: Target) -> bool:
 def _cycles(template: Any, workload: object, target: Target) -> float:
     cycles: float = template.estimate(workload, template.default(workload, target), target)
     return cycles
-
-

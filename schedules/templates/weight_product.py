@@ -56,7 +56,7 @@ Element = Callable[..., Scalar]
 # A float32 whose unit in the last place is 1: with an integer in its last bits it is the sum of both.
 _LARGE = 2.0**23
 _LARGE_BITS = int(np.float32(_LARGE).view(np.uint32))
-# Vector instructions that make a factor of a word: a shift, a mask and an or, a subtraction; and a product with a scale.
+# Instructions that make a factor of a word: a shift, a mask and an or, a subtraction; and a product with a scale.
 _UNPACK, _SCALE = 4, 1
 _SHARED = 3  # registers for the mask, the large float and what is unpacked
 
@@ -282,4 +282,3 @@ def compute(
 
 def _flops(workload: WeightProduct) -> int:
     return 2 * workload.rows * workload.columns * workload.depth
-

@@ -60,7 +60,7 @@ def _shared(node: Node, given: Array, shape: tuple[int, int]) -> Array:
 def _zero_points(node: Node, bits: int, shape: tuple[int, int]) -> Array:
     given = node.static(3, "the zero points")
     if given.dtype.itemsize == 1:
-        return _unpacked(node, given, bits, (1, *shape))[0]
+        return np.asarray(_unpacked(node, given, bits, (1, *shape))[0])
     whole = _shared(node, given, shape)
     if not np.array_equal(whole, np.rint(whole)):
         raise node.unsupported("zero points that are no integers are not supported")

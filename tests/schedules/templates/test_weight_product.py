@@ -1,4 +1,4 @@
-"""Products with weights of a few bits: what is unpacked is exactly what numpy dequantizes, on every set of instructions."""
+"""Products with weights of a few bits: what is unpacked is exactly what numpy dequantizes, by every instruction set."""
 
 from __future__ import annotations
 
@@ -74,7 +74,9 @@ def test_sums(run: Runner, rows: int, depth: int, columns: int, bits: int, block
     assert relative_error(run(product(arrays, bits, block), x), expected) < TOLERANCE
 
 
-@pytest.mark.parametrize("triple", ["aarch64-linux-gnu", "riscv64-linux-gnu", "x86_64-linux-gnu", "thumbv7em-none-eabihf"])
+@pytest.mark.parametrize(
+    "triple", ["aarch64-linux-gnu", "riscv64-linux-gnu", "x86_64-linux-gnu", "thumbv7em-none-eabihf"]
+)
 def test_few_rows_are_faster_with_fewer_bits_and_many_are_not(triple: str) -> None:
     target = targets.parse(triple, cores=1)
     x = relax.BlockBuilder()

@@ -1,0 +1,83 @@
+"""A recipe as passes: a row for each section says which pass takes it, and where in a compile that stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ...ir_passes import Pass, PlacePairs
+from ...ir_passes.quantization.pair_plan import Activation
+from ...ir_passes.quantization.weight_integers import WeightBits
+from ...schedules.narrow import conversion_cycles, saved_cycles
+from .recipe import FloatEntry, Recipe, WeightsEntry
+
+if TYPE_CHECKING:
+    from ...frontends import ImportedModel
+    from ...schedules.templates.template import Chooser
+
+Tell = Callable[[str, str], None]
+
+
+@dataclass(frozen=True)
+class RecipePasses:
+    """What a recipe adds to the passes of a compile.
+
+    Attributes:
+        first: passes right after import, before all others: those that change shapes and weights.
+        quantize: passes before quantized tensors become integers, when operators and layouts are settled.
+    """
+
+    first: tuple[Pass, ...] = ()
+    quantize: tuple[Pass, ...] = ()
+
+
+@dataclass(frozen=True)
+class Applied:
+    """A recipe, the names of the model that it is applied to, and who is told what became of each layer."""
+
+    recipe: Recipe
+    names: ImportedModel
+    tell: Tell = lambda layer, kept_float: None
+
+    def passes(self, decide: Chooser) -> RecipePasses:
+        """The passes for a machine; none for what a recipe does not say."""
+        return RecipePasses(
+            tuple(each for row in FIRST for each in row(self, decide)),
+            tuple(each for row in QUANTIZE for each in row(self, decide)),
+        )
+
+
+# What makes passes of a section of a recipe.
+Row = Callable[[Applied, "Chooser"], Sequence[Pass]]
+
+
+def _pairs(applied: Applied, decide: Chooser) -> Sequence[Pass]:
+    recipe, names = applied.recipe, applied.names
+    kept = recipe.entries(FloatEntry)
+    layers = {
+        names.layers[layer]: WeightBits(entry.bits, entry.granularity)
+        for layer, entry in recipe.entries(WeightsEntry).items()
+        if layer not in kept and layer in names.layers
+    }
+    activations = {
+        hint: Activation(entry.scale, entry.zero_point, entry.bits)
+        for tensor, entry in recipe.tensors.items()
+        for hint in names.tensors.get(tensor, ())
+    }
+    if not layers or not activations:
+        return ()
+    called = {hint: layer for layer, hint in names.layers.items()}
+    return (
+        PlacePairs(
+            activations,
+            layers,
+            saved=lambda call: saved_cycles(call, decide),
+            cost=lambda tensor, readers: conversion_cycles(tensor, readers, decide.target),
+            tell=lambda hint, kept_float: applied.tell(called.get(hint, hint), kept_float),
+        ),
+    )
+
+
+FIRST: tuple[Row, ...] = ()
+QUANTIZE: tuple[Row, ...] = (_pairs,)

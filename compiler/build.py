@@ -321,27 +321,17 @@ def _example(model: Any, options: CompileOptions, progress: ProgressCallback | N
     from .inputs.input_ranges import integer_bounds
     from .inputs.random_inputs import random_inputs
     from .library.artifact import load
-    from .precision import RTOL_OF_PRECISION
+    from .precision import rtol_of
     from .process.temporary import temporary_folder
 
-    here = replace(
-        options,
-        target="host",
-        cpu=None,
-        features=(),
-        emit="so",
-        precision="fp32",
-        quantize=None,
-        save_ir=None,
-        records=None,
-    )
+    asked = {each: getattr(options, each) for each in ("shapes", "bindings", "threads", "passes", "jobs", "recipe")}
     opened = None if isinstance(model, frontends.ImportedModel) else frontends.open(model)
     with temporary_folder() as folder:
-        build(model, folder / "model.so", replace(here, keep_temps=None), progress=progress)
+        build(model, folder / "model.so", CompileOptions(**asked), progress=progress)
         library = load(folder / "model.so")
         inputs = random_inputs(library.inputs, 0, integer_bounds(opened) if opened is not None else {})
         outputs = library.run(inputs)
-    return Example(inputs, outputs, RTOL_OF_PRECISION[options.precision])
+    return Example(inputs, outputs, rtol_of(options.precision, options.quantize))
 
 
 def _path(name: str | os.PathLike[str] | None) -> Path | None:

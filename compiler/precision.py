@@ -13,6 +13,14 @@ from ..targets.architectures import architecture_named
 # 0.2% an operation), it adds up over the depth of a network; an unrelated result differs by about 1.
 RTOL_OF_PRECISION = {"fp32": 1e-4, "fp16": 2e-2, "bf16": 1e-1}
 
+# The same of integers in the place of floats, by `CompileOptions.quantize`: steps of a 254th and a 16th of a range.
+_RTOL_OF_INTEGERS = {"weights-int8": 2e-2, "weights-int4": 3e-1, "dynamic": 5e-2}
+
+
+def rtol_of(precision: str, quantize: str | None) -> float:
+    """The tolerance of a library that computes so, against a float32 one of the model as it came."""
+    return max(RTOL_OF_PRECISION[precision], _RTOL_OF_INTEGERS.get(quantize or "", 0.0))
+
 
 def possible(precision: str, target: Target) -> str:
     """The precision to compile in.

@@ -61,7 +61,9 @@ def lower_weight_product(builder: relax.BlockBuilder, call: relax.Call, decide: 
 
 
 def gains(call: relax.Call, target: Target) -> bool:
-    """Whether a product is faster with weights of a few bits than with those of its floats."""
+    """Whether a product is faster with weights of a few bits than with floats, or memory is what is scarce."""
+    if target.saves_memory:
+        return True
     workload = workload_of(call)
     depth = workload.depth
     floats = Workload(1, workload.rows, workload.columns, (depth,))

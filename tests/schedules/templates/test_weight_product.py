@@ -52,7 +52,7 @@ def here(cpu: str) -> targets.Target:
 
 
 @pytest.mark.parametrize("cpu", CPUS)
-@settings(max_examples=3, deadline=None, derandomize=True)
+@settings(max_examples=2, deadline=None, derandomize=True)
 @given(data=st.data())
 def test_any_weights(run: Runner, cpu: str, data: st.DataObject) -> None:
     """Each row of the unit matrix asks for a row of weights: terms are exact, and so is their sum."""
@@ -65,8 +65,10 @@ def test_any_weights(run: Runner, cpu: str, data: st.DataObject) -> None:
     assert run.templates == [TEMPLATE]
 
 
-@pytest.mark.parametrize(("rows", "depth", "columns"), [(1, 600, 240), (2, 240, 48), (5, 80, 24), (8, 128, 600)])
-@pytest.mark.parametrize(("bits", "block"), [(4, 32), (8, 128), (4, 1 << 20)])
+@pytest.mark.parametrize(
+    ("rows", "depth", "columns", "bits", "block"),
+    [(1, 600, 240, 4, 32), (2, 240, 48, 8, 128), (5, 80, 24, 4, 80), (8, 128, 600, 4, 32)],
+)
 def test_sums(run: Runner, rows: int, depth: int, columns: int, bits: int, block: int) -> None:
     arrays = weights(1, depth, columns, bits, block, "uint8", True)
     x = random(1, rows, depth)
@@ -74,17 +76,14 @@ def test_sums(run: Runner, rows: int, depth: int, columns: int, bits: int, block
     assert relative_error(run(product(arrays, bits, block), x), expected) < TOLERANCE
 
 
-@pytest.mark.parametrize(
-    "triple", ["aarch64-linux-gnu", "riscv64-linux-gnu", "x86_64-linux-gnu", "thumbv7em-none-eabihf"]
-)
-def test_few_rows_are_faster_with_fewer_bits_and_many_are_not(triple: str) -> None:
+@pytest.mark.parametrize("triple", ["aarch64-linux-gnu", "x86_64-linux-gnu", "thumbv7em-none-eabihf"])
+def test_few_rows_gain_by_fewer_bits_and_many_do_not(triple: str) -> None:
     target = targets.parse(triple, cores=1)
-    x = relax.BlockBuilder()
+    arrays = weights(0, 512, 512, 4, 32, "int8", False)
 
     def gains(rows: int) -> bool:
-        arrays = weights(0, 512, 512, 4, 32, "int8", False)
         data = relax.Var("x", relax.TensorType((rows, 512), "float32"))
-        return lowering.gains(x.normalize(product(arrays, 4, 32)(data)), target)
+        return lowering.gains(relax.BlockBuilder().normalize(product(arrays, 4, 32)(data)), target)
 
     assert gains(1)
-    assert not gains(2000)
+    assert gains(2000) == target.saves_memory

@@ -181,29 +181,17 @@ def _settled(options: CompileOptions, place: Path | None, generates: bool) -> Bu
 def _imported(made: Build, model: Any, prepared: Callable[[OpenedModel], OpenedModel] | None) -> Build:
     from .. import frontends
     from .recipes.files import recipe_of
+    from .recipes.identity import with_recipe
 
     if isinstance(model, frontends.ImportedModel):
         made = replace(made, recipe=recipe_of(made.options.recipe))
     else:
         opened = frontends.open(model, frontends.Request(shapes=made.options.shapes))
-        recipe, opened = _with_recipe(made.options.recipe, opened)
+        recipe, opened = with_recipe(made.options.recipe, opened)
         made = replace(made, recipe=recipe)
         opened = opened if prepared is None else prepared(opened)
         model = frontends.load(opened, shapes=made.options.shapes, bindings=made.options.bindings)
     return replace(made, imported=model)
-
-
-def _with_recipe(given: Any, opened: OpenedModel) -> tuple[Recipe | None, OpenedModel]:
-    """The recipe, checked against the model, and the model with the weights that it replaces."""
-    from ..frontends.replaced_weights import with_weights
-    from .recipes.files import recipe_of
-    from .recipes.identity import check_recipe
-
-    recipe = recipe_of(given)
-    if recipe is None:
-        return None, opened
-    check_recipe(recipe, opened)
-    return recipe, with_weights(opened, recipe.arrays)
 
 
 def _workers(made: Build, generator: CodeGenerator | None) -> AbstractContextManager[Workers | None]:

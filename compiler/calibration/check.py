@@ -112,6 +112,7 @@ def check_quantized(
     least_decibels: float = LEAST_DECIBELS,
     bisect: bool = False,
     options: CompileOptions | None = None,
+    always: bool = False,
     tell: ProgressCallback = lambda stage, done, total: None,
 ) -> QuantizedCheck:
     """Runs the library, the float model and the reference arithmetic on samples.
@@ -119,7 +120,7 @@ def check_quantized(
     Args:
         library: compiled from `opened` with `recipe`.
         bisect: whether layers are looked at one by one.
-        options: those that the library was compiled with, for the layers.
+        options, always: those that the library was compiled with, and whether whatever it costs, for the layers.
 
     Raises:
         RecipeError: the recipe is for another model.
@@ -141,15 +142,20 @@ def check_quantized(
             own_error.add(written[name], floats[name])
         if len(kept) < _LAYER_SAMPLES:
             kept.append(sample)
-    layers = _layers(opened, recipe, kept, options or CompileOptions(), tell) if bisect else ()
+    layers = _layers(opened, recipe, kept, options or CompileOptions(), always, tell) if bisect else ()
     return QuantizedCheck(whole_metrics(pairs, outputs), difference, own_error, least_decibels, layers)
 
 
 def _layers(
-    opened: OpenedModel, recipe: Recipe, samples: list[Sample], options: CompileOptions, tell: ProgressCallback
+    opened: OpenedModel,
+    recipe: Recipe,
+    samples: list[Sample],
+    options: CompileOptions,
+    always: bool,
+    tell: ProgressCallback,
 ) -> tuple[LayerCheck, ...]:
     whole = network_of(opened)
-    with workshop_of(options, tell) as shop:
+    with workshop_of(options, tell, always) as shop:
         kept: dict[str, str] = {}
         tell("compile", 0, 0)
         shop.compiled(opened, "quantized", recipe, kept)

@@ -97,13 +97,10 @@ def layers_of(
     for number, group in enumerate(groups(list(by_output), sizes, MOST_BYTES)):
         layers = [by_output[each] for each in group]
         part = layers_by_themselves(network.opened, layers, values)
-        own, always = None, shop
-        if recipe is not None:
-            own = recipe_by_themselves(recipe, layers, part)
-            if own.tensors and own.layers:
-                always = replace(shop, options=replace(shop.options, passes=(*shop.options.passes, _ALWAYS)))
+        own = None if recipe is None else recipe_by_themselves(recipe, layers, part)
         shop.tell("compile layers", number, 0)
-        libraries.append(always.compiled(part, f"{name}{number}", own))
+        # What pays in the whole network might not pay for one layer.
+        libraries.append(replace(shop, always=True).compiled(part, f"{name}{number}", own))
     return Layers(tuple(libraries))
 
 
@@ -111,7 +108,3 @@ def recipe_by_themselves(recipe: Recipe, layers: Sequence[LinearLayer], part: Op
     """The recipe for layers by themselves: what they read has the entry of the tensor that it was moved from."""
     tensors = {layer.source: recipe.tensors[layer.root] for layer in layers if layer.root in recipe.tensors}
     return restricted(replace(recipe, tensors=tensors), part)
-
-
-# Layers are quantized by themselves where the whole network has them so, though it might not pay for one alone.
-_ALWAYS = "place_pairs{always=True}"

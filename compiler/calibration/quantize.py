@@ -45,6 +45,7 @@ class Request:
         keep_float: layers that stay float.
         least_decibels: a layer whose own ratio of signal to noise is less stays float.
         correct: whether biases are corrected where that lowers the error.
+        always: whether layers become integers whatever that costs in time, for what is measured here.
         details: whether errors of layers are measured.
         images: how images become inputs.
         state: a file for what was calibrated so far.
@@ -56,6 +57,7 @@ class Request:
     keep_float: Sequence[str] = ()
     least_decibels: float = LEAST_OF_A_LAYER
     correct: bool = True
+    always: bool = False
     details: bool = True
     images: Preprocessing | None = None
     state: Path | None = None
@@ -86,7 +88,7 @@ def quantize(
     _check(whole, asked)
     network = whole.of([layer for layer in whole.layers if layer.name not in asked.keep_float])
     clock = _Clock()
-    with workshop_of(asked.options, tell) as shop:
+    with workshop_of(asked.options, tell, asked.always) as shop:
         specs = input_specs(opened, asked.options)
         split = Split(samples_of(data, specs, asked.images))
         state = State(asked.state, key_of(identity_of(opened).sha256, str(asked.options.shapes)))

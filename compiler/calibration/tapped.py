@@ -14,6 +14,7 @@ from ..library.artifact import CompiledModel, load
 from ..library.tensor_spec import TensorSpec
 from ..options import CompileOptions
 from ..process.progress import ProgressCallback
+from ..recipes.identity import restricted
 from .samples import Array, Sample
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 # Of the outputs of one library together.
 MOST_BYTES = 256 << 20
+# As an edit of the passes of a compile whose recipe quantizes something.
+ALWAYS = "place_pairs{always=True}"
 
 
 @dataclass(frozen=True)
@@ -32,11 +35,13 @@ class Workshop:
         options: those of a float library for this machine.
         folder: where libraries are while they are used.
         tell: told of progress.
+        always: whether layers become integers whatever that costs in time.
     """
 
     options: CompileOptions
     folder: Path
     tell: ProgressCallback
+    always: bool = False
 
     def compiled(
         self, opened: OpenedModel, name: str, recipe: Recipe | None = None, kept: dict[str, str] | None = None
@@ -52,7 +57,11 @@ class Workshop:
         inputs = {value.name for value in opened.proto.graph.input}
         shapes = {each: shape for each, shape in self.options.shapes.items() if each in inputs}
         path = self.folder / f"{name}.so"
-        made = build(opened, path, replace(self.options, shapes=shapes, recipe=recipe, name="part"))
+        own = None if recipe is None else restricted(recipe, opened)
+        options = replace(self.options, shapes=shapes, recipe=own, name="part")
+        if self.always and own is not None and own.tensors and own.layers:
+            options = replace(options, passes=(*options.passes, ALWAYS))
+        made = build(opened, path, options)
         if kept is not None:
             kept.update(made.kept_float)
         return load(path)
@@ -145,10 +154,10 @@ def bytes_of(opened: OpenedModel, tensors: Sequence[str]) -> dict[str, int]:
 
 
 @contextmanager
-def workshop_of(options: CompileOptions, tell: ProgressCallback) -> Iterator[Workshop]:
+def workshop_of(options: CompileOptions, tell: ProgressCallback, always: bool = False) -> Iterator[Workshop]:
     """A workshop in a temporary folder, for float libraries of this machine."""
     from ..process.temporary import temporary_folder
 
     here: dict[str, Any] = {"emit": "so", "recipe": None, "save_ir": None, "keep_temps": None, "regions": {}}
     with temporary_folder() as folder:
-        yield Workshop(replace(options, **here), folder, tell)
+        yield Workshop(replace(options, **here), folder, tell, always)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -10,6 +11,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from ...errors import RecipeError, RecipeWarning
+from .files import recipe_of
 from .recipe import ModelIdentity, Recipe
 
 if TYPE_CHECKING:
@@ -54,6 +56,24 @@ def check_recipe(recipe: Recipe, opened: OpenedModel) -> None:
             RecipeWarning,
             stacklevel=2,
         )
+
+
+def with_recipe(
+    given: str | os.PathLike[str] | Recipe | None, opened: OpenedModel
+) -> tuple[Recipe | None, OpenedModel]:
+    """A recipe, read and checked against a model, and the model with the weights that it replaces.
+
+    Raises:
+        RecipeError, UnsupportedVersionError: as `read_recipe` and `check_recipe`.
+        ModelError: weights have another shape or dtype.
+    """
+    recipe = recipe_of(given)
+    if recipe is None:
+        return None, opened
+    from ...frontends.replaced_weights import with_weights
+
+    check_recipe(recipe, opened)
+    return recipe, with_weights(opened, recipe.arrays)
 
 
 def restricted(recipe: Recipe, opened: OpenedModel) -> Recipe:

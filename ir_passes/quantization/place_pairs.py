@@ -17,7 +17,7 @@ from ..core.match import calls
 from ..core.rewriter import Rewriter, dtype_of, rebuild
 from ..dialect.quantize import dequantize, quantize
 from .pair_plan import Activation, Layer, Plan, plan_pairs
-from .quantized_values import dequantized, integer, size_of, whole
+from .quantized_values import dequantized, integer, is_move, size_of, whole
 from .weight_integers import WeightBits, weight_integers
 
 _INT32 = 2**31
@@ -141,12 +141,21 @@ def _with_bias(rewriter: Rewriter, value: Call) -> Expr | None:
     return None
 
 
+def _unmoved(rewriter: Rewriter, expr: Expr) -> Expr:
+    """The tensor that another was moved from: a dequantize has still to go behind the moves."""
+    value = rewriter.definition(expr)
+    while value is not None and is_move(value):
+        expr = value.args[0]
+        value = rewriter.definition(expr)
+    return expr
+
+
 def _scale_of_sums(rewriter: Rewriter, expr: Expr) -> Array | None:
     """The scale of a product of dequantized operands, of each column or of all, in float32."""
     product = rewriter.definition(expr)
     if product is None or not calls(product, "matmul", "nn.conv1d", "nn.conv2d", "nn.conv3d"):
         return None
-    left, right = (dequantized(rewriter, each) for each in product.args)
+    left, right = dequantized(rewriter, _unmoved(rewriter, product.args[0])), dequantized(rewriter, product.args[1])
     if left is None or right is None or array_of(right.integers) is None or whole(left.zero_point) is None:
         return None
     one, other = array_of(left.scale), array_of(right.scale)

@@ -27,7 +27,8 @@ from tilewright.errors import CalibrationError, UsageError
 MODELS = Path(tilewright.__file__).parent / "examples" / "models"
 DIGITS = MODELS / "digits_cnn.onnx"
 # Whatever the machine is, all layers of it that a unit takes are integers.
-OPTIONS = CompileOptions(threads=1, passes=("place_pairs{always=True}",))
+OPTIONS = CompileOptions(threads=1)
+ALWAYS = ("place_pairs{always=True}",)
 
 
 @cache
@@ -39,12 +40,12 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
 @cache
 def quantized() -> Findings:
     images, _ = digits()
-    return quantize(DIGITS, images[:80], Request(OPTIONS))
+    return quantize(DIGITS, images[:80], Request(OPTIONS, always=True))
 
 
 @cache
 def library() -> tilewright.CompiledModel:
-    return tilewright.compile(DIGITS, recipe=quantized().recipe, passes=OPTIONS.passes, threads=1)
+    return tilewright.compile(DIGITS, recipe=quantized().recipe, passes=ALWAYS, threads=1)
 
 
 def classes(run: Any) -> np.ndarray:
@@ -91,16 +92,16 @@ def test_a_planted_fault_is_named_first(place: int) -> None:
     layers = [each for each in found.layers if not each.kept_float]
     guilty = layers[place]
     faulty = planted(found.recipe, guilty.root)
-    bad = tilewright.compile(DIGITS, recipe=faulty, passes=OPTIONS.passes, threads=1)
+    bad = tilewright.compile(DIGITS, recipe=faulty, passes=ALWAYS, threads=1)
     samples = [{"image": image[None]} for image in images[80:84]]
     opened = frontends.open(DIGITS)
 
-    check = check_quantized(bad, opened, faulty, samples, bisect=True, options=OPTIONS)
+    check = check_quantized(bad, opened, faulty, samples, bisect=True, options=OPTIONS, always=True)
     assert check.is_as_written
     assert check.layers[0].layer == guilty.name
     assert not any(each.kernel_is_wrong for each in check.layers)
     assert f"layer {guilty.name!r}" in "\n".join(map(str, quantization_check.tables("x.so", check)))
-    good = check_quantized(library(), opened, found.recipe, samples, options=OPTIONS)
+    good = check_quantized(library(), opened, found.recipe, samples, options=OPTIONS, always=True)
     assert good.passed and good.metrics.decibels > check.metrics.decibels + 3
 
 
@@ -124,11 +125,11 @@ def test_the_report_shows_each_layer() -> None:
 def test_a_layer_that_stays_float() -> None:
     images, _ = digits()
     name = quantized().layers[1].name
-    found = quantize(DIGITS, images[:8], Request(OPTIONS, keep_float=[name], correct=False, details=False))
+    found = quantize(DIGITS, images[:8], Request(OPTIONS, always=True, keep_float=[name], correct=False, details=False))
     layer = next(each for each in found.layers if each.name == name)
     assert layer.kept_float == "asked for"
     with pytest.raises(UsageError, match="no layer 'nothing'"):
-        quantize(DIGITS, images[:8], Request(OPTIONS, keep_float=["nothing"]))
+        quantize(DIGITS, images[:8], Request(OPTIONS, always=True, keep_float=["nothing"]))
 
 
 def interrupted(images: np.ndarray, after: int) -> Iterator[np.ndarray]:
@@ -145,7 +146,7 @@ def test_what_was_calibrated_before_an_interrupt_is_not_calibrated_again(
 
     images, _ = digits()
     monkeypatch.setattr(collect, "_FLUSH_SECONDS", 0.0)
-    request = Request(OPTIONS, correct=False, details=False, state=tmp_path / "state.npz")
+    request = Request(OPTIONS, always=True, correct=False, details=False, state=tmp_path / "state.npz")
     with pytest.raises(KeyboardInterrupt):
         quantize(DIGITS, interrupted(images, 9), request)
     assert request.state is not None and request.state.is_file()
@@ -178,7 +179,7 @@ def test_what_was_calibrated_before_an_interrupt_is_not_calibrated_again(
 )
 def test_data_that_does_not_do(data: np.ndarray, what: str) -> None:
     with pytest.raises(CalibrationError, match=what):
-        quantize(DIGITS, data, Request(OPTIONS))
+        quantize(DIGITS, data, Request(OPTIONS, always=True))
 
 
 def test_a_model_that_makes_nan_of_its_samples() -> None:
@@ -189,15 +190,15 @@ def test_a_model_that_makes_nan_of_its_samples() -> None:
         {"w": np.eye(16, dtype="f4")},
     )
     with pytest.raises(CalibrationError, match="tensor 'l'"):
-        quantize(made, -np.ones((4, 16), "f4"), Request(OPTIONS))
+        quantize(made, -np.ones((4, 16), "f4"), Request(OPTIONS, always=True))
 
 
 def test_a_model_without_layers() -> None:
     made = model([node("Relu", ["x"], "y", "relu")], {"x": ("float32", (1, 4))}, {"y": ("float32", (1, 4))})
     with pytest.raises(UsageError, match="no product or convolution"):
-        quantize(made, np.ones((4, 4), "f4"), Request(OPTIONS))
+        quantize(made, np.ones((4, 4), "f4"), Request(OPTIONS, always=True))
 
 
 def test_constant_inputs_have_a_scale() -> None:
-    found = quantize(DIGITS, np.zeros((4, 1, 8, 8), "f4"), Request(OPTIONS, correct=False))
+    found = quantize(DIGITS, np.zeros((4, 1, 8, 8), "f4"), Request(OPTIONS, always=True, correct=False))
     assert all(entry.scale > 0 for entry in found.recipe.tensors.values())

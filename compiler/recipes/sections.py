@@ -15,6 +15,8 @@ from .recipe import FloatEntry, TensorEntry, WeightsEntry
 Check = Callable[[Any], Any]
 
 GRANULARITIES = ("channel", "tensor")
+# Those of weights alone, where activations stay floats: so many rows of a column share a scale.
+BLOCKS: Mapping[str, int] = MappingProxyType({"block32": 32, "block128": 128})
 MOST_BITS = 8
 
 
@@ -148,7 +150,8 @@ TENSOR = EntryFormat(
 LAYER_SECTIONS: Mapping[str, EntryFormat] = MappingProxyType(
     {
         "weights": EntryFormat(
-            WeightsEntry, MappingProxyType({"bits": integer(2, MOST_BITS), "granularity": one_of(*GRANULARITIES)})
+            WeightsEntry,
+            MappingProxyType({"bits": integer(2, MOST_BITS), "granularity": one_of(*GRANULARITIES, *BLOCKS)}),
         ),
         "float": EntryFormat(FloatEntry, MappingProxyType({"why": text}), single=True),
     }

@@ -33,6 +33,11 @@ def format_of(call: Call) -> tuple[int, int]:
     return int(call.attrs["bits"]), int(call.attrs["block"])
 
 
+def stored_bits(bits: int) -> int:
+    """The bits that an integer of so many has in a word."""
+    return 4 if bits <= 4 else 8
+
+
 def can_store(bits: int, block: int, depth: int) -> bool:
     """Whether words hold integers of so many bits in such blocks of so many rows."""
     return bits in (4, 8) and (block >= depth or block % (WORD_BITS // bits) == 0)

@@ -12,11 +12,12 @@ from ...ir_types import Call
 from ..core.base import GraphPass, PassResult
 from ..core.constants import Array, array_of, constant
 from ..core.graph import Expr, Var
-from ..core.match import calls, made_by
+from ..core.match import calls, made_by, only_use
 from ..core.rewriter import Rewriter, dtype_of, rewrite
-from ..dialect.quantize import QUANTIZE, dequantize, range_of
+from ..dialect.quantize import QUANTIZE, dequantize, quantize, range_of
 from .quantized_values import (
     CHOICES,
+    RESHAPES,
     Dequantized,
     as_array,
     dequantized,
@@ -32,6 +33,8 @@ from .quantized_values import (
 class MoveDequantize(GraphPass):
     """Moves of dequantized tensors become dequantized moves; quantizing what was dequantized by the same is nothing.
 
+    What is quantized by one scale after it got another shape is quantized before, where the floats are made.
+
     Contract: outputs keep values, dtypes and shapes, bit for bit.
     """
 
@@ -42,7 +45,8 @@ class MoveDequantize(GraphPass):
 
 def _visit(rewriter: Rewriter, var: Var, value: Expr) -> Expr | None:
     if calls(value, QUANTIZE.removeprefix("relax.")):
-        return _undone(rewriter, value)
+        undone = _undone(rewriter, value)
+        return _quantized_before(rewriter, var, value) if undone is None else undone
     if calls(value, "concat"):
         return _concatenated(rewriter, var, value)
     if not is_move(value):
@@ -132,6 +136,17 @@ def _undone(rewriter: Rewriter, value: Expr) -> Expr | None:
         return None
     same = same_parameter(found.scale, scale) and same_parameter(found.zero_point, zero)
     return found.integers if same and _is_normal(scale) else None
+
+
+def _quantized_before(rewriter: Rewriter, var: Var, value: Call) -> Expr | None:
+    """The reshape of a quantized tensor, for a reshaped tensor that is quantized and not read by anything else."""
+    x, scale, zero = value.args
+    made = made_by(rewriter, x, *RESHAPES)
+    if made is None or not only_use(rewriter, x) or size_of(scale) != 1 or size_of(zero) != 1:
+        return None
+    if scale.ty.ndim > made.args[0].ty.ndim or zero.ty.ndim > made.args[0].ty.ndim:
+        return None
+    return moved(made, rewriter.emit(quantize(made.args[0], scale, zero, *range_of(value)), var.name))
 
 
 def _is_positive(scale: Expr) -> bool:

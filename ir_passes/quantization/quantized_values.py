@@ -18,11 +18,13 @@ from ..dialect.quantize import DEQUANTIZE
 
 # Operators that choose the largest: the same of integers as of the floats that those stand for, by a positive scale.
 CHOICES = ("nn.max_pool1d", "nn.max_pool2d", "nn.max_pool3d", "max")
+# Operators that leave elements in their order.
+RESHAPES = ("reshape", "expand_dims", "squeeze", "flatten", "nn.batch_flatten")
 # Operators that do the same to integers as to the floats that those stand for: they take elements from one place to
 # another, or choose.
 MOVES = (
-    *("reshape", "permute_dims", "expand_dims", "squeeze", "flatten", "nn.batch_flatten", "strided_slice"),
-    *("flip", "repeat", "tile", "broadcast_to"),
+    *RESHAPES,
+    *("permute_dims", "strided_slice", "flip", "repeat", "tile", "broadcast_to"),
     *CHOICES,
 )
 # int8 is stored as uint8 with this added; it is also the bit that they differ in.

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..process.progress import ProgressCallback
 from ..recipes.recipe import Array, Recipe
-from .network import Layers, Network, layers_of, taps_of
+from .network import Layers, Network
 from .samples import Sample
 from .tapped import MOST_BYTES, Tapped, Workshop
 
@@ -30,10 +30,8 @@ class Error:
 
     def add(self, result: Array, reference: Array) -> None:
         """Takes a result into account."""
-        wide = reference.astype(np.float64)
-        difference = result.astype(np.float64) - wide
-        self.error += float(np.vdot(difference, difference))
-        self.signal += float(np.vdot(wide, wide))
+        self.error += _squares(result - reference)
+        self.signal += _squares(reference)
 
     @property
     def decibels(self) -> float:
@@ -72,29 +70,13 @@ class NetworkErrors:
 
 @dataclass(frozen=True)
 class Bench:
-    """The libraries that errors are measured with."""
+    """What errors are measured with: the layers of `network` are quantized; the libraries may have more layers."""
 
     network: Network
     exact: Tapped
     quantized: Tapped
     exact_layers: Layers
     quantized_layers: Layers
-
-
-def bench_of(shop: Workshop, network: Network, recipe: Recipe, exact: Tapped, values: Mapping[str, Array]) -> Bench:
-    """Compiles what is needed besides the float network.
-
-    Args:
-        network: its layers are those that are quantized.
-        values: arrays of the shapes of its tensors.
-    """
-    return Bench(
-        network,
-        exact,
-        taps_of(shop, network, recipe, "quantized"),
-        layers_of(shop, network, values, None, "exact_layers"),
-        layers_of(shop, network, values, recipe, "quantized_layers"),
-    )
 
 
 def measure_layers(
@@ -222,6 +204,15 @@ class Metrics:
     cosine: float
     top1: float | None
     divergence: float | None
+
+
+def _squares(values: Array) -> float:
+    """The sum of squares: of floats by the fast product of their own dtype, where that holds it."""
+    total = float(np.vdot(values, values))
+    if total > 0 and math.isfinite(total):
+        return total
+    wide = values.astype(np.float64)
+    return float(np.vdot(wide, wide))
 
 
 def _softmax(x: Array) -> Array:

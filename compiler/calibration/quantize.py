@@ -103,7 +103,7 @@ def quantize(
             chosen = choose_ranges(network, exact, layers, split.tried, given, asked.bits, tell)
         tensors = {root: found.entry(asked.bits, why) for root, (found, why) in chosen.items()}
         recipe = _recipe(whole, asked, shared_entries(opened, tensors), {})
-        work = _Work(shop, whole, asked, split, exact, layers, values, tell, clock)
+        work = _Work(shop, whole, network, asked, split, exact, layers, values, tell, clock)
         findings = work.finished(recipe, statistics)
     state.remove()
     return findings
@@ -111,10 +111,14 @@ def quantize(
 
 @dataclass
 class _Work:
-    """What stands once ranges are known: corrections, layers that go back to float, measurements."""
+    """What stands once ranges are known: corrections, layers that go back to float, measurements.
+
+    `whole` has all layers, `network` those that may become integers.
+    """
 
     shop: Workshop
     whole: Network
+    network: Network
     asked: Request
     split: Split
     exact: Tapped
@@ -151,7 +155,7 @@ class _Work:
                 bench = Bench(
                     quantized,
                     self.exact,
-                    taps_of(self.shop, quantized, recipe, "integer_taps"),
+                    taps_of(self.shop, self.network, recipe, "integer_taps"),
                     self.exact_layers,
                     with_offsets(alone, corrections),
                 )

@@ -13,6 +13,7 @@ from ..recipes.recipe import Array, TensorEntry
 from .statistics import TensorStatistics
 
 _STEPS = 48  # ranges that entropy and mean square error try, down to an eighth of the ends
+_NEARLY_SAME = 0.01
 _LEAST_SCALE = float(np.finfo(np.float32).tiny) * 1e6
 
 
@@ -34,7 +35,7 @@ class Range:
 
 
 def candidates(statistics: TensorStatistics, bits: int, name: str) -> list[Range]:
-    """A range by each method, without those that are the same as one before.
+    """A range by each method, without those that are nearly the same as one before.
 
     Raises:
         CalibrationError: the tensor held nothing, or NaN or infinities.
@@ -51,7 +52,7 @@ def candidates(statistics: TensorStatistics, bits: int, name: str) -> list[Range
     found: list[Range] = []
     for method, rule in METHODS.items():
         low, high = rule(statistics, bits)
-        if not any(abs(low - each.low) + abs(high - each.high) <= 1e-3 * (each.high - each.low) for each in found):
+        if not any(abs(low - each.low) + abs(high - each.high) <= _NEARLY_SAME * (each.high - each.low) for each in found):
             found.append(Range(low, high, method))
     return found
 
@@ -60,8 +61,10 @@ def fake_quantized(values: Array, entry: TensorEntry) -> Array:
     """Floats as they are once they were quantized: docs/quantization.md's quantize, and dequantize."""
     least, most = -(2 ** (entry.bits - 1)), 2 ** (entry.bits - 1) - 1
     scale = np.float32(entry.scale)
-    whole = np.clip(np.rint(values / scale), least - entry.zero_point, most - entry.zero_point)
-    return np.asarray(whole.astype(np.float32) * scale)
+    result = np.divide(values, scale, dtype=np.float32)
+    np.rint(result, out=result)
+    np.clip(result, least - entry.zero_point, most - entry.zero_point, out=result)
+    return np.multiply(result, scale, out=result)
 
 
 def _ends(statistics: TensorStatistics, bits: int) -> tuple[float, float]:

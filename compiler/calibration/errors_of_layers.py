@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..process.progress import ProgressCallback
-from ..recipes.recipe import Array, Recipe
+from ..recipes.recipe import Array
 from .network import Layers, Network
 from .samples import Sample
 from .tapped import MOST_BYTES, Tapped, Workshop

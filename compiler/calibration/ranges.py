@@ -52,7 +52,9 @@ def candidates(statistics: TensorStatistics, bits: int, name: str) -> list[Range
     found: list[Range] = []
     for method, rule in METHODS.items():
         low, high = rule(statistics, bits)
-        if not any(abs(low - each.low) + abs(high - each.high) <= _NEARLY_SAME * (each.high - each.low) for each in found):
+        if not any(
+            abs(low - each.low) + abs(high - each.high) <= _NEARLY_SAME * (each.high - each.low) for each in found
+        ):
             found.append(Range(low, high, method))
     return found
 

@@ -15,10 +15,9 @@ from ..core.graph import Expr, Var
 from ..core.match import calls
 from ..core.rewriter import Rewriter, dtype_of, rewrite
 from ..dialect.quantize import dequantize, quantize
+from ..dialect.quantized_arithmetic import LARGEST_OF_ROW, ROW_STEP
 from .quantize_weights import FEWEST_WEIGHTS, weight_pair
 from .quantized_values import SHIFT, integer
-
-_LARGEST = 127  # in magnitude, of an activation's integer less its zero point
 
 
 def _always(call: Expr) -> bool:
@@ -69,7 +68,7 @@ class QuantizeDynamically(GraphPass):
 def _quantized_rows(rewriter: Rewriter, x: Expr, var: Var) -> Expr:
     """x by way of integers of 8 bits, a scale for each row."""
     largest = rewriter.emit(relax.op.max(rewriter.emit(relax.op.abs(x), var.name), -1, keepdims=True), var.name)
-    scale = rewriter.emit(relax.op.multiply(largest, constant(np.asarray(1 / _LARGEST, np.float32))), var.name)
+    scale = rewriter.emit(relax.op.multiply(largest, constant(np.asarray(ROW_STEP))), var.name)
     zero = integer(SHIFT)
-    integers = quantize(x, scale, zero, "uint8", SHIFT - _LARGEST, SHIFT + _LARGEST)
+    integers = quantize(x, scale, zero, "uint8", SHIFT - LARGEST_OF_ROW, SHIFT + LARGEST_OF_ROW)
     return rewriter.emit(dequantize(rewriter.emit(integers, var.name), scale, zero), var.name)

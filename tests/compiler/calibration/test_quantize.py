@@ -108,9 +108,7 @@ def planted(recipe: Recipe, root: str, factor: float = 10.0) -> Recipe:
     return replace(recipe, tensors={**recipe.tensors, root: replace(entry, scale=entry.scale * factor)})
 
 
-@pytest.mark.parametrize(
-    "place", [2, *(pytest.param(each, marks=pytest.mark.slow) for each in (0, 1, 3, 4, 5))]
-)
+@pytest.mark.parametrize("place", [2, *(pytest.param(each, marks=pytest.mark.slow) for each in (0, 1, 3, 4, 5))])
 def test_a_planted_fault_is_named_first(place: int) -> None:
     images, _ = digits()
     found = quantized()

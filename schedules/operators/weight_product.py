@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -61,15 +63,27 @@ def lower_weight_product(builder: relax.BlockBuilder, call: relax.Call, decide: 
 
 
 def gains(call: relax.Call, target: Target) -> bool:
-    """Whether a product is faster with weights of a few bits than with floats, or memory is what is scarce."""
+    """Whether a product is faster with weights of a few bits than with floats, or memory is what is scarce.
+
+    Weights come from memory; where those of floats fit the last cache they may be there, and it has to be faster then,
+    too.
+    """
     if target.saves_memory:
         return True
     workload = workload_of(call)
-    depth = workload.depth
-    floats = Workload(1, workload.rows, workload.columns, (depth,))
-    return _cycles(weight_product, workload, target) < _cycles(contraction, floats, target)
+    floats = Workload(1, workload.rows, workload.columns, (workload.depth,))
+    core, fits = target.core, floats.product_bytes[1] < target.l3_bytes
+    cached = replace(
+        core,
+        dram_bytes_per_cycle=core.l3_bytes_per_cycle,
+        prefetched_bytes_per_cycle=core.l3_bytes_per_cycle,
+        dram_shared_bytes_per_cycle=core.l3_shared_bytes_per_cycle,
+    )
+    machines = [target, replace(target, core=cached)] if fits else [target]
+    return all(_cycles(weight_product, workload, each) < _cycles(contraction, floats, each) for each in machines)
 
 
+@cache
 def _cycles(template: Any, workload: object, target: Target) -> float:
     cycles: float = template.estimate(workload, template.default(workload, target), target)
     return cycles

@@ -285,6 +285,7 @@ def _emitted(
             threads=options.threads,
             tilewright_version=version(),
             precision=made.precision,
+            quantize=options.quantize or "",
         )
         made = replace(made, table=table, lowered=lowered, plan=plan, signature=signature)
         yield made

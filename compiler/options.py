@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import UsageError
 from .codegen.generators import output_kinds
 from .library.naming import check_name
-from .library.signature import PRECISIONS, check_threads
+from .library.signature import PRECISIONS, QUANTIZED, check_threads
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 Pathlike = str | os.PathLike[str]
 
-# What `quantize` may say.
-QUANTIZED = ("weights-int8", "weights-int4", "dynamic")
 _ONE_THREAD = "c"  # the kind of output that has no thread pool
 
 

@@ -144,7 +144,7 @@ def quantization(recipe: Path | None, quantize: str | None) -> dict[str, Any]:
     Raises:
         UsageError: both are given, or a kind of quantization that takes data and so has no ranges yet.
     """
-    from ..options import QUANTIZED
+    from ..library.signature import QUANTIZED
 
     if quantize is None:
         return {"recipe": recipe}

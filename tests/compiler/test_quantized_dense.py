@@ -75,6 +75,11 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     path.write_bytes(dense(1).SerializeToString())
     command = ["compile", str(path), "-o", str(tmp_path / "net"), "--emit", "bench", "--threads", "1"]
     assert run([*command, "--quantize", "weights-int4"]) == 0
+    library = str(tmp_path / "net.so")
+    assert run(["compile", str(path), "-o", library, "--quantize", "weights-int4"]) == 0
+    assert run(["verify", library, str(path)]) == 0
+    assert run(["inspect", library]) == 0
+    assert "precision fp32, weights-int4" in capsys.readouterr().out
     fails(capsys, [*command, "--quantize", "weights-int3"], 4, "no such recipe")
     with pytest.raises(tilewright.errors.UsageError, match="weights-int8, weights-int4, dynamic"):
         CompileOptions(quantize="int8")

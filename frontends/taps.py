@@ -39,7 +39,9 @@ def exposed(opened: OpenedModel, names: Iterable[str]) -> OpenedModel:
     copy.CopyFrom(model)
     typed = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     known = {value.name: value for value in (*typed.value_info, *typed.output)}
-    wanted = [known[name] for name in names]
+    # What shape inference cannot reach is one of the layers' floats, whose shape the import knows.
+    unknown = onnx.TensorProto.FLOAT
+    wanted = [known.get(name) or onnx.helper.make_tensor_value_info(name, unknown, None) for name in names]
     rest = [value for value in model.graph.output if value.name not in {value.name for value in wanted}]
     del copy.graph.output[:]
     copy.graph.output.extend([*wanted, *rest])

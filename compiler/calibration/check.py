@@ -19,6 +19,7 @@ from ..process.progress import ProgressCallback
 from ..recipes.identity import check_recipe
 from ..recipes.quantized_onnx import quantized_model
 from ..recipes.recipe import Array, Recipe
+from .as_compiled import as_compiled
 from .errors_of_layers import Error, Metrics, whole_metrics
 from .limits import LEAST_DECIBELS
 from .network import Network, layers_of, network_of, recipe_by_themselves, taps_of
@@ -128,22 +129,44 @@ def check_quantized(
         UnsupportedError: the recipe has no ONNX form (`quantized_onnx`).
     """
     check_recipe(recipe, opened)
+    asked = options or CompileOptions()
     exact = _session(opened.for_engine())
-    reference = _session(quantized_model(opened, recipe).SerializeToString())
+    # A library does not tell which of its layers are integers: those that gain by it, or all that can be.
+    applied = {each.layers_text: each for each in (_applied(opened, recipe, asked, every) for every in (False, True))}
     outputs = [spec.name for spec in library.outputs]
     kept: list[Sample] = []
-    pairs, difference, own_error = [], Error(), Error()
+    pairs = []
     for number, sample in enumerate(samples):
         tell("compare", number, 0)
-        floats, written, ours = exact(sample), reference(sample), library.run(sample)
+        floats, ours = exact(sample), library.run(sample)
         pairs.append((ours, floats))
-        for name in outputs:
-            difference.add(ours[name], written[name])
-            own_error.add(written[name], floats[name])
+        for reference in applied.values():
+            written = reference.run(sample)
+            for name in outputs:
+                reference.difference.add(ours[name], written[name])
+                reference.own_error.add(written[name], floats[name])
         if len(kept) < _LAYER_SAMPLES:
             kept.append(sample)
-    layers = _layers(opened, recipe, kept, options or CompileOptions(), always, tell) if bisect else ()
-    return QuantizedCheck(whole_metrics(pairs, outputs), difference, own_error, least_decibels, layers)
+    layers = _layers(opened, recipe, kept, asked, always, tell) if bisect else ()
+    nearest = min(applied.values(), key=lambda each: each.difference.error)
+    metrics = whole_metrics(pairs, outputs)
+    return QuantizedCheck(metrics, nearest.difference, nearest.own_error, least_decibels, layers)
+
+
+@dataclass(frozen=True)
+class _Applied:
+    """The reference arithmetic with some of the layers as integers, and what it was found to differ by."""
+
+    layers_text: str
+    run: Any
+    difference: Error
+    own_error: Error
+
+
+def _applied(opened: OpenedModel, recipe: Recipe, options: CompileOptions, every: bool) -> _Applied:
+    part = as_compiled(opened, recipe, options, always=every)
+    run = _session(quantized_model(opened, part).SerializeToString())
+    return _Applied(str((sorted(part.tensors), part.layers)), run, Error(), Error())
 
 
 def _layers(

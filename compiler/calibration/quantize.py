@@ -133,7 +133,7 @@ class _Work:
         integer = self.shop.compiled(self.whole.opened, "integer", recipe, kept)
         corrections, alone = Corrections(), None
         quantized = self._quantized(kept)
-        if quantized.layers and (self.asked.correct or self.asked.details):
+        if quantized.layers:
             with self.clock("corrections"):
                 alone = layers_of(self.shop, quantized, self.values, recipe, "integer_layers")
                 bad = self._too_bad(quantized, alone)

@@ -56,9 +56,10 @@ class Workshop:
         """
         inputs = {value.name for value in opened.proto.graph.input}
         shapes = {each: shape for each, shape in self.options.shapes.items() if each in inputs}
+        bindings = {each: value for each, value in self.options.bindings.items() if each in inputs}
         path = self.folder / f"{name}.so"
         own = None if recipe is None else restricted(recipe, opened)
-        options = replace(self.options, shapes=shapes, recipe=own, name="part")
+        options = replace(self.options, shapes=shapes, bindings=bindings, recipe=own, name="part")
         if self.always and own is not None and own.tensors and own.layers:
             options = replace(options, passes=(*options.passes, ALWAYS))
         made = build(opened, path, options)

@@ -25,6 +25,7 @@ from .command_options import (
     Model,
     Precision,
     Quantize,
+    RecipeFile,
     Shapes,
     Target,
     compile_options,
@@ -54,6 +55,7 @@ def tune(
     shape: Shapes = None,
     bind: Binds = None,
     precision: Precision = "fp32",
+    recipe: RecipeFile = None,
     quantize: Quantize = None,
     jobs: Jobs = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the search.")] = 0,
@@ -81,7 +83,7 @@ def tune(
     from ..tuning import run
 
     options = compile_options(
-        target, cpu, features, shape, bind, precision, threads, jobs, **quantization(None, quantize)
+        target, cpu, features, shape, bind, precision, threads, jobs, **quantization(recipe, quantize)
     )
     if list_only:
         tasks = run.spaces(model, options)

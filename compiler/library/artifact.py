@@ -130,8 +130,7 @@ class CompiledModel:
 
         Args:
             times: where they are written as the run goes on: 0 first, and each when its step is done.
-            outputs: where results go, an array like each of `signature.outputs`; memory that was used before, so that
-                no step waits for the system to clear some. They may overlap.
+            outputs: where results go, as of `empty_outputs`: used before, no step waits for the system to clear them.
 
         Raises:
             ToolError: the library was stripped, so the entry for profiling cannot be found.
@@ -269,11 +268,7 @@ class CompiledModel:
             raise TilewrightError(f"the library failed with code {status}", where=str(self.path))
 
     def empty_outputs(self) -> list[Array]:
-        """Memory for one run: an array like each of `signature.outputs`.
-
-        Raises:
-            TilewrightError: there is not so much.
-        """
+        """Memory for one run: an array like each of `signature.outputs`."""
         with self._enough_memory():
             return [np.empty(spec.shape, numpy_dtype(spec.dtype)) for spec in self.signature.outputs]
 

@@ -78,6 +78,8 @@ def headlines(found: Findings) -> list[str]:
             f"({found.integer.seconds / found.exact.seconds:.2f}), its kernels move {size(found.integer.bytes)} "
             f"instead of {size(found.exact.bytes)}"
         )
+        if found.integer.seconds > found.exact.seconds:
+            lines.append("the quantized library is the SLOWER one here: compile without the recipe, or measure again")
     methods = Counter(each.entry.method for each in found.tensors)
     if methods:
         lines.append("ranges: " + ", ".join(f"{count} {method}" for method, count in methods.most_common()))

@@ -17,7 +17,7 @@ from ..core.rewriter import Rewriter, dtype_of, rewrite
 from ..dialect.quantize import dequantize, quantize
 from ..dialect.quantized_arithmetic import LARGEST_OF_ROW, ROW_STEP
 from .quantize_weights import FEWEST_WEIGHTS, weight_pair
-from .quantized_values import SHIFT, integer
+from .quantized_values import SHIFT, integer, size_of
 
 
 def _always(call: Expr) -> bool:
@@ -49,7 +49,7 @@ class QuantizeDynamically(GraphPass):
             if weights is None or weights.ndim != 2 or weights.size < FEWEST_WEIGHTS or dtype_of(value) != "float32":
                 return None
             x = value.args[0]
-            if weights.dtype != np.float32 or not np.isfinite(weights).all() or x.ty.ndim < 2:
+            if weights.dtype != np.float32 or not np.isfinite(weights).all() or x.ty.ndim < 2 or not size_of(x):
                 return None
             operands = [
                 relax.Var("integers", relax.TensorType(shape, dtype))

@@ -18,7 +18,7 @@ from ..core.rewriter import Rewriter, dtype_of, rewrite
 from ..core.sources import split
 from ..dialect.quantize import dequantize
 from ..dialect.weight_product import block_of_row, can_store, stored_bits, weight_product
-from .quantized_values import integer
+from .quantized_values import integer, size_of
 
 # Of the range that a block's largest weight asks for, what is tried for its scale: to round the many more finely may be
 # better than to hold the largest.
@@ -95,7 +95,7 @@ def _reason(value: Call, weights: Array | None) -> str:
     """Why a product's weights cannot be quantized, if they cannot."""
     if weights is None:
         return "its weights are no constant matrix"
-    if weights.ndim != 2 or value.args[0].ty.ndim < _MATRIX:
+    if weights.ndim != _MATRIX or value.args[0].ty.ndim < _MATRIX or not size_of(value):
         return "it multiplies no two matrices"
     if dtype_of(value) != "float32" or weights.dtype != np.float32 or not np.isfinite(weights).all():
         return "its weights are no finite numbers of float32"

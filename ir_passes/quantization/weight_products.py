@@ -16,7 +16,7 @@ from ..core.graph import Expr, Var
 from ..core.match import calls, made_by
 from ..core.rewriter import Rewriter, dtype_of, rewrite
 from ..dialect.weight_product import can_store, weight_product
-from .quantized_values import MOVES, as_array, dequantized, moved_array
+from .quantized_values import MOVES, as_array, dequantized, moved_array, size_of
 
 _BYTE = 256
 
@@ -59,7 +59,7 @@ class WeightProducts(GraphPass):
             if not calls(value, "matmul") or dtype_of(value) != "float32" or dtype_of(value.args[0]) != "float32":
                 return None
             x, right = value.args
-            if right.ty.ndim != 2 or x.ty.ndim < 2 or _is_quantized(rewriter, x):
+            if right.ty.ndim != 2 or x.ty.ndim < 2 or not size_of(x) or _is_quantized(rewriter, x):
                 return None
             found = _weights(rewriter, right)
             if found is None:

@@ -63,6 +63,7 @@ def test_what_stays(gains: bool) -> None:
     pair = dequantize(constant(w), column, ZERO)
     far = dequantize(constant(w), column, relax.const(200, "int32"))
     products = [
+        build({"x": (0, 48)}, lambda emit, x: emit(op.matmul(x, emit(pair)))),
         build(SHAPE, lambda emit, x: emit(op.matmul(x, emit(dequantize(constant(w), odd, ZERO))))),
         build(SHAPE, lambda emit, x: emit(op.matmul(x, emit(far)))),
         build(

@@ -79,10 +79,10 @@ def test_sums(run: Runner, rows: int, depth: int, columns: int, bits: int, block
 @pytest.mark.parametrize("triple", ["aarch64-linux-gnu", "x86_64-linux-gnu", "thumbv7em-none-eabihf"])
 def test_few_rows_gain_by_fewer_bits_and_many_do_not(triple: str) -> None:
     target = targets.parse(triple, cores=1)
-    arrays = weights(0, 512, 512, 4, 32, "int8", False)
+    arrays = weights(0, 2048, 2048, 4, 32, "int8", False)
 
     def gains(rows: int) -> bool:
-        data = relax.Var("x", relax.TensorType((rows, 512), "float32"))
+        data = relax.Var("x", relax.TensorType((rows, 2048), "float32"))
         return lowering.gains(relax.BlockBuilder().normalize(product(arrays, 4, 32)(data)), target)
 
     assert gains(1)

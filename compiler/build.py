@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ from .process.failures import failures_named
 from .process.places import check_folder, check_model, check_output, make_folders, output_errors, publish
 from .process.work_folder import work_folder
 from .process.workers import started
+from .ranges import Ranges, static_shapes
 
 if TYPE_CHECKING:
     from ..frontends import ImportedModel, OpenedModel
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from .process.progress import ProgressCallback
     from .process.workers import Workers
     from .recipes.recipe import Recipe
+    from .variants import Variant
 
 STAGES = ("import", "passes", "lower", "plan", "generate")
 
@@ -59,10 +62,12 @@ class Build:
         target: the machine, with the cores to plan for and, once there are kernels, the features that they need.
         precision: what the target can do of the one that was asked for.
         path: the library, where it was asked for; None without an output.
-        imported: the model after import.
+        ranges: the dimensions of a library for a range of sizes; None where all is static.
+        imported: the model after import, for the largest sizes.
         recipe: what is done to it.
         kept_float: for each layer that the recipe would quantize why it stays float, or "" where it does not.
         module: its scheduled kernels, and `main` that calls them.
+        best: the same for sizes that get code of their own, with the values of the dimensions.
         table: which of them the library has.
         lowered: their loops.
         plan: what the library does.
@@ -75,10 +80,12 @@ class Build:
     target: Target
     precision: str
     path: Path | None
+    ranges: Ranges | None = None
     imported: ImportedModel | None = None
     recipe: Recipe | None = None
     kept_float: Mapping[str, str] = field(default_factory=dict)
     module: IRModule | None = None
+    best: tuple[Variant, ...] = ()
     table: KernelTable | None = None
     lowered: LoweredKernels | None = None
     plan: Plan | None = None
@@ -133,7 +140,11 @@ def build(
     tell("load TVM", 0, 0)
     made = _settled(asked, place, generates)
     generator = generator_for(made.target, asked.emit)(made.target, asked.emit) if generates else None
-    example = _example(model, asked, progress) if generates and asked.emit == "bench" else None
+    example = None
+    if generates and asked.emit == "bench":
+        from .float_example import float_example
+
+        example = float_example(model, asked, partial(build, progress=progress))
     with _tvm, ExitStack() as stack:
         tell("import", 0, 0)
         made = _imported(made, model, prepared)
@@ -182,16 +193,15 @@ def _imported(made: Build, model: Any, prepared: Callable[[OpenedModel], OpenedM
     from .. import frontends
     from .recipes.files import recipe_of
     from .recipes.identity import with_recipe
+    from .variants import imports_of
 
     if isinstance(model, frontends.ImportedModel):
-        made = replace(made, recipe=recipe_of(made.options.recipe))
-    else:
-        opened = frontends.open(model, frontends.Request(shapes=made.options.shapes))
-        recipe, opened = with_recipe(made.options.recipe, opened)
-        made = replace(made, recipe=recipe)
-        opened = opened if prepared is None else prepared(opened)
-        model = frontends.load(opened, shapes=made.options.shapes, bindings=made.options.bindings)
-    return replace(made, imported=model)
+        return replace(made, recipe=recipe_of(made.options.recipe), imported=model)
+    opened = frontends.open(model, frontends.Request(shapes=static_shapes(made.options)))
+    recipe, opened = with_recipe(made.options.recipe, opened)
+    opened = opened if prepared is None else prepared(opened)
+    ranges, imported, best = imports_of(opened, made.options)
+    return replace(made, recipe=recipe, ranges=ranges, imported=imported, best=best)
 
 
 def _workers(made: Build, generator: CodeGenerator | None) -> AbstractContextManager[Workers | None]:
@@ -204,6 +214,7 @@ def _workers(made: Build, generator: CodeGenerator | None) -> AbstractContextMan
 
 
 def _scheduled(made: Build, passes: ChoosePasses, choose: Choose | None, tell: ProgressCallback) -> Build:
+    from ..ir_passes.extents.hold_extents import HoldExtents
     from ..ir_passes.registry import edited
     from ..schedules.templates.template import choose_default
     from ..schedules.tuner.records import chooser_of
@@ -212,19 +223,26 @@ def _scheduled(made: Build, passes: ChoosePasses, choose: Choose | None, tell: P
 
     assert made.imported is not None
     kept: dict[str, str] = {}
-    applied = None if made.recipe is None else Applied(made.recipe, made.imported, kept.__setitem__)
-    module = pipeline.run(
-        made.imported.module,
-        made.target,
+
+    def applied(imported: ImportedModel) -> Applied | None:
+        return None if made.recipe is None else Applied(made.recipe, imported, kept.__setitem__)
+
+    run = partial(
+        pipeline.run,
+        target=made.target,
         precision=made.precision,
         quantize=made.options.quantize,
         order=lambda all_of_them: passes(edited(all_of_them, made.options.passes)),
         choose=choose or (chooser_of(made.options.records, made.target) if made.options.records else choose_default),
-        applied=applied,
-        save_ir=made.options.save_ir,
         progress=tell,
     )
-    return replace(made, module=module, kept_float=kept)
+    extents = None
+    if made.ranges is not None:
+        sizes = [made.ranges.inputs[name] for name in made.imported.input_names]
+        extents = HoldExtents(sizes, made.ranges.bounds)
+    best = tuple(replace(each, module=run(each.imported.module, applied=applied(each.imported))) for each in made.best)
+    module = run(made.imported.module, save_ir=made.options.save_ir, extents=extents, applied=applied(made.imported))
+    return replace(made, module=module, best=best, kept_float=kept)
 
 
 def _emitted(
@@ -240,16 +258,23 @@ def _emitted(
     from .emission.in_place import in_place
     from .emission.kernel_table import kernel_table
     from .emission.planner import make_plan
+    from .emission.ranges import graph_of_ranges
     from .lowering.batches import lower_kernels
 
     options = made.options
     assert made.imported is not None
     tell("lower", 0, 0)
     imported = made.imported
-    graph = read_graph(made.module, imported.output_names, imported.input_names, imported.dtypes, imported.extents)
+    if made.ranges is None:
+        module = made.module
+        graph = read_graph(module, imported.output_names, imported.input_names, imported.dtypes, imported.extents)
+    else:
+        each = [(variant.values, variant.imported, variant.module) for variant in made.best]
+        ranges = made.ranges
+        module, graph = graph_of_ranges(imported, made.module, ranges.dimensions, ranges.inputs, ranges.witnessed, each)
     if made.target.saves_memory:
-        graph = in_place(graph, made.module)
-    table = kernel_table(made.module, graph, made.name)
+        graph = in_place(graph, module)
+    table = kernel_table(module, graph, made.name)
     made = replace(made, target=made.target.for_dtypes(table.dtypes))
     with ExitStack() as stack:
         stack.enter_context(output_errors(made.path or Path()))
@@ -301,26 +326,6 @@ def _emitted(
         tell("write", 0, 0)
         publish(generated.files)
     yield replace(made, header=generated.header)
-
-
-def _example(model: Any, options: CompileOptions, progress: ProgressCallback | None) -> Example:
-    """Random inputs, and what a library of the same model in float32 makes of them on this machine."""
-    from .. import frontends
-    from .emission.glue import Example
-    from .inputs.input_ranges import integer_bounds
-    from .inputs.random_inputs import random_inputs
-    from .library.artifact import load
-    from .precision import rtol_of
-    from .process.temporary import temporary_folder
-
-    asked = {each: getattr(options, each) for each in ("shapes", "bindings", "threads", "passes", "jobs", "recipe")}
-    opened = None if isinstance(model, frontends.ImportedModel) else frontends.open(model)
-    with temporary_folder() as folder:
-        build(model, folder / "model.so", CompileOptions(**asked), progress=progress)
-        library = load(folder / "model.so")
-        inputs = random_inputs(library.inputs, 0, integer_bounds(opened) if opened is not None else {})
-        outputs = library.run(inputs)
-    return Example(inputs, outputs, rtol_of(options.precision, options.quantize))
 
 
 def _path(name: str | os.PathLike[str] | None) -> Path | None:

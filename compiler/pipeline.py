@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..ir_passes import (
     Canonicalize,
@@ -26,6 +26,7 @@ from ..ir_passes import (
     FuseSilu,
     FuseSoftmax,
     GraphPass,
+    HoldExtents,
     IntegerProducts,
     MoveDequantize,
     NarrowStorage,
@@ -36,6 +37,7 @@ from ..ir_passes import (
     RequantizeSums,
     SimplifyReductions,
     SliceInPlace,
+    StopAtExtents,
     TrimKernels,
     UnsignedActivations,
     WeightProducts,
@@ -43,6 +45,7 @@ from ..ir_passes import (
 )
 from ..ir_passes.core.functions import joined, split
 from ..ir_passes.core.graph import MAIN
+from ..ir_passes.extents.stop_at_extents import with_stops
 from ..ir_passes.registry import spelled
 from ..ir_types import Expr, IRModule
 from ..schedules.legalize import legalize
@@ -67,7 +70,7 @@ class Legalize(GraphPass):
 
     def __call__(self, module: IRModule) -> PassResult:
         """Lowers `main`."""
-        return PassResult(legalize(module, self.decide), True)
+        return PassResult(with_stops(module, legalize(module, self.decide)), True)
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,7 @@ def passes(
     quantize: str | None = None,
     choose: Choose = choose_default,
     applied: Applied | None = None,
+    extents: HoldExtents | None = None,
 ) -> list[Pass]:
     """The passes of a compile, in order.
 
@@ -110,6 +114,7 @@ def passes(
         quantize: as `run` has it.
         choose: settles what computes each workload, and how.
         applied: a recipe, whose passes come first, and where tensors become integers.
+        extents: the sizes of the inputs, of a model for a range of them.
     """
 
     def faster(call: Expr) -> bool:
@@ -160,6 +165,7 @@ def passes(
         Canonicalize(),
         Cse(),
         *products,
+        *([] if extents is None else [extents]),
         # Kernels: lowered, fused, scheduled.
         Legalize(decide),
         FuseEpilogues(transposed_results=True),
@@ -167,6 +173,7 @@ def passes(
         Schedule(decide, on_kernel),
         SliceInPlace(),
         ConcatInPlace(),
+        *([] if extents is None else [StopAtExtents()]),
     ]
 
 
@@ -183,6 +190,7 @@ def run(
     order: ChoosePasses = list,
     choose: Choose = choose_default,
     applied: Applied | None = None,
+    extents: HoldExtents | None = None,
     save_ir: str | os.PathLike[str] | None = None,
     progress: ProgressCallback,
 ) -> IRModule:
@@ -194,6 +202,7 @@ def run(
         precision: ``fp32``, ``bf16`` or ``fp16``, as `precision.possible` gives it for the target.
         quantize: what is rounded to integers, as `CompileOptions` has it.
         order: which passes run.
+        extents: the sizes of the inputs, of a model for a range of them.
         choose: settles what computes each workload, and how.
         applied: a recipe with the names of the model, whose passes run, too.
         save_ir: a folder for the module after each pass, numbered and named; bodies of loops and branches, which go
@@ -219,9 +228,11 @@ def run(
         if index + 1 < len(chosen):
             progress(chosen[index + 1].name, 0, 0)
 
-    chosen = list(
-        order(passes(target, on_kernel, precision=precision, quantize=quantize, choose=choose, applied=applied))
-    )
+    asked: dict[str, Any] = {
+        **{"precision": precision, "quantize": quantize},
+        **{"choose": choose, "applied": applied, "extents": extents},
+    }
+    chosen = list(order(passes(target, on_kernel, **asked)))
     parts = {}
     for part, function in split(module).items():
         folder = None if save_ir is None else Path(save_ir) if part == MAIN else Path(save_ir) / part

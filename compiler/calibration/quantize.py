@@ -81,9 +81,10 @@ def quantize(
         ModelError, ShapeError, UnsupportedError: as a compile.
     """
     from ... import frontends
+    from ..ranges import static_shapes
 
     asked = request or Request()
-    opened = frontends.open(model, frontends.Request(shapes=asked.options.shapes))
+    opened = frontends.open(model, frontends.Request(shapes=static_shapes(asked.options)))
     whole = network_of(opened)
     _check(whole, asked)
     network = whole.of([layer for layer in whole.layers if layer.name not in asked.keep_float])

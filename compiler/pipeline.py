@@ -229,8 +229,11 @@ def run(
             progress(chosen[index + 1].name, 0, 0)
 
     asked: dict[str, Any] = {
-        **{"precision": precision, "quantize": quantize},
-        **{"choose": choose, "applied": applied, "extents": extents},
+        "precision": precision,
+        "quantize": quantize,
+        "choose": choose,
+        "applied": applied,
+        "extents": extents,
     }
     chosen = list(order(passes(target, on_kernel, **asked)))
     parts = {}

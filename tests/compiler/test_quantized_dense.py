@@ -83,3 +83,14 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     fails(capsys, [*command, "--quantize", "weights-int3"], 4, "no such recipe")
     with pytest.raises(tilewright.errors.UsageError, match="weights-int8, weights-int4, dynamic"):
         CompileOptions(quantize="int8")
+
+
+def test_of_a_range_of_rows() -> None:
+    open_rows = dense(1)
+    for each in (*open_rows.graph.input, *open_rows.graph.output):
+        each.type.tensor_type.shape.dim[0].dim_param = "N"
+    library = tilewright.compile(open_rows, ranges={"N": (1, 4)}, quantize="weights-int8", threads=1)
+    for rows in (1, 3):
+        x = RNG.standard_normal((rows, 300)).astype("f4")
+        exact = x.astype("f8") @ WEIGHTS + BIAS
+        assert 1e-5 < np.abs(library.run({"x": x})["y"] - exact).max() / np.abs(exact).max() < 0.01

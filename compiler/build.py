@@ -227,16 +227,13 @@ def _scheduled(made: Build, passes: ChoosePasses, choose: Choose | None, tell: P
         choose=choose or (chooser_of(made.options.records, made.target) if made.options.records else choose_default),
         progress=tell,
     )
-    extents = None
+    extents, names = None, made.imported.input_names
     if made.ranges is not None:
-        sizes = [made.ranges.inputs[name] for name in made.imported.input_names]
-        extents = HoldExtents(sizes, made.ranges.bounds)
+        extents = HoldExtents([made.ranges.inputs[name] for name in names], made.ranges.bounds)
     whole = Applied(made.recipe, made.imported, kept.__setitem__)
     module = run(made.imported.module, save_ir=made.options.save_ir, extents=extents, applied=whole)
-    best = tuple(
-        replace(each, module=run(each.imported.module, applied=Applied(made.recipe, each.imported)))
-        for each in made.best
-    )
+    own = [run(each.imported.module, applied=Applied(made.recipe, each.imported)) for each in made.best]
+    best = tuple(replace(each, module=one) for each, one in zip(made.best, own, strict=True))
     return replace(made, module=module, best=best, kept_float=kept)
 
 

@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass, field, replace
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +28,7 @@ from .process.places import check_folder, check_model, check_output, make_folder
 from .process.work_folder import work_folder
 from .process.workers import started
 from .ranges import Ranges, static_shapes
+from .version import version
 
 if TYPE_CHECKING:
     from ..frontends import ImportedModel, OpenedModel
@@ -196,12 +196,12 @@ def _imported(made: Build, model: Any, prepared: Callable[[OpenedModel], OpenedM
     from .variants import imports_of
 
     if isinstance(model, frontends.ImportedModel):
-        return replace(made, recipe=recipe_of(made.options.recipe), imported=model)
+        return replace(made, imported=model, recipe=recipe_of(made.options.recipe))
     opened = frontends.open(model, frontends.Request(shapes=static_shapes(made.options)))
     recipe, opened = with_recipe(made.options.recipe, opened)
     opened = opened if prepared is None else prepared(opened)
     ranges, imported, best = imports_of(opened, made.options)
-    return replace(made, recipe=recipe, ranges=ranges, imported=imported, best=best)
+    return replace(made, ranges=ranges, imported=imported, best=best, recipe=recipe)
 
 
 def _workers(made: Build, generator: CodeGenerator | None) -> AbstractContextManager[Workers | None]:
@@ -223,10 +223,6 @@ def _scheduled(made: Build, passes: ChoosePasses, choose: Choose | None, tell: P
 
     assert made.imported is not None
     kept: dict[str, str] = {}
-
-    def applied(imported: ImportedModel) -> Applied | None:
-        return None if made.recipe is None else Applied(made.recipe, imported, kept.__setitem__)
-
     run = partial(
         pipeline.run,
         target=made.target,
@@ -236,12 +232,13 @@ def _scheduled(made: Build, passes: ChoosePasses, choose: Choose | None, tell: P
         choose=choose or (chooser_of(made.options.records, made.target) if made.options.records else choose_default),
         progress=tell,
     )
-    extents = None
+    extents, names = None, made.imported.input_names
     if made.ranges is not None:
-        sizes = [made.ranges.inputs[name] for name in made.imported.input_names]
-        extents = HoldExtents(sizes, made.ranges.bounds)
-    best = tuple(replace(each, module=run(each.imported.module, applied=applied(each.imported))) for each in made.best)
-    module = run(made.imported.module, save_ir=made.options.save_ir, extents=extents, applied=applied(made.imported))
+        extents = HoldExtents([made.ranges.inputs[name] for name in names], made.ranges.bounds)
+    whole = Applied(made.recipe, made.imported, kept.__setitem__)
+    module = run(made.imported.module, save_ir=made.options.save_ir, extents=extents, applied=whole)
+    own = [run(each.imported.module, applied=Applied(made.recipe, each.imported)) for each in made.best]
+    best = tuple(replace(each, module=one) for each, one in zip(made.best, own, strict=True))
     return replace(made, module=module, best=best, kept_float=kept)
 
 
@@ -330,14 +327,6 @@ def _emitted(
 
 def _path(name: str | os.PathLike[str] | None) -> Path | None:
     return None if name is None else Path(name)
-
-
-def version() -> str:
-    """Tilewright's own, as libraries and records say it."""
-    try:
-        return metadata.version("tilewright")
-    except metadata.PackageNotFoundError:
-        return "unknown"
 
 
 def _silent(stage: str, done: int, total: int) -> None:

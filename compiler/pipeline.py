@@ -102,8 +102,8 @@ def passes(
     precision: str = "fp32",
     quantize: str | None = None,
     choose: Choose = choose_default,
-    applied: Applied | None = None,
     extents: HoldExtents | None = None,
+    applied: Applied | None = None,
 ) -> list[Pass]:
     """The passes of a compile, in order.
 
@@ -113,8 +113,8 @@ def passes(
         precision: as `run` has it.
         quantize: as `run` has it.
         choose: settles what computes each workload, and how.
+        extents: those of a compile for a range of sizes.
         applied: a recipe, whose passes come first, and where tensors become integers.
-        extents: the sizes of the inputs, of a model for a range of them.
     """
 
     def faster(call: Expr) -> bool:
@@ -189,8 +189,8 @@ def run(
     quantize: str | None = None,
     order: ChoosePasses = list,
     choose: Choose = choose_default,
-    applied: Applied | None = None,
     extents: HoldExtents | None = None,
+    applied: Applied | None = None,
     save_ir: str | os.PathLike[str] | None = None,
     progress: ProgressCallback,
 ) -> IRModule:

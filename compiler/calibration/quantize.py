@@ -12,6 +12,7 @@ from typing import Any
 from ...errors import CalibrationError, UsageError
 from ..options import CompileOptions
 from ..process.progress import ProgressCallback
+from ..ranges import static_shapes
 from ..recipes.identity import identity_of
 from ..recipes.recipe import FloatEntry, Recipe, TensorEntry, WeightsEntry
 from .bias_correction import Corrections, correct_biases, with_offsets
@@ -81,7 +82,6 @@ def quantize(
         ModelError, ShapeError, UnsupportedError: as a compile.
     """
     from ... import frontends
-    from ..ranges import static_shapes
 
     asked = request or Request()
     opened = frontends.open(model, frontends.Request(shapes=static_shapes(asked.options)))

@@ -37,12 +37,14 @@ class RecipePasses:
 class Applied:
     """A recipe, the names of the model that it is applied to, and who is told what became of each layer."""
 
-    recipe: Recipe
+    recipe: Recipe | None
     names: ImportedModel
     tell: Tell = lambda layer, kept_float: None
 
     def passes(self, decide: Chooser) -> RecipePasses:
-        """The passes for a machine; none for what a recipe does not say."""
+        """The passes for a machine; none for what a recipe does not say, or without one."""
+        if self.recipe is None:
+            return RecipePasses()
         return RecipePasses(
             tuple(each for row in FIRST for each in row(self, decide)),
             tuple(each for row in QUANTIZE for each in row(self, decide)),
@@ -55,6 +57,7 @@ Row = Callable[[Applied, "Chooser"], Sequence[Pass]]
 
 def _pairs(applied: Applied, decide: Chooser) -> Sequence[Pass]:
     recipe, names = applied.recipe, applied.names
+    assert recipe is not None
     kept = recipe.entries(FloatEntry)
     layers = {
         names.layers[layer]: WeightBits(entry.bits, entry.granularity)
@@ -83,6 +86,7 @@ def _pairs(applied: Applied, decide: Chooser) -> Sequence[Pass]:
 def _weights(applied: Applied, decide: Chooser) -> Sequence[Pass]:
     """Layers whose weights alone are quantized: those of blocks, or all where no tensor is."""
     recipe, names = applied.recipe, applied.names
+    assert recipe is not None
     kept = recipe.entries(FloatEntry)
     layers = {
         names.layers[layer]: (entry.bits, BLOCKS.get(entry.granularity, 0))

@@ -47,6 +47,7 @@ def compile(
     features: Sequence[str] = (),
     threads: int | None = None,
     precision: str = "fp32",
+    quantize: str | None = None,
     records: str | os.PathLike[str] | None = None,
     recipe: str | os.PathLike[str] | Recipe | None = None,
     passes: Sequence[str] = (),
@@ -62,8 +63,8 @@ def compile(
         example_inputs, example_kwargs: what a PyTorch model is called with, as `open` has them.
         output: the library to write; its header goes beside it. Without it the library lives as long as the result.
         progress: called as progress(stage, done, total) while it works.
-        target, shapes, ranges, best, bindings, name, cpu, features, threads, precision, records, recipe, passes,
-            save_ir, keep_temps, jobs: as `CompileOptions` has them.
+        target, shapes, ranges, best, bindings, name, cpu, features, threads, precision, quantize, records, recipe,
+            passes, save_ir, keep_temps, jobs: as `CompileOptions` has them.
         emit: ``so``; `build` writes static libraries too.
 
     Returns:
@@ -84,6 +85,7 @@ def compile(
         emit=emit,
         threads=threads,
         precision=precision,
+        quantize=quantize,
         records=records,
         recipe=recipe,
         passes=passes,

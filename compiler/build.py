@@ -94,7 +94,11 @@ def build(
     tell("load TVM", 0, 0)
     made = _settled(asked, place, generates)
     generator = generator_for(made.target, asked.emit)(made.target, asked.emit) if generates else None
-    example = _example(model, asked, progress) if generates and asked.emit == "bench" else None
+    example = None
+    if generates and asked.emit == "bench":
+        from .float_example import float_example
+
+        example = float_example(model, asked, partial(build, progress=progress))
     with _tvm, ExitStack() as stack:
         tell("import", 0, 0)
         made = _imported(made, model, prepared)
@@ -177,20 +181,18 @@ def _scheduled(made: Build, passes: ChoosePasses, choose: Choose | None, tell: P
         pipeline.run,
         target=made.target,
         precision=made.precision,
+        quantize=made.options.quantize,
         order=lambda all_of_them: passes(edited(all_of_them, made.options.passes)),
         choose=choose or (chooser_of(made.options.records, made.target) if made.options.records else choose_default),
         progress=tell,
     )
-    extents = None
+    extents, names = None, made.imported.input_names
     if made.ranges is not None:
-        sizes = [made.ranges.inputs[name] for name in made.imported.input_names]
-        extents = HoldExtents(sizes, made.ranges.bounds)
+        extents = HoldExtents([made.ranges.inputs[name] for name in names], made.ranges.bounds)
     whole = Applied(made.recipe, made.imported, kept.__setitem__)
     module = run(made.imported.module, save_ir=made.options.save_ir, extents=extents, applied=whole)
-    best = tuple(
-        replace(each, module=run(each.imported.module, applied=Applied(made.recipe, each.imported)))
-        for each in made.best
-    )
+    own = [run(each.imported.module, applied=Applied(made.recipe, each.imported)) for each in made.best]
+    best = tuple(replace(each, module=one) for each, one in zip(made.best, own, strict=True))
     return replace(made, module=module, best=best, kept_float=kept)
 
 
@@ -259,6 +261,7 @@ def _emitted(
             threads=options.threads,
             tilewright_version=version(),
             precision=made.precision,
+            quantize=options.quantize or "",
         )
         made = replace(made, table=table, lowered=lowered, plan=plan, signature=signature)
         yield made
@@ -274,28 +277,6 @@ def _emitted(
         tell("write", 0, 0)
         publish(generated.files)
     yield replace(made, header=generated.header)
-
-
-def _example(model: Any, options: CompileOptions, progress: ProgressCallback | None) -> Example:
-    """Random inputs, and what a library of the same model in float32 makes of them on this machine."""
-    from .. import frontends
-    from .emission.glue import Example
-    from .inputs.input_ranges import integer_bounds
-    from .inputs.random_inputs import random_inputs
-    from .library.artifact import load
-    from .precision import RTOL_OF_PRECISION
-    from .process.temporary import temporary_folder
-
-    here = replace(
-        options, target="host", cpu=None, features=(), emit="so", precision="fp32", save_ir=None, records=None
-    )
-    opened = None if isinstance(model, frontends.ImportedModel) else frontends.open(model)
-    with temporary_folder() as folder:
-        build(model, folder / "model.so", replace(here, keep_temps=None), progress=progress)
-        library = load(folder / "model.so")
-        inputs = random_inputs(library.inputs, 0, integer_bounds(opened) if opened is not None else {})
-        outputs = library.run(inputs)
-    return Example(inputs, outputs, RTOL_OF_PRECISION[options.precision])
 
 
 def _path(name: str | os.PathLike[str] | None) -> Path | None:

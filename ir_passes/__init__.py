@@ -30,8 +30,11 @@ from .operators.trim_kernels import TrimKernels
 from .quantization.integer_products import IntegerProducts
 from .quantization.move_dequantize import MoveDequantize
 from .quantization.place_pairs import PlacePairs
+from .quantization.quantize_dynamically import QuantizeDynamically
+from .quantization.quantize_weights import QuantizeWeights
 from .quantization.requantize_sums import RequantizeSums
 from .quantization.uniform_activations import UniformActivations
+from .quantization.weight_products import WeightProducts
 
 __all__ = [
     "Canonicalize",
@@ -62,12 +65,15 @@ __all__ = [
     "PassResult",
     "PlacePairs",
     "PruneWeights",
+    "QuantizeDynamically",
+    "QuantizeWeights",
     "RequantizeSums",
     "SimplifyReductions",
     "SliceInPlace",
     "StopAtExtents",
     "TrimKernels",
     "UniformActivations",
+    "WeightProducts",
     "run_passes",
     "verify",
 ]

@@ -25,6 +25,7 @@ from .operators import (
     quantization,
     recurrent,
     reduction,
+    weight_product,
 )
 from .templates import rows
 from .templates.template import Chooser
@@ -144,6 +145,7 @@ RULES: tuple[tuple[Sequence[str], Rule], ...] = (
     (("relax.nn.group_norm",), Rule(group_norm.lower_group_norm, group_norm.takes_group_norm)),
     (("relax.tilewright.attention",), Rule(attention.lower_attention, attention.can_lower_attention)),
     ((recurrent.NAME,), Rule(recurrent.lower_recurrent)),
+    ((weight_product.NAME,), Rule(weight_product.lower_weight_product)),
     ((interpolation.NAME,), Rule(interpolation.lower_interpolation, interpolation.can_lower)),
     (("relax.strided_slice",), Rule(_plain(injective.lower_slice), _of_whole_steps)),
     (("relax.concat",), Rule(_plain(injective.lower_concat), _of_a_tuple)),

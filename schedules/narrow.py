@@ -8,7 +8,7 @@ from dataclasses import replace
 from tvm import relax
 
 from ..targets.target import FLOAT32_BITS, Target
-from .operators import attention, convolution, matmul
+from .operators import attention, convolution, matmul, weight_product
 from .templates import dot_product
 from .templates.attention import cycles
 from .templates.contraction import Workload
@@ -18,6 +18,9 @@ from .tensorir.expressions import constant_shape
 # Vector instructions that make integers of a register of floats: a product, rounding, two bounds, packing; and back.
 _TO_INTEGERS, _TO_FLOATS = 5, 4
 _SAVED_BYTES = 3  # an element, where a float becomes an integer of 8 bits
+_ROW_SCALE = (
+    12  # instructions that find the largest of a row, and what a division takes more than a product, a register
+)
 
 
 def gains(call: relax.Call, target: Target) -> bool:
@@ -31,6 +34,8 @@ def gains(call: relax.Call, target: Target) -> bool:
         sizes = attention.heads_of(call)
         wide = replace(sizes, dtype=str(call.ty.dtype))
         return attention.can_lower_attention(call) and cycles(sizes, target) < cycles(wide, target)
+    if name == weight_product.NAME:
+        return weight_product.gains(call, target)
     if name == "relax.matmul":
         return dot_product.takes(matmul.workload_of(call), target)
     if convolution.geometry_of(call).is_depthwise:  # as many products, of fewer bytes where those are integers
@@ -66,3 +71,10 @@ def conversion_cycles(tensor: relax.Expr, float_readers: int, target: Target) ->
     vectors = math.prod(constant_shape(tensor)) / target.lanes()
     instructions = _TO_INTEGERS + _TO_FLOATS * float_readers
     return vectors * instructions / target.core.fmas_per_cycle / target.cores
+
+
+def gains_dynamically(call: relax.Call, decide: Chooser) -> bool:
+    """Whether a product of integers is faster than one of floats, where each row of its operand is quantized for it."""
+    vectors = math.prod(constant_shape(call.args[0])) / decide.target.lanes()
+    settled = vectors * _ROW_SCALE / decide.target.core.fmas_per_cycle / decide.target.cores
+    return saved_cycles(call, decide) > settled + conversion_cycles(call.args[0], 0, decide.target)

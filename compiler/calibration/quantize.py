@@ -12,6 +12,7 @@ from typing import Any
 from ...errors import CalibrationError, UsageError
 from ..options import CompileOptions
 from ..process.progress import ProgressCallback
+from ..ranges import static_shapes
 from ..recipes.identity import identity_of
 from ..recipes.recipe import FloatEntry, Recipe, TensorEntry, WeightsEntry
 from .bias_correction import Corrections, correct_biases, with_offsets
@@ -83,7 +84,7 @@ def quantize(
     from ... import frontends
 
     asked = request or Request()
-    opened = frontends.open(model, frontends.Request(shapes=asked.options.shapes))
+    opened = frontends.open(model, frontends.Request(shapes=static_shapes(asked.options)))
     whole = network_of(opened)
     _check(whole, asked)
     network = whole.of([layer for layer in whole.layers if layer.name not in asked.keep_float])

@@ -26,7 +26,7 @@ from .command_options import (
     Shapes,
     Target,
     compile_options,
-    recipe_file,
+    quantization,
 )
 from .tensor_options import parse_regions
 
@@ -92,6 +92,7 @@ def compile_command(
     * `tilewright compile resnet50.onnx -o resnet50.so --shape input=Nx3x224x224 --range N=1..32 --best N=1,8`
     * `tilewright compile net.onnx -o net.so --target x86_64-linux-gnu --mcpu x86-64-v3 --threads 1`
     * `tilewright compile net.onnx -o net_int8.so --quantize recipe.json`
+    * `tilewright compile gpt2.onnx -o gpt2_int4.so --quantize weights-int4`
     * `tilewright compile kws.onnx -o kws --emit c --target thumbv7em-none-eabihf --mcpu cortex-m4`
     """
     from ..build import build
@@ -110,7 +111,7 @@ def compile_command(
         name=name,
         emit=emit,
         records=records,
-        recipe=recipe_file(recipe, quantize),
+        **quantization(recipe, quantize),
         passes=tuple(passes or ()),
         save_ir=save_ir,
         keep_temps=keep_temps,

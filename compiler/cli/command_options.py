@@ -93,7 +93,11 @@ RecipeFile = Annotated[
 ]
 Quantize = Annotated[
     str | None,
-    typer.Option("--quantize", metavar="RECIPE.json", help="A recipe of `tilewright quantize`: the same as --recipe."),
+    typer.Option(
+        "--quantize",
+        metavar="WHAT",
+        help="A recipe, as --recipe; or of dense layers, where faster: weights-int8, weights-int4, dynamic (int8).",
+    ),
 ]
 Image = Annotated[
     str | None,
@@ -163,14 +167,18 @@ def compile_options(
     )
 
 
-def recipe_file(recipe: Path | None, quantize: str | None) -> Path | None:
-    """The recipe of ``--recipe`` and ``--quantize``, which say the same.
+def quantization(recipe: Path | None, quantize: str | None) -> dict[str, Any]:
+    """The fields of `CompileOptions` that ``--recipe`` and ``--quantize`` say: a recipe, or a way that needs none.
 
     Raises:
         UsageError: both are given, or a kind of quantization that takes data and so has no ranges yet.
     """
+    from ..library.signature import QUANTIZED
+
     if quantize is None:
-        return recipe
+        return {"recipe": recipe}
+    if quantize in QUANTIZED:
+        return {"recipe": recipe, "quantize": quantize}
     if recipe is not None:
         raise UsageError("there are two recipes", where="--recipe, --quantize", hint="give one of them")
     if quantize in NEED_DATA:
@@ -179,7 +187,7 @@ def recipe_file(recipe: Path | None, quantize: str | None) -> Path | None:
             where=f"--quantize {quantize}",
             hint="tilewright quantize MODEL --calibration DATA -o RECIPE.json, then --quantize RECIPE.json",
         )
-    return Path(quantize)
+    return {"recipe": Path(quantize)}
 
 
 def open_library(path: Path, threads: int | None) -> CompiledModel:

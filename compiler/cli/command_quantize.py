@@ -86,6 +86,7 @@ def quantize(
     from ..calibration.images import parse_preprocessing
     from ..calibration.quantize import Request
     from ..calibration.quantize import quantize as found_for
+    from ..ranges import static_shapes
     from ..recipes.files import write_recipe
     from ..recipes.quantized_onnx import export_quantized
     from ..recipes.sections import GRANULARITIES, check_option
@@ -106,7 +107,7 @@ def quantize(
         if place is not None:
             check_output(place, model)
     make_folders(output, None, None)
-    opened = frontends.open(model, frontends.Request(shapes=request.options.shapes))
+    opened = frontends.open(model, frontends.Request(shapes=static_shapes(request.options)))
     with interrupt.temporary_folder(), shown(f"quantizing {model.name}", Timeline()) as progress:
         found = found_for(opened, calibration, request, progress)
         write_recipe(found.recipe, output)

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...errors import RecipeError
-from ...ir_passes import CutChannels, DropBranches, Factorize, Pass, PlacePairs, PruneWeights
+from ...ir_passes import CutChannels, DropBranches, Factorize, Pass, PlacePairs, PruneWeights, QuantizeWeights
 from ...ir_passes.compression.factorize import Rank
 from ...ir_passes.compression.prune_weights import Zeros
 from ...ir_passes.quantization.pair_plan import Activation
 from ...ir_passes.quantization.weight_integers import WeightBits
-from ...schedules.narrow import conversion_cycles, saved_cycles
+from ...schedules.narrow import conversion_cycles, gains, saved_cycles
 from .recipe import DropEntry, FloatEntry, KeepEntry, RankEntry, Recipe, SparsityEntry, WeightsEntry
+from .sections import BLOCKS
 
 if TYPE_CHECKING:
     from ...frontends import ImportedModel
@@ -64,7 +65,7 @@ def _pairs(applied: Applied, decide: Chooser) -> Sequence[Pass]:
     layers = {
         names.layers[layer]: WeightBits(entry.bits, entry.granularity)
         for layer, entry in recipe.entries(WeightsEntry).items()
-        if layer not in kept and layer in names.layers
+        if layer not in kept and layer in names.layers and entry.granularity not in BLOCKS
     }
     activations = {
         hint: Activation(entry.scale, entry.zero_point, entry.bits)
@@ -117,5 +118,27 @@ def _with_zeros(applied: Applied, decide: Chooser) -> Sequence[Pass]:
     return (PruneWeights(zeros),) if zeros else ()
 
 
-FIRST: tuple[Row, ...] = (_dropped, _narrower, _factored, _with_zeros)
+def _weights(applied: Applied, decide: Chooser) -> Sequence[Pass]:
+    """Layers whose weights alone are quantized: those of blocks, or all where no tensor is."""
+    recipe, names = applied.recipe, applied.names
+    assert recipe is not None
+    kept = recipe.entries(FloatEntry)
+    layers = {
+        names.layers[layer]: (entry.bits, BLOCKS.get(entry.granularity, 0))
+        for layer, entry in recipe.entries(WeightsEntry).items()
+        if layer not in kept and layer in names.layers and (entry.granularity in BLOCKS or not recipe.tensors)
+    }
+    if not layers:
+        return ()
+    called = {hint: layer for layer, hint in names.layers.items()}
+    return (
+        QuantizeWeights(
+            gains=lambda call: gains(call, decide.target),
+            layers=layers,
+            tell=lambda hint, kept_float: applied.tell(called.get(hint, hint), kept_float),
+        ),
+    )
+
+
+FIRST: tuple[Row, ...] = (_dropped, _narrower, _factored, _with_zeros, _weights)
 QUANTIZE: tuple[Row, ...] = (_pairs,)

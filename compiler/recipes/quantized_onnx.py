@@ -17,6 +17,7 @@ from ...ir_passes.quantization.weight_integers import WeightBits, weight_integer
 from ..process.install import written_whole
 from ..process.places import output_errors
 from .recipe import Array, FloatEntry, Recipe, TensorEntry, WeightsEntry
+from .sections import BLOCKS
 
 if TYPE_CHECKING:
     from ...frontends import OpenedModel
@@ -42,7 +43,7 @@ def quantized_model(opened: OpenedModel, recipe: Recipe) -> onnx.ModelProto:
     """The model with pairs where a recipe has them: activations in uint8, weights in int8, biases in int32.
 
     Raises:
-        UnsupportedError: other than 8 bits, or a model of an opset that has no scales along an axis.
+        UnsupportedError: other than 8 bits, weights in blocks, or a model of an opset without scales along an axis.
     """
     opened = with_weights(opened, recipe.arrays)
     whole = opened.changed(opened.proto).for_engine()
@@ -61,6 +62,8 @@ def quantized_model(opened: OpenedModel, recipe: Recipe) -> onnx.ModelProto:
     bits = {entry.bits for entry in recipe.tensors.values()} | {entry.bits for entry in weights.values()}
     if bits - {_BITS}:
         raise UnsupportedError(f"only {_BITS} bits are exported", where=recipe.where)
+    if any(entry.granularity in BLOCKS for entry in weights.values()):
+        raise UnsupportedError("weights in blocks are not exported", where=recipe.where)
     layers = [each for each in linear_layers(opened) if each.name in weights and each.root in recipe.tensors]
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     for layer in layers:

@@ -16,6 +16,8 @@ from .recipe import DropEntry, FloatEntry, KeepEntry, RankEntry, SparsityEntry, 
 Check = Callable[[Any], Any]
 
 GRANULARITIES = ("channel", "tensor")
+# Those of weights alone, where activations stay floats: so many rows of a column share a scale.
+BLOCKS: Mapping[str, int] = MappingProxyType({"block32": 32, "block128": 128})
 MOST_BITS = 8
 
 
@@ -190,7 +192,8 @@ TENSOR = EntryFormat(
 LAYER_SECTIONS: Mapping[str, EntryFormat] = MappingProxyType(
     {
         "weights": EntryFormat(
-            WeightsEntry, MappingProxyType({"bits": integer(2, MOST_BITS), "granularity": one_of(*GRANULARITIES)})
+            WeightsEntry,
+            MappingProxyType({"bits": integer(2, MOST_BITS), "granularity": one_of(*GRANULARITIES, *BLOCKS)}),
         ),
         "keep_channels": EntryFormat(KeepEntry, MappingProxyType({"channels": indices}), single=True),
         "drop": EntryFormat(DropEntry, MappingProxyType({"drop": yes_or_no}), single=True),

@@ -26,7 +26,10 @@ PRODUCTS = ("matmul", *_CONVOLUTIONS)
 
 @dataclass(frozen=True)
 class _Left:
-    """Integers of 8 bits; the zero point as a number or as a scalar of int32; the scale, if floats are multiplied."""
+    """Integers of 8 bits; the zero point as a number or as a scalar of int32; the scale, if floats are multiplied.
+
+    Of a matrix the scale may be one for each row.
+    """
 
     integers: Expr
     zero: int | Expr
@@ -64,7 +67,7 @@ class IntegerProducts(GraphPass):
         def visit(rewriter: Rewriter, var: Var, value: Expr) -> Expr | None:
             if not calls(value, *PRODUCTS) or dtype_of(value) not in ("float32", "int32"):
                 return None
-            left, right = _left(rewriter, value.args[0]), _right(rewriter, value)
+            left, right = _left(rewriter, value), _right(rewriter, value)
             if left is None or right is None or (left.scale is None) != (right.scale is None):
                 return None
             return self._integers(rewriter, var, value, left, right)
@@ -99,10 +102,12 @@ class IntegerProducts(GraphPass):
         return dequantize(sums, _scales(rewriter, var, left.scale, right.scale), integer(0), dtype_of(value))
 
 
-def _left(rewriter: Rewriter, expr: Expr) -> _Left | None:
+def _left(rewriter: Rewriter, product: Call) -> _Left | None:
+    expr = product.args[0]
     found = dequantized(rewriter, expr)
     if found is not None:
-        if not found.is_uniform or found.dtype != "float32" or dtype_of(found.integers) not in ("uint8", "int8"):
+        shared = found.is_uniform or (calls(product, "matmul") and _is_of_rows(found.scale))
+        if not shared or found.dtype != "float32" or dtype_of(found.integers) not in ("uint8", "int8"):
             return None
         number = whole(found.zero_point)
         return None if number is None else _Left(found.integers, number, found.scale)
@@ -117,6 +122,11 @@ def _left(rewriter: Rewriter, expr: Expr) -> _Left | None:
     if value is None or dtype_of(value) != "int32" or dtype_of(value.args[0]) not in ("uint8", "int8"):
         return None
     return _Left(value.args[0], zero, None)
+
+
+def _is_of_rows(scale: Expr) -> bool:
+    """Whether a scale is the same along the last axis."""
+    return bool(scale.ty.ndim) and int(scale.ty.shape[-1]) == 1
 
 
 def _right(rewriter: Rewriter, value: Call) -> _Right | None:
@@ -182,6 +192,6 @@ def _less(sums: Expr, zero: int | Expr, columns: Array, rewriter: Rewriter, var:
 def _scales(rewriter: Rewriter, var: Var, left: Expr, right: Array | None) -> Expr:
     known = array_of(left)
     assert right is not None
-    if known is None:
+    if known is None or known.size > 1:
         return rewriter.emit(relax.op.multiply(left, constant(right)), var.name)
     return constant(known.reshape(-1)[0] * right)

@@ -18,11 +18,13 @@ from ..dialect.quantize import DEQUANTIZE
 
 # Operators that choose the largest: the same of integers as of the floats that those stand for, by a positive scale.
 CHOICES = ("nn.max_pool1d", "nn.max_pool2d", "nn.max_pool3d", "max")
+# Operators that leave elements in their order.
+RESHAPES = ("reshape", "expand_dims", "squeeze", "flatten", "nn.batch_flatten")
 # Operators that do the same to integers as to the floats that those stand for: they take elements from one place to
 # another, or choose.
 MOVES = (
-    *("reshape", "permute_dims", "expand_dims", "squeeze", "flatten", "nn.batch_flatten", "strided_slice"),
-    *("flip", "repeat", "tile", "broadcast_to"),
+    *RESHAPES,
+    *("permute_dims", "strided_slice", "flip", "repeat", "tile", "broadcast_to"),
     *CHOICES,
 )
 # What is added to integers of the other dtype of 8 bits to make them these; 128 is also the bit that they differ in.
@@ -121,6 +123,16 @@ def is_move(value: Expr) -> bool:
 def moved(value: Call, operand: Expr) -> Expr:
     """The same move of another tensor."""
     return tvm.ir.Call(value.op, [operand, *list(value.args)[1:]], value.attrs, list(value.ty_args))
+
+
+def moved_array(value: Call, array: Array) -> Array | None:
+    """The same move of a known tensor, where it keeps all elements."""
+    if calls(value, "permute_dims"):
+        axes = value.attrs.axes
+        return array.transpose(None if axes is None else [int(axis) for axis in axes])
+    if calls(value, "reshape", "expand_dims", "squeeze"):
+        return array.reshape([int(extent) for extent in value.ty.shape])
+    return None
 
 
 def integer(value: Any) -> Expr:

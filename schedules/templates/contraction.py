@@ -274,7 +274,7 @@ def compute(
     choice: MultiplyAddChoice,
     target: Target,
     lhs: Callable[..., Scalar],
-    packed: te.Tensor,
+    rhs: Callable[..., Scalar],
     *,
     template: str = TEMPLATE,
     name: str = TEMPLATE,
@@ -284,7 +284,7 @@ def compute(
 
     Args:
         lhs: the element of A at (batch, row, *k); row is always below `workload.rows`.
-        packed: B of `packed_shape`.
+        rhs: the element of B at (batch, panel, *k, place in the panel), as `packed_shape` has them.
         template: the template built around this block.
         name: of the block.
         flops: useful floating point operations, where they are not those of the contraction itself.
@@ -300,7 +300,7 @@ def compute(
         k: Sequence[Any] = [next(remaining) if extent > 1 else int64(0) for extent in workload.k]
         row = row if rows == workload.rows else tirx.min(row, int64(workload.rows - 1))
         left = lhs(batch, row, *k).astype(accumulator)
-        right = packed[(batch, column // columns, *k, column % columns)].astype(accumulator)
+        right = rhs(batch, column // columns, *k, column % columns).astype(accumulator)
         return te.sum(operand(LHS, left) * operand(RHS, right), axis=axes)
 
     shape = [int64(workload.batch), int64(rows), int64(packed_shape(workload, choice, target)[1] * columns)]

@@ -14,6 +14,7 @@ from . import dot_product_schedule, plain, transposition
 from .dot_product import OPERAND
 from .dot_product_choice import DotProductChoice, unit_of
 from .microkernels import TileChoice
+from .weight_product import WeightProductChoice
 
 # What STAGE says of zeros around an image.
 PAD = "pad"
@@ -142,9 +143,16 @@ def fill_tiles(
         outer, place = sch.split(inner.pop(), [None, choice.k_step])
         sch.annotate(place, PLACES.name, 1)
         inner, places = [*inner, outer], [place]
-    if rows > 1:  # else there is so little to do with a line that loads run ahead of it by themselves
+    terms = []
+    if isinstance(choice, WeightProductChoice):  # those of a word are written out
+        terms = [inner.pop()]
+        if not inner:
+            outer, term = sch.split(terms.pop(), [1, None])
+            inner, terms = [outer], [term]
+    # Else there is so little to do with a line that loads run ahead of it by themselves.
+    if rows > 1 or terms:
         _ask_for_weights(sch, tile, inner, vectors * lanes * choice.k_step, _FEWEST_STEPS if places else 1)
-    unrolled = ([row] if row is not None else []) + columns[:1]
+    unrolled = [*terms, *([row] if row is not None else []), *columns[:1]]
     sch.reorder(*inner, *places, *unrolled, *columns[1:])
     for loop in unrolled:
         sch.unroll(loop)

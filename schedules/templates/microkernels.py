@@ -153,7 +153,13 @@ class MultiplyAdd:
     def compute_padded(self, lhs: Element, *packed: te.Tensor) -> te.Tensor:
         """The sums with padding."""
         return contraction.compute(
-            self.workload, self.choice, self.target, lhs, *packed, template=self.template, name=self.name
+            self.workload,
+            self.choice,
+            self.target,
+            lhs,
+            lambda *index: packed[0][index],
+            template=self.template,
+            name=self.name,
         )
 
 

@@ -26,6 +26,7 @@ from . import (
     sparsity,
     taps,
     transposition,
+    weight_product,
     window_choice,
     window_schedule,
     winograd,
@@ -142,6 +143,15 @@ RECURRENT = Template(
     recurrent_kernel.compute,
     recurrent_kernel.schedule_kernel,
 )
+WEIGHT_PRODUCT = Template(
+    weight_product.TEMPLATE,
+    weight_product.takes,
+    weight_product.space,
+    weight_product.default,
+    weight_product.estimate,
+    weight_product.compute,
+    contraction_schedule.schedule_kernel,
+)
 PLAIN = Template(plain.TEMPLATE, plain.takes, plain.space, plain.default, plain.estimate, None, plain.schedule_kernel)
 
 TEMPLATES: tuple[Template[Any, Any], ...] = (
@@ -149,6 +159,7 @@ TEMPLATES: tuple[Template[Any, Any], ...] = (
     SPARSE,
     WINOGRAD,
     CONTRACTION,
+    WEIGHT_PRODUCT,
     ATTENTION,
     WINDOW,
     ROWS,
@@ -166,6 +177,7 @@ WORKLOADS: dict[str, type] = {
         contraction.Workload,
         sparsity.Sparsity,
         taps.Filter,
+        weight_product.WeightProduct,
         attention.Heads,
         window_choice.Windows,
         rows_choice.Rows,

@@ -12,6 +12,7 @@ from tilewright.ir_passes.dialect.attention import attention
 from tilewright.ir_passes.dialect.interpolation import interpolate
 from tilewright.ir_passes.dialect.recurrent import LSTM, Activation, recurrent
 from tilewright.ir_passes.dialect.recurrent import Layer as Recurrent
+from tilewright.ir_passes.dialect.weight_product import weight_product
 from tvm import relax
 
 _LAYOUT = {"data_layout": "NHWC", "kernel_layout": "OHWI"}
@@ -75,6 +76,20 @@ def pruned(model: str, rows: int, depth: int, columns: int) -> Layer:
         return relax.op.nn.relu(relax.op.matmul(x, relax.const(weights)))
 
     return Layer(f"{model}-pruned-{rows}-{depth}-{columns}", ((rows, depth),), build)
+
+
+def few_bits(model: str, rows: int, depth: int, columns: int, bits: int, block: int) -> Layer:
+    """A dense layer with weights of a few bits."""
+    weights = (
+        relax.const(np.zeros((depth, columns), "int8")),
+        relax.const(np.ones((depth // block, columns), "float32")),
+        relax.const(0, "int32"),
+    )
+    return Layer(
+        f"{model}-int{bits}-{rows}-{depth}-{columns}",
+        ((rows, depth),),
+        lambda x: relax.op.nn.relu(weight_product(x, *weights, bits=bits, block=block)),
+    )
 
 
 def attended(model: str, tokens: int, heads: int, depth: int) -> Layer:
@@ -215,6 +230,7 @@ LAYERS: Mapping[str, tuple[Layer, ...]] = MappingProxyType(
             mean("efficientnet_b0", 14, 480),
         ),
         "attention": (attended("bert_base", 128, 12, 64),),
+        "weight_product": (few_bits("gpt2", 1, 768, 3072, 4, 32), few_bits("llama", 4, 2048, 2048, 8, 2048)),
         "rows": (
             Layer(
                 "bert_base-layer_norm-128-768",

@@ -137,3 +137,22 @@ def test_another_model_with_the_same_names() -> None:
         build(network_model(), None, CompileOptions(recipe=other), stop_after="import")
     same = replace(RECIPE, model=identity_of(frontends.open(network_model())))
     build(network_model(), None, CompileOptions(recipe=same), stop_after="import")
+
+
+def test_weights_alone() -> None:
+    """A layer whose weights are blocks of 4 bits beside one that stays float, though its weights could be integers."""
+    weights = {name: (RNG.standard_normal((256, 256)) / 16).astype("f4") for name in ("v", "w")}
+    two = model(
+        [node("MatMul", ["x", "v"], "h", "small"), node("MatMul", ["h", "w"], "y", "exact")],
+        {"x": ("float32", (1, 256))},
+        {"y": ("float32", (1, 256))},
+        weights,
+    )
+    recipe = Recipe(
+        layers={"small": {"weights": WeightsEntry(4, "block32")}, "exact": {"float": FloatEntry("asked for")}}
+    )
+    made = build(two, None, CompileOptions(recipe=recipe, threads=1), stop_after="plan")
+
+    assert made.kept_float == {"small": ""}
+    assert made.plan is not None
+    assert made.plan.constants.nbytes == 256 * 256 * 4 + 256 * 256 // 2 + 256 * 8 * 4

@@ -19,6 +19,7 @@ from tilewright.ir_passes.dialect import recurrent as recurrent_operator
 from tilewright.ir_passes.dialect.attention import attention
 from tilewright.ir_passes.dialect.interpolation import interpolate
 from tilewright.ir_passes.dialect.recurrent import GATES, Activation, recurrent
+from tilewright.ir_passes.dialect.weight_product import weight_product
 from tilewright.schedules.templates import choices
 from tilewright.schedules.templates.contraction import MultiplyAddChoice, Workload
 from tilewright.schedules.templates.group_norm import Groups
@@ -30,6 +31,7 @@ from tilewright.schedules.templates.sparsity import Sparsity
 from tilewright.schedules.templates.table import TEMPLATES
 from tilewright.schedules.templates.template import Chooser, Decision, choose_default
 from tilewright.schedules.templates.transposition import Squares
+from tilewright.schedules.templates.weight_product import WeightProduct
 from tilewright.schedules.templates.window_choice import Windows
 from tvm import relax
 
@@ -98,6 +100,22 @@ def of_integers(unit: str, rows: int, depth: int, columns: int) -> Case:
     expected = x.astype("int32") @ w.astype("int32")
     build = lambda data: relax.op.matmul(data, relax.const(w), "int32")  # noqa: E731  # one expression, of one case
     return Case("dot_product", build, (x,), expected, 1e-9, (unit,))
+
+
+def with_few_bits(rows: int, depth: int, columns: int, bits: int, block: int, zeros: bool = False) -> Case:
+    generator = np.random.default_rng(0)
+    blocks, x = -(-depth // block), random(rows, depth)
+    integers = generator.integers(-(1 << (bits - 1)), 1 << (bits - 1), (depth, columns)).astype("int8")
+    scale = generator.uniform(0.1, 1, (blocks, columns)).astype("float32")
+    zero = generator.integers(-8, 8, (blocks, columns)).astype("int32") if zeros else np.asarray(1, "int32")
+    whole = [each if each.ndim == 0 else each[np.arange(depth) // block] for each in (zero, scale)]
+    constants = [relax.const(each) for each in (integers, scale, zero)]
+    return Case(
+        "weight_product",
+        lambda data: weight_product(data, *constants, bits=bits, block=block),
+        (x,),
+        x.astype("float64") @ ((integers - whole[0]) * whole[1]),
+    )
 
 
 def attended(queries: int, keys: int, depth: int, **options: Any) -> Case:
@@ -200,6 +218,8 @@ def cases() -> list[Case]:
         multiplied("contraction", (3, 23, 29), (3, 29, 1)),
         multiplied("contraction", (61, 99), (99, 70)),
         multiplied("contraction", (1, 320), (320, 7)),
+        with_few_bits(3, 99, 70, 4, 32, zeros=True),
+        with_few_bits(8, 52, 37, 8, 52),
         convolved("winograd", fat, random(5 * LANES, 3, 3, 2 * LANES, seed=1), tolerance=1e-5),
         convolved("winograd", random(3, 4, 3, LANES), random(8 * LANES, 3, 3, LANES, seed=1), tolerance=1e-5),
         convolved("dot_product", random(1, 6, 17, 33), random(40, 3, 3, 33, seed=1), **bfloat16),
@@ -332,6 +352,7 @@ WORKLOADS = [
     Groups(2, 99, 48, 8, "float32"),
     Squares(3136, 70, 2, 70, 32),
     Interpolation((2, 9, 11, 40), 2, 2, 32),
+    WeightProduct(5, 300, 256, 4, 32, True),
     Recurrence(recurrent_operator.Layer("lstm", (False,), ()), 5, 4, 24, "float32"),
 ]
 

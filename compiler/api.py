@@ -48,6 +48,7 @@ def compile(
     save_ir: str | os.PathLike[str] | None = None,
     keep_temps: str | os.PathLike[str] | None = None,
     jobs: int | None = None,
+    arena: int | None = None,
     progress: ProgressCallback | None = None,
 ) -> CompiledModel:
     """Compiles a model and loads the result.
@@ -57,7 +58,7 @@ def compile(
         example_inputs, example_kwargs: what a PyTorch model is called with, as `open` has them.
         output: the library to write; its header goes beside it. Without it the library lives as long as the result.
         progress: called as progress(stage, done, total) while it works.
-        target, shapes, bindings, name, cpu, features, threads, precision, records, passes, save_ir, keep_temps, jobs:
+        target, shapes, bindings, name, cpu, features, threads, precision, records, passes, save_ir, keep_temps, jobs, arena:
             as `CompileOptions` has them.
         emit: ``so``; `build` writes static libraries too.
 
@@ -82,6 +83,7 @@ def compile(
         save_ir=save_ir,
         keep_temps=keep_temps,
         jobs=jobs,
+        arena=arena,
     )
     if emit != "so":
         raise UsageError(
@@ -156,10 +158,11 @@ def tune(
     seconds: float | None = None,
     trials: int | None = None,
     options: CompileOptions | None = None,
+    devices: Sequence[str] = (),
     seed: int = 0,
     tell: Callable[[Progress], None] = lambda progress: None,
 ) -> Progress:
-    """Searches for faster schedules of a model on this machine, and appends what it finds to a file of records.
+    """Searches for faster schedules of a model on this machine or on devices, and appends what it finds to a file of records.
 
     `compile` takes that file as `records`. What it holds already is not measured again.
 
@@ -168,7 +171,9 @@ def tune(
         records: a .jsonl file; it need not exist.
         seconds, trials: when to stop at the latest: time, and choices measured. It also stops when nothing more is to
             be won.
-        options: how the model will be compiled: its target is this machine, and choices are for its number of threads.
+        options: how the model will be compiled: its target is this machine or that of the devices, and choices are for its number of threads.
+        devices: where choices are measured, as `--device` writes them, for a target that is not this machine; of a
+            farm all devices that it has.
         seed: of the search.
         tell: called with how far it is, whenever there is news.
 
@@ -181,5 +186,12 @@ def tune(
     from .tuning import run
 
     return run.tune(
-        model, Path(records), options or CompileOptions(), seconds=seconds, trials=trials, seed=seed, tell=tell
+        model,
+        Path(records),
+        options or CompileOptions(),
+        seconds=seconds,
+        trials=trials,
+        seed=seed,
+        devices=devices,
+        tell=tell,
     )

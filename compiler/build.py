@@ -21,6 +21,7 @@ from ..errors import UsageError
 from ..failures import failing_in, nodes_named
 from .codegen.generators import generator_for, is_folder
 from .library.naming import identifier
+from .library.plan import ARENA
 from .library.signature import Signature, make_signature
 from .options import CompileOptions
 from .process.failures import failures_named
@@ -204,11 +205,17 @@ def _scheduled(made: Build, passes: ChoosePasses, choose: Choose | None, tell: P
         made.target,
         precision=made.precision,
         order=lambda all_of_them: passes(edited(all_of_them, made.options.passes)),
+        limit_bytes=_memory_limit(made.options, made.target),
         choose=choose or (chooser_of(made.options.records, made.target) if made.options.records else choose_default),
         save_ir=made.options.save_ir,
         progress=tell,
     )
     return replace(made, module=module)
+
+
+def _memory_limit(options: CompileOptions, target: Target) -> int:
+    """What tensors may take at a time, 0 if nobody says."""
+    return options.arena or sum(options.regions.values()) or target.memory_bytes
 
 
 def _emitted(
@@ -257,8 +264,9 @@ def _emitted(
                 graph,
                 table.kernels(lowered.scratch),
                 table.kernel_of,
-                limits=options.regions,
+                limits=options.regions or ({} if options.arena is None else {ARENA: options.arena}),
                 unit=made.target.alignment,
+                reorder=made.target.saves_memory or bool(options.arena),
             )
         signature = make_signature(
             plan,

@@ -31,6 +31,7 @@ from ..ir_passes import (
     NarrowStorage,
     Pass,
     PassResult,
+    PatchWise,
     RequantizeSums,
     SimplifyReductions,
     SliceInPlace,
@@ -91,8 +92,14 @@ def passes(
     *,
     precision: str = "fp32",
     choose: Choose = choose_default,
+    limit_bytes: int = 0,
 ) -> list[Pass]:
-    """The passes of a compile, in order; `choose` settles what computes each workload, and how."""
+    """The passes of a compile, in order.
+
+    Args:
+        choose: settles what computes each workload, and how.
+        limit_bytes: what tensors may take at a time, or 0.
+    """
     decide = Chooser(target, TEMPLATES, choose)
     narrow: list[Pass] = [_STORAGE[precision]] if precision in _STORAGE else []
     products: list[Pass] = []
@@ -127,6 +134,8 @@ def passes(
         Canonicalize(),
         Cse(),
         *products,
+        # Memory: what takes more than there is becomes a loop over patches.
+        PatchWise(limit_bytes, in_place=target.saves_memory),
         # Kernels: lowered, fused, scheduled.
         Legalize(decide),
         FuseEpilogues(transposed_results=True),
@@ -148,6 +157,7 @@ def run(
     precision: str,
     order: ChoosePasses = list,
     choose: Choose = choose_default,
+    limit_bytes: int = 0,
     save_ir: str | os.PathLike[str] | None = None,
     progress: ProgressCallback,
 ) -> IRModule:
@@ -159,6 +169,7 @@ def run(
         precision: ``fp32``, ``bf16`` or ``fp16``, as `precision.possible` gives it for the target.
         order: which passes run.
         choose: settles what computes each workload, and how.
+        limit_bytes: what tensors may take at a time, or 0.
         save_ir: a folder for the module after each pass, numbered and named; bodies of loops and branches, which go
             through all passes by themselves, have folders in it.
         progress: told of the pass that starts, and of each kernel that is scheduled.
@@ -176,22 +187,25 @@ def run(
         scheduled += 1
         progress("schedule", scheduled, 0)
 
-    def on_pass(index: int, each: Pass, result: PassResult) -> None:
-        if folder is not None:
-            _save(folder, f"{index + 1:02}_{each.name}", spelled(each), result.module)
-        if index + 1 < len(chosen):
-            progress(chosen[index + 1].name, 0, 0)
-
-    chosen = list(order(passes(target, on_kernel, precision=precision, choose=choose)))
+    chosen = list(order(passes(target, on_kernel, precision=precision, choose=choose, limit_bytes=limit_bytes)))
     parts = {}
-    for part, function in split(module).items():
+    waiting = [(part, function, 0) for part, function in split(module).items()]
+    while waiting:
+        part, function, begin = waiting.pop(0)
         folder = None if save_ir is None else Path(save_ir) if part == MAIN else Path(save_ir) / part
         if folder is not None:
             folder.mkdir(exist_ok=True)
-            _save(folder, "00_import", "import", function)
-        if chosen:
-            progress(chosen[0].name, 0, 0)
-        parts[part] = run_passes(function, chosen, on_pass=on_pass).module
+            _save(folder, f"{begin:02}_import", "import", function)
+        for index, each in enumerate(chosen[begin:], begin + 1):
+            if part != MAIN and isinstance(each, PatchWise):
+                continue  # what there is of memory is for all of them together
+            progress(each.name, 0, 0)
+            made = split(run_passes(function, [each]).module)
+            function = made.pop(MAIN)
+            waiting += [(name, body, index) for name, body in made.items()]
+            if folder is not None:
+                _save(folder, f"{index:02}_{each.name}", spelled(each), function)
+        parts[part] = function
     return joined(parts)
 
 

@@ -21,6 +21,7 @@ from .operators.fuse_silu import FuseSilu
 from .operators.fuse_softmax import FuseSoftmax
 from .operators.simplify_reductions import SimplifyReductions
 from .operators.trim_kernels import TrimKernels
+from .patches.patch_wise import PatchWise
 from .quantization.integer_products import IntegerProducts
 from .quantization.move_dequantize import MoveDequantize
 from .quantization.requantize_sums import RequantizeSums
@@ -49,6 +50,7 @@ __all__ = [
     "NarrowStorage",
     "Pass",
     "PassResult",
+    "PatchWise",
     "RequantizeSums",
     "SimplifyReductions",
     "SliceInPlace",

@@ -21,6 +21,7 @@ from .operators import (
     integer_division,
     interpolation,
     matmul,
+    patches,
     pooling,
     quantization,
     recurrent,
@@ -154,6 +155,7 @@ RULES: tuple[tuple[Sequence[str], Rule], ...] = (
     (integer_division.OPERATORS, _DIVISION),
     (elementwise.OPERATORS, Rule(_plain(elementwise.lower_elementwise), _of_floats)),
     (quantization.OPERATORS, Rule(_plain(quantization.lower_quantization))),
+    (patches.OPERATORS, Rule(_plain(patches.lower_patches))),
     (("relax.where",), Rule(_plain(elementwise.lower_where))),
 )
 

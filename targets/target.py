@@ -84,6 +84,7 @@ class Target:
         code_generator: who writes its code, by its name in the compiler's table of generators.
         c_flags: what a compiler of C has to be told of it.
         saves_memory: whether memory is scarcer than time: no weights larger than the model's, no copies of tensors.
+        memory_bytes: what such a machine has for tensors; 0: more than any model needs.
         alignment: what the addresses of tensors are multiples of, in bytes.
     """
 
@@ -111,6 +112,7 @@ class Target:
     code_generator: str = "llvm"
     c_flags: tuple[str, ...] = ()
     saves_memory: bool = False
+    memory_bytes: int = 0
     alignment: int = 64
 
     def lanes(self, dtype_bits: int = FLOAT32_BITS) -> int:

@@ -11,6 +11,7 @@ from ..process import interrupt
 from ..process.progress import Timeline, shown
 from ..reports.report import duration, size
 from .command_options import (
+    Arena,
     Binds,
     CompiledThreads,
     Cpu,
@@ -23,7 +24,7 @@ from .command_options import (
     Target,
     compile_options,
 )
-from .tensor_options import parse_regions
+from .tensor_options import parse_regions, parse_size
 
 if TYPE_CHECKING:
     from ..build import Build
@@ -50,6 +51,7 @@ def compile_command(
     bind: Binds = None,
     precision: Precision = "fp32",
     threads: CompiledThreads = None,
+    arena: Arena = None,
     region: Regions = None,
     name: Annotated[
         str | None,
@@ -100,6 +102,7 @@ def compile_command(
         passes=tuple(passes or ()),
         save_ir=save_ir,
         keep_temps=keep_temps,
+        arena=parse_size(arena, "--arena"),
         regions=parse_regions(region or ()),
     )
     timeline = Timeline()

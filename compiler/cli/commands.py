@@ -12,6 +12,7 @@ from ..reports.report import show
 from .command_bench import bench
 from .command_compile import compile_command
 from .command_run import run
+from .command_serve import serve
 from .command_show import inspect, targets
 from .command_tune import tune
 from .command_verify import verify
@@ -37,6 +38,7 @@ _COMMANDS: Mapping[str, Callable[..., None]] = MappingProxyType(
         "inspect": inspect,
         "tune": tune,
         "targets": targets,
+        "serve": serve,
     }
 )
 

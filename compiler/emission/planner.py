@@ -20,10 +20,12 @@ from ..library.plan import (
     Step,
     new_buffer,
 )
+from ..library.sizes import largest
 from .graph import Graph
-from .graph_steps import GraphCall, GraphCopy, GraphLoop, GraphStep, written_by
+from .graph_steps import GraphCall, GraphCopy, GraphLoop, GraphStep, calls_of, written_by
 from .lifetimes import with_lifetimes
 from .memory import plan_memory
+from .order import in_order
 from .regions import into_regions
 
 
@@ -35,6 +37,7 @@ def make_plan(
     *,
     limits: Mapping[str, Bytes] = MappingProxyType({}),
     unit: Bytes = ALIGNMENT,
+    reorder: bool = False,
 ) -> Plan:
     """Joins the graph with its kernels: adds their scratch, copies for outputs that no kernel writes, and offsets.
 
@@ -45,6 +48,7 @@ def make_plan(
         kernel_of: the index of the kernel that each function of the graph became.
         limits: memories that the workspace is in, the fastest first, with their sizes; none: one as large as needed.
         unit: what offsets in the workspace are multiples of.
+        reorder: whether steps may stand in another order than in the graph, if that takes less memory.
 
     Raises:
         RegionError: the workspace does not fit the memories.
@@ -57,7 +61,11 @@ def make_plan(
         buffers.extend(new_buffer(BufferKind.WORKSPACE, size) for size in kernels[index].scratch)
         return Call(index, (*each.inputs, *each.outputs, *scratch), each.sources)
 
-    steps = _planned(graph.steps, call)
+    def scratch_bytes(step: GraphStep) -> Bytes:
+        return max((sum(map(largest, kernels[kernel_of[each.function]].scratch)) for each in calls_of([step])), default=0)
+
+    ordered = in_order(graph.steps, buffers, graph.results, scratch_bytes) if reorder else graph.steps
+    steps = _planned(ordered, call)
     written = {i for step in graph.steps for i in written_by(step)}
     for position, (result, spec) in enumerate(zip(graph.results, graph.outputs, strict=True)):
         if buffers[result].kind is BufferKind.WORKSPACE and result in written:

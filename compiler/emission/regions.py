@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ...errors import RegionError
-from ..library.plan import Buffer, BufferKind, Bytes, Call, Kernel, Step, leaves
+from ..library.plan import ARENA, Buffer, BufferKind, Bytes, Call, Kernel, Step, leaves
 from ..library.sizes import largest
+from .lifetimes import names_of_steps
 from .memory import lower_bound, peak_step, plan_arena
 
 _OPERAND_BYTES = 4
@@ -39,6 +40,11 @@ def into_regions(
         RegionError: they do not fit.
     """
     placed = list(buffers)
+    if len(limits) == 1:
+        ((name, limit),) = limits.items()
+        if not _fits(placed, limit, unit):
+            raise _too_big(buffers, steps, limits, unit)
+        return [replace(each, region=name) if each.kind is BufferKind.WORKSPACE else each for each in placed]
     uses = _uses(buffers, steps, kernels)
     inside: dict[str, list[int]] = {name: [] for name in limits}
     workspace = [i for i, each in enumerate(buffers) if each.kind is BufferKind.WORKSPACE]
@@ -80,15 +86,16 @@ def _uses(buffers: Sequence[Buffer], steps: Sequence[Step], kernels: Sequence[Ke
 def _too_big(buffers: Sequence[Buffer], steps: Sequence[Step], limits: Mapping[str, Bytes], unit: Bytes) -> RegionError:
     """What does not fit where, and what would."""
     needed, number = lower_bound(buffers, unit), peak_step(buffers, unit)
-    sources = [step.sources for step in leaves(steps)]
-    nodes = "+".join(sources[number]) if number < len(sources) else ""
+    names = names_of_steps(steps)
     alive = [b for b in buffers if b.kind is BufferKind.WORKSPACE and b.first_step <= number <= b.last_step]
     sizes = sorted((largest(b.bytes) for b in alive), reverse=True)
     return RegionError(
         f"the model's tensors do not fit the memory: step {number} needs {needed} bytes at a time",
-        where=", ".join(f"--region {name}={limit}" for name, limit in limits.items()),
+        where=", ".join(
+            f"--arena {limit}" if name == ARENA else f"--region {name}={limit}" for name, limit in limits.items()
+        ),
         details=[
-            f"the step computes {nodes}",
+            f"the step computes {names[number] if names else 'nothing'}",
             f"its tensors: {', '.join(map(str, sizes))} bytes",
             f"there are {sum(limits.values())} bytes in all; a tensor lies in one region",
         ],

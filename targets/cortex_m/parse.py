@@ -63,5 +63,6 @@ def _target(row: Processor) -> Target:
         code_generator="c",
         c_flags=row.c_flags,
         saves_memory=True,
+        memory_bytes=row.memory_bytes,
         alignment=8,  # of the widest number; caches do not count
     )

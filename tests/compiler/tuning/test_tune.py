@@ -22,10 +22,11 @@ from tilewright.compiler.library.elf import Elf
 from tilewright.compiler.library.integrity import seal
 from tilewright.compiler.library.signature import SECTION
 from tilewright.compiler.options import CompileOptions
-from tilewright.compiler.tuning import session, trial_library
+from tilewright.compiler.tuning import measure as measuring
+from tilewright.compiler.tuning import session
 from tilewright.compiler.tuning.excerpt import excerpt, kernel_passes
 from tilewright.compiler.tuning.measure import measure
-from tilewright.compiler.tuning.measure_worker import Trial
+from tilewright.compiler.tuning.timings import Trial
 from tilewright.compiler.tuning.trial_library import TrialLibrary
 from tilewright.errors import OutputError, UsageError
 from tilewright.schedules.tuner.records import CRASHED, HUNG, OK, WRONG, Record, read
@@ -141,8 +142,8 @@ def test_candidates_that_fail_are_recorded_and_never_the_best(tmp_path: Path, mo
     compiled: Callable[..., Build] = TrialLibrary._compiled
     heaviest: list[str] = []
 
-    def damaged(library: TrialLibrary, variants: Any) -> Build:
-        made = compiled(library, variants)
+    def damaged(library: TrialLibrary, variants: Any, number: int) -> Build:
+        made = compiled(library, variants, number)
         code = next(codes, None)
         if code is not None and made.table is not None and made.path is not None:
             keys = [WORKLOAD.of(function) for _, function in made.table.functions]
@@ -153,7 +154,7 @@ def test_candidates_that_fail_are_recorded_and_never_the_best(tmp_path: Path, mo
         return made
 
     monkeypatch.setattr(TrialLibrary, "_compiled", damaged)
-    monkeypatch.setattr(trial_library, "measure", lambda *a, **k: measure(*a, **k, still_seconds=1.5))
+    monkeypatch.setattr(measuring, "measure", lambda *a, **k: measure(*a, **k, still_seconds=1.5))
     monkeypatch.setattr(session, "_SLOTS", 6)
     path = tmp_path / "r.jsonl"
     found = tuned(path, 16)

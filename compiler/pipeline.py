@@ -135,7 +135,7 @@ def passes(
         Cse(),
         *products,
         # Memory: what takes more than there is becomes a loop over patches.
-        PatchWise(limit_bytes, in_place=target.saves_memory),
+        PatchWise(limit_bytes, saves=target.saves_memory),
         # Kernels: lowered, fused, scheduled.
         Legalize(decide),
         FuseEpilogues(transposed_results=True),

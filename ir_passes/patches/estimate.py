@@ -29,23 +29,17 @@ class Value:
     scratch: int = 0
 
 
-@dataclass(frozen=True)
-class Peak:
-    """The most bytes alive at a time, and the tensor that is made then."""
-
-    nbytes: int
-    key: Hashable
-
-
-def peak(values: Sequence[Value], outside: Collection[Hashable], *, in_place: bool) -> Peak:
-    """The peak of a graph.
+def alive_bytes(
+    values: Sequence[Value], outside: Collection[Hashable], *, in_place: bool
+) -> dict[Hashable, int]:
+    """The bytes alive while each tensor is made, in the order in which they are.
 
     Args:
-        values: what it makes, in order.
+        values: what a graph makes, in order.
         outside: keys of tensors that are the caller's.
         in_place: whether element-wise results may take the place of an operand.
     """
-    merged = _merged(values, outside)
+    merged = stored_in_stead(values, outside)
     known = {value.key: value for value in values}
     position = {value.key: number for number, value in enumerate(values)}
     last = dict(position)
@@ -63,16 +57,16 @@ def peak(values: Sequence[Value], outside: Collection[Hashable], *, in_place: bo
             continue
         change[step] += value.nbytes
         change[last[value.key] + 1] -= value.nbytes
-    best, alive = Peak(0, None), 0
+    found: dict[Hashable, int] = {}
+    alive = 0
     for number, value in enumerate(values):
         alive += change[number]
         over = _overwritten(value, known, last, number, outside) if in_place and merged[value.key] == value.key else 0
-        if alive + extra[number] - over > best.nbytes:
-            best = Peak(alive + extra[number] - over, value.key)
-    return best
+        found[value.key] = alive + extra[number] - over
+    return found
 
 
-def _merged(values: Sequence[Value], outside: Collection[Hashable]) -> dict[Hashable, Hashable]:
+def stored_in_stead(values: Sequence[Value], outside: Collection[Hashable]) -> dict[Hashable, Hashable]:
     """For each tensor the one that is stored in its stead: the last of the kernel that it is computed in."""
     readers: dict[Hashable, list[Value]] = {}
     for value in values:

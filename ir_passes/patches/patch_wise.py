@@ -15,7 +15,7 @@ from ..core.rewriter import dtype_of, shape_of
 from ..dialect.control_flow import loop
 from ..dialect.patches import Patches, inside, patch
 from .region import read_by
-from .search import Plan, best_plan, memory_of
+from .search import Plan, best_plans, memory_of
 
 _BODY = "patches"
 
@@ -34,32 +34,24 @@ class PatchWise(GraphPass):
 
     Options:
         limit_bytes: what tensors between operators may take at a time; 0: there is no limit.
-        in_place: whether results will take the place of operands (`compiler/emission/in_place.py`).
+        saves: whether kernels save memory (`Target.saves_memory`).
     """
 
     limit_bytes: int = 0
-    in_place: bool = False
+    saves: bool = False
 
     def __call__(self, module: tvm.IRModule) -> PassResult:
-        """Rewrite `main`, once for each peak that is too high."""
-        scratch: dict[Var, int] = {}
-        modified = False
-        while self.limit_bytes:
-            graph = Graph.read(module)
-            memory = memory_of(graph, scratch, self.in_place)
-            if memory.peak.nbytes <= self.limit_bytes:
-                break
-            plan = best_plan(graph, memory, self.limit_bytes)
-            if plan is None:
-                break
+        """Rewrite `main`."""
+        if not self.limit_bytes:
+            return PassResult(module, False)
+        graph = Graph.read(module)
+        plans = best_plans(graph, memory_of(graph, self.saves), self.limit_bytes)
+        for plan in plans:
             name = _free_name(module)
-            module = module.clone()
             body = _body(module, plan)
+            module = _with_loop(module, plan, name)
             module[relax.GlobalVar(name)] = body.with_attr("global_symbol", name)
-            module, made = _with_loop(module, graph, plan, name)
-            scratch[made] = plan.body_bytes
-            modified = True
-        return PassResult(module, modified)
+        return PassResult(module, bool(plans))
 
 
 def _free_name(module: tvm.IRModule) -> str:
@@ -139,8 +131,9 @@ def _body(module: tvm.IRModule, plan: Plan) -> Expr:
     return graph.write(module)[MAIN]
 
 
-def _with_loop(module: tvm.IRModule, graph: Graph, plan: Plan, name: str) -> tuple[tvm.IRModule, Var]:
-    """`main` with a loop in the place of a region, and the variable of the loop's result."""
+def _with_loop(module: tvm.IRModule, plan: Plan, name: str) -> tvm.IRModule:
+    """`main` with a loop in the place of a region."""
+    graph = Graph.read(module)
     region, patches = plan.region, plan.places[plan.region.result]
     normalize = relax.BlockBuilder().normalize
     channels = (shape_of(region.result) or ())[-1]
@@ -174,4 +167,4 @@ def _with_loop(module: tvm.IRModule, graph: Graph, plan: Plan, name: str) -> tup
             bindings += made
         elif var not in gone:
             bindings.append((var, value))
-    return replace(graph, bindings=tuple(bindings)).write(module), looped
+    return replace(graph, bindings=tuple(bindings)).write(module)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..core.graph import Expr, Graph, Var, leaves
 from ..core.match import calls
 from ..dialect.patches import Patches, Span
-from .stencils import Stencil, is_image, stencil_of
+from .stencils import Image, Stencil, image_of, stencil_of
 
 _TO_CHANNELS_LAST = [0, 2, 3, 1]
 
@@ -21,6 +21,7 @@ class Region:
         source: the image that they read; from outside they read nothing but constants.
         members: what they compute, in order; the last is the only one that is read outside.
         stencils: of each.
+        sizes: of the images of the graph.
         origin: the tensor that the source is, or that it is a transposition of, (1, channels, rows, columns), which
             nothing else reads: patches are cut out of this.
     """
@@ -28,7 +29,13 @@ class Region:
     source: Var
     members: tuple[Var, ...]
     stencils: Mapping[Var, Stencil]
+    sizes: Mapping[Var, Image]
     origin: Var
+
+    @property
+    def size(self) -> Image:
+        """Of the result."""
+        return self.sizes[self.result]
 
     @property
     def result(self) -> Var:
@@ -41,14 +48,13 @@ class Regions:
 
     def __init__(self, graph: Graph) -> None:
         self.stencils: dict[Var, Stencil] = {}
-        self._order: dict[Var, int] = {}
         self._readers: dict[Var, list[Var]] = {}
         self._transposed: dict[Var, Var] = {}
-        self._images = [each for each in graph.params if is_image(each)]
-        for position, (var, value) in enumerate(graph.bindings):
-            self._order[var] = position
-            if is_image(var):
-                self._images.append(var)
+        self._sizes: dict[Var, Image] = {}
+        for var in (*graph.params, *(var for var, _ in graph.bindings)):
+            if (size := image_of(var)) is not None:
+                self._sizes[var] = size
+        for var, value in graph.bindings:
             if calls(value, "permute_dims") and [int(each) for each in value.attrs.axes or ()] == _TO_CHANNELS_LAST:
                 self._transposed[var] = value.args[0]
             found = stencil_of(value)
@@ -58,30 +64,22 @@ class Regions:
                 self._readers.setdefault(leaf, []).append(var)
         self._outputs: set[Expr] = {leaf for output in graph.outputs for leaf in leaves(output)}
 
-    def around(self, peak: Var) -> Iterator[Region]:
-        """Those that compute a value."""
-        for source in self._images:
-            if self._order.get(source, -1) < self._order[peak]:
-                yield from self._from(source, peak)
-
-    def _from(self, source: Var, peak: Var) -> Iterator[Region]:
-        """Regions that begin with an image: everything that needs nothing else, and a cut through it."""
-        reached = {source}
-        inside: list[Var] = []
-        for var in self._order:
-            stencil = self.stencils.get(var)
-            if stencil is None or not reached.issuperset(stencil.images):
+    def between(self, images: Collection[Expr]) -> Iterator[Region]:
+        """Those that begin and end with some images: from each on everything that needs nothing else, and cuts of it."""
+        for source in self._sizes:
+            if source not in images:
                 continue
-            reached.add(var)
-            inside.append(var)
-        if peak not in reached:
-            return
-        for count, var in enumerate(inside, 1):
-            if self._order[var] >= self._order[peak]:
-                members = self._needed(inside[:count], var)
-                if peak in members and self._is_closed(members):
+            reached = {source}
+            inside: list[Var] = []
+            for var, stencil in self.stencils.items():
+                if reached.issuperset(stencil.images):
+                    reached.add(var)
+                    inside.append(var)
+            for count, var in enumerate(inside, 1):
+                members = self._needed(inside[:count], var) if var in images else ()
+                if members and self._is_closed(members):
                     stencils = {each: self.stencils[each] for each in members}
-                    yield Region(source, members, stencils, self._origin(source, members))
+                    yield Region(source, members, stencils, self._sizes, self._origin(source, members))
 
     def _origin(self, source: Var, members: Sequence[Var]) -> Var:
         """What a source is a transposition of, if its only readers are these."""
@@ -114,7 +112,7 @@ def spans(region: Region, result: Patches, patched: tuple[bool, bool]) -> dict[V
     found: dict[Var, Patches] = {region.result: result}
     for var in reversed(region.members):
         for image in region.stencils[var].images:
-            needed = read_by(region.stencils[var], found[var], patched, image)
+            needed = read_by(region.stencils[var], found[var], patched, region.sizes[image])
             known = found.get(image)
             if known is not None:
                 both = [_union(one, other) for one, other in zip(known.spans, needed.spans, strict=True)]
@@ -125,9 +123,8 @@ def spans(region: Region, result: Patches, patched: tuple[bool, bool]) -> dict[V
     return found
 
 
-def read_by(stencil: Stencil, places: Patches, patched: tuple[bool, bool], image: Var) -> Patches:
+def read_by(stencil: Stencil, places: Patches, patched: tuple[bool, bool], image: Image) -> Patches:
     """What of an image an operator reads for patches of its result."""
-    extents = [int(each) for each in list(image.ty.shape)[1:3]]
     rows, columns = (
         Span(
             span.step * axis.stride,
@@ -137,7 +134,7 @@ def read_by(stencil: Stencil, places: Patches, patched: tuple[bool, bool], image
         )
         if cut
         else Span(0, 0, extent, extent)
-        for span, axis, cut, extent in zip(places.spans, stencil.axes, patched, extents, strict=True)
+        for span, axis, cut, extent in zip(places.spans, stencil.axes, patched, (image.rows, image.columns), strict=True)
     )
     return Patches(rows, columns, places.across)
 

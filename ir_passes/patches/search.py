@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 
 from tvm import DataType, relax
 
@@ -13,8 +15,9 @@ from ..core.match import calls
 from ..core.rewriter import dtype_of, shape_of
 from ..dialect.patches import Patches, Span
 from ..operators.elementwise import ELEMENTWISE
-from .estimate import Peak, Value, peak
+from .estimate import Value, alive_bytes, stored_in_stead
 from .region import Region, Regions, spans
+from .stencils import Image, Stencil, image_of, stencil_of
 
 _BYTE_BITS = 8
 _MOST_PLACES = 16  # patches along an axis
@@ -30,18 +33,21 @@ class Plan:
         region: what is computed.
         places: where the patches of each of its images lie.
         down, across: how many patches there are.
-        peak_bytes: what the graph takes then.
-        body_bytes: what the patches take of that.
-        work: operations, the ones done twice counted twice.
+        nbytes: what is alive while they are computed.
+        work: operations that are done more often than once.
     """
 
     region: Region
     places: Mapping[Var, Patches]
     down: int
     across: int
-    peak_bytes: int
-    body_bytes: int
+    nbytes: int
     work: int
+
+    @property
+    def count(self) -> int:
+        """How many patches there are."""
+        return self.down * self.across
 
     @property
     def patched(self) -> tuple[bool, bool]:
@@ -56,25 +62,21 @@ class Memory:
     Attributes:
         values: its tensors.
         outside: those that are the caller's.
-        in_place: whether results may take the place of operands.
+        saves: whether results may take the place of operands, and padding is stored by lines (`Target.saves_memory`).
     """
 
     values: Sequence[Value]
     outside: Collection[Hashable]
-    in_place: bool
+    saves: bool
 
     @property
-    def peak(self) -> Peak:
-        """The most bytes at a time."""
-        return peak(self.values, self.outside, in_place=self.in_place)
+    def alive(self) -> dict[Hashable, int]:
+        """The bytes alive while each tensor is made."""
+        return alive_bytes(self.values, self.outside, in_place=self.saves)
 
 
-def memory_of(graph: Graph, scratch: Mapping[Var, int], in_place: bool) -> Memory:
-    """What of a graph is stored.
-
-    Args:
-        scratch: bytes that making a value takes besides.
-    """
+def memory_of(graph: Graph, saves: bool) -> Memory:
+    """What of a graph is stored; `saves` as `Memory` has it."""
     values = [
         Value(
             var,
@@ -83,71 +85,136 @@ def memory_of(graph: Graph, scratch: Mapping[Var, int], in_place: bool) -> Memor
             str(getattr(getattr(value, "op", None), "name", "")) in ELEMENTWISE
             or calls(value, *_ALIASES)
             or isinstance(value, relax.TupleGetItem),
-            scratch.get(var, 0),
+            _padded_bytes(stencil, image_of(stencil.images[0]) if stencil else None, saves),
         )
         for var, value in graph.bindings
+        for stencil in [stencil_of(value)]
     ]
     outside = {*graph.params, *(leaf for output in graph.outputs for leaf in leaves(output))}
-    return Memory(values, outside, in_place)
+    return Memory(values, outside, saves)
 
 
-def best_plan(graph: Graph, memory: Memory, limit: int) -> Plan | None:
-    """The plan of the least work among those within the limit, or of the least memory; None if none takes less."""
-    now = memory.peak
-    if now.key is None:
-        return None
-    room = limit - int(limit * _SCRATCH)
-    best: Plan | None = None
-    for region in Regions(graph).around(now.key):
-        most = now.nbytes - 1 if best is None else max(room, best.peak_bytes)
-        rest = _around(memory, region, 0, None, 1)
-        if rest > most:
-            continue
-        for plan in _plans(memory, region, room, most):
-            if best is None or _rank(plan, room) < _rank(best, room):
-                best = plan
+@dataclass(frozen=True)
+class _Way:
+    """The graph up to some place: bytes beyond the limit, work, and the plans on the way there."""
+
+    excess: int
+    work: int
+    plans: tuple[Plan, ...]
+
+
+def best_plans(graph: Graph, memory: Memory, limit: int) -> tuple[Plan, ...]:
+    """Plans for parts of a graph, one after the other: those of the least work that keep the limit, or come nearest.
+
+    A shortest path from the first tensor to the last: a step is one tensor as it is, or a region in patches.
+    """
+    alive = list(memory.alive.values())
+    if max(alive, default=0) <= limit:
+        return ()
+    steps: dict[int, list[tuple[int, Plan]]] = {}
+    for first, last, region in _regions(graph, memory, alive, limit):
+        plan = _plan(memory, region, limit - int(limit * _SCRATCH))
+        if plan is not None:
+            steps.setdefault(first, []).append((last, plan))
+    ways: list[_Way | None] = [_Way(0, 0, ()), *[None] * len(alive)]
+    for place, nbytes in enumerate(alive):
+        way = ways[place]
+        assert way is not None
+        _offer(ways, place + 1, _Way(max(way.excess, nbytes - limit), way.work, way.plans))
+        for last, plan in steps.get(place, ()):
+            after = _Way(max(way.excess, plan.nbytes - limit), way.work + plan.work, (*way.plans, plan))
+            _offer(ways, last + 1, after)
+    whole = ways[-1]
+    assert whole is not None
+    return whole.plans
+
+
+def _offer(ways: list[_Way | None], place: int, way: _Way) -> None:
+    known = ways[place]
+    if known is None or (way.excess, way.work, len(way.plans)) < (known.excess, known.work, len(known.plans)):
+        ways[place] = way
+
+
+def _regions(
+    graph: Graph, memory: Memory, alive: Sequence[int], limit: int
+) -> Iterator[tuple[int, int, Region]]:
+    """Regions around tensors that take more than the limit, with the places where they begin and end."""
+    place = {value.key: number for number, value in enumerate(memory.values)}
+    stored = stored_in_stead(memory.values, memory.outside)
+    high = [number for number, nbytes in enumerate(alive) if nbytes > limit]
+    ends = {*graph.params, *(key for key, kept in stored.items() if key == kept)}
+    for region in Regions(graph).between(ends):
+        places = [place[each] for each in region.members]
+        if not region.origin.same_as(region.source):
+            places.insert(0, place[region.source])
+        first, last = places[0], places[-1]
+        is_run = places == list(range(first, last + 1))
+        if is_run and any(first <= each <= last for each in high):
+            yield first, last, region
+
+
+def _plan(memory: Memory, region: Region, room: int) -> Plan | None:
+    """The patches of a region that keep the limit with the least work, or the smallest; None if none can help."""
+    extents = region.size.rows, region.size.columns
+    beside = _beside(memory, region)
+    known = {value.key: value for value in memory.values}
+
+    @cache
+    def made(down: int, across: int) -> Plan | None:
+        return _patched(memory, region, known, beside, extents, down, across)
+
+    finest = made(*(_cuts(extent)[-1] for extent in extents))
+    if finest is None or finest.nbytes > room:
+        return finest
+    best = finest
+    for down in _cuts(extents[0]):
+        options = [across for across in _cuts(extents[1]) if across * down > 1]
+        fewest = bisect_left(options, True, key=lambda across: _fits(made(down, across), room))
+        plan = made(down, options[fewest]) if fewest < len(options) else None
+        if plan is not None and _fits(plan, room) and (plan.work, plan.count) < (best.work, best.count):
+            best = plan
+        if fewest == 0 and plan is not None and plan.across == 1:
+            break  # with more patches the same is only computed more often
     return best
 
 
-def _rank(plan: Plan, room: int) -> tuple[int, int, int]:
-    """What fits before what does not; then the least work, or the least memory."""
-    fits = plan.peak_bytes <= room
-    return (0, plan.work, plan.down * plan.across) if fits else (1, plan.peak_bytes, plan.work)
+def _fits(plan: Plan | None, room: int) -> bool:
+    return plan is not None and plan.nbytes <= room
 
 
-def _plans(memory: Memory, region: Region, room: int, most: int) -> Iterator[Plan]:
-    height, width = (shape_of(region.result) or ())[1:3]
-    reads = {each.key: each for each in memory.values}
-    for down, rows in _cuts(height):
-        for across, columns in _cuts(width):
-            if down * across == 1:
-                continue
-            patched = down > 1, across > 1
-            result = Patches(
-                Span(rows, 0, rows, height) if patched[0] else Span(0, 0, height, height),
-                Span(columns, 0, columns, width) if patched[1] else Span(0, 0, width, width),
-                across,
-            )
-            places = spans(region, result, patched)
-            if places is None:
-                break
-            body = _body_bytes(region, places, reads)
-            nbytes = _around(memory, region, body, result, down)
-            work = down * across * sum(_area(places[each]) * _work(region, each) for each in region.members)
-            if nbytes <= most:
-                yield Plan(region, places, down, across, nbytes, body, work)
-            if nbytes <= room:
-                break  # more patches side by side are more work
+def _patched(
+    memory: Memory,
+    region: Region,
+    known: Mapping[Hashable, Value],
+    beside: int,
+    extents: tuple[int, int],
+    down: int,
+    across: int,
+) -> Plan | None:
+    """A region in so many patches; None if its strides do not allow it."""
+    rows, columns = (
+        Span(-(-extent // count), 0, -(-extent // count), extent) if count > 1 else Span(0, 0, extent, extent)
+        for extent, count in zip(extents, (down, across), strict=True)
+    )
+    patched = down > 1, across > 1
+    result = Patches(rows, columns, across)
+    places = spans(region, result, patched)
+    if places is None:
+        return None
+    body = _body_bytes(region, places, known, patched, memory.saves)
+    # All patches are stored one after another, and put together where there are several side by side.
+    stored = down * across * _area(result) * region.size.pixel_bytes
+    nbytes = beside + stored + max(body, region.size.pixels * region.size.pixel_bytes if across > 1 else 0)
+    work = down * across * sum(_area(places[each]) * _work(region, each) for each in region.members)
+    once = sum(region.sizes[each].pixels * _work(region, each) for each in region.members)
+    return Plan(region, places, down, across, nbytes, work - once)
 
 
-def _cuts(extent: int) -> Iterator[tuple[int, int]]:
-    """How many patches along an axis, and how long they are; each length once."""
-    known = set()
-    for count in range(1, min(extent, _MOST_PLACES) + 1):
-        size = -(-extent // count)
-        if size not in known:
-            known.add(size)
-            yield -(-extent // size), size
+@cache
+def _cuts(extent: int) -> tuple[int, ...]:
+    """How many patches there may be along an axis: each number for another length."""
+    sizes = dict.fromkeys(-(-extent // count) for count in range(1, min(extent, _MOST_PLACES) + 1))
+    return tuple(-(-extent // size) for size in sizes)
 
 
 def _area(places: Patches) -> int:
@@ -155,40 +222,58 @@ def _area(places: Patches) -> int:
 
 
 def _work(region: Region, var: Var) -> int:
-    return int((shape_of(var) or (1,))[-1]) * region.stencils[var].work
+    """Operations of a pixel."""
+    return region.sizes[var].channels * region.stencils[var].work
 
 
-def _body_bytes(region: Region, places: Mapping[Var, Patches], known: Mapping[Hashable, Value]) -> int:
+def _body_bytes(
+    region: Region,
+    places: Mapping[Var, Patches],
+    known: Mapping[Hashable, Value],
+    patched: tuple[bool, bool],
+    saves: bool,
+) -> int:
     """What one patch takes: its images, and the copy of what it reads of the source."""
-    source = Value(region.source, (), _patch_bytes(region.source, places[region.source]), False)
+    source = Value(region.source, (), _area(places[region.source]) * region.sizes[region.source].pixel_bytes, False)
     inside = [
-        Value(var, known[var].reads, _patch_bytes(var, places[var]), region.stencils[var].is_pointwise)
-        for var in region.members
+        Value(
+            var,
+            known[var].reads,
+            _area(places[var]) * region.sizes[var].pixel_bytes,
+            stencil.is_pointwise,
+            _padded_bytes(stencil, _patch_of(region.sizes[stencil.images[0]], places[stencil.images[0]]), saves, patched),
+        )
+        for var, stencil in region.stencils.items()
     ]
-    return peak([source, *inside], (), in_place=False).nbytes
+    return max(alive_bytes([source, *inside], (), in_place=False).values())
 
 
-def _patch_bytes(var: Var, places: Patches) -> int:
-    return _area(places) * (shape_of(var) or (1,))[-1] * _element_bytes(var)
+def _padded_bytes(
+    stencil: Stencil | None,
+    image: Image | None,
+    saves: bool,
+    patched: tuple[bool, bool] = (False, False),
+) -> int:
+    """What a kernel takes to store padding around its image, or around the lines that it reads at a time."""
+    if stencil is None or image is None or not stencil.copies_padding or not any(stencil.padding(patched)):
+        return 0
+    more_rows, more_columns = stencil.padding(patched)
+    rows = stencil.axes[0].reach if saves else image.rows + more_rows
+    return rows * (image.columns + more_columns) * image.pixel_bytes
 
 
-def _around(memory: Memory, region: Region, scratch: int, patches: Patches | None, down: int) -> int:
-    """The peak of the graph with a region that takes so much for itself.
+def _patch_of(image: Image, places: Patches) -> Image:
+    return replace(image, rows=places.rows.size, columns=places.columns.size)
 
-    Args:
-        patches: where those of the result lie; all of them are stored one after another, before they are put together.
-    """
+
+def _beside(memory: Memory, region: Region) -> int:
+    """Bytes of other tensors that are alive while a region is computed."""
     gone = {*region.members, *([] if region.origin.same_as(region.source) else [region.source])}
-    values: list[Value] = []
-    for value in memory.values:
-        if value.key not in gone:
-            values.append(value)
-        elif value.key == region.result:
-            nbytes = 0 if patches is None else down * patches.across * _patch_bytes(region.result, patches)
-            made = Value(("patches", value.key), (region.origin,), nbytes, False, scratch)
-            is_one_column = patches is None or patches.across == 1
-            values += [made, Value(value.key, (made.key,), value.nbytes, is_one_column)]
-    return peak(values, memory.outside, in_place=memory.in_place).nbytes
+    values = [value for value in memory.values if value.key not in gone or value.key == region.result]
+    made = next(number for number, value in enumerate(values) if value.key == region.result)
+    values[made] = replace(values[made], reads=(region.origin,), scratch=0, is_pointwise=False)
+    alive = alive_bytes(values, memory.outside, in_place=memory.saves)[region.result]
+    return alive if region.result in memory.outside else alive - values[made].nbytes
 
 
 def nbytes_of(var: Expr) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from tvm import relax
+from tvm import DataType, relax
 
 from ...ir_types import Call
 from ..core.constants import array_of
@@ -16,6 +16,7 @@ from ..core.rewriter import dtype_of, rebuild, shape_of
 from ..operators.elementwise import ELEMENTWISE
 
 _RANK = 4  # of a batch of images
+_BYTE_BITS = 8
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,26 @@ Remake = Callable[[Sequence[Expr], tuple[bool, bool]], Expr]
 
 
 @dataclass(frozen=True)
+class Image:
+    """The sizes of an image, (1, rows, columns, channels)."""
+
+    rows: int
+    columns: int
+    channels: int
+    element_bytes: int
+
+    @property
+    def pixels(self) -> int:
+        """How many there are."""
+        return self.rows * self.columns
+
+    @property
+    def pixel_bytes(self) -> int:
+        """The bytes of one."""
+        return self.channels * self.element_bytes
+
+
+@dataclass(frozen=True)
 class Stencil:
     """How an operator can be computed on patches.
 
@@ -47,6 +68,7 @@ class Stencil:
         value: what is read outside of the images.
         work: operations of an element of the result.
         is_pointwise: whether every element is made of the elements at its place.
+        copies_padding: whether its kernel stores padding around what it reads.
         remake: makes a call of it.
     """
 
@@ -55,19 +77,29 @@ class Stencil:
     value: float
     work: int
     is_pointwise: bool
+    copies_padding: bool
     remake: Remake
 
+    def padding(self, patched: tuple[bool, bool]) -> tuple[int, int]:
+        """The rows and columns of padding that are left to it: patches bring their own."""
+        rows, columns = (
+            0 if cut else axis.before + axis.after for axis, cut in zip(self.axes, patched, strict=True)
+        )
+        return rows, columns
 
-def is_image(expr: Expr) -> bool:
-    """Whether a value may be an image, (1, rows, columns, channels)."""
+
+def image_of(expr: Expr) -> Image | None:
+    """The sizes of a value that may be an image."""
     shape = shape_of(expr)
-    return shape is not None and len(shape) == _RANK and shape[0] == 1 and 0 not in shape
+    if shape is None or len(shape) != _RANK or shape[0] != 1 or 0 in shape:
+        return None
+    return Image(*shape[1:], max(1, DataType(dtype_of(expr)).bits // _BYTE_BITS))
 
 
 def stencil_of(value: Expr) -> Stencil | None:
     """The stencil of an operator that gives an image; None where it has none."""
     name = str(getattr(getattr(value, "op", None), "name", ""))
-    if not is_image(value):
+    if image_of(value) is None:
         return None
     if name in ELEMENTWISE:
         return _pointwise(value)
@@ -89,7 +121,7 @@ def _pointwise(call: Call) -> Stencil | None:
         given = iter(patches)
         return rebuild(call, [next(given) if isinstance(each, relax.Var) else each for each in call.args])
 
-    return Stencil(tuple(images), (Axis(), Axis()), 0.0, 1, True, remake) if images else None
+    return Stencil(tuple(images), (Axis(), Axis()), 0.0, 1, True, False, remake) if images else None
 
 
 def _convolution(call: Call) -> Stencil | None:
@@ -104,6 +136,7 @@ def _convolution(call: Call) -> Stencil | None:
         0.0,
         math.prod(kernel) * channels,
         False,
+        len(weights) == 1 or channels > 1,
         lambda patches, patched: rebuild(call, [*patches, call.args[1]], padding=_padding(axes, patched)),
     )
 
@@ -127,6 +160,7 @@ def _max_pool(call: Call) -> Stencil | None:
         lowest,
         math.prod(kernel),
         False,
+        False,
         lambda patches, patched: rebuild(call, list(patches), padding=_padding(axes, patched)),
     )
 
@@ -144,7 +178,7 @@ def _pad(call: Call) -> Stencil | None:
         (patch,) = patches
         return rebuild(call, [patch, *list(call.args)[1:]], pad_width=left_over) if any(left_over) else patch
 
-    return Stencil((call.args[0],), axes, float(call.attrs.pad_value), 0, False, remake)
+    return Stencil((call.args[0],), axes, float(call.attrs.pad_value), 0, False, False, remake)
 
 
 def _windows(call: Call, kernel: Sequence[int]) -> tuple[Axis, Axis]:

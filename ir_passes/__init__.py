@@ -22,6 +22,7 @@ from .operators.fuse_softmax import FuseSoftmax
 from .operators.simplify_reductions import SimplifyReductions
 from .operators.trim_kernels import TrimKernels
 from .patches.patch_wise import PatchWise
+from .quantization.integer_means import IntegerMeans
 from .quantization.integer_products import IntegerProducts
 from .quantization.move_dequantize import MoveDequantize
 from .quantization.requantize_sums import RequantizeSums
@@ -45,6 +46,7 @@ __all__ = [
     "FuseSilu",
     "FuseSoftmax",
     "GraphPass",
+    "IntegerMeans",
     "IntegerProducts",
     "MoveDequantize",
     "NarrowStorage",

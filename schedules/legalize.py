@@ -150,6 +150,7 @@ RULES: tuple[tuple[Sequence[str], Rule], ...] = (
     (("relax.concat",), Rule(_plain(injective.lower_concat), _of_a_tuple)),
     (("relax.astype",), Rule(_plain(_cast_constant), _of_a_scalar_constant)),
     (("relax.astype",), Rule(_plain(operands.lower_cast), operands.narrows)),
+    (("relax.astype",), Rule(_plain(operands.lower_cast), operands.widens)),
     (("relax.take",), Rule(_plain(injective.lower_take), _within_range)),
     (tuple(reduction.REDUCERS), _REDUCTION),
     (integer_division.OPERATORS, _DIVISION),

@@ -79,7 +79,7 @@ class _Body:
         stencil, places = self.plan.region.stencils[var], self.plan.places
         operands = []
         for image in stencil.images:
-            needed = read_by(stencil, places[var], self.plan.patched, image)
+            needed = read_by(stencil, places[var], self.plan.patched, self.plan.region.sizes[image])
             axes = zip(stencil.axes, self.plan.patched, strict=True)
             is_padded = any(axis.is_padded and cut for axis, cut in axes)
             operands.append(self._operand(image, needed, stencil.value if is_padded else None))

@@ -205,8 +205,8 @@ static uint64_t milliseconds(void) {
 
 static pid_t start(char **words, int out, int err) {
   pid_t child = fork();
+  setpgid(child > 0 ? child : 0, 0); /* by both: whoever comes first, it can be killed with all that it starts */
   if (child) return child;
-  setpgid(0, 0);
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   int nothing = open("/dev/null", O_RDONLY);
   dup2(nothing, 0), dup2(out, 1), dup2(err, 2);

@@ -51,10 +51,11 @@ def tracker() -> Iterator[int]:
     """The port of TVM's tracker."""
     pytest.importorskip("tornado", reason="TVM's tracker needs tornado: pip install tilewright[farm]")
     port = free_port()
-    words = [sys.executable, "-m", "tvm.exec.rpc_tracker", "--host", "127.0.0.1", "--port", str(port), "--silent"]
+    words = [sys.executable, "-m", "tvm.exec.rpc_tracker", "--host", "127.0.0.1", "--port", str(port)]
+    words += ["--port-end", str(port + 1), "--silent"]
     process = subprocess.Popen(words, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     with ended(process):
-        for _ in range(300):
+        for _ in range(1200):
             try:
                 socket.create_connection(("127.0.0.1", port), 1).close()
                 break

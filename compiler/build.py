@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UsageError
+from ..errors import RegionError, UsageError
 from ..failures import failing_in, nodes_named
 from .codegen.generators import generator_for, is_folder
 from .library.naming import identifier
@@ -112,6 +112,7 @@ def build(
 
     Raises:
         ModelError, ShapeError, UnsupportedError, UsageError, OutputError, ToolError: see `tilewright.errors`.
+        RegionError: tensors do not fit the memory that they may take.
     """
     asked = options or CompileOptions()
     if stop_after not in STAGES:
@@ -137,15 +138,26 @@ def build(
             return made
         if workers is None and stop_after != "passes":
             workers = stack.enter_context(_workers(made, generator))
-        made = _scheduled(made, passes, choose, tell)
-        if stop_after == "passes":
-            return made
-        with closing(_emitted(made, generator, workers, tell, example)) as stages:
-            for stage, after in zip(STAGES[2:], stages, strict=False):
-                made = after
-                if stage == stop_after:
-                    break
-    return made
+        imported, limit, before = made, _memory_limit(asked, made.target), 0
+        while True:
+            made = _scheduled(imported, passes, choose, tell, limit)
+            if stop_after == "passes":
+                return made
+            with closing(_emitted(made, generator, workers, tell, example)) as stages:
+                for stage, after in zip(STAGES[2:], stages, strict=False):
+                    made = after
+                    if stage == "plan" and (excess := _excess(made)):
+                        break
+                    if stage == stop_after:
+                        return made
+                else:
+                    return made
+            # What kernels take besides tensors is known now: the same again, with less for tensors.
+            assert made.plan is not None and asked.arena is not None
+            if made.plan.workspace_bytes == before:
+                raise excess
+            before = made.plan.workspace_bytes
+            limit = limit * asked.arena // before
 
 
 def target_of(options: CompileOptions) -> Target:
@@ -193,7 +205,9 @@ def _workers(made: Build, generator: CodeGenerator | None) -> AbstractContextMan
     return started(count, generator.jobs if generator is not None else batches.__name__)
 
 
-def _scheduled(made: Build, passes: ChoosePasses, choose: Choose | None, tell: ProgressCallback) -> Build:
+def _scheduled(
+    made: Build, passes: ChoosePasses, choose: Choose | None, tell: ProgressCallback, limit_bytes: int
+) -> Build:
     from ..ir_passes.registry import edited
     from ..schedules.templates.template import choose_default
     from ..schedules.tuner.records import chooser_of
@@ -205,12 +219,22 @@ def _scheduled(made: Build, passes: ChoosePasses, choose: Choose | None, tell: P
         made.target,
         precision=made.precision,
         order=lambda all_of_them: passes(edited(all_of_them, made.options.passes)),
-        limit_bytes=_memory_limit(made.options, made.target),
+        limit_bytes=limit_bytes,
         choose=choose or (chooser_of(made.options.records, made.target) if made.options.records else choose_default),
         save_ir=made.options.save_ir,
         progress=tell,
     )
     return replace(made, module=module)
+
+
+def _excess(made: Build) -> RegionError | None:
+    """What is wrong with a plan that takes more memory than there may be."""
+    from .emission.regions import too_big
+
+    plan, limit = made.plan, made.options.arena
+    if plan is None or limit is None or plan.workspace_bytes <= limit:
+        return None
+    return too_big(plan.buffers, plan.steps, {ARENA: limit}, made.target.alignment)
 
 
 def _memory_limit(options: CompileOptions, target: Target) -> int:
@@ -264,7 +288,7 @@ def _emitted(
                 graph,
                 table.kernels(lowered.scratch),
                 table.kernel_of,
-                limits=options.regions or ({} if options.arena is None else {ARENA: options.arena}),
+                limits=options.regions,
                 unit=made.target.alignment,
                 reorder=made.target.saves_memory or bool(options.arena),
             )
@@ -305,7 +329,7 @@ def _example(model: Any, options: CompileOptions, progress: ProgressCallback | N
     from .process.temporary import temporary_folder
 
     here = replace(
-        options, target="host", cpu=None, features=(), emit="so", precision="fp32", save_ir=None, records=None
+        options, target="host", cpu=None, features=(), emit="so", precision="fp32", save_ir=None, records=None, arena=None
     )
     opened = None if isinstance(model, frontends.ImportedModel) else frontends.open(model)
     with temporary_folder() as folder:

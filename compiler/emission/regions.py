@@ -40,11 +40,6 @@ def into_regions(
         RegionError: they do not fit.
     """
     placed = list(buffers)
-    if len(limits) == 1:
-        ((name, limit),) = limits.items()
-        if not _fits(placed, limit, unit):
-            raise _too_big(buffers, steps, limits, unit)
-        return [replace(each, region=name) if each.kind is BufferKind.WORKSPACE else each for each in placed]
     uses = _uses(buffers, steps, kernels)
     inside: dict[str, list[int]] = {name: [] for name in limits}
     workspace = [i for i, each in enumerate(buffers) if each.kind is BufferKind.WORKSPACE]
@@ -56,7 +51,7 @@ def into_regions(
                 placed[index] = replace(buffers[index], region=name)
                 break
         else:
-            raise _too_big(buffers, steps, limits, unit)
+            raise too_big(buffers, steps, limits, unit)
     return placed
 
 
@@ -83,7 +78,7 @@ def _uses(buffers: Sequence[Buffer], steps: Sequence[Step], kernels: Sequence[Ke
     return uses
 
 
-def _too_big(buffers: Sequence[Buffer], steps: Sequence[Step], limits: Mapping[str, Bytes], unit: Bytes) -> RegionError:
+def too_big(buffers: Sequence[Buffer], steps: Sequence[Step], limits: Mapping[str, Bytes], unit: Bytes) -> RegionError:
     """What does not fit where, and what would."""
     needed, number = lower_bound(buffers, unit), peak_step(buffers, unit)
     names = names_of_steps(steps)

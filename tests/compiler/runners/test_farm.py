@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
+from farms import built_server, free_port, lent, running_tracker
 from small_models import swish_network
 from tilewright.compiler.build import build
 from tilewright.compiler.inputs.random_inputs import random_inputs
@@ -22,63 +18,18 @@ from tilewright.compiler.options import CompileOptions
 from tilewright.compiler.runners.device import DeviceRunner, checked
 from tilewright.compiler.runners.farm import Farm
 from tilewright.compiler.runners.places import place_of, places_of
-from tilewright.compiler.runners.serving import _build
 from tilewright.errors import DeviceLostError, ToolError, UsageError
-from tilewright.targets import parse
-
-
-def free_port() -> int:
-    with socket.socket() as made:
-        made.bind(("127.0.0.1", 0))
-        return int(made.getsockname()[1])
-
-
-@contextmanager
-def ended(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
-    """The group of a process, killed behind the block."""
-    try:
-        yield process
-    finally:
-        try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        process.wait()
 
 
 @pytest.fixture(scope="module")
 def tracker() -> Iterator[int]:
-    """The port of TVM's tracker."""
-    pytest.importorskip("tornado", reason="TVM's tracker needs tornado: pip install tilewright[farm]")
-    port = free_port()
-    words = [sys.executable, "-m", "tvm.exec.rpc_tracker", "--host", "127.0.0.1", "--port", str(port)]
-    words += ["--port-end", str(port + 1), "--silent"]
-    process = subprocess.Popen(words, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    with ended(process):
-        for _ in range(1200):
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            except OSError:
-                time.sleep(0.1)
+    with running_tracker() as port:
         yield port
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("server")
-    _build(parse("host").triple, folder, is_for_here=True)
-    return folder / "server"
-
-
-@contextmanager
-def lent(server: Path, port: int, key: str, *command: str) -> Iterator[subprocess.Popen[bytes]]:
-    words = [str(server), f"127.0.0.1:{port}", key, *command]
-    process = subprocess.Popen(words, start_new_session=True, stdout=subprocess.PIPE)
-    with ended(process):
-        assert process.stdout is not None
-        assert process.stdout.readline().startswith(b"waiting on port")
-        yield process
+    return built_server(tmp_path_factory.mktemp("server"))
 
 
 @pytest.fixture(scope="module")

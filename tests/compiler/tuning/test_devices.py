@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tilewright
+from farms import built_server, lent, need_qemu, running_tracker
+from overwritten import FOR_EVER, UNDEFINED, overwrite, x86
 from small_models import swish_network
-from test_tune import FOR_EVER, UNDEFINED, overwrite, x86
 from tilewright.compiler.build import build
+from tilewright.compiler.library.artifact import read_file
 from tilewright.compiler.library.signature import Signature
 from tilewright.compiler.options import CompileOptions
 from tilewright.compiler.runners.device import Ended
 from tilewright.compiler.runners.places import Behind
-from tilewright.compiler.tuning import devices
+from tilewright.compiler.tuning import devices, run
 from tilewright.compiler.tuning.devices import Devices
 from tilewright.compiler.tuning.measure import Job
 from tilewright.compiler.tuning.timings import Trial
@@ -102,3 +104,28 @@ def test_a_target_that_is_not_here_needs_devices(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be measured on this machine") as caught:
         tilewright.tune(DIGITS, records=tmp_path / "r.jsonl", options=AARCH64)
     assert "--device rpc:" in str(caught.value.hint)
+
+
+@pytest.mark.slow
+def test_a_farm_of_emulated_devices_one_of_which_dies(tmp_path: Path) -> None:
+    """Through TVM's tracker: two servers that start programs in qemu; the first is killed when some records are there."""
+    emulator = need_qemu("aarch64")
+    path, said = tmp_path / "r.jsonl", []
+    with running_tracker() as port:
+        server = built_server(tmp_path)
+        device = f"rpc:127.0.0.1:{port}/a72"
+        with lent(server, port, "a72", *emulator) as first, lent(server, port, "a72", *emulator):
+
+            def tell(progress: object) -> None:
+                if path.exists() and path.read_text().count("\n") and first.poll() is None:
+                    first.kill()
+
+            found = run.tune(
+                str(DIGITS), path, AARCH64, trials=24, devices=[device], tell=tell, warn=said.append
+            )
+
+    assert found.measured >= 24 and len(said) == 1 and "1 left" in said[0]
+    records = read(path)[0]
+    assert len(records) >= 24 and {record.target.split("-")[0] for record in records} == {"aarch64"}
+    build(DIGITS, tmp_path / "net.so", replace(AARCH64, records=path))
+    assert read_file(tmp_path / "net.so").signature.arch == "aarch64"

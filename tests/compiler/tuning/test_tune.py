@@ -15,12 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 import tilewright
+from overwritten import FOR_EVER, UNDEFINED, overwrite, x86
 from small_models import swish_network
 from tilewright.annotations import WORKLOAD
 from tilewright.compiler.build import Build, build
-from tilewright.compiler.library.elf import Elf
-from tilewright.compiler.library.integrity import seal
-from tilewright.compiler.library.signature import SECTION
 from tilewright.compiler.options import CompileOptions
 from tilewright.compiler.tuning import measure as measuring
 from tilewright.compiler.tuning import session
@@ -34,28 +32,11 @@ from tilewright.schedules.tuner.search import Collector
 
 ONE = CompileOptions(threads=1, jobs=1)
 DIGITS = Path(tilewright.__file__).parent / "examples" / "models" / "digits_cnn.onnx"
-UNDEFINED, FOR_EVER = b"\x0f\x0b", b"\xeb\xfe"  # x86: an undefined instruction, a jump to itself
-x86 = pytest.mark.skipif(os.uname().machine != "x86_64", reason="overwrites instructions of x86")
 
 
 def tuned(path: Path, trials: int, **options: Any) -> session.Progress:
     """A short run."""
     return tilewright.tune(DIGITS, records=path, trials=trials, options=ONE, **options)
-
-
-def overwrite(path: Path, symbol: str, code: bytes) -> None:
-    """Puts instructions at the beginning of a function of a library."""
-    data = bytearray(path.read_bytes())
-    elf = Elf(bytes(data))
-    address = next(each.value for each in elf.symbols() if each.name == symbol and each.is_defined)
-    table = int.from_bytes(data[32:40], "little")
-    for entry in range(table, table + 56 * int.from_bytes(data[56:58], "little"), 56):
-        words = [int.from_bytes(data[entry + at : entry + at + 8], "little") for at in (8, 16, 32)]
-        offset, first, size = words
-        if int.from_bytes(data[entry : entry + 4], "little") == 1 and first <= address < first + size:
-            data[address - first + offset : address - first + offset + len(code)] = code
-    path.write_bytes(data)
-    seal(path, SECTION)
 
 
 def test_an_excerpt_has_each_kernel_once_and_the_model_s_weights() -> None:

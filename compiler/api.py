@@ -58,8 +58,8 @@ def compile(
         example_inputs, example_kwargs: what a PyTorch model is called with, as `open` has them.
         output: the library to write; its header goes beside it. Without it the library lives as long as the result.
         progress: called as progress(stage, done, total) while it works.
-        target, shapes, bindings, name, cpu, features, threads, precision, records, passes, save_ir, keep_temps, jobs, arena:
-            as `CompileOptions` has them.
+        target, shapes, bindings, name, cpu, features, threads, precision, records, passes, save_ir, keep_temps, jobs,
+            arena: as `CompileOptions` has them.
         emit: ``so``; `build` writes static libraries too.
 
     Returns:
@@ -162,7 +162,7 @@ def tune(
     seed: int = 0,
     tell: Callable[[Progress], None] = lambda progress: None,
 ) -> Progress:
-    """Searches for faster schedules of a model on this machine or on devices, and appends what it finds to a file of records.
+    """Searches for faster schedules of a model here or on devices, and appends what it finds to a file of records.
 
     `compile` takes that file as `records`. What it holds already is not measured again.
 
@@ -171,7 +171,8 @@ def tune(
         records: a .jsonl file; it need not exist.
         seconds, trials: when to stop at the latest: time, and choices measured. It also stops when nothing more is to
             be won.
-        options: how the model will be compiled: its target is this machine or that of the devices, and choices are for its number of threads.
+        options: how the model will be compiled: its target is this machine or that of the devices, and choices are
+            for its number of threads.
         devices: where choices are measured, as `--device` writes them, for a target that is not this machine; of a
             farm all devices that it has.
         seed: of the search.

@@ -17,12 +17,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import RegionError, UsageError
+from ..errors import UsageError
 from ..failures import failing_in, nodes_named
 from .codegen.generators import generator_for, is_folder
 from .library.naming import identifier
-from .library.plan import ARENA
 from .library.signature import Signature, make_signature
+from .memory_limit import excess, memory_limit
 from .options import CompileOptions
 from .process.failures import failures_named
 from .process.places import check_folder, check_model, check_output, make_folders, output_errors, publish
@@ -138,7 +138,7 @@ def build(
             return made
         if workers is None and stop_after != "passes":
             workers = stack.enter_context(_workers(made, generator))
-        imported, limit, before = made, _memory_limit(asked, made.target), 0
+        imported, limit, before = made, memory_limit(asked, made.target), 0
         while True:
             made = _scheduled(imported, passes, choose, tell, limit)
             if stop_after == "passes":
@@ -146,7 +146,7 @@ def build(
             with closing(_emitted(made, generator, workers, tell, example)) as stages:
                 for stage, after in zip(STAGES[2:], stages, strict=False):
                     made = after
-                    if stage == "plan" and (excess := _excess(made)):
+                    if stage == "plan" and (too_large := excess(made.plan, asked, made.target)):
                         break
                     if stage == stop_after:
                         return made
@@ -155,7 +155,7 @@ def build(
             # What kernels take besides tensors is known now: the same again, with less for tensors.
             assert made.plan is not None and asked.arena is not None
             if made.plan.workspace_bytes == before:
-                raise excess
+                raise too_large
             before = made.plan.workspace_bytes
             limit = limit * asked.arena // before
 
@@ -225,21 +225,6 @@ def _scheduled(
         progress=tell,
     )
     return replace(made, module=module)
-
-
-def _excess(made: Build) -> RegionError | None:
-    """What is wrong with a plan that takes more memory than there may be."""
-    from .emission.regions import too_big
-
-    plan, limit = made.plan, made.options.arena
-    if plan is None or limit is None or plan.workspace_bytes <= limit:
-        return None
-    return too_big(plan.buffers, plan.steps, {ARENA: limit}, made.target.alignment)
-
-
-def _memory_limit(options: CompileOptions, target: Target) -> int:
-    """What tensors may take at a time, 0 if nobody says."""
-    return options.arena or sum(options.regions.values()) or target.memory_bytes
 
 
 def _emitted(
@@ -329,7 +314,15 @@ def _example(model: Any, options: CompileOptions, progress: ProgressCallback | N
     from .process.temporary import temporary_folder
 
     here = replace(
-        options, target="host", cpu=None, features=(), emit="so", precision="fp32", save_ir=None, records=None, arena=None
+        options,
+        target="host",
+        cpu=None,
+        features=(),
+        emit="so",
+        precision="fp32",
+        save_ir=None,
+        records=None,
+        arena=None,
     )
     opened = None if isinstance(model, frontends.ImportedModel) else frontends.open(model)
     with temporary_folder() as folder:

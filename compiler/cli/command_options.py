@@ -91,7 +91,9 @@ Threads = Annotated[int | None, typer.Option("--threads", metavar="N", help="Thr
 Device = Annotated[
     str | None,
     typer.Option(
-        "--device", metavar="PLACE", help="Run it elsewhere: qemu, ssh:USER@HOST, rpc:HOST:PORT/KEY, exec:COMMAND. [default: here]"
+        "--device",
+        metavar="PLACE",
+        help="Run it elsewhere: qemu, ssh:USER@HOST, rpc:HOST:PORT/KEY, exec:COMMAND. [default: here]",
     ),
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of random inputs.")]

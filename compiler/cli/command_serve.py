@@ -35,7 +35,7 @@ def serve(
 
     * `python -m tvm.exec.rpc_tracker --host 0.0.0.0 --port 9190`
     * `tilewright serve --tracker 192.168.0.2:9190 --key ryzen`
-    * `tilewright serve --target aarch64-linux-gnu -o server`, and there: `./server 192.168.0.2:9190 rpi4`
+    * `tilewright serve --target TRIPLE -o server`, and there: `./server 192.168.0.2:9190 rpi4`
     * `tilewright run model.so --random-inputs --device rpc:192.168.0.2:9190/rpi4`
     """
     from ...targets import parse

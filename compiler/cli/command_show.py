@@ -39,7 +39,12 @@ def inspect(
     from ..reports import inspection
 
     if memory is not None:
-        _draw(path, memory, CompileOptions(**_memory_options(target, cpu, shape, region), arena=parse_size(arena, "--arena")), as_json)
+        _draw(
+            path,
+            memory,
+            CompileOptions(**_memory_options(target, cpu, shape, region), arena=parse_size(arena, "--arena")),
+            as_json,
+        )
         return
 
     if inspection.is_library(path):

@@ -81,7 +81,7 @@ def tune(
     * `tilewright tune model.onnx --records tuned.jsonl --seconds 120`
     * `tilewright compile model.onnx -o model.so --records tuned.jsonl`
     * `tilewright tune model.onnx --records tuned.jsonl --export best.jsonl`
-    * `tilewright tune model.onnx --records tuned.jsonl --target aarch64-linux-gnu --device rpc:HOST:9190/rpi4`
+    * `tilewright tune model.onnx --records tuned.jsonl --target TRIPLE --device rpc:HOST:9190/rpi4`
     """
     from ..reports import tuning_report
     from ..tuning import run

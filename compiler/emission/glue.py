@@ -100,7 +100,7 @@ def write_self_check(signature: Signature, example: Example, folder: Path, objec
 
 
 def program_source(name: str) -> str:
-    """A program in C for devices: ``device.c`` runs a library where there is no Python, ``server.c`` lends the device."""
+    """A program in C for devices: ``device.c`` runs a library there, ``server.c`` lends the device to a farm."""
     return (_RUNTIME / name).read_text()
 
 

@@ -1,9 +1,9 @@
 """The order of steps: of those that depend on nothing but each other's results, the one that takes the least memory.
 
 A search over sets of steps that are done (Liberis and Lane, "Neural networks on microcontrollers: saving memory at
-inference via operator reordering", 2019): what is alive after a set does not depend on the order in it, so of all orders
-of one set the one with the lowest peak is kept. Sets of the same size are one level. While a level holds no more than
-`_MOST_SETS` the result is exact; of a larger one those of the lowest peak go on.
+inference via operator reordering", 2019): what is alive after a set does not depend on the order in it, so of all
+orders of one set the one with the lowest peak is kept. Sets of the same size are one level. While a level holds no more
+than `_MOST_SETS` the result is exact; of a larger one those of the lowest peak go on.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class _Search:
 
 
 def _dependencies(read: Sequence[Collection[int]], written: Sequence[Collection[int]]) -> list[int]:
-    """For each step the steps that have to come before it: who writes what it reads, who has read what it overwrites."""
+    """For each step the steps that have to come before it: who writes what it reads, who read what it overwrites."""
     needs = [0] * len(read)
     writer: dict[int, int] = {}
     readers: dict[int, int] = {}

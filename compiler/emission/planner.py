@@ -62,7 +62,9 @@ def make_plan(
         return Call(index, (*each.inputs, *each.outputs, *scratch), each.sources)
 
     def scratch_bytes(step: GraphStep) -> Bytes:
-        return max((sum(map(largest, kernels[kernel_of[each.function]].scratch)) for each in calls_of([step])), default=0)
+        return max(
+            (sum(map(largest, kernels[kernel_of[each.function]].scratch)) for each in calls_of([step])), default=0
+        )
 
     ordered = in_order(graph.steps, buffers, graph.results, scratch_bytes) if reorder else graph.steps
     steps = _planned(ordered, call)

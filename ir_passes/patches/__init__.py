@@ -1,1 +1,1 @@
-"""Patch by patch: a run of convolutions whose tensors are large, computed so that only parts of them exist at a time."""
+"""Patch by patch: convolutions whose tensors are large, computed so that only parts of these exist at a time."""

@@ -1,7 +1,7 @@
 """How much memory a graph takes before its kernels exist: which tensors will be stored, and which are alive together.
 
-Element-wise operators become part of the kernel before them, so that what they read is not stored, where they alone read
-it (`kernels/fusion_groups.py`). Inputs and outputs of the model are the caller's memory.
+Element-wise operators become part of the kernel before them, so that what they read is not stored, where they alone
+read it (`kernels/fusion_groups.py`). Inputs and outputs of the model are the caller's memory.
 """
 
 from __future__ import annotations
@@ -29,9 +29,7 @@ class Value:
     scratch: int = 0
 
 
-def alive_bytes(
-    values: Sequence[Value], outside: Collection[Hashable], *, in_place: bool
-) -> dict[Hashable, int]:
+def alive_bytes(values: Sequence[Value], outside: Collection[Hashable], *, in_place: bool) -> dict[Hashable, int]:
     """The bytes alive while each tensor is made, in the order in which they are.
 
     Args:

@@ -65,7 +65,7 @@ class Regions:
         self._outputs: set[Expr] = {leaf for output in graph.outputs for leaf in leaves(output)}
 
     def between(self, images: Collection[Expr]) -> Iterator[Region]:
-        """Those that begin and end with some images: from each on everything that needs nothing else, and cuts of it."""
+        """From each image on everything that needs nothing else, and the cuts of that which are such images."""
         for source in self._sizes:
             if source not in images:
                 continue
@@ -97,9 +97,7 @@ class Regions:
     def _is_closed(self, members: Sequence[Var]) -> bool:
         """Whether nothing but the last member is read by others."""
         ours = set(members)
-        return all(
-            ours.issuperset(self._readers.get(var, ())) and var not in self._outputs for var in members[:-1]
-        )
+        return all(ours.issuperset(self._readers.get(var, ())) and var not in self._outputs for var in members[:-1])
 
 
 def spans(region: Region, result: Patches, patched: tuple[bool, bool]) -> dict[Var, Patches] | None:
@@ -125,6 +123,7 @@ def spans(region: Region, result: Patches, patched: tuple[bool, bool]) -> dict[V
 
 def read_by(stencil: Stencil, places: Patches, patched: tuple[bool, bool], image: Image) -> Patches:
     """What of an image an operator reads for patches of its result."""
+    extents = image.rows, image.columns
     rows, columns = (
         Span(
             span.step * axis.stride,
@@ -134,7 +133,7 @@ def read_by(stencil: Stencil, places: Patches, patched: tuple[bool, bool], image
         )
         if cut
         else Span(0, 0, extent, extent)
-        for span, axis, cut, extent in zip(places.spans, stencil.axes, patched, (image.rows, image.columns), strict=True)
+        for span, axis, cut, extent in zip(places.spans, stencil.axes, patched, extents, strict=True)
     )
     return Patches(rows, columns, places.across)
 

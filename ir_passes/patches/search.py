@@ -8,18 +8,17 @@ from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
-from tvm import DataType, relax
+from tvm import relax
 
 from ..core.graph import Expr, Graph, Var, leaves
 from ..core.match import calls
-from ..core.rewriter import dtype_of, shape_of
+from ..core.rewriter import shape_of
 from ..dialect.patches import Patches, Span
 from ..operators.elementwise import ELEMENTWISE
 from .estimate import Value, alive_bytes, stored_in_stead
 from .region import Region, Regions, spans
-from .stencils import Image, Stencil, image_of, stencil_of
+from .stencils import Image, Stencil, element_bytes, image_of, stencil_of
 
-_BYTE_BITS = 8
 _MOST_PLACES = 16  # patches along an axis
 _SCRATCH = 1 / 16  # of the limit, which kernels may take besides tensors
 _ALIASES = ("reshape", "flatten", "nn.batch_flatten", "expand_dims", "squeeze")
@@ -135,9 +134,7 @@ def _offer(ways: list[_Way | None], place: int, way: _Way) -> None:
         ways[place] = way
 
 
-def _regions(
-    graph: Graph, memory: Memory, alive: Sequence[int], limit: int
-) -> Iterator[tuple[int, int, Region]]:
+def _regions(graph: Graph, memory: Memory, alive: Sequence[int], limit: int) -> Iterator[tuple[int, int, Region]]:
     """Regions around tensors that take more than the limit, with the places where they begin and end."""
     place = {value.key: number for number, value in enumerate(memory.values)}
     stored = stored_in_stead(memory.values, memory.outside)
@@ -241,7 +238,7 @@ def _body_bytes(
             known[var].reads,
             _area(places[var]) * region.sizes[var].pixel_bytes,
             stencil.is_pointwise,
-            _padded_bytes(stencil, _patch_of(region.sizes[stencil.images[0]], places[stencil.images[0]]), saves, patched),
+            _padded_bytes(stencil, _patch_of(region, stencil.images[0], places), saves, patched),
         )
         for var, stencil in region.stencils.items()
     ]
@@ -262,8 +259,9 @@ def _padded_bytes(
     return rows * (image.columns + more_columns) * image.pixel_bytes
 
 
-def _patch_of(image: Image, places: Patches) -> Image:
-    return replace(image, rows=places.rows.size, columns=places.columns.size)
+def _patch_of(region: Region, var: Var, places: Mapping[Var, Patches]) -> Image:
+    """The sizes of a patch of an image."""
+    return replace(region.sizes[var], rows=places[var].rows.size, columns=places[var].columns.size)
 
 
 def _beside(memory: Memory, region: Region) -> int:
@@ -280,8 +278,4 @@ def nbytes_of(var: Expr) -> int:
     """The bytes of a tensor, or of all tensors of a tuple."""
     if isinstance(var.ty, relax.TupleType):
         return sum(nbytes_of(relax.Var("", field)) for field in var.ty.fields)
-    return math.prod(shape_of(var) or ()) * _element_bytes(var)
-
-
-def _element_bytes(var: Expr) -> int:
-    return max(1, DataType(dtype_of(var)).bits // _BYTE_BITS)
+    return math.prod(shape_of(var) or ()) * element_bytes(var)

@@ -82,9 +82,7 @@ class Stencil:
 
     def padding(self, patched: tuple[bool, bool]) -> tuple[int, int]:
         """The rows and columns of padding that are left to it: patches bring their own."""
-        rows, columns = (
-            0 if cut else axis.before + axis.after for axis, cut in zip(self.axes, patched, strict=True)
-        )
+        rows, columns = (0 if cut else axis.before + axis.after for axis, cut in zip(self.axes, patched, strict=True))
         return rows, columns
 
 
@@ -93,7 +91,13 @@ def image_of(expr: Expr) -> Image | None:
     shape = shape_of(expr)
     if shape is None or len(shape) != _RANK or shape[0] != 1 or 0 in shape:
         return None
-    return Image(*shape[1:], max(1, DataType(dtype_of(expr)).bits // _BYTE_BITS))
+    _, rows, columns, channels = shape
+    return Image(rows, columns, channels, element_bytes(expr))
+
+
+def element_bytes(expr: Expr) -> int:
+    """The bytes of an element of a tensor."""
+    return max(1, int(DataType(dtype_of(expr)).bits) // _BYTE_BITS)
 
 
 def stencil_of(value: Expr) -> Stencil | None:
@@ -186,9 +190,7 @@ def _windows(call: Call, kernel: Sequence[int]) -> tuple[Axis, Axis]:
     strides, dilation, padding = (
         [int(each) for each in numbers] for numbers in (attributes.strides, attributes.dilation, attributes.padding)
     )
-    rows, columns = (
-        Axis(strides[i], padding[i], padding[2 + i], (kernel[i] - 1) * dilation[i] + 1) for i in range(2)
-    )
+    rows, columns = (Axis(strides[i], padding[i], padding[2 + i], (kernel[i] - 1) * dilation[i] + 1) for i in range(2))
     return rows, columns
 
 

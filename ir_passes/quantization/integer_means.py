@@ -50,4 +50,5 @@ def _visit(rewriter: Rewriter, var: Var, value: Expr) -> Expr | None:
     sums = rewriter.emit(relax.op.sum(wide, value.attrs.axis, bool(value.attrs.keepdims)), var.name)
     if zero:
         sums = rewriter.emit(relax.op.subtract(sums, integer(count * zero)), var.name)
-    return dequantize(sums, constant(np.float32(scale.reshape(()) / np.float32(count))), integer(0), "float32")
+    factor = np.asarray(scale.reshape(()) / np.float32(count), np.float32)
+    return dequantize(sums, constant(factor), integer(0), "float32")

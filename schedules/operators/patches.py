@@ -43,8 +43,7 @@ def _begins(turn: Scalar, places: Patches) -> list[Scalar]:
     row = turn if places.across == 1 else tirx.truncdiv(turn, int64(places.across))
     column = int64(0) if places.across == 1 else tirx.truncmod(turn, int64(places.across))
     return [
-        place * int64(span.step) + int64(span.first)
-        for place, span in zip((row, column), places.spans, strict=True)
+        place * int64(span.step) + int64(span.first) for place, span in zip((row, column), places.spans, strict=True)
     ]
 
 

@@ -45,9 +45,7 @@ def test_no_order_takes_less(seed: int) -> None:
     graph = nx.DiGraph()
     graph.add_nodes_from(range(7))
     graph.add_edges_from((i - 1, number) for number, step in enumerate(steps) for i in step.inputs if i)
-    best = min(
-        peak(tuple(steps[i] for i in order), sizes, results) for order in nx.all_topological_sorts(graph)
-    )
+    best = min(peak(tuple(steps[i] for i in order), sizes, results) for order in nx.all_topological_sorts(graph))
     assert sorted(step.outputs for step in ordered if isinstance(step, GraphCall)) == [(i,) for i in range(1, 8)]
     assert peak(ordered, sizes, results) == best
 

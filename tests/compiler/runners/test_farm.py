@@ -87,5 +87,5 @@ def test_what_is_lost(tracker: int, server: Path, network: Path, tmp_path: Path)
 
 @pytest.mark.parametrize("text", ["rpc:", "rpc:host/key", "rpc:host:9190", "rpc:host:9190/", "rpc:host:9190/a b"])
 def test_how_farms_are_written(text: str) -> None:
-    with pytest.raises(UsageError, match="rpc:HOST:PORT/KEY|no farm"):
+    with pytest.raises(UsageError, match=r"no device|no farm"):
         place_of(text)

@@ -108,7 +108,7 @@ def test_a_target_that_is_not_here_needs_devices(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_farm_of_emulated_devices_one_of_which_dies(tmp_path: Path) -> None:
-    """Through TVM's tracker: two servers that start programs in qemu; the first is killed when some records are there."""
+    """Through TVM's tracker: two servers that start programs in qemu; one is killed when there are records."""
     emulator = need_qemu("aarch64")
     path, said = tmp_path / "r.jsonl", []
     with running_tracker() as port:
@@ -120,9 +120,7 @@ def test_a_farm_of_emulated_devices_one_of_which_dies(tmp_path: Path) -> None:
                 if path.exists() and path.read_text().count("\n") and first.poll() is None:
                     first.kill()
 
-            found = run.tune(
-                str(DIGITS), path, AARCH64, trials=24, devices=[device], tell=tell, warn=said.append
-            )
+            found = run.tune(str(DIGITS), path, AARCH64, trials=24, devices=[device], tell=tell, warn=said.append)
 
     assert found.measured >= 24 and len(said) == 1 and "1 left" in said[0]
     records = read(path)[0]

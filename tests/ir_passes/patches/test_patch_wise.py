@@ -34,8 +34,13 @@ def loops(made: Any) -> list[int]:
     return [int(step.count) for step in made.plan.steps if isinstance(step, Loop)]
 
 
-@pytest.mark.parametrize("share", [0.6, 0.3])
-@pytest.mark.parametrize("size", [(48, 40), (37, 29)])
+@pytest.mark.parametrize(
+    ("size", "share"),
+    [
+        ((37, 29), 0.3),
+        *(pytest.param(size, share, marks=pytest.mark.slow) for size, share in (((48, 40), 0.6), ((48, 40), 0.3))),
+    ],
+)
 def test_floats(size: tuple[int, int], share: float, tmp_path: Path) -> None:
     """Strides, residuals, windows of 5, sizes that nothing divides."""
     proto = small(size, [(1, 8, 1, 3), (4, 8, 2, 3), (4, 8, 1, 5), (4, 12, 2, 3), (4, 12, 1, 3)])

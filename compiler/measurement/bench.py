@@ -157,10 +157,10 @@ def profile(
         ToolError: the library was stripped, or there is no C compiler to measure the machine with.
     """
     tell = progress or (lambda stage, done, total: None)
-    runs = []
+    runs, outputs = [], model.empty_outputs()
     for done in range(repeat + 1):
         tell("kernels", done, repeat)
-        runs.append(model.profile(inputs))
+        runs.append(model.profile(inputs, outputs=outputs))
     tell("the machine's peak", 0, 0)
     peak = measured_peak(threads_of(model.signature, threads), _unit_of(model.signature))
     times = zip(*runs[1:], strict=True)  # the first run warms up

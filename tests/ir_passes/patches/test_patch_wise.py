@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from c_sources import built, called
 from inverted_residuals import quantized, small
 from small_models import model, node
 from tilewright.compiler.build import build
@@ -53,13 +54,20 @@ def test_floats(size: tuple[int, int], share: float, tmp_path: Path) -> None:
 
 
 def test_integers_to_the_bit(tmp_path: Path) -> None:
+    """C sources for a microcontroller give what a library of this machine gives for whole images."""
     proto = quantized(small((40, 33), [(1, 8, 1, 3), (6, 8, 2, 3), (6, 8, 1, 3), (6, 16, 2, 3)]), tmp_path)
-    whole, expected = run(proto, tmp_path, target="host")
-    limit = whole.plan.workspace_bytes // 2
-    made, outputs = run(proto, tmp_path, limit, target="host")
+    _, expected = run(proto, tmp_path, target="host")
+    options = {"target": "thumbv7em-none-eabihf", "emit": "c", "name": "net", "jobs": 1}
+    whole = build(proto, None, CompileOptions(**options), stop_after="plan")
+    assert whole.plan is not None and not loops(whole)
+    assert whole.plan.workspace_bytes < 3 * 48 * 17 * 20  # tensors are as large as their integers
+    limit = whole.plan.workspace_bytes // 3
+    made = build(proto, tmp_path / "net", CompileOptions(**options, arena=limit))
 
-    assert made.plan.workspace_bytes <= limit and loops(made)
-    np.testing.assert_array_equal(outputs["y"], expected["y"])
+    assert made.plan is not None and made.plan.workspace_bytes <= limit and loops(made)
+    inputs = [np.random.default_rng(3).standard_normal((1, 3, 40, 33)).astype(np.float32)]
+    (actual,) = called(built(made.path, "net", "TARGET_FLAGS="), made.plan, inputs)
+    np.testing.assert_array_equal(actual, expected["y"])
 
 
 def test_pools_and_dilation(tmp_path: Path) -> None:

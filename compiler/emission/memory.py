@@ -26,8 +26,8 @@ _ORDERS: tuple[Callable[[Buffer], tuple[int, ...]], ...] = (
     lambda b: (-b.last_step, -largest(b.bytes)),
 )
 
-# Where no order reaches the lower bound, orders near to them are tried: so many. Of many buffers only until the arena is
-# as near to the bound as this.
+# Where no order reaches the lower bound, orders near to them are tried: so many. Of many buffers only until the arena
+# is as near to the bound as this.
 _SHUFFLES, _FEW = 100, 64
 _NEAR = 1.05
 

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from c_sources import built, called
-from inverted_residuals import quantized, small
+from inverted_residuals import mobilenet, quantized, small
 from small_models import model, node
 from tilewright.compiler.build import build
 from tilewright.compiler.library.artifact import load
@@ -68,6 +68,15 @@ def test_integers_to_the_bit(tmp_path: Path) -> None:
     inputs = [np.random.default_rng(3).standard_normal((1, 3, 40, 33)).astype(np.float32)]
     (actual,) = called(built(made.path, "net", "TARGET_FLAGS="), made.plan, inputs)
     np.testing.assert_array_equal(actual, expected["y"])
+
+
+@pytest.mark.slow
+def test_a_mobilenet_in_96_kib(tmp_path: Path) -> None:
+    proto = quantized(mobilenet(), tmp_path)
+    options = {"target": "thumbv7em-none-eabihf", "emit": "c", "name": "net", "jobs": 1, "arena": 96 << 10}
+    made = build(proto, None, CompileOptions(**options), stop_after="plan")
+
+    assert made.plan is not None and made.plan.workspace_bytes <= 96 << 10 and loops(made)
 
 
 def test_pools_and_dilation(tmp_path: Path) -> None:

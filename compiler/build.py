@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass, replace
-from importlib import metadata
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +26,10 @@ from .memory_limit import excess, memory_limit
 from .options import CompileOptions
 from .process.failures import failures_named
 from .process.places import check_folder, check_model, check_output, make_folders, output_errors, publish
+from .process.version import version
 from .process.work_folder import work_folder
 from .process.workers import started
+from .ranges import Ranges, static_shapes
 
 if TYPE_CHECKING:
     from ..frontends import ImportedModel, OpenedModel
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from .pipeline import ChoosePasses
     from .process.progress import ProgressCallback
     from .process.workers import Workers
+    from .variants import Variant
 
 STAGES = ("import", "passes", "lower", "plan", "generate")
 
@@ -59,8 +62,10 @@ class Build:
         target: the machine, with the cores to plan for and, once there are kernels, the features that they need.
         precision: what the target can do of the one that was asked for.
         path: the library, where it was asked for; None without an output.
-        imported: the model after import.
+        ranges: the dimensions of a library for a range of sizes; None where all is static.
+        imported: the model after import, for the largest sizes.
         module: its scheduled kernels, and `main` that calls them.
+        best: the same for sizes that get code of their own, with the values of the dimensions.
         table: which of them the library has.
         lowered: their loops.
         plan: what the library does.
@@ -73,8 +78,10 @@ class Build:
     target: Target
     precision: str
     path: Path | None
+    ranges: Ranges | None = None
     imported: ImportedModel | None = None
     module: IRModule | None = None
+    best: tuple[Variant, ...] = ()
     table: KernelTable | None = None
     lowered: LoweredKernels | None = None
     plan: Plan | None = None
@@ -150,8 +157,6 @@ def build(
                         break
                     if stage == stop_after:
                         return made
-                else:
-                    return made
             # What kernels take besides tensors is known now: the same again, with less for tensors.
             assert made.plan is not None and asked.arena is not None
             if made.plan.workspace_bytes == before:
@@ -188,12 +193,14 @@ def _settled(options: CompileOptions, place: Path | None, generates: bool) -> Bu
 
 def _imported(made: Build, model: Any, prepared: Callable[[OpenedModel], OpenedModel] | None) -> Build:
     from .. import frontends
+    from .variants import imports_of
 
-    if not isinstance(model, frontends.ImportedModel):
-        opened = frontends.open(model, frontends.Request(shapes=made.options.shapes))
-        opened = opened if prepared is None else prepared(opened)
-        model = frontends.load(opened, shapes=made.options.shapes, bindings=made.options.bindings)
-    return replace(made, imported=model)
+    if isinstance(model, frontends.ImportedModel):
+        return replace(made, imported=model)
+    opened = frontends.open(model, frontends.Request(shapes=static_shapes(made.options)))
+    opened = opened if prepared is None else prepared(opened)
+    ranges, imported, best = imports_of(opened, made.options)
+    return replace(made, ranges=ranges, imported=imported, best=best)
 
 
 def _workers(made: Build, generator: CodeGenerator | None) -> AbstractContextManager[Workers | None]:
@@ -208,23 +215,29 @@ def _workers(made: Build, generator: CodeGenerator | None) -> AbstractContextMan
 def _scheduled(
     made: Build, passes: ChoosePasses, choose: Choose | None, tell: ProgressCallback, limit_bytes: int
 ) -> Build:
+    from ..ir_passes.extents.hold_extents import HoldExtents
     from ..ir_passes.registry import edited
     from ..schedules.templates.template import choose_default
     from ..schedules.tuner.records import chooser_of
     from . import pipeline
 
     assert made.imported is not None
-    module = pipeline.run(
-        made.imported.module,
-        made.target,
+    run = partial(
+        pipeline.run,
+        target=made.target,
         precision=made.precision,
         order=lambda all_of_them: passes(edited(all_of_them, made.options.passes)),
         limit_bytes=limit_bytes,
         choose=choose or (chooser_of(made.options.records, made.target) if made.options.records else choose_default),
-        save_ir=made.options.save_ir,
         progress=tell,
     )
-    return replace(made, module=module)
+    extents = None
+    if made.ranges is not None:
+        sizes = [made.ranges.inputs[name] for name in made.imported.input_names]
+        extents = HoldExtents(sizes, made.ranges.bounds)
+    module = run(made.imported.module, save_ir=made.options.save_ir, extents=extents)
+    best = tuple(replace(each, module=run(each.imported.module)) for each in made.best)
+    return replace(made, module=module, best=best)
 
 
 def _emitted(
@@ -240,16 +253,23 @@ def _emitted(
     from .emission.in_place import in_place
     from .emission.kernel_table import kernel_table
     from .emission.planner import make_plan
+    from .emission.ranges import graph_of_ranges
     from .lowering.batches import lower_kernels
 
     options = made.options
     assert made.imported is not None
     tell("lower", 0, 0)
     imported = made.imported
-    graph = read_graph(made.module, imported.output_names, imported.input_names, imported.dtypes, imported.extents)
+    if made.ranges is None:
+        module = made.module
+        graph = read_graph(module, imported.output_names, imported.input_names, imported.dtypes, imported.extents)
+    else:
+        each = [(variant.values, variant.imported, variant.module) for variant in made.best]
+        ranges = made.ranges
+        module, graph = graph_of_ranges(imported, made.module, ranges.dimensions, ranges.inputs, ranges.witnessed, each)
     if made.target.saves_memory:
-        graph = in_place(graph, made.module)
-    table = kernel_table(made.module, graph, made.name)
+        graph = in_place(graph, module)
+    table = kernel_table(module, graph, made.name)
     made = replace(made, target=made.target.for_dtypes(table.dtypes))
     with ExitStack() as stack:
         stack.enter_context(output_errors(made.path or Path()))
@@ -313,20 +333,9 @@ def _example(model: Any, options: CompileOptions, progress: ProgressCallback | N
     from .precision import RTOL_OF_PRECISION
     from .process.temporary import temporary_folder
 
-    here = replace(
-        options,
-        target="host",
-        cpu=None,
-        features=(),
-        emit="so",
-        precision="fp32",
-        save_ir=None,
-        records=None,
-        arena=None,
-    )
     opened = None if isinstance(model, frontends.ImportedModel) else frontends.open(model)
     with temporary_folder() as folder:
-        build(model, folder / "model.so", replace(here, keep_temps=None), progress=progress)
+        build(model, folder / "model.so", options.for_this_machine, progress=progress)
         library = load(folder / "model.so")
         inputs = random_inputs(library.inputs, 0, integer_bounds(opened) if opened is not None else {})
         outputs = library.run(inputs)
@@ -335,14 +344,6 @@ def _example(model: Any, options: CompileOptions, progress: ProgressCallback | N
 
 def _path(name: str | os.PathLike[str] | None) -> Path | None:
     return None if name is None else Path(name)
-
-
-def version() -> str:
-    """Tilewright's own, as libraries and records say it."""
-    try:
-        return metadata.version("tilewright")
-    except metadata.PackageNotFoundError:
-        return "unknown"
 
 
 def _silent(stage: str, done: int, total: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Pathlike = str | os.PathLike[str]
 
 _ONE_THREAD = "c"  # the kind of output that has no thread pool
+_WITH_RANGES = ("so", "a")
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,10 @@ class CompileOptions:
     Attributes:
         target: ``host``, an LLVM triple, or a `Target`.
         cpu, features: LLVM's names of a CPU, and of features as ``+name`` or ``-name``; for a `target` given as text.
-        shapes: full shapes of inputs by name; needed for those with unknown dimensions.
+        shapes: full shapes of inputs by name; needed for those with unknown dimensions. A size may be a text of
+            dimensions that have ranges: ``N``, ``32*H``.
+        ranges: the least and the largest value of dimensions, by name: one library for all of them.
+        best: values of dimensions for which the library has code of its own.
         bindings: inputs that get a constant value; the library no longer has them.
         name: prefix of the C symbols; by default made from the output's name.
         emit: the kind of output: ``so``, ``a``, ``c``; ``bench``: a program that checks and measures itself.
@@ -55,7 +59,9 @@ class CompileOptions:
     target: str | Target = "host"
     cpu: str | None = None
     features: Sequence[str] = ()
-    shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    shapes: Mapping[str, Sequence[int | str]] = field(default_factory=dict)
+    ranges: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    best: Mapping[str, Sequence[int]] = field(default_factory=dict)
     bindings: Mapping[str, np.ndarray[Any, Any]] = field(default_factory=dict)
     name: str | None = None
     emit: str = "so"
@@ -93,10 +99,26 @@ class CompileOptions:
             raise UsageError(f"{self.arena} bytes are no memory", where="--arena", hint="give 1 or more: --arena 96K")
         if self.regions and self.arena is not None:
             raise UsageError("regions say how much memory there is", where="--arena", hint="leave out one of the two")
+        if self.arena is not None and self.ranges:
+            raise UsageError("patches are those of one size", where="--arena", hint="leave it out, or fix the sizes")
+        if self.best and not self.ranges:
+            raise UsageError("sizes get code of their own within a range", where="--best", hint="add --range N=1..32")
+        if self.ranges and self.emit not in _WITH_RANGES:
+            raise UsageError(
+                f"{self.emit!r} cannot be made for a range of sizes",
+                where="--emit",
+                hint=f"one of {', '.join(_WITH_RANGES)}",
+            )
         if self.regions and self.emit != _ONE_THREAD:
             raise UsageError(
                 "memories have regions where C sources are made", where="--region", hint=f"add --emit {_ONE_THREAD}"
             )
+
+    @property
+    def for_this_machine(self) -> CompileOptions:
+        """Those of a library of the same model that computes in float32 here."""
+        kept = replace(self, target="host", cpu=None, features=(), emit="so", precision="fp32", arena=None)
+        return replace(kept, save_ir=None, keep_temps=None, records=None)
 
     @property
     def threaded(self) -> bool:

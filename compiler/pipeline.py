@@ -26,6 +26,7 @@ from ..ir_passes import (
     FuseSilu,
     FuseSoftmax,
     GraphPass,
+    HoldExtents,
     IntegerMeans,
     IntegerProducts,
     MoveDequantize,
@@ -36,12 +37,14 @@ from ..ir_passes import (
     RequantizeSums,
     SimplifyReductions,
     SliceInPlace,
+    StopAtExtents,
     TrimKernels,
     UnsignedActivations,
     run_passes,
 )
 from ..ir_passes.core.functions import joined, split
 from ..ir_passes.core.graph import MAIN
+from ..ir_passes.extents.stop_at_extents import with_stops
 from ..ir_passes.registry import spelled
 from ..ir_types import IRModule
 from ..schedules.legalize import legalize
@@ -65,7 +68,7 @@ class Legalize(GraphPass):
 
     def __call__(self, module: IRModule) -> PassResult:
         """Lowers `main`."""
-        return PassResult(legalize(module, self.decide), True)
+        return PassResult(with_stops(module, legalize(module, self.decide)), True)
 
 
 @dataclass(frozen=True)
@@ -93,12 +96,14 @@ def passes(
     *,
     precision: str = "fp32",
     choose: Choose = choose_default,
+    extents: HoldExtents | None = None,
     limit_bytes: int = 0,
 ) -> list[Pass]:
     """The passes of a compile, in order.
 
     Args:
         choose: settles what computes each workload, and how.
+        extents: of one for a range of sizes.
         limit_bytes: what tensors may take at a time, or 0.
     """
     decide = Chooser(target, TEMPLATES, choose)
@@ -138,6 +143,7 @@ def passes(
         *products,
         # Memory: what takes more than there is becomes a loop over patches.
         PatchWise(limit_bytes, saves=target.saves_memory),
+        *([] if extents is None else [extents]),
         # Kernels: lowered, fused, scheduled.
         Legalize(decide),
         FuseEpilogues(transposed_results=True),
@@ -145,6 +151,7 @@ def passes(
         Schedule(decide, on_kernel),
         SliceInPlace(),
         ConcatInPlace(),
+        *([] if extents is None else [StopAtExtents()]),
     ]
 
 
@@ -159,6 +166,7 @@ def run(
     precision: str,
     order: ChoosePasses = list,
     choose: Choose = choose_default,
+    extents: HoldExtents | None = None,
     limit_bytes: int = 0,
     save_ir: str | os.PathLike[str] | None = None,
     progress: ProgressCallback,
@@ -170,6 +178,7 @@ def run(
         target: the machine, with the cores that parallel loops are planned for.
         precision: ``fp32``, ``bf16`` or ``fp16``, as `precision.possible` gives it for the target.
         order: which passes run.
+        extents: the sizes of the inputs, of a model for a range of them.
         choose: settles what computes each workload, and how.
         limit_bytes: what tensors may take at a time, or 0.
         save_ir: a folder for the module after each pass, numbered and named; bodies of loops and branches, which go
@@ -189,7 +198,9 @@ def run(
         scheduled += 1
         progress("schedule", scheduled, 0)
 
-    chosen = list(order(passes(target, on_kernel, precision=precision, choose=choose, limit_bytes=limit_bytes)))
+    chosen = list(
+        order(passes(target, on_kernel, precision=precision, choose=choose, extents=extents, limit_bytes=limit_bytes))
+    )
     parts = {}
     waiting = [(part, function, 0) for part, function in split(module).items()]
     while waiting:

@@ -1,6 +1,8 @@
 """Relax -> Relax: one pass a file, each a frozen dataclass named as its file is."""
 
 from .core.base import GraphPass, Pass, PassResult, run_passes, verify
+from .extents.hold_extents import HoldExtents
+from .extents.stop_at_extents import StopAtExtents
 from .kernels.concat_in_place import ConcatInPlace
 from .kernels.fuse_epilogues import FuseEpilogues
 from .kernels.narrow_storage import NarrowStorage
@@ -46,6 +48,7 @@ __all__ = [
     "FuseSilu",
     "FuseSoftmax",
     "GraphPass",
+    "HoldExtents",
     "IntegerMeans",
     "IntegerProducts",
     "MoveDequantize",
@@ -56,6 +59,7 @@ __all__ = [
     "RequantizeSums",
     "SimplifyReductions",
     "SliceInPlace",
+    "StopAtExtents",
     "TrimKernels",
     "UnsignedActivations",
     "run_passes",

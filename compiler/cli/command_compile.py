@@ -12,6 +12,7 @@ from ..process.progress import Timeline, shown
 from ..reports.report import duration, size
 from .command_options import (
     Arena,
+    Best,
     Binds,
     CompiledThreads,
     Cpu,
@@ -19,6 +20,7 @@ from .command_options import (
     Jobs,
     Model,
     Precision,
+    Ranges,
     Regions,
     Shapes,
     Target,
@@ -48,6 +50,8 @@ def compile_command(
         ),
     ] = "so",
     shape: Shapes = None,
+    range_: Ranges = None,
+    best: Best = None,
     bind: Binds = None,
     precision: Precision = "fp32",
     threads: CompiledThreads = None,
@@ -82,6 +86,7 @@ def compile_command(
 
     * `tilewright compile resnet50.onnx -o resnet50.so`
     * `tilewright compile bert.onnx -o bert.so --shape input_ids=1x128 --bind mask=@ones.npy`
+    * `tilewright compile resnet50.onnx -o resnet50.so --shape input=Nx3x224x224 --range N=1..32 --best N=1,8`
     * `tilewright compile net.onnx -o net.so --target x86_64-linux-gnu --mcpu x86-64-v3 --threads 1`
     * `tilewright compile kws.onnx -o kws --emit c --target thumbv7em-none-eabihf --mcpu cortex-m4`
     """
@@ -96,6 +101,8 @@ def compile_command(
         precision,
         threads,
         jobs,
+        range_,
+        best,
         name=name,
         emit=emit,
         records=records,

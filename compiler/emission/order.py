@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
+from ...sizes import largest
 from ..library.plan import Buffer, BufferKind, Bytes
-from ..library.sizes import largest
 from .graph_steps import GraphStep, read_by, written_by
 
 _MOST_SETS = 128

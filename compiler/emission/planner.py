@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
+from ...sizes import largest
 from ..library.plan import (
     ALIGNMENT,
     Branch,
@@ -15,14 +16,14 @@ from ..library.plan import (
     Copy,
     Kernel,
     Loop,
+    Numbers,
     Plan,
     Scalar,
     Step,
     new_buffer,
 )
-from ..library.sizes import largest
 from .graph import Graph
-from .graph_steps import GraphCall, GraphCopy, GraphLoop, GraphStep, calls_of, written_by
+from .graph_steps import GraphCall, GraphCopy, GraphLoop, GraphNumbers, GraphStep, calls_of, written_by
 from .lifetimes import with_lifetimes
 from .memory import plan_memory
 from .order import in_order
@@ -81,7 +82,17 @@ def make_plan(
     if limits:
         buffers = into_regions(buffers, steps, kernels, limits, unit)
     placed, regions = plan_memory(buffers, unit)
-    return Plan(name, graph.inputs, graph.outputs, tuple(kernels), tuple(steps), placed, graph.constants, regions)
+    return Plan(
+        name,
+        graph.inputs,
+        graph.outputs,
+        tuple(kernels),
+        tuple(steps),
+        placed,
+        graph.constants,
+        regions,
+        graph.dimensions,
+    )
 
 
 def _planned(steps: Sequence[GraphStep], call: Callable[[GraphCall], Call]) -> list[Step]:
@@ -91,7 +102,9 @@ def _planned(steps: Sequence[GraphStep], call: Callable[[GraphCall], Call]) -> l
         if isinstance(step, GraphCall):
             planned.append(call(step))
         elif isinstance(step, GraphCopy):
-            planned.append(Copy(step.source, step.destination, step.sources, step.turn))
+            planned.append(Copy(step.source, step.destination, step.sources, step.turn, step.fit))
+        elif isinstance(step, GraphNumbers):
+            planned.append(Numbers(step.destinations, step.sizes))
         elif isinstance(step, GraphLoop):
             count = step.count if step.counted is None else Scalar(step.counted)
             planned.append(Loop(count, tuple(_planned(step.body, call)), step.counter, step.condition))

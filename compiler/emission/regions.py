@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ...errors import RegionError
+from ...sizes import largest
 from ..library.plan import ARENA, Buffer, BufferKind, Bytes, Call, Kernel, Step, leaves
-from ..library.sizes import largest
 from .lifetimes import names_of_steps
 from .memory import lower_bound, peak_step, plan_arena
 

@@ -10,10 +10,10 @@ from typing import Any
 import jinja2
 
 from ...errors import UsageError
+from ...sizes import largest
 from ..emission.lifetimes import names_of_steps
 from ..emission.memory import alive_bytes, lower_bound, peak_step
 from ..library.plan import BufferKind, Plan
-from ..library.sizes import largest
 from ..process.install import written_whole
 
 _SUFFIXES = (".svg", ".html")

@@ -158,7 +158,7 @@ def build(
                     if stage == stop_after:
                         return made
             # What kernels take besides tensors is known now: the same again, with less for tensors.
-            assert made.plan is not None and asked.arena is not None
+            assert too_large is not None and made.plan is not None and asked.arena is not None
             if made.plan.workspace_bytes == before:
                 raise too_large
             before = made.plan.workspace_bytes

@@ -18,7 +18,7 @@ DEV := $(VENV)/.installed-dev
 BENCH := $(VENV)/.installed-dev+bench+pytorch
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all conformance fuzz lint format typecheck bench litert models clean distclean
+.PHONY: help setup demo test test-all bare-install conformance fuzz lint format typecheck bench litert models clean distclean
 
 help:  ## this list
 	@echo "Tilewright: an ONNX model in, a standalone shared library out. Each target sets up what it needs."
@@ -38,6 +38,9 @@ test: $(DEV)  ## the tests, some minutes
 
 test-all: $(BENCH)  ## with the slow ones: the full-size models too (exports them, needs torch; an hour)
 	$(BIN)/python -m pytest -q -m "slow or not slow" $(ARGS)
+
+bare-install:  ## what pip alone gives: compile for other processors without any compiler, and run that in qemu
+	$(PYTHON) tests/bare_install.py build/bare-install
 
 conformance: $(DEV)  ## all of ONNX's own tests; writes docs/onnx-support.md (10 minutes)
 	$(BIN)/python tests/conformance/run.py $(ARGS)

@@ -177,6 +177,10 @@ class ToolError(TilewrightError):
     exit_code = EXIT_TOOL_FAILED
 
 
+class DeviceLostError(ToolError):
+    """A device does not answer, or stopped in the middle of what it did."""
+
+
 class OutOfMemoryError(ToolError):
     """Memory ran out; `where` says at what."""
 

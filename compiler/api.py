@@ -54,6 +54,7 @@ def compile(
     save_ir: str | os.PathLike[str] | None = None,
     keep_temps: str | os.PathLike[str] | None = None,
     jobs: int | None = None,
+    arena: int | None = None,
     progress: ProgressCallback | None = None,
 ) -> CompiledModel:
     """Compiles a model and loads the result.
@@ -64,7 +65,7 @@ def compile(
         output: the library to write; its header goes beside it. Without it the library lives as long as the result.
         progress: called as progress(stage, done, total) while it works.
         target, shapes, ranges, best, bindings, name, cpu, features, threads, precision, quantize, records, recipe,
-            passes, save_ir, keep_temps, jobs: as `CompileOptions` has them.
+            passes, save_ir, keep_temps, jobs, arena: as `CompileOptions` has them.
         emit: ``so``; `build` writes static libraries too.
 
     Returns:
@@ -92,6 +93,7 @@ def compile(
         save_ir=save_ir,
         keep_temps=keep_temps,
         jobs=jobs,
+        arena=arena,
     )
     if emit != "so":
         raise UsageError(
@@ -166,10 +168,11 @@ def tune(
     seconds: float | None = None,
     trials: int | None = None,
     options: CompileOptions | None = None,
+    devices: Sequence[str] = (),
     seed: int = 0,
     tell: Callable[[Progress], None] = lambda progress: None,
 ) -> Progress:
-    """Searches for faster schedules of a model on this machine, and appends what it finds to a file of records.
+    """Searches for faster schedules of a model here or on devices, and appends what it finds to a file of records.
 
     `compile` takes that file as `records`. What it holds already is not measured again.
 
@@ -178,7 +181,10 @@ def tune(
         records: a .jsonl file; it need not exist.
         seconds, trials: when to stop at the latest: time, and choices measured. It also stops when nothing more is to
             be won.
-        options: how the model will be compiled: its target is this machine, and choices are for its number of threads.
+        options: how the model will be compiled: its target is this machine or that of the devices, and choices are
+            for its number of threads.
+        devices: where choices are measured, as `--device` writes them, for a target that is not this machine; of a
+            farm all devices that it has.
         seed: of the search.
         tell: called with how far it is, whenever there is news.
 
@@ -191,7 +197,14 @@ def tune(
     from .tuning import run
 
     return run.tune(
-        model, Path(records), options or CompileOptions(), seconds=seconds, trials=trials, seed=seed, tell=tell
+        model,
+        Path(records),
+        options or CompileOptions(),
+        seconds=seconds,
+        trials=trials,
+        seed=seed,
+        devices=devices,
+        tell=tell,
     )
 
 

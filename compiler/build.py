@@ -23,13 +23,14 @@ from .built import Build
 from .codegen.generators import generator_for, is_folder
 from .library.naming import identifier
 from .library.signature import make_signature
+from .memory_limit import excess, memory_limit
 from .options import CompileOptions
 from .process.failures import failures_named
 from .process.places import check_folder, check_model, check_output, make_folders, output_errors, publish
+from .process.version import version
 from .process.work_folder import work_folder
 from .process.workers import started
 from .ranges import static_shapes
-from .version import version
 
 if TYPE_CHECKING:
     from ..frontends import OpenedModel
@@ -77,6 +78,7 @@ def build(
 
     Raises:
         ModelError, ShapeError, UnsupportedError, UsageError, OutputError, ToolError: see `tilewright.errors`.
+        RegionError: tensors do not fit the memory that they may take.
     """
     asked = options or CompileOptions()
     if stop_after not in STAGES:
@@ -106,15 +108,24 @@ def build(
             return made
         if workers is None and stop_after != "passes":
             workers = stack.enter_context(_workers(made, generator))
-        made = _scheduled(made, passes, choose, tell)
-        if stop_after == "passes":
-            return made
-        with closing(_emitted(made, generator, workers, tell, example)) as stages:
-            for stage, after in zip(STAGES[2:], stages, strict=False):
-                made = after
-                if stage == stop_after:
-                    break
-    return made
+        imported, limit, before = made, memory_limit(asked, made.target), 0
+        while True:
+            made = _scheduled(imported, passes, choose, tell, limit)
+            if stop_after == "passes":
+                return made
+            with closing(_emitted(made, generator, workers, tell, example)) as stages:
+                for stage, after in zip(STAGES[2:], stages, strict=False):
+                    made = after
+                    if stage == "plan" and (too_large := excess(made.plan, asked, made.target)):
+                        break
+                    if stage == stop_after:
+                        return made
+            # What kernels take besides tensors is known now: the same again, with less for tensors.
+            assert too_large is not None and made.plan is not None and asked.arena is not None
+            if made.plan.workspace_bytes == before:
+                raise too_large
+            before = made.plan.workspace_bytes
+            limit = limit * asked.arena // before
 
 
 def target_of(options: CompileOptions) -> Target:
@@ -167,7 +178,9 @@ def _workers(made: Build, generator: CodeGenerator | None) -> AbstractContextMan
     return started(count, generator.jobs if generator is not None else batches.__name__)
 
 
-def _scheduled(made: Build, passes: ChoosePasses, choose: Choose | None, tell: ProgressCallback) -> Build:
+def _scheduled(
+    made: Build, passes: ChoosePasses, choose: Choose | None, tell: ProgressCallback, limit_bytes: int
+) -> Build:
     from ..ir_passes.extents.hold_extents import HoldExtents
     from ..ir_passes.registry import edited
     from ..schedules.templates.template import choose_default
@@ -183,6 +196,7 @@ def _scheduled(made: Build, passes: ChoosePasses, choose: Choose | None, tell: P
         precision=made.precision,
         quantize=made.options.quantize,
         order=lambda all_of_them: passes(edited(all_of_them, made.options.passes)),
+        limit_bytes=limit_bytes,
         choose=choose or (chooser_of(made.options.records, made.target) if made.options.records else choose_default),
         progress=tell,
     )
@@ -251,6 +265,7 @@ def _emitted(
                 table.kernel_of,
                 limits=options.regions,
                 unit=made.target.alignment,
+                reorder=made.target.saves_memory or bool(options.arena),
             )
         signature = make_signature(
             plan,

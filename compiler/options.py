@@ -53,6 +53,8 @@ class CompileOptions:
         passes: changes to the passes, as `ir_passes.registry.edited` takes them: ``-fuse_gelu`` leaves one out.
         recipe: what is done to the model, a file or a `Recipe`: how it is quantized, which weights are replaced.
         jobs: processes that compile kernels, at most one a core; None: as many as there are kernels enough for.
+        arena: what tensors may take in all, in bytes: what takes more is computed patch by patch, if that helps; None:
+            as much as they need, or as such a microcontroller has.
         regions: of C sources: memories for tensors by name, the fastest first, with their sizes in bytes.
 
     Raises:
@@ -77,6 +79,7 @@ class CompileOptions:
     save_ir: Pathlike | None = None
     keep_temps: Pathlike | None = None
     jobs: int | None = None
+    arena: int | None = None
     regions: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -101,6 +104,12 @@ class CompileOptions:
             )
         if self.name is not None:
             check_name(self.name)
+        if self.arena is not None and self.arena < 1:
+            raise UsageError(f"{self.arena} bytes are no memory", where="--arena", hint="give 1 or more: --arena 96K")
+        if self.regions and self.arena is not None:
+            raise UsageError("regions say how much memory there is", where="--arena", hint="leave out one of the two")
+        if self.arena is not None and self.ranges:
+            raise UsageError("patches are those of one size", where="--arena", hint="leave it out, or fix the sizes")
         if self.best and not self.ranges:
             raise UsageError("sizes get code of their own within a range", where="--best", hint="add --range N=1..32")
         if self.ranges and self.emit not in _WITH_RANGES:

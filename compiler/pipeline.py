@@ -27,11 +27,13 @@ from ..ir_passes import (
     FuseSoftmax,
     GraphPass,
     HoldExtents,
+    IntegerMeans,
     IntegerProducts,
     MoveDequantize,
     NarrowStorage,
     Pass,
     PassResult,
+    PatchWise,
     QuantizeDynamically,
     QuantizeWeights,
     RequantizeSums,
@@ -104,6 +106,7 @@ def passes(
     choose: Choose = choose_default,
     extents: HoldExtents | None = None,
     applied: Applied | None = None,
+    limit_bytes: int = 0,
 ) -> list[Pass]:
     """The passes of a compile, in order.
 
@@ -115,6 +118,7 @@ def passes(
         choose: settles what computes each workload, and how.
         extents: those of a compile for a range of sizes.
         applied: a recipe, whose passes come first, and where tensors become integers.
+        limit_bytes: what tensors may take at a time, or 0.
     """
 
     def faster(call: Expr) -> bool:
@@ -160,11 +164,14 @@ def passes(
         UniformActivations(target.integer_operand),
         MoveDequantize(),
         IntegerProducts(target.integer_operand),
+        IntegerMeans(),
         RequantizeSums(),
         FoldConstants(),
         Canonicalize(),
         Cse(),
         *products,
+        # Memory: what takes more than there is becomes a loop over patches.
+        PatchWise(limit_bytes, saves=target.saves_memory),
         *([] if extents is None else [extents]),
         # Kernels: lowered, fused, scheduled.
         Legalize(decide),
@@ -191,6 +198,7 @@ def run(
     choose: Choose = choose_default,
     extents: HoldExtents | None = None,
     applied: Applied | None = None,
+    limit_bytes: int = 0,
     save_ir: str | os.PathLike[str] | None = None,
     progress: ProgressCallback,
 ) -> IRModule:
@@ -205,6 +213,7 @@ def run(
         extents: the sizes of the inputs, of a model for a range of them.
         choose: settles what computes each workload, and how.
         applied: a recipe with the names of the model, whose passes run, too.
+        limit_bytes: what tensors may take at a time, or 0.
         save_ir: a folder for the module after each pass, numbered and named; bodies of loops and branches, which go
             through all passes by themselves, have folders in it.
         progress: told of the pass that starts, and of each kernel that is scheduled.
@@ -222,29 +231,33 @@ def run(
         scheduled += 1
         progress("schedule", scheduled, 0)
 
-    def on_pass(index: int, each: Pass, result: PassResult) -> None:
-        if folder is not None:
-            _save(folder, f"{index + 1:02}_{each.name}", spelled(each), result.module)
-        if index + 1 < len(chosen):
-            progress(chosen[index + 1].name, 0, 0)
-
     asked: dict[str, Any] = {
         "precision": precision,
         "quantize": quantize,
         "choose": choose,
         "applied": applied,
         "extents": extents,
+        "limit_bytes": limit_bytes,
     }
     chosen = list(order(passes(target, on_kernel, **asked)))
     parts = {}
-    for part, function in split(module).items():
+    waiting = [(part, function, 0) for part, function in split(module).items()]
+    while waiting:
+        part, function, begin = waiting.pop(0)
         folder = None if save_ir is None else Path(save_ir) if part == MAIN else Path(save_ir) / part
         if folder is not None:
             folder.mkdir(exist_ok=True)
-            _save(folder, "00_import", "import", function)
-        if chosen:
-            progress(chosen[0].name, 0, 0)
-        parts[part] = run_passes(function, chosen, on_pass=on_pass).module
+            _save(folder, f"{begin:02}_import", "import", function)
+        for index, each in enumerate(chosen[begin:], begin + 1):
+            if part != MAIN and isinstance(each, PatchWise):
+                continue  # what there is of memory is for all of them together
+            progress(each.name, 0, 0)
+            made = split(run_passes(function, [each]).module)
+            function = made.pop(MAIN)
+            waiting += [(name, body, index) for name, body in made.items()]
+            if folder is not None:
+                _save(folder, f"{index:02}_{each.name}", spelled(each), function)
+        parts[part] = function
     return joined(parts)
 
 

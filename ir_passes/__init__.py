@@ -27,6 +27,8 @@ from .operators.fuse_silu import FuseSilu
 from .operators.fuse_softmax import FuseSoftmax
 from .operators.simplify_reductions import SimplifyReductions
 from .operators.trim_kernels import TrimKernels
+from .patches.patch_wise import PatchWise
+from .quantization.integer_means import IntegerMeans
 from .quantization.integer_products import IntegerProducts
 from .quantization.move_dequantize import MoveDequantize
 from .quantization.place_pairs import PlacePairs
@@ -58,11 +60,13 @@ __all__ = [
     "FuseSoftmax",
     "GraphPass",
     "HoldExtents",
+    "IntegerMeans",
     "IntegerProducts",
     "MoveDequantize",
     "NarrowStorage",
     "Pass",
     "PassResult",
+    "PatchWise",
     "PlacePairs",
     "PruneWeights",
     "QuantizeDynamically",

@@ -21,6 +21,7 @@ from .operators import (
     integer_division,
     interpolation,
     matmul,
+    patches,
     pooling,
     quantization,
     recurrent,
@@ -152,11 +153,13 @@ RULES: tuple[tuple[Sequence[str], Rule], ...] = (
     (("relax.astype",), Rule(_plain(_cast_constant), _of_a_scalar_constant)),
     (("relax.astype",), Rule(_plain(operands.lower_cast), operands.narrows)),
     (("relax.nn.pad",), Rule(_plain(operands.lower_pad), operands.pads_integers)),
+    (("relax.astype",), Rule(_plain(operands.lower_cast), operands.widens)),
     (("relax.take",), Rule(_plain(injective.lower_take), _within_range)),
     (tuple(reduction.REDUCERS), _REDUCTION),
     (integer_division.OPERATORS, _DIVISION),
     (elementwise.OPERATORS, Rule(_plain(elementwise.lower_elementwise), _of_floats)),
     (quantization.OPERATORS, Rule(_plain(quantization.lower_quantization))),
+    (patches.OPERATORS, Rule(_plain(patches.lower_patches))),
     (("relax.where",), Rule(_plain(elementwise.lower_where))),
 )
 

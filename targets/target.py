@@ -131,6 +131,7 @@ class Target:
         code_generator: who writes its code, by its name in the compiler's table of generators.
         c_flags: what a compiler of C has to be told of it.
         saves_memory: whether memory is scarcer than time: no weights larger than the model's, no copies of tensors.
+        memory_bytes: what such a machine has for tensors; 0: more than any model needs.
         alignment: what the addresses of tensors are multiples of, in bytes.
         functions: for operators that its code computes in its own way, with the same results.
         c_vectors: how its vectors are written in C, where its code is C.
@@ -161,6 +162,7 @@ class Target:
     code_generator: str = "llvm"
     c_flags: tuple[str, ...] = ()
     saves_memory: bool = False
+    memory_bytes: int = 0
     alignment: int = 64
     functions: tuple[TargetFunction, ...] = ()
     integer_registers: int = 0

@@ -29,7 +29,8 @@ _ZIG_GLIBC = {"riscv64": "2.27", "riscv32": "2.33", "loongarch64": "2.36"}
 class Toolchain:
     """Command lines, each the start of one: `cc` compiles and links, `ar` archives; and the format of object files.
 
-    `linked` is a file in zig's cache that is there once something was linked for the target.
+    `linked` is a file in zig's cache that is there once something was linked for the target. `keeps_symbols`: whether a
+    linker that leaves out what is for debuggers keeps the table of symbols, where profilers look: zig's does not.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Toolchain:
     ar: tuple[str, ...]
     object_format: str = ELF
     linked: Path | None = None
+    keeps_symbols: bool = True
 
     @property
     def is_new(self) -> bool:
@@ -126,7 +128,12 @@ def zig_toolchain(triple: str) -> Toolchain:
     # Zig compiles C with sanitizers unless told not to.
     flags = ("-target", f"{name}{version}", *cpu, "-fno-sanitize=all")
     return Toolchain(
-        "zig", (*zig, "cc", *flags), (*zig, "ar"), parts.system.object_format, _zig_cache() / f"tilewright-{name}"
+        "zig",
+        (*zig, "cc", *flags),
+        (*zig, "ar"),
+        parts.system.object_format,
+        _zig_cache() / f"tilewright-{name}",
+        keeps_symbols=False,
     )
 
 

@@ -11,6 +11,7 @@ from ..process import interrupt
 from ..process.progress import Timeline, shown
 from ..reports.report import duration, size
 from .command_options import (
+    Arena,
     Best,
     Binds,
     CompiledThreads,
@@ -28,7 +29,7 @@ from .command_options import (
     compile_options,
     quantization,
 )
-from .tensor_options import parse_regions
+from .tensor_options import parse_regions, parse_size
 
 if TYPE_CHECKING:
     from ..built import Build
@@ -57,6 +58,7 @@ def compile_command(
     bind: Binds = None,
     precision: Precision = "fp32",
     threads: CompiledThreads = None,
+    arena: Arena = None,
     region: Regions = None,
     name: Annotated[
         str | None,
@@ -115,6 +117,7 @@ def compile_command(
         passes=tuple(passes or ()),
         save_ir=save_ir,
         keep_temps=keep_temps,
+        arena=parse_size(arena, "--arena"),
         regions=parse_regions(region or ()),
     )
     timeline = Timeline()

@@ -49,6 +49,12 @@ Regions = Annotated[
         "--region", metavar="NAME=SIZE", help="A memory for C sources, fastest first: fast=64K. May be repeated."
     ),
 ]
+Arena = Annotated[
+    str | None,
+    typer.Option(
+        "--arena", metavar="SIZE", help="Memory for tensors, 96K: what takes more is computed patch by patch."
+    ),
+]
 Shapes = Annotated[
     list[str] | None,
     typer.Option("--shape", metavar="NAME=1x3x224x224", help="Full shape of an input; repeat for several."),
@@ -123,7 +129,9 @@ Threads = Annotated[int | None, typer.Option("--threads", metavar="N", help="Thr
 Device = Annotated[
     str | None,
     typer.Option(
-        "--device", metavar="PLACE", help="Run it elsewhere: qemu, ssh:USER@HOST, exec:COMMAND. [default: here]"
+        "--device",
+        metavar="PLACE",
+        help="Run it elsewhere: qemu, ssh:USER@HOST, rpc:HOST:PORT/KEY, exec:COMMAND. [default: here]",
     ),
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of random inputs.")]

@@ -9,8 +9,8 @@ import typer
 
 from ..options import CompileOptions
 from ..reports.report import show, show_json
-from .command_options import Cpu, Json, Regions, Shapes, Target
-from .tensor_options import fixed_shapes, parse_regions, parse_shapes
+from .command_options import Arena, Cpu, Json, Regions, Shapes, Target
+from .tensor_options import fixed_shapes, parse_regions, parse_shapes, parse_size
 
 
 def inspect(
@@ -28,6 +28,7 @@ def inspect(
     ] = False,
     target: Target = "host",
     cpu: Cpu = None,
+    arena: Arena = None,
     region: Regions = None,
     as_json: Json = False,
 ) -> None:
@@ -43,7 +44,12 @@ def inspect(
     from ..reports import channel_report, inspection
 
     if memory is not None:
-        _draw(path, memory, CompileOptions(**_memory_options(target, cpu, shape, region)), as_json)
+        _draw(
+            path,
+            memory,
+            CompileOptions(**_memory_options(target, cpu, shape, region), arena=parse_size(arena, "--arena")),
+            as_json,
+        )
         return
 
     if channels:

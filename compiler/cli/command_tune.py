@@ -58,6 +58,14 @@ def tune(
     recipe: RecipeFile = None,
     quantize: Quantize = None,
     jobs: Jobs = None,
+    device: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--device",
+            metavar="PLACE",
+            help="Measure there: rpc:HOST:PORT/KEY, ssh:USER@HOST, exec:COMMAND, qemu. Several share the work.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the search.")] = 0,
     list_only: Annotated[bool, typer.Option("--list", help="Count the choices of each workload, and stop.")] = False,
     export: Annotated[
@@ -68,7 +76,7 @@ def tune(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Search for faster schedules of a model on this machine.
+    """Search for faster schedules of a model, on this machine or on devices.
 
     Every distinct kernel is compiled and measured with other tiles, blocks and algorithms than those that are computed
     for the machine. Ctrl-C keeps what was found; the same command goes on where it was stopped.
@@ -78,6 +86,7 @@ def tune(
     * `tilewright tune model.onnx --records tuned.jsonl --seconds 120`
     * `tilewright compile model.onnx -o model.so --records tuned.jsonl`
     * `tilewright tune model.onnx --records tuned.jsonl --export best.jsonl`
+    * `tilewright tune model.onnx --records tuned.jsonl --target TRIPLE --device rpc:HOST:9190/rpi4`
     """
     from ..reports import tuning_report
     from ..tuning import run
@@ -102,6 +111,7 @@ def tune(
             seconds=seconds,
             trials=trials,
             seed=seed,
+            devices=device or (),
             tell=tell,
             warn=lambda text: typer.echo(f"warning: {text}", err=True),
         )

@@ -15,6 +15,7 @@ from .command_lighten import lighten
 from .command_prune import prune
 from .command_quantize import quantize
 from .command_run import run
+from .command_serve import serve
 from .command_show import inspect, targets
 from .command_tune import tune
 from .command_verify import verify
@@ -43,6 +44,7 @@ _COMMANDS: Mapping[str, Callable[..., None]] = MappingProxyType(
         "lighten": lighten,
         "tune": tune,
         "targets": targets,
+        "serve": serve,
     }
 )
 

@@ -20,6 +20,7 @@ Array = npt.NDArray[Any]
 
 _BOOLS = {"true": True, "1": True, "false": False, "0": False}
 _REGION = re.compile(r"([a-z][a-z0-9_]{0,31})=(\d{1,12})([KM]?)")
+_SIZE = re.compile(r"(\d{1,12})([KM]?)")
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20}
 _RANGE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(\d{1,9})\.\.(\d{1,9})")
 _VALUES = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(\d{1,9}(?:,\d{1,9})*)")
@@ -107,6 +108,20 @@ def parse_regions(options: Iterable[str]) -> dict[str, int]:
             )
         regions[found[1]] = int(found[2]) * _UNITS[found[3]]
     return regions
+
+
+def parse_size(option: str | None, where: str) -> int | None:
+    """``96K``: a number of bytes, KiB (K) or MiB (M); None of nothing.
+
+    Raises:
+        UsageError: it is written otherwise.
+    """
+    if option is None:
+        return None
+    found = _SIZE.fullmatch(option)
+    if found is None:
+        raise UsageError(f"{option!r} is no size", where=where, hint=f"write {where} 96K or {where} 1M")
+    return int(found[1]) * _UNITS[found[2]]
 
 
 def parse_tensors(options: Iterable[str], option_name: str) -> dict[str, Array | list[str]]:

@@ -99,9 +99,9 @@ def write_self_check(signature: Signature, example: Example, folder: Path, objec
         (folder / f"check_{part}.bin").write_bytes(b"".join(arrays[spec.name].tobytes() for spec in specs))
 
 
-def device_source() -> str:
-    """The program in C that runs a shared library where there is no Python."""
-    return (_RUNTIME / "device.c").read_text()
+def program_source(name: str) -> str:
+    """A program in C for devices: ``device.c`` runs a library there, ``server.c`` lends the device to a farm."""
+    return (_RUNTIME / name).read_text()
 
 
 def _environment() -> jinja2.Environment:

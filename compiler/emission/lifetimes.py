@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from ..library.plan import Branch, Buffer, Call, Equal, Loop, Numbers, Scalar, Step
+from ..library.plan import Branch, Buffer, Call, Copy, Equal, Loop, Numbers, Scalar, Step
 
 
 def with_lifetimes(buffers: Sequence[Buffer], steps: Sequence[Step]) -> list[Buffer]:
@@ -32,6 +32,18 @@ def with_lifetimes(buffers: Sequence[Buffer], steps: Sequence[Step]) -> list[Buf
         replace(buffer, first_step=spans.get(i, unused)[0], last_step=spans.get(i, unused)[1])
         for i, buffer in enumerate(buffers)
     ]
+
+
+def names_of_steps(steps: Iterable[Step]) -> list[str]:
+    """For each number the nodes that its step computes; of a loop or a branch nothing."""
+    names: list[str] = []
+    for step in steps:
+        names.append("+".join(step.sources) if isinstance(step, Call | Copy) else "")
+        if isinstance(step, Loop):
+            names += names_of_steps(step.body)
+        elif isinstance(step, Branch):
+            names += names_of_steps((*step.then, *step.otherwise))
+    return names
 
 
 @dataclass

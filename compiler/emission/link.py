@@ -8,8 +8,9 @@ from pathlib import Path
 from ...targets.systems import COFF, ELF, MACHO
 from ...targets.toolchain import Toolchain
 
-_COMPILE_FLAGS = ("-std=c11", "-O2", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-ffile-prefix-map=.=.")
-_WHOLE_FLAGS = ("-Wl,--gc-sections", "-Wl,--build-id=none", "-Wl,--strip-debug", "-Wl,-z,noexecstack")
+_COMPILE_FLAGS = ("-std=c11", "-O2", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-g0", "-ffile-prefix-map=.=.")
+_WHOLE_FLAGS = ("-Wl,--gc-sections", "-Wl,--build-id=none", "-Wl,-z,noexecstack")
+_STRIP = "-Wl,--strip-debug"
 # Of shared libraries, by the format of object files; where there is a list of what they export, it is that file.
 _SHARED_FLAGS = {
     ELF: (
@@ -25,7 +26,7 @@ _SHARED_FLAGS = {
     COFF: ("-shared", "-s", "exports.def"),
     MACHO: ("-shared", "-Wl,-dead_strip", "-Wl,-install_name,@rpath/library"),
 }
-_PROGRAM_FLAGS = {ELF: ("-static", *_WHOLE_FLAGS), COFF: ("-static", "-s"), MACHO: ("-Wl,-dead_strip",)}
+_PROGRAM_FLAGS = {ELF: ("-static", *_WHOLE_FLAGS, _STRIP), COFF: ("-static", "-s"), MACHO: ("-Wl,-dead_strip",)}
 
 _FUNCTIONS = ("run", "signature", "workspace_size", "num_inputs", "num_outputs", "input_bytes", "output_bytes")
 
@@ -66,6 +67,8 @@ def link_shared(toolchain: Toolchain, objects: Sequence[Path], exports: Sequence
     (folder / "exports.map").write_text("{ global: " + " ".join(f"{s};" for s in exports) + " local: *; };\n")
     (folder / "exports.def").write_text("\n".join(["EXPORTS", *exports, ""]))
     flags = _SHARED_FLAGS[toolchain.object_format]
+    if toolchain.keeps_symbols:
+        flags = (*flags, _STRIP)
     toolchain.run([*toolchain.cc, *flags, "-o", output.name, *_names(objects), "-lm", "-lpthread"], folder)
 
 

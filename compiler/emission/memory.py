@@ -7,6 +7,7 @@ count at the bounds of their dimensions. Peak memory is then known before anythi
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -25,8 +26,10 @@ _ORDERS: tuple[Callable[[Buffer], tuple[int, ...]], ...] = (
     lambda b: (-b.last_step, -largest(b.bytes)),
 )
 
-# Where no order reaches the lower bound, orders near to them are tried: so many, for so many buffers at most.
-_SHUFFLES, _MOST_SHUFFLED = 100, 64
+# Where no order reaches the lower bound, orders near to them are tried: so many. Of many buffers only until the arena
+# is as near to the bound as this.
+_SHUFFLES, _FEW = 100, 64
+_NEAR = 1.05
 
 
 def plan_memory(buffers: Sequence[Buffer], unit: Bytes = ALIGNMENT) -> tuple[tuple[Buffer, ...], tuple[Region, ...]]:
@@ -118,13 +121,16 @@ def _placements(buffers: Sequence[Buffer], unit: Bytes) -> Iterator[dict[int, By
     bound = lower_bound(buffers, unit)
     orders = [_ordered(buffers, workspace, order) for order in _ORDERS]
     generator = random.Random(0)  # the same orders in every compile
-    if 1 < len(workspace) <= _MOST_SHUFFLED:
+    if len(workspace) > 1:
         orders += [_shuffled(orders[count % len(_ORDERS)], generator) for count in range(_SHUFFLES)]
-    for order in orders:
+    enough = bound if len(workspace) <= _FEW else bound * _NEAR
+    smallest: float = math.inf
+    for number, order in enumerate(orders):
         offsets = _place(buffers, order, unit)
         yield offsets
-        if max((offsets[i] + _room(buffers[i], unit) for i in offsets), default=0) == bound:
-            return  # no order can do better
+        smallest = min(smallest, max((offsets[i] + _room(buffers[i], unit) for i in offsets), default=0))
+        if smallest <= bound or (number >= len(_ORDERS) - 1 and smallest <= enough):
+            return  # no order can do better, or much better
 
 
 def _ordered(

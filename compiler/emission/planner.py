@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
+from ...sizes import largest
 from ..library.plan import (
     ALIGNMENT,
     Branch,
@@ -22,9 +23,10 @@ from ..library.plan import (
     new_buffer,
 )
 from .graph import Graph
-from .graph_steps import GraphCall, GraphCopy, GraphLoop, GraphNumbers, GraphStep, written_by
+from .graph_steps import GraphCall, GraphCopy, GraphLoop, GraphNumbers, GraphStep, calls_of, written_by
 from .lifetimes import with_lifetimes
 from .memory import plan_memory
+from .order import in_order
 from .regions import into_regions
 
 
@@ -36,6 +38,7 @@ def make_plan(
     *,
     limits: Mapping[str, Bytes] = MappingProxyType({}),
     unit: Bytes = ALIGNMENT,
+    reorder: bool = False,
 ) -> Plan:
     """Joins the graph with its kernels: adds their scratch, copies for outputs that no kernel writes, and offsets.
 
@@ -46,6 +49,7 @@ def make_plan(
         kernel_of: the index of the kernel that each function of the graph became.
         limits: memories that the workspace is in, the fastest first, with their sizes; none: one as large as needed.
         unit: what offsets in the workspace are multiples of.
+        reorder: whether steps may stand in another order than in the graph, if that takes less memory.
 
     Raises:
         RegionError: the workspace does not fit the memories.
@@ -58,7 +62,13 @@ def make_plan(
         buffers.extend(new_buffer(BufferKind.WORKSPACE, size) for size in kernels[index].scratch)
         return Call(index, (*each.inputs, *each.outputs, *scratch), each.sources)
 
-    steps = _planned(graph.steps, call)
+    def scratch_bytes(step: GraphStep) -> Bytes:
+        return max(
+            (sum(map(largest, kernels[kernel_of[each.function]].scratch)) for each in calls_of([step])), default=0
+        )
+
+    ordered = in_order(graph.steps, buffers, graph.results, scratch_bytes) if reorder else graph.steps
+    steps = _planned(ordered, call)
     written = {i for step in graph.steps for i in written_by(step)}
     for position, (result, spec) in enumerate(zip(graph.results, graph.outputs, strict=True)):
         if buffers[result].kind is BufferKind.WORKSPACE and result in written:

@@ -13,7 +13,8 @@ from dataclasses import replace
 
 from ...errors import RegionError
 from ...sizes import largest
-from ..library.plan import Buffer, BufferKind, Bytes, Call, Kernel, Step, leaves
+from ..library.plan import ARENA, Buffer, BufferKind, Bytes, Call, Kernel, Step, leaves
+from .lifetimes import names_of_steps
 from .memory import lower_bound, peak_step, plan_arena
 
 _OPERAND_BYTES = 4
@@ -50,7 +51,7 @@ def into_regions(
                 placed[index] = replace(buffers[index], region=name)
                 break
         else:
-            raise _too_big(buffers, steps, limits, unit)
+            raise too_big(buffers, steps, limits, unit)
     return placed
 
 
@@ -77,18 +78,19 @@ def _uses(buffers: Sequence[Buffer], steps: Sequence[Step], kernels: Sequence[Ke
     return uses
 
 
-def _too_big(buffers: Sequence[Buffer], steps: Sequence[Step], limits: Mapping[str, Bytes], unit: Bytes) -> RegionError:
+def too_big(buffers: Sequence[Buffer], steps: Sequence[Step], limits: Mapping[str, Bytes], unit: Bytes) -> RegionError:
     """What does not fit where, and what would."""
     needed, number = lower_bound(buffers, unit), peak_step(buffers, unit)
-    sources = [step.sources for step in leaves(steps)]
-    nodes = "+".join(sources[number]) if number < len(sources) else ""
+    names = names_of_steps(steps)
     alive = [b for b in buffers if b.kind is BufferKind.WORKSPACE and b.first_step <= number <= b.last_step]
     sizes = sorted((largest(b.bytes) for b in alive), reverse=True)
     return RegionError(
         f"the model's tensors do not fit the memory: step {number} needs {needed} bytes at a time",
-        where=", ".join(f"--region {name}={limit}" for name, limit in limits.items()),
+        where=", ".join(
+            f"--arena {limit}" if name == ARENA else f"--region {name}={limit}" for name, limit in limits.items()
+        ),
         details=[
-            f"the step computes {nodes}",
+            f"the step computes {names[number] if names else 'nothing'}",
             f"its tensors: {', '.join(map(str, sizes))} bytes",
             f"there are {sum(limits.values())} bytes in all; a tensor lies in one region",
         ],

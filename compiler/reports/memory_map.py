@@ -11,8 +11,9 @@ import jinja2
 
 from ...errors import UsageError
 from ...sizes import largest
+from ..emission.lifetimes import names_of_steps
 from ..emission.memory import alive_bytes, lower_bound, peak_step
-from ..library.plan import BufferKind, Call, Copy, Plan, leaves
+from ..library.plan import BufferKind, Plan
 from ..process.install import written_whole
 
 _SUFFIXES = (".svg", ".html")
@@ -116,8 +117,8 @@ def draw_memory(plan: Plan, unit: int, path: Path) -> None:
 
 def region_maps(plan: Plan, unit: int) -> list[RegionMap]:
     """The map of each memory that holds anything."""
-    steps = list(leaves(plan.steps))
-    count = max([len(steps), *(b.last_step + 1 for b in plan.buffers)])  # loops and branches have numbers of their own
+    names = names_of_steps(plan.steps)
+    count = len(names)
     column = _WIDTH / max(1, count)
     maps = []
     for number, region in enumerate(each for each in plan.regions if each.bytes):
@@ -132,7 +133,7 @@ def region_maps(plan: Plan, unit: int) -> list[RegionMap]:
                 max(_LEAST_HEIGHT, largest(b.bytes) * scale),
                 "scratch" if b.first_step == b.last_step else "tensor",
                 f"{largest(b.bytes)} bytes at {b.offset}, steps {b.first_step} to {b.last_step}, from "
-                f"{_nodes(steps, b.first_step)}",
+                f"{names[b.first_step]}",
             )
             for b in buffers
             if b.first_step <= b.last_step and largest(b.bytes)
@@ -144,7 +145,7 @@ def region_maps(plan: Plan, unit: int) -> list[RegionMap]:
                 region.bytes,
                 lower_bound(buffers, unit),
                 peak,
-                _nodes(steps, peak),
+                names[peak] if names else "",
                 rectangles,
                 _LEFT + peak * column,
                 column,
@@ -163,7 +164,3 @@ def _curve(alive: dict[int, int], count: int, column: float, top: float, scale: 
         y = top + _HEIGHT - bytes_alive * scale
         points += [f"{_LEFT + step * column:.1f},{y:.1f}", f"{_LEFT + (step + 1) * column:.1f},{y:.1f}"]
     return "M" + " L".join(points) if points else ""
-
-
-def _nodes(steps: list[Call | Copy], number: int) -> str:
-    return "+".join(steps[number].sources) if number < len(steps) else ""

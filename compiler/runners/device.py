@@ -7,9 +7,11 @@ makes is such a program itself. A `Place` says how a command is executed there.
 from __future__ import annotations
 
 import shutil
+import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -27,25 +29,40 @@ from .runner import Array, Inputs, Library
 
 PROGRAM, LIBRARY, INPUTS, OUTPUTS = "program", "library", "inputs.bin", "outputs.bin"
 _EXIT_MODEL = 2
+_SECONDS = 3600.0  # that a program may take
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a program ended.
+
+    Attributes:
+        code: its exit code, 128 and the signal that it died of; None: it was killed as it took too long.
+        printed, errors: what it wrote to stdout and stderr.
+    """
+
+    code: int | None
+    printed: str
+    errors: str
 
 
 class Place(Protocol):
-    """Where programs for a target can be executed."""
+    """Where programs for a target can be executed; its text is what `--device` calls it."""
 
-    def execute(self, signature: Signature, folder: Path, command: list[str]) -> str:
-        """Executes a command of a folder, whose words are relative to it, and brings what it writes back there.
+    def execute(self, signature: Signature, folder: Path, command: list[str], seconds: float = _SECONDS) -> Ended:
+        """Executes a command of a folder, whose words are relative to it, and brings the .bin files there back.
 
         Args:
             signature: of the library: what the place must have.
             folder: with all files that the command needs.
             command: the first word is the program.
-
-        Returns:
-            What it printed.
+            seconds: after which it is killed.
 
         Raises:
-            ToolError: something that the place needs is missing, or the command failed.
+            ToolError: something that the place needs is missing.
+            DeviceLostError: the place does not answer.
         """
+        ...
 
 
 class DeviceRunner:
@@ -60,6 +77,7 @@ class DeviceRunner:
         self._place = place
         self._threads = threads
         self._programs = TemporaryFolder()
+        self._building = threading.Lock()
         weakref.finalize(self, self._programs.remove)
 
     def run(self, library: Library, inputs: Inputs) -> dict[str, Array]:
@@ -89,24 +107,20 @@ class DeviceRunner:
                 where=str(library.path),
                 hint="compile it for one size, or run it from C, as its header says",
             )
-        with self._folder(library, inputs) as (folder, command):
+        with self.folder(library, inputs) as (folder, command):
             words = [*command, INPUTS, OUTPUTS, str(runs), str(seconds), str(self._threads)]
-            text = self._place.execute(signature, folder, words)
+            text = checked(self._place.execute(signature, folder, words), str(self._place))
             try:
                 data = (folder / OUTPUTS).read_bytes()
                 nanoseconds = [int(line) for line in text.split()]
             except (OSError, ValueError):
                 raise ToolError("the program there wrote no results", where=str(library.path)) from None
-        if len(data) != sum(spec.nbytes for spec in signature.outputs) or not nanoseconds:
-            raise ToolError("the program there wrote results of another size", where=str(library.path))
-        outputs, at = {}, 0
-        for spec in signature.outputs:
-            flat = np.frombuffer(data, numpy_dtype(spec.dtype), int(np.prod(spec.shape)), at)
-            outputs[spec.name], at = flat.reshape(spec.shape).copy(), at + spec.nbytes
-        return outputs, [each / 1e9 for each in nanoseconds]
+        if not nanoseconds:
+            raise ToolError("the program there wrote no results", where=str(library.path))
+        return outputs_of(library, data), [each / 1e9 for each in nanoseconds]
 
     @contextmanager
-    def _folder(self, library: Library, inputs: Inputs) -> Iterator[tuple[Path, list[str]]]:
+    def folder(self, library: Library, inputs: Inputs) -> Iterator[tuple[Path, list[str]]]:
         """A folder with all that the place needs, and the words of the command before those of all commands."""
         signature = library.signature
         _check_names(signature, inputs, library.path)
@@ -119,7 +133,8 @@ class DeviceRunner:
                 yield folder, [PROGRAM]
             else:
                 shutil.copy(library.path, folder / LIBRARY)
-                shutil.copy(self._program(signature.triple), folder / PROGRAM)
+                with self._building:
+                    shutil.copy(self._program(signature.triple), folder / PROGRAM)
                 yield folder, [PROGRAM, f"./{LIBRARY}", signature.name]
 
     def _program(self, triple: str) -> Path:
@@ -127,10 +142,10 @@ class DeviceRunner:
         folder = self._programs.path / triple
         program = folder / PROGRAM
         if not program.exists():
-            from ..emission.glue import device_source
+            from ..emission.glue import program_source
 
             folder.mkdir(exist_ok=True)
-            (folder / "device.c").write_text(device_source())
+            (folder / "device.c").write_text(program_source("device.c"))
             toolchain = find_toolchain(triple)
             if toolchain.object_format != ELF:
                 raise ToolError(
@@ -142,25 +157,43 @@ class DeviceRunner:
         return program
 
 
-def checked(code: int, printed: str, errors: str, where: str) -> str:
-    """What a program printed that ended with this code.
+def outputs_of(library: Library, data: bytes) -> dict[str, Array]:
+    """The outputs by name that a program wrote one after another.
+
+    Raises:
+        ToolError: they are of another size.
+    """
+    specs = library.signature.outputs
+    if len(data) != sum(spec.nbytes for spec in specs):
+        raise ToolError("the program there wrote results of another size", where=str(library.path))
+    outputs, at = {}, 0
+    for spec in specs:
+        flat = np.frombuffer(data, numpy_dtype(spec.dtype), int(np.prod(spec.shape)), at)
+        outputs[spec.name], at = flat.reshape(spec.shape).copy(), at + spec.nbytes
+    return outputs
+
+
+def checked(ended: Ended, where: str) -> str:
+    """What a program printed.
 
     Raises:
         ToolError: it failed.
         TilewrightError: the model in it did.
     """
-    if code == 0:
-        return printed
-    lines = errors.strip().splitlines()[-6:]
-    if code == _EXIT_MODEL and any("the model returned 1" in line for line in lines):
+    if ended.code == 0:
+        return ended.printed
+    if ended.code is None:
+        raise ToolError("the program there did not end", where=where)
+    lines = ended.errors.strip().splitlines()[-6:]
+    if ended.code == _EXIT_MODEL and any("the model returned 1" in line for line in lines):
         raise ToolError(
             "the processor there lacks instructions that the library uses",
             where=where,
             hint="compile it for that processor: --mcpu, --features",
         )
-    if code == _EXIT_MODEL:
+    if ended.code == _EXIT_MODEL:
         raise TilewrightError("the model failed there", where=where, details=lines)
-    raise ToolError(f"the program there ended with code {code}", where=where, details=lines)
+    raise ToolError(f"the program there ended with code {ended.code}", where=where, details=lines)
 
 
 def _check_names(signature: Signature, inputs: Inputs, path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ...errors import LibraryError, OutputError
 from ..build import build, target_of
 from ..options import CompileOptions
-from ..version import version
+from ..process.version import version
 from .frozen import Frozen
 
 if TYPE_CHECKING:

@@ -7,16 +7,18 @@ import mmap
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from ...errors import ToolError
 from ..library.artifact import read_signature
 from ..process.interpreter import command
-from .measure_worker import HEADER, Timing, Trial
+from .measure_worker import HEADER
+from .timings import Timing, Trial
 
 _STILL_SECONDS = 20.0  # standing still for so long is a hang
 _POLL_SECONDS = 0.01
@@ -38,6 +40,61 @@ class Measured:
     wrong: frozenset[int] = frozenset()
     dead_step: int | None = None
     hung: bool = False
+
+
+@dataclass(frozen=True)
+class Job:
+    """What there is to measure; the fields are as `measure` has them."""
+
+    library: Path
+    inputs: Path
+    trials: Sequence[Trial]
+    threads: int
+    seconds: float
+    rtol: float
+
+
+class Measurer(Protocol):
+    """Where candidates are measured.
+
+    Attributes:
+        width: how many libraries at a time.
+    """
+
+    width: int
+
+    def measured(self, jobs: Iterable[Job]) -> list[Measured]:
+        """Runs libraries, each as soon as it is there; what came of each.
+
+        Raises:
+            ToolError: they cannot be run at all.
+        """
+        ...
+
+
+class Here:
+    """This machine."""
+
+    width = 1
+
+    def __init__(self, folder: Path) -> None:
+        """Gets ready; `folder` is for files."""
+        self._folder = folder
+
+    def measured(self, jobs: Iterable[Job]) -> list[Measured]:
+        """Runs one after the other."""
+        return [
+            measure(
+                job.library,
+                job.inputs,
+                self._folder,
+                job.trials,
+                threads=job.threads,
+                seconds=job.seconds,
+                rtol=job.rtol,
+            )
+            for job in jobs
+        ]
 
 
 def measure(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from ..options import CompileOptions
 from ..process.install import written_whole
 from ..process.places import output_errors
 from ..process.workers import started
+from .devices import measurer_of
 from .excerpt import excerpt
 from .session import Limits, Progress
 from .session import tune as search
@@ -31,24 +32,26 @@ def tune(
     seconds: float | None = None,
     trials: int | None = None,
     seed: int = 0,
+    devices: Sequence[str] = (),
     tell: Callable[[Progress], None] = lambda progress: None,
     warn: Callable[[str], None] = lambda text: None,
 ) -> Progress:
     """Searches for faster schedules; see `tilewright.tune`.
 
     Raises:
-        UsageError: a limit that is none, or a target that is not this machine.
+        UsageError: a limit that is none, no such device, or a target that is not this machine.
+        ToolError: no device is left.
         TilewrightError: of compiling the model, or of files.
     """
     for option, value in (("--seconds", seconds), ("--trials", trials)):
         if value is not None and not value > 0:
             raise UsageError(f"{value} is no limit", where=option, hint="give more than 0, or leave it out")
     target = target_of(options)
-    if target.arch != parse("host").arch:
+    if not devices and target.arch != parse("host").arch:
         raise UsageError(
             f"choices for {target.triple} cannot be measured on this machine",
             where="--target",
-            hint="tune on a machine that runs the library, and compile with its records anywhere",
+            hint="name devices that run it: --device rpc:HOST:PORT/KEY, ssh:USER@HOST, qemu",
         )
     known: list[Record] = []
     if records.exists():  # if it is no file, `read` says so
@@ -63,6 +66,7 @@ def tune(
             Limits(seconds, trials),
             known=known,
             workers=workers,
+            measurer=measurer_of(devices, warn),
             seed=seed,
             tell=tell,
         )

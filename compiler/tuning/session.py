@@ -19,8 +19,9 @@ from ...schedules.tuner.records import OK, Record, Writer, fingerprint
 from ...schedules.tuner.search import Candidate, Collector, Search, Task, make_task, shared_out
 from ..options import CompileOptions
 from ..process.temporary import temporary_folder
-from ..version import version
+from ..process.version import version
 from .excerpt import excerpt
+from .measure import Here, Measurer
 from .trial_library import NOISY, Result, TrialLibrary
 
 if TYPE_CHECKING:
@@ -125,6 +126,7 @@ def tune(
     workers: Workers | None = None,
     seed: int = 0,
     tell: Callable[[Progress], None] = lambda progress: None,
+    measurer: Measurer | None = None,
     defaults: Choose = choose_default,
     proposer: Callable[[Target], Proposer] | None = None,
     wanted: Callable[[object], bool] = lambda workload: True,
@@ -136,6 +138,7 @@ def tune(
         records: the file that results are appended to.
         known: records of earlier runs: what they measured is not measured again.
         tell: called whenever there is news.
+        measurer: where candidates run; by default here.
         defaults: chooses what candidates are compared with.
         proposer: makes what searches; by default a `Search` that starts from what was learned for such targets.
         wanted: which workloads to search for.
@@ -148,7 +151,7 @@ def tune(
     writer = Writer(records)
     try:
         with temporary_folder() as folder:
-            run.begin(model, folder, known, make)
+            run.begin(model, folder, measurer or Here(folder), known, make)
             for found in run.generations():
                 writer.append(found)
     finally:
@@ -179,7 +182,14 @@ class _Run:
         self._again: Chosen = []  # what noise made useless
         self.progress = Progress()
 
-    def begin(self, model: Any, folder: Path, known: Sequence[Record], proposer: Callable[[Target], Proposer]) -> None:
+    def begin(
+        self,
+        model: Any,
+        folder: Path,
+        measurer: Measurer,
+        known: Sequence[Record],
+        proposer: Callable[[Target], Proposer],
+    ) -> None:
         """Makes the excerpt, measures the defaults, and makes the tasks."""
         self._say("reading the model")
         collector = Collector(self._choose_default)
@@ -187,7 +197,7 @@ class _Run:
         self._target = made.target
         self._say("compiling the defaults")
         self._library = TrialLibrary(
-            made, self._choose_default, self._options, folder, workers=self._workers, seed=self._seed
+            made, self._choose_default, self._options, folder, measurer, workers=self._workers, seed=self._seed
         )
         asked = {key: collector.asked[key] for key in made.workloads if key in collector.asked}
         keys = [key for key, (_, workload) in asked.items() if self._wanted(workload)]

@@ -6,7 +6,7 @@ of each, so that a kernel finds the caches as other kernels leave them, the defa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,15 +25,14 @@ from ..inputs.random_inputs import random_inputs
 from ..options import CompileOptions
 from ..precision import RTOL_OF_PRECISION
 from .excerpt import Excerpt, kernel_passes
-from .measure import Measured, measure
-from .measure_worker import Timing, Trial
+from .measure import Job, Measured, Measurer
+from .timings import Timing, Trial
 from .variants import joined, name_in
 
 if TYPE_CHECKING:
     from ..process.workers import Workers
 
 _INPUT_BOUND = 1  # of integers: indices into whatever they index
-_LIBRARY = "trials.so"
 NOISY = "noisy"  # besides the states of records: it may be faster than the default, but how much is not known
 
 
@@ -54,6 +53,7 @@ class TrialLibrary:
         defaults: Choose,
         options: CompileOptions,
         folder: Path,
+        measurer: Measurer,
         workers: Workers | None = None,
         seed: int = 0,
     ) -> None:
@@ -62,6 +62,7 @@ class TrialLibrary:
         Args:
             defaults: chooses what candidates are compared with.
             folder: for files.
+            measurer: runs libraries.
             workers: processes that compile.
             seed: of the inputs.
         """
@@ -69,6 +70,7 @@ class TrialLibrary:
         self._choose_default = defaults
         self._options = options
         self._folder = folder
+        self._measurer = measurer
         self._workers = workers
         self._seed = seed
         self._inputs = folder / "inputs.npz"
@@ -81,11 +83,11 @@ class TrialLibrary:
             TilewrightError: of compiling them.
             ToolError: they do not run.
         """
-        made = self._compiled([self._default(key) for key in keys])
+        made = self._compiled([self._default(key) for key in keys], 0)
         self._write_inputs(made)
         trials = [Trial(steps, steps) for steps in (self._steps(made, key, place) for place, key in enumerate(keys))]
         shown = {key: trial for key, trial in zip(keys, trials, strict=True) if trial.steps}
-        measured = self._measured(made, list(shown.values()), seconds)
+        (measured,) = self._measurer.measured([self._job(made, list(shown.values()), seconds)])
         return {key: timing.default_seconds for key, timing in zip(shown, measured.timings, strict=False)}
 
     def measure(self, candidates: Sequence[Decision[Any, Any]], seconds: float) -> list[Result | None]:
@@ -98,22 +100,39 @@ class TrialLibrary:
             TilewrightError: of compiling them.
             ToolError: they cannot be measured at all, or a default does not run.
         """
+        shares = _shared([key_of(each.workload) for each in candidates], self._measurer.width)
+        trials: list[list[Trial]] = []
+
+        def jobs() -> Iterator[Job]:
+            for number, share in enumerate(shares):
+                made, found = self._with_defaults([candidates[place] for place in share], number)
+                trials.append(found)
+                yield self._job(made, found, seconds)
+
+        measured = self._measurer.measured(jobs())
+        results: list[Result | None] = [None] * len(candidates)
+        for share, found, mine in zip(shares, measured, trials, strict=True):
+            if any(found.dead_step == step for trial in mine for step, _ in trial.default_steps):
+                raise ToolError("a kernel does not run with its default choice", where=_library(0))
+            for number, place in enumerate(share):
+                results[place] = self._result(found, number, mine)
+        return results
+
+    def _with_defaults(self, candidates: Sequence[Decision[Any, Any]], number: int) -> tuple[Build, list[Trial]]:
+        """A library of candidates and of the defaults that they are compared with; which steps are whose."""
         keys = [key_of(each.workload) for each in candidates]
         defaults = list(dict.fromkeys(keys))
         order = _in_turns(keys)
         variants = [self._default(key) for key in defaults]
         variants += [self._scheduled(keys[place], candidates[place]) for place in order]
-        made = self._compiled(variants)
-        place_of = {place: len(defaults) + number for number, place in enumerate(order)}
+        made = self._compiled(variants, number)
+        place_of = {place: len(defaults) + turn for turn, place in enumerate(order)}
         trials = []
         for place, key in enumerate(keys):
             mine, default = place_of[place], defaults.index(key)
             outputs = [(name_in(mine, name), name_in(default, name)) for name in self._default(key).output_names]
             trials.append(Trial(self._steps(made, key, mine), self._steps(made, key, default), outputs))
-        found = self._measured(made, trials, seconds)
-        if any(found.dead_step == step for trial in trials for step, _ in trial.default_steps):
-            raise ToolError("a kernel does not run with its default choice", where=str(made.path))
-        return [self._result(found, place, trials) for place in range(len(trials))]
+        return made, trials
 
     def _result(self, found: Measured, place: int, trials: Sequence[Trial]) -> Result | None:
         if found.dead_step is not None:
@@ -137,8 +156,8 @@ class TrialLibrary:
         made = build(model, None, self._options, stop_after="passes", passes=kernel_passes, choose=choose)
         return ImportedModel(made.module, model.name, model.input_names, model.output_names)
 
-    def _compiled(self, variants: Sequence[ImportedModel]) -> Build:
-        path = self._folder / _LIBRARY
+    def _compiled(self, variants: Sequence[ImportedModel], number: int) -> Build:
+        path = self._folder / _library(number)
         path.unlink(missing_ok=True)
         return build(joined(variants), path, self._options, passes=lambda order: [], workers=self._workers)
 
@@ -147,17 +166,10 @@ class TrialLibrary:
         bounds = {spec.name: _INPUT_BOUND for spec in made.signature.inputs}
         np.savez(self._inputs, **random_inputs(made.signature.inputs, self._seed, bounds))  # type: ignore[arg-type]  # numpy takes names
 
-    def _measured(self, made: Build, trials: Sequence[Trial], seconds: float) -> Measured:
+    def _job(self, made: Build, trials: Sequence[Trial], seconds: float) -> Job:
         assert made.path is not None
-        return measure(
-            made.path,
-            self._inputs,
-            self._folder,
-            trials,
-            threads=self._options.threads or 0,
-            seconds=seconds,
-            rtol=RTOL_OF_PRECISION[made.precision],
-        )
+        threads, rtol = self._options.threads or 0, RTOL_OF_PRECISION[made.precision]
+        return Job(made.path, self._inputs, trials, threads, seconds, rtol)
 
     def _steps(self, made: Build, key: str, variant: int) -> list[tuple[int, int]]:
         """The steps of a variant with the calls of their kernels in the model."""
@@ -184,3 +196,14 @@ def _in_turns(keys: Sequence[str]) -> list[int]:
         seen[key] = seen.get(key, 0) + 1
         turns.append((seen[key], place))
     return [place for _, place in sorted(turns)]
+
+
+def _library(number: int) -> str:
+    return f"trials_{number}.so"
+
+
+def _shared(keys: Sequence[str], count: int) -> list[list[int]]:
+    """The places of candidates, in so many shares or fewer: those of a workload together, as they share its default."""
+    places = sorted(range(len(keys)), key=lambda place: (keys.index(keys[place]), place))
+    size = -(-len(places) // max(1, count))
+    return [places[begin : begin + size] for begin in range(0, len(places), size)]

@@ -15,6 +15,7 @@ from ..templates.rows_choice import Rows
 from ..templates.template import Chooser
 from ..templates.window_choice import Windows
 from ..tensorir.expressions import accumulator, constant_shape, int64s, reduce_max, reduce_min, unflatten
+from ..tensorir.operands import uncast
 
 
 def _product(expression: Scalar, axis: Any) -> Scalar:
@@ -61,8 +62,10 @@ def lower_reduction(builder: relax.BlockBuilder, call: relax.Call, decide: Choos
         offsets = tuple(shape[axis] for axis in axes)
         decision = decide(Windows(tuple(shape[axis] for axis in kept), offsets))
 
+    dtype = str(call.ty.dtype)
+    source = uncast(builder, call.args[0]) if dtype == "int32" else call.args[0]
+
     def compute(data: te.Tensor) -> te.Tensor:
-        dtype = data.dtype
         lead = [shape[axis] for axis in kept]
         reduced = [shape[axis] for axis in axes]
 
@@ -100,7 +103,7 @@ def lower_reduction(builder: relax.BlockBuilder, call: relax.Call, decide: Choos
 
     return builder.call_te(
         compute,
-        call.args[0],
+        source,
         primfunc_name_hint=name.removeprefix("relax."),
         primfunc_attrs=decision.marks(),
     )

@@ -28,7 +28,7 @@ def operand_dtypes(call: relax.Call) -> Dtypes:
 
 
 def lower_cast(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
-    """Lowers `relax.astype` to fewer bits, and says so: who reads the result may round the operand itself."""
+    """Lowers `relax.astype`, and says so: who reads the result may cast the operand itself."""
     dtype, shape = str(call.ty.dtype), constant_shape(call)
 
     def compute(data: te.Tensor) -> te.Tensor:
@@ -41,6 +41,12 @@ def narrows(call: relax.Call) -> bool:
     """Whether a `relax.astype` rounds floats to fewer bits."""
     source, result = str(call.args[0].ty.dtype), str(call.ty.dtype)
     return source == "float32" and result in ("bfloat16", "float16") and bool(constant_shape(call))
+
+
+def widens(call: relax.Call) -> bool:
+    """Whether a `relax.astype` gives integers of 8 bits the room of sums."""
+    source, result = str(call.args[0].ty.dtype), str(call.ty.dtype)
+    return source in ("uint8", "int8") and result == "int32" and bool(constant_shape(call))
 
 
 def uncast(builder: relax.BlockBuilder, operand: relax.Expr) -> relax.Expr:

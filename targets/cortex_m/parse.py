@@ -67,5 +67,6 @@ def _target(row: Processor) -> Target:
         units=row.units,
         functions=row.functions,
         integer_registers=0 if row.vectors is not None else row.integer_registers,
+        memory_bytes=row.memory_bytes,
         alignment=8,  # of the widest number; caches do not count
     )

@@ -47,7 +47,7 @@ class Processor:
         architecture: the first part of its triple.
         has_floats: whether it computes float32 itself, in 32 registers.
         core: what instructions cost.
-        memory_bytes: what such chips have, for schedules that ask how large a cache is.
+        memory_bytes: what such chips have for tensors; schedules that ask how large a cache is hear of it, too.
         units: for products of integers.
         vectors: in eight registers of their own.
     """

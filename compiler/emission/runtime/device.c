@@ -1,12 +1,18 @@
 /* Runs a compiled model on a machine without Python: what runners start there, and the program of --emit bench.
  *
  *     program LIBRARY NAME INPUTS OUTPUTS RUNS SECONDS THREADS       a shared library, whose symbols begin with NAME
+ *     program LIBRARY NAME INPUTS OUTPUTS RUNS SECONDS THREADS TIMES OFFSET STEPS STILL       the same, step by step
  *     program INPUTS OUTPUTS RUNS SECONDS THREADS                    with a model inside
  *     program [THREADS]                                              the same: checks itself, then measures itself
  *
  * INPUTS holds the tensors one after another, and so will OUTPUTS. It runs at least so often and for so many seconds, and
  * prints the nanoseconds of each run on a line. 0 threads: the default. Ends with 0; 1: results differ from those that
- * are stored; 2: what the model returned stands on stderr, or what was wrong with a file.
+ * are stored; 2: what the model returned stands on stderr, or what was wrong with a file; 3: a step takes longer than
+ * STILL seconds.
+ *
+ * Step by step, the file TIMES holds uint64 numbers: whether steps run, how many runs are done, and for each run the
+ * nanoseconds of each of STEPS steps, written as soon as it is done. Whoever finds this process dead knows the step.
+ * OFFSET is how far the library's entry for that is from NAME_run.
  */
 #define _GNU_SOURCE
 #include <stdint.h>
@@ -74,8 +80,19 @@ static int timed(const model_api *model, const buffers *with, int runs, double s
   return done;
 }
 
+/* Runs a model on prepared buffers; 0, or what the process ends with. */
+typedef int runs_model(const model_api *model, const buffers *with, char **arguments);
+
+static int run_and_print(const model_api *model, const buffers *with, char **arguments) {
+  int runs = atoi(arguments[2]);
+  uint64_t *nanoseconds = calloc(MOST_RUNS, sizeof *nanoseconds);
+  int done = timed(model, with, runs < 1 ? 1 : runs, atof(arguments[3]), nanoseconds);
+  for (int i = 0; i < done; ++i) printf("%llu\n", (unsigned long long)nanoseconds[i]);
+  return done ? 0 : 2;
+}
+
 /* INPUTS OUTPUTS RUNS SECONDS THREADS */
-static int serve(const model_api *model, char **arguments) {
+static int serve(const model_api *model, char **arguments, runs_model *run) {
   buffers with = prepared(model);
   FILE *file = fopen(arguments[0], "rb");
   if (!file) return fail("cannot be read", arguments[0]);
@@ -84,11 +101,10 @@ static int serve(const model_api *model, char **arguments) {
     if (fread((void *)(uintptr_t)with.inputs[i], 1, bytes, file) != bytes) return fail("is too short", arguments[0]);
   }
   fclose(file);
-  int runs = atoi(arguments[2]), threads = atoi(arguments[4]);
+  int threads = atoi(arguments[4]);
   if (threads && model->set_num_threads) model->set_num_threads(threads);
-  uint64_t *nanoseconds = calloc(MOST_RUNS, sizeof *nanoseconds);
-  int done = timed(model, &with, runs < 1 ? 1 : runs, atof(arguments[3]), nanoseconds);
-  if (!done) return 2;
+  int failed = run(model, &with, arguments);
+  if (failed) return failed;
   file = fopen(arguments[1], "wb");
   if (!file) return fail("cannot be written", arguments[1]);
   for (int i = 0; i < model->num_outputs(); ++i) {
@@ -96,7 +112,6 @@ static int serve(const model_api *model, char **arguments) {
     if (fwrite(with.outputs[i], 1, bytes, file) != bytes) return fail("cannot be written", arguments[1]);
   }
   if (fclose(file)) return fail("cannot be written", arguments[1]);
-  for (int i = 0; i < done; ++i) printf("%llu\n", (unsigned long long)nanoseconds[i]);
   return 0;
 }
 
@@ -104,6 +119,59 @@ static int serve(const model_api *model, char **arguments) {
 #include "self_check.c"
 #else
 #include <dlfcn.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+enum { HEADER = 2, MOST_ROUNDS = 60, STANDS_STILL = 3 };
+
+static volatile uint64_t *progress; /* the numbers of TIMES */
+static size_t progress_steps;
+static int still_seconds;
+
+/* Each second: ends the process when no step has ended for too long. */
+static void look(int signal) {
+  static uint64_t before;
+  static int unchanged;
+  (void)signal;
+  uint64_t done = progress[1] * (progress_steps + 1);
+  for (size_t i = 0; i < progress_steps; ++i) done += progress[HEADER + progress[1] * progress_steps + i] != 0;
+  unchanged = done == before ? unchanged + 1 : 0;
+  before = done;
+  if (unchanged >= still_seconds) _exit(STANDS_STILL);
+}
+
+typedef int profile_entry(const void *const[], void *const[], void *, uint64_t *, size_t);
+
+/* ... TIMES OFFSET STEPS STILL */
+static int run_by_steps(const model_api *model, const buffers *with, char **arguments) {
+  profile_entry *entry = (profile_entry *)((intptr_t)model->run + (intptr_t)atoll(arguments[6]));
+  progress_steps = (size_t)atoll(arguments[7]);
+  still_seconds = atoi(arguments[8]);
+  size_t bytes = (HEADER + (MOST_ROUNDS + 1) * progress_steps) * sizeof(uint64_t);
+  int file = open(arguments[5], O_RDWR | O_CREAT | O_TRUNC, 0600);
+  if (file < 0 || ftruncate(file, (off_t)bytes)) return fail("cannot be written", arguments[5]);
+  progress = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+  if (progress == MAP_FAILED) return fail("cannot be mapped", arguments[5]);
+  signal(SIGALRM, look);
+  struct itimerval each_second = {{1, 0}, {1, 0}};
+  setitimer(ITIMER_REAL, &each_second, NULL);
+  uint64_t rounds = 0, least = (uint64_t)atoi(arguments[2]), end = now() + (uint64_t)(atof(arguments[3]) * 1e9);
+  while (rounds < MOST_ROUNDS && (rounds < least || now() < end)) {
+    uint64_t *times = (uint64_t *)progress + HEADER + rounds * progress_steps;
+    progress[0] = 1;
+    int status = entry(with->inputs, with->outputs, with->workspace, times, progress_steps);
+    progress[0] = 0;
+    progress[1] = ++rounds;
+    if (status) {
+      fprintf(stderr, "the model returned %d\n", status);
+      return 2;
+    }
+  }
+  return 0;
+}
 
 /* NAME_function; exits where the library has none and it must have. */
 static void *found(void *library, const char *name, const char *function, int is_needed) {
@@ -115,13 +183,13 @@ static void *found(void *library, const char *name, const char *function, int is
 }
 
 int main(int count, char **arguments) {
-  if (count != 8) return fail("usage", "LIBRARY NAME INPUTS OUTPUTS RUNS SECONDS THREADS");
+  if (count != 8 && count != 12) return fail("usage", "LIBRARY NAME INPUTS OUTPUTS RUNS SECONDS THREADS");
   void *library = dlopen(arguments[1], RTLD_NOW);
   if (!library) return fail("the library cannot be loaded", dlerror());
   model_api model;
 #define FIND(function, is_needed) *(void **)&model.function = found(library, arguments[2], #function, is_needed)
   FIND(run, 1), FIND(num_inputs, 1), FIND(num_outputs, 1), FIND(workspace_size, 1);
   FIND(input_bytes, 1), FIND(output_bytes, 1), FIND(set_num_threads, 0);
-  return serve(&model, arguments + 3);
+  return serve(&model, arguments + 3, count == 8 ? run_and_print : run_by_steps);
 }
 #endif

@@ -113,7 +113,7 @@ int main(int count, char **arguments) {
 #if TILEWRIGHT_THREADED
   model.set_num_threads = MODEL(_set_num_threads);
 #endif
-  if (count == 6) return serve(&model, arguments + 1);
+  if (count == 6) return serve(&model, arguments + 1, run_and_print);
   if (count > 2) return fail("usage", "[THREADS], or INPUTS OUTPUTS RUNS SECONDS THREADS");
   if (count == 2 && model.set_num_threads) model.set_num_threads(atoi(arguments[1]));
   return check(&model);

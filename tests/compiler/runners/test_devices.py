@@ -18,10 +18,10 @@ from tilewright.compiler.library.elf import Elf
 from tilewright.compiler.library.library_file import LibraryFile
 from tilewright.compiler.options import CompileOptions
 from tilewright.compiler.runners import places
-from tilewright.compiler.runners.device import DeviceRunner
+from tilewright.compiler.runners.device import DeviceRunner, checked
 from tilewright.compiler.runners.places import place_of
 from tilewright.compiler.verification.verify import verify
-from tilewright.errors import TensorError, ToolError, UnsupportedTargetError, UsageError
+from tilewright.errors import DeviceLostError, TensorError, ToolError, UnsupportedTargetError, UsageError
 from tilewright.targets.architectures import architecture_of
 
 MODELS = Path(__file__).parents[2] / "models"
@@ -73,7 +73,7 @@ def test_programs_check_themselves(machine: Machine, tmp_path: Path) -> None:
     program = compiled(network, machine, tmp_path / "net", emit="bench", threads=1)
 
     assert verify(program, network, runs=1, runner=DeviceRunner(place_of("qemu"))).passed
-    found = place_of("qemu").execute(program.signature, tmp_path, ["net"])
+    found = checked(place_of("qemu").execute(program.signature, tmp_path, ["net"]), "qemu")
     assert "output y: max |error|" in found and "runs: min " in found and found.endswith("PASSED\n")
     damaged = tmp_path / "damaged"
     data = bytearray(program.path.read_bytes())
@@ -82,7 +82,7 @@ def test_programs_check_themselves(machine: Machine, tmp_path: Path) -> None:
     damaged.write_bytes(data)
     damaged.chmod(0o755)
     with pytest.raises(ToolError) as caught:
-        place_of("qemu").execute(program.signature, tmp_path, ["damaged"])
+        checked(place_of("qemu").execute(program.signature, tmp_path, ["damaged"]), "qemu")
     assert "code 1" in str(caught.value)
 
 
@@ -196,7 +196,7 @@ def test_behind_ssh(here: LibraryFile, tmp_path: Path, monkeypatch: pytest.Monke
     found = DeviceRunner(place_of("ssh:me@there")).run(here, values)["y"]
 
     np.testing.assert_array_equal(found, load(here.path).run(values)["y"])
-    with pytest.raises(ToolError, match="ended with code 1"):
+    with pytest.raises(DeviceLostError, match="does not answer"):
         DeviceRunner(place_of("ssh:you@there")).run(here, values)
 
 

@@ -11,7 +11,7 @@ import tilewright
 from tilewright import targets
 from tilewright.compiler.options import CompileOptions
 from tilewright.compiler.tuning import session
-from tilewright.compiler.tuning.measure_worker import Timing, _timing
+from tilewright.compiler.tuning.timings import Timing, timing_of
 from tilewright.compiler.tuning.trial_library import NOISY, Result, TrialLibrary, _in_turns
 from tilewright.schedules.templates.contraction import Workload
 from tilewright.schedules.templates.table import CONTRACTION
@@ -26,12 +26,12 @@ TARGET = targets.parse("x86_64-linux-gnu", cpu="x86-64-v3", cores=1)
 def test_noise_is_known_by_its_spread_and_matters_to_what_may_win(spread: float, ratio: float, noisy: bool) -> None:
     generator = np.random.default_rng(0)
     default = 1e-3 * (1 + spread * generator.random(20))
-    assert _timing(ratio * 1e-3 * (1 + spread * generator.random(20)), default).is_noisy == noisy
+    assert timing_of(ratio * 1e-3 * (1 + spread * generator.random(20)), default).is_noisy == noisy
 
 
 def test_a_machine_that_slows_down_does_it_to_both() -> None:
     slower = np.linspace(1, 3, 20)
-    found = _timing(0.8e-3 * slower, 1e-3 * slower)
+    found = timing_of(0.8e-3 * slower, 1e-3 * slower)
     assert found.ratio == pytest.approx(0.8) and found.uncertainty < 1e-9
 
 

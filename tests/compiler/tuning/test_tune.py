@@ -15,18 +15,17 @@ from typing import Any
 import numpy as np
 import pytest
 import tilewright
+from overwritten import FOR_EVER, UNDEFINED, overwrite, x86
 from small_models import swish_network
 from tilewright.annotations import WORKLOAD
 from tilewright.compiler.build import build
 from tilewright.compiler.built import Build
-from tilewright.compiler.library.elf import Elf
-from tilewright.compiler.library.integrity import seal
-from tilewright.compiler.library.signature import SECTION
 from tilewright.compiler.options import CompileOptions
-from tilewright.compiler.tuning import session, trial_library
+from tilewright.compiler.tuning import measure as measuring
+from tilewright.compiler.tuning import session
 from tilewright.compiler.tuning.excerpt import excerpt, kernel_passes
 from tilewright.compiler.tuning.measure import measure
-from tilewright.compiler.tuning.measure_worker import Trial
+from tilewright.compiler.tuning.timings import Trial
 from tilewright.compiler.tuning.trial_library import TrialLibrary
 from tilewright.errors import OutputError, UsageError
 from tilewright.schedules.tuner.records import CRASHED, HUNG, OK, WRONG, Record, read
@@ -34,28 +33,11 @@ from tilewright.schedules.tuner.search import Collector
 
 ONE = CompileOptions(threads=1, jobs=1)
 DIGITS = Path(tilewright.__file__).parent / "examples" / "models" / "digits_cnn.onnx"
-UNDEFINED, FOR_EVER = b"\x0f\x0b", b"\xeb\xfe"  # x86: an undefined instruction, a jump to itself
-x86 = pytest.mark.skipif(os.uname().machine != "x86_64", reason="overwrites instructions of x86")
 
 
 def tuned(path: Path, trials: int, **options: Any) -> session.Progress:
     """A short run."""
     return tilewright.tune(DIGITS, records=path, trials=trials, options=ONE, **options)
-
-
-def overwrite(path: Path, symbol: str, code: bytes) -> None:
-    """Puts instructions at the beginning of a function of a library."""
-    data = bytearray(path.read_bytes())
-    elf = Elf(bytes(data))
-    address = next(each.value for each in elf.symbols() if each.name == symbol and each.is_defined)
-    table = int.from_bytes(data[32:40], "little")
-    for entry in range(table, table + 56 * int.from_bytes(data[56:58], "little"), 56):
-        words = [int.from_bytes(data[entry + at : entry + at + 8], "little") for at in (8, 16, 32)]
-        offset, first, size = words
-        if int.from_bytes(data[entry : entry + 4], "little") == 1 and first <= address < first + size:
-            data[address - first + offset : address - first + offset + len(code)] = code
-    path.write_bytes(data)
-    seal(path, SECTION)
 
 
 def test_an_excerpt_has_each_kernel_once_and_the_model_s_weights() -> None:
@@ -142,8 +124,8 @@ def test_candidates_that_fail_are_recorded_and_never_the_best(tmp_path: Path, mo
     compiled: Callable[..., Build] = TrialLibrary._compiled
     heaviest: list[str] = []
 
-    def damaged(library: TrialLibrary, variants: Any) -> Build:
-        made = compiled(library, variants)
+    def damaged(library: TrialLibrary, variants: Any, number: int) -> Build:
+        made = compiled(library, variants, number)
         code = next(codes, None)
         if code is not None and made.table is not None and made.path is not None:
             keys = [WORKLOAD.of(function) for _, function in made.table.functions]
@@ -154,7 +136,7 @@ def test_candidates_that_fail_are_recorded_and_never_the_best(tmp_path: Path, mo
         return made
 
     monkeypatch.setattr(TrialLibrary, "_compiled", damaged)
-    monkeypatch.setattr(trial_library, "measure", lambda *a, **k: measure(*a, **k, still_seconds=1.5))
+    monkeypatch.setattr(measuring, "measure", lambda *a, **k: measure(*a, **k, still_seconds=1.5))
     monkeypatch.setattr(session, "_SLOTS", 6)
     path = tmp_path / "r.jsonl"
     found = tuned(path, 16)

@@ -1,4 +1,4 @@
-"""Tilewright's own version, as libraries and records say it."""
+"""Which version of Tilewright this is."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from importlib import metadata
 
 
 def version() -> str:
-    """The installed package's; ``unknown`` where it is not installed."""
+    """Tilewright's own, as libraries and records say it."""
     try:
         return metadata.version("tilewright")
     except metadata.PackageNotFoundError:

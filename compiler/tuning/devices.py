@@ -1,0 +1,132 @@
+"""Measures candidates on devices, several at a time: one that is lost is left out, and another does its work."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ...errors import DeviceLostError, ToolError
+from ..library.artifact import read_file
+from ..library.library_file import LibraryFile
+from ..runners.device import INPUTS, OUTPUTS, DeviceRunner, Ended, Place, checked, outputs_of
+from ..runners.places import places_of
+from .measure import Job, Measured, Measurer
+from .measure_worker import HEADER
+from .timings import LEAST_ROUNDS, agrees, timings_of
+
+_TIMES = "times.bin"
+_STILL_SECONDS = 60  # standing still for so long is a hang; devices are slower than this machine
+_MOST_SECONDS = 1800.0  # that a library may take
+_STOOD_STILL = 3  # the code that `runtime/device.c` ends with then
+
+Words = npt.NDArray[np.uint64]
+
+
+class Devices:
+    """Places that share the libraries among each other."""
+
+    def __init__(
+        self,
+        places: Sequence[Place],
+        warn: Callable[[str], None] = lambda text: None,
+        still_seconds: int = _STILL_SECONDS,
+    ) -> None:
+        """Gets ready.
+
+        Args:
+            places: one or more; a place that can run several programs at a time stands there several times.
+            warn: told of each that is lost.
+            still_seconds: how long a kernel may take before it counts as hung.
+        """
+        self.width = self._left = len(places)
+        self._warn = warn
+        self._still_seconds = still_seconds
+        self._runners = {place: DeviceRunner(place) for place in places}
+        self._free: queue.Queue[Place | None] = queue.Queue()  # None: there is none any more
+        self._counting = threading.Lock()
+        for place in places:
+            self._free.put(place)
+
+    def measured(self, jobs: Iterable[Job]) -> list[Measured]:
+        """Runs each library on a place that is free."""
+        with ThreadPoolExecutor(max(1, self.width)) as threads:
+            waiting = [threads.submit(self._somewhere, job) for job in jobs]
+            try:
+                return [each.result() for each in waiting]
+            except BaseException:
+                threads.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def _somewhere(self, job: Job) -> Measured:
+        while (place := self._free.get()) is not None:
+            try:
+                found = self._measured(place, job)
+            except DeviceLostError as error:
+                self._leave_out(error)
+                continue
+            except BaseException:
+                self._free.put(place)
+                raise
+            self._free.put(place)
+            return found
+        self._free.put(None)
+        raise DeviceLostError("no device is left", where="--device", hint="what was measured is in the records")
+
+    def _leave_out(self, error: DeviceLostError) -> None:
+        with self._counting:
+            self._left -= 1
+            self.width = max(1, self._left)
+            self._warn(f"{error.where}: a device is lost, {self._left} left: {error.what}")
+            if not self._left:
+                self._free.put(None)
+
+    def _measured(self, place: Place, job: Job) -> Measured:
+        library = read_file(job.library)
+        if "profile" not in library.hidden_entries:
+            raise ToolError("the library has no entry for measurements", where=str(job.library))
+        with np.load(job.inputs) as values:
+            inputs = {spec.name: values[spec.name] for spec in library.signature.inputs}
+        steps = len(library.signature.steps)
+        numbers = (LEAST_ROUNDS + 1, job.seconds, job.threads)  # the first round finds crashes and cold caches
+        offset = library.hidden_entries["profile"]
+        with self._runners[place].folder(library, inputs) as (folder, command):
+            words = [*command, INPUTS, OUTPUTS, *map(str, numbers), _TIMES]
+            words += [str(offset), str(steps), str(self._still_seconds)]
+            ended = place.execute(library.signature, folder, words, _MOST_SECONDS)
+            return _what_came(library, job, ended, folder, place)
+
+
+def _what_came(library: LibraryFile, job: Job, ended: Ended, folder: Path, place: Place) -> Measured:
+    """Reads what the program wrote, however it ended."""
+    times = folder / _TIMES
+    steps = len(library.signature.steps)
+    words = np.fromfile(times, np.uint64) if times.exists() else np.zeros(0, np.uint64)
+    if ended.code == 0:
+        outputs = outputs_of(library, (folder / OUTPUTS).read_bytes())
+        rounds = words[HEADER:].reshape(-1, steps)[1 : int(words[1])].astype(np.float64)
+        wrong = [number for number, trial in enumerate(job.trials) if not agrees(trial, outputs, job.rtol)]
+        return Measured(tuple(timings_of(job.trials, list(rounds))), frozenset(wrong))
+    if words.size < HEADER or not words[0]:
+        checked(ended, str(place))
+    last = words[HEADER + int(words[1]) * steps :][:steps]
+    done = np.flatnonzero(last)
+    return Measured(
+        dead_step=int(done[-1]) + 1 if done.size else 0, hung=ended.code is None or ended.code == _STOOD_STILL
+    )
+
+
+def measurer_of(devices: Sequence[str], warn: Callable[[str], None]) -> Measurer | None:
+    """What measures on devices, by their texts; None where there are none.
+
+    Raises:
+        UsageError: there is no such device.
+        DeviceLostError: a farm has none.
+    """
+    places = [place for device in devices for place in places_of(device)]
+    return Devices(places, warn) if places else None

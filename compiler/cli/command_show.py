@@ -53,7 +53,7 @@ def inspect(
         return
 
     if channels:
-        found = channel_report.inspect_channels(path, parse_shapes(shape or ()))
+        found = channel_report.inspect_channels(path, fixed_shapes(shape))
         parts = channel_report.channel_tables(found)
     elif inspection.is_library(path):
         from ..library.artifact import read_signature

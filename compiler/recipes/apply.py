@@ -49,18 +49,17 @@ class Applied:
         if self.recipe is None:
             return RecipePasses()
         return RecipePasses(
-            tuple(each for row in FIRST for each in row(self, decide)),
-            tuple(each for row in QUANTIZE for each in row(self, decide)),
+            tuple(each for row in FIRST for each in row(self.recipe, self, decide)),
+            tuple(each for row in QUANTIZE for each in row(self.recipe, self, decide)),
         )
 
 
 # What makes passes of a section of a recipe.
-Row = Callable[[Applied, "Chooser"], Sequence[Pass]]
+Row = Callable[[Recipe, Applied, "Chooser"], Sequence[Pass]]
 
 
-def _pairs(applied: Applied, decide: Chooser) -> Sequence[Pass]:
-    recipe, names = applied.recipe, applied.names
-    assert recipe is not None
+def _pairs(recipe: Recipe, applied: Applied, decide: Chooser) -> Sequence[Pass]:
+    names = applied.names
     kept = recipe.entries(FloatEntry)
     layers = {
         names.layers[layer]: WeightBits(entry.bits, entry.granularity)
@@ -87,20 +86,20 @@ def _pairs(applied: Applied, decide: Chooser) -> Sequence[Pass]:
     )
 
 
-def _dropped(applied: Applied, decide: Chooser) -> Sequence[Pass]:
+def _dropped(recipe: Recipe, applied: Applied, decide: Chooser) -> Sequence[Pass]:
     layers = applied.names.layers
-    nodes = tuple(layers[name] for name, entry in applied.recipe.entries(DropEntry).items() if entry.drop)
+    nodes = tuple(layers[name] for name, entry in recipe.entries(DropEntry).items() if entry.drop)
     return (DropBranches(nodes),) if nodes else ()
 
 
-def _narrower(applied: Applied, decide: Chooser) -> Sequence[Pass]:
+def _narrower(recipe: Recipe, applied: Applied, decide: Chooser) -> Sequence[Pass]:
     layers = applied.names.layers
-    keep = tuple((layers[name], entry.channels) for name, entry in applied.recipe.entries(KeepEntry).items())
+    keep = tuple((layers[name], entry.channels) for name, entry in recipe.entries(KeepEntry).items())
     return (CutChannels(keep),) if keep else ()
 
 
-def _factored(applied: Applied, decide: Chooser) -> Sequence[Pass]:
-    layers, recipe = applied.names.layers, applied.recipe
+def _factored(recipe: Recipe, applied: Applied, decide: Chooser) -> Sequence[Pass]:
+    layers = applied.names.layers
     entries = recipe.entries(RankEntry)
     both = sorted(entries.keys() & recipe.entries(SparsityEntry).keys())
     if both:
@@ -112,16 +111,15 @@ def _factored(applied: Applied, decide: Chooser) -> Sequence[Pass]:
     return (Factorize({layers[name]: Rank(entry.ranks) for name, entry in entries.items()}),) if entries else ()
 
 
-def _with_zeros(applied: Applied, decide: Chooser) -> Sequence[Pass]:
-    layers, entries = applied.names.layers, applied.recipe.entries(SparsityEntry)
+def _with_zeros(recipe: Recipe, applied: Applied, decide: Chooser) -> Sequence[Pass]:
+    layers, entries = applied.names.layers, recipe.entries(SparsityEntry)
     zeros = {layers[name]: Zeros(entry.pattern, entry.rate) for name, entry in entries.items()}
     return (PruneWeights(zeros),) if zeros else ()
 
 
-def _weights(applied: Applied, decide: Chooser) -> Sequence[Pass]:
+def _weights(recipe: Recipe, applied: Applied, decide: Chooser) -> Sequence[Pass]:
     """Layers whose weights alone are quantized: those of blocks, or all where no tensor is."""
-    recipe, names = applied.recipe, applied.names
-    assert recipe is not None
+    names = applied.names
     kept = recipe.entries(FloatEntry)
     layers = {
         names.layers[layer]: (entry.bits, BLOCKS.get(entry.granularity, 0))

@@ -246,7 +246,7 @@ def _emitted(
         lowered = lower_kernels(
             table.functions,
             made.target,
-            parallel=options.threaded,
+            parallel=options.threaded and made.target.grid is None,
             workers=workers,
             progress=lambda done, total: tell("lower", done, total),
         )
@@ -266,9 +266,10 @@ def _emitted(
             cpu=made.target.cpu,
             arch=made.target.arch,
             cpu_features=tuple(made.target.required_features),
-            threads=options.threads,
+            threads=1 if made.target.grid is not None else options.threads,
             tilewright_version=version(),
             precision=made.precision,
+            device=made.target.device,
         )
         made = replace(made, table=table, lowered=lowered, plan=plan, signature=signature)
         yield made

@@ -45,7 +45,7 @@ from ..ir_types import IRModule
 from ..schedules.legalize import legalize
 from ..schedules.narrow import gains
 from ..schedules.schedule import schedule_module
-from ..schedules.templates.table import TEMPLATES
+from ..schedules.templates.grid_table import templates_for
 from ..schedules.templates.template import Choose, Chooser, choose_default
 from .process.install import written_whole
 
@@ -93,7 +93,7 @@ def passes(
     choose: Choose = choose_default,
 ) -> list[Pass]:
     """The passes of a compile, in order; `choose` settles what computes each workload, and how."""
-    decide = Chooser(target, TEMPLATES, choose)
+    decide = Chooser(target, templates_for(target), choose)
     narrow: list[Pass] = [_STORAGE[precision]] if precision in _STORAGE else []
     products: list[Pass] = []
     if precision in _PRODUCTS:

@@ -6,12 +6,10 @@ libm. Both are collected while expressions are written, so that a model's files 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-import numpy as np
 import tvm
 from tvm import tirx
 from tvm.ir import Call, TensorLoad
@@ -20,7 +18,8 @@ from ...errors import CompilerError, UnsupportedError
 from ...hidden_floats import dtype_of, is_float, name_of
 from ...ir_types import Buffer, Node, Scalar, Var
 from ...schedules.tensorir.rebuild import found
-from ..library.tensor_spec import C_TYPES, ELEMENT_BYTES
+from ..library.tensor_spec import ELEMENT_BYTES
+from .c_constants import FLOAT_SUFFIXES, c_type, float_constant, integer_constant
 
 # Nodes with two operands: the operator, and whether its result may not fit a type that is narrower than int.
 _OPERATORS: Mapping[type, tuple[str, bool]] = MappingProxyType(
@@ -54,48 +53,27 @@ _LIBM_LIST = """
     fmin fmod hypot ldexp log log10 log1p log2 nearbyint nextafter pow rint round sin sinh sqrt tan tanh tgamma trunc
 """
 _LIBM = frozenset(_LIBM_LIST.split())
-_SUFFIXES: Mapping[str, str] = MappingProxyType({"float32": "f", "float64": ""})
 _FREE = ("llvm.arithmetic.fence", "llvm.expect")  # what says something about its operand, and computes nothing
 _PREFETCH = "llvm.prefetch"
 
 
-def c_type(dtype: str) -> str:
-    """The type of elements of a dtype in memory.
+@dataclass(frozen=True)
+class Language:
+    """What kernels are written in: its name and where it is asked for, for messages; how a helper begins."""
 
-    Raises:
-        CompilerError: C has none.
-    """
-    if dtype not in C_TYPES:
-        raise CompilerError(f"C has no type for {dtype}")
-    return C_TYPES[dtype]
+    name: str
+    asked: str
+    inline: str
 
 
-def float_constant(value: float, dtype: str) -> str:
-    """The shortest decimal that is read as exactly this float."""
-    if math.isnan(value):
-        return "NAN" if dtype == "float32" else "(double)NAN"
-    if math.isinf(value):
-        infinity = "INFINITY" if dtype == "float32" else "(double)INFINITY"
-        return infinity if value > 0 else f"(-{infinity})"
-    text = str(np.float32(value)) if dtype == "float32" else repr(float(value))
-    return text + _SUFFIXES[dtype]
-
-
-def integer_constant(value: int, dtype: str) -> str:
-    """An integer of its dtype; of those narrower than int an int."""
-    if dtype == "int64":
-        return f"INT64_C({value})" if value > -(1 << 63) else "INT64_MIN"
-    if dtype == "uint64":
-        return f"UINT64_C({value})"
-    if dtype == "uint32":
-        return f"{value}u"
-    return str(value) if value > -(1 << 31) else "INT32_MIN"
+C99 = Language("C sources", "--emit c", "static inline")
 
 
 @dataclass
 class Used:
     """What the kernels of a model call: helpers with their texts, and functions of libm."""
 
+    language: Language = C99
     helpers: dict[str, str] = field(default_factory=dict)
     libm: set[str] = field(default_factory=set)
 
@@ -158,9 +136,11 @@ class Expressions:
 
     def _float(self, node: Scalar) -> str:
         dtype = dtype_of(node)
-        if dtype not in _SUFFIXES:
+        if dtype not in FLOAT_SUFFIXES:
             raise UnsupportedError(
-                f"C sources cannot compute in {dtype}", where="--emit c", hint="compile a model of float32"
+                f"{self.used.language.name} cannot compute in {dtype}",
+                where=self.used.language.asked,
+                hint="compile a model of float32",
             )
         return dtype
 
@@ -191,9 +171,11 @@ class Expressions:
         if result == "bool":
             return f"{self.inner(node.value)} != 0"
         for dtype in (source, result):
-            if "float" in dtype and dtype not in _SUFFIXES:
+            if "float" in dtype and dtype not in FLOAT_SUFFIXES:
                 raise UnsupportedError(
-                    f"C sources cannot convert {source} to {result}", where="--emit c", hint="use --precision fp32"
+                    f"{self.used.language.name} cannot convert {source} to {result}",
+                    where=self.used.language.asked,
+                    hint="use --precision fp32",
                 )
         return f"({c_type(result)}){self.inner(node.value)}"
 
@@ -203,7 +185,7 @@ class Expressions:
         kind = c_type(dtype_of(node))
         helper = self.used.helper(
             f"{name}_{dtype_of(node)}",
-            f"static inline {kind} {name}_{dtype_of(node)}({kind} a, {kind} b) {{ return a {sign} b ? a : b; }}",
+            f"{self.used.language.inline} {kind} {name}_{dtype_of(node)}({kind} a, {kind} b) {{ return a {sign} b ? a : b; }}",
         )
         return f"{helper}({self(node.a)}, {self(node.b)})"
 
@@ -227,7 +209,9 @@ class Expressions:
     def _not_a_number(self, call: Call) -> str:
         dtype = self._float(call.args[0])
         kind = c_type(dtype)
-        helper = self.used.helper(f"is_nan_{dtype}", f"static inline int is_nan_{dtype}({kind} x) {{ return x != x; }}")
+        helper = self.used.helper(
+            f"is_nan_{dtype}", f"{self.used.language.inline} int is_nan_{dtype}({kind} x) {{ return x != x; }}"
+        )
         return f"{helper}({self(call.args[0])})"
 
     def _bits(self, call: Call) -> str:
@@ -235,7 +219,7 @@ class Expressions:
         if source == result or c_type(source) == c_type(result):
             return self(call.args[0])
         text = (
-            f"static inline {c_type(result)} {result}_of_{source}({c_type(source)} x) {{\n"
+            f"{self.used.language.inline} {c_type(result)} {result}_of_{source}({c_type(source)} x) {{\n"
             f"  {c_type(result)} y;\n  memcpy(&y, &x, sizeof y);\n  return y;\n}}"
         )
         return f"{self.used.helper(f'{result}_of_{source}', text)}({self(call.args[0])})"
@@ -267,7 +251,7 @@ class Expressions:
     def _multiply_add(self, dtype: str, *operands: Scalar) -> str:
         """x * y + z in one rounding where that is fast: C says where."""
         name, macro = ("multiply_add", "FP_FAST_FMAF") if dtype == "float32" else ("multiply_add_double", "FP_FAST_FMA")
-        fused = f"fma{_SUFFIXES[dtype]}"
+        fused = f"fma{FLOAT_SUFFIXES[dtype]}"
         self.used.helper(
             name,
             f"#if defined({macro}) || defined(__{macro})\n#define {name}(x, y, z) {fused}(x, y, z)\n"
@@ -279,12 +263,14 @@ class Expressions:
         return f"{self._libm_name(base, dtype)}({', '.join(map(self, operands))})"
 
     def _libm_name(self, base: str, dtype: str) -> str:
-        if dtype not in _SUFFIXES:
+        if dtype not in FLOAT_SUFFIXES:
             raise UnsupportedError(
-                f"C sources cannot compute in {dtype}", where="--emit c", hint="compile a model of float32"
+                f"{self.used.language.name} cannot compute in {dtype}",
+                where=self.used.language.asked,
+                hint="compile a model of float32",
             )
-        self.used.libm.add(base + _SUFFIXES[dtype])
-        return base + _SUFFIXES[dtype]
+        self.used.libm.add(base + FLOAT_SUFFIXES[dtype])
+        return base + FLOAT_SUFFIXES[dtype]
 
 
 _OF_CALLS: Mapping[str, Callable[[Expressions, Call], str]] = MappingProxyType(

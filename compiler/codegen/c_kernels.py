@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 import tvm_ffi
 from tvm import tirx
@@ -25,7 +26,8 @@ from ..library.naming import identifier
 from ..lowering.batches import Batch, LoweredKernels, run_batches
 from ..lowering.lower import LoweredKernel
 from ..process.workers import Workers
-from .c_expressions import Expressions, Used, c_type, is_prefetch
+from .c_constants import c_type
+from .c_expressions import Expressions, Language, Used, is_prefetch
 
 # Words that the sources use, which no variable may hide.
 _RESERVED = ("memcpy", "memset", "arena", "restrict", "inline", "int32_t", "uint32_t", "int64_t", "NAN", "INFINITY")
@@ -67,7 +69,7 @@ class KernelInC:
         return "\n".join([self.declaration + " {", *self.body, "}", ""])
 
 
-def kernel_in_c(kernel: LoweredKernel, used: Used) -> KernelInC:
+def kernel_in_c(kernel: LoweredKernel, used: Used) -> list[KernelInC]:
     """Writes a kernel, whose loops are neither parallel nor vectors.
 
     Args:
@@ -78,42 +80,56 @@ def kernel_in_c(kernel: LoweredKernel, used: Used) -> KernelInC:
         UnsupportedError: it computes in a dtype that C lacks.
     """
     with failing_in(f"kernel '{kernel.symbol}'", "a kernel cannot be written in C"):
-        return _Kernel(kernel.function, used).written(kernel.symbol)
+        return [KernelWriter(kernel.function, used).written(kernel.symbol)]
+
+
+Written = TypeVar("Written")
+# Writes a kernel as one function of a language, or as several; what they call is added to `Used`.
+Write = Callable[[LoweredKernel, Used], list[Written]]
 
 
 @dataclass(frozen=True)
-class WriteJob:
+class WriteJob(Generic[Written]):
     """Writes the kernels of a batch where it was lowered."""
 
     batch: Batch
+    write: Write[Written]
+    language: Language
 
-    def __call__(self) -> tuple[list[KernelInC], Used]:
+    def __call__(self) -> tuple[list[Written], Used]:
         """Writes.
 
         Raises:
-            CompilerError, UnsupportedError: as `kernel_in_c`.
+            CompilerError, UnsupportedError: as `write`.
         """
-        used = Used()
-        return [kernel_in_c(kernel, used) for kernel in self.batch.lowered], used
+        used = Used(self.language)
+        return [function for kernel in self.batch.lowered for function in self.write(kernel, used)], used
 
 
-def kernels_in_c(
-    kernels: LoweredKernels, *, workers: Workers | None, progress: Callable[[int, int], None]
-) -> tuple[list[KernelInC], Used]:
+def written_kernels(
+    kernels: LoweredKernels,
+    write: Write[Written],
+    language: Language,
+    *,
+    workers: Workers | None,
+    progress: Callable[[int, int], None],
+) -> tuple[list[Written], Used]:
     """Writes all kernels of a library.
 
     Args:
         kernels: what to write.
+        write: what writes one, in a module that processes can import.
         workers: processes that share the work; without them this one does it.
         progress: called with the kernels done and the kernels in all.
 
     Raises:
-        CompilerError, UnsupportedError: as `kernel_in_c`.
+        CompilerError, UnsupportedError: as `write`.
         ToolError: a worker was killed.
     """
-    written: list[KernelInC] = []
-    used = Used()
-    for each, calls in run_batches([WriteJob(batch) for batch in kernels.batches], workers, progress):
+    written: list[Written] = []
+    used = Used(language)
+    jobs = [WriteJob(batch, write, language) for batch in kernels.batches]
+    for each, calls in run_batches(jobs, workers, progress):
         written += each
         used.helpers.update(calls.helpers)
         used.libm.update(calls.libm)
@@ -121,7 +137,7 @@ def kernels_in_c(
 
 
 @dataclass
-class _Names:
+class Names:
     """One identifier for each variable and buffer of a function."""
 
     taken: set[str] = field(default_factory=lambda: set(_RESERVED))
@@ -139,13 +155,14 @@ class _Names:
         return self.given[thing]
 
 
-class _Kernel:
+class KernelWriter:
     """Writes one function."""
 
     def __init__(self, function: PrimFunc, used: Used) -> None:
         self.function = function
-        self.names = _Names()
+        self.names = Names()
         self.express = Expressions(used, self.names.of, self.element)
+        self.read: set[Node] = set()  # buffers that are parameters, and read
         self.pointers: dict[Node, str] = {}  # a buffer that is a parameter, by the parameter's name
         self.views: dict[Node, Node] = {}  # a buffer on the stack under another name, by the buffer
         self.split: set[Node] = set()  # buffers whose elements are variables
@@ -153,8 +170,8 @@ class _Kernel:
     def written(self, symbol: str) -> KernelInC:
         for parameter in self.function.params:
             self.names.of(parameter)
-        stored = self._accesses()
-        body = tuple(self._indented(self.statement(self.function.body)))
+        stored = self.accesses(self.function.body)
+        body = tuple(self.indented(self.statement(self.function.body)))
         parameters = tuple(
             Parameter(self.names.of(each), str(each.ty.element_type.dtype), self.names.of(each) in stored)
             for each in self.function.params
@@ -163,8 +180,8 @@ class _Kernel:
         unused = (f"  (void){each.name};" for each in parameters if each.name in unread and not each.is_written)
         return KernelInC(symbol, parameters, (*unused, *body))
 
-    def _accesses(self) -> set[str]:
-        """Looks through all accesses; returns the parameters that are stored to."""
+    def accesses(self, body: Stmt) -> set[str]:
+        """Looks through all accesses of a body; returns the parameters that are stored to."""
         declared: list[Node] = []
         tvm_ffi.structural_walk(self.function.body, (tirx.DeclBuffer, declared.append))
         for each in declared:
@@ -195,9 +212,9 @@ class _Kernel:
             if store.buffer in self.pointers:
                 stored.add(self.pointers[store.buffer])
 
-        tvm_ffi.structural_walk(self.function.body, [(TensorLoad, note_load), (tirx.BufferStore, note_store)])
+        tvm_ffi.structural_walk(body, [(TensorLoad, note_load), (tirx.BufferStore, note_store)])
         allocated: list[Node] = []
-        tvm_ffi.structural_walk(self.function.body, (tirx.AllocBuffer, allocated.append))
+        tvm_ffi.structural_walk(body, (tirx.AllocBuffer, allocated.append))
         self.split = {each.buffer for each in allocated} - moving
         return stored
 
@@ -218,7 +235,7 @@ class _Kernel:
 
     def _variable(self, buffer: Buffer, position: int) -> str:
         name = self.names.of(buffer)
-        return name if _elements(buffer) == 1 else f"{name}_{position}"
+        return name if elements(buffer) == 1 else f"{name}_{position}"
 
     def statement(self, node: Stmt) -> Iterator[str]:
         if isinstance(node, tirx.SeqStmt):
@@ -226,22 +243,22 @@ class _Kernel:
         elif isinstance(node, tirx.BufferStore):
             yield f"{self.element(node.buffer, node.indices[0])} = {self._stored(node)};"
         elif isinstance(node, tirx.For):
-            yield from self._loop(node)
+            yield from self.loop(node)
         elif isinstance(node, tirx.IfThenElse):
             yield f"if ({self.express(node.condition)}) {{"
-            yield from self._indented(self.statement(node.then_case))
+            yield from self.indented(self.statement(node.then_case))
             if node.else_case is not None:
                 yield "} else {"
-                yield from self._indented(self.statement(node.else_case))
+                yield from self.indented(self.statement(node.else_case))
             yield "}"
         elif isinstance(node, tirx.While):
             yield f"while ({self.express(node.condition)}) {{"
-            yield from self._indented(self.statement(node.body))
+            yield from self.indented(self.statement(node.body))
             yield "}"
         elif isinstance(node, tirx.Bind):
             yield f"const {c_type(dtype_of(node.var))} {self.names.of(node.var)} = {self.express(node.value)};"
         elif isinstance(node, tirx.AllocBuffer):
-            yield self._allocation(node.buffer)
+            yield self.allocation(node.buffer)
         elif isinstance(node, tirx.AttrStmt):
             yield from self.statement(node.body)
         elif not _is_nothing(node):
@@ -253,7 +270,7 @@ class _Kernel:
         while position < len(statements):
             first, *rest = statements[position : position + 2]
             declares = isinstance(first, tirx.AllocBuffer) and first.buffer in self.split
-            if declares and _elements(first.buffer) == 1 and rest and _sets(rest[0], first.buffer):
+            if declares and elements(first.buffer) == 1 and rest and _sets(rest[0], first.buffer):
                 kind = c_type(str(first.buffer.dtype))
                 yield f"{kind} {self._variable(first.buffer, 0)} = {self._stored(rest[0])};"
                 position += 2
@@ -264,28 +281,28 @@ class _Kernel:
     def _stored(self, store: Stmt) -> str:
         return self.express(store.value)
 
-    def _loop(self, loop: Stmt) -> Iterator[str]:
+    def loop(self, loop: Stmt) -> Iterator[str]:
         if loop.kind not in (tirx.ForKind.SERIAL, tirx.ForKind.UNROLLED):
-            raise CompilerError("C sources have neither vectors nor threads")
+            raise CompilerError("a loop is over vectors or threads, which are none here")
         variable, kind = self.names.of(loop.loop_var), c_type(dtype_of(loop.loop_var))
         first = self.express(loop.min)
         end = self.express(loop.extent if first in ("0", "INT64_C(0)") else loop.min + loop.extent)
         yield f"for ({kind} {variable} = {first}; {variable} < {end}; ++{variable}) {{"
-        yield from self._indented(self.statement(loop.body))
+        yield from self.indented(self.statement(loop.body))
         yield "}"
 
-    def _allocation(self, buffer: Buffer) -> str:
-        kind, count = c_type(str(buffer.dtype)), _elements(buffer)
+    def allocation(self, buffer: Buffer) -> str:
+        kind, count = c_type(str(buffer.dtype)), elements(buffer)
         if buffer not in self.split:
             return f"{kind} {self.names.of(buffer)}[{count}];"
         # Set to zero, as compilers cannot always prove that what a condition keeps from being set is not read either.
         return f"{kind} {', '.join(f'{self._variable(buffer, position)} = 0' for position in range(count))};"
 
-    def _indented(self, lines: Iterable[str]) -> Iterator[str]:
+    def indented(self, lines: Iterable[str]) -> Iterator[str]:
         return (f"  {line}" for line in lines)
 
 
-def _elements(buffer: Buffer) -> int:
+def elements(buffer: Buffer) -> int:
     count = 1
     for extent in buffer.shape:
         count *= int(extent)

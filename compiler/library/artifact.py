@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from ...dtypes import numpy_dtype
 from ...errors import (
+    DeviceError,
     LibraryError,
     OutputError,
     TensorError,
@@ -90,6 +91,11 @@ class CompiledModel:
         """``NAME_run`` as ctypes sees it: it can be called while this object is there."""
         return self._run
 
+    @property
+    def c_async_function(self) -> Any:
+        """``NAME_run_async`` of a library for a GPU, the same way."""
+        return self._library.functions[f"{self.signature.name}_run_async"]
+
     def run(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
         """Runs the model once.
 
@@ -102,6 +108,7 @@ class CompiledModel:
         Raises:
             TensorError: an input is missing, unknown, or has another shape or dtype.
             UnsupportedTargetError: this processor lacks instructions that the library uses.
+            DeviceError: the GPU that it is for, or its driver, is not there or failed.
         """
         arrays = self._check(inputs)
         outputs = self._empty_outputs()
@@ -252,6 +259,8 @@ class CompiledModel:
             (ctypes.c_void_p * max(1, len(group)))(*[a.ctypes.data for a in group]) for group in (inputs, outputs)
         ]
         status = entry(*pointers, ctypes.c_void_p(self._workspace()), *more)
+        if status and self.signature.device:
+            raise DeviceError(self._problem(), where=str(self.path))
         if status == _ERROR_CPU:
             raise UnsupportedTargetError(
                 "this processor lacks instructions that the library uses",
@@ -285,8 +294,16 @@ class CompiledModel:
                 hint=f"a call needs {self.workspace_bytes} bytes beside its inputs and outputs",
             ) from error
 
+    def _problem(self) -> str:
+        """What a library for a device says went wrong last in this thread."""
+        error = self._library.functions[f"{self.signature.name}_error"]
+        error.restype = ctypes.c_char_p
+        return str((error() or b"").decode(errors="replace"))
+
     def _workspace(self) -> int:
-        """The address of this thread's workspace."""
+        """The address of this thread's workspace; 0 where the library has its own, in the memory of a device."""
+        if self.signature.device:
+            return 0
         memory: Array | None = getattr(self._local, "memory", None)
         if memory is None:
             with self._enough_memory():

@@ -68,6 +68,7 @@ class Signature:
         kernels, steps: what it runs, in the order of `plan.leaves`.
         dimensions: numbers that a call takes after the workspace.
         precision: what it multiplies and stores in: ``fp32``, ``bf16`` or ``fp16``.
+        device: what runs its kernels, ``cuda``; empty: the processor that calls it.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Signature:
     steps: tuple[StepRecord, ...]
     precision: str = "fp32"
     dimensions: tuple[Dimension, ...] = ()
+    device: str = ""
 
     @property
     def results(self) -> tuple[TensorSpec, ...]:
@@ -108,6 +110,7 @@ def make_signature(
     threads: int | None,
     tilewright_version: str,
     precision: str = "fp32",
+    device: str = "",
 ) -> Signature:
     """The signature of a plan's library; `threads` as `CompileOptions` has it."""
     return Signature(
@@ -129,6 +132,7 @@ def make_signature(
         steps=tuple(StepRecord(s.kernel if isinstance(s, Call) else -1, s.sources) for s in leaves(plan.steps)),
         precision=precision,
         dimensions=plan.dimensions,
+        device=device,
     )
 
 
@@ -224,6 +228,7 @@ def _from_json(data: Mapping[str, Any]) -> Signature:
         ),
         precision=_text(data.get("precision", "fp32")),
         dimensions=tuple(Dimension(_text(d["name"]), _size(d["bound"])) for d in _list(data.get("dimensions", []))),
+        device=_text(data.get("device", "")),
     )
 
 

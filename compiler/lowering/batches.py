@@ -85,6 +85,7 @@ class Batch:
                 units=self.target.units,
                 vectors=self.target.lanes() > 1,
                 fma=self.target.asks_for_fma,
+                grid=self.target.grid is not None,
             )
             for symbol, function in zip(self.symbols, self.functions, strict=True)
         )

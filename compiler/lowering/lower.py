@@ -29,6 +29,7 @@ from ...schedules.tensorir.rebuild import with_body
 from ...targets.target import DotUnit
 from ..library.plan import Bytes
 from ..library.tensor_spec import element_bytes
+from .barriers import insert_barriers
 from .bfloat16 import expand_conversions, legalize_arithmetic
 from .flatten import hide_divisions, show_divisions
 from .guards import share_guards
@@ -72,6 +73,7 @@ def lower_kernel(
     units: Sequence[DotUnit] = (),
     vectors: bool = True,
     fma: bool = False,
+    grid: bool = False,
 ) -> LoweredKernel:
     """Lowers one scheduled PrimFunc.
 
@@ -83,6 +85,7 @@ def lower_kernel(
         units: for narrow operands, whose instructions kernels may be scheduled for.
         vectors: whether code can compute in vectors; otherwise loops over lanes become serial.
         fma: whether multiply-adds are one instruction by demand, not where LLVM likes.
+        grid: whether its outermost loops are those of grids of threads.
 
     Raises:
         CompilerError: a pass failed, or the function needs more stack than a thread surely has.
@@ -91,7 +94,8 @@ def lower_kernel(
         function = _serial(function)
     with failing_in(f"kernel '{symbol}'", "lowering a kernel failed"):
         workers = int(tvm_target.attrs.get("num-cores", 1)) if parallel else 1
-        module = _loop_passes(workers, units, vectors)(tvm.IRModule({symbol: _for(_ANY, function, symbol)}))
+        passes = _grid_passes() if grid else _loop_passes(workers, units, vectors)
+        module = passes(tvm.IRModule({symbol: _for(_ANY, function, symbol)}))
         raw, scratch = _raw_abi(module[symbol])
         with tvm_target:
             module = _machine_passes(units, fma)(tvm.IRModule({symbol: _for(tvm_target, raw, symbol)}))
@@ -140,6 +144,40 @@ def _loop_passes(workers: int, units: Sequence[DotUnit], vectors: bool) -> Any:
             s_tir.transform.RewriteUnsafeSelect(),
             *([] if vectors else [_on_functions("Guards", share_guards)]),
             tirx.transform.CommonSubexprElim(),
+            tirx.transform.FP8ComputeLegalize(),
+        ]
+    )
+
+
+def _grid_passes() -> Any:
+    """The same for grids of threads: TVM's own sequence for GPUs as far as these kernels need it, and our barriers."""
+    return tvm.ir.transform.Sequential(
+        [
+            s_tir.transform.CanonicalizeLoop(),
+            s_tir.transform.LowerInitBlock(),
+            s_tir.transform.PlanAndUpdateBufferAllocationLocation(),
+            s_tir.transform.ConvertBlocksToOpaque(),
+            s_tir.transform.LiftThreadBinding(),
+            s_tir.transform.CompactBufferAllocation(),
+            s_tir.transform.UnifyThreadBinding(),
+            s_tir.transform.LowerMatchBuffer(),
+            s_tir.transform.StmtSimplify(),
+            s_tir.transform.AnnotateIrregularLoop(),
+            s_tir.transform.LowerOpaqueBlock(),
+            _on_functions("HideDivisions", hide_divisions),
+            tirx.transform.FlattenBuffer(),
+            _on_functions("ShowDivisions", show_divisions),
+            _on_functions("SelectDots", partial(select_dots, units={})),
+            _on_functions("LegalizeBfloat16", legalize_arithmetic),
+            _on_functions("HoistScratch", partial(hoist_scratch, workers=1)),
+            tirx.transform.NarrowDataType(32),
+            tirx.transform.VectorizeLoop(False),
+            tirx.transform.StorageRewrite(),
+            s_tir.transform.RenormalizeSplitPattern(),
+            tirx.transform.StmtSimplify(),
+            tirx.transform.RemoveNoOp(),
+            s_tir.transform.RewriteUnsafeSelect(),
+            _on_functions("Barriers", insert_barriers),
             tirx.transform.FP8ComputeLegalize(),
         ]
     )

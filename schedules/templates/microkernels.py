@@ -11,21 +11,22 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from tvm import te
+from tvm import te, tirx
 
 from ...annotations import STAGE
 from ...ir_types import Scalar
 from ...targets.target import DotUnit, Target
-from ..tensorir.expressions import int64s
+from ..tensorir.expressions import int64, int64s
 from ..tensorir.padding import padded
 from . import contraction, dot_product, packing
 from .contraction import TEMPLATE, MultiplyAddChoice, Workload
 from .dot_product import DotProductChoice
+from .simt import SimtChoice
 
 Element = Callable[..., Scalar]
 TileChoice = MultiplyAddChoice | DotProductChoice
-# What STAGE says of the sums of slices of k.
-SLICES = "slices"
+# What STAGE says of the sums of slices of k, and of a first operand that is copied by tiles.
+SLICES, STAGED = "slices", "staged"
 
 
 class Microkernel(Protocol):
@@ -140,6 +141,39 @@ class MultiplyAdd:
         """The sums with padding."""
         return contraction.compute(
             self.workload, self.choice, self.target, lhs, packed, template=self.template, name=self.name
+        )
+
+
+@dataclass(frozen=True)
+class StagedMultiplyAdd(MultiplyAdd):
+    """The same with A as a stage, a part of which is copied to where threads share it (`simt.py`)."""
+
+    def operand(self, element: Element, extents: Sequence[int], shape: Sequence[int], before: Sequence[int]) -> Element:
+        """A with its padding, which the stage computes."""
+        if tuple(extents) == tuple(shape):
+            return element
+        stage = padded(element, extents, shape, before, self.workload.lhs, {}, f"padded_{self.name}")
+        return lambda *index: stage[index]
+
+    def compute_padded(self, lhs: Element, packed: te.Tensor) -> te.Tensor:
+        """The sums with padding, of rows of the stage that are as many as those of whole tiles."""
+        workload, rows = self.workload, contraction.padded_rows(self.workload, self.choice)
+
+        def element(batch: Any, row: Any, *k: Any) -> Scalar:
+            inside = row if rows == workload.rows else tirx.min(row, int64(workload.rows - 1))
+            return lhs(batch, inside, *k)
+
+        shape = int64s((workload.batch, rows, *workload.k))
+        staged = te.compute(shape, element, name=f"{self.name}_rows", attrs=STAGE.entry(STAGED))
+        return contraction.compute(
+            replace(workload, rows=rows, filter=None),
+            self.choice,
+            self.target,
+            lambda *index: staged[index],
+            packed,
+            template=self.template,
+            name=self.name,
+            flops=workload.flops,
         )
 
 
@@ -302,7 +336,9 @@ def microkernel(workload: Workload, choice: TileChoice, target: Target, **named:
         named: `template` and `name` of the block of sums.
     """
     whole: Microkernel
-    if isinstance(choice, MultiplyAddChoice):
+    if isinstance(choice, SimtChoice):
+        whole = StagedMultiplyAdd(workload, choice, target, **named)
+    elif isinstance(choice, MultiplyAddChoice):
         whole = MultiplyAdd(workload, choice, target, **named)
     else:
         whole = DotProducts(workload.with_k(choice.k), choice, dot_product.unit_of(choice, target), **named)

@@ -1,0 +1,48 @@
+"""Types and constants of C: exact, and no float that becomes a double."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import numpy as np
+
+from ...errors import CompilerError
+from ..library.tensor_spec import C_TYPES
+
+# Of constants, and of the functions of libm, by the floats that C computes in.
+FLOAT_SUFFIXES: Mapping[str, str] = MappingProxyType({"float32": "f", "float64": ""})
+
+
+def c_type(dtype: str) -> str:
+    """The type of elements of a dtype in memory.
+
+    Raises:
+        CompilerError: C has none.
+    """
+    if dtype not in C_TYPES:
+        raise CompilerError(f"C has no type for {dtype}")
+    return C_TYPES[dtype]
+
+
+def float_constant(value: float, dtype: str) -> str:
+    """The shortest decimal that is read as exactly this float."""
+    if math.isnan(value):
+        return "NAN" if dtype == "float32" else "(double)NAN"
+    if math.isinf(value):
+        infinity = "INFINITY" if dtype == "float32" else "(double)INFINITY"
+        return infinity if value > 0 else f"(-{infinity})"
+    text = str(np.float32(value)) if dtype == "float32" else repr(float(value))
+    return text + FLOAT_SUFFIXES[dtype]
+
+
+def integer_constant(value: int, dtype: str) -> str:
+    """An integer of its dtype; of those narrower than int an int."""
+    if dtype == "int64":
+        return f"INT64_C({value})" if value > -(1 << 63) else "INT64_MIN"
+    if dtype == "uint64":
+        return f"UINT64_C({value})"
+    if dtype == "uint32":
+        return f"{value}u"
+    return str(value) if value > -(1 << 31) else "INT32_MIN"

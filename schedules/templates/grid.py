@@ -105,13 +105,10 @@ def schedule_block(sch: Schedule, block: Block, threads: int) -> list[Block]:
         thread = bind_results(sch, list(sch.get_loops(writer)), threads)
         sch.compute_at(block, thread, preserve_unit_loops=True)
         terms = list(sch.get_loops(block))[-len(reduction) :]
-        sch.decompose_reduction(block, terms[0])
-        return [block, writer]
+        return [block, writer, sch.decompose_reduction(block, terms[0])]
     sch.reorder(*spatial, *reduction)
     bind_results(sch, spatial, threads)
-    if reduction:
-        sch.decompose_reduction(block, reduction[0])
-    return [block]
+    return [block, sch.decompose_reduction(block, reduction[0])] if reduction else [block]
 
 
 def bind_results(sch: Schedule, loops: list[Loop], threads: int) -> Loop:

@@ -83,26 +83,26 @@ def schedule_rows(sch: Schedule, stages: list[Block], output: Block, choice: Row
     kept = [stage for stage in stages if not _computed_again(sch, stage, elements[sch.get(stage).name_hint], target)]
     row, inner = _row_of(sch, output, rank)
     sch.bind(row, f"{grid.BLOCK}x")
-    writers: list[Block] = []
+    names = {sch.get(output).name_hint}
     for stage in reversed(kept):
         several = elements[sch.get(stage).name_hint] > 1
         # A thread adds up in a register, and leaves to the others what it has when it is done.
         adds = several and blocks.is_reduction(sch, stage)
         writer = sch.cache_write(stage, 0, "local") if adds else stage
+        names |= {sch.get(each).name_hint for each in (stage, writer)}
         sch.set_scope(writer, 0, "shared" if several else "local")
         sch.compute_at(writer, row, preserve_unit_loops=True)
-        writers.insert(0, writer)
-    for stage, writer in zip(kept, writers, strict=True):
-        loops = list(sch.get_loops(writer))[blocks.depth(sch, writer, row) :]
-        reductions = [int(var.iter_type) for var in sch.get(stage).iter_vars].count(blocks.REDUCTION)
-        if elements[sch.get(stage).name_hint] > 1:
+        if several:
+            loops = list(sch.get_loops(writer))[blocks.depth(sch, writer, row) :]
             thread = _share(sch, loops, threads)
-            if writer is not stage:
+            if adds:
                 sch.compute_at(stage, thread, preserve_unit_loops=True)
-        if reductions:
-            sch.decompose_reduction(stage, list(sch.get_loops(stage))[-reductions])
+    for stage in kept:
+        terms = [int(var.iter_type) for var in sch.get(stage).iter_vars].count(blocks.REDUCTION)
+        if terms:
+            names.add(sch.get(sch.decompose_reduction(stage, list(sch.get_loops(stage))[-terms])).name_hint)
     _share(sch, inner or [sch.add_unit_loop(output)], threads)
-    return {sch.get(each).name_hint for each in (*kept, *writers, output)}
+    return names
 
 
 def _computed_again(sch: Schedule, stage: Block, elements: int, target: Target) -> bool:

@@ -36,6 +36,7 @@ _FEWEST_THREADS, _MOST_THREADS = 32, 256
 _MOST_RESULTS = 64
 _SPARE_REGISTERS = 40
 _MOST_SLICES, _SLICE_STEPS = 16, 64
+_SLICED = 1.1  # how much longer slices take than their numbers say
 # What is read from shared memory in a cycle of a multiprocessor, in elements; cycles of two barriers; of a launch.
 _SHARED_PER_CYCLE, _BARRIERS, _LAUNCH = 32, 80, 1500
 
@@ -136,7 +137,7 @@ def estimate(workload: Workload, choice: SimtChoice, target: Target) -> float:
     a, b, c = workload.product_bytes
     moved = workload.batch * (a + b + c * choice.k_splits) / grid.bytes_per_cycle
     after = 0.0 if choice.k_splits == 1 else _LAUNCH + workload.batch * c * choice.k_splits / grid.bytes_per_cycle
-    return max(busy, alone, moved) + after
+    return max(busy, alone, moved) * (1.0 if choice.k_splits == 1 else _SLICED) + after
 
 
 def _load_width(choice: SimtChoice) -> int:

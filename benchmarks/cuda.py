@@ -1,11 +1,11 @@
 """Libraries for NVIDIA's GPUs, built beforehand and measured in one short call where a GPU is.
 
-    python -m benchmarks.cuda build --mcpu sm_90a --out build/cuda build/models/resnet50.onnx ...     needs nvcc, no GPU
-    python -m benchmarks.cuda run build/cuda --json build/cuda.json                                   needs a GPU, no nvcc
+    python -m benchmarks.cuda build --mcpu sm_90a --out build/cuda build/models/resnet50.onnx ...   needs nvcc, no GPU
+    python -m benchmarks.cuda run build/cuda --json build/cuda.json                                 needs a GPU alone
 
-`build` writes for each model a library, its inputs, and the outputs of ONNX Runtime on this machine. `run` compares, and
-times each library with tensors in the memory of the machine and in that of the GPU, launched one by one and behind each
-other, and its kernels. All of it takes a few seconds a model.
+`build` writes for each model a library, its inputs, and the outputs of ONNX Runtime on this machine. `run` compares,
+and times each library with tensors in the memory of the machine and in that of the GPU, launched one by one and behind
+each other, and its kernels. All of it takes a few seconds a model.
 
 Exit codes: 0 done; 1 a library computes something else; 2 wrong usage; 5 there is no GPU.
 """

@@ -1,4 +1,4 @@
-"""Machines that run grids: many blocks of threads, each block on one multiprocessor, with memory that its threads share."""
+"""Machines that run grids: many blocks of threads, each on one multiprocessor, with memory that its threads share."""
 
 from __future__ import annotations
 

@@ -82,6 +82,10 @@ class Used:
         self.helpers[name] = text
         return name
 
+    def function(self, name: str, text: str) -> str:
+        """The name of a helper that is a function, whose text begins with the type of its result."""
+        return self.helper(name, f"{self.language.inline} {text}")
+
 
 @dataclass
 class Expressions:
@@ -183,9 +187,9 @@ class Expressions:
         """The second if one of them is NaN."""
         name, sign = ("min", "<") if isinstance(node, tirx.Min) else ("max", ">")
         kind = c_type(dtype_of(node))
-        helper = self.used.helper(
+        helper = self.used.function(
             f"{name}_{dtype_of(node)}",
-            f"{self.used.language.inline} {kind} {name}_{dtype_of(node)}({kind} a, {kind} b) {{ return a {sign} b ? a : b; }}",
+            f"{kind} {name}_{dtype_of(node)}({kind} a, {kind} b) {{ return a {sign} b ? a : b; }}",
         )
         return f"{helper}({self(node.a)}, {self(node.b)})"
 
@@ -209,8 +213,8 @@ class Expressions:
     def _not_a_number(self, call: Call) -> str:
         dtype = self._float(call.args[0])
         kind = c_type(dtype)
-        helper = self.used.helper(
-            f"is_nan_{dtype}", f"{self.used.language.inline} int is_nan_{dtype}({kind} x) {{ return x != x; }}"
+        helper = self.used.function(
+            f"is_nan_{dtype}", f"int is_nan_{dtype}({kind} x) {{ return x != x; }}"
         )
         return f"{helper}({self(call.args[0])})"
 
@@ -219,10 +223,10 @@ class Expressions:
         if source == result or c_type(source) == c_type(result):
             return self(call.args[0])
         text = (
-            f"{self.used.language.inline} {c_type(result)} {result}_of_{source}({c_type(source)} x) {{\n"
+            f"{c_type(result)} {result}_of_{source}({c_type(source)} x) {{\n"
             f"  {c_type(result)} y;\n  memcpy(&y, &x, sizeof y);\n  return y;\n}}"
         )
-        return f"{self.used.helper(f'{result}_of_{source}', text)}({self(call.args[0])})"
+        return f"{self.used.function(f'{result}_of_{source}', text)}({self(call.args[0])})"
 
     def _inverted(self, call: Call) -> str:
         return f"({c_type(dtype_of(call))})~{self.inner(call.args[0])}"

@@ -144,6 +144,7 @@ class Names:
     given: dict[Node, str] = field(default_factory=dict)
 
     def of(self, thing: Node) -> str:
+        """The name of a variable, a buffer or a parameter."""
         if thing not in self.given:
             base = name = identifier(str(thing.name).removesuffix(_POINTER))
             count = 1
@@ -168,6 +169,7 @@ class KernelWriter:
         self.split: set[Node] = set()  # buffers whose elements are variables
 
     def written(self, symbol: str) -> KernelInC:
+        """The function, under a symbol."""
         for parameter in self.function.params:
             self.names.of(parameter)
         stored = self.accesses(self.function.body)
@@ -193,7 +195,7 @@ class KernelWriter:
             else:
                 raise CompilerError("a buffer is at an address that is computed")
         stored: set[str] = set()
-        self.read: set[Node] = set()
+        self.read = set()
         moving: set[Node] = set()
 
         def note(buffer: Buffer, indices: Sequence[Node]) -> None:
@@ -227,6 +229,7 @@ class KernelWriter:
             self.views[buffer] = self.views.get(source, source)
 
     def element(self, buffer: Buffer, index: Node) -> str:
+        """An element of a buffer."""
         buffer = self.views.get(buffer, buffer)
         if buffer in self.split:
             return self._variable(buffer, int(index.value))
@@ -238,6 +241,7 @@ class KernelWriter:
         return name if elements(buffer) == 1 else f"{name}_{position}"
 
     def statement(self, node: Stmt) -> Iterator[str]:
+        """The lines of a statement."""
         if isinstance(node, tirx.SeqStmt):
             yield from self._sequence(list(node.seq))
         elif isinstance(node, tirx.BufferStore):
@@ -282,6 +286,7 @@ class KernelWriter:
         return self.express(store.value)
 
     def loop(self, loop: Stmt) -> Iterator[str]:
+        """The lines of a loop."""
         if loop.kind not in (tirx.ForKind.SERIAL, tirx.ForKind.UNROLLED):
             raise CompilerError("a loop is over vectors or threads, which are none here")
         variable, kind = self.names.of(loop.loop_var), c_type(dtype_of(loop.loop_var))
@@ -292,6 +297,7 @@ class KernelWriter:
         yield "}"
 
     def allocation(self, buffer: Buffer) -> str:
+        """The line that makes a buffer, or the variables that are its elements."""
         kind, count = c_type(str(buffer.dtype)), elements(buffer)
         if buffer not in self.split:
             return f"{kind} {self.names.of(buffer)}[{count}];"
@@ -299,10 +305,12 @@ class KernelWriter:
         return f"{kind} {', '.join(f'{self._variable(buffer, position)} = 0' for position in range(count))};"
 
     def indented(self, lines: Iterable[str]) -> Iterator[str]:
+        """The lines of what stands inside of something."""
         return (f"  {line}" for line in lines)
 
 
 def elements(buffer: Buffer) -> int:
+    """How many a buffer has."""
     count = 1
     for extent in buffer.shape:
         count *= int(extent)

@@ -113,11 +113,12 @@ class _GridWriter(KernelWriter):
         self._extents: dict[str, int] = {}
 
     def grid(self, body: Stmt, kernel: str, number: int) -> GridFunction:
+        """The function of one grid of a kernel, of that number."""
         for parameter in self.function.params:
             self.names.of(parameter)
         stored = self.accesses(body)
         places = list(self._places(body))
-        lines = tuple([*places, *self.indented(self.statement(body))])
+        lines = (*places, *self.indented(self.statement(body)))
         touched = stored | {self.pointers[each] for each in self.read}
         parameters = [
             (position, Parameter(name, str(each.ty.element_type.dtype), name in stored))

@@ -114,7 +114,7 @@ class _Walk:
         return _Since(self._shared(loads), {each: {hash(node)} for each in self._shared(stores)})
 
     def _shared(self, buffers: Iterable[Buffer]) -> set[Buffer]:
-        own = (self._views.get(each, each) for each in buffers)
+        own: list[Buffer] = [self._views.get(each, each) for each in buffers]
         return {each for each in own if each.scope() == SHARED}
 
 

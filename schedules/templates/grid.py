@@ -102,22 +102,41 @@ def schedule_block(sch: Schedule, block: Block, threads: int) -> list[Block]:
     if reduction and len(sch.get(block).writes) == 1:
         writer = sch.cache_write(block, 0, "local")
         blocks.absorb_consumers(sch, writer)
-        thread = bind_results(sch, list(sch.get_loops(writer)), threads)
-        sch.compute_at(block, thread, preserve_unit_loops=True)
-        terms = list(sch.get_loops(block))[-len(reduction) :]
-        return [block, writer, sch.decompose_reduction(block, terms[0])]
+        sch.compute_at(block, _bind_tiles(sch, list(sch.get_loops(writer)), threads), preserve_unit_loops=True)
+        init = sch.decompose_reduction(block, list(sch.get_loops(block))[-len(reduction)])
+        return [block, writer, init]
     sch.reorder(*spatial, *reduction)
-    bind_results(sch, spatial, threads)
+    _bind_elements(sch, spatial, threads)
     return [block, sch.decompose_reduction(block, reduction[0])] if reduction else [block]
 
 
-def bind_results(sch: Schedule, loops: list[Loop], threads: int) -> Loop:
-    """Makes loops over results a grid; returns the loop over the threads of a block."""
-    fused = sch.fuse(*loops) if len(loops) > 1 else loops[0]
-    count, thread = sch.split(fused, [None, min(threads, 1 << (blocks.extent(sch, fused) - 1).bit_length())])
+def _bind_elements(sch: Schedule, loops: list[Loop], threads: int) -> None:
+    """Makes loops over results a grid: threads side by side have results side by side, wherever an axis ends."""
+    results = sch.fuse(*loops) if len(loops) > 1 else loops[0]
+    count, thread = sch.split(results, [None, min(threads, 1 << (blocks.extent(sch, results) - 1).bit_length())])
     sch.bind(count, f"{BLOCK}x")
     sch.bind(thread, f"{THREAD}x")
-    return thread
+
+
+def _bind_tiles(sch: Schedule, loops: list[Loop], threads: int) -> Loop:
+    """Makes loops over results a grid of tiles of the last two axes; returns the innermost loop.
+
+    A place in one loop of all axes would be divisions that TVM cannot take back when it looks for what a thread reads.
+    """
+    *outer, last = loops
+    across = min(blocks.extent(sch, last), threads)
+    panel, column = sch.split(last, [None, across])
+    inside = [column]
+    if outer:
+        line = outer.pop()
+        line, row = sch.split(line, [None, min(blocks.extent(sch, line), threads // across)])
+        outer.append(line)
+        inside = [row, column]
+        sch.reorder(*outer, panel, *inside)
+        sch.bind(row, f"{THREAD}y")
+    sch.bind(sch.fuse(*outer, panel) if outer else panel, f"{BLOCK}x")
+    sch.bind(column, f"{THREAD}x")
+    return column
 
 
 def _has_memory(sch: Schedule, block: Block) -> bool:

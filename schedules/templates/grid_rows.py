@@ -53,7 +53,7 @@ def estimate(workload: Rows, choice: RowsChoice, target: Target) -> float:
     """Estimated cycles until the last block is done."""
     machine, threads = grid_of(target), max(1, choice.registers)
     steps = math.ceil(workload.length / threads)
-    block = steps * _STEP_CYCLES * (3 if workload.stays else 1) + MEMORY_CYCLES
+    block: float = steps * _STEP_CYCLES * (3 if workload.stays else 1) + MEMORY_CYCLES
     block += _BARRIER_CYCLES * math.log2(threads) * (2 if workload.stays else 1)
     # Neighbours that read far apart read a line each.
     apart = 1 if choice.registers else min(workload.length, 8)

@@ -1,4 +1,4 @@
-"""The architectures of NVIDIA's GPUs that code is generated for: a row each, with the numbers of its usual data-center part."""
+"""The architectures of NVIDIA's GPUs that code is generated for: a row each, with the numbers of a usual part."""
 
 from __future__ import annotations
 

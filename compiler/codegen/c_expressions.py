@@ -213,9 +213,7 @@ class Expressions:
     def _not_a_number(self, call: Call) -> str:
         dtype = self._float(call.args[0])
         kind = c_type(dtype)
-        helper = self.used.function(
-            f"is_nan_{dtype}", f"int is_nan_{dtype}({kind} x) {{ return x != x; }}"
-        )
+        helper = self.used.function(f"is_nan_{dtype}", f"int is_nan_{dtype}({kind} x) {{ return x != x; }}")
         return f"{helper}({self(call.args[0])})"
 
     def _bits(self, call: Call) -> str:

@@ -53,8 +53,8 @@ class CGenerator:
         progress: ProgressCallback,
     ) -> Generated:
         """Writes the files."""
-        from .c_files import texts
         from .c_expressions import C99
+        from .c_files import texts
         from .c_kernels import kernel_in_c, written_kernels
 
         kernels, used = written_kernels(

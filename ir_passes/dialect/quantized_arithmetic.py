@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ...dtypes import numpy_dtype
+
 Array = npt.NDArray[Any]
 
 
@@ -28,8 +30,6 @@ def requantized(sums: Array, multiplier: Array, zero_point: Array, dtype: str, l
 
 def dequantized(x: Array, scale: Array, zero_point: Array, dtype: str) -> Array:
     """(x - zero_point) * scale: the difference in int32 that wraps, the product in float32, rounded to `dtype`."""
-    from .dtypes import numpy_dtype
-
     with np.errstate(all="ignore"):
         difference = x.astype(np.int32) - zero_point.astype(np.int32)
         return np.asarray((difference.astype(np.float32) * scale.astype(np.float32)).astype(numpy_dtype(dtype)))

@@ -9,7 +9,7 @@ what is measured adds more.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ _PARAMETERS = {
     "seed": 0,
     "verbosity": 0,
 }
+_GENTLY = {"eta": 0.05, "lambda": 10.0}  # what many workloads have in common shows in small steps, of many samples
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,16 @@ class CostModel:
         """Whether it can say anything."""
         return self._booster is not None
 
-    def train(self, samples: Sequence[Sample], rounds: int | None = None) -> None:
+    def train(self, samples: Sequence[Sample]) -> None:
         """Learns all samples anew, on top of what was trained before; too few of them change nothing."""
+        most = _ROUNDS if self._start is None else _ROUNDS_AFTER
+        self._learn(samples, min(most, len(samples)), _PARAMETERS)  # few samples correct little
+
+    def pretrain(self, samples: Sequence[Sample]) -> None:
+        """Learns the samples of many workloads, for `save`."""
+        self._learn(samples, _ROUNDS_BEFORE, _PARAMETERS | _GENTLY)
+
+    def _learn(self, samples: Sequence[Sample], rounds: int, parameters: Mapping[str, Any]) -> None:
         if len(samples) < _LEAST:
             return
         import xgboost
@@ -89,13 +98,7 @@ class CostModel:
         relevance = [_relevance(sample.ratio) for sample in ordered]
         matrix = self._matrix([sample.features for sample in ordered], label=relevance)
         matrix.set_group([len(group) for group in groups.values()])
-        most = _ROUNDS if self._start is None else _ROUNDS_AFTER
-        count = rounds or min(most, len(samples))  # few samples correct little
-        self._booster = xgboost.train(_PARAMETERS, matrix, num_boost_round=count, xgb_model=self._start)
-
-    def pretrain(self, samples: Sequence[Sample]) -> None:
-        """Learns the samples of many workloads, for `save`."""
-        self.train(samples, _ROUNDS_BEFORE)
+        self._booster = xgboost.train(parameters, matrix, num_boost_round=rounds, xgb_model=self._start)
 
     def scores(self, features: Sequence[Features]) -> Array:
         """The lower, the faster; only comparable within a workload."""

@@ -77,33 +77,49 @@ static void simulation_step(void *to, size_t step) {
   run->begin = now();
 }
 
-/* How long a launch waits for its threads, and all of them together. */
-enum { HAND_OFF_MEETING = 20 * 1000 * 1000, HAND_OFF_NANOSECONDS = 1000 * 1000 * 1000 };
+/* How long a launch waits for its threads: where hand-offs are measured, before a kernel is timed, and all of them. */
+enum { HAND_OFF_MEETING = 20 * 1000 * 1000, ROLL_CALL = 1000 * 1000, HAND_OFF_NANOSECONDS = 1000 * 1000 * 1000 };
+
+typedef struct { atomic_int arrived; int64_t deadline; } meeting;
 
 /* Waits until every task of a launch has begun, so that each has a thread of its own; no longer than a moment, since
  * threads may be more than the processors that Linux gives them. */
-static int simulation_meet(int task, pool_group *group, void *arrived) {
+static int meeting_task(int task, pool_group *group, void *to) {
   (void)task;
-  int64_t deadline = pool_now() + HAND_OFF_MEETING;
-  atomic_fetch_add((atomic_int *)arrived, 1);
-  while (atomic_load((atomic_int *)arrived) < group->num_task && pool_now() < deadline) pool_pause();
+  meeting *held = to;
+  atomic_fetch_add(&held->arrived, 1);
+  while (atomic_load(&held->arrived) < group->num_task && pool_now() < held->deadline) pool_pause();
   return 0;
+}
+
+/* Returns how many threads took part. */
+static int meeting_hold(int64_t nanoseconds) {
+  meeting held = {0, pool_now() + nanoseconds};
+  pool_launch(meeting_task, &held, 0);
+  return atomic_load(&held.arrived);
+}
+
+/* Sees to it that those who share the next kernel are awake, as they are after a short one. */
+static void roll_call(int threads) {
+  pool_share(threads);
+  pool_share(pool_least(threads, atomic_load(&pool_turn.crew)));
+  meeting_hold(ROLL_CALL);
+  pool_share(threads);
 }
 
 /* The nanoseconds of launches whose tasks do nothing but meet, one after the other as in a run: as many as there is room
  * for, or fewer when time is up, and zeros. Returns how many threads took part in the last one. */
 static int simulation_hand_off(uint64_t *nanoseconds, size_t room) {
-  atomic_int arrived = 0;
+  int arrived = 0;
   uint64_t deadline = now() + HAND_OFF_NANOSECONDS, before;
   size_t i = 0;
   pool_begin();
   pool_share(POOL_MAX_THREADS);
   for (; i < room && (before = now()) < deadline; ++i) {
-    atomic_store(&arrived, 0);
-    pool_launch(simulation_meet, &arrived, 0);
+    arrived = meeting_hold(HAND_OFF_MEETING);
     nanoseconds[i] = now() - before;
   }
   pool_end();
   for (; i < room; ++i) nanoseconds[i] = 0;
-  return atomic_load(&arrived);
+  return arrived;
 }

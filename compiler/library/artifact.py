@@ -20,7 +20,6 @@ import numpy.typing as npt
 
 from ...dtypes import numpy_dtype
 from ...errors import (
-    DeviceError,
     LibraryError,
     OutputError,
     TensorError,
@@ -35,13 +34,11 @@ from .arrays import as_array
 from .library_file import LibraryFile, opened
 from .native_library import NativeLibrary, load_native
 from .signature import Signature, check_threads
+from .status import check_status
 from .tensor_spec import TensorSpec
 
 Array = npt.NDArray[Any]
 ALIGNMENT = 64
-
-# What NAME_run returns, as the header says.
-_ERROR_CPU = 1
 
 
 class CompiledModel:
@@ -259,16 +256,7 @@ class CompiledModel:
             (ctypes.c_void_p * max(1, len(group)))(*[a.ctypes.data for a in group]) for group in (inputs, outputs)
         ]
         status = entry(*pointers, ctypes.c_void_p(self._workspace()), *more)
-        if status and self.signature.device:
-            raise DeviceError(self._problem(), where=str(self.path))
-        if status == _ERROR_CPU:
-            raise UnsupportedTargetError(
-                "this processor lacks instructions that the library uses",
-                where=str(self.path),
-                hint=f"it needs {', '.join(self.signature.cpu_features)}: compile it for this machine's --mcpu",
-            )
-        if status:
-            raise TilewrightError(f"the library failed with code {status}", where=str(self.path))
+        check_status(status, self.path, self.signature, self._library)
 
     def _empty_outputs(self) -> list[Array]:
         with self._enough_memory():
@@ -293,12 +281,6 @@ class CompiledModel:
                 where=str(self.path),
                 hint=f"a call needs {self.workspace_bytes} bytes beside its inputs and outputs",
             ) from error
-
-    def _problem(self) -> str:
-        """What a library for a device says went wrong last in this thread."""
-        error = self._library.functions[f"{self.signature.name}_error"]
-        error.restype = ctypes.c_char_p
-        return str((error() or b"").decode(errors="replace"))
 
     def _workspace(self) -> int:
         """The address of this thread's workspace; 0 where the library has its own, in the memory of a device."""

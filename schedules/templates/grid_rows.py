@@ -24,7 +24,7 @@ from . import grid
 from .grid import MEMORY_CYCLES, grid_of
 from .rows_choice import Rows, RowsChoice
 
-_MOST_THREADS, _USUAL_STEPS = 512, 4
+_MOST_THREADS = 1 << 9
 _STEP_CYCLES, _BARRIER_CYCLES = 8, 40
 # What intermediate results as long as a row may take of what a block shares; longer ones are computed again.
 _SHARED_SHARE = 0.75

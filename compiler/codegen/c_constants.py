@@ -1,4 +1,4 @@
-"""Types and constants of C: exact, and no float that becomes a double."""
+"""Types and constants of C, exact, and no float that becomes a double; and what has to stand in parentheses."""
 
 from __future__ import annotations
 
@@ -46,3 +46,20 @@ def integer_constant(value: int, dtype: str) -> str:
     if dtype == "uint32":
         return f"{value}u"
     return str(value) if value > -(1 << 31) else "INT32_MIN"
+
+
+def is_closed(text: str) -> bool:
+    """Whether an expression is a call, an element of an array, or stands in parentheses."""
+    if text[-1] not in ")]" or not (text[0].isalpha() or text[0] in "_("):
+        return False
+    depth = 0
+    for position, character in enumerate(text):
+        if character in "([":
+            depth += 1
+        elif character in ")]":
+            depth -= 1
+            if depth == 0 and position < len(text) - 1:
+                return False
+        elif depth == 0 and not (character.isalnum() or character == "_"):
+            return False
+    return True

@@ -6,7 +6,7 @@ libm. Both are collected while expressions are written, so that a model's files 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -19,7 +19,9 @@ from ...hidden_floats import dtype_of, is_float, name_of
 from ...ir_types import Buffer, Node, Scalar, Var
 from ...schedules.tensorir.rebuild import found
 from ..library.tensor_spec import ELEMENT_BYTES
-from .c_constants import FLOAT_SUFFIXES, c_type, float_constant, integer_constant
+from .c_constants import FLOAT_SUFFIXES, c_type, float_constant, integer_constant, is_closed
+from .c_halves import HALF, half_constant, narrowed, widened
+from .c_used import Used
 
 # Nodes with two operands: the operator, and whether its result may not fit a type that is narrower than int.
 _OPERATORS: Mapping[type, tuple[str, bool]] = MappingProxyType(
@@ -57,36 +59,6 @@ _FREE = ("llvm.arithmetic.fence", "llvm.expect")  # what says something about it
 _PREFETCH = "llvm.prefetch"
 
 
-@dataclass(frozen=True)
-class Language:
-    """What kernels are written in: its name and where it is asked for, for messages; how a helper begins."""
-
-    name: str
-    asked: str
-    inline: str
-
-
-C99 = Language("C sources", "--emit c", "static inline")
-
-
-@dataclass
-class Used:
-    """What the kernels of a model call: helpers with their texts, and functions of libm."""
-
-    language: Language = C99
-    helpers: dict[str, str] = field(default_factory=dict)
-    libm: set[str] = field(default_factory=set)
-
-    def helper(self, name: str, text: str) -> str:
-        """A helper's name, whose text will be there."""
-        self.helpers[name] = text
-        return name
-
-    def function(self, name: str, text: str) -> str:
-        """The name of a helper that is a function, whose text begins with the type of its result."""
-        return self.helper(name, f"{self.language.inline} {text}")
-
-
 @dataclass
 class Expressions:
     """Writes the expressions of one kernel.
@@ -112,6 +84,8 @@ class Expressions:
         if isinstance(node, tirx.IntImm):
             return integer_constant(int(node.value), dtype_of(node))
         if isinstance(node, tirx.FloatImm):
+            if dtype_of(node) == HALF:
+                return half_constant(float(node.value))
             return float_constant(float(node.value), self._float(node))
         if isinstance(node, TensorLoad):
             return self.element(node.source, node.indices[0])
@@ -119,6 +93,8 @@ class Expressions:
             return self._cast(node)
         if isinstance(node, tirx.Not):
             return f"!{self.inner(node.a)}"
+        if isinstance(node, tirx.BitwiseNot):
+            return f"({c_type(dtype_of(node))})~{self.inner(node.a)}"
         if isinstance(node, (tirx.Min, tirx.Max)):
             return self._extremum(node)
         if isinstance(node, tirx.LShift):
@@ -136,7 +112,11 @@ class Expressions:
     def inner(self, node: Scalar) -> str:
         """An expression as an operand."""
         text = self(node)
-        return text if text.replace("_", "").replace(".", "").isalnum() or _is_closed(text) else f"({text})"
+        return text if text.replace("_", "").replace(".", "").isalnum() or is_closed(text) else f"({text})"
+
+    def wide(self, node: Scalar) -> str:
+        """An operand that can be computed with: of float16 the float32."""
+        return widened(self.used, self(node)) if dtype_of(node) == HALF else self.inner(node)
 
     def _float(self, node: Scalar) -> str:
         dtype = dtype_of(node)
@@ -150,6 +130,9 @@ class Expressions:
 
     def _binary(self, node: Scalar) -> str:
         operator, widens = _OPERATORS[type(node)]
+        if dtype_of(node.a) == HALF:
+            text = f"{self.wide(node.a)} {operator} {self.wide(node.b)}"
+            return narrowed(self.used, text) if dtype_of(node) == HALF else text
         left, right = (
             self(each) if operator in "+-" and isinstance(each, _FACTORS) and not _is_narrow(each) else self.inner(each)
             for each in (node.a, node.b)
@@ -173,7 +156,12 @@ class Expressions:
     def _cast(self, node: Scalar) -> str:
         source, result = dtype_of(node.value), dtype_of(node)
         if result == "bool":
-            return f"{self.inner(node.value)} != 0"
+            return f"{self.wide(node.value)} != 0"
+        if HALF in (source, result) and "bfloat16" not in (source, result):
+            value = self.wide(node.value)
+            if result != HALF:
+                return f"({c_type(result)}){value}"
+            return self(node.value) if source == HALF else narrowed(self.used, value, source)
         for dtype in (source, result):
             if "float" in dtype and dtype not in FLOAT_SUFFIXES:
                 raise UnsupportedError(
@@ -186,6 +174,8 @@ class Expressions:
     def _extremum(self, node: Scalar) -> str:
         """The second if one of them is NaN."""
         name, sign = ("min", "<") if isinstance(node, tirx.Min) else ("max", ">")
+        if dtype_of(node) == HALF:
+            return f"{self.wide(node.a)} {sign} {self.wide(node.b)} ? {self.inner(node.a)} : {self.inner(node.b)}"
         kind = c_type(dtype_of(node))
         helper = self.used.function(
             f"{name}_{dtype_of(node)}",
@@ -211,6 +201,8 @@ class Expressions:
         return self(call.args[0])
 
     def _not_a_number(self, call: Call) -> str:
+        if dtype_of(call.args[0]) == HALF:
+            return f"({self.inner(call.args[0])} & 0x7fff) > 0x7c00"
         dtype = self._float(call.args[0])
         kind = c_type(dtype)
         helper = self.used.function(f"is_nan_{dtype}", f"int is_nan_{dtype}({kind} x) {{ return x != x; }}")
@@ -252,6 +244,8 @@ class Expressions:
 
     def _multiply_add(self, dtype: str, *operands: Scalar) -> str:
         """x * y + z in one rounding where that is fast: C says where."""
+        if dtype == HALF:
+            return narrowed(self.used, " + ".join((" * ".join(map(self.wide, operands[:2])), self.wide(operands[2]))))
         name, macro = ("multiply_add", "FP_FAST_FMAF") if dtype == "float32" else ("multiply_add_double", "FP_FAST_FMA")
         fused = f"fma{FLOAT_SUFFIXES[dtype]}"
         self.used.helper(
@@ -262,6 +256,8 @@ class Expressions:
         return f"{name}({', '.join(map(self, operands))})"
 
     def _libm(self, base: str, dtype: str, *operands: Scalar) -> str:
+        if dtype == HALF:
+            return narrowed(self.used, f"{self._libm_name(base, 'float32')}({', '.join(map(self.wide, operands))})")
         return f"{self._libm_name(base, dtype)}({', '.join(map(self, operands))})"
 
     def _libm_name(self, base: str, dtype: str) -> str:
@@ -305,25 +301,3 @@ def is_prefetch(node: Node) -> bool:
 def _is_narrow(node: Scalar) -> bool:
     dtype = dtype_of(node)
     return dtype != "bool" and not is_float(node) and ELEMENT_BYTES.get(dtype, 8) < 4
-
-
-def _is_closed(text: str) -> bool:
-    """Whether an expression is a call, an element of an array, or stands in parentheses."""
-    if text[-1] not in ")]" or not (text[0].isalpha() or text[0] in "_("):
-        return False
-    depth = 0
-    for position, character in enumerate(text):
-        if character in "([":
-            depth += 1
-        elif character in ")]":
-            depth -= 1
-            if depth == 0 and position < len(text) - 1:
-                return False
-        elif depth == 0 and not (character.isalnum() or character == "_"):
-            return False
-    return True
-
-
-def helper_texts(used: Used) -> Iterable[str]:
-    """The helpers' texts, in an order that depends on nothing but which there are."""
-    return (used.helpers[name] for name in sorted(used.helpers))

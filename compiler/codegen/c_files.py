@@ -19,8 +19,8 @@ from ..library.naming import parameter_names
 from ..library.plan import ARENA, BufferKind, Call, Plan, Region, leaves
 from ..library.tensor_spec import C_TYPES
 from .c_constants import c_type, float_constant, integer_constant
-from .c_expressions import Used, helper_texts
 from .c_kernels import KernelInC
+from .c_used import Used, helper_texts
 from .generator import Program
 
 _TEMPLATES = resources.files(f"{__package__}.c_project")

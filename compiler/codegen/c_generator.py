@@ -53,9 +53,9 @@ class CGenerator:
         progress: ProgressCallback,
     ) -> Generated:
         """Writes the files."""
-        from .c_expressions import C99
         from .c_files import texts
         from .c_kernels import kernel_in_c, written_kernels
+        from .c_used import C99
 
         kernels, used = written_kernels(
             program.kernels,

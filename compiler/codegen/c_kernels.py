@@ -27,7 +27,8 @@ from ..lowering.batches import Batch, LoweredKernels, run_batches
 from ..lowering.lower import LoweredKernel
 from ..process.workers import Workers
 from .c_constants import c_type
-from .c_expressions import Expressions, Language, Used, is_prefetch
+from .c_expressions import Expressions, is_prefetch
+from .c_used import Language, Used
 
 # Words that the sources use, which no variable may hide.
 _RESERVED = ("memcpy", "memset", "arena", "restrict", "inline", "int32_t", "uint32_t", "int64_t", "NAN", "INFINITY")

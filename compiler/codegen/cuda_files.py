@@ -17,8 +17,8 @@ from ..emission import glue
 from ..emission.link import api_symbols, exports_map
 from ..emission.tensor_notes import tensor_notes
 from ..library.plan import Plan, align, leaves
-from .c_expressions import Used, helper_texts
 from .c_files import aliases
+from .c_used import Used, helper_texts
 from .cuda_kernels import GridFunction
 from .cuda_steps import GridSteps, has_choices
 from .generator import Program

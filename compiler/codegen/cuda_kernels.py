@@ -26,8 +26,8 @@ from ...ir_types import Buffer, Node, PrimFunc, Stmt
 from ..lowering.barriers import BARRIER, SHARED
 from ..lowering.lower import LoweredKernel
 from .c_constants import c_type
-from .c_expressions import Language, Used
 from .c_kernels import KernelWriter, Parameter, elements
+from .c_used import Language, Used
 
 CUDA = Language("CUDA sources", "--target", "static __device__ inline")
 _LAUNCH = "thread_extent"

@@ -19,9 +19,10 @@ _OLDEST = (12, 0)
 _FOLDERS = ("CUDA_HOME", "CUDA_PATH")
 _USUAL_FOLDER = Path("/usr/local/cuda")
 _RELEASE = re.compile(r"release (\d+)\.(\d+)")
-# Sums and products are what they are: multiply-adds stand where TensorIR says so. Kernels name every table they have.
+# Multiply-adds stand where TensorIR says so, and nowhere else. Not every place in a grid is used.
 _FLAGS = ("-O3", "-std=c++17", "-fmad=false", "-diag-suppress", "177,550")
-HINT = "pip install nvidia-cuda-nvcc nvidia-cuda-runtime nvidia-cuda-cccl, install CUDA 12 or later, or set NVCC"
+_PACKAGES = "nvidia-cuda-nvcc nvidia-cuda-runtime nvidia-cuda-crt nvidia-nvvm nvidia-cuda-cccl"
+HINT = f"pip install {_PACKAGES}, install CUDA 12 or later, or set NVCC"
 
 
 @dataclass(frozen=True)

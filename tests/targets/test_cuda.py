@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tilewright import targets
@@ -65,6 +66,17 @@ def test_nvcc_is_the_one_that_is_named_or_of_cudas_folder(tmp_path: Path, monkey
     monkeypatch.setenv("NVCC", str(other))
     with pytest.raises(ToolError, match="no nvcc"):
         nvcc.find_nvcc()
+
+
+def test_nvcc_comes_from_pypi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wheel = fake(tmp_path / "cu13" / "bin" / "nvcc", "Cuda compilation tools, release 13.5, V13.5.37")
+    monkeypatch.setattr(nvcc, "_USUAL_FOLDER", tmp_path / "nowhere")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: SimpleNamespace(submodule_search_locations=[tmp_path]))
+    monkeypatch.setenv("PATH", "/nowhere")
+    for name in ("NVCC", "CUDA_HOME", "CUDA_PATH"):
+        monkeypatch.delenv(name, raising=False)
+
+    assert nvcc.find_nvcc() == nvcc.Nvcc(wheel, (13, 5))
 
 
 def test_later_gpus_get_assembly_where_it_runs_on_them() -> None:

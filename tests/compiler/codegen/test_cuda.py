@@ -17,8 +17,10 @@ from cuda_emulation import TRIPLE, Emulation, emulated_driver, emulation
 from onnx import helper, numpy_helper
 from small_models import model, node, swish_network
 from tilewright.compiler.build import build
+from tilewright.compiler.cli.command_options import open_there
 from tilewright.compiler.inputs.random_inputs import random_inputs
 from tilewright.compiler.library.artifact import CompiledModel, load
+from tilewright.compiler.measurement.bench import profile
 from tilewright.compiler.options import CompileOptions
 from tilewright.compiler.verification.verify import verify
 from tilewright.errors import ToolError, UnsupportedError, UsageError
@@ -254,6 +256,15 @@ def test_precisions_that_are_not_there_are_refused(tmp_path: Path) -> None:
         build(swish_network(), tmp_path / "net", CompileOptions(target=TRIPLE, emit="c"))
     with pytest.raises(UsageError, match="cannot be measured"):
         tilewright.tune(swish_network(), records=tmp_path / "r.jsonl", trials=1, options=CompileOptions(target=TRIPLE))
+
+
+def test_what_is_not_there_for_gpus_is_refused(emulation: Emulation, tmp_path: Path) -> None:
+    library = compiled(swish_network(), tmp_path)
+
+    with pytest.raises(UnsupportedError, match="ceilings of GPUs"):
+        profile(library, random_inputs(library.inputs, 0), repeat=1)
+    with pytest.raises(UnsupportedError, match="run by this process"):
+        open_there(library.path, None, "qemu")
 
 
 def test_null_is_no_array_of_tensors(emulation: Emulation, tmp_path: Path) -> None:

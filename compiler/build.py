@@ -152,12 +152,17 @@ def target_of(options: CompileOptions) -> Target:
 
     Raises:
         UnsupportedTargetError: there is no such target.
+        UsageError: it has no use for so many threads.
     """
     from ..targets import parse
 
     target = options.target
     if isinstance(target, str):
         target = parse(target, cpu=options.cpu, features=tuple(options.features))
+    if target.grid is not None:
+        if options.threads not in (None, 1):
+            raise UsageError("kernels for GPUs share no threads of a processor", where="--threads", hint="leave it out")
+        return target
     return target if options.threads is None else target.with_cores(options.threads)
 
 

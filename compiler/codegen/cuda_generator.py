@@ -105,10 +105,9 @@ class CudaGenerator:
         from .cuda_files import grid_of
 
         architectures, runner = grid_of(self._target).architectures, nvcc.toolchain()
-        host_compiler = toolchain.cc[0]
 
         def compiled(module: Module) -> None:
-            runner.run(nvcc.command(module.source, module.code, architectures, host_compiler), folder)
+            runner.run(nvcc.command(module.source, module.code, architectures, toolchain), folder)
 
         progress("nvcc", 0, len(modules))
         with ThreadPoolExecutor(available_cores()) as threads:

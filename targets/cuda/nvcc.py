@@ -41,12 +41,14 @@ class Nvcc:
         """As what runs commands."""
         return Toolchain("nvcc", (str(self.path),), ())
 
-    def command(self, source: str, output: str, architectures: Sequence[str], host_compiler: str) -> list[str]:
+    def command(self, source: str, output: str, architectures: Sequence[str], host: Toolchain) -> list[str]:
         """What compiles a file of kernels for several architectures to one fat binary.
 
-        For GPUs that come later it has assembly, too, where the last of them can give some.
+        For GPUs that come later it has assembly, too, where the last of them can give some. nvcc reads headers with the
+        machine's own compiler of C: the one given, or where that is none that it knows, the one it finds.
         """
-        return [str(self.path), *flags(architectures), "-ccbin", host_compiler, "-o", output, source]
+        reader = ("-ccbin", *host.cc) if len(host.cc) == 1 else ()
+        return [str(self.path), *flags(architectures), *reader, "-o", output, source]
 
 
 def flags(architectures: Sequence[str]) -> list[str]:

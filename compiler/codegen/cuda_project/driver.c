@@ -11,7 +11,7 @@
 typedef uint64_t address; /* in the memory of a GPU */
 typedef void *handle;
 
-enum { CAPTURE_OF_THIS_THREAD = 1, MEMORY_TYPE = 2, ON_DEVICE = 2, SHARED_AT_MOST = 8, NO_TIMES = 2, NO_CODE = 209, NOT_READY = 600 };
+enum { NO_BARRIERS = 1, CAPTURE_OF_THIS_THREAD = 1, MEMORY_TYPE = 2, ON_DEVICE = 2, NO_TIMES = 2, NO_CODE = 209 };
 
 /* Name, the driver's symbol, parameters. */
 #define DRIVER(F) \
@@ -69,6 +69,7 @@ static int failed(int status, int result, const char *what) {
 }
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static handle primary; /* the first GPU's own context, for callers that have none */
 
 /* Finds the driver; under the lock. */
 static int find_driver(int status) {

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TENSORS = NUM_INPUTS + NUM_OUTPUTS, ALIGNED = 16, MEMORY_ALIGNMENT = 256, RUNS_AT_MOST = 64 };
+enum { TENSORS = NUM_INPUTS + NUM_OUTPUTS, ALIGNED = 16, MEMORY_ALIGNMENT = 256, PARAMETERS_AT_MOST = 512 };
 
 typedef struct run {
   struct run *next;
@@ -40,8 +40,8 @@ static context *contexts;
 static int steps(run *r, handle stream, uint64_t *nanoseconds);
 
 static int launch(const run *r, handle stream, int number, const unsigned size[6], address *arguments, int count) {
-  void *pointers[64];
-  if (count > 64) return fail(ERROR_KERNEL, "a kernel has too many parameters");
+  void *pointers[PARAMETERS_AT_MOST];
+  if (count > PARAMETERS_AT_MOST) return fail(ERROR_KERNEL, "a kernel has too many parameters");
   for (int i = 0; i < count; ++i) pointers[i] = &arguments[i];
   TRY(cu.launch(r->of->functions[number], size[0], size[1], size[2], size[3], size[4], size[5], 0, stream, pointers, NULL),
       function_names[number]);
@@ -117,7 +117,7 @@ static int make_run(context *of, address arena, run **made) {
   r->of = of;
   r->arena = arena;
   r->is_callers = arena != 0;
-  int result = cu.new_stream(&r->stream, 1);
+  int result = cu.new_stream(&r->stream, NO_BARRIERS);
   if (!result) result = cu.new_event(&r->done, NO_TIMES);
   if (!result && !arena && WORKSPACE_BYTES) result = cu.allocate(&r->arena, WORKSPACE_BYTES);
   if (!result && COPIES_BYTES) result = cu.allocate(&r->copies, COPIES_BYTES);
@@ -216,9 +216,9 @@ static int run_once(const void *const inputs[], void *const outputs[], void *wor
   pthread_mutex_lock(&lock);
   int status = find_driver(ERROR_DEVICE);
   if (!status && (cu.current(&current) || !current)) { /* the caller knows nothing of contexts */
-    int device = 0, result = cu.get_device(&device, 0);
-    if (!result) result = cu.retain(&current, device);
-    if (!result) result = cu.push(current);
+    int device = 0, result = primary ? 0 : cu.get_device(&device, 0);
+    if (!result && !primary) result = cu.retain(&primary, device);
+    if (!result) result = cu.push(primary);
     if (result) status = failed(ERROR_DEVICE, result, "the GPU cannot be used");
     pushed = !status;
   }

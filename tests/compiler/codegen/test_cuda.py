@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import subprocess
 import sys
 import threading
@@ -10,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import tilewright
 from cuda_emulation import TRIPLE, Emulation, emulated_driver, emulation
 from onnx import helper, numpy_helper
 from small_models import model, node, swish_network
+from tilewright.benchmarks import cuda as benchmark
 from tilewright.compiler.build import build
 from tilewright.compiler.cli.command_options import open_there
 from tilewright.compiler.inputs.random_inputs import random_inputs
@@ -31,13 +34,21 @@ __all__ = ["emulated_driver", "emulation"]  # fixtures
 ROOT = Path(__file__).resolve().parents[3]
 MODELS = ROOT / "tests" / "models"
 DIGITS = ROOT / "examples" / "models" / "digits_cnn.onnx"
-FAST = ("digits", "gpt2", "squeezenet")
+FAST = ("digits", "gpt2")
 REST = [path.stem for path in sorted(MODELS.glob("*.onnx")) if path.stem not in FAST]
 
 
 def compiled(proto: Any, folder: Path, **options: Any) -> CompiledModel:
     build(proto, folder / "net.so", CompileOptions(target=TRIPLE, cpu="sm_80", name="net", jobs=1, **options))
     return load(folder / "net.so")
+
+
+@pytest.fixture(scope="module")
+def library(emulated_driver: Emulation, tmp_path_factory: pytest.TempPathFactory) -> CompiledModel:
+    """The network of `swish_network`, which most tests need and none changes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NVCC", str(emulated_driver.nvcc))
+        return compiled(swish_network(), tmp_path_factory.mktemp("swish"))
 
 
 @pytest.mark.parametrize("name", [*FAST, *(pytest.param(name, marks=pytest.mark.slow) for name in REST)])
@@ -56,13 +67,12 @@ def test_models(name: str, emulation: Emulation, tmp_path: Path, monkeypatch: py
         np.testing.assert_array_equal(array, backwards[output])
 
 
-def test_nothing_is_allocated_or_captured_by_a_second_run(emulation: Emulation, tmp_path: Path) -> None:
-    library = compiled(swish_network(), tmp_path)
+def test_nothing_is_allocated_or_captured_by_a_second_run(emulated_driver: Emulation, library: CompiledModel) -> None:
     inputs = random_inputs(library.inputs, 0)
     first = library.run(inputs)["y"]
-    before = emulation.counts
+    before = emulated_driver.counts
     again = library.run(inputs)["y"]
-    after = emulation.counts
+    after = emulated_driver.counts
 
     np.testing.assert_array_equal(first, again)
     changed = {name for name in after if after[name] != before[name]}
@@ -71,18 +81,17 @@ def test_nothing_is_allocated_or_captured_by_a_second_run(emulation: Emulation, 
     assert after["copies"] - before["copies"] == 2
 
 
-def test_tensors_on_the_device_are_used_where_they_are(emulation: Emulation, tmp_path: Path) -> None:
-    library = compiled(swish_network(), tmp_path)
+def test_tensors_on_the_device_are_used_where_they_are(emulated_driver: Emulation, library: CompiledModel) -> None:
     inputs = random_inputs(library.inputs, 0)
     expected = library.run(inputs)["y"]
-    x, y = (emulation.allocated(expected.nbytes) for _ in range(2))
+    x, y = (emulated_driver.allocated(expected.nbytes) for _ in range(2))
     ctypes.memmove(x, inputs["x"].ctypes.data, inputs["x"].nbytes)
     pointers = (ctypes.c_void_p * 1)(x), (ctypes.c_void_p * 1)(y)
 
     def run() -> dict[str, int]:
-        before = emulation.counts
+        before = emulated_driver.counts
         assert library.c_async_function(*pointers, None, None) == 0
-        after = emulation.counts
+        after = emulated_driver.counts
         return {name: after[name] - before[name] for name in after if after[name] != before[name]}
 
     assert run()["captures"] == 1
@@ -93,13 +102,12 @@ def test_tensors_on_the_device_are_used_where_they_are(emulation: Emulation, tmp
     np.testing.assert_array_equal(actual, expected)
 
 
-def test_a_workspace_is_the_callers_if_it_is_on_the_device(emulation: Emulation, tmp_path: Path) -> None:
-    library = compiled(swish_network(), tmp_path)
+def test_a_workspace_is_the_callers_if_it_is_on_the_device(emulated_driver: Emulation, library: CompiledModel) -> None:
     inputs = random_inputs(library.inputs, 0)
     expected, actual = library.run(inputs)["y"], np.zeros((4, 16), np.float32)
     run = library.c_function
     pointers = (ctypes.c_void_p * 1)(inputs["x"].ctypes.data), (ctypes.c_void_p * 1)(actual.ctypes.data)
-    workspace = emulation.allocated(max(library.workspace_bytes, 1))
+    workspace = emulated_driver.allocated(max(library.workspace_bytes, 1))
 
     assert run(*pointers, ctypes.c_void_p(workspace)) == 0
     np.testing.assert_array_equal(actual, expected)
@@ -108,8 +116,7 @@ def test_a_workspace_is_the_callers_if_it_is_on_the_device(emulation: Emulation,
     assert run(*pointers, ctypes.c_void_p(aligned)) == 2
 
 
-def test_threads_run_at_the_same_time(emulation: Emulation, tmp_path: Path) -> None:
-    library = compiled(swish_network(), tmp_path)
+def test_threads_run_at_the_same_time(library: CompiledModel) -> None:
     inputs = [random_inputs(library.inputs, seed) for seed in range(8)]
     expected = [library.run(each)["y"] for each in inputs]
     actual: list[Any] = [None] * len(inputs)
@@ -168,16 +175,14 @@ def countdown() -> Any:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
-def test_profiling_tells_the_time_of_every_step(emulation: Emulation, tmp_path: Path) -> None:
-    library = compiled(swish_network(), tmp_path)
+def test_profiling_tells_the_time_of_every_step(library: CompiledModel) -> None:
 
     times = library.profile(random_inputs(library.inputs, 0))
 
     assert len(times) == len(library.signature.steps) and all(times)
 
 
-def test_a_machine_without_a_driver_is_told_so(emulation: Emulation, tmp_path: Path) -> None:
-    library = compiled(swish_network(), tmp_path)
+def test_a_machine_without_a_driver_is_told_so(library: CompiledModel, tmp_path: Path) -> None:
     inputs = random_inputs(library.inputs, 0)
     np.savez(tmp_path / "inputs.npz", **inputs)
     code = (
@@ -193,8 +198,7 @@ def test_a_machine_without_a_driver_is_told_so(emulation: Emulation, tmp_path: P
     assert "there is no NVIDIA driver on this machine" in done.stdout
 
 
-def test_what_a_library_needs(emulation: Emulation, tmp_path: Path) -> None:
-    library = compiled(swish_network(), tmp_path)
+def test_what_a_library_needs(library: CompiledModel) -> None:
     listed = subprocess.run(["ldd", str(library.path)], capture_output=True, text=True, check=True).stdout
     needed = {line.split()[0].partition(".so")[0] for line in listed.splitlines()}
 
@@ -215,11 +219,10 @@ def test_sources_need_no_nvcc_and_are_built_by_make(tmp_path: Path, monkeypatch:
         build(swish_network(), tmp_path / "net.so", CompileOptions(target=TRIPLE, jobs=1))
 
 
-def test_the_makefile_builds_the_library(emulation: Emulation, tmp_path: Path) -> None:
+def test_the_makefile_builds_the_library(emulation: Emulation, library: CompiledModel, tmp_path: Path) -> None:
     options = CompileOptions(target=TRIPLE, name="net", emit="cu", jobs=1)
     build(swish_network(), tmp_path / "net", options)
     subprocess.run(["make", "-s", f"NVCC={emulation.nvcc}"], cwd=tmp_path / "net", check=True)
-    library = compiled(swish_network(), tmp_path)
     inputs = random_inputs(library.inputs, 0)
     expected, actual = library.run(inputs)["y"], np.zeros((4, 16), np.float32)
     run = ctypes.CDLL(str(tmp_path / "net" / "net.so")).net_run
@@ -254,23 +257,36 @@ def test_precisions_that_are_not_there_are_refused(tmp_path: Path) -> None:
         build(swish_network(), tmp_path / "net", CompileOptions(target=TRIPLE, emit="cu", precision="fp16"))
     with pytest.raises(UnsupportedError, match="--emit c is not possible"):
         build(swish_network(), tmp_path / "net", CompileOptions(target=TRIPLE, emit="c"))
+    with pytest.raises(UsageError, match="share no threads"):
+        build(swish_network(), tmp_path / "net", CompileOptions(target=TRIPLE, emit="cu", threads=4))
     with pytest.raises(UsageError, match="cannot be measured"):
         tilewright.tune(swish_network(), records=tmp_path / "r.jsonl", trials=1, options=CompileOptions(target=TRIPLE))
 
 
-def test_what_is_not_there_for_gpus_is_refused(emulation: Emulation, tmp_path: Path) -> None:
-    library = compiled(swish_network(), tmp_path)
+def test_what_is_not_there_for_gpus_is_refused(library: CompiledModel) -> None:
 
     with pytest.raises(UnsupportedError, match="ceilings of GPUs"):
-        profile(library, random_inputs(library.inputs, 0), repeat=1)
+        profile(library, random_inputs(library.inputs, 0), repeat=1, threads=1)
     with pytest.raises(UnsupportedError, match="run by this process"):
         open_there(library.path, None, "qemu")
 
 
-def test_null_is_no_array_of_tensors(emulation: Emulation, tmp_path: Path) -> None:
-    library = compiled(swish_network(), tmp_path)
+def test_null_is_no_array_of_tensors(library: CompiledModel) -> None:
     error = ctypes.CDLL(str(library.path)).net_error
     error.restype = ctypes.c_char_p
 
     assert ctypes.CDLL(str(library.path)).net_run(None, None, None) == 4
     assert b"null" in error()
+
+
+def test_the_benchmark_runs_on_what_was_built_beforehand(emulation: Emulation, tmp_path: Path) -> None:
+    onnx.save(swish_network(), tmp_path / "swish.onnx")
+    folder, report = tmp_path / "built", tmp_path / "report.json"
+
+    assert benchmark.main(["build", str(tmp_path / "swish.onnx"), "--out", str(folder), "--mcpu", "sm_80"]) == 0
+    assert benchmark.main(["run", str(folder), "--json", str(report), "--seconds", "0.01"]) == 0
+
+    found = json.loads(report.read_text())
+    row = found["models"]["swish"]
+    assert found["gpu"] == "an emulated GPU" and row["error"] < 1e-5
+    assert all(row[name] > 0 for name in ("host_ms", "alone_ms", "in_a_row_ms", "kernels_ms")) and row["kernels"]

@@ -108,7 +108,7 @@ class CompiledModel:
             DeviceError: the GPU that it is for, or its driver, is not there or failed.
         """
         arrays = self._check(inputs)
-        outputs = self._empty_outputs()
+        outputs = self.empty_outputs()
         self._call(self._run, arrays, outputs)
         return self._results(outputs)
 
@@ -124,18 +124,24 @@ class CompiledModel:
         values = tuple(results[spec.name] for spec in self.outputs)
         return values[0] if len(values) == 1 else values
 
-    def profile(self, inputs: Mapping[str, Any], times: npt.NDArray[np.uint64] | None = None) -> list[int]:
+    def profile(
+        self,
+        inputs: Mapping[str, Any],
+        times: npt.NDArray[np.uint64] | None = None,
+        outputs: Sequence[Array] | None = None,
+    ) -> list[int]:
         """Runs once and returns the nanoseconds of each of `signature.steps`.
 
         Args:
             times: where they are written as the run goes on: 0 first, and each when its step is done.
+            outputs: where results go, as of `empty_outputs`: used before, no step waits for the system to clear them.
 
         Raises:
             ToolError: the library was stripped, so the entry for profiling cannot be found.
         """
         entry = self._hidden_entry("profile", *[ctypes.c_void_p] * 4, ctypes.c_size_t)
         arrays = self._check(inputs)
-        outputs = self._empty_outputs()
+        outputs = self.empty_outputs() if outputs is None else outputs
         times = np.zeros(len(self.signature.steps), np.uint64) if times is None else times
         self._call(entry, arrays, outputs, ctypes.c_void_p(times.ctypes.data), ctypes.c_size_t(times.size))
         return [int(value) for value in times]
@@ -155,7 +161,7 @@ class CompiledModel:
         check_threads(threads)
         pointer = ctypes.c_void_p
         entry = self._hidden_entry("simulate", *[pointer] * 3, ctypes.c_int, pointer, ctypes.c_size_t, pointer)
-        arrays, outputs = self._check(inputs), self._empty_outputs()
+        arrays, outputs = self._check(inputs), self.empty_outputs()
         # Two loops a step are more than most have; where there is too little room, once more.
         stream, used = np.zeros(0, np.uint64), ctypes.c_size_t(len(self.signature.steps) * 2 * (threads + 4))
         while len(stream) <= used.value:
@@ -258,7 +264,8 @@ class CompiledModel:
         status = entry(*pointers, ctypes.c_void_p(self._workspace()), *more)
         check_status(status, self.path, self.signature, self._library)
 
-    def _empty_outputs(self) -> list[Array]:
+    def empty_outputs(self) -> list[Array]:
+        """Memory for one run: an array like each of `signature.outputs`."""
         with self._enough_memory():
             return [np.empty(spec.shape, numpy_dtype(spec.dtype)) for spec in self.signature.outputs]
 

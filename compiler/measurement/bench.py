@@ -164,10 +164,10 @@ def profile(
             hint="python -m benchmarks.cuda run tells the times of kernels",
         )
     tell = progress or (lambda stage, done, total: None)
-    runs = []
+    runs, outputs = [], model.empty_outputs()
     for done in range(repeat + 1):
         tell("kernels", done, repeat)
-        runs.append(model.profile(inputs))
+        runs.append(model.profile(inputs, outputs=outputs))
     tell("the machine's peak", 0, 0)
     peak = measured_peak(threads_of(model.signature, threads), _unit_of(model.signature))
     times = zip(*runs[1:], strict=True)  # the first run warms up

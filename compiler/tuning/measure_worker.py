@@ -24,6 +24,7 @@ from ..verification.compare import compare
 HEADER = 2  # words before the times: whether kernels run, and how many runs are done
 _LEAST_ROUNDS, _MOST_ROUNDS = 5, 60
 _NOISE = 0.02  # the uncertainty of a median that is small enough
+_SOURCES = 2  # places of inputs: a kernel that reads two tensors finds them in two
 _MORE_TIME = 3.0  # how much longer than asked it may take where there is noise
 
 Words = npt.NDArray[np.uint64]
@@ -86,12 +87,14 @@ def _measured(
     library = load(job["library"])
     if library.signature.threaded:
         library.set_num_threads(job["threads"])
-    inputs = {spec.name: inputs[spec.name] for spec in library.inputs}
+    names = [spec.name for spec in library.inputs]
+    inputs = dict(zip(names, _overlapping([inputs[name] for name in names], _SOURCES), strict=True))
+    results = _overlapping(library.empty_outputs(), 1)
     times = state[HEADER:]
 
     def run() -> Floats:
         state[0] = 1
-        library.profile(inputs, times)
+        library.profile(inputs, times, results)
         state[0] = 0
         state[1] += 1
         return times.astype(np.float64)
@@ -110,6 +113,19 @@ def _measured(
                 break
         rounds.append(run())
     return {"wrong": wrong, "timings": [asdict(timing) for timing in _timings(trials, rounds)]}
+
+
+def _overlapping(arrays: Sequence[Array], places: int) -> list[Array]:
+    """The same arrays in so many places of each dtype, in turns: caches see as little memory as in a network's arena.
+
+    What the largest array of a place holds, the others hold too.
+    """
+    found: list[Array] = []
+    for number, array in enumerate(arrays):
+        group = [other for other in arrays[number % places :: places] if other.dtype == array.dtype]
+        largest = max(group, key=lambda each: each.size)
+        found.append(largest.reshape(-1)[: array.size].reshape(array.shape))
+    return found
 
 
 def _agrees(trial: Trial, outputs: Mapping[str, Array], rtol: float) -> bool:

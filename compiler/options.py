@@ -34,7 +34,7 @@ class CompileOptions:
         shapes: full shapes of inputs by name; needed for those with unknown dimensions.
         bindings: inputs that get a constant value; the library no longer has them.
         name: prefix of the C symbols; by default made from the output's name.
-        emit: the kind of output: ``so``, ``a``, ``c``; ``bench``: a program that checks and measures itself.
+        emit: the kind of output: ``so``, ``a``, ``c``, ``cu``; ``bench``: a program that checks and measures itself.
         threads: how many the library uses when nobody says otherwise, and the cores that every stage plans for; 1
             builds without threads; None: the processors there are at run time, and the target's cores.
         precision: ``fp32``; ``bf16``: operands of products, weights and most results in bfloat16, sums in float32;

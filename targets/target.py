@@ -120,6 +120,12 @@ class Target:
     device: str = ""
     host: str = ""
 
+    @property
+    def the_grid(self) -> Grid:
+        """The grid, of a machine that has one."""
+        assert self.grid is not None
+        return self.grid
+
     def lanes(self, dtype_bits: int = FLOAT32_BITS) -> int:
         """How many elements of `dtype_bits` bits one vector register holds."""
         return max(1, self.vector_bits // dtype_bits)

@@ -11,7 +11,6 @@ from typing import Any
 from ...errors import UnsupportedError
 from ...targets.architectures import architecture_named
 from ...targets.cuda.nvcc import flags
-from ...targets.grid import Grid
 from ...targets.target import Target
 from ..emission import glue
 from ..emission.link import api_symbols, exports_map
@@ -91,7 +90,9 @@ def write_files(program: Program, modules: Sequence[Module], used: Used, target:
     for module in modules:
         kernels = {**values, "functions": module.functions, "helpers": list(helper_texts(used))}
         texts[module.source] = environment.get_template("kernels.cu.jinja").render(kernels)
-    texts |= {name: (resources.files(_PROJECT) / name).read_text() for name in _AS_THEY_ARE}
+    for name in _AS_THEY_ARE:
+        first = f"/* {plan.name}: a model compiled by Tilewright {signature.tilewright_version}; for every model. */\n"
+        texts[name] = first + (resources.files(_PROJECT) / name).read_text()
     texts["exports.map"] = exports_map(api_symbols(plan.name, threaded=False, device=True))
     for name, text in texts.items():
         (folder / name).write_text(text)
@@ -133,11 +134,5 @@ def _values(program: Program, modules: Sequence[Module], target: Target) -> dict
         "num_leaves": sum(1 for _ in leaves(plan.steps)),
         "section": section.name,
         "flags": section.flags,
-        "nvcc_flags": " ".join(flags(grid_of(target).architectures)),
+        "nvcc_flags": " ".join(flags(target.the_grid.architectures)),
     }
-
-
-def grid_of(target: Target) -> Grid:
-    """The grid of a machine that has one."""
-    assert target.grid is not None
-    return target.grid

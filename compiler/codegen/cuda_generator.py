@@ -102,9 +102,7 @@ class CudaGenerator:
         self, nvcc: Nvcc, toolchain: Toolchain, modules: Sequence[Module], folder: Path, progress: ProgressCallback
     ) -> None:
         """Compiles the files of kernels, as many at a time as there are processors."""
-        from .cuda_files import grid_of
-
-        architectures, runner = grid_of(self._target).architectures, nvcc.toolchain()
+        architectures, runner = self._target.the_grid.architectures, nvcc.toolchain()
 
         def compiled(module: Module) -> None:
             runner.run(nvcc.command(module.source, module.code, architectures, toolchain), folder)

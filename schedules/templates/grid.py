@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from tvm import s_tir
 from tvm.s_tir import Schedule
 
-from ...targets.grid import Grid
 from ...targets.target import Target
 from ..tensorir import blocks
 from ..tensorir.blocks import Block, Loop
@@ -42,12 +41,6 @@ class GridChoice(Choice):
     block: int = _USUAL_THREADS
 
 
-def grid_of(target: Target) -> Grid:
-    """The grid of a machine that has one."""
-    assert target.grid is not None
-    return target.grid
-
-
 def takes(workload: object, target: Target) -> bool:
     """Blocks."""
     return isinstance(workload, Elements)
@@ -55,15 +48,15 @@ def takes(workload: object, target: Target) -> bool:
 
 def space(workload: Elements, target: Target) -> Iterator[GridChoice]:
     """All powers of two from a warp on."""
-    threads = grid_of(target).warp
-    while threads <= grid_of(target).threads_per_block:
+    threads = target.the_grid.warp
+    while threads <= target.the_grid.threads_per_block:
         yield GridChoice(threads)
         threads *= 2
 
 
 def default(workload: Elements, target: Target) -> GridChoice:
     """The usual number, fewer where there would not be a block for each multiprocessor."""
-    grid = grid_of(target)
+    grid = target.the_grid
     most = math.prod(workload.outer) * workload.axis / grid.multiprocessors
     fitting = [each for each in space(workload, target) if each.block <= min(most, _USUAL_THREADS)]
     return fitting[-1] if fitting else GridChoice(grid.warp)
@@ -71,7 +64,7 @@ def default(workload: Elements, target: Target) -> GridChoice:
 
 def estimate(workload: Elements, choice: GridChoice, target: Target) -> float:
     """Estimated cycles until the last block is done."""
-    grid = grid_of(target)
+    grid = target.the_grid
     results = math.prod(workload.outer) * workload.axis
     steps = max(1, workload.terms) * (workload.loads + workload.functions + 1)
     waves = math.ceil(math.ceil(results / choice.block) / (grid.multiprocessors * (grid.threads // choice.block)))

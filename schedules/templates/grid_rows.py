@@ -21,7 +21,7 @@ from ...targets.target import Target
 from ..tensorir import blocks
 from ..tensorir.blocks import Block, Loop
 from . import grid
-from .grid import MEMORY_CYCLES, grid_of
+from .grid import MEMORY_CYCLES
 from .rows_choice import Rows, RowsChoice
 
 _MOST_THREADS = 1 << 9
@@ -38,7 +38,7 @@ def takes(workload: object, target: Target) -> bool:
 def space(workload: Rows, target: Target) -> Iterator[RowsChoice]:
     """As many partial results as threads, powers of two up to a row; none: a thread for each row."""
     yield RowsChoice(0, on_stack=False)
-    threads = grid_of(target).warp
+    threads = target.the_grid.warp
     while threads <= min(workload.length, _MOST_THREADS):
         yield RowsChoice(threads, on_stack=False)
         threads *= 2
@@ -51,7 +51,7 @@ def default(workload: Rows, target: Target) -> RowsChoice:
 
 def estimate(workload: Rows, choice: RowsChoice, target: Target) -> float:
     """Estimated cycles until the last block is done."""
-    machine, threads = grid_of(target), max(1, choice.registers)
+    machine, threads = target.the_grid, max(1, choice.registers)
     steps = math.ceil(workload.length / threads)
     block: float = steps * _STEP_CYCLES * (3 if workload.stays else 1) + MEMORY_CYCLES
     block += _BARRIER_CYCLES * math.log2(threads) * (2 if workload.stays else 1)
@@ -107,7 +107,7 @@ def schedule_rows(sch: Schedule, stages: list[Block], output: Block, choice: Row
 
 def _computed_again(sch: Schedule, stage: Block, elements: int, target: Target) -> bool:
     """Inlines a stage whose results a block has no room for, if that can be."""
-    is_long = elements * blocks.element_bits(sch, stage) // 8 > grid_of(target).shared_bytes * _SHARED_SHARE
+    is_long = elements * blocks.element_bits(sch, stage) // 8 > target.the_grid.shared_bytes * _SHARED_SHARE
     return is_long and blocks.try_primitive(partial(sch.compute_inline, stage))
 
 

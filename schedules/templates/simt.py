@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 from ...targets.target import Target
 from ..tensorir.expressions import dtype_bits
 from .contraction import MultiplyAddChoice, Workload
-from .grid import MEMORY_CYCLES, grid_of
+from .grid import MEMORY_CYCLES
 
 TEMPLATE = "simt"
 # Results of a thread along rows and along columns; threads of a block along each; steps of k in a slab at most.
@@ -71,7 +71,7 @@ def takes(workload: object, target: Target) -> bool:
 
 def space(workload: Workload, target: Target) -> Iterator[SimtChoice]:
     """All tiles that fit registers and shared memory, of whole warps; and slices of k."""
-    grid, width = grid_of(target), dtype_bits(workload.accumulator) // 8
+    grid, width = target.the_grid, dtype_bits(workload.accumulator) // 8
     slabs = _slabs(workload)
     for rows in _TILES:
         for columns in _TILES:
@@ -121,7 +121,7 @@ def default(workload: Workload, target: Target) -> SimtChoice:
 
 def estimate(workload: Workload, choice: SimtChoice, target: Target) -> float:
     """Estimated cycles until the last block is done."""
-    grid, (rows, columns), threads = grid_of(target), choice.tile, math.prod(choice.block)
+    grid, (rows, columns), threads = target.the_grid, choice.tile, math.prod(choice.block)
     depth = math.prod(workload.k) // choice.k_splits
     blocks = workload.batch * choice.k_splits * math.ceil(workload.rows / rows) * math.ceil(workload.columns / columns)
     registers = threads * (choice.rows * choice.columns + choice.rows + choice.columns + _SPARE_REGISTERS)

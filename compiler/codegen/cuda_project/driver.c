@@ -1,4 +1,5 @@
-/* NVIDIA's driver, found when the library first runs: a machine without one loads the library, and hears what is missing.
+/* NVIDIA's driver, found when the library first runs. A machine without one loads the library, and hears
+ * what is missing.
  *
  * Declared here is what is called, as CUDA 12 has it; handles are pointers, and results 0 where all went well.
  */

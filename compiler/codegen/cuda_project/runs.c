@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TENSORS = NUM_INPUTS + NUM_OUTPUTS, ALIGNED = 16, MEMORY_ALIGNMENT = 256, PARAMETERS_AT_MOST = 512 };
+enum { TENSORS = NUM_INPUTS + NUM_OUTPUTS, ALIGNED = 16, MEMORY_ALIGNMENT = 256, PARAMETERS_AT_MOST = 1 << 9 };
 
 typedef struct run {
   struct run *next;

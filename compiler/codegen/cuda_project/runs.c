@@ -107,8 +107,11 @@ static int is_free(const run *r, const void *stream) {
   return !r->is_busy && (!r->is_pending || r->last == stream || !cu.is_done(r->done));
 }
 
+/* Whether its graph is one for these tensors, 0 those of which it has copies. */
 static int has_tensors(const run *r, const address tensors[]) {
-  return r->graph && !memcmp(r->captured, tensors, TENSORS * sizeof *tensors);
+  for (int i = 0; i < TENSORS; ++i)
+    if (r->captured[i] != (tensors[i] ? tensors[i] : r->copies + copy_offsets[i])) return 0;
+  return r->graph != NULL;
 }
 
 static int make_run(context *of, address arena, run **made) {

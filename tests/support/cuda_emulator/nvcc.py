@@ -29,7 +29,10 @@ def main(arguments: list[str]) -> int:
     text = source.read_text()
     emulated = source.with_suffix(".emulated.cpp")
     emulated.write_text(f'#include "{_HERE}/emulated.h"\n{text}\n{"".join(map(_launcher, _KERNEL.findall(text)))}')
-    flags = ("-O1", "-ffp-contract=off", "-std=c++17", "-fPIC", "-shared", "-w", "-mfma")
+    flags = ["-O1", "-ffp-contract=off", "-std=c++17", "-fPIC", "-shared", "-w"]
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists() and " fma " in cpuinfo.read_text():  # else multiply-adds are computed by libm
+        flags.append("-mfma")
     return subprocess.run(["g++", *flags, "-o", output, emulated]).returncode
 
 

@@ -62,8 +62,13 @@ CAST = Mark(f"{_PREFIX}cast", str)  # the dtype that it casts its operand to, do
 WHOLE = Mark(f"{_PREFIX}whole", bool)  # it is one block with loops of its own: nothing can be computed inside it
 THREADS = Mark(f"{_PREFIX}threads", int)  # set by the scheduler: how many threads share it at most
 FALLBACK = Mark(f"{_PREFIX}fallback", str)  # set by the scheduler: why its own template refused it
+STOP = Mark(f"{_PREFIX}stop", _integers)  # where its result ends: which size the outermost digit has, and its bound
+STOPS = Mark(f"{_PREFIX}stops", _integers)  # the parameter that is that size, then of each parameter the bound, or 0
 PATTERN = Mark("op_pattern", int)  # TVM's: the kind that relax.transform.AnnotateTIROpPattern gave it
 _OF_KERNELS: tuple[Mark[Any], ...] = (TEMPLATE, CHOICE, WORKLOAD, FLOPS, CONCAT, SLICE, CAST)
+
+# Attribute of `main`, set by `ir_passes/extents/hold_extents.py`.
+EXTENTS = Mark(f"{_PREFIX}extents", str)  # JSON: the sizes that are parameters, and how much there is of each tensor
 
 # Annotations of a block, set by computes, read by schedules.
 ANCHOR = Mark(f"{_PREFIX}anchor", str)  # the block that a template is built around: the template's name

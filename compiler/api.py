@@ -34,7 +34,9 @@ def compile(
     *,
     example_inputs: Any = None,
     example_kwargs: Mapping[str, Any] = _NOTHING,
-    shapes: Mapping[str, Sequence[int]] = _NOTHING,
+    shapes: Mapping[str, Sequence[int | str]] = _NOTHING,
+    ranges: Mapping[str, tuple[int, int]] = _NOTHING,
+    best: Mapping[str, Sequence[int]] = _NOTHING,
     bindings: Mapping[str, np.ndarray[Any, Any]] = _NOTHING,
     output: str | os.PathLike[str] | None = None,
     name: str | None = None,
@@ -57,8 +59,8 @@ def compile(
         example_inputs, example_kwargs: what a PyTorch model is called with, as `open` has them.
         output: the library to write; its header goes beside it. Without it the library lives as long as the result.
         progress: called as progress(stage, done, total) while it works.
-        target, shapes, bindings, name, cpu, features, threads, precision, records, passes, save_ir, keep_temps, jobs:
-            as `CompileOptions` has them.
+        target, shapes, ranges, best, bindings, name, cpu, features, threads, precision, records, passes, save_ir,
+            keep_temps, jobs: as `CompileOptions` has them.
         emit: ``so``; `build` writes static libraries too.
 
     Returns:
@@ -72,6 +74,8 @@ def compile(
         cpu=cpu,
         features=features,
         shapes=shapes,
+        ranges=ranges,
+        best=best,
         bindings=bindings,
         name=name,
         emit=emit,

@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ from .process.failures import failures_named
 from .process.places import check_folder, check_model, check_output, make_folders, output_errors, publish
 from .process.work_folder import work_folder
 from .process.workers import started
+from .ranges import Ranges, static_shapes
 
 if TYPE_CHECKING:
     from ..frontends import ImportedModel, OpenedModel
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from .pipeline import ChoosePasses
     from .process.progress import ProgressCallback
     from .process.workers import Workers
+    from .variants import Variant
 
 STAGES = ("import", "passes", "lower", "plan", "generate")
 
@@ -58,8 +61,10 @@ class Build:
         target: the machine, with the cores to plan for and, once there are kernels, the features that they need.
         precision: what the target can do of the one that was asked for.
         path: the library, where it was asked for; None without an output.
-        imported: the model after import.
+        ranges: the dimensions of a library for a range of sizes; None where all is static.
+        imported: the model after import, for the largest sizes.
         module: its scheduled kernels, and `main` that calls them.
+        best: the same for sizes that get code of their own, with the values of the dimensions.
         table: which of them the library has.
         lowered: their loops.
         plan: what the library does.
@@ -72,8 +77,10 @@ class Build:
     target: Target
     precision: str
     path: Path | None
+    ranges: Ranges | None = None
     imported: ImportedModel | None = None
     module: IRModule | None = None
+    best: tuple[Variant, ...] = ()
     table: KernelTable | None = None
     lowered: LoweredKernels | None = None
     plan: Plan | None = None
@@ -159,10 +166,8 @@ def target_of(options: CompileOptions) -> Target:
     target = options.target
     if isinstance(target, str):
         target = parse(target, cpu=options.cpu, features=tuple(options.features))
-    if target.grid is not None:
-        if options.threads not in (None, 1):
-            raise UsageError("kernels for GPUs share no threads of a processor", where="--threads", hint="leave it out")
-        return target
+    if target.grid is not None and options.threads not in (None, 1):
+        raise UsageError("kernels for GPUs share no threads of a processor", where="--threads", hint="leave it out")
     return target if options.threads is None else target.with_cores(options.threads)
 
 
@@ -180,12 +185,14 @@ def _settled(options: CompileOptions, place: Path | None, generates: bool) -> Bu
 
 def _imported(made: Build, model: Any, prepared: Callable[[OpenedModel], OpenedModel] | None) -> Build:
     from .. import frontends
+    from .variants import imports_of
 
-    if not isinstance(model, frontends.ImportedModel):
-        opened = frontends.open(model, frontends.Request(shapes=made.options.shapes))
-        opened = opened if prepared is None else prepared(opened)
-        model = frontends.load(opened, shapes=made.options.shapes, bindings=made.options.bindings)
-    return replace(made, imported=model)
+    if isinstance(model, frontends.ImportedModel):
+        return replace(made, imported=model)
+    opened = frontends.open(model, frontends.Request(shapes=static_shapes(made.options)))
+    opened = opened if prepared is None else prepared(opened)
+    ranges, imported, best = imports_of(opened, made.options)
+    return replace(made, ranges=ranges, imported=imported, best=best)
 
 
 def _workers(made: Build, generator: CodeGenerator | None) -> AbstractContextManager[Workers | None]:
@@ -198,22 +205,28 @@ def _workers(made: Build, generator: CodeGenerator | None) -> AbstractContextMan
 
 
 def _scheduled(made: Build, passes: ChoosePasses, choose: Choose | None, tell: ProgressCallback) -> Build:
+    from ..ir_passes.extents.hold_extents import HoldExtents
     from ..ir_passes.registry import edited
     from ..schedules.templates.template import choose_default
     from ..schedules.tuner.records import chooser_of
     from . import pipeline
 
     assert made.imported is not None
-    module = pipeline.run(
-        made.imported.module,
-        made.target,
+    run = partial(
+        pipeline.run,
+        target=made.target,
         precision=made.precision,
         order=lambda all_of_them: passes(edited(all_of_them, made.options.passes)),
         choose=choose or (chooser_of(made.options.records, made.target) if made.options.records else choose_default),
-        save_ir=made.options.save_ir,
         progress=tell,
     )
-    return replace(made, module=module)
+    extents = None
+    if made.ranges is not None:
+        sizes = [made.ranges.inputs[name] for name in made.imported.input_names]
+        extents = HoldExtents(sizes, made.ranges.bounds)
+    module = run(made.imported.module, save_ir=made.options.save_ir, extents=extents)
+    best = tuple(replace(each, module=run(each.imported.module)) for each in made.best)
+    return replace(made, module=module, best=best)
 
 
 def _emitted(
@@ -229,16 +242,23 @@ def _emitted(
     from .emission.in_place import in_place
     from .emission.kernel_table import kernel_table
     from .emission.planner import make_plan
+    from .emission.ranges import graph_of_ranges
     from .lowering.batches import lower_kernels
 
     options = made.options
     assert made.imported is not None
     tell("lower", 0, 0)
     imported = made.imported
-    graph = read_graph(made.module, imported.output_names, imported.input_names, imported.dtypes, imported.extents)
+    if made.ranges is None:
+        module = made.module
+        graph = read_graph(module, imported.output_names, imported.input_names, imported.dtypes, imported.extents)
+    else:
+        each = [(variant.values, variant.imported, variant.module) for variant in made.best]
+        ranges = made.ranges
+        module, graph = graph_of_ranges(imported, made.module, ranges.dimensions, ranges.inputs, ranges.witnessed, each)
     if made.target.saves_memory:
-        graph = in_place(graph, made.module)
-    table = kernel_table(made.module, graph, made.name)
+        graph = in_place(graph, module)
+    table = kernel_table(module, graph, made.name)
     made = replace(made, target=made.target.for_dtypes(table.dtypes))
     with ExitStack() as stack:
         stack.enter_context(output_errors(made.path or Path()))

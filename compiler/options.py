@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Pathlike = str | os.PathLike[str]
 
 _ONE_THREAD = "c"  # the kind of output that has no thread pool
+_WITH_RANGES = ("so", "a")
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,10 @@ class CompileOptions:
     Attributes:
         target: ``host``, an LLVM triple, or a `Target`.
         cpu, features: LLVM's names of a CPU, and of features as ``+name`` or ``-name``; for a `target` given as text.
-        shapes: full shapes of inputs by name; needed for those with unknown dimensions.
+        shapes: full shapes of inputs by name; needed for those with unknown dimensions. A size may be a text of
+            dimensions that have ranges: ``N``, ``32*H``.
+        ranges: the least and the largest value of dimensions, by name: one library for all of them.
+        best: values of dimensions for which the library has code of its own.
         bindings: inputs that get a constant value; the library no longer has them.
         name: prefix of the C symbols; by default made from the output's name.
         emit: the kind of output: ``so``, ``a``, ``c``, ``cu``; ``bench``: a program that checks and measures itself.
@@ -53,7 +57,9 @@ class CompileOptions:
     target: str | Target = "host"
     cpu: str | None = None
     features: Sequence[str] = ()
-    shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    shapes: Mapping[str, Sequence[int | str]] = field(default_factory=dict)
+    ranges: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    best: Mapping[str, Sequence[int]] = field(default_factory=dict)
     bindings: Mapping[str, np.ndarray[Any, Any]] = field(default_factory=dict)
     name: str | None = None
     emit: str = "so"
@@ -86,6 +92,14 @@ class CompileOptions:
             )
         if self.name is not None:
             check_name(self.name)
+        if self.best and not self.ranges:
+            raise UsageError("sizes get code of their own within a range", where="--best", hint="add --range N=1..32")
+        if self.ranges and self.emit not in _WITH_RANGES:
+            raise UsageError(
+                f"{self.emit!r} cannot be made for a range of sizes",
+                where="--emit",
+                hint=f"one of {', '.join(_WITH_RANGES)}",
+            )
         if self.regions and self.emit != _ONE_THREAD:
             raise UsageError(
                 "memories have regions where C sources are made", where="--region", hint=f"add --emit {_ONE_THREAD}"

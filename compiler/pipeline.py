@@ -26,6 +26,7 @@ from ..ir_passes import (
     FuseSilu,
     FuseSoftmax,
     GraphPass,
+    HoldExtents,
     IntegerProducts,
     MoveDequantize,
     NarrowStorage,
@@ -34,12 +35,14 @@ from ..ir_passes import (
     RequantizeSums,
     SimplifyReductions,
     SliceInPlace,
+    StopAtExtents,
     TrimKernels,
     UnsignedActivations,
     run_passes,
 )
 from ..ir_passes.core.functions import joined, split
 from ..ir_passes.core.graph import MAIN
+from ..ir_passes.extents.stop_at_extents import with_stops
 from ..ir_passes.registry import spelled
 from ..ir_types import IRModule
 from ..schedules.legalize import legalize
@@ -63,7 +66,7 @@ class Legalize(GraphPass):
 
     def __call__(self, module: IRModule) -> PassResult:
         """Lowers `main`."""
-        return PassResult(legalize(module, self.decide), True)
+        return PassResult(with_stops(module, legalize(module, self.decide)), True)
 
 
 @dataclass(frozen=True)
@@ -91,8 +94,12 @@ def passes(
     *,
     precision: str = "fp32",
     choose: Choose = choose_default,
+    extents: HoldExtents | None = None,
 ) -> list[Pass]:
-    """The passes of a compile, in order; `choose` settles what computes each workload, and how."""
+    """The passes of a compile, in order; `choose` settles what computes each workload, and how.
+
+    With `extents` of one for a range of sizes.
+    """
     decide = Chooser(target, templates_for(target), choose)
     narrow: list[Pass] = [_STORAGE[precision]] if precision in _STORAGE else []
     products: list[Pass] = []
@@ -127,6 +134,7 @@ def passes(
         Canonicalize(),
         Cse(),
         *products,
+        *([] if extents is None else [extents]),
         # Kernels: lowered, fused, scheduled.
         Legalize(decide),
         FuseEpilogues(transposed_results=True),
@@ -134,6 +142,7 @@ def passes(
         Schedule(decide, on_kernel),
         SliceInPlace(),
         ConcatInPlace(),
+        *([] if extents is None else [StopAtExtents()]),
     ]
 
 
@@ -148,6 +157,7 @@ def run(
     precision: str,
     order: ChoosePasses = list,
     choose: Choose = choose_default,
+    extents: HoldExtents | None = None,
     save_ir: str | os.PathLike[str] | None = None,
     progress: ProgressCallback,
 ) -> IRModule:
@@ -158,6 +168,7 @@ def run(
         target: the machine, with the cores that parallel loops are planned for.
         precision: ``fp32``, ``bf16`` or ``fp16``, as `precision.possible` gives it for the target.
         order: which passes run.
+        extents: the sizes of the inputs, of a model for a range of them.
         choose: settles what computes each workload, and how.
         save_ir: a folder for the module after each pass, numbered and named; bodies of loops and branches, which go
             through all passes by themselves, have folders in it.
@@ -182,7 +193,7 @@ def run(
         if index + 1 < len(chosen):
             progress(chosen[index + 1].name, 0, 0)
 
-    chosen = list(order(passes(target, on_kernel, precision=precision, choose=choose)))
+    chosen = list(order(passes(target, on_kernel, precision=precision, choose=choose, extents=extents)))
     parts = {}
     for part, function in split(module).items():
         folder = None if save_ir is None else Path(save_ir) if part == MAIN else Path(save_ir) / part

@@ -1,6 +1,8 @@
 """Relax -> Relax: one pass a file, each a frozen dataclass named as its file is."""
 
 from .core.base import GraphPass, Pass, PassResult, run_passes, verify
+from .extents.hold_extents import HoldExtents
+from .extents.stop_at_extents import StopAtExtents
 from .kernels.concat_in_place import ConcatInPlace
 from .kernels.fuse_epilogues import FuseEpilogues
 from .kernels.narrow_storage import NarrowStorage
@@ -44,6 +46,7 @@ __all__ = [
     "FuseSilu",
     "FuseSoftmax",
     "GraphPass",
+    "HoldExtents",
     "IntegerProducts",
     "MoveDequantize",
     "NarrowStorage",
@@ -52,6 +55,7 @@ __all__ = [
     "RequantizeSums",
     "SimplifyReductions",
     "SliceInPlace",
+    "StopAtExtents",
     "TrimKernels",
     "UnsignedActivations",
     "run_passes",

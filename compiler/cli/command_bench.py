@@ -13,6 +13,7 @@ from ..process.install import check_place, written_whole
 from ..process.progress import Timeline, shown
 from ..reports.report import Table, show, show_json, size
 from .command_options import (
+    At,
     Binds,
     Device,
     Inputs,
@@ -58,6 +59,7 @@ def bench(
     device: Device = None,
     bind: Binds = None,
     seed: Seed = 0,
+    at: At = None,
     as_json: Json = False,
 ) -> None:
     """Time a library, its kernels, and other engines in the same run, taking turns.
@@ -89,7 +91,7 @@ def bench(
     if simulate_threads is not None:
         check_threads(simulate_threads, where="--simulate-threads")
     names = [name for name in against.split(",") if name]
-    values = read_inputs(loaded, tensors, random_inputs=True, seed=seed, model=model)
+    values = read_inputs(loaded, tensors, random_inputs=True, seed=seed, model=model, at_values=at)
     with shown(f"timing {library.name}", Timeline()) as progress:
         progress("latency", 0, 0)
         latencies = timing.measure(

@@ -11,6 +11,7 @@ from ..process import interrupt
 from ..process.progress import Timeline, shown
 from ..reports.report import duration, size
 from .command_options import (
+    Best,
     Binds,
     CompiledThreads,
     Cpu,
@@ -18,6 +19,7 @@ from .command_options import (
     Jobs,
     Model,
     Precision,
+    Ranges,
     Regions,
     Shapes,
     Target,
@@ -47,6 +49,8 @@ def compile_command(
         ),
     ] = "so",
     shape: Shapes = None,
+    range_: Ranges = None,
+    best: Best = None,
     bind: Binds = None,
     precision: Precision = "fp32",
     threads: CompiledThreads = None,
@@ -80,6 +84,7 @@ def compile_command(
 
     * `tilewright compile resnet50.onnx -o resnet50.so`
     * `tilewright compile bert.onnx -o bert.so --shape input_ids=1x128 --bind mask=@ones.npy`
+    * `tilewright compile resnet50.onnx -o resnet50.so --shape input=Nx3x224x224 --range N=1..32 --best N=1,8`
     * `tilewright compile net.onnx -o net.so --target x86_64-linux-gnu --mcpu x86-64-v3 --threads 1`
     * `tilewright compile net.onnx -o net.so --target nvptx64-nvidia-cuda --mcpu sm_80,sm_90a`
     * `tilewright compile kws.onnx -o kws --emit c --target thumbv7em-none-eabihf --mcpu cortex-m4`
@@ -95,6 +100,8 @@ def compile_command(
         precision,
         threads,
         jobs,
+        range_,
+        best,
         name=name,
         emit=emit,
         records=records,

@@ -10,7 +10,7 @@ import typer
 from ...errors import TensorError, UnsupportedTargetError, UsageError
 from ...targets.architectures import ARCHITECTURES
 from ..library.signature import check_threads
-from .tensor_options import parse_shapes, parse_tensors, shaped_as
+from .tensor_options import parse_ranges, parse_shapes, parse_tensors, parse_values, shaped_as
 
 if TYPE_CHECKING:
     from ..library.artifact import CompiledModel
@@ -50,6 +50,22 @@ Regions = Annotated[
 Shapes = Annotated[
     list[str] | None,
     typer.Option("--shape", metavar="NAME=1x3x224x224", help="Full shape of an input; repeat for several."),
+]
+Ranges = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--range",
+        metavar="N=1..32",
+        help="One library for all these values of a dimension; --shape names it. Repeatable.",
+    ),
+]
+Best = Annotated[
+    list[str] | None,
+    typer.Option("--best", metavar="N=1,8", help="Values of a dimension that get code of their own; repeatable."),
+]
+At = Annotated[
+    list[str] | None,
+    typer.Option("--at", metavar="N=8", help="Size of random inputs, of a library for a range. [default: the largest]"),
 ]
 Binds = Annotated[
     list[str] | None,
@@ -101,6 +117,8 @@ def compile_options(
     precision: str,
     threads: int | None,
     jobs: int | None,
+    range_: list[str] | None = None,
+    best: list[str] | None = None,
     **others: Any,
 ) -> CompileOptions:
     """What is compiled for, of the options that every command has which compiles; `others` are fields as they are.
@@ -111,11 +129,14 @@ def compile_options(
     """
     from ..options import CompileOptions
 
+    ranges = parse_ranges(range_ or ())
     return CompileOptions(
         target=target,
         cpu=cpu,
         features=tuple(part for part in features.split(",") if part),
-        shapes=parse_shapes(shape or ()),
+        shapes=parse_shapes(shape or (), ranges),
+        ranges=ranges,
+        best=parse_values(best or (), "--best"),
         bindings=read_bindings(bind),
         precision=precision,
         threads=threads,
@@ -173,20 +194,27 @@ def read_inputs(
     seed: int,
     only_given: bool = False,
     model: Path | None = None,
+    at_values: list[str] | None = None,
 ) -> dict[str, Any]:
     """The inputs of a library from the command line; what is not given is random where that is allowed.
 
-    With `model`, random integers stay within the bounds that it shows.
+    With `model`, random integers stay within the bounds that it shows. Of a library for a range, the inputs that are
+    given say how large the others are, and after them `at_values`.
 
     Raises:
         TensorError: an input is unknown or missing, or its words are no numbers of its dtype.
         DataError: a file is missing or damaged.
     """
     from ..inputs.random_inputs import random_inputs as random
+    from ..library.dimensions import at, sizes_of_call
 
-    specs = {spec.name: spec for spec in library.signature.inputs}
+    signature = library.signature
+    tensors = parse_tensors(options or (), "--input")
+    wanted = parse_values(at_values or (), "--at")
+    values = sizes_of_call(signature, tensors, {name: each[0] for name, each in wanted.items()})
+    specs = {spec.name: at(spec, signature.dimensions, values) for spec in signature.inputs}
     given: dict[str, Any] = {}
-    for name, value in parse_tensors(options or (), "--input").items():
+    for name, value in tensors.items():
         if name not in specs:
             raise TensorError(
                 f"the library has no input {name!r}", where="--input", hint=f"its inputs are: {', '.join(specs)}"
@@ -206,7 +234,7 @@ def read_inputs(
         from ... import frontends
         from ..inputs.input_ranges import integer_bounds
 
-        request = frontends.Request(shapes={spec.name: spec.shape for spec in library.signature.inputs})
+        request = frontends.Request(shapes={name: spec.shape for name, spec in specs.items()})
         bounds = integer_bounds(frontends.open(model, request))
     return {**random(missing, seed, bounds), **given}
 

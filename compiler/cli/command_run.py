@@ -10,6 +10,7 @@ import typer
 from ..process.install import written_whole
 from ..reports.report import Table, show, show_json
 from .command_options import (
+    At,
     Device,
     Inputs,
     Json,
@@ -28,6 +29,7 @@ def run(
         bool, typer.Option("--random-inputs", help="Fill inputs not given with random data.")
     ] = False,
     seed: Seed = 0,
+    at: At = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="OUT.npz", help="Write the outputs.")] = None,
     threads: Threads = None,
     device: Device = None,
@@ -44,7 +46,7 @@ def run(
     import numpy as np
 
     model, runner = open_there(library, threads, device)
-    values = read_inputs(model, tensors, random_inputs=random_inputs, seed=seed)
+    values = read_inputs(model, tensors, random_inputs=random_inputs, seed=seed, at_values=at)
     outputs = runner.run(model, values)
     if output is not None:
         _save_arrays(output, outputs)

@@ -10,7 +10,7 @@ import typer
 from ..options import CompileOptions
 from ..reports.report import show, show_json
 from .command_options import Cpu, Json, Regions, Shapes, Target
-from .tensor_options import parse_regions, parse_shapes
+from .tensor_options import fixed_shapes, parse_regions, parse_shapes
 
 
 def inspect(
@@ -47,7 +47,7 @@ def inspect(
         found = inspection.inspect_library(read_signature(path), path)
         parts = inspection.library_tables(found)
     else:
-        found = inspection.inspect_model(path, parse_shapes(shape or ()))
+        found = inspection.inspect_model(path, fixed_shapes(shape))
         parts = inspection.model_tables(found)
     if as_json:
         show_json(found)

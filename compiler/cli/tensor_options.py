@@ -21,26 +21,75 @@ Array = npt.NDArray[Any]
 _BOOLS = {"true": True, "1": True, "false": False, "0": False}
 _REGION = re.compile(r"([a-z][a-z0-9_]{0,31})=(\d{1,12})([KM]?)")
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20}
-_SHAPE = re.compile(r"\d+(x\d+)*")
+_RANGE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(\d{1,9})\.\.(\d{1,9})")
+_VALUES = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(\d{1,9}(?:,\d{1,9})*)")
 
 
-def parse_shapes(options: Iterable[str]) -> dict[str, tuple[int, ...]]:
-    """``--shape NAME=1x3x224x224`` (an empty shape is a scalar's), each name once.
+def parse_shapes(options: Iterable[str], dimensions: Iterable[str] = ()) -> dict[str, tuple[int | str, ...]]:
+    """``--shape NAME=1x3x224x224`` (an empty shape is a scalar's), each name once; ``Nx3x32*Hx32*W`` with dimensions.
 
     Raises:
         UsageError: an option is written otherwise, or a name stands twice.
     """
-    shapes: dict[str, tuple[int, ...]] = {}
+    names = "|".join(sorted(map(re.escape, dimensions), key=len, reverse=True))
+    term = rf"(?:\d+|{names})" if names else r"\d+"
+    size = rf"{term}(?:[*+]{term})*" if names else term
+    shape = re.compile(f"{size}(?:x{size})*")
+    shapes: dict[str, tuple[int | str, ...]] = {}
     for option in options:
-        name, equals, text = option.rpartition("=")
-        if not equals or not name or (text and not _SHAPE.fullmatch(text)):
+        name, equals, text = option.partition("=") if names else option.rpartition("=")
+        if not equals or not name or (text and not shape.fullmatch(text)):
             raise UsageError(
-                f"{option!r} is not a shape", where="--shape", hint="write --shape NAME=1x3x224x224, sizes joined by x"
+                f"{option!r} is not a shape",
+                where="--shape",
+                hint="write --shape NAME=1x3x224x224, sizes joined by x; a name in it needs --range N=1..32",
             )
         if name in shapes:
             raise UsageError(f"{name!r} has two shapes", where="--shape", hint="give each input once")
-        shapes[name] = tuple(int(size) for size in text.split("x")) if text else ()
+        sizes = re.findall(size, text)
+        shapes[name] = tuple(int(each) if each.isdecimal() else each for each in sizes)
     return shapes
+
+
+def fixed_shapes(options: Iterable[str] | None) -> dict[str, tuple[int, ...]]:
+    """``--shape NAME=1x3x224x224``, of numbers alone.
+
+    Raises:
+        UsageError: as `parse_shapes`.
+    """
+    return {name: tuple(map(int, shape)) for name, shape in parse_shapes(options or ()).items()}
+
+
+def parse_ranges(options: Iterable[str]) -> dict[str, tuple[int, int]]:
+    """``--range N=1..32``, each dimension once.
+
+    Raises:
+        UsageError: an option is written otherwise, or a dimension stands twice.
+    """
+    ranges: dict[str, tuple[int, int]] = {}
+    for option in options:
+        found = _RANGE.fullmatch(option)
+        if found is None or found[1] in ranges:
+            raise UsageError(f"{option!r} is no range of its own", where="--range", hint="write --range N=1..32")
+        ranges[found[1]] = int(found[2]), int(found[3])
+    return ranges
+
+
+def parse_values(options: Iterable[str], option_name: str) -> dict[str, tuple[int, ...]]:
+    """``--best N=1,8``: values of dimensions, each dimension once.
+
+    Raises:
+        UsageError: an option is written otherwise, or a dimension stands twice.
+    """
+    values: dict[str, tuple[int, ...]] = {}
+    for option in options:
+        found = _VALUES.fullmatch(option)
+        if found is None or found[1] in values:
+            raise UsageError(
+                f"{option!r} says no values of a dimension", where=option_name, hint=f"write {option_name} N=1,8"
+            )
+        values[found[1]] = tuple(int(each) for each in found[2].split(","))
+    return values
 
 
 def parse_regions(options: Iterable[str]) -> dict[str, int]:

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from ...sizes import in_c
 from ..emission.steps_in_c import StepWriter, indented
-from ..library.plan import Branch, Call, Copy, Loop, Plan, Scalar
-from ..library.sizes import in_c
+from ..library.plan import Branch, Call, Copy, Equal, Loop, Numbers, Plan, Scalar
 from .cuda_kernels import GridFunction
 
 
@@ -77,12 +77,20 @@ class GridSteps(StepWriter):
         yield from indented(self.block(loop.body))
         yield "}"
 
+    def numbers(self, step: Numbers) -> Iterator[str]:
+        """The lines that write sizes."""
+        for destination, size in zip(step.destinations, step.sizes, strict=True):
+            yield f"DO(set(stream, {self.reference(destination)}, {in_c(size)}));"
+
     def branch(self, branch: Branch) -> Iterator[str]:
         """The lines of a branch."""
-        name = f"b{next(self.loops)}"
-        yield f"uint8_t {name} = 0;"
-        yield f"DO(fetch(stream, &{name}, {self.reference(branch.condition)}, 1));"
-        yield f"if ({name}) {{"
+        if isinstance(branch.condition, Equal):
+            asked = self.condition(branch.condition)
+        else:
+            asked = f"b{next(self.loops)}"
+            yield f"uint8_t {asked} = 0;"
+            yield f"DO(fetch(stream, &{asked}, {self.reference(branch.condition)}, 1));"
+        yield f"if ({asked}) {{"
         yield from indented(self.block(branch.then))
         if branch.otherwise:
             yield "} else {"

@@ -17,7 +17,7 @@ from ...targets.systems import ELF
 from ...targets.target import Target
 from ..library.integrity import record_placeholder
 from ..library.naming import launch_symbol
-from ..library.plan import ALIGNMENT, Call, Constants, Plan, align, leaves
+from ..library.plan import ALIGNMENT, Call, Constants, Copy, Plan, align, leaves
 from ..library.signature import MAX_THREADS, SECTION, Signature
 from .steps_in_c import statements
 from .tensor_notes import tensor_notes
@@ -142,6 +142,7 @@ def _template_values(plan: Plan, signature: Signature) -> dict[str, Any]:
             {"symbol": kernel.symbol, "parameters": _parameters(plan, i)} for i, kernel in enumerate(plan.kernels)
         ],
         "dimensions": plan.dimensions,
+        "fits": any(isinstance(step, Copy) and step.fit is not None for step in leaves(plan.steps)),
         "steps": statements(plan),
         "told_steps": statements(plan, told=True),
         "num_leaves": len(signature.steps),

@@ -16,6 +16,7 @@ from tvm import relax, tirx
 from ...errors import CompilerError
 from ...ir_passes.dialect.control_flow import BRANCH, LOOP, branch_of, loop_of
 from ...ir_types import Binding, Call, Expr, IRModule, Type, Var
+from ...sizes import Dimension
 from ..library.plan import Buffer, BufferKind, Bytes, Constants, align, new_buffer
 from ..library.tensor_spec import TensorSpec
 from . import graph_bodies
@@ -29,7 +30,7 @@ _COUNTER_BYTES = 8  # of an int64_t
 class Graph:
     """`main` without Relax: the steps that matter, in order, and the buffers between them (lifetimes still open).
 
-    `results` holds, for every output of the model, the buffer whose contents it is.
+    `results` holds, for every output of the model, the buffer whose contents it is; `dimensions` what sizes depend on.
     """
 
     inputs: tuple[TensorSpec, ...]
@@ -38,6 +39,7 @@ class Graph:
     buffers: tuple[Buffer, ...]
     results: tuple[int, ...]
     constants: Constants
+    dimensions: tuple[Dimension, ...] = ()
 
     @property
     def calls(self) -> tuple[GraphCall, ...]:

@@ -6,6 +6,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+from ...sizes import Size
+from ..library.plan import Equal, Fit
+
 
 @dataclass(frozen=True)
 class GraphCall:
@@ -19,12 +22,24 @@ class GraphCall:
 
 @dataclass(frozen=True)
 class GraphCopy:
-    """A copy of a buffer; of the slice that `turn` counts, in a destination of several, if there is one."""
+    """A copy of a buffer; of the slice that `turn` counts, in a destination of several, if there is one.
+
+    With `fit` of what is there alone.
+    """
 
     source: int
     destination: int
     sources: tuple[str, ...]
     turn: int | None = None
+    fit: Fit | None = None
+
+
+@dataclass(frozen=True)
+class GraphNumbers:
+    """Sizes, as they are when it runs, each in a buffer; see `plan.Numbers`."""
+
+    destinations: tuple[int, ...]
+    sizes: tuple[Size, ...]
 
 
 @dataclass(frozen=True)
@@ -40,14 +55,14 @@ class GraphLoop:
 
 @dataclass(frozen=True)
 class GraphBranch:
-    """Steps that run if the byte in a buffer is not 0, and others that run if it is."""
+    """Steps that run if the byte in a buffer is not 0, or dimensions have some values, and others that run if not."""
 
-    condition: int
+    condition: int | Equal
     then: tuple[GraphStep, ...]
     otherwise: tuple[GraphStep, ...]
 
 
-GraphStep: TypeAlias = GraphCall | GraphCopy | GraphLoop | GraphBranch
+GraphStep: TypeAlias = GraphCall | GraphCopy | GraphNumbers | GraphLoop | GraphBranch
 
 
 def calls_of(steps: Sequence[GraphStep]) -> Iterator[GraphCall]:
@@ -67,10 +82,13 @@ def read_by(step: GraphStep) -> set[int]:
         return set(step.inputs)
     if isinstance(step, GraphCopy):
         return {step.source, *([] if step.turn is None else [step.turn])}
+    if isinstance(step, GraphNumbers):
+        return set()
     if isinstance(step, GraphLoop):
         decides = {each for each in (step.counted, step.condition) if each is not None}
         return decides.union(*(read_by(each) for each in step.body))
-    return {step.condition}.union(*(read_by(each) for each in (*step.then, *step.otherwise)))
+    condition = set() if isinstance(step.condition, Equal) else {step.condition}
+    return condition.union(*(read_by(each) for each in (*step.then, *step.otherwise)))
 
 
 def written_by(step: GraphStep) -> set[int]:
@@ -79,6 +97,8 @@ def written_by(step: GraphStep) -> set[int]:
         return set(step.outputs)
     if isinstance(step, GraphCopy):
         return {step.destination}
+    if isinstance(step, GraphNumbers):
+        return set(step.destinations)
     inside = step.body if isinstance(step, GraphLoop) else (*step.then, *step.otherwise)
     return set().union(*(written_by(each) for each in inside))
 
@@ -98,6 +118,8 @@ def renamed(steps: Sequence[GraphStep], names: Mapping[int, int]) -> tuple[Graph
             return replace(step, inputs=inputs, outputs=outputs)
         if isinstance(step, GraphCopy):
             return replace(step, source=one(step.source), destination=one(step.destination), turn=maybe(step.turn))
+        if isinstance(step, GraphNumbers):
+            return replace(step, destinations=tuple(map(one, step.destinations)))
         if isinstance(step, GraphLoop):
             return replace(
                 step,
@@ -106,7 +128,8 @@ def renamed(steps: Sequence[GraphStep], names: Mapping[int, int]) -> tuple[Graph
                 counted=maybe(step.counted),
                 condition=maybe(step.condition),
             )
-        return GraphBranch(one(step.condition), renamed(step.then, names), renamed(step.otherwise, names))
+        condition = step.condition if isinstance(step.condition, Equal) else one(step.condition)
+        return GraphBranch(condition, renamed(step.then, names), renamed(step.otherwise, names))
 
     return tuple(step_of(step) for step in steps)
 

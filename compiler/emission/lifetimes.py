@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from ..library.plan import Branch, Buffer, Call, Loop, Scalar, Step
+from ..library.plan import Branch, Buffer, Call, Equal, Loop, Numbers, Scalar, Step
 
 
 def with_lifetimes(buffers: Sequence[Buffer], steps: Sequence[Step]) -> list[Buffer]:
@@ -53,7 +53,10 @@ class _Numbering:
         if isinstance(step, Call):
             return self._use(step.arguments)
         if isinstance(step, Branch):
-            return self._use([step.condition]) | self.number((*step.then, *step.otherwise))
+            decides = [] if isinstance(step.condition, Equal) else [step.condition]
+            return self._use(decides) | self.number((*step.then, *step.otherwise))
+        if isinstance(step, Numbers):
+            return self._use(step.destinations)
         if isinstance(step, Loop):
             return self._loop(step)
         return self._use([step.source, step.destination, *([] if step.turn is None else [step.turn])])

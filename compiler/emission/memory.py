@@ -13,8 +13,8 @@ from dataclasses import replace
 from itertools import accumulate
 
 from ...errors import CompilerError
+from ...sizes import largest
 from ..library.plan import ALIGNMENT, Buffer, BufferKind, Bytes, Region, align
-from ..library.sizes import largest
 
 # Sort keys: each places the buffers that are hardest to fit first, by another idea of hard.
 _ORDERS: tuple[Callable[[Buffer], tuple[int, ...]], ...] = (

@@ -15,13 +15,14 @@ from ..library.plan import (
     Copy,
     Kernel,
     Loop,
+    Numbers,
     Plan,
     Scalar,
     Step,
     new_buffer,
 )
 from .graph import Graph
-from .graph_steps import GraphCall, GraphCopy, GraphLoop, GraphStep, written_by
+from .graph_steps import GraphCall, GraphCopy, GraphLoop, GraphNumbers, GraphStep, written_by
 from .lifetimes import with_lifetimes
 from .memory import plan_memory
 from .regions import into_regions
@@ -71,7 +72,17 @@ def make_plan(
     if limits:
         buffers = into_regions(buffers, steps, kernels, limits, unit)
     placed, regions = plan_memory(buffers, unit)
-    return Plan(name, graph.inputs, graph.outputs, tuple(kernels), tuple(steps), placed, graph.constants, regions)
+    return Plan(
+        name,
+        graph.inputs,
+        graph.outputs,
+        tuple(kernels),
+        tuple(steps),
+        placed,
+        graph.constants,
+        regions,
+        graph.dimensions,
+    )
 
 
 def _planned(steps: Sequence[GraphStep], call: Callable[[GraphCall], Call]) -> list[Step]:
@@ -81,7 +92,9 @@ def _planned(steps: Sequence[GraphStep], call: Callable[[GraphCall], Call]) -> l
         if isinstance(step, GraphCall):
             planned.append(call(step))
         elif isinstance(step, GraphCopy):
-            planned.append(Copy(step.source, step.destination, step.sources, step.turn))
+            planned.append(Copy(step.source, step.destination, step.sources, step.turn, step.fit))
+        elif isinstance(step, GraphNumbers):
+            planned.append(Numbers(step.destinations, step.sizes))
         elif isinstance(step, GraphLoop):
             count = step.count if step.counted is None else Scalar(step.counted)
             planned.append(Loop(count, tuple(_planned(step.body, call)), step.counter, step.condition))

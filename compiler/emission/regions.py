@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ...errors import RegionError
+from ...sizes import largest
 from ..library.plan import Buffer, BufferKind, Bytes, Call, Kernel, Step, leaves
-from ..library.sizes import largest
 from .memory import lower_bound, peak_step, plan_arena
 
 _OPERAND_BYTES = 4

@@ -3,8 +3,10 @@
     Call    if (net_k0_conv(I(0), C(64), W(0))) return net_ERROR_KERNEL;
             SHARED_BY(8) if (net_k1_conv(W(0), C(128), W(64))) return net_ERROR_KERNEL;
     Copy    memcpy(O(0), W(128), 256);
+            fit(W(0), I(0), 2, (int64_t[]){8, 64}, (int64_t[]){d_N, d_S}, 4, 1);
             memcpy((unsigned char *)O(0) + *(const int64_t *)W(64) * 256, W(128), 256);
     Loop    for (int64_t i1 = 0, n1 = 8; i1 < n1 && *(const uint8_t *)W(64); ++i1) { ... }
+    Numbers *(int64_t *)W(64) = d_N * 16;
     Branch  if (*(const uint8_t *)W(64)) { ... } else { ... }
 
 Buffers are named by the macros of library.c: I and O for inputs and outputs, C for constants, W for the workspace; the
@@ -17,8 +19,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 
 from ...errors import CompilerError
-from ..library.plan import ARENA, Branch, Buffer, BufferKind, Call, Copy, Loop, Plan, Scalar, Step
-from ..library.sizes import Size, in_c
+from ...sizes import Size, in_c
+from ..library.plan import ARENA, Branch, Buffer, BufferKind, Call, Copy, Equal, Loop, Numbers, Plan, Scalar, Step
 
 _MACROS = {BufferKind.INPUT: "I", BufferKind.OUTPUT: "O", BufferKind.CONSTANT: "C", BufferKind.WORKSPACE: "W"}
 # Tells who asked that the call or copy of this number has ended, in the order of `plan.leaves`.
@@ -51,6 +53,8 @@ class StepWriter:
                 yield from self.loop(step)
             elif isinstance(step, Branch):
                 yield from self.branch(step)
+            elif isinstance(step, Numbers):
+                yield from self.numbers(step)
             else:
                 yield self.copy(step) if isinstance(step, Copy) else self.call(step)
                 number = next(self._leaves)
@@ -65,6 +69,11 @@ class StepWriter:
         """The statement that copies a buffer."""
         size = in_c(self.plan.buffers[step.source].bytes)
         destination = self.reference(step.destination)
+        if step.fit is not None:
+            bounds, sizes = (", ".join(map(in_c, each)) for each in (step.fit.bounds, step.fit.sizes))
+            room = f"{len(step.fit.bounds)}, (int64_t[]){{{bounds}}}, (int64_t[]){{{sizes}}}"
+            source, spread = self.reference(step.source), int(step.fit.spread)
+            return f"fit({destination}, {source}, {room}, {step.fit.element}, {spread});"
         if step.turn is not None:
             turn = f"*(const int64_t *){self.reference(step.turn)}"
             destination = f"(unsigned char *){destination} + {turn} * {size}"
@@ -93,12 +102,23 @@ class StepWriter:
 
     def branch(self, branch: Branch) -> Iterator[str]:
         """The lines of a branch."""
-        yield f"if ({self._byte(branch.condition)}) {{"
+        yield f"if ({self.condition(branch.condition)}) {{"
         yield from indented(self.block(branch.then))
         if branch.otherwise:
             yield "} else {"
             yield from indented(self.block(branch.otherwise))
         yield "}"
+
+    def numbers(self, step: Numbers) -> Iterator[str]:
+        """The lines that write sizes."""
+        for destination, size in zip(step.destinations, step.sizes, strict=True):
+            yield f"*(int64_t *){self.reference(destination)} = {in_c(size)};"
+
+    def condition(self, condition: int | Equal) -> str:
+        """Whether the first steps of a branch run."""
+        if isinstance(condition, Equal):
+            return " && ".join(f"{in_c(dimension.size)} == {value}" for dimension, value in condition.values)
+        return self._byte(condition)
 
     def _count(self, size: Size | Scalar) -> str:
         return f"*(const int64_t *){self.reference(size.buffer)}" if isinstance(size, Scalar) else in_c(size)

@@ -15,7 +15,7 @@ def tensor_notes(specs: Sequence[TensorSpec]) -> list[dict[str, object]]:
         {
             "identifier": identifier,
             "c_type": C_TYPES[spec.dtype],
-            "dimensions": "".join(f"[{d}]" for d in spec.shape),
+            "dimensions": "".join(f"[{d}]" for d in spec.sizes or spec.shape),
             "nbytes": spec.nbytes,
             "elements": spec.elements,
             "note": _note(spec, identifier),

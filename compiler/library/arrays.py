@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,32 @@ import numpy.typing as npt
 
 from ...dtypes import numpy_dtype
 from ...errors import TensorError
+from .dimensions import at, sizes_of_call
+from .signature import Signature
 from .tensor_spec import TensorSpec
 
 Array = npt.NDArray[Any]
+
+
+def checked(signature: Signature, inputs: Mapping[str, Any], where: str) -> tuple[list[Array], dict[str, int]]:
+    """The inputs of a library as arrays in its order, and what the dimensions of the call are.
+
+    Raises:
+        TensorError: one is missing, unknown, or has another shape or dtype.
+    """
+    known = {spec.name for spec in signature.inputs}
+    takes = "it takes: " + (", ".join(map(str, signature.inputs)) or "nothing")
+    if not isinstance(inputs, Mapping):
+        raise TensorError(f"inputs are given by name, not as {type(inputs).__name__}", where=where, hint=takes)
+    for name in inputs:
+        if name not in known:
+            raise TensorError(f"the model has no input {name!r}", where=where, hint=takes)
+    for spec in signature.inputs:
+        if spec.name not in inputs:
+            raise TensorError(f"input {spec.name!r} is missing", where=where, hint=takes)
+    values = sizes_of_call(signature, inputs)
+    sized = [at(spec, signature.dimensions, values) for spec in signature.inputs]
+    return [as_array(inputs[spec.name], spec) for spec in sized], values
 
 
 def as_array(value: Any, spec: TensorSpec) -> Array:

@@ -13,6 +13,7 @@ import platform
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,8 @@ from ...errors import (
 )
 from ..process.install import install
 from .archive import is_archive, read_archive
-from .arrays import as_array
+from .arrays import checked
+from .dimensions import at, bounds_of, c_arguments
 from .library_file import LibraryFile, opened
 from .native_library import NativeLibrary, load_native
 from .signature import Signature, check_threads
@@ -39,6 +41,8 @@ from .tensor_spec import TensorSpec
 
 Array = npt.NDArray[Any]
 ALIGNMENT = 64
+
+_LARGEST: Mapping[str, int] = MappingProxyType({})
 
 
 class CompiledModel:
@@ -97,7 +101,8 @@ class CompiledModel:
         """Runs the model once.
 
         Args:
-            inputs: arrays by name, of the exact shapes and dtypes: numpy's, or anything with ``__dlpack__``.
+            inputs: arrays by name, of the exact shapes and dtypes: numpy's, or anything with ``__dlpack__``. Of a
+                library for a range of sizes their shapes say what the dimensions of the call are.
 
         Returns:
             New arrays by name.
@@ -107,9 +112,9 @@ class CompiledModel:
             UnsupportedTargetError: this processor lacks instructions that the library uses.
             DeviceError: the GPU that it is for, or its driver, is not there or failed.
         """
-        arrays = self._check(inputs)
-        outputs = self.empty_outputs()
-        self._call(self._run, arrays, outputs)
+        arrays, values = checked(self.signature, inputs, str(self.path))
+        outputs = self.empty_outputs(values)
+        self._call(self._run, arrays, outputs, values)
         return self._results(outputs)
 
     def __call__(self, *inputs: Any) -> Array | tuple[Array, ...]:
@@ -139,11 +144,11 @@ class CompiledModel:
         Raises:
             ToolError: the library was stripped, so the entry for profiling cannot be found.
         """
-        entry = self._hidden_entry("profile", *[ctypes.c_void_p] * 4, ctypes.c_size_t)
-        arrays = self._check(inputs)
-        outputs = self.empty_outputs() if outputs is None else outputs
+        entry = self._hidden_entry("profile", *[ctypes.c_void_p] * self._pointers, ctypes.c_void_p, ctypes.c_size_t)
+        arrays, values = checked(self.signature, inputs, str(self.path))
+        outputs = self.empty_outputs(values) if outputs is None else outputs
         times = np.zeros(len(self.signature.steps), np.uint64) if times is None else times
-        self._call(entry, arrays, outputs, ctypes.c_void_p(times.ctypes.data), ctypes.c_size_t(times.size))
+        self._call(entry, arrays, outputs, values, ctypes.c_void_p(times.ctypes.data), ctypes.c_size_t(times.size))
         return [int(value) for value in times]
 
     def simulate(self, inputs: Mapping[str, Any], threads: int) -> tuple[dict[str, Array], Array]:
@@ -160,14 +165,16 @@ class CompiledModel:
         self._need_threads()
         check_threads(threads)
         pointer = ctypes.c_void_p
-        entry = self._hidden_entry("simulate", *[pointer] * 3, ctypes.c_int, pointer, ctypes.c_size_t, pointer)
-        arrays, outputs = self._check(inputs), self.empty_outputs()
+        taken = [pointer] * self._pointers
+        entry = self._hidden_entry("simulate", *taken, ctypes.c_int, pointer, ctypes.c_size_t, pointer)
+        arrays, values = checked(self.signature, inputs, str(self.path))
+        outputs = self.empty_outputs(values)
         # Two loops a step are more than most have; where there is too little room, once more.
         stream, used = np.zeros(0, np.uint64), ctypes.c_size_t(len(self.signature.steps) * 2 * (threads + 4))
         while len(stream) <= used.value:
             stream = np.zeros(used.value + 1, np.uint64)
             room = pointer(stream.ctypes.data), len(stream), ctypes.byref(used)
-            self._call(entry, arrays, outputs, threads, *room)
+            self._call(entry, arrays, outputs, values, threads, *room)
         return self._results(outputs), stream[: used.value]
 
     def hand_offs(self, count: int) -> tuple[int, list[int]]:
@@ -240,34 +247,33 @@ class CompiledModel:
         run = ctypes.cast(self._run, ctypes.c_void_p).value or 0
         return ctypes.CFUNCTYPE(ctypes.c_int, *parameters)(run + self._hidden_entries[name])
 
-    def _check(self, inputs: Mapping[str, Any]) -> list[Array]:
-        known = {spec.name for spec in self.inputs}
-        takes = "it takes: " + (", ".join(map(str, self.inputs)) or "nothing")
-        if not isinstance(inputs, Mapping):
-            raise TensorError(
-                f"inputs are given by name, not as {type(inputs).__name__}", where=str(self.path), hint=takes
-            )
-        for name in inputs:
-            if name not in known:
-                raise TensorError(f"the model has no input {name!r}", where=str(self.path), hint=takes)
-        arrays = []
-        for spec in self.inputs:
-            if spec.name not in inputs:
-                raise TensorError(f"input {spec.name!r} is missing", where=str(self.path), hint=takes)
-            arrays.append(as_array(inputs[spec.name], spec))
-        return arrays
+    @property
+    def _pointers(self) -> int:
+        """The pointers that every entry takes first: inputs, outputs, the workspace, and dimensions if it has some."""
+        return 4 if self.signature.dimensions else 3
 
-    def _call(self, entry: Any, inputs: Sequence[Array], outputs: Sequence[Array], *more: Any) -> None:
+    def _call(
+        self, entry: Any, inputs: Sequence[Array], outputs: Sequence[Array], values: Mapping[str, int], *more: Any
+    ) -> None:
         pointers = [
             (ctypes.c_void_p * max(1, len(group)))(*[a.ctypes.data for a in group]) for group in (inputs, outputs)
         ]
-        status = entry(*pointers, ctypes.c_void_p(self._workspace()), *more)
+        status = entry(*pointers, ctypes.c_void_p(self._workspace()), *c_arguments(self.signature, values), *more)
         check_status(status, self.path, self.signature, self._library)
 
-    def empty_outputs(self) -> list[Array]:
-        """Memory for one run: an array like each of `signature.outputs`."""
+    def empty_outputs(self, values: Mapping[str, int] = _LARGEST) -> list[Array]:
+        """Memory for one run: an array like each of `signature.outputs`.
+
+        Args:
+            values: of the dimensions; those that are not there are at their bounds.
+
+        Raises:
+            TilewrightError: there is not so much.
+        """
+        dimensions = self.signature.dimensions
+        specs = [at(spec, dimensions, {**bounds_of(dimensions), **values}) for spec in self.signature.outputs]
         with self._enough_memory():
-            return [np.empty(spec.shape, numpy_dtype(spec.dtype)) for spec in self.signature.outputs]
+            return [np.empty(spec.shape, numpy_dtype(spec.dtype)) for spec in specs]
 
     def _results(self, outputs: Sequence[Array]) -> dict[str, Array]:
         """The outputs by name, each as large as it is."""
@@ -315,12 +321,6 @@ def load(path: str | os.PathLike[str]) -> CompiledModel:
                 f"the library is for {file.signature.triple}, and this machine is {platform.machine()}",
                 where=str(file.path),
                 hint="run it elsewhere: --device qemu, --device ssh:USER@HOST",
-            )
-        if file.signature.dimensions:
-            raise UnsupportedTargetError(
-                "the library takes dimensions with each call, and this loader passes none",
-                where=str(file.path),
-                hint=f"call {file.signature.name}_run from C, as its header says",
             )
         return CompiledModel(file, load_native(file, descriptor, data))
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
-from .sizes import Dimension, Size
+from ...sizes import Dimension, Size
 from .tensor_spec import TensorSpec
 
 # A size or an offset in bytes that is known when the model is compiled; `Size` is one that may depend on dimensions.
@@ -99,16 +99,49 @@ class Call:
 
 
 @dataclass(frozen=True)
+class Fit:
+    """How a tensor of the caller's, without gaps, lies in a buffer that has room for the largest.
+
+    Attributes:
+        bounds, sizes: of each axis how many elements there is room for, and how many there are; at least one axis.
+        element: the size of an element.
+        spread: whether elements go from the caller's tensor to the buffer with gaps, or back.
+    """
+
+    bounds: tuple[int, ...]
+    sizes: tuple[Size, ...]
+    element: Bytes
+    spread: bool
+
+
+@dataclass(frozen=True)
 class Copy:
     """A step that copies the bytes of one buffer to another: an output that is an input, a constant or a duplicate.
 
-    With `turn`, the buffer of a counter, they go to the slice that it counts of a destination of several.
+    With `turn`, the buffer of a counter, they go to the slice that it counts of a destination of several. With `fit`
+    only what is there of a tensor is copied.
     """
 
     source: int
     destination: int
     sources: tuple[str, ...]
     turn: int | None = None
+    fit: Fit | None = None
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """A step that writes sizes, as they are in this call, to buffers of an int64_t each."""
+
+    destinations: tuple[int, ...]
+    sizes: tuple[Size, ...]
+
+
+@dataclass(frozen=True)
+class Equal:
+    """Whether dimensions have these values in this call."""
+
+    values: tuple[tuple[Dimension, int], ...]
 
 
 @dataclass(frozen=True)
@@ -140,14 +173,14 @@ class Loop:
 
 @dataclass(frozen=True)
 class Branch:
-    """Steps that run if the byte in a buffer is not 0, and others that run if it is."""
+    """Steps that run if the byte in a buffer is not 0, or dimensions have some values, and others that run if not."""
 
-    condition: int
+    condition: int | Equal
     then: tuple[Step, ...]
     otherwise: tuple[Step, ...] = ()
 
 
-Step: TypeAlias = Call | Copy | Loop | Branch
+Step: TypeAlias = Call | Copy | Numbers | Loop | Branch
 
 
 @dataclass(frozen=True)
@@ -214,7 +247,7 @@ def leaves(steps: Sequence[Step]) -> Iterator[Call | Copy]:
             yield from leaves(step.body)
         elif isinstance(step, Branch):
             yield from leaves((*step.then, *step.otherwise))
-        else:
+        elif not isinstance(step, Numbers):
             yield step
 
 

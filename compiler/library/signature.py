@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 from ...errors import LibraryError, UnsupportedVersionError, UsageError
+from ...sizes import NAME, Dimension, parse_size, value_of
 from .plan import Bytes, Call, Plan, leaves
-from .sizes import Dimension
 from .tensor_spec import ELEMENT_BYTES, TensorSpec
 
 FORMAT_VERSION = 1
@@ -227,7 +227,7 @@ def _from_json(data: Mapping[str, Any]) -> Signature:
             StepRecord(_of(int, s["kernel"]), tuple(map(_text, _list(s["sources"])))) for s in _list(data["steps"])
         ),
         precision=_text(data.get("precision", "fp32")),
-        dimensions=tuple(Dimension(_text(d["name"]), _size(d["bound"])) for d in _list(data.get("dimensions", []))),
+        dimensions=tuple(map(_dimension, _list(data.get("dimensions", [])))),
         device=_text(data.get("device", "")),
     )
 
@@ -244,6 +244,11 @@ def _checked(signature: Signature) -> Signature:
     said = {spec.name: (spec.dtype, spec.shape) for spec in signature.outputs}
     if any(spec.extents and said.get(spec.extents) != ("int64", (len(spec.shape),)) for spec in signature.outputs):
         raise ValueError("an output has extents that are not there")
+    bounds = {dimension.name: dimension.bound for dimension in signature.dimensions}
+    for spec in (*signature.inputs, *signature.outputs):
+        sizes = [value_of(parse_size(text, signature.dimensions), bounds) for text in spec.sizes]
+        if sizes and sizes != list(spec.shape):
+            raise ValueError("a tensor's largest shape is not that of its sizes")
     if not all(-1 <= step.kernel < len(signature.kernels) for step in signature.steps):
         raise ValueError("a step has a kernel that is not there")
     if signature.precision not in PRECISIONS:
@@ -257,13 +262,21 @@ def _specs(rows: Any) -> tuple[TensorSpec, ...]:
 
 def _spec(row: Any) -> TensorSpec:
     shape = tuple(map(_size, _list(row["shape"])))
-    spec = TensorSpec(_text(row["name"]), shape, _text(row["dtype"]), _text(row.get("extents", "")))
+    sizes = tuple(map(_text, _list(row.get("sizes", []))))
+    spec = TensorSpec(_text(row["name"]), shape, _text(row["dtype"]), _text(row.get("extents", "")), sizes)
     if spec.dtype not in ELEMENT_BYTES:
         raise ValueError("a tensor has an unknown dtype")
     # numpy multiplies the dimensions that are not 0.
     if len(spec.shape) > _MAX_RANK or math.prod(d or 1 for d in spec.shape) > _MAX_BYTES:
         raise ValueError("a tensor has more dimensions or elements than can be")
     return spec
+
+
+def _dimension(row: Any) -> Dimension:
+    dimension = Dimension(_text(row["name"]), _size(row["bound"]), _size(row.get("least", 0)))
+    if not NAME.fullmatch(dimension.name) or dimension.least > dimension.bound:
+        raise ValueError("a dimension has no name, or no value")
+    return dimension
 
 
 def _of(kind: type[T], value: Any) -> T:

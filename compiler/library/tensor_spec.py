@@ -47,12 +47,15 @@ class TensorSpec:
     Attributes:
         extents: of an output whose size depends on data, the output (int64, one number a dimension) that says how large
             it is: `shape` is the largest that it can be, and its elements come first.
+        sizes: of a tensor whose size depends on the dimensions of a call, each axis as `sizes.parse_size` reads it;
+            `shape` is the largest.
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
     extents: str = ""
+    sizes: tuple[str, ...] = ()
 
     @property
     def elements(self) -> int:
@@ -65,7 +68,7 @@ class TensorSpec:
         return self.elements * element_bytes(self.dtype)
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.dtype}[{'x'.join(map(str, self.shape))}]"
+        return f"{self.name}: {self.dtype}[{'x'.join(self.sizes or map(str, self.shape))}]"
 
 
 def element_bytes(dtype: str) -> int:

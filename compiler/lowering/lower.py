@@ -41,6 +41,7 @@ from .scratch import hoist_scratch
 from .select_dots import select_dots
 from .skip_padding import skip_padding
 from .squares import transpose_squares
+from .stop_early import stop_early
 from .strided_loads import load_whole_vectors
 from .vector_borders import cut_at_borders
 from .write_out import ask_for_fma, write_out
@@ -119,6 +120,7 @@ def _loop_passes(workers: int, units: Sequence[DotUnit], vectors: bool) -> Any:
             s_tir.transform.StmtSimplify(),
             s_tir.transform.AnnotateIrregularLoop(),
             s_tir.transform.LowerOpaqueBlock(),
+            _on_functions("StopEarly", stop_early),
             _on_functions("SkipPadding", skip_padding),
             _on_functions("HideDivisions", hide_divisions),
             tirx.transform.FlattenBuffer(),

@@ -31,6 +31,9 @@ def inspect_library(signature: Signature, path: Path) -> dict[str, Any]:
         "target": {"triple": signature.triple, "cpu": signature.cpu, "cpu_features": list(signature.cpu_features)},
         "tilewright_version": signature.tilewright_version,
         "precision": signature.precision,
+        "dimensions": [
+            {"name": each.name, "least": each.least, "largest": each.bound} for each in signature.dimensions
+        ],
         "inputs": [_spec(spec) for spec in signature.inputs],
         "outputs": [_spec(spec) for spec in signature.outputs],
         "workspace_bytes": signature.workspace_bytes,
@@ -77,6 +80,7 @@ def library_tables(found: dict[str, Any]) -> list[str | Table]:
         f"file {size(found['file_bytes'])}, weights {size(found['weights_bytes'])}, "
         f"workspace {size(found['workspace_bytes'])}",
         f"a run: {found['steps']} steps, {amount(found['flops'], 'FLOP')}, {size(found['bytes'])} read and written",
+        *(f"for {row['name']} from {row['least']} to {row['largest']}" for row in found["dimensions"]),
         *(f"input  {_spec_text(spec)}" for spec in found["inputs"]),
         *(f"output {_spec_text(spec)}" for spec in found["outputs"]),
         kernels,
@@ -158,7 +162,8 @@ def model_tables(found: dict[str, Any]) -> list[str | Table]:
 
 
 def _spec(spec: Any) -> dict[str, Any]:
-    return {"name": spec.name, "shape": list(spec.shape), "dtype": spec.dtype}
+    found = {"name": spec.name, "shape": list(spec.shape), "dtype": spec.dtype}
+    return {**found, "sizes": list(spec.sizes)} if spec.sizes else found
 
 
 def _value(value: Any) -> dict[str, Any]:
@@ -182,4 +187,4 @@ def _typed(name: str, type_: Any) -> dict[str, Any]:
 
 
 def _spec_text(spec: dict[str, Any]) -> str:
-    return f"{spec['name']}: {spec['dtype']} {shape_text(spec['shape'])}"
+    return f"{spec['name']}: {spec['dtype']} {shape_text(spec.get('sizes', spec['shape']))}"

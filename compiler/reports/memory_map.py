@@ -10,9 +10,9 @@ from typing import Any
 import jinja2
 
 from ...errors import UsageError
+from ...sizes import largest
 from ..emission.memory import alive_bytes, lower_bound, peak_step
 from ..library.plan import BufferKind, Call, Copy, Plan, leaves
-from ..library.sizes import largest
 from ..process.install import written_whole
 
 _SUFFIXES = (".svg", ".html")

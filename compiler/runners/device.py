@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 
 from ...dtypes import numpy_dtype
-from ...errors import TensorError, TilewrightError, ToolError
+from ...errors import TensorError, TilewrightError, ToolError, UnsupportedError
 from ...targets.systems import ELF
 from ...targets.toolchain import find_toolchain
 from ..library.arrays import as_array
@@ -83,6 +83,12 @@ class DeviceRunner:
         self, library: Library, inputs: Inputs, runs: int, seconds: float
     ) -> tuple[dict[str, Array], list[float]]:
         signature = library.signature
+        if signature.dimensions:
+            raise UnsupportedError(
+                "a library for a range of sizes cannot be run there yet",
+                where=str(library.path),
+                hint="compile it for one size, or run it from C, as its header says",
+            )
         with self._folder(library, inputs) as (folder, command):
             words = [*command, INPUTS, OUTPUTS, str(runs), str(seconds), str(self._threads)]
             text = self._place.execute(signature, folder, words)

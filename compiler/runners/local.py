@@ -10,6 +10,7 @@ import numpy as np
 
 from ...dtypes import numpy_dtype
 from ..library.artifact import CompiledModel, load
+from ..library.dimensions import at, c_arguments, sizes_of_call
 from ..library.plan import ALIGNMENT
 from .runner import Array, Inputs, Library
 
@@ -51,15 +52,17 @@ def prepared(model: CompiledModel, inputs: Inputs) -> Callable[[], object]:
     model.run(inputs)  # all that can be wrong is told here
     signature = model.signature
     sources = [np.ascontiguousarray(inputs[spec.name]) for spec in signature.inputs]
-    results = [np.empty(spec.shape, numpy_dtype(spec.dtype)) for spec in signature.outputs]
+    values = sizes_of_call(signature, inputs)
+    outputs = [at(spec, signature.dimensions, values) for spec in signature.outputs]
+    results = [np.empty(spec.shape, numpy_dtype(spec.dtype)) for spec in outputs]
     workspace = np.empty(0 if signature.device else signature.workspace_bytes + ALIGNMENT, np.uint8)
     aligned = ctypes.c_void_p(0 if signature.device else -(-workspace.ctypes.data // ALIGNMENT) * ALIGNMENT)
     pointers = [(ctypes.c_void_p * max(1, len(group)))(*[a.ctypes.data for a in group]) for group in (sources, results)]
 
-    run = model.c_function
+    run, dimensions = model.c_function, c_arguments(signature, values)
 
     def call(_alive: object = (model, sources, results, workspace)) -> None:  # pointers do not keep their memory
-        run(*pointers, aligned)
+        run(*pointers, aligned, *dimensions)
 
     return call
 

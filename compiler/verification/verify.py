@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -12,7 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import ComparisonError, UsageError
+from ...sizes import Dimension
 from ..inputs.random_inputs import first_inputs
+from ..library.dimensions import at, values_of
 from ..precision import RTOL_OF_PRECISION
 from .compare import Comparison, compare
 
@@ -96,7 +98,8 @@ def verify(
         inputs: values by name; what is not given is random, or for the first run the example that came with the model.
             When all are given, there is one run.
         bindings: inputs that were bound at compile time, with the same values.
-        runs: how many sets of random inputs.
+        runs: how many sets of random inputs: of a library for a range the first of the largest sizes, the second of
+            the least, and others of any.
         rtol: max |error| <= rtol * max |reference| must hold for each output; integers must be equal. By default what
             `precision.RTOL_OF_PRECISION` allows the library.
         seed: seed of the first run; the next has the next.
@@ -120,6 +123,7 @@ def verify(
     compiled: Library = load(library) if isinstance(library, str | Path) else library
     signature = compiled.signature
     shapes = {spec.name: spec.shape for spec in signature.inputs}
+    dimensions = signature.dimensions
     opened = frontends.open(model, frontends.Request(shapes=shapes))
     engine = open_engine("onnxruntime", opened.for_engine(), 0)
     _check_pair(signature, engine, bindings)
@@ -131,17 +135,28 @@ def verify(
         raise UsageError(f"the library has no input {min(unknown)!r}", where="--input", hint=f"its inputs are: {known}")
     if len(inputs) == len(signature.inputs):
         runs = 1
+    given = {name: np.shape(value) for name, value in inputs.items()}
     done: list[Run] = []
     outputs: list[dict[str, Array]] = []
     for number in range(seed, seed + runs):
         examples = opened.examples if number == seed else {}
-        values = {**first_inputs(signature.inputs, number, bounds, examples), **inputs}
+        sizes = {**_sizes_of_run(dimensions, number - seed, number), **values_of(dimensions, signature.inputs, given)}
+        specs = [at(spec, dimensions, sizes) for spec in signature.inputs]
+        values = {**first_inputs(specs, number, bounds, examples), **inputs}
         references = engine.run({**bindings, **values})
         results = runner.run(compiled, values)
         done.append(Run(number, tuple(compare(name, results[name], references[name], rtol) for name in references)))
         outputs.append(references)
     passed = all(each.passed for run in done for each in run.comparisons)
     return Verification(passed, rtol, f"{engine.name} {engine.version}", tuple(done), _warnings(done, outputs))
+
+
+def _sizes_of_run(dimensions: Sequence[Dimension], run: int, seed: int) -> dict[str, int]:
+    """The dimensions of a run: the largest, the least, and then any."""
+    generator = np.random.default_rng(seed)
+    if run < 2:
+        return {each.name: each.least if run else each.bound for each in dimensions}
+    return {each.name: int(generator.integers(each.least, each.bound + 1)) for each in dimensions}
 
 
 def raise_if_failed(verification: Verification, where: str) -> None:
@@ -200,7 +215,8 @@ def _warnings(runs: list[Run], references: list[dict[str, Array]]) -> tuple[str,
     for name in references[0] if len(references) > 1 else ():
         first = references[0][name]
         if first.size and all(
-            np.array_equal(first, other[name], equal_nan=first.dtype.kind == "f") for other in references
+            first.shape == other[name].shape and np.array_equal(first, other[name], equal_nan=first.dtype.kind == "f")
+            for other in references
         ):
             found[f"output {name!r}: the same for all inputs that were tried"] = None
     return tuple(found)

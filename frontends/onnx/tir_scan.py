@@ -37,4 +37,5 @@ def running_total(
         return [store(total, tirx.const(1 if product else 0, kind), 0), loop(extent, step)]
 
     along = (lambda o, i: (o, None, i),)
-    return kernel("running_total", (outer, inner), body, keeps=[total], reads=[(x, *along)], writes=[(y, *along)])
+    name = "remaining_total" if reverse else "running_total"
+    return kernel(name, (outer, inner), body, keeps=[total], reads=[(x, *along)], writes=[(y, *along)])

@@ -9,7 +9,7 @@ import tvm
 import tvm_ffi
 from tvm import relax, tirx
 
-from ...annotations import PATTERN, kernel_marks
+from ...annotations import PATTERN, STOP, kernel_marks
 from ...errors import CompilerError
 from ...ir_types import GlobalVar
 from ..core.base import GraphPass, PassResult
@@ -203,6 +203,9 @@ class _GroupFunctions:
         attributes = PATTERN.entry(max(member.pattern for member in members))
         if group.anchor is not None:
             attributes |= kernel_marks(group.anchor.function)
+        stop = STOP.of(group.result.function)
+        if stop is not None:
+            attributes |= STOP.entry(list(stop))
         self.attributes[name] = attributes
         return gvar
 

@@ -66,7 +66,9 @@ class Specializations:
                 name += "_"
             self._names.add(name)
             twin = relax.GlobalVar(name)
-            parameters = [new or old for new, old in zip(types, gvar.ty.params, strict=True)]
+            parameters = list(types)
+            if None in types:
+                parameters = [new or old for new, old in zip(types, gvar.ty.params, strict=True)]
             relax.expr._update_type(twin, relax.FuncType(parameters, gvar.ty.ret, gvar.ty.purity))
             self.module.update_func(twin, function)
             self._made[whole_key] = twin

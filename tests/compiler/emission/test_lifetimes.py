@@ -24,7 +24,7 @@ from tilewright.compiler.library.plan import (
     Step,
     new_buffer,
 )
-from tilewright.compiler.library.sizes import Dimension, Size, value_of
+from tilewright.sizes import Dimension, Size, value_of
 
 N, M = Dimension("n", 3), Dimension("m", 5)
 BUFFERS = 7

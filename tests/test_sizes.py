@@ -5,9 +5,22 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tilewright.compiler.library.sizes import Dimension, Size, SizeExpr, in_c, largest, rounded_up, value_of
+from tilewright.sizes import (
+    Dimension,
+    Size,
+    SizeExpr,
+    dimensions_of,
+    in_c,
+    largest,
+    parse_size,
+    quotient,
+    rounded_up,
+    smallest,
+    value_of,
+)
 
 N, M = Dimension("n", 7), Dimension("m", 12)
 BOUNDS = {each.name: each.bound for each in (N, M)}
@@ -65,3 +78,27 @@ def test_c_computes_the_same(tmp_path: Path) -> None:
 
     assert [int(word) for word in printed] == [value_of(size, {"n": 5, "m": 3}) for size in sizes]
     assert str(sizes[0]) == "4 * m * n + 12"
+
+
+@pytest.mark.parametrize(("add", "divisor"), [(0, 2), (5, 2), (-1, 2), (3, 7), (-6, 4), (2, 16)])
+@pytest.mark.parametrize("times", [1, 3, 16, 32])
+def test_quotients(times: int, add: int, divisor: int) -> None:
+    h = Dimension("h", 9, 1)
+    size = quotient(h.size * times + add, divisor)
+    for value in range(1, 10):
+        if times * value + add >= 0:
+            assert value_of(size, {"h": value}) == (times * value + add) // divisor
+
+
+def test_sizes_are_read_as_they_are_written() -> None:
+    h, w = Dimension("h", 9, 1), Dimension("w", 4, 2)
+    for size in (7, h.size, h.size * w.size * 3 + 5, quotient(h.size * 3 + 1, 2) * 4 + -1, quotient(w.size, 3)):
+        assert parse_size(str(size), (h, w)) == size
+    assert parse_size("32*h + w", (h, w)) == h.size * 32 + w.size
+    assert smallest(h.size * 32 + w.size) == 34 and dimensions_of(h.size * w.size) == [h, w]
+
+
+@pytest.mark.parametrize("text", ["k", "h +", "h ** 2", "h / w", "h / 0", "f(h)", "1.5", "True", "h" * 2000, "(" * 900])
+def test_what_is_no_size(text: str) -> None:
+    with pytest.raises(ValueError, match=r"size|dimension"):
+        parse_size(text, (Dimension("h", 9), Dimension("w", 4)))

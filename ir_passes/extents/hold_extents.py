@@ -1,0 +1,224 @@
+"""A model for its largest sizes becomes one for all: what is not there of a tensor is kept out of what is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+import tvm
+from tvm import relax
+
+from ...annotations import EXTENTS
+from ...errors import ShapeError
+from ...ir_types import Call, Expr, Type, Var
+from ...sizes import Size, SizeExpr, smallest
+from ..core.base import GraphPass, PassResult
+from ..core.graph import MAIN, Binding, Graph, remove_dead
+from ..dialect.within import within
+from .digits import Extents, conditions, leading, of_sizes, whole
+from .rules import RULES
+from .step import Step, operator_name, shape_of
+
+# Of a tuple: those of its fields.
+_Known: TypeAlias = "Extents | list[Any]"
+Stop: TypeAlias = tuple[int, int]
+_NOWHERE: Stop = (-1, 0)
+
+
+@dataclass(frozen=True)
+class HoldExtents(GraphPass):
+    """Follow the sizes of the inputs through `main`, and mask what is not there wherever elements meet (`rules.py`).
+
+    Tensors stay as large as at the bound. `main` gets a parameter, an int64 scalar, for each size that a mask or a loop
+    depends on. The attribute `EXTENTS` of `main` says what these are, how much there is of each output, and what is
+    there of the results of the bindings, for `tell_extents`. Contract: what is there of the outputs is what the model
+    computes for inputs of these sizes.
+
+    Options:
+        inputs: the sizes of each parameter of `main`.
+        bounds: of the dimensions, by name.
+    """
+
+    inputs: Sequence[Sequence[Size]] = ()
+    bounds: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __call__(self, module: tvm.IRModule) -> PassResult:
+        """Rewrite `main`."""
+        graph = Graph.read(module)
+        walk = _Walk(graph, [of_sizes(sizes, self.bounds) for sizes in self.inputs])
+        bindings, outputs = walk.run()
+        told = Told(
+            inputs=[walk.stop(each) for each in walk.inputs],
+            bindings=[walk.stop_of(var) for var, _ in bindings],
+            outputs=[[[(digit.bound, str(digit.size)) for digit in axis] for axis in each] for each in outputs],
+            sizes=[str(size) for size in walk.sizes],  # the last: some were met just now
+        )
+        params = (*graph.params, *walk.sizes.values())
+        module = replace(graph, params=params, bindings=tuple(bindings)).write(module)
+        module.update_func(module.get_global_var(MAIN), EXTENTS.on(module[MAIN], json.dumps(asdict(told))))
+        return PassResult(module, True)
+
+
+@dataclass(frozen=True)
+class Told:
+    """What `EXTENTS` says.
+
+    Attributes:
+        inputs, bindings: where each parameter and the result of each binding ends: which of `sizes`, and its bound.
+        outputs: for each output and axis the bounds and sizes of its digits.
+        sizes: those that are parameters of `main`, its last ones, as texts.
+    """
+
+    inputs: list[Stop]
+    bindings: list[Stop]
+    outputs: list[list[list[tuple[int, str]]]]
+    sizes: list[str]
+
+    @staticmethod
+    def of(module: tvm.IRModule) -> Told | None:
+        """What a module says; None where everything is static."""
+        text = EXTENTS.of(module[MAIN])
+        return None if text is None else Told(**json.loads(text))
+
+
+class _Walk:
+    """One pass over the bindings."""
+
+    def __init__(self, graph: Graph, inputs: list[Extents]) -> None:
+        self.graph = graph
+        self.inputs = inputs
+        self.known: dict[Var, _Known] = dict(zip(graph.params, inputs, strict=True))
+        self.sizes: dict[SizeExpr, Var] = {}
+        self.bindings: list[Binding] = []
+        self._normalize = relax.BlockBuilder().normalize
+        self._filled: dict[tuple[Var, float], Var] = {}
+        self._masked: set[Var] = set()
+
+    def run(self) -> tuple[list[Binding], list[Extents]]:
+        """The bindings, and the extents of the outputs."""
+        for var, value in self.graph.bindings:
+            if isinstance(value, tvm.ir.Call):
+                self._call(var, value)
+            else:
+                self._bind(var, value, self._of(value))
+        outputs = [self._tensor(self._of(output)) for output in self.graph.outputs]
+        return remove_dead(self.bindings, self.graph.outputs), outputs
+
+    def stop_of(self, var: Var) -> Stop:
+        """Where the result of a binding ends; nowhere, where something else stands behind it."""
+        return _NOWHERE if var in self._masked else self.stop(self.known[var])
+
+    def stop(self, known: _Known) -> Stop:
+        """Which size the outermost digit of a tensor has, by its place among the parameters, and its bound."""
+        digit = leading(known) if isinstance(known, tuple) else None
+        if digit is None or not isinstance(digit.size, SizeExpr):
+            return _NOWHERE
+        self._scalar(digit.size)
+        return list(self.sizes).index(digit.size), digit.bound
+
+    def _call(self, var: Var, call: Call) -> None:
+        step = self._step(var, call)
+        rule = RULES.get(step.name)
+        if not step.varying():
+            self._bind(var, call, _all_of(call.ty))
+            return
+        if rule is None:
+            raise step.refused("it has no rule for that")
+        found = rule(step)
+        self._check(step, found if isinstance(found, tuple) else ())
+        arguments = list(call.args)
+        for place, fill in step.fills.items():
+            arguments[place] = self._fill(arguments[place], step.operands[place], fill, var)
+        hint = str(var.name)
+        if step.instead is not None:
+            sizes = [self._scalar(size) for size in step.sizes]
+            value = step.instead([*arguments, *sizes], lambda each: self._emit(each, hint))
+        elif step.fills:
+            value = tvm.ir.Call(call.op, arguments, call.attrs, list(call.ty_args))
+        else:
+            value = call
+        if value.ty.is_missing():
+            value = self._normalize(value)
+        several = isinstance(call.ty, relax.TupleType)
+        known: _Known = list(found) if several else found  # type: ignore[assignment]  # of one result: its axes
+        self._bind(var, value, known)
+
+    def _step(self, var: Var, call: Call) -> Step:
+        operands: list[Extents] = []
+        fields: dict[int, list[Extents]] = {}
+        for place, argument in enumerate(call.args):
+            known = self._of(argument)
+            operands.append(known if isinstance(known, tuple) else ())
+            if isinstance(known, list):
+                fields[place] = [self._tensor(each) for each in known]
+        name = operator_name(call)
+        return Step(call, name, str(var.name), operands, fields)
+
+    def _check(self, step: Step, found: tuple[Any, ...]) -> None:
+        """Whether all sizes of a result are possible at the lower ends of the ranges."""
+        several = isinstance(step.call.ty, relax.TupleType)
+        for extents in found if several else (found,):
+            for axis in extents:
+                if any(isinstance(digit.size, SizeExpr) and smallest(digit.size) < 1 for digit in axis):
+                    raise ShapeError(
+                        f"at the lower end of a range nothing is left for the operator {step.name}",
+                        where=f"node '{step.node}'",
+                        hint="begin the range of --range later",
+                    )
+
+    def _bind(self, var: Var, value: Expr, known: _Known) -> None:
+        self.bindings.append((var, value))
+        self.known[var] = known
+
+    def _emit(self, value: Expr, hint: str) -> Var:
+        value = self._normalize(value)
+        var = relax.DataflowVar(hint, value.ty)
+        self._bind(var, value, _all_of(value.ty))
+        return var
+
+    def _fill(self, operand: Expr, extents: Extents, fill: float, var: Var) -> Expr:
+        """An operand with a value where it is not there."""
+        key = (operand, fill)
+        if key not in self._filled:
+            rows = conditions(extents)
+            sizes = [self._scalar(size) for *_, size in rows]
+            call = within(operand, [(axis, step, bound) for axis, step, bound, _ in rows], sizes, fill)
+            filled = self._emit(call, str(operand.name) if isinstance(operand, relax.Var) else str(var.name))
+            self.known[filled] = extents
+            self._filled[key] = filled
+            self._masked.add(filled)
+        return self._filled[key]
+
+    def _scalar(self, size: Size) -> Var:
+        """The parameter of `main` that a size is."""
+        assert isinstance(size, SizeExpr)
+        if size not in self.sizes:
+            self.sizes[size] = relax.Var(f"size_{len(self.sizes)}", relax.TensorType([], "int64"))
+        return self.sizes[size]
+
+    def _of(self, value: Expr) -> _Known:
+        if isinstance(value, relax.Var):
+            return self.known[value]
+        if isinstance(value, relax.Tuple):
+            return [self._of(each) for each in value.fields]
+        if isinstance(value, relax.TupleGetItem):
+            items = self._of(value.tuple_value)
+            assert isinstance(items, list)
+            item: _Known = items[int(value.index)]
+            return item
+        return whole(shape_of(value.ty)) if isinstance(value, tvm.ir.GenericConst) else ()
+
+    @staticmethod
+    def _tensor(known: _Known) -> Extents:
+        assert isinstance(known, tuple)
+        return known
+
+
+def _all_of(ty: Type) -> _Known:
+    """A value that is there throughout."""
+    if isinstance(ty, relax.TupleType):
+        return [_all_of(each) for each in ty.fields]
+    return whole(shape_of(ty)) if isinstance(ty, relax.TensorType) else ()

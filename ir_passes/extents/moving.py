@@ -1,0 +1,185 @@
+"""Rules of operators that move elements: reshapes, slices, lookups, what joins and what repeats tensors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...sizes import smallest
+from ...slices import slices
+from ..core.constants import array_of
+from .digits import Axis, Digit, Extents, axis_of, bound_of, regrouped, size_of, varies, whole
+from .step import Step, broadcast
+
+
+def regroup(step: Step) -> Extents:
+    """Reshapes and the like: digits in other axes."""
+    found = regrouped(step.operands[0], step.shape)
+    if found is None:
+        raise step.refused("an axis would begin or end within a dimension that varies")
+    return found
+
+
+def permute(step: Step) -> Extents:
+    """A transposition."""
+    axes, operand = step.call.attrs.axes, step.operands[0]
+    order = range(len(operand))[::-1] if axes is None else [int(axis) % len(operand) for axis in axes]
+    return tuple(operand[axis] for axis in order)
+
+
+def broadcast_to(step: Step) -> Extents:
+    """Repeats along axes of 1: of as many as the bound has."""
+    return broadcast(step, [step.operands[0]], step.shape)
+
+
+def take(step: Step) -> Extents:
+    """Elements at places along an axis; a place that is not there must lie somewhere all the same."""
+    data, places = step.operands
+    if step.call.attrs.axis is None:
+        raise step.refused("it takes of all axes at once")
+    axis = int(step.call.attrs.axis) % len(data)
+    if varies(data[axis]):
+        places = _chosen(step, data[axis], array_of(step.call.args[1]), axis)
+    step.fill(1, 0)
+    return (*data[:axis], *places, *data[axis + 1 :])
+
+
+def _chosen(step: Step, axis: Axis, places: Any, number: int) -> Extents:
+    """What there is of elements of an axis that varies: of those that are always there all, of all in order as many."""
+    if places is not None and places.size and int(places.min()) >= 0:
+        if int(places.max()) < smallest(size_of(axis)):
+            return whole(places.shape)
+        for place in axes_in_order(places):
+            if places.shape[place] == bound_of(axis):
+                return tuple(axis if each == place else whole([size])[0] for each, size in enumerate(places.shape))
+    raise step.refused(f"it takes elements along axis {number}, which varies")
+
+
+def axes_in_order(places: Any) -> list[int]:
+    """The axes along which an array counts from 0 on, the same along all others."""
+    lines = [
+        np.arange(extent).reshape([-1 if each == axis else 1 for each in range(places.ndim)])
+        for axis, extent in enumerate(places.shape)
+    ]
+    return [axis for axis, line in enumerate(lines) if np.array_equal(places, np.broadcast_to(line, places.shape))]
+
+
+def kernel(step: Step) -> Extents:
+    """A kernel that the importer wrote."""
+    (fields,) = step.fields.values()
+    function, operands = str(step.call.args[0].name_hint), step.call.args[1].fields
+    if function.startswith("running_total") and len(fields[0][1]) <= 1:  # what is not there comes after what is
+        return fields[0]
+    if not function.startswith("gather_nd"):
+        raise step.refused("it has no rule for that")
+    data, places = fields
+    depth, lead = bound_of(places[-1]), len(places) - 1
+    if lead + len(data) - depth != len(step.shape):
+        raise step.refused("it gathers for each of a batch")
+    array, found = array_of(operands[1]), tuple(places[:-1])
+    for number in range(depth):
+        if varies(data[number]):
+            chosen = _chosen(step, data[number], None if array is None else array[..., number], number)
+            found = broadcast(step, [found, chosen], step.shape[:lead])
+    return (*found, *data[depth:])
+
+
+def concat(step: Step) -> Extents:
+    """Parts one after the other: of those along an axis that varies only the last may vary."""
+    (parts,) = step.fields.values()
+    axis = int(step.call.attrs.axis) % len(step.shape)
+    others = broadcast(
+        step,
+        [tuple(() if at == axis else each for at, each in enumerate(part)) for part in parts],
+        [1 if at == axis else extent for at, extent in enumerate(step.shape)],
+    )
+    if any(varies(part[axis]) for part in parts[:-1]):
+        raise step.refused(f"parts of axis {axis} that vary are followed by others")
+    joined = whole([step.shape[axis]])[0]
+    last = parts[-1][axis]
+    if varies(last):
+        if len(last) > 1:
+            raise step.refused(f"the last part of axis {axis} is several dimensions")
+        before = step.shape[axis] - bound_of(last)
+        joined = axis_of([Digit(step.shape[axis], last[0].size + before)])
+    return tuple(joined if at == axis else each for at, each in enumerate(others))
+
+
+def split(step: Step) -> tuple[Extents, ...]:
+    """Parts of an axis that is there throughout."""
+    operand = step.operands[0]
+    axis = int(step.call.attrs.axis) % len(operand)
+    if varies(operand[axis]):
+        raise step.refused(f"it splits axis {axis}, which varies")
+    return tuple(
+        tuple(whole([shape[axis]])[0] if at == axis else each for at, each in enumerate(operand))
+        for shape in step.shapes
+    )
+
+
+def strided_slice(step: Step) -> Extents:
+    """A window; of an axis that varies from somewhere to its end, or what is always there."""
+    operand = step.operands[0]
+    bounds = tuple(bound_of(axis) for axis in operand)
+    found = slices(step.call, bounds)
+    if found is None:
+        raise step.refused("where it begins and ends is not known")
+    axes: list[Axis] = []
+    for place, (axis, each, bound) in enumerate(zip(operand, found, bounds, strict=True)):
+        if not varies(axis) or each == slice(0, bound, 1):
+            axes.append(axis if each == slice(0, bound, 1) else whole([step.shape[place]])[0])
+            continue
+        if len(axis) > 1 or each.step != 1:
+            raise step.refused(f"it takes a part of axis {place}, which varies")
+        if each.stop == bound:
+            axes.append(axis_of([Digit(step.shape[place], axis[0].size + -each.start)]))
+        elif each.stop <= smallest(axis[0].size):
+            axes.append(whole([step.shape[place]])[0])
+        else:
+            raise step.refused(f"it takes a part of axis {place}, which varies")
+    return tuple(axes)
+
+
+def padding(step: Step) -> Extents:
+    """A value around a tensor."""
+    attributes, operand = step.call.attrs, step.operands[0]
+    if str(attributes.pad_mode) != "constant":
+        raise step.refused("it repeats what lies at an end that varies")
+    widths = [int(each) for each in attributes.pad_width]
+    axes: list[Axis] = []
+    for place, axis in enumerate(operand):
+        before, after = widths[2 * place : 2 * place + 2]
+        if not before and not after:
+            axes.append(axis)
+        elif not varies(axis):
+            axes.append(whole([step.shape[place]])[0])
+        elif len(axis) > 1 or min(before, after) < 0:
+            raise step.refused(f"it pads axis {place}, which is several dimensions, or takes away from it")
+        else:
+            step.fill(0, float(attributes.pad_value))
+            axes.append(axis_of([Digit(step.shape[place], axis[0].size + (before + after))]))
+    return tuple(axes)
+
+
+def repeated(step: Step) -> Extents:
+    """Each element several times, side by side."""
+    operand, times = step.operands[0], int(step.call.attrs.repeats)
+    if step.call.attrs.axis is None:
+        raise step.refused("it repeats all axes at once")
+    axis = int(step.call.attrs.axis) % len(operand)
+    return (*operand[:axis], axis_of([*operand[axis], Digit(times, times)]), *operand[axis + 1 :])
+
+
+def tiled(step: Step) -> Extents:
+    """Repetitions of what is there throughout."""
+    operand, rank = step.operands[0], len(step.shape)
+    lead = rank - len(operand)
+    axes: list[Axis] = []
+    for place, extent in enumerate(step.shape):
+        axis = operand[place - lead] if place >= lead else ()
+        same = place >= lead and bound_of(axis) == extent
+        if varies(axis) and not same:
+            raise step.refused(f"it repeats axis {place}, which varies")
+        axes.append(axis if same else whole([extent])[0])
+    return tuple(axes)

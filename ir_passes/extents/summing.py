@@ -1,0 +1,162 @@
+"""Rules of operators in which elements of an axis meet: reductions, products, attention, and what normalizes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from tvm import relax
+
+from ...ir_types import Expr
+from ...sizes import Size
+from ..core.constants import constant, numpy_dtype
+from ..dialect import attention as attention_operator
+from ..dialect import within
+from .digits import Extents, bound_of, size_of, varies, whole
+from .step import Emit, Step, axes_of, broadcast
+
+_INFINITY = math.inf
+
+
+def _reduced(step: Step, fill: float) -> Extents:
+    operand = step.operands[0]
+    axes = axes_of(step.call, len(operand))
+    if any(varies(operand[axis]) for axis in axes):
+        step.fill(0, fill)
+    if bool(step.call.attrs.keepdims):
+        return tuple(() if axis in axes else each for axis, each in enumerate(operand))
+    return tuple(each for axis, each in enumerate(operand) if axis not in axes)
+
+
+def reduction(fill: float) -> Callable[[Step], Extents]:
+    """A reduction that this number does not change."""
+    return lambda step: _reduced(step, fill)
+
+
+def mean(step: Step) -> Extents:
+    """The sum by the number of elements that are there."""
+    operand = step.operands[0]
+    axes = axes_of(step.call, len(operand))
+    if any(varies(operand[axis]) for axis in axes):
+        count: Size = 1
+        for axis in axes:
+            count = size_of(operand[axis]) * count
+        step.sizes = (count,)
+        keep, dtype = bool(step.call.attrs.keepdims), str(step.call.ty.dtype)
+
+        def divided(operands: Sequence[Expr], emit: Emit) -> Expr:
+            total = emit(relax.op.sum(operands[0], axes, keep))
+            return relax.op.divide(total, emit(relax.op.astype(operands[1], dtype)))
+
+        step.instead = divided
+    return _reduced(step, 0)
+
+
+def along(fill: float | None) -> Callable[[Step], Extents]:
+    """What runs along one axis and keeps it; `fill` keeps out what is not there, without one all of it must be."""
+
+    def rule(step: Step) -> Extents:
+        operand = step.operands[0]
+        axis = int(step.call.attrs.axis) % len(operand)
+        if varies(operand[axis]):
+            if fill is None:
+                raise step.refused(f"it runs along axis {axis}")
+            step.fill(0, fill)
+        return operand
+
+    return rule
+
+
+def cumulated(step: Step) -> Extents:
+    """A sum of all that is before: what is not there comes after."""
+    operand = step.operands[0]
+    axis = int(step.call.attrs.axis) % len(operand)
+    if len(operand[axis]) > 1 and varies(operand[axis]):
+        raise step.refused(f"it runs along axis {axis}")
+    return operand
+
+
+def first_of_many(step: Step) -> Extents:
+    """The place of the largest or the smallest element."""
+    operand = step.operands[0]
+    axes = range(len(operand)) if step.call.attrs.axis is None else [int(step.call.attrs.axis) % len(operand)]
+    if any(varies(operand[axis]) for axis in axes):
+        if any(len(operand[axis]) > 1 for axis in axes) or len(axes) > 1:
+            raise step.refused("it looks for a place along several dimensions")
+        step.fill(0, -_INFINITY if step.name == "argmax" else _INFINITY)
+    if bool(step.call.attrs.keepdims):
+        return tuple(() if axis in axes else each for axis, each in enumerate(operand))
+    return tuple(each for axis, each in enumerate(operand) if axis not in axes)
+
+
+def normalization(step: Step) -> Extents:
+    """Statistics along the last axes, which must be there throughout."""
+    operand = step.operands[0]
+    if any(varies(operand[axis]) for axis in (int(each) % len(operand) for each in step.call.attrs.axes)):
+        raise step.refused("it normalizes along a dimension that varies")
+    return operand
+
+
+def group_norm(step: Step) -> Extents:
+    """Statistics of whole images."""
+    if any(varies(axis) for axis in step.operands[0][1:]):
+        raise step.refused("it normalizes along a dimension that varies")
+    return step.operands[0]
+
+
+def matmul(step: Step) -> Extents:
+    """A product; along an axis that varies both operands hold zeros where they are not there."""
+    left, right = step.operands
+    rows = left[-2:-1] if len(left) > 1 else ()
+    columns = right[-1:] if len(right) > 1 else ()
+    inner = left[-1], right[-2] if len(right) > 1 else right[-1]
+    if any(varies(axis) for axis in inner):
+        if all(varies(axis) for axis in inner) and inner[0] != inner[1]:
+            raise step.refused("its operands are not there along the same part of what it sums over")
+        step.fill(0, 0)
+        step.fill(1, 0)
+    rank = len(step.shape) - len(rows) - len(columns)
+    batch = broadcast(step, [left[:-2], right[:-2]], step.shape[:rank])
+    return (*batch, *rows, *columns)
+
+
+def attention(step: Step) -> Extents:
+    """Keys that are not there are masked, and they and their values are zeros."""
+    q, k, v, *masks = step.operands
+    if k[1] != v[1] or varies(q[2]) or varies(q[3]) or varies(k[2]) or varies(k[3]) or varies(v[3]):
+        raise step.refused("heads or depths vary, or keys and values are not as many")
+    batch = broadcast(step, [q[:1], k[:1], v[:1]], step.shape[:1])
+    for mask in masks:
+        broadcast(step, [mask[2:]], [bound_of(q[1]), bound_of(k[1])])
+    if varies(k[1]):
+        if len(k[1]) > 1:
+            raise step.refused("keys are of several dimensions")
+        step.fill(1, 0)
+        step.fill(2, 0)
+        keys, (digit,) = bound_of(k[1]), k[1]
+        step.sizes = (digit.size,)
+        attributes = step.call.attrs
+        dtype = str(attributes["dtype"])
+
+        def masked(operands: Sequence[Expr], emit: Emit) -> Expr:
+            *given, size = operands
+            zeros = constant(np.zeros((1, 1, 1, keys), numpy_dtype(dtype)))
+            mask = emit(within.within(zeros, [(3, 1, 0)], [size], -_INFINITY))
+            others = [
+                emit(within.within(each, [(3, 1, 0)], [size], 0)) if _is_long(each, keys) else each
+                for each in given[3:]
+            ]
+            return attention_operator.attention(
+                [*given[:3], mask, *others],
+                scale=float(attributes["scale"]),
+                nan_is_zero=bool(int(attributes["nan_is_zero"])),
+                dtype=dtype,
+            )
+
+        step.instead = masked
+    return (*batch, q[1], *whole([step.shape[2], step.shape[3]]))
+
+
+def _is_long(mask: Expr, keys: int) -> bool:
+    return int(mask.ty.shape[3]) == keys

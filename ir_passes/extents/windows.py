@@ -1,0 +1,100 @@
+"""Rules of operators that look at windows of images: convolutions and pools."""
+
+from __future__ import annotations
+
+import math
+
+from ...sizes import quotient
+from ..dialect.interpolation import axes_of
+from .digits import Axis, Digit, Extents, any_varies, axis_of, bound_of, varies, whole
+from .step import Step
+
+
+def _window_axis(
+    step: Step, axis: Axis, place: int, kernel: int, stride: int, dilation: int, pads: tuple[int, int]
+) -> Axis:
+    """An axis of the results of windows along one."""
+    if not varies(axis):
+        return whole([step.shape[place]])[0]
+    if len(axis) > 1:
+        raise step.refused(f"windows move along axis {place}, which is several dimensions")
+    (digit,) = axis
+    reach = dilation * (kernel - 1) + 1
+    size = quotient(digit.size + (sum(pads) - reach), stride) + 1
+    return axis_of([Digit(step.shape[place], size)])
+
+
+def convolution(step: Step) -> Extents:
+    """Zeros are around what is there of an image."""
+    attributes, (data, weights, *_) = step.call.attrs, step.operands
+    rank = len(data) - 2
+    if any_varies(weights) or varies(data[-1]):
+        raise step.refused("its channels or weights vary")
+    if not str(attributes.data_layout).endswith("C"):
+        raise step.refused("its images are not laid out as others")
+    space = data[1:-1]
+    padding = [int(each) for each in attributes.padding]
+    pads = list(zip(padding[:rank], padding[rank:], strict=True))
+    kernel = [bound_of(axis) for axis in weights[1:-1]]
+    if any(varies(axis) and (size > 1 or any(pad)) for axis, size, pad in zip(space, kernel, pads, strict=True)):
+        step.fill(0, 0)
+    axes = [
+        _window_axis(
+            step,
+            axis,
+            1 + place,
+            kernel[place],
+            int(attributes.strides[place]),
+            int(attributes.dilation[place]),
+            pads[place],
+        )
+        for place, axis in enumerate(space)
+    ]
+    return (data[0], *axes, *whole([step.shape[-1]]))
+
+
+def interpolation(step: Step) -> Extents:
+    """Tables say what an element is made of: of fewer elements the beginnings of the tables for the most."""
+    data = step.operands[0]
+    axes = list(data)
+    for axis in axes_of(step.call):
+        if not varies(data[axis]):
+            axes[axis] = whole([step.shape[axis]])[0]
+            continue
+        if len(data[axis]) > 1 or step.shape[axis] % bound_of(data[axis]):
+            raise step.refused(f"axis {axis} grows by no whole number")
+        (digit,) = data[axis]
+        axes[axis] = axis_of([Digit(step.shape[axis], digit.size * (step.shape[axis] // digit.bound))])
+    return tuple(axes)
+
+
+def pool(step: Step) -> Extents:
+    """Windows that take no notice of what is not there."""
+    attributes, (data, *_) = step.call.attrs, step.operands
+    rank = len(data) - 2
+    if varies(data[-1]) or not str(attributes.layout).endswith("C"):
+        raise step.refused("its channels vary, or its images are not laid out as others")
+    padding = [int(each) for each in attributes.padding]
+    pads = list(zip(padding[:rank], padding[rank:], strict=True))
+    space = data[1:-1]
+    moving = [place for place, axis in enumerate(space) if varies(axis)]
+    if moving:
+        if bool(attributes.ceil_mode):
+            raise step.refused("its windows may reach beyond an image whose size varies")
+        is_max = "max" in step.name
+        if not is_max and any(any(pads[place]) for place in moving) and not bool(attributes.count_include_pad):
+            raise step.refused("how many elements its windows have depends on a size that varies")
+        step.fill(0, -math.inf if is_max else 0)
+    axes = [
+        _window_axis(
+            step,
+            axis,
+            1 + place,
+            int(attributes.pool_size[place]),
+            int(attributes.strides[place]),
+            int(attributes.dilation[place]),
+            pads[place],
+        )
+        for place, axis in enumerate(space)
+    ]
+    return (data[0], *axes, data[-1])

@@ -1,0 +1,223 @@
+"""Sizes that may depend on dimensions known only when a library runs: sums of products of bounded dimensions.
+
+A size is an integer wherever everything is known when the model is compiled, which is nearly always. Otherwise it is a
+`SizeExpr`, which has a value for each value of its dimensions, and a largest one, for which memory is planned.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+NAME = re.compile("[A-Za-z_][A-Za-z0-9_]*")
+_LONGEST = 1000  # text of a size
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """A number from `least` to `bound` that is known when the library runs; the name is an identifier of C."""
+
+    name: str
+    bound: int
+    least: int = 0
+
+    @property
+    def size(self) -> SizeExpr:
+        """The number itself, to compute with."""
+        return SizeExpr((((self,), 1),))
+
+
+@dataclass(frozen=True)
+class RoundedUp:
+    """The next multiple of a number, of a size that is not negative."""
+
+    size: SizeExpr
+    multiple: int
+
+
+@dataclass(frozen=True)
+class Quotient:
+    """A size that is not negative by a number, rounded down."""
+
+    size: SizeExpr
+    divisor: int
+
+
+Factor: TypeAlias = Dimension | RoundedUp | Quotient
+
+
+@dataclass(frozen=True)
+class SizeExpr:
+    """A sum: each term is a product of factors, none for a constant, and a coefficient that is not 0.
+
+    Made by `+` and `*` from `Dimension.size`, by `rounded_up` and `quotient`; equal sums of products are equal.
+    """
+
+    terms: tuple[tuple[tuple[Factor, ...], int], ...]
+
+    def __add__(self, other: Size) -> Size:
+        return _sum([*self.terms, *_terms(other)])
+
+    def __radd__(self, other: int) -> Size:
+        return self + other
+
+    def __mul__(self, other: Size) -> Size:
+        return _sum([((*left, *right), one * another) for left, one in self.terms for right, another in _terms(other)])
+
+    def __rmul__(self, other: int) -> Size:
+        return self * other
+
+    def __str__(self) -> str:
+        return in_c(self, prefix="")
+
+
+Size: TypeAlias = int | SizeExpr
+
+
+def rounded_up(size: Size, multiple: int) -> Size:
+    """The next multiple of a number."""
+    if isinstance(size, int):
+        return -(-size // multiple) * multiple
+    if all(coefficient % multiple == 0 for _, coefficient in size.terms):
+        return size
+    return SizeExpr((((RoundedUp(size, multiple),), 1),))
+
+
+def quotient(size: Size, divisor: int) -> Size:
+    """A size that is not negative by a positive number, rounded down; what divides without a rest stays a sum."""
+    if isinstance(size, int):
+        return size // divisor
+    whole = _sum([(factors, c // divisor) for factors, c in size.terms if c % divisor == 0 or not factors])
+    rest = _sum([(factors, c) for factors, c in size.terms if c % divisor and factors])
+    if rest == 0:  # of the constant the part that is no multiple adds nothing
+        return whole
+    left = rest + sum(c % divisor for factors, c in size.terms if not factors)
+    assert isinstance(left, SizeExpr)
+    return SizeExpr((((Quotient(left, divisor),), 1),)) + whole
+
+
+def value_of(size: Size, values: Mapping[str, int]) -> int:
+    """A size for these values of its dimensions, by name."""
+    if isinstance(size, int):
+        return size
+    return sum(c * math.prod(_factor(factor, values) for factor in factors) for factors, c in size.terms)
+
+
+def largest(size: Size) -> int:
+    """A size at the bounds of its dimensions; terms that are taken away count at 0, where they take nothing."""
+    if isinstance(size, int):
+        return size
+    return sum(
+        c * math.prod(factor.bound if isinstance(factor, Dimension) else _largest_inside(factor) for factor in factors)
+        for factors, c in size.terms
+        if c > 0 or not factors
+    )
+
+
+def smallest(size: Size) -> int:
+    """A size at the least of its dimensions, with which it grows."""
+    return value_of(size, {each.name: each.least for each in dimensions_of(size)})
+
+
+def dimensions_of(size: Size) -> list[Dimension]:
+    """The dimensions that a size depends on, each once."""
+    found: dict[Dimension, None] = {}
+    for factors, _ in size.terms if isinstance(size, SizeExpr) else ():
+        for factor in factors:
+            found.update(dict.fromkeys([factor] if isinstance(factor, Dimension) else dimensions_of(factor.size)))
+    return list(found)
+
+
+def in_c(size: Size, prefix: str = "d_") -> str:
+    """A size as an expression of C, in which the dimension N is the variable `d_N` of type int64_t."""
+    if isinstance(size, int):
+        return str(size)
+    terms = []
+    for factors, coefficient in size.terms:
+        named = [_in_c(factor, prefix) for factor in factors]
+        terms.append(" * ".join(named if coefficient == 1 and named else [str(coefficient), *named]))
+    return " + ".join(terms)
+
+
+def parse_size(text: str, dimensions: Iterable[Dimension]) -> Size:
+    """The size that is written as `in_c` does without a prefix: names, numbers, ``+``, ``*``, ``/`` and brackets.
+
+    Raises:
+        ValueError: it is written otherwise, or names a dimension that is not there.
+    """
+    known = {dimension.name: dimension for dimension in dimensions}
+    try:
+        if len(text) > _LONGEST:
+            raise SyntaxError
+        tree = ast.parse(text.strip(), mode="eval")
+    except SyntaxError as error:
+        raise ValueError(f"{text!r} is no size") from error
+    return _read(tree.body, known, text)
+
+
+def _read(node: ast.expr, known: Mapping[str, Dimension], text: str) -> Size:
+    if isinstance(node, ast.Constant) and type(node.value) is int:
+        return node.value
+    if isinstance(node, ast.Name):
+        if node.id not in known:
+            raise ValueError(f"{text!r} names {node.id!r}, which is no dimension")
+        return known[node.id].size
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        return _read(node.operand, known, text) * -1
+    if isinstance(node, ast.BinOp):
+        left, right = _read(node.left, known, text), _read(node.right, known, text)
+        if isinstance(node.op, ast.Add):
+            return left + right
+        if isinstance(node.op, ast.Sub):
+            return left + right * -1
+        if isinstance(node.op, ast.Mult):
+            return left * right
+        if isinstance(node.op, ast.Div) and isinstance(right, int) and right > 0:
+            return quotient(left, right)
+    raise ValueError(f"{text!r} is no size")
+
+
+def _factor(factor: Factor, values: Mapping[str, int]) -> int:
+    if isinstance(factor, Dimension):
+        return values[factor.name]
+    inside = value_of(factor.size, values)
+    if isinstance(factor, Quotient):
+        return inside // factor.divisor
+    return -(-inside // factor.multiple) * factor.multiple
+
+
+def _largest_inside(factor: RoundedUp | Quotient) -> int:
+    inside = largest(factor.size)
+    if isinstance(factor, Quotient):
+        return inside // factor.divisor
+    return -(-inside // factor.multiple) * factor.multiple
+
+
+def _in_c(factor: Factor, prefix: str) -> str:
+    if isinstance(factor, Dimension):
+        return prefix + factor.name
+    inside = in_c(factor.size, prefix)
+    if isinstance(factor, Quotient):
+        return f"(({inside}) / {factor.divisor})"
+    return f"(({inside} + {factor.multiple - 1}) / {factor.multiple} * {factor.multiple})"
+
+
+def _terms(size: Size) -> tuple[tuple[tuple[Factor, ...], int], ...]:
+    return (((), size),) if isinstance(size, int) else size.terms
+
+
+def _sum(terms: list[tuple[tuple[Factor, ...], int]]) -> Size:
+    """The terms with equal factors as one, in an order that does not depend on how the sum was made."""
+    total: dict[tuple[Factor, ...], int] = {}
+    for factors, coefficient in terms:
+        ordered = tuple(sorted(factors, key=lambda factor: _in_c(factor, "")))
+        total[ordered] = total.get(ordered, 0) + coefficient
+    left = {factors: coefficient for factors, coefficient in total.items() if coefficient}
+    if not left or set(left) == {()}:
+        return left.get((), 0)
+    by_text = sorted(left.items(), key=lambda term: (-len(term[0]), [_in_c(factor, "") for factor in term[0]]))
+    return SizeExpr(tuple(by_text))

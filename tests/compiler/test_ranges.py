@@ -1,0 +1,256 @@
+"""One library for a range of sizes, held to ONNX Runtime at every one that is tried; through C, on poisoned memory.
+
+The workspace is full of NaN before a call, inputs end where a page ends behind which nothing may be read, and outputs
+are followed by bytes that must stay: so nothing that is not there may be seen, read or written.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import tilewright
+from tilewright.compiler.library.dimensions import at, c_arguments, sizes_of_call
+from tilewright.dtypes import numpy_dtype
+from tilewright.errors import ShapeError, TensorError, UnsupportedError, UsageError
+
+from ..support import ranged_models as ranged
+from ..support.small_models import model, node
+
+Array = np.ndarray[Any, Any]
+TOLERANCE = 1e-5  # of the largest value; sums in another order differ by a tenth of that
+_MARGIN = 64
+
+
+def call(
+    compiled: tilewright.CompiledModel, inputs: Mapping[str, Array], values: Mapping[str, int]
+) -> tuple[int, dict[str, Array], bool]:
+    """What `NAME_run` returns and writes, and whether it wrote nothing else."""
+    signature, page = compiled.signature, mmap.PAGESIZE
+    outputs = [
+        at(spec, signature.dimensions, {name: max(0, n) for name, n in values.items()}) for spec in signature.outputs
+    ]
+    results = [np.full(spec.nbytes + _MARGIN, 0xAB, np.uint8) for spec in outputs]
+    workspace = np.full(signature.workspace_bytes + 64, 0xFF, np.uint8)
+    start = -(-workspace.ctypes.data // 64) * 64
+    pointers, pages = [], []
+    for spec in signature.inputs:
+        array = np.ascontiguousarray(inputs[spec.name])
+        room = (-(-array.nbytes // page) + 1) * page
+        pages.append(mmap.mmap(-1, room))
+        end = ctypes.addressof(ctypes.c_char.from_buffer(pages[-1])) + room - page
+        assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(end), page, 0) == 0
+        pointers.append(end - array.nbytes)
+        ctypes.memmove(pointers[-1], array.ctypes.data, array.nbytes)
+    status = compiled.c_function(
+        (ctypes.c_void_p * len(pointers))(*pointers),
+        (ctypes.c_void_p * len(results))(*[each.ctypes.data for each in results]),
+        ctypes.c_void_p(start),
+        *c_arguments(compiled.signature, values),
+    )
+    kept = all((each[spec.nbytes :] == 0xAB).all() for spec, each in zip(outputs, results, strict=True))
+    arrays = {
+        spec.name: each[: spec.nbytes].view(numpy_dtype(spec.dtype)).reshape(spec.shape)
+        for spec, each in zip(outputs, results, strict=True)
+    }
+    return status, arrays, kept
+
+
+def assert_right(
+    compiled: tilewright.CompiledModel,
+    proto: onnx.ModelProto,
+    inputs: Mapping[str, Array],
+    tolerance: float = TOLERANCE,
+) -> None:
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    status, results, kept = call(compiled, inputs, sizes_of_call(compiled.signature, inputs))
+    again = compiled.run(inputs)
+    assert status == 0 and kept
+    for output, reference in zip(session.get_outputs(), session.run(None, dict(inputs)), strict=True):
+        assert results[output.name].shape == reference.shape
+        assert np.array_equal(results[output.name], again[output.name])
+        assert np.abs(results[output.name] - reference).max() <= tolerance * np.abs(reference).max()
+
+
+@pytest.fixture(scope="module")
+def batches() -> tilewright.CompiledModel:
+    return tilewright.compile(ranged.convolutions(), ranges={"N": (1, 9)}, best={"N": (4,)}, threads=2)
+
+
+@pytest.mark.parametrize("images", [1, 2, 3, 4, 5, 7, 8, 9])
+def test_a_batch(batches: tilewright.CompiledModel, images: int) -> None:
+    proto = ranged.convolutions()
+    assert_right(batches, proto, ranged.images(proto, images, N=images))
+
+
+def test_sizes_of_their_own_share_weights_and_have_their_kernels(batches: tilewright.CompiledModel) -> None:
+    alone = tilewright.compile(ranged.convolutions(), shapes={"x": (4, 3, 18, 18)}, threads=2)
+    names = {kernel.symbol.split("_", 2)[2] for kernel in batches.signature.kernels}
+    assert any(name.startswith("best0") for name in names)
+    assert batches.signature.weights_bytes < 2 * alone.signature.weights_bytes
+    inputs = ranged.images(ranged.convolutions(), 0, N=4)
+    assert np.array_equal(batches.run(inputs)["y"], alone.run(inputs)["y"])
+
+
+@pytest.mark.parametrize("images", [-1, 0, 10, 1 << 40])
+def test_a_size_outside_is_an_error_and_nothing_is_written(batches: tilewright.CompiledModel, images: int) -> None:
+    inputs = ranged.images(ranged.convolutions(), 0, N=9)
+    sizes = {"N": images}
+    outputs = np.full(90, 7, np.float32)
+    workspace = np.full(batches.workspace_bytes + 64, 0x5A, np.uint8)
+    status = batches.c_function(
+        (ctypes.c_void_p * 1)(inputs["x"].ctypes.data),
+        (ctypes.c_void_p * 1)(outputs.ctypes.data),
+        ctypes.c_void_p(-(-workspace.ctypes.data // 64) * 64),
+        *c_arguments(batches.signature, sizes),
+    )
+    assert status == 5 and (outputs == 7).all() and (workspace == 0x5A).all()
+
+
+def test_python_tells_of_sizes_outside(batches: tilewright.CompiledModel) -> None:
+    with pytest.raises(TensorError, match="axis of 10 where the library takes N"):
+        batches.run(ranged.images(ranged.convolutions(), 0, N=10))
+    with pytest.raises(TensorError, match="shape 2x3x18x17"):
+        batches.run({"x": np.zeros((2, 3, 18, 17), np.float32)})
+
+
+@pytest.mark.parametrize("batch", [pytest.param(1, marks=pytest.mark.slow), 3])
+def test_a_sequence(batch: int) -> None:
+    proto = ranged.encoder(batch=batch)
+    compiled = tilewright.compile(proto, ranges={"S": (1, 32)}, threads=1)
+    for tokens in (1, 2, 7, 13, 16, 20, 31, 32):
+        assert_right(compiled, proto, ranged.encoder_inputs(batch, tokens, tokens))
+
+
+@pytest.mark.slow
+def test_a_batch_of_sequences() -> None:
+    proto = ranged.encoder()
+    compiled = tilewright.compile(proto, ranges={"B": (1, 3), "S": (1, 32)}, best={"S": (16,)}, threads=2)
+    for batch, tokens in ((1, 1), (3, 1), (1, 32), (2, 7), (3, 13), (3, 16), (2, 31), (3, 32)):
+        assert_right(compiled, proto, ranged.encoder_inputs(batch, tokens, tokens))
+
+
+def test_height_and_width() -> None:
+    proto = ranged.convolutions(images=1, height="H", width="W", head=False)
+    compiled = tilewright.compile(proto, ranges={"H": (3, 30), "W": (4, 26)}, threads=1)
+    for height, width in ((3, 4), (3, 26), (30, 4), (17, 13), (8, 8), (29, 25), (16, 9), (30, 26)):
+        assert_right(compiled, proto, ranged.images(proto, height, H=height, W=width))
+
+
+@pytest.mark.slow
+def test_sizes_in_arithmetic_and_a_mean_over_what_is_there() -> None:
+    proto = ranged.convolutions(images=2, height="h", width="w")
+    shape = (2, 3, "4*H", "2*W+1")
+    compiled = tilewright.compile(proto, shapes={"x": shape}, ranges={"H": (1, 7), "W": (1, 12)}, threads=1)
+    for height, width in ((1, 1), (7, 1), (1, 12), (3, 5), (7, 12)):
+        assert_right(compiled, proto, ranged.images(proto, height, h=4 * height, w=2 * width + 1))
+
+
+_MODELS = Path(__file__).parents[1] / "models"
+_NETWORKS = ("convnext", "densenet", "edsr", "efficientnet", "mobilenet_v2", "mobilenet_v3", "regnet", "resnet_basic")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*_NETWORKS, "inception_v3", "squeezenet", "vgg", "yolox"])
+def test_batches_of_networks(name: str) -> None:
+    proto = ranged.with_dimensions(onnx.load(_MODELS / f"{name}.onnx"), {0: "N"})
+    compiled = tilewright.compile(proto, ranges={"N": (1, 4)}, threads=2)
+    for images in (4, 1, 3):
+        assert_right(compiled, proto, ranged.images(proto, images, N=images), 1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", _NETWORKS)
+def test_images_of_networks(name: str) -> None:
+    proto = ranged.with_dimensions(onnx.load(_MODELS / f"{name}.onnx"), {2: "H", 3: "W"})
+    (given,) = onnx.load(_MODELS / f"{name}.onnx").graph.input
+    side = given.type.tensor_type.shape.dim[3].dim_value
+    ranges = {"H": (side // 2, side + 9), "W": (side // 2, side + 7)}
+    compiled = tilewright.compile(proto, ranges=ranges, threads=2)
+    for height, width in ((side + 9, side + 7), (side // 2, side // 2), (side, side - 3), (side - 5, side + 2)):
+        assert_right(compiled, proto, ranged.images(proto, height, H=height, W=width), 1e-4)
+
+
+def _reads_the_last_token() -> onnx.ModelProto:
+    return model(
+        [node("Gather", ["x", "last"], "y", "last token", axis=1)],
+        {"x": ("float32", (1, "S", 8))},
+        {"y": ("float32", (1, 8))},
+        {"last": np.int64(-1)},
+    )
+
+
+def _divides_by_the_length() -> onnx.ModelProto:
+    nodes = [
+        node("Shape", ["x"], "s", "shape", start=1, end=2),
+        node("Cast", ["s"], "f", "cast", to=onnx.TensorProto.FLOAT),
+        node("Div", ["x", "f"], "y", "by length"),
+    ]
+    return model(nodes, {"x": ("float32", (1, "S", 8))}, {"y": ("float32", (1, "S", 8))})
+
+
+def _sums_a_repetition() -> onnx.ModelProto:
+    nodes = [
+        node("Shape", ["x"], "s", "shape"),
+        node("Expand", ["c", "s"], "e", "repeated"),
+        node("ReduceSum", ["e", "axis"], "r", "summed", keepdims=0),
+        node("Add", ["x", "r"], "y", "added"),
+    ]
+    return model(
+        nodes,
+        {"x": ("float32", (1, "S", 8)), "c": ("float32", (1, 1, 8))},
+        {"y": ("float32", (1, "S", 8))},
+        {"axis": np.array([1])},
+    )
+
+
+def _sorts() -> onnx.ModelProto:
+    nodes = [node("NonZero", ["x"], "y", "places")]
+    return model(nodes, {"x": ("float32", (1, "S", 8))}, {"y": ("int64", (3, "K"))})
+
+
+@pytest.mark.parametrize(
+    ("proto", "named"),
+    [
+        (_reads_the_last_token(), "last token"),
+        (_divides_by_the_length(), "by length"),
+        (_sums_a_repetition(), "summed"),
+        (_sorts(), "sizes"),
+    ],
+)
+def test_what_would_be_wrong_is_refused(proto: onnx.ModelProto, named: str) -> None:
+    with pytest.raises(UnsupportedError, match="range of sizes") as caught:
+        tilewright.compile(proto, ranges={"S": (1, 16)}, threads=1)
+    assert named in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"ranges": {"N": (0, 4)}}, "0..4 is no range"),
+        ({"ranges": {"N": (5, 4)}}, "5..4 is no range"),
+        ({"ranges": {"N": (1, 4), "M": (1, 2)}}, "no input has a dimension 'M'"),
+        ({"ranges": {"N": (1, 4)}, "best": {"N": (5,)}}, "5 is outside of the range"),
+        ({"ranges": {"N": (1, 4)}, "best": {"K": (1,)}}, "there is no dimension 'K'"),
+        ({"best": {"N": (1,)}}, "within a range"),
+        ({"shapes": {"x": ("N", 3, 18, 18)}}, "'N', which is no dimension"),
+        ({"shapes": {"x": ("N-4", 3, 18, 18)}, "ranges": {"N": (1, 4)}}, "no elements"),
+    ],
+)
+def test_what_options_cannot_say(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        tilewright.compile(ranged.convolutions(), threads=1, **options)
+
+
+def test_a_range_that_begins_too_early() -> None:
+    pool = node("MaxPool", ["x"], "y", "large windows", kernel_shape=[2, 5])
+    small = model([pool], {"x": ("float32", (1, 3, "H", 18))}, {"y": ("float32", (1, 3, "h", 14))})
+    with pytest.raises(ShapeError, match="at the lower end of a range nothing is left"):
+        tilewright.compile(small, ranges={"H": (1, 18)}, threads=1)

@@ -166,8 +166,7 @@ def target_of(options: CompileOptions) -> Target:
     target = options.target
     if isinstance(target, str):
         target = parse(target, cpu=options.cpu, features=tuple(options.features))
-    if target.grid is not None and options.threads not in (None, 1):
-        raise UsageError("kernels for GPUs share no threads of a processor", where="--threads", hint="leave it out")
+    options.check_for(target)
     return target if options.threads is None else target.with_cores(options.threads)
 
 

@@ -105,6 +105,21 @@ class CompileOptions:
                 "memories have regions where C sources are made", where="--region", hint=f"add --emit {_ONE_THREAD}"
             )
 
+    def check_for(self, target: Target) -> None:
+        """Whether a target has a use for the options.
+
+        Raises:
+            UsageError: it has none.
+        """
+        if target.grid is None:
+            return
+        if self.threads not in (None, 1):
+            raise UsageError("kernels for GPUs share no threads of a processor", where="--threads", hint="leave it out")
+        if self.ranges:
+            raise UsageError(
+                "libraries for GPUs have sizes that are known when compiling", where="--range", hint="leave it out"
+            )
+
     @property
     def threaded(self) -> bool:
         """Whether the library has a thread pool."""

@@ -260,6 +260,8 @@ def test_precisions_that_are_not_there_are_refused(tmp_path: Path) -> None:
         build(swish_network(), tmp_path / "net", CompileOptions(target=TRIPLE, emit="c"))
     with pytest.raises(UsageError, match="share no threads"):
         build(swish_network(), tmp_path / "net", CompileOptions(target=TRIPLE, emit="cu", threads=4))
+    with pytest.raises(UsageError, match="sizes that are known"):
+        build(swish_network(), tmp_path / "net.so", CompileOptions(target=TRIPLE, ranges={"N": (1, 8)}))
     with pytest.raises(UsageError, match="cannot be measured"):
         tilewright.tune(swish_network(), records=tmp_path / "r.jsonl", trials=1, options=CompileOptions(target=TRIPLE))
 

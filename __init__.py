@@ -16,13 +16,24 @@ from typing import TYPE_CHECKING, Any
 from . import errors
 
 if TYPE_CHECKING:
-    from .compiler.api import compile, load, open, tune
+    from .compiler.api import compile, load, open, quantize, tune
     from .compiler.library.artifact import CompiledModel
     from .compiler.library.tensor_spec import TensorSpec
     from .compiler.verification.verify import verify
 
 __version__ = "0.1.0"
-__all__ = ["CompiledModel", "TensorSpec", "__version__", "compile", "errors", "load", "open", "tune", "verify"]
+__all__ = [
+    "CompiledModel",
+    "TensorSpec",
+    "__version__",
+    "compile",
+    "errors",
+    "load",
+    "open",
+    "quantize",
+    "tune",
+    "verify",
+]
 
 _HOMES = {
     "CompiledModel": "library.artifact",
@@ -30,6 +41,7 @@ _HOMES = {
     "compile": "api",
     "load": "api",
     "open": "api",
+    "quantize": "api",
     "tune": "api",
     "verify": "verification.verify",
 }

@@ -59,6 +59,9 @@ FLOPS = Mark(f"{_PREFIX}flops", int)  # floating point operations of the anchor;
 CONCAT = Mark(f"{_PREFIX}concat", int)  # the axis along which it concatenates its operands, doing nothing else
 SLICE = Mark(f"{_PREFIX}slice", _integers)  # where the window of its operand begins that it copies, doing nothing else
 CAST = Mark(f"{_PREFIX}cast", str)  # the dtype that it casts its operand to, doing nothing else
+PADDED = Mark(
+    f"{_PREFIX}padded", _integers
+)  # the value that it puts around its operand, and widths, an axis; else nothing
 WHOLE = Mark(f"{_PREFIX}whole", bool)  # it is one block with loops of its own: nothing can be computed inside it
 THREADS = Mark(f"{_PREFIX}threads", int)  # set by the scheduler: how many threads share it at most
 FALLBACK = Mark(f"{_PREFIX}fallback", str)  # set by the scheduler: why its own template refused it
@@ -82,6 +85,7 @@ ROLE = Mark(f"{_PREFIX}role", str)  # of each loop of a step: what it counts, on
 UNIT = Mark(f"{_PREFIX}unit", str)  # of the outermost of them: the unit
 SUMS = Mark(f"{_PREFIX}sums", bool)  # of the outermost loop over k: behind it sums are stored
 TILES = Mark(f"{_PREFIX}tiles", bool)  # of the loop over tiles: outside of it registers are set up
+ROLLED = Mark(f"{_PREFIX}rolled", bool)  # set by it, of the loop around a step: a compiler of C leaves it a loop
 # `compiler/lowering/operand_lanes.py` loads what a loop over k reads of the first operand at once.
 PLACES = Mark(f"{_PREFIX}places", bool)  # of the loop
 # `compiler/lowering/overlap.py` moves what is done with a tile into the next one.
@@ -91,6 +95,9 @@ SQUARE = Mark(f"{_PREFIX}square", int)  # the extent of both
 # `compiler/lowering/skip_padding.py` leaves out the iterations of a loop over offsets of a filter that meet no image.
 INSIDE = Mark(f"{_PREFIX}inside", _integers)  # the image's axis, the padding before the image there, its extent;
 # of an anchor block: those of its outermost loops over k, one after the other
+# `compiler/lowering/nonzero_loops.py` reads the length of a loop from memory.
+NONZEROS = Mark(f"{_PREFIX}nonzeros", bool)  # of one over the blocks of a panel that are not zero
+TASKS = Mark(f"{_PREFIX}tasks", int)  # of one over tiles: into how many tasks it is cut; of an anchor block: the same
 # `schedules/tensorir/prefetch.py` asks for the next panel in the loop over chunks of k inside the loop over tiles.
 PREFETCH_TILES = Mark(f"{_PREFIX}prefetch_tiles", int)  # bytes ahead of what is read; 0: the next panel
 PREFETCH_CHUNKS = Mark(f"{_PREFIX}prefetch_chunks", int)  # cache lines that each asks for

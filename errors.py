@@ -81,6 +81,10 @@ class RecordsWarning(TilewrightWarning):
     """The tuner's records say nothing, or less than they seem to, for what is compiled."""
 
 
+class RecipeWarning(TilewrightWarning):
+    """A recipe may be for another model; the text says why."""
+
+
 class ComparisonError(TilewrightError):
     """Two results that should agree do not."""
 
@@ -103,6 +107,10 @@ class RegionError(UsageError):
 
 class ChoiceError(UsageError):
     """A choice of a schedule template, from records or a caller, that is not in the template's space."""
+
+
+class CutError(UsageError):
+    """Channels, branches or layers that a network cannot do without, or that do not go together as asked."""
 
 
 class TensorError(UsageError):
@@ -157,6 +165,16 @@ class DataError(TilewrightError):
     """A data file (.npy, .npz) is missing or damaged."""
 
     exit_code = EXIT_BAD_INPUT
+
+
+class RecipeError(TilewrightError):
+    """A recipe is missing or damaged, or it does not fit the model."""
+
+    exit_code = EXIT_BAD_INPUT
+
+
+class CalibrationError(DataError):
+    """Data for calibration does not fit the model, or cannot show the ranges of its tensors."""
 
 
 class ToolError(TilewrightError):

@@ -36,10 +36,12 @@ LEAKY_RELU, SIGN = (f"{PREFIX}{name}" for name in ("leaky_relu", "sign"))
 EQUAL, LESS, LESS_EQUAL, IS_NAN = (f"{PREFIX}{name}" for name in ("equal", "less", "less_equal", "isnan"))
 COMPARISONS = (EQUAL, LESS, LESS_EQUAL, IS_NAN)
 ROUND_TO_BFLOAT16 = f"{PREFIX}round_to_bfloat16"  # gives the bits
+# int32 of sums in int32, a multiplier in float32, a zero point, and the ends of the range (docs/quantization.md).
+REQUANTIZE = f"{PREFIX}requantize"
 # What is a few instructions, and no function.
 ARITHMETIC = (
     *(ADD, SUBTRACT, MULTIPLY, DIVIDE, ADD_PRODUCT, MAXIMUM, MINIMUM, LARGER, SMALLER, LEAKY_RELU, SIGN),
-    *(*COMPARISONS, ROUND_TO_BFLOAT16),
+    *(*COMPARISONS, ROUND_TO_BFLOAT16, REQUANTIZE),
 )
 # Functions of one float: those that are written out in float32 (schedules/tensorir/vector_math.py), and those of libm.
 FUNCTIONS_OF_TVM = (

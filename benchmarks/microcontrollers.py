@@ -2,10 +2,13 @@
 
     python -m benchmarks.microcontrollers examples/models/digits_cnn.onnx --cpu cortex-m4 cortex-m55
     python -m benchmarks.microcontrollers kws.onnx vww.onnx --emx .venv-emx/bin/emx-onnx-cgen
+    python -m benchmarks.microcontrollers kws.tflite --cmsis-nn ../CMSIS-NN
 
 Both engines' C is compiled with the same compiler and the same flags, and run on the same board (qemu-system-arm, one
-instruction a nanosecond). Outputs are compared with ONNX Runtime's. Flash is code, constants and initial values of what
-was generated; RAM what it keeps in static variables; the stack is painted before the run.
+instruction a nanosecond). Outputs are compared with ONNX Runtime's, those of .tflite files with LiteRT's: floats by the
+largest error as a share of the largest value, integers by the largest difference. Flash is code, constants and initial
+values of what was generated, of CMSIS-NN all that is compiled; RAM what it keeps in static variables; the stack is
+painted before the run.
 """
 
 from __future__ import annotations
@@ -35,6 +38,8 @@ from tilewright.compiler.runners.microcontroller import (
 )
 from tilewright.targets import Target, parse
 from tilewright.targets.cortex_m.processors import PROCESSORS
+
+from .cmsis_nn import cmsis_program
 
 Array = npt.NDArray[Any]
 # As emx-onnx-cgen wants it too: without a standard that turns multiply-adds off.
@@ -69,9 +74,12 @@ class Case:
 def main() -> None:
     """Measures, and prints the table."""
     parser = argparse.ArgumentParser(prog="benchmarks.microcontrollers", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("models", nargs="+", type=Path, help="ONNX files; a dimension without a number is 1")
+    parser.add_argument(
+        "models", nargs="+", type=Path, help="ONNX files, a dimension without a number is 1; or .tflite"
+    )
     parser.add_argument("--cpu", nargs="+", default=["cortex-m4"], choices=[row.name for row in PROCESSORS])
     parser.add_argument("--emx", metavar="PROGRAM", help="emx-onnx-cgen, to compare with")
+    parser.add_argument("--cmsis-nn", metavar="FOLDER", type=Path, help="CMSIS-NN, for .tflite files of int8")
     parser.add_argument("--flags", nargs="+", default=_FLAGS, help="of the compiler")
     asked = parser.parse_args()
     runner = MicrocontrollerRunner(asked.flags)
@@ -80,7 +88,7 @@ def main() -> None:
         for path in asked.models:
             case = make_case(path, Path(folder))
             for cpu in asked.cpu:
-                rows += measured(case, target_of(cpu), runner, asked.emx)
+                rows += measured(case, target_of(cpu), runner, asked.emx, asked.cmsis_nn)
     print(table(rows))
 
 
@@ -90,18 +98,24 @@ def target_of(cpu: str) -> Target:
     return parse(row.triple, cpu=cpu)
 
 
-def measured(case: Case, target: Target, runner: MicrocontrollerRunner, emx: str | None = None) -> Iterator[Row]:
-    """Tilewright's row, and emx-onnx-cgen's."""
+def measured(
+    case: Case, target: Target, runner: MicrocontrollerRunner, emx: str | None = None, cmsis_nn: Path | None = None
+) -> Iterator[Row]:
+    """Tilewright's row, emx-onnx-cgen's, and CMSIS-NN's."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         build(str(case.path), folder / "model", CompileOptions(target=target, emit="c", name="model", jobs=1))
         yield _row("Tilewright", case, program_of(load_sources(folder / "model"), target.c_flags), runner)
+        if cmsis_nn is not None:
+            yield _row("CMSIS-NN", case, cmsis_program(case.path, cmsis_nn, target, folder), runner)
         if emx is not None:
             yield _row("emx-onnx-cgen", case, emx_program(emx, case, target, folder), runner)
 
 
 def make_case(path: Path, folder: Path) -> Case:
     """Fixes dimensions, and computes what outputs should be."""
+    if path.suffix == ".tflite":
+        return _tflite_case(path)
     model = onnx.load(path)
     del model.graph.value_info[:]
     for value in [*model.graph.input, *model.graph.output]:
@@ -116,6 +130,30 @@ def make_case(path: Path, folder: Path) -> Case:
     inputs = tuple(generator.standard_normal(spec.shape).astype(spec.dtype) for spec in specs)
     outputs = session.run(None, {spec.name: each for spec, each in zip(specs, inputs, strict=True)})
     return Case(place, inputs, tuple(outputs), specs, tuple(_spec(each) for each in session.get_outputs()))
+
+
+def _tflite_case(path: Path) -> Case:
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=str(path))
+    interpreter.allocate_tensors()
+    given, made = interpreter.get_input_details(), interpreter.get_output_details()
+    generator = np.random.default_rng(0)
+    inputs = []
+    for each in given:
+        dtype = np.dtype(each["dtype"])
+        if dtype.kind == "f":
+            inputs.append(generator.standard_normal(each["shape"]).astype(dtype))
+        else:
+            limits = np.iinfo(dtype)
+            inputs.append(generator.integers(limits.min, limits.max, each["shape"], dtype, endpoint=True))
+        interpreter.set_tensor(each["index"], inputs[-1])
+    interpreter.invoke()
+    specs = [
+        tuple(TensorSpec(each["name"], tuple(map(int, each["shape"])), np.dtype(each["dtype"]).name) for each in side)
+        for side in (given, made)
+    ]
+    return Case(path, tuple(inputs), tuple(interpreter.get_tensor(each["index"]) for each in made), *specs)
 
 
 def _spec(value: Any) -> TensorSpec:
@@ -141,13 +179,15 @@ def emx_program(emx: str, case: Case, target: Target, folder: Path) -> Program:
 
 def _row(engine: str, case: Case, program: Program, runner: MicrocontrollerRunner) -> Row:
     counts = runner.count_program(program, case.inputs)
-    errors = [
-        float(np.abs(ours - theirs).max() / max(float(np.abs(theirs).max()), 1e-30))
-        for ours, theirs in zip(counts.outputs, case.outputs, strict=True)
-    ]
+    errors = [_error(ours, theirs) for ours, theirs in zip(counts.outputs, case.outputs, strict=True)]
     with tempfile.TemporaryDirectory() as folder:
         flash, ram = section_bytes(runner.objects(program, Path(folder)))
     return Row(case.path.stem, program.cpu, engine, flash, ram, counts.stack_bytes, counts.instructions, max(errors))
+
+
+def _error(ours: Array, theirs: Array) -> float:
+    difference = float(np.abs(ours.astype(np.float64) - theirs).max())
+    return difference if theirs.dtype.kind in "iu" else difference / max(float(np.abs(theirs).max()), 1e-30)
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -19,11 +19,13 @@ if TYPE_CHECKING:
 
     from ..frontends import OpenedModel
     from ..targets import Target
+    from .calibration.findings import Findings
     from .library.artifact import CompiledModel
     from .process.progress import ProgressCallback
+    from .recipes.recipe import Recipe
     from .tuning.session import Progress
 
-__all__ = ["compile", "load", "open", "tune"]
+__all__ = ["compile", "load", "open", "quantize", "tune"]
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -45,7 +47,9 @@ def compile(
     features: Sequence[str] = (),
     threads: int | None = None,
     precision: str = "fp32",
+    quantize: str | None = None,
     records: str | os.PathLike[str] | None = None,
+    recipe: str | os.PathLike[str] | Recipe | None = None,
     passes: Sequence[str] = (),
     save_ir: str | os.PathLike[str] | None = None,
     keep_temps: str | os.PathLike[str] | None = None,
@@ -59,8 +63,8 @@ def compile(
         example_inputs, example_kwargs: what a PyTorch model is called with, as `open` has them.
         output: the library to write; its header goes beside it. Without it the library lives as long as the result.
         progress: called as progress(stage, done, total) while it works.
-        target, shapes, ranges, best, bindings, name, cpu, features, threads, precision, records, passes, save_ir,
-            keep_temps, jobs: as `CompileOptions` has them.
+        target, shapes, ranges, best, bindings, name, cpu, features, threads, precision, quantize, records, recipe,
+            passes, save_ir, keep_temps, jobs: as `CompileOptions` has them.
         emit: ``so``; `build` writes static libraries too.
 
     Returns:
@@ -81,7 +85,9 @@ def compile(
         emit=emit,
         threads=threads,
         precision=precision,
+        quantize=quantize,
         records=records,
+        recipe=recipe,
         passes=passes,
         save_ir=save_ir,
         keep_temps=keep_temps,
@@ -187,3 +193,65 @@ def tune(
     return run.tune(
         model, Path(records), options or CompileOptions(), seconds=seconds, trials=trials, seed=seed, tell=tell
     )
+
+
+def quantize(
+    model: Any,
+    calibration: Any,
+    *,
+    output: str | os.PathLike[str] | None = None,
+    options: CompileOptions | None = None,
+    bits: int = 8,
+    granularity: str = "channel",
+    keep_float: Sequence[str] = (),
+    images: str = "",
+    correct: bool = True,
+    details: bool = True,
+    progress: ProgressCallback | None = None,
+) -> Findings:
+    """Finds how a model is quantized, from samples of its inputs, and what that costs in accuracy.
+
+    `compile` takes the result's `recipe`, or the file that is written, as `recipe`.
+
+    Args:
+        model: as `compile` takes it.
+        calibration: the path of an .npz or .npy file, of an image, or of a folder of them; arrays by the inputs' names;
+            or an iterable of dicts, tuples or arrays.
+        output: the recipe to write. What was calibrated so far stands beside it, and a call that was cut off goes on.
+        options: how the model will be compiled: target, shapes, threads.
+        bits: of activations and weights.
+        granularity: what shares a scale of weights: ``channel`` or ``tensor``.
+        keep_float: layers that stay float.
+        images: how images become inputs: ``resize=256,crop=224,mean=0.485:0.456:0.406,layout=NCHW``.
+        correct: whether biases are corrected where that lowers the error on samples that are held out.
+        details: whether the error of each layer is measured.
+        progress: called as progress(stage, done, total) while it works.
+
+    Returns:
+        The recipe, metrics of the whole model, and for each layer its error, time and bytes.
+
+    Raises:
+        CalibrationError, DataError: the data does not fit the model, shows no ranges, or cannot be read.
+        ModelError, ShapeError, UnsupportedError, UsageError, OutputError, ToolError: see `tilewright.errors`.
+    """
+    from .calibration.images import parse_preprocessing
+    from .calibration.quantize import Request
+    from .calibration.quantize import quantize as found_for
+    from .recipes.files import write_recipe
+    from .recipes.sections import GRANULARITIES, check_option
+
+    place = None if output is None else Path(output)
+    request = Request(
+        options=options or CompileOptions(),
+        bits=bits,
+        granularity=check_option("granularity", granularity, GRANULARITIES),
+        keep_float=tuple(keep_float),
+        correct=correct,
+        details=details,
+        images=parse_preprocessing(images) if images else None,
+        state=None if place is None else place.with_name(place.name + ".calibration.npz"),
+    )
+    found = found_for(model, calibration, request, progress or (lambda stage, done, total: None))
+    if place is not None:
+        write_recipe(found.recipe, place)
+    return found

@@ -12,80 +12,39 @@ import threading
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
 from ..failures import failing_in, nodes_named
+from .built import Build
 from .codegen.generators import generator_for, is_folder
 from .library.naming import identifier
-from .library.signature import Signature, make_signature
+from .library.signature import make_signature
 from .options import CompileOptions
 from .process.failures import failures_named
 from .process.places import check_folder, check_model, check_output, make_folders, output_errors, publish
 from .process.work_folder import work_folder
 from .process.workers import started
-from .ranges import Ranges, static_shapes
+from .ranges import static_shapes
+from .version import version
 
 if TYPE_CHECKING:
-    from ..frontends import ImportedModel, OpenedModel
-    from ..ir_types import IRModule
+    from ..frontends import OpenedModel
     from ..schedules.templates.template import Choose
     from ..targets import Target
     from .codegen.generator import CodeGenerator
     from .emission.glue import Example
-    from .emission.kernel_table import KernelTable
-    from .library.plan import Plan
-    from .lowering.batches import LoweredKernels
     from .pipeline import ChoosePasses
     from .process.progress import ProgressCallback
     from .process.workers import Workers
-    from .variants import Variant
 
 STAGES = ("import", "passes", "lower", "plan", "generate")
 
 # TVM's builders keep what they are at in variables of the process: threads compile one after the other.
 _tvm = threading.RLock()
-
-
-@dataclass(frozen=True)
-class Build:
-    """A compile, as far as it went: what a stage makes is None until it has run.
-
-    Attributes:
-        options: what was asked for.
-        name: prefix of the library's C symbols.
-        target: the machine, with the cores to plan for and, once there are kernels, the features that they need.
-        precision: what the target can do of the one that was asked for.
-        path: the library, where it was asked for; None without an output.
-        ranges: the dimensions of a library for a range of sizes; None where all is static.
-        imported: the model after import, for the largest sizes.
-        module: its scheduled kernels, and `main` that calls them.
-        best: the same for sizes that get code of their own, with the values of the dimensions.
-        table: which of them the library has.
-        lowered: their loops.
-        plan: what the library does.
-        signature: what it says of itself.
-        header: the library's header; it and the library are there.
-    """
-
-    options: CompileOptions
-    name: str
-    target: Target
-    precision: str
-    path: Path | None
-    ranges: Ranges | None = None
-    imported: ImportedModel | None = None
-    module: IRModule | None = None
-    best: tuple[Variant, ...] = ()
-    table: KernelTable | None = None
-    lowered: LoweredKernels | None = None
-    plan: Plan | None = None
-    signature: Signature | None = None
-    header: Path | None = None
 
 
 @failures_named
@@ -135,7 +94,11 @@ def build(
     tell("load TVM", 0, 0)
     made = _settled(asked, place, generates)
     generator = generator_for(made.target, asked.emit)(made.target, asked.emit) if generates else None
-    example = _example(model, asked, progress) if generates and asked.emit == "bench" else None
+    example = None
+    if generates and asked.emit == "bench":
+        from .float_example import float_example
+
+        example = float_example(model, asked, partial(build, progress=progress))
     with _tvm, ExitStack() as stack:
         tell("import", 0, 0)
         made = _imported(made, model, prepared)
@@ -184,14 +147,17 @@ def _settled(options: CompileOptions, place: Path | None, generates: bool) -> Bu
 
 def _imported(made: Build, model: Any, prepared: Callable[[OpenedModel], OpenedModel] | None) -> Build:
     from .. import frontends
+    from .recipes.files import recipe_of
+    from .recipes.identity import with_recipe
     from .variants import imports_of
 
     if isinstance(model, frontends.ImportedModel):
-        return replace(made, imported=model)
+        return replace(made, imported=model, recipe=recipe_of(made.options.recipe))
     opened = frontends.open(model, frontends.Request(shapes=static_shapes(made.options)))
+    recipe, opened = with_recipe(made.options.recipe, opened)
     opened = opened if prepared is None else prepared(opened)
     ranges, imported, best = imports_of(opened, made.options)
-    return replace(made, ranges=ranges, imported=imported, best=best)
+    return replace(made, ranges=ranges, imported=imported, best=best, recipe=recipe)
 
 
 def _workers(made: Build, generator: CodeGenerator | None) -> AbstractContextManager[Workers | None]:
@@ -209,23 +175,27 @@ def _scheduled(made: Build, passes: ChoosePasses, choose: Choose | None, tell: P
     from ..schedules.templates.template import choose_default
     from ..schedules.tuner.records import chooser_of
     from . import pipeline
+    from .recipes.apply import Applied
 
     assert made.imported is not None
+    kept: dict[str, str] = {}
     run = partial(
         pipeline.run,
         target=made.target,
         precision=made.precision,
+        quantize=made.options.quantize,
         order=lambda all_of_them: passes(edited(all_of_them, made.options.passes)),
         choose=choose or (chooser_of(made.options.records, made.target) if made.options.records else choose_default),
         progress=tell,
     )
-    extents = None
+    extents, names = None, made.imported.input_names
     if made.ranges is not None:
-        sizes = [made.ranges.inputs[name] for name in made.imported.input_names]
-        extents = HoldExtents(sizes, made.ranges.bounds)
-    module = run(made.imported.module, save_ir=made.options.save_ir, extents=extents)
-    best = tuple(replace(each, module=run(each.imported.module)) for each in made.best)
-    return replace(made, module=module, best=best)
+        extents = HoldExtents([made.ranges.inputs[name] for name in names], made.ranges.bounds)
+    whole = Applied(made.recipe, made.imported, kept.__setitem__)
+    module = run(made.imported.module, save_ir=made.options.save_ir, extents=extents, applied=whole)
+    own = [run(each.imported.module, applied=Applied(made.recipe, each.imported)) for each in made.best]
+    best = tuple(replace(each, module=one) for each, one in zip(made.best, own, strict=True))
+    return replace(made, module=module, best=best, kept_float=kept)
 
 
 def _emitted(
@@ -293,6 +263,7 @@ def _emitted(
             threads=1 if made.target.grid is not None else options.threads,
             tilewright_version=version(),
             precision=made.precision,
+            quantize=options.quantize or "",
             device=made.target.device,
         )
         made = replace(made, table=table, lowered=lowered, plan=plan, signature=signature)
@@ -311,38 +282,8 @@ def _emitted(
     yield replace(made, header=generated.header)
 
 
-def _example(model: Any, options: CompileOptions, progress: ProgressCallback | None) -> Example:
-    """Random inputs, and what a library of the same model in float32 makes of them on this machine."""
-    from .. import frontends
-    from .emission.glue import Example
-    from .inputs.input_ranges import integer_bounds
-    from .inputs.random_inputs import random_inputs
-    from .library.artifact import load
-    from .precision import RTOL_OF_PRECISION
-    from .process.temporary import temporary_folder
-
-    here = replace(
-        options, target="host", cpu=None, features=(), emit="so", precision="fp32", save_ir=None, records=None
-    )
-    opened = None if isinstance(model, frontends.ImportedModel) else frontends.open(model)
-    with temporary_folder() as folder:
-        build(model, folder / "model.so", replace(here, keep_temps=None), progress=progress)
-        library = load(folder / "model.so")
-        inputs = random_inputs(library.inputs, 0, integer_bounds(opened) if opened is not None else {})
-        outputs = library.run(inputs)
-    return Example(inputs, outputs, RTOL_OF_PRECISION[options.precision])
-
-
 def _path(name: str | os.PathLike[str] | None) -> Path | None:
     return None if name is None else Path(name)
-
-
-def version() -> str:
-    """Tilewright's own, as libraries and records say it."""
-    try:
-        return metadata.version("tilewright")
-    except metadata.PackageNotFoundError:
-        return "unknown"
 
 
 def _silent(stage: str, done: int, total: int) -> None:

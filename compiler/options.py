@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 from ..errors import UsageError
 from .codegen.generators import output_kinds
 from .library.naming import check_name
-from .library.signature import PRECISIONS, check_threads
+from .library.signature import PRECISIONS, QUANTIZED, check_threads
 
 if TYPE_CHECKING:
     import numpy as np
 
     from ..targets import Target
+    from .recipes.recipe import Recipe
 
 Pathlike = str | os.PathLike[str]
 
@@ -43,10 +44,14 @@ class CompileOptions:
             builds without threads; None: the processors there are at run time, and the target's cores.
         precision: ``fp32``; ``bf16``: operands of products, weights and most results in bfloat16, sums in float32;
             ``fp16``: weights stored in float16. Where the target cannot, a `PrecisionWarning` and ``fp32``.
+        quantize: what is rounded to integers where that is faster: ``weights-int8``, ``weights-int4``: weights of dense
+            layers, which stay so in the library; ``dynamic``: both operands of dense layers, int8 with a scale for each
+            row when the model runs. None: what is quantized in the model.
         records: results of the tuner to apply, a .jsonl file.
         save_ir: a folder for the module after each pass.
         keep_temps: a folder for sources and objects.
         passes: changes to the passes, as `ir_passes.registry.edited` takes them: ``-fuse_gelu`` leaves one out.
+        recipe: what is done to the model, a file or a `Recipe`: how it is quantized, which weights are replaced.
         jobs: processes that compile kernels, at most one a core; None: as many as there are kernels enough for.
         regions: of C sources: memories for tensors by name, the fastest first, with their sizes in bytes.
 
@@ -65,7 +70,9 @@ class CompileOptions:
     emit: str = "so"
     threads: int | None = None
     precision: str = "fp32"
+    quantize: str | None = None
     records: Pathlike | None = None
+    recipe: Pathlike | Recipe | None = None
     passes: Sequence[str] = ()
     save_ir: Pathlike | None = None
     keep_temps: Pathlike | None = None
@@ -75,6 +82,8 @@ class CompileOptions:
     def __post_init__(self) -> None:
         _check_one_of("kind of output", self.emit, "--emit", output_kinds())
         _check_one_of("precision", self.precision, "--precision", PRECISIONS)
+        if self.quantize is not None:
+            _check_one_of("quantization", self.quantize, "--quantize", QUANTIZED)
         for option, number in (("--threads", self.threads), ("--jobs", self.jobs)):
             if number is not None and not isinstance(number, Integral):
                 raise UsageError(f"{number!r} is no whole number", where=option)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..ir_passes import (
     Canonicalize,
@@ -32,25 +32,29 @@ from ..ir_passes import (
     NarrowStorage,
     Pass,
     PassResult,
+    QuantizeDynamically,
+    QuantizeWeights,
     RequantizeSums,
     SimplifyReductions,
     SliceInPlace,
     StopAtExtents,
     TrimKernels,
-    UnsignedActivations,
+    UniformActivations,
+    WeightProducts,
     run_passes,
 )
 from ..ir_passes.core.functions import joined, split
 from ..ir_passes.core.graph import MAIN
 from ..ir_passes.extents.stop_at_extents import with_stops
 from ..ir_passes.registry import spelled
-from ..ir_types import IRModule
+from ..ir_types import Expr, IRModule
 from ..schedules.legalize import legalize
-from ..schedules.narrow import gains
+from ..schedules.narrow import gains, gains_dynamically
 from ..schedules.schedule import schedule_module
 from ..schedules.templates.grid_table import templates_for
 from ..schedules.templates.template import Choose, Chooser, choose_default
 from .process.install import written_whole
+from .recipes.apply import Applied, RecipePasses
 
 if TYPE_CHECKING:
     from ..targets import Target
@@ -87,25 +91,51 @@ _PRODUCTS = {"bf16": "bfloat16"}
 # The dtype that tensors are stored in, and whether results are, or weights alone.
 _STORAGE = {"bf16": NarrowStorage("bfloat16"), "fp16": NarrowStorage("float16", results=False)}
 
+# What weights of dense layers are rounded to, by what is asked for: bits, and rows that share a scale; 0: all.
+_WEIGHTS = {"weights-int8": (8, 0), "weights-int4": (4, 32)}
+
 
 def passes(
     target: Target,
     on_kernel: Callable[[str], None] = lambda name: None,
     *,
     precision: str = "fp32",
+    quantize: str | None = None,
     choose: Choose = choose_default,
     extents: HoldExtents | None = None,
+    applied: Applied | None = None,
 ) -> list[Pass]:
-    """The passes of a compile, in order; `choose` settles what computes each workload, and how.
+    """The passes of a compile, in order.
 
-    With `extents` of one for a range of sizes.
+    Args:
+        target: the machine.
+        on_kernel: told of each kernel that is scheduled.
+        precision: as `run` has it.
+        quantize: as `run` has it.
+        choose: settles what computes each workload, and how.
+        extents: those of a compile for a range of sizes.
+        applied: a recipe, whose passes come first, and where tensors become integers.
     """
+
+    def faster(call: Expr) -> bool:
+        return gains(call, target)
+
     decide = Chooser(target, templates_for(target), choose)
+    recipe = applied.passes(decide) if applied is not None else RecipePasses()
     narrow: list[Pass] = [_STORAGE[precision]] if precision in _STORAGE else []
     products: list[Pass] = []
     if precision in _PRODUCTS:
-        products = [CastOperands(_PRODUCTS[precision], lambda call: gains(call, target))]
+        products = [CastOperands(_PRODUCTS[precision], faster)]
+    dense: list[Pass] = []
+    if quantize in _WEIGHTS:
+        dense = [QuantizeWeights(*_WEIGHTS[quantize], faster)]
+    elif quantize == "dynamic":
+        dense = [QuantizeDynamically(lambda call: gains_dynamically(call, decide))]
     return [
+        *recipe.first,
+        # Weights of a few bits: products with them, where those are faster.
+        *dense,
+        WeightProducts(faster),
         # Operators: fewer of them, and each pattern as one.
         Canonicalize(),
         Cse(),
@@ -125,10 +155,11 @@ def passes(
         # Layout: channels last, transposes gone.
         ChannelsLast(),
         FoldConstants(keep_quantized=True),
-        # Integers: what is quantized on both sides is multiplied in 8 bits; what is left is computed in float.
-        UnsignedActivations(),
+        # Integers: what is quantized on both sides is multiplied in 8 bits, on every target; what is left is float.
+        *recipe.quantize,
+        UniformActivations(target.integer_operand),
         MoveDequantize(),
-        IntegerProducts(lambda call: gains(call, target)),
+        IntegerProducts(target.integer_operand),
         RequantizeSums(),
         FoldConstants(),
         Canonicalize(),
@@ -155,9 +186,11 @@ def run(
     target: Target,
     *,
     precision: str,
+    quantize: str | None = None,
     order: ChoosePasses = list,
     choose: Choose = choose_default,
     extents: HoldExtents | None = None,
+    applied: Applied | None = None,
     save_ir: str | os.PathLike[str] | None = None,
     progress: ProgressCallback,
 ) -> IRModule:
@@ -167,9 +200,11 @@ def run(
         module: what a frontend made.
         target: the machine, with the cores that parallel loops are planned for.
         precision: ``fp32``, ``bf16`` or ``fp16``, as `precision.possible` gives it for the target.
+        quantize: what is rounded to integers, as `CompileOptions` has it.
         order: which passes run.
         extents: the sizes of the inputs, of a model for a range of them.
         choose: settles what computes each workload, and how.
+        applied: a recipe with the names of the model, whose passes run, too.
         save_ir: a folder for the module after each pass, numbered and named; bodies of loops and branches, which go
             through all passes by themselves, have folders in it.
         progress: told of the pass that starts, and of each kernel that is scheduled.
@@ -193,7 +228,14 @@ def run(
         if index + 1 < len(chosen):
             progress(chosen[index + 1].name, 0, 0)
 
-    chosen = list(order(passes(target, on_kernel, precision=precision, choose=choose, extents=extents)))
+    asked: dict[str, Any] = {
+        "precision": precision,
+        "quantize": quantize,
+        "choose": choose,
+        "applied": applied,
+        "extents": extents,
+    }
+    chosen = list(order(passes(target, on_kernel, **asked)))
     parts = {}
     for part, function in split(module).items():
         folder = None if save_ir is None else Path(save_ir) if part == MAIN else Path(save_ir) / part

@@ -13,6 +13,15 @@ from ..targets.architectures import architecture_named
 # 0.2% an operation), it adds up over the depth of a network; an unrelated result differs by about 1.
 RTOL_OF_PRECISION = {"fp32": 1e-4, "fp16": 2e-2, "bf16": 1e-1}
 
+# The same of integers in the place of floats, by what `compile --quantize` rounds: steps of a 254th or 16th of a range.
+# The layers of BERT-base with random weights, of which nothing is alike, add up to 0.18 with scales at run time.
+_RTOL_OF_INTEGERS = {"weights-int8": 1e-1, "weights-int4": 5e-1, "dynamic": 2.5e-1}
+
+
+def rtol_of(precision: str, quantize: str | None = None) -> float:
+    """The tolerance of a library that computes so, against the model as it came in float32."""
+    return max(RTOL_OF_PRECISION[precision], _RTOL_OF_INTEGERS.get(quantize or "", 0.0))
+
 
 def possible(precision: str, target: Target) -> str:
     """The precision to compile in.

@@ -20,6 +20,8 @@ class ImportedModel:
         output_names: names of the fields of the result, in order.
         dtypes: of inputs and outputs by name whose elements `main` takes as bytes (uint8): the dtype they are of.
         extents: of outputs by name whose size depends on data: the output, int64[rank], that says what it is.
+        tensors: for the model's tensors the names of bindings that hold their elements.
+        layers: for its nodes, by name or first output, the name that their bindings have.
     """
 
     module: tvm.IRModule
@@ -28,3 +30,5 @@ class ImportedModel:
     output_names: tuple[str, ...]
     dtypes: Mapping[str, str] = field(default_factory=dict)
     extents: Mapping[str, str] = field(default_factory=dict)
+    tensors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    layers: Mapping[str, str] = field(default_factory=dict)

@@ -39,7 +39,9 @@ def exposed(opened: OpenedModel, names: Iterable[str]) -> OpenedModel:
     copy.CopyFrom(model)
     typed = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     known = {value.name: value for value in (*typed.value_info, *typed.output)}
-    wanted = [known[name] for name in names]
+    # What shape inference cannot reach is one of the layers' floats, whose shape the import knows.
+    unknown = onnx.TensorProto.FLOAT
+    wanted = [known.get(name) or onnx.helper.make_tensor_value_info(name, unknown, None) for name in names]
     rest = [value for value in model.graph.output if value.name not in {value.name for value in wanted}]
     del copy.graph.output[:]
     copy.graph.output.extend([*wanted, *rest])
@@ -88,8 +90,8 @@ def cut(
         part.graph.ClearField(field)
     part.graph.node.extend(node for index, node in enumerate(graph.node) if index in kept)
     part.graph.initializer.extend(constants[name] for name in needed)
-    part.graph.input.extend(_typed(name, values[name]) for name in inputs if name not in computed)
-    part.graph.output.extend(_typed(name, values[name]) for name in outputs)
+    part.graph.input.extend(typed(name, values[name]) for name in inputs if name not in computed)
+    part.graph.output.extend(typed(name, values[name]) for name in outputs)
     return opened.changed(part)
 
 
@@ -105,6 +107,7 @@ def _reads(node: onnx.NodeProto) -> list[str]:
     return names
 
 
-def _typed(name: str, value: npt.NDArray[Any]) -> onnx.ValueInfoProto:
+def typed(name: str, value: npt.NDArray[Any]) -> onnx.ValueInfoProto:
+    """What declares a tensor of an array's shape and dtype as an input or output."""
     dtype = onnx.helper.np_dtype_to_tensor_dtype(np.asarray(value).dtype)
     return onnx.helper.make_tensor_value_info(name, dtype, np.asarray(value).shape)

@@ -1,5 +1,9 @@
 """Relax -> Relax: one pass a file, each a frozen dataclass named as its file is."""
 
+from .compression.cut_channels import CutChannels
+from .compression.drop_branches import DropBranches
+from .compression.factorize import Factorize
+from .compression.prune_weights import PruneWeights
 from .core.base import GraphPass, Pass, PassResult, run_passes, verify
 from .extents.hold_extents import HoldExtents
 from .extents.stop_at_extents import StopAtExtents
@@ -25,8 +29,12 @@ from .operators.simplify_reductions import SimplifyReductions
 from .operators.trim_kernels import TrimKernels
 from .quantization.integer_products import IntegerProducts
 from .quantization.move_dequantize import MoveDequantize
+from .quantization.place_pairs import PlacePairs
+from .quantization.quantize_dynamically import QuantizeDynamically
+from .quantization.quantize_weights import QuantizeWeights
 from .quantization.requantize_sums import RequantizeSums
-from .quantization.unsigned_activations import UnsignedActivations
+from .quantization.uniform_activations import UniformActivations
+from .quantization.weight_products import WeightProducts
 
 __all__ = [
     "Canonicalize",
@@ -34,6 +42,9 @@ __all__ = [
     "ChannelsLast",
     "ConcatInPlace",
     "Cse",
+    "CutChannels",
+    "DropBranches",
+    "Factorize",
     "FoldBatchNorm",
     "FoldConstants",
     "FoldScale",
@@ -52,12 +63,17 @@ __all__ = [
     "NarrowStorage",
     "Pass",
     "PassResult",
+    "PlacePairs",
+    "PruneWeights",
+    "QuantizeDynamically",
+    "QuantizeWeights",
     "RequantizeSums",
     "SimplifyReductions",
     "SliceInPlace",
     "StopAtExtents",
     "TrimKernels",
-    "UnsignedActivations",
+    "UniformActivations",
+    "WeightProducts",
     "run_passes",
     "verify",
 ]

@@ -9,7 +9,7 @@ from typing import Any
 
 from tvm import relax, tirx
 
-from ..annotations import CAST
+from ..annotations import CAST, PADDED
 from ..hidden_floats import hide
 from ..ir_types import IRModule
 from .operators import (
@@ -25,6 +25,7 @@ from .operators import (
     quantization,
     recurrent,
     reduction,
+    weight_product,
 )
 from .templates import rows
 from .templates.template import Chooser
@@ -144,11 +145,13 @@ RULES: tuple[tuple[Sequence[str], Rule], ...] = (
     (("relax.nn.group_norm",), Rule(group_norm.lower_group_norm, group_norm.takes_group_norm)),
     (("relax.tilewright.attention",), Rule(attention.lower_attention, attention.can_lower_attention)),
     ((recurrent.NAME,), Rule(recurrent.lower_recurrent)),
+    ((weight_product.NAME,), Rule(weight_product.lower_weight_product)),
     ((interpolation.NAME,), Rule(interpolation.lower_interpolation, interpolation.can_lower)),
     (("relax.strided_slice",), Rule(_plain(injective.lower_slice), _of_whole_steps)),
     (("relax.concat",), Rule(_plain(injective.lower_concat), _of_a_tuple)),
     (("relax.astype",), Rule(_plain(_cast_constant), _of_a_scalar_constant)),
     (("relax.astype",), Rule(_plain(operands.lower_cast), operands.narrows)),
+    (("relax.nn.pad",), Rule(_plain(operands.lower_pad), operands.pads_integers)),
     (("relax.take",), Rule(_plain(injective.lower_take), _within_range)),
     (tuple(reduction.REDUCERS), _REDUCTION),
     (integer_division.OPERATORS, _DIVISION),
@@ -182,8 +185,8 @@ def legalize(module: IRModule, decide: Chooser) -> IRModule:
         return lower
 
     module = relax.transform.LegalizeOps({name: customized(name) for name in rules})(module)
-    if any(CAST.of(function) is not None for function in module.functions.values()):
-        # Casts that became part of the kernels that read them.
+    if any(mark.of(function) is not None for function in module.functions.values() for mark in (CAST, PADDED)):
+        # Casts and padding that became part of the kernels that read them.
         module = relax.transform.DeadCodeElimination()(module)
     # The pattern is read off TVM's own arithmetic.
     return _hidden(relax.transform.AnnotateTIROpPattern()(module))

@@ -133,13 +133,13 @@ class Architecture:
         return next(level for level in self.levels if level.needs.issubset(features))
 
     def units_of(self, features: Collection[str], cpu: str = "") -> tuple[DotUnit, ...]:
-        """The units that a CPU with these features has, of vectors the fastest; by its name what they cost."""
+        """The units that a CPU with these features has, of each shape the fastest; by its name what they cost."""
         widest = self.level_of(features).vector_bits // FLOAT32_BITS
-        found: dict[tuple[str, str, bool], DotUnit] = {}
+        found: dict[tuple[str, str, int], DotUnit] = {}
         for unit in self.units:
-            if unit.lanes <= widest and set(unit.required_features).issubset(features):
+            if unit.lanes <= widest * unit.sum_registers and set(unit.required_features).issubset(features):
                 costs = self.unit_costs.get((unit.name, cpu), unit.costs)
-                found.setdefault((unit.lhs, unit.rhs, unit.is_matrix), replace(unit, costs=costs))
+                found.setdefault((unit.lhs, unit.rhs, unit.rows), replace(unit, costs=costs))
         return tuple(found.values())
 
     def half_features_of(self, features: Collection[str]) -> tuple[str, ...] | None:

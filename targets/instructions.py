@@ -41,12 +41,14 @@ class Emitted:
         step: in the place of the marked loops.
         after_sums: behind the loops over k: what brings the sums to memory.
         before_tiles, after_tiles: around the loop over tiles of C.
+        stays_in_loop: whether a compiler of C must not write out the loop around the step.
     """
 
     step: tuple[Stmt, ...]
     after_sums: tuple[Stmt, ...] = ()
     before_tiles: tuple[Stmt, ...] = ()
     after_tiles: tuple[Stmt, ...] = ()
+    stays_in_loop: bool = False
 
 
 class Instructions(Protocol):
@@ -82,5 +84,5 @@ class Instructions(Protocol):
         ...
 
     def text_of(self, function: str) -> str:
-        """The text, in LLVM IR, of a function that kernels call; empty where it is none of this unit's."""
+        """The text of a function that kernels call, in LLVM IR or in C, as the target's code is; empty for others."""
         ...

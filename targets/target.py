@@ -13,6 +13,12 @@ from .peak import PeakLoop
 from .systems import ELF
 
 FLOAT32_BITS = 32
+_REPEATED = 4  # registers for groups of the first operand, repeated in all lanes
+
+
+def repeating(rows: int, registers: int, vectors: int) -> int:
+    """The registers of a tile whose rows are repeated in a register when they are multiplied."""
+    return registers * vectors + vectors + _REPEATED
 
 
 @dataclass(frozen=True)
@@ -23,14 +29,22 @@ class DotUnit:
         name: for people: ``AMX-BF16``.
         lhs, rhs, accumulator: the dtypes of the operands, ``bfloat16``, and of the sums, ``float32``.
         group: consecutive terms of a sum that lie side by side in an operand.
-        rows: of the first operand that one instruction takes at most; 1 for a vector instruction.
+        rows: of the first operand that one instruction takes at most; at least `least_rows`.
         lanes: columns of the second operand that one instruction takes.
-        depth: terms of a sum that one instruction takes at most.
+        depth: terms of a sum that one instruction takes at most; what takes several for a load counts as one.
         registers: for sums and operands.
         required_features: what code that uses it needs besides the target's own, as `Target.required_features`.
         costs: of its instructions.
         instructions: makes what code that uses it consists of; needs TVM.
-        peak: makes what measures how fast it is.
+        peak: makes what measures how fast it is; None where nobody measures.
+        is_matrix: whether it works beside the vector unit, on registers of its own: tiles of sums go through memory.
+        registers_used: those that a tile needs, of so many rows an instruction, and instructions below and beside each
+            other.
+        copied_as: the dtype that the first operand is copied in before it is read; empty: it is read as it is.
+        interleaved: whether the second operand has the first terms of a step's groups side by side, then the second
+            ones; and a step is always as deep as it can be. Groups of one term are interleaved if those of a lane lie
+            together.
+        sum_registers: vector registers that the sums of `lanes` columns take.
     """
 
     name: str
@@ -45,12 +59,45 @@ class DotUnit:
     required_features: tuple[str, ...]
     costs: UnitCosts
     instructions: Callable[[], Instructions]
-    peak: Callable[[], PeakLoop]
+    peak: Callable[[], PeakLoop] | None
+    is_matrix: bool = False
+    registers_used: Callable[[int, int, int], int] = repeating
+    copied_as: str = ""
+    interleaved: bool = False
+    least_rows: int = 1
+    sum_registers: int = 1
 
-    @property
-    def is_matrix(self) -> bool:
-        """Whether one instruction takes several rows."""
-        return self.rows > 1
+
+@dataclass(frozen=True)
+class TargetFunction:
+    """A function that code of a target calls for an operator of `hidden_floats.py`.
+
+    Attributes:
+        operator: its name there, without the prefix: ``requantize``.
+        name: of the function.
+        text: it, in the language of the target's code.
+        lanes: of its operands; 1: numbers one by one.
+    """
+
+    operator: str
+    name: str
+    text: str
+    lanes: int = 1
+
+
+@dataclass(frozen=True)
+class CVectors:
+    """Vectors of a machine that C sources are written for (`compiler/codegen/c_vectors.py`).
+
+    Attributes:
+        lanes: of 32 bits.
+        text: what defines their types and functions.
+        functions: their names.
+    """
+
+    lanes: int
+    text: str
+    functions: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -89,6 +136,9 @@ class Target:
         grid: of a machine that runs kernels as grids of threads; None: its cores run loops.
         device: what runs kernels, where it is not what calls them, as the loader names it: ``cuda``.
         host: the full triple of the machine that calls the kernels, where that is another one.
+        functions: for operators that its code computes in its own way, with the same results.
+        c_vectors: how its vectors are written in C, where its code is C.
+        integer_registers: for sums of integers and their operands, where those are not vector registers.
     """
 
     triple: str
@@ -116,6 +166,9 @@ class Target:
     c_flags: tuple[str, ...] = ()
     saves_memory: bool = False
     alignment: int = 64
+    functions: tuple[TargetFunction, ...] = ()
+    integer_registers: int = 0
+    c_vectors: CVectors | None = None
     grid: Grid | None = None
     device: str = ""
     host: str = ""
@@ -130,6 +183,10 @@ class Target:
         """How many elements of `dtype_bits` bits one vector register holds."""
         return max(1, self.vector_bits // dtype_bits)
 
+    def registers_for(self, dtype: str) -> int:
+        """How many registers there are for sums of a dtype and their operands."""
+        return self.integer_registers if "int" in dtype and self.integer_registers else self.num_vector_registers
+
     def with_cores(self, cores: int) -> Target:
         """The same machine, of which only so many cores are used."""
         return replace(self, cores=cores)
@@ -143,6 +200,7 @@ class Target:
             broadcasts_operands=False,
             operand_lanes=1,
             units=(),
+            functions=(),
             half_features=None,
         )
 
@@ -150,6 +208,11 @@ class Target:
         """The units that multiply operands of these dtypes into such sums."""
         asked = (lhs, rhs, accumulator)
         return tuple(unit for unit in self.units if (unit.lhs, unit.rhs, unit.accumulator) == asked)
+
+    @property
+    def integer_operand(self) -> str:
+        """What the first operands of products of integers are: uint8, unless the units for them take int8."""
+        return next((unit.lhs for unit in self.units if unit.rhs == "int8"), "uint8")
 
     def for_dtypes(self, dtypes: Collection[str]) -> Target:
         """The same machine, as code needs it that has elements of these dtypes: with the features of their units."""

@@ -19,16 +19,19 @@ from .command_options import (
     Jobs,
     Model,
     Precision,
+    Quantize,
     Ranges,
+    RecipeFile,
     Regions,
     Shapes,
     Target,
     compile_options,
+    quantization,
 )
 from .tensor_options import parse_regions
 
 if TYPE_CHECKING:
-    from ..build import Build
+    from ..built import Build
 
 
 def compile_command(
@@ -62,6 +65,8 @@ def compile_command(
     records: Annotated[
         Path | None, typer.Option("--records", metavar="FILE", help="Records of `tilewright tune` to use.")
     ] = None,
+    recipe: RecipeFile = None,
+    quantize: Quantize = None,
     passes: Annotated[
         list[str] | None,
         typer.Option(
@@ -87,6 +92,8 @@ def compile_command(
     * `tilewright compile resnet50.onnx -o resnet50.so --shape input=Nx3x224x224 --range N=1..32 --best N=1,8`
     * `tilewright compile net.onnx -o net.so --target x86_64-linux-gnu --mcpu x86-64-v3 --threads 1`
     * `tilewright compile net.onnx -o net.so --target nvptx64-nvidia-cuda --mcpu sm_80,sm_90a`
+    * `tilewright compile net.onnx -o net_int8.so --quantize recipe.json`
+    * `tilewright compile gpt2.onnx -o gpt2_int4.so --quantize weights-int4`
     * `tilewright compile kws.onnx -o kws --emit c --target thumbv7em-none-eabihf --mcpu cortex-m4`
     """
     from ..build import build
@@ -105,6 +112,7 @@ def compile_command(
         name=name,
         emit=emit,
         records=records,
+        **quantization(recipe, quantize),
         passes=tuple(passes or ()),
         save_ir=save_ir,
         keep_temps=keep_temps,

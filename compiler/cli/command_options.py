@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # The one whose names the examples in the help are.
 _ARCHITECTURE = next(iter(ARCHITECTURES.values()))
+# Ways to quantize that only `tilewright quantize` knows, as it has the data.
+NEED_DATA = ("int8",)
 # What multiplies narrow operands.
 _UNITS = [unit for architecture in ARCHITECTURES.values() for unit in architecture.units]
 BFLOAT16_UNITS = ", ".join(unit.name for unit in _UNITS if unit.rhs == "bfloat16")
@@ -85,6 +87,26 @@ CompiledThreads = Annotated[
         "--threads", metavar="N", help="Default when it runs; 1 builds without threads. [default: all processors]"
     ),
 ]
+RecipeFile = Annotated[
+    Path | None,
+    typer.Option("--recipe", metavar="RECIPE.json", help="What is done to the model: `quantize` and `prune` write it."),
+]
+Quantize = Annotated[
+    str | None,
+    typer.Option(
+        "--quantize",
+        metavar="WHAT",
+        help="A recipe, as --recipe; or of dense layers, where faster: weights-int8, weights-int4, dynamic (int8).",
+    ),
+]
+Image = Annotated[
+    str | None,
+    typer.Option(
+        "--image",
+        metavar="STEPS",
+        help="How images become inputs: resize=256,crop=224,scale=255,mean=A:B:C,std=A:B:C,layout=NCHW,color=rgb",
+    ),
+]
 Jobs = Annotated[
     int | None,
     typer.Option(
@@ -143,6 +165,29 @@ def compile_options(
         jobs=jobs,
         **others,
     )
+
+
+def quantization(recipe: Path | None, quantize: str | None) -> dict[str, Any]:
+    """The fields of `CompileOptions` that ``--recipe`` and ``--quantize`` say: a recipe, or a way that needs none.
+
+    Raises:
+        UsageError: both are given, or a kind of quantization that takes data and so has no ranges yet.
+    """
+    from ..library.signature import QUANTIZED
+
+    if quantize is None:
+        return {"recipe": recipe}
+    if quantize in QUANTIZED:
+        return {"recipe": recipe, "quantize": quantize}
+    if recipe is not None:
+        raise UsageError("there are two recipes", where="--recipe, --quantize", hint="give one of them")
+    if quantize in NEED_DATA:
+        raise UsageError(
+            f"{quantize} needs the ranges of the model's tensors, which its data shows",
+            where=f"--quantize {quantize}",
+            hint="tilewright quantize MODEL --calibration DATA -o RECIPE.json, then --quantize RECIPE.json",
+        )
+    return {"recipe": Path(quantize)}
 
 
 def open_library(path: Path, threads: int | None) -> CompiledModel:

@@ -22,6 +22,10 @@ def inspect(
             "--memory", metavar="FILE", help="Compile a model as far as its memory, and draw it: .svg or .html."
         ),
     ] = None,
+    channels: Annotated[
+        bool,
+        typer.Option("--channels", help="Which channels of a model go together, and what cutting them would save."),
+    ] = False,
     target: Target = "host",
     cpu: Cpu = None,
     region: Regions = None,
@@ -34,14 +38,18 @@ def inspect(
     * `tilewright inspect model.onnx --shape input=1x3x224x224`
     * `tilewright inspect model.so --json`
     * `tilewright inspect model.onnx --memory memory.svg --target thumbv7em-none-eabihf`
+    * `tilewright inspect model.onnx --channels`
     """
-    from ..reports import inspection
+    from ..reports import channel_report, inspection
 
     if memory is not None:
         _draw(path, memory, CompileOptions(**_memory_options(target, cpu, shape, region)), as_json)
         return
 
-    if inspection.is_library(path):
+    if channels:
+        found = channel_report.inspect_channels(path, parse_shapes(shape or ()))
+        parts = channel_report.channel_tables(found)
+    elif inspection.is_library(path):
         from ..library.artifact import read_signature
 
         found = inspection.inspect_library(read_signature(path), path)

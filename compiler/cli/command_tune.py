@@ -24,9 +24,12 @@ from .command_options import (
     Json,
     Model,
     Precision,
+    Quantize,
+    RecipeFile,
     Shapes,
     Target,
     compile_options,
+    quantization,
 )
 
 if TYPE_CHECKING:
@@ -52,6 +55,8 @@ def tune(
     shape: Shapes = None,
     bind: Binds = None,
     precision: Precision = "fp32",
+    recipe: RecipeFile = None,
+    quantize: Quantize = None,
     jobs: Jobs = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the search.")] = 0,
     list_only: Annotated[bool, typer.Option("--list", help="Count the choices of each workload, and stop.")] = False,
@@ -77,7 +82,9 @@ def tune(
     from ..reports import tuning_report
     from ..tuning import run
 
-    options = compile_options(target, cpu, features, shape, bind, precision, threads, jobs)
+    options = compile_options(
+        target, cpu, features, shape, bind, precision, threads, jobs, **quantization(recipe, quantize)
+    )
     if list_only:
         tasks = run.spaces(model, options)
         show_json(tuning_report.spaces_json(tasks)) if as_json else show(tuning_report.spaces_table(tasks))

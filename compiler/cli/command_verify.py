@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...errors import EXIT_COMPARISON_FAILED, UsageError
+from ..calibration.limits import LEAST_DECIBELS
 from ..process import interrupt
 from ..process.progress import Timeline, shown
 from ..reports.report import Table, show, show_json
@@ -19,7 +20,9 @@ from .command_options import (
     Json,
     Library,
     Model,
+    RecipeFile,
     Seed,
+    open_library,
     open_there,
     read_bindings,
     read_inputs,
@@ -45,9 +48,20 @@ def verify(
     bisect: Annotated[
         bool, typer.Option("--bisect", help="When outputs differ, find the first operator that does.")
     ] = False,
+    recipe: RecipeFile = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="DATA", help="With --recipe: samples, as `quantize --calibration` takes them."),
+    ] = None,
+    least_decibels: Annotated[
+        float, typer.Option("--least-db", metavar="DB", help="With --recipe: signal to noise that is enough.")
+    ] = LEAST_DECIBELS,
     as_json: Json = False,
 ) -> None:
     """Compare a library with ONNX Runtime running the model it came from.
+
+    With --recipe it is a quantized one: it is compared with the float model, by signal to noise, and with the
+    arithmetic of the recipe; --bisect then names the layers whose own error is the largest.
 
     Every output must have max |error| <= RTOL * max |reference|; integers must be equal.
 
@@ -56,11 +70,19 @@ def verify(
     * `tilewright verify model.so model.onnx --runs 5`
     * `tilewright verify model.so model.onnx --input image=@image.npy --bisect`
     * `tilewright verify model.so model.onnx --device qemu`
+    * `tilewright verify int8.so model.onnx --recipe recipe.json --data samples.npz --bisect`
     """
     from ..verification import verify as verification
 
     if bisect and device is not None:
         raise UsageError("the search for an operator runs here", where="--bisect", hint="leave out --device")
+    if recipe is not None and device is not None:
+        raise UsageError("a recipe is looked at here", where="--recipe", hint="leave out --device")
+    if recipe is None and data is not None:
+        raise UsageError("samples belong to a recipe", where="--data", hint="add --recipe RECIPE.json")
+    if recipe is not None:
+        _quantized(library, model, recipe, data, tensors, runs, seed, least_decibels, bisect, as_json)
+        return
     loaded, runner = open_there(library, None, device)
     values = read_inputs(loaded, tensors, random_inputs=True, seed=seed, only_given=True)
     bindings = read_bindings(bind)
@@ -95,6 +117,53 @@ def verify(
     for warning in result.warnings:
         typer.echo(f"warning: {warning}", err=True)
     if not result.passed:
+        raise typer.Exit(EXIT_COMPARISON_FAILED)
+
+
+def _quantized(
+    library: Path,
+    model: Path,
+    recipe: Path,
+    data: Path | None,
+    tensors: list[str] | None,
+    runs: int,
+    seed: int,
+    least_decibels: float,
+    bisect: bool,
+    as_json: bool,
+) -> None:
+    from ... import frontends
+    from ..calibration.check import check_quantized
+    from ..calibration.samples import samples_of
+    from ..recipes.files import read_recipe
+    from ..reports.quantization_check import tables
+    from ..verification.bisect import options_of
+
+    loaded = open_library(library, None)
+    specs = loaded.signature.inputs
+    opened = frontends.open(model, frontends.Request(shapes={spec.name: spec.shape for spec in specs}))
+    if data is not None:
+        samples = samples_of(data, specs)
+    else:
+        samples = iter(
+            [
+                read_inputs(loaded, tensors, random_inputs=True, seed=number, model=model)
+                for number in range(seed, seed + runs)
+            ]
+        )
+    with interrupt.temporary_folder(), shown(f"verifying {library.name}", Timeline()) as progress:
+        found = check_quantized(
+            loaded,
+            opened,
+            read_recipe(recipe),
+            samples,
+            least_decibels=least_decibels,
+            bisect=bisect,
+            options=options_of(loaded.signature),
+            tell=progress,
+        )
+    show_json(found.to_json()) if as_json else show(*tables(library.name, found))
+    if not found.passed:
         raise typer.Exit(EXIT_COMPARISON_FAILED)
 
 

@@ -11,6 +11,9 @@ import typer
 from ..reports.report import show
 from .command_bench import bench
 from .command_compile import compile_command
+from .command_lighten import lighten
+from .command_prune import prune
+from .command_quantize import quantize
 from .command_run import run
 from .command_show import inspect, targets
 from .command_tune import tune
@@ -35,6 +38,9 @@ _COMMANDS: Mapping[str, Callable[..., None]] = MappingProxyType(
         "verify": verify,
         "bench": bench,
         "inspect": inspect,
+        "quantize": quantize,
+        "prune": prune,
+        "lighten": lighten,
         "tune": tune,
         "targets": targets,
     }

@@ -18,10 +18,12 @@ from ...errors import CompilerError, UnsupportedError
 from ...hidden_floats import dtype_of, is_float, name_of
 from ...ir_types import Buffer, Node, Scalar, Var
 from ...schedules.tensorir.rebuild import found
+from ...targets.target import CVectors
 from ..library.tensor_spec import ELEMENT_BYTES
-from .c_constants import FLOAT_SUFFIXES, c_type, float_constant, integer_constant, is_closed
 from .c_halves import HALF, half_constant, narrowed, widened
+from .c_literals import SUFFIXES, c_type, float_constant, integer_constant, intrinsic_name, is_closed
 from .c_used import Used
+from .c_vectors import VectorWriter, is_vector
 
 # Nodes with two operands: the operator, and whether its result may not fit a type that is narrower than int.
 _OPERATORS: Mapping[type, tuple[str, bool]] = MappingProxyType(
@@ -67,17 +69,34 @@ class Expressions:
         used: what they call.
         variable: the name of a variable.
         element: an element of a buffer, from its index.
+        place: where a vector begins, as `VectorWriter` has it.
+        text_of: the text in C of a function of the target; empty for others.
+        vectors: the target's.
     """
 
     used: Used
     variable: Callable[[Var], str]
     element: Callable[[Buffer, Scalar], str]
+    place: Callable[[Buffer, Scalar], tuple[str, bool]]
+    text_of: Callable[[str], str]
+    vectors: CVectors | None
     _named: dict[Var, str] = field(default_factory=dict)  # what stands for a variable that an expression names
+
+    def helper(self, name: str, text: str) -> str:
+        """A helper's name, whose text will be there."""
+        return self.used.helper(name, text)
+
+    @property
+    def vector(self) -> VectorWriter:
+        """Writes expressions of vectors."""
+        return VectorWriter(self, self.place)
 
     def __call__(self, node: Scalar) -> str:
         """An expression, which may have to stand in parentheses."""
         if isinstance(node, tirx.Var):
             return self._named[node] if node in self._named else self.variable(node)
+        if is_vector(node) and not name_of(node).endswith("_extern"):
+            return self.vector(node)
         if isinstance(node, tirx.Let):  # where it stands, since what an operand guards may not be computed elsewhere
             self._named[node.var] = self.inner(node.value)
             return self(node.body)
@@ -120,7 +139,7 @@ class Expressions:
 
     def _float(self, node: Scalar) -> str:
         dtype = dtype_of(node)
-        if dtype not in FLOAT_SUFFIXES:
+        if dtype not in SUFFIXES:
             raise UnsupportedError(
                 f"{self.used.language.name} cannot compute in {dtype}",
                 where=self.used.language.asked,
@@ -163,7 +182,7 @@ class Expressions:
                 return f"({c_type(result)}){value}"
             return self(node.value) if source == HALF else narrowed(self.used, value, source)
         for dtype in (source, result):
-            if "float" in dtype and dtype not in FLOAT_SUFFIXES:
+            if "float" in dtype and dtype not in SUFFIXES:
                 raise UnsupportedError(
                     f"{self.used.language.name} cannot convert {source} to {result}",
                     where=self.used.language.asked,
@@ -218,11 +237,18 @@ class Expressions:
         )
         return f"{self.used.function(f'{result}_of_{source}', text)}({self(call.args[0])})"
 
+    def _address(self, call: Call) -> str:
+        load = call.args[0]
+        return f"&{self.element(load.source, load.indices[0])}"
+
     def _inverted(self, call: Call) -> str:
         return f"({c_type(dtype_of(call))})~{self.inner(call.args[0])}"
 
     def _external(self, call: Call) -> str:
         symbol = str(call.args[0].value)
+        text = self.text_of(symbol)
+        if text:
+            return f"{self.used.helper(symbol, text)}({', '.join(map(self, call.args[1:]))})"
         base = symbol.removesuffix("f") if symbol not in _LIBM else symbol
         if base not in _LIBM:
             raise CompilerError(f"C has no function {symbol}")
@@ -247,7 +273,7 @@ class Expressions:
         if dtype == HALF:
             return narrowed(self.used, " + ".join((" * ".join(map(self.wide, operands[:2])), self.wide(operands[2]))))
         name, macro = ("multiply_add", "FP_FAST_FMAF") if dtype == "float32" else ("multiply_add_double", "FP_FAST_FMA")
-        fused = f"fma{FLOAT_SUFFIXES[dtype]}"
+        fused = f"fma{SUFFIXES[dtype]}"
         self.used.helper(
             name,
             f"#if defined({macro}) || defined(__{macro})\n#define {name}(x, y, z) {fused}(x, y, z)\n"
@@ -261,14 +287,14 @@ class Expressions:
         return f"{self._libm_name(base, dtype)}({', '.join(map(self, operands))})"
 
     def _libm_name(self, base: str, dtype: str) -> str:
-        if dtype not in FLOAT_SUFFIXES:
+        if dtype not in SUFFIXES:
             raise UnsupportedError(
                 f"{self.used.language.name} cannot compute in {dtype}",
                 where=self.used.language.asked,
                 hint="compile a model of float32",
             )
-        self.used.libm.add(base + FLOAT_SUFFIXES[dtype])
-        return base + FLOAT_SUFFIXES[dtype]
+        self.used.libm.add(base + SUFFIXES[dtype])
+        return base + SUFFIXES[dtype]
 
 
 _OF_CALLS: Mapping[str, Callable[[Expressions, Call], str]] = MappingProxyType(
@@ -277,6 +303,7 @@ _OF_CALLS: Mapping[str, Callable[[Expressions, Call], str]] = MappingProxyType(
         "likely": Expressions._likely,
         "isnan": Expressions._not_a_number,
         "reinterpret": Expressions._bits,
+        "address_of": Expressions._address,
         "bitwise_not": Expressions._inverted,
         "call_extern": Expressions._external,
         "call_pure_extern": Expressions._external,
@@ -284,13 +311,6 @@ _OF_CALLS: Mapping[str, Callable[[Expressions, Call], str]] = MappingProxyType(
         "call_llvm_pure_intrin": Expressions._intrinsic,
     }
 )
-
-
-def intrinsic_name(call: Call) -> str:
-    """The name of the intrinsic of LLVM's that a call calls; empty for other calls."""
-    if "call_llvm" not in name_of(call):
-        return ""
-    return str(tvm.get_global_func("target.llvm_get_intrinsic_name")(call.args[0].value))
 
 
 def is_prefetch(node: Node) -> bool:

@@ -18,8 +18,8 @@ from ..emission.tensor_notes import tensor_notes
 from ..library.naming import parameter_names
 from ..library.plan import ARENA, BufferKind, Call, Plan, Region, leaves
 from ..library.tensor_spec import C_TYPES
-from .c_constants import c_type, float_constant, integer_constant
-from .c_kernels import KernelInC
+from .c_kernel import KernelInC
+from .c_literals import c_type, float_constant, integer_constant
 from .c_used import Used, helper_texts
 from .generator import Program
 

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from ..process.workers import Workers
 
 
+# What targets name that code is always C for: their units and functions have texts in C.
+CODE_GENERATORS = ("c",)
+
+
 class CGenerator:
     """The `CodeGenerator` of C sources: one core, no vectors, one static arena."""
 
@@ -33,8 +37,8 @@ class CGenerator:
 
     @staticmethod
     def usable(target: Target) -> Target:
-        """One core, and numbers one by one."""
-        return target.without_vectors()
+        """One core, and numbers one by one; all of a machine that code is always C for."""
+        return target if target.code_generator in CODE_GENERATORS else target.without_vectors()
 
     def __init__(self, target: Target, kind: str) -> None:
         self._target = target

@@ -1,92 +1,38 @@
-"""Lowered kernels as functions of C99: plain loops over restrict pointers, sums in variables.
-
-    void net_k0_conv(const float *restrict x, const float *restrict weights, float *restrict y) {
-      for (int32_t i = 0; i < 16; ++i) {
-        float sum_0 = 0.0f;
-        ...
-
-A buffer on the stack whose every index is a number becomes variables, which any compiler keeps in registers.
-"""
+"""All kernels of a library, by one process or several; vectors only where the language has some for all of a kernel."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-import tvm_ffi
-from tvm import tirx
-from tvm.ir import Call, TensorLoad
-
-from ...errors import CompilerError
 from ...failures import failing_in
-from ...hidden_floats import dtype_of, name_of
-from ...ir_types import Buffer, Node, PrimFunc, Stmt, Var
-from ..library.naming import identifier
+from ...targets.target import Target
 from ..lowering.batches import Batch, LoweredKernels, run_batches
 from ..lowering.lower import LoweredKernel
 from ..process.workers import Workers
-from .c_constants import c_type
-from .c_expressions import Expressions, is_prefetch
+from .c_kernel import KernelInC, KernelWriter
 from .c_used import Language, Used
+from .c_vectors import NoVectorsError
 
-# Words that the sources use, which no variable may hide.
-_RESERVED = ("memcpy", "memset", "arena", "restrict", "inline", "int32_t", "uint32_t", "int64_t", "NAN", "INFINITY")
-
-
-_POINTER = "_pointer"  # what lowering adds to the name of a buffer that is a parameter
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """A pointer that a kernel takes."""
-
-    name: str
-    dtype: str
-    is_written: bool
-    is_alone: bool = True  # no other pointer reaches what it points to, unless neither writes
-
-    def __str__(self) -> str:
-        const, restrict = "" if self.is_written else "const ", "restrict " if self.is_alone else ""
-        return f"{const}{c_type(self.dtype)} *{restrict}{self.name}"
+Written = TypeVar("Written")
+# Writes a kernel for a target, as one function of a language or as several; what they call is added to `Used`.
+Write = Callable[[LoweredKernel, Used, Target], list[Written]]
 
 
-@dataclass(frozen=True)
-class KernelInC:
-    """A kernel's function."""
-
-    symbol: str
-    parameters: tuple[Parameter, ...]
-    body: tuple[str, ...]
-
-    @property
-    def declaration(self) -> str:
-        """Its prototype, without a semicolon."""
-        return f"void {self.symbol}({', '.join(map(str, self.parameters)) or 'void'})"
-
-    @property
-    def text(self) -> str:
-        """All of it."""
-        return "\n".join([self.declaration + " {", *self.body, "}", ""])
-
-
-def kernel_in_c(kernel: LoweredKernel, used: Used) -> list[KernelInC]:
-    """Writes a kernel, whose loops are neither parallel nor vectors.
+def kernel_in_c(kernel: LoweredKernel, used: Used, target: Target) -> list[KernelInC]:
+    """Writes a kernel, whose loops are not parallel.
 
     Args:
         used: what it calls is added there.
+        target: whose functions it may call.
 
     Raises:
         CompilerError: C has nothing for something in it.
         UnsupportedError: it computes in a dtype that C lacks.
     """
     with failing_in(f"kernel '{kernel.symbol}'", "a kernel cannot be written in C"):
-        return [KernelWriter(kernel.function, used).written(kernel.symbol)]
-
-
-Written = TypeVar("Written")
-# Writes a kernel as one function of a language, or as several; what they call is added to `Used`.
-Write = Callable[[LoweredKernel, Used], list[Written]]
+        return [KernelWriter(kernel.function, used, target).written(kernel.symbol)]
 
 
 @dataclass(frozen=True)
@@ -104,7 +50,19 @@ class WriteJob(Generic[Written]):
             CompilerError, UnsupportedError: as `write`.
         """
         used = Used(self.language)
-        return [function for kernel in self.batch.lowered for function in self.write(kernel, used)], used
+        numbered = enumerate(self.batch.lowered)
+        return [each for number, kernel in numbered for each in self._written(number, kernel, used)], used
+
+    def _written(self, number: int, kernel: LoweredKernel, used: Used) -> list[Written]:
+        """A kernel; without vectors where the language has none for something in it."""
+        called = Used(self.language)
+        try:
+            written = self.write(kernel, called, self.batch.target)
+        except NoVectorsError:
+            called = Used(self.language)
+            written = self.write(self.batch.lower(number, vectors=False), called, self.batch.target)
+        used.add(called)
+        return written
 
 
 def written_kernels(
@@ -120,6 +78,7 @@ def written_kernels(
     Args:
         kernels: what to write.
         write: what writes one, in a module that processes can import.
+        language: what they are written in.
         workers: processes that share the work; without them this one does it.
         progress: called with the kernels done and the kernels in all.
 
@@ -130,211 +89,7 @@ def written_kernels(
     written: list[Written] = []
     used = Used(language)
     jobs = [WriteJob(batch, write, language) for batch in kernels.batches]
-    for each, calls in run_batches(jobs, workers, progress):
+    for each, called in run_batches(jobs, workers, progress):
         written += each
-        used.helpers.update(calls.helpers)
-        used.libm.update(calls.libm)
+        used.add(called)
     return written, used
-
-
-@dataclass
-class Names:
-    """One identifier for each variable and buffer of a function."""
-
-    taken: set[str] = field(default_factory=lambda: set(_RESERVED))
-    given: dict[Node, str] = field(default_factory=dict)
-
-    def of(self, thing: Node) -> str:
-        """The name of a variable, a buffer or a parameter."""
-        if thing not in self.given:
-            base = name = identifier(str(thing.name).removesuffix(_POINTER))
-            count = 1
-            while name in self.taken:
-                count += 1
-                name = f"{base}_{count}"
-            self.taken.add(name)
-            self.given[thing] = name
-        return self.given[thing]
-
-
-class KernelWriter:
-    """Writes one function."""
-
-    def __init__(self, function: PrimFunc, used: Used) -> None:
-        self.function = function
-        self.names = Names()
-        self.express = Expressions(used, self.names.of, self.element)
-        self.read: set[Node] = set()  # buffers that are parameters, and read
-        self.pointers: dict[Node, str] = {}  # a buffer that is a parameter, by the parameter's name
-        self.views: dict[Node, Node] = {}  # a buffer on the stack under another name, by the buffer
-        self.split: set[Node] = set()  # buffers whose elements are variables
-
-    def written(self, symbol: str) -> KernelInC:
-        """The function, under a symbol."""
-        for parameter in self.function.params:
-            self.names.of(parameter)
-        stored = self.accesses(self.function.body)
-        body = tuple(self.indented(self.statement(self.function.body)))
-        parameters = tuple(
-            Parameter(self.names.of(each), str(each.ty.element_type.dtype), self.names.of(each) in stored)
-            for each in self.function.params
-        )
-        unread = {each.name for each in parameters} - {self.pointers[each] for each in self.read}
-        unused = (f"  (void){each.name};" for each in parameters if each.name in unread and not each.is_written)
-        return KernelInC(symbol, parameters, (*unused, *body))
-
-    def accesses(self, body: Stmt) -> set[str]:
-        """Looks through all accesses of a body; returns the parameters that are stored to."""
-        declared: list[Node] = []
-        tvm_ffi.structural_walk(self.function.body, (tirx.DeclBuffer, declared.append))
-        for each in declared:
-            data = each.data
-            if isinstance(data, Call) and name_of(data) == "tirx.buffer_data":
-                self._view(each.buffer, data.args[0])
-            elif isinstance(data, tirx.Var):
-                self.pointers[each.buffer] = self.names.of(data)
-            else:
-                raise CompilerError("a buffer is at an address that is computed")
-        stored: set[str] = set()
-        self.read = set()
-        moving: set[Node] = set()
-
-        def note(buffer: Buffer, indices: Sequence[Node]) -> None:
-            if len(indices) != 1:
-                raise CompilerError(f"the buffer {buffer.name} is not flat")
-            if not isinstance(indices[0], tirx.IntImm):
-                moving.add(self.views.get(buffer, buffer))
-
-        def note_load(load: Node) -> None:
-            note(load.source, load.indices)
-            if load.source in self.pointers:
-                self.read.add(load.source)
-
-        def note_store(store: Node) -> None:
-            note(store.buffer, store.indices)
-            if store.buffer in self.pointers:
-                stored.add(self.pointers[store.buffer])
-
-        tvm_ffi.structural_walk(body, [(TensorLoad, note_load), (tirx.BufferStore, note_store)])
-        allocated: list[Node] = []
-        tvm_ffi.structural_walk(body, (tirx.AllocBuffer, allocated.append))
-        self.split = {each.buffer for each in allocated} - moving
-        return stored
-
-    def _view(self, buffer: Buffer, source: Buffer) -> None:
-        if str(buffer.dtype) != str(source.dtype):
-            raise CompilerError(f"the buffer {source.name} is read as {buffer.dtype}")
-        if source in self.pointers:
-            self.pointers[buffer] = self.pointers[source]
-        else:
-            self.views[buffer] = self.views.get(source, source)
-
-    def element(self, buffer: Buffer, index: Node) -> str:
-        """An element of a buffer."""
-        buffer = self.views.get(buffer, buffer)
-        if buffer in self.split:
-            return self._variable(buffer, int(index.value))
-        name = self.pointers.get(buffer) or self.names.of(buffer)
-        return f"{name}[{self.express(index)}]"
-
-    def _variable(self, buffer: Buffer, position: int) -> str:
-        name = self.names.of(buffer)
-        return name if elements(buffer) == 1 else f"{name}_{position}"
-
-    def statement(self, node: Stmt) -> Iterator[str]:
-        """The lines of a statement."""
-        if isinstance(node, tirx.SeqStmt):
-            yield from self._sequence(list(node.seq))
-        elif isinstance(node, tirx.BufferStore):
-            yield f"{self.element(node.buffer, node.indices[0])} = {self._stored(node)};"
-        elif isinstance(node, tirx.For):
-            yield from self.loop(node)
-        elif isinstance(node, tirx.IfThenElse):
-            yield f"if ({self.express(node.condition)}) {{"
-            yield from self.indented(self.statement(node.then_case))
-            if node.else_case is not None:
-                yield "} else {"
-                yield from self.indented(self.statement(node.else_case))
-            yield "}"
-        elif isinstance(node, tirx.While):
-            yield f"while ({self.express(node.condition)}) {{"
-            yield from self.indented(self.statement(node.body))
-            yield "}"
-        elif isinstance(node, tirx.Bind):
-            yield f"const {c_type(dtype_of(node.var))} {self.names.of(node.var)} = {self.express(node.value)};"
-        elif isinstance(node, tirx.AllocBuffer):
-            yield self.allocation(node.buffer)
-        elif isinstance(node, tirx.AttrStmt):
-            yield from self.statement(node.body)
-        elif not _is_nothing(node):
-            raise CompilerError(f"C has nothing for {type(node).__name__}")
-
-    def _sequence(self, statements: list[Stmt]) -> Iterator[str]:
-        """Statements; a variable that is set where it is declared is one line."""
-        position = 0
-        while position < len(statements):
-            first, *rest = statements[position : position + 2]
-            declares = isinstance(first, tirx.AllocBuffer) and first.buffer in self.split
-            if declares and elements(first.buffer) == 1 and rest and _sets(rest[0], first.buffer):
-                kind = c_type(str(first.buffer.dtype))
-                yield f"{kind} {self._variable(first.buffer, 0)} = {self._stored(rest[0])};"
-                position += 2
-            else:
-                yield from self.statement(first)
-                position += 1
-
-    def _stored(self, store: Stmt) -> str:
-        return self.express(store.value)
-
-    def loop(self, loop: Stmt) -> Iterator[str]:
-        """The lines of a loop."""
-        if loop.kind not in (tirx.ForKind.SERIAL, tirx.ForKind.UNROLLED):
-            raise CompilerError("a loop is over vectors or threads, which are none here")
-        variable, kind = self.names.of(loop.loop_var), c_type(dtype_of(loop.loop_var))
-        first = self.express(loop.min)
-        end = self.express(loop.extent if first in ("0", "INT64_C(0)") else loop.min + loop.extent)
-        yield f"for ({kind} {variable} = {first}; {variable} < {end}; ++{variable}) {{"
-        yield from self.indented(self.statement(loop.body))
-        yield "}"
-
-    def allocation(self, buffer: Buffer) -> str:
-        """The line that makes a buffer, or the variables that are its elements."""
-        kind, count = c_type(str(buffer.dtype)), elements(buffer)
-        if buffer not in self.split:
-            return f"{kind} {self.names.of(buffer)}[{count}];"
-        # Set to zero, as compilers cannot always prove that what a condition keeps from being set is not read either.
-        return f"{kind} {', '.join(f'{self._variable(buffer, position)} = 0' for position in range(count))};"
-
-    def indented(self, lines: Iterable[str]) -> Iterator[str]:
-        """The lines of what stands inside of something."""
-        return (f"  {line}" for line in lines)
-
-
-def elements(buffer: Buffer) -> int:
-    """How many a buffer has."""
-    count = 1
-    for extent in buffer.shape:
-        count *= int(extent)
-    return count
-
-
-def _sets(statement: Stmt, buffer: Buffer) -> bool:
-    """Whether a statement stores the only element of a buffer, from other things than itself."""
-    return (
-        isinstance(statement, tirx.BufferStore)
-        and statement.buffer.same_as(buffer)
-        and not _mentions(statement.value, buffer)
-    )
-
-
-def _mentions(value: Node, buffer: Buffer) -> bool:
-    found: list[Var] = []
-    tvm_ffi.structural_walk(value, (TensorLoad, lambda load: found.append(load) if load.source.same_as(buffer) else 0))
-    return bool(found)
-
-
-def _is_nothing(node: Stmt) -> bool:
-    """What C need not say: addresses of buffers, prefetches, the error code that no kernel in C has."""
-    if isinstance(node, (tirx.DeclBuffer, tirx.stmt.Return)) or is_prefetch(node):
-        return True
-    return isinstance(node, tirx.Evaluate) and isinstance(node.value, (tirx.IntImm, tirx.Var))

@@ -31,6 +31,11 @@ class Used:
         self.helpers[name] = text
         return name
 
+    def add(self, other: Used) -> None:
+        """Adds what other kernels call."""
+        self.helpers.update(other.helpers)
+        self.libm.update(other.libm)
+
     def function(self, name: str, text: str) -> str:
         """The name of a helper that is a function, whose text begins with the type of its result."""
         return self.helper(name, f"{self.language.inline} {text}")

@@ -23,10 +23,11 @@ from ...errors import UnsupportedError
 from ...failures import failing_in
 from ...hidden_floats import dtype_of
 from ...ir_types import Buffer, Node, PrimFunc, Stmt
+from ...targets.target import Target
 from ..lowering.barriers import BARRIER, SHARED
 from ..lowering.lower import LoweredKernel
-from .c_constants import c_type
-from .c_kernels import KernelWriter, Parameter, elements
+from .c_kernel import KernelWriter, Parameter, elements
+from .c_literals import c_type
 from .c_used import Language, Used
 
 CUDA = Language("CUDA sources", "--target", "static __device__ inline")
@@ -66,11 +67,12 @@ class GridFunction:
         return "\n".join([first, *self.body, "}", ""])
 
 
-def kernel_in_cuda(kernel: LoweredKernel, used: Used) -> list[GridFunction]:
+def kernel_in_cuda(kernel: LoweredKernel, used: Used, target: Target) -> list[GridFunction]:
     """Writes a kernel.
 
     Args:
         used: what it calls is added there.
+        target: whose functions it may call.
 
     Raises:
         CompilerError: the language has nothing for something in it.
@@ -78,7 +80,7 @@ def kernel_in_cuda(kernel: LoweredKernel, used: Used) -> list[GridFunction]:
     """
     with failing_in(f"kernel '{kernel.symbol}'", "a kernel cannot be written in CUDA C++"):
         grids = enumerate(_grids(kernel.function.body))
-        return [_GridWriter(kernel.function, used).grid(body, kernel.symbol, number) for number, body in grids]
+        return [_GridWriter(kernel.function, used, target).grid(body, kernel.symbol, number) for number, body in grids]
 
 
 def _grids(body: Stmt) -> Iterator[Stmt]:
@@ -108,8 +110,8 @@ def _is_nothing(statement: Stmt) -> bool:
 class _GridWriter(KernelWriter):
     """Writes one grid."""
 
-    def __init__(self, function: PrimFunc, used: Used) -> None:
-        super().__init__(function, used)
+    def __init__(self, function: PrimFunc, used: Used, target: Target) -> None:
+        super().__init__(function, used, target)
         self._extents: dict[str, int] = {}
 
     def grid(self, body: Stmt, kernel: str, number: int) -> GridFunction:

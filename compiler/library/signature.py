@@ -21,6 +21,8 @@ FORMAT_VERSION = 1
 SECTION = ".tilewright"
 MAX_THREADS = 256  # of a library's pool
 PRECISIONS = ("fp32", "bf16", "fp16")
+# What dense layers may be rounded to without a recipe, by `compile --quantize`.
+QUANTIZED = ("weights-int8", "weights-int4", "dynamic")
 
 # Absurd numbers are damage: no machine has so much memory, numpy no tensors of so many dimensions.
 _MAX_BYTES = 1 << 48
@@ -68,6 +70,7 @@ class Signature:
         kernels, steps: what it runs, in the order of `plan.leaves`.
         dimensions: numbers that a call takes after the workspace.
         precision: what it multiplies and stores in: ``fp32``, ``bf16`` or ``fp16``.
+        quantize: what is rounded to integers without a recipe, one of `QUANTIZED`, or "".
         device: what runs its kernels, ``cuda``; empty: the processor that calls it.
     """
 
@@ -86,6 +89,7 @@ class Signature:
     kernels: tuple[KernelRecord, ...]
     steps: tuple[StepRecord, ...]
     precision: str = "fp32"
+    quantize: str = ""
     dimensions: tuple[Dimension, ...] = ()
     device: str = ""
 
@@ -110,6 +114,7 @@ def make_signature(
     threads: int | None,
     tilewright_version: str,
     precision: str = "fp32",
+    quantize: str = "",
     device: str = "",
 ) -> Signature:
     """The signature of a plan's library; `threads` as `CompileOptions` has it."""
@@ -131,6 +136,7 @@ def make_signature(
         ),
         steps=tuple(StepRecord(s.kernel if isinstance(s, Call) else -1, s.sources) for s in leaves(plan.steps)),
         precision=precision,
+        quantize=quantize,
         dimensions=plan.dimensions,
         device=device,
     )
@@ -227,6 +233,7 @@ def _from_json(data: Mapping[str, Any]) -> Signature:
             StepRecord(_of(int, s["kernel"]), tuple(map(_text, _list(s["sources"])))) for s in _list(data["steps"])
         ),
         precision=_text(data.get("precision", "fp32")),
+        quantize=_text(data.get("quantize", "")),
         dimensions=tuple(map(_dimension, _list(data.get("dimensions", [])))),
         device=_text(data.get("device", "")),
     )
@@ -253,6 +260,8 @@ def _checked(signature: Signature) -> Signature:
         raise ValueError("a step has a kernel that is not there")
     if signature.precision not in PRECISIONS:
         raise ValueError("its precision is unknown")
+    if signature.quantize not in ("", *QUANTIZED):
+        raise ValueError("its quantization is unknown")
     return signature
 
 

@@ -75,19 +75,25 @@ class Batch:
         Raises:
             CompilerError: as `lower_kernel`.
         """
-        tvm_target = self.target.to_tvm()
-        return tuple(
-            lower_kernel(
-                function,
-                symbol,
-                tvm_target,
-                parallel=self.parallel,
-                units=self.target.units,
-                vectors=self.target.lanes() > 1,
-                fma=self.target.asks_for_fma,
-                grid=self.target.grid is not None,
-            )
-            for symbol, function in zip(self.symbols, self.functions, strict=True)
+        return tuple(self.lower(number, vectors=self.target.lanes() > 1) for number in range(len(self)))
+
+    def lower(self, number: int, *, vectors: bool) -> LoweredKernel:
+        """Lowers one of the kernels, in vectors or one number after the other.
+
+        Raises:
+            CompilerError: as `lower_kernel`.
+        """
+        return lower_kernel(
+            self.functions[number],
+            self.symbols[number],
+            self.target.to_tvm(),
+            parallel=self.parallel,
+            units=self.target.units,
+            vectors=vectors,
+            fma=self.target.asks_for_fma,
+            functions=self.target.functions,
+            branches=not vectors or self.target.core.single_issue,
+            grid=self.target.grid is not None,
         )
 
 

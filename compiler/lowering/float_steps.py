@@ -22,6 +22,7 @@ from ... import hidden_floats as hidden
 from ...ir_types import Node, Scalar, Stmt
 from ...schedules.tensorir.double_math import DOUBLES
 from ...schedules.tensorir.rebuild import found
+from ...schedules.tensorir.round_within import rounded_within
 from ...schedules.tensorir.vector_math import EXPANSIONS, Arithmetic
 from .bfloat16 import rounded
 from .llvm_functions import libm_call
@@ -57,10 +58,12 @@ class Steps:
 
     Args:
         every: whether every operation on floats is a step, and not those alone that are read more than once.
+        functions: the target's own, by the operators that they compute and their lanes.
     """
 
-    def __init__(self, *, every: bool = False) -> None:
+    def __init__(self, functions: Mapping[tuple[str, int], str] = MappingProxyType({}), *, every: bool = False) -> None:
         self.statements: list[list[Stmt]] = []  # of each step
+        self._functions = functions
         self._every = every
 
     def name(self, value: Scalar) -> Scalar:
@@ -109,6 +112,9 @@ class Steps:
         name = hidden.name_of(call)
         if not is_hidden(call):
             return self._step(Call(call.op, operands, call.attrs, ret_ty=call.ty))
+        own = self._functions.get((name, int(hidden.dtype_of(call).partition("x")[2] or 1)))
+        if own is not None:
+            return self._step(tirx.call_pure_extern(hidden.dtype_of(call), own, *operands))
         if name in _OPERATORS:
             return self._step(_OPERATORS[name](self, *operands))
         return self._function(name.removeprefix(hidden.PREFIX), *operands)
@@ -124,7 +130,7 @@ class Steps:
     def _choice(self, condition: Scalar, yes: Scalar, no: Scalar) -> Scalar:
         """if_then_else: what only one side computes, only that side computes."""
         condition = self.value(condition)
-        sides = [Steps(every=self._every) for _ in range(2)]
+        sides = [Steps(self._functions, every=self._every) for _ in range(2)]
         values = [side.value(value) for side, value in zip(sides, (yes, no), strict=True)]
         if not any(side.statements for side in sides):
             return tirx.if_then_else(condition, *values)
@@ -221,6 +227,12 @@ def _round_to_bfloat16(steps: Steps, x: Scalar) -> Scalar:
     return rounded(steps.name(tirx.reinterpret(hidden.dtype_of(x).replace("float32", "uint32"), x)))
 
 
+def _requantize(steps: Steps, sums: Scalar, multiplier: Scalar, zero: Scalar, low: Scalar, high: Scalar) -> Scalar:
+    lanes = hidden.dtype_of(sums).partition("x")[2]
+    wide = sums.astype(f"float32x{lanes}" if lanes else "float32")
+    return steps.value(rounded_within(hidden.multiply(wide, multiplier), zero, low, high))
+
+
 def _add_product(steps: Steps, total: Scalar, x: Scalar, y: Scalar) -> Scalar:
     dtype = hidden.dtype_of(total)
     if dtype.partition("x")[0] not in _FUSED_DTYPES:
@@ -247,6 +259,7 @@ _OPERATORS: Mapping[str, Callable[..., Scalar]] = MappingProxyType(
         hidden.LESS: _node(tirx.LT),
         hidden.LESS_EQUAL: _node(tirx.LE),
         hidden.ROUND_TO_BFLOAT16: _round_to_bfloat16,
+        hidden.REQUANTIZE: _requantize,
         hidden.IS_NAN: lambda steps, x: tirx.isnan(x),
     }
 )

@@ -82,10 +82,19 @@ def _guarded(store: Stmt) -> _Guarded:
     """The conditions under which a store changes anything."""
     conditions: list[Scalar] = []
     value = store.value
+    if isinstance(value, tirx.Add) and name_of(value.b) == _CHOICE and _is_zero(value.b.args[2]):
+        # Integers, that nothing is added to: of floats it would be 0.0, which makes 0.0 of -0.0.
+        condition, added, _ = value.b.args
+        value = tirx.if_then_else(condition, value.a + added, value.a)
     while name_of(value) == _CHOICE and _is_kept(value.args[2], store) and not found(value.args[0], TensorLoad):
         conditions += _conjuncts(value.args[0])
         value = value.args[1]
     return conditions, tirx.BufferStore(store.buffer, value, list(store.indices)) if conditions else store
+
+
+def _is_zero(value: Scalar) -> bool:
+    value = value.value if isinstance(value, tirx.Broadcast) else value
+    return isinstance(value, tirx.IntImm) and int(value) == 0
 
 
 def _is_kept(value: Scalar, store: Stmt) -> bool:

@@ -26,7 +26,7 @@ from ...errors import CompilerError
 from ...failures import failing_in
 from ...ir_types import Buffer, For, IRModule, PrimFunc, Scalar, Stmt, TvmTarget
 from ...schedules.tensorir.rebuild import with_body
-from ...targets.target import DotUnit
+from ...targets.target import DotUnit, TargetFunction
 from ..library.plan import Bytes
 from ..library.tensor_spec import element_bytes
 from .barriers import insert_barriers
@@ -35,6 +35,7 @@ from .flatten import hide_divisions, show_divisions
 from .guards import share_guards
 from .lane_storage import give_lanes_storage
 from .llvm_functions import with_imports
+from .nonzero_loops import write_nonzero_loops
 from .operand_lanes import load_operands_at_once
 from .overlap import overlap_epilogues
 from .scratch import hoist_scratch
@@ -75,6 +76,8 @@ def lower_kernel(
     vectors: bool = True,
     fma: bool = False,
     grid: bool = False,
+    functions: Sequence[TargetFunction] = (),
+    branches: bool = False,
 ) -> LoweredKernel:
     """Lowers one scheduled PrimFunc.
 
@@ -87,6 +90,8 @@ def lower_kernel(
         vectors: whether code can compute in vectors; otherwise loops over lanes become serial.
         fma: whether multiply-adds are one instruction by demand, not where LLVM likes.
         grid: whether its outermost loops are those of grids of threads.
+        functions: of the target, that are called for operators.
+        branches: whether a branch that is taken for several additions is cheaper than a choice for each.
 
     Raises:
         CompilerError: a pass failed, or the function needs more stack than a thread surely has.
@@ -95,11 +100,11 @@ def lower_kernel(
         function = _serial(function)
     with failing_in(f"kernel '{symbol}'", "lowering a kernel failed"):
         workers = int(tvm_target.attrs.get("num-cores", 1)) if parallel else 1
-        passes = _grid_passes() if grid else _loop_passes(workers, units, vectors)
+        passes = _grid_passes() if grid else _loop_passes(workers, units, vectors, branches)
         module = passes(tvm.IRModule({symbol: _for(_ANY, function, symbol)}))
         raw, scratch = _raw_abi(module[symbol])
         with tvm_target:
-            module = _machine_passes(units, fma)(tvm.IRModule({symbol: _for(tvm_target, raw, symbol)}))
+            module = _machine_passes(units, fma, functions)(tvm.IRModule({symbol: _for(tvm_target, raw, symbol)}))
     return LoweredKernel(symbol, module[symbol], scratch)
 
 
@@ -107,7 +112,7 @@ def _for(target: TvmTarget, function: PrimFunc, symbol: str) -> PrimFunc:
     return function.with_attr({"global_symbol": symbol, "target": target})
 
 
-def _loop_passes(workers: int, units: Sequence[DotUnit], vectors: bool) -> Any:
+def _loop_passes(workers: int, units: Sequence[DotUnit], vectors: bool, branches: bool) -> Any:
     """From blocks to loops over flat buffers: TVM's own sequence for CPUs, in its order."""
     return tvm.ir.transform.Sequential(
         [
@@ -122,6 +127,7 @@ def _loop_passes(workers: int, units: Sequence[DotUnit], vectors: bool) -> Any:
             s_tir.transform.LowerOpaqueBlock(),
             _on_functions("StopEarly", stop_early),
             _on_functions("SkipPadding", skip_padding),
+            _on_functions("NonzeroLoops", write_nonzero_loops),
             _on_functions("HideDivisions", hide_divisions),
             tirx.transform.FlattenBuffer(),
             _on_functions("ShowDivisions", show_divisions),
@@ -144,7 +150,7 @@ def _loop_passes(workers: int, units: Sequence[DotUnit], vectors: bool) -> Any:
             tirx.transform.StmtSimplify(),
             tirx.transform.RemoveNoOp(),
             s_tir.transform.RewriteUnsafeSelect(),
-            *([] if vectors else [_on_functions("Guards", share_guards)]),
+            *([_on_functions("Guards", share_guards)] if branches else []),
             tirx.transform.CommonSubexprElim(),
             tirx.transform.FP8ComputeLegalize(),
         ]
@@ -192,7 +198,7 @@ def _on_functions(name: str, change: Callable[[PrimFunc], PrimFunc]) -> Any:
     return tirx.transform.prim_func_pass(apply, opt_level=0, name=f"tilewright.{name}")
 
 
-def _machine_passes(units: Sequence[DotUnit], fma: bool) -> Any:
+def _machine_passes(units: Sequence[DotUnit], fma: bool, functions: Sequence[TargetFunction]) -> Any:
     """What only code generation can express: stored bfloat16, intrinsics of the target."""
     instructions = {unit.name: unit.instructions() for unit in units}
     rounding = next((instructions[unit.name].rounding for unit in units if unit.rhs == "bfloat16"), None)
@@ -204,7 +210,7 @@ def _machine_passes(units: Sequence[DotUnit], fma: bool) -> Any:
             tirx.transform.LowerTVMBuiltin(),
             tirx.transform.LowerIntrin(),
             # The last: from here on floats are computed by TVM's own arithmetic, which it must not simplify.
-            _on_functions("WriteOut", write_out),
+            _on_functions("WriteOut", partial(write_out, functions=functions)),
             *([_on_functions("AskForFma", ask_for_fma)] if fma else []),
             _on_functions("ImportFunctions", partial(with_imports, units=tuple(instructions.values()))),
         ]

@@ -16,7 +16,7 @@ import tvm_ffi
 from tvm import tirx
 from tvm.ir import TensorLoad
 
-from ...annotations import LHS, RHS, ROLE, SUMS, TILES, UNIT, operands, without, without_roles
+from ...annotations import LHS, RHS, ROLE, ROLLED, SUMS, TILES, UNIT, operands, without, without_roles
 from ...schedules.tensorir.rebuild import found, sequence, substituted, with_body
 from ...targets.instructions import Emitted, Expr, Instructions, Operand, Stmt
 from ...targets.target import DotUnit
@@ -40,6 +40,7 @@ class _Selection:
         # What the step inside the loop that is walked has yet to put around loops.
         self._after_sums: Sequence[Stmt] = ()
         self._around_tiles: tuple[Sequence[Stmt], Sequence[Stmt]] | None = None
+        self._stays_in_loop = False
 
     def statement(self, node: Any) -> Any:
         """The statement with instructions."""
@@ -61,6 +62,8 @@ class _Selection:
         self._analyzer.bind(loop.loop_var, tvm.ir.Range.from_min_extent(loop.min, loop.extent))
         body = self.statement(loop.body)
         kept = without(loop.annotations, SUMS, TILES)
+        if self._stays_in_loop:
+            kept, self._stays_in_loop = {**kept, **ROLLED.entry()}, False
         new = with_body(loop, body, annotations=kept)
         if SUMS.of(loop) and self._after_sums:
             after, self._after_sums = self._after_sums, ()
@@ -84,7 +87,7 @@ class _Selection:
         return self._placed(instructions.multiply_add(sums, left, right, extents))
 
     def _placed(self, emitted: Emitted) -> Stmt:
-        self._after_sums = emitted.after_sums
+        self._after_sums, self._stays_in_loop = emitted.after_sums, emitted.stays_in_loop
         self._around_tiles = (emitted.before_tiles, emitted.after_tiles)
         return sequence(emitted.step)
 

@@ -14,15 +14,19 @@ Nothing simplifies the result: x + c - c, which rounds x, stays.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
 import tvm_ffi
 from tvm import tirx
 from tvm.ir import Call, TensorLoad
 from tvm.target import codegen
 
-from ...hidden_floats import dtype_of
+from ...hidden_floats import PREFIX, dtype_of
 from ...ir_types import For, Node, PrimFunc, Stmt
 from ...schedules.tensorir.expressions import largest_divisor
 from ...schedules.tensorir.rebuild import found, substituted, with_body
+from ...targets.target import TargetFunction
 from .float_steps import Steps, count_functions, has_hidden, sequence
 
 # Two units with a latency of four cycles are busy with eight. Results that have no register wait in the L1 cache.
@@ -30,9 +34,12 @@ _WAYS = 8
 _MULTIPLY_ADDS = ("fmuladd", "fma")
 
 
-def write_out(function: PrimFunc) -> PrimFunc:
-    """A lowered function without hidden operators."""
-    return function.with_body(_statement(function.body)) if has_hidden(function.body) else function
+def write_out(function: PrimFunc, functions: Sequence[TargetFunction] = ()) -> PrimFunc:
+    """A lowered function without hidden operators; `functions` of the target are called where there is one."""
+    if not has_hidden(function.body):
+        return function
+    named = {(f"{PREFIX}{each.operator}", each.lanes): each.name for each in functions}
+    return function.with_body(_Writer(named).statement(function.body))
 
 
 def ask_for_fma(function: PrimFunc) -> PrimFunc:
@@ -49,35 +56,79 @@ def ask_for_fma(function: PrimFunc) -> PrimFunc:
     return function.with_body(tvm_ffi.structural_map(function.body, (Call, change), order="post"))
 
 
-def _statement(node: Node) -> Node:
-    if isinstance(node, tirx.SeqStmt):
-        return _in_turn(list(node.seq))
-    if isinstance(node, tirx.For):
-        loop = _widened(node)
-        return with_body(loop, _statement(loop.body))
-    if isinstance(node, tirx.While):  # what it turns on are whole numbers
-        return tirx.While(node.condition, _statement(node.body))
-    if isinstance(node, tirx.AttrStmt):
-        return tirx.AttrStmt(node.node, node.attr_key, node.value, _statement(node.body))
-    if isinstance(node, tirx.IfThenElse):
-        steps = Steps()
-        condition = steps.value(node.condition)
-        otherwise = None if node.else_case is None else _statement(node.else_case)
-        return sequence([*steps.all(), tirx.IfThenElse(condition, _statement(node.then_case), otherwise)])
-    return sequence(_written(node)) if has_hidden(node) else node
+@dataclass(frozen=True)
+class _Writer:
+    """Writes out statements; `functions` are the target's own, by their operators and lanes."""
 
+    functions: Mapping[tuple[str, int], str]
 
-def _written(node: Node) -> list[Stmt]:
-    """A statement without a body, and the steps before it."""
-    steps = Steps()
-    if isinstance(node, tirx.BufferStore):
-        indices = [steps.value(index) for index in node.indices]
-        last: Stmt = tirx.BufferStore(node.buffer, steps.value(node.value), indices)
-    elif isinstance(node, tirx.Bind):
-        last = tirx.Bind(node.var, steps.value(node.value))
-    else:
-        last = tirx.Evaluate(steps.value(node.value))
-    return [*steps.all(), last]
+    def statement(self, node: Node) -> Node:
+        """The statement without hidden operators."""
+        if isinstance(node, tirx.SeqStmt):
+            return self._in_turn(list(node.seq))
+        if isinstance(node, tirx.For):
+            loop = _widened(node)
+            return with_body(loop, self.statement(loop.body))
+        if isinstance(node, tirx.While):  # what it turns on are whole numbers
+            return tirx.While(node.condition, self.statement(node.body))
+        if isinstance(node, tirx.AttrStmt):
+            return tirx.AttrStmt(node.node, node.attr_key, node.value, self.statement(node.body))
+        if isinstance(node, tirx.IfThenElse):
+            steps = Steps(self.functions)
+            condition = steps.value(node.condition)
+            otherwise = None if node.else_case is None else self.statement(node.else_case)
+            return sequence([*steps.all(), tirx.IfThenElse(condition, self.statement(node.then_case), otherwise)])
+        return sequence(self._written(node)) if has_hidden(node) else node
+
+    def _written(self, node: Node) -> list[Stmt]:
+        """A statement without a body, and the steps before it."""
+        steps = Steps(self.functions)
+        if isinstance(node, tirx.BufferStore):
+            indices = [steps.value(index) for index in node.indices]
+            last: Stmt = tirx.BufferStore(node.buffer, steps.value(node.value), indices)
+        elif isinstance(node, tirx.Bind):
+            last = tirx.Bind(node.var, steps.value(node.value))
+        else:
+            last = tirx.Evaluate(steps.value(node.value))
+        return [*steps.all(), last]
+
+    def _in_turn(self, sequence_of: list[Stmt]) -> Stmt:
+        """Statements one after the other; of long stores that may change places, the steps in turn."""
+        statements: list[Stmt] = []
+        run: list[Stmt] = []
+
+        def finish() -> None:
+            groups = -(-len(run) // _WAYS)
+            for group in range(groups):
+                statements.extend(self._together(run[len(run) * group // groups : len(run) * (group + 1) // groups]))
+            run.clear()
+
+        for statement in sequence_of:
+            is_long = _is_long(statement)
+            free = is_long or isinstance(statement, tirx.Bind)
+            if run and (not free or _depends(statement, run)):
+                finish()
+            if is_long:
+                run.append(statement)
+            else:
+                statements.append(self.statement(statement))  # bindings come before the stores between which they stand
+        finish()
+        return sequence(statements)
+
+    def _together(self, stores: list[Stmt]) -> list[Stmt]:
+        chains = [Steps(self.functions, every=True) for _ in stores]
+        indices = [[chain.value(index) for index in store.indices] for chain, store in zip(chains, stores, strict=True)]
+        values = [chain.value(store.value) for chain, store in zip(chains, stores, strict=True)]
+        if len({len(chain.statements) for chain in chains}) > 1:
+            return [statement for store in stores for statement in self._written(store)]
+        turns = zip(*(chain.statements for chain in chains), strict=True)
+        return [
+            *(statement for turn in turns for step in turn for statement in step),
+            *(
+                tirx.BufferStore(store.buffer, value, at)
+                for store, value, at in zip(stores, values, indices, strict=True)
+            ),
+        ]
 
 
 def _widened(loop: For) -> Stmt:
@@ -102,30 +153,6 @@ def _widened(loop: For) -> Stmt:
     return tirx.For(base, 0, int(extent) // ways, loop.kind, body, annotations=dict(loop.annotations))
 
 
-def _in_turn(sequence_of: list[Stmt]) -> Stmt:
-    """Statements one after the other; of long stores that may change places, the steps in turn."""
-    statements: list[Stmt] = []
-    run: list[Stmt] = []
-
-    def finish() -> None:
-        groups = -(-len(run) // _WAYS)
-        for group in range(groups):
-            statements.extend(_together(run[len(run) * group // groups : len(run) * (group + 1) // groups]))
-        run.clear()
-
-    for statement in sequence_of:
-        is_long = _is_long(statement)
-        free = is_long or isinstance(statement, tirx.Bind)
-        if run and (not free or _depends(statement, run)):
-            finish()
-        if is_long:
-            run.append(statement)
-        else:
-            statements.append(_statement(statement))  # bindings come before the stores between which they stand
-    finish()
-    return sequence(statements)
-
-
 def _is_long(statement: Stmt) -> bool:
     """Whether it stores a vector with a function that is written out."""
     is_store = isinstance(statement, tirx.BufferStore)
@@ -136,16 +163,3 @@ def _depends(statement: Stmt, run: list[Stmt]) -> bool:
     """Whether a store reads what one of the run writes."""
     loads = found(statement.value, TensorLoad)
     return any(load.source.same_as(each.buffer) for load in loads for each in run)
-
-
-def _together(stores: list[Stmt]) -> list[Stmt]:
-    chains = [Steps(every=True) for _ in stores]
-    indices = [[chain.value(index) for index in store.indices] for chain, store in zip(chains, stores, strict=True)]
-    values = [chain.value(store.value) for chain, store in zip(chains, stores, strict=True)]
-    if len({len(chain.statements) for chain in chains}) > 1:
-        return [statement for store in stores for statement in _written(store)]
-    turns = zip(*(chain.statements for chain in chains), strict=True)
-    return [
-        *(statement for turn in turns for step in turn for statement in step),
-        *(tirx.BufferStore(store.buffer, value, at) for store, value, at in zip(stores, values, indices, strict=True)),
-    ]

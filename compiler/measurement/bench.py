@@ -19,7 +19,7 @@ from ...errors import ComparisonError, UnsupportedTargetError, UsageError
 from ...targets.architectures import architecture_of
 from ...targets.host import available_cores
 from ...targets.target import DotUnit
-from ..precision import RTOL_OF_PRECISION
+from ..precision import rtol_of
 from ..runners.local import LocalRunner, time_runs
 from ..runners.runner import Library, Runner
 from ..verification.compare import compare_all
@@ -99,7 +99,9 @@ def measure(
                 f"{name} needs inputs that the library has not: {', '.join(missing)}",
                 hint="give the values they were compiled with: " + " ".join(f"--bind {m}=@value.npy" for m in missing),
             )
-        _check_same(name, ours, engine.run(everything), source, RTOL_OF_PRECISION[model.signature.precision])
+        _check_same(
+            name, ours, engine.run(everything), source, rtol_of(model.signature.precision, model.signature.quantize)
+        )
         engines[name] = partial(time_runs, engine.prepare(everything))
     for timed in engines.values():
         timed(runs=1, seconds=_WARM_UP_SECONDS)

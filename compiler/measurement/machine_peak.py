@@ -194,7 +194,7 @@ def _measure(threads: int, host: HostFacts, unit: DotUnit | None) -> Peak:
     if architecture is None:
         raise UnsupportedTargetError(f"the peak of a machine of kind {host.machine} cannot be measured")
     level = architecture.level_of(host.features)
-    loop = unit.peak() if unit is not None else architecture.peak(level)
+    loop = unit.peak() if unit is not None and unit.peak is not None else architecture.peak(level)
     compiler = os.environ.get("CC") or next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
     if compiler is None:
         raise ToolError("measuring the machine's peak needs a C compiler", hint="install gcc or clang, or set CC")

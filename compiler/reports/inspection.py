@@ -31,6 +31,7 @@ def inspect_library(signature: Signature, path: Path) -> dict[str, Any]:
         "target": {"triple": signature.triple, "cpu": signature.cpu, "cpu_features": list(signature.cpu_features)},
         "tilewright_version": signature.tilewright_version,
         "precision": signature.precision,
+        "quantize": signature.quantize,
         "dimensions": [
             {"name": each.name, "least": each.least, "largest": each.bound} for each in signature.dimensions
         ],
@@ -74,7 +75,8 @@ def library_tables(found: dict[str, Any]) -> list[str | Table]:
         kernels.add(name, row["template"], row["calls"], amount(row["flops"]), moved, intensity, first + more)
     return [
         f"{found['name']}: library for {target['triple']}, cpu {target['cpu']}",
-        f"compiled by Tilewright {found['tilewright_version']}, precision {found['precision']}",
+        f"compiled by Tilewright {found['tilewright_version']}, precision {found['precision']}"
+        f"{', ' + found['quantize'] if found['quantize'] else ''}",
         f"needs {', '.join(target['cpu_features']) or 'no special instructions'}; "
         f"{'threads' if found['threaded'] else 'one thread'}",
         f"file {size(found['file_bytes'])}, weights {size(found['weights_bytes'])}, "

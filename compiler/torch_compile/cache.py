@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import LibraryError, OutputError
-from ..build import build, target_of, version
+from ..build import build, target_of
 from ..options import CompileOptions
+from ..version import version
 from .frozen import Frozen
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from ...schedules.templates.template import Choose, Decision, choose_default
 from ...schedules.tuner.cost_model import CostModel, pretrained_for
 from ...schedules.tuner.records import OK, Record, Writer, fingerprint
 from ...schedules.tuner.search import Candidate, Collector, Search, Task, make_task, shared_out
-from ..build import version
 from ..options import CompileOptions
 from ..process.temporary import temporary_folder
+from ..version import version
 from .excerpt import excerpt
 from .trial_library import NOISY, Result, TrialLibrary
 

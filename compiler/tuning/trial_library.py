@@ -19,7 +19,8 @@ from ...schedules.templates.keys import key_of
 from ...schedules.templates.template import Choose, Decision
 from ...schedules.tuner.records import CRASHED, HUNG, OK, WRONG
 from ...schedules.tuner.search import choosing
-from ..build import Build, build
+from ..build import build
+from ..built import Build
 from ..inputs.random_inputs import random_inputs
 from ..options import CompileOptions
 from ..precision import RTOL_OF_PRECISION

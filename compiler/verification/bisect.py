@@ -133,6 +133,7 @@ def options_of(signature: Signature, bindings: Values = _NOTHING) -> CompileOpti
         bindings=bindings,
         threads=signature.default_threads or None if signature.threaded else 1,
         precision=signature.precision,
+        quantize=signature.quantize or None,
     )
 
 

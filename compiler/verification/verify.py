@@ -15,7 +15,7 @@ from ...errors import ComparisonError, UsageError
 from ...sizes import Dimension
 from ..inputs.random_inputs import first_inputs
 from ..library.dimensions import at, values_of
-from ..precision import RTOL_OF_PRECISION
+from ..precision import rtol_of
 from .compare import Comparison, compare
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def verify(
         runs: how many sets of random inputs: of a library for a range the first of the largest sizes, the second of
             the least, and others of any.
         rtol: max |error| <= rtol * max |reference| must hold for each output; integers must be equal. By default what
-            `precision.RTOL_OF_PRECISION` allows the library.
+            `precision.rtol_of` allows the library.
         seed: seed of the first run; the next has the next.
         runner: where the library runs; by default this process.
 
@@ -127,7 +127,7 @@ def verify(
     opened = frontends.open(model, frontends.Request(shapes=shapes))
     engine = open_engine("onnxruntime", opened.for_engine(), 0)
     _check_pair(signature, engine, bindings)
-    rtol = RTOL_OF_PRECISION[signature.precision] if rtol is None else rtol
+    rtol = rtol_of(signature.precision, signature.quantize) if rtol is None else rtol
     bounds = integer_bounds(opened)
     unknown = set(inputs) - {spec.name for spec in signature.inputs}
     if unknown:

@@ -20,6 +20,7 @@ from ...errors import CompilerError, ModelError, TilewrightError, UnsupportedErr
 from ..imported import ImportedModel
 from .bodies import Bodies
 from .border import Border
+from .carriers import layer_names, tensor_carriers
 from .constant_operators import compute_constants
 from .emitter import Emitter
 from .function_bodies import default_attributes, function_body
@@ -81,6 +82,8 @@ def import_graph(model: ir.Model, name: str, where: str) -> ImportedModel:
         output_names=tuple(border.outputs),
         dtypes=border.dtypes,
         extents=border.extents,
+        tensors=tensor_carriers(model.graph),
+        layers=layer_names(model.graph),
     )
 
 

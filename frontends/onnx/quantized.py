@@ -38,7 +38,8 @@ def parameter(node: Node, index: int, shape: Sequence[int], axis: int, block: in
     """A scale or a zero point (an input) so that it broadcasts to `shape`: of one number, or as many as the axis has.
 
     Args:
-        block: places on the axis that share one number, where it is not 0; then the other axes are there, too.
+        block: places on the axis that share one number, where it is not 0; then the other axes are there, too, and what
+            it broadcasts to is `shape` as `in_blocks` has it.
     """
     given = node.shape(index)
     value = integers(node, index)
@@ -52,11 +53,20 @@ def parameter(node: Node, index: int, shape: Sequence[int], axis: int, block: in
         raise node.invalid(f"the shape {list(given)} of input {index} does not fit axis {axis} of {list(shape)}")
     if not block:
         return node.emit(node.reshape(value, (shape[axis], *[1] * (len(shape) - axis - 1))))
+    if in_blocks(shape, axis, block) != tuple(shape):
+        return node.emit(node.reshape(value, (*given[: axis + 1], 1, *given[axis + 1 :])))
     places = np.arange(shape[axis]) // block
     known = node.constant(index)
     if known is not None:
         return node.emit(np.take(known.astype(dtype_of(value)), places, axis))
     return node.emit(relax.op.take(value, node.emit(places), axis))
+
+
+def in_blocks(shape: Sequence[int], axis: int, block: int) -> tuple[int, ...]:
+    """A shape with an axis of blocks and one inside of them in the place of one that is whole blocks; else itself."""
+    if not block or not shape or shape[axis] % block:
+        return tuple(shape)
+    return (*shape[:axis], shape[axis] // block, block, *shape[axis + 1 :])
 
 
 def zero_point(node: Node, index: int, shape: Sequence[int], axis: int, block: int = 0) -> Expr:

@@ -14,6 +14,10 @@ from ...dtypes import numpy_dtype
 
 Array = npt.NDArray[Any]
 
+# Integers of activations that are quantized when a model runs, in magnitude; and what a row's largest is multiplied by.
+LARGEST_OF_ROW = 127
+ROW_STEP = np.float32(1 / LARGEST_OF_ROW)
+
 
 def quantized(x: Array, scale: Array, zero_point: Array, dtype: str, low: int, high: int) -> Array:
     """saturate(round(x / scale) + zero_point): the quotient in the dtype of x, halves to even; NaN is open."""
@@ -33,6 +37,11 @@ def dequantized(x: Array, scale: Array, zero_point: Array, dtype: str) -> Array:
     with np.errstate(all="ignore"):
         difference = x.astype(np.int32) - zero_point.astype(np.int32)
         return np.asarray((difference.astype(np.float32) * scale.astype(np.float32)).astype(numpy_dtype(dtype)))
+
+
+def row_scale(x: Array) -> Array:
+    """The scales of rows that are quantized when a model runs: (..., 1), 0 for a row of zeros."""
+    return np.asarray(np.abs(x).max(-1, keepdims=True) * ROW_STEP)
 
 
 def multiplier(lhs_scale: Array, rhs_scale: Array, result_scale: Array) -> Array:

@@ -15,6 +15,7 @@ from typing import TypeAlias
 from ..dialect import attention as attention_operator
 from ..dialect import interpolation as interpolation_operator
 from ..dialect import quantize
+from ..dialect import weight_product as weight_product_operator
 from ..dialect.float_functions import NAMES as FLOAT_FUNCTIONS
 from . import moving, summing, windows
 from .digits import Extents
@@ -70,6 +71,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         **dict.fromkeys(("nn.layer_norm", "nn.rms_norm"), summing.normalization),
         "nn.group_norm": summing.group_norm,
         "matmul": summing.matmul,
+        weight_product_operator.NAME.removeprefix("relax."): summing.weight_product,
         attention_operator.NAME.removeprefix("relax."): summing.attention,
         **dict.fromkeys(("nn.conv1d", "nn.conv2d", "nn.conv3d"), windows.convolution),
         **dict.fromkeys((f"nn.{kind}_pool{rank}d" for kind in ("max", "avg") for rank in (1, 2, 3)), windows.pool),

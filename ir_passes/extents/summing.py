@@ -121,6 +121,14 @@ def matmul(step: Step) -> Extents:
     return (*batch, *rows, *columns)
 
 
+def weight_product(step: Step) -> Extents:
+    """A product with constants."""
+    x, integers, *_ = step.operands
+    if varies(x[-1]):
+        raise step.refused("what it sums over varies, and its weights do not")
+    return (*x[:-1], integers[-1])
+
+
 def attention(step: Step) -> Extents:
     """Keys that are not there are masked, and they and their values are zeros."""
     q, k, v, *masks = step.operands

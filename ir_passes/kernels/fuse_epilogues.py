@@ -40,14 +40,18 @@ class FuseEpilogues(GraphPass):
         max_index_uses: how often a position in a group's result may stand in the position that a member reads: it
         does several times in a reflection, and many times in a reflection of a reflection.
         prologue_templates: templates that recompute their operand cheaply enough to take element-wise kernels before
-        them. transposed_results: let a transpose be the last member of an anchor's group (its schedule must support
-        it) where rows stay rows: single elements that go far apart are better moved by a kernel of their own.
+        them.
+        widening_templates: templates that make integers of 8 bits wider as they read them, several times each, rather
+        than that they are stored so.
+        transposed_results: let a transpose be the last member of an anchor's group (its schedule must support it) where
+        rows stay rows: single elements that go far apart are better moved by a kernel of their own.
     """
 
     max_calls: int = 24
     max_copies: int = 8
     max_index_uses: int = 32
     prologue_templates: tuple[str, ...] = ("rows",)
+    widening_templates: tuple[str, ...] = ("window",)
     transposed_results: bool = False
 
     def __call__(self, module: tvm.IRModule) -> PassResult:
@@ -57,7 +61,12 @@ class FuseEpilogues(GraphPass):
         module = _share_equal_functions(module)
         graph = Graph.read(module)
         limits = Limits(
-            self.max_calls, self.max_copies, self.max_index_uses, self.prologue_templates, self.transposed_results
+            self.max_calls,
+            self.max_copies,
+            self.max_index_uses,
+            self.prologue_templates,
+            self.widening_templates,
+            self.transposed_results,
         )
         groups = [group for group in find_groups(kernel_graph(module, graph), limits) if len(group.members) > 1]
         if groups:

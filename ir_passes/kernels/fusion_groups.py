@@ -51,12 +51,13 @@ class Limits:
     max_copies: int
     max_index_uses: int
     prologue_templates: Collection[str]
+    widening_templates: Collection[str]
     transposed_results: bool
 
 
 def find_groups(graph: KernelGraph, limits: Limits) -> list[Group]:
     """Every call in exactly one group."""
-    after_anchor = _reachable_by_an_anchor(graph)
+    after_anchor = _reachable_by_an_anchor(graph, limits)
     group_of: dict[Var, Group] = {}
     groups: list[Group] = []
     for call in reversed(list(graph.calls.values())):
@@ -79,11 +80,11 @@ def _group_of_all_readers(graph: KernelGraph, group_of: dict[Var, Group], call: 
     return first if all(group_of[reader.var] is first for reader in readers) else None
 
 
-def _reachable_by_an_anchor(graph: KernelGraph) -> set[Var]:
+def _reachable_by_an_anchor(graph: KernelGraph, limits: Limits) -> set[Var]:
     """Point-wise calls that an anchor before them could take as its epilogue: others should leave them to it."""
     found: set[Var] = set()
     for call in graph.calls.values():
-        if not call.is_pointwise:
+        if not call.is_pointwise or (call.widens and _is_left_to_readers(graph, call, limits)):
             continue
         for operand in call.operands:
             producer = graph.calls.get(operand)
@@ -95,6 +96,16 @@ def _reachable_by_an_anchor(graph: KernelGraph) -> set[Var]:
                 found.add(call.var)
                 break
     return found
+
+
+def _is_left_to_readers(graph: KernelGraph, call: KernelCall, limits: Limits) -> bool:
+    """Whether all that read a call are anchors that make integers wider as they read them, or lead there."""
+    readers = graph.readers_in_graph(call) or []
+    return bool(readers) and all(
+        reader.template in limits.widening_templates
+        or (reader.is_integer_step and _is_left_to_readers(graph, reader, limits))
+        for reader in readers
+    )
 
 
 def _may_join(call: KernelCall, group: Group, after_anchor: set[Var], limits: Limits) -> bool:
@@ -122,6 +133,7 @@ def _may_join(call: KernelCall, group: Group, after_anchor: set[Var], limits: Li
     if any(reader is anchor or reader.var in group.prologue for reader in readers):
         feeds_only = all(reader is anchor or reader.var in group.prologue for reader in readers)
         takes = anchor.template in limits.prologue_templates or (not anchor.template and anchor.pattern == REDUCTION)
+        takes = takes or (anchor.template in limits.widening_templates and call.is_integer_step)
         once = all(reader.reads(call) == 1 for reader in readers if reader is anchor)
         return feeds_only and takes and once and all(_cheap_to_inline(call, reader) for reader in readers)
     return call.elements == group.result.elements

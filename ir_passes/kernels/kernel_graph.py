@@ -16,7 +16,7 @@ from tvm.ir import TensorLoad
 from ...annotations import PATTERN, TEMPLATE, WHOLE
 from ...ir_types import Load, PrimFunc, Scalar
 from ..core.graph import Expr, Graph, Var, leaves, substitute
-from ..core.rewriter import shape_of
+from ..core.rewriter import dtype_of, shape_of
 
 # The kinds that relax.transform.AnnotateTIROpPattern tells apart (attribute `op_pattern`).
 ELEMENTWISE, BROADCAST, INJECTIVE, REDUCTION, CONTRACTION, OPAQUE = 0, 1, 2, 3, 4, 8
@@ -64,6 +64,21 @@ class KernelCall:
     def is_inlinable(self) -> bool:
         """Whether the kernel may be computed where it is read."""
         return not self.template and self.pattern in (ELEMENTWISE, BROADCAST, INJECTIVE)
+
+    @cached_property
+    def is_integer_step(self) -> bool:
+        """Whether an element is a cast, a sum or a difference of an integer and numbers: no work to repeat."""
+        if not self.is_pointwise or len(self.operands) != 1 or "int" not in dtype_of(self.operands[0]):
+            return False
+        calls: list[Scalar] = []
+        tvm_ffi.structural_walk(self.function.body, ((tvm.ir.Call, tirx.Mul, tirx.Div), calls.append))
+        return not calls
+
+    @property
+    def widens(self) -> bool:
+        """Whether it makes integers of 8 bits wider, and little else."""
+        bits = (DataType(each).bits for each in (dtype_of(self.operands[0]), str(self.value.ty.dtype)))
+        return self.is_integer_step and next(bits) == _BYTE_BITS < next(bits)
 
     @cached_property
     def index_uses(self) -> int:

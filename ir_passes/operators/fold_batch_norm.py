@@ -174,4 +174,4 @@ def _before(rewriter: Rewriter, var: Var, value: Call, linear: Linear) -> Expr |
         return None
     # The operator itself stays: only what was added before it moves behind it, and takes its names along.
     product = rewriter.emit(rebuild(value, [x, *rest]), var.name)
-    return rewriter.emit(relax.op.add(product, summand), operand.name)
+    return rewriter.emit(relax.op.add(product, summand), operand.name, var.name)

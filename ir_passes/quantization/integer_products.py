@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,21 +15,21 @@ from ..core.graph import Expr, Var
 from ..core.match import calls, made_by
 from ..core.rewriter import Rewriter, dtype_of, rebuild, rewrite, shape_of
 from ..dialect.quantize import dequantize
-from .quantized_values import SHIFT, as_array, as_unsigned, dequantized, integer, size_of, whole
+from .quantized_values import SHIFT, SHIFTS, as_array, dequantized, in_dtype, integer, size_of, whole
 from .reach import fits, largest_column
 
 # Of the difference of two integers of 8 bits.
 _LARGEST = 255
 _CONVOLUTIONS = ("nn.conv1d", "nn.conv2d", "nn.conv3d")
-
-
-def _always(call: Expr) -> bool:
-    return True
+PRODUCTS = ("matmul", *_CONVOLUTIONS)
 
 
 @dataclass(frozen=True)
 class _Left:
-    """Integers of 8 bits; the zero point as a number or as a scalar of int32; the scale, if floats are multiplied."""
+    """Integers of 8 bits; the zero point as a number or as a scalar of int32; the scale, if floats are multiplied.
+
+    Of a matrix the scale may be one for each row.
+    """
 
     integers: Expr
     zero: int | Expr
@@ -47,28 +46,28 @@ class _Right:
 
 @dataclass(frozen=True)
 class IntegerProducts(GraphPass):
-    """Products of quantized tensors -> products of uint8 and int8 with sums in int32, and a dequantize behind them.
+    """Products of quantized tensors -> products of `dtype` and int8 with sums in int32, and a dequantize behind them.
 
     With q and z of the left operand, w of the right one: sum (q - z) w = sum q w - z sum w, and the second term is a
-    constant of each column. A convolution pads with z: a tensor of its own, unless that is 0. Floats are multiplied by
-    both scales after the sum.
+    constant of each column. A convolution pads with z, unless that is 0; a depthwise one, which leaves padding out,
+    multiplies q - z. Floats are multiplied by both scales after the sum.
 
     Contract: types of results are the same; sums of integers are exact where floats would round, and where they could
     be beyond int32 they stay floats.
 
     Options:
-        gains: whether a product of integers is faster than one of floats, given as it would be then.
+        dtype: of the first operand, ``uint8`` or ``int8``.
     """
 
-    gains: Callable[[Expr], bool] = _always
+    dtype: str = "uint8"
 
     def __call__(self, module: tvm.IRModule) -> PassResult:
         """Rewrite `main`."""
 
         def visit(rewriter: Rewriter, var: Var, value: Expr) -> Expr | None:
-            if not calls(value, "matmul", *_CONVOLUTIONS) or dtype_of(value) not in ("float32", "int32"):
+            if not calls(value, *PRODUCTS) or dtype_of(value) not in ("float32", "int32"):
                 return None
-            left, right = _left(rewriter, value.args[0]), _right(rewriter, value)
+            left, right = _left(rewriter, value), _right(rewriter, value)
             if left is None or right is None or (left.scale is None) != (right.scale is None):
                 return None
             return self._integers(rewriter, var, value, left, right)
@@ -79,35 +78,36 @@ class IntegerProducts(GraphPass):
         weights, zero, padding = constant(right.integers), left.zero, _padding(value)
         if any(padding) and not isinstance(zero, int):
             return None
-        shape = list(value.args[0].ty.shape)
-        source = relax.Var("integers", relax.TensorType(shape, "uint8"))
-        if not self.gains(rewriter.normalize(_product(value, source, weights, padding))):
-            return None
-        data = left.integers
-        if dtype_of(data) == "int8":
-            data = as_unsigned(rewriter, data, var.name)
+        data = in_dtype(rewriter, left.integers, self.dtype, var.name)
+        if dtype_of(left.integers) != self.dtype:
+            shift = SHIFTS[self.dtype]
             if isinstance(zero, int):
-                zero = zero + SHIFT
+                zero = zero + shift
             else:
-                zero = rewriter.emit(relax.op.add(zero, integer(SHIFT)), var.name)
-        if any(padding) and zero != 0:
+                zero = rewriter.emit(relax.op.add(zero, integer(shift)), var.name)
+        if any(padding) and zero != 0 and _is_depthwise(value):  # no products with padding are computed
+            wide = rewriter.emit(relax.op.astype(data, "int32"), var.name)
+            data, zero = rewriter.emit(relax.op.subtract(wide, integer(zero)), var.name), 0
+        elif any(padding) and zero != 0:
             rank = len(padding) // 2
             widths = [(0, 0), *zip(padding[:rank], padding[rank:], strict=True), (0, 0)]
             data = rewriter.emit(
                 relax.op.nn.pad(data, [side for pair in widths for side in pair], pad_value=float(zero)), var.name
             )
             padding = [0] * len(padding)
-        sums = rewriter.emit(_product(value, data, weights, padding), var.name)
+        sums = rewriter.emit(product_of(value, data, weights, padding), var.name)
         sums = rewriter.emit(_less(sums, zero, _column_sums(value, right.integers), rewriter, var), var.name)
         if left.scale is None:
             return sums
         return dequantize(sums, _scales(rewriter, var, left.scale, right.scale), integer(0), dtype_of(value))
 
 
-def _left(rewriter: Rewriter, expr: Expr) -> _Left | None:
+def _left(rewriter: Rewriter, product: Call) -> _Left | None:
+    expr = product.args[0]
     found = dequantized(rewriter, expr)
     if found is not None:
-        if not found.is_uniform or found.dtype != "float32" or dtype_of(found.integers) not in ("uint8", "int8"):
+        shared = found.is_uniform or (calls(product, "matmul") and _is_of_rows(found.scale))
+        if not shared or found.dtype != "float32" or dtype_of(found.integers) not in ("uint8", "int8"):
             return None
         number = whole(found.zero_point)
         return None if number is None else _Left(found.integers, number, found.scale)
@@ -122,6 +122,11 @@ def _left(rewriter: Rewriter, expr: Expr) -> _Left | None:
     if value is None or dtype_of(value) != "int32" or dtype_of(value.args[0]) not in ("uint8", "int8"):
         return None
     return _Left(value.args[0], zero, None)
+
+
+def _is_of_rows(scale: Expr) -> bool:
+    """Whether a scale is the same along the last axis."""
+    return bool(scale.ty.ndim) and int(scale.ty.shape[-1]) == 1
 
 
 def _right(rewriter: Rewriter, value: Call) -> _Right | None:
@@ -139,7 +144,7 @@ def _right(rewriter: Rewriter, value: Call) -> _Right | None:
         if integers is None or scale is None or zero is None or integers.dtype.itemsize > 1 or found.dtype != "float32":
             return None
         wide = integers.astype(np.int32) - zero.astype(np.int32)
-        if scale.size > 1 and scale.shape[_column_axis(value)] != scale.size:
+        if scale.size > 1 and scale.shape[column_axis(value)] != scale.size:
             return None
         scale = scale.reshape(-1 if scale.size > 1 else ())
     if wide.size == 0 or wide.min() < -SHIFT or wide.max() >= SHIFT or (calls(value, "matmul") and wide.ndim != 2):
@@ -149,7 +154,7 @@ def _right(rewriter: Rewriter, value: Call) -> _Right | None:
     return _Right(wide.astype(np.int8), scale)
 
 
-def _column_axis(value: Call) -> int:
+def column_axis(value: Call) -> int:
     """The axis of weights (O, *kernel, I), or of a matrix, that has the columns of the product."""
     return -1 if calls(value, "matmul") else 0
 
@@ -158,7 +163,14 @@ def _padding(value: Call) -> list[int]:
     return [] if calls(value, "matmul") else [int(each) for each in value.attrs.padding]
 
 
-def _product(value: Call, left: Expr, right: Expr, padding: list[int]) -> Call:
+def _is_depthwise(value: Call) -> bool:
+    filters = [int(extent) for extent in value.args[1].ty.shape]
+    return int(value.attrs.groups) == filters[0] and filters[-1] == 1
+
+
+def product_of(value: Call, left: Expr, right: Expr, padding: list[int] | None = None) -> Call:
+    """The same product or convolution of other operands, which are integers, with sums in int32."""
+    padding = _padding(value) if padding is None else padding
     if calls(value, "matmul"):
         return rebuild(value, [left, right], out_dtype="int32")
     return rebuild(value, [left, right], out_dtype="int32", padding=padding)
@@ -180,6 +192,6 @@ def _less(sums: Expr, zero: int | Expr, columns: Array, rewriter: Rewriter, var:
 def _scales(rewriter: Rewriter, var: Var, left: Expr, right: Array | None) -> Expr:
     known = array_of(left)
     assert right is not None
-    if known is None:
+    if known is None or known.size > 1:
         return rewriter.emit(relax.op.multiply(left, constant(right)), var.name)
     return constant(known.reshape(-1)[0] * right)

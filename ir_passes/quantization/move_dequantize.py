@@ -12,15 +12,28 @@ from ...ir_types import Call
 from ..core.base import GraphPass, PassResult
 from ..core.constants import Array, array_of, constant
 from ..core.graph import Expr, Var
-from ..core.match import calls, made_by
+from ..core.match import calls, made_by, only_use
 from ..core.rewriter import Rewriter, dtype_of, rewrite
-from ..dialect.quantize import QUANTIZE, dequantize, range_of
-from .quantized_values import CHOICES, Dequantized, as_array, dequantized, is_move, moved, same_parameter, size_of
+from ..dialect.quantize import QUANTIZE, dequantize, quantize, range_of
+from .quantized_values import (
+    CHOICES,
+    RESHAPES,
+    Dequantized,
+    as_array,
+    dequantized,
+    is_move,
+    moved,
+    moved_array,
+    same_parameter,
+    size_of,
+)
 
 
 @dataclass(frozen=True)
 class MoveDequantize(GraphPass):
     """Moves of dequantized tensors become dequantized moves; quantizing what was dequantized by the same is nothing.
+
+    What is quantized by one scale after it got another shape is quantized before, where the floats are made.
 
     Contract: outputs keep values, dtypes and shapes, bit for bit.
     """
@@ -32,7 +45,8 @@ class MoveDequantize(GraphPass):
 
 def _visit(rewriter: Rewriter, var: Var, value: Expr) -> Expr | None:
     if calls(value, QUANTIZE.removeprefix("relax.")):
-        return _undone(rewriter, value)
+        undone = _undone(rewriter, value)
+        return _quantized_before(rewriter, var, value) if undone is None else undone
     if calls(value, "concat"):
         return _concatenated(rewriter, var, value)
     if not is_move(value):
@@ -93,17 +107,11 @@ def _moved_channels(rewriter: Rewriter, var: Var, value: Expr, found: Dequantize
     given = [each for each in known if each is not None]
     if len(given) < len(known):
         return None
-    if calls(value, "permute_dims"):
-        axes = value.attrs.axes
-        order = list(range(rank))[::-1] if axes is None else [int(axis) for axis in axes]
-        arrays = [each.transpose(order) for each in given]
-    elif calls(value, "reshape", "expand_dims", "squeeze"):
-        shape = [int(extent) for extent in value.ty.shape]
-        integers, *parameters = (np.broadcast_to(each, given[0].shape).reshape(shape) for each in given)
-        arrays = [integers, *map(_once, parameters)]
-    else:
+    arrays = [moved_array(value, np.broadcast_to(each, given[0].shape)) for each in given]
+    after = [each for each in arrays if each is not None]
+    if len(after) < len(arrays):
         return None
-    moved_integers, scale, zero = map(constant, arrays)
+    moved_integers, scale, zero = map(constant, (after[0], *map(_once, after[1:])))
     return dequantize(moved_integers, scale, zero, found.dtype)
 
 
@@ -111,7 +119,7 @@ def _once(array: Array) -> Array:
     """An array without its repetitions along axes, as it broadcasts."""
     for axis in range(array.ndim):
         first = np.take(array, [0], axis)
-        array = first if (array == first).all() else array
+        array = first if array.strides[axis] == 0 or (array == first).all() else array
     return array
 
 
@@ -128,6 +136,17 @@ def _undone(rewriter: Rewriter, value: Expr) -> Expr | None:
         return None
     same = same_parameter(found.scale, scale) and same_parameter(found.zero_point, zero)
     return found.integers if same and _is_normal(scale) else None
+
+
+def _quantized_before(rewriter: Rewriter, var: Var, value: Call) -> Expr | None:
+    """The reshape of a quantized tensor, for a reshaped tensor that is quantized and not read by anything else."""
+    x, scale, zero = value.args
+    made = made_by(rewriter, x, *RESHAPES)
+    if made is None or not only_use(rewriter, x) or size_of(scale) != 1 or size_of(zero) != 1:
+        return None
+    if scale.ty.ndim > made.args[0].ty.ndim or zero.ty.ndim > made.args[0].ty.ndim:
+        return None
+    return moved(made, rewriter.emit(quantize(made.args[0], scale, zero, *range_of(value)), var.name))
 
 
 def _is_positive(scale: Expr) -> bool:

@@ -18,15 +18,18 @@ from ..dialect.quantize import DEQUANTIZE
 
 # Operators that choose the largest: the same of integers as of the floats that those stand for, by a positive scale.
 CHOICES = ("nn.max_pool1d", "nn.max_pool2d", "nn.max_pool3d", "max")
+# Operators that leave elements in their order.
+RESHAPES = ("reshape", "expand_dims", "squeeze", "flatten", "nn.batch_flatten")
 # Operators that do the same to integers as to the floats that those stand for: they take elements from one place to
 # another, or choose.
 MOVES = (
-    *("reshape", "permute_dims", "expand_dims", "squeeze", "flatten", "nn.batch_flatten", "strided_slice"),
-    *("flip", "repeat", "tile", "broadcast_to"),
+    *RESHAPES,
+    *("permute_dims", "strided_slice", "flip", "repeat", "tile", "broadcast_to"),
     *CHOICES,
 )
-# int8 is stored as uint8 with this added; it is also the bit that they differ in.
+# What is added to integers of the other dtype of 8 bits to make them these; 128 is also the bit that they differ in.
 SHIFT = 128
+SHIFTS = {"uint8": SHIFT, "int8": -SHIFT}
 
 
 @dataclass(frozen=True)
@@ -76,30 +79,40 @@ def same_parameter(one: Expr, other: Expr) -> bool:
     return first.size == second.size == 1 and first.reshape(-1)[0] == second.reshape(-1)[0]
 
 
-def shifted(rewriter: Rewriter, unsigned: Expr, hint: str) -> Expr:
-    """The int8 that a uint8 stands for: 128 less."""
-    return rewriter.emit(relax.op.astype(_flipped(rewriter, unsigned, hint), "int8"), hint)
+def shifted(rewriter: Rewriter, integers: Expr, hint: str) -> Expr:
+    """Integers of 8 bits as those of the other dtype that stand for the same floats."""
+    if dtype_of(integers) == "uint8":
+        return rewriter.emit(relax.op.astype(_flipped(rewriter, integers, hint), "int8"), hint)
+    return _flipped(rewriter, rewriter.emit(relax.op.astype(integers, "uint8"), hint), hint)
 
 
-def unshifted(rewriter: Rewriter, expr: Expr) -> Expr | None:
-    """The uint8 that `shifted` made an int8 of, if it did."""
-    value = made_by(rewriter, expr, "astype")
-    if value is None or dtype_of(value) != "int8" or dtype_of(value.args[0]) != "uint8":
+def before_shift(rewriter: Rewriter, expr: Expr, dtype: str) -> Expr | None:
+    """The integers of `dtype` that `shifted` made others of, if it did."""
+    if dtype_of(expr) not in SHIFTS or dtype_of(expr) == dtype:
         return None
-    inner = made_by(rewriter, value.args[0], "bitwise_xor")
-    return inner.args[0] if inner is not None and whole(inner.args[1]) == SHIFT else None
+    if dtype == "uint8":
+        made = made_by(rewriter, expr, "astype")
+        return None if made is None else _before_flip(rewriter, made.args[0])
+    flipped = _before_flip(rewriter, expr)
+    made = None if flipped is None else made_by(rewriter, flipped, "astype")
+    return made.args[0] if made is not None and dtype_of(made.args[0]) == dtype else None
 
 
-def as_unsigned(rewriter: Rewriter, signed: Expr, hint: str) -> Expr:
-    """The uint8 that stands for an int8: 128 more."""
-    before = unshifted(rewriter, signed)
-    if before is not None:
-        return before
-    return _flipped(rewriter, rewriter.emit(relax.op.astype(signed, "uint8"), hint), hint)
+def in_dtype(rewriter: Rewriter, integers: Expr, dtype: str, hint: str) -> Expr:
+    """Integers of 8 bits as those of `dtype` that stand for the same floats."""
+    if dtype_of(integers) == dtype:
+        return integers
+    before = before_shift(rewriter, integers, dtype)
+    return shifted(rewriter, integers, hint) if before is None else before
 
 
 def _flipped(rewriter: Rewriter, unsigned: Expr, hint: str) -> Expr:
     return rewriter.emit(relax.op.bitwise_xor(unsigned, constant(np.asarray(SHIFT, np.uint8))), hint)
+
+
+def _before_flip(rewriter: Rewriter, expr: Expr) -> Expr | None:
+    inner = made_by(rewriter, expr, "bitwise_xor")
+    return inner.args[0] if inner is not None and whole(inner.args[1]) == SHIFT else None
 
 
 def is_move(value: Expr) -> bool:
@@ -110,6 +123,16 @@ def is_move(value: Expr) -> bool:
 def moved(value: Call, operand: Expr) -> Expr:
     """The same move of another tensor."""
     return tvm.ir.Call(value.op, [operand, *list(value.args)[1:]], value.attrs, list(value.ty_args))
+
+
+def moved_array(value: Call, array: Array) -> Array | None:
+    """The same move of a known tensor, where it keeps all elements."""
+    if calls(value, "permute_dims"):
+        axes = value.attrs.axes
+        return array.transpose(None if axes is None else [int(axis) for axis in axes])
+    if calls(value, "reshape", "expand_dims", "squeeze"):
+        return array.reshape([int(extent) for extent in value.ty.shape])
+    return None
 
 
 def integer(value: Any) -> Expr:

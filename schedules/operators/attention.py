@@ -8,7 +8,7 @@ import numpy as np
 from tvm import relax, te
 
 from ..templates import attention
-from ..templates.dot_product import DotProductChoice
+from ..templates.dot_product_choice import DotProductChoice
 from ..templates.template import Chooser
 from ..tensorir.expressions import constant_shape
 from ..tensorir.operands import uncast

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,14 +16,15 @@ from ...ir_types import Scalar
 from ...targets.target import Target
 from ..templates import dot_product, window, winograd
 from ..templates.contraction import Workload
-from ..templates.microkernels import Microkernel
+from ..templates.microkernel import Microkernel
 from ..templates.packing import pack_constant
+from ..templates.sparsity import sparsity_of
 from ..templates.taps import Filter
 from ..templates.template import Chooser, Decision
 from ..templates.window_choice import Windows
 from ..templates.winograd_transform import TAPS, transformed_weights
 from ..tensorir.expressions import constant_shape, flatten, int64s, unflatten
-from ..tensorir.operands import operand_dtypes, uncast
+from ..tensorir.operands import operand_dtypes, uncast, unpadded
 from ..tensorir.padding import padded, within
 
 
@@ -37,6 +38,7 @@ class Geometry:
     padding: tuple[int, ...]  # all the leading pads, then all the trailing pads
     dilation: tuple[int, ...]
     groups: int
+    fill: int = 0  # what the padding is
 
     @property
     def kernel(self) -> tuple[int, ...]:
@@ -106,14 +108,24 @@ def lower_convolution(builder: relax.BlockBuilder, call: relax.Call, decide: Cho
     geometry = geometry_of(call)
     if geometry.is_depthwise:
         return _lower_depthwise(builder, call, geometry, decide)
-    decision = decide(workload_of(call))
+    source, geometry = _unpadded(builder, call.args[0], geometry)
+    decision = decide(workload_of(call, geometry))
     lower = _lower_winograd if decision.template.name == winograd.TEMPLATE else _lower_contraction
-    return lower(builder, call, geometry, decision, decide.target)
+    return lower(builder, call, source, geometry, decision, decide.target)
 
 
-def workload_of(call: relax.Call) -> Workload:
+def _unpadded(builder: relax.BlockBuilder, data: relax.Expr, geometry: Geometry) -> tuple[relax.Expr, Geometry]:
+    """The data before it was padded along its space, and the geometry with that padding; or both as they are."""
+    source, widths, fill = unpadded(builder, data)
+    if not widths or any(geometry.padding) or any((*widths[:2], *widths[-2:])):
+        return data, geometry
+    before, after = widths[2:-2:2], widths[3:-2:2]
+    return source, replace(geometry, data=constant_shape(source), padding=(*before, *after), fill=fill)
+
+
+def workload_of(call: relax.Call, geometry: Geometry | None = None) -> Workload:
     """The contraction that a convolution is: a group is a batch, a pixel a row, an output channel a column."""
-    geometry = geometry_of(call)
+    geometry = geometry or geometry_of(call)
     weights = relax_constant(call.args[1])
     images, *space, channels = geometry.output
     dtypes = operand_dtypes(call)
@@ -134,18 +146,29 @@ def workload_of(call: relax.Call) -> Workload:
             weights is not None,
             _image(geometry, weights),
         ),
+        sparsity=None if weights is None else sparsity_of(_by_group(weights, geometry.groups)),
     )
+
+
+def _by_group(weights: Any, groups: int) -> Any:
+    """Weights (O, *kernel, C // groups) as (groups, output channels of a group, *kernel, C // groups)."""
+    return weights.reshape(groups, -1, *weights.shape[1:])
 
 
 def _image(geometry: Geometry, weights: Any) -> tuple[tuple[int, int], ...]:
     """Where padding ends and the image begins, if products with padding are zero."""
-    if weights is None or not any(geometry.padding) or not np.isfinite(weights).all():
+    if weights is None or geometry.fill or not any(geometry.padding) or not np.isfinite(weights).all():
         return ()
     return tuple(zip(geometry.padding, geometry.data[1:-1], strict=False))
 
 
 def _lower_contraction(
-    builder: relax.BlockBuilder, call: relax.Call, geometry: Geometry, decision: Decision[Any, Any], target: Target
+    builder: relax.BlockBuilder,
+    call: relax.Call,
+    data: relax.Expr,
+    geometry: Geometry,
+    decision: Decision[Any, Any],
+    target: Target,
 ) -> relax.Expr:
     multiply: Microkernel = decision.compute(target)
     asked, workload = decision.workload, multiply.workload
@@ -155,21 +178,21 @@ def _lower_contraction(
     channels = run // geometry.kernel[-1] if joined else run  # of a group, with zeros
     per_group = workload.columns
     pixels = geometry.output[:-1]
-    operands = [uncast(builder, each) if multiply.casts_operands else each for each in call.args]
-    source, weights = operands
-    constant = relax_constant(weights)
+    operands = [uncast(builder, each) if multiply.casts_operands else each for each in (data, call.args[1])]
+    source, constant = operands[0], relax_constant(operands[1])
     if constant is not None:
         matrix = constant.reshape(workload.batch, per_group, *geometry.kernel, depth)
         if channels > depth:
             matrix = np.pad(matrix, [(0, 0)] * (matrix.ndim - 1) + [(0, channels - depth)])
-        weights = new_constant(multiply.pack_constant(matrix.reshape(workload.batch, per_group, *workload.k)))
+        given = multiply.pack_constant(matrix.reshape(workload.batch, per_group, *workload.k))
+        operands = [source, *(new_constant(each) for each in given)]
 
     def split(k: Sequence[Any]) -> tuple[list[Any], Any]:
         """Offsets in the kernel, and the channel of the group, of an index of k."""
         *leading, inner = k
         return ([*leading, inner // channels], inner % channels) if joined else (leading, inner)
 
-    def compute(data: te.Tensor, weights: te.Tensor) -> te.Tensor:
+    def compute(data: te.Tensor, *weights: te.Tensor) -> te.Tensor:
         lhs = _pixels_of(data, geometry, multiply, channels)
 
         def left(group: Any, row: Any, *k: Any) -> Scalar:
@@ -177,10 +200,10 @@ def _lower_contraction(
 
         def right(group: Any, column: Any, *k: Any) -> Scalar:
             at, channel = split(k)
-            return within(weights[(group * per_group + column, *at, channel)], channel, depth, channels)
+            return within(weights[0][(group * per_group + column, *at, channel)], channel, depth, channels)
 
-        packed = weights if constant is not None else multiply.pack_at_run_time(right)
-        product = multiply.compute(left, packed)
+        packed = weights if constant is not None else (multiply.pack_at_run_time(right),)
+        product = multiply.compute(left, *packed)
 
         # Groups are an axis of their own until the last stage: the schedule follows one channel axis of one group.
         def grouped(*index: Any) -> Scalar:
@@ -194,7 +217,7 @@ def _lower_contraction(
             name="convolution",
         )
 
-    return builder.call_te(compute, source, weights, primfunc_name_hint="conv", primfunc_attrs=decision.marks())
+    return builder.call_te(compute, *operands, primfunc_name_hint="conv", primfunc_attrs=decision.marks())
 
 
 def _longer_runs(geometry: Geometry, dtype: str) -> tuple[tuple[int, ...], ...]:
@@ -232,7 +255,8 @@ def _pixels_of(
         reach = (lines[-1] - 1) * geometry.strides[-1] + (geometry.kernel[-1] - 1) * geometry.dilation[-1] + 1
         space[-1] = max(space[-1], reach)
     shape = (geometry.data[0], *space, geometry.data[-1] + channels - depth)
-    image = multiply.operand(lambda *index: data[index], geometry.data, shape, (0, *geometry.padding[:rank], 0))
+    before = (0, *geometry.padding[:rank], 0)
+    image = multiply.operand(lambda *index: data[index], geometry.data, shape, before, geometry.fill)
 
     def pixel(group: Any, row: Any, offsets: list[Any], channel: Any) -> Scalar:
         number, *position = unflatten(row, lines)
@@ -246,7 +270,12 @@ def _pixels_of(
 
 
 def _lower_winograd(
-    builder: relax.BlockBuilder, call: relax.Call, geometry: Geometry, decision: Decision[Any, Any], target: Target
+    builder: relax.BlockBuilder,
+    call: relax.Call,
+    data: relax.Expr,
+    geometry: Geometry,
+    decision: Decision[Any, Any],
+    target: Target,
 ) -> relax.Expr:
     tiling = winograd.tiling_of(decision.workload, decision.choice.outputs)
     weights = transformed_weights(relax_constant(call.args[1]), tiling.outputs)
@@ -259,11 +288,12 @@ def _lower_winograd(
     def compute(data: te.Tensor, packed: te.Tensor) -> te.Tensor:
         return decision.compute(target, pad(data, (*before, *after)), packed)
 
-    return builder.call_te(compute, call.args[0], packed, primfunc_name_hint="conv", primfunc_attrs=decision.marks())
+    return builder.call_te(compute, data, packed, primfunc_name_hint="conv", primfunc_attrs=decision.marks())
 
 
 def _lower_depthwise(builder: relax.BlockBuilder, call: relax.Call, geometry: Geometry, decide: Chooser) -> relax.Expr:
-    decision = decide(Windows(geometry.output, geometry.kernel, geometry.strides, geometry.dilation, weighted=True))
+    windows = Windows(geometry.output, geometry.kernel, geometry.strides, geometry.dilation, weighted=True)
+    decision = decide(replace(windows, accumulator=operand_dtypes(call)["accumulator"]))
     weights = call.args[1]
     constant = relax_constant(weights)
     order = (*range(1, len(geometry.weights)), 0)

@@ -11,7 +11,8 @@ from tvm import relax, te
 from ...ir_types import Scalar
 from ..templates import dot_product
 from ..templates.contraction import Workload
-from ..templates.microkernels import Microkernel
+from ..templates.microkernel import Microkernel
+from ..templates.sparsity import sparsity_of
 from ..templates.template import Chooser
 from ..tensorir.expressions import constant_shape, flatten, int64, int64s, unflatten
 from ..tensorir.operands import operand_dtypes, uncast
@@ -43,6 +44,14 @@ class Product:
         return math.prod(self.rhs[:-2]) == 1
 
     @property
+    def packs_weights(self) -> bool:
+        """Whether a constant right side is packed when compiling.
+
+        Broadcasting among batches of both sides would repeat packed weights: those are packed at run time, once each.
+        """
+        return self.is_flat or self.rhs[:-2] == self.batch
+
+    @property
     def rows(self) -> int:
         """Rows of one left side."""
         return self.lhs[-2]
@@ -64,6 +73,7 @@ def workload_of(call: relax.Call) -> Workload:
     product = Product(left if len(left) > 1 else (1, *left), right if len(right) > 1 else (*right, 1))
     depth = product.lhs[-1]
     batch, dtypes = math.prod(product.batch), operand_dtypes(call)
+    weights = relax_constant(call.args[1]) if product.packs_weights else None
     return Workload(
         batch=1 if product.is_flat else batch,
         rows=product.rows * (batch if product.is_flat else 1),
@@ -71,6 +81,7 @@ def workload_of(call: relax.Call) -> Workload:
         k=(depth,),
         **dtypes,
         runs=dot_product.padded_runs(depth, dtypes["lhs"]),
+        sparsity=None if weights is None else sparsity_of(weights.reshape(-1, *product.rhs[-2:]).swapaxes(1, 2)),
     )
 
 
@@ -93,14 +104,15 @@ def lower_matmul(builder: relax.BlockBuilder, call: relax.Call, decide: Chooser)
     workload = multiply.workload
     lhs, rhs = (uncast(builder, each) if multiply.casts_operands else each for each in call.args)
     constant = relax_constant(rhs)
-    # Broadcasting among batches of both sides would repeat packed weights: those are packed at run time, once each.
-    if constant is not None and (product.is_flat or product.rhs[:-2] == product.batch):
+    if constant is not None and product.packs_weights:
         matrix = constant.reshape(workload.batch, depth, product.columns).transpose(0, 2, 1)
-        rhs = new_constant(multiply.pack_constant(matrix))
+        weights = [new_constant(each) for each in multiply.pack_constant(matrix)]
     else:
-        constant = None
+        constant, weights = None, [rhs]
 
-    def compute(left: te.Tensor, right: te.Tensor) -> te.Tensor:
+    def compute(left: te.Tensor, *given: te.Tensor) -> te.Tensor:
+        right = given[0]
+
         def left_element(batch: Any, row: Any, inner: Any) -> Scalar:
             if product.is_flat:
                 *batches, row = unflatten(row, (*product.batch, product.rows))
@@ -116,8 +128,8 @@ def lower_matmul(builder: relax.BlockBuilder, call: relax.Call, decide: Chooser)
         extents = (workload.batch, workload.rows, depth)
         shape = (workload.batch, multiply.rows_read, workload.k[-1])
         operand = multiply.operand(left_element, extents, shape, (0, 0, 0))
-        packed = right if constant is not None else multiply.pack_at_run_time(right_element)
-        result = multiply.compute(operand, packed)
+        packed = given if constant is not None else (multiply.pack_at_run_time(right_element),)
+        result = multiply.compute(operand, *packed)
 
         def output(*index: Any) -> Scalar:
             *position, row, column = index
@@ -127,7 +139,7 @@ def lower_matmul(builder: relax.BlockBuilder, call: relax.Call, decide: Chooser)
 
         return te.compute(int64s(product.output), output, name="product")
 
-    return builder.call_te(compute, lhs, rhs, primfunc_name_hint="matmul", primfunc_attrs=decision.marks())
+    return builder.call_te(compute, lhs, *weights, primfunc_name_hint="matmul", primfunc_attrs=decision.marks())
 
 
 def _lower_vector_product(builder: relax.BlockBuilder, call: relax.Call, decide: Chooser) -> relax.Expr:

@@ -29,7 +29,8 @@ from . import contraction, dot_product, rows, rows_choice
 from .choices import Choice
 from .contraction import MultiplyAddChoice, Workload, register_tiles
 from .cutting import blockings
-from .dot_product import DotProductChoice, faster_units
+from .dot_product import faster_units
+from .dot_product_choice import DotProductChoice, unit_of
 from .microkernels import microkernel
 from .rows import softmax_stages
 from .rows_choice import ROWS, Rows, RowsChoice
@@ -162,8 +163,8 @@ def _tiles(sizes: Heads, target: Target) -> tuple[Iterator[Tile], Iterator[Tile]
         return register_tiles(scores, target), register_tiles(values, target)
     units = [unit for unit in faster_units(target, sizes.dtype, sizes.dtype, _DTYPE) if sizes.depth % unit.group == 0]
     return (
-        (tile for unit in units for tile in dot_product.tiles(scores, unit)),
-        (tile for unit in units for tile in dot_product.tiles(_whole(sizes, unit), unit)),
+        (tile for unit in units for tile in dot_product.tiles(scores, unit, target)),
+        (tile for unit in units for tile in dot_product.tiles(_whole(sizes, unit), unit, target)),
     )
 
 
@@ -205,7 +206,7 @@ def _cycles(sizes: Heads, scores: Tile, values: Tile, target: Target) -> float:
 
 def _cycles_of(workload: Workload, tile: Tile, target: Target) -> float:
     if isinstance(tile, DotProductChoice):
-        return dot_product.cycles(workload.with_k(tile.k), tile, dot_product.unit_of(tile, target))
+        return dot_product.cycles(workload.with_k(tile.k), tile, unit_of(tile, target), target)
     return contraction.cycles(workload, tile, target)
 
 
@@ -213,7 +214,7 @@ def rows_of(sizes: Heads, scores: Tile, target: Target) -> Rows:
     """The rows of scores, as long as the tiles that they are made in."""
     lanes = sizes.scores.lanes(target)
     if isinstance(scores, DotProductChoice):
-        lanes = dot_product.unit_of(scores, target).lanes
+        lanes = unit_of(scores, target).lanes
     columns = scores.vectors * lanes
     return Rows(sizes.heads * sizes.queries, math.ceil(sizes.keys / columns) * columns, _DTYPE)
 

@@ -41,6 +41,7 @@ from ...targets.target import Target
 from ..tensorir.expressions import dtype_bits, int64
 from .choices import Space
 from .cutting import CutChoice, Tiles, best, cuts, slices
+from .sparsity import Sparsity
 from .taps import Filter, offsets_inside, share_inside
 
 TEMPLATE = "contraction"
@@ -64,6 +65,7 @@ class Workload:
         image_line: pixels of a line of an image, where the next line is not at the same distance in A; else 0.
         runs: other extents of k that may stand for `k`, with zeros in both operands or with axes joined.
         filter: the convolution that it is.
+        sparsity: of B, where that is constant and mostly zeros.
     """
 
     batch: int
@@ -76,6 +78,7 @@ class Workload:
     image_line: int = 0
     runs: tuple[tuple[int, ...], ...] = ()
     filter: Filter | None = None
+    sparsity: Sparsity | None = None
 
     def with_k(self, k: tuple[int, ...]) -> Workload:
         """The same with other extents of k."""
@@ -232,12 +235,13 @@ def register_tiles(workload: Workload, target: Target) -> Iterator[MultiplyAddCh
 
 def _register_tiles(workload: Workload, target: Target) -> Iterator[MultiplyAddChoice]:
     """All of them, wide ones first."""
-    for vectors in reversed(range(1, (target.num_vector_registers // 2) if workload.columns > 1 else 2)):
+    registers = target.registers_for(workload.accumulator)
+    for vectors in reversed(range(1, (registers // 2) if workload.columns > 1 else 2)):
         for rows in range(1, min(target.core.addressed_rows, workload.rows) + 1):
             if in_bands(workload, target) and workload.image_line % rows:
                 continue
             for k_step in _k_steps(workload, target):
-                if _registers_used(rows, vectors, k_step, target) <= target.num_vector_registers:
+                if _registers_used(rows, vectors, k_step, target) <= registers:
                     yield MultiplyAddChoice(rows=rows, vectors=vectors, k_step=k_step)
 
 
@@ -270,7 +274,7 @@ def compute(
     choice: MultiplyAddChoice,
     target: Target,
     lhs: Callable[..., Scalar],
-    packed: te.Tensor,
+    rhs: Callable[..., Scalar],
     *,
     template: str = TEMPLATE,
     name: str = TEMPLATE,
@@ -280,7 +284,7 @@ def compute(
 
     Args:
         lhs: the element of A at (batch, row, *k); row is always below `workload.rows`.
-        packed: B of `packed_shape`.
+        rhs: the element of B at (batch, panel, *k, place in the panel), as `packed_shape` has them.
         template: the template built around this block.
         name: of the block.
         flops: useful floating point operations, where they are not those of the contraction itself.
@@ -296,7 +300,7 @@ def compute(
         k: Sequence[Any] = [next(remaining) if extent > 1 else int64(0) for extent in workload.k]
         row = row if rows == workload.rows else tirx.min(row, int64(workload.rows - 1))
         left = lhs(batch, row, *k).astype(accumulator)
-        right = packed[(batch, column // columns, *k, column % columns)].astype(accumulator)
+        right = rhs(batch, column // columns, *k, column % columns).astype(accumulator)
         return te.sum(operand(LHS, left) * operand(RHS, right), axis=axes)
 
     shape = [int64(workload.batch), int64(rows), int64(packed_shape(workload, choice, target)[1] * columns)]

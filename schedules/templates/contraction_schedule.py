@@ -11,13 +11,15 @@ from ...targets.target import Target
 from ..tensorir import blocks, prefetch
 from ..tensorir.blocks import Block, Loop
 from . import dot_product_schedule, plain, transposition
-from .dot_product import DotProductChoice, unit_of
+from .dot_product import OPERAND
+from .dot_product_choice import DotProductChoice, unit_of
 from .microkernels import TileChoice
+from .weight_product import WeightProductChoice
 
 # What STAGE says of zeros around an image.
 PAD = "pad"
 # Rows of a tile whose epilogue is written out one by one: more are a loop.
-_MAX_UNROLLED_ROWS = 8
+MAX_UNROLLED_ROWS = 8
 _FLOAT_BYTES = 4
 # LLVM writes a loop of fewer large steps out, and then holds operands of two of them.
 _FEWEST_STEPS = 4
@@ -37,7 +39,7 @@ def schedule_kernel(sch: Schedule, choice: TileChoice, target: Target) -> None:
     else:
         after = blocks.absorb_consumers(sch, writer)
     before = blocks.stages(sch, anchor)
-    bands = [block for block in before if target.saves_memory and STAGE.of(sch.get(block)) == PAD]
+    bands = [block for block in before if target.saves_memory and STAGE.of(sch.get(block)) in (PAD, OPERAND)]
     for block in [*(block for block in before if block not in bands), *after]:
         transposition.schedule_stage(sch, block, choice.threads, target)
 
@@ -45,7 +47,7 @@ def schedule_kernel(sch: Schedule, choice: TileChoice, target: Target) -> None:
     tiles: tuple[Loop, ...]
     if dot_product_schedule.has_lines(sch, anchor):
         block_of_rows, (line, tile, row) = dot_product_schedule.cut_lines(sch, anchor, choice.tile_rows, *rows)
-        panel, columns = cut_columns(sch, anchor, choice, column)
+        panel, columns = cut_columns(sch, anchor, choice.vectors, column)
         sch.reorder(block_of_rows, panel, line, tile, row, *columns)
         tiles = (line, tile)
     else:
@@ -77,17 +79,17 @@ def cut_tiles(sch: Schedule, anchor: Block, choice: TileChoice, row: Loop, colum
         The loops over panels and over the tiles of a panel; three loops of a tile follow: row, vector, lane.
     """
     rows = choice.tile_rows
-    panel, columns = cut_columns(sch, anchor, choice, column)
+    panel, columns = cut_columns(sch, anchor, choice.vectors, column)
     tile, inner_row = sch.split(row, [None, rows])
     sch.reorder(panel, tile, inner_row, *columns)
-    if rows <= _MAX_UNROLLED_ROWS:
+    if rows <= MAX_UNROLLED_ROWS:
         sch.unroll(inner_row)
     return panel, tile
 
 
-def cut_columns(sch: Schedule, anchor: Block, choice: TileChoice, column: Loop) -> tuple[Loop, tuple[Loop, Loop]]:
+def cut_columns(sch: Schedule, anchor: Block, vectors: int, column: Loop) -> tuple[Loop, tuple[Loop, Loop]]:
     """Cuts the columns of the block that reads `anchor` into panels, unrolled registers and vectorized lanes."""
-    vectors, lanes = choice.vectors, _lanes(sch, anchor)
+    lanes = lanes_of(sch, anchor)
     # Columns are cut at register width first: where whole registers fit, a guard is one comparison a register and not
     # one an element.
     columns = blocks.extent(sch, column)
@@ -102,7 +104,8 @@ def cut_columns(sch: Schedule, anchor: Block, choice: TileChoice, column: Loop) 
     return panel, (vector, lane)
 
 
-def _lanes(sch: Schedule, anchor: Block) -> int:
+def lanes_of(sch: Schedule, anchor: Block) -> int:
+    """Columns in one vector register."""
     lanes = LANES.of(sch.get(anchor))
     assert lanes is not None
     return lanes
@@ -120,7 +123,7 @@ def fill_tiles(
         dot_product_schedule.fill_tiles(sch, anchor, writer, tiles, choice, unit_of(choice, target))
         return
     (tile,) = tiles
-    rows, vectors, lanes = choice.rows, choice.vectors, _lanes(sch, anchor)
+    rows, vectors, lanes = choice.rows, choice.vectors, lanes_of(sch, anchor)
     depth = len(sch.get_loops(writer)) - _TILE_LOOPS
     sch.set_scope(anchor, 0, "local")
     sch.compute_at(anchor, tile)
@@ -140,9 +143,16 @@ def fill_tiles(
         outer, place = sch.split(inner.pop(), [None, choice.k_step])
         sch.annotate(place, PLACES.name, 1)
         inner, places = [*inner, outer], [place]
-    if rows > 1:  # else there is so little to do with a line that loads run ahead of it by themselves
+    terms = []
+    if isinstance(choice, WeightProductChoice):  # those of a word are written out
+        terms = [inner.pop()]
+        if not inner:
+            outer, term = sch.split(terms.pop(), [1, None])
+            inner, terms = [outer], [term]
+    # Else there is so little to do with a line that loads run ahead of it by themselves.
+    if rows > 1 or terms:
         _ask_for_weights(sch, tile, inner, vectors * lanes * choice.k_step, _FEWEST_STEPS if places else 1)
-    unrolled = ([row] if row is not None else []) + columns[:1]
+    unrolled = [*terms, *([row] if row is not None else []), *columns[:1]]
     sch.reorder(*inner, *places, *unrolled, *columns[1:])
     for loop in unrolled:
         sch.unroll(loop)

@@ -6,9 +6,9 @@ matrix instructions that take a tile of 16 rows by 32 k and one of 32 k by 16 co
 
     packed[batch, column // tile_columns, k..., run // depth, vector, run % depth // group, lane, run % group]
 
-where `run` is the innermost part of k: elements that lie side by side in A, so that one load takes a group or a tile
-row of them. `depth` of them and `lanes` columns, a `vector` of the tile's, are what one instruction takes of B: they
-lie together, in the order in which it reads them. The loop nest:
+(`dot_product_packing.py`) where `run` is the innermost part of k: elements that lie side by side in A, so that one load
+takes a group or a tile row of them. `depth` of them and `lanes` columns, a `vector` of the tile's, are what one
+instruction takes of B: they lie together, in the order in which it reads them. The loop nest:
 
     parallel (batch, block of rows, panel of columns)
         for tile of rows in block
@@ -23,6 +23,9 @@ Where a unit multiplies tiles, lowering moves the epilogue into the loop over k 
 The innermost part is written as loops over one instruction's rows, lanes and terms, marked for
 `compiler/lowering/select_dots.py`, which puts the instruction in their place; left alone they compute the same.
 
+Some units read the first operand in wider integers than it has in memory: it is copied so, where memory is scarce a
+block of rows at a time.
+
 Rows of a matrix instruction must lie at one distance in A. So an instruction never leaves a line of pixels
 (`Workload.line`): lines are as long as whole instructions, and what is too long of them is computed and dropped.
 """
@@ -31,29 +34,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from tvm import te, tirx
 
-from ...annotations import ANCHOR, BLOCK_LINES, FLOPS, LANES, LHS, RHS, STAGE, operand
+from ...annotations import ANCHOR, BLOCK_LINES, FLOPS, LANES, LHS, RHS, operand
 from ...ir_types import Scalar
 from ...targets.target import DotUnit, Target
 from ..tensorir import prefetch
 from ..tensorir.expressions import dtype_bits, int64, int64s, largest_divisor
-from ..tensorir.padding import within
 from .choices import Space
-from .contraction import Workload
-from .cutting import CutChoice, Tiles, best, cuts, slices
-from .packing import in_panels
+from .contraction import Workload, in_bands
+from .cutting import Tiles, best, cuts, slices
+from .dot_product_choice import DotProductChoice, depth_of, tile_columns, unit_of
+from .dot_product_packing import packed_shape, place_in_step
 
 TEMPLATE = "dot_product"
 # What STAGE says of the operand's stage.
 OPERAND = "operand"
-# Registers that are left for operands.
-_OPERAND_VECTORS = 4
 _MAX_ROW_REGISTERS = 8
 # Fewer columns waste a unit's lanes.
 _MIN_COLUMNS = 8
@@ -62,49 +59,17 @@ _RUN_BYTES = (4, 64)  # runs are made whole multiples of these: of a group, and 
 _COPY_COST = 1.3
 
 
-@dataclass(frozen=True)
-class DotProductChoice(CutChoice):
-    """Which unit multiplies, in what tiles, and how they are cut into tasks.
-
-    Attributes:
-        unit: its name.
-        k: extents of k, those of the workload or one of its `runs`.
-        rows: of the first operand that an instruction takes.
-        row_registers, vectors: instructions below and beside each other in a tile.
-    """
-
-    unit: str
-    k: tuple[int, ...]
-    rows: int
-    row_registers: int
-    vectors: int
-
-    @property
-    def tile_rows(self) -> int:
-        """Rows of a tile of sums."""
-        return self.rows * self.row_registers
-
-
-def unit_of(choice: DotProductChoice, target: Target) -> DotUnit:
-    """The unit of a choice."""
-    return next(unit for unit in target.units if unit.name == choice.unit)
-
-
 def faster_units(target: Target, lhs: str, rhs: str, accumulator: str) -> list[DotUnit]:
     """The units that multiply operands of these dtypes into such sums, more in a cycle than multiply-adds do.
 
-    Where none does, bfloat16 saves bytes alone.
+    Where none does, bfloat16 saves bytes alone. Products of integers are never made floats, and multiply-adds of
+    integers are no faster than any unit.
     """
     return [
         unit
         for unit in target.units_for(lhs, rhs, accumulator)
-        if unit.costs.rate * unit.rows * unit.depth > target.core.fmas_per_cycle
+        if accumulator == "int32" or unit.costs.rate * unit.rows * unit.depth > target.core.fmas_per_cycle
     ]
-
-
-def depth_of(run: int, unit: DotUnit) -> int:
-    """Elements of a run that one instruction takes: a divisor of `run`, whole groups."""
-    return max(size for size in range(unit.group, min(run, unit.depth) + 1, unit.group) if run % size == 0)
 
 
 def padded_runs(length: int, dtype: str) -> tuple[tuple[int, ...], ...]:
@@ -124,11 +89,12 @@ def takes(workload: object, target: Target) -> bool:
 
 def _suiting(workload: Workload, target: Target) -> Iterator[tuple[Workload, DotUnit]]:
     """The workload with each extents of k that a unit can take, and the unit."""
-    if workload.columns >= _MIN_COLUMNS:
-        for k in (workload.k, *workload.runs):
-            for unit in faster_units(target, workload.lhs, workload.rhs, workload.accumulator):
-                if k[-1] % unit.group == 0:
-                    yield workload.with_k(k), unit
+    for k in (workload.k, *workload.runs):
+        for unit in faster_units(target, workload.lhs, workload.rhs, workload.accumulator):
+            whole = unit.depth if unit.interleaved and unit.group > 1 else unit.group
+            fits = workload.line >= unit.least_rows and workload.columns >= min(_MIN_COLUMNS, unit.lanes)
+            if fits and k[-1] % whole == 0:
+                yield workload.with_k(k), unit
 
 
 def space(workload: Workload, target: Target) -> Space[DotProductChoice]:
@@ -138,11 +104,17 @@ def space(workload: Workload, target: Target) -> Space[DotProductChoice]:
         group = unit_of(choice, target).group
         return slices(choice.k[-1] // group, math.prod(choice.k) // group, target)
 
+    def line(tile: DotProductChoice) -> int:
+        if in_bands(workload, target):
+            return math.ceil(workload.line / tile.tile_rows)
+        return 1 if target.saves_memory and unit_of(tile, target).copied_as else 0
+
     return cuts(
-        lambda: (tile for run, unit in _suiting(workload, target) for tile in tiles(run, unit)),
+        lambda: (tile for run, unit in _suiting(workload, target) for tile in tiles(run, unit, target)),
         lambda tile: math.ceil(workload.rows / tile.tile_rows),
         counts,
         target,
+        line,
     )
 
 
@@ -163,14 +135,15 @@ def tiles_of(workload: Workload, choice: DotProductChoice, target: Target) -> Ti
     """
     unit, part = unit_of(choice, target), workload.with_k(choice.k).sliced(choice.k_splits)
     rows, panels = math.ceil(whole_rows(part, choice) / choice.tile_rows), packed_shape(part, choice, unit)[1]
-    each = cycles(part, choice, unit) / (part.batch * rows * panels)
+    each = cycles(part, choice, unit, target) / (part.batch * rows * panels)
+    copied = choice.k != workload.k and not unit.copied_as
     # What reads results mostly multiplies them, so they are as narrow as operands.
     lines = math.ceil(tile_columns(choice, unit) * dtype_bits(part.lhs) / 8 / target.core.line_bytes)
     return Tiles(
         part.batch,
         rows,
         panels,
-        each * (1.0 if choice.k == workload.k else _COPY_COST),
+        each * (_COPY_COST if copied else 1.0),
         *part.product_bytes,
         1 if unit.is_matrix else prefetch.fewest_tiles(tile_columns(choice, unit)),
         choice.k_splits,
@@ -179,18 +152,24 @@ def tiles_of(workload: Workload, choice: DotProductChoice, target: Target) -> Ti
     )
 
 
-def tiles(workload: Workload, unit: DotUnit) -> Iterator[DotProductChoice]:
-    """All tiles that fit a unit's registers."""
+def tiles(workload: Workload, unit: DotUnit, target: Target) -> Iterator[DotProductChoice]:
+    """All tiles that fit a unit's registers; where loads bring several groups, first those that load the least."""
+    found = _tiles(workload, unit, target)
+    if target.operand_lanes == 1:
+        return found
+    groups = math.ceil(unit.depth / unit.group)
+    return iter(sorted(found, key=lambda tile: 1 / (tile.vectors * groups) + 1 / tile.tile_rows))
+
+
+def _tiles(workload: Workload, unit: DotUnit, target: Target) -> Iterator[DotProductChoice]:
+    """All of them."""
     for rows in _row_counts(workload, unit):
+        by_lines = ends_within_lines(workload, rows) or in_bands(workload, target)
         for registers in range(1, min(_MAX_ROW_REGISTERS, math.ceil(workload.rows / rows)) + 1):
-            if ends_within_lines(workload, rows) and math.ceil(workload.line / rows) % registers:
+            if by_lines and math.ceil(workload.line / rows) % registers:
                 continue  # a tile would reach from one line into the next
             for vectors in range(1, math.ceil(workload.columns / unit.lanes) + 1):
-                if unit.is_matrix:
-                    fits = registers * vectors + registers + vectors <= unit.registers
-                else:
-                    fits = registers * vectors + vectors + _OPERAND_VECTORS <= unit.registers
-                if not fits:
+                if unit.registers_used(rows, registers, vectors) > unit.registers:
                     break
                 yield DotProductChoice(
                     unit=unit.name, k=workload.k, rows=rows, row_registers=registers, vectors=vectors
@@ -201,7 +180,7 @@ def _row_counts(workload: Workload, unit: DotUnit) -> list[int]:
     """Rows that an instruction may take: of as many to a line the fewest, or all that there may be."""
     most = min(unit.rows, workload.line)
     counts = {math.ceil(workload.line / math.ceil(workload.line / rows)) for rows in range(1, most + 1)}
-    return sorted({*counts, most})
+    return sorted(count for count in {*counts, most} if count >= unit.least_rows)
 
 
 def ends_within_lines(workload: Workload, rows: int) -> bool:
@@ -209,7 +188,7 @@ def ends_within_lines(workload: Workload, rows: int) -> bool:
     return workload.image_line % rows > 0
 
 
-def cycles(workload: Workload, choice: DotProductChoice, unit: DotUnit) -> float:
+def cycles(workload: Workload, choice: DotProductChoice, unit: DotUnit, target: Target) -> float:
     """Estimated cycles of one core for the whole contraction, operands in the caches."""
     rows, registers, vectors = choice.rows, choice.row_registers, choice.vectors
     depth = depth_of(workload.k[-1], unit)
@@ -217,16 +196,11 @@ def cycles(workload: Workload, choice: DotProductChoice, unit: DotUnit) -> float
     tiles = workload.batch * math.ceil(whole_rows(workload, choice) / (rows * registers))
     tiles *= math.ceil(workload.columns / (vectors * unit.lanes))
     costs, vectors_of_tile = unit.costs, rows * registers * vectors
-    loaded = registers * rows + vectors * math.ceil(depth / unit.group) if unit.is_matrix else registers + vectors
-    products = registers * vectors * rows / unit.rows / costs.rate
-    step = max(products, loaded / costs.loads_per_cycle, costs.latency)
+    loaded = registers * rows + vectors * math.ceil(depth / unit.group)
+    products = registers * vectors * rows / unit.rows / costs.rate * (1.0 if unit.is_matrix else depth / unit.depth)
+    step = max(target.core.together(products, loaded / costs.loads_per_cycle), costs.latency)
     each = max(instructions * (step + costs.step_overhead), costs.beside * vectors_of_tile)
     return tiles * (each + costs.tile_overhead * vectors_of_tile)
-
-
-def tile_columns(choice: DotProductChoice, unit: DotUnit) -> int:
-    """Columns of a register tile."""
-    return choice.vectors * unit.lanes
 
 
 def whole_rows(workload: Workload, choice: DotProductChoice) -> int:
@@ -243,57 +217,6 @@ def padded_rows(workload: Workload, choice: DotProductChoice) -> int:
     """Rows of C: whole blocks, or whole lines."""
     whole, block = whole_rows(workload, choice), choice.tile_rows * choice.row_tiles
     return whole if ends_within_lines(workload, choice.rows) else math.ceil(whole / block) * block
-
-
-def packed_shape(workload: Workload, choice: DotProductChoice, unit: DotUnit) -> tuple[int, ...]:
-    """Shape of the packed B."""
-    *outer, run = workload.k
-    panels, depth = math.ceil(workload.columns / tile_columns(choice, unit)), depth_of(run, unit)
-    return (workload.batch, panels, *outer, run // depth, choice.vectors, depth // unit.group, unit.lanes, unit.group)
-
-
-def pack_constant(
-    matrix: npt.NDArray[np.generic], workload: Workload, choice: DotProductChoice, unit: DotUnit
-) -> npt.NDArray[np.generic]:
-    """Packs a constant B.
-
-    Args:
-        matrix: shape (batch, columns, *k); the last extent may be shorter than that of `workload`.
-
-    Returns:
-        A new array of `packed_shape` and the dtype of B; padding is zero.
-    """
-    shape = packed_shape(workload, choice, unit)
-    run = workload.k[-1]
-    flat = matrix.reshape(workload.batch, workload.columns, math.prod(workload.k[:-1]), -1)
-    whole = np.pad(flat, [(0, 0)] * 3 + [(0, run - flat.shape[-1])])
-    panels = in_panels(whole.reshape(workload.batch, workload.columns, -1), tile_columns(choice, unit))
-    *_, vectors, groups, lanes, group = shape
-    # (batch, panel, step, group of the step, term, vector, lane) -> (..., step, vector, group, lane, term)
-    steps = panels.reshape(*panels.shape[:2], -1, groups, group, vectors, lanes)
-    return np.ascontiguousarray(steps.transpose(0, 1, 2, 5, 3, 6, 4)).reshape(shape)
-
-
-def pack_at_run_time(
-    element: Callable[..., Scalar], workload: Workload, choice: DotProductChoice, unit: DotUnit, *, name: str = "packed"
-) -> te.Tensor:
-    """A stage that packs B when the kernel runs.
-
-    Args:
-        element: the element of B at (batch, column, *k).
-    """
-    shape = packed_shape(workload, choice, unit)
-    groups, columns = shape[-3], tile_columns(choice, unit)
-
-    def packed(batch: Any, panel: Any, *rest: Any) -> Scalar:
-        *outer, step, vector, group, lane, term = rest
-        column = panel * columns + vector * unit.lanes + lane
-        at = (step * groups + group) * unit.group + term
-        return within(
-            element(batch, column, *outer, at).astype(workload.rhs), column, workload.columns, shape[1] * columns
-        )
-
-    return te.compute(int64s(shape), packed, name=name, attrs=STAGE.entry("pack"))
 
 
 def compute(
@@ -335,7 +258,8 @@ def compute(
         if not by_lines and rows > whole_rows(workload, choice):  # the last tile again
             row = tirx.min(row // choice.rows, int64(last)) * choice.rows + row % choice.rows
         left = lhs(batch, row, *at, group * unit.group + term).astype(workload.accumulator)
-        inside = (group // groups, column % columns // lanes, group % groups, column % lanes, term)
+        place = place_in_step(group % groups, column % lanes, term, unit)
+        inside = (group // groups, column % columns // lanes, *place)
         right = packed[(batch, column // columns, *at, *inside)].astype(workload.accumulator)
         return te.sum(operand(LHS, left) * operand(RHS, right), axis=[*axes, group, term])
 

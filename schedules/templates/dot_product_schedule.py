@@ -17,7 +17,8 @@ from ...targets.target import DotUnit
 from ..tensorir import blocks, prefetch
 from ..tensorir.blocks import Block, Loop
 from ..tensorir.expressions import dtype_bits
-from .dot_product import OPERAND, DotProductChoice, depth_of
+from .dot_product import OPERAND
+from .dot_product_choice import DotProductChoice, depth_of
 
 _LINE_BYTES = 64
 _SET_BYTES = 8 * _LINE_BYTES  # rows at such a distance share an eighth of the sets

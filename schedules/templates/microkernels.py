@@ -1,13 +1,10 @@
-"""How a contraction is multiplied: by vector multiply-adds in its own dtype, or by a unit for narrow operands.
-
-Lowerings say the same whichever was chosen: how A is read, how B is packed, what the sums are.
-"""
+"""How a contraction is multiplied: by multiply-adds of vectors or threads, or by a unit for narrow operands."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,69 +15,15 @@ from ...ir_types import Scalar
 from ...targets.target import DotUnit, Target
 from ..tensorir.expressions import int64, int64s
 from ..tensorir.padding import padded
-from . import contraction, dot_product, packing
+from . import contraction, dot_product, dot_product_packing, packing
 from .contraction import TEMPLATE, MultiplyAddChoice, Workload
-from .dot_product import DotProductChoice
+from .dot_product_choice import DotProductChoice, unit_of
+from .microkernel import Element, Microkernel, Packed, with_padding
 from .simt import SimtChoice
 
-Element = Callable[..., Scalar]
 TileChoice = MultiplyAddChoice | DotProductChoice
 # What STAGE says of the sums of slices of k, and of a first operand that is copied by tiles.
 SLICES, STAGED = "slices", "staged"
-
-
-class Microkernel(Protocol):
-    """One way to compute a contraction."""
-
-    @property
-    def workload(self) -> Workload:
-        """What it computes: the innermost extent of k may be longer than asked for, with zeros in A and B."""
-        ...
-
-    @property
-    def rows_read(self) -> int:
-        """Rows of A that it reads: at least those of the workload."""
-        ...
-
-    @property
-    def operand_dtype(self) -> str:
-        """What A is to be read as."""
-        ...
-
-    @property
-    def casts_operands(self) -> bool:
-        """Whether it makes A and B what they are to be read as; else they are read as they are."""
-        ...
-
-    def made_for(self, workload: Workload) -> Microkernel:
-        """The same tile for another workload."""
-        ...
-
-    def operand(self, element: Element, extents: Sequence[int], shape: Sequence[int], before: Sequence[int]) -> Element:
-        """A, or the image that A's elements are read from, with zeros around it.
-
-        Args:
-            element: what there is of it, of `extents`.
-            shape: with the zeros.
-            before: zeros before it, an axis.
-        """
-        ...
-
-    def pack_constant(self, matrix: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-        """B of shape (batch, columns, *k) as `compute` reads it."""
-        ...
-
-    def pack_at_run_time(self, element: Element) -> te.Tensor:
-        """The same when the kernel runs, from the element at (batch, column, *k)."""
-        ...
-
-    def compute(self, lhs: Element, packed: te.Tensor) -> Element:
-        """The sum at (batch, row, column), from A at (batch, row, *k) and the packed B."""
-        ...
-
-    def compute_padded(self, lhs: Element, packed: te.Tensor) -> te.Tensor:
-        """The sums as a tensor (batch, rows, columns), both with padding; not for images."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -116,31 +59,36 @@ class MultiplyAdd:
         """The same tile for another workload."""
         return replace(self, workload=workload)
 
-    def operand(self, element: Element, extents: Sequence[int], shape: Sequence[int], before: Sequence[int]) -> Element:
+    def operand(
+        self, element: Element, extents: Sequence[int], shape: Sequence[int], before: Sequence[int], fill: int = 0
+    ) -> Element:
         """A itself where there is nothing to pad."""
-        if tuple(extents) == tuple(shape):
-            return element
-        stage = padded(element, extents, shape, before, self.workload.lhs, STAGE.entry("pad"), "padded")
-        return lambda *index: stage[index]
+        return with_padding(element, extents, shape, before, self.workload.lhs, fill)
 
-    def pack_constant(self, matrix: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    def pack_constant(self, matrix: npt.NDArray[np.generic]) -> Packed:
         """B of shape (batch, columns, *k), packed."""
-        return packing.pack_constant(matrix, self.workload, self.choice, self.target)
+        return (packing.pack_constant(matrix, self.workload, self.choice, self.target),)
 
     def pack_at_run_time(self, element: Element) -> te.Tensor:
         """The same when the kernel runs."""
         name = f"packed_{self.name}"
         return packing.pack_at_run_time(element, self.workload, self.choice, self.target, name=name)
 
-    def compute(self, lhs: Element, packed: te.Tensor) -> Element:
+    def compute(self, lhs: Element, *packed: te.Tensor) -> Element:
         """The sum at (batch, row, column)."""
-        sums = self.compute_padded(lhs, packed)
+        sums = self.compute_padded(lhs, *packed)
         return lambda *index: sums[index]
 
-    def compute_padded(self, lhs: Element, packed: te.Tensor) -> te.Tensor:
+    def compute_padded(self, lhs: Element, *packed: te.Tensor) -> te.Tensor:
         """The sums with padding."""
         return contraction.compute(
-            self.workload, self.choice, self.target, lhs, packed, template=self.template, name=self.name
+            self.workload,
+            self.choice,
+            self.target,
+            lhs,
+            lambda *index: packed[0][index],
+            template=self.template,
+            name=self.name,
         )
 
 
@@ -148,14 +96,16 @@ class MultiplyAdd:
 class StagedMultiplyAdd(MultiplyAdd):
     """The same with A as a stage, a part of which is copied to where threads share it (`simt.py`)."""
 
-    def operand(self, element: Element, extents: Sequence[int], shape: Sequence[int], before: Sequence[int]) -> Element:
+    def operand(
+        self, element: Element, extents: Sequence[int], shape: Sequence[int], before: Sequence[int], fill: int = 0
+    ) -> Element:
         """A with its padding, which the stage computes."""
         if tuple(extents) == tuple(shape):
             return element
-        stage = padded(element, extents, shape, before, self.workload.lhs, {}, f"padded_{self.name}")
+        stage = padded(element, extents, shape, before, self.workload.lhs, {}, f"padded_{self.name}", fill)
         return lambda *index: stage[index]
 
-    def compute_padded(self, lhs: Element, packed: te.Tensor) -> te.Tensor:
+    def compute_padded(self, lhs: Element, *packed: te.Tensor) -> te.Tensor:
         """The sums with padding, of rows of the stage that are as many as those of whole tiles."""
         workload, rows = self.workload, contraction.padded_rows(self.workload, self.choice)
 
@@ -170,7 +120,7 @@ class StagedMultiplyAdd(MultiplyAdd):
             self.choice,
             self.target,
             lambda *index: staged[index],
-            packed,
+            lambda *index: packed[0][index],
             template=self.template,
             name=self.name,
             flops=workload.flops,
@@ -210,31 +160,35 @@ class DotProducts:
         """The same tile for another workload."""
         return replace(self, workload=workload)
 
-    def operand(self, element: Element, extents: Sequence[int], shape: Sequence[int], before: Sequence[int]) -> Element:
-        """A in the dtype that it is multiplied in; the schedule drops the stage where it would only copy."""
-        name = f"{self.name}_operand"
-        stage = padded(element, extents, shape, before, self.workload.lhs, STAGE.entry(dot_product.OPERAND), name)
+    def operand(
+        self, element: Element, extents: Sequence[int], shape: Sequence[int], before: Sequence[int], fill: int = 0
+    ) -> Element:
+        """A in the dtype that it is read in; the schedule drops the stage where it would only copy."""
+        name, dtype = f"{self.name}_operand", self.unit.copied_as or self.workload.lhs
+        stage = padded(element, extents, shape, before, dtype, STAGE.entry(dot_product.OPERAND), name, fill)
         return lambda *index: stage[index]
 
-    def pack_constant(self, matrix: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    def pack_constant(self, matrix: npt.NDArray[np.generic]) -> Packed:
         """B of shape (batch, columns, *k), packed; the last extent may be shorter than that of the workload."""
-        return dot_product.pack_constant(matrix, self.workload, self.choice, self.unit)
+        return (dot_product_packing.pack_constant(matrix, self.workload, self.choice, self.unit),)
 
     def pack_at_run_time(self, element: Element) -> te.Tensor:
         """The same when the kernel runs."""
-        return dot_product.pack_at_run_time(element, self.workload, self.choice, self.unit, name=f"packed_{self.name}")
+        return dot_product_packing.pack_at_run_time(
+            element, self.workload, self.choice, self.unit, name=f"packed_{self.name}"
+        )
 
-    def compute(self, lhs: Element, packed: te.Tensor) -> Element:
+    def compute(self, lhs: Element, *packed: te.Tensor) -> Element:
         """The sum at (batch, row, column)."""
-        sums, line = self.compute_padded(lhs, packed), self.workload.image_line
+        sums, line = self.compute_padded(lhs, *packed), self.workload.image_line
         if not dot_product.ends_within_lines(self.workload, self.choice.rows):
             return lambda *index: sums[index]
         return lambda batch, row, column: sums[batch, row // line, row % line, column]
 
-    def compute_padded(self, lhs: Element, packed: te.Tensor) -> te.Tensor:
+    def compute_padded(self, lhs: Element, *packed: te.Tensor) -> te.Tensor:
         """The sums with padding, or those of images without."""
         return dot_product.compute(
-            self.workload, self.choice, self.unit, lhs, packed, template=self.template, name=self.name
+            self.workload, self.choice, self.unit, lhs, *packed, template=self.template, name=self.name
         )
 
 
@@ -276,11 +230,13 @@ class Slices:
         """The same for another workload."""
         return Slices(self.whole.made_for(workload), self.part.made_for(workload.sliced(self.count)), self.count)
 
-    def operand(self, element: Element, extents: Sequence[int], shape: Sequence[int], before: Sequence[int]) -> Element:
+    def operand(
+        self, element: Element, extents: Sequence[int], shape: Sequence[int], before: Sequence[int], fill: int = 0
+    ) -> Element:
         """A, not sliced."""
-        return self.whole.operand(element, extents, shape, before)
+        return self.whole.operand(element, extents, shape, before, fill)
 
-    def pack_constant(self, matrix: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    def pack_constant(self, matrix: npt.NDArray[np.generic]) -> Packed:
         """B of shape (batch, columns, *k), packed by slices; the last extent may be shorter than the workload's."""
         batch, columns, *outer, run = matrix.shape
         length = self.workload.k[-1]
@@ -292,11 +248,11 @@ class Slices:
         """The same when the kernel runs."""
         return self.part.pack_at_run_time(self._of_slices(element))
 
-    def compute(self, lhs: Element, packed: te.Tensor) -> Element:
+    def compute(self, lhs: Element, *packed: te.Tensor) -> Element:
         """The sum at (batch, row, column)."""
         workload, line = self.workload, self.workload.line
         shape = (workload.batch * self.count, workload.rows // line, line, workload.columns)
-        sums = self.part.compute(self._of_slices(lhs), packed)
+        sums = self.part.compute(self._of_slices(lhs), *packed)
 
         def part(batch: Any, number: Any, at: Any, column: Any) -> Scalar:
             return sums(batch, number * line + at, column)
@@ -312,11 +268,11 @@ class Slices:
 
         return total
 
-    def compute_padded(self, lhs: Element, packed: te.Tensor) -> te.Tensor:
+    def compute_padded(self, lhs: Element, *packed: te.Tensor) -> te.Tensor:
         """The sums as a tensor."""
         workload = self.workload
         shape = int64s((workload.batch, workload.rows, workload.columns))
-        return te.compute(shape, self.compute(lhs, packed), name="added")
+        return te.compute(shape, self.compute(lhs, *packed), name="added")
 
     def _of_slices(self, element: Element) -> Element:
         """The element at (slice of the batch, row or column, *k) of one at (batch, row or column, *k)."""
@@ -341,7 +297,7 @@ def microkernel(workload: Workload, choice: TileChoice, target: Target, **named:
     elif isinstance(choice, MultiplyAddChoice):
         whole = MultiplyAdd(workload, choice, target, **named)
     else:
-        whole = DotProducts(workload.with_k(choice.k), choice, dot_product.unit_of(choice, target), **named)
+        whole = DotProducts(workload.with_k(choice.k), choice, unit_of(choice, target), **named)
     if choice.k_splits == 1:
         return whole
     return Slices(whole, whole.made_for(whole.workload.sliced(choice.k_splits)), choice.k_splits)

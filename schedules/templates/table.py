@@ -20,8 +20,13 @@ from . import (
     rows,
     rows_choice,
     rows_schedule,
+    sparse,
+    sparse_kernel,
+    sparse_schedule,
+    sparsity,
     taps,
     transposition,
+    weight_product,
     window_choice,
     window_schedule,
     winograd,
@@ -33,6 +38,8 @@ from .template import Template
 # Units save more than any other way to compute a contraction. Winograd's transformed weights are larger: it has to take
 # this much less time than the direct algorithm.
 _ALWAYS, _WINOGRAD_GAIN = math.inf, 0.9
+# Sparse kernels are chosen where that is sure to be faster.
+_SPARSE_GAIN = 0.85
 
 DOT_PRODUCT = Template(
     dot_product.TEMPLATE,
@@ -43,6 +50,16 @@ DOT_PRODUCT = Template(
     microkernel,
     contraction_schedule.schedule_kernel,
     gain=_ALWAYS,
+)
+SPARSE = Template(
+    sparse.TEMPLATE,
+    sparse.takes,
+    sparse.space,
+    sparse.default,
+    sparse.estimate,
+    sparse_kernel.NonzeroBlocks,
+    sparse_schedule.schedule_kernel,
+    gain=_SPARSE_GAIN,
 )
 WINOGRAD = Template(
     winograd.TEMPLATE,
@@ -126,12 +143,23 @@ RECURRENT = Template(
     recurrent_kernel.compute,
     recurrent_kernel.schedule_kernel,
 )
+WEIGHT_PRODUCT = Template(
+    weight_product.TEMPLATE,
+    weight_product.takes,
+    weight_product.space,
+    weight_product.default,
+    weight_product.estimate,
+    weight_product.compute,
+    contraction_schedule.schedule_kernel,
+)
 PLAIN = Template(plain.TEMPLATE, plain.takes, plain.space, plain.default, plain.estimate, None, plain.schedule_kernel)
 
 TEMPLATES: tuple[Template[Any, Any], ...] = (
     DOT_PRODUCT,
+    SPARSE,
     WINOGRAD,
     CONTRACTION,
+    WEIGHT_PRODUCT,
     ATTENTION,
     WINDOW,
     ROWS,
@@ -147,7 +175,9 @@ WORKLOADS: dict[str, type] = {
     each.__name__: each
     for each in (
         contraction.Workload,
+        sparsity.Sparsity,
         taps.Filter,
+        weight_product.WeightProduct,
         attention.Heads,
         window_choice.Windows,
         rows_choice.Rows,

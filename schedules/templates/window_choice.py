@@ -35,6 +35,7 @@ class Windows:
         offsets: extents of a window.
         strides, dilation: of the windows, an axis of `offsets`; none where windows are whole axes.
         weighted: whether there is a weight for every offset and channel.
+        accumulator: the dtype of sums.
     """
 
     output: tuple[int, ...]
@@ -42,6 +43,7 @@ class Windows:
     strides: tuple[int, ...] = ()
     dilation: tuple[int, ...] = ()
     weighted: bool = False
+    accumulator: str = "float32"
 
     @property
     def is_whole(self) -> bool:
@@ -125,13 +127,19 @@ def _tiles(workload: Windows, lanes: int, target: Target) -> Iterator[WindowChoi
     for vectors in range(1, _MAX_VECTORS + 1):
         if math.ceil(workload.channels / lanes) % vectors == 0:
             for positions in range(most, 0, -1):
-                fits = _registers_used(positions, vectors) <= target.num_vector_registers
+                used = _registers_used(positions, vectors, lanes, target)
+                fits = used <= target.registers_for(workload.accumulator)
                 if fits and (positions == 1 or vectors <= _MAX_SHARED_VECTORS):
                     yield WindowChoice(positions, vectors, lanes, 1, 1)
 
 
-def _registers_used(positions: int, vectors: int) -> int:
-    """Those of sums, of what is loaded once for all positions, and of weights."""
+def _registers_used(positions: int, vectors: int, lanes: int, target: Target) -> int:
+    """Those of sums, of what is loaded once for all positions, and of weights.
+
+    A processor that does one thing at a time gains nothing by loads that are early.
+    """
+    if lanes > 1 and target.core.single_issue:
+        return positions * vectors + 2 * vectors
     return 2 * positions * vectors + (vectors if positions > 1 else 0)
 
 

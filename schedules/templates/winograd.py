@@ -263,7 +263,7 @@ def compute(
         choice.tile,
         target,
         lambda point, tile, channel: data[point // t, point % t, tile, channel],
-        packed,
+        lambda *index: packed[index],
         template=TEMPLATE,
         flops=tiling.flops,
     )

@@ -12,8 +12,10 @@ from ..systems import SYSTEMS
 from . import peak
 from .cores import A76, PROCESSORS
 from .host import host_cpu
+from .units import UNIT_COSTS, UNITS
 
-# None makes float32 code faster. Arithmetic in float16 (fullfp16) rounds differently.
+# None makes float32 code faster; units for narrow operands ask for theirs. Arithmetic in float16 (fullfp16) rounds
+# differently.
 ROWS = {
     row.name: row
     for row in (
@@ -71,8 +73,8 @@ AARCH64 = Architecture(
             operand_lanes=4,
         ),
     ),
-    units=(),
-    unit_costs={},
+    units=UNITS,
+    unit_costs=UNIT_COSTS,
     core=A76,
     processors=PROCESSORS,
     # Apple's marketing names, which LLVM takes and does not list.

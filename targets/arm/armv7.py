@@ -12,6 +12,7 @@ from ..hwcap import bit, cpu_check
 from . import peak
 from .cores import PROCESSORS_32
 from .host import host_cpu
+from .units import UNITS_32
 
 _VFP4 = ("vfp4", "vfp4d16", "vfp4d16sp", "vfp4sp")
 ROWS = {
@@ -62,7 +63,7 @@ ARMV7 = Architecture(
             broadcasts_operands=False,
         ),
     ),
-    units=(),
+    units=UNITS_32,
     unit_costs={},
     core=PROCESSORS_32["cortex-a15"].core,
     processors=PROCESSORS_32,

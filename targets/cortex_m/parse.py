@@ -51,10 +51,11 @@ def _target(row: Processor) -> Target:
         cpu=row.name,
         features=(),
         isa=row.isa,
-        vector_bits=FLOAT32_BITS,
+        vector_bits=FLOAT32_BITS * (row.vectors.lanes if row.vectors is not None else 1),
         num_vector_registers=row.registers,
+        c_vectors=row.vectors,
         has_fma=row.has_floats,
-        broadcasts_operands=False,
+        broadcasts_operands=row.vectors is not None,
         core=row.core,
         cores=1,
         l1_bytes=row.memory_bytes,
@@ -63,5 +64,8 @@ def _target(row: Processor) -> Target:
         code_generator="c",
         c_flags=row.c_flags,
         saves_memory=True,
+        units=row.units,
+        functions=row.functions,
+        integer_registers=0 if row.vectors is not None else row.integer_registers,
         alignment=8,  # of the widest number; caches do not count
     )

@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ..core import Core
+from ..target import CVectors, DotUnit, TargetFunction
+from .helium_vectors import VECTORS
+from .requantize import IN_INTEGERS, IN_VECTORS, WITH_FLOATS
+from .units import DSP, HELIUM
 
 # Instructions one after the other: what counts is how many there are. Memory is on the chip, without caches. A step of
 # a loop counts, compares, branches and moves its pointers.
@@ -44,6 +48,8 @@ class Processor:
         has_floats: whether it computes float32 itself, in 32 registers.
         core: what instructions cost.
         memory_bytes: what such chips have, for schedules that ask how large a cache is.
+        units: for products of integers.
+        vectors: in eight registers of their own.
     """
 
     name: str
@@ -51,15 +57,30 @@ class Processor:
     has_floats: bool
     core: Core
     memory_bytes: int
+    units: tuple[DotUnit, ...] = ()
+    vectors: CVectors | None = None
+
+    @property
+    def functions(self) -> tuple[TargetFunction, ...]:
+        """What its code computes in its own way."""
+        vectors = () if self.vectors is None else (IN_VECTORS,)
+        return (WITH_FLOATS if self.has_floats else IN_INTEGERS, *vectors)
 
     @property
     def registers(self) -> int:
         """For sums and operands."""
-        return 32 if self.has_floats else 8
+        return 8 if self.vectors is not None or not self.has_floats else 32
+
+    @property
+    def integer_registers(self) -> int:
+        """For sums and operands, beside pointers and counts."""
+        return 6 if self.architecture == "thumbv6m" else 12
 
     @property
     def isa(self) -> str:
         """For people."""
+        if self.vectors is not None:
+            return "Helium"
         return "FPv4 or later, single precision" if self.has_floats else "no FPU"
 
     @property
@@ -88,16 +109,19 @@ class Processor:
 PROCESSORS = (
     Processor("cortex-m0plus", "thumbv6m", False, _SOFT_FLOATS, 32 << 10),
     Processor("cortex-m3", "thumbv7m", False, _SOFT_FLOATS, 64 << 10),
-    Processor("cortex-m4", "thumbv7em", True, _SINGLE_ISSUE, 256 << 10),
-    Processor("cortex-m7", "thumbv7em", True, _SINGLE_ISSUE, 512 << 10),
-    Processor("cortex-m33", "thumbv8m.main", True, _SINGLE_ISSUE, 256 << 10),
-    Processor("cortex-m55", "thumbv8.1m.main", True, _SINGLE_ISSUE, 512 << 10),
+    Processor("cortex-m4", "thumbv7em", True, _SINGLE_ISSUE, 256 << 10, (DSP,)),
+    Processor("cortex-m7", "thumbv7em", True, _SINGLE_ISSUE, 512 << 10, (DSP,)),
+    Processor("cortex-m33", "thumbv8m.main", True, _SINGLE_ISSUE, 256 << 10, (DSP,)),
+    Processor("cortex-m55", "thumbv8.1m.main", True, _SINGLE_ISSUE, 512 << 10, (HELIUM,), VECTORS),
 )
 
 
 def processors_of(architecture: str, environment: str) -> tuple[Processor, ...]:
     """The processors of an architecture; for ``eabi`` those with a unit for floats are used without it."""
     rows = [row for row in PROCESSORS if row.architecture == architecture]
-    if environment == "eabi":
-        return tuple(replace(row, has_floats=False, core=_SOFT_FLOATS) for row in rows)
+    if environment == "eabi":  # vectors are in the registers of floats
+        units = {row.name: (DSP,) if row.vectors is not None else row.units for row in rows}
+        return tuple(
+            replace(row, has_floats=False, core=_SOFT_FLOATS, units=units[row.name], vectors=None) for row in rows
+        )
     return tuple(row for row in rows if row.has_floats)

@@ -52,6 +52,11 @@ CORE = Core(
 _WIDEST_LANES = 16
 
 
+def _tiles_used(rows: int, registers: int, vectors: int) -> int:
+    """A register for each tile of sums and of both operands."""
+    return registers * vectors + registers + vectors
+
+
 def _tiles() -> Instructions:
     from .tiles import Tiles
 
@@ -137,6 +142,8 @@ DOT_UNITS = (
         instructions=_tiles,
         peak=peak.tiles,
         costs=_TILE_COSTS,
+        is_matrix=True,
+        registers_used=_tiles_used,
     ),
     DotUnit(
         name="AVX512-BF16",
@@ -167,6 +174,8 @@ DOT_UNITS = (
         instructions=_integer_tiles,
         peak=partial(peak.tiles, "tdpbusd", 1),
         costs=_TILE_COSTS,
+        is_matrix=True,
+        registers_used=_tiles_used,
     ),
     _vector_unit("AVX512-VNNI", 16, ("avx512vnni",)),
     _vector_unit("AVX512-INT8", 16),

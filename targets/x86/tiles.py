@@ -13,8 +13,8 @@ from pathlib import Path
 from tvm import tirx
 from tvm.target import codegen
 
+from .. import rounding
 from ..instructions import Emitted, Expr, Operand, Stmt
-from . import rounding
 
 _PALETTE_BYTES = 64
 _SUM_BYTES = 4

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from tvm import tirx
 
+from .. import rounding
 from ..instructions import Emitted, Operand, Stmt
-from . import rounding
 
 
 @dataclass(frozen=True)

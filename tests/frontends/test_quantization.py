@@ -72,6 +72,11 @@ _EXACT: Mapping[str, tuple[str, Sequence[Array | None], dict[str, Any]]] = {
     "per channel": ("QuantizeLinear", [floats(2, 24, 5), scale(24), integers("uint8", 24)], {}),
     "last axis": ("QuantizeLinear", [floats(2, 24, 5), scale(5), integers("uint8", 5)], {"axis": -1}),
     "blocks that do not divide": ("QuantizeLinear", [floats(3, 7), scale(3, 3), None], {"axis": 1, "block_size": 3}),
+    "blocks that divide": (
+        "QuantizeLinear",
+        [floats(2, 6, 5), scale(2, 2, 5), integers("uint8", 2, 2, 5)],
+        {"axis": 1, "block_size": 3},
+    ),
     "without zero point": ("QuantizeLinear", [floats(3, 7), scale()], {}),
     "int16": ("QuantizeLinear", [floats(3, 7) * 1e3, scale(), integers("int16")], {}),
     "halves": ("QuantizeLinear", [np.arange(-40, 40, dtype="f4").reshape(8, 10) / 4, np.float32(0.5)], {}),
@@ -209,6 +214,14 @@ _FLOAT: Mapping[str, tuple[str, Sequence[Array | None], dict[str, Any]]] = {
         "MatMulIntegerToFloat",
         [integers("uint8", 3, 24), integers("int8", 24, 7), scale(), scale(7), np.uint8(100), None, floats(7)],
         {"domain": MICROSOFT},
+    ),
+    "attention": (
+        "QAttention",
+        [
+            *(integers("uint8", 2, 5, 24), integers("int8", 24, 72), floats(72), scale() / 10, scale(72) / 10, None),
+            *(np.uint8(120), np.zeros(72, "i1")),
+        ],
+        {"domain": MICROSOFT, "num_heads": 4},
     ),
     "dynamic product": (
         "DynamicQuantizeMatMul",

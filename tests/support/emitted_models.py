@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import tvm
 from tilewright import targets
-from tilewright.compiler.build import Build, build
+from tilewright.compiler.build import build
+from tilewright.compiler.built import Build
 from tilewright.compiler.options import CompileOptions
 from tilewright.compiler.process.workers import Workers
 from tilewright.frontends import ImportedModel

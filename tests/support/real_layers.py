@@ -12,6 +12,7 @@ from tilewright.ir_passes.dialect.attention import attention
 from tilewright.ir_passes.dialect.interpolation import interpolate
 from tilewright.ir_passes.dialect.recurrent import LSTM, Activation, recurrent
 from tilewright.ir_passes.dialect.recurrent import Layer as Recurrent
+from tilewright.ir_passes.dialect.weight_product import weight_product
 from tvm import relax
 
 _LAYOUT = {"data_layout": "NHWC", "kernel_layout": "OHWI"}
@@ -63,6 +64,31 @@ def dense(model: str, rows: int, depth: int, columns: int) -> Layer:
         f"{model}-dense-{rows}-{depth}-{columns}",
         ((rows, depth),),
         lambda x: relax.op.nn.relu(relax.op.matmul(x, _zeros(depth, columns))),
+    )
+
+
+def pruned(model: str, rows: int, depth: int, columns: int) -> Layer:
+    """A dense layer of which one in ten blocks of 16 columns is not zero."""
+
+    def build(x: Any) -> Any:
+        kept = np.random.default_rng(0).random((depth, -(-columns // 16))) < 0.1
+        weights = kept.repeat(16, axis=1)[:, :columns].astype("float32")
+        return relax.op.nn.relu(relax.op.matmul(x, relax.const(weights)))
+
+    return Layer(f"{model}-pruned-{rows}-{depth}-{columns}", ((rows, depth),), build)
+
+
+def few_bits(model: str, rows: int, depth: int, columns: int, bits: int, block: int) -> Layer:
+    """A dense layer with weights of a few bits."""
+    weights = (
+        relax.const(np.zeros((depth, columns), "int8")),
+        relax.const(np.ones((depth // block, columns), "float32")),
+        relax.const(0, "int32"),
+    )
+    return Layer(
+        f"{model}-int{bits}-{rows}-{depth}-{columns}",
+        ((rows, depth),),
+        lambda x: relax.op.nn.relu(weight_product(x, *weights, bits=bits, block=block)),
     )
 
 
@@ -179,6 +205,13 @@ LAYERS: Mapping[str, tuple[Layer, ...]] = MappingProxyType(
             conv("resnet50", 14, 256, 256, 3),
             conv("resnet50", 7, 512, 512, 3),
         ),
+        "sparse": (
+            pruned("resnet50", 3136, 64, 256),
+            pruned("resnet50", 196, 1024, 256),
+            pruned("resnet50", 49, 512, 2048),
+            pruned("resnet50", 1, 2048, 1000),
+            pruned("bert_base", 128, 768, 3072),
+        ),
         "group_norm": (group_norm("unet", 32, 128), group_norm("unet", 16, 256), group_norm("unet", 64, 320)),
         "interpolation": (enlarged("unet", 32, 128), enlarged("deeplab", 65, 21)),
         "recurrent": (lstm("xlstm", 50, 8, 512), lstm("translator", 30, 64, 256), lstm("speech", 40, 1, 1024)),
@@ -197,6 +230,7 @@ LAYERS: Mapping[str, tuple[Layer, ...]] = MappingProxyType(
             mean("efficientnet_b0", 14, 480),
         ),
         "attention": (attended("bert_base", 128, 12, 64),),
+        "weight_product": (few_bits("gpt2", 1, 768, 3072, 4, 32), few_bits("llama", 4, 2048, 2048, 8, 2048)),
         "rows": (
             Layer(
                 "bert_base-layer_norm-128-768",

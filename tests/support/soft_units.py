@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from tilewright import targets
+from tilewright.targets import rounding
 from tilewright.targets.target import DotUnit
-from tilewright.targets.x86 import rounding
 from tilewright.targets.x86.levels import DOT_UNITS
 from tilewright.targets.x86.tiles import Tiles
 from tilewright.targets.x86.vector_dots import VectorDots

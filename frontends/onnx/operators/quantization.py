@@ -25,8 +25,10 @@ def quantize_linear(node: Node) -> Result:
     scale = quantized.parameter(node, 1, shape, axis, block)
     zero = quantized.zero_point(node, 2, shape, axis, block)
     precision = quantized.named_dtype(node, "precision") or dtype_of(scale)
+    x = node.emit(node.reshape(x, quantized.in_blocks(shape, axis, block))) if block else x
     x, scale = (node.emit(relax.op.astype(each, precision)) for each in (x, scale))
-    return quantized.to_integers(node, x, scale, zero, dtype)
+    integers = quantized.to_integers(node, x, scale, zero, dtype)
+    return node.reshape(integers, shape) if block else integers
 
 
 @operator("DequantizeLinear")
@@ -42,13 +44,19 @@ def dequantize_linear(node: Node) -> Result:
         node = node.with_inputs([node.emit(v) if isinstance(v, relax.Expr) else v for v in inputs])
     if narrow or (known is not None and not quantized.is_whole(node.dtype(0))):  # floats of 8 and 4 bits
         wide = node.expr(0) if known is None else node.emit(known.astype(np.float32))
+        wide = node.emit(node.reshape(wide, quantized.in_blocks(shape, axis, block))) if block else wide
         if node.has(2):
             zero = quantized.parameter(node, 2, shape, axis, block)
             wide = node.emit(relax.op.subtract(wide, node.emit(relax.op.astype(zero, "float32"))))
         product = relax.op.multiply(wide, node.emit(relax.op.astype(scale, "float32")))
-        return relax.op.astype(node.emit(product), dtype)
+        result = relax.op.astype(node.emit(product), dtype)
+        return node.reshape(node.emit(result), shape) if block else result
     zero = quantized.zero_point(node, 2, shape, axis, block)
-    return quantized.to_float(node, quantized.integers(node, 0), scale, zero, dtype)
+    whole = quantized.integers(node, 0)
+    if not block:
+        return quantized.to_float(node, whole, scale, zero, dtype)
+    whole = node.emit(node.reshape(whole, quantized.in_blocks(shape, axis, block)))
+    return node.reshape(quantized.to_float(node, whole, scale, zero, dtype), shape)
 
 
 def _axis(node: Node, rank: int) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from tvm import relax
 from .. import quantized
 from ..node import Expr, Node, Result, shape_of
 from ..registry import operator
+from .contrib_attention import attention
 from .quantization import dequantize_linear, integer_product, quantize_linear
 
 _DOMAIN = "com.microsoft"
@@ -133,6 +134,18 @@ def dynamic_quantize_matmul(node: Node) -> Result:
     sums = node.emit(relax.op.matmul(left, right))
     rhs = quantized.parameter(node, 2, shape_of(sums), len(shape_of(sums)) - 1)
     return _with_bias(node, _floats(node, sums, scale, rhs), 4)
+
+
+@operator("QAttention", domain=_DOMAIN)
+def qattention(node: Node) -> Result:
+    """Self-attention whose projection multiplies integers."""
+    operands = []
+    for index, scale, zero, axis in ((0, 3, 6, 0), (1, 4, 7, 1)):
+        shape = node.shape(index)
+        parameters = quantized.parameter(node, scale, shape, axis), quantized.zero_point(node, zero, shape, axis)
+        operands.append(quantized.to_float(node, quantized.integers(node, index), *parameters))
+    bias, mask, past = (node.inputs[index] if node.has(index) else None for index in (2, 5, 8))
+    return attention(node.with_inputs([*operands, bias, mask, past]))
 
 
 def _floats(node: Node, sums: Expr, lhs: Expr, rhs: Expr) -> Expr:

@@ -171,6 +171,27 @@ def test_branches_and_recurrent_layers(tmp_path: Path) -> None:
         np.testing.assert_allclose(ours, reference(proto, made.plan, [x, condition])[0], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("quantize", ["weights-int8", "weights-int4", "dynamic"])
+def test_weights_of_a_few_bits(quantize: str, tmp_path: Path) -> None:
+    """Unpacked by C as by machine code; the folder has so many bytes fewer."""
+    generator = np.random.default_rng(3)
+    weights = (generator.standard_normal((70, 90)) / 8).astype(np.float32)
+    proto = model(
+        [node("MatMul", ["x", "w"], "y", "dense")],
+        {"x": ("float32", (1, 70))},
+        {"y": ("float32", (1, 90))},
+        {"w": weights},
+    )
+    made = sources(proto, tmp_path / "net", quantize=quantize, target="thumbv7em-none-eabihf")
+    x = generator.standard_normal((1, 70)).astype(np.float32)
+    (ours,) = called(built(made.path, "net", "TARGET_FLAGS="), made.plan, [x])
+    exact = x.astype(np.float64) @ weights
+    bytes_of = {"weights-int8": 6300, "weights-int4": 3600, "dynamic": 4 * 6300}[quantize]
+    assert bytes_of <= made.plan.constants.nbytes <= 1.6 * bytes_of
+    error = np.abs(ours - exact).max() / np.abs(exact).max()
+    assert (1e-4 < error < 0.2) if quantize != "dynamic" else error < 1e-5  # floats: no unit multiplies integers
+
+
 def value(name: str, shape: tuple[int, ...]) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
 

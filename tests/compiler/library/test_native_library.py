@@ -14,7 +14,7 @@ import pytest
 import tilewright
 from emitted_models import MLP_INPUTS, emitted, mlp
 from small_models import model, node
-from tilewright.compiler.build import Build
+from tilewright.compiler.built import Build
 from tilewright.compiler.library import native_library
 from tilewright.compiler.library.artifact import CompiledModel, load
 from tilewright.errors import LibraryError

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from command_line import DIGITS, fails
-from small_models import swish_network
+from small_models import model, node, swish_network
 from tilewright.compiler.build import build
 from tilewright.compiler.inputs.random_inputs import random_inputs
 from tilewright.compiler.library.artifact import CompiledModel, load, read_file
@@ -128,6 +128,23 @@ def test_small_models(name: str, machine: Machine, tmp_path: Path) -> None:
             raise
         pytest.skip("qemu 7.2 itself fails at some vector instructions of RISC-V")
     assert found.passed
+
+
+@pytest.mark.parametrize("rows", [7, 1])
+def test_products_of_bfloat16(rows: int, tmp_path: Path) -> None:
+    """Two rows at once, the last one with one that is not there; and a single row."""
+    machine = ("aarch64-linux-gnu", "neoverse-v1", ())
+    need_qemu(machine, libc=True)
+    generator = np.random.default_rng(0)
+    x, weights = (generator.standard_normal(shape).astype("f4") for shape in ((rows, 72), (72, 40)))
+    shapes = {"x": ("float32", x.shape)}, {"y": ("float32", (rows, 40))}
+    network = model([node("MatMul", ["x", "w"], "y", "dense")], *shapes, {"w": weights})
+
+    library = compiled(network, machine, tmp_path / "net.so", threads=1, precision="bf16")
+    actual = DeviceRunner(place_of("qemu")).run(library, {"x": x})["y"]
+
+    assert "bf16" in library.signature.cpu_features
+    assert 1e-5 < np.abs(actual - x @ weights).max() / np.abs(x @ weights).max() < 1e-2
 
 
 def test_a_processor_without_what_the_library_needs(tmp_path: Path) -> None:

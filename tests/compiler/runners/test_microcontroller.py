@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
+import tilewright
 from c_sources import WARNINGS
+from quantized_network import network
 from small_models import model, node
 from tilewright.compiler.build import build
 from tilewright.compiler.options import CompileOptions
@@ -49,6 +51,42 @@ def test_a_network(tmp_path: Path) -> None:
     )
     assert made.signature.workspace_bytes == ram < 21_000
     assert made.signature.weights_bytes < flash < made.signature.weights_bytes + 12_000
+
+
+# What multiplies integers, and one of its instructions.
+PROCESSORS = [
+    ("thumbv7em-none-eabihf", "cortex-m4", "smlad"),
+    ("thumbv8.1m.main-none-eabihf", "cortex-m55", "vmladava"),
+    ("thumbv6m-none-eabi", "cortex-m0plus", "tilewright_rounded_product"),
+]
+
+
+@needs_tools
+@pytest.mark.parametrize(("triple", "cpu", "said"), PROCESSORS)
+def test_integers_are_those_of_this_machine(triple: str, cpu: str, said: str, tmp_path: Path) -> None:
+    proto = network("uint8", functions=False)
+    x = {"x": 2 * np.random.default_rng(1).standard_normal((2, 3, 19, 21)).astype("f4")}
+    (expected,) = tilewright.compile(proto, threads=1, jobs=1).run(x).values()
+
+    made = sources(proto, tmp_path, triple, cpu)
+    runner = MicrocontrollerRunner(("-std=c99", "-O2", "-ffp-contract=off", *WARNINGS.split()))
+    (actual,) = runner.run(made, x).values()
+
+    np.testing.assert_array_equal(actual, expected)
+    assert said in (made.path / "src" / "net_kernels.c").read_text()
+
+
+@needs_tools
+def test_vectors_of_floats(tmp_path: Path) -> None:
+    made = sources(DIGITS, tmp_path, "thumbv8.1m.main-none-eabihf", "cortex-m55")
+    image = np.load(DIGITS.parent / "digits_test.npz")["images"][:1].astype(np.float32).reshape(1, 1, 8, 8)
+    (expected,) = onnxruntime.InferenceSession(str(DIGITS)).run(None, {"image": image})
+    counts = MicrocontrollerRunner(("-std=c99", "-O2", "-ffp-contract=off", *WARNINGS.split())).count(
+        made, {"image": image}
+    )
+
+    np.testing.assert_allclose(counts.outputs[0], expected, atol=1e-5 * float(np.abs(expected).max()))
+    assert counts.instructions < 1.1 * 801_120  # one for a multiply-add, where numbers one by one take two
 
 
 @needs_tools

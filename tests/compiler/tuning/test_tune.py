@@ -17,7 +17,8 @@ import pytest
 import tilewright
 from small_models import swish_network
 from tilewright.annotations import WORKLOAD
-from tilewright.compiler.build import Build, build
+from tilewright.compiler.build import build
+from tilewright.compiler.built import Build
 from tilewright.compiler.library.elf import Elf
 from tilewright.compiler.library.integrity import seal
 from tilewright.compiler.library.signature import SECTION

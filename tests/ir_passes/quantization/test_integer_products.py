@@ -104,5 +104,3 @@ def test_what_stays() -> None:
         lambda emit: emit(dequantize(constant(w.astype("int16")), SX, ZERO)),
     ):
         assert not IntegerProducts()(product(weights)).modified
-    even = product(lambda emit: emit(dequantize(constant(w), SX, ZERO)))
-    assert not IntegerProducts(lambda call: False)(even).modified

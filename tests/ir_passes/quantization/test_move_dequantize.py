@@ -27,6 +27,24 @@ def test_a_move_between_a_pair_moves_integers(move: Any) -> None:
     assert_same_ir(MoveDequantize()(before).module, build(Q, lambda emit, q: emit(move(q))))
 
 
+def test_what_gets_another_shape_is_quantized_before() -> None:
+    """Where its floats are made, which nothing else reads; a scale of channels stays where it is."""
+    shape = {"x": (2, 3, 8)}
+
+    def before(scale: Any) -> Any:
+        def body(emit: Any, x: Any) -> Any:
+            return emit(quantize(emit(op.reshape(emit(op.nn.gelu(x)), (6, 8))), scale, Z, "uint8", 2))
+
+        return body
+
+    def after(emit: Any, x: Any) -> Any:
+        return emit(op.reshape(emit(quantize(emit(op.nn.gelu(x)), S, Z, "uint8", 2)), (6, 8)))
+
+    assert_same_ir(MoveDequantize()(build(shape, before(S))).module, build(shape, after))
+    channels = relax.const(np.full((8,), 0.5, "float32"))
+    assert not MoveDequantize()(build(shape, before(channels))).modified
+
+
 @pytest.mark.parametrize("choice", [pooled, lambda x: op.max(x, [1, 2])])
 def test_the_largest_by_a_negative_scale_is_chosen_among_floats(choice: Any) -> None:
     before = build(Q, lambda emit, q: emit(choice(emit(dequantize(q, relax.const(-0.25, "float32"), Z)))))

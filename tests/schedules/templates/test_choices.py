@@ -19,6 +19,7 @@ from tilewright.ir_passes.dialect import recurrent as recurrent_operator
 from tilewright.ir_passes.dialect.attention import attention
 from tilewright.ir_passes.dialect.interpolation import interpolate
 from tilewright.ir_passes.dialect.recurrent import GATES, Activation, recurrent
+from tilewright.ir_passes.dialect.weight_product import weight_product
 from tilewright.schedules.templates import choices
 from tilewright.schedules.templates.contraction import MultiplyAddChoice, Workload
 from tilewright.schedules.templates.group_norm import Groups
@@ -26,9 +27,11 @@ from tilewright.schedules.templates.interpolation import Interpolation
 from tilewright.schedules.templates.plain import Elements
 from tilewright.schedules.templates.recurrent import Recurrence
 from tilewright.schedules.templates.rows_choice import Rows
+from tilewright.schedules.templates.sparsity import Sparsity
 from tilewright.schedules.templates.table import TEMPLATES
 from tilewright.schedules.templates.template import Chooser, Decision, choose_default
 from tilewright.schedules.templates.transposition import Squares
+from tilewright.schedules.templates.weight_product import WeightProduct
 from tilewright.schedules.templates.window_choice import Windows
 from tvm import relax
 
@@ -75,6 +78,21 @@ def multiplied(template: str, left: tuple[int, ...], right: tuple[int, ...], **o
     return Case(template, relax.op.matmul, (a, b), exact[0].astype("float64") @ exact[1], **options)
 
 
+def sparse(rows: int, depth: int, columns: int, width: int) -> Case:
+    """A product with weights of which one in four blocks of `width` columns is not zero, and a few panels none."""
+    x, w = random(rows, depth), random(depth, columns, seed=1)
+    kept = np.random.default_rng(2).random((depth, -(-columns // width))) < 0.25
+    kept[:, 1::3] = False
+    w *= kept.repeat(width, axis=1)[:, :columns]
+    build = lambda data: relax.op.nn.relu(relax.op.matmul(data, relax.const(w)))  # noqa: E731  # one expression, of one case
+    return Case("sparse", build, (x,), np.maximum(x.astype("float64") @ w, 0))
+
+
+def sparse_kernel(weights: Any, rate: float) -> Any:
+    """Weights of a convolution with zeros in so many places."""
+    return np.where(np.random.default_rng(3).random(weights.shape) < rate, np.float32(0), weights)
+
+
 def of_integers(unit: str, rows: int, depth: int, columns: int) -> Case:
     generator = np.random.default_rng(0)
     x = generator.integers(0, 256, (rows, depth)).astype("uint8")
@@ -82,6 +100,22 @@ def of_integers(unit: str, rows: int, depth: int, columns: int) -> Case:
     expected = x.astype("int32") @ w.astype("int32")
     build = lambda data: relax.op.matmul(data, relax.const(w), "int32")  # noqa: E731  # one expression, of one case
     return Case("dot_product", build, (x,), expected, 1e-9, (unit,))
+
+
+def with_few_bits(rows: int, depth: int, columns: int, bits: int, block: int, zeros: bool = False) -> Case:
+    generator = np.random.default_rng(0)
+    blocks, x = -(-depth // block), random(rows, depth)
+    integers = generator.integers(-(1 << (bits - 1)), 1 << (bits - 1), (depth, columns)).astype("int8")
+    scale = generator.uniform(0.1, 1, (blocks, columns)).astype("float32")
+    zero = generator.integers(-8, 8, (blocks, columns)).astype("int32") if zeros else np.asarray(1, "int32")
+    whole = [each if each.ndim == 0 else each[np.arange(depth) // block] for each in (zero, scale)]
+    constants = [relax.const(each) for each in (integers, scale, zero)]
+    return Case(
+        "weight_product",
+        lambda data: weight_product(data, *constants, bits=bits, block=block),
+        (x,),
+        x.astype("float64") @ ((integers - whole[0]) * whole[1]),
+    )
 
 
 def attended(queries: int, keys: int, depth: int, **options: Any) -> Case:
@@ -184,6 +218,8 @@ def cases() -> list[Case]:
         multiplied("contraction", (3, 23, 29), (3, 29, 1)),
         multiplied("contraction", (61, 99), (99, 70)),
         multiplied("contraction", (1, 320), (320, 7)),
+        with_few_bits(3, 99, 70, 4, 32, zeros=True),
+        with_few_bits(8, 52, 37, 8, 52),
         convolved("winograd", fat, random(5 * LANES, 3, 3, 2 * LANES, seed=1), tolerance=1e-5),
         convolved("winograd", random(3, 4, 3, LANES), random(8 * LANES, 3, 3, LANES, seed=1), tolerance=1e-5),
         convolved("dot_product", random(1, 6, 17, 33), random(40, 3, 3, 33, seed=1), **bfloat16),
@@ -201,6 +237,12 @@ def cases() -> list[Case]:
             (small,),
             pooled,
         ),
+        sparse(49, 90, 3 * LANES + 5, LANES),
+        sparse(1, 200, 80, 2 * LANES),
+        sparse(6, 48, 24, 4),
+        sparse(13, 31, 3, 1),
+        convolved("sparse", image, sparse_kernel(random(37, 3, 3, 5, seed=1), 0.8), stride=2),
+        convolved("sparse", random(1, 6, 5, 18), sparse_kernel(random(21, 2, 3, 6, seed=1), 0.6), groups=3),
         of_integers("AMX-INT8", 37, 120, 70),
         of_integers("AVX512-VNNI", 9, 52, 48),
         of_integers("AVX2-INT8", 5, 30, 24),
@@ -269,8 +311,15 @@ SMALL = replace(
     num_vector_registers=32,
     saves_memory=True,
 )
-SCALAR = [number for number, case in enumerate(CASES) if not case.units and case.template not in VECTORS_ONLY]
-TILED = [number for number in SCALAR if CASES[number].template in ("contraction", "window")]
+SCALAR = [
+    number
+    for number, case in enumerate(CASES)
+    if not case.units
+    and case.template not in VECTORS_ONLY
+    # Padding in bands is the dense contraction's alone.
+    and not (case.template == "sparse" and case.inputs[0].ndim > 2)
+]
+TILED = [number for number in SCALAR if CASES[number].template in ("contraction", "window", "sparse")]
 
 
 @pytest.mark.parametrize("number", TILED)
@@ -296,12 +345,14 @@ WORKLOADS = [
     Workload(2, 49, 70, (3, 3, 20)),
     Workload(1, 57, 40, (3, 3, 32), "bfloat16", "bfloat16", "float32", 19),
     Workload(1, 57, 40, (3, 3, 32), "uint8", "int8", "int32", 19),
+    Workload(1, 57, 40, (96,), sparsity=Sparsity((400, 300, 200, 150, 100, 80, 70))),
     Windows((1, 9, 11, 37), (3, 3), (1, 1), (1, 1)),
     Rows(7, 5003, "float32"),
     Elements((10, 7), 100, 0, 8, 1, 1, 0, True, True),
     Groups(2, 99, 48, 8, "float32"),
     Squares(3136, 70, 2, 70, 32),
     Interpolation((2, 9, 11, 40), 2, 2, 32),
+    WeightProduct(5, 300, 256, 4, 32, True),
     Recurrence(recurrent_operator.Layer("lstm", (False,), ()), 5, 4, 24, "float32"),
 ]
 

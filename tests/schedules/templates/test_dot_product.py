@@ -18,8 +18,9 @@ from tilewright.compiler.lowering.lower import lower_kernel
 from tilewright.ir_passes.dialect.attention import attention
 from tilewright.schedules.legalize import legalize
 from tilewright.schedules.schedule import schedule_module
-from tilewright.schedules.templates import dot_product
+from tilewright.schedules.templates import dot_product, dot_product_packing
 from tilewright.schedules.templates.contraction import Workload
+from tilewright.schedules.templates.dot_product_choice import DotProductChoice, depth_of
 from tilewright.schedules.templates.table import DOT_PRODUCT
 from tilewright.schedules.templates.template import Chooser
 from tvm import relax, tirx
@@ -154,7 +155,7 @@ def test_odd_depth_of_heads_is_multiplied_in_float32(run: Runner) -> None:
 @pytest.mark.parametrize("unit", [UNITS[name] for name in BFLOAT16], ids=BFLOAT16)
 @pytest.mark.parametrize("run_length", [2, 24, 32, 40, 62, 64, 112, 144])
 def test_an_instruction_takes_a_divisor_of_the_run(unit, run_length: int) -> None:
-    depth = dot_product.depth_of(run_length, unit)
+    depth = depth_of(run_length, unit)
     assert run_length % depth == 0 and depth % unit.group == 0 and depth <= unit.depth
 
 
@@ -163,7 +164,7 @@ def test_the_largest_tiles_are_those_of_the_palette() -> None:
     target, workload = target_with(AMX, cores=1), Workload(1, 49, 512, (512,), *DTYPES)
     needed = {
         tile: tile.row_registers * tile.vectors + tile.row_registers + tile.vectors
-        for tile in dot_product.tiles(workload, UNITS[AMX])
+        for tile in dot_product.tiles(workload, UNITS[AMX], target)
     }
     largest = [tile for tile, registers in needed.items() if registers == max(needed.values())]
     assert {(tile.row_registers, tile.vectors) for tile in largest} == {(2, 2)}
@@ -190,8 +191,8 @@ def test_long_products_use_full_tiles() -> None:
     choice = dot_product.default(workload, target)
     assert choice.unit == AMX
     assert (choice.rows, choice.row_registers, choice.vectors) == (16, 2, 2)
-    assert dot_product.depth_of(1024, UNITS[AMX]) == 32
-    assert math.prod(dot_product.packed_shape(workload, choice, UNITS[AMX])) == 1024 * 1024
+    assert depth_of(1024, UNITS[AMX]) == 32
+    assert math.prod(dot_product_packing.packed_shape(workload, choice, UNITS[AMX])) == 1024 * 1024
 
 
 @pytest.mark.parametrize(
@@ -218,9 +219,9 @@ def test_large_results_of_short_sums_are_computed_in_blocks_of_rows(rows, column
 def test_packing_keeps_pairs_together() -> None:
     workload = Workload(1, 8, 20, (6,), *DTYPES)
     unit = UNITS[VECTOR]
-    choice = dot_product.DotProductChoice(VECTOR, (6,), rows=1, row_registers=1, vectors=1)
+    choice = DotProductChoice(VECTOR, (6,), rows=1, row_registers=1, vectors=1)
     matrix = np.arange(20 * 5).reshape(1, 20, 5).astype(ml_dtypes.bfloat16)  # the sixth is padding
-    packed = dot_product.pack_constant(matrix, workload, choice, unit).astype("float32")
+    packed = dot_product_packing.pack_constant(matrix, workload, choice, unit).astype("float32")
     assert packed.shape == (1, 2, 3, 1, 1, 16, 2)
     assert packed[0, 1, 0, 0, 0, 3].tolist() == [matrix[0, 19, 0], matrix[0, 19, 1]]
     assert packed[0, 1, 2, 0, 0, 3].tolist() == [matrix[0, 19, 4], 0]
@@ -229,9 +230,9 @@ def test_packing_keeps_pairs_together() -> None:
 
 def test_what_an_instruction_takes_of_the_second_operand_lies_together() -> None:
     workload = Workload(1, 64, 70, (3, 64), *DTYPES)
-    choice = dot_product.DotProductChoice(AMX, (3, 64), rows=16, row_registers=2, vectors=2)
+    choice = DotProductChoice(AMX, (3, 64), rows=16, row_registers=2, vectors=2)
     matrix = random(1, 70, 3, 64).astype(ml_dtypes.bfloat16)
-    packed = dot_product.pack_constant(matrix, workload, choice, UNITS[AMX])
+    packed = dot_product_packing.pack_constant(matrix, workload, choice, UNITS[AMX])
     assert packed.shape == (1, 3, 3, 2, 2, 16, 16, 2)
     tile = packed[0, 1, 2, 1, 0]  # columns 32 to 47, k (2, 32) to (2, 63)
     assert tile.tobytes() == matrix[0, 32:48, 2, 32:].reshape(16, 16, 2).swapaxes(0, 1).tobytes()

@@ -37,6 +37,47 @@ def test_hot_loops_are_multiply_adds(cpu: str, size: tuple[int, int, int]) -> No
         assert not [line for line in loop if re.search(r"\[sp\b", line)], "a register is spilled"
 
 
+def quantized_dense(rows: int, depth: int, columns: int) -> onnx.ModelProto:
+    constants = {
+        "w": np.random.default_rng(0).integers(-127, 128, (depth, columns)).astype("int8"),
+        "s": np.float32(0.1),
+        "z": np.uint8(128),
+        "sw": np.float32(0.01),
+        "zw": np.int8(0),
+    }
+    nodes = [
+        node("QuantizeLinear", ["x", "s", "z"], "q", "quantize"),
+        node("DequantizeLinear", ["q", "s", "z"], "d", "dequantize"),
+        node("DequantizeLinear", ["w", "sw", "zw"], "dw", "weights"),
+        node("MatMul", ["d", "dw"], "y", "dense"),
+    ]
+    return model(nodes, {"x": ("float32", (rows, depth))}, {"y": ("float32", (rows, columns))}, constants)
+
+
+# Products of matrices of two rows do twice as much in an instruction, for as many loads and zips.
+@pytest.mark.parametrize(
+    ("cpu", "size", "name", "share"),
+    [
+        ("neoverse-n1", (96, 256, 192), "sdot", 0.8),
+        ("neoverse-v1", (96, 256, 192), "usmmla", 0.65),
+        ("cortex-a53", (100, 256, 192), "smlal2?", 0.8),
+    ],
+)
+def test_hot_loops_are_products_of_integers(cpu: str, size: tuple[int, int, int], name: str, share: float) -> None:
+    texts = kernels_in_assembly(quantized_dense(*size), "aarch64-linux-gnu", cpu=cpu).values()
+    counts = [
+        (sum(bool(re.match(rf"{name}\t", line)) for line in loop), loop)
+        for text in texts
+        for loop in innermost_loops(text)
+    ]
+
+    hot = [(count, loop) for count, loop in counts if count]
+    assert hot
+    for count, loop in hot:
+        assert count >= share * len(loop)
+        assert not [line for line in loop if re.search(r"\[sp\b", line)], "a register is spilled"
+
+
 def test_tiles_fit_the_registers() -> None:
     target = targets.parse("aarch64-linux-gnu", cpu="cortex-a72")
     tiles = list(contraction.register_tiles(Workload(1, 96, 96, (3, 3, 64)), target))

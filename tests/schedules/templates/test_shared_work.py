@@ -28,6 +28,8 @@ UNIT_BLOCKS = "blocks of a unit's tiles are kept whole for fewer threads"
 UNBALANCED: dict[tuple[str, str], tuple[str, tuple[int, ...]]] = {
     ("contraction", "mobilenet_v2-1x1-112x112-32-16"): (SHARED_BYTES, (64,)),
     ("contraction", "mobilenet_v2-1x1-56x56-144-24"): (SHARED_BYTES, (64,)),
+    ("sparse", "resnet50-pruned-49-512-2048"): (SHARED_BYTES, (64,)),
+    ("sparse", "resnet50-pruned-1-2048-1000"): (SHARED_BYTES, (64,)),
     ("group_norm", "unet-group_norm-64x64-320"): (JOINED, (16, 64)),
     ("dot_product", "resnet50-1x1-14x14-1024-256"): (UNIT_BLOCKS, (16, 64)),
     ("dot_product", "resnet50-dense-1-2048-1000"): (SHARED_BYTES, (64,)),

@@ -21,7 +21,7 @@ from small_models import model, node
 from tilewright import frontends, targets
 from tilewright.compiler import pipeline
 from tilewright.ir_passes import run_passes
-from tilewright.schedules.templates.dot_product import DotProductChoice
+from tilewright.schedules.templates.dot_product_choice import DotProductChoice
 from tilewright.schedules.templates.template import choose_default
 
 SAPPHIRE_RAPIDS = replace(

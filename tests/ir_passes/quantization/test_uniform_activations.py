@@ -1,4 +1,4 @@
-"""unsigned_activations."""
+"""uniform_activations."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from relax_models import assert_same_ir, build, evaluate, op
-from tilewright.ir_passes import UnsignedActivations
+from tilewright.ir_passes import UniformActivations
 from tilewright.ir_passes.core.constants import constant
 from tilewright.ir_passes.dialect.quantize import dequantize, quantize
 from tvm import relax
@@ -21,7 +21,7 @@ def test_a_pair_is_of_uint8() -> None:
     expected = build(
         {"x": (4, 6)}, lambda emit, x: emit(dequantize(emit(quantize(x, S, SHIFTED, "uint8", 28)), S, SHIFTED))
     )
-    after = UnsignedActivations()(before).module
+    after = UniformActivations()(before).module
     assert_same_ir(after, expected)
     x = np.linspace(-40, 40, 24, dtype="float32").reshape(4, 6)
     np.testing.assert_array_equal(*(evaluate(each, [x])[0] for each in (before, after)))
@@ -35,7 +35,7 @@ def test_what_others_read_is_made_int8_and_moves_first() -> None:
         return emit(op.astype(emit(op.bitwise_xor(unsigned, flip)), "int8"))
 
     before = build({"x": (4, 6)}, lambda emit, x: emit(op.permute_dims(emit(quantize(x, S, Z, "int8")), [1, 0])))
-    after = UnsignedActivations()(before).module
+    after = UniformActivations()(before).module
     assert_same_ir(after, build({"x": (4, 6)}, body))
     x = np.linspace(-40, 40, 24, dtype="float32").reshape(4, 6)
     np.testing.assert_array_equal(*(evaluate(each, [x])[0] for each in (before, after)))
@@ -43,4 +43,23 @@ def test_what_others_read_is_made_int8_and_moves_first() -> None:
 
 def test_uint8_stays() -> None:
     before = build({"x": (4, 6)}, lambda emit, x: emit(dequantize(emit(quantize(x, S, SHIFTED, "uint8")), S, SHIFTED)))
-    assert not UnsignedActivations()(before).modified
+    assert not UniformActivations()(before).modified
+
+
+def test_a_pair_is_of_int8_where_that_is_asked_for() -> None:
+    before = build(
+        {"x": (4, 6)}, lambda emit, x: emit(dequantize(emit(quantize(x, S, SHIFTED, "uint8", 28)), S, SHIFTED))
+    )
+    expected = build({"x": (4, 6)}, lambda emit, x: emit(dequantize(emit(quantize(x, S, Z, "int8", -100)), S, Z)))
+    after = UniformActivations("int8")(before).module
+    assert_same_ir(after, expected)
+    x = np.linspace(-40, 40, 24, dtype="float32").reshape(4, 6)
+    np.testing.assert_array_equal(*(evaluate(each, [x])[0] for each in (before, after)))
+
+
+def test_what_others_read_is_made_uint8() -> None:
+    before = build({"x": (4, 6)}, lambda emit, x: emit(op.permute_dims(emit(quantize(x, S, SHIFTED, "uint8")), [1, 0])))
+    after = UniformActivations("int8")(before).module
+    assert "int8" in after.script() and after["main"].ret_ty.fields[0].dtype == "uint8"
+    x = np.linspace(-40, 40, 24, dtype="float32").reshape(4, 6)
+    np.testing.assert_array_equal(*(evaluate(each, [x])[0] for each in (before, after)))

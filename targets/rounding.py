@@ -1,4 +1,4 @@
-"""float32 to bfloat16 in one instruction (AVX512-BF16), as a function in LLVM IR: TVM cannot name the types."""
+"""float32 to bfloat16 in one instruction, as a function in LLVM IR: TVM cannot name the types."""
 
 from __future__ import annotations
 

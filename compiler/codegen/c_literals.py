@@ -1,4 +1,4 @@
-"""Types and constants of C, exact, and no float that becomes a double; and what has to stand in parentheses."""
+"""What C calls types, how it writes numbers exactly, what needs parentheses; and what LLVM calls its intrinsics."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 import numpy as np
+import tvm
+from tvm.ir import Call
 
 from ...errors import CompilerError
+from ...hidden_floats import name_of
 from ..library.tensor_spec import C_TYPES
 
-# Of constants, and of the functions of libm, by the floats that C computes in.
-FLOAT_SUFFIXES: Mapping[str, str] = MappingProxyType({"float32": "f", "float64": ""})
+SUFFIXES: Mapping[str, str] = MappingProxyType({"float32": "f", "float64": ""})  # of numbers and functions of libm
+_VECTORS: Mapping[str, str] = MappingProxyType({"bool": "v_bool", "float32": "v_float32"})  # of integers: v_int32
 
 
 def c_type(dtype: str) -> str:
@@ -22,6 +25,8 @@ def c_type(dtype: str) -> str:
         CompilerError: C has none.
     """
     if dtype not in C_TYPES:
+        if "x" in dtype:  # what functions of the target return, or steps of a computation in vectors
+            return f"{dtype}_t" if dtype == "int8x16" else _VECTORS.get(dtype.partition("x")[0], "v_int32")
         raise CompilerError(f"C has no type for {dtype}")
     return C_TYPES[dtype]
 
@@ -34,7 +39,7 @@ def float_constant(value: float, dtype: str) -> str:
         infinity = "INFINITY" if dtype == "float32" else "(double)INFINITY"
         return infinity if value > 0 else f"(-{infinity})"
     text = str(np.float32(value)) if dtype == "float32" else repr(float(value))
-    return text + FLOAT_SUFFIXES[dtype]
+    return text + SUFFIXES[dtype]
 
 
 def integer_constant(value: int, dtype: str) -> str:
@@ -46,6 +51,13 @@ def integer_constant(value: int, dtype: str) -> str:
     if dtype == "uint32":
         return f"{value}u"
     return str(value) if value > -(1 << 31) else "INT32_MIN"
+
+
+def intrinsic_name(call: Call) -> str:
+    """The name of the intrinsic of LLVM's that a call calls; empty for other calls."""
+    if "call_llvm" not in name_of(call):
+        return ""
+    return str(tvm.get_global_func("target.llvm_get_intrinsic_name")(call.args[0].value))
 
 
 def is_closed(text: str) -> bool:

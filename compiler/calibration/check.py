@@ -1,0 +1,238 @@
+"""A quantized library against the float model, against the arithmetic of its recipe, and layer by layer.
+
+The reference arithmetic is the quantized ONNX model, computed by ONNX Runtime without its own integer kernels: floats
+between a dequantize and a quantize, exactly as written. A layer by itself is held to it but for the rounding of floats.
+A whole network cannot be: a value half-way between two integers may go either way, and what follows differs by a unit.
+So the library's difference from that model may be no larger than that model's own error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ...errors import ToolError
+from ..library.artifact import CompiledModel
+from ..options import CompileOptions
+from ..process.progress import ProgressCallback
+from ..recipes.identity import check_recipe
+from ..recipes.quantized_onnx import quantized_model
+from ..recipes.recipe import Array, Recipe
+from .as_compiled import as_compiled
+from .errors_of_layers import Error, Metrics, whole_metrics
+from .limits import LEAST_DECIBELS
+from .network import Network, layers_of, network_of, recipe_by_themselves, taps_of
+from .samples import Sample
+from .tapped import workshop_of
+
+if TYPE_CHECKING:
+    from ...frontends import OpenedModel
+
+_SAME_DECIBELS = 90.0  # of a layer by itself: floats that were summed in another order
+_LAYER_SAMPLES = 4
+
+
+@dataclass(frozen=True)
+class LayerCheck:
+    """A layer by itself: its signal to noise against floats, and against the reference arithmetic."""
+
+    layer: str
+    reads: str
+    against_float: Error
+    against_reference: Error
+
+    @property
+    def kernel_is_wrong(self) -> bool:
+        """Whether its kernel computes something else than the recipe says."""
+        return self.against_reference.decibels < _SAME_DECIBELS
+
+
+@dataclass(frozen=True)
+class QuantizedCheck:
+    """What was found.
+
+    Attributes:
+        metrics: of the library against the float model.
+        difference: of the library against the reference arithmetic.
+        own_error: of the reference arithmetic against the float model.
+        least_decibels: what `metrics.decibels` has to be.
+        layers: the worst first; empty where nobody asked.
+    """
+
+    metrics: Metrics
+    difference: Error
+    own_error: Error
+    least_decibels: float
+    layers: tuple[LayerCheck, ...] = ()
+
+    @property
+    def is_as_written(self) -> bool:
+        """Whether the library computes what its recipe says."""
+        return self.difference.error <= self.own_error.error or self.difference.decibels >= _SAME_DECIBELS
+
+    @property
+    def passed(self) -> bool:
+        """Whether it does, and that is close to the float model."""
+        return self.is_as_written and self.metrics.decibels >= self.least_decibels
+
+    def to_json(self) -> dict[str, object]:
+        """All of it as JSON takes it."""
+
+        def number(error: Error) -> float | None:
+            return error.decibels if abs(error.decibels) < 1e9 else None
+
+        return {
+            "passed": self.passed,
+            "as_written": self.is_as_written,
+            "least_db": self.least_decibels,
+            "snr_db": self.metrics.decibels if abs(self.metrics.decibels) < 1e9 else None,
+            "cosine": self.metrics.cosine,
+            "top1_agreement": self.metrics.top1,
+            "reference_db": number(self.difference),
+            "reference_own_error_db": number(self.own_error),
+            "layers": [
+                {
+                    "layer": each.layer,
+                    "reads": each.reads,
+                    "snr_db": number(each.against_float),
+                    "reference_db": number(each.against_reference),
+                    "kernel_is_wrong": each.kernel_is_wrong,
+                }
+                for each in self.layers
+            ],
+        }
+
+
+def check_quantized(
+    library: CompiledModel,
+    opened: OpenedModel,
+    recipe: Recipe,
+    samples: Iterable[Sample],
+    *,
+    least_decibels: float = LEAST_DECIBELS,
+    bisect: bool = False,
+    options: CompileOptions | None = None,
+    always: bool = False,
+    tell: ProgressCallback = lambda stage, done, total: None,
+) -> QuantizedCheck:
+    """Runs the library, the float model and the reference arithmetic on samples.
+
+    Args:
+        library: compiled from `opened` with `recipe`.
+        bisect: whether layers are looked at one by one.
+        options, always: those that the library was compiled with, and whether whatever it costs, for the layers.
+
+    Raises:
+        RecipeError: the recipe is for another model.
+        ToolError: ONNX Runtime is not installed.
+        UnsupportedError: the recipe has no ONNX form (`quantized_onnx`).
+    """
+    check_recipe(recipe, opened)
+    asked = options or CompileOptions()
+    exact = _session(opened.for_engine())
+    # A library does not tell which of its layers are integers: those that gain by it, or all that can be.
+    applied = {each.layers_text: each for each in (_applied(opened, recipe, asked, every) for every in (False, True))}
+    outputs = [spec.name for spec in library.outputs]
+    kept: list[Sample] = []
+    pairs = []
+    for number, sample in enumerate(samples):
+        tell("compare", number, 0)
+        floats, ours = exact(sample), library.run(sample)
+        pairs.append((ours, floats))
+        for reference in applied.values():
+            written = reference.run(sample)
+            for name in outputs:
+                reference.difference.add(ours[name], written[name])
+                reference.own_error.add(written[name], floats[name])
+        if len(kept) < _LAYER_SAMPLES:
+            kept.append(sample)
+    layers = _layers(opened, recipe, kept, asked, always, tell) if bisect else ()
+    nearest = min(applied.values(), key=lambda each: each.difference.error)
+    metrics = whole_metrics(pairs, outputs)
+    return QuantizedCheck(metrics, nearest.difference, nearest.own_error, least_decibels, layers)
+
+
+@dataclass(frozen=True)
+class _Applied:
+    """The reference arithmetic with some of the layers as integers, and what it was found to differ by."""
+
+    layers_text: str
+    run: Any
+    difference: Error
+    own_error: Error
+
+
+def _applied(opened: OpenedModel, recipe: Recipe, options: CompileOptions, every: bool) -> _Applied:
+    part = as_compiled(opened, recipe, options, always=every)
+    run = _session(quantized_model(opened, part).SerializeToString())
+    return _Applied(str((sorted(part.tensors), part.layers)), run, Error(), Error())
+
+
+def _layers(
+    opened: OpenedModel,
+    recipe: Recipe,
+    samples: list[Sample],
+    options: CompileOptions,
+    always: bool,
+    tell: ProgressCallback,
+) -> tuple[LayerCheck, ...]:
+    whole = network_of(opened)
+    with workshop_of(options, tell, always) as shop:
+        kept: dict[str, str] = {}
+        tell("compile", 0, 0)
+        shop.compiled(opened, "quantized", recipe, kept)
+        network = whole.of([layer for layer in whole.layers if kept.get(layer.name, "-") == ""])
+        if not network.layers:
+            return ()
+        exact = taps_of(shop, network, None, "exact")
+        values = exact.all(samples[0])
+        quantized = layers_of(shop, network, values, recipe, "layers")
+        reference = _reference_layers(network, recipe, values)
+        against_float = {layer.name: Error() for layer in network.layers}
+        against_reference = {layer.name: Error() for layer in network.layers}
+        for sample in samples:
+            values = exact.all(sample)
+            results, written = quantized.run(values), reference(values)
+            for layer in network.layers:
+                against_float[layer.name].add(results[layer.output], values[layer.output])
+                against_reference[layer.name].add(results[layer.output], written[layer.output])
+    checks = [
+        LayerCheck(layer.name, layer.root, against_float[layer.name], against_reference[layer.name])
+        for layer in network.layers
+    ]
+    # A kernel that is wrong comes before a recipe that is bad.
+    return tuple(sorted(checks, key=lambda each: (not each.kernel_is_wrong, each.against_float.decibels)))
+
+
+def _reference_layers(network: Network, recipe: Recipe, values: Mapping[str, Array]) -> Any:
+    """What computes the layers by themselves in the reference arithmetic."""
+    from ...frontends.layer_parts import BY_ITSELF, layers_by_themselves
+
+    part = layers_by_themselves(network.opened, network.layers, values)
+    own = replace(recipe_by_themselves(recipe, network.layers, part), where=recipe.where)
+    session = _session(quantized_model(part, own).SerializeToString())
+    names = {value.name for value in part.proto.graph.input}
+
+    def run(given: Mapping[str, Array]) -> dict[str, Array]:
+        results = session({name: given[name] for name in names})
+        return {name.removesuffix(BY_ITSELF): array for name, array in results.items()}
+
+    return run
+
+
+def _session(model: Any) -> Any:
+    """A model in ONNX Runtime as it is written, with nothing fused."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ToolError(
+            "onnxruntime is needed for this and is not installed", hint="pip install onnxruntime"
+        ) from error
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    source = model if isinstance(model, bytes) else str(model)
+    session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    names = [each.name for each in session.get_outputs()]
+    return lambda given: dict(zip(names, session.run(None, dict(given)), strict=True))

@@ -1,0 +1,110 @@
+"""What calibration works on: a model that was opened, its layers, and their tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from ..library.artifact import CompiledModel
+from ..recipes.identity import restricted
+from ..recipes.recipe import Array, Recipe
+from .tapped import MOST_BYTES, Tapped, Workshop, bytes_of, groups, tapped
+
+if TYPE_CHECKING:
+    from ...frontends import OpenedModel
+    from ...frontends.linear_layers import LinearLayer
+
+
+@dataclass(frozen=True)
+class Network:
+    """A model and the layers of it that integers may compute.
+
+    Attributes:
+        opened: the model.
+        layers: in order.
+        outputs: names of what the model gives.
+        sizes: bytes of tensors by name.
+    """
+
+    opened: OpenedModel
+    layers: tuple[LinearLayer, ...]
+    outputs: tuple[str, ...]
+    sizes: Mapping[str, int]
+
+    @property
+    def roots(self) -> list[str]:
+        """The tensors that are quantized, each once."""
+        return list(dict.fromkeys(layer.root for layer in self.layers))
+
+    @property
+    def border(self) -> list[str]:
+        """The tensors that layers read and make."""
+        return list(dict.fromkeys(name for layer in self.layers for name in (layer.source, layer.output)))
+
+    def of(self, layers: Sequence[LinearLayer]) -> Network:
+        """The same with some of the layers."""
+        return replace(self, layers=tuple(layers))
+
+
+def network_of(opened: OpenedModel) -> Network:
+    """The network of a model."""
+    from ...frontends.linear_layers import linear_layers
+
+    layers = tuple(linear_layers(opened))
+    outputs = tuple(value.name for value in opened.proto.graph.output)
+    names = [name for layer in layers for name in (layer.root, layer.source, layer.output)]
+    return Network(opened, layers, outputs, bytes_of(opened, names))
+
+
+def taps_of(shop: Workshop, network: Network, recipe: Recipe | None, name: str) -> Tapped:
+    """The whole network that gives all tensors that layers read and make; quantized where there is a recipe."""
+    return tapped(shop, network.opened, network.border, network.sizes, recipe, name)
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Layers each by itself, on tensors that are given; `offsets` are added to outputs: biases that were corrected."""
+
+    libraries: tuple[CompiledModel, ...]
+    offsets: Mapping[str, Array] = field(default_factory=dict)
+
+    def run(self, values: Mapping[str, Array]) -> dict[str, Array]:
+        """What each layer makes of the tensor that it reads, by the name of its output."""
+        from ...frontends.layer_parts import BY_ITSELF
+
+        results: dict[str, Array] = {}
+        for library in self.libraries:
+            given = {spec.name: values[spec.name] for spec in library.inputs}
+            results |= {name.removesuffix(BY_ITSELF): array for name, array in library.run(given).items()}
+        return results | {name: results[name] + offset for name, offset in self.offsets.items()}
+
+
+def layers_of(
+    shop: Workshop, network: Network, values: Mapping[str, Array], recipe: Recipe | None, name: str
+) -> Layers:
+    """Compiles the layers of a network each by itself.
+
+    Args:
+        values: arrays of the shapes of all tensors of the border.
+        recipe: how they are quantized, whatever that costs in time.
+    """
+    from ...frontends.layer_parts import layers_by_themselves
+
+    by_output = {layer.output: layer for layer in network.layers}
+    sizes = {layer.output: values[layer.output].nbytes + values[layer.source].nbytes for layer in network.layers}
+    libraries = []
+    for number, group in enumerate(groups(list(by_output), sizes, MOST_BYTES)):
+        layers = [by_output[each] for each in group]
+        part = layers_by_themselves(network.opened, layers, values)
+        own = None if recipe is None else recipe_by_themselves(recipe, layers, part)
+        shop.tell("compile layers", number, 0)
+        # What pays in the whole network might not pay for one layer.
+        libraries.append(replace(shop, always=True).compiled(part, f"{name}{number}", own))
+    return Layers(tuple(libraries))
+
+
+def recipe_by_themselves(recipe: Recipe, layers: Sequence[LinearLayer], part: OpenedModel) -> Recipe:
+    """The recipe for layers by themselves: what they read has the entry of the tensor that it was moved from."""
+    tensors = {layer.source: recipe.tensors[layer.root] for layer in layers if layer.root in recipe.tensors}
+    return restricted(replace(recipe, tensors=tensors), part)

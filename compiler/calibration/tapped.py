@@ -1,0 +1,164 @@
+"""The compiled model with inner tensors as outputs, in as many libraries as memory asks for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..build import build
+from ..library.artifact import CompiledModel, load
+from ..library.tensor_spec import TensorSpec
+from ..options import CompileOptions
+from ..process.progress import ProgressCallback
+from ..recipes.identity import restricted
+from .samples import Array, Sample
+
+if TYPE_CHECKING:
+    from ...frontends import OpenedModel
+    from ..recipes.recipe import Recipe
+
+# Of the outputs of one library together.
+MOST_BYTES = 256 << 20
+# As an edit of the passes of a compile whose recipe quantizes something.
+ALWAYS = "place_pairs{always=True}"
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What parts of a model are compiled with, here.
+
+    Attributes:
+        options: those of a float library for this machine.
+        folder: where libraries are while they are used.
+        tell: told of progress.
+        always: whether layers become integers whatever that costs in time.
+    """
+
+    options: CompileOptions
+    folder: Path
+    tell: ProgressCallback
+    always: bool = False
+
+    def compiled(
+        self, opened: OpenedModel, name: str, recipe: Recipe | None = None, kept: dict[str, str] | None = None
+    ) -> CompiledModel:
+        """A model, or a part of one, as a library.
+
+        Args:
+            opened: it.
+            name: of the file.
+            recipe: how it is quantized.
+            kept: takes the reasons of layers that stay float.
+        """
+        inputs = {value.name for value in opened.proto.graph.input}
+        shapes = {each: shape for each, shape in self.options.shapes.items() if each in inputs}
+        bindings = {each: value for each, value in self.options.bindings.items() if each in inputs}
+        path = self.folder / f"{name}.so"
+        own = None if recipe is None else restricted(recipe, opened)
+        options = replace(self.options, shapes=shapes, bindings=bindings, recipe=own, name="part")
+        if self.always and own is not None and own.tensors and own.layers:
+            options = replace(options, passes=(*options.passes, ALWAYS))
+        made = build(opened, path, options)
+        if kept is not None:
+            kept.update(made.kept_float)
+        return load(path)
+
+
+def input_specs(opened: OpenedModel, options: CompileOptions) -> list[TensorSpec]:
+    """What the model takes, every size known.
+
+    Raises:
+        ShapeError, UnsupportedError, ModelError: as an import.
+    """
+    made = build(opened, None, replace(options, recipe=None), stop_after="import")
+    assert made.imported is not None
+    main = made.imported.module["main"]
+    return [
+        TensorSpec(name, tuple(int(extent) for extent in param.ty.shape), str(param.ty.dtype))
+        for name, param in zip(made.imported.input_names, main.params, strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class Tapped:
+    """A model that gives inner tensors: each of `libraries` some of them, all inputs of the model itself besides."""
+
+    libraries: tuple[CompiledModel, ...]
+    inputs: frozenset[str]
+
+    def run(self, sample: Sample) -> Iterator[dict[str, Array]]:
+        """The tensors of one sample, a part of them at a time."""
+        if self.inputs:
+            yield {name: sample[name] for name in self.inputs}
+        for library in self.libraries:
+            yield library.run(sample)
+
+    def all(self, sample: Sample) -> dict[str, Array]:
+        """All of them at once."""
+        return {name: array for part in self.run(sample) for name, array in part.items()}
+
+
+def tapped(
+    workshop: Workshop,
+    opened: OpenedModel,
+    tensors: Sequence[str],
+    sizes: Mapping[str, int],
+    recipe: Recipe | None = None,
+    name: str = "tapped",
+) -> Tapped:
+    """Compiles a model so that it gives `tensors`, and its own outputs.
+
+    Args:
+        sizes: bytes of each tensor, as far as they are known; others count as nothing.
+        recipe: how it is quantized.
+    """
+    from ...frontends.taps import exposed
+
+    given = {value.name for value in opened.proto.graph.input}
+    inner = [each for each in tensors if each not in given]
+    libraries = []
+    for number, group in enumerate(groups(inner, sizes, MOST_BYTES) or [[]]):
+        workshop.tell("compile", number, 0)
+        libraries.append(workshop.compiled(exposed(opened, group), f"{name}{number}", recipe))
+    return Tapped(tuple(libraries), frozenset(each for each in tensors if each in given))
+
+
+def groups(names: Sequence[str], sizes: Mapping[str, int], most: int) -> list[list[str]]:
+    """Names in their order, cut where the sizes of a group would be more than `most` together."""
+    found: list[list[str]] = []
+    room = -1
+    for name in names:
+        size = sizes.get(name, 0)
+        if not found or size > room:
+            found.append([])
+            room = most
+        found[-1].append(name)
+        room -= size
+    return found
+
+
+def bytes_of(opened: OpenedModel, tensors: Sequence[str]) -> dict[str, int]:
+    """Bytes of tensors whose shapes ONNX's shape inference finds, of float32."""
+    import onnx
+
+    typed = onnx.shape_inference.infer_shapes(opened.proto, data_prop=True).graph
+    wanted = set(tensors)
+    found = {}
+    for value in (*typed.value_info, *typed.output):
+        if value.name in wanted and value.type.HasField("tensor_type"):
+            found[value.name] = 4 * math.prod(max(1, each.dim_value) for each in value.type.tensor_type.shape.dim)
+    return found
+
+
+@contextmanager
+def workshop_of(options: CompileOptions, tell: ProgressCallback, always: bool = False) -> Iterator[Workshop]:
+    """A workshop in a temporary folder, for float libraries of this machine."""
+    from ..process.temporary import temporary_folder
+
+    here: dict[str, Any] = {"emit": "so", "recipe": None, "save_ir": None, "keep_temps": None, "regions": {}}
+    with temporary_folder() as folder:
+        yield Workshop(replace(options, **here), folder, tell, always)

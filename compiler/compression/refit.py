@@ -1,0 +1,149 @@
+"""Layers of a cut network are fitted to what they made before, from what they read now: least squares, no labels.
+
+Layer after layer, in the order in which they run: what a layer reads is what those before it, fitted already, make of
+the samples, so that it makes up for their errors, too, and for those of what a sum adds to its result (He, Zhang and
+Sun 2017, "Channel pruning"). Memory holds the normal equations of one layer, however many samples there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...ir_passes.compression.columns import (
+    chosen_rows,
+    columns_of,
+    input_columns,
+    matrix_of,
+    results_of,
+    row_count,
+    weights_of,
+)
+from ...ir_passes.compression.least_squares import NormalEquations
+from ...ir_passes.core.graph import Var, leaves
+from ..calibration.samples import Array, Sample
+from .trial import Trial
+from .weight_homes import Home
+
+if TYPE_CHECKING:
+    from ...ir_passes.compression.cut import Cut
+    from ..process.progress import ProgressCallback
+
+RIDGE = 1e-3  # of the mean square of a layer's columns: keeps what the samples do not decide where it was
+_LEAST_SLOPE = 1e-6  # of a batch norm: a channel that it makes constant is left alone
+TURNS = 3  # of layers before a ReLU: what it makes alike is known after the first
+ROWS_A_COLUMN = 16  # of the normal equations at least, where there are so many
+
+
+def cut_weights(homes: Sequence[Home], cut: Cut) -> dict[str, Array]:
+    """Weights that are zero where layers read what is cut: so the whole network computes what the cut one does."""
+    found = {}
+    for home in homes:
+        lost = np.flatnonzero(~cut.mask(cut.channels.inputs(home.layer)))
+        if len(lost):
+            matrix = matrix_of(home.layer, home.layer.weights).copy()
+            matrix[:, input_columns(home.layer, lost)] = 0
+            weights = weights_of(home.layer, matrix, home.layer.weights.shape)
+            found[home.node.weights] = home.from_relax(weights)
+    return found
+
+
+def behind(homes: Mapping[str, Home], cut: Cut) -> list[Home]:
+    """The layers that read anything that a cut changes, in order."""
+    sites = cut.channels.sites
+    changed: set[Var] = set()
+    for var, value in cut.channels.graph.bindings:
+        tensors = (*sites[var].operands, *sites[var].results) if var in sites else ()
+        if any(leaf in changed for leaf in leaves(value)) or not all(map(cut.is_whole, tensors)):
+            changed.add(var)
+    reads = [home for home in homes.values() if home.fits and home.layer.call.args[0] in changed]
+    return sorted(reads, key=lambda home: home.node.index)
+
+
+def refitted(
+    trial: Trial,
+    samples: Sequence[Sample],
+    homes: Sequence[Home],
+    fitted: Sequence[Home],
+    cut: Cut,
+    tell: ProgressCallback,
+) -> dict[str, Array]:
+    """New weights of the layers that read what a cut changes, by the names of initializers.
+
+    Args:
+        homes: all layers; those that are not fitted lose what is cut nevertheless.
+        fitted: those to fit, in order.
+
+    Returns:
+        Arrays of the model's own shapes: cut, they are those of the cut network.
+    """
+    current = cut_weights(homes, cut)
+    levels: list[list[Home]] = []
+    for home in fitted:
+        if levels and levels[-1][0].node.source == home.node.source:
+            levels[-1].append(home)
+        else:
+            levels.append([home])
+    for number, level in enumerate(levels):
+        for turn in range(TURNS if any(home.followed.is_clipped for home in level) else 1):
+            tell("fit layers", number, len(levels))
+            fits = [_Fit(home, cut, len(samples)) for home in level]
+            for seed, sample in enumerate(samples):
+                want, have = trial.run(sample, {}), trial.run(sample, current)
+                for fit in fits:
+                    fit.add(want, have, seed, clipped=turn > 0)
+            for fit in fits:
+                current |= fit.solved({**trial.weights, **current})
+    return current
+
+
+class _Fit:
+    """One layer: its normal equations, those of each group by themselves, over what is left of its columns."""
+
+    def __init__(self, home: Home, cut: Cut, samples: int) -> None:
+        self.home = home
+        layer = home.layer
+        self._columns = input_columns(layer, cut.indices(cut.channels.inputs(layer)))
+        self._before = matrix_of(layer, layer.weights)
+        groups, _, outputs = self._before.shape
+        self._equations = [NormalEquations.of(len(self._columns), outputs) for _ in range(groups)]
+        self._rows = max(64, ROWS_A_COLUMN * len(self._columns) // max(1, samples))
+
+    def add(self, want: Mapping[str, Array], have: Mapping[str, Array], seed: int, *, clipped: bool) -> None:
+        """One sample: the tensors of the whole network, and those of the cut one with the layer as it is by now.
+
+        Args:
+            clipped: whether what a ReLU makes alike counts as alike; from weights on that are close already.
+        """
+        layer, node, followed = self.home.layer, self.home.node, self.home.followed
+        made = have[node.output]
+        rows = chosen_rows(row_count(layer, made), self._rows, seed)
+        columns, results = columns_of(layer, have[node.source], made, rows), results_of(layer, made, rows)
+        before, now = (results_of(layer, followed.of(tensors), rows) for tensors in (want, have))
+        wanted = followed.wanted(before, now) if clipped else before
+        # What the tensor there misses, as a difference of the layer's own result.
+        slope = np.broadcast_to(followed.factor, results[0].size).reshape(results.shape[1:])
+        results = results + np.divide(
+            wanted - now, slope, out=np.zeros_like(results), where=np.abs(slope) > _LEAST_SLOPE
+        )
+        for group, equations in enumerate(self._equations):
+            equations.add(columns[:, group, self._columns], results[:, group])
+
+    def solved(self, weights: Mapping[str, Array]) -> dict[str, Array]:
+        """The new weights, and the new bias where the model has a place for one."""
+        home, layer = self.home, self.home.layer
+        matrix = np.zeros_like(self._before)
+        shifts = []
+        for group, equations in enumerate(self._equations):
+            before = self._before[group, self._columns]
+            matrix[group, self._columns], shift = equations.solve(before, RIDGE, intercept=bool(home.bias))
+            shifts.append(shift)
+        found = {home.node.weights: home.from_relax(weights_of(layer, matrix, layer.weights.shape))}
+        if home.bias:
+            own = weights[home.bias]
+            base = 0.0 if home.inside else own.reshape(-1).astype(np.float64)
+            moved = base + home.factor * np.concatenate(shifts)
+            found[home.bias] = moved.reshape(own.shape).astype(own.dtype)
+        return found

@@ -1,0 +1,66 @@
+"""A model whose weights can be changed from run to run: one library gives what layers read and make."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..calibration.samples import Array, Sample
+from ..calibration.tapped import Tapped, bytes_of, tapped, workshop_of
+from .weight_homes import Home, values_of
+
+if TYPE_CHECKING:
+    from ...frontends import OpenedModel
+    from ..options import CompileOptions
+    from ..process.progress import ProgressCallback
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A model with some of its weights as inputs.
+
+    Attributes:
+        weights: the model's own values of them.
+        outputs: names of what the model gives.
+        tapped: the library.
+    """
+
+    weights: Mapping[str, Array]
+    outputs: tuple[str, ...]
+    tapped: Tapped
+
+    def run(self, sample: Sample, weights: Mapping[str, Array]) -> dict[str, Array]:
+        """Tensors of one sample by name, with some other weights."""
+        return self.tapped.all({**sample, **self.weights, **weights})
+
+    def output_error(self, samples: Sequence[Sample], weights: Mapping[str, Array]) -> float:
+        """How far the outputs are from the model's own, as a share of these: root mean squares over all samples."""
+        difference = energy = 0.0
+        for sample in samples:
+            want, have = self.run(sample, {}), self.run(sample, weights)
+            for name in self.outputs:
+                wide = want[name].astype(np.float64)
+                difference += float(np.square(wide - have[name]).sum())
+                energy += float(np.square(wide).sum())
+        return float(np.sqrt(difference / max(energy, 1e-300)))
+
+
+@contextmanager
+def trial_of(
+    opened: OpenedModel, homes: Sequence[Home], options: CompileOptions, tell: ProgressCallback
+) -> Iterator[Trial]:
+    """Compiles a model with the weights of some layers as inputs; it gives what these layers read and make."""
+    from ...frontends.lifted_weights import with_weights_as_inputs
+
+    weights = values_of(opened, [name for home in homes for name in (home.node.weights, home.bias) if name])
+    border = list(
+        dict.fromkeys(name for home in homes for name in (home.node.source, home.node.output, home.followed.tensor))
+    )
+    lifted = with_weights_as_inputs(opened, weights)
+    outputs = tuple(value.name for value in opened.proto.graph.output)
+    with workshop_of(options, tell) as shop:
+        yield Trial(weights, outputs, tapped(shop, lifted, border, bytes_of(lifted, border)))

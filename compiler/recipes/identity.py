@@ -1,0 +1,101 @@
+"""Which model a recipe is for: its checksum, and whether the names in the recipe are in it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from ...errors import RecipeError, RecipeWarning
+from .files import recipe_of
+from .recipe import ModelIdentity, Recipe
+
+if TYPE_CHECKING:
+    from ...frontends import OpenedModel
+
+
+def identity_of(opened: OpenedModel) -> ModelIdentity:
+    """The name and the checksum of a model's file; of one that came without a file, of what it is serialized to."""
+    digest = hashlib.sha256()
+    if opened.file is not None:
+        with opened.file.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+    else:
+        digest.update(opened.proto.SerializeToString(deterministic=True))
+    return ModelIdentity(opened.name, digest.hexdigest())
+
+
+def check_recipe(recipe: Recipe, opened: OpenedModel) -> None:
+    """Whether a recipe can be for a model; a `RecipeWarning` where all its names fit, and the file is another.
+
+    Raises:
+        RecipeError: the model has no tensor, layer or weights of a name in it.
+    """
+    tensors, layers, weights = names_of(opened)
+    for kind, used, known in (
+        ("tensor", recipe.tensors, tensors),
+        ("layer", recipe.layers, layers),
+        ("weights", recipe.arrays, weights),
+    ):
+        missing = [name for name in used if name not in known]
+        if missing:
+            near = get_close_matches(missing[0], known, 1)
+            raise RecipeError(
+                f"the model has no {kind} {missing[0]!r}" + (f", nor {len(missing) - 1} more" if missing[1:] else ""),
+                where=f"{recipe.where}, for {opened.where}",
+                hint=f"is {near[0]!r} meant?" if near else "the recipe was made for another model",
+            )
+    if recipe.model.sha256 and recipe.model.sha256 != identity_of(opened).sha256:
+        warnings.warn(
+            f"{recipe.where} was made for another file than {opened.where}, in which all its names occur, too",
+            RecipeWarning,
+            stacklevel=2,
+        )
+
+
+def with_recipe(
+    given: str | os.PathLike[str] | Recipe | None, opened: OpenedModel
+) -> tuple[Recipe | None, OpenedModel]:
+    """A recipe, read and checked against a model, and the model with the weights that it replaces.
+
+    Raises:
+        RecipeError, UnsupportedVersionError: as `read_recipe` and `check_recipe`.
+        ModelError: weights have another shape or dtype.
+    """
+    recipe = recipe_of(given)
+    if recipe is None:
+        return None, opened
+    from ...frontends.replaced_weights import with_weights
+
+    check_recipe(recipe, opened)
+    return recipe, with_weights(opened, recipe.arrays)
+
+
+def restricted(recipe: Recipe, opened: OpenedModel) -> Recipe:
+    """The part of a recipe that is about what is in a model: in a part of the one that it was made for."""
+    tensors, layers, weights = names_of(opened)
+    return replace(
+        recipe,
+        model=ModelIdentity(),
+        tensors={name: entry for name, entry in recipe.tensors.items() if name in tensors},
+        layers={name: entry for name, entry in recipe.layers.items() if name in layers},
+        arrays={name: array for name, array in recipe.arrays.items() if name in weights},
+    )
+
+
+def names_of(opened: OpenedModel) -> tuple[set[str], set[str], set[str]]:
+    """The names of a model's tensors, its layers, and its weights."""
+    graph = opened.proto.graph
+    weights = {tensor.name for tensor in graph.initializer}
+    tensors = {value.name for value in graph.input} | {name for node in graph.node for name in _named(node.output)}
+    layers = {node.name or next(_named(node.output), "") for node in graph.node}
+    return tensors - weights, layers, weights
+
+
+def _named(names: Iterable[str]) -> Iterator[str]:
+    return (name for name in names if name)

@@ -1,0 +1,150 @@
+"""A recipe as an ONNX model: pairs of QuantizeLinear and DequantizeLinear, as other runtimes take them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from ...errors import UnsupportedError
+from ...frontends.linear_layers import LinearLayer, linear_layers
+from ...frontends.replaced_weights import with_weights
+from ...ir_passes.quantization.weight_integers import WeightBits, weight_integers
+from ..process.install import written_whole
+from ..process.places import output_errors
+from .recipe import Array, FloatEntry, Recipe, TensorEntry, WeightsEntry
+from .sections import BLOCKS
+
+if TYPE_CHECKING:
+    from ...frontends import OpenedModel
+
+_LEAST_OPSET = 13  # of scales along an axis
+_BITS = 8
+_SHIFT = 128  # activations are uint8 there, as units multiply them with int8
+
+
+def export_quantized(opened: OpenedModel, recipe: Recipe, path: Path) -> None:
+    """Writes the quantized model.
+
+    Raises:
+        OutputError: the place cannot be written.
+        UnsupportedError: as `quantized_model`.
+    """
+    model = quantized_model(opened, recipe)
+    with output_errors(path), written_whole(path) as file:
+        file.write(model.SerializeToString())
+
+
+def quantized_model(opened: OpenedModel, recipe: Recipe) -> onnx.ModelProto:
+    """The model with pairs where a recipe has them: activations in uint8, weights in int8, biases in int32.
+
+    Raises:
+        UnsupportedError: other than 8 bits, weights in blocks, or a model of an opset without scales along an axis.
+    """
+    opened = with_weights(opened, recipe.arrays)
+    whole = opened.changed(opened.proto).for_engine()
+    assert isinstance(whole, bytes)  # of a model that is no file
+    model = onnx.ModelProto()
+    model.ParseFromString(whole)
+    opset = next((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), 1)
+    if opset < _LEAST_OPSET:
+        raise UnsupportedError(
+            f"the model is of opset {opset}, and scales along an axis need {_LEAST_OPSET}",
+            where=opened.where,
+            hint="convert it with onnx.version_converter first",
+        )
+    kept = recipe.entries(FloatEntry)
+    weights = {name: entry for name, entry in recipe.entries(WeightsEntry).items() if name not in kept}
+    bits = {entry.bits for entry in recipe.tensors.values()} | {entry.bits for entry in weights.values()}
+    if bits - {_BITS}:
+        raise UnsupportedError(f"only {_BITS} bits are exported", where=recipe.where)
+    if any(entry.granularity in BLOCKS for entry in weights.values()):
+        raise UnsupportedError("weights in blocks are not exported", where=recipe.where)
+    layers = [each for each in linear_layers(opened) if each.name in weights and each.root in recipe.tensors]
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    for layer in layers:
+        _quantize_weights(model, layer, weights[layer.name], recipe.tensors[layer.root], constants)
+    _quantize_tensors(model, recipe)
+    used = {name for node in model.graph.node for name in node.input} | {value.name for value in model.graph.output}
+    for tensor in [each for each in model.graph.initializer if each.name not in used]:
+        model.graph.initializer.remove(tensor)
+    return model
+
+
+def _quantize_weights(
+    model: onnx.ModelProto,
+    layer: LinearLayer,
+    entry: WeightsEntry,
+    source: TensorEntry,
+    constants: dict[str, onnx.TensorProto],
+) -> None:
+    node = model.graph.node[layer.index]
+    array = numpy_helper.to_array(constants[layer.weights])
+    integers, scales = weight_integers(array, layer.column, WeightBits(entry.bits, entry.granularity))
+    flat = scales.reshape(-1) if scales.size > 1 else scales.reshape(())
+    name = f"{layer.weights}/of/{layer.name}"
+    node.input[1] = _dequantized(model, name, integers, flat, layer.column)
+    if not layer.bias:
+        return
+    of_sums = np.float32(source.scale) * flat
+    bias = np.rint(numpy_helper.to_array(constants[layer.bias]).astype(np.float64) / of_sums)
+    if np.abs(bias).max(initial=0) < 2**31:
+        node.input[2] = _dequantized(model, f"{layer.bias}/of/{layer.name}", bias.astype(np.int32), of_sums, 0)
+
+
+def _dequantized(model: onnx.ModelProto, name: str, integers: Array, scales: Array, axis: int) -> str:
+    """Adds initializers and a node that dequantizes them; gives the name of its result. Nodes are put in later."""
+    zero = np.zeros(scales.shape, integers.dtype)
+    for ending, array in (("integers", integers), ("scale", scales.astype(np.float32)), ("zero", zero)):
+        model.graph.initializer.append(numpy_helper.from_array(np.asarray(array), f"{name}/{ending}"))
+    inputs = [f"{name}/{ending}" for ending in ("integers", "scale", "zero")]
+    model.graph.node.append(helper.make_node("DequantizeLinear", inputs, [name], name, axis=axis))
+    return name
+
+
+def _quantize_tensors(model: onnx.ModelProto, recipe: Recipe) -> None:
+    """Puts pairs behind tensors, for the nodes that read them, and all nodes into an order in which they can run."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    nodes = list(model.graph.node)
+    ready = [bool(node.input) and all(name in constants for name in node.input if name) for node in nodes]
+    known = [node for node, early in zip(nodes, ready, strict=True) if not early]
+    renamed = {name: f"{name}/dequantized" for name in recipe.tensors}
+    for node in known:
+        for index, name in enumerate(node.input):
+            if name in renamed:
+                node.input[index] = renamed[name]
+    ordered = [node for node, early in zip(nodes, ready, strict=True) if early]
+    for value in model.graph.input:
+        ordered += _pair(model, value.name, recipe)
+    for node in known:
+        ordered.append(node)
+        for name in node.output:
+            ordered += _pair(model, name, recipe)
+    copies = []
+    for node in ordered:
+        copy = onnx.NodeProto()
+        copy.CopyFrom(node)
+        copies.append(copy)
+    del model.graph.node[:]
+    model.graph.node.extend(copies)
+
+
+def _pair(model: onnx.ModelProto, name: str, recipe: Recipe) -> Iterator[onnx.NodeProto]:
+    entry = recipe.tensors.get(name)
+    if entry is None:
+        return
+    parameters = (
+        ("scale", np.asarray(entry.scale, np.float32)),
+        ("zero", np.asarray(entry.zero_point + _SHIFT, np.uint8)),
+    )
+    for ending, array in parameters:
+        model.graph.initializer.append(numpy_helper.from_array(array, f"{name}/{ending}"))
+    scale, zero = (f"{name}/{ending}" for ending, _ in parameters)
+    yield helper.make_node("QuantizeLinear", [name, scale, zero], [f"{name}/quantized"], f"{name}/quantize")
+    yield helper.make_node(
+        "DequantizeLinear", [f"{name}/quantized", scale, zero], [f"{name}/dequantized"], f"{name}/dequantize"
+    )

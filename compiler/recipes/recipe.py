@@ -1,0 +1,120 @@
+"""A recipe as data: how tensors and layers are quantized and changed, by the model's own names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Entry = TypeVar("Entry")
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class ModelIdentity:
+    """The model that a recipe was made for: its name, and the checksum of its file (empty where there was none)."""
+
+    name: str = ""
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class TensorEntry:
+    """How an activation is quantized: floats are (integers - zero_point) * scale.
+
+    Attributes:
+        bits: of a signed integer.
+        scale: a positive number.
+        zero_point: an integer of so many bits.
+        range: the least and the greatest float that are not clipped.
+        method: how the range was chosen.
+        why: a sentence for people.
+    """
+
+    bits: int
+    scale: float
+    zero_point: int
+    range: tuple[float, float] | None = None
+    method: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class WeightsEntry:
+    """How the weights of a layer are quantized: bits, and what shares a scale."""
+
+    bits: int = 8
+    granularity: str = "channel"
+
+
+@dataclass(frozen=True)
+class FloatEntry:
+    """That a layer stays float, and why."""
+
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class KeepEntry:
+    """The output channels that a layer keeps; what goes together with the others goes, too."""
+
+    channels: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class DropEntry:
+    """Whether a node goes with the residual branch that it is in, or by itself where it is in none."""
+
+    drop: bool
+
+
+@dataclass(frozen=True)
+class SparsityEntry:
+    """Where a layer's weights are zero: in a pattern, as `masks.pattern_of` reads it, so many of them."""
+
+    pattern: str
+    rate: float
+
+
+@dataclass(frozen=True)
+class RankEntry:
+    """Of what rank a layer is: a number, or two, of channels and of outputs, of the kernel in the middle of three."""
+
+    rank: int | tuple[int, int]
+
+    @property
+    def ranks(self) -> tuple[int, ...]:
+        """One or two."""
+        return self.rank if isinstance(self.rank, tuple) else (self.rank,)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is done to a model; nothing, as it stands.
+
+    Attributes:
+        model: which one.
+        tensors: activations by name.
+        layers: by the name of a node, or its first output where it has none: entries by the name of their section.
+        arrays: weights that replace the model's own, by the name of the initializer.
+        where: the file that it was read from, for errors.
+    """
+
+    model: ModelIdentity = ModelIdentity()
+    tensors: Mapping[str, TensorEntry] = field(default_factory=dict)
+    layers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    arrays: Mapping[str, Array] = field(default_factory=dict)
+    where: str = "recipe"
+
+    def entries(self, kind: type[Entry]) -> dict[str, Entry]:
+        """The layers that have an entry of a class, with it."""
+        return {
+            layer: entry
+            for layer, sections in self.layers.items()
+            for entry in sections.values()
+            if isinstance(entry, kind)
+        }

@@ -1,0 +1,42 @@
+"""What `verify --recipe` tells: whether a library computes what its recipe says, and how far that is from floats."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .quantization_report import decibels
+from .report import Table
+
+if TYPE_CHECKING:
+    from ..calibration.check import QuantizedCheck
+
+_MOST_ROWS = 12
+
+
+def tables(name: str, found: QuantizedCheck) -> list[str | Table]:
+    """For people: the layers, where they were looked at, and the verdict."""
+    parts: list[str | Table] = []
+    if found.layers:
+        table = Table(
+            ("layer", "reads", ">signal to noise", ">against the recipe", ""),
+            title="layers by themselves, the worst first (dB)",
+        )
+        for each in found.layers[:_MOST_ROWS]:
+            state = "its kernel is WRONG" if each.kernel_is_wrong else ""
+            table.add(each.layer, each.reads, decibels(each.against_float), decibels(each.against_reference), state)
+        parts.append(table)
+        first = found.layers[0]
+        parts.append(f"first to look at: layer {first.layer!r}, which reads {first.reads!r}")
+    written = "computes" if found.is_as_written else "does NOT compute"
+    parts.append(
+        f"{name} {written} what its recipe says: {decibels(found.difference)} dB from that arithmetic, which is "
+        f"{decibels(found.own_error)} dB from floats"
+    )
+    metrics = found.metrics
+    agreement = f", top-1 agrees in {metrics.top1:.2%}" if metrics.top1 is not None else ""
+    verdict = "is close to" if metrics.decibels >= found.least_decibels else "DIFFERS from"
+    parts.append(
+        f"it {verdict} the float model on {metrics.samples} inputs: {metrics.decibels:.1f} dB of "
+        f"{found.least_decibels:g} that are asked for, cosine {metrics.cosine:.5f}{agreement}"
+    )
+    return parts

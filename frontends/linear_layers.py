@@ -1,0 +1,98 @@
+"""The layers of a model that integers may compute: products and convolutions whose weights are constants."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import onnx
+
+from ..ir_passes.core.sources import escape
+from .onnx.carriers import moved_from
+from .opened import OpenedModel
+
+
+@dataclass(frozen=True)
+class LinearLayer:
+    """A node that multiplies a tensor with weights.
+
+    Attributes:
+        name: of the node, or its first output where it has none.
+        operator: ONNX's.
+        hint: the name that its bindings and kernels have.
+        index: its place among the nodes.
+        source: the tensor that it reads.
+        root: the tensor that this one's elements come from, before they were only moved; it is what is quantized.
+        output: the tensor that it makes.
+        weights: the initializer.
+        bias: the initializer that is added to it, if it is the layer's alone; else "".
+        column: the axis of the weights that the columns of the product are.
+    """
+
+    name: str
+    operator: str
+    hint: str
+    index: int
+    source: str
+    root: str
+    output: str
+    weights: str
+    bias: str
+    column: int
+
+
+def linear_layers(opened: OpenedModel) -> list[LinearLayer]:
+    """The layers of the model's graph, in order, that have a name of their own."""
+    graph = opened.proto.graph
+    kinds = {tensor.name: tensor for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT}
+    uses = Counter(name for node in graph.node for name in node.input)
+    names = Counter(_name(node) for node in graph.node)
+    roots = moved_from(opened.graph_form().graph)
+    found = []
+    for index, node in enumerate(graph.node):
+        if node.domain not in ("", "ai.onnx") or node.op_type not in _COLUMNS or len(node.input) < 2:
+            continue
+        weights = kinds.get(node.input[1])
+        if weights is None or node.input[0] in kinds or names[_name(node)] > 1 or not _takes(node, weights):
+            continue
+        bias = node.input[2] if len(node.input) > 2 else ""
+        known = bias in kinds and uses[bias] == 1 and len(kinds[bias].dims) == 1
+        found.append(
+            LinearLayer(
+                name=_name(node),
+                operator=node.op_type,
+                hint=escape(node.name or f"{node.op_type}_{_name(node)}"),
+                index=index,
+                source=node.input[0],
+                root=roots.get(node.input[0], node.input[0]),
+                output=node.output[0],
+                weights=node.input[1],
+                bias=bias if known else "",
+                column=_column(node),
+            )
+        )
+    return found
+
+
+# Operators with weights -> the axis of the weights that columns are.
+_COLUMNS = {"Conv": 0, "Gemm": 1, "MatMul": 1}
+
+
+def _name(node: onnx.NodeProto) -> str:
+    return node.name or next((name for name in node.output if name), "")
+
+
+def _attributes(node: onnx.NodeProto) -> dict[str, float]:
+    return {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
+
+
+def _takes(node: onnx.NodeProto, weights: onnx.TensorProto) -> bool:
+    if node.op_type == "Conv":
+        return len(weights.dims) >= 3
+    attributes = _attributes(node)
+    plain = all(attributes.get(name, 1.0) == 1.0 for name in ("alpha", "beta")) and not attributes.get("transA", 0)
+    return len(weights.dims) == 2 and plain
+
+
+def _column(node: onnx.NodeProto) -> int:
+    return 0 if _attributes(node).get("transB", 0) else _COLUMNS[node.op_type]

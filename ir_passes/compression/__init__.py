@@ -1,0 +1,1 @@
+"""Networks made smaller: which channels go together, and passes that take some away."""

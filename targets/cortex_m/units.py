@@ -1,0 +1,84 @@
+"""The units for products of 8-bit integers that Cortex-M processors have: a row each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..core import UnitCosts
+from ..target import DotUnit
+
+if TYPE_CHECKING:
+    from ..instructions import Instructions
+
+
+def _pairs_in_words() -> Instructions:
+    from .dsp import PairsInWords
+
+    return PairsInWords()
+
+
+def _vectors_in_sums() -> Instructions:
+    from .helium import VectorsInSums
+
+    return VectorsInSums(stays_in_loop=True)
+
+
+# Of the general registers those that a loop needs beside sums and what stays of operands: two pointers, its end, and
+# both groups of a column or row.
+_OF_LOOP = 5
+
+
+def _registers_of_pairs(rows: int, registers: int, vectors: int) -> int:
+    """Sums, and both groups of as many rows or columns as there are fewer of."""
+    return rows * registers * vectors + 2 * min(rows * registers, vectors) + _OF_LOOP
+
+
+# Two SMLAD a row and column for four terms, two loads a row, a load and two extensions a column.
+DSP = DotUnit(
+    name="DSP",
+    lhs="uint8",
+    rhs="int8",
+    accumulator="int32",
+    group=2,
+    rows=4,
+    lanes=1,
+    depth=4,
+    registers=13,
+    required_features=(),
+    costs=UnitCosts(rate=1 / 8, latency=1.0, loads_per_cycle=0.8, step_overhead=2.0, tile_overhead=8.0),
+    instructions=_pairs_in_words,
+    peak=None,
+    registers_used=_registers_of_pairs,
+    copied_as="int16",
+    interleaved=True,
+)
+
+
+_COLUMNS = 4  # as many as a vector of sums has lanes, which are brought into one behind the loop
+
+
+def _registers_of_vectors(rows: int, registers: int, vectors: int) -> int:
+    """Sums, a pointer for each row, one for columns, and the count of a loop."""
+    return rows * registers * (_COLUMNS * vectors + 1) + 2
+
+
+# A load a row and column, and a VMLADAVA for both, for sixteen terms.
+HELIUM = DotUnit(
+    name="HELIUM-INT8",
+    lhs="int8",
+    rhs="int8",
+    accumulator="int32",
+    group=1,
+    rows=1,
+    lanes=_COLUMNS,
+    depth=16,
+    registers=12,
+    required_features=(),
+    costs=UnitCosts(
+        rate=1 / _COLUMNS, latency=1.0, loads_per_cycle=1 / _COLUMNS, step_overhead=1.0, tile_overhead=20.0
+    ),
+    instructions=_vectors_in_sums,
+    peak=None,
+    registers_used=_registers_of_vectors,
+    interleaved=True,
+)

@@ -1,0 +1,238 @@
+"""A float model becomes integers: the accuracy it keeps, the layer that a fault is in, and what stops on the way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import tilewright
+from small_models import model, node
+from tilewright import frontends
+from tilewright.compiler.calibration.check import check_quantized
+from tilewright.compiler.calibration.findings import Findings
+from tilewright.compiler.calibration.quantize import Request, quantize
+from tilewright.compiler.options import CompileOptions
+from tilewright.compiler.recipes.quantized_onnx import quantized_model
+from tilewright.compiler.recipes.recipe import Recipe
+from tilewright.compiler.reports import quantization_check, quantization_page, quantization_report
+from tilewright.errors import CalibrationError, UsageError
+
+MODELS = Path(tilewright.__file__).parent / "examples" / "models"
+DIGITS = MODELS / "digits_cnn.onnx"
+# Whatever the machine is, all layers of it that a unit takes are integers.
+OPTIONS = CompileOptions(threads=1)
+ALWAYS = ("place_pairs{always=True}",)
+
+
+def dense_network() -> onnx.ModelProto:
+    """Three products with what stands between them: a compile takes a moment."""
+    rng = np.random.default_rng(5)
+    weights = {f"w{i}": (rng.standard_normal((32, 32)) / 6).astype("f4") for i in range(3)}
+    return model(
+        [
+            node("MatMul", ["x", "w0"], "a", "first"),
+            node("Relu", ["a"], "b", "relu"),
+            node("Gemm", ["b", "w1", "c1"], "c", "second"),
+            node("Tanh", ["c"], "d", "tanh"),
+            node("MatMul", ["d", "w2"], "y", "third"),
+        ],
+        {"x": ("float32", (4, 32))},
+        {"y": ("float32", (4, 32))},
+        {**weights, "c1": rng.standard_normal(32).astype("f4")},
+    )
+
+
+DENSE = dense_network()
+SAMPLES = np.random.default_rng(6).standard_normal((12, 4, 32)).astype("f4")
+
+
+@cache
+def digits() -> tuple[np.ndarray, np.ndarray]:
+    with np.load(MODELS / "digits_test.npz") as data:
+        return data["images"].reshape(-1, 1, 8, 8).astype("f4"), data["labels"].reshape(-1)
+
+
+@cache
+def quantized() -> Findings:
+    images, _ = digits()
+    return quantize(DIGITS, images[:80], Request(OPTIONS, always=True))
+
+
+@cache
+def library() -> tilewright.CompiledModel:
+    return tilewright.compile(DIGITS, recipe=quantized().recipe, passes=ALWAYS, threads=1)
+
+
+def classes(run: Any) -> np.ndarray:
+    images, _ = digits()
+    return np.array([run(image[None]).argmax() for image in images[80:]])
+
+
+def test_digits_are_read_as_well_as_before() -> None:
+    _, labels = digits()
+    exact = tilewright.compile(DIGITS, threads=1)
+    integers, floats = (classes(lambda x, each=each: each.run({"image": x})["logits"]) for each in (library(), exact))
+
+    assert (integers == floats).mean() >= 0.985
+    assert (integers == labels[80:]).mean() >= (floats == labels[80:]).mean() - 0.003
+    found = quantized()
+    assert found.metrics is not None and found.metrics.decibels > 25 and found.metrics.top1 == 1
+    assert (found.calibrated, found.held) == (60, 20)
+    assert sum(not layer.kept_float for layer in found.layers) >= 4
+
+
+def test_onnx_runtime_computes_the_same_from_the_exported_model() -> None:
+    images, _ = digits()
+    exported = quantized_model(frontends.open(DIGITS), quantized().recipe)
+    session = onnxruntime.InferenceSession(exported.SerializeToString(), providers=["CPUExecutionProvider"])
+    theirs = classes(lambda x: session.run(None, {"image": x})[0])
+    ours = classes(lambda x: library().run({"image": x})["logits"])
+    assert (theirs == ours).mean() >= 0.99
+    largest, difference = 0.0, 0.0
+    for image in images[80:100]:
+        a, b = library().run({"image": image[None]})["logits"], session.run(None, {"image": image[None]})[0]
+        largest, difference = max(largest, float(np.abs(b).max())), max(difference, float(np.abs(a - b).max()))
+    assert difference < 0.05 * largest
+
+
+def planted(recipe: Recipe, root: str, factor: float = 10.0) -> Recipe:
+    entry = recipe.tensors[root]
+    return replace(recipe, tensors={**recipe.tensors, root: replace(entry, scale=entry.scale * factor)})
+
+
+@pytest.mark.parametrize("place", [2, *(pytest.param(each, marks=pytest.mark.slow) for each in (0, 1, 3, 4, 5))])
+def test_a_planted_fault_is_named_first(place: int) -> None:
+    images, _ = digits()
+    found = quantized()
+    layers = [each for each in found.layers if not each.kept_float]
+    guilty = layers[place]
+    faulty = planted(found.recipe, guilty.root)
+    bad = tilewright.compile(DIGITS, recipe=faulty, passes=ALWAYS, threads=1)
+    samples = [{"image": image[None]} for image in images[80:84]]
+    opened = frontends.open(DIGITS)
+
+    check = check_quantized(bad, opened, faulty, samples, bisect=True, options=OPTIONS, always=True)
+    assert check.is_as_written
+    assert check.layers[0].layer == guilty.name
+    assert not any(each.kernel_is_wrong for each in check.layers)
+    assert f"layer {guilty.name!r}" in "\n".join(map(str, quantization_check.tables("x.so", check)))
+    good = check_quantized(library(), opened, found.recipe, samples, options=OPTIONS, always=True)
+    assert good.passed and good.metrics.decibels > check.metrics.decibels + 3
+
+
+def test_a_library_whose_target_keeps_layers_in_float_is_held_to_what_it_applies() -> None:
+    images, _ = digits()
+    some = tilewright.compile(DIGITS, recipe=quantized().recipe, threads=1)
+    samples = [{"image": image[None]} for image in images[80:84]]
+    check = check_quantized(some, frontends.open(DIGITS), quantized().recipe, samples, options=OPTIONS)
+    assert check.passed and check.difference.error < check.own_error.error
+
+
+def test_the_report_shows_each_layer() -> None:
+    found = quantized()
+    data = quantization_report.to_json(found)
+    json.dumps(data, allow_nan=False)
+    layers = {each["name"]: each for each in data["layers"]}
+    integers = [each for each in layers.values() if each["kept_float"] is None]
+    assert all(each["alone_db"] > 20 and each["alone_at_end_db"] > 20 for each in integers)
+    assert all(each["quantized_bytes"] < each["float_bytes"] for each in integers)
+    # Without one layer's error less is left than with all of them, for the layer that does most.
+    assert max(each["without_db"] for each in integers) > found.metrics.decibels  # type: ignore[union-attr]
+    assert data["worst_first"][0] == min(integers, key=lambda each: each["alone_db"])["name"]
+    text = "\n".join(part if isinstance(part, str) else part.plain() for part in quantization_report.tables(found))
+    assert "top-1 agrees in 100.00%" in text and data["worst_first"][0] in text
+    page = quantization_page.render(found)
+    assert page.count("<svg") >= 3 and all(each["name"] in page for each in layers.values())
+
+
+def test_a_layer_that_stays_float() -> None:
+    found = quantize(DENSE, SAMPLES, Request(OPTIONS, always=True, keep_float=["second"], details=False))
+    assert [(each.name, each.kept_float) for each in found.layers][1] == ("second", "asked for")
+    assert sum(each.kept_float == "" for each in found.layers) == 2
+    with pytest.raises(UsageError, match="no layer 'nothing'"):
+        quantize(DENSE, SAMPLES, Request(OPTIONS, keep_float=["nothing"]))
+
+
+def test_a_layer_that_would_lose_too_much_stays_float() -> None:
+    found = quantize(DENSE, SAMPLES, Request(OPTIONS, always=True, least_decibels=45.0, details=False))
+    kept = {each.name: each.kept_float for each in found.layers}
+    assert any("less than 45" in why for why in kept.values()) and found.recipe.layers["first"].keys() >= {"weights"}
+
+
+def interrupted(images: np.ndarray, after: int) -> Iterator[np.ndarray]:
+    for number, image in enumerate(images):
+        if number == after:
+            raise KeyboardInterrupt
+        yield image
+
+
+def test_what_was_calibrated_before_an_interrupt_is_not_calibrated_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tilewright.compiler.calibration import collect
+
+    monkeypatch.setattr(collect, "_FLUSH_SECONDS", 0.0)
+    request = Request(OPTIONS, always=True, correct=False, details=False, state=tmp_path / "state.npz")
+    with pytest.raises(KeyboardInterrupt):
+        quantize(DENSE, interrupted(SAMPLES, 9), request)
+    assert request.state is not None and request.state.is_file()
+
+    added = 0
+    add = collect.TensorStatistics.add
+
+    def counted(self: Any, values: Any) -> None:
+        nonlocal added
+        added += 1
+        add(self, values)
+
+    monkeypatch.setattr(collect.TensorStatistics, "add", counted)
+    found = quantize(DENSE, SAMPLES, request)
+    tensors = len({layer.root for layer in found.layers})
+    assert added == (9 - 7) * tensors  # of twelve, three are held out; seven of the other nine were seen
+    assert not request.state.exists()
+    monkeypatch.undo()
+    assert found.recipe == quantize(DENSE, SAMPLES, replace(request, state=None)).recipe
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (np.zeros((1, 4, 32), "f4"), "holds 1 samples"),
+        (np.zeros((0, 4, 32), "f4"), "holds 0 samples"),
+        (np.zeros((4, 4, 33), "f4"), "array"),
+        (np.full((4, 4, 32), np.nan, "f4"), "NaN"),
+    ],
+)
+def test_data_that_does_not_do(data: np.ndarray, what: str) -> None:
+    with pytest.raises(CalibrationError, match=what):
+        quantize(DENSE, data, Request(OPTIONS))
+
+
+def test_a_model_that_makes_nan_of_its_samples() -> None:
+    made = model(
+        [node("Log", ["x"], "l", "log"), node("MatMul", ["l", "w"], "y", "dense")],
+        {"x": ("float32", (1, 16))},
+        {"y": ("float32", (1, 16))},
+        {"w": np.eye(16, dtype="f4")},
+    )
+    with pytest.raises(CalibrationError, match="tensor 'l'"):
+        quantize(made, -np.ones((4, 16), "f4"), Request(OPTIONS, always=True))
+
+
+def test_a_model_without_layers() -> None:
+    made = model([node("Relu", ["x"], "y", "relu")], {"x": ("float32", (1, 4))}, {"y": ("float32", (1, 4))})
+    with pytest.raises(UsageError, match="no product or convolution"):
+        quantize(made, np.ones((4, 4), "f4"), Request(OPTIONS, always=True))
+
+
+def test_constant_inputs_have_a_scale() -> None:
+    found = quantize(DENSE, np.zeros((4, 4, 32), "f4"), Request(OPTIONS, always=True, details=False))
+    assert all(entry.scale > 0 for entry in found.recipe.tensors.values())

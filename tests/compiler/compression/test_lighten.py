@@ -1,0 +1,253 @@
+"""Recipes of zeros and of low rank: from a model and samples, by file, to a library that computes what they say."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import tilewright
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+from small_models import model, node
+from tilewright import frontends, targets
+from tilewright.annotations import TEMPLATE
+from tilewright.compiler.build import build
+from tilewright.compiler.cli.main import run
+from tilewright.compiler.compression.costs import cycles_on
+from tilewright.compiler.compression.lighten import Lightening, Lighter, lighten
+from tilewright.compiler.options import CompileOptions
+from tilewright.compiler.recipes.files import read_recipe, write_recipe
+from tilewright.compiler.recipes.recipe import RankEntry, Recipe, SparsityEntry
+from tilewright.errors import CutError, RecipeError, UsageError
+from tilewright.frontends.replaced_weights import with_weights
+from tilewright.ir_passes.compression.factorize import Product
+from tvm import tirx
+
+SHAPE = (2, 16, 9, 8)
+
+
+def correlated(count: int) -> Any:
+    """Samples whose channels depend on each other, as those of images do."""
+    generator = np.random.default_rng(5)
+    mixed = generator.standard_normal((count, 2, 5, 9, 8)), generator.standard_normal((5, 16))
+    noise = 0.2 * generator.standard_normal((count, *SHAPE))
+    return (np.einsum("nbrhw,rc->nbchw", *mixed) + noise).astype("float32")
+
+
+@cache
+def network() -> Any:
+    generator = np.random.default_rng(3)
+    low = generator.standard_normal((48, 6)) @ generator.standard_normal((6, 96)) / np.sqrt(6 * 48)
+    weights = {
+        "w0": generator.standard_normal((48, 16, 3, 3)) / 12,
+        "b0": generator.standard_normal(48),
+        "w1": generator.standard_normal((48, 48, 1, 1)) / 7,
+        "w2": (low + 1e-4 * generator.standard_normal(low.shape)).T,
+        "b2": generator.standard_normal(96),
+        "w3": generator.standard_normal((96, 10)) / 10,
+    }
+    return model(
+        [
+            node("Conv", ["x", "w0", "b0"], "c0", "first", pads=[1, 1, 1, 1]),
+            node("Relu", ["c0"], "r0", "relu0"),
+            node("Conv", ["r0", "w1"], "c1", "second"),
+            node("Relu", ["c1"], "r1", "relu1"),
+            node("GlobalAveragePool", ["r1"], "g", "mean"),
+            node("Flatten", ["g"], "f", "flat"),
+            node("Gemm", ["f", "w2", "b2"], "d", "third", transB=1),
+            node("MatMul", ["d", "w3"], "y", "head"),
+        ],
+        {"x": ("float32", SHAPE)},
+        {"y": ("float32", (2, 10))},
+        {name: array.astype("float32") for name, array in weights.items()},
+    )
+
+
+@cache
+def lightened(asked: Lightening, samples: int = 24, **options: Any) -> Lighter:
+    opened = frontends.open(network(), frontends.Request())
+    given = [{"x": each} for each in correlated(samples)]
+    return lighten(opened, given, asked, CompileOptions(threads=1), lambda *_: None, **options)
+
+
+def by_onnxruntime(recipe: Recipe, x: Any) -> Any:
+    """What the model with the recipe's weights computes."""
+    changed = with_weights(frontends.open(network(), frontends.Request()), recipe.arrays).proto
+    session = onnxruntime.InferenceSession(changed.SerializeToString())
+    return session.run(None, {"x": x})[0]
+
+
+def compiled(recipe: Recipe | Path | None) -> Any:
+    return tilewright.compile(network(), recipe=recipe, threads=1)
+
+
+def templates_of(recipe: Recipe) -> list[str]:
+    module = build(network(), None, CompileOptions(recipe=recipe, threads=1), stop_after="passes").module
+    functions = [each for each in module.functions.values() if isinstance(each, tirx.PrimFunc)]
+    return [str(TEMPLATE.of(function)) for function in functions]
+
+
+BLOCKS = Lightening(0.6, "16x1")
+
+
+def test_the_zeros_of_a_recipe_are_in_the_library(tmp_path: Path) -> None:
+    lighter = lightened(BLOCKS)
+    write_recipe(lighter.recipe, tmp_path / "recipe.json")
+    x = correlated(1)[0]
+
+    recipe = read_recipe(tmp_path / "recipe.json")
+    actual = compiled(tmp_path / "recipe.json").run({"x": x})["y"]
+
+    expected = by_onnxruntime(recipe, x)
+    assert np.abs(actual - expected).max() < 2e-5 * np.abs(expected).max()
+    assert list(recipe.layers) == ["first", "second", "third"], "the head is small"
+    for name, weights in (("first", "w0"), ("second", "w1"), ("third", "w2")):
+        entry = recipe.layers[name]["sparsity"]
+        assert entry.pattern == "16x1" and 0.57 < entry.rate <= 0.6
+        assert (recipe.arrays[weights] == 0).mean() == pytest.approx(entry.rate, abs=1e-6)
+
+
+def test_weights_that_are_adjusted_lose_less() -> None:
+    lighter = lightened(BLOCKS)
+
+    assert lighter.errors["adjusted"] < 0.7 * lighter.errors["by magnitude"]
+    for each in lighter.layers.values():
+        assert each.errors["adjusted"] < each.errors["by magnitude"]
+        assert each.weights[1] == pytest.approx(each.weights[0] * 0.4, rel=0.03)
+
+
+def test_without_samples_the_smallest_weights_go() -> None:
+    lighter = lightened(Lightening(0.9, f"{targets.parse('host').lanes()}x1", criterion="magnitude"), samples=0)
+
+    assert not lighter.recipe.arrays and set(lighter.layers) == {"first", "second", "third"}
+    assert templates_of(lighter.recipe).count("sparse") == 3
+    assert "sparse" not in templates_of(Recipe())
+
+
+def test_a_layer_of_low_rank_is_found_and_cut() -> None:
+    lighter = lightened(Lightening(error=0.02, layers=("third",)))
+    (rank,) = lighter.recipe.layers["third"]["rank"].ranks
+
+    assert rank <= 6, "of the inputs there are, fewer may do"
+    assert np.linalg.matrix_rank(lighter.recipe.arrays["w2"], tol=1e-4) == rank
+    assert lighter.errors["factored"] < 0.05
+
+
+def test_all_weights_and_full_rank_give_the_same_bytes(tmp_path: Path) -> None:
+    layers = {
+        "first": {"rank": RankEntry((16, 48))},
+        "second": {"sparsity": SparsityEntry("unstructured", 0.0)},
+        "third": {"rank": RankEntry(48)},
+        "head": {"sparsity": SparsityEntry("4:4", 0.5)},
+    }
+    for name, recipe in (("plain", None), ("made", Recipe(layers=layers))):
+        build(network(), tmp_path / f"{name}.so", CompileOptions(threads=1, name="net", recipe=recipe))
+
+    assert (tmp_path / "plain.so").read_bytes() == (tmp_path / "made.so").read_bytes()
+
+
+def test_ranks_are_cut_by_hand(tmp_path: Path) -> None:
+    """And the entries come back from their file."""
+    layers = {"first": {"rank": RankEntry((12, 30))}, "second": {"rank": RankEntry(40)}}
+    write_recipe(Recipe(layers=layers), tmp_path / "recipe.json")
+
+    assert read_recipe(tmp_path / "recipe.json").layers == layers
+    x = correlated(1)[0]
+    plain, cut = by_onnxruntime(Recipe(), x), compiled(tmp_path / "recipe.json").run({"x": x})["y"]
+    assert 1e-6 < np.linalg.norm(cut - plain) / np.linalg.norm(plain) < 0.5
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"sparsity": {"pattern": "diagonal", "rate": 0.5}}', "pattern"),
+        ('{"sparsity": {"pattern": "4x1", "rate": 1.0}}', "rate"),
+        ('{"sparsity": {"pattern": "4x1"}}', "rate"),
+        ('{"rank": 0}', "rank"),
+        ('{"rank": [1, 2, 3]}', "rank"),
+    ],
+)
+def test_entries_that_cannot_be_are_refused(text: str, message: str, tmp_path: Path) -> None:
+    layers = '"layers": {"second": ' + text + "}"
+    (tmp_path / "recipe.json").write_text('{"format": "tilewright-recipe", "version": 1, ' + layers + "}")
+
+    with pytest.raises(RecipeError, match=message):
+        compiled(tmp_path / "recipe.json")
+
+
+def test_a_rank_and_zeros_are_refused_together() -> None:
+    both = {"second": {"rank": RankEntry(4), "sparsity": SparsityEntry("4x1", 0.5)}}
+
+    with pytest.raises(RecipeError, match="lower rank"):
+        compiled(Recipe(layers=both))
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"rate": 0.5, "error": 0.1}, {"rate": 1.5}, {"error": 2.0}, {"rate": 0.5, "criterion": "luck"}]
+)
+def test_wishes_that_cannot_be_are_refused(options: Any) -> None:
+    with pytest.raises(UsageError):
+        Lightening(**options)
+
+
+def test_layers_that_there_are_not_are_refused() -> None:
+    with pytest.raises(UsageError, match="no layer 'nowhere'"):
+        lightened(Lightening(0.5, layers=("nowhere",), criterion="magnitude"))
+    with pytest.raises(CutError):
+        alone = model([node("Relu", ["x"], "y", "relu")], {"x": ("float32", (2, 3))}, {"y": ("float32", (2, 3))}, {})
+        opened = frontends.open(alone, frontends.Request())
+        lighten(opened, [], Lightening(0.5, criterion="magnitude"), CompileOptions(), lambda *_: None)
+
+
+def test_products_cost_what_templates_estimate() -> None:
+    cycles = cycles_on(targets.parse("x86_64-unknown-linux-gnu", cores=1))
+
+    whole = cycles([Product(128, 768, 768)])
+    assert 1.8 < whole / cycles([Product(128, 768, 384)]) < 2.2
+    assert cycles([Product(128, 64, 768), Product(128, 768, 64)]) < 0.3 * whole
+
+
+def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    onnx.save(network(), tmp_path / "net.onnx")
+    np.savez(tmp_path / "samples.npz", x=correlated(8))
+
+    data = ["--calibration", str(tmp_path / "samples.npz"), "-o", str(tmp_path / "recipe.json")]
+    assert run(["lighten", str(tmp_path / "net.onnx"), "--weights", "0.75", "--layer", "second", *data]) == 0
+
+    said = capsys.readouterr().out
+    assert "second" in said and "adjusted" in said and "third" not in said
+    assert list(read_recipe(tmp_path / "recipe.json").layers) == ["second"]
+    without = ["--criterion", "magnitude", "-o", str(tmp_path / "recipe.json"), "--json"]
+    assert run(["lighten", str(tmp_path / "net.onnx"), "--low-rank", "0.1", *without]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["layers"].keys() == read_recipe(tmp_path / "recipe.json").layers.keys()
+    assert run(["lighten", str(tmp_path / "net.onnx"), "--weights", "0.5", "-o", str(tmp_path / "r.json")]) == 2
+    assert "--calibration" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_digits_are_told_apart_with_half_of_the_weights() -> None:
+    """Held-out images; and by magnitude alone they are not, so it is the adjustment that tells them."""
+    digits = load_digits()
+    images = (digits.images[:, None, None] / 16).astype("float32")
+    train, test, _, wanted = train_test_split(images, digits.target, test_size=0.2, random_state=0)
+    path = Path(__file__).parents[3] / "examples" / "models" / "digits_cnn.onnx"
+    opened = frontends.open(path, frontends.Request())
+    (name,) = (value.name for value in opened.proto.graph.input)
+    right = {}
+    for criterion in ("magnitude", "second-order"):
+        asked = Lightening(0.5, "2:4", criterion=criterion)
+        samples = [{name: image} for image in train[:256]]
+        lighter = lighten(opened, samples, asked, CompileOptions(threads=1), lambda *_: None)
+        library = tilewright.compile(path, recipe=lighter.recipe, threads=1)
+        told = [next(iter(library.run({name: image}).values())).argmax() for image in test]
+        right[criterion] = float(np.mean(np.array(told) == wanted))
+
+    assert right["second-order"] > 0.99
+    assert 1 - right["magnitude"] > 3 * (1 - right["second-order"]) and right["magnitude"] < 0.9

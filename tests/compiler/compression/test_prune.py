@@ -1,0 +1,203 @@
+"""From a model and samples to a recipe, and a library of it: half of the work goes, and the outputs stay close."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import tilewright
+from command_line import DIGITS, fails
+from small_models import model, node
+from tilewright import frontends
+from tilewright.compiler.cli.main import run
+from tilewright.compiler.compression.prune import Pruned, Pruning, prune
+from tilewright.compiler.compression.weight_homes import weight_homes
+from tilewright.compiler.options import CompileOptions
+from tilewright.compiler.recipes.files import read_recipe, write_recipe
+from tilewright.compiler.recipes.recipe import DropEntry, KeepEntry, Recipe
+from tilewright.errors import CutError, RecipeError, UsageError
+from tilewright.ir_passes.compression.channel_graph import channel_graph
+
+
+def array(*shape: int) -> Any:
+    scale = np.sqrt(max(1, int(np.prod(shape[1:])))) if len(shape) > 1 else 10.0
+    return (np.random.default_rng([5, *shape]).standard_normal(shape) / scale).astype(np.float32)
+
+
+def network() -> onnx.ModelProto:
+    """A bias in the node, one in a batch norm, one behind a product; what layers read is of few dimensions."""
+    return model(
+        [
+            node("Conv", ["x", "w0", "b0"], "c0", "stem", pads=[1, 1, 1, 1]),
+            node("Relu", ["c0"], "r0", "relu0"),
+            node("Conv", ["r0", "w1"], "c1", "middle", pads=[1, 1, 1, 1]),
+            node("BatchNormalization", ["c1", "scale", "shift", "mean", "variance"], "n1", "norm"),
+            node("Relu", ["n1"], "r1", "relu1"),
+            node("GlobalAveragePool", ["r1"], "g", "pool"),
+            node("Flatten", ["g"], "f", "flat"),
+            node("Gemm", ["f", "w2", "b2"], "h", "hidden", transB=1),
+            node("Relu", ["h"], "r2", "relu2"),
+            node("MatMul", ["r2", "w3"], "m", "head"),
+            node("Add", ["m", "b3"], "y", "bias"),
+        ],
+        {"x": ("float32", (1, 2, 6, 6))},
+        {"y": ("float32", (1, 4))},
+        {
+            "w0": array(16, 2, 3, 3),
+            "b0": array(16),
+            "w1": array(32, 16, 3, 3),
+            "w2": array(32, 32),
+            "b2": array(32),
+            "w3": array(32, 4),
+            "b3": array(4),
+            "scale": 1 + array(32),
+            "shift": array(32),
+            "mean": array(32),
+            "variance": (1 + array(32) ** 2).astype(np.float32),
+        },
+    )
+
+
+def samples(count: int = 48) -> list[dict[str, Any]]:
+    return [
+        {"x": np.random.default_rng(seed).standard_normal((1, 2, 6, 6)).astype(np.float32)} for seed in range(count)
+    ]
+
+
+def told(stage: str, done: int, total: int) -> None:
+    """Progress that nobody watches."""
+
+
+@pytest.fixture(scope="module")
+def pruned() -> Pruned:
+    return prune(frontends.open(network()), samples(), Pruning(work=0.5, round_to=4), CompileOptions(), told)
+
+
+def test_half_of_the_work_goes_and_recovery_makes_up_for_it(pruned: Pruned) -> None:
+    assert pruned.flops[1] <= 0.5 * pruned.flops[0]
+    assert pruned.weights[1] < pruned.weights[0]
+    assert all(after % 4 == 0 for _, after in pruned.layers.values())
+    assert pruned.errors["recovered"] < pruned.errors["pruned"] / 3
+
+
+def test_the_library_computes_what_the_samples_showed(pruned: Pruned, tmp_path: Path) -> None:
+    place = tmp_path / "half.json"
+    write_recipe(pruned.recipe, place)
+    recipe = read_recipe(place)
+    whole = tilewright.compile(network(), threads=1)
+    half = tilewright.compile(network(), threads=1, recipe=recipe)
+
+    results = [(whole.run(sample)["y"].astype(np.float64), half.run(sample)["y"]) for sample in samples()]
+    error = np.sqrt(sum(((a - b) ** 2).sum() for a, b in results) / sum((a**2).sum() for a, _ in results))
+
+    assert error == pytest.approx(pruned.errors["recovered"], rel=1e-3)
+    assert half.signature.weights_bytes < whole.signature.weights_bytes
+    assert recipe.entries(KeepEntry) == pruned.recipe.entries(KeepEntry)
+    assert "\n    " not in place.read_text().split('"keep_channels": [')[1].split("]")[0]
+
+
+def test_biases_are_found_wherever_they_are_added() -> None:
+    opened = frontends.open(network())
+
+    homes = weight_homes(opened, channel_graph(frontends.load(opened).module).layers)
+
+    found = {name: (home.bias, home.inside, home.transposed, home.fits) for name, home in homes.items()}
+    assert found == {
+        "stem": ("b0", True, False, True),
+        "middle": ("shift", False, False, True),
+        "hidden": ("b2", True, True, True),
+        "head": ("b3", False, False, True),
+    }
+
+
+def test_weights_that_others_share_stay() -> None:
+    proto = network()
+    proto.graph.node.append(node("Identity", ["w1"], "again", "again"))
+    proto.graph.node.append(node("Identity", ["b0"], "twice", "twice"))
+    opened = frontends.open(proto)
+
+    homes = weight_homes(opened, channel_graph(frontends.load(opened).module).layers)
+
+    assert "middle" not in homes
+    assert (homes["stem"].bias, homes["stem"].fits) == ("", False)
+
+
+@pytest.mark.parametrize(
+    ("layers", "told"),
+    [
+        ({"head": {"keep_channels": KeepEntry((0, 1))}}, "an output of the model"),
+        ({"relu1": {"keep_channels": KeepEntry((0, 1))}}, "no layer of the model has this name"),
+        ({"middle": {"drop": DropEntry(True)}}, "in no residual branch"),
+    ],
+)
+def test_recipes_that_ask_too_much_are_refused(layers: Any, told: str, tmp_path: Path) -> None:
+    with pytest.raises(CutError, match=told):
+        tilewright.compile(network(), threads=1, recipe=replace(Recipe(), layers=layers))
+
+
+@pytest.mark.parametrize(
+    ("section", "told"),
+    [
+        ({"keep_channels": [2, 1]}, "in order"),
+        ({"keep_channels": []}, "a list of numbers"),
+        ({"keep_channels": [True]}, "a list of numbers"),
+        ({"drop": 1}, "true or false"),
+    ],
+)
+def test_sections_are_checked_where_they_are_read(section: Any, told: str, tmp_path: Path) -> None:
+    place = tmp_path / "recipe.json"
+    place.write_text(json.dumps({"format": "tilewright-recipe", "version": 1, "layers": {"stem": section}}))
+
+    with pytest.raises(RecipeError, match="stem") as raised:
+        read_recipe(place)
+    assert told in str(raised.value)
+
+
+def test_a_wish_has_to_be_one_that_can_be_had() -> None:
+    for asked in ({}, {"rate": 0.5, "work": 0.5}, {"rate": 1.0}, {"work": 0.0}, {"rate": 0.5, "criterion": "luck"}):
+        with pytest.raises(UsageError):
+            Pruning(**asked)
+
+
+def test_the_command_shows_groups_and_writes_recipes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["inspect", str(DIGITS), "--channels", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [group["free"] for group in found["groups"]] == [32, 48, 48, 0]
+
+    recipe = tmp_path / "narrow.json"
+    narrow = ["prune", str(DIGITS), "--channels", "0.5", "--criterion", "magnitude", "-o", str(recipe)]
+    assert run([*narrow, "--no-recovery", "--round-to", "8", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["flops"][1] < 0.4 * found["flops"][0]
+    assert {len(entry.channels) for entry in read_recipe(recipe).entries(KeepEntry).values()} == {16, 24}
+    fails(capsys, narrow, 2, "--calibration")
+    fails(capsys, [*narrow[:2], "-o", recipe, "--no-recovery"], 2, "--channels, --work")
+
+
+@pytest.mark.slow
+def test_digits_lose_half_of_their_work_and_none_of_their_meaning(tmp_path: Path) -> None:
+    sklearn = pytest.importorskip("sklearn.datasets")
+    test = np.load(DIGITS.with_name("digits_test.npz"))
+    held_out = {image.tobytes() for image in test["images"]}
+    images = [each[None, None] for each in (sklearn.load_digits().images / 16).astype(np.float32)]
+    given = [{"image": image} for image in images if image.tobytes() not in held_out]
+    opened = frontends.open(str(DIGITS))
+    asked = Pruning(work=0.5, round_to=16, samples=300)
+
+    def right(recipe: Recipe | None) -> float:
+        library = tilewright.compile(str(DIGITS), threads=1, recipe=recipe)
+        guesses = [library.run({"image": image[None]})["logits"].argmax() for image in test["images"]]
+        return float((np.array(guesses) == test["labels"]).mean())
+
+    recovered = prune(opened, given, asked, CompileOptions(), told)
+    pruned = prune(opened, given, replace(asked, recover=False), CompileOptions(), told)
+
+    lost = {name: right(None) - right(each.recipe) for name, each in (("with", recovered), ("without", pruned))}
+    assert recovered.flops[1] <= 0.5 * recovered.flops[0]
+    assert lost["with"] <= 2.5 / len(test["labels"])  # two images: one more or less is chance
+    assert lost["without"] >= 3 * max(lost["with"], 0.01)

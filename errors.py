@@ -155,6 +155,12 @@ class LibraryError(TilewrightError):
     exit_code = EXIT_BAD_INPUT
 
 
+class DeviceError(TilewrightError):
+    """The GPU that a library is for, or its driver, is missing or failed."""
+
+    exit_code = EXIT_TOOL_FAILED
+
+
 class DataError(TilewrightError):
     """A data file (.npy, .npz) is missing or damaged."""
 

@@ -133,12 +133,14 @@ def target_of(options: CompileOptions) -> Target:
 
     Raises:
         UnsupportedTargetError: there is no such target.
+        UsageError: it has no use for so many threads.
     """
     from ..targets import parse
 
     target = options.target
     if isinstance(target, str):
         target = parse(target, cpu=options.cpu, features=tuple(options.features))
+    options.check_for(target)
     return target if options.threads is None else target.with_cores(options.threads)
 
 
@@ -252,7 +254,7 @@ def _emitted(
         lowered = lower_kernels(
             table.functions,
             made.target,
-            parallel=options.threaded,
+            parallel=options.threaded and made.target.grid is None,
             workers=workers,
             progress=lambda done, total: tell("lower", done, total),
         )
@@ -273,10 +275,11 @@ def _emitted(
             cpu=made.target.cpu,
             arch=made.target.arch,
             cpu_features=tuple(made.target.required_features),
-            threads=options.threads,
+            threads=1 if made.target.grid is not None else options.threads,
             tilewright_version=version(),
             precision=made.precision,
             quantize=options.quantize or "",
+            device=made.target.device,
         )
         made = replace(made, table=table, lowered=lowered, plan=plan, signature=signature)
         yield made

@@ -39,7 +39,7 @@ class CompileOptions:
         best: values of dimensions for which the library has code of its own.
         bindings: inputs that get a constant value; the library no longer has them.
         name: prefix of the C symbols; by default made from the output's name.
-        emit: the kind of output: ``so``, ``a``, ``c``; ``bench``: a program that checks and measures itself.
+        emit: the kind of output: ``so``, ``a``, ``c``, ``cu``; ``bench``: a program that checks and measures itself.
         threads: how many the library uses when nobody says otherwise, and the cores that every stage plans for; 1
             builds without threads; None: the processors there are at run time, and the target's cores.
         precision: ``fp32``; ``bf16``: operands of products, weights and most results in bfloat16, sums in float32;
@@ -121,6 +121,21 @@ class CompileOptions:
         if self.regions and self.emit != _ONE_THREAD:
             raise UsageError(
                 "memories have regions where C sources are made", where="--region", hint=f"add --emit {_ONE_THREAD}"
+            )
+
+    def check_for(self, target: Target) -> None:
+        """Whether a target has a use for the options.
+
+        Raises:
+            UsageError: it has none.
+        """
+        if target.grid is None:
+            return
+        if self.threads not in (None, 1):
+            raise UsageError("kernels for GPUs share no threads of a processor", where="--threads", hint="leave it out")
+        if self.ranges:
+            raise UsageError(
+                "libraries for GPUs have sizes that are known when compiling", where="--range", hint="leave it out"
             )
 
     @property

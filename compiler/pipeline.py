@@ -53,7 +53,7 @@ from ..ir_types import Expr, IRModule
 from ..schedules.legalize import legalize
 from ..schedules.narrow import gains, gains_dynamically
 from ..schedules.schedule import schedule_module
-from ..schedules.templates.table import TEMPLATES
+from ..schedules.templates.grid_table import templates_for
 from ..schedules.templates.template import Choose, Chooser, choose_default
 from .process.install import written_whole
 from .recipes.apply import Applied, RecipePasses
@@ -124,7 +124,7 @@ def passes(
     def faster(call: Expr) -> bool:
         return gains(call, target)
 
-    decide = Chooser(target, TEMPLATES, choose)
+    decide = Chooser(target, templates_for(target), choose)
     recipe = applied.passes(decide) if applied is not None else RecipePasses()
     narrow: list[Pass] = [_STORAGE[precision]] if precision in _STORAGE else []
     products: list[Pass] = []

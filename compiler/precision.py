@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 
-from ..errors import PrecisionWarning
+from ..errors import PrecisionWarning, UnsupportedError
 from ..targets import Target
 from ..targets.architectures import architecture_named
 
@@ -28,9 +28,18 @@ def possible(precision: str, target: Target) -> str:
 
     ``bf16`` takes a unit that multiplies bfloat16, ``fp16`` instructions that convert. On a target without them the
     result is ``fp32``, with a `PrecisionWarning`.
+
+    Raises:
+        UnsupportedError: kernels for such a machine are not there yet.
     """
     if precision == "fp32":
         return precision
+    if target.grid is not None:
+        raise UnsupportedError(
+            f"kernels for {target.cpu} compute in float32 alone so far",
+            where=f"--precision {precision}",
+            hint="leave it out",
+        )
     if target.lanes() == 1:
         return _instead(f"{precision} is for vectors, which C sources and {target.cpu} do not have")
     architecture = architecture_named(target.arch)

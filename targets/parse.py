@@ -11,6 +11,8 @@ from . import llvm
 from .architecture import Architecture, Processor
 from .architectures import ARCHITECTURES, architecture_of
 from .cortex_m.parse import is_bare_metal, parse_bare_metal
+from .cuda.parse import TRIPLE as CUDA
+from .cuda.parse import is_cuda, parse_cuda
 from .generic import is_generic
 from .host import read_host
 from .systems import LINUX, SYSTEMS, Triple, system_of
@@ -48,6 +50,8 @@ def parse(
         return _host(cpu, features, cores)
     if is_bare_metal(triple):
         return parse_bare_metal(triple, cpu, features)
+    if is_cuda(triple):
+        return parse_cuda(triple, cpu, features)
     architecture, full = _split(triple)
     if is_generic(architecture):
         warnings.warn(
@@ -202,7 +206,7 @@ def _split(triple: str) -> tuple[Architecture, Triple]:
 def _known() -> str:
     known = (each.triple for each in ARCHITECTURES.values())
     systems = ", ".join(system.spellings[0] for system in SYSTEMS)
-    return f"known targets: host, {', '.join(known)}; or musl for gnu; systems: {systems}"
+    return f"known targets: host, {', '.join(known)}, {CUDA}; or musl for gnu; systems: {systems}"
 
 
 def _first() -> Architecture:

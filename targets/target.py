@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .core import Core, UnitCosts
+from .grid import Grid
 from .instructions import Instructions
 from .peak import PeakLoop
 from .systems import ELF
@@ -133,6 +134,9 @@ class Target:
         saves_memory: whether memory is scarcer than time: no weights larger than the model's, no copies of tensors.
         memory_bytes: what such a machine has for tensors; 0: more than any model needs.
         alignment: what the addresses of tensors are multiples of, in bytes.
+        grid: of a machine that runs kernels as grids of threads; None: its cores run loops.
+        device: what runs kernels, where it is not what calls them, as the loader names it: ``cuda``.
+        host: the full triple of the machine that calls the kernels, where that is another one.
         functions: for operators that its code computes in its own way, with the same results.
         c_vectors: how its vectors are written in C, where its code is C.
         integer_registers: for sums of integers and their operands, where those are not vector registers.
@@ -167,6 +171,15 @@ class Target:
     functions: tuple[TargetFunction, ...] = ()
     integer_registers: int = 0
     c_vectors: CVectors | None = None
+    grid: Grid | None = None
+    device: str = ""
+    host: str = ""
+
+    @property
+    def the_grid(self) -> Grid:
+        """The grid, of a machine that has one."""
+        assert self.grid is not None
+        return self.grid
 
     def lanes(self, dtype_bits: int = FLOAT32_BITS) -> int:
         """How many elements of `dtype_bits` bits one vector register holds."""
@@ -220,6 +233,11 @@ class Target:
 
     def describe(self) -> str:
         """One line for people."""
+        if self.grid is not None:
+            return (
+                f"{self.triple}, {self.cpu}, {self.grid.multiprocessors} multiprocessors, "
+                f"{self.grid.most_shared_bytes >> 10} KiB for a block"
+            )
         return (
             f"{self.triple}, cpu {self.cpu}, {self.isa} ({self.num_vector_registers} registers of {self.vector_bits} "
             f"bits), {self.cores} cores, L1 {self.l1_bytes >> 10} KiB, L2 {self.l2_bytes >> 10} KiB, "
@@ -230,6 +248,8 @@ class Target:
         """The `tvm.target.Target` that TVM's lowering passes and LLVM read."""
         from tvm.target import Target as TVMTarget
 
+        if self.grid is not None:  # what LLVM knows of functions is what kernels in C++ say, too
+            return TVMTarget({"kind": "llvm", "mtriple": self.host, "num-cores": 1})
         spec: dict[str, object] = {
             "kind": "llvm",
             "mtriple": self.triple,

@@ -28,7 +28,8 @@ WITHOUT_TVM = "compiler/library"
 
 # What names an instruction set, or the width of its vectors.
 INSTRUCTION_SETS = re.compile(
-    r"x86|avx|amx|vnni|\b512\b|__builtin_ia32|neon|\bsve\b|\brvv\b|aarch64|armv\d|riscv", re.IGNORECASE
+    r"x86|avx|amx|vnni|\b512\b|__builtin_ia32|neon|\bsve\b|\brvv\b|aarch64|armv\d|riscv|nvptx|\bsm_\d|wgmma",
+    re.IGNORECASE,
 )
 MAY_NAME_ONE = {
     "compiler/cli/command_compile.py": "an example in the help",

@@ -69,7 +69,7 @@ def test_a_template_that_raises_is_named_with_its_kernel_and_nodes(
     raised: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = tuple(replace(each, schedule=raising(raised)) for each in TEMPLATES)
-    monkeypatch.setattr("tilewright.compiler.pipeline.TEMPLATES", broken)
+    monkeypatch.setattr("tilewright.schedules.templates.table.TEMPLATES", broken)
 
     with pytest.raises(errors.TilewrightError) as caught:
         tilewright.compile(swish_network(), threads=1, jobs=1)

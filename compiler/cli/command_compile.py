@@ -49,7 +49,7 @@ def compile_command(
         typer.Option(
             "--emit",
             metavar="KIND",
-            help="so: shared library; a: static; bench: a program that checks and times itself; c: C99 sources.",
+            help="so: shared library; a: static; bench: a program that checks and times itself; c: C99; cu: CUDA.",
         ),
     ] = "so",
     shape: Shapes = None,
@@ -93,6 +93,7 @@ def compile_command(
     * `tilewright compile bert.onnx -o bert.so --shape input_ids=1x128 --bind mask=@ones.npy`
     * `tilewright compile resnet50.onnx -o resnet50.so --shape input=Nx3x224x224 --range N=1..32 --best N=1,8`
     * `tilewright compile net.onnx -o net.so --target x86_64-linux-gnu --mcpu x86-64-v3 --threads 1`
+    * `tilewright compile net.onnx -o net.so --target nvptx64-nvidia-cuda --mcpu sm_80,sm_90a`
     * `tilewright compile net.onnx -o net_int8.so --quantize recipe.json`
     * `tilewright compile gpt2.onnx -o gpt2_int4.so --quantize weights-int4`
     * `tilewright compile kws.onnx -o kws --emit c --target thumbv7em-none-eabihf --mcpu cortex-m4`

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ...errors import TensorError, UsageError
+from ...errors import TensorError, UnsupportedTargetError, UsageError
 from ...targets.architectures import ARCHITECTURES
 from ..library.signature import check_threads
 from .tensor_options import parse_ranges, parse_shapes, parse_tensors, parse_values, shaped_as
@@ -231,7 +231,12 @@ def open_there(path: Path, threads: int | None, device: str | None) -> tuple[Any
 
     if threads is not None:
         check_threads(threads)
-    return read_file(path), DeviceRunner(place_of(device), threads or 0)
+    library = read_file(path)
+    if library.signature.device:
+        raise UnsupportedTargetError(
+            "libraries for GPUs are run by this process", where=f"--device {device}", hint="leave it out where a GPU is"
+        )
+    return library, DeviceRunner(place_of(device), threads or 0)
 
 
 def read_inputs(

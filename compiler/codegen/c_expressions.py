@@ -6,7 +6,7 @@ libm. Both are collected while expressions are written, so that a model's files 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -20,7 +20,9 @@ from ...ir_types import Buffer, Node, Scalar, Var
 from ...schedules.tensorir.rebuild import found
 from ...targets.target import CVectors
 from ..library.tensor_spec import ELEMENT_BYTES
-from .c_literals import SUFFIXES, c_type, float_constant, integer_constant, intrinsic_name
+from .c_halves import HALF, half_constant, narrowed, widened
+from .c_literals import SUFFIXES, c_type, float_constant, integer_constant, intrinsic_name, is_closed
+from .c_used import Used
 from .c_vectors import VectorWriter, is_vector
 
 # Nodes with two operands: the operator, and whether its result may not fit a type that is narrower than int.
@@ -57,19 +59,6 @@ _LIBM_LIST = """
 _LIBM = frozenset(_LIBM_LIST.split())
 _FREE = ("llvm.arithmetic.fence", "llvm.expect")  # what says something about its operand, and computes nothing
 _PREFETCH = "llvm.prefetch"
-
-
-@dataclass
-class Used:
-    """What the kernels of a model call: helpers with their texts, and functions of libm."""
-
-    helpers: dict[str, str] = field(default_factory=dict)
-    libm: set[str] = field(default_factory=set)
-
-    def helper(self, name: str, text: str) -> str:
-        """A helper's name, whose text will be there."""
-        self.helpers[name] = text
-        return name
 
 
 @dataclass
@@ -114,6 +103,8 @@ class Expressions:
         if isinstance(node, tirx.IntImm):
             return integer_constant(int(node.value), dtype_of(node))
         if isinstance(node, tirx.FloatImm):
+            if dtype_of(node) == HALF:
+                return half_constant(float(node.value))
             return float_constant(float(node.value), self._float(node))
         if isinstance(node, TensorLoad):
             return self.element(node.source, node.indices[0])
@@ -121,6 +112,8 @@ class Expressions:
             return self._cast(node)
         if isinstance(node, tirx.Not):
             return f"!{self.inner(node.a)}"
+        if isinstance(node, tirx.BitwiseNot):
+            return f"({c_type(dtype_of(node))})~{self.inner(node.a)}"
         if isinstance(node, (tirx.Min, tirx.Max)):
             return self._extremum(node)
         if isinstance(node, tirx.LShift):
@@ -138,18 +131,27 @@ class Expressions:
     def inner(self, node: Scalar) -> str:
         """An expression as an operand."""
         text = self(node)
-        return text if text.replace("_", "").replace(".", "").isalnum() or _is_closed(text) else f"({text})"
+        return text if text.replace("_", "").replace(".", "").isalnum() or is_closed(text) else f"({text})"
+
+    def wide(self, node: Scalar) -> str:
+        """An operand that can be computed with: of float16 the float32."""
+        return widened(self.used, self(node)) if dtype_of(node) == HALF else self.inner(node)
 
     def _float(self, node: Scalar) -> str:
         dtype = dtype_of(node)
         if dtype not in SUFFIXES:
             raise UnsupportedError(
-                f"C sources cannot compute in {dtype}", where="--emit c", hint="compile a model of float32"
+                f"{self.used.language.name} cannot compute in {dtype}",
+                where=self.used.language.asked,
+                hint="compile a model of float32",
             )
         return dtype
 
     def _binary(self, node: Scalar) -> str:
         operator, widens = _OPERATORS[type(node)]
+        if dtype_of(node.a) == HALF:
+            text = f"{self.wide(node.a)} {operator} {self.wide(node.b)}"
+            return narrowed(self.used, text) if dtype_of(node) == HALF else text
         left, right = (
             self(each) if operator in "+-" and isinstance(each, _FACTORS) and not _is_narrow(each) else self.inner(each)
             for each in (node.a, node.b)
@@ -173,21 +175,30 @@ class Expressions:
     def _cast(self, node: Scalar) -> str:
         source, result = dtype_of(node.value), dtype_of(node)
         if result == "bool":
-            return f"{self.inner(node.value)} != 0"
+            return f"{self.wide(node.value)} != 0"
+        if HALF in (source, result) and "bfloat16" not in (source, result):
+            value = self.wide(node.value)
+            if result != HALF:
+                return f"({c_type(result)}){value}"
+            return self(node.value) if source == HALF else narrowed(self.used, value, source)
         for dtype in (source, result):
             if "float" in dtype and dtype not in SUFFIXES:
                 raise UnsupportedError(
-                    f"C sources cannot convert {source} to {result}", where="--emit c", hint="use --precision fp32"
+                    f"{self.used.language.name} cannot convert {source} to {result}",
+                    where=self.used.language.asked,
+                    hint="use --precision fp32",
                 )
         return f"({c_type(result)}){self.inner(node.value)}"
 
     def _extremum(self, node: Scalar) -> str:
         """The second if one of them is NaN."""
         name, sign = ("min", "<") if isinstance(node, tirx.Min) else ("max", ">")
+        if dtype_of(node) == HALF:
+            return f"{self.wide(node.a)} {sign} {self.wide(node.b)} ? {self.inner(node.a)} : {self.inner(node.b)}"
         kind = c_type(dtype_of(node))
-        helper = self.used.helper(
+        helper = self.used.function(
             f"{name}_{dtype_of(node)}",
-            f"static inline {kind} {name}_{dtype_of(node)}({kind} a, {kind} b) {{ return a {sign} b ? a : b; }}",
+            f"{kind} {name}_{dtype_of(node)}({kind} a, {kind} b) {{ return a {sign} b ? a : b; }}",
         )
         return f"{helper}({self(node.a)}, {self(node.b)})"
 
@@ -209,9 +220,11 @@ class Expressions:
         return self(call.args[0])
 
     def _not_a_number(self, call: Call) -> str:
+        if dtype_of(call.args[0]) == HALF:
+            return f"({self.inner(call.args[0])} & 0x7fff) > 0x7c00"
         dtype = self._float(call.args[0])
         kind = c_type(dtype)
-        helper = self.used.helper(f"is_nan_{dtype}", f"static inline int is_nan_{dtype}({kind} x) {{ return x != x; }}")
+        helper = self.used.function(f"is_nan_{dtype}", f"int is_nan_{dtype}({kind} x) {{ return x != x; }}")
         return f"{helper}({self(call.args[0])})"
 
     def _bits(self, call: Call) -> str:
@@ -219,10 +232,10 @@ class Expressions:
         if source == result or c_type(source) == c_type(result):
             return self(call.args[0])
         text = (
-            f"static inline {c_type(result)} {result}_of_{source}({c_type(source)} x) {{\n"
+            f"{c_type(result)} {result}_of_{source}({c_type(source)} x) {{\n"
             f"  {c_type(result)} y;\n  memcpy(&y, &x, sizeof y);\n  return y;\n}}"
         )
-        return f"{self.used.helper(f'{result}_of_{source}', text)}({self(call.args[0])})"
+        return f"{self.used.function(f'{result}_of_{source}', text)}({self(call.args[0])})"
 
     def _address(self, call: Call) -> str:
         load = call.args[0]
@@ -257,6 +270,8 @@ class Expressions:
 
     def _multiply_add(self, dtype: str, *operands: Scalar) -> str:
         """x * y + z in one rounding where that is fast: C says where."""
+        if dtype == HALF:
+            return narrowed(self.used, " + ".join((" * ".join(map(self.wide, operands[:2])), self.wide(operands[2]))))
         name, macro = ("multiply_add", "FP_FAST_FMAF") if dtype == "float32" else ("multiply_add_double", "FP_FAST_FMA")
         fused = f"fma{SUFFIXES[dtype]}"
         self.used.helper(
@@ -267,12 +282,16 @@ class Expressions:
         return f"{name}({', '.join(map(self, operands))})"
 
     def _libm(self, base: str, dtype: str, *operands: Scalar) -> str:
+        if dtype == HALF:
+            return narrowed(self.used, f"{self._libm_name(base, 'float32')}({', '.join(map(self.wide, operands))})")
         return f"{self._libm_name(base, dtype)}({', '.join(map(self, operands))})"
 
     def _libm_name(self, base: str, dtype: str) -> str:
         if dtype not in SUFFIXES:
             raise UnsupportedError(
-                f"C sources cannot compute in {dtype}", where="--emit c", hint="compile a model of float32"
+                f"{self.used.language.name} cannot compute in {dtype}",
+                where=self.used.language.asked,
+                hint="compile a model of float32",
             )
         self.used.libm.add(base + SUFFIXES[dtype])
         return base + SUFFIXES[dtype]
@@ -302,25 +321,3 @@ def is_prefetch(node: Node) -> bool:
 def _is_narrow(node: Scalar) -> bool:
     dtype = dtype_of(node)
     return dtype != "bool" and not is_float(node) and ELEMENT_BYTES.get(dtype, 8) < 4
-
-
-def _is_closed(text: str) -> bool:
-    """Whether an expression is a call, an element of an array, or stands in parentheses."""
-    if text[-1] not in ")]" or not (text[0].isalpha() or text[0] in "_("):
-        return False
-    depth = 0
-    for position, character in enumerate(text):
-        if character in "([":
-            depth += 1
-        elif character in ")]":
-            depth -= 1
-            if depth == 0 and position < len(text) - 1:
-                return False
-        elif depth == 0 and not (character.isalnum() or character == "_"):
-            return False
-    return True
-
-
-def helper_texts(used: Used) -> Iterable[str]:
-    """The helpers' texts, in an order that depends on nothing but which there are."""
-    return (used.helpers[name] for name in sorted(used.helpers))

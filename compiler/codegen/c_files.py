@@ -18,9 +18,9 @@ from ..emission.tensor_notes import tensor_notes
 from ..library.naming import parameter_names
 from ..library.plan import ARENA, BufferKind, Call, Plan, Region, leaves
 from ..library.tensor_spec import C_TYPES
-from .c_expressions import Used, helper_texts
 from .c_kernel import KernelInC
 from .c_literals import c_type, float_constant, integer_constant
+from .c_used import Used, helper_texts
 from .generator import Program
 
 _TEMPLATES = resources.files(f"{__package__}.c_project")
@@ -92,11 +92,7 @@ def texts(program: Program, kernels: Sequence[KernelInC], used: Used, target: Ta
 
 def _with_aliases(plan: Plan, kernels: Sequence[KernelInC]) -> list[KernelInC]:
     """The kernels, of which some write parts of a tensor and read other parts of it: by several parameters."""
-    together: dict[str, set[int]] = {}
-    for step in leaves(plan.steps):
-        if isinstance(step, Call):
-            same = {at for at, index in enumerate(step.arguments) if step.arguments.count(index) > 1}
-            together.setdefault(plan.kernels[step.kernel].symbol, set()).update(same)
+    together = aliases(plan)
     return [
         replace(
             kernel,
@@ -106,6 +102,16 @@ def _with_aliases(plan: Plan, kernels: Sequence[KernelInC]) -> list[KernelInC]:
         )
         for kernel in kernels
     ]
+
+
+def aliases(plan: Plan) -> dict[str, set[int]]:
+    """Of each kernel the positions of arguments that are the same buffer in some call."""
+    together: dict[str, set[int]] = {}
+    for step in leaves(plan.steps):
+        if isinstance(step, Call):
+            same = {at for at, index in enumerate(step.arguments) if step.arguments.count(index) > 1}
+            together.setdefault(plan.kernels[step.kernel].symbol, set()).update(same)
+    return together
 
 
 @dataclass(frozen=True)
@@ -190,7 +196,7 @@ class _Writer(StepWriter):
 
     def call(self, step: Call) -> str:
         """A kernel's call."""
-        kernel = self._kernels[self._plan.kernels[step.kernel].symbol]
+        kernel = self._kernels[self.plan.kernels[step.kernel].symbol]
         arguments = [
             self.reference(index, parameter.dtype)
             for index, parameter in zip(step.arguments, kernel.parameters, strict=True)
@@ -199,27 +205,27 @@ class _Writer(StepWriter):
 
     def reference(self, index: int, dtype: str = "uint8") -> str:
         """The address of a buffer."""
-        buffer = self._plan.buffers[index]
+        buffer = self.plan.buffers[index]
         if buffer.kind is BufferKind.CONSTANT:
             return self._weight(index, dtype).symbol
         if buffer.kind is BufferKind.WORKSPACE:
             self.regions.add(buffer.region)
             return f"(void *)({buffer.region}_memory.bytes + {buffer.offset})"
-        position = buffer.offset + (len(self._plan.inputs) if buffer.kind is BufferKind.OUTPUT else 0)
+        position = buffer.offset + (len(self.plan.inputs) if buffer.kind is BufferKind.OUTPUT else 0)
         self.used.add(self.names[position])
         return self.names[position]
 
     def _note(self, step: Call) -> None:
-        kernel = self._kernels[self._plan.kernels[step.kernel].symbol]
+        kernel = self._kernels[self.plan.kernels[step.kernel].symbol]
         for index, parameter in zip(step.arguments, kernel.parameters, strict=True):
-            if self._plan.buffers[index].kind is BufferKind.CONSTANT:
+            if self.plan.buffers[index].kind is BufferKind.CONSTANT:
                 self._weight(index, parameter.dtype)
 
     def _weight(self, index: int, dtype: str) -> Weight:
         key = index, dtype
         if key not in self._weights:
-            constants = self._plan.constants
-            contents = constants.contents[constants.offsets.index(self._plan.buffers[index].offset)]
-            symbol = f"{self._plan.name}_w{len(self._weights)}"
+            constants = self.plan.constants
+            contents = constants.contents[constants.offsets.index(self.plan.buffers[index].offset)]
+            symbol = f"{self.plan.name}_w{len(self._weights)}"
             self._weights[key] = Weight(symbol, dtype, contents)
         return self._weights[key]

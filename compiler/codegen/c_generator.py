@@ -33,7 +33,7 @@ class CGenerator:
 
     kinds: ClassVar[tuple[str, ...]] = ("c",)
     jobs: ClassVar[str] = f"{__package__}.c_kernels"
-    is_folder: ClassVar[bool] = True
+    folders: ClassVar[tuple[str, ...]] = ("c",)
 
     @staticmethod
     def usable(target: Target) -> Target:
@@ -58,10 +58,15 @@ class CGenerator:
     ) -> Generated:
         """Writes the files."""
         from .c_files import texts
-        from .c_kernels import kernels_in_c
+        from .c_kernels import kernel_in_c, written_kernels
+        from .c_used import C99
 
-        kernels, used = kernels_in_c(
-            program.kernels, workers=workers, progress=lambda done, total: progress("code", done, total)
+        kernels, used = written_kernels(
+            program.kernels,
+            kernel_in_c,
+            C99,
+            workers=workers,
+            progress=lambda done, total: progress("code", done, total),
         )
         weights_done()
         name = program.plan.name

@@ -23,8 +23,9 @@ from ...hidden_floats import dtype_of, name_of
 from ...ir_types import Buffer, Node, PrimFunc, Stmt, Var
 from ...targets.target import Target
 from ..library.naming import identifier
-from .c_expressions import Expressions, Used, is_prefetch
+from .c_expressions import Expressions, is_prefetch
 from .c_literals import c_type
+from .c_used import Used
 from .c_vectors import base_of, is_vector
 
 # Words that the sources use, which no variable may hide.
@@ -75,13 +76,14 @@ def _texts_of(target: Target) -> Callable[[str], str]:
 
 
 @dataclass
-class _Names:
+class Names:
     """One identifier for each variable and buffer of a function."""
 
     taken: set[str] = field(default_factory=lambda: set(_RESERVED))
     given: dict[Node, str] = field(default_factory=dict)
 
     def of(self, thing: Node) -> str:
+        """The name of a variable, a buffer or a parameter."""
         if thing not in self.given:
             base = name = identifier(str(thing.name).removesuffix(_POINTER))
             count = 1
@@ -98,20 +100,21 @@ class KernelWriter:
 
     def __init__(self, function: PrimFunc, used: Used, target: Target) -> None:
         self.function = function
-        self.names = _Names()
+        self.names = Names()
         self.express = Expressions(used, self.names.of, self.element, self.place, _texts_of(target), target.c_vectors)
         self.lanes = target.c_vectors.lanes if target.c_vectors is not None else 1
+        self.read: set[Node] = set()  # buffers that are parameters, and read
         self.pointers: dict[Node, str] = {}  # a buffer that is a parameter, by the parameter's name
         self.views: dict[Node, Node] = {}  # a buffer on the stack under another name, by the buffer
         self.split: set[Node] = set()  # buffers whose elements are variables
         self.in_vectors: set[Node] = set()  # buffers whose vectors are variables
 
     def written(self, symbol: str) -> KernelInC:
-        """The function, under a name."""
+        """The function, under a symbol."""
         for parameter in self.function.params:
             self.names.of(parameter)
-        stored = self._accesses()
-        body = tuple(self._indented(self.statement(self.function.body)))
+        stored = self.accesses(self.function.body)
+        body = tuple(self.indented(self.statement(self.function.body)))
         parameters = tuple(
             Parameter(self.names.of(each), str(each.ty.element_type.dtype), self.names.of(each) in stored)
             for each in self.function.params
@@ -120,8 +123,8 @@ class KernelWriter:
         unused = (f"  (void){each.name};" for each in parameters if each.name in unread and not each.is_written)
         return KernelInC(symbol, parameters, (*unused, *body))
 
-    def _accesses(self) -> set[str]:
-        """Looks through all accesses; returns the parameters that are stored to."""
+    def accesses(self, body: Stmt) -> set[str]:
+        """Looks through all accesses of a body; returns the parameters that are stored to."""
         declared: list[Node] = []
         tvm_ffi.structural_walk(self.function.body, (tirx.DeclBuffer, declared.append))
         for each in declared:
@@ -133,7 +136,7 @@ class KernelWriter:
             else:
                 raise CompilerError("a buffer is at an address that is computed")
         stored: set[str] = set()
-        self.read: set[Node] = set()
+        self.read = set()
         by_element: set[Node] = set()
         by_vector: set[Node] = set()
         moving: set[Node] = set()
@@ -160,9 +163,9 @@ class KernelWriter:
             if store.buffer in self.pointers:
                 stored.add(self.pointers[store.buffer])
 
-        tvm_ffi.structural_walk(self.function.body, [(TensorLoad, note_load), (tirx.BufferStore, note_store)])
+        tvm_ffi.structural_walk(body, [(TensorLoad, note_load), (tirx.BufferStore, note_store)])
         allocated: list[Node] = []
-        tvm_ffi.structural_walk(self.function.body, (tirx.AllocBuffer, allocated.append))
+        tvm_ffi.structural_walk(body, (tirx.AllocBuffer, allocated.append))
         # What is written by element may be read in vectors, which are made of the elements.
         self.split = {each.buffer for each in allocated} - moving - stored_whole - (by_vector - by_element)
         self.in_vectors = {each.buffer for each in allocated} & by_vector - moving - by_element
@@ -191,15 +194,15 @@ class KernelWriter:
             return self._variable(buffer, int(index.value)), True
         base = base_of(index)
         if buffer in self.split:
-            elements = (self._variable(buffer, int(base) + lane) for lane in range(self.lanes))
-            return self.express.vector.called(f"of_{buffer.dtype}", *elements), True
+            lanes = (self._variable(buffer, int(base) + lane) for lane in range(self.lanes))
+            return self.express.vector.called(f"of_{buffer.dtype}", *lanes), True
         if buffer in self.in_vectors:
             return f"{self.names.of(buffer)}_{int(base) // self.lanes}", True
         return f"&{self.element(buffer, base)}", False
 
     def _variable(self, buffer: Buffer, position: int) -> str:
         name = self.names.of(buffer)
-        return name if _elements(buffer) == 1 else f"{name}_{position}"
+        return name if elements(buffer) == 1 else f"{name}_{position}"
 
     def statement(self, node: Stmt) -> Iterator[str]:
         """The lines of a statement."""
@@ -211,22 +214,22 @@ class KernelWriter:
             else:
                 yield f"{self.element(node.buffer, node.indices[0])} = {self._stored(node)};"
         elif isinstance(node, tirx.For):
-            yield from self._loop(node)
+            yield from self.loop(node)
         elif isinstance(node, tirx.IfThenElse):
             yield f"if ({self.express(node.condition)}) {{"
-            yield from self._indented(self.statement(node.then_case))
+            yield from self.indented(self.statement(node.then_case))
             if node.else_case is not None:
                 yield "} else {"
-                yield from self._indented(self.statement(node.else_case))
+                yield from self.indented(self.statement(node.else_case))
             yield "}"
         elif isinstance(node, tirx.While):
             yield f"while ({self.express(node.condition)}) {{"
-            yield from self._indented(self.statement(node.body))
+            yield from self.indented(self.statement(node.body))
             yield "}"
         elif isinstance(node, tirx.Bind):
             yield f"const {c_type(dtype_of(node.var))} {self.names.of(node.var)} = {self.express(node.value)};"
         elif isinstance(node, tirx.AllocBuffer):
-            yield self._allocation(node.buffer)
+            yield self.allocation(node.buffer)
         elif isinstance(node, tirx.AttrStmt):
             yield from self.statement(node.body)
         elif not _is_nothing(node):
@@ -238,7 +241,7 @@ class KernelWriter:
         while position < len(statements):
             first, *rest = statements[position : position + 2]
             declares = isinstance(first, tirx.AllocBuffer) and first.buffer in self.split
-            if declares and _elements(first.buffer) == 1 and rest and _sets(rest[0], first.buffer):
+            if declares and elements(first.buffer) == 1 and rest and _sets(rest[0], first.buffer):
                 kind = c_type(str(first.buffer.dtype))
                 yield f"{kind} {self._variable(first.buffer, 0)} = {self._stored(rest[0])};"
                 position += 2
@@ -249,20 +252,22 @@ class KernelWriter:
     def _stored(self, store: Stmt) -> str:
         return self.express(store.value)
 
-    def _loop(self, loop: Stmt) -> Iterator[str]:
+    def loop(self, loop: Stmt) -> Iterator[str]:
+        """The lines of a loop."""
         if loop.kind not in (tirx.ForKind.SERIAL, tirx.ForKind.UNROLLED):
-            raise CompilerError("C sources have neither vectors nor threads")
+            raise CompilerError("a loop is over vectors or threads, which are none here")
         variable, kind = self.names.of(loop.loop_var), c_type(dtype_of(loop.loop_var))
         first = self.express(loop.min)
         end = self.express(loop.extent if first in ("0", "INT64_C(0)") else loop.min + loop.extent)
         if ROLLED.of(loop):
             yield "#pragma GCC unroll 1"
         yield f"for ({kind} {variable} = {first}; {variable} < {end}; ++{variable}) {{"
-        yield from self._indented(self.statement(loop.body))
+        yield from self.indented(self.statement(loop.body))
         yield "}"
 
-    def _allocation(self, buffer: Buffer) -> str:
-        kind, count = c_type(str(buffer.dtype)), _elements(buffer)
+    def allocation(self, buffer: Buffer) -> str:
+        """The line that makes a buffer, or the variables that are its elements."""
+        kind, count = c_type(str(buffer.dtype)), elements(buffer)
         if buffer in self.in_vectors:
             kind, count = c_type(f"{buffer.dtype}x{self.lanes}"), count // self.lanes
             zero = self.express.vector.zero(kind)
@@ -275,11 +280,13 @@ class KernelWriter:
         # Set to zero, as compilers cannot always prove that what a condition keeps from being set is not read either.
         return f"{kind} {', '.join(f'{self._variable(buffer, position)} = 0' for position in range(count))};"
 
-    def _indented(self, lines: Iterable[str]) -> Iterator[str]:
+    def indented(self, lines: Iterable[str]) -> Iterator[str]:
+        """The lines of what stands inside of something."""
         return (f"  {line}" for line in lines)
 
 
-def _elements(buffer: Buffer) -> int:
+def elements(buffer: Buffer) -> int:
+    """How many a buffer has."""
     count = 1
     for extent in buffer.shape:
         count *= int(extent)

@@ -1,4 +1,4 @@
-"""What C calls types, how it writes numbers exactly, and what LLVM calls its intrinsics."""
+"""What C calls types, how it writes numbers exactly, what needs parentheses; and what LLVM calls its intrinsics."""
 
 from __future__ import annotations
 
@@ -58,3 +58,20 @@ def intrinsic_name(call: Call) -> str:
     if "call_llvm" not in name_of(call):
         return ""
     return str(tvm.get_global_func("target.llvm_get_intrinsic_name")(call.args[0].value))
+
+
+def is_closed(text: str) -> bool:
+    """Whether an expression is a call, an element of an array, or stands in parentheses."""
+    if text[-1] not in ")]" or not (text[0].isalpha() or text[0] in "_("):
+        return False
+    depth = 0
+    for position, character in enumerate(text):
+        if character in "([":
+            depth += 1
+        elif character in ")]":
+            depth -= 1
+            if depth == 0 and position < len(text) - 1:
+                return False
+        elif depth == 0 and not (character.isalnum() or character == "_"):
+            return False
+    return True

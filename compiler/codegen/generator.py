@@ -50,12 +50,12 @@ class CodeGenerator(Protocol):
     Attributes:
         kinds: of output, as ``--emit`` names them.
         jobs: the module that processes import which share the work; empty when `generate` gives them none.
-        is_folder: whether the output is a folder of files.
+        folders: those of the kinds that are a folder of files.
     """
 
     kinds: ClassVar[tuple[str, ...]]
     jobs: ClassVar[str]
-    is_folder: ClassVar[bool]
+    folders: ClassVar[tuple[str, ...]]
 
     @staticmethod
     def usable(target: Target) -> Target:

@@ -8,11 +8,12 @@ from __future__ import annotations
 from ...errors import UnsupportedError
 from ...targets.target import Target
 from .c_generator import CGenerator
+from .cuda_generator import CudaGenerator
 from .generator import CodeGenerator
 from .llvm_generator import LlvmGenerator
 
-GENERATORS: dict[str, type[CodeGenerator]] = {"llvm": LlvmGenerator, "c": CGenerator}
-# What writes code for every machine, beside the one that a target names.
+GENERATORS: dict[str, type[CodeGenerator]] = {"llvm": LlvmGenerator, "c": CGenerator, "cuda": CudaGenerator}
+# What writes code for every machine that runs loops, beside the one that a target names.
 _ANYWHERE = "c"
 
 
@@ -23,7 +24,7 @@ def output_kinds() -> tuple[str, ...]:
 
 def is_folder(kind: str) -> bool:
     """Whether an output of this kind is a folder of files."""
-    return any(generator.is_folder for generator in GENERATORS.values() if kind in generator.kinds)
+    return any(kind in generator.folders for generator in GENERATORS.values())
 
 
 def generator_for(target: Target, kind: str) -> type[CodeGenerator]:
@@ -32,7 +33,8 @@ def generator_for(target: Target, kind: str) -> type[CodeGenerator]:
     Raises:
         UnsupportedError: nothing does.
     """
-    possible = dict.fromkeys((target.code_generator, _ANYWHERE))
+    anywhere = () if target.grid is not None else (_ANYWHERE,)
+    possible = dict.fromkeys((target.code_generator, *anywhere))
     for name in possible:
         if kind in GENERATORS[name].kinds:
             return GENERATORS[name]

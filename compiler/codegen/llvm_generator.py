@@ -25,7 +25,7 @@ class LlvmGenerator:
 
     kinds: ClassVar[tuple[str, ...]] = ("so", "a", "bench")
     jobs: ClassVar[str] = f"{__package__}.llvm_objects"
-    is_folder: ClassVar[bool] = False
+    folders: ClassVar[tuple[str, ...]] = ()
 
     @staticmethod
     def usable(target: Target) -> Target:

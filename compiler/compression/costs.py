@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from ...ir_passes.compression.factorize import Cycles, Product
 from ...schedules.templates.contraction import Workload
-from ...schedules.templates.table import TEMPLATES
+from ...schedules.templates.grid_table import templates_for
 from ...schedules.templates.template import Chooser
 from ...targets import Target
 
 
 def cycles_on(target: Target) -> Cycles:
     """Estimated cycles of products, one after the other, on all cores of a machine."""
-    decide = Chooser(target, TEMPLATES)
+    decide = Chooser(target, templates_for(target))
 
     def cycles(products: Sequence[Product]) -> float:
         return sum(_cycles(Workload(1, each.rows, each.columns, (each.k,)), decide) for each in products)

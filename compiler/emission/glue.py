@@ -22,7 +22,8 @@ from ..library.signature import MAX_THREADS, SECTION, Signature
 from .steps_in_c import statements
 from .tensor_notes import tensor_notes
 
-_RUNTIME = resources.files(__package__) / "runtime"
+_RUNTIME_PACKAGE = f"{__package__}.runtime"
+_RUNTIME = resources.files(_RUNTIME_PACKAGE)
 _POOL = ("thread_pool.c", "new_process.c", "word_sleep.c", "simulation.c")  # the first includes the next two
 
 # How self_check.c compares an output, by its dtype; all others byte by byte.
@@ -50,7 +51,7 @@ def write_weights(name: str, constants: Constants, folder: Path, target: Target)
         "flags": section.flags,
         "format": target.object_format,
     }
-    (folder / "weights.S").write_text(_environment().get_template("weights.S.jinja").render(values))
+    (folder / "weights.S").write_text(environment().get_template("weights.S.jinja").render(values))
     with (folder / "weights.bin").open("wb") as file:
         for contents in constants.contents:
             file.write(contents)
@@ -59,19 +60,21 @@ def write_weights(name: str, constants: Constants, folder: Path, target: Target)
 
 def write_sources(plan: Plan, signature: Signature, folder: Path, object_format: str = ELF) -> None:
     """Writes library.h, library.c, signature.S, signature.json, and the parts of runtime/ that they include."""
-    environment = _environment()
-    values = {**_template_values(plan, signature), "format": object_format}
-    for template, name in (
-        ("library.h.jinja", "library.h"),
-        ("library.c.jinja", "library.c"),
-        ("signature.S.jinja", "signature.S"),
-    ):
-        (folder / name).write_text(environment.get_template(template).render(values))
+    values = _template_values(plan, signature)
+    for template, name in (("library.h.jinja", "library.h"), ("library.c.jinja", "library.c")):
+        (folder / name).write_text(environment().get_template(template).render(values))
     if signature.threaded:
         for part in _POOL:
             (folder / part).write_text((_RUNTIME / part).read_text())
     if signature.cpu_features:
         (folder / "cpu_check.c").write_text(architecture_named(signature.arch).cpu_check(signature.cpu_features))
+    write_signature(signature, folder, object_format)
+
+
+def write_signature(signature: Signature, folder: Path, object_format: str = ELF) -> None:
+    """Writes signature.S, and signature.json and record.bin, which it includes."""
+    values = {"name": signature.name, "signature_section": SECTION, "format": object_format}
+    (folder / "signature.S").write_text(environment().get_template("signature.S.jinja").render(values))
     (folder / "signature.json").write_text(signature.to_json())
     (folder / "record.bin").write_bytes(record_placeholder())
 
@@ -90,7 +93,7 @@ def write_self_check(signature: Signature, example: Example, folder: Path, objec
     (folder / "self_check.h").write_text("\n".join([*lines, ""]))
     for part in ("device.c", "self_check.c"):
         (folder / part).write_text((_RUNTIME / part).read_text())
-    text = _environment().get_template("self_check.S.jinja").render({"name": signature.name, "format": object_format})
+    text = environment().get_template("self_check.S.jinja").render({"name": signature.name, "format": object_format})
     (folder / "self_check.S").write_text(text)
     for part, specs, arrays in (
         ("inputs", signature.inputs, example.inputs),
@@ -104,9 +107,15 @@ def program_source(name: str) -> str:
     return (_RUNTIME / name).read_text()
 
 
-def _environment() -> jinja2.Environment:
+def environment(package: str = _RUNTIME_PACKAGE) -> jinja2.Environment:
+    """The templates of a package, and those here."""
+
+    def text(file: str) -> str:
+        own = resources.files(package) / file
+        return (own if own.is_file() else _RUNTIME / file).read_text()
+
     return jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda file: (_RUNTIME / file).read_text()),
+        loader=jinja2.FunctionLoader(text),
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
     )
@@ -137,7 +146,7 @@ def _template_values(plan: Plan, signature: Signature) -> dict[str, Any]:
         "steps": statements(plan),
         "told_steps": statements(plan, told=True),
         "num_leaves": len(signature.steps),
-        "signature_section": SECTION,
+        "device": "",
     }
 
 

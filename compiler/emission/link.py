@@ -29,11 +29,18 @@ _SHARED_FLAGS = {
 _PROGRAM_FLAGS = {ELF: ("-static", *_WHOLE_FLAGS, _STRIP), COFF: ("-static", "-s"), MACHO: ("-Wl,-dead_strip",)}
 
 _FUNCTIONS = ("run", "signature", "workspace_size", "num_inputs", "num_outputs", "input_bytes", "output_bytes")
+_OF_THREADS, _OF_DEVICES = ("set_num_threads",), ("run_async", "error")
 
 
-def api_symbols(name: str, *, threaded: bool) -> tuple[str, ...]:
-    """The symbols that a library exports, and no other."""
-    return tuple(f"{name}_{function}" for function in (*_FUNCTIONS, *(("set_num_threads",) if threaded else ())))
+def api_symbols(name: str, *, threaded: bool, device: bool = False) -> tuple[str, ...]:
+    """The symbols that a library exports, and no other; those for a `device` have some more."""
+    more = (*(_OF_THREADS if threaded else ()), *(_OF_DEVICES if device else ()))
+    return tuple(f"{name}_{function}" for function in (*_FUNCTIONS, *more))
+
+
+def exports_map(exports: Sequence[str]) -> str:
+    """What tells a linker to export these and no other."""
+    return "{ global: " + " ".join(f"{symbol};" for symbol in exports) + " local: *; };\n"
 
 
 def compile_glue(toolchain: Toolchain, folder: Path) -> list[Path]:
@@ -57,19 +64,24 @@ def assemble_weights(toolchain: Toolchain, folder: Path) -> Path:
     return folder / "weights.o"
 
 
-def link_shared(toolchain: Toolchain, objects: Sequence[Path], exports: Sequence[str], output: Path) -> None:
+def link_shared(
+    toolchain: Toolchain, objects: Sequence[Path], exports: Sequence[str], output: Path, more: Sequence[str] = ()
+) -> None:
     """Links a shared library that exports `exports` alone and needs libc, libm and the threads library at most.
+
+    Args:
+        more: libraries of the system that it needs besides, as the linker is told of them.
 
     Raises:
         ToolError: the linker failed: an undefined symbol, for example.
     """
     folder = output.parent
-    (folder / "exports.map").write_text("{ global: " + " ".join(f"{s};" for s in exports) + " local: *; };\n")
+    (folder / "exports.map").write_text(exports_map(exports))
     (folder / "exports.def").write_text("\n".join(["EXPORTS", *exports, ""]))
     flags = _SHARED_FLAGS[toolchain.object_format]
     if toolchain.keeps_symbols:
         flags = (*flags, _STRIP)
-    toolchain.run([*toolchain.cc, *flags, "-o", output.name, *_names(objects), "-lm", "-lpthread"], folder)
+    toolchain.run([*toolchain.cc, *flags, "-o", output.name, *_names(objects), "-lm", "-lpthread", *more], folder)
 
 
 def compile_device_program(toolchain: Toolchain, folder: Path) -> list[Path]:

@@ -41,74 +41,81 @@ class StepWriter:
 
     def __init__(self, plan: Plan, *, told: bool = False) -> None:
         """Gets ready; `told` as `statements` has it."""
-        self._plan = plan
+        self.plan = plan
         self._told = told
-        self._loops = count(1)
+        self.loops = count(1)
         self._leaves = count()
 
     def block(self, steps: Sequence[Step]) -> Iterator[str]:
         """The lines of steps."""
         for step in steps:
             if isinstance(step, Loop):
-                yield from self._loop(step)
+                yield from self.loop(step)
             elif isinstance(step, Branch):
-                yield from self._branch(step)
+                yield from self.branch(step)
             elif isinstance(step, Numbers):
-                yield from self._numbers(step)
+                yield from self.numbers(step)
             else:
-                yield self._leaf(step)
+                yield self.copy(step) if isinstance(step, Copy) else self.call(step)
                 number = next(self._leaves)
                 if self._told:
-                    yield _TOLD.format(number)
+                    yield self.told(number)
 
-    def _leaf(self, step: Call | Copy) -> str:
-        if isinstance(step, Copy):
-            size = in_c(self._plan.buffers[step.source].bytes)
-            destination = self.reference(step.destination)
-            if step.fit is not None:
-                bounds, sizes = (", ".join(map(in_c, each)) for each in (step.fit.bounds, step.fit.sizes))
-                room = f"{len(step.fit.bounds)}, (int64_t[]){{{bounds}}}, (int64_t[]){{{sizes}}}"
-                source, spread = self.reference(step.source), int(step.fit.spread)
-                return f"fit({destination}, {source}, {room}, {step.fit.element}, {spread});"
-            if step.turn is not None:
-                turn = f"*(const int64_t *){self.reference(step.turn)}"
-                destination = f"(unsigned char *){destination} + {turn} * {size}"
-            return f"memcpy({destination}, {self.reference(step.source)}, {size});"
-        return self.call(step)
+    def told(self, number: int) -> str:
+        """The statement that says that a call or copy has ended."""
+        return _TOLD.format(number)
+
+    def copy(self, step: Copy) -> str:
+        """The statement that copies a buffer."""
+        size = in_c(self.plan.buffers[step.source].bytes)
+        destination = self.reference(step.destination)
+        if step.fit is not None:
+            bounds, sizes = (", ".join(map(in_c, each)) for each in (step.fit.bounds, step.fit.sizes))
+            room = f"{len(step.fit.bounds)}, (int64_t[]){{{bounds}}}, (int64_t[]){{{sizes}}}"
+            source, spread = self.reference(step.source), int(step.fit.spread)
+            return f"fit({destination}, {source}, {room}, {step.fit.element}, {spread});"
+        if step.turn is not None:
+            turn = f"*(const int64_t *){self.reference(step.turn)}"
+            destination = f"(unsigned char *){destination} + {turn} * {size}"
+        return f"memcpy({destination}, {self.reference(step.source)}, {size});"
 
     def call(self, step: Call) -> str:
         """The statement that calls a kernel."""
-        kernel = self._plan.kernels[step.kernel]
+        kernel = self.plan.kernels[step.kernel]
         arguments = [
             *(self.reference(i) for i in step.arguments),
             *(in_c(dimension.size) for dimension in kernel.dimensions),
         ]
         shared = f"SHARED_BY({kernel.threads}) " if kernel.threads > 1 else ""
-        return f"{shared}if ({kernel.symbol}({', '.join(arguments)})) return {self._plan.name}_ERROR_KERNEL;"
+        return f"{shared}if ({kernel.symbol}({', '.join(arguments)})) return {self.plan.name}_ERROR_KERNEL;"
 
-    def _loop(self, loop: Loop) -> Iterator[str]:
-        number = next(self._loops)
+    def loop(self, loop: Loop) -> Iterator[str]:
+        """The lines of a loop."""
+        number = next(self.loops)
         index, end = f"i{number}", f"n{number}"
         goes_on = [f"{index} < {end}", *([] if loop.condition is None else [self._byte(loop.condition)])]
         yield f"for (int64_t {index} = 0, {end} = {self._count(loop.count)}; {' && '.join(goes_on)}; ++{index}) {{"
         if loop.counter is not None:
             yield f"  *(int64_t *){self.reference(loop.counter)} = {index};"
-        yield from _indented(self.block(loop.body))
+        yield from indented(self.block(loop.body))
         yield "}"
 
-    def _branch(self, branch: Branch) -> Iterator[str]:
-        yield f"if ({self._condition(branch.condition)}) {{"
-        yield from _indented(self.block(branch.then))
+    def branch(self, branch: Branch) -> Iterator[str]:
+        """The lines of a branch."""
+        yield f"if ({self.condition(branch.condition)}) {{"
+        yield from indented(self.block(branch.then))
         if branch.otherwise:
             yield "} else {"
-            yield from _indented(self.block(branch.otherwise))
+            yield from indented(self.block(branch.otherwise))
         yield "}"
 
-    def _numbers(self, step: Numbers) -> Iterator[str]:
+    def numbers(self, step: Numbers) -> Iterator[str]:
+        """The lines that write sizes."""
         for destination, size in zip(step.destinations, step.sizes, strict=True):
             yield f"*(int64_t *){self.reference(destination)} = {in_c(size)};"
 
-    def _condition(self, condition: int | Equal) -> str:
+    def condition(self, condition: int | Equal) -> str:
+        """Whether the first steps of a branch run."""
         if isinstance(condition, Equal):
             return " && ".join(f"{in_c(dimension.size)} == {value}" for dimension, value in condition.values)
         return self._byte(condition)
@@ -121,11 +128,12 @@ class StepWriter:
 
     def reference(self, index: int) -> str:
         """The address of a buffer, by its index in the plan."""
-        buffer: Buffer = self._plan.buffers[index]
+        buffer: Buffer = self.plan.buffers[index]
         if buffer.kind is BufferKind.WORKSPACE and buffer.region != ARENA:
-            raise CompilerError(f"the C code has no memory for the region {buffer.region!r}", where=self._plan.name)
+            raise CompilerError(f"the C code has no memory for the region {buffer.region!r}", where=self.plan.name)
         return f"{_MACROS[buffer.kind]}({buffer.offset})"
 
 
-def _indented(lines: Iterable[str]) -> Iterator[str]:
+def indented(lines: Iterable[str]) -> Iterator[str]:
+    """The lines of what stands inside of something."""
     return (f"  {line}" for line in lines)

@@ -36,15 +36,13 @@ from .dimensions import at, bounds_of, c_arguments
 from .library_file import LibraryFile, opened
 from .native_library import NativeLibrary, load_native
 from .signature import Signature, check_threads
+from .status import check_status
 from .tensor_spec import TensorSpec
 
 Array = npt.NDArray[Any]
 ALIGNMENT = 64
 
 _LARGEST: Mapping[str, int] = MappingProxyType({})
-
-# What NAME_run returns, as the header says.
-_ERROR_CPU = 1
 
 
 class CompiledModel:
@@ -94,6 +92,11 @@ class CompiledModel:
         """``NAME_run`` as ctypes sees it: it can be called while this object is there."""
         return self._run
 
+    @property
+    def c_async_function(self) -> Any:
+        """``NAME_run_async`` of a library for a GPU, the same way."""
+        return self._library.functions[f"{self.signature.name}_run_async"]
+
     def run(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
         """Runs the model once.
 
@@ -107,6 +110,7 @@ class CompiledModel:
         Raises:
             TensorError: an input is missing, unknown, or has another shape or dtype.
             UnsupportedTargetError: this processor lacks instructions that the library uses.
+            DeviceError: the GPU that it is for, or its driver, is not there or failed.
         """
         arrays, values = checked(self.signature, inputs, str(self.path))
         outputs = self.empty_outputs(values)
@@ -255,14 +259,7 @@ class CompiledModel:
             (ctypes.c_void_p * max(1, len(group)))(*[a.ctypes.data for a in group]) for group in (inputs, outputs)
         ]
         status = entry(*pointers, ctypes.c_void_p(self._workspace()), *c_arguments(self.signature, values), *more)
-        if status == _ERROR_CPU:
-            raise UnsupportedTargetError(
-                "this processor lacks instructions that the library uses",
-                where=str(self.path),
-                hint=f"it needs {', '.join(self.signature.cpu_features)}: compile it for this machine's --mcpu",
-            )
-        if status:
-            raise TilewrightError(f"the library failed with code {status}", where=str(self.path))
+        check_status(status, self.path, self.signature, self._library)
 
     def empty_outputs(self, values: Mapping[str, int] = _LARGEST) -> list[Array]:
         """Memory for one run: an array like each of `signature.outputs`.
@@ -299,7 +296,9 @@ class CompiledModel:
             ) from error
 
     def _workspace(self) -> int:
-        """The address of this thread's workspace."""
+        """The address of this thread's workspace; 0 where the library has its own, in the memory of a device."""
+        if self.signature.device:
+            return 0
         memory: Array | None = getattr(self._local, "memory", None)
         if memory is None:
             with self._enough_memory():

@@ -71,6 +71,7 @@ class Signature:
         dimensions: numbers that a call takes after the workspace.
         precision: what it multiplies and stores in: ``fp32``, ``bf16`` or ``fp16``.
         quantize: what is rounded to integers without a recipe, one of `QUANTIZED`, or "".
+        device: what runs its kernels, ``cuda``; empty: the processor that calls it.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Signature:
     precision: str = "fp32"
     quantize: str = ""
     dimensions: tuple[Dimension, ...] = ()
+    device: str = ""
 
     @property
     def results(self) -> tuple[TensorSpec, ...]:
@@ -113,6 +115,7 @@ def make_signature(
     tilewright_version: str,
     precision: str = "fp32",
     quantize: str = "",
+    device: str = "",
 ) -> Signature:
     """The signature of a plan's library; `threads` as `CompileOptions` has it."""
     return Signature(
@@ -135,6 +138,7 @@ def make_signature(
         precision=precision,
         quantize=quantize,
         dimensions=plan.dimensions,
+        device=device,
     )
 
 
@@ -231,6 +235,7 @@ def _from_json(data: Mapping[str, Any]) -> Signature:
         precision=_text(data.get("precision", "fp32")),
         quantize=_text(data.get("quantize", "")),
         dimensions=tuple(map(_dimension, _list(data.get("dimensions", [])))),
+        device=_text(data.get("device", "")),
     )
 
 

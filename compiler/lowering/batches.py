@@ -93,6 +93,7 @@ class Batch:
             fma=self.target.asks_for_fma,
             functions=self.target.functions,
             branches=not vectors or self.target.core.single_issue,
+            grid=self.target.grid is not None,
         )
 
 

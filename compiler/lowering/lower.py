@@ -29,6 +29,7 @@ from ...schedules.tensorir.rebuild import with_body
 from ...targets.target import DotUnit, TargetFunction
 from ..library.plan import Bytes
 from ..library.tensor_spec import element_bytes
+from .barriers import insert_barriers
 from .bfloat16 import expand_conversions, legalize_arithmetic
 from .flatten import hide_divisions, show_divisions
 from .guards import share_guards
@@ -74,6 +75,7 @@ def lower_kernel(
     units: Sequence[DotUnit] = (),
     vectors: bool = True,
     fma: bool = False,
+    grid: bool = False,
     functions: Sequence[TargetFunction] = (),
     branches: bool = False,
 ) -> LoweredKernel:
@@ -87,6 +89,7 @@ def lower_kernel(
         units: for narrow operands, whose instructions kernels may be scheduled for.
         vectors: whether code can compute in vectors; otherwise loops over lanes become serial.
         fma: whether multiply-adds are one instruction by demand, not where LLVM likes.
+        grid: whether its outermost loops are those of grids of threads.
         functions: of the target, that are called for operators.
         branches: whether a branch that is taken for several additions is cheaper than a choice for each.
 
@@ -97,7 +100,8 @@ def lower_kernel(
         function = _serial(function)
     with failing_in(f"kernel '{symbol}'", "lowering a kernel failed"):
         workers = int(tvm_target.attrs.get("num-cores", 1)) if parallel else 1
-        module = _loop_passes(workers, units, vectors, branches)(tvm.IRModule({symbol: _for(_ANY, function, symbol)}))
+        passes = _grid_passes() if grid else _loop_passes(workers, units, vectors, branches)
+        module = passes(tvm.IRModule({symbol: _for(_ANY, function, symbol)}))
         raw, scratch = _raw_abi(module[symbol])
         with tvm_target:
             module = _machine_passes(units, fma, functions)(tvm.IRModule({symbol: _for(tvm_target, raw, symbol)}))
@@ -148,6 +152,40 @@ def _loop_passes(workers: int, units: Sequence[DotUnit], vectors: bool, branches
             s_tir.transform.RewriteUnsafeSelect(),
             *([_on_functions("Guards", share_guards)] if branches else []),
             tirx.transform.CommonSubexprElim(),
+            tirx.transform.FP8ComputeLegalize(),
+        ]
+    )
+
+
+def _grid_passes() -> Any:
+    """The same for grids of threads: TVM's own sequence for GPUs as far as these kernels need it, and our barriers."""
+    return tvm.ir.transform.Sequential(
+        [
+            s_tir.transform.CanonicalizeLoop(),
+            s_tir.transform.LowerInitBlock(),
+            s_tir.transform.PlanAndUpdateBufferAllocationLocation(),
+            s_tir.transform.ConvertBlocksToOpaque(),
+            s_tir.transform.LiftThreadBinding(),
+            s_tir.transform.CompactBufferAllocation(),
+            s_tir.transform.UnifyThreadBinding(),
+            s_tir.transform.LowerMatchBuffer(),
+            s_tir.transform.StmtSimplify(),
+            s_tir.transform.AnnotateIrregularLoop(),
+            s_tir.transform.LowerOpaqueBlock(),
+            _on_functions("HideDivisions", hide_divisions),
+            tirx.transform.FlattenBuffer(),
+            _on_functions("ShowDivisions", show_divisions),
+            _on_functions("SelectDots", partial(select_dots, units={})),
+            _on_functions("LegalizeBfloat16", legalize_arithmetic),
+            _on_functions("HoistScratch", partial(hoist_scratch, workers=1)),
+            tirx.transform.NarrowDataType(32),
+            tirx.transform.VectorizeLoop(False),
+            tirx.transform.StorageRewrite(),
+            s_tir.transform.RenormalizeSplitPattern(),
+            tirx.transform.StmtSimplify(),
+            tirx.transform.RemoveNoOp(),
+            s_tir.transform.RewriteUnsafeSelect(),
+            _on_functions("Barriers", insert_barriers),
             tirx.transform.FP8ComputeLegalize(),
         ]
     )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ...errors import ComparisonError, UsageError
+from ...errors import ComparisonError, UnsupportedTargetError, UsageError
 from ...targets.architectures import architecture_of
 from ...targets.host import available_cores
 from ...targets.target import DotUnit
@@ -157,7 +157,14 @@ def profile(
 
     Raises:
         ToolError: the library was stripped, or there is no C compiler to measure the machine with.
+        UnsupportedTargetError: its kernels run on a GPU, of which nobody has measured the ceilings.
     """
+    if model.signature.device:
+        raise UnsupportedTargetError(
+            "the ceilings of GPUs are not measured yet",
+            where="--kernels",
+            hint="python -m benchmarks.cuda run tells the times of kernels",
+        )
     tell = progress or (lambda stage, done, total: None)
     runs, outputs = [], model.empty_outputs()
     for done in range(repeat + 1):

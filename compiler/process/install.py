@@ -18,7 +18,7 @@ from .journal import repair, replace_all
 HEADER_MARK = b"a model compiled by Tilewright"
 _SIGNATURE_MARK = b'{"format_version":'
 _SIGNATURES = (".json",)
-_TEXTS = (".h", ".c", ".txt", ".yml", ".properties")
+_TEXTS = (".h", ".c", ".cu", ".txt", ".yml", ".properties")
 _NAMED_TEXTS = ("Makefile",)
 
 

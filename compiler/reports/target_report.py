@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes.util
 import importlib.util
 import shutil
 from typing import Any
@@ -10,9 +11,13 @@ from ...errors import ToolError
 from ...targets.architecture import Architecture
 from ...targets.architectures import ARCHITECTURES
 from ...targets.cortex_m.processors import PROCESSORS
+from ...targets.cuda.architectures import ARCHITECTURES as GPU_ARCHITECTURES
+from ...targets.cuda.nvcc import find_nvcc
+from ...targets.cuda.parse import TRIPLE as CUDA
 from ...targets.host import HostFacts, read_host
 from ...targets.systems import LINUX, System, Triple
 from ...targets.toolchain import find_toolchain
+from ..codegen.cuda_generator import SOURCES
 from ..runners.microcontroller import BOARDS, missing_tools
 from .report import Table, size
 
@@ -60,7 +65,6 @@ def _units(host: HostFacts) -> list[str]:
 
 
 def _rows(host: HostFacts) -> list[dict[str, Any]]:
-    planned = "comes with its code generator, in a later version"
     level = _level(host)
     here = _missing(str(Triple(host.architecture.name, LINUX, _libc(host.architecture)))) if host.architecture else ""
     note = f"{level}, detected" if level else f"{host.machine}: there is no code for it"
@@ -73,7 +77,7 @@ def _rows(host: HostFacts) -> list[dict[str, Any]]:
             "runs": "here",
         },
         *(_row(each, system, host) for each in ARCHITECTURES.values() for system in each.systems),
-        {"target": "cuda", "code": "CUDA", "works": False, "note": planned, "runs": ""},
+        _gpu_row(here),
         *(
             {
                 "target": f"{each.architecture}-none-{each.environment}",
@@ -99,6 +103,20 @@ def _row(architecture: Architecture, system: System, host: HostFacts) -> dict[st
         runs = "--device qemu" if shutil.which(qemu) else f"--device qemu needs {qemu} (package qemu-user)"
         runs = "here" if host.architecture is architecture else runs
     return {"target": name, "code": "LLVM", "works": not missing, "note": missing or levels, "runs": runs}
+
+
+def _gpu_row(missing: str) -> dict[str, Any]:
+    """NVIDIA's GPUs, and what compiling for them still needs; `missing` is what compiling for this machine does."""
+    needs = ""
+    try:
+        nvcc = find_nvcc()
+        needs = f", by nvcc {nvcc.release[0]}.{nvcc.release[1]}"
+    except ToolError as error:
+        missing = missing or f"{error.what}: --emit {SOURCES} works"
+    names = ", ".join(row.name for row in GPU_ARCHITECTURES)
+    has_driver = ctypes.util.find_library("cuda") is not None
+    runs = "here" if has_driver else "where an NVIDIA driver is, which is not here"
+    return {"target": CUDA, "code": "CUDA", "works": not missing, "note": missing or names + needs, "runs": runs}
 
 
 def _libc(architecture: Architecture) -> str:

@@ -55,8 +55,8 @@ def prepared(model: CompiledModel, inputs: Inputs) -> Callable[[], object]:
     values = sizes_of_call(signature, inputs)
     outputs = [at(spec, signature.dimensions, values) for spec in signature.outputs]
     results = [np.empty(spec.shape, numpy_dtype(spec.dtype)) for spec in outputs]
-    workspace = np.empty(signature.workspace_bytes + ALIGNMENT, np.uint8)
-    aligned = ctypes.c_void_p(-(-workspace.ctypes.data // ALIGNMENT) * ALIGNMENT)
+    workspace = np.empty(0 if signature.device else signature.workspace_bytes + ALIGNMENT, np.uint8)
+    aligned = ctypes.c_void_p(0 if signature.device else -(-workspace.ctypes.data // ALIGNMENT) * ALIGNMENT)
     pointers = [(ctypes.c_void_p * max(1, len(group)))(*[a.ctypes.data for a in group]) for group in (sources, results)]
 
     run, dimensions = model.c_function, c_arguments(signature, values)

@@ -16,7 +16,7 @@ from ...ir_types import Scalar
 from ...targets.target import Target
 from ..templates import dot_product, window, winograd
 from ..templates.contraction import Workload
-from ..templates.microkernels import Microkernel
+from ..templates.microkernel import Microkernel
 from ..templates.packing import pack_constant
 from ..templates.sparsity import sparsity_of
 from ..templates.taps import Filter

@@ -11,7 +11,7 @@ from tvm import relax, te
 from ...ir_types import Scalar
 from ..templates import dot_product
 from ..templates.contraction import Workload
-from ..templates.microkernels import Microkernel
+from ..templates.microkernel import Microkernel
 from ..templates.sparsity import sparsity_of
 from ..templates.template import Chooser
 from ..tensorir.expressions import constant_shape, flatten, int64, int64s, unflatten

@@ -68,9 +68,11 @@ def gains(call: relax.Call, target: Target) -> bool:
     Weights come from memory; where those of floats fit the last cache they may be there, and it has to be faster then,
     too.
     """
+    workload = workload_of(call)
+    if not weight_product.takes(workload, target):
+        return False
     if target.saves_memory:
         return True
-    workload = workload_of(call)
     floats = Workload(1, workload.rows, workload.columns, (workload.depth,))
     core, fits = target.core, floats.product_bytes[1] < target.l3_bytes
     cached = replace(

@@ -1,100 +1,29 @@
-"""How a contraction is multiplied: by vector multiply-adds in its own dtype, or by a unit for narrow operands.
-
-Lowerings say the same whichever was chosen: how A is read, how B is packed, what the sums are.
-"""
+"""How a contraction is multiplied: by multiply-adds of vectors or threads, or by a unit for narrow operands."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from tvm import te
+from tvm import te, tirx
 
 from ...annotations import STAGE
 from ...ir_types import Scalar
 from ...targets.target import DotUnit, Target
-from ..tensorir.expressions import int64s
+from ..tensorir.expressions import int64, int64s
 from ..tensorir.padding import padded
 from . import contraction, dot_product, dot_product_packing, packing
 from .contraction import TEMPLATE, MultiplyAddChoice, Workload
 from .dot_product_choice import DotProductChoice, unit_of
+from .microkernel import Element, Microkernel, Packed, with_padding
+from .simt import SimtChoice
 
-Element = Callable[..., Scalar]
-# Constant weights as a kernel reads them: an array an operand.
-Packed = tuple[npt.NDArray[np.generic], ...]
 TileChoice = MultiplyAddChoice | DotProductChoice
-# What STAGE says of the sums of slices of k.
-SLICES = "slices"
-
-
-class Microkernel(Protocol):
-    """One way to compute a contraction."""
-
-    @property
-    def workload(self) -> Workload:
-        """What it computes: the innermost extent of k may be longer than asked for, with zeros in A and B."""
-        ...
-
-    @property
-    def rows_read(self) -> int:
-        """Rows of A that it reads: at least those of the workload."""
-        ...
-
-    @property
-    def operand_dtype(self) -> str:
-        """What A is to be read as."""
-        ...
-
-    @property
-    def casts_operands(self) -> bool:
-        """Whether it makes A and B what they are to be read as; else they are read as they are."""
-        ...
-
-    def made_for(self, workload: Workload) -> Microkernel:
-        """The same tile for another workload."""
-        ...
-
-    def operand(
-        self, element: Element, extents: Sequence[int], shape: Sequence[int], before: Sequence[int], fill: int = 0
-    ) -> Element:
-        """A, or the image that A's elements are read from, with zeros around it.
-
-        Args:
-            element: what there is of it, of `extents`.
-            shape: with the zeros.
-            before: zeros before it, an axis.
-            fill: what stands there for the zeros.
-        """
-        ...
-
-    def pack_constant(self, matrix: npt.NDArray[np.generic]) -> Packed:
-        """B of shape (batch, columns, *k) as `compute` reads it."""
-        ...
-
-    def pack_at_run_time(self, element: Element) -> te.Tensor:
-        """The same when the kernel runs, from the element at (batch, column, *k)."""
-        ...
-
-    def compute(self, lhs: Element, *packed: te.Tensor) -> Element:
-        """The sum at (batch, row, column), from A at (batch, row, *k) and the packed B."""
-        ...
-
-    def compute_padded(self, lhs: Element, *packed: te.Tensor) -> te.Tensor:
-        """The sums as a tensor (batch, rows, columns), both with padding; not for images."""
-        ...
-
-
-def with_padding(
-    element: Element, extents: Sequence[int], shape: Sequence[int], before: Sequence[int], dtype: str, fill: int = 0
-) -> Element:
-    """A, or the image that it is read from, with `fill` around it: itself where there is nothing to pad."""
-    if tuple(extents) == tuple(shape):
-        return element
-    stage = padded(element, extents, shape, before, dtype, STAGE.entry("pad"), "padded", fill)
-    return lambda *index: stage[index]
+# What STAGE says of the sums of slices of k, and of a first operand that is copied by tiles.
+SLICES, STAGED = "slices", "staged"
 
 
 @dataclass(frozen=True)
@@ -160,6 +89,41 @@ class MultiplyAdd:
             lambda *index: packed[0][index],
             template=self.template,
             name=self.name,
+        )
+
+
+@dataclass(frozen=True)
+class StagedMultiplyAdd(MultiplyAdd):
+    """The same with A as a stage, a part of which is copied to where threads share it (`simt.py`)."""
+
+    def operand(
+        self, element: Element, extents: Sequence[int], shape: Sequence[int], before: Sequence[int], fill: int = 0
+    ) -> Element:
+        """A with its padding, which the stage computes."""
+        if tuple(extents) == tuple(shape):
+            return element
+        stage = padded(element, extents, shape, before, self.workload.lhs, {}, f"padded_{self.name}", fill)
+        return lambda *index: stage[index]
+
+    def compute_padded(self, lhs: Element, *packed: te.Tensor) -> te.Tensor:
+        """The sums with padding, of rows of the stage that are as many as those of whole tiles."""
+        workload, rows = self.workload, contraction.padded_rows(self.workload, self.choice)
+
+        def element(batch: Any, row: Any, *k: Any) -> Scalar:
+            inside = row if rows == workload.rows else tirx.min(row, int64(workload.rows - 1))
+            return lhs(batch, inside, *k)
+
+        shape = int64s((workload.batch, rows, *workload.k))
+        staged = te.compute(shape, element, name=f"{self.name}_rows", attrs=STAGE.entry(STAGED))
+        return contraction.compute(
+            replace(workload, rows=rows, filter=None),
+            self.choice,
+            self.target,
+            lambda *index: staged[index],
+            lambda *index: packed[0][index],
+            template=self.template,
+            name=self.name,
+            flops=workload.flops,
         )
 
 
@@ -328,7 +292,9 @@ def microkernel(workload: Workload, choice: TileChoice, target: Target, **named:
         named: `template` and `name` of the block of sums.
     """
     whole: Microkernel
-    if isinstance(choice, MultiplyAddChoice):
+    if isinstance(choice, SimtChoice):
+        whole = StagedMultiplyAdd(workload, choice, target, **named)
+    elif isinstance(choice, MultiplyAddChoice):
         whole = MultiplyAdd(workload, choice, target, **named)
     else:
         whole = DotProducts(workload.with_k(choice.k), choice, unit_of(choice, target), **named)

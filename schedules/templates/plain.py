@@ -165,7 +165,7 @@ def schedule_block(sch: Schedule, block: Block, threads: int, target: Target) ->
 
 def elements_of(sch: Schedule, block: Block, target: Target) -> Elements | None:
     """The work of a block that no schedule has touched; None where it has no axes."""
-    spatial, reduction = _loops_by_kind(sch, block)
+    spatial, reduction = loops_by_kind(sch, block)
     if not spatial:
         return None
     extents = [blocks.extent(sch, loop) for loop in spatial]
@@ -190,7 +190,7 @@ def elements_of(sch: Schedule, block: Block, target: Target) -> Elements | None:
 
 
 def _schedule(sch: Schedule, block: Block, work: Elements, choice: PlainChoice) -> None:
-    spatial, reduction = _loops_by_kind(sch, block)
+    spatial, reduction = loops_by_kind(sch, block)
     if work.fused > 1:
         spatial = [*spatial[: -work.fused], sch.fuse(*spatial[-work.fused :])]
     sch.reorder(*spatial, *reduction)
@@ -265,7 +265,7 @@ def parallelize(sch: Schedule, outer: list[Loop], threads: int) -> list[Loop]:
     return [fused]
 
 
-def _loops_by_kind(sch: Schedule, block: Block) -> tuple[list[Loop], list[Loop]]:
+def loops_by_kind(sch: Schedule, block: Block) -> tuple[list[Loop], list[Loop]]:
     """The spatial and the reduction loops of a block that no schedule has touched: one loop an iteration variable."""
     loops = list(sch.get_loops(block))
     kinds = [int(var.iter_type) for var in sch.get(block).iter_vars]

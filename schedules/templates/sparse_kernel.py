@@ -17,7 +17,7 @@ from ...ir_types import Scalar
 from ...targets.target import Target
 from ..tensorir.expressions import int64, int64s
 from .contraction import Workload
-from .microkernels import Element, Packed, with_padding
+from .microkernel import Element, Packed, with_padding
 from .sparse import TEMPLATE, SparseChoice, panels_of, row_tiles, tasks_of, width_of
 
 # What a tile costs beside its blocks, in blocks: tasks are cut by it.

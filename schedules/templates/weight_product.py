@@ -127,8 +127,8 @@ class WeightProductChoice(MultiplyAddChoice):
 
 
 def takes(workload: object, target: Target) -> bool:
-    """Every product with such weights."""
-    return isinstance(workload, WeightProduct)
+    """Every product with such weights, on cores that run loops."""
+    return isinstance(workload, WeightProduct) and target.grid is None
 
 
 def space(workload: WeightProduct, target: Target) -> Space[WeightProductChoice]:

@@ -23,7 +23,7 @@ class TextGenerator:
 
     kinds = ("txt",)
     jobs = ""
-    is_folder = False
+    folders = ()
 
     @staticmethod
     def usable(target: targets.Target) -> targets.Target:

@@ -1,0 +1,191 @@
+"""Lowered kernels as functions of CUDA C++: each grid of a kernel is one, in the order in which they are launched.
+
+    extern "C" __global__ void __launch_bounds__(256) net_k0_conv_0(const float *restrict x, float *restrict y) {
+      const int32_t block_x = blockIdx.x;
+      const int32_t thread_x = threadIdx.x;
+      __shared__ __align__(16) float tile[1024];
+      ...
+
+What stands between grids is a grid of one thread. Loops that schedules unroll are left to the compiler.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import tvm_ffi
+from tvm import tirx
+from tvm.ir import Call
+
+from ...errors import UnsupportedError
+from ...failures import failing_in
+from ...hidden_floats import dtype_of
+from ...ir_types import Buffer, Node, PrimFunc, Stmt
+from ...targets.target import Target
+from ..lowering.barriers import BARRIER, SHARED
+from ..lowering.lower import LoweredKernel
+from .c_kernel import KernelWriter, Parameter, elements
+from .c_literals import c_type
+from .c_used import Language, Used
+
+CUDA = Language("CUDA sources", "--target", "static __device__ inline")
+_LAUNCH = "thread_extent"
+# What a function calls a place in the grid, by its first part.
+_PLACES = {"blockIdx": "block", "threadIdx": "thread"}
+_ALIGNMENT = 16  # of what a block shares, in bytes: of the widest load
+# Of blocks along x, y and z.
+_MOST_BLOCKS = ((1 << 31) - 1, (1 << 16) - 1, (1 << 16) - 1)
+
+
+@dataclass(frozen=True)
+class GridFunction:
+    """A function that runs as a grid.
+
+    Attributes:
+        kernel: the symbol of the kernel that it is a part of.
+        positions: of its parameters among those of the kernel.
+        blocks, threads: of the grid and of a block, along x, y and z.
+        body: its lines.
+    """
+
+    symbol: str
+    kernel: str
+    parameters: tuple[Parameter, ...]
+    positions: tuple[int, ...]
+    blocks: tuple[int, int, int]
+    threads: tuple[int, int, int]
+    body: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """All of it."""
+        bounds = f"__launch_bounds__({math.prod(self.threads)})"
+        parameters = ", ".join(map(str, self.parameters))
+        first = f'extern "C" __global__ void {bounds} {self.symbol}({parameters}) {{'
+        return "\n".join([first, *self.body, "}", ""])
+
+
+def kernel_in_cuda(kernel: LoweredKernel, used: Used, target: Target) -> list[GridFunction]:
+    """Writes a kernel.
+
+    Args:
+        used: what it calls is added there.
+        target: whose functions it may call.
+
+    Raises:
+        CompilerError: the language has nothing for something in it.
+        UnsupportedError: it computes in a dtype that the language lacks.
+    """
+    with failing_in(f"kernel '{kernel.symbol}'", "a kernel cannot be written in CUDA C++"):
+        grids = enumerate(_grids(kernel.function.body))
+        return [_GridWriter(kernel.function, used, target).grid(body, kernel.symbol, number) for number, body in grids]
+
+
+def _grids(body: Stmt) -> Iterator[Stmt]:
+    """The grids of a kernel; what stands between two is one."""
+    between: list[Stmt] = []
+    for statement in _statements(body):
+        if isinstance(statement, tirx.AttrStmt) and statement.attr_key == _LAUNCH:
+            if between:
+                yield tirx.SeqStmt(between) if len(between) > 1 else between[0]
+                between = []
+            yield statement
+        elif not _is_nothing(statement):
+            between.append(statement)
+    if between:
+        yield tirx.SeqStmt(between) if len(between) > 1 else between[0]
+
+
+def _statements(body: Stmt) -> list[Stmt]:
+    return [inner for each in body.seq for inner in _statements(each)] if isinstance(body, tirx.SeqStmt) else [body]
+
+
+def _is_nothing(statement: Stmt) -> bool:
+    is_number = isinstance(statement, tirx.Evaluate) and isinstance(statement.value, tirx.IntImm)
+    return is_number or isinstance(statement, (tirx.DeclBuffer, tirx.stmt.Return))
+
+
+class _GridWriter(KernelWriter):
+    """Writes one grid."""
+
+    def __init__(self, function: PrimFunc, used: Used, target: Target) -> None:
+        super().__init__(function, used, target)
+        self._extents: dict[str, int] = {}
+
+    def grid(self, body: Stmt, kernel: str, number: int) -> GridFunction:
+        """The function of one grid of a kernel, of that number."""
+        for parameter in self.function.params:
+            self.names.of(parameter)
+        stored = self.accesses(body)
+        places = list(self._places(body))
+        lines = (*places, *self.indented(self.statement(body)))
+        touched = stored | {self.pointers[each] for each in self.read}
+        parameters = [
+            (position, Parameter(name, str(each.ty.element_type.dtype), name in stored))
+            for position, each in enumerate(self.function.params)
+            if (name := self.names.of(each)) in touched
+        ]
+        blocks, threads = (
+            tuple(self._extents.get(f"{kind}.{axis}", 1) for axis in "xyz") for kind in ("blockIdx", "threadIdx")
+        )
+        if any(count > most for count, most in zip(blocks, _MOST_BLOCKS, strict=True)):
+            raise UnsupportedError(
+                f"a grid of {' x '.join(map(str, blocks))} blocks is more than a GPU takes", where=kernel
+            )
+        return GridFunction(
+            symbol=f"{kernel}_{number}",
+            kernel=kernel,
+            parameters=tuple(each for _, each in parameters),
+            positions=tuple(position for position, _ in parameters),
+            blocks=(blocks[0], blocks[1], blocks[2]),
+            threads=(threads[0], threads[1], threads[2]),
+            body=lines,
+        )
+
+    def _places(self, body: Stmt) -> Iterator[str]:
+        """Notes the extents of the grid; gives the lines that say where in it a thread is."""
+        found: list[Node] = []
+        tvm_ffi.structural_walk(body, (tirx.AttrStmt, found.append))
+        for each in found:
+            if each.attr_key != _LAUNCH:
+                continue
+            tag, variable = str(each.node.thread_tag), each.node.var
+            kind, axis = tag.split(".")
+            self._extents[tag] = int(each.value)
+            if variable not in self.names.given:
+                name = self.names.given[variable] = f"{_PLACES[kind]}_{axis}"
+                if name not in self.names.taken:
+                    self.names.taken.add(name)
+                    yield f"  const {c_type(dtype_of(variable))} {name} = {tag};"
+
+    def accesses(self, body: Stmt) -> set[str]:
+        """As those of any kernel; what a block shares is memory, wherever its elements are."""
+        stored = super().accesses(body)
+        self.split = {buffer for buffer in self.split if buffer.scope() != SHARED}
+        return stored
+
+    def statement(self, node: Stmt) -> Iterator[str]:
+        """Its lines; barriers are known here alone."""
+        if isinstance(node, tirx.Evaluate) and _is_barrier(node.value):
+            yield "__syncthreads();"
+        else:
+            yield from super().statement(node)
+
+    def loop(self, loop: Stmt) -> Iterator[str]:
+        """Its lines, behind what the compiler is to do with it."""
+        if loop.kind == tirx.ForKind.UNROLLED:
+            yield "#pragma unroll"
+        yield from super().loop(loop)
+
+    def allocation(self, buffer: Buffer) -> str:
+        """Memory of a thread, or of a block."""
+        if buffer.scope() == SHARED:
+            kind = c_type(str(buffer.dtype))
+            return f"__shared__ __align__({_ALIGNMENT}) {kind} {self.names.of(buffer)}[{elements(buffer)}];"
+        return super().allocation(buffer)
+
+
+def _is_barrier(value: Node) -> bool:
+    return isinstance(value, Call) and str(getattr(value.op, "name", "")) == BARRIER

@@ -1,0 +1,1 @@
+"""Templates and sources of libraries whose kernels run on NVIDIA's GPUs."""

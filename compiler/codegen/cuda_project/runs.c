@@ -1,0 +1,251 @@
+/* Runs of a model on GPUs. A context has the code and the weights once; a run has memory, and a graph of its launches.
+ *
+ * A run that is done is used again. So there are as many as there ever were at a time, and nothing is allocated by a run
+ * that takes the place of another. Graphs hold addresses: those of tensors in the GPU's memory as they were given, and
+ * those of the run's own copies of all others.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+enum { TENSORS = NUM_INPUTS + NUM_OUTPUTS, ALIGNED = 16, MEMORY_ALIGNMENT = 256, PARAMETERS_AT_MOST = 1 << 9 };
+
+typedef struct run {
+  struct run *next;
+  struct context *of;
+  address arena, copies;      /* memory of the plan, and of the tensors that were not given in the GPU's memory */
+  int is_callers;             /* whether the arena is */
+  int is_busy;                /* whether a thread prepares it */
+  handle stream, done, last;  /* its own stream; when it is done, and the stream of the last run */
+  int is_pending;
+  handle graph;
+  address tensors[TENSORS + 1], captured[TENSORS + 1];
+} run;
+
+typedef struct context {
+  struct context *next;
+  handle driver;
+  handle functions[NUM_FUNCTIONS + 1];
+  address weights;
+  run *runs;
+} context;
+
+static context *contexts;
+
+#define TRY(call, what) \
+  do { \
+    int result_ = (call); \
+    if (result_) return failed(ERROR_DEVICE, result_, what); \
+  } while (0)
+
+static int steps(run *r, handle stream, uint64_t *nanoseconds);
+
+static int launch(const run *r, handle stream, int number, const unsigned size[6], address *arguments, int count) {
+  void *pointers[PARAMETERS_AT_MOST];
+  if (count > PARAMETERS_AT_MOST) return fail(ERROR_KERNEL, "a kernel has too many parameters");
+  for (int i = 0; i < count; ++i) pointers[i] = &arguments[i];
+  TRY(cu.launch(r->of->functions[number], size[0], size[1], size[2], size[3], size[4], size[5], 0, stream, pointers, NULL),
+      function_names[number]);
+  return OK;
+}
+
+static int copy(handle stream, address to, address from, size_t size) {
+  if (size) TRY(cu.copy(to, from, size, stream), "a tensor cannot be copied");
+  return OK;
+}
+
+/* A number of the GPU's that decides what comes next. */
+static int fetch(handle stream, void *to, address from, size_t size) {
+  TRY(cu.download(to, from, size, stream), "a number cannot be read");
+  TRY(cu.wait(stream), "a step failed");
+  return OK;
+}
+
+static int set(handle stream, address to, int64_t value) {
+  TRY(cu.fill(to, (unsigned)value, 1, stream), "a number cannot be set");
+  TRY(cu.fill(to + 4, (unsigned)((uint64_t)value >> 32), 1, stream), "a number cannot be set");
+  return OK;
+}
+
+/* The code and the weights for the context of this thread; under the lock. */
+static int find_context(context **found) {
+  handle driver = NULL;
+  TRY(cu.current(&driver), "there is no context");
+  for (*found = contexts; *found; *found = (*found)->next)
+    if ((*found)->driver == driver) return OK;
+  context *made = calloc(1, sizeof *made);
+  if (!made) return fail(ERROR_DEVICE, "there is no memory left");
+  made->driver = driver;
+  for (int m = 0; m < NUM_MODULES; ++m) {
+    handle module = NULL;
+    int result = cu.load(&module, module_code[m]);
+    if (result == NO_CODE) {
+      free(made);
+      return fail(ERROR_CPU, "this GPU is none of those that the library was compiled for: " ARCHITECTURES);
+    }
+    for (int f = module_first[m]; !result && f < module_first[m + 1]; ++f)
+      result = cu.function(&made->functions[f], module, function_names[f]);
+    if (result) {
+      free(made);
+      return failed(ERROR_DEVICE, result, "the kernels cannot be loaded");
+    }
+  }
+  if (WEIGHTS_BYTES) {
+    int result = cu.allocate(&made->weights, WEIGHTS_BYTES);
+    if (!result) result = cu.upload(made->weights, weights_address, WEIGHTS_BYTES);
+    if (result) {
+      free(made);
+      return failed(ERROR_DEVICE, result, "the weights cannot be copied to the GPU");
+    }
+  }
+  made->next = contexts;
+  contexts = *found = made;
+  return OK;
+}
+
+/* Whether a run may be used by who launches into a stream: behind the run before, or because that one is done. */
+static int is_free(const run *r, const void *stream) {
+  return !r->is_busy && (!r->is_pending || r->last == stream || !cu.is_done(r->done));
+}
+
+/* Whether its graph is one for these tensors, 0 those of which it has copies. */
+static int has_tensors(const run *r, const address tensors[]) {
+  for (int i = 0; i < TENSORS; ++i)
+    if (r->captured[i] != (tensors[i] ? tensors[i] : r->copies + copy_offsets[i])) return 0;
+  return r->graph != NULL;
+}
+
+static int make_run(context *of, address arena, run **made) {
+  run *r = calloc(1, sizeof *r);
+  if (!r) return fail(ERROR_DEVICE, "there is no memory left");
+  r->of = of;
+  r->arena = arena;
+  r->is_callers = arena != 0;
+  int result = cu.new_stream(&r->stream, NO_BARRIERS);
+  if (!result) result = cu.new_event(&r->done, NO_TIMES);
+  if (!result && !arena && WORKSPACE_BYTES) result = cu.allocate(&r->arena, WORKSPACE_BYTES);
+  if (!result && COPIES_BYTES) result = cu.allocate(&r->copies, COPIES_BYTES);
+  if (result) {
+    free(r);
+    return failed(ERROR_DEVICE, result, "there is no memory for a run on the GPU");
+  }
+  r->next = of->runs;
+  of->runs = *made = r;
+  return OK;
+}
+
+/* A run that nobody uses, one with a graph for these tensors first; under the lock. Who waits for the end has a stream
+ * of the run's, which is none that another run can be behind: the address of the lock. */
+static int take_run(context *of, address arena, const void *stream, const address tensors[], run **taken) {
+  run *fitting = NULL;
+  for (run *r = of->runs; r; r = r->next) {
+    if (arena ? r->arena != arena || r->is_busy : r->is_callers || !is_free(r, stream)) continue;
+    if (!fitting || has_tensors(r, tensors)) fitting = r;
+  }
+  if (!fitting) {
+    int status = make_run(of, arena, &fitting);
+    if (status) return status;
+  }
+  fitting->is_busy = 1;
+  *taken = fitting;
+  return OK;
+}
+
+static int capture(run *r) {
+  if (r->is_pending) TRY(cu.await(r->done), "a run failed"); /* nothing may run of a graph that goes */
+  if (r->graph) cu.drop_instance(r->graph);
+  r->graph = NULL;
+  TRY(cu.begin_capture(r->stream, CAPTURE_OF_THIS_THREAD), "a graph cannot be captured");
+  int status = steps(r, r->stream, NULL);
+  handle graph = NULL;
+  int result = cu.end_capture(r->stream, &graph);
+  if (!status && !result) {
+    result = cu.instantiate(&r->graph, graph, 0);
+    memcpy(r->captured, r->tensors, sizeof r->captured);
+  }
+  if (graph) cu.drop_graph(graph);
+  return status ? status : result ? failed(ERROR_DEVICE, result, "a graph cannot be captured") : OK;
+}
+
+static int is_on_device(const void *tensor) {
+  int type = 0;
+  return !cu.pointer(&type, MEMORY_TYPE, (address)(uintptr_t)tensor) && type == ON_DEVICE;
+}
+
+/* Where kernels find each tensor: where it is, or 0 for a copy. */
+static void find_tensors(const void *const inputs[], void *const outputs[], address tensors[]) {
+  for (int i = 0; i < TENSORS; ++i) {
+    const void *tensor = i < NUM_INPUTS ? inputs[i] : outputs[i - NUM_INPUTS];
+    int fits = tensor && (uintptr_t)tensor % ALIGNED == 0 && tensor_sizes[i] && is_on_device(tensor);
+    tensors[i] = fits ? (address)(uintptr_t)tensor : 0;
+  }
+}
+
+static int run_in(run *r, handle stream, const void *const inputs[], void *const outputs[], uint64_t *nanoseconds) {
+  for (int i = 0; i < TENSORS; ++i)
+    if (!r->tensors[i]) r->tensors[i] = r->copies + copy_offsets[i];
+  if (r->is_pending && r->is_callers && r->last != stream) TRY(cu.await(r->done), "a run failed");
+  if (USES_GRAPH && !nanoseconds && !has_tensors(r, r->tensors)) {
+    int status = capture(r);
+    if (status) return status;
+  }
+  for (int i = 0; i < NUM_INPUTS; ++i)
+    if (r->tensors[i] == r->copies + copy_offsets[i] && tensor_sizes[i]) {
+      int status = copy(stream, r->tensors[i], (address)(uintptr_t)inputs[i], tensor_sizes[i]);
+      if (status) return status;
+    }
+  int status = OK;
+  if (USES_GRAPH && !nanoseconds) {
+    TRY(cu.replay(r->graph, stream), "the graph cannot be launched");
+  } else {
+    status = steps(r, stream, nanoseconds);
+  }
+  for (int i = NUM_INPUTS; !status && i < TENSORS; ++i)
+    if (r->tensors[i] == r->copies + copy_offsets[i] && tensor_sizes[i])
+      status = copy(stream, (address)(uintptr_t)outputs[i - NUM_INPUTS], r->tensors[i], tensor_sizes[i]);
+  if (status) return status;
+  TRY(cu.record(r->done, stream), "a run cannot be followed");
+  r->is_pending = 1;
+  r->last = stream;
+  return OK;
+}
+
+/* One run, on a stream of the caller's or, where `waits`, on its own until it is done. */
+static int run_once(const void *const inputs[], void *const outputs[], void *workspace, handle stream, int waits, uint64_t *nanoseconds) {
+  address tensors[TENSORS + 1] = {0};
+  context *of = NULL;
+  run *r = NULL;
+  handle current = NULL;
+  int pushed = 0;
+  pthread_mutex_lock(&lock);
+  int status = find_driver(ERROR_DEVICE);
+  if (!status && (cu.current(&current) || !current)) { /* the caller knows nothing of contexts */
+    int device = 0, result = primary ? 0 : cu.get_device(&device, 0);
+    if (!result && !primary) result = cu.retain(&primary, device);
+    if (!result) result = cu.push(primary);
+    if (result) status = failed(ERROR_DEVICE, result, "the GPU cannot be used");
+    pushed = !status;
+  }
+  if (!status && workspace && WORKSPACE_BYTES && ((uintptr_t)workspace % MEMORY_ALIGNMENT || !is_on_device(workspace)))
+    status = fail(ERROR_WORKSPACE, "the workspace is not in the memory of the GPU, or not aligned");
+  if (!status) status = find_context(&of);
+  if (!status) {
+    find_tensors(inputs, outputs, tensors);
+    status = take_run(of, WORKSPACE_BYTES ? (address)(uintptr_t)workspace : 0, waits ? &lock : stream, tensors, &r);
+  }
+  pthread_mutex_unlock(&lock);
+  if (r) {
+    memcpy(r->tensors, tensors, sizeof tensors);
+    if (waits) stream = r->stream;
+    status = run_in(r, stream, inputs, outputs, nanoseconds);
+    if (waits) {
+      int result = cu.wait(stream);
+      if (!status && result) status = failed(ERROR_DEVICE, result, "a run failed");
+      if (!status) r->is_pending = 0;
+    }
+    pthread_mutex_lock(&lock);
+    r->is_busy = 0;
+    pthread_mutex_unlock(&lock);
+  }
+  if (pushed) cu.pop(&current);
+  return status;
+}

@@ -1,0 +1,51 @@
+"""The table of templates of machines that run grids, the most special first; `table.py` is that of all others.
+
+Where the work of a template is the same on both, so are its choices and its compute; each of its blocks is a grid then.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from ...targets.target import Target
+from . import attention, grid, grid_attention, grid_rows, rows, rows_choice, simt, simt_schedule, table
+from .microkernels import microkernel
+from .template import Template
+
+SIMT = Template(
+    simt.TEMPLATE, simt.takes, simt.space, simt.default, simt.estimate, microkernel, simt_schedule.schedule_kernel
+)
+GRID_ATTENTION = Template(
+    attention.ATTENTION,
+    grid_attention.takes,
+    grid_attention.space,
+    grid_attention.default,
+    grid_attention.estimate,
+    attention.compute,
+    grid_attention.schedule_kernel,
+)
+GRID_ROWS = Template(
+    rows_choice.ROWS,
+    grid_rows.takes,
+    grid_rows.space,
+    grid_rows.default,
+    grid_rows.estimate,
+    rows.compute,
+    grid_rows.schedule_kernel,
+)
+GRID = Template(grid.TEMPLATE, grid.takes, grid.space, grid.default, grid.estimate, None, grid.schedule_kernel)
+
+GRID_TEMPLATES: tuple[Template[Any, Any], ...] = (
+    SIMT,
+    GRID_ATTENTION,
+    GRID_ROWS,
+    *(replace(row, schedule=grid.schedule_kernel) for row in (table.WINDOW, table.GROUP_NORM, table.INTERPOLATION)),
+    table.RECURRENT,
+    GRID,
+)
+
+
+def templates_for(target: Target) -> tuple[Template[Any, Any], ...]:
+    """The table of a machine."""
+    return table.TEMPLATES if target.grid is None else GRID_TEMPLATES

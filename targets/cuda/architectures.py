@@ -1,0 +1,89 @@
+"""The architectures of NVIDIA's GPUs that code is generated for: a row each, with the numbers of a usual part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ..grid import Grid
+
+_MMA_75 = ("mma fp16", "mma int8")
+_MMA_80 = (*_MMA_75, "mma bf16", "mma tf32")
+_MMA_89 = (*_MMA_80, "mma fp8")
+
+
+@dataclass(frozen=True)
+class GpuArchitecture:
+    """A row.
+
+    Attributes:
+        name: nvcc's.
+        part: the GPU whose numbers these are.
+        grid: the numbers.
+        runs_later: whether code for it, as nvcc's assembly, runs on all that came after it.
+    """
+
+    name: str
+    part: str
+    grid: Grid
+    runs_later: bool = True
+
+
+def _row(
+    name: str,
+    part: str,
+    multiprocessors: int,
+    fmas_per_cycle: int,
+    threads: int,
+    most_shared_kib: int,
+    bytes_per_cycle: float,
+    tensor_instructions: tuple[str, ...],
+    *,
+    has_async_copies: bool = True,
+    runs_later: bool = True,
+) -> GpuArchitecture:
+    grid = Grid(
+        multiprocessors=multiprocessors,
+        fmas_per_cycle=fmas_per_cycle,
+        threads=threads,
+        threads_per_block=1024,
+        warp=32,
+        registers=1 << 16,
+        shared_bytes=48 << 10,
+        most_shared_bytes=most_shared_kib << 10,
+        bytes_per_cycle=bytes_per_cycle,
+        has_async_copies=has_async_copies,
+        tensor_instructions=tensor_instructions,
+        architectures=(name,),
+    )
+    return GpuArchitecture(name, part, grid, runs_later)
+
+
+# Of NVIDIA's data sheets and its programming guide's table of compute capabilities.
+ARCHITECTURES = (
+    _row("sm_75", "T4", 40, 64, 1024, 64, 200.0, _MMA_75, has_async_copies=False),
+    _row("sm_80", "A100", 108, 64, 2048, 163, 1100.0, _MMA_80),
+    _row("sm_86", "A10", 72, 128, 1536, 99, 350.0, _MMA_80),
+    _row("sm_89", "L4", 58, 128, 1536, 99, 150.0, _MMA_89),
+    _row("sm_90", "H100", 132, 128, 2048, 227, 1900.0, _MMA_89),
+    _row("sm_90a", "H100", 132, 128, 2048, 227, 1900.0, (*_MMA_89, "wgmma, TMA"), runs_later=False),
+)
+
+
+def architecture_named(name: str) -> GpuArchitecture | None:
+    """The row of a name; None: there is none."""
+    return next((row for row in ARCHITECTURES if row.name == name), None)
+
+
+def joined(rows: tuple[GpuArchitecture, ...]) -> Grid:
+    """What code that runs on each of several may use, planned for the first of them."""
+    first, grids = rows[0].grid, [row.grid for row in rows]
+    return replace(
+        first,
+        threads=min(each.threads for each in grids),
+        most_shared_bytes=min(each.most_shared_bytes for each in grids),
+        has_async_copies=all(each.has_async_copies for each in grids),
+        tensor_instructions=tuple(
+            name for name in first.tensor_instructions if all(name in each.tensor_instructions for each in grids)
+        ),
+        architectures=tuple(row.name for row in rows),
+    )

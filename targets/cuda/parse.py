@@ -1,0 +1,102 @@
+"""From ``nvptx64-nvidia-cuda`` and names of GPU architectures to a `Target`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...errors import UnsupportedTargetError
+from ..core import Core
+from ..host import read_host
+from ..systems import LINUX, Triple
+from ..target import FLOAT32_BITS, Target
+from .architectures import ARCHITECTURES, GpuArchitecture, architecture_named, joined
+
+TRIPLE = "nvptx64-nvidia-cuda"
+_FAMILY = "nvptx64"
+_SPELLINGS = (TRIPLE, "nvptx64-cuda", "cuda")
+
+# What one thread's instructions cost it; schedules of grids count with `Grid`.
+_THREAD = Core(
+    loads_per_cycle=1.0,
+    fmas_per_cycle=1.0,
+    fma_latency=4.0,
+    l2_vectors_per_cycle=0.5,
+    l3_bytes_per_cycle=4.0,
+    dram_bytes_per_cycle=2.0,
+    prefetched_bytes_per_cycle=2.0,
+    l3_shared_bytes_per_cycle=4.0,
+    dram_shared_bytes_per_cycle=2.0,
+    step_overhead=1.0,
+    tile_overhead=4.0,
+    data_transform=3.0,
+    result_transform=2.5,
+    line_apart=0.0,
+    hand_off=0.0,
+    instructions_in_flight=1,
+    line_bytes=128,
+    l1_way_bytes=1 << 20,
+    addressed_rows=8,
+)
+_REGISTERS = 64  # of one thread, that sums may stand in
+_L2_BYTES = 4 << 20
+_ALIGNMENT = 256
+
+
+def is_cuda(triple: str) -> bool:
+    """Whether a triple names NVIDIA's GPUs."""
+    return triple in _SPELLINGS
+
+
+def parse_cuda(triple: str, cpu: str | None, features: Sequence[str]) -> Target:
+    """Makes a target of GPU architectures, several with commas between them.
+
+    Raises:
+        UnsupportedTargetError: there is no such architecture, or features are asked for.
+    """
+    if features:
+        raise UnsupportedTargetError(
+            "features of GPUs are those of their architecture", where="--features", hint="name one by --mcpu"
+        )
+    rows = tuple(_architecture(name) for name in dict.fromkeys((cpu or ARCHITECTURES[0].name).split(",")))
+    grid = joined(rows)
+    return Target(
+        triple=TRIPLE,
+        arch=_FAMILY,
+        cpu=",".join(grid.architectures),
+        features=(),
+        isa="CUDA",
+        vector_bits=FLOAT32_BITS,
+        num_vector_registers=_REGISTERS,
+        has_fma=True,
+        broadcasts_operands=False,
+        core=_THREAD,
+        cores=1,
+        l1_bytes=grid.most_shared_bytes,
+        l2_bytes=_L2_BYTES,
+        l3_bytes=_L2_BYTES,
+        code_generator="cuda",
+        alignment=_ALIGNMENT,
+        grid=grid,
+        device="cuda",
+        host=_host(),
+    )
+
+
+def _architecture(name: str) -> GpuArchitecture:
+    row = architecture_named(name.strip())
+    if row is None:
+        known = ", ".join(each.name for each in ARCHITECTURES)
+        raise UnsupportedTargetError(
+            f"unknown GPU architecture {name!r}", where="--mcpu", hint=f"one or several of {known}, with commas"
+        )
+    return row
+
+
+def _host() -> str:
+    """The triple of the machine that calls: this one."""
+    facts = read_host()
+    if facts.architecture is None:
+        raise UnsupportedTargetError(
+            f"this machine is {facts.machine}, for which no library can be made", where=f"--target {TRIPLE}"
+        )
+    return str(Triple(facts.architecture.name, LINUX, f"gnu{facts.architecture.abi}"))

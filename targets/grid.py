@@ -1,0 +1,38 @@
+"""Machines that run grids: many blocks of threads, each on one multiprocessor, with memory that its threads share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What schedules of grids read of a machine.
+
+    Attributes:
+        multiprocessors: how many blocks run at a time at least.
+        fmas_per_cycle: float32 multiply-adds that one of them does in a cycle.
+        threads: that one of them holds at a time.
+        threads_per_block: at most.
+        warp: threads that take every step together.
+        registers: of 32 bits, of one multiprocessor.
+        shared_bytes: that a block shares at most without asking for more.
+        most_shared_bytes: and when it asks.
+        bytes_per_cycle: that all of them together read from memory in a cycle.
+        has_async_copies: whether memory is copied to what a block shares without passing registers.
+        tensor_instructions: what multiplies matrices, for people; a machine that lacks one does not run code with it.
+        architectures: what code is generated for, as the compiler of kernels names it.
+    """
+
+    multiprocessors: int
+    fmas_per_cycle: int
+    threads: int
+    threads_per_block: int
+    warp: int
+    registers: int
+    shared_bytes: int
+    most_shared_bytes: int
+    bytes_per_cycle: float
+    has_async_copies: bool
+    tensor_instructions: tuple[str, ...]
+    architectures: tuple[str, ...]

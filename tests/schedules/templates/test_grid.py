@@ -1,0 +1,150 @@
+"""Every choice of the templates of grids compiles and is right: samples of the spaces of odd workloads, emulated."""
+
+from __future__ import annotations
+
+import random as pseudorandom
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from cuda_emulation import TRIPLE, Emulation, emulated_driver, emulation
+from kernel_runner import TOLERANCE, Runner, random, relative_error
+from numpy_reference import convolution
+from tilewright import targets
+from tilewright.ir_passes.dialect.attention import attention
+from tilewright.schedules.templates import simt
+from tilewright.schedules.templates.contraction import Workload
+from tilewright.schedules.templates.grid_table import GRID_TEMPLATES
+from tilewright.schedules.templates.template import Decision, choose_default
+from tvm import relax
+
+__all__ = ["emulated_driver", "emulation"]  # fixtures
+GPU = targets.parse(TRIPLE, cpu="sm_80")
+
+
+@dataclass(frozen=True)
+class Case:
+    """An operator that a template computes: how it is built, on what, and what is expected."""
+
+    template: str
+    build: Callable[..., Any]
+    inputs: tuple[Any, ...]
+    expected: Any
+    tolerance: float = TOLERANCE
+
+
+def convolved(data: Any, weights: Any, stride: int = 1, groups: int = 1, template: str = "simt") -> Case:
+    constant = relax.const(weights)
+    layout = {"data_layout": "NHWC", "kernel_layout": "OHWI"}
+    return Case(
+        template,
+        lambda x: relax.op.nn.relu(
+            relax.op.nn.conv2d(x, constant, strides=(stride,) * 2, padding=(1,) * 4, groups=groups, **layout)
+        ),
+        (data,),
+        np.maximum(convolution(data, weights, (stride,) * 2, (1,) * 4, (1, 1), groups), 0),
+    )
+
+
+def multiplied(left: tuple[int, ...], right: tuple[int, ...]) -> Case:
+    a, b = random(*left), random(*right, seed=1)
+    return Case("simt", relax.op.matmul, (a, b), a.astype("float64") @ b)
+
+
+def attended(queries: int, keys: int, depth: int) -> Case:
+    q, k, v = random(2, queries, 3, depth), random(2, keys, 3, depth, seed=1), random(2, keys, 3, 20, seed=2)
+    scores = np.einsum("bqhd,bkhd->bhqk", q.astype("float64"), k) * 0.3
+    powers = np.exp(scores - scores.max(-1, keepdims=True))
+    expected = np.einsum("bhqk,bkhd->bqhd", powers / powers.sum(-1, keepdims=True), v)
+    return Case("attention", lambda *args: attention(args, scale=0.3, nan_is_zero=False), (q, k, v), expected, 5e-6)
+
+
+def softmax(x: Any) -> Any:
+    powers = np.exp((x - x.max(-1, keepdims=True)).astype("float64"))
+    return powers / powers.sum(-1, keepdims=True)
+
+
+def normalized(x: Any) -> Any:
+    wide = x.astype("float64")
+    return (wide - wide.mean(-1, keepdims=True)) / np.sqrt(wide.var(-1, keepdims=True) + 1e-5)
+
+
+def cases() -> list[Case]:
+    image, line, deep = random(2, 9, 11, 5), random(3, 503), random(1, 9, 10, 37)
+    long = random(2, 20003)
+    ones, zeros = (relax.const(each) for each in (np.ones(503, "float32"), np.zeros(503, "float32")))
+    return [
+        convolved(image, random(37, 3, 3, 5, seed=1), stride=2),
+        convolved(random(1, 6, 5, 18), random(21, 2, 3, 6, seed=1), groups=3),
+        convolved(random(1, 12, 12, 3), random(24, 7, 7, 3, seed=1)),
+        multiplied((3, 23, 29), (3, 29, 1)),
+        multiplied((61, 96), (96, 70)),
+        multiplied((1, 320), (320, 7)),
+        multiplied((2, 80, 128), (2, 128, 600)),
+        attended(50, 29, 16),
+        attended(7, 3, 5),
+        convolved(deep, random(37, 3, 3, 1, seed=1), stride=2, groups=37, template="window"),
+        Case("window", lambda x: relax.op.mean(x, [1, 2]), (deep + 1,), (deep + 1).mean((1, 2))),
+        Case("rows", relax.op.nn.softmax, (line,), softmax(line)),
+        Case("rows", relax.op.nn.softmax, (long,), softmax(long)),
+        Case("rows", relax.op.nn.softmax, (line[:, :5],), softmax(line[:, :5])),
+        Case("rows", relax.op.nn.softmax, (line[0],), softmax(line[0])),
+        Case("rows", lambda x: relax.op.nn.layer_norm(x, ones, zeros, [1]), (line,), normalized(line), 5e-6),
+        Case("rows", lambda x: relax.op.sum(x, [1]), (line + 1,), (line + 1).astype("float64").sum(1)),
+        Case("rows", lambda x: relax.op.sum(x, [0, 1]), (line + 1,), (line + 1).astype("float64").sum()[None][0]),
+        Case("grid", lambda x: relax.op.permute_dims(x, (1, 0)), (line,), line.T),
+        Case("grid", lambda x: relax.op.argmax(x, 1), (line,), line.argmax(1)),
+    ]
+
+
+CASES = cases()
+
+
+def check(run: Runner, case: Case, seed: int) -> None:
+    """Runs a case by a choice that a seed picks from its space, the default for 0."""
+    generator = pseudorandom.Random(seed)
+    picked: list[Decision[Any, Any]] = []
+
+    def choose(templates: Any, workload: Any, target: targets.Target) -> Decision[Any, Any]:
+        for template in templates:
+            if template.name == case.template:
+                space, default = list(template.space(workload, target)), template.default(workload, target)
+                assert default in space and len(set(space)) == len(space)
+                picked.append(Decision(template, workload, generator.choice(space) if seed else default))
+                return picked[-1]
+        return choose_default(templates, workload, target)
+
+    actual = run(case.build, *case.inputs, target=GPU, templates=GRID_TEMPLATES, choose=choose)
+    assert picked and case.template in run.templates
+    assert relative_error(actual, np.asarray(case.expected)) < case.tolerance, picked
+
+
+def named(number: int) -> str:
+    return f"{CASES[number].template}{number}"
+
+
+# Of each template one or two, at sizes that nothing divides.
+_FIRST = (0, 6, 7, 9, 12, 15, 19)
+_REST = [pytest.param(number, marks=pytest.mark.slow) for number in range(len(CASES)) if number not in _FIRST]
+
+
+@pytest.mark.parametrize("number", [*_FIRST, *_REST], ids=named)
+def test_a_sampled_choice(emulation: Emulation, number: int) -> None:
+    check(Runner(), CASES[number], seed=number)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, *range(101, 107)])
+@pytest.mark.parametrize("number", range(len(CASES)), ids=named)
+def test_many_choices(emulation: Emulation, number: int, seed: int) -> None:
+    check(Runner(), CASES[number], seed)
+
+
+def test_few_tiles_are_cut_along_k_and_many_are_large() -> None:
+    few = simt.default(Workload(1, 49, 512, (3, 3, 512)), GPU)
+    many = simt.default(Workload(1, 4096, 4096, (4096,)), GPU)
+
+    assert few.k_splits > 1
+    assert many.k_splits == 1 and many.rows * many.columns >= 32

@@ -1,0 +1,54 @@
+"""What stands in for nvcc: compiles kernels with g++, as a shared library that the emulated driver takes for GPU code.
+
+    python nvcc.py -fatbin ... -o kernels.fatbin kernels.cu
+
+For each kernel the library has NAME_launch(arguments, size), which runs its grid.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+_HERE = Path(__file__).parent
+_KERNEL = re.compile(r'extern "C" __global__ void __launch_bounds__\((\d+)\) (\w+)\((.*?)\) \{(.*?)\n\}\n', re.DOTALL)
+_RELEASE = "Cuda compilation tools, release 12.0, emulated"
+
+
+def main(arguments: list[str]) -> int:
+    """Compiles as nvcc would be asked to."""
+    if "--version" in arguments:
+        print(_RELEASE)
+        return 0
+    if not any(each.startswith("-gencode=arch=compute_") for each in arguments):
+        print("no architecture is asked for", file=sys.stderr)
+        return 1
+    source, output = Path(arguments[-1]), arguments[arguments.index("-o") + 1]
+    text = source.read_text()
+    emulated = source.with_suffix(".emulated.cpp")
+    emulated.write_text(f'#include "{_HERE}/emulated.h"\n{text}\n{"".join(map(_launcher, _KERNEL.findall(text)))}')
+    flags = ["-O1", "-ffp-contract=off", "-std=c++17", "-fPIC", "-shared", "-w"]
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists() and " fma " in cpuinfo.read_text():  # else multiply-adds are computed by libm
+        flags.append("-mfma")
+    return subprocess.run(["g++", *flags, "-o", output, emulated]).returncode
+
+
+def _launcher(kernel: tuple[str, str, str, str]) -> str:
+    bounds, name, parameters, body = kernel
+    types = [each.replace("restrict", "").rsplit("*", 1)[0] + "*" for each in parameters.split(", ")]
+    given = ", ".join(f"*({each} *)arguments[{at}]" for at, each in enumerate(types))
+    waits = str("__syncthreads" in body).lower()
+    return (
+        f"static void {name}_call(void **arguments) {{ {name}({given}); }}\n"
+        f'extern "C" int {name}_parameters = {len(types)};\n'
+        f'extern "C" int {name}_launch(void **arguments, const unsigned *size) {{\n'
+        f"  if (size[3] * size[4] * size[5] > {bounds}) return 1;\n"
+        f"  emulated::launch({name}_call, arguments, size, {waits});\n  return 0;\n}}\n"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

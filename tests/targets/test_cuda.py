@@ -1,0 +1,84 @@
+"""GPUs as targets: names of architectures, several at a time, and where nvcc is found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from tilewright import targets
+from tilewright.errors import ToolError, UnsupportedTargetError
+from tilewright.targets.cuda import nvcc
+from tilewright.targets.cuda.architectures import ARCHITECTURES
+
+TRIPLE = "nvptx64-nvidia-cuda"
+
+
+def test_several_architectures_are_planned_for_the_first_within_the_limits_of_all() -> None:
+    target = targets.parse(TRIPLE, cpu="sm_80,sm_75")
+    assert target.grid is not None
+
+    assert target.cpu == "sm_80,sm_75" and target.grid.architectures == ("sm_80", "sm_75")
+    assert target.grid.multiprocessors == 108
+    assert target.grid.most_shared_bytes == 64 << 10 and not target.grid.has_async_copies
+    assert target.grid.tensor_instructions == ("mma fp16", "mma int8")
+    assert target.lanes() == 1 and target.cores == 1 and target.host
+
+
+@pytest.mark.parametrize("row", ARCHITECTURES, ids=lambda row: str(row.name))
+def test_every_row_is_a_target(row: nvcc.GpuArchitecture) -> None:
+    grid = targets.parse("cuda", cpu=row.name).grid
+    assert grid == row.grid
+    assert grid.shared_bytes <= grid.most_shared_bytes and grid.threads_per_block <= grid.threads
+
+
+def test_what_there_is_not() -> None:
+    with pytest.raises(UnsupportedTargetError, match="unknown GPU architecture 'sm_1'"):
+        targets.parse(TRIPLE, cpu="sm_80,sm_1")
+    with pytest.raises(UnsupportedTargetError, match="features of GPUs"):
+        targets.parse(TRIPLE, features=("+ptx80",))
+
+
+def fake(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\necho '{text}'\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_nvcc_is_the_one_that_is_named_or_of_cudas_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    new = fake(tmp_path / "new" / "bin" / "nvcc", "Cuda compilation tools, release 12.4, V12.4.99")
+    old = fake(tmp_path / "old" / "bin" / "nvcc", "Cuda compilation tools, release 11.8, V11.8.89")
+    other = fake(tmp_path / "other" / "nvcc", "something else")
+    monkeypatch.setattr(nvcc, "_USUAL_FOLDER", tmp_path / "nowhere")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setenv("PATH", "/nowhere")
+    for name in ("NVCC", "CUDA_HOME", "CUDA_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ToolError, match="not here"):
+        nvcc.find_nvcc()
+
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path / "new"))
+    assert nvcc.find_nvcc() == nvcc.Nvcc(new, (12, 4))
+    monkeypatch.setenv("NVCC", str(old))
+    with pytest.raises(ToolError, match="12 is the oldest"):
+        nvcc.find_nvcc()
+    monkeypatch.setenv("NVCC", str(other))
+    with pytest.raises(ToolError, match="no nvcc"):
+        nvcc.find_nvcc()
+
+
+def test_nvcc_comes_from_pypi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wheel = fake(tmp_path / "cu13" / "bin" / "nvcc", "Cuda compilation tools, release 13.5, V13.5.37")
+    monkeypatch.setattr(nvcc, "_USUAL_FOLDER", tmp_path / "nowhere")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: SimpleNamespace(submodule_search_locations=[tmp_path]))
+    monkeypatch.setenv("PATH", "/nowhere")
+    for name in ("NVCC", "CUDA_HOME", "CUDA_PATH"):
+        monkeypatch.delenv(name, raising=False)
+
+    assert nvcc.find_nvcc() == nvcc.Nvcc(wheel, (13, 5))
+
+
+def test_later_gpus_get_assembly_where_it_runs_on_them() -> None:
+    assert "-gencode=arch=compute_90,code=compute_90" in nvcc.flags(("sm_80", "sm_90"))
+    assert nvcc.flags(("sm_90a",))[-1] == "-gencode=arch=compute_90a,code=sm_90a"

@@ -77,8 +77,10 @@ class KernelCall:
     @property
     def widens(self) -> bool:
         """Whether it makes integers of 8 bits wider, and little else."""
-        bits = (DataType(each).bits for each in (dtype_of(self.operands[0]), str(self.value.ty.dtype)))
-        return self.is_integer_step and next(bits) == _BYTE_BITS < next(bits)
+        if not self.is_integer_step:
+            return False
+        before, after = (DataType(each).bits for each in (dtype_of(self.operands[0]), str(self.value.ty.dtype)))
+        return bool(before == _BYTE_BITS < after)
 
     @cached_property
     def index_uses(self) -> int:

@@ -116,7 +116,8 @@ def test_every_form_of_a_loop(opset: int) -> None:
 def test_every_body_goes_through_all_passes(tmp_path: Path) -> None:
     tilewright.compile(turns(101, **_SLICES), threads=1, save_ir=tmp_path)
     main, body = (sorted(each.name for each in folder.glob("*.txt")) for folder in (tmp_path, tmp_path / "body_0"))
-    assert main == body and len(main) > 20
+    # What there is of memory is for all of them together: patches are made in `main`.
+    assert [each for each in main if "patch_wise" not in each] == body and len(body) > 20
 
 
 def test_bits_are_the_same_for_every_number_of_threads() -> None:

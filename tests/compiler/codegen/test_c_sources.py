@@ -186,10 +186,10 @@ def test_weights_of_a_few_bits(quantize: str, tmp_path: Path) -> None:
     x = generator.standard_normal((1, 70)).astype(np.float32)
     (ours,) = called(built(made.path, "net", "TARGET_FLAGS="), made.plan, [x])
     exact = x.astype(np.float64) @ weights
-    bytes_of = {"weights-int8": 6300, "weights-int4": 3600, "dynamic": 4 * 6300}[quantize]
+    bytes_of = {"weights-int8": 6300, "weights-int4": 3600, "dynamic": 6300}[quantize]
     assert bytes_of <= made.plan.constants.nbytes <= 1.6 * bytes_of
     error = np.abs(ours - exact).max() / np.abs(exact).max()
-    assert (1e-4 < error < 0.2) if quantize != "dynamic" else error < 1e-5  # floats: no unit multiplies integers
+    assert 1e-4 < error < 0.2
 
 
 def value(name: str, shape: tuple[int, ...]) -> onnx.ValueInfoProto:

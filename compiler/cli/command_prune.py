@@ -1,9 +1,9 @@
-"""`prune`: a recipe that makes a model's layers narrower, and fits what is left to what they made before."""
+"""`prune`: a recipe that makes a model's layers narrower, sparser or of lower rank, and fits what is left."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -12,12 +12,9 @@ from ..options import CompileOptions
 from ..process import interrupt
 from ..process.places import check_output, make_folders
 from ..process.progress import Timeline, shown
-from ..reports.report import Table, amount, show, show_json
+from ..reports.report import show, show_json
 from .command_options import Cpu, Image, Json, Model, Shapes, Target
 from .tensor_options import parse_shapes
-
-if TYPE_CHECKING:
-    from ..compression.prune import Pruned
 
 
 def prune(
@@ -25,12 +22,33 @@ def prune(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="RECIPE", help="The recipe, a .json file.")],
     channels: Annotated[
         float | None,
-        typer.Option("--channels", metavar="RATE", help="The share of channels that goes, of every group: 0.5."),
+        typer.Option("--channels", metavar="RATE", help="The share of channels that goes, of every group: 0.3."),
     ] = None,
     work: Annotated[
         float | None,
         typer.Option(
             "--work", metavar="SHARE", help="The share of the layers' FLOPs that is left; the least missed channels go."
+        ),
+    ] = None,
+    weights: Annotated[
+        float | None, typer.Option("--weights", metavar="RATE", help="The share of weights that become zero: 0.9.")
+    ] = None,
+    pattern: Annotated[
+        str | None,
+        typer.Option(
+            "--pattern",
+            metavar="PATTERN",
+            help="Where zeros may stand: unstructured, 4x1 (output channels by inputs), 2:4 (whatever the rate). "
+            "[default: a vector of the target by 1]",
+        ),
+    ] = None,
+    low_rank: Annotated[
+        float | None,
+        typer.Option(
+            "--low-rank",
+            metavar="ERROR",
+            help="Layers become products of a lower rank that lose at most so much of their outputs, where that pays; "
+            "with --weights the others get zeros.",
         ),
     ] = None,
     calibration: Annotated[
@@ -43,17 +61,19 @@ def prune(
     samples: Annotated[int, typer.Option("--samples", metavar="N", help="How many of them are used at most.")] = 500,
     criterion: Annotated[
         str,
-        typer.Option("--criterion", metavar="NAME", help="Which channels are missed least: second-order, magnitude."),
+        typer.Option("--criterion", metavar="NAME", help="What is missed least: second-order (by samples), magnitude."),
     ] = "second-order",
     recovery: Annotated[
-        bool, typer.Option("--recovery/--no-recovery", help="Fit the layers to what they made before.")
+        bool, typer.Option("--recovery/--no-recovery", help="Fit what is kept to what layers made before.")
     ] = True,
+    layer: Annotated[
+        list[str] | None,
+        typer.Option("--layer", metavar="NAME", help="A layer to change; repeatable. [default: all that are worth it]"),
+    ] = None,
     round_to: Annotated[
         int | None,
         typer.Option(
-            "--round-to",
-            metavar="N",
-            help="Leave multiples of N channels. [default: a vector of the target]",
+            "--round-to", metavar="N", help="Leave multiples of N channels. [default: a vector of the target]"
         ),
     ] = None,
     target: Target = "host",
@@ -61,34 +81,47 @@ def prune(
     shape: Shapes = None,
     as_json: Json = False,
 ) -> None:
-    """Cut channels of a model that are missed least, and write the recipe that `compile --recipe` takes.
+    """Make a model's layers narrower, sparser or of lower rank, and write the recipe that `compile --recipe` takes.
 
-    `tilewright inspect --channels` shows what goes together and what cannot go. Needs samples of inputs, no labels.
+    Give one of --channels and --work, or --weights, --low-rank or both. Needs samples of inputs, no labels. `tilewright
+    inspect --channels` shows which channels go together and which cannot go.
 
     Examples:
 
-    * `tilewright prune net.onnx --work 0.5 --calibration samples.npz -o half.json`
+    * `tilewright prune net.onnx --work 0.5 --calibration samples.npz -o half.json` cuts channels, half of the FLOPs
+    * `tilewright prune net.onnx --weights 0.9 --calibration samples.npz -o sparse.json` makes 90% of weights zero
+    * `tilewright prune net.onnx --low-rank 0.02 --calibration samples.npz -o thin.json` factors layers, 2% error each
+    * `tilewright prune net.onnx --low-rank 0.02 --weights 0.75 --calibration samples.npz -o both.json`
+    * `tilewright prune net.onnx --channels 0.3 --criterion magnitude --no-recovery -o narrow.json` needs no samples
     * `tilewright compile net.onnx --recipe half.json -o half.so`
-    * `tilewright prune net.onnx --channels 0.3 --criterion magnitude --no-recovery -o narrow.json`
     """
     from ... import frontends
     from ..build import target_of
     from ..calibration.images import parse_preprocessing
     from ..calibration.samples import samples_of
     from ..calibration.tapped import input_specs
-    from ..compression.prune import Pruning
+    from ..compression.costs import cycles_on
     from ..compression.prune import prune as pruned_model
+    from ..compression.pruning import Pruning
     from ..recipes.files import write_recipe
+    from ..reports import pruning_report
 
-    shapes = parse_shapes(shape or ())
-    lanes = target_of(CompileOptions(target=target, cpu=cpu)).lanes()
-    asked = Pruning(channels, work, criterion, recovery, round_to or lanes, samples)
+    asked = Pruning(
+        channels=channels,
+        work=work,
+        weights=weights,
+        pattern=pattern,
+        low_rank=low_rank,
+        layers=tuple(layer or ()),
+        criterion=criterion,
+        recover=recovery,
+        round_to=round_to,
+        samples=samples,
+    )
     if calibration is None and asked.needs_samples:
-        raise UsageError(
-            "samples are needed",
-            where="--calibration",
-            hint="--criterion magnitude --no-recovery does without them",
-        )
+        hint = "--criterion magnitude --no-recovery does without them"
+        raise UsageError("samples are needed", where="--calibration", hint=hint)
+    shapes, machine = parse_shapes(shape or ()), target_of(CompileOptions(target=target, cpu=cpu))
     check_output(output, model)
     make_folders(output, None, None)
     here = CompileOptions(shapes=shapes)
@@ -96,38 +129,9 @@ def prune(
     with interrupt.temporary_folder(), shown(f"pruning {model.name}", Timeline()) as progress:
         opened = frontends.open(model, frontends.Request(shapes=shapes))
         given = () if calibration is None else samples_of(calibration, input_specs(opened, here), images)
-        pruned = pruned_model(opened, given, asked, here, progress)
+        pruned = pruned_model(opened, given, asked.for_vectors(machine.lanes()), here, progress, cycles_on(machine))
         write_recipe(pruned.recipe, output)
-    found = _facts(pruned)
     if as_json:
-        show_json(found)
+        show_json(pruning_report.to_json(pruned))
     else:
-        show(*_tables(found))
-
-
-def _facts(pruned: Pruned) -> dict[str, Any]:
-    return {
-        "kind": "pruning",
-        "flops": list(pruned.flops),
-        "weights": list(pruned.weights),
-        "output_error": dict(pruned.errors),
-        "layers": {name: list(channels) for name, channels in pruned.layers.items()},
-    }
-
-
-def _tables(found: dict[str, Any]) -> list[str | Table]:
-    layers = Table(("layer", ">channels", ">left", ">share"), "output channels of layers that lose some")
-    for name, (before, after) in found["layers"].items():
-        if after < before:
-            layers.add(name, before, after, f"{after / before:.0%}")
-    flops, weights = found["flops"], found["weights"]
-    return [
-        layers,
-        f"FLOPs of layers: {amount(flops[0])} before, {amount(flops[1])} left ({flops[1] / max(1, flops[0]):.1%})",
-        f"weights of layers: {amount(weights[0])} before, {amount(weights[1])} left "
-        f"({weights[1] / max(1, weights[0]):.1%})",
-        *(
-            f"outputs on the samples, {stage}: {error:.2%} from the model's own"
-            for stage, error in found["output_error"].items()
-        ),
-    ]
+        show(*pruning_report.tables(pruned), f"{output}: used by tilewright compile --recipe {output}")

@@ -11,7 +11,6 @@ import typer
 from ..reports.report import show
 from .command_bench import bench
 from .command_compile import compile_command
-from .command_lighten import lighten
 from .command_prune import prune
 from .command_quantize import quantize
 from .command_run import run
@@ -41,7 +40,6 @@ _COMMANDS: Mapping[str, Callable[..., None]] = MappingProxyType(
         "inspect": inspect,
         "quantize": quantize,
         "prune": prune,
-        "lighten": lighten,
         "tune": tune,
         "targets": targets,
         "serve": serve,

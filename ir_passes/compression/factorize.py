@@ -146,6 +146,11 @@ def factor(layer: Layer, rank: Rank, gram: Array | None = None, cycles: Cycles =
     return best if rank.ranks or pays else None
 
 
+def work_left(layer: Layer, factored: Factored) -> float:
+    """The multiplications of the parts, as a share of those of the whole layer."""
+    return multiplications(_products(layer, factored)) / multiplications([_whole(layer)])
+
+
 def _candidates(layer: Layer, rank: Rank, gram: Array | None) -> list[Factored | None]:
     """The ways to factor a layer that a rank says, or that are possible."""
     kernel = layer.weights.astype(np.float64)

@@ -94,28 +94,42 @@ class PruneWeights(GraphPass):
         return rewrite(module, visit, max_rounds=1)
 
 
-def prune(layer: Layer, pattern: Pattern, rate: float, gram: Array | None = None, cross: Array | None = None) -> Pruned:
+def prune(
+    layer: Layer,
+    pattern: Pattern,
+    rate: float,
+    gram: Array | None = None,
+    cross: Array | None = None,
+    *,
+    by_magnitude: bool = False,
+    adjust: bool = True,
+) -> Pruned:
     """Drops weights of a layer.
 
     Args:
         gram: X^T X of its columns, (groups, inputs, inputs); without, the smallest weights go.
         cross: where those before it changed, X^T X with the columns that it had, so that it makes up for them.
+        by_magnitude: whether the smallest weights go nevertheless.
+        adjust: whether the weights that are kept become those of least squares, or stay as they are.
     """
     weights = matrix_by_outputs(layer)
-    by_magnitude = keep(weights**2, pattern, rate)
-    if gram is None or by_magnitude.all():
-        return Pruned(np.where(by_magnitude, weights, 0.0), by_magnitude)
+    largest = keep(weights**2, pattern, rate)
+    if gram is None or largest.all():
+        return Pruned(np.where(largest, weights, 0.0), largest)
     moments = moments_by_outputs(layer, gram)
     wanted = weights
     if cross is not None:
         drifted = moments_by_outputs(layer, cross)
         wanted = np.stack([following(*each) for each in zip(weights, moments, drifted, strict=True)])
-    adjusted, mask = np.zeros_like(weights), np.zeros(weights.shape, bool)
-    for group, (own, moment) in enumerate(zip(wanted, moments, strict=True)):
-        start, mask[group] = prune_by_second_order(own, moment, pattern, rate)
-        adjusted[group] = reconstructed(own, mask[group], moment, start)
-    before = output_error(np.where(by_magnitude, weights, 0.0), wanted, moments)
-    return Pruned(adjusted, mask, (before, output_error(adjusted, wanted, moments)))
+    start, mask = wanted.copy(), largest.copy()
+    if not by_magnitude:
+        for group, (own, moment) in enumerate(zip(wanted, moments, strict=True)):
+            start[group], mask[group] = prune_by_second_order(own, moment, pattern, rate)
+    kept = np.where(mask, weights, 0.0)
+    if adjust:
+        kept = np.stack([reconstructed(*each) for each in zip(wanted, mask, moments, start, strict=True)])
+    before = output_error(np.where(largest, weights, 0.0), wanted, moments)
+    return Pruned(kept, mask, (before, output_error(kept, wanted, moments)))
 
 
 def _masked(rewriter: Rewriter, layer: Layer, pruned: Pruned, hint: str) -> Expr:

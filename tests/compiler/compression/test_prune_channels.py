@@ -11,11 +11,11 @@ import numpy as np
 import onnx
 import pytest
 import tilewright
-from command_line import DIGITS, fails
+from command_line import DIGITS
 from small_models import model, node
 from tilewright import frontends
-from tilewright.compiler.cli.main import run
-from tilewright.compiler.compression.prune import Pruned, Pruning, prune
+from tilewright.compiler.compression.prune import prune
+from tilewright.compiler.compression.pruning import Pruned, Pruning
 from tilewright.compiler.compression.weight_homes import weight_homes
 from tilewright.compiler.options import CompileOptions
 from tilewright.compiler.recipes.files import read_recipe, write_recipe
@@ -81,7 +81,7 @@ def pruned() -> Pruned:
 def test_half_of_the_work_goes_and_recovery_makes_up_for_it(pruned: Pruned) -> None:
     assert pruned.flops[1] <= 0.5 * pruned.flops[0]
     assert pruned.weights[1] < pruned.weights[0]
-    assert all(after % 4 == 0 for _, after in pruned.layers.values())
+    assert all(layer.made["channels"][1] % 4 == 0 for layer in pruned.layers.values())
     assert pruned.errors["recovered"] < pruned.errors["pruned"] / 3
 
 
@@ -158,25 +158,16 @@ def test_sections_are_checked_where_they_are_read(section: Any, told: str, tmp_p
     assert told in str(raised.value)
 
 
-def test_a_wish_has_to_be_one_that_can_be_had() -> None:
-    for asked in ({}, {"rate": 0.5, "work": 0.5}, {"rate": 1.0}, {"work": 0.0}, {"rate": 0.5, "criterion": "luck"}):
-        with pytest.raises(UsageError):
-            Pruning(**asked)
+def test_only_layers_that_are_named_lose_channels() -> None:
+    asked = Pruning(channels=0.5, layers=("hidden",), criterion="magnitude", recover=False)
+    found = prune(frontends.open(network()), (), asked, CompileOptions(), told)
 
-
-def test_the_command_shows_groups_and_writes_recipes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["inspect", str(DIGITS), "--channels", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert [group["free"] for group in found["groups"]] == [32, 48, 48, 0]
-
-    recipe = tmp_path / "narrow.json"
-    narrow = ["prune", str(DIGITS), "--channels", "0.5", "--criterion", "magnitude", "-o", str(recipe)]
-    assert run([*narrow, "--no-recovery", "--round-to", "8", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["flops"][1] < 0.4 * found["flops"][0]
-    assert {len(entry.channels) for entry in read_recipe(recipe).entries(KeepEntry).values()} == {16, 24}
-    fails(capsys, narrow, 2, "--calibration")
-    fails(capsys, [*narrow[:2], "-o", recipe, "--no-recovery"], 2, "--channels, --work")
+    assert list(found.recipe.layers) == ["hidden"] and found.layers["hidden"].made == {"channels": [32, 16]}
+    assert list(found.layers) == ["hidden", "head"], "which reads fewer"
+    with pytest.raises(CutError, match="these layers"):
+        prune(frontends.open(network()), (), replace(asked, layers=("head",)), CompileOptions(), told)
+    with pytest.raises(UsageError, match="no layer 'nowhere'"):
+        prune(frontends.open(network()), (), replace(asked, layers=("nowhere",)), CompileOptions(), told)
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,9 @@ from small_models import model, node
 from tilewright import frontends, targets
 from tilewright.annotations import TEMPLATE
 from tilewright.compiler.build import build
-from tilewright.compiler.cli.main import run
 from tilewright.compiler.compression.costs import cycles_on
-from tilewright.compiler.compression.lighten import Lightening, Lighter, lighten
+from tilewright.compiler.compression.prune import prune
+from tilewright.compiler.compression.pruning import Pruned, Pruning
 from tilewright.compiler.options import CompileOptions
 from tilewright.compiler.recipes.files import read_recipe, write_recipe
 from tilewright.compiler.recipes.recipe import RankEntry, Recipe, SparsityEntry
@@ -70,10 +70,10 @@ def network() -> Any:
 
 
 @cache
-def lightened(asked: Lightening, samples: int = 24, **options: Any) -> Lighter:
+def pruned(asked: Pruning, samples: int = 24) -> Pruned:
     opened = frontends.open(network(), frontends.Request())
     given = [{"x": each} for each in correlated(samples)]
-    return lighten(opened, given, asked, CompileOptions(threads=1), lambda *_: None, **options)
+    return prune(opened, given, asked, CompileOptions(threads=1), lambda *_: None)
 
 
 def by_onnxruntime(recipe: Recipe, x: Any) -> Any:
@@ -93,12 +93,13 @@ def templates_of(recipe: Recipe) -> list[str]:
     return [str(TEMPLATE.of(function)) for function in functions]
 
 
-BLOCKS = Lightening(0.6, "16x1")
+SMALLEST = Pruning(weights=0.9, criterion="magnitude", recover=False)
+BLOCKS = Pruning(weights=0.6, pattern="16x1")
 
 
 def test_the_zeros_of_a_recipe_are_in_the_library(tmp_path: Path) -> None:
-    lighter = lightened(BLOCKS)
-    write_recipe(lighter.recipe, tmp_path / "recipe.json")
+    found = pruned(BLOCKS)
+    write_recipe(found.recipe, tmp_path / "recipe.json")
     x = correlated(1)[0]
 
     recipe = read_recipe(tmp_path / "recipe.json")
@@ -114,29 +115,60 @@ def test_the_zeros_of_a_recipe_are_in_the_library(tmp_path: Path) -> None:
 
 
 def test_weights_that_are_adjusted_lose_less() -> None:
-    lighter = lightened(BLOCKS)
+    found = pruned(BLOCKS)
 
-    assert lighter.errors["adjusted"] < 0.7 * lighter.errors["by magnitude"]
-    for each in lighter.layers.values():
+    assert found.errors["adjusted"] < 0.7 * found.errors["by magnitude"]
+    for each in found.layers.values():
         assert each.errors["adjusted"] < each.errors["by magnitude"]
         assert each.weights[1] == pytest.approx(each.weights[0] * 0.4, rel=0.03)
 
 
-def test_without_samples_the_smallest_weights_go() -> None:
-    lighter = lightened(Lightening(0.9, f"{targets.parse('host').lanes()}x1", criterion="magnitude"), samples=0)
+def test_the_criterion_chooses_and_recovery_adjusts() -> None:
+    """Each does something without the other, and both together do most."""
+    asked = {
+        "both": BLOCKS,
+        "criterion": replace(BLOCKS, recover=False),
+        "recovery": replace(BLOCKS, criterion="magnitude"),
+    }
+    found = {name: pruned(each) for name, each in asked.items()}
+    both, chosen, adjusted = found.values()
 
-    assert not lighter.recipe.arrays and set(lighter.layers) == {"first", "second", "third"}
-    assert templates_of(lighter.recipe).count("sparse") == 3
+    dropped = both.errors["by magnitude"]
+    assert both.errors["adjusted"] < min(chosen.errors["by second order"], adjusted.errors["adjusted"])
+    assert chosen.errors["by second order"] < dropped and adjusted.errors["adjusted"] < dropped
+    own = onnx.numpy_helper.to_array(next(each for each in network().graph.initializer if each.name == "w1"))
+    kept = chosen.recipe.arrays["w1"]
+    np.testing.assert_allclose(kept, np.where(kept == 0, 0, own), rtol=1e-6)
+
+
+def test_layers_that_gain_nothing_by_a_lower_rank_get_zeros() -> None:
+    found = pruned(Pruning(low_rank=0.02, weights=0.6, pattern="16x1"))
+
+    sections = {name: list(each) for name, each in found.recipe.layers.items()}
+    assert sections == {"first": ["sparsity"], "second": ["sparsity"], "third": ["rank"]}
+    assert np.linalg.matrix_rank(found.recipe.arrays["w2"], tol=1e-4) <= 6
+    x = correlated(1)[0]
+    expected = by_onnxruntime(found.recipe, x)
+    assert np.abs(compiled(found.recipe).run({"x": x})["y"] - expected).max() < 2e-5 * np.abs(expected).max()
+    for layer in found.layers.values():
+        assert layer.flops[1] / layer.flops[0] == pytest.approx(layer.weights[1] / layer.weights[0], rel=0.01)
+
+
+def test_without_samples_the_smallest_weights_go() -> None:
+    found = pruned(SMALLEST.for_vectors(targets.parse("host").lanes()), samples=0)
+
+    assert not found.recipe.arrays and set(found.layers) == {"first", "second", "third"}
+    assert templates_of(found.recipe).count("sparse") == 3
     assert "sparse" not in templates_of(Recipe())
 
 
 def test_a_layer_of_low_rank_is_found_and_cut() -> None:
-    lighter = lightened(Lightening(error=0.02, layers=("third",)))
-    (rank,) = lighter.recipe.layers["third"]["rank"].ranks
+    found = pruned(Pruning(low_rank=0.02, layers=("third",)))
+    (rank,) = found.recipe.layers["third"]["rank"].ranks
 
     assert rank <= 6, "of the inputs there are, fewer may do"
-    assert np.linalg.matrix_rank(lighter.recipe.arrays["w2"], tol=1e-4) == rank
-    assert lighter.errors["factored"] < 0.05
+    assert np.linalg.matrix_rank(found.recipe.arrays["w2"], tol=1e-4) == rank
+    assert found.errors["factored"] < 0.05
 
 
 def test_all_weights_and_full_rank_give_the_same_bytes(tmp_path: Path) -> None:
@@ -188,21 +220,13 @@ def test_a_rank_and_zeros_are_refused_together() -> None:
         compiled(Recipe(layers=both))
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"rate": 0.5, "error": 0.1}, {"rate": 1.5}, {"error": 2.0}, {"rate": 0.5, "criterion": "luck"}]
-)
-def test_wishes_that_cannot_be_are_refused(options: Any) -> None:
-    with pytest.raises(UsageError):
-        Lightening(**options)
-
-
 def test_layers_that_there_are_not_are_refused() -> None:
     with pytest.raises(UsageError, match="no layer 'nowhere'"):
-        lightened(Lightening(0.5, layers=("nowhere",), criterion="magnitude"))
+        pruned(replace(SMALLEST, layers=("nowhere",)))
     with pytest.raises(CutError):
         alone = model([node("Relu", ["x"], "y", "relu")], {"x": ("float32", (2, 3))}, {"y": ("float32", (2, 3))}, {})
         opened = frontends.open(alone, frontends.Request())
-        lighten(opened, [], Lightening(0.5, criterion="magnitude"), CompileOptions(), lambda *_: None)
+        prune(opened, [], SMALLEST, CompileOptions(), lambda *_: None)
 
 
 def test_products_cost_what_templates_estimate() -> None:
@@ -211,24 +235,6 @@ def test_products_cost_what_templates_estimate() -> None:
     whole = cycles([Product(128, 768, 768)])
     assert 1.8 < whole / cycles([Product(128, 768, 384)]) < 2.2
     assert cycles([Product(128, 64, 768), Product(128, 768, 64)]) < 0.3 * whole
-
-
-def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    onnx.save(network(), tmp_path / "net.onnx")
-    np.savez(tmp_path / "samples.npz", x=correlated(8))
-
-    data = ["--calibration", str(tmp_path / "samples.npz"), "-o", str(tmp_path / "recipe.json")]
-    assert run(["lighten", str(tmp_path / "net.onnx"), "--weights", "0.75", "--layer", "second", *data]) == 0
-
-    said = capsys.readouterr().out
-    assert "second" in said and "adjusted" in said and "third" not in said
-    assert list(read_recipe(tmp_path / "recipe.json").layers) == ["second"]
-    without = ["--criterion", "magnitude", "-o", str(tmp_path / "recipe.json"), "--json"]
-    assert run(["lighten", str(tmp_path / "net.onnx"), "--low-rank", "0.1", *without]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["layers"].keys() == read_recipe(tmp_path / "recipe.json").layers.keys()
-    assert run(["lighten", str(tmp_path / "net.onnx"), "--weights", "0.5", "-o", str(tmp_path / "r.json")]) == 2
-    assert "--calibration" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -242,10 +248,10 @@ def test_digits_are_told_apart_with_half_of_the_weights() -> None:
     (name,) = (value.name for value in opened.proto.graph.input)
     right = {}
     for criterion in ("magnitude", "second-order"):
-        asked = Lightening(0.5, "2:4", criterion=criterion)
+        asked = Pruning(weights=0.5, pattern="2:4", criterion=criterion, recover=criterion == "second-order")
         samples = [{name: image} for image in train[:256]]
-        lighter = lighten(opened, samples, asked, CompileOptions(threads=1), lambda *_: None)
-        library = tilewright.compile(path, recipe=lighter.recipe, threads=1)
+        found = prune(opened, samples, asked, CompileOptions(threads=1), lambda *_: None)
+        library = tilewright.compile(path, recipe=found.recipe, threads=1)
         told = [next(iter(library.run({name: image}).values())).argmax() for image in test]
         right[criterion] = float(np.mean(np.array(told) == wanted))
 

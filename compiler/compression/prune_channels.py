@@ -1,0 +1,122 @@
+"""Pruning channels: which go, by weights or samples, and what the layers behind them become."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ...errors import CutError
+from ...ir_passes.compression.channel_graph import channel_graph
+from ...ir_passes.compression.channel_groups import Group, channel_groups
+from ...ir_passes.compression.choose_channels import Keep, Rank, by_rate, by_work
+from ...ir_passes.compression.cut import Cut, cut_layers
+from ...ir_passes.compression.cut_channels import without
+from ...ir_passes.compression.importance import Ranking, by_magnitude, by_second_order
+from ...ir_passes.compression.layers import layers_of
+from ...ir_passes.core.graph import Graph
+from ..calibration.samples import Array
+from ..recipes.recipe import KeepEntry
+from .grams import gram_bytes, grams_of
+from .pruning import CRITERIA, Change, Data, PrunedLayer, Subject
+from .refit import behind, cut_weights, refitted
+from .weight_homes import weight_homes
+
+_MOST_GRAM_BYTES = 256 << 20
+
+
+class PruneChannels:
+    """A way to prune: whole channels go, of all layers that they connect.
+
+    Attributes:
+        layers: all of the model, by the names that Relax has.
+        homes: of all layers whose weights are initializers of their own.
+
+    Raises:
+        CutError: no channels can be cut.
+        UsageError: there is no layer of a name that is asked for.
+    """
+
+    def __init__(self, subject: Subject) -> None:
+        self._subject, self._channels = subject, channel_graph(subject.imported.module)
+        self.layers = self._channels.layers
+        self._homes = weight_homes(subject.opened, self.layers)
+        self.homes = list(self._homes.values())
+        self._groups = self._wanted()
+
+    def _wanted(self) -> list[Group]:
+        """Those that are cut. A recipe speaks of layers by the names of nodes; what no name reaches, stays."""
+        subject = self._subject
+        layers = subject.wanted(self.layers) if subject.asked.layers else set(subject.imported.layers.values())
+        groups = [group for group in channel_groups(self._channels) if layers & set(group.channels)]
+        if not any(group.can_be_cut for group in groups):
+            raise CutError(
+                f"no channels of {'these layers' if subject.asked.layers else 'the model'} can be cut",
+                where=subject.opened.where,
+                hint="`tilewright inspect --channels` says why",
+            )
+        return groups
+
+    def __call__(self, data: Data | None) -> Change:
+        """Chooses channels to cut, and fits what is left.
+
+        Args:
+            data: nothing where channels go by magnitude and nothing is fitted.
+        """
+        asked, tell = self._subject.asked, self._subject.tell
+        ranked = data is not None and asked.criterion == CRITERIA[0]
+        keep = self._chosen(self._by_samples(data) if data is not None and ranked else self._by_magnitude())
+        cut = cut_layers(self._channels, keep)
+        if data is None:
+            return self._change(cut, keep, {}, {})
+        stages, arrays = {"pruned": cut_weights(self.homes, cut)}, {}
+        if asked.recover:
+            fitted = behind(self._homes, cut)
+            arrays = refitted(data.trial, data.samples, self.homes, fitted, cut, tell)
+            stages["recovered"] = arrays
+        return self._change(cut, keep, arrays, stages)
+
+    def _chosen(self, rank: Rank) -> Keep:
+        asked = self._subject.asked
+        if asked.channels is not None:
+            return by_rate(self._channels, self._groups, rank, asked.channels, asked.round_to or 1)
+        assert asked.work is not None
+        return by_work(self._channels, self._groups, rank, asked.work, asked.round_to or 1)
+
+    def _by_magnitude(self) -> Rank:
+        """Ranks by weights alone."""
+        return lambda group, steps: by_magnitude(self._channels, group, steps)
+
+    def _by_samples(self, data: Data) -> Rank:
+        """Ranks by the second order; where all Gram matrices need too much memory, those of a group by turns."""
+        known: dict[str, Array] = {}
+        homes, tell = self._homes, self._subject.tell
+        readers = {name for group in self._groups for name in group.inputs if name in homes}
+        if sum(gram_bytes(homes[name]) for name in readers) <= _MOST_GRAM_BYTES:
+            tell("rank channels", 0, 0)
+            known = grams_of([homes[name] for name in sorted(readers)], data.trial, data.samples)
+
+        def rank(group: Group, steps: Sequence[int]) -> Ranking:
+            tell("rank channels", 0, 0)
+            if not set(group.inputs) <= readers:
+                return by_magnitude(self._channels, group, steps)
+            grams = known or grams_of([homes[name] for name in group.inputs], data.trial, data.samples)
+            return by_second_order(self._channels, group, steps, grams)
+
+        return rank
+
+    def _change(
+        self, cut: Cut, keep: Keep, arrays: Mapping[str, Array], stages: Mapping[str, Mapping[str, Array]]
+    ) -> Change:
+        subject = self._subject
+        after = layers_of(Graph.read(without(subject.imported.module, cut).module))
+        layers = {
+            subject.name(name) or name: PrunedLayer(
+                {"channels": [layer.outputs, after[name].outputs]},
+                (layer.weights.size, after[name].weights.size),
+                (layer.flops, after[name].flops),
+            )
+            for name, layer in self.layers.items()
+            if name in after and after[name].weights.shape != layer.weights.shape
+        }
+        named = ((subject.name(name), kept) for name, kept in keep.items())
+        sections = {name: {"keep_channels": KeepEntry(kept)} for name, kept in named if name is not None}
+        return Change(layers, sections, arrays, stages)

@@ -1,0 +1,230 @@
+"""What is asked of pruning, and what comes of it: the same for channels, zeros and low rank."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ...errors import UsageError
+from ...ir_passes.compression.masks import UNSTRUCTURED, pattern_of
+from ..calibration.samples import Array, Sample
+from ..recipes.recipe import Recipe
+from .trial import Trial
+from .weight_homes import Home
+
+if TYPE_CHECKING:
+    from ...frontends import ImportedModel, OpenedModel
+    from ...ir_passes.compression.factorize import Cycles
+    from ...ir_passes.compression.layers import Layer
+    from ..process.progress import ProgressCallback
+
+CRITERIA = ("second-order", "magnitude")
+MOST_SAMPLES = 500
+# The wishes, by the options that state them. One of the first two, or one or both of the others.
+STRUCTURED = {"channels": "--channels", "work": "--work"}
+WITHIN_LAYERS = {"weights": "--weights", "low_rank": "--low-rank"}
+# What only says more of a wish: its option, and the wishes that it is for.
+_FURTHER = {"pattern": ("--pattern", ("weights",)), "round_to": ("--round-to", tuple(STRUCTURED))}
+_WISHES = "--channels RATE or --work SHARE cuts channels; --weights RATE, --low-rank ERROR or both change weights"
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """What is asked for.
+
+    Attributes:
+        channels: the share of every group's channels that goes; or None.
+        work: the share of the layers' floating point operations that is to be left, whatever goes for it; or None.
+        weights: the share of a layer's weights that become zero; or None.
+        pattern: in which they do, as `masks.pattern_of` reads it; None where nothing is said.
+        low_rank: what a layer's outputs may lose by a lower rank, as a share of them; or None. With `weights`, layers
+            that are no faster for a lower rank get zeros.
+        layers: the names of those that are changed; all that are worth it, if there are none.
+        criterion: what is missed least: ``second-order`` asks the samples, ``magnitude`` the weights.
+        recover: whether what is kept is fitted to what layers made before; parts of a low rank are not.
+        round_to: what is left of a layer's channels is a multiple of it, where the layer is wide enough; or None.
+        samples: how many are used at most.
+
+    Raises:
+        UsageError: a value that none can have, or two that do not go together.
+    """
+
+    channels: float | None = None
+    work: float | None = None
+    weights: float | None = None
+    pattern: str | None = None
+    low_rank: float | None = None
+    layers: tuple[str, ...] = ()
+    criterion: str = CRITERIA[0]
+    recover: bool = True
+    round_to: int | None = None
+    samples: int = MOST_SAMPLES
+
+    def __post_init__(self) -> None:
+        structured, within = self._given(STRUCTURED), self._given(WITHIN_LAYERS)
+        if not structured and not within:
+            raise UsageError("nothing says what goes", where=", ".join(_OPTIONS.values()), hint=_WISHES)
+        if (structured and within) or len(structured) > 1:
+            both = ", ".join(_OPTIONS[name] for name in (*structured, *within))
+            raise UsageError("these do not go together", where=both, hint=_WISHES)
+        for name in (*structured, *within):
+            share = getattr(self, name)
+            if not 0 < share < 1:
+                raise UsageError(f"{share} is no share", where=_OPTIONS[name], hint="a number between 0 and 1")
+        for name, (option, wishes) in _FURTHER.items():
+            if getattr(self, name) is not None and not self._given(wishes):
+                needed = " or ".join(_OPTIONS[wish] for wish in wishes)
+                raise UsageError(f"{option} says more of {needed}, which is not given", where=option)
+        if self.pattern is not None:
+            pattern_of(self.pattern)
+        if self.round_to is not None and self.round_to < 1:
+            raise UsageError(f"{self.round_to} is no number of channels", where="--round-to", hint="1 or more")
+        if self.samples < 1:
+            raise UsageError(f"{self.samples} is no number of samples", where="--samples", hint="1 or more")
+        if self.criterion not in CRITERIA:
+            hint = "one of " + ", ".join(CRITERIA)
+            raise UsageError(f"unknown criterion {self.criterion!r}", where="--criterion", hint=hint)
+
+    def _given(self, names: Sequence[str] | Mapping[str, str]) -> list[str]:
+        return [name for name in names if getattr(self, name) is not None]
+
+    @property
+    def is_structured(self) -> bool:
+        """Whether whole channels go."""
+        return bool(self._given(STRUCTURED))
+
+    @property
+    def needs_samples(self) -> bool:
+        """Whether anything is asked of samples."""
+        return self.criterion == CRITERIA[0] or (self.recover and (self.is_structured or self.weights is not None))
+
+    @property
+    def zeros(self) -> str:
+        """The pattern of zeros, said or not."""
+        return self.pattern or UNSTRUCTURED
+
+    def for_vectors(self, lanes: int) -> Pruning:
+        """The same for vectors of so many elements: whole ones go and stay, where nothing else is said."""
+        if self.is_structured:
+            return replace(self, round_to=self.round_to or lanes)
+        return replace(self, pattern=self.pattern or f"{lanes}x1") if self.weights is not None else self
+
+
+_OPTIONS = {**STRUCTURED, **WITHIN_LAYERS}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model that is pruned.
+
+    Attributes:
+        opened, imported: the model, as ONNX and as Relax.
+        asked: what is done to it.
+        cycles: what products cost, where ranks are to pay.
+        tell: told of progress.
+    """
+
+    opened: OpenedModel
+    imported: ImportedModel
+    asked: Pruning
+    cycles: Cycles
+    tell: ProgressCallback
+
+    def name(self, hint: str) -> str | None:
+        """The name of the node that a layer came from, by which recipes speak of it; None where no name reaches it."""
+        return self._names.get(hint)
+
+    @cached_property
+    def _names(self) -> dict[str, str]:
+        return {hint: name for name, hint in self.imported.layers.items()}
+
+    def wanted(self, known: Mapping[str, Any]) -> set[str]:
+        """The layers that are asked for by name, as Relax has them.
+
+        Raises:
+            UsageError: one is not among those known.
+        """
+        hints = {name: self.imported.layers.get(name, name) for name in self.asked.layers}
+        for name, hint in hints.items():
+            if hint not in known:
+                said = f"its layers are: {', '.join(self.name(each) or each for each in known) or 'none'}"
+                raise UsageError(f"the model has no layer {name!r} with weights of its own", where="--layer", hint=said)
+        return set(hints.values())
+
+
+@dataclass(frozen=True)
+class Data:
+    """A library of the model whose weights can be changed, and samples of its inputs."""
+
+    trial: Trial
+    samples: Sequence[Sample]
+
+
+@dataclass(frozen=True)
+class PrunedLayer:
+    """What became of a layer.
+
+    Attributes:
+        made: what it is now: the names of facts as a recipe has them, with their values.
+        weights: how many it had, and how many are left.
+        flops: of a run, before and after.
+        errors: of its outputs on the samples, as shares of them: by stage.
+    """
+
+    made: Mapping[str, Any]
+    weights: tuple[int, int]
+    flops: tuple[int, int]
+    errors: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a way to prune makes of a model.
+
+    Attributes:
+        layers: those that changed, by the names of nodes.
+        sections: what a recipe says of layers.
+        arrays: new weights by the names of initializers.
+        stages: those that the outputs are compared with, of each stage.
+    """
+
+    layers: Mapping[str, PrunedLayer]
+    sections: Mapping[str, Mapping[str, Any]]
+    arrays: Mapping[str, Array] = field(default_factory=dict)
+    stages: Mapping[str, Mapping[str, Array]] = field(default_factory=dict)
+
+
+class Way(Protocol):
+    """A way to prune: knows from the model what could change, and changes it."""
+
+    @property
+    def layers(self) -> Mapping[str, Layer]:
+        """All layers of the model, by the names that Relax has."""
+
+    @property
+    def homes(self) -> Sequence[Home]:
+        """Those whose weights a trial is to change."""
+
+    def __call__(self, data: Data | None) -> Change:
+        """Chooses what goes, by the data that `Pruning.needs_samples` asks for."""
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What became of a model.
+
+    Attributes:
+        recipe: for `compile`.
+        layers: those that changed, by the names of nodes.
+        flops: of all layers, before and after.
+        weights: how many all layers have, before and after.
+        errors: how far the outputs are from the model's own on the samples, after each stage.
+    """
+
+    recipe: Recipe
+    layers: Mapping[str, PrunedLayer]
+    flops: tuple[int, int]
+    weights: tuple[int, int]
+    errors: Mapping[str, float] = field(default_factory=dict)

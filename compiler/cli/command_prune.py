@@ -14,7 +14,7 @@ from ..process.places import check_output, make_folders
 from ..process.progress import Timeline, shown
 from ..reports.report import show, show_json
 from .command_options import Cpu, Image, Json, Model, Shapes, Target
-from .tensor_options import parse_shapes
+from .tensor_options import fixed_shapes
 
 
 def prune(
@@ -121,7 +121,7 @@ def prune(
     if calibration is None and asked.needs_samples:
         hint = "--criterion magnitude --no-recovery does without them"
         raise UsageError("samples are needed", where="--calibration", hint=hint)
-    shapes, machine = parse_shapes(shape or ()), target_of(CompileOptions(target=target, cpu=cpu))
+    shapes, machine = fixed_shapes(shape), target_of(CompileOptions(target=target, cpu=cpu))
     check_output(output, model)
     make_folders(output, None, None)
     here = CompileOptions(shapes=shapes)

@@ -10,6 +10,7 @@ from ...errors import UsageError
 from ...ir_passes.compression.factorize import Cycles, multiplications
 from ..calibration.samples import Sample
 from ..options import CompileOptions
+from ..ranges import static_shapes
 from ..recipes.identity import identity_of
 from ..recipes.recipe import Recipe
 from .prune_channels import PruneChannels
@@ -47,7 +48,7 @@ def prune(
     from ... import frontends
 
     tell("import", 0, 0)
-    imported = frontends.load(opened, shapes=options.shapes, bindings=options.bindings)
+    imported = frontends.load(opened, shapes=static_shapes(options), bindings=options.bindings)
     subject = Subject(opened, imported, asked, cycles, tell)
     way: Way = PruneChannels(subject) if asked.is_structured else PruneLayers(subject)
     if not asked.needs_samples:

@@ -20,6 +20,7 @@ from ...annotations import LHS, RHS, ROLE, ROLLED, SUMS, TILES, UNIT, operands, 
 from ...schedules.tensorir.rebuild import found, sequence, substituted, with_body
 from ...targets.instructions import Emitted, Expr, Instructions, Operand, Stmt
 from ...targets.target import DotUnit
+from .tried_values import are_equal
 
 # The other loops count instructions.
 _OF_ONE_INSTRUCTION = ("row", "lane", "group", "term")
@@ -128,7 +129,7 @@ class _Selection:
         rebuilt = substituted(index, inner)
         for role, stride in strides.items():
             rebuilt = rebuilt + variables[role] * stride
-        if not self._analyzer.can_prove_equal(rebuilt, index):
+        if not are_equal(rebuilt, index, self._analyzer):
             raise ValueError(f"the index {index} is not linear in the loops of an instruction")
         return Operand(buffer, at, strides)
 

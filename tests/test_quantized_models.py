@@ -49,11 +49,13 @@ def test_other_machines_compute_the_same_bits(machine: tuple[str, str | None, st
     assert templates.count("contraction" if unit is None else "dot_product") == 4
 
 
-def pointwise(channels: int) -> onnx.ModelProto:
-    """A pair, and a convolution of one pixel."""
+def pointwise(channels: int, *, one_scale: bool = False) -> onnx.ModelProto:
+    """A pair, and a convolution of one pixel, with a scale for each of its columns or one for all."""
     generator = np.random.default_rng(0)
     weights = generator.integers(-127, 128, (24, channels, 1, 1)).astype("int8")
     scales, zeros = np.linspace(0.01, 0.02, 24, dtype="f4"), np.zeros(24, "int8")
+    if one_scale:
+        scales, zeros = scales[0], zeros[0]
     constants = {"s": np.float32(0.03), "z": np.uint8(121), "w": weights, "ws": scales, "wz": zeros}
     nodes = [
         helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
@@ -67,6 +69,11 @@ def pointwise(channels: int) -> onnx.ModelProto:
     return helper.make_model(
         helper.make_graph(nodes, "pointwise", [given], [result], held), opset_imports=[helper.make_opsetid("", 17)]
     )
+
+
+def test_weights_of_one_scale_are_multiplied_as_integers() -> None:
+    made = tilewright.compile(pointwise(24, one_scale=True), threads=1, jobs=1)
+    assert "dot_product" in [kernel.template for kernel in made.signature.kernels]
 
 
 @pytest.mark.parametrize("triple", ["aarch64-linux-gnu", "armv7-linux-gnueabihf"])

@@ -6,7 +6,7 @@ import warnings
 
 from ..errors import PrecisionWarning, UnsupportedError
 from ..targets import Target
-from ..targets.architectures import architecture_named
+from ..targets.architectures import architecture_of
 
 # The largest difference, over the largest |reference|, that rounding explains: what verify, bisect and the benchmarks
 # hold results to. Float32 engines differ by the order of their sums. With fewer bits, 11 and 8 of them (an error of
@@ -40,9 +40,11 @@ def possible(precision: str, target: Target) -> str:
             where=f"--precision {precision}",
             hint="leave it out",
         )
+    architecture = architecture_of(target.arch)
+    if architecture is None:  # its code is C, vectors or not
+        return _instead(f"{precision} is not for C sources, which is what {target.cpu} takes")
     if target.lanes() == 1:
         return _instead(f"{precision} is for vectors, which C sources and {target.cpu} do not have")
-    architecture = architecture_named(target.arch)
     if precision == "bf16" and not target.units_for("bfloat16", "bfloat16", "float32"):
         units = ", ".join(unit.name for unit in architecture.units if unit.rhs == "bfloat16")
         return _instead(f"{target.cpu} multiplies no bfloat16 ({units})")

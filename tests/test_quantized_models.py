@@ -6,9 +6,11 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import tilewright
+from onnx import helper, numpy_helper
 from quantized_network import network
 from tilewright.compiler.build import build
 from tilewright.compiler.library.artifact import read_file
@@ -45,6 +47,48 @@ def test_other_machines_compute_the_same_bits(machine: tuple[str, str | None, st
     assert unit is None or unit in {each.name for each in made.target.units}
     templates = [kernel.template for kernel in made.signature.kernels]
     assert templates.count("contraction" if unit is None else "dot_product") == 4
+
+
+def pointwise(channels: int, *, one_scale: bool = False) -> onnx.ModelProto:
+    """A pair, and a convolution of one pixel, with a scale for each of its columns or one for all."""
+    generator = np.random.default_rng(0)
+    weights = generator.integers(-127, 128, (24, channels, 1, 1)).astype("int8")
+    scales, zeros = np.linspace(0.01, 0.02, 24, dtype="f4"), np.zeros(24, "int8")
+    if one_scale:
+        scales, zeros = scales[0], zeros[0]
+    constants = {"s": np.float32(0.03), "z": np.uint8(121), "w": weights, "ws": scales, "wz": zeros}
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["d"]),
+        helper.make_node("DequantizeLinear", ["w", "ws", "wz"], ["wd"], axis=0),
+        helper.make_node("Conv", ["d", "wd"], ["y"]),
+    ]
+    given = helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, channels, 5, 7])
+    result = helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1, 24, 5, 7])
+    held = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
+    return helper.make_model(
+        helper.make_graph(nodes, "pointwise", [given], [result], held), opset_imports=[helper.make_opsetid("", 17)]
+    )
+
+
+def test_weights_of_one_scale_are_multiplied_as_integers() -> None:
+    made = tilewright.compile(pointwise(24, one_scale=True), threads=1, jobs=1)
+    assert "dot_product" in [kernel.template for kernel in made.signature.kernels]
+
+
+@pytest.mark.parametrize("triple", ["aarch64-linux-gnu", "armv7-linux-gnueabihf"])
+def test_a_prime_number_of_channels(triple: str, tmp_path: Path) -> None:
+    """Groups of one product, of which one is loaded: no vector."""
+    if shutil.which(f"qemu-{triple.partition('-')[0].removesuffix('v7')}") is None:
+        pytest.skip("there is no qemu-user")
+    model, x = pointwise(19), {"x": np.random.default_rng(1).standard_normal((1, 19, 5, 7)).astype("f4")}
+    (expected,) = tilewright.compile(model, threads=1, jobs=1).run(x).values()
+
+    made = build(model, tmp_path / "net.so", CompileOptions(triple, threads=1, jobs=1))
+    (actual,) = DeviceRunner(place_of("qemu")).run(read_file(tmp_path / "net.so"), x).values()
+
+    np.testing.assert_array_equal(actual, expected)
+    assert "dot_product" in [kernel.template for kernel in made.signature.kernels]
 
 
 @pytest.mark.parametrize(("cpu", "dtype"), [(None, "int8"), (None, "uint8"), ("x86-64", "int8")])

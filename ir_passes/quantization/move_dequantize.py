@@ -57,6 +57,10 @@ def _visit(rewriter: Rewriter, var: Var, value: Expr) -> Expr | None:
     if calls(value, *CHOICES) and not _is_positive(found.scale):
         return None
     if found.is_uniform:
+        held = as_array(found.integers, found.integers.ty.ndim)
+        ready = None if held is None else moved_array(value, held)
+        if ready is not None:
+            return dequantize(constant(ready), found.scale, found.zero_point, found.dtype)
         integers = rewriter.emit(moved(value, found.integers), var.name)
         return dequantize(integers, found.scale, found.zero_point, found.dtype)
     return _moved_channels(rewriter, var, value, found)

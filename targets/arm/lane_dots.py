@@ -98,11 +98,10 @@ class LaneDots:
 
     def _loaded(self, operand: Operand, count: int, **at: int) -> Expr:
         """So many groups that lie side by side, as integers."""
-        terms = tirx.BufferLoad(operand.buffer, [tirx.Ramp(operand.at(**at), 1, count * self.group)])
-        if count * self.group == 1:
-            terms = tirx.BufferLoad(operand.buffer, [operand.at(**at)])
+        first, terms = operand.at(**at), count * self.group
+        loaded = tirx.BufferLoad(operand.buffer, [tirx.Ramp(first, 1, terms) if terms > 1 else first])
         integer = f"int{self.group * self.bits}"
-        return tirx.reinterpret(integer if count == 1 else f"{integer}x{count}", terms)
+        return tirx.reinterpret(integer if count == 1 else f"{integer}x{count}", loaded)
 
 
 def _splat(place: int, count: int) -> str:

@@ -113,6 +113,11 @@ def test_a_target_that_cannot_gets_float32_and_a_warning(precision: str, cpu: st
         assert possible(precision, target) == "fp32"
 
 
+def test_c_sources_are_in_float32_where_the_processor_has_vectors_too() -> None:
+    with pytest.warns(PrecisionWarning, match=r"C sources, .*cortex-m55 .*float32 instead"):
+        assert possible("bf16", targets.parse("thumbv8.1m.main-none-eabihf", cpu="cortex-m55")) == "fp32"
+
+
 def test_features_of_units_are_required_only_where_their_dtypes_are(tmp_path: Path) -> None:
     features = {
         precision: emitted_for(SAPPHIRE_RAPIDS, precision, tmp_path / f"{precision}.so").cpu_features

@@ -77,7 +77,8 @@ def _dropped(graph: Graph, node: str, mine: list[tuple[Var, Expr]]) -> tuple[Var
         flow.add_edges_from((leaf, var) for leaf in leaves(value))
     flow.add_edges_from((leaf, _END) for output in graph.outputs for leaf in leaves(output))
     last = mine[-1][0]
-    behind = nx.descendants(flow, last) | {last}
+    # All that the node is: a layer's own bias is an addition behind it, too, and ends no branch.
+    behind = {each for var, _ in mine for each in (var, *nx.descendants(flow, var))}
     dominators = nx.immediate_dominators(flow.reverse(copy=False), _END)
     place = last
     while place in values:  # until the end that stands behind all outputs

@@ -8,6 +8,7 @@ import pytest
 from relax_models import assert_same_ir, build, op, weights
 from tilewright.errors import CutError
 from tilewright.ir_passes.compression.drop_branches import DropBranches
+from tilewright.ir_passes.core.sources import join
 
 
 def residual_network(*, dropped: bool = False) -> Any:
@@ -74,3 +75,18 @@ def test_other_functions_nodes_are_left_to_them() -> None:
     module = residual_network()
 
     assert DropBranches(("elsewhere",))(module).module is module
+
+
+@pytest.mark.parametrize("in_a_branch", [True, False])
+def test_the_bias_of_a_layer_ends_no_branch(in_a_branch: bool) -> None:
+    def network(kept: bool) -> Any:
+        def body(emit: Any, x: Any) -> Any:
+            if kept:
+                product = emit(op.nn.conv2d(x, weights(3, 3, 1, 1)), "layer")
+                biased = emit(op.add(product, weights(1, 3, 1, 1)), join(["layer", "bias"]))
+                x = emit(op.add(x, biased), "sum") if in_a_branch else biased
+            return emit(op.nn.relu(x), "relu")
+
+        return build({"x": (1, 3, 4, 4)}, body)
+
+    assert_same_ir(DropBranches(("layer",))(network(True)).module, network(False))

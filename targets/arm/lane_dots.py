@@ -16,6 +16,7 @@ from tvm import tirx
 
 from .. import rounding
 from ..instructions import Emitted, Expr, Operand, Stmt
+from ..vector_sums import zero_vectors
 
 _REGISTER_BITS, _LANE_BITS = 128, 32
 
@@ -46,12 +47,7 @@ class LaneDots:
 
     def zero(self, sums: Operand, extents: Mapping[str, int]) -> tuple[Stmt, ...]:
         """Sets all vectors of sums to zero."""
-        zero = tirx.Broadcast(tirx.const(0, self.accumulator), self.lanes)
-        return tuple(
-            tirx.BufferStore(sums.buffer, zero, [tirx.Ramp(sums.at(register=register, vector=vector), 1, self.lanes)])
-            for register in range(extents["register"])
-            for vector in range(extents["vector"])
-        )
+        return zero_vectors(sums, extents, self.lanes, self.accumulator)
 
     def multiply_add(self, sums: Operand, lhs: Operand, rhs: Operand, extents: Mapping[str, int]) -> Emitted:
         """Multiplies each group of each row with the same one of all vectors of the second operand."""

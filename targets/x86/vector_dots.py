@@ -14,6 +14,7 @@ from tvm import tirx
 
 from .. import rounding
 from ..instructions import Emitted, Operand, Stmt
+from ..vector_sums import zero_vectors
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,7 @@ class VectorDots:
 
     def zero(self, sums: Operand, extents: Mapping[str, int]) -> tuple[Stmt, ...]:
         """Sets all vectors of sums to zero."""
-        zero = tirx.Broadcast(tirx.const(0, self.accumulator), self.lanes)
-        return tuple(
-            tirx.BufferStore(sums.buffer, zero, [tirx.Ramp(sums.at(register=register, vector=vector), 1, self.lanes)])
-            for register in range(extents["register"])
-            for vector in range(extents["vector"])
-        )
+        return zero_vectors(sums, extents, self.lanes, self.accumulator)
 
     def multiply_add(self, sums: Operand, lhs: Operand, rhs: Operand, extents: Mapping[str, int]) -> Emitted:
         """Repeats each group of the first operand in all lanes and multiplies it with each vector of the second."""

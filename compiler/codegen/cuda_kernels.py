@@ -21,7 +21,7 @@ from tvm.ir import Call
 
 from ...errors import UnsupportedError
 from ...failures import failing_in
-from ...hidden_floats import dtype_of
+from ...hidden_floats import dtype_of, name_of
 from ...ir_types import Buffer, Node, PrimFunc, Stmt
 from ...targets.target import Target
 from ..lowering.barriers import BARRIER, SHARED
@@ -30,8 +30,21 @@ from .c_kernel import KernelWriter, Parameter, elements
 from .c_literals import c_type
 from .c_used import Language, Used
 
-CUDA = Language("CUDA sources", "--target", "static __device__ inline")
-_LAUNCH = "thread_extent"
+# float16 is converted by an instruction.
+_HALVES = {
+    "float32_of_half": """float float32_of_half(uint16_t h) {
+  float y;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(y) : "h"(h));
+  return y;
+}""",
+    "half_of_float32": """uint16_t half_of_float32(float x) {
+  uint16_t y;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(y) : "f"(x));
+  return y;
+}""",
+}
+CUDA = Language("CUDA sources", "--target", "static __device__ inline", _HALVES)
+_LAUNCH, _CALL = "thread_extent", "tirx.call_extern"
 # What a function calls a place in the grid, by its first part.
 _PLACES = {"blockIdx": "block", "threadIdx": "thread"}
 _ALIGNMENT = 16  # of what a block shares, in bytes: of the widest load
@@ -170,6 +183,8 @@ class _GridWriter(KernelWriter):
         """Its lines; barriers are known here alone."""
         if isinstance(node, tirx.Evaluate) and _is_barrier(node.value):
             yield "__syncthreads();"
+        elif isinstance(node, tirx.Evaluate) and name_of(node.value) == _CALL:
+            yield f"{self.express(node.value)};"
         else:
             yield from super().statement(node)
 

@@ -20,10 +20,14 @@ from .contraction import TEMPLATE, MultiplyAddChoice, Workload
 from .dot_product_choice import DotProductChoice, unit_of
 from .microkernel import Element, Microkernel, Packed, with_padding
 from .simt import SimtChoice
+from .tensor_cores import TensorChoice
+from .tensor_cores import unit_of as tensor_unit_of
+from .tensor_products import STAGED as STAGED
+from .tensor_products import TensorProducts
 
-TileChoice = MultiplyAddChoice | DotProductChoice
-# What STAGE says of the sums of slices of k, and of a first operand that is copied by tiles.
-SLICES, STAGED = "slices", "staged"
+TileChoice = MultiplyAddChoice | DotProductChoice | TensorChoice
+# What STAGE says of the sums of slices of k.
+SLICES = "slices"
 
 
 @dataclass(frozen=True)
@@ -294,6 +298,8 @@ def microkernel(workload: Workload, choice: TileChoice, target: Target, **named:
     whole: Microkernel
     if isinstance(choice, SimtChoice):
         whole = StagedMultiplyAdd(workload, choice, target, **named)
+    elif isinstance(choice, TensorChoice):
+        whole = TensorProducts(workload, choice, tensor_unit_of(choice, target), **named)
     elif isinstance(choice, MultiplyAddChoice):
         whole = MultiplyAdd(workload, choice, target, **named)
     else:

@@ -10,6 +10,7 @@ COPY_ASYNC, COPY_COMMIT, COPY_WAIT = "copy_async_", "copy_commit", "copy_wait_"
 COPY_LOAD, COPY_STORE = "copy_load_", "copy_store_"
 MOST_AHEAD = 3
 
+
 @dataclass(frozen=True)
 class Grid:
     """What schedules of grids read of a machine.

@@ -47,7 +47,7 @@ CUDA = Language("CUDA sources", "--target", "static __device__ inline", _HALVES)
 _LAUNCH, _CALL = "thread_extent", "tirx.call_extern"
 # What a function calls a place in the grid, by its first part.
 _PLACES = {"blockIdx": "block", "threadIdx": "thread"}
-_ALIGNMENT = 16  # of what a block shares, in bytes: of the widest load
+_ALIGNMENT = 128  # of what a block shares, in bytes: of a word of each bank
 # Of blocks along x, y and z.
 _MOST_BLOCKS = ((1 << 31) - 1, (1 << 16) - 1, (1 << 16) - 1)
 

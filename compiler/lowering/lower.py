@@ -105,7 +105,9 @@ def lower_kernel(
         module = passes(tvm.IRModule({symbol: _for(_ANY, function, symbol)}))
         raw, scratch = _raw_abi(module[symbol])
         with tvm_target:
-            module = _machine_passes(units, fma, functions, imports=not grid)(tvm.IRModule({symbol: _for(tvm_target, raw, symbol)}))
+            module = _machine_passes(units, fma, functions, imports=not grid)(
+                tvm.IRModule({symbol: _for(tvm_target, raw, symbol)})
+            )
     return LoweredKernel(symbol, module[symbol], scratch)
 
 
@@ -200,9 +202,7 @@ def _on_functions(name: str, change: Callable[[PrimFunc], PrimFunc]) -> Any:
     return tirx.transform.prim_func_pass(apply, opt_level=0, name=f"tilewright.{name}")
 
 
-def _machine_passes(
-    units: Sequence[DotUnit], fma: bool, functions: Sequence[TargetFunction], *, imports: bool
-) -> Any:
+def _machine_passes(units: Sequence[DotUnit], fma: bool, functions: Sequence[TargetFunction], *, imports: bool) -> Any:
     """What only code generation can express: stored bfloat16, intrinsics of the target.
 
     Args:

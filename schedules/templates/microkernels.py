@@ -13,7 +13,7 @@ from tvm import te, tirx
 from ...annotations import STAGE
 from ...ir_types import Scalar
 from ...targets.target import DotUnit, Target
-from ..tensorir.expressions import int64, int64s
+from ..tensorir.expressions import converted, int64, int64s
 from ..tensorir.padding import padded
 from . import contraction, dot_product, dot_product_packing, packing
 from .contraction import TEMPLATE, MultiplyAddChoice, Workload
@@ -109,13 +109,22 @@ class StagedMultiplyAdd(MultiplyAdd):
         stage = padded(element, extents, shape, before, self.workload.lhs, {}, f"padded_{self.name}", fill)
         return lambda *index: stage[index]
 
+    @property
+    def casts_operands(self) -> bool:
+        """It does, where it copies or packs them."""
+        return True
+
+    def pack_at_run_time(self, element: Element) -> te.Tensor:
+        """B, packed when the kernel runs."""
+        return super().pack_at_run_time(lambda *index: converted(element(*index), self.workload.rhs))
+
     def compute_padded(self, lhs: Element, *packed: te.Tensor) -> te.Tensor:
         """The sums with padding, of rows of the stage that are as many as those of whole tiles."""
         workload, rows = self.workload, contraction.padded_rows(self.workload, self.choice)
 
         def element(batch: Any, row: Any, *k: Any) -> Scalar:
             inside = row if rows == workload.rows else tirx.min(row, int64(workload.rows - 1))
-            return lhs(batch, inside, *k)
+            return converted(lhs(batch, inside, *k), workload.lhs)
 
         shape = int64s((workload.batch, rows, *workload.k))
         staged = te.compute(shape, element, name=f"{self.name}_rows", attrs=STAGE.entry(STAGED))

@@ -6,7 +6,7 @@ threads of a warp, 8 below and 4 beside each other, compute theirs together:
     block (batch, rows of the tile, panel of columns), warp (rows, columns), lane (row, column)
         local C[own rows, own columns] = 0
         for k, in slabs of `steps`                          a pipeline of `stages` slabs (`copies_ahead.py`)
-            shared A[tile rows, steps], B[panel, steps]     runs of elements that lie side by side, as asynchronous copies
+            shared A[tile rows, steps], B[panel, steps]     elements side by side as asynchronous copies
             for terms of an instruction
                 rows, columns of two: one instruction each  marked for `compiler/lowering/select_dots.py`
         epilogue(C) -> output
@@ -41,6 +41,10 @@ _MOST_SLICES, _SLICE_BYTES, _SLICED = 16, 256, 1.1
 # Registers of a thread beside sums and operands; cycles of a barrier and of what begins a slab; of a launch; bytes of
 # shared memory that are read or written in a cycle.
 _SPARE_REGISTERS, _SLAB_OVERHEAD, _LAUNCH, _SHARED_BYTES = 40, 30, 1500, 128
+# Parts of a multiprocessor, each of which works for warps of its own; how much faster L2 is than memory; bytes that an
+# asynchronous copy takes at least, and how much longer a copy takes that is none.
+_PARTS, _L2_SHARE, _WORD_BYTES, _ONE_BY_ONE = 4, 2.5, 4, 8
+_BESIDE = 0.02  # of what is not what takes longest
 
 
 @dataclass(frozen=True)
@@ -70,9 +74,7 @@ class TensorChoice(CutChoice):
     @property
     def tile(self) -> tuple[int, int]:
         """Rows and columns of a block."""
-        rows, columns = (
-            own * lanes * warps for own, lanes, warps in zip(self.own, LANES, self.warps, strict=True)
-        )
+        rows, columns = (own * lanes * warps for own, lanes, warps in zip(self.own, LANES, self.warps, strict=True))
         return rows, columns
 
 
@@ -163,20 +165,34 @@ def estimate(workload: Workload, choice: TensorChoice, target: Target) -> float:
             grid.most_shared_bytes // shared_bytes(choice, unit),
         ),
     )
-    # One multiprocessor's cycles for a slab of one block: whatever is busiest; and how long the slab takes alone.
-    instructions = choice.steps / unit.depth * warps
-    multiply = instructions * choice.pieces * choice.panels / unit.costs.rate
-    copied = (rows + columns) * choice.steps * size / _SHARED_BYTES
-    loaded = instructions * (choice.pieces * unit.rows + choice.panels * unit.lanes) * unit.depth * size / _SHARED_BYTES
-    element = 1 if run_of(part, unit) * size >= 4 and grid.has_async_copies else 4
-    slab, slabs = max(multiply, loaded + copied * element), slabs_of(part, choice)
+    # What there is of a slab on one multiprocessor: instructions, bytes that are copied, bytes of operands.
+    instructions = choice.steps / unit.depth * warps * choice.pieces * choice.panels
+    copied = (rows + columns) * choice.steps * size
+    loaded = choice.steps * size * warps * (choice.pieces * unit.rows + choice.panels * unit.lanes)
+    # Elements that are copied one by one take a few instructions each, of all threads.
+    whole = run_of(part, unit) * size >= _WORD_BYTES and grid.has_async_copies
+    memory = (loaded + copied * (1 if whole else _ONE_BY_ONE)) / _SHARED_BYTES
+    slabs = slabs_of(part, choice)
+    together = min(resident, math.ceil(blocks / grid.multiprocessors))
+
+    def slab(count: int) -> float:
+        """Cycles of a multiprocessor for a slab of one block, where so many share it."""
+        return max(instructions / _rate(choice, unit, count * warps), memory)
+
+    busy = math.ceil(blocks / grid.multiprocessors) * slabs * slab(together)
     waves = math.ceil(blocks / (grid.multiprocessors * resident))
-    busy = math.ceil(blocks / grid.multiprocessors) * slab * slabs
-    steps_alone = max(MEMORY_CYCLES / (choice.stages - 1), slab + unit.costs.latency) + _SLAB_OVERHEAD
-    alone = waves * (slabs * steps_alone + 2 * MEMORY_CYCLES)
+    step = max(MEMORY_CYCLES / (choice.stages - 1), slab(1) + unit.costs.latency) + _SLAB_OVERHEAD
+    alone = waves * (slabs * step + 2 * MEMORY_CYCLES)
     a, b, c = part.product_bytes
-    moved = part.batch * (a + b + c) / grid.bytes_per_cycle
+    moved = max(part.batch * (a + b + c), blocks * slabs * copied / _L2_SHARE) / grid.bytes_per_cycle
+    cycles = max(busy, alone, moved) + _BESIDE * (busy + alone)
     if choice.k_splits == 1:
-        return max(busy, alone, moved)
+        return cycles
     after = _LAUNCH + part.batch * c / grid.bytes_per_cycle
-    return max(busy, alone, moved) * _SLICED + after
+    return cycles * _SLICED + after
+
+
+def _rate(choice: TensorChoice, unit: DotUnit, warps: int) -> float:
+    """Instructions in a cycle of so many warps: each has its part of the multiprocessor, and waits for its sums."""
+    waiting = warps * choice.pieces * choice.panels / unit.costs.latency
+    return min(unit.costs.rate * min(1.0, warps / _PARTS), waiting)

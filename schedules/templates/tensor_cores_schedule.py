@@ -1,6 +1,6 @@
 """The schedule of contractions by tensor cores; `tensor_cores.py` shows the loop nest.
 
-The loops of an instruction are marked with what they are for it, copies with how they lie in shared memory, and the loop
+The loops of an instruction are marked with what they are for it, copies with how they lie in shared memory, the loop
 over slabs with how many are there at a time: lowering does the rest.
 """
 
@@ -38,22 +38,23 @@ def schedule_sums(sch: Schedule, anchor: Block, writer: Block, choice: TensorCho
     before = {sch.get(each).name_hint for each in blocks.child_blocks(sch)}
     outside = before - {sch.get(each).name_hint for each in (anchor, writer, staged)}
 
-    batch, row, column = blocks.follow_axes(sch, writer, sch.get(anchor).writes[0].source)
-    tile, warp_row, lane_row, own_row = sch.split(row, [None, down, LANES[0], own_rows])
-    panel, warp_column, lane_column, own_column = sch.split(column, [None, across, LANES[1], own_columns])
-    sch.reorder(batch, tile, panel, warp_row, warp_column, lane_row, lane_column, own_row, own_column)
+    # The sums of whole tiles are made, whatever of them is read: each lane takes part in every instruction.
+    blocks.follow_axes(sch, writer, sch.get(anchor).writes[0].source)
+    batch, row, column, slab, run, place = sch.get_loops(anchor)
+    tile, warp_row, lane_row, row = sch.split(row, [None, down, LANES[0], own_rows])
+    panel, warp_column, lane_column, column = sch.split(column, [None, across, LANES[1], own_columns])
+    sch.reorder(batch, tile, panel, warp_row, warp_column, lane_row, lane_column, row, column)
     for loop, name in ((batch, "z"), (panel, "y"), (tile, "x")):
         sch.bind(loop, f"{grid.BLOCK}{name}")
     if down * across > 1:
         sch.bind(sch.fuse(warp_row, warp_column), f"{grid.THREAD}y")
     lane = sch.fuse(lane_row, lane_column)
     sch.bind(lane, f"{grid.THREAD}x")
-    for loop in (own_row, own_column):
+    sch.set_scope(anchor, 0, "local")
+    sch.reverse_compute_at(writer, lane, preserve_unit_loops=True)
+    for loop in list(sch.get_loops(writer))[blocks.depth(sch, writer, lane) :]:
         sch.unroll(loop)
 
-    sch.set_scope(anchor, 0, "local")
-    sch.compute_at(anchor, lane, preserve_unit_loops=True)
-    row, column, slab, run, place = list(sch.get_loops(anchor))[-5:]
     register, row = sch.split(row, [None, OWN[0]])
     vector, column = sch.split(column, [None, OWN[1]])
     step, run = sch.split(run, [None, max(1, unit.depth // blocks.extent(sch, place))])

@@ -1,7 +1,7 @@
 """What contractions by tensor cores are made of: A as a stage of runs, B packed by slabs, and their sums.
 
-    A[batch, row, slab, run, place]         computed where it is copied: the pixels of an image, padding included
-    B[batch, panel, slab, column, step]     packed, when compiling if it is constant
+A[batch, row, slab, run, place]         computed where it is copied: the pixels of an image, padding included
+B[batch, panel, slab, column, step]     packed, when compiling if it is constant
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tvm import te, tirx
 from ...annotations import ANCHOR, FLOPS, LHS, RHS, STAGE, operand
 from ...ir_types import Scalar
 from ...targets.target import DotUnit
-from ..tensorir.expressions import dtype_bits, int64, int64s, scalar_dtype, unflatten
+from ..tensorir.expressions import converted, dtype_bits, int64, int64s, unflatten
 from ..tensorir.padding import padded, within
 from .contraction import Workload
 from .microkernel import Element, Packed
@@ -95,7 +95,7 @@ class TensorProducts:
 
         def packed(batch: Any, panel: Any, slab: Any, lane: Any, step: Any) -> Scalar:
             column, k = panel * columns + lane, slab * steps + step
-            value = _as(self.unit.rhs, element(batch, column, *unflatten(k, workload.k)))
+            value = converted(element(batch, column, *unflatten(k, workload.k)), self.unit.rhs)
             value = within(value, k, depth, slabs * steps)
             return within(value, column, workload.columns, self._panels * columns)
 
@@ -119,7 +119,9 @@ class TensorProducts:
         def element(batch: Any, row: Any, column: Any) -> Scalar:
             left = staged[batch, row, slab, at, place]
             right = packed[0][batch, column // columns, slab, column % columns, at * run + place]
-            factors = (operand(role, _as(workload.accumulator, each)) for role, each in ((LHS, left), (RHS, right)))
+            factors = (
+                operand(role, converted(each, workload.accumulator)) for role, each in ((LHS, left), (RHS, right))
+            )
             return te.sum(next(factors) * next(factors), axis=[*axes, place])
 
         shape = int64s((workload.batch, rows, self._panels * columns))
@@ -127,7 +129,7 @@ class TensorProducts:
         return te.compute(shape, element, name=self.name, attrs=attributes)
 
     def _staged(self, lhs: Element, rows: int) -> te.Tensor:
-        """A by slabs and runs; rows of tiles beyond the last are that again, elements beyond the last of k are zeros."""
+        """A by slabs and runs; beyond the last row comes that row again, beyond the last element of k come zeros."""
         workload, dtype = self.workload, self.unit.lhs
         run, slabs = run_of(workload, self.unit), slabs_of(workload, self.choice)
         runs = self.choice.steps // run
@@ -138,15 +140,11 @@ class TensorProducts:
             row = row if rows == workload.rows else tirx.min(row, int64(workload.rows - 1))
             number = slab * runs + at
             *offsets, channel = unflatten(number, (*outer, inner // run))
-            value = _as(dtype, lhs(batch, row, *offsets, channel * run + place))
+            value = converted(lhs(batch, row, *offsets, channel * run + place), dtype)
             return within(value, number, there, slabs * runs)
 
         shape = int64s((workload.batch, rows, slabs, runs, run))
         return te.compute(shape, element, name=f"{self.name}_rows", attrs=STAGE.entry(STAGED))
-
-
-def _as(dtype: str, value: Scalar) -> Scalar:
-    return value if scalar_dtype(value) == dtype else value.astype(dtype)
 
 
 def _numpy(dtype: str, matrix: npt.NDArray[np.generic]) -> Any:

@@ -1,9 +1,9 @@
 """How a warp multiplies on tensor cores: ldmatrix brings operands from memory that a block shares, mma.sync multiplies.
 
-A step is so many pieces of 16 rows of the first operand by so many of 8 columns of the second, all of 32 bytes of k. An
-instruction leaves to lane 4 g + q of a warp the sums of rows g and g + 8 and of columns 2 q and 2 q + 1. Which rows of a
-tile these are is free: those that lie side by side in C belong to one thread here, two a piece, so that lane 4 g + q has
-a tile of C of its own, as threads have that multiply by themselves.
+A step is so many pieces of 16 rows of the first operand by so many of 8 columns of the second, all of 32 bytes of k.
+An instruction leaves to lane 4 g + q of a warp the sums of rows g and g + 8 and of columns 2 q and 2 q + 1. Which rows
+of a tile these are is free: those that lie side by side in C belong to one thread here, two a piece, so that lane 4 g + q
+has a tile of C of its own, as threads have that multiply by themselves.
 
 ldmatrix takes from each lane the address of 16 bytes: from lanes 0 to 7 those of eight rows for the first register, and
 so on. Addresses are linear in the places of lanes; `compiler/lowering/copies_ahead.py` says where they are in memory.
@@ -192,16 +192,19 @@ TF32 = _floats("tf32", "m16n8k8.row.col.f32.tf32.tf32.f32", _ROUND_TF32)
 
 def _integers() -> WarpProducts:
     """GPUs before the A100 multiply 8 rows by 16 terms at a time."""
-    rows = (("c0", "c1", ("a0", "b0")), ("c2", "c3", ("a1", "b0")), ("c0", "c1", ("a2", "b1")), ("c2", "c3", ("a3", "b1")))
+    rows = (
+        ("c0", "c1", ("a0", "b0")),
+        ("c2", "c3", ("a1", "b0")),
+        ("c0", "c1", ("a2", "b1")),
+        ("c2", "c3", ("a3", "b1")),
+    )
     quarters = [
         f'  asm volatile("mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {{%0, %1}}, {{%2}}, {{%3}}, {{%0, %1}};"\n'
         f'               : "+r"({first}), "+r"({second}) : "r"({a}), "r"({b}));'
         for first, second, (a, b) in rows
     ]
     whole = _instruction("m16n8k32.row.col.s32.s8.s8.s32", "r", _A, _B)
-    return WarpProducts(
-        "multiply_int8", _function("multiply_int8", "int32_t", _before(whole, *quarters)), 1, "int32"
-    )
+    return WarpProducts("multiply_int8", _function("multiply_int8", "int32_t", _before(whole, *quarters)), 1, "int32")
 
 
 INT8 = _integers()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 _HERE = Path(__file__).parent
 _KERNEL = re.compile(r'extern "C" __global__ void __launch_bounds__\((\d+)\) (\w+)\((.*?)\) \{(.*?)\n\}\n', re.DOTALL)
-_ASM = re.compile(r'asm(?: volatile)?\((.*?)\);', re.DOTALL)
+_ASM = re.compile(r"asm(?: volatile)?\((.*?)\);", re.DOTALL)
 _ARCHITECTURE = re.compile(r"code=sm_(\d+)")
 _PLACE = re.compile(r"%(\d+)")
 _OPERAND = re.compile(r'"([^"]*)"\s*\(')
@@ -47,7 +47,7 @@ def _instruction(match: re.Match[str]) -> str:
     operands = [operand for part in parts[:2] for operand in _operands(part)]
     opcode, _, rest = "".join(re.findall(r'"([^"]*)"', text)).rstrip("; ").partition(" ")
     given = [operands[int(each)] for each in _PLACE.findall(rest)]
-    given += [each for each in re.findall(r"(?<![%\w])\d+", rest)]
+    given += re.findall(r"(?<![%\w])\d+", rest)
     return f"emulated::{re.sub(r'[^A-Za-z0-9]', '_', opcode)}({', '.join(given)});"
 
 

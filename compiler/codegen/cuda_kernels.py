@@ -126,6 +126,7 @@ class _GridWriter(KernelWriter):
     def __init__(self, function: PrimFunc, used: Used, target: Target) -> None:
         super().__init__(function, used, target)
         self._extents: dict[str, int] = {}
+        self._other_dtype: set[Buffer] = set()  # buffers in memory that a parameter has as another dtype
 
     def grid(self, body: Stmt, kernel: str, number: int) -> GridFunction:
         """The function of one grid of a kernel, of that number."""
@@ -178,6 +179,20 @@ class _GridWriter(KernelWriter):
         stored = super().accesses(body)
         self.split = {buffer for buffer in self.split if buffer.scope() != SHARED}
         return stored
+
+    def view(self, buffer: Buffer, source: Buffer) -> None:
+        """Notes a buffer under another name; memory of one dtype may be used again for another, by another grid."""
+        if source in self.pointers and str(buffer.dtype) != str(source.dtype):
+            self.pointers[buffer] = self.pointers[source]
+            self._other_dtype.add(buffer)
+        else:
+            super().view(buffer, source)
+
+    def element(self, buffer: Buffer, index: Node) -> str:
+        """An element of a buffer, or the variable that it is."""
+        if buffer in self._other_dtype:
+            return f"(({c_type(str(buffer.dtype))} *){self.pointers[buffer]})[{self.express(index)}]"
+        return super().element(buffer, index)
 
     def statement(self, node: Stmt) -> Iterator[str]:
         """Its lines; barriers are known here alone."""

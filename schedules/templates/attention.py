@@ -35,8 +35,9 @@ from .microkernels import microkernel
 from .rows import softmax_stages
 from .rows_choice import ROWS, Rows, RowsChoice
 from .sharing import best_threads, elapsed, thread_counts
+from .tensor_cores import TensorChoice
 
-Tile = MultiplyAddChoice | DotProductChoice
+Tile = MultiplyAddChoice | DotProductChoice | TensorChoice
 ATTENTION = "attention"
 # The blocks, in order: the products of queries and keys; those with scale and mask; the end of the softmax; the sums of
 # values; and the result, which consumers join.
@@ -249,7 +250,7 @@ def compute(
     probabilities = _softmax(sizes, reduce, products, scale, masks, heads, nan_is_zero, values.operand_dtype)
     _, padded_rows, width = constant_shape(probabilities)
     # A unit takes keys by groups: as far as there are probabilities, which are zero for those that do not exist.
-    summed = width if values.casts_operands else sizes.keys
+    summed = sizes.keys if isinstance(choice.values, MultiplyAddChoice) else width
     over = values.made_for(sizes.values(padded_rows, summed))
 
     def value(head: Any, column: Any, inner: Any) -> Scalar:

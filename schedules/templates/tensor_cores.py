@@ -78,6 +78,12 @@ class TensorChoice(CutChoice):
         return rows, columns
 
 
+    @property
+    def vectors(self) -> int:
+        """Columns of a block."""
+        return self.tile[1]
+
+
 def unit_of(choice: TensorChoice, target: Target) -> DotUnit:
     """The unit of a choice."""
     return next(unit for unit in target.units if unit.name == choice.unit)

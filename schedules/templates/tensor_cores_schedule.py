@@ -69,6 +69,7 @@ def schedule_sums(sch: Schedule, anchor: Block, writer: Block, choice: TensorCho
     packed = next(i for i, each in enumerate(sch.get(anchor).reads) if not each.source.same_as(_written(sch, staged)))
     sch.set_scope(staged, 0, "shared")
     columns = sch.cache_read(anchor, packed, "shared")
+    sch.annotate(columns, STAGE.name, STAGED)
     for copy, (lanes, own, together) in ((staged, (LANES[0], own_rows, 1)), (columns, (LANES[1], own_columns, OWN[1]))):
         sch.compute_at(copy, slab, preserve_unit_loops=True)
         loops = list(sch.get_loops(copy))[blocks.depth(sch, copy, slab) :]

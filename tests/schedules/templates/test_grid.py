@@ -134,6 +134,8 @@ def tensor_cases() -> list[Case]:
         on_tensor_cores(convolved(*grouped, groups=2), "bfloat16"),
         on_tensor_cores(convolved(random(1, 12, 12, 3), random(24, 7, 7, 3, seed=1)), "float16"),
         on_tensor_cores(multiplied((61, 96), (96, 70)), "float32"),
+        replace(on_tensor_cores(attended(50, 29, 16), "float16"), template="attention"),
+        replace(on_tensor_cores(attended(7, 37, 24), "float32"), template="attention"),
         on_tensor_cores(multiplied((1, 320), (320, 600)), "float16"),
         on_tensor_cores(multiplied((2, 80, 128), (2, 128, 240)), "bfloat16"),
         on_tensor_cores(multiplied((3, 23, 29), (3, 29, 17)), "float32"),

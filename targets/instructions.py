@@ -33,7 +33,7 @@ class Operand:
     buffer: Buffer
     at: Callable[..., Expr]
     strides: Mapping[str, int]
-    thread: Expr | None = None
+    thread: Expr = None
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ One barrier a slab is enough: who is behind it has done with the slab before.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import tvm
 from tvm import tirx
@@ -147,7 +147,7 @@ class _Pipeline:
     def _guarded(self, slab: Scalar, statements: Sequence[Stmt]) -> Stmt:
         return tirx.IfThenElse(slab < self._slabs, sequence(statements), None)
 
-    def _moved(self, slab: Scalar) -> object:
+    def _moved(self, slab: Scalar) -> Callable[[Buffer, Sequence[Scalar]], list[Scalar]]:
         """From an index in a slab to one in what there is of several."""
 
         def moved(buffer: Buffer, indices: Sequence[Scalar]) -> list[Scalar]:

@@ -106,7 +106,9 @@ def copy_of(statement: Stmt) -> Copy:
             statement = statement.then_case
     marks = COPY.of(nest[-1])
     assert marks is not None
-    return Copy(tuple(nest), tuple(conditions), statement, Layout(*marks, dtype_bits(str(statement.buffer.dtype))))
+    pitch, lanes, own, together = marks
+    layout = Layout(pitch, lanes, own, together, dtype_bits(str(statement.buffer.dtype)))
+    return Copy(tuple(nest), tuple(conditions), statement, layout)
 
 
 @dataclass(frozen=True)

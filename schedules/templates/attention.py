@@ -37,7 +37,7 @@ from .rows_choice import ROWS, Rows, RowsChoice
 from .sharing import best_threads, elapsed, thread_counts
 from .tensor_cores import TensorChoice
 
-Tile = MultiplyAddChoice | DotProductChoice | TensorChoice
+Tile = MultiplyAddChoice | DotProductChoice
 ATTENTION = "attention"
 # The blocks, in order: the products of queries and keys; those with scale and mask; the end of the softmax; the sums of
 # values; and the result, which consumers join.
@@ -81,8 +81,8 @@ class AttentionChoice(Choice):
     At most so many ``threads`` share the blocks.
     """
 
-    scores: Tile
-    values: Tile
+    scores: Tile | TensorChoice
+    values: Tile | TensorChoice
     softmax: RowsChoice
     threads: int = 1
 
@@ -140,6 +140,7 @@ def block_count(workload: Heads, choice: AttentionChoice) -> int:
 
 def _block_cycles(workload: Heads, choice: AttentionChoice, target: Target) -> float:
     """Estimated cycles of one core for all blocks: products, softmax, and keys and values read by each of them."""
+    assert isinstance(choice.scores, Tile) and isinstance(choice.values, Tile)
     blocks = block_count(workload, choice)
     padded = replace(workload, queries=blocks // workload.heads * choice.block)
     softmax = replace(rows_of(padded, choice.scores, target), functions=1)
@@ -211,7 +212,7 @@ def _cycles_of(workload: Workload, tile: Tile, target: Target) -> float:
     return contraction.cycles(workload, tile, target)
 
 
-def rows_of(sizes: Heads, scores: Tile, target: Target) -> Rows:
+def rows_of(sizes: Heads, scores: Tile | TensorChoice, target: Target) -> Rows:
     """The rows of scores, as long as the tiles that they are made in."""
     lanes = sizes.scores.lanes(target)
     if isinstance(scores, DotProductChoice):

@@ -25,7 +25,7 @@ from .tensor_cores import unit_of as tensor_unit_of
 from .tensor_products import STAGED as STAGED
 from .tensor_products import TensorProducts
 
-TileChoice = MultiplyAddChoice | DotProductChoice | TensorChoice
+TileChoice = MultiplyAddChoice | DotProductChoice
 # What STAGE says of the sums of slices of k.
 SLICES = "slices"
 
@@ -272,7 +272,7 @@ class Slices:
         return sliced
 
 
-def microkernel(workload: Workload, choice: TileChoice, target: Target, **named: str) -> Microkernel:
+def microkernel(workload: Workload, choice: TileChoice | TensorChoice, target: Target, **named: str) -> Microkernel:
     """How a choice computes a contraction.
 
     Args:

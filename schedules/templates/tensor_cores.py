@@ -77,6 +77,10 @@ class TensorChoice(CutChoice):
         rows, columns = (own * lanes * warps for own, lanes, warps in zip(self.own, LANES, self.warps, strict=True))
         return rows, columns
 
+    @property
+    def tile_rows(self) -> int:
+        """Rows of a block."""
+        return self.tile[0]
 
     @property
     def vectors(self) -> int:

@@ -2,7 +2,7 @@
 
 A step is so many pieces of 16 rows of the first operand by so many of 8 columns of the second, all of 32 bytes of k.
 An instruction leaves to lane 4 g + q of a warp the sums of rows g and g + 8 and of columns 2 q and 2 q + 1. Which rows
-of a tile these are is free: those that lie side by side in C belong to one thread here, two a piece, so that lane 4 g + q
+of a tile these are is free: those that lie side by side in C belong to one thread here, two a piece, so that each lane
 has a tile of C of its own, as threads have that multiply by themselves.
 
 ldmatrix takes from each lane the address of 16 bytes: from lanes 0 to 7 those of eight rows for the first register, and

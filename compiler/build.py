@@ -146,14 +146,14 @@ def target_of(options: CompileOptions) -> Target:
 
 def _settled(options: CompileOptions, place: Path | None, generates: bool) -> Build:
     """The machine and the precision, of which every stage hears from here."""
-    from .precision import possible
+    from .precision import planned, possible
 
     target = target_of(options)
     if generates or is_folder(options.emit):
         target = generator_for(target, options.emit).usable(target)
     precision = possible(options.precision, target)
     name = options.name or identifier(place.stem if place is not None else "model")
-    return Build(options, name, target, precision, place)
+    return Build(options, name, planned(precision, target), precision, place)
 
 
 def _imported(made: Build, model: Any, prepared: Callable[[OpenedModel], OpenedModel] | None) -> Build:

@@ -84,7 +84,8 @@ Precision = Annotated[
     typer.Option(
         "--precision",
         metavar="TYPE",
-        help=f"fp32; bf16: multiply and store in bfloat16 ({BFLOAT16_UNITS}); fp16: store weights in float16.",
+        help=f"fp32; bf16: multiply and store in bfloat16 ({BFLOAT16_UNITS}, GPUs); fp16: the same in float16 on GPUs, "
+        "else weights are stored so; tf32: GPUs multiply float32 rounded to 11 bits.",
     ),
 ]
 CompiledThreads = Annotated[

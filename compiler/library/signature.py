@@ -20,7 +20,7 @@ from .tensor_spec import ELEMENT_BYTES, TensorSpec
 FORMAT_VERSION = 1
 SECTION = ".tilewright"
 MAX_THREADS = 256  # of a library's pool
-PRECISIONS = ("fp32", "bf16", "fp16")
+PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 # What dense layers may be rounded to without a recipe, by `compile --quantize`.
 QUANTIZED = ("weights-int8", "weights-int4", "dynamic")
 
@@ -69,7 +69,7 @@ class Signature:
         tilewright_version: what wrote it.
         kernels, steps: what it runs, in the order of `plan.leaves`.
         dimensions: numbers that a call takes after the workspace.
-        precision: what it multiplies and stores in: ``fp32``, ``bf16`` or ``fp16``.
+        precision: what it multiplies and stores in: ``fp32``, ``tf32``, ``bf16`` or ``fp16``.
         quantize: what is rounded to integers without a recipe, one of `QUANTIZED`, or "".
         device: what runs its kernels, ``cuda``; empty: the processor that calls it.
     """

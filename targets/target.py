@@ -140,6 +140,7 @@ class Target:
         functions: for operators that its code computes in its own way, with the same results.
         c_vectors: how its vectors are written in C, where its code is C.
         integer_registers: for sums of integers and their operands, where those are not vector registers.
+        integer_core: what arithmetic of integers costs, where that is another matter than floats.
     """
 
     triple: str
@@ -170,6 +171,7 @@ class Target:
     alignment: int = 64
     functions: tuple[TargetFunction, ...] = ()
     integer_registers: int = 0
+    integer_core: Core | None = None
     c_vectors: CVectors | None = None
     grid: Grid | None = None
     device: str = ""
@@ -183,11 +185,15 @@ class Target:
 
     def lanes(self, dtype_bits: int = FLOAT32_BITS) -> int:
         """How many elements of `dtype_bits` bits one vector register holds."""
-        return max(1, self.vector_bits // dtype_bits)
+        return max(1, self.vector_bits // dtype_bits) if self.vector_bits > FLOAT32_BITS else 1
 
     def registers_for(self, dtype: str) -> int:
         """How many registers there are for sums of a dtype and their operands."""
         return self.integer_registers if "int" in dtype and self.integer_registers else self.num_vector_registers
+
+    def core_for(self, dtype: str) -> Core:
+        """What arithmetic of a dtype costs."""
+        return self.integer_core if "int" in dtype and self.integer_core is not None else self.core
 
     def with_cores(self, cores: int) -> Target:
         """The same machine, of which only so many cores are used."""

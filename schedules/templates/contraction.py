@@ -153,7 +153,8 @@ def tile_cycles(workload: Workload, tile: MultiplyAddChoice, target: Target, k_s
 
     A panel that comes from L2 does so in slices, too: they gain nothing on one core.
     """
-    core, lanes, rows, vectors = target.core, workload.lanes(target), tile.rows, tile.vectors
+    core, lanes = target.core_for(workload.accumulator), workload.lanes(target)
+    rows, vectors = tile.rows, tile.vectors
     depth = math.prod(workload.k) * share_inside(_taps(workload, target), workload.offset_axes, rows)
     loads = rows / tile.k_step + vectors
     step = core.together(rows * vectors / core.fmas_per_cycle, loads / core.loads_per_cycle)

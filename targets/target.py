@@ -44,6 +44,7 @@ class DotUnit:
         interleaved: whether the second operand has the first terms of a step's groups side by side, then the second
             ones; and a step is always as deep as it can be. Groups of one term are interleaved if those of a lane lie
             together.
+        masked: whether a step of less than `depth` is a whole one under masks, each of which is an instruction.
         sum_registers: vector registers that the sums of `lanes` columns take.
     """
 
@@ -64,6 +65,7 @@ class DotUnit:
     registers_used: Callable[[int, int, int], int] = repeating
     copied_as: str = ""
     interleaved: bool = False
+    masked: bool = False
     least_rows: int = 1
     sum_registers: int = 1
 

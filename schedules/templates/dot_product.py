@@ -196,8 +196,11 @@ def cycles(workload: Workload, choice: DotProductChoice, unit: DotUnit, target: 
     tiles = workload.batch * math.ceil(whole_rows(workload, choice) / (rows * registers))
     tiles *= math.ceil(workload.columns / (vectors * unit.lanes))
     costs, vectors_of_tile = unit.costs, rows * registers * vectors
-    loaded = registers * rows + vectors * math.ceil(depth / unit.group)
-    products = registers * vectors * rows / unit.rows / costs.rate * (1.0 if unit.is_matrix else depth / unit.depth)
+    loaded = registers * rows + vectors * (unit.lanes if unit.masked else math.ceil(depth / unit.group))
+    if unit.masked and depth < unit.depth:
+        loaded *= 2
+    is_whole = unit.is_matrix or unit.masked
+    products = registers * vectors * rows / unit.rows / costs.rate * (1.0 if is_whole else depth / unit.depth)
     step = max(target.core.together(products, loaded / costs.loads_per_cycle), costs.latency)
     each = max(instructions * (step + costs.step_overhead), costs.beside * vectors_of_tile)
     return tiles * (each + costs.tile_overhead * vectors_of_tile)

@@ -108,11 +108,10 @@ HELIUM = DotUnit(
     depth=16,
     registers=12,
     required_features=(),
-    costs=UnitCosts(
-        rate=1 / _COLUMNS, latency=1.0, loads_per_cycle=1 / _COLUMNS, step_overhead=1.0, tile_overhead=20.0
-    ),
+    costs=UnitCosts(rate=1 / _COLUMNS, latency=1.0, loads_per_cycle=1.0, step_overhead=7.0, tile_overhead=25.0),
     instructions=_vectors_in_sums,
     peak=None,
     registers_used=_registers_of_vectors,
     interleaved=True,
+    masked=True,
 )

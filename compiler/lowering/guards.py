@@ -76,14 +76,16 @@ def _loops_of_choice(loop: Stmt) -> Stmt:
 
 def _bounds(condition: Scalar, variable: Scalar, extent: int) -> tuple[int, int] | None:
     """From where to where a condition on a variable alone holds."""
-    kinds = {tirx.LT: (0, 1), tirx.LE: (1, 0)}  # what is added to a bound above, below
-    if type(condition) not in kinds:
+    turned = {tirx.GT: tirx.LT, tirx.GE: tirx.LE}.get(type(condition))
+    if turned is not None:
+        condition = turned(condition.b, condition.a)
+    if not isinstance(condition, tirx.LT | tirx.LE):
         return None
-    above, below = kinds[type(condition)]
+    equal = isinstance(condition, tirx.LE)
     if condition.a.same_as(variable) and isinstance(condition.b, tirx.IntImm):
-        return 0, int(condition.b) + above
+        return 0, int(condition.b) + equal
     if condition.b.same_as(variable) and isinstance(condition.a, tirx.IntImm):
-        return int(condition.a) + below, extent
+        return int(condition.a) + (not equal), extent
     return None
 
 

@@ -29,7 +29,7 @@ def band(a: T.Buffer((64,), "int32"), b: T.Buffer((64,), "int32"), n: T.int32):
 def framed(a: T.Buffer((48,), "int32"), b: T.Buffer((96,), "int32"), n: T.int32):
     for x in T.serial(8):
         for c in T.serial(3):
-            b[x * 3 + c] = T.if_then_else(1 <= x and x < 6 and n < 4, a[x * 3 + c], 0)
+            b[x * 3 + c] = T.if_then_else(x >= 1 and x < 6 and n < 4, a[x * 3 + c], 0)
 
 
 @T.prim_func(s_tir=True)

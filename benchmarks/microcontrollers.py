@@ -209,7 +209,7 @@ def _error(ours: Array, theirs: Array) -> float:
 
 
 def table(rows: Sequence[Row], arenas: Mapping[str, Arena] = MappingProxyType({})) -> str:
-    """The rows in Markdown; with another engine the share of its instructions, and the arenas of TFLM that are known."""
+    """The rows in Markdown; with another engine the share of its instructions, and the arenas that TFLM takes."""
     others = {(row.model, row.cpu): row for row in rows if row.engine != "Tilewright"}
     lines = [
         "| model | CPU | engine | flash, KiB | static RAM, KiB | stack, KiB | instructions | ratio | error |",

@@ -21,6 +21,9 @@ from .registration import register
 
 NAME = "relax.tilewright.within"
 Place = tuple[int, int, int]
+# Neighbouring results of a convolution that an algorithm computes together, at most: what is read for one of them must
+# be numbers that are small, up to what is read for the last.
+TOGETHER = 4
 
 
 def within(x: Expr, places: Sequence[Place], sizes: Sequence[Expr], fill: float) -> Expr:

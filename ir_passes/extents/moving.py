@@ -157,7 +157,7 @@ def padding(step: Step) -> Extents:
         elif len(axis) > 1 or min(before, after) < 0:
             raise step.refused(f"it pads axis {place}, which is several dimensions, or takes away from it")
         else:
-            step.fill(0, float(attributes.pad_value))
+            step.fill(0, float(attributes.pad_value), {at: widths[2 * at + 1] for at in range(len(operand))})
             axes.append(axis_of([Digit(step.shape[place], axis[0].size + (before + after))]))
     return tuple(axes)
 

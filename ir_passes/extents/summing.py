@@ -19,11 +19,16 @@ from .step import Emit, Step, axes_of, broadcast
 _INFINITY = math.inf
 
 
+def _others(operand: Extents, axes: Sequence[int]) -> dict[int, int]:
+    """Along axes where elements do not meet, nothing is read of what is not there; along these, all of it."""
+    return {axis: 0 for axis in range(len(operand)) if axis not in axes}
+
+
 def _reduced(step: Step, fill: float) -> Extents:
     operand = step.operands[0]
     axes = axes_of(step.call, len(operand))
     if any(varies(operand[axis]) for axis in axes):
-        step.fill(0, fill)
+        step.fill(0, fill, _others(operand, axes))
     if bool(step.call.attrs.keepdims):
         return tuple(() if axis in axes else each for axis, each in enumerate(operand))
     return tuple(each for axis, each in enumerate(operand) if axis not in axes)
@@ -62,7 +67,7 @@ def along(fill: float | None) -> Callable[[Step], Extents]:
         if varies(operand[axis]):
             if fill is None:
                 raise step.refused(f"it runs along axis {axis}")
-            step.fill(0, fill)
+            step.fill(0, fill, _others(operand, [axis]))
         return operand
 
     return rule
@@ -84,7 +89,7 @@ def first_of_many(step: Step) -> Extents:
     if any(varies(operand[axis]) for axis in axes):
         if any(len(operand[axis]) > 1 for axis in axes) or len(axes) > 1:
             raise step.refused("it looks for a place along several dimensions")
-        step.fill(0, -_INFINITY if step.name == "argmax" else _INFINITY)
+        step.fill(0, -_INFINITY if step.name == "argmax" else _INFINITY, _others(operand, axes))
     if bool(step.call.attrs.keepdims):
         return tuple(() if axis in axes else each for axis, each in enumerate(operand))
     return tuple(each for axis, each in enumerate(operand) if axis not in axes)
@@ -114,8 +119,8 @@ def matmul(step: Step) -> Extents:
     if any(varies(axis) for axis in inner):
         if all(varies(axis) for axis in inner) and inner[0] != inner[1]:
             raise step.refused("its operands are not there along the same part of what it sums over")
-        step.fill(0, 0)
-        step.fill(1, 0)
+        step.fill(0, 0, _others(left, [len(left) - 1]))
+        step.fill(1, 0, _others(right, [max(len(right) - 2, 0)]))
     rank = len(step.shape) - len(rows) - len(columns)
     batch = broadcast(step, [left[:-2], right[:-2]], step.shape[:rank])
     return (*batch, *rows, *columns)
@@ -140,8 +145,8 @@ def attention(step: Step) -> Extents:
     if varies(k[1]):
         if len(k[1]) > 1:
             raise step.refused("keys are of several dimensions")
-        step.fill(1, 0)
-        step.fill(2, 0)
+        step.fill(1, 0, _others(k, [1]))
+        step.fill(2, 0, _others(v, [1]))
         keys, (digit,) = bound_of(k[1]), k[1]
         step.sizes = (digit.size,)
         attributes = step.call.attrs

@@ -6,6 +6,7 @@ import math
 
 from ...sizes import quotient
 from ..dialect.interpolation import axes_of
+from ..dialect.within import TOGETHER
 from .digits import Axis, Digit, Extents, any_varies, axis_of, bound_of, varies, whole
 from .step import Step
 
@@ -37,7 +38,7 @@ def convolution(step: Step) -> Extents:
     pads = list(zip(padding[:rank], padding[rank:], strict=True))
     kernel = [bound_of(axis) for axis in weights[1:-1]]
     if any(varies(axis) and (size > 1 or any(pad)) for axis, size, pad in zip(space, kernel, pads, strict=True)):
-        step.fill(0, 0)
+        step.fill(0, 0, {0: 0, **{1 + place: pad + TOGETHER - 1 for place, (_, pad) in enumerate(pads)}})
     axes = [
         _window_axis(
             step,
@@ -84,7 +85,8 @@ def pool(step: Step) -> Extents:
         is_max = "max" in step.name
         if not is_max and any(any(pads[place]) for place in moving) and not bool(attributes.count_include_pad):
             raise step.refused("how many elements its windows have depends on a size that varies")
-        step.fill(0, -math.inf if is_max else 0)
+        reach = {0: 0, **{1 + place: pad for place, (_, pad) in enumerate(pads)}}
+        step.fill(0, -math.inf if is_max else 0, reach)
     axes = [
         _window_axis(
             step,

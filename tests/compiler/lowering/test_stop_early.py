@@ -30,9 +30,12 @@ SIZE = tirx.decl_buffer([], "int64", "size")
 ROW, J, K = (tirx.Var(name, "int64") for name in "ijk")
 
 
-def function(*statements: Any, counts: tuple[int, int] = (BOUND, BOUND)) -> Any:
+OF_X, OF_OUT = (0, 0, 0, 1, 0, 1), (2, 0, 0, PIXELS, 0, 1)  # parameter, axis, begin, step, bound, size
+
+
+def function(*statements: Any, rows: Any = (OF_X, OF_OUT)) -> Any:
     body = statements[0] if len(statements) == 1 else tirx.SeqStmt(list(statements))
-    return STOPS.on(tirx.PrimFunc([X, SIZE, OUT], body), [1, counts[0], 0, counts[1]])
+    return STOPS.on(tirx.PrimFunc([X, SIZE, OUT], body), [number for row in rows for number in row])
 
 
 def write(place: Any, value: Any) -> Any:
@@ -78,7 +81,7 @@ def test_a_padding_leaves_out_what_reads_nothing_before_the_end() -> None:
 def test_masked_operands_are_read_throughout() -> None:
     given = function(
         loop(ROW, BOUND, tirx.BufferStore(STAGE, tirx.BufferLoad(X, [ROW, number(0)]), [ROW, number(0)])),
-        counts=(0, BOUND),
+        rows=(OF_OUT,),
     )
     same(stop_early(given), given)
 

@@ -84,10 +84,13 @@ class _Stopper:
         scratch = [each for each in found(loop.body, tirx.AllocBuffer) if each.buffer.scope() == "global"]
         steps = any(each.kind == tirx.ForKind.SERIAL for each in found(loop.body, tirx.For))
         extent = loop.extent
+        outer = [each.loop_var for each in around]
         for each in conditions:
+            if not (steps or not around or (each.place.same_as(loop.loop_var) and not mentions(each.end, outer))):
+                continue  # so little to do that to ask costs as much
             if each.place.same_as(loop.loop_var) and not each.bound and not scratch:
                 extent = tirx.min(extent, each.end.astype(str(extent.ty.dtype)))
-            elif steps or not around:  # else there is so little to do that to ask costs as much
+            else:
                 body = tirx.IfThenElse(each.condition(), body, None)
         return tirx.For(loop.loop_var, loop.min, extent, loop.kind, body, None, {}, loop.step)
 

@@ -71,6 +71,8 @@ def kernel(step: Step) -> Extents:
     function, operands = str(step.call.args[0].name_hint), step.call.args[1].fields
     if function.startswith("running_total") and len(fields[0][1]) <= 1:  # what is not there comes after what is
         return fields[0]
+    if function.startswith("spread"):
+        return _spread(step, fields[0])
     if not function.startswith("gather_nd"):
         raise step.refused("it has no rule for that")
     data, places = fields
@@ -83,6 +85,21 @@ def kernel(step: Step) -> Extents:
             chosen = _chosen(step, data[number], None if array is None else array[..., number], number)
             found = broadcast(step, [found, chosen], step.shape[:lead])
     return (*found, *data[depth:])
+
+
+def _spread(step: Step, data: Extents) -> Extents:
+    """Zeros between the elements along the last axes."""
+    axes: list[Axis] = []
+    for place, axis in enumerate(data):
+        bound, extent = bound_of(axis), step.shape[place]
+        if not varies(axis) or bound == extent:
+            axes.append(axis if bound == extent else whole([extent])[0])
+            continue
+        if len(axis) > 1:
+            raise step.refused(f"axis {place} is several dimensions")
+        stride = (extent - 1) // (bound - 1)
+        axes.append(axis_of([Digit(extent, axis[0].size * stride + (1 - stride))]))
+    return tuple(axes)
 
 
 def concat(step: Step) -> Extents:

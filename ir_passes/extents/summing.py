@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from tvm import relax
@@ -12,6 +13,7 @@ from ...ir_types import Expr
 from ...sizes import Size
 from ..core.constants import constant, numpy_dtype
 from ..dialect import attention as attention_operator
+from ..dialect import recurrent as recurrent_operator
 from ..dialect import within
 from .digits import Extents, bound_of, size_of, varies, whole
 from .step import Emit, Step, axes_of, broadcast
@@ -173,3 +175,32 @@ def attention(step: Step) -> Extents:
 
 def _is_long(mask: Expr, keys: int) -> bool:
     return int(mask.ty.shape[3]) == keys
+
+
+def recurrent(step: Step) -> tuple[Extents, ...]:
+    """Sequences that end where they do; what is not there comes after the end, or is other sequences."""
+    layer = recurrent_operator.layer_of(step.call)
+    (steps, batch, columns), *others = step.operands
+    states = [each for each in others if len(each) == 3 and varies(each[1])]
+    if varies(columns) or any(varies(axis) for each in others for place, axis in enumerate(each[-3:]) if place != 1):
+        raise step.refused("its gates or weights vary")
+    sequences = broadcast(step, [(batch,), *((each[1],) for each in states)], [bound_of(batch)])
+    if varies(steps) and not layer.lengths:
+        if len(steps) > 1:
+            raise step.refused("its steps are several dimensions")
+        step.sizes = (steps[0].size,)
+        place = 3 if layer.reset_after else 2
+
+        def ending(operands: Sequence[Expr], emit: Emit) -> Expr:
+            *given, size = operands
+            length = emit(relax.op.reshape(emit(relax.op.astype(size, "int32")), (1,)))
+            lengths = emit(relax.op.broadcast_to(length, (bound_of(batch),)))
+            return recurrent_operator.recurrent(
+                replace(layer, lengths=True), [*given[:place], lengths, *given[place:]]
+            )
+
+        step.instead = ending
+    every, *last = step.shapes
+    of_sizes = whole(every)
+    results: list[Extents] = [(steps, of_sizes[1], *sequences, of_sizes[3])]
+    return (*results, *((whole(each)[0], *sequences, whole(each)[2]) for each in last))

@@ -12,7 +12,15 @@ from .step import Step
 
 
 def _window_axis(
-    step: Step, axis: Axis, place: int, kernel: int, stride: int, dilation: int, pads: tuple[int, int]
+    step: Step,
+    axis: Axis,
+    place: int,
+    kernel: int,
+    stride: int,
+    dilation: int,
+    pads: tuple[int, int],
+    *,
+    ceil: bool = False,
 ) -> Axis:
     """An axis of the results of windows along one."""
     if not varies(axis):
@@ -21,7 +29,9 @@ def _window_axis(
         raise step.refused(f"windows move along axis {place}, which is several dimensions")
     (digit,) = axis
     reach = dilation * (kernel - 1) + 1
-    size = quotient(digit.size + (sum(pads) - reach), stride) + 1
+    if ceil and pads[1] + stride > reach:  # it might begin behind the image, and then it would not count
+        raise step.refused("whether its last window counts depends on a size that varies")
+    size = quotient(digit.size + (sum(pads) - reach + (stride - 1 if ceil else 0)), stride) + 1
     return axis_of([Digit(step.shape[place], size)])
 
 
@@ -78,14 +88,14 @@ def pool(step: Step) -> Extents:
     padding = [int(each) for each in attributes.padding]
     pads = list(zip(padding[:rank], padding[rank:], strict=True))
     space = data[1:-1]
+    ceil = bool(attributes.ceil_mode)
+    beyond = [pad + (int(each) - 1 if ceil else 0) for (_, pad), each in zip(pads, attributes.strides, strict=True)]
     moving = [place for place, axis in enumerate(space) if varies(axis)]
     if moving:
-        if bool(attributes.ceil_mode):
-            raise step.refused("its windows may reach beyond an image whose size varies")
         is_max = "max" in step.name
-        if not is_max and any(any(pads[place]) for place in moving) and not bool(attributes.count_include_pad):
+        if not is_max and any(any(pads[place]) or ceil for place in moving) and not bool(attributes.count_include_pad):
             raise step.refused("how many elements its windows have depends on a size that varies")
-        reach = {0: 0, **{1 + place: pad for place, (_, pad) in enumerate(pads)}}
+        reach = {0: 0, **{1 + place: each for place, each in enumerate(beyond)}}
         step.fill(0, -math.inf if is_max else 0, reach)
     axes = [
         _window_axis(
@@ -96,6 +106,7 @@ def pool(step: Step) -> Extents:
             int(attributes.strides[place]),
             int(attributes.dilation[place]),
             pads[place],
+            ceil=ceil,
         )
         for place, axis in enumerate(space)
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,8 @@ def kernel(step: Step) -> Extents:
         return fields[0]
     if function.startswith("spread"):
         return _spread(step, fields[0])
+    if re.fullmatch(r"pad\d*", function):
+        return _padded(step, fields[0])
     if not function.startswith("gather_nd"):
         raise step.refused("it has no rule for that")
     data, places = fields
@@ -85,6 +88,17 @@ def kernel(step: Step) -> Extents:
             chosen = _chosen(step, data[number], None if array is None else array[..., number], number)
             found = broadcast(step, [found, chosen], step.shape[:lead])
     return (*found, *data[depth:])
+
+
+def _padded(step: Step, data: Extents) -> Extents:
+    """What lies at the ends of some axes, repeated, mirrored."""
+    for place, axis in enumerate(data):
+        if varies(axis) and bound_of(axis) != step.shape[place]:
+            raise step.refused(f"it repeats what lies at an end of axis {place}, which varies")
+    changed = [bound_of(axis) != extent for axis, extent in zip(data, step.shape, strict=True)]
+    return tuple(
+        whole([extent])[0] if new else axis for axis, extent, new in zip(data, step.shape, changed, strict=True)
+    )
 
 
 def _spread(step: Step, data: Extents) -> Extents:

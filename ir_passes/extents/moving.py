@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from tvm import relax
 
+from ...ir_types import Expr
 from ...sizes import smallest
 from ...slices import slices
 from ..core.constants import array_of
+from ..dialect import from_end as from_end_operator
 from .digits import Axis, Digit, Extents, axis_of, bound_of, regrouped, size_of, varies, whole
-from .step import Step, broadcast
+from .step import Emit, Step, broadcast
 
 
 def regroup(step: Step) -> Extents:
@@ -44,6 +48,23 @@ def take(step: Step) -> Extents:
         places = _chosen(step, data[axis], array_of(step.call.args[1]), axis)
     step.fill(1, 0)
     return (*data[:axis], *places, *data[axis + 1 :])
+
+
+def from_end(step: Step) -> Extents:
+    """Elements at distances from where an axis ends."""
+    data, axis = step.operands[0], from_end_operator.axis_of(step.call)
+    distances = array_of(step.call.args[1])
+    if len(data[axis]) > 1 or distances is None or int(distances.max(initial=1)) > smallest(size_of(data[axis])):
+        raise step.refused(f"axis {axis} may be shorter than that, or is several dimensions")
+    if varies(data[axis]):
+        step.sizes = (size_of(data[axis]),)
+
+        def counted(operands: Sequence[Expr], emit: Emit) -> Expr:
+            x, distances, end = operands
+            return relax.op.take(x, emit(relax.op.subtract(end, distances)), axis)
+
+        step.instead = counted
+    return (*data[:axis], *step.operands[1], *data[axis + 1 :])
 
 
 def _chosen(step: Step, axis: Axis, places: Any, number: int) -> Extents:

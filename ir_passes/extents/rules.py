@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 from ..dialect import attention as attention_operator
+from ..dialect import from_end as from_end_operator
 from ..dialect import interpolation as interpolation_operator
 from ..dialect import quantize
 from ..dialect import recurrent as recurrent_operator
@@ -79,6 +80,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         **dict.fromkeys((f"nn.{kind}_pool{rank}d" for kind in ("max", "avg") for rank in (1, 2, 3)), windows.pool),
         interpolation_operator.NAME.removeprefix("relax."): windows.interpolation,
         "take": moving.take,
+        from_end_operator.NAME.removeprefix("relax."): moving.from_end,
         "concat": moving.concat,
         "call_tir": moving.kernel,
         "split": moving.split,

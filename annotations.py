@@ -59,6 +59,7 @@ FLOPS = Mark(f"{_PREFIX}flops", int)  # floating point operations of the anchor;
 CONCAT = Mark(f"{_PREFIX}concat", int)  # the axis along which it concatenates its operands, doing nothing else
 SLICE = Mark(f"{_PREFIX}slice", _integers)  # where the window of its operand begins that it copies, doing nothing else
 CAST = Mark(f"{_PREFIX}cast", str)  # the dtype that it casts its operand to, doing nothing else
+MASKS = Mark(f"{_PREFIX}masks", bool)  # it puts a value in place of what a sum must not see, doing nothing else
 PADDED = Mark(
     f"{_PREFIX}padded", _integers
 )  # the value that it puts around its operand, and widths, an axis; else nothing

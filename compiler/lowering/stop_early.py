@@ -7,7 +7,8 @@
 `STOPS` says where the operands and the result end, along one axis or several (`before_end.py`). A loop may leave out an
 iteration if whatever that writes of a result lies behind an end, and whatever else it writes is read in it alone. A stage
 of its own, a packing or a padding, may leave out those that read nothing before the end of an operand; and then what it
-writes ends, too. Where elements meet, operands hold something else behind their ends: they end where nobody reads that.
+writes ends, too. So may a sum that puts 0 in place of what is not there. Where else elements meet, operands hold something
+else behind their ends: they end where nobody reads that.
 Works on loops over buffers that still have their axes.
 """
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import tvm_ffi
 from tvm import tirx
 from tvm.ir import TensorLoad
 
@@ -103,6 +105,8 @@ class _Stopper:
             return True
         if not any(store.buffer in self.results for store in stores):  # what it makes of nothing is nothing
             masked = any(load.source in self.masks for load in found(loop, TensorLoad))
+            if masked and len(written) == 1 and all(map(_adds, stores)):
+                return True
             places = all(
                 store.buffer.scope() == "global" and any(mentions(index, [loop.loop_var]) for index in store.indices)
                 for store in stores
@@ -150,3 +154,11 @@ class _Stopper:
                 for axis in range(len(buffer.shape)):
                     if all(indices[axis].same_as(loop.loop_var) for indices in own):
                         self.ends.setdefault(buffer, []).append(Row(axis, 0, 1, condition.bound, condition.end))
+
+
+def _adds(store: Stmt) -> bool:
+    """Whether it changes an element, of which a mask leaves what it was."""
+    return any(
+        load.source.same_as(store.buffer) and tvm_ffi.structural_equal(load.indices, store.indices)
+        for load in found(store.value, TensorLoad)
+    )

@@ -100,7 +100,7 @@ class _Walk:
         self.sizes: dict[SizeExpr, Var] = {}
         self.bindings: list[Binding] = []
         self._normalize = relax.BlockBuilder().normalize
-        self._filled: dict[tuple[Var, float], Var] = {}
+        self._filled: dict[tuple[Var, float, bool], Var] = {}
         self._reach: dict[Var, dict[int, int]] = {}
 
     def run(self) -> tuple[list[Binding], list[Extents]]:
@@ -148,8 +148,8 @@ class _Walk:
         found = rule(step)
         self._check(step, found if isinstance(found, tuple) else ())
         arguments = list(call.args)
-        for place, fill in step.fills.items():
-            arguments[place] = self._fill(arguments[place], step.operands[place], fill, var)
+        for place in step.fills:
+            arguments[place] = self._fill(arguments[place], step, place, var)
             self._read(arguments[place], step.reaches[place])
         hint = str(var.name)
         if step.instead is not None:
@@ -198,13 +198,14 @@ class _Walk:
         self._bind(var, value, _all_of(value.ty))
         return var
 
-    def _fill(self, operand: Expr, extents: Extents, fill: float, var: Var) -> Expr:
+    def _fill(self, operand: Expr, step: Step, place: int, var: Var) -> Expr:
         """An operand with a value where it is not there."""
-        key = (operand, fill)
+        extents, fill, in_sum = step.operands[place], step.fills[place], place in step.in_sums
+        key = (operand, fill, in_sum)
         if key not in self._filled:
             rows = conditions(extents)
             sizes = [self._scalar(size) for *_, size in rows]
-            call = within(operand, [(axis, step, bound) for axis, step, bound, _ in rows], sizes, fill)
+            call = within(operand, [row[:3] for row in rows], sizes, fill, in_sum=in_sum)
             filled = self._emit(call, str(operand.name) if isinstance(operand, relax.Var) else str(var.name))
             self.known[filled] = extents
             self._filled[key] = filled

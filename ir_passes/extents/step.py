@@ -32,6 +32,7 @@ class Step:
         operands: of each argument; () of what is no tensor.
         fields: of each argument that is a tuple: those of its fields.
         fills: what an operand must hold where it is not there, by its place.
+        in_sums: operands of reductions that what they hold there does not change.
         reaches: how far behind its end, by place and axis; without a number, up to the bound.
         sizes, instead: sizes that have to be known when it runs, and what is to be computed of them instead.
     """
@@ -42,6 +43,7 @@ class Step:
     operands: list[Extents]
     fields: dict[int, list[Extents]] = field(default_factory=dict)
     fills: dict[int, float] = field(default_factory=dict)
+    in_sums: set[int] = field(default_factory=set)
     reaches: dict[int, dict[int, int]] = field(default_factory=dict)
     sizes: tuple[Size, ...] = ()
     instead: Instead | None = None

@@ -31,6 +31,7 @@ def _reduced(step: Step, fill: float) -> Extents:
     axes = axes_of(step.call, len(operand))
     if any(varies(operand[axis]) for axis in axes):
         step.fill(0, fill, _others(operand, axes))
+        step.in_sums.add(0)
     if bool(step.call.attrs.keepdims):
         return tuple(() if axis in axes else each for axis, each in enumerate(operand))
     return tuple(each for axis, each in enumerate(operand) if axis not in axes)

@@ -20,8 +20,9 @@ from ..errors import UnsupportedError
 from ..frontends import ImportedModel
 from ..ir_passes.core.constants import array_of
 from ..ir_passes.core.graph import Graph, leaves
+from ..ir_passes.dialect import interpolation
 from ..ir_passes.extents.step import shape_of
-from ..ir_types import Expr, Var
+from ..ir_types import Call, Expr, Var
 from ..slices import slices
 from .ends import End, end_of
 from .tables import Axes, table_axes
@@ -117,6 +118,8 @@ def _compare(value: Expr, other: Expr, names: dict[Any, Any], where: str) -> End
         return end
     if name == "relax.strided_slice":
         _compare_slices(value, other, where)
+    elif name == interpolation.NAME:
+        _compare_tables(value, other, where)
     elif name not in _FREE:
         for argument, another in zip(value.args, other.args, strict=True):
             _compare_argument(argument, another, where)
@@ -125,6 +128,19 @@ def _compare(value: Expr, other: Expr, names: dict[Any, Any], where: str) -> End
     if not tvm_ffi.structural_equal(value.attrs, other.attrs):
         _differ(where, f"the attributes of its {name.removeprefix('relax.')} depend on a size")
     return end
+
+
+def _compare_tables(value: Call, other: Call, where: str) -> None:
+    """Tables of an interpolation: where an image ends, what is there last goes on."""
+    pairs = (interpolation.tables_of(list(each.args)[1:]) for each in (value, other))
+    for axis, (positions, weights), (others, other_weights) in zip(
+        interpolation.axes_of(value), *pairs, strict=True
+    ):
+        _compare_argument(weights, other_weights, where)
+        large, small = array_of(positions), array_of(others)
+        extent = shape_of(other.args[0].ty)[axis]
+        if large is None or small is None or not np.array_equal(np.minimum(large[: len(small)], extent - 1), small):
+            _differ(where, "what it interpolates depends on a size, beyond the end of the image")
 
 
 def _compare_argument(argument: Expr, other: Expr, where: str) -> None:

@@ -42,7 +42,7 @@ class Row:
         place = index - _like(self.begin, index) if self.begin else index
         if self.step > 1:
             place = tirx.floordiv(place, _like(self.step, place))
-        return apart(BeforeEnd(place, self.bound, self.size))
+        return BeforeEnd(place, self.bound, self.size)
 
 
 @dataclass(frozen=True)
@@ -107,45 +107,53 @@ def before_end(conditions: Sequence[BeforeEnd], loop: For, around: Sequence[For]
         analyzer.bind(each.loop_var, tvm.ir.Range.from_min_extent(each.min, each.extent))
     first = {each.loop_var: each.min for each in inner}
     last = {each.loop_var: each.min + each.extent - 1 for each in inner}
-    low = high = None
+    lowest: BeforeEnd | None = None
     for each in conditions:
-        if not each.alike(conditions[0]):
+        least = _least(each, analyzer, first)
+        if lowest is not None and not (lowest.alike(least) and not least.bound):
             return None
-        ends = _ends(each, analyzer, first, last)
-        if ends is None:
+        place = least.place if lowest is None else _lower(analyzer, lowest.place, least.place)
+        if place is None:
             return None
-        low = ends[0] if low is None else _lower(analyzer, low, ends[0])
-        high = ends[1] if high is None else _lower(analyzer, ends[1], high, higher=True)
-        if low is None or high is None:
-            return None
-    assert low is not None and high is not None
-    span = analyzer.simplify(high - low)
-    if not conditions[0].bound:
-        return apart(replace(conditions[0], place=low), loop.loop_var)
-    if not isinstance(span, tirx.IntImm) or int(span) >= conditions[0].bound:
+        lowest = replace(least, place=place)
+    assert lowest is not None
+    found = apart(lowest)
+    while (least := _least(found, analyzer, first, drop=True)) is not found:
+        found = apart(least)
+    low = analyzer.simplify(substituted(found.place, first))
+    if not analyzer.can_prove(found.place >= low):
         return None
-    found = replace(conditions[0], place=low, span=int(span))
+    if not found.bound:
+        return apart(replace(found, place=low), loop.loop_var)
+    high = analyzer.simplify(substituted(found.place, last))
+    span = analyzer.simplify(high - low)
+    if not isinstance(span, tirx.IntImm) or int(span) >= found.bound or not analyzer.can_prove(found.place <= high):
+        return None
+    found = replace(found, place=low, span=int(span))
     return found if found.span else apart(found, loop.loop_var)
 
 
-def _ends(
-    of: BeforeEnd, analyzer: Any, first: Mapping[Var, Scalar], last: Mapping[Var, Scalar]
-) -> tuple[Scalar, Scalar] | None:
-    """The first and the last place of inner loops; without a remainder, only the first counts."""
-    low = analyzer.simplify(substituted(of.place, first))
-    if not analyzer.can_prove(of.place >= low):
-        return None
-    if not of.bound:
-        return low, low
-    high = analyzer.simplify(substituted(of.place, last))
-    return (low, high) if analyzer.can_prove(of.place <= high) else None
+def _least(of: BeforeEnd, analyzer: Any, first: Mapping[Var, Scalar], *, drop: bool = False) -> BeforeEnd:
+    """A condition that holds wherever the given one does in some iteration of inner loops.
+
+    What these only add has its least value; where that is to be dropped it goes to the other side.
+    """
+    if of.bound or not isinstance(of.place, tirx.Add):
+        return of
+    base, more = of.place.a, of.place.b
+    least = analyzer.simplify(substituted(more, first))
+    if not isinstance(least, tirx.IntImm) or not analyzer.can_prove(more >= least):
+        return of
+    if drop:
+        return BeforeEnd(base, 0, of.end - int(least))
+    return of if isinstance(more, tirx.IntImm) else BeforeEnd(base + int(least) if int(least) else base, 0, of.end)
 
 
-def _lower(analyzer: Any, one: Scalar, other: Scalar, *, higher: bool = False) -> Scalar | None:
+def _lower(analyzer: Any, one: Scalar, other: Scalar) -> Scalar | None:
     difference = analyzer.simplify(other - one)
     if not isinstance(difference, tirx.IntImm):
         return None
-    return one if (int(difference) >= 0) != higher else other
+    return one if int(difference) >= 0 else other
 
 
 def _number(value: Scalar) -> int | None:

@@ -17,6 +17,7 @@ from ...ir_types import Call, Expr, Type, Var
 from ...sizes import Size, SizeExpr, smallest
 from ..core.base import GraphPass, PassResult
 from ..core.graph import MAIN, Binding, Graph, remove_dead
+from ..dialect.held import held
 from ..dialect.within import within
 from .digits import Axis, Digit, Extents, bound_of, conditions, flat_conditions, of_sizes, varies, whole
 from .rules import RULES
@@ -100,7 +101,7 @@ class _Walk:
         self.sizes: dict[SizeExpr, Var] = {}
         self.bindings: list[Binding] = []
         self._normalize = relax.BlockBuilder().normalize
-        self._filled: dict[tuple[Var, float, bool], Var] = {}
+        self._filled: dict[tuple[Any, ...], Var] = {}
         self._reach: dict[Var, dict[int, int]] = {}
 
     def run(self) -> tuple[list[Binding], list[Extents]]:
@@ -201,11 +202,16 @@ class _Walk:
     def _fill(self, operand: Expr, step: Step, place: int, var: Var) -> Expr:
         """An operand with a value where it is not there."""
         extents, fill, in_sum = step.operands[place], step.fills[place], place in step.in_sums
-        key = (operand, fill, in_sum)
+        key = (operand, fill, in_sum, *(step.reaches[place] if fill is None else ()))
         if key not in self._filled:
             rows = conditions(extents)
+            if fill is None:
+                rows = [row for row in rows if step.reaches[place].get(row[0])]
             sizes = [self._scalar(size) for *_, size in rows]
-            call = within(operand, [row[:3] for row in rows], sizes, fill, in_sum=in_sum)
+            if fill is None:
+                call = held(operand, [axis for axis, *_ in rows], sizes)
+            else:
+                call = within(operand, [row[:3] for row in rows], sizes, fill, in_sum=in_sum)
             filled = self._emit(call, str(operand.name) if isinstance(operand, relax.Var) else str(var.name))
             self.known[filled] = extents
             self._filled[key] = filled

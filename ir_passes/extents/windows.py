@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from ...sizes import quotient
-from ..dialect.interpolation import axes_of
+from ..core.constants import array_of
+from ..dialect.interpolation import axes_of, tables_of
 from ..dialect.within import TOGETHER
 from .digits import Axis, Digit, Extents, any_varies, axis_of, bound_of, varies, whole
 from .step import Step
@@ -68,14 +71,21 @@ def interpolation(step: Step) -> Extents:
     """Tables say what an element is made of: of fewer elements the beginnings of the tables for the most."""
     data = step.operands[0]
     axes = list(data)
-    for axis in axes_of(step.call):
+    reach = {axis: 0 for axis in range(len(data))}
+    tables = tables_of(list(step.call.args)[1:])
+    for axis, (table, _) in zip(axes_of(step.call), tables, strict=True):
         if not varies(data[axis]):
             axes[axis] = whole([step.shape[axis]])[0]
             continue
-        if len(data[axis]) > 1 or step.shape[axis] % bound_of(data[axis]):
+        positions, times = array_of(table), step.shape[axis] // bound_of(data[axis])
+        if len(data[axis]) > 1 or step.shape[axis] % bound_of(data[axis]) or positions is None:
             raise step.refused(f"axis {axis} grows by no whole number")
         (digit,) = data[axis]
-        axes[axis] = axis_of([Digit(step.shape[axis], digit.size * (step.shape[axis] // digit.bound))])
+        axes[axis] = axis_of([Digit(step.shape[axis], digit.size * times)])
+        last = np.arange(step.shape[axis])[:, None] // times
+        reach[axis] = max(int((positions - last).max()), 0)
+    if any(reach.values()):
+        step.fill(0, None, reach)
     return tuple(axes)
 
 

@@ -171,10 +171,10 @@ def outputs_of(library: Library, data: bytes, values: Values) -> dict[str, Array
     specs = [at(spec, library.signature.dimensions, values) for spec in library.signature.outputs]
     if len(data) != sum(spec.nbytes for spec in specs):
         raise ToolError("the program there wrote results of another size", where=str(library.path))
-    outputs, at = {}, 0
+    outputs, begin = {}, 0
     for spec in specs:
-        flat = np.frombuffer(data, numpy_dtype(spec.dtype), int(np.prod(spec.shape)), at)
-        outputs[spec.name], at = flat.reshape(spec.shape).copy(), at + spec.nbytes
+        flat = np.frombuffer(data, numpy_dtype(spec.dtype), int(np.prod(spec.shape)), begin)
+        outputs[spec.name], begin = flat.reshape(spec.shape).copy(), begin + spec.nbytes
     return outputs
 
 

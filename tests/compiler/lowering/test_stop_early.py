@@ -26,7 +26,7 @@ def loop(variable: Any, extent: Any, body: Any, kind: Any = SERIAL) -> Any:
 X = tirx.decl_buffer([BOUND, PIXELS], "float32", "x")
 OUT = tirx.decl_buffer([BOUND * PIXELS], "float32", "out")
 STAGE = tirx.decl_buffer([BOUND, PIXELS + 2], "float32", "stage")
-SIZE = tirx.decl_buffer([], "int64", "size")
+SIZE, MASK = (tirx.decl_buffer([], "int64", name) for name in ("size", "mask"))
 ROW, J, K = (tirx.Var(name, "int64") for name in "ijk")
 
 
@@ -103,3 +103,15 @@ def test_what_another_loop_reads_of_a_result_s_loop_is_computed() -> None:
 def test_kernels_without_the_mark_stay() -> None:
     plain = tirx.PrimFunc([X, SIZE, OUT], loop(ROW, BOUND, write(ROW * PIXELS, tirx.const(0, "float32"))))
     assert stop_early(plain).same_as(plain)
+
+
+def test_a_sum_of_what_is_there_reads_no_more() -> None:
+    """The mask makes 0 of the rest, which changes no sum."""
+    inside = tirx.BufferLoad(MASK, []) > J
+    term = tirx.Select(inside, tirx.BufferLoad(X, [number(0), J]), tirx.const(0, "float32"))
+    add = tirx.BufferStore(STAGE, tirx.BufferLoad(STAGE, [number(0), number(0)]) + term, [number(0), number(0)])
+    show = write(number(0), tirx.BufferLoad(STAGE, [number(0), number(0)]))
+    body = tirx.SeqStmt([loop(J, PIXELS, add), show])
+    kernel = STOPS.on(tirx.PrimFunc([X, SIZE, MASK, OUT], body), [0, 1, 0, 1, 0, 1])
+    shorter = stop_early(kernel).body.seq[0]
+    assert "size" in str(shorter.extent)

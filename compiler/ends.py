@@ -1,6 +1,7 @@
 """Elements that a model takes by how far they are from the end of an axis: seen in imports for two sizes.
 
-Of 128 tokens place 127, and of 64 place 63, are the last one; place 5 of both is the sixth. One size alone shows neither.
+Of 128 tokens place 127, and of 64 place 63, are the last one; place 5 of both is the sixth. One size alone shows
+neither.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from tvm import relax
 
 from ..ir_passes.core.constants import array_of
 from ..ir_passes.dialect.from_end import from_end
@@ -61,7 +61,9 @@ def _of_slice(large: Call, small: Call) -> End | None:
     if mine is None or theirs is None:
         return None
     parts = [axis for axis, extent in enumerate(shapes[0]) if mine[axis] != slice(0, extent, 1)]
-    if len(parts) != 1 or len(range(shapes[0][parts[0]])[mine[parts[0]]]) != len(range(shapes[1][parts[0]])[theirs[parts[0]]]):
+    if len(parts) != 1 or len(range(shapes[0][parts[0]])[mine[parts[0]]]) != len(
+        range(shapes[1][parts[0]])[theirs[parts[0]]]
+    ):
         return None
     (axis,) = parts
     one, other = shapes[0][axis], shapes[1][axis]
@@ -72,7 +74,9 @@ def _places(extent: int, part: slice) -> Sequence[int]:
     return list(range(extent))[part]
 
 
-def _end(axis: int, one: int, other: int, places: Sequence[int] | np.ndarray, others: Sequence[int] | np.ndarray) -> End | None:
+def _end(
+    axis: int, one: int, other: int, places: Sequence[int] | np.ndarray, others: Sequence[int] | np.ndarray
+) -> End | None:
     mine, theirs = np.asarray(places), np.asarray(others)
     if one == other or not mine.size:
         return None

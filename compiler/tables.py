@@ -60,7 +60,9 @@ def table_axes(large: Expr, small: Expr, known: Mapping[Var, Axes]) -> Axes | No
         return _of_kernel(large, small, varying, known)
     if name == _INTERPOLATION:  # its tables are compared by themselves
         return None if given[0] else _NONE
-    if name == _RECURRENT:  # initial states that are the same for all sequences, of which there are as many as there are
+    if (
+        name == _RECURRENT
+    ):  # initial states that are the same for all sequences, of which there are as many as there are
         sequences = frozenset({1}) & axes_that_vary(large.args[0].ty, small.args[0].ty)
         return _NONE if not given[0] and all(each <= sequences for each in given[1:]) else None
     if name == "cumsum":  # of a beginning the beginning

@@ -133,9 +133,7 @@ def _compare(value: Expr, other: Expr, names: dict[Any, Any], where: str) -> End
 def _compare_tables(value: Call, other: Call, where: str) -> None:
     """Tables of an interpolation: where an image ends, what is there last goes on."""
     pairs = (interpolation.tables_of(list(each.args)[1:]) for each in (value, other))
-    for axis, (positions, weights), (others, other_weights) in zip(
-        interpolation.axes_of(value), *pairs, strict=True
-    ):
+    for axis, (positions, weights), (others, other_weights) in zip(interpolation.axes_of(value), *pairs, strict=True):
         _compare_argument(weights, other_weights, where)
         large, small = array_of(positions), array_of(others)
         extent = shape_of(other.args[0].ty)[axis]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 # torch is untyped to mypy here (see pyproject.toml), so its modules are subclasses of Any:
 # mypy: allow-subclassing-any
+from itertools import pairwise
+
 import torch
 from torch import nn
 
@@ -15,7 +17,7 @@ class Crepe(nn.Module):
 
     def __init__(self, channels: tuple[int, ...]) -> None:
         super().__init__()
-        sizes = [(1, channels[0], 512, 4), *((a, b, 64, 1) for a, b in zip(channels, channels[1:], strict=False))]
+        sizes = [(1, channels[0], 512, 4), *((a, b, 64, 1) for a, b in pairwise(channels))]
         for place, (before, after, kernel, stride) in enumerate(sizes, 1):
             setattr(self, f"conv{place}", nn.Conv2d(before, after, (kernel, 1), (stride, 1)))
             setattr(self, f"conv{place}_BN", nn.BatchNorm2d(after, eps=0.0010000000474974513))

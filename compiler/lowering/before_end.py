@@ -1,7 +1,8 @@
 """When a position lies before an end that is known only when a library runs, and which iterations of a loop have such.
 
-The condition is `place % bound < end`, or `place < end` where the bound is 0. Positions of loops over tiles are quotients,
-remainders and multiples of their variables: they are taken apart until the variable stands alone, if they can be.
+The condition is `place % bound < end`, or `place < end` where the bound is 0. Positions of loops over tiles are
+quotients, remainders and multiples of their variables: they are taken apart until the variable stands alone, if they
+can be.
 
     (i * 4 + j) // 80 < H       i * 4 + j < H * 80          of all j: i * 4 < H * 80,  so i < (H * 80 + 3) // 4
     (i * 4 + j) % 80 < W        of all j: i * 4 % 80 < W, or the four go on into the next line

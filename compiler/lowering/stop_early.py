@@ -5,11 +5,11 @@
             out[i // 2, tile * 4 + j]             if tile * 4 < W: out[i // 2, tile * 4 + j]
 
 `STOPS` says where the operands and the result end, along one axis or several (`before_end.py`). A loop may leave out an
-iteration if whatever that writes of a result lies behind an end, and whatever else it writes is read in it alone. A stage
-of its own, a packing or a padding, may leave out those that read nothing before the end of an operand; and then what it
-writes ends, too. So may a sum that puts 0 in place of what is not there. Where else elements meet, operands hold something
-else behind their ends: they end where nobody reads that.
-Works on loops over buffers that still have their axes.
+iteration if whatever that writes of a result lies behind an end, and whatever else it writes is read in it alone. A
+stage of its own, a packing or a padding, may leave out those that read nothing before the end of an operand; and then
+what it writes ends, too. So may a sum that puts 0 in place of what is not there. Where else elements meet, operands
+hold something else behind their ends: they end where nobody reads that. Works on loops over buffers that still have their
+axes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tvm.ir import TensorLoad
 
 from ...annotations import STOPS
 from ...ir_types import Buffer, For, PrimFunc, Scalar, Stmt
-from ...schedules.tensorir.rebuild import found, mentions, with_body
+from ...schedules.tensorir.rebuild import found, mentions
 from .before_end import BeforeEnd, Row, before_end
 
 _DEEPEST = 6  # loops inside of each other that get conditions
@@ -117,7 +117,7 @@ class _Stopper:
         return inside == sum(load.source in written for load in found(self.body, TensorLoad))
 
     def _conditions(self, loop: For, around: tuple[For, ...]) -> list[BeforeEnd]:
-        """Without which an iteration does nothing that is needed: all that it writes, or of a stage reads, lies behind."""
+        """Without which an iteration does nothing that is needed: what it writes, or a stage reads, lies behind."""
         inner = found(loop.body, tirx.For)
         accesses: dict[Buffer, list[Sequence[Scalar]]] = {}
         for store in found(loop, tirx.BufferStore):

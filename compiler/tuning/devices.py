@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from ...errors import DeviceLostError, ToolError
 from ..library.artifact import read_file
-from ..library.library_file import LibraryFile
 from ..library.dimensions import bounds_of
+from ..library.library_file import LibraryFile
 from ..runners.device import INPUTS, OUTPUTS, DeviceRunner, Ended, Place, checked, outputs_of
 from ..runners.places import places_of
 from .measure import Job, Measured, Measurer

@@ -4,8 +4,8 @@
 
 has the shape and dtype of x: an element of x where all conditions hold, and `fill` elsewhere. A condition is
 position[axis] // step % bound < size, with int64 scalars as sizes; a bound of 0 stands for no remainder. Attributes:
-`fill`, a float; `places`, axis, step and bound of each condition, one after the other; `in_sum`, whether a reduction alone
-reads it, which `fill` does not change: its kernel had better put it there itself, and read no more than there is.
+`fill`, a float; `places`, axis, step and bound of each condition, one after the other; `in_sum`, whether a reduction
+alone reads it, which `fill` does not change: its kernel had better put it there itself, and read no more than there is.
 """
 
 from __future__ import annotations

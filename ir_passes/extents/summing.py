@@ -196,9 +196,7 @@ def recurrent(step: Step) -> tuple[Extents, ...]:
             *given, size = operands
             length = emit(relax.op.reshape(emit(relax.op.astype(size, "int32")), (1,)))
             lengths = emit(relax.op.broadcast_to(length, (bound_of(batch),)))
-            return recurrent_operator.recurrent(
-                replace(layer, lengths=True), [*given[:place], lengths, *given[place:]]
-            )
+            return recurrent_operator.recurrent(replace(layer, lengths=True), [*given[:place], lengths, *given[place:]])
 
         step.instead = ending
     every, *last = step.shapes

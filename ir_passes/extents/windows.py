@@ -71,7 +71,7 @@ def interpolation(step: Step) -> Extents:
     """Tables say what an element is made of: of fewer elements the beginnings of the tables for the most."""
     data = step.operands[0]
     axes = list(data)
-    reach = {axis: 0 for axis in range(len(data))}
+    reach = dict.fromkeys(range(len(data)), 0)
     tables = tables_of(list(step.call.args)[1:])
     for axis, (table, _) in zip(axes_of(step.call), tables, strict=True):
         if not varies(data[axis]):

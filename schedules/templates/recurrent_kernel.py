@@ -145,7 +145,9 @@ class _Kernel:
                 ]
             )
             if self.lengths is not None:
-                body = tirx.IfThenElse(tirx.any(*(each.goes_on() for each in tile)), body, _all(each.rest() for each in tile))
+                body = tirx.IfThenElse(
+                    tirx.any(*(each.goes_on() for each in tile)), body, _all(each.rest() for each in tile)
+                )
             return [s_tir.SBlockRealize([], True, s_tir.SBlock([], [], [], "panel", body, alloc_buffers=[sums]))]
 
         parallel = self.choice.across == PANELS and self.choice.threads > 1

@@ -190,7 +190,8 @@ def listener(*, operator: str = "LSTM", gates: int = 4, direction: str = "bidire
     """A recurrent layer over a sequence of any length, and its last element and state."""
     w, size, hidden, directions = _Weights(9), 6, 12, 2 if direction == "bidirectional" else 1
     weights = [
-        w("w", directions, gates * hidden, size), w("r", directions, gates * hidden, hidden),
+        w("w", directions, gates * hidden, size),
+        w("r", directions, gates * hidden, hidden),
         w("b", directions, 2 * gates * hidden),
     ]
     recurrent = helper.make_node(
@@ -200,6 +201,6 @@ def listener(*, operator: str = "LSTM", gates: int = 4, direction: str = "bidire
     return model(
         nodes,
         {"x": ("float32", ("T", "B", size))},
-        {name: ("float32", (directions, "B", hidden)) for name in ("y", "last")},
+        dict.fromkeys(("y", "last"), ("float32", (directions, "B", hidden))),
         w.arrays,
     )

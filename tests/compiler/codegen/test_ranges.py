@@ -41,9 +41,9 @@ def test_c_sources(tmp_path: Path) -> None:
     y[:] = 7
     assert run(*(ctypes.c_void_p(each.ctypes.data) for each in (x, y)), (ctypes.c_int64 * 3)(2, 21, 5)) == 5
     assert (y == 7).all()
-    assert "int net_run(const float *x, float *y, const int64_t dimensions[]);" in (
-        tmp_path / "net/src/net.h"
-    ).read_text()
+    assert (
+        "int net_run(const float *x, float *y, const int64_t dimensions[]);" in (tmp_path / "net/src/net.h").read_text()
+    )
 
 
 def test_a_program_checks_itself_and_runs_at_any_size(tmp_path: Path) -> None:

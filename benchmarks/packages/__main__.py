@@ -100,8 +100,8 @@ def section(outcomes: Sequence[Outcome]) -> str:
         "Models that packages of PyPI carry, with the sizes their owners use: chunks of audio with the state carried",
         f"from call to call, images whose height and width vary, batches. *yes*: every output of every call is within "
         f"{DEFAULT_RTOL:g} of the",
-        f"largest |value| of ONNX Runtime {onnxruntime.__version__}; {good} of {len(outcomes)} are. One library serves "
-        "all sizes",
+        f"largest |value| of ONNX Runtime {onnxruntime.__version__}; {good} of {len(outcomes)} are. One library "
+        "serves all sizes",
         "of a model.",
         "Milliseconds of a call at one thread: lower quartiles of rounds in which the two take turns. Written by",
         "",

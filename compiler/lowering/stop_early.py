@@ -8,8 +8,8 @@
 iteration if whatever that writes of a result lies behind an end, and whatever else it writes is read in it alone. A
 stage of its own, a packing or a padding, may leave out those that read nothing before the end of an operand; and then
 what it writes ends, too. So may a sum that puts 0 in place of what is not there. Where else elements meet, operands
-hold something else behind their ends: they end where nobody reads that. Works on loops over buffers that still have their
-axes.
+hold something else behind their ends: they end where nobody reads that. Works on loops over buffers that still have
+their axes.
 """
 
 from __future__ import annotations

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 Pathlike = str | os.PathLike[str]
 
 _ONE_THREAD = "c"  # the kind of output that has no thread pool
-_WITH_RANGES = ("so", "a")
 
 
 @dataclass(frozen=True)
@@ -113,12 +112,6 @@ class CompileOptions:
             raise UsageError("patches are those of one size", where="--arena", hint="leave it out, or fix the sizes")
         if self.best and not self.ranges:
             raise UsageError("sizes get code of their own within a range", where="--best", hint="add --range N=1..32")
-        if self.ranges and self.emit not in _WITH_RANGES:
-            raise UsageError(
-                f"{self.emit!r} cannot be made for a range of sizes",
-                where="--emit",
-                hint=f"one of {', '.join(_WITH_RANGES)}",
-            )
         if self.regions and self.emit != _ONE_THREAD:
             raise UsageError(
                 "memories have regions where C sources are made", where="--region", hint=f"add --emit {_ONE_THREAD}"

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from ...errors import DeviceLostError, ToolError
 from ..library.artifact import read_file
+from ..library.dimensions import bounds_of
 from ..library.library_file import LibraryFile
 from ..runners.device import INPUTS, OUTPUTS, DeviceRunner, Ended, Place, checked, outputs_of
 from ..runners.places import places_of
@@ -108,7 +109,7 @@ def _what_came(library: LibraryFile, job: Job, ended: Ended, folder: Path, place
     steps = len(library.signature.steps)
     words = np.fromfile(times, np.uint64) if times.exists() else np.zeros(0, np.uint64)
     if ended.code == 0:
-        outputs = outputs_of(library, (folder / OUTPUTS).read_bytes())
+        outputs = outputs_of(library, (folder / OUTPUTS).read_bytes(), bounds_of(library.signature.dimensions))
         rounds = words[HEADER:].reshape(-1, steps)[1 : int(words[1])].astype(np.float64)
         wrong = [number for number, trial in enumerate(job.trials) if not agrees(trial, outputs, job.rtol)]
         return Measured(tuple(timings_of(job.trials, list(rounds))), frozenset(wrong))

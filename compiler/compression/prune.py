@@ -1,26 +1,36 @@
-"""Pruning, from a model and samples to a recipe: channels that go, weights that become zero, layers of low rank."""
+"""Pruning, from a model and samples to a recipe: channels that go, weights that become zero, layers of low rank.
+
+In this order, each on what the one before it leaves: a channel that goes has no weights that could be zero. At last all
+layers learn together, where that is asked for.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from ...errors import UsageError
 from ...ir_passes.compression.factorize import Cycles, multiplications
+from ...ir_passes.compression.layers import Layer, layers_of
+from ...ir_passes.core.graph import Graph
 from ..calibration.samples import Sample
 from ..options import CompileOptions
 from ..ranges import static_shapes
 from ..recipes.identity import identity_of
-from ..recipes.recipe import Recipe
+from ..recipes.recipe import RankEntry, Recipe
+from .distill import distilled
 from .prune_channels import PruneChannels
 from .prune_layers import PruneLayers
-from .pruning import Change, Data, Pruned, Pruning, Subject, Way
-from .trial import trial_of
+from .pruning import NO_CHANGE, Change, Data, Pruned, Pruning, Subject
+from .trial import Closeness, trial_of
+from .weight_homes import Home, weight_homes
 
 if TYPE_CHECKING:
     from ...frontends import OpenedModel
     from ..process.progress import ProgressCallback
+
+_DISTILLED = "distilled"
 
 
 def prune(
@@ -50,26 +60,55 @@ def prune(
     tell("import", 0, 0)
     imported = frontends.load(opened, shapes=static_shapes(options), bindings=options.bindings)
     subject = Subject(opened, imported, asked, cycles, tell)
-    way: Way = PruneChannels(subject) if asked.is_structured else PruneLayers(subject)
+    layers = layers_of(Graph.read(imported.module))
+    # What cannot be is told before anything is compiled.
+    channels = PruneChannels(subject) if asked.is_structured else None
+    within = PruneLayers(subject) if asked.is_within_layers else None
     if not asked.needs_samples:
-        return _pruned(subject, way, way(None), {})
+        return _pruned(subject, layers, _changed(subject, channels, None), {})
     given = list(islice(samples, asked.samples))
     if not given:
         raise UsageError("there are no samples", where="--calibration")
-    with trial_of(opened, way.homes, options, tell) as trial:
-        change = way(Data(trial, given))
+    all_homes = [*weight_homes(opened, layers).values()]
+    homes = within.homes if within is not None and not asked.distill and channels is None else all_homes
+    with trial_of(opened, homes, options, tell) as trial:
+        change = _changed(subject, channels, Data(trial, given))
+        if asked.distill:
+            change = change.then(_learned(subject, all_homes, change, given, options))
         tell("compare outputs", 0, 0)
-        errors = {stage: trial.output_error(given, arrays) for stage, arrays in change.stages.items()}
-    return _pruned(subject, way, change, errors)
+        close = {stage: trial.compared(given, arrays) for stage, arrays in change.stages.items()}
+    return _pruned(subject, layers, change, close)
 
 
-def _pruned(subject: Subject, way: Way, change: Change, errors: dict[str, float]) -> Pruned:
-    changed, layers = change.layers.values(), way.layers.values()
-    flops, weights = sum(each.flops for each in layers), sum(each.weights.size for each in layers)
+def _changed(subject: Subject, channels: PruneChannels | None, data: Data | None) -> Change:
+    change = NO_CHANGE if channels is None else channels(data)
+    return change.then(PruneLayers(subject, change)(data)) if subject.asked.is_within_layers else change
+
+
+def _learned(
+    subject: Subject, homes: Sequence[Home], change: Change, samples: Sequence[Sample], options: CompileOptions
+) -> Change:
+    """Distillation of what a change leaves; layers of low rank stay as they are."""
+    factored = {
+        name
+        for name, sections in change.sections.items()
+        if any(isinstance(entry, RankEntry) for entry in sections.values())
+    }
+    still = frozenset(home.node.weights for home in homes if subject.name(home.layer.name) in factored)
+    cut = change.cut
+    kept = {} if cut is None else {home.layer.name: cut.mask(cut.channels.result(home.layer)) for home in homes}
+    arrays = distilled(subject.opened, homes, still, kept, samples, change.weights, options, subject.tell)
+    return Change(arrays=arrays, stages={_DISTILLED: arrays})
+
+
+def _pruned(subject: Subject, layers: Mapping[str, Layer], change: Change, close: Mapping[str, Closeness]) -> Pruned:
+    changed = change.layers.values()
+    flops, weights = sum(each.flops for each in layers.values()), sum(each.weights.size for each in layers.values())
     return Pruned(
         Recipe(model=identity_of(subject.opened), layers=change.sections, arrays=change.arrays),
         change.layers,
         (flops, flops - sum(each.flops[0] - each.flops[1] for each in changed)),
         (weights, weights - sum(each.weights[0] - each.weights[1] for each in changed)),
-        errors,
+        {stage: each.error for stage, each in close.items()},
+        {stage: each.agreement for stage, each in close.items() if each.agreement is not None},
     )

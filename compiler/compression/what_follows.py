@@ -42,6 +42,10 @@ class Followed:
         array = tensors[self.tensor]
         return array.transpose(np.argsort(self.axes)) if self.axes else array
 
+    def back(self, array: Array) -> Array:
+        """An array with axes as `of` gives them, with its axes where the tensor has them."""
+        return array.transpose(self.axes) if self.axes else array
+
     @property
     def is_clipped(self) -> bool:
         """Whether there are values that are as good as others."""

@@ -76,7 +76,9 @@ def test_a_rate_is_rounded_to_whole_vectors(rate: float, round_to: int, left: in
     channels = random_network()
     groups = channel_groups(channels)
 
-    keep = by_rate(channels, groups, lambda group, steps: by_magnitude(channels, group, steps), rate, round_to)
+    keep = by_rate(
+        channels, groups, lambda group, steps: by_magnitude(channels, group, steps), lambda group: rate, round_to
+    )
 
     assert cut_layers(channels, keep).size(channels.outputs(channels.layers["first"])) == left
 

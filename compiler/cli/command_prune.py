@@ -75,6 +75,9 @@ def prune(
     distill: Annotated[
         bool, typer.Option("--distill", help="At last, train what is kept on the samples to do as the model does.")
     ] = False,
+    epochs: Annotated[
+        int, typer.Option("--epochs", metavar="N", help="How often --distill goes through the samples.")
+    ] = 20,
     layer: Annotated[
         list[str] | None,
         typer.Option("--layer", metavar="NAME", help="A layer to change; repeatable. [default: all that are worth it]"),
@@ -128,6 +131,7 @@ def prune(
         criterion=criterion,
         recover=recovery,
         distill=distill,
+        epochs=epochs,
         round_to=round_to,
         samples=samples,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -61,8 +61,9 @@ def replace_weights_command(
     from ..replace_weights import replace_weights
 
     # Shapes, ranges and precision are the library's.
-    given = {"recipe": recipe, "records": records, "passes": tuple(passes or ())}
-    asked = compile_options(target, cpu, features, None, bind, "fp32", threads, None, **given)
+    fixed: list[Any] = [None, bind, "fp32", threads, None]
+    given: dict[str, Any] = {"recipe": recipe, "records": records, "passes": tuple(passes or ())}
+    asked = compile_options(target, cpu, features, *fixed, **given)
     timeline = Timeline()
     with interrupt.temporary_folder(), shown(f"replacing weights of {library.name}", timeline) as progress:
         made = replace_weights(library, model, output, asked, progress, parse_values(best or (), "--best"))

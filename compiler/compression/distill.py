@@ -1,7 +1,7 @@
 """Distillation: all layers of a changed network learn together to make what the model makes, from samples, no labels.
 
 What each layer makes is compared where recovery compares it, and the outputs most of all, so that a network learns
-block by block and as a whole. Between two samples lies another one of which the model knows what it makes: networks
+block by block and as a whole. Between two samples lies another one, of which the model knows what it makes: networks
 learn from these, too (Beyer et al. 2022, "Knowledge distillation: a good teacher is patient and consistent"). Weights
 that are zero stay so: they are what pruning took away.
 """
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...ir_passes.core.rewriter import shape_of
 from ..calibration.samples import Array, Sample
 from .gradients import Tape, tape_of
 from .trial import Trial, trial_of
@@ -24,12 +25,13 @@ if TYPE_CHECKING:
     from ..options import CompileOptions
     from ..process.progress import ProgressCallback
 
-EPOCHS = 20  # over all samples
-BATCH = 16  # samples to a step
-RATE = 0.02  # of the root mean square of what is learned: the first steps
+_BATCH = 16  # samples to a step
+# Of the root mean square of what is learned: the first steps; the second where those lead astray.
+_RATES = (0.02, 0.004)
 _INNER = 0.5  # what all layers together count for; the outputs count 1
-_DECAYS = (0.9, 0.99)  # of Adam's means, and of its mean squares
+_FAST, _SLOW = 0.9, 0.99  # decays of Adam's means and of its mean squares
 _SEED = 7
+_MEASURED = 64  # samples that say how large tensors are
 
 
 @dataclass(frozen=True)
@@ -39,20 +41,17 @@ class Aim:
     Attributes:
         tensor: its name.
         share: how much it counts.
-        kept: what of it is left by a cut, as a mask that broadcasts; all of it where None.
+        kept: 1 where a cut leaves something of it and 0 elsewhere, so that it broadcasts.
     """
 
     tensor: str
     share: float
-    kept: Array | None = None
+    kept: Array | float = 1.0
 
-    def miss(self, want: Mapping[str, Array], have: Mapping[str, Array], energy: float) -> tuple[float, Array]:
-        """The squared error as a share of the tensor's energy, and its gradient."""
-        difference = have[self.tensor] - want[self.tensor]
-        if self.kept is not None:
-            difference = difference * self.kept
-        scale = self.share / max(energy, 1e-30)
-        return scale * float(np.square(difference, dtype=np.float64).sum()), np.float32(2 * scale) * difference
+    def slope(self, want: Mapping[str, Array], have: Mapping[str, Array], energy: float) -> Array:
+        """The gradient of the squared error of a sample, as a share of the tensor's energy an element."""
+        difference = (have[self.tensor] - want[self.tensor]) * np.float32(self.kept)
+        return np.asarray(np.float32(2 * self.share / max(energy * difference.size, 1e-30)) * difference)
 
 
 def aims_of(outputs: Sequence[str], homes: Sequence[Home], kept: Mapping[str, Array]) -> list[Aim]:
@@ -61,17 +60,14 @@ def aims_of(outputs: Sequence[str], homes: Sequence[Home], kept: Mapping[str, Ar
     Args:
         kept: of layers by name, which of their output channels a cut leaves.
     """
-    inner = []
+    found = [Aim(name, 1.0 / len(outputs)) for name in outputs]
     for home in homes:
-        mask = kept.get(home.layer.name)
-        if mask is not None:
-            rank = home.layer.call.ty.ndim
-            shape = [1] * rank
-            shape[home.layer.linear.channel_axis] = -1
-            mask = home.followed.back(mask.reshape(shape).astype(np.float32))
         if home.followed.tensor not in outputs:
-            inner.append(Aim(home.followed.tensor, _INNER / len(homes), mask))
-    return [*(Aim(name, 1.0 / len(outputs)) for name in outputs), *inner]
+            shape = [1] * len(shape_of(home.layer.call) or ())
+            shape[home.layer.linear.channel_axis] = -1
+            mask = kept.get(home.layer.name, np.ones(home.layer.outputs, bool)).astype(np.float32).reshape(shape)
+            found.append(Aim(home.followed.tensor, _INNER / len(homes), home.followed.back(mask)))
+    return found
 
 
 def distilled(
@@ -81,30 +77,38 @@ def distilled(
     kept: Mapping[str, Array],
     samples: Sequence[Sample],
     arrays: Mapping[str, Array],
+    epochs: int,
     options: CompileOptions,
     tell: ProgressCallback,
 ) -> dict[str, Array]:
-    """New weights and biases of the layers, by the names of initializers; those of `arrays` where they are better.
+    """New weights and biases of the layers, by the names of initializers; `arrays` where those are better.
 
     Args:
         homes: the layers that learn.
         still: names of initializers that do not.
         kept: of layers by name, which of their output channels a cut leaves.
         arrays: the weights to begin with, where they are not the model's own.
+        epochs: how often each sample is learned from.
     """
     outputs = tuple(value.name for value in opened.proto.graph.output)
-    aims = aims_of(outputs, homes, kept)
-    leaves = [name for home in homes for name in (home.node.weights, home.bias) if name and name not in still]
-    tape = tape_of(opened, leaves, [aim.tensor for aim in aims])
-    learning = [name for name in leaves if name in tape.moved]
-    if not learning:
-        return dict(arrays)
-    with trial_of(opened, homes, options, tell, tape.tensors) as trial:
-        return _Learning(trial, tape, aims, homes, learning, arrays).done(samples, tell)
+    every = aims_of(outputs, homes, kept)
+    leaves = {name for home in homes for name in (home.node.weights, home.bias) if name} - still
+    tape = tape_of(opened, leaves, [aim.tensor for aim in every])
+    aims = [aim for aim in every if aim.tensor in tape.moved]
+    with trial_of(opened, homes, options, tell, (*tape.tensors, *outputs)) as trial:
+        start = {**trial.weights, **arrays}
+        least = trial.output_error(samples, start)
+        for rate in _RATES:
+            learning = _Learning(trial, tape, aims, homes, start, rate)
+            learning.learn(samples, epochs, tell)
+            if trial.output_error(samples, learning.arrays) < least:
+                own = trial.weights
+                return {name: each for name, each in learning.arrays.items() if not np.array_equal(each, own[name])}
+    return dict(arrays)
 
 
 class _Learning:
-    """Steps down the gradient of what the aims miss, by Adam, with steps that become smaller."""
+    """Steps down the gradient of what the aims miss, by Adam (Kingma and Ba 2014), with steps that become smaller."""
 
     def __init__(
         self,
@@ -112,101 +116,73 @@ class _Learning:
         tape: Tape,
         aims: Sequence[Aim],
         homes: Sequence[Home],
-        learning: Sequence[str],
-        arrays: Mapping[str, Array],
+        start: Mapping[str, Array],
+        rate: float,
     ) -> None:
-        self._trial, self._tape, self._aims = trial, tape, aims
-        self._start = {**trial.weights, **arrays}
-        self._now = {name: self._start[name].copy() for name in learning}
-        self._free = {name: self._start[name] != 0 for name in learning if name in arrays}
+        self._trial, self._tape, self._aims, self._rate = trial, tape, aims, rate
+        self.arrays = dict(start)
         self._biases = {home.bias: home.followed.tensor for home in homes if home.bias}
-        self._free = {name: free for name, free in self._free.items() if name not in self._biases}
-        self._means = {name: np.zeros(array.shape) for name, array in self._now.items()}
-        self._squares = {name: np.zeros(array.shape) for name, array in self._now.items()}
-        self._sizes: dict[str, float] = {}
+        learned = [name for name in start if name in tape.moved]
+        self._free = {name: start[name] != 0 for name in learned if name not in self._biases}
+        self._means = {name: np.zeros(start[name].shape) for name in learned}
+        self._squares = {name: np.zeros(start[name].shape) for name in learned}
+        self._units: dict[str, float] = {}
         self._energies: dict[str, float] = {}
-        self._steps = 0
 
-    @property
-    def arrays(self) -> dict[str, Array]:
-        """All weights that are not the model's own, as they are by now."""
-        return {**self._start, **self._now}
-
-    def done(self, samples: Sequence[Sample], tell: ProgressCallback) -> dict[str, Array]:
-        """Learns from all samples several times; the weights at the end, or the first where those are better."""
-        self._measure(samples)
-        total = EPOCHS * -(-len(samples) // BATCH)
-        for batch in _batches(samples):
-            tell("distill", self._steps, total)
-            self._step(batch, 0.5 * (1 + np.cos(np.pi * self._steps / total)))
-        tell("distill", total, total)
-        before, after = (self._trial.output_error(samples, each) for each in (self._start, self.arrays))
-        return self.arrays if after < before else self._start
+    def learn(self, samples: Sequence[Sample], epochs: int, tell: ProgressCallback) -> None:
+        """Changes the arrays, step by step."""
+        self._measure(samples[:_MEASURED])
+        total = epochs * -(-len(samples) // _BATCH)
+        for number, batch in enumerate(_batches(samples, epochs)):
+            tell("distill", number, total)
+            self._step(batch, number + 1, self._rate * 0.5 * (1 + np.cos(np.pi * number / total)))
 
     def _measure(self, samples: Sequence[Sample]) -> None:
-        """The energies of what is aimed at, and the units in which weights and biases change."""
-        energies = {aim.tensor: 0.0 for aim in self._aims}
-        roots: dict[str, list[float]] = {}
-        for sample in samples[: 4 * BATCH]:
-            want = self._trial.run(sample, {})
-            for aim in self._aims:
-                energies[aim.tensor] += float(np.square(want[aim.tensor], dtype=np.float64).mean())
-            for name, tensor in self._biases.items():
-                roots.setdefault(name, []).append(float(np.square(want[tensor]).mean()))
-        count = min(len(samples), 4 * BATCH)
-        sizes = {aim.tensor: samples[0] for aim in self._aims}
-        del sizes
-        self._energies = {name: energy / count for name, energy in energies.items()}
-        self._sizes = {
-            name: float(np.sqrt(np.mean(roots[name])))
-            if name in roots
-            else float(np.sqrt(np.square(array[array != 0], dtype=np.float64).mean()))
-            if array.any()
-            else 0.0
-            for name, array in self._now.items()
-        }
+        """How large tensors are, an element: by that errors compare, and biases and weights change."""
+        wanted = {*(aim.tensor for aim in self._aims), *self._biases.values()}
+        squares = dict.fromkeys(wanted, 0.0)
+        for sample in samples:
+            tensors = self._trial.run(sample, {})
+            for name in wanted:
+                squares[name] += float(np.square(tensors[name], dtype=np.float64).mean()) / len(samples)
+        self._energies = squares
+        for name in self._means:
+            array = self.arrays[name][self._free[name]] if name in self._free else np.zeros(0)
+            own = float(np.square(array, dtype=np.float64).mean()) if array.size else 0.0
+            self._units[name] = float(np.sqrt(squares[self._biases[name]] if name in self._biases else own))
 
-    def _step(self, batch: Sequence[Sample], share: float) -> None:
+    def _step(self, batch: Sequence[Sample], number: int, rate: float) -> None:
         total: dict[str, Array] = {}
         for sample in batch:
-            want, have = self._trial.run(sample, {}), self._trial.run(sample, self._now_all)
+            want, have = self._trial.run(sample, {}), self._trial.run(sample, self.arrays)
             at: dict[str, Array] = {}
             for aim in self._aims:
-                size = want[aim.tensor].size
-                _, slope = aim.miss(want, have, self._energies[aim.tensor] * size)
+                slope = aim.slope(want, have, self._energies[aim.tensor])
                 at[aim.tensor] = at[aim.tensor] + slope if aim.tensor in at else slope
-            found = self._tape.back({**have, **self._now_all}, at)
-            for name in self._now:
+            found = self._tape.back({**have, **self.arrays}, at)
+            for name in self._means:
                 if name in found:
-                    total[name] = total.get(name, 0.0) + found[name]
-        self._steps += 1
+                    total[name] = total.get(name, 0.0) + found[name] / len(batch)
         for name, gradient in total.items():
-            self._move(name, gradient / len(batch), share)
+            self._move(name, gradient * self._free[name] if name in self._free else gradient, number, rate)
 
-    @property
-    def _now_all(self) -> dict[str, Array]:
-        return {**self._start, **self._now}
-
-    def _move(self, name: str, gradient: Array, share: float) -> None:
-        if name in self._free:
-            gradient = gradient * self._free[name]
-        fast, slow = _DECAYS
-        self._means[name] = fast * self._means[name] + (1 - fast) * gradient
-        self._squares[name] = slow * self._squares[name] + (1 - slow) * np.square(gradient)
-        mean = self._means[name] / (1 - fast**self._steps)
-        root = np.sqrt(self._squares[name] / (1 - slow**self._steps))
+    def _move(self, name: str, gradient: Array, number: int, rate: float) -> None:
+        self._means[name] = _FAST * self._means[name] + (1 - _FAST) * gradient
+        self._squares[name] = _SLOW * self._squares[name] + (1 - _SLOW) * np.square(gradient)
+        mean, root = self._means[name] / (1 - _FAST**number), np.sqrt(self._squares[name] / (1 - _SLOW**number))
         step = np.divide(mean, root, out=np.zeros_like(mean), where=root > 0)
-        self._now[name] = (self._now[name] - RATE * share * self._sizes[name] * step).astype(self._now[name].dtype)
+        own = self.arrays[name]
+        self.arrays[name] = (own - rate * self._units[name] * step).astype(own.dtype)
 
 
-def _batches(samples: Sequence[Sample]) -> Iterator[list[Sample]]:
+def _batches(samples: Sequence[Sample], epochs: int) -> Iterator[list[Sample]]:
     """All samples in every epoch, each mixed with another, in an order that is the same every time."""
     random = np.random.default_rng(_SEED)
-    for _ in range(EPOCHS):
+    for _ in range(epochs):
         order, others = random.permutation(len(samples)), random.permutation(len(samples))
         shares = random.random(len(samples))
         mixed = [_between(samples[a], samples[b], share) for a, b, share in zip(order, others, shares, strict=True)]
-        yield from (mixed[start : start + BATCH] for start in range(0, len(mixed), BATCH))
+        yield from (mixed[start : start + _BATCH] for start in range(0, len(mixed), _BATCH))
 
 
 def _between(a: Sample, b: Sample, share: float) -> Sample:

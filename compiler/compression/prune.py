@@ -97,7 +97,9 @@ def _learned(
     still = frozenset(home.node.weights for home in homes if subject.name(home.layer.name) in factored)
     cut = change.cut
     kept = {} if cut is None else {home.layer.name: cut.mask(cut.channels.result(home.layer)) for home in homes}
-    arrays = distilled(subject.opened, homes, still, kept, samples, change.weights, options, subject.tell)
+    arrays = distilled(
+        subject.opened, homes, still, kept, samples, change.weights, subject.asked.epochs, options, subject.tell
+    )
     return Change(arrays=arrays, stages={_DISTILLED: arrays})
 
 

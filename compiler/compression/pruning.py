@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 CRITERIA = ("second-order", "magnitude")
 MOST_SAMPLES = 500
+EPOCHS = 20  # of distillation
 # The wishes, by the options that state them.
 STRUCTURED = {"channels": "--channels", "work": "--work", "heads": "--heads"}
 WITHIN_LAYERS = {"weights": "--weights", "low_rank": "--low-rank"}
@@ -47,6 +48,7 @@ class Pruning:
         criterion: what is missed least: ``second-order`` asks the samples, ``magnitude`` the weights.
         recover: whether what is kept is fitted to what layers made before; parts of a low rank are not.
         distill: whether all layers learn together, at last, to make what the model makes.
+        epochs: how often each sample is learned from.
         round_to: what is left of a layer's channels is a multiple of it, where the layer is wide enough; or None.
         samples: how many are used at most.
 
@@ -64,6 +66,7 @@ class Pruning:
     criterion: str = CRITERIA[0]
     recover: bool = True
     distill: bool = False
+    epochs: int = EPOCHS
     round_to: int | None = None
     samples: int = MOST_SAMPLES
 
@@ -89,6 +92,8 @@ class Pruning:
             raise UsageError(f"{self.round_to} is no number of channels", where="--round-to", hint="1 or more")
         if self.samples < 1:
             raise UsageError(f"{self.samples} is no number of samples", where="--samples", hint="1 or more")
+        if self.epochs < 1:
+            raise UsageError(f"{self.epochs} is no number of epochs", where="--epochs", hint="1 or more")
         if self.criterion not in CRITERIA:
             hint = "one of " + ", ".join(CRITERIA)
             raise UsageError(f"unknown criterion {self.criterion!r}", where="--criterion", hint=hint)
@@ -213,7 +218,8 @@ class Change:
     @property
     def weights(self) -> Mapping[str, Array]:
         """Those of the last stage."""
-        return next(reversed(self.stages.values()), {})
+        stages = [*self.stages.values()]
+        return stages[-1] if stages else {}
 
     def then(self, more: Change) -> Change:
         """This, and a change of what it leaves."""

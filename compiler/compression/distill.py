@@ -8,11 +8,13 @@ that are zero stay so: they are what pruning took away.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import onnx
 
 from ...ir_passes.core.rewriter import shape_of
 from ..calibration.samples import Array, Sample
@@ -32,6 +34,7 @@ _INNER = 0.5  # what all layers together count for; the outputs count 1
 _FAST, _SLOW = 0.9, 0.99  # decays of Adam's means and of its mean squares
 _SEED = 7
 _MEASURED = 64  # samples that say how large tensors are
+_NORMS = ("BatchNormalization", "LayerNormalization")
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ def distilled(
     options: CompileOptions,
     tell: ProgressCallback,
 ) -> dict[str, Array]:
-    """New weights and biases of the layers, by the names of initializers; `arrays` where those are better.
+    """New weights and biases of layers and norms, by the names of initializers; `arrays` where those are better.
 
     Args:
         homes: the layers that learn.
@@ -92,19 +95,37 @@ def distilled(
     """
     outputs = tuple(value.name for value in opened.proto.graph.output)
     every = aims_of(outputs, homes, kept)
-    leaves = {name for home in homes for name in (home.node.weights, home.bias) if name} - still
+    own = {name for home in homes for name in (home.node.weights, home.bias) if name}
+    norms = {name: tensor for name, tensor in norm_parameters(opened).items() if name not in own}
+    leaves = {*own, *norms} - still
     tape = tape_of(opened, leaves, [aim.tensor for aim in every])
     aims = [aim for aim in every if aim.tensor in tape.moved]
-    with trial_of(opened, homes, options, tell, (*tape.tensors, *outputs)) as trial:
+    units = {**norms, **{home.bias: home.followed.tensor for home in homes if home.bias}}
+    units = {name: tensor for name, tensor in units.items() if tensor}
+    with trial_of(opened, homes, options, tell, (*tape.tensors, *outputs), [*norms]) as trial:
         start = {**trial.weights, **arrays}
         least = trial.output_error(samples, start)
         for rate in _RATES:
-            learning = _Learning(trial, tape, aims, homes, start, rate)
+            learning = _Learning(trial, tape, aims, units, start, rate)
             learning.learn(samples, epochs, tell)
             if trial.output_error(samples, learning.arrays) < least:
-                own = trial.weights
-                return {name: each for name, each in learning.arrays.items() if not np.array_equal(each, own[name])}
+                before, after = trial.weights, learning.arrays
+                return {name: each for name, each in after.items() if not np.array_equal(each, before[name])}
     return dict(arrays)
+
+
+def norm_parameters(opened: OpenedModel) -> dict[str, str]:
+    """The initializers that norms multiply by and add, each with the norm's result where it is added, else with ""."""
+    graph = opened.proto.graph
+    uses = Counter(name for node in graph.node for name in node.input)
+    floats = {tensor.name for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT}
+    return {
+        name: node.output[0] if place else ""
+        for node in graph.node
+        if node.op_type in _NORMS
+        for place, name in enumerate(node.input[1:3])
+        if name in floats and uses[name] == 1
+    }
 
 
 class _Learning:
@@ -115,14 +136,21 @@ class _Learning:
         trial: Trial,
         tape: Tape,
         aims: Sequence[Aim],
-        homes: Sequence[Home],
+        units: Mapping[str, str],
         start: Mapping[str, Array],
         rate: float,
     ) -> None:
+        """Gets ready.
+
+        Args:
+            units: of what is added to tensors, by name: a tensor by whose size it changes.
+            start: the weights to begin with.
+            rate: how large the first steps are, as a share of what changes.
+        """
         self._trial, self._tape, self._aims, self._rate = trial, tape, aims, rate
         self.arrays = dict(start)
-        self._biases = {home.bias: home.followed.tensor for home in homes if home.bias}
         learned = [name for name in start if name in tape.moved]
+        self._biases = {name: tensor for name, tensor in units.items() if name in learned}
         self._free = {name: start[name] != 0 for name in learned if name not in self._biases}
         self._means = {name: np.zeros(start[name].shape) for name in learned}
         self._squares = {name: np.zeros(start[name].shape) for name in learned}

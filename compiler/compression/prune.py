@@ -19,7 +19,7 @@ from ..options import CompileOptions
 from ..ranges import static_shapes
 from ..recipes.identity import identity_of
 from ..recipes.recipe import RankEntry, Recipe
-from .distill import distilled
+from .distill import distilled, norm_parameters
 from .prune_channels import PruneChannels
 from .prune_layers import PruneLayers
 from .pruning import NO_CHANGE, Change, Data, Pruned, Pruning, Subject
@@ -71,7 +71,8 @@ def prune(
         raise UsageError("there are no samples", where="--calibration")
     all_homes = [*weight_homes(opened, layers).values()]
     homes = within.homes if within is not None and not asked.distill and channels is None else all_homes
-    with trial_of(opened, homes, options, tell) as trial:
+    lifted = [*norm_parameters(opened)] if asked.distill else []
+    with trial_of(opened, homes, options, tell, lifted=lifted) as trial:
         change = _changed(subject, channels, Data(trial, given))
         if asked.distill:
             change = change.then(_learned(subject, all_homes, change, given, options))

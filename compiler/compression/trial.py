@@ -78,20 +78,23 @@ def trial_of(
     options: CompileOptions,
     tell: ProgressCallback,
     more: Sequence[str] = (),
+    lifted: Sequence[str] = (),
 ) -> Iterator[Trial]:
     """Compiles a model with the weights of some layers as inputs; it gives what these layers read and make.
 
     Args:
         more: other tensors that it gives, too.
+        lifted: other initializers that are inputs, too.
     """
     from ...frontends.lifted_weights import with_weights_as_inputs
 
-    weights = values_of(opened, [name for home in homes for name in (home.node.weights, home.bias) if name])
+    own = [name for home in homes for name in (home.node.weights, home.bias) if name]
+    weights = values_of(opened, [*own, *lifted])
     border = list(
         dict.fromkeys(name for home in homes for name in (home.node.source, home.node.output, home.followed.tensor))
     )
     border += [name for name in more if name not in {*border, *weights}]
-    lifted = with_weights_as_inputs(opened, weights)
+    model = with_weights_as_inputs(opened, weights)
     outputs = tuple(value.name for value in opened.proto.graph.output)
     with workshop_of(options, tell) as shop:
-        yield Trial(weights, outputs, tapped(shop, lifted, border, bytes_of(lifted, border)))
+        yield Trial(weights, outputs, tapped(shop, model, border, bytes_of(model, border)))

@@ -64,8 +64,7 @@ def left_of(homes: Sequence[Home], module: IRModule, cut: Cut | None, arrays: Ma
 
 
 def _left(home: Home, layer: Layer, cut: Cut | None, weights: Array | None) -> Left:
-    own, whole = home.layer, home.layer.weights if weights is None else home.to_relax(weights)
-    groups = own.linear.groups
+    own, groups = home.layer, home.layer.linear.groups
     if cut is None:
         axes = tuple(np.arange(size) for size in own.weights.shape)
         kept = np.arange(groups)
@@ -74,5 +73,7 @@ def _left(home: Home, layer: Layer, cut: Cut | None, weights: Array | None) -> L
         axes = tuple(cut.indices(cut.channels.links.axis(tensor, axis)) for axis in range(own.weights.ndim))
         outputs = cut.mask(cut.channels.outputs(own)).reshape(groups, -1)
         kept = np.flatnonzero(outputs.any(axis=1))
-    linear = replace(layer.linear, weights=np.ascontiguousarray(whole[np.ix_(*axes)]))
-    return Left(home, replace(layer, linear=linear), axes, kept, input_columns(own, axes[own.input_axis]))
+    if weights is not None:
+        own_weights = np.ascontiguousarray(home.to_relax(weights)[np.ix_(*axes)])
+        layer = replace(layer, linear=replace(layer.linear, weights=own_weights))
+    return Left(home, layer, axes, kept, input_columns(own, axes[own.input_axis]))

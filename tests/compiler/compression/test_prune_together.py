@@ -54,6 +54,7 @@ def test_a_recipe_has_all_of_it(tmp_path: Path) -> None:
     assert {"stem", "middle", "hidden"} == set(recipe.entries(KeepEntry))
     assert set(recipe.entries(SparsityEntry)) | set(recipe.entries(RankEntry)) >= {"middle", "hidden"}
     assert error == pytest.approx(found.errors["distilled"], rel=1e-3)
+    assert {"w0", "b0", "w3", "b3", "scale"} <= set(recipe.arrays), "norms learn, and layers that lost nothing"
     assert list(found.errors) == ["pruned", "reconstructed", "by magnitude", "adjusted", "distilled"]
     assert found.errors["distilled"] < found.errors["adjusted"] < found.errors["by magnitude"]
     middle = found.layers["middle"]

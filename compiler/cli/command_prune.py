@@ -36,6 +36,10 @@ def prune(
             "--heads", metavar="RATE", help="The share of heads that goes, of every attention. [as --channels]"
         ),
     ] = None,
+    branches: Annotated[
+        int | None,
+        typer.Option("--branches", metavar="N", help="How many residual branches go: those that outputs miss least."),
+    ] = None,
     weights: Annotated[
         float | None, typer.Option("--weights", metavar="RATE", help="The share of weights that become zero: 0.9.")
     ] = None,
@@ -95,9 +99,9 @@ def prune(
 ) -> None:
     """Make a model's layers narrower, sparser or of lower rank, and write the recipe that `compile --recipe` takes.
 
-    Give --work, or --channels and --heads, --weights, --low-rank, or several of these: channels go first, then layers
-    of what is left change. Needs samples of inputs, no labels. `tilewright inspect --channels` shows which channels go
-    together and which cannot go.
+    Give --work, or --channels and --heads, --branches, --weights, --low-rank, or several of these: branches go first,
+    then channels, then layers of what is left change. Needs samples of inputs, no labels. `tilewright inspect
+    --channels` shows which channels go together and which cannot go.
 
     Examples:
 
@@ -124,6 +128,7 @@ def prune(
         channels=channels,
         work=work,
         heads=heads,
+        branches=branches,
         weights=weights,
         pattern=pattern,
         low_rank=low_rank,

@@ -96,13 +96,13 @@ def distilled(
     outputs = tuple(value.name for value in opened.proto.graph.output)
     every = aims_of(outputs, homes, kept)
     own = {name for home in homes for name in (home.node.weights, home.bias) if name}
-    norms = {name: tensor for name, tensor in norm_parameters(opened).items() if name not in own}
+    norms = {name: tensor for name, tensor in norm_parameters(opened).items() if name not in {*own, *still}}
     leaves = {*own, *norms} - still
     tape = tape_of(opened, leaves, [aim.tensor for aim in every])
     aims = [aim for aim in every if aim.tensor in tape.moved]
     units = {**norms, **{home.bias: home.followed.tensor for home in homes if home.bias}}
     units = {name: tensor for name, tensor in units.items() if tensor}
-    with trial_of(opened, homes, options, tell, (*tape.tensors, *outputs), [*norms]) as trial:
+    with trial_of(opened, homes, options, tell, (*tape.tensors, *outputs), [*norms, *arrays]) as trial:
         start = {**trial.weights, **arrays}
         least = trial.output_error(samples, start)
         for rate in _RATES:

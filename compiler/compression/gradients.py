@@ -45,7 +45,7 @@ class Tape:
         """The gradients of a number with respect to all tensors that moved it.
 
         Args:
-            values: of `tensors`.
+            values: of `tensors`; of constants, where they are not the model's own.
             at: the number's gradients with respect to tensors that it is computed of at once.
         """
         found = dict(at)
@@ -54,7 +54,7 @@ class Tape:
             if all(each is None for each in given):
                 continue
             inputs, outputs = (
-                tuple(self.known[name] if name in self.known else values[name] for name in names if name)
+                tuple(values[name] if name in values else self.known[name] for name in names if name)
                 for names in (node.input, node.output)
             )
             gradients = tuple(

@@ -1,4 +1,4 @@
-"""Pruning, from a model and samples to a recipe: channels that go, weights that become zero, layers of low rank.
+"""Pruning, from a model and samples to a recipe: branches and channels that go, weights that become zero, low rank.
 
 In this order, each on what the one before it leaves: a channel that goes has no weights that could be zero. At last all
 layers learn together, where that is asked for.
@@ -20,11 +20,12 @@ from ..ranges import static_shapes
 from ..recipes.identity import identity_of
 from ..recipes.recipe import RankEntry, Recipe
 from .distill import distilled, norm_parameters
+from .prune_branches import PruneBranches
 from .prune_channels import PruneChannels
 from .prune_layers import PruneLayers
 from .pruning import NO_CHANGE, Change, Data, Pruned, Pruning, Subject
 from .trial import Closeness, trial_of
-from .weight_homes import Home, weight_homes
+from .weight_homes import weight_homes
 
 if TYPE_CHECKING:
     from ...frontends import OpenedModel
@@ -62,53 +63,67 @@ def prune(
     subject = Subject(opened, imported, asked, cycles, tell)
     layers = layers_of(Graph.read(imported.module))
     # What cannot be is told before anything is compiled.
+    branches = PruneBranches(subject) if asked.branches is not None else None
     channels = PruneChannels(subject) if asked.is_structured else None
     within = PruneLayers(subject) if asked.is_within_layers else None
     if not asked.needs_samples:
-        return _pruned(subject, layers, _changed(subject, channels, None), {})
+        return _pruned(subject, layers, _changed(subject, None)[1], {})
     given = list(islice(samples, asked.samples))
     if not given:
         raise UsageError("there are no samples", where="--calibration")
-    all_homes = [*weight_homes(opened, layers).values()]
-    homes = within.homes if within is not None and not asked.distill and channels is None else all_homes
+    homes = [*weight_homes(opened, layers).values()]
+    if within is not None and branches is None and channels is None and not asked.distill:
+        homes = within.homes
+    more = () if branches is None else branches.tensors
     lifted = [*norm_parameters(opened)] if asked.distill else []
-    with trial_of(opened, homes, options, tell, lifted=lifted) as trial:
-        change = _changed(subject, channels, Data(trial, given))
+    with trial_of(opened, homes, options, tell, more, lifted) as trial:
+        left, change = _changed(subject, Data(trial, given))
         if asked.distill:
-            change = change.then(_learned(subject, all_homes, change, given, options))
+            change = change.then(_learned(left, change, given, options))
         tell("compare outputs", 0, 0)
         close = {stage: trial.compared(given, arrays) for stage, arrays in change.stages.items()}
     return _pruned(subject, layers, change, close)
 
 
-def _changed(subject: Subject, channels: PruneChannels | None, data: Data | None) -> Change:
-    change = NO_CHANGE if channels is None else channels(data)
-    return change.then(PruneLayers(subject, change)(data)) if subject.asked.is_within_layers else change
+def _changed(subject: Subject, data: Data | None) -> tuple[Subject, Change]:
+    """What becomes of a model, way after way, and the model that is left once branches are gone."""
+    asked, change = subject.asked, NO_CHANGE
+    if asked.branches is not None and data is not None:
+        change = PruneBranches(subject)(data)
+        subject = subject.without([subject.imported.layers[name] for name in change.sections])
+    if asked.is_structured:
+        change = change.then(PruneChannels(subject, change)(data))
+    if asked.is_within_layers:
+        change = change.then(PruneLayers(subject, change)(data))
+    return subject, change
 
 
-def _learned(
-    subject: Subject, homes: Sequence[Home], change: Change, samples: Sequence[Sample], options: CompileOptions
-) -> Change:
-    """Distillation of what a change leaves; layers of low rank stay as they are."""
+def _learned(subject: Subject, change: Change, samples: Sequence[Sample], options: CompileOptions) -> Change:
+    """Distillation of what a change leaves; layers of low rank stay as they are, and branches that are gone."""
+    opened = subject.opened
+    homes = [*weight_homes(opened, layers_of(Graph.read(subject.imported.module))).values()]
     factored = {
         name
         for name, sections in change.sections.items()
         if any(isinstance(entry, RankEntry) for entry in sections.values())
     }
-    still = frozenset(home.node.weights for home in homes if subject.name(home.layer.name) in factored)
+    still = {home.node.weights for home in homes if subject.name(home.layer.name) in factored}
+    silent = {tensor for home in change.gone for tensor in home.followed.branch}
+    still |= {name for node in opened.proto.graph.node if silent & set(node.output) for name in node.input}
     cut = change.cut
     kept = {} if cut is None else {home.layer.name: cut.mask(cut.channels.result(home.layer)) for home in homes}
-    arrays = distilled(
-        subject.opened, homes, still, kept, samples, change.weights, subject.asked.epochs, options, subject.tell
-    )
+    epochs, tell = subject.asked.epochs, subject.tell
+    arrays = distilled(opened, homes, frozenset(still), kept, samples, change.weights, epochs, options, tell)
     return Change(arrays=arrays, stages={_DISTILLED: arrays})
 
 
 def _pruned(subject: Subject, layers: Mapping[str, Layer], change: Change, close: Mapping[str, Closeness]) -> Pruned:
     changed = change.layers.values()
+    gone = {name for home in change.gone for name in (home.node.weights, home.bias)}
+    arrays = {name: array for name, array in change.arrays.items() if name not in gone}
     flops, weights = sum(each.flops for each in layers.values()), sum(each.weights.size for each in layers.values())
     return Pruned(
-        Recipe(model=identity_of(subject.opened), layers=change.sections, arrays=change.arrays),
+        Recipe(model=identity_of(subject.opened), layers=change.sections, arrays=arrays),
         change.layers,
         (flops, flops - sum(each.flops[0] - each.flops[1] for each in changed)),
         (weights, weights - sum(each.weights[0] - each.weights[1] for each in changed)),

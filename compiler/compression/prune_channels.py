@@ -17,18 +17,21 @@ from ...ir_passes.core.graph import Graph
 from ..calibration.samples import Array
 from ..recipes.recipe import KeepEntry
 from .grams import gram_bytes, grams_of
-from .pruning import CRITERIA, Change, Data, PrunedLayer, Subject
+from .pruning import CRITERIA, NO_CHANGE, Change, Data, PrunedLayer, Subject
 from .refit import behind, cut_weights, refitted
 from .weight_homes import weight_homes
 
 _MOST_GRAM_BYTES = 256 << 20
 _MEASURED_SAMPLES = 32  # by which the outputs say how much a group matters
 # Stages that outputs are compared after.
-_PRUNED, _RECONSTRUCTED = "pruned", "reconstructed"
+_PRUNED, RECONSTRUCTED = "pruned", "reconstructed"
 
 
 class PruneChannels:
     """A way to prune: whole channels go, of all layers that they connect.
+
+    Args:
+        before: what was changed already.
 
     Attributes:
         layers: all of the model, by the names that Relax has.
@@ -39,8 +42,9 @@ class PruneChannels:
         UsageError: there is no layer of a name that is asked for.
     """
 
-    def __init__(self, subject: Subject) -> None:
+    def __init__(self, subject: Subject, before: Change = NO_CHANGE) -> None:
         self._subject, self._channels = subject, channel_graph(subject.imported.module)
+        self._before = before.weights
         self.layers = self._channels.layers
         self._homes = weight_homes(subject.opened, self.layers)
         self.homes = list(self._homes.values())
@@ -78,11 +82,11 @@ class PruneChannels:
         ranked = data is not None and asked.criterion == CRITERIA[0]
         keep = self._chosen(self._by_samples(data) if data is not None and ranked else self._by_magnitude())
         cut = cut_layers(self._channels, keep)
-        stages, arrays = {_PRUNED: cut_weights(self.homes, cut)}, {}
+        stages, arrays = {_PRUNED: {**self._before, **cut_weights(self.homes, cut)}}, {}
         if data is not None and asked.recover:
             fitted = behind(self._homes, cut)
-            arrays = refitted(data.trial, data.samples, self.homes, fitted, cut, tell)
-            stages[_RECONSTRUCTED] = arrays
+            arrays = refitted(data.trial, data.samples, self.homes, fitted, cut, tell, self._before)
+            stages[RECONSTRUCTED] = arrays
         return self._change(cut, keep, arrays, stages)
 
     def _chosen(self, rank: Rank) -> Keep:

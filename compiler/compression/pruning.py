@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ...errors import UsageError
+from ...ir_passes.compression.drop_branches import DropBranches
 from ...ir_passes.compression.masks import UNSTRUCTURED, pattern_of
 from ..calibration.samples import Array, Sample
 from ..recipes.recipe import Recipe
@@ -18,12 +19,14 @@ if TYPE_CHECKING:
     from ...ir_passes.compression.cut import Cut
     from ...ir_passes.compression.factorize import Cycles
     from ..process.progress import ProgressCallback
+    from .weight_homes import Home
 
 CRITERIA = ("second-order", "magnitude")
 MOST_SAMPLES = 500
 EPOCHS = 20  # of distillation
 # The wishes, by the options that state them.
 STRUCTURED = {"channels": "--channels", "work": "--work", "heads": "--heads"}
+BRANCHES = {"branches": "--branches"}
 WITHIN_LAYERS = {"weights": "--weights", "low_rank": "--low-rank"}
 # What decides of the same channels.
 _NOT_TOGETHER = (("channels", "work"), ("work", "heads"))
@@ -40,6 +43,7 @@ class Pruning:
         channels: the share of every group's channels that goes; or None.
         work: the share of the layers' floating point operations that is to be left, whatever goes for it; or None.
         heads: the share of every attention's heads that goes; or None: as `channels` has it.
+        branches: how many residual branches go; or None.
         weights: the share of a layer's weights that become zero; or None.
         pattern: in which they do, as `masks.pattern_of` reads it; None where nothing is said.
         low_rank: what a layer's outputs may lose by a lower rank, as a share of them; or None. With `weights`, layers
@@ -59,6 +63,7 @@ class Pruning:
     channels: float | None = None
     work: float | None = None
     heads: float | None = None
+    branches: int | None = None
     weights: float | None = None
     pattern: str | None = None
     low_rank: float | None = None
@@ -72,7 +77,7 @@ class Pruning:
 
     def __post_init__(self) -> None:
         structured, within = self._given(STRUCTURED), self._given(WITHIN_LAYERS)
-        if not structured and not within:
+        if not structured and not within and self.branches is None:
             raise UsageError("nothing says what goes", where=", ".join(_OPTIONS.values()), hint=_WISHES)
         for names in _NOT_TOGETHER:
             if set(names) <= set(structured):
@@ -86,6 +91,8 @@ class Pruning:
             if getattr(self, name) is not None and not self._given(wishes):
                 needed = " or ".join(_OPTIONS[wish] for wish in wishes)
                 raise UsageError(f"{option} says more of {needed}, which is not given", where=option)
+        if self.branches is not None and self.branches < 1:
+            raise UsageError(f"{self.branches} is no number of branches", where="--branches", hint="1 or more")
         if self.pattern is not None:
             pattern_of(self.pattern)
         if self.round_to is not None and self.round_to < 1:
@@ -115,7 +122,7 @@ class Pruning:
     def needs_samples(self) -> bool:
         """Whether anything is asked of samples."""
         recovers = self.recover and (self.is_structured or self.weights is not None)
-        return self.criterion == CRITERIA[0] or recovers or self.distill
+        return self.criterion == CRITERIA[0] or recovers or self.distill or self.branches is not None
 
     @property
     def zeros(self) -> str:
@@ -129,7 +136,7 @@ class Pruning:
         return replace(self, round_to=round_to, pattern=pattern)
 
 
-_OPTIONS = {**STRUCTURED, **WITHIN_LAYERS}
+_OPTIONS = {**STRUCTURED, **BRANCHES, **WITHIN_LAYERS}
 
 
 @dataclass(frozen=True)
@@ -152,6 +159,11 @@ class Subject:
     def name(self, hint: str) -> str | None:
         """The name of the node that a layer came from, by which recipes speak of it; None where no name reaches it."""
         return self._names.get(hint)
+
+    def without(self, branches: Sequence[str]) -> Subject:
+        """The same of the model without the branches that layers are in, named as Relax has them."""
+        module = DropBranches(tuple(branches))(self.imported.module).module
+        return replace(self, imported=replace(self.imported, module=module))
 
     @cached_property
     def _names(self) -> dict[str, str]:
@@ -207,6 +219,7 @@ class Change:
         stages: those that the outputs are compared with, of each stage: the whole network with them computes what the
             changed one does.
         cut: what is left of channels; None where all are.
+        gone: layers of the model that went with their branches.
     """
 
     layers: Mapping[str, PrunedLayer] = field(default_factory=dict)
@@ -214,6 +227,7 @@ class Change:
     arrays: Mapping[str, Array] = field(default_factory=dict)
     stages: Mapping[str, Mapping[str, Array]] = field(default_factory=dict)
     cut: Cut | None = None
+    gone: tuple[Home, ...] = ()
 
     @property
     def weights(self) -> Mapping[str, Array]:
@@ -228,8 +242,11 @@ class Change:
             name: {**self.sections.get(name, {}), **more.sections.get(name, {})}
             for name in {**self.sections, **more.sections}
         }
-        arrays, stages = {**self.arrays, **more.arrays}, {**self.stages, **more.stages}
-        return Change(layers, sections, arrays, stages, more.cut or self.cut)
+        arrays = {**self.arrays, **more.arrays}
+        # A stage that comes again stands where it comes last.
+        stages = {stage: each for stage, each in self.stages.items() if stage not in more.stages}
+        stages |= more.stages
+        return Change(layers, sections, arrays, stages, more.cut or self.cut, (*self.gone, *more.gone))
 
 
 NO_CHANGE = Change()

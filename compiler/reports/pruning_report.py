@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 # How the facts about a layer are said, by one of them.
 _SAID: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "channels": lambda made: "{1} of {0} channels".format(*made["channels"]),
+    "dropped": lambda made: "gone with its branch",
     "pattern": lambda made: f"{made['pattern']} zeros",
     "rank": lambda made: f"rank {' and '.join(map(str, made['rank']))}",
 }

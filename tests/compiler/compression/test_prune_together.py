@@ -28,7 +28,7 @@ TOGETHER = Pruning(
     pattern="4x1",
     layers=("stem", "middle", "hidden"),
     distill=True,
-    epochs=3,
+    epochs=20,
 )
 
 

@@ -19,10 +19,11 @@ from tilewright.errors import UsageError
 @pytest.mark.parametrize(
     ("wishes", "where"),
     [
-        ({}, "--channels, --work, --heads, --weights, --low-rank"),
+        ({}, "--channels, --work, --heads, --branches, --weights, --low-rank"),
         ({"channels": 0.5, "work": 0.5}, "--channels, --work"),
         ({"work": 0.5, "heads": 0.5}, "--work, --heads"),
         ({"heads": 0.0}, "--heads"),
+        ({"branches": 0}, "--branches"),
         ({"channels": 1.0}, "--channels"),
         ({"work": 0.0}, "--work"),
         ({"weights": 1.5}, "--weights"),

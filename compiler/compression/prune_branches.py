@@ -128,9 +128,9 @@ def _silenced(home: Home, data: Data) -> dict[str, Array]:
     if home.bias and left is not None:
         own = trial.weights[home.bias]
         up = _by_channel(home, trial, sample, {**weights, home.bias: own + np.ones_like(own)})
-        if up is None or not (up != left).all():
+        if up is None:
             return {}
-        moved = own.reshape(-1) - left / (up - left)
+        moved = own.reshape(-1) - np.divide(left, up - left, out=np.zeros_like(left), where=up != left)
         weights[home.bias] = moved.reshape(own.shape).astype(own.dtype)
         left = _by_channel(home, trial, sample, weights)
     if left is None:

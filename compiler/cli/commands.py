@@ -13,6 +13,7 @@ from .command_bench import bench
 from .command_compile import compile_command
 from .command_prune import prune
 from .command_quantize import quantize
+from .command_replace_weights import replace_weights_command
 from .command_run import run
 from .command_serve import serve
 from .command_show import inspect, targets
@@ -40,6 +41,7 @@ _COMMANDS: Mapping[str, Callable[..., None]] = MappingProxyType(
         "inspect": inspect,
         "quantize": quantize,
         "prune": prune,
+        "replace-weights": replace_weights_command,
         "tune": tune,
         "targets": targets,
         "serve": serve,

@@ -11,6 +11,7 @@ import typer
 from ..reports.report import show
 from .command_bench import bench
 from .command_compile import compile_command
+from .command_optimize import optimize
 from .command_prune import prune
 from .command_quantize import quantize
 from .command_run import run
@@ -40,6 +41,7 @@ _COMMANDS: Mapping[str, Callable[..., None]] = MappingProxyType(
         "inspect": inspect,
         "quantize": quantize,
         "prune": prune,
+        "optimize": optimize,
         "tune": tune,
         "targets": targets,
         "serve": serve,

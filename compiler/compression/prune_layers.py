@@ -63,7 +63,7 @@ class PruneLayers:
             for name, home in homes.items()
             if subject.name(name) is not None
             and can_be_changed(home.layer)
-            and (name in wanted if wanted else _is_worth_it(home))
+            and (name in wanted if wanted else is_worth_it(home))
         ]
         if not found:
             raise CutError("the model has no layers whose weights could be changed", where=subject.opened.where)
@@ -154,7 +154,8 @@ class PruneLayers:
         self._stages.setdefault(stage, {})[home.node.weights] = home.from_relax(weights)
 
 
-def _is_worth_it(home: Home) -> bool:
+def is_worth_it(home: Home) -> bool:
+    """Whether a layer takes enough time to be changed where nobody names it."""
     weights = home.layer.weights
     inputs = weights.shape[0] if is_product(home.layer) else weights.shape[1]
     return weights.size >= _FEWEST_WEIGHTS and inputs >= _FEWEST_INPUTS

@@ -1,0 +1,323 @@
+"""`optimize`, top to bottom: database of treatments -> exact solve -> search near its front -> front -> recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import onnx
+
+from ...errors import DataError, ToolError
+from ..calibration.samples import Array
+from ..evaluation.metrics import Metric, relative_error
+from ..options import CompileOptions
+from ..recipes.files import write_recipe
+from ..recipes.identity import identity_of
+from ..recipes.recipe import ModelIdentity, Recipe
+from .attempt import Outcome, Study, attempt
+from .bases import base_of, bases_of
+from .budget import Budget
+from .candidate import Candidate, Parts, candidate_of
+from .crew import Crew, local_crew
+from .data import Data
+from .database import Database, Measured, key_of
+from .front import Point, pareto_front
+from .genetic import next_generation
+from .solve import Predicted, Table
+from .survey import parts_of, survey
+from .treatments import FLOAT, KINDS, TREATMENTS
+from .workbench import workbench_of
+
+if TYPE_CHECKING:
+    from ...frontends import OpenedModel
+    from ..process.progress import ProgressCallback
+
+_SURVEY_SHARE = 0.6  # of the time, that the database may take
+_MOST_SOLVED = 24  # of the exact solver's candidates that are really tried
+_STILL = 3  # generations without a new point of the front, after which the search ends
+_TIMING_SECONDS = 0.4
+_EXACT, _SOLVED, _GENERATION = "float", "exact solve", "generation"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is searched for, and how.
+
+    Attributes:
+        budget: which point becomes the recipe.
+        metric: what outputs are worth.
+        options: of every compile.
+        kinds: of treatments that are tried.
+        seconds: of all runs of this search together; None: until little is to be won.
+        seed: of the search.
+        jobs: processes that try candidates.
+        device: where they run; None: here.
+        crew: makes what tries candidates; None: processes of this machine.
+    """
+
+    budget: Budget
+    metric: Metric
+    options: CompileOptions = field(default_factory=CompileOptions)
+    kinds: Sequence[str] = KINDS
+    seconds: float | None = None
+    seed: int = 0
+    jobs: int = 1
+    device: str | None = None
+    crew: Callable[[Study], AbstractContextManager[Crew]] | None = None
+
+
+@dataclass(frozen=True)
+class Optimized:
+    """What a search knows.
+
+    Attributes:
+        model: its name.
+        exact: the float model.
+        front: the points that no other is better than, the fastest first.
+        points: all that were measured; `origins` says who proposed them, by their keys.
+        predicted: what the exact solver says of its own front.
+        best: the point within the budget, or the nearest to it; `excess` is by how much it misses.
+        rows: how many the database has.
+        failed: candidates without a library, and why.
+        seconds: of all runs.
+        metric: its name and unit.
+    """
+
+    model: str
+    exact: Point
+    front: tuple[Point, ...]
+    points: tuple[Point, ...]
+    origins: dict[str, str]
+    predicted: tuple[Predicted, ...]
+    best: Point
+    excess: float
+    rows: int
+    failed: dict[str, str]
+    seconds: float
+    metric: Metric
+
+
+def optimize(
+    opened: OpenedModel, data: Data, asked: Request, output: Path, folder: Path, tell: ProgressCallback
+) -> Optimized:
+    """Searches, and keeps the best recipe within the budget at `output` from the first one on.
+
+    Args:
+        opened: the model.
+        output: the recipe.
+        folder: of the database: what it knows is not measured again.
+
+    Raises:
+        DataError: the folder holds another search.
+        ModelError, ShapeError, UnsupportedError, CalibrationError: as a compile, and of the samples.
+        OutputError: a file cannot be written.
+        ToolError: the float model itself cannot be compiled or run.
+    """
+    database = Database(folder, _key(opened, data, asked))
+    search = _Search(opened, data, asked, database, output, tell)
+    search.survey()
+    search.run()
+    return search.found()
+
+
+def known(opened: OpenedModel, budget: Budget | None, metric: Metric, folder: Path) -> tuple[Optimized, Parts]:
+    """What an earlier search found, and the parts of its recipes; nothing is measured.
+
+    Raises:
+        DataError: there is none, or none that measured anything.
+    """
+    database = Database(folder, None)
+    asked = Request(budget or Budget(), metric)
+    search = _Search(opened, None, asked, database, folder, lambda stage, done, total: None)
+    search.load()
+    return search.found(), search.parts
+
+
+def _key(opened: OpenedModel, data: Data, asked: Request) -> str:
+    options = replace(asked.options, jobs=None)
+    return key_of(identity_of(opened).sha256, data.digest, asked.metric.name, repr(options), asked.device)
+
+
+class _Search:
+    def __init__(
+        self,
+        opened: OpenedModel,
+        data: Data | None,
+        asked: Request,
+        database: Database,
+        output: Path,
+        tell: ProgressCallback,
+    ) -> None:
+        from ...frontends.linear_layers import linear_layers
+
+        self._opened, self._data, self._asked = opened, data, asked
+        self._database, self._output, self._tell = database, output, tell
+        self._reference: dict[str, Array] | None = None
+        self._written = ""
+        self._seen: dict[str, None] = {}  # candidates of this run, in order
+        self.parts = Parts(opened, {layer.name: layer for layer in linear_layers(opened)})
+
+    def load(self) -> None:
+        """Reads what treatments are."""
+        self.parts.recipes.update(parts_of(self._database))
+        for base, _ in self._database.surveyed:
+            recipe = self._database.recipe(base)
+            if recipe is not None:
+                self.parts.bases[base] = recipe
+
+    def survey(self) -> None:
+        """Fills in the database as far as the time goes."""
+        assert self._data is not None
+        treatments = [each for each in TREATMENTS if each.kind in self._asked.kinds]
+        goes_on = partial(self._time_left, _SURVEY_SHARE)
+        options = self._asked.options
+        for name in bases_of(self._asked.kinds):
+            wanted = [FLOAT, *treatments]
+            if all((name, each.name) in self._database.surveyed for each in wanted) or not goes_on():
+                continue
+            recipe = base_of(name, self._opened, self._data.fitted, options, self._database, self._tell)
+            if recipe is None:
+                continue
+            with workbench_of(self._opened, recipe, self._data.fitted, options, self._tell) as bench:
+                survey(bench, name, treatments, self._database, goes_on)
+        self.load()
+
+    def run(self) -> None:
+        """Measures the exact solver's candidates, then generations of the search, as long as there is time.
+
+        What is in the database takes no time, and the order is the same: after a kill the search goes on as if it had
+        not been stopped.
+        """
+        make = self._asked.crew or partial(local_crew, count=self._asked.jobs)
+        with make(self._study()) as crew:
+            self._measure(crew, [Candidate()], _EXACT)
+            if self._failed(Candidate()):
+                raise ToolError(
+                    "the float model cannot be run", where=self._opened.where, details=[self._failed(Candidate())]
+                )
+            table = self._table()
+            self._measure(crew, [each.candidate for each in _spread(table.solved(), _MOST_SOLVED)], _SOLVED)
+            still, number = 0, 1
+            while still < _STILL and self._time_left():
+                before = set(pareto_front(self._points(self._seen)))
+                children = next_generation(table, self._points(self._seen), self._seen, self._asked.seed, number)
+                if not children:
+                    break
+                self._measure(crew, children, f"{_GENERATION} {number}")
+                still = 0 if set(pareto_front(self._points(self._seen))) - before else still + 1
+                number += 1
+
+    def found(self) -> Optimized:
+        """All of it, and the recipe of the best point written once more."""
+        points = self._points(self._database.measured)
+        exact = next(point for point in points if point.candidate.is_exact)
+        best = self._asked.budget.best(points, exact)
+        measured = self._database.measured
+        return Optimized(
+            self._opened.name,
+            exact,
+            tuple(pareto_front(points)),
+            tuple(points),
+            {key: line.origin for key, line in measured.items()},
+            tuple(self._table().solved()),
+            best,
+            self._asked.budget.excess(best, exact),
+            len(self._database.rows),
+            {key: line.failed for key, line in measured.items() if line.failed},
+            self._database.spent,
+            self._asked.metric,
+        )
+
+    def _study(self) -> Study:
+        assert self._data is not None
+        model, options = self._opened.for_engine(), self._asked.options
+        given = model if isinstance(model, bytes) else onnx.load(model).SerializeToString()
+        key = key_of(given, repr(options), self._data.digest)
+        return Study(key, given, replace(options, jobs=1), self._data.held, _TIMING_SECONDS, self._asked.device)
+
+    def _table(self) -> Table:
+        return Table(self._database, list(self.parts.layers))
+
+    def _time_left(self, share: float = 1.0) -> bool:
+        limit = self._asked.seconds
+        return limit is None or self._database.spent < share * limit
+
+    def _failed(self, candidate: Candidate) -> str:
+        return self._database.measured[candidate.key].failed
+
+    def _measure(self, crew: Crew, candidates: Sequence[Candidate], origin: str) -> None:
+        """Tries candidates, those that nobody tried yet, so many at a time as there are processes for."""
+        missing = [each for each in candidates if each.key not in self._database.measured]
+        self._seen.update(dict.fromkeys(each.key for each in candidates if each not in missing))
+        for start in range(0, len(missing), crew.width):
+            if not self._time_left() and not missing[0].is_exact:
+                return
+            self._tell(origin, start, len(missing))
+            some = missing[start : start + crew.width]
+            recipes = [None if each.is_exact else self._blank(each) for each in some]
+            for place, outcome in crew.outcomes(recipes):
+                self._database.add([self._judged(some[place], outcome, origin)])
+                self._save_best()
+            self._seen.update(dict.fromkeys(each.key for each in some))
+
+    def _blank(self, candidate: Candidate) -> Recipe:
+        """A recipe for a model that was serialized, whose checksum is another."""
+        return replace(self.parts.recipe(candidate), model=ModelIdentity())
+
+    def _judged(self, candidate: Candidate, outcome: Outcome, origin: str) -> Measured:
+        if outcome.failed:
+            return Measured(candidate.key, failed=outcome.failed, origin=origin)
+        assert self._data is not None
+        if candidate.is_exact:
+            self._reference = outcome.outputs
+        reference = self._exact_outputs()
+        return Measured(
+            candidate.key,
+            self._asked.metric(outcome.outputs, self._data.labels, reference),
+            relative_error(outcome.outputs, reference),
+            outcome.ratio,
+            outcome.seconds,
+            outcome.bytes,
+            origin=origin,
+        )
+
+    def _exact_outputs(self) -> dict[str, Array]:
+        """What the float model makes of the samples that are held out."""
+        if self._reference is None:
+            study = self._study()
+            made = attempt(replace(study, seconds=0.0, device=None), None)
+            if made.failed:
+                raise ToolError("the float model cannot be run", where=self._opened.where, details=[made.failed])
+            self._reference = made.outputs
+        return self._reference
+
+    def _points(self, keys: Iterable[str]) -> list[Point]:
+        """Those of candidates that have a library."""
+        measured = self._database.measured
+        exact = measured.get(Candidate().key)
+        if exact is None:
+            raise DataError("the search has measured nothing yet", where=str(self._database.folder))
+        return [
+            Point(candidate_of(key), line.quality, line.error, line.ratio * exact.seconds, line.bytes)
+            for key in keys
+            if not (line := measured[key]).failed
+        ]
+
+    def _save_best(self) -> None:
+        points = self._points(self._database.measured)
+        exact = next(point for point in points if point.candidate.is_exact)
+        best = self._asked.budget.best(points, exact).candidate
+        if best.key != self._written:
+            write_recipe(self.parts.recipe(best), self._output)
+            self._written = best.key
+
+
+def _spread(items: Sequence[Predicted], most: int) -> list[Predicted]:
+    """At most so many of them, evenly."""
+    if len(items) <= most:
+        return list(items)
+    return [items[round(place * (len(items) - 1) / (most - 1))] for place in range(most)]

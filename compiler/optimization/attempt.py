@@ -144,7 +144,8 @@ def _compiled(study: Study, recipe: Recipe | None, path: Path) -> Library:
 def _outcome(study: Study, exact: _Exact, library: Library) -> Outcome:
     runner, sample = exact.runner, study.samples[0]
     outputs = stacked([runner.run(library, each) for each in study.samples])
-    own, floats = [], []
+    own: list[float] = []
+    floats: list[float] = []
     for _ in range(_TURNS):
         for of, times in ((exact.library, floats), (library, own)):
             time.sleep(_SETTLE_SECONDS)  # threads of the library before are still spinning

@@ -20,6 +20,8 @@ from .command_options import (
     Features,
     Image,
     Json,
+    Labels,
+    MetricOption,
     Model,
     Shapes,
     Target,
@@ -31,22 +33,6 @@ if TYPE_CHECKING:
     from ..optimization.optimize import Optimized
 
 _FOLDER = ".search"  # what stands beside the recipe
-
-Labels = Annotated[
-    Path | None,
-    typer.Option(
-        "--labels", metavar="FILE", help="One for each sample, in the same order: .npy, or .npz with `labels`."
-    ),
-]
-MetricOption = Annotated[
-    str | None,
-    typer.Option(
-        "--metric",
-        metavar="NAME",
-        help="top1 (accuracy by labels, or agreement with the float model), cosine, snr, or FILE.py:FUNCTION, which "
-        "takes outputs by name, samples on the first axis, and labels; more is better. [default: top1]",
-    ),
-]
 
 
 def optimize(
@@ -134,7 +120,7 @@ def optimize(
             check_output(place, model)
     make_folders(output, None, None)
     given = None if labels is None else read_array(labels, "labels")
-    judged = metric_of(metric, given)
+    judged = metric_of(metric)
     opened = frontends.open(model, frontends.Request(shapes=static_shapes(options)))
     if point is not None:
         found, parts = known(opened, parse_budgets(budget) if budget else None, judged, folder)

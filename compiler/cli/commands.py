@@ -11,6 +11,7 @@ import typer
 from ..reports.report import show
 from .command_bench import bench
 from .command_compile import compile_command
+from .command_evaluate import evaluate
 from .command_optimize import optimize
 from .command_prune import prune
 from .command_quantize import quantize
@@ -42,6 +43,7 @@ _COMMANDS: Mapping[str, Callable[..., None]] = MappingProxyType(
         "quantize": quantize,
         "prune": prune,
         "optimize": optimize,
+        "evaluate": evaluate,
         "tune": tune,
         "targets": targets,
         "serve": serve,

@@ -33,13 +33,11 @@ class Metric:
         name: for people.
         unit: what a difference of it is counted in.
         function: computes it.
-        needs_labels: whether there is none without labels.
     """
 
     name: str
     unit: str
     function: Function
-    needs_labels: bool = False
 
     def __call__(self, outputs: Outputs, labels: Array | None, reference: Outputs) -> float:
         """The number.
@@ -60,11 +58,11 @@ class Metric:
         return value
 
 
-def metric_of(text: str | None, labels: Array | None) -> Metric:
+def metric_of(text: str | None) -> Metric:
     """A metric by its name, or as ``FILE.py:FUNCTION``.
 
     Args:
-        text: the name; None: accuracy where there are labels, else how often the largest output is the float model's.
+        text: the name; None: how often the largest output is at the label's place, or the float model's without labels.
 
     Raises:
         UsageError: there is no such metric, file or function.

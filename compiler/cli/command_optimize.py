@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -84,6 +85,10 @@ def optimize(
     bind: Binds = None,
     threads: CompiledThreads = None,
     jobs: Annotated[int, typer.Option("--jobs", metavar="N", min=1, help="Processes that try networks.")] = 1,
+    cluster: Annotated[
+        str | None,
+        typer.Option("--cluster", metavar="ADDRESS", help="Try networks on the workers of dask://HOST:PORT instead."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Search what is done to each layer of a model: bits, ranks, zeros, channels; and write a recipe within a budget.
@@ -105,6 +110,7 @@ def optimize(
     from ..calibration.tapped import input_specs
     from ..evaluation.metrics import metric_of
     from ..optimization.budget import parse_budgets
+    from ..optimization.cluster import cluster_crew
     from ..optimization.data import data_of
     from ..optimization.optimize import Request, known
     from ..optimization.optimize import optimize as searched
@@ -138,6 +144,7 @@ def optimize(
             seconds,
             seed,
             jobs,
+            crew=None if cluster is None else partial(cluster_crew, address=cluster),
         )
         images = parse_preprocessing(image) if image is not None else None
         with interrupt.temporary_folder(), shown(f"optimizing {model.name}", Timeline()) as progress:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ..library.artifact import CompiledModel
+from ..library.signature import Signature
 from ..measurement.bench import work_of
 from .samples import Sample
 
@@ -37,13 +38,19 @@ def costs_of(
         names: the layers by the names that their nodes have in kernels.
         runs: of which the median counts.
     """
-    rounds = [library.profile(sample) for _ in range(runs + 1)][1:]
+    return costs_of_rounds(library.signature, [library.profile(sample) for _ in range(runs + 1)][1:], names)
+
+
+def costs_of_rounds(
+    signature: Signature, rounds: Iterable[Iterable[int]], names: Mapping[str, str]
+) -> tuple[dict[str, Cost], Cost]:
+    """The same of rounds that ran anywhere: the nanoseconds of each step in each."""
     times = [statistics.median(each) / 1e9 for each in zip(*rounds, strict=True)]
-    kernels, steps = library.signature.kernels, library.signature.steps
+    kernels, steps = signature.kernels, signature.steps
     constants = [int(kernels[step.kernel].constant_bytes) if step.kernel >= 0 else 0 for step in steps]
     costs: dict[str, Cost] = {}
     whole = Cost()
-    for work, seconds, held in zip(work_of(library.signature), times, constants, strict=True):
+    for work, seconds, held in zip(work_of(signature), times, constants, strict=True):
         cost = Cost(seconds, int(work.bytes), held)
         whole += cost
         layer = next((names[source] for source in work.sources if source in names), None)

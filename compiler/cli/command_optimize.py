@@ -18,6 +18,7 @@ from .command_options import (
     Binds,
     CompiledThreads,
     Cpu,
+    Device,
     Features,
     Image,
     Json,
@@ -31,7 +32,7 @@ from .command_options import (
 from .tensor_options import read_array
 
 if TYPE_CHECKING:
-    from ..optimization.optimize import Optimized
+    from ..optimization.request import Optimized
 
 _FOLDER = ".search"  # what stands beside the recipe
 
@@ -85,6 +86,7 @@ def optimize(
     bind: Binds = None,
     threads: CompiledThreads = None,
     jobs: Annotated[int, typer.Option("--jobs", metavar="N", min=1, help="Processes that try networks.")] = 1,
+    device: Device = None,
     cluster: Annotated[
         str | None,
         typer.Option("--cluster", metavar="ADDRESS", help="Try networks on the workers of dask://HOST:PORT instead."),
@@ -112,8 +114,9 @@ def optimize(
     from ..optimization.budget import parse_budgets
     from ..optimization.cluster import cluster_crew
     from ..optimization.data import data_of
-    from ..optimization.optimize import Request, known
+    from ..optimization.optimize import known
     from ..optimization.optimize import optimize as searched
+    from ..optimization.request import Request
     from ..optimization.treatments import checked_kinds
     from ..ranges import static_shapes
     from ..recipes.files import write_recipe
@@ -144,6 +147,7 @@ def optimize(
             seconds,
             seed,
             jobs,
+            device,
             crew=None if cluster is None else partial(cluster_crew, address=cluster),
         )
         images = parse_preprocessing(image) if image is not None else None

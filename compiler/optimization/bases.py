@@ -15,6 +15,7 @@ from ..recipes.recipe import Recipe
 from .candidate import WHOLE
 from .database import Database
 from .treatments import CHANNELS
+from .workbench import here
 
 if TYPE_CHECKING:
     from ...frontends import OpenedModel
@@ -35,6 +36,7 @@ def base_of(
     opened: OpenedModel,
     samples: Sequence[Sample],
     options: CompileOptions,
+    device: str | None,
     database: Database,
     tell: ProgressCallback,
 ) -> Recipe | None:
@@ -48,7 +50,7 @@ def base_of(
     target = target_of(options)
     asked = Pruning(work=share, samples=len(samples)).for_vectors(target.lanes())
     try:
-        recipe = prune(opened, samples, asked, options, tell, cycles_on(target)).recipe
+        recipe = prune(opened, samples, asked, here(options, device), tell, cycles_on(target)).recipe
     except CutError:
         recipe = Recipe()
     database.keep(name, recipe)

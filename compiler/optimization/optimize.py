@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import onnx
 
-from ...errors import DataError, ToolError
+from ...errors import DataError, ToolError, UsageError
+from ...targets import parse
+from ..build import target_of
 from ..calibration.samples import Array
 from ..evaluation.metrics import Metric, relative_error
-from ..options import CompileOptions
 from ..recipes.files import write_recipe
 from ..recipes.identity import identity_of
 from ..recipes.recipe import ModelIdentity, Recipe
@@ -27,10 +27,11 @@ from .data import Data
 from .database import Database, Measured, key_of
 from .front import Point, pareto_front
 from .genetic import next_generation
+from .request import SOLVED, UNIFORM, Optimized, Request
 from .solve import Predicted, Table
 from .survey import parts_of, survey
-from .treatments import FLOAT, KINDS, TREATMENTS
-from .workbench import workbench_of
+from .treatments import FLOAT, TREATMENTS
+from .workbench import here, workbench_of
 
 if TYPE_CHECKING:
     from ...frontends import OpenedModel
@@ -38,67 +39,10 @@ if TYPE_CHECKING:
 
 _SURVEY_SHARE = 0.6  # of the time, that the database may take
 _MOST_SOLVED = 24  # of the exact solver's candidates that are really tried
+MOST_THERE = 24  # samples that are run on a device, each by a program of its own
 _STILL = 3  # generations without a new point of the front, after which the search ends
 _TIMING_SECONDS = 0.4
-_EXACT, _SOLVED, _GENERATION = "float", "exact solve", "generation"
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is searched for, and how.
-
-    Attributes:
-        budget: which point becomes the recipe.
-        metric: what outputs are worth.
-        options: of every compile.
-        kinds: of treatments that are tried.
-        seconds: of all runs of this search together; None: until little is to be won.
-        seed: of the search.
-        jobs: processes that try candidates.
-        device: where they run; None: here.
-        crew: makes what tries candidates; None: processes of this machine.
-    """
-
-    budget: Budget
-    metric: Metric
-    options: CompileOptions = field(default_factory=CompileOptions)
-    kinds: Sequence[str] = KINDS
-    seconds: float | None = None
-    seed: int = 0
-    jobs: int = 1
-    device: str | None = None
-    crew: Callable[[Study], AbstractContextManager[Crew]] | None = None
-
-
-@dataclass(frozen=True)
-class Optimized:
-    """What a search knows.
-
-    Attributes:
-        model: its name.
-        exact: the float model.
-        front: the points that no other is better than, the fastest first.
-        points: all that were measured; `origins` says who proposed them, by their keys.
-        predicted: what the exact solver says of its own front.
-        best: the point within the budget, or the nearest to it; `excess` is by how much it misses.
-        rows: how many the database has.
-        failed: candidates without a library, and why.
-        seconds: of all runs.
-        metric: its name and unit.
-    """
-
-    model: str
-    exact: Point
-    front: tuple[Point, ...]
-    points: tuple[Point, ...]
-    origins: dict[str, str]
-    predicted: tuple[Predicted, ...]
-    best: Point
-    excess: float
-    rows: int
-    failed: dict[str, str]
-    seconds: float
-    metric: Metric
+_EXACT, _GENERATION = "float", "generation"
 
 
 def optimize(
@@ -115,8 +59,16 @@ def optimize(
         DataError: the folder holds another search.
         ModelError, ShapeError, UnsupportedError, CalibrationError: as a compile, and of the samples.
         OutputError: a file cannot be written.
+        UsageError: there is no such device, or libraries for the target do not run here.
         ToolError: the float model itself cannot be compiled or run.
     """
+    target = target_of(asked.options)
+    if asked.device is None and target.arch != parse("host").arch:
+        raise UsageError(
+            f"libraries for {target.triple} do not run on this machine",
+            where="--target",
+            hint="name a device that runs them: --device ssh:USER@HOST, rpc:HOST:PORT/KEY, qemu",
+        )
     database = Database(folder, _key(opened, data, asked))
     search = _Search(opened, data, asked, database, output, tell)
     search.survey()
@@ -174,15 +126,15 @@ class _Search:
         assert self._data is not None
         treatments = [each for each in TREATMENTS if each.kind in self._asked.kinds]
         goes_on = partial(self._time_left, _SURVEY_SHARE)
-        options = self._asked.options
+        options, device = self._asked.options, self._asked.device
         for name in bases_of(self._asked.kinds):
             wanted = [FLOAT, *treatments]
             if all((name, each.name) in self._database.surveyed for each in wanted) or not goes_on():
                 continue
-            recipe = base_of(name, self._opened, self._data.fitted, options, self._database, self._tell)
+            recipe = base_of(name, self._opened, self._data.fitted, options, device, self._database, self._tell)
             if recipe is None:
                 continue
-            with workbench_of(self._opened, recipe, self._data.fitted, options, self._tell) as bench:
+            with workbench_of(self._opened, recipe, self._data.fitted, options, device, self._tell) as bench:
                 survey(bench, name, treatments, self._database, goes_on)
         self.load()
 
@@ -200,7 +152,8 @@ class _Search:
                     "the float model cannot be run", where=self._opened.where, details=[self._failed(Candidate())]
                 )
             table = self._table()
-            self._measure(crew, [each.candidate for each in _spread(table.solved(), _MOST_SOLVED)], _SOLVED)
+            self._measure(crew, [each.candidate for each in _spread(table.solved(), _MOST_SOLVED)], SOLVED)
+            self._measure(crew, table.uniform(), UNIFORM)
             still, number = 0, 1
             while still < _STILL and self._time_left():
                 before = set(pareto_front(self._points(self._seen)))
@@ -237,7 +190,8 @@ class _Search:
         model, options = self._opened.for_engine(), self._asked.options
         given = model if isinstance(model, bytes) else onnx.load(model).SerializeToString()
         key = key_of(given, repr(options), self._data.digest)
-        return Study(key, given, replace(options, jobs=1), self._data.held, _TIMING_SECONDS, self._asked.device)
+        held = self._data.held if self._asked.device is None else self._data.held[:MOST_THERE]
+        return Study(key, given, replace(options, jobs=1), held, _TIMING_SECONDS, self._asked.device)
 
     def _table(self) -> Table:
         return Table(self._database, list(self.parts.layers))
@@ -277,7 +231,7 @@ class _Search:
         reference = self._exact_outputs()
         return Measured(
             candidate.key,
-            self._asked.metric(outcome.outputs, self._data.labels, reference),
+            self._asked.metric(outcome.outputs, self._labels(), reference),
             relative_error(outcome.outputs, reference),
             outcome.ratio,
             outcome.seconds,
@@ -285,11 +239,17 @@ class _Search:
             origin=origin,
         )
 
+    def _labels(self) -> Array | None:
+        """Those of the samples that candidates ran on."""
+        labels = self._data.labels if self._data is not None else None
+        return labels if labels is None or self._asked.device is None else labels[:MOST_THERE]
+
     def _exact_outputs(self) -> dict[str, Array]:
         """What the float model makes of the samples that are held out."""
         if self._reference is None:
             study = self._study()
-            made = attempt(replace(study, seconds=0.0, device=None), None)
+            options = here(study.options, study.device)
+            made = attempt(replace(study, key=f"{study.key} here", options=options, device=None), None)
             if made.failed:
                 raise ToolError("the float model cannot be run", where=self._opened.where, details=[made.failed])
             self._reference = made.outputs

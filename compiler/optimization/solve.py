@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from .candidate import Candidate
+from .candidate import WHOLE, Candidate
 from .database import Database, Row
 from .front import front_of
 from .treatments import FLOAT
@@ -65,6 +65,14 @@ class Table:
             seconds += row.seconds - own.seconds
             size += row.bytes - own.bytes
         return Predicted(candidate, error, seconds, size)
+
+    def uniform(self) -> list[Candidate]:
+        """The whole model with each treatment of all layers that have it."""
+        layers: dict[str, dict[str, str]] = {}
+        for row in self._rows.values():
+            if row.base == WHOLE and row.treatment != FLOAT.name:
+                layers.setdefault(row.treatment, {})[row.layer] = row.treatment
+        return [Candidate(WHOLE).treating(each, self.order) for each in layers.values()]
 
     def useful(self, base: str) -> Mapping[str, Sequence[Row]]:
         """For each layer the treatments that no other is better than."""

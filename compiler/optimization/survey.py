@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 from ...errors import TilewrightError
 from ..calibration.errors_of_layers import Error
 from ..calibration.network import layers_of
-from ..calibration.timing import Cost, costs_of
+from ..calibration.timing import Cost, costs_of, costs_of_rounds
+from ..library.artifact import load, read_file
 from ..recipes.recipe import Recipe
+from ..runners.device import checked
 from .database import Database, Row, Surveyed
 from .treatments import FLOAT, Treatment, changed_layers
 
@@ -94,10 +96,17 @@ def _costs(
 ) -> tuple[dict[str, Cost], Cost, int]:
     """What the kernels of each layer take, what all take, and the bytes of the file."""
     bench.tell(f"measure {name}", 0, 0)
-    library = bench.shop.compiled(bench.opened, _file(name), recipe, kept)
+    path = bench.there.built(bench.opened, _file(f"{name} there"), recipe, kept)
     names = {layer.hint: layer.name for layer in bench.network.layers}
-    costs, whole = costs_of(library, bench.samples[0], names, _RUNS)
-    return costs, whole, library.path.stat().st_size
+    sample = bench.samples[0]
+    if bench.runner is None:
+        costs, whole = costs_of(load(path), sample, names, _RUNS)
+    else:
+        library = read_file(path)
+        found = bench.runner.profile(library, sample, runs=_RUNS + 1)
+        checked(found.ended, str(path))
+        costs, whole = costs_of_rounds(library.signature, found.rounds(len(library.signature.steps)), names)
+    return costs, whole, path.stat().st_size
 
 
 def _errors(bench: Workbench, treatment: Treatment, part: Recipe, names: set[str]) -> dict[str, float]:

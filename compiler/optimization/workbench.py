@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +22,8 @@ from ..compression.weight_homes import Home, weight_homes
 from ..options import CompileOptions
 from ..ranges import static_shapes
 from ..recipes.recipe import KeepEntry, Recipe
+from ..runners.device import DeviceRunner
+from ..runners.places import place_of
 
 if TYPE_CHECKING:
     from ...frontends import ImportedModel, OpenedModel
@@ -42,7 +44,8 @@ class Workbench:
         cut: those of which channels are cut, by the names that Relax has.
         lost: the square of what its outputs lose, as a share of the whole model's.
         samples: of the inputs, to fit and to calibrate on.
-        shop, options, target: with which libraries are made, and for what.
+        shop, options: with which libraries are made, for this machine.
+        there, target, runner: the same for the machine that is asked for, and what runs them on it; None: this process.
         exact: gives all that layers read and make; `values` is that of one sample.
         disturbed: the model that errors are added to; None where that would take too much memory.
         tell: told of progress.
@@ -57,7 +60,9 @@ class Workbench:
     samples: Sequence[Sample]
     shop: Workshop
     options: CompileOptions
+    there: Workshop
     target: Target
+    runner: DeviceRunner | None
     exact: Tapped
     values: Mapping[str, Array]
     disturbed: Injected | None
@@ -70,6 +75,7 @@ def workbench_of(
     recipe: Recipe,
     samples: Sequence[Sample],
     options: CompileOptions,
+    device: str | None,
     tell: ProgressCallback,
 ) -> Iterator[Workbench]:
     """Makes the libraries for a base.
@@ -77,9 +83,12 @@ def workbench_of(
     Args:
         recipe: what is cut, with new weights for what is left; an empty one for the whole model.
         samples: one at least.
+        options: for the machine that is asked for.
+        device: where libraries for it run; None: here.
     """
     from ... import frontends
 
+    there, options = options, here(options, device)
     imported = frontends.load(opened, shapes=static_shapes(options), bindings=options.bindings)
     homes = list(weight_homes(opened, layers_of(Graph.read(imported.module))).values())
     own, cut = _with_zeros(opened, imported, homes, recipe)
@@ -103,12 +112,23 @@ def workbench_of(
             samples,
             shop,
             shop.options,
-            target_of(options),
+            replace(shop, options=replace(shop.options, **_machine(there))),
+            target_of(there),
+            None if device is None else DeviceRunner(place_of(device), there.threads or 0),
             exact,
             values,
             disturbed,
             tell,
         )
+
+
+def here(options: CompileOptions, device: str | None) -> CompileOptions:
+    """The same options for this machine, where others run on a device."""
+    return options if device is None else replace(options, **_machine(CompileOptions()))
+
+
+def _machine(options: CompileOptions) -> dict[str, Any]:
+    return {"target": options.target, "cpu": options.cpu, "features": options.features}
 
 
 def _lost(whole: Tapped, base: Tapped, outputs: Sequence[str], samples: Sequence[Sample]) -> float:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from ..optimization.request import SOLVED, UNIFORM
 from .curves import Points, svg
 from .optimization_report import headline, summary
 from .pages import page_environment, page_file
@@ -14,9 +15,10 @@ from .report import duration, size
 
 if TYPE_CHECKING:
     from ..optimization.front import Point
-    from ..optimization.optimize import Optimized
+    from ..optimization.request import Optimized
 
-_SEARCH = "search near the front"
+_SEARCH = "search"
+_SAID = {SOLVED: SOLVED, UNIFORM: "uniform"}
 
 
 def render(found: Optimized) -> str:
@@ -54,7 +56,7 @@ def _plot(
     for point in found.points:
         if not point.candidate.is_exact:
             origin = found.origins[point.candidate.key]
-            groups.setdefault("exact solve" if origin == "exact solve" else _SEARCH, []).append(point)
+            groups.setdefault(_SAID.get(origin, _SEARCH), []).append(point)
     front = sorted(places(list(found.front)))
     clouds = {name: places(points) for name, points in groups.items()}
     return svg(f"{y_label} against {x_label.partition(',')[0]}", x_label, y_label, {"front": front}, clouds)

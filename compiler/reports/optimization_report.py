@@ -9,7 +9,7 @@ from .report import Table, duration, size
 
 if TYPE_CHECKING:
     from ..optimization.front import Point
-    from ..optimization.optimize import Optimized
+    from ..optimization.request import Optimized
 
 _MOST_ROWS = 40
 

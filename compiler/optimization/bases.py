@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from ..options import CompileOptions
     from ..process.progress import ProgressCallback
 
-# Shares of the layers' work that are left of narrower ones.
-_SHARES = (0.75, 0.5, 0.35, 0.2)
+# Shares of the layers' work that are left of narrower ones; those that come first get time first.
+_SHARES = (0.5, 0.75, 0.35, 0.2)
 
 
 def bases_of(kinds: Sequence[str]) -> list[str]:

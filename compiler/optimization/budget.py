@@ -11,6 +11,8 @@ from types import MappingProxyType
 from ...errors import UsageError
 from .front import Point
 
+_BEYOND = 1.25  # times that error
+_LEAST_ERROR = 0.02  # of which metrics hardly tell
 _NUMBER = r"[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?"
 _HINT = "write accuracy=-0.5 (points of the metric), latency=0.5x or size=0.25x (shares of the float model's)"
 
@@ -38,6 +40,16 @@ class Budget:
             if limit is not None:
                 over += max(0.0, math.log(share / limit))
         return over
+
+    def reach(self, points: Sequence[Point], exact: Point) -> float:
+        """The error up to which candidates are worth trying: that of points that lose little more than they may.
+
+        Where no limit says what they may lose, that of the best point: others are to lose less.
+        """
+        if self.accuracy is None:
+            return _BEYOND * max(self.best(points, exact).error, _LEAST_ERROR)
+        losing = exact.quality + 2 * self.accuracy
+        return _BEYOND * max([_LEAST_ERROR, *(point.error for point in points if point.quality >= losing)])
 
     def best(self, points: Sequence[Point], exact: Point) -> Point:
         """The best point within the limits, or the one that is nearest to them.

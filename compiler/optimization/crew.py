@@ -23,13 +23,11 @@ _MOST_SECONDS = 900.0  # that one may take
 
 
 class Crew(Protocol):
-    """Who tries candidates.
+    """Who tries candidates."""
 
-    Attributes:
-        width: how many at a time.
-    """
-
-    width: int
+    @property
+    def width(self) -> int:
+        """How many at a time."""
 
     def outcomes(self, recipes: Sequence[Recipe | None]) -> Iterator[tuple[int, Outcome]]:
         """What comes of each, with its place, in any order; None is the float model itself."""

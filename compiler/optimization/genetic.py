@@ -35,7 +35,7 @@ class _Child:
 
 
 def next_generation(
-    table: Table, points: Sequence[Point], known: Collection[str], seed: int, number: int
+    table: Table, points: Sequence[Point], known: Collection[str], reach: float, seed: int, number: int
 ) -> list[Candidate]:
     """Candidates to try next; fewer than `GENERATION`, or none, where nothing promising is left.
 
@@ -44,10 +44,11 @@ def next_generation(
     Args:
         points: all that were measured.
         known: keys of all candidates that were tried.
+        reach: the error beyond which they are not worth it.
         number: of the generation.
     """
     chance = random.Random(f"{seed} {number}")
-    parents = _parents(points)
+    parents = _parents([point for point in points if point.error <= reach])
     children: dict[str, _Child] = {}
     for _ in range(_CHILDREN):
         parent = chance.choice(parents)
@@ -58,7 +59,8 @@ def next_generation(
     promising = [
         child
         for child in children.values()
-        if not any(all(a <= b for a, b in zip(costs, child.costs, strict=True)) for costs in measured)
+        if child.error <= reach
+        and not any(all(a <= b for a, b in zip(costs, child.costs, strict=True)) for costs in measured)
     ]
     best = front_of(promising, lambda child: child.costs)
     rest = [child for child in promising if child not in best]

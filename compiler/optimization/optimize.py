@@ -156,12 +156,14 @@ class _Search:
             self._measure(crew, table.uniform(), UNIFORM)
             still, number = 0, 1
             while still < _STILL and self._time_left():
-                before = set(pareto_front(self._points(self._seen)))
-                children = next_generation(table, self._points(self._seen), self._seen, self._asked.seed, number)
+                points = self._points(self._seen)
+                reach = self._asked.budget.reach(points, points[0])
+                children = next_generation(table, points, self._seen, reach, self._asked.seed, number)
                 if not children:
                     break
                 self._measure(crew, children, f"{_GENERATION} {number}")
-                still = 0 if set(pareto_front(self._points(self._seen))) - before else still + 1
+                news = set(pareto_front(self._points(self._seen))) - set(pareto_front(points))
+                still = 0 if any(point.error <= reach for point in news) else still + 1
                 number += 1
 
     def found(self) -> Optimized:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import TilewrightError
 from ..calibration.errors_of_layers import Error
-from ..calibration.network import layers_of
+from ..calibration.network import Layers, Network, layers_of
 from ..calibration.timing import Cost, costs_of, costs_of_rounds
 from ..library.artifact import load, read_file
 from ..recipes.recipe import Recipe
@@ -113,11 +113,13 @@ def _errors(bench: Workbench, treatment: Treatment, part: Recipe, names: set[str
     """The error of each layer, at the outputs of the model; at its own, where the model is too large for that."""
     network = bench.network.of([layer for layer in bench.network.layers if layer.name in names])
     found = {layer.name: Error() for layer in network.layers}
-    layers = layers_of(bench.shop, network, bench.values, part, _file(f"{treatment.name} by themselves"))
+    changed = treatment.change is not None  # to other floats, which one library takes
+    layers = bench.by_weights if changed else _by_themselves(bench, treatment, network, part)
+    weights = {**bench.weights, **part.arrays} if changed else {}
     for number, sample in enumerate(bench.samples[:_ERROR_SAMPLES]):
         bench.tell(f"errors of {treatment.name}", number, min(_ERROR_SAMPLES, len(bench.samples)))
         exact = bench.exact.all(sample)
-        results = layers.run(exact)
+        results = layers.run({**exact, **weights})
         for layer in network.layers:
             if bench.disturbed is None:
                 found[layer.name].add(results[layer.output], exact[layer.output])
@@ -126,6 +128,10 @@ def _errors(bench: Workbench, treatment: Treatment, part: Recipe, names: set[str
             for name in network.outputs:
                 found[layer.name].add(outputs[name], exact[name])
     return {name: error.error / error.signal if error.signal else error.error for name, error in found.items()}
+
+
+def _by_themselves(bench: Workbench, treatment: Treatment, network: Network, part: Recipe) -> Layers:
+    return layers_of(bench.shop, network, bench.values, part, _file(f"{treatment.name} by themselves"))
 
 
 def _file(name: str) -> str:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..compression.weight_homes import Home
     from .workbench import Workbench
 
-_MOST_GRAM_BYTES = 512 << 20  # of second moments at a time
+_MOST_GRAM_BYTES = 1 << 29  # of second moments at a time
 _GRAM_SAMPLES = 64
 
 # What a recipe says of a layer, and its new weights; None where it has no such treatment.

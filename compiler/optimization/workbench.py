@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from ...ir_passes.compression.layers import layers_of
 from ...ir_passes.core.graph import Graph
 from ..build import target_of
 from ..calibration.errors_of_layers import Error, Injected, injected
-from ..calibration.network import Network, network_of, taps_of
+from ..calibration.network import Layers, Network, network_of, taps_of
 from ..calibration.samples import Array, Sample
 from ..calibration.tapped import MOST_BYTES, Tapped, Workshop, tapped, workshop_of
 from ..compression.weight_homes import Home, weight_homes
@@ -67,6 +68,22 @@ class Workbench:
     values: Mapping[str, Array]
     disturbed: Injected | None
     tell: ProgressCallback
+
+    @cached_property
+    def by_weights(self) -> Layers:
+        """All layers each by itself, with their weights as inputs: one library for all treatments that change those."""
+        from ...frontends.layer_parts import layers_by_themselves
+        from ...frontends.lifted_weights import with_weights_as_inputs
+
+        layers = [home.node for home in self.homes]
+        part = layers_by_themselves(self.opened, layers, self.values)
+        lifted = with_weights_as_inputs(part, dict.fromkeys(layer.weights for layer in layers))
+        return Layers((self.shop.compiled(lifted, "by_weights"),))
+
+    @cached_property
+    def weights(self) -> Mapping[str, Array]:
+        """Of all layers that have a home, by the names of initializers."""
+        return {home.node.weights: home.from_relax(home.layer.weights) for home in self.homes}
 
 
 @contextmanager

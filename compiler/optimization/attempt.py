@@ -15,7 +15,7 @@ from pathlib import Path
 
 import onnx
 
-from ...errors import TilewrightError
+from ...errors import DeviceLostError, TilewrightError
 from ..build import build
 from ..calibration.samples import Array, Sample
 from ..evaluation.metrics import stacked
@@ -29,6 +29,7 @@ from ..runners.places import place_of
 from ..runners.runner import Library, Runner
 
 _TURNS, _SETTLE_SECONDS = 9, 0.01
+_MOST_TEXT = 200  # of an error
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class Outcome:
         seconds: of a run of the float library.
         bytes: of its file.
         failed: why there is no library, or "".
+        lost: whether that is the fault of a device, which does not answer any more.
     """
 
     outputs: dict[str, Array]
@@ -69,6 +71,7 @@ class Outcome:
     seconds: float = 0.0
     bytes: int = 0
     failed: str = ""
+    lost: bool = False
 
 
 def attempt(study: Study, recipe: Recipe | None) -> Outcome:
@@ -88,8 +91,12 @@ def _attempted(study: Study, recipe: Recipe | None) -> Outcome:
             return _outcome(study, exact, exact.library)
         with temporary_folder() as folder:
             return _outcome(study, exact, _compiled(study, recipe, folder / "candidate.so"))
-    except (TilewrightError, MemoryError) as error:
-        return Outcome({}, failed=(str(error).splitlines() or [type(error).__name__])[0])
+    except DeviceLostError as error:
+        return Outcome({}, failed=error.what, lost=True)
+    except TilewrightError as error:
+        return Outcome({}, failed=error.what)
+    except Exception as error:  # of this candidate, foreseen by nobody: others may be well
+        return Outcome({}, failed=f"{type(error).__name__}: {error}"[:_MOST_TEXT])
 
 
 @dataclass(frozen=True)

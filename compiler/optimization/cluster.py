@@ -30,7 +30,7 @@ class Cluster:
 
     def outcomes(self, recipes: Sequence[Recipe | None]) -> Iterator[tuple[int, Outcome]]:
         """As `Crew` says."""
-        from distributed import as_completed
+        from distributed import KilledWorker, as_completed
 
         waiting = {self._submitted(recipe): (place, 1) for place, recipe in enumerate(recipes)}
         done = as_completed(waiting)
@@ -38,10 +38,16 @@ class Cluster:
             place, tries = waiting.pop(future)
             try:
                 yield place, future.result()
-            except Exception as error:  # Dask's, of a worker that died several times or took what it held along
+            except KilledWorker:  # of several that tried it, each
+                yield place, Outcome({}, failed="its process died")
+            except Exception as error:  # a worker took along what others need
                 if tries == ATTEMPTS:
-                    yield place, Outcome({}, failed=f"{type(error).__name__}: {error}"[:200])
-                    continue
+                    raise ToolError(
+                        "the cluster does not answer any more",
+                        where="--cluster",
+                        details=[f"{type(error).__name__}: {error}"],
+                        hint="nothing is lost: the same command goes on",
+                    ) from error
                 self._sent = self._client.scatter(self._study, broadcast=True, hash=False)
                 again = self._submitted(recipes[place])
                 waiting[again] = place, tries + 1

@@ -90,9 +90,6 @@ class Local:
                 finally:
                     slow.cancel()
             return Outcome({}, failed="its process died")
-        except Exception as error:  # of the candidate, foreseen by nobody: others may be well
-            workers = None
-            return Outcome({}, failed=f"{type(error).__name__}: {error}"[:200])
         finally:
             self._idle.put(workers)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import onnx
 
-from ...errors import DataError, ToolError, UsageError
+from ...errors import DataError, DeviceLostError, ToolError, UsageError
 from ...targets import parse
 from ..build import target_of
 from ..calibration.samples import Array
@@ -42,6 +42,7 @@ _MOST_SOLVED = 24  # of the exact solver's candidates that are really tried
 MOST_THERE = 24  # samples that are run on a device, each by a program of its own
 _STILL = 3  # generations without a new point of the front, after which the search ends
 _TIMING_SECONDS = 0.4
+_GOES_ON = "nothing is lost: the same command goes on"
 _EXACT, _GENERATION = "float", "generation"
 
 
@@ -73,6 +74,7 @@ def optimize(
     search = _Search(opened, data, asked, database, output, tell)
     search.survey()
     search.run()
+    search.save_best()
     return search.found()
 
 
@@ -167,7 +169,7 @@ class _Search:
                 number += 1
 
     def found(self) -> Optimized:
-        """All of it, and the recipe of the best point written once more."""
+        """All that is known by now."""
         points = self._points(self._database.measured)
         exact = next(point for point in points if point.candidate.is_exact)
         best = self._asked.budget.best(points, exact)
@@ -216,8 +218,10 @@ class _Search:
             some = missing[start : start + crew.width]
             recipes = [None if each.is_exact else self._blank(each) for each in some]
             for place, outcome in crew.outcomes(recipes):
+                if outcome.lost:
+                    raise DeviceLostError(outcome.failed, where=str(self._asked.device), hint=_GOES_ON)
                 self._database.add([self._judged(some[place], outcome, origin)])
-                self._save_best()
+                self.save_best()
             self._seen.update(dict.fromkeys(each.key for each in some))
 
     def _blank(self, candidate: Candidate) -> Recipe:
@@ -269,7 +273,8 @@ class _Search:
             if not (line := measured[key]).failed
         ]
 
-    def _save_best(self) -> None:
+    def save_best(self) -> None:
+        """Writes the recipe of the best point so far, if it is another by now."""
         points = self._points(self._database.measured)
         exact = next(point for point in points if point.candidate.is_exact)
         best = self._asked.budget.best(points, exact).candidate

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -136,3 +137,21 @@ def test_a_search_that_was_killed_goes_on(tmp_path: Path, capsys: pytest.Capture
     assert best["latency_share"] < 0.75 and best["size_share"] < 0.7
     assert best["quality"] > found["float"]["quality"] - 0.6
     assert len({json.dumps(each["layers"]) + each["base"] for each in found["points"]}) == len(found["points"])
+
+
+@pytest.mark.slow
+def test_another_machine_is_searched_for(files: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    """On an emulated processor; kernels are timed there, and networks run there."""
+    if shutil.which("qemu-aarch64") is None:
+        pytest.skip("there is no qemu-aarch64: install qemu-user")
+    searching = ["optimize", files["net.onnx"], "--calibration", files["data.npy"], "--try", "rank,int8"]
+    searching += ["--budget", "size=0.7x", "--metric", "cosine", "--threads", "1", "-o", files["small.json"], "--json"]
+    there = ["--target", "aarch64-linux-gnu", "--mcpu", "cortex-a76"]
+    fails(capsys, [*searching, *there], 2, "do not run on this machine", "--device")
+
+    assert run([*searching, *there, "--device", "qemu"]) == 0
+
+    found = json.loads(capsys.readouterr().out)
+    best = found["front"][found["best"] - 1]
+    assert "wide" in best["layers"] and best["size_share"] < 0.7 and best["quality"] > 95
+    assert len(found["points"]) > 1 and not found["failed"]

@@ -60,7 +60,7 @@ def optimize(
         DataError: the folder holds another search.
         ModelError, ShapeError, UnsupportedError, CalibrationError: as a compile, and of the samples.
         OutputError: a file cannot be written.
-        UsageError: there is no such device, or libraries for the target do not run here.
+        UsageError: the model has no layers, there is no such device, or libraries for the target do not run here.
         ToolError: the float model itself cannot be compiled or run.
     """
     target = target_of(asked.options)
@@ -72,6 +72,8 @@ def optimize(
         )
     database = Database(folder, _key(opened, data, asked))
     search = _Search(opened, data, asked, database, output, tell)
+    if not search.parts.layers:
+        raise UsageError("the model has no product or convolution with constant float weights", where=opened.where)
     search.survey()
     search.run()
     search.save_best()

@@ -78,7 +78,7 @@ class Table:
         """For each layer the treatments that no other is better than."""
         return {
             layer: front_of(rows, lambda row: (row.error, row.seconds, row.bytes))
-            for layer, rows in self.options[base].items()
+            for layer, rows in self.options.get(base, {}).items()
             if rows[0].treatment == FLOAT.name
         }
 

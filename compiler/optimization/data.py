@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ...errors import CalibrationError, DataError
 from ..calibration.samples import Array, Sample
 
-_MOST_FITTED, _MOST_HELD = 250, 500
+_MOST_FITTED, _MOST_HELD = 128, 500
 _MOST_BYTES = 256 << 20  # of all that are kept
 _LEAST = 4
 

@@ -6,6 +6,7 @@ that was spent by then stands in it. What is in the database is not measured aga
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -15,7 +16,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ...errors import DataError, OutputError
+from ...errors import DataError, OutputError, UsageError
 from ..process.places import output_errors
 from ..recipes.files import read_recipe, write_recipe
 from ..recipes.recipe import Recipe
@@ -101,6 +102,7 @@ class Database:
             key: of the model, the data and all that results depend on; None takes what is there.
 
         Raises:
+            UsageError: another process searches there.
             DataError: the folder holds another search, or none where there must be one.
             OutputError: it cannot be made.
         """
@@ -122,11 +124,22 @@ class Database:
         with output_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             self._file = os.open(place, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._file)
+            raise UsageError(
+                "another search goes on there", where=str(folder), hint="wait for it, or give another folder"
+            ) from None
         end = os.fstat(self._file).st_size
         if not end:
             self._write([{"kind": "search", "version": VERSION, "key": key}])
         elif os.pread(self._file, 1, end - 1) != b"\n":  # a line that was cut off stays one line
             os.write(self._file, b"\n")
+
+    def close(self) -> None:
+        """Lets others search there."""
+        os.close(self._file)
 
     @property
     def spent(self) -> float:

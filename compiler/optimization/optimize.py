@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -70,14 +71,14 @@ def optimize(
             where="--target",
             hint="name a device that runs them: --device ssh:USER@HOST, rpc:HOST:PORT/KEY, qemu",
         )
-    database = Database(folder, _key(opened, data, asked))
-    search = _Search(opened, data, asked, database, output, tell)
-    if not search.parts.layers:
-        raise UsageError("the model has no product or convolution with constant float weights", where=opened.where)
-    search.survey()
-    search.run()
-    search.save_best()
-    return search.found()
+    with closing(Database(folder, _key(opened, data, asked))) as database:
+        search = _Search(opened, data, asked, database, output, tell)
+        if not search.parts.layers:
+            raise UsageError("the model has no product or convolution with constant float weights", where=opened.where)
+        search.survey()
+        search.run()
+        search.save_best()
+        return search.found()
 
 
 def known(opened: OpenedModel, budget: Budget | None, metric: Metric, folder: Path) -> tuple[Optimized, Parts]:

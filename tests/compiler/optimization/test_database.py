@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from tilewright.compiler.optimization.data import data_of
 from tilewright.compiler.optimization.database import Database, Measured, Row, Surveyed, key_of
 from tilewright.compiler.recipes.recipe import RankEntry, Recipe
-from tilewright.errors import CalibrationError, DataError
+from tilewright.errors import CalibrationError, DataError, UsageError
 
 ROW = Row("whole", "int8", "conv", 1e-4, 2e-6, 640)
 
@@ -19,6 +20,9 @@ def test_lines_come_back_and_time_adds_up(tmp_path: Path) -> None:
     first.add([ROW, Surveyed("whole", "int8")])
     first.add([Measured("[]", 98.5, 0.01, 0.5, 0.0, 1000, origin="exact solve")])
     first.keep("whole int8", Recipe(layers={"conv": {"rank": RankEntry(3)}}))
+    with pytest.raises(UsageError, match="another search goes on"):
+        Database(tmp_path / "s", "key")
+    first.close()
 
     again = Database(tmp_path / "s", "key")
 
@@ -32,19 +36,21 @@ def test_lines_come_back_and_time_adds_up(tmp_path: Path) -> None:
 
 
 def test_a_line_that_a_kill_cut_off_is_left_out(tmp_path: Path) -> None:
-    Database(tmp_path / "s", "key").add([ROW, Surveyed("whole", "int8")])
+    with closing(Database(tmp_path / "s", "key")) as first:
+        first.add([ROW, Surveyed("whole", "int8")])
     file = tmp_path / "s" / "database.jsonl"
     file.write_text(file.read_text()[:-20])
 
-    second = Database(tmp_path / "s", "key")
-    assert second.rows and not second.surveyed
-    second.add([Surveyed("whole", "int8")])
+    with closing(Database(tmp_path / "s", "key")) as second:
+        assert second.rows and not second.surveyed
+        second.add([Surveyed("whole", "int8")])
 
-    assert Database(tmp_path / "s", "key").surveyed
+    assert Database(tmp_path / "s", None).surveyed
 
 
 def test_another_search_is_refused(tmp_path: Path) -> None:
-    Database(tmp_path / "s", key_of(b"model", "data")).add([ROW])
+    with closing(Database(tmp_path / "s", key_of(b"model", "data"))) as first:
+        first.add([ROW])
 
     with pytest.raises(DataError, match="another model, data or way"):
         Database(tmp_path / "s", key_of(b"model", "other data"))

@@ -51,7 +51,7 @@ def test_a_narrower_network_of_integers(tmp_path: Path) -> None:
             opened, {layer.name: layer for layer in linear_layers(opened)}, {BASE: recipe}, parts_of(database)
         )
     assert len(treated["int8"]) >= 3
-    touched = {layer.name for layer in linear_layers(opened) if layer.hint in bench.cut}
+    touched = {name for name, layer in layers.items() if layer.hint in bench.cut}
     assert not {row.layer for row in database.rows.values() if row.treatment == "zeros 75%"} & touched
 
     study = Study("narrow", DIGITS.read_bytes(), options, data.held, 0.1)
@@ -63,7 +63,7 @@ def test_a_narrower_network_of_integers(tmp_path: Path) -> None:
         return made
 
     narrow = outcome(Candidate(BASE))
-    both = outcome(Candidate(BASE).treating(dict.fromkeys(treated["int8"], "int8"), list(parts.layers)))
+    both = outcome(Candidate(BASE).treating(dict.fromkeys(treated["int8"], "int8"), list(layers)))
     lost, lost_by_both = (relative_error(each.outputs, exact.outputs) for each in (narrow, both))
     assert narrow.bytes < 0.7 * exact.bytes and both.bytes < 0.7 * narrow.bytes
     assert relative_error(both.outputs, narrow.outputs) < 0.1 and lost_by_both < lost + 0.05

@@ -47,9 +47,8 @@ def test_a_narrower_network_of_integers(tmp_path: Path) -> None:
             assert bench.cut and 0 < bench.lost < 0.25
             survey(bench, BASE, treatments, database, lambda: True)
         treated = {name: {row.layer for row in database.rows.values() if row.treatment == name} for name in KINDS}
-        parts = Parts(
-            opened, {layer.name: layer for layer in linear_layers(opened)}, {BASE: recipe}, parts_of(database)
-        )
+        layers = {layer.name: layer for layer in linear_layers(opened)}
+        parts = Parts(opened, layers, {BASE: recipe}, parts_of(database))
     assert len(treated["int8"]) >= 3
     touched = {name for name, layer in layers.items() if layer.hint in bench.cut}
     assert not {row.layer for row in database.rows.values() if row.treatment == "zeros 75%"} & touched

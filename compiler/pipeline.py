@@ -168,6 +168,7 @@ def passes(
         FoldConstants(),
         Canonicalize(),
         Cse(),
+        *recipe.products,
         *products,
         # Memory: what takes more than there is becomes a loop over patches.
         PatchWise(limit_bytes, saves=target.saves_memory),

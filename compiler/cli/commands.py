@@ -11,6 +11,8 @@ import typer
 from ..reports.report import show
 from .command_bench import bench
 from .command_compile import compile_command
+from .command_evaluate import evaluate
+from .command_optimize import optimize
 from .command_prune import prune
 from .command_quantize import quantize
 from .command_replace_weights import replace_weights_command
@@ -42,6 +44,8 @@ _COMMANDS: Mapping[str, Callable[..., None]] = MappingProxyType(
         "quantize": quantize,
         "prune": prune,
         "replace-weights": replace_weights_command,
+        "optimize": optimize,
+        "evaluate": evaluate,
         "tune": tune,
         "targets": targets,
         "serve": serve,

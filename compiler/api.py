@@ -218,7 +218,7 @@ def quantize(
     granularity: str = "channel",
     keep_float: Sequence[str] = (),
     images: str = "",
-    correct: bool = True,
+    correct: bool | Sequence[str] = True,
     details: bool = True,
     progress: ProgressCallback | None = None,
 ) -> Findings:
@@ -236,7 +236,9 @@ def quantize(
         granularity: what shares a scale of weights: ``channel`` or ``tensor``.
         keep_float: layers that stay float.
         images: how images become inputs: ``resize=256,crop=224,mean=0.485:0.456:0.406,layout=NCHW``.
-        correct: whether biases are corrected where that lowers the error on samples that are held out.
+        correct: whether channels are balanced, weights rounded by second order, and biases corrected, each where that
+            lowers the error on samples that are held out; or the names of those that may be: ``channels``,
+            ``rounding``, ``biases``.
         details: whether the error of each layer is measured.
         progress: called as progress(stage, done, total) while it works.
 
@@ -247,6 +249,7 @@ def quantize(
         CalibrationError, DataError: the data does not fit the model, shows no ranges, or cannot be read.
         ModelError, ShapeError, UnsupportedError, UsageError, OutputError, ToolError: see `tilewright.errors`.
     """
+    from .calibration.correct import corrections_of
     from .calibration.images import parse_preprocessing
     from .calibration.quantize import Request
     from .calibration.quantize import quantize as found_for
@@ -259,7 +262,7 @@ def quantize(
         bits=bits,
         granularity=check_option("granularity", granularity, GRANULARITIES),
         keep_float=tuple(keep_float),
-        correct=correct,
+        corrections=corrections_of(correct),
         details=details,
         images=parse_preprocessing(images) if images else None,
         state=None if place is None else place.with_name(place.name + ".calibration.npz"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ...ir_passes import Pass
 from ..build import build
 from ..options import CompileOptions
-from ..recipes.identity import restricted
+from ..recipes.identity import restricted, with_balance
 from ..recipes.recipe import FloatEntry, Recipe
 from .network import network_of
 from .shared_scales import shared_entries
@@ -33,7 +33,7 @@ def as_compiled(opened: OpenedModel, recipe: Recipe, options: CompileOptions, *,
         return recipe
     passes = (*options.passes, ALWAYS) if always else options.passes
     asked = replace(options, recipe=own, passes=passes, save_ir=None)
-    kept = build(opened, None, asked, stop_after="passes", passes=_until_pairs).kept_float
+    kept = build(with_balance(recipe, opened), None, asked, stop_after="passes", passes=_until_pairs).kept_float
     roots = {layer.root for layer in network_of(opened).layers if kept.get(layer.name, "-") == ""}
     used = shared_entries(opened, {name: recipe.tensors[name] for name in roots & set(recipe.tensors)})
     return replace(

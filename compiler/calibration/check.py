@@ -16,7 +16,7 @@ from ...errors import ToolError
 from ..library.artifact import CompiledModel
 from ..options import CompileOptions
 from ..process.progress import ProgressCallback
-from ..recipes.identity import check_recipe
+from ..recipes.identity import check_recipe, with_balance
 from ..recipes.quantized_onnx import quantized_model
 from ..recipes.recipe import Array, Recipe
 from .as_compiled import as_compiled
@@ -177,6 +177,7 @@ def _layers(
     always: bool,
     tell: ProgressCallback,
 ) -> tuple[LayerCheck, ...]:
+    opened = with_balance(recipe, opened)  # as floats it computes the same
     whole = network_of(opened)
     with workshop_of(options, tell, always) as shop:
         kept: dict[str, str] = {}

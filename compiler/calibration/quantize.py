@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...errors import CalibrationError, UsageError
 from ..options import CompileOptions
@@ -15,21 +15,24 @@ from ..process.progress import ProgressCallback
 from ..ranges import static_shapes
 from ..recipes.identity import identity_of
 from ..recipes.recipe import FloatEntry, Recipe, TensorEntry, WeightsEntry
-from .bias_correction import Corrections, correct_biases, with_offsets
 from .choose_ranges import choose_ranges
-from .collect import State, collect, key_of
+from .collect import Digest, State, collect, key_of
+from .correct import CORRECTIONS, Corrections, corrections_of
 from .errors_of_layers import Bench, Error, NetworkErrors, measure_layers, whole_metrics
 from .findings import Findings, LayerFinding, TensorFinding
 from .images import Preprocessing
 from .limits import LEAST_OF_A_LAYER
 from .network import Layers, Network, layers_of, network_of, taps_of
 from .ranges import candidates
-from .samples import samples_of
+from .samples import Sample, samples_of
 from .shared_scales import shared_entries
 from .split import Split
 from .statistics import TensorStatistics
 from .tapped import Tapped, Workshop, input_specs, tapped, workshop_of
 from .timing import Cost, costs_of
+
+if TYPE_CHECKING:
+    from ...frontends import OpenedModel
 
 LEAST_SAMPLES = 2
 _MEASURED, _MEASURED_AT_END = 8, 2  # held-out samples that errors of layers are of
@@ -45,11 +48,11 @@ class Request:
         granularity: what shares a scale of weights.
         keep_float: layers that stay float.
         least_decibels: a layer whose own ratio of signal to noise is less stays float.
-        correct: whether biases are corrected where that lowers the error.
+        corrections: those that are made where they lower the error.
         always: whether layers become integers whatever that costs in time, for what is measured here.
         details: whether errors of layers are measured.
         images: how images become inputs.
-        state: a file for what was calibrated so far.
+        state: a file for what was calibrated so far; what was corrected so far stands beside it.
     """
 
     options: CompileOptions = field(default_factory=CompileOptions)
@@ -57,7 +60,7 @@ class Request:
     granularity: str = "channel"
     keep_float: Sequence[str] = ()
     least_decibels: float = LEAST_OF_A_LAYER
-    correct: bool = True
+    corrections: Sequence[str] = CORRECTIONS
     always: bool = False
     details: bool = True
     images: Preprocessing | None = None
@@ -78,7 +81,8 @@ def quantize(
     Raises:
         CalibrationError: the data does not fit the model, shows no range, or is too little.
         DataError: a file of it is missing or damaged.
-        UsageError: the model has no layer that integers compute, or none of a name that should stay float.
+        UsageError: the model has no layer that integers compute, or none of a name that should stay float; or there is
+            no correction of a name.
         ModelError, ShapeError, UnsupportedError: as a compile.
     """
     from ... import frontends
@@ -92,21 +96,29 @@ def quantize(
     with workshop_of(asked.options, tell, asked.always) as shop:
         specs = input_specs(opened, asked.options)
         split = Split(samples_of(data, specs, asked.images))
-        state = State(asked.state, key_of(identity_of(opened).sha256, str(asked.options.shapes)))
+        ahead = split.ahead()
+        key = key_of(identity_of(opened).sha256, str(asked.options.shapes), _digest(ahead))
+        entry = WeightsEntry(asked.bits, asked.granularity)
+        corrections = Corrections(shop, tell, corrections_of(asked.corrections), entry, asked.bits, asked.state, key)
+        exact = taps_of(shop, network, None, "exact")
+        with clock("corrections"):
+            network, exact = corrections.balanced(network, exact, ahead)
+            whole = replace(whole, opened=network.opened)
+        state = State(asked.state, key_of(key, str(corrections.balance)))
         with clock("calibrate"):
             statistics = _statistics(shop, network, split, state, tell)
         _check_count(split)
-        exact = taps_of(shop, network, None, "exact")
         values = exact.all(split.tried[0])
         with clock("ranges"):
             layers = layers_of(shop, network, values, None, "exact_layers")
             given = {root: candidates(statistics[root], asked.bits, root) for root in network.roots}
             chosen = choose_ranges(network, exact, layers, split.tried, given, asked.bits, tell)
         tensors = {root: found.entry(asked.bits, why) for root, (found, why) in chosen.items()}
-        recipe = _recipe(whole, asked, shared_entries(opened, tensors), {})
-        work = _Work(shop, whole, network, asked, split, exact, layers, values, tell, clock)
+        recipe = Recipe(identity_of(opened), shared_entries(opened, tensors), _sections(whole, asked, {}))
+        work = _Work(shop, opened, whole, network, asked, split, exact, layers, values, corrections, tell, clock)
         findings = work.finished(recipe, statistics)
     state.remove()
+    corrections.forget()
     return findings
 
 
@@ -114,10 +126,11 @@ def quantize(
 class _Work:
     """What stands once ranges are known: corrections, layers that go back to float, measurements.
 
-    `whole` has all layers, `network` those that may become integers.
+    `whole` has all layers, `network` those that may become integers; of the model as it was opened, channels balanced.
     """
 
     shop: Workshop
+    opened: OpenedModel
     whole: Network
     network: Network
     asked: Request
@@ -125,6 +138,7 @@ class _Work:
     exact: Tapped
     exact_layers: Layers
     values: dict[str, Any]
+    corrections: Corrections
     tell: ProgressCallback
     clock: _Clock
 
@@ -132,38 +146,33 @@ class _Work:
         """The findings for a recipe."""
         kept: dict[str, str] = {}
         integer = self.shop.compiled(self.whole.opened, "integer", recipe, kept)
-        corrections, alone = Corrections(), None
-        quantized = self._quantized(kept)
+        quantized, alone = self._quantized(kept), None
         if quantized.layers:
+            tried, held, exact = self.split.tried, self.split.held[:_MEASURED], self.exact
             with self.clock("corrections"):
+                recipe = self.corrections.rounded(quantized, recipe, exact, self.split.kept, held)
                 alone = layers_of(self.shop, quantized, self.values, recipe, "integer_layers")
                 bad = self._too_bad(quantized, alone)
                 if bad:
-                    recipe = _recipe(self.whole, self.asked, recipe.tensors, bad)
+                    recipe = replace(
+                        recipe, layers=_sections(self.whole, self.asked, bad), arrays=self._kept(recipe, bad)
+                    )
                     quantized = quantized.of([layer for layer in quantized.layers if layer.name not in bad])
                     alone = layers_of(self.shop, quantized, self.values, recipe, "integer_layers_left")
-                if self.asked.correct:
-                    held = self.split.held[:_MEASURED]
-                    corrections = correct_biases(quantized, self.exact, alone, self.split.tried, held, self.tell)
-                    recipe = replace(recipe, arrays=corrections.arrays)
-                if bad or corrections.arrays:
+                recipe, alone = self.corrections.shifted(quantized, recipe, exact, alone, tried, held)
+                if bad or recipe.arrays:
                     kept.clear()
                     integer = self.shop.compiled(self.whole.opened, "integer_corrected", recipe, kept)
                     quantized = self._quantized(kept)
         errors = None
         if quantized.layers and self.asked.details and alone is not None:
             with self.clock("errors"):
-                bench = Bench(
-                    quantized,
-                    self.exact,
-                    taps_of(self.shop, self.network, recipe, "integer_taps"),
-                    self.exact_layers,
-                    with_offsets(alone, corrections),
-                )
+                taps = taps_of(self.shop, self.network, recipe, "integer_taps")
+                bench = Bench(quantized, self.exact, taps, self.exact_layers, alone)
                 held = self.split.held[:_MEASURED]
                 errors = measure_layers(self.shop, bench, held, len(held), _MEASURED_AT_END, self.tell)
         with self.clock("measure"):
-            return self._findings(recipe, statistics, kept, corrections, errors, integer)
+            return self._findings(self.corrections.explained(recipe), statistics, kept, errors, integer)
 
     def _quantized(self, kept: dict[str, str]) -> Network:
         return self.whole.of([layer for layer in self.whole.layers if kept.get(layer.name, "-") == ""])
@@ -183,16 +192,20 @@ class _Work:
             if error.decibels < self.asked.least_decibels
         }
 
+    def _kept(self, recipe: Recipe, bad: dict[str, str]) -> dict[str, Any]:
+        """Weights that were rounded, without those of layers that stay float."""
+        floats = {layer.weights for layer in self.whole.layers if layer.name in bad}
+        return {name: array for name, array in recipe.arrays.items() if name not in floats}
+
     def _findings(
         self,
         recipe: Recipe,
         statistics: dict[str, TensorStatistics],
         kept: dict[str, str],
-        corrections: Corrections,
         errors: NetworkErrors | None,
         integer: Any,
     ) -> Findings:
-        exact = self.shop.compiled(self.whole.opened, "float")
+        exact = self.shop.compiled(self.opened, "float")
         pairs = []
         for number, sample in enumerate(self.split.held):
             self.tell("compare", number, len(self.split.held))
@@ -210,7 +223,7 @@ class _Work:
                 errors.layers.get(layer.name) if errors is not None else None,
                 float_costs.get(layer.name, Cost()),
                 costs.get(layer.name, Cost()),
-                corrections.ratios.get(layer.name),
+                tuple(self.corrections.layers.get(layer.name, ())),
             )
             for layer in self.whole.layers
         )
@@ -257,7 +270,8 @@ def _statistics(
     return collect(model, split, network.roots, state, tell)
 
 
-def _recipe(network: Network, asked: Request, tensors: Any, bad: dict[str, str]) -> Recipe:
+def _sections(network: Network, asked: Request, bad: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """What a recipe says of layers."""
     layers: dict[str, dict[str, Any]] = {}
     for layer in network.layers:
         entry: dict[str, Any] = {"weights": WeightsEntry(asked.bits, asked.granularity)}
@@ -266,7 +280,15 @@ def _recipe(network: Network, asked: Request, tensors: Any, bad: dict[str, str])
         elif layer.name in bad:
             entry["float"] = FloatEntry(bad[layer.name])
         layers[layer.name] = entry
-    return Recipe(identity_of(network.opened), dict(tensors), layers)
+    return layers
+
+
+def _digest(samples: Sequence[Sequence[Sample]]) -> str:
+    digest = Digest()
+    for part in samples:
+        for sample in part:
+            digest.add(sample)
+    return digest.text
 
 
 def _check(network: Network, asked: Request) -> None:

@@ -52,8 +52,15 @@ def quantize(
     ] = LEAST_OF_A_LAYER,
     image: Image = None,
     correct: Annotated[
-        bool, typer.Option("--correct/--no-correct", help="Correct biases where that lowers the error.")
-    ] = True,
+        list[str] | None,
+        typer.Option(
+            "--correct",
+            metavar="WHAT",
+            help="What is corrected where that lowers the error, if not all of it: channels, rounding, biases. "
+            "Repeatable.",
+        ),
+    ] = None,
+    no_correct: Annotated[bool, typer.Option("--no-correct", help="Correct nothing.")] = False,
     details: Annotated[bool, typer.Option("--details/--no-details", help="Measure the error of each layer.")] = True,
     export_onnx: Annotated[
         Path | None,
@@ -83,6 +90,7 @@ def quantize(
     * `tilewright compile net.onnx -o net.so --quantize net.json`
     """
     from ... import frontends
+    from ..calibration.correct import corrections_of
     from ..calibration.images import parse_preprocessing
     from ..calibration.quantize import Request
     from ..calibration.quantize import quantize as found_for
@@ -98,7 +106,7 @@ def quantize(
         granularity=check_option("granularity", granularity, GRANULARITIES),
         keep_float=tuple(keep_float or ()),
         least_decibels=least_decibels,
-        correct=correct,
+        corrections=corrections_of(tuple(correct) if correct else not no_correct),
         details=details,
         images=parse_preprocessing(image) if image is not None else None,
         state=output.with_name(output.name + _STATE),

@@ -12,10 +12,10 @@ from onnx import helper, numpy_helper
 
 from ...errors import UnsupportedError
 from ...frontends.linear_layers import LinearLayer, linear_layers
-from ...frontends.replaced_weights import with_weights
 from ...ir_passes.quantization.weight_integers import WeightBits, weight_integers
 from ..process.install import written_whole
 from ..process.places import output_errors
+from .identity import with_its_weights
 from .recipe import Array, FloatEntry, Recipe, TensorEntry, WeightsEntry
 from .sections import BLOCKS
 
@@ -45,7 +45,7 @@ def quantized_model(opened: OpenedModel, recipe: Recipe) -> onnx.ModelProto:
     Raises:
         UnsupportedError: other than 8 bits, weights in blocks, or a model of an opset without scales along an axis.
     """
-    opened = with_weights(opened, recipe.arrays)
+    opened = with_its_weights(recipe, opened)
     whole = opened.changed(opened.proto).for_engine()
     assert isinstance(whole, bytes)  # of a model that is no file
     model = onnx.ModelProto()

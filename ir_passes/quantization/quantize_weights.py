@@ -19,6 +19,7 @@ from ..core.sources import split
 from ..dialect.quantize import dequantize
 from ..dialect.weight_product import block_of_row, can_store, stored_bits, weight_product
 from .quantized_values import integer, size_of
+from .weight_steps import own_steps
 
 # Of the range that a block's largest weight asks for, what is tried for its scale: to round the many more finely may be
 # better than to hold the largest.
@@ -112,18 +113,26 @@ def _product(x: Expr, shape: tuple[int, ...], bits: int, block: int) -> Expr:
 
 def weight_pair(weights: Array, bits: int, block: int) -> Expr:
     """A matrix (depth, columns) of floats as integers of so many bits that are dequantized, by blocks of rows."""
+    integers, scale = in_blocks(weights, bits, block)
+    return dequantize(constant(integers), constant(scale), integer(0))
+
+
+def in_blocks(weights: Array, bits: int, block: int) -> tuple[Array, Array]:
+    """A matrix (depth, columns) as integers of so many bits, and scales of each row, or one row of them for all."""
     depth, columns = weights.shape
     blocks = int(block_of_row(depth, block)[-1]) + 1
     whole = np.zeros((blocks * block, columns), np.float32)
     whole[:depth] = weights
     integers, scale = rounded(whole.reshape(blocks, block, columns), bits)
     rows = scale.reshape(blocks, columns)
-    rows = rows if blocks == 1 else rows[block_of_row(depth, block)]
-    return dequantize(constant(integers.reshape(-1, columns)[:depth]), constant(rows), integer(0))
+    return integers.reshape(-1, columns)[:depth], rows if blocks == 1 else rows[block_of_row(depth, block)]
 
 
 def rounded(weights: Array, bits: int) -> tuple[Array, Array]:
-    """Weights (blocks, block, columns) as int8 of so many bits, and scales (blocks, 1, columns) of float32."""
+    """Weights (blocks, block, columns) as int8 of so many bits, and scales (blocks, 1, columns) of float32.
+
+    Weights that are integers times a scale already keep both.
+    """
     lowest = -(1 << (bits - 1))
     places = np.abs(weights).argmax(1, keepdims=True)
     largest = np.take_along_axis(weights, places, 1)
@@ -136,6 +145,9 @@ def rounded(weights: Array, bits: int) -> tuple[Array, Array]:
         better = error < least
         integers, scales = np.where(better, finer, integers), np.where(better, scale, scales)
         least = np.minimum(least, error)
+    own = own_steps(weights, lowest if bits < _BYTE else lowest + 1, -lowest - 1).astype(np.float32)
+    kept, scale, _ = _divided(weights, own, lowest)
+    integers, scales = np.where(own, kept, integers), np.where(own, scale, scales)
     return integers.astype(np.int8), scales
 
 

@@ -180,7 +180,7 @@ def test_what_was_calibrated_before_an_interrupt_is_not_calibrated_again(
     from tilewright.compiler.calibration import collect
 
     monkeypatch.setattr(collect, "_FLUSH_SECONDS", 0.0)
-    request = Request(OPTIONS, always=True, correct=False, details=False, state=tmp_path / "state.npz")
+    request = Request(OPTIONS, always=True, corrections=(), details=False, state=tmp_path / "state.npz")
     with pytest.raises(KeyboardInterrupt):
         quantize(DENSE, interrupted(SAMPLES, 9), request)
     assert request.state is not None and request.state.is_file()

@@ -107,10 +107,12 @@ def _emptied(state: State) -> State:
 
 
 class Digest:
-    """A checksum of samples in their order."""
+    """A checksum of samples in their order, of some at once or one after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, samples: Iterable[Sample] = ()) -> None:
         self._digest = hashlib.blake2b(digest_size=16)
+        for sample in samples:
+            self.add(sample)
 
     def add(self, sample: Sample) -> None:
         """Takes one into account."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +14,14 @@ from ..process.progress import ProgressCallback
 from ..recipes.recipe import BalanceEntry, Recipe, WeightsEntry
 from .balance import balance_channels
 from .bias_correction import correct_biases
-from .collect import key_of
+from .collect import Digest, key_of
 from .findings import Correction
 from .finished import Finished
 from .layer_matrices import matrix_layers
 from .network import Layers, Network
 from .rounding import Subject, round_weights
 from .samples import Sample
+from .split import Split
 from .tapped import Tapped, Workshop
 
 CHANNELS, ROUNDING, BIASES = "channels", "rounding", "biases"
@@ -67,24 +69,21 @@ class Corrections:
         self.balance: dict[str, BalanceEntry] = {}
         self._finished: list[Finished] = []
 
-    def balanced(
-        self, network: Network, exact: Tapped, samples: tuple[Sequence[Sample], Sequence[Sample]]
-    ) -> tuple[Network, Tapped]:
+    def balanced(self, network: Network, exact: Tapped, split: Split) -> tuple[Network, Tapped]:
         """A network that computes the same with channels of like size, and what gives its tensors.
 
         Args:
             exact: gives those of the network.
-            samples: to choose by, and to judge by.
+            split: whose first samples are chosen by, and judged by.
         """
-        if CHANNELS not in self.asked or not all(samples):
-            return network, exact
         from ...frontends.seams import balanced, seams_of
 
-        seams = tuple(seams_of(network.opened).values())
-        if not seams:
+        seams = tuple(seams_of(network.opened).values()) if CHANNELS in self.asked else ()
+        samples = split.ahead() if seams else ([], [])
+        if not all(samples):
             return network, exact
         layers = matrix_layers(network.opened, self.shop.options, network.layers)
-        finished = self._from_file(CHANNELS, self.key)
+        finished = self._from_file(CHANNELS, Digest(chain(*samples)).text)
         found = balance_channels(network, layers, seams, exact, samples, self.entry, self.bits, finished, self.tell)
         finished.write()
         self.balance = found.entries
@@ -109,7 +108,7 @@ class Corrections:
             for name, matrix in matrices.items()
             if name in entries
         ]
-        finished = self._from_file(ROUNDING, key_of(self.key, str(recipe.tensors), len(samples)))
+        finished = self._from_file(ROUNDING, key_of(str(recipe.tensors), str(self.balance), Digest(samples).text))
         found = round_weights(subjects, exact, samples, held, finished, self.tell)
         weights = {subject.name: subject.matrix.node.weights for subject in subjects}
         self._take_down(ROUNDING, found.ratios, {name for name, own in weights.items() if own in found.arrays})
@@ -154,7 +153,7 @@ class Corrections:
 
     def _from_file(self, kind: str, key: str) -> Finished:
         path = None if self.state is None else self.state.with_suffix(f".{kind}.npz")
-        found = Finished(path, key_of(kind, key, self.bits, self.entry.granularity))
+        found = Finished(path, key_of(self.key, key, self.bits, self.entry.granularity))
         self._finished.append(found)
         return found
 

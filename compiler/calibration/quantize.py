@@ -16,7 +16,7 @@ from ..ranges import static_shapes
 from ..recipes.identity import identity_of
 from ..recipes.recipe import FloatEntry, Recipe, TensorEntry, WeightsEntry
 from .choose_ranges import choose_ranges
-from .collect import Digest, State, collect, key_of
+from .collect import State, collect, key_of
 from .correct import CORRECTIONS, Corrections, corrections_of
 from .errors_of_layers import Bench, Error, NetworkErrors, measure_layers, whole_metrics
 from .findings import Findings, LayerFinding, TensorFinding
@@ -24,7 +24,7 @@ from .images import Preprocessing
 from .limits import LEAST_OF_A_LAYER
 from .network import Layers, Network, layers_of, network_of, taps_of
 from .ranges import candidates
-from .samples import Sample, samples_of
+from .samples import samples_of
 from .shared_scales import shared_entries
 from .split import Split
 from .statistics import TensorStatistics
@@ -96,13 +96,12 @@ def quantize(
     with workshop_of(asked.options, tell, asked.always) as shop:
         specs = input_specs(opened, asked.options)
         split = Split(samples_of(data, specs, asked.images))
-        ahead = split.ahead()
-        key = key_of(identity_of(opened).sha256, str(asked.options.shapes), _digest(ahead))
+        key = key_of(identity_of(opened).sha256, str(asked.options.shapes))
         entry = WeightsEntry(asked.bits, asked.granularity)
         corrections = Corrections(shop, tell, corrections_of(asked.corrections), entry, asked.bits, asked.state, key)
         exact = taps_of(shop, network, None, "exact")
         with clock("corrections"):
-            network, exact = corrections.balanced(network, exact, ahead)
+            network, exact = corrections.balanced(network, exact, split)
             whole = replace(whole, opened=network.opened)
         state = State(asked.state, key_of(key, str(corrections.balance)))
         with clock("calibrate"):
@@ -154,9 +153,8 @@ class _Work:
                 alone = layers_of(self.shop, quantized, self.values, recipe, "integer_layers")
                 bad = self._too_bad(quantized, alone)
                 if bad:
-                    recipe = replace(
-                        recipe, layers=_sections(self.whole, self.asked, bad), arrays=self._kept(recipe, bad)
-                    )
+                    sections, arrays = _sections(self.whole, self.asked, bad), self._kept(recipe, bad)
+                    recipe = replace(recipe, layers=sections, arrays=arrays)
                     quantized = quantized.of([layer for layer in quantized.layers if layer.name not in bad])
                     alone = layers_of(self.shop, quantized, self.values, recipe, "integer_layers_left")
                 recipe, alone = self.corrections.shifted(quantized, recipe, exact, alone, tried, held)
@@ -281,14 +279,6 @@ def _sections(network: Network, asked: Request, bad: dict[str, str]) -> dict[str
             entry["float"] = FloatEntry(bad[layer.name])
         layers[layer.name] = entry
     return layers
-
-
-def _digest(samples: Sequence[Sequence[Sample]]) -> str:
-    digest = Digest()
-    for part in samples:
-        for sample in part:
-            digest.add(sample)
-    return digest.text
 
 
 def _check(network: Network, asked: Request) -> None:

@@ -187,7 +187,7 @@ def _layer(graph: Graph, node: onnx.NodeProto, name: str, place: Place) -> Found
             raise RefusedError
         view, like = ((outputs, rest), (outputs, 1)) if turned else ((rest, outputs), (1, outputs))
         edits = [Edit(weights, place, view, like, True)]
-        edits += [_vector(graph, bias, place, divides=True) for bias in node.input[2:3] if bias]
+        edits += [_vector(graph, bias, _last(place), divides=True) for bias in node.input[2:3] if bias]
         return Found(edits=tuple(edits))
     groups = int(attributes.get("group", 1))
     inputs = shape[1] * groups if node.op_type == "Conv" else rest

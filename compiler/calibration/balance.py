@@ -206,9 +206,9 @@ class _Try:
         _, name, factors = best
         ratio = self._held_error(factors, scales) / max(self._held_error(None, scales), 1e-30)
         readers = ", ".join(each.node.name for each in self.readers)
-        if ratio >= _CLEARLY_LESS:
-            return None, "", ratio
-        return factors.tolist(), f"{name}: the error of {readers} is {ratio:.2f} of what it was", ratio
+        if ratio < _CLEARLY_LESS:
+            return factors.tolist(), f"{name}: the error of {readers} is {ratio:.2f} of what it was", ratio
+        return None, "", ratio
 
     def _held_error(self, factors: Array | None, scales: _Scales) -> float:
         """On held-out samples, by the range that does best on the others."""

@@ -193,12 +193,11 @@ def _layer(graph: Graph, node: onnx.NodeProto, name: str, place: Place) -> Found
     inputs = shape[1] * groups if node.op_type == "Conv" else rest
     if place.extent != inputs:
         raise RefusedError
-    if turned:
-        own = inputs // groups
-        view, like = (groups, outputs // groups, own, rest // own), (groups, 1, own, 1)
-    else:
-        view, like = (inputs, outputs), (inputs, 1)
-    return Found(edits=(Edit(weights, place, view, like, False),))
+    if not turned:
+        return Found(edits=(Edit(weights, place, (inputs, outputs), (inputs, 1), False),))
+    own = inputs // groups
+    apart = (groups, outputs // groups, own, rest // own)
+    return Found(edits=(Edit(weights, place, apart, (groups, 1, own, 1), False),))
 
 
 def _norm(graph: Graph, node: onnx.NodeProto, name: str, place: Place) -> Found:

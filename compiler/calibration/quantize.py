@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ...errors import CalibrationError, UsageError
+from ...errors import UsageError
 from ..options import CompileOptions
 from ..process.progress import ProgressCallback
 from ..ranges import static_shapes
@@ -24,7 +24,7 @@ from .images import Preprocessing
 from .limits import LEAST_OF_A_LAYER
 from .network import Layers, Network, layers_of, network_of, taps_of
 from .ranges import candidates
-from .samples import samples_of
+from .samples import checked_samples
 from .shared_scales import shared_entries
 from .split import Split
 from .statistics import TensorStatistics
@@ -90,12 +90,11 @@ def quantize(
     network = whole.of([layer for layer in whole.layers if layer.name not in asked.keep_float])
     clock = _Clock()
     with workshop_of(asked.options, tell, asked.always) as shop:
-        specs = input_specs(opened, asked.options)
-        split = Split(samples_of(data, specs, asked.images))
+        tell("read samples", 0, 0)
+        split = Split(checked_samples(data, input_specs(opened, asked.options), asked.images, LEAST_SAMPLES))
         state = State(asked.state, key_of(identity_of(opened).sha256, str(asked.options.shapes)))
         with clock("calibrate"):
             statistics = _statistics(shop, network, split, state, tell)
-        _check_count(split)
         exact = taps_of(shop, network, None, "exact")
         values = exact.all(split.tried[0])
         with clock("ranges"):
@@ -280,14 +279,6 @@ def _check(network: Network, asked: Request) -> None:
     if unknown:
         raise UsageError(
             f"there is no layer {unknown[0]!r}", where="--keep-float", hint=f"the layers are: {', '.join(known)}"
-        )
-
-
-def _check_count(split: Split) -> None:
-    if split.count < LEAST_SAMPLES or not split.held or not split.tried:
-        raise CalibrationError(
-            f"the data holds {split.count} samples, and {LEAST_SAMPLES} are needed at least",
-            hint="some are held out to judge by; a few hundred that are like those of practice are usual",
         )
 
 

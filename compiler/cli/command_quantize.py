@@ -82,6 +82,9 @@ def quantize(
     * `tilewright quantize net.onnx --calibration photos/ --image crop=224,mean=0.485:0.456:0.406 -o net.json`
     * `tilewright compile net.onnx -o net.so --quantize net.json`
     """
+    from ..calibration.samples import check_path
+
+    check_path(calibration)  # what loads TVM comes later
     from ... import frontends
     from ..calibration.images import parse_preprocessing
     from ..calibration.quantize import Request

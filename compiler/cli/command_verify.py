@@ -134,7 +134,7 @@ def _quantized(
 ) -> None:
     from ... import frontends
     from ..calibration.check import check_quantized
-    from ..calibration.samples import samples_of
+    from ..calibration.samples import checked_samples
     from ..recipes.files import read_recipe
     from ..reports.quantization_check import tables
     from ..verification.bisect import options_of
@@ -143,7 +143,7 @@ def _quantized(
     specs = loaded.signature.inputs
     opened = frontends.open(model, frontends.Request(shapes={spec.name: spec.shape for spec in specs}))
     if data is not None:
-        samples = samples_of(data, specs)
+        samples = checked_samples(data, specs)
     else:
         samples = iter(
             [

@@ -16,6 +16,7 @@ import pytest
 import tilewright
 from small_models import model, node
 from tilewright import frontends
+from tilewright.compiler.calibration import tapped
 from tilewright.compiler.calibration.check import check_quantized
 from tilewright.compiler.calibration.findings import Findings
 from tilewright.compiler.calibration.quantize import Request, quantize
@@ -211,9 +212,11 @@ def test_what_was_calibrated_before_an_interrupt_is_not_calibrated_again(
         (np.full((4, 4, 32), np.nan, "f4"), "NaN"),
     ],
 )
-def test_data_that_does_not_do(data: np.ndarray, what: str) -> None:
+def test_data_that_does_not_do(data: np.ndarray, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tapped, "build", None)  # it is told before anything is compiled
     with pytest.raises(CalibrationError, match=what):
-        quantize(DENSE, data, Request(OPTIONS))
+        quantize(DENSE, data, Request(OPTIONS, state=tmp_path / "state.npz"))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_model_that_makes_nan_of_its_samples() -> None:

@@ -133,7 +133,7 @@ def _quantized(
     as_json: bool,
 ) -> None:
     from ... import frontends
-    from ..calibration.check import check_quantized
+    from ..recipe_check.check import check_quantized
     from ..calibration.samples import checked_samples
     from ..recipes.files import read_recipe
     from ..reports.quantization_check import tables

@@ -53,6 +53,19 @@ class Applied:
             tuple(each for row in QUANTIZE for each in row(self.recipe, self, decide)),
         )
 
+    def quantized(self) -> dict[str, WeightsEntry]:
+        """The layers whose weights are quantized; of those that have a lower rank it is told that they are not."""
+        assert self.recipe is not None
+        kept, parts = self.recipe.entries(FloatEntry), self.recipe.entries(RankEntry)
+        asked = {
+            layer: entry
+            for layer, entry in self.recipe.entries(WeightsEntry).items()
+            if layer not in kept and layer in self.names.layers
+        }
+        for layer in asked.keys() & parts.keys():
+            self.tell(layer, "it is a product of a lower rank")
+        return {layer: entry for layer, entry in asked.items() if layer not in parts}
+
 
 # What makes passes of a section of a recipe.
 Row = Callable[[Recipe, Applied, "Chooser"], Sequence[Pass]]
@@ -60,11 +73,10 @@ Row = Callable[[Recipe, Applied, "Chooser"], Sequence[Pass]]
 
 def _pairs(recipe: Recipe, applied: Applied, decide: Chooser) -> Sequence[Pass]:
     names = applied.names
-    kept = recipe.entries(FloatEntry)
     layers = {
         names.layers[layer]: WeightBits(entry.bits, entry.granularity)
-        for layer, entry in recipe.entries(WeightsEntry).items()
-        if layer not in kept and layer in names.layers and entry.granularity not in BLOCKS
+        for layer, entry in applied.quantized().items()
+        if entry.granularity not in BLOCKS
     }
     activations = {
         hint: Activation(entry.scale, entry.zero_point, entry.bits)
@@ -120,11 +132,10 @@ def _with_zeros(recipe: Recipe, applied: Applied, decide: Chooser) -> Sequence[P
 def _weights(recipe: Recipe, applied: Applied, decide: Chooser) -> Sequence[Pass]:
     """Layers whose weights alone are quantized: those of blocks, or all where no tensor is."""
     names = applied.names
-    kept = recipe.entries(FloatEntry)
     layers = {
         names.layers[layer]: (entry.bits, BLOCKS.get(entry.granularity, 0))
-        for layer, entry in recipe.entries(WeightsEntry).items()
-        if layer not in kept and layer in names.layers and (entry.granularity in BLOCKS or not recipe.tensors)
+        for layer, entry in applied.quantized().items()
+        if entry.granularity in BLOCKS or not recipe.tensors
     }
     if not layers:
         return ()

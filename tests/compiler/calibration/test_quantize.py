@@ -17,7 +17,7 @@ import tilewright
 from small_models import model, node
 from tilewright import frontends
 from tilewright.compiler.calibration import tapped
-from tilewright.compiler.calibration.check import check_quantized
+from tilewright.compiler.recipe_check.check import check_quantized
 from tilewright.compiler.calibration.findings import Findings
 from tilewright.compiler.calibration.quantize import Request, quantize
 from tilewright.compiler.options import CompileOptions
@@ -120,12 +120,12 @@ def test_a_planted_fault_is_named_first(place: int) -> None:
     samples = [{"image": image[None]} for image in images[80:84]]
     opened = frontends.open(DIGITS)
 
-    check = check_quantized(bad, opened, faulty, samples, bisect=True, options=OPTIONS, always=True)
+    check = check_quantized(bad, opened, faulty, samples, bisect=True, options=OPTIONS)
     assert check.is_as_written
     assert check.layers[0].layer == guilty.name
     assert not any(each.kernel_is_wrong for each in check.layers)
     assert f"layer {guilty.name!r}" in "\n".join(map(str, quantization_check.tables("x.so", check)))
-    good = check_quantized(library(), opened, found.recipe, samples, options=OPTIONS, always=True)
+    good = check_quantized(library(), opened, found.recipe, samples, options=OPTIONS)
     assert good.passed and good.metrics.decibels > check.metrics.decibels + 3
 
 

@@ -133,8 +133,8 @@ def _quantized(
     as_json: bool,
 ) -> None:
     from ... import frontends
-    from ..recipe_check.check import check_quantized
     from ..calibration.samples import checked_samples
+    from ..recipe_check.check import check_quantized
     from ..recipes.files import read_recipe
     from ..reports.quantization_check import tables
     from ..verification.bisect import options_of

@@ -182,9 +182,7 @@ class _Applied:
         return str((sorted(self.recipe.tensors), self.recipe.layers))
 
 
-def _applied(
-    opened: OpenedModel, twin: OpenedModel, recipe: Recipe, options: CompileOptions, every: bool
-) -> _Applied:
+def _applied(opened: OpenedModel, twin: OpenedModel, recipe: Recipe, options: CompileOptions, every: bool) -> _Applied:
     part = as_compiled(opened, recipe, options, always=every)
     part = without_changes(part) if is_changed(recipe) else part
     return _Applied(part, _session(quantized_model(twin, part).SerializeToString()), Error(), Error())

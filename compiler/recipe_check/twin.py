@@ -79,7 +79,11 @@ def without_changes(recipe: Recipe) -> Recipe:
         arrays={},
         layers={
             name: {key: entry for key, entry in sections.items() if not isinstance(entry, _CHANGES)}
-            | ({"float": FloatEntry("of a lower rank")} if any(isinstance(e, RankEntry) for e in sections.values()) else {})
+            | (
+                {"float": FloatEntry("of a lower rank")}
+                if any(isinstance(e, RankEntry) for e in sections.values())
+                else {}
+            )
             for name, sections in recipe.layers.items()
         },
     )

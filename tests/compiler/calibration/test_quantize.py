@@ -17,10 +17,10 @@ import tilewright
 from small_models import model, node
 from tilewright import frontends
 from tilewright.compiler.calibration import tapped
-from tilewright.compiler.recipe_check.check import check_quantized
 from tilewright.compiler.calibration.findings import Findings
 from tilewright.compiler.calibration.quantize import Request, quantize
 from tilewright.compiler.options import CompileOptions
+from tilewright.compiler.recipe_check.check import check_quantized
 from tilewright.compiler.recipes.quantized_onnx import quantized_model
 from tilewright.compiler.recipes.recipe import Recipe
 from tilewright.compiler.reports import quantization_check, quantization_page, quantization_report

@@ -94,9 +94,9 @@ def page(rows: Sequence[Row], command: str) -> str:
         f"- {this_machine()}",
         f"- {', '.join(versions) or 'no other quantizer'}; {datetime.date.today().isoformat()}",
         "",
-        "Trained networks; the same calibration samples for all, scores of other samples. Ours has every layer in int8",
-        "that can be, whatever that costs in time; the others are their defaults: ONNX Runtime's `quantize_static`, and",
-        "`nncf.quantize` run by OpenVINO. In brackets, what is lost against the float network.",
+        "Trained networks; the same calibration samples for all, scores of other samples. Ours has every layer in",
+        "int8 that can be, whatever that costs in time; the others are their defaults: ONNX Runtime's",
+        "`quantize_static`, and `nncf.quantize` run by OpenVINO. In brackets, what is lost against the float network.",
         "",
         *table_head(["task", "score", "samples", "float", *names, "goal"]),
     ]
@@ -112,14 +112,8 @@ def page(rows: Sequence[Row], command: str) -> str:
         samples = f"{first.calibration} + {first.held}"
         lines.append(table_row([task, first.metric, samples, f"{first.floats:.4g}", *cells, f"{first.most_loss:.2g}"]))
     notes = [f"- {row.task}: {row.note}, {row.seconds:.0f} s" for row in rows if row.note]
-    return "\n".join(
-        [
-            *lines,
-            "",
-            *(["Layers in int8, and seconds to find the recipe:", "", *notes, ""] if notes else []),
-            *made_by(command),
-        ]
-    )
+    told = ["Layers in int8, and seconds to find the recipe:", "", *notes, ""] if notes else []
+    return "\n".join([*lines, "", *told, *made_by(command)])
 
 
 def _kept(out: Path) -> list[Row]:

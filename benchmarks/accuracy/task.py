@@ -48,7 +48,8 @@ def output_of(result: Mapping[str, Array]) -> Array:
 
 def agreement(results: Results, floats: Results) -> float:
     """The share of samples, in per cent, whose class is the float network's."""
-    return 100 * float(np.mean([output_of(a).argmax() == output_of(b).argmax() for a, b in zip(results, floats)]))
+    pairs = zip(results, floats, strict=True)
+    return 100 * float(np.mean([output_of(a).argmax() == output_of(b).argmax() for a, b in pairs]))
 
 
 def correlation(found: Sequence[float], wanted: Sequence[float]) -> float:

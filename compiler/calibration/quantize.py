@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -86,9 +86,9 @@ def quantize(
     asked = request or Request()
     opened = frontends.open(model, frontends.Request(shapes=static_shapes(asked.options)))
     whole = network_of(opened)
-    _check(whole, asked)
+    check_layers(whole, asked)
     network = whole.of([layer for layer in whole.layers if layer.name not in asked.keep_float])
-    clock = _Clock()
+    clock = Clock()
     with workshop_of(asked.options, tell, asked.always) as shop:
         tell("read samples", 0, 0)
         split = Split(checked_samples(data, input_specs(opened, asked.options), asked.images, LEAST_SAMPLES))
@@ -102,15 +102,15 @@ def quantize(
             given = {root: candidates(statistics[root], asked.bits, root) for root in network.roots}
             chosen = choose_ranges(network, exact, layers, split.tried, given, asked.bits, tell)
         tensors = {root: found.entry(asked.bits, why) for root, (found, why) in chosen.items()}
-        recipe = _recipe(whole, asked, shared_entries(opened, tensors), {})
-        work = _Work(shop, whole, network, asked, split, exact, layers, values, tell, clock)
+        recipe = _recipe(whole, asked, shared_entries(opened, tensors))
+        work = Work(shop, whole, network, asked, split, exact, layers, values, tell, clock)
         findings = work.finished(recipe, statistics)
     state.remove()
     return findings
 
 
 @dataclass
-class _Work:
+class Work:
     """What stands once ranges are known: corrections, layers that go back to float, measurements.
 
     `whole` has all layers, `network` those that may become integers.
@@ -125,7 +125,7 @@ class _Work:
     exact_layers: Layers
     values: dict[str, Any]
     tell: ProgressCallback
-    clock: _Clock
+    clock: Clock
 
     def finished(self, recipe: Recipe, statistics: dict[str, TensorStatistics]) -> Findings:
         """The findings for a recipe."""
@@ -138,7 +138,7 @@ class _Work:
                 alone = layers_of(self.shop, quantized, self.values, recipe, "integer_layers")
                 bad = self._too_bad(quantized, alone)
                 if bad:
-                    recipe = _recipe(self.whole, self.asked, recipe.tensors, bad)
+                    recipe = with_floats(recipe, bad)
                     quantized = quantized.of([layer for layer in quantized.layers if layer.name not in bad])
                     alone = layers_of(self.shop, quantized, self.values, recipe, "integer_layers_left")
                 if self.asked.correct:
@@ -234,7 +234,7 @@ class _Work:
         )
 
 
-class _Clock:
+class Clock:
     """Seconds of named stages."""
 
     def __init__(self) -> None:
@@ -242,6 +242,7 @@ class _Clock:
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
+        """Adds what the body takes to the seconds of a stage."""
         start = time.perf_counter()
         try:
             yield
@@ -256,19 +257,24 @@ def _statistics(
     return collect(model, split, network.roots, state, tell)
 
 
-def _recipe(network: Network, asked: Request, tensors: Any, bad: dict[str, str]) -> Recipe:
-    layers: dict[str, dict[str, Any]] = {}
-    for layer in network.layers:
-        entry: dict[str, Any] = {"weights": WeightsEntry(asked.bits, asked.granularity)}
-        if layer.name in asked.keep_float:
-            entry = {"float": FloatEntry("asked for")}
-        elif layer.name in bad:
-            entry["float"] = FloatEntry(bad[layer.name])
-        layers[layer.name] = entry
-    return Recipe(identity_of(network.opened), dict(tensors), layers)
+def _recipe(network: Network, asked: Request, tensors: Mapping[str, TensorEntry]) -> Recipe:
+    entry = {"weights": WeightsEntry(asked.bits, asked.granularity)}
+    recipe = Recipe(identity_of(network.opened), dict(tensors), {layer.name: entry for layer in network.layers})
+    return with_floats(recipe, dict.fromkeys(asked.keep_float, "asked for"))
 
 
-def _check(network: Network, asked: Request) -> None:
+def with_floats(recipe: Recipe, why: Mapping[str, str]) -> Recipe:
+    """A recipe by which some layers stay float."""
+    floats = {name: {**recipe.layers[name], "float": FloatEntry(reason)} for name, reason in why.items()}
+    return replace(recipe, layers={**recipe.layers, **floats})
+
+
+def check_layers(network: Network, asked: Request) -> None:
+    """Whether there are layers, and those that are to stay float among them.
+
+    Raises:
+        UsageError: there are not.
+    """
     if not network.layers:
         raise UsageError(
             "the model has no product or convolution with constant float weights that integers could compute",

@@ -24,8 +24,8 @@ from ..calibration.tapped import workshop_of
 from ..library.artifact import CompiledModel
 from ..options import CompileOptions
 from ..process.progress import ProgressCallback
+from ..recipes.dense_onnx import reference_model
 from ..recipes.identity import check_recipe
-from ..recipes.quantized_onnx import quantized_model
 from ..recipes.recipe import Array, FloatEntry, Recipe
 from .twin import is_changed, twin_of, without_changes
 
@@ -140,9 +140,8 @@ def check_quantized(
     before = _session(opened.for_engine()) if is_changed(recipe) else None
     changed = None if before is None else Error()
     # A library does not tell which of its layers are integers: those that gain by it, or all that can be.
-    applied = {
-        each.layers_text: each for each in (_applied(opened, twin, recipe, asked, every) for every in (False, True))
-    }
+    ways = (False, True) if recipe.tensors else (False,)
+    applied = {each.layers_text: each for each in (_applied(opened, twin, recipe, asked, every) for every in ways)}
     outputs = [spec.name for spec in library.outputs]
     kept: list[Sample] = []
     pairs = []
@@ -185,7 +184,7 @@ class _Applied:
 def _applied(opened: OpenedModel, twin: OpenedModel, recipe: Recipe, options: CompileOptions, every: bool) -> _Applied:
     part = as_compiled(opened, recipe, options, always=every)
     part = without_changes(part) if is_changed(recipe) else part
-    return _Applied(part, _session(quantized_model(twin, part).SerializeToString()), Error(), Error())
+    return _Applied(part, _session(reference_model(twin, part).SerializeToString()), Error(), Error())
 
 
 def _layers(
@@ -223,7 +222,7 @@ def _reference_layers(network: Network, recipe: Recipe, values: Mapping[str, Arr
 
     part = layers_by_themselves(network.opened, network.layers, values)
     own = replace(recipe_by_themselves(recipe, network.layers, part), where=recipe.where)
-    session = _session(quantized_model(part, own).SerializeToString())
+    session = _session(reference_model(part, own).SerializeToString())
     names = {value.name for value in part.proto.graph.input}
 
     def run(given: Mapping[str, Array]) -> dict[str, Array]:

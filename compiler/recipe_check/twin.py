@@ -1,8 +1,8 @@
 """A changed network's twin: the model that it came from, with weights of which it computes what the changed one does.
 
-Where layers read channels that are cut, their weights are zeros; zeros and low ranks are put into the weights as well; a
-branch that is dropped is passed by. Any runtime takes the twin, so it is the float model of a pruned network, and with
-pairs in it the reference arithmetic of one that is quantized, too.
+Where layers read channels that are cut, their weights are zeros; zeros and low ranks are put into the weights as well;
+a branch that is dropped is passed by. Any runtime takes the twin, so it is the float model of a pruned network, and
+with pairs in it the reference arithmetic of one that is quantized, too.
 """
 
 from __future__ import annotations

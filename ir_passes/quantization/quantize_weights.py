@@ -66,7 +66,7 @@ class QuantizeWeights(GraphPass):
                 return None
             name, bits, block = asked
             weights = array_of(value.args[1]) if calls(value, "matmul") else None
-            reason = _reason(value, weights)
+            reason = why_float(value, weights)
             if weights is not None and not reason:
                 block = min(block, len(weights)) or len(weights)
                 if not can_store(stored_bits(bits), block, len(weights)):
@@ -87,11 +87,15 @@ class QuantizeWeights(GraphPass):
             known = array_of(value.args[1]) if calls(value, "matmul") else None
             return (var.name, self.bits, self.block) if known is not None and known.size >= FEWEST_WEIGHTS else None
         name = next((each for each in split(var.name) if each in self.layers), None)
-        is_product = calls(value, "matmul", "nn.conv1d", "nn.conv2d", "nn.conv3d")
-        return (name, *self.layers[name]) if name is not None and is_product else None
+        return (name, *self.layers[name]) if name is not None and is_product(value) else None
 
 
-def _reason(value: Call, weights: Array | None) -> str:
+def is_product(value: Expr) -> bool:
+    """Whether a call is what layers are."""
+    return bool(calls(value, "matmul", "nn.conv1d", "nn.conv2d", "nn.conv3d"))
+
+
+def why_float(value: Call, weights: Array | None) -> str:
     """Why a product's weights cannot be quantized, if they cannot."""
     if weights is None:
         return "its weights are no constant matrix"
@@ -112,14 +116,19 @@ def _product(x: Expr, shape: tuple[int, ...], bits: int, block: int) -> Expr:
 
 def weight_pair(weights: Array, bits: int, block: int) -> Expr:
     """A matrix (depth, columns) of floats as integers of so many bits that are dequantized, by blocks of rows."""
+    integers, scale = in_blocks(weights, bits, block)
+    return dequantize(constant(integers), constant(scale), integer(0))
+
+
+def in_blocks(weights: Array, bits: int, block: int) -> tuple[Array, Array]:
+    """A matrix (depth, columns) as integers of so many bits, and scales of each row, or one row of them for all."""
     depth, columns = weights.shape
     blocks = int(block_of_row(depth, block)[-1]) + 1
     whole = np.zeros((blocks * block, columns), np.float32)
     whole[:depth] = weights
     integers, scale = rounded(whole.reshape(blocks, block, columns), bits)
     rows = scale.reshape(blocks, columns)
-    rows = rows if blocks == 1 else rows[block_of_row(depth, block)]
-    return dequantize(constant(integers.reshape(-1, columns)[:depth]), constant(rows), integer(0))
+    return integers.reshape(-1, columns)[:depth], rows if blocks == 1 else rows[block_of_row(depth, block)]
 
 
 def rounded(weights: Array, bits: int) -> tuple[Array, Array]:

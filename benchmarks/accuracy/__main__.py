@@ -16,7 +16,7 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -32,7 +32,7 @@ from .task import Task
 from .tasks import TASKS
 
 ROOT = Path(__file__).resolve().parents[2]
-_OURS = "tilewright"
+OURS = "tilewright"
 
 
 @dataclass(frozen=True)
@@ -64,30 +64,33 @@ class Row:
         return self.floats - self.score
 
 
-def measured(task: Task, quantizers: Sequence[str], folder: Path) -> list[Row]:
-    """The rows of a task."""
+def measured(task: Task, quantizers: Sequence[str], folder: Path) -> Iterator[Row]:
+    """The rows of a task; of a quantizer that cannot take the network none."""
     run = in_float(task)
     floats = [run(sample) for sample in task.held]
-    rows = []
+    exact = task.score(floats, floats)
     for name in quantizers:
         start = time.perf_counter()
-        run, note = QUANTIZERS[name].make(task, folder)
+        try:
+            run, note = QUANTIZERS[name].make(task, folder)
+        except Exception as error:  # others have exceptions of their own
+            if name == OURS:
+                raise
+            print(f"{task.name}, {name}: failed: {type(error).__name__}: {str(error)[:200]}", file=sys.stderr)
+            continue
         seconds = time.perf_counter() - start
         score = task.score([run(sample) for sample in task.held], floats)
         counts = len(task.calibration), len(task.held)
-        exact = task.score(floats, floats)
-        rows.append(Row(task.name, name, task.metric, *counts, exact, score, task.most_loss, note, seconds))
-        print(
-            f"{task.name}, {name}: {score:.4g} of {exact:.4g} {task.metric}, {note or '-'}, {seconds:.0f} s", flush=True
-        )
-    return rows
+        text = f"{score:.4g} of {exact:.4g} {task.metric}"
+        print(f"{task.name}, {name}: {text}{', ' if note else ''}{note}, {seconds:.0f} s", flush=True)
+        yield Row(task.name, name, task.metric, *counts, exact, score, task.most_loss, note, seconds)
 
 
 def page(rows: Sequence[Row], command: str) -> str:
     """The table for people."""
     names = [name for name in QUANTIZERS if any(row.quantizer == name for row in rows)]
     found = {(row.task, row.quantizer): row for row in rows}
-    versions = [f"{name} {metadata.version(name)}" for name in names if name != _OURS]
+    versions = [f"{name} {metadata.version(name)}" for name in names if name != OURS]
     lines = [
         "# What int8 costs of accuracy",
         "",
@@ -122,6 +125,13 @@ def _kept(out: Path) -> list[Row]:
     return [Row(**each) for each in json.loads(out.read_text())["rows"]]
 
 
+def keep(out: Path, row: Row, command: str) -> None:
+    """Puts a row into the file in the place of that of the same task and quantizer, and writes the page anew."""
+    rows = [each for each in _kept(out) if (each.task, each.quantizer) != (row.task, row.quantizer)] + [row]
+    write_file(out, json.dumps({"rows": [asdict(each) for each in rows]}, indent=1) + "\n")
+    write_file(out.with_suffix(".md"), page(rows, command))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -142,19 +152,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{name}: skipped: not installed: {missing}", file=sys.stderr)
         else:
             quantizers.append(name)
+    command = shlex.join(["python", "-m", "benchmarks.accuracy", *given])
     for name in options.tasks or TASKS:
         with temporary_folder() as folder:
             try:
-                new = measured(TASKS[name](folder), quantizers, folder)
+                for row in measured(TASKS[name](folder), quantizers, folder):
+                    keep(options.out, row, command)
             except SourceMissingError as reason:
                 print(f"{name}: skipped: {reason}", file=sys.stderr)
-                continue
-        made = {(row.task, row.quantizer) for row in new}
-        rows = [*(row for row in _kept(options.out) if (row.task, row.quantizer) not in made), *new]
-        command = shlex.join(["python", "-m", "benchmarks.accuracy", *given])
-        write_file(options.out, json.dumps({"rows": [asdict(row) for row in rows]}, indent=1) + "\n")
-        write_file(options.out.with_suffix(".md"), page(rows, command))
-    return int(any(row.loss > row.most_loss for row in _kept(options.out) if row.quantizer == _OURS))
+    return int(any(row.loss > row.most_loss for row in _kept(options.out) if row.quantizer == OURS))
 
 
 if __name__ == "__main__":

@@ -84,8 +84,8 @@ def _photographs(pixels: int, largest: float) -> Array:
 
     generator, found = np.random.default_rng(4), []
     photographs = [Image.fromarray(each) for each in load_sample_images().images]
-    for number in range(_CROPS):
-        photograph = photographs[number % len(photographs)]
+    for _ in range(_CROPS):
+        photograph = photographs[int(generator.integers(len(photographs)))]
         side = int(generator.integers(pixels, min(photograph.size) + 1))
         left, top = (int(generator.integers(0, extent - side + 1)) for extent in photograph.size)
         crop = photograph.crop((left, top, left + side, top + side)).resize((pixels, pixels), Image.Resampling.BILINEAR)
@@ -95,7 +95,10 @@ def _photographs(pixels: int, largest: float) -> Array:
 
 
 def _recordings() -> Array:
-    """Spectrograms of speech (count, 30 frames, 40 bands), moved in time and made louder and softer."""
+    """Spectrograms of speech (count, 30 frames, 40 bands), moved in time and made louder and softer.
+
+    Those in even places are of other recordings than those in odd ones.
+    """
     path = source_folder() / "calibration_samples.npz"
     if not path.exists():
         raise SourceMissingError(f"{path} is missing; set TILEWRIGHT_MODELS to the folder that holds mlperf_tiny/")
@@ -103,7 +106,8 @@ def _recordings() -> Array:
         recorded = data["specs"][:, :, 0, :].astype(np.float32)
     generator, found = np.random.default_rng(5), []
     for number in range(_RECORDINGS):
-        moved = np.roll(recorded[number % len(recorded)], int(generator.integers(-4, 5)), axis=0)
+        pair = number // 2 % (len(recorded) // 2)
+        moved = np.roll(recorded[2 * pair + number % 2], int(generator.integers(-4, 5)), axis=0)
         found.append(np.clip(moved + generator.uniform(-0.08, 0.08), 0, 1))
     return np.stack(found)
 

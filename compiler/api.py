@@ -210,8 +210,10 @@ def tune(
 
 def quantize(
     model: Any,
-    calibration: Any,
+    calibration: Any = None,
     *,
+    weights_only: str | None = None,
+    dynamic: bool = False,
     output: str | os.PathLike[str] | None = None,
     options: CompileOptions | None = None,
     bits: int = 8,
@@ -229,7 +231,10 @@ def quantize(
     Args:
         model: as `compile` takes it.
         calibration: the path of an .npz or .npy file, of an image, or of a folder of them; arrays by the inputs' names;
-            or an iterable of dicts, tuples or arrays.
+            or an iterable of dicts, tuples or arrays. None: possible where no ranges are needed, and errors are not
+            measured then.
+        weights_only: ``int8`` or ``int4``: weights of dense layers alone become integers, activations stay floats.
+        dynamic: whether dense layers multiply integers whose scales are settled for each row when the model runs.
         output: the recipe to write. What was calibrated so far stands beside it, and a call that was cut off goes on.
         options: how the model will be compiled: target, shapes, threads.
         bits: of activations and weights.
@@ -250,12 +255,15 @@ def quantize(
         ModelError, ShapeError, UnsupportedError, UsageError, OutputError, ToolError: see `tilewright.errors`.
     """
     from .calibration.correct import corrections_of
+    from .calibration.dense import quantize_dense
     from .calibration.images import parse_preprocessing
     from .calibration.quantize import Request
     from .calibration.quantize import quantize as found_for
+    from .recipes.dense import way_of
     from .recipes.files import write_recipe
     from .recipes.sections import GRANULARITIES, check_option
 
+    way = way_of(weights_only, dynamic, has_samples=calibration is not None)
     place = None if output is None else Path(output)
     request = Request(
         options=options or CompileOptions(),
@@ -267,7 +275,11 @@ def quantize(
         images=parse_preprocessing(images) if images else None,
         state=None if place is None else place.with_name(place.name + ".calibration.npz"),
     )
-    found = found_for(model, calibration, request, progress or (lambda stage, done, total: None))
+    tell = progress or (lambda stage, done, total: None)
+    if way is None:
+        found = found_for(model, calibration, request, tell)
+    else:
+        found = quantize_dense(model, way, calibration, request, tell)
     if place is not None:
         write_recipe(found.recipe, place)
     return found

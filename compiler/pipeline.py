@@ -34,8 +34,6 @@ from ..ir_passes import (
     Pass,
     PassResult,
     PatchWise,
-    QuantizeDynamically,
-    QuantizeWeights,
     RequantizeSums,
     SimplifyReductions,
     SliceInPlace,
@@ -51,12 +49,12 @@ from ..ir_passes.extents.stop_at_extents import with_stops
 from ..ir_passes.registry import spelled
 from ..ir_types import Expr, IRModule
 from ..schedules.legalize import legalize
-from ..schedules.narrow import gains, gains_dynamically
+from ..schedules.narrow import gains
 from ..schedules.schedule import schedule_module
 from ..schedules.templates.grid_table import templates_for
 from ..schedules.templates.template import Choose, Chooser, choose_default
 from .process.install import written_whole
-from .recipes.apply import Applied, RecipePasses
+from .recipes.apply import Applied, RecipePasses, passes_of_way
 
 if TYPE_CHECKING:
     from ..targets import Target
@@ -93,9 +91,6 @@ _PRODUCTS = {"bf16": "bfloat16"}
 # The dtype that tensors are stored in, and whether results are, or weights alone.
 _STORAGE = {"bf16": NarrowStorage("bfloat16"), "fp16": NarrowStorage("float16", results=False)}
 
-# What weights of dense layers are rounded to, by what is asked for: bits, and rows that share a scale; 0: all.
-_WEIGHTS = {"weights-int8": (8, 0), "weights-int4": (4, 32)}
-
 
 def passes(
     target: Target,
@@ -126,15 +121,11 @@ def passes(
 
     decide = Chooser(target, templates_for(target), choose)
     recipe = applied.passes(decide) if applied is not None else RecipePasses()
+    dense = passes_of_way(quantize, applied.of_node if applied is not None else _silent, decide)
     narrow: list[Pass] = [_STORAGE[precision]] if precision in _STORAGE else []
     products: list[Pass] = []
     if precision in _PRODUCTS:
         products = [CastOperands(_PRODUCTS[precision], faster)]
-    dense: list[Pass] = []
-    if quantize in _WEIGHTS:
-        dense = [QuantizeWeights(*_WEIGHTS[quantize], faster)]
-    elif quantize == "dynamic":
-        dense = [QuantizeDynamically(lambda call: gains_dynamically(call, decide))]
     return [
         *recipe.first,
         # Weights of a few bits: products with them, where those are faster.
@@ -182,6 +173,10 @@ def passes(
         ConcatInPlace(),
         *([] if extents is None else [StopAtExtents()]),
     ]
+
+
+def _silent(layer: str, kept_float: str) -> None:
+    """Nobody asked what becomes of layers."""
 
 
 # Takes the passes of a compile and gives those to run instead: without one, others, or none for a module that is done.

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import CalibrationError, UsageError
+from ...errors import UsageError
 from ..options import CompileOptions
 from ..process.progress import ProgressCallback
 from ..ranges import static_shapes
 from ..recipes.identity import identity_of
-from ..recipes.recipe import FloatEntry, Recipe, TensorEntry, WeightsEntry
+from ..recipes.recipe import FloatEntry, ModelIdentity, Recipe, TensorEntry, WeightsEntry
 from .choose_ranges import choose_ranges
 from .collect import State, collect, key_of
 from .correct import CORRECTIONS, Corrections, corrections_of
@@ -24,7 +24,7 @@ from .images import Preprocessing
 from .limits import LEAST_OF_A_LAYER
 from .network import Layers, Network, layers_of, network_of, taps_of
 from .ranges import candidates
-from .samples import samples_of
+from .samples import checked_samples
 from .shared_scales import shared_entries
 from .split import Split
 from .statistics import TensorStatistics
@@ -90,31 +90,28 @@ def quantize(
     asked = request or Request()
     opened = frontends.open(model, frontends.Request(shapes=static_shapes(asked.options)))
     whole = network_of(opened)
-    _check(whole, asked)
+    check_layers(whole, asked)
     network = whole.of([layer for layer in whole.layers if layer.name not in asked.keep_float])
-    clock = _Clock()
+    clock = Clock()
     with workshop_of(asked.options, tell, asked.always) as shop:
-        specs = input_specs(opened, asked.options)
-        split = Split(samples_of(data, specs, asked.images))
-        key = key_of(identity_of(opened).sha256, str(asked.options.shapes))
-        entry = WeightsEntry(asked.bits, asked.granularity)
-        corrections = Corrections(shop, tell, corrections_of(asked.corrections), entry, asked.bits, asked.state, key)
+        tell("read samples", 0, 0)
+        split = Split(checked_samples(data, input_specs(opened, asked.options), asked.images, LEAST_SAMPLES))
+        corrections = corrections_for(shop, opened, asked, WeightsEntry(asked.bits, asked.granularity), tell)
         exact = taps_of(shop, network, None, "exact")
         with clock("corrections"):
             network, exact = corrections.balanced(network, exact, split)
             whole = replace(whole, opened=network.opened)
-        state = State(asked.state, key_of(key, str(corrections.balance)))
+        state = State(asked.state, key_of(corrections.key, str(corrections.balance)))
         with clock("calibrate"):
             statistics = _statistics(shop, network, split, state, tell)
-        _check_count(split)
         values = exact.all(split.tried[0])
         with clock("ranges"):
             layers = layers_of(shop, network, values, None, "exact_layers")
             given = {root: candidates(statistics[root], asked.bits, root) for root in network.roots}
             chosen = choose_ranges(network, exact, layers, split.tried, given, asked.bits, tell)
         tensors = {root: found.entry(asked.bits, why) for root, (found, why) in chosen.items()}
-        recipe = Recipe(identity_of(opened), shared_entries(opened, tensors), _sections(whole, asked, {}))
-        work = _Work(shop, opened, whole, network, asked, split, exact, layers, values, corrections, tell, clock)
+        recipe = _recipe(whole, asked, identity_of(opened), shared_entries(opened, tensors))
+        work = Work(shop, opened, whole, network, asked, split, exact, layers, values, corrections, tell, clock)
         findings = work.finished(recipe, statistics)
     state.remove()
     corrections.forget()
@@ -122,7 +119,7 @@ def quantize(
 
 
 @dataclass
-class _Work:
+class Work:
     """What stands once ranges are known: corrections, layers that go back to float, measurements.
 
     `whole` has all layers, `network` those that may become integers; of the model as it was opened, channels balanced.
@@ -139,7 +136,7 @@ class _Work:
     values: dict[str, Any]
     corrections: Corrections
     tell: ProgressCallback
-    clock: _Clock
+    clock: Clock
 
     def finished(self, recipe: Recipe, statistics: dict[str, TensorStatistics]) -> Findings:
         """The findings for a recipe."""
@@ -153,8 +150,7 @@ class _Work:
                 alone = layers_of(self.shop, quantized, self.values, recipe, "integer_layers")
                 bad = self._too_bad(quantized, alone)
                 if bad:
-                    sections, arrays = _sections(self.whole, self.asked, bad), self._kept(recipe, bad)
-                    recipe = replace(recipe, layers=sections, arrays=arrays)
+                    recipe = replace(with_floats(recipe, bad), arrays=self._kept(recipe, bad))
                     quantized = quantized.of([layer for layer in quantized.layers if layer.name not in bad])
                     alone = layers_of(self.shop, quantized, self.values, recipe, "integer_layers_left")
                 recipe, alone = self.corrections.shifted(quantized, recipe, exact, alone, tried, held)
@@ -246,7 +242,7 @@ class _Work:
         )
 
 
-class _Clock:
+class Clock:
     """Seconds of named stages."""
 
     def __init__(self) -> None:
@@ -254,6 +250,7 @@ class _Clock:
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
+        """Adds what the body takes to the seconds of a stage."""
         start = time.perf_counter()
         try:
             yield
@@ -268,20 +265,36 @@ def _statistics(
     return collect(model, split, network.roots, state, tell)
 
 
-def _sections(network: Network, asked: Request, bad: dict[str, str]) -> dict[str, dict[str, Any]]:
-    """What a recipe says of layers."""
-    layers: dict[str, dict[str, Any]] = {}
-    for layer in network.layers:
-        entry: dict[str, Any] = {"weights": WeightsEntry(asked.bits, asked.granularity)}
-        if layer.name in asked.keep_float:
-            entry = {"float": FloatEntry("asked for")}
-        elif layer.name in bad:
-            entry["float"] = FloatEntry(bad[layer.name])
-        layers[layer.name] = entry
-    return layers
+def corrections_for(
+    shop: Workshop, opened: OpenedModel, asked: Request, entry: WeightsEntry, tell: ProgressCallback
+) -> Corrections:
+    """What makes the corrections that are asked for.
+
+    Args:
+        entry: how weights will be quantized.
+    """
+    key = key_of(identity_of(opened).sha256, str(asked.options.shapes))
+    return Corrections(shop, tell, corrections_of(asked.corrections), entry, asked.bits, asked.state, key)
 
 
-def _check(network: Network, asked: Request) -> None:
+def _recipe(network: Network, asked: Request, model: ModelIdentity, tensors: Mapping[str, TensorEntry]) -> Recipe:
+    entry = {"weights": WeightsEntry(asked.bits, asked.granularity)}
+    recipe = Recipe(model, dict(tensors), {layer.name: entry for layer in network.layers})
+    return with_floats(recipe, dict.fromkeys(asked.keep_float, "asked for"))
+
+
+def with_floats(recipe: Recipe, why: Mapping[str, str]) -> Recipe:
+    """A recipe by which some layers stay float."""
+    floats = {name: {**recipe.layers[name], "float": FloatEntry(reason)} for name, reason in why.items()}
+    return replace(recipe, layers={**recipe.layers, **floats})
+
+
+def check_layers(network: Network, asked: Request) -> None:
+    """Whether there are layers, and those that are to stay float among them.
+
+    Raises:
+        UsageError: there are not.
+    """
     if not network.layers:
         raise UsageError(
             "the model has no product or convolution with constant float weights that integers could compute",
@@ -292,14 +305,6 @@ def _check(network: Network, asked: Request) -> None:
     if unknown:
         raise UsageError(
             f"there is no layer {unknown[0]!r}", where="--keep-float", hint=f"the layers are: {', '.join(known)}"
-        )
-
-
-def _check_count(split: Split) -> None:
-    if split.count < LEAST_SAMPLES or not split.held or not split.tried:
-        raise CalibrationError(
-            f"the data holds {split.count} samples, and {LEAST_SAMPLES} are needed at least",
-            hint="some are held out to judge by; a few hundred that are like those of practice are usual",
         )
 
 

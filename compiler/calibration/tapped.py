@@ -13,9 +13,10 @@ import numpy as np
 
 from ..build import build
 from ..library.artifact import CompiledModel, load
-from ..library.tensor_spec import TensorSpec
+from ..library.tensor_spec import NARROW, TensorSpec
 from ..options import CompileOptions
 from ..process.progress import ProgressCallback
+from ..ranges import static_shapes
 from ..recipes.identity import restricted
 from .samples import Array, Sample
 
@@ -75,15 +76,22 @@ def input_specs(opened: OpenedModel, options: CompileOptions) -> list[TensorSpec
     """What the model takes, every size known.
 
     Raises:
-        ShapeError, UnsupportedError, ModelError: as an import.
+        ShapeError, UsageError: the sizes are not known, or do not fit, as an import says it.
     """
-    made = build(opened, None, replace(options, recipe=None), stop_after="import")
-    assert made.imported is not None
-    main = made.imported.module["main"]
+    from ...frontends.onnx.input_shapes import apply_shapes, real_inputs
+
+    model = opened.graph_form()
+    apply_shapes(model, static_shapes(options), options.bindings, opened.where)
     return [
-        TensorSpec(name, tuple(int(extent) for extent in param.ty.shape), str(param.ty.dtype))
-        for name, param in zip(made.imported.input_names, main.params, strict=True)
+        TensorSpec(str(value.name), tuple(int(str(extent)) for extent in value.shape or ()), _dtype(value))
+        for value in real_inputs(model)
+        if value.name not in options.bindings
     ]
+
+
+def _dtype(value: Any) -> str:
+    name = str(value.dtype.numpy())
+    return "uint8" if name in NARROW else name
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,13 @@ class BalanceEntry:
 
 
 @dataclass(frozen=True)
+class ActivationsEntry:
+    """Where a layer has the scales of what it reads from, besides the recipe's tensors: ``dynamic``: each row's own."""
+
+    scales: str = "dynamic"
+
+
+@dataclass(frozen=True)
 class FloatEntry:
     """That a layer stays float, and why."""
 

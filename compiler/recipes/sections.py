@@ -10,7 +10,17 @@ from typing import Any
 
 from ...errors import RecipeError, UsageError
 from ...ir_passes.compression.masks import checked_rate, pattern_of
-from .recipe import BalanceEntry, DropEntry, FloatEntry, KeepEntry, RankEntry, SparsityEntry, TensorEntry, WeightsEntry
+from .recipe import (
+    ActivationsEntry,
+    BalanceEntry,
+    DropEntry,
+    FloatEntry,
+    KeepEntry,
+    RankEntry,
+    SparsityEntry,
+    TensorEntry,
+    WeightsEntry,
+)
 
 # Gives a value as an entry holds it; raises ValueError with what would be right.
 Check = Callable[[Any], Any]
@@ -206,6 +216,7 @@ LAYER_SECTIONS: Mapping[str, EntryFormat] = MappingProxyType(
                 {"bits": integer(2, MOST_BITS), "granularity": one_of(*GRANULARITIES, *BLOCKS), "why": text}
             ),
         ),
+        "activations": EntryFormat(ActivationsEntry, MappingProxyType({"scales": one_of("dynamic")}), single=True),
         "keep_channels": EntryFormat(KeepEntry, MappingProxyType({"channels": indices}), single=True),
         "drop": EntryFormat(DropEntry, MappingProxyType({"drop": yes_or_no}), single=True),
         "sparsity": EntryFormat(SparsityEntry, MappingProxyType({"pattern": pattern, "rate": rate})),

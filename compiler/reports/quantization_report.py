@@ -60,9 +60,10 @@ def tables(found: Findings) -> list[str | Table]:
 
 def headlines(found: Findings) -> list[str]:
     """A few lines on the whole model."""
+    samples = f"calibrated with {found.calibrated} samples, judged by {found.held} others"
     lines = [
         f"{len(found.layers) - sum(bool(each.kept_float) for each in found.layers)} of {len(found.layers)} layers are "
-        f"integers on {found.target}; calibrated with {found.calibrated} samples, judged by {found.held} others"
+        f"integers on {found.target}; {samples if found.held else 'without samples nothing is known of accuracy'}"
     ]
     metrics = found.metrics
     if metrics is not None:

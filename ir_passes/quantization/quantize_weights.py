@@ -67,7 +67,7 @@ class QuantizeWeights(GraphPass):
                 return None
             name, bits, block = asked
             weights = array_of(value.args[1]) if calls(value, "matmul") else None
-            reason = _reason(value, weights)
+            reason = why_float(value, weights)
             if weights is not None and not reason:
                 block = min(block, len(weights)) or len(weights)
                 if not can_store(stored_bits(bits), block, len(weights)):
@@ -88,11 +88,15 @@ class QuantizeWeights(GraphPass):
             known = array_of(value.args[1]) if calls(value, "matmul") else None
             return (var.name, self.bits, self.block) if known is not None and known.size >= FEWEST_WEIGHTS else None
         name = next((each for each in split(var.name) if each in self.layers), None)
-        is_product = calls(value, "matmul", "nn.conv1d", "nn.conv2d", "nn.conv3d")
-        return (name, *self.layers[name]) if name is not None and is_product else None
+        return (name, *self.layers[name]) if name is not None and is_product(value) else None
 
 
-def _reason(value: Call, weights: Array | None) -> str:
+def is_product(value: Expr) -> bool:
+    """Whether a call is what layers are."""
+    return bool(calls(value, "matmul", "nn.conv1d", "nn.conv2d", "nn.conv3d"))
+
+
+def why_float(value: Call, weights: Array | None) -> str:
     """Why a product's weights cannot be quantized, if they cannot."""
     if weights is None:
         return "its weights are no constant matrix"

@@ -16,13 +16,13 @@ import tilewright
 from small_models import model, node
 from tilewright import frontends
 from tilewright.compiler.calibration import balance, finished, rounding
-from tilewright.compiler.calibration.check import check_quantized
 from tilewright.compiler.calibration.findings import Findings
 from tilewright.compiler.calibration.finished import Finished
 from tilewright.compiler.calibration.layer_matrices import matrix_layers
 from tilewright.compiler.calibration.network import network_of
 from tilewright.compiler.calibration.quantize import Request, quantize
 from tilewright.compiler.options import CompileOptions
+from tilewright.compiler.recipe_check.check import check_quantized
 from tilewright.compiler.recipes.files import read_recipe, write_recipe
 from tilewright.compiler.recipes.quantized_onnx import quantized_model
 from tilewright.compiler.recipes.recipe import BalanceEntry, Recipe, TensorEntry, WeightsEntry
@@ -267,9 +267,7 @@ def test_a_recipe_from_its_file_is_corrected_alike(tmp_path: Path) -> None:
     theirs = onnxruntime.InferenceSession(exported).run(None, {"x": x})[0]
     assert 0 < np.abs(ours - exact).max() < 0.05 * np.abs(exact).max()
     assert np.abs(ours - theirs).max() < 0.5 * np.abs(ours - exact).max()
-    check = check_quantized(
-        library, frontends.open(block()), read, [{"x": x}], bisect=True, options=OPTIONS, always=True
-    )
+    check = check_quantized(library, frontends.open(block()), read, [{"x": x}], bisect=True, options=OPTIONS)
     assert check.is_as_written and not any(each.kernel_is_wrong for each in check.layers)
     assert all(each.against_float.decibels > 30 for each in check.layers)
 

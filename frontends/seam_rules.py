@@ -116,6 +116,10 @@ class Graph:
             raise RefusedError
         return np.asarray(onnx.numpy_helper.to_array(self.constants[name], self.folder))
 
+    def maker(self, name: str) -> str:
+        """The operator that makes a tensor; none of an input."""
+        return self.made_by[name].op_type if name in self.made_by else ""
+
     def own(self, name: str) -> str:
         """It, if it may be changed."""
         if not self.is_own(name):
@@ -232,7 +236,7 @@ def _add(graph: Graph, node: onnx.NodeProto, name: str, place: Place) -> Found:
 
 
 def _multiply(graph: Graph, node: onnx.NodeProto, name: str, place: Place) -> Found:
-    """A constant factor of each channel takes factors on either side; a gate, which is smaller, is left as it is."""
+    """A constant factor of each channel takes factors on either side; a gate is left as it is."""
     one, other = node.input[0], node.input[1]
     if other not in graph.constants and one in graph.constants:
         one, other = other, one
@@ -240,8 +244,10 @@ def _multiply(graph: Graph, node: onnx.NodeProto, name: str, place: Place) -> Fo
         if math.prod(graph.shape(other)) == 1:
             return Found({one: place, node.output[0]: place})
         return Found(edits=(_vector(graph, other, place, divides=name == node.output[0]),))
-    sizes = {each: graph.shape(each) for each in (one, other, node.output[0])}
-    whole = [each for each in (one, other) if sizes[each] == sizes[node.output[0]] and 0 not in sizes[each][1:]]
+    shape = graph.shape(node.output[0])
+    whole = [each for each in (one, other) if graph.shape(each) == shape and 0 not in shape[1:]]
+    if len(whole) > 1:  # as large as its gate: what weights made is scaled, and no function of them
+        whole = [each for each in whole if graph.uses[each] == 1 and graph.maker(each) in _LAYERS]
     if len(whole) != 1 or name not in (whole[0], node.output[0]):
         raise RefusedError
     return Found({whole[0]: place, node.output[0]: place})
@@ -302,6 +308,7 @@ def _concat(graph: Graph, node: onnx.NodeProto, name: str, place: Place) -> Foun
     return Found(dict.fromkeys((*node.input, *node.output), place))
 
 
+_LAYERS = ("Conv", "Gemm", "MatMul")
 # Their channels are the second axis, and windows go over those behind it.
 _WINDOWS = ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool")
 _MEAN = 3  # the input of a batch norm
@@ -310,7 +317,7 @@ _NO_BOUND = 3e38  # exporters write the largest float where there is none
 RULES: Mapping[str, Rule] = MappingProxyType(
     {
         **dict.fromkeys(("Relu", "LeakyRelu", "Abs", "Neg", "Identity", "Dropout", *_WINDOWS), _keeps),
-        **dict.fromkeys(("Conv", "Gemm", "MatMul"), _layer),
+        **dict.fromkeys(_LAYERS, _layer),
         **dict.fromkeys(("BatchNormalization", "LayerNormalization", "InstanceNormalization"), _norm),
         **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), _reshape),
         "Clip": _clip,

@@ -24,7 +24,7 @@ from .ranges import fake_quantized
 from .samples import Sample
 from .tapped import MOST_BYTES, Tapped, groups
 
-_CLEARLY_LESS = 0.98  # of the error on held-out samples, for weights to be kept
+_CLEARLY_LESS = 0.95  # of the error on held-out samples, for weights to be kept
 _WORTH_IT = 0.1  # of a layer's error is of its weights, at least, for them to be rounded with care
 _ROWS = 500  # of a layer's columns, to judge by
 _ROWS_A_COLUMN = 8  # of second moments, where there are so many

@@ -192,6 +192,24 @@ def test_a_gate_of_channels() -> None:
     assert list(seams) == ["c"] and set(seams["c"].tensors) == {"c", "r", "p", "m"}
 
 
+def test_a_gate_as_large_as_what_it_gates() -> None:
+    """SwiGLU: a product times what another one is a gate of."""
+    made = model(
+        [
+            node("MatMul", ["x", "w0"], "a", "gate"),
+            node("Sigmoid", ["a"], "s", "sigmoid"),
+            node("Mul", ["a", "s"], "g", "swish"),
+            node("MatMul", ["x", "w1"], "u", "up"),
+            node("Mul", ["g", "u"], "m", "gated"),
+            node("MatMul", ["m", "w2"], "y", "down"),
+        ],
+        {"x": ("float32", (3, 8))},
+        {"y": ("float32", (3, 4))},
+        {"w0": floats(8, 12), "w1": floats(8, 12), "w2": floats(12, 4)},
+    )
+    assert list(check(made, (3, 8))) == ["u"]
+
+
 def test_factors_that_do_not_fit() -> None:
     opened = frontends.open(transformer())
     with pytest.raises(ModelError, match="no such channels"):

@@ -32,8 +32,8 @@ def as_compiled(opened: OpenedModel, recipe: Recipe, options: CompileOptions, *,
     asked = replace(options, recipe=own, passes=passes, save_ir=None)
     balanced = with_balance(recipe, opened)
     kept = build(balanced, None, asked, stop_after="passes", passes=until_integers).kept_float
-    roots = {layer.root for layer in network_of(opened).layers if kept.get(layer.name, "-") == ""}
-    used = shared_entries(opened, {name: recipe.tensors[name] for name in roots & set(recipe.tensors)})
+    roots = {layer.root for layer in network_of(balanced).layers if kept.get(layer.name, "-") == ""}
+    used = shared_entries(balanced, {name: recipe.tensors[name] for name in roots & set(recipe.tensors)})
     return replace(
         recipe,
         tensors={name: entry for name, entry in recipe.tensors.items() if name in used},

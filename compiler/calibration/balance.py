@@ -3,7 +3,7 @@
 Factors move size from activations to the weights behind them, which have a scale for each column, and from weights
 before them to those behind. Equalization makes both weights' ranges alike (Nagel and others, 2019, "Data-free
 quantization"), smoothing moves a part of the activations' range (Xiao and others, 2023, "SmoothQuant"). Norms, biases
-and weights take the factors, so that running the model costs nothing more.
+and weights take the factors, so that running the model costs nothing more; where they cannot, a multiplication does.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ from .samples import Sample
 from .tapped import MOST_BYTES, Tapped, groups
 
 if TYPE_CHECKING:
-    from ...frontends.seam_rules import Place
+    from ...frontends.seam_parts import Place
     from ...frontends.seams import Seam
 
-_CLEARLY_LESS = 0.95  # of the error on held-out samples, for factors to be kept
+# Of the error on held-out samples, for factors to be kept: those that weights take, and those that are multiplied with.
+_CLEARLY_LESS, _WORTH_IT = 0.95, 0.7
 _ROWS = 256  # of a layer's columns, to choose by, and as many to judge by
 _MOST_FACTOR = 1e3  # and its inverse, of the mean of factors
 _DIGITS = 4
@@ -206,7 +207,7 @@ class _Try:
         _, name, factors = best
         ratio = self._held_error(factors, scales) / max(self._held_error(None, scales), 1e-30)
         readers = ", ".join(each.node.name for each in self.readers)
-        if ratio < _CLEARLY_LESS:
+        if ratio < (_CLEARLY_LESS if self.seam.is_free else _WORTH_IT):
             return factors.tolist(), f"{name}: the error of {readers} is {ratio:.2f} of what it was", ratio
         return None, "", ratio
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,6 +24,9 @@ from .rounding import Subject, round_weights
 from .samples import Sample
 from .split import Split
 from .tapped import Tapped, Workshop
+
+if TYPE_CHECKING:
+    from ...frontends import OpenedModel
 
 CHANNELS, ROUNDING, BIASES = "channels", "rounding", "biases"
 CORRECTIONS = (CHANNELS, ROUNDING, BIASES)  # in the order in which they are made
@@ -69,8 +73,8 @@ class Corrections:
         self.balance: dict[str, BalanceEntry] = {}
         self._finished: list[Finished] = []
 
-    def balanced(self, network: Network, exact: Tapped, split: Split) -> tuple[Network, Tapped]:
-        """A network that computes the same with channels of like size, and what gives its tensors.
+    def balanced(self, network: Network, exact: Tapped, split: Split) -> tuple[OpenedModel, Tapped]:
+        """A model that computes the same with channels of like size, and what gives its tensors.
 
         Args:
             exact: gives those of the network.
@@ -81,7 +85,7 @@ class Corrections:
         seams = tuple(seams_of(network.opened).values()) if CHANNELS in self.asked else ()
         samples = split.ahead() if seams else ([], [])
         if not all(samples):
-            return network, exact
+            return network.opened, exact
         layers = matrix_layers(network.opened, self.shop.options, network.layers)
         finished = self._from_file(CHANNELS, Digest(chain(*samples)).text)
         found = balance_channels(network, layers, seams, exact, samples, self.entry, self.bits, finished, self.tell)
@@ -89,7 +93,7 @@ class Corrections:
         self.balance = found.entries
         self._take_down(CHANNELS, found.ratios, found.kept)
         factors = {name: np.array(entry.factors) for name, entry in found.entries.items()}
-        return replace(network, opened=balanced(network.opened, factors)), replace(exact, divisors=found.divisors)
+        return balanced(network.opened, factors), replace(exact, divisors=found.divisors)
 
     def rounded(
         self, network: Network, recipe: Recipe, exact: Tapped, samples: Sequence[Sample], held: Sequence[Sample]

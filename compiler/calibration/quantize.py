@@ -53,6 +53,9 @@ class Request:
         details: whether errors of layers are measured.
         images: how images become inputs.
         state: a file for what was calibrated so far; what was corrected so far stands beside it.
+
+    Raises:
+        UsageError: there is no correction of a name.
     """
 
     options: CompileOptions = field(default_factory=CompileOptions)
@@ -65,6 +68,9 @@ class Request:
     details: bool = True
     images: Preprocessing | None = None
     state: Path | None = None
+
+    def __post_init__(self) -> None:
+        corrections_of(self.corrections)
 
 
 def quantize(
@@ -81,8 +87,7 @@ def quantize(
     Raises:
         CalibrationError: the data does not fit the model, shows no range, or is too little.
         DataError: a file of it is missing or damaged.
-        UsageError: the model has no layer that integers compute, or none of a name that should stay float; or there is
-            no correction of a name.
+        UsageError: the model has no layer that integers compute, or none of a name that should stay float.
         ModelError, ShapeError, UnsupportedError: as a compile.
     """
     from ... import frontends
@@ -99,8 +104,9 @@ def quantize(
         corrections = corrections_for(shop, opened, asked, WeightsEntry(asked.bits, asked.granularity), tell)
         exact = taps_of(shop, network, None, "exact")
         with clock("corrections"):
-            network, exact = corrections.balanced(network, exact, split)
-            whole = replace(whole, opened=network.opened)
+            balanced, exact = corrections.balanced(network, exact, split)
+            whole = network_of(balanced)
+            network = whole.of([layer for layer in whole.layers if layer.name not in asked.keep_float])
         state = State(asked.state, key_of(corrections.key, str(corrections.balance)))
         with clock("calibrate"):
             statistics = _statistics(shop, network, split, state, tell)
@@ -110,7 +116,7 @@ def quantize(
             given = {root: candidates(statistics[root], asked.bits, root) for root in network.roots}
             chosen = choose_ranges(network, exact, layers, split.tried, given, asked.bits, tell)
         tensors = {root: found.entry(asked.bits, why) for root, (found, why) in chosen.items()}
-        recipe = _recipe(whole, asked, identity_of(opened), shared_entries(opened, tensors))
+        recipe = _recipe(whole, asked, identity_of(opened), shared_entries(balanced, tensors))
         work = Work(shop, opened, whole, network, asked, split, exact, layers, values, corrections, tell, clock)
         findings = work.finished(recipe, statistics)
     state.remove()

@@ -22,7 +22,7 @@ from .samples import Array, Sample
 
 if TYPE_CHECKING:
     from ...frontends import OpenedModel
-    from ...frontends.seam_rules import Place
+    from ...frontends.seam_parts import Place
     from ..recipes.recipe import Recipe
 
 # Of the outputs of one library together.

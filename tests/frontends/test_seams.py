@@ -123,7 +123,7 @@ def transformer() -> onnx.ModelProto:
 
 def test_norms_take_factors() -> None:
     seams = check(transformer(), (2, 5, 16))
-    assert set(seams) == {"n", "u"}
+    assert set(seams) == {"n", "u"} and all(seam.is_free for seam in seams.values())
     assert {edit.weights: edit.divides for edit in seams["n"].edits} == {
         "g": True,
         "h": True,
@@ -150,26 +150,54 @@ def test_batch_norms_on_both_sides() -> None:
     assert list(check(made, (1, 3, 5, 5))) == ["c", "n"]
 
 
-@pytest.mark.parametrize("between", ["Sigmoid", "Softmax", "gate of itself", "an output", "shared weights"])
+@pytest.mark.parametrize("between", ["Sigmoid", "Clip", "an output", "shared weights"])
 def test_what_refuses_factors(between: str) -> None:
+    """Convolutions: a multiplication would cost more there than it wins."""
     nodes = {
-        "Sigmoid": [node("Sigmoid", ["a"], "b", "sigmoid")],
-        "Softmax": [node("Softmax", ["a"], "b", "softmax")],
-        "gate of itself": [node("Sigmoid", ["a"], "s", "sigmoid"), node("Mul", ["a", "s"], "b", "swish")],
-        "an output": [node("Relu", ["a"], "b", "relu")],
-        "shared weights": [node("Relu", ["a"], "b", "relu")],
-    }[between]
+        "Sigmoid": node("Sigmoid", ["a"], "b", "sigmoid"),
+        "Clip": node("Clip", ["a", "zero", "six"], "b", "relu6"),
+    }
     made = model(
         [
-            node("MatMul", ["x", "w0"], "a", "first"),
-            *nodes,
-            node("MatMul", ["b", "w0" if between == "shared weights" else "w1"], "y", "second"),
+            node("Conv", ["x", "w0"], "a", "first"),
+            nodes.get(between, node("Relu", ["a"], "b", "relu")),
+            node("Conv", ["b", "w0" if between == "shared weights" else "w1"], "y", "second"),
         ],
-        {"x": ("float32", (3, 8))},
-        {"y": ("float32", (3, 8)), **({"b": ("float32", (3, 8))} if between == "an output" else {})},
-        {"w0": floats(8, 8), "w1": floats(8, 8)},
+        {"x": ("float32", (1, 8, 3, 3))},
+        {"y": ("float32", (1, 8, 3, 3)), **({"b": ("float32", (1, 8, 3, 3))} if between == "an output" else {})},
+        {"w0": floats(8, 8, 1, 1), "w1": floats(8, 8, 1, 1), "zero": np.float32(0), "six": np.float32(6)},
     )
     assert seams_of(frontends.open(made)) == {}
+
+
+def test_products_may_read_what_is_multiplied() -> None:
+    """Behind a GELU, and behind a norm that a residual reads, too, as in BERT."""
+    weights = {f"w{i}": floats(12, 12) for i in range(3)} | {"g": 1 + floats(12), "h": floats(12)}
+    made = model(
+        [
+            node("LayerNormalization", ["x", "g", "h"], "n", "norm"),
+            node("MatMul", ["n", "w0"], "a", "up"),
+            node("Gelu", ["a"], "e", "gelu"),
+            node("Gemm", ["e", "w1"], "d", "down", transB=1),
+            node("Tanh", ["e"], "t", "tanh"),
+            node("Add", ["d", "n"], "r", "residual"),
+            node("Sub", ["r", "t"], "s", "sub"),
+            node("MatMul", ["s", "w2"], "y", "last"),
+        ],
+        {"x": ("float32", (5, 12))},
+        {"y": ("float32", (5, 12))},
+        weights,
+    )
+    seams = check(made, (5, 12))
+    assert {name: (seam.behind, seam.others) for name, seam in seams.items()} == {
+        "n": (False, ("r",)),
+        "e": (True, ("t",)),
+        "s": (True, ()),
+    }
+    opened = frontends.open(made)
+    changed = balanced(opened, {"e": np.full(12, 2.0), "n": np.full(12, 4.0)}).proto.graph
+    assert [each.name for each in changed.node if each.name.endswith("/balance")] == ["n/balance", "e/balance"]
+    assert len(changed.node) == len(opened.proto.graph.node) + 2
 
 
 def test_a_gate_of_channels() -> None:
@@ -213,6 +241,6 @@ def test_a_gate_as_large_as_what_it_gates() -> None:
 def test_factors_that_do_not_fit() -> None:
     opened = frontends.open(transformer())
     with pytest.raises(ModelError, match="no such channels"):
-        balanced(opened, {"q": np.ones(16)})
+        balanced(opened, {"x": np.ones(16)})
     with pytest.raises(ModelError, match="3 factors are given for 16"):
         balanced(opened, {"n": np.ones(3)})

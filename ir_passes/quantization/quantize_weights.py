@@ -26,7 +26,7 @@ from .weight_steps import own_steps
 _SHARES = (0.95, 0.9, 0.85, 0.8)
 # What fewer weights take is no time.
 FEWEST_WEIGHTS = 1 << 12
-_BYTE = 8
+BYTE = 8  # bits, of which the lowest integer is left out, so that the range is symmetric
 _MATRIX = 2
 
 
@@ -142,14 +142,14 @@ def rounded(weights: Array, bits: int) -> tuple[Array, Array]:
     largest = np.take_along_axis(weights, places, 1)
     # Of few integers all are used: the largest weight becomes the lowest one, which has no counterpart above zero, so
     # that scales may be negative.
-    step = largest / np.float32(lowest) if bits < _BYTE else np.abs(largest) / np.float32(-lowest - 1)
+    step = largest / np.float32(lowest) if bits < BYTE else np.abs(largest) / np.float32(-lowest - 1)
     integers, scales, least = _divided(weights, step, lowest)
     for share in _SHARES:
         finer, scale, error = _divided(weights, step * np.float32(share), lowest)
         better = error < least
         integers, scales = np.where(better, finer, integers), np.where(better, scale, scales)
         least = np.minimum(least, error)
-    own = own_steps(weights, lowest if bits < _BYTE else lowest + 1, -lowest - 1).astype(np.float32)
+    own = own_steps(weights, lowest if bits < BYTE else lowest + 1, -lowest - 1).astype(np.float32)
     kept, scale, _ = _divided(weights, own, lowest)
     integers, scales = np.where(own, kept, integers), np.where(own, scale, scales)
     return integers.astype(np.int8), scales

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..compression.second_order import COLUMNS, Settle, settled
 from ..core.constants import Array
-from .quantize_weights import rounded
+from .quantize_weights import BYTE, rounded
 from .weight_integers import WeightBits
 
 _TINY = float(np.finfo(np.float32).tiny)
@@ -46,10 +46,11 @@ def rounded_in_blocks(weights: Array, moments: Array, bits: int, block: int) -> 
         moments: (inputs, inputs).
         block: inputs that share a step.
     """
-    lowest = -(1 << (bits - 1))
+    highest = (1 << (bits - 1)) - 1
+    lowest = -highest - (bits < BYTE)
 
     def settle(start: int, values: Array, costs: Array) -> Settle:
         steps = rounded(values.T[None].astype(np.float32), bits)[1].reshape(-1).astype(np.float64)
-        return lambda column, given: np.clip(np.rint(given / steps), lowest, -lowest - 1) * steps
+        return lambda column, given: np.clip(np.rint(given / steps), lowest, highest) * steps
 
     return settled(weights, moments, block, settle)

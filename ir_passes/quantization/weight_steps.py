@@ -10,7 +10,7 @@ import numpy as np
 
 from ..core.constants import Array
 
-_PROBES = 16  # rows that tell of most columns that they have no step
+_PROBES = 4  # rows that tell of most columns that they have no step
 _CLOSE = 2e-4  # of a step: what two roundings to float32 leave of multiples up to 128
 
 

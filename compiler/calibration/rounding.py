@@ -22,12 +22,13 @@ from .finished import Finished
 from .layer_matrices import Judge, MatrixLayer, quantized_matrix
 from .ranges import fake_quantized
 from .samples import Sample
-from .tapped import MOST_BYTES, Tapped, groups
+from .tapped import Tapped, groups
 
 _CLEARLY_LESS = 0.95  # of the error on held-out samples, for weights to be kept
 _WORTH_IT = 0.1  # of a layer's error is of its weights, at least, for them to be rounded with care
 _ROWS = 500  # of a layer's columns, to judge by
-_ROWS_A_COLUMN = 8  # of second moments, where there are so many
+_ROWS_A_COLUMN = 5  # of second moments, where there are so many
+_MOST_BYTES = 160 << 20  # of second moments at a time
 _MOST_COLUMNS = 4096  # more take minutes
 
 
@@ -102,7 +103,7 @@ def round_weights(
     """
     small = {each.name: each for each in subjects if each.matrix.width <= _MOST_COLUMNS}
     sizes = {name: each.bytes for name, each in small.items()}
-    for names in groups([name for name in small if name not in finished], sizes, MOST_BYTES):
+    for names in groups([name for name in small if name not in finished], sizes, _MOST_BYTES):
         judges = {name: Judge(small[name].matrix) for name in names}
         for number, sample in enumerate(held):
             tell("judge weights", number, len(held))
@@ -150,8 +151,11 @@ def _grams(
         for subject in subjects:
             most = max(64, _ROWS_A_COLUMN * subject.matrix.width // len(samples))
             columns = subject.matrix.sampled(values, most, number)
-            if subject.reads is not None:
-                columns = fake_quantized(columns, subject.reads).astype(np.float64)
-            gram = columns.swapaxes(1, 2) @ columns
-            found[subject.name] = found[subject.name] + gram if subject.name in found else gram
+            columns = columns.astype(np.float32) if subject.reads is None else fake_quantized(columns, subject.reads)
+            # Of one sample in float32, which is as good for this and twice as fast; the sum in float64.
+            gram = (columns.swapaxes(1, 2) @ columns).astype(np.float64)
+            if subject.name in found:
+                found[subject.name] += gram
+            else:
+                found[subject.name] = gram
     return found

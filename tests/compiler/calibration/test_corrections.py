@@ -217,7 +217,7 @@ def test_what_was_rounded_before_an_interrupt_is_not_rounded_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(finished, "_FLUSH_SECONDS", 0.0)
-    monkeypatch.setattr(rounding, "MOST_BYTES", 1)  # a layer at a time
+    monkeypatch.setattr(rounding, "_MOST_BYTES", 1)  # a layer at a time
     own, called = rounding.Subject.rounded, list[str]()
 
     def stopped(self: Any, gram: Any) -> Any:

@@ -117,6 +117,11 @@ class Recipe:
     arrays: Mapping[str, Array] = field(default_factory=dict)
     where: str = "recipe"
 
+    @property
+    def changes_network(self) -> bool:
+        """Whether it changes the network, besides quantizing it."""
+        return any(self.entries(kind) for kind in (DropEntry, KeepEntry, RankEntry, SparsityEntry))
+
     def entries(self, kind: type[Entry]) -> dict[str, Entry]:
         """The layers that have an entry of a class, with it."""
         return {

@@ -100,7 +100,8 @@ def page(rows: Sequence[Row], command: str) -> str:
         "Trained networks; the same calibration samples for all, scores of other samples. In a library of",
         "`tilewright` those layers are int8 that gain by it on this machine, of `tilewright-all` all that can be,",
         "whatever that costs in time. The others are their defaults: ONNX Runtime's `quantize_static`, and",
-        "`nncf.quantize` run by OpenVINO. In brackets, what is lost against the float network.",
+        "`nncf.quantize` run by OpenVINO. In brackets, what is lost against the float network. Where nothing stands,",
+        "a quantizer failed, or was not tried.",
         "",
         *table_head(["task", "score", "samples", "float", *names, "goal"]),
     ]

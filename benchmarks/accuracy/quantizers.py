@@ -43,10 +43,20 @@ def in_float(task: Task) -> Run:
 
 
 def _tilewright(task: Task, folder: Path) -> tuple[Run, str]:
+    """A library in which those layers are integers that gain by it on this machine."""
+    return _library(task, always=False)
+
+
+def _tilewright_all(task: Task, folder: Path) -> tuple[Run, str]:
     """A library in which all layers are integers that can be, whatever that costs in time."""
-    options = CompileOptions(threads=1)
-    found = quantize(task.model, list(task.calibration), Request(options, always=True, details=False))
-    library = tilewright.compile(task.model, recipe=found.recipe, passes=(_ALWAYS,), threads=1)
+    return _library(task, always=True)
+
+
+def _library(task: Task, *, always: bool) -> tuple[Run, str]:
+    request = Request(CompileOptions(threads=1), always=always, details=False)
+    found = quantize(task.model, list(task.calibration), request)
+    passes = (_ALWAYS,) if always else ()
+    library = tilewright.compile(task.model, recipe=found.recipe, passes=passes, threads=1)
     kept = sum(bool(layer.kept_float) for layer in found.layers)
     return library.run, f"{len(found.layers) - kept} of {len(found.layers)} layers"
 
@@ -85,6 +95,7 @@ def _nncf(task: Task, folder: Path) -> tuple[Run, str]:
 QUANTIZERS: Mapping[str, Quantizer] = MappingProxyType(
     {
         "tilewright": Quantizer(_tilewright),
+        "tilewright-all": Quantizer(_tilewright_all),
         "onnxruntime": Quantizer(_onnxruntime, ("onnxruntime",)),
         "nncf": Quantizer(_nncf, ("nncf", "openvino")),
     }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ..build import build
 from ..options import CompileOptions
 from ..recipes.apply import until_integers
+from ..recipes.fitting import fitting
 from ..recipes.identity import restricted, with_balance
 from ..recipes.recipe import FloatEntry, Recipe, WeightsEntry
 from .network import network_of
@@ -35,7 +36,7 @@ def as_compiled(opened: OpenedModel, recipe: Recipe, options: CompileOptions, *,
     roots = {layer.root for layer in network_of(balanced).layers if kept.get(layer.name, "-") == ""}
     used = shared_entries(balanced, {name: recipe.tensors[name] for name in roots & set(recipe.tensors)})
     return replace(
-        recipe,
+        fitting(recipe, opened, kept),
         tensors={name: entry for name, entry in recipe.tensors.items() if name in used},
         layers={
             name: sections if kept.get(name, "-") == "" else {**sections, "float": FloatEntry("on this target")}

@@ -193,6 +193,8 @@ class _Try:
 
     def chosen(self, scales: _Scales) -> tuple[list[float] | None, str, float]:
         """Factors, why they are kept, and the error over that without them."""
+        if not np.isfinite(self._low + self._high).all():
+            return None, "", 1.0  # no range can be found, either: whoever looks for it says so
         ranges = self._ranges(scales)
         best: tuple[float, str, Array] | None = None
         for name, rule in RULES.items():

@@ -27,7 +27,7 @@ from ..process.progress import ProgressCallback
 from ..recipes.dense_onnx import reference_model
 from ..recipes.identity import check_recipe, with_balance
 from ..recipes.recipe import Array, FloatEntry, Recipe
-from .twin import is_changed, twin_of, without_changes
+from .twin import twin_of, without_changes
 
 if TYPE_CHECKING:
     from ...frontends import OpenedModel
@@ -135,9 +135,9 @@ def check_quantized(
     """
     check_recipe(recipe, opened)
     asked = options or CompileOptions()
-    twin = twin_of(opened, recipe, asked) if is_changed(recipe) else opened
+    twin = twin_of(opened, recipe, asked) if recipe.changes_network else opened
     exact = _session(twin.for_engine())
-    before = _session(opened.for_engine()) if is_changed(recipe) else None
+    before = _session(opened.for_engine()) if recipe.changes_network else None
     changed = None if before is None else Error()
     # A library does not tell which of its layers are integers: those that gain by it, or all that can be.
     ways = (False, True) if recipe.tensors else (False,)
@@ -183,7 +183,7 @@ class _Applied:
 
 def _applied(opened: OpenedModel, twin: OpenedModel, recipe: Recipe, options: CompileOptions, every: bool) -> _Applied:
     part = as_compiled(opened, recipe, options, always=every)
-    part = without_changes(part) if is_changed(recipe) else part
+    part = without_changes(part) if recipe.changes_network else part
     return _Applied(part, _session(reference_model(twin, part).SerializeToString()), Error(), Error())
 
 

@@ -37,11 +37,6 @@ _END = -1  # stands behind all outputs
 _CHANGES = (DropEntry, KeepEntry, RankEntry, SparsityEntry)
 
 
-def is_changed(recipe: Recipe) -> bool:
-    """Whether a recipe changes the network, besides quantizing it."""
-    return any(recipe.entries(kind) for kind in _CHANGES)
-
-
 def twin_of(opened: OpenedModel, recipe: Recipe, options: CompileOptions) -> OpenedModel:
     """The twin of a model that a recipe changes; the model with the recipe's weights where it changes nothing else.
 

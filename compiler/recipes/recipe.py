@@ -131,6 +131,11 @@ class Recipe:
     where: str = "recipe"
     balance: Mapping[str, BalanceEntry] = field(default_factory=dict)
 
+    @property
+    def changes_network(self) -> bool:
+        """Whether it changes the network, besides quantizing it."""
+        return any(self.entries(kind) for kind in (DropEntry, KeepEntry, RankEntry, SparsityEntry))
+
     def entries(self, kind: type[Entry]) -> dict[str, Entry]:
         """The layers that have an entry of a class, with it."""
         return {

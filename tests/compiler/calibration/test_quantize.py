@@ -22,7 +22,7 @@ from tilewright.compiler.calibration.quantize import Request, quantize
 from tilewright.compiler.options import CompileOptions
 from tilewright.compiler.recipe_check.check import check_quantized
 from tilewright.compiler.recipes.quantized_onnx import quantized_model
-from tilewright.compiler.recipes.recipe import Recipe
+from tilewright.compiler.recipes.recipe import FloatEntry, Recipe
 from tilewright.compiler.reports import quantization_check, quantization_page, quantization_report
 from tilewright.errors import CalibrationError, UsageError
 
@@ -239,3 +239,16 @@ def test_a_model_without_layers() -> None:
 def test_constant_inputs_have_a_scale() -> None:
     found = quantize(DENSE, np.zeros((4, 4, 32), "f4"), Request(OPTIONS, always=True, details=False))
     assert all(entry.scale > 0 for entry in found.recipe.tensors.values())
+
+
+def test_a_layer_that_stays_float_keeps_its_own_bias() -> None:
+    recipe = quantize(DENSE, SAMPLES, Request(OPTIONS, always=True, details=False)).recipe
+    assert recipe.arrays.keys() == {"c1"}
+    shifted = replace(recipe, arrays={"c1": recipe.arrays["c1"] + 1})
+    by_hand = replace(shifted, layers={**recipe.layers, "second": {**recipe.layers["second"], "float": FloatEntry()}})
+
+    def outputs(each: Recipe) -> Any:
+        return tilewright.compile(DENSE, recipe=each, passes=ALWAYS, threads=1).run({"x": SAMPLES[0]})["y"]
+
+    np.testing.assert_array_equal(outputs(by_hand), outputs(replace(by_hand, arrays={})))
+    assert np.abs(outputs(shifted) - outputs(recipe)).max() > 0.1

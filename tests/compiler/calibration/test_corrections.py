@@ -16,6 +16,7 @@ import tilewright
 from small_models import model, node
 from tilewright import frontends
 from tilewright.compiler.calibration import balance, finished, rounding
+from tilewright.compiler.calibration.dense import quantize_dense
 from tilewright.compiler.calibration.findings import Findings
 from tilewright.compiler.calibration.finished import Finished
 from tilewright.compiler.calibration.layer_matrices import matrix_layers
@@ -285,6 +286,30 @@ def test_the_report_tells_what_was_corrected() -> None:
     layers = quantization_report.to_json(found)["layers"]
     assert [each["corrections"][0]["kind"] for each in layers] == ["channels", "channels"]
     assert "<td>channels 0." in quantization_page.render(found)
+
+
+def test_weights_alone_are_rounded_with_care() -> None:
+    """In the library, too: it finds the integers again."""
+    rng = np.random.default_rng(0)
+    made = model(
+        [
+            node("MatMul", ["x", "w0"], "a", "first"),
+            node("Tanh", ["a"], "t", "tanh"),
+            node("MatMul", ["t", "w1"], "y", "second"),
+        ],
+        {"x": ("float32", (1, 256))},
+        {"y": ("float32", (1, 256))},
+        {"w0": floats(rng, 256, 256), "w1": floats(rng, 256, 256)},
+    )
+    mixing = rng.standard_normal((64, 256)) / 8
+    noisy = rng.standard_normal((256, 1, 64)) @ mixing + 0.05 * rng.standard_normal((256, 1, 256))
+    plain, rounded = (
+        quantize_dense(made, "weights-int4", list(noisy.astype("f4")), replace(REQUEST, corrections=kinds))
+        for kinds in ((), ("rounding",))
+    )
+    assert plain.metrics is not None and rounded.metrics is not None
+    assert rounded.metrics.decibels > plain.metrics.decibels + 3
+    assert set(rounded.recipe.arrays) == {"w0", "w1"} and not any(each.kept_float for each in rounded.layers)
 
 
 def test_a_balance_that_does_not_fit() -> None:

@@ -104,6 +104,20 @@ def test_onnx_runtime_computes_the_same_from_the_exported_model() -> None:
     assert difference < 0.05 * largest
 
 
+def test_a_model_of_an_older_opset_is_converted_for_other_runtimes() -> None:
+    opened = frontends.open(DENSE)
+    older = onnx.version_converter.convert_version(DENSE, 12)
+    recipe = quantize(DENSE, SAMPLES[:4], Request(OPTIONS, always=True, details=False)).recipe
+    models = [quantized_model(each, recipe) for each in (opened, frontends.open(older))]
+    outputs = [
+        onnxruntime.InferenceSession(each.SerializeToString(), providers=["CPUExecutionProvider"]).run(
+            None, {"x": SAMPLES[0]}
+        )[0]
+        for each in models
+    ]
+    np.testing.assert_allclose(*outputs, atol=1e-5)
+
+
 def planted(recipe: Recipe, root: str, factor: float = 10.0) -> Recipe:
     entry = recipe.tensors[root]
     return replace(recipe, tensors={**recipe.tensors, root: replace(entry, scale=entry.scale * factor)})

@@ -106,7 +106,9 @@ def test_onnx_runtime_computes_the_same_from_the_exported_model() -> None:
 
 def test_a_model_of_an_older_opset_is_converted_for_other_runtimes() -> None:
     opened = frontends.open(DENSE)
-    older = onnx.version_converter.convert_version(DENSE, 12)
+    older = onnx.ModelProto()
+    older.CopyFrom(DENSE)
+    older.opset_import[0].version = 12
     recipe = quantize(DENSE, SAMPLES[:4], Request(OPTIONS, always=True, details=False)).recipe
     models = [quantized_model(each, recipe) for each in (opened, frontends.open(older))]
     outputs = [

@@ -33,7 +33,8 @@ from .process.workers import started
 from .ranges import static_shapes
 
 if TYPE_CHECKING:
-    from ..frontends import OpenedModel
+    from ..frontends import ImportedModel, OpenedModel
+    from ..ir_passes import HoldExtents
     from ..schedules.templates.template import Choose
     from ..targets import Target
     from .codegen.generator import CodeGenerator
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from .pipeline import ChoosePasses
     from .process.progress import ProgressCallback
     from .process.workers import Workers
+    from .ranges import Ranges
 
 STAGES = ("import", "passes", "lower", "plan", "generate")
 
@@ -167,8 +169,15 @@ def _imported(made: Build, model: Any, prepared: Callable[[OpenedModel], OpenedM
     opened = frontends.open(model, frontends.Request(shapes=static_shapes(made.options)))
     recipe, opened = with_recipe(made.options.recipe, opened)
     opened = opened if prepared is None else prepared(opened)
-    ranges, imported, best = imports_of(opened, made.options)
-    return replace(made, ranges=ranges, imported=imported, best=best, recipe=recipe)
+    imports = imports_of(opened, made.options)
+    return replace(
+        made,
+        ranges=imports.ranges,
+        imported=imports.imported,
+        best=imports.best,
+        states=imports.states,
+        recipe=recipe,
+    )
 
 
 def _workers(made: Build, generator: CodeGenerator | None) -> AbstractContextManager[Workers | None]:
@@ -183,7 +192,6 @@ def _workers(made: Build, generator: CodeGenerator | None) -> AbstractContextMan
 def _scheduled(
     made: Build, passes: ChoosePasses, choose: Choose | None, tell: ProgressCallback, limit_bytes: int
 ) -> Build:
-    from ..ir_passes.extents.hold_extents import HoldExtents
     from ..ir_passes.registry import edited
     from ..schedules.templates.template import choose_default
     from ..schedules.tuner.records import chooser_of
@@ -202,14 +210,30 @@ def _scheduled(
         choose=choose or (chooser_of(made.options.records, made.target) if made.options.records else choose_default),
         progress=tell,
     )
-    extents, names = None, made.imported.input_names
-    if made.ranges is not None:
-        extents = HoldExtents([made.ranges.inputs[name] for name in names], made.ranges.bounds)
     whole = Applied(made.recipe, made.imported, kept.__setitem__)
+    extents = _extents(made, made.imported, made.ranges)
     module = run(made.imported.module, save_ir=made.options.save_ir, extents=extents, applied=whole)
-    own = [run(each.imported.module, applied=Applied(made.recipe, each.imported)) for each in made.best]
+    own = [
+        run(
+            each.imported.module,
+            extents=_extents(made, each.imported, each.ranges),
+            applied=Applied(made.recipe, each.imported),
+        )
+        for each in made.best
+    ]
     best = tuple(replace(each, module=one) for each, one in zip(made.best, own, strict=True))
     return replace(made, module=module, best=best, kept_float=kept)
+
+
+def _extents(made: Build, imported: ImportedModel, ranges: Ranges | None) -> HoldExtents | None:
+    """What is known of the sizes of a model for ranges of them."""
+    from ..ir_passes.extents.hold_extents import HoldExtents
+
+    if ranges is None:
+        return None
+    names = imported.input_names
+    rooms = {names.index(each.input): (each.axis, each.room) for each in made.states if each.axis is not None}
+    return HoldExtents([ranges.inputs[name] for name in names], ranges.bounds, rooms)
 
 
 def _emitted(
@@ -225,20 +249,23 @@ def _emitted(
     from .emission.in_place import in_place
     from .emission.kernel_table import kernel_table
     from .emission.planner import make_plan
-    from .emission.ranges import graph_of_ranges
+    from .emission.ranges import Ranged, graph_of_ranges
+    from .emission.states import with_states
     from .lowering.batches import lower_kernels
 
     options = made.options
     assert made.imported is not None
     tell("lower", 0, 0)
     imported = made.imported
+    pairs = {state.input: state.output for state in made.states}
     if made.ranges is None:
         module = made.module
         graph = read_graph(module, imported.output_names, imported.input_names, imported.dtypes, imported.extents)
+        graph = with_states(graph, pairs)
     else:
-        each = [(variant.values, variant.imported, variant.module) for variant in made.best]
-        ranges = made.ranges
-        module, graph = graph_of_ranges(imported, made.module, ranges.dimensions, ranges.inputs, ranges.witnessed, each)
+        best = [Ranged(each.imported, each.module, each.ranges, each.values) for each in made.best]
+        whole = Ranged(imported, made.module, made.ranges)
+        module, graph = graph_of_ranges(whole, best, made.ranges.dimensions, pairs)
     if made.target.saves_memory:
         graph = in_place(graph, module)
     table = kernel_table(module, graph, made.name)

@@ -37,6 +37,8 @@ class CompileOptions:
             dimensions that have ranges: ``N``, ``32*H``.
         ranges: the least and the largest value of dimensions, by name: one library for all of them.
         best: values of dimensions for which the library has code of its own.
+        states: inputs and the outputs that are their next contents, each pair one memory of the caller's; ``*`` stands
+            for the same text in both. None: those pairs of a cache that have the usual names, in a library for a range.
         bindings: inputs that get a constant value; the library no longer has them.
         name: prefix of the C symbols; by default made from the output's name.
         emit: the kind of output: ``so``, ``a``, ``c``, ``cu``; ``bench``: a program that checks and measures itself.
@@ -67,6 +69,7 @@ class CompileOptions:
     shapes: Mapping[str, Sequence[int | str]] = field(default_factory=dict)
     ranges: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     best: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    states: Mapping[str, str] | None = None
     bindings: Mapping[str, np.ndarray[Any, Any]] = field(default_factory=dict)
     name: str | None = None
     emit: str = "so"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..ir_passes import (
+    AppendInPlace,
     Canonicalize,
     CastOperands,
     ChannelsLast,
@@ -180,7 +181,7 @@ def passes(
         Schedule(decide, on_kernel),
         SliceInPlace(),
         ConcatInPlace(),
-        *([] if extents is None else [StopAtExtents()]),
+        *([] if extents is None else [StopAtExtents(), AppendInPlace()]),
     ]
 
 

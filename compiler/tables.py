@@ -51,8 +51,12 @@ def table_axes(large: Expr, small: Expr, known: Mapping[Var, Axes]) -> Axes | No
         if any(axis in _of(part, other, known) for part, other in zip(parts, others, strict=True)):
             return None
         return _joined(varying - {axis}, len(shape_of(large.ty)), parts, others, known)
+    if name == "tilewright.counted":
+        return varying
     if not any(given):
         return _NONE
+    if name == "matmul":
+        return _of_product(large, given)
     if name == "call_tir":
         return _of_kernel(large, small, varying, known)
     if name == "cumsum":  # of a beginning the beginning
@@ -69,6 +73,17 @@ def table_axes(large: Expr, small: Expr, known: Mapping[Var, Axes]) -> Axes | No
     if name == "take" and large.attrs.axis is not None and not given[0]:
         return frozenset(axis + int(large.attrs.axis) % len(shape_of(operands[0].ty)) for axis in given[1])
     return None
+
+
+def _of_product(large: Expr, given: Sequence[Axes]) -> Axes | None:
+    """Of a product the rows of its first operand and the columns of its second; what is summed is no table."""
+    left, right = (len(shape_of(each.ty)) for each in large.args)
+    rank = len(shape_of(large.ty))
+    if min(left, right) < 2 or left - 1 in given[0] or right - 2 in given[1]:
+        return None
+    rows = [axis + rank - left for axis in given[0]]
+    columns = [axis + rank - right for axis in given[1]]
+    return frozenset([*rows, *columns])
 
 
 def _of_kernel(large: Expr, small: Expr, varying: Axes, known: Mapping[Var, Axes]) -> Axes | None:

@@ -2,30 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from .. import frontends
-from ..errors import TilewrightError
+from ..errors import TilewrightError, UsageError
 from ..ir_types import IRModule
 from ..sizes import Dimension
 from .options import CompileOptions
 from .ranges import Ranges, Values, asked_ranges, static_shapes
-from .witnesses import check_witness, output_shapes
+from .sized_constants import Sizes
+from .state_pairs import pairs_asked
+from .states import State, rooms_of, states_of, steps_of, with_states
+from .witnesses import output_shapes, settled
+
+Load = Callable[[Values], frontends.ImportedModel]
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A model for some values of the dimensions alone: after import, and once there are, its scheduled kernels."""
+    """A model for some values of dimensions alone: after import, and once there are, its scheduled kernels.
+
+    Attributes:
+        values: of dimensions.
+        ranges: of the others; None where there are none.
+    """
 
     values: tuple[tuple[Dimension, int], ...]
     imported: frontends.ImportedModel
+    ranges: Ranges | None = None
     module: IRModule | None = None
 
 
-def imports_of(
-    opened: frontends.OpenedModel, options: CompileOptions
-) -> tuple[Ranges | None, frontends.ImportedModel, tuple[Variant, ...]]:
-    """What is asked for of sizes, the import for the largest, and those for sizes that get code of their own.
+@dataclass(frozen=True)
+class Imports:
+    """What is asked for of sizes, the import for the largest, and those for sizes that get code of their own."""
+
+    ranges: Ranges | None
+    imported: frontends.ImportedModel
+    best: tuple[Variant, ...] = ()
+    states: tuple[State, ...] = ()
+
+
+def imports_of(opened: frontends.OpenedModel, options: CompileOptions) -> Imports:
+    """Imports a model for all that a library is asked to be good for.
 
     Raises:
         UsageError, ShapeError: what is asked for cannot be.
@@ -33,19 +53,59 @@ def imports_of(
     """
     ranges = asked_ranges(opened, options)
     if ranges is None:
-        return None, frontends.load(opened, shapes=static_shapes(options), bindings=options.bindings), ()
+        imported = frontends.load(opened, shapes=static_shapes(options), bindings=options.bindings)
+        pairs = pairs_asked(opened, options.states or {}, ())
+        return Imports(None, imported, (), states_of(imported, pairs, {}))
 
     def load(values: Values) -> frontends.ImportedModel:
         try:
-            return frontends.load(opened, shapes=ranges.shapes(values), bindings=options.bindings)
+            return frontends.load(opened, shapes=ranges.shapes(values), bindings=options.bindings, counts=True)
         except TilewrightError as error:
             raise error.at("for " + ", ".join(f"{name}={value}" for name, value in values.items())) from error
 
-    imported = load(ranges.bounds)
-    witnessed = []
-    for values in ranges.witnesses():
-        witness = load(values)
-        check_witness(imported, witness)
-        witnessed.append((values, output_shapes(witness)))
-    best = tuple(Variant(values, load({each.name: value for each, value in values})) for values in ranges.best)
-    return replace(ranges, witnessed=tuple(witnessed)), imported, best
+    varying = [name for name, sizes in ranges.inputs.items() if not all(isinstance(size, int) for size in sizes)]
+    imported, witnesses, sizes = _imported(load, ranges)
+    ranges = replace(ranges, witnessed=_witnessed(sizes, witnesses))
+    states = states_of(imported, pairs_asked(opened, options.states, varying), ranges.inputs, witnesses, sizes)
+    ranges = replace(ranges, rooms=rooms_of(states))
+    steps = steps_of(states, ranges.dimensions)
+    best = [_variant(load, ranges, states, values) for values in ranges.best or ((steps,) if steps else ())]
+    imported = with_states(settled(imported, witnesses, sizes), states, {})
+    return Imports(ranges, imported, tuple(best), states)
+
+
+def _imported(
+    load: Load, ranges: Ranges
+) -> tuple[frontends.ImportedModel, list[frontends.ImportedModel], Sizes]:
+    """The import for the largest sizes, those for others, and the sizes of all of them."""
+    values = [ranges.bounds, *ranges.witnesses()]
+    imported, *witnesses = map(load, values)
+    return imported, witnesses, Sizes(ranges.open, tuple(values))
+
+
+def _witnessed(
+    sizes: Sizes, witnesses: list[frontends.ImportedModel]
+) -> tuple[tuple[Values, tuple[tuple[int, ...], ...]], ...]:
+    return tuple((values, output_shapes(each)) for values, each in zip(sizes.values[1:], witnesses, strict=True))
+
+
+def _variant(
+    load: Load, ranges: Ranges, states: tuple[State, ...], values: tuple[tuple[Dimension, int], ...]
+) -> Variant:
+    """The model where dimensions have these values: for all values of the others, if there are others."""
+    for dimension, value in values:
+        if dimension.name in ranges.rooms:
+            raise UsageError(
+                "how much a state holds changes from call to call",
+                where=f"--best {dimension.name}={value}",
+                hint="name the dimension that counts what is new: --best seq=1",
+            )
+    left = ranges.for_best(values)
+    if not left.open:
+        # All constants are known: what is counted is one.
+        return Variant(values, settled(load(left.bounds), (), Sizes((), (left.bounds,))))
+    imported, witnesses, sizes = _imported(load, left)
+    left = replace(left, witnessed=_witnessed(sizes, witnesses))
+    known = {dimension.name: value for dimension, value in values}
+    return Variant(values, with_states(settled(imported, witnesses, sizes), states, known), left)
+

@@ -2,36 +2,170 @@
 
 What an import computes of shapes is gone afterwards: 127 may be a number of the model, or the last of 128 tokens.
 Imports for several sizes tell the two apart. Their operators must be the same, constants that grow with a size must be
-the beginnings of that for the largest, and numbers that change must be ends of axes.
+the beginnings of that for the largest, or what `sized_constants.py` knows, and numbers that change must be ends of axes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
-import numpy as np
 import tvm
 import tvm_ffi
 from tvm import relax, tirx
 
 from ..errors import UnsupportedError
 from ..frontends import ImportedModel
-from ..ir_passes.core.constants import array_of
-from ..ir_passes.core.graph import Graph, leaves
+from ..ir_passes.core.constants import array_of, constant
+from ..ir_passes.core.graph import Binding, Graph, leaves
+from ..ir_passes.dialect.sized import COUNTED, numbers_of, size, start_of
 from ..ir_passes.extents.step import shape_of
 from ..ir_types import Expr, Var
+from ..sizes import in_c
 from ..slices import slices
+from .sized_constants import Band, Moved, Sizes, band, begins, moved
 from .tables import Axes, table_axes
 
 _FREE = ("relax.reshape", "relax.broadcast_to", "relax.full", "relax.zeros", "relax.ones")  # shapes are theirs to say
 
 
-def check_witness(large: ImportedModel, small: ImportedModel) -> None:
-    """Compares the import for the largest sizes with one for others.
+def settled(large: ImportedModel, witnesses: Sequence[ImportedModel], sizes: Sizes) -> ImportedModel:
+    """The import for the largest sizes, in which what depends on sizes says so.
+
+    Args:
+        large: that import.
+        witnesses: those for other sizes.
+        sizes: what all of them are for, in order.
 
     Raises:
         UnsupportedError: the model is another one for other sizes; the node is named.
     """
+    seen = Constants()
+    for witness in witnesses:
+        _check_witness(large, witness, seen)
+    graph = Graph.read(large.module)
+    write = _Writer(sizes)
+    for number, (var, value) in enumerate(graph.bindings):
+        where = f"node '{var.name}'"
+        if _is_counted(value):
+            write.bind(var, _counted(value, [value, *seen.found.get((number, 0), [])], sizes, where))
+        elif isinstance(value, tvm.ir.Call) and any(key[0] == number for key in seen.differing):
+            write.bind(var, write.call(value, number, seen, where))
+        else:
+            write.bind(var, value)
+    module = replace(graph, bindings=tuple(write.bindings)).write(large.module)
+    return replace(large, module=module)
+
+
+@dataclass
+class Constants:
+    """What witnesses have in the place of a constant.
+
+    Attributes:
+        found: by binding and place among its constants: one of each witness.
+        differing: those that are not the beginning of the one for the largest sizes.
+    """
+
+    found: dict[tuple[int, int], list[Expr]] = field(default_factory=dict)
+    differing: set[tuple[int, int]] = field(default_factory=set)
+
+    def see(self, number: int, place: int, large: Expr, small: Expr) -> None:
+        """Notes one of a witness."""
+        self.found.setdefault((number, place), []).append(small)
+        if not begins(_array(large), _array(small)):
+            self.differing.add((number, place))
+
+
+class _Writer:
+    """The bindings of a model, with those of sizes before the first that reads them."""
+
+    def __init__(self, sizes: Sizes) -> None:
+        self.bindings: list[Binding] = []
+        self._sizes = sizes
+        self._known: dict[str, Var] = {}
+        self._normalize = relax.BlockBuilder().normalize
+
+    def bind(self, var: Var, value: Expr | Moved) -> None:
+        """Adds a binding; of numbers that depend on a size what they are made of."""
+        if isinstance(value, Moved):
+            value = self.added(value, str(var.name))
+        self.bindings.append((var, value if not value.ty.is_missing() else self._normalize(value)))
+
+    def call(self, value: Expr, number: int, seen: Constants, where: str) -> Expr:
+        """A call with what its constants are made of in their places."""
+        place = -1
+
+        def written(argument: Expr) -> Expr:
+            nonlocal place
+            if isinstance(argument, relax.Tuple):
+                return relax.Tuple([written(each) for each in argument.fields])
+            if not isinstance(argument, tvm.ir.GenericConst):
+                return argument
+            place += 1
+            if (number, place) not in seen.differing:
+                return argument
+            arrays = [_array(each) for each in (argument, *seen.found[number, place])]
+            found = moved(arrays, self._sizes) or band(arrays, self._sizes)
+            if found is None:
+                _differ(where, "a constant that it reads depends on a size, and is not the beginning of the one for the largest")
+            hint = where.split("'")[1]
+            if isinstance(found, Band):
+                return self.emit(self.cut(found, hint), hint)
+            plain = not found.table.shape and str(found.table.dtype) == "int64"
+            return self.size(in_c(found.size, "")) if plain else self.emit(self.added(found, hint), hint)
+
+        call = tvm.ir.Call(value.op, [written(each) for each in value.args], value.attrs, list(value.ty_args))
+        return self._normalize(call)
+
+    def added(self, numbers: Moved, hint: str) -> Expr:
+        """A table and a size."""
+        dtype = str(numbers.table.dtype)
+        number = self.size(in_c(numbers.size, ""))
+        wide = number if dtype == "int64" else self.emit(relax.op.astype(number, dtype), hint)
+        return relax.op.add(constant(numbers.table), wide)
+
+    def cut(self, found: Band, hint: str) -> Expr:
+        """Elements of a band."""
+        places = self.emit(relax.op.add(constant(found.places), self.size(in_c(found.size, ""))), hint)
+        return relax.op.take(constant(found.numbers), places, 0, mode="wrap")
+
+    def size(self, text: str) -> Var:
+        """The variable that is a size."""
+        if text not in self._known:
+            self._known[text] = self.emit(size(text), "size")
+        return self._known[text]
+
+    def emit(self, value: Expr, hint: str) -> Var:
+        """A new variable."""
+        value = self._normalize(value)
+        var = relax.DataflowVar(hint, value.ty)
+        self.bindings.append((var, value))
+        return var
+
+
+def _counted(value: Expr, calls: Sequence[Expr], sizes: Sizes, where: str) -> Expr | Moved:
+    """What a model counts, as it depends on sizes."""
+    start = sizes.affine([start_of(each) for each in calls])
+    if start is None:
+        _differ(where, "it counts from a number that is no sum of sizes")
+    if isinstance(start, int):
+        return constant(numbers_of(value))
+    return Moved(numbers_of(value, 0), start)
+
+
+def _array(expr: Expr) -> Any:
+    array = array_of(expr)
+    assert array is not None
+    return array
+
+
+def _is_counted(value: Expr) -> bool:
+    return isinstance(value, tvm.ir.Call) and getattr(value.op, "name", "") == COUNTED
+
+
+def _check_witness(large: ImportedModel, small: ImportedModel, seen: Constants) -> None:
+    """Compares the import for the largest sizes with one for others."""
     if set(large.extents) | set(small.extents):
         raise UnsupportedError(
             "outputs whose size depends on data cannot be compiled for a range of sizes", where=large.name
@@ -46,9 +180,11 @@ def check_witness(large: ImportedModel, small: ImportedModel) -> None:
         _differ(large.name, "it has other operators for other sizes")
     names = dict(zip(ours.params, theirs.params, strict=True))
     tables: dict[Var, Axes] = {}
-    for (var, value), (other_var, other) in zip(ours.bindings, theirs.bindings, strict=True):
+    pairs = zip(ours.bindings, theirs.bindings, strict=True)
+    for number, ((var, value), (other_var, other)) in enumerate(pairs):
         where = f"node '{var.name}'"
         _compare(value, other, names, where)
+        _see_constants(number, value, other, seen)
         if isinstance(value, tvm.ir.Call):
             found = table_axes(value, other, tables)
             if found is None:
@@ -70,6 +206,8 @@ def _compare(value: Expr, other: Expr, names: dict[Any, Any], where: str) -> Non
         _differ(where, "it is another operator for other sizes")
     if not isinstance(value, tvm.ir.Call):
         return
+    if _is_counted(value) and _is_counted(other):
+        return
     if str(value.op) != str(other.op) or len(value.args) != len(other.args):
         _differ(where, "it is another operator for other sizes")
     name = str(getattr(value.op, "name", value.op))
@@ -88,22 +226,30 @@ def _compare(value: Expr, other: Expr, names: dict[Any, Any], where: str) -> Non
 
 
 def _compare_argument(argument: Expr, other: Expr, where: str) -> None:
-    array, another = array_of(argument), array_of(other)
-    if array is not None and another is not None:
-        begins = tuple(slice(0, extent) for extent in another.shape)
-        longer = array.ndim == another.ndim and all(a >= b for a, b in zip(array.shape, another.shape, strict=True))
-        same = longer and np.array_equal(array[begins], another, equal_nan=another.dtype.kind == "f")
-        if not same:
-            _differ(
-                where, "a constant that it reads depends on a size, and is not the beginning of the one for the largest"
-            )
-    elif isinstance(argument, relax.Tuple) and isinstance(other, relax.Tuple):
+    if isinstance(argument, relax.Tuple) and isinstance(other, relax.Tuple):
         for one, two in zip(argument.fields, other.fields, strict=True):
             _compare_argument(one, two, where)
     elif isinstance(argument, tirx.IntImm | tirx.FloatImm | relax.ShapeExpr) and not tvm_ffi.structural_equal(
         argument, other
     ):
         _differ(where, "a number in it depends on a size")
+
+
+def _see_constants(number: int, value: Expr, other: Expr, seen: Constants) -> None:
+    if not isinstance(value, tvm.ir.Call):
+        return
+    if _is_counted(value):
+        seen.found.setdefault((number, 0), []).append(other)
+        return
+    pairs = zip(_constants(value), _constants(other), strict=True)
+    for place, (one, two) in enumerate(pairs):
+        seen.see(number, place, one, two)
+
+
+def _constants(value: Expr) -> list[Expr]:
+    """The constants that a call reads, in order."""
+    fields = [each for argument in value.args for each in (argument.fields if isinstance(argument, relax.Tuple) else [argument])]
+    return [each for each in fields if isinstance(each, tvm.ir.GenericConst)]
 
 
 def _compare_slices(value: Expr, other: Expr, where: str) -> None:

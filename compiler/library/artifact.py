@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import math
 import os
 import platform
 import threading
@@ -31,10 +30,11 @@ from ...errors import (
 )
 from ..process.install import install
 from .archive import is_archive, read_archive
-from .arrays import checked
+from .arrays import checked, results_of, states_after
 from .dimensions import at, bounds_of, c_arguments
 from .library_file import LibraryFile, opened
 from .native_library import NativeLibrary, load_native
+from .session import Session
 from .signature import Signature, check_threads
 from .status import check_status
 from .tensor_spec import TensorSpec
@@ -65,12 +65,12 @@ class CompiledModel:
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
         """What the model takes, in order."""
-        return self.signature.inputs
+        return self.signature.model_inputs
 
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
         """What the model gives, in order."""
-        return self.signature.results
+        return self.signature.model_outputs
 
     @property
     def precision(self) -> str:
@@ -113,9 +113,7 @@ class CompiledModel:
             DeviceError: the GPU that it is for, or its driver, is not there or failed.
         """
         arrays, values = checked(self.signature, inputs, str(self.path))
-        outputs = self.empty_outputs(values)
-        self._call(self._run, arrays, outputs, values)
-        return self._results(outputs)
+        return {**self._outputs(arrays, values), **states_after(self.signature, arrays, values)}
 
     def __call__(self, *inputs: Any) -> Array | tuple[Array, ...]:
         """Runs the model on inputs in order; returns its output, or a tuple when there are several."""
@@ -128,6 +126,19 @@ class CompiledModel:
         results = self.run({spec.name: value for spec, value in zip(self.inputs, inputs, strict=True)})
         values = tuple(results[spec.name] for spec in self.outputs)
         return values[0] if len(values) == 1 else values
+
+    def session(self) -> Session:
+        """Calls of which each finds the states as the one before left them.
+
+        Raises:
+            UsageError: the library has no states.
+        """
+        return Session(self.signature, str(self.path), self._outputs)
+
+    def _outputs(self, arrays: Sequence[Array], values: Mapping[str, int]) -> dict[str, Array]:
+        outputs = self.empty_outputs(values)
+        self._call(self._run, arrays, outputs, values)
+        return results_of(self.signature, outputs)
 
     def profile(
         self,
@@ -175,7 +186,7 @@ class CompiledModel:
             stream = np.zeros(used.value + 1, np.uint64)
             room = pointer(stream.ctypes.data), len(stream), ctypes.byref(used)
             self._call(entry, arrays, outputs, values, threads, *room)
-        return self._results(outputs), stream[: used.value]
+        return {**results_of(self.signature, outputs), **states_after(self.signature, arrays, values)}, stream[: used.value]
 
     def hand_offs(self, count: int) -> tuple[int, list[int]]:
         """Shares an empty loop among the threads that the pool has.
@@ -274,15 +285,6 @@ class CompiledModel:
         specs = [at(spec, dimensions, {**bounds_of(dimensions), **values}) for spec in self.signature.outputs]
         with self._enough_memory():
             return [np.empty(spec.shape, numpy_dtype(spec.dtype)) for spec in specs]
-
-    def _results(self, outputs: Sequence[Array]) -> dict[str, Array]:
-        """The outputs by name, each as large as it is."""
-        arrays = {spec.name: array for spec, array in zip(self.signature.outputs, outputs, strict=True)}
-        for spec in self.outputs:
-            if spec.extents:
-                extents = [int(extent) for extent in arrays[spec.extents]]
-                arrays[spec.name] = arrays[spec.name].reshape(-1)[: math.prod(extents)].reshape(extents)
-        return {spec.name: arrays[spec.name] for spec in self.outputs}
 
     @contextlib.contextmanager
     def _enough_memory(self) -> Iterator[None]:

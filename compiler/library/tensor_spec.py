@@ -71,6 +71,21 @@ class TensorSpec:
         return f"{self.name}: {self.dtype}[{'x'.join(self.sizes or map(str, self.shape))}]"
 
 
+@dataclass(frozen=True)
+class StateSpec:
+    """Memory that a call finds as the one before left it: an input of the model, which the output replaces.
+
+    The library's input of that name is the memory, with room for the most; what there is of an axis comes first.
+
+    Attributes:
+        before: the model's input.
+        after: the model's output.
+    """
+
+    before: TensorSpec
+    after: TensorSpec
+
+
 def element_bytes(dtype: str) -> int:
     """Bytes of one element of a dtype named as numpy names it (and ``bfloat16``).
 

@@ -35,7 +35,7 @@ def inspect_library(signature: Signature, path: Path) -> dict[str, Any]:
         "dimensions": [
             {"name": each.name, "least": each.least, "largest": each.bound} for each in signature.dimensions
         ],
-        "inputs": [_spec(spec) for spec in signature.inputs],
+        "inputs": [_spec(spec) for spec in signature.model_inputs],
         "outputs": [_spec(spec) for spec in signature.outputs],
         "workspace_bytes": signature.workspace_bytes,
         "weights_bytes": signature.weights_bytes,

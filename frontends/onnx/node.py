@@ -214,6 +214,10 @@ class Node:
             return self._emitter.stand_in(np.asarray(expr))
         return self._emitter.emit(expr, self.name)
 
+    def counted(self, numbers: Array, step: int) -> Array | Expr:
+        """Integers that the model counts: in a model for a range of sizes they may depend on these, and are no constants."""
+        return self._emitter.counted(numbers, step, self.name)
+
     def array(self, expr: Expr) -> Array | None:
         """The values of an expression that is known already."""
         return self._emitter.array(expr)

@@ -8,17 +8,21 @@ from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
+import numpy as np
 import tvm
 from tvm import relax
 
 from ...annotations import EXTENTS
 from ...errors import ShapeError
 from ...ir_types import Call, Expr, Type, Var
-from ...sizes import Size, SizeExpr, smallest
+from ...sizes import Size, SizeExpr, dimensions_of, parse_size, smallest
 from ..core.base import GraphPass, PassResult
+from ..core.constants import constant
 from ..core.graph import MAIN, Binding, Graph, remove_dead
 from ..dialect.within import within
-from .digits import Extents, conditions, leading, of_sizes, whole
+from .digits import Digit, Extents, conditions, leading, of_sizes, whole
+from ..dialect.sized import SIZE
+from ..kernels.kernel_graph import renamed
 from .rules import RULES
 from .step import Step, operator_name, shape_of
 
@@ -26,6 +30,7 @@ from .step import Step, operator_name, shape_of
 _Known: TypeAlias = "Extents | list[Any]"
 Stop: TypeAlias = tuple[int, int]
 _NOWHERE: Stop = (-1, 0)
+_SIZE = SIZE.removeprefix("relax.")
 
 
 @dataclass(frozen=True)
@@ -40,15 +45,21 @@ class HoldExtents(GraphPass):
     Options:
         inputs: the sizes of each parameter of `main`.
         bounds: of the dimensions, by name.
+        rooms: of parameters that states are, by their number: an axis, and how many it has room for.
     """
 
     inputs: Sequence[Sequence[Size]] = ()
     bounds: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    rooms: Mapping[int, tuple[int, int]] = field(default_factory=lambda: MappingProxyType({}))
 
     def __call__(self, module: tvm.IRModule) -> PassResult:
         """Rewrite `main`."""
         graph = Graph.read(module)
-        walk = _Walk(graph, [of_sizes(sizes, self.bounds) for sizes in self.inputs])
+        inputs = [of_sizes(sizes, self.bounds) for sizes in self.inputs]
+        for number, (axis, room) in self.rooms.items():
+            (digit,) = inputs[number][axis]
+            inputs[number] = (*inputs[number][:axis], (Digit(room, digit.size),), *inputs[number][axis + 1 :])
+        walk = _Walk(graph, inputs)
         bindings, outputs = walk.run()
         told = Told(
             inputs=[walk.stop(each) for each in walk.inputs],
@@ -96,11 +107,17 @@ class _Walk:
         self._normalize = relax.BlockBuilder().normalize
         self._filled: dict[tuple[Var, float], Var] = {}
         self._masked: set[Var] = set()
+        self._names: dict[Var, Expr] = {}
+        self._made: dict[Expr, Expr] = {}
+        self._dimensions = {each.name: each for sizes in inputs for axis in sizes for digit in axis for each in dimensions_of(digit.size)}
 
     def run(self) -> tuple[list[Binding], list[Extents]]:
         """The bindings, and the extents of the outputs."""
         for var, value in self.graph.bindings:
-            if isinstance(value, tvm.ir.Call):
+            value = renamed(value, self._names)
+            if isinstance(value, tvm.ir.Call) and operator_name(value) == _SIZE:
+                self._names[var] = self._number(str(value.attrs["text"]))
+            elif isinstance(value, tvm.ir.Call):
                 self._call(var, value)
             else:
                 self._bind(var, value, self._of(value))
@@ -133,8 +150,10 @@ class _Walk:
         for place, fill in step.fills.items():
             arguments[place] = self._fill(arguments[place], step.operands[place], fill, var)
         hint = str(var.name)
+        if step.memory:
+            self._masked.add(var)  # what lies behind is not there yet, and must stay
         if step.instead is not None:
-            sizes = [self._scalar(size) for size in step.sizes]
+            sizes = [self._size(size) for size in step.sizes]
             value = step.instead([*arguments, *sizes], lambda each: self._emit(each, hint))
         elif step.fills:
             value = tvm.ir.Call(call.op, arguments, call.attrs, list(call.ty_args))
@@ -155,7 +174,7 @@ class _Walk:
             if isinstance(known, list):
                 fields[place] = [self._tensor(each) for each in known]
         name = operator_name(call)
-        return Step(call, name, str(var.name), operands, fields)
+        return Step(call, name, str(var.name), operands, fields, self._made.get)
 
     def _check(self, step: Step, found: tuple[Any, ...]) -> None:
         """Whether all sizes of a result are possible at the lower ends of the ranges."""
@@ -172,6 +191,7 @@ class _Walk:
     def _bind(self, var: Var, value: Expr, known: _Known) -> None:
         self.bindings.append((var, value))
         self.known[var] = known
+        self._made[var] = value
 
     def _emit(self, value: Expr, hint: str) -> Var:
         value = self._normalize(value)
@@ -192,11 +212,20 @@ class _Walk:
             self._masked.add(filled)
         return self._filled[key]
 
+    def _size(self, size: Size) -> Expr:
+        """A size as an int64 scalar."""
+        return constant(np.array(size, np.int64)) if isinstance(size, int) else self._scalar(size)
+
+    def _number(self, text: str) -> Expr:
+        """What a size is by its text."""
+        return self._scalar(parse_size(text, self._dimensions.values()))
+
     def _scalar(self, size: Size) -> Var:
         """The parameter of `main` that a size is."""
         assert isinstance(size, SizeExpr)
         if size not in self.sizes:
             self.sizes[size] = relax.Var(f"size_{len(self.sizes)}", relax.TensorType([], "int64"))
+            self.known[self.sizes[size]] = ()
         return self.sizes[size]
 
     def _of(self, value: Expr) -> _Known:

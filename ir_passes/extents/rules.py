@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TypeAlias
 
+from ..dialect import append as append_operator
 from ..dialect import attention as attention_operator
 from ..dialect import interpolation as interpolation_operator
 from ..dialect import quantize
@@ -78,6 +79,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         interpolation_operator.NAME.removeprefix("relax."): windows.interpolation,
         "take": moving.take,
         "concat": moving.concat,
+        append_operator.APPENDED.removeprefix("relax."): moving.continued,
         "call_tir": moving.kernel,
         "split": moving.split,
         "strided_slice": moving.strided_slice,

@@ -19,11 +19,15 @@ Emit: TypeAlias = Callable[[Expr], Expr]  # binds a value to a variable
 Instead: TypeAlias = Callable[[Sequence[Expr], Emit], Expr]
 
 
+def _nobody(expr: Expr) -> None:
+    """What made a tensor of which nothing is known."""
+
+
 @dataclass
 class Step:
     """A call and how much of its operands is there.
 
-    A rule returns the extents of the result, and may set the last three.
+    A rule returns the extents of the result, and may set the last four.
 
     Attributes:
         call: the call.
@@ -31,7 +35,9 @@ class Step:
         node: the node of the model that it came from.
         operands: of each argument; () of what is no tensor.
         fields: of each argument that is a tuple: those of its fields.
+        made_by: what a variable is bound to; None for an input.
         fills: what an operand must hold where it is not there, by its place.
+        memory: whether the result has an operand's memory.
         sizes, instead: sizes that have to be known when it runs, and what is to be computed of them instead.
     """
 
@@ -40,9 +46,11 @@ class Step:
     node: str
     operands: list[Extents]
     fields: dict[int, list[Extents]] = field(default_factory=dict)
+    made_by: Callable[[Expr], Expr | None] = field(default=_nobody)
     fills: dict[int, float] = field(default_factory=dict)
     sizes: tuple[Size, ...] = ()
     instead: Instead | None = None
+    memory: bool = False
 
     @property
     def shapes(self) -> list[tuple[int, ...]]:

@@ -65,8 +65,8 @@ def compile(
         example_inputs, example_kwargs: what a PyTorch model is called with, as `open` has them.
         output: the library to write; its header goes beside it. Without it the library lives as long as the result.
         progress: called as progress(stage, done, total) while it works.
-        target, shapes, ranges, best, states, bindings, name, cpu, features, threads, precision, quantize, records, recipe,
-            passes, save_ir, keep_temps, jobs, arena: as `CompileOptions` has them.
+        target, shapes, ranges, best, states, bindings, name, cpu, features, threads, precision, quantize, records,
+            recipe, passes, save_ir, keep_temps, jobs, arena: as `CompileOptions` has them.
         emit: ``so``; `build` writes static libraries too.
 
     Returns:

@@ -35,10 +35,13 @@ from .ranges import static_shapes
 if TYPE_CHECKING:
     from ..frontends import ImportedModel, OpenedModel
     from ..ir_passes import HoldExtents
+    from ..ir_types import IRModule
     from ..schedules.templates.template import Choose
+    from ..sizes import Dimension
     from ..targets import Target
     from .codegen.generator import CodeGenerator
     from .emission.glue import Example
+    from .emission.ranges import Ranged
     from .pipeline import ChoosePasses
     from .process.progress import ProgressCallback
     from .process.workers import Workers
@@ -236,6 +239,16 @@ def _extents(made: Build, imported: ImportedModel, ranges: Ranges | None) -> Hol
     return HoldExtents([ranges.inputs[name] for name in names], ranges.bounds, rooms)
 
 
+def _ranged(
+    imported: ImportedModel, module: IRModule, ranges: Ranges | None, values: tuple[tuple[Dimension, int], ...]
+) -> Ranged:
+    from .emission.ranges import Ranged
+
+    if ranges is None:
+        return Ranged(imported, module, values)
+    return Ranged(imported, module, values, ranges.inputs, ranges.bounds, ranges.witnessed)
+
+
 def _emitted(
     made: Build,
     generator: CodeGenerator | None,
@@ -249,7 +262,7 @@ def _emitted(
     from .emission.in_place import in_place
     from .emission.kernel_table import kernel_table
     from .emission.planner import make_plan
-    from .emission.ranges import Ranged, graph_of_ranges
+    from .emission.ranges import graph_of_ranges
     from .emission.states import with_states
     from .lowering.batches import lower_kernels
 
@@ -263,8 +276,8 @@ def _emitted(
         graph = read_graph(module, imported.output_names, imported.input_names, imported.dtypes, imported.extents)
         graph = with_states(graph, pairs)
     else:
-        best = [Ranged(each.imported, each.module, each.ranges, each.values) for each in made.best]
-        whole = Ranged(imported, made.module, made.ranges)
+        best = [_ranged(each.imported, each.module, each.ranges, each.values) for each in made.best]
+        whole = _ranged(imported, made.module, made.ranges, ())
         module, graph = graph_of_ranges(whole, best, made.ranges.dimensions, pairs)
     if made.target.saves_memory:
         graph = in_place(graph, module)

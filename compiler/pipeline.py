@@ -136,6 +136,7 @@ def passes(
         dense = [QuantizeWeights(*_WEIGHTS[quantize], faster)]
     elif quantize == "dynamic":
         dense = [QuantizeDynamically(lambda call: gains_dynamically(call, decide))]
+    in_place: list[Pass] = [] if extents is None else [StopAtExtents(), AppendInPlace()]
     return [
         *recipe.first,
         # Weights of a few bits: products with them, where those are faster.
@@ -181,7 +182,7 @@ def passes(
         Schedule(decide, on_kernel),
         SliceInPlace(),
         ConcatInPlace(),
-        *([] if extents is None else [StopAtExtents(), AppendInPlace()]),
+        *in_place,
     ]
 
 

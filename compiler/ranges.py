@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from ..errors import ShapeError, UsageError
 from ..sizes import NAME, Dimension, Size, parse_size, smallest, value_of, with_values
-
 from .state_pairs import pairs_asked
 
 if TYPE_CHECKING:

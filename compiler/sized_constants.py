@@ -52,13 +52,11 @@ class Sizes:
         changes = np.array([[values[name] - self.values[0][name] for name in names] for values in self.values[1:]])
         if not len(changes) or np.linalg.matrix_rank(changes) < len(names):
             return None
-        found = np.linalg.lstsq(changes.astype(float), np.array(numbers[1:], float) - numbers[0], rcond=None)[0]
-        factors = [int(each) for each in np.round(found)]
+        found: Array = np.linalg.lstsq(changes.astype(float), np.array(numbers[1:], float) - numbers[0], rcond=None)[0]
+        factors = [round(float(each)) for each in found.tolist()]
         if np.abs(found - factors).max() > _EXACT:
             return None
-        first = numbers[0] - sum(
-            factor * self.values[0][name] for factor, name in zip(factors, names, strict=True)
-        )
+        first = numbers[0] - sum(factor * self.values[0][name] for factor, name in zip(factors, names, strict=True))
         size: Size = int(first)
         for factor, dimension in zip(factors, self.dimensions, strict=True):
             size = dimension.size * factor + size
@@ -100,7 +98,9 @@ def band(arrays: Sequence[Array], sizes: Sizes) -> Band | None:
     large = arrays[0]
     if any(each.ndim != large.ndim for each in arrays):
         return None
-    axes = [axis for axis, extents in enumerate(zip(*(each.shape for each in arrays), strict=True)) if len({*extents}) > 1]
+    axes = [
+        axis for axis, extents in enumerate(zip(*(each.shape for each in arrays), strict=True)) if len({*extents}) > 1
+    ]
     if len(axes) != 2 or any(extent > 1 for axis, extent in enumerate(large.shape) if axis not in axes):
         return None
     pairs = [each.reshape([each.shape[axis] for axis in axes]) for each in arrays]

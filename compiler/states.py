@@ -24,6 +24,7 @@ from ..ir_types import Expr, Var
 from ..sizes import Dimension, Size, SizeExpr, dimensions_of, in_c, with_values
 from .sized_constants import Sizes
 
+
 @dataclass(frozen=True)
 class State:
     """An input and the output that is its next contents.

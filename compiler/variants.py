@@ -51,21 +51,21 @@ def imports_of(opened: frontends.OpenedModel, options: CompileOptions) -> Import
         UsageError, ShapeError: what is asked for cannot be.
         UnsupportedError, ModelError: as `frontends.load`; or for other sizes the model is another one.
     """
-    ranges = asked_ranges(opened, options)
-    if ranges is None:
+    asked = asked_ranges(opened, options)
+    if asked is None:
         imported = frontends.load(opened, shapes=static_shapes(options), bindings=options.bindings)
         pairs = pairs_asked(opened, options.states or {}, ())
         return Imports(None, imported, (), states_of(imported, pairs, {}))
 
     def load(values: Values) -> frontends.ImportedModel:
         try:
-            return frontends.load(opened, shapes=ranges.shapes(values), bindings=options.bindings, counts=True)
+            return frontends.load(opened, shapes=asked.shapes(values), bindings=options.bindings, counts=True)
         except TilewrightError as error:
             raise error.at("for " + ", ".join(f"{name}={value}" for name, value in values.items())) from error
 
-    varying = [name for name, sizes in ranges.inputs.items() if not all(isinstance(size, int) for size in sizes)]
-    imported, witnesses, sizes = _imported(load, ranges)
-    ranges = replace(ranges, witnessed=_witnessed(sizes, witnesses))
+    varying = [name for name, sizes in asked.inputs.items() if not all(isinstance(size, int) for size in sizes)]
+    imported, witnesses, sizes = _imported(load, asked)
+    ranges = replace(asked, witnessed=_witnessed(sizes, witnesses))
     states = states_of(imported, pairs_asked(opened, options.states, varying), ranges.inputs, witnesses, sizes)
     ranges = replace(ranges, rooms=rooms_of(states))
     steps = steps_of(states, ranges.dimensions)
@@ -74,9 +74,7 @@ def imports_of(opened: frontends.OpenedModel, options: CompileOptions) -> Import
     return Imports(ranges, imported, tuple(best), states)
 
 
-def _imported(
-    load: Load, ranges: Ranges
-) -> tuple[frontends.ImportedModel, list[frontends.ImportedModel], Sizes]:
+def _imported(load: Load, ranges: Ranges) -> tuple[frontends.ImportedModel, list[frontends.ImportedModel], Sizes]:
     """The import for the largest sizes, those for others, and the sizes of all of them."""
     values = [ranges.bounds, *ranges.witnesses()]
     imported, *witnesses = map(load, values)
@@ -108,4 +106,3 @@ def _variant(
     left = replace(left, witnessed=_witnessed(sizes, witnesses))
     known = {dimension.name: value for dimension, value in values}
     return Variant(values, with_states(settled(imported, witnesses, sizes), states, known), left)
-

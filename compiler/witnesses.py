@@ -2,7 +2,8 @@
 
 What an import computes of shapes is gone afterwards: 127 may be a number of the model, or the last of 128 tokens.
 Imports for several sizes tell the two apart. Their operators must be the same, constants that grow with a size must be
-the beginnings of that for the largest, or what `sized_constants.py` knows, and numbers that change must be ends of axes.
+the beginnings of that for the largest, or one of what `sized_constants.py` knows, and other numbers that change must be
+ends of axes.
 """
 
 from __future__ import annotations
@@ -108,7 +109,10 @@ class _Writer:
             arrays = [_array(each) for each in (argument, *seen.found[number, place])]
             found = moved(arrays, self._sizes) or band(arrays, self._sizes)
             if found is None:
-                _differ(where, "a constant that it reads depends on a size, and is not the beginning of the one for the largest")
+                _differ(
+                    where,
+                    "a constant that it reads depends on a size, and is not the beginning of the one for the largest",
+                )
             hint = where.split("'")[1]
             if isinstance(found, Band):
                 return self.emit(self.cut(found, hint), hint)
@@ -248,7 +252,11 @@ def _see_constants(number: int, value: Expr, other: Expr, seen: Constants) -> No
 
 def _constants(value: Expr) -> list[Expr]:
     """The constants that a call reads, in order."""
-    fields = [each for argument in value.args for each in (argument.fields if isinstance(argument, relax.Tuple) else [argument])]
+    fields = [
+        each
+        for argument in value.args
+        for each in (argument.fields if isinstance(argument, relax.Tuple) else [argument])
+    ]
     return [each for each in fields if isinstance(each, tvm.ir.GenericConst)]
 
 

@@ -79,8 +79,8 @@ def load(
         opened: the model.
         shapes: the full shape of inputs, by name. A symbolic dimension that they fix is fixed in every other input too.
         bindings: inputs that get a constant value at compile time, by name; they are no longer inputs afterwards.
-        counts: whether what the model counts (positions, up to a length) stays a `counted` of `dialect/sized.py`, so that
-            it is seen how it depends on the sizes; else it is a constant.
+        counts: whether what the model counts (positions, up to a length) stays a `counted` of `dialect/sized.py`, so
+            that it is seen how it depends on the sizes; else it is a constant.
 
     Raises:
         ModelError: the model is inconsistent.

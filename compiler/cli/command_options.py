@@ -76,7 +76,7 @@ States = Annotated[
     typer.Option(
         "--state",
         metavar="IN=OUT",
-        help="An input and the output that is its next contents: one memory, changed in place. * is any text; none: no pair.",
+        help="An input and the output that replaces it: one memory, changed in place. * is any text; none: no pair.",
     ),
 ]
 At = Annotated[

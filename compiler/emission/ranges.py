@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import tvm
@@ -29,7 +29,6 @@ from .states import with_states
 if TYPE_CHECKING:
     from ...frontends import ImportedModel
     from ...ir_types import IRModule
-    from ..ranges import Ranges
 
 Values = tuple[tuple[Dimension, int], ...]
 Digits = Sequence[Sequence[tuple[int, Size]]]  # of each axis: bounds and sizes
@@ -42,14 +41,18 @@ class Ranged:
     Attributes:
         imported: the model for the largest sizes.
         module: its scheduled kernels.
-        ranges: the dimensions that it is for; None: one size.
         values: dimensions that are fixed.
+        inputs: the sizes of each input; None where all are those of the module.
+        bounds: the values that it was imported for.
+        witnessed: for some values the shapes of all outputs, as the model has them.
     """
 
     imported: ImportedModel
     module: IRModule
-    ranges: Ranges | None
     values: Values = ()
+    inputs: Mapping[str, Sequence[Size]] | None = None
+    bounds: Mapping[str, int] = field(default_factory=dict)
+    witnessed: Sequence[tuple[Mapping[str, int], tuple[tuple[int, ...], ...]]] = ()
 
 
 def graph_of_ranges(
@@ -105,20 +108,21 @@ def _read(each: Ranged, dimensions: Sequence[Dimension], pairs: Mapping[str, str
     specs = graph.inputs[: len(imported.input_names)]
     inputs: list[Digits] = []
     for spec in specs:
-        sizes = spec.shape if each.ranges is None else each.ranges.inputs[spec.name]
-        bounds = spec.shape if each.ranges is None else [value_of(size, each.ranges.bounds) for size in sizes]
-        inputs.append([[(bound, size)] for bound, size in zip(bounds, sizes, strict=True)])
-    outputs = [[[(extent, extent)] for extent in spec.shape] for spec in graph.outputs]
+        sizes: Sequence[Size] = spec.shape if each.inputs is None else each.inputs[spec.name]
+        inputs.append([[(value_of(size, each.bounds), size)] for size in sizes])
+    outputs: list[Digits] = [[[(extent, extent)] for extent in spec.shape] for spec in graph.outputs]
     if told is not None:
         outputs = [[[(n, parse_size(text, dimensions)) for n, text in axis] for axis in axes] for axes in told.outputs]
     found = [_with_sizes(spec, axes) for spec, axes in zip(graph.outputs, outputs, strict=True)]
-    if each.ranges is not None:
-        _check(found, dimensions, each.ranges.witnessed)
+    _check(found, dimensions, each.witnessed)
     graph = with_states(replace(graph, outputs=tuple(found)), pairs)
     states = set(pairs.values())
     kept = [axes for spec, axes in zip(found, outputs, strict=True) if spec.name not in states]
     said = dict(zip(imported.input_names, inputs, strict=True))
-    before = [_with_sizes(replace(state.before, shape=_bounds(said[state.before.name])), said[state.before.name]) for state in graph.states]
+    before = [
+        _with_sizes(replace(state.before, shape=_bounds(said[state.before.name])), said[state.before.name])
+        for state in graph.states
+    ]
     graph = replace(
         graph,
         states=tuple(replace(state, before=spec) for state, spec in zip(graph.states, before, strict=True)),

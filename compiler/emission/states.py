@@ -45,7 +45,9 @@ def with_states(graph: Graph, pairs: Mapping[str, str]) -> Graph:
             first.append(GraphCopy(index, kept[index], (outputs[number],)))
     names = graph_bodies.places_in_states(graph.steps, states, results, (), buffers)
     steps = graph_bodies.turn_of(graph.steps, states, results, (), buffers, like, tuple(pairs.values()))
-    others = [kept.get(graph.results[number], names.get(graph.results[number], graph.results[number])) for number in left]
+    others = [
+        kept.get(graph.results[number], names.get(graph.results[number], graph.results[number])) for number in left
+    ]
     said = [
         StateSpec(graph.inputs[inputs.index(name)], graph.outputs[outputs.index(output)])
         for name, output in pairs.items()

@@ -41,7 +41,6 @@ from .tensor_spec import TensorSpec
 
 Array = npt.NDArray[Any]
 ALIGNMENT = 64
-
 _LARGEST: Mapping[str, int] = MappingProxyType({})
 
 
@@ -186,7 +185,9 @@ class CompiledModel:
             stream = np.zeros(used.value + 1, np.uint64)
             room = pointer(stream.ctypes.data), len(stream), ctypes.byref(used)
             self._call(entry, arrays, outputs, values, threads, *room)
-        return {**results_of(self.signature, outputs), **states_after(self.signature, arrays, values)}, stream[: used.value]
+        return {**results_of(self.signature, outputs), **states_after(self.signature, arrays, values)}, stream[
+            : used.value
+        ]
 
     def hand_offs(self, count: int) -> tuple[int, list[int]]:
         """Shares an empty loop among the threads that the pool has.

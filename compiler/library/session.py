@@ -1,9 +1,9 @@
 """Calls of which each goes on where the one before ended: the states of a library, and how much they hold.
 
-    session = model.session()
-    logits = session.run({"input_ids": prompt})["logits"]        # the cache is empty, and then holds the prompt
-    logits = session.run({"input_ids": token})["logits"]         # one more row of it
-    session.reset()
+session = model.session()
+logits = session.run({"input_ids": prompt})["logits"]        # the cache is empty, and then holds the prompt
+logits = session.run({"input_ids": token})["logits"]         # one more row of it
+session.reset()
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Session:
                 raise TensorError(
                     f"the states hold {name}={value}, and the library takes at most {dimension.bound}",
                     where=self._where,
-                    hint=f"reset() or rewind() the session, or compile for more: --range {name}=0..{2 * dimension.bound}",
+                    hint=f"reset() or rewind() it, or compile for more: --range {name}=0..{2 * dimension.bound}",
                 )
         arrays, values = checked(self._signature, inputs, self._where, self._memory, self._held)
         outputs = self._call(arrays, values)

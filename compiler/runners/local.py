@@ -9,8 +9,8 @@ from collections.abc import Callable
 import numpy as np
 
 from ...dtypes import numpy_dtype
-from ..library.artifact import CompiledModel, load
 from ..library.arrays import checked
+from ..library.artifact import CompiledModel, load
 from ..library.dimensions import at, c_arguments
 from ..library.plan import ALIGNMENT
 from .runner import Array, Inputs, Library

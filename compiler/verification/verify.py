@@ -140,7 +140,10 @@ def verify(
     outputs: list[dict[str, Array]] = []
     for number in range(seed, seed + runs):
         examples = opened.examples if number == seed else {}
-        sizes = {**_sizes_of_run(dimensions, number - seed, number), **values_of(dimensions, signature.model_inputs, given)}
+        sizes = {
+            **_sizes_of_run(dimensions, number - seed, number),
+            **values_of(dimensions, signature.model_inputs, given),
+        }
         specs = [at(spec, dimensions, sizes) for spec in signature.model_inputs]
         values = {**first_inputs(specs, number, bounds, examples), **inputs}
         references = engine.run({**bindings, **values})

@@ -51,7 +51,9 @@ def import_graph(model: ir.Model, name: str, where: str, *, counts: bool = False
     """
     builder = relax.BlockBuilder()
     importer = _Importer(model, where)
-    scope = Scope({domain or "": version for domain, version in model.opset_imports.items()}, Emitter(builder, counts=counts))
+    scope = Scope(
+        {domain or "": version for domain, version in model.opset_imports.items()}, Emitter(builder, counts=counts)
+    )
     border = Border()
     for value in real_inputs(model):
         scope.values[value] = border.take(value, where)

@@ -215,7 +215,7 @@ class Node:
         return self._emitter.emit(expr, self.name)
 
     def counted(self, numbers: Array, step: int) -> Array | Expr:
-        """Integers that the model counts: in a model for a range of sizes they may depend on these, and are no constants."""
+        """Integers that the model counts; they may depend on sizes, and are no constants where these vary."""
         return self._emitter.counted(numbers, step, self.name)
 
     def array(self, expr: Expr) -> Array | None:

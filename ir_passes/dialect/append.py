@@ -49,8 +49,8 @@ def _type_of_joined(call: Call, context: Node) -> Type:
 
 def _legalize_append(builder: relax.BlockBuilder, call: Call) -> Expr:
     state, new, begin, count = call.args
-    shapes = [tuple(int(extent) for extent in each.ty.shape) for each in (state, new)]
-    function = rows_kernel(*shapes, int(call.attrs["axis"]), str(state.ty.dtype))
+    memory, rows = (tuple(int(extent) for extent in each.ty.shape) for each in (state, new))
+    function = rows_kernel(memory, rows, int(call.attrs["axis"]), str(state.ty.dtype))
     kernel = builder.add_func(APPEND.on(function, True), "append")
     return relax.call_tir(kernel, relax.Tuple([state, new, begin, count]), call.ty)
 

@@ -1,8 +1,8 @@
 """The kernel that writes rows behind others, statement by statement.
 
-    for (all that is outside of the rows)
-        for row of so many as there are                known when it runs
-            state[.., begin + row, ..] = new[.., row, ..]           vectors of the last axis
+for (all that is outside of the rows)
+    for row of so many as there are                known when it runs
+        state[.., begin + row, ..] = new[.., row, ..]           vectors of the last axis
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ def rows_kernel(state: Sequence[int], new: Sequence[int], axis: int, dtype: str)
     block = s_tir.SBlock([], reads, [whole(result)], "append", body, alloc_buffers=[counter])
     root = s_tir.SBlock([], [], [], "root", s_tir.SBlockRealize([], True, block))
     attributes = {"tirx.noalias": True, "s_tir": True, **WHOLE.entry()}
-    return tirx.PrimFunc([before, rows, begin, count, result], s_tir.SBlockRealize([], True, root)).with_attr(attributes)
+    return tirx.PrimFunc([before, rows, begin, count, result], s_tir.SBlockRealize([], True, root)).with_attr(
+        attributes
+    )
 
 
 def _places(index: Scalar, extents: Sequence[int]) -> list[Scalar]:

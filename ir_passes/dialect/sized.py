@@ -5,8 +5,8 @@
 
 The importer writes `counted` where a model counts (ONNX's Range), so that what is computed of a position that depends
 on a size stays to be seen. Once it is known how starts and constants depend on sizes, `counted` is a constant, or a
-constant and a `size`, of which `hold_extents` makes a parameter of `main`. Attributes: `start`, `step`, `count`, `dtype`;
-`text`.
+constant and a `size`, of which `hold_extents` makes a parameter of `main`. Attributes: `start`, `step`, `count` and
+`dtype`; `text`.
 """
 
 from __future__ import annotations

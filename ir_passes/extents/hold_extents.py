@@ -19,10 +19,10 @@ from ...sizes import Size, SizeExpr, dimensions_of, parse_size, smallest
 from ..core.base import GraphPass, PassResult
 from ..core.constants import constant
 from ..core.graph import MAIN, Binding, Graph, remove_dead
-from ..dialect.within import within
-from .digits import Digit, Extents, conditions, leading, of_sizes, whole
 from ..dialect.sized import SIZE
+from ..dialect.within import within
 from ..kernels.kernel_graph import renamed
+from .digits import Digit, Extents, conditions, leading, of_sizes, whole
 from .rules import RULES
 from .step import Step, operator_name, shape_of
 
@@ -109,7 +109,13 @@ class _Walk:
         self._masked: set[Var] = set()
         self._names: dict[Var, Expr] = {}
         self._made: dict[Expr, Expr] = {}
-        self._dimensions = {each.name: each for sizes in inputs for axis in sizes for digit in axis for each in dimensions_of(digit.size)}
+        self._dimensions = {
+            each.name: each
+            for sizes in inputs
+            for axis in sizes
+            for digit in axis
+            for each in dimensions_of(digit.size)
+        }
 
     def run(self) -> tuple[list[Binding], list[Extents]]:
         """The bindings, and the extents of the outputs."""

@@ -154,7 +154,9 @@ class _Kernel:
             def power(index: Scalar, row: int = row) -> list[Stmt]:
                 def raised(lane: Scalar) -> list[Stmt]:
                     place = index * lanes + lane
-                    return [store(self.scores, tirx.exp(load(self.scores, row, place) - load(self.most, row)), row, place)]
+                    return [
+                        store(self.scores, tirx.exp(load(self.scores, row, place) - load(self.most, row)), row, place)
+                    ]
 
                 def total(lane: Scalar) -> list[Stmt]:
                     value = load(self.partial, row * lanes + lane) + load(self.scores, row, index * lanes + lane)
@@ -172,11 +174,10 @@ class _Kernel:
         rows, lanes, depth = self.choice.rows, self.choice.lanes, self.sizes.value_depth
 
         def each(make: Callable[[int, Scalar], Stmt]) -> list[Stmt]:
-            return [
-                self.vector(lanes, lambda lane, row=row, start=start: [make(row, start + lane)])
-                for start in range(0, depth, lanes)
-                for row in range(rows)
-            ]
+            def one(row: int, start: int) -> Stmt:
+                return self.vector(lanes, lambda lane: [make(row, start + lane)])
+
+            return [one(row, start) for start in range(0, depth, lanes) for row in range(rows)]
 
         def clear(row: int, place: Scalar) -> Stmt:
             return store(self.sums, tirx.const(0, _DTYPE), row * depth + place)

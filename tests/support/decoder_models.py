@@ -42,7 +42,11 @@ class Decoder:
     def past(self, length: int) -> dict[str, Array]:
         """Caches of zeros."""
         shape = (1, self.heads // self.groups, length, self.depth)
-        return {f"past_key_values.{i}.{kind}": np.zeros(shape, np.float32) for i in range(self.layers) for kind in ("key", "value")}
+        return {
+            f"past_key_values.{i}.{kind}": np.zeros(shape, np.float32)
+            for i in range(self.layers)
+            for kind in ("key", "value")
+        }
 
 
 class _Writer:
@@ -98,7 +102,7 @@ class _Writer:
         return self.add("Reshape", spread, self.number(np.array([0, of.heads, -1, of.depth])))
 
 
-def decoder(of: Decoder = Decoder(), *, cached: bool = True) -> onnx.ModelProto:  # noqa: B008  # frozen
+def decoder(of: Decoder = Decoder(), *, cached: bool = True) -> onnx.ModelProto:
     """The model: of new tokens, and with a cache of all before them, logits and the caches after them."""
     w = _Writer(of, cached=cached)
     one = w.number(np.int64(1))
@@ -110,10 +114,8 @@ def decoder(of: Decoder = Decoder(), *, cached: bool = True) -> onnx.ModelProto:
         places = w.add("Add", w.add("Range", zero, tokens, one), past)
     elif of.positions == "range":
         places = w.add("Range", past, total, one)
-    if of.positions == "input":
-        positions = "position_ids"
-    else:
-        positions = w.add("Unsqueeze", places, w.number(np.array([0])))
+    given = of.positions == "input"
+    positions = "position_ids" if given else w.add("Unsqueeze", places, w.number(np.array([0])))
     x = w.add("Gather", w.weight("wte", of.vocabulary, of.width, scale=0.5), "input_ids")
     x = w.add("Add", x, w.add("Gather", w.weight("wpe", of.room, of.width, scale=0.5), positions))
     masks = _masks(w, past, tokens, total)

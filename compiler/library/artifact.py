@@ -265,7 +265,12 @@ class CompiledModel:
         return 4 if self.signature.dimensions else 3
 
     def _call(
-        self, entry: Any, inputs: Sequence[Array], outputs: Sequence[Array], values: Mapping[str, int], *more: Any
+        self,
+        entry: Any,
+        inputs: Sequence[Array],
+        outputs: Sequence[Array],
+        values: Mapping[str, int] = _LARGEST,
+        *more: Any,
     ) -> None:
         pointers = [
             (ctypes.c_void_p * max(1, len(group)))(*[a.ctypes.data for a in group]) for group in (inputs, outputs)

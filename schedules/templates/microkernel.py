@@ -6,7 +6,8 @@ Lowerings say the same whichever was chosen: how A is read, how B is packed, wha
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,9 @@ from ...annotations import STAGE
 from ...ir_types import Scalar
 from ..tensorir.padding import padded
 from .contraction import Workload
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Element = Callable[..., Scalar]
 # Constant weights as a kernel reads them: an array an operand.
@@ -87,3 +91,39 @@ def with_padding(
         return element
     stage = padded(element, extents, shape, before, dtype, STAGE.entry("pad"), "padded", fill)
     return lambda *index: stage[index]
+
+
+@dataclass(frozen=True)
+class ReadsInPlace:
+    """What `Microkernel`s share that read A where it is, many times, whatever their tiles are.
+
+    Attributes:
+        workload: what they compute.
+    """
+
+    workload: Workload
+
+    @property
+    def rows_read(self) -> int:
+        """Rows of A that it reads."""
+        return self.workload.rows
+
+    @property
+    def operand_dtype(self) -> str:
+        """What A is read as."""
+        return self.workload.lhs
+
+    @property
+    def casts_operands(self) -> bool:
+        """It does not."""
+        return False
+
+    def made_for(self, workload: Workload) -> Self:
+        """The same tile for another workload."""
+        return replace(self, workload=workload)
+
+    def operand(
+        self, element: Element, extents: Sequence[int], shape: Sequence[int], before: Sequence[int], fill: int = 0
+    ) -> Element:
+        """A itself where there is nothing to pad."""
+        return with_padding(element, extents, shape, before, self.workload.lhs, fill)

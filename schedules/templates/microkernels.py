@@ -18,7 +18,7 @@ from ..tensorir.padding import padded
 from . import contraction, dot_product, dot_product_packing, packing
 from .contraction import TEMPLATE, MultiplyAddChoice, Workload
 from .dot_product_choice import DotProductChoice, unit_of
-from .microkernel import Element, Microkernel, Packed, with_padding
+from .microkernel import Element, Microkernel, Packed, ReadsInPlace
 from .simt import SimtChoice
 
 TileChoice = MultiplyAddChoice | DotProductChoice
@@ -27,43 +27,17 @@ SLICES, STAGED = "slices", "staged"
 
 
 @dataclass(frozen=True)
-class MultiplyAdd:
+class MultiplyAdd(ReadsInPlace):
     """Vector multiply-adds (`contraction.py`).
 
     Attributes:
         template, name: of the block of sums.
     """
 
-    workload: Workload
     choice: MultiplyAddChoice
     target: Target
     template: str = TEMPLATE
     name: str = TEMPLATE
-
-    @property
-    def rows_read(self) -> int:
-        """Rows of A that it reads."""
-        return self.workload.rows
-
-    @property
-    def operand_dtype(self) -> str:
-        """What A is read as."""
-        return self.workload.lhs
-
-    @property
-    def casts_operands(self) -> bool:
-        """It does not: operands are read where they are, many times."""
-        return False
-
-    def made_for(self, workload: Workload) -> MultiplyAdd:
-        """The same tile for another workload."""
-        return replace(self, workload=workload)
-
-    def operand(
-        self, element: Element, extents: Sequence[int], shape: Sequence[int], before: Sequence[int], fill: int = 0
-    ) -> Element:
-        """A itself where there is nothing to pad."""
-        return with_padding(element, extents, shape, before, self.workload.lhs, fill)
 
     def pack_constant(self, matrix: npt.NDArray[np.generic]) -> Packed:
         """B of shape (batch, columns, *k), packed."""

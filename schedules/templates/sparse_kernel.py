@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,7 @@ from ...errors import CompilerError
 from ...ir_types import Scalar
 from ...targets.target import Target
 from ..tensorir.expressions import int64, int64s
-from .contraction import Workload
-from .microkernel import Element, Packed, with_padding
+from .microkernel import Element, Packed, ReadsInPlace
 from .sparse import TEMPLATE, SparseChoice, panels_of, row_tiles, tasks_of, width_of
 
 # What a tile costs beside its blocks, in blocks: tasks are cut by it.
@@ -25,37 +23,11 @@ _TILE_STEPS = 3
 
 
 @dataclass(frozen=True)
-class NonzeroBlocks:
+class NonzeroBlocks(ReadsInPlace):
     """A `Microkernel` that multiplies the blocks of constant weights that hold anything but zeros."""
 
-    workload: Workload
     choice: SparseChoice
     target: Target
-
-    @property
-    def rows_read(self) -> int:
-        """Rows of A that it reads."""
-        return self.workload.rows
-
-    @property
-    def operand_dtype(self) -> str:
-        """What A is read as."""
-        return self.workload.lhs
-
-    @property
-    def casts_operands(self) -> bool:
-        """It does not: A is read where it is."""
-        return False
-
-    def made_for(self, workload: Workload) -> NonzeroBlocks:
-        """The same tile for another workload."""
-        return replace(self, workload=workload)
-
-    def operand(
-        self, element: Element, extents: Sequence[int], shape: Sequence[int], before: Sequence[int], fill: int = 0
-    ) -> Element:
-        """A itself where there is nothing to pad."""
-        return with_padding(element, extents, shape, before, self.workload.lhs, fill)
 
     def pack_constant(self, matrix: npt.NDArray[np.generic]) -> Packed:
         """B of shape (batch, columns, *k).

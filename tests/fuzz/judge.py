@@ -44,7 +44,7 @@ def _one(y: Array, x: Array | None) -> Array:
 # order, or by Winograd's transform, so that errors are relative to the largest result; x * (1 + erf(x / sqrt(2))) has
 # an error relative to x; the logarithm of a sum has that of the sum, which is relative to 1 where it is nearly 1.
 _ABSOLUTE = {
-    **dict.fromkeys(("Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum", "Resize"), _largest),
+    **dict.fromkeys(("Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum", "Resize", "RNN", "GRU", "LSTM"), _largest),
     **dict.fromkeys(("Gelu",), _input),
     **dict.fromkeys(("LogSoftmax", "ReduceLogSumExp"), _one),
 }

@@ -98,7 +98,7 @@ class _Kernel:
         return [tirx.IfThenElse(place[2] < load(self.queries), inner, None) if blocks > 1 else inner]
 
     def scored(self, image: Scalar, head: Scalar, first: Scalar) -> list[Stmt]:
-        """The scores of all keys, the largest of each row, and -inf behind the last."""
+        """The scores of all keys, the largest of each row, and -inf behind them."""
         rows, lanes, depth = self.choice.rows, self.choice.lanes, self.sizes.depth
 
         def key(index: Scalar) -> list[Stmt]:
@@ -125,21 +125,18 @@ class _Kernel:
                 statements.append(store(self.most, larger(load(self.most, row), load(self.scores, row, index)), row))
             return statements
 
-        begin = [store(self.most, tirx.const(_LOW, _DTYPE), row) for row in range(rows)]
-        keys = load(self.keys)
-        behind = []
-        if lanes > 1:
-            behind = [
-                counted(
-                    self.counter,
-                    0,
-                    (keys + (lanes - 1)) // lanes * lanes - keys,
-                    lambda index: [
-                        store(self.scores, tirx.const(_LOW, _DTYPE), row, keys + index) for row in range(rows)
-                    ],
+        def clear(index: Scalar) -> list[Stmt]:
+            def low(row: int) -> Stmt:
+                return self.vector(
+                    lanes, lambda lane: [store(self.scores, tirx.const(_LOW, _DTYPE), row, index * lanes + lane)]
                 )
-            ]
-        return [*begin, counted(self.counter, 0, keys, key), *behind]
+
+            return [low(row) for row in range(rows)]
+
+        begin = [store(self.most, tirx.const(_LOW, _DTYPE), row) for row in range(rows)]
+        # All of it, so that TVM sees how large it is: a position that is counted tells it nothing.
+        every = loop(self.width // lanes, clear)
+        return [*begin, every, counted(self.counter, 0, load(self.keys), key)]
 
     def powers(self) -> list[Stmt]:
         """The powers of the scores less the largest, and their sums."""

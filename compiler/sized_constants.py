@@ -101,6 +101,8 @@ def band(arrays: Sequence[Array], sizes: Sizes) -> Band | None:
     axes = [
         axis for axis, extents in enumerate(zip(*(each.shape for each in arrays), strict=True)) if len({*extents}) > 1
     ]
+    if len(axes) == 1 and axes[0]:  # always as many rows
+        axes = [axes[0] - 1, axes[0]]
     if len(axes) != 2 or any(extent > 1 for axis, extent in enumerate(large.shape) if axis not in axes):
         return None
     pairs = [each.reshape([each.shape[axis] for axis in axes]) for each in arrays]

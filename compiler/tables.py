@@ -94,6 +94,8 @@ def _of_kernel(large: Expr, small: Expr, varying: Axes, known: Mapping[Var, Axes
         return _NONE
     if str(large.args[0].name_hint).startswith("running_total"):  # of a beginning the beginning
         return by_tables[0]
+    if str(large.args[0].name_hint).startswith("rotate"):  # by angles of as many positions as there are
+        return by_tables[0]
     if not str(large.args[0].name_hint).startswith("gather"):
         return None
     if all(axes_that_vary(a.ty, b.ty) <= own for a, b, own in zip(parts, others, by_tables, strict=True)):

@@ -21,7 +21,7 @@ from ..frontends import ImportedModel
 from ..ir_passes.core.constants import array_of, constant
 from ..ir_passes.core.graph import Binding, Graph, leaves
 from ..ir_passes.dialect.sized import COUNTED, numbers_of, size, start_of
-from ..ir_passes.extents.step import shape_of
+from ..ir_passes.extents.step import operator_name, shape_of
 from ..ir_types import Expr, Var
 from ..sizes import in_c
 from ..slices import slices
@@ -192,7 +192,8 @@ def _check_witness(large: ImportedModel, small: ImportedModel, seen: Constants) 
         if isinstance(value, tvm.ir.Call):
             found = table_axes(value, other, tables)
             if found is None:
-                _differ(where, "it reads a constant or a repetition that is as long as a size")
+                name = operator_name(value)
+                _differ(where, f"its {name} reads a constant or a repetition that is as long as a size")
             tables[var] = found
         names[var] = other_var
     for output, name in zip(ours.outputs, large.output_names, strict=True):

@@ -51,8 +51,6 @@ def table_axes(large: Expr, small: Expr, known: Mapping[Var, Axes]) -> Axes | No
         if any(axis in _of(part, other, known) for part, other in zip(parts, others, strict=True)):
             return None
         return _joined(varying - {axis}, len(shape_of(large.ty)), parts, others, known)
-    if name == "tilewright.counted":
-        return varying
     if not any(given):
         return _NONE
     if name == "matmul":

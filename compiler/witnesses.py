@@ -20,7 +20,7 @@ from ..errors import UnsupportedError
 from ..frontends import ImportedModel
 from ..ir_passes.core.constants import array_of, constant
 from ..ir_passes.core.graph import Binding, Graph, leaves
-from ..ir_passes.dialect.sized import COUNTED, numbers_of, size, start_of
+from ..ir_passes.dialect.sized import COUNTED, count_of, numbers_of, size, sized, start_of
 from ..ir_passes.extents.step import operator_name, shape_of
 from ..ir_types import Expr, Var
 from ..sizes import in_c
@@ -50,7 +50,7 @@ def settled(large: ImportedModel, witnesses: Sequence[ImportedModel], sizes: Siz
     for number, (var, value) in enumerate(graph.bindings):
         where = f"node '{var.name}'"
         if _is_counted(value):
-            write.bind(var, _counted(value, [value, *seen.found.get((number, 0), [])], sizes, where))
+            write.bind(var, write.counted(var, [value, *seen.found.get((number, 0), [])], where))
         elif isinstance(value, tvm.ir.Call) and any(key[0] == number for key in seen.differing):
             write.bind(var, write.call(value, number, seen, where))
         else:
@@ -87,10 +87,8 @@ class _Writer:
         self._known: dict[str, Var] = {}
         self._normalize = relax.BlockBuilder().normalize
 
-    def bind(self, var: Var, value: Expr | Moved) -> None:
-        """Adds a binding; of numbers that depend on a size what they are made of."""
-        if isinstance(value, Moved):
-            value = self.added(value, str(var.name))
+    def bind(self, var: Var, value: Expr) -> None:
+        """Adds a binding."""
         self.bindings.append((var, value if not value.ty.is_missing() else self._normalize(value)))
 
     def call(self, value: Expr, number: int, seen: Constants, where: str) -> Expr:
@@ -122,6 +120,22 @@ class _Writer:
         call = tvm.ir.Call(value.op, [written(each) for each in value.args], value.attrs, list(value.ty_args))
         return self._normalize(call)
 
+    def counted(self, var: Var, calls: Sequence[Expr], where: str) -> Expr:
+        """What a model counts, as its start and its length depend on sizes."""
+        start = self._sizes.affine([start_of(each) for each in calls])
+        count = self._sizes.affine([count_of(each) for each in calls])
+        if start is None or count is None:
+            _differ(where, "it counts from a number that is no sum of sizes, or up to one")
+        if isinstance(start, int):
+            numbers = constant(numbers_of(calls[0]))
+        else:
+            numbers = self.emit(self.added(Moved(numbers_of(calls[0], 0), start), str(var.name)), str(var.name))
+        return (
+            relax.op.reshape(numbers, [count_of(calls[0])])
+            if isinstance(count, int)
+            else sized(numbers, in_c(count, ""))
+        )
+
     def added(self, numbers: Moved, hint: str) -> Expr:
         """A table and a size."""
         dtype = str(numbers.table.dtype)
@@ -146,16 +160,6 @@ class _Writer:
         var = relax.DataflowVar(hint, value.ty)
         self.bindings.append((var, value))
         return var
-
-
-def _counted(value: Expr, calls: Sequence[Expr], sizes: Sizes, where: str) -> Expr | Moved:
-    """What a model counts, as it depends on sizes."""
-    start = sizes.affine([start_of(each) for each in calls])
-    if start is None:
-        _differ(where, "it counts from a number that is no sum of sizes")
-    if isinstance(start, int):
-        return constant(numbers_of(value))
-    return Moved(numbers_of(value, 0), start)
 
 
 def _array(expr: Expr) -> Any:

@@ -19,7 +19,7 @@ from ...sizes import Size, SizeExpr, dimensions_of, parse_size, smallest
 from ..core.base import GraphPass, PassResult
 from ..core.constants import constant
 from ..core.graph import MAIN, Binding, Graph, remove_dead
-from ..dialect.sized import SIZE
+from ..dialect.sized import SIZE, SIZED
 from ..dialect.within import within
 from ..kernels.kernel_graph import renamed
 from .digits import Digit, Extents, conditions, leading, of_sizes, whole
@@ -30,7 +30,7 @@ from .step import Step, operator_name, shape_of
 _Known: TypeAlias = "Extents | list[Any]"
 Stop: TypeAlias = tuple[int, int]
 _NOWHERE: Stop = (-1, 0)
-_SIZE = SIZE.removeprefix("relax.")
+_SIZE, _SIZED = (name.removeprefix("relax.") for name in (SIZE, SIZED))
 
 
 @dataclass(frozen=True)
@@ -123,6 +123,10 @@ class _Walk:
             value = renamed(value, self._names)
             if isinstance(value, tvm.ir.Call) and operator_name(value) == _SIZE:
                 self._names[var] = self._number(str(value.attrs["text"]))
+            elif isinstance(value, tvm.ir.Call) and operator_name(value) == _SIZED:
+                (bound,) = shape_of(value.ty)
+                extents = ((Digit(bound, parse_size(str(value.attrs["text"]), self._dimensions.values())),),)
+                self._bind(var, self._normalize(relax.op.reshape(value.args[0], [bound])), extents)
             elif isinstance(value, tvm.ir.Call):
                 self._call(var, value)
             else:

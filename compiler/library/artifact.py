@@ -5,12 +5,11 @@ The library's signature is read from the file and checked before any of its code
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import platform
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -23,7 +22,6 @@ from ...errors import (
     LibraryError,
     OutputError,
     TensorError,
-    TilewrightError,
     ToolError,
     UnsupportedTargetError,
     UsageError,
@@ -36,7 +34,7 @@ from .library_file import LibraryFile, opened
 from .native_library import NativeLibrary, load_native
 from .session import Session
 from .signature import Signature, check_threads
-from .status import check_status
+from .status import check_status, enough_memory
 from .tensor_spec import TensorSpec
 
 Array = npt.NDArray[Any]
@@ -289,19 +287,8 @@ class CompiledModel:
         """
         dimensions = self.signature.dimensions
         specs = [at(spec, dimensions, {**bounds_of(dimensions), **values}) for spec in self.signature.outputs]
-        with self._enough_memory():
+        with enough_memory(self.path, self.workspace_bytes):
             return [np.empty(spec.shape, numpy_dtype(spec.dtype)) for spec in specs]
-
-    @contextlib.contextmanager
-    def _enough_memory(self) -> Iterator[None]:
-        try:
-            yield
-        except MemoryError as error:
-            raise TilewrightError(
-                f"there is not enough memory: {error}",
-                where=str(self.path),
-                hint=f"a call needs {self.workspace_bytes} bytes beside its inputs and outputs",
-            ) from error
 
     def _workspace(self) -> int:
         """The address of this thread's workspace; 0 where the library has its own, in the memory of a device."""
@@ -309,7 +296,7 @@ class CompiledModel:
             return 0
         memory: Array | None = getattr(self._local, "memory", None)
         if memory is None:
-            with self._enough_memory():
+            with enough_memory(self.path, self.workspace_bytes):
                 memory = self._local.memory = np.empty(self.workspace_bytes + ALIGNMENT, np.uint8)
         return -(-memory.ctypes.data // ALIGNMENT) * ALIGNMENT
 

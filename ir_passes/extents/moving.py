@@ -76,10 +76,10 @@ def kernel(step: Step) -> Extents:
         return fields[0]
     if function.startswith("rotate"):
         x, cosine, sine = fields
-        (places,) = broadcast(step, [x[2:3], cosine[1:2], sine[1:2]], step.shape[2:3])
+        (turned,) = broadcast(step, [x[2:3], cosine[1:2], sine[1:2]], step.shape[2:3])
         if any(varies(axis) for axis in (x[3], cosine[-1])):
             raise step.refused("it turns heads of a size that varies")
-        return (*x[:2], places, x[3])
+        return (*x[:2], turned, x[3])
     if not function.startswith("gather_nd"):
         raise step.refused("it has no rule for that")
     data, places = fields

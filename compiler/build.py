@@ -200,9 +200,12 @@ def _scheduled(
     from ..schedules.tuner.records import chooser_of
     from . import pipeline
     from .recipes.apply import Applied
+    from .shared_weights import SharedWeights
 
     assert made.imported is not None
     kept: dict[str, str] = {}
+    choose = choose or (chooser_of(made.options.records, made.target) if made.options.records else choose_default)
+    weights = SharedWeights(choose)
     run = partial(
         pipeline.run,
         target=made.target,
@@ -210,17 +213,19 @@ def _scheduled(
         quantize=made.options.quantize,
         order=lambda all_of_them: passes(edited(all_of_them, made.options.passes)),
         limit_bytes=limit_bytes,
-        choose=choose or (chooser_of(made.options.records, made.target) if made.options.records else choose_default),
         progress=tell,
     )
     whole = Applied(made.recipe, made.imported, kept.__setitem__)
     extents = _extents(made, made.imported, made.ranges)
-    module = run(made.imported.module, save_ir=made.options.save_ir, extents=extents, applied=whole)
+    module = run(
+        made.imported.module, save_ir=made.options.save_ir, extents=extents, applied=whole, choose=weights.first
+    )
     own = [
         run(
             each.imported.module,
             extents=_extents(made, each.imported, each.ranges),
             applied=Applied(made.recipe, each.imported),
+            choose=choose if made.options.records else weights.others,
         )
         for each in made.best
     ]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Pathlike = str | os.PathLike[str]
 
 _ONE_THREAD = "c"  # the kind of output that has no thread pool
-_WITH_RANGES = ("so", "a")
+_WITH_RANGES = _WITH_STATES = ("so", "a")
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,12 @@ class CompileOptions:
                 where="--emit",
                 hint=f"one of {', '.join(_WITH_RANGES)}",
             )
+        if self.states and self.emit not in _WITH_STATES:
+            raise UsageError(
+                f"{self.emit!r} cannot be made of a model with states",
+                where="--emit",
+                hint=f"one of {', '.join(_WITH_STATES)}",
+            )
         if self.regions and self.emit != _ONE_THREAD:
             raise UsageError(
                 "memories have regions where C sources are made", where="--region", hint=f"add --emit {_ONE_THREAD}"
@@ -136,6 +142,8 @@ class CompileOptions:
             return
         if self.threads not in (None, 1):
             raise UsageError("kernels for GPUs share no threads of a processor", where="--threads", hint="leave it out")
+        if self.states:
+            raise UsageError("libraries for GPUs have no states", where="--state", hint="leave it out")
         if self.ranges:
             raise UsageError(
                 "libraries for GPUs have sizes that are known when compiling", where="--range", hint="leave it out"

@@ -107,6 +107,12 @@ class DeviceRunner:
                 where=str(library.path),
                 hint="compile it for one size, or run it from C, as its header says",
             )
+        if signature.states:
+            raise UnsupportedError(
+                "a library with states cannot be run there yet",
+                where=str(library.path),
+                hint="compile it with --state none, or run it from C, as its header says",
+            )
         with self.folder(library, inputs) as (folder, command):
             words = [*command, INPUTS, OUTPUTS, str(runs), str(seconds), str(self._threads)]
             text = checked(self._place.execute(signature, folder, words), str(self._place))

@@ -78,6 +78,10 @@ class Emitter:
         """The values of an expression that is known already, else None."""
         return self._arrays.get(expr) if isinstance(expr, relax.Var) else None
 
+    def computed_of_counts(self, expr: Expr) -> Array | None:
+        """What is computed of numbers that a model counts, where these are no constants."""
+        return self.compute(expr) if self._counts else None
+
     def counted(self, numbers: Array, step: int, name: str) -> Array | Expr:
         """Integers that a model counts, from its sizes as it may be."""
         if not self._counts or not numbers.size or str(numbers.dtype) not in _COUNTS:

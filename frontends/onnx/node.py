@@ -149,6 +149,11 @@ class Node:
             return value
         return self._emitter.compute(value) if isinstance(value, relax.Expr) else None
 
+    def computed_of_counts(self, index: int) -> Array | None:
+        """An input's value, if it is computed of numbers that the model counts (see `counted`)."""
+        value = self.inputs[index] if self.has(index) else None
+        return self._emitter.computed_of_counts(value) if isinstance(value, relax.Expr) else None
+
     def static(self, index: int, what: str) -> Array:
         """An input's value that the compiled program cannot do without.
 

@@ -12,10 +12,10 @@ import onnx
 import onnxruntime
 import pytest
 import tilewright
+from tilewright.benchmarks.decoders import Decoder, decoder
 from tilewright.compiler.library.dimensions import c_arguments
-from tilewright.errors import TensorError, UnsupportedError, UsageError
+from tilewright.errors import ModelError, TensorError, UnsupportedError, UsageError
 
-from ..support.decoder_models import Decoder, decoder
 from ..support.small_models import model, node
 
 Array = np.ndarray[Any, Any]
@@ -267,6 +267,11 @@ def test_what_is_no_state(states: dict[str, str], error: type[Exception], says: 
         proto.graph.node[1].input[0] = "x"
     with pytest.raises(error, match=says):
         tilewright.compile(proto, ranges={"P": (1, 8), "S": (1, 4)}, states=states, threads=1)
+
+
+def test_more_positions_than_a_model_has_are_refused() -> None:
+    with pytest.raises(ModelError, match="position 25 lies outside axis 0 of 24 elements"):
+        tilewright.compile(decoder(_OF), ranges={"past": (0, 20), "seq": (1, 6)}, threads=1)
 
 
 def test_a_library_without_states_has_no_sessions(tmp_path: Path) -> None:

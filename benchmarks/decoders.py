@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-
-from .small_models import model, node
+from onnx import helper, numpy_helper
 
 Array = np.ndarray[Any, Any]
 _FAR = np.float32(np.finfo(np.float32).min)
@@ -47,6 +46,11 @@ class Decoder:
             for i in range(self.layers)
             for kind in ("key", "value")
         }
+
+
+def node(operator: str, inputs: list[str], output: str, name: str, **attributes: Any) -> onnx.NodeProto:
+    """A node of one output."""
+    return helper.make_node(operator, inputs, [output], name=name, **attributes)
 
 
 class _Writer:
@@ -133,7 +137,18 @@ def decoder(of: Decoder = Decoder(), *, cached: bool = True) -> onnx.ModelProto:
             outputs[f"present.{layer}.{kind}"] = ("float32", (*shape[:2], "past + seq", of.depth))
     x = w.norm(x, "last")
     w.add("MatMul", x, w.weight("head", of.width, of.vocabulary), to="logits")
-    return model(w.nodes, inputs, outputs, w.weights)
+    graph = helper.make_graph(
+        w.nodes,
+        "decoder",
+        [_border(name, *kind) for name, kind in inputs.items()],
+        [_border(name, *kind) for name, kind in outputs.items()],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in w.weights.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+
+def _border(name: str, dtype: str, shape: tuple[Any, ...]) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), list(shape))
 
 
 def _masks(w: _Writer, past: str, tokens: str, total: str) -> list[str]:

@@ -52,7 +52,7 @@ def states_of(
     imported: ImportedModel,
     pairs: Mapping[str, str],
     inputs: Mapping[str, Sequence[Size]],
-    witnesses: Sequence[ImportedModel] = (),
+    shapes: Sequence[Sequence[Sequence[int]]] = (),
     sizes: Sizes | None = None,
 ) -> tuple[State, ...]:
     """What becomes of each pair.
@@ -60,7 +60,7 @@ def states_of(
     Args:
         imported: the model for the largest sizes.
         inputs: the sizes of inputs that vary.
-        witnesses, sizes: imports for other sizes, and the sizes of all of them.
+        shapes, sizes: those of all outputs in imports for other sizes, and the sizes of all of them.
 
     Raises:
         UnsupportedError: an output is no next contents of its input.
@@ -83,8 +83,8 @@ def states_of(
         if sum(each.same_as(param) for _, value in graph.bindings for each in leaves(value)) > 1:
             raise _no_state(name, output, "other operators read the input, too")
         before: Size = inputs[name][axis] if name in inputs else shape_of(param.ty)[axis]
-        outputs = [each.outputs[place] for each in (graph, *(Graph.read(each.module) for each in witnesses))]
-        after = None if sizes is None else sizes.affine([shape_of(each.ty)[axis] for each in outputs])
+        lengths = [shape_of(result.ty)[axis], *(each[place][axis] for each in shapes)]
+        after = None if sizes is None else sizes.affine(lengths)
         if after is None or not isinstance(before, SizeExpr) or before != dimensions_of(before)[0].size:
             raise _no_state(name, output, "the number of what there is has no range: add --range NAME=0..1024 for it")
         found.append(State(name, output, axis, shape_of(result.ty)[axis], before, after))

@@ -14,7 +14,7 @@ from .ranges import Ranges, Values, asked_ranges, static_shapes
 from .sized_constants import Sizes
 from .state_pairs import pairs_asked
 from .states import State, rooms_of, states_of, steps_of, with_states
-from .witnesses import output_shapes, settled
+from .witnesses import Seen, check_witness, settled
 
 Load = Callable[[Values], frontends.ImportedModel]
 
@@ -64,27 +64,28 @@ def imports_of(opened: frontends.OpenedModel, options: CompileOptions) -> Import
             raise error.at("for " + ", ".join(f"{name}={value}" for name, value in values.items())) from error
 
     varying = [name for name, sizes in asked.inputs.items() if not all(isinstance(size, int) for size in sizes)]
-    imported, witnesses, sizes = _imported(load, asked)
-    ranges = replace(asked, witnessed=_witnessed(sizes, witnesses))
-    states = states_of(imported, pairs_asked(opened, options.states, varying), ranges.inputs, witnesses, sizes)
+    imported, seen, sizes = _imported(load, asked)
+    ranges = _witnessed(asked, seen, sizes)
+    pairs = pairs_asked(opened, options.states, varying)
+    states = states_of(imported, pairs, ranges.inputs, seen.shapes, sizes)
     ranges = replace(ranges, rooms=rooms_of(states))
     steps = steps_of(states, ranges.dimensions)
     best = [_variant(load, ranges, states, values) for values in ranges.best or ((steps,) if steps else ())]
-    imported = with_states(settled(imported, witnesses, sizes), states, {})
+    imported = with_states(settled(imported, seen, sizes), states, {})
     return Imports(ranges, imported, tuple(best), states)
 
 
-def _imported(load: Load, ranges: Ranges) -> tuple[frontends.ImportedModel, list[frontends.ImportedModel], Sizes]:
-    """The import for the largest sizes, those for others, and the sizes of all of them."""
+def _imported(load: Load, ranges: Ranges) -> tuple[frontends.ImportedModel, Seen, Sizes]:
+    """The import for the largest sizes, what is seen of those for others, and the sizes of all of them."""
     values = [ranges.bounds, *ranges.witnesses()]
-    imported, *witnesses = map(load, values)
-    return imported, witnesses, Sizes(ranges.open, tuple(values))
+    imported, seen = load(values[0]), Seen()
+    for each in values[1:]:
+        check_witness(imported, load(each), seen)
+    return imported, seen, Sizes(ranges.open, tuple(values))
 
 
-def _witnessed(
-    sizes: Sizes, witnesses: list[frontends.ImportedModel]
-) -> tuple[tuple[Values, tuple[tuple[int, ...], ...]], ...]:
-    return tuple((values, output_shapes(each)) for values, each in zip(sizes.values[1:], witnesses, strict=True))
+def _witnessed(ranges: Ranges, seen: Seen, sizes: Sizes) -> Ranges:
+    return replace(ranges, witnessed=tuple(zip(sizes.values[1:], seen.shapes, strict=True)))
 
 
 def _variant(
@@ -101,8 +102,8 @@ def _variant(
     left = ranges.for_best(values)
     if not left.open:
         # All constants are known: what is counted is one.
-        return Variant(values, settled(load(left.bounds), (), Sizes((), (left.bounds,))))
-    imported, witnesses, sizes = _imported(load, left)
-    left = replace(left, witnessed=_witnessed(sizes, witnesses))
+        return Variant(values, settled(load(left.bounds), Seen(), Sizes((), (left.bounds,))))
+    imported, seen, sizes = _imported(load, left)
     known = {dimension.name: value for dimension, value in values}
-    return Variant(values, with_states(settled(imported, witnesses, sizes), states, known), left)
+    settled_one = with_states(settled(imported, seen, sizes), states, known)
+    return Variant(values, settled_one, _witnessed(left, seen, sizes))

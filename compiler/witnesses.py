@@ -28,23 +28,21 @@ from ..slices import slices
 from .sized_constants import Band, Moved, Sizes, band, begins, moved
 from .tables import Axes, table_axes
 
+_KEPT = 1 << 22  # elements: masks, not weights
 _FREE = ("relax.reshape", "relax.broadcast_to", "relax.full", "relax.zeros", "relax.ones")  # shapes are theirs to say
 
 
-def settled(large: ImportedModel, witnesses: Sequence[ImportedModel], sizes: Sizes) -> ImportedModel:
+def settled(large: ImportedModel, seen: Seen, sizes: Sizes) -> ImportedModel:
     """The import for the largest sizes, in which what depends on sizes says so.
 
     Args:
         large: that import.
-        witnesses: those for other sizes.
+        seen: what those for other sizes have in its place.
         sizes: what all of them are for, in order.
 
     Raises:
         UnsupportedError: the model is another one for other sizes; the node is named.
     """
-    seen = Constants()
-    for witness in witnesses:
-        _check_witness(large, witness, seen)
     graph = Graph.read(large.module)
     write = _Writer(sizes)
     for number, (var, value) in enumerate(graph.bindings):
@@ -60,20 +58,23 @@ def settled(large: ImportedModel, witnesses: Sequence[ImportedModel], sizes: Siz
 
 
 @dataclass
-class Constants:
-    """What witnesses have in the place of a constant.
+class Seen:
+    """What witnesses have where they may differ; they themselves are not kept, weights and all.
 
     Attributes:
-        found: by binding and place among its constants: one of each witness.
+        shapes: of the outputs, of each witness.
+        found: by binding and place among its constants: one of each witness, those of no more than `_KEPT` elements.
         differing: those that are not the beginning of the one for the largest sizes.
     """
 
+    shapes: list[tuple[tuple[int, ...], ...]] = field(default_factory=list)
     found: dict[tuple[int, int], list[Expr]] = field(default_factory=dict)
     differing: set[tuple[int, int]] = field(default_factory=set)
 
     def see(self, number: int, place: int, large: Expr, small: Expr) -> None:
         """Notes one of a witness."""
-        self.found.setdefault((number, place), []).append(small)
+        if _array(small).size <= _KEPT:
+            self.found.setdefault((number, place), []).append(small)
         if not begins(_array(large), _array(small)):
             self.differing.add((number, place))
 
@@ -91,7 +92,7 @@ class _Writer:
         """Adds a binding."""
         self.bindings.append((var, value if not value.ty.is_missing() else self._normalize(value)))
 
-    def call(self, value: Expr, number: int, seen: Constants, where: str) -> Expr:
+    def call(self, value: Expr, number: int, seen: Seen, where: str) -> Expr:
         """A call with what its constants are made of in their places."""
         place = -1
 
@@ -104,8 +105,9 @@ class _Writer:
             place += 1
             if (number, place) not in seen.differing:
                 return argument
-            arrays = [_array(each) for each in (argument, *seen.found[number, place])]
-            found = moved(arrays, self._sizes) or band(arrays, self._sizes)
+            arrays = [_array(each) for each in (argument, *seen.found.get((number, place), []))]
+            whole = len(arrays) == len(self._sizes.values)
+            found = (moved(arrays, self._sizes) or band(arrays, self._sizes)) if whole else None
             if found is None:
                 _differ(
                     where,
@@ -172,8 +174,13 @@ def _is_counted(value: Expr) -> bool:
     return isinstance(value, tvm.ir.Call) and getattr(value.op, "name", "") == COUNTED
 
 
-def _check_witness(large: ImportedModel, small: ImportedModel, seen: Constants) -> None:
-    """Compares the import for the largest sizes with one for others."""
+def check_witness(large: ImportedModel, small: ImportedModel, seen: Seen) -> None:
+    """Compares the import for the largest sizes with one for others, and notes where they differ.
+
+    Raises:
+        UnsupportedError: the model is another one for other sizes; the node is named.
+    """
+    seen.shapes.append(output_shapes(small))
     if set(large.extents) | set(small.extents):
         raise UnsupportedError(
             "outputs whose size depends on data cannot be compiled for a range of sizes", where=large.name
@@ -244,7 +251,7 @@ def _compare_argument(argument: Expr, other: Expr, where: str) -> None:
         _differ(where, "a number in it depends on a size")
 
 
-def _see_constants(number: int, value: Expr, other: Expr, seen: Constants) -> None:
+def _see_constants(number: int, value: Expr, other: Expr, seen: Seen) -> None:
     if not isinstance(value, tvm.ir.Call):
         return
     if _is_counted(value):

@@ -164,7 +164,8 @@ class Emitter:
             call = self._derived.get(value.tuple_value)
             operands = None if call is None or not _is(call, "relax.split") else self._operands(call)
             return None if not operands else split_item(call, value.index, operands[0])
-        operands = self._operands(value)
+        # What is computed of counts is no constant, even where somebody has asked for it.
+        operands = self._operands(value, computed=not self._counts)
         if operands is None or not isinstance(value.ty, relax.TensorType) or _is(value, COUNTED):
             return None
         given = sum(operand.size for operand in operands)
@@ -177,16 +178,16 @@ class Emitter:
             return None
         return evaluate(value, operands)
 
-    def _operands(self, value: Expr) -> list[Array] | None:
-        """The arrays of all tensor operands, or None when one is not known."""
+    def _operands(self, value: Expr, *, computed: bool = True) -> list[Array] | None:
+        """The arrays of all tensor operands, those computed since among them, or None when one is not known."""
         found: list[Array] = []
         for leaf in _leaves(value):
             if isinstance(leaf, GenericConst):
                 found.append(leaf.value.numpy())
             elif leaf in self._arrays:
                 found.append(self._arrays[leaf])
-            elif (computed := self._computed.get(leaf)) is not None:
-                found.append(computed[0])
+            elif computed and (results := self._computed.get(leaf)) is not None:
+                found.append(results[0])
             else:
                 return None
         return found

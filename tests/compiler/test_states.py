@@ -155,9 +155,7 @@ _GROUPED = [*_PAST, "last", "total", "cos", "sin"]
         _projected(
             "GroupQueryAttention", "com.microsoft", 4, 2, _GROUPED, num_heads=4, kv_num_heads=2, local_window_size=3
         ),
-        _projected(
-            "MultiHeadAttention", "com.microsoft", 4, 4, ["", "", "", *_PAST], num_heads=4, unidirectional=1
-        ),
+        _projected("MultiHeadAttention", "com.microsoft", 4, 4, ["", "", "", *_PAST], num_heads=4, unidirectional=1),
         _projected("Attention", "", 4, 2, ["", *_PAST], q_num_heads=4, kv_num_heads=2, is_causal=1),
     ],
     ids=["rotated", "window", "microsoft", "onnx"],

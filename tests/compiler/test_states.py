@@ -101,6 +101,13 @@ def test_positions_and_masks_of_other_exporters(of: Decoder) -> None:
     follow(tilewright.compile(decoder(of), ranges=ranges, threads=1), of, (9, 1, 1, 2, 8, 1))
 
 
+@pytest.mark.slow
+def test_a_prompt_and_many_tokens() -> None:
+    of = Decoder(layers=3, width=64, heads=4, room=320)
+    ranges = {"past": (0, 192), "seq": (1, 128)}
+    follow(tilewright.compile(decoder(of), ranges=ranges, threads=2), of, (128, *(1,) * 64))
+
+
 def _projected(operator: str, domain: str, heads: int, kv: int, extra: list[str], **attributes: Any) -> onnx.ModelProto:
     """An attention operator with a cache, of products of an input."""
     generator = np.random.default_rng(0)

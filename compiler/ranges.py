@@ -99,7 +99,7 @@ def asked_ranges(opened: OpenedModel, options: CompileOptions) -> Ranges | None:
                 where=f"--range {dimension.name}",
                 hint=f"name it in a shape: --shape NAME={dimension.name}x...; or as the model calls its dimension",
             )
-    states = pairs_asked(opened, options.states, tuple(inputs))
+    states = pairs_asked(opened, options.asked_states, tuple(inputs))
     for name, sizes in inputs.items():
         if name not in states and any(smallest(size) < 1 for size in sizes):
             raise ShapeError(f"input '{name}' would have no elements", where="--range", hint="begin at 1 or more")

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
+import numpy as np
 import tvm
 import tvm_ffi
 from tvm import relax, tirx
@@ -20,14 +21,17 @@ from ..errors import UnsupportedError
 from ..frontends import ImportedModel
 from ..ir_passes.core.constants import array_of, constant
 from ..ir_passes.core.graph import Binding, Graph, leaves
+from ..ir_passes.dialect import interpolation
 from ..ir_passes.dialect.sized import COUNTED, count_of, numbers_of, size, sized, start_of
 from ..ir_passes.extents.step import operator_name, shape_of
-from ..ir_types import Expr, Var
+from ..ir_types import Call, Expr, Var
 from ..sizes import in_c
 from ..slices import slices
+from .ends import End, end_of
 from .sized_constants import Band, Moved, Sizes, band, begins, moved
 from .tables import Axes, table_axes
 
+Ends: TypeAlias = dict[Var, End]
 _KEPT = 1 << 22  # elements: masks, not weights
 _FREE = ("relax.reshape", "relax.broadcast_to", "relax.full", "relax.zeros", "relax.ones")  # shapes are theirs to say
 
@@ -43,11 +47,13 @@ def settled(large: ImportedModel, seen: Seen, sizes: Sizes) -> ImportedModel:
     Raises:
         UnsupportedError: the model is another one for other sizes; the node is named.
     """
-    graph = Graph.read(large.module)
+    graph, ends = Graph.read(large.module), _ends_of(seen.ends)
     write = _Writer(sizes)
     for number, (var, value) in enumerate(graph.bindings):
         where = f"node '{var.name}'"
-        if _is_counted(value):
+        if var in ends:
+            write.bind(var, ends[var].call(value))
+        elif _is_counted(value):
             write.bind(var, write.counted(var, [value, *seen.found.get((number, 0), [])], where))
         elif isinstance(value, tvm.ir.Call) and any(key[0] == number for key in seen.differing):
             write.bind(var, write.call(value, number, seen, where))
@@ -63,11 +69,13 @@ class Seen:
 
     Attributes:
         shapes: of the outputs, of each witness.
+        ends: of each witness what is taken from the end of an axis.
         found: by binding and place among its constants: one of each witness, those of no more than `_KEPT` elements.
         differing: those that are not the beginning of the one for the largest sizes.
     """
 
     shapes: list[tuple[tuple[int, ...], ...]] = field(default_factory=list)
+    ends: list[Ends] = field(default_factory=list)
     found: dict[tuple[int, int], list[Expr]] = field(default_factory=dict)
     differing: set[tuple[int, int]] = field(default_factory=set)
 
@@ -195,11 +203,15 @@ def check_witness(large: ImportedModel, small: ImportedModel, seen: Seen) -> Non
         _differ(large.name, "it has other operators for other sizes")
     names = dict(zip(ours.params, theirs.params, strict=True))
     tables: dict[Var, Axes] = {}
+    ends: Ends = {}
     pairs = zip(ours.bindings, theirs.bindings, strict=True)
     for number, ((var, value), (other_var, other)) in enumerate(pairs):
         where = f"node '{var.name}'"
-        _compare(value, other, names, where)
-        _see_constants(number, value, other, seen)
+        end = _compare(value, other, names, where)
+        if end is not None:
+            ends[var] = end
+        if end is None or end.distances is None:
+            _see_constants(number, value, other, seen)
         if isinstance(value, tvm.ir.Call):
             found = table_axes(value, other, tables)
             if found is None:
@@ -210,6 +222,25 @@ def check_witness(large: ImportedModel, small: ImportedModel, seen: Seen) -> Non
     for output, name in zip(ours.outputs, large.output_names, strict=True):
         if tables.get(output) or isinstance(output, tvm.ir.GenericConst):
             _differ(f"output '{name}'", "it is a constant or a repetition that is as long as a size")
+    seen.ends.append(ends)
+
+
+def _ends_of(found: Sequence[Ends]) -> Ends:
+    """What is taken from the end of an axis.
+
+    Args:
+        found: what each witness said; one whose axis is as long as the largest says nothing.
+
+    Raises:
+        UnsupportedError: witnesses contradict each other.
+    """
+    ends: Ends = {}
+    for each in found:
+        for var, end in each.items():
+            known = ends.setdefault(var, end)
+            if known != end:
+                _differ(f"node '{var.name}'", "which part of a tensor it takes depends on a size")
+    return {var: end for var, end in ends.items() if end.distances is not None}
 
 
 def output_shapes(imported: ImportedModel) -> tuple[tuple[int, ...], ...]:
@@ -217,21 +248,26 @@ def output_shapes(imported: ImportedModel) -> tuple[tuple[int, ...], ...]:
     return tuple(shape_of(each.ty) for each in Graph.read(imported.module).outputs)
 
 
-def _compare(value: Expr, other: Expr, names: dict[Any, Any], where: str) -> None:
+def _compare(value: Expr, other: Expr, names: dict[Any, Any], where: str) -> End | None:
     if type(value) is not type(other):
         _differ(where, "it is another operator for other sizes")
     if not isinstance(value, tvm.ir.Call):
-        return
+        return None
     if _is_counted(value) and _is_counted(other):
-        return
+        return None
     if str(value.op) != str(other.op) or len(value.args) != len(other.args):
         _differ(where, "it is another operator for other sizes")
     name = str(getattr(value.op, "name", value.op))
     mine, theirs = list(leaves(value)), list(leaves(other))
     if len(mine) != len(theirs) or not all(names[a].same_as(b) for a, b in zip(mine, theirs, strict=True)):
         _differ(where, "it reads other tensors for other sizes")
+    end = end_of(value, other)
+    if end is not None and end.distances is not None:
+        return end
     if name == "relax.strided_slice":
         _compare_slices(value, other, where)
+    elif name == interpolation.NAME:
+        _compare_tables(value, other, where)
     elif name not in _FREE:
         for argument, another in zip(value.args, other.args, strict=True):
             _compare_argument(argument, another, where)
@@ -239,6 +275,19 @@ def _compare(value: Expr, other: Expr, names: dict[Any, Any], where: str) -> Non
         _compare_argument(value.args[0], other.args[0], where)
     if not tvm_ffi.structural_equal(value.attrs, other.attrs):
         _differ(where, f"the attributes of its {name.removeprefix('relax.')} depend on a size")
+    return end
+
+
+def _compare_tables(value: Call, other: Call, where: str) -> None:
+    """Tables of an interpolation: where an image ends, what is there last goes on."""
+    pairs = (interpolation.tables_of(list(each.args)[1:]) for each in (value, other))
+    for axis, (positions, weights), (others, other_weights) in zip(interpolation.axes_of(value), *pairs, strict=True):
+        if not begins(_array(weights), _array(other_weights)):
+            _differ(where, "by which weights it interpolates depends on a size")
+        large, small = array_of(positions), array_of(others)
+        extent = shape_of(other.args[0].ty)[axis]
+        if large is None or small is None or not np.array_equal(np.minimum(large[: len(small)], extent - 1), small):
+            _differ(where, "what it interpolates depends on a size, beyond the end of the image")
 
 
 def _compare_argument(argument: Expr, other: Expr, where: str) -> None:
@@ -252,8 +301,8 @@ def _compare_argument(argument: Expr, other: Expr, where: str) -> None:
 
 
 def _see_constants(number: int, value: Expr, other: Expr, seen: Seen) -> None:
-    if not isinstance(value, tvm.ir.Call):
-        return
+    if not isinstance(value, tvm.ir.Call) or getattr(value.op, "name", "") == interpolation.NAME:
+        return  # whose tables are compared already
     if _is_counted(value):
         seen.found.setdefault((number, 0), []).append(other)
         return

@@ -161,6 +161,7 @@ def _joined(whole: _Part, dimensions: Sequence[Dimension], others: Sequence[tupl
         join.constants(),
         tuple(dimensions),
         graph.states,
+        tuple(join.uses),
     )
 
 
@@ -170,6 +171,7 @@ class _Join:
     def __init__(self, whole: _Part) -> None:
         graph = whole.graph
         self.buffers: list[Buffer] = list(graph.buffers)
+        self.uses = list(graph.uses)
         self._contents = dict(zip(graph.constants.contents, _constants_of(graph), strict=True))
         self._constant_bytes = sum(align(len(contents)) for contents in self._contents)
         self._callers = _inputs_of(graph)[: len(whole.inputs)]
@@ -190,6 +192,7 @@ class _Join:
                 )
                 self._constant_bytes += align(len(contents))
             names[index] = self._contents[contents]
+        self.uses += [names[use] for use in graph.uses]
         for index, buffer in enumerate(graph.buffers):
             if index not in names:
                 names[index] = self.add(buffer)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from tvm import s_tir, tirx
 
-from ...annotations import WHOLE
+from ...annotations import OWN_END, WHOLE
 from ...ir_types import PrimFunc, Scalar, Stmt
 from ...tensorir_statements import counted, int64, load, loop, sequence, store, tensor, variables, whole
 
@@ -50,7 +50,7 @@ def rows_kernel(state: Sequence[int], new: Sequence[int], axis: int, dtype: str)
     reads = [whole(each) for each in (rows, begin, count)]  # of the state none: its rows are those of the result
     block = s_tir.SBlock([], reads, [whole(result)], "append", body, alloc_buffers=[counter])
     root = s_tir.SBlock([], [], [], "root", s_tir.SBlockRealize([], True, block))
-    attributes = {"tirx.noalias": True, "s_tir": True, **WHOLE.entry()}
+    attributes = {"tirx.noalias": True, "s_tir": True, **WHOLE.entry(), **OWN_END.entry()}
     return tirx.PrimFunc([before, rows, begin, count, result], s_tir.SBlockRealize([], True, root)).with_attr(
         attributes
     )

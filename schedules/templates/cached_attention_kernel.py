@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from tvm import s_tir, tirx
 from tvm.s_tir import Schedule
 
-from ...annotations import ANCHOR, FLOPS, WHOLE
+from ...annotations import ANCHOR, FLOPS, OWN_END, WHOLE
 from ...hidden_floats import larger
 from ...ir_types import Buffer, PrimFunc, Scalar, Stmt
 from ...targets.target import Target
@@ -79,7 +79,7 @@ class _Kernel:
             annotations={**ANCHOR.entry(TEMPLATE), **FLOPS.entry(self.flops())},
         )
         root = s_tir.SBlock([], [], [], "root", s_tir.SBlockRealize([], True, body))
-        attributes = {"tirx.noalias": True, "s_tir": True, **WHOLE.entry()}
+        attributes = {"tirx.noalias": True, "s_tir": True, **WHOLE.entry(), **OWN_END.entry()}
         return tirx.PrimFunc([*reads, self.result], s_tir.SBlockRealize([], True, root)).with_attr(attributes)
 
     def flops(self) -> int:

@@ -33,20 +33,15 @@ from .process.workers import started
 from .ranges import static_shapes
 
 if TYPE_CHECKING:
-    from ..frontends import ImportedModel, OpenedModel
-    from ..ir_passes import HoldExtents
-    from ..ir_types import IRModule
+    from ..frontends import OpenedModel
     from ..schedules.templates.template import Choose
-    from ..sizes import Dimension
     from ..targets import Target
     from .codegen.generator import CodeGenerator
     from .emission.glue import Example
     from .emission.kernel_table import KernelTable
-    from .emission.ranges import Ranged
     from .pipeline import ChoosePasses
     from .process.progress import ProgressCallback
     from .process.workers import Workers
-    from .ranges import Ranges
 
 STAGES = ("import", "passes", "lower", "plan", "generate")
 
@@ -202,6 +197,7 @@ def _scheduled(
     from . import pipeline
     from .recipes.apply import Applied
     from .shared_weights import SharedWeights
+    from .sized_parts import extents_of
 
     assert made.imported is not None
     kept: dict[str, str] = {}
@@ -217,14 +213,14 @@ def _scheduled(
         progress=tell,
     )
     whole = Applied(made.recipe, made.imported, kept.__setitem__)
-    extents = _extents(made, made.imported, made.ranges)
+    extents = extents_of(made.states, made.imported, made.ranges)
     module = run(
         made.imported.module, save_ir=made.options.save_ir, extents=extents, applied=whole, choose=weights.first
     )
     own = [
         run(
             each.imported.module,
-            extents=_extents(made, each.imported, each.ranges),
+            extents=extents_of(made.states, each.imported, each.ranges),
             applied=Applied(made.recipe, each.imported),
             choose=choose if made.options.records else weights.others,
         )
@@ -232,27 +228,6 @@ def _scheduled(
     ]
     best = tuple(replace(each, module=one) for each, one in zip(made.best, own, strict=True))
     return replace(made, module=module, best=best, kept_float=kept)
-
-
-def _extents(made: Build, imported: ImportedModel, ranges: Ranges | None) -> HoldExtents | None:
-    """What is known of the sizes of a model for ranges of them."""
-    from ..ir_passes.extents.hold_extents import HoldExtents
-
-    if ranges is None:
-        return None
-    names = imported.input_names
-    rooms = {names.index(each.input): (each.axis, each.room) for each in made.states if each.axis is not None}
-    return HoldExtents([ranges.inputs[name] for name in names], ranges.bounds, rooms)
-
-
-def _ranged(
-    imported: ImportedModel, module: IRModule, ranges: Ranges | None, values: tuple[tuple[Dimension, int], ...]
-) -> Ranged:
-    from .emission.ranges import Ranged
-
-    if ranges is None:
-        return Ranged(imported, module, values)
-    return Ranged(imported, module, values, ranges.inputs, ranges.bounds, ranges.witnessed)
 
 
 def kernels_of(made: Build) -> KernelTable:
@@ -266,6 +241,7 @@ def kernels_of(made: Build) -> KernelTable:
     from .emission.kernel_table import kernel_table
     from .emission.ranges import graph_of_ranges
     from .emission.states import with_states
+    from .sized_parts import ranged
 
     imported, module = made.imported, made.module
     assert imported is not None and module is not None
@@ -274,8 +250,8 @@ def kernels_of(made: Build) -> KernelTable:
         graph = read_graph(module, imported.output_names, imported.input_names, imported.dtypes, imported.extents)
         graph = with_states(graph, pairs)
     else:
-        best = [_ranged(each.imported, each.module, each.ranges, each.values) for each in made.best]
-        whole = _ranged(imported, module, made.ranges, ())
+        best = [ranged(each.imported, each.module, each.ranges, each.values) for each in made.best]
+        whole = ranged(imported, module, made.ranges, ())
         module, graph = graph_of_ranges(whole, best, made.ranges.dimensions, pairs)
     if made.target.saves_memory:
         graph = in_place(graph, module)

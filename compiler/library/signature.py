@@ -294,7 +294,7 @@ def _checked(signature: Signature) -> Signature:
     memory = {spec.name: spec for spec in signature.inputs}
     for state in signature.states:
         room = memory.pop(state.before.name, None)
-        if room is None or not (_fits(state.before, room) and _fits(state.after, room)):
+        if room is None or not state.fits(room):
             raise ValueError("a state has no memory, or too little")
     if not all(-1 <= step.kernel < len(signature.kernels) for step in signature.steps):
         raise ValueError("a step has a kernel that is not there")
@@ -303,12 +303,6 @@ def _checked(signature: Signature) -> Signature:
     if signature.quantize not in ("", *QUANTIZED):
         raise ValueError("its quantization is unknown")
     return signature
-
-
-def _fits(spec: TensorSpec, room: TensorSpec) -> bool:
-    """Whether there is memory for all of a tensor."""
-    same = spec.dtype == room.dtype and len(spec.shape) == len(room.shape)
-    return same and all(most <= extent for most, extent in zip(spec.shape, room.shape, strict=True))
 
 
 def _specs(rows: Any) -> tuple[TensorSpec, ...]:

@@ -85,6 +85,15 @@ class StateSpec:
     before: TensorSpec
     after: TensorSpec
 
+    def fits(self, memory: TensorSpec) -> bool:
+        """Whether there is memory for all that there may be, before and after."""
+        return all(
+            each.dtype == memory.dtype
+            and len(each.shape) == len(memory.shape)
+            and all(most <= extent for most, extent in zip(each.shape, memory.shape, strict=True))
+            for each in (self.before, self.after)
+        )
+
 
 def element_bytes(dtype: str) -> int:
     """Bytes of one element of a dtype named as numpy names it (and ``bfloat16``).

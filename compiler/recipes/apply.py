@@ -7,13 +7,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...errors import RecipeError
-from ...ir_passes import CutChannels, DropBranches, Factorize, Pass, PlacePairs, PruneWeights, QuantizeWeights
+from ...ir_passes import (
+    CastOperands,
+    CutChannels,
+    DropBranches,
+    Factorize,
+    Pass,
+    PlacePairs,
+    PruneWeights,
+    QuantizeWeights,
+)
 from ...ir_passes.compression.factorize import Rank
 from ...ir_passes.compression.prune_weights import Zeros
 from ...ir_passes.quantization.pair_plan import Activation
 from ...ir_passes.quantization.weight_integers import WeightBits
 from ...schedules.narrow import conversion_cycles, gains, saved_cycles
-from .recipe import DropEntry, FloatEntry, KeepEntry, RankEntry, Recipe, SparsityEntry, WeightsEntry
+from .recipe import DropEntry, FloatEntry, KeepEntry, PrecisionEntry, RankEntry, Recipe, SparsityEntry, WeightsEntry
 from .sections import BLOCKS
 
 if TYPE_CHECKING:
@@ -30,10 +39,12 @@ class RecipePasses:
     Attributes:
         first: passes right after import, before all others: those that change shapes and weights.
         quantize: passes before quantized tensors become integers, when operators and layouts are settled.
+        products: passes after that, which say what products of floats multiply in.
     """
 
     first: tuple[Pass, ...] = ()
     quantize: tuple[Pass, ...] = ()
+    products: tuple[Pass, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,6 +62,7 @@ class Applied:
         return RecipePasses(
             tuple(each for row in FIRST for each in row(self.recipe, self, decide)),
             tuple(each for row in QUANTIZE for each in row(self.recipe, self, decide)),
+            tuple(each for row in PRODUCTS for each in row(self.recipe, self, decide)),
         )
 
 
@@ -138,5 +150,11 @@ def _weights(recipe: Recipe, applied: Applied, decide: Chooser) -> Sequence[Pass
     )
 
 
+def _precise(recipe: Recipe, applied: Applied, decide: Chooser) -> Sequence[Pass]:
+    layers = frozenset(applied.names.layers[name] for name in recipe.entries(PrecisionEntry))
+    return (CastOperands(gains=lambda call: gains(call, decide.target), layers=layers),) if layers else ()
+
+
 FIRST: tuple[Row, ...] = (_dropped, _narrower, _factored, _with_zeros, _weights)
 QUANTIZE: tuple[Row, ...] = (_pairs,)
+PRODUCTS: tuple[Row, ...] = (_precise,)

@@ -10,7 +10,16 @@ from typing import Any
 
 from ...errors import RecipeError, UsageError
 from ...ir_passes.compression.masks import checked_rate, pattern_of
-from .recipe import DropEntry, FloatEntry, KeepEntry, RankEntry, SparsityEntry, TensorEntry, WeightsEntry
+from .recipe import (
+    DropEntry,
+    FloatEntry,
+    KeepEntry,
+    PrecisionEntry,
+    RankEntry,
+    SparsityEntry,
+    TensorEntry,
+    WeightsEntry,
+)
 
 # Gives a value as an entry holds it; raises ValueError with what would be right.
 Check = Callable[[Any], Any]
@@ -199,6 +208,7 @@ LAYER_SECTIONS: Mapping[str, EntryFormat] = MappingProxyType(
         "drop": EntryFormat(DropEntry, MappingProxyType({"drop": yes_or_no}), single=True),
         "sparsity": EntryFormat(SparsityEntry, MappingProxyType({"pattern": pattern, "rate": rate})),
         "rank": EntryFormat(RankEntry, MappingProxyType({"rank": ranks}), single=True),
+        "precision": EntryFormat(PrecisionEntry, MappingProxyType({"precision": one_of("bf16")}), single=True),
         "float": EntryFormat(FloatEntry, MappingProxyType({"why": text}), single=True),
     }
 )

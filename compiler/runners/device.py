@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from ...dtypes import numpy_dtype
 from ...errors import TensorError, TilewrightError, ToolError
@@ -24,13 +25,19 @@ from ...targets.toolchain import find_toolchain
 from ..library.arrays import as_array
 from ..library.dimensions import Values, at, sizes_of_call
 from ..library.elf import Elf
+from ..library.library_file import LibraryFile
 from ..library.signature import Signature
 from ..process.temporary import TemporaryFolder, temporary_folder
 from .runner import Array, Inputs, Library
 
-PROGRAM, LIBRARY, INPUTS, OUTPUTS = "program", "library", "inputs.bin", "outputs.bin"
+PROGRAM, LIBRARY, INPUTS, OUTPUTS, TIMES = "program", "library", "inputs.bin", "outputs.bin", "times.bin"
+HEADER = 2  # words before the times of steps: whether kernels run, and how many rounds are done
 _EXIT_MODEL = 2
 _SECONDS = 3600.0  # that a program may take
+STILL_SECONDS = 60  # standing still for so long is a hang; devices are slower than this machine
+
+
+Words = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,25 @@ class Ended:
     code: int | None
     printed: str
     errors: str
+
+
+@dataclass(frozen=True)
+class Profiled:
+    """What came of rounds of a library of which each step was timed.
+
+    Attributes:
+        ended: how the program did.
+        words: `HEADER`, and for each round the nanoseconds of its steps, as far as they came.
+        outputs: what it wrote of results.
+    """
+
+    ended: Ended
+    words: Words
+    outputs: bytes
+
+    def rounds(self, steps: int) -> Words:
+        """The times of the rounds that are done, but for the first, which finds cold caches: [rounds, steps]."""
+        return self.words[HEADER:].reshape(-1, steps)[1 : int(self.words[1])]
 
 
 class Place(Protocol):
@@ -113,6 +139,36 @@ class DeviceRunner:
         if not nanoseconds:
             raise ToolError("the program there wrote no results", where=str(library.path))
         return outputs_of(library, data, sizes_of_call(signature, inputs)), [each / 1e9 for each in nanoseconds]
+
+    def profile(
+        self,
+        library: LibraryFile,
+        inputs: Inputs,
+        *,
+        runs: int,
+        seconds: float = 0,
+        still_seconds: int = STILL_SECONDS,
+        most_seconds: float = _SECONDS,
+    ) -> Profiled:
+        """Runs at least so many rounds, in at least so many seconds, and times each step of the library.
+
+        Args:
+            still_seconds: how long a step may take before it counts as hung, and the program ends.
+
+        Raises:
+            ToolError: the library was stripped.
+            TensorError: as `run`.
+        """
+        if "profile" not in library.hidden_entries:
+            raise ToolError("the library has no entry for measurements", where=str(library.path))
+        signature = library.signature
+        with self.folder(library, inputs) as (folder, command):
+            words = [*command, INPUTS, OUTPUTS, str(runs), str(seconds), str(self._threads), TIMES]
+            words += [str(library.hidden_entries["profile"]), str(len(signature.steps)), str(still_seconds)]
+            ended = self._place.execute(signature, folder, words, most_seconds)
+            times, outputs = folder / TIMES, folder / OUTPUTS
+            found = np.fromfile(times, np.uint64) if times.exists() else np.zeros(0, np.uint64)
+            return Profiled(ended, found, outputs.read_bytes() if outputs.exists() else b"")
 
     @contextmanager
     def folder(self, library: Library, inputs: Inputs) -> Iterator[tuple[Path, list[str]]]:

@@ -33,7 +33,7 @@ from .process.workers import started
 from .ranges import static_shapes
 
 if TYPE_CHECKING:
-    from ..frontends import OpenedModel
+    from ..frontends import ImportedModel, OpenedModel
     from ..schedules.templates.template import Choose
     from ..targets import Target
     from .codegen.generator import CodeGenerator
@@ -104,7 +104,8 @@ def build(
         example = float_example(model, asked, partial(build, progress=progress))
     with _tvm, ExitStack() as stack:
         tell("import", 0, 0)
-        made = _imported(made, model, prepared)
+        source = _opened(model, asked)
+        made = _imported(made, source, prepared)
         if stop_after == "import":
             return made
         if workers is None and stop_after != "passes":
@@ -112,6 +113,12 @@ def build(
         imported, limit, before = made, memory_limit(asked, made.target), 0
         while True:
             made = _scheduled(imported, passes, choose, tell, limit)
+            other = _with_fitting_recipe(made, source)
+            if other is not None:
+                # Layers stay float whose weights in the recipe are those of integers: the same without them.
+                tell("import", 0, 0)
+                imported = _imported(other, source, prepared)
+                made = _scheduled(imported, passes, choose, tell, limit)
             if stop_after == "passes":
                 return made
             with closing(_emitted(made, generator, workers, tell, example)) as stages:
@@ -157,19 +164,39 @@ def _settled(options: CompileOptions, place: Path | None, generates: bool) -> Bu
     return Build(options, name, planned(precision, target), precision, place)
 
 
-def _imported(made: Build, model: Any, prepared: Callable[[OpenedModel], OpenedModel] | None) -> Build:
+def _opened(model: Any, options: CompileOptions) -> OpenedModel | ImportedModel:
+    from .. import frontends
+
+    if isinstance(model, frontends.ImportedModel):
+        return model
+    return frontends.open(model, frontends.Request(shapes=static_shapes(options)))
+
+
+def _imported(
+    made: Build, opened: OpenedModel | ImportedModel, prepared: Callable[[OpenedModel], OpenedModel] | None
+) -> Build:
     from .. import frontends
     from .recipes.files import recipe_of
     from .recipes.identity import with_recipe
     from .variants import imports_of
 
-    if isinstance(model, frontends.ImportedModel):
-        return replace(made, imported=model, recipe=recipe_of(made.options.recipe))
-    opened = frontends.open(model, frontends.Request(shapes=static_shapes(made.options)))
+    if isinstance(opened, frontends.ImportedModel):
+        return replace(made, imported=opened, recipe=recipe_of(made.options.recipe))
     recipe, opened = with_recipe(made.options.recipe, opened)
     opened = opened if prepared is None else prepared(opened)
     ranges, imported, best = imports_of(opened, made.options)
     return replace(made, ranges=ranges, imported=imported, best=best, recipe=recipe)
+
+
+def _with_fitting_recipe(made: Build, opened: OpenedModel | ImportedModel) -> Build | None:
+    """The compile of a recipe without weights of integers for layers that stay float; None where it has none."""
+    from .. import frontends
+    from .recipes.fitting import fitting
+
+    if made.recipe is None or isinstance(opened, frontends.ImportedModel):
+        return None
+    recipe = fitting(made.recipe, opened, made.kept_float)
+    return None if recipe is made.recipe else replace(made, options=replace(made.options, recipe=recipe), kept_float={})
 
 
 def _workers(made: Build, generator: CodeGenerator | None) -> AbstractContextManager[Workers | None]:

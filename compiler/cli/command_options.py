@@ -114,6 +114,21 @@ Image = Annotated[
         help="How images become inputs: resize=256,crop=224,scale=255,mean=A:B:C,std=A:B:C,layout=NCHW,color=rgb",
     ),
 ]
+Labels = Annotated[
+    Path | None,
+    typer.Option(
+        "--labels", metavar="FILE", help="One for each sample, in the same order: .npy, or .npz with `labels`."
+    ),
+]
+MetricOption = Annotated[
+    str | None,
+    typer.Option(
+        "--metric",
+        metavar="NAME",
+        help="top1 (accuracy by labels, or agreement with the float model), cosine, snr, or FILE.py:FUNCTION, which "
+        "takes outputs by name, samples on the first axis, and labels; more is better. [default: top1]",
+    ),
+]
 Jobs = Annotated[
     int | None,
     typer.Option(

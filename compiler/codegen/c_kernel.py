@@ -233,6 +233,8 @@ class KernelWriter:
             yield self.allocation(node.buffer)
         elif isinstance(node, tirx.AttrStmt):
             yield from self.statement(node.body)
+        elif _is_call(node):
+            yield f"{self.express(node.value)};"
         elif not _is_nothing(node):
             raise CompilerError(f"C has nothing for {type(node).__name__}")
 
@@ -307,6 +309,11 @@ def _mentions(value: Node, buffer: Buffer) -> bool:
     found: list[Var] = []
     tvm_ffi.structural_walk(value, (TensorLoad, lambda load: found.append(load) if load.source.same_as(buffer) else 0))
     return bool(found)
+
+
+def _is_call(node: Stmt) -> bool:
+    """Whether it calls a function for what that does to its operands."""
+    return isinstance(node, tirx.Evaluate) and name_of(node.value) == "tirx.call_extern"
 
 
 def _is_nothing(node: Stmt) -> bool:

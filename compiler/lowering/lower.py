@@ -138,7 +138,7 @@ def _loop_passes(workers: int, units: Sequence[DotUnit], vectors: bool, branches
             _on_functions("OperandLanes", load_operands_at_once),
             _on_functions("SelectDots", partial(select_dots, units={unit.name: unit for unit in units})),
             _on_functions("LegalizeBfloat16", legalize_arithmetic),
-            _on_functions("Squares", transpose_squares),
+            *([_on_functions("Squares", transpose_squares)] if vectors else []),
             _on_functions("VectorBorders", cut_at_borders),
             _on_functions("LaneStorage", give_lanes_storage),
             _on_functions("HoistScratch", partial(hoist_scratch, workers=workers)),

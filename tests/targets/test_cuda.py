@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -30,6 +31,36 @@ def test_every_row_is_a_target(row: nvcc.GpuArchitecture) -> None:
     grid = targets.parse("cuda", cpu=row.name).grid
     assert grid == row.grid
     assert grid.shared_bytes <= grid.most_shared_bytes and grid.threads_per_block <= grid.threads
+
+
+def test_units_are_those_of_all_architectures() -> None:
+    old, new, both = (targets.parse(TRIPLE, cpu=name) for name in ("sm_75", "sm_80", "sm_80,sm_75"))
+
+    assert [unit.name for unit in old.units] == [unit.name for unit in both.units] == ["mma fp16", "mma int8"]
+    assert [unit.name for unit in new.units] == ["mma fp16", "mma int8", "mma bf16"]
+    assert [unit.name for unit in new.rounding().units] == ["mma fp16", "mma int8", "mma bf16", "mma tf32"]
+    assert old.rounding() == old  # float32 is rounded by nothing there
+
+
+@pytest.mark.parametrize("name", ["sm_75", "sm_80", "sm_90a"])
+def test_nvcc_takes_every_instruction(name: str, tmp_path: Path) -> None:
+    try:
+        program = nvcc.find_nvcc()
+    except ToolError as missing:
+        pytest.skip(missing.what)
+    target = targets.parse(TRIPLE, cpu=name).rounding()
+    called = ("load_matrices_2", "load_matrices_4", "round_to_tf32", "round_to_bfloat16")
+    units = [unit.instructions() for unit in target.units]
+    texts = [unit.text_of(function) for unit in units for function in (unit.function, *called[:2])]
+    texts += [units[0].text_of(function) for function in called[2:] if target.rounding_units]
+    texts += [function.text for function in target.functions]
+    kept = "\n".join(dict.fromkeys(texts)).replace("static __device__ inline", "__device__ __noinline__")
+    (tmp_path / "all.cu").write_text(f"#include <stdint.h>\n{kept}\n")
+
+    command = [program.path, *nvcc.flags((name,)), "-rdc=true", "-o", "all.fatbin", "all.cu"]
+    done = subprocess.run(command, cwd=tmp_path)
+
+    assert done.returncode == 0 and kept.count("asm") >= len(target.units) + 2
 
 
 def test_what_there_is_not() -> None:

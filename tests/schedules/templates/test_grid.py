@@ -18,6 +18,7 @@ from tilewright.schedules.templates import simt
 from tilewright.schedules.templates.contraction import Workload
 from tilewright.schedules.templates.grid_table import GRID_TEMPLATES
 from tilewright.schedules.templates.template import Decision, choose_default
+from tilewright.targets.cuda import warp_products
 from tvm import relax
 
 __all__ = ["emulated_driver", "emulation"]  # fixtures
@@ -173,13 +174,23 @@ def named(number: int) -> str:
 
 
 # Of each template one or two, at sizes that nothing divides.
-_FIRST = (0, 6, 7, 9, 12, 15, 19, 20, 21, 24, 29)
+_FIRST = (0, 6, 7, 9, 12, 15, 19, 20, 21, 25, 31)
 _REST = [pytest.param(number, marks=pytest.mark.slow) for number in range(len(CASES)) if number not in _FIRST]
 
 
 @pytest.mark.parametrize("number", [*_FIRST, *_REST], ids=named)
 def test_a_sampled_choice(emulation: Emulation, number: int) -> None:
     check(Runner(), CASES[number], seed=number)
+
+
+def test_registers_in_another_order_are_noticed(emulation: Emulation, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = warp_products.FLOAT16
+    wrong = replace(right, text=right.text.replace('"r"(a1), "r"(a2)', '"r"(a2), "r"(a1)'))
+    monkeypatch.setattr(warp_products, "FLOAT16", wrong)
+
+    assert wrong.text != right.text
+    with pytest.raises(AssertionError):
+        check(Runner(), on_tensor_cores(multiplied((24, 48), (48, 24)), "float16"), seed=0)
 
 
 @pytest.mark.slow

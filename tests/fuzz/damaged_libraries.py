@@ -20,6 +20,7 @@ import numpy as np
 import tilewright
 from campaign import Campaign
 from children import Outcome
+from draft import Array
 from mutate import mutate_bytes, mutate_json
 from onnx import TensorProto, helper, numpy_helper
 from tilewright.compiler.library.artifact import read_signature
@@ -101,12 +102,14 @@ def work(seed: int) -> tuple[str, str]:
             return "refused", str(error)
         except BaseException as error:
             return "raised", f"{type(error).__name__}: {error}"
-    return _compared(outputs) if same else ("runs", "")
+    named = [(outputs[spec.name], at) for at, spec in enumerate(model.signature.outputs) if spec.name]
+    return _compared(named) if same else ("runs", "")
 
 
-def _compared(outputs: dict[str, Any]) -> tuple[str, str]:
-    """Whether what still runs on the same inputs computes the same."""
-    for array, expected in zip(outputs.values(), _sound()[1].values(), strict=False):
+def _compared(outputs: list[tuple[Array, int]]) -> tuple[str, str]:
+    """Whether what still runs on the same inputs computes the same; outputs with their places."""
+    sound = list(_sound()[1].values())
+    for array, expected in ((array, sound[at]) for array, at in outputs if at < len(sound)):
         size = min(array.size, math.prod(expected.shape))
         if array.dtype == expected.dtype and array.ravel()[:size].tolist() != expected.ravel()[:size].tolist():
             return "wrong", "the library runs and computes something else"

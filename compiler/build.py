@@ -33,11 +33,12 @@ from .process.workers import started
 from .ranges import static_shapes
 
 if TYPE_CHECKING:
-    from ..frontends import OpenedModel
+    from ..frontends import ImportedModel, OpenedModel
     from ..schedules.templates.template import Choose
     from ..targets import Target
     from .codegen.generator import CodeGenerator
     from .emission.glue import Example
+    from .emission.kernel_table import KernelTable
     from .pipeline import ChoosePasses
     from .process.progress import ProgressCallback
     from .process.workers import Workers
@@ -103,7 +104,8 @@ def build(
         example = float_example(model, asked, partial(build, progress=progress))
     with _tvm, ExitStack() as stack:
         tell("import", 0, 0)
-        made = _imported(made, model, prepared)
+        source = _opened(model, asked)
+        made = _imported(made, source, prepared)
         if stop_after == "import":
             return made
         if workers is None and stop_after != "passes":
@@ -111,6 +113,12 @@ def build(
         imported, limit, before = made, memory_limit(asked, made.target), 0
         while True:
             made = _scheduled(imported, passes, choose, tell, limit)
+            other = _with_fitting_recipe(made, source)
+            if other is not None:
+                # Layers stay float whose weights in the recipe are those of integers: the same without them.
+                tell("import", 0, 0)
+                imported = _imported(other, source, prepared)
+                made = _scheduled(imported, passes, choose, tell, limit)
             if stop_after == "passes":
                 return made
             with closing(_emitted(made, generator, workers, tell, example)) as stages:
@@ -146,29 +154,49 @@ def target_of(options: CompileOptions) -> Target:
 
 def _settled(options: CompileOptions, place: Path | None, generates: bool) -> Build:
     """The machine and the precision, of which every stage hears from here."""
-    from .precision import possible
+    from .precision import planned, possible
 
     target = target_of(options)
     if generates or is_folder(options.emit):
         target = generator_for(target, options.emit).usable(target)
     precision = possible(options.precision, target)
     name = options.name or identifier(place.stem if place is not None else "model")
-    return Build(options, name, target, precision, place)
+    return Build(options, name, planned(precision, target), precision, place)
 
 
-def _imported(made: Build, model: Any, prepared: Callable[[OpenedModel], OpenedModel] | None) -> Build:
+def _opened(model: Any, options: CompileOptions) -> OpenedModel | ImportedModel:
+    from .. import frontends
+
+    if isinstance(model, frontends.ImportedModel):
+        return model
+    return frontends.open(model, frontends.Request(shapes=static_shapes(options)))
+
+
+def _imported(
+    made: Build, opened: OpenedModel | ImportedModel, prepared: Callable[[OpenedModel], OpenedModel] | None
+) -> Build:
     from .. import frontends
     from .recipes.files import recipe_of
     from .recipes.identity import with_recipe
     from .variants import imports_of
 
-    if isinstance(model, frontends.ImportedModel):
-        return replace(made, imported=model, recipe=recipe_of(made.options.recipe))
-    opened = frontends.open(model, frontends.Request(shapes=static_shapes(made.options)))
+    if isinstance(opened, frontends.ImportedModel):
+        return replace(made, imported=opened, recipe=recipe_of(made.options.recipe))
     recipe, opened = with_recipe(made.options.recipe, opened)
     opened = opened if prepared is None else prepared(opened)
     ranges, imported, best = imports_of(opened, made.options)
     return replace(made, ranges=ranges, imported=imported, best=best, recipe=recipe)
+
+
+def _with_fitting_recipe(made: Build, opened: OpenedModel | ImportedModel) -> Build | None:
+    """The compile of a recipe without weights of integers for layers that stay float; None where it has none."""
+    from .. import frontends
+    from .recipes.fitting import fitting
+
+    if made.recipe is None or isinstance(opened, frontends.ImportedModel):
+        return None
+    recipe = fitting(made.recipe, opened, made.kept_float)
+    return None if recipe is made.recipe else replace(made, options=replace(made.options, recipe=recipe), kept_float={})
 
 
 def _workers(made: Build, generator: CodeGenerator | None) -> AbstractContextManager[Workers | None]:
@@ -212,6 +240,30 @@ def _scheduled(
     return replace(made, module=module, best=best, kept_float=kept)
 
 
+def kernels_of(made: Build) -> KernelTable:
+    """The kernels of a compile whose passes have run, and the graph that calls them.
+
+    Raises:
+        CompilerError: the module is not as the passes leave one.
+    """
+    from .emission.graph import read_graph
+    from .emission.in_place import in_place
+    from .emission.kernel_table import kernel_table
+    from .emission.ranges import graph_of_ranges
+
+    imported, module = made.imported, made.module
+    assert imported is not None and module is not None
+    if made.ranges is None:
+        graph = read_graph(module, imported.output_names, imported.input_names, imported.dtypes, imported.extents)
+    else:
+        each = [(variant.values, variant.imported, variant.module) for variant in made.best]
+        ranges = made.ranges
+        module, graph = graph_of_ranges(imported, module, ranges.dimensions, ranges.inputs, ranges.witnessed, each)
+    if made.target.saves_memory:
+        graph = in_place(graph, module)
+    return kernel_table(module, graph, made.name)
+
+
 def _emitted(
     made: Build,
     generator: CodeGenerator | None,
@@ -221,27 +273,14 @@ def _emitted(
 ) -> Generator[Build, None, None]:
     """Yields the compile after each stage from lowering on."""
     from .codegen.generator import Program
-    from .emission.graph import read_graph
-    from .emission.in_place import in_place
-    from .emission.kernel_table import kernel_table
     from .emission.planner import make_plan
-    from .emission.ranges import graph_of_ranges
+    from .emission.structure import structure_of
     from .lowering.batches import lower_kernels
 
     options = made.options
-    assert made.imported is not None
     tell("lower", 0, 0)
-    imported = made.imported
-    if made.ranges is None:
-        module = made.module
-        graph = read_graph(module, imported.output_names, imported.input_names, imported.dtypes, imported.extents)
-    else:
-        each = [(variant.values, variant.imported, variant.module) for variant in made.best]
-        ranges = made.ranges
-        module, graph = graph_of_ranges(imported, made.module, ranges.dimensions, ranges.inputs, ranges.witnessed, each)
-    if made.target.saves_memory:
-        graph = in_place(graph, module)
-    table = kernel_table(module, graph, made.name)
+    table = kernels_of(made)
+    graph, structure = table.graph, structure_of(table)
     made = replace(made, target=made.target.for_dtypes(table.dtypes))
     with ExitStack() as stack:
         stack.enter_context(output_errors(made.path or Path()))
@@ -280,6 +319,9 @@ def _emitted(
             precision=made.precision,
             quantize=options.quantize or "",
             device=made.target.device,
+            structure=structure.digest,
+            codes=structure.kernels,
+            weights=structure.weights,
         )
         made = replace(made, table=table, lowered=lowered, plan=plan, signature=signature)
         yield made

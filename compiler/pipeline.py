@@ -34,8 +34,6 @@ from ..ir_passes import (
     Pass,
     PassResult,
     PatchWise,
-    QuantizeDynamically,
-    QuantizeWeights,
     RequantizeSums,
     SimplifyReductions,
     SliceInPlace,
@@ -51,12 +49,13 @@ from ..ir_passes.extents.stop_at_extents import with_stops
 from ..ir_passes.registry import spelled
 from ..ir_types import Expr, IRModule
 from ..schedules.legalize import legalize
-from ..schedules.narrow import gains, gains_dynamically
+from ..schedules.narrow import gains
 from ..schedules.schedule import schedule_module
 from ..schedules.templates.grid_table import templates_for
 from ..schedules.templates.template import Choose, Chooser, choose_default
+from .precision import DTYPES, multiplies
 from .process.install import written_whole
-from .recipes.apply import Applied, RecipePasses
+from .recipes.apply import Applied, RecipePasses, passes_of_way
 
 if TYPE_CHECKING:
     from ..targets import Target
@@ -88,15 +87,6 @@ class Schedule(GraphPass):
         return PassResult(schedule_module(module, self.decide, self.on_kernel), True)
 
 
-# The dtype that contractions multiply in, where the target gains by it.
-_PRODUCTS = {"bf16": "bfloat16"}
-# The dtype that tensors are stored in, and whether results are, or weights alone.
-_STORAGE = {"bf16": NarrowStorage("bfloat16"), "fp16": NarrowStorage("float16", results=False)}
-
-# What weights of dense layers are rounded to, by what is asked for: bits, and rows that share a scale; 0: all.
-_WEIGHTS = {"weights-int8": (8, 0), "weights-int4": (4, 32)}
-
-
 def passes(
     target: Target,
     on_kernel: Callable[[str], None] = lambda name: None,
@@ -126,15 +116,14 @@ def passes(
 
     decide = Chooser(target, templates_for(target), choose)
     recipe = applied.passes(decide) if applied is not None else RecipePasses()
-    narrow: list[Pass] = [_STORAGE[precision]] if precision in _STORAGE else []
+    dense = passes_of_way(quantize, applied.of_node if applied is not None else _silent, decide)
+    narrow: list[Pass] = []
     products: list[Pass] = []
-    if precision in _PRODUCTS:
-        products = [CastOperands(_PRODUCTS[precision], faster)]
-    dense: list[Pass] = []
-    if quantize in _WEIGHTS:
-        dense = [QuantizeWeights(*_WEIGHTS[quantize], faster)]
-    elif quantize == "dynamic":
-        dense = [QuantizeDynamically(lambda call: gains_dynamically(call, decide))]
+    if precision in DTYPES:
+        # Where the machine multiplies in it, results are stored in it, too, else weights alone.
+        narrow = [NarrowStorage(DTYPES[precision], results=multiplies(precision, target))]
+    if multiplies(precision, target):
+        products = [CastOperands(DTYPES[precision], faster)]
     return [
         *recipe.first,
         # Weights of a few bits: products with them, where those are faster.
@@ -169,6 +158,7 @@ def passes(
         FoldConstants(),
         Canonicalize(),
         Cse(),
+        *recipe.products,
         *products,
         # Memory: what takes more than there is becomes a loop over patches.
         PatchWise(limit_bytes, saves=target.saves_memory),
@@ -182,6 +172,10 @@ def passes(
         ConcatInPlace(),
         *([] if extents is None else [StopAtExtents()]),
     ]
+
+
+def _silent(layer: str, kept_float: str) -> None:
+    """Nobody asked what becomes of layers."""
 
 
 # Takes the passes of a compile and gives those to run instead: without one, others, or none for a module that is done.
@@ -207,7 +201,7 @@ def run(
     Args:
         module: what a frontend made.
         target: the machine, with the cores that parallel loops are planned for.
-        precision: ``fp32``, ``bf16`` or ``fp16``, as `precision.possible` gives it for the target.
+        precision: ``fp32``, ``tf32``, ``bf16`` or ``fp16``, as `precision.possible` gives it for the target.
         quantize: what is rounded to integers, as `CompileOptions` has it.
         order: which passes run.
         extents: the sizes of the inputs, of a model for a range of them.

@@ -129,6 +129,7 @@ class Target:
             None where the machine has no instruction for it.
         units: the units for narrow operands that the machine has. A contraction of operands of their dtypes may use
             them; code that does needs more of the processor (`for_dtypes`).
+        rounding_units: those that round operands of float32 to fewer bits, which is used where it is asked for.
         llvm_options: further ones of TVM's target, as pairs.
         object_format: of object files and libraries, as `systems.py` names it.
         code_generator: who writes its code, by its name in the compiler's table of generators.
@@ -162,6 +163,7 @@ class Target:
     required_features: tuple[str, ...] = ()
     half_features: tuple[str, ...] | None = None
     units: tuple[DotUnit, ...] = ()
+    rounding_units: tuple[DotUnit, ...] = ()
     operand_lanes: int = 1
     asks_for_fma: bool = False
     llvm_options: tuple[tuple[str, str], ...] = ()
@@ -200,6 +202,10 @@ class Target:
     def with_cores(self, cores: int) -> Target:
         """The same machine, of which only so many cores are used."""
         return replace(self, cores=cores)
+
+    def rounding(self) -> Target:
+        """The same machine, whose units may round operands of float32."""
+        return replace(self, units=(*self.units, *self.rounding_units))
 
     def without_vectors(self) -> Target:
         """The same machine, of which one core and scalar registers are used: what C can say."""

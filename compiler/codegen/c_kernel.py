@@ -130,7 +130,7 @@ class KernelWriter:
         for each in declared:
             data = each.data
             if isinstance(data, Call) and name_of(data) == "tirx.buffer_data":
-                self._view(each.buffer, data.args[0])
+                self.view(each.buffer, data.args[0])
             elif isinstance(data, tirx.Var):
                 self.pointers[each.buffer] = self.names.of(data)
             else:
@@ -171,7 +171,8 @@ class KernelWriter:
         self.in_vectors = {each.buffer for each in allocated} & by_vector - moving - by_element
         return stored
 
-    def _view(self, buffer: Buffer, source: Buffer) -> None:
+    def view(self, buffer: Buffer, source: Buffer) -> None:
+        """Notes a buffer under another name."""
         if str(buffer.dtype) != str(source.dtype):
             raise CompilerError(f"the buffer {source.name} is read as {buffer.dtype}")
         if source in self.pointers:

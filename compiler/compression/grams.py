@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
-from ...ir_passes.compression.columns import chosen_rows, columns_of, row_count
+from ...ir_passes.compression.columns import sampled_columns
 from ..calibration.samples import Array, Sample
 from .refit import ROWS_A_COLUMN
 from .trial import Trial
@@ -20,31 +21,33 @@ def grams_of(homes: Sequence[Home], trial: Trial, samples: Sequence[Sample]) -> 
         values = trial.run(sample, {})
         for home in homes:
             layer = home.layer
-            result = values[home.node.output]
             most = max(64, ROWS_A_COLUMN * _width(home) // len(samples))
-            rows = chosen_rows(row_count(layer, result), most, seed)
-            columns = columns_of(layer, values[home.node.source], result, rows).transpose(1, 0, 2)
+            columns = sampled_columns(layer, values[home.node.source], values[home.node.output], most, seed)
             gram = columns.transpose(0, 2, 1) @ columns
             grams[layer.name] = grams[layer.name] + gram if layer.name in grams else gram
     return grams
 
 
 def drifts_of(
-    homes: Sequence[Home], trial: Trial, samples: Sequence[Sample], weights: Mapping[str, Array]
+    homes: Sequence[Home],
+    trial: Trial,
+    samples: Sequence[Sample],
+    weights: Mapping[str, Array],
+    before: Mapping[str, Array] = MappingProxyType({}),
 ) -> dict[str, tuple[Array, Array]]:
     """X'^T X' and X'^T X, where X is what layers read and X' what they read with other weights before them.
 
     Args:
         weights: by the names of initializers.
+        before: those of the network that X is of, where they are not the model's own.
     """
     found: dict[str, tuple[Array, Array]] = {}
     for seed, sample in enumerate(samples):
-        own, other = trial.run(sample, {}), trial.run(sample, weights)
+        own, other = trial.run(sample, before), trial.run(sample, weights)
         for home in homes:
             layer, source, result = home.layer, home.node.source, own[home.node.output]
             most = max(64, ROWS_A_COLUMN * _width(home) // len(samples))
-            rows = chosen_rows(row_count(layer, result), most, seed)
-            columns, moved = (columns_of(layer, each[source], result, rows).transpose(1, 0, 2) for each in (own, other))
+            columns, moved = (sampled_columns(layer, each[source], result, most, seed) for each in (own, other))
             turned = moved.transpose(0, 2, 1)
             gram, cross = found.get(layer.name, (0.0, 0.0))
             found[layer.name] = gram + turned @ moved, cross + turned @ columns

@@ -10,7 +10,18 @@ from typing import Any
 
 from ...errors import RecipeError, UsageError
 from ...ir_passes.compression.masks import checked_rate, pattern_of
-from .recipe import DropEntry, FloatEntry, KeepEntry, RankEntry, SparsityEntry, TensorEntry, WeightsEntry
+from .recipe import (
+    ActivationsEntry,
+    BalanceEntry,
+    DropEntry,
+    FloatEntry,
+    KeepEntry,
+    PrecisionEntry,
+    RankEntry,
+    SparsityEntry,
+    TensorEntry,
+    WeightsEntry,
+)
 
 # Gives a value as an entry holds it; raises ValueError with what would be right.
 Check = Callable[[Any], Any]
@@ -92,6 +103,13 @@ def yes_or_no(value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError("true or false")
     return value
+
+
+def factors(value: Any) -> tuple[float, ...]:
+    """Numbers to divide channels by."""
+    if not isinstance(value, list) or not value:
+        raise ValueError("a list of numbers greater than 0")
+    return tuple(map(positive, value))
 
 
 def one_of(*choices: str) -> Check:
@@ -188,17 +206,23 @@ TENSOR = EntryFormat(
     ),
 )
 
+BALANCE = EntryFormat(BalanceEntry, MappingProxyType({"factors": factors, "why": text}))
+
 # The sections of a layer by the key that they have in the file. A pass that takes one is a row of `apply.PASSES`.
 LAYER_SECTIONS: Mapping[str, EntryFormat] = MappingProxyType(
     {
         "weights": EntryFormat(
             WeightsEntry,
-            MappingProxyType({"bits": integer(2, MOST_BITS), "granularity": one_of(*GRANULARITIES, *BLOCKS)}),
+            MappingProxyType(
+                {"bits": integer(2, MOST_BITS), "granularity": one_of(*GRANULARITIES, *BLOCKS), "why": text}
+            ),
         ),
+        "activations": EntryFormat(ActivationsEntry, MappingProxyType({"scales": one_of("dynamic")}), single=True),
         "keep_channels": EntryFormat(KeepEntry, MappingProxyType({"channels": indices}), single=True),
         "drop": EntryFormat(DropEntry, MappingProxyType({"drop": yes_or_no}), single=True),
         "sparsity": EntryFormat(SparsityEntry, MappingProxyType({"pattern": pattern, "rate": rate})),
         "rank": EntryFormat(RankEntry, MappingProxyType({"rank": ranks}), single=True),
+        "precision": EntryFormat(PrecisionEntry, MappingProxyType({"precision": one_of("bf16")}), single=True),
         "float": EntryFormat(FloatEntry, MappingProxyType({"why": text}), single=True),
     }
 )

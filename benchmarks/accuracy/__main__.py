@@ -116,8 +116,8 @@ def page(rows: Sequence[Row], command: str) -> str:
         ]
         samples = f"{first.calibration} + {first.held}"
         lines.append(table_row([task, first.metric, samples, f"{first.floats:.4g}", *cells, f"{first.most_loss:.2g}"]))
-    notes = [f"- {row.task}, {row.quantizer}: {row.note}, {row.seconds:.0f} s" for row in rows if row.note]
-    told = ["Layers in int8, and seconds to find the recipe:", "", *notes, ""] if notes else []
+    notes = [f"- {row.task}, {row.quantizer}: {row.note}" for row in rows if row.note]
+    told = ["Layers in int8:", "", *notes, ""] if notes else []
     return "\n".join([*lines, "", *told, *made_by(command)])
 
 

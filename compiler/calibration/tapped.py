@@ -78,20 +78,11 @@ def input_specs(opened: OpenedModel, options: CompileOptions) -> list[TensorSpec
     Raises:
         ShapeError, UsageError: the sizes are not known, or do not fit, as an import says it.
     """
-    from ...frontends.onnx.input_shapes import apply_shapes, real_inputs
+    from ... import frontends
 
-    model = opened.graph_form()
-    apply_shapes(model, static_shapes(options), options.bindings, opened.where)
-    return [
-        TensorSpec(str(value.name), tuple(int(str(extent)) for extent in value.shape or ()), _dtype(value))
-        for value in real_inputs(model)
-        if value.name not in options.bindings
-    ]
-
-
-def _dtype(value: Any) -> str:
-    name = str(value.dtype.numpy())
-    return "uint8" if name in NARROW else name
+    inputs = frontends.inputs_of(opened, shapes=static_shapes(options), bindings=options.bindings)
+    # Elements narrower than a byte travel as bytes.
+    return [TensorSpec(name, shape, "uint8" if dtype in NARROW else dtype) for name, (shape, dtype) in inputs.items()]
 
 
 @dataclass(frozen=True)

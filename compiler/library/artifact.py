@@ -42,7 +42,8 @@ from .tensor_spec import TensorSpec
 Array = npt.NDArray[Any]
 ALIGNMENT = 64
 
-_LARGEST: Mapping[str, int] = MappingProxyType({})
+Sizes = Mapping[str, int]
+_LARGEST: Sizes = MappingProxyType({})
 
 
 class CompiledModel:
@@ -253,12 +254,7 @@ class CompiledModel:
         return 4 if self.signature.dimensions else 3
 
     def _call(
-        self,
-        entry: Any,
-        inputs: Sequence[Array],
-        outputs: Sequence[Array],
-        values: Mapping[str, int] = _LARGEST,
-        *more: Any,
+        self, entry: Any, inputs: Sequence[Array], outputs: Sequence[Array], values: Sizes = _LARGEST, *more: Any
     ) -> None:
         pointers = [
             (ctypes.c_void_p * max(1, len(group)))(*[a.ctypes.data for a in group]) for group in (inputs, outputs)
@@ -266,7 +262,7 @@ class CompiledModel:
         status = entry(*pointers, ctypes.c_void_p(self._workspace()), *c_arguments(self.signature, values), *more)
         check_status(status, self.path, self.signature, self._library)
 
-    def empty_outputs(self, values: Mapping[str, int] = _LARGEST) -> list[Array]:
+    def empty_outputs(self, values: Sizes = _LARGEST) -> list[Array]:
         """Memory for one run: an array like each of `signature.outputs`.
 
         Args:

@@ -22,8 +22,8 @@ def check_status(status: int, path: Path, signature: Signature, library: NativeL
     """
     if not status:
         return
-    if signature.device:
-        error = library.functions[f"{signature.name}_error"]
+    error = getattr(library.functions, f"{signature.name}_error", None)
+    if error is not None:
         error.restype = ctypes.c_char_p
         raise DeviceError((error() or b"").decode(errors="replace"), where=str(path))
     if status == _ERROR_CPU:

@@ -104,6 +104,26 @@ def test_onnx_runtime_computes_the_same_from_the_exported_model() -> None:
     assert difference < 0.05 * largest
 
 
+@cache
+def dense_recipe() -> Recipe:
+    return quantize(DENSE, SAMPLES, Request(OPTIONS, always=True, details=False)).recipe
+
+
+def test_a_model_of_an_older_opset_is_converted_for_other_runtimes() -> None:
+    opened = frontends.open(DENSE)
+    older = onnx.ModelProto()
+    older.CopyFrom(DENSE)
+    older.opset_import[0].version = 12
+    models = [quantized_model(each, dense_recipe()) for each in (opened, frontends.open(older))]
+    outputs = [
+        onnxruntime.InferenceSession(each.SerializeToString(), providers=["CPUExecutionProvider"]).run(
+            None, {"x": SAMPLES[0]}
+        )[0]
+        for each in models
+    ]
+    np.testing.assert_allclose(*outputs, atol=1e-5)
+
+
 def planted(recipe: Recipe, root: str, factor: float = 10.0) -> Recipe:
     entry = recipe.tensors[root]
     return replace(recipe, tensors={**recipe.tensors, root: replace(entry, scale=entry.scale * factor)})
@@ -242,7 +262,7 @@ def test_constant_inputs_have_a_scale() -> None:
 
 
 def test_a_layer_that_stays_float_keeps_its_own_bias() -> None:
-    recipe = quantize(DENSE, SAMPLES, Request(OPTIONS, always=True, details=False)).recipe
+    recipe = dense_recipe()
     assert recipe.arrays.keys() == {"c1"}
     shifted = replace(recipe, arrays={"c1": recipe.arrays["c1"] + 1})
     by_hand = replace(shifted, layers={**recipe.layers, "second": {**recipe.layers["second"], "float": FloatEntry()}})

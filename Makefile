@@ -40,7 +40,7 @@ test-all: $(BENCH)  ## with the slow ones: the full-size models too (exports the
 	$(BIN)/python -m pytest -q -m "slow or not slow" $(ARGS)
 
 bare-install:  ## what pip alone gives: compile for other processors without any compiler, and run that in qemu
-	$(PYTHON) tests/bare_install.py build/bare-install
+	$(PYTHON) tests/bare_install.py build/bare-install $(ARGS)
 
 conformance: $(DEV)  ## all of ONNX's own tests; writes docs/onnx-support.md (10 minutes)
 	$(BIN)/python tests/conformance/run.py $(ARGS)

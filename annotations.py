@@ -59,14 +59,17 @@ FLOPS = Mark(f"{_PREFIX}flops", int)  # floating point operations of the anchor;
 CONCAT = Mark(f"{_PREFIX}concat", int)  # the axis along which it concatenates its operands, doing nothing else
 SLICE = Mark(f"{_PREFIX}slice", _integers)  # where the window of its operand begins that it copies, doing nothing else
 CAST = Mark(f"{_PREFIX}cast", str)  # the dtype that it casts its operand to, doing nothing else
+MASKS = Mark(f"{_PREFIX}masks", bool)  # it puts a value in place of what a sum must not see, doing nothing else
 PADDED = Mark(
     f"{_PREFIX}padded", _integers
 )  # the value that it puts around its operand, and widths, an axis; else nothing
 WHOLE = Mark(f"{_PREFIX}whole", bool)  # it is one block with loops of its own: nothing can be computed inside it
 THREADS = Mark(f"{_PREFIX}threads", int)  # set by the scheduler: how many threads share it at most
 FALLBACK = Mark(f"{_PREFIX}fallback", str)  # set by the scheduler: why its own template refused it
-STOP = Mark(f"{_PREFIX}stop", _integers)  # where its result ends: which size the outermost digit has, and its bound
-STOPS = Mark(f"{_PREFIX}stops", _integers)  # the parameter that is that size, then of each parameter the bound, or 0
+# Where its result ends, a row an axis or a part of one: axis, the position where the result begins, step, bound or 0,
+# which size. What is at (position - begin) // step % bound is there before the size.
+STOP = Mark(f"{_PREFIX}stop", _integers)
+STOPS = Mark(f"{_PREFIX}stops", _integers)  # the same of its tensors: the parameter, and in the end that of the size
 PATTERN = Mark("op_pattern", int)  # TVM's: the kind that relax.transform.AnnotateTIROpPattern gave it
 _OF_KERNELS: tuple[Mark[Any], ...] = (TEMPLATE, CHOICE, WORKLOAD, FLOPS, CONCAT, SLICE, CAST)
 
@@ -98,6 +101,12 @@ INSIDE = Mark(f"{_PREFIX}inside", _integers)  # the image's axis, the padding be
 # `compiler/lowering/nonzero_loops.py` reads the length of a loop from memory.
 NONZEROS = Mark(f"{_PREFIX}nonzeros", bool)  # of one over the blocks of a panel that are not zero
 TASKS = Mark(f"{_PREFIX}tasks", int)  # of one over tiles: into how many tasks it is cut; of an anchor block: the same
+# `compiler/lowering/copies_ahead.py` makes pipelines of what a block of threads copies to memory that it shares.
+AHEAD = Mark(
+    f"{_PREFIX}ahead", int
+)  # of a loop over slabs: how many are there at a time; stays, as it has its barriers
+COPY = Mark(f"{_PREFIX}copy", _integers)  # of a loop over elements side by side: a row's elements in shared memory,
+# threads that share rows, rows of each of them, and how many of those are rows of one instruction, side by side
 # `schedules/tensorir/prefetch.py` asks for the next panel in the loop over chunks of k inside the loop over tiles.
 PREFETCH_TILES = Mark(f"{_PREFIX}prefetch_tiles", int)  # bytes ahead of what is read; 0: the next panel
 PREFETCH_CHUNKS = Mark(f"{_PREFIX}prefetch_chunks", int)  # cache lines that each asks for

@@ -38,10 +38,12 @@ COMPARISONS = (EQUAL, LESS, LESS_EQUAL, IS_NAN)
 ROUND_TO_BFLOAT16 = f"{PREFIX}round_to_bfloat16"  # gives the bits
 # int32 of sums in int32, a multiplier in float32, a zero point, and the ends of the range (docs/quantization.md).
 REQUANTIZE = f"{PREFIX}requantize"
+# The same of a float32 that is divided by a scale.
+QUANTIZE = f"{PREFIX}quantize"
 # What is a few instructions, and no function.
 ARITHMETIC = (
     *(ADD, SUBTRACT, MULTIPLY, DIVIDE, ADD_PRODUCT, MAXIMUM, MINIMUM, LARGER, SMALLER, LEAKY_RELU, SIGN),
-    *(*COMPARISONS, ROUND_TO_BFLOAT16, REQUANTIZE),
+    *(*COMPARISONS, ROUND_TO_BFLOAT16, REQUANTIZE, QUANTIZE),
 )
 # Functions of one float: those that are written out in float32 (schedules/tensorir/vector_math.py), and those of libm.
 FUNCTIONS_OF_TVM = (
@@ -113,9 +115,10 @@ def call(name: str, *operands: Scalar) -> Scalar:
     """A call of an operator above; operands may be elements of TE tensors."""
     operands = tuple(each.asobject() if isinstance(each, te.tensor.TensorSlice) else each for each in operands)
     dtype = dtype_of(operands[0])
-    if name in COMPARISONS:
+    result = "bool" if name in COMPARISONS else "int32" if name == QUANTIZE else ""
+    if result:
         lanes = dtype.partition("x")[2]
-        dtype = f"boolx{lanes}" if lanes else "bool"
+        dtype = f"{result}x{lanes}" if lanes else result
     return Call(Op.get(name), list(operands), ret_ty=tvm.ir.PrimType(dtype))
 
 

@@ -50,7 +50,11 @@ def run_module(model: nn.Module, inputs: Mapping[str, np.ndarray[Any, Any]]) -> 
 
 
 def export_module(
-    model: nn.Module, inputs: Mapping[str, np.ndarray[Any, Any]], outputs: Sequence[str], path: Path
+    model: nn.Module,
+    inputs: Mapping[str, np.ndarray[Any, Any]],
+    outputs: Sequence[str],
+    path: Path,
+    varying: Sequence[int] = (),
 ) -> None:
     """Export `model` to one ONNX file at `path`, checked with ONNX Runtime against torch; none is left if it differs.
 
@@ -59,6 +63,7 @@ def export_module(
         inputs: example inputs by name; their shapes become the model's.
         outputs: names for the outputs.
         path: written under another name first, so that what carries this name is whole.
+        varying: axes of all inputs that may have other sizes than the examples.
 
     Raises: AssertionError if ONNX Runtime's outputs differ from torch's.
     """
@@ -79,6 +84,7 @@ def export_module(
             output_names=list(outputs),
             external_data=False,
             verbose=False,
+            dynamic_shapes=tuple(dict.fromkeys(varying, torch.export.Dim.AUTO) for _ in inputs) if varying else None,
         )
         session = onnxruntime.InferenceSession(str(temporary), providers=["CPUExecutionProvider"])
         for name, actual, reference in zip(outputs, session.run(None, dict(inputs)), expected, strict=True):

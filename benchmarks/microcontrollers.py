@@ -2,13 +2,14 @@
 
     python -m benchmarks.microcontrollers examples/models/digits_cnn.onnx --cpu cortex-m4 cortex-m55
     python -m benchmarks.microcontrollers kws.onnx vww.onnx --emx .venv-emx/bin/emx-onnx-cgen
-    python -m benchmarks.microcontrollers kws.tflite --cmsis-nn ../CMSIS-NN
+    python -m benchmarks.microcontrollers kws.tflite --cmsis-nn ../CMSIS-NN --tflm .venv-tflm/bin/python
 
 Both engines' C is compiled with the same compiler and the same flags, and run on the same board (qemu-system-arm, one
 instruction a nanosecond). Outputs are compared with ONNX Runtime's, those of .tflite files with LiteRT's: floats by the
 largest error as a share of the largest value, integers by the largest difference. Flash is code, constants and initial
 values of what was generated, of CMSIS-NN all that is compiled; RAM what it keeps in static variables; the stack is
-painted before the run.
+painted before the run. `--tflm` names a Python with the package `tflite-micro`, which tells the arena that TensorFlow
+Lite for Microcontrollers takes: tensors alone, and with what it keeps of the model.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ import argparse
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,7 @@ import numpy.typing as npt
 import onnx
 import onnxruntime
 from tilewright.compiler.build import build
+from tilewright.compiler.cli.tensor_options import parse_size
 from tilewright.compiler.library.tensor_spec import TensorSpec
 from tilewright.compiler.options import CompileOptions
 from tilewright.compiler.runners.microcontroller import (
@@ -40,6 +43,7 @@ from tilewright.targets import Target, parse
 from tilewright.targets.cortex_m.processors import PROCESSORS
 
 from .cmsis_nn import cmsis_program
+from .tflm import Arena, arena_of
 
 Array = npt.NDArray[Any]
 # As emx-onnx-cgen wants it too: without a standard that turns multiply-adds off.
@@ -80,16 +84,24 @@ def main() -> None:
     parser.add_argument("--cpu", nargs="+", default=["cortex-m4"], choices=[row.name for row in PROCESSORS])
     parser.add_argument("--emx", metavar="PROGRAM", help="emx-onnx-cgen, to compare with")
     parser.add_argument("--cmsis-nn", metavar="FOLDER", type=Path, help="CMSIS-NN, for .tflite files of int8")
+    parser.add_argument("--tflm", metavar="PYTHON", help="with tflite-micro, whose arenas stand in the table then")
+    parser.add_argument(
+        "--arena", metavar="SIZE", default="4M", help="what tensors may take before they are in patches"
+    )
     parser.add_argument("--flags", nargs="+", default=_FLAGS, help="of the compiler")
     asked = parser.parse_args()
     runner = MicrocontrollerRunner(asked.flags)
     rows: list[Row] = []
+    arenas: dict[str, Arena] = {}
+    memory = parse_size(asked.arena, "--arena")
     with tempfile.TemporaryDirectory() as folder:
         for path in asked.models:
             case = make_case(path, Path(folder))
             for cpu in asked.cpu:
-                rows += measured(case, target_of(cpu), runner, asked.emx, asked.cmsis_nn)
-    print(table(rows))
+                rows += measured(case, target_of(cpu), runner, asked.emx, asked.cmsis_nn, memory)
+            if asked.tflm:
+                arenas[path.stem] = arena_of(path, asked.tflm)
+    print(table(rows, arenas))
 
 
 def target_of(cpu: str) -> Target:
@@ -99,12 +111,18 @@ def target_of(cpu: str) -> Target:
 
 
 def measured(
-    case: Case, target: Target, runner: MicrocontrollerRunner, emx: str | None = None, cmsis_nn: Path | None = None
+    case: Case,
+    target: Target,
+    runner: MicrocontrollerRunner,
+    emx: str | None = None,
+    cmsis_nn: Path | None = None,
+    arena: int | None = None,
 ) -> Iterator[Row]:
     """Tilewright's row, emx-onnx-cgen's, and CMSIS-NN's."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        build(str(case.path), folder / "model", CompileOptions(target=target, emit="c", name="model", jobs=1))
+        options = CompileOptions(target=target, emit="c", name="model", jobs=1, arena=arena)
+        build(str(case.path), folder / "model", options)
         yield _row("Tilewright", case, program_of(load_sources(folder / "model"), target.c_flags), runner)
         if cmsis_nn is not None:
             yield _row("CMSIS-NN", case, cmsis_program(case.path, cmsis_nn, target, folder), runner)
@@ -190,8 +208,8 @@ def _error(ours: Array, theirs: Array) -> float:
     return difference if theirs.dtype.kind in "iu" else difference / max(float(np.abs(theirs).max()), 1e-30)
 
 
-def table(rows: Sequence[Row]) -> str:
-    """The rows in Markdown; with another engine the share of its instructions."""
+def table(rows: Sequence[Row], arenas: Mapping[str, Arena] = MappingProxyType({})) -> str:
+    """The rows in Markdown; with another engine the share of its instructions, and the arenas that TFLM takes."""
     others = {(row.model, row.cpu): row for row in rows if row.engine != "Tilewright"}
     lines = [
         "| model | CPU | engine | flash, KiB | static RAM, KiB | stack, KiB | instructions | ratio | error |",
@@ -203,6 +221,10 @@ def table(rows: Sequence[Row]) -> str:
         lines.append(
             f"| {row.model} | {row.cpu} | {row.engine} | {row.flash_bytes / 1024:.1f} | {row.ram_bytes / 1024:.1f} | "
             f"{row.stack_bytes / 1024:.1f} | {row.instructions:,} | {ratio} | {row.error:.0e} |"
+        )
+    for model, arena in arenas.items():
+        lines.append(
+            f"| {model} | | TFLM | | {arena.total / 1024:.1f}, {arena.tensors / 1024:.1f} of tensors | | | | |"
         )
     return "\n".join(lines)
 

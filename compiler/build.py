@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from ..targets import Target
     from .codegen.generator import CodeGenerator
     from .emission.glue import Example
+    from .emission.kernel_table import KernelTable
     from .pipeline import ChoosePasses
     from .process.progress import ProgressCallback
     from .process.workers import Workers
@@ -153,14 +154,14 @@ def target_of(options: CompileOptions) -> Target:
 
 def _settled(options: CompileOptions, place: Path | None, generates: bool) -> Build:
     """The machine and the precision, of which every stage hears from here."""
-    from .precision import possible
+    from .precision import planned, possible
 
     target = target_of(options)
     if generates or is_folder(options.emit):
         target = generator_for(target, options.emit).usable(target)
     precision = possible(options.precision, target)
     name = options.name or identifier(place.stem if place is not None else "model")
-    return Build(options, name, target, precision, place)
+    return Build(options, name, planned(precision, target), precision, place)
 
 
 def _opened(model: Any, options: CompileOptions) -> OpenedModel | ImportedModel:
@@ -239,6 +240,30 @@ def _scheduled(
     return replace(made, module=module, best=best, kept_float=kept)
 
 
+def kernels_of(made: Build) -> KernelTable:
+    """The kernels of a compile whose passes have run, and the graph that calls them.
+
+    Raises:
+        CompilerError: the module is not as the passes leave one.
+    """
+    from .emission.graph import read_graph
+    from .emission.in_place import in_place
+    from .emission.kernel_table import kernel_table
+    from .emission.ranges import graph_of_ranges
+
+    imported, module = made.imported, made.module
+    assert imported is not None and module is not None
+    if made.ranges is None:
+        graph = read_graph(module, imported.output_names, imported.input_names, imported.dtypes, imported.extents)
+    else:
+        each = [(variant.values, variant.imported, variant.module) for variant in made.best]
+        ranges = made.ranges
+        module, graph = graph_of_ranges(imported, module, ranges.dimensions, ranges.inputs, ranges.witnessed, each)
+    if made.target.saves_memory:
+        graph = in_place(graph, module)
+    return kernel_table(module, graph, made.name)
+
+
 def _emitted(
     made: Build,
     generator: CodeGenerator | None,
@@ -248,27 +273,14 @@ def _emitted(
 ) -> Generator[Build, None, None]:
     """Yields the compile after each stage from lowering on."""
     from .codegen.generator import Program
-    from .emission.graph import read_graph
-    from .emission.in_place import in_place
-    from .emission.kernel_table import kernel_table
     from .emission.planner import make_plan
-    from .emission.ranges import graph_of_ranges
+    from .emission.structure import structure_of
     from .lowering.batches import lower_kernels
 
     options = made.options
-    assert made.imported is not None
     tell("lower", 0, 0)
-    imported = made.imported
-    if made.ranges is None:
-        module = made.module
-        graph = read_graph(module, imported.output_names, imported.input_names, imported.dtypes, imported.extents)
-    else:
-        each = [(variant.values, variant.imported, variant.module) for variant in made.best]
-        ranges = made.ranges
-        module, graph = graph_of_ranges(imported, made.module, ranges.dimensions, ranges.inputs, ranges.witnessed, each)
-    if made.target.saves_memory:
-        graph = in_place(graph, module)
-    table = kernel_table(module, graph, made.name)
+    table = kernels_of(made)
+    graph, structure = table.graph, structure_of(table)
     made = replace(made, target=made.target.for_dtypes(table.dtypes))
     with ExitStack() as stack:
         stack.enter_context(output_errors(made.path or Path()))
@@ -307,6 +319,9 @@ def _emitted(
             precision=made.precision,
             quantize=options.quantize or "",
             device=made.target.device,
+            structure=structure.digest,
+            codes=structure.kernels,
+            weights=structure.weights,
         )
         made = replace(made, table=table, lowered=lowered, plan=plan, signature=signature)
         yield made

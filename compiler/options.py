@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 Pathlike = str | os.PathLike[str]
 
 _ONE_THREAD = "c"  # the kind of output that has no thread pool
-_WITH_RANGES = ("so", "a")
 
 
 @dataclass(frozen=True)
@@ -42,8 +41,9 @@ class CompileOptions:
         emit: the kind of output: ``so``, ``a``, ``c``, ``cu``; ``bench``: a program that checks and measures itself.
         threads: how many the library uses when nobody says otherwise, and the cores that every stage plans for; 1
             builds without threads; None: the processors there are at run time, and the target's cores.
-        precision: ``fp32``; ``bf16``: operands of products, weights and most results in bfloat16, sums in float32;
-            ``fp16``: weights stored in float16. Where the target cannot, a `PrecisionWarning` and ``fp32``.
+        precision: ``fp32``; ``bf16``, ``fp16``: operands of products, weights and most results in bfloat16 or float16,
+            sums in float32; ``tf32``: operands of products rounded to 11 bits. Where the target has no unit for
+            float16, weights alone are stored so; where it cannot at all, a `PrecisionWarning` and ``fp32``.
         quantize: what is rounded to integers where that is faster: ``weights-int8``, ``weights-int4``: weights of dense
             layers, which stay so in the library; ``dynamic``: both operands of dense layers, int8 with a scale for each
             row when the model runs. None: what is quantized in the model.
@@ -116,12 +116,6 @@ class CompileOptions:
             raise UsageError("patches are those of one size", where="--arena", hint="leave it out, or fix the sizes")
         if self.best and not self.ranges:
             raise UsageError("sizes get code of their own within a range", where="--best", hint="add --range N=1..32")
-        if self.ranges and self.emit not in _WITH_RANGES:
-            raise UsageError(
-                f"{self.emit!r} cannot be made for a range of sizes",
-                where="--emit",
-                hint=f"one of {', '.join(_WITH_RANGES)}",
-            )
         if self.regions and self.emit != _ONE_THREAD:
             raise UsageError(
                 "memories have regions where C sources are made", where="--region", hint=f"add --emit {_ONE_THREAD}"

@@ -53,6 +53,7 @@ from ..schedules.narrow import gains
 from ..schedules.schedule import schedule_module
 from ..schedules.templates.grid_table import templates_for
 from ..schedules.templates.template import Choose, Chooser, choose_default
+from .precision import DTYPES, multiplies
 from .process.install import written_whole
 from .recipes.apply import Applied, RecipePasses, passes_of_way
 
@@ -86,12 +87,6 @@ class Schedule(GraphPass):
         return PassResult(schedule_module(module, self.decide, self.on_kernel), True)
 
 
-# The dtype that contractions multiply in, where the target gains by it.
-_PRODUCTS = {"bf16": "bfloat16"}
-# The dtype that tensors are stored in, and whether results are, or weights alone.
-_STORAGE = {"bf16": NarrowStorage("bfloat16"), "fp16": NarrowStorage("float16", results=False)}
-
-
 def passes(
     target: Target,
     on_kernel: Callable[[str], None] = lambda name: None,
@@ -122,10 +117,13 @@ def passes(
     decide = Chooser(target, templates_for(target), choose)
     recipe = applied.passes(decide) if applied is not None else RecipePasses()
     dense = passes_of_way(quantize, applied.of_node if applied is not None else _silent, decide)
-    narrow: list[Pass] = [_STORAGE[precision]] if precision in _STORAGE else []
+    narrow: list[Pass] = []
     products: list[Pass] = []
-    if precision in _PRODUCTS:
-        products = [CastOperands(_PRODUCTS[precision], faster)]
+    if precision in DTYPES:
+        # Where the machine multiplies in it, results are stored in it, too, else weights alone.
+        narrow = [NarrowStorage(DTYPES[precision], results=multiplies(precision, target))]
+    if multiplies(precision, target):
+        products = [CastOperands(DTYPES[precision], faster)]
     return [
         *recipe.first,
         # Weights of a few bits: products with them, where those are faster.
@@ -160,6 +158,7 @@ def passes(
         FoldConstants(),
         Canonicalize(),
         Cse(),
+        *recipe.products,
         *products,
         # Memory: what takes more than there is becomes a loop over patches.
         PatchWise(limit_bytes, saves=target.saves_memory),
@@ -202,7 +201,7 @@ def run(
     Args:
         module: what a frontend made.
         target: the machine, with the cores that parallel loops are planned for.
-        precision: ``fp32``, ``bf16`` or ``fp16``, as `precision.possible` gives it for the target.
+        precision: ``fp32``, ``tf32``, ``bf16`` or ``fp16``, as `precision.possible` gives it for the target.
         quantize: what is rounded to integers, as `CompileOptions` has it.
         order: which passes run.
         extents: the sizes of the inputs, of a model for a range of them.

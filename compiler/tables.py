@@ -13,11 +13,14 @@ import tvm
 from tvm import relax
 
 from ..ir_passes.core.constants import array_of
+from ..ir_passes.dialect import interpolation, recurrent
 from ..ir_passes.extents.moving import axes_in_order
 from ..ir_passes.extents.rules import RULES, elementwise
 from ..ir_passes.extents.step import operator_name, shape_of
 from ..ir_types import Expr, Type, Var
 
+_INTERPOLATION = interpolation.NAME.removeprefix("relax.")
+_RECURRENT = recurrent.NAME.removeprefix("relax.")
 Axes = frozenset[int]  # of a tensor, those that are a table's
 _NONE: Axes = frozenset()
 
@@ -55,6 +58,13 @@ def table_axes(large: Expr, small: Expr, known: Mapping[Var, Axes]) -> Axes | No
         return _NONE
     if name == "call_tir":
         return _of_kernel(large, small, varying, known)
+    if name == _INTERPOLATION:  # its tables are compared by themselves
+        return None if given[0] else _NONE
+    if (
+        name == _RECURRENT
+    ):  # initial states that are the same for all sequences, of which there are as many as there are
+        sequences = frozenset({1}) & axes_that_vary(large.args[0].ty, small.args[0].ty)
+        return _NONE if not given[0] and all(each <= sequences for each in given[1:]) else None
     if name == "cumsum":  # of a beginning the beginning
         return given[0]
     if name == "permute_dims":

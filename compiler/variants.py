@@ -10,7 +10,7 @@ from ..ir_types import IRModule
 from ..sizes import Dimension
 from .options import CompileOptions
 from .ranges import Ranges, Values, asked_ranges, static_shapes
-from .witnesses import check_witness, output_shapes
+from .witnesses import check_witness, output_shapes, with_ends
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,10 @@ def imports_of(
             raise error.at("for " + ", ".join(f"{name}={value}" for name, value in values.items())) from error
 
     imported = load(ranges.bounds)
-    witnessed = []
+    witnessed, ends = [], []
     for values in ranges.witnesses():
         witness = load(values)
-        check_witness(imported, witness)
+        ends.append(check_witness(imported, witness))
         witnessed.append((values, output_shapes(witness)))
     best = tuple(Variant(values, load({each.name: value for each, value in values})) for values in ranges.best)
-    return replace(ranges, witnessed=tuple(witnessed)), imported, best
+    return replace(ranges, witnessed=tuple(witnessed)), with_ends(imported, ends), best

@@ -7,7 +7,9 @@ the beginnings of that for the largest, and numbers that change must be ends of 
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 import tvm
@@ -18,16 +20,22 @@ from ..errors import UnsupportedError
 from ..frontends import ImportedModel
 from ..ir_passes.core.constants import array_of
 from ..ir_passes.core.graph import Graph, leaves
+from ..ir_passes.dialect import interpolation
 from ..ir_passes.extents.step import shape_of
-from ..ir_types import Expr, Var
+from ..ir_types import Call, Expr, Var
 from ..slices import slices
+from .ends import End, end_of
 from .tables import Axes, table_axes
 
+Ends: TypeAlias = dict[Var, End]
 _FREE = ("relax.reshape", "relax.broadcast_to", "relax.full", "relax.zeros", "relax.ones")  # shapes are theirs to say
 
 
-def check_witness(large: ImportedModel, small: ImportedModel) -> None:
+def check_witness(large: ImportedModel, small: ImportedModel) -> Ends:
     """Compares the import for the largest sizes with one for others.
+
+    Returns:
+        the variables of the import for the largest sizes whose values are taken from the end of an axis.
 
     Raises:
         UnsupportedError: the model is another one for other sizes; the node is named.
@@ -46,9 +54,12 @@ def check_witness(large: ImportedModel, small: ImportedModel) -> None:
         _differ(large.name, "it has other operators for other sizes")
     names = dict(zip(ours.params, theirs.params, strict=True))
     tables: dict[Var, Axes] = {}
+    ends: Ends = {}
     for (var, value), (other_var, other) in zip(ours.bindings, theirs.bindings, strict=True):
         where = f"node '{var.name}'"
-        _compare(value, other, names, where)
+        end = _compare(value, other, names, where)
+        if end is not None:
+            ends[var] = end
         if isinstance(value, tvm.ir.Call):
             found = table_axes(value, other, tables)
             if found is None:
@@ -58,6 +69,32 @@ def check_witness(large: ImportedModel, small: ImportedModel) -> None:
     for output, name in zip(ours.outputs, large.output_names, strict=True):
         if tables.get(output) or isinstance(output, tvm.ir.GenericConst):
             _differ(f"output '{name}'", "it is a constant or a repetition that is as long as a size")
+    return ends
+
+
+def with_ends(imported: ImportedModel, found: Sequence[Ends]) -> ImportedModel:
+    """The import for the largest sizes, in which what is taken from the end of an axis says so.
+
+    Args:
+        found: what each witness said; one whose axis is as long as the largest says nothing.
+
+    Raises:
+        UnsupportedError: witnesses contradict each other.
+    """
+    ends: Ends = {}
+    for each in found:
+        for var, end in each.items():
+            known = ends.setdefault(var, end)
+            if known != end:
+                _differ(f"node '{var.name}'", "which part of a tensor it takes depends on a size")
+    calls = {var: end for var, end in ends.items() if end.distances is not None}
+    if not calls:
+        return imported
+    graph, normalize = Graph.read(imported.module), relax.BlockBuilder().normalize
+    bindings = tuple(
+        (var, normalize(calls[var].call(value)) if var in calls else value) for var, value in graph.bindings
+    )
+    return replace(imported, module=replace(graph, bindings=bindings).write(imported.module))
 
 
 def output_shapes(imported: ImportedModel) -> tuple[tuple[int, ...], ...]:
@@ -65,19 +102,24 @@ def output_shapes(imported: ImportedModel) -> tuple[tuple[int, ...], ...]:
     return tuple(shape_of(each.ty) for each in Graph.read(imported.module).outputs)
 
 
-def _compare(value: Expr, other: Expr, names: dict[Any, Any], where: str) -> None:
+def _compare(value: Expr, other: Expr, names: dict[Any, Any], where: str) -> End | None:
     if type(value) is not type(other):
         _differ(where, "it is another operator for other sizes")
     if not isinstance(value, tvm.ir.Call):
-        return
+        return None
     if str(value.op) != str(other.op) or len(value.args) != len(other.args):
         _differ(where, "it is another operator for other sizes")
     name = str(getattr(value.op, "name", value.op))
     mine, theirs = list(leaves(value)), list(leaves(other))
     if len(mine) != len(theirs) or not all(names[a].same_as(b) for a, b in zip(mine, theirs, strict=True)):
         _differ(where, "it reads other tensors for other sizes")
+    end = end_of(value, other)
+    if end is not None and end.distances is not None:
+        return end
     if name == "relax.strided_slice":
         _compare_slices(value, other, where)
+    elif name == interpolation.NAME:
+        _compare_tables(value, other, where)
     elif name not in _FREE:
         for argument, another in zip(value.args, other.args, strict=True):
             _compare_argument(argument, another, where)
@@ -85,6 +127,18 @@ def _compare(value: Expr, other: Expr, names: dict[Any, Any], where: str) -> Non
         _compare_argument(value.args[0], other.args[0], where)
     if not tvm_ffi.structural_equal(value.attrs, other.attrs):
         _differ(where, f"the attributes of its {name.removeprefix('relax.')} depend on a size")
+    return end
+
+
+def _compare_tables(value: Call, other: Call, where: str) -> None:
+    """Tables of an interpolation: where an image ends, what is there last goes on."""
+    pairs = (interpolation.tables_of(list(each.args)[1:]) for each in (value, other))
+    for axis, (positions, weights), (others, other_weights) in zip(interpolation.axes_of(value), *pairs, strict=True):
+        _compare_argument(weights, other_weights, where)
+        large, small = array_of(positions), array_of(others)
+        extent = shape_of(other.args[0].ty)[axis]
+        if large is None or small is None or not np.array_equal(np.minimum(large[: len(small)], extent - 1), small):
+            _differ(where, "what it interpolates depends on a size, beyond the end of the image")
 
 
 def _compare_argument(argument: Expr, other: Expr, where: str) -> None:

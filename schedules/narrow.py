@@ -9,7 +9,7 @@ from tvm import relax
 
 from ..targets.target import FLOAT32_BITS, Target
 from .operators import attention, convolution, matmul, weight_product
-from .templates import dot_product
+from .templates import dot_product, grid_attention, tensor_cores
 from .templates.attention import cycles
 from .templates.contraction import Workload
 from .templates.template import Chooser
@@ -32,17 +32,20 @@ def gains(call: relax.Call, target: Target) -> bool:
     name = str(call.op.name)
     if name == "relax.tilewright.attention":
         sizes = attention.heads_of(call)
+        if target.grid is not None:
+            return attention.can_lower_attention(call) and grid_attention.takes(sizes, target)
         wide = replace(sizes, dtype=str(call.ty.dtype))
         return attention.can_lower_attention(call) and cycles(sizes, target) < cycles(wide, target)
     if name == weight_product.NAME:
         return weight_product.gains(call, target)
     if target.saves_memory and "int" in str(call.ty.dtype):
         return True  # no faster, perhaps, but with a quarter of the bytes
+    takes = dot_product.takes if target.grid is None else tensor_cores.takes
     if name == "relax.matmul":
-        return dot_product.takes(matmul.workload_of(call), target)
+        return takes(matmul.workload_of(call), target)
     if convolution.geometry_of(call).is_depthwise:  # as many products, of fewer bytes where those are integers
         return "int" in str(call.ty.dtype)
-    return dot_product.takes(convolution.workload_of(call), target)
+    return takes(convolution.workload_of(call), target)
 
 
 def saved_cycles(call: relax.Call, decide: Chooser) -> float:

@@ -75,3 +75,27 @@ class UnitCosts:
     tile_overhead: float
     beside: float = 0.0
     line_apart: float = 0.0
+
+
+# Two instructions a cycle, in order, as SiFive's U74, SpacemiT's X60 and many a small core.
+IN_ORDER = Core(
+    loads_per_cycle=1,
+    fmas_per_cycle=1,
+    fma_latency=5,
+    l2_vectors_per_cycle=0.5,
+    l3_bytes_per_cycle=4.0,
+    dram_bytes_per_cycle=2.0,
+    prefetched_bytes_per_cycle=2.0,
+    l3_shared_bytes_per_cycle=16.0,
+    dram_shared_bytes_per_cycle=4.0,
+    step_overhead=1.0,
+    tile_overhead=4.0,
+    data_transform=3.0,
+    result_transform=2.5,
+    line_apart=12.0,
+    hand_off=4000.0,
+    instructions_in_flight=4,
+    line_bytes=64,
+    l1_way_bytes=8192,
+    addressed_rows=8,
+)

@@ -13,7 +13,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from .architecture import Architecture, EnabledFeatures, Level, Section
-from .core import Core
+from .core import IN_ORDER
 from .features import FeatureTable
 from .peak import PeakLoop, chains
 
@@ -27,27 +27,8 @@ _NAMES: tuple[tuple[str, str, str, tuple[str, ...], dict[str, str]], ...] = (
     (r"mips64el", "mips64el", "", (), {}),
 )
 
-_CORE = Core(
-    loads_per_cycle=1,
-    fmas_per_cycle=1,
-    fma_latency=4,
-    l2_vectors_per_cycle=0.5,
-    l3_bytes_per_cycle=4.0,
-    dram_bytes_per_cycle=2.0,
-    prefetched_bytes_per_cycle=2.0,
-    l3_shared_bytes_per_cycle=16.0,
-    dram_shared_bytes_per_cycle=4.0,
-    step_overhead=1.0,
-    tile_overhead=4.0,
-    data_transform=3.0,
-    result_transform=2.5,
-    line_apart=12.0,
-    hand_off=4000.0,
-    instructions_in_flight=16,
-    line_bytes=64,
-    l1_way_bytes=4096,
-    addressed_rows=4,
-)
+# Few registers for addresses and small caches, as nobody knows better; some look ahead.
+_CORE = replace(IN_ORDER, fma_latency=4, instructions_in_flight=16, l1_way_bytes=4096, addressed_rows=4)
 _REGISTERS = 16
 
 

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+# Functions of a target (`TargetFunction`) that copy memory to what a block shares, by what their names begin with;
+# then come the bytes, or of a wait the groups of copies that may still be on the way: fewer than MOST_AHEAD.
+COPY_ASYNC, COPY_COMMIT, COPY_WAIT = "copy_async_", "copy_commit", "copy_wait_"
+COPY_LOAD, COPY_STORE = "copy_load_", "copy_store_"
+MOST_AHEAD = 3
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -20,7 +26,8 @@ class Grid:
         most_shared_bytes: and when it asks.
         bytes_per_cycle: that all of them together read from memory in a cycle.
         has_async_copies: whether memory is copied to what a block shares without passing registers.
-        tensor_instructions: what multiplies matrices, for people; a machine that lacks one does not run code with it.
+        tensor_instructions: what multiplies matrices; a machine that lacks one does not run code with it.
+        tensor_per_cycle: such instructions that one of them starts in a cycle.
         architectures: what code is generated for, as the compiler of kernels names it.
     """
 
@@ -35,4 +42,5 @@ class Grid:
     bytes_per_cycle: float
     has_async_copies: bool
     tensor_instructions: tuple[str, ...]
+    tensor_per_cycle: float
     architectures: tuple[str, ...]

@@ -23,14 +23,17 @@ class Operand:
 
     Attributes:
         buffer: one-dimensional.
-        at: the index in it, as a function of the loops of a step by their roles; those left out are at 0.
+        at: the index in it, as a function of the loops of a step by their roles; those left out are at 0. On machines
+            with grids ``thread`` is the place of a thread in its warp.
         strides: elements from one iteration to the next of those loops that one instruction takes: ``row``, ``lane``,
             ``group``, ``term``.
+        thread: that place; None on other machines.
     """
 
     buffer: Buffer
     at: Callable[..., Expr]
     strides: Mapping[str, int]
+    thread: Expr = None
 
 
 @dataclass(frozen=True)

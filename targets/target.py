@@ -44,6 +44,7 @@ class DotUnit:
         interleaved: whether the second operand has the first terms of a step's groups side by side, then the second
             ones; and a step is always as deep as it can be. Groups of one term are interleaved if those of a lane lie
             together.
+        masked: whether a step of less than `depth` is a whole one under masks, each of which is an instruction.
         sum_registers: vector registers that the sums of `lanes` columns take.
     """
 
@@ -64,6 +65,7 @@ class DotUnit:
     registers_used: Callable[[int, int, int], int] = repeating
     copied_as: str = ""
     interleaved: bool = False
+    masked: bool = False
     least_rows: int = 1
     sum_registers: int = 1
 
@@ -127,6 +129,7 @@ class Target:
             None where the machine has no instruction for it.
         units: the units for narrow operands that the machine has. A contraction of operands of their dtypes may use
             them; code that does needs more of the processor (`for_dtypes`).
+        rounding_units: those that round operands of float32 to fewer bits, which is used where it is asked for.
         llvm_options: further ones of TVM's target, as pairs.
         object_format: of object files and libraries, as `systems.py` names it.
         code_generator: who writes its code, by its name in the compiler's table of generators.
@@ -140,6 +143,7 @@ class Target:
         functions: for operators that its code computes in its own way, with the same results.
         c_vectors: how its vectors are written in C, where its code is C.
         integer_registers: for sums of integers and their operands, where those are not vector registers.
+        integer_core: what arithmetic of integers costs, where that is another matter than floats.
     """
 
     triple: str
@@ -159,6 +163,7 @@ class Target:
     required_features: tuple[str, ...] = ()
     half_features: tuple[str, ...] | None = None
     units: tuple[DotUnit, ...] = ()
+    rounding_units: tuple[DotUnit, ...] = ()
     operand_lanes: int = 1
     asks_for_fma: bool = False
     llvm_options: tuple[tuple[str, str], ...] = ()
@@ -170,6 +175,7 @@ class Target:
     alignment: int = 64
     functions: tuple[TargetFunction, ...] = ()
     integer_registers: int = 0
+    integer_core: Core | None = None
     c_vectors: CVectors | None = None
     grid: Grid | None = None
     device: str = ""
@@ -183,15 +189,23 @@ class Target:
 
     def lanes(self, dtype_bits: int = FLOAT32_BITS) -> int:
         """How many elements of `dtype_bits` bits one vector register holds."""
-        return max(1, self.vector_bits // dtype_bits)
+        return max(1, self.vector_bits // dtype_bits) if self.vector_bits > FLOAT32_BITS else 1
 
     def registers_for(self, dtype: str) -> int:
         """How many registers there are for sums of a dtype and their operands."""
         return self.integer_registers if "int" in dtype and self.integer_registers else self.num_vector_registers
 
+    def core_for(self, dtype: str) -> Core:
+        """What arithmetic of a dtype costs."""
+        return self.integer_core if "int" in dtype and self.integer_core is not None else self.core
+
     def with_cores(self, cores: int) -> Target:
         """The same machine, of which only so many cores are used."""
         return replace(self, cores=cores)
+
+    def rounding(self) -> Target:
+        """The same machine, whose units may round operands of float32."""
+        return replace(self, units=(*self.units, *self.rounding_units))
 
     def without_vectors(self) -> Target:
         """The same machine, of which one core and scalar registers are used: what C can say."""

@@ -1,4 +1,4 @@
-"""Compiles small models of many architectures from PyTorch and compares them with it; writes docs/models.md.
+"""Compiles small models of many architectures from PyTorch and compares them with it, for docs/models.md.
 
     python -m benchmarks.frontend_models [NAME...] [--fresh] [--write]
 
@@ -22,6 +22,7 @@ from tilewright.compiler.verification.compare import DEFAULT_RTOL, compare
 from tilewright.errors import CompilerError, ModelError, TilewrightError, UnsupportedError
 from tilewright.frontends.pytorch.tensors import copied, is_tensor, leaves, to_array
 
+from ..sections import with_section
 from .language import LANGUAGE
 from .model import Model
 from .networks import NETWORKS
@@ -92,14 +93,12 @@ def _awake(module: torch.nn.Module) -> torch.nn.Module:
     return module
 
 
-def page(outcomes: list[Outcome]) -> str:
-    """The outcomes as a page."""
+def section(outcomes: list[Outcome]) -> str:
+    """The outcomes as a section of a page."""
     import transformers
 
     good = sum(each.verdict == "yes" for each in outcomes)
     lines = [
-        "# Architectures",
-        "",
         f"Small configurations with random weights, of transformers {transformers.__version__} and in plain PyTorch "
         f"{torch.__version__}, through the PyTorch",
         "frontend. Each is exported, compiled and run; *yes* means that every output is within "
@@ -115,14 +114,14 @@ def page(outcomes: list[Outcome]) -> str:
         error = "" if each.error is None else f"{each.error:.1e}"
         why = each.problem.replace("|", "\\|").replace("\n", " ")
         lines.append(f"| {each.name} | {each.family} | {each.verdict} | {each.nodes or ''} | {error} | {why} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", help="some of them; parts of names")
     parser.add_argument("--fresh", action="store_true", help="try again what was tried before")
-    parser.add_argument("--write", action="store_true", help="write docs/models.md")
+    parser.add_argument("--write", action="store_true", help="write the section of docs/models.md")
     asked = parser.parse_args()
     chosen = [model for model in MODELS if not asked.names or any(name in model.name for name in asked.names)]
     _RECORDS.mkdir(parents=True, exist_ok=True)
@@ -135,7 +134,7 @@ def main() -> None:
         outcomes.append(outcome)
         print(f"{outcome.seconds:6.1f} s  {outcome.name:32} {outcome.verdict:28} {outcome.problem[:200]}", flush=True)
     if asked.write:
-        _PAGE.write_text(page(outcomes))
+        _PAGE.write_text(with_section(_PAGE.read_text(), "## Architectures", section(outcomes)))
     if any(each.verdict in ("DIFFERS", "INTERNAL ERROR") for each in outcomes):
         sys.exit(1)
 

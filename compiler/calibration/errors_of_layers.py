@@ -92,7 +92,7 @@ def measure_layers(
     errors = NetworkErrors({layer.name: LayerError() for layer in network.layers})
     room = sum(2 * network.sizes.get(layer.output, 0) for layer in network.layers)
     errors.has_ends = bool(network.layers) and room <= 4 * MOST_BYTES
-    injected = None
+    library = None
     for number, sample in enumerate(samples):
         tell("errors of layers", number, count)
         exact, quantized = bench.exact.all(sample), bench.quantized.all(sample)
@@ -104,16 +104,17 @@ def measure_layers(
         for name in network.outputs:
             errors.whole.add(quantized[name], exact[name])
         if errors.has_ends and number < ends:
-            if injected is None:
-                injected = _injected(shop, network, exact)
+            if library is None:
+                library = injected(shop, network, exact)
             own = {layer.output: alone[layer.output] - exact[layer.output] for layer in network.layers}
             floats, integers = bench.exact_layers.run(quantized), bench.quantized_layers.run(quantized)
             all_of_them = {layer.output: integers[layer.output] - floats[layer.output] for layer in network.layers}
-            _ends(injected, network, sample, exact, own, all_of_them, errors)
+            _ends(library, network, sample, exact, own, all_of_them, errors)
     return errors
 
 
-def _injected(shop: Workshop, network: Network, values: Mapping[str, Array]) -> Injected:
+def injected(shop: Workshop, network: Network, values: Mapping[str, Array]) -> Injected:
+    """Compiles the float network with an error as an input for what each layer makes; `values` have their shapes."""
     from ...frontends.layer_parts import disturbed
 
     shop.tell("compile disturbed", 0, 0)

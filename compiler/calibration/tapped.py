@@ -50,7 +50,13 @@ class Workshop:
     def compiled(
         self, opened: OpenedModel, name: str, recipe: Recipe | None = None, kept: dict[str, str] | None = None
     ) -> CompiledModel:
-        """A model, or a part of one, as a library.
+        """A model, or a part of one, as a library; as `built`, but loaded."""
+        return load(self.built(opened, name, recipe, kept))
+
+    def built(
+        self, opened: OpenedModel, name: str, recipe: Recipe | None = None, kept: dict[str, str] | None = None
+    ) -> Path:
+        """A model, or a part of one, as a library's file.
 
         Args:
             opened: it.
@@ -69,7 +75,7 @@ class Workshop:
         made = build(opened, path, options)
         if kept is not None:
             kept.update(made.kept_float)
-        return load(path)
+        return path
 
 
 def input_specs(opened: OpenedModel, options: CompileOptions) -> list[TensorSpec]:

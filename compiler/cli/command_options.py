@@ -84,7 +84,8 @@ Precision = Annotated[
     typer.Option(
         "--precision",
         metavar="TYPE",
-        help=f"fp32; bf16: multiply and store in bfloat16 ({BFLOAT16_UNITS}); fp16: store weights in float16.",
+        help=f"fp32; bf16: multiply and store in bfloat16 ({BFLOAT16_UNITS}, GPUs); fp16: the same in float16 on GPUs, "
+        "else weights are stored so; tf32: GPUs multiply float32 rounded to 11 bits.",
     ),
 ]
 CompiledThreads = Annotated[
@@ -111,6 +112,21 @@ Image = Annotated[
         "--image",
         metavar="STEPS",
         help="How images become inputs: resize=256,crop=224,scale=255,mean=A:B:C,std=A:B:C,layout=NCHW,color=rgb",
+    ),
+]
+Labels = Annotated[
+    Path | None,
+    typer.Option(
+        "--labels", metavar="FILE", help="One for each sample, in the same order: .npy, or .npz with `labels`."
+    ),
+]
+MetricOption = Annotated[
+    str | None,
+    typer.Option(
+        "--metric",
+        metavar="NAME",
+        help="top1 (accuracy by labels, or agreement with the float model), cosine, snr, or FILE.py:FUNCTION, which "
+        "takes outputs by name, samples on the first axis, and labels; more is better. [default: top1]",
     ),
 ]
 Jobs = Annotated[

@@ -30,6 +30,16 @@ def prune(
             "--work", metavar="SHARE", help="The share of the layers' FLOPs that is left; the least missed channels go."
         ),
     ] = None,
+    heads: Annotated[
+        float | None,
+        typer.Option(
+            "--heads", metavar="RATE", help="The share of heads that goes, of every attention. [as --channels]"
+        ),
+    ] = None,
+    branches: Annotated[
+        int | None,
+        typer.Option("--branches", metavar="N", help="How many residual branches go: those that outputs miss least."),
+    ] = None,
     weights: Annotated[
         float | None, typer.Option("--weights", metavar="RATE", help="The share of weights that become zero: 0.9.")
     ] = None,
@@ -66,6 +76,12 @@ def prune(
     recovery: Annotated[
         bool, typer.Option("--recovery/--no-recovery", help="Fit what is kept to what layers made before.")
     ] = True,
+    distill: Annotated[
+        bool, typer.Option("--distill", help="At last, train what is kept on the samples to do as the model does.")
+    ] = False,
+    epochs: Annotated[
+        int, typer.Option("--epochs", metavar="N", help="How often --distill goes through the samples.")
+    ] = 20,
     layer: Annotated[
         list[str] | None,
         typer.Option("--layer", metavar="NAME", help="A layer to change; repeatable. [default: all that are worth it]"),
@@ -83,15 +99,17 @@ def prune(
 ) -> None:
     """Make a model's layers narrower, sparser or of lower rank, and write the recipe that `compile --recipe` takes.
 
-    Give one of --channels and --work, or --weights, --low-rank or both. Needs samples of inputs, no labels. `tilewright
-    inspect --channels` shows which channels go together and which cannot go.
+    Give --work, or --channels and --heads, --branches, --weights, --low-rank, or several of these: branches go first,
+    then channels, then layers of what is left change. Needs samples of inputs, no labels. `tilewright inspect
+    --channels` shows which channels go together and which cannot go.
 
     Examples:
 
     * `tilewright prune net.onnx --work 0.5 --calibration samples.npz -o half.json` cuts channels, half of the FLOPs
     * `tilewright prune net.onnx --weights 0.9 --calibration samples.npz -o sparse.json` makes 90% of weights zero
     * `tilewright prune net.onnx --low-rank 0.02 --calibration samples.npz -o thin.json` factors layers, 2% error each
-    * `tilewright prune net.onnx --low-rank 0.02 --weights 0.75 --calibration samples.npz -o both.json`
+    * `tilewright prune net.onnx --work 0.6 --low-rank 0.02 --weights 0.75 --calibration samples.npz -o all.json`
+    * `tilewright prune net.onnx --work 0.5 --distill --calibration samples.npz -o half.json` trains what is left, too
     * `tilewright prune net.onnx --channels 0.3 --criterion magnitude --no-recovery -o narrow.json` needs no samples
     * `tilewright compile net.onnx --recipe half.json -o half.so`
     """
@@ -109,12 +127,16 @@ def prune(
     asked = Pruning(
         channels=channels,
         work=work,
+        heads=heads,
+        branches=branches,
         weights=weights,
         pattern=pattern,
         low_rank=low_rank,
         layers=tuple(layer or ()),
         criterion=criterion,
         recover=recovery,
+        distill=distill,
+        epochs=epochs,
         round_to=round_to,
         samples=samples,
     )

@@ -11,8 +11,11 @@ import typer
 from ..reports.report import show
 from .command_bench import bench
 from .command_compile import compile_command
+from .command_evaluate import evaluate
+from .command_optimize import optimize
 from .command_prune import prune
 from .command_quantize import quantize
+from .command_replace_weights import replace_weights_command
 from .command_run import run
 from .command_serve import serve
 from .command_show import inspect, targets
@@ -40,6 +43,9 @@ _COMMANDS: Mapping[str, Callable[..., None]] = MappingProxyType(
         "inspect": inspect,
         "quantize": quantize,
         "prune": prune,
+        "replace-weights": replace_weights_command,
+        "optimize": optimize,
+        "evaluate": evaluate,
         "tune": tune,
         "targets": targets,
         "serve": serve,

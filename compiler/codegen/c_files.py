@@ -4,40 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from importlib import resources
 from typing import Any
 
-import jinja2
 import numpy as np
 
 from ...dtypes import numpy_dtype
-from ...errors import UnsupportedError
 from ...targets.target import Target
+from ..emission.glue import environment
 from ..emission.steps_in_c import StepWriter
 from ..emission.tensor_notes import tensor_notes
 from ..library.naming import parameter_names
-from ..library.plan import ARENA, BufferKind, Call, Plan, Region, leaves
+from ..library.plan import ARENA, BufferKind, Call, Copy, Plan, Region, leaves
 from ..library.tensor_spec import C_TYPES
 from .c_kernel import KernelInC
 from .c_literals import c_type, float_constant, integer_constant
 from .c_used import Used, helper_texts
 from .generator import Program
 
-_TEMPLATES = resources.files(f"{__package__}.c_project")
 _LINE = 110  # characters of a line of weights
 
 
 def texts(program: Program, kernels: Sequence[KernelInC], used: Used, target: Target) -> dict[str, str]:
-    """Each file's text by its path in the folder, the header's first.
-
-    Raises:
-        UnsupportedError: sizes depend on dimensions that are known when the model runs.
-    """
+    """Each file's text by its path in the folder, the header's first."""
     plan, name = program.plan, program.plan.name
-    if plan.dimensions:
-        raise UnsupportedError(
-            "C sources have sizes that are known when compiling", where="--emit c", hint="give all of them by --shape"
-        )
     kernels = _with_aliases(plan, kernels)
     writer = _Writer(plan, kernels)
     steps = list(writer.block(plan.steps))
@@ -66,6 +55,9 @@ def texts(program: Program, kernels: Sequence[KernelInC], used: Used, target: Ta
         "steps": [line.replace("\n", "\n  ") for line in steps],
         "parameters": ", ".join(writer.parameters) or "void",
         "unused": [each for each in writer.names if each not in writer.used],
+        "dimensions": plan.dimensions,
+        "sizes": writer.sizes,
+        "fits": any(isinstance(step, Copy) and step.fit is not None for step in leaves(plan.steps)),
         "sources": sources,
         "flags": f" {flags}" if flags else "",
     }
@@ -81,12 +73,8 @@ def texts(program: Program, kernels: Sequence[KernelInC], used: Used, target: Ta
         "zephyr/module.yml": "zephyr_module.yml",
         "zephyr/CMakeLists.txt": "zephyr_CMakeLists.txt",
     }
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda file: (_TEMPLATES / file).read_text()),
-        undefined=jinja2.StrictUndefined,
-        keep_trailing_newline=True,
-    )
-    rendered = {path: environment.get_template(f"{template}.jinja").render(values) for path, template in files.items()}
+    templates = environment(f"{__package__}.c_project")
+    rendered = {path: templates.get_template(f"{template}.jinja").render(values) for path, template in files.items()}
     return {**rendered, f"{name}.json": program.signature.to_json() + "\n"}
 
 
@@ -180,11 +168,14 @@ class _Writer(StepWriter):
         self.used: set[str] = set()
         self.regions: set[str] = set()
         specs = [*plan.inputs, *plan.outputs]
-        self.names = list(parameter_names([spec.name for spec in specs], plan.name))
+        *names, self.sizes = parameter_names([*(spec.name for spec in specs), "dimensions"], plan.name)
+        self.names = list(names)
         self.parameters = [
             f"{'const ' if position < len(plan.inputs) else ''}{C_TYPES[spec.dtype]} *{name}"
             for position, (spec, name) in enumerate(zip(specs, self.names, strict=True))
         ]
+        if plan.dimensions:
+            self.parameters.append(f"const int64_t {self.sizes}[]")
         for step in leaves(plan.steps):  # a constant that is copied has the dtype of those that read it
             if isinstance(step, Call):
                 self._note(step)

@@ -130,7 +130,7 @@ class KernelWriter:
         for each in declared:
             data = each.data
             if isinstance(data, Call) and name_of(data) == "tirx.buffer_data":
-                self._view(each.buffer, data.args[0])
+                self.view(each.buffer, data.args[0])
             elif isinstance(data, tirx.Var):
                 self.pointers[each.buffer] = self.names.of(data)
             else:
@@ -171,7 +171,8 @@ class KernelWriter:
         self.in_vectors = {each.buffer for each in allocated} & by_vector - moving - by_element
         return stored
 
-    def _view(self, buffer: Buffer, source: Buffer) -> None:
+    def view(self, buffer: Buffer, source: Buffer) -> None:
+        """Notes a buffer under another name."""
         if str(buffer.dtype) != str(source.dtype):
             raise CompilerError(f"the buffer {source.name} is read as {buffer.dtype}")
         if source in self.pointers:
@@ -232,6 +233,8 @@ class KernelWriter:
             yield self.allocation(node.buffer)
         elif isinstance(node, tirx.AttrStmt):
             yield from self.statement(node.body)
+        elif _is_call(node):
+            yield f"{self.express(node.value)};"
         elif not _is_nothing(node):
             raise CompilerError(f"C has nothing for {type(node).__name__}")
 
@@ -306,6 +309,11 @@ def _mentions(value: Node, buffer: Buffer) -> bool:
     found: list[Var] = []
     tvm_ffi.structural_walk(value, (TensorLoad, lambda load: found.append(load) if load.source.same_as(buffer) else 0))
     return bool(found)
+
+
+def _is_call(node: Stmt) -> bool:
+    """Whether it calls a function for what that does to its operands."""
+    return isinstance(node, tirx.Evaluate) and name_of(node.value) == "tirx.call_extern"
 
 
 def _is_nothing(node: Stmt) -> bool:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
 class Language:
-    """What kernels are written in: its name and where it is asked for, for messages; how a helper begins."""
+    """What kernels are written in.
+
+    Attributes:
+        name, asked: it, and where it is asked for: for messages.
+        inline: how a helper begins.
+        own: helpers that it has in other words than C.
+    """
 
     name: str
     asked: str
     inline: str
+    own: Mapping[str, str] = field(default_factory=dict)
 
 
 C99 = Language("C sources", "--emit c", "static inline")
@@ -38,7 +45,7 @@ class Used:
 
     def function(self, name: str, text: str) -> str:
         """The name of a helper that is a function, whose text begins with the type of its result."""
-        return self.helper(name, f"{self.language.inline} {text}")
+        return self.helper(name, f"{self.language.inline} {self.language.own.get(name, text)}")
 
 
 def helper_texts(used: Used) -> Iterable[str]:

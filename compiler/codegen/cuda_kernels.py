@@ -21,7 +21,7 @@ from tvm.ir import Call
 
 from ...errors import UnsupportedError
 from ...failures import failing_in
-from ...hidden_floats import dtype_of
+from ...hidden_floats import dtype_of, name_of
 from ...ir_types import Buffer, Node, PrimFunc, Stmt
 from ...targets.target import Target
 from ..lowering.barriers import BARRIER, SHARED
@@ -30,11 +30,24 @@ from .c_kernel import KernelWriter, Parameter, elements
 from .c_literals import c_type
 from .c_used import Language, Used
 
-CUDA = Language("CUDA sources", "--target", "static __device__ inline")
-_LAUNCH = "thread_extent"
+# float16 is converted by an instruction.
+_HALVES = {
+    "float32_of_half": """float float32_of_half(uint16_t h) {
+  float y;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(y) : "h"(h));
+  return y;
+}""",
+    "half_of_float32": """uint16_t half_of_float32(float x) {
+  uint16_t y;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(y) : "f"(x));
+  return y;
+}""",
+}
+CUDA = Language("CUDA sources", "--target", "static __device__ inline", _HALVES)
+_LAUNCH, _CALL = "thread_extent", "tirx.call_extern"
 # What a function calls a place in the grid, by its first part.
 _PLACES = {"blockIdx": "block", "threadIdx": "thread"}
-_ALIGNMENT = 16  # of what a block shares, in bytes: of the widest load
+_ALIGNMENT = 128  # of what a block shares, in bytes: of a word of each bank
 # Of blocks along x, y and z.
 _MOST_BLOCKS = ((1 << 31) - 1, (1 << 16) - 1, (1 << 16) - 1)
 
@@ -113,6 +126,7 @@ class _GridWriter(KernelWriter):
     def __init__(self, function: PrimFunc, used: Used, target: Target) -> None:
         super().__init__(function, used, target)
         self._extents: dict[str, int] = {}
+        self._other_dtype: set[Buffer] = set()  # buffers in memory that a parameter has as another dtype
 
     def grid(self, body: Stmt, kernel: str, number: int) -> GridFunction:
         """The function of one grid of a kernel, of that number."""
@@ -166,10 +180,26 @@ class _GridWriter(KernelWriter):
         self.split = {buffer for buffer in self.split if buffer.scope() != SHARED}
         return stored
 
+    def view(self, buffer: Buffer, source: Buffer) -> None:
+        """Notes a buffer under another name; memory of one dtype may be used again for another, by another grid."""
+        if source in self.pointers and str(buffer.dtype) != str(source.dtype):
+            self.pointers[buffer] = self.pointers[source]
+            self._other_dtype.add(buffer)
+        else:
+            super().view(buffer, source)
+
+    def element(self, buffer: Buffer, index: Node) -> str:
+        """An element of a buffer, or the variable that it is."""
+        if buffer in self._other_dtype:
+            return f"(({c_type(str(buffer.dtype))} *){self.pointers[buffer]})[{self.express(index)}]"
+        return super().element(buffer, index)
+
     def statement(self, node: Stmt) -> Iterator[str]:
         """Its lines; barriers are known here alone."""
         if isinstance(node, tirx.Evaluate) and _is_barrier(node.value):
             yield "__syncthreads();"
+        elif isinstance(node, tirx.Evaluate) and name_of(node.value) == _CALL:
+            yield f"{self.express(node.value)};"
         else:
             yield from super().statement(node)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
@@ -28,16 +29,21 @@ def grams_of(homes: Sequence[Home], trial: Trial, samples: Sequence[Sample]) -> 
 
 
 def drifts_of(
-    homes: Sequence[Home], trial: Trial, samples: Sequence[Sample], weights: Mapping[str, Array]
+    homes: Sequence[Home],
+    trial: Trial,
+    samples: Sequence[Sample],
+    weights: Mapping[str, Array],
+    before: Mapping[str, Array] = MappingProxyType({}),
 ) -> dict[str, tuple[Array, Array]]:
     """X'^T X' and X'^T X, where X is what layers read and X' what they read with other weights before them.
 
     Args:
         weights: by the names of initializers.
+        before: those of the network that X is of, where they are not the model's own.
     """
     found: dict[str, tuple[Array, Array]] = {}
     for seed, sample in enumerate(samples):
-        own, other = trial.run(sample, {}), trial.run(sample, weights)
+        own, other = trial.run(sample, before), trial.run(sample, weights)
         for home in homes:
             layer, source, result = home.layer, home.node.source, own[home.node.output]
             most = max(64, ROWS_A_COLUMN * _width(home) // len(samples))

@@ -1,26 +1,37 @@
-"""Pruning, from a model and samples to a recipe: channels that go, weights that become zero, layers of low rank."""
+"""Pruning, from a model and samples to a recipe: branches and channels that go, weights that become zero, low rank.
+
+In this order, each on what the one before it leaves: a channel that goes has no weights that could be zero. At last all
+layers learn together, where that is asked for.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from ...errors import UsageError
 from ...ir_passes.compression.factorize import Cycles, multiplications
+from ...ir_passes.compression.layers import Layer, layers_of
+from ...ir_passes.core.graph import Graph
 from ..calibration.samples import Sample
 from ..options import CompileOptions
 from ..ranges import static_shapes
 from ..recipes.identity import identity_of
-from ..recipes.recipe import Recipe
+from ..recipes.recipe import RankEntry, Recipe
+from .distill import distilled, norm_parameters
+from .prune_branches import PruneBranches
 from .prune_channels import PruneChannels
 from .prune_layers import PruneLayers
-from .pruning import Change, Data, Pruned, Pruning, Subject, Way
-from .trial import trial_of
+from .pruning import NO_CHANGE, Change, Data, Pruned, Pruning, Subject
+from .trial import Closeness, trial_of
+from .weight_homes import weight_homes
 
 if TYPE_CHECKING:
     from ...frontends import OpenedModel
     from ..process.progress import ProgressCallback
+
+_DISTILLED = "distilled"
 
 
 def prune(
@@ -50,26 +61,72 @@ def prune(
     tell("import", 0, 0)
     imported = frontends.load(opened, shapes=static_shapes(options), bindings=options.bindings)
     subject = Subject(opened, imported, asked, cycles, tell)
-    way: Way = PruneChannels(subject) if asked.is_structured else PruneLayers(subject)
+    layers = layers_of(Graph.read(imported.module))
+    # What cannot be is told before anything is compiled.
+    branches = PruneBranches(subject) if asked.branches is not None else None
+    channels = PruneChannels(subject) if asked.is_structured else None
+    within = PruneLayers(subject) if asked.is_within_layers else None
     if not asked.needs_samples:
-        return _pruned(subject, way, way(None), {})
+        return _pruned(subject, layers, _changed(subject, None)[1], {})
     given = list(islice(samples, asked.samples))
     if not given:
         raise UsageError("there are no samples", where="--calibration")
-    with trial_of(opened, way.homes, options, tell) as trial:
-        change = way(Data(trial, given))
+    homes = [*weight_homes(opened, layers).values()]
+    if within is not None and branches is None and channels is None and not asked.distill:
+        homes = within.homes
+    more = () if branches is None else branches.tensors
+    lifted = [*norm_parameters(opened)] if asked.distill else []
+    with trial_of(opened, homes, options, tell, more, lifted) as trial:
+        left, change = _changed(subject, Data(trial, given))
+        if asked.distill:
+            change = change.then(_learned(left, change, given, options))
         tell("compare outputs", 0, 0)
-        errors = {stage: trial.output_error(given, arrays) for stage, arrays in change.stages.items()}
-    return _pruned(subject, way, change, errors)
+        close = {stage: trial.compared(given, arrays) for stage, arrays in change.stages.items()}
+    return _pruned(subject, layers, change, close)
 
 
-def _pruned(subject: Subject, way: Way, change: Change, errors: dict[str, float]) -> Pruned:
-    changed, layers = change.layers.values(), way.layers.values()
-    flops, weights = sum(each.flops for each in layers), sum(each.weights.size for each in layers)
+def _changed(subject: Subject, data: Data | None) -> tuple[Subject, Change]:
+    """What becomes of a model, way after way, and the model that is left once branches are gone."""
+    asked, change = subject.asked, NO_CHANGE
+    if asked.branches is not None and data is not None:
+        change = PruneBranches(subject)(data)
+        subject = subject.without([subject.imported.layers[name] for name in change.sections])
+    if asked.is_structured:
+        change = change.then(PruneChannels(subject, change)(data))
+    if asked.is_within_layers:
+        change = change.then(PruneLayers(subject, change)(data))
+    return subject, change
+
+
+def _learned(subject: Subject, change: Change, samples: Sequence[Sample], options: CompileOptions) -> Change:
+    """Distillation of what a change leaves; layers of low rank stay as they are, and branches that are gone."""
+    opened = subject.opened
+    homes = [*weight_homes(opened, layers_of(Graph.read(subject.imported.module))).values()]
+    factored = {
+        name
+        for name, sections in change.sections.items()
+        if any(isinstance(entry, RankEntry) for entry in sections.values())
+    }
+    still = {home.node.weights for home in homes if subject.name(home.layer.name) in factored}
+    silent = {tensor for home in change.gone for tensor in home.followed.branch}
+    still |= {name for node in opened.proto.graph.node if silent & set(node.output) for name in node.input}
+    cut = change.cut
+    kept = {} if cut is None else {home.layer.name: cut.mask(cut.channels.result(home.layer)) for home in homes}
+    epochs, tell = subject.asked.epochs, subject.tell
+    arrays = distilled(opened, homes, frozenset(still), kept, samples, change.weights, epochs, options, tell)
+    return Change(arrays=arrays, stages={_DISTILLED: arrays})
+
+
+def _pruned(subject: Subject, layers: Mapping[str, Layer], change: Change, close: Mapping[str, Closeness]) -> Pruned:
+    changed = change.layers.values()
+    gone = {name for home in change.gone for name in (home.node.weights, home.bias)}
+    arrays = {name: array for name, array in change.arrays.items() if name not in gone}
+    flops, weights = sum(each.flops for each in layers.values()), sum(each.weights.size for each in layers.values())
     return Pruned(
-        Recipe(model=identity_of(subject.opened), layers=change.sections, arrays=change.arrays),
+        Recipe(model=identity_of(subject.opened), layers=change.sections, arrays=arrays),
         change.layers,
         (flops, flops - sum(each.flops[0] - each.flops[1] for each in changed)),
         (weights, weights - sum(each.weights[0] - each.weights[1] for each in changed)),
-        errors,
+        {stage: each.error for stage, each in close.items()},
+        {stage: each.agreement for stage, each in close.items() if each.agreement is not None},
     )

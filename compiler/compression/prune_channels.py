@@ -8,6 +8,7 @@ from ...errors import CutError
 from ...ir_passes.compression.channel_graph import channel_graph
 from ...ir_passes.compression.channel_groups import Group, channel_groups
 from ...ir_passes.compression.choose_channels import Keep, Rank, by_rate, by_work
+from ...ir_passes.compression.columns import weights_of
 from ...ir_passes.compression.cut import Cut, cut_layers
 from ...ir_passes.compression.cut_channels import without
 from ...ir_passes.compression.importance import Ranking, by_magnitude, by_second_order
@@ -16,15 +17,21 @@ from ...ir_passes.core.graph import Graph
 from ..calibration.samples import Array
 from ..recipes.recipe import KeepEntry
 from .grams import gram_bytes, grams_of
-from .pruning import CRITERIA, Change, Data, PrunedLayer, Subject
+from .pruning import CRITERIA, NO_CHANGE, Change, Data, PrunedLayer, Subject
 from .refit import behind, cut_weights, refitted
 from .weight_homes import weight_homes
 
 _MOST_GRAM_BYTES = 256 << 20
+_MEASURED_SAMPLES = 32  # by which the outputs say how much a group matters
+# Stages that outputs are compared after.
+_PRUNED, RECONSTRUCTED = "pruned", "reconstructed"
 
 
 class PruneChannels:
     """A way to prune: whole channels go, of all layers that they connect.
+
+    Args:
+        before: what was changed already.
 
     Attributes:
         layers: all of the model, by the names that Relax has.
@@ -35,8 +42,9 @@ class PruneChannels:
         UsageError: there is no layer of a name that is asked for.
     """
 
-    def __init__(self, subject: Subject) -> None:
+    def __init__(self, subject: Subject, before: Change = NO_CHANGE) -> None:
         self._subject, self._channels = subject, channel_graph(subject.imported.module)
+        self._before = before.weights
         self.layers = self._channels.layers
         self._homes = weight_homes(subject.opened, self.layers)
         self.homes = list(self._homes.values())
@@ -46,7 +54,16 @@ class PruneChannels:
         """Those that are cut. A recipe speaks of layers by the names of nodes; what no name reaches, stays."""
         subject = self._subject
         layers = subject.wanted(self.layers) if subject.asked.layers else set(subject.imported.layers.values())
+        asked = subject.asked
         groups = [group for group in channel_groups(self._channels) if layers & set(group.channels)]
+        if asked.heads is not None and not any(group.of_heads and group.can_be_cut for group in groups):
+            raise CutError(
+                "the model has no attention whose heads can be cut",
+                where=subject.opened.where,
+                hint="`tilewright inspect --channels` says why",
+            )
+        if asked.channels is None and asked.work is None:
+            groups = [group for group in groups if group.of_heads]
         if not any(group.can_be_cut for group in groups):
             raise CutError(
                 f"no channels of {'these layers' if subject.asked.layers else 'the model'} can be cut",
@@ -65,21 +82,23 @@ class PruneChannels:
         ranked = data is not None and asked.criterion == CRITERIA[0]
         keep = self._chosen(self._by_samples(data) if data is not None and ranked else self._by_magnitude())
         cut = cut_layers(self._channels, keep)
-        if data is None:
-            return self._change(cut, keep, {}, {})
-        stages, arrays = {"pruned": cut_weights(self.homes, cut)}, {}
-        if asked.recover:
+        stages, arrays = {_PRUNED: {**self._before, **cut_weights(self.homes, cut)}}, {}
+        if data is not None and asked.recover:
             fitted = behind(self._homes, cut)
-            arrays = refitted(data.trial, data.samples, self.homes, fitted, cut, tell)
-            stages["recovered"] = arrays
+            arrays = refitted(data.trial, data.samples, self.homes, fitted, cut, tell, self._before)
+            stages[RECONSTRUCTED] = arrays
         return self._change(cut, keep, arrays, stages)
 
     def _chosen(self, rank: Rank) -> Keep:
         asked = self._subject.asked
-        if asked.channels is not None:
-            return by_rate(self._channels, self._groups, rank, asked.channels, asked.round_to or 1)
-        assert asked.work is not None
-        return by_work(self._channels, self._groups, rank, asked.work, asked.round_to or 1)
+        if asked.work is not None:
+            return by_work(self._channels, self._groups, rank, asked.work, asked.round_to or 1)
+
+        def rate(group: Group) -> float:
+            of_heads = asked.heads if group.of_heads else None
+            return of_heads if of_heads is not None else asked.channels or 0.0
+
+        return by_rate(self._channels, self._groups, rank, rate, asked.round_to or 1)
 
     def _by_magnitude(self) -> Rank:
         """Ranks by weights alone."""
@@ -93,13 +112,24 @@ class PruneChannels:
         if sum(gram_bytes(homes[name]) for name in readers) <= _MOST_GRAM_BYTES:
             tell("rank channels", 0, 0)
             known = grams_of([homes[name] for name in sorted(readers)], data.trial, data.samples)
+        measured = data.samples[:_MEASURED_SAMPLES]
 
         def rank(group: Group, steps: Sequence[int]) -> Ranking:
             tell("rank channels", 0, 0)
             if not set(group.inputs) <= readers:
                 return by_magnitude(self._channels, group, steps)
             grams = known or grams_of([homes[name] for name in group.inputs], data.trial, data.samples)
-            return by_second_order(self._channels, group, steps, grams)
+            ranking = by_second_order(self._channels, group, steps, grams)
+            if self._subject.asked.work is None:  # then groups are not compared
+                return ranking
+            # What the layers behind a group lose is measured once, at the outputs: so groups compare.
+            adapted = {
+                homes[name].node.weights: homes[name].from_relax(
+                    weights_of(homes[name].layer, matrix, homes[name].layer.weights.shape)
+                )
+                for name, matrix in ranking.middle.items()
+            }
+            return ranking.scaled(data.trial.output_error(measured, adapted) ** 2)
 
         return rank
 
@@ -119,4 +149,4 @@ class PruneChannels:
         }
         named = ((subject.name(name), kept) for name, kept in keep.items())
         sections = {name: {"keep_channels": KeepEntry(kept)} for name, kept in named if name is not None}
-        return Change(layers, sections, arrays, stages)
+        return Change(layers, sections, arrays, stages, cut)

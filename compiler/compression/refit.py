@@ -8,6 +8,7 @@ Sun 2017, "Channel pruning"). Memory holds the normal equations of one layer, ho
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -69,17 +70,19 @@ def refitted(
     fitted: Sequence[Home],
     cut: Cut,
     tell: ProgressCallback,
+    start: Mapping[str, Array] = MappingProxyType({}),
 ) -> dict[str, Array]:
     """New weights of the layers that read what a cut changes, by the names of initializers.
 
     Args:
         homes: all layers; those that are not fitted lose what is cut nevertheless.
         fitted: those to fit, in order.
+        start: weights that are not the model's own.
 
     Returns:
         Arrays of the model's own shapes: cut, they are those of the cut network.
     """
-    current = cut_weights(homes, cut)
+    current = {**start, **cut_weights(homes, cut)}
     levels: list[list[Home]] = []
     for home in fitted:
         if levels and levels[-1][0].node.source == home.node.source:

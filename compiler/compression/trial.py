@@ -20,6 +20,19 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Closeness:
+    """How close outputs are to others.
+
+    Attributes:
+        error: root mean square of the difference, as a share of that of the others.
+        agreement: how often the largest of a row is the same one; None where rows are single numbers.
+    """
+
+    error: float
+    agreement: float | None
+
+
+@dataclass(frozen=True)
 class Trial:
     """A model with some of its weights as inputs.
 
@@ -39,28 +52,49 @@ class Trial:
 
     def output_error(self, samples: Sequence[Sample], weights: Mapping[str, Array]) -> float:
         """How far the outputs are from the model's own, as a share of these: root mean squares over all samples."""
+        return self.compared(samples, weights).error
+
+    def compared(self, samples: Sequence[Sample], weights: Mapping[str, Array]) -> Closeness:
+        """How close the outputs are to the model's own."""
         difference = energy = 0.0
+        same = rows = 0
         for sample in samples:
             want, have = self.run(sample, {}), self.run(sample, weights)
             for name in self.outputs:
                 wide = want[name].astype(np.float64)
                 difference += float(np.square(wide - have[name]).sum())
                 energy += float(np.square(wide).sum())
-        return float(np.sqrt(difference / max(energy, 1e-300)))
+                if wide.ndim and wide.shape[-1] > 1:
+                    largest = wide.argmax(axis=-1)
+                    same += int((largest == have[name].argmax(axis=-1)).sum())
+                    rows += largest.size
+        return Closeness(float(np.sqrt(difference / max(energy, 1e-300))), same / rows if rows else None)
 
 
 @contextmanager
 def trial_of(
-    opened: OpenedModel, homes: Sequence[Home], options: CompileOptions, tell: ProgressCallback
+    opened: OpenedModel,
+    homes: Sequence[Home],
+    options: CompileOptions,
+    tell: ProgressCallback,
+    more: Sequence[str] = (),
+    lifted: Sequence[str] = (),
 ) -> Iterator[Trial]:
-    """Compiles a model with the weights of some layers as inputs; it gives what these layers read and make."""
+    """Compiles a model with the weights of some layers as inputs; it gives what these layers read and make.
+
+    Args:
+        more: other tensors that it gives, too.
+        lifted: other initializers that are inputs, too.
+    """
     from ...frontends.lifted_weights import with_weights_as_inputs
 
-    weights = values_of(opened, [name for home in homes for name in (home.node.weights, home.bias) if name])
+    own = [name for home in homes for name in (home.node.weights, home.bias) if name]
+    weights = values_of(opened, [*own, *lifted])
     border = list(
         dict.fromkeys(name for home in homes for name in (home.node.source, home.node.output, home.followed.tensor))
     )
-    lifted = with_weights_as_inputs(opened, weights)
+    border += [name for name in more if name not in {*border, *weights}]
+    model = with_weights_as_inputs(opened, weights)
     outputs = tuple(value.name for value in opened.proto.graph.output)
     with workshop_of(options, tell) as shop:
-        yield Trial(weights, outputs, tapped(shop, lifted, border, bytes_of(lifted, border)))
+        yield Trial(weights, outputs, tapped(shop, model, border, bytes_of(model, border)))

@@ -47,6 +47,10 @@ class Home:
         """Weights as ONNX has them."""
         return np.ascontiguousarray(weights.T) if self.transposed else weights
 
+    def to_relax(self, weights: Array) -> Array:
+        """Weights as Relax has them."""
+        return weights.T if self.transposed else weights
+
 
 def weight_homes(opened: OpenedModel, layers: Mapping[str, Layer]) -> dict[str, Home]:
     """By the names of layers those whose weights are initializers of their own.

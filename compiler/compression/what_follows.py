@@ -29,6 +29,8 @@ class Followed:
         factor: what the result is multiplied by on the way, a number or one for each column.
         low, high: values of the tensor beyond them are as good as they are.
         axes: those of the result that the tensor's are; none where they are the same.
+        branch: what the result becomes on the way to the sum behind it, the sum's operand last; none without a sum.
+        total: the sum.
     """
 
     tensor: str
@@ -36,11 +38,17 @@ class Followed:
     low: float = -np.inf
     high: float = np.inf
     axes: tuple[int, ...] = ()
+    branch: tuple[str, ...] = ()
+    total: str = ""
 
     def of(self, tensors: Mapping[str, Array]) -> Array:
         """The tensor, with its axes where the layer's result has them."""
         array = tensors[self.tensor]
         return array.transpose(np.argsort(self.axes)) if self.axes else array
+
+    def back(self, array: Array) -> Array:
+        """An array with axes as `of` gives them, with its axes where the tensor has them."""
+        return array.transpose(self.axes) if self.axes else array
 
     @property
     def is_clipped(self) -> bool:
@@ -69,7 +77,8 @@ class Walker:
 
     def follow(self, layer: LinearLayer) -> Followed:
         """Goes on while one node alone reads the result: through batch norms, constants and one sum, to what clips."""
-        tensor, summed = layer.output, False
+        tensor, total = layer.output, ""
+        branch = [tensor]
         factor: Array | float = 1.0
         axes: tuple[int, ...] = ()
         while tensor not in self._outputs and len(self._readers.get(tensor, ())) == 1:
@@ -79,15 +88,17 @@ class Walker:
                 factor = factor * self._factor(node)
             elif node.op_type == "Add" and len(others) == 1 and others[0] in self._constants:
                 pass
-            elif node.op_type == "Add" and len(others) == 1 and not summed and self._is_before(others[0], layer):
-                summed = True
+            elif node.op_type == "Add" and len(others) == 1 and not total and self._is_before(others[0], layer):
+                total = node.output[0]
             elif node.op_type == "Transpose" and node.attribute:  # without, it reverses an unknown number of axes
                 moved = tuple(int(axis) for axis in node.attribute[0].ints)
                 axes = tuple(axes[axis] for axis in moved) if axes else moved
             else:
-                return Followed(tensor, factor, *self._bounds(node), axes)
+                return Followed(tensor, factor, *self._bounds(node), axes, tuple(branch) if total else (), total)
             tensor = node.output[0]
-        return Followed(tensor, factor, axes=axes)
+            if not total:
+                branch.append(tensor)
+        return Followed(tensor, factor, axes=axes, branch=tuple(branch) if total else (), total=total)
 
     def _array(self, name: str) -> Array:
         return np.asarray(onnx.numpy_helper.to_array(self._constants[name], self._folder))

@@ -83,13 +83,16 @@ def write_self_check(signature: Signature, example: Example, folder: Path, objec
     """Writes device.c and what it includes for a program with a model inside, and an example of its inputs as data."""
     names = ", ".join(json.dumps(spec.name.encode("ascii", "replace").decode()) for spec in signature.outputs)
     kinds = "".join(_KINDS.get(spec.dtype, "i") for spec in signature.outputs)
-    lines = (
+    lines: tuple[str, ...] = (
         f"#define TILEWRIGHT_MODEL {signature.name}",
         f"#define TILEWRIGHT_THREADED {int(signature.threaded)}",
         f"#define TILEWRIGHT_TOLERANCE {example.tolerance}",
         f"static const char *const tilewright_names[] = {{{names}}};",
         f'static const char tilewright_kinds[] = "{kinds}";',
     )
+    if signature.dimensions:
+        largest = ", ".join(str(dimension.bound) for dimension in signature.dimensions)
+        lines = (*lines, f"#define TILEWRIGHT_DIMENSIONS {{{largest}}}")
     (folder / "self_check.h").write_text("\n".join([*lines, ""]))
     for part in ("device.c", "self_check.c"):
         (folder / part).write_text((_RUNTIME / part).read_text())

@@ -30,7 +30,8 @@ _COUNTER_BYTES = 8  # of an int64_t
 class Graph:
     """`main` without Relax: the steps that matter, in order, and the buffers between them (lifetimes still open).
 
-    `results` holds, for every output of the model, the buffer whose contents it is; `dimensions` what sizes depend on.
+    `results` holds, for every output of the model, the buffer whose contents it is; `dimensions` what sizes depend on;
+    `uses` the buffer of each constant of `main`, in the order in which they stand there.
     """
 
     inputs: tuple[TensorSpec, ...]
@@ -40,6 +41,7 @@ class Graph:
     results: tuple[int, ...]
     constants: Constants
     dimensions: tuple[Dimension, ...] = ()
+    uses: tuple[int, ...] = ()
 
     @property
     def calls(self) -> tuple[GraphCall, ...]:
@@ -94,6 +96,7 @@ class _Walk:
         self.steps: list[GraphStep] = []
         self.values: dict[Var, _Value] = {}
         self.contents: dict[bytes, int] = {}
+        self.uses: list[int] = []
         self.constant_bytes: Bytes = 0
 
     def read(self, output_names: Sequence[str], input_names: Sequence[str] | None) -> Graph:
@@ -111,7 +114,8 @@ class _Walk:
         outputs = tuple(_spec(name, ty) for name, ty in zip(output_names, types, strict=True))
         empty = {index for index, buffer in enumerate(self.buffers) if not buffer.bytes}
         steps = live(self.steps, results, empty)
-        return Graph(inputs, outputs, steps, tuple(self.buffers), results, self.constants())
+        buffers, uses = tuple(self.buffers), tuple(self.uses)
+        return Graph(inputs, outputs, steps, buffers, results, self.constants(), uses=uses)
 
     def walk(self, function: Expr) -> tuple[int, ...]:
         """Adds the steps of a function whose parameters are known; the buffers of its results."""
@@ -239,6 +243,7 @@ class _Walk:
                 new_buffer(BufferKind.CONSTANT, len(contents), offset=self.constant_bytes)
             )
             self.constant_bytes += align(len(contents))
+        self.uses.append(self.contents[contents])
         return self.contents[contents]
 
     def constants(self) -> Constants:

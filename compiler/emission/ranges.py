@@ -102,9 +102,8 @@ def _joined(
     )
     for values, other in reversed(others):
         steps = (GraphBranch(Equal(values), join.moved(other, places, outputs), steps),)
-    return Graph(
-        tuple(specs), tuple(outputs), steps, tuple(join.buffers), tuple(places), join.constants(), tuple(dimensions)
-    )
+    buffers, uses = tuple(join.buffers), tuple(join.uses)
+    return Graph(tuple(specs), tuple(outputs), steps, buffers, tuple(places), join.constants(), tuple(dimensions), uses)
 
 
 class _Join:
@@ -114,6 +113,7 @@ class _Join:
         self.sizes = list(sizes)
         self.inputs = graph.inputs[: len(graph.inputs) - len(sizes)]
         self.buffers: list[Buffer] = list(graph.buffers)
+        self.uses = list(graph.uses)
         self._contents = dict(zip(graph.constants.contents, _constants_of(graph), strict=True))
         self._constant_bytes = sum(align(len(contents)) for contents in self._contents)
         self._inputs = _inputs_of(graph)
@@ -155,6 +155,7 @@ class _Join:
                 )
                 self._constant_bytes += align(len(contents))
             names[index] = self._contents[contents]
+        self.uses += [names[use] for use in graph.uses]
         for index, buffer in enumerate(graph.buffers):
             if index not in names:
                 names[index] = self.add(buffer)

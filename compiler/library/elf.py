@@ -73,16 +73,27 @@ class Elf:
 
     def segments(self) -> list[tuple[int, int]]:
         """The parts of the file that the loader maps: the first byte of each, and the first behind it."""
+        return [(offset, offset + size) for offset, _, size in self._loaded()]
+
+    def offset_of(self, address: int, size: int) -> int | None:
+        """Where in the file so many bytes from an address on stand; None where no segment has all of them."""
+        for offset, start, length in self._loaded():
+            if start <= address and address + size <= start + length:
+                return offset + address - start
+        return None
+
+    def _loaded(self) -> list[tuple[int, int, int]]:
+        """The offset, the address and the size in the file of each segment that the loader maps."""
         (table,) = self._unpack(*(("Q", 32) if self.is_64 else ("I", 28)))
         entry_size, count = self._unpack("HH", 54 if self.is_64 else 42)
         found = []
         for i in range(count):
             kind, *fields = self._unpack("IIQQQQ" if self.is_64 else "IIIIII", table + i * entry_size)
-            offset, size = (fields[1], fields[4]) if self.is_64 else (fields[0], fields[3])
+            offset, address, size = (fields[1], fields[2], fields[4]) if self.is_64 else (*fields[:2], fields[3])
             if kind == _PT_LOAD:
                 if offset + size > len(self.data):
                     raise self._damaged()
-                found.append((offset, offset + size))
+                found.append((offset, address, size))
         return found
 
     @property

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
@@ -20,7 +20,7 @@ from .tensor_spec import ELEMENT_BYTES, TensorSpec
 FORMAT_VERSION = 1
 SECTION = ".tilewright"
 MAX_THREADS = 256  # of a library's pool
-PRECISIONS = ("fp32", "bf16", "fp16")
+PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 # What dense layers may be rounded to without a recipe, by `compile --quantize`.
 QUANTIZED = ("weights-int8", "weights-int4", "dynamic")
 
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class KernelRecord:
-    """A kernel as the signature tells of it; the fields are those of `plan.Kernel`."""
+    """A kernel as the signature tells of it; the fields are those of `plan.Kernel`, and a digest of its code."""
 
     symbol: str
     template: str
@@ -43,6 +43,7 @@ class KernelRecord:
     bytes: Bytes
     fallback: str = ""
     constant_bytes: Bytes = 0
+    code: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,11 @@ class Signature:
         tilewright_version: what wrote it.
         kernels, steps: what it runs, in the order of `plan.leaves`.
         dimensions: numbers that a call takes after the workspace.
-        precision: what it multiplies and stores in: ``fp32``, ``bf16`` or ``fp16``.
+        precision: what it multiplies and stores in: ``fp32``, ``tf32``, ``bf16`` or ``fp16``.
         quantize: what is rounded to integers without a recipe, one of `QUANTIZED`, or "".
         device: what runs its kernels, ``cuda``; empty: the processor that calls it.
+        structure: a digest of what it does, apart from the weights; empty in libraries of older versions.
+        weights: where the contents of each use of a constant start in the weights, in an order that the structure says.
     """
 
     name: str
@@ -92,6 +95,8 @@ class Signature:
     quantize: str = ""
     dimensions: tuple[Dimension, ...] = ()
     device: str = ""
+    structure: str = ""
+    weights: tuple[Bytes, ...] = ()
 
     @property
     def results(self) -> tuple[TensorSpec, ...]:
@@ -116,8 +121,16 @@ def make_signature(
     precision: str = "fp32",
     quantize: str = "",
     device: str = "",
+    structure: str = "",
+    codes: Sequence[str] = (),
+    weights: tuple[Bytes, ...] = (),
 ) -> Signature:
-    """The signature of a plan's library; `threads` as `CompileOptions` has it."""
+    """The signature of a plan's library.
+
+    Args:
+        threads: as `CompileOptions` has it.
+        codes: digests of the kernels' code, in order.
+    """
     return Signature(
         name=plan.name,
         inputs=plan.inputs,
@@ -132,13 +145,16 @@ def make_signature(
         default_threads=threads or 0,
         tilewright_version=tilewright_version,
         kernels=tuple(
-            KernelRecord(k.symbol, k.template, k.flops, k.bytes, k.fallback, k.constant_bytes) for k in plan.kernels
+            KernelRecord(k.symbol, k.template, k.flops, k.bytes, k.fallback, k.constant_bytes, code)
+            for k, code in zip(plan.kernels, codes or [""] * len(plan.kernels), strict=True)
         ),
         steps=tuple(StepRecord(s.kernel if isinstance(s, Call) else -1, s.sources) for s in leaves(plan.steps)),
         precision=precision,
         quantize=quantize,
         dimensions=plan.dimensions,
         device=device,
+        structure=structure,
+        weights=weights,
     )
 
 
@@ -226,6 +242,7 @@ def _from_json(data: Mapping[str, Any]) -> Signature:
                 _size(k["bytes"]),
                 _text(k.get("fallback", "")),
                 _size(k.get("constant_bytes", 0)),
+                _text(k.get("code", "")),
             )
             for k in _list(data["kernels"])
         ),
@@ -236,6 +253,8 @@ def _from_json(data: Mapping[str, Any]) -> Signature:
         quantize=_text(data.get("quantize", "")),
         dimensions=tuple(map(_dimension, _list(data.get("dimensions", [])))),
         device=_text(data.get("device", "")),
+        structure=_text(data.get("structure", "")),
+        weights=tuple(map(_size, _list(data.get("weights", [])))),
     )
 
 

@@ -8,6 +8,7 @@
 
 A statement waits if it reads what was written since the last barrier, or writes what was read since then, or written by
 another statement: one alone writes other elements in each of its turns.
+Loops over slabs that are copied ahead (`copies_ahead.py`) have their barriers.
 A loop is walked twice: what its end leaves is there when it begins again. Barriers stand where all threads of a block
 come: between statements and in loops, in no branch.
 """
@@ -21,6 +22,7 @@ import tvm_ffi
 from tvm import tirx
 from tvm.ir import Call, Op, PrimType, StringImm, TensorLoad
 
+from ...annotations import AHEAD
 from ...errors import CompilerError
 from ...ir_types import Buffer, Node, PrimFunc, Stmt
 from ...schedules.tensorir.rebuild import found, with_body
@@ -95,12 +97,13 @@ class _Walk:
         if isinstance(node, tirx.AttrStmt):
             return tirx.AttrStmt(node.node, node.attr_key, node.value, self.statement(node.body))
         own = self._accesses(node)
-        if isinstance(node, tirx.For) and own.written:
+        by_itself = isinstance(node, tirx.For) and AHEAD.of(node) is not None
+        if isinstance(node, tirx.For) and own.written and not by_itself:
             before = _Since(set(self._since.read), dict(self._since.written))
             self.statement(node.body)
             self._since.add(before)  # a turn comes after what was before the loop, or after another turn
             return with_body(node, self.statement(node.body))
-        if not isinstance(node, tirx.BufferStore) and own.read & own.written.keys():
+        if not (isinstance(node, tirx.BufferStore) or by_itself) and own.read & own.written.keys():
             raise CompilerError("threads would have to wait for each other in a branch that some of them take")
         if self._since.conflicts(own):
             self._since = own

@@ -233,6 +233,10 @@ def _requantize(steps: Steps, sums: Scalar, multiplier: Scalar, zero: Scalar, lo
     return steps.value(rounded_within(hidden.multiply(wide, multiplier), zero, low, high))
 
 
+def _quantize(steps: Steps, x: Scalar, scale: Scalar, zero: Scalar, low: Scalar, high: Scalar) -> Scalar:
+    return steps.value(rounded_within(hidden.divide(x, scale), zero, low, high))
+
+
 def _add_product(steps: Steps, total: Scalar, x: Scalar, y: Scalar) -> Scalar:
     dtype = hidden.dtype_of(total)
     if dtype.partition("x")[0] not in _FUSED_DTYPES:
@@ -260,6 +264,7 @@ _OPERATORS: Mapping[str, Callable[..., Scalar]] = MappingProxyType(
         hidden.LESS_EQUAL: _node(tirx.LE),
         hidden.ROUND_TO_BFLOAT16: _round_to_bfloat16,
         hidden.REQUANTIZE: _requantize,
+        hidden.QUANTIZE: _quantize,
         hidden.IS_NAN: lambda steps, x: tirx.isnan(x),
     }
 )

@@ -5,8 +5,8 @@
     s[2] = s[2] + c if i else s[2]                        s[1] = s[1] + b
                                                           s[2] = s[2] + c
 
-A loop over one store that is a choice between two values, the same one for all iterations, becomes two loops: a copy of
-a line into a band and zeros beside it are those that C compilers know.
+A loop over one store that is a choice between two values becomes several loops, where the choice is the same for all
+iterations, or for all from one to another: a copy of a line into a band, zeros around it, and zeros instead of it.
 
 For code that computes one number at a time, where a branch that is taken for all is cheaper than a choice for each. The
 rows of a window that lie in the padding are skipped by one.
@@ -20,7 +20,7 @@ from tvm.ir import TensorLoad
 
 from ...hidden_floats import name_of
 from ...ir_types import PrimFunc, Scalar, Stmt
-from ...schedules.tensorir.rebuild import found, mentions, substituted, with_body
+from ...schedules.tensorir.rebuild import found, mentions, substituted
 
 _CHOICE = "prim.if_then_else"
 # A statement, and the conditions that all have to hold for it.
@@ -32,7 +32,7 @@ def share_guards(function: PrimFunc) -> PrimFunc:
     changes = [
         (tirx.BufferStore, lambda store: _joined([_guarded(store)])),
         (tirx.SeqStmt, _sequence),
-        (tirx.For, _two_loops),
+        (tirx.For, _loops_of_choice),
     ]
     return function.with_body(tvm_ffi.structural_map(function.body, changes, order="post"))
 
@@ -42,30 +42,69 @@ def _sequence(statements: Stmt) -> Stmt:
     return _joined([guarded for each in statements.seq for guarded in _opened(each)])
 
 
-def _two_loops(loop: Stmt) -> Stmt:
-    """A loop over a choice that does not depend on it."""
+def _loops_of_choice(loop: Stmt) -> Stmt:
+    """A loop over a choice, as one over each value."""
     store = loop.body
-    if isinstance(store, tirx.For) or not isinstance(store, (tirx.BufferStore, tirx.IfThenElse)):
-        return loop
     if isinstance(store, tirx.IfThenElse):  # of loops inside, which has come out of them
-        condition, bodies = store.condition, [store.then_case, store.else_case]
-        if store.else_case is None or not all(isinstance(each, tirx.For) for each in bodies):
+        condition, values = store.condition, [store.then_case, store.else_case]
+        if not all(isinstance(each, tirx.For) for each in values):
             return loop
-    elif name_of(store.value) == _CHOICE:
-        condition, *values = store.value.args
-        bodies = [tirx.BufferStore(store.buffer, value, list(store.indices)) for value in values]
+    elif isinstance(store, tirx.BufferStore) and name_of(store.value) == _CHOICE:
+        condition, *chosen = store.value.args
+        values = [tirx.BufferStore(store.buffer, value, list(store.indices)) for value in chosen]
     else:
         return loop
-    if mentions(condition, [loop.loop_var]) or found(condition, TensorLoad):
+    if found(condition, TensorLoad):
         return loop
-    return tirx.IfThenElse(condition, with_body(loop, bodies[0]), _renamed(with_body(loop, bodies[1])))
+    outside, first, end = [], 0, int(loop.extent)
+    for each in _conjuncts(condition):
+        if not mentions(each, [loop.loop_var]):
+            outside.append(each)
+            continue
+        bounds = _bounds(each, loop.loop_var, end)
+        if bounds is None or not isinstance(loop.min, tirx.IntImm) or int(loop.min):
+            return loop
+        first, end = max(first, bounds[0]), min(end, bounds[1])
+    then, otherwise = values
+    parts = [(otherwise, 0, first), (then, first, end), (otherwise, end, int(loop.extent))]
+    inside = [_part(loop, *part) for part in parts if part[1] < part[2]]
+    chosen = inside[0] if len(inside) == 1 else tirx.SeqStmt(inside)
+    if not outside:
+        return chosen
+    return tirx.IfThenElse(tirx.all(*outside), chosen, _part(loop, otherwise, 0, int(loop.extent)))
 
 
-def _renamed(loop: Stmt) -> Stmt:
-    """The loop over a variable of its own: no two loops share one."""
+def _bounds(condition: Scalar, variable: Scalar, extent: int) -> tuple[int, int] | None:
+    """From where to where a condition on a variable alone holds."""
+    turned = {tirx.GT: tirx.LT, tirx.GE: tirx.LE}.get(type(condition))
+    if turned is not None:
+        condition = turned(condition.b, condition.a)
+    if not isinstance(condition, tirx.LT | tirx.LE):
+        return None
+    equal = isinstance(condition, tirx.LE)
+    if condition.a.same_as(variable) and isinstance(condition.b, tirx.IntImm):
+        return 0, int(condition.b) + equal
+    if condition.b.same_as(variable) and isinstance(condition.a, tirx.IntImm):
+        return int(condition.a) + (not equal), extent
+    return None
+
+
+def _part(loop: Stmt, body: Stmt, first: int, end: int) -> Stmt:
+    """Some iterations of a loop, of another body, over a variable of its own: no two loops share one."""
     variable = tirx.Var(loop.loop_var.name, loop.loop_var.ty)
-    body = substituted(loop.body, {loop.loop_var: variable})
-    return tirx.For(variable, loop.min, loop.extent, loop.kind, body, annotations=dict(loop.annotations))
+    kind = str(loop.loop_var.ty.dtype)
+    body = substituted(_renamed(body), {loop.loop_var: variable})
+    begin, extent = (tirx.IntImm(kind, value) for value in (first, end - first))
+    return tirx.For(variable, begin, extent, loop.kind, body, annotations=dict(loop.annotations))
+
+
+def _renamed(body: Stmt) -> Stmt:
+    """A loop, if it is one, over another variable."""
+    if not isinstance(body, tirx.For):
+        return body
+    variable = tirx.Var(body.loop_var.name, body.loop_var.ty)
+    inside = substituted(_renamed(body.body), {body.loop_var: variable})
+    return tirx.For(variable, body.min, body.extent, body.kind, inside, annotations=dict(body.annotations))
 
 
 def _opened(statement: Stmt) -> list[_Guarded]:

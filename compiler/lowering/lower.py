@@ -31,6 +31,7 @@ from ..library.plan import Bytes
 from ..library.tensor_spec import element_bytes
 from .barriers import insert_barriers
 from .bfloat16 import expand_conversions, legalize_arithmetic
+from .copies_ahead import copy_ahead
 from .flatten import hide_divisions, show_divisions
 from .guards import share_guards
 from .lane_storage import give_lanes_storage
@@ -100,11 +101,13 @@ def lower_kernel(
         function = _serial(function)
     with failing_in(f"kernel '{symbol}'", "lowering a kernel failed"):
         workers = int(tvm_target.attrs.get("num-cores", 1)) if parallel else 1
-        passes = _grid_passes() if grid else _loop_passes(workers, units, vectors, branches)
+        passes = _grid_passes(units, functions) if grid else _loop_passes(workers, units, vectors, branches)
         module = passes(tvm.IRModule({symbol: _for(_ANY, function, symbol)}))
         raw, scratch = _raw_abi(module[symbol])
         with tvm_target:
-            module = _machine_passes(units, fma, functions)(tvm.IRModule({symbol: _for(tvm_target, raw, symbol)}))
+            module = _machine_passes(units, fma, functions, imports=not grid)(
+                tvm.IRModule({symbol: _for(tvm_target, raw, symbol)})
+            )
     return LoweredKernel(symbol, module[symbol], scratch)
 
 
@@ -135,7 +138,7 @@ def _loop_passes(workers: int, units: Sequence[DotUnit], vectors: bool, branches
             _on_functions("OperandLanes", load_operands_at_once),
             _on_functions("SelectDots", partial(select_dots, units={unit.name: unit for unit in units})),
             _on_functions("LegalizeBfloat16", legalize_arithmetic),
-            _on_functions("Squares", transpose_squares),
+            *([_on_functions("Squares", transpose_squares)] if vectors else []),
             _on_functions("VectorBorders", cut_at_borders),
             _on_functions("LaneStorage", give_lanes_storage),
             _on_functions("HoistScratch", partial(hoist_scratch, workers=workers)),
@@ -157,7 +160,7 @@ def _loop_passes(workers: int, units: Sequence[DotUnit], vectors: bool, branches
     )
 
 
-def _grid_passes() -> Any:
+def _grid_passes(units: Sequence[DotUnit], functions: Sequence[TargetFunction]) -> Any:
     """The same for grids of threads: TVM's own sequence for GPUs as far as these kernels need it, and our barriers."""
     return tvm.ir.transform.Sequential(
         [
@@ -175,11 +178,12 @@ def _grid_passes() -> Any:
             _on_functions("HideDivisions", hide_divisions),
             tirx.transform.FlattenBuffer(),
             _on_functions("ShowDivisions", show_divisions),
-            _on_functions("SelectDots", partial(select_dots, units={})),
+            _on_functions("SelectDots", partial(select_dots, units={unit.name: unit for unit in units})),
             _on_functions("LegalizeBfloat16", legalize_arithmetic),
             _on_functions("HoistScratch", partial(hoist_scratch, workers=1)),
             tirx.transform.NarrowDataType(32),
             tirx.transform.VectorizeLoop(False),
+            _on_functions("CopiesAhead", partial(copy_ahead, functions=functions)),
             tirx.transform.StorageRewrite(),
             s_tir.transform.RenormalizeSplitPattern(),
             tirx.transform.StmtSimplify(),
@@ -198,8 +202,12 @@ def _on_functions(name: str, change: Callable[[PrimFunc], PrimFunc]) -> Any:
     return tirx.transform.prim_func_pass(apply, opt_level=0, name=f"tilewright.{name}")
 
 
-def _machine_passes(units: Sequence[DotUnit], fma: bool, functions: Sequence[TargetFunction]) -> Any:
-    """What only code generation can express: stored bfloat16, intrinsics of the target."""
+def _machine_passes(units: Sequence[DotUnit], fma: bool, functions: Sequence[TargetFunction], *, imports: bool) -> Any:
+    """What only code generation can express: stored bfloat16, intrinsics of the target.
+
+    Args:
+        imports: whether functions come with the kernel that calls them, as texts for LLVM.
+    """
     instructions = {unit.name: unit.instructions() for unit in units}
     rounding = next((instructions[unit.name].rounding for unit in units if unit.rhs == "bfloat16"), None)
     return tvm.ir.transform.Sequential(
@@ -212,7 +220,7 @@ def _machine_passes(units: Sequence[DotUnit], fma: bool, functions: Sequence[Tar
             # The last: from here on floats are computed by TVM's own arithmetic, which it must not simplify.
             _on_functions("WriteOut", partial(write_out, functions=functions)),
             *([_on_functions("AskForFma", ask_for_fma)] if fma else []),
-            _on_functions("ImportFunctions", partial(with_imports, units=tuple(instructions.values()))),
+            *([_on_functions("ImportFunctions", partial(with_imports, units=tuple(instructions.values())))] * imports),
         ]
     )
 

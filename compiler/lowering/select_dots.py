@@ -24,6 +24,7 @@ from .tried_values import are_equal
 
 # The other loops count instructions.
 _OF_ONE_INSTRUCTION = ("row", "lane", "group", "term")
+_THREAD = "threadIdx.x"
 _MAX_EXTENT = 1 << 31  # of a part of an index whose bounds are known
 
 
@@ -42,6 +43,7 @@ class _Selection:
         self._after_sums: Sequence[Stmt] = ()
         self._around_tiles: tuple[Sequence[Stmt], Sequence[Stmt]] | None = None
         self._stays_in_loop = False
+        self._thread: Any = None  # the place of a thread in its warp
 
     def statement(self, node: Any) -> Any:
         """The statement with instructions."""
@@ -50,11 +52,19 @@ class _Selection:
         if isinstance(node, tirx.For):
             return self._loop(node)
         if isinstance(node, tirx.AttrStmt):
+            if node.attr_key == "thread_extent":
+                self._note_place(node)
             return tirx.AttrStmt(node.node, node.attr_key, node.value, self.statement(node.body))
         if isinstance(node, tirx.IfThenElse):
             otherwise = None if node.else_case is None else self.statement(node.else_case)
             return tirx.IfThenElse(node.condition, self.statement(node.then_case), otherwise)
         return node
+
+    def _note_place(self, launch: Any) -> None:
+        place = launch.node.var
+        self._analyzer.bind(place, tvm.ir.Range.from_min_extent(tirx.IntImm(str(place.ty.dtype), 0), launch.value))
+        if str(launch.node.thread_tag) == _THREAD:
+            self._thread = place
 
     def _loop(self, loop: Any) -> Any:
         unit = self._units.get(UNIT.of(loop) or "")
@@ -104,6 +114,8 @@ class _Selection:
             ValueError: it is not linear in them.
         """
         variables = {role: loop.loop_var for role, loop in loops.items()}
+        if self._thread is not None:
+            variables["thread"] = self._thread
         for loop in loops.values():
             self._analyzer.bind(loop.loop_var, tvm.ir.Range.from_min_extent(loop.min, loop.extent))
 
@@ -131,7 +143,7 @@ class _Selection:
             rebuilt = rebuilt + variables[role] * stride
         if not are_equal(rebuilt, index, self._analyzer):
             raise ValueError(f"the index {index} is not linear in the loops of an instruction")
-        return Operand(buffer, at, strides)
+        return Operand(buffer, at, strides, self._thread)
 
     def _factored(self, index: Any) -> Any:
         """The index with ``(g * a + b) // (g * c)`` as ``a // c``, and the remainder likewise, where 0 <= b < g."""

@@ -54,7 +54,7 @@ def started(count: int, preload: str) -> Iterator[Workers | None]:
     Yields:
         The workers; None where there are none, or processes cannot be started.
     """
-    workers = _start(count, preload) if count > 1 and _is_python(sys.executable) else None
+    workers = start(count, preload) if count > 1 and _is_python(sys.executable) else None
     if workers is None:
         yield None
         return
@@ -213,8 +213,8 @@ def _readable(connections: Sequence[Connection[Any, Any]], timeout: float | None
     return [connection for connection in connections if connection in ready]
 
 
-def _start(count: int, preload: str) -> Workers | None:
-    """Starts so many workers, or none."""
+def start(count: int, preload: str) -> Workers | None:
+    """Starts so many workers, or none, whose end is the caller's task; see `started`."""
     here: list[Connection[Any, Any]] = []
     there: list[Connection[Any, Any]] = []
     try:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import RecipeError
 from ...ir_passes import (
+    CastOperands,
     CutChannels,
     DropBranches,
     Factorize,
@@ -25,7 +26,17 @@ from ...ir_passes.quantization.weight_integers import WeightBits
 from ...ir_types import Expr
 from ...schedules.narrow import conversion_cycles, gains, gains_dynamically, saved_cycles
 from .dense import WAYS, dense_layers
-from .recipe import ActivationsEntry, DropEntry, FloatEntry, KeepEntry, RankEntry, Recipe, SparsityEntry, WeightsEntry
+from .recipe import (
+    ActivationsEntry,
+    DropEntry,
+    FloatEntry,
+    KeepEntry,
+    PrecisionEntry,
+    RankEntry,
+    Recipe,
+    SparsityEntry,
+    WeightsEntry,
+)
 from .sections import BLOCKS
 
 if TYPE_CHECKING:
@@ -42,10 +53,12 @@ class RecipePasses:
     Attributes:
         first: passes right after import, before all others: those that change shapes and weights.
         quantize: passes before quantized tensors become integers, when operators and layouts are settled.
+        products: passes after that, which say what products of floats multiply in.
     """
 
     first: tuple[Pass, ...] = ()
     quantize: tuple[Pass, ...] = ()
+    products: tuple[Pass, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,6 +76,7 @@ class Applied:
         return RecipePasses(
             tuple(each for row in FIRST for each in row(self.recipe, self, decide)),
             tuple(each for row in QUANTIZE for each in row(self.recipe, self, decide)),
+            tuple(each for row in PRODUCTS for each in row(self.recipe, self, decide)),
         )
 
     def of_node(self, hint: str, kept_float: str) -> None:
@@ -179,8 +193,14 @@ def _faster(decide: Chooser) -> Callable[[Expr], bool]:
     return lambda call: gains(call, decide.target)
 
 
+def _precise(recipe: Recipe, applied: Applied, decide: Chooser) -> Sequence[Pass]:
+    layers = frozenset(applied.names.layers[name] for name in recipe.entries(PrecisionEntry))
+    return (CastOperands(gains=_faster(decide), layers=layers),) if layers else ()
+
+
 FIRST: tuple[Row, ...] = (_dropped, _narrower, _factored, _with_zeros, _dense)
 QUANTIZE: tuple[Row, ...] = (_pairs,)
+PRODUCTS: tuple[Row, ...] = (_precise,)
 
 
 def until_integers(order: list[Pass]) -> Sequence[Pass]:

@@ -112,6 +112,13 @@ class RankEntry:
 
 
 @dataclass(frozen=True)
+class PrecisionEntry:
+    """What a layer multiplies in, where that is faster: ``bf16``; its sums and results are float32."""
+
+    precision: str
+
+
+@dataclass(frozen=True)
 class Recipe:
     """What is done to a model; nothing, as it stands.
 

@@ -16,6 +16,7 @@ from .recipe import (
     DropEntry,
     FloatEntry,
     KeepEntry,
+    PrecisionEntry,
     RankEntry,
     SparsityEntry,
     TensorEntry,
@@ -221,6 +222,7 @@ LAYER_SECTIONS: Mapping[str, EntryFormat] = MappingProxyType(
         "drop": EntryFormat(DropEntry, MappingProxyType({"drop": yes_or_no}), single=True),
         "sparsity": EntryFormat(SparsityEntry, MappingProxyType({"pattern": pattern, "rate": rate})),
         "rank": EntryFormat(RankEntry, MappingProxyType({"rank": ranks}), single=True),
+        "precision": EntryFormat(PrecisionEntry, MappingProxyType({"precision": one_of("bf16")}), single=True),
         "float": EntryFormat(FloatEntry, MappingProxyType({"why": text}), single=True),
     }
 )

@@ -1,9 +1,10 @@
-"""Curves as an SVG, written here: a line for each name, the better below; no package is needed."""
+"""Curves and clouds of points as an SVG, written here: a colour for each name; no package is needed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from types import MappingProxyType
 
 _WIDTH, _HEIGHT = 640, 380
 _LEFT, _RIGHT, _TOP, _BOTTOM = 60, 150, 34, 48
@@ -12,9 +13,18 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9")
 _TICKS = 5
 
 
-def svg(title: str, x_label: str, y_label: str, lines: Mapping[str, Sequence[tuple[float, float]]]) -> str:
-    """The picture of lines through points (x, y)."""
-    points = [point for line in lines.values() for point in line]
+Points = Sequence[tuple[float, float]]
+
+
+def svg(
+    title: str,
+    x_label: str,
+    y_label: str,
+    lines: Mapping[str, Points],
+    clouds: Mapping[str, Points] = MappingProxyType({}),
+) -> str:
+    """The picture of lines through points (x, y), and of clouds of points that nothing connects."""
+    points = [point for group in (*lines.values(), *clouds.values()) for point in group]
     if not points:
         return ""
     (x_low, x_high), (y_low, y_high) = (_ends([point[axis] for point in points]) for axis in (0, 1))
@@ -51,6 +61,14 @@ def svg(title: str, x_label: str, y_label: str, lines: Mapping[str, Sequence[tup
             f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>'
             f'<line x1="{key_x}" x2="{key_x + 18}" y1="{key_y}" y2="{key_y}" stroke="{colour}" stroke-width="2"/>'
             f'<text x="{key_x + 24}" y="{key_y + 4}">{escape(name)}</text>'
+        )
+    for number, (name, cloud) in enumerate(clouds.items(), len(lines)):
+        colour = _COLOURS[number % len(_COLOURS)]
+        key_x, key_y = _WIDTH - _RIGHT + 21, _TOP + 18 * number
+        parts += [f'<circle cx="{x(at):.1f}" cy="{y(value):.1f}" r="4" fill="{colour}"/>' for at, value in cloud]
+        parts.append(
+            f'<circle cx="{key_x}" cy="{key_y}" r="4" fill="{colour}"/>'
+            f'<text x="{key_x + 15}" y="{key_y + 4}">{escape(name)}</text>'
         )
     return "\n".join([*parts, "</svg>", ""])
 

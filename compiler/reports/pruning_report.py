@@ -11,9 +11,10 @@ from .report import Table, amount
 if TYPE_CHECKING:
     from ..compression.pruning import Pruned
 
-# How the facts about a layer are said, by the first of them.
+# How the facts about a layer are said, by one of them.
 _SAID: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "channels": lambda made: "{1} of {0} channels".format(*made["channels"]),
+    "dropped": lambda made: "gone with its branch",
     "pattern": lambda made: f"{made['pattern']} zeros",
     "rank": lambda made: f"rank {' and '.join(map(str, made['rank']))}",
 }
@@ -27,6 +28,7 @@ def to_json(pruned: Pruned) -> dict[str, Any]:
         "flops": list(pruned.flops),
         "weights": list(pruned.weights),
         "output_error": dict(pruned.errors),
+        "agreement": dict(pruned.agreement),
         "layers": {name: layer.pop("made") | layer for name, layer in layers.items()},
     }
 
@@ -40,7 +42,7 @@ def tables(pruned: Pruned) -> list[str | Table]:
     title = "layers that changed" + (", and what their outputs on the samples lose" if stages else "")
     layers = Table(columns, title)
     for name, layer in pruned.layers.items():
-        said = next(say(layer.made) for fact, say in _SAID.items() if fact in layer.made)
+        said = ", ".join(say(layer.made) for fact, say in _SAID.items() if fact in layer.made)
         errors = (f"{layer.errors[stage]:.2%}" if stage in layer.errors else "" for stage in stages)
         layers.add(name, said, layer.weights[0], _share(layer.weights), _share(layer.flops), *errors)
     totals = [
@@ -48,9 +50,14 @@ def tables(pruned: Pruned) -> list[str | Table]:
         for what, pair in (("FLOPs", pruned.flops), ("weights", pruned.weights))
     ]
     outputs = [
-        f"outputs on the samples, {stage}: {error:.2%} from the model's own" for stage, error in pruned.errors.items()
+        f"outputs on the samples, {stage}: {error:.2%} from the model's own" + _agreeing(pruned.agreement.get(stage))
+        for stage, error in pruned.errors.items()
     ]
     return [layers, *totals, *outputs]
+
+
+def _agreeing(share: float | None) -> str:
+    return "" if share is None else f", {share:.2%} of the largest values in the same place"
 
 
 def _share(pair: tuple[int, int]) -> str:

@@ -16,20 +16,28 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from ...dtypes import numpy_dtype
-from ...errors import TensorError, TilewrightError, ToolError, UnsupportedError
+from ...errors import TensorError, TilewrightError, ToolError
 from ...targets.systems import ELF
 from ...targets.toolchain import find_toolchain
 from ..library.arrays import as_array
+from ..library.dimensions import Values, at, sizes_of_call
 from ..library.elf import Elf
+from ..library.library_file import LibraryFile
 from ..library.signature import Signature
 from ..process.temporary import TemporaryFolder, temporary_folder
 from .runner import Array, Inputs, Library
 
-PROGRAM, LIBRARY, INPUTS, OUTPUTS = "program", "library", "inputs.bin", "outputs.bin"
+PROGRAM, LIBRARY, INPUTS, OUTPUTS, TIMES = "program", "library", "inputs.bin", "outputs.bin", "times.bin"
+HEADER = 2  # words before the times of steps: whether kernels run, and how many rounds are done
 _EXIT_MODEL = 2
 _SECONDS = 3600.0  # that a program may take
+STILL_SECONDS = 60  # standing still for so long is a hang; devices are slower than this machine
+
+
+Words = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,25 @@ class Ended:
     code: int | None
     printed: str
     errors: str
+
+
+@dataclass(frozen=True)
+class Profiled:
+    """What came of rounds of a library of which each step was timed.
+
+    Attributes:
+        ended: how the program did.
+        words: `HEADER`, and for each round the nanoseconds of its steps, as far as they came.
+        outputs: what it wrote of results.
+    """
+
+    ended: Ended
+    words: Words
+    outputs: bytes
+
+    def rounds(self, steps: int) -> Words:
+        """The times of the rounds that are done, but for the first, which finds cold caches: [rounds, steps]."""
+        return self.words[HEADER:].reshape(-1, steps)[1 : int(self.words[1])]
 
 
 class Place(Protocol):
@@ -101,12 +128,6 @@ class DeviceRunner:
         self, library: Library, inputs: Inputs, runs: int, seconds: float
     ) -> tuple[dict[str, Array], list[float]]:
         signature = library.signature
-        if signature.dimensions:
-            raise UnsupportedError(
-                "a library for a range of sizes cannot be run there yet",
-                where=str(library.path),
-                hint="compile it for one size, or run it from C, as its header says",
-            )
         with self.folder(library, inputs) as (folder, command):
             words = [*command, INPUTS, OUTPUTS, str(runs), str(seconds), str(self._threads)]
             text = checked(self._place.execute(signature, folder, words), str(self._place))
@@ -117,7 +138,37 @@ class DeviceRunner:
                 raise ToolError("the program there wrote no results", where=str(library.path)) from None
         if not nanoseconds:
             raise ToolError("the program there wrote no results", where=str(library.path))
-        return outputs_of(library, data), [each / 1e9 for each in nanoseconds]
+        return outputs_of(library, data, sizes_of_call(signature, inputs)), [each / 1e9 for each in nanoseconds]
+
+    def profile(
+        self,
+        library: LibraryFile,
+        inputs: Inputs,
+        *,
+        runs: int,
+        seconds: float = 0,
+        still_seconds: int = STILL_SECONDS,
+        most_seconds: float = _SECONDS,
+    ) -> Profiled:
+        """Runs at least so many rounds, in at least so many seconds, and times each step of the library.
+
+        Args:
+            still_seconds: how long a step may take before it counts as hung, and the program ends.
+
+        Raises:
+            ToolError: the library was stripped.
+            TensorError: as `run`.
+        """
+        if "profile" not in library.hidden_entries:
+            raise ToolError("the library has no entry for measurements", where=str(library.path))
+        signature = library.signature
+        with self.folder(library, inputs) as (folder, command):
+            words = [*command, INPUTS, OUTPUTS, str(runs), str(seconds), str(self._threads), TIMES]
+            words += [str(library.hidden_entries["profile"]), str(len(signature.steps)), str(still_seconds)]
+            ended = self._place.execute(signature, folder, words, most_seconds)
+            times, outputs = folder / TIMES, folder / OUTPUTS
+            found = np.fromfile(times, np.uint64) if times.exists() else np.zeros(0, np.uint64)
+            return Profiled(ended, found, outputs.read_bytes() if outputs.exists() else b"")
 
     @contextmanager
     def folder(self, library: Library, inputs: Inputs) -> Iterator[tuple[Path, list[str]]]:
@@ -125,9 +176,7 @@ class DeviceRunner:
         signature = library.signature
         _check_names(signature, inputs, library.path)
         with temporary_folder() as folder:
-            with (folder / INPUTS).open("wb") as file:
-                for spec in signature.inputs:
-                    file.write(as_array(inputs[spec.name], spec).tobytes())
+            (folder / INPUTS).write_bytes(b"".join(_contents(signature, inputs)))
             if Elf(library.path.read_bytes(), str(library.path)).is_program:
                 shutil.copy(library.path, folder / PROGRAM)
                 yield folder, [PROGRAM]
@@ -157,19 +206,31 @@ class DeviceRunner:
         return program
 
 
-def outputs_of(library: Library, data: bytes) -> dict[str, Array]:
-    """The outputs by name that a program wrote one after another.
+def _contents(signature: Signature, inputs: Inputs) -> Iterator[bytes]:
+    """What the program reads: dimensions, sizes in bytes, and the inputs."""
+    values = sizes_of_call(signature, inputs)
+    dimensions = [values[dimension.name] for dimension in signature.dimensions]
+    specs = [at(spec, signature.dimensions, values) for spec in signature.inputs]
+    outputs = [at(spec, signature.dimensions, values) for spec in signature.outputs]
+    numbers = [len(dimensions), *dimensions, *(spec.nbytes for spec in (*specs, *outputs))]
+    yield np.array(numbers, "<i8").tobytes()
+    for spec in specs:
+        yield as_array(inputs[spec.name], spec).tobytes()
+
+
+def outputs_of(library: Library, data: bytes, values: Values) -> dict[str, Array]:
+    """The outputs by name that a program wrote one after another, for some values of the dimensions.
 
     Raises:
         ToolError: they are of another size.
     """
-    specs = library.signature.outputs
+    specs = [at(spec, library.signature.dimensions, values) for spec in library.signature.outputs]
     if len(data) != sum(spec.nbytes for spec in specs):
         raise ToolError("the program there wrote results of another size", where=str(library.path))
-    outputs, at = {}, 0
+    outputs, begin = {}, 0
     for spec in specs:
-        flat = np.frombuffer(data, numpy_dtype(spec.dtype), int(np.prod(spec.shape)), at)
-        outputs[spec.name], at = flat.reshape(spec.shape).copy(), at + spec.nbytes
+        flat = np.frombuffer(data, numpy_dtype(spec.dtype), int(np.prod(spec.shape)), begin)
+        outputs[spec.name], begin = flat.reshape(spec.shape).copy(), begin + spec.nbytes
     return outputs
 
 

@@ -22,6 +22,7 @@ import numpy as np
 from ...dtypes import numpy_dtype
 from ...errors import LibraryError, TensorError, ToolError
 from ..emission.tensor_notes import tensor_notes
+from ..library.dimensions import Values, at, sizes_of_call
 from ..library.signature import Signature, parse_signature
 from ..library.tensor_spec import TensorSpec
 from ..process.temporary import temporary_folder
@@ -36,6 +37,7 @@ _FLAGS = ("-std=c99", "-O2", "-ffp-contract=off", "-ffunction-sections", "-fdata
 _LINK = ("-nostartfiles", "-specs=nano.specs", "-specs=nosys.specs", "-Wl,--gc-sections", "-T", "memory.ld")
 _SECONDS = 300  # that an emulation may take
 _NANOSECONDS = 1_000_000_000
+_NO_SIZES: Values = MappingProxyType({})
 _COUNTS = 2  # numbers before the outputs: ticks, and bytes of stack
 
 
@@ -140,16 +142,19 @@ def load_sources(folder: Path) -> Sources:
     raise LibraryError("there are no C sources of Tilewright", where=str(folder), hint="compile with --emit c")
 
 
-def program_of(sources: Sources, flags: Sequence[str]) -> Program:
-    """The program of a folder of sources."""
+def program_of(sources: Sources, flags: Sequence[str], values: Values = _NO_SIZES) -> Program:
+    """The program of a folder of sources, for some values of their dimensions."""
     name, signature = sources.signature.name, sources.signature
-    count = len(signature.inputs) + len(signature.outputs)
+    arguments = [f"tensor_{place}" for place in range(len(signature.inputs) + len(signature.outputs))]
+    if signature.dimensions:
+        numbers = ", ".join(str(values[dimension.name]) for dimension in signature.dimensions)
+        arguments.append(f"(const int64_t[]){{{numbers}}}")
     return Program(
         sources=tuple(sorted((sources.path / "src").glob("*.c"))),
         header=sources.path / "src" / f"{name}.h",
-        call=f"{name}_run({', '.join(f'tensor_{i}' for i in range(count))})",
-        inputs=signature.inputs,
-        outputs=signature.outputs,
+        call=f"{name}_run({', '.join(arguments)})",
+        inputs=tuple(at(spec, signature.dimensions, values) for spec in signature.inputs),
+        outputs=tuple(at(spec, signature.dimensions, values) for spec in signature.outputs),
         flags=tuple(flags),
         cpu=signature.cpu,
     )
@@ -193,7 +198,8 @@ class MicrocontrollerRunner:
 
         signature = library.signature
         flags = parse(signature.triple, cpu=signature.cpu).c_flags
-        return self.count_program(program_of(library, flags), [inputs[spec.name] for spec in signature.inputs])
+        program = program_of(library, flags, sizes_of_call(signature, inputs))
+        return self.count_program(program, [inputs[spec.name] for spec in signature.inputs])
 
     def count_program(self, program: Program, inputs: Sequence[Array]) -> Counts:
         """Runs a program once, and tells what it took."""

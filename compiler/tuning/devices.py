@@ -6,26 +6,20 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from ...errors import DeviceLostError, ToolError
+from ...errors import DeviceLostError
 from ..library.artifact import read_file
+from ..library.dimensions import bounds_of
 from ..library.library_file import LibraryFile
-from ..runners.device import INPUTS, OUTPUTS, DeviceRunner, Ended, Place, checked, outputs_of
+from ..runners.device import HEADER, STILL_SECONDS, DeviceRunner, Place, Profiled, checked, outputs_of
 from ..runners.places import places_of
 from .measure import Job, Measured, Measurer
-from .measure_worker import HEADER
 from .timings import LEAST_ROUNDS, agrees, timings_of
 
-_TIMES = "times.bin"
-_STILL_SECONDS = 60  # standing still for so long is a hang; devices are slower than this machine
 _MOST_SECONDS = 1800.0  # that a library may take
 _STOOD_STILL = 3  # the code that `runtime/device.c` ends with then
-
-Words = npt.NDArray[np.uint64]
 
 
 class Devices:
@@ -35,7 +29,7 @@ class Devices:
         self,
         places: Sequence[Place],
         warn: Callable[[str], None] = lambda text: None,
-        still_seconds: int = _STILL_SECONDS,
+        still_seconds: int = STILL_SECONDS,
     ) -> None:
         """Gets ready.
 
@@ -47,7 +41,7 @@ class Devices:
         self.width = self._left = len(places)
         self._warn = warn
         self._still_seconds = still_seconds
-        self._runners = {place: DeviceRunner(place) for place in places}
+        self._runners: dict[tuple[Place, int], DeviceRunner] = {}
         self._free: queue.Queue[Place | None] = queue.Queue()  # None: there is none any more
         self._counting = threading.Lock()
         for place in places:
@@ -88,28 +82,31 @@ class Devices:
 
     def _measured(self, place: Place, job: Job) -> Measured:
         library = read_file(job.library)
-        if "profile" not in library.hidden_entries:
-            raise ToolError("the library has no entry for measurements", where=str(job.library))
         with np.load(job.inputs) as values:
             inputs = {spec.name: values[spec.name] for spec in library.signature.inputs}
-        steps = len(library.signature.steps)
-        numbers = (LEAST_ROUNDS + 1, job.seconds, job.threads)  # the first round finds crashes and cold caches
-        offset = library.hidden_entries["profile"]
-        with self._runners[place].folder(library, inputs) as (folder, command):
-            words = [*command, INPUTS, OUTPUTS, *map(str, numbers), _TIMES]
-            words += [str(offset), str(steps), str(self._still_seconds)]
-            ended = place.execute(library.signature, folder, words, _MOST_SECONDS)
-            return _what_came(library, job, ended, folder, place)
+        found = self._runner(place, job.threads).profile(
+            library,
+            inputs,
+            runs=LEAST_ROUNDS + 1,
+            seconds=job.seconds,
+            still_seconds=self._still_seconds,
+            most_seconds=_MOST_SECONDS,
+        )
+        return _what_came(library, job, found, place)
+
+    def _runner(self, place: Place, threads: int) -> DeviceRunner:
+        """The one that has its programs built already."""
+        if (place, threads) not in self._runners:
+            self._runners[place, threads] = DeviceRunner(place, threads)
+        return self._runners[place, threads]
 
 
-def _what_came(library: LibraryFile, job: Job, ended: Ended, folder: Path, place: Place) -> Measured:
+def _what_came(library: LibraryFile, job: Job, found: Profiled, place: Place) -> Measured:
     """Reads what the program wrote, however it ended."""
-    times = folder / _TIMES
-    steps = len(library.signature.steps)
-    words = np.fromfile(times, np.uint64) if times.exists() else np.zeros(0, np.uint64)
+    steps, words, ended = len(library.signature.steps), found.words, found.ended
     if ended.code == 0:
-        outputs = outputs_of(library, (folder / OUTPUTS).read_bytes())
-        rounds = words[HEADER:].reshape(-1, steps)[1 : int(words[1])].astype(np.float64)
+        outputs = outputs_of(library, found.outputs, bounds_of(library.signature.dimensions))
+        rounds = found.rounds(steps).astype(np.float64)
         wrong = [number for number, trial in enumerate(job.trials) if not agrees(trial, outputs, job.rtol)]
         return Measured(tuple(timings_of(job.trials, list(rounds))), frozenset(wrong))
     if words.size < HEADER or not words[0]:

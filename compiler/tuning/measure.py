@@ -17,7 +17,7 @@ import numpy as np
 from ...errors import ToolError
 from ..library.artifact import read_signature
 from ..process.interpreter import command
-from .measure_worker import HEADER
+from ..runners.device import HEADER
 from .timings import Timing, Trial
 
 _STILL_SECONDS = 20.0  # standing still for so long is a hang

@@ -19,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..library.artifact import load
+from ..runners.device import HEADER
 from .timings import LEAST_ROUNDS, Floats, Trial, agrees, timings_of
 
-HEADER = 2  # words before the times: whether kernels run, and how many runs are done
 _MOST_ROUNDS = 60
 _SOURCES = 2  # places of inputs: a kernel that reads two tensors finds them in two
 _MORE_TIME = 3.0  # how much longer than asked it may take where there is noise

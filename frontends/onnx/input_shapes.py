@@ -131,7 +131,12 @@ def _dims(value: ir.Value) -> list[_Dim] | None:
     """The dimensions that the model gives an input: sizes, symbols, or None; no list when it gives no shape."""
     if value.shape is None:
         return None
-    return [(dim if dim > 0 else None) if isinstance(dim, int) else (dim.value or None) for dim in value.shape]
+    return [(dim if dim > 0 else None) if isinstance(dim, int) else _symbol(dim.value) for dim in value.shape]
+
+
+def _symbol(name: str | None) -> str | None:
+    """A name of a dimension; some exporters write a question mark for one that they do not know."""
+    return None if name in (None, "", "?") else name
 
 
 def _is_unknown(value: ir.Value) -> bool:

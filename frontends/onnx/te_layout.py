@@ -64,6 +64,11 @@ def pad(x: te.Tensor, begins: Sequence[int], shape: Sequence[int], mode: str, fi
     return te.compute(tuple(shape), element, name="pad", tag=topi.tag.INJECTIVE)
 
 
+def shifted(x: te.Tensor, begins: Sequence[int], shape: Sequence[int], mode: str, fill: Scalar) -> te.Tensor:
+    """`pad` where an axis is as long as before and has other elements: rules look at extents and at names."""
+    return pad(x, begins, shape, mode, fill)
+
+
 def reverse_sequence(x: te.Tensor, lengths: te.Tensor, *, time_axis: int, batch_axis: int) -> te.Tensor:
     """The first lengths[b] elements along the time axis reversed, for each b of the batch axis."""
 

@@ -28,6 +28,7 @@ class Group:
         weights_bytes: of constants, likewise.
         reasons: why units cannot be cut, and how many; a group is cut from as long as others are left.
         free: of each unit, whether it can be cut.
+        of_heads: whether units are heads of an attention.
     """
 
     units: tuple[int, ...]
@@ -38,6 +39,7 @@ class Group:
     weights_bytes: int
     reasons: Mapping[str, int]
     free: Array
+    of_heads: bool = False
 
     @property
     def name(self) -> str:
@@ -133,6 +135,7 @@ def _group(
         round(weights),
         dict(reasons),
         free,
+        not {axis.number for axis in links.heads}.isdisjoint(axes.tolist()),
     )
 
 

@@ -35,14 +35,17 @@ def steps_of(group: Group, round_to: int) -> list[int]:
     return steps
 
 
-def by_rate(channels: ChannelGraph, groups: Sequence[Group], rank: Rank, rate: float, round_to: int) -> Keep:
-    """Every group loses this share of its units, or what comes nearest to it in steps of `round_to` channels."""
+def by_rate(
+    channels: ChannelGraph, groups: Sequence[Group], rank: Rank, rate: Callable[[Group], float], round_to: int
+) -> Keep:
+    """Every group loses its share of its units, or what comes nearest to it in steps of `round_to` channels."""
     rankings, gone = [], {}
+    shares = [rate(group) for group in groups]
     for number, group in enumerate(groups):
-        steps = steps_of(group, round_to)
+        steps = steps_of(group, round_to) if shares[number] else []
         rankings.append(rank(group, steps) if steps else NOTHING)
         lost = [0, *accumulate(steps)]
-        gone[number] = min(range(len(lost)), key=lambda count: abs(lost[count] - rate * len(group.units)))
+        gone[number] = min(range(len(lost)), key=lambda count: abs(lost[count] - shares[number] * len(group.units)))
     return keep_of(channels, groups, rankings, gone)
 
 

@@ -6,7 +6,7 @@ Errors are of the layers that read a channel, as shares of the energy of their r
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -26,10 +26,25 @@ class Ranking:
     Attributes:
         chunks: for each step, positions in the group's units, those that go first in front.
         errors: the error that the network has after each chunk is gone, too.
+        middle: of layers that read the units, by name, their adapted weights when about half of the chunks are gone, as
+            `matrix_of` gives them; empty where weights are not adapted.
     """
 
     chunks: tuple[tuple[int, ...], ...]
     errors: tuple[float, ...]
+    middle: Mapping[str, Array] = field(default_factory=dict)
+
+    @property
+    def half(self) -> int:
+        """How many chunks are gone in the middle."""
+        return (len(self.chunks) + 1) // 2
+
+    def scaled(self, error: float) -> Ranking:
+        """The same with errors in the unit in which this one was measured in the middle."""
+        if not self.chunks or self.errors[self.half - 1] <= 0:
+            return self
+        unit = error / self.errors[self.half - 1]
+        return replace(self, errors=tuple(each * unit for each in self.errors))
 
 
 NOTHING = Ranking((), ())  # of a group that cannot be cut
@@ -65,53 +80,60 @@ def by_second_order(channels: ChannelGraph, group: Group, steps: Sequence[int], 
     Args:
         grams: for layers by name X^T X of their columns, of each group of a grouped convolution.
     """
-    readers = [_Reader(channels.layers[name], units, grams[name]) for name, units in group.inputs.items()]
+    readers = {name: _Reader(channels.layers[name], units, grams[name]) for name, units in group.inputs.items()}
     if not readers:
         return by_magnitude(channels, group, steps)
     left = [position for position in range(len(group.units)) if group.free[position]]
     chunks, errors, total = [], [], 0.0
-    for step in steps:
-        cost = sum(reader.costs(left) for reader in readers)
+    middle: Mapping[str, Array] = {}
+    for number, step in enumerate(steps):
+        cost = sum(reader.costs(left) for reader in readers.values())
         first = np.argsort(cost, kind="stable")[:step]
         gone = [left[position] for position in first]
-        total += sum(reader.remove(gone) for reader in readers)
+        total += sum(reader.remove(gone) for reader in readers.values())
+        if number == (len(steps) - 1) // 2:
+            middle = {name: reader.weights for name, reader in readers.items()}
         chunks.append(tuple(gone))
         errors.append(total)
         left = [position for position in left if position not in set(gone)]
-    return Ranking(tuple(chunks), tuple(errors))
+    return Ranking(tuple(chunks), tuple(errors), middle)
 
 
 class _Reader:
-    """A layer that sums over the channels of a group: its weights and inverse Gram matrices, while units go."""
+    """A layer that sums over the channels of a group: its weights and inverse Gram matrices, while units go.
+
+    Attributes:
+        weights: as they make up for the units that are gone.
+    """
 
     def __init__(self, layer: Layer, units: Array, grams: Array) -> None:
         self._columns = input_columns(layer, units)  # [units, columns of a unit]
-        self._weights = matrix_of(layer, layer.weights).copy()
+        self.weights = matrix_of(layer, layer.weights).copy()
         size = grams.shape[-1]
         diagonal = np.trace(grams, axis1=1, axis2=2) / size
         self._inverse = np.linalg.inv(grams + np.eye(size) * np.maximum(diagonal * DAMPING, 1e-30)[:, None, None])
-        energy = float(np.einsum("gio,gij,gjo->", self._weights, grams, self._weights, optimize=True))
+        energy = float(np.einsum("gio,gij,gjo->", self.weights, grams, self.weights, optimize=True))
         self._scale = 1 / max(energy, 1e-30)
 
     def costs(self, units: list[int]) -> Array:
         """The error of each unit if it went alone."""
         columns = self._columns[units]
         blocks = self._inverse[:, columns[:, :, None], columns[:, None, :]]  # [groups, units, columns, columns]
-        weights = self._weights[:, columns]  # [groups, units, columns, outputs]
+        weights = self.weights[:, columns]  # [groups, units, columns, outputs]
         return np.asarray((weights * np.linalg.solve(blocks, weights)).sum(axis=(0, 2, 3)) * self._scale)
 
     def remove(self, units: list[int]) -> float:
         """Take units away; the error of that."""
         columns = self._columns[units].reshape(-1)
         blocks = self._inverse[:, columns[:, None], columns[None, :]]
-        weights = self._weights[:, columns]
+        weights = self.weights[:, columns]
         moved = np.linalg.solve(blocks, weights)
         error = float((weights * moved).sum()) * self._scale
         across = self._inverse[:, :, columns]
-        self._weights = self._weights - across @ moved
+        self.weights = self.weights - across @ moved
         self._inverse = self._inverse - across @ np.linalg.solve(blocks, across.transpose(0, 2, 1))
         # What is gone is zero by now but for rounding; ones keep its blocks regular.
-        self._weights[:, columns] = 0
+        self.weights[:, columns] = 0
         self._inverse[:, columns] = 0
         self._inverse[:, :, columns] = 0
         self._inverse[:, columns, columns] = 1

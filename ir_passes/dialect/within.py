@@ -4,7 +4,8 @@
 
 has the shape and dtype of x: an element of x where all conditions hold, and `fill` elsewhere. A condition is
 position[axis] // step % bound < size, with int64 scalars as sizes; a bound of 0 stands for no remainder. Attributes:
-`fill`, a float; `places`, axis, step and bound of each condition, one after the other.
+`fill`, a float; `places`, axis, step and bound of each condition, one after the other; `in_sum`, whether a reduction
+alone reads it, which `fill` does not change: its kernel had better put it there itself, and read no more than there is.
 """
 
 from __future__ import annotations
@@ -16,19 +17,24 @@ import tvm
 from tvm import relax, te, tirx
 from tvm.ir import Op
 
+from ...annotations import MASKS
 from ...ir_types import Call, Expr, Node, Scalar, Type
 from .registration import register
 
 NAME = "relax.tilewright.within"
 Place = tuple[int, int, int]
+# Neighbouring results of a convolution that an algorithm computes together, at most: what is read for one of them must
+# be numbers that are small, up to what is read for the last.
+TOGETHER = 4
 
 
-def within(x: Expr, places: Sequence[Place], sizes: Sequence[Expr], fill: float) -> Expr:
+def within(x: Expr, places: Sequence[Place], sizes: Sequence[Expr], fill: float, *, in_sum: bool = False) -> Expr:
     """A call of the operator: a place and a size a condition."""
     attributes = tvm.ir.make_node(
         "ir.DictAttrs",
         fill=tirx.FloatImm("float64", fill),
         places=[tirx.IntImm("int64", number) for place in places for number in place],
+        in_sum=tirx.IntImm("int64", in_sum),
     )
     return tvm.ir.Call(Op.get(NAME), [x, *sizes], attributes)
 
@@ -57,7 +63,8 @@ def _legalize(builder: relax.BlockBuilder, call: Call) -> Expr:
 
         return te.compute(x.shape, element, name="within")
 
-    return builder.call_te(compute, *call.args, primfunc_name_hint="within")
+    marks = MASKS.entry() if int(call.attrs["in_sum"]) else {}
+    return builder.call_te(compute, *call.args, primfunc_name_hint="within", primfunc_attrs=marks)
 
 
 def number_of(fill: float, dtype: str) -> float | int | bool:

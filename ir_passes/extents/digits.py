@@ -141,9 +141,17 @@ def conditions(extents: Extents) -> list[tuple[int, int, int, Size]]:
     return rows
 
 
-def leading(extents: Extents) -> Digit | None:
-    """The outermost digit of a tensor, if it varies: what is there lies before what is not."""
-    for axis in extents:
-        for digit in axis:
-            return digit if digit.varies else None
-    return None
+def flat_conditions(extents: Extents) -> list[tuple[int, int, Size]]:
+    """When an element is there, by its place in memory: (step, bound, size), outermost first.
+
+    The place, counted in elements, is divided by `step`; the rest by `bound` is less than the size. Reshapes leave that
+    as it is.
+    """
+    rows: list[tuple[int, int, Size]] = []
+    step = 1
+    for axis in reversed(extents):
+        for digit in reversed(axis):
+            if digit.varies:
+                rows.append((step, digit.bound, digit.size))
+            step *= digit.bound
+    return rows[::-1]

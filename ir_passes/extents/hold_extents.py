@@ -17,15 +17,16 @@ from ...ir_types import Call, Expr, Type, Var
 from ...sizes import Size, SizeExpr, smallest
 from ..core.base import GraphPass, PassResult
 from ..core.graph import MAIN, Binding, Graph, remove_dead
+from ..dialect.held import held
 from ..dialect.within import within
-from .digits import Extents, conditions, leading, of_sizes, whole
+from .digits import Axis, Digit, Extents, bound_of, conditions, flat_conditions, of_sizes, varies, whole
 from .rules import RULES
 from .step import Step, operator_name, shape_of
 
 # Of a tuple: those of its fields.
 _Known: TypeAlias = "Extents | list[Any]"
-Stop: TypeAlias = tuple[int, int]
-_NOWHERE: Stop = (-1, 0)
+# Where a tensor ends, a row a digit that varies: which size, step and bound of the place in memory (`flat_conditions`).
+Stop: TypeAlias = list[tuple[int, int, int]]
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,8 @@ class Told:
     """What `EXTENTS` says.
 
     Attributes:
-        inputs, bindings: where each parameter and the result of each binding ends: which of `sizes`, and its bound.
+        inputs, bindings: where each parameter and the result of each binding ends, or what is put behind that, as far
+            as somebody reads it.
         outputs: for each output and axis the bounds and sizes of its digits.
         sizes: those that are parameters of `main`, its last ones, as texts.
     """
@@ -81,7 +83,12 @@ class Told:
     def of(module: tvm.IRModule) -> Told | None:
         """What a module says; None where everything is static."""
         text = EXTENTS.of(module[MAIN])
-        return None if text is None else Told(**json.loads(text))
+        if text is None:
+            return None
+        told = json.loads(text)
+        for name in ("inputs", "bindings"):
+            told[name] = [[(size, step, bound) for size, step, bound in stop] for stop in told[name]]
+        return Told(**told)
 
 
 class _Walk:
@@ -94,8 +101,8 @@ class _Walk:
         self.sizes: dict[SizeExpr, Var] = {}
         self.bindings: list[Binding] = []
         self._normalize = relax.BlockBuilder().normalize
-        self._filled: dict[tuple[Var, float], Var] = {}
-        self._masked: set[Var] = set()
+        self._filled: dict[tuple[Any, ...], Var] = {}
+        self._reach: dict[Var, dict[int, int]] = {}
 
     def run(self) -> tuple[list[Binding], list[Extents]]:
         """The bindings, and the extents of the outputs."""
@@ -108,16 +115,28 @@ class _Walk:
         return remove_dead(self.bindings, self.graph.outputs), outputs
 
     def stop_of(self, var: Var) -> Stop:
-        """Where the result of a binding ends; nowhere, where something else stands behind it."""
-        return _NOWHERE if var in self._masked else self.stop(self.known[var])
+        """Where the result of a binding ends; of what has a value behind it, how far that is read."""
+        known = self.known[var]
+        if var not in self._reach or not isinstance(known, tuple):
+            return self.stop(known)
+        reach = self._reach[var]
+        read: list[Axis] = []
+        for place, axis in enumerate(known):
+            if not varies(axis):
+                read.append(axis)
+            elif place not in reach:
+                read.append(whole([bound_of(axis)])[0])
+            else:
+                read.append(tuple(Digit(digit.bound, digit.size + reach[place]) for digit in axis))
+        return self.stop(tuple(read))
 
     def stop(self, known: _Known) -> Stop:
-        """Which size the outermost digit of a tensor has, by its place among the parameters, and its bound."""
-        digit = leading(known) if isinstance(known, tuple) else None
-        if digit is None or not isinstance(digit.size, SizeExpr):
-            return _NOWHERE
-        self._scalar(digit.size)
-        return list(self.sizes).index(digit.size), digit.bound
+        """Where a tensor ends."""
+        rows = flat_conditions(known) if isinstance(known, tuple) else []
+        for *_, size in rows:
+            self._scalar(size)
+        places = {size: place for place, size in enumerate(self.sizes)}
+        return [(places[size], step, bound) for step, bound, size in rows if isinstance(size, SizeExpr)]
 
     def _call(self, var: Var, call: Call) -> None:
         step = self._step(var, call)
@@ -130,8 +149,9 @@ class _Walk:
         found = rule(step)
         self._check(step, found if isinstance(found, tuple) else ())
         arguments = list(call.args)
-        for place, fill in step.fills.items():
-            arguments[place] = self._fill(arguments[place], step.operands[place], fill, var)
+        for place in step.fills:
+            arguments[place] = self._fill(arguments[place], step, place, var)
+            self._read(arguments[place], step.reaches[place])
         hint = str(var.name)
         if step.instead is not None:
             sizes = [self._scalar(size) for size in step.sizes]
@@ -179,18 +199,32 @@ class _Walk:
         self._bind(var, value, _all_of(value.ty))
         return var
 
-    def _fill(self, operand: Expr, extents: Extents, fill: float, var: Var) -> Expr:
+    def _fill(self, operand: Expr, step: Step, place: int, var: Var) -> Expr:
         """An operand with a value where it is not there."""
-        key = (operand, fill)
+        extents, fill, in_sum = step.operands[place], step.fills[place], place in step.in_sums
+        key = (operand, fill, in_sum, *(step.reaches[place] if fill is None else ()))
         if key not in self._filled:
             rows = conditions(extents)
+            if fill is None:
+                rows = [row for row in rows if step.reaches[place].get(row[0])]
             sizes = [self._scalar(size) for *_, size in rows]
-            call = within(operand, [(axis, step, bound) for axis, step, bound, _ in rows], sizes, fill)
+            if fill is None:
+                call = held(operand, [axis for axis, *_ in rows], sizes)
+            else:
+                call = within(operand, [row[:3] for row in rows], sizes, fill, in_sum=in_sum)
             filled = self._emit(call, str(operand.name) if isinstance(operand, relax.Var) else str(var.name))
             self.known[filled] = extents
             self._filled[key] = filled
-            self._masked.add(filled)
         return self._filled[key]
+
+    def _read(self, filled: Var, reach: dict[int, int]) -> None:
+        """One more reads what was put behind an end: as far as the one who reads farthest."""
+        known = self._reach.setdefault(filled, dict(reach))
+        for axis in list(known):
+            if axis in reach:
+                known[axis] = max(known[axis], reach[axis])
+            else:
+                del known[axis]
 
     def _scalar(self, size: Size) -> Var:
         """The parameter of `main` that a size is."""

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from tvm import relax
 
+from ...ir_types import Expr
 from ...sizes import smallest
 from ...slices import slices
 from ..core.constants import array_of
+from ..dialect import from_end as from_end_operator
 from .digits import Axis, Digit, Extents, axis_of, bound_of, regrouped, size_of, varies, whole
-from .step import Step, broadcast
+from .step import Emit, Step, broadcast
 
 
 def regroup(step: Step) -> Extents:
@@ -45,6 +50,23 @@ def take(step: Step) -> Extents:
     return (*data[:axis], *places, *data[axis + 1 :])
 
 
+def from_end(step: Step) -> Extents:
+    """Elements at distances from where an axis ends."""
+    data, axis = step.operands[0], from_end_operator.axis_of(step.call)
+    distances = array_of(step.call.args[1])
+    if len(data[axis]) > 1 or distances is None or int(distances.max(initial=1)) > smallest(size_of(data[axis])):
+        raise step.refused(f"axis {axis} may be shorter than that, or is several dimensions")
+    if varies(data[axis]):
+        step.sizes = (size_of(data[axis]),)
+
+        def counted(operands: Sequence[Expr], emit: Emit) -> Expr:
+            x, distances, end = operands
+            return relax.op.take(x, emit(relax.op.subtract(end, distances)), axis)
+
+        step.instead = counted
+    return (*data[:axis], *step.operands[1], *data[axis + 1 :])
+
+
 def _chosen(step: Step, axis: Axis, places: Any, number: int) -> Extents:
     """What there is of elements of an axis that varies: of those that are always there all, of all in order as many."""
     if places is not None and places.size and int(places.min()) >= 0:
@@ -71,6 +93,10 @@ def kernel(step: Step) -> Extents:
     function, operands = str(step.call.args[0].name_hint), step.call.args[1].fields
     if function.startswith("running_total") and len(fields[0][1]) <= 1:  # what is not there comes after what is
         return fields[0]
+    if function.startswith("spread"):
+        return _spread(step, fields[0])
+    if re.fullmatch(r"pad\d*", function):
+        return _padded(step, fields[0])
     if not function.startswith("gather_nd"):
         raise step.refused("it has no rule for that")
     data, places = fields
@@ -83,6 +109,32 @@ def kernel(step: Step) -> Extents:
             chosen = _chosen(step, data[number], None if array is None else array[..., number], number)
             found = broadcast(step, [found, chosen], step.shape[:lead])
     return (*found, *data[depth:])
+
+
+def _padded(step: Step, data: Extents) -> Extents:
+    """What lies at the ends of some axes, repeated, mirrored."""
+    for place, axis in enumerate(data):
+        if varies(axis) and bound_of(axis) != step.shape[place]:
+            raise step.refused(f"it repeats what lies at an end of axis {place}, which varies")
+    changed = [bound_of(axis) != extent for axis, extent in zip(data, step.shape, strict=True)]
+    return tuple(
+        whole([extent])[0] if new else axis for axis, extent, new in zip(data, step.shape, changed, strict=True)
+    )
+
+
+def _spread(step: Step, data: Extents) -> Extents:
+    """Zeros between the elements along the last axes."""
+    axes: list[Axis] = []
+    for place, axis in enumerate(data):
+        bound, extent = bound_of(axis), step.shape[place]
+        if not varies(axis) or bound == extent:
+            axes.append(axis if bound == extent else whole([extent])[0])
+            continue
+        if len(axis) > 1:
+            raise step.refused(f"axis {place} is several dimensions")
+        stride = (extent - 1) // (bound - 1)
+        axes.append(axis_of([Digit(extent, axis[0].size * stride + (1 - stride))]))
+    return tuple(axes)
 
 
 def concat(step: Step) -> Extents:
@@ -157,7 +209,7 @@ def padding(step: Step) -> Extents:
         elif len(axis) > 1 or min(before, after) < 0:
             raise step.refused(f"it pads axis {place}, which is several dimensions, or takes away from it")
         else:
-            step.fill(0, float(attributes.pad_value))
+            step.fill(0, float(attributes.pad_value), {at: widths[2 * at + 1] for at in range(len(operand))})
             axes.append(axis_of([Digit(step.shape[place], axis[0].size + (before + after))]))
     return tuple(axes)
 

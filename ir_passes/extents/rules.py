@@ -13,8 +13,10 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 from ..dialect import attention as attention_operator
+from ..dialect import from_end as from_end_operator
 from ..dialect import interpolation as interpolation_operator
 from ..dialect import quantize
+from ..dialect import recurrent as recurrent_operator
 from ..dialect import weight_product as weight_product_operator
 from ..dialect.float_functions import NAMES as FLOAT_FUNCTIONS
 from . import moving, summing, windows
@@ -73,10 +75,12 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "matmul": summing.matmul,
         weight_product_operator.NAME.removeprefix("relax."): summing.weight_product,
         attention_operator.NAME.removeprefix("relax."): summing.attention,
+        recurrent_operator.NAME.removeprefix("relax."): summing.recurrent,
         **dict.fromkeys(("nn.conv1d", "nn.conv2d", "nn.conv3d"), windows.convolution),
         **dict.fromkeys((f"nn.{kind}_pool{rank}d" for kind in ("max", "avg") for rank in (1, 2, 3)), windows.pool),
         interpolation_operator.NAME.removeprefix("relax."): windows.interpolation,
         "take": moving.take,
+        from_end_operator.NAME.removeprefix("relax."): moving.from_end,
         "concat": moving.concat,
         "call_tir": moving.kernel,
         "split": moving.split,

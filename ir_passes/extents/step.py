@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -23,7 +23,7 @@ Instead: TypeAlias = Callable[[Sequence[Expr], Emit], Expr]
 class Step:
     """A call and how much of its operands is there.
 
-    A rule returns the extents of the result, and may set the last three.
+    A rule returns the extents of the result, and may set what follows `fields`.
 
     Attributes:
         call: the call.
@@ -31,7 +31,9 @@ class Step:
         node: the node of the model that it came from.
         operands: of each argument; () of what is no tensor.
         fields: of each argument that is a tuple: those of its fields.
-        fills: what an operand must hold where it is not there, by its place.
+        fills: what an operand must hold where it is not there, by its place; None: what is there last.
+        in_sums: operands of reductions that what they hold there does not change.
+        reaches: how far behind its end, by place and axis; without a number, up to the bound.
         sizes, instead: sizes that have to be known when it runs, and what is to be computed of them instead.
     """
 
@@ -40,7 +42,9 @@ class Step:
     node: str
     operands: list[Extents]
     fields: dict[int, list[Extents]] = field(default_factory=dict)
-    fills: dict[int, float] = field(default_factory=dict)
+    fills: dict[int, float | None] = field(default_factory=dict)
+    in_sums: set[int] = field(default_factory=set)
+    reaches: dict[int, dict[int, int]] = field(default_factory=dict)
     sizes: tuple[Size, ...] = ()
     instead: Instead | None = None
 
@@ -60,10 +64,17 @@ class Step:
         every = [*self.operands, *(each for fields in self.fields.values() for each in fields)]
         return any(any_varies(each) for each in every)
 
-    def fill(self, operand: int, value: float) -> None:
-        """Asks for a value in place of what is not there of an operand, if anything is not."""
+    def fill(self, operand: int, value: float | None, reach: Mapping[int, int] | None = None) -> None:
+        """Asks for a value in place of what is not there of an operand, if anything is not.
+
+        Args:
+            operand: its place.
+            value: what it must hold, or None for what is there last along the axes of `reach` that are not 0.
+            reach: of axes along which only so many positions behind the end are read for what is there of the result.
+        """
         if any_varies(self.operands[operand]):
             self.fills[operand] = value
+            self.reaches[operand] = dict(reach or {})
 
     def refused(self, why: str) -> UnsupportedError:
         """The error that this operator has no kernel for it."""

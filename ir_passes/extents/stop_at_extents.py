@@ -1,13 +1,15 @@
 """Kernels learn where their results end: what lies behind need not be computed.
 
-`hold_extents` says of the result of each operator which size its outermost digit has. Legalization makes a kernel of
-it, whose attribute `STOP` says so from then on. At the end, kernels get that size as a parameter (`STOPS`).
+`hold_extents` says of the result of each operator where it ends. Legalization makes a kernel of it, whose attribute
+`STOP` says so from then on. At the end, kernels get these sizes as parameters (`STOPS`).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import tvm
 from tvm import relax, tirx
@@ -19,6 +21,9 @@ from ..core.graph import Binding, Graph
 from ..kernels.kernel_graph import is_call_tir, without_uncalled
 from ..kernels.windows import Specializations
 from .hold_extents import Stop, Told
+from .step import shape_of, tensor_types
+
+_Row: TypeAlias = tuple[int, int, int, int, int]  # as `STOP` has them
 
 
 def with_stops(before: tvm.IRModule, after: tvm.IRModule) -> tvm.IRModule:
@@ -30,15 +35,19 @@ def with_stops(before: tvm.IRModule, after: tvm.IRModule) -> tvm.IRModule:
     told = Told.of(before)
     if told is None:
         return after
-    stops = {var: tuple(stop) for (var, _), stop in zip(Graph.read(before).bindings, told.bindings, strict=True)}
+    stops = {var: stop for (var, _), stop in zip(Graph.read(before).bindings, told.bindings, strict=True)}
     kernels = Specializations(after.clone())
     graph = Graph.read(after)
 
     def marked(var: Var, value: Expr) -> Expr:
-        stop = stops.get(var, (-1, 0))
-        if stop[0] < 0 or not is_call_tir(value):
+        if not is_call_tir(value) or not stops.get(var):
             return value
-        twin = kernels.get(value.args[0], stop, lambda function: STOP.on(function, list(stop)), [None] * _count(value))
+        marks = [number for row in _placed(stops[var], shape_of(var.ty)) for number in row]
+        if not marks:
+            return value
+        twin = kernels.get(
+            value.args[0], tuple(marks), lambda function: STOP.on(function, marks), [None] * _count(value)
+        )
         return _calling(value, twin, list(value.args[1].fields))
 
     bindings = tuple((var, marked(var, value)) for var, value in graph.bindings)
@@ -47,10 +56,10 @@ def with_stops(before: tvm.IRModule, after: tvm.IRModule) -> tvm.IRModule:
 
 @dataclass(frozen=True)
 class StopAtExtents(GraphPass):
-    """Give each kernel that says where its result ends that size as its last operand.
+    """Give each kernel that says where its result ends, or reads what ends, those sizes as its last operands.
 
-    Contract: `main` computes the same; `STOPS` says of a kernel which parameter the size is, and how many there can be
-    along the outermost axis of each parameter that ends with it.
+    Contract: `main` computes the same; `STOPS` says of a kernel where its operands and its result end, and which
+    parameters the sizes are.
     """
 
     def __call__(self, module: tvm.IRModule) -> PassResult:
@@ -60,15 +69,15 @@ class StopAtExtents(GraphPass):
             return PassResult(module, False)
         graph = Graph.read(module)
         inputs, sizes = graph.params[: len(told.inputs)], graph.params[len(told.inputs) :]
-        stops: dict[Var, Stop] = {var: (stop[0], stop[1]) for var, stop in zip(inputs, told.inputs, strict=True)}
+        stops = dict(zip(inputs, told.inputs, strict=True))
         kernels = Specializations(module.clone())
         bindings = []
         for var, value in graph.bindings:
             if is_call_tir(value) and isinstance(value.args[1], relax.Tuple):
-                found = STOP.of(module[value.args[0]])
-                if found is not None:
-                    stops[var] = (found[0], found[1])
-                    value = _stopped(kernels, value, stops, var, sizes)
+                found = _rows(STOP.of(module[value.args[0]]) or ())
+                if found:
+                    stops[var] = _flat(found, shape_of(tensor_types(var.ty)[0]))
+                value = _stopped(kernels, value, found, stops, sizes)
             elif isinstance(value, tvm.ir.Call) and value.op.name == "relax.reshape":
                 operand = value.args[0]
                 if isinstance(operand, relax.Var) and operand in stops:
@@ -77,24 +86,57 @@ class StopAtExtents(GraphPass):
         return PassResult(without_uncalled(_written(graph, bindings, kernels)), True)
 
 
-def _stopped(kernels: Specializations, value: Expr, stops: Mapping[Var, Stop], var: Var, sizes: Sequence[Var]) -> Expr:
-    """A call of a kernel that is told where its result ends."""
-    number = stops[var][0]
+def _rows(numbers: Sequence[int]) -> list[_Row]:
+    return [(a, b, c, d, e) for a, b, c, d, e in zip(*(numbers[place::5] for place in range(5)), strict=True)]
+
+
+def _placed(stop: Stop, shape: Sequence[int]) -> list[_Row]:
+    """Where a tensor ends by the positions along its axes; what is spread over several axes is left out."""
+    rows = []
+    for size, step, bound in stop:
+        inner = math.prod(shape)
+        for axis, extent in enumerate(shape):
+            outer, inner = inner, inner // extent
+            if step % inner == 0 and outer % (step * bound) == 0:
+                rows.append((axis, 0, step // inner, 0 if step * bound == outer else bound, size))
+                break
+    return rows
+
+
+def _flat(rows: Sequence[_Row], shape: Sequence[int]) -> Stop:
+    """The same by the place in memory; of a kernel that writes one part of a tensor, along the axes of all of it."""
+    stop: Stop = []
+    for axis, begin, step, bound, size in rows:
+        if begin == 0 and shape[axis] % (step * (bound or 1)) == 0:
+            stop.append((size, step * math.prod(shape[axis + 1 :]), bound or shape[axis] // step))
+    return stop
+
+
+def _stopped(
+    kernels: Specializations, value: Expr, found: Sequence[_Row], stops: Mapping[Var, Stop], sizes: Sequence[Var]
+) -> Expr:
+    """A call of a kernel that is told where its operands and its result end."""
     operands = list(value.args[1].fields)
-    ends = [stops.get(each, (-1, 0)) if isinstance(each, relax.Var) else (-1, 0) for each in operands]
-    bounds = [bound if which == number else 0 for which, bound in ends]
-    marks = [len(operands), *bounds, 0, stops[var][1]]
+    ends: list[tuple[int, _Row]] = []
+    for place, operand in enumerate(operands):
+        if isinstance(operand, relax.Var) and stops.get(operand):
+            ends += [(place, row) for row in _placed(stops[operand], shape_of(operand.ty))]
+    used = list(dict.fromkeys(row[-1] for row in (*(row for _, row in ends), *found)))
+    if not used:
+        return value
+    first = len(operands)
+    rows = [*ends, *((first + len(used), row) for row in found)]
+    marks = [number for place, (*row, size) in rows for number in (place, *row, first + used.index(size))]
 
     def told(function: PrimFunc) -> PrimFunc:
-        size = tirx.decl_buffer([], "int64", "stop")
         parameters = list(function.params)
-        parameters.insert(len(operands), size)
+        parameters[first:first] = [tirx.decl_buffer([], "int64", "stop") for _ in used]
         return STOPS.on(tirx.PrimFunc(parameters, function.body, function.ret_type, function.attrs), marks)
 
     types = list(value.args[0].ty.params)
-    types.insert(len(operands), relax.TensorType([], "int64"))
+    types[first:first] = [relax.TensorType([], "int64") for _ in used]
     twin = kernels.get(value.args[0], ("stop", *marks), told, types)
-    return _calling(value, twin, [*operands, sizes[number]])
+    return _calling(value, twin, [*operands, *(sizes[size] for size in used)])
 
 
 def _calling(value: Expr, kernel: GlobalVar, operands: Sequence[Expr]) -> Expr:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from tvm import relax
@@ -12,6 +13,7 @@ from ...ir_types import Expr
 from ...sizes import Size
 from ..core.constants import constant, numpy_dtype
 from ..dialect import attention as attention_operator
+from ..dialect import recurrent as recurrent_operator
 from ..dialect import within
 from .digits import Extents, bound_of, size_of, varies, whole
 from .step import Emit, Step, axes_of, broadcast
@@ -19,11 +21,17 @@ from .step import Emit, Step, axes_of, broadcast
 _INFINITY = math.inf
 
 
+def _others(operand: Extents, axes: Sequence[int]) -> dict[int, int]:
+    """Along axes where elements do not meet, nothing is read of what is not there; along these, all of it."""
+    return {axis: 0 for axis in range(len(operand)) if axis not in axes}
+
+
 def _reduced(step: Step, fill: float) -> Extents:
     operand = step.operands[0]
     axes = axes_of(step.call, len(operand))
     if any(varies(operand[axis]) for axis in axes):
-        step.fill(0, fill)
+        step.fill(0, fill, _others(operand, axes))
+        step.in_sums.add(0)
     if bool(step.call.attrs.keepdims):
         return tuple(() if axis in axes else each for axis, each in enumerate(operand))
     return tuple(each for axis, each in enumerate(operand) if axis not in axes)
@@ -62,7 +70,7 @@ def along(fill: float | None) -> Callable[[Step], Extents]:
         if varies(operand[axis]):
             if fill is None:
                 raise step.refused(f"it runs along axis {axis}")
-            step.fill(0, fill)
+            step.fill(0, fill, _others(operand, [axis]))
         return operand
 
     return rule
@@ -84,7 +92,7 @@ def first_of_many(step: Step) -> Extents:
     if any(varies(operand[axis]) for axis in axes):
         if any(len(operand[axis]) > 1 for axis in axes) or len(axes) > 1:
             raise step.refused("it looks for a place along several dimensions")
-        step.fill(0, -_INFINITY if step.name == "argmax" else _INFINITY)
+        step.fill(0, -_INFINITY if step.name == "argmax" else _INFINITY, _others(operand, axes))
     if bool(step.call.attrs.keepdims):
         return tuple(() if axis in axes else each for axis, each in enumerate(operand))
     return tuple(each for axis, each in enumerate(operand) if axis not in axes)
@@ -114,8 +122,8 @@ def matmul(step: Step) -> Extents:
     if any(varies(axis) for axis in inner):
         if all(varies(axis) for axis in inner) and inner[0] != inner[1]:
             raise step.refused("its operands are not there along the same part of what it sums over")
-        step.fill(0, 0)
-        step.fill(1, 0)
+        step.fill(0, 0, _others(left, [len(left) - 1]))
+        step.fill(1, 0, _others(right, [max(len(right) - 2, 0)]))
     rank = len(step.shape) - len(rows) - len(columns)
     batch = broadcast(step, [left[:-2], right[:-2]], step.shape[:rank])
     return (*batch, *rows, *columns)
@@ -140,8 +148,8 @@ def attention(step: Step) -> Extents:
     if varies(k[1]):
         if len(k[1]) > 1:
             raise step.refused("keys are of several dimensions")
-        step.fill(1, 0)
-        step.fill(2, 0)
+        step.fill(1, 0, _others(k, [1]))
+        step.fill(2, 0, _others(v, [1]))
         keys, (digit,) = bound_of(k[1]), k[1]
         step.sizes = (digit.size,)
         attributes = step.call.attrs
@@ -168,3 +176,30 @@ def attention(step: Step) -> Extents:
 
 def _is_long(mask: Expr, keys: int) -> bool:
     return int(mask.ty.shape[3]) == keys
+
+
+def recurrent(step: Step) -> tuple[Extents, ...]:
+    """Sequences that end where they do; what is not there comes after the end, or is other sequences."""
+    layer = recurrent_operator.layer_of(step.call)
+    (steps, batch, columns), *others = step.operands
+    states = [each for each in others if len(each) == 3 and varies(each[1])]
+    if varies(columns) or any(varies(axis) for each in others for place, axis in enumerate(each[-3:]) if place != 1):
+        raise step.refused("its gates or weights vary")
+    sequences = broadcast(step, [(batch,), *((each[1],) for each in states)], [bound_of(batch)])
+    if varies(steps) and not layer.lengths:
+        if len(steps) > 1:
+            raise step.refused("its steps are several dimensions")
+        step.sizes = (steps[0].size,)
+        place = 3 if layer.reset_after else 2
+
+        def ending(operands: Sequence[Expr], emit: Emit) -> Expr:
+            *given, size = operands
+            length = emit(relax.op.reshape(emit(relax.op.astype(size, "int32")), (1,)))
+            lengths = emit(relax.op.broadcast_to(length, (bound_of(batch),)))
+            return recurrent_operator.recurrent(replace(layer, lengths=True), [*given[:place], lengths, *given[place:]])
+
+        step.instead = ending
+    every, *last = step.shapes
+    of_sizes = whole(every)
+    results: list[Extents] = [(steps, of_sizes[1], *sequences, of_sizes[3])]
+    return (*results, *((whole(each)[0], *sequences, whole(each)[2]) for each in last))

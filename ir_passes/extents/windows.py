@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from ...sizes import quotient
-from ..dialect.interpolation import axes_of
+from ..core.constants import array_of
+from ..dialect.interpolation import axes_of, tables_of
+from ..dialect.within import TOGETHER
 from .digits import Axis, Digit, Extents, any_varies, axis_of, bound_of, varies, whole
 from .step import Step
 
 
 def _window_axis(
-    step: Step, axis: Axis, place: int, kernel: int, stride: int, dilation: int, pads: tuple[int, int]
+    step: Step,
+    axis: Axis,
+    place: int,
+    kernel: int,
+    stride: int,
+    dilation: int,
+    pads: tuple[int, int],
+    *,
+    ceil: bool = False,
 ) -> Axis:
     """An axis of the results of windows along one."""
     if not varies(axis):
@@ -20,7 +32,9 @@ def _window_axis(
         raise step.refused(f"windows move along axis {place}, which is several dimensions")
     (digit,) = axis
     reach = dilation * (kernel - 1) + 1
-    size = quotient(digit.size + (sum(pads) - reach), stride) + 1
+    if ceil and pads[1] + stride > reach:  # it might begin behind the image, and then it would not count
+        raise step.refused("whether its last window counts depends on a size that varies")
+    size = quotient(digit.size + (sum(pads) - reach + (stride - 1 if ceil else 0)), stride) + 1
     return axis_of([Digit(step.shape[place], size)])
 
 
@@ -37,7 +51,7 @@ def convolution(step: Step) -> Extents:
     pads = list(zip(padding[:rank], padding[rank:], strict=True))
     kernel = [bound_of(axis) for axis in weights[1:-1]]
     if any(varies(axis) and (size > 1 or any(pad)) for axis, size, pad in zip(space, kernel, pads, strict=True)):
-        step.fill(0, 0)
+        step.fill(0, 0, {0: 0, **{1 + place: pad + TOGETHER - 1 for place, (_, pad) in enumerate(pads)}})
     axes = [
         _window_axis(
             step,
@@ -57,14 +71,21 @@ def interpolation(step: Step) -> Extents:
     """Tables say what an element is made of: of fewer elements the beginnings of the tables for the most."""
     data = step.operands[0]
     axes = list(data)
-    for axis in axes_of(step.call):
+    reach = dict.fromkeys(range(len(data)), 0)
+    tables = tables_of(list(step.call.args)[1:])
+    for axis, (table, _) in zip(axes_of(step.call), tables, strict=True):
         if not varies(data[axis]):
             axes[axis] = whole([step.shape[axis]])[0]
             continue
-        if len(data[axis]) > 1 or step.shape[axis] % bound_of(data[axis]):
+        positions, times = array_of(table), step.shape[axis] // bound_of(data[axis])
+        if len(data[axis]) > 1 or step.shape[axis] % bound_of(data[axis]) or positions is None:
             raise step.refused(f"axis {axis} grows by no whole number")
         (digit,) = data[axis]
-        axes[axis] = axis_of([Digit(step.shape[axis], digit.size * (step.shape[axis] // digit.bound))])
+        axes[axis] = axis_of([Digit(step.shape[axis], digit.size * times)])
+        last = np.arange(step.shape[axis])[:, None] // times
+        reach[axis] = max(int((positions - last).max()), 0)
+    if any(reach.values()):
+        step.fill(0, None, reach)
     return tuple(axes)
 
 
@@ -77,14 +98,15 @@ def pool(step: Step) -> Extents:
     padding = [int(each) for each in attributes.padding]
     pads = list(zip(padding[:rank], padding[rank:], strict=True))
     space = data[1:-1]
+    ceil = bool(attributes.ceil_mode)
+    beyond = [pad + (int(each) - 1 if ceil else 0) for (_, pad), each in zip(pads, attributes.strides, strict=True)]
     moving = [place for place, axis in enumerate(space) if varies(axis)]
     if moving:
-        if bool(attributes.ceil_mode):
-            raise step.refused("its windows may reach beyond an image whose size varies")
         is_max = "max" in step.name
-        if not is_max and any(any(pads[place]) for place in moving) and not bool(attributes.count_include_pad):
+        if not is_max and any(any(pads[place]) or ceil for place in moving) and not bool(attributes.count_include_pad):
             raise step.refused("how many elements its windows have depends on a size that varies")
-        step.fill(0, -math.inf if is_max else 0)
+        reach = {0: 0, **{1 + place: each for place, each in enumerate(beyond)}}
+        step.fill(0, -math.inf if is_max else 0, reach)
     axes = [
         _window_axis(
             step,
@@ -94,6 +116,7 @@ def pool(step: Step) -> Extents:
             int(attributes.strides[place]),
             int(attributes.dilation[place]),
             pads[place],
+            ceil=ceil,
         )
         for place, axis in enumerate(space)
     ]

@@ -84,7 +84,7 @@ def _reachable_by_an_anchor(graph: KernelGraph, limits: Limits) -> set[Var]:
     """Point-wise calls that an anchor before them could take as its epilogue: others should leave them to it."""
     found: set[Var] = set()
     for call in graph.calls.values():
-        if not call.is_pointwise or (call.widens and _is_left_to_readers(graph, call, limits)):
+        if not call.is_pointwise or call.masks or (call.widens and _is_left_to_readers(graph, call, limits)):
             continue
         for operand in call.operands:
             producer = graph.calls.get(operand)
@@ -133,7 +133,7 @@ def _may_join(call: KernelCall, group: Group, after_anchor: set[Var], limits: Li
     if any(reader is anchor or reader.var in group.prologue for reader in readers):
         feeds_only = all(reader is anchor or reader.var in group.prologue for reader in readers)
         takes = anchor.template in limits.prologue_templates or (not anchor.template and anchor.pattern == REDUCTION)
-        takes = takes or (anchor.template in limits.widening_templates and call.is_integer_step)
+        takes = takes or (anchor.template in limits.widening_templates and (call.is_integer_step or call.masks))
         once = all(reader.reads(call) == 1 for reader in readers if reader is anchor)
         return feeds_only and takes and once and all(_cheap_to_inline(call, reader) for reader in readers)
     return call.elements == group.result.elements

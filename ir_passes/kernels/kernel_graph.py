@@ -13,7 +13,7 @@ import tvm_ffi
 from tvm import DataType, relax, tirx
 from tvm.ir import TensorLoad
 
-from ...annotations import PATTERN, TEMPLATE, WHOLE
+from ...annotations import MASKS, PATTERN, TEMPLATE, WHOLE
 from ...ir_types import Load, PrimFunc, Scalar
 from ..core.graph import Expr, Graph, Var, leaves, substitute
 from ..core.rewriter import dtype_of, shape_of
@@ -73,6 +73,11 @@ class KernelCall:
         calls: list[Scalar] = []
         tvm_ffi.structural_walk(self.function.body, ((tvm.ir.Call, tirx.Mul, tirx.Div), calls.append))
         return not calls
+
+    @property
+    def masks(self) -> bool:
+        """Whether it puts a value in place of what reductions after it must not see."""
+        return bool(MASKS.of(self.function))
 
     @property
     def widens(self) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import tvm
 from tvm import relax, tirx
 
-from ...annotations import CONCAT, SLICE
+from ...annotations import CONCAT, SLICE, STOP
 from ...ir_types import Buffer, GlobalVar, PrimFunc, Scalar, Type
 from ..core.buffers import with_buffers
 from ..core.graph import Expr, Var
@@ -153,4 +153,13 @@ def with_windows(function: PrimFunc, windows: Mapping[int, Window]) -> PrimFunc:
     for mark in (CONCAT, SLICE):  # what they say of the operands is no longer so
         if mark.of(changed) is not None:
             changed = changed.without_attr(mark.name)
+    stop, result = STOP.of(changed), windows.get(len(parameters) - 1)
+    if stop is not None and result is not None:  # it begins where the window does
+        begins = [
+            begin + result.starts[axis] if place == 1 else begin
+            for first in range(0, len(stop), 5)
+            for axis in stop[first : first + 1]
+            for place, begin in enumerate(stop[first : first + 5])
+        ]
+        changed = STOP.on(changed, begins)
     return changed

@@ -14,6 +14,7 @@ from ..core.constants import array_of, constant, numpy_dtype
 from ..core.graph import Expr, Var
 from ..core.match import calls
 from ..core.rewriter import Rewriter, dtype_of, rebuild, rewrite
+from ..core.sources import split
 from ..dialect.attention import NAME as ATTENTION
 
 # Operators that multiply their two operands.
@@ -33,10 +34,12 @@ class CastOperands(GraphPass):
     Options:
         dtype: ``bfloat16``.
         gains: whether a call is to be computed so, given as it would be then.
+        layers: the names of the nodes whose products are; None: all.
     """
 
     dtype: str = "bfloat16"
     gains: Callable[[Expr], bool] = _always
+    layers: frozenset[str] | None = None
 
     def __call__(self, module: tvm.IRModule) -> PassResult:
         """Rewrite `main`."""
@@ -44,6 +47,8 @@ class CastOperands(GraphPass):
 
         def visit(rewriter: Rewriter, var: Var, value: Expr) -> Expr | None:
             operands = list(value.args[: _multiplied(value)]) if _multiplied(value) else []
+            if self.layers is not None and self.layers.isdisjoint(split(var.name)):
+                return None
             if not operands or any(dtype_of(each) != "float32" for each in operands):
                 return None
             narrow = [relax.Var("operand", relax.TensorType(each.ty.shape, self.dtype)) for each in operands]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from tvm import DataType, relax
@@ -150,12 +150,13 @@ def _max_pool(call: Call) -> Stencil | None:
         return None
     kernel = [int(each) for each in call.attrs.pool_size]
     axes = _windows(call, kernel)
-    extents = [
-        (extent + axis.before + axis.after - axis.reach) // axis.stride + 1
-        for extent, axis in zip((shape_of(call.args[0]) or ())[1:3], axes, strict=True)
-    ]
-    if tuple(extents) != (shape_of(call) or ())[1:3]:
-        return None  # ceil_mode: the last windows reach further than the padding
+    if bool(call.attrs.ceil_mode):  # the last windows reach further than the padding
+        before, after = (shape_of(each) or () for each in (call.args[0], call))
+        down, across = (
+            replace(axis, after=(windows - 1) * axis.stride + axis.reach - extent - axis.before)
+            for extent, windows, axis in zip(before[1:3], after[1:3], axes, strict=True)
+        )
+        axes = down, across
     dtype = dtype_of(call)
     lowest = float(np.iinfo(dtype).min) if "int" in dtype else -math.inf
     return Stencil(
@@ -165,7 +166,7 @@ def _max_pool(call: Call) -> Stencil | None:
         math.prod(kernel),
         False,
         False,
-        lambda patches, patched: rebuild(call, list(patches), padding=_padding(axes, patched)),
+        lambda patches, patched: rebuild(call, list(patches), padding=_padding(axes, patched), ceil_mode=False),
     )
 
 

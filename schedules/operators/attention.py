@@ -10,6 +10,7 @@ from tvm import relax, te
 from ..templates import attention
 from ..templates.dot_product_choice import DotProductChoice
 from ..templates.template import Chooser
+from ..templates.tensor_cores import TensorChoice
 from ..tensorir.expressions import constant_shape
 from ..tensorir.operands import uncast
 from .convolution import new_constant, relax_constant
@@ -18,12 +19,12 @@ from .convolution import new_constant, relax_constant
 def lower_attention(builder: relax.BlockBuilder, call: relax.Call, decide: Chooser) -> relax.Expr:
     """Lowers `relax.tilewright.attention` of q, k, v (batch, tokens, heads, depth) and masks to a `call_tir`."""
     sizes, operands = heads_of(call), list(call.args)
-    if not attention.takes(sizes, decide.target):
+    if not decide.takes(sizes):
         wide = str(call.ty.dtype)
         operands[:3] = [builder.emit(relax.op.astype(operand, wide)) for operand in operands[:3]]
         call, sizes = builder.normalize(relax.Call(call.op, operands, call.attrs)), replace(sizes, dtype=wide)
     decision = decide(sizes)
-    if isinstance(decision.choice.scores, DotProductChoice):
+    if isinstance(decision.choice.scores, DotProductChoice | TensorChoice):
         operands[:3] = [uncast(builder, operand) for operand in operands[:3]]
     width = attention.rows_of(sizes, decision.choice.scores, decide.target).length
     for position, mask in enumerate(operands[3:]):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,53 +26,7 @@ from ..templates.winograd_transform import TAPS, transformed_weights
 from ..tensorir.expressions import constant_shape, flatten, int64s, unflatten
 from ..tensorir.operands import operand_dtypes, uncast, unpadded
 from ..tensorir.padding import padded, within
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """A convolution of any spatial rank: data (N, *space, C), weights (O, *kernel, C // groups)."""
-
-    data: tuple[int, ...]
-    weights: tuple[int, ...]
-    strides: tuple[int, ...]
-    padding: tuple[int, ...]  # all the leading pads, then all the trailing pads
-    dilation: tuple[int, ...]
-    groups: int
-    fill: int = 0  # what the padding is
-
-    @property
-    def kernel(self) -> tuple[int, ...]:
-        """Extents of the kernel."""
-        return self.weights[1:-1]
-
-    @property
-    def padded(self) -> tuple[int, ...]:
-        """Spatial extents of the data with its padding."""
-        rank = len(self.kernel)
-        return tuple(
-            extent + self.padding[axis] + self.padding[rank + axis] for axis, extent in enumerate(self.data[1:-1])
-        )
-
-    @property
-    def output(self) -> tuple[int, ...]:
-        """Shape of the result, (N, *space, O)."""
-        space = (
-            (extent - dilation * (kernel - 1) - 1) // stride + 1
-            for extent, kernel, stride, dilation in zip(
-                self.padded, self.kernel, self.strides, self.dilation, strict=True
-            )
-        )
-        return (self.data[0], *space, self.weights[0])
-
-    @property
-    def is_depthwise(self) -> bool:
-        """One input channel a group, and as many output channels as input channels."""
-        return self.groups == self.data[-1] == self.weights[0] and self.groups > 1
-
-    @property
-    def is_pointwise(self) -> bool:
-        """Whether every pixel of the output is made of the pixel of the data at the same place."""
-        return math.prod(self.kernel) == 1 and self.padded == self.data[1:-1] and max(self.strides) == 1
+from .convolution_operand import Geometry, pixels_of, windows_of
 
 
 def pad(data: te.Tensor, padding: Sequence[int], value: float = 0.0) -> te.Tensor:
@@ -173,7 +127,10 @@ def _lower_contraction(
     multiply: Microkernel = decision.compute(target)
     asked, workload = decision.workload, multiply.workload
     *offsets, run = workload.k
-    joined = len(offsets) < len(geometry.kernel)  # the innermost axis of the kernel is part of the run
+    windows = workload.copies_windows
+    joined = len(offsets) < len(
+        geometry.kernel
+    )  # the innermost axis of the kernel, or all of them, are part of the run
     depth = asked.k[-1]
     channels = run // geometry.kernel[-1] if joined else run  # of a group, with zeros
     per_group = workload.columns
@@ -182,7 +139,10 @@ def _lower_contraction(
     source, constant = operands[0], relax_constant(operands[1])
     if constant is not None:
         matrix = constant.reshape(workload.batch, per_group, *geometry.kernel, depth)
-        if channels > depth:
+        if windows:
+            matrix = matrix.reshape(workload.batch, per_group, -1)
+            matrix = np.pad(matrix, [(0, 0), (0, 0), (0, run - matrix.shape[-1])])
+        elif channels > depth:
             matrix = np.pad(matrix, [(0, 0)] * (matrix.ndim - 1) + [(0, channels - depth)])
         given = multiply.pack_constant(matrix.reshape(workload.batch, per_group, *workload.k))
         operands = [source, *(new_constant(each) for each in given)]
@@ -190,16 +150,23 @@ def _lower_contraction(
     def split(k: Sequence[Any]) -> tuple[list[Any], Any]:
         """Offsets in the kernel, and the channel of the group, of an index of k."""
         *leading, inner = k
+        if windows:
+            *leading, inner = unflatten(inner, geometry.weights[1:])
+            return leading, inner
         return ([*leading, inner // channels], inner % channels) if joined else (leading, inner)
 
     def compute(data: te.Tensor, *weights: te.Tensor) -> te.Tensor:
-        lhs = _pixels_of(data, geometry, multiply, channels)
+        lhs = None if windows else pixels_of(data, geometry, multiply, channels)
+        copied = windows_of(data, geometry, multiply, run) if windows else None
 
         def left(group: Any, row: Any, *k: Any) -> Scalar:
-            return lhs(group, row, *split(k))
+            return lhs(group, row, *split(k)) if lhs is not None else copied(row, *k)  # type: ignore[misc]
 
         def right(group: Any, column: Any, *k: Any) -> Scalar:
             at, channel = split(k)
+            if windows:
+                value = weights[0][(group * per_group + column, *at, channel)]
+                return within(value, k[0], math.prod(geometry.weights[1:]), run)
             return within(weights[0][(group * per_group + column, *at, channel)], channel, depth, channels)
 
         packed = weights if constant is not None else (multiply.pack_at_run_time(right),)
@@ -229,44 +196,9 @@ def _longer_runs(geometry: Geometry, dtype: str) -> tuple[tuple[int, ...], ...]:
     if geometry.kernel[-1] > 1 and geometry.dilation[-1] == 1:
         filled = sorted({channels, math.ceil(channels / 2) * 2, math.ceil(channels / 4) * 4})
         runs += [(*outer[:-1], outer[-1] * each) for each in filled]
+    if len(geometry.kernel) > 1 and math.prod(geometry.kernel) > 1:  # windows that are longer than what they hold
+        runs += dot_product.padded_windows(math.prod(geometry.weights[1:]), dtype)
     return tuple(runs)
-
-
-def _pixels_of(
-    data: te.Tensor, geometry: Geometry, multiply: Microkernel, channels: int
-) -> Callable[[Any, Any, list[Any], Any], Scalar]:
-    """A at (group, pixel, offsets in the kernel, channel of the group), from the data with all the zeros it needs."""
-    depth = geometry.weights[-1]
-    pixels = geometry.output[:-1]
-    rows = multiply.rows_read
-    if geometry.is_pointwise:
-        extents = (geometry.groups, math.prod(pixels), depth)
-
-        def element(group: Any, row: Any, channel: Any) -> Scalar:
-            return data[(*unflatten(row, pixels), group * depth + channel)]
-
-        source = multiply.operand(element, extents, (geometry.groups, rows, channels), (0, 0, 0))
-        return lambda group, row, offsets, channel: source(group, row, channel)
-
-    rank = len(geometry.kernel)
-    lines = (*pixels[:-1], rows // math.prod(pixels[:-1]))
-    space = list(geometry.padded)
-    if lines[-1] > pixels[-1]:
-        reach = (lines[-1] - 1) * geometry.strides[-1] + (geometry.kernel[-1] - 1) * geometry.dilation[-1] + 1
-        space[-1] = max(space[-1], reach)
-    shape = (geometry.data[0], *space, geometry.data[-1] + channels - depth)
-    before = (0, *geometry.padding[:rank], 0)
-    image = multiply.operand(lambda *index: data[index], geometry.data, shape, before, geometry.fill)
-
-    def pixel(group: Any, row: Any, offsets: list[Any], channel: Any) -> Scalar:
-        number, *position = unflatten(row, lines)
-        point = [
-            at * stride + offset * dilation
-            for at, stride, offset, dilation in zip(position, geometry.strides, offsets, geometry.dilation, strict=True)
-        ]
-        return image(number, *point, group * depth + channel)
-
-    return pixel
 
 
 def _lower_winograd(

@@ -1,6 +1,6 @@
 """Quantize, dequantize and requantize, an element at a time: `quantized_arithmetic.py`, in instructions for vectors.
 
-Requantize is an operator until the last step of lowering, as some targets compute it in their own way.
+Both are operators until the last step of lowering, as some targets compute it in their own way.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ def _quantized(call: relax.Call) -> Element:
 
     def element(x: Scalar, scale: Scalar, zero_point: Scalar) -> Scalar:
         zero = _cast(zero_point, "int32")
+        if hidden.dtype_of(x) == "float32":
+            ends = (tirx.const(end, "int32") for end in (low, high))
+            return _cast(hidden.call(hidden.QUANTIZE, x, _cast(scale, "float32"), zero, *ends), dtype)
         quotient = _cast(hidden.divide(x, _cast(scale, hidden.dtype_of(x))), "float32")
         return _cast(rounded_within(quotient, zero, low, high), dtype)
 

@@ -35,6 +35,7 @@ from .microkernels import microkernel
 from .rows import softmax_stages
 from .rows_choice import ROWS, Rows, RowsChoice
 from .sharing import best_threads, elapsed, thread_counts
+from .tensor_cores import TensorChoice
 
 Tile = MultiplyAddChoice | DotProductChoice
 ATTENTION = "attention"
@@ -80,8 +81,8 @@ class AttentionChoice(Choice):
     At most so many ``threads`` share the blocks.
     """
 
-    scores: Tile
-    values: Tile
+    scores: Tile | TensorChoice
+    values: Tile | TensorChoice
     softmax: RowsChoice
     threads: int = 1
 
@@ -139,6 +140,7 @@ def block_count(workload: Heads, choice: AttentionChoice) -> int:
 
 def _block_cycles(workload: Heads, choice: AttentionChoice, target: Target) -> float:
     """Estimated cycles of one core for all blocks: products, softmax, and keys and values read by each of them."""
+    assert isinstance(choice.scores, Tile) and isinstance(choice.values, Tile)
     blocks = block_count(workload, choice)
     padded = replace(workload, queries=blocks // workload.heads * choice.block)
     softmax = replace(rows_of(padded, choice.scores, target), functions=1)
@@ -210,7 +212,7 @@ def _cycles_of(workload: Workload, tile: Tile, target: Target) -> float:
     return contraction.cycles(workload, tile, target)
 
 
-def rows_of(sizes: Heads, scores: Tile, target: Target) -> Rows:
+def rows_of(sizes: Heads, scores: Tile | TensorChoice, target: Target) -> Rows:
     """The rows of scores, as long as the tiles that they are made in."""
     lanes = sizes.scores.lanes(target)
     if isinstance(scores, DotProductChoice):
@@ -249,7 +251,7 @@ def compute(
     probabilities = _softmax(sizes, reduce, products, scale, masks, heads, nan_is_zero, values.operand_dtype)
     _, padded_rows, width = constant_shape(probabilities)
     # A unit takes keys by groups: as far as there are probabilities, which are zero for those that do not exist.
-    summed = width if values.casts_operands else sizes.keys
+    summed = sizes.keys if isinstance(choice.values, MultiplyAddChoice) else width
     over = values.made_for(sizes.values(padded_rows, summed))
 
     def value(head: Any, column: Any, inner: Any) -> Scalar:

@@ -63,7 +63,8 @@ class Workload:
         lhs, rhs: the dtypes that A and B are multiplied in.
         accumulator: the dtype that sums are kept in, and both operands of a vector multiply-add are made.
         image_line: pixels of a line of an image, where the next line is not at the same distance in A; else 0.
-        runs: other extents of k that may stand for `k`, with zeros in both operands or with axes joined.
+        runs: other extents of k that may stand for `k`, with zeros in both operands or with axes joined; of several
+            axes all joined where windows of the image are copied, one after the other.
         filter: the convolution that it is.
         sparsity: of B, where that is constant and mostly zeros.
     """
@@ -92,6 +93,11 @@ class Workload:
     def line(self) -> int:
         """Rows whose elements of A lie at one distance from each other; a divisor of `rows`."""
         return self.image_line or self.rows
+
+    @property
+    def copies_windows(self) -> bool:
+        """Whether k is one axis although windows have several."""
+        return self.filter is not None and len(self.k) == 1 < len(self.filter.kernel)
 
     @property
     def offset_axes(self) -> int:
@@ -153,7 +159,8 @@ def tile_cycles(workload: Workload, tile: MultiplyAddChoice, target: Target, k_s
 
     A panel that comes from L2 does so in slices, too: they gain nothing on one core.
     """
-    core, lanes, rows, vectors = target.core, workload.lanes(target), tile.rows, tile.vectors
+    core, lanes = target.core_for(workload.accumulator), workload.lanes(target)
+    rows, vectors = tile.rows, tile.vectors
     depth = math.prod(workload.k) * share_inside(_taps(workload, target), workload.offset_axes, rows)
     loads = rows / tile.k_step + vectors
     step = core.together(rows * vectors / core.fmas_per_cycle, loads / core.loads_per_cycle)

@@ -55,8 +55,11 @@ _MAX_ROW_REGISTERS = 8
 # Fewer columns waste a unit's lanes.
 _MIN_COLUMNS = 8
 _RUN_BYTES = (4, 64)  # runs are made whole multiples of these: of a group, and of what a matrix instruction takes
-# What a contraction with zeros added to its operand has to be shorter by, for the copy.
+_WINDOW_BYTES = 16
+# What a contraction with zeros added to its operand has to be shorter by, for the copy; and the instructions of an
+# element where windows are copied, which has to be found in the image.
 _COPY_COST = 1.3
+_WINDOW_COST = 20
 
 
 def faster_units(target: Target, lhs: str, rhs: str, accumulator: str) -> list[DotUnit]:
@@ -82,6 +85,12 @@ def padded_runs(length: int, dtype: str) -> tuple[tuple[int, ...], ...]:
     return tuple((each,) for each in longer if each > length)
 
 
+def padded_windows(length: int, dtype: str) -> list[tuple[int, ...]]:
+    """Lengths of windows that are copied, longer than so many elements, in which vectors end."""
+    whole = _WINDOW_BYTES // (dtype_bits(dtype) // 8)
+    return [(longer,)] if (longer := math.ceil(length / whole) * whole) > length else []
+
+
 def takes(workload: object, target: Target) -> bool:
     """Contractions of operands and sums that a faster unit is for, and of sizes that suit it."""
     return isinstance(workload, Workload) and any(True for _ in _suiting(workload, target))
@@ -93,8 +102,11 @@ def _suiting(workload: Workload, target: Target) -> Iterator[tuple[Workload, Dot
         for unit in faster_units(target, workload.lhs, workload.rhs, workload.accumulator):
             whole = unit.depth if unit.interleaved and unit.group > 1 else unit.group
             fits = workload.line >= unit.least_rows and workload.columns >= min(_MIN_COLUMNS, unit.lanes)
+            suited = workload.with_k(k)
+            if suited.copies_windows and not (unit.masked and in_bands(workload, target)):
+                continue
             if fits and k[-1] % whole == 0:
-                yield workload.with_k(k), unit
+                yield suited, unit
 
 
 def space(workload: Workload, target: Target) -> Space[DotProductChoice]:
@@ -136,7 +148,9 @@ def tiles_of(workload: Workload, choice: DotProductChoice, target: Target) -> Ti
     unit, part = unit_of(choice, target), workload.with_k(choice.k).sliced(choice.k_splits)
     rows, panels = math.ceil(whole_rows(part, choice) / choice.tile_rows), packed_shape(part, choice, unit)[1]
     each = cycles(part, choice, unit, target) / (part.batch * rows * panels)
-    copied = choice.k != workload.k and not unit.copied_as
+    if part.copies_windows:
+        each += _WINDOW_COST * choice.tile_rows * part.k[-1] / panels
+    copied = choice.k != workload.k and not unit.copied_as and not part.copies_windows
     # What reads results mostly multiplies them, so they are as narrow as operands.
     lines = math.ceil(tile_columns(choice, unit) * dtype_bits(part.lhs) / 8 / target.core.line_bytes)
     return Tiles(
@@ -196,8 +210,11 @@ def cycles(workload: Workload, choice: DotProductChoice, unit: DotUnit, target: 
     tiles = workload.batch * math.ceil(whole_rows(workload, choice) / (rows * registers))
     tiles *= math.ceil(workload.columns / (vectors * unit.lanes))
     costs, vectors_of_tile = unit.costs, rows * registers * vectors
-    loaded = registers * rows + vectors * math.ceil(depth / unit.group)
-    products = registers * vectors * rows / unit.rows / costs.rate * (1.0 if unit.is_matrix else depth / unit.depth)
+    loaded = registers * rows + vectors * (unit.lanes if unit.masked else math.ceil(depth / unit.group))
+    if unit.masked and depth < unit.depth:
+        loaded *= 2
+    is_whole = unit.is_matrix or unit.masked
+    products = registers * vectors * rows / unit.rows / costs.rate * (1.0 if is_whole else depth / unit.depth)
     step = max(target.core.together(products, loaded / costs.loads_per_cycle), costs.latency)
     each = max(instructions * (step + costs.step_overhead), costs.beside * vectors_of_tile)
     return tiles * (each + costs.tile_overhead * vectors_of_tile)

@@ -9,10 +9,31 @@ from dataclasses import replace
 from typing import Any
 
 from ...targets.target import Target
-from . import attention, grid, grid_attention, grid_rows, rows, rows_choice, simt, simt_schedule, table
+from . import (
+    attention,
+    grid,
+    grid_attention,
+    grid_rows,
+    rows,
+    rows_choice,
+    simt,
+    simt_schedule,
+    table,
+    tensor_cores,
+    tensor_cores_schedule,
+)
 from .microkernels import microkernel
 from .template import Template
 
+TENSOR_CORES = Template(
+    tensor_cores.TEMPLATE,
+    tensor_cores.takes,
+    tensor_cores.space,
+    tensor_cores.default,
+    tensor_cores.estimate,
+    microkernel,
+    tensor_cores_schedule.schedule_kernel,
+)
 SIMT = Template(
     simt.TEMPLATE, simt.takes, simt.space, simt.default, simt.estimate, microkernel, simt_schedule.schedule_kernel
 )
@@ -37,6 +58,7 @@ GRID_ROWS = Template(
 GRID = Template(grid.TEMPLATE, grid.takes, grid.space, grid.default, grid.estimate, None, grid.schedule_kernel)
 
 GRID_TEMPLATES: tuple[Template[Any, Any], ...] = (
+    TENSOR_CORES,
     SIMT,
     GRID_ATTENTION,
     GRID_ROWS,

@@ -13,17 +13,21 @@ from tvm import te, tirx
 from ...annotations import STAGE
 from ...ir_types import Scalar
 from ...targets.target import DotUnit, Target
-from ..tensorir.expressions import int64, int64s
+from ..tensorir.expressions import converted, int64, int64s
 from ..tensorir.padding import padded
 from . import contraction, dot_product, dot_product_packing, packing
 from .contraction import TEMPLATE, MultiplyAddChoice, Workload
 from .dot_product_choice import DotProductChoice, unit_of
 from .microkernel import Element, Microkernel, Packed, ReadsInPlace
 from .simt import SimtChoice
+from .tensor_cores import TensorChoice
+from .tensor_cores import unit_of as tensor_unit_of
+from .tensor_products import STAGED as STAGED
+from .tensor_products import TensorProducts
 
 TileChoice = MultiplyAddChoice | DotProductChoice
-# What STAGE says of the sums of slices of k, and of a first operand that is copied by tiles.
-SLICES, STAGED = "slices", "staged"
+# What STAGE says of the sums of slices of k.
+SLICES = "slices"
 
 
 @dataclass(frozen=True)
@@ -79,13 +83,22 @@ class StagedMultiplyAdd(MultiplyAdd):
         stage = padded(element, extents, shape, before, self.workload.lhs, {}, f"padded_{self.name}", fill)
         return lambda *index: stage[index]
 
+    @property
+    def casts_operands(self) -> bool:
+        """It does, where it copies or packs them."""
+        return True
+
+    def pack_at_run_time(self, element: Element) -> te.Tensor:
+        """B, packed when the kernel runs."""
+        return super().pack_at_run_time(lambda *index: converted(element(*index), self.workload.rhs))
+
     def compute_padded(self, lhs: Element, *packed: te.Tensor) -> te.Tensor:
         """The sums with padding, of rows of the stage that are as many as those of whole tiles."""
         workload, rows = self.workload, contraction.padded_rows(self.workload, self.choice)
 
         def element(batch: Any, row: Any, *k: Any) -> Scalar:
             inside = row if rows == workload.rows else tirx.min(row, int64(workload.rows - 1))
-            return lhs(batch, inside, *k)
+            return converted(lhs(batch, inside, *k), workload.lhs)
 
         shape = int64s((workload.batch, rows, *workload.k))
         staged = te.compute(shape, element, name=f"{self.name}_rows", attrs=STAGE.entry(STAGED))
@@ -259,7 +272,7 @@ class Slices:
         return sliced
 
 
-def microkernel(workload: Workload, choice: TileChoice, target: Target, **named: str) -> Microkernel:
+def microkernel(workload: Workload, choice: TileChoice | TensorChoice, target: Target, **named: str) -> Microkernel:
     """How a choice computes a contraction.
 
     Args:
@@ -268,6 +281,8 @@ def microkernel(workload: Workload, choice: TileChoice, target: Target, **named:
     whole: Microkernel
     if isinstance(choice, SimtChoice):
         whole = StagedMultiplyAdd(workload, choice, target, **named)
+    elif isinstance(choice, TensorChoice):
+        whole = TensorProducts(workload, choice, tensor_unit_of(choice, target), **named)
     elif isinstance(choice, MultiplyAddChoice):
         whole = MultiplyAdd(workload, choice, target, **named)
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -144,6 +144,10 @@ class _Kernel:
                     *(each.finish() for each in tile),
                 ]
             )
+            if self.lengths is not None:
+                body = tirx.IfThenElse(
+                    tirx.any(*(each.goes_on() for each in tile)), body, _all(each.rest() for each in tile)
+                )
             return [s_tir.SBlockRealize([], True, s_tir.SBlock([], [], [], "panel", body, alloc_buffers=[sums]))]
 
         parallel = self.choice.across == PANELS and self.choice.threads > 1
@@ -165,6 +169,11 @@ class _Kernel:
             return [loop(lanes, one, vectorized=True) for one in _one_by_one(body, index * lanes)]
 
         return loop(self.choice.vectors, vector, unrolled=True)
+
+
+def _all(statements: Iterable[Stmt | None]) -> Stmt | None:
+    there = [each for each in statements if each is not None]
+    return sequence(there) if there else None
 
 
 def _one_by_one(body: Callable[[Scalar], list[Stmt]], first: Scalar) -> list[Callable[[Scalar], list[Stmt]]]:
@@ -216,17 +225,25 @@ class _Row:
 
     def finish(self) -> Stmt:
         """What becomes of the sums; behind the end of the sequence the state stays and the result is 0."""
-        made = self.kernel.units(lambda unit: self.phase.finish(_Unit(self, unit)))
+        made, rest = self.kernel.units(lambda unit: self.phase.finish(_Unit(self, unit))), self.rest()
+        return made if rest is None else tirx.IfThenElse(self.goes_on(), made, rest)
+
+    def rest(self) -> Stmt | None:
+        """What a step behind the end of the sequence leaves, if there is one, and something that the next one reads."""
         carried = [name for name in self.phase.leaves if name in _CARRIED]
         if self.kernel.lengths is None or not carried:
-            return made
+            return None
 
-        def rest(unit: Scalar) -> list[Stmt]:
+        def kept(unit: Scalar) -> list[Stmt]:
             at = _Unit(self, unit)
             zero = tirx.const(0, self.kernel.workload.dtype)
             return [*(at.keep(name) for name in carried), at.result(self.step, zero)]
 
-        return tirx.IfThenElse(self.step < self._end(), made, self.kernel.units(rest))
+        return self.kernel.units(kept)
+
+    def goes_on(self) -> Scalar:
+        """Whether the step is one of the sequence."""
+        return self.step < self._end()
 
     def before(self, name: str) -> tuple[Scalar, ...]:
         """Where in the states' memory it stands, hidden unit apart: as the step, or the phase, before left it."""

@@ -122,7 +122,7 @@ def default(workload: Workload, target: Target) -> SparseChoice:
 
 def estimate(workload: Workload, choice: SparseChoice, target: Target) -> float:
     """Estimated cycles until all cores are done, the blocks from memory."""
-    core, width = target.core, width_of(workload, choice, target)
+    core, width = target.core_for(workload.accumulator), width_of(workload, choice, target)
     blocks, panels = _sparsity(workload).of_width(width), workload.batch * panels_of(workload, choice, target)
     # A panel's last step has chains with nothing in them.
     steps = blocks / choice.chains + panels * (choice.chains - 1) / (2 * choice.chains)

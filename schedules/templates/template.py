@@ -114,6 +114,10 @@ class Chooser:
             self._made[workload] = self._decide(workload)
         return self._made[workload]
 
+    def takes(self, workload: object) -> bool:
+        """Whether any template computes a workload."""
+        return any(template.takes(workload, self.target) for template in self.templates)
+
     def _decide(self, workload: object) -> Decision[Any, Any]:
         taking = [template for template in self.templates if template.takes(workload, self.target)]
         if not taking:

@@ -201,7 +201,7 @@ def _cycles(workload: Windows, choice: WindowChoice, target: Target) -> float:
 
 def _tile_cycles(workload: Windows, tile: WindowChoice, offsets: Sequence[int], target: Target) -> float:
     """Estimated cycles of one tile, what it reads in L1."""
-    core, sums = target.core, tile.positions * tile.vectors
+    core, sums = target.core_for(workload.accumulator), tile.positions * tile.vectors
     *before, line = offsets or (1,)
     read = line * tile.positions
     if tile.positions > 1 and not workload.is_whole:

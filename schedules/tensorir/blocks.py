@@ -102,7 +102,8 @@ def absorb_consumers(sch: Schedule, epilogue: Block) -> list[Block]:
     names = [sch.get(block).name_hint for block in blocks]
     after = blocks[names.index(sch.get(epilogue).name_hint) + 1 :]
     for block in after[:-1]:
-        try_primitive(partial(sch.compute_inline, block))
+        if STAGE.of(sch.get(block)) is None:
+            try_primitive(partial(sch.compute_inline, block))
     blocks = child_blocks(sch)
     names = [sch.get(block).name_hint for block in blocks]
     after = blocks[names.index(sch.get(epilogue).name_hint) + 1 :]

@@ -84,6 +84,11 @@ def scalar_dtype(expression: Scalar) -> str:
     return str(expression.dtype if hasattr(expression, "dtype") else expression.ty.dtype)
 
 
+def converted(value: Scalar, dtype: str) -> Scalar:
+    """A value as one of a dtype."""
+    return value if scalar_dtype(value) == dtype else value.astype(dtype)
+
+
 def _is_float(expression: Scalar) -> bool:
     return "float" in scalar_dtype(expression)
 

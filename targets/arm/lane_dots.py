@@ -1,103 +1,12 @@
-"""NEON's products of narrow operands, as functions in LLVM IR: a load brings several groups of the first operand.
-
-A function takes the sums, what was loaded of a row (integers of the size of a group), and a group of the second operand
-a lane. The place of the group in the row is part of its name: instructions take it as a lane of a register. LLVM
-inlines the functions.
-"""
+"""NEON's products of narrow operands: a load brings several groups of the first operand, each of which is a lane."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
 
-from tvm import tirx
+from ..lane_dots import LaneDots
 
-from .. import rounding
-from ..instructions import Emitted, Expr, Operand, Stmt
-from ..vector_sums import zero_vectors
-
-_REGISTER_BITS, _LANE_BITS = 128, 32
-
-
-@dataclass(frozen=True)
-class LaneDots:
-    """What a step becomes: sums stay where the buffer of sums is, in vector registers.
-
-    Attributes:
-        name: of its functions, each ``NAME_PLACE_of_COUNT``.
-        body: lines of IR that make ``%r`` of ``%sums``, of ``%left``, a vector of as many groups as were loaded, and of
-            ``%right``, for the group at a place of how many; and declarations of what they call.
-        lanes: sums of a step.
-        group: products that are added to each.
-        bits: of an element of an operand.
-        accumulator: the dtype of sums.
-    """
-
-    name: str
-    body: Callable[[int, int], tuple[str, ...]]
-    declarations: tuple[str, ...]
-    lanes: int
-    group: int
-    bits: int
-    accumulator: str
-    symbols: frozenset[str] = frozenset()
-    objects: tuple[Path, ...] = ()
-
-    def zero(self, sums: Operand, extents: Mapping[str, int]) -> tuple[Stmt, ...]:
-        """Sets all vectors of sums to zero."""
-        return zero_vectors(sums, extents, self.lanes, self.accumulator)
-
-    def multiply_add(self, sums: Operand, lhs: Operand, rhs: Operand, extents: Mapping[str, int]) -> Emitted:
-        """Multiplies each group of each row with the same one of all vectors of the second operand."""
-        count, step = extents["group"], []
-        rows = [self._loaded(lhs, count, register=register) for register in range(extents["register"])]
-        for group in range(count):
-            for vector in range(extents["vector"]):
-                right = self._loaded(rhs, self.lanes, vector=vector, group=group)
-                for register, left in enumerate(rows):
-                    row = tirx.Ramp(sums.at(register=register, vector=vector), 1, self.lanes)
-                    value = tirx.call_pure_extern(
-                        f"{self.accumulator}x{self.lanes}",
-                        f"{self.name}_{group}_of_{count}",
-                        tirx.BufferLoad(sums.buffer, [row]),
-                        left,
-                        right,
-                    )
-                    step.append(tirx.BufferStore(sums.buffer, value, [row]))
-        return Emitted(tuple(step))
-
-    def rounding(self, lanes: int) -> str:
-        """The function that rounds so many float32 to bfloat16; integers are not rounded."""
-        return rounding.function_name(lanes)
-
-    def text_of(self, function: str) -> str:
-        """The text of one of its functions, or of that one."""
-        found = re.fullmatch(rf"{self.name}_(\d+)_of_(\d+)", function)
-        if found is None:
-            return rounding.text_of(function)
-        place, count = map(int, found.groups())
-        sums = f"<{self.lanes} x {'float' if 'float' in self.accumulator else 'i32'}>"
-        integer = f"i{self.group * self.bits}"
-        left = integer if count == 1 else f"<{count} x {integer}>"
-        lines = (
-            *(f"declare {each}" for each in self.declarations),
-            f"define {sums} @{function}({sums} %sums, {left} %{'one' if count == 1 else 'left'}, "
-            f"<{self.lanes} x {integer}> %right) {{",
-            *([f"  %left = insertelement <1 x {integer}> poison, {integer} %one, i64 0"] if count == 1 else []),
-            *(f"  {line}" for line in self.body(place, count)),
-            f"  ret {sums} %r",
-            "}",
-        )
-        return "\n".join([*lines, ""])
-
-    def _loaded(self, operand: Operand, count: int, **at: int) -> Expr:
-        """So many groups that lie side by side, as integers."""
-        first, terms = operand.at(**at), count * self.group
-        loaded = tirx.BufferLoad(operand.buffer, [tirx.Ramp(first, 1, terms) if terms > 1 else first])
-        integer = f"int{self.group * self.bits}"
-        return tirx.reinterpret(integer if count == 1 else f"{integer}x{count}", loaded)
+_LANE_BITS = 32
 
 
 def _splat(place: int, count: int) -> str:
@@ -150,11 +59,12 @@ def bfloat16_pairs() -> LaneDots:
     return _dots("tilewright_bfdot", "bfdot.v4f32.v8bf16", bits=16, left_first=False)
 
 
-def widened(product: str) -> LaneDots:
+def widened(product: str, *, in_order: bool = False) -> LaneDots:
     """SMLAL on operands that were made int16: a product of uint8 and int8 a sum, exact.
 
     Args:
         product: LLVM's name of the instruction that multiplies four int16 to int32.
+        in_order: as `LaneDots` has it.
     """
     halves = ("0, i32 1, i32 2, i32 3", "4, i32 5, i32 6, i32 7")
 
@@ -166,8 +76,17 @@ def widened(product: str) -> LaneDots:
             *(f"%b{i} = shufflevector <8 x i16> %wr, <8 x i16> poison, <4 x i32> <i32 {halves[i]}>" for i in (0, 1)),
             *(f"%p{i} = call <4 x i32> @{product}(<4 x i16> %b{i}, <4 x i16> %a)" for i in (0, 1)),
             f"%p = shufflevector <4 x i32> %p0, <4 x i32> %p1, <8 x i32> <i32 {', i32 '.join(halves)}>",
-            "%r = add <8 x i32> %sums, %p",
+            *(passed if in_order else ("%r = add <8 x i32> %sums, %p",)),
         )
 
+    # What passes through an empty piece of assembly is there before what follows is loaded.
+    passed = (
+        "%t = add <8 x i32> %sums, %p",
+        *(f"%t{i} = shufflevector <8 x i32> %t, <8 x i32> poison, <4 x i32> <i32 {halves[i]}>" for i in (0, 1)),
+        *(f'%r{i} = call <4 x i32> asm sideeffect "", "=w,0"(<4 x i32> %t{i})' for i in (0, 1)),
+        f"%r = shufflevector <4 x i32> %r0, <4 x i32> %r1, <8 x i32> <i32 {', i32 '.join(halves)}>",
+    )
     declaration = f"<4 x i32> @{product}(<4 x i16>, <4 x i16>)"
-    return LaneDots("tilewright_widened", body, (declaration,), lanes=8, group=1, bits=8, accumulator="int32")
+    return LaneDots(
+        "tilewright_widened", body, (declaration,), lanes=8, group=1, bits=8, accumulator="int32", in_order=in_order
+    )

@@ -36,10 +36,10 @@ def _matrices(name: str) -> Instructions:
     return made
 
 
-def _widened(product: str) -> Instructions:
+def _widened(product: str, *, in_order: bool = False) -> Instructions:
     from .lane_dots import widened
 
-    return widened(product)
+    return widened(product, in_order=in_order)
 
 
 def _peak(instruction: str, flops: int, registers: int = _REGISTERS) -> PeakLoop:
@@ -158,7 +158,12 @@ UNITS = (
     _widening("llvm.aarch64.neon.smull.v4i32", _REGISTERS, partial(_peak, "smlal %0.4s, %1.4h, %2.4h", 8)),
 )
 UNITS_32 = (
-    _widening("llvm.arm.neon.vmulls.v4i32", _REGISTERS_32, partial(_peak, "vmlal.s16 %q0, %P1, %P2", 8, _REGISTERS_32)),
+    replace(
+        _widening(
+            "llvm.arm.neon.vmulls.v4i32", _REGISTERS_32, partial(_peak, "vmlal.s16 %q0, %P1, %P2", 8, _REGISTERS_32)
+        ),
+        instructions=partial(_widened, "llvm.arm.neon.vmulls.v4i32", in_order=True),
+    ),
 )
 
 # In order, one a cycle, and a load of 16 bytes in two.

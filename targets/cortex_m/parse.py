@@ -66,6 +66,7 @@ def _target(row: Processor) -> Target:
         saves_memory=True,
         units=row.units,
         functions=row.functions,
+        integer_core=row.integer_core,
         integer_registers=0 if row.vectors is not None else row.integer_registers,
         memory_bytes=row.memory_bytes,
         alignment=8,  # of the widest number; caches do not count

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from ..core import Core
 from ..target import CVectors, DotUnit, TargetFunction
 from .helium_vectors import VECTORS
-from .requantize import IN_INTEGERS, IN_VECTORS, WITH_FLOATS
-from .units import DSP, HELIUM
+from .requantize import IN_INTEGERS, IN_VECTORS, QUOTIENTS_IN_INTEGERS, WITH_FLOATS
+from .units import DSP, HELIUM, THUMB
 
 # Instructions one after the other: what counts is how many there are. Memory is on the chip, without caches. A step of
 # a loop counts, compares, branches and moves its pointers.
@@ -36,6 +36,8 @@ _SINGLE_ISSUE = Core(
 )
 # A float is added or multiplied by a function of some forty instructions, and loads hardly count.
 _SOFT_FLOATS = replace(_SINGLE_ISSUE, fmas_per_cycle=1 / 80)
+# Cortex-M0+ multiplies into one of the operands, so that the other product of it needs a copy first.
+_THUMB = replace(_SINGLE_ISSUE, fmas_per_cycle=0.4, addressed_rows=3)
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class Processor:
     def functions(self) -> tuple[TargetFunction, ...]:
         """What its code computes in its own way."""
         vectors = () if self.vectors is None else (IN_VECTORS,)
-        return (WITH_FLOATS if self.has_floats else IN_INTEGERS, *vectors)
+        return (WITH_FLOATS, *vectors) if self.has_floats else (IN_INTEGERS, QUOTIENTS_IN_INTEGERS)
 
     @property
     def registers(self) -> int:
@@ -75,6 +77,11 @@ class Processor:
     def integer_registers(self) -> int:
         """For sums and operands, beside pointers and counts."""
         return 6 if self.architecture == "thumbv6m" else 12
+
+    @property
+    def integer_core(self) -> Core:
+        """What integers cost."""
+        return _THUMB if self.architecture == "thumbv6m" else _SINGLE_ISSUE
 
     @property
     def isa(self) -> str:
@@ -107,7 +114,7 @@ class Processor:
 
 # The first of an architecture is meant where no CPU is named.
 PROCESSORS = (
-    Processor("cortex-m0plus", "thumbv6m", False, _SOFT_FLOATS, 32 << 10),
+    Processor("cortex-m0plus", "thumbv6m", False, _SOFT_FLOATS, 32 << 10, (THUMB,)),
     Processor("cortex-m3", "thumbv7m", False, _SOFT_FLOATS, 64 << 10),
     Processor("cortex-m4", "thumbv7em", True, _SINGLE_ISSUE, 256 << 10, (DSP,)),
     Processor("cortex-m7", "thumbv7em", True, _SINGLE_ISSUE, 512 << 10, (DSP,)),

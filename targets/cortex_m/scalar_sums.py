@@ -16,8 +16,8 @@ Bound = Callable[[Expr], Expr]
 
 
 @dataclass(frozen=True)
-class ScalarSums:
-    """Instructions of a processor that C sources are written for; extending classes say which.
+class SumsInVariables:
+    """Instructions of a processor that C sources are written for, whose sums are variables.
 
     `stays_in_loop` is as `Emitted` has it: addresses that a load's offset does not reach would be kept on the stack.
     """
@@ -25,6 +25,22 @@ class ScalarSums:
     stays_in_loop: bool = False
     symbols: frozenset[str] = frozenset()
     objects: tuple[Path, ...] = ()
+
+    def rounding(self, lanes: int) -> str:
+        """Integers are not rounded."""
+        raise NotImplementedError
+
+    def zero(self, sums: Operand, extents: Mapping[str, int]) -> tuple[Stmt, ...]:
+        """Sets all sums to zero."""
+        return tuple(
+            tirx.BufferStore(sums.buffer, tirx.const(0, "int32"), [sums.at(**row, **column)])
+            for row in rows_of(extents)
+            for column in columns_of(extents)
+        )
+
+
+class ScalarSums(SumsInVariables):
+    """Those whose operands are variables, too; extending classes say what they are."""
 
     @abstractmethod
     def row(self, lhs: Operand, extents: Mapping[str, int], bound: Bound, **at: int) -> Sequence[Expr]:
@@ -42,18 +58,6 @@ class ScalarSums:
     def text_of(self, function: str) -> str:
         """The text, in C, of one of its functions; empty for others."""
 
-    def rounding(self, lanes: int) -> str:
-        """Integers are not rounded."""
-        raise NotImplementedError
-
-    def zero(self, sums: Operand, extents: Mapping[str, int]) -> tuple[Stmt, ...]:
-        """Sets all sums to zero."""
-        return tuple(
-            tirx.BufferStore(sums.buffer, tirx.const(0, "int32"), [sums.at(**row, **column)])
-            for row in _rows(extents)
-            for column in _columns(extents)
-        )
-
     def multiply_add(self, sums: Operand, lhs: Operand, rhs: Operand, extents: Mapping[str, int]) -> Emitted:
         """Multiplies each row with each column; of rows or columns, whichever are fewer, all stay in registers."""
         step: list[Stmt] = []
@@ -69,7 +73,7 @@ class ScalarSums:
                 value = self.add(a, b, tirx.BufferLoad(sums.buffer, index))
                 step.append(tirx.BufferStore(sums.buffer, value, index))
 
-        rows, columns = _rows(extents), _columns(extents)
+        rows, columns = rows_of(extents), columns_of(extents)
         if len(rows) <= len(columns):
             held = [self.row(lhs, extents, bound, **row) for row in rows]
             for column in columns:
@@ -90,11 +94,13 @@ def loaded(dtype: str, function: str, place: Operand, **at: int) -> Expr:
     return tirx.call_extern(dtype, function, tirx.address_of(tirx.BufferLoad(place.buffer, [place.at(**at)])))
 
 
-def _rows(extents: Mapping[str, int]) -> list[dict[str, int]]:
+def rows_of(extents: Mapping[str, int]) -> list[dict[str, int]]:
+    """The loops' values for each row of a tile."""
     return [
         {"register": register, "row": row} for register in range(extents["register"]) for row in range(extents["row"])
     ]
 
 
-def _columns(extents: Mapping[str, int]) -> list[dict[str, int]]:
+def columns_of(extents: Mapping[str, int]) -> list[dict[str, int]]:
+    """And for each column."""
     return [{"vector": vector, "lane": lane} for vector in range(extents["vector"]) for lane in range(extents["lane"])]

@@ -54,6 +54,40 @@ DSP = DotUnit(
 )
 
 
+def _steps_of_tiles() -> Instructions:
+    from .thumb import StepsOfTiles
+
+    return StepsOfTiles(stays_in_loop=True)
+
+
+_SUMS = 4  # in the registers that take sums alone; weights of a step are at most 31 bytes from the first
+
+
+def _registers_of_sums(rows: int, registers: int, vectors: int) -> int:
+    """Those of sums; more than there are for tiles that a step has no registers for."""
+    return rows * registers * vectors if rows * registers <= 2 else _SUMS + 1
+
+
+# Of sixteen terms with two weights for two rows: 240 instructions. Beside them addresses, which are in no register.
+THUMB = DotUnit(
+    name="THUMB-INT8",
+    lhs="uint8",
+    rhs="int8",
+    accumulator="int32",
+    group=1,
+    rows=2,
+    lanes=1,
+    depth=16,
+    registers=_SUMS,
+    required_features=(),
+    costs=UnitCosts(rate=1 / 120, latency=1.0, loads_per_cycle=8.0, step_overhead=20.0, tile_overhead=12.0),
+    instructions=_steps_of_tiles,
+    peak=None,
+    registers_used=_registers_of_sums,
+    interleaved=True,
+)
+
+
 _COLUMNS = 4  # as many as a vector of sums has lanes, which are brought into one behind the loop
 
 
@@ -74,11 +108,10 @@ HELIUM = DotUnit(
     depth=16,
     registers=12,
     required_features=(),
-    costs=UnitCosts(
-        rate=1 / _COLUMNS, latency=1.0, loads_per_cycle=1 / _COLUMNS, step_overhead=1.0, tile_overhead=20.0
-    ),
+    costs=UnitCosts(rate=1 / _COLUMNS, latency=1.0, loads_per_cycle=1.0, step_overhead=7.0, tile_overhead=25.0),
     instructions=_vectors_in_sums,
     peak=None,
     registers_used=_registers_of_vectors,
     interleaved=True,
+    masked=True,
 )

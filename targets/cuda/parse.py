@@ -10,6 +10,8 @@ from ..host import read_host
 from ..systems import LINUX, Triple
 from ..target import FLOAT32_BITS, Target
 from .architectures import ARCHITECTURES, GpuArchitecture, architecture_named, joined
+from .copies import copies_of
+from .tensor_units import units_of
 
 TRIPLE = "nvptx64-nvidia-cuda"
 _FAMILY = "nvptx64"
@@ -77,6 +79,9 @@ def parse_cuda(triple: str, cpu: str | None, features: Sequence[str]) -> Target:
         code_generator="cuda",
         alignment=_ALIGNMENT,
         grid=grid,
+        units=units_of(grid.tensor_instructions, grid.tensor_per_cycle, rounding=False),
+        rounding_units=units_of(grid.tensor_instructions, grid.tensor_per_cycle, rounding=True),
+        functions=copies_of(asynchronous=grid.has_async_copies),
         device="cuda",
         host=_host(),
     )

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from ..architecture import Architecture, EnabledFeatures, Level, Processor, Section
-from ..core import Core
+from ..core import IN_ORDER
 from ..features import FeatureTable
 from ..hwcap import HwcapFeature, cpu_check
 from ..peak import PeakLoop, chains
+from .units import UNITS
 
 _KIB, _MIB = 1 << 10, 1 << 20
 _V = "hwcap >> 21 & 1"
@@ -40,29 +41,6 @@ FEATURES = FeatureTable(
     baseline=frozenset(_BASELINE.split()),
     needed=frozenset({"64bit", "m", "a", "f", "d", "c"}),
     is_tuning=lambda name: name.startswith(_TUNING_KINDS),
-)
-
-# Two instructions a cycle, in order, as SiFive's U74 and SpacemiT's X60.
-CORE = Core(
-    loads_per_cycle=1,
-    fmas_per_cycle=1,
-    fma_latency=5,
-    l2_vectors_per_cycle=0.5,
-    l3_bytes_per_cycle=4.0,
-    dram_bytes_per_cycle=2.0,
-    prefetched_bytes_per_cycle=2.0,
-    l3_shared_bytes_per_cycle=16.0,
-    dram_shared_bytes_per_cycle=4.0,
-    step_overhead=1.0,
-    tile_overhead=4.0,
-    data_transform=3.0,
-    result_transform=2.5,
-    line_apart=12.0,
-    hand_off=4000.0,
-    instructions_in_flight=4,
-    line_bytes=64,
-    l1_way_bytes=8192,
-    addressed_rows=8,
 )
 
 
@@ -93,10 +71,10 @@ RISCV64 = Architecture(
         ),
         Level("RV64GC", frozenset(), vector_bits=32, num_vector_registers=32, has_fma=True, broadcasts_operands=False),
     ),
-    units=(),
+    units=UNITS,
     unit_costs={},
-    core=CORE,
-    processors={"spacemit-x60": Processor(CORE, 32 * _KIB, 512 * _KIB, 512 * _KIB)},
+    core=IN_ORDER,
+    processors={"spacemit-x60": Processor(IN_ORDER, 32 * _KIB, 512 * _KIB, 512 * _KIB)},
     features=FEATURES,
     half_features=("zfhmin",),
     notable_features=("v",),

@@ -178,12 +178,53 @@ def test_images_of_networks(name: str) -> None:
         assert_right(compiled, proto, ranged.images(proto, height, H=height, W=width), 1e-4)
 
 
-def _reads_the_last_token() -> onnx.ModelProto:
+def _last_tokens() -> onnx.ModelProto:
+    """The last one, and the two before."""
+    nodes = [
+        node("Gather", ["x", "last"], "y", "last token", axis=1),
+        node("Slice", ["x", "from", "to", "axis"], "z", "before"),
+    ]
+    border = {"y": ("float32", (2, 8)), "z": ("float32", (2, 2, 8))}
+    numbers = {"last": np.int64(-1), "from": np.array([-3]), "to": np.array([-1]), "axis": np.array([1])}
+    return model(nodes, {"x": ("float32", (2, "S", 8))}, border, numbers)
+
+
+def test_what_is_counted_from_the_end() -> None:
+    proto = _last_tokens()
+    compiled = tilewright.compile(proto, ranges={"S": (3, 16)}, threads=1)
+    for tokens in (3, 4, 9, 16):
+        assert_right(compiled, proto, ranged.images(proto, tokens, S=tokens))
+
+
+def test_images_that_grow_again() -> None:
+    proto = ranged.decoder()
+    compiled = tilewright.compile(proto, ranges={"H": (4, 21), "W": (5, 30)}, threads=1)
+    for height, width in ((4, 5), (21, 5), (4, 30), (12, 17), (9, 8), (21, 30)):
+        assert_right(compiled, proto, ranged.images(proto, height, H=height, W=width))
+
+
+@pytest.mark.parametrize(
+    ("operator", "gates", "direction"),
+    [
+        ("LSTM", 4, "bidirectional"),
+        *(pytest.param(*row, "reverse", marks=pytest.mark.slow) for row in (("GRU", 3), ("RNN", 1))),
+    ],
+)
+def test_a_recurrent_layer(operator: str, gates: int, direction: str) -> None:
+    proto = ranged.listener(operator=operator, gates=gates, direction=direction)
+    compiled = tilewright.compile(proto, ranges={"T": (1, 13), "B": (1, 3)}, threads=1)
+    for steps, batch in ((1, 1), (13, 1), (1, 3), (7, 2), (12, 3), (13, 3)):
+        assert_right(compiled, proto, ranged.images(proto, steps, T=steps, B=batch))
+
+
+def _takes_the_middle() -> onnx.ModelProto:
+    nodes = [
+        node("Shape", ["x"], "s", "shape", start=1, end=2),
+        node("Div", ["s", "two"], "half", "half"),
+        node("Gather", ["x", "half"], "y", "middle", axis=1),
+    ]
     return model(
-        [node("Gather", ["x", "last"], "y", "last token", axis=1)],
-        {"x": ("float32", (1, "S", 8))},
-        {"y": ("float32", (1, 8))},
-        {"last": np.int64(-1)},
+        nodes, {"x": ("float32", (1, "S", 8))}, {"y": ("float32", (1, 1, 8))}, {"two": np.array([2], np.int64)}
     )
 
 
@@ -219,7 +260,7 @@ def _sorts() -> onnx.ModelProto:
 @pytest.mark.parametrize(
     ("proto", "named"),
     [
-        (_reads_the_last_token(), "last token"),
+        (_takes_the_middle(), "middle"),
         (_divides_by_the_length(), "by length"),
         (_sums_a_repetition(), "summed"),
         (_sorts(), "sizes"),

@@ -81,6 +81,32 @@ def test_an_lstm_is_an_lstm() -> None:
     assert [node.op_type for node in opened.proto.graph.node].count("LSTM") == 1
 
 
+def _encoder() -> Any:
+    tokens = keras.Input((12,), dtype="int32")
+    hidden = layers.Embedding(20, 16)(tokens)
+    attended = layers.MultiHeadAttention(2, 8)(hidden, hidden)
+    hidden = layers.LayerNormalization()(hidden + attended)
+    hidden = layers.LayerNormalization()(hidden + layers.Dense(16)(layers.Dense(32, activation="gelu")(hidden)))
+    return keras.Model(tokens, layers.GlobalAveragePooling1D()(hidden))
+
+
+def _recurrent(*parts: Any) -> Any:
+    given = keras.Input((9, 5))
+    return keras.Model(given, keras.Sequential(parts)(given))
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru", "encoder"])
+def test_sequences(name: str) -> None:
+    keras.utils.set_random_seed(1)
+    if name == "encoder":
+        model = _encoder()
+    elif name == "lstm":
+        model = _recurrent(layers.Bidirectional(layers.LSTM(6, return_sequences=True)), layers.LSTM(7))
+    else:
+        model = _recurrent(layers.GRU(6, return_sequences=True), layers.GRU(7, reset_after=False))
+    check(model, model)
+
+
 def test_what_is_wrong_says_so(tmp_path: Path) -> None:
     (tmp_path / "damaged.keras").write_bytes(b"nothing")
     with pytest.raises(ModelError, match="no Keras model"):

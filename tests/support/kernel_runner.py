@@ -23,6 +23,7 @@ from tilewright.schedules.templates.template import Choose, Chooser, Template, c
 from tvm import relax, tirx
 
 Array = Any
+_PRECISIONS = {None: "fp32", "bfloat16": "bf16", "float16": "fp16"}
 
 
 class Runner:
@@ -71,7 +72,7 @@ class Runner:
         with tempfile.TemporaryDirectory(prefix="tilewright-") as folder:
             library = Path(folder) / "kernel.so"
             arrays = {f"x{i}": np.asarray(array, order="C") for i, array in enumerate(inputs)}
-            built(module, library, outputs=["y"], target=target, precision="bf16" if multiply_in else "fp32")
+            built(module, library, outputs=["y"], target=target, precision=_PRECISIONS[multiply_in])
             return artifact.load(library).run(arrays)["y"]
 
 

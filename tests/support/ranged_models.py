@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from .small_models import model, node
 
@@ -166,3 +166,41 @@ def with_dimensions(proto: onnx.ModelProto, names: dict[int, str]) -> onnx.Model
             array[0] = -1
             weight.CopyFrom(numpy_helper.from_array(array, weight.name))
     return made
+
+
+def decoder() -> onnx.ModelProto:
+    """Pools that count incomplete windows, convolutions that double an image in two ways, and linear weights."""
+    w = _Weights(7)
+    scales = w.number("scales", np.array([1, 1, 2, 2], np.float32))
+    nodes = [
+        node("Conv", ["x", w("w0", 9, 3, 3, 3), w("b0", 9)], "a", "first", pads=[1] * 4),
+        node("MaxPool", ["a"], "b", "pool", kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1),
+        node("ConvTranspose", ["b", w("w1", 9, 6, 2, 2), w("b1", 6)], "c", "blocks", strides=[2, 2]),
+        node("Relu", ["c"], "d", "relu"),
+        node("ConvTranspose", ["b", w("w2", 9, 6, 3, 3)], "e", "overlapping", strides=[2, 2], pads=[1, 1, 0, 0]),
+        node("Add", ["d", "e"], "f", "sum"),
+        node("Resize", ["f", "", scales], "g", "linear", mode="linear"),
+        node("GlobalAveragePool", ["f"], "m", "mean"),
+        node("Mul", ["g", "m"], "y", "scaled"),
+    ]
+    return model(nodes, {"x": ("float32", (1, 3, "H", "W"))}, {"y": ("float32", (1, 6, "h", "w"))}, w.arrays)
+
+
+def listener(*, operator: str = "LSTM", gates: int = 4, direction: str = "bidirectional") -> onnx.ModelProto:
+    """A recurrent layer over a sequence of any length, and its last element and state."""
+    w, size, hidden, directions = _Weights(9), 6, 12, 2 if direction == "bidirectional" else 1
+    weights = [
+        w("w", directions, gates * hidden, size),
+        w("r", directions, gates * hidden, hidden),
+        w("b", directions, 2 * gates * hidden),
+    ]
+    recurrent = helper.make_node(
+        operator, ["x", *weights], ["every", "last"], "layer", hidden_size=hidden, direction=direction
+    )
+    nodes = [recurrent, node("Gather", ["every", w.number("end", np.int64(-1))], "y", "last of all")]
+    return model(
+        nodes,
+        {"x": ("float32", ("T", "B", size))},
+        dict.fromkeys(("y", "last"), ("float32", (directions, "B", hidden))),
+        w.arrays,
+    )

@@ -5,8 +5,9 @@
  *     program INPUTS OUTPUTS RUNS SECONDS THREADS                    with a model inside
  *     program [THREADS]                                              the same: checks itself, then measures itself
  *
- * INPUTS holds the tensors one after another, and so will OUTPUTS. It runs at least so often and for so many seconds, and
- * prints the nanoseconds of each run on a line. 0 threads: the default. Ends with 0; 1: results differ from those that
+ * INPUTS holds int64 numbers: how many dimensions the model takes, and these; then the bytes of each input and output, for
+ * these sizes; and then the inputs one after another, as OUTPUTS will have the outputs. It runs at least so often and for
+ * so many seconds, and prints the nanoseconds of each run on a line. 0 threads: the default. Ends with 0; 1: results differ from those that
  * are stored; 2: what the model returned stands on stderr, or what was wrong with a file; 3: a step takes longer than
  * STILL seconds.
  *
@@ -21,8 +22,10 @@
 #include <string.h>
 #include <time.h>
 
+typedef int runs_at_sizes(const void *const[], void *const[], void *, const int64_t[]);
+
 typedef struct {
-  int (*run)(const void *const[], void *const[], void *);
+  int (*run)(const void *const[], void *const[], void *); /* of a model that takes dimensions: runs_at_sizes */
   int (*num_inputs)(void), (*num_outputs)(void);
   size_t (*workspace_size)(void), (*input_bytes)(int), (*output_bytes)(int);
   int (*set_num_threads)(int); /* NULL: the model has no threads */
@@ -51,6 +54,7 @@ static unsigned char *aligned(size_t bytes) {
 typedef struct {
   const void **inputs;
   void **outputs, *workspace;
+  int64_t *dimensions; /* NULL: the model takes none */
 } buffers;
 
 static buffers prepared(const model_api *model) {
@@ -61,7 +65,20 @@ static buffers prepared(const model_api *model) {
   for (int i = 0; i < inputs; ++i) made.inputs[i] = aligned(model->input_bytes(i));
   for (int i = 0; i < outputs; ++i) made.outputs[i] = aligned(model->output_bytes(i));
   made.workspace = aligned(model->workspace_size());
+  made.dimensions = NULL;
   return made;
+}
+
+static int run_once(const model_api *model, const buffers *with) {
+  if (!with->dimensions) return model->run(with->inputs, with->outputs, with->workspace);
+  return ((runs_at_sizes *)model->run)(with->inputs, with->outputs, with->workspace, with->dimensions);
+}
+
+/* So many numbers of a file; exits where it has not as many. */
+static int64_t *numbers(FILE *file, const char *name, size_t count) {
+  int64_t *found = calloc(count + 1, sizeof *found);
+  if (fread(found, sizeof *found, count, file) != count) exit(fail("is too short", name));
+  return found;
 }
 
 /* Runs so often and so long; writes the nanoseconds of each run, and returns how many there were; 0: the model failed. */
@@ -70,7 +87,7 @@ static int timed(const model_api *model, const buffers *with, int runs, double s
   int done = 0;
   while (done < MOST_RUNS && (done < runs || now() < end)) {
     uint64_t before = now();
-    int status = model->run(with->inputs, with->outputs, with->workspace);
+    int status = run_once(model, with);
     nanoseconds[done++] = now() - before;
     if (status) {
       fprintf(stderr, "the model returned %d\n", status);
@@ -96,8 +113,14 @@ static int serve(const model_api *model, char **arguments, runs_model *run) {
   buffers with = prepared(model);
   FILE *file = fopen(arguments[0], "rb");
   if (!file) return fail("cannot be read", arguments[0]);
-  for (int i = 0; i < model->num_inputs(); ++i) {
-    size_t bytes = model->input_bytes(i);
+  int inputs = model->num_inputs(), outputs = model->num_outputs();
+  int64_t *count = numbers(file, arguments[0], 1);
+  int64_t *dimensions = numbers(file, arguments[0], (size_t)*count);
+  if (*count) with.dimensions = dimensions;
+  int64_t *sizes = numbers(file, arguments[0], (size_t)(inputs + outputs));
+  for (int i = 0; i < inputs; ++i) {
+    size_t bytes = (size_t)sizes[i];
+    if (bytes > model->input_bytes(i)) return fail("has an input that is too large", arguments[0]);
     if (fread((void *)(uintptr_t)with.inputs[i], 1, bytes, file) != bytes) return fail("is too short", arguments[0]);
   }
   fclose(file);
@@ -107,8 +130,9 @@ static int serve(const model_api *model, char **arguments, runs_model *run) {
   if (failed) return failed;
   file = fopen(arguments[1], "wb");
   if (!file) return fail("cannot be written", arguments[1]);
-  for (int i = 0; i < model->num_outputs(); ++i) {
-    size_t bytes = model->output_bytes(i);
+  for (int i = 0; i < outputs; ++i) {
+    size_t bytes = (size_t)sizes[inputs + i];
+    if (bytes > model->output_bytes(i)) return fail("has an output that is too large", arguments[0]);
     if (fwrite(with.outputs[i], 1, bytes, file) != bytes) return fail("cannot be written", arguments[1]);
   }
   if (fclose(file)) return fail("cannot be written", arguments[1]);
@@ -144,6 +168,7 @@ static void look(int signal) {
 }
 
 typedef int profile_entry(const void *const[], void *const[], void *, uint64_t *, size_t);
+typedef int profile_at_sizes(const void *const[], void *const[], void *, const int64_t[], uint64_t *, size_t);
 
 /* ... TIMES OFFSET STEPS STILL */
 static int run_by_steps(const model_api *model, const buffers *with, char **arguments) {
@@ -162,7 +187,9 @@ static int run_by_steps(const model_api *model, const buffers *with, char **argu
   while (rounds < MOST_ROUNDS && (rounds < least || now() < end)) {
     uint64_t *times = (uint64_t *)progress + HEADER + rounds * progress_steps;
     progress[0] = 1;
-    int status = entry(with->inputs, with->outputs, with->workspace, times, progress_steps);
+    int status = with->dimensions ? ((profile_at_sizes *)entry)(with->inputs, with->outputs, with->workspace,
+                                                                with->dimensions, times, progress_steps)
+                                  : entry(with->inputs, with->outputs, with->workspace, times, progress_steps);
     progress[0] = 0;
     progress[1] = ++rounds;
     if (status) {

@@ -11,7 +11,13 @@
 #define NAMED(a, b) JOINED(a, b)
 #define MODEL(function) NAMED(TILEWRIGHT_MODEL, function)
 
+#ifdef TILEWRIGHT_DIMENSIONS /* the largest, for which the example is */
+int MODEL(_run)(const void *const[], void *const[], void *, const int64_t[]);
+static int64_t largest[] = TILEWRIGHT_DIMENSIONS;
+#else
 int MODEL(_run)(const void *const[], void *const[], void *);
+static int64_t *const largest = NULL;
+#endif
 int MODEL(_num_inputs)(void);
 int MODEL(_num_outputs)(void);
 size_t MODEL(_workspace_size)(void);
@@ -86,6 +92,7 @@ static int by_size(const void *a, const void *b) {
 
 static int check(const model_api *model) {
   buffers with = prepared(model);
+  with.dimensions = largest;
   const unsigned char *data = MODEL(_check_inputs_), *expected = MODEL(_check_outputs_);
   for (int i = 0; i < model->num_inputs(); ++i) {
     memcpy((void *)(uintptr_t)with.inputs[i], data, model->input_bytes(i));
@@ -108,7 +115,7 @@ static int check(const model_api *model) {
 }
 
 int main(int count, char **arguments) {
-  model_api model = {MODEL(_run), MODEL(_num_inputs), MODEL(_num_outputs), MODEL(_workspace_size),
+  model_api model = {(int (*)(const void *const[], void *const[], void *))MODEL(_run), MODEL(_num_inputs), MODEL(_num_outputs), MODEL(_workspace_size),
                      MODEL(_input_bytes), MODEL(_output_bytes), NULL};
 #if TILEWRIGHT_THREADED
   model.set_num_threads = MODEL(_set_num_threads);

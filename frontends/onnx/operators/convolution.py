@@ -55,6 +55,8 @@ def transposed_convolution(node: Node) -> Result:
         output = [max(extent - begin - end, 0) for extent, begin, end in zip(full, begins, ends, strict=True)]
         zeros = np.zeros((shape_of(x)[0], weight_shape[1] * groups, *output), numpy_dtype(node.dtype(0)))
         return add_channel_bias(node, node.emit(zeros), 2)
+    if kernel == tuple(strides) and max(dilations) == 1 and not any((*begins, *ends)):
+        return add_channel_bias(node, _blocks(node, x, weight, groups), 2)
     taps = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
     spread = node.emit_te(_spread, x, strides) if max(strides) > 1 else x
     before = [tap - 1 - begin for tap, begin in zip(taps, begins, strict=True)]
@@ -65,6 +67,34 @@ def transposed_convolution(node: Node) -> Result:
     )
     result = _crop(node, node.emit(result), [-min(each, 0) for each in before], [-min(each, 0) for each in after])
     return add_channel_bias(node, result, 2)
+
+
+def _blocks(node: Node, x: Expr, weight: Value, groups: int) -> Expr:
+    """The transpose of a convolution whose windows do not overlap: a block of the result is a product with one pixel.
+
+    The pixels of a block are channels of a 1x1 convolution first, its own channels innermost: channels-last, rows of
+    these stay rows.
+    """
+    shape, spatial = shape_of(x), shape_of(x)[2:]
+    rank = len(spatial)
+    channels, columns, *kernel = node.shape(1)
+    split = (groups, channels // groups, columns, *kernel)
+    order = (0, *range(3, 3 + rank), 2, 1)
+    flat = (groups * math.prod(kernel) * columns, channels // groups, *[1] * rank)
+    constant = node.constant(1)
+    if constant is None:
+        turned = node.emit(relax.op.permute_dims(node.reshape(node.expr(1), split), order))
+        packed = node.reshape(turned, flat)
+    else:
+        packed = node.emit(np.ascontiguousarray(constant.reshape(split).transpose(order)).reshape(flat))
+    products = node.emit(CONVOLUTIONS[rank](x, packed, groups=groups))
+    lead = (shape[0], groups) if groups > 1 else (shape[0],)
+    parts = node.reshape(products, (*lead, *kernel, columns, *spatial))
+    first = len(lead)
+    pixels = [each for axis in range(rank) for each in (first + rank + 1 + axis, first + axis)]
+    blocks = node.emit(relax.op.permute_dims(parts, (*range(first), first + rank, *pixels)))
+    extents = [extent * taps for extent, taps in zip(spatial, kernel, strict=True)]
+    return node.emit(node.reshape(blocks, (shape[0], groups * columns, *extents)))
 
 
 def add_channel_bias(node: Node, x: Expr, index: int) -> Expr:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from tvm import relax
@@ -38,8 +39,21 @@ def max_pool(node: Node) -> Result:
         return node.emit_te(te_pooling.max_pool, x, window)
     x, window = cropped(node, x, window)
     return _MAX_POOLS[rank](
-        x, pool_size=window.kernel, strides=window.strides, padding=window.padding, dilation=window.dilations
+        x, pool_size=window.kernel, strides=window.strides, dilation=window.dilations, **_padding(node, x, window)
     )
+
+
+def _padding(node: Node, x: Expr, window: Window) -> dict[str, Any]:
+    """Padding, and `ceil_mode`, which leaves out what the last window needs besides: that depends on the size of x."""
+    if node.attr_int("ceil_mode", 0):
+        taps = [(size - 1) * step + 1 for size, step in zip(window.kernel, window.dilations, strict=True)]
+        rooms = [sum(each) for each in zip(shape_of(x)[2:], window.begins, window.ends, strict=True)]
+        windows = [
+            -(-(room - reach) // step) + 1 for room, reach, step in zip(rooms, taps, window.strides, strict=True)
+        ]
+        if tuple(windows) == window.output:
+            return {"padding": (*window.begins, *window.ends), "ceil_mode": True}
+    return {"padding": window.padding}
 
 
 def _max_pool_with_indices(node: Node, x: Expr, window: Window) -> Result:
@@ -67,8 +81,8 @@ def average_pool(node: Node) -> Result:
             x,
             pool_size=window.kernel,
             strides=window.strides,
-            padding=window.padding,
             count_include_pad=include and any(window.padding),
+            **_padding(node, x, window),
         )
     dtype = dtype_of(x)
     wide = _widened(node, x)

@@ -273,7 +273,8 @@ def _padded(node: Node, widths: list[int], value: Value) -> Result:
     if mode != "constant" and 0 in shape_of(x):
         # There is no element to repeat, and the specification does not say what then. Nothing must be read.
         return np.zeros(new, numpy_dtype(dtype))
-    return node.emit_te(te_layout.pad, x, begins, new, mode, fill)
+    shifts = any(begin and extent == before for begin, extent, before in zip(begins, new, shape_of(x), strict=True))
+    return node.emit_te(te_layout.shifted if shifts else te_layout.pad, x, begins, new, mode, fill)
 
 
 @operator("ReverseSequence")

@@ -26,7 +26,7 @@ from tilewright.compiler.library.artifact import CompiledModel, load
 from tilewright.compiler.measurement.bench import profile
 from tilewright.compiler.options import CompileOptions
 from tilewright.compiler.verification.verify import verify
-from tilewright.errors import ToolError, UnsupportedError, UsageError
+from tilewright.errors import PrecisionWarning, ToolError, UnsupportedError, UsageError
 from tilewright.targets.cuda.nvcc import find_nvcc
 
 __all__ = ["emulated_driver", "emulation"]  # fixtures
@@ -253,9 +253,36 @@ def test_nvcc_takes_the_kernels(tmp_path: Path) -> None:
     assert made.path is not None and made.path.read_bytes().count(b"sm_90a")
 
 
-def test_precisions_that_are_not_there_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedError, match="float32 alone"):
-        build(swish_network(), tmp_path / "net", CompileOptions(target=TRIPLE, emit="cu", precision="fp16"))
+# Of each precision one or two, of whatever has convolutions or attention.
+_PRECISE = [("resnet_basic", "tf32"), ("vit", "fp16")]
+_OTHERS = [
+    pytest.param(name, precision, marks=pytest.mark.slow)
+    for name in (path.stem for path in sorted(MODELS.glob("*.onnx")))
+    for precision in ("tf32", "fp16", "bf16")
+    if (name, precision) not in _PRECISE
+]
+
+
+@pytest.mark.parametrize(("name", "precision"), [*_PRECISE, *_OTHERS])
+def test_precisions(name: str, precision: str, emulation: Emulation, tmp_path: Path) -> None:
+    path = MODELS / f"{name}.onnx"
+    library = compiled(path, tmp_path, precision=precision)
+
+    result = verify(library, path, runs=1)  # within what `RTOL_OF_PRECISION` allows
+
+    assert library.signature.precision == precision
+    assert any(kernel.template == "tensor_cores" for kernel in library.signature.kernels)
+    assert result.passed, [each.relative_error for each in result.worst().values()]
+
+
+def test_a_precision_that_a_gpu_lacks_is_float32(tmp_path: Path) -> None:
+    with pytest.warns(PrecisionWarning, match="sm_75 multiplies no bfloat16"):
+        build(swish_network(), tmp_path / "net", CompileOptions(target=TRIPLE, emit="cu", precision="bf16"))
+    with pytest.warns(PrecisionWarning, match="no unit that rounds float32"):
+        build(swish_network(), tmp_path / "tf", CompileOptions(target=TRIPLE, emit="cu", precision="tf32"))
+
+
+def test_what_gpus_have_no_use_for_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedError, match="--emit c is not possible"):
         build(swish_network(), tmp_path / "net", CompileOptions(target=TRIPLE, emit="c"))
     with pytest.raises(UsageError, match="share no threads"):

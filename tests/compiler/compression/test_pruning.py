@@ -19,10 +19,11 @@ from tilewright.errors import UsageError
 @pytest.mark.parametrize(
     ("wishes", "where"),
     [
-        ({}, "--channels, --work, --weights, --low-rank"),
+        ({}, "--channels, --work, --heads, --branches, --weights, --low-rank"),
         ({"channels": 0.5, "work": 0.5}, "--channels, --work"),
-        ({"work": 0.5, "weights": 0.5}, "--work, --weights"),
-        ({"channels": 0.5, "low_rank": 0.1}, "--channels, --low-rank"),
+        ({"work": 0.5, "heads": 0.5}, "--work, --heads"),
+        ({"heads": 0.0}, "--heads"),
+        ({"branches": 0}, "--branches"),
         ({"channels": 1.0}, "--channels"),
         ({"work": 0.0}, "--work"),
         ({"weights": 1.5}, "--weights"),
@@ -33,6 +34,7 @@ from tilewright.errors import UsageError
         ({"weights": 0.5, "round_to": 8}, "--round-to"),
         ({"channels": 0.5, "round_to": 0}, "--round-to"),
         ({"channels": 0.5, "samples": 0}, "--samples"),
+        ({"channels": 0.5, "distill": True, "epochs": 0}, "--epochs"),
         ({"weights": 0.5, "criterion": "luck"}, "--criterion"),
     ],
 )
@@ -49,7 +51,8 @@ def test_samples_are_needed_for_what_they_say() -> None:
     assert Pruning(work=0.5).needs_samples and Pruning(low_rank=0.1).needs_samples
     assert Pruning(weights=0.5, criterion="magnitude").needs_samples, "for recovery"
     assert Pruning(channels=0.5, recover=False).needs_samples, "to choose"
-    assert not Pruning(low_rank=0.1, criterion="magnitude").needs_samples, "nothing is recovered"
+    assert not Pruning(low_rank=0.1, criterion="magnitude").needs_samples, "nothing is fitted"
+    assert Pruning(low_rank=0.1, distill=True, **by_magnitude).needs_samples, "to learn from"
     assert not any(Pruning(**{wish: 0.5}, **by_magnitude).needs_samples for wish in ("channels", "work", "weights"))
 
 
@@ -59,6 +62,8 @@ def test_whole_vectors_go_where_nothing_else_is_said() -> None:
     assert Pruning(weights=0.5).for_vectors(8).pattern == "8x1"
     assert Pruning(weights=0.5, pattern="2:4").for_vectors(8).pattern == "2:4"
     assert Pruning(low_rank=0.1).for_vectors(8) == Pruning(low_rank=0.1)
+    both = Pruning(work=0.5, weights=0.5).for_vectors(8)
+    assert (both.round_to, both.pattern) == (8, "8x1")
 
 
 def test_the_command_cuts_channels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -76,6 +81,7 @@ def test_the_command_cuts_channels(tmp_path: Path, capsys: pytest.CaptureFixture
     assert all(found["layers"][name]["channels"][1] == count for name, count in kept.items())
     fails(capsys, narrow, 2, "--calibration")
     fails(capsys, [*narrow[:2], "-o", recipe, "--no-recovery"], 2, "--channels, --work")
+    fails(capsys, [*narrow, "--no-recovery", "--heads", "0.5"], 2, "no attention")
 
 
 def test_the_command_changes_layers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,7 +99,7 @@ def test_the_command_changes_layers(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert found.keys() == read_recipe(tmp_path / "recipe.json").layers.keys()
     assert all("rank" in layer or layer["pattern"] == "2:4" for layer in found.values())
     fails(capsys, ["prune", DIGITS, "--weights", "0.5", *to], 2, "--calibration")
-    fails(capsys, ["prune", DIGITS, "--weights", "0.5", "--work", "0.5", *data], 2, "do not go together")
+    fails(capsys, ["prune", DIGITS, "--channels", "0.5", "--work", "0.5", *data], 2, "do not go together")
 
 
 def read_all(capsys: pytest.CaptureFixture[str], options: list[str]) -> dict[str, Any]:

@@ -26,6 +26,19 @@ def band(a: T.Buffer((64,), "int32"), b: T.Buffer((64,), "int32"), n: T.int32):
 
 
 @T.prim_func(s_tir=True)
+def framed(a: T.Buffer((48,), "int32"), b: T.Buffer((96,), "int32"), n: T.int32):
+    for x in T.serial(8):
+        for c in T.serial(3):
+            b[x * 3 + c] = T.if_then_else(x >= 1 and x < 6 and n < 4, a[x * 3 + c], 0)
+
+
+@T.prim_func(s_tir=True)
+def every_other(a: T.Buffer((8,), "int32"), b: T.Buffer((8,), "int32")):
+    for x in T.serial(8):
+        b[x] = T.if_then_else(x % 2 < 1, a[x], 0)
+
+
+@T.prim_func(s_tir=True)
 def reflected(a: T.Buffer((8,), "int32"), b: T.Buffer((8,), "int32")):
     for x in T.serial(8):
         b[x] = T.if_then_else(x < 4, a[x], a[7 - x])
@@ -53,5 +66,23 @@ def test_a_copy_and_zeros_are_two_loops() -> None:
     assert not loops[0].loop_var.same_as(loops[1].loop_var)
 
 
+def test_a_copy_between_zeros() -> None:
+    (branch,) = branches(framed)
+    parts = [(int(each.min), int(each.extent)) for each in branch.then_case.seq]
+    loops = found(branch, tirx.For)
+
+    assert str(branch.condition) == "n < 4" and parts == [(0, 1), (1, 5), (6, 2)]
+    assert int(branch.else_case.extent) == 8
+    assert len({each.loop_var for each in loops}) == len(loops) == 8
+
+
+def test_a_choice_that_ends_is_two_loops() -> None:
+    loops = found(share_guards(reflected).body, tirx.For)
+
+    assert sorted((int(each.min), int(each.extent)) for each in loops) == [(0, 4), (4, 4)]
+
+
 def test_a_choice_for_each_iteration_stays_one() -> None:
-    assert branches(reflected) == []
+    assert branches(every_other) == []
+    (loop,) = found(share_guards(every_other).body, tirx.For)
+    assert isinstance(loop.body, tirx.BufferStore)

@@ -26,13 +26,16 @@ def loop(variable: Any, extent: Any, body: Any, kind: Any = SERIAL) -> Any:
 X = tirx.decl_buffer([BOUND, PIXELS], "float32", "x")
 OUT = tirx.decl_buffer([BOUND * PIXELS], "float32", "out")
 STAGE = tirx.decl_buffer([BOUND, PIXELS + 2], "float32", "stage")
-SIZE = tirx.decl_buffer([], "int64", "size")
+SIZE, MASK = (tirx.decl_buffer([], "int64", name) for name in ("size", "mask"))
 ROW, J, K = (tirx.Var(name, "int64") for name in "ijk")
 
 
-def function(*statements: Any, counts: tuple[int, int] = (BOUND, BOUND)) -> Any:
+OF_X, OF_OUT = (0, 0, 0, 1, 0, 1), (2, 0, 0, PIXELS, 0, 1)  # parameter, axis, begin, step, bound, size
+
+
+def function(*statements: Any, rows: Any = (OF_X, OF_OUT)) -> Any:
     body = statements[0] if len(statements) == 1 else tirx.SeqStmt(list(statements))
-    return STOPS.on(tirx.PrimFunc([X, SIZE, OUT], body), [1, counts[0], 0, counts[1]])
+    return STOPS.on(tirx.PrimFunc([X, SIZE, OUT], body), [number for row in rows for number in row])
 
 
 def write(place: Any, value: Any) -> Any:
@@ -57,13 +60,18 @@ def test_a_loop_over_tiles_is_shorter(kind: Any) -> None:
     same(stop_early(tiles(BOUND * PIXELS // 4)), tiles(tirx.min(number(BOUND * PIXELS // 4), tiles_of_size)))
 
 
-def test_an_iteration_is_left_out_where_a_loop_cannot_be_shorter() -> None:
-    def second_pixels(extent: Any, guarded: Any) -> Any:
-        store = write(ROW * PIXELS + 1, tirx.const(0, "float32"))
-        before = tirx.BufferLoad(SIZE, []) * number(PIXELS) > ROW * PIXELS + 1
-        return function(loop(ROW, extent, tirx.IfThenElse(before, store, None) if guarded else store))
+def test_tiles_of_lines_are_left_out_unless_they_go_on_in_the_next_line() -> None:
+    def tiles(guarded: bool) -> Any:
+        place = ROW * 3 + J
+        indices = [tirx.FloorDiv(place, number(PIXELS)), tirx.FloorMod(place, number(PIXELS))]
+        inner = loop(K, 4, loop(J, 3, write(place, tirx.BufferLoad(X, indices))))
+        begin = tirx.floormod(ROW * 3, number(PIXELS))
+        if guarded:
+            needed = tirx.any(begin < tirx.BufferLoad(SIZE, []), begin >= number(PIXELS - 2))
+            inner = tirx.IfThenElse(needed, inner, None)
+        return function(loop(ROW, 16, inner), rows=[(2, 0, 0, 1, PIXELS, 1)])
 
-    same(stop_early(second_pixels(BOUND, guarded=False)), second_pixels(BOUND, guarded=True))
+    same(stop_early(tiles(guarded=False)), tiles(guarded=True))
 
 
 def test_a_padding_leaves_out_what_reads_nothing_before_the_end() -> None:
@@ -78,7 +86,7 @@ def test_a_padding_leaves_out_what_reads_nothing_before_the_end() -> None:
 def test_masked_operands_are_read_throughout() -> None:
     given = function(
         loop(ROW, BOUND, tirx.BufferStore(STAGE, tirx.BufferLoad(X, [ROW, number(0)]), [ROW, number(0)])),
-        counts=(0, BOUND),
+        rows=(OF_OUT,),
     )
     same(stop_early(given), given)
 
@@ -89,9 +97,21 @@ def test_what_another_loop_reads_of_a_result_s_loop_is_computed() -> None:
     second = loop(J, BOUND, write(J * PIXELS + 1, tirx.BufferLoad(STAGE, [number(BOUND - 1), number(0)])))
     kept, shorter = stop_early(function(first, second)).body.seq
     same(tirx.PrimFunc([X, SIZE, OUT], kept), tirx.PrimFunc([X, SIZE, OUT], first))
-    assert isinstance(shorter.body, tirx.IfThenElse)
+    assert "size" in str(shorter.extent)
 
 
 def test_kernels_without_the_mark_stay() -> None:
     plain = tirx.PrimFunc([X, SIZE, OUT], loop(ROW, BOUND, write(ROW * PIXELS, tirx.const(0, "float32"))))
     assert stop_early(plain).same_as(plain)
+
+
+def test_a_sum_of_what_is_there_reads_no_more() -> None:
+    """The mask makes 0 of the rest, which changes no sum."""
+    inside = tirx.BufferLoad(MASK, []) > J
+    term = tirx.Select(inside, tirx.BufferLoad(X, [number(0), J]), tirx.const(0, "float32"))
+    add = tirx.BufferStore(STAGE, tirx.BufferLoad(STAGE, [number(0), number(0)]) + term, [number(0), number(0)])
+    show = write(number(0), tirx.BufferLoad(STAGE, [number(0), number(0)]))
+    body = tirx.SeqStmt([loop(J, PIXELS, add), show])
+    kernel = STOPS.on(tirx.PrimFunc([X, SIZE, MASK, OUT], body), [0, 1, 0, 1, 0, 1])
+    shorter = stop_early(kernel).body.seq[0]
+    assert "size" in str(shorter.extent)

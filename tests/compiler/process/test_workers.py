@@ -211,11 +211,11 @@ import threading, tilewright
 from tilewright.compiler.lowering import batches
 from tilewright.compiler.process import workers
 batches.available_cores = lambda: 2
-start, counts = workers._start, []
+start, counts = workers.start, []
 def noted(count, preload):
     counts.append(count)
     return start(count, preload)
-workers._start = noted
+workers.start = noted
 models = []
 def work():
     models.append(tilewright.compile({str(DIGITS)!r}, threads=1, jobs=2))

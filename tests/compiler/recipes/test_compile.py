@@ -16,7 +16,14 @@ from tilewright.compiler.build import build
 from tilewright.compiler.options import CompileOptions
 from tilewright.compiler.recipes.identity import identity_of
 from tilewright.compiler.recipes.quantized_onnx import quantized_model
-from tilewright.compiler.recipes.recipe import FloatEntry, ModelIdentity, Recipe, TensorEntry, WeightsEntry
+from tilewright.compiler.recipes.recipe import (
+    FloatEntry,
+    ModelIdentity,
+    PrecisionEntry,
+    Recipe,
+    TensorEntry,
+    WeightsEntry,
+)
 from tilewright.errors import RecipeError, RecipeWarning
 
 RNG = np.random.default_rng(3)
@@ -156,3 +163,16 @@ def test_weights_alone() -> None:
     assert made.kept_float == {"small": ""}
     assert made.plan is not None
     assert made.plan.constants.nbytes == 256 * 256 * 4 + 256 * 256 // 2 + 256 * 8 * 4
+
+
+@pytest.mark.parametrize(("cpu", "narrow"), [("sapphirerapids", 1), ("haswell", 0)])
+def test_one_layer_multiplies_in_bfloat16_where_the_target_can(cpu: str, narrow: int) -> None:
+    recipe = Recipe(layers={"second": {"precision": PrecisionEntry("bf16")}})
+    options = CompileOptions(target="x86_64-linux-gnu", cpu=cpu, recipe=recipe, threads=1)
+
+    made = build(network(), None, options, stop_after="passes")
+
+    assert made.module is not None
+    kernels = [str(name.name_hint) for name, each in made.module.functions.items() if "bfloat16" in each.script()]
+    products = [name for name in kernels if "conv" in name or "matmul" in name]
+    assert len(products) == narrow, kernels

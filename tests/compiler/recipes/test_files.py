@@ -9,13 +9,24 @@ from typing import Any
 import numpy as np
 import pytest
 from tilewright.compiler.recipes.files import read_recipe, write_recipe
-from tilewright.compiler.recipes.recipe import FloatEntry, ModelIdentity, Recipe, TensorEntry, WeightsEntry
+from tilewright.compiler.recipes.recipe import (
+    FloatEntry,
+    ModelIdentity,
+    PrecisionEntry,
+    Recipe,
+    TensorEntry,
+    WeightsEntry,
+)
 from tilewright.errors import RecipeError, UnsupportedVersionError
 
 RECIPE = Recipe(
     ModelIdentity("net", "ab"),
     {"x": TensorEntry(8, 0.02, -3, (-2.5, 2.6), "mse", "because"), "y/é": TensorEntry(4, 1.5, 0)},
-    {"a": {"weights": WeightsEntry(4, "tensor")}, "b": {"weights": WeightsEntry(), "float": FloatEntry("asked for")}},
+    {
+        "a": {"weights": WeightsEntry(4, "tensor")},
+        "b": {"weights": WeightsEntry(), "float": FloatEntry("asked for")},
+        "c": {"precision": PrecisionEntry("bf16")},
+    },
 )
 
 

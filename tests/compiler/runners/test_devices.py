@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tilewright
 from command_line import DIGITS, fails
+from quantized_network import network
 from small_models import model, node, swish_network
 from tilewright.compiler.build import build
 from tilewright.compiler.inputs.random_inputs import random_inputs
@@ -68,16 +70,16 @@ def compiled(model: Any, machine: Machine, path: Path, **more: Any) -> LibraryFi
 )
 def test_programs_check_themselves(machine: Machine, tmp_path: Path) -> None:
     need_qemu(machine, libc=False)
-    network = swish_network()
+    proto = swish_network()
 
-    program = compiled(network, machine, tmp_path / "net", emit="bench", threads=1)
+    program = compiled(proto, machine, tmp_path / "net", emit="bench", threads=1)
 
-    assert verify(program, network, runs=1, runner=DeviceRunner(place_of("qemu"))).passed
+    assert verify(program, proto, runs=1, runner=DeviceRunner(place_of("qemu"))).passed
     found = checked(place_of("qemu").execute(program.signature, tmp_path, ["net"]), "qemu")
     assert "output y: max |error|" in found and "runs: min " in found and found.endswith("PASSED\n")
     damaged = tmp_path / "damaged"
     data = bytearray(program.path.read_bytes())
-    expected = load_here(network, tmp_path).run(random_inputs(program.signature.inputs, 0))["y"].tobytes()
+    expected = load_here(proto, tmp_path).run(random_inputs(program.signature.inputs, 0))["y"].tobytes()
     data[data.index(expected) + 3] ^= 0x40  # the exponent of the first
     damaged.write_bytes(data)
     damaged.chmod(0o755)
@@ -89,6 +91,23 @@ def test_programs_check_themselves(machine: Machine, tmp_path: Path) -> None:
 def load_here(network: Any, folder: Path) -> CompiledModel:
     build(network, folder / "here.so", CompileOptions(threads=1, jobs=1))
     return load(folder / "here.so")
+
+
+@pytest.mark.parametrize(
+    "machine", [MACHINES[1], *(pytest.param(MACHINES[i], marks=pytest.mark.slow) for i in (0, 3, 4, 5))], ids=label
+)
+def test_integers_are_those_of_this_machine(machine: Machine, tmp_path: Path) -> None:
+    need_qemu(machine, libc=True)
+    proto = network("uint8", functions=False)
+    library = compiled(proto, machine, tmp_path / "net.so", threads=1)
+    values = random_inputs(library.signature.inputs, 0)
+    expected = tilewright.compile(proto, threads=1, jobs=1).run(values)
+
+    actual = DeviceRunner(place_of("qemu")).run(library, values)
+
+    assert {name: array.tobytes() for name, array in actual.items()} == {
+        name: array.tobytes() for name, array in expected.items()
+    }
 
 
 @pytest.mark.parametrize("machine", [MACHINES[0], MACHINES[1], MACHINES[5]], ids=label)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def test_a_network(tmp_path: Path) -> None:
 PROCESSORS = [
     ("thumbv7em-none-eabihf", "cortex-m4", "smlad"),
     ("thumbv8.1m.main-none-eabihf", "cortex-m55", "vmladava"),
-    ("thumbv6m-none-eabi", "cortex-m0plus", "tilewright_rounded_product"),
+    ("thumbv6m-none-eabi", "cortex-m0plus", "tilewright_products_2x2x"),
 ]
 
 
@@ -74,6 +75,35 @@ def test_integers_are_those_of_this_machine(triple: str, cpu: str, said: str, tm
 
     np.testing.assert_array_equal(actual, expected)
     assert said in (made.path / "src" / "net_kernels.c").read_text()
+
+
+@needs_tools
+def test_windows_of_one_channel_are_copied(tmp_path: Path) -> None:
+    """Vectors end where a window does: none is read under a mask."""
+    generator = np.random.default_rng(2)
+    constants = {
+        "w": generator.integers(-127, 128, (24, 1, 5, 3)).astype(np.int8),
+        **{name: np.float32(value) for name, value in (("s", 0.04), ("sw", 0.01), ("sy", 0.3))},
+        **{name: np.int8(value) for name, value in (("z", -7), ("zw", 0), ("zy", 9))},
+    }
+    nodes = [
+        node("QuantizeLinear", ["x", "s", "z"], "q", "quantize"),
+        node("DequantizeLinear", ["q", "s", "z"], "d", "dequantize"),
+        node("DequantizeLinear", ["w", "sw", "zw"], "dw", "weights"),
+        node("Conv", ["d", "dw"], "c", "conv", strides=[2, 1], dilations=[1, 2], pads=[2, 1, 1, 3]),
+        node("QuantizeLinear", ["c", "sy", "zy"], "r", "requantize"),
+        node("DequantizeLinear", ["r", "sy", "zy"], "y", "result"),
+    ]
+    proto = model(nodes, {"x": ("float32", (2, 1, 15, 11))}, {"y": ("float32", (2, 24, 7, 11))}, constants)
+    x = {"x": 2 * generator.standard_normal((2, 1, 15, 11)).astype(np.float32)}
+    (expected,) = tilewright.compile(proto, threads=1, jobs=1).run(x).values()
+
+    made = sources(proto, tmp_path, "thumbv8.1m.main-none-eabihf", "cortex-m55")
+
+    np.testing.assert_array_equal(MicrocontrollerRunner().run(made, x)["y"], expected)
+    assert set(re.findall(r"tilewright_bytes_\d+", (made.path / "src" / "net_kernels.c").read_text())) == {
+        "tilewright_bytes_16"
+    }
 
 
 @needs_tools

@@ -76,7 +76,9 @@ def test_a_rate_is_rounded_to_whole_vectors(rate: float, round_to: int, left: in
     channels = random_network()
     groups = channel_groups(channels)
 
-    keep = by_rate(channels, groups, lambda group, steps: by_magnitude(channels, group, steps), rate, round_to)
+    keep = by_rate(
+        channels, groups, lambda group, steps: by_magnitude(channels, group, steps), lambda group: rate, round_to
+    )
 
     assert cut_layers(channels, keep).size(channels.outputs(channels.layers["first"])) == left
 
@@ -95,6 +97,29 @@ def test_work_is_cut_until_the_share_is_left() -> None:
     keep = by_work(channels, groups, lambda group, steps: by_magnitude(channels, group, steps), 0.5, 4)
 
     assert len(keep["first"]) == 16
+
+
+def test_half_way_the_weights_are_those_that_make_up_for_the_loss() -> None:
+    """And errors are told in the unit of a measurement that is made with them."""
+    channels = random_network()
+    rows = np.random.default_rng(4).standard_normal((400, 5)) @ channels.layers["first"].weights
+    rows = rows + 0.1 * np.random.default_rng(5).standard_normal(rows.shape)
+    grams = {"second": (rows.T @ rows)[None]}
+    group = channel_groups(channels)[0]
+
+    ranking = by_second_order(channels, group, [4] * 7, grams)
+
+    gone = [unit for chunk in ranking.chunks[: ranking.half] for unit in chunk]
+    (adapted,) = ranking.middle["second"]
+    assert sorted(np.flatnonzero((adapted == 0).all(axis=1)).tolist()) == sorted(gone) and len(gone) == 16
+    own = channels.layers["second"].weights
+    left = np.delete(rows, gone, axis=1)
+    best = rows @ own - left @ np.linalg.lstsq(left, rows @ own)[0]
+    lost = np.square(rows @ (own - adapted)).sum()
+    assert np.square(best).sum() <= lost <= 1.5 * np.square(best).sum()
+    scaled = ranking.scaled(0.25)
+    assert scaled.errors[ranking.half - 1] == pytest.approx(0.25)
+    assert scaled.errors[-1] / scaled.errors[0] == pytest.approx(ranking.errors[-1] / ranking.errors[0])
 
 
 @pytest.mark.parametrize(("groups", "strides"), [(1, 1), (2, 1), (4, 2)])

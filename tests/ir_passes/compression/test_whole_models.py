@@ -34,7 +34,8 @@ def halved(module: Any) -> Cut:
     groups = channel_groups(channels)
     assert any(group.can_be_cut for group in groups)
     return cut_layers(
-        channels, by_rate(channels, groups, lambda group, steps: by_magnitude(channels, group, steps), 0.5, 1)
+        channels,
+        by_rate(channels, groups, lambda group, steps: by_magnitude(channels, group, steps), lambda group: 0.5, 1),
     )
 
 

@@ -11,7 +11,7 @@ from tilewright.ir_passes.extents.digits import (
     Digit,
     axis_of,
     conditions,
-    leading,
+    flat_conditions,
     merged,
     of_sizes,
     regrouped,
@@ -66,6 +66,8 @@ def test_what_is_there_throughout_is_part_of_the_digit_before_it() -> None:
     assert digit.bound == 80 and size_of((digit,)) == S.size * 10
 
 
-def test_the_outermost_digit() -> None:
-    assert leading(of_sizes([1, S.size, 4], BOUNDS)) == Digit(8, S.size)
-    assert leading(of_sizes([2, S.size, 4], BOUNDS)) is None
+def test_places_in_memory_stay_where_a_tensor_is_reshaped() -> None:
+    tensor = of_sizes([2, S.size, 4, B.size], BOUNDS)
+    assert flat_conditions(tensor) == [(12, 8, S.size), (1, 3, B.size)]
+    flat = regrouped(tensor, (16, 12))
+    assert flat is not None and flat_conditions(flat) == flat_conditions(tensor)

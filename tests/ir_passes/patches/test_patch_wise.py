@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import tilewright
 from c_sources import built, called
 from inverted_residuals import mobilenet, quantized, small
 from small_models import model, node
@@ -15,6 +16,7 @@ from tilewright.compiler.build import build
 from tilewright.compiler.library.artifact import load
 from tilewright.compiler.library.plan import Loop
 from tilewright.compiler.options import CompileOptions
+from tilewright.compiler.runners.microcontroller import MicrocontrollerRunner, load_sources, missing_tools
 from tilewright.errors import RegionError, UsageError
 
 Array = np.ndarray[Any, Any]
@@ -71,12 +73,18 @@ def test_integers_to_the_bit(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(bool(missing_tools()), reason=f"not installed: {', '.join(missing_tools())}")
 def test_a_mobilenet_in_96_kib(tmp_path: Path) -> None:
+    """On an emulated board it gives what a library of this machine gives for whole images."""
     proto = quantized(mobilenet(), tmp_path)
+    library = tilewright.compile(proto, output=tmp_path / "net.so", threads=1, jobs=1)
+    inputs = {"x": np.random.default_rng(3).standard_normal((1, 3, 144, 144)).astype(np.float32)}
     options = {"target": "thumbv7em-none-eabihf", "emit": "c", "name": "net", "jobs": 1, "arena": 96 << 10}
-    made = build(proto, None, CompileOptions(**options), stop_after="plan")
+    made = build(proto, tmp_path / "net", CompileOptions(**options))
 
     assert made.plan is not None and made.plan.workspace_bytes <= 96 << 10 and loops(made)
+    counts = MicrocontrollerRunner().count(load_sources(tmp_path / "net"), inputs)
+    np.testing.assert_array_equal(counts.outputs[0], library.run(inputs)["y"])
 
 
 def test_pools_and_dilation(tmp_path: Path) -> None:

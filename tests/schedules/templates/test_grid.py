@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random as pseudorandom
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,18 +33,43 @@ class Case:
     inputs: tuple[Any, ...]
     expected: Any
     tolerance: float = TOLERANCE
+    target: targets.Target = GPU
+    multiply_in: str | None = None
 
 
-def convolved(data: Any, weights: Any, stride: int = 1, groups: int = 1, template: str = "simt") -> Case:
+# What products may differ by from those of float32, as a share of the largest result.
+_ROUNDED = {"float16": 2e-3, "bfloat16": 1e-2, "float32": 2e-3}
+OLD, ROUNDING = targets.parse(TRIPLE, cpu="sm_75"), GPU.rounding()
+
+
+def on_tensor_cores(case: Case, dtype: str, target: targets.Target = GPU) -> Case:
+    """A product whose operands a warp multiplies as those of a dtype."""
+    return replace(
+        case,
+        template="tensor_cores",
+        tolerance=_ROUNDED[dtype],
+        target=ROUNDING if dtype == "float32" else target,
+        multiply_in=None if dtype == "float32" else dtype,
+    )
+
+
+def integers(rows: int, depth: int, columns: int, target: targets.Target = GPU) -> Case:
+    generator = np.random.default_rng(3)
+    a, b = (generator.integers(-128, 128, shape).astype("int8") for shape in ((rows, depth), (depth, columns)))
+    expected = a.astype("int32") @ b.astype("int32")
+    return Case("tensor_cores", lambda x, y: relax.op.matmul(x, y, "int32"), (a, b), expected, 1e-9, target)
+
+
+def convolved(
+    data: Any, weights: Any, stride: int = 1, groups: int = 1, template: str = "simt", dilation: int = 1
+) -> Case:
     constant = relax.const(weights)
-    layout = {"data_layout": "NHWC", "kernel_layout": "OHWI"}
+    options = {"groups": groups, "dilation": (dilation,) * 2, "data_layout": "NHWC", "kernel_layout": "OHWI"}
     return Case(
         template,
-        lambda x: relax.op.nn.relu(
-            relax.op.nn.conv2d(x, constant, strides=(stride,) * 2, padding=(1,) * 4, groups=groups, **layout)
-        ),
+        lambda x: relax.op.nn.relu(relax.op.nn.conv2d(x, constant, strides=(stride,) * 2, padding=(1,) * 4, **options)),
         (data,),
-        np.maximum(convolution(data, weights, (stride,) * 2, (1,) * 4, (1, 1), groups), 0),
+        np.maximum(convolution(data, weights, (stride,) * 2, (1,) * 4, (dilation,) * 2, groups), 0),
     )
 
 
@@ -96,6 +121,27 @@ def cases() -> list[Case]:
         Case("rows", lambda x: relax.op.sum(x, [0, 1]), (line + 1,), (line + 1).astype("float64").sum()[None][0]),
         Case("grid", lambda x: relax.op.permute_dims(x, (1, 0)), (line,), line.T),
         Case("grid", lambda x: relax.op.argmax(x, 1), (line,), line.argmax(1)),
+        *tensor_cases(),
+    ]
+
+
+def tensor_cases() -> list[Case]:
+    wide, narrow = random(2, 9, 11, 24), random(37, 3, 3, 24, seed=1)
+    grouped = random(1, 7, 6, 48), random(40, 2, 3, 24, seed=1)
+    return [
+        on_tensor_cores(convolved(wide, narrow, stride=2), "float16"),
+        on_tensor_cores(convolved(wide, narrow, dilation=2), "float16", OLD),
+        on_tensor_cores(convolved(*grouped, groups=2), "bfloat16"),
+        on_tensor_cores(convolved(random(1, 12, 12, 3), random(24, 7, 7, 3, seed=1)), "float16"),
+        on_tensor_cores(multiplied((61, 96), (96, 70)), "float32"),
+        replace(on_tensor_cores(attended(50, 29, 16), "float16"), template="attention"),
+        replace(on_tensor_cores(attended(7, 37, 24), "float32"), template="attention"),
+        on_tensor_cores(multiplied((1, 320), (320, 600)), "float16"),
+        on_tensor_cores(multiplied((2, 80, 128), (2, 128, 240)), "bfloat16"),
+        on_tensor_cores(multiplied((3, 23, 29), (3, 29, 17)), "float32"),
+        on_tensor_cores(multiplied((8, 240), (240, 48)), "float16", OLD),
+        integers(61, 80, 24),
+        integers(20, 37, 48, OLD),
     ]
 
 
@@ -116,7 +162,8 @@ def check(run: Runner, case: Case, seed: int) -> None:
                 return picked[-1]
         return choose_default(templates, workload, target)
 
-    actual = run(case.build, *case.inputs, target=GPU, templates=GRID_TEMPLATES, choose=choose)
+    options = {"target": case.target, "multiply_in": case.multiply_in}
+    actual = run(case.build, *case.inputs, templates=GRID_TEMPLATES, choose=choose, **options)
     assert picked and case.template in run.templates
     assert relative_error(actual, np.asarray(case.expected)) < case.tolerance, picked
 
@@ -126,7 +173,7 @@ def named(number: int) -> str:
 
 
 # Of each template one or two, at sizes that nothing divides.
-_FIRST = (0, 6, 7, 9, 12, 15, 19)
+_FIRST = (0, 6, 7, 9, 12, 15, 19, 20, 21, 24, 29)
 _REST = [pytest.param(number, marks=pytest.mark.slow) for number in range(len(CASES)) if number not in _FIRST]
 
 

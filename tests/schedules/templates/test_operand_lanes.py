@@ -54,17 +54,23 @@ def quantized_dense(rows: int, depth: int, columns: int) -> onnx.ModelProto:
     return model(nodes, {"x": ("float32", (rows, depth))}, {"y": ("float32", (rows, columns))}, constants)
 
 
-# Products of matrices of two rows do twice as much in an instruction, for as many loads and zips.
+# Products of matrices of two rows do twice as much in an instruction, for as many loads and zips. ARMv7 and RISC-V load
+# weights and make them wider for as many products as a tile has rows.
 @pytest.mark.parametrize(
-    ("cpu", "size", "name", "share"),
+    ("target", "cpu", "size", "name", "share"),
     [
-        ("neoverse-n1", (96, 256, 192), "sdot", 0.8),
-        ("neoverse-v1", (96, 256, 192), "usmmla", 0.65),
-        ("cortex-a53", (100, 256, 192), "smlal2?", 0.8),
+        ("aarch64-linux-gnu", "neoverse-n1", (96, 256, 192), "sdot", 0.8),
+        ("aarch64-linux-gnu", "neoverse-v1", (96, 256, 192), "usmmla", 0.65),
+        ("aarch64-linux-gnu", "cortex-a53", (100, 256, 192), "smlal2?", 0.8),
+        ("armv7-linux-gnueabihf", "cortex-a7", (96, 64, 64), r"vmlal\.s16", 0.5),
+        ("armv7-linux-gnueabihf", "cortex-a15", (96, 64, 64), r"vmlal\.s16", 0.5),
+        ("riscv64-linux-gnu", "spacemit-x60", (96, 64, 64), r"vwmacc\.vx", 0.35),
     ],
 )
-def test_hot_loops_are_products_of_integers(cpu: str, size: tuple[int, int, int], name: str, share: float) -> None:
-    texts = kernels_in_assembly(quantized_dense(*size), "aarch64-linux-gnu", cpu=cpu).values()
+def test_hot_loops_are_products_of_integers(
+    target: str, cpu: str, size: tuple[int, int, int], name: str, share: float
+) -> None:
+    texts = kernels_in_assembly(quantized_dense(*size), target, cpu=cpu).values()
     counts = [
         (sum(bool(re.match(rf"{name}\t", line)) for line in loop), loop)
         for text in texts

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from kernel_runner import Runner, random, relative_error
 from numpy_reference import convolution as reference
 from tilewright import targets
+from tilewright.ir_passes.dialect.within import TOGETHER
 from tilewright.schedules.templates import winograd
 from tilewright.schedules.templates.contraction import Workload
 from tilewright.schedules.templates.table import TEMPLATES
@@ -146,3 +147,7 @@ def test_what_it_does_not_take(workload: Workload) -> None:
     target = targets.parse("x86_64-linux-gnu", cpu="x86-64-v3")
     assert winograd.takes(convolution_of((1, 9, 9, 16), 32), target)
     assert not winograd.takes(workload, target)
+
+
+def test_sizes_that_vary_know_how_many_pixels_are_computed_together() -> None:
+    assert max(OUTPUTS) <= TOGETHER

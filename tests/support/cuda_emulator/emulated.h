@@ -1,7 +1,8 @@
 /* Kernels in CUDA C++ on a processor: what nvcc knows by itself, for g++. Included before a file of kernels.
  *
- * A block's threads run one after the other. Where a function has barriers, each is a fiber that goes on when all have
- * come there. TILEWRIGHT_EMULATOR_ORDER=reverse begins with the last thread: what depends on the order lacks a barrier.
+ * A block's threads run one after the other. Where a function has barriers, or instructions of a warp, each is a fiber
+ * that goes on when all have come there. TILEWRIGHT_EMULATOR_ORDER=reverse begins with the last thread: what depends on
+ * the order lacks a barrier.
  */
 #pragma once
 #include <setjmp.h>
@@ -26,12 +27,25 @@ static emulated_place blockIdx, threadIdx, blockDim, gridDim;
 
 namespace emulated {
 
+enum { RUNS, AT_BARRIER, IN_WARP, DONE };
+struct copy {
+  void *to;
+  const void *from;
+  int bytes, size;
+};
 struct fiber {
   ucontext_t context;
   jmp_buf place;
   emulated_place thread;
-  bool started, done;
+  bool started;
+  int state;
+  unsigned number;
   std::vector<char> stack;
+  /* What it does together with its warp. */
+  void (*executes)(void **);
+  void *given;
+  /* Copies on the way: groups of them, the last one still open. */
+  std::vector<std::vector<copy>> copies;
 };
 static std::vector<fiber> fibers;
 static fiber *running;
@@ -40,9 +54,14 @@ static ucontext_t home;
 static void (*body)(void **);
 static void **arguments;
 
+static void fail(const char *why) {
+  fprintf(stderr, "%s\n", why);
+  abort();
+}
+
 static void enter() {
   body(arguments);
-  running->done = true;
+  running->state = DONE;
   _longjmp(scheduler, 1);
 }
 
@@ -55,19 +74,41 @@ static void step(fiber &each) {
   swapcontext(&home, &each.context);
 }
 
-static void wait() {
+static void wait(int state = AT_BARRIER) {
+  running->state = state;
   if (!_setjmp(running->place)) _longjmp(scheduler, 1);
+}
+
+/* Runs what all lanes of a warp do with one instruction when the last of them comes to it. */
+static void together(void (*executes)(void **), void *given) {
+  const unsigned first = running->number / 32 * 32, count = blockDim.x * blockDim.y * blockDim.z;
+  if (first + 32 > count) fail("a warp is not whole");
+  running->executes = executes;
+  running->given = given;
+  running->state = IN_WARP;
+  void *lanes[32];
+  for (unsigned lane = 0; lane < 32; ++lane) {
+    const fiber &other = fibers[first + lane];
+    if (other.state != IN_WARP) {
+      wait(IN_WARP);
+      return;
+    }
+    if (other.executes != executes) fail("the lanes of a warp are at different instructions");
+    lanes[lane] = other.given;
+  }
+  executes(lanes);
+  for (unsigned lane = 0; lane < 32; ++lane) fibers[first + lane].state = RUNS;
 }
 
 static void run_block(bool waits, bool backwards) {
   const unsigned count = blockDim.x * blockDim.y * blockDim.z;
+  auto turn = [&](unsigned number) { return backwards ? count - 1 - number : number; };
   auto place = [&](unsigned number) {
-    if (backwards) number = count - 1 - number;
     return emulated_place{number % blockDim.x, number / blockDim.x % blockDim.y, number / (blockDim.x * blockDim.y)};
   };
   if (!waits) {
     for (unsigned number = 0; number < count; ++number) {
-      threadIdx = place(number);
+      threadIdx = place(turn(number));
       body(arguments);
     }
     return;
@@ -76,28 +117,30 @@ static void run_block(bool waits, bool backwards) {
   for (unsigned number = 0; number < count; ++number) {
     fiber &each = fibers[number];
     each.stack.resize(1 << 16);
-    each.started = each.done = false;
+    each.started = false;
+    each.state = RUNS;
+    each.number = number;
     each.thread = place(number);
+    each.copies.assign(1, {});
     getcontext(&each.context);
     each.context.uc_stack.ss_sp = each.stack.data();
     each.context.uc_stack.ss_size = each.stack.size();
     each.context.uc_link = nullptr;
     makecontext(&each.context, enter, 0);
   }
-  for (bool all_done = false; !all_done;) {
-    unsigned ended = 0;
-    for (unsigned number = 0; number < count; ++number)
-      if (!fibers[number].done) {
-        step(fibers[number]);
-        ended += fibers[number].done;
-      } else {
-        ++ended;
-      }
-    all_done = ended == count;
-    if (!all_done && ended) {
-      fprintf(stderr, "some threads of a block wait for others that have ended\n");
-      abort();
+  for (;;) {
+    unsigned ran = 0, done = 0, stopped = 0;
+    for (unsigned number = 0; number < count; ++number) {
+      fiber &each = fibers[turn(number)];
+      if (each.state == RUNS) step(each), ++ran;
+      done += each.state == DONE;
+      stopped += each.state == AT_BARRIER;
     }
+    if (done == count) return;
+    if (ran) continue;
+    if (done) fail("some threads of a block wait for others that have ended");
+    if (stopped < count) fail("some lanes of a warp wait for others that do not come");
+    for (unsigned number = 0; number < count; ++number) fibers[number].state = RUNS;
   }
 }
 
@@ -119,3 +162,5 @@ static void launch(void (*function)(void **), void **given, const unsigned *size
 }  // namespace emulated
 
 static inline void __syncthreads() { emulated::wait(); }
+
+#include "instructions.h"

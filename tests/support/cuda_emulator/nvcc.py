@@ -14,6 +14,10 @@ from pathlib import Path
 
 _HERE = Path(__file__).parent
 _KERNEL = re.compile(r'extern "C" __global__ void __launch_bounds__\((\d+)\) (\w+)\((.*?)\) \{(.*?)\n\}\n', re.DOTALL)
+_ASM = re.compile(r"asm(?: volatile)?\((.*?)\);", re.DOTALL)
+_ARCHITECTURE = re.compile(r"code=sm_(\d+)")
+_PLACE = re.compile(r"%(\d+)")
+_OPERAND = re.compile(r'"([^"]*)"\s*\(')
 _RELEASE = "Cuda compilation tools, release 12.0, emulated"
 
 
@@ -26,21 +30,57 @@ def main(arguments: list[str]) -> int:
         print("no architecture is asked for", file=sys.stderr)
         return 1
     source, output = Path(arguments[-1]), arguments[arguments.index("-o") + 1]
-    text = source.read_text()
+    text = _ASM.sub(_instruction, source.read_text())
     emulated = source.with_suffix(".emulated.cpp")
     emulated.write_text(f'#include "{_HERE}/emulated.h"\n{text}\n{"".join(map(_launcher, _KERNEL.findall(text)))}')
-    flags = ["-O1", "-ffp-contract=off", "-std=c++17", "-fPIC", "-shared", "-w"]
+    oldest = min(int(each) for each in _ARCHITECTURE.findall(" ".join(arguments)))
+    flags = [f"-D__CUDA_ARCH__={oldest * 10}", "-O1", "-ffp-contract=off", "-std=c++17", "-fPIC", "-shared", "-w"]
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists() and " fma " in cpuinfo.read_text():  # else multiply-adds are computed by libm
         flags.append("-mfma")
     return subprocess.run(["g++", *flags, "-o", output, emulated]).returncode
 
 
+def _instruction(match: re.Match[str]) -> str:
+    """An instruction as a call: its operands are those that the text of the instruction names, in its order."""
+    text, *parts = _parts(match[1])
+    operands = [operand for part in parts[:2] for operand in _operands(part)]
+    opcode, _, rest = "".join(re.findall(r'"([^"]*)"', text)).rstrip("; ").partition(" ")
+    given = [operands[int(each)] for each in _PLACE.findall(rest)]
+    given += re.findall(r"(?<![%\w])\d+", rest)
+    return f"emulated::{re.sub(r'[^A-Za-z0-9]', '_', opcode)}({', '.join(given)});"
+
+
+def _parts(text: str) -> list[str]:
+    """What colons outside of quotes and parentheses part."""
+    parts, depth, quoted = [""], 0, False
+    for character in text:
+        quoted ^= character == '"'
+        depth += 0 if quoted else (character == "(") - (character == ")")
+        if character == ":" and not quoted and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return parts
+
+
+def _operands(text: str) -> list[str]:
+    """The expressions of ``"=r"(a), "r"(b)``."""
+    found = []
+    for match in _OPERAND.finditer(text):
+        depth, end = 1, match.end()
+        while depth:
+            depth += (text[end] == "(") - (text[end] == ")")
+            end += 1
+        found.append(text[match.end() : end - 1])
+    return found
+
+
 def _launcher(kernel: tuple[str, str, str, str]) -> str:
     bounds, name, parameters, body = kernel
     types = [each.replace("restrict", "").rsplit("*", 1)[0] + "*" for each in parameters.split(", ")]
     given = ", ".join(f"*({each} *)arguments[{at}]" for at, each in enumerate(types))
-    waits = str("__syncthreads" in body).lower()
+    waits = str("__syncthreads" in body or "load_matrices" in body).lower()
     return (
         f"static void {name}_call(void **arguments) {{ {name}({given}); }}\n"
         f'extern "C" int {name}_parameters = {len(types)};\n'

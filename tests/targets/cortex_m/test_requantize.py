@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from c_sources import WARNINGS
-from tilewright.ir_passes.dialect.quantized_arithmetic import requantized
-from tilewright.targets.cortex_m.requantize import IN_INTEGERS, WITH_FLOATS
+from tilewright.ir_passes.dialect.quantized_arithmetic import quantized, requantized
+from tilewright.targets.cortex_m.requantize import IN_INTEGERS, QUOTIENTS_IN_INTEGERS, WITH_FLOATS
 from tilewright.targets.target import TargetFunction
 
 Array = np.ndarray[Any, Any]
@@ -21,11 +21,11 @@ ARGUMENTS = (
 )
 
 
-def library(function: TargetFunction, folder: Path) -> Any:
+def library(function: TargetFunction, folder: Path, arguments: str = ARGUMENTS) -> Any:
     source, built = folder / "requantize.c", folder / "requantize.so"
     source.write_text(
         f"#include <stdint.h>\n#include <string.h>\n{function.text}\n"
-        f"void all({ARGUMENTS});\nvoid all({ARGUMENTS}) {{\n"
+        f"void all({arguments});\nvoid all({arguments}) {{\n"
         f"  for (int32_t i = 0; i < n; ++i) out[i] = {function.name}(sums[i], factors[i], zero, low, high);\n}}\n"
     )
     command = ["gcc", "-std=c99", "-O2", "-ffp-contract=off", *WARNINGS.split(), "-shared", "-fPIC"]
@@ -69,3 +69,26 @@ def test_the_cases_are_hard() -> None:
     once = np.rint(sums.astype(np.float64) * factors.astype(np.float64))
     twice = np.rint(sums.astype(np.float32) * factors)
     assert np.count_nonzero(once[np.abs(once) < 300] != twice[np.abs(once) < 300]) > 100
+
+
+def test_quotients_of_floats(tmp_path: Path) -> None:
+    """Of all sizes, near halves, and what no integer is: of NaN any within range."""
+    made = library(QUOTIENTS_IN_INTEGERS, tmp_path, ARGUMENTS.replace("int32_t *sums", "float *sums"))
+    generator = np.random.default_rng(1)
+    scales = np.exp2(generator.uniform(-20, 4, 1 << 18)).astype(np.float32)
+    halves = ((generator.integers(-600, 600, scales.size) / 2) * scales.astype(np.float64)).astype(np.float32)
+    near = (halves.view(np.int32) + generator.integers(-3, 4, scales.size).astype(np.int32)).view(np.float32)
+    anything = generator.integers(-(2**31), 2**31, scales.size).astype(np.int32).view(np.float32)
+    odd = np.array([0, -0.0, np.inf, -np.inf, 1e-45, 3e38, 1, 0.5, 1.5, -2.5, np.inf, 1e38], np.float32)
+    dividends = np.concatenate([halves, near, anything, anything, odd])
+    powers = np.exp2(generator.integers(-126, 127, scales.size)).astype(np.float32)
+    divisors = np.concatenate([scales, scales, scales, powers, np.ones(odd.size - 2), [1e36, 1e37]]).astype(np.float32)
+    is_number = ~np.isnan(dividends)
+    for low, high in RANGES:
+        for zero in (0, 3, low, high):
+            found = np.empty(dividends.size, np.int32)
+            pointers = (each.ctypes.data_as(ctypes.c_void_p) for each in (dividends, divisors, found))
+            made.all(*pointers, zero, low, high, dividends.size)
+            expected = quantized(dividends, divisors, np.asarray(zero), "int32", low, high)
+            np.testing.assert_array_equal(found[is_number], expected[is_number])
+            assert found.min() >= low and found.max() <= high

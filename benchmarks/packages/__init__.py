@@ -1,0 +1,1 @@
+"""Trained models that packages of PyPI carry, with the sizes their owners use."""

@@ -1,0 +1,227 @@
+"""What a search knows, in a folder beside the recipe: JSON lines, and a recipe for each treatment of each base.
+
+A line is written whole and down to the disk, so whatever ends a run, the next goes on behind its last line; the time
+that was spent by then stands in it. What is in the database is not measured again: a repeated search finds the same.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ...errors import DataError, OutputError, UsageError
+from ..process.places import output_errors
+from ..recipes.files import read_recipe, write_recipe
+from ..recipes.recipe import Recipe
+
+VERSION = 1
+_LINES = "database.jsonl"
+Line = TypeVar("Line")
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a treatment does to a layer, all others being those of the base in floats.
+
+    Attributes:
+        base, treatment, layer: which.
+        error: the square of what the outputs of the model lose, as a share of them.
+        seconds, bytes: of its kernels in a run, and of their constants.
+    """
+
+    base: str
+    treatment: str
+    layer: str
+    error: float
+    seconds: float
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Surveyed:
+    """That all rows of a treatment of a base are there; for `float` also what the whole library takes.
+
+    Attributes:
+        error: of the base itself, as those of rows.
+        seconds, bytes: of one run, and of the file.
+    """
+
+    base: str
+    treatment: str
+    error: float = 0.0
+    seconds: float = 0.0
+    bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What came of a candidate.
+
+    Attributes:
+        candidate: its key.
+        quality, error: on the samples that are held out.
+        ratio: of its time to the float library's, which ran in turns with it.
+        seconds: of the float library's run; of the first candidate alone, which is that.
+        bytes: of the file.
+        failed: why there is no library, or "".
+        origin: who proposed it: the exact solver, or the generation of the search.
+    """
+
+    candidate: str
+    quality: float = 0.0
+    error: float = 0.0
+    ratio: float = 1.0
+    seconds: float = 0.0
+    bytes: int = 0
+    failed: str = ""
+    origin: str = ""
+
+
+_KINDS: Mapping[str, type[Any]] = {"row": Row, "surveyed": Surveyed, "measured": Measured}
+
+
+class Database:
+    """The lines of a search by kind, and its recipes.
+
+    Attributes:
+        rows, surveyed, measured: what is known, by what it is of.
+        folder: where it is.
+    """
+
+    def __init__(self, folder: Path, key: str | None) -> None:
+        """Reads what is there, or begins.
+
+        Args:
+            key: of the model, the data and all that results depend on; None takes what is there.
+
+        Raises:
+            UsageError: another process searches there.
+            DataError: the folder holds another search, or none where there must be one.
+            OutputError: it cannot be made.
+        """
+        self.folder = folder
+        self.rows: dict[tuple[str, str, str], Row] = {}
+        self.surveyed: dict[tuple[str, str], Surveyed] = {}
+        self.measured: dict[str, Measured] = {}
+        self._before = 0.0
+        self._since = time.monotonic()
+        place = folder / _LINES
+        if place.is_file():
+            self._read(place, key)
+        elif key is None:
+            raise DataError(
+                "there is no search", where=str(folder), hint="tilewright optimize MODEL --calibration DATA"
+            )
+        if key is None:
+            return
+        with output_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(place, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._file)
+            raise UsageError(
+                "another search goes on there", where=str(folder), hint="wait for it, or give another folder"
+            ) from None
+        end = os.fstat(self._file).st_size
+        if not end:
+            self._write([{"kind": "search", "version": VERSION, "key": key}])
+        elif os.pread(self._file, 1, end - 1) != b"\n":  # a line that was cut off stays one line
+            os.write(self._file, b"\n")
+
+    def close(self) -> None:
+        """Lets others search there."""
+        os.close(self._file)
+
+    @property
+    def spent(self) -> float:
+        """The seconds of all runs together."""
+        return self._before + time.monotonic() - self._since
+
+    def add(self, lines: Iterable[Row | Surveyed | Measured]) -> None:
+        """Notes what was found, all of it or nothing.
+
+        Raises:
+            OutputError: the disk is full.
+        """
+        given = list(lines)
+        names = {make: kind for kind, make in _KINDS.items()}
+        self._write([{"kind": names[type(line)], **asdict(line), "spent": round(self.spent, 3)} for line in given])
+        for line in given:
+            self._keep(line)
+
+    def recipe(self, name: str) -> Recipe | None:
+        """A recipe that was kept; nothing where it is missing or damaged."""
+        place = self._place(name)
+        return read_recipe(place) if place.is_file() else None
+
+    def keep(self, name: str, recipe: Recipe) -> None:
+        """Keeps a recipe.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        write_recipe(recipe, self._place(name))
+
+    def _place(self, name: str) -> Path:
+        safe = "".join(each if each.isalnum() else "-" for each in name)
+        return self.folder / f"{safe}.json"
+
+    def _read(self, place: Path, key: str | None) -> None:
+        for number, text in enumerate(place.read_text("utf-8", "replace").splitlines()):
+            try:
+                line = json.loads(text)
+                if number == 0:
+                    self._check(line, key)
+                    continue
+                make = _KINDS[line["kind"]]
+                self._keep(make(**{each.name: line[each.name] for each in fields(make)}))
+                self._before = max(self._before, float(line["spent"]))
+            except (ValueError, KeyError, TypeError):
+                if number == 0:
+                    raise DataError("the file is no search", where=str(place), hint="remove the folder") from None
+                continue  # a kill cut it off: it is measured again
+
+    def _check(self, line: Mapping[str, Any], key: str | None) -> None:
+        if line["version"] != VERSION or (key is not None and line["key"] != key):
+            raise DataError(
+                "the search beside the recipe is of another model, data or way to compile",
+                where=str(self.folder),
+                hint="give the recipe another name with -o, or remove the folder",
+            )
+
+    def _keep(self, line: Row | Surveyed | Measured) -> None:
+        if isinstance(line, Row):
+            self.rows[line.base, line.treatment, line.layer] = line
+        elif isinstance(line, Surveyed):
+            self.surveyed[line.base, line.treatment] = line
+        else:
+            self.measured[line.candidate] = line
+
+    def _write(self, lines: Iterable[Mapping[str, Any]]) -> None:
+        data = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines).encode()
+        before = os.fstat(self._file).st_size
+        try:
+            while data:
+                data = data[os.write(self._file, data) :]
+            os.fsync(self._file)
+        except OSError as error:
+            os.ftruncate(self._file, before)
+            raise OutputError(f"the search cannot be written: {error.strerror}", where=str(self.folder)) from error
+
+
+def key_of(*parts: object) -> str:
+    """A checksum of what results depend on: bytes, or anything with a text of its own."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part if isinstance(part, bytes) else repr(part).encode())
+        digest.update(b"\0")
+    return digest.hexdigest()

@@ -174,6 +174,11 @@ def _dense(recipe: Recipe, applied: Applied, decide: Chooser) -> Sequence[Pass]:
     )
 
 
+def _precise(recipe: Recipe, applied: Applied, decide: Chooser) -> Sequence[Pass]:
+    layers = frozenset(applied.names.layers[name] for name in recipe.entries(PrecisionEntry))
+    return (CastOperands(gains=_faster(decide), layers=layers),) if layers else ()
+
+
 def passes_of_way(way: str | None, tell: Tell, decide: Chooser) -> Sequence[Pass]:
     """The passes of `compile --quantize WAY`: what it says is said of all dense layers with more than a few weights."""
     if way is None:
@@ -191,11 +196,6 @@ def _with_dynamic_rows(layers: Sequence[str] | None, tell: Tell, decide: Chooser
 
 def _faster(decide: Chooser) -> Callable[[Expr], bool]:
     return lambda call: gains(call, decide.target)
-
-
-def _precise(recipe: Recipe, applied: Applied, decide: Chooser) -> Sequence[Pass]:
-    layers = frozenset(applied.names.layers[name] for name in recipe.entries(PrecisionEntry))
-    return (CastOperands(gains=_faster(decide), layers=layers),) if layers else ()
 
 
 FIRST: tuple[Row, ...] = (_dropped, _narrower, _factored, _with_zeros, _dense)

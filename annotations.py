@@ -63,6 +63,8 @@ MASKS = Mark(f"{_PREFIX}masks", bool)  # it puts a value in place of what a sum 
 PADDED = Mark(
     f"{_PREFIX}padded", _integers
 )  # the value that it puts around its operand, and widths, an axis; else nothing
+APPEND = Mark(f"{_PREFIX}append", bool)  # it writes rows of its first operand, whose memory its result has
+OWN_END = Mark(f"{_PREFIX}own_end", bool)  # its loops end where its operands say: it need not be told
 WHOLE = Mark(f"{_PREFIX}whole", bool)  # it is one block with loops of its own: nothing can be computed inside it
 THREADS = Mark(f"{_PREFIX}threads", int)  # set by the scheduler: how many threads share it at most
 FALLBACK = Mark(f"{_PREFIX}fallback", str)  # set by the scheduler: why its own template refused it

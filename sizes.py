@@ -107,6 +107,26 @@ def value_of(size: Size, values: Mapping[str, int]) -> int:
     return sum(c * math.prod(_factor(factor, values) for factor in factors) for factors, c in size.terms)
 
 
+def with_values(size: Size, values: Mapping[str, int]) -> Size:
+    """A size in which some dimensions have these values, by name."""
+    if isinstance(size, int):
+        return size
+    total: Size = 0
+    for factors, coefficient in size.terms:
+        product: Size = coefficient
+        for factor in factors:
+            one: Size
+            if isinstance(factor, Dimension):
+                one = values.get(factor.name, factor.size)
+            elif isinstance(factor, Quotient):
+                one = quotient(with_values(factor.size, values), factor.divisor)
+            else:
+                one = rounded_up(with_values(factor.size, values), factor.multiple)
+            product = one * product
+        total = product + total
+    return total
+
+
 def largest(size: Size) -> int:
     """A size at the bounds of its dimensions; terms that are taken away count at 0, where they take nothing."""
     if isinstance(size, int):

@@ -39,6 +39,7 @@ def compile(
     shapes: Mapping[str, Sequence[int | str]] = _NOTHING,
     ranges: Mapping[str, tuple[int, int]] = _NOTHING,
     best: Mapping[str, Sequence[int]] = _NOTHING,
+    states: Mapping[str, str] | None = None,
     bindings: Mapping[str, np.ndarray[Any, Any]] = _NOTHING,
     output: str | os.PathLike[str] | None = None,
     name: str | None = None,
@@ -64,8 +65,8 @@ def compile(
         example_inputs, example_kwargs: what a PyTorch model is called with, as `open` has them.
         output: the library to write; its header goes beside it. Without it the library lives as long as the result.
         progress: called as progress(stage, done, total) while it works.
-        target, shapes, ranges, best, bindings, name, cpu, features, threads, precision, quantize, records, recipe,
-            passes, save_ir, keep_temps, jobs, arena: as `CompileOptions` has them.
+        target, shapes, ranges, best, states, bindings, name, cpu, features, threads, precision, quantize, records,
+            recipe, passes, save_ir, keep_temps, jobs, arena: as `CompileOptions` has them.
         emit: ``so``; `build` writes static libraries too.
 
     Returns:
@@ -81,6 +82,7 @@ def compile(
         shapes=shapes,
         ranges=ranges,
         best=best,
+        states=states,
         bindings=bindings,
         name=name,
         emit=emit,

@@ -184,8 +184,15 @@ def _imported(
         return replace(made, imported=opened, recipe=recipe_of(made.options.recipe))
     recipe, opened = with_recipe(made.options.recipe, opened)
     opened = opened if prepared is None else prepared(opened)
-    ranges, imported, best = imports_of(opened, made.options)
-    return replace(made, ranges=ranges, imported=imported, best=best, recipe=recipe)
+    imports = imports_of(opened, made.options)
+    return replace(
+        made,
+        ranges=imports.ranges,
+        imported=imports.imported,
+        best=imports.best,
+        states=imports.states,
+        recipe=recipe,
+    )
 
 
 def _with_fitting_recipe(made: Build, opened: OpenedModel | ImportedModel) -> Build | None:
@@ -211,15 +218,18 @@ def _workers(made: Build, generator: CodeGenerator | None) -> AbstractContextMan
 def _scheduled(
     made: Build, passes: ChoosePasses, choose: Choose | None, tell: ProgressCallback, limit_bytes: int
 ) -> Build:
-    from ..ir_passes.extents.hold_extents import HoldExtents
     from ..ir_passes.registry import edited
     from ..schedules.templates.template import choose_default
     from ..schedules.tuner.records import chooser_of
     from . import pipeline
     from .recipes.apply import Applied
+    from .shared_weights import SharedWeights
+    from .sized_parts import extents_of
 
     assert made.imported is not None
     kept: dict[str, str] = {}
+    choose = choose or (chooser_of(made.options.records, made.target) if made.options.records else choose_default)
+    weights = SharedWeights(choose)
     run = partial(
         pipeline.run,
         target=made.target,
@@ -227,15 +237,22 @@ def _scheduled(
         quantize=made.options.quantize,
         order=lambda all_of_them: passes(edited(all_of_them, made.options.passes)),
         limit_bytes=limit_bytes,
-        choose=choose or (chooser_of(made.options.records, made.target) if made.options.records else choose_default),
         progress=tell,
     )
-    extents, names = None, made.imported.input_names
-    if made.ranges is not None:
-        extents = HoldExtents([made.ranges.inputs[name] for name in names], made.ranges.bounds)
     whole = Applied(made.recipe, made.imported, kept.__setitem__)
-    module = run(made.imported.module, save_ir=made.options.save_ir, extents=extents, applied=whole)
-    own = [run(each.imported.module, applied=Applied(made.recipe, each.imported)) for each in made.best]
+    extents = extents_of(made.states, made.imported, made.ranges)
+    module = run(
+        made.imported.module, save_ir=made.options.save_ir, extents=extents, applied=whole, choose=weights.first
+    )
+    own = [
+        run(
+            each.imported.module,
+            extents=extents_of(made.states, each.imported, each.ranges),
+            applied=Applied(made.recipe, each.imported),
+            choose=choose if made.options.records else weights.others,
+        )
+        for each in made.best
+    ]
     best = tuple(replace(each, module=one) for each, one in zip(made.best, own, strict=True))
     return replace(made, module=module, best=best, kept_float=kept)
 
@@ -250,15 +267,19 @@ def kernels_of(made: Build) -> KernelTable:
     from .emission.in_place import in_place
     from .emission.kernel_table import kernel_table
     from .emission.ranges import graph_of_ranges
+    from .emission.states import with_states
+    from .sized_parts import ranged
 
     imported, module = made.imported, made.module
     assert imported is not None and module is not None
+    pairs = {state.input: state.output for state in made.states}
     if made.ranges is None:
         graph = read_graph(module, imported.output_names, imported.input_names, imported.dtypes, imported.extents)
+        graph = with_states(graph, pairs)
     else:
-        each = [(variant.values, variant.imported, variant.module) for variant in made.best]
-        ranges = made.ranges
-        module, graph = graph_of_ranges(imported, module, ranges.dimensions, ranges.inputs, ranges.witnessed, each)
+        best = [ranged(each.imported, each.module, each.ranges, each.values) for each in made.best]
+        whole = ranged(imported, module, made.ranges, ())
+        module, graph = graph_of_ranges(whole, best, made.ranges.dimensions, pairs)
     if made.target.saves_memory:
         graph = in_place(graph, module)
     return kernel_table(module, graph, made.name)

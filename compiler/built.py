@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .library.plan import Plan
     from .lowering.batches import LoweredKernels
     from .recipes.recipe import Recipe
+    from .states import State
     from .variants import Variant
 
 
@@ -38,6 +39,7 @@ class Build:
         kept_float: for each layer that the recipe would quantize why it stays float, or "" where it does not.
         module: its scheduled kernels, and `main` that calls them.
         best: the same for sizes that get code of their own, with the values of the dimensions.
+        states: the inputs that outputs replace.
         table: which of them the library has.
         lowered: their loops.
         plan: what the library does.
@@ -56,6 +58,7 @@ class Build:
     kept_float: Mapping[str, str] = field(default_factory=dict)
     module: IRModule | None = None
     best: tuple[Variant, ...] = ()
+    states: tuple[State, ...] = ()
     table: KernelTable | None = None
     lowered: LoweredKernels | None = None
     plan: Plan | None = None

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Pathlike = str | os.PathLike[str]
 
 _ONE_THREAD = "c"  # the kind of output that has no thread pool
+_WITH_STATES = ("so", "a")
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class CompileOptions:
             dimensions that have ranges: ``N``, ``32*H``.
         ranges: the least and the largest value of dimensions, by name: one library for all of them.
         best: values of dimensions for which the library has code of its own.
+        states: inputs and the outputs that are their next contents, each pair one memory of the caller's; ``*`` stands
+            for the same text in both. None: those pairs of a cache that have the usual names, in a library for a range.
         bindings: inputs that get a constant value; the library no longer has them.
         name: prefix of the C symbols; by default made from the output's name.
         emit: the kind of output: ``so``, ``a``, ``c``, ``cu``; ``bench``: a program that checks and measures itself.
@@ -67,6 +70,7 @@ class CompileOptions:
     shapes: Mapping[str, Sequence[int | str]] = field(default_factory=dict)
     ranges: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     best: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    states: Mapping[str, str] | None = None
     bindings: Mapping[str, np.ndarray[Any, Any]] = field(default_factory=dict)
     name: str | None = None
     emit: str = "so"
@@ -116,10 +120,21 @@ class CompileOptions:
             raise UsageError("patches are those of one size", where="--arena", hint="leave it out, or fix the sizes")
         if self.best and not self.ranges:
             raise UsageError("sizes get code of their own within a range", where="--best", hint="add --range N=1..32")
+        if self.states and self.emit not in _WITH_STATES:
+            raise UsageError(
+                f"{self.emit!r} cannot be made of a model with states",
+                where="--emit",
+                hint=f"one of {', '.join(_WITH_STATES)}",
+            )
         if self.regions and self.emit != _ONE_THREAD:
             raise UsageError(
                 "memories have regions where C sources are made", where="--region", hint=f"add --emit {_ONE_THREAD}"
             )
+
+    @property
+    def asked_states(self) -> Mapping[str, str] | None:
+        """`states`; none are looked for where a library of that kind can have none."""
+        return self.states if self.emit in _WITH_STATES else self.states or {}
 
     def check_for(self, target: Target) -> None:
         """Whether a target has a use for the options.
@@ -131,6 +146,8 @@ class CompileOptions:
             return
         if self.threads not in (None, 1):
             raise UsageError("kernels for GPUs share no threads of a processor", where="--threads", hint="leave it out")
+        if self.states:
+            raise UsageError("libraries for GPUs have no states", where="--state", hint="leave it out")
         if self.ranges:
             raise UsageError(
                 "libraries for GPUs have sizes that are known when compiling", where="--range", hint="leave it out"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..ir_passes import (
+    AppendInPlace,
     Canonicalize,
     CastOperands,
     ChannelsLast,
@@ -124,6 +125,7 @@ def passes(
         narrow = [NarrowStorage(DTYPES[precision], results=multiplies(precision, target))]
     if multiplies(precision, target):
         products = [CastOperands(DTYPES[precision], faster)]
+    in_place: list[Pass] = [] if extents is None else [StopAtExtents(), AppendInPlace()]
     return [
         *recipe.first,
         # Weights of a few bits: products with them, where those are faster.
@@ -170,7 +172,7 @@ def passes(
         Schedule(decide, on_kernel),
         SliceInPlace(),
         ConcatInPlace(),
-        *([] if extents is None else [StopAtExtents()]),
+        *in_place,
     ]
 
 

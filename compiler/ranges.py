@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ..errors import ShapeError, UsageError
-from ..sizes import NAME, Dimension, Size, parse_size, smallest, value_of
+from ..sizes import NAME, Dimension, Size, parse_size, smallest, value_of, with_values
+from .state_pairs import pairs_asked
 
 if TYPE_CHECKING:
     from ..frontends import OpenedModel
@@ -29,17 +30,35 @@ class Ranges:
         inputs: the size of each axis of each input.
         best: values of all dimensions for which there is code of its own.
         witnessed: for some values the shapes of all outputs, as the model has them.
+        fixed: values of dimensions, in ranges for these alone.
+        rooms: of dimensions that count what a state holds: how much it has room for, and how much a call adds.
     """
 
     dimensions: tuple[Dimension, ...]
     inputs: Mapping[str, tuple[Size, ...]]
     best: tuple[tuple[tuple[Dimension, int], ...], ...] = ()
     witnessed: tuple[tuple[Values, tuple[tuple[int, ...], ...]], ...] = ()
+    fixed: tuple[tuple[Dimension, int], ...] = ()
+    rooms: Mapping[str, tuple[int, Size]] = field(default_factory=dict)
 
     @property
     def bounds(self) -> Values:
-        """The largest values."""
-        return {dimension.name: dimension.bound for dimension in self.dimensions}
+        """The values that it is imported for: the largest, and of a state what leaves room for what continues it."""
+        largest = {dimension.name: dimension.bound for dimension in self.dimensions}
+        largest.update((dimension.name, value) for dimension, value in self.fixed)
+        return {**largest, **{name: room - value_of(more, largest) for name, (room, more) in self.rooms.items()}}
+
+    def for_best(self, values: Sequence[tuple[Dimension, int]]) -> Ranges:
+        """The ranges that are left where dimensions have these values."""
+        known = {dimension.name: value for dimension, value in values}
+        inputs = {name: tuple(with_values(size, known) for size in sizes) for name, sizes in self.inputs.items()}
+        return replace(self, inputs=inputs, fixed=tuple(values), best=(), witnessed=())
+
+    @property
+    def open(self) -> tuple[Dimension, ...]:
+        """The dimensions that are not fixed."""
+        fixed = {dimension for dimension, _ in self.fixed}
+        return tuple(each for each in self.dimensions if each not in fixed)
 
     def shapes(self, values: Values) -> dict[str, tuple[int, ...]]:
         """The shapes of the inputs for some values."""
@@ -48,15 +67,17 @@ class Ranges:
     def witnesses(self) -> list[Values]:
         """Values by which it is seen how a model depends on them: others than the bounds, and than each other."""
         found: list[Values] = []
+        fixed = {dimension.name: value for dimension, value in self.fixed}
+        bounds = self.bounds
         for step in (1, 3):
-            values = {}
-            for number, each in enumerate(self.dimensions):
-                least = min(max(2, each.least), each.bound)
-                values[each.name] = max(least, each.bound - step - 2 * number)
-            if values not in found and values != self.bounds:
+            values = dict(fixed)
+            for number, each in enumerate(self.open):
+                least = min(max(2, each.least), bounds[each.name])
+                values[each.name] = max(least, bounds[each.name] - step - 2 * number)
+            if values not in found and values != bounds:
                 found.append(values)
-        least_of_all = {each.name: min(max(2, each.least), each.bound) for each in self.dimensions}
-        return found if least_of_all in (*found, self.bounds) else [*found, least_of_all]
+        least_of_all = {**fixed, **{each.name: min(max(2, each.least), each.bound) for each in self.open}}
+        return found if least_of_all in (*found, bounds) else [*found, least_of_all]
 
 
 def asked_ranges(opened: OpenedModel, options: CompileOptions) -> Ranges | None:
@@ -78,8 +99,9 @@ def asked_ranges(opened: OpenedModel, options: CompileOptions) -> Ranges | None:
                 where=f"--range {dimension.name}",
                 hint=f"name it in a shape: --shape NAME={dimension.name}x...; or as the model calls its dimension",
             )
+    states = pairs_asked(opened, options.asked_states, tuple(inputs))
     for name, sizes in inputs.items():
-        if any(smallest(size) < 1 for size in sizes):
+        if name not in states and any(smallest(size) < 1 for size in sizes):
             raise ShapeError(f"input '{name}' would have no elements", where="--range", hint="begin at 1 or more")
     return Ranges(dimensions, inputs, _best(options.best, dimensions))
 
@@ -101,7 +123,7 @@ def static_shapes(options: CompileOptions) -> dict[str, tuple[int, ...]]:
 def _dimension(name: str, least: int, bound: int) -> Dimension:
     if not NAME.fullmatch(name):
         raise UsageError(f"{name!r} names no dimension", where="--range", hint="letters, digits, a letter first")
-    if not 1 <= least <= bound <= _MOST:
+    if not 0 <= least <= bound <= _MOST or not bound:
         raise UsageError(
             f"{least}..{bound} is no range of sizes", where=f"--range {name}", hint=f"write --range {name}=1..32"
         )
@@ -134,10 +156,20 @@ def _sizes_of_inputs(
     for name, dims in model.items():
         if name in inputs or name in options.bindings or dims is None:
             continue
-        sizes = [known.get(dim) if isinstance(dim, str) else dim for dim in dims]
+        sizes = [_known_size(dim, known, dimensions) if isinstance(dim, str) else dim for dim in dims]
         if all(size is not None for size in sizes):
             inputs[name] = tuple(size for size in sizes if size is not None)
     return inputs
+
+
+def _known_size(text: str, known: Mapping[str, Size], dimensions: Sequence[Dimension]) -> Size | None:
+    """The size that a model calls so: by the name of a dimension, or as a sum of some (``past + seq``)."""
+    if text in known:
+        return known[text]
+    try:
+        return parse_size(text, dimensions)
+    except ValueError:
+        return None
 
 
 def _dims_of_inputs(opened: OpenedModel) -> dict[str, list[int | str | None] | None]:
@@ -158,7 +190,7 @@ def _dims_of_inputs(opened: OpenedModel) -> dict[str, list[int | str | None] | N
 def _best(
     asked: Mapping[str, Iterable[int]], dimensions: Sequence[Dimension]
 ) -> tuple[tuple[tuple[Dimension, int], ...], ...]:
-    """All combinations; a dimension that nobody names has its bound."""
+    """All combinations of those that are named; other dimensions still vary."""
     known = {dimension.name for dimension in dimensions}
     for name in asked:
         if name not in known:
@@ -167,14 +199,15 @@ def _best(
         return ()
     choices = []
     for dimension in dimensions:
-        values = sorted(set(asked.get(dimension.name, (dimension.bound,))))
+        values = sorted(set(asked.get(dimension.name, ())))
         for value in values:
             if not dimension.least <= value <= dimension.bound:
                 raise UsageError(
                     f"{value} is outside of the range {dimension.least}..{dimension.bound}",
                     where=f"--best {dimension.name}",
                 )
-        choices.append([(dimension, value) for value in values])
+        if values:
+            choices.append([(dimension, value) for value in values])
     found = tuple(itertools.product(*choices))
     if len(found) > MOST_BEST:
         raise UsageError(

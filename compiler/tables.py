@@ -56,6 +56,8 @@ def table_axes(large: Expr, small: Expr, known: Mapping[Var, Axes]) -> Axes | No
         return _joined(varying - {axis}, len(shape_of(large.ty)), parts, others, known)
     if not any(given):
         return _NONE
+    if name == "matmul":
+        return _of_product(large, given)
     if name == "call_tir":
         return _of_kernel(large, small, varying, known)
     if name == _INTERPOLATION:  # its tables are compared by themselves
@@ -81,6 +83,17 @@ def table_axes(large: Expr, small: Expr, known: Mapping[Var, Axes]) -> Axes | No
     return None
 
 
+def _of_product(large: Expr, given: Sequence[Axes]) -> Axes | None:
+    """Of a product the rows of its first operand and the columns of its second; what is summed is no table."""
+    left, right = (len(shape_of(each.ty)) for each in large.args)
+    rank = len(shape_of(large.ty))
+    if min(left, right) < 2 or left - 1 in given[0] or right - 2 in given[1]:
+        return None
+    rows = [axis + rank - left for axis in given[0]]
+    columns = [axis + rank - right for axis in given[1]]
+    return frozenset([*rows, *columns])
+
+
 def _of_kernel(large: Expr, small: Expr, varying: Axes, known: Mapping[Var, Axes]) -> Axes | None:
     """Of the importer's kernels those that gather, and totals."""
     parts, others = (list(each.args[1].fields) for each in (large, small))
@@ -88,6 +101,8 @@ def _of_kernel(large: Expr, small: Expr, varying: Axes, known: Mapping[Var, Axes
     if not any(by_tables):
         return _NONE
     if str(large.args[0].name_hint).startswith("running_total"):  # of a beginning the beginning
+        return by_tables[0]
+    if str(large.args[0].name_hint).startswith("rotate"):  # by angles of as many positions as there are
         return by_tables[0]
     if not str(large.args[0].name_hint).startswith("gather"):
         return None

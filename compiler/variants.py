@@ -2,50 +2,108 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from .. import frontends
-from ..errors import TilewrightError
+from ..errors import TilewrightError, UsageError
 from ..ir_types import IRModule
 from ..sizes import Dimension
 from .options import CompileOptions
 from .ranges import Ranges, Values, asked_ranges, static_shapes
-from .witnesses import check_witness, output_shapes, with_ends
+from .sized_constants import Sizes
+from .state_pairs import pairs_asked
+from .states import State, rooms_of, states_of, steps_of, with_states
+from .witnesses import Seen, check_witness, settled
+
+Load = Callable[[Values], frontends.ImportedModel]
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A model for some values of the dimensions alone: after import, and once there are, its scheduled kernels."""
+    """A model for some values of dimensions alone: after import, and once there are, its scheduled kernels.
+
+    Attributes:
+        values: of dimensions.
+        ranges: of the others; None where there are none.
+    """
 
     values: tuple[tuple[Dimension, int], ...]
     imported: frontends.ImportedModel
+    ranges: Ranges | None = None
     module: IRModule | None = None
 
 
-def imports_of(
-    opened: frontends.OpenedModel, options: CompileOptions
-) -> tuple[Ranges | None, frontends.ImportedModel, tuple[Variant, ...]]:
-    """What is asked for of sizes, the import for the largest, and those for sizes that get code of their own.
+@dataclass(frozen=True)
+class Imports:
+    """What is asked for of sizes, the import for the largest, and those for sizes that get code of their own."""
+
+    ranges: Ranges | None
+    imported: frontends.ImportedModel
+    best: tuple[Variant, ...] = ()
+    states: tuple[State, ...] = ()
+
+
+def imports_of(opened: frontends.OpenedModel, options: CompileOptions) -> Imports:
+    """Imports a model for all that a library is asked to be good for.
 
     Raises:
         UsageError, ShapeError: what is asked for cannot be.
         UnsupportedError, ModelError: as `frontends.load`; or for other sizes the model is another one.
     """
-    ranges = asked_ranges(opened, options)
-    if ranges is None:
-        return None, frontends.load(opened, shapes=static_shapes(options), bindings=options.bindings), ()
+    asked = asked_ranges(opened, options)
+    if asked is None:
+        imported = frontends.load(opened, shapes=static_shapes(options), bindings=options.bindings)
+        pairs = pairs_asked(opened, options.states or {}, ())
+        return Imports(None, imported, (), states_of(imported, pairs, {}))
 
     def load(values: Values) -> frontends.ImportedModel:
         try:
-            return frontends.load(opened, shapes=ranges.shapes(values), bindings=options.bindings)
+            return frontends.load(opened, shapes=asked.shapes(values), bindings=options.bindings, counts=True)
         except TilewrightError as error:
             raise error.at("for " + ", ".join(f"{name}={value}" for name, value in values.items())) from error
 
-    imported = load(ranges.bounds)
-    witnessed, ends = [], []
-    for values in ranges.witnesses():
-        witness = load(values)
-        ends.append(check_witness(imported, witness))
-        witnessed.append((values, output_shapes(witness)))
-    best = tuple(Variant(values, load({each.name: value for each, value in values})) for values in ranges.best)
-    return replace(ranges, witnessed=tuple(witnessed)), with_ends(imported, ends), best
+    varying = [name for name, sizes in asked.inputs.items() if not all(isinstance(size, int) for size in sizes)]
+    imported, seen, sizes = _imported(load, asked)
+    ranges = _witnessed(asked, seen, sizes)
+    pairs = pairs_asked(opened, options.asked_states, varying)
+    states = states_of(imported, pairs, ranges.inputs, seen.shapes, sizes)
+    ranges = replace(ranges, rooms=rooms_of(states))
+    steps = steps_of(states, ranges.dimensions)
+    best = [_variant(load, ranges, states, values) for values in ranges.best or ((steps,) if steps else ())]
+    imported = with_states(settled(imported, seen, sizes), states, {})
+    return Imports(ranges, imported, tuple(best), states)
+
+
+def _imported(load: Load, ranges: Ranges) -> tuple[frontends.ImportedModel, Seen, Sizes]:
+    """The import for the largest sizes, what is seen of those for others, and the sizes of all of them."""
+    values = [ranges.bounds, *ranges.witnesses()]
+    imported, seen = load(values[0]), Seen()
+    for each in values[1:]:
+        check_witness(imported, load(each), seen)
+    return imported, seen, Sizes(ranges.open, tuple(values))
+
+
+def _witnessed(ranges: Ranges, seen: Seen, sizes: Sizes) -> Ranges:
+    return replace(ranges, witnessed=tuple(zip(sizes.values[1:], seen.shapes, strict=True)))
+
+
+def _variant(
+    load: Load, ranges: Ranges, states: tuple[State, ...], values: tuple[tuple[Dimension, int], ...]
+) -> Variant:
+    """The model where dimensions have these values: for all values of the others, if there are others."""
+    for dimension, value in values:
+        if dimension.name in ranges.rooms:
+            raise UsageError(
+                "how much a state holds changes from call to call",
+                where=f"--best {dimension.name}={value}",
+                hint="name the dimension that counts what is new: --best seq=1",
+            )
+    left = ranges.for_best(values)
+    if not left.open:
+        # All constants are known: what is counted is one.
+        return Variant(values, settled(load(left.bounds), Seen(), Sizes((), (left.bounds,))))
+    imported, seen, sizes = _imported(load, left)
+    known = {dimension.name: value for dimension, value in values}
+    settled_one = with_states(settled(imported, seen, sizes), states, known)
+    return Variant(values, settled_one, _witnessed(left, seen, sizes))

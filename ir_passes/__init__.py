@@ -7,6 +7,7 @@ from .compression.prune_weights import PruneWeights
 from .core.base import GraphPass, Pass, PassResult, run_passes, verify
 from .extents.hold_extents import HoldExtents
 from .extents.stop_at_extents import StopAtExtents
+from .kernels.append_in_place import AppendInPlace
 from .kernels.concat_in_place import ConcatInPlace
 from .kernels.fuse_epilogues import FuseEpilogues
 from .kernels.narrow_storage import NarrowStorage
@@ -39,6 +40,7 @@ from .quantization.uniform_activations import UniformActivations
 from .quantization.weight_products import WeightProducts
 
 __all__ = [
+    "AppendInPlace",
     "Canonicalize",
     "CastOperands",
     "ChannelsLast",

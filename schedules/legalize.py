@@ -14,6 +14,7 @@ from ..hidden_floats import hide
 from ..ir_types import IRModule
 from .operators import (
     attention,
+    cached_attention,
     convolution,
     elementwise,
     group_norm,
@@ -145,6 +146,7 @@ RULES: tuple[tuple[Sequence[str], Rule], ...] = (
     (("relax.nn.rms_norm",), Rule(partial(_lower_normalization, centered=False), _normalizes)),
     (("relax.nn.group_norm",), Rule(group_norm.lower_group_norm, group_norm.takes_group_norm)),
     (("relax.tilewright.attention",), Rule(attention.lower_attention, attention.can_lower_attention)),
+    ((cached_attention.NAME,), Rule(cached_attention.lower_cached_attention)),
     ((recurrent.NAME,), Rule(recurrent.lower_recurrent)),
     ((weight_product.NAME,), Rule(weight_product.lower_weight_product)),
     ((interpolation.NAME,), Rule(interpolation.lower_interpolation, interpolation.can_lower)),

@@ -25,6 +25,7 @@ from .command_options import (
     RecipeFile,
     Regions,
     Shapes,
+    States,
     Target,
     compile_options,
     quantization,
@@ -55,6 +56,7 @@ def compile_command(
     shape: Shapes = None,
     range_: Ranges = None,
     best: Best = None,
+    state: States = None,
     bind: Binds = None,
     precision: Precision = "fp32",
     threads: CompiledThreads = None,
@@ -92,6 +94,7 @@ def compile_command(
     * `tilewright compile resnet50.onnx -o resnet50.so`
     * `tilewright compile bert.onnx -o bert.so --shape input_ids=1x128 --bind mask=@ones.npy`
     * `tilewright compile resnet50.onnx -o resnet50.so --shape input=Nx3x224x224 --range N=1..32 --best N=1,8`
+    * `tilewright compile gpt2.onnx -o gpt2.so --range past=0..896 --range seq=1..128 --state past.*=present.*`
     * `tilewright compile net.onnx -o net.so --target x86_64-linux-gnu --mcpu x86-64-v3 --threads 1`
     * `tilewright compile net.onnx -o net.so --target nvptx64-nvidia-cuda --mcpu sm_80,sm_90a`
     * `tilewright compile net.onnx -o net_int8.so --quantize recipe.json`
@@ -111,6 +114,7 @@ def compile_command(
         jobs,
         range_,
         best,
+        state,
         name=name,
         emit=emit,
         records=records,

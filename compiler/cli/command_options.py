@@ -10,7 +10,7 @@ import typer
 from ...errors import TensorError, UnsupportedTargetError, UsageError
 from ...targets.architectures import ARCHITECTURES
 from ..library.signature import check_threads
-from .tensor_options import parse_ranges, parse_shapes, parse_tensors, parse_values, shaped_as
+from .tensor_options import parse_ranges, parse_shapes, parse_states, parse_tensors, parse_values, shaped_as
 
 if TYPE_CHECKING:
     from ..library.artifact import CompiledModel
@@ -70,6 +70,14 @@ Ranges = Annotated[
 Best = Annotated[
     list[str] | None,
     typer.Option("--best", metavar="N=1,8", help="Values of a dimension that get code of their own; repeatable."),
+]
+States = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--state",
+        metavar="IN=OUT",
+        help="An input and the output that replaces it: one memory, changed in place. * is any text; none: no pair.",
+    ),
 ]
 At = Annotated[
     list[str] | None,
@@ -165,6 +173,7 @@ def compile_options(
     jobs: int | None,
     range_: list[str] | None = None,
     best: list[str] | None = None,
+    state: list[str] | None = None,
     **others: Any,
 ) -> CompileOptions:
     """What is compiled for, of the options that every command has which compiles; `others` are fields as they are.
@@ -183,6 +192,7 @@ def compile_options(
         shapes=parse_shapes(shape or (), ranges),
         ranges=ranges,
         best=parse_values(best or (), "--best"),
+        states=parse_states(state),
         bindings=read_bindings(bind),
         precision=precision,
         threads=threads,
@@ -281,7 +291,7 @@ def read_inputs(
     tensors = parse_tensors(options or (), "--input")
     wanted = parse_values(at_values or (), "--at")
     values = sizes_of_call(signature, tensors, {name: each[0] for name, each in wanted.items()})
-    specs = {spec.name: at(spec, signature.dimensions, values) for spec in signature.inputs}
+    specs = {spec.name: at(spec, signature.dimensions, values) for spec in signature.model_inputs}
     given: dict[str, Any] = {}
     for name, value in tensors.items():
         if name not in specs:

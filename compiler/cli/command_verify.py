@@ -145,7 +145,7 @@ def _quantized(
     from ..verification.bisect import options_of
 
     loaded = open_library(library, None)
-    specs = loaded.signature.inputs
+    specs = loaded.signature.model_inputs
     opened = frontends.open(model, frontends.Request(shapes={spec.name: spec.shape for spec in specs}))
     if data is not None:
         samples = checked_samples(data, specs)

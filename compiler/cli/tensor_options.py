@@ -93,6 +93,26 @@ def parse_values(options: Iterable[str], option_name: str) -> dict[str, tuple[in
     return values
 
 
+def parse_states(options: Iterable[str] | None) -> dict[str, str] | None:
+    """``--state past.*=present.*``: inputs and outputs; ``none`` alone: no pairs; None where nothing is said.
+
+    Raises:
+        UsageError: an option is written otherwise, or an input stands twice.
+    """
+    given = list(options or ())
+    if not given or given == ["none"]:
+        return {} if given else None
+    states: dict[str, str] = {}
+    for option in given:
+        name, equals, output = option.partition("=")
+        if not equals or not name or not output or name in states:
+            raise UsageError(
+                f"{option!r} names no input and output", where="--state", hint="write --state past.*=present.*"
+            )
+        states[name] = output
+    return states
+
+
 def parse_regions(options: Iterable[str]) -> dict[str, int]:
     """``--region fast=64K``: a memory's name and its size in bytes, KiB (K) or MiB (M).
 

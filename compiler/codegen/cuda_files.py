@@ -117,6 +117,7 @@ def _values(program: Program, modules: Sequence[Module], target: Target) -> dict
         "target": f"{signature.triple}, {signature.cpu}",
         "device": signature.device,
         "inputs": tensor_notes(plan.inputs),
+        "states": (),
         "outputs": tensor_notes(plan.outputs),
         "dimensions": (),
         "workspace_bytes": plan.workspace_bytes,

@@ -18,7 +18,7 @@ from ...ir_passes.dialect.control_flow import BRANCH, LOOP, branch_of, loop_of
 from ...ir_types import Binding, Call, Expr, IRModule, Type, Var
 from ...sizes import Dimension
 from ..library.plan import Buffer, BufferKind, Bytes, Constants, align, new_buffer
-from ..library.tensor_spec import TensorSpec
+from ..library.tensor_spec import StateSpec, TensorSpec
 from . import graph_bodies
 from .graph_steps import GraphBranch, GraphCall, GraphCopy, GraphLoop, GraphStep, calls_of, live
 
@@ -31,7 +31,8 @@ class Graph:
     """`main` without Relax: the steps that matter, in order, and the buffers between them (lifetimes still open).
 
     `results` holds, for every output of the model, the buffer whose contents it is; `dimensions` what sizes depend on;
-    `uses` the buffer of each constant of `main`, in the order in which they stand there.
+    `states` the inputs that outputs replace, which are no outputs then; `uses` the buffer of each constant of `main`,
+    in the order in which they stand there.
     """
 
     inputs: tuple[TensorSpec, ...]
@@ -41,6 +42,7 @@ class Graph:
     results: tuple[int, ...]
     constants: Constants
     dimensions: tuple[Dimension, ...] = ()
+    states: tuple[StateSpec, ...] = ()
     uses: tuple[int, ...] = ()
 
     @property

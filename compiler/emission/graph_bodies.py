@@ -32,7 +32,7 @@ def turn_of(
         results: where the steps leave what is to be in each.
         kept: copies of what the turn made, before states are overwritten.
     """
-    in_place = _in_place(steps, states, results, {copy.source for copy in kept}, buffers)
+    in_place = places_in_states(steps, states, results, {copy.source for copy in kept}, buffers)
     moved = [(result, state) for result, state in zip(results, states, strict=True) if result != state]
     moved = [(result, state) for result, state in moved if in_place.get(result) != state]
     ends: list[GraphStep] = []
@@ -65,7 +65,7 @@ def branch_of(
     return (*renamed(steps, names), *copies)
 
 
-def _in_place(
+def places_in_states(
     steps: Sequence[GraphStep],
     states: Sequence[int],
     results: Sequence[int],

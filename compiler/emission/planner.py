@@ -92,6 +92,7 @@ def make_plan(
         graph.constants,
         regions,
         graph.dimensions,
+        graph.states,
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -10,32 +12,83 @@ import numpy.typing as npt
 
 from ...dtypes import numpy_dtype
 from ...errors import TensorError
-from .dimensions import at, sizes_of_call
+from .dimensions import Values, at, sizes_of_call
 from .signature import Signature
 from .tensor_spec import TensorSpec
 
 Array = npt.NDArray[Any]
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
-def checked(signature: Signature, inputs: Mapping[str, Any], where: str) -> tuple[list[Array], dict[str, int]]:
+def checked(
+    signature: Signature,
+    inputs: Mapping[str, Any],
+    where: str,
+    memory: Mapping[str, Array] = _NOTHING,
+    held: Values = _NOTHING,
+) -> tuple[list[Array], dict[str, int]]:
     """The inputs of a library as arrays in its order, and what the dimensions of the call are.
+
+    A state is given as the model has it, and copied to memory with room for the most.
+
+    Args:
+        memory: of states that are there from calls before, by name.
+        held: dimensions that these say.
 
     Raises:
         TensorError: one is missing, unknown, or has another shape or dtype.
     """
-    known = {spec.name for spec in signature.inputs}
-    takes = "it takes: " + (", ".join(map(str, signature.inputs)) or "nothing")
+    taken = [spec for spec in signature.model_inputs if spec.name not in memory]
+    known = {spec.name for spec in taken}
+    takes = "it takes: " + (", ".join(map(str, taken)) or "nothing")
     if not isinstance(inputs, Mapping):
         raise TensorError(f"inputs are given by name, not as {type(inputs).__name__}", where=where, hint=takes)
     for name in inputs:
         if name not in known:
             raise TensorError(f"the model has no input {name!r}", where=where, hint=takes)
-    for spec in signature.inputs:
+    for spec in taken:
         if spec.name not in inputs:
             raise TensorError(f"input {spec.name!r} is missing", where=where, hint=takes)
-    values = sizes_of_call(signature, inputs)
-    sized = [at(spec, signature.dimensions, values) for spec in signature.inputs]
-    return [as_array(inputs[spec.name], spec) for spec in sized], values
+    values = sizes_of_call(signature, inputs, held)
+    states = {state.before.name for state in signature.states}
+    arrays = []
+    for spec, room in zip(signature.model_inputs, signature.inputs, strict=True):
+        if spec.name in memory:
+            arrays.append(memory[spec.name])
+            continue
+        array = as_array(inputs[spec.name], at(spec, signature.dimensions, values))
+        if spec.name in states:
+            given, array = array, state_memory(room)
+            part(array, given.shape)[...] = given
+        arrays.append(array)
+    return arrays, values
+
+
+def state_memory(spec: TensorSpec) -> Array:
+    """Memory for a state: zeros, which a state of fixed size begins with."""
+    return np.zeros(spec.shape, numpy_dtype(spec.dtype))
+
+
+def part(memory: Array, shape: Sequence[int]) -> Array:
+    """What there is of a state."""
+    return memory[tuple(slice(0, extent) for extent in shape)]
+
+
+def results_of(signature: Signature, outputs: Sequence[Array]) -> dict[str, Array]:
+    """The outputs by name, each as large as it is."""
+    arrays = {spec.name: array for spec, array in zip(signature.outputs, outputs, strict=True)}
+    for spec in signature.results:
+        if spec.extents:
+            extents = [int(extent) for extent in arrays[spec.extents]]
+            arrays[spec.name] = arrays[spec.name].reshape(-1)[: math.prod(extents)].reshape(extents)
+    return {spec.name: arrays[spec.name] for spec in signature.results}
+
+
+def states_after(signature: Signature, arrays: Sequence[Array], values: Mapping[str, int]) -> dict[str, Array]:
+    """What a call has left in states, by the names of the model's outputs: views of their memory."""
+    memory = dict(zip([spec.name for spec in signature.inputs], arrays, strict=True))
+    specs = [(state.before.name, at(state.after, signature.dimensions, values)) for state in signature.states]
+    return {after.name: part(memory[name], after.shape) for name, after in specs}
 
 
 def as_array(value: Any, spec: TensorSpec) -> Array:

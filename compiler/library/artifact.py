@@ -5,13 +5,11 @@ The library's signature is read from the file and checked before any of its code
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
-import math
 import os
 import platform
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -24,24 +22,23 @@ from ...errors import (
     LibraryError,
     OutputError,
     TensorError,
-    TilewrightError,
     ToolError,
     UnsupportedTargetError,
     UsageError,
 )
 from ..process.install import install
 from .archive import is_archive, read_archive
-from .arrays import checked
+from .arrays import checked, results_of, states_after
 from .dimensions import at, bounds_of, c_arguments
 from .library_file import LibraryFile, opened
 from .native_library import NativeLibrary, load_native
+from .session import Session
 from .signature import Signature, check_threads
-from .status import check_status
+from .status import check_status, enough_memory
 from .tensor_spec import TensorSpec
 
 Array = npt.NDArray[Any]
 ALIGNMENT = 64
-
 Sizes = Mapping[str, int]
 _LARGEST: Sizes = MappingProxyType({})
 
@@ -66,12 +63,12 @@ class CompiledModel:
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
         """What the model takes, in order."""
-        return self.signature.inputs
+        return self.signature.model_inputs
 
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
         """What the model gives, in order."""
-        return self.signature.results
+        return self.signature.model_outputs
 
     @property
     def precision(self) -> str:
@@ -114,9 +111,7 @@ class CompiledModel:
             DeviceError: the GPU that it is for, or its driver, is not there or failed.
         """
         arrays, values = checked(self.signature, inputs, str(self.path))
-        outputs = self.empty_outputs(values)
-        self._call(self._run, arrays, outputs, values)
-        return self._results(outputs)
+        return {**self._outputs(arrays, values), **states_after(self.signature, arrays, values)}
 
     def __call__(self, *inputs: Any) -> Array | tuple[Array, ...]:
         """Runs the model on inputs in order; returns its output, or a tuple when there are several."""
@@ -129,6 +124,19 @@ class CompiledModel:
         results = self.run({spec.name: value for spec, value in zip(self.inputs, inputs, strict=True)})
         values = tuple(results[spec.name] for spec in self.outputs)
         return values[0] if len(values) == 1 else values
+
+    def session(self) -> Session:
+        """Calls of which each finds the states as the one before left them.
+
+        Raises:
+            UsageError: the library has no states.
+        """
+        return Session(self.signature, str(self.path), self._outputs)
+
+    def _outputs(self, arrays: Sequence[Array], values: Mapping[str, int]) -> dict[str, Array]:
+        outputs = self.empty_outputs(values)
+        self._call(self._run, arrays, outputs, values)
+        return results_of(self.signature, outputs)
 
     def profile(
         self,
@@ -176,7 +184,9 @@ class CompiledModel:
             stream = np.zeros(used.value + 1, np.uint64)
             room = pointer(stream.ctypes.data), len(stream), ctypes.byref(used)
             self._call(entry, arrays, outputs, values, threads, *room)
-        return self._results(outputs), stream[: used.value]
+        return {**results_of(self.signature, outputs), **states_after(self.signature, arrays, values)}, stream[
+            : used.value
+        ]
 
     def hand_offs(self, count: int) -> tuple[int, list[int]]:
         """Shares an empty loop among the threads that the pool has.
@@ -273,28 +283,8 @@ class CompiledModel:
         """
         dimensions = self.signature.dimensions
         specs = [at(spec, dimensions, {**bounds_of(dimensions), **values}) for spec in self.signature.outputs]
-        with self._enough_memory():
+        with enough_memory(self.path, self.workspace_bytes):
             return [np.empty(spec.shape, numpy_dtype(spec.dtype)) for spec in specs]
-
-    def _results(self, outputs: Sequence[Array]) -> dict[str, Array]:
-        """The outputs by name, each as large as it is."""
-        arrays = {spec.name: array for spec, array in zip(self.signature.outputs, outputs, strict=True)}
-        for spec in self.outputs:
-            if spec.extents:
-                extents = [int(extent) for extent in arrays[spec.extents]]
-                arrays[spec.name] = arrays[spec.name].reshape(-1)[: math.prod(extents)].reshape(extents)
-        return {spec.name: arrays[spec.name] for spec in self.outputs}
-
-    @contextlib.contextmanager
-    def _enough_memory(self) -> Iterator[None]:
-        try:
-            yield
-        except MemoryError as error:
-            raise TilewrightError(
-                f"there is not enough memory: {error}",
-                where=str(self.path),
-                hint=f"a call needs {self.workspace_bytes} bytes beside its inputs and outputs",
-            ) from error
 
     def _workspace(self) -> int:
         """The address of this thread's workspace; 0 where the library has its own, in the memory of a device."""
@@ -302,7 +292,7 @@ class CompiledModel:
             return 0
         memory: Array | None = getattr(self._local, "memory", None)
         if memory is None:
-            with self._enough_memory():
+            with enough_memory(self.path, self.workspace_bytes):
                 memory = self._local.memory = np.empty(self.workspace_bytes + ALIGNMENT, np.uint8)
         return -(-memory.ctypes.data // ALIGNMENT) * ALIGNMENT
 

@@ -65,7 +65,7 @@ def sizes_of_call(signature: Signature, tensors: Mapping[str, Any], asked: Value
             ranges = ", ".join(f"{each.name}={each.least}..{each.bound}" for each in dimensions) or "no dimensions"
             raise UsageError(f"{name}={value} is no size of the library", where="--at", hint=f"it has {ranges}")
     shapes = {name: tuple(value.shape) for name, value in tensors.items() if hasattr(value, "shape")}
-    return {**bounds_of(dimensions), **asked, **values_of(dimensions, signature.inputs, shapes)}
+    return {**bounds_of(dimensions), **asked, **values_of(dimensions, signature.model_inputs, shapes)}
 
 
 def c_arguments(signature: Signature, values: Values) -> list[Any]:

@@ -12,7 +12,7 @@ from enum import Enum
 from typing import TypeAlias
 
 from ...sizes import Dimension, Size
-from .tensor_spec import TensorSpec
+from .tensor_spec import StateSpec, TensorSpec
 
 # A size or an offset in bytes that is known when the model is compiled; `Size` is one that may depend on dimensions.
 Bytes: TypeAlias = int
@@ -217,6 +217,7 @@ class Plan:
         constants: contents of the weights section.
         regions: the memories that buffers of the workspace are in.
         dimensions: what sizes depend on, in the order in which the caller passes their values.
+        states: inputs that a call changes.
     """
 
     name: str
@@ -228,6 +229,7 @@ class Plan:
     constants: Constants
     regions: tuple[Region, ...] = ()
     dimensions: tuple[Dimension, ...] = ()
+    states: tuple[StateSpec, ...] = ()
 
     @property
     def workspace_bytes(self) -> Bytes:

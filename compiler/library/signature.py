@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from ...errors import LibraryError, UnsupportedVersionError, UsageError
 from ...sizes import NAME, Dimension, parse_size, value_of
 from .plan import Bytes, Call, Plan, leaves
-from .tensor_spec import ELEMENT_BYTES, TensorSpec
+from .tensor_spec import ELEMENT_BYTES, StateSpec, TensorSpec
 
 FORMAT_VERSION = 1
 SECTION = ".tilewright"
@@ -73,6 +73,7 @@ class Signature:
         precision: what it multiplies and stores in: ``fp32``, ``tf32``, ``bf16`` or ``fp16``.
         quantize: what is rounded to integers without a recipe, one of `QUANTIZED`, or "".
         device: what runs its kernels, ``cuda``; empty: the processor that calls it.
+        states: inputs that a call changes, which are no outputs besides.
         structure: a digest of what it does, apart from the weights; empty in libraries of older versions.
         weights: where the contents of each use of a constant start in the weights, in an order that the structure says.
     """
@@ -95,6 +96,7 @@ class Signature:
     quantize: str = ""
     dimensions: tuple[Dimension, ...] = ()
     device: str = ""
+    states: tuple[StateSpec, ...] = ()
     structure: str = ""
     weights: tuple[Bytes, ...] = ()
 
@@ -103,6 +105,17 @@ class Signature:
         """The outputs of the model: without those that tell the extents of others."""
         extents = {spec.extents for spec in self.outputs}
         return tuple(spec for spec in self.outputs if spec.name not in extents)
+
+    @property
+    def model_inputs(self) -> tuple[TensorSpec, ...]:
+        """The inputs of the model: of a state what there is of it, not its memory."""
+        before = {state.before.name: state.before for state in self.states}
+        return tuple(before.get(spec.name, spec) for spec in self.inputs)
+
+    @property
+    def model_outputs(self) -> tuple[TensorSpec, ...]:
+        """The outputs of the model, those that are states last."""
+        return (*self.results, *(state.after for state in self.states))
 
     def to_json(self) -> str:
         """The signature as it stands in the library."""
@@ -153,6 +166,7 @@ def make_signature(
         quantize=quantize,
         dimensions=plan.dimensions,
         device=device,
+        states=plan.states,
         structure=structure,
         weights=weights,
     )
@@ -253,6 +267,7 @@ def _from_json(data: Mapping[str, Any]) -> Signature:
         quantize=_text(data.get("quantize", "")),
         dimensions=tuple(map(_dimension, _list(data.get("dimensions", [])))),
         device=_text(data.get("device", "")),
+        states=tuple(StateSpec(_spec(s["before"]), _spec(s["after"])) for s in _list(data.get("states", []))),
         structure=_text(data.get("structure", "")),
         weights=tuple(map(_size, _list(data.get("weights", [])))),
     )
@@ -271,10 +286,16 @@ def _checked(signature: Signature) -> Signature:
     if any(spec.extents and said.get(spec.extents) != ("int64", (len(spec.shape),)) for spec in signature.outputs):
         raise ValueError("an output has extents that are not there")
     bounds = {dimension.name: dimension.bound for dimension in signature.dimensions}
-    for spec in (*signature.inputs, *signature.outputs):
+    states = [each for state in signature.states for each in (state.before, state.after)]
+    for spec in (*signature.inputs, *signature.outputs, *states):
         sizes = [value_of(parse_size(text, signature.dimensions), bounds) for text in spec.sizes]
         if sizes and sizes != list(spec.shape):
             raise ValueError("a tensor's largest shape is not that of its sizes")
+    memory = {spec.name: spec for spec in signature.inputs}
+    for state in signature.states:
+        room = memory.pop(state.before.name, None)
+        if room is None or not state.fits(room):
+            raise ValueError("a state has no memory, or too little")
     if not all(-1 <= step.kernel < len(signature.kernels) for step in signature.steps):
         raise ValueError("a step has a kernel that is not there")
     if signature.precision not in PRECISIONS:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+from collections.abc import Iterator
 from pathlib import Path
 
 from ...errors import DeviceError, TilewrightError, UnsupportedTargetError
@@ -33,3 +35,20 @@ def check_status(status: int, path: Path, signature: Signature, library: NativeL
             hint=f"it needs {', '.join(signature.cpu_features)}: compile it for this machine's --mcpu",
         )
     raise TilewrightError(f"the library failed with code {status}", where=str(path))
+
+
+@contextlib.contextmanager
+def enough_memory(path: Path, workspace_bytes: int) -> Iterator[None]:
+    """Names a library whose call there is not enough memory for.
+
+    Raises:
+        TilewrightError: in place of a MemoryError.
+    """
+    try:
+        yield
+    except MemoryError as error:
+        raise TilewrightError(
+            f"there is not enough memory: {error}",
+            where=str(path),
+            hint=f"a call needs {workspace_bytes} bytes beside its inputs and outputs",
+        ) from error

@@ -71,6 +71,30 @@ class TensorSpec:
         return f"{self.name}: {self.dtype}[{'x'.join(self.sizes or map(str, self.shape))}]"
 
 
+@dataclass(frozen=True)
+class StateSpec:
+    """Memory that a call finds as the one before left it: an input of the model, which the output replaces.
+
+    The library's input of that name is the memory, with room for the most; what there is of an axis comes first.
+
+    Attributes:
+        before: the model's input.
+        after: the model's output.
+    """
+
+    before: TensorSpec
+    after: TensorSpec
+
+    def fits(self, memory: TensorSpec) -> bool:
+        """Whether there is memory for all that there may be, before and after."""
+        return all(
+            each.dtype == memory.dtype
+            and len(each.shape) == len(memory.shape)
+            and all(most <= extent for most, extent in zip(each.shape, memory.shape, strict=True))
+            for each in (self.before, self.after)
+        )
+
+
 def element_bytes(dtype: str) -> int:
     """Bytes of one element of a dtype named as numpy names it (and ``bfloat16``).
 

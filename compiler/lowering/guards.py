@@ -54,7 +54,7 @@ def _loops_of_choice(loop: Stmt) -> Stmt:
         values = [tirx.BufferStore(store.buffer, value, list(store.indices)) for value in chosen]
     else:
         return loop
-    if found(condition, TensorLoad):
+    if found(condition, TensorLoad) or not isinstance(loop.extent, tirx.IntImm):  # or it ends where a size says
         return loop
     outside, first, end = [], 0, int(loop.extent)
     for each in _conjuncts(condition):

@@ -121,7 +121,9 @@ def _opened(model: Library, source: Path) -> OpenedModel:
     """What the library was compiled from, as ONNX."""
     from ... import frontends
 
-    return frontends.open(source, frontends.Request(shapes={spec.name: spec.shape for spec in model.signature.inputs}))
+    return frontends.open(
+        source, frontends.Request(shapes={spec.name: spec.shape for spec in model.signature.model_inputs})
+    )
 
 
 def _check_same(engine: str, ours: Mapping[str, Array], theirs: Mapping[str, Array], source: Path, rtol: float) -> None:

@@ -24,6 +24,7 @@ def is_library(path: Path) -> bool:
 def inspect_library(signature: Signature, path: Path) -> dict[str, Any]:
     """A library's signature with totals, as JSON takes it."""
     calls = Counter(step.kernel for step in signature.steps if step.kernel >= 0)
+    memory = {spec.name: spec.nbytes for spec in signature.inputs}
     return {
         "kind": "library",
         "file_bytes": path.stat().st_size,
@@ -35,8 +36,12 @@ def inspect_library(signature: Signature, path: Path) -> dict[str, Any]:
         "dimensions": [
             {"name": each.name, "least": each.least, "largest": each.bound} for each in signature.dimensions
         ],
-        "inputs": [_spec(spec) for spec in signature.inputs],
+        "inputs": [_spec(spec) for spec in signature.model_inputs],
         "outputs": [_spec(spec) for spec in signature.outputs],
+        "states": [
+            {"input": state.before.name, "output": state.after.name, "memory_bytes": memory[state.before.name]}
+            for state in signature.states
+        ],
         "workspace_bytes": signature.workspace_bytes,
         "weights_bytes": signature.weights_bytes,
         "threaded": signature.threaded,
@@ -85,6 +90,10 @@ def library_tables(found: dict[str, Any]) -> list[str | Table]:
         *(f"for {row['name']} from {row['least']} to {row['largest']}" for row in found["dimensions"]),
         *(f"input  {_spec_text(spec)}" for spec in found["inputs"]),
         *(f"output {_spec_text(spec)}" for spec in found["outputs"]),
+        *(
+            f"state  {row['input']} becomes {row['output']} in its memory, {size(row['memory_bytes'])}"
+            for row in found["states"]
+        ),
         kernels,
         *fallbacks((row["symbol"].removeprefix(f"{found['name']}_"), row["fallback"]) for row in found["kernels"]),
     ]

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...dtypes import numpy_dtype
-from ...errors import TensorError, TilewrightError, ToolError
+from ...errors import TensorError, TilewrightError, ToolError, UnsupportedError
 from ...targets.systems import ELF
 from ...targets.toolchain import find_toolchain
 from ..library.arrays import as_array
@@ -128,6 +128,12 @@ class DeviceRunner:
         self, library: Library, inputs: Inputs, runs: int, seconds: float
     ) -> tuple[dict[str, Array], list[float]]:
         signature = library.signature
+        if signature.states:
+            raise UnsupportedError(
+                "a library with states cannot be run there yet",
+                where=str(library.path),
+                hint="compile it with --state none, or run it from C, as its header says",
+            )
         with self.folder(library, inputs) as (folder, command):
             words = [*command, INPUTS, OUTPUTS, str(runs), str(seconds), str(self._threads)]
             text = checked(self._place.execute(signature, folder, words), str(self._place))

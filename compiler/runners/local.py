@@ -9,8 +9,9 @@ from collections.abc import Callable
 import numpy as np
 
 from ...dtypes import numpy_dtype
+from ..library.arrays import checked
 from ..library.artifact import CompiledModel, load
-from ..library.dimensions import at, c_arguments, sizes_of_call
+from ..library.dimensions import at, c_arguments
 from ..library.plan import ALIGNMENT
 from .runner import Array, Inputs, Library
 
@@ -51,8 +52,7 @@ def prepared(model: CompiledModel, inputs: Inputs) -> Callable[[], object]:
     """
     model.run(inputs)  # all that can be wrong is told here
     signature = model.signature
-    sources = [np.ascontiguousarray(inputs[spec.name]) for spec in signature.inputs]
-    values = sizes_of_call(signature, inputs)
+    sources, values = checked(signature, inputs, str(model.path))
     outputs = [at(spec, signature.dimensions, values) for spec in signature.outputs]
     results = [np.empty(spec.shape, numpy_dtype(spec.dtype)) for spec in outputs]
     workspace = np.empty(0 if signature.device else signature.workspace_bytes + ALIGNMENT, np.uint8)

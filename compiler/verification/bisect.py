@@ -129,7 +129,7 @@ def options_of(signature: Signature, bindings: Values = _NOTHING) -> CompileOpti
     """The options that a library was compiled with, its target this machine as far as the library uses it."""
     return CompileOptions(
         target=target_of(signature),
-        shapes={spec.name: spec.shape for spec in signature.inputs},
+        shapes={spec.name: spec.shape for spec in signature.model_inputs},
         bindings=bindings,
         threads=signature.default_threads or None if signature.threaded else 1,
         precision=signature.precision,

@@ -124,7 +124,7 @@ def verify(
     runner = runner or LocalRunner()
     compiled: Library = load(library) if isinstance(library, str | Path) else library
     signature = compiled.signature
-    shapes = {spec.name: spec.shape for spec in signature.inputs}
+    shapes = {spec.name: spec.shape for spec in signature.model_inputs}
     dimensions = signature.dimensions
     opened = frontends.open(model, frontends.Request(shapes=shapes))
     engine = open_engine("onnxruntime", opened.for_engine(), 0)
@@ -134,11 +134,11 @@ def verify(
         rounded = rounded_references(opened, signature, bindings)
     rtol = rtol_of(signature.precision) if rtol is None else rtol
     bounds = integer_bounds(opened)
-    unknown = set(inputs) - {spec.name for spec in signature.inputs}
+    unknown = set(inputs) - {spec.name for spec in signature.model_inputs}
     if unknown:
-        known = ", ".join(spec.name for spec in signature.inputs)
+        known = ", ".join(spec.name for spec in signature.model_inputs)
         raise UsageError(f"the library has no input {min(unknown)!r}", where="--input", hint=f"its inputs are: {known}")
-    if len(inputs) == len(signature.inputs):
+    if len(inputs) == len(signature.model_inputs):
         runs = 1
     given = {name: np.shape(value) for name, value in inputs.items()}
     done: list[Run] = []
@@ -146,8 +146,11 @@ def verify(
     told: dict[str, None] = {}
     for number in range(seed, seed + runs):
         examples = opened.examples if number == seed else {}
-        sizes = {**_sizes_of_run(dimensions, number - seed, number), **values_of(dimensions, signature.inputs, given)}
-        specs = [at(spec, dimensions, sizes) for spec in signature.inputs]
+        sizes = {
+            **_sizes_of_run(dimensions, number - seed, number),
+            **values_of(dimensions, signature.model_inputs, given),
+        }
+        specs = [at(spec, dimensions, sizes) for spec in signature.model_inputs]
         values = {**first_inputs(specs, number, bounds, examples), **inputs}
         references = engine.run({**bindings, **values})
         results = runner.run(compiled, values)
@@ -197,15 +200,15 @@ def describe_failure(comparison: Comparison) -> str:
 
 def _check_pair(signature: Signature, engine: ReferenceEngine, bindings: Mapping[str, Array]) -> None:
     """Whether library and model can be the same."""
-    ours = {spec.name for spec in signature.inputs}
+    ours = {spec.name for spec in signature.model_inputs}
     theirs = set(engine.input_names)
     unbound = sorted(theirs - ours - set(bindings))
-    if ours - theirs or {spec.name for spec in signature.results} != set(engine.output_names):
+    if ours - theirs or {spec.name for spec in signature.model_outputs} != set(engine.output_names):
         raise UsageError(
             "the library was not compiled from this model",
             details=[
                 f"the library has inputs {', '.join(sorted(ours))} and outputs "
-                f"{', '.join(spec.name for spec in signature.results)}",
+                f"{', '.join(spec.name for spec in signature.model_outputs)}",
                 f"the model has inputs {', '.join(sorted(theirs))} and outputs {', '.join(engine.output_names)}",
             ],
         )

@@ -32,13 +32,14 @@ def import_onnx(
     *,
     shapes: Mapping[str, Sequence[int]],
     bindings: Mapping[str, np.ndarray[Any, Any]],
+    counts: bool = False,
 ) -> ImportedModel:
     """Imports an ONNX model; see `tilewright.frontends.load` for the arguments and the errors."""
     with failing_in(opened.where, "the import of the model failed"):
         model = opened.graph_form()
         apply_shapes(model, shapes, bindings, opened.where)
         apply_bindings(model, bindings)
-        return import_graph(model, opened.name, opened.where)
+        return import_graph(model, opened.name, opened.where, counts=counts)
 
 
 def inputs_of_onnx(

@@ -43,9 +43,10 @@ def attended(node: Node, q: Expr, k: Expr, v: Expr, *, scale: float, added: list
     return node.emit(relax.op.matmul(relax.op.nn.softmax(scores, -1), v))
 
 
-def causal(node: Node, length: int, total: int, dtype: str) -> Expr:
-    """Added to scores [.., length, total]: a query sees what came before it, the last one all."""
-    seen = np.arange(total)[None, :] <= np.arange(length)[:, None] + (total - length)
+def causal(node: Node, length: int, total: int, dtype: str, window: int = 0) -> Expr:
+    """Added to scores [.., length, total]: a query sees what came before it, the last one all; or so many keys."""
+    places, keys = np.arange(length)[:, None] + (total - length), np.arange(total)[None, :]
+    seen = (keys <= places) & ((keys > places - window) | (window <= 0))
     return node.emit(np.where(seen, 0.0, -np.inf).astype(numpy_dtype(dtype))[None, None])
 
 

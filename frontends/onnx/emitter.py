@@ -20,6 +20,7 @@ from tvm.ir import GenericConst
 
 from ...ir_passes.dialect.evaluation import evaluate, split_item
 from ...ir_passes.dialect.quantize import is_quantized_constant
+from ...ir_passes.dialect.sized import COUNTED, counted
 from ...ir_types import Expr as Expr
 from ...ir_types import PrimFunc
 from .dtypes import check_array
@@ -27,14 +28,17 @@ from .limits import CONSTANT_GROWTH, EVALUATED_ELEMENTS, check_tensor
 
 Array: TypeAlias = npt.NDArray[Any]
 
+_COUNTS = ("int64", "int32")
 _KERNEL_ELEMENTS = 1 << 20  # read and written by a kernel that is run while a model is imported
 
 
 class Emitter:
     """Makes bindings; each carries the name of the ONNX node it is for."""
 
-    def __init__(self, builder: relax.BlockBuilder) -> None:
+    def __init__(self, builder: relax.BlockBuilder, *, counts: bool = False) -> None:
+        """Gets ready; with `counts`, numbers that a model counts are no constants."""
         self.builder = builder
+        self._counts = counts
         # By the id of their array, which is kept because an id is only unique while its object lives.
         self._stand_ins: dict[int, Expr] = {}
         self._constants: dict[int, Expr] = {}
@@ -73,6 +77,16 @@ class Emitter:
     def array(self, expr: Expr) -> Array | None:
         """The values of an expression that is known already, else None."""
         return self._arrays.get(expr) if isinstance(expr, relax.Var) else None
+
+    def computed_of_counts(self, expr: Expr) -> Array | None:
+        """What is computed of numbers that a model counts, where these are no constants."""
+        return self.compute(expr) if self._counts else None
+
+    def counted(self, numbers: Array, step: int, name: str) -> Array | Expr:
+        """Integers that a model counts, from its sizes as it may be."""
+        if not self._counts or not numbers.size or str(numbers.dtype) not in _COUNTS:
+            return numbers
+        return self.emit(counted(int(numbers[0]), step, numbers.size, str(numbers.dtype)), name)
 
     def emit(self, expr: Expr, name: str) -> Expr:
         """Binds an expression and, before it, the calls nested in it, each to a variable called `name`.
@@ -150,8 +164,9 @@ class Emitter:
             call = self._derived.get(value.tuple_value)
             operands = None if call is None or not _is(call, "relax.split") else self._operands(call)
             return None if not operands else split_item(call, value.index, operands[0])
-        operands = self._operands(value)
-        if operands is None or not isinstance(value.ty, relax.TensorType):
+        # What is computed of counts is no constant, even where somebody has asked for it.
+        operands = self._operands(value, computed=not self._counts)
+        if operands is None or not isinstance(value.ty, relax.TensorType) or _is(value, COUNTED):
             return None
         given = sum(operand.size for operand in operands)
         made = math.prod(int(dim) for dim in value.ty.shape)
@@ -163,16 +178,16 @@ class Emitter:
             return None
         return evaluate(value, operands)
 
-    def _operands(self, value: Expr) -> list[Array] | None:
-        """The arrays of all tensor operands, or None when one is not known."""
+    def _operands(self, value: Expr, *, computed: bool = True) -> list[Array] | None:
+        """The arrays of all tensor operands, those computed since among them, or None when one is not known."""
         found: list[Array] = []
         for leaf in _leaves(value):
             if isinstance(leaf, GenericConst):
                 found.append(leaf.value.numpy())
             elif leaf in self._arrays:
                 found.append(self._arrays[leaf])
-            elif (computed := self._computed.get(leaf)) is not None:
-                found.append(computed[0])
+            elif computed and (results := self._computed.get(leaf)) is not None:
+                found.append(results[0])
             else:
                 return None
         return found

@@ -41,8 +41,8 @@ from .type_constraints import check_types
 _MOST_DEFINITIONS = 16  # ONNX's definitions of operators in definitions; they need three
 
 
-def import_graph(model: ir.Model, name: str, where: str) -> ImportedModel:
-    """Builds the Relax module of a model with static input shapes.
+def import_graph(model: ir.Model, name: str, where: str, *, counts: bool = False) -> ImportedModel:
+    """Builds the Relax module of a model with static input shapes; see `load` for `counts`.
 
     Raises:
         UnsupportedOperatorError: nodes have no converter; all are listed.
@@ -51,7 +51,9 @@ def import_graph(model: ir.Model, name: str, where: str) -> ImportedModel:
     """
     builder = relax.BlockBuilder()
     importer = _Importer(model, where)
-    scope = Scope({domain or "": version for domain, version in model.opset_imports.items()}, Emitter(builder))
+    scope = Scope(
+        {domain or "": version for domain, version in model.opset_imports.items()}, Emitter(builder, counts=counts)
+    )
     border = Border()
     for value in real_inputs(model):
         scope.values[value] = border.take(value, where)

@@ -149,6 +149,11 @@ class Node:
             return value
         return self._emitter.compute(value) if isinstance(value, relax.Expr) else None
 
+    def computed_of_counts(self, index: int) -> Array | None:
+        """An input's value, if it is computed of numbers that the model counts (see `counted`)."""
+        value = self.inputs[index] if self.has(index) else None
+        return self._emitter.computed_of_counts(value) if isinstance(value, relax.Expr) else None
+
     def static(self, index: int, what: str) -> Array:
         """An input's value that the compiled program cannot do without.
 
@@ -213,6 +218,10 @@ class Node:
         if isinstance(expr, np.ndarray | np.generic):  # numpy makes a number of arithmetic on arrays of rank 0
             return self._emitter.stand_in(np.asarray(expr))
         return self._emitter.emit(expr, self.name)
+
+    def counted(self, numbers: Array, step: int) -> Array | Expr:
+        """Integers that the model counts; they may depend on sizes, and are no constants where these vary."""
+        return self._emitter.counted(numbers, step, self.name)
 
     def array(self, expr: Expr) -> Array | None:
         """The values of an expression that is known already."""

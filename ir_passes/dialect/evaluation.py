@@ -20,6 +20,7 @@ from ...dtypes import numpy_dtype
 from ...ir_types import Call
 from ...slices import slices
 from .quantize import evaluated
+from .sized import COUNTED, numbers_of
 
 Array: TypeAlias = npt.NDArray[Any]
 Evaluate: TypeAlias = Callable[[Call, list[Array]], "Array | None"]
@@ -219,6 +220,7 @@ _ROWS: dict[str, Evaluate] = {
     **dict.fromkeys(("reshape", "expand_dims", "squeeze", "flatten", "nn.batch_flatten"), _SAME_BYTES),
     "permute_dims": _permute,
     "broadcast_to": lambda call, operands: np.broadcast_to(operands[0], _shaped(call)),
+    COUNTED.removeprefix("relax."): lambda call, operands: numbers_of(call),
     "concat": _concat,
     "strided_slice": _slice,
     "take": _take,

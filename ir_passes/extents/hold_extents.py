@@ -8,23 +8,28 @@ from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
+import numpy as np
 import tvm
 from tvm import relax
 
 from ...annotations import EXTENTS
 from ...errors import ShapeError
 from ...ir_types import Call, Expr, Type, Var
-from ...sizes import Size, SizeExpr, smallest
+from ...sizes import Size, SizeExpr, dimensions_of, parse_size, smallest
 from ..core.base import GraphPass, PassResult
+from ..core.constants import constant
 from ..core.graph import MAIN, Binding, Graph, remove_dead
 from ..dialect.held import held
+from ..dialect.sized import SIZE, SIZED
 from ..dialect.within import within
+from ..kernels.kernel_graph import renamed
 from .digits import Axis, Digit, Extents, bound_of, conditions, flat_conditions, of_sizes, varies, whole
 from .rules import RULES
 from .step import Step, operator_name, shape_of
 
 # Of a tuple: those of its fields.
 _Known: TypeAlias = "Extents | list[Any]"
+_SIZE, _SIZED = (name.removeprefix("relax.") for name in (SIZE, SIZED))
 # Where a tensor ends, a row a digit that varies: which size, step and bound of the place in memory (`flat_conditions`).
 Stop: TypeAlias = list[tuple[int, int, int]]
 
@@ -41,15 +46,21 @@ class HoldExtents(GraphPass):
     Options:
         inputs: the sizes of each parameter of `main`.
         bounds: of the dimensions, by name.
+        rooms: of parameters that states are, by their number: an axis, and how many it has room for.
     """
 
     inputs: Sequence[Sequence[Size]] = ()
     bounds: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    rooms: Mapping[int, tuple[int, int]] = field(default_factory=lambda: MappingProxyType({}))
 
     def __call__(self, module: tvm.IRModule) -> PassResult:
         """Rewrite `main`."""
         graph = Graph.read(module)
-        walk = _Walk(graph, [of_sizes(sizes, self.bounds) for sizes in self.inputs])
+        inputs = [of_sizes(sizes, self.bounds) for sizes in self.inputs]
+        for number, (axis, room) in self.rooms.items():
+            (digit,) = inputs[number][axis]
+            inputs[number] = (*inputs[number][:axis], (Digit(room, digit.size),), *inputs[number][axis + 1 :])
+        walk = _Walk(graph, inputs)
         bindings, outputs = walk.run()
         told = Told(
             inputs=[walk.stop(each) for each in walk.inputs],
@@ -103,11 +114,28 @@ class _Walk:
         self._normalize = relax.BlockBuilder().normalize
         self._filled: dict[tuple[Any, ...], Var] = {}
         self._reach: dict[Var, dict[int, int]] = {}
+        self._own_ends: set[Var] = set()
+        self._names: dict[Var, Expr] = {}
+        self._made: dict[Expr, Expr] = {}
+        self._dimensions = {
+            each.name: each
+            for sizes in inputs
+            for axis in sizes
+            for digit in axis
+            for each in dimensions_of(digit.size)
+        }
 
     def run(self) -> tuple[list[Binding], list[Extents]]:
         """The bindings, and the extents of the outputs."""
         for var, value in self.graph.bindings:
-            if isinstance(value, tvm.ir.Call):
+            value = renamed(value, self._names)
+            if isinstance(value, tvm.ir.Call) and operator_name(value) == _SIZE:
+                self._names[var] = self._number(str(value.attrs["text"]))
+            elif isinstance(value, tvm.ir.Call) and operator_name(value) == _SIZED:
+                (bound,) = shape_of(value.ty)
+                extents = ((Digit(bound, parse_size(str(value.attrs["text"]), self._dimensions.values())),),)
+                self._bind(var, self._normalize(relax.op.reshape(value.args[0], [bound])), extents)
+            elif isinstance(value, tvm.ir.Call):
                 self._call(var, value)
             else:
                 self._bind(var, value, self._of(value))
@@ -117,6 +145,8 @@ class _Walk:
     def stop_of(self, var: Var) -> Stop:
         """Where the result of a binding ends; of what has a value behind it, how far that is read."""
         known = self.known[var]
+        if var in self._own_ends:
+            return []
         if var not in self._reach or not isinstance(known, tuple):
             return self.stop(known)
         reach = self._reach[var]
@@ -153,8 +183,10 @@ class _Walk:
             arguments[place] = self._fill(arguments[place], step, place, var)
             self._read(arguments[place], step.reaches[place])
         hint = str(var.name)
+        if step.own_end:
+            self._own_ends.add(var)
         if step.instead is not None:
-            sizes = [self._scalar(size) for size in step.sizes]
+            sizes = [self._size(size) for size in step.sizes]
             value = step.instead([*arguments, *sizes], lambda each: self._emit(each, hint))
         elif step.fills:
             value = tvm.ir.Call(call.op, arguments, call.attrs, list(call.ty_args))
@@ -175,7 +207,7 @@ class _Walk:
             if isinstance(known, list):
                 fields[place] = [self._tensor(each) for each in known]
         name = operator_name(call)
-        return Step(call, name, str(var.name), operands, fields)
+        return Step(call, name, str(var.name), operands, fields, self._made.get)
 
     def _check(self, step: Step, found: tuple[Any, ...]) -> None:
         """Whether all sizes of a result are possible at the lower ends of the ranges."""
@@ -192,6 +224,7 @@ class _Walk:
     def _bind(self, var: Var, value: Expr, known: _Known) -> None:
         self.bindings.append((var, value))
         self.known[var] = known
+        self._made[var] = value
 
     def _emit(self, value: Expr, hint: str) -> Var:
         value = self._normalize(value)
@@ -217,6 +250,14 @@ class _Walk:
             self._filled[key] = filled
         return self._filled[key]
 
+    def _size(self, size: Size) -> Expr:
+        """A size as an int64 scalar."""
+        return constant(np.array(size, np.int64)) if isinstance(size, int) else self._scalar(size)
+
+    def _number(self, text: str) -> Expr:
+        """What a size is by its text."""
+        return self._scalar(parse_size(text, self._dimensions.values()))
+
     def _read(self, filled: Var, reach: dict[int, int]) -> None:
         """One more reads what was put behind an end: as far as the one who reads farthest."""
         known = self._reach.setdefault(filled, dict(reach))
@@ -231,6 +272,7 @@ class _Walk:
         assert isinstance(size, SizeExpr)
         if size not in self.sizes:
             self.sizes[size] = relax.Var(f"size_{len(self.sizes)}", relax.TensorType([], "int64"))
+            self.known[self.sizes[size]] = ()
         return self.sizes[size]
 
     def _of(self, value: Expr) -> _Known:

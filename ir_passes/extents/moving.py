@@ -10,10 +10,11 @@ import numpy as np
 from tvm import relax
 
 from ...ir_types import Expr
-from ...sizes import smallest
+from ...sizes import Size, smallest
 from ...slices import slices
 from ..core.constants import array_of
 from ..dialect import from_end as from_end_operator
+from ..dialect.append import joined
 from .digits import Axis, Digit, Extents, axis_of, bound_of, regrouped, size_of, varies, whole
 from .step import Emit, Step, broadcast
 
@@ -93,6 +94,12 @@ def kernel(step: Step) -> Extents:
     function, operands = str(step.call.args[0].name_hint), step.call.args[1].fields
     if function.startswith("running_total") and len(fields[0][1]) <= 1:  # what is not there comes after what is
         return fields[0]
+    if function.startswith("rotate"):
+        x, cosine, sine = fields
+        (turned,) = broadcast(step, [x[2:3], cosine[1:2], sine[1:2]], step.shape[2:3])
+        if any(varies(axis) for axis in (x[3], cosine[-1])):
+            raise step.refused("it turns heads of a size that varies")
+        return (*x[:2], turned, x[3])
     if function.startswith("spread"):
         return _spread(step, fields[0])
     if re.fullmatch(r"pad\d*", function):
@@ -138,7 +145,7 @@ def _spread(step: Step, data: Extents) -> Extents:
 
 
 def concat(step: Step) -> Extents:
-    """Parts one after the other: of those along an axis that varies only the last may vary."""
+    """Parts one after the other."""
     (parts,) = step.fields.values()
     axis = int(step.call.attrs.axis) % len(step.shape)
     others = broadcast(
@@ -147,7 +154,7 @@ def concat(step: Step) -> Extents:
         [1 if at == axis else extent for at, extent in enumerate(step.shape)],
     )
     if any(varies(part[axis]) for part in parts[:-1]):
-        raise step.refused(f"parts of axis {axis} that vary are followed by others")
+        return _joined(step, parts, others, axis)
     joined = whole([step.shape[axis]])[0]
     last = parts[-1][axis]
     if varies(last):
@@ -156,6 +163,38 @@ def concat(step: Step) -> Extents:
         before = step.shape[axis] - bound_of(last)
         joined = axis_of([Digit(step.shape[axis], last[0].size + before)])
     return tuple(joined if at == axis else each for at, each in enumerate(others))
+
+
+def _joined(step: Step, parts: Sequence[Extents], others: Extents, axis: int) -> Extents:
+    """Parts of which others than the last vary: where a part begins is known when it runs."""
+    if any(len(part[axis]) > 1 for part in parts):
+        raise step.refused(f"parts of axis {axis} are several dimensions")
+    sizes = [size_of(part[axis]) for part in parts]
+    step.sizes = tuple(sizes[:-1])
+    count = len(parts)
+
+    def one_after_another(operands: Sequence[Expr], emit: Emit) -> Expr:
+        return joined(list(operands[0].fields), operands[-(count - 1) :], axis)
+
+    step.instead = one_after_another
+    whole_size: Size = 0
+    for size in sizes:
+        whole_size = size + whole_size
+    axes = axis_of([Digit(step.shape[axis], whole_size)])
+    return tuple(axes if at == axis else each for at, each in enumerate(others))
+
+
+def continued(step: Step) -> Extents:
+    """A state with what is new behind what it holds, in its memory."""
+    state, new, *_ = step.operands
+    axis = int(step.call.attrs["axis"])
+    if len(state[axis]) != 1 or len(new[axis]) > 1:
+        raise step.refused(f"what it holds along axis {axis} is several dimensions")
+    others = [tuple(() if at == axis else each for at, each in enumerate(each)) for each in (state, new)]
+    axes = broadcast(step, others, [1 if at == axis else extent for at, extent in enumerate(step.shape)])
+    step.own_end = True
+    size = size_of(new[axis]) + state[axis][0].size
+    return tuple(axis_of([Digit(step.shape[axis], size)]) if at == axis else each for at, each in enumerate(axes))
 
 
 def split(step: Step) -> tuple[Extents, ...]:

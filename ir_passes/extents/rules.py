@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TypeAlias
 
+from ..dialect import append as append_operator
 from ..dialect import attention as attention_operator
 from ..dialect import from_end as from_end_operator
 from ..dialect import interpolation as interpolation_operator
@@ -82,6 +83,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "take": moving.take,
         from_end_operator.NAME.removeprefix("relax."): moving.from_end,
         "concat": moving.concat,
+        append_operator.APPENDED.removeprefix("relax."): moving.continued,
         "call_tir": moving.kernel,
         "split": moving.split,
         "strided_slice": moving.strided_slice,

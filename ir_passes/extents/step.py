@@ -19,6 +19,10 @@ Emit: TypeAlias = Callable[[Expr], Expr]  # binds a value to a variable
 Instead: TypeAlias = Callable[[Sequence[Expr], Emit], Expr]
 
 
+def _nobody(expr: Expr) -> None:
+    """What made a tensor of which nothing is known."""
+
+
 @dataclass
 class Step:
     """A call and how much of its operands is there.
@@ -31,9 +35,11 @@ class Step:
         node: the node of the model that it came from.
         operands: of each argument; () of what is no tensor.
         fields: of each argument that is a tuple: those of its fields.
+        made_by: what a variable is bound to; None for an input.
         fills: what an operand must hold where it is not there, by its place; None: what is there last.
         in_sums: operands of reductions that what they hold there does not change.
         reaches: how far behind its end, by place and axis; without a number, up to the bound.
+        own_end: whether the kernel of the result finds itself where it ends.
         sizes, instead: sizes that have to be known when it runs, and what is to be computed of them instead.
     """
 
@@ -42,11 +48,13 @@ class Step:
     node: str
     operands: list[Extents]
     fields: dict[int, list[Extents]] = field(default_factory=dict)
+    made_by: Callable[[Expr], Expr | None] = field(default=_nobody)
     fills: dict[int, float | None] = field(default_factory=dict)
     in_sums: set[int] = field(default_factory=set)
     reaches: dict[int, dict[int, int]] = field(default_factory=dict)
     sizes: tuple[Size, ...] = ()
     instead: Instead | None = None
+    own_end: bool = False
 
     @property
     def shapes(self) -> list[tuple[int, ...]]:

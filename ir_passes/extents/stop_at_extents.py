@@ -14,7 +14,7 @@ from typing import TypeAlias
 import tvm
 from tvm import relax, tirx
 
-from ...annotations import STOP, STOPS
+from ...annotations import OWN_END, STOP, STOPS
 from ...ir_types import Expr, GlobalVar, PrimFunc, Var
 from ..core.base import GraphPass, PassResult
 from ..core.graph import Binding, Graph
@@ -77,7 +77,8 @@ class StopAtExtents(GraphPass):
                 found = _rows(STOP.of(module[value.args[0]]) or ())
                 if found:
                     stops[var] = _flat(found, shape_of(tensor_types(var.ty)[0]))
-                value = _stopped(kernels, value, found, stops, sizes)
+                if not OWN_END.of(module[value.args[0]]):
+                    value = _stopped(kernels, value, found, stops, sizes)
             elif isinstance(value, tvm.ir.Call) and value.op.name == "relax.reshape":
                 operand = value.args[0]
                 if isinstance(operand, relax.Var) and operand in stops:

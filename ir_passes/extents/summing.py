@@ -15,10 +15,13 @@ from ..core.constants import constant, numpy_dtype
 from ..dialect import attention as attention_operator
 from ..dialect import recurrent as recurrent_operator
 from ..dialect import within
+from ..dialect.cached_attention import cached_attention
+from .caches import cache_of, uncast
 from .digits import Extents, bound_of, size_of, varies, whole
 from .step import Emit, Step, axes_of, broadcast
 
 _INFINITY = math.inf
+_FEW_QUERIES = 4  # for more it pays to pack keys and values
 
 
 def _others(operand: Extents, axes: Sequence[int]) -> dict[int, int]:
@@ -148,6 +151,8 @@ def attention(step: Step) -> Extents:
     if varies(k[1]):
         if len(k[1]) > 1:
             raise step.refused("keys are of several dimensions")
+        if _reads_a_cache(step):
+            return _of_cache(step, batch, q, k)
         step.fill(1, 0, _others(k, [1]))
         step.fill(2, 0, _others(v, [1]))
         keys, (digit,) = bound_of(k[1]), k[1]
@@ -171,6 +176,39 @@ def attention(step: Step) -> Extents:
             )
 
         step.instead = masked
+    return (*batch, q[1], *whole([step.shape[2], step.shape[3]]))
+
+
+def _reads_a_cache(step: Step) -> bool:
+    """Whether keys and values are read where they lie: those of a state, or for a few queries."""
+    sources = [cache_of(argument, step.made_by) for argument in step.call.args[1:3]]
+    few = bound_of(step.operands[0][1]) <= _FEW_QUERIES
+    return str(step.call.attrs["dtype"]) == "float32" and (few or all(each.is_state for each in sources))
+
+
+def _of_cache(step: Step, batch: Extents, q: Extents, k: Extents) -> Extents:
+    """So many keys as there are, which nobody need mask or move."""
+    step.sizes = (size_of(q[1]), size_of(k[1]))
+    keys, values = (cache_of(argument, step.made_by) for argument in step.call.args[1:3])
+    attributes = step.call.attrs
+
+    def attended(operands: Sequence[Expr], emit: Emit) -> Expr:
+        *given, queries, count = operands
+        return cached_attention(
+            [
+                uncast(given[0], step.made_by),
+                keys.tensor,
+                values.tensor,
+                queries,
+                count,
+                *given[3:],
+            ],
+            scale=float(attributes["scale"]),
+            nan_is_zero=bool(int(attributes["nan_is_zero"])),
+            heads_first=(keys.heads_first, values.heads_first),
+        )
+
+    step.instead, step.own_end = attended, True
     return (*batch, q[1], *whole([step.shape[2], step.shape[3]]))
 
 

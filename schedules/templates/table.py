@@ -8,6 +8,8 @@ from typing import Any
 from . import (
     attention,
     attention_schedule,
+    cached_attention,
+    cached_attention_kernel,
     contraction,
     contraction_schedule,
     dot_product,
@@ -89,6 +91,15 @@ ATTENTION = Template(
     attention.compute,
     attention_schedule.schedule_kernel,
 )
+CACHED_ATTENTION = Template(
+    cached_attention.TEMPLATE,
+    cached_attention.takes,
+    cached_attention.space,
+    cached_attention.default,
+    cached_attention.estimate,
+    cached_attention_kernel.compute,
+    cached_attention_kernel.schedule_kernel,
+)
 WINDOW = Template(
     window_choice.TEMPLATE,
     window_choice.takes,
@@ -161,6 +172,7 @@ TEMPLATES: tuple[Template[Any, Any], ...] = (
     CONTRACTION,
     WEIGHT_PRODUCT,
     ATTENTION,
+    CACHED_ATTENTION,
     WINDOW,
     ROWS,
     GROUP_NORM,
@@ -179,6 +191,7 @@ WORKLOADS: dict[str, type] = {
         taps.Filter,
         weight_product.WeightProduct,
         attention.Heads,
+        cached_attention.CachedHeads,
         window_choice.Windows,
         rows_choice.Rows,
         group_norm.Groups,

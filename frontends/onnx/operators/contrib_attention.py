@@ -158,6 +158,8 @@ def group_query_attention(node: Node) -> Result:
     total = length if not cached else node.static_ints(6, "the total length")[0]
     if total < length:
         raise node.invalid(f"the total length {total} is less than the {length} new tokens")
+    if batch == 1 and cached and total == cached + length:
+        return _continued(node, q, k, v)
     past = _past(node, batch, length, first=total == length)
     if node.attr_int("do_rotary", 0):
         positions = node.expr(9) if node.has(9) and total != length else None
@@ -174,6 +176,23 @@ def group_query_attention(node: Node) -> Result:
     if added and shape_of(added[0])[-1] != room:
         raise node.unsupported("a bias of another length than the cache is not supported")
     added.append(parts.visible(node, past, length, room, window, dtype_of(q)))
+    result = parts.attended(node, q, k, v, scale=node.attr_float("scale", 0.0), added=added)
+    return [parts.merged(node, result), k, v]
+
+
+def _continued(node: Node, q: Expr, k: Expr, v: Expr) -> Result:
+    """Of one text, whose cache is all that came before: what is new comes behind it."""
+    length, cached = shape_of(q)[2], node.shape(3)[2]
+    total, window = cached + length, node.attr_int("local_window_size", -1)
+    if node.attr_int("do_rotary", 0):
+        places = node.emit(node.counted(np.arange(cached, total, dtype=np.int64), 1))
+        positions = node.expr(9) if node.has(9) else node.reshape(places, (1, length))
+        angles = _angles(node, (7, 8), positions)
+        interleaved = bool(node.attr_int("rotary_interleaved", 0))
+        q, k = (parts.rotated(node, each, *angles, interleaved=interleaved) for each in (q, k))
+    k, v = (node.emit(relax.op.concat([node.expr(index), new], 2)) for index, new in ((3, k), (4, v)))
+    added = [node.expr(10)] if node.has(10) else []
+    added.append(parts.causal(node, length, total, dtype_of(q), window))
     result = parts.attended(node, q, k, v, scale=node.attr_float("scale", 0.0), added=added)
     return [parts.merged(node, result), k, v]
 

@@ -62,4 +62,5 @@ def number_range(node: Node) -> Result:
         raise node.invalid("the step is 0")
     first, last, step = (float(each.item()) for each in (start, limit, delta))
     check_table((last - first) / step, "the range")
-    return np.arange(start.item(), limit.item(), delta.item()).astype(start.dtype)
+    numbers = np.arange(start.item(), limit.item(), delta.item()).astype(start.dtype)
+    return node.counted(numbers, int(delta.item()))

@@ -79,6 +79,9 @@ def gather(node: Node) -> Result:
     known = node.constant(1)
     _check_not_empty(node, [axis])
     if known is None:
+        counted = node.computed_of_counts(1)
+        if counted is not None and counted.size and counted.max() >= shape[axis]:
+            raise node.invalid(f"position {counted.max()} lies outside axis {axis} of {shape[axis]} elements")
         # `wrap` counts negative indices from the end, and keeps every index inside.
         return relax.op.take(x, node.expr(1), axis, mode="wrap")
     if known.size == 0:

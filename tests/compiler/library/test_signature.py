@@ -41,7 +41,7 @@ def test_a_newer_format_is_refused() -> None:
 
 
 # Libraries from before there was a precision have none: they are float32.
-OPTIONAL = {"format_version", "precision", "quantize", "dimensions", "device", "structure", "weights"}
+OPTIONAL = {"format_version", "precision", "quantize", "dimensions", "device", "structure", "weights", "states"}
 
 
 def test_without_a_precision_it_is_float32() -> None:

@@ -17,6 +17,7 @@ from tilewright import targets
 from tilewright.errors import ChoiceError
 from tilewright.ir_passes.dialect import recurrent as recurrent_operator
 from tilewright.ir_passes.dialect.attention import attention
+from tilewright.ir_passes.dialect.cached_attention import cached_attention
 from tilewright.ir_passes.dialect.interpolation import interpolate
 from tilewright.ir_passes.dialect.recurrent import GATES, Activation, recurrent
 from tilewright.ir_passes.dialect.weight_product import weight_product
@@ -129,6 +130,27 @@ def attended(queries: int, keys: int, depth: int, **options: Any) -> Case:
     )
 
 
+def cached(queries: int, there: int, depth: int, *, groups: int = 1, first: tuple[bool, bool] = (True, True)) -> Case:
+    """Attention to so many of 40 keys, behind which nothing may be read, with a mask."""
+    q, mask = random(2, queries, 6, depth), random(1, 1, queries, 40, seed=3)
+    k, v = random(2, 6 // groups, 40, depth, seed=1), random(2, 6 // groups, 40, 20, seed=2)
+    whole = [each[:, :, :there].astype("float64").repeat(groups, 1) for each in (k, v)]
+    scores = np.einsum("bqhd,bhkd->bhqk", q.astype("float64"), whole[0]) * 0.3 + mask[..., :there]
+    powers = np.exp(scores - scores.max(-1, keepdims=True))
+    expected = np.einsum("bhqk,bhkd->bqhd", powers / powers.sum(-1, keepdims=True), whole[1])
+    for each in (k, v):
+        each[:, :, there:] = np.nan
+    caches = [each if heads else each.transpose(0, 2, 1, 3).copy() for each, heads in zip((k, v), first, strict=True)]
+    sizes = np.asarray(queries, "int64"), np.asarray(there, "int64")
+    return Case(
+        "cached_attention",
+        lambda *args: cached_attention(args, scale=0.3, nan_is_zero=False, heads_first=first),
+        (q, *caches, *sizes, mask),
+        expected,
+        5e-6,
+    )
+
+
 def grouped(data: Any, groups: int) -> Case:
     gamma, beta = random(data.shape[-1], seed=1), random(data.shape[-1], seed=2)
     rows = data.astype("float64").reshape(len(data), -1, groups, data.shape[-1] // groups)
@@ -229,6 +251,9 @@ def cases() -> list[Case]:
         attended(50, 29, 16, tolerance=5e-6),
         attended(7, 3, 5, tolerance=5e-6),
         attended(37, 21, 16, tolerance=2**-8, **bfloat16),
+        cached(1, 33, 16, groups=3),
+        cached(12, 40, 24, first=(False, True)),
+        cached(7, 1, 5, groups=2, first=(True, False)),
         convolved("window", deep, depthwise, groups=37),
         convolved("window", deep, depthwise, stride=2, groups=37),
         Case(

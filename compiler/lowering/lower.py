@@ -29,7 +29,7 @@ from ...schedules.tensorir.rebuild import with_body
 from ...targets.target import DotUnit, TargetFunction
 from ..library.plan import Bytes
 from ..library.tensor_spec import element_bytes
-from .barriers import insert_barriers
+from .barriers import SHARED, insert_barriers
 from .bfloat16 import expand_conversions, legalize_arithmetic
 from .copies_ahead import copy_ahead
 from .flatten import hide_divisions, show_divisions
@@ -277,7 +277,8 @@ def _check_stack(statements: list[Stmt]) -> None:
     sizes: list[tuple[Bytes, str]] = []
 
     def note(alloc: Stmt) -> None:
-        sizes.append((_allocated_bytes(alloc.buffer), str(alloc.buffer.name)))
+        if alloc.buffer.scope() != SHARED:  # of a block of threads; its template has counted that
+            sizes.append((_allocated_bytes(alloc.buffer), str(alloc.buffer.name)))
 
     for statement in statements:
         tvm_ffi.structural_walk(statement, (tirx.AllocBuffer, note))

@@ -149,8 +149,8 @@ def tensor_cases() -> list[Case]:
 CASES = cases()
 
 
-def check(run: Runner, case: Case, seed: int) -> None:
-    """Runs a case by a choice that a seed picks from its space, the default for 0."""
+def check(run: Runner, case: Case, seed: int, pick: Callable[[list[Any]], Any] | None = None) -> None:
+    """Runs a case by a choice that a seed picks from its space, or `pick` does; the default for 0."""
     generator = pseudorandom.Random(seed)
     picked: list[Decision[Any, Any]] = []
 
@@ -159,7 +159,8 @@ def check(run: Runner, case: Case, seed: int) -> None:
             if template.name == case.template:
                 space, default = list(template.space(workload, target)), template.default(workload, target)
                 assert default in space and len(set(space)) == len(space)
-                picked.append(Decision(template, workload, generator.choice(space) if seed else default))
+                choice = pick(space) if pick else generator.choice(space) if seed else default
+                picked.append(Decision(template, workload, choice))
                 return picked[-1]
         return choose_default(templates, workload, target)
 
@@ -181,6 +182,15 @@ _REST = [pytest.param(number, marks=pytest.mark.slow) for number in range(len(CA
 @pytest.mark.parametrize("number", [*_FIRST, *_REST], ids=named)
 def test_a_sampled_choice(emulation: Emulation, number: int) -> None:
     check(Runner(), CASES[number], seed=number)
+
+
+def test_each_grid_of_a_kernel_has_all_of_shared_memory(emulation: Emulation) -> None:
+    case = replace(on_tensor_cores(attended(33, 70, 64), "float16"), template="attention")
+
+    def bytes_of(choice: Any) -> int:
+        return sum(each.stages * each.steps * sum(each.tile) for each in (choice.scores, choice.values))
+
+    check(Runner(), case, seed=0, pick=lambda space: max(space, key=bytes_of))
 
 
 def test_registers_in_another_order_are_noticed(emulation: Emulation, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from .engines.engine import Engine
+from .engines.engine import FLOAT32, Engine
 from .measurement import MEASURED, Measurement
 
-ONNXRUNTIME = "onnxruntime"
+_ONNXRUNTIME = ("onnxruntime", "onnxruntime-int8")  # of float32 and of int8
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class Comparison:
         best_peer: the fastest engine of that precision with a correct result; empty if there is none.
         ratio: of Tilewright's time to the best peer's.
         onnxruntime_ratio: to ONNX Runtime's, if that was measured in this precision.
+        float32_ratio: to Tilewright's own in float32, of another precision.
     """
 
     model: str
@@ -32,11 +33,16 @@ class Comparison:
     best_peer_ms: float | None = None
     ratio: float | None = None
     onnxruntime_ratio: float | None = None
+    float32_ratio: float | None = None
 
 
 @dataclass(frozen=True)
 class Mean:
-    """Geometric means of the ratios of all models that have them, and how many those are."""
+    """Geometric means of the ratios of all models that have them, and how many those are.
+
+    Attributes:
+        float32_ratio: to Tilewright's own times in float32.
+    """
 
     threads: int
     precision: str
@@ -44,6 +50,7 @@ class Mean:
     models: int
     onnxruntime_ratio: float | None = None
     onnxruntime_models: int = 0
+    float32_ratio: float | None = None
 
 
 def round_ratios(one: Measurement, other: Measurement) -> list[float]:
@@ -74,17 +81,23 @@ def compare(measurements: Sequence[Measurement], table: Mapping[str, Engine]) ->
         row = Comparison(own.model, own.threads, engine.precision, own.median_ms)
         if peers:
             best = min(peers.values(), key=lambda each: each.median_ms)
-            runtime = peers.get(ONNXRUNTIME)
-            row = Comparison(
-                own.model,
-                own.threads,
-                engine.precision,
-                own.median_ms,
-                best.engine,
-                best.median_ms,
-                round_ratio(own, best),
-                round_ratio(own, runtime) if runtime else None,
+            runtime = next((peers[name] for name in _ONNXRUNTIME if name in peers), None)
+            row = replace(
+                row,
+                best_peer=best.engine,
+                best_peer_ms=best.median_ms,
+                ratio=round_ratio(own, best),
+                onnxruntime_ratio=round_ratio(own, runtime) if runtime else None,
             )
+        floats = [
+            each
+            for each in right
+            if (each.model, each.threads) == (own.model, own.threads)
+            and table[each.engine].ours
+            and table[each.engine].precision == FLOAT32
+        ]
+        if engine.precision != FLOAT32 and floats:
+            row = replace(row, float32_ratio=round_ratio(own, floats[0]))
         rows.append(row)
     return rows
 
@@ -96,10 +109,12 @@ def geometric_means(comparisons: Sequence[Comparison]) -> list[Mean]:
         group = [each for each in comparisons if (each.precision, each.threads) == (precision, threads)]
         ratios = [each.ratio for each in group if each.ratio is not None]
         runtime = [each.onnxruntime_ratio for each in group if each.onnxruntime_ratio is not None]
+        floats = [each.float32_ratio for each in group if each.float32_ratio is not None]
         if ratios:
-            mean = statistics.geometric_mean(runtime) if runtime else None
-            means.append(Mean(threads, precision, statistics.geometric_mean(ratios), len(ratios), mean, len(runtime)))
-    return sorted(means, key=lambda each: (each.precision != "float32", each.threads))
+            mean, own = (statistics.geometric_mean(each) if each else None for each in (runtime, floats))
+            best = statistics.geometric_mean(ratios)
+            means.append(Mean(threads, precision, best, len(ratios), mean, len(runtime), own))
+    return sorted(means, key=lambda each: (each.precision != FLOAT32, each.precision, each.threads))
 
 
 def summarise(measurements: Sequence[Measurement], table: Mapping[str, Engine]) -> dict[str, Any]:

@@ -8,12 +8,18 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from .engines.engine import BFLOAT16, FLOAT32, Engine
+from .engines.engine import BFLOAT16, FLOAT32, INT8, Engine
 from .machine import Machine
 from .measurement import MEASURED, WRONG, Measurement
 from .ratios import Comparison, Mean, compare, geometric_means
 
-TITLES = {FLOAT32: "float32", BFLOAT16: "bfloat16"}
+TITLES = {FLOAT32: "float32", BFLOAT16: "bfloat16", INT8: "int8"}
+# What Tilewright's time is set against besides the best peer, by precision: the title, and a field of a comparison.
+_AGAINST = {
+    FLOAT32: ("Tilewright / onnxruntime", "onnxruntime_ratio"),
+    BFLOAT16: ("bfloat16 / float32", "float32_ratio"),
+    INT8: ("int8 / float32", "float32_ratio"),
+}
 
 
 def milliseconds(value: float) -> str:
@@ -61,23 +67,32 @@ def _times(measurements: Sequence[Measurement], table: Mapping[str, Engine], pre
     compared = {
         (each.model, each.threads): each for each in compare(measurements, table) if each.precision == precision
     }
-    against = ["Tilewright / best peer", *(["Tilewright / onnxruntime"] if precision == FLOAT32 else [])]
+    title, further = _AGAINST[precision]
+    against = ["Tilewright / best peer", title]
     lines = [f"## {TITLES[precision]}", "", *table_head(["model", "threads", *engines, "best peer", *against])]
     for model, threads in dict.fromkeys((each.model, each.threads) for each in measurements):
         row = compared.get((model, threads))
-        ratios = [_ratio(row.ratio), _ratio(row.onnxruntime_ratio)] if row else ["", ""]
+        ratios = [_ratio(row.ratio), _ratio(getattr(row, further))] if row else ["", ""]
         cells = [_cell(found.get((model, threads, name))) for name in engines]
-        lines.append(table_row([model, str(threads), *cells, row.best_peer if row else "", *ratios[: len(against)]]))
+        lines.append(table_row([model, str(threads), *cells, row.best_peer if row else "", *ratios]))
     return [*lines, ""]
 
 
 def _means(means: Sequence[Mean]) -> list[str]:
     lines = ["## Geometric means of the ratios", ""]
     lines += table_head(
-        ["precision", "threads", "Tilewright / best peer", "models", "Tilewright / onnxruntime", "models"]
+        [
+            "precision",
+            "threads",
+            "Tilewright / best peer",
+            "models",
+            "Tilewright / onnxruntime",
+            "models",
+            "Tilewright's / its float32",
+        ]
     )
     for each in means:
-        runtime = [_ratio(each.onnxruntime_ratio), str(each.onnxruntime_models or "")]
+        runtime = [_ratio(each.onnxruntime_ratio), str(each.onnxruntime_models or ""), _ratio(each.float32_ratio)]
         lines.append(
             table_row([TITLES[each.precision], str(each.threads), _ratio(each.ratio), str(each.models), *runtime])
         )
@@ -149,8 +164,7 @@ def markdown(
         "",
         *([f"![time relative to Tilewright's]({plot})", ""] if plot else []),
         *_means(geometric_means(compare(measurements, table))),
-        *_times(measurements, table, FLOAT32),
-        *_times(measurements, table, BFLOAT16),
+        *(line for precision in TITLES for line in _times(measurements, table, precision)),
         *_engines(measurements, table),
     ]
     if problems:
@@ -168,7 +182,7 @@ def _summary_table(comparisons: Sequence[Comparison], precision: str) -> Table:
     shown.add_column("threads", justify="right", no_wrap=True)
     shown.add_column("ms", justify="right", no_wrap=True)
     shown.add_column("best peer", no_wrap=True)
-    for title in ("its ms", "ratio", "to ORT" if precision == FLOAT32 else ""):
+    for title in ("its ms", "ratio", "to ORT" if precision == FLOAT32 else "to fp32"):
         shown.add_column(title, justify="right", no_wrap=True)
     for each in sorted(comparisons, key=lambda each: each.threads):
         shown.add_row(
@@ -178,11 +192,11 @@ def _summary_table(comparisons: Sequence[Comparison], precision: str) -> Table:
             each.best_peer or "none",
             "" if each.best_peer_ms is None else milliseconds(each.best_peer_ms),
             _ratio_text(each.ratio),
-            _ratio_text(each.onnxruntime_ratio),
+            _ratio_text(getattr(each, _AGAINST[precision][1])),
         )
     shown.add_section()
     for mean in geometric_means(comparisons):
-        ratios = (_ratio_text(mean.ratio), _ratio_text(mean.onnxruntime_ratio))
+        ratios = (_ratio_text(mean.ratio), _ratio_text(getattr(mean, _AGAINST[precision][1])))
         shown.add_row(f"geometric mean of {mean.models}", str(mean.threads), "", "", "", *ratios)
     return shown
 

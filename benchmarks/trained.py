@@ -176,8 +176,8 @@ def _sentence_encoder(weights: Path) -> nn.Module:
     return SentenceEncoder().eval()
 
 
-def _minilm_weights() -> Path:
-    """The folder with MiniLM's weights and tokenizer. Raises: SourceMissingError."""
+def minilm_folder() -> Path:
+    """Where the package has MiniLM's weights and tokenizer. Raises: SourceMissingError."""
     for package, install in (
         ("torch", "torch==2.13.0"),
         ("transformers", "transformers"),
@@ -192,7 +192,7 @@ def _minilm_weights() -> Path:
 
 def create_minilm() -> nn.Module:
     """MiniLM's torch module with its trained weights. Raises: SourceMissingError."""
-    return _sentence_encoder(_minilm_weights())
+    return _sentence_encoder(minilm_folder())
 
 
 def export_minilm(folder: Path) -> Path:
@@ -205,7 +205,7 @@ def export_minilm(folder: Path) -> Path:
     samples = path.with_suffix(".npz")
     if path.exists() and samples.exists():
         return path
-    weights = _minilm_weights()
+    weights = minilm_folder()
     inputs = tokenize(SENTENCES, weights / "tokenizer.json")
     model = _sentence_encoder(weights)
     check_embeddings(model, inputs)

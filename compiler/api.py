@@ -212,15 +212,17 @@ def tune(
 
 def quantize(
     model: Any,
-    calibration: Any,
+    calibration: Any = None,
     *,
+    weights_only: str | None = None,
+    dynamic: bool = False,
     output: str | os.PathLike[str] | None = None,
     options: CompileOptions | None = None,
     bits: int = 8,
     granularity: str = "channel",
     keep_float: Sequence[str] = (),
     images: str = "",
-    correct: bool = True,
+    correct: bool | Sequence[str] = True,
     details: bool = True,
     progress: ProgressCallback | None = None,
 ) -> Findings:
@@ -231,14 +233,19 @@ def quantize(
     Args:
         model: as `compile` takes it.
         calibration: the path of an .npz or .npy file, of an image, or of a folder of them; arrays by the inputs' names;
-            or an iterable of dicts, tuples or arrays.
+            or an iterable of dicts, tuples or arrays. None: possible where no ranges are needed, and errors are not
+            measured then.
+        weights_only: ``int8`` or ``int4``: weights of dense layers alone become integers, activations stay floats.
+        dynamic: whether dense layers multiply integers whose scales are settled for each row when the model runs.
         output: the recipe to write. What was calibrated so far stands beside it, and a call that was cut off goes on.
         options: how the model will be compiled: target, shapes, threads.
         bits: of activations and weights.
         granularity: what shares a scale of weights: ``channel`` or ``tensor``.
         keep_float: layers that stay float.
         images: how images become inputs: ``resize=256,crop=224,mean=0.485:0.456:0.406,layout=NCHW``.
-        correct: whether biases are corrected where that lowers the error on samples that are held out.
+        correct: whether channels are balanced, weights rounded by second order, and biases corrected, each where that
+            lowers the error on samples that are held out; or the names of those that may be: ``channels``,
+            ``rounding``, ``biases``.
         details: whether the error of each layer is measured.
         progress: called as progress(stage, done, total) while it works.
 
@@ -249,24 +256,32 @@ def quantize(
         CalibrationError, DataError: the data does not fit the model, shows no ranges, or cannot be read.
         ModelError, ShapeError, UnsupportedError, UsageError, OutputError, ToolError: see `tilewright.errors`.
     """
+    from .calibration.correct import corrections_of
+    from .calibration.dense import quantize_dense
     from .calibration.images import parse_preprocessing
     from .calibration.quantize import Request
     from .calibration.quantize import quantize as found_for
+    from .recipes.dense import way_of
     from .recipes.files import write_recipe
     from .recipes.sections import GRANULARITIES, check_option
 
+    way = way_of(weights_only, dynamic, has_samples=calibration is not None)
     place = None if output is None else Path(output)
     request = Request(
         options=options or CompileOptions(),
         bits=bits,
         granularity=check_option("granularity", granularity, GRANULARITIES),
         keep_float=tuple(keep_float),
-        correct=correct,
+        corrections=corrections_of(correct),
         details=details,
         images=parse_preprocessing(images) if images else None,
         state=None if place is None else place.with_name(place.name + ".calibration.npz"),
     )
-    found = found_for(model, calibration, request, progress or (lambda stage, done, total: None))
+    tell = progress or (lambda stage, done, total: None)
+    if way is None:
+        found = found_for(model, calibration, request, tell)
+    else:
+        found = quantize_dense(model, way, calibration, request, tell)
     if place is not None:
         write_recipe(found.recipe, place)
     return found

@@ -33,12 +33,11 @@ from .process.workers import started
 from .ranges import static_shapes
 
 if TYPE_CHECKING:
-    from ..frontends import OpenedModel
+    from ..frontends import ImportedModel, OpenedModel
     from ..schedules.templates.template import Choose
     from ..targets import Target
     from .codegen.generator import CodeGenerator
     from .emission.glue import Example
-    from .emission.kernel_table import KernelTable
     from .pipeline import ChoosePasses
     from .process.progress import ProgressCallback
     from .process.workers import Workers
@@ -104,7 +103,8 @@ def build(
         example = float_example(model, asked, partial(build, progress=progress))
     with _tvm, ExitStack() as stack:
         tell("import", 0, 0)
-        made = _imported(made, model, prepared)
+        source = _opened(model, asked)
+        made = _imported(made, source, prepared)
         if stop_after == "import":
             return made
         if workers is None and stop_after != "passes":
@@ -112,6 +112,12 @@ def build(
         imported, limit, before = made, memory_limit(asked, made.target), 0
         while True:
             made = _scheduled(imported, passes, choose, tell, limit)
+            other = _with_fitting_recipe(made, source)
+            if other is not None:
+                # Layers stay float whose weights in the recipe are those of integers: the same without them.
+                tell("import", 0, 0)
+                imported = _imported(other, source, prepared)
+                made = _scheduled(imported, passes, choose, tell, limit)
             if stop_after == "passes":
                 return made
             with closing(_emitted(made, generator, workers, tell, example)) as stages:
@@ -157,15 +163,24 @@ def _settled(options: CompileOptions, place: Path | None, generates: bool) -> Bu
     return Build(options, name, planned(precision, target), precision, place)
 
 
-def _imported(made: Build, model: Any, prepared: Callable[[OpenedModel], OpenedModel] | None) -> Build:
+def _opened(model: Any, options: CompileOptions) -> OpenedModel | ImportedModel:
+    from .. import frontends
+
+    if isinstance(model, frontends.ImportedModel):
+        return model
+    return frontends.open(model, frontends.Request(shapes=static_shapes(options)))
+
+
+def _imported(
+    made: Build, opened: OpenedModel | ImportedModel, prepared: Callable[[OpenedModel], OpenedModel] | None
+) -> Build:
     from .. import frontends
     from .recipes.files import recipe_of
     from .recipes.identity import with_recipe
     from .variants import imports_of
 
-    if isinstance(model, frontends.ImportedModel):
-        return replace(made, imported=model, recipe=recipe_of(made.options.recipe))
-    opened = frontends.open(model, frontends.Request(shapes=static_shapes(made.options)))
+    if isinstance(opened, frontends.ImportedModel):
+        return replace(made, imported=opened, recipe=recipe_of(made.options.recipe))
     recipe, opened = with_recipe(made.options.recipe, opened)
     opened = opened if prepared is None else prepared(opened)
     imports = imports_of(opened, made.options)
@@ -177,6 +192,17 @@ def _imported(made: Build, model: Any, prepared: Callable[[OpenedModel], OpenedM
         states=imports.states,
         recipe=recipe,
     )
+
+
+def _with_fitting_recipe(made: Build, opened: OpenedModel | ImportedModel) -> Build | None:
+    """The compile of a recipe without weights of integers for layers that stay float; None where it has none."""
+    from .. import frontends
+    from .recipes.fitting import fitting
+
+    if made.recipe is None or isinstance(opened, frontends.ImportedModel):
+        return None
+    recipe = fitting(made.recipe, opened, made.kept_float)
+    return None if recipe is made.recipe else replace(made, options=replace(made.options, recipe=recipe), kept_float={})
 
 
 def _workers(made: Build, generator: CodeGenerator | None) -> AbstractContextManager[Workers | None]:
@@ -230,34 +256,6 @@ def _scheduled(
     return replace(made, module=module, best=best, kept_float=kept)
 
 
-def kernels_of(made: Build) -> KernelTable:
-    """The kernels of a compile whose passes have run, and the graph that calls them.
-
-    Raises:
-        CompilerError: the module is not as the passes leave one.
-    """
-    from .emission.graph import read_graph
-    from .emission.in_place import in_place
-    from .emission.kernel_table import kernel_table
-    from .emission.ranges import graph_of_ranges
-    from .emission.states import with_states
-    from .sized_parts import ranged
-
-    imported, module = made.imported, made.module
-    assert imported is not None and module is not None
-    pairs = {state.input: state.output for state in made.states}
-    if made.ranges is None:
-        graph = read_graph(module, imported.output_names, imported.input_names, imported.dtypes, imported.extents)
-        graph = with_states(graph, pairs)
-    else:
-        best = [ranged(each.imported, each.module, each.ranges, each.values) for each in made.best]
-        whole = ranged(imported, module, made.ranges, ())
-        module, graph = graph_of_ranges(whole, best, made.ranges.dimensions, pairs)
-    if made.target.saves_memory:
-        graph = in_place(graph, module)
-    return kernel_table(module, graph, made.name)
-
-
 def _emitted(
     made: Build,
     generator: CodeGenerator | None,
@@ -269,6 +267,7 @@ def _emitted(
     from .codegen.generator import Program
     from .emission.planner import make_plan
     from .emission.structure import structure_of
+    from .kernels import kernels_of
     from .lowering.batches import lower_kernels
 
     options = made.options

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,7 @@ _WITH_STATES = ("so", "a")
 
 @dataclass(frozen=True)
 class CompileOptions:
-    """All options of a compile but where its model comes from and where its library goes.
+    """All options of a compile but where its model comes from and where its library goes; None leaves one out.
 
     Attributes:
         target: ``host``, an LLVM triple, or a `Target`.
@@ -87,6 +87,10 @@ class CompileOptions:
     regions: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for each in fields(self):
+            if getattr(self, each.name) is None:
+                default = each.default if each.default_factory is MISSING else each.default_factory()
+                object.__setattr__(self, each.name, default)
         _check_one_of("kind of output", self.emit, "--emit", output_kinds())
         _check_one_of("precision", self.precision, "--precision", PRECISIONS)
         if self.quantize is not None:

@@ -35,8 +35,6 @@ from ..ir_passes import (
     Pass,
     PassResult,
     PatchWise,
-    QuantizeDynamically,
-    QuantizeWeights,
     RequantizeSums,
     SimplifyReductions,
     SliceInPlace,
@@ -52,13 +50,13 @@ from ..ir_passes.extents.stop_at_extents import with_stops
 from ..ir_passes.registry import spelled
 from ..ir_types import Expr, IRModule
 from ..schedules.legalize import legalize
-from ..schedules.narrow import gains, gains_dynamically
+from ..schedules.narrow import gains
 from ..schedules.schedule import schedule_module
 from ..schedules.templates.grid_table import templates_for
 from ..schedules.templates.template import Choose, Chooser, choose_default
 from .precision import DTYPES, multiplies
 from .process.install import written_whole
-from .recipes.apply import Applied, RecipePasses
+from .recipes.apply import Applied, RecipePasses, passes_of_way
 
 if TYPE_CHECKING:
     from ..targets import Target
@@ -90,10 +88,6 @@ class Schedule(GraphPass):
         return PassResult(schedule_module(module, self.decide, self.on_kernel), True)
 
 
-# What weights of dense layers are rounded to, by what is asked for: bits, and rows that share a scale; 0: all.
-_WEIGHTS = {"weights-int8": (8, 0), "weights-int4": (4, 32)}
-
-
 def passes(
     target: Target,
     on_kernel: Callable[[str], None] = lambda name: None,
@@ -123,6 +117,7 @@ def passes(
 
     decide = Chooser(target, templates_for(target), choose)
     recipe = applied.passes(decide) if applied is not None else RecipePasses()
+    dense = passes_of_way(quantize, applied.of_node if applied is not None else _silent, decide)
     narrow: list[Pass] = []
     products: list[Pass] = []
     if precision in DTYPES:
@@ -130,11 +125,6 @@ def passes(
         narrow = [NarrowStorage(DTYPES[precision], results=multiplies(precision, target))]
     if multiplies(precision, target):
         products = [CastOperands(DTYPES[precision], faster)]
-    dense: list[Pass] = []
-    if quantize in _WEIGHTS:
-        dense = [QuantizeWeights(*_WEIGHTS[quantize], faster)]
-    elif quantize == "dynamic":
-        dense = [QuantizeDynamically(lambda call: gains_dynamically(call, decide))]
     in_place: list[Pass] = [] if extents is None else [StopAtExtents(), AppendInPlace()]
     return [
         *recipe.first,
@@ -184,6 +174,10 @@ def passes(
         ConcatInPlace(),
         *in_place,
     ]
+
+
+def _silent(layer: str, kept_float: str) -> None:
+    """Nobody asked what becomes of layers."""
 
 
 # Takes the passes of a compile and gives those to run instead: without one, others, or none for a module that is done.

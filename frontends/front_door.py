@@ -17,7 +17,7 @@ from onnx import ModelProto
 
 from ..errors import ModelError, UsageError
 from .imported import ImportedModel
-from .onnx import import_onnx, open_onnx
+from .onnx import import_onnx, inputs_of_onnx, open_onnx
 from .opened import OpenedModel
 from .request import Request
 
@@ -89,6 +89,23 @@ def load(
         UsageError: `shapes` or `bindings` name no input.
     """
     return import_onnx(opened, shapes=shapes, bindings=bindings, counts=counts)
+
+
+def inputs_of(
+    opened: OpenedModel,
+    *,
+    shapes: Mapping[str, Sequence[int]] = _NOTHING,
+    bindings: Mapping[str, np.ndarray[Any, Any]] = _NOTHING,
+) -> dict[str, tuple[tuple[int, ...], str]]:
+    """The shape and numpy's name of the dtype of each input that a library of the model has; nothing is imported.
+
+    Args:
+        opened, shapes, bindings: as `load` takes them.
+
+    Raises:
+        ShapeError, UsageError: as `load`.
+    """
+    return inputs_of_onnx(opened, shapes=shapes, bindings=bindings)
 
 
 def _frontend(name: str) -> Callable[[Any, Request], OpenedModel]:

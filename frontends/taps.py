@@ -81,7 +81,7 @@ def cut(
             inputs[name] = None
         else:
             kept.add(producer[name])
-            waiting += [each for each in _reads(graph.node[producer[name]]) if each]
+            waiting += [each for each in reads(graph.node[producer[name]]) if each]
     # A value that became an input although its node was kept later would be defined twice.
     computed = {output for index in kept for output in graph.node[index].output}
     part = onnx.ModelProto()
@@ -95,14 +95,14 @@ def cut(
     return opened.changed(part)
 
 
-def _reads(node: onnx.NodeProto) -> list[str]:
+def reads(node: onnx.NodeProto) -> list[str]:
     """The names a node reads, those that the graphs inside it capture included."""
     names = list(node.input)
     for attribute in node.attribute:
         for graph in (attribute.g, *attribute.graphs):
             own = {value.name for value in (*graph.input, *graph.initializer)}
             for inner in graph.node:
-                names += [name for name in _reads(inner) if name not in own]
+                names += [name for name in reads(inner) if name not in own]
                 own.update(inner.output)
     return names
 

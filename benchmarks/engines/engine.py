@@ -15,9 +15,15 @@ Array = np.ndarray[Any, Any]
 
 FLOAT32 = "float32"
 BFLOAT16 = "bfloat16"
+INT8 = "int8"
 
-# The names that `verify` has for them: both hold results to the same table.
-_PRECISIONS: Mapping[str, str] = {FLOAT32: "fp32", BFLOAT16: "bf16"}
+# What results are held to: of floats what `verify` holds them to. Integers of random weights, of which nothing is
+# alike, are far from floats in deep networks; an unrelated result differs by about 1.
+_TOLERANCES: Mapping[str, float] = {
+    FLOAT32: RTOL_OF_PRECISION["fp32"],
+    BFLOAT16: RTOL_OF_PRECISION["bf16"],
+    INT8: 0.5,
+}
 
 
 class NotAvailableError(Exception):
@@ -64,7 +70,7 @@ class Engine:
         load: a session for the model and inputs by name, in the model's order. Raises NotAvailableError if the engine
             cannot take the model; any other exception is a failure.
         build: compiles or converts the model beforehand, in another process than the one that is timed.
-        precision: what it computes in: FLOAT32 or BFLOAT16. Only engines of one precision are compared.
+        precision: what it computes in: FLOAT32, BFLOAT16 or INT8. Only engines of one precision are compared.
         ours: it is Tilewright.
         unavailable: why this machine cannot run it, though its packages are installed; empty if it can.
     """
@@ -80,7 +86,7 @@ class Engine:
     @property
     def tolerance(self) -> float:
         """The largest difference from the reference, over its largest |value|, that its precision explains."""
-        return RTOL_OF_PRECISION[_PRECISIONS[self.precision]]
+        return _TOLERANCES[self.precision]
 
     @property
     def version(self) -> str:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import tilewright
 from tilewright.compiler.runners.local import prepared
 from tilewright.errors import PrecisionWarning, UnsupportedError
 
+from ..int8_model import int8_model
 from .engine import Array, Job, NotAvailableError, Session
 
 LIBRARY = "model.so"
@@ -24,11 +27,17 @@ def build_bfloat16(job: Job) -> None:
     _build(job, "bf16")
 
 
-def _build(job: Job, precision: str) -> None:
+def build_int8(job: Job) -> None:
+    """Compile for this machine with the recipe that its QDQ model was written from."""
+    _build(job, "fp32", int8_model(job.model).recipe)
+
+
+def _build(job: Job, precision: str, recipe: Path | None = None) -> None:
+    options: dict[str, Any] = {"threads": job.threads, "precision": precision, "recipe": recipe}
     with warnings.catch_warnings():
         warnings.simplefilter("error", PrecisionWarning)
         try:
-            tilewright.compile(job.model, output=job.folder / LIBRARY, threads=job.threads, precision=precision)
+            tilewright.compile(job.model, output=job.folder / LIBRARY, **options)
         except (UnsupportedError, PrecisionWarning) as error:
             raise NotAvailableError(str(error)) from error
 

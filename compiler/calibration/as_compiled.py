@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ...ir_passes import Pass
 from ..build import build
 from ..options import CompileOptions
-from ..recipes.identity import restricted
-from ..recipes.recipe import FloatEntry, Recipe
+from ..recipes.apply import until_integers
+from ..recipes.fitting import fitting
+from ..recipes.identity import restricted, with_balance
+from ..recipes.recipe import FloatEntry, Recipe, WeightsEntry
 from .network import network_of
 from .shared_scales import shared_entries
 from .tapped import ALWAYS
 
 if TYPE_CHECKING:
     from ...frontends import OpenedModel
-
-_PAIRS = "place_pairs"
 
 
 def as_compiled(opened: OpenedModel, recipe: Recipe, options: CompileOptions, *, always: bool) -> Recipe:
@@ -29,23 +27,19 @@ def as_compiled(opened: OpenedModel, recipe: Recipe, options: CompileOptions, *,
         always: whether layers become integers whatever that costs in time.
     """
     own = restricted(recipe, opened)
-    if not own.tensors or not own.layers:
+    if not own.entries(WeightsEntry):
         return recipe
-    passes = (*options.passes, ALWAYS) if always else options.passes
+    passes = (*options.passes, ALWAYS) if always and own.tensors else options.passes
     asked = replace(options, recipe=own, passes=passes, save_ir=None)
-    kept = build(opened, None, asked, stop_after="passes", passes=_until_pairs).kept_float
-    roots = {layer.root for layer in network_of(opened).layers if kept.get(layer.name, "-") == ""}
-    used = shared_entries(opened, {name: recipe.tensors[name] for name in roots & set(recipe.tensors)})
+    balanced = with_balance(recipe, opened)
+    kept = build(balanced, None, asked, stop_after="passes", passes=until_integers).kept_float
+    roots = {layer.root for layer in network_of(balanced).layers if kept.get(layer.name, "-") == ""}
+    used = shared_entries(balanced, {name: recipe.tensors[name] for name in roots & set(recipe.tensors)})
     return replace(
-        recipe,
+        fitting(recipe, opened, kept),
         tensors={name: entry for name, entry in recipe.tensors.items() if name in used},
         layers={
             name: sections if kept.get(name, "-") == "" else {**sections, "float": FloatEntry("on this target")}
             for name, sections in recipe.layers.items()
         },
     )
-
-
-def _until_pairs(order: list[Pass]) -> Sequence[Pass]:
-    names = [each.name for each in order]
-    return order[: names.index(_PAIRS) + 1] if _PAIRS in names else []

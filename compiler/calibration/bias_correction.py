@@ -6,7 +6,7 @@ Weights that are rounded shift the mean of what they make; the mean over samples
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -22,7 +22,7 @@ _CLEARLY_LESS = 0.99  # of the error on held-out samples, for a correction to be
 
 
 @dataclass
-class Corrections:
+class Shifts:
     """What is changed, and what was tried.
 
     Attributes:
@@ -43,7 +43,7 @@ def correct_biases(
     samples: Sequence[Sample],
     held: Sequence[Sample],
     tell: ProgressCallback,
-) -> Corrections:
+) -> Shifts:
     """New biases of those layers whose error on held-out samples they lower.
 
     Args:
@@ -70,7 +70,7 @@ def correct_biases(
         for layer in layers:
             before[layer.name].add(results[layer.output], values[layer.output])
             after[layer.name].add(results[layer.output] + shifts[layer.name], values[layer.output])
-    found = Corrections()
+    found = Shifts()
     own = _arrays(network.opened)
     for layer in layers:
         if not before[layer.name].error:
@@ -82,11 +82,6 @@ def correct_biases(
             found.arrays[layer.bias] = (own[layer.bias] + shift.reshape(-1)).astype(np.float32)
             found.offsets[layer.output] = shift.astype(np.float32)
     return found
-
-
-def with_offsets(layers: Layers, corrections: Corrections) -> Layers:
-    """Layers by themselves with corrected biases."""
-    return replace(layers, offsets=corrections.offsets)
 
 
 def _channel_axis(operator: str, rank: int) -> int:

@@ -81,7 +81,7 @@ def collect(
     """
     statistics, seen = state.read(names)
     done = next(iter(statistics.values())).samples if statistics else 0
-    digest, passed = _Digest(), 0
+    digest, passed = Digest(), 0
     written = time.monotonic()
     for sample in samples:
         tell("calibrate", passed, total)
@@ -106,18 +106,22 @@ def _emptied(state: State) -> State:
     return state
 
 
-class _Digest:
-    """A checksum of samples in their order."""
+class Digest:
+    """A checksum of samples in their order, of some at once or one after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, samples: Iterable[Sample] = ()) -> None:
         self._digest = hashlib.blake2b(digest_size=16)
+        for sample in samples:
+            self.add(sample)
 
     def add(self, sample: Sample) -> None:
+        """Takes one into account."""
         for name in sorted(sample):
             self._digest.update(name.encode() + sample[name].tobytes())
 
     @property
     def text(self) -> str:
+        """Of all so far."""
         return self._digest.hexdigest()
 
 

@@ -11,6 +11,21 @@ from .timing import NO_COST, Cost
 
 
 @dataclass(frozen=True)
+class Correction:
+    """One that was tried for a layer.
+
+    Attributes:
+        kind: of `correct.CORRECTIONS`.
+        ratio: the error of the layer's output on held-out samples, over that without the correction.
+        kept: whether the recipe has it.
+    """
+
+    kind: str
+    ratio: float
+    kept: bool
+
+
+@dataclass(frozen=True)
 class LayerFinding:
     """One layer.
 
@@ -20,7 +35,7 @@ class LayerFinding:
         kept_float: why it is computed in float on this machine; "" where it is not.
         error: what quantizing it costs; None where that was not measured.
         exact, integer: what its kernels take in the float library and in the quantized one.
-        bias_ratio: the error on held-out samples that a corrected bias leaves; None where none was tried.
+        corrections: those that were tried.
     """
 
     name: str
@@ -30,7 +45,7 @@ class LayerFinding:
     error: LayerError | None = None
     exact: Cost = NO_COST
     integer: Cost = NO_COST
-    bias_ratio: float | None = None
+    corrections: tuple[Correction, ...] = ()
 
 
 @dataclass(frozen=True)

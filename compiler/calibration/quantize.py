@@ -3,33 +3,36 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ...errors import CalibrationError, UsageError
+from ...errors import UsageError
 from ..options import CompileOptions
 from ..process.progress import ProgressCallback
 from ..ranges import static_shapes
 from ..recipes.identity import identity_of
-from ..recipes.recipe import FloatEntry, Recipe, TensorEntry, WeightsEntry
-from .bias_correction import Corrections, correct_biases, with_offsets
+from ..recipes.recipe import FloatEntry, ModelIdentity, Recipe, TensorEntry, WeightsEntry
 from .choose_ranges import choose_ranges
 from .collect import State, collect, key_of
+from .correct import CORRECTIONS, Corrections, corrections_of
 from .errors_of_layers import Bench, Error, NetworkErrors, measure_layers, whole_metrics
 from .findings import Findings, LayerFinding, TensorFinding
 from .images import Preprocessing
 from .limits import LEAST_OF_A_LAYER
 from .network import Layers, Network, layers_of, network_of, taps_of
 from .ranges import candidates
-from .samples import samples_of
+from .samples import checked_samples
 from .shared_scales import shared_entries
 from .split import Split
 from .statistics import TensorStatistics
 from .tapped import Tapped, Workshop, input_specs, tapped, workshop_of
 from .timing import Cost, costs_of
+
+if TYPE_CHECKING:
+    from ...frontends import OpenedModel
 
 LEAST_SAMPLES = 2
 _MEASURED, _MEASURED_AT_END = 8, 2  # held-out samples that errors of layers are of
@@ -45,11 +48,14 @@ class Request:
         granularity: what shares a scale of weights.
         keep_float: layers that stay float.
         least_decibels: a layer whose own ratio of signal to noise is less stays float.
-        correct: whether biases are corrected where that lowers the error.
+        corrections: those that are made where they lower the error.
         always: whether layers become integers whatever that costs in time, for what is measured here.
         details: whether errors of layers are measured.
         images: how images become inputs.
-        state: a file for what was calibrated so far.
+        state: a file for what was calibrated so far; what was corrected so far stands beside it.
+
+    Raises:
+        UsageError: there is no correction of a name.
     """
 
     options: CompileOptions = field(default_factory=CompileOptions)
@@ -57,11 +63,14 @@ class Request:
     granularity: str = "channel"
     keep_float: Sequence[str] = ()
     least_decibels: float = LEAST_OF_A_LAYER
-    correct: bool = True
+    corrections: Sequence[str] = CORRECTIONS
     always: bool = False
     details: bool = True
     images: Preprocessing | None = None
     state: Path | None = None
+
+    def __post_init__(self) -> None:
+        corrections_of(self.corrections)
 
 
 def quantize(
@@ -86,38 +95,44 @@ def quantize(
     asked = request or Request()
     opened = frontends.open(model, frontends.Request(shapes=static_shapes(asked.options)))
     whole = network_of(opened)
-    _check(whole, asked)
+    check_layers(whole, asked)
     network = whole.of([layer for layer in whole.layers if layer.name not in asked.keep_float])
-    clock = _Clock()
+    clock = Clock()
     with workshop_of(asked.options, tell, asked.always) as shop:
-        specs = input_specs(opened, asked.options)
-        split = Split(samples_of(data, specs, asked.images))
-        state = State(asked.state, key_of(identity_of(opened).sha256, str(asked.options.shapes)))
+        tell("read samples", 0, 0)
+        split = Split(checked_samples(data, input_specs(opened, asked.options), asked.images, LEAST_SAMPLES))
+        corrections = corrections_for(shop, opened, asked, WeightsEntry(asked.bits, asked.granularity), tell)
+        exact = taps_of(shop, network, None, "exact")
+        with clock("corrections"):
+            balanced, exact = corrections.balanced(network, exact, split)
+            whole = network_of(balanced)
+            network = whole.of([layer for layer in whole.layers if layer.name not in asked.keep_float])
+        state = State(asked.state, key_of(corrections.key, str(corrections.balance)))
         with clock("calibrate"):
             statistics = _statistics(shop, network, split, state, tell)
-        _check_count(split)
-        exact = taps_of(shop, network, None, "exact")
         values = exact.all(split.tried[0])
         with clock("ranges"):
             layers = layers_of(shop, network, values, None, "exact_layers")
             given = {root: candidates(statistics[root], asked.bits, root) for root in network.roots}
             chosen = choose_ranges(network, exact, layers, split.tried, given, asked.bits, tell)
         tensors = {root: found.entry(asked.bits, why) for root, (found, why) in chosen.items()}
-        recipe = _recipe(whole, asked, shared_entries(opened, tensors), {})
-        work = _Work(shop, whole, network, asked, split, exact, layers, values, tell, clock)
+        recipe = _recipe(whole, asked, identity_of(opened), shared_entries(balanced, tensors))
+        work = Work(shop, opened, whole, network, asked, split, exact, layers, values, corrections, tell, clock)
         findings = work.finished(recipe, statistics)
     state.remove()
+    corrections.forget()
     return findings
 
 
 @dataclass
-class _Work:
+class Work:
     """What stands once ranges are known: corrections, layers that go back to float, measurements.
 
-    `whole` has all layers, `network` those that may become integers.
+    `whole` has all layers, `network` those that may become integers; of the model as it was opened, channels balanced.
     """
 
     shop: Workshop
+    opened: OpenedModel
     whole: Network
     network: Network
     asked: Request
@@ -125,45 +140,39 @@ class _Work:
     exact: Tapped
     exact_layers: Layers
     values: dict[str, Any]
+    corrections: Corrections
     tell: ProgressCallback
-    clock: _Clock
+    clock: Clock
 
     def finished(self, recipe: Recipe, statistics: dict[str, TensorStatistics]) -> Findings:
         """The findings for a recipe."""
         kept: dict[str, str] = {}
         integer = self.shop.compiled(self.whole.opened, "integer", recipe, kept)
-        corrections, alone = Corrections(), None
-        quantized = self._quantized(kept)
+        quantized, alone = self._quantized(kept), None
         if quantized.layers:
+            tried, held, exact = self.split.tried, self.split.held[:_MEASURED], self.exact
             with self.clock("corrections"):
+                recipe = self.corrections.rounded(quantized, recipe, exact, self.split.kept, held)
                 alone = layers_of(self.shop, quantized, self.values, recipe, "integer_layers")
                 bad = self._too_bad(quantized, alone)
                 if bad:
-                    recipe = _recipe(self.whole, self.asked, recipe.tensors, bad)
+                    recipe = replace(with_floats(recipe, bad), arrays=self._kept(recipe, bad))
                     quantized = quantized.of([layer for layer in quantized.layers if layer.name not in bad])
                     alone = layers_of(self.shop, quantized, self.values, recipe, "integer_layers_left")
-                if self.asked.correct:
-                    held = self.split.held[:_MEASURED]
-                    corrections = correct_biases(quantized, self.exact, alone, self.split.tried, held, self.tell)
-                    recipe = replace(recipe, arrays=corrections.arrays)
-                if bad or corrections.arrays:
+                recipe, alone = self.corrections.shifted(quantized, recipe, exact, alone, tried, held)
+                if bad or recipe.arrays:
                     kept.clear()
                     integer = self.shop.compiled(self.whole.opened, "integer_corrected", recipe, kept)
                     quantized = self._quantized(kept)
         errors = None
         if quantized.layers and self.asked.details and alone is not None:
             with self.clock("errors"):
-                bench = Bench(
-                    quantized,
-                    self.exact,
-                    taps_of(self.shop, self.network, recipe, "integer_taps"),
-                    self.exact_layers,
-                    with_offsets(alone, corrections),
-                )
+                taps = taps_of(self.shop, self.network, recipe, "integer_taps")
+                bench = Bench(quantized, self.exact, taps, self.exact_layers, alone)
                 held = self.split.held[:_MEASURED]
                 errors = measure_layers(self.shop, bench, held, len(held), _MEASURED_AT_END, self.tell)
         with self.clock("measure"):
-            return self._findings(recipe, statistics, kept, corrections, errors, integer)
+            return self._findings(self.corrections.explained(recipe), statistics, kept, errors, integer)
 
     def _quantized(self, kept: dict[str, str]) -> Network:
         return self.whole.of([layer for layer in self.whole.layers if kept.get(layer.name, "-") == ""])
@@ -183,16 +192,20 @@ class _Work:
             if error.decibels < self.asked.least_decibels
         }
 
+    def _kept(self, recipe: Recipe, bad: dict[str, str]) -> dict[str, Any]:
+        """Weights that were rounded, without those of layers that stay float."""
+        floats = {layer.weights for layer in self.whole.layers if layer.name in bad}
+        return {name: array for name, array in recipe.arrays.items() if name not in floats}
+
     def _findings(
         self,
         recipe: Recipe,
         statistics: dict[str, TensorStatistics],
         kept: dict[str, str],
-        corrections: Corrections,
         errors: NetworkErrors | None,
         integer: Any,
     ) -> Findings:
-        exact = self.shop.compiled(self.whole.opened, "float")
+        exact = self.shop.compiled(self.opened, "float")
         pairs = []
         for number, sample in enumerate(self.split.held):
             self.tell("compare", number, len(self.split.held))
@@ -210,7 +223,7 @@ class _Work:
                 errors.layers.get(layer.name) if errors is not None else None,
                 float_costs.get(layer.name, Cost()),
                 costs.get(layer.name, Cost()),
-                corrections.ratios.get(layer.name),
+                tuple(self.corrections.layers.get(layer.name, ())),
             )
             for layer in self.whole.layers
         )
@@ -235,7 +248,7 @@ class _Work:
         )
 
 
-class _Clock:
+class Clock:
     """Seconds of named stages."""
 
     def __init__(self) -> None:
@@ -243,6 +256,7 @@ class _Clock:
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
+        """Adds what the body takes to the seconds of a stage."""
         start = time.perf_counter()
         try:
             yield
@@ -257,19 +271,36 @@ def _statistics(
     return collect(model, split, network.roots, state, tell)
 
 
-def _recipe(network: Network, asked: Request, tensors: Any, bad: dict[str, str]) -> Recipe:
-    layers: dict[str, dict[str, Any]] = {}
-    for layer in network.layers:
-        entry: dict[str, Any] = {"weights": WeightsEntry(asked.bits, asked.granularity)}
-        if layer.name in asked.keep_float:
-            entry = {"float": FloatEntry("asked for")}
-        elif layer.name in bad:
-            entry["float"] = FloatEntry(bad[layer.name])
-        layers[layer.name] = entry
-    return Recipe(identity_of(network.opened), dict(tensors), layers)
+def corrections_for(
+    shop: Workshop, opened: OpenedModel, asked: Request, entry: WeightsEntry, tell: ProgressCallback
+) -> Corrections:
+    """What makes the corrections that are asked for.
+
+    Args:
+        entry: how weights will be quantized.
+    """
+    key = key_of(identity_of(opened).sha256, str(asked.options.shapes))
+    return Corrections(shop, tell, corrections_of(asked.corrections), entry, asked.bits, asked.state, key)
 
 
-def _check(network: Network, asked: Request) -> None:
+def _recipe(network: Network, asked: Request, model: ModelIdentity, tensors: Mapping[str, TensorEntry]) -> Recipe:
+    entry = {"weights": WeightsEntry(asked.bits, asked.granularity)}
+    recipe = Recipe(model, dict(tensors), {layer.name: entry for layer in network.layers})
+    return with_floats(recipe, dict.fromkeys(asked.keep_float, "asked for"))
+
+
+def with_floats(recipe: Recipe, why: Mapping[str, str]) -> Recipe:
+    """A recipe by which some layers stay float."""
+    floats = {name: {**recipe.layers[name], "float": FloatEntry(reason)} for name, reason in why.items()}
+    return replace(recipe, layers={**recipe.layers, **floats})
+
+
+def check_layers(network: Network, asked: Request) -> None:
+    """Whether there are layers, and those that are to stay float among them.
+
+    Raises:
+        UsageError: there are not.
+    """
     if not network.layers:
         raise UsageError(
             "the model has no product or convolution with constant float weights that integers could compute",
@@ -280,14 +311,6 @@ def _check(network: Network, asked: Request) -> None:
     if unknown:
         raise UsageError(
             f"there is no layer {unknown[0]!r}", where="--keep-float", hint=f"the layers are: {', '.join(known)}"
-        )
-
-
-def _check_count(split: Split) -> None:
-    if split.count < LEAST_SAMPLES or not split.held or not split.tried:
-        raise CalibrationError(
-            f"the data holds {split.count} samples, and {LEAST_SAMPLES} are needed at least",
-            hint="some are held out to judge by; a few hundred that are like those of practice are usual",
         )
 
 

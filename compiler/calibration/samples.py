@@ -1,6 +1,7 @@
 """Samples of a model's inputs, one after the other: from files, folders, images, arrays and Python iterables.
 
 Nothing but the sample at hand is in memory: .npy files are mapped, and arrays of .npz files read piece by piece.
+What can be read twice is looked through before the work begins, so that no sample stops it in the middle.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,46 @@ from .images import SUFFIXES, Preprocessing
 
 Array = npt.NDArray[Any]
 Sample = dict[str, Array]
+
+
+def checked_samples(
+    data: Any, specs: Sequence[TensorSpec], images: Preprocessing | None = None, least: int = 1
+) -> Iterator[Sample]:
+    """The samples of `samples_of`, looked through before the first is given: all that can be read twice.
+
+    Of an iterable that may give its items once alone, the first `least` are looked at.
+
+    Raises:
+        CalibrationError, DataError: as `samples_of`; or there are fewer than `least`.
+    """
+    samples = samples_of(data, specs, images)
+    if isinstance(data, str | Path | Mapping | np.ndarray | Sequence):
+        count, first = sum(1 for _ in samples), []
+        samples = samples_of(data, specs, images)
+    else:
+        first = list(islice(samples, least))
+        count = len(first)
+    if count < least:
+        hint = "some are held out to judge by; a few hundred that are like those of practice are usual"
+        needed = f"the data holds {count} samples, and {least} {'are' if least > 1 else 'is'} needed at least"
+        raise CalibrationError(needed, hint=hint if least > 1 else None)
+    return chain(first, samples)
+
+
+def check_path(path: Path) -> None:
+    """Whether there is a file or folder that may hold samples; nothing of it is read.
+
+    Raises:
+        DataError: it does not exist, or is of a kind that is not known.
+    """
+    kinds = ", ".join(sorted(_READERS))
+    if path.is_dir():
+        if not _files(path):
+            raise DataError("the folder holds no samples", where=str(path), hint=f"files of these kinds: {kinds}")
+    elif path.suffix.lower() not in _READERS:
+        raise DataError("the file holds no samples that can be read", where=str(path), hint=f"kinds: {kinds}")
+    elif not path.exists():
+        raise DataError("the file does not exist", where=str(path))
 
 
 def samples_of(data: Any, specs: Sequence[TensorSpec], images: Preprocessing | None = None) -> Iterator[Sample]:
@@ -64,27 +106,18 @@ def _of_item(item: Any, specs: Sequence[TensorSpec], where: str) -> Iterator[Sam
 
 
 def _of_path(path: Path, specs: Sequence[TensorSpec], images: Preprocessing) -> Iterator[Sample]:
-    if path.is_dir():
-        files = sorted(each for each in path.rglob("*") if each.suffix.lower() in _READERS and each.is_file())
-        if not files:
-            known = ", ".join(sorted(_READERS))
-            raise DataError("the folder holds no samples", where=str(path), hint=f"files of these kinds: {known}")
-        for each in files:
-            yield from _of_path(each, specs, images)
-        return
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
-        raise DataError(
-            "the file holds no samples that can be read", where=str(path), hint=f"kinds: {', '.join(sorted(_READERS))}"
-        )
-    if not path.exists():
-        raise DataError("the file does not exist", where=str(path))
-    try:
-        yield from reader(path, specs, images)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, MemoryError) as error:
-        raise DataError(
-            "the file is damaged, or cannot be read", where=str(path), details=[str(error)[:200]]
-        ) from error
+    check_path(path)
+    for file in _files(path) if path.is_dir() else [path]:
+        try:
+            yield from _READERS[file.suffix.lower()](file, specs, images)
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, MemoryError) as error:
+            raise DataError(
+                "the file is damaged, or cannot be read", where=str(file), details=[str(error)[:200]]
+            ) from error
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(each for each in folder.rglob("*") if each.suffix.lower() in _READERS and each.is_file())
 
 
 def _of_image(path: Path, specs: Sequence[TensorSpec], images: Preprocessing) -> Iterator[Sample]:

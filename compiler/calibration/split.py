@@ -1,15 +1,17 @@
-"""Samples in one pass: most are calibrated with, some are held out to judge by, and the first few are tried with."""
+"""Samples in one pass: most are calibrated with, some are held out to judge by, and a few of both are kept."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice
 
 from .samples import Sample
 
 _HELD_EVERY, _HELD_AT = 4, 1  # of four samples the second
-_MOST_HELD, _MOST_TRIED = 128, 8
-_MOST_BYTES = 128 << 20  # of the samples that are kept
+_MOST_HELD, _MOST_KEPT, _MOST_TRIED = 128, 128, 8
+_MOST_BYTES = 64 << 20  # of the samples that are kept, and of those that are held out
+_MOST_AHEAD = 32
 
 
 @dataclass
@@ -19,27 +21,51 @@ class Split:
     Attributes:
         samples: all of them.
         held: those that are held out.
-        tried: the first of those that are calibrated with.
+        kept: the first of those that are calibrated with.
         count: how many there were, held ones included.
     """
 
     samples: Iterable[Sample]
     held: list[Sample] = field(default_factory=list)
-    tried: list[Sample] = field(default_factory=list)
+    kept: list[Sample] = field(default_factory=list)
     count: int = 0
 
-    def __iter__(self) -> Iterator[Sample]:
-        self.held, self.tried, self.count = [], [], 0
+    @property
+    def tried(self) -> list[Sample]:
+        """The few that ranges are tried with."""
+        return self.kept[:_MOST_TRIED]
+
+    def ahead(self) -> tuple[list[Sample], list[Sample]]:
+        """The first samples to calibrate with, and the first that are held out, before the pass."""
+        rest = iter(self.samples)
+        first: list[Sample] = []
         room = _MOST_BYTES
+        for sample in islice(rest, _MOST_AHEAD):
+            first.append(sample)
+            room -= _bytes(sample)
+            if room < 0 and len(first) > _HELD_AT:
+                break
+        self.samples = chain(first, rest)
+        held = [sample for number, sample in enumerate(first) if number % _HELD_EVERY == _HELD_AT]
+        return [sample for number, sample in enumerate(first) if number % _HELD_EVERY != _HELD_AT], held
+
+    def __iter__(self) -> Iterator[Sample]:
+        self.held, self.kept, self.count = [], [], 0
         for sample in self.samples:
-            size = sum(array.nbytes for array in sample.values())
             place = self.count % _HELD_EVERY
             self.count += 1
-            if place == _HELD_AT and len(self.held) < _MOST_HELD and (size <= room or not self.held):
-                room -= size
+            if place == _HELD_AT and _has_room(self.held, sample, _MOST_HELD):
                 self.held.append(sample)
                 continue
-            if len(self.tried) < _MOST_TRIED and (size <= room or not self.tried):
-                room -= size
-                self.tried.append(sample)
+            if _has_room(self.kept, sample, _MOST_KEPT):
+                self.kept.append(sample)
             yield sample
+
+
+def _has_room(samples: Sequence[Sample], sample: Sample, most: int) -> bool:
+    """Whether one more is kept; all of a model are of one size."""
+    return not samples or (len(samples) < most and (len(samples) + 1) * _bytes(sample) <= _MOST_BYTES)
+
+
+def _bytes(sample: Sample) -> int:
+    return sum(array.nbytes for array in sample.values())

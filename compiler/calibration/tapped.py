@@ -5,20 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..build import build
 from ..library.artifact import CompiledModel, load
-from ..library.tensor_spec import TensorSpec
+from ..library.tensor_spec import NARROW, TensorSpec
 from ..options import CompileOptions
 from ..process.progress import ProgressCallback
+from ..ranges import static_shapes
 from ..recipes.identity import restricted
 from .samples import Array, Sample
 
 if TYPE_CHECKING:
     from ...frontends import OpenedModel
+    from ...frontends.seam_parts import Place
     from ..recipes.recipe import Recipe
 
 # Of the outputs of one library together.
@@ -78,30 +82,38 @@ def input_specs(opened: OpenedModel, options: CompileOptions) -> list[TensorSpec
     """What the model takes, every size known.
 
     Raises:
-        ShapeError, UnsupportedError, ModelError: as an import.
+        ShapeError, UsageError: the sizes are not known, or do not fit, as an import says it.
     """
-    made = build(opened, None, replace(options, recipe=None), stop_after="import")
-    assert made.imported is not None
-    main = made.imported.module["main"]
-    return [
-        TensorSpec(name, tuple(int(extent) for extent in param.ty.shape), str(param.ty.dtype))
-        for name, param in zip(made.imported.input_names, main.params, strict=True)
-    ]
+    from ... import frontends
+
+    inputs = frontends.inputs_of(opened, shapes=static_shapes(options), bindings=options.bindings)
+    # Elements narrower than a byte travel as bytes.
+    return [TensorSpec(name, shape, "uint8" if dtype in NARROW else dtype) for name, (shape, dtype) in inputs.items()]
 
 
 @dataclass(frozen=True)
 class Tapped:
-    """A model that gives inner tensors: each of `libraries` some of them, all inputs of the model itself besides."""
+    """A model that gives inner tensors: each of `libraries` some of them, all inputs of the model itself besides.
+
+    Attributes:
+        divisors: for some tensors factors of their channels, which they are divided by: as those of the model whose
+            channels are balanced.
+    """
 
     libraries: tuple[CompiledModel, ...]
     inputs: frozenset[str]
+    divisors: Mapping[str, tuple[Place, Array]] = field(default_factory=dict)
 
     def run(self, sample: Sample) -> Iterator[dict[str, Array]]:
         """The tensors of one sample, a part of them at a time."""
         if self.inputs:
             yield {name: sample[name] for name in self.inputs}
         for library in self.libraries:
-            yield library.run(sample)
+            found = library.run(sample)
+            for name in found.keys() & self.divisors.keys():
+                place, factors = self.divisors[name]
+                found[name] = place.divided(found[name], factors.astype(np.float32))
+            yield found
 
     def all(self, sample: Sample) -> dict[str, Array]:
         """All of them at once."""

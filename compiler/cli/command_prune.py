@@ -116,7 +116,7 @@ def prune(
     from ... import frontends
     from ..build import target_of
     from ..calibration.images import parse_preprocessing
-    from ..calibration.samples import samples_of
+    from ..calibration.samples import checked_samples
     from ..calibration.tapped import input_specs
     from ..compression.costs import cycles_on
     from ..compression.prune import prune as pruned_model
@@ -150,7 +150,7 @@ def prune(
     images = parse_preprocessing(image) if image is not None else None
     with interrupt.temporary_folder(), shown(f"pruning {model.name}", Timeline()) as progress:
         opened = frontends.open(model, frontends.Request(shapes=shapes))
-        given = () if calibration is None else samples_of(calibration, input_specs(opened, here), images)
+        given = () if calibration is None else checked_samples(calibration, input_specs(opened, here), images)
         pruned = pruned_model(opened, given, asked.for_vectors(machine.lanes()), here, progress, cycles_on(machine))
         write_recipe(pruned.recipe, output)
     if as_json:

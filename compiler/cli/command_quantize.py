@@ -32,13 +32,22 @@ _STATE = ".calibration.npz"  # what stands beside the recipe until it is written
 
 def quantize(
     model: Model,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="RECIPE.json", help="The recipe to write.")],
     calibration: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             "--calibration", metavar="DATA", help="Samples: an .npz or .npy file, an image, or a folder of them."
         ),
-    ],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="RECIPE.json", help="The recipe to write.")],
+    ] = None,
+    weights_only: Annotated[
+        str | None,
+        typer.Option(
+            "--weights-only", metavar="BITS", help="Weights of dense layers alone, as int8 or int4; needs no samples."
+        ),
+    ] = None,
+    dynamic: Annotated[
+        bool, typer.Option("--dynamic", help="Dense layers in int8, with scales at run time; needs no samples.")
+    ] = False,
     bits: Annotated[int, typer.Option("--bits", min=2, max=8, help="Of activations and weights.")] = 8,
     granularity: Annotated[
         str, typer.Option("--granularity", metavar="KIND", help="What shares a scale of weights: channel or tensor.")
@@ -52,8 +61,15 @@ def quantize(
     ] = LEAST_OF_A_LAYER,
     image: Image = None,
     correct: Annotated[
-        bool, typer.Option("--correct/--no-correct", help="Correct biases where that lowers the error.")
-    ] = True,
+        list[str] | None,
+        typer.Option(
+            "--correct",
+            metavar="WHAT",
+            help="What is corrected where that lowers the error, if not all of it: channels, rounding, biases. "
+            "Repeatable.",
+        ),
+    ] = None,
+    no_correct: Annotated[bool, typer.Option("--no-correct", help="Correct nothing.")] = False,
     details: Annotated[bool, typer.Option("--details/--no-details", help="Measure the error of each layer.")] = True,
     export_onnx: Annotated[
         Path | None,
@@ -80,9 +96,18 @@ def quantize(
 
     * `tilewright quantize net.onnx --calibration samples.npz -o net.json --report net.html`
     * `tilewright quantize net.onnx --calibration photos/ --image crop=224,mean=0.485:0.456:0.406 -o net.json`
+    * `tilewright quantize gpt2.onnx --weights-only int4 --calibration prompts.npz -o gpt2.json`
     * `tilewright compile net.onnx -o net.so --quantize net.json`
     """
+    from ..calibration.samples import check_path
+    from ..recipes.dense import way_of
+
+    way = way_of(weights_only, dynamic, has_samples=calibration is not None)
+    if calibration is not None:
+        check_path(calibration)  # what loads TVM comes later
     from ... import frontends
+    from ..calibration.correct import corrections_of
+    from ..calibration.dense import quantize_dense
     from ..calibration.images import parse_preprocessing
     from ..calibration.quantize import Request
     from ..calibration.quantize import quantize as found_for
@@ -98,7 +123,7 @@ def quantize(
         granularity=check_option("granularity", granularity, GRANULARITIES),
         keep_float=tuple(keep_float or ()),
         least_decibels=least_decibels,
-        correct=correct,
+        corrections=corrections_of(tuple(correct) if correct else not no_correct),
         details=details,
         images=parse_preprocessing(image) if image is not None else None,
         state=output.with_name(output.name + _STATE),
@@ -109,7 +134,10 @@ def quantize(
     make_folders(output, None, None)
     opened = frontends.open(model, frontends.Request(shapes=static_shapes(request.options)))
     with interrupt.temporary_folder(), shown(f"quantizing {model.name}", Timeline()) as progress:
-        found = found_for(opened, calibration, request, progress)
+        if way is None:
+            found = found_for(opened, calibration, request, progress)
+        else:
+            found = quantize_dense(opened, way, calibration, request, progress)
         write_recipe(found.recipe, output)
         if export_onnx is not None:
             export_quantized(opened, found.recipe, export_onnx)

@@ -9,6 +9,7 @@ import typer
 
 from ...errors import EXIT_COMPARISON_FAILED, UsageError
 from ..calibration.limits import LEAST_DECIBELS
+from ..precision import rtol_of
 from ..process import interrupt
 from ..process.progress import Timeline, shown
 from ..reports.report import Table, show, show_json
@@ -92,7 +93,11 @@ def verify(
         result = verification.verify(
             loaded, model, inputs=values, bindings=bindings, runs=runs, rtol=rtol, seed=seed, runner=runner
         )
-    culprit = _bisected(loaded, model, values, bindings, result.rtol, seed) if bisect and not result.passed else None
+    culprit = None
+    if bisect and not result.passed:
+        # Inside it is held to the model as it came: what integers change has to be let pass.
+        bound = max(result.rtol, rtol_of(loaded.signature.precision, loaded.signature.quantize))
+        culprit = _bisected(loaded, model, values, bindings, bound if rtol is None else rtol, seed)
     report: dict[str, Any] = result.to_json()
     if bisect:
         report["first_divergence"] = culprit.to_json() if culprit is not None else None
@@ -133,8 +138,8 @@ def _quantized(
     as_json: bool,
 ) -> None:
     from ... import frontends
-    from ..calibration.check import check_quantized
-    from ..calibration.samples import samples_of
+    from ..calibration.samples import checked_samples
+    from ..recipe_check.check import check_quantized
     from ..recipes.files import read_recipe
     from ..reports.quantization_check import tables
     from ..verification.bisect import options_of
@@ -143,7 +148,7 @@ def _quantized(
     specs = loaded.signature.model_inputs
     opened = frontends.open(model, frontends.Request(shapes={spec.name: spec.shape for spec in specs}))
     if data is not None:
-        samples = samples_of(data, specs)
+        samples = checked_samples(data, specs)
     else:
         samples = iter(
             [

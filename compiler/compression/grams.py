@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from ...ir_passes.compression.columns import chosen_rows, columns_of, row_count
+from ...ir_passes.compression.columns import sampled_columns
 from ..calibration.samples import Array, Sample
 from .refit import ROWS_A_COLUMN
 from .trial import Trial
@@ -21,10 +21,8 @@ def grams_of(homes: Sequence[Home], trial: Trial, samples: Sequence[Sample]) -> 
         values = trial.run(sample, {})
         for home in homes:
             layer = home.layer
-            result = values[home.node.output]
             most = max(64, ROWS_A_COLUMN * _width(home) // len(samples))
-            rows = chosen_rows(row_count(layer, result), most, seed)
-            columns = columns_of(layer, values[home.node.source], result, rows).transpose(1, 0, 2)
+            columns = sampled_columns(layer, values[home.node.source], values[home.node.output], most, seed)
             gram = columns.transpose(0, 2, 1) @ columns
             grams[layer.name] = grams[layer.name] + gram if layer.name in grams else gram
     return grams
@@ -49,8 +47,7 @@ def drifts_of(
         for home in homes:
             layer, source, result = home.layer, home.node.source, own[home.node.output]
             most = max(64, ROWS_A_COLUMN * _width(home) // len(samples))
-            rows = chosen_rows(row_count(layer, result), most, seed)
-            columns, moved = (columns_of(layer, each[source], result, rows).transpose(1, 0, 2) for each in (own, other))
+            columns, moved = (sampled_columns(layer, each[source], result, most, seed) for each in (own, other))
             turned = moved.transpose(0, 2, 1)
             gram, cross = found.get(layer.name, (0.0, 0.0))
             found[layer.name] = gram + turned @ moved, cross + turned @ columns

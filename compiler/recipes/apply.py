@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ...errors import RecipeError
@@ -15,14 +16,27 @@ from ...ir_passes import (
     Pass,
     PlacePairs,
     PruneWeights,
+    QuantizeDynamically,
     QuantizeWeights,
 )
 from ...ir_passes.compression.factorize import Rank
 from ...ir_passes.compression.prune_weights import Zeros
 from ...ir_passes.quantization.pair_plan import Activation
 from ...ir_passes.quantization.weight_integers import WeightBits
-from ...schedules.narrow import conversion_cycles, gains, saved_cycles
-from .recipe import DropEntry, FloatEntry, KeepEntry, PrecisionEntry, RankEntry, Recipe, SparsityEntry, WeightsEntry
+from ...ir_types import Expr
+from ...schedules.narrow import conversion_cycles, gains, gains_dynamically, saved_cycles
+from .dense import WAYS, dense_layers
+from .recipe import (
+    ActivationsEntry,
+    DropEntry,
+    FloatEntry,
+    KeepEntry,
+    PrecisionEntry,
+    RankEntry,
+    Recipe,
+    SparsityEntry,
+    WeightsEntry,
+)
 from .sections import BLOCKS
 
 if TYPE_CHECKING:
@@ -65,18 +79,38 @@ class Applied:
             tuple(each for row in PRODUCTS for each in row(self.recipe, self, decide)),
         )
 
+    def of_node(self, hint: str, kept_float: str) -> None:
+        """Passes what became of a layer on, by the layer's name."""
+        self.tell(self._called.get(hint, hint), kept_float)
+
+    @cached_property
+    def _called(self) -> dict[str, str]:
+        return {hint: layer for layer, hint in self.names.layers.items()}
+
+    def quantized(self) -> dict[str, WeightsEntry]:
+        """The layers whose weights are quantized; of those that have a lower rank it is told that they are not."""
+        assert self.recipe is not None
+        kept, parts = self.recipe.entries(FloatEntry), self.recipe.entries(RankEntry)
+        asked = {
+            layer: entry
+            for layer, entry in self.recipe.entries(WeightsEntry).items()
+            if layer not in kept and layer in self.names.layers
+        }
+        for layer in asked.keys() & parts.keys():
+            self.tell(layer, "it is a product of a lower rank")
+        return {layer: entry for layer, entry in asked.items() if layer not in parts}
+
 
 # What makes passes of a section of a recipe.
 Row = Callable[[Recipe, Applied, "Chooser"], Sequence[Pass]]
 
 
 def _pairs(recipe: Recipe, applied: Applied, decide: Chooser) -> Sequence[Pass]:
-    names = applied.names
-    kept = recipe.entries(FloatEntry)
+    names, dense = applied.names, dense_layers(recipe)
     layers = {
         names.layers[layer]: WeightBits(entry.bits, entry.granularity)
-        for layer, entry in recipe.entries(WeightsEntry).items()
-        if layer not in kept and layer in names.layers and entry.granularity not in BLOCKS
+        for layer, entry in applied.quantized().items()
+        if layer not in dense
     }
     activations = {
         hint: Activation(entry.scale, entry.zero_point, entry.bits)
@@ -85,14 +119,13 @@ def _pairs(recipe: Recipe, applied: Applied, decide: Chooser) -> Sequence[Pass]:
     }
     if not layers or not activations:
         return ()
-    called = {hint: layer for layer, hint in names.layers.items()}
     return (
         PlacePairs(
             activations,
             layers,
             saved=lambda call: saved_cycles(call, decide),
             cost=lambda tensor, readers: conversion_cycles(tensor, readers, decide.target),
-            tell=lambda hint, kept_float: applied.tell(called.get(hint, hint), kept_float),
+            tell=applied.of_node,
             operand=decide.target.integer_operand,
         ),
     )
@@ -129,32 +162,49 @@ def _with_zeros(recipe: Recipe, applied: Applied, decide: Chooser) -> Sequence[P
     return (PruneWeights(zeros),) if zeros else ()
 
 
-def _weights(recipe: Recipe, applied: Applied, decide: Chooser) -> Sequence[Pass]:
-    """Layers whose weights alone are quantized: those of blocks, or all where no tensor is."""
-    names = applied.names
-    kept = recipe.entries(FloatEntry)
-    layers = {
-        names.layers[layer]: (entry.bits, BLOCKS.get(entry.granularity, 0))
-        for layer, entry in recipe.entries(WeightsEntry).items()
-        if layer not in kept and layer in names.layers and (entry.granularity in BLOCKS or not recipe.tensors)
-    }
-    if not layers:
-        return ()
-    called = {hint: layer for layer, hint in names.layers.items()}
+def _dense(recipe: Recipe, applied: Applied, decide: Chooser) -> Sequence[Pass]:
+    """Layers of which no range is needed."""
+    dense, dynamic = dense_layers(recipe), recipe.entries(ActivationsEntry)
+    hints = {layer: applied.names.layers[layer] for layer in applied.quantized() if layer in dense}
+    rows = tuple(hint for layer, hint in hints.items() if layer in dynamic)
+    weights = {hint: dense[layer] for layer, hint in hints.items() if layer not in dynamic}
     return (
-        QuantizeWeights(
-            gains=lambda call: gains(call, decide.target),
-            layers=layers,
-            tell=lambda hint, kept_float: applied.tell(called.get(hint, hint), kept_float),
-        ),
+        *([_with_dynamic_rows(rows, applied.of_node, decide)] if rows else []),
+        *([QuantizeWeights(gains=_faster(decide), layers=weights, tell=applied.of_node)] if weights else []),
     )
 
 
 def _precise(recipe: Recipe, applied: Applied, decide: Chooser) -> Sequence[Pass]:
     layers = frozenset(applied.names.layers[name] for name in recipe.entries(PrecisionEntry))
-    return (CastOperands(gains=lambda call: gains(call, decide.target), layers=layers),) if layers else ()
+    return (CastOperands(gains=_faster(decide), layers=layers),) if layers else ()
 
 
-FIRST: tuple[Row, ...] = (_dropped, _narrower, _factored, _with_zeros, _weights)
+def passes_of_way(way: str | None, tell: Tell, decide: Chooser) -> Sequence[Pass]:
+    """The passes of `compile --quantize WAY`: what it says is said of all dense layers with more than a few weights."""
+    if way is None:
+        return ()
+    entries = WAYS[way]
+    if "activations" in entries:
+        return (_with_dynamic_rows(None, tell, decide),)
+    weights: WeightsEntry = entries["weights"]
+    return (QuantizeWeights(weights.bits, BLOCKS.get(weights.granularity, 0), _faster(decide), tell=tell),)
+
+
+def _with_dynamic_rows(layers: Sequence[str] | None, tell: Tell, decide: Chooser) -> Pass:
+    return QuantizeDynamically(lambda call: gains_dynamically(call, decide), layers, tell)
+
+
+def _faster(decide: Chooser) -> Callable[[Expr], bool]:
+    return lambda call: gains(call, decide.target)
+
+
+FIRST: tuple[Row, ...] = (_dropped, _narrower, _factored, _with_zeros, _dense)
 QUANTIZE: tuple[Row, ...] = (_pairs,)
 PRODUCTS: tuple[Row, ...] = (_precise,)
+
+
+def until_integers(order: list[Pass]) -> Sequence[Pass]:
+    """Of the passes of a compile those up to the last that quantizes a layer: by then all is told of each."""
+    makers = (PlacePairs, QuantizeWeights, QuantizeDynamically)
+    ends = [index + 1 for index, each in enumerate(order) if isinstance(each, makers)]
+    return order[: max(ends, default=0)]

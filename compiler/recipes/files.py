@@ -16,7 +16,7 @@ from ...errors import RecipeError, UnsupportedVersionError
 from ..process.install import written_whole
 from ..process.places import output_errors
 from .recipe import Array, ModelIdentity, Recipe
-from .sections import LAYER_SECTIONS, TENSOR, integer, read_object, text
+from .sections import BALANCE, LAYER_SECTIONS, TENSOR, integer, read_object, text
 
 FORMAT, VERSION = "tilewright-recipe", 1
 _LARGEST_BYTES = 1 << 28  # of the JSON file
@@ -42,7 +42,7 @@ def read_recipe(path: str | os.PathLike[str]) -> Recipe:
         {
             "format": text,
             "version": integer(1, VERSION),
-            **dict.fromkeys(("model", "tensors", "layers", "arrays"), _any),
+            **dict.fromkeys(("model", "tensors", "balance", "layers", "arrays"), _any),
         },
         str(place),
     )
@@ -55,8 +55,12 @@ def read_recipe(path: str | os.PathLike[str]) -> Recipe:
         name: _layer(entry, f"{place}: layer {name!r}")
         for name, entry in _object(whole.get("layers", {}), f"{place}: layers").items()
     }
+    balance = {
+        name: BALANCE.read(entry, f"{place}: balance of {name!r}")
+        for name, entry in _object(whole.get("balance", {}), f"{place}: balance").items()
+    }
     arrays = _arrays(place, whole["arrays"]) if "arrays" in whole else {}
-    return Recipe(ModelIdentity(**identity), tensors, layers, arrays, str(place))
+    return Recipe(ModelIdentity(**identity), tensors, layers, arrays, str(place), balance)
 
 
 def recipe_of(given: str | os.PathLike[str] | Recipe | None) -> Recipe | None:
@@ -78,6 +82,8 @@ def write_recipe(recipe: Recipe, path: str | os.PathLike[str]) -> None:
     data: dict[str, Any] = {"format": FORMAT, "version": VERSION}
     data["model"] = {"name": recipe.model.name, "sha256": recipe.model.sha256}
     data["tensors"] = {name: TENSOR.write(entry) for name, entry in recipe.tensors.items()}
+    if recipe.balance:
+        data["balance"] = {name: BALANCE.write(entry) for name, entry in recipe.balance.items()}
     data["layers"] = {
         name: {key: LAYER_SECTIONS[key].write(entry) for key, entry in sections.items()}
         for name, sections in recipe.layers.items()

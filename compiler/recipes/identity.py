@@ -10,6 +10,8 @@ from dataclasses import replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ...errors import RecipeError, RecipeWarning
 from .files import recipe_of
 from .recipe import ModelIdentity, Recipe
@@ -34,7 +36,7 @@ def check_recipe(recipe: Recipe, opened: OpenedModel) -> None:
     """Whether a recipe can be for a model; a `RecipeWarning` where all its names fit, and the file is another.
 
     Raises:
-        RecipeError: the model has no tensor, layer or weights of a name in it.
+        RecipeError: the model has no tensor, layer, weights or channels of a name in it.
     """
     tensors, layers, weights = names_of(opened)
     for kind, used, known in (
@@ -50,12 +52,29 @@ def check_recipe(recipe: Recipe, opened: OpenedModel) -> None:
                 where=f"{recipe.where}, for {opened.where}",
                 hint=f"is {near[0]!r} meant?" if near else "the recipe was made for another model",
             )
+    _check_balance(recipe, opened)
     if recipe.model.sha256 and recipe.model.sha256 != identity_of(opened).sha256:
         warnings.warn(
             f"{recipe.where} was made for another file than {opened.where}, in which all its names occur, too",
             RecipeWarning,
             stacklevel=2,
         )
+
+
+def _check_balance(recipe: Recipe, opened: OpenedModel) -> None:
+    if not recipe.balance:
+        return
+    from ...frontends.seams import seams_of
+
+    seams = seams_of(opened)
+    for name, entry in recipe.balance.items():
+        where = f"{recipe.where}: balance of {name!r}, for {opened.where}"
+        if name not in seams:
+            what = "the model has no such channels that could be balanced"
+            raise RecipeError(what, where=where, hint=f"it has: {', '.join(seams) or 'none'}")
+        if len(entry.factors) != seams[name].channels:
+            what = f"{len(entry.factors)} factors are given for {seams[name].channels} channels"
+            raise RecipeError(what, where=where)
 
 
 def with_recipe(
@@ -70,14 +89,37 @@ def with_recipe(
     recipe = recipe_of(given)
     if recipe is None:
         return None, opened
+    check_recipe(recipe, opened)
+    return recipe, with_its_weights(recipe, opened)
+
+
+def with_its_weights(recipe: Recipe, opened: OpenedModel) -> OpenedModel:
+    """A model with its channels balanced as a recipe says, and then with the weights that it replaces.
+
+    Raises:
+        ModelError: weights have another shape or dtype, or there are no such channels.
+    """
     from ...frontends.replaced_weights import with_weights
 
-    check_recipe(recipe, opened)
-    return recipe, with_weights(opened, recipe.arrays)
+    return with_weights(with_balance(recipe, opened), recipe.arrays)
+
+
+def with_balance(recipe: Recipe, opened: OpenedModel) -> OpenedModel:
+    """A model with its channels balanced as a recipe says: it computes the same.
+
+    Raises:
+        ModelError: there are no such channels.
+    """
+    from ...frontends.seams import balanced
+
+    return balanced(opened, {name: np.array(entry.factors) for name, entry in recipe.balance.items()})
 
 
 def restricted(recipe: Recipe, opened: OpenedModel) -> Recipe:
-    """The part of a recipe that is about what is in a model: in a part of the one that it was made for."""
+    """The part of a recipe that is about what is in a model: in a part of the one that it was made for.
+
+    Channels are not balanced once more: of a part, whoever cut it has done so.
+    """
     tensors, layers, weights = names_of(opened)
     return replace(
         recipe,
@@ -85,6 +127,7 @@ def restricted(recipe: Recipe, opened: OpenedModel) -> Recipe:
         tensors={name: entry for name, entry in recipe.tensors.items() if name in tensors},
         layers={name: entry for name, entry in recipe.layers.items() if name in layers},
         arrays={name: array for name, array in recipe.arrays.items() if name in weights},
+        balance={},
     )
 
 

@@ -12,11 +12,13 @@ from onnx import helper, numpy_helper
 
 from ...errors import UnsupportedError
 from ...frontends.linear_layers import LinearLayer, linear_layers
-from ...frontends.replaced_weights import with_weights
+from ...ir_passes.quantization.quantize_weights import in_blocks
 from ...ir_passes.quantization.weight_integers import WeightBits, weight_integers
 from ..process.install import written_whole
 from ..process.places import output_errors
-from .recipe import Array, FloatEntry, Recipe, TensorEntry, WeightsEntry
+from .dense import DENSE, dense_layers
+from .identity import with_its_weights
+from .recipe import ActivationsEntry, Array, FloatEntry, Recipe, TensorEntry, WeightsEntry
 from .sections import BLOCKS
 
 if TYPE_CHECKING:
@@ -43,20 +45,18 @@ def quantized_model(opened: OpenedModel, recipe: Recipe) -> onnx.ModelProto:
     """The model with pairs where a recipe has them: activations in uint8, weights in int8, biases in int32.
 
     Raises:
-        UnsupportedError: other than 8 bits, weights in blocks, or a model of an opset without scales along an axis.
+        UnsupportedError: other than 8 bits, weights in blocks, scales at run time, or a model of an opset without
+            scales along an axis that ONNX cannot convert.
     """
-    opened = with_weights(opened, recipe.arrays)
+    opened = with_its_weights(recipe, opened)
     whole = opened.changed(opened.proto).for_engine()
     assert isinstance(whole, bytes)  # of a model that is no file
     model = onnx.ModelProto()
     model.ParseFromString(whole)
     opset = next((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), 1)
     if opset < _LEAST_OPSET:
-        raise UnsupportedError(
-            f"the model is of opset {opset}, and scales along an axis need {_LEAST_OPSET}",
-            where=opened.where,
-            hint="convert it with onnx.version_converter first",
-        )
+        model = _converted(model, opset, opened.where)
+        opened = opened.changed(model)
     kept = recipe.entries(FloatEntry)
     weights = {name: entry for name, entry in recipe.entries(WeightsEntry).items() if name not in kept}
     bits = {entry.bits for entry in recipe.tensors.values()} | {entry.bits for entry in weights.values()}
@@ -64,15 +64,41 @@ def quantized_model(opened: OpenedModel, recipe: Recipe) -> onnx.ModelProto:
         raise UnsupportedError(f"only {_BITS} bits are exported", where=recipe.where)
     if any(entry.granularity in BLOCKS for entry in weights.values()):
         raise UnsupportedError("weights in blocks are not exported", where=recipe.where)
-    layers = [each for each in linear_layers(opened) if each.name in weights and each.root in recipe.tensors]
+    if any(each in weights for each in recipe.entries(ActivationsEntry)):
+        raise UnsupportedError("scales at run time are not exported", where=recipe.where)
+    dense = dense_layers(recipe)
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    for layer in layers:
-        _quantize_weights(model, layer, weights[layer.name], recipe.tensors[layer.root], constants)
+    for layer in linear_layers(opened):
+        if layer.name in dense and layer.operator in DENSE:
+            _round_weights(model, layer, constants)
+        elif layer.name in weights and layer.root in recipe.tensors:
+            _quantize_weights(model, layer, weights[layer.name], recipe.tensors[layer.root], constants)
     _quantize_tensors(model, recipe)
     used = {name for node in model.graph.node for name in node.input} | {value.name for value in model.graph.output}
     for tensor in [each for each in model.graph.initializer if each.name not in used]:
         model.graph.initializer.remove(tensor)
     return model
+
+
+def _converted(model: onnx.ModelProto, opset: int, where: str) -> onnx.ModelProto:
+    try:
+        return onnx.version_converter.convert_version(model, _LEAST_OPSET)
+    except Exception as error:  # its exceptions are not documented
+        raise UnsupportedError(
+            f"the model is of opset {opset}, scales along an axis need {_LEAST_OPSET}, and ONNX does not convert it",
+            where=where,
+            details=[str(error)[:200]],
+        ) from error
+
+
+def _round_weights(model: onnx.ModelProto, layer: LinearLayer, constants: dict[str, onnx.TensorProto]) -> None:
+    """Weights alone become integers of 8 bits, with a scale for each column."""
+    array = numpy_helper.to_array(constants[layer.weights])
+    matrix = np.ascontiguousarray(array if layer.column else array.T)
+    integers, scale = in_blocks(matrix, _BITS, len(matrix))
+    kept = np.ascontiguousarray(integers if layer.column else integers.T)
+    name = f"{layer.weights}/of/{layer.name}"
+    model.graph.node[layer.index].input[1] = _dequantized(model, name, kept, scale.reshape(-1), layer.column)
 
 
 def _quantize_weights(

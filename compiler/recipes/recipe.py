@@ -45,10 +45,29 @@ class TensorEntry:
 
 @dataclass(frozen=True)
 class WeightsEntry:
-    """How the weights of a layer are quantized: bits, and what shares a scale."""
+    """How the weights of a layer are quantized: bits, what shares a scale, and for people, what was corrected."""
 
     bits: int = 8
     granularity: str = "channel"
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class BalanceEntry:
+    """Factors that channels are divided by where they are made, and multiplied by where they are read.
+
+    What the model computes stays; what integers make of it does not.
+    """
+
+    factors: tuple[float, ...]
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class ActivationsEntry:
+    """Where a layer has the scales of what it reads from, besides the recipe's tensors: ``dynamic``: each row's own."""
+
+    scales: str = "dynamic"
 
 
 @dataclass(frozen=True)
@@ -109,6 +128,7 @@ class Recipe:
         layers: by the name of a node, or its first output where it has none: entries by the name of their section.
         arrays: weights that replace the model's own, by the name of the initializer.
         where: the file that it was read from, for errors.
+        balance: channels of tensors, by the names of seams (`frontends/seams.py`); `arrays` replace what this makes.
     """
 
     model: ModelIdentity = ModelIdentity()
@@ -116,6 +136,12 @@ class Recipe:
     layers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     arrays: Mapping[str, Array] = field(default_factory=dict)
     where: str = "recipe"
+    balance: Mapping[str, BalanceEntry] = field(default_factory=dict)
+
+    @property
+    def changes_network(self) -> bool:
+        """Whether it changes the network, besides quantizing it."""
+        return any(self.entries(kind) for kind in (DropEntry, KeepEntry, RankEntry, SparsityEntry))
 
     def entries(self, kind: type[Entry]) -> dict[str, Entry]:
         """The layers that have an entry of a class, with it."""

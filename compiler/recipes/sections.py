@@ -11,6 +11,8 @@ from typing import Any
 from ...errors import RecipeError, UsageError
 from ...ir_passes.compression.masks import checked_rate, pattern_of
 from .recipe import (
+    ActivationsEntry,
+    BalanceEntry,
     DropEntry,
     FloatEntry,
     KeepEntry,
@@ -101,6 +103,13 @@ def yes_or_no(value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError("true or false")
     return value
+
+
+def factors(value: Any) -> tuple[float, ...]:
+    """Numbers to divide channels by."""
+    if not isinstance(value, list) or not value:
+        raise ValueError("a list of numbers greater than 0")
+    return tuple(map(positive, value))
 
 
 def one_of(*choices: str) -> Check:
@@ -197,13 +206,18 @@ TENSOR = EntryFormat(
     ),
 )
 
+BALANCE = EntryFormat(BalanceEntry, MappingProxyType({"factors": factors, "why": text}))
+
 # The sections of a layer by the key that they have in the file. A pass that takes one is a row of `apply.PASSES`.
 LAYER_SECTIONS: Mapping[str, EntryFormat] = MappingProxyType(
     {
         "weights": EntryFormat(
             WeightsEntry,
-            MappingProxyType({"bits": integer(2, MOST_BITS), "granularity": one_of(*GRANULARITIES, *BLOCKS)}),
+            MappingProxyType(
+                {"bits": integer(2, MOST_BITS), "granularity": one_of(*GRANULARITIES, *BLOCKS), "why": text}
+            ),
         ),
+        "activations": EntryFormat(ActivationsEntry, MappingProxyType({"scales": one_of("dynamic")}), single=True),
         "keep_channels": EntryFormat(KeepEntry, MappingProxyType({"channels": indices}), single=True),
         "drop": EntryFormat(DropEntry, MappingProxyType({"drop": yes_or_no}), single=True),
         "sparsity": EntryFormat(SparsityEntry, MappingProxyType({"pattern": pattern, "rate": rate})),

@@ -8,7 +8,7 @@ from .quantization_report import decibels
 from .report import Table
 
 if TYPE_CHECKING:
-    from ..calibration.check import QuantizedCheck
+    from ..recipe_check.check import QuantizedCheck
 
 _MOST_ROWS = 12
 
@@ -34,9 +34,14 @@ def tables(name: str, found: QuantizedCheck) -> list[str | Table]:
     )
     metrics = found.metrics
     agreement = f", top-1 agrees in {metrics.top1:.2%}" if metrics.top1 is not None else ""
+    left = (
+        ""
+        if found.changed is None
+        else f", as the recipe changes it ({decibels(found.changed)} dB from the model as it came)"
+    )
     verdict = "is close to" if metrics.decibels >= found.least_decibels else "DIFFERS from"
     parts.append(
-        f"it {verdict} the float model on {metrics.samples} inputs: {metrics.decibels:.1f} dB of "
+        f"it {verdict} the float model{left} on {metrics.samples} inputs: {metrics.decibels:.1f} dB of "
         f"{found.least_decibels:g} that are asked for, cosine {metrics.cosine:.5f}{agreement}"
     )
     return parts

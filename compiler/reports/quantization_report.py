@@ -60,9 +60,10 @@ def tables(found: Findings) -> list[str | Table]:
 
 def headlines(found: Findings) -> list[str]:
     """A few lines on the whole model."""
+    samples = f"calibrated with {found.calibrated} samples, judged by {found.held} others"
     lines = [
         f"{len(found.layers) - sum(bool(each.kept_float) for each in found.layers)} of {len(found.layers)} layers are "
-        f"integers on {found.target}; calibrated with {found.calibrated} samples, judged by {found.held} others"
+        f"integers on {found.target}; {samples if found.held else 'without samples nothing is known of accuracy'}"
     ]
     metrics = found.metrics
     if metrics is not None:
@@ -83,8 +84,23 @@ def headlines(found: Findings) -> list[str]:
     methods = Counter(each.entry.method for each in found.tensors)
     if methods:
         lines.append("ranges: " + ", ".join(f"{count} {method}" for method, count in methods.most_common()))
-    if found.recipe.arrays:
-        lines.append(f"{len(found.recipe.arrays)} biases are corrected")
+    lines += corrected(found)
+    return lines
+
+
+def corrected(found: Findings) -> list[str]:
+    """How many layers each correction serves, and what error it leaves in the middle one."""
+    ratios: dict[str, list[float]] = {}
+    tried = Counter(each.kind for layer in found.layers for each in layer.corrections)
+    for layer in found.layers:
+        for each in layer.corrections:
+            if each.kept:
+                ratios.setdefault(each.kind, []).append(each.ratio)
+    lines = []
+    for kind, count in tried.items():
+        kept = sorted(ratios.get(kind, []))
+        left = f", whose error is {kept[len(kept) // 2]:.2f} of what it was" if kept else ""
+        lines.append(f"{kind}: corrected for {len(kept)} of {count} layers{left}")
     return lines
 
 
@@ -167,7 +183,9 @@ def _layer(found: Findings, layer: LayerFinding) -> dict[str, Any]:
         "reads": layer.root,
         "kept_float": layer.kept_float or None,
         **numbers,
-        "bias_error_ratio": layer.bias_ratio,
+        "corrections": [
+            {"kind": each.kind, "error_ratio": each.ratio, "kept": each.kept} for each in layer.corrections
+        ],
         "float_seconds": layer.exact.seconds,
         "quantized_seconds": layer.integer.seconds,
         "float_bytes": layer.exact.bytes,

@@ -101,7 +101,8 @@ def verify(
         runs: how many sets of random inputs: of a library for a range the first of the largest sizes, the second of
             the least, and others of any.
         rtol: max |error| <= rtol * max |reference| must hold for each output; integers must be equal. By default what
-            `precision.rtol_of` allows the library.
+            `precision.rtol_of` allows the library; one of `compile --quantize WAY` is held to the model with the same
+            integers, as floats (`rounded_references`).
         seed: seed of the first run; the next has the next.
         runner: where the library runs; by default this process.
 
@@ -118,6 +119,7 @@ def verify(
     from ..library.artifact import load
     from ..runners.local import LocalRunner
     from .reference_engines import open_engine
+    from .rounded_references import changes, judged, rounded_references
 
     runner = runner or LocalRunner()
     compiled: Library = load(library) if isinstance(library, str | Path) else library
@@ -127,7 +129,10 @@ def verify(
     opened = frontends.open(model, frontends.Request(shapes=shapes))
     engine = open_engine("onnxruntime", opened.for_engine(), 0)
     _check_pair(signature, engine, bindings)
-    rtol = rtol_of(signature.precision, signature.quantize) if rtol is None else rtol
+    way, rounded = signature.quantize, None
+    if way and rtol is None:
+        rounded = rounded_references(opened, signature, bindings)
+    rtol = rtol_of(signature.precision) if rtol is None else rtol
     bounds = integer_bounds(opened)
     unknown = set(inputs) - {spec.name for spec in signature.model_inputs}
     if unknown:
@@ -138,6 +143,7 @@ def verify(
     given = {name: np.shape(value) for name, value in inputs.items()}
     done: list[Run] = []
     outputs: list[dict[str, Array]] = []
+    told: dict[str, None] = {}
     for number in range(seed, seed + runs):
         examples = opened.examples if number == seed else {}
         sizes = {
@@ -148,10 +154,17 @@ def verify(
         values = {**first_inputs(specs, number, bounds, examples), **inputs}
         references = engine.run({**bindings, **values})
         results = runner.run(compiled, values)
-        done.append(Run(number, tuple(compare(name, results[name], references[name], rtol) for name in references)))
+        if rounded is None:
+            compared = [compare(name, results[name], references[name], rtol) for name in references]
+        else:
+            written, compared = rounded.nearest(values, bindings, results, rtol)
+            compared = judged(way, compared, written, references, rtol)
+            told.update(dict.fromkeys(changes(way, signature.precision, written, references)))
+        done.append(Run(number, tuple(compared)))
         outputs.append(references)
     passed = all(each.passed for run in done for each in run.comparisons)
-    return Verification(passed, rtol, f"{engine.name} {engine.version}", tuple(done), _warnings(done, outputs))
+    reference = f"{engine.name} {engine.version}" + (f" on the model with {way}" if rounded is not None else "")
+    return Verification(passed, rtol, reference, tuple(done), (*told, *_warnings(done, outputs)))
 
 
 def _sizes_of_run(dimensions: Sequence[Dimension], run: int, seed: int) -> dict[str, int]:

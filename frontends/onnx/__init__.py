@@ -13,11 +13,11 @@ from ...failures import failing_in
 from ..imported import ImportedModel
 from ..opened import OpenedModel
 from .importer import import_graph
-from .input_shapes import apply_bindings, apply_shapes
+from .input_shapes import apply_bindings, apply_shapes, real_inputs
 from .node import node_name
 from .reader import read_model
 
-__all__ = ["import_onnx", "node_operators", "open_onnx"]
+__all__ = ["import_onnx", "inputs_of_onnx", "node_operators", "open_onnx"]
 
 
 def open_onnx(source: Path | onnx.ModelProto) -> OpenedModel:
@@ -40,6 +40,22 @@ def import_onnx(
         apply_shapes(model, shapes, bindings, opened.where)
         apply_bindings(model, bindings)
         return import_graph(model, opened.name, opened.where, counts=counts)
+
+
+def inputs_of_onnx(
+    opened: OpenedModel,
+    *,
+    shapes: Mapping[str, Sequence[int]],
+    bindings: Mapping[str, np.ndarray[Any, Any]],
+) -> dict[str, tuple[tuple[int, ...], str]]:
+    """The inputs of an ONNX model; see `tilewright.frontends.inputs_of`."""
+    model = opened.graph_form()
+    apply_shapes(model, shapes, bindings, opened.where)
+    return {
+        str(value.name): (tuple(int(str(extent)) for extent in value.shape or ()), str(value.dtype.numpy()))
+        for value in real_inputs(model)
+        if value.name not in bindings and value.dtype is not None
+    }
 
 
 def node_operators(opened: OpenedModel) -> dict[str, str]:

@@ -13,6 +13,7 @@ from ...errors import ModelError, TilewrightError, UnsupportedVersionError
 from ..opened import OpenedModel
 from .external_data import check_external_data
 from .function_calls import check_calls
+from .lifted_constants import with_lifted_constants
 from .proto_walk import every_node, every_tensor
 from .sparse_tensors import with_dense_tensors
 from .tensor_data import check_tensor_data
@@ -44,7 +45,7 @@ def read_model(source: Path | onnx.ModelProto) -> OpenedModel:
     check_calls(proto, where)
     check_tensor_data(proto, where)
     check_external_data(proto, folder, where)
-    proto = with_dense_tensors(proto, folder, where)
+    proto = with_lifted_constants(with_dense_tensors(proto, folder, where))
     opened = OpenedModel(proto, name, where, folder, file)
     try:
         opened.graph_form()

@@ -77,3 +77,9 @@ def chosen_rows(count: int, most: int, seed: int) -> Array:
     if count <= most:
         return np.arange(count)
     return np.sort(np.random.default_rng(seed).choice(count, most, replace=False))
+
+
+def sampled_columns(layer: Layer, data: Array, result: Array, most: int, seed: int) -> Array:
+    """`columns_of` at most so many rows, the same ones for the same seed: float64[groups, rows, inputs * taps]."""
+    rows = chosen_rows(row_count(layer, result), most, seed)
+    return columns_of(layer, data, result, rows).transpose(1, 0, 2)

@@ -1,12 +1,14 @@
-"""Second-order pruning: what a layer's outputs on data lose by each weight, and weights that make up for it.
+"""Second order: what a layer's outputs on data lose by a change of each weight, and weights that make up for it.
 
-Optimal Brain Surgeon column by column, as SparseGPT does it (Frantar and Alistarh, 2023): with the second moments H of
-a layer's inputs, dropping w[c, i] costs w^2 / [H^-1]_ii, and the weights behind i take over what they can of it.
+Optimal Brain Surgeon column by column, as SparseGPT prunes (Frantar and Alistarh, 2023) and GPTQ rounds (Frantar and
+others, 2023): with the second moments H of a layer's inputs, changing w[c, i] by d costs d^2 / [H^-1]_ii, and the
+weights behind i take over what they can of it.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -15,7 +17,7 @@ from .masks import Mask, Pattern, keep
 
 # Of the mean of H's diagonal, added to it: inputs that depend on each other have no inverse.
 DAMPING = 0.01
-_COLUMNS = 128  # whose masks are chosen at once
+COLUMNS = 128  # that are settled before those behind hear of it
 
 
 def damped(moments: Array, share: float = DAMPING) -> Array:
@@ -25,33 +27,55 @@ def damped(moments: Array, share: float = DAMPING) -> Array:
     return np.asarray(moments + np.diag(share * typical + np.where(diagonal == 0, typical, 0.0)))
 
 
-def prune_by_second_order(weights: Array, moments: Array, pattern: Pattern, rate: float) -> tuple[Array, Mask]:
-    """Drops weights of one group, and adjusts those that are kept.
+# What the weights of a column become, given its place in the block and what they are by then.
+Settle = Callable[[int, Array], Array]
+
+
+def settled(weights: Array, moments: Array, width: int, settle: Callable[[int, Array, Array], Settle]) -> Array:
+    """Changes the weights of one group column by column; those behind make up for each change.
 
     Args:
         weights: (output channels, inputs), float64.
         moments: the mean of x x^T over the inputs x, (inputs, inputs).
+        width: columns that are looked at together before the first of them is changed.
+        settle: is given the first column of such a block, its weights, and the square roots of [H^-1]_ii, of the
+            inputs from i on alone; gives what settles its columns.
+    """
+    weights, inputs = weights.copy(), weights.shape[1]
+    # Row i of the factor holds what column i hands on to those behind it.
+    factor = np.linalg.cholesky(np.linalg.inv(damped(moments))).T
+    for start in range(0, inputs, width):
+        stop = min(start + width, inputs)
+        block, here = weights[:, start:stop], factor[start:stop, start:stop]
+        becomes = settle(start, block, np.diagonal(here))
+        errors = np.zeros_like(block)
+        for column in range(stop - start):
+            kept = becomes(column, block[:, column])
+            errors[:, column] = (block[:, column] - kept) / here[column, column]
+            block[:, column + 1 :] -= np.outer(errors[:, column], here[column, column + 1 :])
+            block[:, column] = kept
+        weights[:, stop:] -= errors @ factor[start:stop, stop:]
+    return weights
+
+
+def prune_by_second_order(weights: Array, moments: Array, pattern: Pattern, rate: float) -> tuple[Array, Mask]:
+    """Drops weights of one group, and adjusts those that are kept.
+
+    Args:
+        weights, moments: as `settled` takes them.
 
     Returns:
         The weights, and which were kept.
     """
-    weights, mask = weights.copy(), np.zeros(weights.shape, bool)
-    # Row i of the factor holds what column i hands on to those behind it.
-    factor = np.linalg.cholesky(np.linalg.inv(damped(moments))).T
-    width = pattern.among or max(1, _COLUMNS // pattern.inputs) * pattern.inputs
-    inputs = weights.shape[1]
-    for start in range(0, inputs, width):
-        stop = min(start + width, inputs)
-        block, here = weights[:, start:stop], factor[start:stop, start:stop]
-        scores = (block / np.diagonal(here)) ** 2
-        mask[:, start:stop] = keep(scores[None], pattern, rate)[0]
-        errors = np.zeros_like(block)
-        for column in range(stop - start):
-            dropped = np.where(mask[:, start + column], 0.0, block[:, column])
-            errors[:, column] = dropped / here[column, column]
-            block[:, column:] -= np.outer(errors[:, column], here[column, column:])
-        weights[:, stop:] -= errors @ factor[start:stop, stop:]
-    return np.where(mask, weights, 0.0), mask
+    mask = np.zeros(weights.shape, bool)
+
+    def settle(start: int, block: Array, costs: Array) -> Settle:
+        here = mask[:, start : start + block.shape[1]]
+        here[:] = keep(((block / costs) ** 2)[None], pattern, rate)[0]
+        return lambda column, values: np.where(here[:, column], values, 0.0)
+
+    width = pattern.among or max(1, COLUMNS // pattern.inputs) * pattern.inputs
+    return settled(weights, moments, width, settle), mask
 
 
 def output_error(weights: Array, wanted: Array, moments: Array) -> float:

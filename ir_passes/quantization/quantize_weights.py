@@ -19,13 +19,14 @@ from ..core.sources import split
 from ..dialect.quantize import dequantize
 from ..dialect.weight_product import block_of_row, can_store, stored_bits, weight_product
 from .quantized_values import integer, size_of
+from .weight_steps import own_steps
 
 # Of the range that a block's largest weight asks for, what is tried for its scale: to round the many more finely may be
 # better than to hold the largest.
 _SHARES = (0.95, 0.9, 0.85, 0.8)
 # What fewer weights take is no time.
 FEWEST_WEIGHTS = 1 << 12
-_BYTE = 8
+BYTE = 8  # bits, of which the lowest integer is left out, so that the range is symmetric
 _MATRIX = 2
 
 
@@ -66,7 +67,7 @@ class QuantizeWeights(GraphPass):
                 return None
             name, bits, block = asked
             weights = array_of(value.args[1]) if calls(value, "matmul") else None
-            reason = _reason(value, weights)
+            reason = why_float(value, weights)
             if weights is not None and not reason:
                 block = min(block, len(weights)) or len(weights)
                 if not can_store(stored_bits(bits), block, len(weights)):
@@ -87,11 +88,15 @@ class QuantizeWeights(GraphPass):
             known = array_of(value.args[1]) if calls(value, "matmul") else None
             return (var.name, self.bits, self.block) if known is not None and known.size >= FEWEST_WEIGHTS else None
         name = next((each for each in split(var.name) if each in self.layers), None)
-        is_product = calls(value, "matmul", "nn.conv1d", "nn.conv2d", "nn.conv3d")
-        return (name, *self.layers[name]) if name is not None and is_product else None
+        return (name, *self.layers[name]) if name is not None and is_product(value) else None
 
 
-def _reason(value: Call, weights: Array | None) -> str:
+def is_product(value: Expr) -> bool:
+    """Whether a call is what layers are."""
+    return bool(calls(value, "matmul", "nn.conv1d", "nn.conv2d", "nn.conv3d"))
+
+
+def why_float(value: Call, weights: Array | None) -> str:
     """Why a product's weights cannot be quantized, if they cannot."""
     if weights is None:
         return "its weights are no constant matrix"
@@ -112,30 +117,41 @@ def _product(x: Expr, shape: tuple[int, ...], bits: int, block: int) -> Expr:
 
 def weight_pair(weights: Array, bits: int, block: int) -> Expr:
     """A matrix (depth, columns) of floats as integers of so many bits that are dequantized, by blocks of rows."""
+    integers, scale = in_blocks(weights, bits, block)
+    return dequantize(constant(integers), constant(scale), integer(0))
+
+
+def in_blocks(weights: Array, bits: int, block: int) -> tuple[Array, Array]:
+    """A matrix (depth, columns) as integers of so many bits, and scales of each row, or one row of them for all."""
     depth, columns = weights.shape
     blocks = int(block_of_row(depth, block)[-1]) + 1
     whole = np.zeros((blocks * block, columns), np.float32)
     whole[:depth] = weights
     integers, scale = rounded(whole.reshape(blocks, block, columns), bits)
     rows = scale.reshape(blocks, columns)
-    rows = rows if blocks == 1 else rows[block_of_row(depth, block)]
-    return dequantize(constant(integers.reshape(-1, columns)[:depth]), constant(rows), integer(0))
+    return integers.reshape(-1, columns)[:depth], rows if blocks == 1 else rows[block_of_row(depth, block)]
 
 
 def rounded(weights: Array, bits: int) -> tuple[Array, Array]:
-    """Weights (blocks, block, columns) as int8 of so many bits, and scales (blocks, 1, columns) of float32."""
+    """Weights (blocks, block, columns) as int8 of so many bits, and scales (blocks, 1, columns) of float32.
+
+    Weights that are integers times a scale already keep both.
+    """
     lowest = -(1 << (bits - 1))
     places = np.abs(weights).argmax(1, keepdims=True)
     largest = np.take_along_axis(weights, places, 1)
     # Of few integers all are used: the largest weight becomes the lowest one, which has no counterpart above zero, so
     # that scales may be negative.
-    step = largest / np.float32(lowest) if bits < _BYTE else np.abs(largest) / np.float32(-lowest - 1)
+    step = largest / np.float32(lowest) if bits < BYTE else np.abs(largest) / np.float32(-lowest - 1)
     integers, scales, least = _divided(weights, step, lowest)
     for share in _SHARES:
         finer, scale, error = _divided(weights, step * np.float32(share), lowest)
         better = error < least
         integers, scales = np.where(better, finer, integers), np.where(better, scale, scales)
         least = np.minimum(least, error)
+    own = own_steps(weights, lowest if bits < BYTE else lowest + 1, -lowest - 1).astype(np.float32)
+    kept, scale, _ = _divided(weights, own, lowest)
+    integers, scales = np.where(own, kept, integers), np.where(own, scale, scales)
     return integers.astype(np.int8), scales
 
 

@@ -9,6 +9,7 @@ from types import MappingProxyType
 import numpy as np
 
 from ..core.constants import Array
+from .weight_steps import own_steps
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ GRANULARITIES: Mapping[str, Callable[[int, int], tuple[int, ...]]] = MappingProx
 def weight_integers(weights: Array, column: int, asked: WeightBits) -> tuple[Array, Array]:
     """int8 and float32 scales that broadcast against them: w is about integers * scales, none beyond the range.
 
+    Weights that are integers times a scale already keep both.
+
     Args:
         weights: of float32.
         column: the axis of the columns of the product.
@@ -43,7 +46,9 @@ def weight_integers(weights: Array, column: int, asked: WeightBits) -> tuple[Arr
     most = 2 ** (asked.bits - 1) - 1
     axes = GRANULARITIES[asked.granularity](weights.ndim, column)
     largest = np.abs(weights).max(axis=axes, keepdims=True).astype(np.float64)
-    scales = np.where(largest > 0, largest / most, 1.0).astype(np.float32)
+    rows = np.moveaxis(weights, axes, range(len(axes)))
+    own = own_steps(rows.reshape(1, -1, largest.size), -most, most).reshape(largest.shape)
+    scales = np.where(own > 0, own, np.where(largest > 0, largest / most, 1.0)).astype(np.float32)
     scales = np.maximum(scales, np.finfo(np.float32).tiny)
     integers = np.clip(np.rint(weights / scales), -most, most).astype(np.int8)
     return integers, scales

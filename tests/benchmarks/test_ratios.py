@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from fake_engines import fake_engine, measured, table
-from tilewright.benchmarks.engines.engine import BFLOAT16
+from tilewright.benchmarks.engines.engine import BFLOAT16, INT8
 from tilewright.benchmarks.measurement import FAILED, WRONG
 from tilewright.benchmarks.ratios import compare, geometric_means, round_ratio, summarise
 
@@ -70,3 +70,19 @@ def test_geometric_means_are_over_models_for_each_number_of_threads() -> None:
     assert [mean.ratio for mean in means] == pytest.approx([2.0, 3.0])
     assert (means[0].onnxruntime_ratio, means[0].onnxruntime_models) == (0.5, 1)
     assert summarise(rows, TABLE)["geometric_means"][0]["ratio"] == means[0].ratio
+
+
+def test_int8_is_compared_with_int8_and_with_our_own_float32() -> None:
+    engines = table(
+        fake_engine("tilewright", ours=True),
+        fake_engine("tilewright-int8", precision=INT8, ours=True),
+        fake_engine("onnxruntime"),
+        fake_engine("onnxruntime-int8", precision=INT8),
+        fake_engine("openvino-int8", precision=INT8),
+    )
+    own = [measured("tilewright", 4.0), measured("tilewright-int8", 1.0)]
+    peers = [measured("onnxruntime", 5.0), measured("onnxruntime-int8", 2.0), measured("openvino-int8", 1.25)]
+    rows = compare([*own, *peers], engines)
+    assert (rows[1].best_peer, rows[1].ratio, rows[1].onnxruntime_ratio) == ("openvino-int8", 0.8, 0.5)
+    assert (rows[0].float32_ratio, rows[1].float32_ratio) == (None, 0.25)
+    assert geometric_means(rows)[1].float32_ratio == pytest.approx(0.25)

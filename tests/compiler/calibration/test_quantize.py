@@ -16,12 +16,13 @@ import pytest
 import tilewright
 from small_models import model, node
 from tilewright import frontends
-from tilewright.compiler.calibration.check import check_quantized
+from tilewright.compiler.calibration import tapped
 from tilewright.compiler.calibration.findings import Findings
 from tilewright.compiler.calibration.quantize import Request, quantize
 from tilewright.compiler.options import CompileOptions
+from tilewright.compiler.recipe_check.check import check_quantized
 from tilewright.compiler.recipes.quantized_onnx import quantized_model
-from tilewright.compiler.recipes.recipe import Recipe
+from tilewright.compiler.recipes.recipe import FloatEntry, Recipe
 from tilewright.compiler.reports import quantization_check, quantization_page, quantization_report
 from tilewright.errors import CalibrationError, UsageError
 
@@ -103,6 +104,26 @@ def test_onnx_runtime_computes_the_same_from_the_exported_model() -> None:
     assert difference < 0.05 * largest
 
 
+@cache
+def dense_recipe() -> Recipe:
+    return quantize(DENSE, SAMPLES, Request(OPTIONS, always=True, details=False)).recipe
+
+
+def test_a_model_of_an_older_opset_is_converted_for_other_runtimes() -> None:
+    opened = frontends.open(DENSE)
+    older = onnx.ModelProto()
+    older.CopyFrom(DENSE)
+    older.opset_import[0].version = 12
+    models = [quantized_model(each, dense_recipe()) for each in (opened, frontends.open(older))]
+    outputs = [
+        onnxruntime.InferenceSession(each.SerializeToString(), providers=["CPUExecutionProvider"]).run(
+            None, {"x": SAMPLES[0]}
+        )[0]
+        for each in models
+    ]
+    np.testing.assert_allclose(*outputs, atol=1e-5)
+
+
 def planted(recipe: Recipe, root: str, factor: float = 10.0) -> Recipe:
     entry = recipe.tensors[root]
     return replace(recipe, tensors={**recipe.tensors, root: replace(entry, scale=entry.scale * factor)})
@@ -119,12 +140,12 @@ def test_a_planted_fault_is_named_first(place: int) -> None:
     samples = [{"image": image[None]} for image in images[80:84]]
     opened = frontends.open(DIGITS)
 
-    check = check_quantized(bad, opened, faulty, samples, bisect=True, options=OPTIONS, always=True)
+    check = check_quantized(bad, opened, faulty, samples, bisect=True, options=OPTIONS)
     assert check.is_as_written
     assert check.layers[0].layer == guilty.name
     assert not any(each.kernel_is_wrong for each in check.layers)
     assert f"layer {guilty.name!r}" in "\n".join(map(str, quantization_check.tables("x.so", check)))
-    good = check_quantized(library(), opened, found.recipe, samples, options=OPTIONS, always=True)
+    good = check_quantized(library(), opened, found.recipe, samples, options=OPTIONS)
     assert good.passed and good.metrics.decibels > check.metrics.decibels + 3
 
 
@@ -180,7 +201,7 @@ def test_what_was_calibrated_before_an_interrupt_is_not_calibrated_again(
     from tilewright.compiler.calibration import collect
 
     monkeypatch.setattr(collect, "_FLUSH_SECONDS", 0.0)
-    request = Request(OPTIONS, always=True, correct=False, details=False, state=tmp_path / "state.npz")
+    request = Request(OPTIONS, always=True, corrections=(), details=False, state=tmp_path / "state.npz")
     with pytest.raises(KeyboardInterrupt):
         quantize(DENSE, interrupted(SAMPLES, 9), request)
     assert request.state is not None and request.state.is_file()
@@ -211,9 +232,11 @@ def test_what_was_calibrated_before_an_interrupt_is_not_calibrated_again(
         (np.full((4, 4, 32), np.nan, "f4"), "NaN"),
     ],
 )
-def test_data_that_does_not_do(data: np.ndarray, what: str) -> None:
+def test_data_that_does_not_do(data: np.ndarray, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tapped, "build", None)  # it is told before anything is compiled
     with pytest.raises(CalibrationError, match=what):
-        quantize(DENSE, data, Request(OPTIONS))
+        quantize(DENSE, data, Request(OPTIONS, state=tmp_path / "state.npz"))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_model_that_makes_nan_of_its_samples() -> None:
@@ -236,3 +259,16 @@ def test_a_model_without_layers() -> None:
 def test_constant_inputs_have_a_scale() -> None:
     found = quantize(DENSE, np.zeros((4, 4, 32), "f4"), Request(OPTIONS, always=True, details=False))
     assert all(entry.scale > 0 for entry in found.recipe.tensors.values())
+
+
+def test_a_layer_that_stays_float_keeps_its_own_bias() -> None:
+    recipe = dense_recipe()
+    assert recipe.arrays.keys() == {"c1"}
+    shifted = replace(recipe, arrays={"c1": recipe.arrays["c1"] + 1})
+    by_hand = replace(shifted, layers={**recipe.layers, "second": {**recipe.layers["second"], "float": FloatEntry()}})
+
+    def outputs(each: Recipe) -> Any:
+        return tilewright.compile(DENSE, recipe=each, passes=ALWAYS, threads=1).run({"x": SAMPLES[0]})["y"]
+
+    np.testing.assert_array_equal(outputs(by_hand), outputs(replace(by_hand, arrays={})))
+    assert np.abs(outputs(shifted) - outputs(recipe)).max() > 0.1

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tilewright.compiler.calibration.images import parse_preprocessing
-from tilewright.compiler.calibration.samples import samples_of
+from tilewright.compiler.calibration.samples import checked_samples, samples_of
 from tilewright.compiler.library.tensor_spec import TensorSpec
 from tilewright.errors import CalibrationError, DataError, UsageError
 
@@ -112,3 +112,19 @@ def test_images(tmp_path: Path) -> None:
 def test_preprocessings_that_are_none(text: str) -> None:
     with pytest.raises(UsageError):
         parse_preprocessing(text)
+
+
+def test_all_of_the_data_is_looked_at_before_the_first_sample() -> None:
+    late = A.copy()
+    late[4, 0, 0] = np.nan
+    for data in (late, {"a": late}, list(late)):
+        with pytest.raises(CalibrationError, match="NaN"):
+            checked_samples(data, ONE)
+    # What gives its items once alone is looked at as far as samples are needed, and none of it is lost.
+    given = checked_samples(iter(late), ONE, least=2)
+    assert len([next(given) for _ in range(4)]) == 4
+    with pytest.raises(CalibrationError, match="NaN"):
+        next(given)
+    for short in (A[:1], iter(A[:1])):
+        with pytest.raises(CalibrationError, match="holds 1 samples, and 2 are needed"):
+            checked_samples(short, ONE, least=2)

@@ -4,6 +4,8 @@ The reference arithmetic is the quantized ONNX model, computed by ONNX Runtime w
 between a dequantize and a quantize, exactly as written. A layer by itself is held to it but for the rounding of floats.
 A whole network cannot be: a value half-way between two integers may go either way, and what follows differs by a unit.
 So the library's difference from that model may be no larger than that model's own error.
+
+Where a recipe changes the network, too, that is the float model and the quantized one of its twin.
 """
 
 from __future__ import annotations
@@ -13,18 +15,19 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ToolError
+from ..calibration.as_compiled import as_compiled
+from ..calibration.errors_of_layers import Error, Metrics, whole_metrics
+from ..calibration.limits import LEAST_DECIBELS
+from ..calibration.network import Network, layers_of, network_of, recipe_by_themselves, taps_of
+from ..calibration.samples import Sample
+from ..calibration.tapped import workshop_of
 from ..library.artifact import CompiledModel
 from ..options import CompileOptions
 from ..process.progress import ProgressCallback
-from ..recipes.identity import check_recipe
-from ..recipes.quantized_onnx import quantized_model
-from ..recipes.recipe import Array, Recipe
-from .as_compiled import as_compiled
-from .errors_of_layers import Error, Metrics, whole_metrics
-from .limits import LEAST_DECIBELS
-from .network import Network, layers_of, network_of, recipe_by_themselves, taps_of
-from .samples import Sample
-from .tapped import workshop_of
+from ..recipes.dense_onnx import reference_model
+from ..recipes.identity import check_recipe, with_balance
+from ..recipes.recipe import Array, FloatEntry, Recipe
+from .twin import twin_of, without_changes
 
 if TYPE_CHECKING:
     from ...frontends import OpenedModel
@@ -53,10 +56,11 @@ class QuantizedCheck:
     """What was found.
 
     Attributes:
-        metrics: of the library against the float model.
+        metrics: of the library against the float model, as far as the recipe leaves it.
         difference: of the library against the reference arithmetic.
         own_error: of the reference arithmetic against the float model.
         least_decibels: what `metrics.decibels` has to be.
+        changed: the float model as the recipe leaves it against the model as it came; None where that is the same.
         layers: the worst first; empty where nobody asked.
     """
 
@@ -64,6 +68,7 @@ class QuantizedCheck:
     difference: Error
     own_error: Error
     least_decibels: float
+    changed: Error | None = None
     layers: tuple[LayerCheck, ...] = ()
 
     @property
@@ -91,6 +96,7 @@ class QuantizedCheck:
             "top1_agreement": self.metrics.top1,
             "reference_db": number(self.difference),
             "reference_own_error_db": number(self.own_error),
+            "changed_db": number(self.changed) if self.changed is not None else None,
             "layers": [
                 {
                     "layer": each.layer,
@@ -113,26 +119,29 @@ def check_quantized(
     least_decibels: float = LEAST_DECIBELS,
     bisect: bool = False,
     options: CompileOptions | None = None,
-    always: bool = False,
     tell: ProgressCallback = lambda stage, done, total: None,
 ) -> QuantizedCheck:
     """Runs the library, the float model and the reference arithmetic on samples.
 
     Args:
         library: compiled from `opened` with `recipe`.
-        bisect: whether layers are looked at one by one.
-        options, always: those that the library was compiled with, and whether whatever it costs, for the layers.
+        bisect: whether layers are looked at one by one; those of a changed network are of its twin's sizes.
+        options: those that the library was compiled with.
 
     Raises:
         RecipeError: the recipe is for another model.
         ToolError: ONNX Runtime is not installed.
-        UnsupportedError: the recipe has no ONNX form (`quantized_onnx`).
+        UnsupportedError: the recipe has no ONNX form (`quantized_model`, `twin_of`).
     """
     check_recipe(recipe, opened)
     asked = options or CompileOptions()
-    exact = _session(opened.for_engine())
+    twin = twin_of(opened, recipe, asked) if recipe.changes_network else opened
+    exact = _session(twin.for_engine())
+    before = _session(opened.for_engine()) if recipe.changes_network else None
+    changed = None if before is None else Error()
     # A library does not tell which of its layers are integers: those that gain by it, or all that can be.
-    applied = {each.layers_text: each for each in (_applied(opened, recipe, asked, every) for every in (False, True))}
+    ways = (False, True) if recipe.tensors else (False,)
+    applied = {each.layers_text: each for each in (_applied(opened, twin, recipe, asked, every) for every in ways)}
     outputs = [spec.name for spec in library.outputs]
     kept: list[Sample] = []
     pairs = []
@@ -145,46 +154,49 @@ def check_quantized(
             for name in outputs:
                 reference.difference.add(ours[name], written[name])
                 reference.own_error.add(written[name], floats[name])
+        if before is not None and changed is not None:
+            own = before(sample)
+            for name in outputs:
+                changed.add(floats[name], own[name])
         if len(kept) < _LAYER_SAMPLES:
             kept.append(sample)
-    layers = _layers(opened, recipe, kept, asked, always, tell) if bisect else ()
     nearest = min(applied.values(), key=lambda each: each.difference.error)
+    layers = _layers(twin, nearest.recipe, kept, asked, tell) if bisect else ()
     metrics = whole_metrics(pairs, outputs)
-    return QuantizedCheck(metrics, nearest.difference, nearest.own_error, least_decibels, layers)
+    return QuantizedCheck(metrics, nearest.difference, nearest.own_error, least_decibels, changed, layers)
 
 
 @dataclass(frozen=True)
 class _Applied:
     """The reference arithmetic with some of the layers as integers, and what it was found to differ by."""
 
-    layers_text: str
+    recipe: Recipe
     run: Any
     difference: Error
     own_error: Error
 
+    @property
+    def layers_text(self) -> str:
+        """Which tensors and layers those are."""
+        return str((sorted(self.recipe.tensors), self.recipe.layers))
 
-def _applied(opened: OpenedModel, recipe: Recipe, options: CompileOptions, every: bool) -> _Applied:
+
+def _applied(opened: OpenedModel, twin: OpenedModel, recipe: Recipe, options: CompileOptions, every: bool) -> _Applied:
     part = as_compiled(opened, recipe, options, always=every)
-    run = _session(quantized_model(opened, part).SerializeToString())
-    return _Applied(str((sorted(part.tensors), part.layers)), run, Error(), Error())
+    part = without_changes(part) if recipe.changes_network else part
+    return _Applied(part, _session(reference_model(twin, part).SerializeToString()), Error(), Error())
 
 
 def _layers(
-    opened: OpenedModel,
-    recipe: Recipe,
-    samples: list[Sample],
-    options: CompileOptions,
-    always: bool,
-    tell: ProgressCallback,
+    opened: OpenedModel, recipe: Recipe, samples: list[Sample], options: CompileOptions, tell: ProgressCallback
 ) -> tuple[LayerCheck, ...]:
-    whole = network_of(opened)
-    with workshop_of(options, tell, always) as shop:
-        kept: dict[str, str] = {}
-        tell("compile", 0, 0)
-        shop.compiled(opened, "quantized", recipe, kept)
-        network = whole.of([layer for layer in whole.layers if kept.get(layer.name, "-") == ""])
-        if not network.layers:
-            return ()
+    """The layers that are integers, each by itself; `recipe` says `float` of the others."""
+    opened = with_balance(recipe, opened)  # as floats it computes the same
+    whole, kept = network_of(opened), recipe.entries(FloatEntry)
+    network = whole.of([layer for layer in whole.layers if layer.name in recipe.layers and layer.name not in kept])
+    if not network.layers or not samples:
+        return ()
+    with workshop_of(options, tell) as shop:
         exact = taps_of(shop, network, None, "exact")
         values = exact.all(samples[0])
         quantized = layers_of(shop, network, values, recipe, "layers")
@@ -211,7 +223,7 @@ def _reference_layers(network: Network, recipe: Recipe, values: Mapping[str, Arr
 
     part = layers_by_themselves(network.opened, network.layers, values)
     own = replace(recipe_by_themselves(recipe, network.layers, part), where=recipe.where)
-    session = _session(quantized_model(part, own).SerializeToString())
+    session = _session(reference_model(part, own).SerializeToString())
     names = {value.name for value in part.proto.graph.input}
 
     def run(given: Mapping[str, Array]) -> dict[str, Array]:

@@ -1,0 +1,323 @@
+"""Corrections: each pays where a network has what it is for, and is left out where it would hurt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import tilewright
+from small_models import model, node
+from tilewright import frontends
+from tilewright.compiler.calibration import balance, finished, rounding
+from tilewright.compiler.calibration.dense import quantize_dense
+from tilewright.compiler.calibration.findings import Findings
+from tilewright.compiler.calibration.finished import Finished
+from tilewright.compiler.calibration.layer_matrices import matrix_layers
+from tilewright.compiler.calibration.network import network_of
+from tilewright.compiler.calibration.quantize import Request, quantize
+from tilewright.compiler.options import CompileOptions
+from tilewright.compiler.recipe_check.check import check_quantized
+from tilewright.compiler.recipes.files import read_recipe, write_recipe
+from tilewright.compiler.recipes.quantized_onnx import quantized_model
+from tilewright.compiler.recipes.recipe import BalanceEntry, Recipe, TensorEntry, WeightsEntry
+from tilewright.compiler.reports import quantization_page, quantization_report
+from tilewright.errors import RecipeError, UsageError
+from tilewright.frontends.seams import seams_of
+from tilewright.frontends.taps import exposed
+
+OPTIONS = CompileOptions(threads=1)
+REQUEST = Request(OPTIONS, always=True, details=False)
+ALWAYS = ("place_pairs{always=True}",)
+
+
+def floats(rng: Any, *shape: int) -> np.ndarray[Any, Any]:
+    return (rng.standard_normal(shape) / np.sqrt(max(1, np.prod(shape[1:])))).astype("f4")
+
+
+@cache
+def separable(spread: float) -> onnx.ModelProto:
+    """A depthwise convolution between two pointwise ones, whose channels differ in size by so many orders."""
+    rng = np.random.default_rng(1)
+    one, two = (np.power(10, rng.uniform(-spread, spread, 24)).astype("f4") for _ in range(2))
+    weights = {
+        "w0": floats(rng, 24, 8, 1, 1) * one[:, None, None, None],
+        "b0": 0.2 * floats(rng, 24) * one,
+        "w1": floats(rng, 24, 1, 3, 3) * (two / one)[:, None, None, None],
+        "w2": floats(rng, 16, 24, 1, 1) / two[None, :, None, None],
+    }
+    return model(
+        [
+            node("Conv", ["x", "w0", "b0"], "c0", "expand"),
+            node("Relu", ["c0"], "r0", "relu0"),
+            node("Conv", ["r0", "w1"], "c1", "deep", group=24, pads=[1, 1, 1, 1]),
+            node("Relu", ["c1"], "r1", "relu1"),
+            node("Conv", ["r1", "w2"], "y", "project"),
+        ],
+        {"x": ("float32", (1, 8, 8, 8))},
+        {"y": ("float32", (1, 16, 8, 8))},
+        weights,
+    )
+
+
+@cache
+def block(outliers: float = 60.0) -> onnx.ModelProto:
+    """Products behind a norm and behind a GELU, each of which makes a few channels so much larger than others."""
+    rng = np.random.default_rng(2)
+    gamma, inner = np.ones(48, "f4"), np.ones(64, "f4")
+    gamma[[3, 17, 40]] = inner[[5, 50]] = outliers
+    weights = {
+        "g": gamma,
+        "h": 0.1 * floats(rng, 48),
+        "w0": floats(rng, 64, 48) / np.sqrt(gamma) * inner[:, None],
+        "w1": floats(rng, 48, 64) / inner,
+    }
+    return model(
+        [
+            node("LayerNormalization", ["x", "g", "h"], "n", "norm"),
+            node("Gemm", ["n", "w0"], "a", "up", transB=1),
+            node("Gelu", ["a"], "t", "gelu"),
+            node("Gemm", ["t", "w1"], "y", "down", transB=1),
+        ],
+        {"x": ("float32", (24, 48))},
+        {"y": ("float32", (24, 48))},
+        weights,
+    )
+
+
+def samples(made: onnx.ModelProto, count: int = 24) -> list[dict[str, Any]]:
+    """Whose channels depend on each other, and whose neighbours are alike, as those of real data are."""
+    shape = [each.dim_value for each in made.graph.input[0].type.tensor_type.shape.dim]
+    rng, channels = np.random.default_rng(3), shape[1]
+    mixing = rng.standard_normal((channels // 4, channels)) / np.sqrt(channels // 4)
+
+    def drawn() -> np.ndarray[Any, Any]:
+        if len(shape) == 2:
+            rows = rng.standard_normal((shape[0], channels // 4)) @ mixing
+        else:
+            rows = np.einsum("nrhw,rc->nchw", rng.standard_normal((1, channels // 4, 4, 4)), mixing)
+            rows = rows.repeat(2, axis=2).repeat(2, axis=3)
+        return rows + 0.1 * rng.standard_normal(rows.shape)
+
+    return [{"x": drawn().astype("f4")} for _ in range(count)]
+
+
+class Exact:
+    """All tensors of a model, by ONNX Runtime."""
+
+    def __init__(self, opened: frontends.OpenedModel) -> None:
+        names = [name for each in opened.proto.graph.node for name in each.output]
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        self._names = names
+        self._session = onnxruntime.InferenceSession(exposed(opened, names).proto.SerializeToString(), options)
+
+    def all(self, sample: Any) -> dict[str, Any]:
+        return {**sample, **dict(zip(self._names, self._session.run(self._names, sample), strict=True))}
+
+
+def balance_of(made: onnx.ModelProto, granularity: str = "channel") -> balance.Balance:
+    opened = frontends.open(made)
+    network, given = network_of(opened), samples(made)
+    return balance.balance_channels(
+        network,
+        matrix_layers(opened, OPTIONS, network.layers),
+        tuple(seams_of(opened).values()),
+        Exact(opened),  # type: ignore[arg-type]
+        (given[8:], given[:8]),
+        WeightsEntry(8, granularity),
+        8,
+        Finished(None, ""),
+        lambda *_: None,
+    )
+
+
+def rounding_of(
+    made: onnx.ModelProto,
+    entry: WeightsEntry,
+    reads: Callable[[str], TensorEntry | None] = lambda root: None,
+    held: list[dict[str, Any]] | None = None,
+    kept: Finished | None = None,
+) -> rounding.Rounding:
+    opened = frontends.open(made)
+    network, given = network_of(opened), samples(made)
+    subjects = [
+        rounding.Subject(each, reads(each.node.root), entry)
+        for each in matrix_layers(opened, OPTIONS, network.layers).values()
+    ]
+    exact: Any = Exact(opened)
+    return rounding.round_weights(
+        subjects, exact, given[8:], held or given[:8], kept or Finished(None, ""), lambda *_: None
+    )
+
+
+def test_a_depthwise_chain_is_balanced() -> None:
+    found = balance_of(separable(1.5))
+    assert list(found.entries) == ["c0", "c1"]
+    assert all("smoothed" in entry.why or "equalized" in entry.why for entry in found.entries.values())
+    assert found.kept == {"deep", "project"} and max(found.ratios.values()) < 0.3
+    # One scale for all weights: those of the depthwise layer are as unlike as its channels.
+    whole = balance_of(separable(1.5), "tensor")
+    assert list(whole.entries) == ["c0", "c1"] and max(whole.ratios.values()) < 0.3
+
+
+def test_outlying_channels_are_smoothed() -> None:
+    found = balance_of(block())
+    factors = np.array(found.entries["n"].factors)
+    others = np.delete(factors, [3, 17, 40])
+    assert found.ratios["up"] < 0.3 and factors[[3, 17, 40]].min() > 5 * others.max()
+    # A GELU takes no factors: they are multiplied with behind it.
+    hidden = np.array(found.entries["t"].factors)
+    assert found.ratios["down"] < 0.5 and hidden[[5, 50]].min() > 5 * np.delete(hidden, [5, 50]).mean()
+
+
+def test_channels_that_are_alike_stay() -> None:
+    found = balance_of(block(1.0))
+    assert found.ratios["up"] > 0.9 and not found.entries and not found.divisors
+
+
+def scaled(root: str) -> TensorEntry:
+    return TensorEntry(8, 0.05, 0)
+
+
+@pytest.mark.parametrize(
+    ("entry", "reads"),
+    [
+        (WeightsEntry(4), scaled),
+        (WeightsEntry(4, "tensor"), scaled),
+        (WeightsEntry(4, "block32"), lambda root: None),
+        (WeightsEntry(8), lambda root: None),
+    ],
+)
+def test_weights_are_rounded_with_care(entry: WeightsEntry, reads: Any) -> None:
+    found = rounding_of(block(1.0), entry, reads)
+    assert set(found.arrays) == {"w0", "w1"} and max(found.ratios.values()) < 0.9
+    assert found.arrays["w0"].shape == (64, 48)
+
+
+def test_depthwise_weights_are_rounded_with_care() -> None:
+    found = rounding_of(separable(0.0), WeightsEntry(4), lambda root: TensorEntry(8, 0.03, 0))
+    assert found.ratios["deep"] < 0.95 and found.arrays["w1"].shape == (24, 1, 3, 3)
+
+
+def test_weights_that_would_be_worse_stay() -> None:
+    """Samples to judge by are of another kind than those that moments are of."""
+    rng = np.random.default_rng(5)
+    held = [{"x": rng.standard_normal((24, 48)).astype("f4")} for _ in range(8)]
+    found = rounding_of(block(1.0), WeightsEntry(4, "block32"), held=held)
+    assert found.ratios["up"] > 1 and "w0" not in found.arrays
+
+
+def test_what_was_rounded_before_an_interrupt_is_not_rounded_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finished, "_FLUSH_SECONDS", 0.0)
+    monkeypatch.setattr(rounding, "_MOST_BYTES", 1)  # a layer at a time
+    own, called = rounding.Subject.rounded, list[str]()
+
+    def stopped(self: Any, gram: Any) -> Any:
+        called.append(self.name)
+        if len(called) == 2:
+            raise KeyboardInterrupt
+        return own(self, gram)
+
+    monkeypatch.setattr(rounding.Subject, "rounded", stopped)
+    path, entry = tmp_path / "state.npz", WeightsEntry(4, "block32")
+    with pytest.raises(KeyboardInterrupt):
+        rounding_of(block(1.0), entry, kept=Finished(path, "one"))
+    found = rounding_of(block(1.0), entry, kept=Finished(path, "one"))
+    assert called == ["up", "down", "down"]
+    expected = rounding_of(block(1.0), entry)
+    assert found.ratios == expected.ratios
+    np.testing.assert_array_equal(found.arrays["w0"], expected.arrays["w0"])
+    assert "up" not in Finished(path, "another")
+
+
+@cache
+def plain_and_corrected() -> tuple[Findings, Findings]:
+    made, given = block(), [each["x"] for each in samples(block())]
+    plain = quantize(made, given, replace(REQUEST, corrections=()))
+    return plain, quantize(made, given, replace(REQUEST, details=True))
+
+
+def test_a_network_wins_by_them() -> None:
+    plain, corrected = plain_and_corrected()
+    assert plain.metrics is not None and corrected.metrics is not None
+    assert corrected.metrics.decibels > plain.metrics.decibels + 6
+    recipe = corrected.recipe
+    assert list(recipe.balance) == ["n", "t"] and recipe.arrays and not plain.recipe.arrays
+    whys = {name: sections["weights"].why for name, sections in recipe.layers.items()}
+    assert all(why.startswith("channels: error 0.") for why in whys.values()) and "rounding: error 0." in str(whys)
+    # What is measured layer by layer is of the corrected network.
+    error = corrected.layers[0].error
+    assert error is not None and error.alone.decibels > plain.metrics.decibels
+
+
+def test_a_recipe_from_its_file_is_corrected_alike(tmp_path: Path) -> None:
+    """Here, in the exported model, and where layers are looked at by themselves."""
+    recipe = plain_and_corrected()[1].recipe
+    write_recipe(recipe, tmp_path / "recipe.json")
+    read = read_recipe(tmp_path / "recipe.json")
+    assert read.balance == recipe.balance and read.layers == recipe.layers
+    x = samples(block())[0]["x"]
+    library = tilewright.compile(block(), recipe=read, passes=ALWAYS, threads=1)
+    ours = library.run({"x": x})["y"]
+
+    exact = Exact(frontends.open(block())).all({"x": x})["y"]
+    exported = quantized_model(frontends.open(block()), read).SerializeToString()
+    theirs = onnxruntime.InferenceSession(exported).run(None, {"x": x})[0]
+    for each in (ours, theirs):
+        assert 0 < np.abs(each - exact).max() < 0.05 * np.abs(exact).max()
+    check = check_quantized(library, frontends.open(block()), read, [{"x": x}], bisect=True, options=OPTIONS)
+    assert check.is_as_written and not any(each.kernel_is_wrong for each in check.layers)
+    assert all(each.against_float.decibels > 30 for each in check.layers)
+
+
+def test_the_report_tells_what_was_corrected() -> None:
+    found = plain_and_corrected()[1]
+    text = "\n".join(quantization_report.headlines(found))
+    assert "channels: corrected for 2 of 2 layers" in text and "rounding: corrected for" in text
+    layers = quantization_report.to_json(found)["layers"]
+    assert [each["corrections"][0]["kind"] for each in layers] == ["channels", "channels"]
+    assert "<td>channels 0." in quantization_page.render(found)
+
+
+def test_weights_alone_are_rounded_with_care() -> None:
+    """In the library, too: it finds the integers again."""
+    rng = np.random.default_rng(0)
+    made = model(
+        [
+            node("MatMul", ["x", "w0"], "a", "first"),
+            node("Tanh", ["a"], "t", "tanh"),
+            node("MatMul", ["t", "w1"], "y", "second"),
+        ],
+        {"x": ("float32", (1, 256))},
+        {"y": ("float32", (1, 256))},
+        {"w0": floats(rng, 256, 256), "w1": floats(rng, 256, 256)},
+    )
+    mixing = rng.standard_normal((64, 256)) / 8
+    noisy = rng.standard_normal((256, 1, 64)) @ mixing + 0.05 * rng.standard_normal((256, 1, 256))
+    plain, rounded = (
+        quantize_dense(made, "weights-int4", list(noisy.astype("f4")), replace(REQUEST, corrections=kinds))
+        for kinds in ((), ("rounding",))
+    )
+    assert plain.metrics is not None and rounded.metrics is not None
+    assert rounded.metrics.decibels > plain.metrics.decibels + 3
+    assert set(rounded.recipe.arrays) == {"w0", "w1"} and not any(each.kept_float for each in rounded.layers)
+
+
+def test_a_balance_that_does_not_fit() -> None:
+    for entry, what in (({"q": BalanceEntry((1.0,))}, "no such channels"), ({"n": BalanceEntry((1.0,))}, "1 factors")):
+        with pytest.raises(RecipeError, match=what):
+            tilewright.compile(block(), recipe=Recipe(balance=entry), threads=1)
+
+
+def test_corrections_that_there_are_not() -> None:
+    with pytest.raises(UsageError, match="'colours' is no correction"):
+        replace(REQUEST, corrections=("colours",))

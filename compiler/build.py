@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from ..targets import Target
     from .codegen.generator import CodeGenerator
     from .emission.glue import Example
-    from .emission.kernel_table import KernelTable
     from .pipeline import ChoosePasses
     from .process.progress import ProgressCallback
     from .process.workers import Workers
@@ -257,34 +256,6 @@ def _scheduled(
     return replace(made, module=module, best=best, kept_float=kept)
 
 
-def kernels_of(made: Build) -> KernelTable:
-    """The kernels of a compile whose passes have run, and the graph that calls them.
-
-    Raises:
-        CompilerError: the module is not as the passes leave one.
-    """
-    from .emission.graph import read_graph
-    from .emission.in_place import in_place
-    from .emission.kernel_table import kernel_table
-    from .emission.ranges import graph_of_ranges
-    from .emission.states import with_states
-    from .sized_parts import ranged
-
-    imported, module = made.imported, made.module
-    assert imported is not None and module is not None
-    pairs = {state.input: state.output for state in made.states}
-    if made.ranges is None:
-        graph = read_graph(module, imported.output_names, imported.input_names, imported.dtypes, imported.extents)
-        graph = with_states(graph, pairs)
-    else:
-        best = [ranged(each.imported, each.module, each.ranges, each.values) for each in made.best]
-        whole = ranged(imported, module, made.ranges, ())
-        module, graph = graph_of_ranges(whole, best, made.ranges.dimensions, pairs)
-    if made.target.saves_memory:
-        graph = in_place(graph, module)
-    return kernel_table(module, graph, made.name)
-
-
 def _emitted(
     made: Build,
     generator: CodeGenerator | None,
@@ -296,6 +267,7 @@ def _emitted(
     from .codegen.generator import Program
     from .emission.planner import make_plan
     from .emission.structure import structure_of
+    from .kernels import kernels_of
     from .lowering.batches import lower_kernels
 
     options = made.options

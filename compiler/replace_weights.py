@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..annotations import TEMPLATE
 from ..errors import LibraryError
-from .build import build, kernels_of
+from .build import build
 from .emission.structure import structure_of
 from .library.artifact import read_file
 from .library.signature import Signature
@@ -117,6 +117,8 @@ def replace_weights(
     check_output(output, model)
     made = build(model, None, options_like(signature, options, best), stop_after="passes", progress=progress)
     progress("compare", 0, 0)
+    from .kernels import kernels_of
+
     table = kernels_of(made)
     _check(signature, table, str(library))
     contents = _contents(signature, table.graph, str(library))

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from tilewright.ir_passes.dialect.attention import attention
+from tilewright.ir_passes.dialect.cached_attention import cached_attention
 from tilewright.ir_passes.dialect.interpolation import interpolate
 from tilewright.ir_passes.dialect.recurrent import LSTM, Activation, recurrent
 from tilewright.ir_passes.dialect.recurrent import Layer as Recurrent
@@ -98,6 +99,17 @@ def attended(model: str, tokens: int, heads: int, depth: int) -> Layer:
     return Layer(
         f"{model}-attention-{tokens}", (shape,) * 3, lambda *qkv: attention(qkv, scale=0.125, nan_is_zero=False)
     )
+
+
+def continued(model: str, queries: int, keys: int, heads: int, depth: int) -> Layer:
+    """Attention of new tokens to a cache, all of whose keys are there."""
+
+    def build(q: Any, k: Any, v: Any) -> Any:
+        operands = [q, k, v, relax.const(queries, "int64"), relax.const(keys, "int64")]
+        return cached_attention(operands, scale=0.125, nan_is_zero=False, heads_first=(True, True))
+
+    cache = (1, heads, keys, depth)
+    return Layer(f"{model}-continued-{queries}-{keys}", ((1, queries, heads, depth), cache, cache), build)
 
 
 def mean(model: str, size: int, channels: int) -> Layer:
@@ -230,6 +242,7 @@ LAYERS: Mapping[str, tuple[Layer, ...]] = MappingProxyType(
             mean("efficientnet_b0", 14, 480),
         ),
         "attention": (attended("bert_base", 128, 12, 64),),
+        "cached_attention": (continued("gpt2", 1, 1024, 12, 64), continued("gpt2", 128, 1024, 12, 64)),
         "weight_product": (few_bits("gpt2", 1, 768, 3072, 4, 32), few_bits("llama", 4, 2048, 2048, 8, 2048)),
         "rows": (
             Layer(

@@ -22,6 +22,7 @@ CPUS = {"dot_product": "sapphirerapids"}  # what has the units; the others: any 
 
 SHARED_BYTES = "more threads are not estimated to be faster: all cores share what they read from beyond their caches"
 JOINED = "one core joins the statistics of the blocks"
+ONE_HEAD = "the keys of one head are read by one core"
 UNIT_BLOCKS = "blocks of a unit's tiles are kept whole for fewer threads"
 
 # Layers that are not cut evenly, with the numbers of cores.
@@ -31,6 +32,7 @@ UNBALANCED: dict[tuple[str, str], tuple[str, tuple[int, ...]]] = {
     ("sparse", "resnet50-pruned-49-512-2048"): (SHARED_BYTES, (64,)),
     ("sparse", "resnet50-pruned-1-2048-1000"): (SHARED_BYTES, (64,)),
     ("group_norm", "unet-group_norm-64x64-320"): (JOINED, (16, 64)),
+    ("cached_attention", "gpt2-continued-1-1024"): (ONE_HEAD, (64,)),
     ("dot_product", "resnet50-1x1-14x14-1024-256"): (UNIT_BLOCKS, (16, 64)),
     ("dot_product", "resnet50-dense-1-2048-1000"): (SHARED_BYTES, (64,)),
 }

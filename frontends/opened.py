@@ -42,8 +42,10 @@ class OpenedModel:
 
     def for_engine(self) -> Path | bytes:
         """What another engine loads: the file, or the model with all its weights inside, serialized."""
-        if self.file is not None:
-            return self.file
+        return self.serialized() if self.file is None else self.file
+
+    def serialized(self) -> bytes:
+        """The model with all its weights inside."""
         if self.folder is None:
             return bytes(self.proto.SerializeToString())
         whole = onnx.ModelProto()

@@ -9,8 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import onnx
-
 from ...errors import DataError, DeviceLostError, ToolError, UsageError
 from ...targets import parse
 from ..build import target_of
@@ -194,8 +192,7 @@ class _Search:
 
     def _study(self) -> Study:
         assert self._data is not None
-        model, options = self._opened.for_engine(), self._asked.options
-        given = model if isinstance(model, bytes) else onnx.load(model).SerializeToString()
+        given, options = self._opened.serialized(), self._asked.options
         key = key_of(given, repr(options), self._data.digest)
         held = self._data.held if self._asked.device is None else self._data.held[:MOST_THERE]
         return Study(key, given, replace(options, jobs=1), held, _TIMING_SECONDS, self._asked.device)

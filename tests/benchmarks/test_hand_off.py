@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import pytest
 from tilewright.benchmarks.hand_off import COLUMNS, Cost, main, measure, table
 from tilewright.targets.host import available_cores
@@ -13,8 +15,9 @@ def test_two_threads_are_measured() -> None:
 
     assert set(costs) == set(COLUMNS)
     assert 0 <= costs["serial"].fastest <= costs["empty"].fastest
-    # Milliseconds would mean that the workers sleep between the loops of a run.
-    assert 0 < costs["together"].fastest < 100_000
+    # Milliseconds every time would mean that the workers sleep between the loops of a run; once, that others ran.
+    tries = chain([costs], (measure([2], 400)[2] for _ in range(10)))
+    assert any(0 < each["together"].fastest < 100_000 for each in tries)
 
 
 def test_the_table() -> None:

@@ -21,6 +21,9 @@ from .contraction import Workload
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+# What STAGE says of a first operand that is copied by tiles.
+STAGED = "staged"
+
 Element = Callable[..., Scalar]
 # Constant weights as a kernel reads them: an array an operand.
 Packed = tuple[npt.NDArray[np.generic], ...]

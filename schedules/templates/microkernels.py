@@ -18,11 +18,10 @@ from ..tensorir.padding import padded
 from . import contraction, dot_product, dot_product_packing, packing
 from .contraction import TEMPLATE, MultiplyAddChoice, Workload
 from .dot_product_choice import DotProductChoice, unit_of
-from .microkernel import Element, Microkernel, Packed, ReadsInPlace
+from .microkernel import STAGED, Element, Microkernel, Packed, ReadsInPlace
 from .simt import SimtChoice
 from .tensor_cores import TensorChoice
 from .tensor_cores import unit_of as tensor_unit_of
-from .tensor_products import STAGED as STAGED
 from .tensor_products import TensorProducts
 
 TileChoice = MultiplyAddChoice | DotProductChoice

@@ -9,7 +9,7 @@ from ...targets.target import Target
 from ..tensorir import blocks
 from ..tensorir.blocks import Block
 from . import grid
-from .microkernels import STAGED
+from .microkernel import STAGED
 from .simt import SimtChoice
 
 _MOST_UNROLLED = 32  # steps of a slab
@@ -17,14 +17,7 @@ _MOST_UNROLLED = 32  # steps of a slab
 
 def schedule_kernel(sch: Schedule, choice: SimtChoice, target: Target) -> None:
     """Schedules a kernel around one contraction block."""
-    (anchor,) = blocks.anchors(sch)
-    (writer,) = sch.get_consumers(anchor)
-    blocks.inline_producers(sch, [anchor])
-    if choice.k_splits > 1:  # what reads a tile stores it, and others add the sums of slices
-        (added,) = sch.get_consumers(writer)
-        blocks.absorb_consumers(sch, added)
-    else:
-        blocks.absorb_consumers(sch, writer)
+    anchor, writer = grid.sums_and_writer(sch, choice.k_splits)
     done = schedule_sums(sch, anchor, writer, choice)
     grid.schedule_rest(sch, done)
 

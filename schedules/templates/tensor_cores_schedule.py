@@ -14,20 +14,13 @@ from ..tensorir import blocks
 from ..tensorir.blocks import Block, Loop
 from ..tensorir.expressions import dtype_bits
 from . import grid
+from .microkernel import STAGED
 from .tensor_cores import LANES, OWN, RUN_BYTES, TensorChoice, unit_of
-from .tensor_products import STAGED
 
 
 def schedule_kernel(sch: Schedule, choice: TensorChoice, target: Target) -> None:
     """Schedules a kernel around one contraction block."""
-    (anchor,) = blocks.anchors(sch)
-    (writer,) = sch.get_consumers(anchor)
-    blocks.inline_producers(sch, [anchor])
-    if choice.k_splits > 1:  # what reads a tile stores it, and others add the sums of slices
-        (added,) = sch.get_consumers(writer)
-        blocks.absorb_consumers(sch, added)
-    else:
-        blocks.absorb_consumers(sch, writer)
+    anchor, writer = grid.sums_and_writer(sch, choice.k_splits)
     grid.schedule_rest(sch, schedule_sums(sch, anchor, writer, choice, target))
 
 

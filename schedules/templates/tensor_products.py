@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,46 +20,27 @@ from ...ir_types import Scalar
 from ...targets.target import DotUnit
 from ..tensorir.expressions import converted, dtype_bits, int64, int64s, unflatten
 from ..tensorir.padding import padded, within
-from .contraction import Workload
-from .microkernel import Element, Packed
+from .microkernel import STAGED, Element, Packed, ReadsInPlace
 from .tensor_cores import TEMPLATE, TensorChoice, run_of, slabs_of
-
-# What STAGE says of a first operand that is copied by tiles.
-STAGED = "staged"
 
 
 @dataclass(frozen=True)
-class TensorProducts:
+class TensorProducts(ReadsInPlace):
     """The `Microkernel` of the template.
 
     Attributes:
         template, name: of the block of sums.
     """
 
-    workload: Workload
     choice: TensorChoice
     unit: DotUnit
     template: str = TEMPLATE
     name: str = TEMPLATE
 
     @property
-    def rows_read(self) -> int:
-        """Rows of A that it reads."""
-        return self.workload.rows
-
-    @property
-    def operand_dtype(self) -> str:
-        """What A is read as."""
-        return self.workload.lhs
-
-    @property
     def casts_operands(self) -> bool:
         """It does, where it copies or packs them."""
         return True
-
-    def made_for(self, workload: Workload) -> TensorProducts:
-        """The same tile for another workload."""
-        return replace(self, workload=workload)
 
     def operand(
         self, element: Element, extents: Sequence[int], shape: Sequence[int], before: Sequence[int], fill: int = 0

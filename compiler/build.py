@@ -21,6 +21,7 @@ from ..errors import UsageError
 from ..failures import failing_in, nodes_named
 from .built import Build
 from .codegen.generators import generator_for, is_folder
+from .extents.ranges import static_shapes
 from .library.naming import identifier
 from .library.signature import make_signature
 from .memory_limit import excess, memory_limit
@@ -30,7 +31,6 @@ from .process.places import check_folder, check_model, check_output, make_folder
 from .process.version import version
 from .process.work_folder import work_folder
 from .process.workers import started
-from .ranges import static_shapes
 
 if TYPE_CHECKING:
     from ..frontends import ImportedModel, OpenedModel
@@ -175,9 +175,9 @@ def _imported(
     made: Build, opened: OpenedModel | ImportedModel, prepared: Callable[[OpenedModel], OpenedModel] | None
 ) -> Build:
     from .. import frontends
+    from .extents.variants import imports_of
     from .recipes.files import recipe_of
     from .recipes.identity import with_recipe
-    from .variants import imports_of
 
     if isinstance(opened, frontends.ImportedModel):
         return replace(made, imported=opened, recipe=recipe_of(made.options.recipe))
@@ -221,9 +221,9 @@ def _scheduled(
     from ..schedules.templates.template import choose_default
     from ..schedules.tuner.records import chooser_of
     from . import pipeline
+    from .extents.shared_weights import SharedWeights
+    from .extents.sized_parts import extents_of
     from .recipes.apply import Applied
-    from .shared_weights import SharedWeights
-    from .sized_parts import extents_of
 
     assert made.imported is not None
     kept: dict[str, str] = {}

@@ -7,20 +7,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .extents.ranges import Ranges
 from .library.signature import Signature
 from .options import CompileOptions
-from .ranges import Ranges
 
 if TYPE_CHECKING:
     from ..frontends import ImportedModel
     from ..ir_types import IRModule
     from ..targets import Target
     from .emission.kernel_table import KernelTable
+    from .extents.states import State
+    from .extents.variants import Variant
     from .library.plan import Plan
     from .lowering.batches import LoweredKernels
     from .recipes.recipe import Recipe
-    from .states import State
-    from .variants import Variant
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from .emission.in_place import in_place
 from .emission.kernel_table import KernelTable, kernel_table
 from .emission.ranges import graph_of_ranges
 from .emission.states import with_states
-from .sized_parts import ranged
+from .extents.sized_parts import ranged
 
 
 def kernels_of(made: Build) -> KernelTable:

@@ -9,8 +9,8 @@ from typing import Any
 
 from ...ir_passes.quantization.quantize_weights import FEWEST_WEIGHTS
 from ..build import build
+from ..extents.ranges import static_shapes
 from ..process.progress import ProgressCallback
-from ..ranges import static_shapes
 from ..recipes.apply import until_integers
 from ..recipes.dense import DENSE, WAYS
 from ..recipes.identity import identity_of

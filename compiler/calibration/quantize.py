@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import UsageError
+from ..extents.ranges import static_shapes
 from ..options import CompileOptions
 from ..process.progress import ProgressCallback
-from ..ranges import static_shapes
 from ..recipes.identity import identity_of
 from ..recipes.recipe import FloatEntry, ModelIdentity, Recipe, TensorEntry, WeightsEntry
 from .choose_ranges import choose_ranges

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..build import build
+from ..extents.ranges import static_shapes
 from ..library.artifact import CompiledModel, load
 from ..library.tensor_spec import NARROW, TensorSpec
 from ..options import CompileOptions
 from ..process.progress import ProgressCallback
-from ..ranges import static_shapes
 from ..recipes.identity import restricted
 from .samples import Array, Sample
 

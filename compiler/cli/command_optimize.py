@@ -111,6 +111,7 @@ def optimize(
     from ..calibration.samples import samples_of
     from ..calibration.tapped import input_specs
     from ..evaluation.metrics import metric_of
+    from ..extents.ranges import static_shapes
     from ..optimization.budget import parse_budgets
     from ..optimization.cluster import cluster_crew
     from ..optimization.data import data_of
@@ -118,7 +119,6 @@ def optimize(
     from ..optimization.optimize import optimize as searched
     from ..optimization.request import Request
     from ..optimization.treatments import checked_kinds
-    from ..ranges import static_shapes
     from ..recipes.files import write_recipe
     from ..reports import optimization_report
 

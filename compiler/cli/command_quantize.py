@@ -111,7 +111,7 @@ def quantize(
     from ..calibration.images import parse_preprocessing
     from ..calibration.quantize import Request
     from ..calibration.quantize import quantize as found_for
-    from ..ranges import static_shapes
+    from ..extents.ranges import static_shapes
     from ..recipes.files import write_recipe
     from ..recipes.quantized_onnx import export_quantized
     from ..recipes.sections import GRANULARITIES, check_option

@@ -10,17 +10,7 @@ import typer
 from ..process import interrupt
 from ..process.progress import Timeline, shown
 from ..reports.report import duration, size
-from .command_options import (
-    Best,
-    Binds,
-    CompiledThreads,
-    Cpu,
-    Features,
-    Library,
-    RecipeFile,
-    Target,
-    compile_options,
-)
+from .command_options import Best, Binds, CompiledThreads, Cpu, Features, Library, RecipeFile, Target, compile_options
 from .tensor_options import parse_values
 
 

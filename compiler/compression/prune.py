@@ -15,8 +15,8 @@ from ...ir_passes.compression.factorize import Cycles, multiplications
 from ...ir_passes.compression.layers import Layer, layers_of
 from ...ir_passes.core.graph import Graph
 from ..calibration.samples import Sample
+from ..extents.ranges import static_shapes
 from ..options import CompileOptions
-from ..ranges import static_shapes
 from ..recipes.identity import identity_of
 from ..recipes.recipe import RankEntry, Recipe
 from .distill import distilled, norm_parameters

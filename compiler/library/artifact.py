@@ -18,14 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...dtypes import numpy_dtype
-from ...errors import (
-    LibraryError,
-    OutputError,
-    TensorError,
-    ToolError,
-    UnsupportedTargetError,
-    UsageError,
-)
+from ...errors import LibraryError, OutputError, TensorError, ToolError, UnsupportedTargetError, UsageError
 from ..process.install import install
 from .archive import is_archive, read_archive
 from .arrays import checked, results_of, states_after

@@ -20,8 +20,8 @@ from ..calibration.network import Layers, Network, network_of, taps_of
 from ..calibration.samples import Array, Sample
 from ..calibration.tapped import MOST_BYTES, Tapped, Workshop, tapped, workshop_of
 from ..compression.weight_homes import Home, weight_homes
+from ..extents.ranges import static_shapes
 from ..options import CompileOptions
-from ..ranges import static_shapes
 from ..recipes.recipe import KeepEntry, Recipe
 from ..runners.device import DeviceRunner
 from ..runners.places import place_of

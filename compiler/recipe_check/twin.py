@@ -25,8 +25,8 @@ from ...ir_passes.compression.prune_weights import prune
 from ...ir_passes.core.graph import Graph
 from ..compression.refit import cut_weights
 from ..compression.weight_homes import Home, weight_homes
+from ..extents.ranges import static_shapes
 from ..options import CompileOptions
-from ..ranges import static_shapes
 from ..recipes.identity import with_its_weights
 from ..recipes.recipe import Array, DropEntry, FloatEntry, KeepEntry, ModelIdentity, RankEntry, Recipe, SparsityEntry
 

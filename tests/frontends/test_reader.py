@@ -14,13 +14,7 @@ import tilewright
 from models import model, perceptron, tensor
 from onnx import helper, numpy_helper
 from tilewright import frontends
-from tilewright.errors import (
-    ExternalDataError,
-    ModelError,
-    TilewrightError,
-    UnsupportedVersionError,
-    UsageError,
-)
+from tilewright.errors import ExternalDataError, ModelError, TilewrightError, UnsupportedVersionError, UsageError
 
 
 def _moved(tensor: onnx.TensorProto, folder: Path, location: str = "w.bin") -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from tilewright.compiler.sized_constants import Sizes, band, begins, moved
+from tilewright.compiler.extents.sized_constants import Sizes, band, begins, moved
 from tilewright.sizes import Dimension, in_c, value_of
 
 P, S = Dimension("P", 9), Dimension("S", 6, 1)

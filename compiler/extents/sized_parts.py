@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..frontends import ImportedModel
-from ..ir_passes.extents.hold_extents import HoldExtents
-from ..ir_types import IRModule
-from ..sizes import Dimension
-from .emission.ranges import Ranged
+from ...frontends import ImportedModel
+from ...ir_passes.extents.hold_extents import HoldExtents
+from ...ir_types import IRModule
+from ...sizes import Dimension
+from ..emission.ranges import Ranged
 from .ranges import Ranges
 from .states import State
 

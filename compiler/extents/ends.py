@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..ir_passes.core.constants import array_of
-from ..ir_passes.dialect.from_end import from_end
-from ..ir_passes.extents.step import operator_name, shape_of
-from ..ir_types import Call, Expr
-from ..slices import slices
+from ...ir_passes.core.constants import array_of
+from ...ir_passes.dialect.from_end import from_end
+from ...ir_passes.extents.step import operator_name, shape_of
+from ...ir_types import Call, Expr
+from ...slices import slices
 
 
 @dataclass(frozen=True)

@@ -17,16 +17,16 @@ import tvm
 import tvm_ffi
 from tvm import relax, tirx
 
-from ..errors import UnsupportedError
-from ..frontends import ImportedModel
-from ..ir_passes.core.constants import array_of, constant
-from ..ir_passes.core.graph import Binding, Graph, leaves
-from ..ir_passes.dialect import interpolation
-from ..ir_passes.dialect.sized import COUNTED, count_of, numbers_of, size, sized, start_of
-from ..ir_passes.extents.step import operator_name, shape_of
-from ..ir_types import Call, Expr, Var
-from ..sizes import in_c
-from ..slices import slices
+from ...errors import UnsupportedError
+from ...frontends import ImportedModel
+from ...ir_passes.core.constants import array_of, constant
+from ...ir_passes.core.graph import Binding, Graph, leaves
+from ...ir_passes.dialect import interpolation
+from ...ir_passes.dialect.sized import COUNTED, count_of, numbers_of, size, sized, start_of
+from ...ir_passes.extents.step import operator_name, shape_of
+from ...ir_types import Call, Expr, Var
+from ...sizes import in_c
+from ...slices import slices
 from .ends import End, end_of
 from .sized_constants import Band, Moved, Sizes, band, begins, moved
 from .tables import Axes, table_axes

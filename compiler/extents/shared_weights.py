@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..schedules.templates.contraction import MultiplyAddChoice, Workload
-from ..schedules.templates.template import Choose, Decision, Template
-from ..targets import Target
+from ...schedules.templates.contraction import MultiplyAddChoice, Workload
+from ...schedules.templates.template import Choose, Decision, Template
+from ...targets import Target
 
 _AT_MOST = 1.02  # of the estimated time, for weights that are there already
 

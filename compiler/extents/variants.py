@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from .. import frontends
-from ..errors import TilewrightError, UsageError
-from ..ir_types import IRModule
-from ..sizes import Dimension
-from .options import CompileOptions
+from ... import frontends
+from ...errors import TilewrightError, UsageError
+from ...ir_types import IRModule
+from ...sizes import Dimension
+from ..options import CompileOptions
 from .ranges import Ranges, Values, asked_ranges, static_shapes
 from .sized_constants import Sizes
 from .state_pairs import pairs_asked

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ..errors import UsageError
+from ...errors import UsageError
 
 if TYPE_CHECKING:
-    from ..frontends import OpenedModel
+    from ...frontends import OpenedModel
 
 # How inputs and outputs of caches are usually called: one text instead of another.
 _USUAL = (("past_key_values", "present"), ("past_key_values", "present_key_values"), ("past", "present"))

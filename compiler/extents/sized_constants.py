@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..sizes import Dimension, Size
+from ...sizes import Dimension, Size
 
 Array = np.ndarray[Any, Any]
 Values = Mapping[str, int]

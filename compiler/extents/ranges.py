@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from ..errors import ShapeError, UsageError
-from ..sizes import NAME, Dimension, Size, parse_size, smallest, value_of, with_values
+from ...errors import ShapeError, UsageError
+from ...sizes import NAME, Dimension, Size, parse_size, smallest, value_of, with_values
 from .state_pairs import pairs_asked
 
 if TYPE_CHECKING:
-    from ..frontends import OpenedModel
-    from .options import CompileOptions
+    from ...frontends import OpenedModel
+    from ..options import CompileOptions
 
 MOST_BEST = 16  # sizes with code of their own
 _MOST = 1 << 24  # of a dimension

@@ -13,15 +13,15 @@ import numpy as np
 import tvm
 from tvm import relax
 
-from ..errors import UnsupportedError, UsageError
-from ..frontends import ImportedModel
-from ..ir_passes.core.constants import constant
-from ..ir_passes.core.graph import Binding, Graph, leaves
-from ..ir_passes.dialect.append import append
-from ..ir_passes.dialect.sized import size
-from ..ir_passes.extents.step import shape_of
-from ..ir_types import Expr, Var
-from ..sizes import Dimension, Size, SizeExpr, dimensions_of, in_c, with_values
+from ...errors import UnsupportedError, UsageError
+from ...frontends import ImportedModel
+from ...ir_passes.core.constants import constant
+from ...ir_passes.core.graph import Binding, Graph, leaves
+from ...ir_passes.dialect.append import append
+from ...ir_passes.dialect.sized import size
+from ...ir_passes.extents.step import shape_of
+from ...ir_types import Expr, Var
+from ...sizes import Dimension, Size, SizeExpr, dimensions_of, in_c, with_values
 from .sized_constants import Sizes
 
 

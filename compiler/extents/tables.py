@@ -12,12 +12,12 @@ from collections.abc import Mapping, Sequence
 import tvm
 from tvm import relax
 
-from ..ir_passes.core.constants import array_of
-from ..ir_passes.dialect import interpolation, recurrent
-from ..ir_passes.extents.moving import axes_in_order
-from ..ir_passes.extents.rules import RULES, elementwise
-from ..ir_passes.extents.step import operator_name, shape_of
-from ..ir_types import Expr, Type, Var
+from ...ir_passes.core.constants import array_of
+from ...ir_passes.dialect import interpolation, recurrent
+from ...ir_passes.extents.moving import axes_in_order
+from ...ir_passes.extents.rules import RULES, elementwise
+from ...ir_passes.extents.step import operator_name, shape_of
+from ...ir_types import Expr, Type, Var
 
 _INTERPOLATION = interpolation.NAME.removeprefix("relax.")
 _RECURRENT = recurrent.NAME.removeprefix("relax.")

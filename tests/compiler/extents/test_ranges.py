@@ -21,8 +21,8 @@ from tilewright.compiler.library.dimensions import at, c_arguments, sizes_of_cal
 from tilewright.dtypes import numpy_dtype
 from tilewright.errors import ShapeError, TensorError, UnsupportedError, UsageError
 
-from ..support import ranged_models as ranged
-from ..support.small_models import model, node
+from ...support import ranged_models as ranged
+from ...support.small_models import model, node
 
 Array = np.ndarray[Any, Any]
 TOLERANCE = 1e-5  # of the largest value; sums in another order differ by a tenth of that

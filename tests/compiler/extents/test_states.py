@@ -16,7 +16,7 @@ from tilewright.benchmarks.decoders import Decoder, decoder
 from tilewright.compiler.library.dimensions import c_arguments
 from tilewright.errors import ModelError, TensorError, UnsupportedError, UsageError
 
-from ..support.small_models import model, node
+from ...support.small_models import model, node
 
 Array = np.ndarray[Any, Any]
 TOLERANCE = 1e-5  # of the largest value

@@ -21,7 +21,7 @@ from .library.artifact import read_file
 from .library.signature import Signature
 from .library.weights_place import write_weights
 from .options import CompileOptions
-from .process.places import check_output, output_errors, publish
+from .process.places import check_model, check_output, output_errors, publish
 from .process.temporary import temporary_folder
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def options_like(
     if threads is None:
         threads = (signature.default_threads or None) if signature.threaded else 1
     shapes: dict[str, Any] = {spec.name: spec.shape for spec in signature.inputs}
-    for spec in signature.inputs:
+    for spec in (*signature.inputs, *(state.before for state in signature.states)):
         if spec.sizes:
             shapes[spec.name] = tuple(int(each) if each.isdigit() else each for each in spec.sizes)
     return replace(
@@ -81,6 +81,7 @@ def options_like(
         shapes={**shapes, **options.shapes},
         ranges={each.name: (each.least, each.bound) for each in signature.dimensions},
         best=best,
+        states={state.before.name: state.after.name for state in signature.states},
         threads=threads,
         precision=signature.precision,
         quantize=signature.quantize or None,
@@ -114,6 +115,7 @@ def replace_weights(
         raise LibraryError(
             "the library does not say what its structure is", where=str(library), hint="compile it again, once"
         )
+    check_model(model)
     check_output(output, model)
     made = build(model, None, options_like(signature, options, best), stop_after="passes", progress=progress)
     progress("compare", 0, 0)

@@ -113,7 +113,7 @@ def optimize(
     from ..evaluation.metrics import metric_of
     from ..extents.ranges import static_shapes
     from ..optimization.budget import parse_budgets
-    from ..optimization.cluster import cluster_crew
+    from ..optimization.cluster import check_cluster, cluster_crew
     from ..optimization.data import data_of
     from ..optimization.optimize import known
     from ..optimization.optimize import optimize as searched
@@ -128,6 +128,8 @@ def optimize(
         if place is not None:
             check_output(place, model)
     make_folders(output, None, None)
+    if cluster is not None:
+        check_cluster(cluster)
     given = None if labels is None else read_array(labels, "labels")
     judged = metric_of(metric)
     opened = frontends.open(model, frontends.Request(shapes=static_shapes(options)))

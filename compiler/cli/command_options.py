@@ -119,7 +119,7 @@ Image = Annotated[
     typer.Option(
         "--image",
         metavar="STEPS",
-        help="How images become inputs: resize=256,crop=224,scale=255,mean=A:B:C,std=A:B:C,layout=NCHW,color=rgb",
+        help="How images become inputs: resize=256,crop=224,scale=255,mean=X:Y:Z,std=X:Y:Z,layout=NCHW,color=rgb",
     ),
 ]
 Labels = Annotated[

@@ -47,6 +47,8 @@ class Metric:
         """
         try:
             value = float(self.function(outputs, labels, reference))
+        except UsageError:
+            raise
         except Exception as error:
             raise UsageError(
                 f"the metric fails: {type(error).__name__}: {str(error)[:200]}",
@@ -87,8 +89,17 @@ def _users(file: Path, name: str) -> Function:
         raise UsageError(f"the file cannot be run: {type(error).__name__}: {error}", where=where) from error
     if not callable(found):
         raise UsageError("the file has no such function", where=where)
-    takes_labels = len(inspect.signature(found).parameters) > 1
-    return lambda outputs, labels, reference: found(outputs, labels) if takes_labels else found(outputs)
+    parameters = list(inspect.signature(found).parameters.values())[:2]
+    needs_labels = len(parameters) == 2 and parameters[1].default is inspect.Parameter.empty
+
+    def judged(outputs: Outputs, labels: Array | None, reference: Outputs) -> float:
+        if len(parameters) < 2:
+            return float(found(outputs))
+        if labels is None and needs_labels:
+            raise UsageError("the function takes labels, and there are none", where=where, hint="give --labels FILE")
+        return float(found(outputs, labels))
+
+    return judged
 
 
 def stacked(results: Sequence[Outputs]) -> dict[str, Array]:

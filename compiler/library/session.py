@@ -90,7 +90,8 @@ class Session:
             UsageError: there is no such dimension, or they hold less.
         """
         for name, value in held.items():
-            if name not in self._held or not self._grown[name][0].least <= value <= self._held[name]:
+            known = name in self._held and isinstance(value, int)
+            if not known or not self._grown[name][0].least <= value <= self._held[name]:
                 raise UsageError(
                     f"{name}={value} is nothing to go back to", where=self._where, hint=f"the states hold {self._held}"
                 )

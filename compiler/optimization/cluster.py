@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any
 
 from ...errors import ToolError, UsageError
@@ -57,6 +58,19 @@ class Cluster:
         return self._client.submit(attempt, self._sent, recipe, pure=False)
 
 
+def check_cluster(address: str) -> None:
+    """What can be told before there is anything to try.
+
+    Raises:
+        UsageError: it is no address, ``dask://HOST:PORT``.
+        ToolError: Dask is not installed.
+    """
+    if not address.startswith(SCHEME) or ":" not in address.removeprefix(SCHEME):
+        raise UsageError("it is no address of a cluster", where=f"--cluster {address}", hint="dask://HOST:PORT")
+    if find_spec("distributed") is None:
+        raise ToolError("distributed is needed for this and is not installed", hint="pip install tilewright[cluster]")
+
+
 @contextmanager
 def cluster_crew(study: Study, address: str) -> Iterator[Crew]:
     """The cluster at an address, ``dask://HOST:PORT`` of its scheduler, for as long as the block lasts.
@@ -65,14 +79,9 @@ def cluster_crew(study: Study, address: str) -> Iterator[Crew]:
         UsageError: it is no such address.
         ToolError: Dask is not installed, or there is no scheduler with a worker.
     """
-    if not address.startswith(SCHEME) or ":" not in address.removeprefix(SCHEME):
-        raise UsageError("it is no address of a cluster", where=f"--cluster {address}", hint="dask://HOST:PORT")
-    try:
-        from distributed import Client
-    except ImportError as error:
-        raise ToolError(
-            "distributed is needed for this and is not installed", hint="pip install tilewright[cluster]"
-        ) from error
+    check_cluster(address)
+    from distributed import Client
+
     try:
         client = Client(f"tcp://{address.removeprefix(SCHEME)}", timeout=_SECONDS)
         client.wait_for_workers(1, timeout=_SECONDS)

@@ -95,11 +95,12 @@ class Database:
         folder: where it is.
     """
 
-    def __init__(self, folder: Path, key: str | None) -> None:
+    def __init__(self, folder: Path, model: str, key: str | None) -> None:
         """Reads what is there, or begins.
 
         Args:
-            key: of the model, the data and all that results depend on; None takes what is there.
+            model: its checksum.
+            key: of the data and all else that results depend on; None takes what is there.
 
         Raises:
             UsageError: another process searches there.
@@ -114,7 +115,7 @@ class Database:
         self._since = time.monotonic()
         place = folder / _LINES
         if place.is_file():
-            self._read(place, key)
+            self._read(place, model, key)
         elif key is None:
             raise DataError(
                 "there is no search", where=str(folder), hint="tilewright optimize MODEL --calibration DATA"
@@ -133,7 +134,7 @@ class Database:
             ) from None
         end = os.fstat(self._file).st_size
         if not end:
-            self._write([{"kind": "search", "version": VERSION, "key": key}])
+            self._write([{"kind": "search", "version": VERSION, "model": model, "key": key}])
         elif os.pread(self._file, 1, end - 1) != b"\n":  # a line that was cut off stays one line
             os.write(self._file, b"\n")
 
@@ -175,12 +176,12 @@ class Database:
         safe = "".join(each if each.isalnum() else "-" for each in name)
         return self.folder / f"{safe}.json"
 
-    def _read(self, place: Path, key: str | None) -> None:
+    def _read(self, place: Path, model: str, key: str | None) -> None:
         for number, text in enumerate(place.read_text("utf-8", "replace").splitlines()):
             try:
                 line = json.loads(text)
                 if number == 0:
-                    self._check(line, key)
+                    self._check(line, model, key)
                     continue
                 make = _KINDS[line["kind"]]
                 self._keep(make(**{each.name: line[each.name] for each in fields(make)}))
@@ -190,8 +191,9 @@ class Database:
                     raise DataError("the file is no search", where=str(place), hint="remove the folder") from None
                 continue  # a kill cut it off: it is measured again
 
-    def _check(self, line: Mapping[str, Any], key: str | None) -> None:
-        if line["version"] != VERSION or (key is not None and line["key"] != key):
+    def _check(self, line: Mapping[str, Any], model: str, key: str | None) -> None:
+        found = (line["version"], line["model"], line["key"] if key is None else key)
+        if found != (VERSION, model, line["key"]):
             raise DataError(
                 "the search beside the recipe is of another model, data or way to compile",
                 where=str(self.folder),

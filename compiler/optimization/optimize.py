@@ -69,7 +69,7 @@ def optimize(
             where="--target",
             hint="name a device that runs them: --device ssh:USER@HOST, rpc:HOST:PORT/KEY, qemu",
         )
-    with closing(Database(folder, _key(opened, data, asked))) as database:
+    with closing(Database(folder, identity_of(opened).sha256, _key(data, asked))) as database:
         search = _Search(opened, data, asked, database, output, tell)
         if not search.parts.layers:
             raise UsageError("the model has no product or convolution with constant float weights", where=opened.where)
@@ -85,16 +85,16 @@ def known(opened: OpenedModel, budget: Budget | None, metric: Metric, folder: Pa
     Raises:
         DataError: there is none, or none that measured anything.
     """
-    database = Database(folder, None)
+    database = Database(folder, identity_of(opened).sha256, None)
     asked = Request(budget or Budget(), metric)
     search = _Search(opened, None, asked, database, folder, lambda stage, done, total: None)
     search.load()
     return search.found(), search.parts
 
 
-def _key(opened: OpenedModel, data: Data, asked: Request) -> str:
+def _key(data: Data, asked: Request) -> str:
     options = replace(asked.options, jobs=None)
-    return key_of(identity_of(opened).sha256, data.digest, asked.metric.name, repr(options), asked.device)
+    return key_of(data.digest, asked.metric.name, repr(options), asked.device)
 
 
 class _Search:

@@ -54,8 +54,9 @@ def check_recipe(recipe: Recipe, opened: OpenedModel) -> None:
             )
     _check_balance(recipe, opened)
     if recipe.model.sha256 and recipe.model.sha256 != identity_of(opened).sha256:
+        kept = "; the weights in it take the place of this one's" if recipe.arrays else ""
         warnings.warn(
-            f"{recipe.where} was made for another file than {opened.where}, in which all its names occur, too",
+            f"{recipe.where} was made for another file than {opened.where}, in which all its names occur, too{kept}",
             RecipeWarning,
             stacklevel=2,
         )

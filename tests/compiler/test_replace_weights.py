@@ -13,7 +13,9 @@ import onnx
 import pytest
 import tilewright
 from command_line import fails
+from onnx import numpy_helper
 from small_models import model, node
+from tilewright.benchmarks.decoders import Decoder, decoder
 from tilewright.compiler.build import build
 from tilewright.compiler.cli.main import run
 from tilewright.compiler.options import CompileOptions
@@ -134,6 +136,18 @@ def test_a_range_of_sizes_and_a_recipe(tmp_path: Path) -> None:
     assert replaced(library, network(2, rows="N"), recipe=recipe).path.read_bytes() == expected.read_bytes()
 
 
+def test_a_decoder_with_caches(tmp_path: Path) -> None:
+    old, new = decoder(Decoder(layers=1)), decoder(Decoder(layers=1))
+    for weight in new.graph.initializer:
+        values = numpy_helper.to_array(weight)
+        if values.dtype == np.float32 and values.ndim == 2:
+            weight.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(values[::-1]), weight.name))
+    options = replace(OPTIONS, ranges={"past": (0, 8), "seq": (1, 4)})
+    library, expected = (compiled(tmp_path, name, proto, options) for name, proto in (("old", old), ("new", new)))
+
+    assert replaced(library, new).path.read_bytes() == expected.read_bytes()
+
+
 def test_libraries_that_do_not_say_enough_are_refused(library: Path, tmp_path: Path) -> None:
     stripped = Path(shutil.copy(library, tmp_path / "stripped.so"))
     subprocess.run(["strip", stripped], check=True)
@@ -151,3 +165,4 @@ def test_the_command(library: Path, expected: Path, tmp_path: Path, capsys: pyte
     assert "of them new" in capsys.readouterr().err
     assert (tmp_path / "tuned.so").read_bytes() == expected.read_bytes()
     fails(capsys, [*words, tmp_path / "sparse.onnx"], 4, "hidden")
+    fails(capsys, [*words, tmp_path / "nowhere.onnx"], 4, "does not exist")

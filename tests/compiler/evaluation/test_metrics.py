@@ -43,6 +43,8 @@ def test_users_functions(tmp_path: Path) -> None:
     for name, said in (("nothing", "no finite number"), ("fails", "KeyError"), ("none", "no such function")):
         with pytest.raises(UsageError, match=said):
             metric_of(f"{file}:{name}")(OTHER, None, REFERENCE)
+    with pytest.raises(UsageError, match="takes labels"):
+        metric_of(f"{file}:right")(OTHER, None, REFERENCE)
     with pytest.raises(UsageError, match="no such metric"):
         metric_of("top5")
     with pytest.raises(DataError, match="does not exist"):

@@ -270,8 +270,9 @@ def test_a_session_is_full_and_goes_back(cached: tilewright.CompiledModel) -> No
     assert np.array_equal(session.run(inputs_of(_OF, text[:, :3], 0))["logits"], first)
     session.run(inputs_of(_OF, text[:, 3:9], 3))
     assert np.array_equal(session.run(inputs_of(_OF, text[:, 9:15], 9))["logits"], again)
-    with pytest.raises(UsageError, match="nothing to go back to"):
-        session.rewind(past=16)
+    for nowhere in (16, 2.5):
+        with pytest.raises(UsageError, match="nothing to go back to"):
+            session.rewind(past=nowhere)
 
 
 def _recurrent() -> onnx.ModelProto:

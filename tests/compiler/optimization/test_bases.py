@@ -36,7 +36,7 @@ def test_a_narrower_network_of_integers(tmp_path: Path) -> None:
     with np.load(DIGITS.parent / "digits_test.npz") as held:
         data = data_of([{"image": each[None]} for each in held["images"][:160]])
     treatments = [each for each in TREATMENTS if each.name in ("int8", "zeros 75%")]
-    with closing(Database(tmp_path / "search", "key")) as database:
+    with closing(Database(tmp_path / "search", "model", "key")) as database:
 
         def tell(stage: str, done: int, total: int) -> None:
             pass

@@ -16,15 +16,15 @@ ROW = Row("whole", "int8", "conv", 1e-4, 2e-6, 640)
 
 
 def test_lines_come_back_and_time_adds_up(tmp_path: Path) -> None:
-    first = Database(tmp_path / "s", "key")
+    first = Database(tmp_path / "s", "model", "key")
     first.add([ROW, Surveyed("whole", "int8")])
     first.add([Measured("[]", 98.5, 0.01, 0.5, 0.0, 1000, origin="exact solve")])
     first.keep("whole int8", Recipe(layers={"conv": {"rank": RankEntry(3)}}))
     with pytest.raises(UsageError, match="another search goes on"):
-        Database(tmp_path / "s", "key")
+        Database(tmp_path / "s", "model", "key")
     first.close()
 
-    again = Database(tmp_path / "s", "key")
+    again = Database(tmp_path / "s", "model", "key")
 
     assert again.rows == {("whole", "int8", "conv"): ROW}
     assert again.surveyed == {("whole", "int8"): Surveyed("whole", "int8")}
@@ -36,30 +36,30 @@ def test_lines_come_back_and_time_adds_up(tmp_path: Path) -> None:
 
 
 def test_a_line_that_a_kill_cut_off_is_left_out(tmp_path: Path) -> None:
-    with closing(Database(tmp_path / "s", "key")) as first:
+    with closing(Database(tmp_path / "s", "model", "key")) as first:
         first.add([ROW, Surveyed("whole", "int8")])
     file = tmp_path / "s" / "database.jsonl"
     file.write_text(file.read_text()[:-20])
 
-    with closing(Database(tmp_path / "s", "key")) as second:
+    with closing(Database(tmp_path / "s", "model", "key")) as second:
         assert second.rows and not second.surveyed
         second.add([Surveyed("whole", "int8")])
 
-    assert Database(tmp_path / "s", None).surveyed
+    assert Database(tmp_path / "s", "model", None).surveyed
 
 
 def test_another_search_is_refused(tmp_path: Path) -> None:
-    with closing(Database(tmp_path / "s", key_of(b"model", "data"))) as first:
+    with closing(Database(tmp_path / "s", "model", key_of(b"model", "data"))) as first:
         first.add([ROW])
 
     with pytest.raises(DataError, match="another model, data or way"):
-        Database(tmp_path / "s", key_of(b"model", "other data"))
-    assert Database(tmp_path / "s", None).rows
+        Database(tmp_path / "s", "model", key_of(b"model", "other data"))
+    assert Database(tmp_path / "s", "model", None).rows
     with pytest.raises(DataError, match="no search"):
-        Database(tmp_path / "none", None)
+        Database(tmp_path / "none", "model", None)
     (tmp_path / "s" / "database.jsonl").write_text("nonsense\n")
     with pytest.raises(DataError, match="no search"):
-        Database(tmp_path / "s", None)
+        Database(tmp_path / "s", "model", None)
 
 
 def test_samples_are_halved_and_labels_go_along() -> None:
@@ -75,3 +75,9 @@ def test_samples_are_halved_and_labels_go_along() -> None:
         data_of(samples[:3])
     with pytest.raises(DataError, match="more samples than labels"):
         data_of(samples, np.arange(3))
+
+
+def test_a_folder_belongs_to_a_model(tmp_path: Path) -> None:
+    Database(tmp_path / "s", "model", "key").close()
+    with pytest.raises(DataError, match="another model"):
+        Database(tmp_path / "s", "other model", None)

@@ -19,7 +19,7 @@ LAYERS, OPTIONS = ("a", "b", "c", "d"), ("float", "int8", "rank", "zeros")
 @pytest.fixture
 def table(tmp_path: Path) -> Table:
     """Four layers with four options each, of two bases; one option is worse than another in everything."""
-    database = Database(tmp_path / "net.search", "key")
+    database = Database(tmp_path / "net.search", "model", "key")
     chance = np.random.default_rng(3)
     for base, lost in (("whole", 0.0), ("half", 1e-4)):
         rows = []

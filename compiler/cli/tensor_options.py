@@ -87,7 +87,9 @@ def parse_values(options: Iterable[str], option_name: str) -> dict[str, tuple[in
         found = _VALUES.fullmatch(option)
         if found is None or found[1] in values:
             raise UsageError(
-                f"{option!r} says no values of a dimension", where=option_name, hint=f"write {option_name} N=1,8"
+                f"{option!r} says no values of a dimension",
+                where=option_name,
+                hint=f"write {option_name} N=1,8, once for each dimension",
             )
         values[found[1]] = tuple(int(each) for each in found[2].split(","))
     return values

@@ -102,7 +102,11 @@ def asked_ranges(opened: OpenedModel, options: CompileOptions) -> Ranges | None:
     states = pairs_asked(opened, options.asked_states, tuple(inputs))
     for name, sizes in inputs.items():
         if name not in states and any(smallest(size) < 1 for size in sizes):
-            raise ShapeError(f"input '{name}' would have no elements", where="--range", hint="begin at 1 or more")
+            raise ShapeError(
+                f"input '{name}' would have no elements",
+                where="--range",
+                hint="begin at 1 or more; a state may begin empty (--state IN=OUT, in libraries)",
+            )
     return Ranges(dimensions, inputs, _best(options.best, dimensions))
 
 

@@ -46,7 +46,7 @@ import sys, numpy, tilewright
 from tilewright.compiler.inputs.random_inputs import random_inputs
 specs = tilewright.load(sys.argv[1]).inputs
 samples = [random_inputs(specs, seed) for seed in range(4)]
-numpy.savez(sys.argv[2], **{spec.name: numpy.concatenate([each[spec.name] for each in samples]) for spec in specs})
+numpy.savez(sys.argv[2], **{spec.name: numpy.stack([each[spec.name] for each in samples]) for spec in specs})
 """
 
 EXPORTS = """

@@ -206,7 +206,8 @@ def _split(triple: str) -> tuple[Architecture, Triple]:
 def _known() -> str:
     known = (each.triple for each in ARCHITECTURES.values())
     systems = ", ".join(system.spellings[0] for system in SYSTEMS)
-    return f"known targets: host, {', '.join(known)}, {CUDA}; or musl for gnu; systems: {systems}"
+    some = f"host, {', '.join(known)}, {CUDA}; or musl for gnu; systems: {systems}"
+    return f"some are: {some}; `tilewright targets` lists all, microcontrollers too"
 
 
 def _first() -> Architecture:

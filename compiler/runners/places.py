@@ -90,7 +90,11 @@ class Behind:
     ) -> Ended:
         """Here, in the folder."""
         if self.words and shutil.which(self.words[0]) is None:
-            raise ToolError(f"there is no command {self.words[0]!r}", where="--device exec:")
+            raise ToolError(
+                f"there is no command {self.words[0]!r}",
+                where="--device exec:",
+                hint="give one that runs a program where it takes it to, with the words behind it: exec:./on-board.sh",
+            )
         return _executed([*self.words, f"./{command[0]}", *command[1:]], folder, str(self), seconds)
 
     def __str__(self) -> str:

@@ -16,6 +16,7 @@ from ..process.progress import Timeline, shown
 from ..reports.report import show, show_json
 from .command_options import (
     Binds,
+    Calibration,
     CompiledThreads,
     Cpu,
     Device,
@@ -25,6 +26,7 @@ from .command_options import (
     Labels,
     MetricOption,
     Model,
+    RecipeOutput,
     Shapes,
     Target,
     compile_options,
@@ -39,13 +41,8 @@ _FOLDER = ".search"  # what stands beside the recipe
 
 def optimize(
     model: Model,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="RECIPE", help="The recipe, a .json file.")],
-    calibration: Annotated[
-        Path | None,
-        typer.Option(
-            "--calibration", metavar="DATA", help="Samples: an .npz or .npy file, an image, or a folder of them."
-        ),
-    ] = None,
+    output: RecipeOutput,
+    calibration: Calibration = None,
     budget: Annotated[
         list[str] | None,
         typer.Option(

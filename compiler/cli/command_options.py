@@ -114,6 +114,11 @@ Quantize = Annotated[
         help="A recipe, as --recipe; or of dense layers, where faster: weights-int8, weights-int4, dynamic (int8).",
     ),
 ]
+RecipeOutput = Annotated[Path, typer.Option("--output", "-o", metavar="RECIPE", help="The recipe, a .json file.")]
+Calibration = Annotated[
+    Path | None,
+    typer.Option("--calibration", metavar="DATA", help="Samples: an .npz or .npy file, an image, or a folder of them."),
+]
 Image = Annotated[
     str | None,
     typer.Option(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,13 +12,13 @@ from ..process import interrupt
 from ..process.places import check_output, make_folders
 from ..process.progress import Timeline, shown
 from ..reports.report import show, show_json
-from .command_options import Cpu, Image, Json, Model, Shapes, Target
+from .command_options import Calibration, Cpu, Image, Json, Model, RecipeOutput, Shapes, Target
 from .tensor_options import fixed_shapes
 
 
 def prune(
     model: Model,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="RECIPE", help="The recipe, a .json file.")],
+    output: RecipeOutput,
     channels: Annotated[
         float | None,
         typer.Option("--channels", metavar="RATE", help="The share of channels that goes, of every group: 0.3."),
@@ -61,12 +60,7 @@ def prune(
             "with --weights the others get zeros.",
         ),
     ] = None,
-    calibration: Annotated[
-        Path | None,
-        typer.Option(
-            "--calibration", metavar="DATA", help="Samples: an .npz or .npy file, an image, or a folder of them."
-        ),
-    ] = None,
+    calibration: Calibration = None,
     image: Image = None,
     samples: Annotated[int, typer.Option("--samples", metavar="N", help="How many of them are used at most.")] = 500,
     criterion: Annotated[

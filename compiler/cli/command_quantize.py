@@ -15,6 +15,7 @@ from ..process.progress import Timeline, shown
 from ..reports.report import show, show_json
 from .command_options import (
     Binds,
+    Calibration,
     CompiledThreads,
     Cpu,
     Features,
@@ -22,6 +23,7 @@ from .command_options import (
     Jobs,
     Json,
     Model,
+    RecipeOutput,
     Shapes,
     Target,
     compile_options,
@@ -32,13 +34,8 @@ _STATE = ".calibration.npz"  # what stands beside the recipe until it is written
 
 def quantize(
     model: Model,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="RECIPE.json", help="The recipe to write.")],
-    calibration: Annotated[
-        Path | None,
-        typer.Option(
-            "--calibration", metavar="DATA", help="Samples: an .npz or .npy file, an image, or a folder of them."
-        ),
-    ] = None,
+    output: RecipeOutput,
+    calibration: Calibration = None,
     weights_only: Annotated[
         str | None,
         typer.Option(

@@ -100,7 +100,7 @@ class _Pipeline:
         names: Mapping[str, str],
         analyzer: Analyzer,
     ) -> None:
-        self._loop, self._stages, self._copies, self._sums = loop, stages, copies, sums
+        self._loop, self._stages, self._sums = loop, stages, sums
         self._names, self._analyzer = names, analyzer
         self._slabs = int(loop.extent)
         self._twins = {

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from ...errors import DataError, OutputError, UsageError
 from ..process.places import output_errors
@@ -23,7 +23,6 @@ from ..recipes.recipe import Recipe
 
 VERSION = 1
 _LINES = "database.jsonl"
-Line = TypeVar("Line")
 
 
 @dataclass(frozen=True)

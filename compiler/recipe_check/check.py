@@ -14,7 +14,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ...errors import ToolError
 from ..calibration.as_compiled import as_compiled
 from ..calibration.errors_of_layers import Error, Metrics, whole_metrics
 from ..calibration.limits import LEAST_DECIBELS
@@ -27,6 +26,7 @@ from ..process.progress import ProgressCallback
 from ..recipes.dense_onnx import reference_model
 from ..recipes.identity import check_recipe, with_balance
 from ..recipes.recipe import Array, FloatEntry, Recipe
+from ..verification.reference_engines import open_as_written
 from .twin import twin_of, without_changes
 
 if TYPE_CHECKING:
@@ -136,8 +136,8 @@ def check_quantized(
     check_recipe(recipe, opened)
     asked = options or CompileOptions()
     twin = twin_of(opened, recipe, asked) if recipe.changes_network else opened
-    exact = _session(twin.for_engine())
-    before = _session(opened.for_engine()) if recipe.changes_network else None
+    exact = open_as_written(twin.for_engine()).run
+    before = open_as_written(opened.for_engine()).run if recipe.changes_network else None
     changed = None if before is None else Error()
     # A library does not tell which of its layers are integers: those that gain by it, or all that can be.
     ways = (False, True) if recipe.tensors else (False,)
@@ -184,7 +184,7 @@ class _Applied:
 def _applied(opened: OpenedModel, twin: OpenedModel, recipe: Recipe, options: CompileOptions, every: bool) -> _Applied:
     part = as_compiled(opened, recipe, options, always=every)
     part = without_changes(part) if recipe.changes_network else part
-    return _Applied(part, _session(reference_model(twin, part).SerializeToString()), Error(), Error())
+    return _Applied(part, open_as_written(reference_model(twin, part).SerializeToString()).run, Error(), Error())
 
 
 def _layers(
@@ -223,28 +223,9 @@ def _reference_layers(network: Network, recipe: Recipe, values: Mapping[str, Arr
 
     part = layers_by_themselves(network.opened, network.layers, values)
     own = replace(recipe_by_themselves(recipe, network.layers, part), where=recipe.where)
-    session = _session(reference_model(part, own).SerializeToString())
-    names = {value.name for value in part.proto.graph.input}
+    engine = open_as_written(reference_model(part, own).SerializeToString())
 
     def run(given: Mapping[str, Array]) -> dict[str, Array]:
-        results = session({name: given[name] for name in names})
-        return {name.removesuffix(BY_ITSELF): array for name, array in results.items()}
+        return {name.removesuffix(BY_ITSELF): array for name, array in engine.run(given).items()}
 
     return run
-
-
-def _session(model: Any) -> Any:
-    """A model in ONNX Runtime as it is written, with nothing fused."""
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise ToolError(
-            "onnxruntime is needed for this and is not installed", hint="pip install onnxruntime"
-        ) from error
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4
-    source = model if isinstance(model, bytes) else str(model)
-    session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-    names = [each.name for each in session.get_outputs()]
-    return lambda given: dict(zip(names, session.run(None, dict(given)), strict=True))

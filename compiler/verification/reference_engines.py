@@ -57,6 +57,20 @@ def open_engine(engine: str, model: Path | bytes, threads: int) -> ReferenceEngi
     """
     if engine not in ENGINES:
         raise UsageError(f"{engine!r} is no known engine", where="--against", hint=f"known: {', '.join(ENGINES)}")
+    return _loaded(engine, model, lambda: ENGINES[engine](model, threads))
+
+
+def open_as_written(model: Path | bytes) -> ReferenceEngine:
+    """Loads a model in ONNX Runtime with nothing fused: integers are computed as the model says.
+
+    Raises:
+        ToolError: ONNX Runtime is not installed.
+        ModelError: it refuses the model.
+    """
+    return _loaded("onnxruntime", model, lambda: OnnxRuntime(model, optimized=False))
+
+
+def _loaded(engine: str, model: Path | bytes, load: Callable[[], ReferenceEngine]) -> ReferenceEngine:
     try:
         import_module(engine)
     except ImportError as error:
@@ -66,7 +80,7 @@ def open_engine(engine: str, model: Path | bytes, threads: int) -> ReferenceEngi
         ) from error
     try:
         with _quiet_stderr():
-            return ENGINES[engine](model, threads)
+            return load()
     except Exception as error:  # each engine has its own exceptions, most of them not documented
         where = str(model) if isinstance(model, Path) else None
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
@@ -74,17 +88,18 @@ def open_engine(engine: str, model: Path | bytes, threads: int) -> ReferenceEngi
 
 
 class OnnxRuntime:
-    """ONNX Runtime on the CPU with all its optimisations."""
+    """ONNX Runtime on the CPU, with all its optimisations if not told otherwise."""
 
     name = "onnxruntime"
 
-    def __init__(self, model: Path | bytes, threads: int = 0) -> None:
+    def __init__(self, model: Path | bytes, threads: int = 0, *, optimized: bool = True) -> None:
         import onnxruntime
 
         self.version = str(onnxruntime.__version__)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+        levels = onnxruntime.GraphOptimizationLevel
+        options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimized else levels.ORT_DISABLE_ALL
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         source = str(model) if isinstance(model, Path) else model

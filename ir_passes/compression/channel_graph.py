@@ -11,8 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import tvm
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from tvm import relax
 
 from ...ir_types import IRModule
@@ -76,6 +74,10 @@ class ChannelGraph:
 
 def channel_graph(module: IRModule) -> ChannelGraph:
     """The channel dependency graph of `main`, as import leaves it."""
+    # A third of a second to load, which no compile needs that cuts nothing.
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     graph = Graph.read(module)
     reader = _Reader(graph)
     links = reader.links

@@ -39,7 +39,7 @@ test: $(DEV)  ## the tests, some minutes
 test-all: $(BENCH)  ## with the slow ones: the full-size models too (exports them, needs torch; an hour)
 	$(BIN)/python -m pytest -q -m "slow or not slow" $(ARGS)
 
-bare-install:  ## what pip alone gives: compile for other processors without any compiler, and run that in qemu
+bare-install:  ## what pip alone gives: compile for other processors without any compiler, run it in qemu; ARGS=--full-size
 	$(PYTHON) tests/bare_install.py build/bare-install $(ARGS)
 
 conformance: $(DEV)  ## all of ONNX's own tests; writes docs/onnx-support.md (10 minutes)

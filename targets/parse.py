@@ -10,7 +10,7 @@ from ..errors import TargetWarning, UnsupportedTargetError, UsageError
 from . import llvm
 from .architecture import Architecture, Processor
 from .architectures import ARCHITECTURES, architecture_of
-from .cortex_m.parse import is_bare_metal, parse_bare_metal
+from .cortex_m.parse import is_bare_metal, parse_bare_metal, triples_of
 from .cuda.parse import TRIPLE as CUDA
 from .cuda.parse import is_cuda, parse_cuda
 from .generic import is_generic
@@ -159,12 +159,29 @@ def _check_cpu(architecture: Architecture, cpu: str) -> None:
     family = architecture.name
     hint = f"names are LLVM's, for example {', '.join(architecture.example_cpus)}"
     if cpu not in llvm.known_cpus(family):
-        raise UnsupportedTargetError(f"unknown CPU {cpu!r} for {family}", where="--mcpu", hint=hint)
-    missing = sorted(architecture.features.needed - llvm.enabled_features(family, cpu, architecture.baseline_features))
-    if missing:
         raise UnsupportedTargetError(
-            f"{cpu} is no CPU for {family}: it lacks {', '.join(missing)}", where="--mcpu", hint=hint
+            f"unknown CPU {cpu!r} for {family}", where="--mcpu", hint="; ".join([*_elsewhere(cpu), hint])
         )
+    if missing := _lacking(architecture, cpu):
+        raise UnsupportedTargetError(
+            f"{cpu} is no CPU for {family}: it lacks {', '.join(missing)}",
+            where="--mcpu",
+            hint="; ".join([*_elsewhere(cpu), hint]),
+        )
+
+
+def _lacking(architecture: Architecture, cpu: str) -> list[str]:
+    """What code for an architecture cannot do without, and a CPU that LLVM knows there has not."""
+    return sorted(
+        architecture.features.needed - llvm.enabled_features(architecture.name, cpu, architecture.baseline_features)
+    )
+
+
+def _elsewhere(cpu: str) -> list[str]:
+    """How to ask for a CPU of another architecture, for messages."""
+    rows = [row for row in ARCHITECTURES.values() if cpu in llvm.known_cpus(row.name) and not _lacking(row, cpu)]
+    triples = [*triples_of(cpu), *(row.triple for row in rows)]
+    return [f"for {cpu}: --target {' or '.join(triples)}"] if triples else []
 
 
 def _check_features(architecture: Architecture, features: Sequence[str]) -> None:

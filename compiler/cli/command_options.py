@@ -29,7 +29,10 @@ BFLOAT16_UNITS = ", ".join(unit.name for unit in _UNITS if unit.rhs == "bfloat16
 Model = Annotated[
     Path, typer.Argument(metavar="MODEL", help="An .onnx, .pt2, .pt, .tflite, .keras or .h5 file, or a SavedModel.")
 ]
-Library = Annotated[Path, typer.Argument(metavar="LIB", help="A library that `tilewright compile` wrote.")]
+Library = Annotated[
+    Path,
+    typer.Argument(metavar="LIB", help="What `tilewright compile` wrote: a library; C sources with --device qemu."),
+]
 Target = Annotated[
     str, typer.Option("--target", metavar="TRIPLE", help=f"`host`, or a triple: {_ARCHITECTURE.triple}.")
 ]
@@ -246,14 +249,17 @@ def open_library(path: Path, threads: int | None) -> CompiledModel:
 
 
 def open_there(path: Path, threads: int | None, device: str | None) -> tuple[AnyLibrary, Runner]:
-    """A library and what runs it for so many threads: this process, or a device.
+    """A library and what runs it for so many threads: this process, or a device; C sources run on an emulated board.
 
     Raises:
         LibraryError, UnsupportedError: as `artifact.load`.
         UsageError: the library cannot run with so many; there is no such device.
+        ToolError: an emulated board takes what is not installed.
     """
     from ..runners.local import LocalRunner
 
+    if path.is_dir():
+        return _on_a_board(path, threads, device)
     if device is None:
         return open_library(path, threads), LocalRunner()
     from ..library.artifact import read_file
@@ -268,6 +274,21 @@ def open_there(path: Path, threads: int | None, device: str | None) -> tuple[Any
             "libraries for GPUs are run by this process", where=f"--device {device}", hint="leave it out where a GPU is"
         )
     return library, DeviceRunner(place_of(device), threads or 0)
+
+
+def _on_a_board(folder: Path, threads: int | None, device: str | None) -> tuple[AnyLibrary, Runner]:
+    from ..runners.microcontroller import MicrocontrollerRunner, load_sources
+
+    sources = load_sources(folder)
+    if device != "qemu":
+        raise UsageError(
+            f"C sources for {sources.signature.cpu} run on a board that is emulated",
+            where=f"--device {device}" if device else str(folder),
+            hint="--device qemu, for a Cortex-M; `make shared` in the folder builds a library for this machine",
+        )
+    if threads is not None:
+        raise UsageError("C sources have one thread", where="--threads", hint="leave it out")
+    return sources, MicrocontrollerRunner()
 
 
 def read_inputs(

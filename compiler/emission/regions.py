@@ -8,6 +8,7 @@ are tried in the regions in the order given, and stay where the planner still fi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -18,6 +19,7 @@ from .lifetimes import names_of_steps
 from .memory import lower_bound, peak_step, plan_arena
 
 _OPERAND_BYTES = 4
+_KIB = 1024
 
 
 def into_regions(
@@ -94,5 +96,6 @@ def too_big(buffers: Sequence[Buffer], steps: Sequence[Step], limits: Mapping[st
             f"its tensors: {', '.join(map(str, sizes))} bytes",
             f"there are {sum(limits.values())} bytes in all; a tensor lies in one region",
         ],
-        hint="give more memory, or a smaller input; `tilewright inspect MODEL --memory memory.svg` draws it",
+        hint=f"{math.ceil(needed / _KIB)}K or a little more would do; or take a smaller input; `tilewright inspect MODEL "
+        "--memory memory.svg`, with the same --target, draws it",
     )

@@ -18,7 +18,8 @@ from ...targets.host import HostFacts, read_host
 from ...targets.systems import LINUX, System, Triple
 from ...targets.toolchain import find_toolchain
 from ..codegen.cuda_generator import SOURCES
-from ..runners.microcontroller import BOARDS, missing_tools
+from ..runners.boards import BOARDS
+from ..runners.microcontroller import missing_tools
 from .report import Table, size
 
 

@@ -33,6 +33,10 @@ from .runner import Array, Inputs, Library
 PROGRAM, LIBRARY, INPUTS, OUTPUTS, TIMES = "program", "library", "inputs.bin", "outputs.bin", "times.bin"
 HEADER = 2  # words before the times of steps: whether kernels run, and how many rounds are done
 _EXIT_MODEL = 2
+_NOT_STARTED = (126, 127)  # codes that a shell ends with where a program is none, or its loader is missing
+_NO_RESULTS = (
+    "whatever starts programs there has to run the one it is given, where its files are, and leave others there"
+)
 _SECONDS = 3600.0  # that a program may take
 STILL_SECONDS = 60  # standing still for so long is a hang; devices are slower than this machine
 
@@ -141,9 +145,11 @@ class DeviceRunner:
                 data = (folder / OUTPUTS).read_bytes()
                 nanoseconds = [int(line) for line in text.split()]
             except (OSError, ValueError):
-                raise ToolError("the program there wrote no results", where=str(library.path)) from None
+                nanoseconds = []
         if not nanoseconds:
-            raise ToolError("the program there wrote no results", where=str(library.path))
+            raise ToolError(
+                "the program there wrote no results", where=f"--device {self._place}, {library.path}", hint=_NO_RESULTS
+            )
         return outputs_of(library, data, sizes_of_call(signature, inputs)), [each / 1e9 for each in nanoseconds]
 
     def profile(
@@ -250,7 +256,9 @@ def checked(ended: Ended, where: str) -> str:
     if ended.code == 0:
         return ended.printed
     if ended.code is None:
-        raise ToolError("the program there did not end", where=where)
+        raise ToolError(
+            "the program there did not end", where=where, hint="try a smaller model, or fewer runs: --repeat, --runs"
+        )
     lines = ended.errors.strip().splitlines()[-6:]
     if ended.code == _EXIT_MODEL and any("the model returned 1" in line for line in lines):
         raise ToolError(
@@ -260,7 +268,14 @@ def checked(ended: Ended, where: str) -> str:
         )
     if ended.code == _EXIT_MODEL:
         raise TilewrightError("the model failed there", where=where, details=lines)
-    raise ToolError(f"the program there ended with code {ended.code}", where=where, details=lines)
+    if ended.code in _NOT_STARTED:
+        raise ToolError(
+            f"the program does not start there: code {ended.code}",
+            where=where,
+            details=lines,
+            hint="`tilewright inspect` says what machine a library is for; a program of --emit bench needs no C library",
+        )
+    raise ToolError(f"the program there ended with code {ended.code}", where=where, details=lines, hint=_NO_RESULTS)
 
 
 def _check_names(signature: Signature, inputs: Inputs, path: Path) -> None:

@@ -117,7 +117,8 @@ class Farm:
             raise DeviceLostError(
                 f"the farm does not answer: {error}",
                 where=str(self),
-                hint="python -m tvm.exec.rpc_tracker is to run there, and tilewright serve on the devices",
+                hint=f"start the tracker there, python -m tvm.exec.rpc_tracker --host 0.0.0.0 --port {self.port}, and on "
+                f"each device: tilewright serve --tracker {self.host}:{self.port} --key {self.key}",
             ) from error
 
 

@@ -26,10 +26,11 @@ from ..library.dimensions import Values, at, sizes_of_call
 from ..library.signature import Signature, parse_signature
 from ..library.tensor_spec import TensorSpec
 from ..process.temporary import temporary_folder
-from .runner import Array, Inputs
+from .boards import BOARDS, Board
+from .runner import Array, Inputs, Library
 
 _FIRMWARE = resources.files(f"{__package__}.firmware")
-_EMULATOR, _COMPILER = "qemu-system-arm", "arm-none-eabi-gcc"
+_EMULATOR, _COMPILER, _SIZE = "qemu-system-arm", "arm-none-eabi-gcc", "arm-none-eabi-size"
 _PACKAGES: Mapping[str, str] = MappingProxyType(
     {_EMULATOR: "qemu-system-arm", _COMPILER: "gcc-arm-none-eabi libnewlib-arm-none-eabi"}
 )
@@ -39,41 +40,6 @@ _SECONDS = 300  # that an emulation may take
 _NANOSECONDS = 1_000_000_000
 _NO_SIZES: Values = MappingProxyType({})
 _COUNTS = 2  # numbers before the outputs: ticks, and bytes of stack
-
-
-@dataclass(frozen=True)
-class Board:
-    """A board that qemu emulates.
-
-    Attributes:
-        machine: qemu's name.
-        vectors, flash, ram: addresses; those of flash and RAM with their sizes in bytes.
-        clock_hz: of the processor.
-    """
-
-    machine: str
-    vectors: int
-    flash: int
-    flash_bytes: int
-    ram: int
-    ram_bytes: int
-    clock_hz: int = 25_000_000
-
-
-# By processor. There is no board with a Cortex-M0+: a Cortex-M3 runs its instructions.
-_M3 = Board("mps2-an385", 0, 0x400, (4 << 20) - 0x400, 0x2000_0000, 4 << 20)
-BOARDS: Mapping[str, Board] = MappingProxyType(
-    {
-        "cortex-m0plus": _M3,
-        "cortex-m3": _M3,
-        "cortex-m4": Board("mps2-an386", 0, 0x400, (4 << 20) - 0x400, 0x2000_0000, 4 << 20),
-        "cortex-m7": Board("mps2-an500", 0, 0x400, (4 << 20) - 0x400, 0x2000_0000, 4 << 20),
-        "cortex-m33": Board(
-            "mps2-an505", 0x1000_0000, 0x1000_0400, (4 << 20) - 0x400, 0x3800_0000, 2 << 20, 20_000_000
-        ),
-        "cortex-m55": Board("mps3-an547", 0, 0x0100_0000, 2 << 20, 0x2100_0000, 2 << 20, 32_000_000),
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -97,11 +63,15 @@ class Counts:
         outputs: in the order of the model's.
         instructions: of one inference, within a tick of the board's clock.
         stack_bytes: that it used.
+        flash_bytes: code, constants and initial values of all that the call needs, without what libc has.
+        ram_bytes: static variables of the same.
     """
 
     outputs: tuple[Array, ...]
     instructions: int
     stack_bytes: int
+    flash_bytes: int
+    ram_bytes: int
 
 
 @dataclass(frozen=True)
@@ -111,7 +81,7 @@ class Program:
     Attributes:
         sources: the .c files.
         header: that declares what `call` calls.
-        call: an expression; the tensors are ``tensor_0``, ``tensor_1``, ..., inputs first.
+        call: of a function; the tensors are ``tensor_0``, ``tensor_1``, ..., inputs first.
         inputs, outputs: the tensors.
         flags: of the compiler, for the processor.
         cpu: the processor.
@@ -125,10 +95,21 @@ class Program:
     flags: tuple[str, ...]
     cpu: str
 
+    @property
+    def function(self) -> str:
+        """The name of the function that is called."""
+        return self.call.partition("(")[0]
+
 
 def missing_tools() -> list[str]:
     """The tools that are not installed."""
     return [tool for tool in _PACKAGES if shutil.which(tool) is None]
+
+
+def tool_versions() -> str:
+    """What compiles and what emulates, as they call themselves."""
+    first = (_run([tool, "--version"], Path()).splitlines()[0] for tool in (_COMPILER, _EMULATOR))
+    return "; ".join(first)
 
 
 def load_sources(folder: Path) -> Sources:
@@ -142,7 +123,7 @@ def load_sources(folder: Path) -> Sources:
     raise LibraryError("there are no C sources of Tilewright", where=str(folder), hint="compile with --emit c")
 
 
-def program_of(sources: Sources, flags: Sequence[str], values: Values = _NO_SIZES) -> Program:
+def program_of(sources: Library, flags: Sequence[str], values: Values = _NO_SIZES) -> Program:
     """The program of a folder of sources, for some values of their dimensions."""
     name, signature = sources.signature.name, sources.signature
     arguments = [f"tensor_{place}" for place in range(len(signature.inputs) + len(signature.outputs))]
@@ -170,6 +151,7 @@ class MicrocontrollerRunner:
             ToolError: a tool is not installed.
         """
         self._flags = tuple(flags)
+        self._timed: tuple[Library, Inputs, float] | None = None
         if missing := missing_tools():
             raise ToolError(
                 f"{' and '.join(missing)} not found",
@@ -177,28 +159,46 @@ class MicrocontrollerRunner:
                 hint="on Debian and Ubuntu: apt-get install " + " ".join(_PACKAGES[tool] for tool in missing),
             )
 
-    def run(self, library: Sources, inputs: Inputs) -> dict[str, Array]:
+    def run(self, library: Library, inputs: Inputs) -> dict[str, Array]:
         """Runs once.
 
         Raises:
             TensorError: an input is missing or has another shape or dtype.
-            ToolError: the sources cannot be built, or the board ends with an error.
+            ToolError: there is no board for it, the sources cannot be built, or the board ends with an error.
         """
         specs = library.signature.outputs
         return dict(zip((spec.name for spec in specs), self.count(library, inputs).outputs, strict=True))
 
-    def time(self, library: Sources, inputs: Inputs, *, runs: int = 1, seconds: float = 0) -> list[float]:
-        """The seconds of as many runs if every instruction took a tick of the board's clock; all are the same."""
-        clock = BOARDS[library.signature.cpu].clock_hz
-        return [self.count(library, inputs).instructions / clock] * max(1, runs)
+    def time(self, library: Library, inputs: Inputs, *, runs: int = 1, seconds: float = 0) -> list[float]:
+        """The seconds of as many runs if every instruction took a tick of the board's clock; all are the same.
 
-    def count(self, library: Sources, inputs: Inputs) -> Counts:
-        """Runs once, and tells what it took."""
+        Raises:
+            TensorError, ToolError: as `run`.
+        """
+        if self._timed is None or self._timed[0] is not library or self._timed[1] is not inputs:
+            count = self.count(library, inputs).instructions
+            self._timed = (library, inputs, count / BOARDS[library.signature.cpu].clock_hz)
+        return [self._timed[2]] * max(1, runs)
+
+    def count(self, library: Library, inputs: Inputs) -> Counts:
+        """Runs once, and tells what it took.
+
+        Raises:
+            TensorError, ToolError: as `run`.
+        """
         from ...targets import parse
 
         signature = library.signature
+        if signature.cpu not in BOARDS:
+            raise ToolError(
+                f"there is no board with a {signature.cpu} of {signature.triple}",
+                where=f"--device qemu, {library.path}",
+                hint=f"boards have: {', '.join(BOARDS)}; sources for other machines are built there, by make",
+            )
         flags = parse(signature.triple, cpu=signature.cpu).c_flags
         program = program_of(library, flags, sizes_of_call(signature, inputs))
+        if missing := [spec for spec in signature.inputs if spec.name not in inputs]:
+            raise TensorError("it is missing", where=f"input {missing[0].name!r}", hint=f"needed is {missing[0]}")
         return self.count_program(program, [inputs[spec.name] for spec in signature.inputs])
 
     def count_program(self, program: Program, inputs: Sequence[Array]) -> Counts:
@@ -209,7 +209,8 @@ class MicrocontrollerRunner:
             (folder / "inputs.bin").write_bytes(data)
             board = BOARDS[program.cpu]
             _run([*_emulation(board), "-kernel", "firmware.elf"], folder)
-            return _counts(program, (folder / "outputs.bin").read_bytes(), board)
+            ticks, stack, outputs = _results(program, (folder / "outputs.bin").read_bytes())
+            return Counts(outputs, ticks * _NANOSECONDS // board.clock_hz, stack, *self._sizes(program, folder))
 
     def link(self, program: Program, folder: Path) -> Path:
         """Builds the firmware in a folder."""
@@ -227,30 +228,30 @@ class MicrocontrollerRunner:
             (folder / name).write_text(text)
         for name in ("startup.c", "startup.h"):
             (folder / name).write_text((_FIRMWARE / name).read_text())
-        objects = self.objects(program, folder)
+        objects = self._objects(program, folder)
         include = f"-I{program.header.parent.resolve()}"
-        sources = ["main.c", "startup.c", *map(str, objects)]
+        sources = ["main.c", "startup.c", *objects]
         _run(
             [_COMPILER, *program.flags, "-std=gnu11", "-O2", include, *_LINK, "-o", "firmware.elf", *sources, "-lm"],
             folder,
         )
         return folder / "firmware.elf"
 
-    def objects(self, program: Program, folder: Path) -> list[Path]:
+    def _objects(self, program: Program, folder: Path) -> list[str]:
         """Compiles a program's own sources in a folder."""
-        made = []
-        for number, source in enumerate(program.sources):
-            made.append(folder / f"model_{number}.o")
-            command = [_COMPILER, *program.flags, *self._flags, "-c", str(source.resolve()), "-o", made[-1].name]
-            _run(command, folder)
+        made = [f"model_{number}.o" for number in range(len(program.sources))]
+        for name, source in zip(made, program.sources, strict=True):
+            _run([_COMPILER, *program.flags, *self._flags, "-c", str(source.resolve()), "-o", name], folder)
         return made
 
-
-def section_bytes(objects: Sequence[Path]) -> tuple[int, int]:
-    """Bytes of flash and of static RAM that objects take: code, constants and initial values; and variables."""
-    done = subprocess.run(["arm-none-eabi-size", *map(str, objects)], capture_output=True, text=True, check=True)
-    rows = [[int(number) for number in re.findall(r"\d+", line)[:3]] for line in done.stdout.splitlines()[1:]]
-    return sum(text + data for text, data, _ in rows), sum(data + bss for _, data, bss in rows)
+    def _sizes(self, program: Program, folder: Path) -> tuple[int, int]:
+        """Bytes of flash and of RAM that a program's objects in a folder take, of what its function needs of them."""
+        needed = ["-r", "-nostdlib", "-Wl,--gc-sections", f"-Wl,--entry={program.function}"]
+        objects = sorted(path.name for path in folder.glob("model_*.o"))
+        _run([_COMPILER, *program.flags, *needed, "-o", "needed.o", *objects], folder)
+        line = _run([_SIZE, "needed.o"], folder).splitlines()[1]
+        text, data, bss = (int(number) for number in line.split()[:3])
+        return text + data, data + bss
 
 
 def _emulation(board: Board) -> list[str]:
@@ -279,17 +280,19 @@ def _bytes_of(spec: TensorSpec, array: Any) -> bytes:
     return data
 
 
-def _counts(program: Program, data: bytes, board: Board) -> Counts:
+def _results(program: Program, data: bytes) -> tuple[int, int, tuple[Array, ...]]:
+    """Ticks of the clock, bytes of stack, and the outputs, as the board wrote them."""
     ticks, stack = (int(number) for number in np.frombuffer(data, "<u4", _COUNTS))
     outputs, offset = [], 4 * _COUNTS
     for spec in program.outputs:
         kind = numpy_dtype(spec.dtype)
         outputs.append(np.frombuffer(data, kind, spec.elements, offset).reshape(spec.shape))
         offset += spec.nbytes
-    return Counts(tuple(outputs), ticks * _NANOSECONDS // board.clock_hz, stack)
+    return ticks, stack, tuple(outputs)
 
 
-def _run(command: Sequence[str], folder: Path) -> None:
+def _run(command: Sequence[str], folder: Path) -> str:
+    """What a command prints, which has to succeed."""
     try:
         done = subprocess.run(
             command,
@@ -308,3 +311,4 @@ def _run(command: Sequence[str], folder: Path) -> None:
             where=" ".join(command[:4]),
             details=(done.stderr + done.stdout).strip().splitlines()[-12:],
         )
+    return done.stdout

@@ -51,7 +51,11 @@ def emulator_words(triple: str, features: Sequence[str], *, is_shared: bool) -> 
     parts = split(triple)
     architecture = architecture_named(parts.architecture)
     if not architecture.emulator or parts.system is not LINUX:
-        raise ToolError(f"qemu-user runs no programs for {triple}", where="--device qemu")
+        raise ToolError(
+            f"qemu-user runs no programs for {triple}",
+            where="--device qemu",
+            hint="it runs Linux's; take the library there, or give a command that starts its programs: exec:COMMAND",
+        )
     qemu = shutil.which(f"qemu-{architecture.emulator}") or shutil.which(f"qemu-{architecture.emulator}-static")
     if qemu is None:
         raise ToolError(
@@ -89,13 +93,16 @@ class Behind:
         self, signature: Signature, folder: Path, command: list[str], seconds: float = _TIMEOUT_SECONDS
     ) -> Ended:
         """Here, in the folder."""
-        if self.words and shutil.which(self.words[0]) is None:
+        first, *more = self.words
+        found = shutil.which(first)
+        if found is None:
             raise ToolError(
-                f"there is no command {self.words[0]!r}",
-                where="--device exec:",
-                hint="give one that runs a program where it takes it to, with the words behind it: exec:./on-board.sh",
+                f"there is no command {first!r}",
+                where=f"--device {self}",
+                hint="give one that starts the program whose words follow it: exec:wine64, exec:./on-board.sh",
             )
-        return _executed([*self.words, f"./{command[0]}", *command[1:]], folder, str(self), seconds)
+        words = [os.path.abspath(found), *more, f"./{command[0]}", *command[1:]]
+        return _executed(words, folder, str(self), seconds)
 
     def __str__(self) -> str:
         return "exec:" + shlex.join(self.words)
@@ -138,7 +145,13 @@ class Ssh:
 
     def _lost(self, ended: Ended) -> DeviceLostError:
         details = ended.errors.strip().splitlines()[-6:]
-        return DeviceLostError("the device does not answer", where=str(self), details=details)
+        return DeviceLostError(
+            "the device does not answer",
+            where=f"--device {self}",
+            details=details,
+            hint=f"`ssh {self.address} true` has to work without a question: the name, the network, a host key that is "
+            f"known, a key of yours there (ssh-copy-id {self.address}), and a shell",
+        )
 
     def __str__(self) -> str:
         return f"ssh:{self.address}"

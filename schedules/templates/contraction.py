@@ -18,8 +18,9 @@ so that the innermost loop reads it in order, whole registers at a time. The loo
 Where memory is scarce, a block of rows is a line of the image, and zeros are put around the lines that it reads alone,
 in a band that the next block uses again.
 
-Where multiply-adds take an operand by its place in a register (`Target.operand_lanes`), one load may bring a row's
-elements of A for several steps of k, which then are unrolled inside of the loop over k (`k_step`).
+Several steps of k may be unrolled inside of the loop over k (`k_step`): where multiply-adds take an operand by its place
+in a register (`Target.operand_lanes`), as one load then brings a row's elements of A for all of them, and where one
+instruction starts at a time, as then fewer of them count and branch.
 
 Odd sizes never reach the inner loops: rows and columns are padded to whole tiles inside C, padding rows read the last
 row again, padding columns are zeros in the packed B, and only the epilogue's stores are guarded. How tiles are cut into
@@ -49,6 +50,7 @@ TEMPLATE = "contraction"
 # A panel of B larger than this share of L1 comes from L2 for every tile of rows.
 _L1_SHARE = 0.45
 _EARLY_LOADS = 2
+_SINGLE_ISSUE_STEPS = 4  # of k in one of the loop, where instructions start one at a time
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ class Workload:
 class MultiplyAddChoice(CutChoice):
     """``rows`` and ``vectors`` of a register tile, and how tiles are cut into tasks.
 
-    ``k_step``: the steps of k for which one load brings a row's elements of A.
+    ``k_step``: the steps of k in one of the loop.
     """
 
     rows: int
@@ -149,9 +151,12 @@ def takes(workload: object, target: Target) -> bool:
 def _registers_used(rows: int, vectors: int, k_step: int, target: Target) -> int:
     # One register holds the broadcast element of A, unless the multiply-add itself broadcasts it from memory; or each
     # row has one for elements of several steps, and a few loads begin early.
-    broadcast = rows + _EARLY_LOADS if k_step > 1 else 0 if target.broadcasts_operands else 1
+    by_place = k_step > 1 and target.operand_lanes > 1
+    broadcast = rows + _EARLY_LOADS if by_place else 0 if target.broadcasts_operands else 1
     product = 0 if target.has_fma else 1
-    return rows * vectors + vectors + broadcast + product
+    # What a single row multiplies by is not needed again, and nothing waits for it where one instruction starts at a time.
+    loaded = min(vectors, _EARLY_LOADS) if rows == 1 and target.core.single_issue else vectors
+    return rows * vectors + loaded + broadcast + product
 
 
 def tile_cycles(workload: Workload, tile: MultiplyAddChoice, target: Target, k_splits: int = 1) -> float:
@@ -162,7 +167,7 @@ def tile_cycles(workload: Workload, tile: MultiplyAddChoice, target: Target, k_s
     core, lanes = target.core_for(workload.accumulator), workload.lanes(target)
     rows, vectors = tile.rows, tile.vectors
     depth = math.prod(workload.k) * share_inside(_taps(workload, target), workload.offset_axes, rows)
-    loads = rows / tile.k_step + vectors
+    loads = (rows / tile.k_step if target.operand_lanes > 1 else rows) + vectors
     step = core.together(rows * vectors / core.fmas_per_cycle, loads / core.loads_per_cycle)
     step = max(step, core.fma_latency)
     if math.prod(workload.k) * vectors * lanes * dtype_bits(workload.rhs) // 8 > target.l1_bytes * _L1_SHARE:
@@ -243,7 +248,8 @@ def register_tiles(workload: Workload, target: Target) -> Iterator[MultiplyAddCh
 def _register_tiles(workload: Workload, target: Target) -> Iterator[MultiplyAddChoice]:
     """All of them, wide ones first."""
     registers = target.registers_for(workload.accumulator)
-    for vectors in reversed(range(1, (registers // 2) if workload.columns > 1 else 2)):
+    most = registers if target.core.single_issue else registers // 2
+    for vectors in reversed(range(1, most if workload.columns > 1 else 2)):
         for rows in range(1, min(target.core.addressed_rows, workload.rows) + 1):
             if in_bands(workload, target) and workload.image_line % rows:
                 continue
@@ -253,8 +259,8 @@ def _register_tiles(workload: Workload, target: Target) -> Iterator[MultiplyAddC
 
 
 def _k_steps(workload: Workload, target: Target) -> tuple[int, ...]:
-    """Steps of k that one load may bring elements of A for: a register of them, where they stand side by side."""
-    several = target.operand_lanes
+    """Steps of k that one of the loop may have."""
+    several = _SINGLE_ISSUE_STEPS if target.core.single_issue else target.operand_lanes
     fits = several > 1 and workload.columns > 1 and workload.lhs == "float32" and workload.k[-1] % several == 0
     return (1, several) if fits else (1,)
 

@@ -141,7 +141,10 @@ def fill_tiles(
     places = []
     if choice.k_step > 1:
         outer, place = sch.split(inner.pop(), [None, choice.k_step])
-        sch.annotate(place, PLACES.name, 1)
+        if target.operand_lanes > 1:
+            sch.annotate(place, PLACES.name, 1)
+        else:
+            sch.unroll(place)
         inner, places = [*inner, outer], [place]
     terms = []
     if isinstance(choice, WeightProductChoice):  # those of a word are written out
@@ -149,8 +152,8 @@ def fill_tiles(
         if not inner:
             outer, term = sch.split(terms.pop(), [1, None])
             inner, terms = [outer], [term]
-    # Else there is so little to do with a line that loads run ahead of it by themselves.
-    if rows > 1 or terms:
+    # Else there is so little to do with a line that loads run ahead of it by themselves; or nothing waits for loads.
+    if (rows > 1 or terms) and not target.core.single_issue:
         _ask_for_weights(sch, tile, inner, vectors * lanes * choice.k_step, _FEWEST_STEPS if places else 1)
     unrolled = [*terms, *([row] if row is not None else []), *columns[:1]]
     sch.reorder(*inner, *places, *unrolled, *columns[1:])

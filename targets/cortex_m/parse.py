@@ -33,15 +33,24 @@ def parse_bare_metal(triple: str, cpu: str | None, features: Sequence[str]) -> T
         )
     names = [row.name for row in found]
     if cpu is not None and cpu not in names:
-        raise UnsupportedTargetError(
-            f"{cpu!r} is no CPU for {triple}", where="--mcpu", hint="one of " + ", ".join(names)
-        )
+        others = triples_of(cpu)
+        hint = f"one of {', '.join(names)}" + (f"; for {cpu} --target {' or '.join(others)}" if others else "")
+        raise UnsupportedTargetError(f"{cpu!r} is no CPU for {triple}", where="--mcpu", hint=hint)
     return _target(found[0 if cpu is None else names.index(cpu)])
 
 
 def known() -> str:
     """The triples, for messages."""
-    return "known ones: " + ", ".join(dict.fromkeys(f"{row.architecture}-none-{row.environment}" for row in PROCESSORS))
+    return "known ones: " + ", ".join(dict.fromkeys(map(_short, PROCESSORS)))
+
+
+def triples_of(cpu: str) -> list[str]:
+    """The triples that a CPU is one for, as users write them."""
+    return [_short(row) for row in PROCESSORS if row.name == cpu]
+
+
+def _short(row: Processor) -> str:
+    return f"{row.architecture}-none-{row.environment}"
 
 
 def _target(row: Processor) -> Target:

@@ -56,6 +56,21 @@ def test_unknown_cpu_and_features() -> None:
         targets.parse("x86_64-linux-gnu", features=("avx2",))
 
 
+@pytest.mark.parametrize(
+    ("triple", "cpu", "other"),
+    [
+        ("aarch64-linux-gnu", "cortex-m4", "thumbv7em-none-eabihf"),
+        ("aarch64-linux-gnu", "znver3", "x86_64-linux-gnu"),
+        ("armv7-linux-gnueabihf", "cortex-m7", "thumbv7em-none-eabihf"),
+        ("x86_64-linux-gnu", "cortex-a72", "aarch64-linux-gnu or armv7-linux-gnueabihf"),
+    ],
+)
+def test_a_cpu_of_another_target(triple: str, cpu: str, other: str) -> None:
+    with pytest.raises(errors.UnsupportedTargetError, match=cpu) as caught:
+        targets.parse(triple, cpu=cpu)
+    assert str(caught.value.hint).startswith(f"for {cpu}: --target {other}; ")
+
+
 def test_host_is_a_machine_that_can_run() -> None:
     host = targets.host()
     assert host.cores >= 1

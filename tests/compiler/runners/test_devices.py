@@ -193,8 +193,29 @@ def test_behind_a_command(here: LibraryFile) -> None:
         runner.run(here, {})
     with pytest.raises(ToolError, match="no command"):
         DeviceRunner(place_of("exec:no-such-command")).run(here, values)
-    with pytest.raises(ToolError, match="ended with code 1"):
-        DeviceRunner(place_of("exec:false")).run(here, values)
+    for command, said in (("false", "ended with code 1"), ("true", "wrote no results")):
+        with pytest.raises(ToolError, match=said) as caught:
+            DeviceRunner(place_of(f"exec:{command}")).run(here, values)
+        assert "has to run the one it is given" in str(caught.value.hint)
+
+
+def test_a_command_is_found_from_here(here: LibraryFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though the program runs in a folder of its own."""
+    (tmp_path / "on-board.sh").write_text('#!/bin/sh\nexec "$@"\n')
+    (tmp_path / "on-board.sh").chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    values = random_inputs(here.signature.inputs, 0)
+
+    found = DeviceRunner(place_of("exec:./on-board.sh")).run(here, values)["y"]
+
+    np.testing.assert_array_equal(found, load(here.path).run(values)["y"])
+
+
+def test_a_program_that_does_not_start(here: LibraryFile, tmp_path: Path) -> None:
+    (tmp_path / "there").write_text("#!/bin/sh\necho ./program: not found >&2; exit 127\n")
+    (tmp_path / "there").chmod(0o755)
+    with pytest.raises(ToolError, match=r"(?s)does not start there: code 127.*not found.*--emit bench"):
+        DeviceRunner(place_of(f"exec:{tmp_path / 'there'}")).run(here, random_inputs(here.signature.inputs, 0))
 
 
 def test_behind_ssh(here: LibraryFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,7 +236,7 @@ def test_behind_ssh(here: LibraryFile, tmp_path: Path, monkeypatch: pytest.Monke
     found = DeviceRunner(place_of("ssh:me@there")).run(here, values)["y"]
 
     np.testing.assert_array_equal(found, load(here.path).run(values)["y"])
-    with pytest.raises(DeviceLostError, match="does not answer"):
+    with pytest.raises(DeviceLostError, match=r"(?s)does not answer.*`ssh you@there true`.*ssh-copy-id you@there"):
         DeviceRunner(place_of("ssh:you@there")).run(here, values)
 
 

@@ -11,17 +11,17 @@ import onnxruntime
 import pytest
 import tilewright
 from c_sources import WARNINGS
+from command_line import fails
 from quantized_network import network
 from small_models import model, node
 from tilewright.compiler.build import build
+from tilewright.compiler.cli.main import run
 from tilewright.compiler.options import CompileOptions
 from tilewright.compiler.runners import microcontroller
 from tilewright.compiler.runners.microcontroller import (
     MicrocontrollerRunner,
     load_sources,
     missing_tools,
-    program_of,
-    section_bytes,
 )
 from tilewright.errors import LibraryError, TensorError, ToolError
 
@@ -47,11 +47,8 @@ def test_a_network(tmp_path: Path) -> None:
     # 801,120 multiply-adds: two instructions each, but for the borders of tiles and loops.
     assert 801_120 < counts.instructions < 2 * 801_120
     assert 64 <= counts.stack_bytes < 512
-    flash, ram = section_bytes(
-        runner.objects(program_of(made, ["-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=hard"]), tmp_path)
-    )
-    assert made.signature.workspace_bytes == ram < 21_000
-    assert made.signature.weights_bytes < flash < made.signature.weights_bytes + 12_000
+    assert made.signature.workspace_bytes == counts.ram_bytes < 21_000
+    assert made.signature.weights_bytes < counts.flash_bytes < made.signature.weights_bytes + 12_000
 
 
 # What multiplies integers, and one of its instructions.
@@ -134,6 +131,28 @@ def test_without_floats_in_registers(tmp_path: Path) -> None:
     np.testing.assert_allclose(MicrocontrollerRunner().run(made, {"x": x})["y"], expected, rtol=1e-5, atol=1e-7)
     with pytest.raises(TensorError, match="shape"):
         MicrocontrollerRunner().run(made, {"x": x[:2]})
+
+
+@needs_tools
+def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder of sources is run, verified and timed as a library is."""
+    folder, out = str(sources(DIGITS, tmp_path).path), tmp_path / "y.npz"
+    emulated = ["--device", "qemu"]
+
+    assert run(["run", folder, "--random-inputs", *emulated, "-o", str(out)]) == 0
+    assert np.load(out)["logits"].shape == (1, 10)
+    assert run(["verify", folder, str(DIGITS), *emulated, "--runs", "1"]) == 0
+    assert run(["bench", folder, *emulated, "--repeat", "2", "--json"]) == 0
+    fails(capsys, ["run", folder, "--random-inputs"], 2, "on a board that is emulated", "--device qemu", "make shared")
+    fails(capsys, ["run", folder, "--random-inputs", "--device", "ssh:me@there"], 2, "--device ssh:me@there")
+    fails(capsys, ["bench", folder, *emulated, "--threads", "2"], 2, "one thread")
+    fails(capsys, ["run", str(tmp_path), *emulated], 4, "no C sources of Tilewright", "--emit c")
+
+
+@needs_tools
+def test_no_board(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = sources(DIGITS, tmp_path, "host", None)
+    fails(capsys, ["run", str(made.path), "--random-inputs", "--device", "qemu"], 5, "no board", "cortex-m55", "make")
 
 
 def test_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,8 +29,9 @@ def test_what_is_refused() -> None:
     with pytest.raises(UnsupportedTargetError, match=r"unknown target 'thumbv9-none-eabi'") as caught:
         targets.parse("thumbv9-none-eabi")
     assert "thumbv7em-none-eabihf" in str(caught.value.hint)
-    with pytest.raises(UnsupportedTargetError, match="no CPU for thumbv7em-none-eabihf"):
+    with pytest.raises(UnsupportedTargetError, match="no CPU for thumbv7em-none-eabihf") as caught:
         targets.parse("thumbv7em-none-eabihf", cpu="cortex-m55")
+    assert caught.value.hint == "one of cortex-m4, cortex-m7; for cortex-m55 --target thumbv8.1m.main-none-eabihf"
     with pytest.raises(UnsupportedTargetError, match="features of microcontrollers"):
         targets.parse("thumbv7em-none-eabihf", features=("+dsp",))
     with pytest.raises(UnsupportedError, match="--emit so is not possible") as refused:

@@ -1,8 +1,8 @@
 """How near arenas are to the least that any plan could take: `python -m benchmarks.arenas first-dozen tiny`.
 
-Models are compiled as far as their memory: those of the harness as libraries for this machine with one thread, those of
-MLPerf Tiny as C sources for Cortex-M. The least is the most that is alive together at one step (`compiler/emission/memory.py`).
-The page is written after each model.
+Models are compiled as far as their memory: those of the harness as libraries for this machine with one thread, those
+of MLPerf Tiny as C sources for Cortex-M. The least is the most that is alive together at one step
+(`compiler/emission/memory.py`). The page is written after each model.
 
 Exit codes: 0 done; 1 an arena is larger than the goal of 5% above the least; 2 wrong usage.
 """

@@ -1,12 +1,12 @@
 """What `pip install .` gives on a machine without any compiler: `make bare-install`.
 
 An environment is made with the package alone, and a PATH with its programs and qemu's. Models are compiled there for
-other processors, and run in qemu-user: shared libraries and programs that check themselves, next to this machine's. So are
-the same models quantized, whose outputs are equal to the bit but for a transformer's, which sums floats between layers.
-Libraries for Windows and macOS are linked, and export the API alone.
+other processors, and run in qemu-user: shared libraries and programs that check themselves, next to this machine's. So
+are the same models quantized, whose outputs are equal to the bit but for a transformer's, which sums floats between
+layers. Libraries for Windows and macOS are linked, and export the API alone.
 
     python tests/bare_install.py build/bare-install
-    python tests/bare_install.py build/bare-install --full-size     # ResNet-18 and MobileNetV2 as `make models` exports them
+    python tests/bare_install.py build/bare-install --full-size     # as `make models` exports ResNet-18, MobileNetV2
     python tests/bare_install.py build/bare-install MODEL.onnx
 
 Miniatures take some ten minutes on two cores, full sizes three times that.

@@ -3,10 +3,11 @@
     python -m benchmarks.microcontrollers --emx .venv-emx/bin/python --cmsis-nn ../CMSIS-NN --tflm .venv-tflm/bin/python
     python -m benchmarks.microcontrollers examples/models/digits_cnn.onnx --cpu cortex-m4 --out build/digits.json
 
-All models of MLPerf Tiny by default, of float32 and int8. All engines' C is compiled with the same compiler and flags, and
-run on the same board (qemu-system-arm, one instruction a nanosecond). Outputs are compared with ONNX Runtime's, those of
-.tflite files with LiteRT's. Each row is written when it is measured, JSON and a Markdown page beside it; what the file
-holds already is not measured again unless the model, the engine, the compiler or the flags are others, or --fresh is given.
+All models of MLPerf Tiny by default, of float32 and int8. All engines' C is compiled with the same compiler and flags,
+and run on the same board (qemu-system-arm, one instruction a nanosecond). Outputs are compared with ONNX Runtime's,
+those of .tflite files with LiteRT's. Each row is written when it is measured, JSON and a Markdown page beside it; what
+the file holds already is not measured again unless the model, the engine, the compiler or the flags are others, or
+--fresh is given.
 
 Exit codes: 0 done; 1 an engine failed; 2 wrong usage.
 """
@@ -45,7 +46,7 @@ _CPUS = ("cortex-m4", "cortex-m7", "cortex-m55")
 _WITHOUT_FLOATS = "cortex-m0plus"  # for integers alone, unless it is asked for
 
 
-def measured(case: Case, target: Target, engine: Engine, runner: MicrocontrollerRunner, made_of: str) -> Row:
+def measured(case: Case, target: Target, engine: Engine, made_of: str) -> Row:
     """The row of a model, made by an engine, on a processor.
 
     Raises:
@@ -53,6 +54,7 @@ def measured(case: Case, target: Target, engine: Engine, runner: Microcontroller
         CalledProcessError: the engine refuses the model.
     """
     with temporary_folder() as folder:
+        runner = MicrocontrollerRunner((*FLAGS, *engine.flags))
         counts = runner.count_program(engine.program(case, target, folder), case.inputs)
     sizes = (counts.flash_bytes, counts.ram_bytes, counts.stack_bytes, counts.instructions)
     return Row(case.name, case.dtype, target.cpu, engine.name, made_of, *sizes, case.error(counts.outputs))
@@ -66,12 +68,14 @@ def target_of(cpu: str) -> Target:
 
 def digest(case: Case, engine: Engine) -> str:
     """Of all that a row's figures depend on."""
-    return hashlib.sha256("\n".join([case.digest, engine.version, *FLAGS, tool_versions()]).encode()).hexdigest()[:16]
+    return hashlib.sha256(
+        "\n".join([case.digest, engine.version, *FLAGS, *engine.flags, tool_versions()]).encode()
+    ).hexdigest()[:16]
 
 
 def run_all(options: argparse.Namespace, results: Results, tools: Sequence[str], command: str, console: Console) -> int:
-    """Measures what is missing in `results`, which is kept up to date in place and on disk; returns how often it failed."""
-    runner, failures = MicrocontrollerRunner(FLAGS), 0
+    """Measures what is missing in `results`, which is kept up to date in place and on disk; returns the failures."""
+    failures = 0
     chosen = list(engines(parse_size(options.arena, "--arena") or 0, options.emx, options.cmsis_nn))
     for name in options.models or NAMES:
         case = make_case(name, find_file(name, options.folder, options.python))
@@ -84,7 +88,7 @@ def run_all(options: argparse.Namespace, results: Results, tools: Sequence[str],
                     console.print(f"{label}: measured before")
                     continue
                 try:
-                    row = measured(case, target_of(cpu), engine, runner, made_of)
+                    row = measured(case, target_of(cpu), engine, made_of)
                 except (TilewrightError, subprocess.CalledProcessError) as error:
                     failures += 1
                     said = getattr(error, "stderr", b"") or b""

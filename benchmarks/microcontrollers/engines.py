@@ -34,12 +34,14 @@ class Engine:
         takes: the dtype of the models that it is for; empty: all.
         version: what changes when its code does.
         program: what it makes of a model for a target, with files in a folder.
+        flags: of the compiler, besides those of all.
     """
 
     name: str
     takes: str
     version: str
     program: Callable[[Case, Target, Path], Program]
+    flags: tuple[str, ...] = ()
 
 
 def engines(arena: int, emx: str | None, cmsis_nn: Path | None) -> Iterator[Engine]:
@@ -51,7 +53,11 @@ def engines(arena: int, emx: str | None, cmsis_nn: Path | None) -> Iterator[Engi
         cmsis_nn: the library's folder.
     """
     yield Engine(
-        OURS, "", f"{_own_digest()} {arena}", lambda case, target, folder: _own_program(case, target, folder, arena)
+        OURS,
+        "",
+        f"{_own_digest()} {arena}",
+        lambda case, target, folder: _own_program(case, target, folder, arena),
+        _WARNINGS,
     )
     if emx is not None:
         version = package_version(emx, EMX)
@@ -68,7 +74,7 @@ def engines(arena: int, emx: str | None, cmsis_nn: Path | None) -> Iterator[Engi
 def _own_program(case: Case, target: Target, folder: Path, arena: int) -> Program:
     options = CompileOptions(target=target, emit="c", name="model", jobs=1, arena=arena)
     build(str(case.path), folder / "model", options)
-    return program_of(load_sources(folder / "model"), (*target.c_flags, *_WARNINGS))
+    return program_of(load_sources(folder / "model"), target.c_flags)
 
 
 def _emx_program(python: str, case: Case, target: Target, folder: Path) -> Program:

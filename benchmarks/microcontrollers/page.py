@@ -12,15 +12,14 @@ from .row import Results, Row
 _OTHER = {FLOAT32: EMX, INT8: CMSIS_NN}
 _NOTES = {
     FLOAT32: (
-        "The float models of MLPerf Tiny (`ad`: anomaly detection, `kws`: keyword spotting, `ic`: image classification,",
-        "`vww`: visual wake words), the same ONNX files for both. emx-onnx-cgen keeps temporaries on the stack and weights",
-        "in the source. Errors are of the largest output of ONNX Runtime. The weights of `kws` are int8 in the file:",
-        "emx-onnx-cgen turns them into floats when the model runs, Tilewright when it compiles.",
+        "The float models of MLPerf Tiny (`ad`: anomaly detection, `kws`: keyword spotting, `ic`: image classifying,",
+        "`vww`: visual wake words), the same ONNX files for both. emx-onnx-cgen keeps temporaries on the stack and",
+        "weights in the source. Errors are of the largest output of ONNX Runtime.",
     ),
     INT8: (
         "The five models of int8 as they are in the benchmark (`sww`: streaming wake word), inputs of random integers.",
-        "CMSIS-NN's kernels are called layer by layer, as TensorFlow Lite for Microcontrollers calls them but without its",
-        "interpreter, and with sums of weights computed before. Errors are in units of LiteRT's integers.",
+        "CMSIS-NN's kernels are called layer by layer, as TensorFlow Lite for Microcontrollers calls them but without",
+        "its interpreter, and with sums of weights computed before. Errors are in units of LiteRT's integers.",
     ),
 }
 _FIGURES = ("flash, KiB", "static RAM", "stack", "instructions")
@@ -40,9 +39,10 @@ def page(results: Results, tools: Sequence[str], command: str) -> str:
             *(f"- {tool}" for tool in tools),
             "",
             "Counts are of instructions, on boards that qemu emulates with one instruction a nanosecond: they tell of",
-            "cycles only roughly. There is no board with a Cortex-M0+; a Cortex-M3 runs its code. Flash is code, constants",
-            "and initial values of all that a call of the model needs but for libc; the stack is painted before the run;",
-            "sizes are in KiB. Tilewright's code is compiled with `-Wall -Wextra -Werror -Wdouble-promotion -pedantic`, too.",
+            "cycles only roughly. There is no board with a Cortex-M0+; a Cortex-M3 runs its code. Flash is code,",
+            "constants and initial values of all that a call of the model needs but for libc; the stack is painted",
+            "before the run; sizes are in KiB. Tilewright's code is compiled without a warning of `-Wall -Wextra",
+            "-Wdouble-promotion -pedantic`.",
             "",
             *made_by(command),
             *(line for dtype in _OTHER for line in _section(results, dtype)),
@@ -101,8 +101,8 @@ def _arenas(results: Results, rows: Sequence[Row]) -> Iterator[str]:
     }
     if not ours:
         return
-    yield "The arena of TensorFlow Lite for Microcontrollers, as its package for Python tells it on x86-64, where what it"
-    yield "keeps of the model has pointers of eight bytes; beside Tilewright's static RAM, which is all there is:"
+    yield "The arena of TensorFlow Lite for Microcontrollers, as its package for Python tells it on x86-64, where what"
+    yield "it keeps of the model has pointers of eight bytes; beside Tilewright's static RAM, which is all there is:"
     yield ""
     cpus = list(dict.fromkeys(row.cpu for row in rows))
     yield from table_head(["model", "TFLM's tensors", "TFLM's arena", *(f"Tilewright, {cpu}" for cpu in cpus)])

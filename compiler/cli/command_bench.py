@@ -21,10 +21,10 @@ from .command_options import (
     Library,
     Seed,
     Threads,
-    open_there,
     read_bindings,
     read_inputs,
 )
+from .opened_libraries import open_there
 
 if TYPE_CHECKING:
     from ..library.artifact import CompiledModel

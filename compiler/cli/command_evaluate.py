@@ -12,7 +12,8 @@ from ..process.install import check_place, written_whole
 from ..process.places import output_errors
 from ..process.progress import Timeline, shown
 from ..reports.report import show, show_json
-from .command_options import Image, Json, Labels, MetricOption, Threads, open_library
+from .command_options import Image, Json, Labels, MetricOption, Threads
+from .opened_libraries import open_library
 from .tensor_options import read_array
 
 

@@ -7,16 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ...errors import TensorError, UnsupportedTargetError, UsageError
+from ...errors import TensorError, UsageError
 from ...targets.architectures import ARCHITECTURES
-from ..library.signature import check_threads
 from .tensor_options import parse_ranges, parse_shapes, parse_states, parse_tensors, parse_values, shaped_as
 
 if TYPE_CHECKING:
-    from ..library.artifact import CompiledModel
     from ..options import CompileOptions
     from ..runners.runner import Library as AnyLibrary
-    from ..runners.runner import Runner
 
 # The one whose names the examples in the help are.
 _ARCHITECTURE = next(iter(ARCHITECTURES.values()))
@@ -230,65 +227,6 @@ def quantization(recipe: Path | None, quantize: str | None) -> dict[str, Any]:
             hint="tilewright quantize MODEL --calibration DATA -o RECIPE.json, then --quantize RECIPE.json",
         )
     return {"recipe": Path(quantize)}
-
-
-def open_library(path: Path, threads: int | None) -> CompiledModel:
-    """Loads a library for so many threads.
-
-    Raises:
-        LibraryError, UnsupportedError: as `artifact.load`.
-        UsageError: the library cannot run with so many.
-    """
-    from ..library.artifact import load
-
-    model = load(path)
-    if threads is not None:
-        check_threads(threads)
-        model.set_num_threads(threads)
-    return model
-
-
-def open_there(path: Path, threads: int | None, device: str | None) -> tuple[AnyLibrary, Runner]:
-    """A library and what runs it for so many threads: this process, or a device; C sources run on an emulated board.
-
-    Raises:
-        LibraryError, UnsupportedError: as `artifact.load`.
-        UsageError: the library cannot run with so many; there is no such device.
-        ToolError: an emulated board takes what is not installed.
-    """
-    from ..runners.local import LocalRunner
-
-    if path.is_dir():
-        return _on_a_board(path, threads, device)
-    if device is None:
-        return open_library(path, threads), LocalRunner()
-    from ..library.artifact import read_file
-    from ..runners.device import DeviceRunner
-    from ..runners.places import place_of
-
-    if threads is not None:
-        check_threads(threads)
-    library = read_file(path)
-    if library.signature.device:
-        raise UnsupportedTargetError(
-            "libraries for GPUs are run by this process", where=f"--device {device}", hint="leave it out where a GPU is"
-        )
-    return library, DeviceRunner(place_of(device), threads or 0)
-
-
-def _on_a_board(folder: Path, threads: int | None, device: str | None) -> tuple[AnyLibrary, Runner]:
-    from ..runners.microcontroller import MicrocontrollerRunner, load_sources
-
-    sources = load_sources(folder)
-    if device != "qemu":
-        raise UsageError(
-            f"C sources for {sources.signature.cpu} run on a board that is emulated",
-            where=f"--device {device}" if device else str(folder),
-            hint="--device qemu, for a Cortex-M; `make shared` in the folder builds a library for this machine",
-        )
-    if threads is not None:
-        raise UsageError("C sources have one thread", where="--threads", hint="leave it out")
-    return sources, MicrocontrollerRunner()
 
 
 def read_inputs(

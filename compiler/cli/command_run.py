@@ -9,7 +9,8 @@ import typer
 
 from ..process.install import written_whole
 from ..reports.report import Table, show, show_json
-from .command_options import At, Device, Inputs, Json, Library, Seed, Threads, open_there, read_inputs
+from .command_options import At, Device, Inputs, Json, Library, Seed, Threads, read_inputs
+from .opened_libraries import open_there
 
 
 def run(

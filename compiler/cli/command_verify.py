@@ -23,11 +23,10 @@ from .command_options import (
     Model,
     RecipeFile,
     Seed,
-    open_library,
-    open_there,
     read_bindings,
     read_inputs,
 )
+from .opened_libraries import open_library, open_there
 
 if TYPE_CHECKING:
     from ..runners.runner import Library as AnyLibrary

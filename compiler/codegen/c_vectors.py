@@ -166,8 +166,14 @@ class VectorWriter:
         if not is_variable and isinstance(value, tirx.Cast) and lane_dtype(value.value) == "int32":
             value = value.value  # what is stored is as wide as the buffer's elements
         if is_variable:
-            return f"{text} = {self(value)};"
+            return f"{text} = {self._begun(value)};"
         return f"{self.called(f'store_{node.buffer.dtype}', text, self(value))};"
+
+    def _begun(self, value: Scalar) -> str:
+        """What a variable is set to: a sum begins with a constant."""
+        if isinstance(value, tirx.Broadcast) and isinstance(value.value, tirx.FloatImm):
+            return self.called(f"begin_{lane_dtype(value)}", self.express(value.value))
+        return self(value)
 
     def _binary(self, node: Scalar) -> str:
         kind = lane_dtype(node.a)

@@ -96,6 +96,6 @@ def too_big(buffers: Sequence[Buffer], steps: Sequence[Step], limits: Mapping[st
             f"its tensors: {', '.join(map(str, sizes))} bytes",
             f"there are {sum(limits.values())} bytes in all; a tensor lies in one region",
         ],
-        hint=f"{math.ceil(needed / _KIB)}K or a little more would do; or take a smaller input; `tilewright inspect MODEL "
+        hint=f"{math.ceil(needed / _KIB)}K or a little more would do, or a smaller input; `tilewright inspect MODEL "
         "--memory memory.svg`, with the same --target, draws it",
     )

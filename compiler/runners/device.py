@@ -273,7 +273,7 @@ def checked(ended: Ended, where: str) -> str:
             f"the program does not start there: code {ended.code}",
             where=where,
             details=lines,
-            hint="`tilewright inspect` says what machine a library is for; a program of --emit bench needs no C library",
+            hint="`tilewright inspect` says what a library is for; a program of --emit bench needs no C library there",
         )
     raise ToolError(f"the program there ended with code {ended.code}", where=where, details=lines, hint=_NO_RESULTS)
 

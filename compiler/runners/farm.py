@@ -117,8 +117,8 @@ class Farm:
             raise DeviceLostError(
                 f"the farm does not answer: {error}",
                 where=str(self),
-                hint=f"start the tracker there, python -m tvm.exec.rpc_tracker --host 0.0.0.0 --port {self.port}, and on "
-                f"each device: tilewright serve --tracker {self.host}:{self.port} --key {self.key}",
+                hint=f"start a tracker there, python -m tvm.exec.rpc_tracker --host 0.0.0.0 --port {self.port}, and "
+                f"lend devices: tilewright serve --tracker {self.host}:{self.port} --key {self.key}",
             ) from error
 
 

@@ -6,7 +6,6 @@ steps of 40 with its 25 MHz. Files pass between the board and here by semihostin
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence

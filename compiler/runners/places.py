@@ -101,7 +101,7 @@ class Behind:
                 where=f"--device {self}",
                 hint="give one that starts the program whose words follow it: exec:wine64, exec:./on-board.sh",
             )
-        words = [os.path.abspath(found), *more, f"./{command[0]}", *command[1:]]
+        words = [str(Path(found).absolute()), *more, f"./{command[0]}", *command[1:]]
         return _executed(words, folder, str(self), seconds)
 
     def __str__(self) -> str:

@@ -18,9 +18,9 @@ so that the innermost loop reads it in order, whole registers at a time. The loo
 Where memory is scarce, a block of rows is a line of the image, and zeros are put around the lines that it reads alone,
 in a band that the next block uses again.
 
-Several steps of k may be unrolled inside of the loop over k (`k_step`): where multiply-adds take an operand by its place
-in a register (`Target.operand_lanes`), as one load then brings a row's elements of A for all of them, and where one
-instruction starts at a time, as then fewer of them count and branch.
+Several steps of k may be unrolled inside of the loop over k (`k_step`): where multiply-adds take an operand by its
+place in a register (`Target.operand_lanes`), as one load then brings a row's elements of A for all of them, and where
+one instruction starts at a time, as then fewer of them count and branch.
 
 Odd sizes never reach the inner loops: rows and columns are padded to whole tiles inside C, padding rows read the last
 row again, padding columns are zeros in the packed B, and only the epilogue's stores are guarded. How tiles are cut into
@@ -154,7 +154,7 @@ def _registers_used(rows: int, vectors: int, k_step: int, target: Target) -> int
     by_place = k_step > 1 and target.operand_lanes > 1
     broadcast = rows + _EARLY_LOADS if by_place else 0 if target.broadcasts_operands else 1
     product = 0 if target.has_fma else 1
-    # What a single row multiplies by is not needed again, and nothing waits for it where one instruction starts at a time.
+    # What a single row multiplies by is not needed again; where one instruction starts at a time, nothing waits for it.
     loaded = min(vectors, _EARLY_LOADS) if rows == 1 and target.core.single_issue else vectors
     return rows * vectors + loaded + broadcast + product
 
@@ -253,14 +253,20 @@ def _register_tiles(workload: Workload, target: Target) -> Iterator[MultiplyAddC
         for rows in range(1, min(target.core.addressed_rows, workload.rows) + 1):
             if in_bands(workload, target) and workload.image_line % rows:
                 continue
-            for k_step in _k_steps(workload, target):
+            for k_step in _k_steps(workload, rows, target):
                 if _registers_used(rows, vectors, k_step, target) <= registers:
                     yield MultiplyAddChoice(rows=rows, vectors=vectors, k_step=k_step)
 
 
-def _k_steps(workload: Workload, target: Target) -> tuple[int, ...]:
-    """Steps of k that one of the loop may have."""
-    several = _SINGLE_ISSUE_STEPS if target.core.single_issue else target.operand_lanes
+def _k_steps(workload: Workload, rows: int, target: Target) -> tuple[int, ...]:
+    """Steps of k that one of the loop may have.
+
+    Where instructions start one at a time, the code is C, whose compilers keep the order of vectors; of numbers they
+    would load those of several rows and steps at once, more than there are registers for.
+    """
+    several = target.operand_lanes
+    if target.core.single_issue and (rows == 1 or target.lanes() > 1):
+        several = _SINGLE_ISSUE_STEPS
     fits = several > 1 and workload.columns > 1 and workload.lhs == "float32" and workload.k[-1] % several == 0
     return (1, several) if fits else (1,)
 

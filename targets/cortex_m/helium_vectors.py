@@ -11,6 +11,9 @@ import re
 from ..target import CVectors
 
 _FLOAT, _INTEGER = "float32", "int32"
+# Before a load: nothing is moved across it, else GCC loads all operands of a step at once, and most to the stack. Where
+# a sum begins nothing stays that was loaded before: what the end of a sum adds would take registers while it lasts.
+_IN_ORDER = '__asm__ volatile("");'
 _BINARY = {
     **{f"{name}_float32": f"a {sign} b" for name, sign in (("add", "+"), ("sub", "-"), ("mul", "*"), ("div", "/"))},
     **{f"{name}_int32": f"a {sign} b" for name, sign in (("add", "+"), ("sub", "-"), ("mul", "*"))},
@@ -50,6 +53,7 @@ _C = {"float32": "float", **{f"{sign}int{bits}": f"{sign}int{bits}_t" for sign i
 _OTHER = (
     "v_float32 v_all_float32(float x) { return vdupq_n_f32(x); }",
     "v_int32 v_all_int32(int32_t x) { return vdupq_n_s32(x); }",
+    'v_float32 v_begin_float32(float x) { __asm__ volatile("" ::: "memory"); return vdupq_n_f32(x); }',
     "v_float32 v_of_float32(float a, float b, float c, float d) { return (v_float32){a, b, c, d}; }",
     "v_int32 v_of_int32(int32_t a, int32_t b, int32_t c, int32_t d) { return (v_int32){a, b, c, d}; }",
     "v_float32 v_fma_float32(v_float32 a, v_float32 b, v_float32 c) { return vfmaq_f32(c, a, b); }",
@@ -80,7 +84,7 @@ def _definitions() -> list[str]:
         lines.append(f"v_bool v_{name}({kind} a, {kind} b) {{ return {value}; }}")
     for name, value in _LOADED.items():
         kind = "v_float32" if name == _FLOAT else "v_int32"
-        lines.append(f"{kind} v_load_{name}(const {_C[name]} *at) {{ return {value}; }}")
+        lines.append(f"{kind} v_load_{name}(const {_C[name]} *at) {{ {_IN_ORDER} return {value}; }}")
     for name, value in _STORED.items():
         kind = "v_float32" if name == _FLOAT else "v_int32"
         lines.append(f"void v_store_{name}({_C[name]} *at, {kind} x) {{ {value}; }}")

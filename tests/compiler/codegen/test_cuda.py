@@ -20,7 +20,7 @@ from onnx import helper, numpy_helper
 from small_models import model, node, swish_network
 from tilewright.benchmarks import cuda as benchmark
 from tilewright.compiler.build import build
-from tilewright.compiler.cli.command_options import open_there
+from tilewright.compiler.cli.opened_libraries import open_there
 from tilewright.compiler.inputs.random_inputs import random_inputs
 from tilewright.compiler.library.artifact import CompiledModel, load
 from tilewright.compiler.measurement.bench import profile

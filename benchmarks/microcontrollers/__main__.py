@@ -46,7 +46,7 @@ _CPUS = ("cortex-m4", "cortex-m7", "cortex-m55")
 _WITHOUT_FLOATS = "cortex-m0plus"  # for integers alone, unless it is asked for
 
 
-def measured(case: Case, target: Target, engine: Engine, made_of: str) -> Row:
+def measured(case: Case, target: Target, engine: Engine, runner: MicrocontrollerRunner, made_of: str) -> Row:
     """The row of a model, made by an engine, on a processor.
 
     Raises:
@@ -54,7 +54,6 @@ def measured(case: Case, target: Target, engine: Engine, made_of: str) -> Row:
         CalledProcessError: the engine refuses the model.
     """
     with temporary_folder() as folder:
-        runner = MicrocontrollerRunner((*FLAGS, *engine.flags))
         counts = runner.count_program(engine.program(case, target, folder), case.inputs)
     sizes = (counts.flash_bytes, counts.ram_bytes, counts.stack_bytes, counts.instructions)
     return Row(case.name, case.dtype, target.cpu, engine.name, made_of, *sizes, case.error(counts.outputs))
@@ -77,6 +76,7 @@ def run_all(options: argparse.Namespace, results: Results, tools: Sequence[str],
     """Measures what is missing in `results`, which is kept up to date in place and on disk; returns the failures."""
     failures = 0
     chosen = list(engines(parse_size(options.arena, "--arena") or 0, options.emx, options.cmsis_nn))
+    runners = {engine.name: MicrocontrollerRunner((*FLAGS, *engine.flags)) for engine in chosen}
     for name in options.models or NAMES:
         case = make_case(name, find_file(name, options.folder, options.python))
         of_case = [engine for engine in chosen if engine.takes in ("", case.dtype)]
@@ -88,7 +88,7 @@ def run_all(options: argparse.Namespace, results: Results, tools: Sequence[str],
                     console.print(f"{label}: measured before")
                     continue
                 try:
-                    row = measured(case, target_of(cpu), engine, made_of)
+                    row = measured(case, target_of(cpu), engine, runners[engine.name], made_of)
                 except (TilewrightError, subprocess.CalledProcessError) as error:
                     failures += 1
                     said = getattr(error, "stderr", b"") or b""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..measurement import write_file
 from .tflm import Arena
@@ -76,8 +76,8 @@ def read_results(path: Path) -> Results:
     """What a file holds; nothing if there is none."""
     if not path.exists():
         return Results()
-    record: Mapping[str, list[dict[str, str]]] = json.loads(path.read_text())
-    results = Results(arenas={model: Arena(**each) for model, each in dict(record["arenas"]).items()})
+    record: dict[str, Any] = json.loads(path.read_text())
+    results = Results(arenas={model: Arena(**each) for model, each in record["arenas"].items()})
     for each in record["rows"]:
         results.add(Row(**each))
     return results

@@ -151,6 +151,7 @@ class MicrocontrollerRunner:
         """
         self._flags = tuple(flags)
         self._timed: tuple[Library, Inputs, float] | None = None
+        self._compiled: dict[tuple[tuple[str, ...], Path, int], bytes] = {}
         if missing := missing_tools():
             raise ToolError(
                 f"{' and '.join(missing)} not found",
@@ -237,10 +238,14 @@ class MicrocontrollerRunner:
         return folder / "firmware.elf"
 
     def _objects(self, program: Program, folder: Path) -> list[str]:
-        """Compiles a program's own sources in a folder."""
+        """Compiles a program's own sources in a folder; those that another program had, too, are not compiled again."""
         made = [f"model_{number}.o" for number in range(len(program.sources))]
         for name, source in zip(made, program.sources, strict=True):
-            _run([_COMPILER, *program.flags, *self._flags, "-c", str(source.resolve()), "-o", name], folder)
+            known = (program.flags, source.resolve(), source.stat().st_mtime_ns)
+            if known not in self._compiled:
+                _run([_COMPILER, *program.flags, *self._flags, "-c", str(source.resolve()), "-o", name], folder)
+                self._compiled[known] = (folder / name).read_bytes()
+            (folder / name).write_bytes(self._compiled[known])
         return made
 
     def _sizes(self, program: Program, folder: Path) -> tuple[int, int]:

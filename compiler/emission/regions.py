@@ -94,7 +94,7 @@ def too_big(buffers: Sequence[Buffer], steps: Sequence[Step], limits: Mapping[st
         details=[
             f"the step computes {names[number] if names else 'nothing'}",
             f"its tensors: {', '.join(map(str, sizes))} bytes",
-            f"there are {sum(limits.values())} bytes in all; a tensor lies in one region",
+            f"there are {sum(limits.values())} bytes{' in all; a tensor lies in one region' if len(limits) > 1 else ''}",
         ],
         hint=f"{math.ceil(needed / _KIB)}K or a little more would do, or a smaller input; `tilewright inspect MODEL "
         "--memory memory.svg`, with the same --target, draws it",

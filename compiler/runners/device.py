@@ -32,10 +32,11 @@ from .runner import Array, Inputs, Library
 
 PROGRAM, LIBRARY, INPUTS, OUTPUTS, TIMES = "program", "library", "inputs.bin", "outputs.bin", "times.bin"
 HEADER = 2  # words before the times of steps: whether kernels run, and how many rounds are done
-_EXIT_MODEL = 2
+_EXIT_MODEL, _MODEL_SAID = 2, "the model returned"
 _NOT_STARTED = (126, 127)  # codes that a shell ends with where a program is none, or its loader is missing
-_NO_RESULTS = (
-    "whatever starts programs there has to run the one it is given, where its files are, and leave others there"
+_RUN_IT = (
+    "`tilewright inspect` says what machine a library is for; exec:COMMAND has to start the program whose words follow "
+    "it, with the files beside it, and to bring .bin files back"
 )
 _SECONDS = 3600.0  # that a program may take
 STILL_SECONDS = 60  # standing still for so long is a hang; devices are slower than this machine
@@ -148,7 +149,7 @@ class DeviceRunner:
                 nanoseconds = []
         if not nanoseconds:
             raise ToolError(
-                "the program there wrote no results", where=f"--device {self._place}, {library.path}", hint=_NO_RESULTS
+                "the program there wrote no results", where=f"--device {self._place}, {library.path}", hint=_RUN_IT
             )
         return outputs_of(library, data, sizes_of_call(signature, inputs)), [each / 1e9 for each in nanoseconds]
 
@@ -260,13 +261,14 @@ def checked(ended: Ended, where: str) -> str:
             "the program there did not end", where=where, hint="try a smaller model, or fewer runs: --repeat, --runs"
         )
     lines = ended.errors.strip().splitlines()[-6:]
-    if ended.code == _EXIT_MODEL and any("the model returned 1" in line for line in lines):
+    said = [line for line in lines if line.startswith(_MODEL_SAID)] if ended.code == _EXIT_MODEL else []
+    if f"{_MODEL_SAID} 1" in said:
         raise ToolError(
             "the processor there lacks instructions that the library uses",
             where=where,
             hint="compile it for that processor: --mcpu, --features",
         )
-    if ended.code == _EXIT_MODEL:
+    if said:
         raise TilewrightError("the model failed there", where=where, details=lines)
     if ended.code in _NOT_STARTED:
         raise ToolError(
@@ -275,7 +277,7 @@ def checked(ended: Ended, where: str) -> str:
             details=lines,
             hint="`tilewright inspect` says what a library is for; a program of --emit bench needs no C library there",
         )
-    raise ToolError(f"the program there ended with code {ended.code}", where=where, details=lines, hint=_NO_RESULTS)
+    raise ToolError(f"the program there ended with code {ended.code}", where=where, details=lines, hint=_RUN_IT)
 
 
 def _check_names(signature: Signature, inputs: Inputs, path: Path) -> None:

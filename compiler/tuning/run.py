@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...errors import UsageError
+from ...errors import UnsupportedError, UnsupportedTargetError, UsageError
 from ...schedules.tuner.records import Record, best_on, lines, read
 from ...schedules.tuner.search import Collector, Task, make_task
 from ...targets import parse
@@ -40,6 +40,7 @@ def tune(
 
     Raises:
         UsageError: a limit that is none, no such device, or a target that is not this machine.
+        UnsupportedTargetError: the target's code is C sources alone.
         ToolError: no device is left.
         TilewrightError: of compiling the model, or of files.
     """
@@ -53,12 +54,20 @@ def tune(
             where="--target",
             hint="name devices that run it: --device rpc:HOST:PORT/KEY, ssh:USER@HOST, qemu",
         )
+    try:
+        jobs = generator_for(target, options.emit).jobs
+    except UnsupportedError as error:
+        raise UnsupportedTargetError(
+            f"choices for {target.triple} cannot be measured: its code is no library",
+            where="--target",
+            hint="the computed choices are those of the fewest instructions: tilewright compile --emit c",
+        ) from error
     known: list[Record] = []
     if records.exists():  # if it is no file, `read` says so
         known, problems = read(records)
         for problem in problems:
             warn(problem)
-    with started(options.jobs or available_cores(), generator_for(target, options.emit).jobs) as workers:
+    with started(options.jobs or available_cores(), jobs) as workers:
         return search(
             model,
             options,

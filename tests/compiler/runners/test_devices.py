@@ -196,7 +196,7 @@ def test_behind_a_command(here: LibraryFile) -> None:
     for command, said in (("false", "ended with code 1"), ("true", "wrote no results")):
         with pytest.raises(ToolError, match=said) as caught:
             DeviceRunner(place_of(f"exec:{command}")).run(here, values)
-        assert "has to run the one it is given" in str(caught.value.hint)
+        assert "has to start the program whose words follow it" in str(caught.value.hint)
 
 
 def test_a_command_is_found_from_here(here: LibraryFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ from tilewright.compiler.tuning import devices, run
 from tilewright.compiler.tuning.devices import Devices
 from tilewright.compiler.tuning.measure import Job
 from tilewright.compiler.tuning.timings import Trial
-from tilewright.errors import DeviceLostError, UsageError
+from tilewright.errors import DeviceLostError, UnsupportedTargetError, UsageError
 from tilewright.schedules.tuner.records import OK, read
 
 DIGITS = Path(tilewright.__file__).parent / "examples" / "models" / "digits_cnn.onnx"
@@ -106,6 +106,12 @@ def test_a_target_that_is_not_here_needs_devices(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be measured on this machine") as caught:
         tilewright.tune(DIGITS, records=tmp_path / "r.jsonl", options=AARCH64)
     assert "--device rpc:" in str(caught.value.hint)
+
+
+def test_c_sources_are_not_tuned(tmp_path: Path) -> None:
+    options = CompileOptions(target="thumbv7em-none-eabihf")
+    with pytest.raises(UnsupportedTargetError, match=r"(?s)its code is no library.*--emit c"):
+        tilewright.tune(DIGITS, records=tmp_path / "r.jsonl", options=options, devices=["qemu"])
 
 
 @pytest.mark.slow

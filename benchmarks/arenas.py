@@ -64,7 +64,7 @@ def rows(names: Sequence[str], folder: Path, python: str) -> Iterator[Row]:
     for name in names:
         if name != TINY and name not in NAMES:
             for each in expand([name]):
-                yield measured(Path(each).stem, find_model(each, folder), CompileOptions(threads=1))
+                yield measured(Path(each).stem, find_model(each, folder), CompileOptions(threads=1, jobs=1))
             continue
         for tiny in NAMES if name == TINY else [name]:
             path = find_file(tiny, folder, python)

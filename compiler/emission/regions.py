@@ -86,6 +86,7 @@ def too_big(buffers: Sequence[Buffer], steps: Sequence[Step], limits: Mapping[st
     names = names_of_steps(steps)
     alive = [b for b in buffers if b.kind is BufferKind.WORKSPACE and b.first_step <= number <= b.last_step]
     sizes = sorted((largest(b.bytes) for b in alive), reverse=True)
+    together = " in all; a tensor lies in one region" if len(limits) > 1 else ""
     return RegionError(
         f"the model's tensors do not fit the memory: step {number} needs {needed} bytes at a time",
         where=", ".join(
@@ -94,7 +95,7 @@ def too_big(buffers: Sequence[Buffer], steps: Sequence[Step], limits: Mapping[st
         details=[
             f"the step computes {names[number] if names else 'nothing'}",
             f"its tensors: {', '.join(map(str, sizes))} bytes",
-            f"there are {sum(limits.values())} bytes{' in all; a tensor lies in one region' if len(limits) > 1 else ''}",
+            f"there are {sum(limits.values())} bytes{together}",
         ],
         hint=f"{math.ceil(needed / _KIB)}K or a little more would do, or a smaller input; `tilewright inspect MODEL "
         "--memory memory.svg`, with the same --target, draws it",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from ..report import made_by, table_head, table_row
 from .case import FLOAT32, INT8
@@ -19,7 +19,8 @@ _NOTES = {
     INT8: (
         "The five models of int8 as they are in the benchmark (`sww`: streaming wake word), inputs of random integers.",
         "CMSIS-NN's kernels are called layer by layer, as TensorFlow Lite for Microcontrollers calls them but without",
-        "its interpreter, and with sums of weights computed before. Errors are in units of LiteRT's integers.",
+        "its interpreter, with sums of weights computed before, and a place of its own for each tensor: what it would",
+        "take of RAM is the arena below. Errors are in units of LiteRT's integers.",
     ),
 }
 _FIGURES = ("flash, KiB", "static RAM", "stack", "instructions")
@@ -82,10 +83,11 @@ def _worst(pairs: Sequence[tuple[Row, Row]], other: str) -> Iterator[str]:
     if not pairs:
         return
     instructions, name = max((ours.instructions / peer.instructions, _named(ours)) for ours, peer in pairs)
-    memory, largest = max((ours.memory_bytes / peer.memory_bytes, _named(ours)) for ours, peer in pairs)
-    yield f"At most {instructions:.2f} of {other}'s instructions ({name}), and {memory:.2f} of its RAM with the stack"
-    yield f"({largest})."
-    yield ""
+    text = f"At most {instructions:.2f} of {other}'s instructions ({name})"
+    if other == EMX:
+        memory, largest = max((ours.memory_bytes / peer.memory_bytes, _named(ours)) for ours, peer in pairs)
+        text += f", and {memory:.2f} of its RAM with the stack ({largest})"
+    yield from [f"{text}.", ""]
 
 
 def _named(row: Row) -> str:
@@ -94,21 +96,17 @@ def _named(row: Row) -> str:
 
 def _arenas(results: Results, rows: Sequence[Row]) -> Iterator[str]:
     """Beside the arenas of TensorFlow Lite for Microcontrollers."""
-    ours: Mapping[str, list[Row]] = {
-        model: [row for row in rows if row.model == model]
-        for model in results.arenas
-        if any(row.model == model for row in rows)
-    }
-    if not ours:
+    models = [model for model in results.arenas if any(row.model == model for row in rows)]
+    if not models:
         return
     yield "The arena of TensorFlow Lite for Microcontrollers, as its package for Python tells it on x86-64, where what"
     yield "it keeps of the model has pointers of eight bytes; beside Tilewright's static RAM, which is all there is:"
     yield ""
     cpus = list(dict.fromkeys(row.cpu for row in rows))
     yield from table_head(["model", "TFLM's tensors", "TFLM's arena", *(f"Tilewright, {cpu}" for cpu in cpus)])
-    for model, found in ours.items():
+    for model in models:
         arena = results.arenas[model]
-        sizes = {row.cpu: f"{row.ram_bytes / 1024:.1f}" for row in found}
+        sizes = {row.cpu: f"{row.ram_bytes / 1024:.1f}" for row in rows if row.model == model}
         cells = (f"{arena.tensors / 1024:.1f}", f"{arena.total / 1024:.1f}", *(sizes.get(cpu, "") for cpu in cpus))
         yield table_row([model, *cells])
     yield ""

@@ -123,7 +123,7 @@ def _parser() -> argparse.ArgumentParser:
         "--cpu", nargs="+", choices=cpus, help=f"default: {', '.join(_CPUS)}; int8 on {_WITHOUT_FLOATS}, too"
     )
     parser.add_argument("--emx", metavar="PYTHON", help=f"with {EMX}, for models of float32")
-    parser.add_argument("--cmsis-nn", metavar="FOLDER", type=lambda text: Path(text).resolve(), help=f"{CMSIS_NN}'s sources, for models of int8")
+    parser.add_argument("--cmsis-nn", metavar="FOLDER", type=Path, help=f"{CMSIS_NN}'s sources, for models of int8")
     parser.add_argument("--tflm", metavar="PYTHON", help="with tflite-micro, which tells the arenas that it takes")
     parser.add_argument(
         "--arena", metavar="SIZE", default="4M", help="what our tensors may take before they are in patches (4M)"

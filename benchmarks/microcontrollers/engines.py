@@ -63,11 +63,12 @@ def engines(arena: int, emx: str | None, cmsis_nn: Path | None) -> Iterator[Engi
         version = package_version(emx, EMX)
         yield Engine(EMX, FLOAT32, version, lambda case, target, folder: _emx_program(emx, case, target, folder))
     if cmsis_nn is not None:
+        library = cmsis_nn.resolve()  # compilers run elsewhere
         yield Engine(
             CMSIS_NN,
             INT8,
             _digest_of(sorted(cmsis_nn.rglob("*.[ch]"))),
-            lambda case, target, folder: cmsis_program(case.path, cmsis_nn, target, folder),
+            lambda case, target, folder: cmsis_program(case.path, library, target, folder),
         )
 
 

@@ -154,10 +154,10 @@ class VectorWriter:
             return self._call(node)
         raise NoVectorsError(f"C has no vectors for {type(node).__name__}")
 
-    def load(self, buffer: Buffer, index: Scalar) -> str:
+    def load(self, buffer: Buffer, index: Scalar, function: str = "load") -> str:
         """A vector in memory, or in a variable."""
         text, is_variable = self.place(buffer, index)
-        return text if is_variable else self.called(f"load_{buffer.dtype}", text)
+        return text if is_variable else self.called(f"{function}_{buffer.dtype}", text)
 
     def store(self, node: Stmt) -> str:
         """The statement that stores a vector."""
@@ -222,5 +222,9 @@ class VectorWriter:
     def _fused(self, a: Scalar, b: Scalar, c: Scalar) -> str:
         for one, other in ((a, b), (b, a)):
             if isinstance(other, tirx.Broadcast):
-                return self.called("fma_all_float32", self(one), self.express(other.value), self(c))
-        return self.called("fma_float32", self(a), self(b), self(c))
+                return self.called("fma_all_float32", self._operand(one), self.express(other.value), self(c))
+        return self.called("fma_float32", self._operand(a), self._operand(b), self(c))
+
+    def _operand(self, node: Scalar) -> str:
+        """An operand of a multiply-add, which is loaded where it stands."""
+        return self.load(node.source, node.indices[0], "operand") if isinstance(node, TensorLoad) else self(node)

@@ -11,8 +11,8 @@ import re
 from ..target import CVectors
 
 _FLOAT, _INTEGER = "float32", "int32"
-# Before a load: nothing is moved across it, else GCC loads all operands of a step at once, and most to the stack. Where
-# a sum begins nothing stays that was loaded before: what the end of a sum adds would take registers while it lasts.
+# Before an operand of a multiply-add is loaded: nothing is moved across it, else GCC loads all operands of a step at
+# once, and most to the stack. Where a sum begins nothing stays that was loaded before: what the end of a sum adds would take registers while it lasts.
 _IN_ORDER = '__asm__ volatile("");'
 _BINARY = {
     **{f"{name}_float32": f"a {sign} b" for name, sign in (("add", "+"), ("sub", "-"), ("mul", "*"), ("div", "/"))},
@@ -84,7 +84,8 @@ def _definitions() -> list[str]:
         lines.append(f"v_bool v_{name}({kind} a, {kind} b) {{ return {value}; }}")
     for name, value in _LOADED.items():
         kind = "v_float32" if name == _FLOAT else "v_int32"
-        lines.append(f"{kind} v_load_{name}(const {_C[name]} *at) {{ {_IN_ORDER} return {value}; }}")
+        lines.append(f"{kind} v_load_{name}(const {_C[name]} *at) {{ return {value}; }}")
+        lines.append(f"{kind} v_operand_{name}(const {_C[name]} *at) {{ {_IN_ORDER} return {value}; }}")
     for name, value in _STORED.items():
         kind = "v_float32" if name == _FLOAT else "v_int32"
         lines.append(f"void v_store_{name}({_C[name]} *at, {kind} x) {{ {value}; }}")

@@ -12,7 +12,8 @@ from ..target import CVectors
 
 _FLOAT, _INTEGER = "float32", "int32"
 # Before an operand of a multiply-add is loaded: nothing is moved across it, else GCC loads all operands of a step at
-# once, and most to the stack. Where a sum begins nothing stays that was loaded before: what the end of a sum adds would take registers while it lasts.
+# once, and most to the stack. Where a sum begins, nothing stays that was loaded before: what its end adds would take
+# registers while it lasts.
 _IN_ORDER = '__asm__ volatile("");'
 _BINARY = {
     **{f"{name}_float32": f"a {sign} b" for name, sign in (("add", "+"), ("sub", "-"), ("mul", "*"), ("div", "/"))},

@@ -51,6 +51,10 @@ TEMPLATE = "contraction"
 # A panel of B larger than this share of L1 comes from L2 for every tile of rows.
 _L1_SHARE = 0.45
 _EARLY_LOADS = 2
+# Of a row's loads for the steps that are written out LLVM begins the second one early, too.
+_LOADS_HELD = 2
+# Of a loop over k: the pointer to B, the count, the jump.
+_LOOP_INSTRUCTIONS = 3
 
 
 @dataclass(frozen=True)
@@ -158,8 +162,9 @@ def as_chosen(workload: Workload, choice: MultiplyAddChoice) -> Workload:
 def _registers_used(rows: int, vectors: int, k_step: int, target: Target) -> int:
     # One register holds the broadcast element of A, unless the multiply-add itself broadcasts it from memory; or each
     # row has one for elements of several steps, and a few loads begin early.
-    several = loaded_at_once(k_step, target) > 1
-    broadcast = rows + _EARLY_LOADS if several else 0 if target.broadcasts_operands else 1
+    broadcast = 0 if target.broadcasts_operands else 1
+    if loaded_at_once(k_step, target) > 1:
+        broadcast = rows * min(loads_of(k_step, target), _LOADS_HELD) + _EARLY_LOADS
     product = 0 if target.has_fma else 1
     return rows * vectors + vectors + broadcast + product
 
@@ -175,10 +180,21 @@ def tile_cycles(workload: Workload, tile: MultiplyAddChoice, target: Target, k_s
     depth = math.prod(workload.k) * share_inside(_taps(workload, target), offset_axes, rows)
     loads = rows * loads_of(tile.k_step, target) / tile.k_step + vectors
     step = core.together(rows * vectors / core.fmas_per_cycle, loads / core.loads_per_cycle)
-    step = max(step, core.fma_latency) + core.shown_loads * loads / core.loads_per_cycle
+    step = max(step, core.fma_latency) + core.beside * _instructions_beside(workload, tile, target)
     if math.prod(workload.k) * vectors * lanes * dtype_bits(workload.rhs) // 8 > target.l1_bytes * _L1_SHARE:
         step = max(step, vectors / core.l2_vectors_per_cycle)
     return depth / k_splits * (step + core.step_overhead / tile.k_step) + core.tile_overhead * rows * vectors
+
+
+def _instructions_beside(workload: Workload, tile: MultiplyAddChoice, target: Target) -> float:
+    """Instructions of a step of k beside multiply-adds: loads, pointers that move on, and the loop's own.
+
+    Rows at one distance have one pointer. Where a tile may reach into the next line, or end behind the last row, each
+    row has its own.
+    """
+    apart = workload.line % tile.rows > 0
+    once = tile.rows * loads_of(tile.k_step, target) + (tile.rows if apart else 1) + _LOOP_INSTRUCTIONS
+    return once / tile.k_step + tile.vectors / target.core.vectors_a_load
 
 
 def cycles(workload: Workload, tile: MultiplyAddChoice, target: Target) -> float:
@@ -245,9 +261,9 @@ def register_tiles(workload: Workload, target: Target) -> Iterator[MultiplyAddCh
     Of equals the first is taken.
     """
     tiles = _register_tiles(workload, target)
-    if target.operand_lanes == 1:
+    if target.written_steps == 1:
         yield from tiles
-    else:  # elements of A cost little, so that what counts are all loads
+    else:  # nothing is loaded beside an instruction for nothing, so that what counts are all loads
         yield from sorted(
             tiles, key=lambda tile: loads_of(tile.k_step, target) / (tile.k_step * tile.vectors) + 1 / tile.rows
         )

@@ -15,6 +15,7 @@ from ...targets.target import Target
 
 # Steps that are written out at most.
 _MOST_STEPS = 32
+_WRITTEN_OUT_BY_LLVM = (2, 3)
 
 
 @dataclass(frozen=True)
@@ -49,17 +50,21 @@ def loops_over_k(k: tuple[int, ...], runs: Sequence[tuple[int, ...]], target: Ta
         k: extents of a workload.
         runs: other extents that may stand for them.
     """
-    steps = _written_out(k[-1], target)
-    loops = [LoopsOverK((), each) for each in sorted({1, steps})]
+    steps = _written_out(k[-1], target.operand_lanes, target)
+    loops = [LoopsOverK((), each) for each in sorted({1, steps, _written_out(k[-1], target.written_steps, target)})]
     for run in runs:
         if len(run) == len(k) - 1 and math.prod(run) == math.prod(k):
-            of_run = _written_out(run[-1], target)
+            of_run = _written_out(run[-1], target.operand_lanes, target)
             if loads_of(of_run, target) / of_run < loads_of(steps, target) / steps:
                 loops.append(LoopsOverK(run, of_run))
     return loops
 
 
-def _written_out(extent: int, target: Target) -> int:
-    """Of the divisors of an extent the one of the fewest loads for a step; of those, near what the target writes out."""
+def _written_out(extent: int, near: int, target: Target) -> int:
+    """Of the divisors of an extent the one of the fewest loads for a step; of those the one nearest to a number.
+
+    LLVM writes a loop out whole that takes two or three times as many steps as a load brings or more.
+    """
     divisors = (steps for steps in range(1, min(extent, _MOST_STEPS) + 1) if extent % steps == 0)
-    return min(divisors, key=lambda steps: (loads_of(steps, target) / steps, abs(steps - target.written_steps)))
+    fit = (steps for steps in divisors if steps <= target.operand_lanes or extent // steps not in _WRITTEN_OUT_BY_LLVM)
+    return min(fit, key=lambda steps: (loads_of(steps, target) / steps, abs(steps - near)))

@@ -33,8 +33,6 @@ ROWS = {
     **{name: HwcapFeature(name, "v" if name == "v" else "", True, _V) for name in _PARTS},
     **{f"zvl{n}b": HwcapFeature(f"zvl{n}b", "", True, f"({_V}) && vector_bits() >= {n}") for n in _LONGER},
 }
-# Loads reach 2 KiB from an address, those of vectors none.
-_WRITTEN_STEPS = 4
 _BASELINE = "64bit i m a f d c zaamo zalrsc zca zcd zicsr zifencei zmmul"
 _TUNING_KINDS = ("optimized-", "use-", "no-", "short-", "vl-", "dlen-", "unaligned-", "prefer-", "log-", "vxrm-")
 
@@ -62,35 +60,16 @@ def _emulator_options(features: Collection[str]) -> tuple[str, ...]:
     return ("-cpu", f"rv64,v=true,vext_spec=v1.0,vlen={bits},elen=64")
 
 
-def _vectors(isa: str, needs: frozenset[str], bits: int) -> Level:
-    """A level with vectors of so many bits."""
-    return Level(
-        isa,
-        needs,
-        vector_bits=bits,
-        num_vector_registers=32,
-        has_fma=True,
-        broadcasts_operands=True,
-        written_steps=_WRITTEN_STEPS,
-    )
-
-
 RISCV64 = Architecture(
     name="riscv64",
     spellings=("rv64", "rv64gc"),
     baseline_cpu="generic-rv64",
     levels=(
-        *(_vectors(f"RVV {bits}", frozenset({"v", f"zvl{bits}b"}), bits) for bits in (512, 256)),
-        _vectors("RVV", frozenset({"v"}), 128),
+        *(Level(f"RVV {n}", frozenset({"v", f"zvl{n}b"}), n, 32, True, broadcasts_operands=True) for n in (512, 256)),
         Level(
-            "RV64GC",
-            frozenset(),
-            vector_bits=32,
-            num_vector_registers=32,
-            has_fma=True,
-            broadcasts_operands=False,
-            written_steps=_WRITTEN_STEPS,
+            "RVV", frozenset({"v"}), vector_bits=128, num_vector_registers=32, has_fma=True, broadcasts_operands=True
         ),
+        Level("RV64GC", frozenset(), vector_bits=32, num_vector_registers=32, has_fma=True, broadcasts_operands=False),
     ),
     units=UNITS,
     unit_costs={},

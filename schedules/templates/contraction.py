@@ -53,6 +53,8 @@ _L1_SHARE = 0.45
 _EARLY_LOADS = 2
 # Of a row's loads for the steps that are written out LLVM begins the second one early, too.
 _LOADS_HELD = 2
+# Vectors of B that loads reach from one pointer, two at a time.
+_REACHED = 128
 # Of a loop over k: the pointer to B, the count, the jump.
 _LOOP_INSTRUCTIONS = 3
 
@@ -279,7 +281,8 @@ def _register_tiles(workload: Workload, target: Target) -> Iterator[MultiplyAddC
             if in_bands(workload, target) and workload.image_line % rows:
                 continue
             for each in loops:
-                if _registers_used(rows, vectors, each.k_step, target) <= registers:
+                reached = each.k_step <= target.operand_lanes or vectors * each.k_step <= _REACHED
+                if reached and _registers_used(rows, vectors, each.k_step, target) <= registers:
                     yield MultiplyAddChoice(rows=rows, vectors=vectors, k_step=each.k_step, k=each.k)
 
 

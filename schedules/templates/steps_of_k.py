@@ -15,7 +15,8 @@ from ...targets.target import Target
 
 # Steps that are written out at most.
 _MOST_STEPS = 32
-_WRITTEN_OUT_BY_LLVM = (2, 3)
+# LLVM writes a loop of fewer large steps out, and then holds operands of two of them.
+_FEWEST_ITERATIONS = 4
 
 
 @dataclass(frozen=True)
@@ -42,29 +43,33 @@ def loads_of(k_step: int, target: Target) -> int:
 
 
 def loops_over_k(k: tuple[int, ...], runs: Sequence[tuple[int, ...]], target: Target) -> list[LoopsOverK]:
-    """Single steps, and what takes the fewest loads for each; with two axes joined to one, if that takes fewer still.
+    """Single steps, and what takes the fewest loads for each: a few steps, or more in loops that go on for longer.
 
-    Few channels make short loops: those of a filter of 7x7x3 are 21 long with its last axis joined to the channels.
+    Few channels make short loops: those of a filter of 7x7x3 are 21 long with its last axis joined to the channels,
+    which is another way where that takes fewer loads.
 
     Args:
         k: extents of a workload.
         runs: other extents that may stand for them.
     """
-    steps = _written_out(k[-1], target.operand_lanes, target)
-    loops = [LoopsOverK((), each) for each in sorted({1, steps, _written_out(k[-1], target.written_steps, target)})]
+    few = _fewest_loads(k[-1], target)
+    loops = [LoopsOverK((), steps) for steps in sorted({1, *few})]
     for run in runs:
         if len(run) == len(k) - 1 and math.prod(run) == math.prod(k):
-            of_run = _written_out(run[-1], target.operand_lanes, target)
-            if loads_of(of_run, target) / of_run < loads_of(steps, target) / steps:
-                loops.append(LoopsOverK(run, of_run))
+            of_run = _fewest_loads(run[-1], target)
+            if _loads_a_step(of_run[0], target) < _loads_a_step(few[0], target):
+                loops += [LoopsOverK(run, steps) for steps in of_run]
     return loops
 
 
-def _written_out(extent: int, near: int, target: Target) -> int:
-    """Of the divisors of an extent the one of the fewest loads for a step; of those the one nearest to a number.
+def _fewest_loads(extent: int, target: Target) -> list[int]:
+    """Of the divisors of an extent the first of the fewest loads for a step, and the first of as few that is long."""
+    divisors = [steps for steps in range(1, min(extent, _MOST_STEPS) + 1) if extent % steps == 0]
+    least = min(_loads_a_step(steps, target) for steps in divisors)
+    first, *others = (steps for steps in divisors if _loads_a_step(steps, target) == least)
+    long = (each for each in others if each >= target.written_steps and extent // each >= _FEWEST_ITERATIONS)
+    return [first, *list(long)[:1]]
 
-    LLVM writes a loop out whole that takes two or three times as many steps as a load brings or more.
-    """
-    divisors = (steps for steps in range(1, min(extent, _MOST_STEPS) + 1) if extent % steps == 0)
-    fit = (steps for steps in divisors if steps <= target.operand_lanes or extent // steps not in _WRITTEN_OUT_BY_LLVM)
-    return min(fit, key=lambda steps: (loads_of(steps, target) / steps, abs(steps - near)))
+
+def _loads_a_step(steps: int, target: Target) -> float:
+    return loads_of(steps, target) / steps

@@ -115,7 +115,7 @@ class Architecture:
     aliases: Mapping[str, str] = field(default_factory=dict)
     baseline_features: tuple[str, ...] = ()
     abi: str = ""
-    llvm_options: Mapping[str, str] = field(default_factory=dict)
+    llvm_options: Mapping[str, str | int] = field(default_factory=dict)
     support: str = ""
     emulator: str = ""
     emulator_options: Callable[[Collection[str]], tuple[str, ...]] = lambda features: ()

@@ -169,7 +169,7 @@ class Target:
     operand_lanes: int = 1
     written_steps: int = 1
     asks_for_fma: bool = False
-    llvm_options: tuple[tuple[str, str], ...] = ()
+    llvm_options: tuple[tuple[str, str | int], ...] = ()
     object_format: str = ELF
     code_generator: str = "llvm"
     c_flags: tuple[str, ...] = ()

@@ -67,7 +67,7 @@ def _fewest_loads(extent: int, target: Target) -> list[int]:
     divisors = [steps for steps in range(1, min(extent, _MOST_STEPS) + 1) if extent % steps == 0]
     least = min(_loads_a_step(steps, target) for steps in divisors)
     first, *others = (steps for steps in divisors if _loads_a_step(steps, target) == least)
-    long = (each for each in others if each >= target.written_steps and extent // each >= _FEWEST_ITERATIONS)
+    long = (each for each in others if each >= target.written_steps > first and extent // each >= _FEWEST_ITERATIONS)
     return [first, *list(long)[:1]]
 
 

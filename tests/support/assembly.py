@@ -41,9 +41,7 @@ def kernels_in_assembly(model: Any, target: str, **options: Any) -> dict[str, st
     """The text of each kernel of a model, by its name."""
     made = build(model, None, CompileOptions(target, threads=1, jobs=1, **options), stop_after="lower")
     assert made.lowered is not None
-    return {
-        kernel.symbol: _text(kernel, made.target) for batch in made.lowered.batches for kernel in batch.lowered
-    }
+    return {kernel.symbol: _text(kernel, made.target) for batch in made.lowered.batches for kernel in batch.lowered}
 
 
 def kernels_of_layer(layer: Layer, target: Target, multiply_in: str = "") -> Iterator[Kernel]:
@@ -61,9 +59,7 @@ def kernels_of_layer(layer: Layer, target: Target, multiply_in: str = "") -> Ite
     for name, function in module.functions.items():
         if isinstance(function, tirx.PrimFunc):
             (kernel,) = Batch(("layer", 0), [str(name.name_hint)], [function], needed, parallel=False).lowered
-            yield Kernel(
-                str(TEMPLATE.of(function)), choices.parse(str(CHOICE.of(function))), _text(kernel, needed)
-            )
+            yield Kernel(str(TEMPLATE.of(function)), choices.parse(str(CHOICE.of(function))), _text(kernel, needed))
 
 
 def _text(kernel: LoweredKernel, target: Target) -> str:

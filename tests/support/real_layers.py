@@ -75,9 +75,7 @@ def conv(
     return Layer(name, ((1, size, size, channels),), build, dtype)
 
 
-def depthwise(
-    model: str, size: int, channels: int, kernel: int = 3, stride: int = 1, dtype: str = "float32"
-) -> Layer:
+def depthwise(model: str, size: int, channels: int, kernel: int = 3, stride: int = 1, dtype: str = "float32") -> Layer:
     """A depthwise convolution of a square image."""
     weight_dtype, sums = _of(dtype)
 

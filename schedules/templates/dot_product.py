@@ -221,7 +221,9 @@ def cycles(workload: Workload, choice: DotProductChoice, unit: DotUnit, target: 
     is_whole = unit.is_matrix or unit.masked
     products = registers * vectors * rows / unit.rows / costs.rate * (1.0 if is_whole else depth / unit.depth)
     step = max(target.core.together(products, loaded / costs.loads_per_cycle), costs.latency)
-    step += target.core.beside * loaded
+    # Rows that may lie in two lines have a pointer each, which moves on with every step.
+    pointers = rows * registers if workload.line % (rows * registers) else 1
+    step += target.core.beside * (loaded + pointers)
     each = max(instructions * (step + costs.step_overhead), costs.beside * vectors_of_tile)
     return tiles * (each + costs.tile_overhead * vectors_of_tile)
 

@@ -76,6 +76,40 @@ class Edit:
 
 
 @dataclass(frozen=True)
+class Clip:
+    """A node that clips, which has an end for each channel when channels are divided.
+
+    Attributes:
+        output: of it.
+        place: the channels.
+        low, high: the ends that it has; infinite where it has none.
+    """
+
+    output: str
+    place: Place
+    low: float
+    high: float
+
+    def nodes(self, node: onnx.NodeProto, factors: Array) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+        """What takes the place of the node, the last under its name, and the initializers that this needs."""
+        along = self.place.along(np.asarray(factors, np.float64)).reshape(-1, *(1,) * (-self.place.axis - 1))
+        made, arrays, source = list[onnx.NodeProto](), list[onnx.TensorProto](), node.input[0]
+        for operator, end in (("Max", self.low), ("Min", self.high)):
+            if math.isinf(end):
+                continue
+            name = f"{self.output}/{operator}"
+            if (operator, end) == ("Max", 0.0):
+                made.append(onnx.helper.make_node("Relu", [source], [name], name))
+            else:
+                ends = np.asarray(end / along, np.float32)
+                arrays.append(onnx.numpy_helper.from_array(ends, f"{name}/ends"))
+                made.append(onnx.helper.make_node(operator, [source, arrays[-1].name], [name], name))
+            source = name
+        made[-1].output[0], made[-1].name = self.output, node.name
+        return made, arrays
+
+
+@dataclass(frozen=True)
 class Graph:
     """What rules know of a model.
 

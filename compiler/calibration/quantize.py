@@ -14,7 +14,7 @@ from ..extents.ranges import static_shapes
 from ..options import CompileOptions
 from ..process.progress import ProgressCallback
 from ..recipes.identity import identity_of
-from ..recipes.recipe import FloatEntry, ModelIdentity, Recipe, TensorEntry, WeightsEntry
+from ..recipes.recipe import OF_TENSORS, ActivationsEntry, FloatEntry, ModelIdentity, Recipe, TensorEntry, WeightsEntry
 from .choose_ranges import choose_ranges
 from .collect import State, collect, key_of
 from .correct import CORRECTIONS, Corrections, corrections_of
@@ -94,7 +94,7 @@ def quantize(
 
     asked = request or Request()
     opened = frontends.open(model, frontends.Request(shapes=static_shapes(asked.options)))
-    whole = network_of(opened)
+    whole = network_of(opened, tensors=True)
     check_layers(whole, asked)
     network = whole.of([layer for layer in whole.layers if layer.name not in asked.keep_float])
     clock = Clock()
@@ -105,7 +105,7 @@ def quantize(
         exact = taps_of(shop, network, None, "exact")
         with clock("corrections"):
             balanced, exact = corrections.balanced(network, exact, split)
-            whole = network_of(balanced)
+            whole = network_of(balanced, tensors=True)
             network = whole.of([layer for layer in whole.layers if layer.name not in asked.keep_float])
         state = State(asked.state, key_of(corrections.key, str(corrections.balance)))
         with clock("calibrate"):
@@ -114,6 +114,8 @@ def quantize(
         with clock("ranges"):
             layers = layers_of(shop, network, values, None, "exact_layers")
             given = {root: candidates(statistics[root], asked.bits, root) for root in network.roots}
+            for root in network.symmetric:
+                given[root] = [each.symmetric(asked.bits) for each in given[root]]
             chosen = choose_ranges(network, exact, layers, split.tried, given, asked.bits, tell)
         tensors = {root: found.entry(asked.bits, why) for root, (found, why) in chosen.items()}
         recipe = _recipe(whole, asked, identity_of(opened), shared_entries(balanced, tensors))
@@ -284,8 +286,10 @@ def corrections_for(
 
 
 def _recipe(network: Network, asked: Request, model: ModelIdentity, tensors: Mapping[str, TensorEntry]) -> Recipe:
-    entry = {"weights": WeightsEntry(asked.bits, asked.granularity)}
-    recipe = Recipe(model, dict(tensors), {layer.name: entry for layer in network.layers})
+    weights = {"weights": WeightsEntry(asked.bits, asked.granularity)}
+    activations = {"activations": ActivationsEntry(OF_TENSORS)}
+    layers = {layer.name: weights if layer.weights else activations for layer in network.layers}
+    recipe = Recipe(model, dict(tensors), layers)
     return with_floats(recipe, dict.fromkeys(asked.keep_float, "asked for"))
 
 

@@ -25,6 +25,12 @@ class Range:
     high: float
     method: str
 
+    def symmetric(self, bits: int) -> Range:
+        """One that holds it and whose entry has the zero point 0."""
+        half = 2 ** (bits - 1)
+        step = max(-self.low, self.high) / (half - 1)
+        return Range(-half * step, (half - 1) * step, self.method)
+
     def entry(self, bits: int, why: str = "") -> TensorEntry:
         """The scale and the zero point of signed integers that the range gives."""
         least, most = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1

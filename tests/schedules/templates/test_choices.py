@@ -22,6 +22,7 @@ from tilewright.ir_passes.dialect.interpolation import interpolate
 from tilewright.ir_passes.dialect.recurrent import GATES, Activation, recurrent
 from tilewright.ir_passes.dialect.weight_product import weight_product
 from tilewright.schedules.templates import choices
+from tilewright.schedules.templates.attention import Heads
 from tilewright.schedules.templates.contraction import MultiplyAddChoice, Workload
 from tilewright.schedules.templates.group_norm import Groups
 from tilewright.schedules.templates.interpolation import Interpolation
@@ -128,6 +129,20 @@ def attended(queries: int, keys: int, depth: int, **options: Any) -> Case:
     return Case(
         "attention", lambda *args: attention(args, scale=0.3, nan_is_zero=False), (q, k, v), expected, **options
     )
+
+
+def attended_by(unit: str, queries: int, keys: int, depth: int) -> Case:
+    """Queries and keys of integers, and what a zero point of the queries adds to the sums."""
+    generator = np.random.default_rng(0)
+    q = generator.integers(0, 256, (2, queries, 3, depth)).astype("uint8")
+    k = generator.integers(-128, 128, (2, keys, 3, depth)).astype("int8")
+    v = random(2, keys, 3, 20, seed=2)
+    zero = -131 * k.astype("int32").sum(-1).transpose(0, 2, 1)[:, :, None]
+    scores = np.einsum("bqhd,bkhd->bhqk", q.astype("float64") - 131, k) * 1e-4
+    powers = np.exp(scores - scores.max(-1, keepdims=True))
+    expected = np.einsum("bhqk,bkhd->bqhd", powers / powers.sum(-1, keepdims=True), v)
+    build = lambda *args: attention(args, scale=1e-4, nan_is_zero=False)  # noqa: E731  # one expression, of one case
+    return Case("attention", build, (q, k, v, zero), expected, 5e-6, (unit,))
 
 
 def cached(queries: int, there: int, depth: int, *, groups: int = 1, first: tuple[bool, bool] = (True, True)) -> Case:
@@ -251,6 +266,8 @@ def cases() -> list[Case]:
         attended(50, 29, 16, tolerance=5e-6),
         attended(7, 3, 5, tolerance=5e-6),
         attended(37, 21, 16, tolerance=2**-8, **bfloat16),
+        attended_by("AVX512-VNNI", 37, 21, 16),
+        attended_by("AVX2-INT8", 9, 40, 20),
         cached(1, 33, 16, groups=3),
         cached(12, 40, 24, first=(False, True)),
         cached(7, 1, 5, groups=2, first=(True, False)),
@@ -377,6 +394,7 @@ WORKLOADS = [
     Groups(2, 99, 48, 8, "float32"),
     Squares(3136, 70, 2, 70, 32),
     Interpolation((2, 9, 11, 40), 2, 2, 32),
+    Heads(3, 37, 21, 16, 20, integers=("uint8", "int8")),
     WeightProduct(5, 300, 256, 4, 32, True),
     Recurrence(recurrent_operator.Layer("lstm", (False,), ()), 5, 4, 24, "float32"),
 ]

@@ -46,9 +46,13 @@ class Place:
         behind = math.prod(array.shape[self.axis :]) // self.extent * self.repeats
         return array.reshape(-1, self.channels, behind)
 
+    def spread(self, factors: Array) -> Array:
+        """Factors as they broadcast against the tensor."""
+        return self.along(factors).reshape(-1, *(1,) * (-self.axis - 1))
+
     def divided(self, array: Array, factors: Array) -> Array:
         """A tensor divided by factors of its channels."""
-        return np.asarray(array / self.along(factors).reshape(-1, *(1,) * (-self.axis - 1)))
+        return np.asarray(array / self.spread(factors))
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ class Clip:
 
     def nodes(self, node: onnx.NodeProto, factors: Array) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
         """What takes the place of the node, the last under its name, and the initializers that this needs."""
-        along = self.place.along(np.asarray(factors, np.float64)).reshape(-1, *(1,) * (-self.place.axis - 1))
+        along = self.place.spread(np.asarray(factors, np.float64))
         made, arrays, source = list[onnx.NodeProto](), list[onnx.TensorProto](), node.input[0]
         for operator, end in (("Max", self.low), ("Min", self.high)):
             if math.isinf(end):

@@ -202,7 +202,8 @@ def _concat(graph: Graph, node: onnx.NodeProto, name: str, place: Place) -> Foun
 LAYERS = ("Conv", "Gemm", "MatMul")
 # Their channels are the second axis, and windows go over those behind it.
 _WINDOWS = ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool")
-_ACTIVATIONS = ("Clip", "Elu", "Gelu", "HardSigmoid", "HardSwish", "Mish", "Mul", "Sigmoid", "Softplus", "Tanh")
+# Beside what they compute of each element of an image, one multiplication costs little.
+_ELEMENTWISE = ("Add", "Elu", "Gelu", "HardSigmoid", "HardSwish", "Mish", "Mul", "Sigmoid", "Softplus", "Tanh")
 _MEAN = 3  # the input of a batch norm
 _NO_BOUND = 3e38  # exporters write the largest float where there is none
 
@@ -244,8 +245,8 @@ def channels_read(graph: Graph, node: onnx.NodeProto) -> Place | None:
     if weights is None or node.op_type not in LAYERS or node.domain not in ("", "ai.onnx"):
         return None
     shape = graph.shapes[weights]
-    if node.op_type == "Conv":  # a multiplication costs little beside what an activation computes
-        if graph.maker(node.input[0]) not in _ACTIVATIONS:
+    if node.op_type == "Conv":
+        if graph.maker(node.input[0]) not in _ELEMENTWISE:
             return None
         return Place(1 - len(shape), shape[1] * int(_attributes(node).get("group", 1)))
     if len(shape) != 2:

@@ -50,6 +50,11 @@ class Seam:
     others: tuple[str, ...] = ()
 
     @property
+    def readers(self) -> set[str]:
+        """The weights of those that read the channels."""
+        return {edit.weights for edit in self.edits if not edit.divides}
+
+    @property
     def is_free(self) -> bool:
         """Whether no operator is added: weights alone change, and ends of clips."""
         return not self.behind and not self.others
@@ -148,7 +153,8 @@ def _multiplied(opened: OpenedModel, factors: Mapping[str, tuple[Seam, Array]]) 
             if seam.behind:
                 node.output[place] = whole[name]
                 given, ends = 1 / given, (whole[name], name)
-            array = onnx.numpy_helper.from_array(given.astype(np.float32), f"{name}/factors")
+            along = seam.tensors[name].spread(given).astype(np.float32)
+            array = onnx.numpy_helper.from_array(along, f"{name}/factors")
             proto.graph.initializer.append(array)
             proto.graph.node.append(onnx.helper.make_node("Mul", [ends[0], array.name], ends[1:], f"{name}/balance"))
     return opened.changed(proto)

@@ -16,8 +16,8 @@ from ..core.sources import split
 from ..dialect.attention import attention, is_attention
 from .integer_products import PRODUCTS, column_axis, product_of
 from .quantized_values import is_move
-from .worthwhile import Candidate, worthwhile
 from .weight_integers import WeightBits, weight_integers
+from .worthwhile import Candidate, worthwhile
 
 
 @dataclass(frozen=True)

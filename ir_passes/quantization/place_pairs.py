@@ -70,9 +70,7 @@ class PlacePairs(GraphPass):
         graph = Graph.read(module)
         saved = (lambda call: abs(self.saved(call))) if self.always else self.saved
         cost = _free if self.always else self.cost
-        plan = plan_pairs(
-            graph, self.activations, self.layers, self.products, saved, cost, self.tell, self.operand
-        )
+        plan = plan_pairs(graph, self.activations, self.layers, self.products, saved, cost, self.tell, self.operand)
         if not plan.tensors:
             return PassResult(module, False)
         return PassResult(Rewriter(graph).walk(_Placer(plan)).write(module), True)

@@ -1,4 +1,4 @@
-"""Which layers become integers so that cycles are saved: each with the tensors that it reads, which others read, too."""
+"""Which layers become integers so that cycles are saved: each with the tensors that it reads, which others may read."""
 
 from __future__ import annotations
 

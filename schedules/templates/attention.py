@@ -9,7 +9,7 @@ cache, never as a whole matrix in memory. The loop nest:
         for query: probabilities = softmax(scores)              whole vectors: exp(-inf) is 0
         for tile: output = probabilities v
 
-Queries and keys may be integers of 8 bits, whose products a unit sums in int32; probabilities and values are floats then.
+Queries and keys may be integers of 8 bits, with sums in int32; probabilities and values are floats then.
 """
 
 from __future__ import annotations

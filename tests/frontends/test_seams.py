@@ -90,7 +90,10 @@ def test_what_is_added_goes_along() -> None:
         {**weights, "shift": floats(8, 1, 1), "zero": np.float32(0), "six": np.float32(6)},
     )
     seams = check(made, (1, 8, 4, 4))
-    assert {name: set(seam.tensors) for name, seam in seams.items()} == {"a": {"a", "b", "b1", "s", "r"}, "c": {"c", "k"}}
+    assert {name: set(seam.tensors) for name, seam in seams.items()} == {
+        "a": {"a", "b", "b1", "s", "r"},
+        "c": {"c", "k"},
+    }
 
 
 def transformer() -> onnx.ModelProto:
@@ -192,7 +195,7 @@ def test_what_refuses_factors(between: str) -> None:
         "Softmax": node("Softmax", ["a"], "b", "softmax", axis=1),
         "others": node("Sigmoid", ["a"], "b", "sigmoid"),
     }.get(between, node("Relu", ["a"], "b", "relu"))
-    outputs = {name: ("float32", (1, 8, 3, 3)) for name in ("y", *(("b",) if between == "an output" else ()), "z")}
+    outputs = dict.fromkeys(("y", *(("b",) if between == "an output" else ()), "z"), ("float32", (1, 8, 3, 3)))
     made = model(
         [
             node("Conv", ["x", "w0"], "a", "first"),

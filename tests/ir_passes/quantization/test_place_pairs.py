@@ -152,7 +152,9 @@ def test_queries_and_keys_within_attention() -> None:
     assert not PlacePairs(entries, {}, ("values",))(module).modified
     # Keys with a zero point would need sums of rows.
     told.clear()
-    assert not PlacePairs({**entries, "k": Activation(0.02, 1)}, {}, ("scores",), tell=told.__setitem__)(module).modified
+    assert not PlacePairs({**entries, "k": Activation(0.02, 1)}, {}, ("scores",), tell=told.__setitem__)(
+        module
+    ).modified
     assert "zero point" in told["scores"]
 
 

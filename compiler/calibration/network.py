@@ -38,6 +38,11 @@ class Network:
         return list(dict.fromkeys(root for layer in self.layers for root in layer.reads.values()))
 
     @property
+    def bytes(self) -> int:
+        """Of the tensors of one sample that layers read and make."""
+        return sum(self.sizes.get(name, 0) for name in self.border)
+
+    @property
     def symmetric(self) -> set[str]:
         """The tensors whose range has to be the same on both sides of 0: others are multiplied with them."""
         return {layer.other_root for layer in self.layers if layer.other}

@@ -110,13 +110,13 @@ def quantize(
         state = State(asked.state, key_of(corrections.key, str(corrections.balance)))
         with clock("calibrate"):
             statistics = _statistics(shop, network, split, state, tell)
-        values = exact.all(split.tried[0])
+        values = exact.all(split.kept[0])
         with clock("ranges"):
             layers = layers_of(shop, network, values, None, "exact_layers")
             given = {root: candidates(statistics[root], asked.bits, root) for root in network.roots}
             for root in network.symmetric:
                 given[root] = [each.symmetric(asked.bits) for each in given[root]]
-            chosen = choose_ranges(network, exact, layers, split.tried, given, asked.bits, tell)
+            chosen = choose_ranges(network, exact, layers, split.tried(network.bytes), given, asked.bits, tell)
         tensors = {root: found.entry(asked.bits, why) for root, (found, why) in chosen.items()}
         recipe = _recipe(whole, asked, identity_of(opened), shared_entries(balanced, tensors))
         work = Work(shop, opened, whole, network, asked, split, exact, layers, values, corrections, tell, clock)
@@ -152,7 +152,8 @@ class Work:
         integer = self.shop.compiled(self.whole.opened, "integer", recipe, kept)
         quantized, alone = self._quantized(kept), None
         if quantized.layers:
-            tried, held, exact = self.split.tried, self.split.held[:_MEASURED], self.exact
+            size, exact = self.network.bytes, self.exact
+            tried, held = self.split.tried(size), self.split.judging(size)
             with self.clock("corrections"):
                 recipe = self.corrections.rounded(quantized, recipe, exact, self.split.kept, held)
                 alone = layers_of(self.shop, quantized, self.values, recipe, "integer_layers")

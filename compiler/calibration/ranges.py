@@ -127,7 +127,7 @@ def _entropy(statistics: TensorStatistics, bits: int) -> tuple[float, float]:
 
 
 def _integers(statistics: TensorStatistics, bits: int) -> tuple[float, float]:
-    """Of a tensor that holds integers already, as models that quantize by themselves make: the most of them, exactly."""
+    """Of a tensor that holds integers already, as models make that quantize by themselves: most of them, exactly."""
     width = 2**bits - 1
     first, last = min(statistics.low, 0.0), max(statistics.high, 0.0)
     if not statistics.whole or last - first > _MOST_WIDTHS * width:

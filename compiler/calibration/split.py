@@ -33,7 +33,7 @@ class Split:
     count: int = 0
 
     def tried(self, tensor_bytes: int) -> list[Sample]:
-        """Some to choose ranges and biases by: as many as take a while, each of which gives so many bytes of tensors."""
+        """Some to choose ranges and biases by: the fewer, the more bytes of tensors each of them gives."""
         return self.kept[: _few(tensor_bytes)]
 
     def judging(self, tensor_bytes: int) -> list[Sample]:

@@ -55,7 +55,7 @@ class Subject:
     def bytes(self) -> int:
         """Of second moments, and of what is judged by."""
         width, many = self.matrix.width, self.matrix.layer.linear.groups
-        return many * (4 * width * _ROWS + 8 * sum((part.stop - part.start) ** 2 for part in self.parts))
+        return many * (4 * width * _ROWS + 8 * sum(int(part.stop - part.start) ** 2 for part in self.parts))
 
     @property
     def parts(self) -> list[slice]:

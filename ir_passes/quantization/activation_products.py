@@ -77,13 +77,16 @@ def attention_of_integers(
     scale = float(value.attrs["scale"])
     for each in scales:
         scale *= float(np.asarray(each).reshape(()))
-    attributes = {"scale": float(np.float32(scale)), "nan_is_zero": bool(int(value.attrs["nan_is_zero"]))}
-    whole = rewriter.normalize(attention([left.integers, right.integers, *others], **attributes))
-    if not gains(whole):
+
+    def attended(*operands: Expr) -> Expr:
+        nan_is_zero = bool(int(value.attrs["nan_is_zero"]))
+        return attention(operands, scale=float(np.float32(scale)), nan_is_zero=nan_is_zero)
+
+    values, *masks = others
+    if not gains(rewriter.normalize(attended(left.integers, right.integers, values, *masks))):
         return None
-    masks = [] if left.is_symmetric else [_of_keys(rewriter, right.integers, left.zero, var)]
-    values, *others = others
-    return attention([left.integers, right.integers, values, *masks, *others], **attributes)
+    of_keys = [] if left.is_symmetric else [_of_keys(rewriter, right.integers, left.zero, var)]
+    return attended(left.integers, right.integers, values, *of_keys, *masks)
 
 
 def _of_keys(rewriter: Rewriter, keys: Expr, zero: int, var: Var) -> Expr:

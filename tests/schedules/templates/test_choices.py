@@ -22,7 +22,6 @@ from tilewright.ir_passes.dialect.interpolation import interpolate
 from tilewright.ir_passes.dialect.recurrent import GATES, Activation, recurrent
 from tilewright.ir_passes.dialect.weight_product import weight_product
 from tilewright.schedules.templates import choices
-from tilewright.schedules.templates.attention import Heads
 from tilewright.schedules.templates.contraction import MultiplyAddChoice, Workload
 from tilewright.schedules.templates.group_norm import Groups
 from tilewright.schedules.templates.interpolation import Interpolation
@@ -394,7 +393,6 @@ WORKLOADS = [
     Groups(2, 99, 48, 8, "float32"),
     Squares(3136, 70, 2, 70, 32),
     Interpolation((2, 9, 11, 40), 2, 2, 32),
-    Heads(3, 37, 21, 16, 20, integers=("uint8", "int8")),
     WeightProduct(5, 300, 256, 4, 32, True),
     Recurrence(recurrent_operator.Layer("lstm", (False,), ()), 5, 4, 24, "float32"),
 ]

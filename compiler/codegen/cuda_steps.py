@@ -38,7 +38,7 @@ class GridSteps(StepWriter):
 
     def told(self, number: int) -> str:
         """The statement that says that a call or copy has been launched."""
-        return f"DO(told(stream, before, after, nanoseconds, {number}));"
+        return f"DO(told(r, stream, nanoseconds, {number}));"
 
     def call(self, step: Call) -> str:
         """The statements that launch the grids of a kernel."""

@@ -12,7 +12,7 @@
 typedef uint64_t address; /* in the memory of a GPU */
 typedef void *handle;
 
-enum { NO_BARRIERS = 1, CAPTURE_OF_THIS_THREAD = 1, MEMORY_TYPE = 2, ON_DEVICE = 2, NO_TIMES = 2, NO_CODE = 209 };
+enum { NO_BARRIERS = 1, CAPTURE_OF_THIS_THREAD = 1, MEMORY_TYPE = 2, ON_DEVICE = 2, NO_TIMES = 2, EXTERNAL = 1, NO_CODE = 209 };
 
 /* Name, the driver's symbol, parameters. */
 #define DRIVER(F) \
@@ -43,6 +43,7 @@ enum { NO_BARRIERS = 1, CAPTURE_OF_THIS_THREAD = 1, MEMORY_TYPE = 2, ON_DEVICE =
   F(new_event, "cuEventCreate", (handle *, unsigned)) \
   F(drop_event, "cuEventDestroy_v2", (handle)) \
   F(record, "cuEventRecord", (handle, handle)) \
+  F(record_in_graph, "cuEventRecordWithFlags", (handle, handle, unsigned)) \
   F(is_done, "cuEventQuery", (handle)) \
   F(await, "cuEventSynchronize", (handle)) \
   F(between, "cuEventElapsedTime", (float *, handle, handle)) \

@@ -9,6 +9,12 @@
 
 enum { TENSORS = NUM_INPUTS + NUM_OUTPUTS, ALIGNED = 16, MEMORY_ALIGNMENT = 256, PARAMETERS_AT_MOST = 1 << 9 };
 
+/* Launches that are replayed, and the addresses that they hold. */
+typedef struct graph {
+  handle instance;
+  address tensors[TENSORS + 1];
+} graph;
+
 typedef struct run {
   struct run *next;
   struct context *of;
@@ -17,8 +23,10 @@ typedef struct run {
   int is_busy;                /* whether a thread prepares it */
   handle stream, done, last;  /* its own stream; when it is done, and the stream of the last run */
   int is_pending;
-  handle graph;
-  address tensors[TENSORS + 1], captured[TENSORS + 1];
+  address tensors[TENSORS + 1];
+  graph plain, timed;             /* the second one with events around every step */
+  enum { UNTIMED, ONE_BY_ONE, IN_GRAPH } timing;
+  handle events[NUM_LEAVES + 1];  /* before the first step, and behind each; made when times are asked for */
 } run;
 
 typedef struct context {
@@ -107,11 +115,11 @@ static int is_free(const run *r, const void *stream) {
   return !r->is_busy && (!r->is_pending || r->last == stream || !cu.is_done(r->done));
 }
 
-/* Whether its graph is one for these tensors, 0 those of which it has copies. */
-static int has_tensors(const run *r, const address tensors[]) {
+/* Whether a graph of a run's is one for these tensors, 0 those of which it has copies. */
+static int has_tensors(const run *r, const graph *of, const address tensors[]) {
   for (int i = 0; i < TENSORS; ++i)
-    if (r->captured[i] != (tensors[i] ? tensors[i] : r->copies + copy_offsets[i])) return 0;
-  return r->graph != NULL;
+    if (of->tensors[i] != (tensors[i] ? tensors[i] : r->copies + copy_offsets[i])) return 0;
+  return of->instance != NULL;
 }
 
 static int make_run(context *of, address arena, run **made) {
@@ -139,7 +147,7 @@ static int take_run(context *of, address arena, const void *stream, const addres
   run *fitting = NULL;
   for (run *r = of->runs; r; r = r->next) {
     if (arena ? r->arena != arena || r->is_busy : r->is_callers || !is_free(r, stream)) continue;
-    if (!fitting || has_tensors(r, tensors)) fitting = r;
+    if (!fitting || has_tensors(r, &r->plain, tensors)) fitting = r;
   }
   if (!fitting) {
     int status = make_run(of, arena, &fitting);
@@ -150,20 +158,43 @@ static int take_run(context *of, address arena, const void *stream, const addres
   return OK;
 }
 
-static int capture(run *r) {
+static int capture(run *r, graph *made) {
   if (r->is_pending) TRY(cu.await(r->done), "a run failed"); /* nothing may run of a graph that goes */
-  if (r->graph) cu.drop_instance(r->graph);
-  r->graph = NULL;
+  if (made->instance) cu.drop_instance(made->instance);
+  made->instance = NULL;
   TRY(cu.begin_capture(r->stream, CAPTURE_OF_THIS_THREAD), "a graph cannot be captured");
   int status = steps(r, r->stream, NULL);
-  handle graph = NULL;
-  int result = cu.end_capture(r->stream, &graph);
+  handle captured = NULL;
+  int result = cu.end_capture(r->stream, &captured);
   if (!status && !result) {
-    result = cu.instantiate(&r->graph, graph, 0);
-    memcpy(r->captured, r->tensors, sizeof r->captured);
+    result = cu.instantiate(&made->instance, captured, 0);
+    memcpy(made->tensors, r->tensors, sizeof made->tensors);
   }
-  if (graph) cu.drop_graph(graph);
+  if (captured) cu.drop_graph(captured);
   return status ? status : result ? failed(ERROR_DEVICE, result, "a graph cannot be captured") : OK;
+}
+
+/* All steps, each timed. The first time they run one by one, so that who watches knows where a run stands; then as a
+ * graph, whose launches wait for nothing but each other. */
+static int timed_steps(run *r, handle stream, uint64_t *nanoseconds) {
+  if (!has_tensors(r, &r->timed, r->tensors)) {
+    for (int i = 0; i <= NUM_LEAVES; ++i)
+      if (!r->events[i]) TRY(cu.new_event(&r->events[i], 0), "steps cannot be timed");
+    r->timing = ONE_BY_ONE;
+    int status = steps(r, stream, nanoseconds);
+    r->timing = IN_GRAPH;
+    if (!status && USES_GRAPH) status = capture(r, &r->timed);
+    r->timing = UNTIMED;
+    return status;
+  }
+  TRY(cu.replay(r->timed.instance, stream), "the graph cannot be launched");
+  TRY(cu.wait(stream), "a step failed");
+  for (int i = 0; i < NUM_LEAVES; ++i) {
+    float milliseconds = 0;
+    TRY(cu.between(&milliseconds, r->events[i], r->events[i + 1]), "a step cannot be timed");
+    nanoseconds[i] = (uint64_t)((double)milliseconds * 1e6);
+  }
+  return OK;
 }
 
 static int is_on_device(const void *tensor) {
@@ -184,8 +215,8 @@ static int run_in(run *r, handle stream, const void *const inputs[], void *const
   for (int i = 0; i < TENSORS; ++i)
     if (!r->tensors[i]) r->tensors[i] = r->copies + copy_offsets[i];
   if (r->is_pending && r->is_callers && r->last != stream) TRY(cu.await(r->done), "a run failed");
-  if (USES_GRAPH && !nanoseconds && !has_tensors(r, r->tensors)) {
-    int status = capture(r);
+  if (USES_GRAPH && !nanoseconds && !has_tensors(r, &r->plain, r->tensors)) {
+    int status = capture(r, &r->plain);
     if (status) return status;
   }
   for (int i = 0; i < NUM_INPUTS; ++i)
@@ -194,10 +225,12 @@ static int run_in(run *r, handle stream, const void *const inputs[], void *const
       if (status) return status;
     }
   int status = OK;
-  if (USES_GRAPH && !nanoseconds) {
-    TRY(cu.replay(r->graph, stream), "the graph cannot be launched");
+  if (nanoseconds) {
+    status = timed_steps(r, stream, nanoseconds);
+  } else if (USES_GRAPH) {
+    TRY(cu.replay(r->plain.instance, stream), "the graph cannot be launched");
   } else {
-    status = steps(r, stream, nanoseconds);
+    status = steps(r, stream, NULL);
   }
   for (int i = NUM_INPUTS; !status && i < TENSORS; ++i)
     if (r->tensors[i] == r->copies + copy_offsets[i] && tensor_sizes[i])

@@ -63,7 +63,8 @@ def tune(
         typer.Option(
             "--device",
             metavar="PLACE",
-            help="Measure there: rpc:HOST:PORT/KEY, ssh:USER@HOST, exec:COMMAND, qemu. Several share the work.",
+            help="Measure there: cuda (a GPU of this machine), rpc:HOST:PORT/KEY, ssh:USER@HOST, exec:COMMAND, qemu. "
+            "Several share the work.",
         ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the search.")] = 0,
@@ -87,6 +88,7 @@ def tune(
     * `tilewright compile model.onnx -o model.so --records tuned.jsonl`
     * `tilewright tune model.onnx --records tuned.jsonl --export best.jsonl`
     * `tilewright tune model.onnx --records tuned.jsonl --target TRIPLE --device rpc:HOST:9190/rpi4`
+    * `tilewright tune model.onnx --records tuned.jsonl --device cuda --precision fp16`
     """
     from ..reports import tuning_report
     from ..tuning import run

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ from ...errors import UsageError
 from ...schedules.tuner.records import Record, best_on, lines, read
 from ...schedules.tuner.search import Collector, Task, make_task
 from ...targets import parse
+from ...targets.cuda.driver import driver
+from ...targets.cuda.parse import NATIVE
+from ...targets.cuda.parse import TRIPLE as CUDA
 from ...targets.host import available_cores
 from ..build import target_of
 from ..codegen.generators import generator_for
@@ -22,6 +26,8 @@ from .devices import measurer_of
 from .excerpt import excerpt
 from .session import Limits, Progress
 from .session import tune as search
+
+GPU = "cuda"  # as --device has it: this machine's GPU
 
 
 def tune(
@@ -41,13 +47,18 @@ def tune(
     Raises:
         UsageError: a limit that is none, no such device, or a target that is not this machine.
         ToolError: no device is left.
+        DeviceError: the target is a GPU, and there is none here.
         TilewrightError: of compiling the model, or of files.
     """
     for option, value in (("--seconds", seconds), ("--trials", trials)):
         if value is not None and not value > 0:
             raise UsageError(f"{value} is no limit", where=option, hint="give more than 0, or leave it out")
+    if GPU in devices:
+        options, devices = _on_gpu(options, devices)
     target = target_of(options)
-    if not devices and target.arch != parse("host").arch:
+    if target.device:
+        driver()  # or there is nothing to measure on
+    elif not devices and target.arch != parse("host").arch:
         raise UsageError(
             f"choices for {target.triple} cannot be measured on this machine",
             where="--target",
@@ -70,6 +81,19 @@ def tune(
             seed=seed,
             tell=tell,
         )
+
+
+def _on_gpu(options: CompileOptions, devices: Sequence[str]) -> tuple[CompileOptions, tuple[str, ...]]:
+    """The options for this machine's GPU, where they name no other; it is measured by this machine, and by no device.
+
+    Raises:
+        UsageError: other devices are named beside it.
+    """
+    if len(devices) > 1:
+        raise UsageError("a GPU shares its work with no other device", where="--device", hint=f"--device {GPU} alone")
+    if options.target != CompileOptions().target:
+        return options, ()
+    return replace(options, target=CUDA, cpu=options.cpu or NATIVE), ()
 
 
 def spaces(model: Any, options: CompileOptions) -> list[Task]:

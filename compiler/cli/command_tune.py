@@ -96,6 +96,7 @@ def tune(
     options = compile_options(
         target, cpu, features, shape, bind, precision, threads, jobs, **quantization(recipe, quantize)
     )
+    options, devices = run.placed(options, device or ())
     if list_only:
         tasks = run.spaces(model, options)
         show_json(tuning_report.spaces_json(tasks)) if as_json else show(tuning_report.spaces_table(tasks))
@@ -113,7 +114,7 @@ def tune(
             seconds=seconds,
             trials=trials,
             seed=seed,
-            devices=device or (),
+            devices=devices,
             tell=tell,
             warn=lambda text: typer.echo(f"warning: {text}", err=True),
         )

@@ -53,8 +53,7 @@ def tune(
     for option, value in (("--seconds", seconds), ("--trials", trials)):
         if value is not None and not value > 0:
             raise UsageError(f"{value} is no limit", where=option, hint="give more than 0, or leave it out")
-    if GPU in devices:
-        options, devices = _on_gpu(options, devices)
+    options, devices = placed(options, devices)
     target = target_of(options)
     if target.device:
         driver()  # or there is nothing to measure on
@@ -83,17 +82,18 @@ def tune(
         )
 
 
-def _on_gpu(options: CompileOptions, devices: Sequence[str]) -> tuple[CompileOptions, tuple[str, ...]]:
-    """The options for this machine's GPU, where they name no other; it is measured by this machine, and by no device.
+def placed(options: CompileOptions, devices: Sequence[str]) -> tuple[CompileOptions, Sequence[str]]:
+    """The options for a GPU of this machine, where one is named as the device, and the devices besides this machine.
 
     Raises:
-        UsageError: other devices are named beside it.
+        UsageError: others are named beside it.
     """
+    if GPU not in devices:
+        return options, devices
     if len(devices) > 1:
         raise UsageError("a GPU shares its work with no other device", where="--device", hint=f"--device {GPU} alone")
-    if options.target != CompileOptions().target:
-        return options, ()
-    return replace(options, target=CUDA, cpu=options.cpu or NATIVE), ()
+    is_named = options.target != CompileOptions().target
+    return (options if is_named else replace(options, target=CUDA, cpu=options.cpu or NATIVE)), ()
 
 
 def spaces(model: Any, options: CompileOptions) -> list[Task]:

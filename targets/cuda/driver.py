@@ -51,15 +51,15 @@ class Driver:
     @contextmanager
     def on(self, device: int) -> Iterator[None]:
         """Makes the primary context of a GPU this thread's."""
-        if device not in self._contexts:
-            context = ctypes.c_void_p()
-            self.call("cuDevicePrimaryCtxRetain", ctypes.byref(context), self._handle(device))
-            self._contexts[device] = context
-        self.call("cuCtxPushCurrent_v2", self._contexts[device])
+        self.call("cuCtxPushCurrent_v2", self._context(device))
         try:
             yield
         finally:
             self.call("cuCtxPopCurrent_v2", ctypes.byref(ctypes.c_void_p()))
+
+    def use(self, device: int = 0) -> None:
+        """Makes the primary context of a GPU this thread's, from now on."""
+        self.call("cuCtxSetCurrent", self._context(device))
 
     def name(self, device: int = 0) -> str:
         """What a GPU is called."""
@@ -144,6 +144,13 @@ class Driver:
         for event in (before, after):
             self.call("cuEventDestroy_v2", event)
         return milliseconds.value / 1e3
+
+    def _context(self, device: int) -> ctypes.c_void_p:
+        if device not in self._contexts:
+            context = ctypes.c_void_p()
+            self.call("cuDevicePrimaryCtxRetain", ctypes.byref(context), self._handle(device))
+            self._contexts[device] = context
+        return self._contexts[device]
 
     def _event(self, flags: int = 0) -> ctypes.c_void_p:
         event = ctypes.c_void_p()

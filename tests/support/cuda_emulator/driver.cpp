@@ -75,6 +75,7 @@ API int cuDeviceGetAttribute(int *value, int attribute, int) {
   return INVALID;
 }
 API int cuCtxGetCurrent(handle *context) { return *context = contexts.empty() ? nullptr : contexts.back(), 0; }
+API int cuCtxSetCurrent(handle context) { return contexts.assign(1, context), 0; }
 API int cuCtxPushCurrent_v2(handle context) { return contexts.push_back(context), 0; }
 API int cuCtxPopCurrent_v2(handle *context) {
   if (contexts.empty()) return 201;

@@ -149,6 +149,37 @@ API int cuMemcpyAsync(address to, address from, size_t bytes, handle given) {
   });
 }
 
+struct strided {
+  size_t at_from[4];
+  int from_kind;
+  const void *from_host;
+  address from;
+  void *from_array, *reserved0;
+  size_t from_row, from_rows, at_to[4];
+  int to_kind;
+  void *to_host;
+  address to;
+  void *to_array, *reserved1;
+  size_t to_row, to_rows, row, rows, planes;
+};
+
+API int cuMemcpy3DAsync_v2(const strided *given, handle stream) {
+  const strided each = *given;
+  return done(stream, [=] {
+    const bool fits = each.from_row >= each.row && each.to_row >= each.row && each.from_rows >= each.rows &&
+                      each.to_rows >= each.rows && each.from_kind == 2 && each.to_kind == 2;
+    const size_t from = ((each.planes - 1) * each.from_rows + each.rows - 1) * each.from_row + each.row;
+    const size_t to = ((each.planes - 1) * each.to_rows + each.rows - 1) * each.to_row + each.row;
+    if (!fits || !is_memory(each.from, from) || !is_memory(each.to, to)) return (int)INVALID;
+    for (size_t plane = 0; plane < each.planes; ++plane)
+      for (size_t row = 0; row < each.rows; ++row)
+        memcpy((void *)(each.to + (plane * each.to_rows + row) * each.to_row),
+               (void *)(each.from + (plane * each.from_rows + row) * each.from_row), each.row);
+    ++counts.copies;
+    return 0;
+  });
+}
+
 API int cuMemcpyDtoHAsync_v2(void *to, address from, size_t bytes, handle given) {
   if (of(given).captures) return CAPTURING;
   return done(given, [=] {

@@ -25,8 +25,8 @@ from ...hidden_floats import dtype_of, name_of
 from ...ir_types import Buffer, Node, PrimFunc, Stmt
 from ...targets.target import Target
 from ..lowering.barriers import BARRIER, SHARED
+from ..lowering.launches import LAUNCH, RUNS_IF
 from ..lowering.lower import LoweredKernel
-from ..lowering.stop_early import LAUNCH, RUNS_IF
 from .c_kernel import KernelWriter, Parameter, elements
 from .c_literals import c_type
 from .c_used import Language, Used

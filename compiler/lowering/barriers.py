@@ -26,7 +26,7 @@ from ...annotations import AHEAD
 from ...errors import CompilerError
 from ...ir_types import Buffer, Node, PrimFunc, Stmt
 from ...schedules.tensorir.rebuild import found, with_body
-from .stop_early import LAUNCH
+from .launches import LAUNCH
 
 BARRIER = "tirx.tvm_storage_sync"
 SHARED = "shared"

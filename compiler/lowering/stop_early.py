@@ -27,9 +27,8 @@ from ...annotations import STOPS
 from ...ir_types import Buffer, For, PrimFunc, Scalar, Stmt
 from ...schedules.tensorir.rebuild import found, mentions
 from .before_end import BeforeEnd, Row, before_end
+from .launches import LAUNCH, RUNS_IF
 
-RUNS_IF = "tilewright.runs_if"  # of what a block of threads does: its value is whether there is anything to do
-LAUNCH = "thread_extent"
 _BLOCKS = "blockIdx"
 _DEEPEST = 6  # loops inside of each other that get conditions
 _KINDS = (tirx.ForKind.SERIAL, tirx.ForKind.PARALLEL)

@@ -291,7 +291,7 @@ def test_what_gpus_have_no_use_for_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="share no threads"):
         build(swish_network(), tmp_path / "net", CompileOptions(target=TRIPLE, emit="cu", threads=4))
     with pytest.raises(UsageError, match="have no states"):
-        build(swish_network(), tmp_path / "net", CompileOptions(target=TRIPLE, emit="cu", states={"x": "y"}))
+        build(swish_network(), tmp_path / "net.so", CompileOptions(target=TRIPLE, states={"x": "y"}))
 
 
 def test_what_is_not_there_for_gpus_is_refused(library: CompiledModel) -> None:

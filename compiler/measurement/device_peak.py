@@ -37,7 +37,7 @@ def unit_of_grids(signature: Signature) -> DotUnit | None:
     """The unit that a library for a GPU multiplies with; None: float32 multiply-adds."""
     if not any(kernel.template == _TENSOR_CORES for kernel in signature.kernels):
         return None
-    target = parse(signature.triple, signature.cpu)
+    target = parse(signature.triple, cpu=signature.cpu)
     dtypes = {"fp16": "float16", "bf16": "bfloat16", "fp32": "int8"}  # float32 is no unit's
     units = target.rounding_units if signature.precision == "tf32" else target.units
     wanted = dtypes.get(signature.precision)

@@ -63,6 +63,7 @@ def test_blocks_end_at_once(tmp_path: Path) -> None:
     assert "void *workspace, const int64_t dimensions[], void *stream);" in header
 
 
+@pytest.mark.slow
 def test_best_sizes_have_kernels_of_their_own(emulation: Emulation, tmp_path: Path) -> None:
     proto = ranged.convolutions(head=False)
     options = CompileOptions(target=TRIPLE, name="net", ranges={"N": (1, 4)}, best={"N": (1,)}, jobs=1)

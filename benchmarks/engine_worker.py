@@ -25,8 +25,8 @@ import numpy as np
 from tilewright.compiler.runners.local import time_runs
 
 from .engines import ENGINES
-from .engines.gpu import GPU_ENGINES
 from .engines.engine import Array, Engine, Job, NotAvailableError, Session
+from .engines.gpu import GPU_ENGINES
 
 LONGEST_REASON = 300
 

@@ -293,7 +293,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.models", description=__doc__.partition("\n")[0])
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help=f"models, NAME-bN for batches of N, or {', '.join(GROUPS)}; all by default"
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help=f"models, NAME-bN for batches of N, or {', '.join(GROUPS)}; all by default",
     )
     parser.add_argument("--list", action="store_true", help="print the table and stop")
     parser.add_argument("--out", type=Path, default=default_folder(), help=f"folder (or set {CACHE_VARIABLE})")

@@ -1,10 +1,9 @@
 """Libraries for NVIDIA's GPUs against their peers, built beforehand and measured in one short call where a GPU is.
 
     python -m benchmarks.cuda build resnet50 mobilenet_v2 bert_base resnet50-b32    needs nvcc, no GPU
-    python -m benchmarks.cuda run build/cuda --json build/cuda.json                 needs a GPU, no nvcc; 5 minutes at most
+    python -m benchmarks.cuda run build/cuda --json build/cuda.json                 needs a GPU, no nvcc; 5 minutes
 
-`build` writes a library for each model and precision, its inputs, and the outputs of ONNX Runtime on this machine; `run`
-holds every engine to these, and times those that are installed in turns: Tilewright, PyTorch (eager, in a CUDA graph,
+`build` writes a library for each model and precision, its inputs, and the outputs of ONNX Runtime here; `run` holds every engine to these, and times those that are installed in turns: Tilewright, PyTorch (eager, in a CUDA graph,
 compiled and in a CUDA graph), ONNX Runtime, TensorRT. Then it tells what each library does: launched from the memory of
 the machine, launched in a row, and its kernels under the GPU's measured ceilings. A page stands beside the JSON.
 
@@ -48,7 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return error.exit_code
     plan = Plan(asked.minutes, Schedule(asked.rounds, asked.seconds, engine_seconds=10 * asked.seconds))
-    found = {"gpu": gpu, **run(asked.folder, asked.engines, plan, lambda text: print(text, file=sys.stderr, flush=True))}
+    found = {
+        "gpu": gpu,
+        **run(asked.folder, asked.engines, plan, lambda text: print(text, file=sys.stderr, flush=True)),
+    }
     text = page(found, shlex.join(["python", "-m", "benchmarks.cuda", *given]))
     print(text)
     if asked.json is not None:

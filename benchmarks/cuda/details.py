@@ -1,6 +1,6 @@
 """What one library does on a GPU, in a process of its own: how it is launched, and each kernel under the roofline.
 
-    python -m benchmarks.cuda.details LIBRARY.so SECONDS     one object of JSON
+python -m benchmarks.cuda.details LIBRARY.so SECONDS     one object of JSON
 """
 
 from __future__ import annotations

@@ -29,6 +29,9 @@ from .building import EXPECTED
 _DETAIL_SECONDS = 60.0  # that the details of a library may take
 
 
+_SCHEDULE = Schedule(rounds=5, seconds=0.3, engine_seconds=3.0)
+
+
 @dataclass(frozen=True)
 class Plan:
     """How long to measure.
@@ -40,7 +43,7 @@ class Plan:
     """
 
     minutes: float = 4.5
-    schedule: Schedule = Schedule(rounds=5, seconds=0.3, engine_seconds=3.0)
+    schedule: Schedule = _SCHEDULE
     patience: float = 90.0
 
 
@@ -71,9 +74,7 @@ def run(folder: Path, engines: Sequence[str], plan: Plan, tell: Callable[[str], 
     return {"measurements": [asdict(each) for each in measurements], "details": details, "left_out": left_out}
 
 
-def _measured(
-    model: Path, expected: Path, engines: Sequence[Engine], plan: Plan, patience: float
-) -> list[Measurement]:
+def _measured(model: Path, expected: Path, engines: Sequence[Engine], plan: Plan, patience: float) -> list[Measurement]:
     processors = sorted(os.sched_getaffinity(0))
     with temporary_folder() as folder, ThreadPoolExecutor(max(1, len(engines))) as threads:
         starting: dict[str, Future[EngineProcess]] = {}

@@ -1,4 +1,4 @@
-"""What was measured on a GPU as a page: for each precision a table of milliseconds, and Tilewright's over the best peer's."""
+"""What was measured on a GPU as a page: milliseconds in each precision, and Tilewright's over the best peer's."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from ...dtypes import numpy_dtype
 from ...errors import TensorError
-from .dlpack import ON_CPU, Borrowed
 from .dimensions import Values, at, sizes_of_call
+from .dlpack import ON_CPU, Borrowed
 from .signature import Signature
 from .tensor_spec import TensorSpec
 

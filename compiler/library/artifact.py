@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...dtypes import numpy_dtype
-from ...errors import LibraryError, OutputError, TensorError, ToolError, UnsupportedTargetError, UsageError
+from ...errors import LibraryError, OutputError, TensorError, UnsupportedTargetError, UsageError
 from ...targets.cuda.driver import driver
 from ..process.install import install
 from .archive import is_archive, read_archive
@@ -97,7 +97,7 @@ class CompiledModel:
             outputs: memory of that kind for results, some of them or all.
 
         Returns:
-            Arrays by name, new ones where no memory was given. Where any tensor is on a GPU, so are all that are new: as
+            Arrays by name, new ones where no memory was given. Where any tensor is on a GPU, so are all new ones: as
             `DeviceTensor`, which is for ``torch.from_dlpack`` and the like.
 
         Raises:
@@ -293,7 +293,9 @@ class CompiledModel:
         specs = [at(spec, dimensions, {**bounds_of(dimensions), **values}) for spec in self.signature.outputs]
         with enough_memory(self.path, self.workspace_bytes):
             return [
-                as_memory(given[spec.name], spec) if spec.name in given else np.empty(spec.shape, numpy_dtype(spec.dtype))
+                as_memory(given[spec.name], spec)
+                if spec.name in given
+                else np.empty(spec.shape, numpy_dtype(spec.dtype))
                 for spec in specs
             ]
 

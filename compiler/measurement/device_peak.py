@@ -1,7 +1,7 @@
 """What the GPU of this machine can do at most: operations, and bytes read from its cache and its memory, a second.
 
-Measured as that of processors is (`machine_peak.py`): short rounds, of which the best one counts. The kernels are compiled
-by nvcc, here or beforehand (`peak_code`).
+Measured as that of processors is (`machine_peak.py`): short rounds, of which the best one counts. The kernels are
+compiled by nvcc, here or beforehand (`peak_code`).
 """
 
 from __future__ import annotations

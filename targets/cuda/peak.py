@@ -59,9 +59,9 @@ static __device__ inline void multiply_add(int64_t count) {{
 def program(loop: PeakLoop) -> str:
     """A file of two kernels.
 
-    `MULTIPLY` takes the address of how many passes it makes. `READ` takes the first of some 16 bytes, and the address of
-    how many of them there are and how often all are read; each time a block reads others, so that no cache of its own
-    holds them.
+    `MULTIPLY` takes the address of how many passes it makes. `READ` takes the first of some 16 bytes, and the address
+    of how many of them there are and how often all are read; each time a block reads others, so that no cache of its
+    own holds them.
     """
     head = f'extern "C" __global__ void __launch_bounds__({THREADS})'
     return f"""#include <math.h>

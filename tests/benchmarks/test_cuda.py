@@ -11,15 +11,33 @@ import pytest
 from cuda_emulation import Emulation, emulated_driver, emulation, inherited
 from small_models import swish_network
 from tilewright.benchmarks.cuda import __main__ as benchmark
+from tilewright.benchmarks.cuda import building
+from tilewright.benchmarks.cuda.details import details
 from tilewright.benchmarks.engines import ENGINES, gpu_torch
 from tilewright.benchmarks.engines.engine import Job, NotAvailableError
 from tilewright.benchmarks.engines.gpu import GPU_ENGINES
+from tilewright.benchmarks.engines.gpu_tilewright import library_of
 from tilewright.benchmarks.measurement import MEASURED, NOT_AVAILABLE
 from tilewright.benchmarks.models import MODELS, found
 
 __all__ = ["emulated_driver", "emulation", "inherited"]  # fixtures
 
 
+def test_a_library_is_told_of_where_a_gpu_is(emulation: Emulation, tmp_path: Path) -> None:
+    onnx.save(swish_network(), tmp_path / "swish.onnx")
+    building.build([str(tmp_path / "swish.onnx")], ["tf32"], "sm_80", tmp_path / "built", with_onnx=True, peaks=False)
+    place = tmp_path / "built" / "swish.onnx"
+    with np.load(place.with_suffix(".npz")) as inputs, np.load(place.with_suffix(".expected.npz")) as expected:
+        job = Job(place, place.with_suffix(".npz"), tmp_path, 1)
+        session = GPU_ENGINES["tilewright-cuda-tf32"].load(job, dict(inputs))
+        session.run()
+        np.testing.assert_allclose(session.outputs()[0], expected["y"], atol=2e-3)
+    found = details(library_of(place, "tf32"), 0.001)
+
+    assert found["host_ms"] > 0 and found["in_a_row_ms"] > 0 and "kernels" not in found
+
+
+@pytest.mark.slow
 @pytest.mark.usefixtures("inherited")
 def test_what_was_built_beforehand_is_measured(
     emulation: Emulation, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -53,7 +71,7 @@ def test_what_was_built_beforehand_is_measured(
 def test_what_is_not_there_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert benchmark.main(["build", "no_such_model", "--out", str(tmp_path)]) == 2
     assert "no model 'no_such_model'" in capsys.readouterr().err
-    with pytest.raises(NotAvailableError, match="benchmarks.cuda build"):
+    with pytest.raises(NotAvailableError, match=r"benchmarks\.cuda build"):
         GPU_ENGINES["tilewright-cuda-fp16"].load(Job(tmp_path / "net.onnx", tmp_path, tmp_path, 1), {})
 
 

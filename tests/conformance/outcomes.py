@@ -67,7 +67,9 @@ def outcome_of_compiling(case: Case, bound: Sequence[str], target: str, emit: st
     def compiled(case: Case, bound: Sequence[str]) -> None:
         given, _ = case.data_sets[0]
         with tempfile.TemporaryDirectory() as folder:
-            options = CompileOptions(target=target, emit=emit, name="net", jobs=1, **_sizes(_arrays(case, given), bound))
+            options = CompileOptions(
+                target=target, emit=emit, name="net", jobs=1, **_sizes(_arrays(case, given), bound)
+            )
             build(case.model, Path(folder) / "net", options)
 
     return _attempt(case, tuple(bound), compiled)

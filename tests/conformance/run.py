@@ -2,7 +2,7 @@
 
 python tests/conformance/run.py                     everything: some minutes
 python tests/conformance/run.py --only 'node/cast*'  these alone; what is known of the others stays
-python tests/conformance/run.py --target nvptx64-nvidia-cuda --emit cu   those that pass compile for another machine, too
+python tests/conformance/run.py --target nvptx64-nvidia-cuda --emit cu   those that pass compile for others, too
 """
 
 from __future__ import annotations

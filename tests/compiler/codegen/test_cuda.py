@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import onnxruntime
 import pytest
-import tilewright
 from cuda_emulation import TRIPLE, Emulation, emulated_driver, emulation, swish_on_gpu
 from onnx import helper, numpy_helper
 from small_models import model, node, swish_network

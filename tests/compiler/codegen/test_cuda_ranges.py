@@ -1,4 +1,4 @@
-"""Libraries for GPUs for a range of sizes: right at every one that is tried, and blocks with nothing to do end at once."""
+"""Libraries for GPUs for a range of sizes: right at every one that is tried; blocks with nothing to do end at once."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_every_size(precision: str, emulation: Emulation, tmp_path: Path) -> Non
             assert array.shape == expected.shape
             assert np.abs(array - expected).max() < tolerance * np.abs(expected).max()
     after = emulation.counts
-    # Of each size once from the memory of the machine; there the fourth is known. New tensors on the GPU are new graphs.
+    # Of each size once from the memory of the machine, where the fourth is known. New tensors on the GPU: new graphs.
     assert 3 <= after["captures"] - before["captures"] <= 7
     with pytest.raises(TensorError, match="H is 3 to 20"):
         library.run({"x": np.zeros((1, 3, 21, 4), np.float32)})

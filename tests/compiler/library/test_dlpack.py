@@ -55,7 +55,7 @@ def test_arrays_are_the_memory_of_what_numpy_gives(array: np.ndarray[Any, Any]) 
     found = borrowed.array()
 
     np.testing.assert_array_equal(found, array)
-    assert found.dtype == array.dtype and found.size == 0 or np.shares_memory(found, array)
+    assert found.dtype == array.dtype and (found.size == 0 or np.shares_memory(found, array))
     assert borrowed.is_dense == array.flags.c_contiguous
 
 

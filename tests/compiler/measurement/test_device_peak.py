@@ -36,7 +36,10 @@ def test_kernels_under_the_ceilings(emulation: Emulation, swish_on_gpu: Compiled
     ("precision", "unit"),
     [
         ("tf32", "mma tf32"),
-        *(pytest.param(p, f"mma {u}", marks=pytest.mark.slow) for p, u in (("fp16",) * 2, ("bf16",) * 2, ("fp32", "int8"))),
+        *(
+            pytest.param(p, f"mma {u}", marks=pytest.mark.slow)
+            for p, u in (("fp16",) * 2, ("bf16",) * 2, ("fp32", "int8"))
+        ),
     ],
 )
 def test_the_peak_is_that_of_what_multiplies(

@@ -22,7 +22,9 @@ __all__ = ["emulated_driver", "emulation", "inherited"]  # fixtures
 def test_choices_are_measured_and_used(emulation: Emulation, tmp_path: Path) -> None:
     records = tmp_path / "records.jsonl"
 
-    found = tilewright.tune(swish_network(), records=records, trials=2, devices=("cuda",), options=CompileOptions(jobs=1))
+    found = tilewright.tune(
+        swish_network(), records=records, trials=2, devices=("cuda",), options=CompileOptions(jobs=1)
+    )
 
     known, problems = read(records)
     assert found.measured == 2 and not problems and not found.failed
@@ -49,9 +51,7 @@ def test_choices_are_counted_without_a_gpu() -> None:
     assert tasks and all(task.candidates for task in tasks)
 
 
-def test_a_machine_without_a_gpu_has_no_native_one(
-    emulated_driver: Emulation, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_machine_without_a_gpu_has_no_native_one(emulated_driver: Emulation, monkeypatch: pytest.MonkeyPatch) -> None:
     from tilewright.targets.cuda import driver, parse
 
     monkeypatch.setenv("TILEWRIGHT_EMULATOR_NO_DEVICE", "1")

@@ -24,7 +24,7 @@ import numpy as np
 
 from .architectures import architecture
 from .exporting import CACHE_VARIABLE, check_outputs, default_folder, export_module, run_module
-from .inputs import Noise, Numbers, text
+from .inputs import Noise, Numbers, batches, text
 from .network import Network
 
 if TYPE_CHECKING:
@@ -237,8 +237,7 @@ def found(name: str) -> BenchmarkModel | None:
         return spec
     if not batch.isdecimal() or not int(batch):
         return None
-    inputs = tuple(replace(each, shape=(int(batch), *each.shape[1:])) for each in spec.inputs)
-    return replace(spec, name=name, inputs=inputs, gmacs=spec.gmacs * int(batch))
+    return replace(spec, name=name, inputs=batches(spec.inputs, int(batch)), gmacs=spec.gmacs * int(batch))
 
 
 def create(spec: BenchmarkModel, seed: int = SEED) -> nn.Module:

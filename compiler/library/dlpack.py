@@ -183,22 +183,23 @@ def lent(owner: object, address: int, shape: Sequence[int], dtype: str, device: 
         raise BufferError(f"DLPack has no {dtype}")
     extents = (ctypes.c_int64 * max(1, len(shape)))(*shape)
     bits = numpy_dtype(dtype).itemsize * 8
-    managed = _Managed(_Tensor(address, *device, len(shape), code, bits, 1, extents, None, 0), None, _forget)
+    managed = _Managed(_Tensor(address, *device, len(shape), code, bits, 1, extents, None, 0), None, _FORGET)
     pointer = ctypes.addressof(managed)
     _given[pointer] = (managed, extents, owner)
-    return _capsule(pointer, _NEW, ctypes.cast(_drop, ctypes.c_void_p))
+    return _capsule(pointer, _NEW, ctypes.cast(_DROP, ctypes.c_void_p))
 
 
 _given: dict[int, tuple[object, ...]] = {}  # what capsules are about, by the addresses of their structures
 
 
-@_Deleter
 def _forget(pointer: int) -> None:
     _given.pop(pointer, None)
 
 
-@_Deleter
 def _drop(capsule: int) -> None:
     """A capsule goes: if nobody took what is in it, that goes, too."""
     if _is_going(capsule, _NEW):
-        _given.pop(_going_content(capsule, _NEW), None)
+        _forget(_going_content(capsule, _NEW))
+
+
+_FORGET, _DROP = _Deleter(_forget), _Deleter(_drop)  # as C calls them

@@ -33,7 +33,7 @@ def load(job: Job, inputs: Mapping[str, Array], *, precision: str) -> Session:
     targets = (ctypes.c_void_p * max(1, len(results)))(*[results[spec.name].address for spec in library.outputs])
     launch, handle = library.c_async_function, ctypes.c_void_p(stream)
 
-    def run() -> None:
+    def run(_alive: object = (given, results)) -> None:  # addresses do not keep their memory
         if launch(sources, targets, None, handle):
             raise DeviceError("a run failed")
         gpu.wait(stream)

@@ -5,8 +5,8 @@
 
 `build` writes a library for each model and precision, its inputs, and the outputs of ONNX Runtime here; `run` holds
 every engine to these, and times those that are installed in turns: Tilewright, PyTorch (eager, in a CUDA graph,
-compiled and in a CUDA graph), ONNX Runtime, TensorRT. Then it tells what each library does: launched from the memory of the
-machine, launched in a row, and its kernels under the GPU's measured ceilings. A page stands beside the JSON.
+compiled and in a CUDA graph), ONNX Runtime, TensorRT. Then it tells what each library does: launched from the memory
+of the machine, launched in a row, and its kernels under the GPU's measured ceilings. A page stands beside the JSON.
 
 Exit codes: 0 done; 1 a library computes something else or does not run; 2 wrong usage; 5 there is no GPU.
 """

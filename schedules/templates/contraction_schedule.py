@@ -14,6 +14,7 @@ from . import dot_product_schedule, plain, transposition
 from .dot_product import OPERAND
 from .dot_product_choice import DotProductChoice, unit_of
 from .microkernels import TileChoice
+from .steps_of_k import loaded_at_once
 from .weight_product import WeightProductChoice
 
 # What STAGE says of zeros around an image.
@@ -141,8 +142,8 @@ def fill_tiles(
     places = []
     if choice.k_step > 1:
         outer, place = sch.split(inner.pop(), [None, choice.k_step])
-        if target.operand_lanes > 1:
-            sch.annotate(place, PLACES.name, 1)
+        if loaded_at_once(choice.k_step, target) > 1:
+            sch.annotate(place, PLACES.name, loaded_at_once(choice.k_step, target))
         else:
             sch.unroll(place)
         inner, places = [*inner, outer], [place]

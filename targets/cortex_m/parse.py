@@ -10,6 +10,7 @@ from .processors import PROCESSORS, Processor, processors_of
 
 _SYSTEM = "none"
 _ENVIRONMENTS = ("eabi", "eabihf")
+_WRITTEN_STEPS = 4  # of a loop, so that an instruction or two of each count and branch
 
 
 def is_bare_metal(triple: str) -> bool:
@@ -66,6 +67,7 @@ def _target(row: Processor) -> Target:
         has_fma=row.has_floats,
         broadcasts_operands=row.vectors is not None,
         core=row.core,
+        written_steps=_WRITTEN_STEPS,
         cores=1,
         l1_bytes=row.memory_bytes,
         l2_bytes=row.memory_bytes,

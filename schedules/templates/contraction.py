@@ -44,7 +44,7 @@ from ..tensorir.expressions import dtype_bits, int64
 from .choices import Space
 from .cutting import CutChoice, Tiles, best, cuts, slices
 from .sparsity import Sparsity
-from .steps_of_k import LoopsOverK, loaded_at_once, loads_of, loops_over_k
+from .steps_of_k import LoopsOverK, can_write_out, loaded_at_once, loads_of, loops_over_k
 from .taps import Filter, offsets_inside, share_inside
 
 TEMPLATE = "contraction"
@@ -54,8 +54,6 @@ _L1_SHARE = 0.45
 _EARLY_LOADS = 2
 # Of a row's loads for the steps that are written out LLVM begins the second one early, too.
 _LOADS_HELD = 2
-# Vectors of B that loads reach from one pointer, two at a time.
-_REACHED = 128
 # Of a loop over k: the pointer to B, the count, the jump.
 _LOOP_INSTRUCTIONS = 3
 
@@ -279,25 +277,15 @@ def _register_tiles(workload: Workload, target: Target) -> Iterator[MultiplyAddC
     registers, loops = target.registers_for(workload.accumulator), [LoopsOverK()]
     if workload.columns > 1 and workload.lhs == "float32":
         loops = loops_over_k(workload.k, workload.runs, target)
-    most = registers if target.core.single_issue else registers // 2
-    for vectors in reversed(range(1, most if workload.columns > 1 else 2)):
+    most = 2 if workload.columns == 1 else registers if target.core.single_issue else registers // 2
+    for vectors in reversed(range(1, most)):
         for rows in range(1, min(target.core.addressed_rows, workload.rows) + 1):
             if in_bands(workload, target) and workload.image_line % rows:
                 continue
             for each in loops:
-                reached = each.k_step <= target.operand_lanes or vectors * each.k_step <= _REACHED
-                reached &= each.k_step == 1 or _keeps_order(rows, target)
-                if reached and _registers_used(rows, vectors, each.k_step, target) <= registers:
+                written = can_write_out(each.k_step, rows, vectors, target)
+                if written and _registers_used(rows, vectors, each.k_step, target) <= registers:
                     yield MultiplyAddChoice(rows=rows, vectors=vectors, k_step=each.k_step, k=each.k)
-
-
-def _keeps_order(rows: int, target: Target) -> bool:
-    """Whether loads stay where several steps of k are written out.
-
-    Where instructions start one at a time, the code is C: vectors keep their order, but of numbers compilers would load
-    those of several rows and steps at once, more than there are registers for.
-    """
-    return rows == 1 or target.lanes() > 1 or not target.core.single_issue
 
 
 def padded_rows(workload: Workload, choice: MultiplyAddChoice) -> int:

@@ -17,6 +17,8 @@ from ...targets.target import Target
 _MOST_STEPS = 32
 # LLVM writes a loop of fewer large steps out, and then holds operands of two of them.
 _FEWEST_ITERATIONS = 4
+# Vectors of B that loads reach from one pointer, two at a time.
+_REACHED = 128
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,17 @@ def loaded_at_once(k_step: int, target: Target) -> int:
 def loads_of(k_step: int, target: Target) -> int:
     """Loads of a row for so many steps."""
     return math.ceil(k_step / loaded_at_once(k_step, target))
+
+
+def can_write_out(k_step: int, rows: int, vectors: int, target: Target) -> bool:
+    """Whether loads of so many steps of a tile reach B, and stay where they are written.
+
+    Where instructions start one at a time, the code is C: vectors keep their order, but of numbers compilers would load
+    those of several rows and steps at once, more than there are registers for.
+    """
+    reached = k_step <= target.operand_lanes or vectors * k_step <= _REACHED
+    keeps_order = rows == 1 or target.lanes() > 1 or not target.core.single_issue
+    return reached and (k_step == 1 or keeps_order)
 
 
 def loops_over_k(k: tuple[int, ...], runs: Sequence[tuple[int, ...]], target: Target) -> list[LoopsOverK]:

@@ -125,7 +125,7 @@ def space(workload: Workload, target: Target) -> Iterator[TensorChoice]:
         for choice in _tiles(unit):
             rows, columns = choice.tile
             fits = (rows <= most[0] or rows == LANES[0] * OWN[0]) and (columns <= most[1])
-            if not fits or shared_bytes(choice, unit) > grid.shared_bytes:
+            if not fits or shared_bytes(choice, unit) > grid.most_shared_bytes:
                 continue
             if choice.stages > _STAGES[0] and not grid.has_async_copies:
                 continue

@@ -2,10 +2,10 @@
 
     relax.tilewright.attention(q, k, v, *masks) = softmax(q k^T * scale + masks) v
 
-with q (batch, queries, heads, depth), k (batch, keys, heads, depth), v (batch, keys, heads, value depth), where heads of k
-and v may be fewer, each for several heads of q that follow each other; any number of masks that broadcast to (batch,
-heads, queries, keys) and may have a part of the batch, which repeats; and the result (batch, queries, heads, value
-depth). Attributes: `scale`, a float; `nan_is_zero`, whether probabilities that are NaN
+with q (batch, queries, heads, depth), k (batch, keys, heads, depth), v (batch, keys, heads, value depth), where heads
+of k and v may be fewer, each for several heads of q that follow each other; any number of masks that broadcast to
+(batch, heads, queries, keys) and may have a part of the batch, which repeats; and the result (batch, queries, heads,
+value depth). Attributes: `scale`, a float; `nan_is_zero`, whether probabilities that are NaN
 (of a row whose mask is -inf throughout) count as 0; `dtype`, of sums, masks and result, where q, k and v are narrower.
 """
 

@@ -40,8 +40,8 @@ _STAGES = tuple(range(2, MOST_AHEAD + 1))
 _MOST_REGISTERS = 176  # of a thread, for scores and sums
 # Parts of a multiprocessor, each of which works for warps of its own; how much faster L2 is than memory.
 _PARTS, _L2_SHARE = 4, 2.5
-# Instructions of a thread for a score, beside its products; cycles of what waits for each other in a tile: the last sum,
-# shuffles, powers, the barrier; registers of a thread beside scores and sums.
+# Instructions of a thread for a score, beside its products; cycles of what waits for each other in a tile: the last
+# sum, shuffles, powers, the barrier; registers of a thread beside scores and sums.
 _SCORE_INSTRUCTIONS, _TILE_OVERHEAD, _SPARE_REGISTERS = 8, 250, 60
 _BESIDE = 0.02  # of what is not what takes longest
 

@@ -1,4 +1,4 @@
-"""The kernel of attention by tiles of keys: its grid, its memory, and what is copied; `flash_attention.py` has the nest."""
+"""The kernel of attention by tiles of keys: its grid, its memory, its copies; `flash_attention.py` shows the loops."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ class _Kernel:
 
     def _copies(self, place: Place, key: Scalar) -> list[Stmt]:
         """The block's queries, and a tile's keys and values."""
-        sizes, depth, columns = self._sizes, self._extents.depth, self._extents.columns
+        depth, columns = self._extents.depth, self._extents.columns
         (own_rows, own_keys), shared = self._choice.own, self._shared
         queries, keys = (depth, LANES[0], own_rows, 1), (LANES[1], own_keys, OWN[1])
         return [

@@ -1,7 +1,7 @@
 """What a thread does with the tiles of keys of its block's queries, statement by statement.
 
-Powers are those of two: of scores less the largest, both times log2 e. A thread keeps the largest as that product, which
-is rounded once for all that is done with it: the sums of tiles are scaled by just what was taken from their scores.
+Powers are those of two: of scores less the largest, both times log2 e. A thread keeps the largest as that product,
+which is rounded once for all that is done with it: sums are scaled by just what was taken from their scores.
 """
 
 from __future__ import annotations
@@ -293,8 +293,9 @@ class Thread:
         return [loop(self._rows, row_of, unrolled=True)]
 
     def _of_other(self, buffer: Buffer, row: Scalar, apart: int) -> Scalar:
-        """A row's number of the lane whose place differs in a bit."""
-        return _value_of_lane(load(buffer, row), self._place.lane ^ int64(apart))
+        """A row's number of the lane whose place differs in a bit; exclusive or, in words that TVM knows bounds of."""
+        lane = self._place.lane
+        return _value_of_lane(load(buffer, row), lane + apart - lane // apart % 2 * (2 * apart))
 
     def _each_of(self, columns: int, body: Callable[[Scalar, Scalar], Sequence[Stmt]]) -> Stmt:
         """Statements for each of a thread's rows, and so many columns."""

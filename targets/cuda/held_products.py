@@ -1,9 +1,9 @@
 """Products of what instructions have left in registers, as scores of attention are multiplied with values.
 
-Of 16 rows by 8 columns of sums, lane 4 g + q has columns 2 q and 2 q + 1 of rows g and g + 8. As a first operand it needs
-terms 2 q, 2 q + 1, 2 q + 8 and 2 q + 9 of those rows where they have 16 bits, and q and q + 4 of 32 bits. Which term of k
-is which of them is free, as long as it is for both operands: those that a lane needs are those that it has. A step's
-``group`` is the lane q, its ``term`` which one of that lane's.
+Of 16 rows by 8 columns of sums, lane 4 g + q has columns 2 q and 2 q + 1 of rows g and g + 8. As a first operand it
+needs terms 2 q, 2 q + 1, 2 q + 8 and 2 q + 9 of those rows where they have 16 bits, and q and q + 4 of 32 bits. Which
+term of k is which of them is free, as long as it is for both operands: those that a lane needs are those that it has. A
+step's ``group`` is the lane q, its ``term`` which one of that lane's.
 
 The second operand has a row for each term: ldmatrix turns matrices of 16 bits, others are loaded one by one.
 """

@@ -18,7 +18,6 @@ from tilewright.schedules.templates.flash_attention import FlashChoice
 from tilewright.schedules.templates.grid_table import GRID_TEMPLATES
 from tilewright.schedules.templates.template import Decision, choose_default
 from tilewright.targets.cuda import warp_products
-from tvm import relax
 
 __all__ = ["emulated_driver", "emulation"]  # fixtures
 GPU = targets.parse(TRIPLE, cpu="sm_80")

@@ -35,7 +35,7 @@ TEMPLATE = "flash_attention"
 DEEPEST = 256  # heads whose sums fit the registers
 PANEL = LANES[1] * OWN[1]  # keys of a panel, and columns of values
 _STEP_BYTES = 16  # that rows in shared memory are multiples of, where no instruction asks for more
-_PIECES, _PANELS, _WARPS = (1, 2), (1, 2, 4, 8, 16), (1, 2, 4, 8)
+_PIECES, _PANELS, _WARPS = (1, 2), (1, 2, 4, 8), (1, 2, 4, 8)
 _STAGES = tuple(range(2, MOST_AHEAD + 1))
 _MOST_REGISTERS = 176  # of a thread, for scores and sums
 # Parts of a multiprocessor, each of which works for warps of its own; how much faster L2 is than memory.

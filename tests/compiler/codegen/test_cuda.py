@@ -109,9 +109,9 @@ def test_grids_begin_early_where_they_can(
     expected = library.run(inputs)["y"]
     assert emulation.counts["early"] == before["early"]
     monkeypatch.setenv("TILEWRIGHT_EMULATOR_GENERATION", "9")
-    build(swish_network(), tmp_path / "new.so", CompileOptions(target=TRIPLE, cpu="sm_90", name="new", jobs=1))
+    build(swish_network(), tmp_path / "early.so", CompileOptions(target=TRIPLE, cpu="sm_90", name="early", jobs=1))
 
-    actual = load(tmp_path / "new.so").run(inputs)["y"]
+    actual = load(tmp_path / "early.so").run(inputs)["y"]
 
     after = emulation.counts
     launched = len(library.signature.kernels)

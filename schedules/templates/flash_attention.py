@@ -37,7 +37,8 @@ PANEL = LANES[1] * OWN[1]  # keys of a panel, and columns of values
 _STEP_BYTES = 16  # that rows in shared memory are multiples of, where no instruction asks for more
 _PIECES, _PANELS, _WARPS = (1, 2), (1, 2, 4, 8), (1, 2, 4, 8)
 _STAGES = tuple(range(2, MOST_AHEAD + 1))
-_MOST_REGISTERS = 176  # of a thread, for scores and sums
+# Registers of a thread for scores, sums and operands; runs of a tile that it copies, and where those pass registers.
+_MOST_REGISTERS, _MOST_COPIES, _MOST_HELD = 168, 32, 8
 # Parts of a multiprocessor, each of which works for warps of its own; how much faster L2 is than memory.
 _PARTS, _L2_SHARE = 4, 2.5
 # Instructions of a thread for a score, beside its products; cycles of what waits for each other in a tile: the last
@@ -114,7 +115,7 @@ def takes(workload: object, target: Target) -> bool:
     """Attention of heads that are not too deep, in float32 or in what a unit multiplies."""
     if not isinstance(workload, Heads) or max(workload.depth, workload.value_depth) > DEEPEST:
         return False
-    return bool(_units(workload, target))
+    return any(True for _ in space(workload, target))
 
 
 def shared_bytes(workload: Heads, choice: FlashChoice, target: Target) -> int:
@@ -133,7 +134,7 @@ def space(workload: Heads, target: Target) -> Iterator[FlashChoice]:
         fewest = max(1, extents_of(workload, unit).term // PANEL) if unit is not None else 1
         for choice in _tiles("" if unit is None else unit.name, fewest):
             rows, columns = choice.tile
-            if choice.panels % fewest or sum_registers(workload, choice, unit) > _MOST_REGISTERS:
+            if choice.panels % fewest or not _fits_registers(workload, choice, target):
                 continue
             if rows > max(queries, LANES[0] * OWN[0]) or columns > max(keys, fewest * PANEL):
                 continue
@@ -149,6 +150,17 @@ def _tiles(unit: str, fewest: int) -> Iterator[FlashChoice]:
             for warps in _WARPS:
                 for stages in _STAGES:
                     yield FlashChoice(unit, pieces, panels, warps, stages)
+
+
+def _fits_registers(workload: Heads, choice: FlashChoice, target: Target) -> bool:
+    """Whether all that a thread has at a time does; what it copies in a row has addresses, if it is not held itself."""
+    unit, grid = unit_of(choice, target), target.the_grid
+    extents, (_, keys) = extents_of(workload, unit), choice.tile
+    operands = 0 if unit is None else 4 * choice.pieces + 2 * choice.panels
+    copied = keys * (extents.depth + extents.columns) * dtype_bits(extents.dtype) // 8
+    runs = math.ceil(copied / RUN_BYTES / (choice.warps * grid.warp))
+    fits = sum_registers(workload, choice, unit) + operands <= _MOST_REGISTERS
+    return fits and runs <= (_MOST_COPIES if grid.has_async_copies else _MOST_HELD)
 
 
 def sum_registers(workload: Heads, choice: FlashChoice, unit: DotUnit | None) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random as pseudorandom
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -75,19 +74,20 @@ def attended(
     return result
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 1, 21), (2, 1, 18, 21), (1, 3, 18, 1), (2, 3, 18, 21)])
-def test_masks_broadcast(emulation: Emulation, shape: tuple[int, ...]) -> None:
-    inputs, mask = operands(2, 18, 21, 3, 8, 8), random(*shape, seed=3)
-    if shape[-1] > 1:
-        mask[..., 4:9] = -np.inf
+def test_masks_broadcast(emulation: Emulation) -> None:
+    """Of keys, of queries and keys of each image, of rows of each head, and of all: each is added."""
+    inputs = operands(2, 18, 21, 3, 8, 8)
+    shapes = [(1, 1, 1, 21), (2, 1, 18, 21), (1, 3, 18, 1), (2, 3, 18, 21)]
+    masks = [random(*shape, seed=3 + number) for number, shape in enumerate(shapes)]
+    masks[0][..., 4:9] = -np.inf
 
-    assert relative_error(attended(*inputs, mask, seed=4), reference(*inputs, mask)) < _TOLERANCES[None]
+    assert relative_error(attended(*inputs, *masks, seed=4), reference(*inputs, sum(masks))) < _TOLERANCES[None]
 
 
-@pytest.mark.parametrize("nan_is_zero", [False, True])
+@pytest.mark.parametrize("nan_is_zero", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_tiles_and_rows_without_a_key(emulation: Emulation, nan_is_zero: bool) -> None:
-    """Of a row the first keys are masked, as many as several tiles have, of another one all."""
-    inputs, mask = operands(1, 6, 80, 2, 16, 16), np.zeros((1, 1, 6, 80), "float32")
+    """Of a row the first keys are masked, as many as a tile has, of another one all."""
+    inputs, mask = operands(1, 6, 80, 1, 16, 16), np.zeros((1, 1, 6, 80), "float32")
     mask[0, 0, 1, :64], mask[0, 0, 2, 16:], mask[0, 0, 3] = -np.inf, -np.inf, -np.inf
 
     result = attended(*inputs, mask, multiply_in="float16", nan_is_zero=nan_is_zero)
@@ -99,11 +99,10 @@ def test_tiles_and_rows_without_a_key(emulation: Emulation, nan_is_zero: bool) -
     assert relative_error(result[:, others], expected[:, others]) < _TOLERANCES["float16"]
 
 
-@pytest.mark.parametrize("kind", [None, "bfloat16"])
-def test_heads_of_keys_are_shared(emulation: Emulation, kind: str | None) -> None:
+def test_heads_of_keys_are_shared(emulation: Emulation) -> None:
     q, k, v = random(2, 19, 6, 16), random(2, 23, 2, 16, seed=1), random(2, 23, 2, 16, seed=2)
 
-    assert relative_error(attended(q, k, v, multiply_in=kind), reference(q, k, v)) < _TOLERANCES[kind]
+    assert relative_error(attended(q, k, v, multiply_in="tf32"), reference(q, k, v)) < _TOLERANCES["tf32"]
 
 
 def test_nan_stays_in_its_row(emulation: Emulation) -> None:
@@ -115,7 +114,7 @@ def test_nan_stays_in_its_row(emulation: Emulation) -> None:
     assert np.isnan(result[0, 2]).all() and not np.isnan(np.delete(result, 2, 1)).any()
 
 
-@pytest.mark.parametrize("scale", [-0.7, 1.0])
+@pytest.mark.parametrize("scale", [-0.7, pytest.param(1.0, marks=pytest.mark.slow)])
 def test_large_scores_of_any_sign(emulation: Emulation, scale: float) -> None:
     q, k, v = operands(1, 4, 33, 1, 8, 8)
 
@@ -137,7 +136,7 @@ _SIZES = [
     ("float16", "sm_80", (1, 17, 600, 1, 80, 80)),
     (None, "sm_75", (3, 1, 1, 1, 1, 1)),
 ]
-_FIRST = (0, 1, 2, 3, 4)
+_FIRST = (1, 2, 3, 4)
 _REST = [pytest.param(number, marks=pytest.mark.slow) for number in range(len(_SIZES)) if number not in _FIRST]
 
 
@@ -204,7 +203,7 @@ def test_few_queries_have_small_tiles_and_many_large_ones() -> None:
 
 
 def test_every_choice_fits_what_a_block_shares() -> None:
-    for dtype, depth in (("float16", 64), ("float16", 256), ("float32", 256), ("float32", 5)):
+    for dtype, depth in (("float16", 64), ("float16", 256), ("float32", 168), ("float32", 5)):
         workload = Heads(12, 128, 197, depth, depth, dtype)
         for target in (GPU, GPU.rounding(), targets.parse(TRIPLE, cpu="sm_75")):
             space = list(flash_attention.space(workload, target))
@@ -213,4 +212,5 @@ def test_every_choice_fits_what_a_block_shares() -> None:
                 flash_attention.shared_bytes(workload, each, target) <= target.the_grid.most_shared_bytes
                 for each in space
             )
-    assert not flash_attention.takes(replace(workload, depth=257), GPU)
+    assert flash_attention.takes(Heads(1, 1, 1, 256, 256), GPU)
+    assert not flash_attention.takes(Heads(1, 1, 1, 257, 256), GPU)

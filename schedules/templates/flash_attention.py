@@ -37,13 +37,15 @@ PANEL = LANES[1] * OWN[1]  # keys of a panel, and columns of values
 _STEP_BYTES = 16  # that rows in shared memory are multiples of, where no instruction asks for more
 _PIECES, _PANELS, _WARPS = (1, 2), (1, 2, 4, 8), (1, 2, 4, 8)
 _STAGES = tuple(range(2, MOST_AHEAD + 1))
-# Registers of a thread for scores, sums and operands; runs of a tile that it copies, and where those pass registers.
-_MOST_REGISTERS, _MOST_COPIES, _MOST_HELD = 168, 32, 8
+# Registers of a thread for scores, sums and operands (so many of these where it multiplies by itself), and how many runs
+# of a tile it copies, each of which has an address; registers with those runs, where it holds them until they are stored.
+_MOST_REGISTERS, _OPERANDS, _MOST_COPIES, _MOST_HELD = 160, 16, 32, 176
 # Parts of a multiprocessor, each of which works for warps of its own; how much faster L2 is than memory.
 _PARTS, _L2_SHARE = 4, 2.5
 # Instructions of a thread for a score, beside its products; cycles of what waits for each other in a tile: the last
 # sum, shuffles, powers, the barrier; registers of a thread beside scores and sums.
 _SCORE_INSTRUCTIONS, _TILE_OVERHEAD, _SPARE_REGISTERS = 8, 250, 60
+_REGISTER_BYTES = 4
 _BESIDE = 0.02  # of what is not what takes longest
 
 
@@ -153,14 +155,16 @@ def _tiles(unit: str, fewest: int) -> Iterator[FlashChoice]:
 
 
 def _fits_registers(workload: Heads, choice: FlashChoice, target: Target) -> bool:
-    """Whether all that a thread has at a time does; what it copies in a row has addresses, if it is not held itself."""
+    """Whether all that a thread has at a time does: none of it may be spilled."""
     unit, grid = unit_of(choice, target), target.the_grid
     extents, (_, keys) = extents_of(workload, unit), choice.tile
-    operands = 0 if unit is None else 4 * choice.pieces + 2 * choice.panels
+    operands = _OPERANDS if unit is None else 4 * choice.pieces + 2 * choice.panels
     copied = keys * (extents.depth + extents.columns) * dtype_bits(extents.dtype) // 8
     runs = math.ceil(copied / RUN_BYTES / (choice.warps * grid.warp))
-    fits = sum_registers(workload, choice, unit) + operands <= _MOST_REGISTERS
-    return fits and runs <= (_MOST_COPIES if grid.has_async_copies else _MOST_HELD)
+    registers = sum_registers(workload, choice, unit) + operands
+    if grid.has_async_copies:
+        return registers <= _MOST_REGISTERS and runs <= _MOST_COPIES
+    return registers + runs * RUN_BYTES // _REGISTER_BYTES <= _MOST_HELD
 
 
 def sum_registers(workload: Heads, choice: FlashChoice, unit: DotUnit | None) -> int:

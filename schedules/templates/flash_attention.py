@@ -37,8 +37,8 @@ PANEL = LANES[1] * OWN[1]  # keys of a panel, and columns of values
 _STEP_BYTES = 16  # that rows in shared memory are multiples of, where no instruction asks for more
 _PIECES, _PANELS, _WARPS = (1, 2), (1, 2, 4, 8), (1, 2, 4, 8)
 _STAGES = tuple(range(2, MOST_AHEAD + 1))
-# Registers of a thread for scores, sums and operands (so many of these where it multiplies by itself), and how many runs
-# of a tile it copies, each of which has an address; registers with those runs, where it holds them until they are stored.
+# Registers of a thread for scores, sums and operands (so many of these where it multiplies by itself), and how many
+# runs of a tile it copies, each of which has an address; registers with those runs, where it holds them for a while.
 _MOST_REGISTERS, _OPERANDS, _MOST_COPIES, _MOST_HELD = 160, 16, 32, 176
 # Parts of a multiprocessor, each of which works for warps of its own; how much faster L2 is than memory.
 _PARTS, _L2_SHARE = 4, 2.5

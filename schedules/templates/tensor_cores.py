@@ -77,16 +77,6 @@ class TensorChoice(CutChoice):
         rows, columns = (own * lanes * warps for own, lanes, warps in zip(self.own, LANES, self.warps, strict=True))
         return rows, columns
 
-    @property
-    def tile_rows(self) -> int:
-        """Rows of a block."""
-        return self.tile[0]
-
-    @property
-    def vectors(self) -> int:
-        """Columns of a block."""
-        return self.tile[1]
-
 
 def unit_of(choice: TensorChoice, target: Target) -> DotUnit:
     """The unit of a choice."""

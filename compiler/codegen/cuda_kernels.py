@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import tvm_ffi
 from tvm import tirx
@@ -128,6 +129,8 @@ def _is_nothing(statement: Stmt) -> bool:
 
 class _GridWriter(KernelWriter):
     """Writes one grid."""
+
+    rolled: ClassVar[str] = "#pragma unroll 1"
 
     def __init__(self, function: PrimFunc, used: Used, target: Target) -> None:
         super().__init__(function, used, target)

@@ -46,7 +46,9 @@ class Layout:
         unit = UNIT_BYTES * 8 // self.bits
         units = math.gcd(self.pitch // unit, _BANKED_BYTES // UNIT_BYTES)
         lines = _BANKED_BYTES // UNIT_BYTES // units  # rows that all banks hold
-        moved = (inside // unit) ^ (row // lines % units)
+        number = inside // unit
+        # What is not exchanged stands by itself: places that differ there alone have one address and a distance.
+        moved = number // units * units + (number % units ^ (row // lines % units))
         return row * self.pitch + moved * unit + inside % unit
 
 

@@ -37,9 +37,11 @@ PANEL = LANES[1] * OWN[1]  # keys of a panel, and columns of values
 _STEP_BYTES = 16  # that rows in shared memory are multiples of, where no instruction asks for more
 _PIECES, _PANELS, _WARPS = (1, 2), (1, 2, 4, 8), (1, 2, 4, 8)
 _STAGES = tuple(range(2, MOST_AHEAD + 1))
-# Registers of a thread for scores, sums and operands (so many of these where it multiplies by itself), and how many
-# runs of a tile it copies, each of which has an address; registers with those runs, where it holds them for a while.
-_MOST_REGISTERS, _OPERANDS, _MOST_COPIES, _MOST_HELD = 160, 16, 32, 176
+# What nvcc was seen to find registers for, with masks: those of a thread as counted below, with so many for operands
+# where it multiplies by itself; runs of a tile that it copies, each of which has an address; registers with those runs,
+# where it holds them for a while; panels of keys where values have more columns than that.
+_MOST_REGISTERS, _OPERANDS, _MOST_COPIES, _MOST_HELD = 172, 36, 32, 196
+_MANY_COLUMNS, _FEW_PANELS = 160, 2
 # Parts of a multiprocessor, each of which works for warps of its own; how much faster L2 is than memory.
 _PARTS, _L2_SHARE = 4, 2.5
 # Instructions of a thread for a score, beside its products; cycles of what waits for each other in a tile: the last
@@ -155,13 +157,17 @@ def _tiles(unit: str, fewest: int) -> Iterator[FlashChoice]:
 
 
 def _fits_registers(workload: Heads, choice: FlashChoice, target: Target) -> bool:
-    """Whether all that a thread has at a time does: none of it may be spilled."""
+    """Whether all that a thread has at a time does: scores, sums, operands with their addresses, masks of a row."""
     unit, grid = unit_of(choice, target), target.the_grid
     extents, (_, keys) = extents_of(workload, unit), choice.tile
-    operands = _OPERANDS if unit is None else 4 * choice.pieces + 2 * choice.panels
+    operands = _OPERANDS
+    if unit is not None:
+        operands = 4 * choice.pieces + 2 * choice.panels + extents.depth // extents.term
     copied = keys * (extents.depth + extents.columns) * dtype_bits(extents.dtype) // 8
     runs = math.ceil(copied / RUN_BYTES / (choice.warps * grid.warp))
-    registers = sum_registers(workload, choice, unit) + operands
+    if extents.columns > _MANY_COLUMNS and choice.panels > _FEW_PANELS:
+        return False
+    registers = sum_registers(workload, choice, unit) + operands + choice.own[1]
     if grid.has_async_copies:
         return registers <= _MOST_REGISTERS and runs <= _MOST_COPIES
     return registers + runs * RUN_BYTES // _REGISTER_BYTES <= _MOST_HELD

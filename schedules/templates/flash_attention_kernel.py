@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from tvm import s_tir, tirx
 from tvm.s_tir import Schedule
 
-from ...annotations import AHEAD, ANCHOR, COPY, FLOPS, WHOLE
+from ...annotations import AHEAD, ANCHOR, COPY, FLOPS, ROLLED, WHOLE
 from ...ir_types import Buffer, PrimFunc, Scalar, Stmt
 from ...targets.target import Target
 from ...tensorir_statements import int64, load, loop, places, sequence, store, tensor, variables, whole
@@ -124,7 +124,9 @@ class _Kernel:
                 )
             ]
 
-        tiles = loop(math.ceil(self._sizes.keys / self._keys), tile, marks=AHEAD.entry(self._choice.stages))
+        # Written out several times, a tile would be long, and its numbers would not fit the registers.
+        marks = {**AHEAD.entry(self._choice.stages), **ROLLED.entry()}
+        tiles = loop(math.ceil(self._sizes.keys / self._keys), tile, marks=marks)
         return _with_memory([*own.begin(), tiles, *own.finish(self._result)], own.kept)
 
     def _copies(self, place: Place, key: Scalar) -> list[Stmt]:

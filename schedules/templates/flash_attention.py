@@ -39,7 +39,7 @@ _PIECES, _PANELS, _WARPS = (1, 2), (1, 2, 4, 8), (1, 2, 4, 8)
 _STAGES = tuple(range(2, MOST_AHEAD + 1))
 # What nvcc was seen to find registers for, with masks: those of a thread as counted below, with so many for operands
 # where it multiplies by itself; runs of a tile that it copies, each of which has an address; registers with those runs,
-# where it holds them for a while; panels of keys where values have more columns than that.
+# where it holds them for a while, of one piece then; panels of keys where values have more columns than that.
 _MOST_REGISTERS, _OPERANDS, _MOST_COPIES, _MOST_HELD = 172, 36, 32, 196
 _MANY_COLUMNS, _FEW_PANELS = 160, 2
 # Parts of a multiprocessor, each of which works for warps of its own; how much faster L2 is than memory.
@@ -170,7 +170,7 @@ def _fits_registers(workload: Heads, choice: FlashChoice, target: Target) -> boo
     registers = sum_registers(workload, choice, unit) + operands + choice.own[1]
     if grid.has_async_copies:
         return registers <= _MOST_REGISTERS and runs <= _MOST_COPIES
-    return registers + runs * RUN_BYTES // _REGISTER_BYTES <= _MOST_HELD
+    return choice.pieces == 1 and registers + runs * RUN_BYTES // _REGISTER_BYTES <= _MOST_HELD
 
 
 def sum_registers(workload: Heads, choice: FlashChoice, unit: DotUnit | None) -> int:

@@ -66,7 +66,7 @@ def imports_of(opened: frontends.OpenedModel, options: CompileOptions) -> Import
     varying = [name for name, sizes in asked.inputs.items() if not all(isinstance(size, int) for size in sizes)]
     imported, seen, sizes = _imported(load, asked)
     ranges = _witnessed(asked, seen, sizes)
-    pairs = pairs_asked(opened, options.asked_states, varying)
+    pairs = pairs_asked(opened, options.states, varying)
     states = states_of(imported, pairs, ranges.inputs, seen.shapes, sizes)
     ranges = replace(ranges, rooms=rooms_of(states))
     steps = steps_of(states, ranges.dimensions)

@@ -104,7 +104,7 @@ class CompiledModel:
             DeviceError: the GPU that it is for, or its driver, is not there or failed.
         """
         arrays, values = checked(self.signature, inputs, str(self.path))
-        return {**self._outputs(arrays, values), **states_after(self.signature, arrays, values)}
+        return {**self._outputs(arrays, values), **self._states(arrays, values)}
 
     def __call__(self, *inputs: Any) -> Array | tuple[Array, ...]:
         """Runs the model on inputs in order; returns its output, or a tuple when there are several."""
@@ -125,6 +125,11 @@ class CompiledModel:
             UsageError: the library has no states.
         """
         return Session(self.signature, str(self.path), self._outputs)
+
+    def _states(self, arrays: Sequence[Array], values: Mapping[str, int]) -> dict[str, Array]:
+        """What a call on some inputs has left in states."""
+        memory = dict(zip((spec.name for spec in self.signature.inputs), arrays, strict=True))
+        return states_after(self.signature, memory, values)
 
     def _outputs(self, arrays: Sequence[Array], values: Mapping[str, int]) -> dict[str, Array]:
         outputs = self.empty_outputs(values)
@@ -177,7 +182,7 @@ class CompiledModel:
             stream = np.zeros(used.value + 1, np.uint64)
             room = pointer(stream.ctypes.data), len(stream), ctypes.byref(used)
             self._call(entry, arrays, outputs, values, threads, *room)
-        return {**results_of(self.signature, outputs), **states_after(self.signature, arrays, values)}, stream[
+        return {**results_of(self.signature, outputs), **self._states(arrays, values)}, stream[
             : used.value
         ]
 

@@ -58,7 +58,7 @@ def states_of(
     """What becomes of each pair.
 
     Args:
-        imported: the model for the largest sizes.
+        imported: the model for the largest sizes, settled for all.
         inputs: the sizes of inputs that vary.
         shapes, sizes: those of all outputs in imports for other sizes, and the sizes of all of them.
 

@@ -9,8 +9,9 @@ import tvm
 
 from ...errors import UnsupportedError
 from ...ir_passes.core.constants import array_of
+from ...ir_passes.dialect.interpolation import NAME, sampled_of
 from ...ir_passes.dialect.sized import COUNTED
-from ...ir_types import Expr, Var
+from ...ir_types import Call, Expr, Var
 from .ends import End
 from .sized_constants import begins
 
@@ -28,12 +29,14 @@ class Seen:
         ends: of each witness what is taken from the end of an axis.
         found: by place: one of each witness, those of no more than `_KEPT` elements.
         differing: those that are not the beginning of the one for the largest sizes.
+        calls: by function and binding: of each witness the interpolation, whose tables say how they were computed.
     """
 
     shapes: list[tuple[tuple[int, ...], ...]] = field(default_factory=list)
     ends: list[Ends] = field(default_factory=list)
     found: dict[Place, list[Expr]] = field(default_factory=dict)
     differing: set[Place] = field(default_factory=set)
+    calls: dict[tuple[str, int], list[Call]] = field(default_factory=dict)
 
     def see(self, place: Place, large: Expr, small: Expr) -> None:
         """Notes one of a witness."""
@@ -67,6 +70,11 @@ def known_array(expr: Expr) -> Any:
 def is_counted(value: Expr) -> bool:
     """Whether a value is what a model counts."""
     return isinstance(value, tvm.ir.Call) and getattr(value.op, "name", "") == COUNTED
+
+
+def is_sampled(value: Expr) -> bool:
+    """Whether a value is an interpolation that says how its tables were computed."""
+    return isinstance(value, tvm.ir.Call) and getattr(value.op, "name", "") == NAME and bool(sampled_of(value))
 
 
 def differ(where: str, why: str) -> NoReturn:

@@ -11,23 +11,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import tvm
 import tvm_ffi
 from tvm import relax, tirx
 
 from ...errors import UnsupportedError
 from ...frontends import ImportedModel
-from ...ir_passes.core.constants import array_of
 from ...ir_passes.core.functions import split
 from ...ir_passes.core.graph import MAIN, Graph, leaves
-from ...ir_passes.dialect import interpolation
 from ...ir_passes.dialect.control_flow import BRANCH, LOOP, branch_of, loop_of
 from ...ir_passes.extents.step import operator_name, shape_of
 from ...ir_types import Call, Expr, Var
 from ...slices import slices
 from .ends import End, end_of
-from .seen import Ends, Seen, differ, is_counted, known_array
+from .seen import Ends, Seen, differ, is_counted, is_sampled, known_array
 from .sized_constants import begins
 from .tables import Axes, shifted, table_axes, table_axes_of
 
@@ -167,8 +164,8 @@ def _compare(value: Expr, other: Expr, names: dict[Any, Any], where: str) -> End
         return end
     if name == "relax.strided_slice":
         _compare_slices(value, other, where)
-    elif name == interpolation.NAME:
-        _compare_tables(value, other, where)
+    elif is_sampled(value):
+        return None  # what its tables are is seen when all imports are there
     elif name not in _FREE:
         for argument, another in zip(value.args, other.args, strict=True):
             _compare_argument(argument, another, where)
@@ -177,18 +174,6 @@ def _compare(value: Expr, other: Expr, names: dict[Any, Any], where: str) -> End
     if not tvm_ffi.structural_equal(value.attrs, other.attrs):
         differ(where, f"the attributes of its {name.removeprefix('relax.')} depend on a size")
     return end
-
-
-def _compare_tables(value: Call, other: Call, where: str) -> None:
-    """Tables of an interpolation: where an image ends, what is there last goes on."""
-    pairs = (interpolation.tables_of(list(each.args)[1:]) for each in (value, other))
-    for axis, (positions, weights), (others, other_weights) in zip(interpolation.axes_of(value), *pairs, strict=True):
-        if not begins(known_array(weights), known_array(other_weights)):
-            differ(where, "by which weights it interpolates depends on a size")
-        large, small = array_of(positions), array_of(others)
-        extent = shape_of(other.args[0].ty)[axis]
-        if large is None or small is None or not np.array_equal(np.minimum(large[: len(small)], extent - 1), small):
-            differ(where, "what it interpolates depends on a size, beyond the end of the image")
 
 
 def _compare_argument(argument: Expr, other: Expr, where: str) -> None:
@@ -202,8 +187,11 @@ def _compare_argument(argument: Expr, other: Expr, where: str) -> None:
 
 
 def _see_constants(function: str, number: int, value: Expr, other: Expr, seen: Seen) -> None:
-    if not isinstance(value, tvm.ir.Call) or getattr(value.op, "name", "") == interpolation.NAME:
-        return  # whose tables are compared already
+    if not isinstance(value, tvm.ir.Call):
+        return
+    if is_sampled(value):
+        seen.calls.setdefault((function, number), []).append(other)
+        return
     if is_counted(value):
         seen.found.setdefault((function, number, 0), []).append(other)
         return

@@ -226,6 +226,7 @@ def continued(step: Step) -> Extents:
         raise step.refused(f"what it holds along axis {axis} is several dimensions")
     others = [tuple(() if at == axis else each for at, each in enumerate(each)) for each in (state, new)]
     axes = broadcast(step, others, [1 if at == axis else extent for at, extent in enumerate(step.shape)])
+    step.fill(2, 0)  # where rows of a text begin that is not there: somewhere in its memory
     step.own_end = True
     size = size_of(new[axis]) + state[axis][0].size
     return tuple(axis_of([Digit(step.shape[axis], size)]) if at == axis else each for at, each in enumerate(axes))

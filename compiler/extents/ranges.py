@@ -116,7 +116,7 @@ def asked_ranges(opened: OpenedModel, options: CompileOptions) -> Ranges | None:
             )
     states = pairs_asked(opened, options.states, tuple(inputs))
     for name, sizes in inputs.items():
-        if name not in states and any(smallest(size) < 1 for size in sizes):
+        if any(smallest(size) < (0 if name in states else 1) for size in sizes):
             raise ShapeError(
                 f"input '{name}' would have no elements",
                 where="--range",

@@ -183,6 +183,43 @@ def test_attention_operators_continue_caches(proto: onnx.ModelProto) -> None:
         past += new
 
 
+def _of_several_texts(batch: int | str) -> onnx.ModelProto:
+    """The grouped attention of some texts, of which each has as many tokens as an input says."""
+    proto = _projected("GroupQueryAttention", "com.microsoft", 4, 2, _GROUPED, num_heads=4, kv_num_heads=2, do_rotary=1)
+    for value in (*proto.graph.input, *proto.graph.output):
+        dim = value.type.tensor_type.shape.dim[0]
+        if isinstance(batch, str):
+            dim.dim_param = batch
+        else:
+            dim.dim_value = batch
+    return proto
+
+
+@pytest.mark.parametrize("batch", [3, pytest.param("texts", marks=pytest.mark.slow)])
+def test_texts_have_as_much_behind_them_as_each_has(batch: int | str) -> None:
+    """Rows of a text stand behind its own, and what is behind them is never read: it is NaN here."""
+    proto = _of_several_texts(batch)
+    ranges = {"past": (1, 20), "seq": (1, 5), **({"texts": (1, 3)} if batch == "texts" else {})}
+    compiled = tilewright.compile(proto, ranges=ranges, threads=1)
+    assert len(compiled.signature.states) == 2
+    reference, generator = engine(proto), np.random.default_rng(1)
+    for texts, new in ((3, 1), (3, 4), *(((1, 3), (2, 5), (2, 1)) if batch == "texts" else ())):
+        lengths = np.array([7, 2, 5])[:texts]
+        past = int(lengths.max())
+        caches = {name: np.full((texts, 2, past, 16), np.nan, np.float32) for name in _PAST}
+        for cache in caches.values():
+            for text, length in enumerate(lengths):
+                cache[text, :, :length] = generator.standard_normal((2, length, 16))
+        mask = np.arange(past + new)[None] < (lengths + new)[:, None]
+        inputs = {"x": generator.standard_normal((texts, new, 24)).astype(np.float32), "mask": mask.astype(np.int64)}
+        theirs = answers(reference, {**inputs, **{name: np.nan_to_num(cache) for name, cache in caches.items()}})
+        ours = compiled.run({**inputs, **caches})
+        assert close(ours["y"], theirs["y"])
+        for name in ("present_key", "present_value"):
+            for text, length in enumerate(lengths + new):
+                assert close(ours[name][text, :, :length], theirs[name][text, :, :length])
+
+
 def memory_of(compiled: tilewright.CompiledModel, past: int, generator: np.random.Generator) -> dict[str, Array]:
     """Buffers of the header's sizes for all inputs: caches full of NaN behind what they hold."""
     memory = {}

@@ -147,7 +147,9 @@ def _named_dimensions(options: CompileOptions) -> dict[str, Dimension]:
     """
     named = {name: _dimension(name, *bounds) for name, bounds in options.ranges.items()}
     if len({dimension.name for dimension in named.values()}) < len(named):
-        raise UsageError("two dimensions would have one name", where="--range", hint="give the model's inputs a --shape")
+        raise UsageError(
+            "two dimensions would have one name", where="--range", hint="give the model's inputs a --shape"
+        )
     return named
 
 

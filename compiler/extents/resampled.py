@@ -2,8 +2,8 @@
 
 An axis that stays as it is for every size is not interpolated at all. Of one that never changes, and one that grows by
 a whole number whatever its size, the table for the largest sizes begins with all others. Where a table depends on a
-ratio of sizes (the corners aligned, an image of any size made one of a fixed size), it is a few operations on the sizes of
-a call, the ones by which the importer computes tables (`frontends/onnx/interpolation.py`), in the same order.
+ratio of sizes (the corners aligned, an image of any size made one of a fixed size), it is a few operations on the sizes
+of a call, the ones by which the importer computes tables (`frontends/onnx/interpolation.py`), in the same order.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What imports for other sizes have where that for the largest may differ from them, and the error that it does so wrongly."""
+"""What imports for other sizes have where that for the largest may differ from them; and the error for what may not."""
 
 from __future__ import annotations
 

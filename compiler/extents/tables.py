@@ -135,7 +135,9 @@ def table_axes_of(operand: Expr, other: Expr, known: Mapping[Var, Axes]) -> Axes
     if isinstance(operand, tvm.ir.GenericConst):
         return axes_that_vary(operand.ty, other.ty)
     if isinstance(operand, relax.Tuple):
-        return frozenset().union(*(table_axes_of(a, b, known) for a, b in zip(operand.fields, other.fields, strict=True)))
+        return frozenset().union(
+            *(table_axes_of(a, b, known) for a, b in zip(operand.fields, other.fields, strict=True))
+        )
     return _NONE
 
 

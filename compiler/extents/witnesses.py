@@ -88,9 +88,7 @@ class _Comparison:
             self._names[var] = other_var
         for one, two in zip(ours.outputs, theirs.outputs, strict=True):
             self._compare_outputs(name, one, two)
-        return [
-            table_axes_of(one, two, self._tables) for one, two in zip(ours.outputs, theirs.outputs, strict=True)
-        ]
+        return [table_axes_of(one, two, self._tables) for one, two in zip(ours.outputs, theirs.outputs, strict=True)]
 
     def _note_tables(self, var: Var, value: Expr, other: Expr, where: str) -> None:
         if isinstance(value, relax.TupleGetItem):

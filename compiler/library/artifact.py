@@ -182,9 +182,7 @@ class CompiledModel:
             stream = np.zeros(used.value + 1, np.uint64)
             room = pointer(stream.ctypes.data), len(stream), ctypes.byref(used)
             self._call(entry, arrays, outputs, values, threads, *room)
-        return {**results_of(self.signature, outputs), **self._states(arrays, values)}, stream[
-            : used.value
-        ]
+        return {**results_of(self.signature, outputs), **self._states(arrays, values)}, stream[: used.value]
 
     def hand_offs(self, count: int) -> tuple[int, list[int]]:
         """Shares an empty loop among the threads that the pool has.

@@ -21,9 +21,7 @@ from ...tensorir_statements import counted, int64, load, loop, sequence, store, 
 _MOST_LANES = 16
 
 
-def rows_kernel(
-    state: Sequence[int], new: Sequence[int], axis: int, dtype: str, texts: Sequence[int] = ()
-) -> PrimFunc:
+def rows_kernel(state: Sequence[int], new: Sequence[int], axis: int, dtype: str, texts: Sequence[int] = ()) -> PrimFunc:
     """The PrimFunc of (state, new, begin, count, result): of the result it writes the new rows, and reads no state.
 
     Args:
@@ -39,7 +37,9 @@ def rows_kernel(
     def row(place: Sequence[Scalar], index: Scalar) -> list[Stmt]:
         def element(inside: Scalar) -> list[Stmt]:
             at = _places(inside, inner)
-            return [store(result, load(rows, *place, index, *at), *place, load(begin, *place[: len(texts)]) + index, *at)]
+            return [
+                store(result, load(rows, *place, index, *at), *place, load(begin, *place[: len(texts)]) + index, *at)
+            ]
 
         if lanes == 1:
             return [loop(math.prod(inner), element)]

@@ -1,4 +1,4 @@
-"""Calls of loops and branches on tensors that are not there throughout: their bodies are followed where they are called.
+"""Calls of loops and branches on tensors that are not there throughout: bodies are followed where they are called.
 
 A body gets the sizes that it needs as parameters, its last ones, and what calls it gives them: so each is a function of
 its own afterwards, as it was before.

@@ -26,7 +26,7 @@ def numbers(seed: int, *shape: int) -> Array:
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
-# One branch sums over what varies, with a constant as long as that; the other computes of sizes, in a branch of its own.
+# One branch sums over what varies; the other computes of sizes, in a branch of its own.
 _BRANCHES = graph("""g (float[B,S,5] x, bool c, bool d) => (float[B,S,5] y, float[B,5] z) {
     one = Constant<value = int64[1] {1}>()
     first = Constant<value = int64[1] {0}>()
@@ -102,7 +102,8 @@ _TURNS = graph("""g (float[B,S,4] x, int64 most) => (float[B,S,4] y, float[4] to
     begin = Constant<value = float[4] {0., 0., 0., 0.}>()
     limit = Constant<value = float {6.}>()
     y, total = Loop (most, yes, x, begin) <
-        body = turn (int64 i, bool on, float[B,S,4] before, float[4] sum) => (bool next, float[B,S,4] after, float[4] more) {
+        body = turn (int64 i, bool on, float[B,S,4] before, float[4] sum)
+                => (bool next, float[B,S,4] after, float[4] more) {
             square = Mul(before, before)
             now = ReduceSum<keepdims=0>(square, axes)
             more = Add(sum, now)

@@ -16,7 +16,9 @@ from ...support.small_models import model, node
 _SUM = "past_sequence_length + sequence_length"
 
 
-def _attended(total: str, new: int | str = "sequence_length", past: int | str = "past_sequence_length") -> onnx.ModelProto:
+def _attended(
+    total: str, new: int | str = "sequence_length", past: int | str = "past_sequence_length"
+) -> onnx.ModelProto:
     """What is new and what was before, joined, with a mask of all: dimensions as optimum names them."""
     nodes = [
         node("Concat", ["before", "x"], "all", "joined", axis=1),

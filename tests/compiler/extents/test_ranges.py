@@ -17,6 +17,7 @@ from ...support import ranged_models as ranged
 from ...support.ranged_calls import assert_right
 from ...support.small_models import model, node
 
+
 @pytest.fixture(scope="module")
 def batches() -> tilewright.CompiledModel:
     return tilewright.compile(ranged.convolutions(), ranges={"N": (1, 9)}, best={"N": (4,)}, threads=2)

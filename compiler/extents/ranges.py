@@ -89,6 +89,10 @@ class Ranges:
                 values[each.name] = max(least, bounds[each.name] - step - 2 * number)
             if values not in found and values != bounds:
                 found.append(values)
+        for each in self.open[3:]:  # so that it is seen which of many it is that something depends on
+            alone = {**bounds, each.name: max(each.least, bounds[each.name] - 1)}
+            if alone not in (*found, bounds):
+                found.append(alone)
         least_of_all = {**fixed, **{each.name: min(max(2, each.least), each.bound) for each in self.open}}
         return found if least_of_all in (*found, bounds) else [*found, least_of_all]
 
@@ -106,14 +110,9 @@ def asked_ranges(opened: OpenedModel, options: CompileOptions) -> Ranges | None:
     dimensions = tuple(named.values())
     inputs = _sizes_of_inputs(opened, options, named)
     used = {dimension for sizes in inputs.values() for each in sizes for dimension in dimensions_of(each)}
-    for name, dimension in named.items():
-        if dimension not in used:
-            raise UsageError(
-                f"no input has a dimension {name!r}",
-                where=f"--range {name}",
-                hint=f"name it in a shape: --shape NAME={dimension.name}x...; or as the model calls its dimension"
-                + _names_of_model(opened),
-            )
+    unused = [name for name, dimension in named.items() if dimension not in used]
+    if unused:
+        raise _without_use(unused, _dims_of_inputs(opened), inputs)
     states = pairs_asked(opened, options.states, tuple(inputs))
     for name, sizes in inputs.items():
         if any(smallest(size) < (0 if name in states else 1) for size in sizes):
@@ -228,10 +227,27 @@ def _solve_sums(known: dict[str, Size]) -> None:
             known[name] = size + -rest
 
 
-def _names_of_model(opened: OpenedModel) -> str:
-    """What a model calls the dimensions of its inputs, for hints."""
-    names = {each: None for dims in _dims_of_inputs(opened).values() for each in dims or () if isinstance(each, str)}
-    return f": {', '.join(map(repr, names))}" if names else ", which has no names for them"
+def _without_use(
+    unused: Sequence[str], model: Mapping[str, Sequence[int | str | None] | None], inputs: Mapping[str, object]
+) -> UsageError:
+    """The error that no input has a dimension: none is called so, or one that is has others without a size."""
+    named = {name: [each for each in dims or () if isinstance(each, str)] for name, dims in model.items()}
+    called = {name: {part for each in names for part in (_spelled(each), *NAME.findall(each))} for name, names in named.items()}
+    for name in unused:
+        if not any(_spelled(name) in parts for parts in called.values()):
+            names = dict.fromkeys(each for dims in named.values() for each in dims)
+            known = f": {', '.join(map(repr, names))}" if names else ", which has no names for them"
+            return UsageError(
+                f"no input has a dimension {name!r}",
+                where=f"--range {name}",
+                hint=f"name it in a shape: --shape NAME={name}x...; or as the model calls its dimensions{known}",
+            )
+    place = next(each for each, parts in called.items() if _spelled(unused[0]) in parts and each not in inputs)
+    return UsageError(
+        f"the input {place!r} has dimensions without a size: {', '.join(map(repr, named[place]))}",
+        where=f"--range {unused[0]}",
+        hint=f"give each a range, too: --range NAME=1..32; or all of it: --shape {place}=1x3x224x224",
+    )
 
 
 def _dims_of_inputs(opened: OpenedModel) -> dict[str, list[int | str | None] | None]:

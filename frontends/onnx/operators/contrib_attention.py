@@ -186,7 +186,9 @@ def _continued(node: Node, q: Expr, k: Expr, v: Expr) -> Result:
     batch, _, length, _ = shape_of(q)
     cached = node.shape(3)[2]
     total, window = cached + length, node.attr_int("local_window_size", -1)
-    past = None if batch == 1 else _past(node, batch, length, first=False)
+    past = None
+    if batch > 1:  # a prompt that is shorter than others has nothing behind it, either
+        past = node.emit(relax.op.maximum(_past(node, batch, length, first=False), node.scalar(0, "int64")))
     if node.attr_int("do_rotary", 0):
         if node.has(9):
             positions = node.expr(9)

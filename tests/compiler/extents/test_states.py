@@ -197,27 +197,31 @@ def _of_several_texts(batch: int | str) -> onnx.ModelProto:
 
 @pytest.mark.parametrize("batch", [3, pytest.param("texts", marks=pytest.mark.slow)])
 def test_texts_have_as_much_behind_them_as_each_has(batch: int | str) -> None:
-    """Rows of a text stand behind its own, and what is behind them is never read: it is NaN here."""
-    proto = _of_several_texts(batch)
-    ranges = {"past": (1, 20), "seq": (1, 5), **({"texts": (1, 3)} if batch == "texts" else {})}
-    compiled = tilewright.compile(proto, ranges=ranges, threads=1)
+    """Rows of a text stand behind its own, and what is behind them is never read: it is NaN here. Alone it is the same.
+
+    Prompts of different lengths come first, the shorter ones with something behind them.
+    """
+    ranges = {"past": (0, 20), "seq": (1, 7), **({"texts": (1, 3)} if batch == "texts" else {})}
+    compiled = tilewright.compile(_of_several_texts(batch), ranges=ranges, threads=1)
     assert len(compiled.signature.states) == 2
-    reference, generator = engine(proto), np.random.default_rng(1)
-    for texts, new in ((3, 1), (3, 4), *(((1, 3), (2, 5), (2, 1)) if batch == "texts" else ())):
-        lengths = np.array([7, 2, 5])[:texts]
-        past = int(lengths.max())
+    alone, generator = engine(_of_several_texts("texts")), np.random.default_rng(1)
+    calls = [(3, (0, 0, 0), (7, 2, 5)), (3, (7, 2, 5), (1, 1, 1)), (3, (7, 2, 5), (4, 4, 4))]
+    for texts, before, new in [*calls, *([(1, (3,), (1,)), (2, (6, 1), (5, 5))] if batch == "texts" else [])]:
+        past, count = max(before), max(new)
         caches = {name: np.full((texts, 2, past, 16), np.nan, np.float32) for name in _PAST}
         for cache in caches.values():
-            for text, length in enumerate(lengths):
+            for text, length in enumerate(before):
                 cache[text, :, :length] = generator.standard_normal((2, length, 16))
-        mask = np.arange(past + new)[None] < (lengths + new)[:, None]
-        inputs = {"x": generator.standard_normal((texts, new, 24)).astype(np.float32), "mask": mask.astype(np.int64)}
-        theirs = answers(reference, {**inputs, **{name: np.nan_to_num(cache) for name, cache in caches.items()}})
-        ours = compiled.run({**inputs, **caches})
-        assert close(ours["y"], theirs["y"])
-        for name in ("present_key", "present_value"):
-            for text, length in enumerate(lengths + new):
-                assert close(ours[name][text, :, :length], theirs[name][text, :, :length])
+        mask = np.arange(past + count)[None] < (np.array(before) + new)[:, None]
+        x = generator.standard_normal((texts, count, 24)).astype(np.float32)
+        ours = compiled.run({"x": x, "mask": mask.astype(np.int64), **caches})
+        for text, (length, more) in enumerate(zip(before, new, strict=True)):
+            own = {name: cache[text : text + 1, :, :length] for name, cache in caches.items()}
+            given = {"x": x[text : text + 1, :more], "mask": np.ones((1, length + more), np.int64), **own}
+            theirs = answers(alone, given)
+            assert close(ours["y"][text : text + 1, :more], theirs["y"])
+            for name in ("present_key", "present_value"):
+                assert close(ours[name][text : text + 1, :, : length + more], theirs[name])
 
 
 def memory_of(compiled: tilewright.CompiledModel, past: int, generator: np.random.Generator) -> dict[str, Array]:

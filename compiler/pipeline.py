@@ -264,7 +264,9 @@ def _takes(each: Pass, function: str) -> bool:
 
 def _save(place: str | os.PathLike[str] | None, name: str, after: str, parts: Mapping[str, IRModule]) -> None:
     """Writes functions to a folder, those of bodies to folders in it; where there is no folder, nothing."""
-    for part, module in parts.items() if place is not None else ():
+    if place is None:
+        return
+    for part, module in parts.items():
         folder = Path(place) if part == MAIN else Path(place) / part
         folder.mkdir(exist_ok=True)
         _written(folder, name, after, module)

@@ -232,7 +232,10 @@ def _without_use(
 ) -> UsageError:
     """The error that no input has a dimension: none is called so, or one that is has others without a size."""
     named = {name: [each for each in dims or () if isinstance(each, str)] for name, dims in model.items()}
-    called = {name: {part for each in names for part in (_spelled(each), *NAME.findall(each))} for name, names in named.items()}
+    called = {
+        name: {part for each in names for part in (_spelled(each), *NAME.findall(each))}
+        for name, names in named.items()
+    }
     for name in unused:
         if not any(_spelled(name) in parts for parts in called.values()):
             names = dict.fromkeys(each for dims in named.values() for each in dims)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from tvm import relax
@@ -24,7 +25,6 @@ from .seen import differ, known_array
 from .sized_constants import Array, begins
 from .writer import Writer
 
-_HALF = np.float32(0.5)
 _NEARLY_HALF = 0.5 + 1e-6  # see `frontends/onnx/interpolation.py`
 
 
@@ -53,7 +53,7 @@ class _Table:
         if self.size != self.extent:
             return False
         own = np.where(self.positions == np.arange(self.size)[:, None], self.weights, 0)
-        return bool((own.sum(1) == 1).all() and np.array_equal(own, self.weights))
+        return bool(np.array_equal(own, self.weights) and (own.sum(1) == 1).all())
 
 
 def resampled(calls: Sequence[Call], write: Writer, where: str) -> Expr:
@@ -109,6 +109,16 @@ def _is_for_all(seen: Sequence[_Table]) -> bool:
 # ---- tables that are computed when a library runs ----
 
 
+def _single(value: float | np.floating[Any]) -> Expr:
+    """A float32."""
+    return constant(np.array(value, np.float32))
+
+
+def _double(value: float) -> Expr:
+    """A float64."""
+    return constant(np.array(value, np.float64))
+
+
 @dataclass(frozen=True)
 class _Axis:
     """What a coordinate is computed from: float32 scalars."""
@@ -123,9 +133,9 @@ Emit = Callable[[Expr], Expr]
 
 def _scaled(x: Expr, by: Expr, emit: Emit, before: float = 0.0, after: float = 0.0) -> Expr:
     """(x + before) / by - after."""
-    moved = emit(relax.op.add(x, constant(np.float32(before)))) if before else x
+    moved = emit(relax.op.add(x, _single(before))) if before else x
     divided = emit(relax.op.divide(moved, by))
-    return emit(relax.op.subtract(divided, constant(np.float32(after)))) if after else divided
+    return emit(relax.op.subtract(divided, _single(after))) if after else divided
 
 
 def _half_pixel(x: Expr, axis: _Axis, emit: Emit) -> Expr:
@@ -133,13 +143,13 @@ def _half_pixel(x: Expr, axis: _Axis, emit: Emit) -> Expr:
 
 
 def _pytorch_half_pixel(x: Expr, axis: _Axis, emit: Emit) -> Expr:
-    one, zero = constant(np.float32(1)), constant(np.float32(0))
+    one, zero = _single(1), _single(0)
     return emit(relax.op.where(emit(relax.op.greater(axis.size, one)), _half_pixel(x, axis, emit), zero))
 
 
 def _align_corners(x: Expr, axis: _Axis, emit: Emit) -> Expr:
     """Of one element, which is the first, the divisor is not 0."""
-    one = constant(np.float32(1))
+    one = _single(1)
     times = emit(relax.op.multiply(x, emit(relax.op.subtract(axis.extent, one))))
     return emit(relax.op.divide(times, emit(relax.op.maximum(emit(relax.op.subtract(axis.size, one)), one))))
 
@@ -188,33 +198,31 @@ def _at_run_time(seen: Sequence[_Table], dtype: str, write: Writer, where: str) 
         return write.emit(value, hint)
 
     def number(each: Size) -> Expr:
-        known = isinstance(each, int)
-        return constant(np.float32(each)) if known else emit(relax.op.astype(write.size(in_c(each, "")), "float32"))
+        if isinstance(each, int):
+            return _single(each)
+        return emit(relax.op.astype(write.size(in_c(each, "")), "float32"))
 
     end, length = number(extent), number(size)
-    scale = emit(relax.op.divide(length, end)) if len(scales) > 1 else constant(np.float32(how.scale))
+    scale = emit(relax.op.divide(length, end)) if len(scales) > 1 else _single(how.scale)
     x = write.vector(np.arange(large.size, dtype=np.float32), size, hint)
     at = emit(relax.op.astype(_COORDINATES[how.coordinates](x, _Axis(end, length, scale), emit), "float64"))
     at = emit(relax.op.expand_dims(at, 1))
     if large.is_nearest:
         add, rounded = _NEAREST[how.nearest]
-        positions = emit(rounded(emit(relax.op.add(at, constant(np.float64(add)))) if add else at))
+        positions = emit(rounded(emit(relax.op.add(at, _double(add))) if add else at))
         weights = constant(np.ones((large.size, 1), dtype))
     else:
         positions, weights = _weighted(how, at, large.weights.shape[1], emit)
         if how.exclude_outside:
             weights = _inside_alone(positions, weights, end, emit)
         weights = emit(relax.op.astype(weights, dtype))
-    last = emit(relax.op.subtract(emit(relax.op.astype(end, "float64")), constant(np.float64(1))))
-    inside = emit(relax.op.minimum(emit(relax.op.maximum(positions, constant(np.float64(0)))), last))
+    last = emit(relax.op.subtract(emit(relax.op.astype(end, "float64")), _double(1)))
+    inside = emit(relax.op.minimum(emit(relax.op.maximum(positions, _double(0))), last))
     return emit(relax.op.astype(inside, "int64")), weights
 
 
 def _weighted(how: Sampling, at: Expr, taps: int, emit: Emit) -> tuple[Expr, Expr]:
     """Positions and weights of the neighbours on both sides, as `frontends/onnx/interpolation.py` has them."""
-
-    def number(value: float) -> Expr:
-        return constant(np.float64(value))
 
     def plus(one: Expr, other: Expr) -> Expr:
         return emit(relax.op.add(one, other))
@@ -227,21 +235,21 @@ def _weighted(how: Sampling, at: Expr, taps: int, emit: Emit) -> tuple[Expr, Exp
     positions = plus(emit(relax.op.floor(at)), offsets)
     distance = emit(relax.op.abs(emit(relax.op.subtract(positions, at))))
     if how.mode == "linear":
-        weights = emit(relax.op.maximum(number(0), emit(relax.op.subtract(number(1), distance))))
+        weights = emit(relax.op.maximum(_double(0), emit(relax.op.subtract(_double(1), distance))))
     else:
         a = how.cubic
         squared = times(distance, distance)
-        near = plus(times(plus(times(distance, number(a + 2)), number(-(a + 3))), squared), number(1))
-        far = times(plus(times(plus(distance, number(-5)), distance), number(8)), number(a))
-        far = plus(times(far, distance), number(-4 * a))
-        beyond = emit(relax.op.where(emit(relax.op.less(distance, number(2))), far, number(0)))
-        weights = emit(relax.op.where(emit(relax.op.less_equal(distance, number(1))), near, beyond))
+        near = plus(times(plus(times(distance, _double(a + 2)), _double(-(a + 3))), squared), _double(1))
+        far = times(plus(times(plus(distance, _double(-5)), distance), _double(8)), _double(a))
+        far = plus(times(far, distance), _double(-4 * a))
+        beyond = emit(relax.op.where(emit(relax.op.less(distance, _double(2))), far, _double(0)))
+        weights = emit(relax.op.where(emit(relax.op.less_equal(distance, _double(1))), near, beyond))
     return positions, emit(relax.op.divide(weights, emit(relax.op.sum(weights, 1, True))))
 
 
 def _inside_alone(positions: Expr, weights: Expr, end: Expr, emit: Emit) -> Expr:
     """Weights of what lies inside, which are one together."""
-    zero, one = constant(np.float64(0)), constant(np.float64(1))
+    zero, one = _double(0), _double(1)
     after = emit(relax.op.greater_equal(positions, zero))
     before = emit(relax.op.less(positions, emit(relax.op.astype(end, "float64"))))
     left = emit(relax.op.where(emit(relax.op.logical_and(after, before)), weights, zero))

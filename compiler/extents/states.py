@@ -155,7 +155,9 @@ def with_states(imported: ImportedModel, states: Sequence[State], values: Mappin
 
 def _continued(param: Var, value: Expr | None) -> int | None:
     """The axis along which a value is a parameter with more behind it."""
-    name = str(getattr(value.op, "name", "")) if isinstance(value, tvm.ir.Call) else ""
+    if not isinstance(value, tvm.ir.Call):
+        return None
+    name = str(getattr(value.op, "name", ""))
     if name == CONTINUED and value.args[0].same_as(param):
         return int(value.attrs["axis"])
     if name != "relax.concat":

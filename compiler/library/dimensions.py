@@ -137,7 +137,8 @@ def c_arguments(signature: Signature, values: Values) -> list[Any]:
 def _solved(size: Size, dimension: Dimension, axis: _Axis) -> int:
     """The value of its only dimension with which the size of an axis is what it is."""
     least, bound = dimension.least, dimension.bound
-    for value in (axis.extent, *range(least, bound + 1)):
+    candidates: list[int] = [axis.extent, *range(least, bound + 1)]
+    for value in candidates:
         if least <= value <= bound and value_of(size, {dimension.name: value}) == axis.extent:
             return value
     ends = [value_of(size, {dimension.name: value}) for value in (least, bound)]

@@ -170,6 +170,8 @@ _GROUPED = [*_PAST, "last", "total", "cos", "sin"]
 def test_attention_operators_continue_caches(proto: onnx.ModelProto) -> None:
     compiled = tilewright.compile(proto, ranges={"past": (1, 20), "seq": (1, 5)}, threads=1)
     assert len(compiled.signature.states) == 2
+    assert all("attention" not in each.symbol or "cached" in each.symbol for each in compiled.signature.kernels)
+    assert any("cached_attention" in each.symbol for each in compiled.signature.kernels)
     reference, generator, past = engine(proto), np.random.default_rng(1), 1
     heads = proto.graph.output[1].type.tensor_type.shape.dim[1].dim_value
     caches = {name: generator.standard_normal((1, heads, 1, 16)).astype(np.float32) for name in _PAST}

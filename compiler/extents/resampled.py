@@ -45,7 +45,7 @@ class _Table:
     @property
     def is_nearest(self) -> bool:
         """Whether an element is one of the operand's."""
-        return self.weights.shape[1] == 1
+        return bool(self.weights.shape[1] == 1)
 
     @property
     def changes_nothing(self) -> bool:

@@ -11,7 +11,7 @@ line ends in between. Works on loops over buffers that still have their axes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import tvm
 import tvm_ffi

@@ -31,8 +31,8 @@ class FuseAttention(GraphPass):
     products of rank 3, heads are looked for behind the reshape that merged them. Probabilities may have NaN replaced by
     0, or those of whole rows, as ONNX's Attention does where all keys are masked: then the results of these rows are 0,
     whatever the values are. The operator takes tokens before heads, so the values are transposed to that and back;
-    where a model transposed them from it, Canonicalize takes both away. Scores that anything else reads stay. Contract: the same function, that
-    of NaN and infinities too, up to rounding.
+    where a model transposed them from it, Canonicalize takes both away. Scores that anything else reads stay. Contract:
+    but for that, the same function, that of NaN and infinities too, up to rounding.
     """
 
     def __call__(self, module: tvm.IRModule) -> PassResult:

@@ -92,7 +92,7 @@ def test_sizes_in_arithmetic_and_a_mean_over_what_is_there() -> None:
         assert_right(compiled, proto, ranged.images(proto, height, h=4 * height, w=2 * width + 1))
 
 
-_MODELS = Path(__file__).parents[1] / "models"
+_MODELS = Path(__file__).parents[2] / "models"
 _NETWORKS = ("convnext", "densenet", "edsr", "efficientnet", "mobilenet_v2", "mobilenet_v3", "regnet", "resnet_basic")
 
 

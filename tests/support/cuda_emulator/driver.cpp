@@ -251,6 +251,12 @@ API int cuLaunchKernelEx(const launch_config *config, handle function, void **pa
   });
 }
 
+API int cuLaunchKernel(handle function, unsigned bx, unsigned by, unsigned bz, unsigned tx, unsigned ty, unsigned tz,
+                       unsigned shared_bytes, handle stream, void **parameters, void **) {
+  const launch_config config = {{bx, by, bz}, {tx, ty, tz}, shared_bytes, stream, nullptr, 0};
+  return cuLaunchKernelEx(&config, function, parameters, nullptr);
+}
+
 API int cuStreamCreate(handle *made, unsigned) { return *made = new stream, 0; }
 API int cuStreamSynchronize(handle given) { return ++counts.waits, of(given).captures ? CAPTURING : 0; }
 

@@ -317,7 +317,8 @@ def check(run: Runner, case: Case, seed: int, machine: targets.Target | None = N
     generator = pseudorandom.Random(seed)
     cores = generator.choice([1, 2, 5])
     # Operands by their place in a register: machines with such multiply-adds choose among more.
-    plain = replace(HOST.with_cores(cores), operand_lanes=generator.choice([1, 4]))
+    several = generator.choice([1, 4])
+    plain = replace(HOST.with_cores(cores), operand_lanes=several, written_steps=several)
     target = machine or (target_with(*case.units, cores=cores) if case.units else plain)
     picked: list[Decision] = []
 

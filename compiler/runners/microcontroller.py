@@ -21,6 +21,7 @@ import numpy as np
 from ...dtypes import numpy_dtype
 from ...errors import LibraryError, TensorError, ToolError
 from ..emission.tensor_notes import tensor_notes
+from ..library.arrays import checked, results_of, states_after
 from ..library.dimensions import Values, at, sizes_of_call
 from ..library.signature import Signature, parse_signature
 from ..library.tensor_spec import TensorSpec
@@ -60,6 +61,7 @@ class Counts:
 
     Attributes:
         outputs: in the order of the model's.
+        states: inputs that come back, by name.
         instructions: of one inference, within a tick of the board's clock.
         stack_bytes: that it used.
         flash_bytes: code, constants and initial values of all that the call needs, without what libc has.
@@ -67,6 +69,7 @@ class Counts:
     """
 
     outputs: tuple[Array, ...]
+    states: Mapping[str, Array]
     instructions: int
     stack_bytes: int
     flash_bytes: int
@@ -84,6 +87,7 @@ class Program:
         inputs, outputs: the tensors.
         flags: of the compiler, for the processor.
         cpu: the processor.
+        states: the names of inputs that `call` changes.
     """
 
     sources: tuple[Path, ...]
@@ -93,6 +97,7 @@ class Program:
     outputs: tuple[TensorSpec, ...]
     flags: tuple[str, ...]
     cpu: str
+    states: tuple[str, ...] = ()
 
     @property
     def function(self) -> str:
@@ -137,6 +142,7 @@ def program_of(sources: Library, flags: Sequence[str], values: Values = _NO_SIZE
         outputs=tuple(at(spec, signature.dimensions, values) for spec in signature.outputs),
         flags=tuple(flags),
         cpu=signature.cpu,
+        states=tuple(state.before.name for state in signature.states),
     )
 
 
@@ -166,8 +172,9 @@ class MicrocontrollerRunner:
             TensorError: an input is missing or has another shape or dtype.
             ToolError: there is no board for it, the sources cannot be built, or the board ends with an error.
         """
-        specs = library.signature.outputs
-        return dict(zip((spec.name for spec in specs), self.count(library, inputs).outputs, strict=True))
+        signature, counts = library.signature, self.count(library, inputs)
+        after = states_after(signature, counts.states, sizes_of_call(signature, inputs))
+        return {**results_of(signature, counts.outputs), **after}
 
     def time(self, library: Library, inputs: Inputs, *, runs: int = 1, seconds: float = 0) -> list[float]:
         """The seconds of as many runs if every instruction took a tick of the board's clock; all are the same.
@@ -196,10 +203,8 @@ class MicrocontrollerRunner:
                 hint=f"boards have: {', '.join(BOARDS)}; sources for other machines are built there, by make",
             )
         flags = parse(signature.triple, cpu=signature.cpu).c_flags
-        program = program_of(library, flags, sizes_of_call(signature, inputs))
-        if missing := [spec for spec in signature.inputs if spec.name not in inputs]:
-            raise TensorError("it is missing", where=f"input {missing[0].name!r}", hint=f"needed is {missing[0]}")
-        return self.count_program(program, [inputs[spec.name] for spec in signature.inputs])
+        arrays, values = checked(signature, inputs, str(library.path))
+        return self.count_program(program_of(library, flags, values), arrays)
 
     def count_program(self, program: Program, inputs: Sequence[Array]) -> Counts:
         """Runs a program once, and tells what it took."""
@@ -209,8 +214,9 @@ class MicrocontrollerRunner:
             (folder / "inputs.bin").write_bytes(data)
             board = BOARDS[program.cpu]
             _run([*_emulation(board), "-kernel", "firmware.elf"], folder)
-            ticks, stack, outputs = _results(program, (folder / "outputs.bin").read_bytes())
-            return Counts(outputs, ticks * _NANOSECONDS // board.clock_hz, stack, *self._sizes(program, folder))
+            ticks, stack, outputs, states = _results(program, (folder / "outputs.bin").read_bytes())
+            instructions = ticks * _NANOSECONDS // board.clock_hz
+            return Counts(outputs, states, instructions, stack, *self._sizes(program, folder))
 
     def link(self, program: Program, folder: Path) -> Path:
         """Builds the firmware in a folder."""
@@ -220,6 +226,7 @@ class MicrocontrollerRunner:
             "call": program.call,
             "inputs": tensor_notes(program.inputs),
             "outputs": tensor_notes(program.outputs),
+            "states": [place for place, spec in enumerate(program.inputs) if spec.name in program.states],
             "board": BOARDS[program.cpu],
         }
         environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
@@ -284,15 +291,18 @@ def _bytes_of(spec: TensorSpec, array: Any) -> bytes:
     return data
 
 
-def _results(program: Program, data: bytes) -> tuple[int, int, tuple[Array, ...]]:
-    """Ticks of the clock, bytes of stack, and the outputs, as the board wrote them."""
+def _results(program: Program, data: bytes) -> tuple[int, int, tuple[Array, ...], dict[str, Array]]:
+    """Ticks of the clock, bytes of stack, the outputs, and states by name, as the board wrote them."""
     ticks, stack = (int(number) for number in np.frombuffer(data, "<u4", _COUNTS))
-    outputs, offset = [], 4 * _COUNTS
-    for spec in program.outputs:
+    arrays, offset = [], 4 * _COUNTS
+    states = [spec for spec in program.inputs if spec.name in program.states]
+    for spec in (*program.outputs, *states):
         kind = numpy_dtype(spec.dtype)
-        outputs.append(np.frombuffer(data, kind, spec.elements, offset).reshape(spec.shape))
+        arrays.append(np.frombuffer(data, kind, spec.elements, offset).reshape(spec.shape))
         offset += spec.nbytes
-    return ticks, stack, tuple(outputs)
+    outputs = tuple(arrays[: len(program.outputs)])
+    changed = dict(zip((spec.name for spec in states), arrays[len(outputs) :], strict=True))
+    return ticks, stack, outputs, changed
 
 
 def _run(command: Sequence[str], folder: Path) -> str:

@@ -103,6 +103,7 @@ class _Importer:
     def __init__(self, model: ir.Model, where: str) -> None:
         self.refusals = Refusals(where)
         self.bodies = Bodies()
+        self.inputs = frozenset(real_inputs(model))
         self._functions = model.functions
         self._where = where
 

@@ -37,13 +37,14 @@ def by_lines(loop: For, needed: BeforeEnd, stops: Sequence[BeforeEnd] = ()) -> S
         return None
     analyzer = tvm.sym.Analyzer()
     begins = analyzer.simplify(substituted(needed.place, {loop.loop_var: zero}))
-    end = needed.end.astype("int64")
-    # Where a line is the last one, what a tile has of the next is not needed.
-    ended = any(_ends_a_line(each, step, begins, needed.bound, analyzer) for each in stops)
-    beyond = 0 if ended else needed.span
+    end = tirx.min(needed.end.astype("int64"), number(needed.bound))  # more may be asked for than there is of a line
+    skipped = tirx.floormod(begins, number(needed.bound))  # of the first line
+    lines = tirx.floordiv(skipped + (loop.extent - 1) * step + needed.span, number(needed.bound)) + 1
+    for stop in (_end_of_line(each, step, begins, needed.bound, analyzer) for each in stops):
+        if stop is not None:  # what the last tile has of the next line is not needed
+            lines = tirx.min(lines, tirx.floordiv(skipped + stop, number(needed.bound)))
     line = tirx.Var(f"{loop.loop_var.name}_line", "int64")
-    at = line * needed.bound - tirx.floormod(begins, number(needed.bound))  # where the line begins, from the first tile
-    lines = tirx.floordiv(begins % needed.bound + (loop.extent - 1) * step + beyond, number(needed.bound)) + 1
+    at = line * needed.bound - skipped  # where the line begins, from the first tile
     before = _quotient(at - needed.bound + end - 1 + step, step)  # behind the last tile that the line before has read
     first = tirx.max(_quotient(at - needed.span + step - 1, step), before)
     last = _quotient(at + end - 1 + step, step)
@@ -68,11 +69,11 @@ def bound_loops(function: PrimFunc) -> PrimFunc:
     return function.with_body(tvm_ffi.structural_map(function.body, (tirx.For, bounded)))
 
 
-def _ends_a_line(stop: BeforeEnd, step: int, begins: Scalar, line: int, analyzer: Analyzer) -> bool:
-    """Whether a loop stops where a line does."""
+def _end_of_line(stop: BeforeEnd, step: int, begins: Scalar, line: int, analyzer: Analyzer) -> Scalar | None:
+    """Where a loop over tiles stops, from the first one, if that is where a line ends."""
     by, end = stop.multiple or (1, stop.end)
     known = analyzer.modular_set(analyzer.simplify(end + begins))
-    return by == step and known.coeff % line == 0 and known.base % line == 0
+    return end if by == step and known.coeff % line == 0 and known.base % line == 0 else None
 
 
 def number(value: int) -> Scalar:

@@ -62,8 +62,8 @@ def bound_loops(function: PrimFunc) -> PrimFunc:
         if not BOUNDED.of(loop):
             return loop
         first, last = loop.body.condition.a.b, loop.body.condition.b.b
-        first = tirx.min(first, loop.extent)
-        extent = tirx.max(tirx.min(last, loop.extent) - first, tirx.IntImm(str(loop.loop_var.ty.dtype), 0))
+        first = tirx.max(tirx.min(first, loop.extent), number(0))  # what is known to be small is counted in 32 bits
+        extent = tirx.max(tirx.min(last, loop.extent) - first, number(0))
         return tirx.For(loop.loop_var, first, extent, loop.kind, loop.body.then_case, None, {})
 
     return function.with_body(tvm_ffi.structural_map(function.body, (tirx.For, bounded)))

@@ -50,7 +50,13 @@ def by_lines(loop: For, needed: BeforeEnd, stops: Sequence[BeforeEnd] = ()) -> S
     last = _quotient(at + end - 1 + step, step)
     inside = tirx.all(loop.loop_var >= analyzer.simplify(first), loop.loop_var < analyzer.simplify(last))
     tiles = tirx.For(
-        loop.loop_var, loop.min, loop.extent, loop.kind, tirx.IfThenElse(inside, loop.body, None), None, BOUNDED.entry(1)
+        loop.loop_var,
+        loop.min,
+        loop.extent,
+        loop.kind,
+        tirx.IfThenElse(inside, loop.body, None),
+        None,
+        BOUNDED.entry(1),
     )
     return tirx.For(line, zero, analyzer.simplify(lines), tirx.ForKind.SERIAL, tiles)
 

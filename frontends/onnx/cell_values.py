@@ -230,7 +230,9 @@ def _as_one_sum(parts: Sequence[Value]) -> Sum | None:
     rows = [[value for value, _ in each.terms] for each in sums]
     if len(sums) < len(parts) or any(each != rows[0] for each in rows):
         return None
-    matrices = [np.concatenate(each, 1) for each in zip(*([matrix for _, matrix in s.terms] for s in sums), strict=True)]
+    matrices = [
+        np.concatenate(each, 1) for each in zip(*([matrix for _, matrix in s.terms] for s in sums), strict=True)
+    ]
     return Sum(tuple(zip(rows[0], matrices, strict=True)), np.concatenate([each.bias for each in sums]))
 
 

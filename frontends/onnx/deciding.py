@@ -29,7 +29,7 @@ def deciding_values(
         opset: of its nodes.
 
     Returns:
-        The input's name, and a value for each answer; None where several inputs decide, or an input in a way that is not seen.
+        The input's name, and a value for each answer; None where several inputs decide, or one in a way not seen.
     """
     path = _Path(inputs)
     if not path.follow(condition) or len(path.reached) != 1:

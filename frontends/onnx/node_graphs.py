@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -69,13 +69,15 @@ class _Turns:
         body: takes the turn and what is carried; gives whether there is a next one if `conditional`, what is carried
             on, and slices.
         first: what the first turn takes, and what is known of it.
-        wanted: outputs of the node that are slices.
+        places: of what is carried, and of the slices, among the node's outputs.
+        fixed: the other outputs: what stays as it is.
     """
 
     body: Body
     first: Sequence[Expr]
     known: Sequence[Array | None]
-    wanted: Sequence[int]
+    places: Sequence[int]
+    fixed: Mapping[int, Value]
     conditional: bool
 
     @property
@@ -224,7 +226,9 @@ class NodeGraphs:
         initial = [made.first[place] for place in cell.states]
         every, *last = steps_of(cell, outside[cell.sequence], initial, self.node)
         states = {**found.last, **dict(zip(cell.states, last, strict=True))}
-        return self._of_outputs(made, [*(states[place] for place in range(len(made.first))), *[every] * len(made.slices)])
+        return self._of_outputs(
+            made, [*(states[place] for place in range(len(made.first))), *[every] * len(made.slices)]
+        )
 
     def _turns(
         self,
@@ -233,31 +237,42 @@ class NodeGraphs:
         condition: Value | None,
         carried: Sequence[Value],
     ) -> _Turns:
-        """The body of a loop as a function, of the first turn's types."""
+        """The body of a loop as a function, of the first turn's types; what never changes it captures."""
+        fixed = self._unchanged(attribute, len(carried), conditional=condition is not None)
+        moving = [place for place in range(len(carried)) if place not in fixed]
         turn = relax.Var("turn", relax.TensorType([], "int64"))
-        first = [self.scope.as_expr(value) for value in carried]
-        parameters = [relax.Var(f"carried_{number}", each.ty) for number, each in enumerate(first)]
+        first = [self.scope.as_expr(carried[place]) for place in moving]
+        parameters = {place: relax.Var(f"carried_{place}", each.ty) for place, each in zip(moving, first, strict=True)}
         conditional = condition is not None
-        wanted = [index for index in range(len(first), len(self.node.source.outputs)) if self.node.wants(index)]
+        wanted = [index for index in range(len(carried), len(self.node.source.outputs)) if self.node.wants(index)]
 
         def fill(scope: Scope) -> tuple[Sequence[Expr], Sequence[Expr]]:
             nonlocal conditional
-            given = inputs(_Turn(turn, tuple(parameters), scope, self.node.name))
-            results = self._filled(attribute, given, scope)
+            taken = [
+                scope.capture(value) if place in fixed else parameters[place] for place, value in enumerate(carried)
+            ]
+            results = self._filled(attribute, inputs(_Turn(turn, tuple(taken), scope, self.node.name)), scope)
             if condition is not None:
                 following, *results = results
                 conditional = not (_is_true(condition) and _is_true(following))  # else the next turn always follows
             goes_on = [following] if conditional else []
-            kept = [*goes_on, *results[: len(first)], *(results[index] for index in wanted)]
-            return [turn, *parameters], [scope.as_expr(each) for each in kept]
+            kept = [*goes_on, *(results[index] for index in (*moving, *wanted))]
+            return [turn, *parameters.values()], [scope.as_expr(each) for each in kept]
 
         body = self.walker.bodies.make(self.scope, fill)
-        known = [each if isinstance(each, np.ndarray) else None for each in carried]
-        return _Turns(body, first, known, wanted, conditional)
+        known = [carried[place] if isinstance(carried[place], np.ndarray) else None for place in moving]
+        return _Turns(body, first, known, [*moving, *wanted], {place: carried[place] for place in fixed}, conditional)
+
+    def _unchanged(self, attribute: str, carried: int, *, conditional: bool) -> set[int]:
+        """Which of what goes from turn to turn is what it was: weights of layers in the loops of TensorFlow."""
+        graph = self._graph(attribute)
+        given, results = graph.inputs[2 * conditional :], graph.outputs[int(conditional) :]
+        pairs = zip(range(carried), given, results, strict=False)
+        return {place for place, value, result in pairs if _origin(result) is value}
 
     def _of_outputs(self, made: _Turns, items: Sequence[Value]) -> list[Value]:
         """What a loop gives, by the node's outputs: slices that nobody wants are not made."""
-        found = dict(zip([*range(len(made.first)), *made.wanted], items, strict=True))
+        found = {**made.fixed, **dict(zip(made.places, items, strict=True))}
         return [found.get(index, Missing()) for index in range(len(self.node.source.outputs))]
 
     def _items(self, call: Expr) -> list[Value]:
@@ -312,6 +327,13 @@ class NodeGraphs:
 
 _ENDLESS = (1 << 63) - 1
 _PRODUCTS = frozenset({"MatMul", "Gemm"})
+
+
+def _origin(value: ir.Value) -> ir.Value:
+    """What a value is a copy of."""
+    while (node := value.producer()) is not None and node.op_type == "Identity" and node.inputs[0] is not None:
+        value = node.inputs[0]
+    return value
 
 
 def _is_true(value: Value) -> bool:

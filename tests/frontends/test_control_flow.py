@@ -246,7 +246,11 @@ def test_a_branch_that_does_not_fit_is_named() -> None:
         ("float n", "k = Constant<value = float {0.5}>()  c = Less(n, k)", "--bind n=-0.5 for the 'then_branch'"),
         ("float n", "k = Constant<value = float {0.5}>()  c = Less(n, k)", "--bind n=0.5 for the 'else_branch'"),
         ("bool n", "c = Not(n)", "--bind n=false for the 'then_branch', --bind n=true for the 'else_branch'"),
-        ("float[3] n", "m = ReduceMax<keepdims=0>(n)  z = Constant<value = float {0.0}>()  c = Less(m, z)", "fix the input"),
+        (
+            "float[3] n",
+            "m = ReduceMax<keepdims=0>(n)  z = Constant<value = float {0.0}>()  c = Less(m, z)",
+            "fix the input",
+        ),
     ],
 )
 def test_what_decides_on_a_branch_is_named_with_values(given: str, condition: str, hint: str) -> None:

@@ -1,4 +1,4 @@
-"""Loops whose bodies are recurrent cells become recurrent layers, in whatever way they are written; others stay loops."""
+"""Loops whose bodies are recurrent cells become recurrent layers, however they are written; others stay loops."""
 
 from __future__ import annotations
 
@@ -84,7 +84,9 @@ def loop(cell: str, states: tuple[str, ...], *, gather: str = "x = Gather<axis=0
     made = ", ".join(f"{TENSOR} {state}2" for state in states)
     first = ", ".join(f"{state}0" for state in states)
     last = ", ".join(f"{state}n" for state in states)
-    outputs = ", ".join([f"float[{STEPS},{BATCH},{HIDDEN}] hs", *(f"{TENSOR} {state}n" for state in states), "int32 tn"])
+    outputs = ", ".join(
+        [f"float[{STEPS},{BATCH},{HIDDEN}] hs", *(f"{TENSOR} {state}n" for state in states), "int32 tn"]
+    )
     inputs = ", ".join([f"float[{STEPS},{BATCH},{SIZE}] xs", *(f"{TENSOR} {state}0" for state in states)])
     return model(f"""g ({inputs}) => ({outputs}) {{
         tn, {last}, hs = Loop(M, yes, begin, {first})<
@@ -96,7 +98,9 @@ def loop(cell: str, states: tuple[str, ...], *, gather: str = "x = Gather<axis=0
 
 def operators(made: onnx.ModelProto) -> list[str]:
     main = frontends.load(frontends.open(made)).module["main"]
-    return [str(each.value.op.name) for block in main.body.blocks for each in block.bindings if hasattr(each.value, "op")]
+    return [
+        str(each.value.op.name) for block in main.body.blocks for each in block.bindings if hasattr(each.value, "op")
+    ]
 
 
 def agree(made: onnx.ModelProto) -> None:
@@ -122,10 +126,24 @@ def test_a_cell_in_a_loop_is_a_layer(name: str) -> None:
 
 
 def test_a_cell_in_a_scan_is_a_layer() -> None:
-    made = model(f"""g (float[{STEPS},{BATCH},{SIZE}] xs, {TENSOR} h0) => ({TENSOR} hn, float[{STEPS},{BATCH},{HIDDEN}] hs) {{
+    outputs = f"{TENSOR} hn, float[{STEPS},{BATCH},{HIDDEN}] hs"
+    made = model(f"""g (float[{STEPS},{BATCH},{SIZE}] xs, {TENSOR} h0) => ({outputs}) {{
         hn, hs = Scan(h0, xs)<num_scan_inputs=1,
             body = b ({TENSOR} h, float[{BATCH},{SIZE}] x) => ({TENSOR} h2, {TENSOR} out) {{
                 {GRU_AFTER} out = Identity(h2) }}>
+    }}""")
+
+    assert operators(made).count(NAME) == 1
+    agree(made)
+
+
+def test_weights_that_go_from_turn_to_turn_stay_weights() -> None:
+    """So TensorFlow has them."""
+    made = model(f"""g (float[{STEPS},{BATCH},{SIZE}] xs, {TENSOR} h0) => ({TENSOR} hn, float[{HIDDEN},{HIDDEN}] rn) {{
+        hn, rn = Loop(M, yes, h0, R1)<
+            body = b (int64 t, bool go, {TENSOR} h, float[{HIDDEN},{HIDDEN}] r) => (
+                bool on, {TENSOR} h2, float[{HIDDEN},{HIDDEN}] r2) {{
+                on = Identity(go)  x = Gather<axis=0>(xs, t)  {RNN.replace("R1", "r")}  r2 = Identity(r) }}>
     }}""")
 
     assert operators(made).count(NAME) == 1

@@ -72,9 +72,11 @@ def lines_of_tiles(tile: int, rows: Any) -> Any:
 
 @pytest.mark.parametrize("tile", [2, 3, 5, 11])
 def test_tiles_of_lines_are_those_that_have_something_of_what_is_there(tile: int) -> None:
-    """Each once, also where a tile ends one line and begins the next, and where more is asked for than there is room."""
+    """Each once, also where a tile ends one line and begins the next, or more is asked for than there is room."""
     shorter = bound_loops(stop_early(lines_of_tiles(tile, [(2, 0, 0, 1, PIXELS, 1)])))
-    kernel = tvm.compile(tvm.IRModule({"kernel": shorter.with_attr("global_symbol", "kernel")}), target="llvm")["kernel"]
+    kernel = tvm.compile(tvm.IRModule({"kernel": shorter.with_attr("global_symbol", "kernel")}), target="llvm")[
+        "kernel"
+    ]
     x = np.arange(1, BOUND * PIXELS + 1, dtype=np.float32).reshape(BOUND, PIXELS)
     for size in (1, 3, 7, 8, 9):
         out = tvm.runtime.tensor(np.zeros(x.size, np.float32))
@@ -96,7 +98,10 @@ def test_of_a_stage_is_made_what_its_reader_reads() -> None:
     _, first, second = stop_early(kernel).body.seq
 
     end = tirx.BufferLoad(SIZE, [])
-    same(tirx.PrimFunc([X, SIZE, OUT], second), tirx.PrimFunc([X, SIZE, OUT], loop(ROW, tirx.min(number(2), end), used.body)))
+    same(
+        tirx.PrimFunc([X, SIZE, OUT], second),
+        tirx.PrimFunc([X, SIZE, OUT], loop(ROW, tirx.min(number(2), end), used.body)),
+    )
     assert "size" in str(first.extent) and "* T.int64(4)" in str(first.extent)
 
 

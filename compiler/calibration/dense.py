@@ -66,7 +66,7 @@ def quantize_dense(
         for number, _ in enumerate(split):
             tell("read samples", number, 0)
         exact = taps_of(shop, network, None, "exact")
-        values = exact.all(split.tried[0])
+        values = exact.all(split.kept[0])
         layers = layers_of(shop, network, values, None, "exact_layers")
         corrections = corrections_for(shop, opened, asked, WAYS[way]["weights"], tell)
         work = Work(shop, opened, whole, network, asked, split, exact, layers, values, corrections, tell, clock)

@@ -14,7 +14,7 @@ from ..extents.ranges import static_shapes
 from ..options import CompileOptions
 from ..process.progress import ProgressCallback
 from ..recipes.identity import identity_of
-from ..recipes.recipe import FloatEntry, ModelIdentity, Recipe, TensorEntry, WeightsEntry
+from ..recipes.recipe import OF_TENSORS, ActivationsEntry, FloatEntry, ModelIdentity, Recipe, TensorEntry, WeightsEntry
 from .choose_ranges import choose_ranges
 from .collect import State, collect, key_of
 from .correct import CORRECTIONS, Corrections, corrections_of
@@ -94,7 +94,7 @@ def quantize(
 
     asked = request or Request()
     opened = frontends.open(model, frontends.Request(shapes=static_shapes(asked.options)))
-    whole = network_of(opened)
+    whole = network_of(opened, tensors=True)
     check_layers(whole, asked)
     network = whole.of([layer for layer in whole.layers if layer.name not in asked.keep_float])
     clock = Clock()
@@ -105,16 +105,18 @@ def quantize(
         exact = taps_of(shop, network, None, "exact")
         with clock("corrections"):
             balanced, exact = corrections.balanced(network, exact, split)
-            whole = network_of(balanced)
+            whole = network_of(balanced, tensors=True)
             network = whole.of([layer for layer in whole.layers if layer.name not in asked.keep_float])
         state = State(asked.state, key_of(corrections.key, str(corrections.balance)))
         with clock("calibrate"):
             statistics = _statistics(shop, network, split, state, tell)
-        values = exact.all(split.tried[0])
+        values = exact.all(split.kept[0])
         with clock("ranges"):
             layers = layers_of(shop, network, values, None, "exact_layers")
             given = {root: candidates(statistics[root], asked.bits, root) for root in network.roots}
-            chosen = choose_ranges(network, exact, layers, split.tried, given, asked.bits, tell)
+            for root in network.symmetric:
+                given[root] = [each.symmetric(asked.bits) for each in given[root]]
+            chosen = choose_ranges(network, exact, layers, split.tried(network.bytes), given, asked.bits, tell)
         tensors = {root: found.entry(asked.bits, why) for root, (found, why) in chosen.items()}
         recipe = _recipe(whole, asked, identity_of(opened), shared_entries(balanced, tensors))
         work = Work(shop, opened, whole, network, asked, split, exact, layers, values, corrections, tell, clock)
@@ -150,7 +152,8 @@ class Work:
         integer = self.shop.compiled(self.whole.opened, "integer", recipe, kept)
         quantized, alone = self._quantized(kept), None
         if quantized.layers:
-            tried, held, exact = self.split.tried, self.split.held[:_MEASURED], self.exact
+            size, exact = self.network.bytes, self.exact
+            tried, held = self.split.tried(size), self.split.judging(size)
             with self.clock("corrections"):
                 recipe = self.corrections.rounded(quantized, recipe, exact, self.split.kept, held)
                 alone = layers_of(self.shop, quantized, self.values, recipe, "integer_layers")
@@ -167,12 +170,19 @@ class Work:
         errors = None
         if quantized.layers and self.asked.details and alone is not None:
             with self.clock("errors"):
-                taps = taps_of(self.shop, self.network, recipe, "integer_taps")
+                whole = self._of_integers(recipe, quantized)
+                taps = taps_of(self.shop, self.network, whole, "integer_taps")
                 bench = Bench(quantized, self.exact, taps, self.exact_layers, alone)
                 held = self.split.held[:_MEASURED]
                 errors = measure_layers(self.shop, bench, held, len(held), _MEASURED_AT_END, self.tell)
         with self.clock("measure"):
             return self._findings(self.corrections.explained(recipe), statistics, kept, errors, integer)
+
+    def _of_integers(self, recipe: Recipe, quantized: Network) -> Recipe:
+        """The recipe as the library has it: where tensors are tapped, kernels are apart that are one otherwise."""
+        integers = {layer.name for layer in quantized.layers}
+        floats = [layer.name for layer in self.whole.layers if layer.name not in integers]
+        return with_floats(recipe, dict.fromkeys(floats, "on this target"))
 
     def _quantized(self, kept: dict[str, str]) -> Network:
         return self.whole.of([layer for layer in self.whole.layers if kept.get(layer.name, "-") == ""])
@@ -284,8 +294,10 @@ def corrections_for(
 
 
 def _recipe(network: Network, asked: Request, model: ModelIdentity, tensors: Mapping[str, TensorEntry]) -> Recipe:
-    entry = {"weights": WeightsEntry(asked.bits, asked.granularity)}
-    recipe = Recipe(model, dict(tensors), {layer.name: entry for layer in network.layers})
+    weights = {"weights": WeightsEntry(asked.bits, asked.granularity)}
+    activations = {"activations": ActivationsEntry(OF_TENSORS)}
+    layers = {layer.name: weights if layer.weights else activations for layer in network.layers}
+    recipe = Recipe(model, dict(tensors), layers)
     return with_floats(recipe, dict.fromkeys(asked.keep_float, "asked for"))
 
 

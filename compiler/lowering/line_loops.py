@@ -1,4 +1,4 @@
-"""Tiles of lines of which the beginnings are there alone: from line to line, and in each from the first tile to the last.
+"""Tiles of lines of which the beginnings alone are there: a loop over lines, in each from the first tile on.
 
     for t in 100:                                          for line in ...:
         if any(position % 80 < W of t * 4 ... + 3):   ->       for t in first tile of the line .. last that is there:

@@ -56,7 +56,8 @@ def _integers(bench: Workbench) -> Recipe:
     request = Request(options=bench.options, details=False)
     found = quantize(bench.opened, bench.samples, request, bench.tell).recipe
     stays = found.entries(FloatEntry)
-    layers = {name: entry for name, entry in found.layers.items() if name not in stays}
+    weights = found.entries(WeightsEntry).keys() - stays.keys()
+    layers = {name: entry for name, entry in found.layers.items() if name in weights}
     return Recipe(tensors=found.tensors, layers=layers, arrays=found.arrays)
 
 

@@ -1,4 +1,4 @@
-"""What the body of a loop computes, as far as recurrent cells do it: rows times constant matrices, gates, their products.
+"""What the body of a loop computes, as far as recurrent cells do it: rows times constant matrices, and gates.
 
     Sum([(x, W), (h, R)], bias)        x W + h R + bias: the columns of all gates, or of one
     Function("sigmoid", Sum(...))      a gate

@@ -49,9 +49,9 @@ def deciding_values(
             values.setdefault(answer, value)
     if set(values) != {True, False}:
         return None
-    for answer, value in values.items():
-        others = [other for each, other in answers if not any(each == known for known in compared)]
-        if not any(value == known for known in compared) and all(other is answer for other in others):
+    others = {other for each, other in answers if not any(each == known for known in compared)}
+    for answer in (True, False):  # all others
+        if others == {answer} and not any(values[answer] == known for known in compared):
             values[answer] = None
     return str(given.name), values
 

@@ -127,7 +127,7 @@ class _Turn:
     def _computed(self, made: Expr) -> Array | None:
         if isinstance(made, relax.TupleGetItem):
             parts = self.definitions.get(made.tuple_value)
-            whole = self.value(parts.args[0]) if calls(parts, "split") else None
+            whole = self.value(parts.args[0]) if parts is not None and calls(parts, "split") else None
             return None if whole is None else split_item(parts, made.index, whole)
         if not isinstance(made, tvm.ir.Call) or not isinstance(made.op, tvm.ir.Op):
             return None

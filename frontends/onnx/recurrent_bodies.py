@@ -183,7 +183,7 @@ def _lstm(nexts: dict[int, Value | None]) -> _Found | None:
                     for begin, candidate in _orders(_factors(new)):
                         gates = [_gate(each) for each in (begin, out, forget, candidate)]
                         known = tuple(gate for gate in gates if gate is not None)
-                        reads = tuple(state for gate in known if (state := _state(gate, at_h)) is not None)
+                        reads = tuple(h for gate in known if (h := _state(gate, at_h)) is not None)
                         same = {gate.function for gate in known[:3]}
                         if len(reads) == 4 and len(same) == 1 and not isinstance(begin, Rest):
                             functions = (known[0].function, known[3].function, squashed.name)

@@ -36,6 +36,7 @@ from ..ir_passes import (
     PassResult,
     PatchWise,
     RequantizeSums,
+    ShareHeads,
     SimplifyReductions,
     SliceInPlace,
     StopAtExtents,
@@ -147,6 +148,7 @@ def passes(
         FoldScale(recipe.named),
         FuseAttention(),
         Canonicalize(),
+        ShareHeads(),
         # Layout: channels last, transposes gone.
         ChannelsLast(),
         FoldConstants(keep_quantized=True),

@@ -11,30 +11,40 @@ from .backward_row import Site, Windows
 
 
 def convolution(site: Site) -> Sequence[Array]:
-    """Of the image, of the weights, and of the bias where there is one: products of matrices, each group by itself."""
+    """Of the image, of the weights, and of the bias where there is one: tap after tap, each a product of matrices."""
     image, weights, *bias = site.inputs
     groups = site.attribute("group", 1)
     windows = Windows(site, weights.shape[2:])
     padded = windows.padded(image)
     gradient = site.gradient
-    batch, outputs, *space = gradient.shape
-    taps = list(windows.taps())
-    # [groups, batch * places, channels of a group, taps]
-    read = np.stack([padded[tap] for tap in taps], axis=-1)
-    columns = np.moveaxis(read.reshape(batch, groups, -1, *space, len(taps)), (1, 2), (0, -2))
-    columns = columns.reshape(groups, batch * int(np.prod(space)), -1)
-    results = np.moveaxis(gradient.reshape(batch, groups, -1, *space), (1, 2), (0, -1)).reshape(
-        groups, columns.shape[1], -1
-    )
-    to_weights = (results.transpose(0, 2, 1) @ columns).reshape(weights.shape)
-    matrix = weights.reshape(groups, outputs // groups, -1)
-    back = (results @ matrix).reshape(groups, batch, *space, -1, len(taps))
-    back = np.moveaxis(back, (0, -2), (1, 2)).reshape(batch, -1, *space, len(taps))
+    batch, outputs = gradient.shape[:2]
+    results = gradient.reshape(batch, groups, outputs // groups, -1)
+    to_weights = np.empty((int(np.prod(weights.shape[2:])), groups, outputs // groups, weights.shape[1]), weights.dtype)
+    matrices = np.moveaxis(weights.reshape(groups, outputs // groups, weights.shape[1], -1), -1, 0)
+    product = _by_channel if weights.shape[1] == outputs // groups == 1 else _by_matrix
     gathered = np.zeros_like(padded)
-    for number, tap in enumerate(taps):
-        gathered[tap] += back[..., number]
+    for number, tap in enumerate(windows.taps()):
+        read = padded[tap].reshape(batch, groups, weights.shape[1], -1)
+        to_weights[number], back = product(read, results, np.ascontiguousarray(matrices[number]))
+        gathered[tap] += back.reshape(batch, -1, *gradient.shape[2:])
     axes = (0, *range(2, gradient.ndim))
+    to_weights = np.moveaxis(to_weights.reshape(-1, *weights.shape[:2]), 0, -1).reshape(weights.shape)
     return [windows.cropped(gathered), to_weights, *(gradient.sum(axis=axes) for _ in bias)]
+
+
+def _by_matrix(read: Array, results: Array, matrix: Array) -> tuple[Array, Array]:
+    """Of one tap the gradients of weights and of what is read, [batch, groups, inputs of a group, places].
+
+    Args:
+        results: the gradients of results, [batch, groups, outputs of a group, places].
+        matrix: the weights, [groups, outputs of a group, inputs of a group].
+    """
+    return (results @ read.swapaxes(-1, -2)).sum(axis=0), matrix.swapaxes(-1, -2) @ results
+
+
+def _by_channel(read: Array, results: Array, matrix: Array) -> tuple[Array, Array]:
+    """The same where each group is one channel: products of numbers are all there is."""
+    return np.einsum("bgip,bgop->goi", read, results), matrix * results
 
 
 def max_pool(site: Site) -> Sequence[Array]:

@@ -152,8 +152,8 @@ class _Learning:
         learned = [name for name in start if name in tape.moved]
         self._biases = {name: tensor for name, tensor in units.items() if name in learned}
         self._free = {name: start[name] != 0 for name in learned if name not in self._biases}
-        self._means = {name: np.zeros(start[name].shape) for name in learned}
-        self._squares = {name: np.zeros(start[name].shape) for name in learned}
+        self._means = {name: np.zeros_like(start[name]) for name in learned}
+        self._squares = {name: np.zeros_like(start[name]) for name in learned}
         self._units: dict[str, float] = {}
         self._energies: dict[str, float] = {}
 
@@ -188,19 +188,26 @@ class _Learning:
                 slope = aim.slope(want, have, self._energies[aim.tensor])
                 at[aim.tensor] = at[aim.tensor] + slope if aim.tensor in at else slope
             found = self._tape.back({**have, **self.arrays}, at)
-            for name in self._means:
-                if name in found:
-                    total[name] = total.get(name, 0.0) + found[name] / len(batch)
+            for name in self._means.keys() & found.keys():
+                if name in total:
+                    total[name] += found[name]
+                else:
+                    total[name] = np.array(found[name])
         for name, gradient in total.items():
-            self._move(name, gradient * self._free[name] if name in self._free else gradient, number, rate)
+            gradient /= len(batch)
+            if name in self._free:
+                gradient *= self._free[name]
+            self._move(name, gradient, number, rate)
 
     def _move(self, name: str, gradient: Array, number: int, rate: float) -> None:
-        self._means[name] = _FAST * self._means[name] + (1 - _FAST) * gradient
-        self._squares[name] = _SLOW * self._squares[name] + (1 - _SLOW) * np.square(gradient)
-        mean, root = self._means[name] / (1 - _FAST**number), np.sqrt(self._squares[name] / (1 - _SLOW**number))
-        step = np.divide(mean, root, out=np.zeros_like(mean), where=root > 0)
-        own = self.arrays[name]
-        self.arrays[name] = (own - rate * self._units[name] * step).astype(own.dtype)
+        """A step of one array; `gradient` is used up."""
+        mean, square = self._means[name], self._squares[name]
+        mean += (1 - _FAST) * (gradient - mean)
+        square += (1 - _SLOW) * (np.square(gradient, out=gradient) - square)
+        root = np.sqrt(square / (1 - _SLOW**number))
+        step = mean * (rate * self._units[name] / (1 - _FAST**number))
+        np.divide(step, root, out=step, where=root > 0)  # where nothing ever was, the mean is 0, too
+        self.arrays[name] = np.asarray(self.arrays[name] - step, step.dtype)
 
 
 def _batches(samples: Sequence[Sample], epochs: int) -> Iterator[list[Sample]]:

@@ -110,15 +110,14 @@ class PruneChannels:
         homes, tell = self._homes, self._subject.tell
         readers = {name for group in self._groups for name in group.inputs if name in homes}
         if sum(gram_bytes(homes[name]) for name in readers) <= _MOST_GRAM_BYTES:
-            tell("rank channels", 0, 0)
-            known = grams_of([homes[name] for name in sorted(readers)], data.trial, data.samples)
+            known = grams_of([homes[name] for name in sorted(readers)], data.trial, data.samples, tell)
         measured = data.samples[:_MEASURED_SAMPLES]
 
         def rank(group: Group, steps: Sequence[int]) -> Ranking:
             tell("rank channels", 0, 0)
             if not set(group.inputs) <= readers:
                 return by_magnitude(self._channels, group, steps)
-            grams = known or grams_of([homes[name] for name in group.inputs], data.trial, data.samples)
+            grams = known or grams_of([homes[name] for name in group.inputs], data.trial, data.samples, tell)
             ranking = by_second_order(self._channels, group, steps, grams)
             if self._subject.asked.work is None:  # then groups are not compared
                 return ranking

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..options import CompileOptions
     from ..process.progress import ProgressCallback
 
+_MOST_SAMPLES = 64  # that they are fitted on
 # Shares of the layers' work that are left of narrower ones; those that come first get time first.
 _SHARES = (0.5, 0.75, 0.35, 0.2)
 
@@ -48,7 +49,7 @@ def base_of(
         return known if known.layers else None
     share = next(each for each in _SHARES if name == f"work {each:.0%}")
     target = target_of(options)
-    asked = Pruning(work=share, samples=len(samples)).for_vectors(target.lanes())
+    asked = Pruning(work=share, samples=_MOST_SAMPLES).for_vectors(target.lanes())
     try:
         recipe = prune(opened, samples, asked, here(options, device), tell, cycles_on(target)).recipe
     except CutError:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from ...ir_passes.core.graph import Graph
 from ..build import target_of
 from ..calibration.errors_of_layers import Error, Injected, injected
 from ..calibration.network import Layers, Network, network_of, taps_of
+from ..calibration.request import Request as Quantizing
 from ..calibration.samples import Array, Sample
 from ..calibration.tapped import MOST_BYTES, Tapped, Workshop, tapped, workshop_of
 from ..compression.weight_homes import Home, weight_homes
@@ -49,6 +51,7 @@ class Workbench:
         there, target, runner: the same for the machine that is asked for, and what runs them on it; None: this process.
         exact: gives all that layers read and make; `values` is that of one sample.
         disturbed: the model that errors are added to; None where that would take too much memory.
+        state: of a way to quantize the file for what is known of it while it is calibrated.
         tell: told of progress.
     """
 
@@ -67,7 +70,12 @@ class Workbench:
     exact: Tapped
     values: Mapping[str, Array]
     disturbed: Injected | None
+    state: Callable[[str], Path]
     tell: ProgressCallback
+
+    def quantizing(self, way: str) -> Quantizing:
+        """What is asked of quantizing; what was found of it when it was stopped is not lost."""
+        return Quantizing(options=self.options, details=False, state=self.state(way))
 
     @cached_property
     def by_weights(self) -> Layers:
@@ -93,6 +101,7 @@ def workbench_of(
     samples: Sequence[Sample],
     options: CompileOptions,
     device: str | None,
+    state: Callable[[str], Path],
     tell: ProgressCallback,
 ) -> Iterator[Workbench]:
     """Makes the libraries for a base.
@@ -102,6 +111,7 @@ def workbench_of(
         samples: one at least.
         options: for the machine that is asked for.
         device: where libraries for it run; None: here.
+        state: as `Workbench` has it.
     """
     from ... import frontends
 
@@ -135,6 +145,7 @@ def workbench_of(
             exact,
             values,
             disturbed,
+            state,
             tell,
         )
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tilewright.compiler.optimization.data import data_of
-from tilewright.compiler.optimization.database import Database, Measured, Row, Surveyed, key_of
+from tilewright.compiler.optimization.database import Database, Measured, Row, Surveyed
+from tilewright.compiler.process.checksum import key_of
 from tilewright.compiler.recipes.recipe import RankEntry, Recipe
 from tilewright.errors import CalibrationError, DataError, UsageError
 

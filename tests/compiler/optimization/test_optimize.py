@@ -24,6 +24,7 @@ from tilewright.compiler.optimization.crew import local_crew
 from tilewright.compiler.options import CompileOptions
 from tilewright.compiler.recipes.files import read_recipe
 from tilewright.compiler.recipes.recipe import RankEntry, Recipe
+from tilewright.errors import UsageError
 
 CHANCE = np.random.default_rng(11)
 
@@ -94,6 +95,41 @@ def test_a_layer_of_low_rank_is_found_and_evaluated(
     assert Path(files["page.html"]).read_text().count("<svg") == 2
     np.save(tmp_path / "few.npy", np.zeros(3))
     fails(capsys, [*evaluating, "--labels", tmp_path / "few.npy"], 4, "8 samples and 3 labels")
+
+
+def test_a_search_from_python_ends_in_time(files: dict[str, str], tmp_path: Path) -> None:
+    """Whatever it is at; nothing is kept without an output; and the same call goes on where it was."""
+    stages = list[str]()
+
+    def cosine(outputs: Any, labels: Any) -> float:
+        return float(len(outputs["y"]))
+
+    def searched(seconds: float, **more: Any) -> Any:
+        return tilewright.optimize(
+            files["net.onnx"],
+            files["data.npy"],
+            budget="size=0.7x",
+            kinds=("rank", "zeros"),
+            metric=cosine,
+            seconds=seconds,
+            options=CompileOptions(threads=1),
+            progress=lambda stage, done, total: stages.append(stage),
+            **more,
+        )
+
+    with pytest.raises(UsageError, match="before the float model"):
+        searched(0.01)
+    with pytest.raises(UsageError, match="no limit"):
+        searched(-1)
+    where = {"output": tmp_path / "small.json", "search": tmp_path / "known"}
+    start = time.monotonic()
+    found = searched(12.0, **where)
+    assert time.monotonic() - start < 13
+    assert "whole: compile exact0" in stages and found.exact.quality == 256
+    again = searched(12.0, **where)
+    assert again.points == found.points and again.seconds >= found.seconds
+    compiled = tilewright.compile(files["net.onnx"], recipe=again.recipe(), threads=1)
+    assert compiled.outputs[0].name == "y" and read_recipe(where["output"]).layers == again.recipe().layers
 
 
 class Poison(Recipe):

@@ -20,12 +20,12 @@ from ..options import CompileOptions
 from ..process.checksum import key_of
 from ..process.progress import ProgressCallback
 from ..recipes.identity import restricted
-from ..recipes.recipe import Recipe
 from .samples import Array, Sample
 
 if TYPE_CHECKING:
     from ...frontends import OpenedModel
     from ...frontends.seam_parts import Place
+    from ..recipes.recipe import Recipe
 
 # Of the outputs of one library together.
 MOST_BYTES = 256 << 20
@@ -74,7 +74,7 @@ class Workshop:
         shapes = {each: shape for each, shape in self.options.shapes.items() if each in inputs}
         bindings = {each: value for each, value in self.options.bindings.items() if each in inputs}
         own = None if recipe is None else restricted(recipe, opened)
-        if own == Recipe():
+        if own is not None and not (own.tensors or own.layers or own.arrays):
             own = None
         options = replace(self.options, shapes=shapes, bindings=bindings, recipe=None, name="part")
         if self.always and own is not None and own.tensors and own.layers:

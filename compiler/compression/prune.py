@@ -28,6 +28,7 @@ from .weight_homes import weight_homes
 
 if TYPE_CHECKING:
     from ...frontends import OpenedModel
+    from ..calibration.tapped import Workshop
     from ..process.progress import ProgressCallback
 
 _DISTILLED = "distilled"
@@ -40,6 +41,7 @@ def prune(
     options: CompileOptions,
     tell: ProgressCallback,
     cycles: Cycles = multiplications,
+    shop: Workshop | None = None,
 ) -> Pruned:
     """Chooses what goes, and new weights for what is left.
 
@@ -48,6 +50,7 @@ def prune(
         samples: of its inputs; none are needed for magnitudes without recovery.
         options: with which libraries for this machine are made, that run the samples.
         cycles: what products cost, where ranks are to pay.
+        shop: what these libraries are made with, where several models are made of one; None: its own.
 
     Raises:
         CutError: nothing of the model can be changed so.
@@ -74,7 +77,7 @@ def prune(
         homes = layers_after(subject, NO_CHANGE).homes
     more = () if branches is None else branches.tensors
     lifted = [*norm_parameters(opened)] if asked.distill else []
-    with trial_of(opened, homes, options, tell, more, lifted) as trial:
+    with trial_of(opened, homes, options, tell, more, lifted, shop) as trial:
         left, change = _changed(subject, Data(trial, given))
         if asked.distill:
             change = change.then(_learned(left, change, given, options))

@@ -73,7 +73,7 @@ class PruneBranches:
         """Drops as many branches as asked for, each time the one whose loss changes the outputs least."""
         subject, trial = self._subject, data.trial
         silent = {home.layer.name: _silenced(home, data) for home in self._ends}
-        samples = data.samples[:_MEASURED_SAMPLES]
+        error = trial.judge(data.samples[:_MEASURED_SAMPLES])
         dropped: list[Home] = []
         arrays: dict[str, Array] = {}
         while len(dropped) < (subject.asked.branches or 0):
@@ -81,7 +81,7 @@ class PruneBranches:
             taken = {home.followed.total for home in dropped}
             there = layers_of(Graph.read(subject.without([home.layer.name for home in dropped]).imported.module))
             found = [
-                (trial.output_error(samples, {**arrays, **silent[name]}), name)
+                (error({**arrays, **silent[name]}), name)
                 for name in (home.layer.name for home in self._ends if home.followed.total not in taken)
                 if name in there and silent[name]
             ]

@@ -78,6 +78,8 @@ def optimize(
         ModelError, ShapeError, UnsupportedError, UsageError, OutputError, ToolError: see `tilewright.errors`.
     """
     since = time.monotonic()
+    import numpy as np
+
     from ... import frontends
     from ..calibration.images import parse_preprocessing
     from ..calibration.samples import samples_of
@@ -111,7 +113,7 @@ def optimize(
     opened = frontends.open(model, frontends.Request(shapes=static_shapes(asked.options)))
     tell("read samples", 0, 0)
     prepared = parse_preprocessing(images) if images else None
-    data = data_of(samples_of(calibration, input_specs(opened, asked.options), prepared), labels)
+    data = data_of(samples_of(calibration, input_specs(opened, asked.options), prepared), None if labels is None else np.asarray(labels))
     place = None if output is None else Path(output)
     with ExitStack() as stack:
         if search is not None:

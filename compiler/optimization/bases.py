@@ -19,6 +19,7 @@ from .workbench import here
 
 if TYPE_CHECKING:
     from ...frontends import OpenedModel
+    from ..calibration.tapped import Workshop
     from ..options import CompileOptions
     from ..process.progress import ProgressCallback
 
@@ -39,9 +40,14 @@ def base_of(
     options: CompileOptions,
     device: str | None,
     database: Database,
+    shop: Workshop,
     tell: ProgressCallback,
 ) -> Recipe | None:
-    """What is cut for a base, and how the rest is fitted; None where the model has nothing to cut."""
+    """What is cut for a base, and how the rest is fitted; None where the model has nothing to cut.
+
+    Args:
+        shop: with which libraries of this machine are made.
+    """
     if name == WHOLE:
         return Recipe()
     known = database.recipe(name)
@@ -51,7 +57,7 @@ def base_of(
     target = target_of(options)
     asked = Pruning(work=share, samples=_MOST_SAMPLES).for_vectors(target.lanes())
     try:
-        recipe = prune(opened, samples, asked, here(options, device), tell, cycles_on(target)).recipe
+        recipe = prune(opened, samples, asked, here(options, device), tell, cycles_on(target), shop).recipe
     except CutError:
         recipe = Recipe()
     database.keep(name, recipe)

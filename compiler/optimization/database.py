@@ -20,7 +20,7 @@ from ..process.places import output_errors
 from ..recipes.files import read_recipe, write_recipe
 from ..recipes.recipe import Recipe
 
-VERSION = 1
+VERSION = 2
 _LINES = "database.jsonl"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ...errors import ToolError, UsageError
 from ...targets import parse
 from ..build import target_of
+from ..calibration.tapped import Workshop, workshop_of
 from ..evaluation.metrics import Metric
 from ..process.checksum import key_of
 from ..recipes.identity import identity_of
@@ -29,7 +30,7 @@ from .request import SOLVED, UNIFORM, Optimized, Request
 from .solve import Predicted, Table
 from .survey import parts_of, survey
 from .trials import Trials, points_of
-from .workbench import Workbench, workbench_of
+from .workbench import Workbench, here, workbench_of
 
 if TYPE_CHECKING:
     from ...frontends import OpenedModel
@@ -198,13 +199,14 @@ class _Search:
             if not all((step.base, treatment.name) in there for treatment in step.treatments)
         ]
         benches: dict[str, Workbench | None] = {}
-        with ExitStack() as stack:
+        options = here(self._asked.options, self._asked.device)
+        with workshop_of(options, self._clock.ending(self._tell, ended)) as shop:
             for step in steps:
                 if self._clock.left(begun) <= 0:
                     return False
                 try:
                     if step.base not in benches:
-                        benches[step.base] = self._bench(step.base, stack, ended)
+                        benches[step.base] = self._bench(step.base, shop)
                     bench = benches[step.base]
                     if bench is not None:
                         survey(bench, step.base, step.treatments, self._database)
@@ -212,23 +214,22 @@ class _Search:
                     return False
         return True
 
-    def _bench(self, base: str, stack: ExitStack, ended: float) -> Workbench | None:
+    def _bench(self, base: str, shop: Workshop) -> Workbench | None:
         """What measures a base; None where there is none."""
-        ending = self._clock.ending(self._tell, ended)
 
         def tell(stage: str, done: int, total: int) -> None:
-            ending(f"{base}: {stage}", done, total)
+            shop.tell(f"{base}: {stage}", done, total)
 
+        own = replace(shop, tell=tell)
         options, device, fitted = self._asked.options, self._asked.device, self._data.fitted
-        recipe = base_of(base, self._parts.opened, fitted, options, device, self._database, tell)
+        recipe = base_of(base, self._parts.opened, fitted, options, device, self._database, own, tell)
         if recipe is None:
             return None
 
         def state(way: str) -> Path:
             return self._database.place(f"{base} {way}", ".calibration.npz")
 
-        making = workbench_of(self._parts.opened, recipe, fitted, options, device, state, tell)
-        return stack.enter_context(making)
+        return workbench_of(self._parts.opened, recipe, fitted, options, device, own, state)
 
     def _searched(self, crew: Crew) -> None:
         """Measures the exact solver's candidates, and those that are uniform, then generations near the front."""

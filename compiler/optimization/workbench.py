@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +19,7 @@ from ..calibration.errors_of_layers import Error, Injected, injected
 from ..calibration.network import Layers, Network, network_of, taps_of
 from ..calibration.request import Request as Quantizing
 from ..calibration.samples import Array, Sample
-from ..calibration.tapped import MOST_BYTES, Tapped, Workshop, tapped, workshop_of
+from ..calibration.tapped import MOST_BYTES, Tapped, Workshop, tapped
 from ..compression.weight_homes import Home, weight_homes
 from ..extents.ranges import static_shapes
 from ..options import CompileOptions
@@ -94,16 +93,15 @@ class Workbench:
         return {home.node.weights: home.from_relax(home.layer.weights) for home in self.homes}
 
 
-@contextmanager
 def workbench_of(
     opened: OpenedModel,
     recipe: Recipe,
     samples: Sequence[Sample],
     options: CompileOptions,
     device: str | None,
+    shop: Workshop,
     state: Callable[[str], Path],
-    tell: ProgressCallback,
-) -> Iterator[Workbench]:
+) -> Workbench:
     """Makes the libraries for a base.
 
     Args:
@@ -111,7 +109,7 @@ def workbench_of(
         samples: one at least.
         options: for the machine that is asked for.
         device: where libraries for it run; None: here.
-        state: as `Workbench` has it.
+        shop, state: as `Workbench` has them.
     """
     from ... import frontends
 
@@ -123,31 +121,30 @@ def workbench_of(
         imported = frontends.load(own, shapes=static_shapes(options), bindings=options.bindings)
         homes = list(weight_homes(own, layers_of(Graph.read(imported.module))).values())
     network = network_of(own)
-    with workshop_of(options, tell) as shop:
-        exact = taps_of(shop, network, None, "exact")
-        values = exact.all(samples[0])
-        lost = _lost(tapped(shop, opened, (), {}, name="whole"), exact, network.outputs, samples) if cut else 0.0
-        room = sum(2 * network.sizes.get(layer.output, 0) for layer in network.layers)
-        disturbed = injected(shop, network, values) if network.layers and room <= 4 * MOST_BYTES else None
-        yield Workbench(
-            own,
-            recipe,
-            network,
-            homes,
-            cut,
-            lost,
-            samples,
-            shop,
-            shop.options,
-            replace(shop, options=replace(shop.options, **_machine(there))),
-            target_of(there),
-            None if device is None else DeviceRunner(place_of(device), there.threads or 0),
-            exact,
-            values,
-            disturbed,
-            state,
-            tell,
-        )
+    exact = taps_of(shop, network, None, "exact")
+    values = exact.all(samples[0])
+    lost = _lost(tapped(shop, opened, (), {}, name="whole"), exact, network.outputs, samples) if cut else 0.0
+    room = sum(2 * network.sizes.get(layer.output, 0) for layer in network.layers)
+    disturbed = injected(shop, network, values) if network.layers and room <= 4 * MOST_BYTES else None
+    return Workbench(
+        own,
+        recipe,
+        network,
+        homes,
+        cut,
+        lost,
+        samples,
+        shop,
+        shop.options,
+        replace(shop, options=replace(shop.options, **_machine(there))),
+        target_of(there),
+        None if device is None else DeviceRunner(place_of(device), there.threads or 0),
+        exact,
+        values,
+        disturbed,
+        state,
+        shop.tell,
+    )
 
 
 def here(options: CompileOptions, device: str | None) -> CompileOptions:

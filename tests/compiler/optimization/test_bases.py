@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from command_line import DIGITS
 from tilewright import frontends
+from tilewright.compiler.calibration.tapped import workshop_of
 from tilewright.compiler.evaluation.metrics import relative_error
 from tilewright.compiler.optimization.attempt import Outcome, Study, attempt
 from tilewright.compiler.optimization.bases import base_of, bases_of
@@ -42,10 +43,11 @@ def test_a_narrower_network_of_integers(tmp_path: Path) -> None:
         def tell(stage: str, done: int, total: int) -> None:
             pass
 
-        recipe = base_of(BASE, opened, data.fitted, options, None, database, tell)
-        assert recipe is not None
-        state = partial(database.place, suffix=".npz")
-        with workbench_of(opened, recipe, data.fitted, options, None, state, tell) as bench:
+        with workshop_of(options, tell) as shop:
+            recipe = base_of(BASE, opened, data.fitted, options, None, database, shop, tell)
+            assert recipe is not None
+            state = partial(database.place, suffix=".npz")
+            bench = workbench_of(opened, recipe, data.fitted, options, None, shop, state)
             assert bench.cut and 0 < bench.lost < 0.25
             survey(bench, BASE, [FLOAT, *treatments], database)
         treated = {name: {row.layer for row in database.rows.values() if row.treatment == name} for name in KINDS}

@@ -13,6 +13,7 @@ import onnx
 import pytest
 from small_models import model, node
 from tilewright import frontends
+from tilewright.compiler.calibration.tapped import workshop_of
 from tilewright.compiler.evaluation.metrics import relative_error
 from tilewright.compiler.optimization.attempt import Study, attempt
 from tilewright.compiler.optimization.candidate import WHOLE, Candidate, Parts
@@ -20,7 +21,7 @@ from tilewright.compiler.optimization.clock import TimeIsUpError
 from tilewright.compiler.optimization.database import Database
 from tilewright.compiler.optimization.survey import parts_of, survey
 from tilewright.compiler.optimization.treatments import FLOAT, TREATMENTS
-from tilewright.compiler.optimization.workbench import Workbench, workbench_of
+from tilewright.compiler.optimization.workbench import workbench_of
 from tilewright.compiler.options import CompileOptions
 from tilewright.compiler.recipes.recipe import ModelIdentity, Recipe
 from tilewright.frontends.linear_layers import linear_layers
@@ -68,11 +69,12 @@ def test_layers_are_treated_each_in_its_own_way(tmp_path: Path) -> None:
     opened = frontends.open(network())
     with closing(Database(tmp_path / "search", "model", "key")) as database:
         state = partial(database.place, suffix=".npz")
-        with workbench_of(opened, Recipe(), samples(16), ONE, None, state, told) as bench:
+        with workshop_of(ONE, told) as shop:
+            bench = workbench_of(opened, Recipe(), samples(16), ONE, None, shop, state)
             survey(bench, WHOLE, TRIED, database)
-            made = len(bench.shop.made)
+            made = len(shop.made)
             survey(bench, WHOLE, TRIED, database)
-            assert len(bench.shop.made) == made, "what is known is not compiled again"
+            assert len(shop.made) == made, "what is known is not compiled again"
         layers = {layer.name: layer for layer in linear_layers(opened)}
         parts = Parts(opened, layers, recipes=parts_of(database))
         rows = dict(database.rows)
@@ -104,14 +106,9 @@ def test_what_is_complete_when_time_is_over_stays(tmp_path: Path) -> None:
             if stage.startswith("errors of int8"):
                 raise TimeIsUpError
 
-        def state(way: str) -> Path:
-            return database.place(way, ".npz")
-
-        def bench(tell: Any) -> Any:
-            return workbench_of(opened, Recipe(), samples(8), ONE, None, state, tell)
-
-        made: Workbench
-        with bench(ending) as made, pytest.raises(TimeIsUpError):
-            survey(made, WHOLE, TRIED[:2], database)
+        with workshop_of(ONE, ending) as shop:
+            bench = workbench_of(opened, Recipe(), samples(8), ONE, None, shop, partial(database.place, suffix=".npz"))
+            with pytest.raises(TimeIsUpError):
+                survey(bench, WHOLE, TRIED[:2], database)
         assert {treatment for _, treatment in database.surveyed} == {"float"}
         assert database.recipe("whole int8") is not None, "it need not be calibrated again"

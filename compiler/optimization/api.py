@@ -10,12 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ...errors import UsageError
 from ..options import CompileOptions
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from ..process.progress import ProgressCallback
     from .request import Optimized
 
@@ -78,8 +78,6 @@ def optimize(
         ModelError, ShapeError, UnsupportedError, UsageError, OutputError, ToolError: see `tilewright.errors`.
     """
     since = time.monotonic()
-    import numpy as np
-
     from ... import frontends
     from ..calibration.images import parse_preprocessing
     from ..calibration.samples import samples_of

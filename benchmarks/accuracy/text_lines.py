@@ -127,4 +127,3 @@ def _shades(generator: np.random.Generator) -> tuple[tuple[int, int, int], tuple
         ground, ink = (generator.integers(0, 256, 3) for _ in range(2))
         if abs(float(ground.mean() - ink.mean())) > 70:
             return (int(ground[0]), int(ground[1]), int(ground[2])), (int(ink[0]), int(ink[1]), int(ink[2]))
-

@@ -1,7 +1,7 @@
 """What a search wins over doing the same to all layers: `python -m benchmarks.smaller.front FOUND.json --out PAGE.md`.
 
-FOUND.json is what `tilewright optimize --json` printed. For some losses of the metric the page tells the fastest network
-of the front and that of each way to treat all layers alike, and a picture beside it draws all of them.
+FOUND.json is what `tilewright optimize --json` printed. For some losses of the metric the page tells the fastest
+network of the front and that of each way to treat all layers alike; a picture beside it draws all of them.
 """
 
 from __future__ import annotations
@@ -27,9 +27,11 @@ Found = Mapping[str, Any]
 ALIKE: Mapping[str, Callable[[Found], bool]] = {
     "int8": lambda point: point["base"] == WHOLE and {*point["layers"].values()} == {"int8"},
     "channels": lambda point: point["base"] != WHOLE and not point["layers"],
-    "rank": lambda point: point["base"] == WHOLE
-    and len(alike := {*point["layers"].values()}) == 1
-    and next(iter(alike)).startswith("rank"),
+    "rank": lambda point: (
+        point["base"] == WHOLE
+        and len(alike := {*point["layers"].values()}) == 1
+        and next(iter(alike)).startswith("rank")
+    ),
 }
 
 

@@ -54,7 +54,11 @@ def optimize(
     ] = None,
     seconds: Annotated[
         float | None,
-        typer.Option("--seconds", metavar="N", help="Time of all runs of this search together. [default: until little is to be won]"),
+        typer.Option(
+            "--seconds",
+            metavar="N",
+            help="Time of all runs of this search together. [default: until little is to be won]",
+        ),
     ] = None,
     kinds: Annotated[
         str | None,

@@ -205,9 +205,9 @@ class _Learning:
         mean += (1 - _FAST) * (gradient - mean)
         square += (1 - _SLOW) * (np.square(gradient, out=gradient) - square)
         root = np.sqrt(square / (1 - _SLOW**number))
-        step = mean * (rate * self._units[name] / (1 - _FAST**number))
+        step = mean * float(rate * self._units[name] / (1 - _FAST**number))
         np.divide(step, root, out=step, where=root > 0)  # where nothing ever was, the mean is 0, too
-        self.arrays[name] = np.asarray(self.arrays[name] - step, step.dtype)
+        self.arrays[name] = self.arrays[name] - step
 
 
 def _batches(samples: Sequence[Sample], epochs: int) -> Iterator[list[Sample]]:

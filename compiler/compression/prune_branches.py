@@ -53,9 +53,9 @@ class PruneBranches:
         self.all_go = count == asked
         if count < asked:
             raise CutError(
-                f"the model has {count} residual branches that end in a layer, and not {asked}",
+                f"{asked} residual branches are to go, and the model has {count} that end in a layer",
                 where=subject.opened.where,
-                hint="ask for fewer: --branches; a recipe may drop others: see docs/compression.md",
+                hint=("ask for fewer; " if count else "") + "a recipe may drop others: see docs/compression.md",
             )
         self.tensors = tuple(name for home in self._ends for name in (home.followed.branch[-1], home.followed.total))
 

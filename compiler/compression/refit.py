@@ -9,6 +9,7 @@ rows of what these should make, so that the model runs once for all of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -84,6 +85,7 @@ def refitted(
     Returns:
         Arrays of the model's own shapes: cut, they are those of the cut network.
     """
+
     def told(done: int) -> None:
         tell("fit layers", done, len(levels))
 
@@ -96,7 +98,7 @@ def refitted(
             levels.append([home])
     done = 0
     for some in _parts(levels, cut, len(samples)):
-        wanted = _wanted([fit for level in some for fit in level], trial, samples, lambda: told(done))
+        wanted = _wanted([fit for level in some for fit in level], trial, samples, partial(told, done))
         for level in some:
             for turn in range(TURNS if any(fit.home.followed.is_clipped for fit in level) else 1):
                 for seed, sample in enumerate(samples):

@@ -111,11 +111,16 @@ def optimize(
     opened = frontends.open(model, frontends.Request(shapes=static_shapes(asked.options)))
     tell("read samples", 0, 0)
     prepared = parse_preprocessing(images) if images else None
-    data = data_of(samples_of(calibration, input_specs(opened, asked.options), prepared), None if labels is None else np.asarray(labels))
+    data = data_of(
+        samples_of(calibration, input_specs(opened, asked.options), prepared),
+        None if labels is None else np.asarray(labels),
+    )
     place = None if output is None else Path(output)
     with ExitStack() as stack:
         if search is not None:
             folder = Path(search)
+        elif place is not None:
+            folder = place.with_suffix(SUFFIX)
         else:
-            folder = stack.enter_context(temporary_folder()) if place is None else place.with_suffix(SUFFIX)
+            folder = stack.enter_context(temporary_folder())
         return searched(opened, data, asked, place, folder, tell, since)

@@ -42,7 +42,7 @@ def residual() -> onnx.ModelProto:
     [
         (residual, {"branches": 2, "work": 0.5}, ("no channels", "--branches")),
         (residual, {"branches": 2, "weights": 0.5}, ("no layers", "--branches")),
-        (residual, {"branches": 3}, ("2 residual branches", "not 3", "ask for fewer")),
+        (residual, {"branches": 3}, ("3 residual branches", "has 2", "ask for fewer")),
         (network, {"channels": 0.9, "weights": 0.5}, ("no layers", "--channels")),
     ],
 )

@@ -28,7 +28,7 @@ from tilewright.frontends.linear_layers import linear_layers
 
 SIZE = 256
 ONE = CompileOptions(threads=1)
-TRIED = [FLOAT, *(each for each in TREATMENTS if each.name in ("int8", "rank within 5%", "weights int4"))]
+TRIED = [FLOAT, *(each for each in TREATMENTS if each.name in ("int8", "rank within 5%"))]
 
 
 def network() -> onnx.ModelProto:
@@ -89,7 +89,7 @@ def test_layers_are_treated_each_in_its_own_way(tmp_path: Path) -> None:
     for treated in (
         {"second": "int8"},
         {"first": "rank within 5%", "second": "int8", "third": "int8"},
-        {"first": "int8", "second": "rank within 5%", "third": "weights int4"},
+        {"first": "int8", "second": "rank within 5%"},
     ):
         recipe = parts.recipe(Candidate().treating(treated, [*layers]))
         outcome = attempt(study, replace(recipe, model=ModelIdentity()))

@@ -1,4 +1,4 @@
-"""Derivatives of convolutions and pools, tap after tap."""
+"""Derivatives of convolutions and pools, of all taps of a kernel."""
 
 from __future__ import annotations
 
@@ -11,40 +11,46 @@ from .backward_row import Site, Windows
 
 
 def convolution(site: Site) -> Sequence[Array]:
-    """Of the image, of the weights, and of the bias where there is one: tap after tap, each a product of matrices."""
+    """Of the image, of the weights, and of the bias where there is one."""
     image, weights, *bias = site.inputs
-    groups = site.attribute("group", 1)
     windows = Windows(site, weights.shape[2:])
-    padded = windows.padded(image)
-    gradient = site.gradient
-    batch, outputs = gradient.shape[:2]
-    results = gradient.reshape(batch, groups, outputs // groups, -1)
-    to_weights = np.empty((int(np.prod(weights.shape[2:])), groups, outputs // groups, weights.shape[1]), weights.dtype)
-    matrices = np.moveaxis(weights.reshape(groups, outputs // groups, weights.shape[1], -1), -1, 0)
-    product = _by_channel if weights.shape[1] == outputs // groups == 1 else _by_matrix
-    gathered = np.zeros_like(padded)
-    for number, tap in enumerate(windows.taps()):
-        read = padded[tap].reshape(batch, groups, weights.shape[1], -1)
-        to_weights[number], back = product(read, results, np.ascontiguousarray(matrices[number]))
-        gathered[tap] += back.reshape(batch, -1, *gradient.shape[2:])
+    padded, gradient = windows.padded(image), site.gradient
+    of_numbers = weights.shape[1] == weights.shape[0] // site.attribute("group", 1) == 1
+    gathered, to_weights = (_depthwise if of_numbers else _products)(site, windows, padded)
     axes = (0, *range(2, gradient.ndim))
-    to_weights = np.moveaxis(to_weights.reshape(-1, *weights.shape[:2]), 0, -1).reshape(weights.shape)
     return [windows.cropped(gathered), to_weights, *(gradient.sum(axis=axes) for _ in bias)]
 
 
-def _by_matrix(read: Array, results: Array, matrix: Array) -> tuple[Array, Array]:
-    """Of one tap the gradients of weights and of what is read, [batch, groups, inputs of a group, places].
+def _products(site: Site, windows: Windows, padded: Array) -> tuple[Array, Array]:
+    """Of the padded image and of the weights: for each group a product of matrices each, of all taps."""
+    weights, gradient = site.inputs[1], site.gradient
+    groups, inputs = site.attribute("group", 1), weights.shape[1]
+    batch, outputs, *space = gradient.shape
+    taps = list(windows.taps())
+    results = gradient.reshape(batch, groups, outputs // groups, -1)
+    # [batch, groups, taps, channels of a group, places]: rows of places, which are copied whole
+    read = np.stack([padded[tap].reshape(batch, groups, inputs, -1) for tap in taps], axis=2)
+    to_weights = results @ read.reshape(batch, groups, len(taps) * inputs, -1).swapaxes(-1, -2)
+    to_weights = to_weights.sum(axis=0).reshape(groups, outputs // groups, len(taps), inputs)
+    kernels = weights.reshape(groups, outputs // groups, inputs, len(taps)).transpose(0, 3, 2, 1)
+    back = (kernels.reshape(groups, len(taps) * inputs, -1) @ results).reshape(read.shape)
+    gathered = np.zeros_like(padded)
+    for number, tap in enumerate(taps):
+        gathered[tap] += back[:, :, number].reshape(batch, -1, *space)
+    return gathered, np.moveaxis(to_weights, 2, -1).reshape(weights.shape)
 
-    Args:
-        results: the gradients of results, [batch, groups, outputs of a group, places].
-        matrix: the weights, [groups, outputs of a group, inputs of a group].
-    """
-    return (results @ read.swapaxes(-1, -2)).sum(axis=0), matrix.swapaxes(-1, -2) @ results
 
-
-def _by_channel(read: Array, results: Array, matrix: Array) -> tuple[Array, Array]:
-    """The same where each group is one channel: products of numbers are all there is."""
-    return np.einsum("bgip,bgop->goi", read, results), matrix * results
+def _depthwise(site: Site, windows: Windows, padded: Array) -> tuple[Array, Array]:
+    """The same where a group is one channel, and each tap one number of it."""
+    weights, gradient = site.inputs[1], site.gradient
+    batch, channels, *space = gradient.shape
+    results = gradient.reshape(batch, channels, -1)
+    kernels = weights.reshape(channels, -1)
+    gathered, to_weights = np.zeros_like(padded), np.empty_like(kernels)
+    for number, tap in enumerate(windows.taps()):
+        to_weights[:, number] = np.einsum("bcp,bcp->c", padded[tap].reshape(batch, channels, -1), results)
+        gathered[tap] += (results * kernels[:, number, None]).reshape(batch, channels, *space)
+    return gathered, to_weights.reshape(weights.shape)
 
 
 def max_pool(site: Site) -> Sequence[Array]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..calibration.shared_scales import shared_entries
 from ..compression.weight_homes import values_of
 from ..recipes.identity import identity_of, with_balance
-from ..recipes.recipe import Recipe
+from ..recipes.recipe import Array, BalanceEntry, Recipe, TensorEntry
 from .treatments import FLOAT
 
 if TYPE_CHECKING:
@@ -87,9 +87,11 @@ class Parts:
 
         base = self.bases.get(candidate.base, Recipe())
         sections: dict[str, Mapping[str, Any]] = dict(base.layers)
-        tensors, balance = {}, {}
+        tensors: dict[str, TensorEntry] = {}
+        balance: dict[str, BalanceEntry] = {}
         # Weights of the model, and those of one whose channels are balanced.
-        arrays, balanced = dict(base.arrays), {}
+        arrays: dict[str, Array] = dict(base.arrays)
+        balanced: dict[str, Array] = {}
         for name, treatment in candidate.treated:
             part, layer = self.recipes[candidate.base, treatment], self.layers[name]
             sections[name] = {**sections.get(name, {}), **part.layers[name]}

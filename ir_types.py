@@ -19,7 +19,6 @@ Expr: TypeAlias = Any  # tvm.relax.Expr: anything below
 Var: TypeAlias = Any  # tvm.relax.Var; in TensorIR tvm.tirx.Var
 Call: TypeAlias = Any  # tvm.ir.Call, its type inferred
 GlobalVar: TypeAlias = Any  # tvm.relax.GlobalVar: the name of a function of a module
-RelaxFunction: TypeAlias = Any  # tvm.relax.Function
 Binding: TypeAlias = Any  # tvm.relax.Binding
 Attributes: TypeAlias = Any  # of an operator's call, or of a function
 

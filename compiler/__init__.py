@@ -2,3 +2,7 @@
 
 Importing this package, or `artifact` and what that needs, never imports TVM.
 """
+
+from .process.fast_import import torch_not_for_tvm
+
+torch_not_for_tvm()

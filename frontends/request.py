@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
 from ..errors import ToolError
-
-_TORCH = "torch"
 
 
 @dataclass(frozen=True)
@@ -40,9 +37,6 @@ def framework(package: str, extra: str, what: str) -> Any:
     Raises:
         ToolError: it is not installed, or fails when it is imported.
     """
-    if sys.modules.get(_TORCH, package) is None:
-        # A process of ours did without it so far (`compiler/process/fast_import.py`); other frameworks ask for it too.
-        del sys.modules[_TORCH]
     try:
         return import_module(package)
     except ImportError as error:

@@ -11,8 +11,6 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from .fast_import import without_torch
-
 _THREADS = Path("/proc/self/task")
 
 
@@ -23,7 +21,6 @@ def main(descriptors: Sequence[int], preload: str) -> None:
         descriptors: file descriptors of the connections.
         preload: the module with all that the jobs need.
     """
-    without_torch()
     importlib.import_module(preload)
 
     own, *others = descriptors

@@ -31,8 +31,6 @@ _RELAX_NAMES = MappingProxyType(
         ir.DataType.UINT64: "uint64",
     }
 )
-# The ONNX dtypes of tensors that can be imported.
-SUPPORTED_DTYPES = frozenset(int(dtype) for dtype in _RELAX_NAMES)
 FLOATS = frozenset({"float16", "bfloat16", "float32", "float64"})
 _COMPUTED = frozenset(_RELAX_NAMES.values())
 # Dtypes that no kernel computes with: `narrow.py` moves and converts them.

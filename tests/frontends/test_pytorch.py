@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +80,15 @@ def test_programs_and_their_files(tmp_path: Path) -> None:
         opened = tilewright.open(source)
         assert [value.name for value in opened.proto.graph.output] == ["logits", "state_0", "state_1"]
         assert list(opened.examples) == ["x", "extra_u_0", "extra_u_1", "mask"]
+
+
+def test_the_command_line_opens_programs(tmp_path: Path) -> None:
+    torch.export.save(torch.export.export(Block().eval(), (torch.randn(2, 8),)), tmp_path / "block.pt2")
+    code = "from tilewright.compiler.cli.main import main\nmain()\n"
+    command = [sys.executable, "-c", code, "compile", str(tmp_path / "block.pt2"), "-o", str(tmp_path / "block.so")]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert result.returncode == 0, result.stderr
+    assert [spec.shape for spec in tilewright.load(tmp_path / "block.so").inputs] == [(2, 8)]
 
 
 def test_torchscript(tmp_path: Path) -> None:

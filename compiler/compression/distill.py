@@ -18,6 +18,7 @@ import onnx
 
 from ...ir_passes.core.rewriter import shape_of
 from ..calibration.samples import Array, Sample
+from ..calibration.tapped import Tapped, bytes_of, tapped, workshop_of
 from .gradients import Tape, tape_of
 from .trial import Trial, trial_of
 from .weight_homes import Home
@@ -102,11 +103,17 @@ def distilled(
     aims = [aim for aim in every if aim.tensor in tape.moved]
     units = {**norms, **{home.bias: home.followed.tensor for home in homes if home.bias}}
     units = {name: tensor for name, tensor in units.items() if tensor}
-    with trial_of(opened, homes, options, tell, (*tape.tensors, *outputs), [*norms, *arrays]) as trial:
+    compared = [*dict.fromkeys((*(aim.tensor for aim in aims), *units.values()))]
+    with (
+        workshop_of(options, tell) as shop,
+        trial_of(opened, homes, options, tell, (*tape.tensors, *outputs), [*norms, *arrays], shop) as trial,
+    ):
+        # What the model makes is asked of a library that gives no more than is compared.
+        model = tapped(shop, opened, compared, bytes_of(opened, compared), name="model")
         start = {**trial.weights, **arrays}
         least = trial.output_error(samples, start)
         for rate in _RATES:
-            learning = _Learning(trial, tape, aims, units, start, rate)
+            learning = _Learning(model, trial, tape, aims, units, start, rate)
             learning.learn(samples, epochs, tell)
             if trial.output_error(samples, learning.arrays) < least:
                 before, after = trial.weights, learning.arrays
@@ -133,6 +140,7 @@ class _Learning:
 
     def __init__(
         self,
+        model: Tapped,
         trial: Trial,
         tape: Tape,
         aims: Sequence[Aim],
@@ -143,11 +151,13 @@ class _Learning:
         """Gets ready.
 
         Args:
+            model: gives what aims compare, and the tensors of `units`.
+            trial: gives what the tape needs, with other weights.
             units: of what is added to tensors, by name: a tensor by whose size it changes.
             start: the weights to begin with.
             rate: how large the first steps are, as a share of what changes.
         """
-        self._trial, self._tape, self._aims, self._rate = trial, tape, aims, rate
+        self._model, self._trial, self._tape, self._aims, self._rate = model, trial, tape, aims, rate
         self.arrays = dict(start)
         learned = [name for name in start if name in tape.moved]
         self._biases = {name: tensor for name, tensor in units.items() if name in learned}
@@ -170,7 +180,7 @@ class _Learning:
         wanted = {*(aim.tensor for aim in self._aims), *self._biases.values()}
         squares = dict.fromkeys(wanted, 0.0)
         for sample in samples:
-            tensors = self._trial.run(sample, {})
+            tensors = self._model.all(sample)
             for name in wanted:
                 squares[name] += float(np.square(tensors[name], dtype=np.float64).mean()) / len(samples)
         self._energies = squares
@@ -182,7 +192,7 @@ class _Learning:
     def _step(self, batch: Sequence[Sample], number: int, rate: float) -> None:
         total: dict[str, Array] = {}
         for sample in batch:
-            want, have = self._trial.run(sample, {}), self._trial.run(sample, self.arrays)
+            want, have = self._model.all(sample), self._trial.run(sample, self.arrays)
             at: dict[str, Array] = {}
             for aim in self._aims:
                 slope = aim.slope(want, have, self._energies[aim.tensor])

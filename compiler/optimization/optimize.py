@@ -265,11 +265,13 @@ class _Search:
 
     def _tried(self, crew: Crew, candidates: Sequence[Predicted], origin: str) -> None:
         """Measures candidates, but for those that should lose more than one that lost too much already."""
-        for start in range(0, len(candidates), crew.width):
+        errors = {each.candidate.key: each.error for each in candidates}
+
+        def wanted(candidate: Candidate) -> bool:
             points = self._trials.points()
-            most = self._asked.budget.hopeless(points, points[0])
-            some = [each for each in candidates[start : start + crew.width] if each.error <= most**2]
-            self._trials.measure(crew, [each.candidate for each in some], origin)
+            return errors[candidate.key] <= self._asked.budget.hopeless(points, points[0]) ** 2
+
+        self._trials.measure(crew, [each.candidate for each in candidates], origin, wanted)
 
 
 def _coarse_first(items: Sequence[Predicted], most: int) -> list[Predicted]:

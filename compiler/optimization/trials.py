@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,8 +66,17 @@ class Trials:
         held = self._data.held if device is None else self._data.held[:MOST_THERE]
         return Study(key, given, replace(options, jobs=1), held, _TIMING_SECONDS, device)
 
-    def measure(self, crew: Crew, candidates: Sequence[Candidate], origin: str) -> None:
+    def measure(
+        self,
+        crew: Crew,
+        candidates: Sequence[Candidate],
+        origin: str,
+        wanted: Callable[[Candidate], bool] = lambda candidate: True,
+    ) -> None:
         """Tries candidates, those that nobody tried yet, so many at a time as there are processes for.
+
+        Args:
+            wanted: whether one is still worth it, when it is its turn.
 
         Raises:
             TimeIsUpError: there is no time for all; what came of the others is noted.
@@ -78,7 +87,7 @@ class Trials:
         tell = self._clock.ending(self._tell)
         for start in range(0, len(missing), crew.width):
             tell(origin, start, len(missing))
-            some = missing[start : start + crew.width]
+            some = [each for each in missing[start : start + crew.width] if wanted(each)]
             recipes = [None if each.is_exact else self._blank(each) for each in some]
             for place, outcome in crew.outcomes(recipes, self._clock.left()):
                 if outcome.lost:

@@ -64,12 +64,13 @@ def _cell(point: Found | None) -> str:
 
 def page(found: Found, losses: Sequence[float], commands: Sequence[str], picture: str) -> str:
     """The page."""
+    metric = found["metric"].rpartition("/")[2]
     lines = [
         f"# The front of {found['model']}",
         "",
         f"- {this_machine()}",
         f"- {found['rows']} treatments of layers in the database, {len(found['points'])} networks compiled and run in "
-        f"{found['seconds']:.0f} seconds; {found['metric']} of the float network: {found['float']['quality']:.2f}",
+        f"{found['seconds']:.0f} seconds; {metric} of the float network: {found['float']['quality']:.2f}",
         "",
         "The fastest networks that lose at most so many points: the share of the float library's time that they take,",
         "and of its bytes. `front`: what the search found; the others: the same for all layers, or channels of all.",

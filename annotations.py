@@ -92,7 +92,7 @@ SUMS = Mark(f"{_PREFIX}sums", bool)  # of the outermost loop over k: behind it s
 TILES = Mark(f"{_PREFIX}tiles", bool)  # of the loop over tiles: outside of it registers are set up
 ROLLED = Mark(f"{_PREFIX}rolled", bool)  # set by it, of the loop around a step: a compiler of C leaves it a loop
 # `compiler/lowering/operand_lanes.py` loads what a loop over k reads of the first operand at once.
-PLACES = Mark(f"{_PREFIX}places", bool)  # of the loop
+PLACES = Mark(f"{_PREFIX}places", int)  # of the loop: elements that a load brings
 # `compiler/lowering/overlap.py` moves what is done with a tile into the next one.
 OVERLAP = Mark(f"{_PREFIX}overlap", bool)  # of the loop over tiles
 # `compiler/lowering/squares.py` transposes in registers what a loop over columns and the one over rows in it write.

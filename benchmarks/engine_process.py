@@ -109,12 +109,21 @@ class _Worker:
 class EngineProcess:
     """An engine built, loaded and checked to run; see `Turns`."""
 
-    def __init__(self, engine: Engine, model: Path, inputs: Path, folder: Path, processors: Sequence[int]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        model: Path,
+        inputs: Path,
+        folder: Path,
+        processors: Sequence[int],
+        patience: float = RUN_PATIENCE,
+    ) -> None:
         """Start it.
 
         Args:
             folder: empty; for what the engine builds.
             processors: what it is bound to; their number is the number of threads.
+            patience: seconds until loading is given up.
 
         Raises: NotAvailableError, EngineFailedError.
         """
@@ -127,7 +136,7 @@ class EngineProcess:
                 self.build_seconds = float(builder.answer(BUILD_PATIENCE)["build_seconds"])
         self._worker = _Worker(["run", *arguments])
         try:
-            ready = self._worker.answer(RUN_PATIENCE)
+            ready = self._worker.answer(patience)
         except BaseException:
             self._worker.close()
             raise

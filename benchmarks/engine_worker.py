@@ -26,6 +26,7 @@ from tilewright.compiler.runners.local import time_runs
 
 from .engines import ENGINES
 from .engines.engine import Array, Engine, Job, NotAvailableError, Session
+from .engines.gpu import GPU_ENGINES
 
 LONGEST_REASON = 300
 
@@ -59,7 +60,7 @@ def serve(arguments: list[str], answers: TextIO, requests: TextIO) -> int:
 
     action, name, model, inputs_file, folder, outputs_file, processors = arguments
     bound = {int(processor) for processor in processors.split(",")}
-    engine, job = ENGINES[name], Job(Path(model), Path(inputs_file), Path(folder), len(bound))
+    engine, job = {**ENGINES, **GPU_ENGINES}[name], Job(Path(model), Path(inputs_file), Path(folder), len(bound))
     try:
         if action == "build":
             start = time.perf_counter()

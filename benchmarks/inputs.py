@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -66,6 +66,11 @@ class Mask:
 def text(batch: int, tokens: int, vocabulary: int, padding: int) -> tuple[Input, ...]:
     """Tokens, and a mask that hides `padding` of them."""
     return Numbers((batch, tokens), vocabulary), Mask((batch, tokens), padding)
+
+
+def batches(inputs: Sequence[Any], batch: int) -> tuple[Input, ...]:
+    """The same inputs for so many rows at a time."""
+    return tuple(replace(each, shape=(batch, *each.shape[1:])) for each in inputs)
 
 
 def draw_inputs(inputs: Sequence[Input], seed: int) -> dict[str, np.ndarray[Any, Any]]:

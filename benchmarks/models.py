@@ -16,7 +16,7 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ import numpy as np
 
 from .architectures import architecture
 from .exporting import CACHE_VARIABLE, check_outputs, default_folder, export_module, run_module
-from .inputs import Noise, Numbers, text
+from .inputs import Noise, Numbers, batches, text
 from .network import Network
 
 if TYPE_CHECKING:
@@ -229,6 +229,17 @@ def expand(names: Sequence[str]) -> list[str]:
     return [model for name in names for model in GROUPS.get(name, (name,))] or list(MODELS)
 
 
+def found(name: str) -> BenchmarkModel | None:
+    """The model of a name, ``resnet50-b32`` for 32 images at a time; None: there is none."""
+    base, mark, batch = name.partition("-b")
+    spec = MODELS.get(base)
+    if spec is None or not mark:
+        return spec
+    if not batch.isdecimal() or not int(batch):
+        return None
+    return replace(spec, name=name, inputs=batches(spec.inputs, int(batch)), gmacs=spec.gmacs * int(batch))
+
+
 def create(spec: BenchmarkModel, seed: int = SEED) -> nn.Module:
     """The torch module of `spec` with its random weights, in evaluation mode: the same for the same seed."""
     return spec.create(BATCH, seed)
@@ -280,7 +291,12 @@ def export(spec: BenchmarkModel, folder: Path) -> Path:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.models", description=__doc__.partition("\n")[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"models, or {', '.join(GROUPS)}; all by default")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help=f"models, NAME-bN for batches of N, or {', '.join(GROUPS)}; all by default",
+    )
     parser.add_argument("--list", action="store_true", help="print the table and stop")
     parser.add_argument("--out", type=Path, default=default_folder(), help=f"folder (or set {CACHE_VARIABLE})")
     options = parser.parse_args(arguments)
@@ -290,12 +306,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{model.name:24} {shape:12} {model.gmacs:6.2f} GMACs {model.parameters / 1e6:7.2f} M parameters")
         return 0
     names = expand(options.names)
-    unknown = [name for name in names if name not in MODELS]
+    specs = {name: found(name) for name in names}
+    unknown = [name for name, spec in specs.items() if spec is None]
     if unknown:
         print(f"unknown: {', '.join(unknown)}; --list prints the names", file=sys.stderr)
         return 2
-    for name in names:
-        print(export(MODELS[name], options.out))
+    for spec in specs.values():
+        if spec is not None:
+            print(export(spec, options.out))
     return 0
 
 

@@ -75,6 +75,7 @@ def measure(
     folder: Path,
     announce: Announce = lambda text: None,
     start: Start = EngineProcess,
+    expected: Path | None = None,
 ) -> list[Measurement]:
     """Every engine on one model.
 
@@ -84,6 +85,7 @@ def measure(
         folder: for what engines build and put out; this gives each a folder in it.
         announce: told what is going on.
         start: makes an engine ready.
+        expected: .npz of outputs, in the model's order, that all are held to; by default one engine's.
 
     Returns: one for each of `engines`, in their order.
     """
@@ -108,8 +110,9 @@ def measure(
             except EngineFailedError as error:
                 results[engine.name] = replace(base, reason=str(error))
         turns = _take_turns(opened, schedule, announce)
-        reference = _reference(engines, opened)
-        expected = opened[reference].outputs if reference else None
+        reference = expected.name if expected is not None else _reference(engines, opened)
+        if expected is None and reference:
+            expected = opened[reference].outputs
         for engine in engines:
             if engine.name in opened:
                 result = replace(results[engine.name], reference=reference)

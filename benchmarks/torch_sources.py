@@ -18,8 +18,9 @@ def torch_module(name: str) -> nn.Module | None:
 
     Raises: SourceMissingError if a package that it comes from is not installed.
     """
-    if name in models.MODELS:
-        return models.create(models.MODELS[name])
+    spec = models.found(name)
+    if spec is not None:
+        return models.create(spec)
     if name == trained.MINILM:
         return trained.create_minilm()
     return None

@@ -148,10 +148,6 @@ class CompileOptions:
             raise UsageError("kernels for GPUs share no threads of a processor", where="--threads", hint="leave it out")
         if self.states:
             raise UsageError("libraries for GPUs have no states", where="--state", hint="leave it out")
-        if self.ranges:
-            raise UsageError(
-                "libraries for GPUs have sizes that are known when compiling", where="--range", hint="leave it out"
-            )
 
     @property
     def threaded(self) -> bool:

@@ -35,7 +35,7 @@ def layers_by_themselves(
         node = onnx.NodeProto()
         node.CopyFrom(graph.node[layer.index])
         node.output[0] = layer.output + BY_ITSELF
-        inputs[layer.source] = None
+        inputs.update(dict.fromkeys(layer.reads))
         weights.update((name, None) for name in node.input[1:] if name)
         part.graph.node.append(node)
         part.graph.output.append(typed(layer.output + BY_ITSELF, values[layer.output]))

@@ -1,4 +1,4 @@
-"""The layers of a model that integers may compute: products and convolutions whose weights are constants."""
+"""The layers of a model that integers may compute: products and convolutions with weights, products of two tensors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .opened import OpenedModel
 
 @dataclass(frozen=True)
 class LinearLayer:
-    """A node that multiplies a tensor with weights.
+    """A node that multiplies a tensor with weights, or with another tensor.
 
     Attributes:
         name: of the node, or its first output where it has none.
@@ -24,9 +24,10 @@ class LinearLayer:
         source: the tensor that it reads.
         root: the tensor that this one's elements come from, before they were only moved; it is what is quantized.
         output: the tensor that it makes.
-        weights: the initializer.
+        weights: the initializer; "" where it multiplies with another tensor.
         bias: the initializer that is added to it, if it is the layer's alone; else "".
         column: the axis of the weights that the columns of the product are.
+        other, other_root: the other tensor, and where its elements come from; "" where it has weights.
     """
 
     name: str
@@ -39,6 +40,13 @@ class LinearLayer:
     weights: str
     bias: str
     column: int
+    other: str = ""
+    other_root: str = ""
+
+    @property
+    def reads(self) -> dict[str, str]:
+        """The tensors that it reads, and where the elements of each come from."""
+        return {self.source: self.root} | ({self.other: self.other_root} if self.other else {})
 
 
 def linear_layers(opened: OpenedModel) -> list[LinearLayer]:
@@ -72,6 +80,49 @@ def linear_layers(opened: OpenedModel) -> list[LinearLayer]:
             )
         )
     return found
+
+
+def products_of_tensors(opened: OpenedModel) -> list[LinearLayer]:
+    """The products of two tensors of float32, none of them a constant, in order."""
+    graph = opened.proto.graph
+    constants = {tensor.name for tensor in graph.initializer}
+    names = Counter(_name(node) for node in graph.node)
+    found = [
+        (index, node)
+        for index, node in enumerate(graph.node)
+        if node.op_type == "MatMul" and node.domain in ("", "ai.onnx") and names[_name(node)] == 1
+        if not constants & set(node.input)
+    ]
+    roots = moved_from(opened.graph_form().graph) if found else {}
+    matrices = _matrices(opened.proto) if found else set()
+    return [
+        LinearLayer(
+            name=_name(node),
+            operator=node.op_type,
+            hint=escape(node.name or f"{node.op_type}_{_name(node)}"),
+            index=index,
+            source=node.input[0],
+            root=roots.get(node.input[0], node.input[0]),
+            output=node.output[0],
+            weights="",
+            bias="",
+            column=_COLUMNS[node.op_type],
+            other=node.input[1],
+            other_root=roots.get(node.input[1], node.input[1]),
+        )
+        for index, node in found
+        if matrices.issuperset(node.input)
+    ]
+
+
+def _matrices(model: onnx.ModelProto) -> set[str]:
+    """The tensors of float32 that have two axes at least, as far as shape inference finds them."""
+    typed = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    return {
+        value.name
+        for value in (*typed.value_info, *typed.input)
+        if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT and len(value.type.tensor_type.shape.dim) > 1
+    }
 
 
 # Operators with weights -> the axis of the weights that columns are.

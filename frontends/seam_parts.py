@@ -46,9 +46,13 @@ class Place:
         behind = math.prod(array.shape[self.axis :]) // self.extent * self.repeats
         return array.reshape(-1, self.channels, behind)
 
+    def spread(self, factors: Array) -> Array:
+        """Factors as they broadcast against the tensor."""
+        return self.along(factors).reshape(-1, *(1,) * (-self.axis - 1))
+
     def divided(self, array: Array, factors: Array) -> Array:
         """A tensor divided by factors of its channels."""
-        return np.asarray(array / self.along(factors).reshape(-1, *(1,) * (-self.axis - 1)))
+        return np.asarray(array / self.spread(factors))
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,40 @@ class Edit:
         along = self.place.along(np.asarray(factors, np.float64)).reshape(self.like)
         viewed = array.reshape(self.view)
         return np.asarray((viewed / along if self.divides else viewed * along).reshape(array.shape))
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A node that clips, which has an end for each channel when channels are divided.
+
+    Attributes:
+        output: of it.
+        place: the channels.
+        low, high: the ends that it has; infinite where it has none.
+    """
+
+    output: str
+    place: Place
+    low: float
+    high: float
+
+    def nodes(self, node: onnx.NodeProto, factors: Array) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+        """What takes the place of the node, the last under its name, and the initializers that this needs."""
+        along = self.place.spread(np.asarray(factors, np.float64))
+        made, arrays, source = list[onnx.NodeProto](), list[onnx.TensorProto](), node.input[0]
+        for operator, end in (("Max", self.low), ("Min", self.high)):
+            if math.isinf(end):
+                continue
+            name = f"{self.output}/{operator}"
+            if (operator, end) == ("Max", 0.0):
+                made.append(onnx.helper.make_node("Relu", [source], [name], name))
+            else:
+                ends = np.asarray(end / along, np.float32)
+                arrays.append(onnx.numpy_helper.from_array(ends, f"{name}/ends"))
+                made.append(onnx.helper.make_node(operator, [source, arrays[-1].name], [name], name))
+            source = name
+        made[-1].output[0], made[-1].name = self.output, node.name
+        return made, arrays
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,16 @@ from typing import Any
 
 import onnx
 
-from .seam_parts import Edit, Graph, Place, RefusedError, Shape
+from .seam_parts import Clip, Edit, Graph, Place, RefusedError, Shape
 
 
 @dataclass(frozen=True)
 class Found:
-    """What goes along with a tensor at a node: other tensors, and initializers."""
+    """What goes along with a tensor at a node: other tensors, initializers, and the ends of a clip."""
 
     tensors: Mapping[str, Place] = field(default_factory=dict)
     edits: tuple[Edit, ...] = ()
+    clips: tuple[Clip, ...] = ()
 
 
 Rule = Callable[[Graph, onnx.NodeProto, str, Place], Found]
@@ -46,15 +47,19 @@ def _keeps(graph: Graph, node: onnx.NodeProto, name: str, place: Place) -> Found
 
 
 def _clip(graph: Graph, node: onnx.NodeProto, name: str, place: Place) -> Found:
-    """Ends that are zero or none keep factors; those of a ReLU6 do not."""
+    """Ends that are zero or none keep factors; those of a ReLU6 become one for each channel."""
     given = _attributes(node)
     ends = [given.get("min", -math.inf), given.get("max", math.inf)]
     for number, bound in enumerate(node.input[1:3]):
         if bound:
             ends[number] = float(graph.value(bound))
-    if any(end != 0 and math.isfinite(end) and abs(end) < _NO_BOUND for end in ends):
+    low, high = (end if abs(end) < _NO_BOUND else math.copysign(math.inf, end) for end in ends)
+    kept = _keeps(graph, node, name, place)
+    if all(end == 0 or math.isinf(end) for end in (low, high)):
+        return kept
+    if not low < high:
         raise RefusedError
-    return _keeps(graph, node, name, place)
+    return Found(kept.tensors, clips=(Clip(node.output[0], place, low, high),))
 
 
 def _layer(graph: Graph, node: onnx.NodeProto, name: str, place: Place) -> Found:
@@ -133,7 +138,7 @@ def _multiply(graph: Graph, node: onnx.NodeProto, name: str, place: Place) -> Fo
     shape = graph.shape(node.output[0])
     whole = [each for each in (one, other) if graph.shape(each) == shape and 0 not in shape[1:]]
     if len(whole) > 1:  # as large as its gate: what weights made is scaled, and no function of them
-        whole = [each for each in whole if graph.uses[each] == 1 and graph.maker(each) in _LAYERS]
+        whole = [each for each in whole if graph.uses[each] == 1 and graph.maker(each) in LAYERS]
     if len(whole) != 1 or name not in (whole[0], node.output[0]):
         raise RefusedError
     return Found({whole[0]: place, node.output[0]: place})
@@ -194,17 +199,18 @@ def _concat(graph: Graph, node: onnx.NodeProto, name: str, place: Place) -> Foun
     return Found(dict.fromkeys((*node.input, *node.output), place))
 
 
-PRODUCTS = ("Gemm", "MatMul")
-_LAYERS = ("Conv", *PRODUCTS)
+LAYERS = ("Conv", "Gemm", "MatMul")
 # Their channels are the second axis, and windows go over those behind it.
 _WINDOWS = ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool")
+# Beside what they compute of each element of an image, one multiplication costs little.
+_ELEMENTWISE = ("Add", "Elu", "Gelu", "HardSigmoid", "HardSwish", "Mish", "Mul", "Sigmoid", "Softplus", "Tanh")
 _MEAN = 3  # the input of a batch norm
 _NO_BOUND = 3e38  # exporters write the largest float where there is none
 
 RULES: Mapping[str, Rule] = MappingProxyType(
     {
         **dict.fromkeys(("Relu", "LeakyRelu", "Abs", "Neg", "Identity", "Dropout", *_WINDOWS), _keeps),
-        **dict.fromkeys(_LAYERS, _layer),
+        **dict.fromkeys(LAYERS, _layer),
         **dict.fromkeys(("BatchNormalization", "LayerNormalization", "InstanceNormalization"), _norm),
         **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), _reshape),
         "Clip": _clip,
@@ -234,8 +240,15 @@ def channels_made(graph: Graph, node: onnx.NodeProto) -> Place | None:
 
 
 def channels_read(graph: Graph, node: onnx.NodeProto) -> Place | None:
-    """Where the channels are that a product with constant weights reads; None of another node."""
+    """Where the channels are that a layer with constant weights reads; None of another node."""
     weights = next((name for name in node.input[1:2] if graph.is_own(name)), None)
-    if weights is None or len(graph.shapes[weights]) != 2:
+    if weights is None or node.op_type not in LAYERS or node.domain not in ("", "ai.onnx"):
+        return None
+    shape = graph.shapes[weights]
+    if node.op_type == "Conv":
+        if graph.maker(node.input[0]) not in _ELEMENTWISE:
+            return None
+        return Place(1 - len(shape), shape[1] * int(_attributes(node).get("group", 1)))
+    if len(shape) != 2:
         return None
     return Place(-1, graph.shapes[weights][1 if _attributes(node).get("transB", 0) else 0])

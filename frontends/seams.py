@@ -20,8 +20,8 @@ import onnx
 from ..errors import ModelError
 from .opened import OpenedModel
 from .replaced_weights import with_weights
-from .seam_parts import Edit, Graph, Place, RefusedError
-from .seam_rules import PRODUCTS, RULES, channels_made, channels_read
+from .seam_parts import Clip, Edit, Graph, Place, RefusedError
+from .seam_rules import LAYERS, RULES, channels_made, channels_read
 from .taps import reads
 
 Array = npt.NDArray[Any]
@@ -36,6 +36,7 @@ class Seam:
         channels: how many.
         tensors: those that are divided by the factors, and where their channels are.
         edits: what becomes of initializers.
+        clips: nodes that clip, and get an end for each channel.
         behind: whether a multiplication behind who makes the tensor divides it; then it is the only one.
         others: first outputs of those nodes that read it as it was before it was divided.
     """
@@ -44,12 +45,18 @@ class Seam:
     channels: int
     tensors: Mapping[str, Place]
     edits: tuple[Edit, ...]
+    clips: tuple[Clip, ...] = ()
     behind: bool = False
     others: tuple[str, ...] = ()
 
     @property
+    def readers(self) -> set[str]:
+        """The weights of those that read the channels."""
+        return {edit.weights for edit in self.edits if not edit.divides}
+
+    @property
     def is_free(self) -> bool:
-        """Whether weights alone change."""
+        """Whether no operator is added: weights alone change, and ends of clips."""
         return not self.behind and not self.others
 
 
@@ -67,7 +74,7 @@ def seams_of(opened: OpenedModel) -> dict[str, Seam]:
             found[seam.name] = seam
             met |= seam.tensors.keys()
     for node in opened.proto.graph.node:
-        source = node.input[0] if node.op_type in PRODUCTS and node.domain in ("", "ai.onnx") else ""
+        source = node.input[0] if node.op_type in LAYERS else ""
         place = None if source in met or source in graph.constants else channels_read(graph, node)
         seam = None if place is None else _alone(graph, source, place)
         if seam is not None:
@@ -103,7 +110,24 @@ def balanced(opened: OpenedModel, factors: Mapping[str, Array]) -> OpenedModel:
         for edit in seams[name].edits:
             arrays[edit.weights] = edit.applied(arrays[edit.weights], given)
     changed = with_weights(opened, {name: array.astype(np.float32) for name, array in arrays.items()})
-    return _multiplied(changed, {name: (seams[name], np.asarray(given)) for name, given in factors.items()})
+    chosen = {name: (seams[name], np.asarray(given)) for name, given in factors.items()}
+    return _multiplied(_clipped(changed, chosen), chosen)
+
+
+def _clipped(opened: OpenedModel, factors: Mapping[str, tuple[Seam, Array]]) -> OpenedModel:
+    """The model whose clips have an end for each channel."""
+    clips = {clip.output: (clip, given) for seam, given in factors.values() for clip in seam.clips}
+    if not clips:
+        return opened
+    proto = onnx.ModelProto()
+    proto.CopyFrom(opened.proto)
+    del proto.graph.node[:]
+    for node in opened.proto.graph.node:
+        found = clips.get(node.output[0]) if node.output else None
+        nodes, arrays = ([node], []) if found is None else found[0].nodes(node, found[1])
+        proto.graph.node.extend(nodes)
+        proto.graph.initializer.extend(arrays)
+    return opened.changed(proto)
 
 
 def _multiplied(opened: OpenedModel, factors: Mapping[str, tuple[Seam, Array]]) -> OpenedModel:
@@ -129,7 +153,8 @@ def _multiplied(opened: OpenedModel, factors: Mapping[str, tuple[Seam, Array]]) 
             if seam.behind:
                 node.output[place] = whole[name]
                 given, ends = 1 / given, (whole[name], name)
-            array = onnx.numpy_helper.from_array(given.astype(np.float32), f"{name}/factors")
+            along = seam.tensors[name].spread(given).astype(np.float32)
+            array = onnx.numpy_helper.from_array(along, f"{name}/factors")
             proto.graph.initializer.append(array)
             proto.graph.node.append(onnx.helper.make_node("Mul", [ends[0], array.name], ends[1:], f"{name}/balance"))
     return opened.changed(proto)
@@ -137,7 +162,7 @@ def _multiplied(opened: OpenedModel, factors: Mapping[str, tuple[Seam, Array]]) 
 
 def _seam(graph: Graph, start: str, place: Place) -> Seam | None:
     """All that is connected to a tensor's channels; None where something does not let factors through."""
-    tensors, edits, waiting = {start: place}, dict[Edit, None](), [start]
+    tensors, edits, clips, waiting = {start: place}, dict[Edit, None](), dict[Clip, None](), [start]
     for name in waiting:
         if name in graph.fixed:
             return None
@@ -150,26 +175,31 @@ def _seam(graph: Graph, start: str, place: Place) -> Seam | None:
             if found is None or any(tensors.get(other, where) != where for other, where in found.tensors.items()):
                 return None
             edits.update(dict.fromkeys(found.edits))
+            clips.update(dict.fromkeys(found.clips))
             waiting += [other for other in found.tensors if other not in tensors]
             tensors.update(found.tensors)
     first = min(tensors, key=lambda each: graph.order[each])
-    return Seam(first, place.channels, tensors, tuple(edits))
+    return Seam(first, place.channels, tensors, tuple(edits), tuple(clips))
 
 
 def _alone(graph: Graph, name: str, place: Place) -> Seam | None:
-    """One tensor that products read, whoever makes it and reads it, too; None where it cannot be divided."""
+    """One tensor that layers read, whoever makes it and reads it, too; None where it cannot be divided."""
     if name in graph.fixed or name not in graph.made_by:
         return None
     edits, others = dict[Edit, None](), list[str]()
     for node in graph.readers[name]:
-        found = _taken(graph, node, name, place) if node.op_type in PRODUCTS else ()
+        found = _taken(graph, node, name, place) if node.op_type in LAYERS else ()
         edits.update(dict.fromkeys(found))
         if not found:
             if name not in node.input:  # a graph inside of it reads it
                 return None
             others.append(node.output[0])
+    if others and place.axis != -1:  # of images: more would be multiplied than is won
+        return None
     made = _taken(graph, graph.made_by[name], name, place)
-    return Seam(name, place.channels, {name: place}, (*edits, *made), not made, tuple(others)) if edits else None
+    if not edits:
+        return None
+    return Seam(name, place.channels, {name: place}, (*edits, *made), behind=not made, others=tuple(others))
 
 
 def _taken(graph: Graph, node: onnx.NodeProto, name: str, place: Place) -> tuple[Edit, ...]:

@@ -10,7 +10,7 @@ from tvm import relax
 from ..targets.target import FLOAT32_BITS, Target
 from .operators import attention, convolution, matmul, weight_product
 from .templates import dot_product, grid_attention, tensor_cores
-from .templates.attention import cycles
+from .templates.attention import Heads, cycles
 from .templates.contraction import Workload
 from .templates.template import Chooser
 from .tensorir.expressions import constant_shape
@@ -34,7 +34,7 @@ def gains(call: relax.Call, target: Target) -> bool:
         sizes = attention.heads_of(call)
         if target.grid is not None:
             return attention.can_lower_attention(call) and grid_attention.takes(sizes, target)
-        wide = replace(sizes, dtype=str(call.ty.dtype))
+        wide = replace(sizes, dtype=str(call.ty.dtype), integers=None)
         return attention.can_lower_attention(call) and cycles(sizes, target) < cycles(wide, target)
     if name == weight_product.NAME:
         return weight_product.gains(call, target)
@@ -49,15 +49,18 @@ def gains(call: relax.Call, target: Target) -> bool:
 
 
 def saved_cycles(call: relax.Call, decide: Chooser) -> float:
-    """Estimated cycles that a product or convolution of integers saves against the same of float32, on all cores.
+    """Estimated cycles that integers save a product, convolution or attention against float32, on all cores.
 
     What its operand takes less from the caches counts, what makes integers of floats does not (`conversion_cycles`).
     """
     target = decide.target
     if not gains(call, target):
         return 0.0
-    read = math.prod(constant_shape(call.args[0]))
+    read = sum(math.prod(constant_shape(each)) for each in call.args[:2] if convolution.relax_constant(each) is None)
     moved = read * _SAVED_BYTES * 8 / (FLOAT32_BITS * target.lanes()) / target.core.l2_vectors_per_cycle / target.cores
+    if str(call.op.name) == "relax.tilewright.attention":
+        sizes = attention.heads_of(call)
+        return _cycles(replace(sizes, integers=None), decide) - _cycles(sizes, decide) + moved
     is_product = str(call.op.name) == "relax.matmul"
     if not is_product and convolution.geometry_of(call).is_depthwise:
         return moved
@@ -66,7 +69,7 @@ def saved_cycles(call: relax.Call, decide: Chooser) -> float:
     return _cycles(wide, decide) - _cycles(workload, decide) + moved
 
 
-def _cycles(workload: Workload, decide: Chooser) -> float:
+def _cycles(workload: Workload | Heads, decide: Chooser) -> float:
     decision = decide(workload)
     return decision.template.estimate(decision.workload, decision.choice, decide.target)
 

@@ -22,8 +22,8 @@ class Level:
     Attributes:
         isa: for people: ``AVX2``.
         needs: LLVM's names of the features that a CPU of this level has.
-        vector_bits, num_vector_registers, has_fma, broadcasts_operands, operand_lanes, asks_for_fma: as `Target` has
-            them.
+        vector_bits, num_vector_registers, has_fma, broadcasts_operands, operand_lanes, written_steps, asks_for_fma: as
+            `Target` has them.
     """
 
     isa: str
@@ -33,6 +33,7 @@ class Level:
     has_fma: bool
     broadcasts_operands: bool
     operand_lanes: int = 1
+    written_steps: int = 1
     asks_for_fma: bool = False
 
 
@@ -114,7 +115,7 @@ class Architecture:
     aliases: Mapping[str, str] = field(default_factory=dict)
     baseline_features: tuple[str, ...] = ()
     abi: str = ""
-    llvm_options: Mapping[str, str] = field(default_factory=dict)
+    llvm_options: Mapping[str, str | int] = field(default_factory=dict)
     support: str = ""
     emulator: str = ""
     emulator_options: Callable[[Collection[str]], tuple[str, ...]] = lambda features: ()

@@ -27,6 +27,9 @@ class Core:
         l1_way_bytes: addresses so far apart share the few places of one set in L1.
         addressed_rows: rows whose addresses fit the general registers; those of more are reloaded at every step.
         single_issue: whether it starts one instruction at a time, so that loads take the time of multiply-adds.
+        vectors_a_load: that stand side by side and come by one instruction.
+        beside: cycles that an instruction of an inner loop beside its multiply-adds costs although these run meanwhile:
+            it takes one of the places of those that start together.
     """
 
     loads_per_cycle: float
@@ -49,6 +52,8 @@ class Core:
     l1_way_bytes: int
     addressed_rows: int
     single_issue: bool = False
+    vectors_a_load: int = 1
+    beside: float = 0.0
 
     def together(self, *cycles: float) -> float:
         """Cycles of what can be done at the same time, where anything can."""

@@ -30,6 +30,8 @@ _NAMES: tuple[tuple[str, str, str, tuple[str, ...], dict[str, str]], ...] = (
 # Few registers for addresses and small caches, as nobody knows better; some look ahead.
 _CORE = replace(IN_ORDER, fma_latency=4, instructions_in_flight=16, l1_way_bytes=4096, addressed_rows=4)
 _REGISTERS = 16
+# TVM guesses with a warning where nothing is said; scalar code has no vectors.
+_VECTOR_WIDTH: dict[str, str | int] = {"vector-width": 128}
 
 
 def _host_cpu(system_cpu: str, flags: Collection[str], enabled: EnabledFeatures) -> tuple[str, tuple[str, ...]]:
@@ -67,7 +69,9 @@ def generic_architecture(name: str) -> Architecture | None:
     """The row of an architecture that has none in the table; None where LLVM does not know it, or it is no target."""
     for pattern, zig, abi, features, options in _NAMES:
         if re.fullmatch(pattern, name):
-            return replace(_ROW, name=name, zig=zig, abi=abi, baseline_features=features, llvm_options=options)
+            return replace(
+                _ROW, name=name, zig=zig, abi=abi, baseline_features=features, llvm_options={**_VECTOR_WIDTH, **options}
+            )
     return None
 
 

@@ -140,6 +140,7 @@ def _make(
         has_fma=level.has_fma,
         broadcasts_operands=level.broadcasts_operands,
         operand_lanes=level.operand_lanes,
+        written_steps=level.written_steps,
         asks_for_fma=level.asks_for_fma,
         core=processor.core,
         cores=cores,

@@ -8,13 +8,13 @@ from string import Template
 
 @dataclass(frozen=True)
 class PeakLoop:
-    """C code for `compiler/measurement/machine_peak.py`.
+    """C code for `compiler/measurement/machine_peak.py`, CUDA C++ for `device_peak.py` there.
 
     Attributes:
         function: ``static void multiply_add(long count)``, whose loop of `count` passes takes nothing from memory.
             There are ``vector``, a float vector as wide as a register of the level, ``LANES`` of it, the variable
-            ``threads``, and ``sink``, a volatile float that a result is left in.
-        flops: operations of one pass; a multiplication with its addition counts as two.
+            ``threads``, and ``sink``, a volatile float that a result is left in; on GPUs ``sink`` alone.
+        flops: operations of one pass of a thread; a multiplication with its addition counts as two.
         set_up: a statement that is run once before: what the process has to ask the system for.
     """
 

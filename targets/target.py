@@ -118,6 +118,8 @@ class Target:
         broadcasts_operands: whether that instruction repeats an element in memory in all lanes of an operand.
         operand_lanes: elements of the first operand that one load brings and multiply-adds take by their place in the
             register; 1: each element is loaded by itself.
+        written_steps: steps of k that inner loops write out: what they load is at constant distances from pointers,
+            which move once for all of them; 1: loads add up addresses by themselves.
         asks_for_fma: whether LLVM makes one instruction of both only where it is told to, though it has one.
         cores: processors to plan parallel loops for; schedules cut work into at least so many pieces. With 1 there are
             no parallel loops.
@@ -165,8 +167,9 @@ class Target:
     units: tuple[DotUnit, ...] = ()
     rounding_units: tuple[DotUnit, ...] = ()
     operand_lanes: int = 1
+    written_steps: int = 1
     asks_for_fma: bool = False
-    llvm_options: tuple[tuple[str, str], ...] = ()
+    llvm_options: tuple[tuple[str, str | int], ...] = ()
     object_format: str = ELF
     code_generator: str = "llvm"
     c_flags: tuple[str, ...] = ()
@@ -215,6 +218,7 @@ class Target:
             vector_bits=FLOAT32_BITS,
             broadcasts_operands=False,
             operand_lanes=1,
+            written_steps=1,
             units=(),
             functions=(),
             half_features=None,

@@ -12,11 +12,13 @@ import pytest
 import tilewright
 from onnx import helper, numpy_helper
 from quantized_network import network
+from tilewright import targets
 from tilewright.compiler.build import build
 from tilewright.compiler.library.artifact import read_file
 from tilewright.compiler.options import CompileOptions
 from tilewright.compiler.runners.device import DeviceRunner
 from tilewright.compiler.runners.places import place_of
+from tilewright.targets.host import read_host
 
 # A triple, a CPU, the unit that multiplies, and what its operands are.
 MACHINES = [
@@ -89,6 +91,70 @@ def test_a_prime_number_of_channels(triple: str, tmp_path: Path) -> None:
 
     np.testing.assert_array_equal(actual, expected)
     assert "dot_product" in [kernel.template for kernel in made.signature.kernels]
+
+
+def attending(dtype: str, *, probabilities: bool) -> onnx.ModelProto:
+    """Attention with pairs on queries and keys, and perhaps on probabilities and values."""
+    nodes: list[onnx.NodeProto] = []
+    held: dict[str, np.ndarray] = {"root": np.float32(0.2)}
+    least = int(np.iinfo(dtype).min)
+
+    def made(op_type: str, *inputs: str, **attributes: object) -> str:
+        name = f"n{len(nodes)}"
+        nodes.append(helper.make_node(op_type, inputs, [name], name, **attributes))
+        return name
+
+    def pair(x: str, scale: float, zero: int) -> str:
+        names = f"s{len(nodes)}", f"z{len(nodes)}"
+        held.update({names[0]: np.float32(scale), names[1]: np.asarray(zero + least, dtype)})
+        return made("DequantizeLinear", made("QuantizeLinear", x, *names), *names)
+
+    q, k = pair("q", 0.02, 120), made("Transpose", pair("k", 0.02, 128), perm=[0, 1, 3, 2])
+    p = made("Softmax", made("Mul", made("MatMul", q, k), "root"), axis=-1)
+    p, v = (pair(p, 1 / 255, 0), pair("v", 0.02, 100)) if probabilities else (p, "v")
+    result = made("MatMul", p, v)
+    shapes = {"q": (2, 3, 21, 24), "k": (2, 3, 30, 24), "v": (2, 3, 30, 16)}
+    inputs = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape) for name, shape in shapes.items()]
+    outputs = [helper.make_tensor_value_info(result, onnx.TensorProto.FLOAT, (2, 3, 21, 16))]
+    initializers = [numpy_helper.from_array(np.asarray(array), name) for name, array in held.items()]
+    graph = helper.make_graph(nodes, "attending", inputs, outputs, initializers)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+
+
+@pytest.mark.parametrize(
+    ("cpu", "dtype", "probabilities"),
+    [
+        ("icelake-server", "uint8", False),
+        ("icelake-server", "uint8", True),
+        ("haswell", "int8", True),
+        ("x86-64", "uint8", True),
+    ],
+)
+def test_attention_of_pairs(cpu: str, dtype: str, probabilities: bool) -> None:
+    """Products of two activations are integers; those of queries and keys within attention, where that is faster."""
+    generator = np.random.default_rng(1)
+    model = attending(dtype, probabilities=probabilities)
+    x = {each.name: generator.standard_normal(_shape(each)).astype("f4") for each in model.graph.input}
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    expected = onnxruntime.InferenceSession(model.SerializeToString(), options).run(None, x)[0]
+
+    target = targets.parse("x86_64-linux-gnu", cpu=cpu).for_dtypes({"uint8", "int8"})
+    if not set(target.required_features) <= read_host().features:
+        pytest.skip(f"this processor is no {cpu}")
+    compiled = tilewright.compile(model, cpu=cpu, threads=1, jobs=1)
+    (actual,) = compiled.run(x).values()
+
+    templates = [kernel.template for kernel in compiled.signature.kernels]
+    assert templates.count("dot_product") == (2 if probabilities else 0)
+    assert templates.count("attention") == (0 if probabilities else 1)
+    assert probabilities or "rows" in templates  # the sums of keys, which the zero point of queries is multiplied by
+    # A probability that is half-way between two integers may become either: a unit of 1/255 times a value.
+    assert np.abs(actual - expected).max() < (np.abs(x["v"]).max() / 255 if probabilities else 1e-5)
+
+
+def _shape(value: onnx.ValueInfoProto) -> list[int]:
+    return [each.dim_value for each in value.type.tensor_type.shape.dim]
 
 
 @pytest.mark.parametrize(("cpu", "dtype"), [(None, "int8"), (None, "uint8"), ("x86-64", "int8")])

@@ -14,6 +14,8 @@ from tilewright.compiler.precision import RTOL_OF_PRECISION
 Array = np.ndarray[Any, Any]
 
 FLOAT32 = "float32"
+TF32 = "tf32"
+FLOAT16 = "float16"
 BFLOAT16 = "bfloat16"
 INT8 = "int8"
 
@@ -21,6 +23,8 @@ INT8 = "int8"
 # alike, are far from floats in deep networks; an unrelated result differs by about 1.
 _TOLERANCES: Mapping[str, float] = {
     FLOAT32: RTOL_OF_PRECISION["fp32"],
+    TF32: RTOL_OF_PRECISION["tf32"],
+    FLOAT16: RTOL_OF_PRECISION["fp16"],
     BFLOAT16: RTOL_OF_PRECISION["bf16"],
     INT8: 0.5,
 }
@@ -70,7 +74,7 @@ class Engine:
         load: a session for the model and inputs by name, in the model's order. Raises NotAvailableError if the engine
             cannot take the model; any other exception is a failure.
         build: compiles or converts the model beforehand, in another process than the one that is timed.
-        precision: what it computes in: FLOAT32, BFLOAT16 or INT8. Only engines of one precision are compared.
+        precision: what it computes in: FLOAT32, ..., INT8. Only engines of one precision are compared.
         ours: it is Tilewright.
         unavailable: why this machine cannot run it, though its packages are installed; empty if it can.
     """

@@ -27,13 +27,14 @@ def as_compiled(opened: OpenedModel, recipe: Recipe, options: CompileOptions, *,
         always: whether layers become integers whatever that costs in time.
     """
     own = restricted(recipe, opened)
-    if not own.entries(WeightsEntry):
+    if not own.entries(WeightsEntry) and not own.products:
         return recipe
     passes = (*options.passes, ALWAYS) if always and own.tensors else options.passes
     asked = replace(options, recipe=own, passes=passes, save_ir=None)
     balanced = with_balance(recipe, opened)
     kept = build(balanced, None, asked, stop_after="passes", passes=until_integers).kept_float
-    roots = {layer.root for layer in network_of(balanced).layers if kept.get(layer.name, "-") == ""}
+    layers = network_of(balanced, tensors=True).layers
+    roots = {root for layer in layers if kept.get(layer.name, "-") == "" for root in layer.reads.values()}
     used = shared_entries(balanced, {name: recipe.tensors[name] for name in roots & set(recipe.tensors)})
     return replace(
         fitting(recipe, opened, kept),

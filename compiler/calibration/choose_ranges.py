@@ -36,7 +36,7 @@ def choose_ranges(
     for done, sample in enumerate(samples):
         tell("choose ranges", done, 0)
         values = exact.all(sample)
-        sources = {layer.source: layer.root for layer in network.layers}
+        sources = {source: root for layer in network.layers for source, root in layer.reads.items()}
         for number in range(most):
             quantized = {
                 source: fake_quantized(values[source], ranges[min(number, len(ranges) - 1)].entry(bits))
@@ -48,7 +48,7 @@ def choose_ranges(
                 errors[layer.name, number].add(results[layer.output], values[layer.output])
     chosen = {}
     for root, ranges in given.items():
-        reading = [layer.name for layer in network.layers if layer.root == root]
+        reading = [layer.name for layer in network.layers if root in layer.reads.values()]
 
         def cost(number: int, reading: Sequence[str] = reading) -> float:
             found = (errors[name, number] for name in reading)

@@ -103,7 +103,7 @@ def _tried(
         for number, _ in enumerate(split):
             tell("read samples", number, 0)
         exact = taps_of(shop, network, None, "exact")
-        values = exact.all(split.tried[0])
+        values = exact.all(split.kept[0])
         layers = layers_of(shop, network, values, None, "exact_layers")
         corrections = corrections_for(shop, opened, asked, entries["weights"], tell)
         yield Work(shop, opened, whole, network, asked, split, exact, layers, values, corrections, tell, Clock())

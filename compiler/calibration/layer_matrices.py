@@ -66,7 +66,7 @@ def matrix_layers(opened: OpenedModel, options: CompileOptions, nodes: Sequence[
     return {
         node.name: MatrixLayer(node, found[node.hint])
         for node in nodes
-        if uses[node.weights] == 1 and node.hint in found and can_be_changed(found[node.hint])
+        if node.weights and uses[node.weights] == 1 and node.hint in found and can_be_changed(found[node.hint])
     }
 
 

@@ -35,25 +35,41 @@ class Network:
     @property
     def roots(self) -> list[str]:
         """The tensors that are quantized, each once."""
-        return list(dict.fromkeys(layer.root for layer in self.layers))
+        return list(dict.fromkeys(root for layer in self.layers for root in layer.reads.values()))
+
+    @property
+    def bytes(self) -> int:
+        """Of the tensors of one sample that layers read and make."""
+        return sum(self.sizes.get(name, 0) for name in self.border)
+
+    @property
+    def symmetric(self) -> set[str]:
+        """The tensors whose range has to be the same on both sides of 0: others are multiplied with them."""
+        return {layer.other_root for layer in self.layers if layer.other}
 
     @property
     def border(self) -> list[str]:
         """The tensors that are quantized, and those that layers read and make."""
-        return list(dict.fromkeys(name for layer in self.layers for name in (layer.root, layer.source, layer.output)))
+        named = (name for layer in self.layers for name in (*layer.reads.values(), *layer.reads, layer.output))
+        return list(dict.fromkeys(named))
 
     def of(self, layers: Sequence[LinearLayer]) -> Network:
         """The same with some of the layers."""
         return replace(self, layers=tuple(layers))
 
 
-def network_of(opened: OpenedModel) -> Network:
-    """The network of a model."""
-    from ...frontends.linear_layers import linear_layers
+def network_of(opened: OpenedModel, *, tensors: bool = False) -> Network:
+    """The network of a model.
 
-    layers = tuple(linear_layers(opened))
+    Args:
+        tensors: whether products of two tensors are layers, too.
+    """
+    from ...frontends.linear_layers import linear_layers, products_of_tensors
+
+    found = [*linear_layers(opened), *(products_of_tensors(opened) if tensors else ())]
+    layers = tuple(sorted(found, key=lambda layer: layer.index))
     outputs = tuple(value.name for value in opened.proto.graph.output)
-    names = [name for layer in layers for name in (layer.root, layer.source, layer.output)]
+    names = [name for layer in layers for name in (*layer.reads, *layer.reads.values(), layer.output)]
     return Network(opened, layers, outputs, bytes_of(opened, names))
 
 
@@ -92,7 +108,9 @@ def layers_of(
     from ...frontends.layer_parts import layers_by_themselves
 
     by_output = {layer.output: layer for layer in network.layers}
-    sizes = {layer.output: values[layer.output].nbytes + values[layer.source].nbytes for layer in network.layers}
+    sizes = {
+        layer.output: sum(values[name].nbytes for name in (layer.output, *layer.reads)) for layer in network.layers
+    }
     libraries = []
     for number, group in enumerate(groups(list(by_output), sizes, MOST_BYTES)):
         layers = [by_output[each] for each in group]
@@ -105,5 +123,6 @@ def layers_of(
 
 def recipe_by_themselves(recipe: Recipe, layers: Sequence[LinearLayer], part: OpenedModel) -> Recipe:
     """The recipe for layers by themselves: what they read has the entry of the tensor that it was moved from."""
-    tensors = {layer.source: recipe.tensors[layer.root] for layer in layers if layer.root in recipe.tensors}
+    read = {source: root for layer in layers for source, root in layer.reads.items()}
+    tensors = {source: recipe.tensors[root] for source, root in read.items() if root in recipe.tensors}
     return restricted(replace(recipe, tensors=tensors), part)

@@ -11,7 +11,7 @@ from ..extents.ranges import static_shapes
 from ..process.checksum import key_of
 from ..process.progress import ProgressCallback
 from ..recipes.identity import identity_of
-from ..recipes.recipe import ModelIdentity, Recipe, TensorEntry, WeightsEntry
+from ..recipes.recipe import OF_TENSORS, ActivationsEntry, ModelIdentity, Recipe, TensorEntry, WeightsEntry
 from .choose_ranges import choose_ranges
 from .collect import State, collect
 from .correct import Corrections, corrections_of
@@ -76,7 +76,7 @@ def _calibrated(
     from ... import frontends
 
     opened = frontends.open(model, frontends.Request(shapes=static_shapes(asked.options)))
-    whole = network_of(opened)
+    whole = network_of(opened, tensors=True)
     check_layers(whole, asked)
     network = whole.of([layer for layer in whole.layers if layer.name not in asked.keep_float])
     clock = Clock()
@@ -87,16 +87,18 @@ def _calibrated(
         exact = taps_of(shop, network, None, "exact")
         with clock("corrections"):
             balanced, exact = corrections.balanced(network, exact, split)
-            whole = network_of(balanced)
+            whole = network_of(balanced, tensors=True)
             network = whole.of([layer for layer in whole.layers if layer.name not in asked.keep_float])
         state = State(asked.state, key_of(corrections.key, str(corrections.balance)))
         with clock("calibrate"):
             statistics = collect(exact, split, network.roots, state, tell)
-        values = exact.all(split.tried[0])
+        values = exact.all(split.kept[0])
         with clock("ranges"):
             layers = layers_of(shop, network, values, None, "exact_layers")
             ranges = {root: candidates(statistics[root], asked.bits, root) for root in network.roots}
-            chosen = choose_ranges(network, exact, layers, split.tried, ranges, asked.bits, tell)
+            for root in network.symmetric:
+                ranges[root] = [each.symmetric(asked.bits) for each in ranges[root]]
+            chosen = choose_ranges(network, exact, layers, split.tried(network.bytes), ranges, asked.bits, tell)
         tensors = {root: found.entry(asked.bits, why) for root, (found, why) in chosen.items()}
         recipe = _recipe(whole, asked, identity_of(opened), shared_entries(balanced, tensors))
         work = Work(shop, opened, whole, network, asked, split, exact, layers, values, corrections, tell, clock)
@@ -123,8 +125,10 @@ def corrections_for(
 
 
 def _recipe(network: Network, asked: Request, model: ModelIdentity, tensors: Mapping[str, TensorEntry]) -> Recipe:
-    entry = {"weights": WeightsEntry(asked.bits, asked.granularity)}
-    recipe = Recipe(model, dict(tensors), {layer.name: entry for layer in network.layers})
+    weights = {"weights": WeightsEntry(asked.bits, asked.granularity)}
+    activations = {"activations": ActivationsEntry(OF_TENSORS)}
+    layers = {layer.name: weights if layer.weights else activations for layer in network.layers}
+    recipe = Recipe(model, dict(tensors), layers)
     return with_floats(recipe, dict.fromkeys(asked.keep_float, "asked for"))
 
 

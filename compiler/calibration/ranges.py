@@ -14,6 +14,7 @@ from .statistics import TensorStatistics
 
 _STEPS = 48  # ranges that entropy and mean square error try, down to an eighth of the ends
 _NEARLY_SAME = 0.01
+_MOST_WIDTHS = 8  # of all integers of so many bits, for a tensor of integers to be worth clipping
 _LEAST_SCALE = float(np.finfo(np.float32).tiny) * 1e6
 
 
@@ -24,6 +25,12 @@ class Range:
     low: float
     high: float
     method: str
+
+    def symmetric(self, bits: int) -> Range:
+        """One that holds it and whose entry has the zero point 0."""
+        half = 2 ** (bits - 1)
+        step = max(-self.low, self.high) / (half - 1)
+        return Range(-half * step, (half - 1) * step, self.method)
 
     def entry(self, bits: int, why: str = "") -> TensorEntry:
         """The scale and the zero point of signed integers that the range gives."""
@@ -119,6 +126,20 @@ def _entropy(statistics: TensorStatistics, bits: int) -> tuple[float, float]:
     return min(_narrower(statistics), key=lambda ends: divergence(*ends))
 
 
+def _integers(statistics: TensorStatistics, bits: int) -> tuple[float, float]:
+    """Of a tensor that holds integers already, as models make that quantize by themselves: most of them, exactly."""
+    width = 2**bits - 1
+    first, last = min(statistics.low, 0.0), max(statistics.high, 0.0)
+    if not statistics.whole or last - first > _MOST_WIDTHS * width:
+        return _ends(statistics, bits)
+    starts = np.arange(first, max(last - width, first) + 1)
+    summed, centers = np.cumsum(statistics.counts), statistics.centers
+    below, inside = (np.searchsorted(centers, starts + ends) - 1 for ends in (-0.5, width + 0.5))
+    held = np.where(inside >= 0, summed[inside], 0) - np.where(below >= 0, summed[below], 0)
+    start = float(starts[held.argmax()])
+    return min(start, 0.0), max(start + width, 0.0)
+
+
 def _narrower(statistics: TensorStatistics) -> list[tuple[float, float]]:
     """The ends, and ranges within them that are ever smaller."""
     factors = np.geomspace(1.0, 0.125, _STEPS)
@@ -133,5 +154,6 @@ METHODS: Mapping[str, Callable[[TensorStatistics, int], tuple[float, float]]] = 
         "percentile-99.9": _percentile(0.999),
         "mse": _mean_square,
         "entropy": _entropy,
+        "integers": _integers,
     }
 )

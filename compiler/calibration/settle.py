@@ -69,7 +69,8 @@ class Work:
         self.shop.built(self.whole.opened, "integer", recipe, kept)
         quantized, alone = self._quantized(kept), None
         if quantized.layers:
-            tried, held, exact = self.split.tried, self.split.held[:_MEASURED], self.exact
+            size, exact = self.network.bytes, self.exact
+            tried, held = self.split.tried(size), self.split.judging(size)
             with self.clock("corrections"):
                 recipe = self.corrections.rounded(quantized, recipe, exact, self.split.kept, held)
                 alone = layers_of(self.shop, quantized, self.values, recipe, "integer_layers")
@@ -93,12 +94,18 @@ class Work:
         quantized, errors = self._quantized(kept), None
         if quantized.layers and self.asked.details and alone is not None:
             with self.clock("errors"):
-                taps = taps_of(self.shop, self.network, recipe, "integer_taps")
+                taps = taps_of(self.shop, self.network, self._of_integers(recipe, quantized), "integer_taps")
                 bench = Bench(quantized, self.exact, taps, self.exact_layers, alone)
                 held = self.split.held[:_MEASURED]
                 errors = measure_layers(self.shop, bench, held, len(held), _MEASURED_AT_END, self.tell)
         with self.clock("measure"):
             return self._findings(self.corrections.explained(recipe), statistics, kept, errors, integer)
+
+    def _of_integers(self, recipe: Recipe, quantized: Network) -> Recipe:
+        """The recipe as the library has it: where tensors are tapped, kernels are apart that are one otherwise."""
+        integers = {layer.name for layer in quantized.layers}
+        floats = [layer.name for layer in self.whole.layers if layer.name not in integers]
+        return with_floats(recipe, dict.fromkeys(floats, "on this target"))
 
     def _quantized(self, kept: dict[str, str]) -> Network:
         return self.whole.of([layer for layer in self.whole.layers if kept.get(layer.name, "-") == ""])

@@ -9,7 +9,9 @@ from itertools import chain, islice
 from .samples import Sample
 
 _HELD_EVERY, _HELD_AT = 4, 1  # of four samples the second
-_MOST_HELD, _MOST_KEPT, _MOST_TRIED = 128, 128, 8
+_MOST_HELD, _MOST_KEPT = 128, 128
+_FEWEST_TRIED, _MOST_TRIED = 8, 64
+_TRIED_BYTES = 640 << 20  # of the tensors that those give, in the end
 _MOST_BYTES = 64 << 20  # of the samples that are kept, and of those that are held out
 _MOST_AHEAD = 32
 
@@ -30,10 +32,13 @@ class Split:
     kept: list[Sample] = field(default_factory=list)
     count: int = 0
 
-    @property
-    def tried(self) -> list[Sample]:
-        """The few that ranges are tried with."""
-        return self.kept[:_MOST_TRIED]
+    def tried(self, tensor_bytes: int) -> list[Sample]:
+        """Some to choose ranges and biases by: the fewer, the more bytes of tensors each of them gives."""
+        return self.kept[: _few(tensor_bytes)]
+
+    def judging(self, tensor_bytes: int) -> list[Sample]:
+        """As many of those that are held out, to judge corrections by."""
+        return self.held[: _few(tensor_bytes)]
 
     def ahead(self) -> tuple[list[Sample], list[Sample]]:
         """The first samples to calibrate with, and the first that are held out, before the pass."""
@@ -60,6 +65,10 @@ class Split:
             if _has_room(self.kept, sample, _MOST_KEPT):
                 self.kept.append(sample)
             yield sample
+
+
+def _few(tensor_bytes: int) -> int:
+    return min(max(_TRIED_BYTES // max(tensor_bytes, 1), _FEWEST_TRIED), _MOST_TRIED)
 
 
 def _has_room(samples: Sequence[Sample], sample: Sample, most: int) -> bool:

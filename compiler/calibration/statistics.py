@@ -28,6 +28,7 @@ class TensorStatistics:
         reach: a power of two; the histogram is over [-reach, reach].
         counts: int64[BINS].
         not_finite: how many values were NaN or infinite.
+        whole: whether all values were integers.
     """
 
     samples: int = 0
@@ -36,6 +37,7 @@ class TensorStatistics:
     reach: float = _LEAST_REACH
     counts: Counts = field(default_factory=lambda: np.zeros(BINS, np.int64))
     not_finite: int = 0
+    whole: bool = True
 
     def add(self, values: Array) -> None:
         """Takes one sample's tensor, of floats, into account."""
@@ -58,6 +60,7 @@ class TensorStatistics:
         stride = max(1, flat.size // _MOST_COUNTED) | 1
         taken = flat[::stride] if flat.size > _MOST_COUNTED else flat
         places = (taken * np.float32(BINS / 2 / self.reach) + np.float32(BINS / 2)).astype(np.int32)
+        self.whole = self.whole and bool((taken == np.rint(taken)).all())
         self.counts += np.bincount(np.minimum(places, BINS - 1), minlength=BINS)
 
     def _grow(self, reach: float) -> None:
@@ -92,7 +95,9 @@ def to_arrays(statistics: Mapping[str, TensorStatistics]) -> dict[str, Array]:
     values = list(statistics.values())
     return {
         "counts": np.stack([each.counts for each in values]) if values else np.zeros((0, BINS), np.int64),
-        "numbers": np.array([(each.samples, each.low, each.high, each.reach, each.not_finite) for each in values]),
+        "numbers": np.array(
+            [(each.samples, each.low, each.high, each.reach, each.not_finite, each.whole) for each in values]
+        ),
     }
 
 
@@ -100,6 +105,6 @@ def from_arrays(names: list[str], arrays: Mapping[str, Array]) -> dict[str, Tens
     """What `to_arrays` made arrays of."""
     found = {}
     for name, counts, numbers in zip(names, arrays["counts"], arrays["numbers"].reshape(len(names), -1), strict=True):
-        samples, low, high, reach, not_finite = numbers.tolist()
-        found[name] = TensorStatistics(int(samples), low, high, reach, np.array(counts), int(not_finite))
+        samples, low, high, reach, not_finite, whole = numbers.tolist()
+        found[name] = TensorStatistics(int(samples), low, high, reach, np.array(counts), int(not_finite), bool(whole))
     return found

@@ -63,7 +63,8 @@ def tune(
         typer.Option(
             "--device",
             metavar="PLACE",
-            help="Measure there: rpc:HOST:PORT/KEY, ssh:USER@HOST, exec:COMMAND, qemu. Several share the work.",
+            help="Measure there: cuda (a GPU of this machine), rpc:HOST:PORT/KEY, ssh:USER@HOST, exec:COMMAND, qemu. "
+            "Several share the work.",
         ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the search.")] = 0,
@@ -87,6 +88,7 @@ def tune(
     * `tilewright compile model.onnx -o model.so --records tuned.jsonl`
     * `tilewright tune model.onnx --records tuned.jsonl --export best.jsonl`
     * `tilewright tune model.onnx --records tuned.jsonl --target TRIPLE --device rpc:HOST:9190/rpi4`
+    * `tilewright tune model.onnx --records tuned.jsonl --device cuda --precision fp16`
     """
     from ..reports import tuning_report
     from ..tuning import run
@@ -94,6 +96,7 @@ def tune(
     options = compile_options(
         target, cpu, features, shape, bind, precision, threads, jobs, **quantization(recipe, quantize)
     )
+    options, devices = run.placed(options, device or ())
     if list_only:
         tasks = run.spaces(model, options)
         show_json(tuning_report.spaces_json(tasks)) if as_json else show(tuning_report.spaces_table(tasks))
@@ -111,7 +114,7 @@ def tune(
             seconds=seconds,
             trials=trials,
             seed=seed,
-            devices=device or (),
+            devices=devices,
             tell=tell,
             warn=lambda text: typer.echo(f"warning: {text}", err=True),
         )

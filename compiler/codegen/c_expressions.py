@@ -152,19 +152,20 @@ class Expressions:
         if dtype_of(node.a) == HALF:
             text = f"{self.wide(node.a)} {operator} {self.wide(node.b)}"
             return narrowed(self.used, text) if dtype_of(node) == HALF else text
-        left, right = (
-            self(each) if operator in "+-" and isinstance(each, _FACTORS) and not _is_narrow(each) else self.inner(each)
-            for each in (node.a, node.b)
-        )
-        if operator == "+" and isinstance(node.a, tirx.Add) and not _is_narrow(node):  # sums from left to right
-            left = self(node.a)
         dtype = dtype_of(node)
         if operator in _WRAPPING and dtype in _WRAPPING_DTYPES and found(node, TensorLoad):
             # Numbers of the model wrap; signed ones do not in C. Indices never leave their range.
             unsigned = f"u{c_type(dtype)}"
             return f"({c_type(dtype)})(({unsigned}){self.inner(node.a)} {operator} ({unsigned}){self.inner(node.b)})"
-        text = f"{left} {operator} {right}"
+        text = f"{self._term(node, node.a)} {operator} {self._term(node, node.b)}"
         return f"({c_type(dtype)})({text})" if widens and _is_narrow(node) else text
+
+    def _term(self, of: Scalar, node: Scalar) -> str:
+        """An operand of a binary operator, without parentheses where C needs none."""
+        operator, _ = _OPERATORS[type(of)]
+        is_sum = operator == "+" and node.same_as(of.a) and isinstance(node, tirx.Add) and not _is_narrow(of)
+        is_product = operator in "+-" and isinstance(node, _FACTORS) and not _is_narrow(node)
+        return self(node) if is_sum or is_product else self.inner(node)  # sums from left to right
 
     def _shifted_left(self, node: Scalar) -> str:
         """Without the sign, as a shift of negative numbers is not defined."""

@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from ...errors import UnsupportedError
+from ...sizes import Size, in_c, parse_size
 from ...targets.architectures import architecture_named
 from ...targets.cuda.nvcc import flags
 from ...targets.target import Target
@@ -16,6 +16,7 @@ from ..emission import glue
 from ..emission.link import api_symbols, exports_map
 from ..emission.tensor_notes import tensor_notes
 from ..library.plan import Plan, align, leaves
+from ..library.tensor_spec import TensorSpec, element_bytes
 from .c_files import aliases
 from .c_used import Used, helper_texts
 from .cuda_kernels import GridFunction
@@ -70,18 +71,8 @@ def _restricted(function: GridFunction, together: set[int]) -> GridFunction:
 
 
 def write_files(program: Program, modules: Sequence[Module], used: Used, target: Target, folder: Path) -> list[str]:
-    """Writes all files but the weights; returns their names.
-
-    Raises:
-        UnsupportedError: sizes depend on dimensions that are known when the model runs.
-    """
+    """Writes all files but the weights; returns their names."""
     plan, signature = program.plan, program.signature
-    if plan.dimensions:
-        raise UnsupportedError(
-            "libraries for GPUs have sizes that are known when compiling",
-            where=f"--target {target.triple}",
-            hint="give all of them by --shape",
-        )
     environment, values = glue.environment(_PROJECT), _values(program, modules, target)
     texts = {
         name: environment.get_template(f"{name}.jinja").render(values)
@@ -119,7 +110,10 @@ def _values(program: Program, modules: Sequence[Module], target: Target) -> dict
         "inputs": tensor_notes(plan.inputs),
         "states": (),
         "outputs": tensor_notes(plan.outputs),
-        "dimensions": (),
+        "dimensions": plan.dimensions,
+        "varying_sizes": [
+            (place, in_c(_bytes(spec, plan))) for place, spec in enumerate((*plan.inputs, *plan.outputs)) if spec.sizes
+        ],
         "workspace_bytes": plan.workspace_bytes,
         "alignment": _COPY_ALIGNMENT,
         "threaded": False,
@@ -137,3 +131,11 @@ def _values(program: Program, modules: Sequence[Module], target: Target) -> dict
         "flags": section.flags,
         "nvcc_flags": " ".join(flags(target.the_grid.architectures)),
     }
+
+
+def _bytes(spec: TensorSpec, plan: Plan) -> Size:
+    """The size of a tensor in a call."""
+    size: Size = element_bytes(spec.dtype)
+    for text in spec.sizes:
+        size = parse_size(text, plan.dimensions) * size
+    return size

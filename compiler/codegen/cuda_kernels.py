@@ -25,6 +25,7 @@ from ...hidden_floats import dtype_of, name_of
 from ...ir_types import Buffer, Node, PrimFunc, Stmt
 from ...targets.target import Target
 from ..lowering.barriers import BARRIER, SHARED
+from ..lowering.launches import LAUNCH, RUNS_IF
 from ..lowering.lower import LoweredKernel
 from .c_kernel import KernelWriter, Parameter, elements
 from .c_literals import c_type
@@ -44,7 +45,7 @@ _HALVES = {
 }""",
 }
 CUDA = Language("CUDA sources", "--target", "static __device__ inline", _HALVES)
-_LAUNCH, _CALL = "thread_extent", "tirx.call_extern"
+_CALL = "tirx.call_extern"
 # What a function calls a place in the grid, by its first part.
 _PLACES = {"blockIdx": "block", "threadIdx": "thread"}
 _ALIGNMENT = 128  # of what a block shares, in bytes: of a word of each bank
@@ -100,7 +101,7 @@ def _grids(body: Stmt) -> Iterator[Stmt]:
     """The grids of a kernel; what stands between two is one."""
     between: list[Stmt] = []
     for statement in _statements(body):
-        if isinstance(statement, tirx.AttrStmt) and statement.attr_key == _LAUNCH:
+        if isinstance(statement, tirx.AttrStmt) and statement.attr_key == LAUNCH:
             if between:
                 yield tirx.SeqStmt(between) if len(between) > 1 else between[0]
                 between = []
@@ -163,7 +164,7 @@ class _GridWriter(KernelWriter):
         found: list[Node] = []
         tvm_ffi.structural_walk(body, (tirx.AttrStmt, found.append))
         for each in found:
-            if each.attr_key != _LAUNCH:
+            if each.attr_key != LAUNCH:
                 continue
             tag, variable = str(each.node.thread_tag), each.node.var
             kind, axis = tag.split(".")
@@ -198,6 +199,9 @@ class _GridWriter(KernelWriter):
         """Its lines; barriers are known here alone."""
         if isinstance(node, tirx.Evaluate) and _is_barrier(node.value):
             yield "__syncthreads();"
+        elif isinstance(node, tirx.AttrStmt) and node.attr_key == RUNS_IF:
+            yield f"if (!({self.express(node.value)})) return;"
+            yield from self.statement(node.body)
         elif isinstance(node, tirx.Evaluate) and name_of(node.value) == _CALL:
             yield f"{self.express(node.value)};"
         else:

@@ -2,6 +2,8 @@
 
     Call    LAUNCH(0, 196, 1, 1, 256, 1, 1, I(0), C(64), W(0));                 one for each grid of the kernel
     Copy    DO(copy(stream, O(0), W(128), 256));
+            DO(fit(stream, W(0), I(0), 2, (int64_t[]){8, 64}, (int64_t[]){d_N, d_S}, 4, 1));
+    Numbers DO(set(stream, W(64), d_N * 16));
     Loop    for (int64_t i1 = 0, n1 = 8; i1 < n1; ++i1) { DO(set(stream, W(64), i1)); ... }
     Branch  { uint8_t b1; DO(fetch(stream, &b1, W(64), 1)); if (b1) { ... } else { ... } }
 
@@ -38,7 +40,7 @@ class GridSteps(StepWriter):
 
     def told(self, number: int) -> str:
         """The statement that says that a call or copy has been launched."""
-        return f"DO(told(stream, before, after, nanoseconds, {number}));"
+        return f"DO(told(r, stream, nanoseconds, {number}));"
 
     def call(self, step: Call) -> str:
         """The statements that launch the grids of a kernel."""
@@ -53,6 +55,8 @@ class GridSteps(StepWriter):
         """The statement that copies a buffer."""
         size = in_c(self.plan.buffers[step.source].bytes)
         destination = self.reference(step.destination)
+        if step.fit is not None:
+            return f"DO(fit(stream, {destination}, {self.reference(step.source)}, {self.room(step.fit)}));"
         if step.turn is not None:
             destination = f"{destination} + (address)({self._turns[step.turn]} * {size})"
         return f"DO(copy(stream, {destination}, {self.reference(step.source)}, {size}));"

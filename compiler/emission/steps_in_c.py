@@ -20,7 +20,7 @@ from itertools import count
 
 from ...errors import CompilerError
 from ...sizes import Size, in_c
-from ..library.plan import ARENA, Branch, Buffer, BufferKind, Call, Copy, Equal, Loop, Numbers, Plan, Scalar, Step
+from ..library.plan import ARENA, Branch, Buffer, BufferKind, Call, Copy, Equal, Fit, Loop, Numbers, Plan, Scalar, Step
 
 _MACROS = {BufferKind.INPUT: "I", BufferKind.OUTPUT: "O", BufferKind.CONSTANT: "C", BufferKind.WORKSPACE: "W"}
 # Tells who asked that the call or copy of this number has ended, in the order of `plan.leaves`.
@@ -70,14 +70,17 @@ class StepWriter:
         size = in_c(self.plan.buffers[step.source].bytes)
         destination = self.reference(step.destination)
         if step.fit is not None:
-            bounds, sizes = (", ".join(map(in_c, each)) for each in (step.fit.bounds, step.fit.sizes))
-            room = f"{len(step.fit.bounds)}, (int64_t[]){{{bounds}}}, (int64_t[]){{{sizes}}}"
-            source, spread = self.reference(step.source), int(step.fit.spread)
-            return f"fit({destination}, {source}, {room}, {step.fit.element}, {spread});"
+            return f"fit({destination}, {self.reference(step.source)}, {self.room(step.fit)});"
         if step.turn is not None:
             turn = f"*(const int64_t *){self.reference(step.turn)}"
             destination = f"(unsigned char *){destination} + {turn} * {size}"
         return f"memcpy({destination}, {self.reference(step.source)}, {size});"
+
+    def room(self, fit: Fit) -> str:
+        """How a tensor lies, as arguments."""
+        bounds, sizes = (", ".join(map(in_c, each)) for each in (fit.bounds, fit.sizes))
+        lies = f"{len(fit.bounds)}, (int64_t[]){{{bounds}}}, (int64_t[]){{{sizes}}}"
+        return f"{lies}, {fit.element}, {int(fit.spread)}"
 
     def call(self, step: Call) -> str:
         """The statement that calls a kernel."""

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from ...dtypes import numpy_dtype
 from ...errors import TensorError
 from .dimensions import Values, at, sizes_of_call
+from .dlpack import ON_CPU, Borrowed
 from .signature import Signature
 from .tensor_spec import TensorSpec
 
@@ -38,17 +39,7 @@ def checked(
     Raises:
         TensorError: one is missing, unknown, or has another shape or dtype.
     """
-    taken = [spec for spec in signature.model_inputs if spec.name not in memory]
-    known = {spec.name for spec in taken}
-    takes = "it takes: " + (", ".join(map(str, taken)) or "nothing")
-    if not isinstance(inputs, Mapping):
-        raise TensorError(f"inputs are given by name, not as {type(inputs).__name__}", where=where, hint=takes)
-    for name in inputs:
-        if name not in known:
-            raise TensorError(f"the model has no input {name!r}", where=where, hint=takes)
-    for spec in taken:
-        if spec.name not in inputs:
-            raise TensorError(f"input {spec.name!r} is missing", where=where, hint=takes)
+    check_names([spec for spec in signature.model_inputs if spec.name not in memory], inputs, where)
     values = sizes_of_call(signature, inputs, held)
     states = {state.before.name for state in signature.states}
     arrays = []
@@ -62,6 +53,25 @@ def checked(
             part(array, given.shape)[...] = given
         arrays.append(array)
     return arrays, values
+
+
+def check_names(specs: Sequence[TensorSpec], given: Mapping[str, Any], where: str, *, of: str = "input") -> None:
+    """Whether tensors are given by the names of the model's: all inputs, or any outputs.
+
+    Raises:
+        TensorError: one is missing or unknown.
+    """
+    known = {spec.name for spec in specs}
+    takes = f"its {of}s: " if of != "input" else "it takes: "
+    hint = takes + (", ".join(map(str, specs)) or "nothing")
+    if not isinstance(given, Mapping):
+        raise TensorError(f"{of}s are given by name, not as {type(given).__name__}", where=where, hint=hint)
+    for name in given:
+        if name not in known:
+            raise TensorError(f"the model has no {of} {name!r}", where=where, hint=hint)
+    for spec in specs if of == "input" else ():
+        if spec.name not in given:
+            raise TensorError(f"input {spec.name!r} is missing", where=where, hint=hint)
 
 
 def state_memory(spec: TensorSpec) -> Array:
@@ -92,36 +102,69 @@ def states_after(signature: Signature, arrays: Sequence[Array], values: Mapping[
 
 
 def as_array(value: Any, spec: TensorSpec) -> Array:
-    """The value as a dense array of exactly the right shape and dtype.
+    """The value as a dense array of exactly the right shape and dtype, in the memory of the machine.
 
     Raises:
         TensorError: it has another, or cannot be read as an array.
     """
-    if not isinstance(value, np.ndarray) and hasattr(value, "__dlpack__"):
-        try:
-            value = np.from_dlpack(value)
-        except (BufferError, RuntimeError, TypeError, ValueError) as error:  # on a GPU, or needs its gradient
-            raise TensorError(
-                f"input {spec.name!r} cannot be read as an array: {error}",
-                where=spec.name,
-                hint="bring it to the CPU and detach it, or make it a numpy array",
-            ) from error
-    array = np.asarray(value)
-    dtype = numpy_dtype(spec.dtype)
-    if array.dtype != dtype:
+    array = _array(value, spec)
+    check_tensor(spec, str(array.dtype), array.shape)
+    # Memory of whole cache lines is not needed: kernels take tensors aligned as their C type.
+    return np.require(array, requirements=("C", "A")).reshape(spec.shape)
+
+
+def as_memory(value: Any, spec: TensorSpec) -> Array:
+    """Memory that a result is written to: the value's own.
+
+    Raises:
+        TensorError: it has another shape or dtype, is not dense, or must not be written.
+    """
+    array = _array(value, spec)
+    check_tensor(spec, str(array.dtype), array.shape)
+    flags = array.flags
+    if not (flags.c_contiguous and flags.aligned and flags.writeable):
         raise TensorError(
-            f"input {spec.name!r} has dtype {array.dtype}, and the model takes {spec.dtype}",
+            f"output {spec.name!r} cannot be written where it is",
+            where=spec.name,
+            hint="give memory that is writable, and in which rows lie one behind the other: np.empty",
+        )
+    return array
+
+
+def check_tensor(spec: TensorSpec, dtype: str, shape: Sequence[int]) -> None:
+    """Whether a tensor is as the model has it.
+
+    Raises:
+        TensorError: it has another shape or dtype.
+    """
+    if dtype != spec.dtype and dtype != str(numpy_dtype(spec.dtype)):
+        raise TensorError(
+            f"{spec.name!r} has dtype {dtype}, and the model takes {spec.dtype}",
             where=spec.name,
             hint=f"convert it: array.astype({spec.dtype!r})",
         )
-    if array.shape != spec.shape:
+    if tuple(shape) != spec.shape:
         raise TensorError(
-            f"input {spec.name!r} has shape {_shape(array.shape)}, and the model takes {_shape(spec.shape)}",
+            f"{spec.name!r} has shape {_shape(shape)}, and the model takes {_shape(spec.shape)}",
             where=spec.name,
             hint="the shape was fixed when the model was compiled; compile it with --shape for another",
         )
-    # Memory of whole cache lines is not needed: kernels take tensors aligned as their C type.
-    return np.require(array, requirements=("C", "A")).reshape(spec.shape)
+
+
+def _array(value: Any, spec: TensorSpec) -> Array:
+    if isinstance(value, np.ndarray) or not hasattr(value, "__dlpack__"):
+        return np.asarray(value)
+    try:
+        borrowed = Borrowed(value)
+        if borrowed.device[0] not in ON_CPU:
+            raise BufferError("it is on a GPU")
+        return borrowed.array()
+    except (BufferError, RuntimeError, TypeError, ValueError) as error:  # or it needs its gradient
+        raise TensorError(
+            f"{spec.name!r} cannot be read as an array: {error}",
+            where=spec.name,
+            hint="bring it to the CPU and detach it, or make it a numpy array",
+        ) from error
 
 
 def _shape(shape: Sequence[int]) -> str:

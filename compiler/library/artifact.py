@@ -8,7 +8,6 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
-import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -18,22 +17,25 @@ import numpy as np
 import numpy.typing as npt
 
 from ...dtypes import numpy_dtype
-from ...errors import LibraryError, OutputError, TensorError, ToolError, UnsupportedTargetError, UsageError
+from ...errors import LibraryError, OutputError, TensorError, UnsupportedTargetError, UsageError
+from ...targets.cuda.driver import driver
 from ..process.install import install
 from .archive import is_archive, read_archive
-from .arrays import checked, results_of, states_after
-from .dimensions import at, bounds_of, c_arguments
+from .arrays import as_memory, check_names, checked, results_of, states_after
+from .dimensions import at, bounds_of
+from .entries import Entries
 from .library_file import LibraryFile, opened
 from .native_library import NativeLibrary, load_native
+from .on_device import device_call, gpu_of, handle_of, results_on_device
 from .session import Session
 from .signature import Signature, check_threads
-from .status import check_status, enough_memory
+from .status import enough_memory
 from .tensor_spec import TensorSpec
 
 Array = npt.NDArray[Any]
-ALIGNMENT = 64
 Sizes = Mapping[str, int]
 _LARGEST: Sizes = MappingProxyType({})
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class CompiledModel:
@@ -47,11 +49,8 @@ class CompiledModel:
     def __init__(self, file: LibraryFile, library: NativeLibrary) -> None:
         self.path = file.path
         self.signature = file.signature
-        self._library = library
         self._digest = file.digest
-        self._hidden_entries = file.hidden_entries
-        self._run = library.functions[f"{file.signature.name}_run"]
-        self._local = threading.local()
+        self._entries = Entries(file, library)
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -81,30 +80,62 @@ class CompiledModel:
     @property
     def c_function(self) -> Any:
         """``NAME_run`` as ctypes sees it: it can be called while this object is there."""
-        return self._run
+        return self._entries.run
 
     @property
     def c_async_function(self) -> Any:
         """``NAME_run_async`` of a library for a GPU, the same way."""
-        return self._library.functions[f"{self.signature.name}_run_async"]
+        return self._entries.named("run_async")
 
-    def run(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
+    def run(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any] = _NOTHING) -> dict[str, Any]:
         """Runs the model once.
 
         Args:
-            inputs: arrays by name, of the exact shapes and dtypes: numpy's, or anything with ``__dlpack__``. Of a
-                library for a range of sizes their shapes say what the dimensions of the call are.
+            inputs: arrays by name, of the exact shapes and dtypes: numpy's, or anything with ``__dlpack__``, which a
+                library for a GPU takes there, too. Of a library for a range of sizes their shapes say what the
+                dimensions of the call are.
+            outputs: memory of that kind for results, some of them or all.
 
         Returns:
-            New arrays by name.
+            Arrays by name, new ones where no memory was given. Where any tensor is on a GPU, so are all new ones: as
+            `DeviceTensor`, which is for ``torch.from_dlpack`` and the like.
 
         Raises:
-            TensorError: an input is missing, unknown, or has another shape or dtype.
+            TensorError: an input is missing, or one is unknown, or has another shape or dtype.
             UnsupportedTargetError: this processor lacks instructions that the library uses.
             DeviceError: the GPU that it is for, or its driver, is not there or failed.
         """
+        if self.signature.device and (device := gpu_of(inputs, outputs)) is not None:
+            results = self.run_async(inputs, outputs)
+            with driver().on(device):
+                driver().wait()
+            return results
         arrays, values = checked(self.signature, inputs, str(self.path))
-        return {**self._outputs(arrays, values), **states_after(self.signature, arrays, values)}
+        return {**self._outputs(arrays, values, outputs), **states_after(self.signature, arrays, values)}
+
+    def run_async(
+        self, inputs: Mapping[str, Any], outputs: Mapping[str, Any] = _NOTHING, *, stream: Any = 0
+    ) -> dict[str, Any]:
+        """Launches a run on a GPU, and does not wait for it; its tensors have to stay until it is done.
+
+        Args:
+            inputs, outputs: as `run` takes them.
+            stream: of PyTorch, of CuPy, or its number as the driver has it; 0: the default one.
+
+        Returns:
+            The results by name, `DeviceTensor`s where no memory was given: whoever takes them by DLPack waits.
+
+        Raises:
+            UsageError: the library is not for a GPU.
+            TensorError, DeviceError: as `run`.
+        """
+        if not self.signature.device:
+            raise UsageError("the library runs on processors, where there are no streams", where=str(self.path))
+        handle, device = handle_of(stream), gpu_of(inputs, outputs) or 0
+        call = device_call(self.signature, str(self.path), inputs, outputs, device, handle)
+        with driver().on(device):
+            self._entries.call(self.c_async_function, call.sources, call.results, call.values, ctypes.c_void_p(handle))
+        return results_on_device(self.signature, call.outputs)
 
     def __call__(self, *inputs: Any) -> Array | tuple[Array, ...]:
         """Runs the model on inputs in order; returns its output, or a tuple when there are several."""
@@ -126,9 +157,9 @@ class CompiledModel:
         """
         return Session(self.signature, str(self.path), self._outputs)
 
-    def _outputs(self, arrays: Sequence[Array], values: Mapping[str, int]) -> dict[str, Array]:
-        outputs = self.empty_outputs(values)
-        self._call(self._run, arrays, outputs, values)
+    def _outputs(self, arrays: Sequence[Array], values: Sizes, given: Mapping[str, Any] = _NOTHING) -> dict[str, Array]:
+        outputs = self.empty_outputs(values, given)
+        self._call(self._entries.run, arrays, outputs, values)
         return results_of(self.signature, outputs)
 
     def profile(
@@ -146,7 +177,7 @@ class CompiledModel:
         Raises:
             ToolError: the library was stripped, so the entry for profiling cannot be found.
         """
-        entry = self._hidden_entry("profile", *[ctypes.c_void_p] * self._pointers, ctypes.c_void_p, ctypes.c_size_t)
+        entry = self._entries.hidden("profile", ctypes.c_void_p, ctypes.c_size_t)
         arrays, values = checked(self.signature, inputs, str(self.path))
         outputs = self.empty_outputs(values) if outputs is None else outputs
         times = np.zeros(len(self.signature.steps), np.uint64) if times is None else times
@@ -167,8 +198,7 @@ class CompiledModel:
         self._need_threads()
         check_threads(threads)
         pointer = ctypes.c_void_p
-        taken = [pointer] * self._pointers
-        entry = self._hidden_entry("simulate", *taken, ctypes.c_int, pointer, ctypes.c_size_t, pointer)
+        entry = self._entries.hidden("simulate", ctypes.c_int, pointer, ctypes.c_size_t, pointer)
         arrays, values = checked(self.signature, inputs, str(self.path))
         outputs = self.empty_outputs(values)
         # Two loops a step are more than most have; where there is too little room, once more.
@@ -195,7 +225,7 @@ class CompiledModel:
             UsageError: it was built for one thread.
         """
         self._need_threads()
-        entry = self._hidden_entry("hand_off", ctypes.c_void_p, ctypes.c_size_t)
+        entry = self._entries.at("hand_off", ctypes.c_void_p, ctypes.c_size_t)
         times = np.zeros(count, np.uint64)
         threads = entry(times.ctypes.data, count)
         return threads, [int(value) for value in times if value]
@@ -209,7 +239,7 @@ class CompiledModel:
         if not self.signature.threaded and threads in (0, 1):
             return
         self._need_threads()
-        set_num_threads = self._library.functions[f"{self.signature.name}_set_num_threads"]
+        set_num_threads = self._entries.named("set_num_threads")
         check_threads(threads, least=0)
         set_num_threads(threads)
 
@@ -241,53 +271,33 @@ class CompiledModel:
                 "the library was built for one thread", where="--threads", hint="compile it without --threads 1"
             )
 
-    def _hidden_entry(self, name: str, *parameters: Any) -> Any:
-        if name not in self._hidden_entries:
-            raise ToolError(
-                "the library has no symbol table, so its kernels cannot be timed",
-                where=str(self.path),
-                hint="use the file as this version of Tilewright writes it, before strip",
-            )
-        run = ctypes.cast(self._run, ctypes.c_void_p).value or 0
-        return ctypes.CFUNCTYPE(ctypes.c_int, *parameters)(run + self._hidden_entries[name])
-
-    @property
-    def _pointers(self) -> int:
-        """The pointers that every entry takes first: inputs, outputs, the workspace, and dimensions if it has some."""
-        return 4 if self.signature.dimensions else 3
-
     def _call(
         self, entry: Any, inputs: Sequence[Array], outputs: Sequence[Array], values: Sizes = _LARGEST, *more: Any
     ) -> None:
-        pointers = [
-            (ctypes.c_void_p * max(1, len(group)))(*[a.ctypes.data for a in group]) for group in (inputs, outputs)
-        ]
-        status = entry(*pointers, ctypes.c_void_p(self._workspace()), *c_arguments(self.signature, values), *more)
-        check_status(status, self.path, self.signature, self._library)
+        sources, results = ([array.ctypes.data for array in group] for group in (inputs, outputs))
+        self._entries.call(entry, sources, results, values, *more)
 
-    def empty_outputs(self, values: Sizes = _LARGEST) -> list[Array]:
+    def empty_outputs(self, values: Sizes = _LARGEST, given: Mapping[str, Any] = _NOTHING) -> list[Array]:
         """Memory for one run: an array like each of `signature.outputs`.
 
         Args:
             values: of the dimensions; those that are not there are at their bounds.
+            given: what is used for some of them.
 
         Raises:
+            TensorError: something given is no such memory.
             TilewrightError: there is not so much.
         """
+        check_names(self.signature.outputs, given, str(self.path), of="output")
         dimensions = self.signature.dimensions
         specs = [at(spec, dimensions, {**bounds_of(dimensions), **values}) for spec in self.signature.outputs]
         with enough_memory(self.path, self.workspace_bytes):
-            return [np.empty(spec.shape, numpy_dtype(spec.dtype)) for spec in specs]
-
-    def _workspace(self) -> int:
-        """The address of this thread's workspace; 0 where the library has its own, in the memory of a device."""
-        if self.signature.device:
-            return 0
-        memory: Array | None = getattr(self._local, "memory", None)
-        if memory is None:
-            with enough_memory(self.path, self.workspace_bytes):
-                memory = self._local.memory = np.empty(self.workspace_bytes + ALIGNMENT, np.uint8)
-        return -(-memory.ctypes.data // ALIGNMENT) * ALIGNMENT
+            return [
+                as_memory(given[spec.name], spec)
+                if spec.name in given
+                else np.empty(spec.shape, numpy_dtype(spec.dtype))
+                for spec in specs
+            ]
 
 
 def load(path: str | os.PathLike[str]) -> CompiledModel:

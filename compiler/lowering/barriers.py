@@ -26,10 +26,10 @@ from ...annotations import AHEAD
 from ...errors import CompilerError
 from ...ir_types import Buffer, Node, PrimFunc, Stmt
 from ...schedules.tensorir.rebuild import found, with_body
+from .launches import LAUNCH
 
 BARRIER = "tirx.tvm_storage_sync"
 SHARED = "shared"
-_LAUNCH = "thread_extent"
 
 
 def insert_barriers(function: PrimFunc) -> PrimFunc:
@@ -38,7 +38,7 @@ def insert_barriers(function: PrimFunc) -> PrimFunc:
         return function
 
     def grid(statement: Stmt) -> Stmt:
-        if statement.attr_key != _LAUNCH or not _is_outermost(statement):
+        if statement.attr_key != LAUNCH or not _is_outermost(statement):
             return statement
         walk = _Walk(_views(function.body))
         return walk.statement(statement)
@@ -48,8 +48,8 @@ def insert_barriers(function: PrimFunc) -> PrimFunc:
 
     inner: list[Stmt] = []
     for each in found(function.body, tirx.AttrStmt):
-        if each.attr_key == _LAUNCH:
-            inner += [other for other in found(each.body, tirx.AttrStmt) if other.attr_key == _LAUNCH]
+        if each.attr_key == LAUNCH:
+            inner += [other for other in found(each.body, tirx.AttrStmt) if other.attr_key == LAUNCH]
     return function.with_body(tvm_ffi.structural_map(function.body, (tirx.AttrStmt, grid)))
 
 

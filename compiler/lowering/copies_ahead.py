@@ -28,6 +28,7 @@ from ...schedules.tensorir.rebuild import found, sequence, substituted, with_bod
 from ...targets.grid import COPY_COMMIT, COPY_LOAD, COPY_STORE, COPY_WAIT
 from ...targets.target import TargetFunction
 from .barriers import BARRIER, SHARED
+from .launches import LAUNCH
 from .shared_copies import UNIT_BYTES, Copy, Move, called, copy_of, move_of
 
 _WORD = "uint32"
@@ -53,7 +54,7 @@ class _Walk:
         if isinstance(node, tirx.SeqStmt):
             return sequence([self.statement(each) for each in node.seq])
         if isinstance(node, tirx.AttrStmt):
-            if node.attr_key == "thread_extent":
+            if node.attr_key == LAUNCH:
                 self._bind(node.node.var, 0, int(node.value))
             return tirx.AttrStmt(node.node, node.attr_key, node.value, self.statement(node.body))
         if isinstance(node, tirx.For):

@@ -175,6 +175,7 @@ def _grid_passes(units: Sequence[DotUnit], functions: Sequence[TargetFunction]) 
             s_tir.transform.StmtSimplify(),
             s_tir.transform.AnnotateIrregularLoop(),
             s_tir.transform.LowerOpaqueBlock(),
+            _on_functions("StopEarly", stop_early),
             _on_functions("HideDivisions", hide_divisions),
             tirx.transform.FlattenBuffer(),
             _on_functions("ShowDivisions", show_divisions),

@@ -20,6 +20,7 @@ from ...annotations import LHS, RHS, ROLE, ROLLED, SUMS, TILES, UNIT, operands, 
 from ...schedules.tensorir.rebuild import found, sequence, substituted, with_body
 from ...targets.instructions import Emitted, Expr, Instructions, Operand, Stmt
 from ...targets.target import DotUnit
+from .launches import LAUNCH
 from .tried_values import are_equal
 
 # The other loops count instructions.
@@ -52,7 +53,7 @@ class _Selection:
         if isinstance(node, tirx.For):
             return self._loop(node)
         if isinstance(node, tirx.AttrStmt):
-            if node.attr_key == "thread_extent":
+            if node.attr_key == LAUNCH:
                 self._note_place(node)
             return tirx.AttrStmt(node.node, node.attr_key, node.value, self.statement(node.body))
         if isinstance(node, tirx.IfThenElse):

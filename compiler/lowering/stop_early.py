@@ -10,6 +10,8 @@ stage of its own, a packing or a padding, may leave out those that read nothing 
 what it writes ends, too. So may a sum that puts 0 in place of what is not there. Where else elements meet, operands
 hold something else behind their ends: they end where nobody reads that. Works on loops over buffers that still have
 their axes.
+
+Of grids whole blocks of threads end at once, where all that they write of a result lies behind an end (`RUNS_IF`).
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ from ...annotations import STOPS
 from ...ir_types import Buffer, For, PrimFunc, Scalar, Stmt
 from ...schedules.tensorir.rebuild import found, mentions
 from .before_end import BeforeEnd, Row, before_end
+from .launches import LAUNCH, RUNS_IF
 
+_BLOCKS = "blockIdx"
 _DEEPEST = 6  # loops inside of each other that get conditions
 _KINDS = (tirx.ForKind.SERIAL, tirx.ForKind.PARALLEL)
 
@@ -72,6 +76,8 @@ class _Stopper:
         """Statements, with each loop among them shortened."""
         if isinstance(body, tirx.SeqStmt):
             return tirx.SeqStmt([self.statement(each, around) for each in body.seq])
+        if isinstance(body, tirx.AttrStmt) and body.attr_key == LAUNCH:
+            return self.grid(body)
         return self.loop(body, around) if isinstance(body, tirx.For) else body
 
     def loop(self, loop: For, around: tuple[For, ...]) -> Stmt:
@@ -95,6 +101,27 @@ class _Stopper:
             else:
                 body = tirx.IfThenElse(each.condition(), body, None)
         return tirx.For(loop.loop_var, loop.min, extent, loop.kind, body, None, {}, loop.step)
+
+    def grid(self, body: Stmt) -> Stmt:
+        """A grid whose blocks do nothing where nothing is needed."""
+        places: list[Stmt] = []
+        while isinstance(body, tirx.AttrStmt) and body.attr_key == LAUNCH:
+            places.append(body)
+            body = body.body
+        # As loops around each other, for which conditions are found.
+        loops: list[For] = []
+        for each in reversed(places):
+            inner = loops[0] if loops else body
+            zero = tirx.IntImm(str(each.node.var.ty.dtype), 0)
+            loops.insert(0, tirx.For(each.node.var, zero, each.value, tirx.ForKind.SERIAL, inner, None, {}))
+        makes_results = any(store.buffer in self.results for store in found(body, tirx.BufferStore))
+        for number, (place, loop) in enumerate(zip(places, loops, strict=True)):
+            if makes_results and str(place.node.thread_tag).startswith(_BLOCKS) and self._is_alone(loop):
+                for condition in self._conditions(loop, tuple(loops[:number])):
+                    body = tirx.AttrStmt(tirx.IntImm("int32", 0), RUNS_IF, condition.condition(), body)
+        for place in reversed(places):
+            body = tirx.AttrStmt(place.node, LAUNCH, place.value, body)
+        return body
 
     def _is_alone(self, loop: For) -> bool:
         """Whether nothing outside of the loop reads what it writes, results apart; or it is a stage."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ...errors import ComparisonError, UnsupportedTargetError, UsageError
+from ...errors import ComparisonError, UsageError
 from ...targets.architectures import architecture_of
 from ...targets.host import available_cores
 from ...targets.target import DotUnit
@@ -25,7 +25,8 @@ from ..runners.runner import Library, Runner
 from ..verification.compare import compare_all
 from ..verification.reference_engines import open_engine
 from ..verification.verify import describe_failure
-from .machine_peak import measured_peak
+from .device_peak import measured_device_peak, unit_of_grids
+from .machine_peak import Peak, measured_peak
 from .roofline import Roofline, Work, make_roofline
 
 if TYPE_CHECKING:
@@ -158,25 +159,30 @@ def profile(
         threads: of the library and of the measured ceilings; 0: as many as the library takes by itself.
 
     Raises:
-        ToolError: the library was stripped, or there is no C compiler to measure the machine with.
-        UnsupportedTargetError: its kernels run on a GPU, of which nobody has measured the ceilings.
+        ToolError: the library was stripped, or there is no compiler to measure the machine with: of C, for GPUs nvcc.
     """
-    if model.signature.device:
-        raise UnsupportedTargetError(
-            "the ceilings of GPUs are not measured yet",
-            where="--kernels",
-            hint="python -m benchmarks.cuda run tells the times of kernels",
-        )
     tell = progress or (lambda stage, done, total: None)
     runs, outputs = [], model.empty_outputs()
     for done in range(repeat + 1):
         tell("kernels", done, repeat)
         runs.append(model.profile(inputs, outputs=outputs))
     tell("the machine's peak", 0, 0)
-    peak = measured_peak(threads_of(model.signature, threads), _unit_of(model.signature))
+    peak = peak_of(model.signature, threads)
     times = zip(*runs[1:], strict=True)  # the first run warms up
     medians = [statistics.median(nanoseconds) / 1e9 for nanoseconds in times]
     return make_roofline(zip(work_of(model.signature), medians, strict=True), peak)
+
+
+def peak_of(signature: Signature, threads: int = 0) -> Peak:
+    """The ceilings of what runs a library's kernels.
+
+    Raises:
+        ToolError: there is no compiler to measure the machine with: of C, for GPUs nvcc.
+        DeviceError: there is no GPU.
+    """
+    if signature.device:
+        return measured_device_peak(unit_of_grids(signature))
+    return measured_peak(threads_of(signature, threads), _unit_of(signature))
 
 
 def _unit_of(signature: Signature) -> DotUnit | None:

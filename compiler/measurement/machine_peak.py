@@ -152,12 +152,14 @@ class Peak:
     Attributes:
         flops_per_second: a multiplication with its addition counted as two, in float32 or by a unit for bfloat16.
         levels: caches and memory, fastest first; the last one is memory.
-        threads: processors that worked together.
+        threads: processors that worked together; of a GPU its multiprocessors.
+        device: the GPU whose they are; empty: this machine's.
     """
 
     flops_per_second: float
     levels: tuple[MemoryLevel, ...]
     threads: int
+    device: str = ""
 
     def level_for(self, num_bytes: float) -> MemoryLevel:
         """The fastest level that holds so many bytes."""

@@ -175,6 +175,7 @@ class Roofline:
         return {
             "machine": {
                 "threads": self.peak.threads,
+                "device": self.peak.device,
                 "gflops": self.peak.flops_per_second / 1e9,
                 "levels": [
                     {"name": each.name, "capacity": each.capacity, "gbytes_per_second": each.bytes_per_second / 1e9}

@@ -78,7 +78,8 @@ def _weights(entry: WeightsEntry, bench: Workbench) -> Recipe:
 def _quantized(found: Recipe) -> Recipe:
     """Of a recipe what it says of layers that do not stay float."""
     stays = found.entries(FloatEntry)
-    layers = {name: entry for name, entry in found.layers.items() if name not in stays}
+    weights = found.entries(WeightsEntry).keys() - stays.keys()
+    layers = {name: entry for name, entry in found.layers.items() if name in weights}
     return replace(found, model=ModelIdentity(), layers=layers)
 
 

@@ -192,7 +192,7 @@ def _layers(
 ) -> tuple[LayerCheck, ...]:
     """The layers that are integers, each by itself; `recipe` says `float` of the others."""
     opened = with_balance(recipe, opened)  # as floats it computes the same
-    whole, kept = network_of(opened), recipe.entries(FloatEntry)
+    whole, kept = network_of(opened, tensors=True), recipe.entries(FloatEntry)
     network = whole.of([layer for layer in whole.layers if layer.name in recipe.layers and layer.name not in kept])
     if not network.layers or not samples:
         return ()

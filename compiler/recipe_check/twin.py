@@ -17,6 +17,7 @@ import onnx
 from ...errors import UnsupportedError
 from ...ir_passes.compression.channel_graph import channel_graph
 from ...ir_passes.compression.cut import cut_layers
+from ...ir_passes.compression.cut_channels import without
 from ...ir_passes.compression.factorize import Rank, factor
 from ...ir_passes.compression.layer_matrix import can_be_changed, weights_by_outputs
 from ...ir_passes.compression.layers import Layer, layers_of
@@ -25,6 +26,7 @@ from ...ir_passes.compression.prune_weights import prune
 from ...ir_passes.core.graph import Graph
 from ..compression.refit import cut_weights
 from ..compression.weight_homes import Home, weight_homes
+from ..compression.what_is_left import left_of
 from ..extents.ranges import static_shapes
 from ..options import CompileOptions
 from ..recipes.identity import with_its_weights
@@ -41,8 +43,7 @@ def twin_of(opened: OpenedModel, recipe: Recipe, options: CompileOptions) -> Ope
     """The twin of a model that a recipe changes; the model with the recipe's weights where it changes nothing else.
 
     Raises:
-        UnsupportedError: weights of a layer that reads what is cut are no initializer of its own, or a recipe cuts
-            channels and changes weights by themselves, too.
+        UnsupportedError: weights of a layer that reads what is cut, or that are changed, are no initializer of its own.
         CutError: as a compile.
     """
     from ... import frontends
@@ -52,19 +53,12 @@ def twin_of(opened: OpenedModel, recipe: Recipe, options: CompileOptions) -> Ope
     dropped = [name for name, entry in recipe.entries(DropEntry).items() if entry.drop]
     keep = recipe.entries(KeepEntry)
     weights = {**recipe.entries(RankEntry), **recipe.entries(SparsityEntry)}
-    if keep and weights:
-        raise UnsupportedError(
-            "a recipe that cuts channels and makes zeros or lower ranks has no model to be compared with",
-            where=recipe.where,
-            hint="compare a library of each by itself",
-        )
     if dropped:
         opened = _without_branches(opened, dropped)
     if not keep and not weights:
         return opened
     imported = frontends.load(opened, shapes=static_shapes(options), bindings=options.bindings)
-    found = _cut(opened, imported, keep, recipe) if keep else _changed(opened, imported, weights, recipe)
-    return with_weights(opened, found)
+    return with_weights(opened, _changed(opened, imported, keep, weights, recipe))
 
 
 def without_changes(recipe: Recipe) -> Recipe:
@@ -86,30 +80,35 @@ def without_changes(recipe: Recipe) -> Recipe:
     )
 
 
-def _cut(
-    opened: OpenedModel, imported: ImportedModel, keep: Mapping[str, KeepEntry], recipe: Recipe
-) -> dict[str, Array]:
-    channels = channel_graph(imported.module)
-    cut = cut_layers(channels, {imported.layers[name]: entry.channels for name, entry in keep.items()})
-    homes = weight_homes(opened, channels.layers)
-    reading = [name for name, layer in channels.layers.items() if not cut.mask(channels.inputs(layer)).all()]
-    _check_homes(reading, homes, recipe)
-    return cut_weights([homes[name] for name in reading], cut)
-
-
 def _changed(
-    opened: OpenedModel, imported: ImportedModel, entries: Mapping[str, Any], recipe: Recipe
+    opened: OpenedModel,
+    imported: ImportedModel,
+    keep: Mapping[str, KeepEntry],
+    entries: Mapping[str, Any],
+    recipe: Recipe,
 ) -> dict[str, Array]:
-    layers = layers_of(Graph.read(imported.module))
-    named = {imported.layers[name]: entry for name, entry in entries.items()}
+    """New weights of the whole model: zeros where layers read what is cut; of what is left, zeros and low ranks."""
+    module, cut, found = imported.module, None, {}
+    layers: Mapping[str, Layer] = layers_of(Graph.read(module))
+    if keep:
+        channels = channel_graph(module)
+        cut = cut_layers(channels, {imported.layers[name]: entry.channels for name, entry in keep.items()})
+        module, layers = without(module, cut).module, channels.layers
     homes = weight_homes(opened, layers)
-    changing = [name for name in named if name in layers and can_be_changed(layers[name])]
+    if cut is not None:
+        reading = [name for name, layer in layers.items() if not cut.mask(cut.channels.inputs(layer)).all()]
+        _check_homes(reading, homes, recipe)
+        found = cut_weights([homes[name] for name in reading], cut)
+    left = layers_of(Graph.read(module))
+    named = {imported.layers[name]: entry for name, entry in entries.items()}
+    changing = [name for name in named if name in left and can_be_changed(left[name])]
     _check_homes(changing, homes, recipe)
-    found = {}
-    for name in changing:
-        weights = _WEIGHTS[type(named[name])](layers[name], named[name])
+    for name, own in left_of([homes[name] for name in changing], module, cut, {}).items():
+        weights = _WEIGHTS[type(named[name])](own.layer, named[name])
         if weights is not None:
-            found[homes[name].node.weights] = homes[name].from_relax(weights)
+            place = homes[name].node.weights
+            before = found.get(place, homes[name].from_relax(homes[name].layer.weights))
+            found[place] = own.whole(weights, before)
     return found
 
 

@@ -27,7 +27,6 @@ from ...ir_types import Expr
 from ...schedules.narrow import conversion_cycles, gains, gains_dynamically, saved_cycles
 from .dense import WAYS, dense_layers
 from .recipe import (
-    ActivationsEntry,
     DropEntry,
     FloatEntry,
     KeepEntry,
@@ -54,11 +53,13 @@ class RecipePasses:
         first: passes right after import, before all others: those that change shapes and weights.
         quantize: passes before quantized tensors become integers, when operators and layouts are settled.
         products: passes after that, which say what products of floats multiply in.
+        named: nodes whose results have scales in it.
     """
 
     first: tuple[Pass, ...] = ()
     quantize: tuple[Pass, ...] = ()
     products: tuple[Pass, ...] = ()
+    named: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ class Applied:
             tuple(each for row in FIRST for each in row(self.recipe, self, decide)),
             tuple(each for row in QUANTIZE for each in row(self.recipe, self, decide)),
             tuple(each for row in PRODUCTS for each in row(self.recipe, self, decide)),
+            frozenset(self.activations()),
         )
 
     def of_node(self, hint: str, kept_float: str) -> None:
@@ -86,6 +88,15 @@ class Applied:
     @cached_property
     def _called(self) -> dict[str, str]:
         return {hint: layer for layer, hint in self.names.layers.items()}
+
+    def activations(self) -> dict[str, Activation]:
+        """How tensors are quantized, by the names of the nodes that hold their elements."""
+        assert self.recipe is not None
+        return {
+            hint: Activation(entry.scale, entry.zero_point, entry.bits)
+            for tensor, entry in self.recipe.tensors.items()
+            for hint in self.names.tensors.get(tensor, ())
+        }
 
     def quantized(self) -> dict[str, WeightsEntry]:
         """The layers whose weights are quantized; of those that have a lower rank it is told that they are not."""
@@ -112,17 +123,15 @@ def _pairs(recipe: Recipe, applied: Applied, decide: Chooser) -> Sequence[Pass]:
         for layer, entry in applied.quantized().items()
         if layer not in dense
     }
-    activations = {
-        hint: Activation(entry.scale, entry.zero_point, entry.bits)
-        for tensor, entry in recipe.tensors.items()
-        for hint in names.tensors.get(tensor, ())
-    }
-    if not layers or not activations:
+    activations = applied.activations()
+    products = frozenset(names.layers[layer] for layer in recipe.products if layer in names.layers)
+    if not (layers or products) or not activations:
         return ()
     return (
         PlacePairs(
             activations,
             layers,
+            products,
             saved=lambda call: saved_cycles(call, decide),
             cost=lambda tensor, readers: conversion_cycles(tensor, readers, decide.target),
             tell=applied.of_node,
@@ -164,7 +173,7 @@ def _with_zeros(recipe: Recipe, applied: Applied, decide: Chooser) -> Sequence[P
 
 def _dense(recipe: Recipe, applied: Applied, decide: Chooser) -> Sequence[Pass]:
     """Layers of which no range is needed."""
-    dense, dynamic = dense_layers(recipe), recipe.entries(ActivationsEntry)
+    dense, dynamic = dense_layers(recipe), recipe.dynamic
     hints = {layer: applied.names.layers[layer] for layer in applied.quantized() if layer in dense}
     rows = tuple(hint for layer, hint in hints.items() if layer in dynamic)
     weights = {hint: dense[layer] for layer, hint in hints.items() if layer not in dynamic}

@@ -56,7 +56,7 @@ def dense_layers(recipe: Recipe) -> dict[str, tuple[int, int]]:
 
     Those are weights in blocks, layers with scales of their own at run time, and all in a recipe without tensors.
     """
-    kept, dynamic = recipe.entries(FloatEntry), recipe.entries(ActivationsEntry)
+    kept, dynamic = recipe.entries(FloatEntry), recipe.dynamic
     return {
         layer: (entry.bits, BLOCKS.get(entry.granularity, 0))
         for layer, entry in recipe.entries(WeightsEntry).items()

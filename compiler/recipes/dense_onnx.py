@@ -16,7 +16,7 @@ from ...ir_passes.quantization.quantize_weights import in_blocks
 from .dense import dense_layers
 from .identity import with_its_weights
 from .quantized_onnx import quantized_model
-from .recipe import ActivationsEntry, Array, Recipe
+from .recipe import Array, Recipe
 
 if TYPE_CHECKING:
     from ...frontends import OpenedModel
@@ -43,7 +43,7 @@ def with_dense_layers(opened: OpenedModel, recipe: Recipe) -> OpenedModel:
     their own read, by operators in front of them.
     """
     opened = with_its_weights(recipe, opened)
-    dense, dynamic = dense_layers(recipe), recipe.entries(ActivationsEntry)
+    dense, dynamic = dense_layers(recipe), recipe.dynamic
     layers = [layer for layer in linear_layers(opened) if layer.name in dense]
     if not layers:
         return opened

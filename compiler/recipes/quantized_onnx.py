@@ -18,7 +18,7 @@ from ..process.install import written_whole
 from ..process.places import output_errors
 from .dense import DENSE, dense_layers
 from .identity import with_its_weights
-from .recipe import ActivationsEntry, Array, FloatEntry, Recipe, TensorEntry, WeightsEntry
+from .recipe import Array, FloatEntry, Recipe, TensorEntry, WeightsEntry
 from .sections import BLOCKS
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def quantized_model(opened: OpenedModel, recipe: Recipe) -> onnx.ModelProto:
         raise UnsupportedError(f"only {_BITS} bits are exported", where=recipe.where)
     if any(entry.granularity in BLOCKS for entry in weights.values()):
         raise UnsupportedError("weights in blocks are not exported", where=recipe.where)
-    if any(each in weights for each in recipe.entries(ActivationsEntry)):
+    if recipe.dynamic & weights.keys():
         raise UnsupportedError("scales at run time are not exported", where=recipe.where)
     dense = dense_layers(recipe)
     constants = {tensor.name: tensor for tensor in model.graph.initializer}

@@ -63,11 +63,17 @@ class BalanceEntry:
     why: str = ""
 
 
+AT_RUN_TIME, OF_TENSORS = "dynamic", "tensors"
+
+
 @dataclass(frozen=True)
 class ActivationsEntry:
-    """Where a layer has the scales of what it reads from, besides the recipe's tensors: ``dynamic``: each row's own."""
+    """Where a layer has the scales of what it reads from.
 
-    scales: str = "dynamic"
+    ``dynamic``: each row's own. ``tensors``: the recipe's, of both tensors that a product without weights multiplies.
+    """
+
+    scales: str = AT_RUN_TIME
 
 
 @dataclass(frozen=True)
@@ -142,6 +148,17 @@ class Recipe:
     def changes_network(self) -> bool:
         """Whether it changes the network, besides quantizing it."""
         return any(self.entries(kind) for kind in (DropEntry, KeepEntry, RankEntry, SparsityEntry))
+
+    @property
+    def dynamic(self) -> set[str]:
+        """The layers with scales at run time."""
+        return {name for name, entry in self.entries(ActivationsEntry).items() if entry.scales == AT_RUN_TIME}
+
+    @property
+    def products(self) -> set[str]:
+        """The products of two tensors that are quantized."""
+        found = {name for name, entry in self.entries(ActivationsEntry).items() if entry.scales == OF_TENSORS}
+        return found - self.entries(FloatEntry).keys()
 
     def entries(self, kind: type[Entry]) -> dict[str, Entry]:
         """The layers that have an entry of a class, with it."""

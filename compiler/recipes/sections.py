@@ -11,6 +11,8 @@ from typing import Any
 from ...errors import RecipeError, UsageError
 from ...ir_passes.compression.masks import checked_rate, pattern_of
 from .recipe import (
+    AT_RUN_TIME,
+    OF_TENSORS,
     ActivationsEntry,
     BalanceEntry,
     DropEntry,
@@ -217,7 +219,9 @@ LAYER_SECTIONS: Mapping[str, EntryFormat] = MappingProxyType(
                 {"bits": integer(2, MOST_BITS), "granularity": one_of(*GRANULARITIES, *BLOCKS), "why": text}
             ),
         ),
-        "activations": EntryFormat(ActivationsEntry, MappingProxyType({"scales": one_of("dynamic")}), single=True),
+        "activations": EntryFormat(
+            ActivationsEntry, MappingProxyType({"scales": one_of(AT_RUN_TIME, OF_TENSORS)}), single=True
+        ),
         "keep_channels": EntryFormat(KeepEntry, MappingProxyType({"channels": indices}), single=True),
         "drop": EntryFormat(DropEntry, MappingProxyType({"drop": yes_or_no}), single=True),
         "sparsity": EntryFormat(SparsityEntry, MappingProxyType({"pattern": pattern, "rate": rate})),

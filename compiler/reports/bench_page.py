@@ -89,7 +89,7 @@ def _facts(signature: Signature, roofline: Roofline, host: HostFacts, measured_a
         "Compiled by": f"Tilewright {signature.tilewright_version}",
         "Memory": f"weights {size(signature.weights_bytes)}, workspace {size(signature.workspace_bytes)}",
         "Machine": f"{host.model_name}, {host.cores} processors, {caches}",
-        "Threads": str(roofline.peak.threads),
+        **({"GPU": roofline.peak.device} if roofline.peak.device else {"Threads": str(roofline.peak.threads)}),
         "Ceilings": ceilings(roofline),
         "Measured": measured_at.strftime("%Y-%m-%d %H:%M"),
     }

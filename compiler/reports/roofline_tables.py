@@ -51,8 +51,10 @@ def ceilings(roofline: Roofline) -> str:
     """The machine's peak and bandwidths in one line."""
     peak = roofline.peak
     levels = ", ".join(f"{level.name} {level.bytes_per_second / 1e9:.1f} GB/s" for level in peak.levels)
-    threads = f"{peak.threads} thread{'s' if peak.threads > 1 else ''}"
-    return f"{peak.flops_per_second / 1e9:.1f} GFLOP/s, {levels} ({threads})"
+    workers = f"{peak.threads} thread{'s' if peak.threads > 1 else ''}"
+    if peak.device:
+        workers = f"{peak.device}, {peak.threads} multiprocessors"
+    return f"{peak.flops_per_second / 1e9:.1f} GFLOP/s, {levels} ({workers})"
 
 
 def percent(share: float | None) -> str:

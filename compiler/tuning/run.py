@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ from ...errors import UsageError
 from ...schedules.tuner.records import Record, best_on, lines, read
 from ...schedules.tuner.search import Collector, Task, make_task
 from ...targets import parse
+from ...targets.cuda.driver import driver
+from ...targets.cuda.parse import NATIVE
+from ...targets.cuda.parse import TRIPLE as CUDA
 from ...targets.host import available_cores
 from ..build import target_of
 from ..codegen.generators import generator_for
@@ -22,6 +26,8 @@ from .devices import measurer_of
 from .excerpt import excerpt
 from .session import Limits, Progress
 from .session import tune as search
+
+GPU = "cuda"  # as --device has it: this machine's GPU
 
 
 def tune(
@@ -41,13 +47,17 @@ def tune(
     Raises:
         UsageError: a limit that is none, no such device, or a target that is not this machine.
         ToolError: no device is left.
+        DeviceError: the target is a GPU, and there is none here.
         TilewrightError: of compiling the model, or of files.
     """
     for option, value in (("--seconds", seconds), ("--trials", trials)):
         if value is not None and not value > 0:
             raise UsageError(f"{value} is no limit", where=option, hint="give more than 0, or leave it out")
+    options, devices = placed(options, devices)
     target = target_of(options)
-    if not devices and target.arch != parse("host").arch:
+    if target.device:
+        driver()  # or there is nothing to measure on
+    elif not devices and target.arch != parse("host").arch:
         raise UsageError(
             f"choices for {target.triple} cannot be measured on this machine",
             where="--target",
@@ -70,6 +80,20 @@ def tune(
             seed=seed,
             tell=tell,
         )
+
+
+def placed(options: CompileOptions, devices: Sequence[str]) -> tuple[CompileOptions, Sequence[str]]:
+    """The options for a GPU of this machine, where one is named as the device, and the devices besides this machine.
+
+    Raises:
+        UsageError: others are named beside it.
+    """
+    if GPU not in devices:
+        return options, devices
+    if len(devices) > 1:
+        raise UsageError("a GPU shares its work with no other device", where="--device", hint=f"--device {GPU} alone")
+    is_named = options.target != CompileOptions().target
+    return (options if is_named else replace(options, target=CUDA, cpu=options.cpu or NATIVE)), ()
 
 
 def spaces(model: Any, options: CompileOptions) -> list[Task]:

@@ -44,6 +44,11 @@ def weights_by_outputs(layer: Layer, matrix: Array) -> Array:
     return weights_of(layer, own.swapaxes(1, 2), layer.weights.shape)
 
 
+def columns_by_outputs(layer: Layer, columns: Array) -> Array:
+    """A layer's columns [groups, rows, inputs] in the order of `matrix_by_outputs`."""
+    return np.asarray(columns[..., _order(layer)])
+
+
 def moments_by_outputs(layer: Layer, gram: Array) -> Array:
     """X^T X over a layer's columns, [groups, inputs, inputs], in the order of `matrix_by_outputs`."""
     order = _order(layer)

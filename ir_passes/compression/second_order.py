@@ -8,7 +8,7 @@ weights behind i take over what they can of it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -31,30 +31,36 @@ def damped(moments: Array, share: float = DAMPING) -> Array:
 Settle = Callable[[int, Array], Array]
 
 
-def settled(weights: Array, moments: Array, width: int, settle: Callable[[int, Array, Array], Settle]) -> Array:
+def settled(
+    weights: Array, moments: Sequence[Array], width: int, settle: Callable[[int, Array, Array], Settle]
+) -> Array:
     """Changes the weights of one group column by column; those behind make up for each change.
 
     Args:
         weights: (output channels, inputs), float64.
-        moments: the mean of x x^T over the inputs x, (inputs, inputs).
+        moments: the mean of x x^T over the inputs x, (inputs, inputs); or of blocks of inputs, one after the other,
+            each by itself: then only those of a block make up for each other.
         width: columns that are looked at together before the first of them is changed.
         settle: is given the first column of such a block, its weights, and the square roots of [H^-1]_ii, of the
             inputs from i on alone; gives what settles its columns.
     """
-    weights, inputs = weights.copy(), weights.shape[1]
-    # Row i of the factor holds what column i hands on to those behind it.
-    factor = np.linalg.cholesky(np.linalg.inv(damped(moments))).T
-    for start in range(0, inputs, width):
-        stop = min(start + width, inputs)
-        block, here = weights[:, start:stop], factor[start:stop, start:stop]
-        becomes = settle(start, block, np.diagonal(here))
-        errors = np.zeros_like(block)
-        for column in range(stop - start):
-            kept = becomes(column, block[:, column])
-            errors[:, column] = (block[:, column] - kept) / here[column, column]
-            block[:, column + 1 :] -= np.outer(errors[:, column], here[column, column + 1 :])
-            block[:, column] = kept
-        weights[:, stop:] -= errors @ factor[start:stop, stop:]
+    weights, first = weights.copy(), 0
+    for own in moments:
+        part = weights[:, first : first + len(own)]
+        # Row i of the factor holds what column i hands on to those behind it.
+        factor = np.linalg.cholesky(np.linalg.inv(damped(own))).T
+        for start in range(0, len(own), width):
+            stop = min(start + width, len(own))
+            block, here = part[:, start:stop], factor[start:stop, start:stop]
+            becomes = settle(first + start, block, np.diagonal(here))
+            errors = np.zeros_like(block)
+            for column in range(stop - start):
+                kept = becomes(column, block[:, column])
+                errors[:, column] = (block[:, column] - kept) / here[column, column]
+                block[:, column + 1 :] -= np.outer(errors[:, column], here[column, column + 1 :])
+                block[:, column] = kept
+            part[:, stop:] -= errors @ factor[start:stop, stop:]
+        first += len(own)
     return weights
 
 
@@ -75,7 +81,7 @@ def prune_by_second_order(weights: Array, moments: Array, pattern: Pattern, rate
         return lambda column, values: np.where(here[:, column], values, 0.0)
 
     width = pattern.among or max(1, COLUMNS // pattern.inputs) * pattern.inputs
-    return settled(weights, moments, width, settle), mask
+    return settled(weights, [moments], width, settle), mask
 
 
 def output_error(weights: Array, wanted: Array, moments: Array) -> float:

@@ -6,7 +6,8 @@ work of several nodes carries their names joined by `+`, in the order in which t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from typing import Any
 
 SEPARATOR = "+"
 
@@ -19,6 +20,12 @@ def escape(name: str) -> str:
 def split(hint: str) -> tuple[str, ...]:
     """The source nodes that a hint names, in order."""
     return tuple(part for part in hint.split(SEPARATOR) if part)
+
+
+def is_named(var: Any, names: Collection[str]) -> bool:
+    """Whether an expression is a variable with the result of one of these nodes: of all that it computes, the last."""
+    computed = split(getattr(var, "name", "")) if names else ()
+    return bool(computed) and computed[-1] in names
 
 
 def join(hints: Iterable[str]) -> str:

@@ -183,7 +183,8 @@ def _reads_a_cache(step: Step) -> bool:
     """Whether keys and values are read where they lie: those of a state, or for a few queries."""
     sources = [cache_of(argument, step.made_by) for argument in step.call.args[1:3]]
     few = bound_of(step.operands[0][1]) <= _FEW_QUERIES
-    return str(step.call.attrs["dtype"]) == "float32" and (few or all(each.is_state for each in sources))
+    floats = str(step.call.attrs["dtype"]) == "float32" and not attention_operator.has_integers(step.call)
+    return floats and (few or all(each.is_state for each in sources))
 
 
 def _of_cache(step: Step, batch: Extents, q: Extents, k: Extents) -> Extents:

@@ -15,7 +15,7 @@ from ..core.graph import Expr, Var
 from ..core.match import calls
 from ..core.rewriter import Rewriter, dtype_of, rebuild, rewrite
 from ..core.sources import split
-from ..dialect.attention import NAME as ATTENTION
+from ..dialect.attention import is_attention
 
 # Operators that multiply their two operands.
 _PRODUCTS = ("matmul", "nn.conv1d", "nn.conv2d", "nn.conv3d")
@@ -73,7 +73,7 @@ def _multiplied(value: Expr) -> int:
     """How many of a call's arguments, the first ones, are multiplied with each other; 0 for another expression."""
     if calls(value, *_PRODUCTS):
         return 2
-    return 3 if isinstance(value, relax.Call) and getattr(value.op, "name", "") == ATTENTION else 0
+    return 3 if is_attention(value) else 0
 
 
 def _with_operands(value: Expr, operands: list[Expr]) -> Expr:

@@ -14,6 +14,7 @@ from ..core.constants import Array, array_of, constant, numpy_dtype
 from ..core.graph import Expr, Var
 from ..core.match import calls, is_float, keeps_shape, made_by, only_use, split_constant
 from ..core.rewriter import Rewriter, dtype_of, rebuild, rewrite, shape_of
+from ..core.sources import is_named
 from .linear import Linear, find_linear
 
 
@@ -29,24 +30,31 @@ class FoldBatchNorm(GraphPass):
 
     Contract: outputs change by rounding alone; a scaled value that something else reads is left as it is, and so is
     one whose weights would leave the range of their dtype. In half precision nothing moves past a sum.
+
+    Options:
+        keep: names of nodes whose results must stay as the model has them, for scales of integers are known of those.
     """
+
+    keep: frozenset[str] = frozenset()
 
     def __call__(self, module: tvm.IRModule) -> PassResult:
         """Rewrite `main`."""
-        return rewrite(module, _visit)
 
+        def visit(rewriter: Rewriter, var: Var, value: Expr) -> Expr | None:
+            if isinstance(value, relax.TupleGetItem):
+                return _written_out(rewriter, var, value)
+            if not is_float(value):
+                return None
+            if calls(value, "multiply", "divide"):
+                return _scale_after(rewriter, var, value)
+            if calls(value, "add", "subtract"):
+                return _shift_after(rewriter, var, value)
+            linear = find_linear(value)
+            if linear is None or is_named(linear.call.args[0], self.keep):
+                return None
+            return _before(rewriter, var, value, linear)
 
-def _visit(rewriter: Rewriter, var: Var, value: Expr) -> Expr | None:
-    if isinstance(value, relax.TupleGetItem):
-        return _written_out(rewriter, var, value)
-    if not is_float(value):
-        return None
-    if calls(value, "multiply", "divide"):
-        return _scale_after(rewriter, var, value)
-    if calls(value, "add", "subtract"):
-        return _shift_after(rewriter, var, value)
-    linear = find_linear(value)
-    return _before(rewriter, var, value, linear) if linear is not None else None
+        return rewrite(module, visit)
 
 
 def _written_out(rewriter: Rewriter, var: Var, value: Call) -> Expr | None:

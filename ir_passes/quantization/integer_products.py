@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,28 +13,21 @@ from ...ir_types import Call
 from ..core.base import GraphPass, PassResult
 from ..core.constants import Array, array_of, constant
 from ..core.graph import Expr, Var
-from ..core.match import calls, made_by
-from ..core.rewriter import Rewriter, dtype_of, rebuild, rewrite, shape_of
+from ..core.match import calls
+from ..core.rewriter import Rewriter, dtype_of, rebuild, rewrite
+from ..dialect.attention import is_attention
 from ..dialect.quantize import dequantize
-from .quantized_values import SHIFT, SHIFTS, as_array, dequantized, in_dtype, integer, size_of, whole
+from .activation_products import attention_of_integers, product_of_activations
+from .factors import LARGEST, Factor, factor_of, with_dtype
+from .quantized_values import SHIFT, as_array, dequantized, integer
 from .reach import fits, largest_column
 
-# Of the difference of two integers of 8 bits.
-_LARGEST = 255
 _CONVOLUTIONS = ("nn.conv1d", "nn.conv2d", "nn.conv3d")
 PRODUCTS = ("matmul", *_CONVOLUTIONS)
 
 
-@dataclass(frozen=True)
-class _Left:
-    """Integers of 8 bits; the zero point as a number or as a scalar of int32; the scale, if floats are multiplied.
-
-    Of a matrix the scale may be one for each row.
-    """
-
-    integers: Expr
-    zero: int | Expr
-    scale: Expr | None
+def _never(call: Expr) -> bool:
+    return False
 
 
 @dataclass(frozen=True)
@@ -50,41 +44,44 @@ class IntegerProducts(GraphPass):
 
     With q and z of the left operand, w of the right one: sum (q - z) w = sum q w - z sum w, and the second term is a
     constant of each column. A convolution pads with z, unless that is 0; a depthwise one, which leaves padding out,
-    multiplies q - z. Floats are multiplied by both scales after the sum.
+    multiplies q - z. Floats are multiplied by both scales after the sum. Matrices that are no constants, or whose
+    weights need nine bits, are multiplied so, too (`activation_products.py`).
 
     Contract: types of results are the same; sums of integers are exact where floats would round, and where they could
     be beyond int32 they stay floats.
 
     Options:
         dtype: of the first operand, ``uint8`` or ``int8``.
+        attends: whether attention is faster with quantized queries and keys as integers; given as it would be.
     """
 
     dtype: str = "uint8"
+    attends: Callable[[Expr], bool] = _never
 
     def __call__(self, module: tvm.IRModule) -> PassResult:
         """Rewrite `main`."""
 
         def visit(rewriter: Rewriter, var: Var, value: Expr) -> Expr | None:
+            if is_attention(value):
+                return attention_of_integers(rewriter, var, value, self.dtype, self.attends)
             if not calls(value, *PRODUCTS) or dtype_of(value) not in ("float32", "int32"):
                 return None
-            left, right = _left(rewriter, value), _right(rewriter, value)
-            if left is None or right is None or (left.scale is None) != (right.scale is None):
+            left = factor_of(rewriter, value.args[0], rows=calls(value, "matmul"))
+            if left is None:
                 return None
+            right = _right(rewriter, value)
+            if right is None:
+                return product_of_activations(rewriter, var, value, left, self.dtype)
             return self._integers(rewriter, var, value, left, right)
 
         return rewrite(module, visit, max_rounds=1)
 
-    def _integers(self, rewriter: Rewriter, var: Var, value: Call, left: _Left, right: _Right) -> Expr | None:
-        weights, zero, padding = constant(right.integers), left.zero, _padding(value)
-        if any(padding) and not isinstance(zero, int):
+    def _integers(self, rewriter: Rewriter, var: Var, value: Call, left: Factor, right: _Right) -> Expr | None:
+        weights, padding = constant(right.integers), _padding(value)
+        if (left.scale is None) != (right.scale is None) or (any(padding) and not isinstance(left.zero, int)):
             return None
-        data = in_dtype(rewriter, left.integers, self.dtype, var.name)
-        if dtype_of(left.integers) != self.dtype:
-            shift = SHIFTS[self.dtype]
-            if isinstance(zero, int):
-                zero = zero + shift
-            else:
-                zero = rewriter.emit(relax.op.add(zero, integer(shift)), var.name)
+        left = with_dtype(rewriter, left, self.dtype, var.name)
+        data, zero = left.integers, left.zero
         if any(padding) and zero != 0 and _is_depthwise(value):  # no products with padding are computed
             wide = rewriter.emit(relax.op.astype(data, "int32"), var.name)
             data, zero = rewriter.emit(relax.op.subtract(wide, integer(zero)), var.name), 0
@@ -100,33 +97,6 @@ class IntegerProducts(GraphPass):
         if left.scale is None:
             return sums
         return dequantize(sums, _scales(rewriter, var, left.scale, right.scale), integer(0), dtype_of(value))
-
-
-def _left(rewriter: Rewriter, product: Call) -> _Left | None:
-    expr = product.args[0]
-    found = dequantized(rewriter, expr)
-    if found is not None:
-        shared = found.is_uniform or (calls(product, "matmul") and _is_of_rows(found.scale))
-        if not shared or found.dtype != "float32" or dtype_of(found.integers) not in ("uint8", "int8"):
-            return None
-        number = whole(found.zero_point)
-        return None if number is None else _Left(found.integers, number, found.scale)
-    zero: int | Expr = 0
-    value = made_by(rewriter, expr, "subtract")
-    if value is not None:
-        if size_of(value.args[1]) != 1 or shape_of(value.args[0]) != shape_of(value):
-            return None
-        expr, number = value.args[0], whole(value.args[1])
-        zero = value.args[1] if number is None else number
-    value = made_by(rewriter, expr, "astype")
-    if value is None or dtype_of(value) != "int32" or dtype_of(value.args[0]) not in ("uint8", "int8"):
-        return None
-    return _Left(value.args[0], zero, None)
-
-
-def _is_of_rows(scale: Expr) -> bool:
-    """Whether a scale is the same along the last axis."""
-    return bool(scale.ty.ndim) and int(scale.ty.shape[-1]) == 1
 
 
 def _right(rewriter: Rewriter, value: Call) -> _Right | None:
@@ -149,7 +119,7 @@ def _right(rewriter: Rewriter, value: Call) -> _Right | None:
         scale = scale.reshape(-1 if scale.size > 1 else ())
     if wide.size == 0 or wide.min() < -SHIFT or wide.max() >= SHIFT or (calls(value, "matmul") and wide.ndim != 2):
         return None
-    if scale is not None and not fits(_LARGEST * largest_column(wide, is_matrix=calls(value, "matmul"))):
+    if scale is not None and not fits(LARGEST * largest_column(wide, is_matrix=calls(value, "matmul"))):
         return None
     return _Right(wide.astype(np.int8), scale)
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from tvm import relax
 
+from ...ir_types import Call
 from ..core.constants import Array, array_of, constant
 from ..core.graph import Binding, Expr, Graph, Var, leaves
 from ..core.match import calls
 from ..core.rewriter import Rewriter, dtype_of
 from ..core.sources import split
+from ..dialect.attention import attention, is_attention
 from .integer_products import PRODUCTS, column_axis, product_of
 from .quantized_values import is_move
 from .weight_integers import WeightBits, weight_integers
+from .worthwhile import Candidate, worthwhile
 
 
 @dataclass(frozen=True)
@@ -43,20 +46,11 @@ class Plan:
     layers: dict[Var, Layer] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class _Candidate:
-    """A layer that could be one of integers."""
-
-    name: str
-    var: Var
-    layer: Layer
-    saved: float
-
-
 def plan_pairs(
     graph: Graph,
     activations: Mapping[str, Activation],
     layers: Mapping[str, WeightBits],
+    products: Collection[str],
     saved: Callable[[Expr], float],
     cost: Callable[[Expr, int], float],
     tell: Callable[[str, str], None],
@@ -66,65 +60,101 @@ def plan_pairs(
     known = dict(graph.bindings)
     named = _named(graph, activations)
     normalize = Rewriter(graph).normalize
-    reading: dict[Var, list[_Candidate]] = {}
+    candidates: dict[Var, Candidate] = {}
+    planned: dict[Var, Layer] = {}
     for var, value in graph.bindings:
-        name = next((each for each in split(var.name) if each in layers), None)
-        if name is None or not calls(value, *PRODUCTS) or dtype_of(value) != "float32":
+        name = _asked(var, value, layers, products)
+        if name is None or dtype_of(value) != "float32":
             continue
-        weights = array_of(value.args[1])
-        if weights is None:
-            tell(name, "its weights are no constant")
+        weights = array_of(value.args[1]) if name in layers else None
+        reason = _why_float(value, weights, of_layer=name in layers)
+        operands = list(value.args[:1] if name in layers else value.args[:2])
+        sources = [_source(each, known, named) for each in operands]
+        reading = tuple(dict.fromkeys(each for each in sources if each is not None))
+        if not reason and None in sources:
+            reason = "the tensor that it reads has no scale, or became part of another"
+        if not reason and name in products and named[reading[-1]].zero_point and is_attention(value):
+            reason = "the zero point of its keys is not 0"
+        if reason:
+            tell(name, reason)
             continue
-        if calls(value, "matmul") and weights.ndim != 2:
-            tell(name, "its weights are several matrices")
+        given = [relax.Var("integers", relax.TensorType(operands[0].ty.shape, operand))]
+        if weights is not None:
+            planned[var] = Layer(weights, column_axis(value), layers[name])
+            given.append(constant(weight_integers(weights, planned[var].column, layers[name])[0]))
+        else:
+            given.append(relax.Var("integers", relax.TensorType(operands[1].ty.shape, "int8")))
+        gained = saved(normalize(_of_integers(value, *given)))
+        if gained <= 0:
+            tell(name, "integers are not faster for it")
             continue
-        source = _source(value.args[0], known, named)
-        if source is None:
-            tell(name, "the tensor that it reads has no scale, or became part of another")
-            continue
-        column = column_axis(value)
-        layer = Layer(weights, column, layers[name])
-        integers, _ = weight_integers(weights, column, layers[name])
-        data = relax.Var("integers", relax.TensorType(value.args[0].ty.shape, operand))
-        gained = saved(normalize(product_of(value, data, constant(integers))))
-        reading.setdefault(source, []).append(_Candidate(name, var, layer, gained))
-    return _settled(graph, known, named, reading, cost, tell)
+        candidates[var] = Candidate(name, reading, gained)
+    return _settled(known, named, candidates, planned, _readers(graph.bindings), cost, tell)
+
+
+def _asked(var: Var, value: Expr, layers: Mapping[str, WeightBits], products: Collection[str]) -> str | None:
+    """The name of the layer, or of the product of two activations, that a binding is, if it may be quantized."""
+    names = split(var.name)
+    if is_attention(value):  # the last of its names is that of the product with the values
+        return next((each for each in names[:-1] if each in products), None)
+    if not calls(value, *PRODUCTS):
+        return None
+    return next((each for each in names if each in layers or (each in products and calls(value, "matmul"))), None)
+
+
+def _why_float(value: Call, weights: Array | None, *, of_layer: bool) -> str:
+    """Why a layer cannot be one of integers; "" if it can."""
+    if of_layer and weights is None:
+        return "its weights are no constant"
+    if weights is not None and calls(value, "matmul") and weights.ndim != 2:
+        return "its weights are several matrices"
+    return ""
+
+
+def _of_integers(value: Call, left: Expr, right: Expr) -> Expr:
+    """The call as it is with operands of integers."""
+    if is_attention(value):
+        return attention([left, right, *list(value.args)[2:]], scale=1.0, nan_is_zero=False)
+    return product_of(value, left, right)
 
 
 def _settled(
-    graph: Graph,
     known: Mapping[Var, Expr],
     named: Mapping[Var, Activation],
-    reading: Mapping[Var, list[_Candidate]],
+    candidates: Mapping[Var, Candidate],
+    planned: Mapping[Var, Layer],
+    readers: Mapping[Var, list[Var]],
     cost: Callable[[Expr, int], float],
     tell: Callable[[str, str], None],
 ) -> Plan:
     plan = Plan()
-    readers = _readers(graph.bindings)
-    for source, candidates in reading.items():
-        gaining = [each for each in candidates if each.saved > 0]
-        integers = {each.var for each in gaining}
-        floats = sum(1 for reader in readers.get(source, ()) if reader not in integers)
-        price, gained = cost(source, floats), sum(each.saved for each in gaining)
-        worth = gained > price
-        if worth:
+
+    def price(source: Var, integers: Collection[Var]) -> float:
+        return cost(source, sum(1 for reader in readers.get(source, ()) if reader not in integers))
+
+    chosen, prices = worthwhile(candidates, price)
+    for var, candidate in candidates.items():
+        if var not in chosen:
+            spent = sum(prices[each] for each in candidate.sources)
+            gained = sum(each.saved for each in candidates.values() if set(each.sources) & set(candidate.sources))
+            tell(candidate.name, f"it would save {gained:.0f} cycles, and conversions would cost {spent:.0f}")
+            continue
+        tell(candidate.name, "")
+        for source in candidate.sources:
             plan.tensors.update(_quantized_with(source, known, named))
-        for each in candidates:
-            if each.saved <= 0:
-                tell(each.name, "integers are not faster for it")
-            elif not worth:
-                tell(each.name, f"it would save {gained:.0f} cycles, and conversions would cost {price:.0f}")
-            else:
-                tell(each.name, "")
-                plan.layers[each.var] = each.layer
+        if var in planned:
+            plan.layers[var] = planned[var]
     return plan
 
 
 def _readers(bindings: tuple[Binding, ...]) -> dict[Var, list[Var]]:
+    """Who reads a tensor, of what only moves it those that read that, too."""
     readers: dict[Var, list[Var]] = {}
-    for var, value in bindings:
+    for var, value in reversed(bindings):
+        behind = readers.get(var, []) if is_move(value) else []
         for leaf in set(leaves(value)):
-            readers.setdefault(leaf, []).append(var)
+            found = readers.setdefault(leaf, [])
+            found += [each for each in behind or [var] if each not in found]
     return readers
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -48,6 +48,7 @@ class PlacePairs(GraphPass):
     Options:
         activations: by the name of the node that makes a tensor, or of an input.
         layers: by the name of the node of a product or convolution with constant weights.
+        products: names of nodes of products of two activations; those of queries and keys, within attention.
         saved: the cycles that a product of `operand` and int8 saves, given as it would be.
         cost: the cycles that quantizing a tensor costs, and dequantizing it for so many that read floats.
         always: layers are quantized whatever it costs, where integers can be multiplied at all.
@@ -57,6 +58,7 @@ class PlacePairs(GraphPass):
 
     activations: Mapping[str, Activation] = field(default_factory=dict)
     layers: Mapping[str, WeightBits] = field(default_factory=dict)
+    products: Collection[str] = ()
     saved: Callable[[Expr], float] = _always
     cost: Callable[[Expr, int], float] = _free
     always: bool = False
@@ -68,7 +70,7 @@ class PlacePairs(GraphPass):
         graph = Graph.read(module)
         saved = (lambda call: abs(self.saved(call))) if self.always else self.saved
         cost = _free if self.always else self.cost
-        plan = plan_pairs(graph, self.activations, self.layers, saved, cost, self.tell, self.operand)
+        plan = plan_pairs(graph, self.activations, self.layers, self.products, saved, cost, self.tell, self.operand)
         if not plan.tensors:
             return PassResult(module, False)
         return PassResult(Rewriter(graph).walk(_Placer(plan)).write(module), True)

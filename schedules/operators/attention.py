@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 from tvm import relax, te
 
+from ...ir_passes.dialect.attention import has_integers, is_of_sums
 from ..templates import attention
 from ..templates.dot_product_choice import DotProductChoice
 from ..templates.template import Chooser
@@ -19,16 +20,17 @@ from .convolution import new_constant, relax_constant
 def lower_attention(builder: relax.BlockBuilder, call: relax.Call, decide: Chooser) -> relax.Expr:
     """Lowers `relax.tilewright.attention` of q, k, v (batch, tokens, heads, depth) and masks to a `call_tir`."""
     sizes, operands = heads_of(call), list(call.args)
-    if not decide.takes(sizes):
+    if not decide.takes(sizes) and not has_integers(call):
         wide = str(call.ty.dtype)
         operands[:3] = [builder.emit(relax.op.astype(operand, wide)) for operand in operands[:3]]
         call, sizes = builder.normalize(relax.Call(call.op, operands, call.attrs)), replace(sizes, dtype=wide)
     decision = decide(sizes)
-    if isinstance(decision.choice.scores, DotProductChoice | TensorChoice):
+    if isinstance(decision.choice.scores, DotProductChoice | TensorChoice) and not has_integers(call):
         operands[:3] = [uncast(builder, operand) for operand in operands[:3]]
     width = attention.rows_of(sizes, decision.choice.scores, decide.target).length
-    for position, mask in enumerate(operands[3:]):
-        operands[3 + position] = _padded_constant(mask, sizes.keys, width, attention.beyond(position))
+    of_sums, masks = ([each for each in operands[3:] if is_of_sums(each) is kind] for kind in (True, False))
+    masks = [_padded_constant(each, sizes.keys, width, attention.beyond(place)) for place, each in enumerate(masks)]
+    operands[3:] = [*of_sums, *masks]
     options = {
         "heads": constant_shape(call.args[0])[2],
         "scale": float(call.attrs["scale"]),
@@ -54,7 +56,9 @@ def heads_of(call: relax.Call) -> attention.Heads:
     """The sizes of a call."""
     batch, queries, heads, depth = constant_shape(call.args[0])
     keys, value_depth = constant_shape(call.args[1])[1], constant_shape(call.args[2])[3]
-    return attention.Heads(batch * heads, queries, keys, depth, value_depth, str(call.args[0].ty.dtype))
+    multiplied, key, values = (str(each.ty.dtype) for each in call.args[:3])
+    integers = (multiplied, key) if has_integers(call) else None
+    return attention.Heads(batch * heads, queries, keys, depth, value_depth, values, integers)
 
 
 def can_lower_attention(call: relax.Call) -> bool:

@@ -8,6 +8,8 @@ cache, never as a whole matrix in memory. The loop nest:
         for tile: scores = q k^T * scale + masks                keys beyond the last are -inf
         for query: probabilities = softmax(scores)              whole vectors: exp(-inf) is 0
         for tile: output = probabilities v
+
+Queries and keys may be integers of 8 bits, with sums in int32; probabilities and values are floats then.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from typing import Any
 from tvm import te, tirx
 
 from ...annotations import ANCHOR, STAGE
+from ...ir_passes.dialect.attention import SUMS_OF_INTEGERS
 from ...ir_types import Scalar
 from ...targets.target import DotUnit, Target
 from ..tensorir.expressions import constant_shape, int64, int64s
@@ -55,6 +58,7 @@ class Heads:
 
     Attributes:
         dtype: that queries, keys, values and probabilities are multiplied in; sums are float32.
+        integers: the dtypes of queries and of keys, where those are integers; their sums are int32.
     """
 
     heads: int
@@ -63,11 +67,14 @@ class Heads:
     depth: int
     value_depth: int
     dtype: str = _DTYPE
+    integers: tuple[str, str] | None = None
 
     @property
     def scores(self) -> Workload:
         """The product of queries and keys."""
-        return Workload(self.heads, self.queries, self.keys, (self.depth,), self.dtype, self.dtype, _DTYPE)
+        lhs, rhs = self.integers or (self.dtype, self.dtype)
+        sums = _DTYPE if self.integers is None else SUMS_OF_INTEGERS
+        return Workload(self.heads, self.queries, self.keys, (self.depth,), lhs, rhs, sums)
 
     def values(self, queries: int, keys: int) -> Workload:
         """The product of so many rows of so many probabilities with the values."""
@@ -144,7 +151,8 @@ def _block_cycles(workload: Heads, choice: AttentionChoice, target: Target) -> f
     blocks = block_count(workload, choice)
     padded = replace(workload, queries=blocks // workload.heads * choice.block)
     softmax = replace(rows_of(padded, choice.scores, target), functions=1)
-    loaded = workload.keys * (workload.depth + workload.value_depth) * _FLOAT_BYTES
+    key_bytes = _FLOAT_BYTES if workload.integers is None else 1
+    loaded = workload.keys * (workload.depth * key_bytes + workload.value_depth * _FLOAT_BYTES)
     return (
         _cycles(padded, choice.scores, choice.values, target)
         + rows_choice.cycles(softmax, choice.softmax, target)
@@ -161,13 +169,13 @@ def cycles(workload: Heads, target: Target) -> float:
 def _tiles(sizes: Heads, target: Target) -> tuple[Iterator[Tile], Iterator[Tile]]:
     """The tiles that scores may be made in, and sums of values."""
     scores, values = sizes.scores, sizes.values(sizes.queries, sizes.keys)
+    found = faster_units(target, scores.lhs, scores.rhs, scores.accumulator)
+    units = [unit for unit in found if sizes.depth % unit.group == 0]
+    by_units = (tile for unit in units for tile in dot_product.tiles(scores, unit, target))
     if sizes.dtype == _DTYPE:
-        return register_tiles(scores, target), register_tiles(values, target)
-    units = [unit for unit in faster_units(target, sizes.dtype, sizes.dtype, _DTYPE) if sizes.depth % unit.group == 0]
-    return (
-        (tile for unit in units for tile in dot_product.tiles(scores, unit, target)),
-        (tile for unit in units for tile in dot_product.tiles(_whole(sizes, unit), unit, target)),
-    )
+        of_scores = register_tiles(scores, target) if sizes.integers is None else by_units
+        return of_scores, register_tiles(values, target)
+    return by_units, (tile for unit in units for tile in dot_product.tiles(_whole(sizes, unit), unit, target))
 
 
 def _whole(sizes: Heads, unit: DotUnit) -> Workload:
@@ -198,7 +206,8 @@ def _fastest(found: Iterable[tuple[Tile, float]]) -> dict[tuple[int, ...], Tile]
 
 def _row_shape(tile: Tile) -> tuple[int, ...]:
     """Rows of a tile, as the tile counts them: equal for two that can share a loop over tiles."""
-    return (tile.rows, tile.row_registers) if isinstance(tile, DotProductChoice) else (tile.rows,)
+    by_instructions = isinstance(tile, DotProductChoice) and tile.rows > 1
+    return (tile.rows, tile.tile_rows) if by_instructions else (tile.tile_rows,)
 
 
 def _cycles(sizes: Heads, scores: Tile, values: Tile, target: Target) -> float:
@@ -282,15 +291,24 @@ def _softmax(
     """
     *lead, width = constant_shape(products)
     low = float("-inf")
-    whole = [_padded_mask(mask, sizes.keys, width, beyond(position)) for position, mask in enumerate(masks)]
+    of_sums, of_scores = ([each for each in masks if (str(each.dtype) == _DTYPE) is kind] for kind in (False, True))
+    shifts = [_padded_mask(mask, sizes.keys, width, 0) for mask in of_sums]
+    whole = [_padded_mask(mask, sizes.keys, width, beyond(position)) for position, mask in enumerate(of_scores)]
 
     def score(head: Any, row: Any, column: Any) -> Scalar:
+        def at(mask: te.Tensor) -> Scalar:
+            query = tirx.min(row, int64(sizes.queries - 1))
+            places = (head // heads % constant_shape(mask)[0], head % heads, query)
+            own = zip(places, constant_shape(mask), strict=False)
+            return mask[(*(index if extent > 1 else int64(0) for index, extent in own), column)]
+
         value = products[head, row, column]
+        for mask in shifts:
+            value = value + at(mask)
+        value = value if sizes.integers is None else value.astype(_DTYPE)
         value = value if scale == 1 else value * tirx.const(scale, _DTYPE)
-        query = tirx.min(row, int64(sizes.queries - 1))
         for mask in whole:
-            at = zip((head // heads % constant_shape(mask)[0], head % heads, query), constant_shape(mask), strict=False)
-            value = value + mask[(*(index if extent > 1 else int64(0) for index, extent in at), column)]
+            value = value + at(mask)
         return (
             value if whole or width == sizes.keys else tirx.Select(column < sizes.keys, value, tirx.const(low, _DTYPE))
         )
@@ -321,6 +339,6 @@ def _padded_mask(mask: te.Tensor, keys: int, width: int, beyond: float) -> te.Te
 
     def element(*index: Any) -> Scalar:
         own = mask[(*index[:-1], index[-1] if shape[-1] > 1 else int64(0))]
-        return own if width == keys else tirx.if_then_else(index[-1] < keys, own, tirx.const(beyond, _DTYPE))
+        return own if width == keys else tirx.if_then_else(index[-1] < keys, own, tirx.const(beyond, str(mask.dtype)))
 
     return te.compute(int64s((*shape[:-1], width)), element, name="padded_mask", attrs=STAGE.entry("pad"))

@@ -19,7 +19,8 @@ Where memory is scarce, a block of rows is a line of the image, and zeros are pu
 in a band that the next block uses again.
 
 Where multiply-adds take an operand by its place in a register (`Target.operand_lanes`), one load may bring a row's
-elements of A for several steps of k, which then are unrolled inside of the loop over k (`k_step`).
+elements of A for several steps of k, which then are unrolled inside of the loop over k (`k_step`). Few channels make
+short loops, so that the axis of the filter before them may be joined with them to one axis of k (`k`).
 
 Odd sizes never reach the inner loops: rows and columns are padded to whole tiles inside C, padding rows read the last
 row again, padding columns are zeros in the packed B, and only the epilogue's stores are guarded. How tiles are cut into
@@ -42,6 +43,7 @@ from ..tensorir.expressions import dtype_bits, int64
 from .choices import Space
 from .cutting import CutChoice, Tiles, best, cuts, slices
 from .sparsity import Sparsity
+from .steps_of_k import LoopsOverK, loaded_at_once, loads_of, loops_over_k
 from .taps import Filter, offsets_inside, share_inside
 
 TEMPLATE = "contraction"
@@ -49,6 +51,12 @@ TEMPLATE = "contraction"
 # A panel of B larger than this share of L1 comes from L2 for every tile of rows.
 _L1_SHARE = 0.45
 _EARLY_LOADS = 2
+# Of a row's loads for the steps that are written out LLVM begins the second one early, too.
+_LOADS_HELD = 2
+# Vectors of B that loads reach from one pointer, two at a time.
+_REACHED = 128
+# Of a loop over k: the pointer to B, the count, the jump.
+_LOOP_INSTRUCTIONS = 3
 
 
 @dataclass(frozen=True)
@@ -128,12 +136,14 @@ class Workload:
 class MultiplyAddChoice(CutChoice):
     """``rows`` and ``vectors`` of a register tile, and how tiles are cut into tasks.
 
-    ``k_step``: the steps of k for which one load brings a row's elements of A.
+    ``k_step``: the steps of k that are written out; `loaded_at_once` of a row's elements of A come in one load.
+    ``k``: extents of k, where they are not those of the workload: one of its `runs`.
     """
 
     rows: int
     vectors: int
     k_step: int = 1
+    k: tuple[int, ...] = ()
 
     @property
     def tile_rows(self) -> int:
@@ -146,10 +156,17 @@ def takes(workload: object, target: Target) -> bool:
     return isinstance(workload, Workload)
 
 
+def as_chosen(workload: Workload, choice: MultiplyAddChoice) -> Workload:
+    """The workload with the extents of k that a choice has."""
+    return workload.with_k(choice.k) if choice.k else workload
+
+
 def _registers_used(rows: int, vectors: int, k_step: int, target: Target) -> int:
     # One register holds the broadcast element of A, unless the multiply-add itself broadcasts it from memory; or each
     # row has one for elements of several steps, and a few loads begin early.
-    broadcast = rows + _EARLY_LOADS if k_step > 1 else 0 if target.broadcasts_operands else 1
+    broadcast = 0 if target.broadcasts_operands else 1
+    if loaded_at_once(k_step, target) > 1:
+        broadcast = rows * min(loads_of(k_step, target), _LOADS_HELD) + _EARLY_LOADS
     product = 0 if target.has_fma else 1
     return rows * vectors + vectors + broadcast + product
 
@@ -161,13 +178,25 @@ def tile_cycles(workload: Workload, tile: MultiplyAddChoice, target: Target, k_s
     """
     core, lanes = target.core_for(workload.accumulator), workload.lanes(target)
     rows, vectors = tile.rows, tile.vectors
-    depth = math.prod(workload.k) * share_inside(_taps(workload, target), workload.offset_axes, rows)
-    loads = rows / tile.k_step + vectors
+    offset_axes = as_chosen(workload, tile).offset_axes
+    depth = math.prod(workload.k) * share_inside(_taps(workload, target), offset_axes, rows)
+    loads = rows * loads_of(tile.k_step, target) / tile.k_step + vectors
     step = core.together(rows * vectors / core.fmas_per_cycle, loads / core.loads_per_cycle)
-    step = max(step, core.fma_latency)
+    step = max(step, core.fma_latency) + core.beside * _instructions_beside(workload, tile, target)
     if math.prod(workload.k) * vectors * lanes * dtype_bits(workload.rhs) // 8 > target.l1_bytes * _L1_SHARE:
         step = max(step, vectors / core.l2_vectors_per_cycle)
     return depth / k_splits * (step + core.step_overhead / tile.k_step) + core.tile_overhead * rows * vectors
+
+
+def _instructions_beside(workload: Workload, tile: MultiplyAddChoice, target: Target) -> float:
+    """Instructions of a step of k beside multiply-adds: loads, pointers that move on, and the loop's own.
+
+    Rows at one distance have one pointer. Where a tile may reach into the next line, or end behind the last row, each
+    row has its own.
+    """
+    apart = workload.line % tile.rows > 0
+    once = tile.rows * loads_of(tile.k_step, target) + (tile.rows if apart else 1) + _LOOP_INSTRUCTIONS
+    return once / tile.k_step + tile.vectors / target.core.vectors_a_load
 
 
 def cycles(workload: Workload, tile: MultiplyAddChoice, target: Target) -> float:
@@ -207,7 +236,7 @@ def space(workload: Workload, target: Target) -> Space[MultiplyAddChoice]:
     return cuts(
         lambda: register_tiles(workload, target),
         lambda tile: math.ceil(workload.rows / tile.rows),
-        lambda tile: slices(workload.k[-1] // tile.k_step, math.prod(workload.k), target),
+        lambda tile: slices(as_chosen(workload, tile).k[-1] // tile.k_step, math.prod(workload.k), target),
         target,
         lambda tile: workload.image_line // tile.rows if in_bands(workload, target) else 0,
     )
@@ -234,29 +263,27 @@ def register_tiles(workload: Workload, target: Target) -> Iterator[MultiplyAddCh
     Of equals the first is taken.
     """
     tiles = _register_tiles(workload, target)
-    if target.operand_lanes == 1:
+    if target.written_steps == 1:
         yield from tiles
-    else:  # elements of A cost little, so that what counts are all loads
-        yield from sorted(tiles, key=lambda tile: (tile.rows / tile.k_step + tile.vectors) / tile.rows / tile.vectors)
+    else:  # nothing is loaded beside an instruction for nothing, so that what counts are all loads
+        yield from sorted(
+            tiles, key=lambda tile: loads_of(tile.k_step, target) / (tile.k_step * tile.vectors) + 1 / tile.rows
+        )
 
 
 def _register_tiles(workload: Workload, target: Target) -> Iterator[MultiplyAddChoice]:
     """All of them, wide ones first."""
-    registers = target.registers_for(workload.accumulator)
+    registers, loops = target.registers_for(workload.accumulator), [LoopsOverK()]
+    if workload.columns > 1 and workload.lhs == "float32":
+        loops = loops_over_k(workload.k, workload.runs, target)
     for vectors in reversed(range(1, (registers // 2) if workload.columns > 1 else 2)):
         for rows in range(1, min(target.core.addressed_rows, workload.rows) + 1):
             if in_bands(workload, target) and workload.image_line % rows:
                 continue
-            for k_step in _k_steps(workload, target):
-                if _registers_used(rows, vectors, k_step, target) <= registers:
-                    yield MultiplyAddChoice(rows=rows, vectors=vectors, k_step=k_step)
-
-
-def _k_steps(workload: Workload, target: Target) -> tuple[int, ...]:
-    """Steps of k that one load may bring elements of A for: a register of them, where they stand side by side."""
-    several = target.operand_lanes
-    fits = several > 1 and workload.columns > 1 and workload.lhs == "float32" and workload.k[-1] % several == 0
-    return (1, several) if fits else (1,)
+            for each in loops:
+                reached = each.k_step <= target.operand_lanes or vectors * each.k_step <= _REACHED
+                if reached and _registers_used(rows, vectors, each.k_step, target) <= registers:
+                    yield MultiplyAddChoice(rows=rows, vectors=vectors, k_step=each.k_step, k=each.k)
 
 
 def padded_rows(workload: Workload, choice: MultiplyAddChoice) -> int:

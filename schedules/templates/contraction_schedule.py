@@ -14,6 +14,7 @@ from . import dot_product_schedule, plain, transposition
 from .dot_product import OPERAND
 from .dot_product_choice import DotProductChoice, unit_of
 from .microkernels import TileChoice
+from .steps_of_k import loaded_at_once
 from .weight_product import WeightProductChoice
 
 # What STAGE says of zeros around an image.
@@ -141,7 +142,7 @@ def fill_tiles(
     places = []
     if choice.k_step > 1:
         outer, place = sch.split(inner.pop(), [None, choice.k_step])
-        sch.annotate(place, PLACES.name, 1)
+        sch.annotate(place, PLACES.name, loaded_at_once(choice.k_step, target))
         inner, places = [*inner, outer], [place]
     terms = []
     if isinstance(choice, WeightProductChoice):  # those of a word are written out

@@ -52,6 +52,7 @@ TEMPLATE = "dot_product"
 # What STAGE says of the operand's stage.
 OPERAND = "operand"
 _MAX_ROW_REGISTERS = 8
+_FEWEST_STEPS = 4
 # Fewer columns waste a unit's lanes.
 _MIN_COLUMNS = 8
 _RUN_BYTES = (4, 64)  # runs are made whole multiples of these: of a group, and of what a matrix instruction takes
@@ -177,13 +178,17 @@ def tiles(workload: Workload, unit: DotUnit, target: Target) -> Iterator[DotProd
 
 def _tiles(workload: Workload, unit: DotUnit, target: Target) -> Iterator[DotProductChoice]:
     """All of them."""
+    # LLVM writes a loop of few steps out, and loads what the next one needs of each row early.
+    steps = workload.k[-1] // depth_of(workload.k[-1], unit)
+    few_steps = target.operand_lanes > 1 and 1 < steps < _FEWEST_STEPS
     for rows in _row_counts(workload, unit):
         by_lines = ends_within_lines(workload, rows) or in_bands(workload, target)
         for registers in range(1, min(_MAX_ROW_REGISTERS, math.ceil(workload.rows / rows)) + 1):
+            early = registers if few_steps else 0
             if by_lines and math.ceil(workload.line / rows) % registers:
                 continue  # a tile would reach from one line into the next
             for vectors in range(1, math.ceil(workload.columns / unit.lanes) + 1):
-                if unit.registers_used(rows, registers, vectors) > unit.registers:
+                if unit.registers_used(rows, registers, vectors) + early > unit.registers:
                     break
                 yield DotProductChoice(
                     unit=unit.name, k=workload.k, rows=rows, row_registers=registers, vectors=vectors
@@ -216,6 +221,9 @@ def cycles(workload: Workload, choice: DotProductChoice, unit: DotUnit, target: 
     is_whole = unit.is_matrix or unit.masked
     products = registers * vectors * rows / unit.rows / costs.rate * (1.0 if is_whole else depth / unit.depth)
     step = max(target.core.together(products, loaded / costs.loads_per_cycle), costs.latency)
+    # Rows that may lie in two lines have a pointer each, which moves on with every step.
+    pointers = rows * registers if workload.line % (rows * registers) else 1
+    step += target.core.beside * (loaded + pointers)
     each = max(instructions * (step + costs.step_overhead), costs.beside * vectors_of_tile)
     return tiles * (each + costs.tile_overhead * vectors_of_tile)
 

@@ -27,8 +27,8 @@ Tile = SimtChoice | TensorChoice
 
 
 def takes(workload: object, target: Target) -> bool:
-    """Attention in float32, or whatever tensor cores multiply."""
-    if not isinstance(workload, Heads):
+    """Attention in float32, or whatever tensor cores multiply; no integers."""
+    if not isinstance(workload, Heads) or workload.integers is not None:
         return False
     return workload.dtype == workload.scores.accumulator or _template(workload, target) is tensor_cores
 

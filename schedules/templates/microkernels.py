@@ -283,7 +283,7 @@ def microkernel(workload: Workload, choice: TileChoice | TensorChoice, target: T
     elif isinstance(choice, TensorChoice):
         whole = TensorProducts(workload, choice, tensor_unit_of(choice, target), **named)
     elif isinstance(choice, MultiplyAddChoice):
-        whole = MultiplyAdd(workload, choice, target, **named)
+        whole = MultiplyAdd(contraction.as_chosen(workload, choice), choice, target, **named)
     else:
         whole = DotProducts(workload.with_k(choice.k), choice, unit_of(choice, target), **named)
     if choice.k_splits == 1:

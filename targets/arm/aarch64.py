@@ -71,6 +71,7 @@ AARCH64 = Architecture(
             has_fma=True,
             broadcasts_operands=False,
             operand_lanes=4,
+            written_steps=8,
         ),
     ),
     units=UNITS,

@@ -35,6 +35,8 @@ A76 = Core(
     line_bytes=64,
     l1_way_bytes=16384,
     addressed_rows=8,
+    vectors_a_load=2,
+    beside=0.1,
 )
 # One multiply-add and one load of 128 bits a cycle.
 A72 = replace(
@@ -58,6 +60,7 @@ A53 = replace(
     step_overhead=1.0,
     tile_overhead=4.0,
     instructions_in_flight=2,
+    beside=0.3,
 )
 V1 = replace(
     A76, loads_per_cycle=3, fmas_per_cycle=4, l2_vectors_per_cycle=2.0, instructions_in_flight=256,

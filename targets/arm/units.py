@@ -52,8 +52,8 @@ def _by_lane(rows: int, registers: int, vectors: int) -> int:
 
 
 def _zipped(rows: int, registers: int, vectors: int) -> int:
-    """Two registers of sums a tile, and two for each pair of rows."""
-    return 2 * (registers * vectors + registers + _EARLY_LOADS)
+    """Two registers of sums a tile, two for each pair of rows, and a vector of columns each, which LLVM loads early."""
+    return 2 * (registers * vectors + registers + _EARLY_LOADS) + vectors
 
 
 def _in_halves(rows: int, registers: int, vectors: int) -> int:

@@ -77,6 +77,17 @@ def architecture_named(name: str) -> GpuArchitecture | None:
     return next((row for row in ARCHITECTURES if row.name == name), None)
 
 
+def architecture_of_gpu(name: str) -> GpuArchitecture | None:
+    """The row of the newest code that a GPU of an architecture runs, its very own first; None: there is none."""
+    own = architecture_named(f"{name}a") or architecture_named(name)
+    older = [row for row in ARCHITECTURES if row.runs_later and _number(row.name) <= _number(name)]
+    return own or max(older, key=lambda row: _number(row.name), default=None)
+
+
+def _number(name: str) -> int:
+    return int("".join(filter(str.isdigit, name)))
+
+
 def joined(rows: tuple[GpuArchitecture, ...]) -> Grid:
     """What code that runs on each of several may use, planned for the first of them."""
     first, grids = rows[0].grid, [row.grid for row in rows]

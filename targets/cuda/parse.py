@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...errors import UnsupportedTargetError
+from ...errors import DeviceError, UnsupportedTargetError
 from ..core import Core
 from ..host import read_host
 from ..systems import LINUX, Triple
 from ..target import FLOAT32_BITS, Target
-from .architectures import ARCHITECTURES, GpuArchitecture, architecture_named, joined
+from .architectures import ARCHITECTURES, GpuArchitecture, architecture_named, architecture_of_gpu, joined
 from .copies import copies_of
+from .driver import driver
 from .tensor_units import units_of
 
 TRIPLE = "nvptx64-nvidia-cuda"
 _FAMILY = "nvptx64"
 _SPELLINGS = (TRIPLE, "nvptx64-cuda", "cuda")
+NATIVE = "native"  # the architecture of this machine's GPU
 
 # What one thread's instructions cost it; schedules of grids count with `Grid`.
 _THREAD = Core(
@@ -50,10 +52,10 @@ def is_cuda(triple: str) -> bool:
 
 
 def parse_cuda(triple: str, cpu: str | None, features: Sequence[str]) -> Target:
-    """Makes a target of GPU architectures, several with commas between them.
+    """Makes a target of GPU architectures, several with commas between them; ``native`` is this machine's.
 
     Raises:
-        UnsupportedTargetError: there is no such architecture, or features are asked for.
+        UnsupportedTargetError: there is no such architecture, no GPU here, or features are asked for.
     """
     if features:
         raise UnsupportedTargetError(
@@ -88,13 +90,24 @@ def parse_cuda(triple: str, cpu: str | None, features: Sequence[str]) -> Target:
 
 
 def _architecture(name: str) -> GpuArchitecture:
-    row = architecture_named(name.strip())
+    row = _native() if name.strip() == NATIVE else architecture_named(name.strip())
     if row is None:
         known = ", ".join(each.name for each in ARCHITECTURES)
         raise UnsupportedTargetError(
-            f"unknown GPU architecture {name!r}", where="--mcpu", hint=f"one or several of {known}, with commas"
+            f"unknown GPU architecture {name!r}",
+            where="--mcpu",
+            hint=f"one or several of {known}, with commas, or {NATIVE} where a GPU is",
         )
     return row
+
+
+def _native() -> GpuArchitecture | None:
+    try:
+        return architecture_of_gpu(driver().architecture())
+    except DeviceError as error:
+        raise UnsupportedTargetError(
+            "there is no GPU here to compile for", where=f"--mcpu {NATIVE}", details=[str(error)]
+        ) from error
 
 
 def _host() -> str:

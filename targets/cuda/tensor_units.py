@@ -2,37 +2,40 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..core import UnitCosts
+from ..peak import PeakLoop
 from ..target import DotUnit
+from .peak import products
 
 if TYPE_CHECKING:
-    from ..instructions import Instructions
+    from .warp_products import WarpProducts
 
 ROWS, COLUMNS, STEP_BYTES = 16, 8, 32  # of an instruction; terms are as many as these bytes have elements
 _FLOAT16, _BFLOAT16, _TF32, _INT8 = "mma fp16", "mma bf16", "mma tf32", "mma int8"
 
 
-def _float16() -> Instructions:
+def _float16() -> WarpProducts:
     from .warp_products import FLOAT16
 
     return FLOAT16
 
 
-def _bfloat16() -> Instructions:
+def _bfloat16() -> WarpProducts:
     from .warp_products import BFLOAT16
 
     return BFLOAT16
 
 
-def _tf32() -> Instructions:
+def _tf32() -> WarpProducts:
     from .warp_products import TF32
 
     return TF32
 
 
-def _int8() -> Instructions:
+def _int8() -> WarpProducts:
     from .warp_products import INT8
 
     return INT8
@@ -73,6 +76,16 @@ def _unit(name: str, per_cycle: float) -> DotUnit:
         required_features=(),
         costs=UnitCosts(rate=per_cycle, latency=33.0, loads_per_cycle=4.0, step_overhead=0.0, tile_overhead=0.0),
         instructions=instructions,
-        peak=None,
+        peak=_PEAKS[name],
         is_matrix=True,
     )
+
+
+def _peak(name: str) -> PeakLoop:
+    _, size, accumulator, make = _UNITS[name]
+    instructions = make()
+    kind = {"float32": "float", "int32": "int32_t"}[accumulator]
+    return products(instructions.function, instructions.text, kind, 2 * ROWS * COLUMNS * STEP_BYTES // size)
+
+
+_PEAKS = {name: partial(_peak, name) for name in _UNITS}

@@ -1,15 +1,22 @@
-"""One of ONNX's tests compiled, run through the C ABI and compared: what came of it, and why."""
+"""One of ONNX's tests compiled, run through the C ABI and compared: what came of it, and why.
+
+For other machines it is compiled alone.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tilewright
 from onnx_cases import Case
+from tilewright.compiler.build import build
+from tilewright.compiler.options import CompileOptions
 from tilewright.errors import ModelError, ShapeError, TilewrightError, UnsupportedError
 
 PASSES = "passes"
@@ -48,10 +55,24 @@ class Outcome:
 
 def outcome_of(case: Case) -> Outcome:
     """Runs a test: first with nothing fixed at import, then with the inputs that decide shapes."""
-    outcome = _attempt(case, ())
+    outcome = _attempt(case, (), run_case)
     if outcome.kind == REFUSED and case.static:
-        return _attempt(case, case.static)
+        return _attempt(case, case.static, run_case)
     return outcome
+
+
+def outcome_of_compiling(case: Case, bound: Sequence[str], target: str, emit: str) -> Outcome:
+    """Compiles a test for a target, with some inputs fixed as they were where it passed; nothing is run."""
+
+    def compiled(case: Case, bound: Sequence[str]) -> None:
+        given, _ = case.data_sets[0]
+        with tempfile.TemporaryDirectory() as folder:
+            options = CompileOptions(
+                target=target, emit=emit, name="net", jobs=1, **_sizes(_arrays(case, given), bound)
+            )
+            build(case.model, Path(folder) / "net", options)
+
+    return _attempt(case, tuple(bound), compiled)
 
 
 def run_case(case: Case, bound: Sequence[str] = ()) -> None:
@@ -61,21 +82,11 @@ def run_case(case: Case, bound: Sequence[str] = ()) -> None:
         AssertionError: an output differs.
         TilewrightError: the model is refused.
     """
-    model = case.model
-    names = [value.name for value in model.graph.input]
     compiled = None
     for given, expected in case.data_sets:
-        values = dict(zip(names, given, strict=False))
-        # A sequence has no shape; its model is refused before it is run.
-        arrays = {name: value for name, value in values.items() if not isinstance(value, list)}
+        arrays = _arrays(case, given)
         if compiled is None or bound:
-            compiled = tilewright.compile(
-                model,
-                shapes={name: value.shape for name, value in arrays.items() if name not in bound},
-                bindings={name: arrays[name] for name in bound},
-                threads=1,
-                jobs=1,
-            )
+            compiled = tilewright.compile(case.model, **_sizes(arrays, bound), threads=1, jobs=1)
         known = {spec.name for spec in compiled.inputs}
         results = list(compiled.run({name: value for name, value in arrays.items() if name in known}).values())
         assert len(results) == len(expected), f"{len(results)} outputs, not {len(expected)}"
@@ -84,6 +95,20 @@ def run_case(case: Case, bound: Sequence[str] = ()) -> None:
                 assert (result.shape, result.dtype) == (reference.shape, reference.dtype)
             else:
                 compare(result, reference, case.test.rtol, case.test.atol)
+
+
+def _arrays(case: Case, given: Sequence[Any]) -> dict[str, Any]:
+    """The inputs of a data set by name. A sequence has no shape; its model is refused before it is run."""
+    values = zip([value.name for value in case.model.graph.input], given, strict=False)
+    return {name: value for name, value in values if not isinstance(value, list)}
+
+
+def _sizes(arrays: Mapping[str, Any], bound: Sequence[str]) -> dict[str, Any]:
+    """What a compile is told of the inputs."""
+    return {
+        "shapes": {name: value.shape for name, value in arrays.items() if name not in bound},
+        "bindings": {name: arrays[name] for name in bound},
+    }
 
 
 def compare(result: Any, reference: Any, rtol: float, atol: float) -> None:
@@ -102,9 +127,9 @@ def compare(result: Any, reference: Any, rtol: float, atol: float) -> None:
     np.testing.assert_allclose(result, reference, rtol=rtol, atol=atol)
 
 
-def _attempt(case: Case, bound: tuple[str, ...]) -> Outcome:
+def _attempt(case: Case, bound: tuple[str, ...], attempt: Callable[[Case, Sequence[str]], None]) -> Outcome:
     try:
-        run_case(case, bound)
+        attempt(case, bound)
     except (UnsupportedError, ModelError, ShapeError) as error:
         return Outcome(REFUSED, _reason(error), bound)
     except AssertionError as error:

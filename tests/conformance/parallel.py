@@ -20,9 +20,19 @@ _SECONDS_TO_START = 300
 
 
 def run_all(
-    keys: Sequence[str], *, processes: int, seconds: float, tell: Callable[[str, Outcome], None]
+    keys: Sequence[str],
+    *,
+    processes: int,
+    seconds: float,
+    tell: Callable[[str, Outcome], None],
+    arguments: Sequence[str] = (),
 ) -> dict[str, Outcome]:
-    """What came of each test; `tell` hears of it as soon as it is known. Each may take so many seconds."""
+    """What came of each test; `tell` hears of it as soon as it is known.
+
+    Args:
+        seconds: that each may take.
+        arguments: of the processes, as `worker.py` says.
+    """
     waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
     for key in keys:
         waiting.put(key)
@@ -30,7 +40,7 @@ def run_all(
     lock = threading.Lock()
 
     def work() -> None:
-        worker = _Worker()
+        worker = _Worker(arguments)
         with contextlib.suppress(queue.Empty):
             while True:
                 key = waiting.get_nowait()
@@ -51,7 +61,8 @@ def run_all(
 class _Worker:
     """A process that is started again after it died or had to be ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, arguments: Sequence[str]) -> None:
+        self._arguments = arguments
         self._process: subprocess.Popen[str] | None = None
 
     def run(self, key: str, seconds: float) -> Outcome:
@@ -81,7 +92,7 @@ class _Worker:
 
     def _running(self) -> subprocess.Popen[str]:
         if self._process is None:
-            command = [sys.executable, str(_WORKER)]
+            command = [sys.executable, str(_WORKER), *self._arguments]
             pipe = subprocess.PIPE
             self._process = subprocess.Popen(
                 command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True, bufsize=1

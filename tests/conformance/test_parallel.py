@@ -16,7 +16,7 @@ for line in sys.stdin:
         os._exit(9)
     if line.strip() == "hang":
         time.sleep(60)
-    print(json.dumps({"kind": "passes", "reason": "", "bound": []}), flush=True)
+    print(json.dumps({"kind": "passes", "reason": " ".join(sys.argv[1:]), "bound": []}), flush=True)
 """
 
 
@@ -32,3 +32,15 @@ def test_a_crash_and_a_hang_take_down_nothing_else(tmp_path: Path, monkeypatch: 
 
     assert [outcome.kind for outcome in outcomes.values()] == [PASSES, CRASHES, PASSES, HANGS, PASSES]
     assert sorted(told) == ["a", "b", "c", "crash", "hang"]
+
+
+def test_processes_hear_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = tmp_path / "worker.py"
+    worker.write_text(_WORKER)
+    monkeypatch.setattr(parallel, "_WORKER", worker)
+
+    outcomes = parallel.run_all(
+        ["a"], processes=1, seconds=10, tell=lambda key, outcome: None, arguments=("some-target", "so")
+    )
+
+    assert outcomes["a"].reason == "some-target so"

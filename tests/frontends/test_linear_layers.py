@@ -12,7 +12,7 @@ from small_models import model, node
 from tilewright import frontends
 from tilewright.errors import ModelError
 from tilewright.frontends.layer_parts import BY_ITSELF, DISTURBANCE, disturbed, layers_by_themselves
-from tilewright.frontends.linear_layers import linear_layers
+from tilewright.frontends.linear_layers import linear_layers, products_of_tensors
 from tilewright.frontends.replaced_weights import with_weights
 from tilewright.frontends.taps import exposed
 
@@ -52,6 +52,19 @@ def test_layers_and_what_they_read() -> None:
         ("m", "MatMul_m", "g", "g", "", 1),
     ]
     assert [each.name for each in linear_layers(frontends.open(network(alpha=2.0)))] == ["conv+1", "m"]
+
+
+def test_products_of_two_tensors() -> None:
+    nodes = [
+        node("Transpose", ["x"], "t", "turn"),
+        node("MatMul", ["x", "t"], "y", "both"),
+        node("MatMul", ["y", "u"], "z", "weights"),
+        node("Cast", ["z"], "i", "whole", to=onnx.TensorProto.INT32),
+        node("MatMul", ["i", "i"], "j", "integers"),
+    ]
+    made = model(nodes, {"x": ("float32", (16, 5))}, {"j": ("int32", (16, 16))}, {"u": W["u"]})
+    (found,) = products_of_tensors(frontends.open(made))
+    assert (found.name, found.reads, found.output, found.weights) == ("both", {"x": "x", "t": "x"}, "y", "")
 
 
 def test_the_names_that_relax_knows_them_by() -> None:

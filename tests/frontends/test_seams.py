@@ -90,7 +90,10 @@ def test_what_is_added_goes_along() -> None:
         {**weights, "shift": floats(8, 1, 1), "zero": np.float32(0), "six": np.float32(6)},
     )
     seams = check(made, (1, 8, 4, 4))
-    assert list(seams) == ["a"] and set(seams["a"].tensors) == {"a", "b", "b1", "s", "r"}
+    assert {name: set(seam.tensors) for name, seam in seams.items()} == {
+        "a": {"a", "b", "b1", "s", "r"},
+        "c": {"c", "k"},
+    }
 
 
 def transformer() -> onnx.ModelProto:
@@ -150,22 +153,59 @@ def test_batch_norms_on_both_sides() -> None:
     assert list(check(made, (1, 3, 5, 5))) == ["c", "n"]
 
 
-@pytest.mark.parametrize("between", ["Sigmoid", "Clip", "an output", "shared weights"])
-def test_what_refuses_factors(between: str) -> None:
-    """Convolutions: a multiplication would cost more there than it wins."""
-    nodes = {
-        "Sigmoid": node("Sigmoid", ["a"], "b", "sigmoid"),
-        "Clip": node("Clip", ["a", "zero", "six"], "b", "relu6"),
-    }
+@pytest.mark.parametrize(("low", "high"), [(0, 0.4), (-0.3, 0.4), (-0.3, 0), (-0.3, None)])
+def test_ends_of_a_clip_become_those_of_channels(low: float, high: float | None) -> None:
+    ends = {"low": np.float32(low)} | ({} if high is None else {"high": np.float32(high)})
     made = model(
         [
             node("Conv", ["x", "w0"], "a", "first"),
-            nodes.get(between, node("Relu", ["a"], "b", "relu")),
-            node("Conv", ["b", "w0" if between == "shared weights" else "w1"], "y", "second"),
+            node("Clip", ["a", *ends], "b", "clip"),
+            node("Conv", ["b", "w1"], "y", "second"),
         ],
         {"x": ("float32", (1, 8, 3, 3))},
-        {"y": ("float32", (1, 8, 3, 3)), **({"b": ("float32", (1, 8, 3, 3))} if between == "an output" else {})},
-        {"w0": floats(8, 8, 1, 1), "w1": floats(8, 8, 1, 1), "zero": np.float32(0), "six": np.float32(6)},
+        {"y": ("float32", (1, 8, 3, 3))},
+        {"w0": floats(8, 8, 1, 1), "w1": floats(8, 8, 1, 1), **ends},
+    )
+    seams = check(made, (1, 8, 3, 3))
+    assert set(seams["a"].tensors) == {"a", "b"} and seams["a"].is_free
+    names = [each.name for each in balanced(frontends.open(made), {"a": np.full(8, 2.0)}).proto.graph.node]
+    assert names[0] == "first" and names[-2:] == ["clip", "second"]
+
+
+def test_convolutions_behind_a_swish_read_what_is_multiplied() -> None:
+    made = model(
+        [
+            node("Conv", ["x", "w0"], "a", "first"),
+            node("Sigmoid", ["a"], "s", "sigmoid"),
+            node("Mul", ["a", "s"], "b", "swish"),
+            node("Conv", ["b", "w1"], "y", "second", group=8, pads=[1, 1, 1, 1]),
+        ],
+        {"x": ("float32", (1, 8, 3, 3))},
+        {"y": ("float32", (1, 8, 3, 3))},
+        {"w0": floats(8, 8, 1, 1), "w1": floats(8, 1, 3, 3)},
+    )
+    seams = check(made, (1, 8, 3, 3))
+    assert list(seams) == ["b"] and seams["b"].behind
+
+
+@pytest.mark.parametrize("between", ["Softmax", "others", "an output", "shared weights"])
+def test_what_refuses_factors(between: str) -> None:
+    """Of images, what others read is not multiplied, nor what is made by an operator that multiplies no elements."""
+    activation = {
+        "Softmax": node("Softmax", ["a"], "b", "softmax", axis=1),
+        "others": node("Sigmoid", ["a"], "b", "sigmoid"),
+    }.get(between, node("Relu", ["a"], "b", "relu"))
+    outputs = dict.fromkeys(("y", *(("b",) if between == "an output" else ()), "z"), ("float32", (1, 8, 3, 3)))
+    made = model(
+        [
+            node("Conv", ["x", "w0"], "a", "first"),
+            activation,
+            node("Conv", ["b", "w0" if between == "shared weights" else "w1"], "y", "second"),
+            node("Tanh", ["b" if between == "others" else "x"], "z", "tanh"),
+        ],
+        {"x": ("float32", (1, 8, 3, 3))},
+        outputs,
+        {"w0": floats(8, 8, 1, 1), "w1": floats(8, 8, 1, 1)},
     )
     assert seams_of(frontends.open(made)) == {}
 

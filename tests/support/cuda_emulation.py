@@ -16,6 +16,10 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from small_models import swish_network
+from tilewright.compiler.build import build
+from tilewright.compiler.library.artifact import CompiledModel, load
+from tilewright.compiler.options import CompileOptions
 
 HERE = Path(__file__).parent / "cuda_emulator"
 TRIPLE = "nvptx64-nvidia-cuda"
@@ -26,7 +30,7 @@ class Counts(ctypes.Structure):
 
     _fields_ = [
         (name, ctypes.c_int64)
-        for name in ("allocations", "launches", "captures", "replays", "uploads", "copies", "waits")
+        for name in ("allocations", "launches", "captures", "replays", "uploads", "copies", "waits", "orders")
     ]
 
 
@@ -74,3 +78,23 @@ def emulation(emulated_driver: Emulation, monkeypatch: pytest.MonkeyPatch) -> Em
     """The emulator, whose nvcc is the one that compiles find."""
     monkeypatch.setitem(os.environ, "NVCC", str(emulated_driver.nvcc))
     return emulated_driver
+
+
+@cache
+def _swish(nvcc: Path, folder: Path) -> CompiledModel:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NVCC", str(nvcc))
+        build(swish_network(), folder / "net.so", CompileOptions(target=TRIPLE, cpu="sm_80", name="net", jobs=1))
+    return load(folder / "net.so")
+
+
+@pytest.fixture
+def swish_on_gpu(emulated_driver: Emulation) -> CompiledModel:
+    """The network of `swish_network` for the emulated GPU, which most tests need and none changes."""
+    return _swish(emulated_driver.nvcc, emulated_driver.nvcc.parent)
+
+
+@pytest.fixture
+def inherited(emulated_driver: Emulation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that are started find the emulator, too."""
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(emulated_driver.nvcc.parent))

@@ -132,6 +132,7 @@ def run_convolution(
     groups: int,
     target: targets.Target | None = None,
     multiply_in: str | None = None,
+    choose: Choose = choose_default,
 ) -> Array:
     """A channels-last convolution of any spatial rank, its weights constant."""
     rank = len(strides)
@@ -145,4 +146,5 @@ def run_convolution(
         data,
         target=target,
         multiply_in=multiply_in,
+        choose=choose,
     )

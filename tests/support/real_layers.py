@@ -21,50 +21,81 @@ _LAYOUT = {"data_layout": "NHWC", "kernel_layout": "OHWI"}
 
 @dataclass(frozen=True)
 class Layer:
-    """An operator of a network, batch 1: the shapes of its inputs, and how it is built. Weights are constants."""
+    """An operator of a network, batch 1: the shapes of its inputs, and how it is built. Weights are constants.
+
+    `dtype` is that of the inputs; with integers, weights are int8 and sums int32.
+    """
 
     name: str
     inputs: tuple[tuple[int, ...], ...]
     build: Callable[..., Any]
+    dtype: str = "float32"
 
     def __str__(self) -> str:
         return self.name
 
 
-def _zeros(*shape: int) -> Any:
-    return relax.const(np.zeros(shape, "float32"))
+def module_of(layer: Layer) -> Any:
+    """`main` of the layer alone."""
+    builder = relax.BlockBuilder()
+    variables = [relax.Var(f"x{i}", relax.TensorType(shape, layer.dtype)) for i, shape in enumerate(layer.inputs)]
+    with builder.function("main", variables):
+        with builder.dataflow():
+            result = builder.emit_output(relax.Tuple([layer.build(*variables)]))
+        builder.emit_func_output(result)
+    return builder.get()
 
 
-def conv(model: str, size: int, channels: int, columns: int, kernel: int = 1, stride: int = 1) -> Layer:
+def _zeros(*shape: int, dtype: str = "float32") -> Any:
+    return relax.const(np.zeros(shape, dtype))
+
+
+def _of(dtype: str) -> tuple[str, str]:
+    """The dtypes of the weights that are multiplied with one, and of the sums."""
+    return (dtype, dtype) if dtype == "float32" else ("int8", "int32")
+
+
+def _activated(sums: Any, dtype: str) -> Any:
+    """Floats of sums, at least 0."""
+    return relax.op.nn.relu(sums if dtype == "float32" else relax.op.astype(sums, "float32"))
+
+
+def conv(
+    model: str, size: int, channels: int, columns: int, kernel: int = 1, stride: int = 1, dtype: str = "float32"
+) -> Layer:
     """A convolution of a square image, padded to its own size over the stride."""
+    weight_dtype, sums = _of(dtype)
 
     def build(x: Any) -> Any:
-        weights = _zeros(columns, kernel, kernel, channels)
-        pads = (kernel // 2,) * 4
-        return relax.op.nn.relu(relax.op.nn.conv2d(x, weights, strides=(stride, stride), padding=pads, **_LAYOUT))
+        weights = _zeros(columns, kernel, kernel, channels, dtype=weight_dtype)
+        how = {"strides": (stride, stride), "padding": (kernel // 2,) * 4, "out_dtype": sums, **_LAYOUT}
+        return _activated(relax.op.nn.conv2d(x, weights, **how), sums)
 
     name = f"{model}-{kernel}x{kernel}{f'/{stride}' if stride > 1 else ''}-{size}x{size}-{channels}-{columns}"
-    return Layer(name, ((1, size, size, channels),), build)
+    return Layer(name, ((1, size, size, channels),), build, dtype)
 
 
-def depthwise(model: str, size: int, channels: int, kernel: int = 3, stride: int = 1) -> Layer:
+def depthwise(model: str, size: int, channels: int, kernel: int = 3, stride: int = 1, dtype: str = "float32") -> Layer:
     """A depthwise convolution of a square image."""
+    weight_dtype, sums = _of(dtype)
 
     def build(x: Any) -> Any:
-        weights = _zeros(channels, kernel, kernel, 1)
-        pads = (kernel // 2,) * 4
-        return relax.op.nn.conv2d(x, weights, strides=(stride,) * 2, padding=pads, groups=channels, **_LAYOUT)
+        weights = _zeros(channels, kernel, kernel, 1, dtype=weight_dtype)
+        how = {"strides": (stride,) * 2, "padding": (kernel // 2,) * 4, "groups": channels, "out_dtype": sums}
+        return relax.op.nn.conv2d(x, weights, **how, **_LAYOUT)
 
     name = f"{model}-depthwise{kernel}{f'/{stride}' if stride > 1 else ''}-{size}x{size}-{channels}"
-    return Layer(name, ((1, size, size, channels),), build)
+    return Layer(name, ((1, size, size, channels),), build, dtype)
 
 
-def dense(model: str, rows: int, depth: int, columns: int) -> Layer:
+def dense(model: str, rows: int, depth: int, columns: int, dtype: str = "float32") -> Layer:
     """A dense layer."""
+    weight_dtype, sums = _of(dtype)
     return Layer(
         f"{model}-dense-{rows}-{depth}-{columns}",
         ((rows, depth),),
-        lambda x: relax.op.nn.relu(relax.op.matmul(x, _zeros(depth, columns))),
+        lambda x: _activated(relax.op.matmul(x, _zeros(depth, columns, dtype=weight_dtype), sums), sums),
+        dtype,
     )
 
 

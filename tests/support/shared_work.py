@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from real_layers import Layer
+from real_layers import Layer, module_of
 from tilewright import targets
 from tilewright.annotations import TEMPLATE
 from tilewright.ir_passes import CastOperands, FuseEpilogues
@@ -18,7 +18,7 @@ from tilewright.schedules.templates.choices import Choice
 from tilewright.schedules.templates.sharing import hand_off, thread_counts
 from tilewright.schedules.templates.table import TEMPLATES
 from tilewright.schedules.templates.template import Chooser, Decision, choose_default
-from tvm import relax, s_tir, tirx
+from tvm import s_tir, tirx
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def shared_work(layer: Layer, template: str, target: targets.Target) -> SharedWo
         return choose_default(templates, workload, machine)
 
     decide = Chooser(target, TEMPLATES, choose)
-    module = _module(layer)
+    module = module_of(layer)
     if target.units:
         module = CastOperands("bfloat16", lambda call: gains(call, target))(module).module
     module = schedule_module(FuseEpilogues()(legalize(module, decide)).module, decide)
@@ -84,16 +84,6 @@ def shared_work(layer: Layer, template: str, target: targets.Target) -> SharedWo
     kernels = (each for each in module.functions.values() if isinstance(each, tirx.PrimFunc))
     kernel = next(each for each in kernels if TEMPLATE.of(each) == template)
     return SharedWork(decision.choice, alone, tuple(_loops(kernel)), decision.choice.threads, target)
-
-
-def _module(layer: Layer) -> Any:
-    builder = relax.BlockBuilder()
-    variables = [relax.Var(f"x{i}", relax.TensorType(shape, "float32")) for i, shape in enumerate(layer.inputs)]
-    with builder.function("main", variables):
-        with builder.dataflow():
-            result = builder.emit_output(relax.Tuple([layer.build(*variables)]))
-        builder.emit_func_output(result)
-    return builder.get()
 
 
 def _loops(function: Any) -> Iterator[Loop]:

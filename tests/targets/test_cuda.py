@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 from tilewright import targets
 from tilewright.errors import ToolError, UnsupportedTargetError
-from tilewright.targets.cuda import nvcc
-from tilewright.targets.cuda.architectures import ARCHITECTURES
+from tilewright.targets.cuda import nvcc, peak
+from tilewright.targets.cuda.architectures import ARCHITECTURES, architecture_of_gpu
 
 TRIPLE = "nvptx64-nvidia-cuda"
 
@@ -61,6 +61,36 @@ def test_nvcc_takes_every_instruction(name: str, tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path)
 
     assert done.returncode == 0 and kept.count("asm") >= len(target.units) + 2
+
+
+@pytest.mark.parametrize("name", [None, *(unit.name for unit in targets.parse(TRIPLE, cpu="sm_90").rounding().units)])
+def test_nvcc_takes_what_measures_the_peak(name: str | None, tmp_path: Path) -> None:
+    try:
+        program = nvcc.find_nvcc()
+    except ToolError as missing:
+        pytest.skip(missing.what)
+    units = {unit.name: unit for unit in targets.parse(TRIPLE, cpu="sm_90").rounding().units}
+    loop = peak.FLOAT32
+    if name is not None:
+        made = units[name].peak
+        assert made is not None
+        loop = made()
+    (tmp_path / "peak.cu").write_text(peak.program(loop))
+
+    command = [program.path, *nvcc.flags(("sm_90",)), "-o", "peak.fatbin", "peak.cu"]
+
+    assert subprocess.run(command, cwd=tmp_path).returncode == 0 and loop.flops > 0
+
+
+@pytest.mark.parametrize(
+    ("gpu", "row"),
+    [("sm_80", "sm_80"), ("sm_87", "sm_86"), ("sm_90", "sm_90a"), ("sm_100", "sm_90"), ("sm_120", "sm_90")],
+)
+def test_a_gpu_gets_the_newest_code_that_it_runs(gpu: str, row: str) -> None:
+    found = architecture_of_gpu(gpu)
+
+    assert found is not None and found.name == row
+    assert architecture_of_gpu("sm_70") is None
 
 
 def test_what_there_is_not() -> None:

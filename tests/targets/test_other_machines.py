@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 
 import pytest
+from assembly import kernels_in_assembly
 from small_models import swish_network
 from tilewright import targets
 from tilewright.compiler.build import build
@@ -88,7 +89,7 @@ def test_what_is_no_target(triple: str) -> None:
         targets.parse(triple)
 
 
-def test_an_architecture_without_a_row() -> None:
+def test_an_architecture_without_a_row(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.warns(TargetWarning, match="no row for loongarch64"):
         made = build(swish_network(), None, CompileOptions("loongarch64-linux-gnu", jobs=1), stop_after="lower")
 
@@ -96,6 +97,8 @@ def test_an_architecture_without_a_row() -> None:
     assert "loongarch64-linux-gnu.2.36" in zig_toolchain(made.target.triple).cc
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TargetWarning)
+        assert kernels_in_assembly(swish_network(), "loongarch64-linux-gnu")
+        assert capfd.readouterr().err == "", "TVM guesses something"
         assert targets.parse("armv6-linux-gnueabihf").triple == "armv6-unknown-linux-gnueabihf"
         with pytest.raises(UnsupportedTargetError, match="unknown CPU"):
             targets.parse("i686-linux-gnu", cpu="cortex-a72")

@@ -12,7 +12,24 @@
 typedef uint64_t address; /* in the memory of a GPU */
 typedef void *handle;
 
-enum { NO_BARRIERS = 1, CAPTURE_OF_THIS_THREAD = 1, MEMORY_TYPE = 2, ON_DEVICE = 2, NO_TIMES = 2, NO_CODE = 209 };
+enum { NO_BARRIERS = 1, CAPTURE_OF_THIS_THREAD = 1, MEMORY_TYPE = 2, ON_DEVICE = 2, NO_TIMES = 2, EXTERNAL = 1, NO_CODE = 209 };
+
+/* Its CUDA_MEMCPY3D: rows of bytes, as many to a plane, each with a place of its own in memory that has room for more. */
+typedef struct strided {
+  size_t from_x, from_y, from_z, from_level;
+  int from_kind;
+  const void *from_host;
+  address from;
+  handle from_array, reserved0;
+  size_t from_row, from_rows;
+  size_t to_x, to_y, to_z, to_level;
+  int to_kind;
+  void *to_host;
+  address to;
+  handle to_array, reserved1;
+  size_t to_row, to_rows;
+  size_t row, rows, planes;
+} strided;
 
 /* Name, the driver's symbol, parameters. */
 #define DRIVER(F) \
@@ -27,6 +44,7 @@ enum { NO_BARRIERS = 1, CAPTURE_OF_THIS_THREAD = 1, MEMORY_TYPE = 2, ON_DEVICE =
   F(allocate, "cuMemAlloc_v2", (address *, size_t)) \
   F(release, "cuMemFree_v2", (address)) \
   F(copy, "cuMemcpyAsync", (address, address, size_t, handle)) \
+  F(copy_rows, "cuMemcpy3DAsync_v2", (const strided *, handle)) \
   F(upload, "cuMemcpyHtoD_v2", (address, const void *, size_t)) \
   F(download, "cuMemcpyDtoHAsync_v2", (void *, address, size_t, handle)) \
   F(fill, "cuMemsetD32Async", (address, unsigned, size_t, handle)) \
@@ -43,6 +61,7 @@ enum { NO_BARRIERS = 1, CAPTURE_OF_THIS_THREAD = 1, MEMORY_TYPE = 2, ON_DEVICE =
   F(new_event, "cuEventCreate", (handle *, unsigned)) \
   F(drop_event, "cuEventDestroy_v2", (handle)) \
   F(record, "cuEventRecord", (handle, handle)) \
+  F(record_in_graph, "cuEventRecordWithFlags", (handle, handle, unsigned)) \
   F(is_done, "cuEventQuery", (handle)) \
   F(await, "cuEventSynchronize", (handle)) \
   F(between, "cuEventElapsedTime", (float *, handle, handle)) \

@@ -7,7 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TENSORS = NUM_INPUTS + NUM_OUTPUTS, ALIGNED = 16, MEMORY_ALIGNMENT = 256, PARAMETERS_AT_MOST = 1 << 9 };
+enum { TENSORS = NUM_INPUTS + NUM_OUTPUTS, ALIGNED = 16, MEMORY_ALIGNMENT = 256, PARAMETERS_AT_MOST = 1 << 9, GRAPHS = 8 };
+
+/* Launches that are replayed, and what they hold: addresses, and the dimensions of the call. */
+typedef struct graph {
+  handle instance;
+  address tensors[TENSORS + 1];
+  int64_t dimensions[NUM_DIMENSIONS + 1];
+} graph;
 
 typedef struct run {
   struct run *next;
@@ -17,8 +24,12 @@ typedef struct run {
   int is_busy;                /* whether a thread prepares it */
   handle stream, done, last;  /* its own stream; when it is done, and the stream of the last run */
   int is_pending;
-  handle graph;
-  address tensors[TENSORS + 1], captured[TENSORS + 1];
+  address tensors[TENSORS + 1];
+  int64_t dimensions[NUM_DIMENSIONS + 1];
+  graph graphs[GRAPHS], timed;    /* for the last few calls that differed; one with events around every step */
+  int next_graph;                 /* that is captured anew */
+  enum { UNTIMED, ONE_BY_ONE, IN_GRAPH } timing;
+  handle events[NUM_LEAVES + 1];  /* before the first step, and behind each; made when times are asked for */
 } run;
 
 typedef struct context {
@@ -50,6 +61,33 @@ static int launch(const run *r, handle stream, int number, const unsigned size[6
 
 static int copy(handle stream, address to, address from, size_t size) {
   if (size) TRY(cu.copy(to, from, size, stream), "a tensor cannot be copied");
+  return OK;
+}
+
+/* Copies what is there of a tensor between the caller's, without gaps, and a buffer with room for `bounds`: three axes at
+ * a time. */
+static int fit(handle stream, address to, address from, int rank, const int64_t bounds[], const int64_t sizes[], size_t element, int spread) {
+  size_t large = element, small = element;
+  for (int i = 1; i < rank; ++i) {
+    large *= (size_t)bounds[i];
+    small *= (size_t)sizes[i];
+  }
+  if (rank > 3) {
+    for (int64_t i = 0; i < sizes[0]; ++i) {
+      const address next = to + (address)i * (spread ? large : small), source = from + (address)i * (spread ? small : large);
+      int status = fit(stream, next, source, rank - 1, bounds + 1, sizes + 1, element, spread);
+      if (status) return status;
+    }
+    return OK;
+  }
+  const int64_t height = rank > 1 ? sizes[rank - 2] : 1, depth = rank > 2 ? sizes[rank - 3] : 1;
+  const size_t row = (size_t)sizes[rank - 1] * element, room = (size_t)bounds[rank - 1] * element;
+  const size_t rows = (size_t)height, room_rows = rank > 1 ? (size_t)bounds[rank - 2] : 1;
+  const strided given = {
+      .from_kind = ON_DEVICE, .from = from, .from_row = spread ? row : room, .from_rows = spread ? rows : room_rows,
+      .to_kind = ON_DEVICE, .to = to, .to_row = spread ? room : row, .to_rows = spread ? room_rows : rows,
+      .row = row, .rows = rows, .planes = (size_t)depth};
+  if (row && height && depth) TRY(cu.copy_rows(&given, stream), "a tensor cannot be copied");
   return OK;
 }
 
@@ -107,11 +145,20 @@ static int is_free(const run *r, const void *stream) {
   return !r->is_busy && (!r->is_pending || r->last == stream || !cu.is_done(r->done));
 }
 
-/* Whether its graph is one for these tensors, 0 those of which it has copies. */
-static int has_tensors(const run *r, const address tensors[]) {
+/* Whether a graph of a run's is one for these tensors, 0 those of which it has copies, and dimensions. */
+static int fits(const run *r, const graph *of, const address tensors[], const int64_t dimensions[]) {
   for (int i = 0; i < TENSORS; ++i)
-    if (r->captured[i] != (tensors[i] ? tensors[i] : r->copies + copy_offsets[i])) return 0;
-  return r->graph != NULL;
+    if (of->tensors[i] != (tensors[i] ? tensors[i] : r->copies + copy_offsets[i])) return 0;
+  for (int i = 0; i < NUM_DIMENSIONS; ++i)
+    if (of->dimensions[i] != dimensions[i]) return 0;
+  return of->instance != NULL;
+}
+
+/* The graph of a run for these; NULL: none was captured. */
+static graph *find_graph(run *r, const address tensors[], const int64_t dimensions[]) {
+  for (int i = 0; i < GRAPHS; ++i)
+    if (fits(r, &r->graphs[i], tensors, dimensions)) return &r->graphs[i];
+  return NULL;
 }
 
 static int make_run(context *of, address arena, run **made) {
@@ -133,13 +180,13 @@ static int make_run(context *of, address arena, run **made) {
   return OK;
 }
 
-/* A run that nobody uses, one with a graph for these tensors first; under the lock. Who waits for the end has a stream
+/* A run that nobody uses, one with a graph for such a call first; under the lock. Who waits for the end has a stream
  * of the run's, which is none that another run can be behind: the address of the lock. */
-static int take_run(context *of, address arena, const void *stream, const address tensors[], run **taken) {
+static int take_run(context *of, address arena, const void *stream, const address tensors[], const int64_t dimensions[], run **taken) {
   run *fitting = NULL;
   for (run *r = of->runs; r; r = r->next) {
     if (arena ? r->arena != arena || r->is_busy : r->is_callers || !is_free(r, stream)) continue;
-    if (!fitting || has_tensors(r, tensors)) fitting = r;
+    if (!fitting || find_graph(r, tensors, dimensions)) fitting = r;
   }
   if (!fitting) {
     int status = make_run(of, arena, &fitting);
@@ -150,20 +197,44 @@ static int take_run(context *of, address arena, const void *stream, const addres
   return OK;
 }
 
-static int capture(run *r) {
+static int capture(run *r, graph *made) {
   if (r->is_pending) TRY(cu.await(r->done), "a run failed"); /* nothing may run of a graph that goes */
-  if (r->graph) cu.drop_instance(r->graph);
-  r->graph = NULL;
+  if (made->instance) cu.drop_instance(made->instance);
+  made->instance = NULL;
   TRY(cu.begin_capture(r->stream, CAPTURE_OF_THIS_THREAD), "a graph cannot be captured");
   int status = steps(r, r->stream, NULL);
-  handle graph = NULL;
-  int result = cu.end_capture(r->stream, &graph);
+  handle captured = NULL;
+  int result = cu.end_capture(r->stream, &captured);
   if (!status && !result) {
-    result = cu.instantiate(&r->graph, graph, 0);
-    memcpy(r->captured, r->tensors, sizeof r->captured);
+    result = cu.instantiate(&made->instance, captured, 0);
+    memcpy(made->tensors, r->tensors, sizeof made->tensors);
+    memcpy(made->dimensions, r->dimensions, sizeof made->dimensions);
   }
-  if (graph) cu.drop_graph(graph);
+  if (captured) cu.drop_graph(captured);
   return status ? status : result ? failed(ERROR_DEVICE, result, "a graph cannot be captured") : OK;
+}
+
+/* All steps, each timed. The first time they run one by one, so that who watches knows where a run stands; then as a
+ * graph, whose launches wait for nothing but each other. */
+static int timed_steps(run *r, handle stream, uint64_t *nanoseconds) {
+  if (!fits(r, &r->timed, r->tensors, r->dimensions)) {
+    for (int i = 0; i <= NUM_LEAVES; ++i)
+      if (!r->events[i]) TRY(cu.new_event(&r->events[i], 0), "steps cannot be timed");
+    r->timing = ONE_BY_ONE;
+    int status = steps(r, stream, nanoseconds);
+    r->timing = IN_GRAPH;
+    if (!status && USES_GRAPH) status = capture(r, &r->timed);
+    r->timing = UNTIMED;
+    return status;
+  }
+  TRY(cu.replay(r->timed.instance, stream), "the graph cannot be launched");
+  TRY(cu.wait(stream), "a step failed");
+  for (int i = 0; i < NUM_LEAVES; ++i) {
+    float milliseconds = 0;
+    TRY(cu.between(&milliseconds, r->events[i], r->events[i + 1]), "a step cannot be timed");
+    nanoseconds[i] = (uint64_t)((double)milliseconds * 1e6);
+  }
+  return OK;
 }
 
 static int is_on_device(const void *tensor) {
@@ -184,24 +255,29 @@ static int run_in(run *r, handle stream, const void *const inputs[], void *const
   for (int i = 0; i < TENSORS; ++i)
     if (!r->tensors[i]) r->tensors[i] = r->copies + copy_offsets[i];
   if (r->is_pending && r->is_callers && r->last != stream) TRY(cu.await(r->done), "a run failed");
-  if (USES_GRAPH && !nanoseconds && !has_tensors(r, r->tensors)) {
-    int status = capture(r);
+  graph *replayed = find_graph(r, r->tensors, r->dimensions);
+  if (USES_GRAPH && !nanoseconds && !replayed) {
+    replayed = &r->graphs[r->next_graph];
+    r->next_graph = (r->next_graph + 1) % GRAPHS;
+    int status = capture(r, replayed);
     if (status) return status;
   }
   for (int i = 0; i < NUM_INPUTS; ++i)
     if (r->tensors[i] == r->copies + copy_offsets[i] && tensor_sizes[i]) {
-      int status = copy(stream, r->tensors[i], (address)(uintptr_t)inputs[i], tensor_sizes[i]);
+      int status = copy(stream, r->tensors[i], (address)(uintptr_t)inputs[i], bytes_of(i, r->dimensions));
       if (status) return status;
     }
   int status = OK;
-  if (USES_GRAPH && !nanoseconds) {
-    TRY(cu.replay(r->graph, stream), "the graph cannot be launched");
+  if (nanoseconds) {
+    status = timed_steps(r, stream, nanoseconds);
+  } else if (USES_GRAPH) {
+    TRY(cu.replay(replayed->instance, stream), "the graph cannot be launched");
   } else {
-    status = steps(r, stream, nanoseconds);
+    status = steps(r, stream, NULL);
   }
   for (int i = NUM_INPUTS; !status && i < TENSORS; ++i)
     if (r->tensors[i] == r->copies + copy_offsets[i] && tensor_sizes[i])
-      status = copy(stream, (address)(uintptr_t)outputs[i - NUM_INPUTS], r->tensors[i], tensor_sizes[i]);
+      status = copy(stream, (address)(uintptr_t)outputs[i - NUM_INPUTS], r->tensors[i], bytes_of(i, r->dimensions));
   if (status) return status;
   TRY(cu.record(r->done, stream), "a run cannot be followed");
   r->is_pending = 1;
@@ -209,8 +285,16 @@ static int run_in(run *r, handle stream, const void *const inputs[], void *const
   return OK;
 }
 
+/* What a call is given. */
+typedef struct call {
+  const void *const *inputs;
+  void *const *outputs;
+  void *workspace;
+  const int64_t *dimensions; /* none, or as many as there are */
+} call;
+
 /* One run, on a stream of the caller's or, where `waits`, on its own until it is done. */
-static int run_once(const void *const inputs[], void *const outputs[], void *workspace, handle stream, int waits, uint64_t *nanoseconds) {
+static int run_once(const call *given, handle stream, int waits, uint64_t *nanoseconds) {
   address tensors[TENSORS + 1] = {0};
   context *of = NULL;
   run *r = NULL;
@@ -225,18 +309,21 @@ static int run_once(const void *const inputs[], void *const outputs[], void *wor
     if (result) status = failed(ERROR_DEVICE, result, "the GPU cannot be used");
     pushed = !status;
   }
+  const void *workspace = given->workspace;
   if (!status && workspace && WORKSPACE_BYTES && ((uintptr_t)workspace % MEMORY_ALIGNMENT || !is_on_device(workspace)))
     status = fail(ERROR_WORKSPACE, "the workspace is not in the memory of the GPU, or not aligned");
   if (!status) status = find_context(&of);
   if (!status) {
-    find_tensors(inputs, outputs, tensors);
-    status = take_run(of, WORKSPACE_BYTES ? (address)(uintptr_t)workspace : 0, waits ? &lock : stream, tensors, &r);
+    find_tensors(given->inputs, given->outputs, tensors);
+    const address arena = WORKSPACE_BYTES ? (address)(uintptr_t)workspace : 0;
+    status = take_run(of, arena, waits ? &lock : stream, tensors, given->dimensions, &r);
   }
   pthread_mutex_unlock(&lock);
   if (r) {
     memcpy(r->tensors, tensors, sizeof tensors);
+    for (int i = 0; i < NUM_DIMENSIONS; ++i) r->dimensions[i] = given->dimensions[i];
     if (waits) stream = r->stream;
-    status = run_in(r, stream, inputs, outputs, nanoseconds);
+    status = run_in(r, stream, given->inputs, given->outputs, nanoseconds);
     if (waits) {
       int result = cu.wait(stream);
       if (!status && result) status = failed(ERROR_DEVICE, result, "a run failed");

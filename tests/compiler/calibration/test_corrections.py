@@ -27,6 +27,7 @@ from tilewright.compiler.options import CompileOptions
 from tilewright.compiler.recipe_check.check import check_quantized
 from tilewright.compiler.recipes.dense import WAYS
 from tilewright.compiler.recipes.files import read_recipe, write_recipe
+from tilewright.compiler.recipes.fitting import fitting
 from tilewright.compiler.recipes.quantized_onnx import quantized_model
 from tilewright.compiler.recipes.recipe import BalanceEntry, Recipe, TensorEntry, WeightsEntry
 from tilewright.compiler.reports import quantization_page, quantization_report
@@ -43,8 +44,19 @@ def floats(rng: Any, *shape: int) -> np.ndarray[Any, Any]:
     return (rng.standard_normal(shape) / np.sqrt(max(1, np.prod(shape[1:])))).astype("f4")
 
 
+# Of the tensors c0 and c1: r0 and r1.
+ACTIVATIONS: dict[str, Callable[[int], list[onnx.NodeProto]]] = {
+    "ReLU": lambda at: [node("Relu", [f"c{at}"], f"r{at}", f"relu{at}")],
+    "ReLU6": lambda at: [node("Clip", [f"c{at}", "zero", "most"], f"r{at}", f"relu{at}")],
+    "swish": lambda at: [
+        node("HardSigmoid", [f"c{at}"], f"s{at}", f"gate{at}"),
+        node("Mul", [f"c{at}", f"s{at}"], f"r{at}", f"swish{at}"),
+    ],
+}
+
+
 @cache
-def separable(spread: float) -> onnx.ModelProto:
+def separable(spread: float, activation: str = "ReLU") -> onnx.ModelProto:
     """A depthwise convolution between two pointwise ones, whose channels differ in size by so many orders."""
     rng = np.random.default_rng(1)
     one, two = (np.power(10, rng.uniform(-spread, spread, 24)).astype("f4") for _ in range(2))
@@ -53,13 +65,15 @@ def separable(spread: float) -> onnx.ModelProto:
         "b0": 0.2 * floats(rng, 24) * one,
         "w1": floats(rng, 24, 1, 3, 3) * (two / one)[:, None, None, None],
         "w2": floats(rng, 16, 24, 1, 1) / two[None, :, None, None],
+        "zero": np.float32(0),
+        "most": np.float32(20),
     }
     return model(
         [
             node("Conv", ["x", "w0", "b0"], "c0", "expand"),
-            node("Relu", ["c0"], "r0", "relu0"),
+            *ACTIVATIONS[activation](0),
             node("Conv", ["r0", "w1"], "c1", "deep", group=24, pads=[1, 1, 1, 1]),
-            node("Relu", ["c1"], "r1", "relu1"),
+            *ACTIVATIONS[activation](1),
             node("Conv", ["r1", "w2"], "y", "project"),
         ],
         {"x": ("float32", (1, 8, 8, 8))},
@@ -169,6 +183,23 @@ def test_a_depthwise_chain_is_balanced() -> None:
     assert list(whole.entries) == ["c0", "c1"] and max(whole.ratios.values()) < 0.3
 
 
+@pytest.mark.parametrize(("activation", "seams"), [("ReLU6", ["c0", "c1"]), ("swish", ["r0", "r1"])])
+def test_channels_behind_other_activations_are_balanced(activation: str, seams: list[str]) -> None:
+    """A ReLU6 ends elsewhere for each channel; a swish is multiplied, where integers read it."""
+    made = separable(1.0, activation)
+    found = balance_of(made)
+    assert list(found.entries) == seams and max(found.ratios.values()) < 0.95
+    opened, entry = frontends.open(made), {"weights": WeightsEntry()}
+    recipe = Recipe(layers=dict.fromkeys(("deep", "project"), entry), balance=found.entries)
+    kept = fitting(recipe, opened, {"deep": "integers are not faster for it", "project": ""}).balance
+    assert list(kept) == (seams if activation == "ReLU6" else seams[1:])
+
+    library = tilewright.compile(made, recipe=Recipe(balance=found.entries), threads=1)
+    x = samples(made)[0]["x"]
+    exact = Exact(opened).all({"x": x})["y"]
+    np.testing.assert_allclose(library.run({"x": x})["y"], exact, atol=1e-5 * np.abs(exact).max())
+
+
 def test_outlying_channels_are_smoothed() -> None:
     found = balance_of(block())
     factors = np.array(found.entries["n"].factors)
@@ -201,6 +232,18 @@ def test_weights_are_rounded_with_care(entry: WeightsEntry, reads: Any) -> None:
     found = rounding_of(block(1.0), entry, reads)
     assert set(found.arrays) == {"w0", "w1"} and max(found.ratios.values()) < 0.9
     assert found.arrays["w0"].shape == (64, 48)
+
+
+def test_moments_of_blocks_of_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there would be too many: what is rounded is about as good, by blocks that are whole blocks of weights."""
+    whole = rounding_of(block(1.0), WeightsEntry(4, "block32")).ratios
+    monkeypatch.setattr(rounding, "_MOST_COLUMNS", 40)
+    monkeypatch.setattr(rounding, "_BLOCK", 32)
+    found = rounding_of(block(1.0), WeightsEntry(4, "block32"))
+    assert set(found.arrays) == {"w0", "w1"}
+    assert all(whole[name] < ratio < 1 - 0.4 * (1 - whole[name]) for name, ratio in found.ratios.items())
+    convolved = rounding_of(separable(0.0), WeightsEntry(4), lambda root: TensorEntry(8, 0.03, 0))
+    assert convolved.arrays["w1"].shape == (24, 1, 3, 3)
 
 
 def test_depthwise_weights_are_rounded_with_care() -> None:

@@ -23,7 +23,7 @@ from tilewright.compiler.calibration.request import Request
 from tilewright.compiler.options import CompileOptions
 from tilewright.compiler.recipe_check.check import check_quantized
 from tilewright.compiler.recipes.quantized_onnx import quantized_model
-from tilewright.compiler.recipes.recipe import FloatEntry, Recipe
+from tilewright.compiler.recipes.recipe import OF_TENSORS, ActivationsEntry, FloatEntry, Recipe
 from tilewright.compiler.reports import quantization_check, quantization_page, quantization_report
 from tilewright.errors import CalibrationError, UsageError
 
@@ -274,3 +274,63 @@ def test_a_layer_that_stays_float_keeps_its_own_bias() -> None:
 
     np.testing.assert_array_equal(outputs(by_hand), outputs(replace(by_hand, arrays=others)))
     assert np.abs(outputs(shifted) - outputs(recipe)).max() > 0.1
+
+
+def attending() -> onnx.ModelProto:
+    """Attention of two heads between dense layers."""
+    rng = np.random.default_rng(7)
+    weights = {name: (rng.standard_normal((32, 32)) / 5).astype("f4") for name in ("wq", "wk", "wv", "wo")}
+    shapes = {"split": np.array([1, 12, 2, 16]), "joined": np.array([1, 12, 32]), "root": np.float32(0.25)}
+
+    def heads(name: str, order: list[int]) -> list[onnx.NodeProto]:
+        return [
+            node("MatMul", ["x", f"w{name}"], f"{name}0", f"{name}_dense"),
+            node("Reshape", [f"{name}0", "split"], f"{name}1", f"{name}_heads"),
+            node("Transpose", [f"{name}1"], f"{name}2", f"{name}_turned", perm=order),
+        ]
+
+    return model(
+        [
+            *(*heads("q", [0, 2, 1, 3]), *heads("k", [0, 2, 3, 1]), *heads("v", [0, 2, 1, 3])),
+            node("MatMul", ["q2", "k2"], "s0", "scores"),
+            node("Mul", ["s0", "root"], "s1", "scale"),
+            node("Softmax", ["s1"], "p", "softmax", axis=-1),
+            node("MatMul", ["p", "v2"], "a0", "values"),
+            node("Transpose", ["a0"], "a1", "back", perm=[0, 2, 1, 3]),
+            node("Reshape", ["a1", "joined"], "a2", "together"),
+            node("MatMul", ["a2", "wo"], "y", "out"),
+        ],
+        {"x": ("float32", (1, 12, 32))},
+        {"y": ("float32", (1, 12, 32))},
+        {**weights, **shapes},
+    )
+
+
+def test_products_of_two_activations() -> None:
+    made, samples = attending(), np.random.default_rng(8).standard_normal((16, 1, 12, 32)).astype("f4")
+    findings = quantize(made, samples, Request(OPTIONS, always=True))
+    recipe, layers = findings.recipe, {each.name: each for each in findings.layers}
+
+    assert recipe.layers["scores"] == recipe.layers["values"] == {"activations": ActivationsEntry(OF_TENSORS)}
+    # What is multiplied with others has no zero point, so that no sums of rows are needed.
+    assert recipe.tensors["k0"].zero_point == recipe.tensors["v0"].zero_point == 0 != recipe.tensors["p"].zero_point
+    # Within attention, where the unit of this machine is faster, queries and keys are integers; values are floats.
+    assert layers["values"].kept_float and layers["q_dense"].kept_float == layers["out"].kept_float == ""
+    error = layers["scores"].error
+    assert layers["scores"].kept_float or (error is not None and 25 < error.alone.decibels < 60)
+
+    compiled = tilewright.compile(made, recipe=recipe, passes=ALWAYS, threads=1)
+    given = [{"x": x} for x in samples[:4]]
+    check = check_quantized(compiled, frontends.open(made), recipe, given, options=OPTIONS, bisect=True)
+    assert check.passed and check.metrics.decibels > 25, quantization_check.tables("x.so", check)
+    assert not any(each.kernel_is_wrong for each in check.layers)
+    written = quantized_model(frontends.open(made), recipe)
+    pairs = {each.input[0] for each in written.graph.node if each.op_type == "QuantizeLinear"}
+    assert pairs == {"x", "q0", "k0", "v0", "p", "a0"}
+
+
+def test_a_product_of_two_activations_that_stays_float() -> None:
+    made, samples = attending(), np.random.default_rng(8).standard_normal((8, 1, 12, 32)).astype("f4")
+    request = Request(OPTIONS, always=True, details=False, corrections=(), keep_float=("scores", "values"))
+    recipe = quantize(made, samples, request).recipe
+    assert "k0" not in recipe.tensors and not recipe.products

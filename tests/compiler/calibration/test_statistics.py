@@ -41,11 +41,25 @@ def test_large_tensors_are_sampled_and_their_ends_exact() -> None:
 
 
 def test_they_are_kept_and_read_again() -> None:
-    given = {"a": of(RNG.standard_normal(50)), "b": TensorStatistics()}
+    given = {"a": of(RNG.standard_normal(50)), "b": TensorStatistics(), "c": of(np.arange(5.0))}
     read = from_arrays(list(given), to_arrays(given))
     for name, each in given.items():
         assert (read[name].samples, read[name].low, read[name].reach) == (each.samples, each.low, each.reach)
+        assert read[name].whole == each.whole == (name != "a")
         np.testing.assert_array_equal(read[name].counts, each.counts)
+
+
+def test_a_tensor_of_integers_keeps_them() -> None:
+    values = np.concatenate([RNG.integers(-200, 50, 5000), [-230, 90]])
+    low, high = METHODS["integers"](of(values), 8)
+    entry = Range(low, high, "integers").entry(8)
+    assert entry.scale == 1 and -206 <= low <= -200
+    kept = values[(values >= low) & (values <= high)]
+    np.testing.assert_array_equal(fake_quantized(kept.astype("f4"), entry), kept)
+    assert len(kept) > 5000 - 2
+    # Those that fit have steps of one, too; others are no such tensor.
+    assert METHODS["integers"](of(RNG.integers(0, 200, 500)), 8) == (0.0, 255.0)
+    assert METHODS["integers"](of(values + 0.5), 8) == (-229.5, 90.5)
 
 
 def test_the_ranges_of_a_tensor_with_outliers() -> None:

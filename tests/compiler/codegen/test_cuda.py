@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import json
 import subprocess
 import sys
 import threading
@@ -11,25 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import onnxruntime
 import pytest
-import tilewright
-from cuda_emulation import TRIPLE, Emulation, emulated_driver, emulation
+from cuda_emulation import TRIPLE, Emulation, emulated_driver, emulation, swish_on_gpu
 from onnx import helper, numpy_helper
 from small_models import model, node, swish_network
-from tilewright.benchmarks import cuda as benchmark
 from tilewright.compiler.build import build
 from tilewright.compiler.cli.command_options import open_there
 from tilewright.compiler.inputs.random_inputs import random_inputs
 from tilewright.compiler.library.artifact import CompiledModel, load
-from tilewright.compiler.measurement.bench import profile
 from tilewright.compiler.options import CompileOptions
 from tilewright.compiler.verification.verify import verify
 from tilewright.errors import PrecisionWarning, ToolError, UnsupportedError, UsageError
 from tilewright.targets.cuda.nvcc import find_nvcc
 
-__all__ = ["emulated_driver", "emulation"]  # fixtures
+__all__ = ["emulated_driver", "emulation", "swish_on_gpu"]  # fixtures
 
 ROOT = Path(__file__).resolve().parents[3]
 MODELS = ROOT / "tests" / "models"
@@ -43,12 +38,9 @@ def compiled(proto: Any, folder: Path, **options: Any) -> CompiledModel:
     return load(folder / "net.so")
 
 
-@pytest.fixture(scope="module")
-def library(emulated_driver: Emulation, tmp_path_factory: pytest.TempPathFactory) -> CompiledModel:
-    """The network of `swish_network`, which most tests need and none changes."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NVCC", str(emulated_driver.nvcc))
-        return compiled(swish_network(), tmp_path_factory.mktemp("swish"))
+@pytest.fixture
+def library(swish_on_gpu: CompiledModel) -> CompiledModel:
+    return swish_on_gpu
 
 
 @pytest.mark.parametrize("name", [*FAST, *(pytest.param(name, marks=pytest.mark.slow) for name in REST)])
@@ -175,11 +167,20 @@ def countdown() -> Any:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
-def test_profiling_tells_the_time_of_every_step(library: CompiledModel) -> None:
+def test_profiling_tells_the_time_of_every_step(emulated_driver: Emulation, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NVCC", str(emulated_driver.nvcc))
+        library = compiled(swish_network(), tmp_path, precision="tf32")
+    inputs = random_inputs(library.inputs, 0)
+    before = emulated_driver.counts
 
-    times = library.profile(random_inputs(library.inputs, 0))
+    first, again = library.profile(inputs), library.profile(inputs)
 
-    assert len(times) == len(library.signature.steps) and all(times)
+    assert len(first) == len(again) == len(library.signature.steps) and all(first) and all(again)
+    after = emulated_driver.counts
+    # One by one first; then in a graph, which is captured once.
+    assert (after["captures"] - before["captures"], after["replays"] - before["replays"]) == (1, 1)
+    assert after["launches"] - before["launches"] == 2 * len(library.signature.steps)
 
 
 def test_a_machine_without_a_driver_is_told_so(library: CompiledModel, tmp_path: Path) -> None:
@@ -287,16 +288,11 @@ def test_what_gpus_have_no_use_for_is_refused(tmp_path: Path) -> None:
         build(swish_network(), tmp_path / "net", CompileOptions(target=TRIPLE, emit="c"))
     with pytest.raises(UsageError, match="share no threads"):
         build(swish_network(), tmp_path / "net", CompileOptions(target=TRIPLE, emit="cu", threads=4))
-    with pytest.raises(UsageError, match="sizes that are known"):
-        build(swish_network(), tmp_path / "net.so", CompileOptions(target=TRIPLE, ranges={"N": (1, 8)}))
-    with pytest.raises(UsageError, match="cannot be measured"):
-        tilewright.tune(swish_network(), records=tmp_path / "r.jsonl", trials=1, options=CompileOptions(target=TRIPLE))
+    with pytest.raises(UsageError, match="have no states"):
+        build(swish_network(), tmp_path / "net.so", CompileOptions(target=TRIPLE, states={"x": "y"}))
 
 
 def test_what_is_not_there_for_gpus_is_refused(library: CompiledModel) -> None:
-
-    with pytest.raises(UnsupportedError, match="ceilings of GPUs"):
-        profile(library, random_inputs(library.inputs, 0), repeat=1, threads=1)
     with pytest.raises(UnsupportedError, match="run by this process"):
         open_there(library.path, None, "qemu")
 
@@ -307,16 +303,3 @@ def test_null_is_no_array_of_tensors(library: CompiledModel) -> None:
 
     assert ctypes.CDLL(str(library.path)).net_run(None, None, None) == 4
     assert b"null" in error()
-
-
-def test_the_benchmark_runs_on_what_was_built_beforehand(emulation: Emulation, tmp_path: Path) -> None:
-    onnx.save(swish_network(), tmp_path / "swish.onnx")
-    folder, report = tmp_path / "built", tmp_path / "report.json"
-
-    assert benchmark.main(["build", str(tmp_path / "swish.onnx"), "--out", str(folder), "--mcpu", "sm_80"]) == 0
-    assert benchmark.main(["run", str(folder), "--json", str(report), "--seconds", "0.01"]) == 0
-
-    found = json.loads(report.read_text())
-    row = found["models"]["swish"]
-    assert found["gpu"] == "an emulated GPU" and row["error"] < 1e-5
-    assert all(row[name] > 0 for name in ("host_ms", "alone_ms", "in_a_row_ms", "kernels_ms")) and row["kernels"]

@@ -54,23 +54,34 @@ def quantized() -> Recipe:
     return quantize(NETWORK, SAMPLES, Request(OPTIONS, always=True, details=False, corrections=())).recipe
 
 
-def changed(layer: str, **sections: Any) -> Recipe:
+def changed(**layers: dict[str, Any]) -> Recipe:
     recipe = quantized()
-    return replace(recipe, layers={**recipe.layers, layer: {**recipe.layers.get(layer, {}), **sections}})
+    return replace(
+        recipe,
+        layers={**recipe.layers, **{name: {**recipe.layers.get(name, {}), **own} for name, own in layers.items()}},
+    )
+
+
+def keep(first: int, stop: int) -> dict[str, Any]:
+    return {"keep_channels": KeepEntry(tuple(range(first, stop)))}
 
 
 CHANGES = {
-    "cut": ("first", {"keep_channels": KeepEntry(tuple(range(3, 20)))}),
-    "dropped": ("branch", {"drop": DropEntry(True)}),
-    "zeros": ("second", {"sparsity": SparsityEntry("unstructured", 0.6)}),
-    "rank": ("last", {"rank": RankEntry(12)}),
+    "cut": {"first": keep(3, 20)},
+    "dropped": {"branch": {"drop": DropEntry(True)}},
+    "zeros": {"second": {"sparsity": SparsityEntry("unstructured", 0.6)}},
+    "rank": {"last": {"rank": RankEntry(12)}},
+    "cut, with zeros and a rank in what is left": {
+        "first": {**keep(3, 20), "sparsity": SparsityEntry("unstructured", 0.2)},
+        "second": {"sparsity": SparsityEntry("4x1", 0.3)},
+        "last": {"rank": RankEntry(12)},
+    },
 }
 
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_what_a_recipe_changes_and_quantizes(change: str) -> None:
-    layer, sections = CHANGES[change]
-    recipe = changed(layer, **sections)
+    recipe = changed(**CHANGES[change])
     opened, samples = frontends.open(NETWORK), [{"x": x} for x in SAMPLES[:4]]
     library = tilewright.compile(NETWORK, recipe=recipe, passes=ALWAYS, threads=1)
     bisect = change == "cut"
@@ -86,14 +97,14 @@ def test_what_a_recipe_changes_and_quantizes(change: str) -> None:
 
 
 def test_a_library_that_was_cut_otherwise() -> None:
-    kept = changed("first", keep_channels=KeepEntry(tuple(range(3, 20))))
-    other = changed("first", keep_channels=KeepEntry(tuple(range(2, 19))))
+    kept, other = changed(first=keep(3, 20)), changed(first=keep(2, 19))
     library = tilewright.compile(NETWORK, recipe=other, passes=ALWAYS, threads=1)
     check = check_quantized(library, frontends.open(NETWORK), kept, [{"x": SAMPLES[0]}], options=OPTIONS)
     assert not check.is_as_written and not check.passed
 
 
 def test_what_has_no_twin() -> None:
-    both = changed("first", keep_channels=KeepEntry((1, 2)), sparsity=SparsityEntry("unstructured", 0.5))
-    with pytest.raises(UnsupportedError, match="cuts channels and makes zeros"):
-        twin_of(frontends.open(NETWORK), both, OPTIONS)
+    proto = network()
+    proto.graph.node[6].input[1] = "w0"
+    with pytest.raises(UnsupportedError, match="changes for others, too"):
+        twin_of(frontends.open(proto), changed(first={"sparsity": SparsityEntry("unstructured", 0.5)}), OPTIONS)

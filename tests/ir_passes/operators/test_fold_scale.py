@@ -52,6 +52,21 @@ def test_a_projection_that_others_read_keeps_its_scale() -> None:
     assert not FoldScale()(build(_X, body)).modified
 
 
+def test_tensors_that_are_kept_keep_their_scale() -> None:
+    def body(emit: Any, x: Any) -> Any:
+        q = emit(op.add(emit(op.matmul(x, weights(8, 8)), "q"), weights(8)), "q")
+        k = emit(op.permute_dims(emit(op.matmul(x, weights(8, 8, seed=1)), "k"), (0, 2, 1)), "turned")
+        scores = emit(op.matmul(q, k), "scores")
+        return emit(op.multiply(scores, relax.const(0.5, "float32")), "scale")
+
+    module = build(_X, body)
+    assert not FoldScale(frozenset({"q", "k", "turned"}))(module).modified
+    # What a name is gone from may change: the scale goes into the keys.
+    after = FoldScale(frozenset({"q"}))(module).module
+    assert "multiply" not in operators(after)
+    assert_same_numbers(module, after)
+
+
 def test_scores_of_inputs_keep_their_scale() -> None:
     def body(emit: Any, x: Any, y: Any) -> Any:
         return emit(op.multiply(emit(op.matmul(x, y)), relax.const(0.5, "float32")))

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 from relax_models import assert_same_ir, build, evaluate, op, weights
-from tilewright.ir_passes import PlacePairs
+from tilewright.ir_passes import FuseAttention, PlacePairs
 from tilewright.ir_passes.core.constants import array_of, constant
 from tilewright.ir_passes.dialect.quantize import dequantize, quantize
 from tilewright.ir_passes.quantization.pair_plan import Activation
 from tilewright.ir_passes.quantization.weight_integers import WeightBits, weight_integers
+from tilewright.ir_passes.quantization.worthwhile import Candidate, worthwhile
 from tvm import relax
 
 RNG = np.random.default_rng(0)
@@ -104,6 +105,69 @@ def test_the_operand_is_found_behind_moves_and_pooling_and_in_parts() -> None:
     after = PlacePairs(entries, {"conv": WeightBits()})(build({"x": (1, 4, 4, 8)}, body)).module
 
     assert after.script().count("tilewright.quantize") == 3
+
+
+def heads(emit: Any, x: Any, name: str, seed: int, order: tuple[int, ...] = (0, 2, 1, 3)) -> Any:
+    made = emit(op.matmul(x, weights(16, 24, seed=seed)), name)
+    return emit(op.permute_dims(emit(op.reshape(made, (1, 4, 3, 8)), f"{name}_heads"), order), f"{name}_turned")
+
+
+def attending(emit: Any, x: Any) -> Any:
+    scores = emit(op.matmul(heads(emit, x, "q", 1), heads(emit, x, "k", 2, (0, 2, 3, 1))), "scores")
+    return emit(op.matmul(emit(op.nn.softmax(scores), "softmax"), heads(emit, x, "v", 3)), "values")
+
+
+@pytest.mark.parametrize(("costs", "placed"), [((30, 30), 2), ((70, 40), 0), ((0, 101), 0)])
+def test_a_product_of_two_tensors_pays_for_both(costs: tuple[float, float], placed: int) -> None:
+    told: dict[str, str] = {}
+    price = dict(zip(("q", "k"), costs, strict=True))
+    after = PlacePairs(
+        {"q": Activation(0.02, 3), "k": Activation(0.02)},
+        {},
+        ("scores",),
+        saved=lambda call: 100.0,
+        cost=lambda tensor, readers: price[tensor.name] + 1e6 * readers,
+        tell=told.__setitem__,
+    )(build({"x": (1, 4, 16)}, attending)).module
+
+    assert after.script().count("tilewright.quantize") == placed
+    assert (told["scores"] == "") == bool(placed)
+
+
+def test_queries_and_keys_within_attention() -> None:
+    module = FuseAttention()(build({"x": (1, 4, 16)}, attending)).module
+    given: list[Any] = []
+
+    def saved(call: Any) -> float:
+        given.append(call)
+        return 1.0
+
+    told: dict[str, str] = {}
+    entries = {"q": Activation(0.02, 3), "k": Activation(0.02), "v": Activation(0.02), "softmax": Activation(1 / 255)}
+    found = PlacePairs(entries, {}, ("scores", "values"), saved=saved, tell=told.__setitem__)(module)
+
+    assert told == {"scores": ""} and found.module.script().count("tilewright.quantize") == 2
+    assert [str(each.ty.dtype) for each in given[0].args[:3]] == ["uint8", "int8", "float32"]
+    # Their product alone is not the layer that is asked for.
+    assert not PlacePairs(entries, {}, ("values",))(module).modified
+    # Keys with a zero point would need sums of rows.
+    told.clear()
+    assert not PlacePairs({**entries, "k": Activation(0.02, 1)}, {}, ("scores",), tell=told.__setitem__)(
+        module
+    ).modified
+    assert "zero point" in told["scores"]
+
+
+def test_tensors_that_products_tie_together() -> None:
+    x, y, z = (relax.Var(name, relax.TensorType((4,), "float32")) for name in "xyz")
+    one, two, three = (relax.Var(name, relax.TensorType((4,), "float32")) for name in ("one", "two", "three"))
+    found = {one: Candidate("one", (x, y), 10), two: Candidate("two", (y, z), 10), three: Candidate("three", (z,), 1)}
+    prices = {x: 3.0, y: 5.0, z: 9.0}
+    chosen, _ = worthwhile(found, lambda var, integers: prices[var])
+    assert chosen == {one, two, three}  # 21 for 17; without z 10 for 8
+    prices[z] = 12.0
+    chosen, costs = worthwhile(found, lambda var, integers: prices[var])
+    assert chosen == {one} and costs == prices
 
 
 @pytest.mark.parametrize(("granularity", "count"), [("channel", 8), ("tensor", 1)])

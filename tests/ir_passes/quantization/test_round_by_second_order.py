@@ -27,7 +27,7 @@ def test_outputs_lose_less_than_with_the_nearest_integers(bits: int, granularity
     weights, gram = RNG.standard_normal((2, 24, 150)), np.stack([moments(150, 40), moments(150, 40)])
     asked = WeightBits(bits, granularity)
 
-    found = rounded_with_steps(weights, gram, asked)
+    found = rounded_with_steps(weights, [gram], asked)
 
     flat = weights.transpose(2, 0, 1).reshape(150, 48).astype("f4")
     integers, scales = weight_integers(flat, 1, asked)
@@ -42,7 +42,7 @@ def test_outputs_lose_less_than_with_the_nearest_integers(bits: int, granularity
 def test_blocks_of_weights(bits: int, block: int) -> None:
     weights, gram = RNG.standard_normal((24, 150)), moments(150, 40)
 
-    found = rounded_in_blocks(weights, gram, bits, block)
+    found = rounded_in_blocks(weights, [gram], bits, block)
 
     integers, scales = in_blocks(weights.T.astype("f4"), bits, block)
     errors = [output_error(each[None], weights[None], gram[None]) for each in (found, (integers * scales).T)]
@@ -56,7 +56,7 @@ def test_it_is_near_the_best_of_all_roundings() -> None:
     gram = damped(moments(5, 3))
     weights = RNG.standard_normal((12, 5))
     steps = np.abs(weights).max(1) / 3
-    found = rounded_with_steps(weights[None], gram[None], WeightBits(3))[0]
+    found = rounded_with_steps(weights[None], [gram[None]], WeightBits(3))[0]
     lost = []
     for row, step, ours in zip(weights, steps, found, strict=True):
         ways = np.array(list(product(range(-3, 4), repeat=5))) * step - row
@@ -70,5 +70,5 @@ def test_it_is_near_the_best_of_all_roundings() -> None:
 def test_inputs_that_are_always_zero_do_no_harm() -> None:
     weights, gram = RNG.standard_normal((3, 20)), moments(20, 8)
     gram[5], gram[:, 5] = 0, 0
-    assert np.isfinite(rounded_in_blocks(weights, gram, 4, 32)).all()
-    assert np.isfinite(rounded_with_steps(weights[None], 0 * gram[None], WeightBits())).all()
+    assert np.isfinite(rounded_in_blocks(weights, [gram], 4, 32)).all()
+    assert np.isfinite(rounded_with_steps(weights[None], [0 * gram[None]], WeightBits())).all()

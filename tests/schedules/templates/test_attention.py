@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_runner import Runner, random, relative_error
+from soft_units import target_with
 from tilewright import targets
 from tilewright.ir_passes.dialect.attention import attention
 from tilewright.schedules.templates.attention import Heads, default
@@ -98,6 +99,33 @@ def test_a_consumer_joins(run: Runner) -> None:
         v,
     )
     assert relative_error(result, expected(q, k, v).reshape(1, 6, 16)) < TOLERANCE
+
+
+UNITS = ["SSE2-INT8", "AVX2-INT8", "AVX512-VNNI", "AMX-INT8"]
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_scores_of_integers_are_exact(run: Runner, unit: str) -> None:
+    """Sums that differ by one: scores that differ by 200, of which the larger one takes all of the probability.
+
+    Where a unit multiplies tiles, which have no rows in common with vectors of floats, one of vectors does it.
+    """
+    generator = np.random.default_rng(2)
+    target = target_with(unit, "AVX2-INT8", cores=3)
+    queries, keys, depth = ((37, 21, 24), (5, 40, 80), (64, 1, 240))[UNITS.index(unit) % 3]
+    q = generator.integers(0, 256, (2, queries, 2, depth)).astype("uint8")
+    # Keys are alike but for a few integers.
+    k = np.repeat(generator.integers(-128, 127, (2, 1, 2, depth)), keys, 1)
+    k += generator.random(k.shape) < 0.03
+    v = random(2, keys, 2, 16)
+    less = generator.integers(-3, 3, (2, 2, 1, keys)).astype("int32")
+    operands = (q, k.astype("int8"), v, less)
+    result = run(lambda *args: attention(args, scale=200.0, nan_is_zero=False), *operands, target=target)
+
+    sums = np.einsum("bqhd,bkhd->bhqk", q.astype("int64"), k) + less
+    best = sums == sums.max(-1, keepdims=True)
+    expected = np.einsum("bhqk,bkhd->bqhd", best / best.sum(-1, keepdims=True), v)
+    assert run.templates == ["attention"] and np.abs(result - expected).max() < 1e-6
 
 
 def test_blocks_of_scores_fit_the_cache_and_feed_every_core() -> None:

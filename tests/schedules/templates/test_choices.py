@@ -130,6 +130,20 @@ def attended(queries: int, keys: int, depth: int, **options: Any) -> Case:
     )
 
 
+def attended_by(unit: str, queries: int, keys: int, depth: int) -> Case:
+    """Queries and keys of integers, and what a zero point of the queries adds to the sums."""
+    generator = np.random.default_rng(0)
+    q = generator.integers(0, 256, (2, queries, 3, depth)).astype("uint8")
+    k = generator.integers(-128, 128, (2, keys, 3, depth)).astype("int8")
+    v = random(2, keys, 3, 20, seed=2)
+    zero = -131 * k.astype("int32").sum(-1).transpose(0, 2, 1)[:, :, None]
+    scores = np.einsum("bqhd,bkhd->bhqk", q.astype("float64") - 131, k) * 1e-4
+    powers = np.exp(scores - scores.max(-1, keepdims=True))
+    expected = np.einsum("bhqk,bkhd->bqhd", powers / powers.sum(-1, keepdims=True), v)
+    build = lambda *args: attention(args, scale=1e-4, nan_is_zero=False)  # noqa: E731  # one expression, of one case
+    return Case("attention", build, (q, k, v, zero), expected, 5e-6, (unit,))
+
+
 def cached(queries: int, there: int, depth: int, *, groups: int = 1, first: tuple[bool, bool] = (True, True)) -> Case:
     """Attention to so many of 40 keys, behind which nothing may be read, with a mask."""
     q, mask = random(2, queries, 6, depth), random(1, 1, queries, 40, seed=3)
@@ -251,6 +265,8 @@ def cases() -> list[Case]:
         attended(50, 29, 16, tolerance=5e-6),
         attended(7, 3, 5, tolerance=5e-6),
         attended(37, 21, 16, tolerance=2**-8, **bfloat16),
+        attended_by("AVX512-VNNI", 37, 21, 16),
+        attended_by("AVX2-INT8", 9, 40, 20),
         cached(1, 33, 16, groups=3),
         cached(12, 40, 24, first=(False, True)),
         cached(7, 1, 5, groups=2, first=(True, False)),
@@ -301,7 +317,8 @@ def check(run: Runner, case: Case, seed: int, machine: targets.Target | None = N
     generator = pseudorandom.Random(seed)
     cores = generator.choice([1, 2, 5])
     # Operands by their place in a register: machines with such multiply-adds choose among more.
-    plain = replace(HOST.with_cores(cores), operand_lanes=generator.choice([1, 4]))
+    several = generator.choice([1, 4])
+    plain = replace(HOST.with_cores(cores), operand_lanes=several, written_steps=several)
     target = machine or (target_with(*case.units, cores=cores) if case.units else plain)
     picked: list[Decision] = []
 

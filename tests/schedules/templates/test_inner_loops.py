@@ -1,0 +1,165 @@
+"""Inner loops of whole networks on NEON, read in the assembly: products mostly, and no register that goes to the stack.
+
+A loop is compared with one written by hand for the same tile: as many products, the loads of its operands, vectors of B
+in pairs, and three instructions that count and jump; prefetches are not counted. Where k has so few steps that LLVM
+writes its loop out, the innermost loop is that over tiles, which stores results: its share says nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from assembly import Kernel, Loop, innermost_loops, kernels_of_layer
+from network_layers import NETWORKS
+from real_layers import Layer, conv, dense
+from tilewright import targets
+from tilewright.schedules.templates.choices import Choice
+from tilewright.schedules.templates.contraction import MultiplyAddChoice
+from tilewright.schedules.templates.dot_product_choice import DotProductChoice, depth_of, unit_of
+from tilewright.schedules.templates.steps_of_k import loads_of
+from tilewright.schedules.templates.winograd import WinogradChoice
+from tilewright.targets.target import Target
+
+PRODUCT = re.compile(r"(fmla|[us]+dot|[us]+mmla|bfdot|bfmmla)\t")
+STORE = re.compile(r"(st[rp]|stur)\t")
+TO_STACK = re.compile(r"st\S+\t.*\[sp\b")
+FLOAT_CPUS = ("cortex-a53", "cortex-a72", "neoverse-n1")
+# What a machine's CPU multiplies in, and with what.
+UNITS = {"sdot": ("neoverse-n1", "int8"), "usmmla": ("neoverse-v1", "uint8"), "bfmmla": ("neoverse-v1", "bfloat16")}
+_COUNT_AND_JUMP = 3
+# What loops have beside that, as a share of a long one and in one that is short: addresses that are not folded into
+# loads, or are of weights that are asked for early.
+_BESIDE, _MORE = 0.04, 4
+LEAST = 0.8
+
+
+@dataclass(frozen=True)
+class ByHand:
+    """Instructions of a loop that is written by hand."""
+
+    products: int
+    others: int
+
+    @property
+    def share(self) -> float:
+        return self.products / (self.products + self.others)
+
+
+def by_hand(choice: Choice, target: Target) -> ByHand:
+    """The loop over k of a tile."""
+    if isinstance(choice, DotProductChoice):
+        unit = unit_of(choice, target)
+        groups, zipped = depth_of(choice.k[-1], unit) // unit.group, unit.rows == 2
+        vectors = choice.vectors * groups * (1 + zipped)  # of B
+        rows = choice.row_registers * (2 + groups if zipped else 1)  # loads, and zips
+        return ByHand(choice.row_registers * vectors, rows + math.ceil(vectors / 2) + _COUNT_AND_JUMP)
+    tile = choice.tile if isinstance(choice, WinogradChoice) else choice
+    assert isinstance(tile, MultiplyAddChoice)
+    vectors = tile.vectors * tile.k_step
+    loads = tile.rows * loads_of(tile.k_step, target) + math.ceil(vectors / 2)
+    return ByHand(tile.rows * vectors, loads + _COUNT_AND_JUMP)
+
+
+def loads_are_whole(choice: Choice, target: Target) -> bool:
+    """Whether steps of a unit are as deep as what a load brings of a row."""
+    if not isinstance(choice, DotProductChoice):
+        return True
+    unit = unit_of(choice, target)
+    return depth_of(choice.k[-1], unit) == unit.depth
+
+
+def hot_loops(kernel: Kernel) -> Iterator[Loop]:
+    for loop in innermost_loops(kernel.text):
+        if any(PRODUCT.match(line) for line in loop):
+            yield tuple(line for line in loop if not line.startswith("prfm"))
+
+
+def kernels(layer: Layer, cpu: str, dtype: str = "") -> Iterator[tuple[Kernel, Target]]:
+    """The kernels of a layer that multiply, and the machine."""
+    target = targets.parse("aarch64-linux-gnu", cpu=cpu, cores=1)
+    for kernel in kernels_of_layer(layer, target, "bfloat16" if dtype == "bfloat16" else ""):
+        if kernel.template in ("contraction", "winograd", "dot_product"):
+            yield kernel, target
+
+
+def check(layer: Layer, cpu: str, dtype: str = "") -> None:
+    for kernel, target in kernels(layer, cpu, dtype):
+        if not loads_are_whole(kernel.choice, target):
+            continue
+        hand, found = by_hand(kernel.choice, target), (layer.name, kernel.choice)
+        for loop in hot_loops(kernel):
+            spilled = [line for line in loop if TO_STACK.match(line)]
+            if any(STORE.match(line) and line not in spilled for line in loop):
+                # Of integers LLVM holds more operands than there are registers, and transforms have more values.
+                assert not spilled or kernel.template in ("dot_product", "winograd"), (found, spilled)
+                continue
+            products = sum(bool(PRODUCT.match(line)) for line in loop)
+            share, times = products / len(loop), products / hand.products
+            assert not spilled, (found, spilled)
+            few_beside = len(loop) - products <= times * (hand.others + _MORE)
+            assert share >= min(LEAST, hand.share - _BESIDE) or few_beside, (found, share, hand)
+
+
+SAMPLE = (
+    (conv("resnet", 224, 3, 64, 7, 2), "cortex-a72"),
+    (conv("resnet", 14, 512, 512, 3, 2), "cortex-a53"),
+    (conv("resnet", 7, 512, 512, 3), "cortex-a72"),
+    (conv("mobilenet", 14, 96, 576), "neoverse-n1"),
+    (dense("odd", 17, 100, 50), "cortex-a53"),
+)
+
+
+@pytest.mark.parametrize(("layer", "cpu"), SAMPLE, ids=str)
+def test_floats(layer: Layer, cpu: str) -> None:
+    check(layer, cpu)
+
+
+@pytest.mark.parametrize(
+    ("triple", "cpu", "product", "least"),
+    [
+        ("armv7-linux-gnueabihf", "cortex-a7", r"vfma\.f32", 0.4),
+        ("riscv64-linux-gnu", "spacemit-x60", r"vfmacc\.vf", 0.5),
+        ("riscv64-linux-gnu", "generic-rv64", r"fmadd\.s", 0.5),
+    ],
+)
+def test_where_each_operand_takes_an_instruction(triple: str, cpu: str, product: str, least: float) -> None:
+    """They repeat or load every element of A, and compute the addresses of loads."""
+    (kernel,) = kernels_of_layer(dense("bert", 128, 512, 512), targets.parse(triple, cpu=cpu, cores=1))
+
+    loops = [loop for loop in innermost_loops(kernel.text) if any(re.match(rf"{product}\t", line) for line in loop)]
+
+    assert loops
+    for loop in loops:
+        assert sum(bool(re.match(rf"{product}\t", line)) for line in loop) >= least * len(loop), Counter(loop)
+        assert not [line for line in loop if re.search(r"\bsp\b", line)]
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_units(unit: str) -> None:
+    cpu, dtype = UNITS[unit]
+    layer = conv("resnet", 14, 256, 256, 3, dtype="float32" if dtype == "bfloat16" else dtype)
+
+    check(layer, cpu, dtype)
+
+    ((kernel, _),) = kernels(layer, cpu, dtype)
+    assert re.search(rf"\t{unit}\t", kernel.text)
+
+
+@pytest.mark.parametrize(("network", "cpu"), [(name, cpu) for name in NETWORKS for cpu in FLOAT_CPUS])
+@pytest.mark.slow
+def test_floats_of_networks(network: str, cpu: str) -> None:
+    for layer in NETWORKS[network].contractions(network):
+        check(layer, cpu)
+
+
+@pytest.mark.parametrize(("network", "unit"), [(name, unit) for name in NETWORKS for unit in UNITS])
+@pytest.mark.slow
+def test_units_of_networks(network: str, unit: str) -> None:
+    cpu, dtype = UNITS[unit]
+    for layer in NETWORKS[network].contractions(network, "float32" if dtype == "bfloat16" else dtype):
+        check(layer, cpu, dtype)

@@ -169,7 +169,15 @@ def parse_size(text: str, dimensions: Iterable[Dimension]) -> Size:
     Raises:
         ValueError: it is written otherwise, or names a dimension that is not there.
     """
-    known = {dimension.name: dimension for dimension in dimensions}
+    return size_of_names(text, {dimension.name: dimension.size for dimension in dimensions})
+
+
+def size_of_names(text: str, known: Mapping[str, Size]) -> Size:
+    """The size that a text says of others by name, written as for `parse_size`; ``//`` divides, too.
+
+    Raises:
+        ValueError: it is written otherwise, or names what is not known.
+    """
     try:
         if len(text) > _LONGEST:
             raise SyntaxError
@@ -179,13 +187,13 @@ def parse_size(text: str, dimensions: Iterable[Dimension]) -> Size:
     return _read(tree.body, known, text)
 
 
-def _read(node: ast.expr, known: Mapping[str, Dimension], text: str) -> Size:
+def _read(node: ast.expr, known: Mapping[str, Size], text: str) -> Size:
     if isinstance(node, ast.Constant) and type(node.value) is int:
         return node.value
     if isinstance(node, ast.Name):
         if node.id not in known:
             raise ValueError(f"{text!r} names {node.id!r}, which is no dimension")
-        return known[node.id].size
+        return known[node.id]
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         return _read(node.operand, known, text) * -1
     if isinstance(node, ast.BinOp):
@@ -196,7 +204,7 @@ def _read(node: ast.expr, known: Mapping[str, Dimension], text: str) -> Size:
             return left + right * -1
         if isinstance(node.op, ast.Mult):
             return left * right
-        if isinstance(node.op, ast.Div) and isinstance(right, int) and right > 0:
+        if isinstance(node.op, ast.Div | ast.FloorDiv) and isinstance(right, int) and right > 0:
             return quotient(left, right)
     raise ValueError(f"{text!r} is no size")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
 from tvm import tirx
 from tvm.ir import Range
@@ -20,9 +22,9 @@ def tensor(shape: Sequence[int], dtype: str, name: str) -> Buffer:
     return tirx.decl_buffer([int64(extent) for extent in shape], dtype, name, layout=None)  # as those of TE
 
 
-def variables(count: int, dtype: str, name: str) -> Buffer:
-    """So many numbers that are kept in registers."""
-    return tirx.decl_buffer([int64(count)], dtype, name, scope="local")
+def variables(count: int, dtype: str, name: str, *, scope: str = "local") -> Buffer:
+    """So many numbers that are kept in registers, or in memory of another scope."""
+    return tirx.decl_buffer([int64(count)], dtype, name, scope=scope)
 
 
 def load(buffer: Buffer, *place: Scalar) -> Scalar:
@@ -42,12 +44,25 @@ def loop(
     vectorized: bool = False,
     unrolled: bool = False,
     parallel: bool = False,
+    marks: Mapping[str, Any] = MappingProxyType({}),
 ) -> Stmt:
-    """The statements of `body(index)` for every index: one after the other, in the lanes of vectors, or by threads."""
+    """The statements of `body(index)` for every index: one after the other, in the lanes of vectors, or by threads.
+
+    Args:
+        marks: annotations of the loop.
+    """
     kind = tirx.ForKind.VECTORIZED if vectorized else tirx.ForKind.UNROLLED if unrolled else tirx.ForKind.SERIAL
     kind = tirx.ForKind.PARALLEL if parallel else kind
     index = tirx.Var("lane" if vectorized else "step", "int64")
-    return tirx.For(index, int64(0), int64(extent), kind, sequence(body(index)))
+    return tirx.For(index, int64(0), int64(extent), kind, sequence(body(index)), None, dict(marks))
+
+
+def places(extent: int, tag: str, body: Callable[[Scalar], Sequence[Stmt]]) -> Stmt:
+    """The statements of `body(place)` for every place along an axis of a grid: ``blockIdx.x``, ``threadIdx.y``."""
+    place = tirx.Var(tag.replace(".", "_"), "int64")
+    axis = tirx.IterVar(None, place, tirx.IterVar.ThreadIndex, tag)
+    kind = tirx.ForKind.THREAD_BINDING
+    return tirx.For(place, int64(0), int64(extent), kind, sequence(body(place)), axis)
 
 
 def counted(counter: Buffer, place: int, extent: Scalar, body: Callable[[Scalar], Sequence[Stmt]]) -> Stmt:

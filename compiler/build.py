@@ -158,6 +158,8 @@ def _settled(options: CompileOptions, place: Path | None, generates: bool) -> Bu
     target = target_of(options)
     if generates or is_folder(options.emit):
         target = generator_for(target, options.emit).usable(target)
+    if target.grid is not None and options.states is None:
+        options = replace(options, states={})  # a GPU's memory is nobody's to keep
     precision = possible(options.precision, target)
     name = options.name or identifier(place.stem if place is not None else "model")
     return Build(options, name, planned(precision, target), precision, place)

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 Pathlike = str | os.PathLike[str]
 
 _ONE_THREAD = "c"  # the kind of output that has no thread pool
-_WITH_STATES = ("so", "a")
 
 
 @dataclass(frozen=True)
@@ -120,21 +119,10 @@ class CompileOptions:
             raise UsageError("patches are those of one size", where="--arena", hint="leave it out, or fix the sizes")
         if self.best and not self.ranges:
             raise UsageError("sizes get code of their own within a range", where="--best", hint="add --range N=1..32")
-        if self.states and self.emit not in _WITH_STATES:
-            raise UsageError(
-                f"{self.emit!r} cannot be made of a model with states",
-                where="--emit",
-                hint=f"one of {', '.join(_WITH_STATES)}",
-            )
         if self.regions and self.emit != _ONE_THREAD:
             raise UsageError(
                 "memories have regions where C sources are made", where="--region", hint=f"add --emit {_ONE_THREAD}"
             )
-
-    @property
-    def asked_states(self) -> Mapping[str, str] | None:
-        """`states`; none are looked for where a library of that kind can have none."""
-        return self.states if self.emit in _WITH_STATES else self.states or {}
 
     def check_for(self, target: Target) -> None:
         """Whether a target has a use for the options.

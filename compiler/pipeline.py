@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -36,6 +36,7 @@ from ..ir_passes import (
     PassResult,
     PatchWise,
     RequantizeSums,
+    ShareHeads,
     SimplifyReductions,
     SliceInPlace,
     StopAtExtents,
@@ -147,6 +148,7 @@ def passes(
         FoldScale(recipe.named),
         FuseAttention(),
         Canonicalize(),
+        ShareHeads(),
         # Layout: channels last, transposes gone.
         ChannelsLast(),
         FoldConstants(keep_quantized=True),
@@ -235,28 +237,43 @@ def run(
         "extents": extents,
         "limit_bytes": limit_bytes,
     }
-    chosen = list(order(passes(target, on_kernel, **asked)))
-    parts = {}
-    waiting = [(part, function, 0) for part, function in split(module).items()]
-    while waiting:
-        part, function, begin = waiting.pop(0)
-        folder = None if save_ir is None else Path(save_ir) if part == MAIN else Path(save_ir) / part
-        if folder is not None:
-            folder.mkdir(exist_ok=True)
-            _save(folder, f"{begin:02}_import", "import", function)
-        for index, each in enumerate(chosen[begin:], begin + 1):
-            if part != MAIN and isinstance(each, PatchWise):
-                continue  # what there is of memory is for all of them together
-            progress(each.name, 0, 0)
-            made = split(run_passes(function, [each]).module)
-            function = made.pop(MAIN)
-            waiting += [(name, body, index) for name, body in made.items()]
-            if folder is not None:
-                _save(folder, f"{index:02}_{each.name}", spelled(each), function)
-        parts[part] = function
+    parts = split(module)
+    _save(save_ir, "00_import", "import", parts)
+    for index, each in enumerate(order(passes(target, on_kernel, **asked)), 1):
+        progress(each.name, 0, 0)
+        before, parts = parts, _after(each, parts)
+        _save(save_ir, f"{index:02}_import", "import", {name: parts[name] for name in parts if name not in before})
+        taken = {name: parts[name] for name in before if _takes(each, name)}
+        _save(save_ir, f"{index:02}_{each.name}", spelled(each), taken)
     return joined(parts)
 
 
-def _save(folder: Path, name: str, after: str, module: IRModule) -> None:
+def _after(each: Pass, parts: Mapping[str, IRModule]) -> dict[str, IRModule]:
+    """All functions after a pass, which takes each by itself; what follows sizes, where they call each other."""
+    if isinstance(each, HoldExtents):
+        return split(run_passes(joined(parts), [each]).module)
+    made: dict[str, IRModule] = {}
+    for name, part in parts.items():
+        found = split(run_passes(part, [each]).module) if _takes(each, name) else {MAIN: part}
+        made |= {name: found.pop(MAIN), **found}
+    return made
+
+
+def _takes(each: Pass, function: str) -> bool:
+    """Whether a pass is for a function: what there is of memory is for all of them together."""
+    return function == MAIN or not isinstance(each, PatchWise)
+
+
+def _save(place: str | os.PathLike[str] | None, name: str, after: str, parts: Mapping[str, IRModule]) -> None:
+    """Writes functions to a folder, those of bodies to folders in it; where there is no folder, nothing."""
+    if place is None:
+        return
+    for part, module in parts.items():
+        folder = Path(place) if part == MAIN else Path(place) / part
+        folder.mkdir(exist_ok=True)
+        _written(folder, name, after, module)
+
+
+def _written(folder: Path, name: str, after: str, module: IRModule) -> None:
     with written_whole(folder / f"{name}.txt") as file:
         file.write(f"# After {after}\n{module.script(show_meta=False)}\n".encode("utf-8", "replace"))

@@ -71,7 +71,8 @@ def load(
     *,
     shapes: Mapping[str, Sequence[int]] = _NOTHING,
     bindings: Mapping[str, np.ndarray[Any, Any]] = _NOTHING,
-    counts: bool = False,
+    sizes_vary: bool = False,
+    loops: bool = False,
 ) -> ImportedModel:
     """Imports a model that was opened; it may be loaded again, with other shapes.
 
@@ -79,8 +80,10 @@ def load(
         opened: the model.
         shapes: the full shape of inputs, by name. A symbolic dimension that they fix is fixed in every other input too.
         bindings: inputs that get a constant value at compile time, by name; they are no longer inputs afterwards.
-        counts: whether what the model counts (positions, up to a length) stays a `counted` of `dialect/sized.py`, so
-            that it is seen how it depends on the sizes; else it is a constant.
+        sizes_vary: whether it is imported for other sizes, too, so that how it depends on them must be seen: what it
+            counts (positions, up to a length) stays a `counted` of `dialect/sized.py`, and tables of interpolations
+            say how they were computed; else these are constants.
+        loops: whether loops of few turns stay loops, too.
 
     Raises:
         ModelError: the model is inconsistent.
@@ -88,7 +91,7 @@ def load(
         UnsupportedError: the model needs something that is not supported; `UnsupportedOperatorError` lists operators.
         UsageError: `shapes` or `bindings` name no input.
     """
-    return import_onnx(opened, shapes=shapes, bindings=bindings, counts=counts)
+    return import_onnx(opened, shapes=shapes, bindings=bindings, sizes_vary=sizes_vary, loops=loops)
 
 
 def inputs_of(

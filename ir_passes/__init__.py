@@ -26,6 +26,7 @@ from .operators.fuse_hard_swish import FuseHardSwish
 from .operators.fuse_layer_norm import FuseLayerNorm
 from .operators.fuse_silu import FuseSilu
 from .operators.fuse_softmax import FuseSoftmax
+from .operators.share_heads import ShareHeads
 from .operators.simplify_reductions import SimplifyReductions
 from .operators.trim_kernels import TrimKernels
 from .patches.patch_wise import PatchWise
@@ -74,6 +75,7 @@ __all__ = [
     "QuantizeDynamically",
     "QuantizeWeights",
     "RequantizeSums",
+    "ShareHeads",
     "SimplifyReductions",
     "SliceInPlace",
     "StopAtExtents",

@@ -9,7 +9,7 @@ from tvm import relax
 
 from ..targets.target import FLOAT32_BITS, Target
 from .operators import attention, convolution, matmul, weight_product
-from .templates import dot_product, grid_attention, tensor_cores
+from .templates import dot_product, flash_attention, tensor_cores
 from .templates.attention import Heads, cycles
 from .templates.contraction import Workload
 from .templates.template import Chooser
@@ -18,9 +18,7 @@ from .tensorir.expressions import constant_shape
 # Vector instructions that make integers of a register of floats: a product, rounding, two bounds, packing; and back.
 _TO_INTEGERS, _TO_FLOATS = 5, 4
 _SAVED_BYTES = 3  # an element, where a float becomes an integer of 8 bits
-_ROW_SCALE = (
-    12  # instructions that find the largest of a row, and what a division takes more than a product, a register
-)
+_ROW_SCALE = 12  # instructions a register that find the largest of a row, and what a division takes more than a product
 
 
 def gains(call: relax.Call, target: Target) -> bool:
@@ -33,7 +31,9 @@ def gains(call: relax.Call, target: Target) -> bool:
     if name == "relax.tilewright.attention":
         sizes = attention.heads_of(call)
         if target.grid is not None:
-            return attention.can_lower_attention(call) and grid_attention.takes(sizes, target)
+            products = (sizes.scores, sizes.values(sizes.queries, sizes.keys))
+            by_products = all(tensor_cores.takes(each, target) for each in products)
+            return attention.can_lower_attention(call) and (by_products or flash_attention.takes(sizes, target))
         wide = replace(sizes, dtype=str(call.ty.dtype), integers=None)
         return attention.can_lower_attention(call) and cycles(sizes, target) < cycles(wide, target)
     if name == weight_product.NAME:

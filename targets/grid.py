@@ -9,6 +9,9 @@ from dataclasses import dataclass
 COPY_ASYNC, COPY_COMMIT, COPY_WAIT = "copy_async_", "copy_commit", "copy_wait_"
 COPY_LOAD, COPY_STORE = "copy_load_", "copy_store_"
 MOST_AHEAD = 3
+# Functions of float32: what the lane of that number has of what all lanes of a warp give, which all have to call; 2 to
+# a power, within 2^-22 of it; the larger of two, the number where one is NaN.
+VALUE_OF_LANE, POWER_OF_TWO, LARGER_NUMBER = "value_of_lane", "power_of_two", "larger_number"
 
 
 @dataclass(frozen=True)

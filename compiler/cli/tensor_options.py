@@ -22,8 +22,8 @@ _BOOLS = {"true": True, "1": True, "false": False, "0": False}
 _REGION = re.compile(r"([a-z][a-z0-9_]{0,31})=(\d{1,12})([KM]?)")
 _SIZE = re.compile(r"(\d{1,12})([KM]?)")
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20}
-_RANGE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(\d{1,9})\.\.(\d{1,9})")
-_VALUES = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(\d{1,9}(?:,\d{1,9})*)")
+_RANGE = re.compile(r"([^=]+)=(\d{1,9})\.\.(\d{1,9})")
+_VALUES = re.compile(r"([^=]+)=(\d{1,9}(?:,\d{1,9})*)")
 
 
 def parse_shapes(options: Iterable[str], dimensions: Iterable[str] = ()) -> dict[str, tuple[int | str, ...]]:

@@ -36,7 +36,8 @@ def texts(program: Program, kernels: Sequence[KernelInC], used: Used, target: Ta
         "name": name,
         "version": program.signature.tilewright_version,
         "target": f"{target.triple}, {target.cpu}",
-        "inputs": tensor_notes(plan.inputs),
+        "inputs": tensor_notes(plan.inputs, plan.states),
+        "states": plan.states,
         "outputs": tensor_notes(plan.outputs),
         "libm": "".join(f", {each}" for each in sorted(used.libm)),
         "weights": writer.weights,
@@ -170,9 +171,11 @@ class _Writer(StepWriter):
         specs = [*plan.inputs, *plan.outputs]
         *names, self.sizes = parameter_names([*(spec.name for spec in specs), "dimensions"], plan.name)
         self.names = list(names)
+        changed = {state.before.name for state in plan.states}
+        kept = [*(spec.name not in changed for spec in plan.inputs), *(False for _ in plan.outputs)]
         self.parameters = [
-            f"{'const ' if position < len(plan.inputs) else ''}{C_TYPES[spec.dtype]} *{name}"
-            for position, (spec, name) in enumerate(zip(specs, self.names, strict=True))
+            f"{'const ' if is_kept else ''}{C_TYPES[spec.dtype]} *{name}"
+            for is_kept, spec, name in zip(kept, specs, self.names, strict=True)
         ]
         if plan.dimensions:
             self.parameters.append(f"const int64_t {self.sizes}[]")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import tvm_ffi
 from tvm import tirx
@@ -96,7 +97,13 @@ class Names:
 
 
 class KernelWriter:
-    """Writes one function."""
+    """Writes one function.
+
+    Attributes:
+        rolled: what leaves a loop one.
+    """
+
+    rolled: ClassVar[str] = "#pragma GCC unroll 1"
 
     def __init__(self, function: PrimFunc, used: Used, target: Target) -> None:
         self.function = function
@@ -263,7 +270,7 @@ class KernelWriter:
         first = self.express(loop.min)
         end = self.express(loop.extent if first in ("0", "INT64_C(0)") else loop.min + loop.extent)
         if ROLLED.of(loop):
-            yield "#pragma GCC unroll 1"
+            yield self.rolled
         yield f"for ({kind} {variable} = {first}; {variable} < {end}; ++{variable}) {{"
         yield from self.indented(self.statement(loop.body))
         yield "}"

@@ -1,6 +1,7 @@
 """Lowered kernels as functions of CUDA C++: each grid of a kernel is one, in the order in which they are launched.
 
     extern "C" __global__ void __launch_bounds__(256) net_k0_conv_0(const float *restrict x, float *restrict y) {
+      await_grids();
       const int32_t block_x = blockIdx.x;
       const int32_t thread_x = threadIdx.x;
       __shared__ __align__(16) float tile[1024];
@@ -14,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import tvm_ffi
 from tvm import tirx
@@ -24,6 +26,8 @@ from ...failures import failing_in
 from ...hidden_floats import dtype_of, name_of
 from ...ir_types import Buffer, Node, PrimFunc, Stmt
 from ...targets.target import Target
+from ..library.plan import align
+from ..library.tensor_spec import element_bytes
 from ..lowering.barriers import BARRIER, SHARED
 from ..lowering.launches import LAUNCH, RUNS_IF
 from ..lowering.lower import LoweredKernel
@@ -49,6 +53,7 @@ _CALL = "tirx.call_extern"
 # What a function calls a place in the grid, by its first part.
 _PLACES = {"blockIdx": "block", "threadIdx": "thread"}
 _ALIGNMENT = 128  # of what a block shares, in bytes: of a word of each bank
+_SHARED_MEMORY = "shared_memory"  # of a block that has to ask for as much as it shares
 # Of blocks along x, y and z.
 _MOST_BLOCKS = ((1 << 31) - 1, (1 << 16) - 1, (1 << 16) - 1)
 
@@ -61,6 +66,7 @@ class GridFunction:
         kernel: the symbol of the kernel that it is a part of.
         positions: of its parameters among those of the kernel.
         blocks, threads: of the grid and of a block, along x, y and z.
+        shared_bytes: of a block, where those have to be asked for; else 0.
         body: its lines.
     """
 
@@ -70,6 +76,7 @@ class GridFunction:
     positions: tuple[int, ...]
     blocks: tuple[int, int, int]
     threads: tuple[int, int, int]
+    shared_bytes: int
     body: tuple[str, ...]
 
     @property
@@ -78,7 +85,7 @@ class GridFunction:
         bounds = f"__launch_bounds__({math.prod(self.threads)})"
         parameters = ", ".join(map(str, self.parameters))
         first = f'extern "C" __global__ void {bounds} {self.symbol}({parameters}) {{'
-        return "\n".join([first, *self.body, "}", ""])
+        return "\n".join([first, "  await_grids();", *self.body, "}", ""])
 
 
 def kernel_in_cuda(kernel: LoweredKernel, used: Used, target: Target) -> list[GridFunction]:
@@ -124,8 +131,12 @@ def _is_nothing(statement: Stmt) -> bool:
 class _GridWriter(KernelWriter):
     """Writes one grid."""
 
+    rolled: ClassVar[str] = "#pragma unroll 1"
+
     def __init__(self, function: PrimFunc, used: Used, target: Target) -> None:
         super().__init__(function, used, target)
+        self._granted_bytes = target.the_grid.shared_bytes
+        self._asked: dict[Buffer, int] = {}  # where buffers stand in shared memory that has to be asked for
         self._extents: dict[str, int] = {}
         self._other_dtype: set[Buffer] = set()  # buffers in memory that a parameter has as another dtype
 
@@ -134,7 +145,9 @@ class _GridWriter(KernelWriter):
         for parameter in self.function.params:
             self.names.of(parameter)
         stored = self.accesses(body)
-        places = list(self._places(body))
+        places, shared_bytes = list(self._places(body)), self._shared_bytes(body)
+        if self._asked:
+            places.append(f"  extern __shared__ __align__({_ALIGNMENT}) unsigned char {_SHARED_MEMORY}[];")
         lines = (*places, *self.indented(self.statement(body)))
         touched = stored | {self.pointers[each] for each in self.read}
         parameters = [
@@ -156,6 +169,7 @@ class _GridWriter(KernelWriter):
             positions=tuple(position for position, _ in parameters),
             blocks=(blocks[0], blocks[1], blocks[2]),
             threads=(threads[0], threads[1], threads[2]),
+            shared_bytes=shared_bytes,
             body=lines,
         )
 
@@ -174,6 +188,19 @@ class _GridWriter(KernelWriter):
                 if name not in self.names.taken:
                     self.names.taken.add(name)
                     yield f"  const {c_type(dtype_of(variable))} {name} = {tag};"
+
+    def _shared_bytes(self, body: Stmt) -> int:
+        """What a block shares beyond what it has without asking, and notes where each buffer is then; else 0."""
+        found: list[Stmt] = []
+        tvm_ffi.structural_walk(body, (tirx.AllocBuffer, found.append))
+        end, places = 0, {}
+        for buffer in (each.buffer for each in found if each.buffer.scope() == SHARED):
+            places[buffer] = end
+            end = align(end + elements(buffer) * element_bytes(str(buffer.dtype)), _ALIGNMENT)
+        if end <= self._granted_bytes:
+            return 0
+        self._asked = places
+        return end
 
     def accesses(self, body: Stmt) -> set[str]:
         """As those of any kernel; what a block shares is memory, wherever its elements are."""
@@ -217,6 +244,9 @@ class _GridWriter(KernelWriter):
         """Memory of a thread, or of a block."""
         if buffer.scope() == SHARED:
             kind = c_type(str(buffer.dtype))
+            if buffer in self._asked:
+                place = f"({kind} *)({_SHARED_MEMORY} + {self._asked[buffer]})"
+                return f"{kind} *const {self.names.of(buffer)} = {place};"
             return f"__shared__ __align__({_ALIGNMENT}) {kind} {self.names.of(buffer)}[{elements(buffer)}];"
         return super().allocation(buffer)
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from ...targets.architectures import architecture_named
 from ...targets.systems import ELF
 from ...targets.target import Target
+from ..library.arrays import checked
 from ..library.integrity import record_placeholder
 from ..library.naming import launch_symbol
 from ..library.plan import ALIGNMENT, Call, Constants, Copy, Plan, align, leaves
@@ -80,15 +81,22 @@ def write_signature(signature: Signature, folder: Path, object_format: str = ELF
 
 
 def write_self_check(signature: Signature, example: Example, folder: Path, object_format: str) -> None:
-    """Writes device.c and what it includes for a program with a model inside, and an example of its inputs as data."""
-    names = ", ".join(json.dumps(spec.name.encode("ascii", "replace").decode()) for spec in signature.outputs)
-    kinds = "".join(_KINDS.get(spec.dtype, "i") for spec in signature.outputs)
+    """Writes device.c and what it includes for a program with a model inside, and an example of its inputs as data.
+
+    The example is one of the largest sizes, at which a call fills the memory of states.
+    """
+    places = {spec.name: place for place, spec in enumerate(signature.inputs)}
+    states = "".join(f"{places[state.before.name]}, " for state in signature.states)
+    results = (*signature.outputs, *(state.after for state in signature.states))
+    names = ", ".join(json.dumps(spec.name.encode("ascii", "replace").decode()) for spec in results)
+    kinds = "".join(_KINDS.get(spec.dtype, "i") for spec in results)
     lines: tuple[str, ...] = (
         f"#define TILEWRIGHT_MODEL {signature.name}",
         f"#define TILEWRIGHT_THREADED {int(signature.threaded)}",
         f"#define TILEWRIGHT_TOLERANCE {example.tolerance}",
         f"static const char *const tilewright_names[] = {{{names}}};",
         f'static const char tilewright_kinds[] = "{kinds}";',
+        f"static const int tilewright_states[] = {{{states}0}};",
     )
     if signature.dimensions:
         largest = ", ".join(str(dimension.bound) for dimension in signature.dimensions)
@@ -98,11 +106,10 @@ def write_self_check(signature: Signature, example: Example, folder: Path, objec
         (folder / part).write_text((_RUNTIME / part).read_text())
     text = environment().get_template("self_check.S.jinja").render({"name": signature.name, "format": object_format})
     (folder / "self_check.S").write_text(text)
-    for part, specs, arrays in (
-        ("inputs", signature.inputs, example.inputs),
-        ("outputs", signature.outputs, example.outputs),
-    ):
-        (folder / f"check_{part}.bin").write_bytes(b"".join(arrays[spec.name].tobytes() for spec in specs))
+    inputs, _ = checked(signature, example.inputs, "the example")
+    outputs = [example.outputs[spec.name] for spec in results]
+    for part, arrays in (("inputs", inputs), ("outputs", outputs)):
+        (folder / f"check_{part}.bin").write_bytes(b"".join(array.tobytes() for array in arrays))
 
 
 def program_source(name: str) -> str:

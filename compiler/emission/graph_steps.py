@@ -134,6 +134,21 @@ def renamed(steps: Sequence[GraphStep], names: Mapping[int, int]) -> tuple[Graph
     return tuple(step_of(step) for step in steps)
 
 
+def calling(steps: Sequence[GraphStep], names: Mapping[str, str]) -> tuple[GraphStep, ...]:
+    """The steps with calls of other functions."""
+
+    def step_of(step: GraphStep) -> GraphStep:
+        if isinstance(step, GraphCall):
+            return replace(step, function=names[step.function])
+        if isinstance(step, GraphLoop):
+            return replace(step, body=calling(step.body, names))
+        if isinstance(step, GraphBranch):
+            return replace(step, then=calling(step.then, names), otherwise=calling(step.otherwise, names))
+        return step
+
+    return tuple(step_of(step) for step in steps)
+
+
 def live(steps: Sequence[GraphStep], results: Collection[int], empty: Collection[int]) -> tuple[GraphStep, ...]:
     """The steps whose results are read, in order; of loops and branches all or nothing.
 

@@ -23,7 +23,7 @@ from ..library.dimensions import at
 from ..library.plan import Buffer, BufferKind, Constants, Equal, Fit, align, new_buffer
 from ..library.tensor_spec import TensorSpec, element_bytes
 from .graph import Graph, read_graph
-from .graph_steps import GraphBranch, GraphCall, GraphCopy, GraphNumbers, GraphStep, renamed, written_by
+from .graph_steps import GraphBranch, GraphCopy, GraphNumbers, GraphStep, calling, renamed, written_by
 from .states import with_states
 
 if TYPE_CHECKING:
@@ -76,10 +76,7 @@ def graph_of_ranges(
         part = _read(each, dimensions, pairs)
         called = {name: f"best{number}_{name}" for name in part.graph.functions}
         kernels.update({tvm.ir.GlobalVar(new): each.module[name] for name, new in called.items()})
-        steps = tuple(
-            replace(call, function=called[call.function]) if isinstance(call, GraphCall) else call
-            for call in part.graph.steps
-        )
+        steps = calling(part.graph.steps, called)
         others.append((each.values, replace(part, graph=replace(part.graph, steps=steps))))
     return tvm.IRModule(kernels), _joined(first, dimensions, others)
 

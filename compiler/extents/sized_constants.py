@@ -48,7 +48,9 @@ class Sizes:
         """A number as a sum of multiples of the dimensions, from what it is for each of the values."""
         if len(set(numbers)) == 1:
             return numbers[0]
-        names = [each.name for each in self.dimensions]
+        # One that is 1 or 2 is never seen to change (see `Ranges.witnesses`).
+        seen = [each for each in self.dimensions if len({values[each.name] for values in self.values}) > 1]
+        names = [each.name for each in seen]
         changes = np.array([[values[name] - self.values[0][name] for name in names] for values in self.values[1:]])
         if not len(changes) or np.linalg.matrix_rank(changes) < len(names):
             return None
@@ -58,7 +60,7 @@ class Sizes:
             return None
         first = numbers[0] - sum(factor * self.values[0][name] for factor, name in zip(factors, names, strict=True))
         size: Size = int(first)
-        for factor, dimension in zip(factors, self.dimensions, strict=True):
+        for factor, dimension in zip(factors, seen, strict=True):
             size = dimension.size * factor + size
         exact = all(
             first + sum(factor * values[name] for factor, name in zip(factors, names, strict=True)) == number

@@ -6,7 +6,7 @@ what is new behind it along one axis. Its memory has room for the most that ther
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,10 +17,10 @@ from ...errors import UnsupportedError, UsageError
 from ...frontends import ImportedModel
 from ...ir_passes.core.constants import constant
 from ...ir_passes.core.graph import Binding, Graph, leaves
-from ...ir_passes.dialect.append import append
+from ...ir_passes.dialect.append import CONTINUED, append
 from ...ir_passes.dialect.sized import size
 from ...ir_passes.extents.step import shape_of
-from ...ir_types import Expr, Var
+from ...ir_types import Call, Expr, Var
 from ...sizes import Dimension, Size, SizeExpr, dimensions_of, in_c, with_values
 from .sized_constants import Sizes
 
@@ -58,7 +58,7 @@ def states_of(
     """What becomes of each pair.
 
     Args:
-        imported: the model for the largest sizes.
+        imported: the model for the largest sizes, settled for all.
         inputs: the sizes of inputs that vary.
         shapes, sizes: those of all outputs in imports for other sizes, and the sizes of all of them.
 
@@ -130,20 +130,24 @@ def with_states(imported: ImportedModel, states: Sequence[State], values: Mappin
         params.append(param)
     bindings: list[Binding] = []
 
+    def emit(value: Expr) -> Expr:
+        value = normalize(value)
+        bindings.append((relax.DataflowVar("size", value.ty), value))
+        return bindings[-1][0]
+
     def number(each: Size) -> Expr:
         each = with_values(each, values)
         if isinstance(each, int):
             return constant(np.array(each, np.int64))
-        value = normalize(size(in_c(each, "")))
-        bindings.append((relax.DataflowVar("size", value.ty), value))
-        return bindings[-1][0]
+        return emit(size(in_c(each, "")))
 
     for var, value in graph.bindings:
         first = next((each for each in leaves(value) if each in rooms), None)
         if first is not None:
             room, state = rooms[first]
-            new = value.args[0].fields[1]
-            value = normalize(append(room, new, number(state.before), number(state.more), state.axis or 0))
+            before, more = number(state.before), number(state.more)
+            new, begin = _new_rows(value, before, emit)
+            value = normalize(append(room, new, begin, more, state.axis or 0))
         bindings.append((var, value))
     made = replace(graph, params=tuple(params), bindings=tuple(bindings))
     return replace(imported, module=made.write(imported.module))
@@ -151,12 +155,29 @@ def with_states(imported: ImportedModel, states: Sequence[State], values: Mappin
 
 def _continued(param: Var, value: Expr | None) -> int | None:
     """The axis along which a value is a parameter with more behind it."""
-    if not isinstance(value, tvm.ir.Call) or str(getattr(value.op, "name", "")) != "relax.concat":
+    if not isinstance(value, tvm.ir.Call):
+        return None
+    name = str(getattr(value.op, "name", ""))
+    if name == CONTINUED and value.args[0].same_as(param):
+        return int(value.attrs["axis"])
+    if name != "relax.concat":
         return None
     fields = list(getattr(value.args[0], "fields", ()))
     if len(fields) != 2 or not fields[0].same_as(param) or value.attrs.axis is None:
         return None
     return int(value.attrs.axis) % len(shape_of(param.ty))
+
+
+def _new_rows(value: Call, before: Expr, emit: Callable[[Expr], Expr]) -> tuple[Expr, Expr]:
+    """What is behind a state, and where it begins: behind what there is, or behind what each text has of that.
+
+    Numbers of texts are data, and are kept within the memory whatever they are.
+    """
+    if str(value.op.name) != CONTINUED:
+        return value.args[0].fields[1], before
+    _, new, begins = value.args
+    least = emit(relax.op.maximum(begins, constant(np.zeros((), np.int64))))
+    return new, emit(relax.op.minimum(least, before))
 
 
 def _no_state(name: str, output: str, why: str) -> UnsupportedError:

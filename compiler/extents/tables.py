@@ -42,7 +42,7 @@ def table_axes(large: Expr, small: Expr, known: Mapping[Var, Axes]) -> Axes | No
     """
     varying = axes_that_vary(large.ty, small.ty)
     name = operator_name(large)
-    given = [_of(argument, other, known) for argument, other in zip(large.args, small.args, strict=True)]
+    given = [table_axes_of(argument, other, known) for argument, other in zip(large.args, small.args, strict=True)]
     operands = [argument for argument in large.args if isinstance(argument.ty, relax.TensorType)]
     if name in ("broadcast_to", "full", "zeros", "ones"):
         return _joined(varying, len(shape_of(large.ty)), list(large.args), list(small.args), known)
@@ -51,7 +51,7 @@ def table_axes(large: Expr, small: Expr, known: Mapping[Var, Axes]) -> Axes | No
     if name == "concat":
         parts, others = (list(each.args[0].fields) for each in (large, small))
         axis = int(large.attrs.axis) % len(shape_of(large.ty))
-        if any(axis in _of(part, other, known) for part, other in zip(parts, others, strict=True)):
+        if any(axis in table_axes_of(part, other, known) for part, other in zip(parts, others, strict=True)):
             return None
         return _joined(varying - {axis}, len(shape_of(large.ty)), parts, others, known)
     if not any(given):
@@ -97,7 +97,7 @@ def _of_product(large: Expr, given: Sequence[Axes]) -> Axes | None:
 def _of_kernel(large: Expr, small: Expr, varying: Axes, known: Mapping[Var, Axes]) -> Axes | None:
     """Of the importer's kernels those that gather, and totals."""
     parts, others = (list(each.args[1].fields) for each in (large, small))
-    by_tables = [_of(part, other, known) for part, other in zip(parts, others, strict=True)]
+    by_tables = [table_axes_of(part, other, known) for part, other in zip(parts, others, strict=True)]
     if not any(by_tables):
         return _NONE
     if str(large.args[0].name_hint).startswith("running_total"):  # of a beginning the beginning
@@ -123,19 +123,27 @@ def _joined(
     for operand, other in zip(operands, others, strict=True):
         if isinstance(operand.ty, relax.TensorType):
             lead = rank - len(shape_of(operand.ty))
-            own = axes_that_vary(operand.ty, other.ty) - _of(operand, other, known)
+            own = axes_that_vary(operand.ty, other.ty) - table_axes_of(operand, other, known)
             found -= {axis + lead for axis in own}
     return frozenset(found)
 
 
-def _of(operand: Expr, other: Expr, known: Mapping[Var, Axes]) -> Axes:
+def table_axes_of(operand: Expr, other: Expr, known: Mapping[Var, Axes]) -> Axes:
+    """The axes of an operand that are a table's, in imports for two sizes."""
     if isinstance(operand, relax.Var):
         return known.get(operand, _NONE)
     if isinstance(operand, tvm.ir.GenericConst):
         return axes_that_vary(operand.ty, other.ty)
     if isinstance(operand, relax.Tuple):
-        return frozenset().union(*(_of(a, b, known) for a, b in zip(operand.fields, other.fields, strict=True)))
+        return frozenset().union(
+            *(table_axes_of(a, b, known) for a, b in zip(operand.fields, other.fields, strict=True))
+        )
     return _NONE
+
+
+def shifted(axes: Axes, by: int) -> Axes:
+    """Axes of a tensor that has so many more before them."""
+    return frozenset(axis + by for axis in axes)
 
 
 def _longer(shape: Sequence[int]) -> list[int]:

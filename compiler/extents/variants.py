@@ -6,17 +6,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ... import frontends
-from ...errors import TilewrightError, UsageError
+from ...errors import TilewrightError, UnsupportedError, UsageError
+from ...ir_passes.core.functions import split
+from ...ir_passes.core.graph import MAIN
 from ...ir_types import IRModule
 from ...sizes import Dimension
 from ..options import CompileOptions
 from .ranges import Ranges, Values, asked_ranges, static_shapes
+from .seen import Seen
+from .settle import settled
 from .sized_constants import Sizes
 from .state_pairs import pairs_asked
 from .states import State, rooms_of, states_of, steps_of, with_states
-from .witnesses import Seen, check_witness, settled
+from .witnesses import check_witness
 
-Load = Callable[[Values], frontends.ImportedModel]
+Load = Callable[[Values, bool], frontends.ImportedModel]  # with loops of few turns as loops, or one after the other
 
 
 @dataclass(frozen=True)
@@ -57,31 +61,43 @@ def imports_of(opened: frontends.OpenedModel, options: CompileOptions) -> Import
         pairs = pairs_asked(opened, options.states or {}, ())
         return Imports(None, imported, (), states_of(imported, pairs, {}))
 
-    def load(values: Values) -> frontends.ImportedModel:
+    def load(values: Values, loops: bool) -> frontends.ImportedModel:
+        shapes = asked.shapes(values)
         try:
-            return frontends.load(opened, shapes=asked.shapes(values), bindings=options.bindings, counts=True)
+            return frontends.load(opened, shapes=shapes, bindings=options.bindings, sizes_vary=True, loops=loops)
         except TilewrightError as error:
             raise error.at("for " + ", ".join(f"{name}={value}" for name, value in values.items())) from error
 
     varying = [name for name, sizes in asked.inputs.items() if not all(isinstance(size, int) for size in sizes)]
     imported, seen, sizes = _imported(load, asked)
     ranges = _witnessed(asked, seen, sizes)
-    pairs = pairs_asked(opened, options.asked_states, varying)
+    pairs = pairs_asked(opened, options.states, varying)
     states = states_of(imported, pairs, ranges.inputs, seen.shapes, sizes)
     ranges = replace(ranges, rooms=rooms_of(states))
     steps = steps_of(states, ranges.dimensions)
     best = [_variant(load, ranges, states, values) for values in ranges.best or ((steps,) if steps else ())]
-    imported = with_states(settled(imported, seen, sizes), states, {})
-    return Imports(ranges, imported, tuple(best), states)
+    return Imports(ranges, with_states(imported, states, {}), tuple(best), states)
 
 
 def _imported(load: Load, ranges: Ranges) -> tuple[frontends.ImportedModel, Seen, Sizes]:
-    """The import for the largest sizes, what is seen of those for others, and the sizes of all of them."""
+    """The import for the largest sizes, settled for all; what is seen of those for others; the sizes of all of them.
+
+    Loops of few turns are imported as these turns, and as loops where that makes another model for other sizes.
+    """
+    try:
+        return _compared(load, ranges, loops=False)
+    except UnsupportedError:
+        if list(split(load(ranges.bounds, True).module)) == [MAIN]:
+            raise
+    return _compared(load, ranges, loops=True)
+
+
+def _compared(load: Load, ranges: Ranges, *, loops: bool) -> tuple[frontends.ImportedModel, Seen, Sizes]:
     values = [ranges.bounds, *ranges.witnesses()]
-    imported, seen = load(values[0]), Seen()
+    imported, seen, sizes = load(values[0], loops), Seen(), Sizes(ranges.open, tuple(values))
     for each in values[1:]:
-        check_witness(imported, load(each), seen)
-    return imported, seen, Sizes(ranges.open, tuple(values))
+        check_witness(imported, load(each, loops), seen)
+    return settled(imported, seen, sizes), seen, sizes
 
 
 def _witnessed(ranges: Ranges, seen: Seen, sizes: Sizes) -> Ranges:
@@ -102,8 +118,7 @@ def _variant(
     left = ranges.for_best(values)
     if not left.open:
         # All constants are known: what is counted is one.
-        return Variant(values, settled(load(left.bounds), Seen(), Sizes((), (left.bounds,))))
+        return Variant(values, settled(load(left.bounds, False), Seen(), Sizes((), (left.bounds,))))
     imported, seen, sizes = _imported(load, left)
     known = {dimension.name: value for dimension, value in values}
-    settled_one = with_states(settled(imported, seen, sizes), states, known)
-    return Variant(values, settled_one, _witnessed(left, seen, sizes))
+    return Variant(values, with_states(imported, states, known), _witnessed(left, seen, sizes))

@@ -9,177 +9,26 @@ ends of axes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, NoReturn, TypeAlias
+from typing import Any
 
-import numpy as np
 import tvm
 import tvm_ffi
 from tvm import relax, tirx
 
 from ...errors import UnsupportedError
 from ...frontends import ImportedModel
-from ...ir_passes.core.constants import array_of, constant
-from ...ir_passes.core.graph import Binding, Graph, leaves
-from ...ir_passes.dialect import interpolation
-from ...ir_passes.dialect.sized import COUNTED, count_of, numbers_of, size, sized, start_of
+from ...ir_passes.core.functions import split
+from ...ir_passes.core.graph import MAIN, Graph, leaves
+from ...ir_passes.dialect.control_flow import BRANCH, LOOP, branch_of, loop_of
 from ...ir_passes.extents.step import operator_name, shape_of
 from ...ir_types import Call, Expr, Var
-from ...sizes import in_c
 from ...slices import slices
 from .ends import End, end_of
-from .sized_constants import Band, Moved, Sizes, band, begins, moved
-from .tables import Axes, table_axes
+from .seen import Ends, Seen, differ, is_counted, is_sampled, known_array
+from .sized_constants import begins
+from .tables import Axes, shifted, table_axes, table_axes_of
 
-Ends: TypeAlias = dict[Var, End]
-_KEPT = 1 << 22  # elements: masks, not weights
 _FREE = ("relax.reshape", "relax.broadcast_to", "relax.full", "relax.zeros", "relax.ones")  # shapes are theirs to say
-
-
-def settled(large: ImportedModel, seen: Seen, sizes: Sizes) -> ImportedModel:
-    """The import for the largest sizes, in which what depends on sizes says so.
-
-    Args:
-        large: that import.
-        seen: what those for other sizes have in its place.
-        sizes: what all of them are for, in order.
-
-    Raises:
-        UnsupportedError: the model is another one for other sizes; the node is named.
-    """
-    graph, ends = Graph.read(large.module), _ends_of(seen.ends)
-    write = _Writer(sizes)
-    for number, (var, value) in enumerate(graph.bindings):
-        where = f"node '{var.name}'"
-        if var in ends:
-            write.bind(var, ends[var].call(value))
-        elif _is_counted(value):
-            write.bind(var, write.counted(var, [value, *seen.found.get((number, 0), [])], where))
-        elif isinstance(value, tvm.ir.Call) and any(key[0] == number for key in seen.differing):
-            write.bind(var, write.call(value, number, seen, where))
-        else:
-            write.bind(var, value)
-    module = replace(graph, bindings=tuple(write.bindings)).write(large.module)
-    return replace(large, module=module)
-
-
-@dataclass
-class Seen:
-    """What witnesses have where they may differ; they themselves are not kept, weights and all.
-
-    Attributes:
-        shapes: of the outputs, of each witness.
-        ends: of each witness what is taken from the end of an axis.
-        found: by binding and place among its constants: one of each witness, those of no more than `_KEPT` elements.
-        differing: those that are not the beginning of the one for the largest sizes.
-    """
-
-    shapes: list[tuple[tuple[int, ...], ...]] = field(default_factory=list)
-    ends: list[Ends] = field(default_factory=list)
-    found: dict[tuple[int, int], list[Expr]] = field(default_factory=dict)
-    differing: set[tuple[int, int]] = field(default_factory=set)
-
-    def see(self, number: int, place: int, large: Expr, small: Expr) -> None:
-        """Notes one of a witness."""
-        if _array(small).size <= _KEPT:
-            self.found.setdefault((number, place), []).append(small)
-        if not begins(_array(large), _array(small)):
-            self.differing.add((number, place))
-
-
-class _Writer:
-    """The bindings of a model, with those of sizes before the first that reads them."""
-
-    def __init__(self, sizes: Sizes) -> None:
-        self.bindings: list[Binding] = []
-        self._sizes = sizes
-        self._known: dict[str, Var] = {}
-        self._normalize = relax.BlockBuilder().normalize
-
-    def bind(self, var: Var, value: Expr) -> None:
-        """Adds a binding."""
-        self.bindings.append((var, value if not value.ty.is_missing() else self._normalize(value)))
-
-    def call(self, value: Expr, number: int, seen: Seen, where: str) -> Expr:
-        """A call with what its constants are made of in their places."""
-        place = -1
-
-        def written(argument: Expr) -> Expr:
-            nonlocal place
-            if isinstance(argument, relax.Tuple):
-                return relax.Tuple([written(each) for each in argument.fields])
-            if not isinstance(argument, tvm.ir.GenericConst):
-                return argument
-            place += 1
-            if (number, place) not in seen.differing:
-                return argument
-            arrays = [_array(each) for each in (argument, *seen.found.get((number, place), []))]
-            whole = len(arrays) == len(self._sizes.values)
-            found = (moved(arrays, self._sizes) or band(arrays, self._sizes)) if whole else None
-            if found is None:
-                _differ(
-                    where,
-                    "a constant that it reads depends on a size, and is not the beginning of the one for the largest",
-                )
-            hint = where.split("'")[1]
-            if isinstance(found, Band):
-                return self.emit(self.cut(found, hint), hint)
-            plain = not found.table.shape and str(found.table.dtype) == "int64"
-            return self.size(in_c(found.size, "")) if plain else self.emit(self.added(found, hint), hint)
-
-        call = tvm.ir.Call(value.op, [written(each) for each in value.args], value.attrs, list(value.ty_args))
-        return self._normalize(call)
-
-    def counted(self, var: Var, calls: Sequence[Expr], where: str) -> Expr:
-        """What a model counts, as its start and its length depend on sizes."""
-        start = self._sizes.affine([start_of(each) for each in calls])
-        count = self._sizes.affine([count_of(each) for each in calls])
-        if start is None or count is None:
-            _differ(where, "it counts from a number that is no sum of sizes, or up to one")
-        if isinstance(start, int):
-            numbers = constant(numbers_of(calls[0]))
-        else:
-            numbers = self.emit(self.added(Moved(numbers_of(calls[0], 0), start), str(var.name)), str(var.name))
-        return (
-            relax.op.reshape(numbers, [count_of(calls[0])])
-            if isinstance(count, int)
-            else sized(numbers, in_c(count, ""))
-        )
-
-    def added(self, numbers: Moved, hint: str) -> Expr:
-        """A table and a size."""
-        dtype = str(numbers.table.dtype)
-        number = self.size(in_c(numbers.size, ""))
-        wide = number if dtype == "int64" else self.emit(relax.op.astype(number, dtype), hint)
-        return relax.op.add(constant(numbers.table), wide)
-
-    def cut(self, found: Band, hint: str) -> Expr:
-        """Elements of a band."""
-        places = self.emit(relax.op.add(constant(found.places), self.size(in_c(found.size, ""))), hint)
-        return relax.op.take(constant(found.numbers), places, 0, mode="wrap")
-
-    def size(self, text: str) -> Var:
-        """The variable that is a size."""
-        if text not in self._known:
-            self._known[text] = self.emit(size(text), "size")
-        return self._known[text]
-
-    def emit(self, value: Expr, hint: str) -> Var:
-        """A new variable."""
-        value = self._normalize(value)
-        var = relax.DataflowVar(hint, value.ty)
-        self.bindings.append((var, value))
-        return var
-
-
-def _array(expr: Expr) -> Any:
-    array = array_of(expr)
-    assert array is not None
-    return array
-
-
-def _is_counted(value: Expr) -> bool:
-    return isinstance(value, tvm.ir.Call) and getattr(value.op, "name", "") == COUNTED
 
 
 def check_witness(large: ImportedModel, small: ImportedModel, seen: Seen) -> None:
@@ -193,54 +42,98 @@ def check_witness(large: ImportedModel, small: ImportedModel, seen: Seen) -> Non
         raise UnsupportedError(
             "outputs whose size depends on data cannot be compiled for a range of sizes", where=large.name
         )
-    for module in (large.module, small.module):
-        if sum(isinstance(function, relax.Function) for function in module.functions.values()) > 1:
-            raise UnsupportedError(
-                "loops and branches cannot be compiled for a range of sizes", where=large.name, hint="fix its sizes"
-            )
-    ours, theirs = Graph.read(large.module), Graph.read(small.module)
-    if len(ours.bindings) != len(theirs.bindings):
-        _differ(large.name, "it has other operators for other sizes")
-    names = dict(zip(ours.params, theirs.params, strict=True))
-    tables: dict[Var, Axes] = {}
-    ends: Ends = {}
-    pairs = zip(ours.bindings, theirs.bindings, strict=True)
-    for number, ((var, value), (other_var, other)) in enumerate(pairs):
-        where = f"node '{var.name}'"
-        end = _compare(value, other, names, where)
-        if end is not None:
-            ends[var] = end
-        if end is None or end.distances is None:
-            _see_constants(number, value, other, seen)
-        if isinstance(value, tvm.ir.Call):
-            found = table_axes(value, other, tables)
-            if found is None:
-                name = operator_name(value)
-                _differ(where, f"its {name} reads a constant or a repetition that is as long as a size")
-            tables[var] = found
-        names[var] = other_var
-    for output, name in zip(ours.outputs, large.output_names, strict=True):
-        if tables.get(output) or isinstance(output, tvm.ir.GenericConst):
-            _differ(f"output '{name}'", "it is a constant or a repetition that is as long as a size")
-    seen.ends.append(ends)
+    comparison = _Comparison(large, small, seen)
+    tables = comparison.function(MAIN, [frozenset()] * len(large.input_names))
+    outputs = Graph.read(large.module).outputs
+    for output, name, axes in zip(outputs, large.output_names, tables, strict=True):
+        if axes or isinstance(output, tvm.ir.GenericConst):
+            differ(f"output '{name}'", "it is a constant or a repetition that is as long as a size")
+    seen.ends.append(comparison.ends)
 
 
-def _ends_of(found: Sequence[Ends]) -> Ends:
-    """What is taken from the end of an axis.
+class _Comparison:
+    """Of two imports, function by function: bodies of loops and branches where they are called."""
 
-    Args:
-        found: what each witness said; one whose axis is as long as the largest says nothing.
+    def __init__(self, large: ImportedModel, small: ImportedModel, seen: Seen) -> None:
+        self.ends: Ends = {}
+        self._name = large.name
+        self._seen = seen
+        self._parts = split(large.module), split(small.module)
+        self._names: dict[Any, Any] = {}
+        self._tables: dict[Var, Axes] = {}
+        self._items: dict[Var, list[Axes]] = {}  # of what calls of functions give
 
-    Raises:
-        UnsupportedError: witnesses contradict each other.
-    """
-    ends: Ends = {}
-    for each in found:
-        for var, end in each.items():
-            known = ends.setdefault(var, end)
-            if known != end:
-                _differ(f"node '{var.name}'", "which part of a tensor it takes depends on a size")
-    return {var: end for var, end in ends.items() if end.distances is not None}
+    def function(self, name: str, given: Sequence[Axes]) -> list[Axes]:
+        """Compares a function, and gives the axes of its results that are tables.
+
+        Args:
+            given: the axes of its parameters that are.
+        """
+        if any(name not in part for part in self._parts):
+            differ(self._name, "it has other loops or branches for other sizes")
+        ours, theirs = (Graph.read(part[name]) for part in self._parts)
+        if len(ours.bindings) != len(theirs.bindings) or len(ours.params) != len(theirs.params):
+            differ(self._name, "it has other operators for other sizes")
+        self._names.update(zip(ours.params, theirs.params, strict=True))
+        self._tables.update(zip(ours.params, given, strict=True))
+        pairs = zip(ours.bindings, theirs.bindings, strict=True)
+        for number, ((var, value), (other_var, other)) in enumerate(pairs):
+            where = f"node '{var.name}'"
+            end = _compare(value, other, self._names, where)
+            if end is not None:
+                self.ends[var] = end
+            if end is None or end.distances is None:
+                _see_constants(name, number, value, other, self._seen)
+            self._note_tables(var, value, other, where)
+            self._names[var] = other_var
+        for one, two in zip(ours.outputs, theirs.outputs, strict=True):
+            self._compare_outputs(name, one, two)
+        return [table_axes_of(one, two, self._tables) for one, two in zip(ours.outputs, theirs.outputs, strict=True)]
+
+    def _note_tables(self, var: Var, value: Expr, other: Expr, where: str) -> None:
+        if isinstance(value, relax.TupleGetItem):
+            items = self._items.get(value.tuple_value)
+            self._tables[var] = items[int(value.index)] if items is not None else frozenset()
+            return
+        if not isinstance(value, tvm.ir.Call):
+            return
+        name = str(getattr(value.op, "name", ""))
+        if name in (BRANCH, LOOP):
+            self._items[var] = self._branch(value, other) if name == BRANCH else self._loop(value, other)
+            return
+        found = table_axes(value, other, self._tables)
+        if found is None:
+            differ(where, f"its {operator_name(value)} reads a constant or a repetition that is as long as a size")
+        self._tables[var] = found
+
+    def _given(self, ours: Sequence[Expr], theirs: Sequence[Expr]) -> list[Axes]:
+        return [table_axes_of(one, two, self._tables) for one, two in zip(ours, theirs, strict=True)]
+
+    def _branch(self, value: Call, other: Call) -> list[Axes]:
+        """What is a table in both branches; in one alone, as much of it is used as there is of the other."""
+        mine, theirs = branch_of(value), branch_of(other)
+        given = self._given(mine.captures, theirs.captures)
+        sides = [self.function(name, given) for name in (mine.then, mine.otherwise)]
+        return [one & two for one, two in zip(*sides, strict=True)]
+
+    def _loop(self, value: Call, other: Call) -> list[Axes]:
+        """The same of what the first turn and the others take; slices are stacked along a new first axis."""
+        mine, theirs = loop_of(value), loop_of(other)
+        carried, captures = (
+            self._given(one, two) for one, two in ((mine.carried, theirs.carried), (mine.captures, theirs.captures))
+        )
+        results = self.function(mine.body, [frozenset(), *carried, *captures])
+        own = 0 if mine.condition is None else 1
+        left = [one & two for one, two in zip(carried, results[own:], strict=False)]
+        return [*left, *(shifted(axes, 1) for axes in results[own + len(carried) :])]
+
+    def _compare_outputs(self, function: str, one: Expr, two: Expr) -> None:
+        where = self._name if function == MAIN else f"'{function}'"
+        if isinstance(one, tvm.ir.GenericConst) and isinstance(two, tvm.ir.GenericConst):
+            if not begins(known_array(one), known_array(two)):
+                differ(where, "a constant that it gives depends on a size")
+        elif not isinstance(one, relax.Var) or not self._names[one].same_as(two):
+            differ(where, "it gives other tensors for other sizes")
 
 
 def output_shapes(imported: ImportedModel) -> tuple[tuple[int, ...], ...]:
@@ -250,44 +143,35 @@ def output_shapes(imported: ImportedModel) -> tuple[tuple[int, ...], ...]:
 
 def _compare(value: Expr, other: Expr, names: dict[Any, Any], where: str) -> End | None:
     if type(value) is not type(other):
-        _differ(where, "it is another operator for other sizes")
+        differ(where, "it is another operator for other sizes")
     if not isinstance(value, tvm.ir.Call):
+        same = isinstance(value, relax.TupleGetItem) and value.index == other.index
+        if not same or not names[value.tuple_value].same_as(other.tuple_value):
+            differ(where, "it reads other tensors for other sizes")
         return None
-    if _is_counted(value) and _is_counted(other):
+    if is_counted(value) and is_counted(other):
         return None
     if str(value.op) != str(other.op) or len(value.args) != len(other.args):
-        _differ(where, "it is another operator for other sizes")
+        differ(where, "it is another operator for other sizes")
     name = str(getattr(value.op, "name", value.op))
     mine, theirs = list(leaves(value)), list(leaves(other))
     if len(mine) != len(theirs) or not all(names[a].same_as(b) for a, b in zip(mine, theirs, strict=True)):
-        _differ(where, "it reads other tensors for other sizes")
+        differ(where, "it reads other tensors for other sizes")
     end = end_of(value, other)
     if end is not None and end.distances is not None:
         return end
     if name == "relax.strided_slice":
         _compare_slices(value, other, where)
-    elif name == interpolation.NAME:
-        _compare_tables(value, other, where)
+    elif is_sampled(value):
+        return None  # what its tables are is seen when all imports are there
     elif name not in _FREE:
         for argument, another in zip(value.args, other.args, strict=True):
             _compare_argument(argument, another, where)
     else:
         _compare_argument(value.args[0], other.args[0], where)
     if not tvm_ffi.structural_equal(value.attrs, other.attrs):
-        _differ(where, f"the attributes of its {name.removeprefix('relax.')} depend on a size")
+        differ(where, f"the attributes of its {name.removeprefix('relax.')} depend on a size")
     return end
-
-
-def _compare_tables(value: Call, other: Call, where: str) -> None:
-    """Tables of an interpolation: where an image ends, what is there last goes on."""
-    pairs = (interpolation.tables_of(list(each.args)[1:]) for each in (value, other))
-    for axis, (positions, weights), (others, other_weights) in zip(interpolation.axes_of(value), *pairs, strict=True):
-        if not begins(_array(weights), _array(other_weights)):
-            _differ(where, "by which weights it interpolates depends on a size")
-        large, small = array_of(positions), array_of(others)
-        extent = shape_of(other.args[0].ty)[axis]
-        if large is None or small is None or not np.array_equal(np.minimum(large[: len(small)], extent - 1), small):
-            _differ(where, "what it interpolates depends on a size, beyond the end of the image")
 
 
 def _compare_argument(argument: Expr, other: Expr, where: str) -> None:
@@ -297,18 +181,21 @@ def _compare_argument(argument: Expr, other: Expr, where: str) -> None:
     elif isinstance(argument, tirx.IntImm | tirx.FloatImm | relax.ShapeExpr) and not tvm_ffi.structural_equal(
         argument, other
     ):
-        _differ(where, "a number in it depends on a size")
+        differ(where, "a number in it depends on a size")
 
 
-def _see_constants(number: int, value: Expr, other: Expr, seen: Seen) -> None:
-    if not isinstance(value, tvm.ir.Call) or getattr(value.op, "name", "") == interpolation.NAME:
-        return  # whose tables are compared already
-    if _is_counted(value):
-        seen.found.setdefault((number, 0), []).append(other)
+def _see_constants(function: str, number: int, value: Expr, other: Expr, seen: Seen) -> None:
+    if not isinstance(value, tvm.ir.Call):
+        return
+    if is_sampled(value):
+        seen.calls.setdefault((function, number), []).append(other)
+        return
+    if is_counted(value):
+        seen.found.setdefault((function, number, 0), []).append(other)
         return
     pairs = zip(_constants(value), _constants(other), strict=True)
     for place, (one, two) in enumerate(pairs):
-        seen.see(number, place, one, two)
+        seen.see((function, number, place), one, two)
 
 
 def _constants(value: Expr) -> list[Expr]:
@@ -325,18 +212,10 @@ def _compare_slices(value: Expr, other: Expr, where: str) -> None:
     shape, another = ([int(extent) for extent in each.args[0].ty.shape] for each in (value, other))
     mine, theirs = slices(value, tuple(shape)), slices(other, tuple(another))
     if mine is None or theirs is None:
-        _differ(where, "where it begins and ends is not known")
+        differ(where, "where it begins and ends is not known")
     for one, two, large, small in zip(mine, theirs, shape, another, strict=True):
         ends = one.stop == large and two.stop == small
         if (one.start, one.step) != (two.start, two.step) or (one.stop != two.stop and not ends):
-            _differ(where, "which part of a tensor it takes depends on a size")
+            differ(where, "which part of a tensor it takes depends on a size")
         if large != small and one.stop == large and not ends:
-            _differ(where, "which part of a tensor it takes depends on a size")
-
-
-def _differ(where: str, why: str) -> NoReturn:
-    raise UnsupportedError(
-        f"the model cannot be compiled for a range of sizes: {why}",
-        where=where,
-        hint="leave that dimension out of --range, or compile a library for each size",
-    )
+            differ(where, "which part of a tensor it takes depends on a size")

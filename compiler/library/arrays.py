@@ -94,9 +94,12 @@ def results_of(signature: Signature, outputs: Sequence[Array]) -> dict[str, Arra
     return {spec.name: arrays[spec.name] for spec in signature.results}
 
 
-def states_after(signature: Signature, arrays: Sequence[Array], values: Mapping[str, int]) -> dict[str, Array]:
-    """What a call has left in states, by the names of the model's outputs: views of their memory."""
-    memory = dict(zip([spec.name for spec in signature.inputs], arrays, strict=True))
+def states_after(signature: Signature, memory: Mapping[str, Array], values: Mapping[str, int]) -> dict[str, Array]:
+    """What a call has left in states, by the names of the model's outputs: views of their memory.
+
+    Args:
+        memory: of states, by the names of the inputs that they are.
+    """
     specs = [(state.before.name, at(state.after, signature.dimensions, values)) for state in signature.states]
     return {after.name: part(memory[name], after.shape) for name, after in specs}
 

@@ -111,7 +111,7 @@ class CompiledModel:
                 driver().wait()
             return results
         arrays, values = checked(self.signature, inputs, str(self.path))
-        return {**self._outputs(arrays, values, outputs), **states_after(self.signature, arrays, values)}
+        return {**self._outputs(arrays, values, outputs), **self._states(arrays, values)}
 
     def run_async(
         self, inputs: Mapping[str, Any], outputs: Mapping[str, Any] = _NOTHING, *, stream: Any = 0
@@ -156,6 +156,11 @@ class CompiledModel:
             UsageError: the library has no states.
         """
         return Session(self.signature, str(self.path), self._outputs)
+
+    def _states(self, arrays: Sequence[Array], values: Mapping[str, int]) -> dict[str, Array]:
+        """What a call on some inputs has left in states."""
+        memory = dict(zip((spec.name for spec in self.signature.inputs), arrays, strict=True))
+        return states_after(self.signature, memory, values)
 
     def _outputs(self, arrays: Sequence[Array], values: Sizes, given: Mapping[str, Any] = _NOTHING) -> dict[str, Array]:
         outputs = self.empty_outputs(values, given)
@@ -207,9 +212,7 @@ class CompiledModel:
             stream = np.zeros(used.value + 1, np.uint64)
             room = pointer(stream.ctypes.data), len(stream), ctypes.byref(used)
             self._call(entry, arrays, outputs, values, threads, *room)
-        return {**results_of(self.signature, outputs), **states_after(self.signature, arrays, values)}, stream[
-            : used.value
-        ]
+        return {**results_of(self.signature, outputs), **self._states(arrays, values)}, stream[: used.value]
 
     def hand_offs(self, count: int) -> tuple[int, list[int]]:
         """Shares an empty loop among the threads that the pool has.

@@ -8,7 +8,8 @@
 
 A copy is asynchronous where it only moves elements side by side, or puts zeros in their place. What is computed on the
 way, or moved by a machine without such copies, passes registers: it is loaded before the sums, and stored behind them.
-One barrier a slab is enough: who is behind it has done with the slab before.
+One barrier a slab is enough: who is behind it has done with the slab before. What is the same for all slabs is copied
+once, with the first.
 `shared_copies.py` says where elements lie in shared memory.
 """
 
@@ -32,6 +33,7 @@ from .launches import LAUNCH
 from .shared_copies import UNIT_BYTES, Copy, Move, called, copy_of, move_of
 
 _WORD = "uint32"
+_Found = tuple[Copy, Move | None]  # a copy, and how it moves what is there, if it does no more
 
 
 def copy_ahead(function: PrimFunc, functions: Sequence[TargetFunction]) -> PrimFunc:
@@ -104,12 +106,8 @@ class _Pipeline:
         self._loop, self._stages, self._sums = loop, stages, sums
         self._names, self._analyzer = names, analyzer
         self._slabs = int(loop.extent)
-        self._twins = {
-            each: tirx.decl_buffer(
-                [stages * int(each.shape[0])], str(each.dtype), str(each.name), scope=SHARED, layout=None
-            )
-            for each in shared
-        }
+        self._once = {each.store.buffer for each in copies if not each.mentions(loop.loop_var)}
+        self._twins = {each: self._twin(each) for each in shared}
         self._layouts = {each.store.buffer: each.layout for each in copies}
         moves = [(each, move_of(each, names, analyzer)) for each in copies]
         self._asynchronous = [(each, move) for each, move in moves if move is not None and self._waits]
@@ -119,14 +117,23 @@ class _Pipeline:
     def _waits(self) -> bool:
         return COPY_COMMIT in self._names
 
+    def _twin(self, slab: Buffer) -> Buffer:
+        """The memory for what there is at a time of a buffer that holds a slab."""
+        rooms = 1 if slab in self._once else min(self._stages, self._slabs)
+        shape = [rooms * int(slab.shape[0])]
+        return tirx.decl_buffer(shape, str(slab.dtype), str(slab.name), scope=SHARED, layout=None)
+
     def statement(self) -> Stmt:
         """All of it."""
         ahead, slab = self._stages - 1, self._loop.loop_var
         first = tirx.Var("first", slab.ty)
         begin = min(ahead, self._slabs)
         before: list[Stmt] = [tirx.AllocBuffer(each) for each in self._twins.values()]
-        filled = [*self._issued(first), *(self._stored(each, first) for each, _ in self._registers), *self._commit()]
-        before.append(tirx.For(first, _like(slab, 0), _like(slab, begin), tirx.ForKind.UNROLLED, sequence(filled)))
+        zero = _like(slab, 0)
+        before += [*self._issued(zero, once=True), *self._stored(zero, once=True)]
+        filled = [*self._issued(first), *self._stored(first), *self._commit()]
+        if filled:
+            before.append(tirx.For(first, zero, _like(slab, begin), tirx.ForKind.UNROLLED, sequence(filled)))
         for _ in range(ahead - begin):
             before += self._commit()
         body: list[Stmt] = [*self._call(f"{COPY_WAIT}{ahead - 1}"), _barrier()]
@@ -134,7 +141,7 @@ class _Pipeline:
         stores: list[Stmt] = []
         if self._slabs > ahead:
             coming = slab + ahead
-            for copy, move in self._registers:
+            for copy, move in self._chosen(self._registers, once=False):
                 allocation, load, store = self._through_registers(copy, move, coming)
                 body.append(allocation)
                 loads.append(load)
@@ -153,19 +160,25 @@ class _Pipeline:
 
         def moved(buffer: Buffer, indices: Sequence[Scalar]) -> list[Scalar]:
             (index,) = indices
-            return [slab % self._stages * int(buffer.shape[0]) + self._layouts[buffer].place(index)]
+            place = self._layouts[buffer].place(index)
+            return [place if buffer in self._once else slab % self._stages * int(buffer.shape[0]) + place]
 
         return moved
 
-    def _issued(self, slab: Scalar) -> Iterator[Stmt]:
+    def _chosen(self, copies: Sequence[_Found], *, once: bool) -> list[_Found]:
+        """Of some copies those of every slab, or those that are made once."""
+        return [(copy, move) for copy, move in copies if (copy.store.buffer in self._once) == once]
+
+    def _issued(self, slab: Scalar, *, once: bool = False) -> Iterator[Stmt]:
         """The asynchronous copies of a slab."""
-        for copy, move in self._asynchronous:
+        for copy, move in self._chosen(self._asynchronous, once=once):
             assert move is not None
             yield self._of_slab(copy.looped(move.asynchronous(copy, self._names), over_elements=False), slab)
 
-    def _stored(self, copy: Copy, slab: Scalar) -> Stmt:
-        """A copy of a slab that waits for what it loads."""
-        return self._of_slab(copy.looped(copy.store, over_elements=True), slab)
+    def _stored(self, slab: Scalar, *, once: bool = False) -> Iterator[Stmt]:
+        """The other copies of a slab, which wait for what they load."""
+        for copy, _ in self._chosen(self._registers, once=once):
+            yield self._of_slab(copy.looped(copy.store, over_elements=True), slab)
 
     def _through_registers(self, copy: Copy, move: Move | None, slab: Scalar) -> tuple[Stmt, Stmt, Stmt]:
         """Memory for what a thread loads, its loads, and its stores."""

@@ -20,7 +20,7 @@ from tvm.ir import TensorLoad
 
 from ...hidden_floats import name_of
 from ...ir_types import PrimFunc, Scalar, Stmt
-from ...schedules.tensorir.rebuild import found, mentions, substituted
+from ...schedules.tensorir.rebuild import found, mentions, renewed, substituted
 
 _CHOICE = "prim.if_then_else"
 # A statement, and the conditions that all have to hold for it.
@@ -93,18 +93,9 @@ def _part(loop: Stmt, body: Stmt, first: int, end: int) -> Stmt:
     """Some iterations of a loop, of another body, over a variable of its own: no two loops share one."""
     variable = tirx.Var(loop.loop_var.name, loop.loop_var.ty)
     kind = str(loop.loop_var.ty.dtype)
-    body = substituted(_renamed(body), {loop.loop_var: variable})
+    body = substituted(renewed(body), {loop.loop_var: variable})
     begin, extent = (tirx.IntImm(kind, value) for value in (first, end - first))
     return tirx.For(variable, begin, extent, loop.kind, body, annotations=dict(loop.annotations))
-
-
-def _renamed(body: Stmt) -> Stmt:
-    """A loop, if it is one, over another variable."""
-    if not isinstance(body, tirx.For):
-        return body
-    variable = tirx.Var(body.loop_var.name, body.loop_var.ty)
-    inside = substituted(_renamed(body.body), {body.loop_var: variable})
-    return tirx.For(variable, body.min, body.extent, body.kind, inside, annotations=dict(body.annotations))
 
 
 def _opened(statement: Stmt) -> list[_Guarded]:

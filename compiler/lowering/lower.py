@@ -46,6 +46,7 @@ from .squares import transpose_squares
 from .stop_early import stop_early
 from .strided_loads import load_whole_vectors
 from .vector_borders import cut_at_borders
+from .whole_tiles import split_whole_tiles
 from .write_out import ask_for_fma, write_out
 
 # Small enough for the 128 KiB stacks that musl gives threads.
@@ -129,6 +130,7 @@ def _loop_passes(workers: int, units: Sequence[DotUnit], vectors: bool, branches
             s_tir.transform.AnnotateIrregularLoop(),
             s_tir.transform.LowerOpaqueBlock(),
             _on_functions("StopEarly", stop_early),
+            _on_functions("WholeTiles", split_whole_tiles),
             _on_functions("SkipPadding", skip_padding),
             _on_functions("NonzeroLoops", write_nonzero_loops),
             _on_functions("HideDivisions", hide_divisions),

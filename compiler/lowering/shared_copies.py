@@ -16,7 +16,7 @@ from tvm.ir import TensorLoad
 
 from ...annotations import COPY, without
 from ...hidden_floats import name_of
-from ...ir_types import Analyzer, For, Node, Scalar, Stmt
+from ...ir_types import Analyzer, For, Node, Scalar, Stmt, Var
 from ...schedules.tensorir.expressions import dtype_bits
 from ...schedules.tensorir.rebuild import mentions, substituted, with_body
 from ...targets.grid import COPY_ASYNC, COPY_LOAD
@@ -44,9 +44,11 @@ class Layout:
         within = (own // self.together * self.lanes + lane) * self.together + own % self.together
         row = row // of_warp * of_warp + within
         unit = UNIT_BYTES * 8 // self.bits
-        units = min(self.pitch // unit, _BANKED_BYTES // UNIT_BYTES)
+        units = math.gcd(self.pitch // unit, _BANKED_BYTES // UNIT_BYTES)
         lines = _BANKED_BYTES // UNIT_BYTES // units  # rows that all banks hold
-        moved = (inside // unit) ^ (row // lines % units)
+        number = inside // unit
+        # What is not exchanged stands by itself: places that differ there alone have one address and a distance.
+        moved = number // units * units + (number % units ^ (row // lines % units))
         return row * self.pitch + moved * unit + inside % unit
 
 
@@ -70,6 +72,10 @@ class Copy:
     def run(self) -> int:
         """Elements side by side."""
         return int(self.nest[-1].extent)
+
+    def mentions(self, variable: Var) -> bool:
+        """Whether what is copied, or where to, depends on a variable."""
+        return any(mentions(each, [variable]) for each in (*self.conditions, self.store))
 
     def at(self, node: Node, place: int) -> Node:
         """A part of the store at one of these elements."""

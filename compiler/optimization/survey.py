@@ -19,7 +19,7 @@ from ..calibration.timing import Cost, costs_of, costs_of_rounds
 from ..library.artifact import load, read_file
 from ..recipes.identity import with_balance
 from ..recipes.recipe import Recipe
-from ..runners.device import checked
+from ..runners.device import printed_by
 from .database import Database, Row, Surveyed
 from .treatments import FLOAT, Treatment, changed_layers
 
@@ -107,7 +107,7 @@ def _costs(
     else:
         library = read_file(path)
         found = bench.runner.profile(library, sample, runs=_RUNS + 1)
-        checked(found.ended, str(path))
+        printed_by(found.ended, str(path))
         costs, whole = costs_of_rounds(library.signature, found.rounds(len(library.signature.steps)), names)
     return costs, whole, path.stat().st_size
 

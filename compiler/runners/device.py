@@ -19,10 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ...dtypes import numpy_dtype
-from ...errors import TensorError, TilewrightError, ToolError, UnsupportedError
+from ...errors import TilewrightError, ToolError
 from ...targets.systems import ELF
 from ...targets.toolchain import find_toolchain
-from ..library.arrays import as_array
+from ..library.arrays import checked, results_of, states_after
 from ..library.dimensions import Values, at, sizes_of_call
 from ..library.elf import Elf
 from ..library.library_file import LibraryFile
@@ -128,15 +128,9 @@ class DeviceRunner:
         self, library: Library, inputs: Inputs, runs: int, seconds: float
     ) -> tuple[dict[str, Array], list[float]]:
         signature = library.signature
-        if signature.states:
-            raise UnsupportedError(
-                "a library with states cannot be run there yet",
-                where=str(library.path),
-                hint="compile it with --state none, or run it from C, as its header says",
-            )
         with self.folder(library, inputs) as (folder, command):
             words = [*command, INPUTS, OUTPUTS, str(runs), str(seconds), str(self._threads)]
-            text = checked(self._place.execute(signature, folder, words), str(self._place))
+            text = printed_by(self._place.execute(signature, folder, words), str(self._place))
             try:
                 data = (folder / OUTPUTS).read_bytes()
                 nanoseconds = [int(line) for line in text.split()]
@@ -180,9 +174,8 @@ class DeviceRunner:
     def folder(self, library: Library, inputs: Inputs) -> Iterator[tuple[Path, list[str]]]:
         """A folder with all that the place needs, and the words of the command before those of all commands."""
         signature = library.signature
-        _check_names(signature, inputs, library.path)
         with temporary_folder() as folder:
-            (folder / INPUTS).write_bytes(b"".join(_contents(signature, inputs)))
+            (folder / INPUTS).write_bytes(b"".join(_contents(signature, inputs, str(library.path))))
             if Elf(library.path.read_bytes(), str(library.path)).is_program:
                 shutil.copy(library.path, folder / PROGRAM)
                 yield folder, [PROGRAM]
@@ -212,35 +205,41 @@ class DeviceRunner:
         return program
 
 
-def _contents(signature: Signature, inputs: Inputs) -> Iterator[bytes]:
-    """What the program reads: dimensions, sizes in bytes, and the inputs."""
-    values = sizes_of_call(signature, inputs)
+def _contents(signature: Signature, inputs: Inputs, where: str) -> Iterator[bytes]:
+    """What the program reads: dimensions, sizes in bytes, which inputs come back, and the inputs."""
+    arrays, values = checked(signature, inputs, where)
     dimensions = [values[dimension.name] for dimension in signature.dimensions]
-    specs = [at(spec, signature.dimensions, values) for spec in signature.inputs]
     outputs = [at(spec, signature.dimensions, values) for spec in signature.outputs]
-    numbers = [len(dimensions), *dimensions, *(spec.nbytes for spec in (*specs, *outputs))]
+    states = {state.before.name for state in signature.states}
+    sizes = [*(array.nbytes for array in arrays), *(spec.nbytes for spec in outputs)]
+    numbers = [len(dimensions), *dimensions, *sizes, *(spec.name in states for spec in signature.inputs)]
     yield np.array(numbers, "<i8").tobytes()
-    for spec in specs:
-        yield as_array(inputs[spec.name], spec).tobytes()
+    for array in arrays:
+        yield array.tobytes()
 
 
 def outputs_of(library: Library, data: bytes, values: Values) -> dict[str, Array]:
-    """The outputs by name that a program wrote one after another, for some values of the dimensions.
+    """What a program wrote one after another, for some values of the dimensions: outputs, and states as they are then.
 
     Raises:
         ToolError: they are of another size.
     """
-    specs = [at(spec, library.signature.dimensions, values) for spec in library.signature.outputs]
-    if len(data) != sum(spec.nbytes for spec in specs):
+    signature = library.signature
+    states = {state.before.name for state in signature.states}
+    outputs = [at(spec, signature.dimensions, values) for spec in signature.outputs]
+    memory = [spec for spec in signature.inputs if spec.name in states]
+    if len(data) != sum(spec.nbytes for spec in (*outputs, *memory)):
         raise ToolError("the program there wrote results of another size", where=str(library.path))
-    outputs, begin = {}, 0
-    for spec in specs:
+    arrays: dict[str, Array] = {}
+    begin = 0
+    for spec in (*outputs, *memory):
         flat = np.frombuffer(data, numpy_dtype(spec.dtype), int(np.prod(spec.shape)), begin)
-        outputs[spec.name], begin = flat.reshape(spec.shape).copy(), begin + spec.nbytes
-    return outputs
+        arrays[spec.name], begin = flat.reshape(spec.shape).copy(), begin + spec.nbytes
+    results = results_of(signature, [arrays[spec.name] for spec in outputs])
+    return {**results, **states_after(signature, arrays, values)}
 
 
-def checked(ended: Ended, where: str) -> str:
+def printed_by(ended: Ended, where: str) -> str:
     """What a program printed.
 
     Raises:
@@ -261,14 +260,3 @@ def checked(ended: Ended, where: str) -> str:
     if ended.code == _EXIT_MODEL:
         raise TilewrightError("the model failed there", where=where, details=lines)
     raise ToolError(f"the program there ended with code {ended.code}", where=where, details=lines)
-
-
-def _check_names(signature: Signature, inputs: Inputs, path: Path) -> None:
-    known = [spec.name for spec in signature.inputs]
-    takes = "it takes: " + (", ".join(map(str, signature.inputs)) or "nothing")
-    wrong = [name for name in inputs if name not in known]
-    missing = [name for name in known if name not in inputs]
-    if wrong:
-        raise TensorError(f"the model has no input {wrong[0]!r}", where=str(path), hint=takes)
-    if missing:
-        raise TensorError(f"input {missing[0]!r} is missing", where=str(path), hint=takes)

@@ -22,6 +22,7 @@ import numpy as np
 from ...dtypes import numpy_dtype
 from ...errors import LibraryError, TensorError, ToolError
 from ..emission.tensor_notes import tensor_notes
+from ..library.arrays import checked, results_of, states_after
 from ..library.dimensions import Values, at, sizes_of_call
 from ..library.signature import Signature, parse_signature
 from ..library.tensor_spec import TensorSpec
@@ -95,11 +96,13 @@ class Counts:
 
     Attributes:
         outputs: in the order of the model's.
+        states: inputs that come back, by name.
         instructions: of one inference, within a tick of the board's clock.
         stack_bytes: that it used.
     """
 
     outputs: tuple[Array, ...]
+    states: Mapping[str, Array]
     instructions: int
     stack_bytes: int
 
@@ -115,6 +118,7 @@ class Program:
         inputs, outputs: the tensors.
         flags: of the compiler, for the processor.
         cpu: the processor.
+        states: the names of inputs that `call` changes.
     """
 
     sources: tuple[Path, ...]
@@ -124,6 +128,7 @@ class Program:
     outputs: tuple[TensorSpec, ...]
     flags: tuple[str, ...]
     cpu: str
+    states: tuple[str, ...] = ()
 
 
 def missing_tools() -> list[str]:
@@ -157,6 +162,7 @@ def program_of(sources: Sources, flags: Sequence[str], values: Values = _NO_SIZE
         outputs=tuple(at(spec, signature.dimensions, values) for spec in signature.outputs),
         flags=tuple(flags),
         cpu=signature.cpu,
+        states=tuple(state.before.name for state in signature.states),
     )
 
 
@@ -184,8 +190,9 @@ class MicrocontrollerRunner:
             TensorError: an input is missing or has another shape or dtype.
             ToolError: the sources cannot be built, or the board ends with an error.
         """
-        specs = library.signature.outputs
-        return dict(zip((spec.name for spec in specs), self.count(library, inputs).outputs, strict=True))
+        signature, counts = library.signature, self.count(library, inputs)
+        after = states_after(signature, counts.states, sizes_of_call(signature, inputs))
+        return {**results_of(signature, counts.outputs), **after}
 
     def time(self, library: Sources, inputs: Inputs, *, runs: int = 1, seconds: float = 0) -> list[float]:
         """The seconds of as many runs if every instruction took a tick of the board's clock; all are the same."""
@@ -198,8 +205,8 @@ class MicrocontrollerRunner:
 
         signature = library.signature
         flags = parse(signature.triple, cpu=signature.cpu).c_flags
-        program = program_of(library, flags, sizes_of_call(signature, inputs))
-        return self.count_program(program, [inputs[spec.name] for spec in signature.inputs])
+        arrays, values = checked(signature, inputs, str(library.path))
+        return self.count_program(program_of(library, flags, values), arrays)
 
     def count_program(self, program: Program, inputs: Sequence[Array]) -> Counts:
         """Runs a program once, and tells what it took."""
@@ -219,6 +226,7 @@ class MicrocontrollerRunner:
             "call": program.call,
             "inputs": tensor_notes(program.inputs),
             "outputs": tensor_notes(program.outputs),
+            "states": [place for place, spec in enumerate(program.inputs) if spec.name in program.states],
             "board": BOARDS[program.cpu],
         }
         environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
@@ -281,12 +289,15 @@ def _bytes_of(spec: TensorSpec, array: Any) -> bytes:
 
 def _counts(program: Program, data: bytes, board: Board) -> Counts:
     ticks, stack = (int(number) for number in np.frombuffer(data, "<u4", _COUNTS))
-    outputs, offset = [], 4 * _COUNTS
-    for spec in program.outputs:
+    arrays, offset = [], 4 * _COUNTS
+    states = [spec for spec in program.inputs if spec.name in program.states]
+    for spec in (*program.outputs, *states):
         kind = numpy_dtype(spec.dtype)
-        outputs.append(np.frombuffer(data, kind, spec.elements, offset).reshape(spec.shape))
+        arrays.append(np.frombuffer(data, kind, spec.elements, offset).reshape(spec.shape))
         offset += spec.nbytes
-    return Counts(tuple(outputs), ticks * _NANOSECONDS // board.clock_hz, stack)
+    outputs = tuple(arrays[: len(program.outputs)])
+    changed = dict(zip((spec.name for spec in states), arrays[len(outputs) :], strict=True))
+    return Counts(outputs, changed, ticks * _NANOSECONDS // board.clock_hz, stack)
 
 
 def _run(command: Sequence[str], folder: Path) -> None:

@@ -13,7 +13,7 @@ from ...errors import DeviceLostError
 from ..library.artifact import read_file
 from ..library.dimensions import bounds_of
 from ..library.library_file import LibraryFile
-from ..runners.device import HEADER, STILL_SECONDS, DeviceRunner, Place, Profiled, checked, outputs_of
+from ..runners.device import HEADER, STILL_SECONDS, DeviceRunner, Place, Profiled, outputs_of, printed_by
 from ..runners.places import places_of
 from .measure import Job, Measured, Measurer
 from .timings import LEAST_ROUNDS, agrees, timings_of
@@ -110,7 +110,7 @@ def _what_came(library: LibraryFile, job: Job, found: Profiled, place: Place) ->
         wrong = [number for number, trial in enumerate(job.trials) if not agrees(trial, outputs, job.rtol)]
         return Measured(tuple(timings_of(job.trials, list(rounds))), frozenset(wrong))
     if words.size < HEADER or not words[0]:
-        checked(ended, str(place))
+        printed_by(ended, str(place))
     last = words[HEADER + int(words[1]) * steps :][:steps]
     done = np.flatnonzero(last)
     return Measured(

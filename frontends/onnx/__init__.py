@@ -32,14 +32,15 @@ def import_onnx(
     *,
     shapes: Mapping[str, Sequence[int]],
     bindings: Mapping[str, np.ndarray[Any, Any]],
-    counts: bool = False,
+    sizes_vary: bool = False,
+    loops: bool = False,
 ) -> ImportedModel:
     """Imports an ONNX model; see `tilewright.frontends.load` for the arguments and the errors."""
     with failing_in(opened.where, "the import of the model failed"):
         model = opened.graph_form()
         apply_shapes(model, shapes, bindings, opened.where)
         apply_bindings(model, bindings)
-        return import_graph(model, opened.name, opened.where, counts=counts)
+        return import_graph(model, opened.name, opened.where, sizes_vary=sizes_vary, loops=loops)
 
 
 def inputs_of_onnx(

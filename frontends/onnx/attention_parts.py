@@ -89,6 +89,18 @@ def visible(node: Node, past: Expr, length: int, total: int, window: int, dtype:
     return node.emit_te(added, past)
 
 
+def visible_by_text(node: Node, past: Expr, length: int, total: int, window: int, dtype: str) -> Expr:
+    """The same in operators that can be followed where sizes vary."""
+    steps, keys = (node.emit(np.arange(extent, dtype=np.int64)) for extent in (length, total))
+    steps, keys = node.reshape(steps, (1, 1, length, 1)), node.reshape(keys, (1, 1, 1, total))
+    places = node.emit(relax.op.add(node.reshape(past, (shape_of(past)[0], 1, 1, 1)), steps))
+    seen = node.emit(relax.op.less_equal(keys, places))
+    if window > 0:
+        first = node.emit(relax.op.subtract(places, node.scalar(window, "int64")))
+        seen = node.emit(relax.op.logical_and(seen, node.emit(relax.op.greater(keys, first))))
+    return node.emit(relax.op.where(seen, node.scalar(0.0, dtype), node.scalar(-math.inf, dtype)))
+
+
 def rotated(node: Node, x: Expr, cosine: Expr, sine: Expr, *, interleaved: bool) -> Expr:
     """[batch, heads, length, size] with pairs of its first elements turned by angles [batch, length, pairs].
 

@@ -70,7 +70,7 @@ class Bodies:
         builder = relax.BlockBuilder()
         scope = Scope(
             outer.opsets,
-            Emitter(builder),
+            Emitter(builder, sizes_vary=outer.emitter.sizes_vary),
             attributes=outer.attributes,
             prefix=outer.prefix,
             defines=outer.defines,

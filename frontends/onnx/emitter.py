@@ -35,10 +35,10 @@ _KERNEL_ELEMENTS = 1 << 20  # read and written by a kernel that is run while a m
 class Emitter:
     """Makes bindings; each carries the name of the ONNX node it is for."""
 
-    def __init__(self, builder: relax.BlockBuilder, *, counts: bool = False) -> None:
-        """Gets ready; with `counts`, numbers that a model counts are no constants."""
+    def __init__(self, builder: relax.BlockBuilder, *, sizes_vary: bool = False) -> None:
+        """Gets ready; where sizes vary, numbers that a model counts are no constants."""
         self.builder = builder
-        self._counts = counts
+        self.sizes_vary = sizes_vary
         # By the id of their array, which is kept because an id is only unique while its object lives.
         self._stand_ins: dict[int, Expr] = {}
         self._constants: dict[int, Expr] = {}
@@ -80,11 +80,11 @@ class Emitter:
 
     def computed_of_counts(self, expr: Expr) -> Array | None:
         """What is computed of numbers that a model counts, where these are no constants."""
-        return self.compute(expr) if self._counts else None
+        return self.compute(expr) if self.sizes_vary else None
 
     def counted(self, numbers: Array, step: int, name: str) -> Array | Expr:
         """Integers that a model counts, from its sizes as it may be."""
-        if not self._counts or not numbers.size or str(numbers.dtype) not in _COUNTS:
+        if not self.sizes_vary or not numbers.size or str(numbers.dtype) not in _COUNTS:
             return numbers
         return self.emit(counted(int(numbers[0]), step, numbers.size, str(numbers.dtype)), name)
 
@@ -165,7 +165,7 @@ class Emitter:
             operands = None if call is None or not _is(call, "relax.split") else self._operands(call)
             return None if not operands else split_item(call, value.index, operands[0])
         # What is computed of counts is no constant, even where somebody has asked for it.
-        operands = self._operands(value, computed=not self._counts)
+        operands = self._operands(value, computed=not self.sizes_vary)
         if operands is None or not isinstance(value.ty, relax.TensorType) or _is(value, COUNTED):
             return None
         given = sum(operand.size for operand in operands)

@@ -41,8 +41,10 @@ from .type_constraints import check_types
 _MOST_DEFINITIONS = 16  # ONNX's definitions of operators in definitions; they need three
 
 
-def import_graph(model: ir.Model, name: str, where: str, *, counts: bool = False) -> ImportedModel:
-    """Builds the Relax module of a model with static input shapes; see `load` for `counts`.
+def import_graph(
+    model: ir.Model, name: str, where: str, *, sizes_vary: bool = False, loops: bool = False
+) -> ImportedModel:
+    """Builds the Relax module of a model with static input shapes; see `load` for `sizes_vary` and `loops`.
 
     Raises:
         UnsupportedOperatorError: nodes have no converter; all are listed.
@@ -50,9 +52,10 @@ def import_graph(model: ir.Model, name: str, where: str, *, counts: bool = False
         ModelError: a node does not fit its inputs.
     """
     builder = relax.BlockBuilder()
-    importer = _Importer(model, where)
+    importer = _Importer(model, where, keeps_loops=loops)
     scope = Scope(
-        {domain or "": version for domain, version in model.opset_imports.items()}, Emitter(builder, counts=counts)
+        {domain or "": version for domain, version in model.opset_imports.items()},
+        Emitter(builder, sizes_vary=sizes_vary),
     )
     border = Border()
     for value in real_inputs(model):
@@ -100,7 +103,8 @@ def _check_well_formed(module: tvm.IRModule, where: str) -> None:
 class _Importer:
     """One import in progress."""
 
-    def __init__(self, model: ir.Model, where: str) -> None:
+    def __init__(self, model: ir.Model, where: str, *, keeps_loops: bool) -> None:
+        self.keeps_loops = keeps_loops
         self.refusals = Refusals(where)
         self.bodies = Bodies()
         self._functions = model.functions

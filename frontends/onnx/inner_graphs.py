@@ -14,6 +14,10 @@ Value: TypeAlias = Any
 class Graphs(Protocol):
     """The graphs among a node's attributes; what a graph gives may be missing (`scope.Missing`)."""
 
+    @property
+    def keeps_loops(self) -> bool:
+        """Whether loops of few turns stay loops."""
+
     def nodes(self, attribute: str) -> int:
         """How many nodes a graph has."""
 

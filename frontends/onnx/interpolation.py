@@ -9,7 +9,7 @@ computed in float32, operation by operation as ONNX Runtime does: which element 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import Enum
 from types import MappingProxyType
 from typing import TypeAlias
@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from tvm import relax, te, tirx, topi
 
-from ...ir_passes.dialect.interpolation import interpolate
+from ...ir_passes.dialect import interpolation
+from ...ir_passes.dialect.interpolation import Sampling, interpolate
 from ...ir_types import Scalar
 from .dtypes import accumulator, is_float, numpy_dtype
 from .node import Expr, Node, dtype_of
@@ -50,11 +51,15 @@ class Rounding(Enum):
 
 @dataclass(frozen=True)
 class Taps:
-    """For each output element: input positions [size, taps], weights [size, taps]; whether it lies outside [size]."""
+    """For each output element: input positions [size, taps], weights [size, taps]; whether it lies outside [size].
+
+    `sampling` says how they were computed.
+    """
 
     positions: npt.NDArray[np.int64]
     weights: _Floats
     outside: npt.NDArray[np.bool_]
+    sampling: Sampling
 
 
 @dataclass(frozen=True)
@@ -160,7 +165,8 @@ def taps(method: Method, extent: int, size: int, scale: float, crop: tuple[float
         weights = np.where(inside, weights, 0.0)
         total = np.sum(weights, axis=1, keepdims=True)
         weights = np.divide(weights, total, out=np.zeros_like(weights), where=total != 0)
-    return Taps(np.clip(positions, 0, extent - 1).astype(np.int64), weights, outside)
+    sampling = Sampling(**asdict(method), scale=scale)
+    return Taps(np.clip(positions, 0, extent - 1).astype(np.int64), weights, outside, sampling)
 
 
 def _weighted(method: Method, at: _Floats, shrink: float) -> tuple[_Floats, _Floats]:
@@ -189,15 +195,18 @@ def emit(node: Node, x: Expr, tables: Mapping[int, Taps], *, extrapolation: floa
     """
     dtype = dtype_of(x)
     axes = sorted(tables, reverse=True)
+    varying = may_vary(node)
     for axis in axes:
-        if _picks(tables[axis]):
+        if _picks(tables[axis]) and not varying:
             x = _pick(node, x, axis, tables[axis].positions[:, 0])
-    summed = [axis for axis in axes if not _picks(tables[axis])]
+    summed = [axis for axis in axes if varying or not _picks(tables[axis])]
     every_axis = rounding is Rounding.EVERY_AXIS and not is_float(dtype)
     for together in [[axis] for axis in summed] if every_axis else [summed] if summed else []:
         compute = _computed_in(dtype, rounding)
         x = x if dtype_of(x) == compute else node.emit(relax.op.astype(x, compute))
-        x = node.emit(interpolate(x, [_emitted(node, tables[axis], compute) for axis in together], together))
+        sampled = [tables[axis].sampling for axis in together] if varying else []
+        given = [_emitted(node, tables[axis], compute, whole=varying) for axis in together]
+        x = node.emit(interpolate(x, given, together, sampled))
         if every_axis:
             x = _rounded(node, x, dtype)
     if dtype_of(x) != dtype:
@@ -235,20 +244,23 @@ def _rounded(node: Node, x: Expr, dtype: str) -> Expr:
     return node.emit_te(round_to_range, x)
 
 
+def may_vary(node: Node) -> bool:
+    """Whether tables say how they were computed, as those for other sizes may be others; so they do for floats."""
+    return node.sizes_vary and is_float(node.dtype(0))
+
+
 def _picks(table: Taps) -> bool:
     return bool(table.weights.shape[1] == 1)
 
 
-def _emitted(node: Node, table: Taps, dtype: str) -> tuple[Expr, Expr]:
-    """Positions and weights of the taps that any element uses."""
-    used = table.weights.any(axis=0)
+def _emitted(node: Node, table: Taps, dtype: str, *, whole: bool) -> tuple[Expr, Expr]:
+    """Positions and weights: the whole of them, or of the taps that any element uses."""
+    used = table.weights.any(axis=0) | whole
     positions = node.emit(np.ascontiguousarray(table.positions[:, used]))
     return positions, node.emit(table.weights[:, used].astype(dtype))
 
 
 def _pick(node: Node, x: Expr, axis: int, positions: npt.NDArray[np.int64]) -> Expr:
-    """One input element for each output element; a whole factor needs no table."""
-    extent, size = int(x.ty.shape[axis]), len(positions)
-    if size % extent == 0 and bool((positions == np.arange(size) // (size // extent)).all()):
-        return node.emit(relax.op.repeat(x, size // extent, axis)) if size > extent else x
-    return node.emit(relax.op.take(x, node.emit(positions), axis, mode="fast"))
+    """One input element for each output element."""
+    picked = interpolation.picked(x, axis, positions)
+    return x if picked is x else node.emit(picked)

@@ -219,6 +219,11 @@ class Node:
             return self._emitter.stand_in(np.asarray(expr))
         return self._emitter.emit(expr, self.name)
 
+    @property
+    def sizes_vary(self) -> bool:
+        """Whether the model is imported for other sizes, too."""
+        return self._emitter.sizes_vary
+
     def counted(self, numbers: Array, step: int) -> Array | Expr:
         """Integers that the model counts; they may depend on sizes, and are no constants where these vary."""
         return self._emitter.counted(numbers, step, self.name)

@@ -28,6 +28,7 @@ class Walker(Protocol):
 
     bodies: Bodies
     refusals: Refusals
+    keeps_loops: bool
 
     def walk(self, graph: Iterable[ir.Node], outputs: Sequence[ir.Value], scope: Scope) -> None:
         """Converts the nodes that outputs depend on."""
@@ -62,6 +63,11 @@ class NodeGraphs:
     walker: Walker
     node: Node
     scope: Scope
+
+    @property
+    def keeps_loops(self) -> bool:
+        """Whether loops of few turns stay loops."""
+        return self.walker.keeps_loops
 
     def nodes(self, attribute: str) -> int:
         """How many nodes a graph has."""

@@ -2,10 +2,14 @@
 
     relax.tilewright.append(state, new, begin, count)    state, whose rows from `begin` on are those of `new`
     relax.tilewright.joined(part, .., size, ..)          parts one after the other, of each the first `size` rows
+    relax.tilewright.continued(old, new, begins)         room for all rows of both, those of `new` from `begins` on
 
-Rows are along the attribute `axis`; `begin`, `count` and sizes are int64 scalars. `joined` has the type of a
-concatenation, and behind the rows of the last part anything. `append` has the state's memory for its result: a pass
-that comes last (`kernels/append_in_place.py`) sees to it that its kernel, which writes the new rows alone, is given it.
+Rows are along the attribute `axis`; `begin`, `count` and sizes are int64 scalars. `begin` may be a vector, and `begins`
+is one: a number for each text, which the first axis counts. `joined` and `continued` have the type of a
+concatenation; behind the rows of the last part, and of `continued` behind the new ones, is anything. `append` has the
+state's memory for its result: a pass that comes last (`kernels/append_in_place.py`) sees to it that its kernel, which
+writes the new rows alone, is given it. The importer writes `continued` where a model is compiled for several sizes, and
+states are made of it, or it is refused.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from ...ir_types import Call, Expr, Node, Scalar, Type
 from .registration import register
 from .row_copies import rows_kernel
 
-APPENDED, JOINED = "relax.tilewright.append", "relax.tilewright.joined"
+APPENDED, JOINED, CONTINUED = (f"relax.tilewright.{name}" for name in ("append", "joined", "continued"))
 
 
 def append(state: Expr, new: Expr, begin: Expr, count: Expr, axis: int) -> Expr:
@@ -34,6 +38,19 @@ def joined(parts: Sequence[Expr], sizes: Sequence[Expr], axis: int) -> Expr:
     """A call that joins parts; a size for each but the last."""
     attributes = tvm.ir.make_node("ir.DictAttrs", axis=tirx.IntImm("int64", axis))
     return tvm.ir.Call(Op.get(JOINED), [*parts, *sizes], attributes)
+
+
+def continued(old: Expr, new: Expr, begins: Expr, axis: int) -> Expr:
+    """A call that puts the new rows of each text behind those that it has."""
+    attributes = tvm.ir.make_node("ir.DictAttrs", axis=tirx.IntImm("int64", axis))
+    return tvm.ir.Call(Op.get(CONTINUED), [old, new, begins], attributes)
+
+
+def _type_of_continued(call: Call, context: Node) -> Type:
+    axis, (old, new) = int(call.attrs["axis"]), call.args[:2]
+    shape = [int(extent) for extent in old.ty.shape]
+    shape[axis] += int(new.ty.shape[axis])
+    return relax.TensorType(shape, str(old.ty.dtype))
 
 
 def _type_of_append(call: Call, context: Node) -> Type:
@@ -50,7 +67,8 @@ def _type_of_joined(call: Call, context: Node) -> Type:
 def _legalize_append(builder: relax.BlockBuilder, call: Call) -> Expr:
     state, new, begin, count = call.args
     memory, rows = (tuple(int(extent) for extent in each.ty.shape) for each in (state, new))
-    function = rows_kernel(memory, rows, int(call.attrs["axis"]), str(state.ty.dtype))
+    axis, texts = int(call.attrs["axis"]), tuple(int(extent) for extent in begin.ty.shape)
+    function = rows_kernel(memory, rows, axis, str(state.ty.dtype), texts)
     kernel = builder.add_func(APPEND.on(function, True), "append")
     return relax.call_tir(kernel, relax.Tuple([state, new, begin, count]), call.ty)
 
@@ -83,4 +101,5 @@ def _legalize_joined(builder: relax.BlockBuilder, call: Call) -> Expr:
 
 
 register(APPENDED, __doc__, _type_of_append, _legalize_append)
+register(CONTINUED, __doc__, _type_of_continued)
 register(JOINED, __doc__, _type_of_joined, _legalize_joined)

@@ -2,9 +2,10 @@
 
     relax.tilewright.attention(q, k, v, *masks) = softmax(q k^T * scale + masks) v
 
-with q (batch, queries, heads, depth), k (batch, keys, heads, depth), v (batch, keys, heads, value depth), any number of
-masks that broadcast to (batch, heads, queries, keys) and may have a part of the batch, which repeats, and the result
-(batch, queries, heads, value depth). Attributes: `scale`, a float; `nan_is_zero`, whether probabilities that are NaN
+with q (batch, queries, heads, depth), k (batch, keys, heads, depth), v (batch, keys, heads, value depth), where heads
+of k and v may be fewer, each for several heads of q that follow each other; any number of masks that broadcast to
+(batch, heads, queries, keys) and may have a part of the batch, which repeats; and the result (batch, queries, heads,
+value depth). Attributes: `scale`, a float; `nan_is_zero`, whether probabilities that are NaN
 (of a row whose mask is -inf throughout) count as 0; `dtype`, of sums, masks and result, where q, k and v are narrower.
 
 Where q and k are integers of 8 bits, their products are summed in int32, masks of int32 are added to these sums, and
@@ -59,11 +60,13 @@ def _infer_type(call: Call, context: Node) -> Type:
     return relax.TensorType([*list(q.shape)[:3], v.shape[3]], str(call.attrs["dtype"]))
 
 
-def _legalize(builder: relax.BlockBuilder, call: Call) -> Expr:
+def decomposed(builder: relax.BlockBuilder, call: Call) -> Expr:
     """The definition in plain operators, for where no template takes it."""
     op, emit = relax.op, builder.emit
     q, k, v, *masks = call.args
     dtype = str(call.attrs["dtype"])
+    groups = int(q.ty.shape[2]) // int(k.ty.shape[2])
+    k, v = (emit(op.repeat(each, groups, 2)) if groups > 1 else each for each in (k, v))
     sums = SUMS_OF_INTEGERS if has_integers(call) else dtype
     scores = emit(op.matmul(emit(op.permute_dims(q, _HEADS_FIRST)), emit(op.permute_dims(k, _KEYS_LAST)), sums))
     for mask in (each for each in masks if is_of_sums(each)):
@@ -84,4 +87,4 @@ def _legalize(builder: relax.BlockBuilder, call: Call) -> Expr:
     return op.permute_dims(result, _HEADS_FIRST)
 
 
-register(NAME, __doc__, _infer_type, _legalize)
+register(NAME, __doc__, _infer_type, decomposed)

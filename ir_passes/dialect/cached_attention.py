@@ -3,10 +3,10 @@
     relax.tilewright.cached_attention(q, k, v, queries, keys, *masks) = softmax(q k^T * scale + masks) v
 
 of the first `queries` rows of q and the first `keys` keys, two int64 scalars; other rows of the result may be anything,
-and nothing behind the last key is read. q is (batch, queries, heads, depth), the result (batch, queries, heads, value
-depth), and masks are as those of `attention`. k and v are (batch, heads, keys, depth) as caches are, or (batch, keys,
-heads, depth); each of their heads serves as many of q as there are more of these. Attributes: `scale`, `nan_is_zero`;
-`heads_first`, two flags of k and v.
+and nothing behind the last key is read. `keys` may be a vector, of a number for each of the batch. q is (batch,
+queries, heads, depth), the result (batch, queries, heads, value depth), and masks are as those of `attention`. k and v
+are (batch, heads, keys, depth) as caches are, or (batch, keys, heads, depth); each of their heads serves as many of q
+as there are more of these. Attributes: `scale`, `nan_is_zero`; `heads_first`, two flags of k and v.
 """
 
 from __future__ import annotations

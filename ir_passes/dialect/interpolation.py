@@ -5,13 +5,19 @@
 with a table an axis of the attribute `axes`, applied in that order: along its axis, element i of the result is the sum
 over taps t of weights[i, t] * x[positions[i, t]]. Positions are integers of shape (size, taps), inside of the axis;
 weights have that shape and the dtype of x, which is a float.
+
+A model that is imported for several sizes says of each table how it was computed (`Sampling`), in the attribute
+`sampled`: so one for all sizes can be computed when it runs. Then tables may be of axes that stay as they are.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import tvm
 from tvm import relax, te, tirx
 from tvm.ir import Op
@@ -23,15 +29,45 @@ NAME = "relax.tilewright.interpolate"
 Tables = Sequence[tuple[Any, Any]]  # Relax expressions, or TE tensors
 
 
-def interpolate(x: Expr, tables: Tables, axes: Sequence[int]) -> Expr:
-    """A call of the operator: for each axis its positions and weights."""
-    attributes = tvm.ir.make_node("ir.DictAttrs", axes=[tirx.IntImm("int64", axis) for axis in axes])
+@dataclass(frozen=True)
+class Sampling:
+    """How the table of an axis was computed: as ONNX's Resize says it, by the same values.
+
+    Attributes:
+        mode: ``nearest``, ``linear`` or ``cubic``.
+        coordinates: from a place in the result to one in x; `nearest`: which element is nearest to that.
+        cubic: the factor of cubic interpolation.
+        exclude_outside: whether what lies outside has no weight.
+        antialias: whether taps are as many as the axis shrinks by.
+        scale: by which it grows; sizes are rounded, so it may be another than that of the sizes.
+    """
+
+    mode: str
+    coordinates: str
+    nearest: str
+    cubic: float
+    exclude_outside: bool
+    antialias: bool
+    scale: float
+
+
+def interpolate(x: Expr, tables: Tables, axes: Sequence[int], sampled: Sequence[Sampling] = ()) -> Expr:
+    """A call of the operator: for each axis its positions and weights, and perhaps how they were computed."""
+    said = json.dumps([asdict(each) for each in sampled])
+    attributes = tvm.ir.make_node(
+        "ir.DictAttrs", axes=[tirx.IntImm("int64", axis) for axis in axes], sampled=said if sampled else ""
+    )
     return tvm.ir.Call(Op.get(NAME), [x, *(each for table in tables for each in table)], attributes)
 
 
 def axes_of(call: Call) -> list[int]:
     """The axes of a call, in the order in which they are interpolated."""
     return [int(axis) for axis in call.attrs["axes"]]
+
+
+def sampled_of(call: Call) -> list[Sampling]:
+    """How the tables of a call were computed; empty where nobody says."""
+    return [Sampling(**each) for each in json.loads(str(call.attrs["sampled"]) or "[]")]
 
 
 def tables_of(operands: Sequence[Any]) -> list[tuple[Any, Any]]:
@@ -57,6 +93,14 @@ def weighted(x: Any, tables: Tables, axes: Sequence[int], index: Sequence[Scalar
     for tap in range(1, int(weights.shape[1])):
         total = total + term(tap)
     return total
+
+
+def picked(x: Expr, axis: int, positions: np.ndarray[Any, Any]) -> Expr:
+    """One element of x for each of the result, without weights; a whole factor needs no table, and none x itself."""
+    extent, size = int(x.ty.shape[axis]), len(positions)
+    if size % extent == 0 and bool((positions == np.arange(size) // (size // extent)).all()):
+        return relax.op.repeat(x, size // extent, axis) if size > extent else x
+    return relax.op.take(x, relax.const(positions.astype(np.int64), "int64"), axis, mode="fast")
 
 
 def _infer_type(call: Call, context: Node) -> Type:

@@ -3,6 +3,8 @@
 for (all that is outside of the rows)
     for row of so many as there are                known when it runs
         state[.., begin + row, ..] = new[.., row, ..]           vectors of the last axis
+
+Where each text has as many rows as it has, `begin` is a vector, and it is the one of the text.
 """
 
 from __future__ import annotations
@@ -19,10 +21,14 @@ from ...tensorir_statements import counted, int64, load, loop, sequence, store, 
 _MOST_LANES = 16
 
 
-def rows_kernel(state: Sequence[int], new: Sequence[int], axis: int, dtype: str) -> PrimFunc:
-    """The PrimFunc of (state, new, begin, count, result): of the result it writes the new rows, and reads no state."""
+def rows_kernel(state: Sequence[int], new: Sequence[int], axis: int, dtype: str, texts: Sequence[int] = ()) -> PrimFunc:
+    """The PrimFunc of (state, new, begin, count, result): of the result it writes the new rows, and reads no state.
+
+    Args:
+        texts: the shape of `begin`: none, or as many as the first axis has.
+    """
     before, rows = tensor(state, dtype, "state"), tensor(new, dtype, "new")
-    begin, count = tensor((), "int64", "begin"), tensor((), "int64", "count")
+    begin, count = tensor(texts, "int64", "begin"), tensor((), "int64", "count")
     result = tensor(state, dtype, "result")
     counter = variables(1, "int64", "counter")
     outer, inner = list(new[:axis]), list(new[axis + 1 :])
@@ -31,7 +37,9 @@ def rows_kernel(state: Sequence[int], new: Sequence[int], axis: int, dtype: str)
     def row(place: Sequence[Scalar], index: Scalar) -> list[Stmt]:
         def element(inside: Scalar) -> list[Stmt]:
             at = _places(inside, inner)
-            return [store(result, load(rows, *place, index, *at), *place, load(begin) + index, *at)]
+            return [
+                store(result, load(rows, *place, index, *at), *place, load(begin, *place[: len(texts)]) + index, *at)
+            ]
 
         if lanes == 1:
             return [loop(math.prod(inner), element)]

@@ -17,11 +17,15 @@ _HEADS_FIRST = [0, 2, 1, 3]
 
 @dataclass(frozen=True)
 class Cache:
-    """Keys or values: (batch, heads, keys, depth), or with keys before heads; fewer heads where each serves several."""
+    """Keys or values: (batch, heads, keys, depth), or with keys before heads; fewer heads where each serves several.
+
+    `by_text` are two numbers whose sum is how many keys there are, the first a vector, where each text has its own.
+    """
 
     tensor: Expr
     heads_first: bool
     is_state: bool
+    by_text: tuple[Expr, Expr] | None = None
 
 
 def cache_of(operand: Expr, made_by: MadeBy) -> Cache:
@@ -33,8 +37,10 @@ def cache_of(operand: Expr, made_by: MadeBy) -> Cache:
         tensor = uncast(moved.args[0], made_by)
         tensor = _once(tensor, made_by)
     made = made_by(tensor)
-    is_state = isinstance(made, tvm.ir.Call) and getattr(made.op, "name", "") == APPENDED
-    return Cache(tensor, heads_first, is_state)
+    if not isinstance(made, tvm.ir.Call) or getattr(made.op, "name", "") != APPENDED:
+        return Cache(tensor, heads_first, False)
+    _, _, begin, count = made.args
+    return Cache(tensor, heads_first, True, (begin, count) if shape_of(begin.ty) else None)
 
 
 def uncast(tensor: Expr, made_by: MadeBy) -> Expr:

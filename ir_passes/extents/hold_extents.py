@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, TypeAlias
@@ -18,11 +18,13 @@ from ...ir_types import Call, Expr, Type, Var
 from ...sizes import Size, SizeExpr, dimensions_of, parse_size, smallest
 from ..core.base import GraphPass, PassResult
 from ..core.constants import constant
+from ..core.functions import joined, split
 from ..core.graph import MAIN, Binding, Graph, remove_dead
 from ..dialect.held import held
 from ..dialect.sized import SIZE, SIZED
 from ..dialect.within import within
 from ..kernels.kernel_graph import renamed
+from .bodies import CALLS
 from .digits import Axis, Digit, Extents, bound_of, conditions, flat_conditions, of_sizes, varies, whole
 from .rules import RULES
 from .step import Step, operator_name, shape_of
@@ -39,9 +41,10 @@ class HoldExtents(GraphPass):
     """Follow the sizes of the inputs through `main`, and mask what is not there wherever elements meet (`rules.py`).
 
     Tensors stay as large as at the bound. `main` gets a parameter, an int64 scalar, for each size that a mask or a loop
-    depends on. The attribute `EXTENTS` of `main` says what these are, how much there is of each output, and what is
-    there of the results of the bindings, for `tell_extents`. Contract: what is there of the outputs is what the model
-    computes for inputs of these sizes.
+    depends on, and so do bodies of loops and branches, which are followed where they are called (`bodies.py`). The
+    attribute `EXTENTS` of a function says what these are, how much there is of each output, and what is there of the
+    results of the bindings, for `tell_extents`. Contract: what is there of the outputs is what the model computes for
+    inputs of these sizes.
 
     Options:
         inputs: the sizes of each parameter of `main`.
@@ -54,24 +57,15 @@ class HoldExtents(GraphPass):
     rooms: Mapping[int, tuple[int, int]] = field(default_factory=lambda: MappingProxyType({}))
 
     def __call__(self, module: tvm.IRModule) -> PassResult:
-        """Rewrite `main`."""
-        graph = Graph.read(module)
+        """Rewrite `main`, and the bodies that it calls."""
+        parts = split(module)
         inputs = [of_sizes(sizes, self.bounds) for sizes in self.inputs]
         for number, (axis, room) in self.rooms.items():
             (digit,) = inputs[number][axis]
             inputs[number] = (*inputs[number][:axis], (Digit(room, digit.size),), *inputs[number][axis + 1 :])
-        walk = _Walk(graph, inputs)
-        bindings, outputs = walk.run()
-        told = Told(
-            inputs=[walk.stop(each) for each in walk.inputs],
-            bindings=[walk.stop_of(var) for var, _ in bindings],
-            outputs=[[[(digit.bound, str(digit.size)) for digit in axis] for axis in each] for each in outputs],
-            sizes=[str(size) for size in walk.sizes],  # the last: some were met just now
-        )
-        params = (*graph.params, *walk.sizes.values())
-        module = replace(graph, params=params, bindings=tuple(bindings)).write(module)
-        module.update_func(module.get_global_var(MAIN), EXTENTS.on(module[MAIN], json.dumps(asdict(told))))
-        return PassResult(module, True)
+        walk = Walk(parts, MAIN, inputs)
+        outputs = walk.run()
+        return PassResult(joined({MAIN: walk.written(outputs), **walk.bodies}), True)
 
 
 @dataclass(frozen=True)
@@ -102,12 +96,27 @@ class Told:
         return Told(**told)
 
 
-class _Walk:
-    """One pass over the bindings."""
+class Walk:
+    """One pass over the bindings of a function.
 
-    def __init__(self, graph: Graph, inputs: list[Extents]) -> None:
-        self.graph = graph
-        self.inputs = inputs
+    Attributes:
+        sizes: the parameters that it gets, by the sizes that they are.
+        bodies: the functions that it calls, as it leaves them, by name.
+    """
+
+    def __init__(self, parts: Mapping[str, tvm.IRModule], name: str, inputs: Sequence[Extents]) -> None:
+        """Gets ready.
+
+        Args:
+            parts: each function as the `main` of a module of its own.
+            name: of the function.
+            inputs: the extents of its parameters.
+        """
+        self.parts = parts
+        self.module = parts[name]
+        self.graph = graph = Graph.read(self.module)
+        self.bodies: dict[str, tvm.IRModule] = {}
+        self.inputs = list(inputs)
         self.known: dict[Var, _Known] = dict(zip(graph.params, inputs, strict=True))
         self.sizes: dict[SizeExpr, Var] = {}
         self.bindings: list[Binding] = []
@@ -117,7 +126,7 @@ class _Walk:
         self._own_ends: set[Var] = set()
         self._names: dict[Var, Expr] = {}
         self._made: dict[Expr, Expr] = {}
-        self._dimensions = {
+        self.dimensions = {
             each.name: each
             for sizes in inputs
             for axis in sizes
@@ -125,22 +134,45 @@ class _Walk:
             for each in dimensions_of(digit.size)
         }
 
-    def run(self) -> tuple[list[Binding], list[Extents]]:
-        """The bindings, and the extents of the outputs."""
+    def run(self) -> list[Extents]:
+        """Follows the bindings, and gives the extents of the outputs."""
         for var, value in self.graph.bindings:
             value = renamed(value, self._names)
             if isinstance(value, tvm.ir.Call) and operator_name(value) == _SIZE:
                 self._names[var] = self._number(str(value.attrs["text"]))
             elif isinstance(value, tvm.ir.Call) and operator_name(value) == _SIZED:
                 (bound,) = shape_of(value.ty)
-                extents = ((Digit(bound, parse_size(str(value.attrs["text"]), self._dimensions.values())),),)
+                extents = ((Digit(bound, parse_size(str(value.attrs["text"]), self.dimensions.values())),),)
                 self._bind(var, self._normalize(relax.op.reshape(value.args[0], [bound])), extents)
+            elif isinstance(value, tvm.ir.Call) and operator_name(value) in CALLS:
+                self._bind(var, *CALLS[operator_name(value)](self, var, value))
             elif isinstance(value, tvm.ir.Call):
                 self._call(var, value)
             else:
                 self._bind(var, value, self._of(value))
-        outputs = [self._tensor(self._of(output)) for output in self.graph.outputs]
-        return remove_dead(self.bindings, self.graph.outputs), outputs
+        return [self.tensor(output) for output in self.graph.outputs]
+
+    def inside(self, name: str, inputs: Sequence[Extents], sizes: Iterable[SizeExpr]) -> Walk:
+        """What follows a function that this one calls: one that has these sizes as parameters already."""
+        walk = Walk(self.parts, name, inputs)
+        walk.dimensions = {**self.dimensions, **walk.dimensions}
+        for size in sizes:
+            walk.scalar(size)
+        return walk
+
+    def written(self, outputs: Sequence[Extents]) -> tvm.IRModule:
+        """The function as it is then, and what its attribute says, as a module of its own."""
+        bindings = remove_dead(self.bindings, self.graph.outputs)
+        told = Told(
+            inputs=[self.stop(each) for each in self.inputs],
+            bindings=[self.stop_of(var) for var, _ in bindings],
+            outputs=[[[(digit.bound, str(digit.size)) for digit in axis] for axis in each] for each in outputs],
+            sizes=[str(size) for size in self.sizes],  # the last: some were met just now
+        )
+        params = (*self.graph.params, *self.sizes.values())
+        module = replace(self.graph, params=params, bindings=tuple(bindings)).write(self.module)
+        module.update_func(module.get_global_var(MAIN), EXTENTS.on(module[MAIN], json.dumps(asdict(told))))
+        return module
 
     def stop_of(self, var: Var) -> Stop:
         """Where the result of a binding ends; of what has a value behind it, how far that is read."""
@@ -164,7 +196,7 @@ class _Walk:
         """Where a tensor ends."""
         rows = flat_conditions(known) if isinstance(known, tuple) else []
         for *_, size in rows:
-            self._scalar(size)
+            self.scalar(size)
         places = {size: place for place, size in enumerate(self.sizes)}
         return [(places[size], step, bound) for step, bound, size in rows if isinstance(size, SizeExpr)]
 
@@ -205,7 +237,7 @@ class _Walk:
             known = self._of(argument)
             operands.append(known if isinstance(known, tuple) else ())
             if isinstance(known, list):
-                fields[place] = [self._tensor(each) for each in known]
+                fields[place] = known
         name = operator_name(call)
         return Step(call, name, str(var.name), operands, fields, self._made.get)
 
@@ -240,7 +272,7 @@ class _Walk:
             rows = conditions(extents)
             if fill is None:
                 rows = [row for row in rows if step.reaches[place].get(row[0])]
-            sizes = [self._scalar(size) for *_, size in rows]
+            sizes = [self.scalar(size) for *_, size in rows]
             if fill is None:
                 call = held(operand, [axis for axis, *_ in rows], sizes)
             else:
@@ -252,11 +284,11 @@ class _Walk:
 
     def _size(self, size: Size) -> Expr:
         """A size as an int64 scalar."""
-        return constant(np.array(size, np.int64)) if isinstance(size, int) else self._scalar(size)
+        return constant(np.array(size, np.int64)) if isinstance(size, int) else self.scalar(size)
 
     def _number(self, text: str) -> Expr:
         """What a size is by its text."""
-        return self._scalar(parse_size(text, self._dimensions.values()))
+        return self.scalar(parse_size(text, self.dimensions.values()))
 
     def _read(self, filled: Var, reach: dict[int, int]) -> None:
         """One more reads what was put behind an end: as far as the one who reads farthest."""
@@ -267,7 +299,7 @@ class _Walk:
             else:
                 del known[axis]
 
-    def _scalar(self, size: Size) -> Var:
+    def scalar(self, size: Size) -> Var:
         """The parameter of `main` that a size is."""
         assert isinstance(size, SizeExpr)
         if size not in self.sizes:
@@ -287,10 +319,15 @@ class _Walk:
             return item
         return whole(shape_of(value.ty)) if isinstance(value, tvm.ir.GenericConst) else ()
 
-    @staticmethod
-    def _tensor(known: _Known) -> Extents:
+    def tensor(self, value: Expr) -> Extents:
+        """What there is of a tensor."""
+        known = self._of(value)
         assert isinstance(known, tuple)
         return known
+
+    def size_of(self, value: Expr) -> Size | None:
+        """The size that a scalar is; None of one that is none."""
+        return next((size for size, scalar in self.sizes.items() if scalar.same_as(value)), None)
 
 
 def _all_of(ty: Type) -> _Known:

@@ -12,7 +12,7 @@ from tvm import relax
 from ...ir_types import Expr
 from ...sizes import Size, smallest
 from ...slices import slices
-from ..core.constants import array_of
+from ..core.constants import array_of, constant, numpy_dtype
 from ..dialect import from_end as from_end_operator
 from ..dialect.append import joined
 from .digits import Axis, Digit, Extents, axis_of, bound_of, regrouped, size_of, varies, whole
@@ -44,11 +44,45 @@ def take(step: Step) -> Extents:
     data, places = step.operands
     if step.call.attrs.axis is None:
         raise step.refused("it takes of all axes at once")
-    axis = int(step.call.attrs.axis) % len(data)
-    if varies(data[axis]):
-        places = _chosen(step, data[axis], array_of(step.call.args[1]), axis)
+    axis, known = int(step.call.attrs.axis) % len(data), array_of(step.call.args[1])
+    if varies(data[axis]) and known is not None:
+        places = _chosen(step, data[axis], known, axis)
+    elif varies(data[axis]) and str(step.call.attrs.mode) == "wrap":
+        if len(data[axis]) > 1:
+            raise step.refused(f"axis {axis} is several dimensions")
+        step.sizes = (size_of(data[axis]),)
+
+        def from_where_it_ends(operands: Sequence[Expr], emit: Emit) -> Expr:
+            """Places below 0 count from the end of what is there."""
+            x, at, size = operands
+            dtype = str(at.ty.dtype)
+            end = size if dtype == "int64" else emit(relax.op.astype(size, dtype))
+            before = emit(relax.op.less(at, constant(np.zeros((), numpy_dtype(dtype)))))
+            inside = emit(relax.op.where(before, emit(relax.op.add(at, end)), at))
+            return relax.op.take(x, inside, axis, mode="wrap")
+
+        step.instead = from_where_it_ends
     step.fill(1, 0)
     return (*data[:axis], *places, *data[axis + 1 :])
+
+
+def flip(step: Step) -> Extents:
+    """What there is of an axis, its last element first."""
+    (operand,) = step.operands
+    axis = int(step.call.attrs.axis) % len(operand)
+    if varies(operand[axis]):
+        if len(operand[axis]) > 1:
+            raise step.refused(f"axis {axis} is several dimensions")
+        bound = bound_of(operand[axis])
+        step.sizes = (size_of(operand[axis]),)
+
+        def backwards(operands: Sequence[Expr], emit: Emit) -> Expr:
+            x, size = operands
+            places = emit(relax.op.subtract(size, constant(np.arange(1, bound + 1))))
+            return relax.op.take(x, emit(relax.op.maximum(places, constant(np.zeros((), np.int64)))), axis, mode="fast")
+
+        step.instead = backwards
+    return operand
 
 
 def from_end(step: Step) -> Extents:
@@ -192,6 +226,7 @@ def continued(step: Step) -> Extents:
         raise step.refused(f"what it holds along axis {axis} is several dimensions")
     others = [tuple(() if at == axis else each for at, each in enumerate(each)) for each in (state, new)]
     axes = broadcast(step, others, [1 if at == axis else extent for at, extent in enumerate(step.shape)])
+    step.fill(2, 0)  # where rows of a text begin that is not there: somewhere in its memory
     step.own_end = True
     size = size_of(new[axis]) + state[axis][0].size
     return tuple(axis_of([Digit(step.shape[axis], size)]) if at == axis else each for at, each in enumerate(axes))

@@ -195,6 +195,8 @@ def _of_cache(step: Step, batch: Extents, q: Extents, k: Extents) -> Extents:
 
     def attended(operands: Sequence[Expr], emit: Emit) -> Expr:
         *given, queries, count = operands
+        if keys.by_text is not None:
+            count = emit(relax.op.add(*keys.by_text))
         return cached_attention(
             [
                 uncast(given[0], step.made_by),

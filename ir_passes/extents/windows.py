@@ -68,17 +68,28 @@ def convolution(step: Step) -> Extents:
 
 
 def interpolation(step: Step) -> Extents:
-    """Tables say what an element is made of: of fewer elements the beginnings of the tables for the most."""
+    """Tables say what an element is made of: of fewer elements the beginnings of the tables for the most.
+
+    Of tables that are computed when it runs as much is there as of the result, and places are inside of the image; what
+    is not there of them must lie somewhere all the same.
+    """
     data = step.operands[0]
     axes = list(data)
     reach = dict.fromkeys(range(len(data)), 0)
     tables = tables_of(list(step.call.args)[1:])
-    for axis, (table, _) in zip(axes_of(step.call), tables, strict=True):
+    for number, (axis, (table, _)) in enumerate(zip(axes_of(step.call), tables, strict=True)):
+        if len(data[axis]) > 1:
+            raise step.refused(f"axis {axis} is several dimensions")
+        positions, place = array_of(table), 1 + 2 * number
+        if positions is None:
+            axes[axis] = step.operands[place][0]
+            step.fill(place, 0)
+            continue
         if not varies(data[axis]):
             axes[axis] = whole([step.shape[axis]])[0]
             continue
-        positions, times = array_of(table), step.shape[axis] // bound_of(data[axis])
-        if len(data[axis]) > 1 or step.shape[axis] % bound_of(data[axis]) or positions is None:
+        times = step.shape[axis] // bound_of(data[axis])
+        if step.shape[axis] % bound_of(data[axis]):
             raise step.refused(f"axis {axis} grows by no whole number")
         (digit,) = data[axis]
         axes[axis] = axis_of([Digit(step.shape[axis], digit.size * times)])

@@ -29,9 +29,10 @@ class FuseAttention(GraphPass):
     Factors may stand on q, on k or on the scores, masks (biases of positions among them) be added before or after, and
     the axes before the last two be reshaped in between; the last of them are the heads, those before it the batch. In
     products of rank 3, heads are looked for behind the reshape that merged them. Probabilities may have NaN replaced by
-    0. The operator takes tokens before heads, so the values are transposed to that and back; where a model transposed
-    them from it, Canonicalize takes both away. Scores that anything else reads stay. Contract: the same function, that
-    of NaN and infinities too, up to rounding.
+    0, or those of whole rows, as ONNX's Attention does where all keys are masked: then the results of these rows are 0,
+    whatever the values are. The operator takes tokens before heads, so the values are transposed to that and back;
+    where a model transposed them from it, Canonicalize takes both away. Scores that anything else reads stay. Contract:
+    but for that, the same function, that of NaN and infinities too, up to rounding.
     """
 
     def __call__(self, module: tvm.IRModule) -> PassResult:
@@ -54,7 +55,7 @@ def _visit(rewriter: Rewriter, var: Var, value: Expr) -> Expr | None:
     found = _probabilities(rewriter, value.args[0])
     if found is None:
         return None
-    softmax, nan_is_zero = found
+    softmax, nan_is_zero, empty_rows = found
     scores = find_scores(rewriter, softmax.args[0])
     if scores is None or not all(_is_batch(arg) for arg in scores.product.args):
         return None
@@ -77,7 +78,10 @@ def _visit(rewriter: Rewriter, var: Var, value: Expr) -> Expr | None:
     ]
     scale = scores.scale * left * right
     result = rewriter.emit(attention([*tokens_first, *masks], scale=scale, nan_is_zero=nan_is_zero), hint)
-    return _heads_before_tokens(rewriter, result, operands[0].leading, shape, hint)
+    result = _heads_before_tokens(rewriter, result, operands[0].leading, shape, hint)
+    if empty_rows is None:
+        return result
+    return rewriter.emit(relax.op.where(empty_rows, relax.const(0, "float32"), result), hint)
 
 
 def _is_batch(expr: Expr) -> bool:
@@ -85,8 +89,13 @@ def _is_batch(expr: Expr) -> bool:
     return shape is not None and len(shape) >= 3 and 0 not in shape and dtype_of(expr) == "float32"
 
 
-def _probabilities(rewriter: Rewriter, expr: Expr) -> tuple[Call, bool] | None:
-    """The softmax that `expr` is, and whether its NaN are made 0, as in where(isnan(p), 0, p); reshapes may follow."""
+def _probabilities(rewriter: Rewriter, expr: Expr) -> tuple[Call, bool, Expr | None] | None:
+    """The softmax that `expr` is, and whether its NaN are made 0, as in where(isnan(p), 0, p), or which rows; reshapes
+    may follow."""
+    rows = None
+    empty = made_by(rewriter, expr, "where") if _without_nan(rewriter, expr) is None else None
+    if empty is not None and _is_of_rows(empty) and only_use(rewriter, expr):
+        rows, _, expr = empty.args
     regrouped = made_by(rewriter, expr, *RESHAPES)
     while regrouped is not None and regroups(regrouped) and only_use(rewriter, expr):
         expr = regrouped.args[0]
@@ -96,7 +105,14 @@ def _probabilities(rewriter: Rewriter, expr: Expr) -> tuple[Call, bool] | None:
     if softmax is None or int(softmax.attrs.axis) not in (-1, softmax.ty.ndim - 1):
         return None
     uses = rewriter.uses(expr) if plain is None else rewriter.uses(plain) - 1
-    return (softmax, plain is not None) if uses <= 1 else None
+    return (softmax, plain is not None, rows) if uses <= 1 else None
+
+
+def _is_of_rows(chosen: Call) -> bool:
+    """Whether a choice puts 0 in place of whole rows."""
+    rows, zero, rest = chosen.args
+    shape = shape_of(rows)
+    return scalar_of(zero) == 0 and shape is not None and shape[-1:] == (1,) and shape_of(rest) == shape_of(chosen)
 
 
 def _without_nan(rewriter: Rewriter, expr: Expr) -> Expr | None:

@@ -29,4 +29,5 @@ def heads_of(call: relax.Call) -> CachedHeads:
     keys_first, values_first = heads_first_of(call)
     k, v = (constant_shape(each) for each in call.args[1:3])
     own, keys = (k[1], k[2]) if keys_first else (k[2], k[1])
-    return CachedHeads(batch, heads, queries, keys, depth, v[3], heads // own, keys_first, values_first)
+    by_text = bool(constant_shape(call.args[4]))
+    return CachedHeads(batch, heads, queries, keys, depth, v[3], heads // own, keys_first, values_first, by_text)

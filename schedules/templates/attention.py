@@ -38,7 +38,6 @@ from .microkernels import microkernel
 from .rows import softmax_stages
 from .rows_choice import ROWS, Rows, RowsChoice
 from .sharing import best_threads, elapsed, thread_counts
-from .tensor_cores import TensorChoice
 
 Tile = MultiplyAddChoice | DotProductChoice
 ATTENTION = "attention"
@@ -88,8 +87,8 @@ class AttentionChoice(Choice):
     At most so many ``threads`` share the blocks.
     """
 
-    scores: Tile | TensorChoice
-    values: Tile | TensorChoice
+    scores: Tile
+    values: Tile
     softmax: RowsChoice
     threads: int = 1
 
@@ -147,7 +146,6 @@ def block_count(workload: Heads, choice: AttentionChoice) -> int:
 
 def _block_cycles(workload: Heads, choice: AttentionChoice, target: Target) -> float:
     """Estimated cycles of one core for all blocks: products, softmax, and keys and values read by each of them."""
-    assert isinstance(choice.scores, Tile) and isinstance(choice.values, Tile)
     blocks = block_count(workload, choice)
     padded = replace(workload, queries=blocks // workload.heads * choice.block)
     softmax = replace(rows_of(padded, choice.scores, target), functions=1)
@@ -221,7 +219,7 @@ def _cycles_of(workload: Workload, tile: Tile, target: Target) -> float:
     return contraction.cycles(workload, tile, target)
 
 
-def rows_of(sizes: Heads, scores: Tile | TensorChoice, target: Target) -> Rows:
+def rows_of(sizes: Heads, scores: Tile, target: Target) -> Rows:
     """The rows of scores, as long as the tiles that they are made in."""
     lanes = sizes.scores.lanes(target)
     if isinstance(scores, DotProductChoice):
@@ -243,6 +241,7 @@ def compute(
     nan_is_zero: bool,
 ) -> te.Tensor:
     """The result, (batch, queries, heads, value depth), of so many heads of an image."""
+    groups = heads // constant_shape(k)[2]
     scores = microkernel(sizes.scores, choice.scores, target, template=ATTENTION, name=PRODUCTS)
     values = microkernel(sizes.values(sizes.queries, sizes.keys), choice.values, target, template=ATTENTION, name=SUMS)
 
@@ -250,7 +249,7 @@ def compute(
         return q[head // heads, row, head % heads, inner]
 
     def key(head: Any, column: Any, inner: Any) -> Scalar:
-        return k[head // heads, column, head % heads, inner]
+        return k[head // heads, column, head % heads // groups, inner]
 
     extents = (sizes.heads, sizes.queries, sizes.depth)
     lhs = scores.operand(query, extents, (sizes.heads, scores.rows_read, sizes.depth), (0, 0, 0))
@@ -264,7 +263,7 @@ def compute(
     over = values.made_for(sizes.values(padded_rows, summed))
 
     def value(head: Any, column: Any, inner: Any) -> Scalar:
-        return within(v[head // heads, inner, head % heads, column], inner, sizes.keys, summed)
+        return within(v[head // heads, inner, head % heads // groups, column], inner, sizes.keys, summed)
 
     sums = over.compute_padded(lambda *index: probabilities[index], over.pack_at_run_time(value))
     return te.compute(

@@ -9,7 +9,7 @@ from ...targets.target import Target
 from ..tensorir import blocks
 from ..tensorir.blocks import Block
 from . import dot_product_schedule, plain, transposition
-from .attention import PROBABILITIES, PRODUCTS, RESULT, SCORES, SUMS, AttentionChoice, Tile
+from .attention import PROBABILITIES, PRODUCTS, RESULT, SCORES, SUMS, AttentionChoice
 from .contraction import MultiplyAddChoice
 from .contraction_schedule import schedule_sums
 from .dot_product import OPERAND
@@ -21,7 +21,6 @@ _BLOCKS = (PRODUCTS, SCORES, PROBABILITIES, SUMS, RESULT)
 
 def schedule_kernel(sch: Schedule, choice: AttentionChoice, target: Target) -> None:
     """Schedules a kernel around the two contractions and the softmax of one attention."""
-    assert isinstance(choice.scores, Tile) and isinstance(choice.values, Tile)
     anchors = blocks.anchors(sch)
     products, scores, probabilities, sums, result = map(sch.get_sblock, _BLOCKS)
     blocks.inline_producers(sch, anchors)

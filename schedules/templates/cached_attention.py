@@ -34,6 +34,7 @@ class CachedHeads:
     Attributes:
         groups: heads of queries that one of keys serves.
         keys_first, values_first: whether heads come before keys, in keys and in values.
+        by_text: whether each text has a number of keys of its own.
     """
 
     batch: int
@@ -45,6 +46,7 @@ class CachedHeads:
     groups: int = 1
     keys_first: bool = True
     values_first: bool = True
+    by_text: bool = False
 
 
 @dataclass(frozen=True)

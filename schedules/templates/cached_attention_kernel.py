@@ -56,7 +56,8 @@ class _Kernel:
         self.q = tensor((sizes.batch, sizes.queries, sizes.heads, sizes.depth), _DTYPE, "q")
         self.k = cache(sizes.keys_first, sizes.depth, "k")
         self.v = cache(sizes.values_first, sizes.value_depth, "v")
-        self.queries, self.keys = tensor((), "int64", "queries"), tensor((), "int64", "keys")
+        self.queries = tensor((), "int64", "queries")
+        self.keys = tensor((sizes.batch,) if sizes.by_text else (), "int64", "keys")
         self.masks = [tensor(shape, _DTYPE, f"mask_{number}") for number, shape in enumerate(masks)]
         self.result = tensor((sizes.batch, sizes.queries, sizes.heads, sizes.value_depth), _DTYPE, "result")
         rows, lanes = choice.rows, choice.lanes
@@ -92,7 +93,7 @@ class _Kernel:
         blocks = self.sizes.queries // self.choice.rows
         block, head = index % blocks, index // blocks
         place = head // self.sizes.heads, head % self.sizes.heads, block * self.choice.rows
-        statements = sequence([*self.scored(*place), *self.powers(), *self.summed(*place)])
+        statements = sequence([*self.scored(*place), *self.powers(place[0]), *self.summed(*place)])
         own = [self.scores, self.partial, self.sums, self.most, self.total, self.counter]
         inner = s_tir.SBlockRealize([], True, s_tir.SBlock([], [], [], "block", statements, alloc_buffers=own))
         return [tirx.IfThenElse(place[2] < load(self.queries), inner, None) if blocks > 1 else inner]
@@ -136,12 +137,12 @@ class _Kernel:
         begin = [store(self.most, tirx.const(_LOW, _DTYPE), row) for row in range(rows)]
         # All of it, so that TVM sees how large it is: a position that is counted tells it nothing.
         every = loop(self.width // lanes, clear)
-        return [*begin, every, counted(self.counter, 0, load(self.keys), key)]
+        return [*begin, every, counted(self.counter, 0, self.key_count(image), key)]
 
-    def powers(self) -> list[Stmt]:
+    def powers(self, image: Scalar) -> list[Stmt]:
         """The powers of the scores less the largest, and their sums."""
         rows, lanes = self.choice.rows, self.choice.lanes
-        vectors = (load(self.keys) + (lanes - 1)) // lanes
+        vectors = (self.key_count(image) + (lanes - 1)) // lanes
         statements: list[Stmt] = []
         for row in range(rows):
 
@@ -194,7 +195,11 @@ class _Kernel:
                 value = tirx.Select(load(self.total, row) > zero, value, zero)
             return store(self.result, value, image, first + row, head, place)
 
-        return [*each(clear), counted(self.counter, 0, load(self.keys), key), *each(finish)]
+        return [*each(clear), counted(self.counter, 0, self.key_count(image), key), *each(finish)]
+
+    def key_count(self, image: Scalar) -> Scalar:
+        """How many keys a text has."""
+        return load(self.keys, image) if self.sizes.by_text else load(self.keys)
 
     def cached(self, buffer: Buffer, first: bool, image: Scalar, head: Scalar, key: Scalar, place: Scalar) -> Scalar:
         """An element of a key or a value."""

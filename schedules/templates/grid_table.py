@@ -10,9 +10,9 @@ from typing import Any
 
 from ...targets.target import Target
 from . import (
-    attention,
+    flash_attention,
+    flash_attention_kernel,
     grid,
-    grid_attention,
     grid_rows,
     rows,
     rows_choice,
@@ -37,14 +37,14 @@ TENSOR_CORES = Template(
 SIMT = Template(
     simt.TEMPLATE, simt.takes, simt.space, simt.default, simt.estimate, microkernel, simt_schedule.schedule_kernel
 )
-GRID_ATTENTION = Template(
-    attention.ATTENTION,
-    grid_attention.takes,
-    grid_attention.space,
-    grid_attention.default,
-    grid_attention.estimate,
-    attention.compute,
-    grid_attention.schedule_kernel,
+FLASH_ATTENTION = Template(
+    flash_attention.TEMPLATE,
+    flash_attention.takes,
+    flash_attention.space,
+    flash_attention.default,
+    flash_attention.estimate,
+    flash_attention_kernel.compute,
+    flash_attention_kernel.schedule_kernel,
 )
 GRID_ROWS = Template(
     rows_choice.ROWS,
@@ -60,7 +60,7 @@ GRID = Template(grid.TEMPLATE, grid.takes, grid.space, grid.default, grid.estima
 GRID_TEMPLATES: tuple[Template[Any, Any], ...] = (
     TENSOR_CORES,
     SIMT,
-    GRID_ATTENTION,
+    FLASH_ATTENTION,
     GRID_ROWS,
     *(replace(row, schedule=grid.schedule_kernel) for row in (table.WINDOW, table.GROUP_NORM, table.INTERPOLATION)),
     table.RECURRENT,

@@ -77,16 +77,6 @@ class TensorChoice(CutChoice):
         rows, columns = (own * lanes * warps for own, lanes, warps in zip(self.own, LANES, self.warps, strict=True))
         return rows, columns
 
-    @property
-    def tile_rows(self) -> int:
-        """Rows of a block."""
-        return self.tile[0]
-
-    @property
-    def vectors(self) -> int:
-        """Columns of a block."""
-        return self.tile[1]
-
 
 def unit_of(choice: TensorChoice, target: Target) -> DotUnit:
     """The unit of a choice."""
@@ -125,7 +115,7 @@ def space(workload: Workload, target: Target) -> Iterator[TensorChoice]:
         for choice in _tiles(unit):
             rows, columns = choice.tile
             fits = (rows <= most[0] or rows == LANES[0] * OWN[0]) and (columns <= most[1])
-            if not fits or shared_bytes(choice, unit) > grid.shared_bytes:
+            if not fits or shared_bytes(choice, unit) > grid.most_shared_bytes:
                 continue
             if choice.stages > _STAGES[0] and not grid.has_async_copies:
                 continue

@@ -38,6 +38,17 @@ def substituted(node: Node, values: Mapping[Var, Scalar]) -> Node:
     return tvm_ffi.structural_map(node, (tirx.Var, lambda each: values.get(each, each)))
 
 
+def renewed(statement: Stmt) -> Stmt:
+    """A statement whose loops have variables of their own: no two loops share one."""
+
+    def own(loop: For) -> For:
+        variable = tirx.Var(loop.loop_var.name, loop.loop_var.ty)
+        body = substituted(loop.body, {loop.loop_var: variable})
+        return tirx.For(variable, loop.min, loop.extent, loop.kind, body, None, dict(loop.annotations), loop.step)
+
+    return tvm_ffi.structural_map(statement, (tirx.For, own), order="post")
+
+
 def sequence(statements: Sequence[Stmt]) -> Stmt:
     """The statements, one after the other."""
     return statements[0] if len(statements) == 1 else tirx.SeqStmt(list(statements))

@@ -12,6 +12,7 @@ from ..target import FLOAT32_BITS, Target
 from .architectures import ARCHITECTURES, GpuArchitecture, architecture_named, architecture_of_gpu, joined
 from .copies import copies_of
 from .driver import driver
+from .lanes import LANE_FUNCTIONS
 from .tensor_units import units_of
 
 TRIPLE = "nvptx64-nvidia-cuda"
@@ -83,7 +84,7 @@ def parse_cuda(triple: str, cpu: str | None, features: Sequence[str]) -> Target:
         grid=grid,
         units=units_of(grid.tensor_instructions, grid.tensor_per_cycle, rounding=False),
         rounding_units=units_of(grid.tensor_instructions, grid.tensor_per_cycle, rounding=True),
-        functions=copies_of(asynchronous=grid.has_async_copies),
+        functions=(*copies_of(asynchronous=grid.has_async_copies), *LANE_FUNCTIONS),
         device="cuda",
         host=_host(),
     )

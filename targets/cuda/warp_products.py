@@ -18,9 +18,8 @@ from pathlib import Path
 from tvm import tirx
 
 from ..instructions import Buffer, Emitted, Expr, Operand, Stmt
-
-_CHUNK_BYTES = 16  # that ldmatrix takes of a lane
-_REGISTER = "uint32"
+from .held_products import HELD, held_products
+from .warp_registers import CHUNK_BYTES, TEXTS, called, elements, loaded, registers
 
 
 @dataclass(frozen=True)
@@ -30,13 +29,15 @@ class WarpProducts:
     Attributes:
         function: that multiplies.
         text: it, in CUDA C++.
-        element_bytes: of an operand.
+        dtype: of an operand.
+        element_bytes: of one of its elements.
         accumulator: the dtype of sums.
         rounds: the function that rounds what a register holds of an operand; empty where there is nothing to round.
     """
 
     function: str
     text: str
+    dtype: str
     element_bytes: int
     accumulator: str
     rounds: str = ""
@@ -55,15 +56,20 @@ class WarpProducts:
         )
 
     def multiply_add(self, sums: Operand, lhs: Operand, rhs: Operand, extents: Mapping[str, int]) -> Emitted:
-        """Loads all pieces of both operands, and multiplies each of one with each of the other."""
+        """Loads all pieces of both operands, and multiplies each of one with each of the other.
+
+        The first may be what an instruction has left in registers, the second then has k along its columns.
+        """
+        if lhs.buffer.scope() == HELD:
+            return held_products(self.function, self.rounds, self.dtype, sums, lhs, rhs, extents)
         pieces, panels = extents["register"], extents["vector"]
-        left, right = _registers("rows", 4 * pieces), _registers("columns", 2 * panels)
+        left, right = registers("rows", 4 * pieces), registers("columns", 2 * panels)
         step: list[Stmt] = [tirx.AllocBuffer(left), tirx.AllocBuffer(right)]
-        step += [_loaded(left, 4 * piece, 4, lhs.buffer, self._row(lhs, piece)) for piece in range(pieces)]
+        step += [loaded(left, 4 * piece, 4, lhs.buffer, self._row(lhs, piece)) for piece in range(pieces)]
         step += self._columns(right, rhs, panels)
         if self.rounds:
-            held = [*_elements(left, 0, 4 * pieces), *_elements(right, 0, 2 * panels)]
-            step += [_called(self.rounds, each) for each in held]
+            held = [*elements(left, 0, 4 * pieces), *elements(right, 0, 2 * panels)]
+            step += [called(self.rounds, each) for each in held]
         for piece in range(pieces):
             for panel in range(panels):
                 results = [
@@ -71,13 +77,13 @@ class WarpProducts:
                     for row in (0, 1)
                     for lane in (0, 1)
                 ]
-                operands = [*_elements(left, 4 * piece, 4), *_elements(right, 2 * panel, 2)]
-                step.append(_called(self.function, *results, *operands))
+                operands = [*elements(left, 4 * piece, 4), *elements(right, 2 * panel, 2)]
+                step.append(called(self.function, *results, *operands))
         return Emitted(tuple(step))
 
     @property
     def _chunk(self) -> int:
-        return _CHUNK_BYTES // self.element_bytes
+        return CHUNK_BYTES // self.element_bytes
 
     def _row(self, lhs: Operand, piece: int) -> Expr:
         """Where a lane finds its bytes of a piece of the first operand: rows g, rows g + 8, both of the next bytes."""
@@ -93,9 +99,9 @@ class WarpProducts:
         inside = lane % 8 // 2 * apart + lane % 2 * rhs.strides["lane"] + lane // 8 % 2 * self._chunk
         for panel in range(0, panels - 1, 2):
             beside = rhs.at(vector=panel + 1) - rhs.at(vector=panel)
-            yield _loaded(right, 2 * panel, 4, rhs.buffer, rhs.at(vector=panel) + inside + lane // 16 * beside)
+            yield loaded(right, 2 * panel, 4, rhs.buffer, rhs.at(vector=panel) + inside + lane // 16 * beside)
         if panels % 2:
-            yield _loaded(right, 2 * (panels - 1), 2, rhs.buffer, rhs.at(vector=panels - 1) + inside)
+            yield loaded(right, 2 * (panels - 1), 2, rhs.buffer, rhs.at(vector=panels - 1) + inside)
 
     def rounding(self, lanes: int) -> str:
         """The function that rounds a float32 to bfloat16."""
@@ -104,35 +110,6 @@ class WarpProducts:
     def text_of(self, function: str) -> str:
         """The text of a function that is called."""
         return self.text if function == self.function else _TEXTS.get(function, "")
-
-
-def _registers(name: str, count: int) -> Buffer:
-    return tirx.decl_buffer([count], _REGISTER, name, scope="local", layout=None)
-
-
-def _elements(buffer: Buffer, first: int, count: int) -> list[Expr]:
-    return [tirx.BufferLoad(buffer, [first + at]) for at in range(count)]
-
-
-def _called(function: str, *arguments: Expr) -> Stmt:
-    """A call of a function that changes what it is given."""
-    return tirx.Evaluate(tirx.call_extern("int32", function, *arguments))
-
-
-def _loaded(registers: Buffer, first: int, count: int, source: Buffer, place: Expr) -> Stmt:
-    address = tirx.address_of(tirx.BufferLoad(source, [place]))
-    return _called(f"load_matrices_{count}", *_elements(registers, first, count), address)
-
-
-def _load_text(count: int) -> str:
-    names = [f"r{at}" for at in range(count)]
-    given = ", ".join(f"uint32_t &{name}" for name in names)
-    places = ", ".join(f"%{at}" for at in range(count))
-    outputs = ", ".join(f'"=r"({name})' for name in names)
-    return f"""static __device__ inline void load_matrices_{count}({given}, const void *row) {{
-  asm volatile("ldmatrix.sync.aligned.m8n8.x{count}.shared.b16 {{{places}}}, [%{count}];"
-               : {outputs} : "r"((uint32_t)__cvta_generic_to_shared(row)) : "memory");
-}}"""
 
 
 def _instruction(kind: str, sums: str, left: tuple[str, ...], right: tuple[str, ...]) -> str:
@@ -162,8 +139,7 @@ def _before(whole: str, *halves: str) -> str:
 _HALVES = ((("a0", "a1"), ("b0",)), (("a2", "a3"), ("b1",)))
 _ROUND, _ROUND_TF32 = "round_to_bfloat16", "round_to_tf32"
 _TEXTS = {
-    "load_matrices_4": _load_text(4),
-    "load_matrices_2": _load_text(2),
+    **TEXTS,
     _ROUND: f"""static __device__ inline uint16_t {_ROUND}(float x) {{
   uint16_t y;
   asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(y) : "f"(x));
@@ -178,7 +154,7 @@ _TEXTS = {
 def _floats(dtype: str, kind: str, rounds: str = "", halves: tuple[str, ...] = ()) -> WarpProducts:
     name, whole = f"multiply_{dtype}", _instruction(kind, "f", _A, _B)
     body = _before(whole, *halves) if halves else whole
-    return WarpProducts(name, _function(name, "float", body), 4 if rounds else 2, "float32", rounds)
+    return WarpProducts(name, _function(name, "float", body), dtype, 4 if rounds else 2, "float32", rounds)
 
 
 FLOAT16 = _floats(
@@ -204,7 +180,8 @@ def _integers() -> WarpProducts:
         for first, second, (a, b) in rows
     ]
     whole = _instruction("m16n8k32.row.col.s32.s8.s8.s32", "r", _A, _B)
-    return WarpProducts("multiply_int8", _function("multiply_int8", "int32_t", _before(whole, *quarters)), 1, "int32")
+    text = _function("multiply_int8", "int32_t", _before(whole, *quarters))
+    return WarpProducts("multiply_int8", text, "int8", 1, "int32")
 
 
 INT8 = _integers()

@@ -30,7 +30,7 @@ class Counts(ctypes.Structure):
 
     _fields_ = [
         (name, ctypes.c_int64)
-        for name in ("allocations", "launches", "captures", "replays", "uploads", "copies", "waits", "orders")
+        for name in ("allocations", "launches", "captures", "replays", "uploads", "copies", "waits", "orders", "early")
     ]
 
 

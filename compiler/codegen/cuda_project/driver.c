@@ -12,6 +12,23 @@
 typedef uint64_t address; /* in the memory of a GPU */
 typedef void *handle;
 
+/* A launch: with an attribute it may begin before the one before it has ended. */
+typedef struct launch_attribute {
+  int kind;
+  char padding[4];
+  union {
+    int is_allowed;
+    char bytes[64];
+  } value;
+} launch_attribute;
+typedef struct launch_config {
+  unsigned blocks[3], threads[3], shared_bytes;
+  handle stream;
+  const launch_attribute *attributes;
+  unsigned num_attributes;
+} launch_config;
+
+enum { BEGINS_EARLY = 6, GENERATION = 75, MOST_SHARED = 8 };
 enum { NO_BARRIERS = 1, CAPTURE_OF_THIS_THREAD = 1, MEMORY_TYPE = 2, ON_DEVICE = 2, NO_TIMES = 2, EXTERNAL = 1, NO_CODE = 209 };
 
 /* Its CUDA_MEMCPY3D: rows of bytes, as many to a plane, each with a place of its own in memory that has room for more. */
@@ -35,12 +52,16 @@ typedef struct strided {
 #define DRIVER(F) \
   F(init, "cuInit", (unsigned)) \
   F(get_device, "cuDeviceGet", (int *, int)) \
+  F(version, "cuDriverGetVersion", (int *)) \
+  F(attribute, "cuDeviceGetAttribute", (int *, int, int)) \
+  F(device, "cuCtxGetDevice", (int *)) \
   F(retain, "cuDevicePrimaryCtxRetain", (handle *, int)) \
   F(current, "cuCtxGetCurrent", (handle *)) \
   F(push, "cuCtxPushCurrent_v2", (handle)) \
   F(pop, "cuCtxPopCurrent_v2", (handle *)) \
   F(load, "cuModuleLoadData", (handle *, const void *)) \
   F(function, "cuModuleGetFunction", (handle *, handle, const char *)) \
+  F(set, "cuFuncSetAttribute", (handle, int, int)) \
   F(allocate, "cuMemAlloc_v2", (address *, size_t)) \
   F(release, "cuMemFree_v2", (address)) \
   F(copy, "cuMemcpyAsync", (address, address, size_t, handle)) \
@@ -49,7 +70,7 @@ typedef struct strided {
   F(download, "cuMemcpyDtoHAsync_v2", (void *, address, size_t, handle)) \
   F(fill, "cuMemsetD32Async", (address, unsigned, size_t, handle)) \
   F(pointer, "cuPointerGetAttribute", (void *, int, address)) \
-  F(launch, "cuLaunchKernel", (handle, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, handle, void **, void **)) \
+  F(launch, "cuLaunchKernelEx", (const launch_config *, handle, void **, void **)) \
   F(new_stream, "cuStreamCreate", (handle *, unsigned)) \
   F(wait, "cuStreamSynchronize", (handle)) \
   F(begin_capture, "cuStreamBeginCapture_v2", (handle, int)) \

@@ -37,6 +37,7 @@ typedef struct context {
   handle driver;
   handle functions[NUM_FUNCTIONS + 1];
   address weights;
+  unsigned begins_early; /* whether grids begin before those before them have ended, and wait for them */
   run *runs;
 } context;
 
@@ -54,8 +55,10 @@ static int launch(const run *r, handle stream, int number, const unsigned size[6
   void *pointers[PARAMETERS_AT_MOST];
   if (count > PARAMETERS_AT_MOST) return fail(ERROR_KERNEL, "a kernel has too many parameters");
   for (int i = 0; i < count; ++i) pointers[i] = &arguments[i];
-  TRY(cu.launch(r->of->functions[number], size[0], size[1], size[2], size[3], size[4], size[5], 0, stream, pointers, NULL),
-      function_names[number]);
+  const launch_attribute early = {.kind = BEGINS_EARLY, .value.is_allowed = 1};
+  const launch_config config = {
+      {size[0], size[1], size[2]}, {size[3], size[4], size[5]}, function_shared[number], stream, &early, r->of->begins_early};
+  TRY(cu.launch(&config, r->of->functions[number], pointers, NULL), function_names[number]);
   return OK;
 }
 
@@ -104,6 +107,15 @@ static int set(handle stream, address to, int64_t value) {
   return OK;
 }
 
+/* Whether grids may begin early: on GPUs from the H100 on, and in graphs from this driver on. Kernels wait by themselves
+ * for all that was launched before them. */
+static unsigned may_begin_early(void) {
+  enum { H100 = 9, OF_GRAPHS = 12030 };
+  int device = 0, generation = 0, version = 0;
+  if (cu.device(&device) || cu.attribute(&generation, GENERATION, device) || cu.version(&version)) return 0;
+  return generation >= H100 && version >= OF_GRAPHS;
+}
+
 /* The code and the weights for the context of this thread; under the lock. */
 static int find_context(context **found) {
   handle driver = NULL;
@@ -113,6 +125,7 @@ static int find_context(context **found) {
   context *made = calloc(1, sizeof *made);
   if (!made) return fail(ERROR_DEVICE, "there is no memory left");
   made->driver = driver;
+  made->begins_early = may_begin_early();
   for (int m = 0; m < NUM_MODULES; ++m) {
     handle module = NULL;
     int result = cu.load(&module, module_code[m]);
@@ -120,8 +133,10 @@ static int find_context(context **found) {
       free(made);
       return fail(ERROR_CPU, "this GPU is none of those that the library was compiled for: " ARCHITECTURES);
     }
-    for (int f = module_first[m]; !result && f < module_first[m + 1]; ++f)
+    for (int f = module_first[m]; !result && f < module_first[m + 1]; ++f) {
       result = cu.function(&made->functions[f], module, function_names[f]);
+      if (!result && function_shared[f]) result = cu.set(made->functions[f], MOST_SHARED, (int)function_shared[f]);
+    }
     if (result) {
       free(made);
       return failed(ERROR_DEVICE, result, "the kernels cannot be loaded");

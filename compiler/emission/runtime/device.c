@@ -6,7 +6,8 @@
  *     program [THREADS]                                              the same: checks itself, then measures itself
  *
  * INPUTS holds int64 numbers: how many dimensions the model takes, and these; then the bytes of each input and output, for
- * these sizes; and then the inputs one after another, as OUTPUTS will have the outputs. It runs at least so often and for
+ * these sizes, and for each input whether it is a state, which comes back; and then the inputs one after another, as
+ * OUTPUTS will have the outputs, and behind them the states. It runs at least so often and for
  * so many seconds, and prints the nanoseconds of each run on a line. 0 threads: the default. Ends with 0; 1: results differ from those that
  * are stored; 2: what the model returned stands on stderr, or what was wrong with a file; 3: a step takes longer than
  * STILL seconds.
@@ -118,6 +119,7 @@ static int serve(const model_api *model, char **arguments, runs_model *run) {
   int64_t *dimensions = numbers(file, arguments[0], (size_t)*count);
   if (*count) with.dimensions = dimensions;
   int64_t *sizes = numbers(file, arguments[0], (size_t)(inputs + outputs));
+  int64_t *is_state = numbers(file, arguments[0], (size_t)inputs);
   for (int i = 0; i < inputs; ++i) {
     size_t bytes = (size_t)sizes[i];
     if (bytes > model->input_bytes(i)) return fail("has an input that is too large", arguments[0]);
@@ -134,6 +136,10 @@ static int serve(const model_api *model, char **arguments, runs_model *run) {
     size_t bytes = (size_t)sizes[inputs + i];
     if (bytes > model->output_bytes(i)) return fail("has an output that is too large", arguments[0]);
     if (fwrite(with.outputs[i], 1, bytes, file) != bytes) return fail("cannot be written", arguments[1]);
+  }
+  for (int i = 0; i < inputs; ++i) {
+    size_t bytes = is_state[i] ? (size_t)sizes[i] : 0;
+    if (fwrite(with.inputs[i], 1, bytes, file) != bytes) return fail("cannot be written", arguments[1]);
   }
   if (fclose(file)) return fail("cannot be written", arguments[1]);
   return 0;

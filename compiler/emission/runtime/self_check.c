@@ -1,7 +1,7 @@
 /* A model that checks and measures itself: included by device.c into the program of --emit bench.
  *
- * `self_check.h`, which is generated, names the model, its outputs and their kinds, and the tolerance; inputs and expected
- * outputs are data of the program.
+ * `self_check.h`, which is generated, names the model, its results and their kinds, and the tolerance; inputs and expected
+ * results are data of the program. Results are the outputs, and then the states, which are inputs as a call leaves them.
  */
 #include <math.h>
 
@@ -100,10 +100,13 @@ static int check(const model_api *model) {
   }
   uint64_t *nanoseconds = calloc(MOST_RUNS, sizeof *nanoseconds);
   if (!timed(model, &with, 1, 0, nanoseconds)) return 2;
-  int passed = 1;
-  for (int i = 0; i < model->num_outputs(); ++i) {
-    passed &= agrees(tilewright_names[i], tilewright_kinds[i], with.outputs[i], expected, model->output_bytes(i));
-    expected += model->output_bytes(i);
+  int passed = 1, outputs = model->num_outputs();
+  for (int i = 0; tilewright_kinds[i]; ++i) {
+    int state = i < outputs ? 0 : tilewright_states[i - outputs];
+    const void *result = i < outputs ? with.outputs[i] : with.inputs[state];
+    size_t bytes = i < outputs ? model->output_bytes(i) : model->input_bytes(state);
+    passed &= agrees(tilewright_names[i], tilewright_kinds[i], result, expected, bytes);
+    expected += bytes;
   }
   int runs = timed(model, &with, MEASURED_RUNS, MEASURED_SECONDS, nanoseconds);
   if (!runs) return 2;

@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 from tvm import relax
 
+from ....ir_passes.dialect.append import continued
 from .. import attention_parts as parts
 from .. import te_indexing
 from ..node import Expr, Node, Result, dtype_of, shape_of
@@ -158,7 +159,7 @@ def group_query_attention(node: Node) -> Result:
     total = length if not cached else node.static_ints(6, "the total length")[0]
     if total < length:
         raise node.invalid(f"the total length {total} is less than the {length} new tokens")
-    if batch == 1 and cached and total == cached + length:
+    if cached and total == cached + length and (batch == 1 or node.sizes_vary):
         return _continued(node, q, k, v)
     past = _past(node, batch, length, first=total == length)
     if node.attr_int("do_rotary", 0):
@@ -181,18 +182,32 @@ def group_query_attention(node: Node) -> Result:
 
 
 def _continued(node: Node, q: Expr, k: Expr, v: Expr) -> Result:
-    """Of one text, whose cache is all that came before: what is new comes behind it."""
-    length, cached = shape_of(q)[2], node.shape(3)[2]
+    """What is new comes behind what the cache holds: of one text all of it, of several as much as each has."""
+    batch, _, length, _ = shape_of(q)
+    cached = node.shape(3)[2]
     total, window = cached + length, node.attr_int("local_window_size", -1)
+    past = None
+    if batch > 1:  # a prompt that is shorter than others has nothing behind it, either
+        past = node.emit(relax.op.maximum(_past(node, batch, length, first=False), node.scalar(0, "int64")))
     if node.attr_int("do_rotary", 0):
-        places = node.emit(node.counted(np.arange(cached, total, dtype=np.int64), 1))
-        positions = node.expr(9) if node.has(9) else node.reshape(places, (1, length))
+        if node.has(9):
+            positions = node.expr(9)
+        elif past is None:
+            places = node.emit(node.counted(np.arange(cached, total, dtype=np.int64), 1))
+            positions = node.reshape(places, (1, length))
+        else:
+            steps = node.emit(np.arange(length, dtype=np.int64)[None, :])
+            positions = node.emit(relax.op.add(node.reshape(past, (batch, 1)), steps))
         angles = _angles(node, (7, 8), positions)
         interleaved = bool(node.attr_int("rotary_interleaved", 0))
         q, k = (parts.rotated(node, each, *angles, interleaved=interleaved) for each in (q, k))
-    k, v = (node.emit(relax.op.concat([node.expr(index), new], 2)) for index, new in ((3, k), (4, v)))
     added = [node.expr(10)] if node.has(10) else []
-    added.append(parts.causal(node, length, total, dtype_of(q), window))
+    if past is None:
+        k, v = (node.emit(relax.op.concat([node.expr(index), new], 2)) for index, new in ((3, k), (4, v)))
+        added.append(parts.causal(node, length, total, dtype_of(q), window))
+    else:
+        k, v = (node.emit(continued(node.expr(index), new, past, 2)) for index, new in ((3, k), (4, v)))
+        added.append(parts.visible_by_text(node, past, length, total, window, dtype_of(q)))
     result = parts.attended(node, q, k, v, scale=node.attr_float("scale", 0.0), added=added)
     return [parts.merged(node, result), k, v]
 

@@ -170,10 +170,10 @@ def _scan(
 def _one_of(
     node: Node, turns: Callable[[], list[Value] | None], made: Callable[[], list[Value]], count: int | None
 ) -> list[Value]:
-    """Few turns one after the other, many as a loop of the library; the other way round where that cannot be."""
+    """Few turns one after the other, many or all as a loop of the library; the other way round where that cannot be."""
     graphs = _graphs(node)
     nodes = max(1, graphs.nodes("body")) * (count or 1)
-    if nodes <= _FEW_NODES:
+    if nodes <= _FEW_NODES and not graphs.keeps_loops:
         found = turns()
         return made() if found is None else found
     before = graphs.refused()

@@ -116,7 +116,7 @@ def _resized(
     tables = {}
     for axis, (extent, size, scale, method) in enumerate(zip(shape, sizes, scales, methods, strict=True)):
         crop = (starts[axis] if starts else 0.0, ends[axis] if ends else 1.0)
-        if extent != size or scale != 1.0 or crop != (0.0, 1.0):
+        if extent != size or scale != 1.0 or crop != (0.0, 1.0) or interpolation.may_vary(node):
             check_table(max(extent, size), "the positions to interpolate at")
             tables[axis] = interpolation.taps(method, extent, size, scale, crop)
     extrapolation = node.attr_float("extrapolation_value", 0.0)

@@ -65,7 +65,8 @@ def test_on_a_device(library: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_what_is_wrong(library: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source, output = library.with_suffix(".onnx"), library.parent / "other.so"
     compiling = ["compile", source, "-o", output]
-    fails(capsys, ["run", library, "--random-inputs", "--at", "N=7"], 2, "N=7 is no size of the library")
+    fails(capsys, ["run", library, "--random-inputs", "--at", "N=7"], 2, "N=7 is outside of the library's range 1..6")
+    fails(capsys, ["run", library, "--random-inputs", "--at", "M=3"], 2, "no dimension 'M'")
     fails(capsys, [*compiling, "--shape", "x=Nx8"], 2, "a name in it needs")
     fails(capsys, [*compiling, "--shape", "x=Nx8", "--range", "N=1-6"], 2, "is no range of its own")
     fails(capsys, [*compiling, "--shape", "x=Nx8", "--range", "N=1..6", "--best", "N"], 2, "says no values")

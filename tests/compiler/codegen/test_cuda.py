@@ -94,6 +94,30 @@ def test_tensors_on_the_device_are_used_where_they_are(emulated_driver: Emulatio
     np.testing.assert_array_equal(actual, expected)
 
 
+def test_grids_begin_early_where_they_can(
+    emulation: Emulation, library: CompiledModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs, before = random_inputs(library.inputs, 0), emulation.counts
+    expected = library.run(inputs)["y"]
+    assert emulation.counts["early"] == before["early"]
+    monkeypatch.setenv("TILEWRIGHT_EMULATOR_GENERATION", "9")
+    build(swish_network(), tmp_path / "early.so", CompileOptions(target=TRIPLE, cpu="sm_90", name="early", jobs=1))
+
+    actual = load(tmp_path / "early.so").run(inputs)["y"]
+
+    after = emulation.counts
+    launched = len(library.signature.kernels)
+    assert after["early"] - before["early"] >= launched > 0
+    np.testing.assert_array_equal(actual, expected)
+
+
+def test_every_kernel_waits_for_those_before_it(tmp_path: Path) -> None:
+    build(swish_network(), tmp_path / "net", CompileOptions(target=TRIPLE, cpu="sm_90a", emit="cu", jobs=1))
+    kernels = "".join(path.read_text() for path in (tmp_path / "net").glob("*.cu"))
+
+    assert kernels.count("__global__") == kernels.count(") {\n  await_grids();") > 0
+
+
 def test_a_workspace_is_the_callers_if_it_is_on_the_device(emulated_driver: Emulation, library: CompiledModel) -> None:
     inputs = random_inputs(library.inputs, 0)
     expected, actual = library.run(inputs)["y"], np.zeros((4, 16), np.float32)

@@ -77,3 +77,19 @@ def test_best_sizes_have_kernels_of_their_own(emulation: Emulation, tmp_path: Pa
         assert np.abs(library.run(inputs)["y"] - expected).max() < 1e-5 * np.abs(expected).max()
     with pytest.raises(DeviceError, match="N is not from 1 to 4"):
         library._entries.call(library.c_function, [1], [1], {"N": 5})
+
+
+@pytest.mark.slow
+def test_texts_of_every_length(emulation: Emulation, tmp_path: Path) -> None:
+    proto = ranged.encoder()
+    options = CompileOptions(target=TRIPLE, name="net", ranges={"B": (1, 3), "S": (1, 40)}, jobs=1)
+    build(proto, tmp_path / "net.so", options)
+    library = load(tmp_path / "net.so")
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    names = [each.name for each in session.get_outputs()]
+
+    for batch, tokens in ((3, 40), (1, 1), (2, 17)):
+        inputs = ranged.encoder_inputs(batch, tokens, 0)
+        found = library.run(inputs)
+        for name, expected in zip(names, session.run(names, inputs), strict=True):
+            assert np.abs(found[name] - expected).max() < 1e-4 * np.abs(expected).max()

@@ -170,6 +170,8 @@ _GROUPED = [*_PAST, "last", "total", "cos", "sin"]
 def test_attention_operators_continue_caches(proto: onnx.ModelProto) -> None:
     compiled = tilewright.compile(proto, ranges={"past": (1, 20), "seq": (1, 5)}, threads=1)
     assert len(compiled.signature.states) == 2
+    assert all("attention" not in each.symbol or "cached" in each.symbol for each in compiled.signature.kernels)
+    assert any("cached_attention" in each.symbol for each in compiled.signature.kernels)
     reference, generator, past = engine(proto), np.random.default_rng(1), 1
     heads = proto.graph.output[1].type.tensor_type.shape.dim[1].dim_value
     caches = {name: generator.standard_normal((1, heads, 1, 16)).astype(np.float32) for name in _PAST}
@@ -181,6 +183,47 @@ def test_attention_operators_continue_caches(proto: onnx.ModelProto) -> None:
         assert all(close(ours[name], theirs[name]) for name in theirs)
         caches = {name: theirs[name.replace("past", "present")] for name in _PAST}
         past += new
+
+
+def _of_several_texts(batch: int | str) -> onnx.ModelProto:
+    """The grouped attention of some texts, of which each has as many tokens as an input says."""
+    proto = _projected("GroupQueryAttention", "com.microsoft", 4, 2, _GROUPED, num_heads=4, kv_num_heads=2, do_rotary=1)
+    for value in (*proto.graph.input, *proto.graph.output):
+        dim = value.type.tensor_type.shape.dim[0]
+        if isinstance(batch, str):
+            dim.dim_param = batch
+        else:
+            dim.dim_value = batch
+    return proto
+
+
+@pytest.mark.parametrize("batch", [3, pytest.param("texts", marks=pytest.mark.slow)])
+def test_texts_have_as_much_behind_them_as_each_has(batch: int | str) -> None:
+    """Rows of a text stand behind its own, and what is behind them is never read: it is NaN here. Alone it is the same.
+
+    Prompts of different lengths come first, the shorter ones with something behind them.
+    """
+    ranges = {"past": (0, 20), "seq": (1, 7), **({"texts": (1, 3)} if batch == "texts" else {})}
+    compiled = tilewright.compile(_of_several_texts(batch), ranges=ranges, threads=1)
+    assert len(compiled.signature.states) == 2
+    alone, generator = engine(_of_several_texts("texts")), np.random.default_rng(1)
+    calls = [(3, (0, 0, 0), (7, 2, 5)), (3, (7, 2, 5), (1, 1, 1)), (3, (7, 2, 5), (4, 4, 4))]
+    for texts, before, new in [*calls, *([(1, (3,), (1,)), (2, (6, 1), (5, 5))] if batch == "texts" else [])]:
+        past, count = max(before), max(new)
+        caches = {name: np.full((texts, 2, past, 16), np.nan, np.float32) for name in _PAST}
+        for cache in caches.values():
+            for text, length in enumerate(before):
+                cache[text, :, :length] = generator.standard_normal((2, length, 16))
+        mask = np.arange(past + count)[None] < (np.array(before) + new)[:, None]
+        x = generator.standard_normal((texts, count, 24)).astype(np.float32)
+        ours = compiled.run({"x": x, "mask": mask.astype(np.int64), **caches})
+        for text, (length, more) in enumerate(zip(before, new, strict=True)):
+            own = {name: cache[text : text + 1, :, :length] for name, cache in caches.items()}
+            given = {"x": x[text : text + 1, :more], "mask": np.ones((1, length + more), np.int64), **own}
+            theirs = answers(alone, given)
+            assert close(ours["y"][text : text + 1, :more], theirs["y"])
+            for name in ("present_key", "present_value"):
+                assert close(ours[name][text : text + 1, :, : length + more], theirs[name])
 
 
 def memory_of(compiled: tilewright.CompiledModel, past: int, generator: np.random.Generator) -> dict[str, Array]:

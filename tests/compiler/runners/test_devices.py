@@ -20,7 +20,7 @@ from tilewright.compiler.library.elf import Elf
 from tilewright.compiler.library.library_file import LibraryFile
 from tilewright.compiler.options import CompileOptions
 from tilewright.compiler.runners import places
-from tilewright.compiler.runners.device import DeviceRunner, checked
+from tilewright.compiler.runners.device import DeviceRunner, printed_by
 from tilewright.compiler.runners.places import place_of
 from tilewright.compiler.verification.verify import verify
 from tilewright.errors import DeviceLostError, TensorError, ToolError, UnsupportedTargetError, UsageError
@@ -75,7 +75,7 @@ def test_programs_check_themselves(machine: Machine, tmp_path: Path) -> None:
     program = compiled(proto, machine, tmp_path / "net", emit="bench", threads=1)
 
     assert verify(program, proto, runs=1, runner=DeviceRunner(place_of("qemu"))).passed
-    found = checked(place_of("qemu").execute(program.signature, tmp_path, ["net"]), "qemu")
+    found = printed_by(place_of("qemu").execute(program.signature, tmp_path, ["net"]), "qemu")
     assert "output y: max |error|" in found and "runs: min " in found and found.endswith("PASSED\n")
     damaged = tmp_path / "damaged"
     data = bytearray(program.path.read_bytes())
@@ -84,7 +84,7 @@ def test_programs_check_themselves(machine: Machine, tmp_path: Path) -> None:
     damaged.write_bytes(data)
     damaged.chmod(0o755)
     with pytest.raises(ToolError) as caught:
-        checked(place_of("qemu").execute(program.signature, tmp_path, ["damaged"]), "qemu")
+        printed_by(place_of("qemu").execute(program.signature, tmp_path, ["damaged"]), "qemu")
     assert "code 1" in str(caught.value)
 
 

@@ -15,7 +15,7 @@ from tilewright.compiler.build import build
 from tilewright.compiler.inputs.random_inputs import random_inputs
 from tilewright.compiler.library.artifact import load, read_file
 from tilewright.compiler.options import CompileOptions
-from tilewright.compiler.runners.device import DeviceRunner, checked
+from tilewright.compiler.runners.device import DeviceRunner, printed_by
 from tilewright.compiler.runners.farm import Farm
 from tilewright.compiler.runners.places import place_of, places_of
 from tilewright.errors import DeviceLostError, ToolError, UsageError
@@ -69,7 +69,7 @@ def test_how_programs_end_there(tracker: int, server: Path, network: Path, tmp_p
         assert (tmp_path / "made.bin").read_text() == "made.bin\n" and not (tmp_path / "other").exists()
         assert len(says("head -c 3000000 /dev/zero")[1]) > 900_000
         with pytest.raises(ToolError, match="did not end"):
-            checked(place.execute(signature, tmp_path, ["program"], 0.0), "there")
+            printed_by(place.execute(signature, tmp_path, ["program"], 0.0), "there")
 
 
 def test_what_is_lost(tracker: int, server: Path, network: Path, tmp_path: Path) -> None:

@@ -136,6 +136,18 @@ def test_without_floats_in_registers(tmp_path: Path) -> None:
         MicrocontrollerRunner().run(made, {"x": x[:2]})
 
 
+@needs_tools
+def test_states_come_back(tmp_path: Path) -> None:
+    nodes = [node("Add", ["x", "h"], "next", "sum"), node("Neg", ["next"], "y", "negative")]
+    proto = model(nodes, dict.fromkeys("xh", ("float32", (3,))), dict.fromkeys(("y", "next"), ("float32", (3,))))
+    options = CompileOptions(target=M4[0], cpu=M4[1], emit="c", name="net", states={"h": "next"}, jobs=1)
+    build(proto, tmp_path / "net", options)
+    x, h = np.array([[1, 2, 3], [0.5, -4, 8]], np.float32)
+    found = MicrocontrollerRunner().run(load_sources(tmp_path / "net"), {"x": x, "h": h})
+    np.testing.assert_array_equal(found["next"], x + h)
+    np.testing.assert_array_equal(found["y"], -(x + h))
+
+
 def test_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(microcontroller.shutil, "which", lambda tool: None)
     with pytest.raises(ToolError, match="qemu-system-arm and arm-none-eabi-gcc not found") as caught:

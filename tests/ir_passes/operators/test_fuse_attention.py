@@ -78,6 +78,25 @@ def test_rows_that_are_masked_throughout() -> None:
     np.testing.assert_allclose(got, want, atol=1e-6)
 
 
+def test_rows_without_a_key_are_zeros() -> None:
+    """The definition of ONNX's Attention finds them by their masks."""
+
+    def before(emit: Any, q: Any, k: Any, v: Any, mask: Any) -> Any:
+        p = emit(op.nn.softmax(scores(emit, q, k, None, mask), -1))
+        empty = emit(op.less(emit(op.max(mask, -1, True)), constant(np.float32(-1e30))))
+        return emit(op.matmul(emit(op.where(empty, constant(np.float32(0)), p)), v))
+
+    module = build(INPUTS, before)
+    after = FuseAttention()(module).module
+    assert {"tilewright.attention", "where", "max"} < set(operators(after)) and "matmul" not in operators(after)
+    rng = np.random.default_rng(0)
+    inputs = [rng.standard_normal(shape).astype("float32") for shape in INPUTS.values()]
+    inputs[3][0, 0, 2] = -np.inf
+    (want,), (got,) = evaluate(module, inputs), evaluate(after, inputs)
+    assert (want[0, :, 2] == 0).all() and np.abs(want).max() > 0.5
+    np.testing.assert_allclose(got, want, atol=1e-6)
+
+
 def test_transposes_of_the_model_go() -> None:
     """Queries, keys and values that were (batch, tokens, heads, depth) are read as they are."""
 

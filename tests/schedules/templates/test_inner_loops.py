@@ -36,6 +36,7 @@ _COUNT_AND_JUMP = 3
 # loads, or are of weights that are asked for early.
 _BESIDE, _MORE = 0.04, 4
 LEAST = 0.8
+_WRITTEN_OUT = 4  # steps of a unit
 
 
 @dataclass(frozen=True)
@@ -65,12 +66,12 @@ def by_hand(choice: Choice, target: Target) -> ByHand:
     return ByHand(tile.rows * vectors, loads + _COUNT_AND_JUMP)
 
 
-def loads_are_whole(choice: Choice, target: Target) -> bool:
-    """Whether steps of a unit are as deep as what a load brings of a row."""
+def goes_on(choice: Choice, target: Target) -> bool:
+    """Whether steps of a unit are as deep as what a load brings of a row, and too many for LLVM to write them out."""
     if not isinstance(choice, DotProductChoice):
         return True
     unit = unit_of(choice, target)
-    return depth_of(choice.k[-1], unit) == unit.depth
+    return depth_of(choice.k[-1], unit) == unit.depth and choice.k[-1] // unit.depth > _WRITTEN_OUT
 
 
 def hot_loops(kernel: Kernel) -> Iterator[Loop]:
@@ -89,7 +90,7 @@ def kernels(layer: Layer, cpu: str, dtype: str = "") -> Iterator[tuple[Kernel, T
 
 def check(layer: Layer, cpu: str, dtype: str = "") -> None:
     for kernel, target in kernels(layer, cpu, dtype):
-        if not loads_are_whole(kernel.choice, target):
+        if not goes_on(kernel.choice, target):
             continue
         hand, found = by_hand(kernel.choice, target), (layer.name, kernel.choice)
         for loop in hot_loops(kernel):

@@ -28,10 +28,10 @@ struct stream {
 };
 struct kernel {
   int (*launch)(void **, const unsigned *);
-  int parameters;
+  int parameters, shared_bytes = 48 << 10;
 };
 struct emulator_counts {
-  int64_t allocations, launches, captures, replays, uploads, copies, waits, orders;
+  int64_t allocations, launches, captures, replays, uploads, copies, waits, orders, early;
 };
 
 static std::recursive_mutex lock;
@@ -64,12 +64,19 @@ API emulator_counts *emulator() { return &counts; }
 API int cuInit(unsigned) { return getenv("TILEWRIGHT_EMULATOR_NO_DEVICE") ? NO_DEVICE : 0; }
 API int cuDeviceGet(int *device, int number) { return *device = number, 0; }
 API int cuDeviceGetName(char *name, int size, int) { return snprintf(name, size, "an emulated GPU"), 0; }
+/* Of the GPU: what its architecture's number begins with. */
+static int generation() {
+  const char *given = getenv("TILEWRIGHT_EMULATOR_GENERATION");
+  return given ? atoi(given) : 8;
+}
+API int cuDriverGetVersion(int *version) { return *version = 12040, 0; }
+API int cuCtxGetDevice(int *device) { return *device = 0, 0; }
 API int cuDevicePrimaryCtxRetain(handle *context, int) { return *context = &context_of_device, 0; }
 API int cuDeviceGetAttribute(int *value, int attribute, int) {
   switch (attribute) {
     case 16: return *value = 2, 0;        /* multiprocessors */
     case 38: return *value = 1 << 18, 0;  /* bytes of the last cache */
-    case 75: return *value = 8, 0;        /* the architecture's number, and what stands behind its dot */
+    case 75: return *value = generation(), 0; /* the architecture's number, and what stands behind its dot */
     case 76: return *value = 0, 0;
   }
   return INVALID;
@@ -106,6 +113,11 @@ API int cuModuleGetFunction(handle *function, handle module, const char *name) {
   if (!launch) return NOT_FOUND;
   *function = new kernel{(int (*)(void **, const unsigned *))launch, *(int *)number};
   return 0;
+}
+
+API int cuFuncSetAttribute(handle function, int attribute, int value) {
+  if (attribute != 8 || value > 227 << 10) return INVALID;
+  return ((kernel *)function)->shared_bytes = value, 0;
 }
 
 API int cuMemAlloc_v2(address *where, size_t bytes) {
@@ -204,12 +216,28 @@ API int cuPointerGetAttribute(void *value, int attribute, address where) {
   return 0;
 }
 
-API int cuLaunchKernel(handle function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned,
-                       handle given, void **parameters, void **) {
+struct launch_attribute {
+  int kind, padding, value[16];
+};
+struct launch_config {
+  unsigned blocks[3], threads[3], shared_bytes;
+  handle stream;
+  const launch_attribute *attributes;
+  unsigned num_attributes;
+};
+
+API int cuLaunchKernelEx(const launch_config *config, handle function, void **parameters, void **) {
+  for (unsigned i = 0; i < config->num_attributes; ++i) {
+    if (generation() < 9 || config->attributes[i].kind != 6 || !config->attributes[i].value[0]) return INVALID;
+    ++counts.early;
+  }
+  const unsigned *blocks = config->blocks, *threads = config->threads;
   const kernel *each = (kernel *)function;
+  if (config->shared_bytes > (unsigned)each->shared_bytes) return INVALID;
   std::vector<address> values;
   for (int i = 0; i < each->parameters; ++i) values.push_back(*(address *)parameters[i]);
-  return done(given, [=]() mutable {
+  const std::vector<unsigned> size = {blocks[0], blocks[1], blocks[2], threads[0], threads[1], threads[2]};
+  return done(config->stream, [=]() mutable {
     std::vector<void *> pointers;
     for (address &value : values) {
       if (!is_memory(value, 1)) {
@@ -218,10 +246,15 @@ API int cuLaunchKernel(handle function, unsigned gx, unsigned gy, unsigned gz, u
       }
       pointers.push_back(&value);
     }
-    const unsigned size[] = {gx, gy, gz, bx, by, bz};
     ++counts.launches;
-    return each->launch(pointers.data(), size);
+    return each->launch(pointers.data(), size.data());
   });
+}
+
+API int cuLaunchKernel(handle function, unsigned bx, unsigned by, unsigned bz, unsigned tx, unsigned ty, unsigned tz,
+                       unsigned shared_bytes, handle stream, void **parameters, void **) {
+  const launch_config config = {{bx, by, bz}, {tx, ty, tz}, shared_bytes, stream, nullptr, 0};
+  return cuLaunchKernelEx(&config, function, parameters, nullptr);
 }
 
 API int cuStreamCreate(handle *made, unsigned) { return *made = new stream, 0; }

@@ -5,6 +5,7 @@
  * the order lacks a barrier.
  */
 #pragma once
+#include <math.h>
 #include <setjmp.h>
 #include <stdint.h>
 #include <stdio.h>

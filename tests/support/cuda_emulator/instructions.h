@@ -43,6 +43,41 @@ static inline void cvt_rna_tf32_f32(uint32_t &y, float x) {
   y &= ~0x1fffu;
 }
 
+static inline void cvt_rn_f16x2_f32(uint32_t &y, float high, float low) {
+  uint16_t halves[2];
+  cvt_rn_f16_f32(halves[0], low);
+  cvt_rn_f16_f32(halves[1], high);
+  memcpy(&y, halves, 4);
+}
+static inline void cvt_rn_bf16x2_f32(uint32_t &y, float high, float low) {
+  uint16_t halves[2];
+  cvt_rn_bf16_f32(halves[0], low);
+  cvt_rn_bf16_f32(halves[1], high);
+  memcpy(&y, halves, 4);
+}
+/* Grids run one after the other. */
+static inline void griddepcontrol_launch_dependents() {}
+static inline void griddepcontrol_wait() {}
+
+static inline void ex2_approx_f32(float &y, float x) { y = exp2f(x); }
+
+/* What another lane gives. */
+struct shuffle {
+  float *y, x;
+  int lane;
+  static void execute(void **lanes) {
+    for (int lane = 0; lane < 32; ++lane) {
+      const shuffle *own = (shuffle *)lanes[lane];
+      *own->y = ((shuffle *)lanes[own->lane])->x;
+    }
+  }
+};
+static inline void shfl_sync_idx_b32(float &y, float x, int lane, int last, int) {
+  if (last != 31 || lane < 0 || lane > last) fail("a lane is asked for that no warp has");
+  shuffle given{&y, x, lane};
+  together(shuffle::execute, &given);
+}
+
 static inline void copy_later(uint32_t to, const void *from, int bytes, int size) {
   if (bytes && (uintptr_t)from % size) fail("an asynchronous copy comes from an address that is not aligned");
   running->copies.back().push_back({in_shared(to, size), from, bytes, size});
@@ -66,16 +101,21 @@ static inline void cp_async_wait_group(unsigned most) {
   }
 }
 
-/* Lanes 8 m to 8 m + 7 have the addresses of the rows of matrix m; lane 4 r + c gets word c of row r of each. */
-template <int COUNT>
+/* Lanes 8 m to 8 m + 7 have the addresses of the rows of matrix m; lane 4 r + c gets word c of row r of each. Where it is
+ * transposed, these are elements r of rows 2 c and 2 c + 1.
+ */
+template <int COUNT, bool TRANSPOSED = false>
 struct matrices {
   uint32_t *registers[COUNT];
   uint32_t row;
   static void execute(void **lanes) {
     for (int matrix = 0; matrix < COUNT; ++matrix)
       for (int lane = 0; lane < 32; ++lane) {
-        const char *row = in_shared(((matrices *)lanes[8 * matrix + lane / 4])->row, 16);
-        memcpy(((matrices *)lanes[lane])->registers[matrix], row + lane % 4 * 4, 4);
+        auto row = [&](int number) { return in_shared(((matrices *)lanes[8 * matrix + number])->row, 16); };
+        char *word = (char *)((matrices *)lanes[lane])->registers[matrix];
+        if (!TRANSPOSED) memcpy(word, row(lane / 4) + lane % 4 * 4, 4);
+        for (int half = 0; TRANSPOSED && half < 2; ++half)
+          memcpy(word + 2 * half, row(lane % 4 * 2 + half) + lane / 4 * 2, 2);
       }
   }
 };
@@ -87,6 +127,15 @@ static inline void ldmatrix_sync_aligned_m8n8_x4_shared_b16(uint32_t &a, uint32_
                                                             uint32_t row) {
   matrices<4> given{{&a, &b, &c, &d}, row};
   together(matrices<4>::execute, &given);
+}
+static inline void ldmatrix_sync_aligned_m8n8_x2_trans_shared_b16(uint32_t &a, uint32_t &b, uint32_t row) {
+  matrices<2, true> given{{&a, &b}, row};
+  together(matrices<2, true>::execute, &given);
+}
+static inline void ldmatrix_sync_aligned_m8n8_x4_trans_shared_b16(uint32_t &a, uint32_t &b, uint32_t &c, uint32_t &d,
+                                                                  uint32_t row) {
+  matrices<4, true> given{{&a, &b, &c, &d}, row};
+  together(matrices<4, true>::execute, &given);
 }
 
 struct of_half {

@@ -16,6 +16,8 @@ _HERE = Path(__file__).parent
 _KERNEL = re.compile(r'extern "C" __global__ void __launch_bounds__\((\d+)\) (\w+)\((.*?)\) \{(.*?)\n\}\n', re.DOTALL)
 _ASM = re.compile(r"asm(?: volatile)?\((.*?)\);", re.DOTALL)
 _ARCHITECTURE = re.compile(r"code=sm_(\d+)")
+_ASKED_FOR = re.compile(r"extern __shared__ (.*)\[\];")
+_MOST_SHARED_BYTES = 227 << 10
 _PLACE = re.compile(r"%(\d+)")
 _OPERAND = re.compile(r'"([^"]*)"\s*\(')
 _RELEASE = "Cuda compilation tools, release 12.0, emulated"
@@ -31,6 +33,7 @@ def main(arguments: list[str]) -> int:
         return 1
     source, output = Path(arguments[-1]), arguments[arguments.index("-o") + 1]
     text = _ASM.sub(_instruction, source.read_text())
+    text = _ASKED_FOR.sub(rf"__shared__ \1[{_MOST_SHARED_BYTES}];", text)
     emulated = source.with_suffix(".emulated.cpp")
     emulated.write_text(f'#include "{_HERE}/emulated.h"\n{text}\n{"".join(map(_launcher, _KERNEL.findall(text)))}')
     oldest = min(int(each) for each in _ARCHITECTURE.findall(" ".join(arguments)))

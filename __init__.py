@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .compiler.api import compile, load, open, quantize, tune
     from .compiler.library.artifact import CompiledModel
     from .compiler.library.tensor_spec import TensorSpec
+    from .compiler.optimization.api import optimize
     from .compiler.verification.verify import verify
 
 __version__ = "0.1.0"
@@ -30,6 +31,7 @@ __all__ = [
     "errors",
     "load",
     "open",
+    "optimize",
     "quantize",
     "tune",
     "verify",
@@ -41,6 +43,7 @@ _HOMES = {
     "compile": "api",
     "load": "api",
     "open": "api",
+    "optimize": "optimization.api",
     "quantize": "api",
     "tune": "api",
     "verify": "verification.verify",

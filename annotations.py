@@ -101,6 +101,7 @@ SQUARE = Mark(f"{_PREFIX}square", int)  # the extent of both
 INSIDE = Mark(f"{_PREFIX}inside", _integers)  # the image's axis, the padding before the image there, its extent;
 # of an anchor block: those of its outermost loops over k, one after the other
 # `compiler/lowering/nonzero_loops.py` reads the length of a loop from memory.
+BOUNDED = Mark(f"{_PREFIX}bounded", bool)  # of one whose body is a condition that says where it begins and ends
 NONZEROS = Mark(f"{_PREFIX}nonzeros", bool)  # of one over the blocks of a panel that are not zero
 TASKS = Mark(f"{_PREFIX}tasks", int)  # of one over tiles: into how many tasks it is cut; of an anchor block: the same
 # `compiler/lowering/copies_ahead.py` makes pipelines of what a block of threads copies to memory that it shares.

@@ -18,7 +18,8 @@ from typing import Any
 
 import tilewright
 from tilewright import frontends
-from tilewright.compiler.calibration.quantize import Request, quantize
+from tilewright.compiler.calibration.quantize import quantize
+from tilewright.compiler.calibration.request import Request
 from tilewright.compiler.options import CompileOptions
 from tilewright.compiler.recipes.files import read_recipe, write_recipe
 from tilewright.compiler.recipes.identity import identity_of

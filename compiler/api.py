@@ -259,9 +259,9 @@ def quantize(
     from .calibration.correct import corrections_of
     from .calibration.dense import quantize_dense
     from .calibration.images import parse_preprocessing
-    from .calibration.quantize import Request
     from .calibration.quantize import quantize as found_for
-    from .recipes.dense import way_of
+    from .calibration.request import Request
+    from .recipes.dense import WAYS, way_of
     from .recipes.files import write_recipe
     from .recipes.sections import GRANULARITIES, check_option
 
@@ -281,7 +281,7 @@ def quantize(
     if way is None:
         found = found_for(model, calibration, request, tell)
     else:
-        found = quantize_dense(model, way, calibration, request, tell)
+        found = quantize_dense(model, WAYS[way], calibration, request, tell)
     if place is not None:
         write_recipe(found.recipe, place)
     return found

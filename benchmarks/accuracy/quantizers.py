@@ -9,7 +9,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 import tilewright
-from tilewright.compiler.calibration.quantize import Request, quantize
+from tilewright.compiler.calibration.quantize import quantize
+from tilewright.compiler.calibration.request import Request
 from tilewright.compiler.options import CompileOptions
 from tilewright.compiler.verification.reference_engines import OnnxRuntime, OpenVino
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from ..smaller.characters import right
 from ..trained import SourceMissingError
 from .task import Array, Results, Task, output_of
 
@@ -23,24 +24,34 @@ _FONTS = ("DejaVuSans", "DejaVuSerif", "DejaVuSansMono", "STIXGeneral")
 
 def text_recognition(folder: Path) -> Task:
     """The task. Raises: SourceMissingError without the package, or without fonts."""
-    model = onnx.load(_source())
-    characters = next(each.value for each in model.metadata_props if each.key == "character").split("\n")
-    alphabet = ["", *characters, " "]  # the blank of CTC comes first
-    lines = _lines(CALIBRATION + HELD)
-    samples = [{"x": image} for image in _images(lines)]
-    wanted = lines[CALIBRATION:]
+    path, images, labels = written_lines(folder, CALIBRATION + HELD)
+    samples = [{"x": image} for image in images]
+    wanted = labels[CALIBRATION:]
 
     def score(results: Results, floats: Results) -> float:
-        wrong = sum(
-            _distance(_read(output_of(result), alphabet), line) for result, line in zip(results, wanted, strict=True)
-        )
-        return 100 * (1 - wrong / sum(map(len, wanted)))
+        return right({"": np.concatenate([output_of(each) for each in results])}, wanted)
 
-    path = folder / "text_recognition.onnx"
-    onnx.save(_static(model), path)
     return Task(
         "text_recognition", path, samples[:CALIBRATION], samples[CALIBRATION:], score, "characters right, %", 0.5
     )
+
+
+def written_lines(folder: Path, count: int) -> tuple[Path, list[Array], Array]:
+    """The recogniser's file in a folder, images of lines, and their characters, as `characters.right` takes them.
+
+    Raises:
+        SourceMissingError: the package is missing, or there are no fonts.
+    """
+    model = onnx.load(_source())
+    characters = next(each.value for each in model.metadata_props if each.key == "character").split("\n")
+    places = {each: number for number, each in enumerate(["", *characters, " "])}  # the blank of CTC comes first
+    lines = _lines(count)
+    labels = np.zeros((count, max(map(len, lines))), np.int64)
+    for row, line in zip(labels, lines, strict=True):
+        row[: len(line)] = [places[each] for each in line]
+    path = folder / "text_recognition.onnx"
+    onnx.save(_static(model), path)
+    return path, list(_images(lines)), labels
 
 
 def _source() -> Path:
@@ -116,21 +127,3 @@ def _shades(generator: np.random.Generator) -> tuple[tuple[int, int, int], tuple
         ground, ink = (generator.integers(0, 256, 3) for _ in range(2))
         if abs(float(ground.mean() - ink.mean())) > 70:
             return (int(ground[0]), int(ground[1]), int(ground[2])), (int(ink[0]), int(ink[1]), int(ink[2]))
-
-
-def _read(probabilities: Array, alphabet: Sequence[str]) -> str:
-    """The text of (1, steps, characters): the likeliest path, repetitions as one, blanks left out."""
-    path = probabilities[0].argmax(-1)
-    return "".join(
-        alphabet[here] for here, before in zip(path, [0, *path[:-1]], strict=True) if here and here != before
-    )
-
-
-def _distance(one: str, other: str) -> int:
-    """Levenshtein's."""
-    row = list(range(len(other) + 1))
-    for number, a in enumerate(one, 1):
-        diagonal, row[0] = row[0], number
-        for place, b in enumerate(other, 1):
-            diagonal, row[place] = row[place], min(row[place] + 1, row[place - 1] + 1, diagonal + (a != b))
-    return row[-1]

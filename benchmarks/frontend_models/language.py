@@ -15,6 +15,8 @@ _BERT = {
     "max_position_embeddings": 40,
 }
 _LLAMA = {**_BERT, "num_key_value_heads": 2}
+_IDS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+_SPECIAL = {**_LLAMA, **_IDS}
 _GPT = {"vocab_size": 99, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 40}
 _T5 = {"vocab_size": 99, "d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4}
 _BART = {
@@ -74,4 +76,18 @@ LANGUAGE = (
     Model("HuBERT", "speech", Hub("HubertModel", "HubertConfig", _SOUND), _wave),
     Model("Whisper", "speech", Hub("WhisperForConditionalGeneration", "WhisperConfig", {**_BART, "num_mel_bins": 16, "max_source_positions": 20, "max_target_positions": 20, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1}), lambda: {"input_features": torch.randn(1, 16, 40), "decoder_input_ids": torch.randint(1, 99, (1, 5)), **_NO_CACHE}),
     Model("Audio Spectrogram Transformer", "sound", Hub("ASTForAudioClassification", "ASTConfig", {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64, "patch_size": 8, "max_length": 32, "num_mel_bins": 16}), lambda: {"input_values": torch.randn(1, 32, 16)}),
+    Model("Gemma 2", "text decoder", Hub("Gemma2ForCausalLM", "Gemma2Config", {**_SPECIAL, "head_dim": 8, "sliding_window": 4}), tokens(**_NO_CACHE)),
+    Model("Gemma 3", "text decoder", Hub("Gemma3ForCausalLM", "Gemma3TextConfig", {**_SPECIAL, "head_dim": 8, "sliding_window": 4, "query_pre_attn_scalar": 8, "layer_types": ["sliding_attention", "full_attention"]}), tokens(**_NO_CACHE)),
+    Model("Granite", "text decoder", Hub("GraniteForCausalLM", "GraniteConfig", _SPECIAL), tokens(**_NO_CACHE)),
+    Model("LFM2", "text decoder", Hub("Lfm2ForCausalLM", "Lfm2Config", {**_SPECIAL, "block_multiple_of": 8, "layer_types": ["conv", "full_attention"]}), tokens(**_NO_CACHE)),
+    Model("Zamba2", "state space", Hub("Zamba2ForCausalLM", "Zamba2Config", {**_SPECIAL, "mamba_d_state": 8, "n_mamba_heads": 4, "mamba_headdim": 16, "chunk_size": 8, "layers_block_type": ["mamba", "hybrid"], "adapter_rank": 8, "num_mem_blocks": 1}), tokens(8, **_NO_CACHE)),
+    Model("Mamba 2", "state space", Hub("Mamba2ForCausalLM", "Mamba2Config", {**_IDS, "vocab_size": 99, "hidden_size": 32, "num_hidden_layers": 2, "state_size": 8, "num_heads": 4, "head_dim": 16, "n_groups": 1, "chunk_size": 8}), tokens(8, **_NO_CACHE)),
+    Model("RecurrentGemma", "recurrent", Hub("RecurrentGemmaForCausalLM", "RecurrentGemmaConfig", {**_IDS, "vocab_size": 99, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64, "attention_window_size": 8, "lru_width": 32}), tokens(6, **_NO_CACHE)),
+    Model("Phi-3", "text decoder", Hub("Phi3ForCausalLM", "Phi3Config", _SPECIAL), tokens(**_NO_CACHE)),
+    Model("OLMo 2", "text decoder", Hub("Olmo2ForCausalLM", "Olmo2Config", _SPECIAL), tokens(**_NO_CACHE)),
+    Model("NomicBERT", "text encoder", Hub("NomicBertModel", "NomicBertConfig", {**_BERT, **_IDS}), tokens()),
+    Model("MobileBERT", "text encoder", Hub("MobileBertModel", "MobileBertConfig", {**_BERT, "intra_bottleneck_size": 16, "embedding_size": 16, "true_hidden_size": 16}), tokens()),
+    Model("WavLM", "speech", Hub("WavLMModel", "WavLMConfig", _SOUND), _wave),
+    Model("SpeechT5's vocoder", "speech", Hub("SpeechT5HifiGan", "SpeechT5HifiGanConfig", {"model_in_dim": 8, "upsample_initial_channel": 16, "upsample_rates": [2, 2], "upsample_kernel_sizes": [4, 4], "resblock_kernel_sizes": [3], "resblock_dilation_sizes": [[1, 3]]}), lambda: {"spectrogram": torch.randn(1, 10, 8)}),
+    Model("PatchTST", "time series", Hub("PatchTSTForPrediction", "PatchTSTConfig", {"num_input_channels": 2, "context_length": 32, "patch_length": 8, "patch_stride": 8, "num_hidden_layers": 2, "d_model": 32, "ffn_dim": 64, "prediction_length": 6, "loss": "mse"}), lambda: {"past_values": torch.randn(1, 32, 2)}),
 )  # fmt: skip

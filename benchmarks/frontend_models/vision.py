@@ -44,6 +44,42 @@ def _backbone() -> object:
     return transformers.ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], out_features=["stage2"])
 
 
+def _dinov2() -> object:
+    import transformers
+
+    stages = [f"stage{number}" for number in range(1, 5)]
+    sizes = {**_SMALL, **_IMAGE, "num_hidden_layers": 4}
+    return transformers.Dinov2Config(**sizes, out_features=stages, reshape_hidden_states=False)
+
+
+def _windowed_dinov2() -> object:
+    import transformers
+
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "image_size": 32, "patch_size": 4}
+    return transformers.RfDetrDinov2Config(**sizes, num_windows=2, out_features=["stage2"])
+
+
+def _swin() -> object:
+    import transformers
+
+    sizes = {"image_size": 64, "patch_size": 4, "embed_dim": 8, "depths": [1] * 4, "num_heads": [1, 2, 2, 2]}
+    stages = [f"stage{number}" for number in range(1, 5)]
+    return transformers.SwinConfig(**sizes, window_size=2, out_features=stages)
+
+
+def _convnext() -> object:
+    import transformers
+
+    return transformers.ConvNextConfig(**_STAGES, out_features=[f"stage{number}" for number in range(1, 5)])
+
+
+def _vitpose() -> object:
+    import transformers
+
+    sizes = {"image_size": [32, 32], "patch_size": [8, 8], "hidden_size": 32, "num_hidden_layers": 2}
+    return transformers.VitPoseBackboneConfig(**sizes, num_attention_heads=4, out_features=["stage2"])
+
+
 def _clip(extra: dict[str, object] | None = None) -> dict[str, object]:
     text = {**_SMALL, "vocab_size": 99, "max_position_embeddings": 16, **(extra or {})}
     return {"text_config": text, "vision_config": {**_SMALL, **_IMAGE}, "projection_dim": 16}
@@ -78,4 +114,16 @@ VISION = (
     Model("SigLIP", "pictures and words", Hub("SiglipModel", "SiglipConfig", _clip()), _words_and_picture),
     Model("SAM, its image encoder", "segmentation", Hub("SamVisionModel", "SamVisionConfig", _SAM["vision_config"]), image(64)),
     Model("SAM", "segmentation", Hub("SamModel", "SamConfig", _SAM), lambda: {"pixel_values": torch.randn(1, 3, 64, 64), "input_points": torch.tensor([[[[10.0, 20.0]]]])}),
+    Model("Depth Anything", "depth", Hub("DepthAnythingForDepthEstimation", "DepthAnythingConfig", {"backbone_config": _dinov2, "patch_size": 8, "reassemble_hidden_size": 32, "neck_hidden_sizes": [8, 8, 8, 8], "fusion_hidden_size": 8, "head_hidden_size": 8}), image()),
+    Model("Mask2Former", "segmentation", Hub("Mask2FormerForUniversalSegmentation", "Mask2FormerConfig", {"backbone_config": _swin, "feature_size": 32, "mask_feature_size": 32, "hidden_dim": 32, "encoder_feedforward_dim": 32, "encoder_layers": 2, "decoder_layers": 3, "num_attention_heads": 4, "dim_feedforward": 32, "num_queries": 8}), image(64)),
+    Model("UPerNet", "segmentation", Hub("UperNetForSemanticSegmentation", "UperNetConfig", {"backbone_config": _convnext, "hidden_size": 16, "auxiliary_in_channels": 24, "auxiliary_channels": 8}), image(64)),
+    Model("SwiftFormer", "classification", Hub("SwiftFormerForImageClassification", "SwiftFormerConfig", {"image_size": 64, "depths": [1, 1, 1, 1], "embed_dims": [8, 16, 24, 32]}), image(64)),
+    Model("LeViT", "classification", Hub("LevitForImageClassification", "LevitConfig", {"image_size": 64, "hidden_sizes": [16, 24, 32], "num_attention_heads": [2, 2, 2], "depths": [1, 1, 1], "key_dim": [8, 8, 8]}), image(64)),
+    Model("FocalNet", "classification", Hub("FocalNetForImageClassification", "FocalNetConfig", {"image_size": 64, "embed_dim": 8, "hidden_sizes": [8, 16, 32, 64], "depths": [1, 1, 1, 1]}), image(64)),
+    Model("DINOv3", "features", Hub("DINOv3ViTModel", "DINOv3ViTConfig", {**_SMALL, **_IMAGE, "num_register_tokens": 2}), image()),
+    Model("HGNet V2", "classification", Hub("HGNetV2ForImageClassification", "HGNetV2Config", {"embedding_size": 8, "depths": [1, 1, 1, 1], "hidden_sizes": [16, 16, 16, 16], "stem_channels": [3, 8, 8], "stage_in_channels": [8, 16, 16, 16], "stage_mid_channels": [8, 8, 8, 8], "stage_out_channels": [16, 16, 16, 16], "stage_num_blocks": [1, 1, 1, 1], "stage_numb_of_layers": [2, 2, 2, 2]}), image(64)),
+    Model("PP-LCNet", "classification", Hub("PPLCNetForImageClassification", "PPLCNetConfig", {"scale": 0.25, "class_expand": 64}), image(64)),
+    Model("RF-DETR", "detection", Hub("RfDetrForObjectDetection", "RfDetrConfig", {"backbone_config": _windowed_dinov2, "d_model": 32, "decoder_ffn_dim": 64, "decoder_layers": 1, "decoder_self_attention_heads": 4, "decoder_cross_attention_heads": 4, "num_queries": 5, "group_detr": 1, "c2f_num_blocks": 1}), image()),
+    Model("ViTPose", "points", Hub("VitPoseForPoseEstimation", "VitPoseConfig", {"backbone_config": _vitpose, "num_labels": 5}), image()),
+    Model("VideoMAE", "video", Hub("VideoMAEForVideoClassification", "VideoMAEConfig", {**_SMALL, **_IMAGE, "num_frames": 4}), lambda: {"pixel_values": torch.randn(1, 4, 3, 32, 32)}),
 )  # fmt: skip

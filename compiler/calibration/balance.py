@@ -25,6 +25,7 @@ from .samples import Sample
 from .tapped import MOST_BYTES, Tapped, groups
 
 if TYPE_CHECKING:
+    from ...frontends import OpenedModel
     from ...frontends.seam_parts import Place
     from ...frontends.seams import Seam
 
@@ -75,13 +76,11 @@ class Balance:
 
     Attributes:
         entries: factors by the name of a seam.
-        divisors: for tensors of the model the factors that they are divided by, as `Place.divided` takes them.
         ratios: for each layer that was tried the error on held-out samples, over that without factors.
         kept: the layers that read channels with factors.
     """
 
     entries: dict[str, BalanceEntry] = field(default_factory=dict)
-    divisors: dict[str, tuple[Place, Array]] = field(default_factory=dict)
     ratios: dict[str, float] = field(default_factory=dict)
     kept: set[str] = field(default_factory=set)
 
@@ -131,10 +130,20 @@ def balance_channels(
                 found.entries[name] = BalanceEntry(tuple(factors), why)
                 found.kept |= readers
                 scales.add(tries[name], np.array(factors))
-                for tensor, place in tries[name].seam.tensors.items():
-                    found.divisors[tensor] = place, np.array(factors)
             tries[name].forget()
     return found
+
+
+def divisors_of(opened: OpenedModel, entries: Mapping[str, BalanceEntry]) -> dict[str, tuple[Place, Array]]:
+    """For tensors of a model the factors that they are divided by once channels are balanced, as `Tapped` has them."""
+    from ...frontends.seams import seams_of
+
+    seams = seams_of(opened) if entries else {}
+    return {
+        tensor: (place, np.array(entry.factors))
+        for name, entry in entries.items()
+        for tensor, place in seams[name].tensors.items()
+    }
 
 
 class _Scales:

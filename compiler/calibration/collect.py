@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -123,8 +121,3 @@ class Digest:
     def text(self) -> str:
         """Of all so far."""
         return self._digest.hexdigest()
-
-
-def key_of(*parts: Any) -> str:
-    """A checksum of what statistics depend on besides the samples."""
-    return hashlib.sha256(json.dumps([os.fspath(p) if isinstance(p, Path) else p for p in parts]).encode()).hexdigest()

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...errors import UsageError
+from ..process.checksum import key_of
 from ..process.progress import ProgressCallback
 from ..recipes.recipe import BalanceEntry, Recipe, WeightsEntry
-from .balance import balance_channels
+from .balance import balance_channels, divisors_of
 from .bias_correction import correct_biases
-from .collect import Digest, key_of
+from .collect import Digest
 from .findings import Correction
 from .finished import Finished
 from .layer_matrices import matrix_layers
@@ -93,7 +94,7 @@ class Corrections:
         self.balance = found.entries
         self._take_down(CHANNELS, found.ratios, found.kept)
         factors = {name: np.array(entry.factors) for name, entry in found.entries.items()}
-        return balanced(network.opened, factors), replace(exact, divisors=found.divisors)
+        return balanced(network.opened, factors), replace(exact, divisors=divisors_of(network.opened, found.entries))
 
     def rounded(
         self, network: Network, recipe: Recipe, exact: Tapped, samples: Sequence[Sample], held: Sequence[Sample]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from math import prod
 from typing import Any
@@ -12,21 +13,23 @@ from ..build import build
 from ..extents.ranges import static_shapes
 from ..process.progress import ProgressCallback
 from ..recipes.apply import until_integers
-from ..recipes.dense import DENSE, WAYS
+from ..recipes.dense import DENSE
 from ..recipes.identity import identity_of
 from ..recipes.recipe import Recipe
 from .findings import Findings, LayerFinding
 from .network import Network, layers_of, network_of, taps_of
-from .quantize import LEAST_SAMPLES, Clock, Request, Work, check_layers, corrections_for, with_floats
+from .quantize import LEAST_SAMPLES, check_layers, corrections_for, shop_for
+from .request import Request
 from .samples import checked_samples
+from .settle import Clock, Work, with_floats
 from .split import Split
-from .tapped import input_specs, workshop_of
+from .tapped import Workshop, input_specs
 from .timing import NO_COST
 
 
 def quantize_dense(
     model: Any,
-    way: str,
+    entries: Mapping[str, Any],
     data: Any = None,
     request: Request | None = None,
     tell: ProgressCallback = lambda stage, done, total: None,
@@ -35,7 +38,7 @@ def quantize_dense(
 
     Args:
         model: as `frontends.open` takes it.
-        way: one of `WAYS`.
+        entries: what the recipe says of each of them, as `WAYS` has it.
         data: as `samples_of` takes it: then layers that lose too much stay float, and errors are measured. None: every
             layer is in the recipe, and what is told is which of them the machine computes faster so.
         request: how; bits and granularity are the way's.
@@ -45,22 +48,56 @@ def quantize_dense(
         UsageError: the model has no dense layers, or none of a name that should stay float.
         CalibrationError, DataError, ModelError, ShapeError, UnsupportedError: as `quantize`.
     """
-    from ... import frontends
-
     asked = request or Request()
-    opened = frontends.open(model, frontends.Request(shapes=static_shapes(asked.options)))
-    whole = _dense_part(network_of(opened))
-    check_layers(whole, asked)
-    recipe = Recipe(identity_of(opened), layers={layer.name: WAYS[way] for layer in whole.layers})
-    recipe = with_floats(recipe, dict.fromkeys(asked.keep_float, "asked for"))
+    whole, recipe = _asked_for(model, entries, asked)
     if data is None:
         tell("import", 0, 0)
         options = replace(asked.options, recipe=recipe, save_ir=None)
-        made = build(opened, None, options, stop_after="passes", passes=until_integers)
+        made = build(whole.opened, None, options, stop_after="passes", passes=until_integers)
         return _without_samples(whole, asked, recipe, made.kept_float, made.target.cpu)
+    with _tried(whole, recipe, entries, data, asked, tell) as work:
+        return work.finished(recipe, {})
+
+
+def dense_recipe(
+    model: Any,
+    entries: Mapping[str, Any],
+    data: Any,
+    request: Request,
+    shop: Workshop,
+    tell: ProgressCallback = lambda stage, done, total: None,
+) -> Recipe:
+    """The recipe that `quantize_dense` finds on samples, without measuring what it costs; as `integer_recipe`."""
+    whole, recipe = _asked_for(model, entries, request)
+    with _tried(whole, recipe, entries, data, request, tell, shop) as work:
+        return work.recipe(recipe)
+
+
+def _asked_for(model: Any, entries: Mapping[str, Any], asked: Request) -> tuple[Network, Recipe]:
+    """The dense part of a model, and the recipe that says the same of all its layers."""
+    from ... import frontends
+
+    opened = frontends.open(model, frontends.Request(shapes=static_shapes(asked.options)))
+    whole = dense_part(network_of(opened))
+    check_layers(whole, asked)
+    recipe = Recipe(identity_of(opened), layers={layer.name: entries for layer in whole.layers})
+    return whole, with_floats(recipe, dict.fromkeys(asked.keep_float, "asked for"))
+
+
+@contextmanager
+def _tried(
+    whole: Network,
+    recipe: Recipe,
+    entries: Mapping[str, Any],
+    data: Any,
+    asked: Request,
+    tell: ProgressCallback,
+    given: Workshop | None = None,
+) -> Iterator[Work]:
+    """What settles a recipe on samples."""
+    opened = whole.opened
     network = whole.of([layer for layer in whole.layers if layer.name not in asked.keep_float])
-    clock = Clock()
-    with workshop_of(asked.options, tell) as shop:
+    with shop_for(given, asked, tell) as shop:
         tell("read samples", 0, 0)
         split = Split(checked_samples(data, input_specs(opened, asked.options), asked.images, LEAST_SAMPLES))
         for number, _ in enumerate(split):
@@ -68,14 +105,13 @@ def quantize_dense(
         exact = taps_of(shop, network, None, "exact")
         values = exact.all(split.kept[0])
         layers = layers_of(shop, network, values, None, "exact_layers")
-        corrections = corrections_for(shop, opened, asked, WAYS[way]["weights"], tell)
-        work = Work(shop, opened, whole, network, asked, split, exact, layers, values, corrections, tell, clock)
-        findings = work.finished(recipe, {})
+        corrections = corrections_for(shop, opened, asked, entries["weights"], tell)
+        yield Work(shop, opened, whole, network, asked, split, exact, layers, values, corrections, tell, Clock())
     corrections.forget()
-    return findings
 
 
-def _dense_part(network: Network) -> Network:
+def dense_part(network: Network) -> Network:
+    """The dense layers of a network that have more than a few weights."""
     shapes = {tensor.name: tensor.dims for tensor in network.opened.proto.graph.initializer}
     return network.of(
         [layer for layer in network.layers if layer.operator in DENSE and prod(shapes[layer.weights]) >= FEWEST_WEIGHTS]

@@ -117,7 +117,6 @@ def injected(shop: Workshop, network: Network, values: Mapping[str, Array]) -> I
     """Compiles the float network with an error as an input for what each layer makes; `values` have their shapes."""
     from ...frontends.layer_parts import disturbed
 
-    shop.tell("compile disturbed", 0, 0)
     tensors = [layer.output for layer in network.layers]
     library = shop.compiled(disturbed(network.opened, tensors, values), "disturbed")
     return Injected(library, {name: np.zeros_like(values[name]) for name in tensors})

@@ -49,8 +49,9 @@ class Network:
 
     @property
     def border(self) -> list[str]:
-        """The tensors that layers read and make."""
-        return list(dict.fromkeys(name for layer in self.layers for name in (*layer.reads, layer.output)))
+        """The tensors that are quantized, and those that layers read and make."""
+        named = (name for layer in self.layers for name in (*layer.reads.values(), *layer.reads, layer.output))
+        return list(dict.fromkeys(named))
 
     def of(self, layers: Sequence[LinearLayer]) -> Network:
         """The same with some of the layers."""
@@ -73,7 +74,7 @@ def network_of(opened: OpenedModel, *, tensors: bool = False) -> Network:
 
 
 def taps_of(shop: Workshop, network: Network, recipe: Recipe | None, name: str) -> Tapped:
-    """The whole network that gives all tensors that layers read and make; quantized where there is a recipe."""
+    """The whole network that gives all tensors of its border; quantized where there is a recipe."""
     return tapped(shop, network.opened, network.border, network.sizes, recipe, name)
 
 
@@ -115,7 +116,6 @@ def layers_of(
         layers = [by_output[each] for each in group]
         part = layers_by_themselves(network.opened, layers, values)
         own = None if recipe is None else recipe_by_themselves(recipe, layers, part)
-        shop.tell("compile layers", number, 0)
         # What pays in the whole network might not pay for one layer.
         libraries.append(replace(shop, always=True).compiled(part, f"{name}{number}", own))
     return Layers(tuple(libraries))

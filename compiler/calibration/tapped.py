@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from ..extents.ranges import static_shapes
 from ..library.artifact import CompiledModel, load
 from ..library.tensor_spec import NARROW, TensorSpec
 from ..options import CompileOptions
+from ..process.checksum import key_of
 from ..process.progress import ProgressCallback
 from ..recipes.identity import restricted
 from .samples import Array, Sample
@@ -29,23 +31,27 @@ if TYPE_CHECKING:
 MOST_BYTES = 256 << 20
 # As an edit of the passes of a compile whose recipe quantizes something.
 ALWAYS = "place_pairs{always=True}"
+# Stages of a compile that count kernels.
+_COUNTED = ("lower", "generate")
 
 
 @dataclass(frozen=True)
 class Workshop:
-    """What parts of a model are compiled with, here.
+    """What parts of a model are compiled with, here; what was compiled already is not compiled again.
 
     Attributes:
         options: those of a float library for this machine.
         folder: where libraries are while they are used.
-        tell: told of progress.
+        tell: told of progress, and of that of compiles by their own stages.
         always: whether layers become integers whatever that costs in time.
+        made: the libraries that are there, and why layers of them stay float.
     """
 
     options: CompileOptions
     folder: Path
     tell: ProgressCallback
     always: bool = False
+    made: dict[str, tuple[Path, Mapping[str, str]]] = field(default_factory=dict)
 
     def compiled(
         self, opened: OpenedModel, name: str, recipe: Recipe | None = None, kept: dict[str, str] | None = None
@@ -60,22 +66,41 @@ class Workshop:
 
         Args:
             opened: it.
-            name: of the file.
+            name: for people.
             recipe: how it is quantized.
             kept: takes the reasons of layers that stay float.
         """
         inputs = {value.name for value in opened.proto.graph.input}
         shapes = {each: shape for each, shape in self.options.shapes.items() if each in inputs}
         bindings = {each: value for each, value in self.options.bindings.items() if each in inputs}
-        path = self.folder / f"{name}.so"
         own = None if recipe is None else restricted(recipe, opened)
-        options = replace(self.options, shapes=shapes, bindings=bindings, recipe=own, name="part")
+        if own is not None and not (own.tensors or own.layers or own.arrays):
+            own = None
+        options = replace(self.options, shapes=shapes, bindings=bindings, recipe=None, name="part")
         if self.always and own is not None and own.tensors and own.layers:
             options = replace(options, passes=(*options.passes, ALWAYS))
-        made = build(opened, path, options)
+        key = key_of(opened.serialized(), repr(options), *_parts(own))
+        if key not in self.made:
+            path = self.folder / f"{name}_{key[:16]}.so"
+            told = partial(self._told, name)
+            self.made[key] = path, build(opened, path, replace(options, recipe=own), progress=told).kept_float
+        path, reasons = self.made[key]
         if kept is not None:
-            kept.update(made.kept_float)
+            kept.update(reasons)
         return path
+
+    def _told(self, name: str, stage: str, done: int, total: int) -> None:
+        """Of a compile the kernels alone are counted: they take most of the time."""
+        counted = (done, total) if stage in _COUNTED else (0, 0)
+        self.tell(f"compile {name}", *counted)
+
+
+def _parts(recipe: Recipe | None) -> Iterator[Any]:
+    """What a recipe says, and its arrays."""
+    if recipe is not None:
+        yield from (recipe.tensors, recipe.layers)
+        for name, array in recipe.arrays.items():
+            yield from (name, array)
 
 
 def input_specs(opened: OpenedModel, options: CompileOptions) -> list[TensorSpec]:
@@ -119,6 +144,13 @@ class Tapped:
         """All of them at once."""
         return {name: array for part in self.run(sample) for name, array in part.items()}
 
+    def undivided(self, name: str, array: Array) -> Array:
+        """One of them, or a difference of it, as the model has it whose channels are not balanced."""
+        if name not in self.divisors:
+            return array
+        place, factors = self.divisors[name]
+        return place.divided(array, (1 / factors).astype(np.float32))
+
 
 def tapped(
     workshop: Workshop,
@@ -140,7 +172,6 @@ def tapped(
     inner = [each for each in tensors if each not in given]
     libraries = []
     for number, group in enumerate(groups(inner, sizes, MOST_BYTES) or [[]]):
-        workshop.tell("compile", number, 0)
         libraries.append(workshop.compiled(exposed(opened, group), f"{name}{number}", recipe))
     return Tapped(tuple(libraries), frozenset(each for each in tensors if each in given))
 

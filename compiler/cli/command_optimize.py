@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ...errors import ComparisonError, UsageError
+from ..optimization.api import SUFFIX
+from ..optimization.api import optimize as searched
 from ..process import interrupt
 from ..process.install import written_whole
 from ..process.places import check_output, make_folders, output_errors
@@ -35,8 +37,7 @@ from .tensor_options import read_array
 
 if TYPE_CHECKING:
     from ..optimization.request import Optimized
-
-_FOLDER = ".search"  # what stands beside the recipe
+    from ..options import CompileOptions
 
 
 def optimize(
@@ -53,12 +54,16 @@ def optimize(
     ] = None,
     seconds: Annotated[
         float | None,
-        typer.Option("--seconds", metavar="N", help="Time of the whole search. [default: until little is to be won]"),
+        typer.Option(
+            "--seconds",
+            metavar="N",
+            help="Time of all runs of this search together. [default: until little is to be won]",
+        ),
     ] = None,
     kinds: Annotated[
         str | None,
         typer.Option(
-            "--try", metavar="LIST", help="What is tried: int8,bf16,weights,zeros,rank,channels. [default: all]"
+            "--try", metavar="LIST", help="What is tried: int8,bf16,rank,zeros,weights,channels. [default: all]"
         ),
     ] = None,
     labels: Labels = None,
@@ -103,56 +108,38 @@ def optimize(
     * `tilewright optimize net.onnx --point 3 -o small.json --report front.html`
     * `tilewright compile net.onnx --recipe small.json -o small.so`
     """
-    from ... import frontends
-    from ..calibration.images import parse_preprocessing
-    from ..calibration.samples import samples_of
-    from ..calibration.tapped import input_specs
-    from ..evaluation.metrics import metric_of
-    from ..extents.ranges import static_shapes
-    from ..optimization.budget import parse_budgets
-    from ..optimization.cluster import check_cluster, cluster_crew
-    from ..optimization.data import data_of
-    from ..optimization.optimize import known
-    from ..optimization.optimize import optimize as searched
-    from ..optimization.request import Request
-    from ..optimization.treatments import checked_kinds
-    from ..recipes.files import write_recipe
     from ..reports import optimization_report
 
-    folder = search or output.with_suffix(_FOLDER)
     options = compile_options(target, cpu, features, shape, bind, "fp32", threads, None)
     for place in (output, report):
         if place is not None:
             check_output(place, model)
     make_folders(output, None, None)
-    if cluster is not None:
-        check_cluster(cluster)
-    given = None if labels is None else read_array(labels, "labels")
-    judged = metric_of(metric)
-    opened = frontends.open(model, frontends.Request(shapes=static_shapes(options)))
     if point is not None:
-        found, parts = known(opened, parse_budgets(budget) if budget else None, judged, folder)
-        if point > len(found.front):
-            raise UsageError(f"the front has {len(found.front)} points", where=f"--point {point}")
-        write_recipe(parts.recipe(found.front[point - 1].candidate), output)
+        found = _point(model, options, point, budget or (), metric, search or output.with_suffix(SUFFIX), output)
     else:
         if calibration is None:
             raise UsageError("samples are needed", where="--calibration", hint="--point N takes what was found before")
-        asked = Request(
-            parse_budgets(budget or ()),
-            judged,
-            options,
-            checked_kinds(kinds),
-            seconds,
-            seed,
-            jobs,
-            device,
-            crew=None if cluster is None else partial(cluster_crew, address=cluster),
-        )
-        images = parse_preprocessing(image) if image is not None else None
+        given = None if labels is None else read_array(labels, "labels")
         with interrupt.temporary_folder(), shown(f"optimizing {model.name}", Timeline()) as progress:
-            data = data_of(samples_of(calibration, input_specs(opened, options), images), given)
-            found = searched(opened, data, asked, output, folder, progress)
+            found = searched(
+                model,
+                calibration,
+                budget=budget or (),
+                output=output,
+                search=search,
+                seconds=seconds,
+                kinds=kinds.split(",") if kinds else (),
+                labels=given,
+                metric=metric,
+                images=image or "",
+                options=options,
+                seed=seed,
+                jobs=jobs,
+                device=device,
+                cluster=cluster,
+                progress=progress,
+            )
     if report is not None:
         from ..reports.optimization_page import render
 
@@ -164,6 +151,31 @@ def optimize(
         show(*optimization_report.tables(found), f"{output}: used by tilewright compile --recipe {output}")
     if point is None:
         _check(found, output)
+
+
+def _point(
+    model: Path,
+    options: CompileOptions,
+    point: int,
+    budget: Sequence[str],
+    metric: str | None,
+    search: Path,
+    output: Path,
+) -> Optimized:
+    """Writes the recipe of a point of what an earlier search found; returns all of that."""
+    from ... import frontends
+    from ..evaluation.metrics import metric_of
+    from ..extents.ranges import static_shapes
+    from ..optimization.budget import parse_budgets
+    from ..optimization.optimize import known
+    from ..recipes.files import write_recipe
+
+    opened = frontends.open(model, frontends.Request(shapes=static_shapes(options)))
+    found = known(opened, parse_budgets(budget) if budget else None, metric_of(metric), search)
+    if point > len(found.front):
+        raise UsageError(f"the front has {len(found.front)} points", where=f"--point {point}")
+    write_recipe(found.recipe(found.front[point - 1]), output)
+    return found
 
 
 def _check(found: Optimized, output: Path) -> None:

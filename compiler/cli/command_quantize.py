@@ -97,7 +97,7 @@ def quantize(
     * `tilewright compile net.onnx -o net.so --quantize net.json`
     """
     from ..calibration.samples import check_path
-    from ..recipes.dense import way_of
+    from ..recipes.dense import WAYS, way_of
 
     way = way_of(weights_only, dynamic, has_samples=calibration is not None)
     if calibration is not None:
@@ -106,8 +106,8 @@ def quantize(
     from ..calibration.correct import corrections_of
     from ..calibration.dense import quantize_dense
     from ..calibration.images import parse_preprocessing
-    from ..calibration.quantize import Request
     from ..calibration.quantize import quantize as found_for
+    from ..calibration.request import Request
     from ..extents.ranges import static_shapes
     from ..recipes.files import write_recipe
     from ..recipes.quantized_onnx import export_quantized
@@ -134,7 +134,7 @@ def quantize(
         if way is None:
             found = found_for(opened, calibration, request, progress)
         else:
-            found = quantize_dense(opened, way, calibration, request, progress)
+            found = quantize_dense(opened, WAYS[way], calibration, request, progress)
         write_recipe(found.recipe, output)
         if export_onnx is not None:
             export_quantized(opened, found.recipe, export_onnx)

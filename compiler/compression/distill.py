@@ -18,6 +18,7 @@ import onnx
 
 from ...ir_passes.core.rewriter import shape_of
 from ..calibration.samples import Array, Sample
+from ..calibration.tapped import Tapped, bytes_of, tapped, workshop_of
 from .gradients import Tape, tape_of
 from .trial import Trial, trial_of
 from .weight_homes import Home
@@ -102,11 +103,17 @@ def distilled(
     aims = [aim for aim in every if aim.tensor in tape.moved]
     units = {**norms, **{home.bias: home.followed.tensor for home in homes if home.bias}}
     units = {name: tensor for name, tensor in units.items() if tensor}
-    with trial_of(opened, homes, options, tell, (*tape.tensors, *outputs), [*norms, *arrays]) as trial:
+    compared = [*dict.fromkeys((*(aim.tensor for aim in aims), *units.values()))]
+    with (
+        workshop_of(options, tell) as shop,
+        trial_of(opened, homes, options, tell, (*tape.tensors, *outputs), [*norms, *arrays], shop) as trial,
+    ):
+        # What the model makes is asked of a library that gives no more than is compared.
+        model = tapped(shop, opened, compared, bytes_of(opened, compared), name="model")
         start = {**trial.weights, **arrays}
         least = trial.output_error(samples, start)
         for rate in _RATES:
-            learning = _Learning(trial, tape, aims, units, start, rate)
+            learning = _Learning(model, trial, tape, aims, units, start, rate)
             learning.learn(samples, epochs, tell)
             if trial.output_error(samples, learning.arrays) < least:
                 before, after = trial.weights, learning.arrays
@@ -133,6 +140,7 @@ class _Learning:
 
     def __init__(
         self,
+        model: Tapped,
         trial: Trial,
         tape: Tape,
         aims: Sequence[Aim],
@@ -143,17 +151,19 @@ class _Learning:
         """Gets ready.
 
         Args:
+            model: gives what aims compare, and the tensors of `units`.
+            trial: gives what the tape needs, with other weights.
             units: of what is added to tensors, by name: a tensor by whose size it changes.
             start: the weights to begin with.
             rate: how large the first steps are, as a share of what changes.
         """
-        self._trial, self._tape, self._aims, self._rate = trial, tape, aims, rate
+        self._model, self._trial, self._tape, self._aims, self._rate = model, trial, tape, aims, rate
         self.arrays = dict(start)
         learned = [name for name in start if name in tape.moved]
         self._biases = {name: tensor for name, tensor in units.items() if name in learned}
         self._free = {name: start[name] != 0 for name in learned if name not in self._biases}
-        self._means = {name: np.zeros(start[name].shape) for name in learned}
-        self._squares = {name: np.zeros(start[name].shape) for name in learned}
+        self._means = {name: np.zeros_like(start[name]) for name in learned}
+        self._squares = {name: np.zeros_like(start[name]) for name in learned}
         self._units: dict[str, float] = {}
         self._energies: dict[str, float] = {}
 
@@ -170,7 +180,7 @@ class _Learning:
         wanted = {*(aim.tensor for aim in self._aims), *self._biases.values()}
         squares = dict.fromkeys(wanted, 0.0)
         for sample in samples:
-            tensors = self._trial.run(sample, {})
+            tensors = self._model.all(sample)
             for name in wanted:
                 squares[name] += float(np.square(tensors[name], dtype=np.float64).mean()) / len(samples)
         self._energies = squares
@@ -182,25 +192,32 @@ class _Learning:
     def _step(self, batch: Sequence[Sample], number: int, rate: float) -> None:
         total: dict[str, Array] = {}
         for sample in batch:
-            want, have = self._trial.run(sample, {}), self._trial.run(sample, self.arrays)
+            want, have = self._model.all(sample), self._trial.run(sample, self.arrays)
             at: dict[str, Array] = {}
             for aim in self._aims:
                 slope = aim.slope(want, have, self._energies[aim.tensor])
                 at[aim.tensor] = at[aim.tensor] + slope if aim.tensor in at else slope
             found = self._tape.back({**have, **self.arrays}, at)
-            for name in self._means:
-                if name in found:
-                    total[name] = total.get(name, 0.0) + found[name] / len(batch)
+            for name in self._means.keys() & found.keys():
+                if name in total:
+                    total[name] += found[name]
+                else:
+                    total[name] = np.array(found[name])
         for name, gradient in total.items():
-            self._move(name, gradient * self._free[name] if name in self._free else gradient, number, rate)
+            gradient /= len(batch)
+            if name in self._free:
+                gradient *= self._free[name]
+            self._move(name, gradient, number, rate)
 
     def _move(self, name: str, gradient: Array, number: int, rate: float) -> None:
-        self._means[name] = _FAST * self._means[name] + (1 - _FAST) * gradient
-        self._squares[name] = _SLOW * self._squares[name] + (1 - _SLOW) * np.square(gradient)
-        mean, root = self._means[name] / (1 - _FAST**number), np.sqrt(self._squares[name] / (1 - _SLOW**number))
-        step = np.divide(mean, root, out=np.zeros_like(mean), where=root > 0)
-        own = self.arrays[name]
-        self.arrays[name] = (own - rate * self._units[name] * step).astype(own.dtype)
+        """A step of one array; `gradient` is used up."""
+        mean, square = self._means[name], self._squares[name]
+        mean += (1 - _FAST) * (gradient - mean)
+        square += (1 - _SLOW) * (np.square(gradient, out=gradient) - square)
+        root = np.sqrt(square / (1 - _SLOW**number))
+        step = mean * float(rate * self._units[name] / (1 - _FAST**number))
+        np.divide(step, root, out=step, where=root > 0)  # where nothing ever was, the mean is 0, too
+        self.arrays[name] = self.arrays[name] - step
 
 
 def _batches(samples: Sequence[Sample], epochs: int) -> Iterator[list[Sample]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,11 +14,17 @@ from .refit import ROWS_A_COLUMN
 from .trial import Trial
 from .weight_homes import Home
 
+if TYPE_CHECKING:
+    from ..process.progress import ProgressCallback
 
-def grams_of(homes: Sequence[Home], trial: Trial, samples: Sequence[Sample]) -> dict[str, Array]:
+
+def grams_of(
+    homes: Sequence[Home], trial: Trial, samples: Sequence[Sample], tell: ProgressCallback
+) -> dict[str, Array]:
     """X^T X of what layers multiply their weights by, of each group."""
     grams: dict[str, Array] = {}
     for seed, sample in enumerate(samples):
+        tell("second moments", seed, len(samples))
         values = trial.run(sample, {})
         for home in homes:
             layer = home.layer

@@ -21,14 +21,14 @@ from ..recipes.identity import identity_of
 from ..recipes.recipe import RankEntry, Recipe
 from .distill import distilled, norm_parameters
 from .prune_branches import PruneBranches
-from .prune_channels import PruneChannels
-from .prune_layers import PruneLayers
 from .pruning import NO_CHANGE, Change, Data, Pruned, Pruning, Subject
+from .together import channels_after, check_together, layers_after
 from .trial import Closeness, trial_of
 from .weight_homes import weight_homes
 
 if TYPE_CHECKING:
     from ...frontends import OpenedModel
+    from ..calibration.tapped import Workshop
     from ..process.progress import ProgressCallback
 
 _DISTILLED = "distilled"
@@ -41,6 +41,7 @@ def prune(
     options: CompileOptions,
     tell: ProgressCallback,
     cycles: Cycles = multiplications,
+    shop: Workshop | None = None,
 ) -> Pruned:
     """Chooses what goes, and new weights for what is left.
 
@@ -49,6 +50,7 @@ def prune(
         samples: of its inputs; none are needed for magnitudes without recovery.
         options: with which libraries for this machine are made, that run the samples.
         cycles: what products cost, where ranks are to pay.
+        shop: what these libraries are made with, where several models are made of one; None: its own.
 
     Raises:
         CutError: nothing of the model can be changed so.
@@ -64,19 +66,18 @@ def prune(
     layers = layers_of(Graph.read(imported.module))
     # What cannot be is told before anything is compiled.
     branches = PruneBranches(subject) if asked.branches is not None else None
-    channels = PruneChannels(subject) if asked.is_structured else None
-    within = PruneLayers(subject) if asked.is_within_layers else None
+    check_together(subject, branches)
     if not asked.needs_samples:
         return _pruned(subject, layers, _changed(subject, None)[1], {})
     given = list(islice(samples, asked.samples))
     if not given:
         raise UsageError("there are no samples", where="--calibration")
     homes = [*weight_homes(opened, layers).values()]
-    if within is not None and branches is None and channels is None and not asked.distill:
-        homes = within.homes
+    if branches is None and not asked.is_structured and not asked.distill:
+        homes = layers_after(subject, NO_CHANGE).homes
     more = () if branches is None else branches.tensors
     lifted = [*norm_parameters(opened)] if asked.distill else []
-    with trial_of(opened, homes, options, tell, more, lifted) as trial:
+    with trial_of(opened, homes, options, tell, more, lifted, shop) as trial:
         left, change = _changed(subject, Data(trial, given))
         if asked.distill:
             change = change.then(_learned(left, change, given, options))
@@ -92,9 +93,9 @@ def _changed(subject: Subject, data: Data | None) -> tuple[Subject, Change]:
         change = PruneBranches(subject)(data)
         subject = subject.without([subject.imported.layers[name] for name in change.sections])
     if asked.is_structured:
-        change = change.then(PruneChannels(subject, change)(data))
+        change = change.then(channels_after(subject, change)(data))
     if asked.is_within_layers:
-        change = change.then(PruneLayers(subject, change)(data))
+        change = change.then(layers_after(subject, change)(data))
     return subject, change
 
 

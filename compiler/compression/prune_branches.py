@@ -33,6 +33,7 @@ class PruneBranches:
 
     Attributes:
         tensors: those that a trial has to give besides.
+        all_go: whether all branches are asked for.
 
     Raises:
         CutError: the model has not so many.
@@ -48,20 +49,31 @@ class PruneBranches:
             for name, home in self._homes.items()
             if home.followed.branch and subject.name(name) is not None and (name in wanted or not wanted)
         ]
-        asked = subject.asked.branches or 0
-        if len({home.followed.total for home in self._ends}) < asked:
+        asked, count = subject.asked.branches or 0, len({home.followed.total for home in self._ends})
+        self.all_go = count == asked
+        if count < asked:
             raise CutError(
-                f"the model has no {asked} residual branches that end in a layer",
+                f"{asked} residual branches are to go, and the model has {count} that end in a layer",
                 where=subject.opened.where,
-                hint="a recipe may drop others: see docs/compression.md",
+                hint=("ask for fewer; " if count else "") + "a recipe may drop others: see docs/compression.md",
             )
         self.tensors = tuple(name for home in self._ends for name in (home.followed.branch[-1], home.followed.total))
+
+    def without_all(self) -> Subject:
+        """The model without any of the branches."""
+        left, taken = self._subject, set[str]()
+        for home in self._ends:
+            there = layers_of(Graph.read(left.imported.module))
+            if home.followed.total not in taken and home.layer.name in there:
+                left = left.without([home.layer.name])
+                taken.add(home.followed.total)
+        return left
 
     def __call__(self, data: Data) -> Change:
         """Drops as many branches as asked for, each time the one whose loss changes the outputs least."""
         subject, trial = self._subject, data.trial
         silent = {home.layer.name: _silenced(home, data) for home in self._ends}
-        samples = data.samples[:_MEASURED_SAMPLES]
+        error = trial.judge(data.samples[:_MEASURED_SAMPLES])
         dropped: list[Home] = []
         arrays: dict[str, Array] = {}
         while len(dropped) < (subject.asked.branches or 0):
@@ -69,7 +81,7 @@ class PruneBranches:
             taken = {home.followed.total for home in dropped}
             there = layers_of(Graph.read(subject.without([home.layer.name for home in dropped]).imported.module))
             found = [
-                (trial.output_error(samples, {**arrays, **silent[name]}), name)
+                (error({**arrays, **silent[name]}), name)
                 for name in (home.layer.name for home in self._ends if home.followed.total not in taken)
                 if name in there and silent[name]
             ]

@@ -110,17 +110,16 @@ class PruneChannels:
         homes, tell = self._homes, self._subject.tell
         readers = {name for group in self._groups for name in group.inputs if name in homes}
         if sum(gram_bytes(homes[name]) for name in readers) <= _MOST_GRAM_BYTES:
-            tell("rank channels", 0, 0)
-            known = grams_of([homes[name] for name in sorted(readers)], data.trial, data.samples)
-        measured = data.samples[:_MEASURED_SAMPLES]
+            known = grams_of([homes[name] for name in sorted(readers)], data.trial, data.samples, tell)
+        judged = data.trial.judge(data.samples[:_MEASURED_SAMPLES]) if self._subject.asked.work is not None else None
 
         def rank(group: Group, steps: Sequence[int]) -> Ranking:
             tell("rank channels", 0, 0)
             if not set(group.inputs) <= readers:
                 return by_magnitude(self._channels, group, steps)
-            grams = known or grams_of([homes[name] for name in group.inputs], data.trial, data.samples)
+            grams = known or grams_of([homes[name] for name in group.inputs], data.trial, data.samples, tell)
             ranking = by_second_order(self._channels, group, steps, grams)
-            if self._subject.asked.work is None:  # then groups are not compared
+            if judged is None:  # groups are not compared
                 return ranking
             # What the layers behind a group lose is measured once, at the outputs: so groups compare.
             adapted = {
@@ -129,7 +128,7 @@ class PruneChannels:
                 )
                 for name, matrix in ranking.middle.items()
             }
-            return ranking.scaled(data.trial.output_error(measured, adapted) ** 2)
+            return ranking.scaled(judged(adapted) ** 2)
 
         return rank
 

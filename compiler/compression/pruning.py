@@ -108,6 +108,10 @@ class Pruning:
     def _given(self, names: Sequence[str] | Mapping[str, str]) -> list[str]:
         return [name for name in names if getattr(self, name) is not None]
 
+    def options(self, wishes: Mapping[str, str]) -> list[str]:
+        """The options of those of some wishes that are stated."""
+        return [wishes[name] for name in self._given(wishes)]
+
     @property
     def is_structured(self) -> bool:
         """Whether whole channels go."""

@@ -2,12 +2,14 @@
 
 Layer after layer, in the order in which they run: what a layer reads is what those before it, fitted already, make of
 the samples, so that it makes up for their errors, too, and for those of what a sum adds to its result (He, Zhang and
-Sun 2017, "Channel pruning"). Memory holds the normal equations of one layer, however many samples there are.
+Sun 2017, "Channel pruning"). Memory holds the normal equations of a few layers, however many samples there are, and
+rows of what these should make, so that the model runs once for all of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 RIDGE = 1e-3  # of the mean square of a layer's columns: keeps what the samples do not decide where it was
 _LEAST_SLOPE = 1e-6  # of a batch norm: a channel that it makes constant is left alone
 TURNS = 3  # of layers before a ReLU: what it makes alike is known after the first
+_MOST_BYTES = 128 << 20  # of what layers should make, at a time
 ROWS_A_COLUMN = 16  # of the normal equations at least, where there are so many
 
 
@@ -82,6 +85,10 @@ def refitted(
     Returns:
         Arrays of the model's own shapes: cut, they are those of the cut network.
     """
+
+    def told(done: int) -> None:
+        tell("fit layers", done, len(levels))
+
     current = {**start, **cut_weights(homes, cut)}
     levels: list[list[Home]] = []
     for home in fitted:
@@ -89,53 +96,98 @@ def refitted(
             levels[-1].append(home)
         else:
             levels.append([home])
-    for number, level in enumerate(levels):
-        for turn in range(TURNS if any(home.followed.is_clipped for home in level) else 1):
-            tell("fit layers", number, len(levels))
-            fits = [_Fit(home, cut, len(samples)) for home in level]
-            for seed, sample in enumerate(samples):
-                want, have = trial.run(sample, {}), trial.run(sample, current)
-                for fit in fits:
-                    fit.add(want, have, seed, clipped=turn > 0)
-            for fit in fits:
-                current |= fit.solved({**trial.weights, **current})
+    done = 0
+    for some in _parts(levels, cut, len(samples)):
+        wanted = _wanted([fit for level in some for fit in level], trial, samples, partial(told, done))
+        for level in some:
+            for turn in range(TURNS if any(fit.home.followed.is_clipped for fit in level) else 1):
+                for seed, sample in enumerate(samples):
+                    told(done)
+                    have = trial.run(sample, current)
+                    for fit in level:
+                        fit.add(wanted[seed][fit.home.layer.name], have, seed, clipped=turn > 0)
+                for fit in level:
+                    current |= fit.solved({**trial.weights, **current})
+            done += 1
     return current
 
 
+def _parts(levels: Sequence[Sequence[Home]], cut: Cut, samples: int) -> Iterator[list[list[_Fit]]]:
+    """The levels, as many at a time as what they should make of the samples fits memory."""
+    some: list[list[_Fit]] = []
+    room = _MOST_BYTES
+    for level in levels:
+        fits = [_Fit(home, cut, samples) for home in level]
+        taken = sum(4 * samples * fit.rows * fit.home.layer.outputs for fit in fits)
+        if some and taken > room:
+            yield some
+            some, room = [], _MOST_BYTES
+        some.append(fits)
+        room -= taken
+    if some:
+        yield some
+
+
+def _wanted(
+    fits: Sequence[_Fit], trial: Trial, samples: Sequence[Sample], told: Callable[[], None]
+) -> list[dict[str, Array]]:
+    """For each sample what layers should make, by their names."""
+    found = []
+    for seed, sample in enumerate(samples):
+        told()
+        want = trial.run(sample, {})
+        found.append({fit.home.layer.name: fit.compared(want, seed).astype(np.float32) for fit in fits})
+    return found
+
+
 class _Fit:
-    """One layer: its normal equations, those of each group by themselves, over what is left of its columns."""
+    """One layer: its normal equations, those of each group by themselves, over what is left of its columns.
+
+    Attributes:
+        rows: of its result that a sample has a part of at most.
+    """
 
     def __init__(self, home: Home, cut: Cut, samples: int) -> None:
         self.home = home
         layer = home.layer
         self._columns = input_columns(layer, cut.indices(cut.channels.inputs(layer)))
         self._before = matrix_of(layer, layer.weights)
-        groups, _, outputs = self._before.shape
-        self._equations = [NormalEquations.of(len(self._columns), outputs) for _ in range(groups)]
-        self._rows = max(64, ROWS_A_COLUMN * len(self._columns) // max(1, samples))
+        self._equations: list[NormalEquations] = []  # as large as all else together: only while samples are added
+        self.rows = max(64, ROWS_A_COLUMN * len(self._columns) // max(1, samples))
 
-    def add(self, want: Mapping[str, Array], have: Mapping[str, Array], seed: int, *, clipped: bool) -> None:
-        """One sample: the tensors of the whole network, and those of the cut one with the layer as it is by now.
+    def _chosen(self, made: Array, seed: int) -> Array:
+        return chosen_rows(row_count(self.home.layer, made), self.rows, seed)
+
+    def compared(self, tensors: Mapping[str, Array], seed: int) -> Array:
+        """What the layer makes, where that is compared: [rows, groups, outputs of a group]."""
+        rows = self._chosen(tensors[self.home.node.output], seed)
+        return results_of(self.home.layer, self.home.followed.of(tensors), rows)
+
+    def add(self, before: Array, have: Mapping[str, Array], seed: int, *, clipped: bool) -> None:
+        """One sample: what the layer should make of it, and the tensors of the cut network, with it as it is by now.
 
         Args:
             clipped: whether what a ReLU makes alike counts as alike; from weights on that are close already.
         """
         layer, node, followed = self.home.layer, self.home.node, self.home.followed
         made = have[node.output]
-        rows = chosen_rows(row_count(layer, made), self._rows, seed)
+        rows = self._chosen(made, seed)
         columns, results = columns_of(layer, have[node.source], made, rows), results_of(layer, made, rows)
-        before, now = (results_of(layer, followed.of(tensors), rows) for tensors in (want, have))
+        now = self.compared(have, seed)
         wanted = followed.wanted(before, now) if clipped else before
         # What the tensor there misses, as a difference of the layer's own result.
         slope = np.broadcast_to(followed.factor, results[0].size).reshape(results.shape[1:])
         results = results + np.divide(
             wanted - now, slope, out=np.zeros_like(results), where=np.abs(slope) > _LEAST_SLOPE
         )
+        if not self._equations:
+            groups, _, outputs = self._before.shape
+            self._equations = [NormalEquations.of(len(self._columns), outputs) for _ in range(groups)]
         for group, equations in enumerate(self._equations):
             equations.add(columns[:, group, self._columns], results[:, group])
 
     def solved(self, weights: Mapping[str, Array]) -> dict[str, Array]:
-        """The new weights, and the new bias where the model has a place for one."""
+        """The new weights, and the new bias where the model has a place for one; another turn begins anew."""
         home, layer = self.home, self.home.layer
         matrix = np.zeros_like(self._before)
         shifts = []
@@ -143,6 +195,7 @@ class _Fit:
             before = self._before[group, self._columns]
             matrix[group, self._columns], shift = equations.solve(before, RIDGE, intercept=bool(home.bias))
             shifts.append(shift)
+        self._equations = []
         found = {home.node.weights: home.from_relax(weights_of(layer, matrix, layer.weights.shape))}
         if home.bias:
             own = weights[home.bias]

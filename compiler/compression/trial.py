@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..calibration.samples import Array, Sample
-from ..calibration.tapped import Tapped, bytes_of, tapped, workshop_of
+from ..calibration.tapped import Tapped, Workshop, bytes_of, tapped, workshop_of
 from .weight_homes import Home, values_of
 
 if TYPE_CHECKING:
@@ -56,10 +56,23 @@ class Trial:
 
     def compared(self, samples: Sequence[Sample], weights: Mapping[str, Array]) -> Closeness:
         """How close the outputs are to the model's own."""
+        return self._compared((self.run(sample, {}), self.run(sample, weights)) for sample in samples)
+
+    def judge(self, samples: Sequence[Sample]) -> Callable[[Mapping[str, Array]], float]:
+        """`output_error` on some samples, of which the model's own outputs are kept."""
+        own = [{name: found[name] for name in self.outputs} for found in (self.run(sample, {}) for sample in samples)]
+
+        def error(weights: Mapping[str, Array]) -> float:
+            pairs = ((want, self.run(sample, weights)) for want, sample in zip(own, samples, strict=True))
+            return self._compared(pairs).error
+
+        return error
+
+    def _compared(self, pairs: Iterable[tuple[Mapping[str, Array], Mapping[str, Array]]]) -> Closeness:
+        """Of what is wanted and what there is, a pair for each sample."""
         difference = energy = 0.0
         same = rows = 0
-        for sample in samples:
-            want, have = self.run(sample, {}), self.run(sample, weights)
+        for want, have in pairs:
             for name in self.outputs:
                 wide = want[name].astype(np.float64)
                 difference += float(np.square(wide - have[name]).sum())
@@ -79,12 +92,14 @@ def trial_of(
     tell: ProgressCallback,
     more: Sequence[str] = (),
     lifted: Sequence[str] = (),
+    shop: Workshop | None = None,
 ) -> Iterator[Trial]:
     """Compiles a model with the weights of some layers as inputs; it gives what these layers read and make.
 
     Args:
         more: other tensors that it gives, too.
         lifted: other initializers that are inputs, too.
+        shop: what it is compiled with; None: one for as long as the block lasts.
     """
     from ...frontends.lifted_weights import with_weights_as_inputs
 
@@ -96,5 +111,5 @@ def trial_of(
     border += [name for name in more if name not in {*border, *weights}]
     model = with_weights_as_inputs(opened, weights)
     outputs = tuple(value.name for value in opened.proto.graph.output)
-    with workshop_of(options, tell) as shop:
-        yield Trial(weights, outputs, tapped(shop, model, border, bytes_of(model, border)))
+    with workshop_of(options, tell) if shop is None else nullcontext(shop) as made:
+        yield Trial(weights, outputs, tapped(made, model, border, bytes_of(model, border), name="trial"))

@@ -60,16 +60,19 @@ class Metric:
         return value
 
 
-def metric_of(text: str | None) -> Metric:
-    """A metric by its name, or as ``FILE.py:FUNCTION``.
+def metric_of(given: str | Callable[..., float] | None) -> Metric:
+    """A metric by its name, as ``FILE.py:FUNCTION``, or of a function of outputs and, if it takes them, labels.
 
     Args:
-        text: the name; None: how often the largest output is at the label's place, or the float model's without labels.
+        given: it; None: how often the largest output is at the label's place, or the float model's without labels.
 
     Raises:
         UsageError: there is no such metric, file or function.
     """
-    text = text or DEFAULT
+    if callable(given):
+        name = f"{given.__module__}.{getattr(given, '__qualname__', type(given).__name__)}"
+        return Metric(name, "", _judging(given, f"metric {name}"))
+    text = given or DEFAULT
     if text in METRICS:
         return METRICS[text]
     file, colon, name = text.rpartition(":")
@@ -89,6 +92,11 @@ def _users(file: Path, name: str) -> Function:
         raise UsageError(f"the file cannot be run: {type(error).__name__}: {error}", where=where) from error
     if not callable(found):
         raise UsageError("the file has no such function", where=where)
+    return _judging(found, where)
+
+
+def _judging(found: Callable[..., float], where: str) -> Function:
+    """A user's function, which may leave labels out."""
     parameters = list(inspect.signature(found).parameters.values())[:2]
     needs_labels = len(parameters) == 2 and parameters[1].default is inspect.Parameter.empty
 

@@ -48,12 +48,16 @@ class Row:
 
 @dataclass(frozen=True)
 class BeforeEnd:
-    """`place % bound < end`, for a place or one of the `span` next ones."""
+    """`place % bound < end`, for a place or one of the `span` next ones.
+
+    `multiple`: a number and an end such that `place * number < end`, where that is what is known.
+    """
 
     place: Scalar
     bound: int
     end: Scalar
     span: int = 0
+    multiple: tuple[int, Scalar] | None = None
 
     def condition(self) -> Scalar:
         """As an expression."""
@@ -88,7 +92,7 @@ def apart(of: BeforeEnd, variable: Var | None = None) -> BeforeEnd:
             of = BeforeEnd(place.a, bound, end)
         elif isinstance(place, tirx.Mul) and number and bound % number == 0:
             factor = tirx.IntImm("int64", number)
-            of = BeforeEnd(place.a, bound // number, tirx.floordiv(end + (factor - 1), factor))
+            of = BeforeEnd(place.a, bound // number, tirx.floordiv(end + (factor - 1), factor), multiple=(number, end))
         elif variable is not None and not bound and isinstance(place, tirx.Add | tirx.Sub):
             if not mentions(place.b, [variable]):
                 less = isinstance(place, tirx.Add)
@@ -118,6 +122,7 @@ def before_end(conditions: Sequence[BeforeEnd], loop: For, around: Sequence[For]
             return None
         lowest = replace(least, place=place)
     assert lowest is not None
+    beyond = max(each.span for each in conditions)
     found = apart(lowest)
     while (least := _least(found, analyzer, first, drop=True)) is not found:
         found = apart(least)
@@ -128,9 +133,11 @@ def before_end(conditions: Sequence[BeforeEnd], loop: For, around: Sequence[For]
         return apart(replace(found, place=low), loop.loop_var)
     high = analyzer.simplify(substituted(found.place, last))
     span = analyzer.simplify(high - low)
-    if not isinstance(span, tirx.IntImm) or int(span) >= found.bound or not analyzer.can_prove(found.place <= high):
+    if not isinstance(span, tirx.IntImm) or not analyzer.can_prove(found.place <= high):
         return None
-    found = replace(found, place=low, span=int(span))
+    found = replace(found, place=low, span=int(span) + beyond)
+    if found.span >= found.bound:
+        return None
     return found if found.span else apart(found, loop.loop_var)
 
 

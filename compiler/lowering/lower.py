@@ -35,6 +35,7 @@ from .copies_ahead import copy_ahead
 from .flatten import hide_divisions, show_divisions
 from .guards import share_guards
 from .lane_storage import give_lanes_storage
+from .line_loops import bound_loops
 from .llvm_functions import with_imports
 from .nonzero_loops import write_nonzero_loops
 from .operand_lanes import load_operands_at_once
@@ -136,6 +137,7 @@ def _loop_passes(workers: int, units: Sequence[DotUnit], vectors: bool, branches
             _on_functions("HideDivisions", hide_divisions),
             tirx.transform.FlattenBuffer(),
             _on_functions("ShowDivisions", show_divisions),
+            _on_functions("BoundLoops", bound_loops),
             _on_functions("OverlapEpilogues", partial(overlap_epilogues, workers=workers)),
             _on_functions("OperandLanes", load_operands_at_once),
             _on_functions("SelectDots", partial(select_dots, units={unit.name: unit for unit in units})),
@@ -181,6 +183,7 @@ def _grid_passes(units: Sequence[DotUnit], functions: Sequence[TargetFunction]) 
             _on_functions("HideDivisions", hide_divisions),
             tirx.transform.FlattenBuffer(),
             _on_functions("ShowDivisions", show_divisions),
+            _on_functions("BoundLoops", bound_loops),
             _on_functions("SelectDots", partial(select_dots, units={unit.name: unit for unit in units})),
             _on_functions("LegalizeBfloat16", legalize_arithmetic),
             _on_functions("HoistScratch", partial(hoist_scratch, workers=1)),

@@ -16,8 +16,9 @@ Of grids whole blocks of threads end at once, where all that they write of a res
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 
 import tvm_ffi
 from tvm import tirx
@@ -28,6 +29,8 @@ from ...ir_types import Buffer, For, PrimFunc, Scalar, Stmt
 from ...schedules.tensorir.rebuild import found, mentions
 from .before_end import BeforeEnd, Row, before_end
 from .launches import LAUNCH, RUNS_IF
+from .line_loops import by_lines
+from .needs import Need, needs_of
 
 _BLOCKS = "blockIdx"
 _DEEPEST = 6  # loops inside of each other that get conditions
@@ -65,16 +68,20 @@ class _Stopper:
         ends: where buffers end, stages among them once they were met.
         results: what callers see.
         masks: sizes with which something is put in place of what is not there.
+        needs: of stages that are read by loops that were met: what those read.
     """
 
     body: Stmt
     ends: dict[Buffer, list[Row]]
     results: set[Buffer]
     masks: set[Buffer]
+    needs: dict[Buffer, list[Need]] = field(default_factory=dict)
 
     def statement(self, body: Stmt, around: tuple[For, ...]) -> Stmt:
         """Statements, with each loop among them shortened."""
         if isinstance(body, tirx.SeqStmt):
+            for each in reversed(body.seq):  # who reads says what is needed of those before
+                self._ask(each, around)
             return tirx.SeqStmt([self.statement(each, around) for each in body.seq])
         if isinstance(body, tirx.AttrStmt) and body.attr_key == LAUNCH:
             return self.grid(body)
@@ -82,25 +89,46 @@ class _Stopper:
 
     def loop(self, loop: For, around: tuple[For, ...]) -> Stmt:
         """A loop that leaves out what it may, and those inside of it."""
-        if loop.kind not in _KINDS or loop.annotations or len(around) == _DEEPEST or not self._is_alone(loop):
-            return loop  # others look for loops with annotations, and know what stands in them
+        if not self._may_be_shorter(loop, around):
+            return loop
         conditions = self._conditions(loop, around)
         body = self.statement(loop.body, (*around, loop))
         for rows in self.ends.values():
             rows[:] = [row for row in rows if not mentions(row.size, [loop.loop_var])]
         self._learn(loop, conditions)
         scratch = [each for each in found(loop.body, tirx.AllocBuffer) if each.buffer.scope() == "global"]
-        steps = any(each.kind == tirx.ForKind.SERIAL for each in found(loop.body, tirx.For))
+        steps = any(each.kind in (tirx.ForKind.SERIAL, tirx.ForKind.UNROLLED) for each in found(loop.body, tirx.For))
+        constant = bool(scratch) and loop.kind == tirx.ForKind.PARALLEL  # workers share its iterations, and have memory
         extent = loop.extent
         outer = [each.loop_var for each in around]
+        in_lines: list[BeforeEnd] = []
+        stops: list[BeforeEnd] = []
         for each in conditions:
             if not (steps or not around or (each.place.same_as(loop.loop_var) and not mentions(each.end, outer))):
                 continue  # so little to do that to ask costs as much
-            if each.place.same_as(loop.loop_var) and not each.bound and not scratch:
+            if each.place.same_as(loop.loop_var) and not each.bound and not constant:
                 extent = tirx.min(extent, each.end.astype(str(extent.ty.dtype)))
+                stops.append(each)
             else:
-                body = tirx.IfThenElse(each.condition(), body, None)
-        return tirx.For(loop.loop_var, loop.min, extent, loop.kind, body, None, {}, loop.step)
+                in_lines.append(each)
+        shorter = tirx.For(loop.loop_var, loop.min, extent, loop.kind, body, None, {}, loop.step)
+        for each in in_lines:
+            lines = by_lines(_within(shorter, [other for other in in_lines if other is not each]), each, stops)
+            if lines is not None:
+                return lines
+        return _within(shorter, in_lines)
+
+    def _ask(self, loop: Stmt, around: tuple[For, ...]) -> None:
+        """Notes what a loop, and those right inside of it, need of stages."""
+        while isinstance(loop, tirx.For) and self._may_be_shorter(loop, around):
+            conditions = self._conditions(loop, around)
+            if conditions:
+                self.needs.update(needs_of(loop, around, conditions, self.body, self.results))
+            loop, around = loop.body, (*around, loop)
+
+    def _may_be_shorter(self, loop: For, around: tuple[For, ...]) -> bool:
+        """Others look for loops with annotations, and know what stands in them."""
+        return loop.kind in _KINDS and not loop.annotations and len(around) < _DEEPEST and self._is_alone(loop)
 
     def grid(self, body: Stmt) -> Stmt:
         """A grid whose blocks do nothing where nothing is needed."""
@@ -146,9 +174,10 @@ class _Stopper:
     def _conditions(self, loop: For, around: tuple[For, ...]) -> list[BeforeEnd]:
         """Without which an iteration does nothing that is needed: what it writes, or a stage reads, lies behind."""
         inner = found(loop.body, tirx.For)
+        outer = [each.loop_var for each in around]
         accesses: dict[Buffer, list[Sequence[Scalar]]] = {}
         for store in found(loop, tirx.BufferStore):
-            if store.buffer in self.results:
+            if store.buffer in self.results or store.buffer in self.needs:
                 accesses.setdefault(store.buffer, []).append(store.indices)
         if not accesses:
             for load in found(loop, TensorLoad):
@@ -157,8 +186,12 @@ class _Stopper:
         common: list[BeforeEnd] | None = None
         for buffer, places in accesses.items():
             of_buffer = []
-            for row in self.ends.get(buffer, ()):
-                each = [row.of(indices) for indices in places]
+            asked: list[Callable[[Sequence[Scalar]], BeforeEnd | None]] = [
+                *(row.of for row in self.ends.get(buffer, ())),
+                *(partial(need.of, around=outer) for need in self.needs.get(buffer, ())),
+            ]
+            for of in asked:
+                each = [of(indices) for indices in places]
                 whole = [condition for condition in each if condition is not None]
                 needed = before_end(whole, loop, around, inner) if len(whole) == len(each) else None
                 if needed is not None and mentions(needed.place, [loop.loop_var]):
@@ -181,6 +214,14 @@ class _Stopper:
                 for axis in range(len(buffer.shape)):
                     if all(indices[axis].same_as(loop.loop_var) for indices in own):
                         self.ends.setdefault(buffer, []).append(Row(axis, 0, 1, condition.bound, condition.end))
+
+
+def _within(loop: For, conditions: Sequence[BeforeEnd]) -> Stmt:
+    """The loop with conditions around what it does."""
+    body = loop.body
+    for each in conditions:
+        body = tirx.IfThenElse(each.condition(), body, None)
+    return tirx.For(loop.loop_var, loop.min, loop.extent, loop.kind, body, None, {}, loop.step)
 
 
 def _adds(store: Stmt) -> bool:

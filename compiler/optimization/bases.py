@@ -19,9 +19,11 @@ from .workbench import here
 
 if TYPE_CHECKING:
     from ...frontends import OpenedModel
+    from ..calibration.tapped import Workshop
     from ..options import CompileOptions
     from ..process.progress import ProgressCallback
 
+_MOST_SAMPLES = 64  # that they are fitted on
 # Shares of the layers' work that are left of narrower ones; those that come first get time first.
 _SHARES = (0.5, 0.75, 0.35, 0.2)
 
@@ -38,9 +40,14 @@ def base_of(
     options: CompileOptions,
     device: str | None,
     database: Database,
+    shop: Workshop,
     tell: ProgressCallback,
 ) -> Recipe | None:
-    """What is cut for a base, and how the rest is fitted; None where the model has nothing to cut."""
+    """What is cut for a base, and how the rest is fitted; None where the model has nothing to cut.
+
+    Args:
+        shop: with which libraries of this machine are made.
+    """
     if name == WHOLE:
         return Recipe()
     known = database.recipe(name)
@@ -48,9 +55,9 @@ def base_of(
         return known if known.layers else None
     share = next(each for each in _SHARES if name == f"work {each:.0%}")
     target = target_of(options)
-    asked = Pruning(work=share, samples=len(samples)).for_vectors(target.lanes())
+    asked = Pruning(work=share, samples=_MOST_SAMPLES).for_vectors(target.lanes())
     try:
-        recipe = prune(opened, samples, asked, here(options, device), tell, cycles_on(target)).recipe
+        recipe = prune(opened, samples, asked, here(options, device), tell, cycles_on(target), shop).recipe
     except CutError:
         recipe = Recipe()
     database.keep(name, recipe)

@@ -12,6 +12,7 @@ from ...errors import UsageError
 from .front import Point
 
 _BEYOND = 1.25  # times that error
+_HOPELESS = 1.5  # times that of a point which loses too much: predictions are not exact
 _LEAST_ERROR = 0.02  # of which metrics hardly tell
 _NUMBER = r"[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?"
 _HINT = "write accuracy=-0.5 (points of the metric), latency=0.5x or size=0.25x (shares of the float model's)"
@@ -50,6 +51,16 @@ class Budget:
             return _BEYOND * max(self.best(points, exact).error, _LEAST_ERROR)
         losing = exact.quality + 2 * self.accuracy
         return _BEYOND * max([_LEAST_ERROR, *(point.error for point in points if point.quality >= losing)])
+
+    def hopeless(self, points: Sequence[Point], exact: Point) -> float:
+        """The error from which on candidates lose too much: a little more than that of a point that does.
+
+        Infinite where no point does, and where no limit says what they may lose.
+        """
+        if self.accuracy is None:
+            return math.inf
+        losing = exact.quality + 2 * self.accuracy
+        return _HOPELESS * min([math.inf, *(point.error for point in points if point.quality < losing)])
 
     def best(self, points: Sequence[Point], exact: Point) -> Point:
         """The best point within the limits, or the one that is nearest to them.

@@ -9,8 +9,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ..calibration.shared_scales import shared_entries
-from ..recipes.identity import identity_of
-from ..recipes.recipe import Recipe
+from ..compression.weight_homes import values_of
+from ..recipes.identity import identity_of, with_balance
+from ..recipes.recipe import Array, BalanceEntry, Recipe, TensorEntry
 from .treatments import FLOAT
 
 if TYPE_CHECKING:
@@ -77,14 +78,33 @@ class Parts:
     recipes: dict[tuple[str, str], Recipe] = field(default_factory=dict)
 
     def recipe(self, candidate: Candidate) -> Recipe:
-        """What `compile` takes."""
+        """What `compile` takes.
+
+        A treatment by integers that balances channels does so in the whole model, which computes the same: what other
+        treatments made of weights is balanced, too.
+        """
+        from ...frontends.replaced_weights import with_weights
+
         base = self.bases.get(candidate.base, Recipe())
         sections: dict[str, Mapping[str, Any]] = dict(base.layers)
-        arrays, tensors = dict(base.arrays), {}
+        tensors: dict[str, TensorEntry] = {}
+        balance: dict[str, BalanceEntry] = {}
+        # Weights of the model, and those of one whose channels are balanced.
+        arrays: dict[str, Array] = dict(base.arrays)
+        balanced: dict[str, Array] = {}
         for name, treatment in candidate.treated:
             part, layer = self.recipes[candidate.base, treatment], self.layers[name]
             sections[name] = {**sections.get(name, {}), **part.layers[name]}
-            arrays.update({each: part.arrays[each] for each in (layer.weights, layer.bias) if each in part.arrays})
+            own = {each: part.arrays[each] for each in (layer.weights, layer.bias) if each in part.arrays}
             if layer.root in part.tensors:
                 tensors[layer.root] = part.tensors[layer.root]
-        return Recipe(identity_of(self.opened), shared_entries(self.opened, tensors), sections, arrays)
+            if part.tensors:
+                balance |= part.balance
+                balanced |= own
+            else:
+                arrays |= own
+        found = Recipe(identity_of(self.opened), {}, sections, balance=balance)
+        model = with_balance(found, with_weights(self.opened, arrays)) if balance else self.opened
+        if balance:
+            arrays = values_of(model, [*arrays])
+        return replace(found, tensors=shared_entries(model, tensors), arrays={**arrays, **balanced})

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
+from math import inf, isinf
 from typing import Any
 
 from ...errors import ToolError, UsageError
 from ..recipes.recipe import Recipe
 from .attempt import Outcome, Study, attempt
+from .clock import TimeIsUpError
 from .crew import ATTEMPTS, Crew
 
 SCHEME = "dask://"
@@ -29,13 +31,19 @@ class Cluster:
         """How many candidates at a time."""
         return max(1, len(self._client.nthreads()))
 
-    def outcomes(self, recipes: Sequence[Recipe | None]) -> Iterator[tuple[int, Outcome]]:
+    def outcomes(self, recipes: Sequence[Recipe | None], seconds: float = inf) -> Iterator[tuple[int, Outcome]]:
         """As `Crew` says."""
         from distributed import KilledWorker, as_completed
+        from distributed import TimeoutError as OverError
 
         waiting = {self._submitted(recipe): (place, 1) for place, recipe in enumerate(recipes)}
-        done = as_completed(waiting)
-        for future in done:
+        done = as_completed(waiting, timeout=None if isinf(seconds) else seconds)
+        while waiting:
+            try:
+                future = next(done)
+            except OverError:  # what a worker is at it finishes, for nobody
+                self._client.cancel([*waiting])
+                raise TimeIsUpError from None
             place, tries = waiting.pop(future)
             try:
                 yield place, future.result()

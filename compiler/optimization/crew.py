@@ -5,9 +5,11 @@ from __future__ import annotations
 import pickle
 import queue
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from math import inf
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +19,7 @@ from ..process.workers import Workers, start
 from ..recipes.recipe import Recipe
 from . import attempt
 from .attempt import FromFile, Outcome, Study
+from .clock import TimeIsUpError
 
 ATTEMPTS = 2  # at a candidate whose process dies: a kernel that crashes would end any
 _MOST_SECONDS = 900.0  # that one may take
@@ -29,8 +32,12 @@ class Crew(Protocol):
     def width(self) -> int:
         """How many at a time."""
 
-    def outcomes(self, recipes: Sequence[Recipe | None]) -> Iterator[tuple[int, Outcome]]:
-        """What comes of each, with its place, in any order; None is the float model itself."""
+    def outcomes(self, recipes: Sequence[Recipe | None], seconds: float = inf) -> Iterator[tuple[int, Outcome]]:
+        """What comes of each, with its place, in any order; None is the float model itself.
+
+        Raises:
+            TimeIsUpError: so much time is over, and some are not done, which have ended.
+        """
         ...
 
 
@@ -48,17 +55,21 @@ class Local:
         for _ in range(count):
             self._idle.put(start(1, attempt.__name__))
 
-    def outcomes(self, recipes: Sequence[Recipe | None]) -> Iterator[tuple[int, Outcome]]:
+    def outcomes(self, recipes: Sequence[Recipe | None], seconds: float = inf) -> Iterator[tuple[int, Outcome]]:
         """As `Crew` says."""
-        done: queue.Queue[tuple[int, Outcome]] = queue.Queue()
+        end = time.monotonic() + seconds
+        done: queue.Queue[tuple[int, Outcome | None]] = queue.Queue()
         with ThreadPoolExecutor(self.width) as threads:
             waiting = [
-                threads.submit(lambda at, recipe: done.put((at, self._outcome(recipe))), at, recipe)
+                threads.submit(lambda at, recipe: done.put((at, self._outcome(recipe, end))), at, recipe)
                 for at, recipe in enumerate(recipes)
             ]
             try:
                 for _ in recipes:
-                    yield done.get()
+                    place, outcome = done.get()
+                    if outcome is None:
+                        raise TimeIsUpError
+                    yield place, outcome
             except BaseException:
                 for each in waiting:
                     each.cancel()
@@ -71,25 +82,27 @@ class Local:
             if workers is not None:
                 workers.kill()
 
-    def _outcome(self, recipe: Recipe | None) -> Outcome:
+    def _outcome(self, recipe: Recipe | None, end: float) -> Outcome | None:
+        """None where the time is over before it is done."""
         job, workers = FromFile(self._study, recipe), self._idle.get()
         try:
             for _ in range(ATTEMPTS):
+                if time.monotonic() >= end:
+                    return None
                 if workers is None:
                     workers = start(1, attempt.__name__)
                 if workers is None:
                     return job()
-                workers.wait_until_ready()
-                slow = threading.Timer(_MOST_SECONDS, workers.kill)
+                slow = threading.Timer(min(_MOST_SECONDS, end - time.monotonic()), workers.kill)
                 slow.start()
                 try:
-                    outcome: Outcome = workers.run([job], lambda job: None)[0]
+                    outcome: Outcome = workers.run([job], lambda job: None, here=False)[0]
                     return outcome
                 except ToolError:  # it was killed, or crashed
                     workers = None
                 finally:
                     slow.cancel()
-            return Outcome({}, failed="its process died")
+            return None if time.monotonic() >= end else Outcome({}, failed="its process died")
         finally:
             self._idle.put(workers)
 

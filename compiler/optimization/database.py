@@ -7,7 +7,6 @@ that was spent by then stands in it. What is in the database is not measured aga
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import time
@@ -21,7 +20,7 @@ from ..process.places import output_errors
 from ..recipes.files import read_recipe, write_recipe
 from ..recipes.recipe import Recipe
 
-VERSION = 1
+VERSION = 2
 _LINES = "database.jsonl"
 
 
@@ -84,6 +83,7 @@ class Measured:
 
 
 _KINDS: Mapping[str, type[Any]] = {"row": Row, "surveyed": Surveyed, "measured": Measured}
+_ENDED = "ended"  # a run, by itself
 
 
 class Database:
@@ -94,12 +94,13 @@ class Database:
         folder: where it is.
     """
 
-    def __init__(self, folder: Path, model: str, key: str | None) -> None:
+    def __init__(self, folder: Path, model: str, key: str | None, since: float | None = None) -> None:
         """Reads what is there, or begins.
 
         Args:
             model: its checksum.
             key: of the data and all else that results depend on; None takes what is there.
+            since: when the work began, by `time.monotonic`; None: now.
 
         Raises:
             UsageError: another process searches there.
@@ -111,7 +112,7 @@ class Database:
         self.surveyed: dict[tuple[str, str], Surveyed] = {}
         self.measured: dict[str, Measured] = {}
         self._before = 0.0
-        self._since = time.monotonic()
+        self._since = time.monotonic() if since is None else since
         place = folder / _LINES
         if place.is_file():
             self._read(place, model, key)
@@ -138,8 +139,11 @@ class Database:
             os.write(self._file, b"\n")
 
     def close(self) -> None:
-        """Lets others search there."""
-        os.close(self._file)
+        """Notes the time that was spent, and lets others search there."""
+        try:
+            self._write([{"kind": _ENDED, "spent": round(self.spent, 3)}])
+        finally:
+            os.close(self._file)
 
     @property
     def spent(self) -> float:
@@ -160,7 +164,7 @@ class Database:
 
     def recipe(self, name: str) -> Recipe | None:
         """A recipe that was kept; nothing where it is missing or damaged."""
-        place = self._place(name)
+        place = self.place(name)
         return read_recipe(place) if place.is_file() else None
 
     def keep(self, name: str, recipe: Recipe) -> None:
@@ -169,11 +173,12 @@ class Database:
         Raises:
             OutputError: it cannot be written.
         """
-        write_recipe(recipe, self._place(name))
+        write_recipe(recipe, self.place(name))
 
-    def _place(self, name: str) -> Path:
+    def place(self, name: str, suffix: str = ".json") -> Path:
+        """The file for something by its name."""
         safe = "".join(each if each.isalnum() else "-" for each in name)
-        return self.folder / f"{safe}.json"
+        return self.folder / (safe + suffix)
 
     def _read(self, place: Path, model: str, key: str | None) -> None:
         for number, text in enumerate(place.read_text("utf-8", "replace").splitlines()):
@@ -182,9 +187,10 @@ class Database:
                 if number == 0:
                     self._check(line, model, key)
                     continue
-                make = _KINDS[line["kind"]]
-                self._keep(make(**{each.name: line[each.name] for each in fields(make)}))
                 self._before = max(self._before, float(line["spent"]))
+                if line["kind"] != _ENDED:
+                    make = _KINDS[line["kind"]]
+                    self._keep(make(**{each.name: line[each.name] for each in fields(make)}))
             except (ValueError, KeyError, TypeError):
                 if number == 0:
                     raise DataError("the file is no search", where=str(place), hint="remove the folder") from None
@@ -217,12 +223,3 @@ class Database:
         except OSError as error:
             os.ftruncate(self._file, before)
             raise OutputError(f"the search cannot be written: {error.strerror}", where=str(self.folder)) from error
-
-
-def key_of(*parts: object) -> str:
-    """A checksum of what results depend on: bytes, or anything with a text of its own."""
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part if isinstance(part, bytes) else repr(part).encode())
-        digest.update(b"\0")
-    return digest.hexdigest()

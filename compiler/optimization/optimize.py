@@ -2,64 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...errors import DataError, DeviceLostError, ToolError, UsageError
+from ...errors import ToolError, UsageError
 from ...targets import parse
 from ..build import target_of
-from ..calibration.samples import Array
-from ..evaluation.metrics import Metric, relative_error
-from ..recipes.files import write_recipe
+from ..calibration.tapped import Workshop, workshop_of
+from ..evaluation.metrics import Metric
+from ..process.checksum import key_of
 from ..recipes.identity import identity_of
-from ..recipes.recipe import ModelIdentity, Recipe
-from .attempt import Outcome, Study, attempt
-from .bases import base_of, bases_of
+from .bases import base_of
 from .budget import Budget
-from .candidate import Candidate, Parts, candidate_of
+from .candidate import Candidate, Parts
+from .clock import Clock, TimeIsUpError
 from .crew import Crew, local_crew
 from .data import Data
-from .database import Database, Measured, key_of
-from .front import Point, pareto_front
+from .database import Database
+from .front import pareto_front
 from .genetic import next_generation
+from .plan import steps_of
 from .request import SOLVED, UNIFORM, Optimized, Request
 from .solve import Predicted, Table
 from .survey import parts_of, survey
-from .treatments import FLOAT, TREATMENTS
-from .workbench import here, workbench_of
+from .trials import Trials, points_of
+from .workbench import Workbench, here, workbench_of
 
 if TYPE_CHECKING:
     from ...frontends import OpenedModel
     from ..process.progress import ProgressCallback
 
-_SURVEY_SHARE = 0.6  # of the time, that the database may take
+# Of the time: until when steps of the database are begun, and when they are ended; again, where the search ends early.
+_ROUNDS = ((0.5, 0.75), (0.8, 0.9))
 _MOST_SOLVED = 24  # of the exact solver's candidates that are really tried
-MOST_THERE = 24  # samples that are run on a device, each by a program of its own
+_FIRST_SOLVED = 8  # of them come before those with the same treatment for all layers
 _STILL = 3  # generations without a new point of the front, after which the search ends
-_TIMING_SECONDS = 0.4
-_GOES_ON = "nothing is lost: the same command goes on"
 _EXACT, _GENERATION = "float", "generation"
 
 
 def optimize(
-    opened: OpenedModel, data: Data, asked: Request, output: Path, folder: Path, tell: ProgressCallback
+    opened: OpenedModel,
+    data: Data,
+    asked: Request,
+    output: Path | None,
+    folder: Path,
+    tell: ProgressCallback,
+    since: float | None = None,
 ) -> Optimized:
     """Searches, and keeps the best recipe within the budget at `output` from the first one on.
 
     Args:
         opened: the model.
-        output: the recipe.
+        output: the recipe; None: none is written.
         folder: of the database: what it knows is not measured again.
+        since: when the work began, by `time.monotonic`, from where on time counts; None: now.
 
     Raises:
         DataError: the folder holds another search.
         ModelError, ShapeError, UnsupportedError, CalibrationError: as a compile, and of the samples.
         OutputError: a file cannot be written.
-        UsageError: the model has no layers, there is no such device, or libraries for the target do not run here.
+        UsageError: the model has no layers, there is no such device, libraries for the target do not run here, or the
+            time is over before the float model was measured.
         ToolError: the float model itself cannot be compiled or run.
     """
     target = target_of(asked.options)
@@ -69,27 +76,50 @@ def optimize(
             where="--target",
             hint="name a device that runs them: --device ssh:USER@HOST, rpc:HOST:PORT/KEY, qemu",
         )
-    with closing(Database(folder, identity_of(opened).sha256, _key(data, asked))) as database:
-        search = _Search(opened, data, asked, database, output, tell)
-        if not search.parts.layers:
-            raise UsageError("the model has no product or convolution with constant float weights", where=opened.where)
-        search.survey()
-        search.run()
-        search.save_best()
-        return search.found()
+    parts = _parts_of(opened)
+    if not parts.layers:
+        raise UsageError("the model has no product or convolution with constant float weights", where=opened.where)
+    with closing(Database(folder, identity_of(opened).sha256, _key(data, asked), since)) as database:
+        clock = Clock(lambda: database.spent, asked.seconds)
+        trials = Trials(parts, data, asked, database, output, clock, tell)
+        search = _Search(parts, data, asked, database, trials, clock, tell)
+        try:
+            search.run()
+        except TimeIsUpError:
+            if Candidate().key not in database.measured:
+                raise UsageError(
+                    "the time is over before the float model was compiled and run",
+                    where=f"--seconds {asked.seconds:g}",
+                    hint="give more: the same command goes on with what is known",
+                ) from None
+        trials.save_best()
+        return _found(parts, database, asked, search.predicted())
 
 
-def known(opened: OpenedModel, budget: Budget | None, metric: Metric, folder: Path) -> tuple[Optimized, Parts]:
-    """What an earlier search found, and the parts of its recipes; nothing is measured.
+def known(opened: OpenedModel, budget: Budget | None, metric: Metric, folder: Path) -> Optimized:
+    """What an earlier search found; nothing is measured.
 
     Raises:
         DataError: there is none, or none that measured anything.
     """
-    database = Database(folder, identity_of(opened).sha256, None)
-    asked = Request(budget or Budget(), metric)
-    search = _Search(opened, None, asked, database, folder, lambda stage, done, total: None)
-    search.load()
-    return search.found(), search.parts
+    database, parts = Database(folder, identity_of(opened).sha256, None), _parts_of(opened)
+    return _found(parts, database, Request(budget or Budget(), metric), _loaded(parts, database).solved())
+
+
+def _parts_of(opened: OpenedModel) -> Parts:
+    from ...frontends.linear_layers import linear_layers
+
+    return Parts(opened, {layer.name: layer for layer in linear_layers(opened)})
+
+
+def _loaded(parts: Parts, database: Database) -> Table:
+    """The database as choices, and what treatments are."""
+    parts.recipes.update(parts_of(database))
+    for base, _ in database.surveyed:
+        recipe = database.recipe(base)
+        if recipe is not None:
+            parts.bases[base] = recipe
+    return Table(database, list(parts.layers))
 
 
 def _key(data: Data, asked: Request) -> str:
@@ -97,194 +127,157 @@ def _key(data: Data, asked: Request) -> str:
     return key_of(data.digest, asked.metric.name, repr(options), asked.device)
 
 
+def _found(parts: Parts, database: Database, asked: Request, predicted: Sequence[Predicted]) -> Optimized:
+    """All that is known by now."""
+    points = points_of(database, database.measured)
+    exact = next(point for point in points if point.candidate.is_exact)
+    best, measured = asked.budget.best(points, exact), database.measured
+    return Optimized(
+        parts.opened.name,
+        exact,
+        tuple(pareto_front(points)),
+        tuple(points),
+        {key: line.origin for key, line in measured.items()},
+        tuple(predicted),
+        best,
+        asked.budget.excess(best, exact),
+        len(database.rows),
+        {key: line.failed for key, line in measured.items() if line.failed},
+        database.spent,
+        asked.metric,
+        parts,
+    )
+
+
 class _Search:
     def __init__(
         self,
-        opened: OpenedModel,
-        data: Data | None,
+        parts: Parts,
+        data: Data,
         asked: Request,
         database: Database,
-        output: Path,
+        trials: Trials,
+        clock: Clock,
         tell: ProgressCallback,
     ) -> None:
-        from ...frontends.linear_layers import linear_layers
-
-        self._opened, self._data, self._asked = opened, data, asked
-        self._database, self._output, self._tell = database, output, tell
-        self._reference: dict[str, Array] | None = None
-        self._written = ""
-        self._seen: dict[str, None] = {}  # candidates of this run, in order
-        self.parts = Parts(opened, {layer.name: layer for layer in linear_layers(opened)})
-
-    def load(self) -> None:
-        """Reads what treatments are."""
-        self.parts.recipes.update(parts_of(self._database))
-        for base, _ in self._database.surveyed:
-            recipe = self._database.recipe(base)
-            if recipe is not None:
-                self.parts.bases[base] = recipe
-
-    def survey(self) -> None:
-        """Fills in the database as far as the time goes."""
-        assert self._data is not None
-        treatments = [each for each in TREATMENTS if each.kind in self._asked.kinds]
-        goes_on = partial(self._time_left, _SURVEY_SHARE)
-        options, device = self._asked.options, self._asked.device
-        for name in bases_of(self._asked.kinds):
-            wanted = [FLOAT, *treatments]
-            if all((name, each.name) in self._database.surveyed for each in wanted) or not goes_on():
-                continue
-            recipe = base_of(name, self._opened, self._data.fitted, options, device, self._database, self._tell)
-            if recipe is None:
-                continue
-            with workbench_of(self._opened, recipe, self._data.fitted, options, device, self._tell) as bench:
-                survey(bench, name, treatments, self._database, goes_on)
-        self.load()
+        self._parts, self._data, self._asked, self._database = parts, data, asked, database
+        self._trials, self._clock, self._tell = trials, clock, tell
+        self._generation = 0
+        self._solved: tuple[int, Table, list[Predicted]] | None = None
 
     def run(self) -> None:
-        """Measures the exact solver's candidates, then generations of the search, as long as there is time.
+        """Builds the database, and searches, as long as there is time and anything is to be won.
 
         What is in the database takes no time, and the order is the same: after a kill the search goes on as if it had
         not been stopped.
+
+        Raises:
+            TimeIsUpError: the time is over.
         """
         make = self._asked.crew or partial(local_crew, count=self._asked.jobs)
-        with make(self._study()) as crew:
-            self._measure(crew, [Candidate()], _EXACT)
-            if self._failed(Candidate()):
-                raise ToolError(
-                    "the float model cannot be run", where=self._opened.where, details=[self._failed(Candidate())]
-                )
-            table = self._table()
-            self._measure(crew, [each.candidate for each in _spread(table.solved(), _MOST_SOLVED)], SOLVED)
-            self._measure(crew, table.uniform(), UNIFORM)
-            still, number = 0, 1
-            while still < _STILL and self._time_left():
-                points = self._points(self._seen)
-                reach = self._asked.budget.reach(points, points[0])
-                children = next_generation(table, points, self._seen, reach, self._asked.seed, number)
-                if not children:
-                    break
-                self._measure(crew, children, f"{_GENERATION} {number}")
-                news = set(pareto_front(self._points(self._seen))) - set(pareto_front(points))
-                still = 0 if any(point.error <= reach for point in news) else still + 1
-                number += 1
+        with make(self._trials.study) as crew:
+            self._trials.measure(crew, [Candidate()], _EXACT)
+            failed = self._database.measured[Candidate().key].failed
+            if failed:
+                raise ToolError("the float model cannot be run", where=self._parts.opened.where, details=[failed])
+            for begun, ended in _ROUNDS:
+                is_whole = self._surveyed(begun, ended)
+                self._searched(crew)
+                if is_whole:
+                    return
 
-    def found(self) -> Optimized:
-        """All that is known by now."""
-        points = self._points(self._database.measured)
-        exact = next(point for point in points if point.candidate.is_exact)
-        best = self._asked.budget.best(points, exact)
-        measured = self._database.measured
-        return Optimized(
-            self._opened.name,
-            exact,
-            tuple(pareto_front(points)),
-            tuple(points),
-            {key: line.origin for key, line in measured.items()},
-            tuple(self._table().solved()),
-            best,
-            self._asked.budget.excess(best, exact),
-            len(self._database.rows),
-            {key: line.failed for key, line in measured.items() if line.failed},
-            self._database.spent,
-            self._asked.metric,
-        )
+    def _surveyed(self, begun: float, ended: float) -> bool:
+        """Fills in the database; whether all of it is there.
 
-    def _study(self) -> Study:
-        assert self._data is not None
-        given, options = self._opened.serialized(), self._asked.options
-        key = key_of(given, repr(options), self._data.digest)
-        held = self._data.held if self._asked.device is None else self._data.held[:MOST_THERE]
-        return Study(key, given, replace(options, jobs=1), held, _TIMING_SECONDS, self._asked.device)
-
-    def _table(self) -> Table:
-        return Table(self._database, list(self.parts.layers))
-
-    def _time_left(self, share: float = 1.0) -> bool:
-        limit = self._asked.seconds
-        return limit is None or self._database.spent < share * limit
-
-    def _failed(self, candidate: Candidate) -> str:
-        return self._database.measured[candidate.key].failed
-
-    def _measure(self, crew: Crew, candidates: Sequence[Candidate], origin: str) -> None:
-        """Tries candidates, those that nobody tried yet, so many at a time as there are processes for."""
-        missing = [each for each in candidates if each.key not in self._database.measured]
-        self._seen.update(dict.fromkeys(each.key for each in candidates if each not in missing))
-        for start in range(0, len(missing), crew.width):
-            if not self._time_left() and not missing[0].is_exact:
-                return
-            self._tell(origin, start, len(missing))
-            some = missing[start : start + crew.width]
-            recipes = [None if each.is_exact else self._blank(each) for each in some]
-            for place, outcome in crew.outcomes(recipes):
-                if outcome.lost:
-                    raise DeviceLostError(outcome.failed, where=str(self._asked.device), hint=_GOES_ON)
-                self._database.add([self._judged(some[place], outcome, origin)])
-                self.save_best()
-            self._seen.update(dict.fromkeys(each.key for each in some))
-
-    def _blank(self, candidate: Candidate) -> Recipe:
-        """A recipe for a model that was serialized, whose checksum is another."""
-        return replace(self.parts.recipe(candidate), model=ModelIdentity())
-
-    def _judged(self, candidate: Candidate, outcome: Outcome, origin: str) -> Measured:
-        if outcome.failed:
-            return Measured(candidate.key, failed=outcome.failed, origin=origin)
-        assert self._data is not None
-        if candidate.is_exact:
-            self._reference = outcome.outputs
-        reference = self._exact_outputs()
-        return Measured(
-            candidate.key,
-            self._asked.metric(outcome.outputs, self._labels(), reference),
-            relative_error(outcome.outputs, reference),
-            outcome.ratio,
-            outcome.seconds,
-            outcome.bytes,
-            origin=origin,
-        )
-
-    def _labels(self) -> Array | None:
-        """Those of the samples that candidates ran on."""
-        labels = self._data.labels if self._data is not None else None
-        return labels if labels is None or self._asked.device is None else labels[:MOST_THERE]
-
-    def _exact_outputs(self) -> dict[str, Array]:
-        """What the float model makes of the samples that are held out."""
-        if self._reference is None:
-            study = self._study()
-            options = here(study.options, study.device)
-            made = attempt(replace(study, key=f"{study.key} here", options=options, device=None), None)
-            if made.failed:
-                raise ToolError("the float model cannot be run", where=self._opened.where, details=[made.failed])
-            self._reference = made.outputs
-        return self._reference
-
-    def _points(self, keys: Iterable[str]) -> list[Point]:
-        """Those of candidates that have a library."""
-        measured = self._database.measured
-        exact = measured.get(Candidate().key)
-        if exact is None:
-            raise DataError("the search has measured nothing yet", where=str(self._database.folder))
-        return [
-            Point(candidate_of(key), line.quality, line.error, line.ratio * exact.seconds, line.bytes)
-            for key in keys
-            if not (line := measured[key]).failed
+        Args:
+            begun, ended: shares of the time: until when steps are begun, and when they are ended.
+        """
+        there = self._database.surveyed
+        steps = [
+            step
+            for step in steps_of(self._asked.kinds)
+            if not all((step.base, treatment.name) in there for treatment in step.treatments)
         ]
+        benches: dict[str, Workbench | None] = {}
+        options = here(self._asked.options, self._asked.device)
+        with workshop_of(options, self._clock.ending(self._tell, ended)) as shop:
+            for step in steps:
+                if self._clock.left(begun) <= 0:
+                    return False
+                try:
+                    if step.base not in benches:
+                        benches[step.base] = self._bench(step.base, shop)
+                    bench = benches[step.base]
+                    if bench is not None:
+                        survey(bench, step.base, step.treatments, self._database)
+                except TimeIsUpError:
+                    return False
+        return True
 
-    def save_best(self) -> None:
-        """Writes the recipe of the best point so far, if it is another by now."""
-        points = self._points(self._database.measured)
-        exact = next(point for point in points if point.candidate.is_exact)
-        best = self._asked.budget.best(points, exact).candidate
-        if best.key != self._written:
-            write_recipe(self.parts.recipe(best), self._output)
-            self._written = best.key
+    def _bench(self, base: str, shop: Workshop) -> Workbench | None:
+        """What measures a base; None where there is none."""
+
+        def tell(stage: str, done: int, total: int) -> None:
+            shop.tell(f"{base}: {stage}", done, total)
+
+        own = replace(shop, tell=tell)
+        options, device, fitted = self._asked.options, self._asked.device, self._data.fitted
+        recipe = base_of(base, self._parts.opened, fitted, options, device, self._database, own, tell)
+        if recipe is None:
+            return None
+
+        def state(way: str) -> Path:
+            return self._database.place(f"{base} {way}", ".calibration.npz")
+
+        return workbench_of(self._parts.opened, recipe, fitted, options, device, own, state)
+
+    def _searched(self, crew: Crew) -> None:
+        """Measures the exact solver's candidates, and those that are uniform, then generations near the front."""
+        trials, budget = self._trials, self._asked.budget
+        table, front = self._exactly_solved()
+        solved = _coarse_first(front, _MOST_SOLVED)
+        self._tried(crew, solved[:_FIRST_SOLVED], SOLVED)
+        self._tried(crew, table.uniform(), UNIFORM)
+        self._tried(crew, solved[_FIRST_SOLVED:], SOLVED)
+        still = 0
+        while still < _STILL:
+            points = trials.points()
+            reach = budget.reach(points, points[0])
+            self._generation += 1
+            children = next_generation(table, points, trials.seen, reach, self._asked.seed, self._generation)
+            if not children:
+                return
+            trials.measure(crew, children, f"{_GENERATION} {self._generation}")
+            news = set(pareto_front(trials.points())) - set(pareto_front(points))
+            still = 0 if any(point.error <= reach for point in news) else still + 1
+
+    def predicted(self) -> list[Predicted]:
+        """The exact solver's front of what is in the database."""
+        return self._exactly_solved()[1]
+
+    def _exactly_solved(self) -> tuple[Table, list[Predicted]]:
+        """The database as choices, and their front; solved again where there are more rows by now."""
+        rows = len(self._database.rows)
+        if self._solved is None or self._solved[0] != rows:
+            table = _loaded(self._parts, self._database)
+            self._solved = rows, table, table.solved()
+        return self._solved[1:]
+
+    def _tried(self, crew: Crew, candidates: Sequence[Predicted], origin: str) -> None:
+        """Measures candidates, but for those that should lose more than one that lost too much already."""
+        errors = {each.candidate.key: each.error for each in candidates}
+
+        def wanted(candidate: Candidate) -> bool:
+            points = self._trials.points()
+            return errors[candidate.key] <= self._asked.budget.hopeless(points, points[0]) ** 2
+
+        self._trials.measure(crew, [each.candidate for each in candidates], origin, wanted)
 
 
-def _spread(items: Sequence[Predicted], most: int) -> list[Predicted]:
-    """At most so many of them, evenly."""
-    if len(items) <= most:
-        return list(items)
-    return [items[round(place * (len(items) - 1) / (most - 1))] for place in range(most)]
+def _coarse_first(items: Sequence[Predicted], most: int) -> list[Predicted]:
+    """At most so many of them, evenly: the ends, then what halves what is left; so the first of them are even, too."""
+    count = min(len(items), most)
+    chosen = [items[round(place * (len(items) - 1) / max(1, count - 1))] for place in range(count)]
+    # The largest power of two that divides a place says how coarse a grid it is on.
+    order = sorted(range(count), key=lambda place: -(place & -place or count))
+    return [chosen[place] for place in dict.fromkeys([*order[:1], count - 1, *order])] if chosen else []

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 
 from ..evaluation.metrics import Metric
 from ..options import CompileOptions
+from ..recipes.recipe import Recipe
 from .attempt import Study
 from .budget import Budget
+from .candidate import Parts
 from .crew import Crew
 from .front import Point
 from .solve import Predicted
@@ -61,6 +63,7 @@ class Optimized:
         failed: candidates without a library, and why.
         seconds: of all runs.
         metric: its name and unit.
+        parts: what recipes are put together of.
     """
 
     model: str
@@ -75,3 +78,8 @@ class Optimized:
     failed: dict[str, str]
     seconds: float
     metric: Metric
+    parts: Parts
+
+    def recipe(self, point: Point | None = None) -> Recipe:
+        """What `compile` takes, for a point; None: for the best one."""
+        return self.parts.recipe((point or self.best).candidate)

@@ -66,13 +66,14 @@ class Table:
             size += row.bytes - own.bytes
         return Predicted(candidate, error, seconds, size)
 
-    def uniform(self) -> list[Candidate]:
-        """The whole model with each treatment of all layers that have it."""
+    def uniform(self) -> list[Predicted]:
+        """The whole model with each treatment of all layers that have it, and the bases as they are."""
         layers: dict[str, dict[str, str]] = {}
         for row in self._rows.values():
-            if row.base == WHOLE and row.treatment != FLOAT.name:
+            if row.base == WHOLE and row.treatment != FLOAT.name and (WHOLE, row.layer, FLOAT.name) in self._rows:
                 layers.setdefault(row.treatment, {})[row.layer] = row.treatment
-        return [Candidate(WHOLE).treating(each, self.order) for each in layers.values()]
+        treated = [Candidate(WHOLE).treating(each, self.order) for each in layers.values()]
+        return [self.predicted(each) for each in (*treated, *map(Candidate, self._surveyed)) if not each.is_exact]
 
     def useful(self, base: str) -> Mapping[str, Sequence[Row]]:
         """For each layer the treatments that no other is better than."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +12,22 @@ from ...ir_passes.compression.factorize import Rank, factor
 from ...ir_passes.compression.layer_matrix import can_be_changed, weights_by_outputs
 from ...ir_passes.compression.masks import pattern_of
 from ...ir_passes.compression.prune_weights import prune
-from ..calibration.quantize import Request, quantize
+from ..calibration.dense import dense_part, dense_recipe
+from ..calibration.quantize import integer_recipe
 from ..compression.costs import cycles_on
 from ..compression.grams import gram_bytes, grams_of
 from ..compression.prune_layers import is_worth_it
 from ..compression.trial import Trial
-from ..recipes.recipe import Array, FloatEntry, PrecisionEntry, RankEntry, Recipe, SparsityEntry, WeightsEntry
+from ..recipes.recipe import (
+    Array,
+    FloatEntry,
+    ModelIdentity,
+    PrecisionEntry,
+    RankEntry,
+    Recipe,
+    SparsityEntry,
+    WeightsEntry,
+)
 
 if TYPE_CHECKING:
     from ..compression.weight_homes import Home
@@ -53,17 +63,24 @@ FLOAT = Treatment("float", "float")
 
 
 def _integers(bench: Workbench) -> Recipe:
-    request = Request(options=bench.options, details=False)
-    found = quantize(bench.opened, bench.samples, request, bench.tell).recipe
+    if not bench.network.layers:
+        return Recipe()
+    return _quantized(integer_recipe(bench.opened, bench.samples, bench.quantizing("int8"), bench.shop, bench.tell))
+
+
+def _weights(entry: WeightsEntry, bench: Workbench) -> Recipe:
+    if not dense_part(bench.network).layers:
+        return Recipe()
+    asked = bench.quantizing(f"weights {entry.bits}")
+    return _quantized(dense_recipe(bench.opened, {"weights": entry}, bench.samples, asked, bench.shop, bench.tell))
+
+
+def _quantized(found: Recipe) -> Recipe:
+    """Of a recipe what it says of layers that do not stay float."""
     stays = found.entries(FloatEntry)
     weights = found.entries(WeightsEntry).keys() - stays.keys()
     layers = {name: entry for name, entry in found.layers.items() if name in weights}
-    return Recipe(tensors=found.tensors, layers=layers, arrays=found.arrays)
-
-
-def _weights(bits: int, granularity: str, bench: Workbench) -> Recipe:
-    entry = {"weights": WeightsEntry(bits, granularity)}
-    return Recipe(layers={layer.name: entry for layer in bench.network.layers if layer.operator != "Conv"})
+    return replace(found, model=ModelIdentity(), layers=layers)
 
 
 def _precision(bench: Workbench) -> Recipe:
@@ -91,25 +108,26 @@ def _rank(error: float, home: Home, gram: Array, bench: Workbench) -> Changed | 
     return {"rank": entry}, home.from_relax(factored.weights.astype(home.layer.weights.dtype))
 
 
+# Those that promise most come first: they are the first that get time.
 TREATMENTS: Sequence[Treatment] = (
     Treatment("int8", "int8", part=_integers),
     Treatment("bf16", "bf16", part=_precision),
-    Treatment("weights int8", "weights", part=partial(_weights, 8, "block128")),
-    Treatment("weights int4", "weights", part=partial(_weights, 4, "block32")),
-    *(Treatment(f"zeros {rate:.0%}", "zeros", change=partial(_zeros, rate)) for rate in (0.5, 0.75, 0.9)),
     *(Treatment(f"rank within {e:.0%}", "rank", change=partial(_rank, e)) for e in (0.02, 0.05, 0.1, 0.2)),
+    *(Treatment(f"zeros {rate:.0%}", "zeros", change=partial(_zeros, rate)) for rate in (0.5, 0.75, 0.9)),
+    Treatment("weights int8", "weights", part=partial(_weights, WeightsEntry(8, "block128"))),
+    Treatment("weights int4", "weights", part=partial(_weights, WeightsEntry(4, "block32"))),
 )
 CHANNELS = "channels"  # the kind of the bases that are cut
 KINDS = (*dict.fromkeys(each.kind for each in TREATMENTS), CHANNELS)
 
 
-def checked_kinds(text: str | None) -> tuple[str, ...]:
-    """Kinds of treatments, separated by commas; all where nothing is said.
+def checked_kinds(given: Sequence[str]) -> tuple[str, ...]:
+    """Kinds of treatments; all where none are given.
 
     Raises:
         UsageError: there is no such kind.
     """
-    kinds = tuple(text.split(",")) if text else KINDS
+    kinds = tuple(given) or KINDS
     unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown:
         raise UsageError(f"{unknown[0]!r} is no kind of treatment", where="--try", hint="some of " + ",".join(KINDS))
@@ -132,9 +150,9 @@ def changed_layers(bench: Workbench, treatments: Sequence[Treatment]) -> dict[st
     parts = {each.name: _Parts() for each in treatments}
     trial = Trial({}, bench.network.outputs, bench.exact)
     for number, homes in enumerate(groups := list(_groups(bench))):
-        bench.tell("change layers", number, len(groups))
-        grams = grams_of(homes, trial, bench.samples[:_GRAM_SAMPLES])
+        grams = grams_of(homes, trial, bench.samples[:_GRAM_SAMPLES], bench.tell)
         for home in homes:
+            bench.tell("change layers", number, len(groups))
             made: list[Mapping[str, Any]] = []
             for treatment in treatments:
                 assert treatment.change is not None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,8 +17,9 @@ from ...ir_passes.core.graph import Graph
 from ..build import target_of
 from ..calibration.errors_of_layers import Error, Injected, injected
 from ..calibration.network import Layers, Network, network_of, taps_of
+from ..calibration.request import Request as Quantizing
 from ..calibration.samples import Array, Sample
-from ..calibration.tapped import MOST_BYTES, Tapped, Workshop, tapped, workshop_of
+from ..calibration.tapped import MOST_BYTES, Tapped, Workshop, tapped
 from ..compression.weight_homes import Home, weight_homes
 from ..extents.ranges import static_shapes
 from ..options import CompileOptions
@@ -49,6 +50,7 @@ class Workbench:
         there, target, runner: the same for the machine that is asked for, and what runs them on it; None: this process.
         exact: gives all that layers read and make; `values` is that of one sample.
         disturbed: the model that errors are added to; None where that would take too much memory.
+        state: of a way to quantize the file for what is known of it while it is calibrated.
         tell: told of progress.
     """
 
@@ -67,7 +69,12 @@ class Workbench:
     exact: Tapped
     values: Mapping[str, Array]
     disturbed: Injected | None
+    state: Callable[[str], Path]
     tell: ProgressCallback
+
+    def quantizing(self, way: str) -> Quantizing:
+        """What is asked of quantizing; what was found of it when it was stopped is not lost."""
+        return Quantizing(options=self.options, details=False, state=self.state(way))
 
     @cached_property
     def by_weights(self) -> Layers:
@@ -86,15 +93,15 @@ class Workbench:
         return {home.node.weights: home.from_relax(home.layer.weights) for home in self.homes}
 
 
-@contextmanager
 def workbench_of(
     opened: OpenedModel,
     recipe: Recipe,
     samples: Sequence[Sample],
     options: CompileOptions,
     device: str | None,
-    tell: ProgressCallback,
-) -> Iterator[Workbench]:
+    shop: Workshop,
+    state: Callable[[str], Path],
+) -> Workbench:
     """Makes the libraries for a base.
 
     Args:
@@ -102,6 +109,7 @@ def workbench_of(
         samples: one at least.
         options: for the machine that is asked for.
         device: where libraries for it run; None: here.
+        shop, state: as `Workbench` has them.
     """
     from ... import frontends
 
@@ -113,30 +121,30 @@ def workbench_of(
         imported = frontends.load(own, shapes=static_shapes(options), bindings=options.bindings)
         homes = list(weight_homes(own, layers_of(Graph.read(imported.module))).values())
     network = network_of(own)
-    with workshop_of(options, tell) as shop:
-        exact = taps_of(shop, network, None, "exact")
-        values = exact.all(samples[0])
-        lost = _lost(tapped(shop, opened, (), {}, name="whole"), exact, network.outputs, samples) if cut else 0.0
-        room = sum(2 * network.sizes.get(layer.output, 0) for layer in network.layers)
-        disturbed = injected(shop, network, values) if network.layers and room <= 4 * MOST_BYTES else None
-        yield Workbench(
-            own,
-            recipe,
-            network,
-            homes,
-            cut,
-            lost,
-            samples,
-            shop,
-            shop.options,
-            replace(shop, options=replace(shop.options, **_machine(there))),
-            target_of(there),
-            None if device is None else DeviceRunner(place_of(device), there.threads or 0),
-            exact,
-            values,
-            disturbed,
-            tell,
-        )
+    exact = taps_of(shop, network, None, "exact")
+    values = exact.all(samples[0])
+    lost = _lost(tapped(shop, opened, (), {}, name="whole"), exact, network.outputs, samples) if cut else 0.0
+    room = sum(2 * network.sizes.get(layer.output, 0) for layer in network.layers)
+    disturbed = injected(shop, network, values) if network.layers and room <= 4 * MOST_BYTES else None
+    return Workbench(
+        own,
+        recipe,
+        network,
+        homes,
+        cut,
+        lost,
+        samples,
+        shop,
+        shop.options,
+        replace(shop, options=replace(shop.options, **_machine(there))),
+        target_of(there),
+        None if device is None else DeviceRunner(place_of(device), there.threads or 0),
+        exact,
+        values,
+        disturbed,
+        state,
+        shop.tell,
+    )
 
 
 def here(options: CompileOptions, device: str | None) -> CompileOptions:

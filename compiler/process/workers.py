@@ -89,6 +89,8 @@ class Workers:
         jobs: Sequence[AnyJob],
         on_done: Callable[[AnyJob], None],
         place: Callable[[AnyJob], Hashable] = lambda job: None,
+        *,
+        here: bool = True,
     ) -> list[Any]:
         """Does jobs and returns their results, in the jobs' order.
 
@@ -97,12 +99,17 @@ class Workers:
             on_done: called with each job that is done.
             place: jobs of one place, other than None, are done by one worker, those of later calls too. A worker that
                 has nothing else to do takes the last of a job's own worker that has several.
+            here: whether this process does jobs itself as long as no worker is ready.
 
         Raises:
             ToolError: a worker ended before its job was done.
             Exception: what a job raised; of several the first one's, as without workers. All workers have ended then.
         """
         try:
+            if not here:
+                self.wait_until_ready()
+                if not self._idle:
+                    raise _killed()
             return self._run(jobs, on_done, [place(job) for job in jobs])
         except BaseException:
             self.kill()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import tvm
@@ -11,7 +11,7 @@ from tvm import relax
 
 from ...errors import UnsupportedError
 from ...ir_passes.core.functions import joined
-from ...ir_passes.core.graph import MAIN
+from ...ir_passes.core.graph import MAIN, Graph, remove_dead
 from ...ir_passes.dialect.control_flow import BRANCH, LOOP, branch_of, loop_of
 from ...ir_types import IRModule, Type
 from .emitter import Emitter, Expr
@@ -44,6 +44,13 @@ class Body:
         module = self.module.clone()
         module.update_func(module.get_global_var(MAIN), function)
         return module
+
+    def without_results(self, count: int) -> Body:
+        """The function without its first results."""
+        graph = Graph.read(self.module)
+        outputs = graph.outputs[count:]
+        kept = replace(graph, outputs=outputs, bindings=tuple(remove_dead(graph.bindings, outputs)))
+        return replace(self, module=kept.write(self.module), types=self.types[count:])
 
 
 @dataclass

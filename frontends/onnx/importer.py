@@ -6,7 +6,7 @@ known at each step, shape computations (Shape, Gather, Concat ... Reshape) are a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -107,6 +107,7 @@ class _Importer:
         self.keeps_loops = keeps_loops
         self.refusals = Refusals(where)
         self.bodies = Bodies()
+        self.inputs: Collection[ir.Value] = frozenset(real_inputs(model))
         self._functions = model.functions
         self._where = where
 

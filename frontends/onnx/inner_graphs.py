@@ -57,6 +57,17 @@ class Graphs(Protocol):
             UnsupportedError: what is handed on changes its type, or the size of a result depends on data.
         """
 
+    def layer(
+        self,
+        attribute: str,
+        inputs: Callable[[Inside], Sequence[Value]],
+        *,
+        count: Value | None,
+        condition: Value | None,
+        carried: Sequence[Value],
+    ) -> list[Value] | None:
+        """As `loop`, of a graph that is the cell of a recurrent layer, all steps at once; None of any other."""
+
 
 class Inside(Protocol):
     """A turn of a loop while it is made."""

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 import onnx_ir as ir
 from tvm import relax
 
-from ...errors import ModelError
+from ...errors import ModelError, TilewrightError
+from ...ir_passes.core.constants import Array
+from ...ir_passes.core.graph import Graph
 from ...ir_passes.dialect import control_flow as control_flow
 from ...ir_types import Type
 from .bodies import Bodies, Body
+from .deciding import advice
 from .emitter import Expr
+from .followed import Followed, followed
 from .in_flight import Narrow
 from .inner_graphs import Inside
 from .node import Node, Value
+from .recurrent_bodies import cell_of, steps_of
 from .refusals import Refusals
 from .scope import Missing, Scope
 from .sequences import NO_TENSORS
@@ -29,6 +34,7 @@ class Walker(Protocol):
     bodies: Bodies
     refusals: Refusals
     keeps_loops: bool
+    inputs: Collection[ir.Value]  # of the model
 
     def walk(self, graph: Iterable[ir.Node], outputs: Sequence[ir.Value], scope: Scope) -> None:
         """Converts the nodes that outputs depend on."""
@@ -54,6 +60,48 @@ class _Turn:
         """That of the turn along the first axis of a tensor from outside."""
         inside = self.scope.as_expr(self.scope.capture(tensor))
         return self.scope.emitter.emit(relax.op.take(inside, self.turn, 0, mode="fast"), self.name)
+
+
+@dataclass(frozen=True)
+class _Turns:
+    """The turns of a loop.
+
+    Attributes:
+        body: takes the turn and what is carried; gives whether there is a next one if `conditional`, what is carried
+            on, and slices.
+        first: what the first turn takes, and what is known of it.
+        places: of what is carried, and of the slices, among the node's outputs.
+        fixed: the other outputs: what stays as it is.
+    """
+
+    body: Body
+    first: Sequence[Expr]
+    known: Sequence[Array | None]
+    places: Sequence[int]
+    fixed: Mapping[int, Value]
+    conditional: bool
+
+    @property
+    def states(self) -> Sequence[Type]:
+        """The types of what goes on to the next turn."""
+        return self.body.types[int(self.conditional) :][: len(self.first)]
+
+    @property
+    def slices(self) -> Sequence[Type]:
+        """The types of what a turn gives away."""
+        return self.body.types[int(self.conditional) + len(self.first) :]
+
+    def followed(self, condition: Value | None, most: Expr | int | None) -> Followed | None:
+        """The turns one by one, if there are at most so many and what decides on the next one is known."""
+        begins = np.asarray(True) if condition is None else condition
+        if isinstance(most, relax.Expr) or not isinstance(begins, np.ndarray):
+            return None
+        graph = Graph.read(self.body.module)
+        return followed(graph, self.known, conditional=self.conditional, begins=begins, most=most)
+
+    def unconditional(self) -> _Turns:
+        """The same, where it is known how many turns there are."""
+        return replace(self, body=self.body.without_results(int(self.conditional)), conditional=False)
 
 
 @dataclass(frozen=True)
@@ -111,7 +159,7 @@ class NodeGraphs:
             return self.walker.bodies.make(self.scope, fill)
         except ModelError as error:  # a runtime would meet it only if it took this branch
             error.details = (*error.details, f"it is in the '{attribute}' of node '{self.node.name}' (If)")
-            error.hint = error.hint or "if the other branch is meant, fix the input that decides with --bind"
+            error.hint = error.hint or self._decided("if the other branch is meant, ")
             raise
 
     def loop(
@@ -124,51 +172,113 @@ class NodeGraphs:
         carried: Sequence[Value],
     ) -> list[Value]:
         """What the turns of a graph leave."""
-        turn = relax.Var("turn", relax.TensorType([], "int64"))
         self._check_tensors(carried)
-        first = [self.scope.as_expr(value) for value in carried]
-        parameters = [relax.Var(f"carried_{number}", each.ty) for number, each in enumerate(first)]
-        decides = [condition]  # None where every turn is followed by the next
-        wanted = [index for index in range(len(first), len(self.node.source.outputs)) if self.node.wants(index)]
-
-        def fill(scope: Scope) -> tuple[Sequence[Expr], Sequence[Expr]]:
-            given = inputs(_Turn(turn, tuple(parameters), scope, self.node.name))
-            results = self._filled(attribute, given, scope)
-            if condition is not None:
-                following, *results = results
-                if _is_true(condition) and _is_true(following):
-                    decides[0] = None
-            goes_on = [] if decides[0] is None else [following]
-            kept = [*goes_on, *results[: len(first)], *(results[index] for index in wanted)]
-            return [turn, *parameters], [scope.as_expr(each) for each in kept]
-
         try:
-            body = self.walker.bodies.make(self.scope, fill)
+            made = self._turns(attribute, inputs, condition, carried)
         except _MissingNodesError:
             return [Missing()] * len(self.node.source.outputs)
-        own = 0 if decides[0] is None else 1
-        if not own and count is None:
+        turns = None if count is None else int(count.item()) if isinstance(count, np.ndarray) else count
+        found = made.followed(condition, turns)
+        if found is not None:
+            made, turns = made.unconditional(), len(found.turns)
+        if not made.conditional and turns is None:
             raise self.node.unsupported("it has no last turn", hint="give it a number of turns or a condition")
-        states, slices = body.types[own : own + len(first)], body.types[own + len(first) :]
-        self._check_same("it begins and goes on with", [each.ty for each in first], states)
-        turns = int(count.item()) if isinstance(count, np.ndarray) else _ENDLESS if count is None else None
-        if slices and (turns is None or turns == _ENDLESS or own):
+        self._check_same("it begins and goes on with", [each.ty for each in made.first], made.states)
+        if made.slices and (made.conditional or not isinstance(turns, int)):
             raise self.node.unsupported(
                 "how many turns it has, and so the size of what it collects, is only known when the model runs",
                 hint="make the number of turns a constant and the condition true, or fix it with --bind",
             )
-        stacked = [relax.TensorType([turns, *each.shape], str(each.dtype)) for each in slices]
-        captures = list(body.captures)
+        turns = _ENDLESS if turns is None else turns
+        stacked = [relax.TensorType([turns, *each.shape], str(each.dtype)) for each in made.slices]
+        captures = list(made.body.captures)
         call = control_flow.loop(
-            self.walker.bodies.name(body.taking(captures)),
-            count if turns is None else relax.const(np.asarray(turns, np.int64), "int64"),
-            None if decides[0] is None else self.scope.as_expr(decides[0]),
-            first,
+            self.walker.bodies.name(made.body.taking(captures)),
+            relax.const(np.asarray(turns, np.int64), "int64") if isinstance(turns, int) else turns,
+            self.scope.as_expr(condition) if made.conditional else None,
+            made.first,
             captures,
-            [*states, *stacked],
+            [*made.states, *stacked],
         )
-        items = self._items(call)
-        found = dict(zip([*range(len(first)), *wanted], items, strict=True))
+        return self._of_outputs(made, self._items(call))
+
+    def layer(
+        self,
+        attribute: str,
+        inputs: Callable[[Inside], Sequence[Value]],
+        *,
+        count: Value | None,
+        condition: Value | None,
+        carried: Sequence[Value],
+    ) -> list[Value] | None:
+        """As `loop`, of a graph that is the cell of a recurrent layer, all steps at once; None of any other."""
+        if isinstance(count, relax.Expr) or not any(each.op_type in _PRODUCTS for each in self._graph(attribute)):
+            return None
+        refused = self.refused()
+        try:
+            made = self._turns(attribute, inputs, condition, carried)
+        except (TilewrightError, _MissingNodesError):  # which is met again where the loop is converted
+            self.forget(refused)
+            return None
+        found = made.followed(condition, None if count is None else int(count.item()))
+        cell = None if found is None else cell_of(found, len(made.first), int(made.conditional))
+        outside = {inner: outer for outer, inner in made.body.captures.items()}
+        if found is None or cell is None or cell.sequence not in outside:
+            return None
+        results = found.graph.outputs[int(made.conditional) :]
+        h = results[cell.states[0]]
+        if any(not each.same_as(h) for each in results[len(made.first) :]):
+            return None
+        initial = [made.first[place] for place in cell.states]
+        every, *last = steps_of(cell, outside[cell.sequence], initial, self.node)
+        states = {**found.last, **dict(zip(cell.states, last, strict=True))}
+        return self._of_outputs(
+            made, [*(states[place] for place in range(len(made.first))), *[every] * len(made.slices)]
+        )
+
+    def _turns(
+        self,
+        attribute: str,
+        inputs: Callable[[Inside], Sequence[Value]],
+        condition: Value | None,
+        carried: Sequence[Value],
+    ) -> _Turns:
+        """The body of a loop as a function, of the first turn's types; what never changes it captures."""
+        fixed = self._unchanged(attribute, len(carried), conditional=condition is not None)
+        moving = [place for place in range(len(carried)) if place not in fixed]
+        turn = relax.Var("turn", relax.TensorType([], "int64"))
+        first = [self.scope.as_expr(carried[place]) for place in moving]
+        parameters = {place: relax.Var(f"carried_{place}", each.ty) for place, each in zip(moving, first, strict=True)}
+        conditional = condition is not None
+        wanted = [index for index in range(len(carried), len(self.node.source.outputs)) if self.node.wants(index)]
+
+        def fill(scope: Scope) -> tuple[Sequence[Expr], Sequence[Expr]]:
+            nonlocal conditional
+            taken = [
+                scope.capture(value) if place in fixed else parameters[place] for place, value in enumerate(carried)
+            ]
+            results = self._filled(attribute, inputs(_Turn(turn, tuple(taken), scope, self.node.name)), scope)
+            if condition is not None:
+                following, *results = results
+                conditional = not (_is_true(condition) and _is_true(following))  # else the next turn always follows
+            goes_on = [following] if conditional else []
+            kept = [*goes_on, *(results[index] for index in (*moving, *wanted))]
+            return [turn, *parameters.values()], [scope.as_expr(each) for each in kept]
+
+        body = self.walker.bodies.make(self.scope, fill)
+        known = [carried[place] if isinstance(carried[place], np.ndarray) else None for place in moving]
+        return _Turns(body, first, known, [*moving, *wanted], {place: carried[place] for place in fixed}, conditional)
+
+    def _unchanged(self, attribute: str, carried: int, *, conditional: bool) -> set[int]:
+        """Which of what goes from turn to turn is what it was: weights of layers in the loops of TensorFlow."""
+        graph = self._graph(attribute)
+        given, results = graph.inputs[2 * conditional :], graph.outputs[int(conditional) :]
+        pairs = zip(range(carried), given, results, strict=False)
+        return {place for place, value, result in pairs if _origin(result) is value}
+
+    def _of_outputs(self, made: _Turns, items: Sequence[Value]) -> list[Value]:
+        """What a loop gives, by the node's outputs: slices that nobody wants are not made."""
+        found = {**made.fixed, **dict(zip(made.places, items, strict=True))}
         return [found.get(index, Missing()) for index in range(len(self.node.source.outputs))]
 
     def _items(self, call: Expr) -> list[Value]:
@@ -210,11 +320,26 @@ class NodeGraphs:
                 raise self.node.unsupported(
                     f"{what} tensors of different types, {_described(one)} and {_described(other)}: "
                     "which it is, is only known when the model runs",
-                    hint="fix the input that decides it with --bind, or pad the smaller tensor",
+                    hint=self._decided() + ", or pad the smaller tensor",
                 )
+
+    def _decided(self, when: str = "") -> str:
+        """How a condition becomes known."""
+        condition = self.node.source.inputs[0] if self.node.op_type == "If" else None
+        sides = ("then_branch", "else_branch")
+        known = None if condition is None else advice(condition, self.walker.inputs, self.node.opset, sides)
+        return known or f"{when}fix the input that decides it with --bind"
 
 
 _ENDLESS = (1 << 63) - 1
+_PRODUCTS = frozenset({"MatMul", "Gemm"})
+
+
+def _origin(value: ir.Value) -> ir.Value:
+    """What a value is a copy of."""
+    while (node := value.producer()) is not None and node.op_type == "Identity" and node.inputs[0] is not None:
+        value = node.inputs[0]
+    return value
 
 
 def _is_true(value: Value) -> bool:

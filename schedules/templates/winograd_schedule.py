@@ -103,7 +103,7 @@ def _count_by_tiles(
     analyzer = tvm.sym.Analyzer()
     for each in variables:
         analyzer.bind(each.var, each.dom)
-    pixel = _pixel([each.var for each in variables], rows, columns, outputs)
+    pixel = _pixel([each.var for each in variables], images, rows, columns, outputs)
     place = {axis: value for axis, value in zip(axes, pixel, strict=True) if isinstance(axis, tirx.Var)}
 
     def simplified(load: Load) -> Load:
@@ -119,7 +119,7 @@ def _count_by_tiles(
     block = SBlock(variables, reads, writes, old.name_hint, body, annotations=dict(old.annotations))
 
     loops = [tirx.Var(f"ax{axis}", "int64") for axis in range(len(extents))]
-    _, at_y, at_x, _ = _pixel(loops, rows, columns, outputs)
+    _, at_y, at_x, _ = _pixel(loops, images, rows, columns, outputs)
     inside = [at_y < height] * (height % outputs > 0) + [at_x < width] * (width % outputs > 0)
     nest = SBlockRealize(loops, tirx.all(*inside) if inside else True, block)
     for loop, extent in reversed(list(zip(loops, extents, strict=True))):
@@ -128,10 +128,15 @@ def _count_by_tiles(
     return list(sch.get_loops(epilogue))
 
 
-def _pixel(counted: Sequence[Scalar], rows: int, columns: int, outputs: int) -> tuple[Scalar, Scalar, Scalar, Scalar]:
+def _pixel(
+    counted: Sequence[Scalar], images: int, rows: int, columns: int, outputs: int
+) -> tuple[Scalar, Scalar, Scalar, Scalar]:
     """Image, row, column and channel of (tile, row in it, column in it, channel)."""
     tile, i, j, channel = counted
-    return tile // (rows * columns), tile // columns % rows * outputs + i, tile % columns * outputs + j, channel
+    line, column = tile // columns, tile % columns * outputs + j
+    if images == 1:  # without remainder: what says where an image ends is simpler then
+        return int64(0), line * outputs + i, column, channel
+    return tile // (rows * columns), line % rows * outputs + i, column, channel
 
 
 def _keep_in_registers(sch: Schedule, block: Block) -> None:

@@ -17,15 +17,6 @@ from tilewright.benchmarks.accuracy.task import Task, agreement, correlation
 from tilewright.benchmarks.trained import SourceMissingError
 
 
-def test_text_is_read_off_the_likeliest_path() -> None:
-    alphabet = ["", "a", "b", " "]
-    path = [0, 1, 1, 0, 1, 3, 2, 2, 0]
-    probabilities = np.eye(4, dtype="f4")[path][None]
-    assert text_lines._read(probabilities, alphabet) == "aa b"
-    assert text_lines._distance("aa b", "ab") == 2
-    assert text_lines._distance("kitten", "sitting") == 3
-
-
 def test_lines_and_sentences_are_of_their_lengths_and_the_same_each_time() -> None:
     lines = text_lines._lines(50)
     assert lines == text_lines._lines(50) and len(set(lines)) > 40

@@ -26,7 +26,17 @@ sys.meta_path.insert(0, Blocked())
 
 
 def test_public_names() -> None:
-    for name in ("compile", "load", "verify", "tune", "errors", "CompiledModel", "TensorSpec", "__version__"):
+    for name in (
+        "compile",
+        "load",
+        "verify",
+        "tune",
+        "optimize",
+        "errors",
+        "CompiledModel",
+        "TensorSpec",
+        "__version__",
+    ):
         assert name in dir(tilewright) and getattr(tilewright, name) is not None
     project = (Path(__file__).parents[2] / "pyproject.toml").read_text()
     assert re.search(r'^version = "(.*)"', project, re.MULTILINE)[1] == tilewright.__version__

@@ -238,6 +238,33 @@ def test_a_branch_that_does_not_fit_is_named() -> None:
         frontends.load(frontends.open(model))
 
 
+@pytest.mark.parametrize(
+    ("given", "condition", "hint"),
+    [
+        ("int64 n", "k = Constant<value = int64 {16000}>()  c = Equal(n, k)", "--bind n=16000 for the 'then_branch'"),
+        ("int64 n", "k = Constant<value = int64 {16000}>()  c = Equal(n, k)", "another value for the 'else_branch'"),
+        ("float n", "k = Constant<value = float {0.5}>()  c = Less(n, k)", "--bind n=-0.5 for the 'then_branch'"),
+        ("float n", "k = Constant<value = float {0.5}>()  c = Less(n, k)", "--bind n=0.5 for the 'else_branch'"),
+        ("bool n", "c = Not(n)", "--bind n=false for the 'then_branch', --bind n=true for the 'else_branch'"),
+        (
+            "float[3] n",
+            "m = ReduceMax<keepdims=0>(n)  z = Constant<value = float {0.0}>()  c = Less(m, z)",
+            "fix the input",
+        ),
+    ],
+)
+def test_what_decides_on_a_branch_is_named_with_values(given: str, condition: str, hint: str) -> None:
+    model = graph(f"""g (float[3] x, {given}) => (float[3] y) {{
+        w = Constant<value = float[2] {{1.,2.}}>()
+        {condition}
+        y = If(c)<then_branch = t () => (float[3] p) {{ p = Neg(x) }},
+                  else_branch = e () => (float[3] q) {{ q = Add(x, w) }}>
+    }}""")
+    with pytest.raises(ModelError) as refused:
+        frontends.load(frontends.open(model))
+    assert hint in str(refused.value)
+
+
 def test_what_bodies_lack_is_listed_with_the_rest() -> None:
     body = "b (int64 i, bool go, float[3] s) => (bool on, float[3] s2) { on = Identity(go)  s2 = mine.Thing(s) }"
     model = parser.parse_model(f"""<ir_version: 9, opset_import: ["":17, "mine":1]>

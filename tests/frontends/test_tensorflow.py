@@ -81,6 +81,21 @@ def test_an_lstm_is_an_lstm() -> None:
     assert [node.op_type for node in opened.proto.graph.node].count("LSTM") == 1
 
 
+@pytest.mark.parametrize("options", [{}, {"reset_after": False}, {"use_bias": False}, {"go_backwards": True}])
+def test_a_gru_is_one_kernel_for_all_steps(options: dict[str, bool]) -> None:
+    """tf2onnx leaves it a loop over the time."""
+    keras.utils.set_random_seed(2)
+    given = keras.Input((30, 8))
+    model = keras.Model(given, layers.GRU(12, return_sequences=True, **options)(given))
+    for weight in model.weights:  # biases are 0 at first
+        weight.assign(np.random.default_rng(weight.shape[0]).standard_normal(weight.shape) * 0.3)
+
+    compiled = check(model, model)
+
+    assert [kernel.template for kernel in compiled.signature.kernels].count("recurrent") == 1
+    assert len(compiled.signature.steps) < 8
+
+
 def _encoder() -> Any:
     tokens = keras.Input((12,), dtype="int32")
     hidden = layers.Embedding(20, 16)(tokens)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from tvm import relax
@@ -16,6 +18,8 @@ from ..scope import Missing
 # Nodes that the turns of a loop may have together to be converted one after the other; and where a loop of the library
 # cannot do it, because sizes change from turn to turn.
 _FEW_NODES, _MANY_NODES = 200, 5000
+
+T = TypeVar("T")
 
 
 @operator("Identity")
@@ -56,14 +60,11 @@ def loop(node: Node) -> Result:
             None if open_count or not isinstance(begins, np.ndarray) else _turns_of_loop(node, count, begins, carried)
         )
 
-    def made() -> list[Value]:
-        def inputs(inside: Inside) -> Sequence[Value]:
-            return [inside.turn, np.asarray(True), *inside.carried]
+    def inputs(inside: Inside) -> Sequence[Value]:
+        return [inside.turn, np.asarray(True), *inside.carried]
 
-        bound = node.expr(0) if open_count else count
-        return graphs.loop("body", inputs, count=bound, condition=begins, carried=carried)
-
-    return _one_of(node, turns, made, None if count is None else int(count.item()))
+    body = _Body(inputs, node.expr(0) if open_count else count, begins, carried)
+    return _one_of(node, turns, body, None if count is None else int(count.item()))
 
 
 def _turns_of_loop(
@@ -149,13 +150,10 @@ def _scan(
                 kept.append(value)
         return [*carried, *(_stacked(node, each) for each in slices)]
 
-    def made() -> list[Value]:
-        def inputs(inside: Inside) -> Sequence[Value]:
-            return [*inside.carried, *(inside.element(each) for each in along)]
+    def inputs(inside: Inside) -> Sequence[Value]:
+        return [*inside.carried, *(inside.element(each) for each in along)]
 
-        return graphs.loop("body", inputs, count=np.asarray(turns), condition=None, carried=states)
-
-    results = _one_of(node, one_by_one, made, turns)
+    results = _one_of(node, one_by_one, _Body(inputs, np.asarray(turns), None, states), turns)
     for index in range(len(states), len(results)):
         if isinstance(results[index], Missing):
             continue
@@ -167,18 +165,36 @@ def _scan(
     return results
 
 
-def _one_of(
-    node: Node, turns: Callable[[], list[Value] | None], made: Callable[[], list[Value]], count: int | None
-) -> list[Value]:
-    """Few turns one after the other, many or all as a loop of the library; the other way round where that cannot be."""
+@dataclass(frozen=True)
+class _Body:
+    """What a loop is made of; as `Graphs.loop` has it."""
+
+    inputs: Callable[[Inside], Sequence[Value]]
+    count: Value | None
+    condition: Value | None
+    carried: Sequence[Value]
+
+    def made_by(self, make: Callable[..., T]) -> T:
+        """What one of the functions of `Graphs` makes of it."""
+        return make("body", self.inputs, count=self.count, condition=self.condition, carried=self.carried)
+
+
+def _one_of(node: Node, turns: Callable[[], list[Value] | None], body: _Body, count: int | None) -> list[Value]:
+    """A recurrent layer if it is one; few turns one after the other, many or all as a loop of the library.
+
+    The other way round where that cannot be.
+    """
     graphs = _graphs(node)
+    layer = body.made_by(graphs.layer)
+    if layer is not None:
+        return layer
     nodes = max(1, graphs.nodes("body")) * (count or 1)
     if nodes <= _FEW_NODES and not graphs.keeps_loops:
         found = turns()
-        return made() if found is None else found
+        return body.made_by(graphs.loop) if found is None else found
     before = graphs.refused()
     try:
-        results = made()
+        results = body.made_by(graphs.loop)
         if graphs.refused() == before or nodes > _MANY_NODES:
             return results
     except UnsupportedError:
@@ -186,7 +202,7 @@ def _one_of(
             raise
     graphs.forget(before)
     found = turns()
-    return made() if found is None else found
+    return body.made_by(graphs.loop) if found is None else found
 
 
 def _graphs(node: Node) -> Graphs:

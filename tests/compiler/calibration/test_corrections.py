@@ -21,9 +21,11 @@ from tilewright.compiler.calibration.findings import Findings
 from tilewright.compiler.calibration.finished import Finished
 from tilewright.compiler.calibration.layer_matrices import matrix_layers
 from tilewright.compiler.calibration.network import network_of
-from tilewright.compiler.calibration.quantize import Request, quantize
+from tilewright.compiler.calibration.quantize import quantize
+from tilewright.compiler.calibration.request import Request
 from tilewright.compiler.options import CompileOptions
 from tilewright.compiler.recipe_check.check import check_quantized
+from tilewright.compiler.recipes.dense import WAYS
 from tilewright.compiler.recipes.files import read_recipe, write_recipe
 from tilewright.compiler.recipes.fitting import fitting
 from tilewright.compiler.recipes.quantized_onnx import quantized_model
@@ -210,7 +212,7 @@ def test_outlying_channels_are_smoothed() -> None:
 
 def test_channels_that_are_alike_stay() -> None:
     found = balance_of(block(1.0))
-    assert found.ratios["up"] > 0.9 and not found.entries and not found.divisors
+    assert found.ratios["up"] > 0.9 and not found.entries
 
 
 def scaled(root: str) -> TensorEntry:
@@ -347,7 +349,7 @@ def test_weights_alone_are_rounded_with_care() -> None:
     mixing = rng.standard_normal((64, 256)) / 8
     noisy = rng.standard_normal((256, 1, 64)) @ mixing + 0.05 * rng.standard_normal((256, 1, 256))
     plain, rounded = (
-        quantize_dense(made, "weights-int4", list(noisy.astype("f4")), replace(REQUEST, corrections=kinds))
+        quantize_dense(made, WAYS["weights-int4"], list(noisy.astype("f4")), replace(REQUEST, corrections=kinds))
         for kinds in ((), ("rounding",))
     )
     assert plain.metrics is not None and rounded.metrics is not None

@@ -18,7 +18,8 @@ from small_models import model, node
 from tilewright import frontends
 from tilewright.compiler.calibration import tapped
 from tilewright.compiler.calibration.findings import Findings
-from tilewright.compiler.calibration.quantize import Request, quantize
+from tilewright.compiler.calibration.quantize import quantize
+from tilewright.compiler.calibration.request import Request
 from tilewright.compiler.options import CompileOptions
 from tilewright.compiler.recipe_check.check import check_quantized
 from tilewright.compiler.recipes.quantized_onnx import quantized_model

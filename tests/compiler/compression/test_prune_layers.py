@@ -24,6 +24,7 @@ from tilewright.compiler.compression.pruning import Pruned, Pruning
 from tilewright.compiler.options import CompileOptions
 from tilewright.compiler.recipes.files import read_recipe, write_recipe
 from tilewright.compiler.recipes.recipe import RankEntry, Recipe, SparsityEntry
+from tilewright.compiler.runners.local import LocalRunner
 from tilewright.errors import CutError, RecipeError, UsageError
 from tilewright.frontends.replaced_weights import with_weights
 from tilewright.ir_passes.compression.factorize import Product
@@ -235,6 +236,33 @@ def test_products_cost_what_templates_estimate() -> None:
     whole = cycles([Product(128, 768, 768)])
     assert 1.8 < whole / cycles([Product(128, 768, 384)]) < 2.2
     assert cycles([Product(128, 64, 768), Product(128, 768, 64)]) < 0.3 * whole
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("rank", "error"), [(96, 0.02), (192, 0.05)])
+def test_time_follows_the_rank(rank: int, error: float) -> None:
+    """A product of a rank and noise is cut to it by itself, and runs faster by the ratio of its work within 25%."""
+    chance, rows, size = np.random.default_rng(0), 256, 768
+    low = chance.standard_normal((size, rank)) @ chance.standard_normal((rank, size)) / np.sqrt(rank * size)
+    noise = 0.2 * error * chance.standard_normal((size, size)) / np.sqrt(size)
+    shapes = {"x": ("float32", (rows, size))}, {"y": ("float32", (rows, size))}
+    product = node("MatMul", ["x", "w"], "y", "product")
+    made = model([product], *shapes, {"w": (low + noise).astype("float32")})
+    samples = [{"x": chance.standard_normal((rows, size)).astype("float32")} for _ in range(12)]
+
+    opened, options = frontends.open(made), CompileOptions(threads=1)
+    cycles = cycles_on(targets.parse("host", cores=1))
+    found = prune(opened, samples, Pruning(low_rank=error), options, lambda *_: None, cycles)
+    assert found.recipe.layers["product"]["rank"].ranks == (rank,)
+    assert found.errors["factored"] < error
+
+    thin, whole = (tilewright.compile(made, recipe=recipe, threads=1) for recipe in (found.recipe, None))
+    runner = LocalRunner()
+    times: tuple[list[float], list[float]] = [], []
+    for _ in range(15):
+        for library, own in zip((thin, whole), times, strict=True):
+            own.append(min(runner.time(library, samples[0], seconds=0.05)))
+    assert min(times[0]) / min(times[1]) < 1.25 * (2 * rank / size)
 
 
 @pytest.mark.slow

@@ -39,6 +39,8 @@ def test_users_functions(tmp_path: Path) -> None:
     )
 
     assert metric_of(f"{file}:mean")(OTHER, None, REFERENCE) == 0.25
+    given = metric_of(lambda outputs: float(next(iter(outputs.values())).size))
+    assert given(OTHER, None, REFERENCE) == next(iter(OTHER.values())).size and "lambda" in given.name
     assert metric_of(f"{file}:right")(OTHER, np.array([0, 1, 2, 3]), REFERENCE) == 0.75
     for name, said in (("nothing", "no finite number"), ("fails", "KeyError"), ("none", "no such function")):
         with pytest.raises(UsageError, match=said):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import tvm
 from tilewright.annotations import STOPS
+from tilewright.compiler.lowering.line_loops import bound_loops
 from tilewright.compiler.lowering.stop_early import stop_early
 from tvm import tirx
 
@@ -60,18 +62,47 @@ def test_a_loop_over_tiles_is_shorter(kind: Any) -> None:
     same(stop_early(tiles(BOUND * PIXELS // 4)), tiles(tirx.min(number(BOUND * PIXELS // 4), tiles_of_size)))
 
 
-def test_tiles_of_lines_are_left_out_unless_they_go_on_in_the_next_line() -> None:
-    def tiles(guarded: bool) -> Any:
-        place = ROW * 3 + J
-        indices = [tirx.FloorDiv(place, number(PIXELS)), tirx.FloorMod(place, number(PIXELS))]
-        inner = loop(K, 4, loop(J, 3, write(place, tirx.BufferLoad(X, indices))))
-        begin = tirx.floormod(ROW * 3, number(PIXELS))
-        if guarded:
-            needed = tirx.any(begin < tirx.BufferLoad(SIZE, []), begin >= number(PIXELS - 2))
-            inner = tirx.IfThenElse(needed, inner, None)
-        return function(loop(ROW, 16, inner), rows=[(2, 0, 0, 1, PIXELS, 1)])
+def lines_of_tiles(tile: int, rows: Any) -> Any:
+    """Work on each pixel of `OUT`, tile by tile; lines are of so many pixels, of which so many are there."""
+    place = ROW * tile + J
+    indices = [tirx.FloorDiv(place, number(PIXELS)), tirx.FloorMod(place, number(PIXELS))]
+    guarded = tirx.IfThenElse(place < number(BOUND * PIXELS), write(place, tirx.BufferLoad(X, indices)), None)
+    return function(loop(ROW, -(-BOUND * PIXELS // tile), loop(K, 1, loop(J, tile, guarded))), rows=rows)
 
-    same(stop_early(tiles(guarded=False)), tiles(guarded=True))
+
+@pytest.mark.parametrize("tile", [2, 3, 5, 11])
+def test_tiles_of_lines_are_those_that_have_something_of_what_is_there(tile: int) -> None:
+    """Each once, also where a tile ends one line and begins the next, or more is asked for than there is room."""
+    shorter = bound_loops(stop_early(lines_of_tiles(tile, [(2, 0, 0, 1, PIXELS, 1)])))
+    kernel = tvm.compile(tvm.IRModule({"kernel": shorter.with_attr("global_symbol", "kernel")}), target="llvm")[
+        "kernel"
+    ]
+    x = np.arange(1, BOUND * PIXELS + 1, dtype=np.float32).reshape(BOUND, PIXELS)
+    for size in (1, 3, 7, 8, 9):
+        out = tvm.runtime.tensor(np.zeros(x.size, np.float32))
+        kernel(tvm.runtime.tensor(x), tvm.runtime.tensor(np.asarray(size, np.int64)), out)
+
+        tiles = [range(begin, begin + tile) for begin in range(0, x.size, tile)]  # the last one as if lines went on
+        needed = [place for each in tiles if any(place % PIXELS < size for place in each) for place in each]
+        np.testing.assert_array_equal(np.flatnonzero(out.numpy()), [place for place in needed if place < x.size])
+
+
+def test_of_a_stage_is_made_what_its_reader_reads() -> None:
+    """Four elements a turn: those of turns that write nothing are not made."""
+    stage = tirx.decl_buffer([PIXELS], "float32", "parts")
+    made = loop(J, PIXELS, loop(K, 2, tirx.BufferStore(stage, tirx.BufferLoad(X, [number(0), J]), [J])))
+    read = tirx.BufferLoad(stage, [ROW * 4 + K])
+    used = loop(ROW, PIXELS // 4, loop(K, 4, write(ROW, read)))
+    kernel = function(tirx.AllocBuffer(stage), made, used, rows=[(2, 0, 0, 1, 0, 1)])
+
+    _, first, second = stop_early(kernel).body.seq
+
+    end = tirx.BufferLoad(SIZE, [])
+    same(
+        tirx.PrimFunc([X, SIZE, OUT], second),
+        tirx.PrimFunc([X, SIZE, OUT], loop(ROW, tirx.min(number(2), end), used.body)),
+    )
+    assert "size" in str(first.extent) and "* T.int64(4)" in str(first.extent)
 
 
 def test_a_padding_leaves_out_what_reads_nothing_before_the_end() -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from command_line import DIGITS
 from tilewright import frontends
+from tilewright.compiler.calibration.tapped import workshop_of
 from tilewright.compiler.evaluation.metrics import relative_error
 from tilewright.compiler.optimization.attempt import Outcome, Study, attempt
 from tilewright.compiler.optimization.bases import base_of, bases_of
@@ -17,7 +19,7 @@ from tilewright.compiler.optimization.candidate import Candidate, Parts
 from tilewright.compiler.optimization.data import data_of
 from tilewright.compiler.optimization.database import Database
 from tilewright.compiler.optimization.survey import parts_of, survey
-from tilewright.compiler.optimization.treatments import KINDS, TREATMENTS
+from tilewright.compiler.optimization.treatments import FLOAT, KINDS, TREATMENTS
 from tilewright.compiler.optimization.workbench import workbench_of
 from tilewright.compiler.options import CompileOptions
 from tilewright.compiler.recipes.recipe import ModelIdentity
@@ -41,11 +43,13 @@ def test_a_narrower_network_of_integers(tmp_path: Path) -> None:
         def tell(stage: str, done: int, total: int) -> None:
             pass
 
-        recipe = base_of(BASE, opened, data.fitted, options, None, database, tell)
-        assert recipe is not None
-        with workbench_of(opened, recipe, data.fitted, options, None, tell) as bench:
+        with workshop_of(options, tell) as shop:
+            recipe = base_of(BASE, opened, data.fitted, options, None, database, shop, tell)
+            assert recipe is not None
+            state = partial(database.place, suffix=".npz")
+            bench = workbench_of(opened, recipe, data.fitted, options, None, shop, state)
             assert bench.cut and 0 < bench.lost < 0.25
-            survey(bench, BASE, treatments, database, lambda: True)
+            survey(bench, BASE, [FLOAT, *treatments], database)
         treated = {name: {row.layer for row in database.rows.values() if row.treatment == name} for name in KINDS}
         layers = {layer.name: layer for layer in linear_layers(opened)}
         parts = Parts(opened, layers, {BASE: recipe}, parts_of(database))

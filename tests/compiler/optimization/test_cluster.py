@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from tilewright.compiler.optimization import cluster
 from tilewright.compiler.optimization.attempt import Outcome, Study
+from tilewright.compiler.optimization.clock import TimeIsUpError
 from tilewright.compiler.options import CompileOptions
 from tilewright.errors import ToolError, UsageError
 
@@ -43,7 +44,9 @@ def test_nothing_is_lost_with_a_worker(tmp_path: Path, monkeypatch: pytest.Monke
         address = workers.scheduler_address.replace("tcp://", cluster.SCHEME)
         with cluster.cluster_crew(study_of(str(tmp_path / "died")), address) as crew:
             assert crew.width == 2
-            outcomes = dict(crew.outcomes([None] * 4))
+            outcomes = dict(crew.outcomes([None] * 4, 600.0))
+            with pytest.raises(TimeIsUpError):
+                dict(crew.outcomes([None], 0.0))
 
     assert (tmp_path / "died").exists()
     assert outcomes == dict.fromkeys(range(4), Outcome({}, ratio=0.5))

@@ -24,6 +24,7 @@ from tilewright.compiler.optimization.crew import local_crew
 from tilewright.compiler.options import CompileOptions
 from tilewright.compiler.recipes.files import read_recipe
 from tilewright.compiler.recipes.recipe import RankEntry, Recipe
+from tilewright.errors import UsageError
 
 CHANCE = np.random.default_rng(11)
 
@@ -71,9 +72,18 @@ def test_a_layer_of_low_rank_is_found_and_evaluated(
     page = Path(files["page.html"]).read_text()
     assert page.startswith("<!DOCTYPE html>") and page.count("<svg") == 4 and "rank within" in page
 
-    assert run(searching) == 0
-    again = json.loads(capsys.readouterr().out)
-    assert (again["front"], again["points"]) == (found["front"], found["points"]), "nothing was measured anew"
+    again = tilewright.optimize(
+        files["net.onnx"],
+        np.load(files["data.npy"]),
+        budget=["accuracy=-1"],
+        output=recipe,
+        metric="cosine",
+        kinds=["rank"],
+        options=CompileOptions(threads=1),
+    )
+    assert [point.seconds for point in again.points] == [each["seconds"] for each in found["points"]], "nothing anew"
+    assert again.recipe().layers == read_recipe(recipe).layers and not again.excess
+    assert set(again.recipe(again.exact).layers) == set()
 
     other = str(tmp_path / "other.json")
     at = ["optimize", files["net.onnx"], "--search", str(tmp_path / "small.search"), "-o", other]
@@ -94,6 +104,14 @@ def test_a_layer_of_low_rank_is_found_and_evaluated(
     assert Path(files["page.html"]).read_text().count("<svg") == 2
     np.save(tmp_path / "few.npy", np.zeros(3))
     fails(capsys, [*evaluating, "--labels", tmp_path / "few.npy"], 4, "8 samples and 3 labels")
+
+
+def test_a_search_ends_in_time_whatever_it_is_at(files: dict[str, str]) -> None:
+    start = time.monotonic()
+    for seconds, what in ((-1.0, "no limit"), (0.3, "before the float model")):
+        with pytest.raises(UsageError, match=what):
+            tilewright.optimize(files["net.onnx"], files["data.npy"], budget="size=0.7x", seconds=seconds)
+    assert time.monotonic() - start < 5
 
 
 class Poison(Recipe):

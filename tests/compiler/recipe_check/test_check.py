@@ -12,7 +12,8 @@ import pytest
 import tilewright
 from small_models import model, node
 from tilewright import frontends
-from tilewright.compiler.calibration.quantize import Request, quantize
+from tilewright.compiler.calibration.quantize import quantize
+from tilewright.compiler.calibration.request import Request
 from tilewright.compiler.options import CompileOptions
 from tilewright.compiler.recipe_check.check import check_quantized
 from tilewright.compiler.recipe_check.twin import twin_of

@@ -8,8 +8,6 @@ layers. Libraries for Windows and macOS are linked, and export the API alone.
     python tests/bare_install.py build/bare-install
     python tests/bare_install.py build/bare-install --full-size     # as `make models` exports ResNet-18, MobileNetV2
     python tests/bare_install.py build/bare-install MODEL.onnx
-
-Miniatures take some ten minutes on two cores, full sizes three times that.
 """
 
 from __future__ import annotations

@@ -93,6 +93,13 @@ class Behind:
         self, signature: Signature, folder: Path, command: list[str], seconds: float = _TIMEOUT_SECONDS
     ) -> Ended:
         """Here, in the folder."""
+        words = [*self._own_words(), f"./{command[0]}", *command[1:]]
+        return _executed(words, folder, str(self), seconds)
+
+    def _own_words(self) -> list[str]:
+        """Those of the command, which is found from the caller's folder; none: the program is executed itself."""
+        if not self.words:
+            return []
         first, *more = self.words
         found = shutil.which(first)
         if found is None:
@@ -101,8 +108,7 @@ class Behind:
                 where=f"--device {self}",
                 hint="give one that starts the program whose words follow it: exec:wine64, exec:./on-board.sh",
             )
-        words = [str(Path(found).absolute()), *more, f"./{command[0]}", *command[1:]]
-        return _executed(words, folder, str(self), seconds)
+        return [str(Path(found).absolute()), *more]
 
     def __str__(self) -> str:
         return "exec:" + shlex.join(self.words)

@@ -146,7 +146,7 @@ def test_code_is_shared_and_goes_with_the_last_model(tmp_path: Path) -> None:
 
 def test_names_never_repeat(tmp_path: Path) -> None:
     path = emitted(tmp_path, MLP_INPUTS, mlp).path
-    names = {load(path)._library.functions._name for _ in range(40)}
+    names = {load(path)._entries._library.functions._name for _ in range(40)}
     assert len(names) == 40 and all(len(name) < 100 for name in names)
 
 

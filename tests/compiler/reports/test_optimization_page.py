@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 from tilewright.compiler.evaluation.evaluate import Evaluated
 from tilewright.compiler.evaluation.metrics import METRICS
-from tilewright.compiler.optimization.candidate import Candidate
+from tilewright.compiler.optimization.candidate import Candidate, Parts
 from tilewright.compiler.optimization.front import Point
 from tilewright.compiler.optimization.request import SOLVED, UNIFORM, Optimized
 from tilewright.compiler.reports import evaluation_report, optimization_report
@@ -22,8 +22,9 @@ UNIFORM_POINT = Point(Candidate("whole", (("a<b>", "int8"),)), 96.0, 0.1, 5e-4, 
 def found() -> Optimized:
     points = (FLOAT, MIXED, UNIFORM_POINT)
     origins = {FLOAT.candidate.key: "float", MIXED.candidate.key: SOLVED, UNIFORM_POINT.candidate.key: UNIFORM}
+    metric, parts = METRICS["top1"], Parts(None, {})  # type: ignore[arg-type]  # pages show no model
     return Optimized(
-        "net<i>", FLOAT, (MIXED, FLOAT), points, origins, (), MIXED, 0.0, 12, {"[]": "why"}, 34.0, METRICS["top1"]
+        "net<i>", FLOAT, (MIXED, FLOAT), points, origins, (), MIXED, 0.0, 12, {"[]": "why"}, 34.0, metric, parts
     )
 
 

@@ -31,6 +31,7 @@ from .vision import VISION
 MODELS = (*NETWORKS, *LANGUAGE, *VISION)
 _PAGE = Path(__file__).parents[2] / "docs" / "models.md"
 _RECORDS = Path(__file__).parents[2] / "build" / "frontend_models"
+_WEIGHTED = torch.nn.Linear | torch.nn.Conv1d | torch.nn.Conv2d
 
 
 @dataclass(frozen=True)
@@ -83,13 +84,19 @@ def _verdict(error: TilewrightError) -> str:
 
 
 def _awake(module: torch.nn.Module) -> torch.nn.Module:
-    """Gives batch norms statistics of their own: outputs of deep random networks would vanish with fresh ones."""
+    """Gives layers weights that keep the size of what they read, and batch norms statistics of their own.
+
+    As they are initialised for training, outputs of many random networks vanish or depend on little but their biases.
+    """
     generator = torch.Generator().manual_seed(0)
-    for layer in module.modules():
-        if isinstance(layer, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
-            assert layer.running_mean is not None and layer.running_var is not None
-            layer.running_mean.normal_(0, 0.1, generator=generator)
-            layer.running_var.uniform_(0.5, 1.5, generator=generator)
+    with torch.no_grad():
+        for layer in module.modules():
+            if isinstance(layer, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
+                assert layer.running_mean is not None and layer.running_var is not None
+                layer.running_mean.normal_(0, 0.1, generator=generator)
+                layer.running_var.uniform_(0.5, 1.5, generator=generator)
+            elif isinstance(layer, _WEIGHTED):
+                layer.weight.normal_(0, layer.weight[0].numel() ** -0.5, generator=generator)
     return module
 
 

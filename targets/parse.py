@@ -12,7 +12,7 @@ from .architecture import Architecture, Processor
 from .architectures import ARCHITECTURES, architecture_of
 from .cortex_m.parse import is_bare_metal, parse_bare_metal, triples_of
 from .cuda.parse import TRIPLE as CUDA
-from .cuda.parse import is_cuda, parse_cuda
+from .cuda.parse import is_cuda, is_gpu, parse_cuda
 from .generic import is_generic
 from .host import read_host
 from .systems import LINUX, SYSTEMS, Triple, system_of
@@ -180,9 +180,14 @@ def _lacking(architecture: Architecture, cpu: str) -> list[str]:
 
 def _elsewhere(cpu: str) -> list[str]:
     """How to ask for a CPU of another architecture, for messages."""
-    rows = [row for row in ARCHITECTURES.values() if cpu in llvm.known_cpus(row.name) and not _lacking(row, cpu)]
-    triples = [*triples_of(cpu), *(row.triple for row in rows)]
+    triples = _triples_of(cpu)
     return [f"for {cpu}: --target {' or '.join(triples)}"] if triples else []
+
+
+def _triples_of(cpu: str) -> list[str]:
+    """The triples that a CPU is one for."""
+    rows = [row for row in ARCHITECTURES.values() if cpu in llvm.known_cpus(row.name) and not _lacking(row, cpu)]
+    return [*triples_of(cpu), *(row.triple for row in rows), *([CUDA] if is_gpu(cpu) else [])]
 
 
 def _check_features(architecture: Architecture, features: Sequence[str]) -> None:
@@ -205,27 +210,36 @@ def _check_features(architecture: Architecture, features: Sequence[str]) -> None
 
 def _split(triple: str) -> tuple[Architecture, Triple]:
     """The parts of what a user writes: architecture, perhaps a vendor, system, perhaps an environment."""
-    unknown = UnsupportedTargetError(f"unknown target {triple!r}", where="--target", hint=_known())
     first, *rest = triple.split("-")
     architecture = architecture_of(first)
     at = next((i for i, part in enumerate(rest) if system_of(part)), None)
     if architecture is None or at is None or at > 1 or len(rest) > at + 2:
-        raise unknown
+        raise _unknown(triple, architecture)
     system = system_of(rest[at])
     assert system is not None
     environment = "-".join(rest[at + 1 :]).removesuffix(architecture.abi)
     if environment and environment not in system.environments:
-        raise unknown
+        raise _unknown(triple, architecture)
     environment = environment or next(iter(system.environments), "")
     abi = architecture.abi if system is LINUX else ""
     return architecture, Triple(architecture.name, system, environment + abi)
+
+
+def _unknown(triple: str, architecture: Architecture | None) -> UnsupportedTargetError:
+    """The error, with what a processor's name, or an architecture's without a known system, may stand for."""
+    hint = _known()
+    if triples := _triples_of(triple):
+        hint = f"{triple} is a processor: --target {' or '.join(triples)} --mcpu {triple}"
+    elif architecture is not None:
+        hint = f"perhaps --target {architecture.triple}; {hint}"
+    return UnsupportedTargetError(f"unknown target {triple!r}", where="--target", hint=hint)
 
 
 def _known() -> str:
     known = (each.triple for each in ARCHITECTURES.values())
     systems = ", ".join(system.spellings[0] for system in SYSTEMS)
     some = f"host, {', '.join(known)}, {CUDA}; or musl for gnu; systems: {systems}"
-    return f"some are: {some}; `tilewright targets` lists all, microcontrollers too"
+    return f"some are: {some}; `tilewright targets` lists all, those of microcontrollers, too"
 
 
 def _first() -> Architecture:

@@ -52,6 +52,11 @@ def is_cuda(triple: str) -> bool:
     return triple in _SPELLINGS
 
 
+def is_gpu(name: str) -> bool:
+    """Whether it is what `--mcpu` calls a GPU."""
+    return name in {row.name for row in ARCHITECTURES}
+
+
 def parse_cuda(triple: str, cpu: str | None, features: Sequence[str]) -> Target:
     """Makes a target of GPU architectures, several with commas between them; ``native`` is this machine's.
 

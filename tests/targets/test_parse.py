@@ -47,6 +47,21 @@ def test_unknown_triples(triple: str) -> None:
     assert "host" in str(caught.value.hint)
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("cortex-m4", "--target thumbv7em-none-eabihf --mcpu cortex-m4"),
+        ("neoverse-n1", "--target aarch64-linux-gnu"),
+        ("sm_90", "--target nvptx64-nvidia-cuda --mcpu sm_90"),
+        ("arm64", "--target aarch64-linux-gnu"),
+    ],
+)
+def test_what_stands_in_place_of_a_triple(name: str, meant: str) -> None:
+    with pytest.raises(errors.UnsupportedTargetError, match="unknown target") as caught:
+        targets.parse(name)
+    assert meant in str(caught.value.hint)
+
+
 def test_unknown_cpu_and_features() -> None:
     with pytest.raises(errors.UnsupportedTargetError, match="unknown CPU 'pentium9'"):
         targets.parse("x86_64-linux-gnu", cpu="pentium9")

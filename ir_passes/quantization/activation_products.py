@@ -85,14 +85,16 @@ def attention_of_integers(
     values, *masks = others
     if not gains(rewriter.normalize(attended(left.integers, right.integers, values, *masks))):
         return None
-    of_keys = [] if left.is_symmetric else [_of_keys(rewriter, right.integers, left.zero, var)]
+    of_keys = [] if left.is_symmetric else [_of_keys(rewriter, right.integers, left.zero, int(q.ty.shape[2]), var)]
     return attended(left.integers, right.integers, values, *of_keys, *masks)
 
 
-def _of_keys(rewriter: Rewriter, keys: Expr, zero: int, var: Var) -> Expr:
-    """What is added to the sums of each key (batch, keys, heads, depth), as a mask (batch, heads, 1, keys)."""
+def _of_keys(rewriter: Rewriter, keys: Expr, zero: int, heads: int, var: Var) -> Expr:
+    """What is added to the sums of each key (batch, keys, own heads, depth), as a mask (batch, heads, 1, keys)."""
     sums = rewriter.emit(relax.op.permute_dims(_sums(rewriter, keys, -1, var), (0, 2, 3, 1)), var.name)
-    return rewriter.emit(relax.op.multiply(sums, integer(-zero)), var.name)
+    added = rewriter.emit(relax.op.multiply(sums, integer(-zero)), var.name)
+    groups = heads // int(keys.ty.shape[2])
+    return rewriter.emit(relax.op.repeat(added, groups, 1), var.name) if groups > 1 else added
 
 
 def _sums(rewriter: Rewriter, integers: Expr, axis: int, var: Var) -> Expr:

@@ -105,9 +105,13 @@ def test_what_is_quantized_for_the_second_operand_alone_is_so_at_once() -> None:
     np.testing.assert_array_equal(evaluate(after, [a, x])[0], sums.astype("float32") * (SA * SB))
 
 
-@pytest.mark.parametrize(("zero", "gains"), [(0, True), (131, True), (131, False)])
-def test_attention(zero: int, gains: bool) -> None:
-    shapes = {"q": ((2, 7, 3, 20), "uint8"), "k": ((2, 9, 3, 20), "int8"), "v": (2, 9, 3, 5), "mask": (1, 1, 7, 9)}
+@pytest.mark.parametrize(
+    ("zero", "gains", "heads"), [(0, True, 3), (131, True, 3), (131, False, 3), (131, True, 6), (0, True, 6)]
+)
+def test_attention(zero: int, gains: bool, heads: int) -> None:
+    """Of keys and values with three heads, each for one or for several of the queries."""
+    queries = (2, 7, heads, 20)
+    shapes = {"q": (queries, "uint8"), "k": ((2, 9, 3, 20), "int8"), "v": (2, 9, 3, 5), "mask": (1, 1, 7, 9)}
 
     def body(emit: Any, q: Any, k: Any, v: Any, mask: Any) -> Any:
         operands = [factor(emit, q, SA, zero), factor(emit, k, SB, 0), v, mask]
@@ -123,7 +127,7 @@ def test_attention(zero: int, gains: bool) -> None:
     bindings = [binding.value for block in found.module["main"].body.blocks for binding in block.bindings]
     made = next(each for each in bindings if is_attention(each))
     assert has_integers(made) and [is_of_sums(each) for each in made.args[3:]] == ([True] if zero else []) + [False]
-    inputs = [integers("uint8", 2, 7, 3, 20), integers("int8", 2, 9, 3, 20)]
+    inputs = [integers("uint8", *queries), integers("int8", 2, 9, 3, 20)]
     inputs += [RNG.standard_normal(shape).astype("float32") for shape in ((2, 9, 3, 5), (1, 1, 7, 9))]
     expected, actual = evaluate(before, inputs)[0], evaluate(found.module, inputs)[0]
     np.testing.assert_allclose(actual, expected, atol=2e-6 * np.abs(expected).max())

@@ -56,7 +56,7 @@ from ..schedules.schedule import schedule_module
 from ..schedules.templates.grid_table import templates_for
 from ..schedules.templates.template import Choose, Chooser, choose_default
 from .precision import DTYPES, multiplies
-from .process.install import written_whole
+from .process.install import HEADER_MARK, written_whole
 from .recipes.apply import Applied, RecipePasses, passes_of_way
 
 if TYPE_CHECKING:
@@ -276,4 +276,4 @@ def _save(place: str | os.PathLike[str] | None, name: str, after: str, parts: Ma
 
 def _written(folder: Path, name: str, after: str, module: IRModule) -> None:
     with written_whole(folder / f"{name}.txt") as file:
-        file.write(f"# After {after}\n{module.script(show_meta=False)}\n".encode("utf-8", "replace"))
+        file.write(f"# After {after}: {HEADER_MARK.decode()}\n{module.script(show_meta=False)}\n".encode("utf-8", "replace"))

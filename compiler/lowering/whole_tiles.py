@@ -11,6 +11,7 @@ line ends in between. Works on loops over buffers that still have their axes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import tvm
@@ -48,12 +49,10 @@ def _split(loop: For, sizes: set[Buffer]) -> Stmt | None:
     loops = [loop, *found(loop.body, tirx.For)]
     if loop.kind != tirx.ForKind.UNROLLED or not all(isinstance(each.extent, tirx.IntImm) for each in loops):
         return None
-    extents = {each.loop_var: int(each.extent) for each in loops if each.kind != tirx.ForKind.VECTORIZED}
+    extents = {each.loop_var: int(each.extent) for each in loops}
+    places = math.prod(extents[each.loop_var] for each in loops if each.kind != tirx.ForKind.VECTORIZED)
     masks: list[tirx.Select] = []
     whole: list[Scalar] = []
-    places = 1
-    for extent in extents.values():
-        places *= extent
     if places > _MOST_PLACES or any(each.kind == tirx.ForKind.SERIAL for each in loops):
         return None
     for select in found(loop.body, tirx.Select):

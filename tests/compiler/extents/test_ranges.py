@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 import tilewright
+from onnx import parser
 from tilewright.compiler.library.dimensions import c_arguments
 from tilewright.errors import ShapeError, TensorError, UnsupportedError, UsageError
 
@@ -234,3 +235,16 @@ def test_a_range_that_begins_too_early() -> None:
     small = model([pool], {"x": ("float32", (1, 3, "H", 18))}, {"y": ("float32", (1, 3, "h", 14))})
     with pytest.raises(ShapeError, match="at the lower end of a range nothing is left"):
         tilewright.compile(small, ranges={"H": (1, 18)}, threads=1)
+
+
+@pytest.mark.parametrize(
+    "call", ["ReduceMean <axes = [1], keepdims = 0> (x)", "ReduceMax <axes = [1], keepdims = 0> (x)"]
+)
+def test_rows_by_whole_vectors(call: str) -> None:
+    """Of 64 numbers at most: as many as the lanes of some registers, of which the last are not there."""
+    proto = parser.parse_model(f"""<ir_version: 8, opset_import: ["":17]>
+        graph (float[B,S] x) => (float[B] y) {{ y = {call} }}""")
+    compiled = tilewright.compile(proto, ranges={"B": (1, 4), "S": (1, 64)}, threads=1)
+    for batch, length in ((1, 1), (4, 64), (3, 17), (2, 63), (4, 48)):
+        x = np.random.default_rng(length).standard_normal((batch, length)).astype(np.float32)
+        assert_right(compiled, proto, {"x": x})

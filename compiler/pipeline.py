@@ -276,4 +276,6 @@ def _save(place: str | os.PathLike[str] | None, name: str, after: str, parts: Ma
 
 def _written(folder: Path, name: str, after: str, module: IRModule) -> None:
     with written_whole(folder / f"{name}.txt") as file:
-        file.write(f"# After {after}: {HEADER_MARK.decode()}\n{module.script(show_meta=False)}\n".encode("utf-8", "replace"))
+        file.write(
+            f"# After {after}: {HEADER_MARK.decode()}\n{module.script(show_meta=False)}\n".encode("utf-8", "replace")
+        )

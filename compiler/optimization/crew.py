@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from math import inf
 from pathlib import Path
@@ -58,20 +58,16 @@ class Local:
     def outcomes(self, recipes: Sequence[Recipe | None], seconds: float = inf) -> Iterator[tuple[int, Outcome]]:
         """As `Crew` says."""
         end = time.monotonic() + seconds
-        done: queue.Queue[tuple[int, Outcome | None]] = queue.Queue()
         with ThreadPoolExecutor(self.width) as threads:
-            waiting = [
-                threads.submit(lambda at, recipe: done.put((at, self._outcome(recipe, end))), at, recipe)
-                for at, recipe in enumerate(recipes)
-            ]
+            places = {threads.submit(self._outcome, recipe, end): place for place, recipe in enumerate(recipes)}
             try:
-                for _ in recipes:
-                    place, outcome = done.get()
+                for each in as_completed(places):
+                    outcome = each.result()
                     if outcome is None:
                         raise TimeIsUpError
-                    yield place, outcome
+                    yield places[each], outcome
             except BaseException:
-                for each in waiting:
+                for each in places:
                     each.cancel()
                 raise
 
@@ -98,7 +94,7 @@ class Local:
                 try:
                     outcome: Outcome = workers.run([job], lambda job: None, here=False)[0]
                     return outcome
-                except ToolError:  # it was killed, or crashed
+                except (ToolError, OSError):  # it was killed, perhaps while it was spoken to, or crashed
                     workers = None
                 finally:
                     slow.cancel()

@@ -20,6 +20,7 @@ from .sections import BALANCE, LAYER_SECTIONS, TENSOR, integer, read_object, tex
 
 FORMAT, VERSION = "tilewright-recipe", 1
 _LARGEST_BYTES = 1 << 28  # of the JSON file
+_ARRAYS = ".arrays.npz"  # no name that samples have
 
 
 def read_recipe(path: str | os.PathLike[str]) -> Recipe:
@@ -90,7 +91,7 @@ def write_recipe(recipe: Recipe, path: str | os.PathLike[str]) -> None:
     }
     with output_errors(place):
         if recipe.arrays:
-            beside = place.with_suffix(".npz")
+            beside = place.with_suffix(_ARRAYS)
             with written_whole(beside) as file:
                 np.savez(file, allow_pickle=False, **_numbered(recipe.arrays))
             data["arrays"] = {

@@ -13,6 +13,7 @@ from tilewright.compiler.optimization.crew import local_crew
 from tilewright.compiler.optimization.plan import steps_of
 from tilewright.compiler.optimization.treatments import KINDS
 from tilewright.compiler.options import CompileOptions
+from tilewright.compiler.process.workers import Workers
 from tilewright.compiler.recipes.recipe import Recipe
 
 
@@ -49,6 +50,24 @@ def test_processes_end_in_time() -> None:
         assert dict(workers.outcomes([None]))[0].failed, "there is no model"
         with pytest.raises(TimeIsUpError):
             dict(workers.outcomes([None], 0.0))
+
+
+@pytest.mark.parametrize("error", [OSError("handle is closed"), ValueError("of another kind")])
+def test_what_a_process_is_lost_by_is_told(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """Its end while it is spoken to is a death of its own; what nobody thought of ends the search, in no wait."""
+
+    def lost(self: Workers, *rest: Any, **named: Any) -> None:
+        self.kill()
+        raise error
+
+    study = Study("key", b"no model", CompileOptions(), ({"x": np.zeros(1, np.float32)},), 0.1)
+    with local_crew(study, 1) as crew:
+        monkeypatch.setattr(Workers, "run", lost)
+        if isinstance(error, OSError):
+            assert dict(crew.outcomes([None]))[0].failed == "its process died"
+        else:
+            with pytest.raises(ValueError, match="of another kind"):
+                dict(crew.outcomes([None, None]))
 
 
 def test_what_promises_most_comes_first() -> None:

@@ -86,6 +86,13 @@ def test_files_that_are_no_recipes(tmp_path: Path) -> None:
 
 def test_arrays_of_another_recipe_are_refused(tmp_path: Path) -> None:
     write_recipe(Recipe(arrays={"w": np.zeros(3, "f4")}), tmp_path / "r.json")
-    np.savez(tmp_path / "r.npz", a0=np.ones(3, "f4"))
+    np.savez(tmp_path / "r.arrays.npz", a0=np.ones(3, "f4"))
     with pytest.raises(RecipeError, match="not the one"):
         read_recipe(tmp_path / "r.json")
+
+
+def test_samples_of_the_same_name_stay(tmp_path: Path) -> None:
+    np.savez(tmp_path / "r.npz", x=np.ones(3, "f4"))
+    write_recipe(Recipe(arrays={"w": np.zeros(3, "f4")}), tmp_path / "r.json")
+    np.testing.assert_array_equal(np.load(tmp_path / "r.npz")["x"], np.ones(3, "f4"))
+    np.testing.assert_array_equal(read_recipe(tmp_path / "r.json").arrays["w"], np.zeros(3, "f4"))

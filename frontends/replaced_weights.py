@@ -27,7 +27,7 @@ def with_weights(opened: OpenedModel, arrays: Mapping[str, np.ndarray[Any, Any]]
         where = f"{opened.where}: weights {name!r}"
         if name not in own:
             raise ModelError("the model has no such weights", where=where)
-        given = onnx.numpy_helper.from_array(np.ascontiguousarray(array), name)
+        given = onnx.numpy_helper.from_array(np.asarray(array, order="C"), name)
         if list(given.dims) != list(own[name].dims) or given.data_type != own[name].data_type:
             dtype = onnx.helper.tensor_dtype_to_np_dtype(own[name].data_type)
             raise ModelError(

@@ -228,7 +228,7 @@ def _checked(sample: Mapping[str, Any], specs: Sequence[TensorSpec], where: str)
             array = array.astype(dtype)
         if dtype.kind == "f" and not np.isfinite(array).all():
             raise CalibrationError(f"input {spec.name!r} holds NaN or infinities", where=where)
-        checked[spec.name] = np.ascontiguousarray(array)
+        checked[spec.name] = np.asarray(array, order="C")
     return checked
 
 

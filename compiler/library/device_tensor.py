@@ -79,7 +79,7 @@ class DeviceTensor:
         Raises:
             DeviceError: there is no GPU, or not so much memory.
         """
-        dense = np.ascontiguousarray(array)
+        dense = np.asarray(array, order="C")
         made = cls.empty(array.shape, array.dtype.name, device)
         gpu = driver()
         with gpu.on(device):

@@ -280,7 +280,7 @@ def _emulation(board: Board) -> list[str]:
 
 
 def _bytes_of(spec: TensorSpec, array: Any) -> bytes:
-    array = np.ascontiguousarray(array)
+    array = np.asarray(array)
     if array.shape != spec.shape or array.dtype != numpy_dtype(spec.dtype):
         raise TensorError(
             f"it has shape {array.shape} and dtype {array.dtype}",

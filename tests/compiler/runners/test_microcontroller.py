@@ -134,6 +134,16 @@ def test_without_floats_in_registers(tmp_path: Path) -> None:
 
 
 @needs_tools
+def test_scalars(tmp_path: Path) -> None:
+    kinds: dict[str, tuple[str, tuple[int, ...]]] = {"x": ("float32", (3,)), "a": ("float32", ())}
+    proto = model([node("Mul", ["x", "a"], "y", "product")], kinds, {"y": ("float32", (3,))})
+    build(proto, tmp_path / "net", CompileOptions(target=M4[0], cpu=M4[1], emit="c", name="net", jobs=1))
+    x, a = np.array([1, 2, 3], np.float32), np.array(0.5, np.float32)
+    found = MicrocontrollerRunner().run(load_sources(tmp_path / "net"), {"x": x, "a": a})
+    np.testing.assert_array_equal(found["y"], x * a)
+
+
+@needs_tools
 def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A folder of sources is run, verified and timed as a library is."""
     folder, out = str(sources(DIGITS, tmp_path).path), tmp_path / "y.npz"

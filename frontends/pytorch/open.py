@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import logging
 import re
 import tempfile
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +21,7 @@ from ..opened import OpenedModel
 from ..request import Request, framework
 from .names import name_layers
 from .program import Program, program_of, scripted_inputs
+from .quiet import quiet
 from .tensors import Array, copied, is_tensor, leaves, output_names, to_array
 
 _EXPORTER = "torch.onnx.export"
@@ -51,7 +50,7 @@ def open_pytorch(source: Any, request: Request) -> OpenedModel:
     """
     program = program_of(source, request)
     torch = framework("torch", "pytorch", "PyTorch models")
-    with torch.no_grad(), _evaluating(program), _quiet():
+    with torch.no_grad(), _evaluating(program), quiet():
         returned = _called(program)
         with _tensors_alone(torch, program, returned) as exportable:
             exported = _exported(torch, exportable)
@@ -163,22 +162,6 @@ def _evaluating(program: Program) -> Iterator[None]:
     finally:
         for each, training in modes:
             each.training = training
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps the exporter's many warnings to itself; what matters is an exception."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.onnx._internal.exporter", "onnxscript")]
-    levels = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
 
 
 def _summary(error: BaseException) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from ...errors import ModelError, UnsupportedError, UsageError
 from ..request import Request, framework
+from .quiet import quiet
 
 EXAMPLES = "give the tensors it is called with: tilewright.compile(module, example_inputs=(x,)), or open(...) likewise"
 
@@ -77,7 +78,8 @@ def _load(torch: Any, path: Path) -> Any:
         raise ModelError("the model file does not exist", where=str(path))
     if path.suffix.lower() == ".pt2":
         try:
-            return torch.export.load(path)
+            with quiet():
+                return torch.export.load(path)
         except Exception as error:  # damaged archives fail in ways that nobody lists
             raise ModelError(
                 "the file is no program that torch.export.save wrote, or it is damaged",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import onnx
 
@@ -66,17 +67,10 @@ def linear_layers(opened: OpenedModel) -> list[LinearLayer]:
         bias = node.input[2] if len(node.input) > 2 else ""
         known = bias in kinds and uses[bias] == 1 and len(kinds[bias].dims) == 1
         found.append(
-            LinearLayer(
-                name=_name(node),
-                operator=node.op_type,
-                hint=escape(node.name or f"{node.op_type}_{_name(node)}"),
-                index=index,
-                source=node.input[0],
-                root=roots.get(node.input[0], node.input[0]),
-                output=node.output[0],
+            replace(
+                _layer(index, node, roots),
                 weights=node.input[1],
                 bias=bias if known else "",
-                column=_column(node),
             )
         )
     return found
@@ -96,23 +90,26 @@ def products_of_tensors(opened: OpenedModel) -> list[LinearLayer]:
     roots = moved_from(opened.graph_form().graph) if found else {}
     matrices = _matrices(opened.proto) if found else set()
     return [
-        LinearLayer(
-            name=_name(node),
-            operator=node.op_type,
-            hint=escape(node.name or f"{node.op_type}_{_name(node)}"),
-            index=index,
-            source=node.input[0],
-            root=roots.get(node.input[0], node.input[0]),
-            output=node.output[0],
-            weights="",
-            bias="",
-            column=_COLUMNS[node.op_type],
-            other=node.input[1],
-            other_root=roots.get(node.input[1], node.input[1]),
-        )
+        replace(_layer(index, node, roots), other=node.input[1], other_root=roots.get(node.input[1], node.input[1]))
         for index, node in found
         if matrices.issuperset(node.input)
     ]
+
+
+def _layer(index: int, node: onnx.NodeProto, roots: Mapping[str, str]) -> LinearLayer:
+    """What a node is as a layer, whatever its second operand is."""
+    return LinearLayer(
+        name=_name(node),
+        operator=node.op_type,
+        hint=escape(node.name or f"{node.op_type}_{_name(node)}"),
+        index=index,
+        source=node.input[0],
+        root=roots.get(node.input[0], node.input[0]),
+        output=node.output[0],
+        weights="",
+        bias="",
+        column=_column(node),
+    )
 
 
 def _matrices(model: onnx.ModelProto) -> set[str]:

@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 from .emitter import Expr
 
 # A value in flight: known now (an array) or computed by the compiled model.
 Value: TypeAlias = Any
+
+
+@dataclass(frozen=True)
+class LoopBody:
+    """A graph that is the body of a loop, and what its turns take.
+
+    Attributes:
+        attribute: the graph's.
+        inputs: the graph's inputs in a turn.
+        count: how many turns there are at most.
+        condition: whether there is a first one; then the graph's first output is whether there is a next one.
+        carried: what the first turn takes.
+    """
+
+    attribute: str
+    inputs: Callable[[Inside], Sequence[Value]]
+    count: Value | None
+    condition: Value | None
+    carried: Sequence[Value]
 
 
 class Graphs(Protocol):
@@ -36,36 +56,14 @@ class Graphs(Protocol):
     def branch(self, condition: Expr, attributes: Sequence[str]) -> list[Value]:
         """The outputs of the first of two graphs if a condition is true when the model runs, else of the second."""
 
-    def loop(
-        self,
-        attribute: str,
-        inputs: Callable[[Inside], Sequence[Value]],
-        *,
-        count: Value | None,
-        condition: Value | None,
-        carried: Sequence[Value],
-    ) -> list[Value]:
+    def loop(self, body: LoopBody) -> list[Value]:
         """What the turns of a graph leave: the last of what each hands on to the next, and slices, stacked.
-
-        Args:
-            inputs: the graph's inputs in a turn.
-            count: how many turns there are at most.
-            condition: whether there is a first one; then the graph's first output is whether there is a next one.
-            carried: what the first turn takes.
 
         Raises:
             UnsupportedError: what is handed on changes its type, or the size of a result depends on data.
         """
 
-    def layer(
-        self,
-        attribute: str,
-        inputs: Callable[[Inside], Sequence[Value]],
-        *,
-        count: Value | None,
-        condition: Value | None,
-        carried: Sequence[Value],
-    ) -> list[Value] | None:
+    def layer(self, body: LoopBody) -> list[Value] | None:
         """As `loop`, of a graph that is the cell of a recurrent layer, all steps at once; None of any other."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -20,7 +20,7 @@ from .deciding import advice
 from .emitter import Expr
 from .followed import Followed, followed
 from .in_flight import Narrow
-from .inner_graphs import Inside
+from .inner_graphs import LoopBody
 from .node import Node, Value
 from .recurrent_bodies import cell_of, steps_of
 from .refusals import Refusals
@@ -162,19 +162,12 @@ class NodeGraphs:
             error.hint = error.hint or self._decided("if the other branch is meant, ")
             raise
 
-    def loop(
-        self,
-        attribute: str,
-        inputs: Callable[[Inside], Sequence[Value]],
-        *,
-        count: Value | None,
-        condition: Value | None,
-        carried: Sequence[Value],
-    ) -> list[Value]:
+    def loop(self, body: LoopBody) -> list[Value]:
         """What the turns of a graph leave."""
-        self._check_tensors(carried)
+        count, condition = body.count, body.condition
+        self._check_tensors(body.carried)
         try:
-            made = self._turns(attribute, inputs, condition, carried)
+            made = self._turns(body)
         except _MissingNodesError:
             return [Missing()] * len(self.node.source.outputs)
         turns = None if count is None else int(count.item()) if isinstance(count, np.ndarray) else count
@@ -202,25 +195,18 @@ class NodeGraphs:
         )
         return self._of_outputs(made, self._items(call))
 
-    def layer(
-        self,
-        attribute: str,
-        inputs: Callable[[Inside], Sequence[Value]],
-        *,
-        count: Value | None,
-        condition: Value | None,
-        carried: Sequence[Value],
-    ) -> list[Value] | None:
+    def layer(self, body: LoopBody) -> list[Value] | None:
         """As `loop`, of a graph that is the cell of a recurrent layer, all steps at once; None of any other."""
-        if isinstance(count, relax.Expr) or not any(each.op_type in _PRODUCTS for each in self._graph(attribute)):
+        count = body.count
+        if isinstance(count, relax.Expr) or not any(each.op_type in _PRODUCTS for each in self._graph(body.attribute)):
             return None
         refused = self.refused()
         try:
-            made = self._turns(attribute, inputs, condition, carried)
+            made = self._turns(body)
         except (TilewrightError, _MissingNodesError):  # which is met again where the loop is converted
             self.forget(refused)
             return None
-        found = made.followed(condition, None if count is None else int(count.item()))
+        found = made.followed(body.condition, None if count is None else int(count.item()))
         cell = None if found is None else cell_of(found, len(made.first), int(made.conditional))
         outside = {inner: outer for outer, inner in made.body.captures.items()}
         if found is None or cell is None or cell.sequence not in outside:
@@ -236,14 +222,9 @@ class NodeGraphs:
             made, [*(states[place] for place in range(len(made.first))), *[every] * len(made.slices)]
         )
 
-    def _turns(
-        self,
-        attribute: str,
-        inputs: Callable[[Inside], Sequence[Value]],
-        condition: Value | None,
-        carried: Sequence[Value],
-    ) -> _Turns:
+    def _turns(self, loop: LoopBody) -> _Turns:
         """The body of a loop as a function, of the first turn's types; what never changes it captures."""
+        attribute, condition, carried = loop.attribute, loop.condition, loop.carried
         fixed = self._unchanged(attribute, len(carried), conditional=condition is not None)
         moving = [place for place in range(len(carried)) if place not in fixed]
         turn = relax.Var("turn", relax.TensorType([], "int64"))
@@ -257,7 +238,7 @@ class NodeGraphs:
             taken = [
                 scope.capture(value) if place in fixed else parameters[place] for place, value in enumerate(carried)
             ]
-            results = self._filled(attribute, inputs(_Turn(turn, tuple(taken), scope, self.node.name)), scope)
+            results = self._filled(attribute, loop.inputs(_Turn(turn, tuple(taken), scope, self.node.name)), scope)
             if condition is not None:
                 following, *results = results
                 conditional = not (_is_true(condition) and _is_true(following))  # else the next turn always follows

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 from tvm import relax
 
 from ....errors import UnsupportedError
-from ..inner_graphs import Graphs, Inside
+from ..inner_graphs import Graphs, Inside, LoopBody
 from ..node import Node, Result, Value, shape_of
 from ..registry import operator
 from ..scope import Missing
@@ -18,8 +16,6 @@ from ..scope import Missing
 # Nodes that the turns of a loop may have together to be converted one after the other; and where a loop of the library
 # cannot do it, because sizes change from turn to turn.
 _FEW_NODES, _MANY_NODES = 200, 5000
-
-T = TypeVar("T")
 
 
 @operator("Identity")
@@ -63,7 +59,7 @@ def loop(node: Node) -> Result:
     def inputs(inside: Inside) -> Sequence[Value]:
         return [inside.turn, np.asarray(True), *inside.carried]
 
-    body = _Body(inputs, node.expr(0) if open_count else count, begins, carried)
+    body = LoopBody("body", inputs, node.expr(0) if open_count else count, begins, carried)
     return _one_of(node, turns, body, None if count is None else int(count.item()))
 
 
@@ -153,7 +149,7 @@ def _scan(
     def inputs(inside: Inside) -> Sequence[Value]:
         return [*inside.carried, *(inside.element(each) for each in along)]
 
-    results = _one_of(node, one_by_one, _Body(inputs, np.asarray(turns), None, states), turns)
+    results = _one_of(node, one_by_one, LoopBody("body", inputs, np.asarray(turns), None, states), turns)
     for index in range(len(states), len(results)):
         if isinstance(results[index], Missing):
             continue
@@ -165,36 +161,22 @@ def _scan(
     return results
 
 
-@dataclass(frozen=True)
-class _Body:
-    """What a loop is made of; as `Graphs.loop` has it."""
-
-    inputs: Callable[[Inside], Sequence[Value]]
-    count: Value | None
-    condition: Value | None
-    carried: Sequence[Value]
-
-    def made_by(self, make: Callable[..., T]) -> T:
-        """What one of the functions of `Graphs` makes of it."""
-        return make("body", self.inputs, count=self.count, condition=self.condition, carried=self.carried)
-
-
-def _one_of(node: Node, turns: Callable[[], list[Value] | None], body: _Body, count: int | None) -> list[Value]:
+def _one_of(node: Node, turns: Callable[[], list[Value] | None], body: LoopBody, count: int | None) -> list[Value]:
     """A recurrent layer if it is one; few turns one after the other, many or all as a loop of the library.
 
     The other way round where that cannot be.
     """
     graphs = _graphs(node)
-    layer = body.made_by(graphs.layer)
+    layer = graphs.layer(body)
     if layer is not None:
         return layer
-    nodes = max(1, graphs.nodes("body")) * (count or 1)
+    nodes = max(1, graphs.nodes(body.attribute)) * (count or 1)
     if nodes <= _FEW_NODES and not graphs.keeps_loops:
         found = turns()
-        return body.made_by(graphs.loop) if found is None else found
+        return graphs.loop(body) if found is None else found
     before = graphs.refused()
     try:
-        results = body.made_by(graphs.loop)
+        results = graphs.loop(body)
         if graphs.refused() == before or nodes > _MANY_NODES:
             return results
     except UnsupportedError:
@@ -202,7 +184,7 @@ def _one_of(node: Node, turns: Callable[[], list[Value] | None], body: _Body, co
             raise
     graphs.forget(before)
     found = turns()
-    return body.made_by(graphs.loop) if found is None else found
+    return graphs.loop(body) if found is None else found
 
 
 def _graphs(node: Node) -> Graphs:

@@ -59,8 +59,6 @@ class DeepLabV3(nn.Module):
             Pyramid(6 * rows[-1].out, channels, rates),
             conv_norm(channels, channels, 3),
             nn.Conv2d(channels, classes, 1),
-            conv_norm(channels, channels, 3),
-            nn.Conv2d(channels, classes, 1),
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -52,7 +52,7 @@ def _unique(node: Node) -> Sequence[Array] | None:
     axis = node.axis(node.attr_int("axis", 0), x.ndim) if "axis" in node.attributes else None
     values, first, which, counts = np.unique(x, True, True, True, axis)
     which = which.reshape(-1)
-    if not node.attr_int("sorted", 1):
+    if not node.attr_flag("sorted", True):
         order = np.argsort(first)
         values, first, counts = np.take(values, order, axis or 0), first[order], counts[order]
         which = np.argsort(order)[which]

@@ -85,6 +85,17 @@ class Node:
         """An INT attribute."""
         return self.attributes[name].as_int() if name in self.attributes else default
 
+    def attr_flag(self, name: str, default: bool) -> bool:
+        """An INT attribute that is 0 or 1.
+
+        Raises:
+            ModelError: it is another number, which ONNX gives no meaning.
+        """
+        value = self.attr_int(name, default)
+        if value not in (0, 1):
+            raise self.invalid(f"{name} is {value}; it is 0 or 1")
+        return bool(value)
+
     def attr_float(self, name: str, default: float) -> float:
         """A FLOAT attribute."""
         return self.attributes[name].as_float() if name in self.attributes else default

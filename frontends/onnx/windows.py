@@ -77,7 +77,7 @@ def read_window(node: Node, spatial: tuple[int, ...], kernel: tuple[int, ...], *
     if min((*kernel, *strides, *dilations), default=1) < 1:
         raise node.invalid("kernel, strides and dilations must be positive")
     auto_pad = node.attr_str("auto_pad", "NOTSET") or "NOTSET"
-    ceil_mode = bool(node.attr_int("ceil_mode", 0))
+    ceil_mode = node.attr_flag("ceil_mode", False)
     begins, ends, extra, output = [], [], [], []
     for axis in range(rank):
         taps = (kernel[axis] - 1) * dilations[axis] + 1

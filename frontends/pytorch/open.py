@@ -23,6 +23,7 @@ from .names import name_layers
 from .program import Program, program_of, scripted_inputs
 from .quiet import quiet
 from .tensors import Array, copied, is_tensor, leaves, output_names, to_array
+from .translations import translations
 
 _EXPORTER = "torch.onnx.export"
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
@@ -85,7 +86,15 @@ def _exported(torch: Any, program: Program) -> _Exported:
         # By an old convention a dictionary in the last place is the keyword arguments.
         args = program.args if program.kwargs else (*program.args, {})
         kwargs = dict(program.kwargs)
-        made = torch.onnx.export(program.model, args, kwargs=kwargs, dynamo=True, verbose=False, optimize=True)
+        made = torch.onnx.export(
+            program.model,
+            args,
+            kwargs=kwargs,
+            dynamo=True,
+            verbose=False,
+            optimize=True,
+            custom_translation_table=translations(torch),
+        )
         return _Exported(made.model_proto, made.exported_program)
     except Exception as error:  # the exporter's own classes, and whatever happens inside of it
         raise UnsupportedError(

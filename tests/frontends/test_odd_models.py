@@ -256,3 +256,26 @@ def test_the_definition_that_needs_an_operator_is_named(monkeypatch: pytest.Monk
     with pytest.raises(UnsupportedError) as caught:
         frontends.load(frontends.open(_small([node])))
     assert caught.value.details[0].startswith("node 'it' (MeanVarianceNormalization, defined by ReduceMean)")
+
+
+@pytest.mark.parametrize(
+    ("operator", "flag", "shape"),
+    [
+        ("ReduceSum", "keepdims", (2, 3)),
+        ("ReduceMax", "keepdims", (2, 3)),
+        ("ArgMin", "keepdims", (2, 3)),
+        ("AveragePool", "ceil_mode", (1, 1, 5, 5)),
+        ("AveragePool", "count_include_pad", (1, 1, 5, 5)),
+        ("Gemm", "transA", (3, 3)),
+    ],
+)
+@pytest.mark.parametrize("value", [2, -1, 1 << 20])
+def test_a_flag_that_is_neither_0_nor_1_is_refused(
+    operator: str, flag: str, shape: tuple[int, ...], value: int
+) -> None:
+    """ONNX gives it no meaning, and who reads it as true or as false computes something else."""
+    attributes = {flag: value} | ({"kernel_shape": [2, 2]} if operator == "AveragePool" else {})
+    given = ["x", "x"] if operator == "Gemm" else ["x"]
+    node = helper.make_node(operator, given, ["y"], name="it", **attributes)
+    with pytest.raises(ModelError, match=f"{flag} is {value}"):
+        frontends.load(frontends.open(model([node], [tensor("x", shape)], [tensor("y", None)])))

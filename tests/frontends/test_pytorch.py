@@ -72,6 +72,37 @@ def test_containers_and_keywords_are_named_and_right() -> None:
     assert {"stem.0/Conv", "blocks.0.fc/MatMul", "blocks.1.norm/LayerNormalization"} <= sources
 
 
+class Experts(nn.Module):
+    """Rows sorted by group, each times the matrix of its group."""
+
+    def __init__(self, dtype: Any) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(3, 8, 16, dtype=dtype))
+
+    def forward(self, rows: Any, ends: Any) -> Any:
+        if rows.dtype == torch.bfloat16:
+            return torch.nn.functional.grouped_mm(rows, self.weight, offs=ends)
+        return torch.ops.transformers.grouped_mm_fallback(rows, self.weight, ends)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "ends"),
+    [("float32", (0, 4, 5)), ("float32", (9, 9, 24)), ("bfloat16", (1, 6, 8))],
+    ids=["a matrix for each row", "every matrix for all rows", "of PyTorch's own"],
+)
+def test_rows_that_choose_their_matrix(dtype: str, ends: tuple[int, ...]) -> None:
+    """PyTorch's exporter knows no ONNX for it; mixtures of experts are made of it."""
+    pytest.importorskip("transformers.integrations.moe")
+    torch.manual_seed(0)
+    module = Experts(getattr(torch, dtype))
+    inputs = (torch.randn(ends[-1], 8, dtype=module.weight.dtype), torch.tensor(ends, dtype=torch.int32))
+    opened = tilewright.open(module, inputs)
+    (result,) = tilewright.compile(opened, threads=1).run(dict(opened.examples)).values()
+    expected = module(*inputs).detach().float()
+    tolerance = 1e-5 if dtype == "float32" else 2.0**-7
+    np.testing.assert_allclose(result.astype(np.float32), expected, rtol=tolerance, atol=tolerance)
+
+
 def test_programs_and_their_files(tmp_path: Path) -> None:
     args, kwargs = example()
     program = torch.export.export(Net().eval(), args, kwargs)

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import children
-
-Work = Callable[[int], tuple[str, str]]
+from children import Work
 
 
 @dataclass(frozen=True)
@@ -24,6 +23,7 @@ class Campaign:
         what: in a sentence.
         count: how many trials there are by default.
         limit_seconds: processor time that one may take.
+        limit_bytes: memory that the process of one may have at any time; None for any.
         failed: the kinds of outcome that are failures.
         told: the kinds that are printed in a line and are none.
     """
@@ -34,6 +34,7 @@ class Campaign:
     limit_seconds: float
     failed: Sequence[str]
     told: Sequence[str] = ()
+    limit_bytes: int | None = None
 
     def parser(self) -> argparse.ArgumentParser:
         """The options that all have."""
@@ -56,7 +57,7 @@ class Campaign:
 
         Args:
             options: of `parser`.
-            work: does the trial of a seed; says the kind of its outcome and more.
+            work: does the trial of a seed; says the kind of its outcome and more, or how to judge what it did.
             report: what to print of one that failed, once it was saved.
             arguments: further ones for children.
 
@@ -65,7 +66,7 @@ class Campaign:
         """
         warnings.simplefilter("ignore")
         if options.child is not None:
-            children.serve(work, options.child, self.limit_seconds)
+            children.serve(work, options.child, self.limit_seconds, self.limit_bytes)
             return 0
         seeds = range(options.seed, options.seed + options.count)
         options.save.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any
+
+Verdict = tuple[str, str]  # the kind of an outcome, and more about it
+Work = Callable[[int], Verdict | Callable[[], Verdict]]
 
 _SHARE = 200  # numbers to a child: enough that its start does not count
 _MEMORY_BYTES = 12 << 30  # of addresses: who asks for more is told that there is none
@@ -40,10 +44,12 @@ class _Child:
         return self.process.stdout
 
 
-def serve(work: Callable[[int], tuple[str, str]], numbers: Sequence[int], limit_seconds: float) -> None:
+def serve(work: Work, numbers: Sequence[int], limit_seconds: float, limit_bytes: int | None = None) -> None:
     """The child's side: does the work of each number and prints what came of it.
 
     A number that takes more processor time than the limit ends the process: with SIGPROF, which needs no cooperation.
+    One that made the process larger than `limit_bytes` at any time is `large`. Where the work returns a function, this
+    tells the outcome, and what it takes counts for nothing.
     """
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever else prints must not spoil the answers
@@ -52,11 +58,27 @@ def serve(work: Callable[[int], tuple[str, str]], numbers: Sequence[int], limit_
     if numbers:
         work(numbers[0])  # once without a limit: what it imports takes seconds
     for number in numbers:
+        _forget_peak()
         began = time.process_time()
         signal.setitimer(signal.ITIMER_PROF, limit_seconds)
-        kind, text = work(number)
+        done = work(number)
         signal.setitimer(signal.ITIMER_PROF, 0)
-        print(json.dumps([number, kind, text, round(time.process_time() - began, 3)]), file=out, flush=True)
+        seconds, peak = time.process_time() - began, _peak_bytes()
+        kind, text = done() if callable(done) else done
+        if limit_bytes is not None and peak > limit_bytes:
+            kind, text = "large", f"{peak >> 20} MiB; {kind} {text}"
+        print(json.dumps([number, kind, text, round(seconds, 3)]), file=out, flush=True)
+
+
+def _forget_peak() -> None:
+    """Lets the largest size that this process had begin at what it has now."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak_bytes() -> int:
+    """The most memory that this process had since `_forget_peak`."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM:"))
 
 
 def run(command: Sequence[str], numbers: Sequence[int], processes: int) -> Iterator[Outcome]:

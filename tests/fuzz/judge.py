@@ -36,16 +36,22 @@ def _input(y: Array, x: Array | None) -> Array:
     return y * 0 if x is None else np.abs(x)
 
 
+def _largest_input(y: Array, x: Array | None) -> Array:
+    return np.full_like(y, 0.0 if x is None else np.abs(x).max(initial=0.0))
+
+
 def _one(y: Array, x: Array | None) -> Array:
     return np.ones_like(y)
 
 
 # What loses digits inside one operator moves by more: sums of products (Resize by cubics is one) may be taken in any
 # order, or by Winograd's transform, so that errors are relative to the largest result; x * (1 + erf(x / sqrt(2))) has
-# an error relative to x; the logarithm of a sum has that of the sum, which is relative to 1 where it is nearly 1.
+# an error relative to x; the logarithm of a sum has that of the sum, which is relative to 1 where it is nearly 1; ONNX
+# Runtime's LRN moves its sum of squares along the channels, so that the largest one leaves its rounding behind.
 _ABSOLUTE = {
     **dict.fromkeys(("Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum", "Resize", "RNN", "GRU", "LSTM"), _largest),
     **dict.fromkeys(("Gelu",), _input),
+    **dict.fromkeys(("LRN",), _largest_input),
     **dict.fromkeys(("LogSoftmax", "ReduceLogSumExp"), _one),
 }
 _FACTOR = 4.0  # how often the largest difference seen may be exceeded: few draws do not meet the worst case

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from generate import generate
+from generate import Sample, generate
 from onnx import TensorProto, helper, numpy_helper
 
 _TINY = Path(__file__).parents[1] / "models"
@@ -14,15 +14,21 @@ _DIGITS = Path(__file__).parents[2] / "examples" / "models" / "digits_cnn.onnx"
 EXTERNAL = "weights.bin"  # beside the model, which may ask for it
 
 
-def specimen(rng: np.random.Generator) -> onnx.ModelProto:
-    """A sound model."""
+def specimen(rng: np.random.Generator) -> Sample:
+    """A sound model; of those that are not generated, inputs are not known, and everything is data."""
     kind = rng.random()
     if kind < 0.6:
-        return generate(int(rng.integers(1 << 20))).model
+        return generate(int(rng.integers(1 << 20)))
     if kind < 0.7:
-        return onnx.load(_DIGITS)
+        return _of(onnx.load(_DIGITS))
     makers = (_with_branches, _with_function, _with_sparse, _with_external, _symbolic)
-    return makers[int(rng.integers(len(makers)))]()
+    return _of(makers[int(rng.integers(len(makers)))]())
+
+
+def _of(model: onnx.ModelProto) -> Sample:
+    graph = model.graph
+    made = (name for node in graph.node for name in node.output)
+    return Sample(model, {}, frozenset({*(each.name for each in (*graph.input, *graph.initializer)), *made}))
 
 
 def external_weights() -> bytes:

@@ -30,7 +30,7 @@ def cast_like(node: Node) -> Result:
 
 
 def _cast(node: Node, dtype: str) -> Result:
-    saturate, rounding = bool(node.attr_int("saturate", 1)), node.attr_str("round_mode", "up")
+    saturate, rounding = node.attr_flag("saturate", True), node.attr_str("round_mode", "up")
     if rounding not in _ROUNDINGS:
         raise node.invalid(f"the attribute round_mode is '{rounding}'")
     known = node.constant(0)

@@ -120,12 +120,12 @@ def fused_gemm(node: Node) -> Result:
 @operator("FusedMatMul", "TransposeMatMul", domain=_DOMAIN)
 def fused_matmul(node: Node) -> Result:
     """alpha * A * B, the last two dimensions of either transposed if asked."""
-    if node.attr_int("transBatchA", 0) or node.attr_int("transBatchB", 0):
+    if node.attr_flag("transBatchA", False) or node.attr_flag("transBatchB", False):
         raise node.unsupported("dimensions of batches that are transposed are not supported")
     operands = []
     for index, flag in ((0, "transA"), (1, "transB")):
         x, rank = node.expr(index), len(node.shape(index))
-        if node.attr_int(flag, 0) and rank > 1:
+        if node.attr_flag(flag, False) and rank > 1:
             x = node.emit(relax.op.permute_dims(x, [*range(rank - 2), rank - 1, rank - 2]))
         operands.append(x)
     result = relax.op.matmul(*operands)

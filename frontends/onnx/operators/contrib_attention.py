@@ -30,7 +30,7 @@ def _part(node: Node, x: Expr, axis: int, start: int, stop: int) -> Expr:
 @operator("Attention", domain=_DOMAIN)
 def attention(node: Node) -> Result:
     """Self-attention with its projection: weights of queries, keys and values stand side by side."""
-    _refuse(node, rotation=bool(node.attr_int("do_rotary", 0)), past_sequence_length=node.has(6))
+    _refuse(node, rotation=node.attr_flag("do_rotary", False), past_sequence_length=node.has(6))
     count = node.attr_int("num_heads", 0)
     batch, length, _ = node.shape(0)
     width = node.shape(1)[1]
@@ -53,7 +53,7 @@ def attention(node: Node) -> Result:
     value = node.attr_float("mask_filter_value", _MASKED)
     added = [parts.padding(node, node.expr(3), length, total, value, dtype)] if node.has(3) else []
     added += [node.expr(5)] if node.has(5) else []
-    added += [parts.causal(node, length, total, dtype)] if node.attr_int("unidirectional", 0) else []
+    added += [parts.causal(node, length, total, dtype)] if node.attr_flag("unidirectional", False) else []
     result = parts.attended(node, q, k, v, scale=node.attr_float("scale", 0.0), added=added)
     output = parts.merged(node, result)
     if not node.wants(1):
@@ -76,7 +76,7 @@ def multi_head_attention(node: Node) -> Result:
     value = node.attr_float("mask_filter_value", _MASKED)
     added = [parts.padding(node, node.expr(4), length, total, value, dtype)] if node.has(4) else []
     added += [node.expr(5)] if node.has(5) else []
-    added += [parts.causal(node, length, total, dtype)] if node.attr_int("unidirectional", 0) else []
+    added += [parts.causal(node, length, total, dtype)] if node.attr_flag("unidirectional", False) else []
     result = parts.attended(node, q, k, v, scale=node.attr_float("scale", 0.0), added=added)
     return [parts.merged(node, result), k, v]
 
@@ -116,7 +116,7 @@ def _unpacked(node: Node, x: Expr, number: int) -> list[Expr]:
 @operator("RotaryEmbedding", domain=_DOMAIN)
 def rotary_embedding(node: Node) -> Result:
     """Pairs of elements of each head turned by angles that their position looks up in a cache."""
-    _refuse(node, packed_batching=bool(node.attr_int("is_packed_batching", 0)))
+    _refuse(node, packed_batching=node.attr_flag("is_packed_batching", False))
     shape = node.shape(0)
     x, pairs = node.expr(0), node.shape(2)[1]
     count = node.attr_int("num_heads", 0)
@@ -129,7 +129,7 @@ def rotary_embedding(node: Node) -> Result:
         steps = node.emit(np.arange(length, dtype=np.int64)[None, :].repeat(batch, 0))
         positions = node.emit(relax.op.add(node.emit(relax.op.astype(positions, "int64")), steps))
     cosine, sine = _angles(node, (2, 3), positions)
-    turned = parts.rotated(node, x, cosine, sine, interleaved=bool(node.attr_int("interleaved", 0)))
+    turned = parts.rotated(node, x, cosine, sine, interleaved=node.attr_flag("interleaved", False))
     scale = node.attr_float("scale", 1.0)
     turned = turned if scale == 1.0 else node.emit(relax.op.multiply(turned, node.scalar(scale, dtype_of(turned))))
     return parts.merged(node, turned) if len(shape) == 3 else turned
@@ -144,7 +144,7 @@ def group_query_attention(node: Node) -> Result:
     """Causal attention whose keys and values stand in a cache; heads of keys serve several of queries."""
     _refuse(
         node,
-        a_window_of_the_cache=bool(node.attr_int("sliding_window_cache", 0)),
+        a_window_of_the_cache=node.attr_flag("sliding_window_cache", False),
         a_quantized_cache=node.has(12) or node.has(13),
         a_limit_of_scores=node.attr_float("softcap", 0.0) != 0.0,
         smooth_softmax=node.attr_int("smooth_softmax", 0) == 1 or node.has(11),
@@ -162,13 +162,13 @@ def group_query_attention(node: Node) -> Result:
     if cached and total == cached + length and (batch == 1 or node.sizes_vary):
         return _continued(node, q, k, v)
     past = _past(node, batch, length, first=total == length)
-    if node.attr_int("do_rotary", 0):
+    if node.attr_flag("do_rotary", False):
         positions = node.expr(9) if node.has(9) and total != length else None
         if positions is None:
             steps = node.emit(np.arange(length, dtype=np.int64)[None, :])
             positions = node.emit(relax.op.add(node.reshape(past, (batch, 1)), steps))
         angles = _angles(node, (7, 8), positions)
-        interleaved = bool(node.attr_int("rotary_interleaved", 0))
+        interleaved = node.attr_flag("rotary_interleaved", False)
         q, k = (parts.rotated(node, each, *angles, interleaved=interleaved) for each in (q, k))
     room = max(cached, total)
     k, v = (_cached(node, index, new, past, room) for index, new in ((3, k), (4, v)))
@@ -189,7 +189,7 @@ def _continued(node: Node, q: Expr, k: Expr, v: Expr) -> Result:
     past = None
     if batch > 1:  # a prompt that is shorter than others has nothing behind it, either
         past = node.emit(relax.op.maximum(_past(node, batch, length, first=False), node.scalar(0, "int64")))
-    if node.attr_int("do_rotary", 0):
+    if node.attr_flag("do_rotary", False):
         if node.has(9):
             positions = node.expr(9)
         elif past is None:
@@ -199,7 +199,7 @@ def _continued(node: Node, q: Expr, k: Expr, v: Expr) -> Result:
             steps = node.emit(np.arange(length, dtype=np.int64)[None, :])
             positions = node.emit(relax.op.add(node.reshape(past, (batch, 1)), steps))
         angles = _angles(node, (7, 8), positions)
-        interleaved = bool(node.attr_int("rotary_interleaved", 0))
+        interleaved = node.attr_flag("rotary_interleaved", False)
         q, k = (parts.rotated(node, each, *angles, interleaved=interleaved) for each in (q, k))
     added = [node.expr(10)] if node.has(10) else []
     if past is None:

@@ -100,7 +100,7 @@ def unique(node: Node) -> Result:
     rows = converted(node, rows, "uint8" if dtype == "bool" else kind)
     kind = "uint8" if dtype == "bool" else kind
     first = node.emit_kernel(tir_choices.first_of_equals(count, width, kind), rows)
-    by_value = bool(node.attr_int("sorted", 1))
+    by_value = node.attr_flag("sorted", True)
     rank, equals = node.emit_kernel(tir_choices.ranks_of_rows(count, width, kind, by_value=by_value), rows, first)
     places, counts, total = node.emit_kernel(tir_choices.different_rows(count), first, rank, equals)
     extents = ragged.extents_of(node, total, (count,), 0)
@@ -126,7 +126,7 @@ def non_max_suppression(node: Node) -> Result:
         for index, otherwise in ((3, np.zeros(1, np.float32)), (4, np.full(1, -np.inf, np.float32)))
     ]
     most = node.reshape(node.expr(2), (1,))
-    kernel = tir_choices.suppressed(batch, classes, boxes, room, centred=bool(node.attr_int("center_point_box", 0)))
+    kernel = tir_choices.suppressed(batch, classes, boxes, room, centred=node.attr_flag("center_point_box", False))
     kept, numbers = node.emit_kernel(kernel, node.expr(0), scores, order, relax.op.concat(limits, 0), most)
     rows, total = node.emit_kernel(tir_choices.listed(batch, classes, room), kept, numbers)
     return [Ragged(rows, ragged.extents_of(node, total, (batch * classes * room, 3), 0))]

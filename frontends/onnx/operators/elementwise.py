@@ -179,7 +179,7 @@ def _cast(x: Expr, dtype: str) -> Expr:
 def modulo(node: Node) -> Result:
     """The remainder with the divisor's sign (fmod=0) or with the dividend's (fmod=1)."""
     given = node.dtype(0)
-    truncated = bool(node.attr_int("fmod", 0))
+    truncated = node.attr_flag("fmod", False)
     if not is_float(given):
         return (relax.op.mod if truncated else relax.op.floor_mod)(node.expr(0), node.expr(1))
     return _cast(node.emit(_float_modulo(node, accumulator(given), truncated)), given)
@@ -247,7 +247,7 @@ def is_infinite(node: Node) -> Result:
     checks = [
         relax.op.equal(x, node.scalar(value, dtype))
         for flag, value in (("detect_positive", np.inf), ("detect_negative", -np.inf))
-        if node.attr_int(flag, 1)
+        if node.attr_flag(flag, True)
     ]
     if not checks:
         return np.zeros(node.shape(0), np.bool_)

@@ -195,7 +195,7 @@ def one_hot(node: Node) -> Result:
 @operator("Trilu")
 def triangle(node: Node) -> Result:
     """The upper or lower triangle of the last two dimensions, moved by k diagonals; zero elsewhere."""
-    upper = bool(node.attr_int("upper", 1))
+    upper = node.attr_flag("upper", True)
     x = node.expr(0)
     if not node.has(1) or node.constant(1) is not None:
         shift = node.static_ints(1, "k")[0] if node.has(1) else 0

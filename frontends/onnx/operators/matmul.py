@@ -49,7 +49,7 @@ def _converted(node: Node, x: Expr, dtype: str) -> Expr:
 def _operand(node: Node, index: int, flag: str) -> Expr:
     """A or B, transposed if its flag says so; a constant is transposed here and now."""
     known = node.constant(index)
-    if not node.attr_int(flag, 0):
+    if not node.attr_flag(flag, False):
         return node.expr(index)
     if known is not None:
         return node.emit(np.ascontiguousarray(known.T))

@@ -21,7 +21,9 @@ def batch_normalization(node: Node) -> Result:
     shape = shape_of(x)
     epsilon = node.attr_float("epsilon", 1e-5)
     training = (
-        node.attr_int("training_mode", 0) if node.opset >= 14 else (node.opset < 7 and not node.attr_int("is_test", 0))
+        node.attr_flag("training_mode", False)
+        if node.opset >= 14
+        else (node.opset < 7 and not node.attr_flag("is_test", False))
     )
     if 7 <= node.opset < 14 and any(output.name for output in node.source.outputs[1:]):
         raise node.unsupported("batch statistics at run time are not supported", "export in inference mode: one output")
@@ -29,7 +31,7 @@ def batch_normalization(node: Node) -> Result:
         raise node.unsupported("batch statistics at run time are not supported", "export with is_test=1")
     if training:
         return _batch_statistics(node, x, epsilon)
-    if not node.attr_int("spatial", 1):
+    if not node.attr_flag("spatial", True):
         raise node.unsupported("statistics by element (spatial=0) are not supported")
     parameters = [node.constant(index) for index in range(1, 5)]
     by_channel = (shape[1], *[1] * (len(shape) - 2)) if len(shape) > 1 else shape

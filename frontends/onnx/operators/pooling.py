@@ -45,7 +45,7 @@ def max_pool(node: Node) -> Result:
 
 def _padding(node: Node, x: Expr, window: Window) -> dict[str, Any]:
     """Padding, and `ceil_mode`, which leaves out what the last window needs besides: that depends on the size of x."""
-    if node.attr_int("ceil_mode", 0):
+    if node.attr_flag("ceil_mode", False):
         taps = [(size - 1) * step + 1 for size, step in zip(window.kernel, window.dilations, strict=True)]
         rooms = [sum(each) for each in zip(shape_of(x)[2:], window.begins, window.ends, strict=True)]
         windows = [
@@ -58,7 +58,7 @@ def _padding(node: Node, x: Expr, window: Window) -> dict[str, Any]:
 
 def _max_pool_with_indices(node: Node, x: Expr, window: Window) -> Result:
     shape, dtype = shape_of(x), dtype_of(x)
-    column_major = bool(node.attr_int("storage_order", 0))
+    column_major = node.attr_flag("storage_order", False)
     planes = shape[0] * shape[1]
     kernel = tir_extrema.max_pool_with_indices(planes, window, shape[2:], dtype, column_major=column_major)
     if any(window.padding):
@@ -73,7 +73,7 @@ def average_pool(node: Node) -> Result:
     window = _window(node)
     x = node.expr(0)
     rank = len(window.kernel)
-    include = bool(node.attr_int("count_include_pad", 0))
+    include = node.attr_flag("count_include_pad", False)
     plain = rank in _AVERAGE_POOLS and max(window.dilations) == 1
     if plain and not (include and any(window.extra)):
         x, window = cropped(node, x, window)

@@ -74,7 +74,7 @@ def qlinear_global_average_pool(node: Node) -> Result:
     """The mean of every channel."""
     x = _given(node, 0)
     rank = len(shape_of(x))
-    axes = list(range(1, rank - 1) if node.attr_int("channels_last", 0) else range(2, rank))
+    axes = list(range(1, rank - 1) if node.attr_flag("channels_last", False) else range(2, rank))
     return _result(node, relax.op.mean(x, axes, keepdims=True), 3, node.dtype(0))
 
 
@@ -95,7 +95,10 @@ def qgemm(node: Node) -> Result:
     """alpha * A B + C: integers where there is a scale of the result, else floats; C is int32 in the scale of sums."""
     left, right = (
         _transposed(node, quantized.centered(node, index, zero, axis), flag)
-        for index, zero, flag, axis in ((0, 2, "transA", 0), (3, 5, "transB", 0 if node.attr_int("transB", 0) else 1))
+        for index, zero, flag, axis in (
+            (0, 2, "transA", 0),
+            (3, 5, "transB", 0 if node.attr_flag("transB", False) else 1),
+        )
     )
     sums = node.emit(relax.op.matmul(left, right))
     if node.has(6):
@@ -111,7 +114,7 @@ def qgemm(node: Node) -> Result:
 
 
 def _transposed(node: Node, x: Expr, flag: str) -> Expr:
-    return node.emit(relax.op.permute_dims(x, [1, 0])) if node.attr_int(flag, 0) else x
+    return node.emit(relax.op.permute_dims(x, [1, 0])) if node.attr_flag(flag, False) else x
 
 
 @operator("MatMulIntegerToFloat", domain=_DOMAIN)

@@ -58,7 +58,7 @@ def _layer(node: Node, kind: str) -> Result:
     if ranks != [3, 3, 3]:
         raise node.invalid(f"the input and its weights have 3 dimensions each, not {ranks}")
     dtype = "float32" if given in NARROW_FLOATS else given  # sums are kept in float32, and so is the state
-    batch_first = bool(node.attr_int("layout", 0))
+    batch_first = node.attr_flag("layout", False)
     x = relax.op.permute_dims(node.expr(0), (1, 0, 2)) if batch_first else node.expr(0)
     x = node.emit(_cast(x, given, dtype))
     steps, batch, _ = shape_of(x)
@@ -115,8 +115,8 @@ def _described(node: Node, kind: str, directions: int) -> Layer:
         backward,
         tuple(tuple(functions[start : start + each]) for start in range(0, len(functions), each)),
         clip if clip > 0 else math.inf,
-        coupled=kind == LSTM and bool(node.attr_int("input_forget", 0)),
-        reset_after=kind == GRU and bool(node.attr_int("linear_before_reset", 0)),
+        coupled=kind == LSTM and node.attr_flag("input_forget", False),
+        reset_after=kind == GRU and node.attr_flag("linear_before_reset", False),
         lengths=node.has(4),
         peepholes=kind == LSTM and node.has(7),
     )

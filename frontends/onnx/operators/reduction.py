@@ -103,10 +103,10 @@ def reduction(node: Node) -> Result:
     given = list(node.attr_ints("axes") or ())
     if node.has(1):
         given = node.static_ints(1, "the axes") if node.shape(1) != (0,) else []
-    if not given and node.attr_int("noop_with_empty_axes", 0):
+    if not given and node.attr_flag("noop_with_empty_axes", False):
         return _without_reduction(node)
     axes = sorted({node.axis(axis, len(shape)) for axis in given}) or list(range(len(shape)))
-    keepdims = bool(node.attr_int("keepdims", 1))
+    keepdims = node.attr_flag("keepdims", True)
     return _reduced(node, node.expr(0), axes, keepdims) if shape else _without_reduction(node)
 
 
@@ -137,7 +137,7 @@ def position_of_extremum(node: Node) -> Result:
     x = node.expr(0)
     shape = shape_of(x)
     axis = node.axis(node.attr_int("axis", 0), len(shape))
-    keepdims = bool(node.attr_int("keepdims", 1))
+    keepdims = node.attr_flag("keepdims", True)
     if 0 in shape:
         rest = [1 if each == axis else extent for each, extent in enumerate(shape) if keepdims or each != axis]
         if 0 not in rest:
@@ -148,7 +148,7 @@ def position_of_extremum(node: Node) -> Result:
         x,
         axis,
         largest=node.op_type == "ArgMax",
-        last=bool(node.attr_int("select_last_index", 0)),
+        last=node.attr_flag("select_last_index", False),
         keepdims=keepdims,
     )
 
@@ -164,8 +164,8 @@ def running_total(node: Node) -> Result:
     kernel = tir_scan.running_total(
         *flat,
         node.dtype(0),
-        exclusive=bool(node.attr_int("exclusive", 0)),
-        reverse=bool(node.attr_int("reverse", 0)),
+        exclusive=node.attr_flag("exclusive", False),
+        reverse=node.attr_flag("reverse", False),
         product=node.op_type == "CumProd",
     )
     return node.reshape(node.emit_kernel(kernel, node.reshape(node.expr(0), flat)), shape)
@@ -182,4 +182,4 @@ def top_k(node: Node) -> Result:
     if count == 0 or 0 in shape:
         empty = [count if each == axis else dim for each, dim in enumerate(shape)]
         return [np.zeros(empty, node.dtype(0)), np.zeros(empty, np.int64)]
-    return node.emit_te(te_sorting.top_k, node.expr(0), axis, count, largest=bool(node.attr_int("largest", 1)))
+    return node.emit_te(te_sorting.top_k, node.expr(0), axis, count, largest=node.attr_flag("largest", True))

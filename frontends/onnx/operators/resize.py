@@ -72,8 +72,8 @@ def resize(node: Node) -> Result:
         coordinates=coordinates,
         nearest=node.attr_str("nearest_mode", "round_prefer_floor"),
         cubic=node.attr_float("cubic_coeff_a", -0.75),
-        exclude_outside=bool(node.attr_int("exclude_outside", 0)),
-        antialias=bool(node.attr_int("antialias", 0)),
+        exclude_outside=node.attr_flag("exclude_outside", False),
+        antialias=node.attr_flag("antialias", False),
     )
     return _resized(node, scales, sizes, [method] * rank, starts, ends)
 

@@ -42,7 +42,7 @@ def grid_sample(node: Node) -> Result:
         node.expr(1),
         mode=_MODES[mode],
         padding=padding,
-        align_corners=bool(node.attr_int("align_corners", 0)),
+        align_corners=node.attr_flag("align_corners", False),
         dtype=dtype,
     )
     return converted(node, result, given)

@@ -61,7 +61,7 @@ def concat_from_sequence(node: Node) -> Result:
     rank = len(shape_of(parts[0]))
     if "axis" not in node.attributes:
         raise node.invalid("it says no axis")
-    if not node.attr_int("new_axis", 0):
+    if not node.attr_flag("new_axis", False):
         return relax.op.concat(parts, node.axis(node.attr_int("axis", 0), rank))
     axis = node.axis(node.attr_int("axis", 0), rank + 1)
     shapes = [shape_of(part) for part in parts]
@@ -83,7 +83,7 @@ def split_to_sequence(node: Node) -> Result:
             sizes = [min(sizes[0], extent - start) for start in range(0, extent, sizes[0])]
     if min(sizes, default=0) < 0 or sum(sizes) != extent:
         raise node.invalid(f"the sizes {sizes} do not add up to {extent}")
-    keeps = node.has(1) or node.attr_int("keepdims", 1)
+    keeps = node.has(1) or node.attr_flag("keepdims", True)
     x, start, parts = node.expr(0), 0, []
     for size in sizes:
         part = node.emit(relax.op.strided_slice(x, [axis], [start], [start + size]))

@@ -33,7 +33,7 @@ def reshape(node: Node) -> Result:
     old = node.shape(0)
     given = node.attr_ints("shape") if node.opset < 5 else node.static_ints(1, "the shape")
     new = list(given or ())
-    if not node.attr_int("allowzero", 0):
+    if not node.attr_flag("allowzero", False):
         if any(extent == 0 and axis >= len(old) for axis, extent in enumerate(new)):
             raise node.invalid(f"the shape {new} copies a dimension that {list(old)} lacks")
         new = [old[axis] if extent == 0 else extent for axis, extent in enumerate(new)]

@@ -32,7 +32,7 @@ def _transform(node: Node, axis: int) -> Result:
     parts, extent = shape[-1], shape[axis]
     if axis == len(shape) - 1 or parts not in (1, 2):
         raise node.invalid(f"{list(shape)} has no real and imaginary part after axis {axis}")
-    inverse, onesided = bool(node.attr_int("inverse", 0)), bool(node.attr_int("onesided", 0))
+    inverse, onesided = node.attr_flag("inverse", False), node.attr_flag("onesided", False)
     if onesided and not inverse and parts == 2:
         raise node.invalid("half a spectrum is asked of complex numbers")
     length = 2 * (extent - 1) if inverse and onesided else extent
@@ -95,7 +95,7 @@ def short_time_transform(node: Node) -> Result:
         length = node.static_ints(3, "the length of a frame")[0]
     if step < 1 or not 1 <= length <= extent or (node.has(2) and node.shape(2) != (length,)):
         raise node.invalid(f"frames of {length} every {step} do not fit a signal of {extent} and the window")
-    onesided = bool(node.attr_int("onesided", 1))
+    onesided = node.attr_flag("onesided", True)
     if onesided and parts == 2:
         raise node.invalid("half a spectrum is asked of complex numbers")
     frames = 1 + (extent - length) // step

@@ -214,6 +214,8 @@ def _sizes_of_inputs(
         else:
             places = [place for place, size in enumerate(sizes) if size is None]
             unknown[name] = [f"{place} ({dims[place]!r})" if dims[place] else str(place) for place in places]
+    for name, given in inputs.items():
+        _check_open(name, model.get(name), given)
     used = {dimension for sizes in inputs.values() for each in sizes for dimension in dimensions_of(each)}
     unused = [name for name, dimension in named.items() if dimension not in used]
     strange = [name for name in unused if not _is_called(name, model)]
@@ -221,8 +223,6 @@ def _sizes_of_inputs(
         raise _without_sizes(unknown, model, names)
     if unused:
         raise _nobody_calls((strange or unused)[0], model)
-    for name, sizes in inputs.items():
-        _check_open(name, model.get(name), sizes)
     return inputs
 
 

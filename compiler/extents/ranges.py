@@ -135,8 +135,8 @@ def varying_axes(options: CompileOptions) -> dict[str, dict[int, str]]:
     dimensions = tuple(_named_dimensions(options).values())
     found: dict[str, dict[int, str]] = {}
     for name, shape in options.shapes.items():
-        sizes = [_size(size, dimensions, name) for size in shape]
-        found[name] = {axis: str(size) for axis, size in enumerate(sizes) if isinstance(size, SizeExpr)}
+        sizes = enumerate(_size(size, dimensions, name) for size in shape)
+        found[name] = {axis: str(size) for axis, size in sizes if isinstance(size, SizeExpr)}
     return {name: axes for name, axes in found.items() if axes}
 
 
@@ -207,12 +207,12 @@ def _sizes_of_inputs(
     for name, dims in model.items():
         if name in inputs or name in options.bindings or dims is None:
             continue
-        sizes = [names.size(dim) if isinstance(dim, str) else dim for dim in dims]
-        known = tuple(size for size in sizes if size is not None)
-        if len(known) == len(sizes):
+        found = [names.size(dim) if isinstance(dim, str) else dim for dim in dims]
+        known = tuple(size for size in found if size is not None)
+        if len(known) == len(found):
             inputs[name] = known
         else:
-            places = [place for place, size in enumerate(sizes) if size is None]
+            places = [place for place, size in enumerate(found) if size is None]
             unknown[name] = [f"{place} ({dims[place]!r})" if dims[place] else str(place) for place in places]
     for name, given in inputs.items():
         _check_open(name, model.get(name), given)

@@ -13,7 +13,8 @@ from ...ir_types import IRModule
 from ...sizes import Dimension
 from ..options import CompileOptions
 from .range_ends import check_ends
-from .ranges import Ranges, Values, asked_ranges, static_shapes
+from .ranges import Ranges, asked_ranges, static_shapes
+from .sampling import Values
 from .seen import Seen
 from .settle import settled
 from .sized_constants import Sizes

@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 NAME = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 _LONGEST = 1000  # text of a size
+_WORD = r"[^\W\d][^\s+*/()\-,]*"  # a name in a model may have points and the like in it
 
 
 @dataclass(frozen=True)
@@ -172,32 +173,50 @@ def parse_size(text: str, dimensions: Iterable[Dimension]) -> Size:
     return size_of_names(text, {dimension.name: dimension.size for dimension in dimensions})
 
 
+def words_of(text: str, known: Iterable[str] = ()) -> list[str]:
+    """The names in a text, in order: words, and those that are known, whatever is in them."""
+    return _words(known).findall(text)
+
+
 def size_of_names(text: str, known: Mapping[str, Size]) -> Size:
     """The size that a text says of others by name, written as for `parse_size`; ``//`` divides, too.
 
     Raises:
         ValueError: it is written otherwise, or names what is not known.
     """
+    words: list[str] = []
+
+    def numbered(found: re.Match[str]) -> str:
+        words.append(found[0])
+        return f"_{len(words) - 1}"
+
     try:
         if len(text) > _LONGEST:
             raise SyntaxError
-        tree = ast.parse(text.strip(), mode="eval")
-    except SyntaxError as error:
-        raise ValueError(f"{text!r} is no size") from error
-    return _read(tree.body, known, text)
+        tree = ast.parse(_words(known).sub(numbered, text).strip(), mode="eval")
+        return _read(tree.body, {f"_{number}": word for number, word in enumerate(words)}, known, text)
+    except (SyntaxError, RecursionError, MemoryError) as error:
+        raise ValueError(f"{text[:_LONGEST]!r} is no size") from error
 
 
-def _read(node: ast.expr, known: Mapping[str, Size], text: str) -> Size:
+def _words(known: Iterable[str]) -> re.Pattern[str]:
+    """Names in texts: those that are known and no words, the longest first, and words."""
+    others = sorted((each for each in known if not re.fullmatch(_WORD, each)), key=len, reverse=True)
+    return re.compile("|".join([*(rf"(?<!\w){re.escape(each)}(?!\w)" for each in others if each), _WORD]))
+
+
+def _read(node: ast.expr, words: Mapping[str, str], known: Mapping[str, Size], text: str) -> Size:
     if isinstance(node, ast.Constant) and type(node.value) is int:
         return node.value
     if isinstance(node, ast.Name):
-        if node.id not in known:
-            raise ValueError(f"{text!r} names {node.id!r}, which is no dimension")
-        return known[node.id]
+        word = words.get(node.id, node.id)
+        if word not in known:
+            raise ValueError(f"{text!r} names {word!r}, which is no dimension")
+        return known[word]
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        return _read(node.operand, known, text) * -1
+        return _read(node.operand, words, known, text) * -1
     if isinstance(node, ast.BinOp):
-        left, right = _read(node.left, known, text), _read(node.right, known, text)
+        left, right = _read(node.left, words, known, text), _read(node.right, words, known, text)
         if isinstance(node.op, ast.Add):
             return left + right
         if isinstance(node.op, ast.Sub):

@@ -104,7 +104,7 @@ def compile(
             hint="use tilewright.compiler.build.build, or the command line",
         )
     if example_inputs is not None or example_kwargs:
-        model = open(model, example_inputs, example_kwargs)
+        model = open(model, example_inputs, example_kwargs, shapes=shapes, ranges=ranges)
     folder = None
     if output is None:
         folder = TemporaryFolder()
@@ -126,7 +126,8 @@ def open(
     example_inputs: Any = None,
     example_kwargs: Mapping[str, Any] = _NOTHING,
     *,
-    shapes: Mapping[str, Sequence[int]] = _NOTHING,
+    shapes: Mapping[str, Sequence[int | str]] = _NOTHING,
+    ranges: Mapping[str, tuple[int, int]] = _NOTHING,
 ) -> OpenedModel:
     """Opens a model once, for `compile`, `verify` and `tune` alike: a framework's model is exported and checked here.
 
@@ -136,18 +137,23 @@ def open(
         example_inputs: what a torch.nn.Module is called with: a tensor, or a tuple of positional arguments, which may
             be containers of tensors. An ExportedProgram has its own.
         example_kwargs: its keyword arguments.
-        shapes: full shapes of inputs by name, for models of TensorFlow or TorchScript that leave them open.
+        shapes: full shapes of inputs by name, for models of TensorFlow or TorchScript that leave them open; and for
+            every model that is to be compiled for ranges, with their dimensions.
+        ranges: the dimensions in `shapes` for which the model stays open, as `compile` takes them.
 
     Raises:
         ModelError: the model is damaged, or its export computes something else.
         UnsupportedError: its framework cannot export it.
-        UsageError: it is no model, or example inputs are missing.
+        UsageError: it is no model, or example inputs are missing; or a shape or a range says what cannot be.
         ToolError: its framework is not installed.
     """
     from .. import frontends
+    from .extents.ranges import static_shapes, varying_axes
 
     given = example_inputs if example_inputs is None or isinstance(example_inputs, tuple) else (example_inputs,)
-    return frontends.open(model, frontends.Request(given, example_kwargs, shapes))
+    asked = CompileOptions(shapes=shapes, ranges=ranges)
+    request = frontends.Request(given, example_kwargs, static_shapes(asked), varying_axes(asked))
+    return frontends.open(model, request)
 
 
 def load(path: str | os.PathLike[str]) -> CompiledModel:

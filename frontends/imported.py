@@ -22,6 +22,8 @@ class ImportedModel:
         extents: of outputs by name whose size depends on data: the output, int64[rank], that says what it is.
         tensors: for the model's tensors the names of bindings that hold their elements.
         layers: for its nodes, by name or first output, the name that their bindings have.
+        graphs: of nodes with graphs, as errors name them, the attributes whose graphs are in the module: of a branch
+            that was decided by what is known, the one that is taken.
     """
 
     module: tvm.IRModule
@@ -32,3 +34,4 @@ class ImportedModel:
     extents: Mapping[str, str] = field(default_factory=dict)
     tensors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     layers: Mapping[str, str] = field(default_factory=dict)
+    graphs: Mapping[str, frozenset[str]] = field(default_factory=dict)

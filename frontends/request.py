@@ -19,11 +19,14 @@ class Request:
             nobody gave any.
         example_kwargs: keyword arguments of it.
         shapes: full shapes of inputs by name, as `load` takes them: for frameworks that leave the batch open.
+        varying: of inputs by name the axes that stay open, and what they are called; `shapes` has sizes for them, too,
+            for which the model is tried.
     """
 
     example_inputs: tuple[Any, ...] | None = None
     example_kwargs: Mapping[str, Any] = field(default_factory=dict)
     shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    varying: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
 
 
 def framework(package: str, extra: str, what: str) -> Any:

@@ -276,9 +276,9 @@ def read_inputs(
     if model is not None and any(not spec.dtype.startswith(("float", "bfloat")) for spec in missing):
         from ... import frontends
         from ..inputs.input_ranges import integer_bounds
+        from ..inputs.requests import request_for
 
-        request = frontends.Request(shapes={name: spec.shape for name, spec in specs.items()})
-        bounds = integer_bounds(frontends.open(model, request))
+        bounds = integer_bounds(frontends.open(model, request_for(signature.model_inputs)))
     return {**random(missing, seed, bounds), **given}
 
 

@@ -138,6 +138,7 @@ def _quantized(
 ) -> None:
     from ... import frontends
     from ..calibration.samples import checked_samples
+    from ..inputs.requests import request_for
     from ..recipe_check.check import check_quantized
     from ..recipes.files import read_recipe
     from ..reports.quantization_check import tables
@@ -145,7 +146,7 @@ def _quantized(
 
     loaded = open_library(library, None)
     specs = loaded.signature.model_inputs
-    opened = frontends.open(model, frontends.Request(shapes={spec.name: spec.shape for spec in specs}))
+    opened = frontends.open(model, request_for(specs))
     if data is not None:
         samples = checked_samples(data, specs)
     else:

@@ -6,8 +6,9 @@ import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
+from ...dimension_names import DimensionNames, is_word, spelled
 from ...errors import ShapeError, UsageError
 from ...sizes import (
     NAME,
@@ -16,11 +17,12 @@ from ...sizes import (
     SizeExpr,
     dimensions_of,
     parse_size,
-    size_of_names,
     smallest,
     value_of,
     with_values,
+    words_of,
 )
+from .sampling import Values, ends, imported_for, samples
 from .state_pairs import pairs_asked
 
 if TYPE_CHECKING:
@@ -29,9 +31,10 @@ if TYPE_CHECKING:
 
 MOST_BEST = 16  # sizes with code of their own
 _MOST = 1 << 24  # of a dimension
+Dims: TypeAlias = "Sequence[int | str | None]"  # as a model gives them, None where it says nothing
+# How a dimension is left open by those who write models.
+_OPENED = "dynamic_shapes={'x': {0: torch.export.Dim('N')}} in PyTorch, None in a Keras Input or a TensorSpec"
 _NO_LETTERS = re.compile(r"\W+")
-
-Values = Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class Ranges:
     @property
     def bounds(self) -> Values:
         """The values that it is imported for: the largest, and of a state what leaves room for what continues it."""
-        largest = {dimension.name: dimension.bound for dimension in self.dimensions}
+        largest = {dimension.name: imported_for(dimension) for dimension in self.dimensions}
         largest.update((dimension.name, value) for dimension, value in self.fixed)
         return {**largest, **{name: room - value_of(more, largest) for name, (room, more) in self.rooms.items()}}
 
@@ -78,23 +81,12 @@ class Ranges:
         return {name: tuple(value_of(size, values) for size in sizes) for name, sizes in self.inputs.items()}
 
     def witnesses(self) -> list[Values]:
-        """Values by which it is seen how a model depends on them: others than the bounds, and than each other."""
-        found: list[Values] = []
-        fixed = {dimension.name: value for dimension, value in self.fixed}
-        bounds = self.bounds
-        for step in (1, 3):
-            values = dict(fixed)
-            for number, each in enumerate(self.open):
-                least = min(max(2, each.least), bounds[each.name])
-                values[each.name] = max(least, bounds[each.name] - step - 2 * number)
-            if values not in found and values != bounds:
-                found.append(values)
-        for each in self.open[3:]:  # so that it is seen which of many it is that something depends on
-            alone = {**bounds, each.name: max(each.least, bounds[each.name] - 1)}
-            if alone not in (*found, bounds):
-                found.append(alone)
-        least_of_all = {**fixed, **{each.name: min(max(2, each.least), each.bound) for each in self.open}}
-        return found if least_of_all in (*found, bounds) else [*found, least_of_all]
+        """Values by which it is seen how a model depends on them."""
+        return samples(self.open, self.bounds)
+
+    def ends(self) -> Values | None:
+        """The smallest values, where nothing of a model is compared; None where there are no such."""
+        return ends(self.open, self.bounds)
 
 
 def asked_ranges(opened: OpenedModel, options: CompileOptions) -> Ranges | None:
@@ -109,10 +101,6 @@ def asked_ranges(opened: OpenedModel, options: CompileOptions) -> Ranges | None:
     named = _named_dimensions(options)
     dimensions = tuple(named.values())
     inputs = _sizes_of_inputs(opened, options, named)
-    used = {dimension for sizes in inputs.values() for each in sizes for dimension in dimensions_of(each)}
-    unused = [name for name, dimension in named.items() if dimension not in used]
-    if unused:
-        raise _without_use(unused, _dims_of_inputs(opened), inputs)
     states = pairs_asked(opened, options.states, tuple(inputs))
     for name, sizes in inputs.items():
         if any(smallest(size) < (0 if name in states else 1) for size in sizes):
@@ -131,11 +119,25 @@ def static_shapes(options: CompileOptions) -> dict[str, tuple[int, ...]]:
         UsageError: a size is no number, and has no range.
     """
     dimensions = tuple(_named_dimensions(options).values())
-    bounds = {dimension.name: dimension.bound for dimension in dimensions}
+    bounds = {dimension.name: imported_for(dimension) for dimension in dimensions}
     return {
         name: tuple(value_of(_size(each, dimensions, name), bounds) for each in shape)
         for name, shape in options.shapes.items()
     }
+
+
+def varying_axes(options: CompileOptions) -> dict[str, dict[int, str]]:
+    """Of the inputs whose shapes options give the axes that vary, and their sizes as they are written.
+
+    Raises:
+        UsageError: as `static_shapes`.
+    """
+    dimensions = tuple(_named_dimensions(options).values())
+    found: dict[str, dict[int, str]] = {}
+    for name, shape in options.shapes.items():
+        sizes = enumerate(_size(size, dimensions, name) for size in shape)
+        found[name] = {axis: str(size) for axis, size in sizes if isinstance(size, SizeExpr)}
+    return {name: axes for name, axes in found.items() if axes}
 
 
 def _named_dimensions(options: CompileOptions) -> dict[str, Dimension]:
@@ -177,86 +179,104 @@ def _size(value: int | str, dimensions: Sequence[Dimension], name: str) -> Size:
 def _sizes_of_inputs(
     opened: OpenedModel, options: CompileOptions, named: Mapping[str, Dimension]
 ) -> dict[str, tuple[Size, ...]]:
-    """The sizes of all inputs that are given, or whose dimensions the model names as ranges do."""
-    known: dict[str, Size] = {_spelled(name): dimension.size for name, dimension in named.items()}
+    """The sizes of all inputs that are given, or whose dimensions the model names as ranges do.
+
+    Raises:
+        UsageError: ranges are given for what nobody calls so, or for sums of what has sizes; inputs have none.
+        ShapeError: what has a range is one number in the model.
+    """
     model = _dims_of_inputs(opened)
-    inputs: dict[str, tuple[Size, ...]] = {}
-    for name, shape in options.shapes.items():
-        inputs[name] = tuple(_size(each, tuple(named.values()), name) for each in shape)
-        for size, own in zip(inputs[name], model.get(name) or (), strict=False):
+    inputs = {
+        name: tuple(_size(each, tuple(named.values()), name) for each in shape)
+        for name, shape in options.shapes.items()
+    }
+    names = DimensionNames({name: dimension.size for name, dimension in named.items()})
+    for name, sizes in inputs.items():
+        for size, own in zip(sizes, model.get(name) or (), strict=False):
             if isinstance(own, str):
-                known.setdefault(_spelled(own), size)
-    _solve_sums(known)
+                names.learn(own, size)
+    for name in named:
+        if not is_word(name) and not names.unknown_of_sum(name):
+            raise UsageError(
+                f"the dimension {name!r} is what its parts make, which have sizes",
+                where=f"--range {name}",
+                hint="leave that range out",
+            )
+    names.solve()
+    unknown: dict[str, list[str]] = {}
     for name, dims in model.items():
         if name in inputs or name in options.bindings or dims is None:
             continue
-        sizes = [_known_size(dim, known) if isinstance(dim, str) else dim for dim in dims]
-        if all(size is not None for size in sizes):
-            inputs[name] = tuple(size for size in sizes if size is not None)
+        found = [names.size(dim) if isinstance(dim, str) else dim for dim in dims]
+        known = tuple(size for size in found if size is not None)
+        if len(known) == len(found):
+            inputs[name] = known
+        else:
+            places = [place for place, size in enumerate(found) if size is None]
+            unknown[name] = [f"{place} ({dims[place]!r})" if dims[place] else str(place) for place in places]
+    for name, given in inputs.items():
+        _check_open(name, model.get(name), given)
+    used = {dimension for sizes in inputs.values() for each in sizes for dimension in dimensions_of(each)}
+    unused = [name for name, dimension in named.items() if dimension not in used]
+    strange = [name for name in unused if not _is_called(name, model)]
+    if unknown and not strange:
+        raise _without_sizes(unknown, model, names)
+    if unused:
+        raise _nobody_calls((strange or unused)[0], model)
     return inputs
 
 
-def _spelled(text: str) -> str:
-    """What a model calls a dimension, without spaces."""
-    return "".join(text.split())
+def _is_called(name: str, model: Mapping[str, Dims | None]) -> bool:
+    """Whether a dimension of an input, or a part of its name, is called so."""
+    texts = [dim for dims in model.values() for dim in dims or () if isinstance(dim, str)]
+    return any(spelled(name) in (spelled(text), *words_of(text)) for text in texts)
 
 
-def _known_size(text: str, known: Mapping[str, Size]) -> Size | None:
-    """The size that a model calls so: by a name that is known, or as a sum of some (``past + seq``)."""
-    text = _spelled(text)
-    if text in known:
-        return known[text]
-    try:
-        return size_of_names(text, known)
-    except ValueError:
-        return None
-
-
-def _solve_sums(known: dict[str, Size]) -> None:
-    """Adds what is left of a sum that is known when all of it but one name is a number: past, of ``past + 1``."""
-    for text, size in list(known.items()):
-        names = {name: Dimension(name, 1) for name in NAME.findall(text) if name not in known}
-        if len(names) != 1 or NAME.fullmatch(text):
-            continue
-        ((name, unknown),) = names.items()
-        try:
-            rest = size_of_names(text, {**known, name: unknown.size}) + unknown.size * -1
-        except ValueError:
-            continue
-        if isinstance(rest, int) and isinstance(size, SizeExpr):
-            known[name] = size + -rest
-
-
-def _without_use(
-    unused: Sequence[str], model: Mapping[str, Sequence[int | str | None] | None], inputs: Mapping[str, object]
-) -> UsageError:
-    """The error that no input has a dimension: none is called so, or one that is has others without a size."""
-    named = {name: [each for each in dims or () if isinstance(each, str)] for name, dims in model.items()}
-    called = {
-        name: {part for each in names for part in (_spelled(each), *NAME.findall(each))}
-        for name, names in named.items()
-    }
-    for name in unused:
-        if not any(_spelled(name) in parts for parts in called.values()):
-            names = dict.fromkeys(each for dims in named.values() for each in dims)
-            known = f": {', '.join(map(repr, names))}" if names else ", which has no names for them"
-            return UsageError(
-                f"no input has a dimension {name!r}",
-                where=f"--range {name}",
-                hint=f"name it in a shape: --shape NAME={name}x...; or as the model calls its dimensions{known}",
-            )
-    place = next(each for each, parts in called.items() if _spelled(unused[0]) in parts and each not in inputs)
+def _nobody_calls(name: str, model: Mapping[str, Dims | None]) -> UsageError:
+    """The error that no input has a dimension."""
+    called = dict.fromkeys(dim for dims in model.values() for dim in dims or () if isinstance(dim, str))
+    place, dims = next(((each, dims) for each, dims in model.items() if dims), ("NAME", [None]))
+    open_axis = next((axis for axis, dim in enumerate(dims) if not isinstance(dim, int)), 0)
+    shape = "x".join(name if axis == open_axis else str(dim or 1) for axis, dim in enumerate(dims))
+    known = f"or give a range to what the model calls so: {', '.join(map(repr, called))}"
     return UsageError(
-        f"the input {place!r} has dimensions without a size: {', '.join(map(repr, named[place]))}",
-        where=f"--range {unused[0]}",
-        hint=f"give each a range, too: --range NAME=1..32; or all of it: --shape {place}=1x3x224x224",
+        f"no input has a dimension {name!r}",
+        where=f"--range {name}",
+        hint=f"name it in a shape: --shape {place}={shape}; {known if called else 'the model has no names for any'}",
     )
 
 
-def _dims_of_inputs(opened: OpenedModel) -> dict[str, list[int | str | None] | None]:
+def _without_sizes(
+    unknown: Mapping[str, Sequence[str]], model: Mapping[str, Dims | None], names: DimensionNames
+) -> UsageError:
+    """The error that inputs have dimensions without a size."""
+    words = names.unknown(dim for name in unknown for dim in model[name] or () if isinstance(dim, str))
+    ranges = [f"--range '{word}=1..32'" if " " in word else f"--range {word}=1..32" for word in words]
+    place, dims = next((name, model[name] or ()) for name in unknown)
+    shape = "x".join(str(dim) if isinstance(dim, int) else "N" for dim in dims)
+    return UsageError(
+        "inputs have dimensions without a size",
+        where="--range",
+        details=[f"input {name!r}: {', '.join(places)}" for name, places in unknown.items()],
+        hint=f"add {' '.join(ranges)}{' or ' if ranges else ''}whole shapes: --shape {place}={shape}",
+    )
+
+
+def _check_open(name: str, dims: Dims | None, sizes: Sequence[Size]) -> None:
+    """Refuses a size that varies where the model has one number."""
+    for axis, (dim, size) in enumerate(zip(dims or (), sizes, strict=False)):
+        if isinstance(dim, int) and isinstance(size, SizeExpr):
+            raise ShapeError(
+                f"dimension {axis} of input {name!r} is {dim} in the model, for which it was exported alone",
+                where=f"--shape {name}",
+                hint=f"export it with that dimension open: {_OPENED}; or give the number in place of {str(size)!r}",
+            )
+
+
+def _dims_of_inputs(opened: OpenedModel) -> dict[str, Dims | None]:
     graph = opened.proto.graph
     weights = {each.name for each in graph.initializer}
-    found: dict[str, list[int | str | None] | None] = {}
+    found: dict[str, Dims | None] = {}
     for value in graph.input:
         if value.name not in weights:
             shape = value.type.tensor_type.shape if value.type.tensor_type.HasField("shape") else None

@@ -8,6 +8,7 @@ of a call, the ones by which the importer computes tables (`frontends/onnx/inter
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -20,11 +21,12 @@ from ...ir_passes.core.constants import constant
 from ...ir_passes.dialect.interpolation import Sampling, axes_of, interpolate, picked, sampled_of, tables_of
 from ...ir_passes.extents.step import shape_of
 from ...ir_types import Call, Expr
-from ...sizes import Size, in_c
+from ...sizes import Size, dimensions_of, in_c, value_of
 from .seen import differ, known_array
 from .sized_constants import Array, begins
 from .writer import Writer
 
+_MOST_TAPS = 64  # of an axis: sums of them are written out
 _NEARLY_HALF = 0.5 + 1e-6  # see `frontends/onnx/interpolation.py`
 
 
@@ -99,11 +101,12 @@ def _is_for_all(seen: Sequence[_Table]) -> bool:
         times = large.size // large.extent
         if not times or any(each.size != each.extent * times for each in seen):
             return False
-    return all(
-        begins(large.weights, each.weights)
-        and np.array_equal(np.minimum(large.positions[: each.size], each.extent - 1), each.positions)
-        for each in others
-    )
+    for each in others:
+        last, count = min(large.extent, each.extent) - 1, min(large.size, each.size)
+        mine, theirs = (np.minimum(one.positions[:count], last) for one in (large, each))
+        if not begins(large.weights, each.weights, beyond=True) or not np.array_equal(mine, theirs):
+            return False
+    return True
 
 
 # ---- tables that are computed when a library runs ----
@@ -126,6 +129,7 @@ class _Axis:
     extent: Expr
     size: Expr
     scale: Expr
+    crop: tuple[float, float]
 
 
 Emit = Callable[[Expr], Expr]
@@ -162,6 +166,18 @@ def _tf_half_pixel(x: Expr, axis: _Axis, emit: Emit) -> Expr:
     return _scaled(x, axis.scale, emit, 0.5)
 
 
+def _crop(x: Expr, axis: _Axis, emit: Emit) -> Expr:
+    """Within a region; of one element, its middle."""
+    start, end = (np.float32(each) for each in axis.crop)
+    one = _single(1)
+    last = emit(relax.op.subtract(axis.extent, one))
+    along = emit(relax.op.multiply(emit(relax.op.multiply(x, _single(end - start))), last))
+    steps = emit(relax.op.maximum(emit(relax.op.subtract(axis.size, one)), one))
+    many = emit(relax.op.add(emit(relax.op.multiply(_single(start), last)), emit(relax.op.divide(along, steps))))
+    middle = emit(relax.op.multiply(_single(np.float32(0.5) * (start + end)), last))
+    return emit(relax.op.where(emit(relax.op.greater(axis.size, one)), many, middle))
+
+
 _COORDINATES: Mapping[str, Callable[[Expr, _Axis, Emit], Expr]] = MappingProxyType(
     {
         "half_pixel": _half_pixel,
@@ -169,6 +185,7 @@ _COORDINATES: Mapping[str, Callable[[Expr, _Axis, Emit], Expr]] = MappingProxyTy
         "align_corners": _align_corners,
         "asymmetric": _asymmetric,
         "tf_half_pixel_for_nn": _tf_half_pixel,
+        "tf_crop_and_resize": _crop,
     }
 )
 # By the rounding of the nearest element: what is added, and the operator.
@@ -191,8 +208,11 @@ def _at_run_time(seen: Sequence[_Table], dtype: str, write: Writer, where: str) 
     ratios = all(each.sampling.scale == np.float32(each.size) / np.float32(each.extent) for each in seen)
     if extent is None or size is None or not (ratios or len(scales) == 1):
         differ(where, "it resizes to a number that is no sum of sizes, or by a factor that depends on them otherwise")
-    if how.antialias or how.coordinates not in _COORDINATES or len({each.weights.shape[1] for each in seen}) > 1:
-        differ(where, f"how it interpolates ('{how.coordinates}', antialias or not) depends on a size")
+    if how.coordinates not in _COORDINATES:
+        differ(where, f"where its elements lie ('{how.coordinates}') depends on a size")
+    taps = _most_taps(how, extent, size) if len(scales) > 1 else large.weights.shape[1]
+    if taps > _MOST_TAPS:
+        differ(where, f"an element may be made of {taps} of an axis, more than {_MOST_TAPS}, by the ratio of sizes")
 
     def emit(value: Expr) -> Expr:
         return write.emit(value, hint)
@@ -205,14 +225,14 @@ def _at_run_time(seen: Sequence[_Table], dtype: str, write: Writer, where: str) 
     end, length = number(extent), number(size)
     scale = emit(relax.op.divide(length, end)) if len(scales) > 1 else _single(how.scale)
     x = write.vector(np.arange(large.size, dtype=np.float32), size, hint)
-    at = emit(relax.op.astype(_COORDINATES[how.coordinates](x, _Axis(end, length, scale), emit), "float64"))
+    at = emit(relax.op.astype(_COORDINATES[how.coordinates](x, _Axis(end, length, scale, how.crop), emit), "float64"))
     at = emit(relax.op.expand_dims(at, 1))
     if large.is_nearest:
         add, rounded = _NEAREST[how.nearest]
         positions = emit(rounded(emit(relax.op.add(at, _double(add))) if add else at))
         weights = constant(np.ones((large.size, 1), dtype))
     else:
-        positions, weights = _weighted(how, at, large.weights.shape[1], emit)
+        positions, weights = _weighted(how, at, scale, taps, emit)
         if how.exclude_outside:
             weights = _inside_alone(positions, weights, end, emit)
         weights = emit(relax.op.astype(weights, dtype))
@@ -221,8 +241,25 @@ def _at_run_time(seen: Sequence[_Table], dtype: str, write: Writer, where: str) 
     return emit(relax.op.astype(inside, "int64")), weights
 
 
-def _weighted(how: Sampling, at: Expr, taps: int, emit: Emit) -> tuple[Expr, Expr]:
-    """Positions and weights of the neighbours on both sides, as `frontends/onnx/interpolation.py` has them."""
+def _most_taps(how: Sampling, extent: Size, size: Size) -> int:
+    """How many elements one is made of at most: more, the more an image shrinks, if that is to have no aliases."""
+    reach = 1 if how.mode == "linear" else 2
+    if not how.antialias:
+        return 2 * reach
+    # Both sizes grow with each dimension, or do not: so the least ratio is at a corner of the ranges.
+    dimensions = list(dict.fromkeys([*dimensions_of(extent), *dimensions_of(size)]))
+    corners = itertools.product(*((each.least, each.bound) for each in dimensions))
+    names = [each.name for each in dimensions]
+    pairs = [[value_of(each, dict(zip(names, corner, strict=True))) for each in (size, extent)] for corner in corners]
+    ratios = [np.float32(new) / np.float32(old) for new, old in pairs if new > 0 and old > 0]
+    return 2 * int(np.ceil(reach / min([1.0, *map(float, ratios)])))
+
+
+def _weighted(how: Sampling, at: Expr, scale: Expr, taps: int, emit: Emit) -> tuple[Expr, Expr]:
+    """Positions and weights of the neighbours on both sides, as `frontends/onnx/interpolation.py` has them.
+
+    Where fewer are reached than there may be, the others have no weight.
+    """
 
     def plus(one: Expr, other: Expr) -> Expr:
         return emit(relax.op.add(one, other))
@@ -234,6 +271,9 @@ def _weighted(how: Sampling, at: Expr, taps: int, emit: Emit) -> tuple[Expr, Exp
     offsets = constant(np.arange(-half + 1, half + 1, dtype=np.float64)[None])
     positions = plus(emit(relax.op.floor(at)), offsets)
     distance = emit(relax.op.abs(emit(relax.op.subtract(positions, at))))
+    if how.antialias:
+        shrink = emit(relax.op.minimum(emit(relax.op.astype(scale, "float64")), _double(1)))
+        distance = times(distance, shrink)
     if how.mode == "linear":
         weights = emit(relax.op.maximum(_double(0), emit(relax.op.subtract(_double(1), distance))))
     else:

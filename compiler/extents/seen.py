@@ -38,11 +38,11 @@ class Seen:
     differing: set[Place] = field(default_factory=set)
     calls: dict[tuple[str, int], list[Call]] = field(default_factory=dict)
 
-    def see(self, place: Place, large: Expr, small: Expr) -> None:
-        """Notes one of a witness."""
-        if known_array(small).size <= _KEPT:
-            self.found.setdefault(place, []).append(small)
-        if not begins(known_array(large), known_array(small)):
+    def see(self, place: Place, large: Expr, other: Expr, *, beyond: bool) -> None:
+        """Notes one of a witness, which may be for sizes beyond the largest."""
+        if known_array(other).size <= _KEPT:
+            self.found.setdefault(place, []).append(other)
+        if not begins(known_array(large), known_array(other), beyond=beyond):
             self.differing.add(place)
 
     def settled_ends(self) -> Ends:
@@ -77,10 +77,13 @@ def is_sampled(value: Expr) -> bool:
     return isinstance(value, tvm.ir.Call) and getattr(value.op, "name", "") == NAME and bool(sampled_of(value))
 
 
-def differ(where: str, why: str) -> NoReturn:
+_LEAVE_OUT = "leave that dimension out of --range, or compile a library for each size"
+
+
+def differ(where: str, why: str, hint: str = _LEAVE_OUT) -> NoReturn:
     """Raises the error that a model is another one for other sizes."""
     raise UnsupportedError(
         f"the model cannot be compiled for a range of sizes: {why}",
         where=where,
-        hint="leave that dimension out of --range, or compile a library for each size",
+        hint=hint,
     )

@@ -39,16 +39,27 @@ class Band:
 
 @dataclass(frozen=True)
 class Sizes:
-    """The values of dimensions that a model was imported for: the largest first."""
+    """The values of dimensions that a model was imported for: first those that there is room for."""
 
     dimensions: tuple[Dimension, ...]
     values: tuple[Values, ...]
+
+    def is_beyond(self, values: Values) -> bool:
+        """Whether a dimension is larger than what there is room for."""
+        return any(values[name] > most for name, most in self.values[0].items())
+
+    def have_room(self, arrays: Sequence[Array]) -> bool:
+        """Whether the array for the largest has room for all others, but for those beyond it, all of one rank."""
+        large = arrays[0]
+        return all(
+            each.ndim == large.ndim and (self.is_beyond(values) or _fits(large, each))
+            for values, each in zip(self.values, arrays, strict=True)
+        )
 
     def affine(self, numbers: Sequence[int]) -> Size | None:
         """A number as a sum of multiples of the dimensions, from what it is for each of the values."""
         if len(set(numbers)) == 1:
             return numbers[0]
-        # One that is 1 or 2 is never seen to change (see `Ranges.witnesses`).
         seen = [each for each in self.dimensions if len({values[each.name] for values in self.values}) > 1]
         names = [each.name for each in seen]
         changes = np.array([[values[name] - self.values[0][name] for name in names] for values in self.values[1:]])
@@ -69,24 +80,39 @@ class Sizes:
         return size if exact else None
 
 
-def begins(large: Array, small: Array) -> bool:
-    """Whether an array is the beginning of another, along all axes."""
-    if large.ndim != small.ndim or any(a < b for a, b in zip(large.shape, small.shape, strict=True)):
+def _of_both(one: Array, other: Array) -> tuple[Array, Array]:
+    """What two arrays of one rank have at the beginnings of all axes."""
+    window = tuple(slice(0, min(pair)) for pair in zip(one.shape, other.shape, strict=True))
+    return one[window], other[window]
+
+
+def begins(large: Array, other: Array, *, beyond: bool = False) -> bool:
+    """Whether an array is the beginning of another, along all axes.
+
+    Args:
+        beyond: whether it may go on behind the end of the other, as it is for a size beyond that of the other.
+    """
+    if large.ndim != other.ndim or not (beyond or _fits(large, other)):
         return False
-    window = large[tuple(slice(0, extent) for extent in small.shape)]
-    return np.array_equal(window, small, equal_nan=small.dtype.kind == "f")
+    mine, theirs = _of_both(large, other)
+    return np.array_equal(mine, theirs, equal_nan=mine.dtype.kind == "f")
+
+
+def _fits(large: Array, other: Array) -> bool:
+    return all(most >= extent for most, extent in zip(large.shape, other.shape, strict=True))
 
 
 def moved(arrays: Sequence[Array], sizes: Sizes) -> Moved | None:
     """Integers that are a table and a size, if that is what they are."""
     large = arrays[0]
-    if large.dtype.kind != "i" or not large.size:
+    if large.dtype.kind != "i" or not large.size or not sizes.have_room(arrays):
         return None
     steps = [0]
     for each in arrays[1:]:
-        if each.ndim != large.ndim or any(a < b for a, b in zip(large.shape, each.shape, strict=True)) or not each.size:
+        if not each.size:
             return None
-        distance = each.astype(np.int64) - large[tuple(slice(0, extent) for extent in each.shape)]
+        theirs, mine = _of_both(each.astype(np.int64), large)
+        distance = theirs - mine
         if distance.min() != distance.max():
             return None
         steps.append(int(distance.min()))
@@ -98,7 +124,7 @@ def moved(arrays: Sequence[Array], sizes: Sizes) -> Moved | None:
 def band(arrays: Sequence[Array], sizes: Sizes) -> Band | None:
     """A mask that is cut from a band, if that is what it is."""
     large = arrays[0]
-    if any(each.ndim != large.ndim for each in arrays):
+    if not sizes.have_room(arrays):
         return None
     axes = [
         axis for axis, extents in enumerate(zip(*(each.shape for each in arrays), strict=True)) if len({*extents}) > 1
@@ -108,15 +134,18 @@ def band(arrays: Sequence[Array], sizes: Sizes) -> Band | None:
     if len(axes) != 2 or any(extent > 1 for axis, extent in enumerate(large.shape) if axis not in axes):
         return None
     pairs = [each.reshape([each.shape[axis] for axis in axes]) for each in arrays]
-    rows, columns = pairs[0].shape
-    numbers = np.concatenate([pairs[0][:, -1], pairs[0][-1, -2::-1]])  # by their distance from the lower right corner
+    widest = max(pairs, key=lambda each: each.size)
+    rows, columns = widest.shape
+    numbers = np.concatenate([widest[:, -1], widest[-1, -2::-1]])  # by their distance from the lower right corner
     for each in pairs:
         down, right = each.shape[0] - 1 - np.arange(each.shape[0]), each.shape[1] - 1 - np.arange(each.shape[1])
+        if each.shape[0] > rows or each.shape[1] > columns:
+            return None
         places = right[None, :] - down[:, None] + (rows - 1)
-        if places.max() >= len(numbers) or not np.array_equal(numbers[places], each):
+        if not np.array_equal(numbers[places], each):
             return None
     lengths = [sizes.affine([each.shape[axis] for each in pairs]) for axis in (0, 1)]
     if lengths[0] is None or lengths[1] is None:
         return None
-    places = np.arange(rows)[:, None] - np.arange(columns)[None, :] + (rows - 1)
+    places = np.arange(pairs[0].shape[0])[:, None] - np.arange(pairs[0].shape[1])[None, :] + (rows - 1)
     return Band(numbers, places.reshape(large.shape), lengths[1] + lengths[0] * -1)

@@ -85,8 +85,10 @@ def states_of(
         before: Size = inputs[name][axis] if name in inputs else shape_of(param.ty)[axis]
         lengths = [shape_of(result.ty)[axis], *(each[place][axis] for each in shapes)]
         after = None if sizes is None else sizes.affine(lengths)
-        if after is None or not isinstance(before, SizeExpr) or before != dimensions_of(before)[0].size:
+        if not isinstance(before, SizeExpr) or before != dimensions_of(before)[0].size:
             raise _no_state(name, output, "the number of what there is has no range: add --range NAME=0..1024 for it")
+        if after is None:
+            raise _no_state(name, output, f"its length ({lengths[0]} at most) is no sum of the dimensions that vary")
         found.append(State(name, output, axis, shape_of(result.ty)[axis], before, after))
     return tuple(found)
 

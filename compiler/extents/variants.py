@@ -12,7 +12,9 @@ from ...ir_passes.core.graph import MAIN
 from ...ir_types import IRModule
 from ...sizes import Dimension
 from ..options import CompileOptions
-from .ranges import Ranges, Values, asked_ranges, static_shapes
+from .range_ends import check_ends
+from .ranges import Ranges, asked_ranges, static_shapes
+from .sampling import Values
 from .seen import Seen
 from .settle import settled
 from .sized_constants import Sizes
@@ -71,6 +73,9 @@ def imports_of(opened: frontends.OpenedModel, options: CompileOptions) -> Import
     varying = [name for name, sizes in asked.inputs.items() if not all(isinstance(size, int) for size in sizes)]
     imported, seen, sizes = _imported(load, asked)
     ranges = _witnessed(asked, seen, sizes)
+    if (smallest := asked.ends()) is not None:
+        shapes = check_ends(imported, smallest, lambda values: load(values, False))
+        ranges = ranges if shapes is None else replace(ranges, witnessed=(*ranges.witnessed, (smallest, shapes)))
     pairs = pairs_asked(opened, options.states, varying)
     states = states_of(imported, pairs, ranges.inputs, seen.shapes, sizes)
     ranges = replace(ranges, rooms=rooms_of(states))
@@ -96,7 +101,7 @@ def _compared(load: Load, ranges: Ranges, *, loops: bool) -> tuple[frontends.Imp
     values = [ranges.bounds, *ranges.witnesses()]
     imported, seen, sizes = load(values[0], loops), Seen(), Sizes(ranges.open, tuple(values))
     for each in values[1:]:
-        check_witness(imported, load(each, loops), seen)
+        check_witness(imported, load(each, loops), seen, beyond=sizes.is_beyond(each))
     return settled(imported, seen, sizes), seen, sizes
 
 

@@ -31,8 +31,11 @@ from .tables import Axes, shifted, table_axes, table_axes_of
 _FREE = ("relax.reshape", "relax.broadcast_to", "relax.full", "relax.zeros", "relax.ones")  # shapes are theirs to say
 
 
-def check_witness(large: ImportedModel, small: ImportedModel, seen: Seen) -> None:
+def check_witness(large: ImportedModel, small: ImportedModel, seen: Seen, *, beyond: bool) -> None:
     """Compares the import for the largest sizes with one for others, and notes where they differ.
+
+    Args:
+        beyond: whether one of the others is larger.
 
     Raises:
         UnsupportedError: the model is another one for other sizes; the node is named.
@@ -42,7 +45,7 @@ def check_witness(large: ImportedModel, small: ImportedModel, seen: Seen) -> Non
         raise UnsupportedError(
             "outputs whose size depends on data cannot be compiled for a range of sizes", where=large.name
         )
-    comparison = _Comparison(large, small, seen)
+    comparison = _Comparison(large, small, seen, beyond=beyond)
     tables = comparison.function(MAIN, [frozenset()] * len(large.input_names))
     outputs = Graph.read(large.module).outputs
     for output, name, axes in zip(outputs, large.output_names, tables, strict=True):
@@ -54,8 +57,9 @@ def check_witness(large: ImportedModel, small: ImportedModel, seen: Seen) -> Non
 class _Comparison:
     """Of two imports, function by function: bodies of loops and branches where they are called."""
 
-    def __init__(self, large: ImportedModel, small: ImportedModel, seen: Seen) -> None:
+    def __init__(self, large: ImportedModel, small: ImportedModel, seen: Seen, *, beyond: bool) -> None:
         self.ends: Ends = {}
+        self._beyond = beyond
         self._name = large.name
         self._seen = seen
         self._parts = split(large.module), split(small.module)
@@ -83,7 +87,7 @@ class _Comparison:
             if end is not None:
                 self.ends[var] = end
             if end is None or end.distances is None:
-                _see_constants(name, number, value, other, self._seen)
+                _see_constants(name, number, value, other, self._seen, beyond=self._beyond)
             self._note_tables(var, value, other, where)
             self._names[var] = other_var
         for one, two in zip(ours.outputs, theirs.outputs, strict=True):
@@ -130,7 +134,7 @@ class _Comparison:
     def _compare_outputs(self, function: str, one: Expr, two: Expr) -> None:
         where = self._name if function == MAIN else f"'{function}'"
         if isinstance(one, tvm.ir.GenericConst) and isinstance(two, tvm.ir.GenericConst):
-            if not begins(known_array(one), known_array(two)):
+            if not begins(known_array(one), known_array(two), beyond=self._beyond):
                 differ(where, "a constant that it gives depends on a size")
         elif not isinstance(one, relax.Var) or not self._names[one].same_as(two):
             differ(where, "it gives other tensors for other sizes")
@@ -184,7 +188,7 @@ def _compare_argument(argument: Expr, other: Expr, where: str) -> None:
         differ(where, "a number in it depends on a size")
 
 
-def _see_constants(function: str, number: int, value: Expr, other: Expr, seen: Seen) -> None:
+def _see_constants(function: str, number: int, value: Expr, other: Expr, seen: Seen, *, beyond: bool) -> None:
     if not isinstance(value, tvm.ir.Call):
         return
     if is_sampled(value):
@@ -195,7 +199,7 @@ def _see_constants(function: str, number: int, value: Expr, other: Expr, seen: S
         return
     pairs = zip(_constants(value), _constants(other), strict=True)
     for place, (one, two) in enumerate(pairs):
-        seen.see((function, number, place), one, two)
+        seen.see((function, number, place), one, two, beyond=beyond)
 
 
 def _constants(value: Expr) -> list[Expr]:

@@ -121,10 +121,9 @@ def measure(
 def _opened(model: Library, source: Path) -> OpenedModel:
     """What the library was compiled from, as ONNX."""
     from ... import frontends
+    from ..inputs.requests import request_for
 
-    return frontends.open(
-        source, frontends.Request(shapes={spec.name: spec.shape for spec in model.signature.model_inputs})
-    )
+    return frontends.open(source, request_for(model.signature.model_inputs))
 
 
 def _check_same(engine: str, ours: Mapping[str, Array], theirs: Mapping[str, Array], source: Path, rtol: float) -> None:

@@ -116,6 +116,7 @@ def verify(
     """
     from ... import frontends
     from ..inputs.input_ranges import integer_bounds
+    from ..inputs.requests import request_for
     from ..library.artifact import load
     from ..runners.local import LocalRunner
     from .reference_engines import open_engine
@@ -124,9 +125,8 @@ def verify(
     runner = runner or LocalRunner()
     compiled: Library = load(library) if isinstance(library, str | Path) else library
     signature = compiled.signature
-    shapes = {spec.name: spec.shape for spec in signature.model_inputs}
     dimensions = signature.dimensions
-    opened = frontends.open(model, frontends.Request(shapes=shapes))
+    opened = frontends.open(model, request_for(signature.model_inputs))
     engine = open_engine("onnxruntime", opened.for_engine(), 0)
     _check_pair(signature, engine, bindings)
     way, rounded = signature.quantize, None

@@ -55,17 +55,23 @@ class Body:
 
 @dataclass
 class Bodies:
-    """All that were made while a model is imported."""
+    """All that were made while a model is imported.
 
+    Attributes:
+        converted: of nodes with graphs, as errors name them, the attributes whose graphs were converted.
+    """
+
+    converted: dict[str, set[str]] = field(default_factory=dict)
     _named: dict[str, IRModule] = field(default_factory=dict)
     _nodes: int = 0
 
-    def count(self, nodes: int, where: str) -> None:
+    def count(self, nodes: int, where: str, attribute: str) -> None:
         """Notes that the nodes of a graph in a node are converted, which happens once a turn where loops are unrolled.
 
         Raises:
             UnsupportedError: it happens too often: loops in loops multiply.
         """
+        self.converted.setdefault(where, set()).add(attribute)
         self._nodes += nodes
         if self._nodes > UNROLLED_NODES:
             raise UnsupportedError(

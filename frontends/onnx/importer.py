@@ -89,6 +89,7 @@ def import_graph(
         extents=border.extents,
         tensors=tensor_carriers(model.graph),
         layers=layer_names(model.graph),
+        graphs={label: frozenset(names) for label, names in importer.bodies.converted.items()},
     )
 
 

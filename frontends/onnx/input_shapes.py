@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import onnx_ir as ir
 
+from ...dimension_names import DimensionNames
 from ...errors import ShapeError, UnsupportedError, UsageError
 from .limits import check_tensor
 
@@ -30,8 +31,9 @@ def apply_shapes(
 ) -> None:
     """Makes every input's shape static, in place; `where` names the model in errors.
 
-    A symbolic dimension (ONNX dim_param) that one input fixes is fixed by that in all of them. Shapes of bound inputs
-    come from their values. A dimension that is written as 0 or less (as some converters do) is unknown.
+    A symbolic dimension (ONNX dim_param) that one input fixes is fixed by that in all of them, and so are sums and
+    products of those. Shapes of bound inputs come from their values. A dimension that is written as 0 or less (as some
+    converters do) is unknown.
 
     Raises:
         UsageError: a name is no input of the model.
@@ -52,12 +54,12 @@ def apply_shapes(
     for name, shape in given.items():
         _bind_symbols(inputs[name], shape, symbols)
         inputs[name].shape = ir.Shape(shape)
+    names = DimensionNames({symbol: value for symbol, (value, _) in symbols.items()})
+    names.solve()
     for name, value in inputs.items():
         dims = _dims(value)
         if dims is not None and name not in given:
-            value.shape = ir.Shape(
-                [symbols[dim][0] if isinstance(dim, str) and dim in symbols else dim for dim in dims]
-            )
+            value.shape = ir.Shape([_fixed(names, dim) for dim in dims])
     unknown = [value for name, value in inputs.items() if name not in given and _is_unknown(value)]
     if unknown:
         options = [f"--shape {value.name}={_suggestion(value)}" for value in unknown]
@@ -132,6 +134,12 @@ def _dims(value: ir.Value) -> list[_Dim] | None:
     if value.shape is None:
         return None
     return [(dim if dim > 0 else None) if isinstance(dim, int) else _symbol(dim.value) for dim in value.shape]
+
+
+def _fixed(names: DimensionNames, dim: _Dim) -> _Dim:
+    """A dimension, or what it is known to be."""
+    found = names.size(dim) if isinstance(dim, str) else None
+    return found if isinstance(found, int) and found >= 0 else dim
 
 
 def _symbol(name: str | None) -> str | None:

@@ -165,7 +165,7 @@ def taps(method: Method, extent: int, size: int, scale: float, crop: tuple[float
         weights = np.where(inside, weights, 0.0)
         total = np.sum(weights, axis=1, keepdims=True)
         weights = np.divide(weights, total, out=np.zeros_like(weights), where=total != 0)
-    sampling = Sampling(**asdict(method), scale=scale)
+    sampling = Sampling(**asdict(method), scale=scale, crop=crop)
     return Taps(np.clip(positions, 0, extent - 1).astype(np.int64), weights, outside, sampling)
 
 

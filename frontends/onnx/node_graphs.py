@@ -275,7 +275,7 @@ class NodeGraphs:
         graph = self._graph(attribute)
         if len(inputs) != len(graph.inputs):
             raise self.node.invalid(f"its '{attribute}' takes {len(graph.inputs)} inputs, and is given {len(inputs)}")
-        self.walker.bodies.count(len(graph), self.node.label)
+        self.walker.bodies.count(len(graph), self.node.label, attribute)
         scope.values.update(zip(graph.inputs, inputs, strict=True))
         self.walker.walk(graph, graph.outputs, scope)
         return [self.walker.value_of(value, scope) for value in graph.outputs]

@@ -13,12 +13,13 @@ from typing import Any
 
 import onnx
 
-from ...errors import UnsupportedError
+from ...errors import TilewrightError, UnsupportedError
 from ..export_check import check_export
 from ..graph_names import name_outputs
 from ..onnx import open_onnx
 from ..opened import OpenedModel
 from ..request import Request, framework
+from .dimensions import Varying, name_dimensions, open_axes, open_shapes
 from .names import name_layers
 from .program import Program, program_of, scripted_inputs
 from .quiet import quiet
@@ -54,7 +55,9 @@ def open_pytorch(source: Any, request: Request) -> OpenedModel:
     with torch.no_grad(), _evaluating(program), quiet():
         returned = _called(program)
         with _tensors_alone(torch, program, returned) as exportable:
-            exported = _exported(torch, exportable)
+            exported = _exported(torch, exportable, request.varying)
+    if not program.is_module:
+        name_dimensions(exported.model, program.model)
     name_layers(exported.model)
     name_outputs(exported.model, output_names(returned))
     opened = replace(open_onnx(exported.model), name=program.name, where=program.where)
@@ -79,10 +82,12 @@ def _called(program: Program) -> Any:
         ) from error
 
 
-def _exported(torch: Any, program: Program) -> _Exported:
+def _exported(torch: Any, program: Program, varying: Varying) -> _Exported:
+    """The model; of a module the axes that vary are open, of a program those that are."""
+    shapes = open_shapes(torch, program, varying) if program.is_module and not program.scripted else None
     try:
         if program.scripted:
-            return _Exported(_from_torchscript(torch, program))
+            return _Exported(_from_torchscript(torch, program, varying))
         # By an old convention a dictionary in the last place is the keyword arguments.
         args = program.args if program.kwargs else (*program.args, {})
         kwargs = dict(program.kwargs)
@@ -94,8 +99,11 @@ def _exported(torch: Any, program: Program) -> _Exported:
             verbose=False,
             optimize=True,
             custom_translation_table=translations(torch),
+            dynamic_shapes=shapes,
         )
         return _Exported(made.model_proto, made.exported_program)
+    except TilewrightError:
+        raise
     except Exception as error:  # the exporter's own classes, and whatever happens inside of it
         raise UnsupportedError(
             "PyTorch cannot export the model to ONNX",
@@ -105,12 +113,15 @@ def _exported(torch: Any, program: Program) -> _Exported:
         ) from error
 
 
-def _from_torchscript(torch: Any, program: Program) -> onnx.ModelProto:
+def _from_torchscript(torch: Any, program: Program, varying: Varying) -> onnx.ModelProto:
     """TorchScript, by the older exporter: the new one does not take it."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         names = scripted_inputs(program.model)
-        torch.onnx.export(program.model, program.args, str(path), input_names=names, dynamo=False)
+        axes = open_axes(program, varying)
+        torch.onnx.export(
+            program.model, program.args, str(path), input_names=names, dynamo=False, dynamic_axes=axes or None
+        )
         return onnx.load(path)
 
 

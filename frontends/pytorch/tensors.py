@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import ml_dtypes
@@ -49,6 +50,11 @@ def to_array(tensor: Any) -> Array:
 def copied(tree: Any) -> Any:
     """The same tree with tensors of its own: a model may write to what it is given."""
     return _pytree().tree_map(lambda leaf: leaf.detach().clone() if is_tensor(leaf) else leaf, tree)
+
+
+def map_with_path(function: Callable[[str, Any], Any], tree: Any) -> Any:
+    """The tree of what a function makes of each leaf, and of the keys and places on the way to it."""
+    return _pytree().tree_map_with_path(lambda path, leaf: function(_pytree().keystr(path), leaf), tree)
 
 
 def _pytree() -> Any:

@@ -34,7 +34,8 @@ _SCOPES = re.compile(r"^((Stateful)?PartitionedCall(_\d+)?/)+")  # of functions 
 def open_tensorflow(source: Any, request: Request) -> OpenedModel:
     """Opens a Keras model, a `.keras` or `.h5` file, or a SavedModel's folder.
 
-    An open batch is one, unless a shape is given. Inputs and outputs keep TensorFlow's names and layouts.
+    An open batch is one, unless a shape is given; axes that are asked to vary stay open. Inputs and outputs keep
+    TensorFlow's names and layouts.
 
     Raises:
         ModelError: a file is missing or damaged, or no converter converts the model rightly.
@@ -111,6 +112,8 @@ def _replace_erfc(model: onnx.ModelProto) -> None:
 
 
 def _by_tflite(tf: Any, program: Program) -> OpenedModel:
+    if program.varies:
+        raise UnsupportedError("its models are for one size alone")
     try:
         with quiet(), tempfile.TemporaryDirectory() as folder:
             from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
@@ -152,8 +155,8 @@ def _inputs(program: Program) -> dict[str, Array]:
     """What the conversion is checked on: floats between 0 and 1, as images are, and small integers."""
     generator = np.random.default_rng(0)
     inputs: dict[str, Array] = {}
-    for spec in program.signature:
-        shape, dtype = tuple(spec.shape), np.dtype(spec.dtype.as_numpy_dtype)
+    for spec, shape in zip(program.signature, program.shapes, strict=True):
+        dtype = np.dtype(spec.dtype.as_numpy_dtype)
         drawn = generator.random(shape) if dtype.kind == "f" else generator.integers(0, _MOST_INDICES, shape)
         inputs[spec.name] = np.asarray(drawn).astype(dtype)
     return inputs

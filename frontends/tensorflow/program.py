@@ -26,7 +26,8 @@ class Program:
 
     Attributes:
         function: a tf.function of positional tensors; returns a flat list of tensors.
-        signature: a TensorSpec for each input, with its name.
+        signature: a TensorSpec for each input, with its name; axes that vary are open.
+        shapes: for each input the shape it is tried with.
         outputs: the names of the outputs.
         name: what the model is called.
         where: names it in errors.
@@ -35,10 +36,16 @@ class Program:
 
     function: Any
     signature: tuple[Any, ...]
+    shapes: tuple[tuple[int, ...], ...]
     outputs: tuple[str, ...]
     name: str
     where: str
     keeps: Any
+
+    @property
+    def varies(self) -> bool:
+        """Whether axes are open."""
+        return any(not spec.shape.is_fully_defined() for spec in self.signature)
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """What TensorFlow computes."""
@@ -64,21 +71,19 @@ def program_of(tf: Any, source: Any, request: Request) -> Program:
             where=where,
             hint="call it once on an example, or save it with model.export('folder') and give the folder",
         )
-    signature = tuple(
-        _static(tf, each.shape, each.dtype, each.name.partition(":")[0], request, where) for each in model.inputs
-    )
+    given = [_known(each.shape, each.dtype, each.name.partition(":")[0], request, where) for each in model.inputs]
     names = tuple(dict.fromkeys(str(name) for name in getattr(model, "output_names", ())))
-    single = len(signature) == 1
+    single = len(given) == 1
 
     # With an open batch inside, recurrent layers are loops that tf2onnx knows.
-    loose = tuple(tf.TensorSpec([None, *each.shape[1:]] if each.shape else [], each.dtype) for each in signature)
+    loose = tuple(tf.TensorSpec([None, *each.open[1:]] if each.open else [], each.dtype) for each in given)
 
     @tf.function(input_signature=loose, autograph=False)  # type: ignore[untyped-decorator]  # TensorFlow has no types
     def call(*tensors: Any) -> list[Any]:
         return list(tf.nest.flatten(model(tensors[0] if single else list(tensors), training=False)))
 
     named = source.stem if isinstance(source, Path) else str(getattr(model, "name", "model"))
-    return _made(tf, call, signature, names, named, where, model)
+    return _made(tf, call, given, names, named, where, model)
 
 
 def _of_saved_model(tf: Any, path: Path, request: Request) -> Program:
@@ -98,28 +103,27 @@ def _of_saved_model(tf: Any, path: Path, request: Request) -> Program:
             hint="save it with model.export('folder'), or tf.saved_model.save(..., signatures=function)",
         )
     specs = found.structured_input_signature[1]
-    signature = tuple(
-        _static(tf, spec.shape, spec.dtype, name, request, str(path)) for name, spec in sorted(specs.items())
-    )
+    given = [_known(spec.shape, spec.dtype, name, request, str(path)) for name, spec in sorted(specs.items())]
     names = tuple(sorted(found.structured_outputs))
 
     def call(*tensors: Any) -> list[Any]:
-        results = found(**{spec.name: tensor for spec, tensor in zip(signature, tensors, strict=True)})
+        results = found(**{spec.name: tensor for spec, tensor in zip(given, tensors, strict=True)})
         return [results[name] for name in names]
 
-    return _made(tf, call, signature, names, path.name, str(path), loaded)
+    return _made(tf, call, given, names, path.name, str(path), loaded)
 
 
 def _made(
     tf: Any,
     call: Callable[..., list[Any]],
-    signature: tuple[Any, ...],
+    inputs: Sequence[_Input],
     names: Sequence[str],
     name: str,
     where: str,
     keeps: Any,
 ) -> Program:
     """The function, traced once, which says how many outputs there are."""
+    signature = tuple(tf.TensorSpec(list(each.open), each.dtype, name=each.name) for each in inputs)
     function = tf.function(call, input_signature=signature, autograph=False)
     try:
         with quiet():
@@ -133,19 +137,36 @@ def _made(
             hint="give the full shape of every input with --shape, or shapes={...}",
         ) from error
     outputs = tuple(names) if len(names) == count else tuple(f"output_{index}" for index in range(count))
-    return Program(function, signature, outputs, name, where, keeps)
+    return Program(function, signature, tuple(each.shape for each in inputs), outputs, name, where, keeps)
 
 
-def _static(tf: Any, shape: Any, dtype: Any, name: str, request: Request, where: str) -> Any:
-    """An input's specification with the shape that was given, or else a batch of one."""
+@dataclass(frozen=True)
+class _Input:
+    """An input: the shape that it is tried with, and that in which axes that vary are open."""
+
+    name: str
+    dtype: Any
+    shape: tuple[int, ...]
+    open: tuple[int | None, ...]
+
+
+def _known(shape: Any, dtype: Any, name: str, request: Request, where: str) -> _Input:
+    """An input with the shape that was given, or else a batch of one."""
     known = [None if size is None else int(size) for size in shape]
     given = request.shapes.get(name)
     if given is not None:
-        fits = len(given) == len(known) and all(size in (None, new) for size, new in zip(known, given, strict=True))
+        axes = request.varying.get(name, {})
+        fits = len(given) == len(known) and all(
+            size is None or (size == new and axis not in axes)
+            for axis, (size, new) in enumerate(zip(known, given, strict=True))
+        )
         if not fits:
             text = "x".join("?" if size is None else str(size) for size in known)
+            asked = "x".join(axes.get(axis, str(size)) for axis, size in enumerate(given))
             raise ShapeError(
-                f"the shape {'x'.join(map(str, given))} does not fit input {name!r}", where=where, hint=f"it is {text}"
+                f"the shape {asked} does not fit input {name!r}",
+                where=where,
+                hint=f"it is {text}; sizes are free, and may vary, where a question mark stands",
             )
         known = [int(size) for size in given]
     elif known and known[0] is None:
@@ -157,4 +178,6 @@ def _static(tf: Any, shape: Any, dtype: Any, name: str, request: Request, where:
             where=where,
             hint=f"give its shape: --shape {name}={text.replace('?', 'N')}",
         )
-    return tf.TensorSpec(known, dtype, name=name)
+    varying = request.varying.get(name, {})
+    sizes = tuple(size for size in known if size is not None)
+    return _Input(name, dtype, sizes, tuple(None if axis in varying else size for axis, size in enumerate(sizes)))

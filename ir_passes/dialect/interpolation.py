@@ -40,6 +40,7 @@ class Sampling:
         exclude_outside: whether what lies outside has no weight.
         antialias: whether taps are as many as the axis shrinks by.
         scale: by which it grows; sizes are rounded, so it may be another than that of the sizes.
+        crop: where the region begins and ends that is resized, in shares of the axis, if `coordinates` says so.
     """
 
     mode: str
@@ -49,6 +50,7 @@ class Sampling:
     exclude_outside: bool
     antialias: bool
     scale: float
+    crop: tuple[float, float] = (0.0, 1.0)
 
 
 def interpolate(x: Expr, tables: Tables, axes: Sequence[int], sampled: Sequence[Sampling] = ()) -> Expr:

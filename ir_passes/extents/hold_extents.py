@@ -219,7 +219,7 @@ class Walk:
             self._own_ends.add(var)
         if step.instead is not None:
             sizes = [self._size(size) for size in step.sizes]
-            value = step.instead([*arguments, *sizes], lambda each: self._emit(each, hint))
+            value = step.instead([*arguments, *sizes], lambda each, known=None: self._emit(each, hint, known))
         elif step.fills:
             value = tvm.ir.Call(call.op, arguments, call.attrs, list(call.ty_args))
         else:
@@ -258,10 +258,10 @@ class Walk:
         self.known[var] = known
         self._made[var] = value
 
-    def _emit(self, value: Expr, hint: str) -> Var:
+    def _emit(self, value: Expr, hint: str, known: Extents | None = None) -> Var:
         value = self._normalize(value)
         var = relax.DataflowVar(hint, value.ty)
-        self._bind(var, value, _all_of(value.ty))
+        self._bind(var, value, _all_of(value.ty) if known is None else known)
         return var
 
     def _fill(self, operand: Expr, step: Step, place: int, var: Var) -> Expr:

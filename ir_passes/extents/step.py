@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import tvm
 from tvm import relax
@@ -14,7 +14,14 @@ from ...ir_types import Call, Expr, Type
 from ...sizes import Size
 from .digits import Axis, Extents, any_varies, merged, whole
 
-Emit: TypeAlias = Callable[[Expr], Expr]  # binds a value to a variable
+
+class Emit(Protocol):
+    """Binds a value to a variable; of one that is not there throughout, `extents` says what is."""
+
+    def __call__(self, value: Expr, extents: Extents | None = None, /) -> Expr:
+        """The variable."""
+
+
 # What to compute in place of a call: of its operands and the sizes that were asked for, as int64 scalars.
 Instead: TypeAlias = Callable[[Sequence[Expr], Emit], Expr]
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from tvm import relax
 
+from ...ir_types import Expr
 from ...sizes import quotient
-from ..core.constants import array_of
+from ..core.constants import array_of, constant, numpy_dtype
 from ..dialect.interpolation import axes_of, tables_of
 from ..dialect.within import TOGETHER
-from .digits import Axis, Digit, Extents, any_varies, axis_of, bound_of, varies, whole
-from .step import Step
+from .digits import Axis, Digit, Extents, any_varies, axis_of, bound_of, size_of, varies, whole
+from .step import Emit, Step
 
 
 def _window_axis(
@@ -100,6 +104,16 @@ def interpolation(step: Step) -> Extents:
     return tuple(axes)
 
 
+@dataclass(frozen=True)
+class _Window:
+    """How windows move along an axis of images."""
+
+    kernel: int
+    stride: int
+    dilation: int
+    pads: tuple[int, int]
+
+
 def pool(step: Step) -> Extents:
     """Windows that take no notice of what is not there."""
     attributes, (data, *_) = step.call.attrs, step.operands
@@ -107,28 +121,69 @@ def pool(step: Step) -> Extents:
     if varies(data[-1]) or not str(attributes.layout).endswith("C"):
         raise step.refused("its channels vary, or its images are not laid out as others")
     padding = [int(each) for each in attributes.padding]
-    pads = list(zip(padding[:rank], padding[rank:], strict=True))
+    windows = [
+        _Window(int(kernel), int(stride), int(dilation), (before, after))
+        for kernel, stride, dilation, before, after in zip(
+            attributes.pool_size,
+            attributes.strides,
+            attributes.dilation,
+            padding[:rank],
+            padding[rank:],
+            strict=True,
+        )
+    ]
     space = data[1:-1]
     ceil = bool(attributes.ceil_mode)
-    beyond = [pad + (int(each) - 1 if ceil else 0) for (_, pad), each in zip(pads, attributes.strides, strict=True)]
+    beyond = [each.pads[1] + (each.stride - 1 if ceil else 0) for each in windows]
     moving = [place for place, axis in enumerate(space) if varies(axis)]
+    axes = [
+        _window_axis(step, axis, 1 + place, each.kernel, each.stride, each.dilation, each.pads, ceil=ceil)
+        for place, (axis, each) in enumerate(zip(space, windows, strict=True))
+    ]
+    found = (data[0], *axes, data[-1])
     if moving:
         is_max = "max" in step.name
-        if not is_max and any(any(pads[place]) or ceil for place in moving) and not bool(attributes.count_include_pad):
-            raise step.refused("how many elements its windows have depends on a size that varies")
         reach = {0: 0, **{1 + place: each for place, each in enumerate(beyond)}}
         step.fill(0, -math.inf if is_max else 0, reach)
-    axes = [
-        _window_axis(
-            step,
-            axis,
-            1 + place,
-            int(attributes.pool_size[place]),
-            int(attributes.strides[place]),
-            int(attributes.dilation[place]),
-            pads[place],
-            ceil=ceil,
+        incomplete = any(beyond[place] or windows[place].pads[0] for place in moving)
+        if incomplete and not is_max and not bool(attributes.count_include_pad):
+            _count_elements(step, windows, moving, found)
+    return found
+
+
+def _count_elements(step: Step, windows: Sequence[_Window], moving: Sequence[int], found: Extents) -> None:
+    """Means of what windows have of an image: the sum by the whole window, times what that is of those there are."""
+    attributes, space, dtype = step.call.attrs, step.operands[0][1:-1], str(step.call.ty.dtype)
+    step.sizes = tuple(size_of(space[place]) for place in moving)
+    kind = numpy_dtype(dtype)
+
+    def counted(operands: Sequence[Expr], emit: Emit) -> Expr:
+        x, *sizes = operands
+        total = getattr(relax.op.nn, step.name.removeprefix("nn."))(
+            x,
+            pool_size=attributes.pool_size,
+            strides=attributes.strides,
+            padding=attributes.padding,
+            dilation=attributes.dilation,
+            ceil_mode=bool(attributes.ceil_mode),
+            count_include_pad=True,
+            layout=str(attributes.layout),
         )
-        for place, axis in enumerate(space)
-    ]
-    return (data[0], *axes, data[-1])
+        ends = dict(zip(moving, sizes, strict=True))
+        for place, each in enumerate(windows):
+            number = step.shape[1 + place]
+            taps = (np.arange(number) * each.stride - each.pads[0])[:, None] + np.arange(each.kernel) * each.dilation
+            begun = (taps >= 0).astype(kind)
+            if place in ends:
+                ended = emit(relax.op.astype(emit(relax.op.less(constant(taps), ends[place])), dtype))
+                inside = emit(relax.op.sum(emit(relax.op.multiply(ended, constant(begun))), 1))
+                least = emit(relax.op.maximum(inside, constant(np.ones((), kind))))
+                share = emit(relax.op.divide(constant(np.array(each.kernel, kind)), least))
+            else:
+                inside = (begun * (taps < bound_of(space[place]))).sum(1)
+                share = constant((each.kernel / np.maximum(inside, 1)).astype(kind))
+            shape = [number if axis == 1 + place else 1 for axis in range(len(step.shape))]
+            total = relax.op.multiply(emit(total, found), emit(relax.op.reshape(share, shape)))
+        return total
+
+    step.instead = counted

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 import tilewright
-from tilewright.errors import UsageError
+from tilewright.errors import ShapeError, UsageError
 
 from ...support.ranged_calls import assert_right
 from ...support.small_models import model, node
@@ -71,6 +71,40 @@ def test_a_whole_sum_is_one_range(total: str, new: int | str) -> None:
     assert [spec.sizes[1] for spec in compiled.inputs if spec.name != "x"] == [f"{dimension.name} + -1", dimension.name]
     for past in (1, 8, 5):
         assert_right(compiled, proto, _inputs(1, past, 1))
+
+
+@pytest.mark.parametrize(
+    ("ranges", "says", "hint"),
+    [
+        (
+            {"batch_size": (1, 2), "past_sequence_length": (1, 7), "sequence_length": (1, 4), _SUM: (2, 11)},
+            "is what its parts make",
+            "leave that range out",
+        ),
+        ({"batch_size": (1, 2), _SUM: (2, 11)}, "inputs have dimensions without a size", "past_sequence_length=1..32"),
+        ({"batch_size": (1, 2), "sequence_length": (1, 4)}, "without a size", "add --range past_sequence_length=1..32"),
+    ],
+)
+def test_sums_and_parts_of_sums(ranges: dict[str, tuple[int, int]], says: str, hint: str) -> None:
+    with pytest.raises(UsageError, match=says) as caught:
+        tilewright.compile(_attended(_SUM), ranges=ranges, threads=1)
+    assert hint in str(caught.value.hint)
+
+
+def test_a_dimension_that_a_model_has_fixed() -> None:
+    with pytest.raises(ShapeError, match="dimension 1 of input 'x' is 4 in the model") as caught:
+        tilewright.compile(_attended(_SUM, new=4), shapes={"x": (1, "S", 6)}, ranges={"S": (1, 4)}, threads=1)
+    assert "torch.export.Dim" in str(caught.value.hint)
+
+
+def test_points_in_names_and_sums_of_fixed_sizes() -> None:
+    proto = _attended("past.len + seq.len", new="seq.len", past="past.len")
+    compiled = tilewright.compile(proto, shapes={"before": (2, 3, 6), "x": (2, 4, 6)}, threads=1)
+    assert compiled.inputs[-1].shape == (2, 7)
+    ranges = {"seq.len": (1, 4), "past.len": (1, 7), "batch_size": (1, 2)}
+    ranged = tilewright.compile(proto, ranges=ranges, threads=1)
+    assert [each.name for each in ranged.signature.dimensions] == ["seq_len", "past_len", "batch_size"]
+    assert_right(ranged, proto, _inputs(2, 5, 3))
 
 
 def test_a_name_that_no_input_has_lists_those_that_there_are() -> None:

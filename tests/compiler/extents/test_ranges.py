@@ -230,10 +230,24 @@ def test_what_options_cannot_say(options: dict[str, Any], says: str) -> None:
         tilewright.compile(ranged.convolutions(), threads=1, **options)
 
 
+@pytest.mark.parametrize("ceil", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_means_of_what_windows_have_of_an_image(ceil: int) -> None:
+    """Windows that hang over the ends, of which as many elements count as there are."""
+    nodes = [
+        node("AveragePool", ["x"], "a", "large", kernel_shape=[3, 4], pads=[1, 2, 1, 1], strides=[1, 2]),
+        node("AveragePool", ["a"], "b", "small", kernel_shape=[2, 3], pads=[1, 1, 0, 1], ceil_mode=ceil),
+        node("Relu", ["b"], "y", "relu"),
+    ]
+    proto = model(nodes, {"x": ("float32", ("N", 5, "H", "W"))}, {"y": ("float32", ("N", 5, "h", "w"))})
+    compiled = tilewright.compile(proto, ranges={"N": (1, 3), "H": (1, 11), "W": (2, 13)}, threads=1)
+    for images, height, width in ((1, 1, 2), (3, 11, 13), (3, 1, 13), (1, 11, 2), (2, 4, 7), (1, 8, 8), (3, 2, 3)):
+        assert_right(compiled, proto, ranged.images(proto, height, N=images, H=height, W=width))
+
+
 def test_a_range_that_begins_too_early() -> None:
     pool = node("MaxPool", ["x"], "y", "large windows", kernel_shape=[2, 5])
     small = model([pool], {"x": ("float32", (1, 3, "H", 18))}, {"y": ("float32", (1, 3, "h", 14))})
-    with pytest.raises(ShapeError, match="at the lower end of a range nothing is left"):
+    with pytest.raises(ShapeError, match=r"at the lower ends of the ranges \(H=1\) the model fails"):
         tilewright.compile(small, ranges={"H": (1, 18)}, threads=1)
 
 

@@ -85,7 +85,42 @@ def test_the_size_of_another_image() -> None:
         assert_right(compiled, proto, {n: generator.standard_normal(s).astype(np.float32) for n, s in shapes.items()})
 
 
-def test_taps_that_are_as_many_as_a_ratio_says_are_refused() -> None:
-    proto = _resized(6, 9, 0, mode="linear", antialias=1)
-    with pytest.raises(UnsupportedError, match="how it interpolates"):
-        tilewright.compile(proto, ranges=_RANGES, threads=1)
+@pytest.mark.parametrize(
+    "way",
+    [
+        {"mode": "linear", "antialias": 1},
+        *(
+            pytest.param(way, marks=pytest.mark.slow)
+            for way in (
+                {"mode": "cubic", "antialias": 1},
+                {"mode": "linear", "antialias": 1, "exclude_outside": 1},
+                {"mode": "cubic", "antialias": 1, "coordinate_transformation_mode": "align_corners"},
+            )
+        ),
+    ],
+)
+def test_as_many_taps_as_a_ratio_says(way: dict[str, Any]) -> None:
+    """Larger and smaller than it is: 2 taps to 8."""
+    proto = _resized(3, 6, 0, **way)
+    compiled = tilewright.compile(proto, ranges=_RANGES, threads=1)
+    for height, width in (*_SIZES, (3, 9)):
+        x = np.random.default_rng(height).standard_normal((2, 5, height, width)).astype(np.float32)
+        assert_right(compiled, proto, {"x": x})
+
+
+def test_more_taps_than_are_written_out_are_refused() -> None:
+    with pytest.raises(UnsupportedError, match="an element may be made of 402 of an axis, more than 64"):
+        tilewright.compile(_resized(1, 6, 0, mode="linear", antialias=1), ranges={"H": (1, 200), "W": (2, 13)})
+
+
+@pytest.mark.parametrize("mode", ["linear", pytest.param("nearest", marks=pytest.mark.slow)])
+def test_a_region_of_any_image(mode: str) -> None:
+    """But for images of as many rows as the result: of those ONNX Runtime takes all rows, not the region's."""
+    proto = _resized(6, 9, 0, mode=mode, coordinate_transformation_mode="tf_crop_and_resize")
+    region = np.array([0, 0, 0.25, 0.125, 1, 1, 1, 0.75], np.float32)
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(region, "region"))
+    next(each for each in proto.graph.node if each.op_type == "Resize").input[1] = "region"
+    compiled = tilewright.compile(proto, ranges=_RANGES, threads=1)
+    for height, width in (each for each in _SIZES if each[0] != 6):
+        x = np.random.default_rng(height).standard_normal((2, 5, height, width)).astype(np.float32)
+        assert_right(compiled, proto, {"x": x})

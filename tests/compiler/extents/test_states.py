@@ -20,6 +20,7 @@ from ...support.small_models import model, node
 _OF = Decoder(layers=1, width=24, heads=4, groups=2, room=24, padding=True)
 _MOST = 16
 _RANGES = {"past": (0, _MOST), "seq": (1, 6)}
+_OTHER_ORDERS = (("past", "seq", "batch"), ("past", "batch", "seq"), ("seq", "past", "batch"), ("seq", "batch", "past"))
 
 
 def inputs_of(of: Decoder, tokens: Array, past: int) -> dict[str, Array]:
@@ -69,6 +70,28 @@ def follow(compiled: tilewright.CompiledModel, of: Decoder, calls: tuple[int, ..
 
 def test_calls_with_a_cache_are_those_of_the_whole_text(cached: tilewright.CompiledModel) -> None:
     follow(cached, _OF, (5, 1, 1, 2, 1, 6, 1))
+
+
+@pytest.mark.parametrize(
+    "order",
+    [("batch", "seq", "past"), *(pytest.param(each, marks=pytest.mark.slow) for each in _OTHER_ORDERS)],
+)
+def test_caches_of_several_texts_with_ranges_in_any_order(order: tuple[str, ...]) -> None:
+    proto = decoder(_OF)
+    for value in (*proto.graph.input, *proto.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    ranges = {**_RANGES, "batch": (1, 3)}
+    compiled = tilewright.compile(proto, ranges={name: ranges[name] for name in order}, threads=1)
+    assert [each.name for each in compiled.signature.dimensions] == list(order)
+    generator, reference = np.random.default_rng(0), engine(proto)
+    for batch, past, new in ((1, 0, 1), (3, 0, 6), (3, _MOST, 1), (2, 5, 3), (3, _MOST, 6), (1, _MOST, 1)):
+        given = {"input_ids": generator.integers(0, _OF.vocabulary, (batch, new))}
+        given["attention_mask"] = np.ones((batch, past + new), np.int64)
+        for name, cache in _OF.past(past).items():
+            shape = (batch, *cache.shape[1:])
+            given[name] = generator.standard_normal(shape).astype(np.float32)
+        theirs, ours = answers(reference, given), compiled.run(given)
+        assert all(close(ours[name], theirs[name]) for name in theirs)
 
 
 @pytest.mark.slow

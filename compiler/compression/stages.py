@@ -7,6 +7,7 @@ their layers are fitted: it is kept for each sample.
 from __future__ import annotations
 
 import math
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -61,8 +62,13 @@ class Stage:
 
 
 def _in_a_file(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    with tempfile.TemporaryFile() as file:
-        return np.asarray(np.memmap(file, dtype, "w+", shape=shape))
+    """An array in a file that is gone with it; in memory where the disk has no room, which writing would not tell."""
+    try:
+        with tempfile.TemporaryFile() as file:
+            os.posix_fallocate(file.fileno(), 0, math.prod(shape) * dtype.itemsize)
+            return np.asarray(np.memmap(file, dtype, "r+", shape=shape))
+    except OSError:
+        return np.empty(shape, dtype)
 
 
 def stages_of(trial: Trial, levels: Sequence[Level], samples: int) -> Iterator[Stage]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -84,14 +84,75 @@ def cut(
             waiting += [each for each in reads(graph.node[producer[name]]) if each]
     # A value that became an input although its node was kept later would be defined twice.
     computed = {output for index in kept for output in graph.node[index].output}
+    return _part(
+        opened,
+        kept,
+        needed,
+        [typed(name, values[name]) for name in inputs if name not in computed],
+        [typed(name, values[name]) for name in outputs],
+    )
+
+
+def between(
+    opened: OpenedModel, given: Sequence[onnx.ValueInfoProto], outputs: Sequence[onnx.ValueInfoProto]
+) -> OpenedModel:
+    """The nodes that compute `outputs` of values that are given, of the model's inputs and of its constants."""
+    graph = opened.proto.graph
+    producer = {output: index for index, node in enumerate(graph.node) for output in node.output if output}
+    constants = {tensor.name for tensor in graph.initializer}
+    inputs = {value.name: value for value in graph.input if value.name not in constants}
+    inputs |= {value.name: value for value in given}
+    kept: set[int] = set()
+    needed: dict[str, None] = {}
+    read: dict[str, None] = {}
+    waiting = [value.name for value in outputs]
+    while waiting:
+        name = waiting.pop()
+        if name in inputs:
+            read[name] = None
+        elif name in constants:
+            needed[name] = None
+        elif producer[name] not in kept:
+            kept.add(producer[name])
+            waiting += [each for each in reads(graph.node[producer[name]]) if each]
+    return _part(opened, kept, needed, [inputs[name] for name in inputs if name in read], outputs)
+
+
+def live_values(opened: OpenedModel) -> list[tuple[str, ...]]:
+    """For each node the values that nodes before it compute, constants aside, and that it or nodes behind it read."""
+    graph = opened.proto.graph
+    last: dict[str, int] = {}
+    for index, node in enumerate(graph.node):
+        last.update(dict.fromkeys(reads(node), index))
+    live: dict[str, None] = {}
+    found = []
+    for index, node in enumerate(graph.node):
+        found.append(tuple(live))
+        if node.op_type != "Constant":
+            live.update(dict.fromkeys(name for name in node.output if name in last))
+        for name in [name for name in live if last[name] <= index]:
+            del live[name]
+    return found
+
+
+def _part(
+    opened: OpenedModel,
+    nodes: Collection[int],
+    constants: Iterable[str],
+    inputs: Sequence[onnx.ValueInfoProto],
+    outputs: Sequence[onnx.ValueInfoProto],
+) -> OpenedModel:
+    """Some nodes of a model and some of its constants, in their order, with inputs and outputs of their own."""
+    graph = opened.proto.graph
+    known = {tensor.name: tensor for tensor in graph.initializer}
     part = onnx.ModelProto()
     part.CopyFrom(opened.proto)
     for field in ("node", "input", "output", "initializer", "value_info"):
         part.graph.ClearField(field)
-    part.graph.node.extend(node for index, node in enumerate(graph.node) if index in kept)
-    part.graph.initializer.extend(constants[name] for name in needed)
-    part.graph.input.extend(typed(name, values[name]) for name in inputs if name not in computed)
-    part.graph.output.extend(typed(name, values[name]) for name in outputs)
+    part.graph.node.extend(node for index, node in enumerate(graph.node) if index in nodes)
+    part.graph.initializer.extend(known[name] for name in constants)
+    part.graph.input.extend(inputs)
+    part.graph.output.extend(outputs)
     return opened.changed(part)
 
 

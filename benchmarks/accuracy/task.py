@@ -30,6 +30,7 @@ class Task:
         score: what results are worth.
         metric: what that is, for the table's head.
         most_loss: what int8 may lose of the score.
+        further: samples like those for calibration, for what learns from more of them.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Task:
     score: Score
     metric: str
     most_loss: float
+    further: Sequence[Sample] = ()
 
 
 def output_of(result: Mapping[str, Array]) -> Array:

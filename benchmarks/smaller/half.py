@@ -69,7 +69,7 @@ def measured(task: Task, work: float, epochs: int) -> Row:
     """
     opened = frontends.open(task.model)
     asked = Pruning(work=work).for_vectors(target_of(ONE).lanes())
-    samples = [dict(each) for each in task.calibration]
+    samples = [dict(each) for each in (*task.calibration, *task.further)]
     pruned = prune(opened, samples, asked, ONE, _silent)
     recipes = {UNRECOVERED: replace(pruned.recipe, arrays={}), RECOVERED: pruned.recipe}
     if epochs:

@@ -14,7 +14,7 @@ from ..process.progress import Timeline, shown
 from ..reports.report import show, show_json
 from .command_options import Image, Json, Labels, MetricOption, Threads
 from .opened_libraries import open_library
-from .tensor_options import read_array
+from .tensor_options import read_labels
 
 
 def evaluate(
@@ -53,7 +53,7 @@ def evaluate(
 
     if report is not None:
         check_place(report, keep=[data, *libraries])
-    given = None if labels is None else read_array(labels, "labels")
+    given = None if labels is None else read_labels(labels)
     judged = metric_of(metric)
     loaded = [open_library(path, threads) for path in libraries]
     if any(each.signature.dimensions for each in loaded):

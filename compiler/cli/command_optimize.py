@@ -33,7 +33,7 @@ from .command_options import (
     Target,
     compile_options,
 )
-from .tensor_options import read_array
+from .tensor_options import read_labels
 
 if TYPE_CHECKING:
     from ..optimization.request import Optimized
@@ -120,7 +120,7 @@ def optimize(
     else:
         if calibration is None:
             raise UsageError("samples are needed", where="--calibration", hint="--point N takes what was found before")
-        given = None if labels is None else read_array(labels, "labels")
+        given = None if labels is None else read_labels(labels)
         with interrupt.temporary_folder(), shown(f"optimizing {model.name}", Timeline()) as progress:
             found = searched(
                 model,

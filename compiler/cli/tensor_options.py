@@ -236,6 +236,22 @@ def read_array(path: Path, name: str) -> Array:
     raise DataError(f"there is no array {name!r} in the file", where=str(path), hint=f"it holds {', '.join(arrays)}")
 
 
+def read_labels(path: Path) -> Array:
+    """What samples should be: the array of a .npy file; of a .npz file the one called `labels`, and no other.
+
+    Raises:
+        DataError: the file is missing, damaged, or holds no labels.
+    """
+    arrays = _load(path)
+    if isinstance(arrays, np.ndarray):
+        return arrays
+    if "labels" not in arrays:
+        held = ", ".join(arrays) or "nothing"
+        hint = f"it holds {held}; labels are called `labels`, or stand alone in a .npy file (numpy.save)"
+        raise DataError("there are no labels in the file", where=f"--labels {path}", hint=hint)
+    return arrays["labels"]
+
+
 def read_arrays(path: Path) -> dict[str, Array]:
     """All arrays of a .npz file by name.
 

@@ -21,7 +21,7 @@ from ..recipes.identity import identity_of
 from ..recipes.recipe import RankEntry, Recipe
 from .distill import distilled, norm_parameters
 from .prune_branches import PruneBranches
-from .pruning import NO_CHANGE, Change, Data, Pruned, Pruning, Subject
+from .pruning import NO_CHANGE, Change, Data, Pruned, Pruning, Rankings, Subject
 from .together import channels_after, check_together, layers_after
 from .trial import Closeness, trial_of
 from .weight_homes import weight_homes
@@ -42,6 +42,7 @@ def prune(
     tell: ProgressCallback,
     cycles: Cycles = multiplications,
     shop: Workshop | None = None,
+    rankings: Rankings | None = None,
 ) -> Pruned:
     """Chooses what goes, and new weights for what is left.
 
@@ -51,6 +52,7 @@ def prune(
         options: with which libraries for this machine are made, that run the samples.
         cycles: what products cost, where ranks are to pay.
         shop: what these libraries are made with, where several models are made of one; None: its own.
+        rankings: what calls with the same model, samples and criterion found of groups of channels; it is added to.
 
     Raises:
         CutError: nothing of the model can be changed so.
@@ -62,7 +64,7 @@ def prune(
 
     tell("import", 0, 0)
     imported = frontends.load(opened, shapes=static_shapes(options), bindings=options.bindings)
-    subject = Subject(opened, imported, asked, cycles, tell)
+    subject = Subject(opened, imported, asked, cycles, tell, {} if rankings is None else rankings)
     layers = layers_of(Graph.read(imported.module))
     # What cannot be is told before anything is compiled.
     branches = PruneBranches(subject) if asked.branches is not None else None

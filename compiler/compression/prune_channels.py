@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
 
 from ...errors import CutError
-from ...ir_passes.compression.channel_graph import channel_graph
+from ...ir_passes.compression.channel_graph import ChannelGraph, channel_graph
 from ...ir_passes.compression.channel_groups import Group, channel_groups
 from ...ir_passes.compression.choose_channels import Keep, Rank, by_rate, by_work
 from ...ir_passes.compression.columns import weights_of
@@ -19,7 +21,7 @@ from ..recipes.recipe import KeepEntry
 from .grams import gram_bytes, grams_of
 from .pruning import CRITERIA, NO_CHANGE, Change, Data, PrunedLayer, Subject
 from .refit import behind, cut_weights, refitted
-from .weight_homes import weight_homes
+from .weight_homes import Home, weight_homes
 
 _MOST_GRAM_BYTES = 256 << 20
 _MEASURED_SAMPLES = 32  # by which the outputs say how much a group matters
@@ -105,32 +107,8 @@ class PruneChannels:
         return lambda group, steps: by_magnitude(self._channels, group, steps)
 
     def _by_samples(self, data: Data) -> Rank:
-        """Ranks by the second order; where all Gram matrices need too much memory, those of a group by turns."""
-        known: dict[str, Array] = {}
-        homes, tell = self._homes, self._subject.tell
-        readers = {name for group in self._groups for name in group.inputs if name in homes}
-        if sum(gram_bytes(homes[name]) for name in readers) <= _MOST_GRAM_BYTES:
-            known = grams_of([homes[name] for name in sorted(readers)], data.trial, data.samples, tell)
-        judged = data.trial.judge(data.samples[:_MEASURED_SAMPLES]) if self._subject.asked.work is not None else None
-
-        def rank(group: Group, steps: Sequence[int]) -> Ranking:
-            tell("rank channels", 0, 0)
-            if not set(group.inputs) <= readers:
-                return by_magnitude(self._channels, group, steps)
-            grams = known or grams_of([homes[name] for name in group.inputs], data.trial, data.samples, tell)
-            ranking = by_second_order(self._channels, group, steps, grams)
-            if judged is None:  # groups are not compared
-                return ranking
-            # What the layers behind a group lose is measured once, at the outputs: so groups compare.
-            adapted = {
-                homes[name].node.weights: homes[name].from_relax(
-                    weights_of(homes[name].layer, matrix, homes[name].layer.weights.shape)
-                )
-                for name, matrix in ranking.middle.items()
-            }
-            return ranking.scaled(judged(adapted) ** 2)
-
-        return rank
+        """Ranks by the second order."""
+        return _BySamples(self._subject, self._channels, self._groups, self._homes, data)
 
     def _change(
         self, cut: Cut, keep: Keep, arrays: Mapping[str, Array], stages: Mapping[str, Mapping[str, Array]]
@@ -149,3 +127,56 @@ class PruneChannels:
         named = ((subject.name(name), kept) for name, kept in keep.items())
         sections = {name: {"keep_channels": KeepEntry(kept)} for name, kept in named if name is not None}
         return Change(layers, sections, arrays, stages, cut)
+
+
+class _BySamples:
+    """Ranks groups by the second order; each once, however many cuts are made by it."""
+
+    def __init__(
+        self,
+        subject: Subject,
+        channels: ChannelGraph,
+        groups: Sequence[Group],
+        homes: Mapping[str, Home],
+        data: Data,
+    ) -> None:
+        self._subject, self._channels, self._homes, self._data = subject, channels, homes, data
+        self._readers = {name for group in groups for name in group.inputs if name in homes}
+
+    def __call__(self, group: Group, steps: Sequence[int]) -> Ranking:
+        subject = self._subject
+        compared = subject.asked.work is not None
+        key = group.name, (*steps,), compared
+        if key not in subject.rankings:
+            subject.tell("rank channels", 0, 0)
+            subject.rankings[key] = self._ranked(group, steps, compared=compared)
+        return subject.rankings[key]
+
+    def _ranked(self, group: Group, steps: Sequence[int], *, compared: bool) -> Ranking:
+        if not set(group.inputs) <= self._readers:
+            return by_magnitude(self._channels, group, steps)
+        grams = self._all_grams or self._grams(group.inputs)
+        ranking = by_second_order(self._channels, group, steps, grams)
+        if not compared:
+            return replace(ranking, middle={})
+        # What the layers behind a group lose is measured once, at the outputs: so groups compare.
+        homes = {name: self._homes[name] for name in ranking.middle}
+        adapted = {
+            home.node.weights: home.from_relax(weights_of(home.layer, ranking.middle[name], home.layer.weights.shape))
+            for name, home in homes.items()
+        }
+        return replace(ranking.scaled(self._judged(adapted) ** 2), middle={})
+
+    @cached_property
+    def _all_grams(self) -> Mapping[str, Array]:
+        """Those of all readers; none where they need too much memory: then those of a group are made by turns."""
+        needed = sum(gram_bytes(self._homes[name]) for name in self._readers)
+        return self._grams(self._readers) if needed <= _MOST_GRAM_BYTES else {}
+
+    def _grams(self, names: Iterable[str]) -> Mapping[str, Array]:
+        homes = [self._homes[name] for name in sorted(names)]
+        return grams_of(homes, self._data.trial, self._data.samples, self._subject.tell)
+
+    @cached_property
+    def _judged(self) -> Callable[[Mapping[str, Array]], float]:
+        return self._data.trial.judge(self._data.samples[:_MEASURED_SAMPLES])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import UsageError
 from ...ir_passes.compression.drop_branches import DropBranches
+from ...ir_passes.compression.importance import Ranking
 from ...ir_passes.compression.masks import UNSTRUCTURED, pattern_of
 from ..calibration.samples import Array, Sample
 from ..recipes.recipe import Recipe
@@ -143,6 +144,10 @@ class Pruning:
 _OPTIONS = {**STRUCTURED, **BRANCHES, **WITHIN_LAYERS}
 
 
+# Of a group, by the name of its first layer, the steps in which it is cut, and whether groups are compared.
+Rankings = dict[tuple[str, tuple[int, ...], bool], Ranking]
+
+
 @dataclass(frozen=True)
 class Subject:
     """A model that is pruned.
@@ -152,6 +157,7 @@ class Subject:
         asked: what is done to it.
         cycles: what products cost, where ranks are to pay.
         tell: told of progress.
+        rankings: of groups of channels, what is known of them by now.
     """
 
     opened: OpenedModel
@@ -159,6 +165,7 @@ class Subject:
     asked: Pruning
     cycles: Cycles
     tell: ProgressCallback
+    rankings: Rankings = field(default_factory=dict)
 
     def name(self, hint: str) -> str | None:
         """The name of the node that a layer came from, by which recipes speak of it; None where no name reaches it."""
@@ -167,7 +174,7 @@ class Subject:
     def without(self, branches: Sequence[str]) -> Subject:
         """The same of the model without the branches that layers are in, named as Relax has them."""
         module = DropBranches(tuple(branches))(self.imported.module).module
-        return replace(self, imported=replace(self.imported, module=module))
+        return replace(self, imported=replace(self.imported, module=module), rankings={})
 
     @cached_property
     def _names(self) -> dict[str, str]:

@@ -3,7 +3,7 @@
 Layer after layer, in the order in which they run: what a layer reads is what those before it, fitted already, make of
 the samples, so that it makes up for their errors, too, and for those of what a sum adds to its result (He, Zhang and
 Sun 2017, "Channel pruning"). Memory holds the normal equations of a few layers, however many samples there are, and
-rows of what these should make, so that the model runs once for all of them.
+rows of what these should make. What runs for each layer is a stage of the model (`stages.py`).
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from ...ir_passes.compression.columns import (
     row_count,
     weights_of,
 )
-from ...ir_passes.compression.least_squares import NormalEquations
+from ...ir_passes.compression.least_squares import NormalEquations, best_ridge
 from ...ir_passes.core.graph import Var, leaves
 from ..calibration.samples import Array, Sample
+from .stages import Level, Stage, stages_of
 from .trial import Trial
 from .weight_homes import Home
 
@@ -34,11 +35,14 @@ if TYPE_CHECKING:
     from ...ir_passes.compression.cut import Cut
     from ..process.progress import ProgressCallback
 
-RIDGE = 1e-3  # of the mean square of a layer's columns: keeps what the samples do not decide where it was
+# Of the mean square of a layer's columns: these keep what the samples do not decide where it was. Samples that were
+# left out say which is the best: of a layer that makes one row of a sample it is a large one.
+RIDGES = (1e-3, 1e-4, 1e-2, 1e-1, 1.0)
+_PARTS = 2  # of the samples: each is left out once
 _LEAST_SLOPE = 1e-6  # of a batch norm: a channel that it makes constant is left alone
 TURNS = 3  # of layers before a ReLU: what it makes alike is known after the first
 _MOST_BYTES = 128 << 20  # of what layers should make, at a time
-ROWS_A_COLUMN = 16  # of the normal equations at least, where there are so many
+ROWS_A_COLUMN = 32  # of the normal equations at least, where there are so many
 
 
 def cut_weights(homes: Sequence[Home], cut: Cut) -> dict[str, Array]:
@@ -86,9 +90,6 @@ def refitted(
         Arrays of the model's own shapes: cut, they are those of the cut network.
     """
 
-    def told(done: int) -> None:
-        tell("fit layers", done, len(levels))
-
     current = {**start, **cut_weights(homes, cut)}
     levels: list[list[Home]] = []
     for home in fitted:
@@ -97,22 +98,30 @@ def refitted(
         else:
             levels.append([home])
     done = 0
-    for some in _parts(levels, cut, len(samples)):
-        wanted = _wanted([fit for level in some for fit in level], trial, samples, partial(told, done))
-        for level in some:
-            for turn in range(TURNS if any(fit.home.followed.is_clipped for fit in level) else 1):
-                for seed, sample in enumerate(samples):
-                    told(done)
-                    have = trial.run(sample, current)
+    # What a stage reads in the whole network, and in the cut one.
+    whole: Sequence[Sample] = samples
+    now: Sequence[Sample] = samples
+    for stage in stages_of(trial, levels, len(samples)):
+        for some in _parts(stage.levels, cut, len(samples)):
+            told = partial(tell, "fit layers", done, len(levels))
+            wanted = _wanted([fit for level in some for fit in level], stage, whole, told)
+            for level in some:
+                for turn in range(TURNS if any(fit.home.followed.is_clipped for fit in level) else 1):
+                    for seed, sample in enumerate(now):
+                        tell("fit layers", done, len(levels))
+                        have = stage.run(sample, current)
+                        for fit in level:
+                            fit.add(wanted[seed][fit.home.layer.name], have, seed, clipped=turn > 0)
                     for fit in level:
-                        fit.add(wanted[seed][fit.home.layer.name], have, seed, clipped=turn > 0)
-                for fit in level:
-                    current |= fit.solved({**trial.weights, **current})
-            done += 1
+                        current |= fit.solved({**trial.weights, **current})
+                done += 1
+        if stage.gives:
+            told = partial(tell, "fit layers", done, len(levels))
+            whole, now = stage.passed(whole, {}, told), stage.passed(now, current, told)
     return current
 
 
-def _parts(levels: Sequence[Sequence[Home]], cut: Cut, samples: int) -> Iterator[list[list[_Fit]]]:
+def _parts(levels: Sequence[Level], cut: Cut, samples: int) -> Iterator[list[list[_Fit]]]:
     """The levels, as many at a time as what they should make of the samples fits memory."""
     some: list[list[_Fit]] = []
     room = _MOST_BYTES
@@ -129,13 +138,13 @@ def _parts(levels: Sequence[Sequence[Home]], cut: Cut, samples: int) -> Iterator
 
 
 def _wanted(
-    fits: Sequence[_Fit], trial: Trial, samples: Sequence[Sample], told: Callable[[], None]
+    fits: Sequence[_Fit], stage: Stage, samples: Sequence[Sample], told: Callable[[], None]
 ) -> list[dict[str, Array]]:
     """For each sample what layers should make, by their names."""
     found = []
     for seed, sample in enumerate(samples):
         told()
-        want = trial.run(sample, {})
+        want = stage.run(sample, {})
         found.append({fit.home.layer.name: fit.compared(want, seed).astype(np.float32) for fit in fits})
     return found
 
@@ -152,7 +161,8 @@ class _Fit:
         layer = home.layer
         self._columns = input_columns(layer, cut.indices(cut.channels.inputs(layer)))
         self._before = matrix_of(layer, layer.weights)
-        self._equations: list[NormalEquations] = []  # as large as all else together: only while samples are added
+        # Of each group those of each part of the samples; as large as all else together: only while samples are added.
+        self._equations: list[list[NormalEquations]] = []
         self.rows = max(64, ROWS_A_COLUMN * len(self._columns) // max(1, samples))
 
     def _chosen(self, made: Array, seed: int) -> Array:
@@ -182,18 +192,21 @@ class _Fit:
         )
         if not self._equations:
             groups, _, outputs = self._before.shape
-            self._equations = [NormalEquations.of(len(self._columns), outputs) for _ in range(groups)]
-        for group, equations in enumerate(self._equations):
-            equations.add(columns[:, group, self._columns], results[:, group])
+            size = len(self._columns), outputs
+            self._equations = [[NormalEquations.of(*size) for _ in range(_PARTS)] for _ in range(groups)]
+        for group, parts in enumerate(self._equations):
+            parts[seed % _PARTS].add(columns[:, group, self._columns], results[:, group])
 
     def solved(self, weights: Mapping[str, Array]) -> dict[str, Array]:
         """The new weights, and the new bias where the model has a place for one; another turn begins anew."""
         home, layer = self.home, self.home.layer
         matrix = np.zeros_like(self._before)
         shifts = []
-        for group, equations in enumerate(self._equations):
+        intercept = bool(home.bias)
+        for group, parts in enumerate(self._equations):
             before = self._before[group, self._columns]
-            matrix[group, self._columns], shift = equations.solve(before, RIDGE, intercept=bool(home.bias))
+            ridge = best_ridge(parts, before, RIDGES, intercept=intercept)
+            matrix[group, self._columns], shift = sum(parts[1:], parts[0]).solve(before, ridge, intercept=intercept)
             shifts.append(shift)
         self._equations = []
         found = {home.node.weights: home.from_relax(weights_of(layer, matrix, layer.weights.shape))}

@@ -33,6 +33,14 @@ class Closeness:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """The model of a trial, and what libraries of its parts are made with."""
+
+    opened: OpenedModel
+    shop: Workshop
+
+
+@dataclass(frozen=True)
 class Trial:
     """A model with some of its weights as inputs.
 
@@ -40,11 +48,13 @@ class Trial:
         weights: the model's own values of them.
         outputs: names of what the model gives.
         tapped: the library.
+        origin: what parts of the model are made of; None where nobody asks for parts.
     """
 
     weights: Mapping[str, Array]
     outputs: tuple[str, ...]
     tapped: Tapped
+    origin: Origin | None = None
 
     def run(self, sample: Sample, weights: Mapping[str, Array]) -> dict[str, Array]:
         """Tensors of one sample by name, with some other weights."""
@@ -105,11 +115,10 @@ def trial_of(
 
     own = [name for home in homes for name in (home.node.weights, home.bias) if name]
     weights = values_of(opened, [*own, *lifted])
-    border = list(
-        dict.fromkeys(name for home in homes for name in (home.node.source, home.node.output, home.followed.tensor))
-    )
+    border = list(dict.fromkeys(name for home in homes for name in home.border))
     border += [name for name in more if name not in {*border, *weights}]
     model = with_weights_as_inputs(opened, weights)
     outputs = tuple(value.name for value in opened.proto.graph.output)
     with workshop_of(options, tell) if shop is None else nullcontext(shop) as made:
-        yield Trial(weights, outputs, tapped(made, model, border, bytes_of(model, border), name="trial"))
+        library = tapped(made, model, border, bytes_of(model, border), name="trial")
+        yield Trial(weights, outputs, library, Origin(opened, made))

@@ -43,6 +43,11 @@ class Home:
     inside: bool
     fits: bool
 
+    @property
+    def border(self) -> tuple[str, str, str]:
+        """The tensors that it reads and makes, and where that is compared."""
+        return self.node.source, self.node.output, self.followed.tensor
+
     def from_relax(self, weights: Array) -> Array:
         """Weights as ONNX has them."""
         return np.ascontiguousarray(weights.T) if self.transposed else weights

@@ -14,7 +14,7 @@ from ..library.artifact import CompiledModel
 from ..process.progress import ProgressCallback
 from ..runners.local import prepared, time_runs
 from .energy import Meter, counters
-from .metrics import Array, Metric, relative_error, stacked
+from .metrics import Array, Metric, label_count, relative_error, stacked
 
 _TURNS, _TURN_SECONDS, _SETTLE_SECONDS = 15, 0.02, 0.01
 _ENERGY_SECONDS = 1.0  # that a library runs while its energy is counted
@@ -68,7 +68,7 @@ def evaluate(
     _check(libraries)
     if not samples:
         raise CalibrationError("the data holds no samples", where="--data")
-    if labels is not None and len(labels) != len(samples):
+    if labels is not None and label_count(labels) != len(samples):
         raise DataError(f"there are {len(samples)} samples and {len(labels)} labels", where="--labels")
     outputs = [stacked(each) for each in _run(libraries, samples, tell)]
     times, energy = _timed(libraries, samples[0], tell)

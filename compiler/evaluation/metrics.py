@@ -110,6 +110,19 @@ def _judging(found: Callable[..., float], where: str) -> Function:
     return judged
 
 
+def label_count(labels: Array) -> int:
+    """How many labels there are, one for each sample, on the first axis.
+
+    Raises:
+        DataError: it is one number without axes.
+    """
+    if not labels.ndim:
+        raise DataError(
+            "one number is not a label for each sample", where="--labels", hint="an array of them, in order"
+        )
+    return len(labels)
+
+
 def stacked(results: Sequence[Outputs]) -> dict[str, Array]:
     """The outputs of samples, one behind the other; numbers without axes get one."""
     names = results[0].keys() if results else ()

@@ -10,7 +10,7 @@ from ..build import target_of
 from ..calibration.samples import Sample
 from ..compression.costs import cycles_on
 from ..compression.prune import prune
-from ..compression.pruning import Pruning
+from ..compression.pruning import Pruning, Rankings
 from ..recipes.recipe import Recipe
 from .candidate import WHOLE
 from .database import Database
@@ -42,11 +42,13 @@ def base_of(
     database: Database,
     shop: Workshop,
     tell: ProgressCallback,
+    rankings: Rankings,
 ) -> Recipe | None:
     """What is cut for a base, and how the rest is fitted; None where the model has nothing to cut.
 
     Args:
         shop: with which libraries of this machine are made.
+        rankings: of groups of channels, which are the same for all bases.
     """
     if name == WHOLE:
         return Recipe()
@@ -57,7 +59,7 @@ def base_of(
     target = target_of(options)
     asked = Pruning(work=share, samples=_MOST_SAMPLES).for_vectors(target.lanes())
     try:
-        recipe = prune(opened, samples, asked, here(options, device), tell, cycles_on(target), shop).recipe
+        recipe = prune(opened, samples, asked, here(options, device), tell, cycles_on(target), shop, rankings).recipe
     except CutError:
         recipe = Recipe()
     database.keep(name, recipe)

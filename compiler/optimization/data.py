@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ...errors import CalibrationError, DataError
 from ..calibration.samples import Array, Sample
+from ..evaluation.metrics import label_count
 
 _MOST_FITTED, _MOST_HELD = 128, 500
 _MOST_BYTES = 256 << 20  # of all that are kept
@@ -38,14 +39,16 @@ def data_of(samples: Iterable[Sample], labels: Array | None = None) -> Data:
 
     Raises:
         CalibrationError: there are too few.
-        DataError: there are fewer labels than samples.
+        DataError: there are not as many labels as samples.
     """
+    count = 0 if labels is None else label_count(labels)
     halves: tuple[list[Sample], list[Sample]] = ([], [])
     most, places = (_MOST_FITTED, _MOST_HELD), []
     digest, room = hashlib.sha256(), _MOST_BYTES
+    number = -1
     for number, sample in enumerate(samples):
-        if labels is not None and number >= len(labels):
-            raise DataError(f"there are more samples than labels, of which there are {len(labels)}", where="--labels")
+        if labels is not None and number >= count:
+            raise DataError(f"there are more samples than labels, of which there are {count}", where="--labels")
         half = number % 2
         room -= sum(array.nbytes for array in sample.values())
         if room < 0 or all(len(each) >= limit for each, limit in zip(halves, most, strict=True)):
@@ -55,11 +58,14 @@ def data_of(samples: Iterable[Sample], labels: Array | None = None) -> Data:
             places += [number] if half else []
             for name in sorted(sample):
                 digest.update(name.encode() + sample[name].tobytes())
+    else:
+        if labels is not None and number + 1 != count:
+            raise DataError(f"there are {number + 1} samples and {count} labels", where="--labels")
     if len(halves[0]) + len(halves[1]) < _LEAST:
-        count = len(halves[0]) + len(halves[1])
+        held = len(halves[0]) + len(halves[1])
         raise CalibrationError(
-            f"the data holds {count} samples, and {_LEAST} are needed at least", where="--calibration"
+            f"the data holds {held} samples, and {_LEAST} are needed at least", where="--calibration"
         )
-    held = None if labels is None else labels[places]
-    digest.update(b"" if held is None else held.tobytes())
-    return Data(tuple(halves[0]), tuple(halves[1]), held, digest.hexdigest())
+    theirs = None if labels is None else labels[places]
+    digest.update(b"" if theirs is None else theirs.tobytes())
+    return Data(tuple(halves[0]), tuple(halves[1]), theirs, digest.hexdigest())

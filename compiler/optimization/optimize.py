@@ -13,6 +13,7 @@ from ...errors import ToolError, UsageError
 from ...targets import parse
 from ..build import target_of
 from ..calibration.tapped import Workshop, workshop_of
+from ..compression.pruning import Rankings
 from ..evaluation.metrics import Metric
 from ..process.checksum import key_of
 from ..recipes.identity import identity_of
@@ -163,6 +164,7 @@ class _Search:
         self._parts, self._data, self._asked, self._database = parts, data, asked, database
         self._trials, self._clock, self._tell = trials, clock, tell
         self._generation = 0
+        self._rankings: Rankings = {}
         self._solved: tuple[int, Table, list[Predicted]] | None = None
 
     def run(self) -> None:
@@ -222,7 +224,7 @@ class _Search:
 
         own = replace(shop, tell=tell)
         options, device, fitted = self._asked.options, self._asked.device, self._data.fitted
-        recipe = base_of(base, self._parts.opened, fitted, options, device, self._database, own, tell)
+        recipe = base_of(base, self._parts.opened, fitted, options, device, self._database, own, tell, self._rankings)
         if recipe is None:
             return None
 

@@ -75,8 +75,11 @@ class Trials:
     ) -> None:
         """Tries candidates, those that nobody tried yet, so many at a time as there are processes for.
 
+        What is noted does not depend on how many these are: of those that are tried together, too, one counts only if
+        it is still worth it behind all that stand before it.
+
         Args:
-            wanted: whether one is still worth it, when it is its turn.
+            wanted: whether one is worth it, of what is noted by then; never again once it is not.
 
         Raises:
             TimeIsUpError: there is no time for all; what came of the others is noted.
@@ -85,16 +88,29 @@ class Trials:
         missing = [each for each in candidates if each.key not in self._database.measured]
         self.seen.update(dict.fromkeys(each.key for each in candidates if each not in missing))
         tell = self._clock.ending(self._tell)
-        for start in range(0, len(missing), crew.width):
+        start = 0
+        while start < len(missing):
             tell(origin, start, len(missing))
-            some = [each for each in missing[start : start + crew.width] if wanted(each)]
+            width = crew.width  # workers come and go
+            some = [each for each in missing[start : start + width] if wanted(each)]
+            start += width
             recipes = [None if each.is_exact else self._blank(each) for each in some]
+            early: dict[int, Outcome] = {}
+            turn = 0
             for place, outcome in crew.outcomes(recipes, self._clock.left()):
                 if outcome.lost:
                     raise DeviceLostError(outcome.failed, where=str(self._asked.device), hint=_GOES_ON)
-                self._database.add([self._judged(crew, some[place], outcome, origin)])
-                self.seen[some[place].key] = None
-                self.save_best()
+                early[place] = outcome
+                while turn in early:
+                    if wanted(some[turn]):
+                        self._note(crew, some[turn], early[turn], origin)
+                    turn += 1
+
+    def _note(self, crew: Crew, candidate: Candidate, outcome: Outcome, origin: str) -> None:
+        """What came of a candidate, and the best so far."""
+        self._database.add([self._judged(crew, candidate, outcome, origin)])
+        self.seen[candidate.key] = None
+        self.save_best()
 
     def points(self) -> list[Point]:
         """What came of the candidates of this run, as far as they have a library; of the float model first."""

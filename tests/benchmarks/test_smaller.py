@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import onnx
 import pytest
 from small_models import model, node
 from tilewright.benchmarks.accuracy.task import Task, agreement
-from tilewright.benchmarks.smaller import front, half
+from tilewright.benchmarks.smaller import front, half, search
 from tilewright.benchmarks.smaller.characters import edits_between, read, right
 
 
@@ -51,6 +52,33 @@ def test_a_front_is_set_against_what_is_the_same_for_all_layers(tmp_path: Path) 
     assert front.main([str(tmp_path / "found.json"), "--out", str(made), "--command", "tilewright optimize"]) == 0
     assert "1 int8" in made.read_text() and "    tilewright optimize" in made.read_text()
     assert made.with_suffix(".svg").read_text().startswith("<svg")
+
+
+def test_a_search_is_one_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the files to the page; what failed says so by its code, and leaves no page."""
+    printed = {"model": "net", "metric": "right", "seconds": 60.0, "rows": 4, "points": [], "front": []}
+    answers = [(1, b""), (0, json.dumps({**printed, "float": point(99, 1.0)}).encode())]
+    asked: list[list[str]] = []
+
+    def recognised(arguments: list[str]) -> int:
+        (Path(arguments[0]) / "labels.npy").touch()
+        return 0
+
+    def ran(words: list[str], stdout: Any, check: bool) -> Any:
+        code, text = answers[len(asked)]
+        asked.append(words)
+        stdout.write(text)
+        stdout.flush()
+        return subprocess.CompletedProcess(words, code)
+
+    monkeypatch.setattr(search.recognition, "main", recognised)
+    monkeypatch.setattr(search.subprocess, "run", ran)
+    given = [str(tmp_path), "--seconds", "60", "--jobs", "2"]
+    assert search.main(given) == 1 and not (tmp_path / "front.md").exists()
+    assert search.main(given) == 0
+
+    assert "--labels" in asked[0] and asked[0][asked[0].index("--seconds") + 1] == "60" and asked[0] == asked[1]
+    assert f"python -m benchmarks.smaller.search {tmp_path} --seconds 60" in (tmp_path / "front.md").read_text()
 
 
 def test_half_of_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

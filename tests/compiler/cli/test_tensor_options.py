@@ -9,7 +9,7 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 import pytest
-from tilewright.compiler.cli.tensor_options import parse_shapes, parse_tensors, shaped_as
+from tilewright.compiler.cli.tensor_options import parse_shapes, parse_tensors, read_labels, shaped_as
 from tilewright.compiler.library.tensor_spec import TensorSpec
 from tilewright.errors import DataError, TensorError, UsageError
 
@@ -113,3 +113,17 @@ def test_objects_are_not_unpickled(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match="plain numbers"):
         parse_tensors([f"x=@{tmp_path}/x.npy"], "--input")
+
+
+def test_labels_are_called_so_or_alone_in_their_file(tmp_path: Path) -> None:
+    """The samples' own array is none, though it be the only one of its file."""
+    labels, samples = np.arange(3), np.zeros((3, 4), np.float32)
+    np.save(tmp_path / "labels.npy", labels)
+    np.savez(tmp_path / "both.npz", x=samples, labels=labels)
+    np.savez(tmp_path / "samples.npz", x=samples)
+
+    for name in ("labels.npy", "both.npz"):
+        np.testing.assert_array_equal(read_labels(tmp_path / name), labels)
+    with pytest.raises(DataError, match="there are no labels in the file") as raised:
+        read_labels(tmp_path / "samples.npz")
+    assert "--labels" in str(raised.value) and "it holds x" in str(raised.value)

@@ -44,7 +44,7 @@ def test_a_narrower_network_of_integers(tmp_path: Path) -> None:
             pass
 
         with workshop_of(options, tell) as shop:
-            recipe = base_of(BASE, opened, data.fitted, options, None, database, shop, tell)
+            recipe = base_of(BASE, opened, data.fitted, options, None, database, shop, tell, {})
             assert recipe is not None
             state = partial(database.place, suffix=".npz")
             bench = workbench_of(opened, recipe, data.fitted, options, None, shop, state)

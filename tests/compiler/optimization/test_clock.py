@@ -74,10 +74,12 @@ def test_what_promises_most_comes_first() -> None:
     steps = steps_of(KINDS)
     names = [(step.base, step.treatments[0].kind) for step in steps]
 
-    assert names[:4] == [("whole", "float"), ("whole", "int8"), ("work 50%", "float"), ("whole", "bf16")]
+    assert names[:4] == [("whole", "float"), ("whole", "int8"), ("whole", "bf16"), ("work 50%", "float")]
     assert names.index(("work 50%", "int8")) < names.index(("whole", "zeros")) < names.index(("work 20%", "rank"))
     assert len(set(names)) == len(names) == 5 * 6
     assert [step.treatments[0].kind for step in steps_of(("int8",))] == ["float", "int8"]
+    few = [(step.base, step.treatments[0].kind) for step in steps_of(("int8", "rank", "channels"))]
+    assert few[:4] == [("whole", "float"), ("whole", "int8"), ("whole", "rank"), ("work 50%", "float")]
     for base in {base for base, _ in names}:
         kinds = [kind for each, kind in names if each == base]
         assert kinds[0] == "float", "a base is measured before treatments of it"

@@ -77,6 +77,10 @@ def test_samples_are_halved_and_labels_go_along() -> None:
         data_of(samples[:3])
     with pytest.raises(DataError, match="more samples than labels"):
         data_of(samples, np.arange(3))
+    with pytest.raises(DataError, match="7 samples and 9 labels"):
+        data_of(samples, np.arange(9))
+    with pytest.raises(DataError, match="one number is not a label"):
+        data_of(samples, np.array(1))
 
 
 def test_a_folder_belongs_to_a_model(tmp_path: Path) -> None:

@@ -126,11 +126,25 @@ def test_a_search_that_was_killed_finds_the_same(budget: Budget, tmp_path: Path)
     assert [point.candidate for point in other.points] != [point.candidate for point in found.points]
 
 
-def test_several_who_try_networks_find_the_same(tmp_path: Path) -> None:
-    one = searched(tmp_path / "one", Crew(), Budget(latency=0.5))
-    two = searched(tmp_path / "two", Crew(width=2), Budget(latency=0.5))
+@pytest.mark.parametrize("budget", [Budget(accuracy=-3.0), Budget(latency=0.5)])
+def test_several_who_try_networks_find_the_same(budget: Budget, tmp_path: Path) -> None:
+    """However many they are, and though some come or go while others are tried."""
 
-    assert seen(one) == seen(two)
+    class Changing(Crew):
+        @property
+        def width(self) -> int:
+            return 1 + len(self.tried) % 3
+
+        @width.setter
+        def width(self, value: int) -> None:
+            pass
+
+    one = searched(tmp_path / "one", Crew(), budget)
+    others = [searched(tmp_path / "four", Crew(width=4), budget), searched(tmp_path / "changing", Changing(), budget)]
+
+    for each in others:
+        assert seen(each) == seen(one)
+        assert {point.candidate for point in each.points} == {point.candidate for point in one.points}
 
 
 def test_the_front_is_better_than_the_same_for_all_layers(tmp_path: Path) -> None:

@@ -90,7 +90,8 @@ ROLE = Mark(f"{_PREFIX}role", str)  # of each loop of a step: what it counts, on
 UNIT = Mark(f"{_PREFIX}unit", str)  # of the outermost of them: the unit
 SUMS = Mark(f"{_PREFIX}sums", bool)  # of the outermost loop over k: behind it sums are stored
 TILES = Mark(f"{_PREFIX}tiles", bool)  # of the loop over tiles: outside of it registers are set up
-ROLLED = Mark(f"{_PREFIX}rolled", bool)  # set by it, too, of the loop around a step: a compiler of C leaves it a loop
+# Of the loop around a step, set by it, too; what compiles it leaves it a loop (`compiler/lowering/kept_loops.py`).
+ROLLED = Mark(f"{_PREFIX}rolled", bool)
 # `compiler/lowering/operand_lanes.py` loads what a loop over k reads of the first operand at once.
 PLACES = Mark(f"{_PREFIX}places", int)  # of the loop: elements that a load brings
 # `compiler/lowering/overlap.py` moves what is done with a tile into the next one.

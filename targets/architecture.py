@@ -22,8 +22,8 @@ class Level:
     Attributes:
         isa: for people: ``AVX2``.
         needs: LLVM's names of the features that a CPU of this level has.
-        vector_bits, num_vector_registers, has_fma, broadcasts_operands, operand_lanes, written_steps, asks_for_fma: as
-            `Target` has them.
+        vector_bits, num_vector_registers, has_fma, broadcasts_operands, operand_lanes, written_steps, asks_for_fma,
+            keeps_loops: as `Target` has them.
     """
 
     isa: str
@@ -35,6 +35,7 @@ class Level:
     operand_lanes: int = 1
     written_steps: int = 1
     asks_for_fma: bool = False
+    keeps_loops: bool = False
 
 
 @dataclass(frozen=True)

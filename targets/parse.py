@@ -141,6 +141,7 @@ def _make(
         broadcasts_operands=level.broadcasts_operands,
         operand_lanes=level.operand_lanes,
         written_steps=level.written_steps,
+        keeps_loops=level.keeps_loops,
         asks_for_fma=level.asks_for_fma,
         core=processor.core,
         cores=cores,

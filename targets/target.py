@@ -121,6 +121,8 @@ class Target:
         written_steps: steps of k that inner loops write out: what they load is at constant distances from pointers,
             which move once for all of them; 1: loads add up addresses by themselves.
         asks_for_fma: whether LLVM makes one instruction of both only where it is told to, though it has one.
+        keeps_loops: whether loops over k are kept from LLVM, which writes out short ones and then holds what several of
+            their steps load, more than there are registers for.
         cores: processors to plan parallel loops for; schedules cut work into at least so many pieces. With 1 there are
             no parallel loops.
         core: what instructions cost.
@@ -169,6 +171,7 @@ class Target:
     operand_lanes: int = 1
     written_steps: int = 1
     asks_for_fma: bool = False
+    keeps_loops: bool = False
     llvm_options: tuple[tuple[str, str | int], ...] = ()
     object_format: str = ELF
     code_generator: str = "llvm"
@@ -219,6 +222,7 @@ class Target:
             broadcasts_operands=False,
             operand_lanes=1,
             written_steps=1,
+            keeps_loops=False,
             units=(),
             functions=(),
             half_features=None,

@@ -93,6 +93,7 @@ class Batch:
             fma=self.target.asks_for_fma,
             functions=self.target.functions,
             branches=not vectors or self.target.core.single_issue,
+            keeps_loops=self.target.keeps_loops,
             grid=self.target.grid is not None,
         )
 

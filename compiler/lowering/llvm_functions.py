@@ -15,6 +15,7 @@ from tvm.ir import Call
 
 from ...ir_types import PrimFunc, Scalar
 from ...targets.instructions import Instructions
+from . import kept_loops
 
 _LIBM = "tilewright_libm"
 _IMPORT = "pragma_import_llvm"
@@ -48,6 +49,8 @@ def _text_of(name: str, units: Iterable[Instructions]) -> str:
     if name.startswith(f"{_LIBM}_"):
         symbol, _, lanes = name.removeprefix(f"{_LIBM}_").rpartition("_x")
         return _libm_text(symbol, int(lanes))
+    if name in kept_loops.TEXTS:
+        return kept_loops.TEXTS[name]
     return next(filter(None, (unit.text_of(name) for unit in units)), "")
 
 

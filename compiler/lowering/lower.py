@@ -34,6 +34,7 @@ from .bfloat16 import expand_conversions, legalize_arithmetic
 from .copies_ahead import copy_ahead
 from .flatten import hide_divisions, show_divisions
 from .guards import share_guards
+from .kept_loops import hide_counts
 from .lane_storage import give_lanes_storage
 from .line_loops import bound_loops
 from .llvm_functions import with_imports
@@ -81,6 +82,7 @@ def lower_kernel(
     grid: bool = False,
     functions: Sequence[TargetFunction] = (),
     branches: bool = False,
+    keeps_loops: bool = False,
 ) -> LoweredKernel:
     """Lowers one scheduled PrimFunc.
 
@@ -95,6 +97,7 @@ def lower_kernel(
         grid: whether its outermost loops are those of grids of threads.
         functions: of the target, that are called for operators.
         branches: whether a branch that is taken for several additions is cheaper than a choice for each.
+        keeps_loops: whether LLVM must not write out the loops that schedules mark so.
 
     Raises:
         CompilerError: a pass failed, or the function needs more stack than a thread surely has.
@@ -107,7 +110,7 @@ def lower_kernel(
         module = passes(tvm.IRModule({symbol: _for(_ANY, function, symbol)}))
         raw, scratch = _raw_abi(module[symbol])
         with tvm_target:
-            module = _machine_passes(units, fma, functions, imports=not grid)(
+            module = _machine_passes(units, fma, functions, keeps_loops=keeps_loops, imports=not grid)(
                 tvm.IRModule({symbol: _for(tvm_target, raw, symbol)})
             )
     return LoweredKernel(symbol, module[symbol], scratch)
@@ -208,7 +211,9 @@ def _on_functions(name: str, change: Callable[[PrimFunc], PrimFunc]) -> Any:
     return tirx.transform.prim_func_pass(apply, opt_level=0, name=f"tilewright.{name}")
 
 
-def _machine_passes(units: Sequence[DotUnit], fma: bool, functions: Sequence[TargetFunction], *, imports: bool) -> Any:
+def _machine_passes(
+    units: Sequence[DotUnit], fma: bool, functions: Sequence[TargetFunction], *, keeps_loops: bool, imports: bool
+) -> Any:
     """What only code generation can express: stored bfloat16, intrinsics of the target.
 
     Args:
@@ -226,6 +231,7 @@ def _machine_passes(units: Sequence[DotUnit], fma: bool, functions: Sequence[Tar
             # The last: from here on floats are computed by TVM's own arithmetic, which it must not simplify.
             _on_functions("WriteOut", partial(write_out, functions=functions)),
             *([_on_functions("AskForFma", ask_for_fma)] if fma else []),
+            *([_on_functions("KeepLoops", hide_counts)] if keeps_loops else []),
             *([_on_functions("ImportFunctions", partial(with_imports, units=tuple(instructions.values())))] * imports),
         ]
     )

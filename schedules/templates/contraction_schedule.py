@@ -12,7 +12,7 @@ from ..tensorir import blocks, prefetch
 from ..tensorir.blocks import Block, Loop
 from . import dot_product_schedule, plain, transposition
 from .dot_product import OPERAND
-from .dot_product_choice import DotProductChoice, unit_of
+from .dot_product_choice import DotProductChoice
 from .microkernels import TileChoice
 from .steps_of_k import loaded_at_once
 from .weight_product import WeightProductChoice
@@ -121,7 +121,7 @@ def fill_tiles(
         tiles: the loops over the tiles that read one panel of B, outermost first.
     """
     if isinstance(choice, DotProductChoice):
-        dot_product_schedule.fill_tiles(sch, anchor, writer, tiles, choice, unit_of(choice, target))
+        dot_product_schedule.fill_tiles(sch, anchor, writer, tiles, choice, target)
         return
     (tile,) = tiles
     rows, vectors, lanes = choice.rows, choice.vectors, lanes_of(sch, anchor)
@@ -156,6 +156,8 @@ def fill_tiles(
     # Else there is so little to do with a line that loads run ahead of it by themselves; or nothing waits for loads.
     if (rows > 1 or terms) and not target.core.single_issue:
         _ask_for_weights(sch, tile, inner, vectors * lanes * choice.k_step, _FEWEST_STEPS if places else 1)
+    if target.keeps_loops and not places:  # else as many steps are written out as there are registers for
+        blocks.keep_innermost(sch, inner)
     unrolled = [*terms, *([row] if row is not None else []), *columns[:1]]
     sch.reorder(*inner, *places, *unrolled, *columns[1:])
     for loop in unrolled:

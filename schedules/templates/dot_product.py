@@ -52,7 +52,6 @@ TEMPLATE = "dot_product"
 # What STAGE says of the operand's stage.
 OPERAND = "operand"
 _MAX_ROW_REGISTERS = 8
-_FEWEST_STEPS = 4
 # Fewer columns waste a unit's lanes.
 _MIN_COLUMNS = 8
 _RUN_BYTES = (4, 64)  # runs are made whole multiples of these: of a group, and of what a matrix instruction takes
@@ -178,17 +177,17 @@ def tiles(workload: Workload, unit: DotUnit, target: Target) -> Iterator[DotProd
 
 def _tiles(workload: Workload, unit: DotUnit, target: Target) -> Iterator[DotProductChoice]:
     """All of them."""
-    # LLVM writes a loop of few steps out, and loads what the next one needs of each row early.
-    steps = workload.k[-1] // depth_of(workload.k[-1], unit)
-    few_steps = target.operand_lanes > 1 and 1 < steps < _FEWEST_STEPS
+    # Where there is one step, LLVM loads all that it reads of the second operand before the first tile.
+    depth = depth_of(workload.k[-1], unit)
+    is_held = target.operand_lanes > 1 and math.prod(workload.k) == depth
     for rows in _row_counts(workload, unit):
         by_lines = ends_within_lines(workload, rows) or in_bands(workload, target)
         for registers in range(1, min(_MAX_ROW_REGISTERS, math.ceil(workload.rows / rows)) + 1):
-            early = registers if few_steps else 0
             if by_lines and math.ceil(workload.line / rows) % registers:
                 continue  # a tile would reach from one line into the next
             for vectors in range(1, math.ceil(workload.columns / unit.lanes) + 1):
-                if unit.registers_used(rows, registers, vectors) + early > unit.registers:
+                held = vectors * (unit.least_rows * depth // unit.group - 1) if is_held else 0
+                if unit.registers_used(rows, registers, vectors) + held > unit.registers:
                     break
                 yield DotProductChoice(
                     unit=unit.name, k=workload.k, rows=rows, row_registers=registers, vectors=vectors

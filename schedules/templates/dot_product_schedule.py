@@ -13,12 +13,12 @@ from tvm.ir import TensorLoad
 from tvm.s_tir import Schedule
 
 from ...annotations import BLOCK_LINES, OVERLAP, ROLE, ROLES, STAGE, SUMS, TILES, UNIT
-from ...targets.target import DotUnit
+from ...targets.target import DotUnit, Target
 from ..tensorir import blocks, prefetch
 from ..tensorir.blocks import Block, Loop
 from ..tensorir.expressions import dtype_bits
 from .dot_product import OPERAND
-from .dot_product_choice import DotProductChoice, depth_of
+from .dot_product_choice import DotProductChoice, depth_of, unit_of
 
 _LINE_BYTES = 64
 _SET_BYTES = 8 * _LINE_BYTES  # rows at such a distance share an eighth of the sets
@@ -56,14 +56,14 @@ def drop_copies(sch: Schedule) -> None:
 
 
 def fill_tiles(
-    sch: Schedule, anchor: Block, writer: Block, tiles: Sequence[Loop], choice: DotProductChoice, unit: DotUnit
+    sch: Schedule, anchor: Block, writer: Block, tiles: Sequence[Loop], choice: DotProductChoice, target: Target
 ) -> None:
     """Makes each tile of C where `writer` reads it: k outside, one instruction's loops innermost, all marked.
 
     Args:
         tiles: the loops over the tiles that read one panel of B, outermost first.
     """
-    tile = tiles[-1]
+    tile, unit = tiles[-1], unit_of(choice, target)
     # Tiles are stored to the workspace, where rows start at cache lines; on the stack they would not.
     if not unit.is_matrix:
         sch.set_scope(anchor, 0, "local")
@@ -88,6 +88,8 @@ def fill_tiles(
         sch.annotate(loop, ROLE.name, role)
     sch.annotate(register, UNIT.name, unit.name)
     sch.annotate(k[0], SUMS.name, 1)
+    if target.keeps_loops:
+        blocks.keep_innermost(sch, k)
     sch.annotate(tile, TILES.name, 1)
     if unit.is_matrix:
         sch.annotate(tile, OVERLAP.name, 1)

@@ -15,7 +15,7 @@ from tvm.ir import Call, TensorLoad
 from tvm.s_tir import Schedule
 from tvm.s_tir.schedule import ScheduleError
 
-from ...annotations import ANCHOR, STAGE
+from ...annotations import ANCHOR, ROLLED, STAGE
 from ...hidden_floats import ARITHMETIC
 from ...ir_types import Buffer, Load, Node, Scalar, Var
 from .expressions import dtype_bits, flatten
@@ -136,6 +136,13 @@ def depth(sch: Schedule, block: Block, loop: Loop) -> int:
 def extent(sch: Schedule, loop: Loop) -> int:
     """The extent of a loop."""
     return int(sch.get(loop).extent)
+
+
+def keep_innermost(sch: Schedule, loops: Sequence[Loop]) -> None:
+    """Marks the innermost loop that has several turns as one that stays a loop; outermost loops come first."""
+    several = [loop for loop in loops if extent(sch, loop) > 1]
+    if several:
+        sch.annotate(several[-1], ROLLED.name, 1)
 
 
 def axis_of_loops(sch: Schedule, block: Block) -> list[int | None]:

@@ -72,6 +72,7 @@ AARCH64 = Architecture(
             broadcasts_operands=False,
             operand_lanes=4,
             written_steps=8,
+            keeps_loops=True,
         ),
     ),
     units=UNITS,

@@ -53,6 +53,7 @@ ARMV7 = Architecture(
             has_fma=True,
             broadcasts_operands=False,
             asks_for_fma=True,
+            keeps_loops=True,
         ),
         Level(
             "NEON",
@@ -61,6 +62,7 @@ ARMV7 = Architecture(
             num_vector_registers=_REGISTERS,
             has_fma=False,
             broadcasts_operands=False,
+            keeps_loops=True,
         ),
     ),
     units=UNITS_32,

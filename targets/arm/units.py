@@ -51,6 +51,11 @@ def _by_lane(rows: int, registers: int, vectors: int) -> int:
     return registers * vectors + vectors + registers + _EARLY_LOADS
 
 
+def _repeated(rows: int, registers: int, vectors: int) -> int:
+    """By lane as well, but LLVM repeats a lane of bfloat16 in a register of its own, for one row after the other."""
+    return _by_lane(rows, registers, vectors) + registers
+
+
 def _zipped(rows: int, registers: int, vectors: int) -> int:
     """Two registers of sums a tile, two for each pair of rows, and a vector of columns each, which LLVM loads early."""
     return 2 * (registers * vectors + registers + _EARLY_LOADS) + vectors
@@ -88,7 +93,7 @@ def _unit(
         costs=_DOT_COSTS,
         instructions=made,
         peak=peak,
-        registers_used=_by_lane,
+        registers_used=_by_lane if bits == 8 else _repeated,
     )
 
 

@@ -65,11 +65,28 @@ RISCV64 = Architecture(
     spellings=("rv64", "rv64gc"),
     baseline_cpu="generic-rv64",
     levels=(
-        *(Level(f"RVV {n}", frozenset({"v", f"zvl{n}b"}), n, 32, True, broadcasts_operands=True) for n in (512, 256)),
-        Level(
-            "RVV", frozenset({"v"}), vector_bits=128, num_vector_registers=32, has_fma=True, broadcasts_operands=True
+        *(
+            Level(f"RVV {n}", frozenset({"v", f"zvl{n}b"}), n, 32, True, broadcasts_operands=True, keeps_loops=True)
+            for n in (512, 256)
         ),
-        Level("RV64GC", frozenset(), vector_bits=32, num_vector_registers=32, has_fma=True, broadcasts_operands=False),
+        Level(
+            "RVV",
+            frozenset({"v"}),
+            vector_bits=128,
+            num_vector_registers=32,
+            has_fma=True,
+            broadcasts_operands=True,
+            keeps_loops=True,
+        ),
+        Level(
+            "RV64GC",
+            frozenset(),
+            vector_bits=32,
+            num_vector_registers=32,
+            has_fma=True,
+            broadcasts_operands=False,
+            keeps_loops=True,
+        ),
     ),
     units=UNITS,
     unit_costs={},

@@ -151,7 +151,7 @@ class _Given:
     def packed(self, conditions: Sequence[Scalar]) -> _Found | None:
         """As lines one after the other, in the order in which they are copied."""
         pitch = self.copy.layout.pitch
-        first = self._at({loop.loop_var: 0 for loop in self.copy.nest})
+        first = self._at(dict.fromkeys(found(self.to, tirx.Var), 0))
         whole = int(self._source.shape[0])
         if conditions or whole % pitch or not self._is_multiple(first, pitch):
             return None
@@ -176,7 +176,10 @@ class _Given:
         if apart is None or of_batch is None or apart < depth:
             return None
         whole = last if rows % tile == 0 else tirx.min(last, rows - 1)
-        if not are_equal(self.index, batch * of_batch + whole * apart + k, self.analyzer):
+        expected = whole * apart + k
+        if of_batch:
+            expected = batch * of_batch + expected
+        if not are_equal(self.index, expected, self.analyzer):
             return None
         if not self._ends(conditions, depth):
             return None

@@ -39,23 +39,23 @@ def product(rows: tuple[int, ...], depth: int, columns: int) -> Any:
 
 
 def test_rows_and_packed_columns(tmp_path: Path) -> None:
-    found = mapped(product((2048,), 1032, 1024), tmp_path)
+    found = mapped(product((512,), 776, 768), tmp_path)
 
-    rows = [row for row in found if row[1] == (1032, 2048)]
-    assert [(row[0], row[2], row[3][0]) for row in rows] == [("FLOAT16", (2064,), 64)]
+    rows = [row for row in found if row[1] == (776, 512)]
+    assert [(row[0], row[2], row[3][0]) for row in rows] == [("FLOAT16", (1552,), 64)]
     packed = [row for row in found if row not in rows]
     assert len(packed) == 2 and all(row[1][0] == row[3][0] == 64 and row[2] == (128,) for row in packed)
 
 
 def test_lines_that_are_no_multiple_of_16_bytes_are_none(tmp_path: Path) -> None:
-    found = mapped(product((2048,), 1028, 1024), tmp_path)
+    found = mapped(product((512,), 772, 768), tmp_path)
 
     assert found and all(row[1][0] == 64 for row in found)
 
 
 @pytest.mark.parametrize("cpu", ["sm_90", "sm_80,sm_90a"])
 def test_machines_without_an_engine_have_no_tiles(cpu: str, tmp_path: Path) -> None:
-    assert not mapped(product((2048,), 1024, 1024), tmp_path, cpu)
+    assert not mapped(product((512,), 768, 768), tmp_path, cpu)
     assert "tensor_map" not in "".join(path.read_text() for path in (tmp_path / "net").glob("*.cu"))
 
 

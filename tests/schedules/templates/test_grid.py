@@ -14,11 +14,11 @@ from kernel_runner import TOLERANCE, Runner, random, relative_error
 from numpy_reference import convolution
 from tilewright import targets
 from tilewright.ir_passes.dialect.attention import attention
-from tilewright.schedules.templates import simt
+from tilewright.schedules.templates import simt, warp_groups
 from tilewright.schedules.templates.contraction import Workload
 from tilewright.schedules.templates.grid_table import GRID_TEMPLATES
 from tilewright.schedules.templates.template import Decision, choose_default
-from tilewright.targets.cuda import warp_products
+from tilewright.targets.cuda import warp_group_products, warp_products
 from tvm import relax
 
 __all__ = ["emulated_driver", "emulation"]  # fixtures
@@ -222,11 +222,28 @@ def test_registers_in_another_order_are_noticed(emulation: Emulation, monkeypatc
         check(Runner(), on_tensor_cores(multiplied((24, 48), (48, 24)), "float16"), seed=0)
 
 
-@pytest.mark.parametrize("order", ["", "reverse"])
-@pytest.mark.parametrize("number", range(len(GROUP_CASES)))
+# Backwards, tiles come at once, and products as late as ever.
+_GROUPS = [(number, order) for number in range(len(GROUP_CASES)) for order in ("", "reverse")]
+_FIRST_GROUPS = ((0, "reverse"), (2, ""), (4, ""))
+
+
+@pytest.mark.parametrize(
+    ("number", "order"),
+    [*_FIRST_GROUPS, *(pytest.param(*each, marks=pytest.mark.slow) for each in _GROUPS if each not in _FIRST_GROUPS)],
+)
 def test_groups_of_warps(emulation: Emulation, number: int, order: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TILEWRIGHT_EMULATOR_ORDER", order)
     check(Runner(), GROUP_CASES[number], seed=number + 1)
+
+
+def test_registers_of_groups_in_another_order_are_noticed(
+    emulation: Emulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = warp_group_products._sums
+    monkeypatch.setattr(warp_group_products, "_sums", lambda *given: right(*given)[::-1])
+
+    with pytest.raises(AssertionError):
+        check(Runner(), GROUP_CASES[0], seed=1)
 
 
 @pytest.mark.slow
@@ -241,6 +258,17 @@ def test_many_choices_of_groups(emulation: Emulation, number: int, seed: int) ->
 @pytest.mark.parametrize("number", range(len(CASES)), ids=named)
 def test_many_choices(emulation: Emulation, number: int, seed: int) -> None:
     check(Runner(), CASES[number], seed)
+
+
+def test_groups_multiply_what_is_large() -> None:
+    operands = {"lhs": "float16", "rhs": "float16"}
+    chosen = [
+        choose_default(GRID_TEMPLATES[:3], workload, HOPPER).template.name
+        for workload in (Workload(1, 4096, 4096, (4096,), **operands), Workload(1, 16, 24, (64,), **operands))
+    ]
+
+    assert chosen == ["warp_groups", "tensor_cores"]
+    assert not warp_groups.takes(Workload(1, 4096, 4096, (4096,), **operands), GPU)
 
 
 def test_few_tiles_are_cut_along_k_and_many_are_large() -> None:

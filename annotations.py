@@ -109,6 +109,10 @@ TASKS = Mark(f"{_PREFIX}tasks", int)  # of one over tiles: into how many tasks i
 AHEAD = Mark(
     f"{_PREFIX}ahead", int
 )  # of a loop over slabs: how many are there at a time; stays, as it has its barriers
+LATE = Mark(f"{_PREFIX}late", int)  # of the same loop, of units that read shared memory by themselves: how many slabs'
+# products may be on the way when those of the next begin
+LINES = Mark(f"{_PREFIX}lines", _integers)  # of a loop with COPY: rows of A in all, and the elements of k of each; of
+# the block that makes A a stage: the same
 COPY = Mark(f"{_PREFIX}copy", _integers)  # of a loop over elements side by side: a row's elements in shared memory,
 # threads that share rows, rows of each of them, and how many of those are rows of one instruction, side by side
 # `schedules/tensorir/prefetch.py` asks for the next panel in the loop over chunks of k inside the loop over tiles.

@@ -4,7 +4,7 @@
 
 OUT/kernels_0.cu, ...      the kernels
 OUT/library.h, library.c   the interface; the steps, as launches of grids
-OUT/driver.c, runs.c       what library.c includes: the driver, and memory, streams and graphs of runs
+OUT/driver.c, maps.c, runs.c    what library.c includes: the driver, maps of tensors; memory, streams, graphs of runs
 OUT/*.S, *.bin, *.json     the weights and the signature, as read-only data
 OUT/Makefile               nvcc and cc make NAME.so of them
 """

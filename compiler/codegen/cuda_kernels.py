@@ -25,12 +25,15 @@ from ...errors import UnsupportedError
 from ...failures import failing_in
 from ...hidden_floats import dtype_of, name_of
 from ...ir_types import Buffer, Node, PrimFunc, Stmt
+from ...targets.cuda.tile_copies import TENSOR_MAP
+from ...targets.grid import TILE_COPY, TILE_LINE_BYTES
 from ...targets.target import Target
 from ..library.plan import align
 from ..library.tensor_spec import element_bytes
 from ..lowering.barriers import BARRIER, SHARED
 from ..lowering.launches import LAUNCH, RUNS_IF
 from ..lowering.lower import LoweredKernel
+from ..lowering.tile_copies import TensorView
 from .c_kernel import KernelWriter, Parameter, elements
 from .c_literals import c_type
 from .c_used import Language, Used
@@ -52,7 +55,10 @@ CUDA = Language("CUDA sources", "--target", "static __device__ inline", _HALVES)
 _CALL = "tirx.call_extern"
 # What a function calls a place in the grid, by its first part.
 _PLACES = {"blockIdx": "block", "threadIdx": "thread"}
-_ALIGNMENT = 128  # of what a block shares, in bytes: of a word of each bank
+_ALIGNMENT = 128  # of what a block shares, in bytes: of a word of each bank; or what engines exchange of tiles
+_TILE_ALIGNMENT = 8 * TILE_LINE_BYTES
+_MAP = "map_"  # of a tensor that tiles are copied of: a parameter, by its number
+_MOST_MAPS = 4  # of a grid; `cuda_project/maps.c` has room for as many
 _SHARED_MEMORY = "shared_memory"  # of a block that has to ask for as much as it shares
 # Of blocks along x, y and z.
 _MOST_BLOCKS = ((1 << 31) - 1, (1 << 16) - 1, (1 << 16) - 1)
@@ -67,6 +73,7 @@ class GridFunction:
         positions: of its parameters among those of the kernel.
         blocks, threads: of the grid and of a block, along x, y and z.
         shared_bytes: of a block, where those have to be asked for; else 0.
+        maps: of tensors that tiles are copied of: which parameter has the address, and what the tensor is.
         body: its lines.
     """
 
@@ -74,6 +81,7 @@ class GridFunction:
     kernel: str
     parameters: tuple[Parameter, ...]
     positions: tuple[int, ...]
+    maps: tuple[tuple[int, TensorView], ...]
     blocks: tuple[int, int, int]
     threads: tuple[int, int, int]
     shared_bytes: int
@@ -83,7 +91,8 @@ class GridFunction:
     def text(self) -> str:
         """All of it."""
         bounds = f"__launch_bounds__({math.prod(self.threads)})"
-        parameters = ", ".join(map(str, self.parameters))
+        maps = (f"const __grid_constant__ {TENSOR_MAP} {_MAP}{number}" for number in range(len(self.maps)))
+        parameters = ", ".join([*map(str, self.parameters), *maps])
         first = f'extern "C" __global__ void {bounds} {self.symbol}({parameters}) {{'
         return "\n".join([first, "  await_grids();", *self.body, "}", ""])
 
@@ -136,6 +145,9 @@ class _GridWriter(KernelWriter):
     def __init__(self, function: PrimFunc, used: Used, target: Target) -> None:
         super().__init__(function, used, target)
         self._granted_bytes = target.the_grid.shared_bytes
+        self._alignment = _TILE_ALIGNMENT if target.the_grid.has_tile_copies else _ALIGNMENT
+        self.names.taken |= {f"{_MAP}{number}" for number in range(_MOST_MAPS)}
+        self._maps: dict[tuple[str, str], Node] = {}  # by a pointer and what the tensor is: the variable of its map
         self._asked: dict[Buffer, int] = {}  # where buffers stand in shared memory that has to be asked for
         self._extents: dict[str, int] = {}
         self._other_dtype: set[Buffer] = set()  # buffers in memory that a parameter has as another dtype
@@ -147,7 +159,7 @@ class _GridWriter(KernelWriter):
         stored = self.accesses(body)
         places, shared_bytes = list(self._places(body)), self._shared_bytes(body)
         if self._asked:
-            places.append(f"  extern __shared__ __align__({_ALIGNMENT}) unsigned char {_SHARED_MEMORY}[];")
+            places.append(f"  extern __shared__ __align__({self._alignment}) unsigned char {_SHARED_MEMORY}[];")
         lines = (*places, *self.indented(self.statement(body)))
         touched = stored | {self.pointers[each] for each in self.read}
         parameters = [
@@ -167,6 +179,10 @@ class _GridWriter(KernelWriter):
             kernel=kernel,
             parameters=tuple(each for _, each in parameters),
             positions=tuple(position for position, _ in parameters),
+            maps=tuple(
+                (next(at for at, (_, each) in enumerate(parameters) if each.name == pointer), TensorView.parse(text))
+                for pointer, text in self._maps
+            ),
             blocks=(blocks[0], blocks[1], blocks[2]),
             threads=(threads[0], threads[1], threads[2]),
             shared_bytes=shared_bytes,
@@ -196,7 +212,7 @@ class _GridWriter(KernelWriter):
         end, places = 0, {}
         for buffer in (each.buffer for each in found if each.buffer.scope() == SHARED):
             places[buffer] = end
-            end = align(end + elements(buffer) * element_bytes(str(buffer.dtype)), _ALIGNMENT)
+            end = align(end + elements(buffer) * element_bytes(str(buffer.dtype)), self._alignment)
         if end <= self._granted_bytes:
             return 0
         self._asked = places
@@ -230,9 +246,21 @@ class _GridWriter(KernelWriter):
             yield f"if (!({self.express(node.value)})) return;"
             yield from self.statement(node.body)
         elif isinstance(node, tirx.Evaluate) and name_of(node.value) == _CALL:
-            yield f"{self.express(node.value)};"
+            yield f"{self.express(self._with_map(node.value))};"
         else:
             yield from super().statement(node)
+
+    def _with_map(self, call: Node) -> Node:
+        """A call that copies tiles, with the map of their tensor in the place of what the tensor is and its address."""
+        function, *arguments = call.args
+        if not function.value.startswith(TILE_COPY):
+            return call
+        to, view, tensor, *rest = arguments
+        key = (self.pointers[tensor.args[0].source], str(view.value))
+        if key not in self._maps:
+            variable = self._maps[key] = tirx.Var(f"{_MAP}{len(self._maps)}", "handle")
+            self.names.given[variable] = str(variable.name)
+        return tirx.call_extern("int32", function.value, to, self._maps[key], *rest)
 
     def loop(self, loop: Stmt) -> Iterator[str]:
         """Its lines, behind what the compiler is to do with it."""
@@ -247,7 +275,7 @@ class _GridWriter(KernelWriter):
             if buffer in self._asked:
                 place = f"({kind} *)({_SHARED_MEMORY} + {self._asked[buffer]})"
                 return f"{kind} *const {self.names.of(buffer)} = {place};"
-            return f"__shared__ __align__({_ALIGNMENT}) {kind} {self.names.of(buffer)}[{elements(buffer)}];"
+            return f"__shared__ __align__({self._alignment}) {kind} {self.names.of(buffer)}[{elements(buffer)}];"
         return super().allocation(buffer)
 
 

@@ -11,28 +11,44 @@ way, or moved by a machine without such copies, passes registers: it is loaded b
 One barrier a slab is enough: who is behind it has done with the slab before. What is the same for all slabs is copied
 once, with the first.
 `shared_copies.py` says where elements lie in shared memory.
+
+Where units read shared memory by themselves (`LATE`), products of a slab are on the way while the next one is waited
+for: what comes then takes the place of the slab before. What was copied by threads has to be shown to such units. For
+a copy that is tiles of a tensor (`tile_copies.py`) one thread asks; a barrier for each place counts what came of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 
 import tvm
 from tvm import tirx
 from tvm.ir import Call, Op, PrimType, StringImm
 
-from ...annotations import AHEAD, COPY
+from ...annotations import AHEAD, COPY, LATE, without
 from ...ir_passes.core.buffers import with_buffers
 from ...ir_types import Analyzer, Buffer, For, Node, PrimFunc, Scalar, Stmt
 from ...schedules.tensorir.expressions import dtype_bits
 from ...schedules.tensorir.rebuild import found, sequence, substituted, with_body
-from ...targets.grid import COPY_COMMIT, COPY_LOAD, COPY_STORE, COPY_WAIT
+from ...targets.grid import (
+    COPY_COMMIT,
+    COPY_FENCE,
+    COPY_LOAD,
+    COPY_STORE,
+    COPY_WAIT,
+    TILES_BEGIN,
+    TILES_EXPECT,
+    TILES_WAIT,
+)
 from ...targets.target import TargetFunction
 from .barriers import BARRIER, SHARED
 from .launches import LAUNCH
 from .shared_copies import UNIT_BYTES, Copy, Move, called, copy_of, move_of
+from .tile_copies import Tiles, tiles_of
 
-_WORD = "uint32"
+_WORD, _BARRIER = "uint32", "uint64"
+_THREAD = "threadIdx."
 _Found = tuple[Copy, Move | None]  # a copy, and how it moves what is there, if it does no more
 
 
@@ -50,6 +66,7 @@ class _Walk:
     def __init__(self, names: Mapping[str, str]) -> None:
         self._names = names
         self._analyzer = tvm.sym.Analyzer()
+        self._places: dict[str, Scalar] = {}  # of a thread in the grid
 
     def statement(self, node: Stmt) -> Stmt:
         """The statement with pipelines."""
@@ -58,6 +75,7 @@ class _Walk:
         if isinstance(node, tirx.AttrStmt):
             if node.attr_key == LAUNCH:
                 self._bind(node.node.var, 0, int(node.value))
+                self._places[str(node.node.thread_tag)] = node.node.var
             return tirx.AttrStmt(node.node, node.attr_key, node.value, self.statement(node.body))
         if isinstance(node, tirx.For):
             self._bind(node.loop_var, node.min, int(node.extent))
@@ -83,7 +101,7 @@ class _Walk:
                 shared.append(each.buffer)
             else:
                 sums.append(each)
-        return _Pipeline(loop, stages, copies, sums, shared, self._names, self._analyzer)
+        return _Pipeline(loop, stages, copies, sums, shared, self._names, self._places, self._analyzer)
 
 
 def _flat(body: Stmt) -> list[Stmt]:
@@ -101,15 +119,24 @@ class _Pipeline:
         sums: Sequence[Stmt],
         shared: Sequence[Buffer],
         names: Mapping[str, str],
+        places: Mapping[str, Scalar],
         analyzer: Analyzer,
     ) -> None:
         self._loop, self._stages, self._sums = loop, stages, sums
+        self._late, self._places = LATE.of(loop) or 0, places
         self._names, self._analyzer = names, analyzer
         self._slabs = int(loop.extent)
         self._once = {each.store.buffer for each in copies if not each.mentions(loop.loop_var)}
         self._twins = {each: self._twin(each) for each in shared}
         self._layouts = {each.store.buffer: each.layout for each in copies}
-        moves = [(each, move_of(each, names, analyzer)) for each in copies]
+        self._tiles: list[Tiles] = []
+        moves: list[_Found] = []
+        for each in copies:
+            tiles = tiles_of(each, loop.loop_var, places, names, analyzer) if self._late else None
+            if tiles is not None:
+                self._tiles.append(tiles)
+            else:
+                moves.append((each, move_of(each, names, analyzer)))
         self._asynchronous = [(each, move) for each, move in moves if move is not None and self._waits]
         self._registers = [(each, move) for each, move in moves if move is None or not self._waits]
 
@@ -125,18 +152,19 @@ class _Pipeline:
 
     def statement(self) -> Stmt:
         """All of it."""
-        ahead, slab = self._stages - 1, self._loop.loop_var
+        ahead, slab = self._stages - 1 - self._late, self._loop.loop_var
         first = tirx.Var("first", slab.ty)
         begin = min(ahead, self._slabs)
         before: list[Stmt] = [tirx.AllocBuffer(each) for each in self._twins.values()]
         zero = _like(slab, 0)
         before += [*self._issued(zero, once=True), *self._stored(zero, once=True)]
-        filled = [*self._issued(first), *self._stored(first), *self._commit()]
+        before += self._begun()
+        filled = [*self._asked(first), *self._issued(first), *self._stored(first), *self._commit()]
         if filled:
             before.append(tirx.For(first, zero, _like(slab, begin), tirx.ForKind.UNROLLED, sequence(filled)))
         for _ in range(ahead - begin):
             before += self._commit()
-        body: list[Stmt] = [*self._call(f"{COPY_WAIT}{ahead - 1}"), _barrier()]
+        body: list[Stmt] = [*self._awaited(slab), *self._call(f"{COPY_WAIT}{ahead - 1}"), *self._shown(), _barrier()]
         loads: list[Stmt] = []
         stores: list[Stmt] = []
         if self._slabs > ahead:
@@ -146,11 +174,12 @@ class _Pipeline:
                 body.append(allocation)
                 loads.append(load)
                 stores.append(store)
-            loads = [self._guarded(coming, [*self._issued(coming), *loads])]
+            loads = [self._guarded(coming, [*self._asked(coming), *self._issued(coming), *loads])]
             stores = [self._guarded(coming, stores)] if stores else []
         sums = with_buffers(sequence(self._sums), self._twins, moved=self._moved(slab))
         body += [*loads, *self._commit(), sums, *stores]
-        return sequence([*before, with_body(self._loop, sequence(body))])
+        kept = without(self._loop.annotations, LATE)
+        return sequence([*before, with_body(self._loop, sequence(body), annotations=kept)])
 
     def _guarded(self, slab: Scalar, statements: Sequence[Stmt]) -> Stmt:
         return tirx.IfThenElse(slab < self._slabs, sequence(statements), None)
@@ -197,6 +226,49 @@ class _Pipeline:
             store = tirx.BufferStore(copy.store.buffer, tirx.BufferLoad(held, [number]), copy.store.indices)
         load, store = (self._of_slab(copy.looped(each, over_elements=not whole), slab) for each in (load, store))
         return tirx.AllocBuffer(held), load, store
+
+    @cached_property
+    def _arrived(self) -> Buffer:
+        """The barriers of tiles, one for each place of a slab."""
+        return tirx.decl_buffer([self._stages], _BARRIER, "arrived", scope=SHARED, layout=None)
+
+    def _barrier_of(self, place: Scalar) -> Scalar:
+        return tirx.address_of(tirx.BufferLoad(self._arrived, [place]))
+
+    def _by_one(self, statements: Sequence[Stmt]) -> Stmt:
+        """Statements that the first thread of a block runs."""
+        own = [variable == 0 for tag, variable in self._places.items() if tag.startswith(_THREAD)]
+        return tirx.IfThenElse(tirx.all(*own), sequence(statements), None)
+
+    def _begun(self) -> list[Stmt]:
+        """The barriers, before anything is asked for."""
+        if not self._tiles:
+            return []
+        places = [self._barrier_of(tirx.IntImm("int32", place)) for place in range(self._stages)]
+        begun = [called(self._names[TILES_BEGIN], place) for place in places]
+        return [tirx.AllocBuffer(self._arrived), self._by_one([*begun, called(self._names[COPY_FENCE])]), _barrier()]
+
+    def _asked(self, slab: Scalar) -> list[Stmt]:
+        """What one thread asks for of a slab."""
+        if not self._tiles:
+            return []
+        arrived = self._barrier_of(self._loop.loop_var % self._stages)
+        count = sum(each.bytes for each in self._tiles)
+        asked = [called(self._names[TILES_EXPECT], arrived, tirx.IntImm("int32", count))]
+        for tiles in self._tiles:
+            asked += tiles.statements(arrived, self._names)
+        return [self._by_one([self._of_slab(each, slab) for each in asked])]
+
+    def _awaited(self, slab: Scalar) -> list[Stmt]:
+        """Until the tiles of a slab are there."""
+        if not self._tiles:
+            return []
+        phase = slab // self._stages % 2
+        return [called(self._names[TILES_WAIT], self._barrier_of(slab % self._stages), phase)]
+
+    def _shown(self) -> list[Stmt]:
+        """What threads have copied is shown to units that read by themselves."""
+        return [called(self._names[COPY_FENCE])] if self._late and (self._asynchronous or self._registers) else []
 
     def _of_slab(self, statement: Stmt, slab: Scalar) -> Stmt:
         """What is done with a slab that is not that of the loop."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from tvm import tirx
 from tvm.ir import TensorLoad
 
-from ...annotations import COPY, without
+from ...annotations import COPY, LINES, without
 from ...hidden_floats import name_of
 from ...ir_types import Analyzer, For, Node, Scalar, Stmt, Var
 from ...schedules.tensorir.expressions import dtype_bits
@@ -87,7 +87,7 @@ class Copy:
         for condition in reversed(self.conditions):
             body = tirx.IfThenElse(condition, body, None)
         for loop in reversed(self.nest if over_elements else self.nest[:-1]):
-            body = with_body(loop, body, kind=tirx.ForKind.UNROLLED, annotations=without(loop.annotations, COPY))
+            body = with_body(loop, body, kind=tirx.ForKind.UNROLLED, annotations=without(loop.annotations, COPY, LINES))
         return body
 
     def number(self, *, over_elements: bool) -> tuple[Scalar, int]:
@@ -145,7 +145,7 @@ def move_of(copy: Copy, names: Mapping[str, str], analyzer: Analyzer) -> Move | 
         names: of the functions that move some bytes.
         analyzer: knows the variables.
     """
-    conditions, value = _taken_apart(copy.store.value)
+    conditions, value = taken_apart(copy.store.value)
     size = copy.run * copy.layout.bits // 8
     if not isinstance(value, TensorLoad) or str(value.source.dtype) != str(copy.store.buffer.dtype):
         return None
@@ -170,7 +170,7 @@ def _is_multiple(index: Scalar, of: int, analyzer: Analyzer) -> bool:
     return int(known.coeff) % of == 0 and int(known.base) % of == 0
 
 
-def _taken_apart(value: Scalar) -> tuple[list[Scalar], Scalar]:
+def taken_apart(value: Scalar) -> tuple[list[Scalar], Scalar]:
     """Conditions under which a value is another one, and is zero without; and that one."""
     conditions: list[Scalar] = []
     while name_of(value) == _CHOICE and _is_zero(value.args[2]):

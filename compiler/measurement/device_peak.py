@@ -30,12 +30,12 @@ _LEAST_ROUNDS = 3
 _FIRST_PASSES = 16
 _STREAM_L2S = 8  # memory is read in a stream that so many caches would hold
 _READ_BYTES = 16  # that a thread reads at a time
-_TENSOR_CORES = "tensor_cores"  # the template of kernels that use a unit
+_TENSOR_CORES = ("tensor_cores", "warp_groups")  # the templates of kernels that use a unit
 
 
 def unit_of_grids(signature: Signature) -> DotUnit | None:
     """The unit that a library for a GPU multiplies with; None: float32 multiply-adds."""
-    if not any(kernel.template == _TENSOR_CORES for kernel in signature.kernels):
+    if not any(kernel.template in _TENSOR_CORES for kernel in signature.kernels):
         return None
     target = parse(signature.triple, cpu=signature.cpu)
     dtypes = {"fp16": "float16", "bf16": "bfloat16", "fp32": "int8"}  # float32 is no unit's

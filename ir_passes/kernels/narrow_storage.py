@@ -25,8 +25,8 @@ WIDE = "float32"
 _CHOICE = "prim.if_then_else"
 # Templates whose results may be rounded: their sums were made in float32, and a result is rounded once.
 _TOLERANT = (
-    *("attention", "contraction", "dot_product", "flash_attention", "rows", "simt", "sparse", "tensor_cores", "window"),
-    "winograd",
+    *("attention", "contraction", "dot_product", "flash_attention", "rows", "simt", "sparse", "tensor_cores"),
+    *("warp_groups", "window", "winograd"),
 )
 # Constants with fewer elements are biases and the like: nothing is won by rounding them.
 _MIN_CONSTANT = 1 << 12

@@ -111,7 +111,8 @@ def extents_of(workload: Heads, unit: DotUnit | None) -> Extents:
 
 def _units(workload: Heads, target: Target) -> tuple[DotUnit | None, ...]:
     """What multiplies: units, or else each thread in float32."""
-    found = target.units_for(workload.dtype, workload.dtype, workload.scores.accumulator)
+    units = target.units_for(workload.dtype, workload.dtype, workload.scores.accumulator)
+    found = tuple(unit for unit in units if unit.rows == LANES[0] * OWN[0])
     return found or ((None,) if workload.dtype == workload.scores.accumulator else ())
 
 

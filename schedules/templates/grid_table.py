@@ -21,10 +21,21 @@ from . import (
     table,
     tensor_cores,
     tensor_cores_schedule,
+    warp_groups,
+    warp_groups_schedule,
 )
 from .microkernels import microkernel
 from .template import Template
 
+WARP_GROUPS = Template(
+    warp_groups.TEMPLATE,
+    warp_groups.takes,
+    warp_groups.space,
+    warp_groups.default,
+    warp_groups.estimate,
+    microkernel,
+    warp_groups_schedule.schedule_kernel,
+)
 TENSOR_CORES = Template(
     tensor_cores.TEMPLATE,
     tensor_cores.takes,
@@ -58,6 +69,7 @@ GRID_ROWS = Template(
 GRID = Template(grid.TEMPLATE, grid.takes, grid.space, grid.default, grid.estimate, None, grid.schedule_kernel)
 
 GRID_TEMPLATES: tuple[Template[Any, Any], ...] = (
+    WARP_GROUPS,
     TENSOR_CORES,
     SIMT,
     FLASH_ATTENTION,

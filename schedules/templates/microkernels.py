@@ -281,7 +281,8 @@ def microkernel(workload: Workload, choice: TileChoice | TensorChoice, target: T
     if isinstance(choice, SimtChoice):
         whole = StagedMultiplyAdd(workload, choice, target, **named)
     elif isinstance(choice, TensorChoice):
-        whole = TensorProducts(workload, choice, tensor_unit_of(choice, target), **named)
+        of_choice = {"template": choice.template, "name": choice.template, **named}
+        whole = TensorProducts(workload, choice, tensor_unit_of(choice, target), **of_choice)
     elif isinstance(choice, MultiplyAddChoice):
         whole = MultiplyAdd(contraction.as_chosen(workload, choice), choice, target, **named)
     else:

@@ -18,8 +18,9 @@ whole slabs. A run of A is as long as channels (of a slice) let it be.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import ClassVar, TypeVar
 
 from ...targets.grid import MOST_AHEAD
 from ...targets.target import DotUnit, Target
@@ -40,10 +41,10 @@ _FEWEST_COLUMNS = 8
 _MOST_SLICES, _SLICE_BYTES, _SLICED = 16, 256, 1.1
 # Registers of a thread beside sums and operands; cycles of a barrier and of what begins a slab; of a launch; bytes of
 # shared memory that are read or written in a cycle.
-_SPARE_REGISTERS, _SLAB_OVERHEAD, _LAUNCH, _SHARED_BYTES = 40, 30, 1500, 128
+SPARE_REGISTERS, _SLAB_OVERHEAD, _LAUNCH, SHARED_BYTES = 40, 30, 1500, 128
 # Parts of a multiprocessor, each of which works for warps of its own; how much faster L2 is than memory; bytes that an
 # asynchronous copy takes at least, and how much longer a copy takes that is none.
-_PARTS, _L2_SHARE, _WORD_BYTES, _ONE_BY_ONE = 4, 2.5, 4, 8
+_PARTS, _L2_SHARE, _WORD_BYTES, ONE_BY_ONE = 4, 2.5, 4, 8
 _BESIDE = 0.02  # of what is not what takes longest
 
 
@@ -58,6 +59,8 @@ class TensorChoice(CutChoice):
         steps: elements of k in a slab.
         stages: slabs in shared memory at a time.
     """
+
+    template: ClassVar[str] = TEMPLATE
 
     unit: str
     pieces: int
@@ -78,13 +81,22 @@ class TensorChoice(CutChoice):
         return rows, columns
 
 
+Chosen = TypeVar("Chosen", bound=TensorChoice)
+
+
 def unit_of(choice: TensorChoice, target: Target) -> DotUnit:
     """The unit of a choice."""
     return next(unit for unit in target.units if unit.name == choice.unit)
 
 
+def units_of(workload: Workload, target: Target, rows: int) -> tuple[DotUnit, ...]:
+    """The units that multiply its operands, so many rows with an instruction."""
+    found = target.units_for(workload.lhs, workload.rhs, workload.accumulator)
+    return tuple(unit for unit in found if unit.rows == rows)
+
+
 def _units(workload: Workload, target: Target) -> tuple[DotUnit, ...]:
-    return target.units_for(workload.lhs, workload.rhs, workload.accumulator)
+    return units_of(workload, target, LANES[0] * OWN[0])
 
 
 def takes(workload: object, target: Target) -> bool:
@@ -120,7 +132,7 @@ def space(workload: Workload, target: Target) -> Iterator[TensorChoice]:
             if choice.stages > _STAGES[0] and not grid.has_async_copies:
                 continue
             yield choice
-            yield from _sliced(workload, choice, unit)
+            yield from in_slices(workload, choice, unit)
 
 
 def _tiles(unit: DotUnit) -> Iterator[TensorChoice]:
@@ -136,7 +148,7 @@ def _tiles(unit: DotUnit) -> Iterator[TensorChoice]:
                             yield TensorChoice(unit.name, pieces, panels, (down, across), steps, stages)
 
 
-def _sliced(workload: Workload, choice: TensorChoice, unit: DotUnit) -> Iterator[TensorChoice]:
+def in_slices(workload: Workload, choice: Chosen, unit: DotUnit) -> Iterator[Chosen]:
     """The same with k cut into slices, which are no shorter than a few slabs and as good to copy."""
     run, total = workload.k[-1], math.prod(workload.k) * dtype_bits(unit.lhs) // 8
     for count in range(2, _MOST_SLICES + 1):
@@ -149,39 +161,70 @@ def default(workload: Workload, target: Target) -> TensorChoice:
     return min(space(workload, target), key=lambda choice: estimate(workload, choice, target))
 
 
+@dataclass(frozen=True)
+class Work:
+    """What blocks do of a choice, for its estimate.
+
+    Attributes:
+        threads: of a block.
+        registers: of a thread.
+        slab: cycles of a multiprocessor for a slab of one block, where so many share it.
+        ahead: slabs that are on the way.
+        latency: cycles until the products of a slab are there, beyond those of multiplying.
+    """
+
+    threads: int
+    registers: int
+    slab: Callable[[int], float]
+    ahead: int
+    latency: float
+
+
 def estimate(workload: Workload, choice: TensorChoice, target: Target) -> float:
     """Estimated cycles until the last block is done."""
     grid, unit, (rows, columns) = target.the_grid, unit_of(choice, target), choice.tile
     size, warps = dtype_bits(unit.lhs) / 8, math.prod(choice.warps)
     part = workload.sliced(choice.k_splits)
-    blocks = part.batch * math.ceil(part.rows / rows) * math.ceil(part.columns / columns)
-    own = math.prod(choice.own)
-    registers = warps * grid.warp * (own + 4 * choice.pieces + 2 * choice.panels + _SPARE_REGISTERS)
-    resident = max(
-        1,
-        min(
-            grid.threads // (warps * grid.warp),
-            grid.registers // registers,
-            grid.most_shared_bytes // shared_bytes(choice, unit),
-        ),
-    )
     # What there is of a slab on one multiprocessor: instructions, bytes that are copied, bytes of operands.
     instructions = choice.steps / unit.depth * warps * choice.pieces * choice.panels
     copied = (rows + columns) * choice.steps * size
     loaded = choice.steps * size * warps * (choice.pieces * unit.rows + choice.panels * unit.lanes)
     # Elements that are copied one by one take a few instructions each, of all threads.
-    whole = run_of(part, unit) * size >= _WORD_BYTES and grid.has_async_copies
-    memory = (loaded + copied * (1 if whole else _ONE_BY_ONE)) / _SHARED_BYTES
-    slabs = slabs_of(part, choice)
-    together = min(resident, math.ceil(blocks / grid.multiprocessors))
+    whole = copies_whole(part, unit, target)
+    memory = (loaded + copied * (1 if whole else ONE_BY_ONE)) / SHARED_BYTES
 
     def slab(count: int) -> float:
-        """Cycles of a multiprocessor for a slab of one block, where so many share it."""
         return max(instructions / _rate(choice, unit, count * warps), memory)
 
-    busy = math.ceil(blocks / grid.multiprocessors) * slabs * slab(together)
+    registers = math.prod(choice.own) + 4 * choice.pieces + 2 * choice.panels + SPARE_REGISTERS
+    work = Work(warps * grid.warp, registers, slab, choice.stages - 1, unit.costs.latency)
+    return cycles_of(workload, choice, target, work)
+
+
+def copies_whole(part: Workload, unit: DotUnit, target: Target) -> bool:
+    """Whether A is copied in runs, without passing registers."""
+    return run_of(part, unit) * dtype_bits(unit.lhs) // 8 >= _WORD_BYTES and target.the_grid.has_async_copies
+
+
+def cycles_of(workload: Workload, choice: TensorChoice, target: Target, work: Work) -> float:
+    """Estimated cycles until the last block is done, of blocks that do this."""
+    grid, unit, (rows, columns) = target.the_grid, unit_of(choice, target), choice.tile
+    part = workload.sliced(choice.k_splits)
+    blocks = part.batch * math.ceil(part.rows / rows) * math.ceil(part.columns / columns)
+    resident = max(
+        1,
+        min(
+            grid.threads // work.threads,
+            grid.registers // (work.threads * work.registers),
+            grid.most_shared_bytes // shared_bytes(choice, unit),
+        ),
+    )
+    copied = (rows + columns) * choice.steps * dtype_bits(unit.lhs) / 8
+    slabs = slabs_of(part, choice)
+    together = min(resident, math.ceil(blocks / grid.multiprocessors))
+    busy = math.ceil(blocks / grid.multiprocessors) * slabs * work.slab(together)
     waves = math.ceil(blocks / (grid.multiprocessors * resident))
-    step = max(MEMORY_CYCLES / (choice.stages - 1), slab(1) + unit.costs.latency) + _SLAB_OVERHEAD
+    step = max(MEMORY_CYCLES / work.ahead, work.slab(1) + work.latency) + _SLAB_OVERHEAD
     alone = waves * (slabs * step + 2 * MEMORY_CYCLES)
     a, b, c = part.product_bytes
     moved = max(part.batch * (a + b + c), blocks * slabs * copied / _L2_SHARE) / grid.bytes_per_cycle

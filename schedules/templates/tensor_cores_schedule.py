@@ -59,7 +59,7 @@ def schedule_sums(sch: Schedule, anchor: Block, writer: Block, choice: TensorCho
     sch.annotate(slab, AHEAD.name, choice.stages)
     sch.unroll(step)
 
-    packed = next(i for i, each in enumerate(sch.get(anchor).reads) if not each.source.same_as(_written(sch, staged)))
+    packed = next(i for i, each in enumerate(sch.get(anchor).reads) if not each.source.same_as(written(sch, staged)))
     sch.set_scope(staged, 0, "shared")
     columns = sch.cache_read(anchor, packed, "shared")
     sch.annotate(columns, STAGE.name, STAGED)
@@ -68,17 +68,18 @@ def schedule_sums(sch: Schedule, anchor: Block, writer: Block, choice: TensorCho
         loops = list(sch.get_loops(copy))[blocks.depth(sch, copy, slab) :]
         if copy is columns:
             loops += sch.split(loops.pop(), [None, RUN_BYTES * 8 // dtype_bits(unit.rhs)])
-        elements = _share_copy(sch, loops, down * across, target.the_grid.warp)
+        elements = share_copy(sch, loops, down * across, target.the_grid.warp)
         sch.annotate(elements, COPY.name, [choice.steps, lanes, own, together])
     sch.decompose_reduction(anchor, slab)
     return {sch.get(each).name_hint for each in blocks.child_blocks(sch)} - outside
 
 
-def _written(sch: Schedule, block: Block) -> object:
+def written(sch: Schedule, block: Block) -> object:
+    """The buffer that a block writes."""
     return sch.get(block).writes[0].source
 
 
-def _share_copy(sch: Schedule, loops: list[Loop], warps: int, lanes: int) -> Loop:
+def share_copy(sch: Schedule, loops: list[Loop], warps: int, lanes: int) -> Loop:
     """Every thread of a block copies some runs, those side by side at the same time; returns the loop over a run."""
     *outer, elements = loops
     _, warp, lane = sch.split(sch.fuse(*outer), [None, warps, lanes])

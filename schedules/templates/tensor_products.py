@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from tvm import te, tirx
 
-from ...annotations import ANCHOR, FLOPS, LHS, RHS, STAGE, operand
+from ...annotations import ANCHOR, FLOPS, LHS, LINES, RHS, STAGE, operand
 from ...ir_types import Scalar
 from ...targets.target import DotUnit
 from ..tensorir.expressions import converted, dtype_bits, int64, int64s, unflatten
@@ -125,7 +125,9 @@ class TensorProducts(ReadsInPlace):
             return within(value, number, there, slabs * runs)
 
         shape = int64s((workload.batch, rows, slabs, runs, run))
-        return te.compute(shape, element, name=f"{self.name}_rows", attrs=STAGE.entry(STAGED))
+        lines = int64s((workload.rows, math.prod(workload.k)))
+        attributes = {**STAGE.entry(STAGED), **LINES.entry(lines)}
+        return te.compute(shape, element, name=f"{self.name}_rows", attrs=attributes)
 
 
 def _numpy(dtype: str, matrix: npt.NDArray[np.generic]) -> Any:

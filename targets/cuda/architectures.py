@@ -9,6 +9,7 @@ from ..grid import Grid
 _MMA_75 = ("mma fp16", "mma int8")
 _MMA_80 = (*_MMA_75, "mma bf16", "mma tf32")
 _MMA_89 = (*_MMA_80, "mma fp8")
+_WGMMA = ("wgmma fp16", "wgmma int8", "wgmma bf16")
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ def _row(
     mma_per_cycle: float,
     *,
     has_async_copies: bool = True,
+    has_tile_copies: bool = False,
     runs_later: bool = True,
 ) -> GpuArchitecture:
     grid = Grid(
@@ -53,6 +55,7 @@ def _row(
         most_shared_bytes=most_shared_kib << 10,
         bytes_per_cycle=bytes_per_cycle,
         has_async_copies=has_async_copies,
+        has_tile_copies=has_tile_copies,
         tensor_instructions=tensor_instructions,
         tensor_per_cycle=mma_per_cycle,
         architectures=(name,),
@@ -68,7 +71,19 @@ ARCHITECTURES = (
     _row("sm_86", "A10", 72, 128, 1536, 99, 350.0, _MMA_80, 0.25),
     _row("sm_89", "L4", 58, 128, 1536, 99, 150.0, _MMA_89, 0.25),
     _row("sm_90", "H100", 132, 128, 2048, 227, 1900.0, _MMA_89, 0.6),
-    _row("sm_90a", "H100", 132, 128, 2048, 227, 1900.0, (*_MMA_89, "wgmma, TMA"), 0.6, runs_later=False),
+    _row(
+        "sm_90a",
+        "H100",
+        132,
+        128,
+        2048,
+        227,
+        1900.0,
+        (*_MMA_89, *_WGMMA),
+        0.6,
+        has_tile_copies=True,
+        runs_later=False,
+    ),
 )
 
 
@@ -96,6 +111,7 @@ def joined(rows: tuple[GpuArchitecture, ...]) -> Grid:
         threads=min(each.threads for each in grids),
         most_shared_bytes=min(each.most_shared_bytes for each in grids),
         has_async_copies=all(each.has_async_copies for each in grids),
+        has_tile_copies=all(each.has_tile_copies for each in grids),
         tensor_instructions=tuple(
             name for name in first.tensor_instructions if all(name in each.tensor_instructions for each in grids)
         ),

@@ -14,6 +14,7 @@ from .copies import copies_of
 from .driver import driver
 from .lanes import LANE_FUNCTIONS
 from .tensor_units import units_of
+from .tile_copies import tile_copies
 
 TRIPLE = "nvptx64-nvidia-cuda"
 _FAMILY = "nvptx64"
@@ -89,7 +90,11 @@ def parse_cuda(triple: str, cpu: str | None, features: Sequence[str]) -> Target:
         grid=grid,
         units=units_of(grid.tensor_instructions, grid.tensor_per_cycle, rounding=False),
         rounding_units=units_of(grid.tensor_instructions, grid.tensor_per_cycle, rounding=True),
-        functions=(*copies_of(asynchronous=grid.has_async_copies), *LANE_FUNCTIONS),
+        functions=(
+            *copies_of(asynchronous=grid.has_async_copies),
+            *(tile_copies() if grid.has_tile_copies else ()),
+            *LANE_FUNCTIONS,
+        ),
         device="cuda",
         host=_host(),
     )

@@ -22,6 +22,18 @@ from .held_products import HELD, held_products
 from .warp_registers import CHUNK_BYTES, TEXTS, called, elements, loaded, registers
 
 
+def zero_sums(sums: Operand, extents: Mapping[str, int], accumulator: str) -> tuple[Stmt, ...]:
+    """Sets the sums of a thread to zero, one after the other."""
+    zero = tirx.const(0, accumulator)
+    return tuple(
+        tirx.BufferStore(sums.buffer, zero, [sums.at(register=register, row=row, vector=vector, lane=lane)])
+        for register in range(extents["register"])
+        for row in range(extents["row"])
+        for vector in range(extents["vector"])
+        for lane in range(extents["lane"])
+    )
+
+
 @dataclass(frozen=True)
 class WarpProducts:
     """A dtype's instructions.
@@ -46,14 +58,7 @@ class WarpProducts:
 
     def zero(self, sums: Operand, extents: Mapping[str, int]) -> tuple[Stmt, ...]:
         """Sets the sums of a thread to zero."""
-        zero = tirx.const(0, self.accumulator)
-        return tuple(
-            tirx.BufferStore(sums.buffer, zero, [sums.at(register=register, row=row, vector=vector, lane=lane)])
-            for register in range(extents["register"])
-            for row in range(extents["row"])
-            for vector in range(extents["vector"])
-            for lane in range(extents["lane"])
-        )
+        return zero_sums(sums, extents, self.accumulator)
 
     def multiply_add(self, sums: Operand, lhs: Operand, rhs: Operand, extents: Mapping[str, int]) -> Emitted:
         """Loads all pieces of both operands, and multiplies each of one with each of the other.
@@ -105,7 +110,7 @@ class WarpProducts:
 
     def rounding(self, lanes: int) -> str:
         """The function that rounds a float32 to bfloat16."""
-        return _ROUND
+        return ROUND
 
     def text_of(self, function: str) -> str:
         """The text of a function that is called."""
@@ -137,10 +142,10 @@ def _before(whole: str, *halves: str) -> str:
 
 
 _HALVES = ((("a0", "a1"), ("b0",)), (("a2", "a3"), ("b1",)))
-_ROUND, _ROUND_TF32 = "round_to_bfloat16", "round_to_tf32"
+ROUND, _ROUND_TF32 = "round_to_bfloat16", "round_to_tf32"
 _TEXTS = {
     **TEXTS,
-    _ROUND: f"""static __device__ inline uint16_t {_ROUND}(float x) {{
+    ROUND: f"""static __device__ inline uint16_t {ROUND}(float x) {{
   uint16_t y;
   asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(y) : "f"(x));
   return y;

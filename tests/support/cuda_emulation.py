@@ -30,7 +30,18 @@ class Counts(ctypes.Structure):
 
     _fields_ = [
         (name, ctypes.c_int64)
-        for name in ("allocations", "launches", "captures", "replays", "uploads", "copies", "waits", "orders", "early")
+        for name in (
+            "allocations",
+            "launches",
+            "captures",
+            "replays",
+            "uploads",
+            "copies",
+            "waits",
+            "orders",
+            "early",
+            "maps",
+        )
     ]
 
 

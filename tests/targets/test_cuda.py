@@ -11,6 +11,8 @@ from tilewright import targets
 from tilewright.errors import ToolError, UnsupportedTargetError
 from tilewright.targets.cuda import nvcc, peak
 from tilewright.targets.cuda.architectures import ARCHITECTURES, architecture_of_gpu
+from tilewright.targets.cuda.warp_group_products import WarpGroupProducts
+from tilewright.targets.cuda.warp_products import WarpProducts
 
 TRIPLE = "nvptx64-nvidia-cuda"
 
@@ -33,6 +35,15 @@ def test_every_row_is_a_target(row: nvcc.GpuArchitecture) -> None:
     assert grid.shared_bytes <= grid.most_shared_bytes and grid.threads_per_block <= grid.threads
 
 
+def test_what_multiplies_in_groups_is_what_all_have() -> None:
+    own, both = (targets.parse(TRIPLE, cpu=name) for name in ("sm_90a", "sm_80,sm_90a"))
+    assert own.grid is not None and own.grid.has_tile_copies
+    assert both.grid is not None and not both.grid.has_tile_copies
+
+    assert [unit.name for unit in own.units if unit.rows == 64] == ["wgmma fp16", "wgmma int8", "wgmma bf16"]
+    assert all(unit.rows == 16 for unit in both.units)
+
+
 def test_units_are_those_of_all_architectures() -> None:
     old, new, both = (targets.parse(TRIPLE, cpu=name) for name in ("sm_75", "sm_80", "sm_80,sm_75"))
 
@@ -49,13 +60,20 @@ def test_nvcc_takes_every_instruction(name: str, tmp_path: Path) -> None:
     except ToolError as missing:
         pytest.skip(missing.what)
     target = targets.parse(TRIPLE, cpu=name).rounding()
-    called = ("load_matrices_2", "load_matrices_4", "round_to_tf32", "round_to_bfloat16")
+    loads = ("load_matrices_2", "load_matrices_4")
     units = [unit.instructions() for unit in target.units]
-    texts = [unit.text_of(function) for unit in units for function in (unit.function, *called[:2])]
-    texts += [units[0].text_of(function) for function in called[2:] if target.rounding_units]
+    warps = [unit for unit in units if isinstance(unit, WarpProducts)]
+    groups = [unit for unit in units if isinstance(unit, WarpGroupProducts)]
+    texts = [unit.text_of(function) for unit in warps for function in (unit.function, *loads)]
+    rounding = ("round_to_tf32", "round_to_bfloat16")
+    texts += [warps[0].text_of(function) for function in rounding if target.rounding_units]
+    texts += [unit.text_of(f"{unit.name}_{columns}") for unit in groups for columns in (16, 32, 64, 128, 256)]
+    around = ("begin_products", "end_products", "finish_products", "hold_sum_float32", "hold_sum_int32")
+    texts += [groups[0].text_of(function) for function in around if groups]
+    assert bool(groups) == (name == "sm_90a")
     texts += [function.text for function in target.functions]
     kept = "\n".join(dict.fromkeys(texts)).replace("static __device__ inline", "__device__ __noinline__")
-    (tmp_path / "all.cu").write_text(f"#include <stdint.h>\n{kept}\n")
+    (tmp_path / "all.cu").write_text(f"#include <stdint.h>\nstruct tensor_map {{}};\n{kept}\n")
 
     command = [program.path, *nvcc.flags((name,)), "-rdc=true", "-o", "all.fatbin", "all.cu"]
     done = subprocess.run(command, cwd=tmp_path)

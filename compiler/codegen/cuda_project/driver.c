@@ -88,8 +88,12 @@ typedef struct strided {
   F(between, "cuEventElapsedTime", (float *, handle, handle)) \
   F(say, "cuGetErrorString", (int, const char **))
 
+/* What there is from CUDA 12 on, and null before. */
+#define LATER_DRIVER(F) \
+  F(map, "cuTensorMapEncodeTiled", (void *, int, unsigned, address, const uint64_t *, const uint64_t *, const uint32_t *, const uint32_t *, int, int, int, int))
+
 #define FIELD(name, symbol, parameters) int(*name) parameters;
-static struct { DRIVER(FIELD) } cu;
+static struct { DRIVER(FIELD) LATER_DRIVER(FIELD) } cu;
 #undef FIELD
 
 /* What went wrong in this thread last. */
@@ -122,6 +126,9 @@ static int find_driver(int status) {
   *(void **)&cu.name = dlsym(library, symbol); \
   if (!cu.name) return fail(status, "the NVIDIA driver is too old: it has no " symbol);
   DRIVER(FIND)
+#undef FIND
+#define FIND(name, symbol, parameters) *(void **)&cu.name = dlsym(library, symbol);
+  LATER_DRIVER(FIND)
 #undef FIND
   int result = cu.init(0);
   if (result) return failed(status, result, "there is no NVIDIA GPU that can be used");

@@ -52,9 +52,12 @@ static context *contexts;
 static int steps(run *r, handle stream, uint64_t *nanoseconds);
 
 static int launch(const run *r, handle stream, int number, const unsigned size[6], address *arguments, int count) {
-  void *pointers[PARAMETERS_AT_MOST];
+  void *pointers[PARAMETERS_AT_MOST + MAPS_AT_MOST];
+  tensor_map maps[MAPS_AT_MOST];
   if (count > PARAMETERS_AT_MOST) return fail(ERROR_KERNEL, "a kernel has too many parameters");
   for (int i = 0; i < count; ++i) pointers[i] = &arguments[i];
+  int status = write_maps(mapped_tensors, number, arguments, maps, pointers, &count);
+  if (status) return status;
   const launch_attribute early = {.kind = BEGINS_EARLY, .value.is_allowed = 1};
   const launch_config config = {
       {size[0], size[1], size[2]}, {size[3], size[4], size[5]}, function_shared[number], stream, &early, r->of->begins_early};

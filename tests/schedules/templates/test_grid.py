@@ -14,15 +14,15 @@ from kernel_runner import TOLERANCE, Runner, random, relative_error
 from numpy_reference import convolution
 from tilewright import targets
 from tilewright.ir_passes.dialect.attention import attention
-from tilewright.schedules.templates import simt
+from tilewright.schedules.templates import simt, warp_groups
 from tilewright.schedules.templates.contraction import Workload
 from tilewright.schedules.templates.grid_table import GRID_TEMPLATES
 from tilewright.schedules.templates.template import Decision, choose_default
-from tilewright.targets.cuda import warp_products
+from tilewright.targets.cuda import warp_group_products, warp_products
 from tvm import relax
 
 __all__ = ["emulated_driver", "emulation"]  # fixtures
-GPU = targets.parse(TRIPLE, cpu="sm_80")
+GPU, HOPPER = (targets.parse(TRIPLE, cpu=name) for name in ("sm_80", "sm_90a"))
 
 
 @dataclass(frozen=True)
@@ -148,6 +148,32 @@ def tensor_cases() -> list[Case]:
     ]
 
 
+def in_groups(case: Case, dtype: str | None = None) -> Case:
+    """A product that four warps multiply together."""
+    case = on_tensor_cores(case, dtype, HOPPER) if dtype is not None else replace(case, target=HOPPER)
+    return replace(case, template="warp_groups")
+
+
+def group_cases() -> list[Case]:
+    grouped, biased = random(1, 7, 6, 48), random(1, 600, seed=2)
+    return [
+        in_groups(multiplied((61, 96), (96, 70)), "float16"),  # tiles of both; rows, columns and k end inside of them
+        in_groups(multiplied((2, 80, 328), (2, 328, 240)), "bfloat16"),  # a batch, of several slabs
+        in_groups(integers(70, 208, 136)),
+        in_groups(multiplied((3, 23, 29), (3, 29, 17)), "float16"),  # lines that no engine copies
+        in_groups(convolved(random(2, 9, 11, 24), random(37, 3, 3, 24, seed=1), stride=2), "float16"),
+        in_groups(convolved(random(1, 12, 12, 64), random(24, 1, 1, 64, seed=1)), "float16"),
+        in_groups(convolved(grouped, random(40, 2, 3, 24, seed=1), groups=2, dilation=2), "bfloat16"),
+        in_groups(multiplied((1, 320), (320, 600)), "float16"),
+        replace(
+            in_groups(multiplied((130, 512), (512, 600)), "float16"),
+            build=lambda x, y: relax.op.nn.relu(relax.op.matmul(x, y) + relax.const(biased)),
+            expected=np.maximum(random(130, 512).astype("float64") @ random(512, 600, seed=1) + biased, 0),
+        ),
+    ]
+
+
+GROUP_CASES = group_cases()
 CASES = cases()
 
 
@@ -196,11 +222,53 @@ def test_registers_in_another_order_are_noticed(emulation: Emulation, monkeypatc
         check(Runner(), on_tensor_cores(multiplied((24, 48), (48, 24)), "float16"), seed=0)
 
 
+# Backwards, tiles come at once, and products as late as ever.
+_GROUPS = [(number, order) for number in range(len(GROUP_CASES)) for order in ("", "reverse")]
+_FIRST_GROUPS = ((0, "reverse"), (2, ""), (4, ""))
+
+
+@pytest.mark.parametrize(
+    ("number", "order"),
+    [*_FIRST_GROUPS, *(pytest.param(*each, marks=pytest.mark.slow) for each in _GROUPS if each not in _FIRST_GROUPS)],
+)
+def test_groups_of_warps(emulation: Emulation, number: int, order: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TILEWRIGHT_EMULATOR_ORDER", order)
+    check(Runner(), GROUP_CASES[number], seed=number + 1)
+
+
+def test_registers_of_groups_in_another_order_are_noticed(
+    emulation: Emulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = warp_group_products._sums
+    monkeypatch.setattr(warp_group_products, "_sums", lambda *given: right(*given)[::-1])
+
+    with pytest.raises(AssertionError):
+        check(Runner(), GROUP_CASES[0], seed=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, *range(101, 107)])
+@pytest.mark.parametrize("number", range(len(GROUP_CASES)))
+def test_many_choices_of_groups(emulation: Emulation, number: int, seed: int) -> None:
+    check(Runner(), GROUP_CASES[number], seed)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, *range(101, 107)])
 @pytest.mark.parametrize("number", range(len(CASES)), ids=named)
 def test_many_choices(emulation: Emulation, number: int, seed: int) -> None:
     check(Runner(), CASES[number], seed)
+
+
+def test_groups_multiply_what_is_large() -> None:
+    operands = {"lhs": "float16", "rhs": "float16"}
+    chosen = [
+        choose_default(GRID_TEMPLATES[:3], workload, HOPPER).template.name
+        for workload in (Workload(1, 4096, 4096, (4096,), **operands), Workload(1, 16, 24, (64,), **operands))
+    ]
+
+    assert chosen == ["warp_groups", "tensor_cores"]
+    assert not warp_groups.takes(Workload(1, 4096, 4096, (4096,), **operands), GPU)
 
 
 def test_few_tiles_are_cut_along_k_and_many_are_large() -> None:

@@ -28,10 +28,10 @@ struct stream {
 };
 struct kernel {
   int (*launch)(void **, const unsigned *);
-  int parameters, shared_bytes = 48 << 10;
+  int parameters, maps, shared_bytes = 48 << 10;
 };
 struct emulator_counts {
-  int64_t allocations, launches, captures, replays, uploads, copies, waits, orders, early;
+  int64_t allocations, launches, captures, replays, uploads, copies, waits, orders, early, maps;
 };
 
 static std::recursive_mutex lock;
@@ -110,8 +110,9 @@ API int cuModuleLoadData(handle *module, const void *image) {
 API int cuModuleGetFunction(handle *function, handle module, const char *name) {
   const std::string base = name;
   void *launch = dlsym(module, (base + "_launch").c_str()), *number = dlsym(module, (base + "_parameters").c_str());
+  void *maps = dlsym(module, (base + "_maps").c_str());
   if (!launch) return NOT_FOUND;
-  *function = new kernel{(int (*)(void **, const unsigned *))launch, *(int *)number};
+  *function = new kernel{(int (*)(void **, const unsigned *))launch, *(int *)number, *(int *)maps};
   return 0;
 }
 
@@ -216,6 +217,8 @@ API int cuPointerGetAttribute(void *value, int attribute, address where) {
   return 0;
 }
 
+#include "maps.h"
+
 struct launch_attribute {
   int kind, padding, value[16];
 };
@@ -235,7 +238,10 @@ API int cuLaunchKernelEx(const launch_config *config, handle function, void **pa
   const kernel *each = (kernel *)function;
   if (config->shared_bytes > (unsigned)each->shared_bytes) return INVALID;
   std::vector<address> values;
-  for (int i = 0; i < each->parameters; ++i) values.push_back(*(address *)parameters[i]);
+  const int addresses = each->parameters - each->maps;
+  for (int i = 0; i < addresses; ++i) values.push_back(*(address *)parameters[i]);
+  std::vector<tensor_map> maps;
+  for (int i = addresses; i < each->parameters; ++i) maps.push_back(*(tensor_map *)parameters[i]);
   const std::vector<unsigned> size = {blocks[0], blocks[1], blocks[2], threads[0], threads[1], threads[2]};
   return done(config->stream, [=]() mutable {
     std::vector<void *> pointers;
@@ -246,6 +252,7 @@ API int cuLaunchKernelEx(const launch_config *config, handle function, void **pa
       }
       pointers.push_back(&value);
     }
+    for (tensor_map &map : maps) pointers.push_back(&map);
     ++counts.launches;
     return each->launch(pointers.data(), size.data());
   });

@@ -13,6 +13,9 @@
 #include <string.h>
 #include <ucontext.h>
 
+#include <map>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 struct emulated_place {
@@ -24,6 +27,7 @@ static emulated_place blockIdx, threadIdx, blockDim, gridDim;
 #define __device__
 #define __shared__ static
 #define __launch_bounds__(most)
+#define __grid_constant__
 #define __align__(bytes) __attribute__((aligned(bytes)))
 
 namespace emulated {
@@ -53,6 +57,7 @@ static fiber *running;
 static jmp_buf scheduler;
 static ucontext_t home;
 static void (*body)(void **);
+static bool backwards; /* whether threads run in the opposite order */
 static void **arguments;
 
 static void fail(const char *why) {
@@ -101,7 +106,9 @@ static void together(void (*executes)(void **), void *given) {
   for (unsigned lane = 0; lane < 32; ++lane) fibers[first + lane].state = RUNS;
 }
 
-static void run_block(bool waits, bool backwards) {
+static void forget_tiles_and_products();
+
+static void run_block(bool waits) {
   const unsigned count = blockDim.x * blockDim.y * blockDim.z;
   auto turn = [&](unsigned number) { return backwards ? count - 1 - number : number; };
   auto place = [&](unsigned number) {
@@ -147,7 +154,7 @@ static void run_block(bool waits, bool backwards) {
 
 static void launch(void (*function)(void **), void **given, const unsigned *size, bool waits) {
   const char *order = getenv("TILEWRIGHT_EMULATOR_ORDER");
-  const bool backwards = order && !strcmp(order, "reverse");
+  backwards = order && !strcmp(order, "reverse");
   body = function;
   arguments = given;
   gridDim = {size[0], size[1], size[2]};
@@ -156,7 +163,8 @@ static void launch(void (*function)(void **), void **given, const unsigned *size
     for (unsigned y = 0; y < size[1]; ++y)
       for (unsigned x = 0; x < size[0]; ++x) {
         blockIdx = {x, y, z};
-        run_block(waits, backwards);
+        run_block(waits);
+        forget_tiles_and_products();
       }
 }
 
@@ -165,3 +173,4 @@ static void launch(void (*function)(void **), void **given, const unsigned *size
 static inline void __syncthreads() { emulated::wait(); }
 
 #include "instructions.h"
+#include "warp_groups.h"

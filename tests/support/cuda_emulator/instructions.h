@@ -16,7 +16,8 @@ static inline float __uint_as_float(uint32_t x) {
 namespace emulated {
 
 /* Memory that a block shares has addresses of 32 bits. */
-static char shared_origin;
+static char shared_origin __attribute__((aligned(1024)));
+static uint32_t shared_lines[1 << 11]; /* of 128 bytes, by what descriptors have of their addresses: the whole address */
 static inline char *in_shared(uint32_t address, unsigned alignment) {
   char *found = &shared_origin + (int32_t)address;
   if ((uintptr_t)found % alignment) fail("an address in shared memory is not aligned");
@@ -209,5 +210,7 @@ static inline void mma_sync_aligned_m8n8k16_row_col_s32_s8_s8_s32(int32_t &d0, i
 }  // namespace emulated
 
 static inline uint32_t __cvta_generic_to_shared(const void *address) {
-  return (uint32_t)((const char *)address - &emulated::shared_origin);
+  const uint32_t found = (uint32_t)((const char *)address - &emulated::shared_origin);
+  emulated::shared_lines[(found & 0x3ffff) / 128] = found & ~127u;
+  return found;
 }

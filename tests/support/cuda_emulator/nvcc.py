@@ -18,7 +18,7 @@ _ASM = re.compile(r"asm(?: volatile)?\((.*?)\);", re.DOTALL)
 _ARCHITECTURE = re.compile(r"code=sm_(\d+)")
 _ASKED_FOR = re.compile(r"extern __shared__ (.*)\[\];")
 _MOST_SHARED_BYTES = 227 << 10
-_PLACE = re.compile(r"%(\d+)")
+_NAMED = re.compile(r"%(\d+)|\b([a-z]\w*)")
 _OPERAND = re.compile(r'"([^"]*)"\s*\(')
 _RELEASE = "Cuda compilation tools, release 12.0, emulated"
 
@@ -45,11 +45,22 @@ def main(arguments: list[str]) -> int:
 
 
 def _instruction(match: re.Match[str]) -> str:
-    """An instruction as a call: its operands are those that the text of the instruction names, in its order."""
+    """Instructions as calls, and the predicates that they have among them as variables."""
     text, *parts = _parts(match[1])
     operands = [operand for part in parts[:2] for operand in _operands(part)]
-    opcode, _, rest = "".join(re.findall(r'"([^"]*)"', text)).rstrip("; ").partition(" ")
-    given = [operands[int(each)] for each in _PLACE.findall(rest)]
+    written = "".join(re.findall(r'"([^"]*)"', text)).strip()
+    several = written.startswith("{ ")
+    steps = (step.strip() for step in written.removeprefix("{ ").removesuffix("}").split(";"))
+    calls = " ".join(_call(step, operands) for step in steps if step)
+    return f"{{ {calls} }}" if several else calls
+
+
+def _call(step: str, operands: list[str]) -> str:
+    """One of them: its operands are those that the text of the instruction names, in its order, numbers behind them."""
+    opcode, _, rest = step.partition(" ")
+    if opcode == ".reg":
+        return f"bool {rest.split()[-1]};"
+    given = [operands[int(place)] if place else name for place, name in _NAMED.findall(rest)]
     given += re.findall(r"(?<![%\w])\d+", rest)
     return f"emulated::{re.sub(r'[^A-Za-z0-9]', '_', opcode)}({', '.join(given)});"
 
@@ -81,16 +92,22 @@ def _operands(text: str) -> list[str]:
 
 def _launcher(kernel: tuple[str, str, str, str]) -> str:
     bounds, name, parameters, body = kernel
-    types = [each.replace("restrict", "").rsplit("*", 1)[0] + "*" for each in parameters.split(", ")]
+    types = [_type(each) for each in parameters.split(", ")]
     given = ", ".join(f"*({each} *)arguments[{at}]" for at, each in enumerate(types))
     waits = str("__syncthreads" in body or "load_matrices" in body).lower()
     return (
         f"static void {name}_call(void **arguments) {{ {name}({given}); }}\n"
-        f'extern "C" int {name}_parameters = {len(types)};\n'
+        f'extern "C" int {name}_parameters = {len(types)}, {name}_maps = {types.count("tensor_map ")};\n'
         f'extern "C" int {name}_launch(void **arguments, const unsigned *size) {{\n'
         f"  if (size[3] * size[4] * size[5] > {bounds}) return 1;\n"
         f"  emulated::launch({name}_call, arguments, size, {waits});\n  return 0;\n}}\n"
     )
+
+
+def _type(parameter: str) -> str:
+    """Of a parameter: a pointer, or a map of a tensor."""
+    pointer, star, _ = parameter.replace("restrict", "").rpartition("*")
+    return pointer + star if star else "tensor_map "
 
 
 if __name__ == "__main__":

@@ -294,7 +294,11 @@ def compute(
         right = packed[(batch, column // columns, *at, *inside)].astype(workload.accumulator)
         return te.sum(operand(LHS, left) * operand(RHS, right), axis=[*axes, group, term])
 
-    attributes = {**ANCHOR.entry(template), **FLOPS.entry(workload.flops if flops is None else flops), **LANES.entry(unit.lanes)}
+    attributes = {
+        **ANCHOR.entry(template),
+        **FLOPS.entry(workload.flops if flops is None else flops),
+        **LANES.entry(unit.lanes),
+    }
     if by_lines:  # blocks are whole lines
         attributes |= BLOCK_LINES.entry(largest_divisor(lines, math.ceil(block / line)))
     shape = [

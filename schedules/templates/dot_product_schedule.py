@@ -57,9 +57,7 @@ def drop_copies(sch: Schedule) -> None:
             sch.storage_align(block, 0, -2, _SET_BYTES // size, _LINE_BYTES // size)
 
 
-def copies_of_blocks(
-    sch: Schedule, anchor: Block, before: Sequence[Block], choice: DotProductChoice
-) -> list[Block]:
+def copies_of_blocks(sch: Schedule, anchor: Block, before: Sequence[Block], choice: DotProductChoice) -> list[Block]:
     """The copies of matrices of which each block of rows makes its own, where those are enough for all threads."""
     copied = [block for block in before if STAGE.of(sch.get(block)) == OPERAND]
     copied = [block for block in copied if len(sch.get(block).iter_vars) == _MATRIX_AXES]

@@ -37,8 +37,8 @@ from . import (
 from .microkernels import microkernel
 from .template import Template
 
-# Units save more than any other way to compute a contraction but Winograd's with integers. Winograd's transformed weights are larger: it has to take
-# this much less time than the direct algorithm.
+# Units save more than any other way to compute a contraction but Winograd's with integers. Winograd's transformed
+# weights are larger: it has to take this much less time than the direct algorithm.
 _ALWAYS, _WINOGRAD_GAIN = math.inf, 0.9
 # Sparse kernels are chosen where that is sure to be faster.
 _SPARSE_GAIN = 0.85

@@ -14,9 +14,9 @@ many weights. The loop nest:
         for t * t: M = V * U                        the register-tiled contraction
         for tile, channels: epilogue(A^T M A)
 
-Integers of 8 bits are exact in it, too, with m = 2: V has at most 11 bits with its sign, and so has U of weights that are
-multiplied with 4, which leaves no fractions. Units that take pairs of int16 multiply these as fast as those of 8 bits,
-which they make int16. Sums of int32 may wrap on the way, as the result, 4 times that of the convolution, does not.
+Integers of 8 bits are exact in it, too, with m = 2: V has at most 11 bits and a sign, and so has U of weights that are
+multiplied with 4, which leaves no fractions. Where units make int16 of 8-bit operands, pairs of int16 are multiplied as
+fast. Sums of int32 may wrap on the way, as the result, 4 times that of the convolution, does not.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from .sharing import elapsed, thread_counts
 from .winograd_transform import INTEGER_OUTPUTS, INTEGER_SHIFT, OUTPUTS, TAPS, combine, transform
 
 if TYPE_CHECKING:
-    from typing_extensions import TypeGuard
+    from typing import TypeGuard
 
 TEMPLATE, OF_INTEGERS = "winograd", "integer_winograd"
 # The blocks, in order: the input's transform, the sums, the output's transform, the pixels; and what consumers join.

@@ -98,11 +98,8 @@ def transformed_weights(weights: npt.NDArray[np.generic], outputs: int) -> npt.N
     """
     matrix = transform(outputs).weights
     taps = weights.transpose(1, 2, 0, 3).reshape(TAPS * TAPS, -1)
-    result = np.kron(matrix, matrix) @ taps.astype(np.float64)
-    if weights.dtype == np.int8:
-        result = (result * (1 << INTEGER_SHIFT)).astype(np.int16)
-    else:
-        result = result.astype(np.float32)
+    scale, dtype = (1 << INTEGER_SHIFT, np.int16) if weights.dtype == np.int8 else (1, np.float32)
+    result = (np.kron(matrix, matrix) @ taps.astype(np.float64) * scale).astype(dtype)
     return result.reshape(-1, weights.shape[0], weights.shape[-1])
 
 

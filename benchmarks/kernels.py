@@ -31,7 +31,7 @@ from .measurement import write_file
 from .models import GROUPS, expand
 from .report import made_by, table_head, table_row
 
-CONTRACTIONS = ("contraction", "dot_product", "winograd", "attention")
+CONTRACTIONS = ("contraction", "dot_product", "winograd", "integer_winograd", "attention")
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,7 @@ class UnitCosts:
         step_overhead, tile_overhead: as `Core` has them for multiply-adds.
         beside: cycles of the vector unit a register of results of a tile, while the unit multiplies for the next.
         line_apart: cycles until a cache line of results can be written where its neighbours are written much later.
+        copied: cycles that an element of the first operand takes to be copied, where it is (`DotUnit.copied_as`).
     """
 
     rate: float
@@ -80,6 +81,7 @@ class UnitCosts:
     tile_overhead: float
     beside: float = 0.0
     line_apart: float = 0.0
+    copied: float = 0.0
 
 
 # Two instructions a cycle, in order, as SiFive's U74, SpacemiT's X60 and many a small core.

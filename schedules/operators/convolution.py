@@ -17,7 +17,7 @@ from ...targets.target import Target
 from ..templates import dot_product, window, winograd
 from ..templates.contraction import Workload
 from ..templates.microkernel import Microkernel
-from ..templates.packing import pack_constant
+from ..templates.microkernels import microkernel
 from ..templates.sparsity import sparsity_of
 from ..templates.taps import Filter
 from ..templates.template import Chooser, Decision
@@ -64,7 +64,7 @@ def lower_convolution(builder: relax.BlockBuilder, call: relax.Call, decide: Cho
         return _lower_depthwise(builder, call, geometry, decide)
     source, geometry = _unpadded(builder, call.args[0], geometry)
     decision = decide(workload_of(call, geometry))
-    lower = _lower_winograd if decision.template.name == winograd.TEMPLATE else _lower_contraction
+    lower = _lower_winograd if decision.template.compute is winograd.compute else _lower_contraction
     return lower(builder, call, source, geometry, decision, decide.target)
 
 
@@ -210,17 +210,20 @@ def _lower_winograd(
     target: Target,
 ) -> relax.Expr:
     tiling = winograd.tiling_of(decision.workload, decision.choice.outputs)
-    weights = transformed_weights(relax_constant(call.args[1]), tiling.outputs)
-    packed = new_constant(pack_constant(weights, tiling.contraction(1), decision.choice.tile, target))
+    operands = [uncast(builder, each) if tiling.accumulator == "int32" else each for each in (data, call.args[1])]
+    weights = transformed_weights(relax_constant(operands[1]), tiling.outputs)
+    product = tiling.contraction(1)
+    (values,) = microkernel(product, decision.choice.tile_for(product), target).pack_constant(weights)
+    packed = new_constant(values)
     # The last row and column of tiles may reach past the data and its padding.
     before = geometry.padding[:2]
     reach = [tiles * tiling.outputs + TAPS - 1 for tiles in tiling.tiles[1:]]
     after = [extent - first - size for extent, first, size in zip(reach, before, geometry.data[1:-1], strict=True)]
 
     def compute(data: te.Tensor, packed: te.Tensor) -> te.Tensor:
-        return decision.compute(target, pad(data, (*before, *after)), packed)
+        return decision.compute(target, pad(data, (*before, *after), geometry.fill), packed)
 
-    return builder.call_te(compute, data, packed, primfunc_name_hint="conv", primfunc_attrs=decision.marks())
+    return builder.call_te(compute, operands[0], packed, primfunc_name_hint="conv", primfunc_attrs=decision.marks())
 
 
 def _lower_depthwise(builder: relax.BlockBuilder, call: relax.Call, geometry: Geometry, decide: Chooser) -> relax.Expr:

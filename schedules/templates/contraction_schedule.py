@@ -41,6 +41,8 @@ def schedule_kernel(sch: Schedule, choice: TileChoice, target: Target) -> None:
         after = blocks.absorb_consumers(sch, writer)
     before = blocks.stages(sch, anchor)
     bands = [block for block in before if target.saves_memory and STAGE.of(sch.get(block)) in (PAD, OPERAND)]
+    if not bands and isinstance(choice, DotProductChoice):
+        bands = dot_product_schedule.copies_of_blocks(sch, anchor, before, choice)
     for block in [*(block for block in before if block not in bands), *after]:
         transposition.schedule_stage(sch, block, choice.threads, target)
 
@@ -57,13 +59,16 @@ def schedule_kernel(sch: Schedule, choice: TileChoice, target: Target) -> None:
         panel, tile = cut_tiles(sch, anchor, choice, row, column)
         tiles = (tile,)
     sch.reorder(batch, block_of_rows, panel)
-    if not bands:
+    if not target.saves_memory or not bands:
         # Parallel loops are marked before the anchor moves inside: later the kernel no longer looks parallel to TVM.
-        outer = sch.fuse(batch, block_of_rows, panel)
-        blocks.share(sch, outer, choice.threads)
+        block_of_rows = sch.fuse(batch, block_of_rows, *([] if bands else [panel]))
+        blocks.share(sch, block_of_rows, choice.threads)
     fill_tiles(sch, anchor, writer, tiles, choice, target)
     for band in bands:
-        sch.compute_at(band, block_of_rows)
+        if target.saves_memory:
+            sch.compute_at(band, block_of_rows)
+        else:
+            transposition.schedule_stage_inside(sch, band, block_of_rows, target)
 
 
 def schedule_sums(sch: Schedule, anchor: Block, writer: Block, choice: TileChoice, target: Target) -> None:

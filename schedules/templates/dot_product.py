@@ -151,6 +151,10 @@ def tiles_of(workload: Workload, choice: DotProductChoice, target: Target) -> Ti
     if part.copies_windows:
         each += _WINDOW_COST * choice.tile_rows * part.k[-1] / panels
     copied = choice.k != workload.k and not unit.copied_as and not part.copies_windows
+    a, b, c = part.product_bytes
+    if unit.copied_as:
+        each += unit.costs.copied * a / (rows * panels)
+        a *= dtype_bits(unit.copied_as) / dtype_bits(part.lhs)
     # What reads results mostly multiplies them, so they are as narrow as operands.
     lines = math.ceil(tile_columns(choice, unit) * dtype_bits(part.lhs) / 8 / target.core.line_bytes)
     return Tiles(
@@ -158,11 +162,11 @@ def tiles_of(workload: Workload, choice: DotProductChoice, target: Target) -> Ti
         rows,
         panels,
         each * (_COPY_COST if copied else 1.0),
-        *part.product_bytes,
+        *(a, b, c),
         1 if unit.is_matrix else prefetch.fewest_tiles(tile_columns(choice, unit)),
         choice.k_splits,
         choice.tile_rows * lines * unit.costs.line_apart,
-        part.product_bytes[1] / panels / (target.core.l2_vectors_per_cycle * target.core.line_bytes),
+        b / panels / (target.core.l2_vectors_per_cycle * target.core.line_bytes),
     )
 
 
@@ -252,6 +256,7 @@ def compute(
     *,
     template: str = TEMPLATE,
     name: str = TEMPLATE,
+    flops: int | None = None,
 ) -> te.Tensor:
     """C with shape (batch, padded rows, padded columns), of the accumulator's dtype.
 
@@ -262,6 +267,7 @@ def compute(
         packed: B of `packed_shape`.
         template: the template built around this block.
         name: of the block.
+        flops: useful operations, where they are not those of the contraction itself.
     """
     block, columns, lanes = choice.tile_rows * choice.row_tiles, tile_columns(choice, unit), unit.lanes
     groups = depth_of(workload.k[-1], unit) // unit.group
@@ -287,7 +293,11 @@ def compute(
         right = packed[(batch, column // columns, *at, *inside)].astype(workload.accumulator)
         return te.sum(operand(LHS, left) * operand(RHS, right), axis=[*axes, group, term])
 
-    attributes = {**ANCHOR.entry(template), **FLOPS.entry(workload.flops), **LANES.entry(unit.lanes)}
+    attributes = {
+        **ANCHOR.entry(template),
+        **FLOPS.entry(workload.flops if flops is None else flops),
+        **LANES.entry(unit.lanes),
+    }
     if by_lines:  # blocks are whole lines
         attributes |= BLOCK_LINES.entry(largest_divisor(lines, math.ceil(block / line)))
     shape = [

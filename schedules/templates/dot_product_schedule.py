@@ -21,6 +21,8 @@ from .dot_product import OPERAND
 from .dot_product_choice import DotProductChoice, depth_of, unit_of
 
 _LINE_BYTES = 64
+_MATRIX_AXES = 3  # of the first operand of a product without windows: batch, row, k
+_TASKS_A_THREAD = 4
 _SET_BYTES = 8 * _LINE_BYTES  # rows at such a distance share an eighth of the sets
 
 
@@ -53,6 +55,17 @@ def drop_copies(sch: Schedule) -> None:
         size = dtype_bits(str(buffer.dtype)) // 8
         if int(buffer.shape[-1]) * size % _SET_BYTES == 0:
             sch.storage_align(block, 0, -2, _SET_BYTES // size, _LINE_BYTES // size)
+
+
+def copies_of_blocks(sch: Schedule, anchor: Block, before: Sequence[Block], choice: DotProductChoice) -> list[Block]:
+    """The copies of matrices of which each block of rows makes its own, where those are enough for all threads."""
+    copied = [block for block in before if STAGE.of(sch.get(block)) == OPERAND]
+    copied = [block for block in copied if len(sch.get(block).iter_vars) == _MATRIX_AXES]
+    if not copied or has_lines(sch, anchor) or choice.k_splits > 1:
+        return []
+    batch, rows, *_ = (int(extent) for extent in sch.get(anchor).writes[0].source.shape)
+    tasks = batch * math.ceil(rows / (choice.tile_rows * choice.row_tiles))
+    return copied if choice.threads == 1 or tasks >= _TASKS_A_THREAD * choice.threads else []
 
 
 def fill_tiles(

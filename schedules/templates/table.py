@@ -37,12 +37,22 @@ from . import (
 from .microkernels import microkernel
 from .template import Template
 
-# Units save more than any other way to compute a contraction. Winograd's transformed weights are larger: it has to take
-# this much less time than the direct algorithm.
+# Units save more than any other way to compute a contraction but Winograd's with integers. Winograd's transformed
+# weights are larger: it has to take this much less time than the direct algorithm.
 _ALWAYS, _WINOGRAD_GAIN = math.inf, 0.9
 # Sparse kernels are chosen where that is sure to be faster.
 _SPARSE_GAIN = 0.85
 
+INTEGER_WINOGRAD = Template(
+    winograd.OF_INTEGERS,
+    winograd.takes_integers,
+    winograd.space,
+    winograd.default,
+    winograd.estimate,
+    winograd.compute,
+    winograd_schedule.schedule_kernel,
+    gain=_WINOGRAD_GAIN,
+)
 DOT_PRODUCT = Template(
     dot_product.TEMPLATE,
     dot_product.takes,
@@ -166,6 +176,7 @@ WEIGHT_PRODUCT = Template(
 PLAIN = Template(plain.TEMPLATE, plain.takes, plain.space, plain.default, plain.estimate, None, plain.schedule_kernel)
 
 TEMPLATES: tuple[Template[Any, Any], ...] = (
+    INTEGER_WINOGRAD,
     DOT_PRODUCT,
     SPARSE,
     WINOGRAD,

@@ -13,15 +13,19 @@ many weights. The loop nest:
         for tile, channels: V = B^T d B             B^T and A^T are unrolled sums; V and M stay in the L2 cache
         for t * t: M = V * U                        the register-tiled contraction
         for tile, channels: epilogue(A^T M A)
+
+Integers of 8 bits are exact in it, too, with m = 2: V has at most 11 bits and a sign, and so has U of weights that are
+multiplied with 4, which leaves no fractions. Where units make int16 of 8-bit operands, pairs of int16 are multiplied as
+fast. Sums of int32 may wrap on the way, as the result, 4 times that of the convolution, does not.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tvm import te, tirx
 
@@ -29,21 +33,27 @@ from ...annotations import STAGE
 from ...ir_types import Scalar
 from ...targets.target import Target
 from ..tensorir import prefetch
-from ..tensorir.expressions import int64, int64s
-from . import contraction
+from ..tensorir.expressions import converted, dtype_bits, int64, int64s
+from . import contraction, dot_product
 from .choices import Choice, Space
 from .contraction import MultiplyAddChoice, Workload
+from .dot_product_choice import DotProductChoice, unit_of
 from .sharing import elapsed, thread_counts
-from .winograd_transform import OUTPUTS, TAPS, combine, transform
+from .winograd_transform import INTEGER_OUTPUTS, INTEGER_SHIFT, OUTPUTS, TAPS, combine, transform
 
-TEMPLATE = "winograd"
+if TYPE_CHECKING:
+    from typing import TypeGuard
+
+TEMPLATE, OF_INTEGERS = "winograd", "integer_winograd"
 # The blocks, in order: the input's transform, the sums, the output's transform, the pixels; and what consumers join.
 STAGES = ("data_rows", "data_columns", "products", "result_rows", "result_columns", "pixels")
 RESULT = "convolution"
 
 _L2_SHARE = 0.8
 _MAX_ROW_TILES = 16
-_FLOAT_BYTES = 4
+# What integers are transformed to, and summed in; the largest that they are, of either dtype.
+_TRANSFORMED, _SUMS = "int16", "int32"
+_LARGEST_PRODUCT = 255 * 128
 
 
 @dataclass(frozen=True)
@@ -55,6 +65,7 @@ class Tiling:
         height, width: of the output, in pixels.
         channels: of the input.
         columns: channels of the output.
+        operand, accumulator: the dtypes of what is transformed and of its sums.
     """
 
     outputs: int
@@ -63,6 +74,8 @@ class Tiling:
     width: int
     channels: int
     columns: int
+    operand: str = "float32"
+    accumulator: str = "float32"
 
     @property
     def tiles(self) -> tuple[int, int, int]:
@@ -86,7 +99,13 @@ class Tiling:
 
     def contraction(self, rows: int) -> Workload:
         """The contractions of so many tiles."""
-        return Workload(self.points, rows, self.columns, (self.channels,))
+        dtypes = (self.operand, self.operand, self.accumulator)
+        return Workload(self.points, rows, self.columns, (self.channels,), *dtypes)
+
+    @property
+    def bytes(self) -> tuple[int, int]:
+        """Of an element of what is transformed, and of a sum."""
+        return dtype_bits(self.operand) // 8, dtype_bits(self.accumulator) // 8
 
 
 @dataclass(frozen=True)
@@ -99,6 +118,7 @@ class WinogradChoice(Choice):
         row_tiles: of a block of tiles.
         column_tasks: that a block's output channels are shared out to when there are fewer blocks than cores.
         threads: that share the blocks at most.
+        unit: by its name, that multiplies integers; none: multiply-adds.
     """
 
     outputs: int
@@ -108,6 +128,7 @@ class WinogradChoice(Choice):
     column_tasks: int = 1
     threads: int = 1
     k_step: int = 1
+    unit: str = ""
 
     @property
     def block(self) -> int:
@@ -115,38 +136,66 @@ class WinogradChoice(Choice):
         return self.rows * self.row_tiles
 
     @property
-    def tile(self) -> MultiplyAddChoice:
-        """That of the contractions."""
-        return MultiplyAddChoice(rows=self.rows, vectors=self.vectors, row_tiles=self.row_tiles, k_step=self.k_step)
+    def tile(self) -> MultiplyAddChoice | DotProductChoice:
+        """That of the contractions, which a unit has for one axis of k."""
+        rows, vectors, row_tiles = self.rows, self.vectors, self.row_tiles
+        if self.unit:
+            return DotProductChoice(
+                unit=self.unit, k=(), rows=1, row_registers=rows, vectors=vectors, row_tiles=row_tiles
+            )
+        return MultiplyAddChoice(rows=rows, vectors=vectors, row_tiles=row_tiles, k_step=self.k_step)
+
+    def tile_for(self, workload: Workload) -> MultiplyAddChoice | DotProductChoice:
+        """The tile with the extent of k of the contractions."""
+        return replace(self.tile, k=workload.k) if self.unit else self.tile
 
 
 def takes(workload: object, target: Target) -> bool:
     """3x3 convolutions of stride 1 in float32, of constant weights and whole vectors of channels."""
+    return _suits(workload, target, target.lanes()) and workload.lhs == "float32"
+
+
+def takes_integers(workload: object, target: Target) -> bool:
+    """The same of 8-bit integers whose sums have two bits to spare, where a unit multiplies pairs of int16."""
+    if not _suits(workload, target, target.lanes(dtype_bits(_TRANSFORMED))) or workload.lhs not in ("uint8", "int8"):
+        return False
+    largest = (workload.k[-1] * TAPS * TAPS * _LARGEST_PRODUCT) << INTEGER_SHIFT
+    units = target.units_for(_TRANSFORMED, _TRANSFORMED, _SUMS)
+    return (workload.rhs, workload.accumulator) == ("int8", _SUMS) and largest < 1 << 31 and bool(units)
+
+
+def _suits(workload: object, target: Target, lanes: int) -> TypeGuard[Workload]:
     if not isinstance(workload, Workload) or workload.filter is None or not workload.filter.is_constant:
         return False
     if target.saves_memory:  # transformed weights are larger, and so is what is transformed at a time
         return False
-    filter, lanes = workload.filter, target.lanes()
+    filter = workload.filter
     shape = (filter.kernel, filter.strides, filter.dilation, workload.batch)
-    whole = workload.k[-1] % lanes == 0 and workload.columns % lanes == 0
-    return shape == ((TAPS, TAPS), (1, 1), (1, 1), 1) and workload.lhs == "float32" and whole
+    whole = workload.k[-1] % lanes == 0 and workload.columns % target.lanes() == 0
+    return shape == ((TAPS, TAPS), (1, 1), (1, 1), 1) and whole
 
 
 def tiling_of(workload: Workload, outputs: int) -> Tiling:
     """How a convolution that `takes` takes is cut."""
     assert workload.filter is not None
     height, width = workload.filter.output
-    return Tiling(outputs, workload.filter.images, height, width, workload.k[-1], workload.columns)
+    dtypes = ("float32", "float32") if workload.accumulator == "float32" else (_TRANSFORMED, _SUMS)
+    return Tiling(outputs, workload.filter.images, height, width, workload.k[-1], workload.columns, *dtypes)
 
 
 def space(workload: Workload, target: Target) -> Space[WinogradChoice]:
     """All choices."""
 
     def starts() -> Iterator[WinogradChoice]:
-        for outputs in OUTPUTS:
+        for outputs in OUTPUTS if workload.accumulator == "float32" else INTEGER_OUTPUTS:
             tiling = tiling_of(workload, outputs)
-            for tile in contraction.register_tiles(tiling.contraction(tiling.count), target):
-                yield WinogradChoice(outputs, tile.rows, tile.vectors, k_step=tile.k_step)
+            product = tiling.contraction(tiling.count)
+            if workload.accumulator == "float32":
+                for tile in contraction.register_tiles(product, target):
+                    yield WinogradChoice(outputs, tile.rows, tile.vectors, k_step=tile.k_step)
+            for unit in target.units_for(product.lhs, product.rhs, product.accumulator):
+                for dot in dot_product.tiles(product, unit, target):
+                    yield WinogradChoice(outputs, dot.row_registers, dot.vectors, unit=unit.name)
 
     def sizes(choice: WinogradChoice) -> list[int]:
         # The same number of blocks with fewer tiles in each is always better.
@@ -179,7 +228,7 @@ def default(workload: Workload, target: Target) -> WinogradChoice:
     def least(start: WinogradChoice) -> float:
         """Cycles that the contractions of a tile take at least."""
         tiling = tiling_of(workload, start.outputs)
-        return contraction.cycles(tiling.contraction(tiling.count), start.tile, target) / target.cores
+        return _product_cycles(tiling.contraction(tiling.count), start, target) / target.cores
 
     chosen, fewest = None, math.inf
     for start in sorted(whole.starts(), key=least):
@@ -202,7 +251,7 @@ def estimate(workload: Workload, choice: WinogradChoice, target: Target) -> floa
     used = min(choice.threads, tasks)
     turns = math.ceil(tasks / used)
     panels = min(turns, choice.column_tasks)  # shares of the weights that a core reads
-    core, weights = target.core, _FLOAT_BYTES * tiling.points * tiling.channels * tiling.columns
+    core, weights = target.core, tiling.bytes[0] * tiling.points * tiling.channels * tiling.columns
     # Steps that are written out ask for several lines at a time, however few tiles read a panel.
     early = choice.k_step > 1 or choice.row_tiles >= prefetch.fewest_tiles(choice.vectors * target.lanes())
     dram = core.prefetched_bytes_per_cycle if early else core.dram_bytes_per_cycle
@@ -217,17 +266,25 @@ def _cycles_of_tasks(tiling: Tiling, choice: WinogradChoice, target: Target) -> 
     """Of one core: for a block's data, for a task, and for reading a task's weights once more."""
     block, tasks, core = choice.block, choice.column_tasks, target.core
     workload = tiling.contraction(block)
-    lanes = workload.lanes(target)
-    data = block * tiling.points * core.data_transform * tiling.channels / lanes
-    sums = contraction.cycles(workload, choice.tile, target)
+    (size, sum_size), lanes = tiling.bytes, workload.lanes(target)
+    data = block * tiling.points * core.data_transform * tiling.channels / target.lanes(8 * size)
+    sums = _product_cycles(workload, choice, target)
     sums += block * tiling.points * core.result_transform * tiling.columns / lanes
-    moved = _FLOAT_BYTES * tiling.points * block * (tiling.channels + tiling.columns / tasks)
+    moved = tiling.points * block * (size * tiling.channels + sum_size * tiling.columns / tasks)
     spilled = moved / core.l3_bytes_per_cycle if moved > target.l2_bytes * _L2_SHARE else 0.0
-    weights = _FLOAT_BYTES * tiling.points * tiling.channels * tiling.columns / tasks
+    weights = size * tiling.points * tiling.channels * tiling.columns / tasks
     again = 0.0
     if weights > target.l2_bytes / 2:
         again = weights / (core.l3_bytes_per_cycle if weights < target.l3_bytes / 2 else core.dram_bytes_per_cycle)
     return data, sums / tasks + spilled + (data if tasks == 1 else 0.0), again
+
+
+def _product_cycles(workload: Workload, choice: WinogradChoice, target: Target) -> float:
+    """Of one core for the contractions, operands in its caches."""
+    tile = choice.tile_for(workload)
+    if isinstance(tile, DotProductChoice):
+        return dot_product.cycles(workload, tile, unit_of(tile, target), target)
+    return contraction.cycles(workload, tile, target)
 
 
 def compute(
@@ -250,7 +307,11 @@ def compute(
     def data_rows(tile: Any, i: Any, x: Any, channel: Any) -> Scalar:
         at = tile if all_tiles == count else tirx.min(tile, int64(count - 1))
         image, row, column = at // (rows * columns), at // columns % rows, at % columns
-        return combine(matrices.data, i, lambda y: padded[image, row * m + y, column * m + x, channel])
+        return combine(
+            matrices.data,
+            i,
+            lambda y: converted(padded[image, row * m + y, column * m + x, channel], tiling.operand),
+        )
 
     half = _stage((all_tiles, t, t, tiling.channels), data_rows, "data_rows")
 
@@ -258,16 +319,7 @@ def compute(
         return combine(matrices.data, j, lambda x: half[tile, i, x, channel])
 
     data = _stage((t, t, all_tiles, tiling.channels), data_columns, "data_columns")
-    workload = tiling.contraction(all_tiles)
-    sums = contraction.compute(
-        workload,
-        choice.tile,
-        target,
-        lambda point, tile, channel: data[point // t, point % t, tile, channel],
-        lambda *index: packed[index],
-        template=TEMPLATE,
-        flops=tiling.flops,
-    )
+    sums = _products(tiling, choice, target, all_tiles, data, packed)
     products = _stage([int(extent) for extent in sums.shape], lambda *index: sums[index], "products")
 
     def result_rows(tile: Any, i: Any, x: Any, channel: Any) -> Scalar:
@@ -276,7 +328,8 @@ def compute(
     half_result = _stage((all_tiles, m, t, tiling.columns), result_rows, "result_rows")
 
     def result_columns(tile: Any, i: Any, j: Any, channel: Any) -> Scalar:
-        return combine(matrices.results, j, lambda x: half_result[tile, i, x, channel])
+        result = combine(matrices.results, j, lambda x: half_result[tile, i, x, channel])
+        return result if tiling.accumulator == "float32" else result >> tirx.const(INTEGER_SHIFT, _SUMS)
 
     result = _stage((all_tiles, m, m, tiling.columns), result_columns, "result_columns")
     shape = (tiling.images, tiling.height, tiling.width, tiling.columns)
@@ -286,6 +339,24 @@ def compute(
 
     pixels = _stage(shape, pixel, "pixels")
     return te.compute(int64s(shape), lambda *index: pixels[index], name=RESULT)
+
+
+def _products(
+    tiling: Tiling, choice: WinogradChoice, target: Target, tiles: int, data: te.Tensor, packed: te.Tensor
+) -> te.Tensor:
+    """The contractions of so many tiles, from what they are transformed to."""
+    workload, t = tiling.contraction(tiles), tiling.outputs + TAPS - 1
+    tile = choice.tile_for(workload)
+
+    def element(point: Any, tile: Any, channel: Any) -> Scalar:
+        return data[point // t, point % t, tile, channel]
+
+    if isinstance(tile, DotProductChoice):
+        unit = unit_of(tile, target)
+        return dot_product.compute(workload, tile, unit, element, packed, template=OF_INTEGERS, flops=tiling.flops)
+    return contraction.compute(
+        workload, tile, target, element, lambda *index: packed[index], template=TEMPLATE, flops=tiling.flops
+    )
 
 
 def _stage(shape: Sequence[int], element: Any, name: str) -> te.Tensor:

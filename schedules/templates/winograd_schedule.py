@@ -16,7 +16,7 @@ from ...ir_types import Load, Scalar
 from ...targets.target import Target
 from ..tensorir import blocks
 from ..tensorir.blocks import Block, Loop
-from ..tensorir.expressions import int64
+from ..tensorir.expressions import dtype_bits, int64
 from ..tensorir.rebuild import substituted
 from . import plain
 from .contraction_schedule import schedule_sums
@@ -26,7 +26,6 @@ from .winograd import RESULT, STAGES, WinogradChoice
 def schedule_kernel(sch: Schedule, choice: WinogradChoice, target: Target) -> None:
     """Schedules a kernel around the contractions of one Winograd convolution."""
     (anchor,) = blocks.anchors(sch)
-    lanes = target.lanes()
     stage = {name: sch.get_sblock(name) for name in STAGES}
     epilogue = sch.get_sblock(RESULT)
     blocks.inline_producers(sch, [anchor])
@@ -44,7 +43,8 @@ def schedule_kernel(sch: Schedule, choice: WinogradChoice, target: Target) -> No
     if choice.column_tasks == 1:
         sch.compute_at(stage["data_columns"], task, preserve_unit_loops=True)
     data_i, data_j, tile, channel = sch.get_loops(stage["data_columns"])[-4:]
-    data_vector, data_lane = sch.split(channel, [None, lanes])
+    data_bits = dtype_bits(str(sch.get(stage["data_columns"]).writes[0].source.dtype))
+    data_vector, data_lane = sch.split(channel, [None, target.lanes(data_bits)])
     sch.reorder(tile, data_vector, data_i, data_j, data_lane)
     if choice.column_tasks > 1:
         blocks.share(sch, tile, choice.threads)

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from tvm import tirx
 
 from ...ir_types import Scalar
+from ..tensorir.expressions import scalar_dtype
 
 TAPS = 3
 _POINTS = {
@@ -27,6 +28,9 @@ _POINTS = {
     4: (Fraction(0), Fraction(3, 4), Fraction(-3, 4), Fraction(3, 2), Fraction(-3, 2)),
 }
 OUTPUTS = tuple(_POINTS)
+# With these m products of integers are integers if weights are multiplied with 2, the largest divisor of G, along both
+# axes; the bits that results are shifted by.
+INTEGER_OUTPUTS, INTEGER_SHIFT = (2,), 2
 Matrix = npt.NDArray[np.float64]
 
 
@@ -83,19 +87,20 @@ def _matrix(rows: Sequence[Sequence[Fraction]]) -> Matrix:
     return np.array([[float(value) for value in row] for row in rows])
 
 
-def transformed_weights(weights: npt.NDArray[np.float32], outputs: int) -> npt.NDArray[np.float32]:
+def transformed_weights(weights: npt.NDArray[np.generic], outputs: int) -> npt.NDArray[np.generic]:
     """G g G^T.
 
     Args:
-        weights: (output channels, 3, 3, input channels).
+        weights: (output channels, 3, 3, input channels), float32 or int8.
 
     Returns:
-        (t * t, output channels, input channels), computed in float64.
+        (t * t, output channels, input channels), computed in float64; of int8 4 times that in int16, which is exact.
     """
     matrix = transform(outputs).weights
     taps = weights.transpose(1, 2, 0, 3).reshape(TAPS * TAPS, -1)
-    result = np.kron(matrix, matrix) @ taps.astype(np.float64)
-    return result.astype(np.float32).reshape(-1, weights.shape[0], weights.shape[-1])
+    scale, dtype = (1 << INTEGER_SHIFT, np.int16) if weights.dtype == np.int8 else (1, np.float32)
+    result = (np.kron(matrix, matrix) @ taps.astype(np.float64) * scale).astype(dtype)
+    return result.reshape(-1, weights.shape[0], weights.shape[-1])
 
 
 def combine(matrix: Matrix, row: Any, element: Any) -> Scalar:
@@ -120,13 +125,18 @@ def _row(coefficients: npt.NDArray[np.float64], element: Any) -> Scalar:
         sign = math.copysign(1.0, terms[-1][0])
         total: Any = None
         for value, i in terms:
-            term = element(i) if value * sign == 1 else element(i) * tirx.const(value * sign, "float32")
+            term = _times(element(i), value * sign)
             total = term if total is None else total + term
         halves.append((sign, total))
     if len(halves) == 1:
         sign, total = halves[0]
-        return total if sign > 0 else total * tirx.const(-1.0, "float32")
+        return _times(total, sign)
     (first_sign, first), (second_sign, second) = halves
     if first_sign > 0:
         return first + second if second_sign > 0 else first - second
-    return second - first if second_sign > 0 else (first + second) * tirx.const(-1.0, "float32")
+    return second - first if second_sign > 0 else _times(first + second, -1.0)
+
+
+def _times(value: Any, factor: float) -> Any:
+    """The product in the dtype of the value; of integers the factor is one, too."""
+    return value if factor == 1 else value * tirx.const(factor, scalar_dtype(value))

@@ -207,6 +207,7 @@ _PROFILES: Mapping[str, Callable[[Any, Any, Target], Profile]] = MappingProxyTyp
         contraction.TEMPLATE: _of_contraction,
         dot_product.TEMPLATE: _of_contraction,
         winograd.TEMPLATE: _of_winograd,
+        winograd.OF_INTEGERS: _of_winograd,
         attention.ATTENTION: _of_attention,
         window_choice.TEMPLATE: _of_windows,
         rows_choice.ROWS: _of_rows,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..architecture import Level
 from ..core import Core, UnitCosts
-from ..target import FLOAT32_BITS, DotUnit
+from ..target import FLOAT32_BITS, DotUnit, repeating
 from . import peak
 
 if TYPE_CHECKING:
@@ -81,10 +81,10 @@ def _integer_quads(lanes: int) -> Instructions:
     return integer_quads(lanes)
 
 
-def _integer_pairs(lanes: int) -> Instructions:
+def _integer_pairs(lanes: int, bits: int = 8) -> Instructions:
     from .vector_dots import integer_pairs
 
-    return integer_pairs(lanes)
+    return integer_pairs(lanes, bits)
 
 
 # Sapphire Rapids. A row of a tile is multiplied in a cycle, two are loaded, and products of one sum wait for each other
@@ -101,9 +101,16 @@ _TILE_COSTS = UnitCosts(
 )
 # Intel's cores start vdpbf16ps a quarter as often as multiply-adds (Sapphire Rapids: 1.9 and 7.6 times a nanosecond).
 _PAIR_COSTS = UnitCosts(rate=0.5, latency=6.0, loads_per_cycle=2.0, step_overhead=1.0, tile_overhead=3.0)
-# Zen 5 and Sapphire Rapids start two vpdpbusd a cycle; vpmaddwd and an addition are two instructions.
+# Zen 5 and Sapphire Rapids start two vpdpbusd a cycle, Zen 3 two vpmaddwd, beside which there is room for an addition
+# each but not for all that makes columns int16. What is copied: 16 elements in a load, a store and making them wider.
 _QUAD_COSTS = UnitCosts(rate=2.0, latency=5.0, loads_per_cycle=2.0, step_overhead=0.5, tile_overhead=2.0)
-_INTEGER_PAIR_COSTS = replace(_QUAD_COSTS, rate=1.5)
+_INTEGER_PAIR_COSTS = replace(_QUAD_COSTS, rate=1.85, copied=0.08)
+_WORD_PAIR_COSTS = replace(_QUAD_COSTS, rate=2.0)
+
+
+def _widened(rows: int, registers: int, vectors: int) -> int:
+    """Sums, a step's columns, a group of one row, and its products until they are added."""
+    return registers * vectors + vectors + 2
 
 
 def _vector_unit(name: str, lanes: int, features: tuple[str, ...] = ()) -> DotUnit:
@@ -123,6 +130,20 @@ def _vector_unit(name: str, lanes: int, features: tuple[str, ...] = ()) -> DotUn
         instructions=partial(_integer_quads if features else _integer_pairs, lanes),
         peak=partial(peak.integer_quads if features else peak.integer_pairs, bits),
         costs=_QUAD_COSTS if features else _INTEGER_PAIR_COSTS,
+        registers_used=repeating if features else _widened,
+        copied_as="" if features else "int16",
+    )
+
+
+def _wide_unit(name: str, lanes: int) -> DotUnit:
+    """A row of vectors of pairs of int16: what 8-bit integers have become by Winograd's transforms."""
+    return replace(
+        _vector_unit(name, lanes),
+        lhs="int16",
+        rhs="int16",
+        costs=_WORD_PAIR_COSTS,
+        instructions=partial(_integer_pairs, lanes, 16),
+        copied_as="",
     )
 
 
@@ -182,6 +203,9 @@ DOT_UNITS = (
     _vector_unit("AVX-VNNI", 8, ("avxvnni",)),
     _vector_unit("AVX2-INT8", 8),
     _vector_unit("SSE2-INT8", 4),
+    _wide_unit("AVX512-INT16", 16),
+    _wide_unit("AVX2-INT16", 8),
+    _wide_unit("SSE2-INT16", 4),
 )
 # What they cost where it is something else, by unit and CPU. Zen 5: vdpbf16ps 2.0 a cycle with a latency of 6.0 cycles,
 # multiply-adds 2.0 with 4.0. Zen 4, with units half as wide, starts half as many of both.

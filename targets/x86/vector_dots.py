@@ -26,8 +26,9 @@ class VectorDots:
         text: it, in LLVM IR.
         lanes: sums in a vector.
         group: products that are added to each.
-        bits: of an element of an operand.
+        bits: of an element of the second operand.
         accumulator: the dtype of sums.
+        lhs_bits: of an element of the first one, where it is wider; else 0.
     """
 
     function: str
@@ -36,6 +37,7 @@ class VectorDots:
     group: int
     bits: int
     accumulator: str
+    lhs_bits: int = 0
     symbols: frozenset[str] = frozenset()
     objects: tuple[Path, ...] = ()
 
@@ -45,7 +47,7 @@ class VectorDots:
 
     def multiply_add(self, sums: Operand, lhs: Operand, rhs: Operand, extents: Mapping[str, int]) -> Emitted:
         """Repeats each group of the first operand in all lanes and multiplies it with each vector of the second."""
-        step, kind = [], f"int{self.group * self.bits}"
+        step, kinds = [], [f"int{self.group * bits}" for bits in (self.lhs_bits or self.bits, self.bits)]
         for register in range(extents["register"]):
             group = tirx.BufferLoad(lhs.buffer, [tirx.Ramp(lhs.at(register=register), 1, self.group)])
             for vector in range(extents["vector"]):
@@ -55,8 +57,8 @@ class VectorDots:
                     f"{self.accumulator}x{self.lanes}",
                     self.function,
                     tirx.BufferLoad(sums.buffer, [row]),
-                    tirx.reinterpret(kind, group),
-                    tirx.reinterpret(f"{kind}x{self.lanes}", groups),
+                    tirx.reinterpret(kinds[0], group),
+                    tirx.reinterpret(f"{kinds[1]}x{self.lanes}", groups),
                 )
                 step.append(tirx.BufferStore(sums.buffer, value, [row]))
         return Emitted(tuple(step))
@@ -70,10 +72,10 @@ class VectorDots:
         return self.text if function == self.function else rounding.text_of(function)
 
 
-def _function(name: str, sums: str, left: str, lanes: int, body: str) -> str:
+def _function(name: str, sums: str, left: str, lanes: int, body: str, right: str = "") -> str:
     """A function of sums, a group for all lanes (repeated in %all) and a group a lane (%right)."""
     return f"""
-define {sums} @{name}({sums} %sums, {left} %left, <{lanes} x {left}> %right) {{
+define {sums} @{name}({sums} %sums, {left} %left, <{lanes} x {right or left}> %right) {{
   %one = insertelement <{lanes} x {left}> poison, {left} %left, i64 0
   %all = shufflevector <{lanes} x {left}> %one, <{lanes} x {left}> poison, <{lanes} x i32> zeroinitializer
 {body}
@@ -104,19 +106,21 @@ def integer_quads(lanes: int) -> VectorDots:
     return VectorDots(name, declaration + _function(name, sums, "i32", lanes, body), lanes, 4, 8, "int32")
 
 
+_WORD = 16  # bits of the operands of pmaddwd
 # By the lanes of a register.
 _PAIRS = {4: "llvm.x86.sse2.pmadd.wd", 8: "llvm.x86.avx2.pmadd.wd", 16: "llvm.x86.avx512.pmaddw.d.512"}
 
 
-def integer_pairs(lanes: int) -> VectorDots:
-    """pmaddwd: two products of uint8 and int8 a sum, both made int16 before: nothing saturates."""
-    name, operand, sums = f"tilewright_dot_pairs_x{lanes}", f"<{2 * lanes} x i16>", f"<{lanes} x i32>"
-    narrow = f"<{2 * lanes} x i8>"
-    body = f"""  %a = bitcast <{lanes} x i16> %all to {narrow}
-  %b = bitcast <{lanes} x i16> %right to {narrow}
-  %wa = zext {narrow} %a to {operand}
-  %wb = sext {narrow} %b to {operand}
-  %p = call {sums} @{_PAIRS[lanes]}({operand} %wa, {operand} %wb)
+def integer_pairs(lanes: int, bits: int = 8) -> VectorDots:
+    """pmaddwd: two products of int16 and of int8, which are made int16, or of int16, a sum: nothing saturates."""
+    name, operand, sums = f"tilewright_dot_pairs_{bits}_x{lanes}", f"<{2 * lanes} x i16>", f"<{lanes} x i32>"
+    narrow = f"<{2 * lanes} x i{bits}>"
+    widened = f"sext {narrow} %n to {operand}" if bits < _WORD else f"or {narrow} %n, zeroinitializer"
+    body = f"""  %a = bitcast {sums} %all to {operand}
+  %n = bitcast <{lanes} x i{2 * bits}> %right to {narrow}
+  %b = {widened}
+  %p = call {sums} @{_PAIRS[lanes]}({operand} %a, {operand} %b)
   %r = add {sums} %sums, %p"""
     declaration = f"\ndeclare {sums} @{_PAIRS[lanes]}({operand}, {operand})"
-    return VectorDots(name, declaration + _function(name, sums, "i16", lanes, body), lanes, 2, 8, "int32")
+    function = _function(name, sums, "i32", lanes, body, f"i{2 * bits}")
+    return VectorDots(name, declaration + function, lanes, 2, bits, "int32", lhs_bits=_WORD)

@@ -50,27 +50,31 @@ define <16 x float> @FUNCTION(<16 x float> %sums, i32 %left, <16 x i32> %right) 
 
 
 def dot_integers(dots: VectorDots) -> str:
-    """Products of uint8 and int8, a term of the group after the other."""
-    lanes, given = dots.lanes, dots.group * dots.bits
-    vector, narrow = f"<{lanes} x i32>", f"<{lanes} x i{given}>"
-    widen = f"zext {narrow} %NAME to {vector}" if given < 32 else f"or {vector} %NAME, zeroinitializer"
+    """Products of uint8 and int8, or of int16 and either, a term of the group after the other."""
+    lanes, left = dots.lanes, dots.lhs_bits or dots.bits
+    vector = f"<{lanes} x i32>"
+    wide, narrow = (f"i{dots.group * bits}" for bits in (left, dots.bits))
+
+    def widened(name: str, of: str) -> str:
+        return f"zext <{lanes} x {of}> {name} to {vector}" if of != "i32" else f"or {vector} {name}, zeroinitializer"
+
     lines = [
-        f"  %one = insertelement {narrow} poison, i{given} %left, i64 0",
-        f"  %all = shufflevector {narrow} %one, {narrow} poison, {vector} zeroinitializer",
-        f"  %a = {widen.replace('NAME', 'all')}",
-        f"  %b = {widen.replace('NAME', 'right')}",
+        f"  %one = insertelement <{lanes} x {wide}> poison, {wide} %left, i64 0",
+        f"  %all = shufflevector <{lanes} x {wide}> %one, <{lanes} x {wide}> poison, {vector} zeroinitializer",
+        f"  %a = {widened('%all', wide)}",
+        f"  %b = {widened('%right', narrow)}",
         f"  %s0 = or {vector} %sums, zeroinitializer",
     ]
     for term in range(dots.group):
         lines += [
-            f"  %ah{term} = lshr {vector} %a, splat (i32 {8 * term})",
-            f"  %al{term} = and {vector} %ah{term}, splat (i32 255)",
-            f"  %bh{term} = shl {vector} %b, splat (i32 {24 - 8 * term})",
-            f"  %bl{term} = ashr {vector} %bh{term}, splat (i32 24)",
+            f"  %ah{term} = shl {vector} %a, splat (i32 {32 - left * (term + 1)})",
+            f"  %al{term} = {'ashr' if dots.lhs_bits else 'lshr'} {vector} %ah{term}, splat (i32 {32 - left})",
+            f"  %bh{term} = shl {vector} %b, splat (i32 {32 - dots.bits * (term + 1)})",
+            f"  %bl{term} = ashr {vector} %bh{term}, splat (i32 {32 - dots.bits})",
             f"  %p{term} = mul {vector} %al{term}, %bl{term}",
             f"  %s{term + 1} = add {vector} %s{term}, %p{term}",
         ]
-    head = f"define {vector} @{dots.function}({vector} %sums, i{given} %left, {narrow} %right) {{"
+    head = f"define {vector} @{dots.function}({vector} %sums, {wide} %left, <{lanes} x {narrow}> %right) {{"
     return "\n".join([head, *lines, f"  ret {vector} %s{dots.group}", "}", ""])
 
 
@@ -116,7 +120,7 @@ class SoftDots(VectorDots):
         """The same functions with other bodies."""
         if function != self.function:
             return round_text(function)
-        return DOT_PAIRS.replace("FUNCTION", function) if self.bits == 16 else dot_integers(self)
+        return DOT_PAIRS.replace("FUNCTION", function) if self.accumulator == "float32" else dot_integers(self)
 
 
 def soft_dots(unit: DotUnit) -> SoftDots:

@@ -97,13 +97,13 @@ def test_host_is_a_machine_that_can_run() -> None:
 def test_units_need_their_features_and_wide_vectors() -> None:
     wide = X86_64.levels[0].needs
     for features, expected in (
-        (wide, ["AVX512-INT8"]),
-        (wide | {"avx512vnni", "avxvnni"}, ["AVX512-VNNI"]),
-        (wide | {"avx512bf16"}, ["AVX512-BF16", "AVX512-INT8"]),
-        (wide | {"avx512bf16", "amx-tile", "amx-int8"}, ["AVX512-BF16", "AMX-INT8", "AVX512-INT8"]),
-        (wide | {"avx512bf16", "amx-tile", "amx-bf16"}, ["AMX-BF16", "AVX512-BF16", "AVX512-INT8"]),
-        ({"avx2", "fma", "avx512bf16"}, ["AVX2-INT8"]),
-        ({"avx2", "fma", "avxvnni", "avx512vnni"}, ["AVX-VNNI"]),
-        ({"avx", "avxvnni"}, ["SSE2-INT8"]),
+        (wide, ["AVX512-INT8", "AVX512-INT16"]),
+        (wide | {"avx512vnni", "avxvnni"}, ["AVX512-VNNI", "AVX512-INT16"]),
+        (wide | {"avx512bf16"}, ["AVX512-BF16", "AVX512-INT8", "AVX512-INT16"]),
+        (wide | {"avx512bf16", "amx-tile", "amx-int8"}, ["AVX512-BF16", "AMX-INT8", "AVX512-INT8", "AVX512-INT16"]),
+        (wide | {"avx512bf16", "amx-tile", "amx-bf16"}, ["AMX-BF16", "AVX512-BF16", "AVX512-INT8", "AVX512-INT16"]),
+        ({"avx2", "fma", "avx512bf16"}, ["AVX2-INT8", "AVX2-INT16"]),
+        ({"avx2", "fma", "avxvnni", "avx512vnni"}, ["AVX-VNNI", "AVX2-INT16"]),
+        ({"avx", "avxvnni"}, ["SSE2-INT8", "SSE2-INT16"]),
     ):
         assert [unit.name for unit in X86_64.units_of(features)] == expected

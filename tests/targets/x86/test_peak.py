@@ -23,6 +23,9 @@ LOOPS = {
     "AVX-VNNI": ("vpdpbusd", 12),
     "AVX2-INT8": ("vpmaddwd", 12),
     "SSE2-INT8": ("pmaddwd", 12),
+    "AVX512-INT16": ("vpmaddwd", 28),
+    "AVX2-INT16": ("vpmaddwd", 12),
+    "SSE2-INT16": ("pmaddwd", 12),
 }
 
 

@@ -22,6 +22,7 @@ from ..templates.sparsity import sparsity_of
 from ..templates.taps import Filter
 from ..templates.template import Chooser, Decision
 from ..templates.window_choice import Windows
+from ..templates.winograd_choice import tiling_of
 from ..templates.winograd_transform import TAPS, transformed_weights
 from ..tensorir.expressions import constant_shape, flatten, int64s, unflatten
 from ..tensorir.operands import operand_dtypes, uncast, unpadded
@@ -209,7 +210,7 @@ def _lower_winograd(
     decision: Decision[Any, Any],
     target: Target,
 ) -> relax.Expr:
-    tiling = winograd.tiling_of(decision.workload, decision.choice.outputs)
+    tiling = tiling_of(decision.workload, decision.choice.outputs)
     operands = [uncast(builder, each) if tiling.accumulator == "int32" else each for each in (data, call.args[1])]
     weights = transformed_weights(relax_constant(operands[1]), tiling.outputs)
     product = tiling.contraction(1)

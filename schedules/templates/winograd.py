@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -35,10 +34,11 @@ from ...targets.target import Target
 from ..tensorir import prefetch
 from ..tensorir.expressions import converted, dtype_bits, int64, int64s
 from . import contraction, dot_product
-from .choices import Choice, Space
-from .contraction import MultiplyAddChoice, Workload
+from .choices import Space
+from .contraction import Workload
 from .dot_product_choice import DotProductChoice, unit_of
 from .sharing import elapsed, thread_counts
+from .winograd_choice import SUMS, TRANSFORMED, Tiling, WinogradChoice, tiling_of
 from .winograd_transform import INTEGER_OUTPUTS, INTEGER_SHIFT, OUTPUTS, TAPS, combine, transform
 
 if TYPE_CHECKING:
@@ -51,103 +51,7 @@ RESULT = "convolution"
 
 _L2_SHARE = 0.8
 _MAX_ROW_TILES = 16
-# What integers are transformed to, and summed in; the largest that they are, of either dtype.
-_TRANSFORMED, _SUMS = "int16", "int32"
-_LARGEST_PRODUCT = 255 * 128
-
-
-@dataclass(frozen=True)
-class Tiling:
-    """How a convolution is cut into tiles of `outputs` x `outputs` pixels.
-
-    Attributes:
-        images: batch.
-        height, width: of the output, in pixels.
-        channels: of the input.
-        columns: channels of the output.
-        operand, accumulator: the dtypes of what is transformed and of its sums.
-    """
-
-    outputs: int
-    images: int
-    height: int
-    width: int
-    channels: int
-    columns: int
-    operand: str = "float32"
-    accumulator: str = "float32"
-
-    @property
-    def tiles(self) -> tuple[int, int, int]:
-        """Images, rows of tiles, tiles in a row."""
-        return self.images, math.ceil(self.height / self.outputs), math.ceil(self.width / self.outputs)
-
-    @property
-    def count(self) -> int:
-        """All tiles."""
-        return math.prod(self.tiles)
-
-    @property
-    def points(self) -> int:
-        """t * t: products of one tile and pair of channels."""
-        return (self.outputs + TAPS - 1) ** 2
-
-    @property
-    def flops(self) -> int:
-        """Operations of the direct convolution: what the result is worth."""
-        return 2 * self.images * self.height * self.width * self.channels * self.columns * TAPS * TAPS
-
-    def contraction(self, rows: int) -> Workload:
-        """The contractions of so many tiles."""
-        dtypes = (self.operand, self.operand, self.accumulator)
-        return Workload(self.points, rows, self.columns, (self.channels,), *dtypes)
-
-    @property
-    def bytes(self) -> tuple[int, int]:
-        """Of an element of what is transformed, and of a sum."""
-        return dtype_bits(self.operand) // 8, dtype_bits(self.accumulator) // 8
-
-
-@dataclass(frozen=True)
-class WinogradChoice(Choice):
-    """How a convolution is computed.
-
-    Attributes:
-        outputs: m, pixels of a tile along an axis.
-        rows, vectors, k_step: of a register tile of the contractions.
-        row_tiles: of a block of tiles.
-        column_tasks: that a block's output channels are shared out to when there are fewer blocks than cores.
-        threads: that share the blocks at most.
-        unit: by its name, that multiplies integers; none: multiply-adds.
-    """
-
-    outputs: int
-    rows: int
-    vectors: int
-    row_tiles: int = 1
-    column_tasks: int = 1
-    threads: int = 1
-    k_step: int = 1
-    unit: str = ""
-
-    @property
-    def block(self) -> int:
-        """Tiles of pixels in a block."""
-        return self.rows * self.row_tiles
-
-    @property
-    def tile(self) -> MultiplyAddChoice | DotProductChoice:
-        """That of the contractions, which a unit has for one axis of k."""
-        rows, vectors, row_tiles = self.rows, self.vectors, self.row_tiles
-        if self.unit:
-            return DotProductChoice(
-                unit=self.unit, k=(), rows=1, row_registers=rows, vectors=vectors, row_tiles=row_tiles
-            )
-        return MultiplyAddChoice(rows=rows, vectors=vectors, row_tiles=row_tiles, k_step=self.k_step)
-
-    def tile_for(self, workload: Workload) -> MultiplyAddChoice | DotProductChoice:
-        """The tile with the extent of k of the contractions."""
-        return replace(self.tile, k=workload.k) if self.unit else self.tile
+_LARGEST_PRODUCT = 255 * 128  # of 8-bit integers, of either dtype
 
 
 def takes(workload: object, target: Target) -> bool:
@@ -157,11 +61,11 @@ def takes(workload: object, target: Target) -> bool:
 
 def takes_integers(workload: object, target: Target) -> bool:
     """The same of 8-bit integers whose sums have two bits to spare, where a unit multiplies pairs of int16."""
-    if not _suits(workload, target, target.lanes(dtype_bits(_TRANSFORMED))) or workload.lhs not in ("uint8", "int8"):
+    if not _suits(workload, target, target.lanes(dtype_bits(TRANSFORMED))) or workload.lhs not in ("uint8", "int8"):
         return False
     largest = (workload.k[-1] * TAPS * TAPS * _LARGEST_PRODUCT) << INTEGER_SHIFT
-    units = target.units_for(_TRANSFORMED, _TRANSFORMED, _SUMS)
-    return (workload.rhs, workload.accumulator) == ("int8", _SUMS) and largest < 1 << 31 and bool(units)
+    units = target.units_for(TRANSFORMED, TRANSFORMED, SUMS)
+    return (workload.rhs, workload.accumulator) == ("int8", SUMS) and largest < 1 << 31 and bool(units)
 
 
 def _suits(workload: object, target: Target, lanes: int) -> TypeGuard[Workload]:
@@ -173,14 +77,6 @@ def _suits(workload: object, target: Target, lanes: int) -> TypeGuard[Workload]:
     shape = (filter.kernel, filter.strides, filter.dilation, workload.batch)
     whole = workload.k[-1] % lanes == 0 and workload.columns % target.lanes() == 0
     return shape == ((TAPS, TAPS), (1, 1), (1, 1), 1) and whole
-
-
-def tiling_of(workload: Workload, outputs: int) -> Tiling:
-    """How a convolution that `takes` takes is cut."""
-    assert workload.filter is not None
-    height, width = workload.filter.output
-    dtypes = ("float32", "float32") if workload.accumulator == "float32" else (_TRANSFORMED, _SUMS)
-    return Tiling(outputs, workload.filter.images, height, width, workload.k[-1], workload.columns, *dtypes)
 
 
 def space(workload: Workload, target: Target) -> Space[WinogradChoice]:
@@ -329,7 +225,7 @@ def compute(
 
     def result_columns(tile: Any, i: Any, j: Any, channel: Any) -> Scalar:
         result = combine(matrices.results, j, lambda x: half_result[tile, i, x, channel])
-        return result if tiling.accumulator == "float32" else result >> tirx.const(INTEGER_SHIFT, _SUMS)
+        return result if tiling.accumulator == "float32" else result >> tirx.const(INTEGER_SHIFT, SUMS)
 
     result = _stage((all_tiles, m, m, tiling.columns), result_columns, "result_columns")
     shape = (tiling.images, tiling.height, tiling.width, tiling.columns)

@@ -20,7 +20,8 @@ from ..tensorir.expressions import dtype_bits, int64
 from ..tensorir.rebuild import substituted
 from . import plain
 from .contraction_schedule import schedule_sums
-from .winograd import RESULT, STAGES, WinogradChoice
+from .winograd import RESULT, STAGES
+from .winograd_choice import WinogradChoice
 
 
 def schedule_kernel(sch: Schedule, choice: WinogradChoice, target: Target) -> None:

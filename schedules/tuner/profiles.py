@@ -22,7 +22,7 @@ from ..templates.dot_product_choice import DotProductChoice, unit_of
 from ..templates.rows_choice import Rows, RowsChoice
 from ..templates.template import Decision
 from ..templates.window_choice import WindowChoice, Windows
-from ..templates.winograd import WinogradChoice
+from ..templates.winograd_choice import WinogradChoice, tiling_of
 from ..tensorir.expressions import dtype_bits
 
 _FLOAT_BYTES = FLOAT32_BITS // 8
@@ -109,7 +109,7 @@ def _of_tiles(workload: Workload, choice: Any, lanes: int, registers: float, tar
 
 
 def _of_winograd(workload: Workload, choice: WinogradChoice, target: Target) -> Profile:
-    tiling = winograd.tiling_of(workload, choice.outputs)
+    tiling = tiling_of(workload, choice.outputs)
     inner = tiling.contraction(tiling.count)
     lanes = inner.lanes(target)
     own = _of_tiles(inner, choice.tile, lanes, choice.rows * choice.vectors / target.num_vector_registers, target)

@@ -14,6 +14,7 @@ from tilewright.schedules.templates.contraction import Workload
 from tilewright.schedules.templates.cutting import blockings, slices
 from tilewright.schedules.templates.sharing import thread_counts
 from tilewright.schedules.templates.taps import Filter
+from tilewright.schedules.templates.winograd_choice import tiling_of
 from tilewright.targets import Target
 
 # The slowest core against the mean: its tiles, of all that have sums in them.
@@ -100,7 +101,7 @@ def test_winograd_keeps_cores_evenly_busy(size: int, cores: int) -> None:
     channels = 64 * 56 // size
     workload, target = conv(size, channels, channels, 3), machine(cores)
     choice = winograd.default(workload, target)
-    tiling = winograd.tiling_of(workload, choice.outputs)
+    tiling = tiling_of(workload, choice.outputs)
     blocks = math.ceil(tiling.count / choice.block)
     tasks = blocks * choice.column_tasks
 

@@ -23,7 +23,7 @@ from tilewright.schedules.templates.choices import Choice
 from tilewright.schedules.templates.contraction import MultiplyAddChoice
 from tilewright.schedules.templates.dot_product_choice import DotProductChoice, depth_of, unit_of
 from tilewright.schedules.templates.steps_of_k import loads_of
-from tilewright.schedules.templates.winograd import WinogradChoice
+from tilewright.schedules.templates.winograd_choice import WinogradChoice
 from tilewright.targets.target import Target
 
 PRODUCT = re.compile(r"(fmla|[us]+dot|[us]+mmla|bfdot|bfmmla|smlal2?|smull2?)\t")

@@ -1,0 +1,116 @@
+"""How Winograd's algorithm cuts a convolution, and what may be chosen of it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from ..tensorir.expressions import dtype_bits
+from .choices import Choice
+from .contraction import MultiplyAddChoice, Workload
+from .dot_product_choice import DotProductChoice
+from .winograd_transform import TAPS
+
+TRANSFORMED, SUMS = "int16", "int32"  # what integers are transformed to, and summed in
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How a convolution is cut into tiles of `outputs` x `outputs` pixels.
+
+    Attributes:
+        images: batch.
+        height, width: of the output, in pixels.
+        channels: of the input.
+        columns: channels of the output.
+        operand, accumulator: the dtypes of what is transformed and of its sums.
+    """
+
+    outputs: int
+    images: int
+    height: int
+    width: int
+    channels: int
+    columns: int
+    operand: str = "float32"
+    accumulator: str = "float32"
+
+    @property
+    def tiles(self) -> tuple[int, int, int]:
+        """Images, rows of tiles, tiles in a row."""
+        return self.images, math.ceil(self.height / self.outputs), math.ceil(self.width / self.outputs)
+
+    @property
+    def count(self) -> int:
+        """All tiles."""
+        return math.prod(self.tiles)
+
+    @property
+    def points(self) -> int:
+        """t * t: products of one tile and pair of channels."""
+        return (self.outputs + TAPS - 1) ** 2
+
+    @property
+    def flops(self) -> int:
+        """Operations of the direct convolution: what the result is worth."""
+        return 2 * self.images * self.height * self.width * self.channels * self.columns * TAPS * TAPS
+
+    def contraction(self, rows: int) -> Workload:
+        """The contractions of so many tiles."""
+        dtypes = (self.operand, self.operand, self.accumulator)
+        return Workload(self.points, rows, self.columns, (self.channels,), *dtypes)
+
+    @property
+    def bytes(self) -> tuple[int, int]:
+        """Of an element of what is transformed, and of a sum."""
+        return dtype_bits(self.operand) // 8, dtype_bits(self.accumulator) // 8
+
+
+@dataclass(frozen=True)
+class WinogradChoice(Choice):
+    """How a convolution is computed.
+
+    Attributes:
+        outputs: m, pixels of a tile along an axis.
+        rows, vectors, k_step: of a register tile of the contractions.
+        row_tiles: of a block of tiles.
+        column_tasks: that a block's output channels are shared out to when there are fewer blocks than cores.
+        threads: that share the blocks at most.
+        unit: by its name, that multiplies integers; none: multiply-adds.
+    """
+
+    outputs: int
+    rows: int
+    vectors: int
+    row_tiles: int = 1
+    column_tasks: int = 1
+    threads: int = 1
+    k_step: int = 1
+    unit: str = ""
+
+    @property
+    def block(self) -> int:
+        """Tiles of pixels in a block."""
+        return self.rows * self.row_tiles
+
+    @property
+    def tile(self) -> MultiplyAddChoice | DotProductChoice:
+        """That of the contractions, which a unit has for one axis of k."""
+        rows, vectors, row_tiles = self.rows, self.vectors, self.row_tiles
+        if self.unit:
+            return DotProductChoice(
+                unit=self.unit, k=(), rows=1, row_registers=rows, vectors=vectors, row_tiles=row_tiles
+            )
+        return MultiplyAddChoice(rows=rows, vectors=vectors, row_tiles=row_tiles, k_step=self.k_step)
+
+    def tile_for(self, workload: Workload) -> MultiplyAddChoice | DotProductChoice:
+        """The tile with the extent of k of the contractions."""
+        return replace(self.tile, k=workload.k) if self.unit else self.tile
+
+
+def tiling_of(workload: Workload, outputs: int) -> Tiling:
+    """How a convolution that `takes` takes is cut."""
+    assert workload.filter is not None
+    height, width = workload.filter.output
+    dtypes = ("float32", "float32") if workload.accumulator == "float32" else (TRANSFORMED, SUMS)
+    return Tiling(outputs, workload.filter.images, height, width, workload.k[-1], workload.columns, *dtypes)

@@ -134,7 +134,7 @@ def pad(state: LayoutState, var: Var, call: Call) -> Stored:
         return opaque(state, var, call)
     widths = list(call.attrs.pad_width)
     reordered = [widths[2 * axis + side] for axis in order for side in (0, 1)]
-    others = list(call.args[1:])
+    others = [state.get(arg, identity(arg.ty.ndim), var.name) for arg in call.args[1:]]
     return Stored(
         state.emit(rebuild(call, [state.stored(operand).expr, *others], pad_width=reordered), var.name), order
     )

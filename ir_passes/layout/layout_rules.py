@@ -56,8 +56,10 @@ def elementwise(state: LayoutState, var: Var, call: Call) -> Stored:
 
 def _aligned(state: LayoutState, operand: Expr, order: Permutation, hint: str) -> Expr:
     """An operand of an element-wise operator whose result is stored in `order`, so that it broadcasts as before."""
-    if not isinstance(operand.ty, relax.TensorType) or operand.ty.ndim == 0:
+    if not isinstance(operand.ty, relax.TensorType):
         return operand
+    if operand.ty.ndim == 0:
+        return state.get(operand, (), hint)
     rank, shape = len(order), shape_of(operand)
     array = array_of(operand)
     if array is not None:

@@ -192,6 +192,11 @@ def _cycles(workload: Windows, choice: WindowChoice, target: Target) -> float:
     cut = cut_loop(loops)
     tiles = choice.rows * math.prod(loops[cut + 1 :]) * choice.panels
     read = _lines_of_block(workload, choice, target) / target.core.l2_vectors_per_cycle
+    whole_lines = choice.lanes * FLOAT32_BITS // 8 >= target.core.line_bytes
+    if choice.panels < _panels(workload, choice) and not whole_lines:
+        # Where a position's results end, a line's neighbours are written much later, so that nothing fetches it early;
+        # one that is written by a single instruction need not be fetched.
+        read += tiles / choice.panels * choice.positions * target.core.line_apart
     offsets = workload.offsets
     if choice.parts > 1:
         offsets = (offsets[0] // choice.parts, *offsets[1:])

@@ -198,6 +198,7 @@ _RULES: dict[str, Callable[..., Any]] = {
     "a row of pixels": lambda e, y: e(op.add(y, weights(8))),
     "a column and channels": lambda e, y: e(op.multiply(weights(8, 8, 1), y)),
     "a value of lower rank": lambda e, y: e(op.add(y, e(op.max(y, [0, 1])))),
+    "a number": lambda e, y: e(op.subtract(e(op.max(y, [0, 1, 2, 3])), y)),
     "group norm": lambda e, y: e(op.nn.group_norm(y, weights(8), weights(8, seed=1), 2, 1, [2, 3])),
     "prelu": lambda e, y: e(op.nn.prelu(y, weights(8), 1)),
     "average pool": lambda e, y: e(op.nn.avg_pool2d(y, (3, 3), (2, 2), padding=(1, 1), count_include_pad=True)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from ..core import UnitCosts
@@ -127,9 +127,15 @@ def _unit(name: str, per_cycle: float) -> DotUnit:
         required_features=(),
         costs=UnitCosts(rate=rate, latency=33.0, loads_per_cycle=4.0, step_overhead=0.0, tile_overhead=0.0),
         instructions=row.instructions,
-        peak=partial(_peak, name) if alone else None,
+        peak=_peak_of(name) if alone else None,
         is_matrix=True,
     )
+
+
+@cache
+def _peak_of(name: str) -> Callable[[], PeakLoop]:
+    """The same for equal units, which are compared."""
+    return partial(_peak, name)
 
 
 def _peak(name: str) -> PeakLoop:

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 import tilewright
+from exact_integers import saturates
 from execution import execute
 from models import model, tensor
 from onnx import TensorProto, compose, helper
@@ -254,8 +255,18 @@ def _all_outputs() -> dict[str, tuple[list[Array], list[Array]]]:
     return {name: ([next(ours) for _ in theirs], theirs) for name, theirs in expected.items()}
 
 
+# Those whose products ONNX Runtime cuts off where it has no exact ones.
+_CUT_OFF = {"matmul of unsigned", "convolution", "gemm", "integers to floats", "attention", "dynamic product"}
+
+
+def _check_reference(name: str) -> None:
+    if name in _CUT_OFF and saturates():
+        pytest.skip("ONNX Runtime's products of uint8 and int8 saturate on this processor")
+
+
 @pytest.mark.parametrize("name", _EXACT)
 def test_integers_are_onnx_runtimes(name: str) -> None:
+    _check_reference(name)
     for ours, theirs in zip(*outputs_of(name), strict=True):
         assert (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape)
         np.testing.assert_array_equal(ours, theirs)
@@ -263,6 +274,7 @@ def test_integers_are_onnx_runtimes(name: str) -> None:
 
 @pytest.mark.parametrize("name", _FLOAT)
 def test_floats_between_integers(name: str) -> None:
+    _check_reference(name)
     for ours, theirs in zip(*outputs_of(name), strict=True):
         assert (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape)
         within = 1 if ours.dtype.kind in "iu" else 1e-5 * np.abs(theirs).max()

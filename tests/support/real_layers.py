@@ -248,6 +248,11 @@ LAYERS: Mapping[str, tuple[Layer, ...]] = MappingProxyType(
             conv("resnet50", 14, 256, 256, 3),
             conv("resnet50", 7, 512, 512, 3),
         ),
+        "integer_winograd": (
+            conv("resnet50", 56, 64, 64, 3, dtype="uint8"),
+            conv("resnet50", 28, 128, 128, 3, dtype="uint8"),
+            conv("resnet50", 14, 256, 256, 3, dtype="uint8"),
+        ),
         "sparse": (
             pruned("resnet50", 3136, 64, 256),
             pruned("resnet50", 196, 1024, 256),

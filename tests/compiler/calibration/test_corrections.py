@@ -13,6 +13,7 @@ import onnx
 import onnxruntime
 import pytest
 import tilewright
+from exact_integers import exact_session
 from small_models import model, node
 from tilewright import frontends
 from tilewright.compiler.calibration import balance, finished, rounding
@@ -233,7 +234,7 @@ def test_a_recipe_from_its_file_is_corrected_alike(tmp_path: Path) -> None:
 
     exact = Exact(frontends.open(block())).all({"x": x})["y"]
     exported = quantized_model(frontends.open(block()), read).SerializeToString()
-    theirs = onnxruntime.InferenceSession(exported).run(None, {"x": x})[0]
+    theirs = exact_session(exported).run(None, {"x": x})[0]
     for each in (ours, theirs):
         assert 0 < np.abs(each - exact).max() < 0.05 * np.abs(exact).max()
     check = check_quantized(library, frontends.open(block()), read, [{"x": x}], bisect=True, options=OPTIONS)

@@ -14,6 +14,7 @@ import onnx
 import onnxruntime
 import pytest
 import tilewright
+from exact_integers import exact_session
 from small_models import model, node
 from tilewright import frontends
 from tilewright.compiler.calibration import tapped
@@ -94,7 +95,7 @@ def test_digits_are_read_as_well_as_before() -> None:
 def test_onnx_runtime_computes_the_same_from_the_exported_model() -> None:
     images, _ = digits()
     exported = quantized_model(frontends.open(DIGITS), quantized().recipe)
-    session = onnxruntime.InferenceSession(exported.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = exact_session(exported.SerializeToString())
     theirs = classes(lambda x: session.run(None, {"image": x})[0])
     ours = classes(lambda x: library().run({"image": x})["logits"])
     assert (theirs == ours).mean() >= 0.99

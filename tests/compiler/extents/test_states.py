@@ -172,7 +172,7 @@ def test_one_token_has_kernels_of_its_own(cached: tilewright.CompiledModel) -> N
     assert any("best0" in each and "cached_attention" in each for each in symbols)
     assert any("best0" not in each and "cached_attention" in each for each in symbols)
     alone = onnx.load(cached.path.with_suffix(".onnx")).graph.initializer
-    assert cached.signature.weights_bytes < 1.5 * sum(len(each.raw_data) for each in alone)  # those of both are one
+    assert cached.signature.weights_bytes < 1.6 * sum(len(each.raw_data) for each in alone)  # those of both are one
     assert not any("concat" in each or "joined" in each for each in symbols)
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import pytest
 import tilewright
+from exact_integers import exact_session
 from small_models import model, node
 from tilewright import frontends
 from tilewright.compiler.build import build
@@ -87,7 +87,7 @@ def network_model() -> Any:
 def test_the_numbers_are_those_of_the_exported_model() -> None:
     x = RNG.uniform(-3, 3, (2, 3, 16, 16)).astype("f4")
     exported = quantized_model(frontends.open(network_model()), RECIPE)
-    session = onnxruntime.InferenceSession(exported.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = exact_session(exported.SerializeToString())
     reference = session.run(None, {"x": x})[0]
     quantized = compiled(RECIPE).run({"x": x})["y"]
     exact = compiled(None).run({"x": x})["y"]

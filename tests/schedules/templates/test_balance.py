@@ -90,6 +90,8 @@ REASONS = {
     "vocabulary": (3.0, "every stage of one row waits for all parts of the one before"),
     "bert attention": (1.25, "blocks of queries of twelve heads make no multiple of 64"),
     "sum of an image": (1.25, "parts are powers of two, of three rows"),
+    "inception average pool": (1.3, "channels that are cut end in lines written by parts"),
+    "efficientnet_b0 14x14x672 by 5": (1.25, "channels that are cut end in lines written by parts"),
     "efficientnet means": (1.3, "parts divide 112 lines"),
     "efficientnet means later": (1.3, "parts divide 28 lines, and three registers hide latency"),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 from . import (
@@ -43,16 +44,6 @@ _ALWAYS, _WINOGRAD_GAIN = math.inf, 0.9
 # Sparse kernels are chosen where that is sure to be faster.
 _SPARSE_GAIN = 0.85
 
-INTEGER_WINOGRAD = Template(
-    winograd.OF_INTEGERS,
-    winograd.takes_integers,
-    winograd.space,
-    winograd.default,
-    winograd.estimate,
-    winograd.compute,
-    winograd_schedule.schedule_kernel,
-    gain=_WINOGRAD_GAIN,
-)
 DOT_PRODUCT = Template(
     dot_product.TEMPLATE,
     dot_product.takes,
@@ -83,6 +74,7 @@ WINOGRAD = Template(
     winograd_schedule.schedule_kernel,
     gain=_WINOGRAD_GAIN,
 )
+INTEGER_WINOGRAD = replace(WINOGRAD, name=winograd.OF_INTEGERS, takes=winograd.takes_integers)
 CONTRACTION = Template(
     contraction.TEMPLATE,
     contraction.takes,

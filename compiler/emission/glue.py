@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
 from importlib import resources
@@ -117,8 +118,9 @@ def program_source(name: str) -> str:
     return (_RUNTIME / name).read_text()
 
 
+@functools.cache
 def environment(package: str = _RUNTIME_PACKAGE) -> jinja2.Environment:
-    """The templates of a package, and those here."""
+    """The templates of a package, and those here; it is kept, for it keeps them compiled."""
 
     def text(file: str) -> str:
         own = resources.files(package) / file

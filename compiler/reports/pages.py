@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from importlib import resources
 
 import jinja2
@@ -10,8 +11,9 @@ from markupsafe import Markup
 _FOLDER = resources.files(__package__) / "page"
 
 
+@functools.cache
 def page_environment() -> jinja2.Environment:
-    """Where templates of `page/` come from; what they show is escaped, and what they lack is an error."""
+    """Where templates of `page/` come from, compiled once; what they show is escaped, what they lack is an error."""
     return jinja2.Environment(
         loader=jinja2.FunctionLoader(lambda file: (_FOLDER / file).read_text()),
         autoescape=True,

@@ -136,16 +136,3 @@ def _has_memory(sch: Schedule, block: Block) -> bool:
     """Whether a block has memory of its own that is not a thread's."""
     inside = found(sch.get(block), s_tir.SBlock)
     return any(buffer.scope() != "local" for each in inside for buffer in each.alloc_buffers)
-
-
-def sums_and_writer(sch: Schedule, k_splits: int) -> tuple[Block, Block]:
-    """The only contraction block and the block that reads its tiles; what is around them becomes part of them."""
-    (anchor,) = blocks.anchors(sch)
-    (writer,) = sch.get_consumers(anchor)
-    blocks.inline_producers(sch, [anchor])
-    if k_splits > 1:  # what reads a tile stores it, and others add the sums of slices
-        (added,) = sch.get_consumers(writer)
-        blocks.absorb_consumers(sch, added)
-    else:
-        blocks.absorb_consumers(sch, writer)
-    return anchor, writer

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from tvm.s_tir import Schedule
 
-from ...annotations import STAGE
 from ...targets.target import Target
 from ..tensorir import blocks
-from ..tensorir.blocks import Block
-from . import grid
-from .microkernel import STAGED
+from . import grid, grid_sums
+from .grid_sums import Sums
 from .simt import SimtChoice
 
 _MOST_UNROLLED = 32  # steps of a slab
@@ -17,17 +15,12 @@ _MOST_UNROLLED = 32  # steps of a slab
 
 def schedule_kernel(sch: Schedule, choice: SimtChoice, target: Target) -> None:
     """Schedules a kernel around one contraction block."""
-    anchor, writer = grid.sums_and_writer(sch, choice.k_splits)
-    done = schedule_sums(sch, anchor, writer, choice)
-    grid.schedule_rest(sch, done)
+    grid_sums.schedule_kernel(sch, choice.k_splits, lambda sums: _schedule(sch, sums, choice))
 
 
-def schedule_sums(sch: Schedule, anchor: Block, writer: Block, choice: SimtChoice) -> set[str]:
-    """Makes a grid of the block that reads the sums of `anchor`; returns the names of the blocks in it."""
-    down, across = choice.block
-    staged = next(each for each in sch.get_producers(anchor) if STAGE.of(sch.get(each)) == STAGED)
-    before = {sch.get(each).name_hint for each in blocks.child_blocks(sch)}
-    outside = before - {sch.get(each).name_hint for each in (anchor, writer, staged)}
+def _schedule(sch: Schedule, sums: Sums, choice: SimtChoice) -> None:
+    """Makes a grid of a contraction and what reads its sums."""
+    (down, across), anchor, writer = choice.block, sums.anchor, sums.writer
 
     batch, row, column = blocks.follow_axes(sch, writer, sch.get(anchor).writes[0].source)
     tile, thread_row, own_row = sch.split(row, [None, down, choice.rows])
@@ -53,23 +46,6 @@ def schedule_sums(sch: Schedule, anchor: Block, writer: Block, choice: SimtChoic
         sch.unroll(loop)
     if choice.steps <= _MOST_UNROLLED:
         sch.unroll(step)
-    packed = next(i for i, each in enumerate(sch.get(anchor).reads) if not each.source.same_as(_written(sch, staged)))
-    sch.set_scope(staged, 0, "shared")
-    for copy in (staged, sch.cache_read(anchor, packed, "shared")):
-        sch.compute_at(copy, slab, preserve_unit_loops=True)
-        _share_copy(sch, copy, blocks.depth(sch, copy, slab), choice)
+    for loops in grid_sums.share_operands(sch, sums, slab):
+        grid_sums.bind_copy(sch, loops, choice.block)
     sch.decompose_reduction(anchor, terms[0] if len(terms) > 1 else slab)
-    return {sch.get(each).name_hint for each in blocks.child_blocks(sch)} - outside
-
-
-def _written(sch: Schedule, block: Block) -> object:
-    return sch.get(block).writes[0].source
-
-
-def _share_copy(sch: Schedule, copy: Block, depth: int, choice: SimtChoice) -> None:
-    """Every thread of a block copies some elements, those side by side at the same time."""
-    loops = list(sch.get_loops(copy))[depth:]
-    fused = sch.fuse(*loops) if len(loops) > 1 else loops[0]
-    _, row, column = sch.split(fused, [None, *choice.block])
-    sch.bind(row, f"{grid.THREAD}y")
-    sch.bind(column, f"{grid.THREAD}x")

@@ -8,28 +8,25 @@ from __future__ import annotations
 
 from tvm.s_tir import Schedule
 
-from ...annotations import AHEAD, COPY, ROLE, ROLES, STAGE, UNIT
-from ...targets.target import Target
+from ...annotations import AHEAD, COPY, ROLE, ROLES, UNIT
+from ...targets.target import DotUnit, Target
 from ..tensorir import blocks
-from ..tensorir.blocks import Block, Loop
+from ..tensorir.blocks import Loop
 from ..tensorir.expressions import dtype_bits
-from . import grid
-from .microkernel import STAGED
+from . import grid, grid_sums
+from .grid_sums import Sums
 from .tensor_cores import LANES, OWN, RUN_BYTES, TensorChoice, unit_of
 
 
 def schedule_kernel(sch: Schedule, choice: TensorChoice, target: Target) -> None:
     """Schedules a kernel around one contraction block."""
-    anchor, writer = grid.sums_and_writer(sch, choice.k_splits)
-    grid.schedule_rest(sch, schedule_sums(sch, anchor, writer, choice, target))
+    grid_sums.schedule_kernel(sch, choice.k_splits, lambda sums: _schedule(sch, sums, choice, target))
 
 
-def schedule_sums(sch: Schedule, anchor: Block, writer: Block, choice: TensorChoice, target: Target) -> set[str]:
-    """Makes a grid of the block that reads the sums of `anchor`; returns the names of the blocks in it."""
+def _schedule(sch: Schedule, sums: Sums, choice: TensorChoice, target: Target) -> None:
+    """Makes a grid of a contraction and what reads its sums."""
     unit, (own_rows, own_columns), (down, across) = unit_of(choice, target), choice.own, choice.warps
-    staged = next(each for each in sch.get_producers(anchor) if STAGE.of(sch.get(each)) == STAGED)
-    before = {sch.get(each).name_hint for each in blocks.child_blocks(sch)}
-    outside = before - {sch.get(each).name_hint for each in (anchor, writer, staged)}
+    anchor, writer = sums.anchor, sums.writer
 
     # The sums of whole tiles are made, whatever of them is read: each lane takes part in every instruction.
     blocks.follow_axes(sch, writer, sch.get(anchor).writes[0].source)
@@ -50,40 +47,38 @@ def schedule_sums(sch: Schedule, anchor: Block, writer: Block, choice: TensorCho
 
     register, row = sch.split(row, [None, OWN[0]])
     vector, column = sch.split(column, [None, OWN[1]])
+    mark_product(sch, (register, row, vector, column, run, place), slab, unit)
+    sch.annotate(slab, AHEAD.name, choice.stages)
+
+    rows, columns = share_operands(sch, sums, slab, unit, (down * across, target.the_grid.warp))
+    sch.annotate(rows, COPY.name, [choice.steps, LANES[0], own_rows, 1])
+    sch.annotate(columns, COPY.name, [choice.steps, LANES[1], own_columns, OWN[1]])
+    sch.decompose_reduction(anchor, slab)
+
+
+def mark_product(sch: Schedule, loops: tuple[Loop, ...], slab: Loop, unit: DotUnit) -> None:
+    """Marks loops with what they are for an instruction; a run of k is cut into steps of its depth, unrolled.
+
+    Args:
+        sch: the schedule.
+        loops: in the order of `ROLES`: registers, rows, vectors, columns, the run of k and the place in a word.
+        slab: the loop over slabs of k, outside all of them.
+        unit: the instruction.
+    """
+    *outer, run, place = loops
     step, run = sch.split(run, [None, max(1, unit.depth // blocks.extent(sch, place))])
-    roles = (register, row, vector, column, run, place)
+    roles = (*outer, run, place)
     sch.reorder(slab, step, *roles)
     for loop, role in zip(roles, ROLES, strict=True):
         sch.annotate(loop, ROLE.name, role)
-    sch.annotate(register, UNIT.name, unit.name)
-    sch.annotate(slab, AHEAD.name, choice.stages)
+    sch.annotate(roles[0], UNIT.name, unit.name)
     sch.unroll(step)
 
-    packed = next(i for i, each in enumerate(sch.get(anchor).reads) if not each.source.same_as(written(sch, staged)))
-    sch.set_scope(staged, 0, "shared")
-    columns = sch.cache_read(anchor, packed, "shared")
-    sch.annotate(columns, STAGE.name, STAGED)
-    for copy, (lanes, own, together) in ((staged, (LANES[0], own_rows, 1)), (columns, (LANES[1], own_columns, OWN[1]))):
-        sch.compute_at(copy, slab, preserve_unit_loops=True)
-        loops = list(sch.get_loops(copy))[blocks.depth(sch, copy, slab) :]
-        if copy is columns:
-            loops += sch.split(loops.pop(), [None, RUN_BYTES * 8 // dtype_bits(unit.rhs)])
-        elements = share_copy(sch, loops, down * across, target.the_grid.warp)
-        sch.annotate(elements, COPY.name, [choice.steps, lanes, own, together])
-    sch.decompose_reduction(anchor, slab)
-    return {sch.get(each).name_hint for each in blocks.child_blocks(sch)} - outside
 
-
-def written(sch: Schedule, block: Block) -> object:
-    """The buffer that a block writes."""
-    return sch.get(block).writes[0].source
-
-
-def share_copy(sch: Schedule, loops: list[Loop], warps: int, lanes: int) -> Loop:
-    """Every thread of a block copies some runs, those side by side at the same time; returns the loop over a run."""
-    *outer, elements = loops
-    _, warp, lane = sch.split(sch.fuse(*outer), [None, warps, lanes])
-    if warps > 1:
-        sch.bind(warp, f"{grid.THREAD}y")
-    sch.bind(lane, f"{grid.THREAD}x")
-    return elements
+def share_operands(sch: Schedule, sums: Sums, slab: Loop, unit: DotUnit, threads: tuple[int, int]) -> tuple[Loop, Loop]:
+    """Copies both operands of a slab to shared memory by runs; returns the loops over a run of rows and of columns."""
+    (*rows, row), (*columns, column) = grid_sums.share_operands(sch, sums, slab)
+    outer, column = sch.split(column, [None, RUN_BYTES * 8 // dtype_bits(unit.rhs)])
+    for loops in (rows, [*columns, outer]):
+        grid_sums.bind_copy(sch, loops, threads)
+    return row, column

@@ -8,31 +8,27 @@ from __future__ import annotations
 from tvm import tirx
 from tvm.s_tir import Schedule
 
-from ...annotations import AHEAD, COPY, LATE, LINES, ROLE, ROLES, STAGE, SUMS, UNIT
+from ...annotations import AHEAD, COPY, LATE, LINES, SUMS
 from ...ir_types import Buffer
 from ...targets.target import Target
 from ..tensorir import blocks
 from ..tensorir.blocks import Block, Loop
-from ..tensorir.expressions import dtype_bits
-from . import grid, warp_groups
-from .microkernel import STAGED
-from .tensor_cores import LANES, OWN, RUN_BYTES, unit_of
-from .tensor_cores_schedule import share_copy, written
+from . import grid, grid_sums, warp_groups
+from .grid_sums import Sums
+from .tensor_cores import LANES, OWN, unit_of
+from .tensor_cores_schedule import mark_product, share_operands
 from .warp_groups import WARPS, GroupChoice
 
 
 def schedule_kernel(sch: Schedule, choice: GroupChoice, target: Target) -> None:
     """Schedules a kernel around one contraction block."""
-    anchor, writer = grid.sums_and_writer(sch, choice.k_splits)
-    grid.schedule_rest(sch, schedule_sums(sch, anchor, writer, choice, target))
+    grid_sums.schedule_kernel(sch, choice.k_splits, lambda sums: _schedule(sch, sums, choice, target))
 
 
-def schedule_sums(sch: Schedule, anchor: Block, writer: Block, choice: GroupChoice, target: Target) -> set[str]:
-    """Makes a grid of the block that reads the sums of `anchor`; returns the names of the blocks in it."""
+def _schedule(sch: Schedule, sums: Sums, choice: GroupChoice, target: Target) -> None:
+    """Makes a grid of a contraction and what reads its sums."""
     unit, (tile_rows, tile_columns), (down, across) = unit_of(choice, target), choice.tile, choice.warps
-    staged = next(each for each in sch.get_producers(anchor) if STAGE.of(sch.get(each)) == STAGED)
-    before = {sch.get(each).name_hint for each in blocks.child_blocks(sch)}
-    outside = before - {sch.get(each).name_hint for each in (anchor, writer, staged)}
+    anchor, writer = sums.anchor, sums.writer
 
     blocks.follow_axes(sch, writer, sch.get(anchor).writes[0].source)
     batch, row, column, slab, run, place = sch.get_loops(anchor)
@@ -47,32 +43,17 @@ def schedule_sums(sch: Schedule, anchor: Block, writer: Block, choice: GroupChoi
         sch.unroll(loop)
 
     register, row, vector, column = _of_threads(sch, row, column, choice)
-    step, run = sch.split(run, [None, max(1, unit.depth // blocks.extent(sch, place))])
-    roles = (register, row, vector, column, run, place)
-    sch.reorder(slab, step, *roles)
-    for loop, role in zip(roles, ROLES, strict=True):
-        sch.annotate(loop, ROLE.name, role)
-    sch.annotate(register, UNIT.name, unit.name)
+    mark_product(sch, (register, row, vector, column, run, place), slab, unit)
     for mark, value in ((AHEAD, choice.stages), (LATE, warp_groups.LATE), (SUMS, 1)):
         sch.annotate(slab, mark.name, value)
-    sch.unroll(step)
 
-    lines = LINES.of(sch.get(staged))
-    packed = next(i for i, each in enumerate(sch.get(anchor).reads) if not each.source.same_as(written(sch, staged)))
-    sch.set_scope(staged, 0, "shared")
-    columns = sch.cache_read(anchor, packed, "shared")
-    sch.annotate(columns, STAGE.name, STAGED)
-    for copy in (staged, columns):
-        sch.compute_at(copy, slab, preserve_unit_loops=True)
-        loops = list(sch.get_loops(copy))[blocks.depth(sch, copy, slab) :]
-        if copy is columns:
-            loops += sch.split(loops.pop(), [None, RUN_BYTES * 8 // dtype_bits(unit.rhs)])
-        elements = share_copy(sch, loops, down * across, WARPS * target.the_grid.warp)
-        sch.annotate(elements, COPY.name, [choice.steps, 1, 1, 1])
-        if copy is staged and lines is not None:
-            sch.annotate(elements, LINES.name, list(lines))
+    lines = LINES.of(sch.get(sums.staged))
+    rows, columns = share_operands(sch, sums, slab, unit, (down * across, WARPS * target.the_grid.warp))
+    for runs in (rows, columns):
+        sch.annotate(runs, COPY.name, [choice.steps, 1, 1, 1])
+    if lines is not None:
+        sch.annotate(rows, LINES.name, list(lines))
     sch.decompose_reduction(anchor, slab)
-    return {sch.get(each).name_hint for each in blocks.child_blocks(sch)} - outside
 
 
 def _row_and_column(sch: Schedule, writer: Block, sums: Buffer) -> tuple[Loop, Loop]:

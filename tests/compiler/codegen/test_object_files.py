@@ -20,6 +20,7 @@ def made(folder: Path, triple: str, name: str, **options: Any) -> bytes:
     return (folder / name).read_bytes()
 
 
+@pytest.mark.slow  # zig builds the C library of Windows first, which takes minutes
 def test_a_dll(tmp_path: Path) -> None:
     data = made(tmp_path, "x86_64-windows-gnu", "net.dll", threads=2)
 

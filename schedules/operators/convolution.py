@@ -236,17 +236,20 @@ def _lower_depthwise(builder: relax.BlockBuilder, call: relax.Call, geometry: Ge
     if constant is not None:  # (C, *kernel, 1) -> (*kernel, C): channels innermost, as in the data
         weights = new_constant(np.ascontiguousarray(constant.transpose(order)[..., 0, :]))
 
+    finite = constant is not None and bool(np.isfinite(constant).all())
+    copies = finite and window.copies_padding(windows, decide.target)
+
     def compute(data: te.Tensor, weights: te.Tensor) -> te.Tensor:
         def weight(*index: Any) -> Scalar:
             *offsets, channel = index
             return weights[(*offsets, channel)] if constant is not None else weights[(channel, *offsets, 0)]
 
         sums = window.weighted_sum(
-            data,
+            pad(data, geometry.padding) if copies else data,
             geometry.kernel,
             geometry.strides,
             geometry.dilation,
-            geometry.padding,
+            tuple(0 for _ in geometry.padding) if copies else geometry.padding,
             geometry.output,
             weight,
             operand_dtypes(call)["accumulator"],

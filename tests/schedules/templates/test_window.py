@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_runner import TOLERANCE, Runner, random, relative_error
 from numpy_reference import convolution, pad, windows
 from tvm import relax
+
+Array = npt.NDArray[Any]
 
 
 @settings(max_examples=12, deadline=None, derandomize=True)
@@ -40,6 +46,49 @@ def test_any_depthwise(run: Runner, channels: int, size: int, kernel: int, strid
     expected = convolution(data, weights, (stride,) * 2, padding, (dilation,) * 2, channels)
     assert relative_error(actual, expected) < TOLERANCE
     assert run.templates == ["window"]
+
+
+def _along_a_line(
+    run: Runner, data: Array, weights: Array, stride: int, padding: Sequence[int], dilation: int
+) -> Array:
+    return run(
+        lambda x: relax.op.nn.conv1d(
+            x,
+            relax.const(weights),
+            strides=stride,
+            padding=padding,
+            dilation=dilation,
+            groups=weights.shape[0],
+            data_layout="NWC",
+            kernel_layout="OWI",
+        ),
+        data,
+    )
+
+
+@settings(max_examples=8, deadline=None, derandomize=True)
+@given(
+    channels=st.sampled_from([8, 16, 33]),
+    kernel=st.sampled_from([7, 8, 31]),
+    stride=st.integers(1, 2),
+    dilation=st.integers(1, 2),
+    padding=st.tuples(st.integers(0, 16), st.integers(0, 16)),
+)
+def test_any_depthwise_along_a_line(
+    run: Runner, channels: int, kernel: int, stride: int, dilation: int, padding: tuple[int, int]
+) -> None:
+    data, weights = random(2, 67, channels), random(channels, kernel, 1, seed=1)
+    actual = _along_a_line(run, data, weights, stride, padding, dilation)
+    assert relative_error(actual, convolution(data, weights, (stride,), padding, (dilation,), channels)) < TOLERANCE
+    assert run.templates == ["window"]
+
+
+def test_an_infinite_weight_meets_no_padding(run: Runner) -> None:
+    """0 * inf would be NaN."""
+    data, weights = np.ones((1, 20, 8), np.float32), np.ones((8, 9, 1), np.float32)
+    weights[:, 0] = np.inf
+    actual = _along_a_line(run, data, weights, 1, (4, 4), 1)
+    assert np.array_equal(actual[0, :, 0], [5, 6, 7, 8, *[np.inf] * 16])
 
 
 @pytest.mark.parametrize("channels", [3, 16, 40])

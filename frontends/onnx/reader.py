@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import onnx
+from google.protobuf.message import Message
 
 from ...errors import ModelError, TilewrightError, UnsupportedVersionError
 from ..opened import OpenedModel
@@ -23,6 +24,7 @@ _OLDEST_OPSET = 1
 _LARGEST_PROTOBUF = 1 << 31
 _REPLACED = "replaced.operators"  # a domain of which ONNX's checker knows nothing
 _DEFAULT_DOMAINS = ("", "ai.onnx")
+_REMARKS = ("doc_string", "metadata_props", "producer_name", "producer_version")  # nothing depends on them
 # Logs of third-party readers repeat what our error says, and would reach the user's terminal.
 logging.getLogger("onnx_ir").setLevel(logging.ERROR)
 
@@ -41,6 +43,7 @@ def read_model(source: Path | onnx.ModelProto) -> OpenedModel:
         proto, folder, where, name = _parse(source), source.resolve().parent, str(source), source.stem
         file = source
     _check_header(proto, where)
+    _check_text(proto, where)
     _check_names(proto.graph, where)
     check_calls(proto, where)
     check_tensor_data(proto, where)
@@ -108,6 +111,22 @@ def _check_header(proto: onnx.ModelProto, where: str) -> None:
             )
 
 
+def _check_text(message: Message, where: str) -> None:
+    """Strings that are not UTF-8, which protobuf hands on as bytes, wherever they mean something."""
+    for field, value in message.ListFields():
+        if field.name in _REMARKS or field.type not in (field.TYPE_STRING, field.TYPE_MESSAGE):
+            continue
+        for each in [value] if isinstance(value, str | bytes | Message) else value:
+            if isinstance(each, Message):
+                _check_text(each, where)
+            elif not isinstance(each, str):
+                raise ModelError(
+                    "the model holds a string that is not text in UTF-8",
+                    where=f"{where}: '{field.name}' of a {message.DESCRIPTOR.name}",
+                    hint="check that the file was copied completely",
+                )
+
+
 def _check_names(graph: onnx.GraphProto, where: str) -> None:
     """Names defined twice, which the in-memory form would silently merge."""
     for kind, names in (
@@ -123,9 +142,6 @@ def _check_names(graph: onnx.GraphProto, where: str) -> None:
         twice = sorted(name for name, count in Counter(names).items() if count > 1)
         if twice:
             raise ModelError(f"the graph defines {kind} twice: {', '.join(twice)}", where=where)
-    names = [name for node in graph.node for name in (node.name, node.op_type, *node.input, *node.output)]
-    if not all(isinstance(name, str) for name in names):
-        raise ModelError("the names of nodes are not text", where=where)
     if not graph.output:
         raise ModelError("the graph has no outputs", where=where)
 

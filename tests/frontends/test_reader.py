@@ -70,6 +70,46 @@ def test_external_data_is_found_wherever_it_is_used(tmp_path: Path, monkeypatch:
     assert compiled.run({"x": np.zeros(2, np.float32)})["y"].tolist() == added.tolist()
 
 
+_MARK = b"@" * 5  # one byte of it makes a text that is not UTF-8
+
+
+def _dimension(proto: onnx.ModelProto) -> None:
+    proto.graph.output[0].type.tensor_type.shape.dim[0].dim_param = _MARK.decode()
+
+
+_TEXTS: dict[str, Callable[[onnx.ModelProto], None]] = {
+    "name": lambda proto: setattr(proto.graph.node[0], "name", _MARK.decode()),
+    "op_type": lambda proto: setattr(proto.functions[0].node[1], "op_type", _MARK.decode()),
+    "output": lambda proto: proto.functions[0].output.append(_MARK.decode()),
+    "domain": lambda proto: setattr(proto.opset_import[0], "domain", _MARK.decode()),
+    "ref_attr_name": lambda proto: setattr(proto.graph.node[0].attribute[0], "ref_attr_name", _MARK.decode()),
+    "key": lambda proto: setattr(proto.graph.initializer[0].external_data[1], "key", _MARK.decode()),
+    "value": lambda proto: setattr(proto.graph.sparse_initializer[0].indices.external_data[0], "value", _MARK.decode()),
+    "dim_param": _dimension,
+}
+
+
+@pytest.mark.parametrize("field", _TEXTS)
+def test_a_string_that_is_no_text(field: str, tmp_path: Path) -> None:
+    path, _ = _everywhere(tmp_path)
+    proto = onnx.load(path, load_external_data=False)
+    _TEXTS[field](proto)
+    path.write_bytes(proto.SerializeToString().replace(_MARK, b"\xff" + _MARK[1:]))
+
+    with pytest.raises(ModelError, match="not text in UTF-8") as caught:
+        tilewright.compile(path)
+    assert f"'{field}' of a" in caught.value.where
+
+
+def test_remarks_in_another_encoding_are_no_fault(tmp_path: Path) -> None:
+    path, _ = _everywhere(tmp_path)
+    proto = onnx.load(path, load_external_data=False)
+    proto.doc_string = proto.producer_name = proto.graph.node[0].doc_string = _MARK.decode()
+    path.write_bytes(proto.SerializeToString().replace(_MARK, b"\xff" + _MARK[1:]))
+
+    tilewright.compile(path)
+
+
 def test_external_data_is_checked_wherever_it_is_used(tmp_path: Path) -> None:
     path, _ = _everywhere(tmp_path)
     content = path.read_bytes()

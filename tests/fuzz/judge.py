@@ -179,7 +179,8 @@ class Noise:
             for name in node.output:
                 self._move(name, node)
         self._graph.output.extend(
-            onnx.ValueInfoProto(name=self._renamed.get(value.name, value.name)) for value in given.output
+            onnx.ValueInfoProto(name=self._renamed.get(name, name))
+            for name in dict.fromkeys(value.name for value in given.output)  # one may be there twice
         )
         model = onnx.ModelProto()
         model.CopyFrom(sample.model)

@@ -52,7 +52,12 @@ def bench(
         typer.Option("--simulate-threads", metavar="N", help="The time of each kernel on N cores, worked out on one."),
     ] = None,
     against: Annotated[
-        str, typer.Option("--against", metavar="LIST", help="onnxruntime,openvino; needs --model.")
+        str,
+        typer.Option(
+            "--against",
+            metavar="LIST",
+            help="onnxruntime,openvino, which need --model; or files: other libraries of the model.",
+        ),
     ] = "",
     model: Annotated[Path | None, typer.Option("--model", metavar="MODEL", help="What the other engines run.")] = None,
     tensors: Inputs = None,
@@ -79,6 +84,8 @@ def bench(
     * `tilewright compile model.onnx -o model.so --threads 16; tilewright bench model.so --simulate-threads 16`
     * `tilewright bench model.so --html roofline.html`
     * `tilewright bench model.so --against onnxruntime,openvino --model model.onnx`
+
+    * `tilewright bench new.so --against old.so`
     """
     from ..measurement import bench as timing
     from ..measurement.simulation import simulate
@@ -90,7 +97,8 @@ def bench(
     loaded, runner = open_there(library, threads, device)
     if simulate_threads is not None:
         check_threads(simulate_threads, where="--simulate-threads")
-    names = [name for name in against.split(",") if name]
+    others = [name for name in against.split(",") if name]
+    rivals = {name: open_there(Path(name), threads, device)[0] for name in others if _names_a_file(name)}
     values = read_inputs(loaded, tensors, random_inputs=True, seed=seed, model=model, at_values=at)
     with shown(f"timing {library.name}", Timeline()) as progress:
         progress("latency", 0, 0)
@@ -98,11 +106,12 @@ def bench(
             loaded,
             values,
             repeat=repeat,
-            against=names,
+            against=[name for name in others if name not in rivals],
             source=model,
             bindings=read_bindings(bind),
             threads=threads or 0,
             runner=runner,
+            rivals=rivals,
         )
         roofline = None
         if kernels or html is not None:
@@ -134,6 +143,11 @@ def bench(
         from ..reports.simulation_tables import simulation_parts
 
         show(*simulation_parts(simulation))
+
+
+def _names_a_file(name: str) -> bool:
+    """Whether what is run against is a library, and no engine."""
+    return Path(name).suffix != "" or len(Path(name).parts) > 1 or Path(name).exists()
 
 
 def _here(library: AnyLibrary) -> CompiledModel:

@@ -64,8 +64,9 @@ def measure(
     bindings: Mapping[str, Array] = _NOTHING,
     threads: int = 0,
     runner: Runner | None = None,
+    rivals: Mapping[str, Library] = MappingProxyType({}),
 ) -> list[Latency]:
-    """Times a library and other engines, taking turns so that all meet the same weather.
+    """Times a library, others of the same model and other engines, in turns so that all meet the same weather.
 
     Every engine has its inputs bound beforehand, so that what is timed is the model and one call.
 
@@ -74,10 +75,11 @@ def measure(
         against: engines of `reference_engines.ENGINES`; they run `source`.
         bindings: inputs of `source` that were bound when the library was compiled.
         threads: processors for each; 0 leaves it to them.
-        runner: where the library runs; by default this process. Other engines run in it always.
+        runner: where libraries run; by default this process. Other engines run in it always.
+        rivals: other libraries of the model by what they are called: older ones, those of other options.
 
     Returns:
-        Ours first, then the others in the order of `against`.
+        Ours first, then `rivals`, then the engines in the order of `against`.
 
     Raises:
         UsageError: `against` without `source`.
@@ -87,6 +89,10 @@ def measure(
     runner = runner or LocalRunner()
     ours = runner.run(model, inputs)
     engines: dict[str, Callable[..., list[float]]] = {OURS: partial(runner.time, model, inputs)}
+    for name, rival in rivals.items():
+        rtol = max(rtol_of(each.signature.precision, each.signature.quantize) for each in (model, rival))
+        _check_same(name, ours, runner.run(rival, inputs), Path(name), rtol)
+        engines[name] = partial(runner.time, rival, inputs)
     if against and source is None:
         raise UsageError("--against needs the model", where="--against", hint="add --model MODEL.onnx")
     loadable = _opened(model, source).for_engine() if against and source is not None else b""
@@ -128,7 +134,7 @@ def _opened(model: Library, source: Path) -> OpenedModel:
 
 def _check_same(engine: str, ours: Mapping[str, Array], theirs: Mapping[str, Array], source: Path, rtol: float) -> None:
     if set(ours) != set(theirs):
-        raise UsageError("the library was not compiled from this model", where=str(source))
+        raise UsageError(f"the library and {engine} have other outputs: they are not of one model", where=str(source))
     different = [each for each in compare_all(ours, theirs, rtol) if not each.passed]
     if different:
         raise ComparisonError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,11 +10,20 @@ import numpy as np
 import onnx
 import pytest
 import tilewright
+from command_line import fails
 from small_models import model, node, swish_network
+from tilewright.compiler.cli.main import run
 from tilewright.compiler.inputs.random_inputs import random_inputs
 from tilewright.compiler.measurement import bench, machine_peak
 from tilewright.compiler.measurement.machine_peak import measured_peak
-from tilewright.errors import ComparisonError, ToolError, UnsupportedTargetError, UsageError
+from tilewright.errors import (
+    EXIT_BAD_INPUT,
+    EXIT_COMPARISON_FAILED,
+    ComparisonError,
+    ToolError,
+    UnsupportedTargetError,
+    UsageError,
+)
 from tilewright.targets.host import read_host
 
 
@@ -48,6 +58,24 @@ def test_an_engine_that_computes_something_else(swish: tilewright.CompiledModel,
 
     with pytest.raises(ComparisonError, match="something else"):
         bench.measure(swish, values, repeat=1, against=["onnxruntime"], source=tmp_path / "other.onnx")
+
+
+def test_another_library_of_the_model_takes_turns(
+    swish: tilewright.CompiledModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new, old, other = (str(tmp_path / f"{name}.so") for name in ("new", "old", "other"))
+    tilewright.compile(swish_network(), output=new, threads=1)
+    tilewright.compile(swish_network(), output=old, threads=1, cpu="x86-64")
+    changed = swish_network()
+    changed.graph.node[-1].op_type = "Tanh"
+    tilewright.compile(changed, output=other, threads=1)
+
+    assert run(["bench", new, "--against", old, "--repeat", "6", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [(row["engine"], row["runs"]) for row in told["latency"]] == [("tilewright", 6), (old, 6)]
+    assert told["ratios"].keys() == {old}
+    fails(capsys, ["bench", new, "--against", other], EXIT_COMPARISON_FAILED, "computes something else", "other.so")
+    fails(capsys, ["bench", new, "--against", tmp_path / "none.so"], EXIT_BAD_INPUT, "none.so")
 
 
 def test_what_the_others_need(swish: tilewright.CompiledModel, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:

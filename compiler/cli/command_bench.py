@@ -84,7 +84,6 @@ def bench(
     * `tilewright compile model.onnx -o model.so --threads 16; tilewright bench model.so --simulate-threads 16`
     * `tilewright bench model.so --html roofline.html`
     * `tilewright bench model.so --against onnxruntime,openvino --model model.onnx`
-
     * `tilewright bench new.so --against old.so`
     """
     from ..measurement import bench as timing
@@ -146,8 +145,10 @@ def bench(
 
 
 def _names_a_file(name: str) -> bool:
-    """Whether what is run against is a library, and no engine."""
-    return Path(name).suffix != "" or len(Path(name).parts) > 1 or Path(name).exists()
+    """Whether what is run against is a library, and no engine; a folder may have an engine's name."""
+    from ..verification.reference_engines import ENGINES
+
+    return name not in ENGINES and (Path(name).suffix != "" or len(Path(name).parts) > 1 or Path(name).exists())
 
 
 def _here(library: AnyLibrary) -> CompiledModel:

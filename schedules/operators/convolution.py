@@ -110,9 +110,14 @@ def _by_group(weights: Any, groups: int) -> Any:
     return weights.reshape(groups, -1, *weights.shape[1:])
 
 
+def _padding_adds_nothing(weights: Any, geometry: Geometry) -> bool:
+    """Whether there is padding, and products with it are zero: with known weights, none of them infinite or NaN."""
+    return weights is not None and not geometry.fill and any(geometry.padding) and bool(np.isfinite(weights).all())
+
+
 def _image(geometry: Geometry, weights: Any) -> tuple[tuple[int, int], ...]:
     """Where padding ends and the image begins, if products with padding are zero."""
-    if weights is None or geometry.fill or not any(geometry.padding) or not np.isfinite(weights).all():
+    if not _padding_adds_nothing(weights, geometry):
         return ()
     return tuple(zip(geometry.padding, geometry.data[1:-1], strict=False))
 
@@ -236,8 +241,7 @@ def _lower_depthwise(builder: relax.BlockBuilder, call: relax.Call, geometry: Ge
     if constant is not None:  # (C, *kernel, 1) -> (*kernel, C): channels innermost, as in the data
         weights = new_constant(np.ascontiguousarray(constant.transpose(order)[..., 0, :]))
 
-    finite = constant is not None and bool(np.isfinite(constant).all())
-    copies = finite and window.copies_padding(windows, decide.target)
+    copies = window.copies_padding(windows, decide.target) and _padding_adds_nothing(constant, geometry)
 
     def compute(data: te.Tensor, weights: te.Tensor) -> te.Tensor:
         def weight(*index: Any) -> Scalar:

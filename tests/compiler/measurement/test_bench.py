@@ -60,9 +60,7 @@ def test_an_engine_that_computes_something_else(swish: tilewright.CompiledModel,
         bench.measure(swish, values, repeat=1, against=["onnxruntime"], source=tmp_path / "other.onnx")
 
 
-def test_another_library_of_the_model_takes_turns(
-    swish: tilewright.CompiledModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_another_library_of_the_model_takes_turns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     new, old, other = (str(tmp_path / f"{name}.so") for name in ("new", "old", "other"))
     tilewright.compile(swish_network(), output=new, threads=1)
     tilewright.compile(swish_network(), output=old, threads=1, cpu="x86-64")

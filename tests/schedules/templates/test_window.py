@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_runner import TOLERANCE, Runner, random, relative_error
-from numpy_reference import convolution, pad, windows
+from numpy_reference import Array, convolution, pad, windows
 from tvm import relax
-
-Array = npt.NDArray[Any]
 
 
 @settings(max_examples=12, deadline=None, derandomize=True)

@@ -92,6 +92,7 @@ class Batch:
             vectors=vectors,
             fma=self.target.asks_for_fma,
             functions=self.target.functions,
+            registers=self.target.num_vector_registers,
             branches=not vectors or self.target.core.single_issue,
             keeps_loops=self.target.keeps_loops,
             grid=self.target.grid is not None,

@@ -49,7 +49,7 @@ from .stop_early import stop_early
 from .strided_loads import load_whole_vectors
 from .vector_borders import cut_at_borders
 from .whole_tiles import split_whole_tiles
-from .write_out import ask_for_fma, write_out
+from .write_out import ENOUGH_REGISTERS, ask_for_fma, write_out
 
 # Small enough for the 128 KiB stacks that musl gives threads.
 MAX_STACK_BYTES: Bytes = 64 << 10
@@ -81,6 +81,7 @@ def lower_kernel(
     fma: bool = False,
     grid: bool = False,
     functions: Sequence[TargetFunction] = (),
+    registers: int = ENOUGH_REGISTERS,
     branches: bool = False,
     keeps_loops: bool = False,
 ) -> LoweredKernel:
@@ -96,6 +97,7 @@ def lower_kernel(
         fma: whether multiply-adds are one instruction by demand, not where LLVM likes.
         grid: whether its outermost loops are those of grids of threads.
         functions: of the target, that are called for operators.
+        registers: for vectors.
         branches: whether a branch that is taken for several additions is cheaper than a choice for each.
         keeps_loops: whether LLVM must not write out the loops that schedules mark so.
 
@@ -110,7 +112,8 @@ def lower_kernel(
         module = passes(tvm.IRModule({symbol: _for(_ANY, function, symbol)}))
         raw, scratch = _raw_abi(module[symbol])
         with tvm_target:
-            module = _machine_passes(units, fma, functions, keeps_loops=keeps_loops, imports=not grid)(
+            writer = partial(write_out, functions=functions, registers=registers)
+            module = _machine_passes(units, writer, fma=fma, keeps_loops=keeps_loops, imports=not grid)(
                 tvm.IRModule({symbol: _for(tvm_target, raw, symbol)})
             )
     return LoweredKernel(symbol, module[symbol], scratch)
@@ -212,11 +215,12 @@ def _on_functions(name: str, change: Callable[[PrimFunc], PrimFunc]) -> Any:
 
 
 def _machine_passes(
-    units: Sequence[DotUnit], fma: bool, functions: Sequence[TargetFunction], *, keeps_loops: bool, imports: bool
+    units: Sequence[DotUnit], writer: Callable[[PrimFunc], PrimFunc], *, fma: bool, keeps_loops: bool, imports: bool
 ) -> Any:
     """What only code generation can express: stored bfloat16, intrinsics of the target.
 
     Args:
+        writer: replaces hidden operators.
         imports: whether functions come with the kernel that calls them, as texts for LLVM.
     """
     instructions = {unit.name: unit.instructions() for unit in units}
@@ -229,7 +233,7 @@ def _machine_passes(
             tirx.transform.LowerTVMBuiltin(),
             tirx.transform.LowerIntrin(),
             # The last: from here on floats are computed by TVM's own arithmetic, which it must not simplify.
-            _on_functions("WriteOut", partial(write_out, functions=functions)),
+            _on_functions("WriteOut", writer),
             *([_on_functions("AskForFma", ask_for_fma)] if fma else []),
             *([_on_functions("KeepLoops", hide_counts)] if keeps_loops else []),
             *([_on_functions("ImportFunctions", partial(with_imports, units=tuple(instructions.values())))] * imports),

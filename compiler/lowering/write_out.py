@@ -31,15 +31,25 @@ from .float_steps import Steps, count_functions, has_hidden, sequence
 
 # Two units with a latency of four cycles are busy with eight. Results that have no register wait in the L1 cache.
 _WAYS = 8
+# Of long chains (erf, GELU; not SiLU) LLVM puts the steps one after the other again where so many need more registers
+# than there are: four take 0.8 of the time on AVX2.
+_LONG, _WAYS_OF_LONG, ENOUGH_REGISTERS = 27, 4, 32
 _MULTIPLY_ADDS = ("fmuladd", "fma")
 
 
-def write_out(function: PrimFunc, functions: Sequence[TargetFunction] = ()) -> PrimFunc:
-    """A lowered function without hidden operators; `functions` of the target are called where there is one."""
+def write_out(
+    function: PrimFunc, functions: Sequence[TargetFunction] = (), registers: int = ENOUGH_REGISTERS
+) -> PrimFunc:
+    """A lowered function without hidden operators.
+
+    Args:
+        functions: of the target, which are called where there is one.
+        registers: for vectors.
+    """
     if not has_hidden(function.body):
         return function
     named = {(f"{PREFIX}{each.operator}", each.lanes): each.name for each in functions}
-    return function.with_body(_Writer(named).statement(function.body))
+    return function.with_body(_Writer(named, registers).statement(function.body))
 
 
 def ask_for_fma(function: PrimFunc) -> PrimFunc:
@@ -61,6 +71,7 @@ class _Writer:
     """Writes out statements; `functions` are the target's own, by their operators and lanes."""
 
     functions: Mapping[tuple[str, int], str]
+    registers: int
 
     def statement(self, node: Node) -> Node:
         """The statement without hidden operators."""
@@ -98,7 +109,7 @@ class _Writer:
         run: list[Stmt] = []
 
         def finish() -> None:
-            groups = -(-len(run) // _WAYS)
+            groups = -(-len(run) // self._ways(run[0])) if run else 0
             for group in range(groups):
                 statements.extend(self._together(run[len(run) * group // groups : len(run) * (group + 1) // groups]))
             run.clear()
@@ -114,6 +125,12 @@ class _Writer:
                 statements.append(self.statement(statement))  # bindings come before the stores between which they stand
         finish()
         return sequence(statements)
+
+    def _ways(self, store: Stmt) -> int:
+        """How many such stores are computed in turn."""
+        chain = Steps(self.functions, every=True)
+        chain.value(store.value)
+        return _WAYS if len(chain.statements) <= _LONG or self.registers >= ENOUGH_REGISTERS else _WAYS_OF_LONG
 
     def _together(self, stores: list[Stmt]) -> list[Stmt]:
         chains = [Steps(self.functions, every=True) for _ in stores]

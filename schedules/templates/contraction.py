@@ -186,17 +186,23 @@ def tile_cycles(workload: Workload, tile: MultiplyAddChoice, target: Target, k_s
     step = max(step, core.fma_latency) + core.beside * _instructions_beside(workload, tile, target)
     if math.prod(workload.k) * vectors * lanes * dtype_bits(workload.rhs) // 8 > target.l1_bytes * _L1_SHARE:
         step = max(step, vectors / core.l2_vectors_per_cycle)
-    return depth / k_splits * (step + core.step_overhead / tile.k_step) + core.tile_overhead * rows * vectors
+    # A row with an address of its own has that bounded, and a branch around its results.
+    once = core.tile_overhead * rows * (vectors + _rows_apart(workload, tile))
+    return depth / k_splits * (step + core.step_overhead / tile.k_step) + once
+
+
+def _rows_apart(workload: Workload, tile: MultiplyAddChoice) -> bool:
+    """Whether a tile may reach into the next line, or end behind the last row, so that each row has an address."""
+    return workload.line % tile.rows > 0
 
 
 def _instructions_beside(workload: Workload, tile: MultiplyAddChoice, target: Target) -> float:
     """Instructions of a step of k beside multiply-adds: loads, pointers that move on, and the loop's own.
 
-    Rows at one distance have one pointer. Where a tile may reach into the next line, or end behind the last row, each
-    row has its own.
+    Rows at one distance have one pointer.
     """
-    apart = workload.line % tile.rows > 0
-    once = tile.rows * loads_of(tile.k_step, target) + (tile.rows if apart else 1) + _LOOP_INSTRUCTIONS
+    pointers = tile.rows if _rows_apart(workload, tile) else 1
+    once = tile.rows * loads_of(tile.k_step, target) + pointers + _LOOP_INSTRUCTIONS
     return once / tile.k_step + tile.vectors / target.core.vectors_a_load
 
 

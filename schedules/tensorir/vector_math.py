@@ -174,6 +174,12 @@ class Arithmetic:
             total = self.fma(total, x, self.number(coefficient))
         return total
 
+    def halves(self, x: Scalar, coefficients: Sequence[float]) -> Scalar:
+        """A polynomial, its highest coefficient first: even and odd powers side by side, in half the time."""
+        square = self.multiply(x, x)
+        odd, even = (self.horner(square, coefficients[::-1][part::2][::-1]) for part in (1, 0))
+        return self.fma(odd, x, even)
+
     def to_exponent(self, rounded: Scalar) -> Scalar:
         """Where a sum with `_ROUNDER` ends with n: n in the bits of an exponent."""
         shift = self.number(_MANTISSA_BITS, _INT)
@@ -284,7 +290,7 @@ def _silu(a: Arithmetic, x: Scalar) -> Scalar:
 def _gelu(a: Arithmetic, x: Scalar) -> Scalar:
     """max(x, 0) - |x| Phi(-|x|); the formula's NaN for minus infinity."""
     size = a.intrinsic("llvm.fabs", a.at_most(_GAUSS_LIMIT, x))
-    digits = a.horner(size, [-(2.0**_MANTISSA_BITS) * c for c in _GAUSS])  # log2 of Phi as a fixed-point number
+    digits = a.halves(size, [-(2.0**_MANTISSA_BITS) * c for c in _GAUSS])  # log2 of Phi as a fixed-point number
     limited = a.name(tirx.Max(digits, a.number(-_BIAS)))  # in this order NaN, which no integer holds, goes
     fixed = a.name(tirx.Cast(a.kind(_INT), limited))
     exponent = a.name(tirx.bitwise_and(fixed, a.number(-(1 << _MANTISSA_BITS), _INT)))

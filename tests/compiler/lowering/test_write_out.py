@@ -235,3 +235,17 @@ def test_rows_of_every_width(cpu: str) -> None:
     logs, means = zip(*(expected(each.astype("float64")) for each in rows), strict=True)
     actual = Runner()(sums, *rows, target=target)
     np.testing.assert_allclose(actual, np.concatenate([*logs, *means], axis=1), rtol=2e-6, atol=1e-6)
+
+
+def long_chain(value: Any) -> Any:
+    """Two SiLUs."""
+    return chain(chain(value))
+
+
+@pytest.mark.parametrize(("registers", "ways"), [(16, 4), (32, 8)])
+def test_fewer_long_chains_alternate_in_few_registers(registers: int, ways: int) -> None:
+    a, y = buffers("a", "y")
+    stores = [store(y, 8 * each, long_chain(vector(a, 8 * each))) for each in range(8)]
+    after = write_out(function([a, y], *stores), registers=registers)
+    expected = [step for first in range(0, 8, ways) for step in in_turn(*stores[first : first + ways])]
+    tvm.ir.assert_structural_equal(tirx.SeqStmt(flat(after.body)), tirx.SeqStmt(expected), map_free_vars=True)

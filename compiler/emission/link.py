@@ -8,7 +8,7 @@ from pathlib import Path
 from ...targets.systems import COFF, ELF, MACHO
 from ...targets.toolchain import Toolchain
 
-_COMPILE_FLAGS = ("-std=c11", "-O2", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-g0", "-ffile-prefix-map=.=.")
+_COMPILE_FLAGS = ("-std=c11", "-O1", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-g0", "-ffile-prefix-map=.=.")
 _WHOLE_FLAGS = ("-Wl,--gc-sections", "-Wl,--build-id=none", "-Wl,-z,noexecstack")
 _STRIP = "-Wl,--strip-debug"
 # Of shared libraries, by the format of object files; where there is a list of what they export, it is that file.

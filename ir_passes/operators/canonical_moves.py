@@ -8,9 +8,9 @@ from tvm import relax
 from ...ir_types import Call
 from ...slices import integers, slices
 from ..core.graph import Expr, Var
-from ..core.match import calls, keeps_shape, made_by
+from ..core.match import calls, keeps_shape, made_by, only_use
 from ..core.permutation import identity, same_bytes, split_axes
-from ..core.rewriter import Rewriter, dtype_of, shape_of
+from ..core.rewriter import Rewriter, dtype_of, rebuild, shape_of
 
 RESHAPES = ("reshape", "expand_dims", "squeeze", "flatten", "nn.batch_flatten")
 
@@ -58,6 +58,16 @@ def reshape(rewriter: Rewriter, var: Var, value: Call) -> Expr | None:
     if source is operand and calls(value, "reshape"):
         return None
     return rewriter.emit(relax.op.reshape(source, list(shape)), hint)
+
+
+def before_reshape(rewriter: Rewriter, var: Var, value: Call) -> Expr | None:
+    """A function of each element of what is only reshaped for it is computed first: by the kernel before, mostly."""
+    inner = made_by(rewriter, value.args[0], "reshape")
+    if inner is None or not only_use(rewriter, value.args[0]) or rewriter.definition(inner.args[0]) is None:
+        return None
+    hint = rewriter.hint(var, value, inner.args[0])
+    moved = rewriter.emit(rebuild(value, [inner.args[0], *list(value.args)[1:]]), hint)
+    return rewriter.emit(rebuild(inner, [moved, *list(inner.args)[1:]]), hint)
 
 
 def _transpose_of_groups(rewriter: Rewriter, var: Var, value: Call) -> Expr | None:

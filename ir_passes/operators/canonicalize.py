@@ -12,6 +12,7 @@ from ..core.graph import Expr, Var
 from ..core.rewriter import Rewriter, rewrite
 from . import canonical_arithmetic as arithmetic
 from . import canonical_moves as moves
+from .elementwise import UNARY
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Canonicalize(GraphPass):
     - `expand_dims`, `squeeze`, `flatten`, and transposes that move axes of length 1 only, become `reshape`; consecutive
       reshapes, and consecutive transposes, become one, as does a transpose of merged axes that are then split again. A
       cast of a cast becomes one where the first loses nothing.
+    - A function of each element of a reshaped tensor that nothing else reads becomes the reshaped result of a function.
     - Division by a power of two becomes multiplication; `relu6` and minimum of maximum become `clip` with bounds of the
       tensor's dtype; maximum with 0 becomes `relu`.
 
@@ -43,7 +45,8 @@ def _visit(rewriter: Rewriter, var: Var, value: Expr) -> Expr | None:
     if not isinstance(value, tvm.ir.Call) or not isinstance(value.op, tvm.ir.Op):
         return None
     rule = _RULES.get(value.op.name[6:])
-    return rule(rewriter, var, value) if rule is not None else None
+    simpler = rule(rewriter, var, value) if rule is not None else None
+    return moves.before_reshape(rewriter, var, value) if simpler is None and value.op.name in UNARY else simpler
 
 
 _RULES: dict[str, arithmetic.Rule] = {

@@ -147,3 +147,35 @@ def test_dead_bindings_go_and_names_join() -> None:
         return emit(op.reshape(emit(op.reshape(x, (6, 4)), "first"), (24,)), "second")
 
     assert hints(Canonicalize()(build(_SHAPE, body)).module) == ["first+second"]
+
+
+def test_functions_of_reshaped_tensors_are_computed_before() -> None:
+    """A kernel before the reshape can take them in; what reads the reshaped tensor elsewhere, or an input, stays."""
+
+    def before(emit: Any, x: Any) -> Any:
+        total = emit(op.add(x, x))
+        flat = emit(op.reshape(total, (6, 4)))
+        return emit(op.nn.gelu(emit(_clip(flat, -1.0, 1.0))))
+
+    def expected(emit: Any, x: Any) -> Any:
+        total = emit(op.add(x, x))
+        return emit(op.reshape(emit(op.nn.gelu(emit(_clip(total, -1.0, 1.0)))), (6, 4)))
+
+    assert_same_ir(Canonicalize()(build(_SHAPE, before)).module, build(_SHAPE, expected))
+    assert_same_numbers(build(_SHAPE, before), Canonicalize()(build(_SHAPE, before)).module)
+
+
+@pytest.mark.parametrize(
+    "stays",
+    [
+        lambda emit, x: emit(op.nn.gelu(emit(op.reshape(x, (6, 4))))),
+        lambda emit, x: _silu(emit, emit(op.reshape(emit(op.add(x, x)), (6, 4)))),
+    ],
+    ids=["an input", "read twice"],
+)
+def test_functions_of_what_else_is_reshaped_stay(stays: Callable[..., Any]) -> None:
+    assert not Canonicalize()(build(_SHAPE, stays)).modified
+
+
+def _silu(emit: Any, x: Any) -> Any:
+    return emit(op.multiply(x, emit(op.sigmoid(x))))

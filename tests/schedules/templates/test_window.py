@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_runner import TOLERANCE, Runner, random, relative_error
 from numpy_reference import Array, convolution, pad, windows
+from tilewright import targets
+from tilewright.schedules.templates import window_choice
 from tvm import relax
 
 
@@ -143,3 +146,15 @@ def test_mean_over_space(run: Runner, channels: int, keepdims: bool) -> None:
     actual = run(lambda x: relax.op.mean(x, [1, 2], keepdims=keepdims), data)
     assert relative_error(actual, data.mean(axis=(1, 2), keepdims=keepdims)) < TOLERANCE
     assert run.templates == ["window"]
+
+
+@pytest.mark.parametrize("channels", [512, 1024])
+def test_tiles_read_no_more_lines_than_stay_where_few_can(channels: int) -> None:
+    """512 channels of float32: positions lie 2 KiB apart, and two of 64 sets of L1 hold all of them, 16 lines."""
+    avx2 = targets.parse("x86_64-unknown-linux-gnu", cpu="x86-64-v3", cores=1)
+    workload = window_choice.Windows((1, 28, 28, channels), (3, 3), (1, 1), (1, 1), weighted=True)
+    choice = window_choice.default(workload, avx2)
+    whole = choice.vectors * choice.lanes * 4 == avx2.core.line_bytes
+    assert whole or 3 * (choice.positions + 2) <= 8 * 2 * 512 // channels
+    elsewhere = replace(workload, output=(1, 28, 28, channels - 32))
+    assert window_choice.default(elsewhere, avx2).positions > choice.positions

@@ -32,7 +32,7 @@ from .float_steps import Steps, count_functions, has_hidden, sequence
 # Two units with a latency of four cycles are busy with eight. Results that have no register wait in the L1 cache.
 _WAYS = 8
 # Of long chains (erf, GELU; not SiLU) LLVM puts the steps one after the other again where so many need more registers
-# than there are: four take 0.8 of the time on AVX2.
+# than there are: four take 0.8 of the time where there are 16.
 _LONG, _WAYS_OF_LONG, ENOUGH_REGISTERS = 27, 4, 32
 _MULTIPLY_ADDS = ("fmuladd", "fma")
 

@@ -56,8 +56,7 @@ _EARLY_LOADS = 2
 _LOADS_HELD = 2
 # Of a loop over k: the pointer to B, the count, the jump.
 _LOOP_INSTRUCTIONS = 3
-# What a row takes for its bounds, in what a vector of sums takes to be set to zero and stored: few of the instructions
-# that start four in a cycle. Zen 3, 56x56 pixels, 24 channels to 144: tiles of 4x3 take 0.85 of the time of 6x2.
+# What a row's bounds take, in what a vector of sums takes. At 56x56, 24 channels to 144, 4x3 took 0.85 of 6x2's time.
 _OF_ROW = 0.5
 
 
@@ -169,10 +168,9 @@ def _registers_used(rows: int, vectors: int, k_step: int, target: Target) -> int
     broadcast = 0 if target.broadcasts_operands else 1
     if loaded_at_once(k_step, target) > 1:
         broadcast = rows * min(loads_of(k_step, target), _LOADS_HELD) + _EARLY_LOADS
-    product = 0 if target.has_fma else 1
     # What a single row multiplies by is not needed again; where one instruction starts at a time, nothing waits for it.
     loaded = min(vectors, _EARLY_LOADS) if rows == 1 and target.core.single_issue else vectors
-    return rows * vectors + loaded + broadcast + product
+    return rows * vectors + loaded + broadcast + (not target.has_fma)  # a product has one until it is added
 
 
 def tile_cycles(workload: Workload, tile: MultiplyAddChoice, target: Target, k_splits: int = 1) -> float:
@@ -180,10 +178,8 @@ def tile_cycles(workload: Workload, tile: MultiplyAddChoice, target: Target, k_s
 
     A panel that comes from L2 does so in slices, too: they gain nothing on one core.
     """
-    core, lanes = target.core_for(workload.accumulator), workload.lanes(target)
-    rows, vectors = tile.rows, tile.vectors
-    offset_axes = as_chosen(workload, tile).offset_axes
-    depth = math.prod(workload.k) * share_inside(_taps(workload, target), offset_axes, rows)
+    core, lanes, rows, vectors = target.core_for(workload.accumulator), workload.lanes(target), tile.rows, tile.vectors
+    depth = math.prod(workload.k) * share_inside(_taps(workload, target), as_chosen(workload, tile).offset_axes, rows)
     loads = rows * loads_of(tile.k_step, target) / tile.k_step + vectors
     step = core.together(rows * vectors / core.fmas_per_cycle, loads / core.loads_per_cycle)
     step = max(step, core.fma_latency) + core.beside * _instructions_beside(workload, tile, target)
@@ -191,8 +187,7 @@ def tile_cycles(workload: Workload, tile: MultiplyAddChoice, target: Target, k_s
         step = max(step, vectors / core.l2_vectors_per_cycle)
     # A row with an address of its own has that bounded. Where not all results may be there, rows have branches.
     partial = workload.columns % tile_columns(workload, tile, target) > 0
-    of_rows = _OF_ROW * (_rows_apart(workload, tile) + partial)
-    once = core.tile_overhead * rows * (vectors + of_rows)
+    once = core.tile_overhead * rows * (vectors + _OF_ROW * (_rows_apart(workload, tile) + partial))
     return depth / k_splits * (step + core.step_overhead / tile.k_step) + once
 
 
@@ -202,10 +197,7 @@ def _rows_apart(workload: Workload, tile: MultiplyAddChoice) -> bool:
 
 
 def _instructions_beside(workload: Workload, tile: MultiplyAddChoice, target: Target) -> float:
-    """Instructions of a step of k beside multiply-adds: loads, pointers that move on, and the loop's own.
-
-    Rows at one distance have one pointer.
-    """
+    """Instructions of a step of k beside multiply-adds: loads, pointers (one for rows at one distance), the loop's."""
     pointers = tile.rows if _rows_apart(workload, tile) else 1
     once = tile.rows * loads_of(tile.k_step, target) + pointers + _LOOP_INSTRUCTIONS
     return once / tile.k_step + tile.vectors / target.core.vectors_a_load
@@ -214,8 +206,7 @@ def _instructions_beside(workload: Workload, tile: MultiplyAddChoice, target: Ta
 def cycles(workload: Workload, tile: MultiplyAddChoice, target: Target) -> float:
     """Estimated cycles of one core for the whole contraction with this tile, B in the caches."""
     panels = math.ceil(workload.columns / (tile.vectors * workload.lanes(target)))
-    tiles = workload.batch * math.ceil(workload.rows / tile.rows) * panels
-    return tiles * tile_cycles(workload, tile, target)
+    return workload.batch * math.ceil(workload.rows / tile.rows) * panels * tile_cycles(workload, tile, target)
 
 
 def tiles_of(workload: Workload, choice: MultiplyAddChoice, target: Target) -> Tiles:
@@ -339,8 +330,7 @@ def compute(
     columns = tile_columns(workload, choice, target)
     rows, accumulator = padded_rows(workload, choice), workload.accumulator
     axes = [te.reduce_axis((int64(0), int64(extent)), f"k{i}") for i, extent in enumerate(workload.k) if extent > 1]
-    if not axes:
-        axes = [te.reduce_axis((int64(0), int64(1)), "k0")]
+    axes = axes or [te.reduce_axis((int64(0), int64(1)), "k0")]
 
     def element(batch: tirx.Var, row: tirx.Var, column: tirx.Var) -> Scalar:
         remaining = iter(axes)
@@ -351,8 +341,8 @@ def compute(
         return te.sum(operand(LHS, left) * operand(RHS, right), axis=axes)
 
     shape = [int64(workload.batch), int64(rows), int64(packed_shape(workload, choice, target)[1] * columns)]
-    attributes = {**ANCHOR.entry(template), **FLOPS.entry(workload.flops if flops is None else flops)}
-    attributes |= LANES.entry(workload.lanes(target))
+    counted = FLOPS.entry(workload.flops if flops is None else flops)
+    attributes = {**ANCHOR.entry(template), **counted, **LANES.entry(workload.lanes(target))}
     inside = offsets_inside(_taps(workload, target), workload.offset_axes, choice.rows)
     if inside:  # what loops over k say, those of one step have none
         said = [(each.axis, each.before, each.extent) for each in inside if workload.k[each.axis - 1] > 1]

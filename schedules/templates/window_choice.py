@@ -251,8 +251,8 @@ def _lines_of_block(workload: Windows, choice: WindowChoice, target: Target) -> 
 def _reads_of_line(workload: Windows, choice: WindowChoice, target: Target) -> int:
     """How often a line comes from beyond L1 for the tiles whose channels share it: once if those of a tile fit there.
 
-    Channels that are a power of two lie apart so that few lines do: of 512, on 8 ways of 4 KiB, 16. Zen 3, 56x56 pixels
-    of so many: tiles of 3 positions, which read 15, take 0.72 of the time of those of 7.
+    Where positions lie a power of two apart, few lines do: of those 2 KiB apart, 16 in 8 ways of 4 KiB. At 56x56 pixels
+    tiles of 3 such positions, which read 15, took 0.72 of the time of those of 7.
     """
     line_bytes = target.core.line_bytes
     tile_bytes = choice.vectors * choice.lanes * FLOAT32_BITS // 8

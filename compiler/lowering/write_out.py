@@ -68,7 +68,7 @@ def ask_for_fma(function: PrimFunc) -> PrimFunc:
 
 @dataclass(frozen=True)
 class _Writer:
-    """Writes out statements; `functions` are the target's own, by their operators and lanes."""
+    """Writes out statements; `functions` are the target's own, by operators and lanes, `registers` those of vectors."""
 
     functions: Mapping[tuple[str, int], str]
     registers: int
@@ -128,9 +128,11 @@ class _Writer:
 
     def _ways(self, store: Stmt) -> int:
         """How many such stores are computed in turn."""
+        if self.registers >= ENOUGH_REGISTERS:
+            return _WAYS
         chain = Steps(self.functions, every=True)
         chain.value(store.value)
-        return _WAYS if len(chain.statements) <= _LONG or self.registers >= ENOUGH_REGISTERS else _WAYS_OF_LONG
+        return _WAYS if len(chain.statements) <= _LONG else _WAYS_OF_LONG
 
     def _together(self, stores: list[Stmt]) -> list[Stmt]:
         chains = [Steps(self.functions, every=True) for _ in stores]

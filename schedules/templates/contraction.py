@@ -168,9 +168,10 @@ def _registers_used(rows: int, vectors: int, k_step: int, target: Target) -> int
     broadcast = 0 if target.broadcasts_operands else 1
     if loaded_at_once(k_step, target) > 1:
         broadcast = rows * min(loads_of(k_step, target), _LOADS_HELD) + _EARLY_LOADS
+    product = 0 if target.has_fma else 1
     # What a single row multiplies by is not needed again; where one instruction starts at a time, nothing waits for it.
     loaded = min(vectors, _EARLY_LOADS) if rows == 1 and target.core.single_issue else vectors
-    return rows * vectors + loaded + broadcast + (not target.has_fma)  # a product has one until it is added
+    return rows * vectors + loaded + broadcast + product
 
 
 def tile_cycles(workload: Workload, tile: MultiplyAddChoice, target: Target, k_splits: int = 1) -> float:
@@ -178,34 +179,33 @@ def tile_cycles(workload: Workload, tile: MultiplyAddChoice, target: Target, k_s
 
     A panel that comes from L2 does so in slices, too: they gain nothing on one core.
     """
-    core, lanes, rows, vectors = target.core_for(workload.accumulator), workload.lanes(target), tile.rows, tile.vectors
+    core, columns = target.core_for(workload.accumulator), tile_columns(workload, tile, target)
+    rows, vectors = tile.rows, tile.vectors
+    # Where a tile may reach into the next line, or end behind the last row, each row has an address, which is bounded;
+    # where not all results may be there, rows have branches.
+    apart, partial = workload.line % rows > 0, workload.columns % columns > 0
     depth = math.prod(workload.k) * share_inside(_taps(workload, target), as_chosen(workload, tile).offset_axes, rows)
     loads = rows * loads_of(tile.k_step, target) / tile.k_step + vectors
     step = core.together(rows * vectors / core.fmas_per_cycle, loads / core.loads_per_cycle)
-    step = max(step, core.fma_latency) + core.beside * _instructions_beside(workload, tile, target)
-    if math.prod(workload.k) * vectors * lanes * dtype_bits(workload.rhs) // 8 > target.l1_bytes * _L1_SHARE:
+    step = max(step, core.fma_latency) + core.beside * _instructions_beside(tile, target, apart=apart)
+    if math.prod(workload.k) * columns * dtype_bits(workload.rhs) // 8 > target.l1_bytes * _L1_SHARE:
         step = max(step, vectors / core.l2_vectors_per_cycle)
-    # A row with an address of its own has that bounded. Where not all results may be there, rows have branches.
-    partial = workload.columns % tile_columns(workload, tile, target) > 0
-    once = core.tile_overhead * rows * (vectors + _OF_ROW * (_rows_apart(workload, tile) + partial))
+    once = core.tile_overhead * rows * (vectors + _OF_ROW * (apart + partial))
     return depth / k_splits * (step + core.step_overhead / tile.k_step) + once
 
 
-def _rows_apart(workload: Workload, tile: MultiplyAddChoice) -> bool:
-    """Whether a tile may reach into the next line, or end behind the last row, so that each row has an address."""
-    return workload.line % tile.rows > 0
+def _instructions_beside(tile: MultiplyAddChoice, target: Target, *, apart: bool) -> float:
+    """Instructions of a step of k beside multiply-adds: loads, pointers that move on, and the loop's own.
 
-
-def _instructions_beside(workload: Workload, tile: MultiplyAddChoice, target: Target) -> float:
-    """Instructions of a step of k beside multiply-adds: loads, pointers (one for rows at one distance), the loop's."""
-    pointers = tile.rows if _rows_apart(workload, tile) else 1
-    once = tile.rows * loads_of(tile.k_step, target) + pointers + _LOOP_INSTRUCTIONS
+    Rows at one distance have one pointer, those `apart` one each.
+    """
+    once = tile.rows * loads_of(tile.k_step, target) + (tile.rows if apart else 1) + _LOOP_INSTRUCTIONS
     return once / tile.k_step + tile.vectors / target.core.vectors_a_load
 
 
 def cycles(workload: Workload, tile: MultiplyAddChoice, target: Target) -> float:
     """Estimated cycles of one core for the whole contraction with this tile, B in the caches."""
-    panels = math.ceil(workload.columns / (tile.vectors * workload.lanes(target)))
+    panels = math.ceil(workload.columns / tile_columns(workload, tile, target))
     return workload.batch * math.ceil(workload.rows / tile.rows) * panels * tile_cycles(workload, tile, target)
 
 

@@ -28,9 +28,10 @@ from ...ir_types import Scalar
 from ...targets.target import DotUnit, Target
 from ..tensorir.expressions import constant_shape, int64, int64s
 from ..tensorir.padding import within
-from . import contraction, dot_product, rows, rows_choice
+from . import contraction_choice, dot_product, rows, rows_choice
 from .choices import Choice
-from .contraction import MultiplyAddChoice, Workload, register_tiles
+from .contraction import MultiplyAddChoice, Workload
+from .contraction_choice import register_tiles
 from .cutting import blockings
 from .dot_product import faster_units
 from .dot_product_choice import DotProductChoice, unit_of
@@ -216,7 +217,7 @@ def _cycles(sizes: Heads, scores: Tile, values: Tile, target: Target) -> float:
 def _cycles_of(workload: Workload, tile: Tile, target: Target) -> float:
     if isinstance(tile, DotProductChoice):
         return dot_product.cycles(workload.with_k(tile.k), tile, unit_of(tile, target), target)
-    return contraction.cycles(workload, tile, target)
+    return contraction_choice.cycles(workload, tile, target)
 
 
 def rows_of(sizes: Heads, scores: Tile, target: Target) -> Rows:

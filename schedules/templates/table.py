@@ -12,6 +12,7 @@ from . import (
     cached_attention,
     cached_attention_kernel,
     contraction,
+    contraction_choice,
     contraction_schedule,
     dot_product,
     group_norm,
@@ -78,9 +79,9 @@ INTEGER_WINOGRAD = replace(WINOGRAD, name=winograd.OF_INTEGERS, takes=winograd.t
 CONTRACTION = Template(
     contraction.TEMPLATE,
     contraction.takes,
-    contraction.space,
-    contraction.default,
-    contraction.estimate,
+    contraction_choice.space,
+    contraction_choice.default,
+    contraction_choice.estimate,
     microkernel,
     contraction_schedule.schedule_kernel,
 )

@@ -40,7 +40,7 @@ from ...ir_passes.dialect.weight_product import WORD_BITS
 from ...ir_types import Scalar
 from ...targets.target import Target
 from ..tensorir.padding import padded
-from . import contraction
+from . import contraction, contraction_choice
 from .choices import Space
 from .contraction import MultiplyAddChoice
 from .cutting import Tiles, best, cuts
@@ -163,7 +163,7 @@ def estimate(workload: WeightProduct, choice: WeightProductChoice, target: Targe
 def tiles_of(workload: WeightProduct, choice: WeightProductChoice, target: Target) -> Tiles:
     """The tiles of a choice; instructions that unpack start as often as multiply-adds."""
     core, rows, vectors = target.core, choice.rows, choice.vectors
-    products = contraction.tile_cycles(workload.contraction, choice, target)
+    products = contraction_choice.tile_cycles(workload.contraction, choice, target)
     unpacked = workload.padded_depth * vectors * (_UNPACK + _SCALE * workload.scales_terms) / core.fmas_per_cycle
     started = workload.padded_depth * rows * vectors / core.fmas_per_cycle
     lanes = workload.contraction.lanes(target)

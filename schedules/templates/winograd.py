@@ -33,7 +33,7 @@ from ...ir_types import Scalar
 from ...targets.target import Target
 from ..tensorir import prefetch
 from ..tensorir.expressions import converted, dtype_bits, int64, int64s
-from . import contraction, dot_product
+from . import contraction, contraction_choice, dot_product
 from .choices import Space
 from .contraction import Workload
 from .dot_product_choice import DotProductChoice, unit_of
@@ -87,7 +87,7 @@ def space(workload: Workload, target: Target) -> Space[WinogradChoice]:
             tiling = tiling_of(workload, outputs)
             product = tiling.contraction(tiling.count)
             if workload.accumulator == "float32":
-                for tile in contraction.register_tiles(product, target):
+                for tile in contraction_choice.register_tiles(product, target):
                     yield WinogradChoice(outputs, tile.rows, tile.vectors, k_step=tile.k_step)
             for unit in target.units_for(product.lhs, product.rhs, product.accumulator):
                 for dot in dot_product.tiles(product, unit, target):
@@ -180,7 +180,7 @@ def _product_cycles(workload: Workload, choice: WinogradChoice, target: Target) 
     tile = choice.tile_for(workload)
     if isinstance(tile, DotProductChoice):
         return dot_product.cycles(workload, tile, unit_of(tile, target), target)
-    return contraction.cycles(workload, tile, target)
+    return contraction_choice.cycles(workload, tile, target)
 
 
 def compute(

@@ -21,7 +21,7 @@ from tilewright.compiler.library import artifact
 from tilewright.compiler.options import CompileOptions
 from tilewright.schedules.legalize import legalize
 from tilewright.schedules.schedule import schedule_module
-from tilewright.schedules.templates import contraction
+from tilewright.schedules.templates import contraction_choice
 from tilewright.schedules.templates.contraction import Workload
 from tilewright.schedules.templates.table import CONTRACTION
 from tilewright.schedules.templates.template import Chooser, choose_default
@@ -182,7 +182,7 @@ def test_the_largest_tile_stays_in_registers(cpu: str, vector: str, tmp_path: Pa
     """The machine code of the tile with most sums keeps none of them on the stack."""
     target = targets.parse("x86_64-linux-gnu", cpu=cpu, cores=1)
     rows, columns, depth = 12, 12 * target.lanes(), 64
-    choices = contraction.space(Workload(1, rows, columns, (depth,)), target)
+    choices = contraction_choice.space(Workload(1, rows, columns, (depth,)), target)
     widest = max(choices, key=lambda choice: choice.rows * choice.vectors)
     assert widest.rows * widest.vectors > target.num_vector_registers // 2
     decide = Chooser(target, (replace(CONTRACTION, default=lambda *_: widest),))
@@ -211,7 +211,7 @@ def test_the_default_keeps_cores_busy(tiles: int, columns: int, cores: int) -> N
     """Of what divides into many tiles, the busiest core has at most a quarter more than its share."""
     target = targets.parse("x86_64-linux-gnu", cpu="x86-64-v3", cores=cores)
     workload = Workload(1, 6 * tiles * cores, columns, (64,))
-    choice = contraction.default(workload, target)
+    choice = contraction_choice.default(workload, target)
     panels = math.ceil(columns / target.lanes() / choice.vectors)
     whole, rest = divmod(math.ceil(workload.rows / choice.rows), choice.row_tiles)
     blocks = sorted([*[choice.row_tiles] * whole, *[rest] * (rest > 0)] * panels, reverse=True)

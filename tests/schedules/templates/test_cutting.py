@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tilewright import targets
-from tilewright.schedules.templates import contraction, winograd
+from tilewright.schedules.templates import contraction, contraction_choice, winograd
 from tilewright.schedules.templates.contraction import Workload
 from tilewright.schedules.templates.cutting import blockings, slices
 from tilewright.schedules.templates.sharing import thread_counts
@@ -69,7 +69,7 @@ UNEVEN = {
 
 def imbalance(workload: Workload, choice: contraction.MultiplyAddChoice, target: Target, cores: int) -> float:
     """The tiles of the slowest core, as they are cut, against those of a core of so many if it were even."""
-    tiles = contraction.tiles_of(workload, choice, target)
+    tiles = contraction_choice.tiles_of(workload, choice, target)
     tasks = tiles.batch * math.ceil(tiles.rows / choice.row_tiles) * tiles.panels
     return math.ceil(tasks / min(choice.threads, tasks)) * choice.row_tiles * cores / tiles.count
 
@@ -78,7 +78,7 @@ def imbalance(workload: Workload, choice: contraction.MultiplyAddChoice, target:
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_real_layers_keep_cores_evenly_busy(name: str, cores: int) -> None:
     target = machine(cores)
-    choice = contraction.default(WORKLOADS[name], target)
+    choice = contraction_choice.default(WORKLOADS[name], target)
 
     assert choice.threads == cores
     assert (imbalance(WORKLOADS[name], choice, target, cores) <= MOST) == (cores < 16 or name not in UNEVEN), choice
@@ -88,11 +88,13 @@ def test_real_layers_keep_cores_evenly_busy(name: str, cores: int) -> None:
 def test_real_layers_use_as_many_of_64_cores_as_pay(name: str) -> None:
     """Half of the machine is left alone where a hand-off to all of it costs more than it brings."""
     target = machine(64)
-    choice = contraction.default(WORKLOADS[name], target)
+    choice = contraction_choice.default(WORKLOADS[name], target)
 
     assert imbalance(WORKLOADS[name], choice, target, choice.threads) <= 2
-    fewer = contraction.default(WORKLOADS[name], machine(16))
-    assert contraction.estimate(WORKLOADS[name], choice, target) <= contraction.estimate(WORKLOADS[name], fewer, target)
+    fewer = contraction_choice.default(WORKLOADS[name], machine(16))
+    assert contraction_choice.estimate(WORKLOADS[name], choice, target) <= contraction_choice.estimate(
+        WORKLOADS[name], fewer, target
+    )
 
 
 @pytest.mark.parametrize("cores", [4, 16])
@@ -113,7 +115,7 @@ def test_winograd_keeps_cores_evenly_busy(size: int, cores: int) -> None:
 
 def test_little_work_is_shared_by_few() -> None:
     target = machine(16)
-    threads = [contraction.default(conv(size, 32, 32), target).threads for size in (1, 4, 14, 28, 112)]
+    threads = [contraction_choice.default(conv(size, 32, 32), target).threads for size in (1, 4, 14, 28, 112)]
 
     assert threads == sorted(threads) and threads[0] == 1 and threads[-2] > 1 and threads[-1] == 16
 
@@ -121,9 +123,9 @@ def test_little_work_is_shared_by_few() -> None:
 def test_k_is_sliced_where_rows_and_columns_are_few() -> None:
     target = machine(16)
 
-    assert contraction.default(dense(8, 8192, 64), target).k_splits > 1
-    assert contraction.default(dense(1024, 8192, 1024), target).k_splits == 1
-    assert contraction.default(dense(8, 8192, 64), target.with_cores(1)).k_splits == 1
+    assert contraction_choice.default(dense(8, 8192, 64), target).k_splits > 1
+    assert contraction_choice.default(dense(1024, 8192, 1024), target).k_splits == 1
+    assert contraction_choice.default(dense(8, 8192, 64), target.with_cores(1)).k_splits == 1
 
 
 @settings(max_examples=20, deadline=None, derandomize=True)
@@ -135,10 +137,12 @@ def test_k_is_sliced_where_rows_and_columns_are_few() -> None:
 )
 def test_the_default_is_the_best_of_the_space(rows: int, columns: int, channels: int, cores: int) -> None:
     workload, target = Workload(1, rows, columns, (3, channels)), machine(cores, "x86-64-v3")
-    choice = contraction.default(workload, target)
-    least = min(contraction.estimate(workload, each, target) for each in contraction.space(workload, target))
+    choice = contraction_choice.default(workload, target)
+    least = min(
+        contraction_choice.estimate(workload, each, target) for each in contraction_choice.space(workload, target)
+    )
 
-    assert contraction.estimate(workload, choice, target) <= least * (1 + 1e-9)
+    assert contraction_choice.estimate(workload, choice, target) <= least * (1 + 1e-9)
 
 
 def test_an_estimate_is_of_the_whole_choice() -> None:
@@ -148,7 +152,7 @@ def test_an_estimate_is_of_the_whole_choice() -> None:
     cut = replace(whole, row_tiles=5, threads=8)
 
     def cycles(choice: contraction.MultiplyAddChoice) -> float:
-        return contraction.estimate(workload, choice, target)
+        return contraction_choice.estimate(workload, choice, target)
 
     assert cycles(replace(whole, threads=8)) == cycles(whole)  # there is one task
     assert cycles(cut) < cycles(replace(cut, threads=4)) < cycles(replace(cut, threads=1))

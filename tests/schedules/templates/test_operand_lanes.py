@@ -14,7 +14,7 @@ from kernel_runner import Runner, random, relative_error, run_convolution
 from numpy_reference import convolution
 from small_models import model, node
 from tilewright import targets
-from tilewright.schedules.templates import contraction
+from tilewright.schedules.templates import contraction, contraction_choice
 from tilewright.schedules.templates.contraction import MultiplyAddChoice, Workload
 from tilewright.schedules.templates.steps_of_k import LoopsOverK, loaded_at_once, loads_of, loops_over_k
 from tilewright.schedules.templates.template import Decision
@@ -70,7 +70,7 @@ def test_hot_loops_are_products_of_integers(
 
 def test_tiles_fit_the_registers() -> None:
     target = targets.parse("aarch64-linux-gnu", cpu="cortex-a72")
-    tiles = list(contraction.register_tiles(Workload(1, 96, 96, (3, 3, 64)), target))
+    tiles = list(contraction_choice.register_tiles(Workload(1, 96, 96, (3, 3, 64)), target))
 
     assert {tile.k_step for tile in tiles} == {1, 4, 8}
     assert all(

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
+from tilewright.compiler.api import compile as compile_model
 
-from ..compiler.api import compile as compile_model
 from .decoders import Decoder, decoder
 
 PROMPT, TOKENS = 128, 64

@@ -111,6 +111,19 @@ def test_instruction_sets_are_named_in_targets_alone() -> None:
     assert naming == set(MAY_NAME_ONE)
 
 
+def test_benchmarks_run_from_the_root() -> None:
+    """`python -m benchmarks.NAME` has no package above `benchmarks`: there, `from ..compiler` is an error."""
+    folder = ROOT / "benchmarks"
+    beyond = {
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in folder.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.level > len(path.relative_to(folder).parts)
+    }
+
+    assert beyond == set()
+
+
 def test_files_can_be_read() -> None:
     folders = (*FOLDERS, "benchmarks", "examples", "tests")
     paths = [*ROOT.glob("*.py"), *(path for folder in folders for path in (ROOT / folder).rglob("*.py"))]

@@ -12,10 +12,11 @@ from tvm import relax
 from ...ir_types import Expr
 from ...sizes import Size, smallest
 from ...slices import slices
-from ..core.constants import array_of, constant, numpy_dtype
+from ..core.constants import constant, numpy_dtype
 from ..dialect import from_end as from_end_operator
 from ..dialect.append import joined
 from .digits import Axis, Digit, Extents, axis_of, bound_of, regrouped, size_of, varies, whole
+from .known import known
 from .step import Emit, Step, broadcast
 
 
@@ -44,9 +45,9 @@ def take(step: Step) -> Extents:
     data, places = step.operands
     if step.call.attrs.axis is None:
         raise step.refused("it takes of all axes at once")
-    axis, known = int(step.call.attrs.axis) % len(data), array_of(step.call.args[1])
-    if varies(data[axis]) and known is not None:
-        places = _chosen(step, data[axis], known, axis)
+    axis, array = int(step.call.attrs.axis) % len(data), known(step.call.args[1], step.made_by)
+    if varies(data[axis]) and array is not None:
+        places = broadcast(step, [places, _chosen(step, data[axis], array, axis)], array.shape)
     elif varies(data[axis]) and str(step.call.attrs.mode) == "wrap":
         if len(data[axis]) > 1:
             raise step.refused(f"axis {axis} is several dimensions")
@@ -88,7 +89,7 @@ def flip(step: Step) -> Extents:
 def from_end(step: Step) -> Extents:
     """Elements at distances from where an axis ends."""
     data, axis = step.operands[0], from_end_operator.axis_of(step.call)
-    distances = array_of(step.call.args[1])
+    distances = known(step.call.args[1], step.made_by)
     if len(data[axis]) > 1 or distances is None or int(distances.max(initial=1)) > smallest(size_of(data[axis])):
         raise step.refused(f"axis {axis} may be shorter than that, or is several dimensions")
     if varies(data[axis]):
@@ -144,7 +145,7 @@ def kernel(step: Step) -> Extents:
     depth, lead = bound_of(places[-1]), len(places) - 1
     if lead + len(data) - depth != len(step.shape):
         raise step.refused("it gathers for each of a batch")
-    array, found = array_of(operands[1]), tuple(places[:-1])
+    array, found = known(operands[1], step.made_by), tuple(places[:-1])
     for number in range(depth):
         if varies(data[number]):
             chosen = _chosen(step, data[number], None if array is None else array[..., number], number)

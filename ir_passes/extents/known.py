@@ -1,0 +1,47 @@
+"""What constants alone decide of a tensor whose length varies: places that a model counts, to take elements from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import tvm
+
+from ...ir_types import Expr
+from ..core.constants import Array, array_of
+from ..dialect.evaluation import evaluate
+from .step import operator_name
+
+# Of what is there they compute the same, whatever the sizes are: nothing that is not there is read for it.
+_ELEMENT_BY_ELEMENT = frozenset(
+    (
+        *("add", "astype", "broadcast_to", "concat", "expand_dims", "maximum", "minimum", "multiply", "permute_dims"),
+        *("reshape", "squeeze", "subtract"),
+    )
+)
+
+
+def known(expr: Expr, made_by: Callable[[Expr], Expr | None]) -> Array | None:
+    """The values of an expression at the largest sizes, of which as much as is there holds at all sizes.
+
+    Args:
+        expr: an operand.
+        made_by: what a variable is bound to; None for an input.
+
+    Returns: None where an input, or a size, decides.
+    """
+    array = array_of(expr)
+    if array is not None:
+        return array
+    call = made_by(expr)
+    if not isinstance(call, tvm.ir.Call) or operator_name(call) not in _ELEMENT_BY_ELEMENT:
+        return None
+    operands = []
+    for argument in call.args:
+        for each in argument.fields if isinstance(argument, tvm.relax.Tuple) else [argument]:
+            if isinstance(each, tvm.relax.ShapeExpr):
+                continue
+            operand = known(each, made_by)
+            if operand is None:
+                return None
+            operands.append(operand)
+    return evaluate(call, operands)

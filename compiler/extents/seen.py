@@ -12,10 +12,10 @@ from ...ir_passes.core.constants import array_of
 from ...ir_passes.dialect.interpolation import NAME, sampled_of
 from ...ir_passes.dialect.sized import COUNTED
 from ...ir_types import Call, Expr, Var
-from .ends import End
+from .ends import AllBut, End
 from .sized_constants import begins
 
-Ends: TypeAlias = dict[Var, End]
+Ends: TypeAlias = dict[Var, End | AllBut]
 Place: TypeAlias = tuple[str, int, int]  # a function, a binding of it, and one of the constants that this reads
 _KEPT = 1 << 22  # elements: masks, not weights
 
@@ -57,7 +57,7 @@ class Seen:
                 known = ends.setdefault(var, end)
                 if known != end:
                     differ(f"node '{var.name}'", "which part of a tensor it takes depends on a size")
-        return {var: end for var, end in ends.items() if end.distances is not None}
+        return {var: end for var, end in ends.items() if end.says}
 
 
 def known_array(expr: Expr) -> Any:

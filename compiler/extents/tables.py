@@ -14,7 +14,7 @@ from tvm import relax
 
 from ...ir_passes.core.constants import array_of
 from ...ir_passes.dialect import interpolation, recurrent
-from ...ir_passes.extents.moving import axes_in_order
+from ...ir_passes.extents.moving import axes_in_order, gathered_along
 from ...ir_passes.extents.rules import RULES, elementwise
 from ...ir_passes.extents.step import operator_name, shape_of
 from ...ir_types import Expr, Type, Var
@@ -108,7 +108,11 @@ def _of_kernel(large: Expr, small: Expr, varying: Axes, known: Mapping[Var, Axes
         return None
     if all(axes_that_vary(a.ty, b.ty) <= own for a, b, own in zip(parts, others, by_tables, strict=True)):
         return varying
-    places = array_of(parts[1])
+    places, along = array_of(parts[1]), gathered_along(str(large.args[0].name_hint))
+    if along is not None:  # of the axis that places are of as much is used as they say
+        own = [axes_that_vary(a.ty, b.ty) - c for a, b, c in zip(parts, others, by_tables, strict=True)]
+        in_order = frozenset() if places is None else own[0] & {along} & {*axes_in_order(places)}
+        return varying - (own[0] - {along}) - own[1] - in_order
     if places is None or by_tables[0] or not str(large.args[0].name_hint).startswith("gather_nd"):
         return None
     lines = [each for number in range(places.shape[-1]) for each in axes_in_order(places[..., number])]

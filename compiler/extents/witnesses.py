@@ -23,7 +23,7 @@ from ...ir_passes.dialect.control_flow import BRANCH, LOOP, branch_of, loop_of
 from ...ir_passes.extents.step import operator_name, shape_of
 from ...ir_types import Call, Expr, Var
 from ...slices import slices
-from .ends import End, end_of
+from .ends import AllBut, End, end_of
 from .seen import Ends, Seen, differ, is_counted, is_sampled, known_array
 from .sized_constants import begins
 from .tables import Axes, shifted, table_axes, table_axes_of
@@ -86,7 +86,7 @@ class _Comparison:
             end = _compare(value, other, self._names, where)
             if end is not None:
                 self.ends[var] = end
-            if end is None or end.distances is None:
+            if end is None or not end.says:
                 _see_constants(name, number, value, other, self._seen, beyond=self._beyond)
             self._note_tables(var, value, other, where)
             self._names[var] = other_var
@@ -145,7 +145,7 @@ def output_shapes(imported: ImportedModel) -> tuple[tuple[int, ...], ...]:
     return tuple(shape_of(each.ty) for each in Graph.read(imported.module).outputs)
 
 
-def _compare(value: Expr, other: Expr, names: dict[Any, Any], where: str) -> End | None:
+def _compare(value: Expr, other: Expr, names: dict[Any, Any], where: str) -> End | AllBut | None:
     if type(value) is not type(other):
         differ(where, "it is another operator for other sizes")
     if not isinstance(value, tvm.ir.Call):
@@ -162,7 +162,7 @@ def _compare(value: Expr, other: Expr, names: dict[Any, Any], where: str) -> End
     if len(mine) != len(theirs) or not all(names[a].same_as(b) for a, b in zip(mine, theirs, strict=True)):
         differ(where, "it reads other tensors for other sizes")
     end = end_of(value, other)
-    if end is not None and end.distances is not None:
+    if end is not None and end.says:
         return end
     if name == "relax.strided_slice":
         _compare_slices(value, other, where)

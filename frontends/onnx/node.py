@@ -243,14 +243,17 @@ class Node:
         """The values of an expression that is known already."""
         return self._emitter.array(expr)
 
-    def emit_te(self, function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Expr:
+    def emit_te(self, function: Callable[..., Any], *arguments: Any, called: str = "", **keywords: Any) -> Expr:
         """Binds a call of a PrimFunc made from a TE compute: `function` gets a te.Tensor for each Relax argument.
+
+        Args:
+            called: the PrimFunc's name, where that of `function` does not say enough.
 
         Returns:
             a variable, or a list of variables if `function` returns several tensors.
         """
         tensors = [self.emit(each) for each in arguments if isinstance(each, relax.Expr)]
-        hint = function.__name__.strip("_<>")
+        hint = called or function.__name__.strip("_<>")
 
         def compute(*parameters: Any) -> Any:
             # Only tensors become parameters of the PrimFunc; whatever else is given is fixed in it.

@@ -15,6 +15,7 @@ from ...slices import slices
 from ..core.constants import constant, numpy_dtype
 from ..dialect import from_end as from_end_operator
 from ..dialect.append import joined
+from ..dialect.without_end import left_of
 from .digits import Axis, Digit, Extents, axis_of, bound_of, regrouped, size_of, varies, whole
 from .known import known
 from .step import Emit, Step, broadcast
@@ -139,6 +140,9 @@ def kernel(step: Step) -> Extents:
         return _spread(step, fields[0])
     if re.fullmatch(r"pad\d*", function):
         return _padded(step, fields[0])
+    along = gathered_along(function)
+    if along is not None:
+        return _gathered(step, fields[0], fields[1], along)
     if not function.startswith("gather_nd"):
         raise step.refused("it has no rule for that")
     data, places = fields
@@ -151,6 +155,21 @@ def kernel(step: Step) -> Extents:
             chosen = _chosen(step, data[number], None if array is None else array[..., number], number)
             found = broadcast(step, [found, chosen], step.shape[:lead])
     return (*found, *data[depth:])
+
+
+def gathered_along(function: str) -> int | None:
+    """The axis along which a kernel of this name takes an element for each place; None for other kernels."""
+    found = re.fullmatch(r"gather_elements_axis(\d+)_of\d*", function)
+    return None if found is None else int(found[1])
+
+
+def _gathered(step: Step, data: Extents, places: Extents, axis: int) -> Extents:
+    """An element for each place, at that along an axis, and where the place is along the others."""
+    found = broadcast(step, [places, (*data[:axis], (), *data[axis + 1 :])], step.shape)
+    if not varies(data[axis]):
+        return found
+    array = known(step.call.args[1].fields[1], step.made_by)
+    return broadcast(step, [found, _chosen(step, data[axis], array, axis)], step.shape)
 
 
 def _padded(step: Step, data: Extents) -> Extents:
@@ -265,6 +284,17 @@ def strided_slice(step: Step) -> Extents:
             axes.append(whole([step.shape[place]])[0])
         else:
             raise step.refused(f"it takes a part of axis {place}, which varies")
+    return tuple(axes)
+
+
+def without_end(step: Step) -> Extents:
+    """What is there of axes, but for some elements at their ends."""
+    axes = list(step.operands[0])
+    for place, begin, distance in left_of(step.call):
+        if len(axes[place]) > 1:
+            raise step.refused(f"axis {place} is several dimensions")
+        size = size_of(axes[place]) + -(begin + distance)
+        axes[place] = axis_of([Digit(step.shape[place], size)])
     return tuple(axes)
 
 

@@ -19,6 +19,7 @@ from ..dialect import interpolation as interpolation_operator
 from ..dialect import quantize
 from ..dialect import recurrent as recurrent_operator
 from ..dialect import weight_product as weight_product_operator
+from ..dialect import without_end as without_end_operator
 from ..dialect.float_functions import NAMES as FLOAT_FUNCTIONS
 from . import moving, summing, windows
 from .digits import Extents
@@ -83,6 +84,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         interpolation_operator.NAME.removeprefix("relax."): windows.interpolation,
         "take": moving.take,
         from_end_operator.NAME.removeprefix("relax."): moving.from_end,
+        without_end_operator.NAME.removeprefix("relax."): moving.without_end,
         "concat": moving.concat,
         append_operator.APPENDED.removeprefix("relax."): moving.continued,
         "call_tir": moving.kernel,

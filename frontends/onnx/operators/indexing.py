@@ -102,7 +102,8 @@ def gather_elements(node: Node) -> Result:
     """One index for every element of the output, along one axis."""
     axis = node.axis(node.attr_int("axis", 0), len(node.shape(0)))
     _check_not_empty(node, [axis])
-    return node.emit_te(te_indexing.gather_elements, node.expr(0), node.expr(1), axis)
+    called = f"gather_elements_axis{axis}_of"  # which axis that is decides what varies of the result
+    return node.emit_te(te_indexing.gather_elements, node.expr(0), node.expr(1), axis, called=called)
 
 
 @operator("GatherND")

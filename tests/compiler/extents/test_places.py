@@ -1,4 +1,4 @@
-"""Elements at places that a model counts along what varies, as exporters of masks write them."""
+"""Elements at places along what varies, and parts of it, as exporters of masks and positions write them."""
 
 from __future__ import annotations
 
@@ -122,3 +122,104 @@ def test_others_are_refused_or_right(more: list[onnx.NodeProto]) -> None:
         return
     for tokens in (2, 9, 20, 21):
         assert_right(compiled, proto, ranged.images(proto, tokens, S=tokens))
+
+
+def _differences() -> onnx.ModelProto:
+    """Of each element and the one before, as transformers' decoders look where a text begins among positions."""
+    nodes = [
+        *_counted("column", 1),
+        node("Slice", ["x", "first", "second", "second"], "begin", "begin"),
+        node("Concat", ["begin", "x"], "longer", "one more", axis=1),
+        node("Slice", ["longer", "first", "column sizes", "second"], "before", "all but the last"),
+        node("Add", ["column sizes", "second"], "all", "one more than there are"),
+        node("Slice", ["longer", "second", "all", "second"], "after", "all but the first"),
+        node("Slice", ["x", "first", "last", "second"], "short", "without the last"),
+        node("Sub", ["after", "before"], "y", "difference"),
+        node("ReduceSum", ["short", "second"], "z", "sum", keepdims=0),
+    ]
+    return model(
+        nodes,
+        {"x": ("float32", (1, "S", 3))},
+        {"y": ("float32", (1, "S", 3)), "z": ("float32", (1, 3))},
+        {**_CONSTANTS, "second": np.array([1])},
+    )
+
+
+def test_all_but_some_at_the_ends() -> None:
+    proto = _differences()
+    compiled = tilewright.compile(proto, ranges={"S": (2, 21)}, threads=1)
+    for tokens in (2, 3, 9, 20, 21):
+        assert_right(compiled, proto, ranged.images(proto, tokens, S=tokens))
+
+
+def _cropped() -> onnx.ModelProto:
+    """Borders of images, of other widths along each axis."""
+    nodes = [
+        node("Shape", ["x"], "sizes", "sizes", start=2, end=4),
+        node("Sub", ["sizes", "after"], "ends", "ends"),
+        node("Slice", ["x", "before", "ends", "axes"], "y", "crop"),
+    ]
+    numbers = {"before": np.array([0, 2]), "after": np.array([1, 1]), "axes": np.array([2, 3])}
+    return model(nodes, {"x": ("float32", (1, 3, "H", "W"))}, {"y": ("float32", (1, 3, "H - 1", "W - 3"))}, numbers)
+
+
+def test_borders() -> None:
+    proto = _cropped()
+    compiled = tilewright.compile(proto, ranges={"H": (2, 9), "W": (4, 14)}, threads=1)
+    for height, width in ((2, 4), (9, 4), (2, 14), (5, 7), (9, 14)):
+        assert_right(compiled, proto, ranged.images(proto, height, H=height, W=width))
+
+
+def test_half_of_what_varies_is_refused() -> None:
+    nodes = [
+        node("Shape", ["x"], "size", "size", start=1, end=2),
+        node("Div", ["size", "halves"], "half", "half"),
+        node("Slice", ["x", "first", "half", "one axis"], "y", "first half"),
+    ]
+    numbers = {"first": np.array([0]), "halves": np.array([2]), "one axis": np.array([1])}
+    proto = model(nodes, {"x": ("float32", (1, "S", 3))}, {"y": ("float32", (1, "T", 3))}, numbers)
+    with pytest.raises(UnsupportedError, match="which part of a tensor it takes depends on a size"):
+        tilewright.compile(proto, ranges={"S": (2, 21)}, threads=1)
+
+
+def test_a_place_for_each_element() -> None:
+    """Along an axis that does not vary, of tensors that do."""
+    proto = model(
+        [node("GatherElements", ["x", "places"], "y", "gather", axis=2)],
+        {"x": ("float32", (2, "S", 5)), "places": ("int64", (2, "S", 7))},
+        {"y": ("float32", (2, "S", 7))},
+    )
+    compiled = tilewright.compile(proto, ranges={"S": (1, 13)}, threads=1)
+    for tokens in (1, 2, 7, 13):
+        places = np.random.default_rng(tokens).integers(-5, 5, (2, tokens, 7))
+        inputs = {
+            "x": np.random.default_rng(tokens).standard_normal((2, tokens, 5)).astype(np.float32),
+            "places": places,
+        }
+        assert_right(compiled, proto, inputs)
+
+
+def test_a_place_for_each_element_in_order() -> None:
+    nodes = [
+        *_counted("column", 1),
+        node("Unsqueeze", ["column", "outer and inner"], "columns", "columns"),
+        node("Shape", ["x"], "s", "shape"),
+        node("Expand", ["columns", "s"], "places", "places"),
+        node("GatherElements", ["x", "places"], "y", "gather", axis=1),
+    ]
+    constants = {**_CONSTANTS, "outer and inner": np.array([0, 2])}
+    proto = model(nodes, {"x": ("float32", (2, "S", 5))}, {"y": ("float32", (2, "S", 5))}, constants)
+    compiled = tilewright.compile(proto, ranges={"S": (1, 13)}, threads=1)
+    for tokens in (1, 2, 7, 13):
+        assert_right(compiled, proto, ranged.images(proto, tokens, S=tokens))
+
+
+def test_a_place_for_each_element_that_data_says_is_refused() -> None:
+    """Places below 0 count from an end that varies."""
+    proto = model(
+        [node("GatherElements", ["x", "places"], "y", "gather", axis=1)],
+        {"x": ("float32", (2, "S", 5)), "places": ("int64", (2, "S", 5))},
+        {"y": ("float32", (2, "S", 5))},
+    )
+    with pytest.raises(UnsupportedError, match="it takes elements along axis 1, which varies"):
+        tilewright.compile(proto, ranges={"S": (1, 13)}, threads=1)

@@ -7,21 +7,24 @@ as there is of that. Anything else, a sum along it, would run to the end of the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 import tvm
 from tvm import relax
 
-from ...ir_passes.core.constants import array_of
+from ...ir_passes.core.constants import Array
 from ...ir_passes.dialect import interpolation, recurrent
 from ...ir_passes.extents.moving import axes_in_order, gathered_along
 from ...ir_passes.extents.rules import RULES, elementwise
 from ...ir_passes.extents.step import operator_name, shape_of
 from ...ir_types import Expr, Type, Var
+from ...slices import slices
 
 _INTERPOLATION = interpolation.NAME.removeprefix("relax.")
 _RECURRENT = recurrent.NAME.removeprefix("relax.")
 Axes = frozenset[int]  # of a tensor, those that are a table's
+Known: TypeAlias = Callable[[Expr], "Array | None"]
 _NONE: Axes = frozenset()
 
 
@@ -33,12 +36,13 @@ def axes_that_vary(large: Type, small: Type) -> Axes:
     return frozenset(axis for axis, (one, other) in enumerate(pairs) if one != other)
 
 
-def table_axes(large: Expr, small: Expr, known: Mapping[Var, Axes]) -> Axes | None:
+def table_axes(large: Expr, small: Expr, known: Mapping[Var, Axes], array: Known) -> Axes | None:
     """The axes of a call's result that are tables; None where the operator would not notice that its operands are.
 
     Args:
         large, small: the call in imports for two sizes.
         known: of the variables that the call for the largest sizes reads.
+        array: what constants alone decide of an operand, in that import; None for others.
     """
     varying = axes_that_vary(large.ty, small.ty)
     name = operator_name(large)
@@ -59,7 +63,7 @@ def table_axes(large: Expr, small: Expr, known: Mapping[Var, Axes]) -> Axes | No
     if name == "matmul":
         return _of_product(large, given)
     if name == "call_tir":
-        return _of_kernel(large, small, varying, known)
+        return _of_kernel(large, small, varying, known, array)
     if name == _INTERPOLATION:  # its tables are compared by themselves
         return None if given[0] else _NONE
     if (
@@ -73,6 +77,8 @@ def table_axes(large: Expr, small: Expr, known: Mapping[Var, Axes]) -> Axes | No
         rank = len(shape_of(large.ty))
         order = range(rank)[::-1] if large.attrs.axes is None else [int(axis) % rank for axis in large.attrs.axes]
         return frozenset(place for place, axis in enumerate(order) if axis in given[0])
+    if name == "strided_slice":
+        return _of_slice(large, small, given[0])
     if name in ("reshape", "expand_dims", "squeeze"):
         before, after = shape_of(operands[0].ty), shape_of(large.ty)
         moved = dict(zip(_longer(before), _longer(after), strict=False))
@@ -94,7 +100,25 @@ def _of_product(large: Expr, given: Sequence[Axes]) -> Axes | None:
     return frozenset([*rows, *columns])
 
 
-def _of_kernel(large: Expr, small: Expr, varying: Axes, known: Mapping[Var, Axes]) -> Axes | None:
+def _of_slice(large: Expr, small: Expr, given: Axes) -> Axes | None:
+    """Of a table a part that begins where that for the other size does, and ends as far from its end."""
+    shapes = [shape_of(each.args[0].ty) for each in (large, small)]
+    mine, theirs = (slices(each, shape) for each, shape in zip((large, small), shapes, strict=True))
+    if mine is None or theirs is None:
+        return None
+    found = set()
+    for axis in given:
+        one, other, (most, extent) = mine[axis], theirs[axis], (shape[axis] for shape in shapes)
+        if (one.start, one.step) != (other.start, other.step) or one.step < 0:
+            return None
+        if one.stop != other.stop:
+            if most - one.stop != extent - other.stop or one.step != 1:
+                return None
+            found.add(axis)
+    return frozenset(found)
+
+
+def _of_kernel(large: Expr, small: Expr, varying: Axes, known: Mapping[Var, Axes], array: Known) -> Axes | None:
     """Of the importer's kernels those that gather, and totals."""
     parts, others = (list(each.args[1].fields) for each in (large, small))
     by_tables = [table_axes_of(part, other, known) for part, other in zip(parts, others, strict=True)]
@@ -108,15 +132,42 @@ def _of_kernel(large: Expr, small: Expr, varying: Axes, known: Mapping[Var, Axes
         return None
     if all(axes_that_vary(a.ty, b.ty) <= own for a, b, own in zip(parts, others, by_tables, strict=True)):
         return varying
-    places, along = array_of(parts[1]), gathered_along(str(large.args[0].name_hint))
-    if along is not None:  # of the axis that places are of as much is used as they say
-        own = [axes_that_vary(a.ty, b.ty) - c for a, b, c in zip(parts, others, by_tables, strict=True)]
-        in_order = frozenset() if places is None else own[0] & {along} & {*axes_in_order(places)}
-        return varying - (own[0] - {along}) - own[1] - in_order
-    if places is None or by_tables[0] or not str(large.args[0].name_hint).startswith("gather_nd"):
-        return None
-    lines = [each for number in range(places.shape[-1]) for each in axes_in_order(places[..., number])]
-    return varying - frozenset(lines)
+    own = [axes_that_vary(a.ty, b.ty) - c for a, b, c in zip(parts, others, by_tables, strict=True)]
+    return _of_gather(large, [shape_of(each.ty) for each in parts], by_tables[0], own, varying, array(parts[1]))
+
+
+def _of_gather(
+    large: Expr,
+    shapes: Sequence[tuple[int, ...]],
+    tables: Axes,
+    own: Sequence[Axes],
+    varying: Axes,
+    places: Array | None,
+) -> Axes | None:
+    """Of axes along which places say what is taken: those vary that the places have, or count along what varies.
+
+    Args:
+        shapes: of the tensor and of the places.
+        tables: the axes of the tensor that are a table's.
+        own: the axes of both that vary, and are none.
+        varying: axes of the result that differ.
+        places: what they are, where that is known.
+    """
+    along = gathered_along(str(large.args[0].name_hint))
+    taken, lead = [along], 0  # axes of the tensor, and how far behind its own place an axis that stays is in the result
+    if along is None:
+        taken = list(range(shapes[1][-1]))
+        lead = len(shapes[1]) - 1 - len(taken)
+        if len(shapes[0]) + lead != len(shape_of(large.ty)):  # it gathers for each of a batch
+            return None
+    columns = [None if places is None else places if along is not None else places[..., axis] for axis in taken]
+    real = own[1] | {axis + lead for axis in own[0].difference(taken)}
+    for axis, column in zip(taken, columns, strict=True):
+        if axis in tables and (column is None or column.min(initial=0) < 0):
+            return None
+        if axis in own[0] and column is not None:
+            real |= {*axes_in_order(column)}
+    return varying - real
 
 
 def _joined(

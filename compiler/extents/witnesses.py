@@ -20,6 +20,7 @@ from ...frontends import ImportedModel
 from ...ir_passes.core.functions import split
 from ...ir_passes.core.graph import MAIN, Graph, leaves
 from ...ir_passes.dialect.control_flow import BRANCH, LOOP, branch_of, loop_of
+from ...ir_passes.extents.known import known
 from ...ir_passes.extents.step import operator_name, shape_of
 from ...ir_types import Call, Expr, Var
 from ...slices import slices
@@ -65,6 +66,7 @@ class _Comparison:
         self._parts = split(large.module), split(small.module)
         self._names: dict[Any, Any] = {}
         self._tables: dict[Var, Axes] = {}
+        self._made: dict[Expr, Expr] = {}
         self._items: dict[Var, list[Axes]] = {}  # of what calls of functions give
 
     def function(self, name: str, given: Sequence[Axes]) -> list[Axes]:
@@ -88,6 +90,7 @@ class _Comparison:
                 self.ends[var] = end
             if end is None or not end.says:
                 _see_constants(name, number, value, other, self._seen, beyond=self._beyond)
+            self._made[var] = value
             self._note_tables(var, value, other, where)
             self._names[var] = other_var
         for one, two in zip(ours.outputs, theirs.outputs, strict=True):
@@ -105,7 +108,7 @@ class _Comparison:
         if name in (BRANCH, LOOP):
             self._items[var] = self._branch(value, other) if name == BRANCH else self._loop(value, other)
             return
-        found = table_axes(value, other, self._tables)
+        found = table_axes(value, other, self._tables, lambda each: known(each, self._made.get))
         if found is None:
             differ(where, f"its {operator_name(value)} reads a constant or a repetition that is as long as a size")
         self._tables[var] = found

@@ -9,13 +9,14 @@ import tvm
 from ...ir_types import Expr
 from ..core.constants import Array, array_of
 from ..dialect.evaluation import evaluate
+from ..dialect.sized import COUNTED
 from .step import operator_name
 
 # Of what is there they compute the same, whatever the sizes are: nothing that is not there is read for it.
 _ELEMENT_BY_ELEMENT = frozenset(
     (
         *("add", "astype", "broadcast_to", "concat", "expand_dims", "maximum", "minimum", "multiply", "permute_dims"),
-        *("reshape", "squeeze", "subtract"),
+        *("reshape", "squeeze", "subtract", COUNTED.removeprefix("relax.")),
     )
 )
 

@@ -223,3 +223,34 @@ def test_a_place_for_each_element_that_data_says_is_refused() -> None:
     )
     with pytest.raises(UnsupportedError, match="it takes elements along axis 1, which varies"):
         tilewright.compile(proto, ranges={"S": (1, 13)}, threads=1)
+
+
+def test_positions_of_several_texts() -> None:
+    """What does not depend on data is a repetition along the batch: parts of it are, and what is gathered of it."""
+    nodes = [
+        *_counted("row", 0),
+        *_counted("column", 1),
+        node("Shape", ["x"], "s", "shape"),
+        node("Expand", ["column", "s"], "positions", "positions"),
+        node("Slice", ["positions", "first", "second", "second"], "begin", "begin"),
+        node("Sub", ["begin", "two"], "before all", "before all"),
+        node("Concat", ["before all", "positions"], "longer", "longer", axis=1),
+        node("Slice", ["longer", "first", "column sizes", "second"], "before", "all but the last"),
+        node("Add", ["column sizes", "second"], "end", "end"),
+        node("Slice", ["longer", "second", "end", "second"], "after", "all but the first"),
+        node("Sub", ["after", "before"], "steps", "steps"),
+        node("CumSum", ["steps", "one"], "sums", "sums"),
+        node("Unsqueeze", ["row", "last"], "rows", "rows"),
+        node("Expand", ["rows", "s"], "all rows", "all rows"),
+        node("Unsqueeze", ["all rows", "last"], "r", "rows as pairs"),
+        node("Unsqueeze", ["positions", "last"], "c", "columns as pairs"),
+        node("Concat", ["r", "c"], "places", "pairs", axis=-1),
+        node("GatherND", ["sums", "places"], "gathered", "gather"),
+        node("Cast", ["gathered"], "z", "cast", to=onnx.TensorProto.FLOAT),
+        node("Mul", ["x", "z"], "y", "product"),
+    ]
+    constants = {**_CONSTANTS, "second": np.array([1])}
+    proto = model(nodes, {"x": ("float32", ("B", "S"))}, {"y": ("float32", ("B", "S"))}, constants)
+    compiled = tilewright.compile(proto, ranges={"B": (1, 3), "S": (2, 21)}, threads=1)
+    for texts, tokens in ((1, 2), (3, 2), (1, 21), (2, 9), (3, 21)):
+        assert_right(compiled, proto, ranged.images(proto, tokens, B=texts, S=tokens))

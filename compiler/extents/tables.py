@@ -7,15 +7,16 @@ as there is of that. Anything else, a sum along it, would run to the end of the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
+from collections.abc import Mapping, Sequence
 
 import tvm
 from tvm import relax
 
-from ...ir_passes.core.constants import Array
 from ...ir_passes.dialect import interpolation, recurrent
-from ...ir_passes.extents.moving import axes_in_order, gathered_along
+from ...ir_passes.dialect.interpolation import sampled_of
+from ...ir_passes.extents.importer_kernels import gathered_along
+from ...ir_passes.extents.known import MadeBy, column, known
+from ...ir_passes.extents.moving import all_in_order, axes_in_order
 from ...ir_passes.extents.rules import RULES, elementwise
 from ...ir_passes.extents.step import operator_name, shape_of
 from ...ir_types import Expr, Type, Var
@@ -24,7 +25,6 @@ from ...slices import slices
 _INTERPOLATION = interpolation.NAME.removeprefix("relax.")
 _RECURRENT = recurrent.NAME.removeprefix("relax.")
 Axes = frozenset[int]  # of a tensor, those that are a table's
-Known: TypeAlias = Callable[[Expr], "Array | None"]
 _NONE: Axes = frozenset()
 
 
@@ -36,36 +36,39 @@ def axes_that_vary(large: Type, small: Type) -> Axes:
     return frozenset(axis for axis, (one, other) in enumerate(pairs) if one != other)
 
 
-def table_axes(large: Expr, small: Expr, known: Mapping[Var, Axes], array: Known) -> Axes | None:
+def table_axes(large: Expr, small: Expr, tables: Mapping[Var, Axes], made_by: MadeBy) -> Axes | None:
     """The axes of a call's result that are tables; None where the operator would not notice that its operands are.
 
     Args:
         large, small: the call in imports for two sizes.
-        known: of the variables that the call for the largest sizes reads.
-        array: what constants alone decide of an operand, in that import; None for others.
+        tables: of the variables that the call for the largest sizes reads.
+        made_by: what a variable is bound to in that import.
     """
     varying = axes_that_vary(large.ty, small.ty)
     name = operator_name(large)
-    given = [table_axes_of(argument, other, known) for argument, other in zip(large.args, small.args, strict=True)]
+    given = [table_axes_of(argument, other, tables) for argument, other in zip(large.args, small.args, strict=True)]
     operands = [argument for argument in large.args if isinstance(argument.ty, relax.TensorType)]
     if name in ("broadcast_to", "full", "zeros", "ones"):
-        return _joined(varying, len(shape_of(large.ty)), list(large.args), list(small.args), known)
+        return _joined(varying, len(shape_of(large.ty)), list(large.args), list(small.args), tables)
     if RULES.get(name) is elementwise:
-        return _joined(varying, len(shape_of(large.ty)), list(large.args), list(small.args), known)
+        return _joined(varying, len(shape_of(large.ty)), list(large.args), list(small.args), tables)
     if name == "concat":
         parts, others = (list(each.args[0].fields) for each in (large, small))
         axis = int(large.attrs.axis) % len(shape_of(large.ty))
-        if any(axis in table_axes_of(part, other, known) for part, other in zip(parts, others, strict=True)):
+        if any(axis in table_axes_of(part, other, tables) for part, other in zip(parts, others, strict=True)):
             return None
-        return _joined(varying - {axis}, len(shape_of(large.ty)), parts, others, known)
+        return _joined(varying - {axis}, len(shape_of(large.ty)), parts, others, tables)
     if not any(given):
         return _NONE
     if name == "matmul":
-        return _of_product(large, given)
+        return _of_product(large, small, varying, given)
     if name == "call_tir":
-        return _of_kernel(large, small, varying, known, array)
+        return _of_kernel(large, small, varying, tables, made_by)
     if name == _INTERPOLATION:  # its tables are compared by themselves
-        return None if given[0] else _NONE
+        return None if given[0] & _resized(large) else given[0]
+    if name in ("nn.softmax", "nn.log_softmax", "nn.layer_norm"):
+        normed = large.attrs.axes if name == "nn.layer_norm" else [large.attrs.axis]
+        return None if given[0] & {int(axis) % len(shape_of(large.ty)) for axis in normed} else given[0]
     if (
         name == _RECURRENT
     ):  # initial states that are the same for all sequences, of which there are as many as there are
@@ -85,19 +88,36 @@ def table_axes(large: Expr, small: Expr, known: Mapping[Var, Axes], array: Known
         same = [before[axis] for axis in _longer(before)] == [after[axis] for axis in _longer(after)]
         return frozenset(moved[axis] for axis in given[0]) if same else None
     if name == "take" and large.attrs.axis is not None and not given[0]:
-        return frozenset(axis + int(large.attrs.axis) % len(shape_of(operands[0].ty)) for axis in given[1])
+        axis = int(large.attrs.axis) % len(shape_of(operands[0].ty))
+        places = known(large.args[1], made_by) if axis in axes_that_vary(large.args[0].ty, small.args[0].ty) else None
+        own = _NONE if places is None else given[1] if all_in_order(places) else frozenset(axes_in_order(places))
+        return frozenset(axis + each for each in given[1] - own)
     return None
 
 
-def _of_product(large: Expr, given: Sequence[Axes]) -> Axes | None:
-    """Of a product the rows of its first operand and the columns of its second; what is summed is no table."""
-    left, right = (len(shape_of(each.ty)) for each in large.args)
-    rank = len(shape_of(large.ty))
-    if min(left, right) < 2 or left - 1 in given[0] or right - 2 in given[1]:
+def _resized(call: Expr) -> Axes:
+    """The axes along which an interpolation does not leave all as it is."""
+    axes = [int(axis) for axis in call.attrs["axes"]]
+    said: list[interpolation.Sampling | None] = [*sampled_of(call)] or [None] * len(axes)
+    before, after = shape_of(call.args[0].ty), shape_of(call.ty)
+    return frozenset(
+        axis
+        for axis, sampling in zip(axes, said, strict=True)
+        if sampling is None or before[axis] != after[axis] or sampling.scale != 1 or tuple(sampling.crop) != (0, 1)
+    )
+
+
+def _of_product(large: Expr, small: Expr, varying: Axes, given: Sequence[Axes]) -> Axes | None:
+    """Of the axes of a product those that no operand has but as a table; what is summed is no table."""
+    ranks = [len(shape_of(each.ty)) for each in large.args]
+    summed = (ranks[0] - 1, ranks[1] - 2)
+    if min(ranks) < 2 or summed[0] in given[0] or summed[1] in given[1]:
         return None
-    rows = [axis + rank - left for axis in given[0]]
-    columns = [axis + rank - right for axis in given[1]]
-    return frozenset([*rows, *columns])
+    found = set(varying)
+    for operand, other, tables, rank, inner in zip(large.args, small.args, given, ranks, summed, strict=True):
+        lead = len(shape_of(large.ty)) - rank
+        found -= {axis + lead for axis in axes_that_vary(operand.ty, other.ty) - tables if axis != inner}
+    return frozenset(found)
 
 
 def _of_slice(large: Expr, small: Expr, given: Axes) -> Axes | None:
@@ -118,10 +138,10 @@ def _of_slice(large: Expr, small: Expr, given: Axes) -> Axes | None:
     return frozenset(found)
 
 
-def _of_kernel(large: Expr, small: Expr, varying: Axes, known: Mapping[Var, Axes], array: Known) -> Axes | None:
+def _of_kernel(large: Expr, small: Expr, varying: Axes, tables: Mapping[Var, Axes], made_by: MadeBy) -> Axes | None:
     """Of the importer's kernels those that gather, and totals."""
     parts, others = (list(each.args[1].fields) for each in (large, small))
-    by_tables = [table_axes_of(part, other, known) for part, other in zip(parts, others, strict=True)]
+    by_tables = [table_axes_of(part, other, tables) for part, other in zip(parts, others, strict=True)]
     if not any(by_tables):
         return _NONE
     if str(large.args[0].name_hint).startswith("running_total"):  # of a beginning the beginning
@@ -133,7 +153,7 @@ def _of_kernel(large: Expr, small: Expr, varying: Axes, known: Mapping[Var, Axes
     if all(axes_that_vary(a.ty, b.ty) <= own for a, b, own in zip(parts, others, by_tables, strict=True)):
         return varying
     own = [axes_that_vary(a.ty, b.ty) - c for a, b, c in zip(parts, others, by_tables, strict=True)]
-    return _of_gather(large, [shape_of(each.ty) for each in parts], by_tables[0], own, varying, array(parts[1]))
+    return _of_gather(large, [shape_of(each.ty) for each in parts], by_tables[0], own, varying, parts[1], made_by)
 
 
 def _of_gather(
@@ -142,7 +162,8 @@ def _of_gather(
     tables: Axes,
     own: Sequence[Axes],
     varying: Axes,
-    places: Array | None,
+    places: Expr,
+    made_by: MadeBy,
 ) -> Axes | None:
     """Of axes along which places say what is taken: those vary that the places have, or count along what varies.
 
@@ -151,47 +172,49 @@ def _of_gather(
         tables: the axes of the tensor that are a table's.
         own: the axes of both that vary, and are none.
         varying: axes of the result that differ.
-        places: what they are, where that is known.
+        places: what says what is taken.
+        made_by: as `known` has it.
     """
     along = gathered_along(str(large.args[0].name_hint))
-    taken, lead = [along], 0  # axes of the tensor, and how far behind its own place an axis that stays is in the result
-    if along is None:
+    if along is not None:
+        taken, columns, lead = [along], [known(places, made_by)], 0
+    else:
         taken = list(range(shapes[1][-1]))
-        lead = len(shapes[1]) - 1 - len(taken)
+        columns = [column(places, axis, made_by) for axis in taken]
+        lead = len(shapes[1]) - 1 - len(taken)  # how far behind its own place an axis that stays is in the result
         if len(shapes[0]) + lead != len(shape_of(large.ty)):  # it gathers for each of a batch
             return None
-    columns = [None if places is None else places if along is not None else places[..., axis] for axis in taken]
     real = own[1] | {axis + lead for axis in own[0].difference(taken)}
-    for axis, column in zip(taken, columns, strict=True):
-        if axis in tables and (column is None or column.min(initial=0) < 0):
+    for axis, numbers in zip(taken, columns, strict=True):
+        if axis in tables and (numbers is None or numbers.min(initial=0) < 0):
             return None
-        if axis in own[0] and column is not None:
-            real |= {*axes_in_order(column)}
+        if axis in own[0] and numbers is not None:
+            real |= {*axes_in_order(numbers)}
     return varying - real
 
 
 def _joined(
-    varying: Axes, rank: int, operands: Sequence[Expr], others: Sequence[Expr], known: Mapping[Var, Axes]
+    varying: Axes, rank: int, operands: Sequence[Expr], others: Sequence[Expr], tables: Mapping[Var, Axes]
 ) -> Axes:
     """Of the axes that vary those that vary by tables alone."""
     found = set(varying)
     for operand, other in zip(operands, others, strict=True):
         if isinstance(operand.ty, relax.TensorType):
             lead = rank - len(shape_of(operand.ty))
-            own = axes_that_vary(operand.ty, other.ty) - table_axes_of(operand, other, known)
+            own = axes_that_vary(operand.ty, other.ty) - table_axes_of(operand, other, tables)
             found -= {axis + lead for axis in own}
     return frozenset(found)
 
 
-def table_axes_of(operand: Expr, other: Expr, known: Mapping[Var, Axes]) -> Axes:
+def table_axes_of(operand: Expr, other: Expr, tables: Mapping[Var, Axes]) -> Axes:
     """The axes of an operand that are a table's, in imports for two sizes."""
     if isinstance(operand, relax.Var):
-        return known.get(operand, _NONE)
+        return tables.get(operand, _NONE)
     if isinstance(operand, tvm.ir.GenericConst):
         return axes_that_vary(operand.ty, other.ty)
     if isinstance(operand, relax.Tuple):
         return frozenset().union(
-            *(table_axes_of(a, b, known) for a, b in zip(operand.fields, other.fields, strict=True))
+            *(table_axes_of(a, b, tables) for a, b in zip(operand.fields, other.fields, strict=True))
         )
     return _NONE
 

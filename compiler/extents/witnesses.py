@@ -20,9 +20,10 @@ from ...frontends import ImportedModel
 from ...ir_passes.core.functions import split
 from ...ir_passes.core.graph import MAIN, Graph, leaves
 from ...ir_passes.dialect.control_flow import BRANCH, LOOP, branch_of, loop_of
-from ...ir_passes.extents.known import known
+from ...ir_passes.extents.importer_kernels import has_rule
+from ...ir_passes.extents.kept_places import literals
 from ...ir_passes.extents.step import operator_name, shape_of
-from ...ir_types import Call, Expr, Var
+from ...ir_types import Call, Expr, IRModule, Var
 from ...slices import slices
 from .ends import AllBut, End, end_of
 from .seen import Ends, Seen, differ, is_counted, is_sampled, known_array
@@ -85,7 +86,7 @@ class _Comparison:
         pairs = zip(ours.bindings, theirs.bindings, strict=True)
         for number, ((var, value), (other_var, other)) in enumerate(pairs):
             where = f"node '{var.name}'"
-            end = _compare(value, other, self._names, where)
+            end = _compare(value, other, self._names, where, [part[name] for part in self._parts])
             if end is not None:
                 self.ends[var] = end
             if end is None or not end.says:
@@ -108,7 +109,7 @@ class _Comparison:
         if name in (BRANCH, LOOP):
             self._items[var] = self._branch(value, other) if name == BRANCH else self._loop(value, other)
             return
-        found = table_axes(value, other, self._tables, lambda each: known(each, self._made.get))
+        found = table_axes(value, other, self._tables, self._made.get)
         if found is None:
             differ(where, f"its {operator_name(value)} reads a constant or a repetition that is as long as a size")
         self._tables[var] = found
@@ -148,7 +149,9 @@ def output_shapes(imported: ImportedModel) -> tuple[tuple[int, ...], ...]:
     return tuple(shape_of(each.ty) for each in Graph.read(imported.module).outputs)
 
 
-def _compare(value: Expr, other: Expr, names: dict[Any, Any], where: str) -> End | AllBut | None:
+def _compare(
+    value: Expr, other: Expr, names: dict[Any, Any], where: str, parts: Sequence[IRModule]
+) -> End | AllBut | None:
     if type(value) is not type(other):
         differ(where, "it is another operator for other sizes")
     if not isinstance(value, tvm.ir.Call):
@@ -176,9 +179,18 @@ def _compare(value: Expr, other: Expr, names: dict[Any, Any], where: str) -> End
             _compare_argument(argument, another, where)
     else:
         _compare_argument(value.args[0], other.args[0], where)
+    if name == "relax.call_tir":
+        _compare_kernels(value, other, parts, where)
     if not tvm_ffi.structural_equal(value.attrs, other.attrs):
         differ(where, f"the attributes of its {name.removeprefix('relax.')} depend on a size")
     return end
+
+
+def _compare_kernels(value: Expr, other: Expr, parts: Sequence[IRModule], where: str) -> None:
+    """What has no rule of its own is followed by its statements: they have to be the same."""
+    ours, theirs = (part[call.args[0]] for part, call in zip(parts, (value, other), strict=True))
+    if not has_rule(str(value.args[0].name_hint)) and literals(ours) != literals(theirs):
+        differ(where, "a number in its kernel depends on a size")
 
 
 def _compare_argument(argument: Expr, other: Expr, where: str) -> None:

@@ -239,7 +239,8 @@ class Walk:
             if isinstance(known, list):
                 fields[place] = known
         name = operator_name(call)
-        return Step(call, name, str(var.name), operands, fields, self._made.get)
+        function = self.module[call.args[0]] if name == "call_tir" else None
+        return Step(call, name, str(var.name), operands, fields, self._made.get, function=function)
 
     def _check(self, step: Step, found: tuple[Any, ...]) -> None:
         """Whether all sizes of a result are possible at the lower ends of the ranges."""

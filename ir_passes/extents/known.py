@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 import tvm
 
@@ -10,8 +11,9 @@ from ...ir_types import Expr
 from ..core.constants import Array, array_of
 from ..dialect.evaluation import evaluate
 from ..dialect.sized import COUNTED
-from .step import operator_name
+from .step import operator_name, shape_of
 
+MadeBy: TypeAlias = Callable[[Expr], "Expr | None"]
 # Of what is there they compute the same, whatever the sizes are: nothing that is not there is read for it.
 _ELEMENT_BY_ELEMENT = frozenset(
     (
@@ -21,7 +23,7 @@ _ELEMENT_BY_ELEMENT = frozenset(
 )
 
 
-def known(expr: Expr, made_by: Callable[[Expr], Expr | None]) -> Array | None:
+def known(expr: Expr, made_by: MadeBy) -> Array | None:
     """The values of an expression at the largest sizes, of which as much as is there holds at all sizes.
 
     Args:
@@ -46,3 +48,20 @@ def known(expr: Expr, made_by: Callable[[Expr], Expr | None]) -> Array | None:
                 return None
             operands.append(operand)
     return evaluate(call, operands)
+
+
+def column(expr: Expr, number: int, made_by: MadeBy) -> Array | None:
+    """The same of one place along the last axis: of pairs the first may be known, where data says the second."""
+    array = known(expr, made_by)
+    if array is not None:
+        return array[..., number]
+    call = made_by(expr)
+    rank = len(shape_of(expr.ty))
+    if not isinstance(call, tvm.ir.Call) or operator_name(call) != "concat" or int(call.attrs.axis) % rank != rank - 1:
+        return None
+    for part in call.args[0].fields:
+        width = shape_of(part.ty)[-1]
+        if number < width:
+            return column(part, number, made_by)
+        number -= width
+    return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -48,7 +47,7 @@ def take(step: Step) -> Extents:
         raise step.refused("it takes of all axes at once")
     axis, array = int(step.call.attrs.axis) % len(data), known(step.call.args[1], step.made_by)
     if varies(data[axis]) and array is not None:
-        places = broadcast(step, [places, _chosen(step, data[axis], array, axis)], array.shape)
+        places = broadcast(step, [places, chosen_places(step, data[axis], array, axis)], array.shape)
     elif varies(data[axis]) and str(step.call.attrs.mode) == "wrap":
         if len(data[axis]) > 1:
             raise step.refused(f"axis {axis} is several dimensions")
@@ -104,7 +103,7 @@ def from_end(step: Step) -> Extents:
     return (*data[:axis], *step.operands[1], *data[axis + 1 :])
 
 
-def _chosen(step: Step, axis: Axis, places: Any, number: int) -> Extents:
+def chosen_places(step: Step, axis: Axis, places: Any, number: int) -> Extents:
     """What there is of elements of an axis that varies: of those that are always there all, of all in order as many."""
     if places is not None and places.size and int(places.min()) >= 0:
         if int(places.max()) < smallest(size_of(axis)):
@@ -112,7 +111,16 @@ def _chosen(step: Step, axis: Axis, places: Any, number: int) -> Extents:
         for place in axes_in_order(places):
             if places.shape[place] == bound_of(axis):
                 return tuple(axis if each == place else whole([size])[0] for each, size in enumerate(places.shape))
+        if all_in_order(places) and places.size == bound_of(axis):
+            found = regrouped((axis,), places.shape)
+            if found is not None:
+                return found
     raise step.refused(f"it takes elements along axis {number}, which varies")
+
+
+def all_in_order(places: Any) -> bool:
+    """Whether an array counts from 0 on, row by row: it takes what a reshape does."""
+    return np.array_equal(places.reshape(-1), np.arange(places.size))
 
 
 def axes_in_order(places: Any) -> list[int]:
@@ -122,80 +130,6 @@ def axes_in_order(places: Any) -> list[int]:
         for axis, extent in enumerate(places.shape)
     ]
     return [axis for axis, line in enumerate(lines) if np.array_equal(places, np.broadcast_to(line, places.shape))]
-
-
-def kernel(step: Step) -> Extents:
-    """A kernel that the importer wrote."""
-    (fields,) = step.fields.values()
-    function, operands = str(step.call.args[0].name_hint), step.call.args[1].fields
-    if function.startswith("running_total") and len(fields[0][1]) <= 1:  # what is not there comes after what is
-        return fields[0]
-    if function.startswith("rotate"):
-        x, cosine, sine = fields
-        (turned,) = broadcast(step, [x[2:3], cosine[1:2], sine[1:2]], step.shape[2:3])
-        if any(varies(axis) for axis in (x[3], cosine[-1])):
-            raise step.refused("it turns heads of a size that varies")
-        return (*x[:2], turned, x[3])
-    if function.startswith("spread"):
-        return _spread(step, fields[0])
-    if re.fullmatch(r"pad\d*", function):
-        return _padded(step, fields[0])
-    along = gathered_along(function)
-    if along is not None:
-        return _gathered(step, fields[0], fields[1], along)
-    if not function.startswith("gather_nd"):
-        raise step.refused("it has no rule for that")
-    data, places = fields
-    depth, lead = bound_of(places[-1]), len(places) - 1
-    if lead + len(data) - depth != len(step.shape):
-        raise step.refused("it gathers for each of a batch")
-    array, found = known(operands[1], step.made_by), tuple(places[:-1])
-    for number in range(depth):
-        if varies(data[number]):
-            chosen = _chosen(step, data[number], None if array is None else array[..., number], number)
-            found = broadcast(step, [found, chosen], step.shape[:lead])
-    return (*found, *data[depth:])
-
-
-def gathered_along(function: str) -> int | None:
-    """The axis along which a kernel of this name takes an element for each place; None for other kernels."""
-    found = re.fullmatch(r"gather_elements_axis(\d+)_of\d*", function)
-    return None if found is None else int(found[1])
-
-
-def _gathered(step: Step, data: Extents, places: Extents, axis: int) -> Extents:
-    """An element for each place, at that along an axis, and where the place is along the others."""
-    found = broadcast(step, [places, (*data[:axis], (), *data[axis + 1 :])], step.shape)
-    if not varies(data[axis]):
-        return found
-    array = known(step.call.args[1].fields[1], step.made_by)
-    return broadcast(step, [found, _chosen(step, data[axis], array, axis)], step.shape)
-
-
-def _padded(step: Step, data: Extents) -> Extents:
-    """What lies at the ends of some axes, repeated, mirrored."""
-    for place, axis in enumerate(data):
-        if varies(axis) and bound_of(axis) != step.shape[place]:
-            raise step.refused(f"it repeats what lies at an end of axis {place}, which varies")
-    changed = [bound_of(axis) != extent for axis, extent in zip(data, step.shape, strict=True)]
-    return tuple(
-        whole([extent])[0] if new else axis for axis, extent, new in zip(data, step.shape, changed, strict=True)
-    )
-
-
-def _spread(step: Step, data: Extents) -> Extents:
-    """Zeros between the elements along the last axes."""
-    axes: list[Axis] = []
-    for place, axis in enumerate(data):
-        bound, extent = bound_of(axis), step.shape[place]
-        if not varies(axis) or bound == extent:
-            axes.append(axis if bound == extent else whole([extent])[0])
-            continue
-        if len(axis) > 1:
-            raise step.refused(f"axis {place} is several dimensions")
-        stride = (extent - 1) // (bound - 1)
-        axes.append(axis_of([Digit(extent, axis[0].size * stride + (1 - stride))]))
-    return tuple(axes)
 
 
 def concat(step: Step) -> Extents:

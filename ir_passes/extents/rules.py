@@ -21,7 +21,7 @@ from ..dialect import recurrent as recurrent_operator
 from ..dialect import weight_product as weight_product_operator
 from ..dialect import without_end as without_end_operator
 from ..dialect.float_functions import NAMES as FLOAT_FUNCTIONS
-from . import moving, summing, windows
+from . import importer_kernels, moving, summing, windows
 from .digits import Extents
 from .step import Step, broadcast
 
@@ -87,7 +87,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         without_end_operator.NAME.removeprefix("relax."): moving.without_end,
         "concat": moving.concat,
         append_operator.APPENDED.removeprefix("relax."): moving.continued,
-        "call_tir": moving.kernel,
+        "call_tir": importer_kernels.kernel,
         "split": moving.split,
         "strided_slice": moving.strided_slice,
         "nn.pad": moving.padding,

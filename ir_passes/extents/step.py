@@ -10,7 +10,7 @@ import tvm
 from tvm import relax
 
 from ...errors import UnsupportedError
-from ...ir_types import Call, Expr, Type
+from ...ir_types import Call, Expr, PrimFunc, Type
 from ...sizes import Size
 from .digits import Axis, Extents, any_varies, merged, whole
 
@@ -47,6 +47,7 @@ class Step:
         in_sums: operands of reductions that what they hold there does not change.
         reaches: how far behind its end, by place and axis; without a number, up to the bound.
         own_end: whether the kernel of the result finds itself where it ends.
+        function: the kernel that is called, where it is one.
         sizes, instead: sizes that have to be known when it runs, and what is to be computed of them instead.
     """
 
@@ -62,6 +63,7 @@ class Step:
     sizes: tuple[Size, ...] = ()
     instead: Instead | None = None
     own_end: bool = False
+    function: PrimFunc | None = None
 
     @property
     def shapes(self) -> list[tuple[int, ...]]:

@@ -7,6 +7,7 @@ as there is of that. Anything else, a sum along it, would run to the end of the 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import tvm
@@ -14,12 +15,14 @@ from tvm import relax
 
 from ...ir_passes.dialect import interpolation, recurrent
 from ...ir_passes.dialect.interpolation import sampled_of
+from ...ir_passes.extents.digits import Digit, axis_of, regrouped, varies
 from ...ir_passes.extents.importer_kernels import gathered_along
 from ...ir_passes.extents.known import MadeBy, column, known
 from ...ir_passes.extents.moving import all_in_order, axes_in_order
 from ...ir_passes.extents.rules import RULES, elementwise
-from ...ir_passes.extents.step import operator_name, shape_of
+from ...ir_passes.extents.step import axes_of, operator_name, shape_of
 from ...ir_types import Expr, Type, Var
+from ...sizes import Dimension
 from ...slices import slices
 
 _INTERPOLATION = interpolation.NAME.removeprefix("relax.")
@@ -69,11 +72,13 @@ def table_axes(large: Expr, small: Expr, tables: Mapping[Var, Axes], made_by: Ma
     if name in ("nn.softmax", "nn.log_softmax", "nn.layer_norm"):
         normed = large.attrs.axes if name == "nn.layer_norm" else [large.attrs.axis]
         return None if given[0] & {int(axis) % len(shape_of(large.ty)) for axis in normed} else given[0]
-    if (
-        name == _RECURRENT
-    ):  # initial states that are the same for all sequences, of which there are as many as there are
+    if name == _RECURRENT:  # initial states are the same for all sequences, of which there are as many as there are
         sequences = frozenset({1}) & axes_that_vary(large.args[0].ty, small.args[0].ty)
         return _NONE if not given[0] and all(each <= sequences for each in given[1:]) else None
+    if name in ("sum", "mean", "max", "min", "prod"):
+        reduced, keeps = axes_of(large, len(shape_of(operands[0].ty))), bool(large.attrs.keepdims)
+        left = [axis - (0 if keeps else sum(each < axis for each in reduced)) for axis in given[0]]
+        return None if given[0] & set(reduced) else frozenset(left)
     if name == "cumsum":  # of a beginning the beginning
         return given[0]
     if name == "permute_dims":
@@ -83,16 +88,28 @@ def table_axes(large: Expr, small: Expr, tables: Mapping[Var, Axes], made_by: Ma
     if name == "strided_slice":
         return _of_slice(large, small, given[0])
     if name in ("reshape", "expand_dims", "squeeze"):
-        before, after = shape_of(operands[0].ty), shape_of(large.ty)
-        moved = dict(zip(_longer(before), _longer(after), strict=False))
-        same = [before[axis] for axis in _longer(before)] == [after[axis] for axis in _longer(after)]
-        return frozenset(moved[axis] for axis in given[0]) if same else None
+        return _regrouped(large, small, given[0])
     if name == "take" and large.attrs.axis is not None and not given[0]:
         axis = int(large.attrs.axis) % len(shape_of(operands[0].ty))
         places = known(large.args[1], made_by) if axis in axes_that_vary(large.args[0].ty, small.args[0].ty) else None
         own = _NONE if places is None else given[1] if all_in_order(places) else frozenset(axes_in_order(places))
         return frozenset(axis + each for each in given[1] - own)
     return None
+
+
+def _regrouped(large: Expr, small: Expr, tables: Axes) -> Axes | None:
+    """Of a reshaped table the axes of which it is still the outermost part, so that a beginning is one of both."""
+    before, other = (shape_of(each.args[0].ty) for each in (large, small))
+    digits = []
+    for axis, extent in enumerate(before):
+        unit = math.gcd(extent, other[axis])
+        size = Dimension(f"axis {axis}", extent // unit, 1).size * unit if axis in tables else extent
+        digits.append(axis_of([Digit(extent, size)]))
+    found = regrouped(tuple(digits), shape_of(large.ty))
+    if found is None or any(digit.varies for axis in found for digit in axis[1:]):
+        return None
+    places = frozenset(place for place, axis in enumerate(found) if varies(axis))
+    return places if places <= axes_that_vary(large.ty, small.ty) else None
 
 
 def _resized(call: Expr) -> Axes:
@@ -222,7 +239,3 @@ def table_axes_of(operand: Expr, other: Expr, tables: Mapping[Var, Axes]) -> Axe
 def shifted(axes: Axes, by: int) -> Axes:
     """Axes of a tensor that has so many more before them."""
     return frozenset(axis + by for axis in axes)
-
-
-def _longer(shape: Sequence[int]) -> list[int]:
-    return [axis for axis, extent in enumerate(shape) if extent != 1]

@@ -1,6 +1,7 @@
 """Compiles small models of many architectures from PyTorch and compares them with it, for docs/models.md.
 
     python -m benchmarks.frontend_models [NAME...] [--fresh] [--write]
+    python -m benchmarks.frontend_models --vary [NAME...] [--fresh] [--write]       batch and length left open
 
 What is done is kept in build/frontend_models, so that a run that was stopped goes on, and several may run at a time.
 """
@@ -8,6 +9,7 @@ What is done is kept in build/frontend_models, so that a run that was stopped go
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import sys
 import time
@@ -15,10 +17,11 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import tilewright
 import torch
-from tilewright.compiler.verification.compare import DEFAULT_RTOL, compare
+from tilewright.compiler.verification.compare import DEFAULT_RTOL, Comparison, compare
 from tilewright.errors import CompilerError, ModelError, TilewrightError, UnsupportedError
 from tilewright.frontends.pytorch.tensors import copied, is_tensor, leaves, to_array
 
@@ -26,6 +29,7 @@ from ..sections import with_section
 from .language import LANGUAGE
 from .model import Model
 from .networks import NETWORKS
+from .varying import at_all_sizes
 from .vision import VISION
 
 MODELS = (*NETWORKS, *LANGUAGE, *VISION)
@@ -47,8 +51,8 @@ class Outcome:
     seconds: float = 0.0
 
 
-def tried(model: Model) -> Outcome:
-    """Makes, compiles, runs and compares a model."""
+def tried(model: Model, *, vary: bool) -> Outcome:
+    """Makes, compiles, runs and compares a model: as it is, or with sizes that vary."""
     began = time.perf_counter()
     torch.manual_seed(0)
     nodes, error, problem = 0, None, ""
@@ -56,15 +60,11 @@ def tried(model: Model) -> Outcome:
         module = _awake(model.make().eval())
         given = model.inputs()
         args, kwargs = ((), dict(given)) if isinstance(given, Mapping) else (given, {})
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            opened = tilewright.open(module, args, kwargs)
-            nodes = len(opened.proto.graph.node)
-            compiled = tilewright.compile(opened, threads=1, jobs=1)
-        results = compiled.run(dict(opened.examples))
-        with torch.no_grad():
-            expected = [to_array(leaf) for leaf in leaves(module(*copied(args), **copied(kwargs))) if is_tensor(leaf)]
-        found = [compare(n, got, ref) for (n, got), ref in zip(results.items(), expected, strict=True)]
+        if vary:
+            named = dict(zip(inspect.signature(module.forward).parameters, args, strict=False))
+            nodes, found = at_all_sizes(module, {**named, **kwargs})
+        else:
+            nodes, found = _as_it_is(module, args, kwargs)
         error = max(each.relative_error for each in found)
         verdict = "yes" if all(each.passed for each in found) else "DIFFERS"
         problem = "" if verdict == "yes" else f"more than {DEFAULT_RTOL:g}"
@@ -73,6 +73,20 @@ def tried(model: Model) -> Outcome:
     except Exception as failure:  # of the architecture itself, in this version of transformers
         verdict, problem = "not made", f"{type(failure).__name__}: {failure}"
     return Outcome(model.name, model.family, verdict, nodes, error, problem[:300], time.perf_counter() - began)
+
+
+def _as_it_is(
+    module: torch.nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> tuple[int, list[Comparison]]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        opened = tilewright.open(module, args, kwargs)
+        compiled = tilewright.compile(opened, threads=1, jobs=1)
+    results = compiled.run(dict(opened.examples))
+    with torch.no_grad():
+        expected = [to_array(leaf) for leaf in leaves(module(*copied(args), **copied(kwargs))) if is_tensor(leaf)]
+    found = [compare(n, got, ref) for (n, got), ref in zip(results.items(), expected, strict=True)]
+    return len(opened.proto.graph.node), found
 
 
 def _verdict(error: TilewrightError) -> str:
@@ -100,11 +114,18 @@ def _awake(module: torch.nn.Module) -> torch.nn.Module:
     return module
 
 
-def section(outcomes: list[Outcome]) -> str:
+def section(outcomes: list[Outcome], *, vary: bool) -> str:
     """The outcomes as a section of a page."""
     import transformers
 
     good = sum(each.verdict == "yes" for each in outcomes)
+    again = [
+        "The same models, exported with an open batch, and texts with an open length: one library for a batch of 1",
+        "to 3 and lengths from 2 to twice the example's, held to PyTorch at the smallest and largest, and between.",
+        f"{good} of {len(outcomes)} are right; some that are not fix a size in their own code. Written by",
+        "",
+        "    python -m benchmarks.frontend_models --vary --write",
+    ]
     lines = [
         f"Small configurations with random weights, of transformers {transformers.__version__} and in plain PyTorch "
         f"{torch.__version__}, through the PyTorch",
@@ -113,6 +134,9 @@ def section(outcomes: list[Outcome]) -> str:
         f"that PyTorch computes. {good} of {len(outcomes)} are. Written by",
         "",
         "    python -m benchmarks.frontend_models --write",
+    ]
+    lines = [
+        *(again if vary else lines),
         "",
         "| model | kind | verified | ONNX nodes | error / reference | why not |",
         "|---|---|---|---|---|---|",
@@ -128,20 +152,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", help="some of them; parts of names")
     parser.add_argument("--fresh", action="store_true", help="try again what was tried before")
+    parser.add_argument("--vary", action="store_true", help="with an open batch, and texts with an open length")
     parser.add_argument("--write", action="store_true", help="write the section of docs/models.md")
     asked = parser.parse_args()
     chosen = [model for model in MODELS if not asked.names or any(name in model.name for name in asked.names)]
-    _RECORDS.mkdir(parents=True, exist_ok=True)
+    records = _RECORDS / "vary" if asked.vary else _RECORDS
+    records.mkdir(parents=True, exist_ok=True)
     outcomes = []
     for model in chosen:
-        kept = _RECORDS / f"{model.name.replace('/', '_')}.json"
+        kept = records / f"{model.name.replace('/', '_')}.json"
         if asked.fresh or not kept.exists():
-            kept.write_text(json.dumps(asdict(tried(model))))
+            kept.write_text(json.dumps(asdict(tried(model, vary=asked.vary))))
         outcome = Outcome(**json.loads(kept.read_text()))
         outcomes.append(outcome)
         print(f"{outcome.seconds:6.1f} s  {outcome.name:32} {outcome.verdict:28} {outcome.problem[:200]}", flush=True)
     if asked.write:
-        _PAGE.write_text(with_section(_PAGE.read_text(), "## Architectures", section(outcomes)))
+        heading = "## Sizes that vary" if asked.vary else "## Architectures"
+        _PAGE.write_text(with_section(_PAGE.read_text(), heading, section(outcomes, vary=asked.vary)))
     if any(each.verdict in ("DIFFERS", "INTERNAL ERROR") for each in outcomes):
         sys.exit(1)
 

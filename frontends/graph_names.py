@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import onnx
+
+_ORIGINAL = "_orig"
 
 
 def name_outputs(model: onnx.ModelProto, names: Sequence[str]) -> None:
@@ -20,6 +22,26 @@ def name_outputs(model: onnx.ModelProto, names: Sequence[str]) -> None:
         taken.add(name)
         renamed[value.name] = name
         value.name = name
+    _rename(graph, renamed)
+
+
+def restore_inputs(model: onnx.ModelProto) -> None:
+    """Gives inputs that a model returns as they are their names back, in place: PyTorch calls them ``NAME_orig``."""
+    graph = model.graph
+    taken = {name for node in graph.node for name in (*node.input, *node.output)}
+    taken |= {value.name for value in (*graph.input, *graph.initializer, *graph.output)}
+    renamed = {
+        value.name: value.name.removesuffix(_ORIGINAL)
+        for value in graph.input
+        if value.name.endswith(_ORIGINAL) and value.name.removesuffix(_ORIGINAL) not in taken
+    }
+    for value in graph.input:
+        value.name = renamed.get(value.name, value.name)
+    _rename(graph, renamed)
+
+
+def _rename(graph: onnx.GraphProto, renamed: Mapping[str, str]) -> None:
+    """Renames values where they are read and written."""
     for value in graph.value_info:
         value.name = renamed.get(value.name, value.name)
     for node in _all_nodes(graph):

@@ -22,7 +22,8 @@ _BOOLS = {"true": True, "1": True, "false": False, "0": False}
 _REGION = re.compile(r"([a-z][a-z0-9_]{0,31})=(\d{1,12})([KM]?)")
 _SIZE = re.compile(r"(\d{1,12})([KM]?)")
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20}
-_RANGE = re.compile(r"([^=]+)=(\d{1,9})\.\.(\d{1,9})")
+_DIGITS = 9
+_RANGE = re.compile(rf"([^=]+)=(\d{{1,{_DIGITS}}})\.\.(\d{{1,{_DIGITS}}})")
 _VALUES = re.compile(r"([^=]+)=(\d{1,9}(?:,\d{1,9})*)")
 
 
@@ -70,8 +71,11 @@ def parse_ranges(options: Iterable[str]) -> dict[str, tuple[int, int]]:
     ranges: dict[str, tuple[int, int]] = {}
     for option in options:
         found = _RANGE.fullmatch(option)
-        if found is None or found[1] in ranges:
-            raise UsageError(f"{option!r} is no range of its own", where="--range", hint="write --range N=1..32")
+        if found is None:
+            hint = f"write --range N=1..32, with numbers of at most {_DIGITS} digits"
+            raise UsageError(f"{option!r} is no range", where="--range", hint=hint)
+        if found[1] in ranges:
+            raise UsageError(f"{found[1]!r} has two ranges", where="--range", hint="give each dimension once")
         ranges[found[1]] = int(found[2]), int(found[3])
     return ranges
 

@@ -292,9 +292,11 @@ def _best(
     asked: Mapping[str, Iterable[int]], named: Mapping[str, Dimension]
 ) -> tuple[tuple[tuple[Dimension, int], ...], ...]:
     """All combinations of those that are named; other dimensions still vary."""
-    for name in asked:
+    for name, wanted in asked.items():
         if name not in named:
             raise UsageError(f"there is no dimension {name!r}", where="--best", hint=f"add --range {name}=1..32")
+        if not list(wanted):
+            raise UsageError(f"no size of {name!r} is named", where="--best", hint=f"write --best {name}=1,8")
     if not asked:
         return ()
     choices = []

@@ -22,7 +22,7 @@ from ...ir_passes.dialect.interpolation import Sampling, axes_of, interpolate, p
 from ...ir_passes.extents.step import shape_of
 from ...ir_types import Call, Expr
 from ...sizes import Size, dimensions_of, in_c, value_of
-from .seen import differ, known_array
+from .seen import IN_MULTIPLES, differ, known_array
 from .sized_constants import Array, begins
 from .writer import Writer
 
@@ -207,7 +207,8 @@ def _at_run_time(seen: Sequence[_Table], dtype: str, write: Writer, where: str) 
     scales = {each.sampling.scale for each in seen}
     ratios = all(each.sampling.scale == np.float32(each.size) / np.float32(each.extent) for each in seen)
     if extent is None or size is None or not (ratios or len(scales) == 1):
-        differ(where, "it resizes to a number that is no sum of sizes, or by a factor that depends on them otherwise")
+        why = "it resizes from or to a number that is no sum of sizes, or by a factor that depends on them otherwise"
+        differ(where, why, IN_MULTIPLES)
     if how.coordinates not in _COORDINATES:
         differ(where, f"where its elements lie ('{how.coordinates}') depends on a size")
     taps = _most_taps(how, extent, size) if len(scales) > 1 else large.weights.shape[1]

@@ -78,6 +78,10 @@ def is_sampled(value: Expr) -> bool:
 
 
 _LEAVE_OUT = "leave that dimension out of --range, or compile a library for each size"
+IN_MULTIPLES = (
+    "write sizes that the model divides as multiples, for it rounds others: --shape x=1x3x4*Hx4*W; or leave that "
+    "dimension out of --range"
+)
 
 
 def differ(where: str, why: str, hint: str = _LEAVE_OUT) -> NoReturn:

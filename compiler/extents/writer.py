@@ -13,7 +13,7 @@ from ...ir_passes.core.graph import Binding
 from ...ir_passes.dialect.sized import count_of, numbers_of, size, sized, start_of
 from ...ir_types import Expr, Var
 from ...sizes import Size, in_c
-from .seen import Seen, differ, known_array
+from .seen import IN_MULTIPLES, Seen, differ, known_array
 from .sized_constants import Band, Moved, Sizes, band, moved
 
 
@@ -65,7 +65,7 @@ class Writer:
         start = self.sizes.affine([start_of(each) for each in calls])
         count = self.sizes.affine([count_of(each) for each in calls])
         if start is None or count is None:
-            differ(where, "it counts from a number that is no sum of sizes, or up to one")
+            differ(where, "it counts from a number that is no sum of sizes, or up to one", IN_MULTIPLES)
         if isinstance(start, int):
             numbers = constant(numbers_of(calls[0]))
         else:

@@ -67,7 +67,7 @@ def apply_shapes(
             "dimensions of the model's inputs are unknown",
             where=where,
             details=[_unknown_text(value) for value in unknown],
-            hint=f"add {' '.join(options)}",
+            hint=f"add {' '.join(options)}, with numbers for letters, or --range N=1..32 for each",
         )
     for value in inputs.values():
         try:

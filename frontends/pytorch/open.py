@@ -15,7 +15,7 @@ import onnx
 
 from ...errors import TilewrightError, UnsupportedError
 from ..export_check import check_export
-from ..graph_names import name_outputs
+from ..graph_names import name_outputs, restore_inputs
 from ..onnx import open_onnx
 from ..opened import OpenedModel
 from ..request import Request, framework
@@ -27,6 +27,7 @@ from .tensors import Array, copied, is_tensor, leaves, output_names, to_array
 from .translations import translations
 
 _EXPORTER = "torch.onnx.export"
+_REASON_LINES, _REASON_LETTERS = 4, 600
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -60,6 +61,7 @@ def open_pytorch(source: Any, request: Request) -> OpenedModel:
         name_dimensions(exported.model, program.model)
     name_layers(exported.model)
     name_outputs(exported.model, output_names(returned))
+    restore_inputs(exported.model)
     opened = replace(open_onnx(exported.model), name=program.name, where=program.where)
     tensors = [leaf for leaf in leaves((program.args, dict(program.kwargs))) if is_tensor(leaf)]
     inputs = _named([value.name for value in opened.proto.graph.input], tensors)
@@ -185,9 +187,9 @@ def _evaluating(program: Program) -> Iterator[None]:
 
 
 def _summary(error: BaseException) -> str:
-    """The innermost reason that an exception of the exporter's gives, in one line."""
+    """The innermost reason that an exception of the exporter's gives: its first lines, one after the other."""
     cause = error
     while cause.__cause__ is not None:
         cause = cause.__cause__
     lines = [line.strip() for line in _ESCAPES.sub("", str(cause)).splitlines() if line.strip()]
-    return f"{type(cause).__name__}: {lines[0][:300] if lines else ''}"
+    return f"{type(cause).__name__}: {' '.join(lines[:_REASON_LINES])[:_REASON_LETTERS]}"

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from ...errors import ModelError, ShapeError, UnsupportedError
 from ..request import Request
+from .keras_arguments import arguments_of
 from .keras_files import load_keras
 from .quiet import quiet
 
@@ -59,28 +60,23 @@ def program_of(tf: Any, source: Any, request: Request) -> Program:
     Raises:
         ModelError: a file is missing or damaged.
         ShapeError: a shape that was given does not fit.
-        UnsupportedError: layers that are not Keras's own, a SavedModel without a signature.
+        UnsupportedError: layers that are not Keras's own, a model that was never called, a SavedModel without a
+            signature.
     """
     if isinstance(source, Path) and source.is_dir():
         return _of_saved_model(tf, source, request)
     model = load_keras(source) if isinstance(source, Path) else source
     where = str(source) if isinstance(source, Path) else type(source).__name__
-    if not getattr(model, "inputs", None):
-        raise UnsupportedError(
-            "the Keras model was never built, so its inputs are not known",
-            where=where,
-            hint="call it once on an example, or save it with model.export('folder') and give the folder",
-        )
-    given = [_known(each.shape, each.dtype, each.name.partition(":")[0], request, where) for each in model.inputs]
+    arguments, request = arguments_of(tf, model, request, where)
+    given = [_known(each.shape, each.dtype, each.name, request, where) for each in tf.nest.flatten(arguments)]
     names = tuple(dict.fromkeys(str(name) for name in getattr(model, "output_names", ())))
-    single = len(given) == 1
 
     # With an open batch inside, recurrent layers are loops that tf2onnx knows.
     loose = tuple(tf.TensorSpec([None, *each.open[1:]] if each.open else [], each.dtype) for each in given)
 
     @tf.function(input_signature=loose, autograph=False)  # type: ignore[untyped-decorator]  # TensorFlow has no types
     def call(*tensors: Any) -> list[Any]:
-        return list(tf.nest.flatten(model(tensors[0] if single else list(tensors), training=False)))
+        return list(tf.nest.flatten(model(tf.nest.pack_sequence_as(arguments, tensors), training=False)))
 
     named = source.stem if isinstance(source, Path) else str(getattr(model, "name", "model"))
     return _made(tf, call, given, names, named, where, model)
@@ -176,7 +172,7 @@ def _known(shape: Any, dtype: Any, name: str, request: Request, where: str) -> _
         raise ShapeError(
             f"input {name!r} has unknown dimensions: {text}",
             where=where,
-            hint=f"give its shape: --shape {name}={text.replace('?', 'N')}",
+            hint=f"give its shape: --shape {name}={text.replace('?', 'N')}, with numbers for N, or --range N=1..32",
         )
     varying = request.varying.get(name, {})
     sizes = tuple(size for size in known if size is not None)

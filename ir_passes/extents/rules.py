@@ -38,6 +38,7 @@ _SAME = (
     *("abs", "acos", "acosh", "asin", "asinh", "atan", "atanh", "ceil", "cos", "cosh", "erf", "exp", "floor", "log"),
     *("negative", "round", "rsqrt", "sigmoid", "sign", "sin", "sinh", "sqrt", "square", "tan", "tanh", "trunc"),
     *("isfinite", "isinf", "isnan", "clip", "astype", "logical_not", "bitwise_not", "where", "ewise_fma"),
+    *("tril", "triu"),
     *("add", "subtract", "multiply", "power", "maximum", "minimum", "log_add_exp", "atan2"),
     *("divide", "floor_divide", "mod", "floor_mod"),
     *("equal", "greater", "greater_equal", "less", "less_equal", "not_equal"),

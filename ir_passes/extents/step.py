@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
@@ -98,8 +99,9 @@ class Step:
         every = [*self.operands, *(each for fields in self.fields.values() for each in fields)]
         found = [each for each in every if any_varies(each)]
         text = "; ".join(extents_text(each) for each in found)
+        name = self.name if self.name != "call_tir" else re.sub(r"\d+$", "", str(self.call.args[0].name_hint))
         return UnsupportedError(
-            f"the operator {self.name} cannot be compiled for a range of sizes: {why}",
+            f"the operator {name} cannot be compiled for a range of sizes: {why}",
             where=f"node '{self.node}'",
             details=[f"its operands: {text}"] if text else [],
             hint="leave that dimension out of --range, or cut the model there",

@@ -184,3 +184,18 @@ def test_a_wrong_export_is_refused_with_its_first_node(monkeypatch: pytest.Monke
     with pytest.raises(ModelError, match="another function") as caught:
         tilewright.open(Net(), *example())
     assert "node 'blocks.1.norm/LayerNormalization'" in str(caught.value)
+
+
+class Through(nn.Module):
+    """Gives an input back as it is, which PyTorch's exporter then calls by another name."""
+
+    def forward(self, x: torch.Tensor, extra: dict[str, list[torch.Tensor]]) -> dict[str, torch.Tensor]:
+        return {"sum": x + extra["u"][0], "same": extra["u"][1]}
+
+
+def test_inputs_that_are_outputs_keep_their_names() -> None:
+    x, u, v = torch.randn(3, 4), torch.randn(3, 4), torch.randn(4)
+    compiled = tilewright.compile(Through(), example_inputs=(x, {"u": [u, v]}), threads=1)
+    assert [spec.name for spec in compiled.inputs] == ["x", "extra_u_0", "extra_u_1"]
+    results = compiled.run({"x": x.numpy(), "extra_u_0": u.numpy(), "extra_u_1": v.numpy()})
+    assert np.array_equal(results["same"], v.numpy()) and np.allclose(results["sum"], (x + u).numpy())

@@ -129,10 +129,60 @@ def test_what_is_wrong_says_so(tmp_path: Path) -> None:
     (tmp_path / "saved_model.pb").write_bytes(b"nothing")
     with pytest.raises(ModelError, match="cannot be loaded"):
         tilewright.open(tmp_path)
-    with pytest.raises(UnsupportedError, match="never built"):
+    with pytest.raises(UnsupportedError, match="was never called"):
         tilewright.open(keras.Sequential([layers.Dense(3)]))
     with pytest.raises(ShapeError, match="does not fit"):
         tilewright.open(small(), shapes={"image": (1, 8, 9, 3)})
     free = keras.Input((None, None, 3), name="image")
     with pytest.raises(ShapeError, match="unknown dimensions"):
         tilewright.open(keras.Model(free, layers.Conv2D(2, 3)(free)))
+
+
+class Joined(keras.Model):  # type: ignore[misc]  # Keras has no types
+    """A class of a user's own: a dense layer of one tensor, of two in a list, or of those in a dictionary."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = layers.Dense(3, bias_initializer="random_normal")
+
+    def call(self, x: Any) -> Any:
+        parts = [x[key] for key in sorted(x)] if isinstance(x, dict) else x if isinstance(x, list) else [x]
+        return self.dense(keras.ops.concatenate(parts, -1))
+
+
+_ARGUMENTS = {
+    "tensor": (np.full((2, 4), 0.5, np.float32), ["input"]),
+    "list": ([np.full((2, 4), 0.5, np.float32), np.ones((2, 5), np.float32)], ["input_0", "input_1"]),
+    "dictionary": ({"b": np.full((2, 4), 0.5, np.float32), "a": np.ones((2, 5), np.float32)}, ["a", "b"]),
+}
+
+
+@pytest.mark.parametrize("kind", _ARGUMENTS)
+def test_classes_of_a_user(kind: str) -> None:
+    argument, names = _ARGUMENTS[kind]
+    model = Joined()
+    expected = np.asarray(model(argument))
+    leaves = [argument] if kind == "tensor" else argument if kind == "list" else [argument[key] for key in names]
+    called = tilewright.compile(model, threads=1)
+    assert [(spec.name, spec.shape[0]) for spec in called.inputs] == [(name, 1) for name in names]
+    (result,) = called.run({name: each[:1] for name, each in zip(names, leaves, strict=True)}).values()
+    np.testing.assert_allclose(result, expected[:1], rtol=1e-5)
+    shown = tilewright.compile(Joined(), example_inputs=(argument,), threads=1)
+    assert [spec.shape[0] for spec in shown.inputs] == [2] * len(names)
+
+
+def test_a_class_of_a_user_for_a_range() -> None:
+    argument, names = _ARGUMENTS["list"]
+    model = Joined()
+    expected = np.asarray(model(argument))
+    shapes = {name: ("N", *each.shape[1:]) for name, each in zip(names, argument, strict=True)}
+    compiled = tilewright.compile(model, shapes=shapes, ranges={"N": (1, 6)}, threads=1)
+    for count in (1, 2):
+        inputs = {name: each[:count] for name, each in zip(names, argument, strict=True)}
+        np.testing.assert_allclose(next(iter(compiled.run(inputs).values())), expected[:count], rtol=1e-5)
+
+
+def test_a_class_that_was_never_called() -> None:
+    with pytest.raises(UnsupportedError, match="was never called") as caught:
+        tilewright.compile(Joined(), threads=1)
+    assert "example_inputs" in str(caught.value.hint)

@@ -30,6 +30,11 @@ def test_a_batch(batches: tilewright.CompiledModel, images: int) -> None:
     assert_right(batches, proto, ranged.images(proto, images, N=images))
 
 
+def test_sizes_of_their_own_are_named() -> None:
+    with pytest.raises(UsageError, match="no size of 'N' is named"):
+        tilewright.compile(ranged.convolutions(), ranges={"N": (1, 9)}, best={"N": ()})
+
+
 def test_sizes_of_their_own_share_weights_and_have_their_kernels(batches: tilewright.CompiledModel) -> None:
     alone = tilewright.compile(ranged.convolutions(), shapes={"x": (4, 3, 18, 18)}, threads=2)
     names = {kernel.symbol.split("_", 2)[2] for kernel in batches.signature.kernels}

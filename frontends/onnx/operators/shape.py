@@ -279,11 +279,14 @@ def _padded(node: Node, widths: list[int], value: Value) -> Result:
 
 @operator("ReverseSequence")
 def reverse_sequence(node: Node) -> Result:
-    """The first elements of each sequence reversed, as many as `sequence_lens` says."""
+    """The first elements of each sequence reversed, as many as `sequence_lens` says: the axis, where that is all."""
+    axis, lengths = node.attr_int("time_axis", 0), node.known(1)
+    if lengths is not None and (lengths == node.shape(0)[axis]).all():
+        return node.emit(relax.op.flip(node.expr(0), axis))
     return node.emit_te(
         te_layout.reverse_sequence,
         node.expr(0),
         node.expr(1),
-        time_axis=node.attr_int("time_axis", 0),
+        time_axis=axis,
         batch_axis=node.attr_int("batch_axis", 1),
     )

@@ -71,8 +71,17 @@ _FLAT = _model(
 }"""
 )
 
+_BACKWARDS = _model(
+    """g (float[B,7,6] x) => (float[B,7,6] y) {
+    s = Shape<start=0,end=1>(x)  t = Shape<start=1,end=2>(x)
+    lengths = Expand(t, s)  y = ReverseSequence<batch_axis=0,time_axis=1>(x, lengths)
+}"""
+)
 
-@pytest.mark.parametrize("proto", [_PROBE, _SUMS, _LARGEST, _FLAT], ids=["probe", "sums", "largest", "flat"])
+
+@pytest.mark.parametrize(
+    "proto", [_PROBE, _SUMS, _LARGEST, _FLAT, _BACKWARDS], ids=["probe", "sums", "largest", "flat", "backwards"]
+)
 def test_batches(proto: onnx.ModelProto) -> None:
     compiled = tilewright.compile(proto, ranges={"B": (1, 5)}, threads=1)
     for texts in (1, 2, 4, 5):

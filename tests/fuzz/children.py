@@ -48,8 +48,8 @@ def serve(work: Work, numbers: Sequence[int], limit_seconds: float, limit_bytes:
     """The child's side: does the work of each number and prints what came of it.
 
     A number that takes more processor time than the limit ends the process: with SIGPROF, which needs no cooperation.
-    One that made the process larger than `limit_bytes` at any time is `large`. Where the work returns a function, this
-    tells the outcome, and what it takes counts for nothing.
+    One that made the process larger by more than `limit_bytes` at any time is `large`. Where the work returns a
+    function, this tells the outcome, and what it takes counts for nothing.
     """
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever else prints must not spoil the answers
@@ -59,14 +59,14 @@ def serve(work: Work, numbers: Sequence[int], limit_seconds: float, limit_bytes:
         work(numbers[0])  # once without a limit: what it imports takes seconds
     for number in numbers:
         _forget_peak()
-        began = time.process_time()
+        began, before = time.process_time(), _peak_bytes()
         signal.setitimer(signal.ITIMER_PROF, limit_seconds)
         done = work(number)
         signal.setitimer(signal.ITIMER_PROF, 0)
-        seconds, peak = time.process_time() - began, _peak_bytes()
+        seconds, more = time.process_time() - began, _peak_bytes() - before
         kind, text = done() if callable(done) else done
-        if limit_bytes is not None and peak > limit_bytes:
-            kind, text = "large", f"{peak >> 20} MiB; {kind} {text}"
+        if limit_bytes is not None and more > limit_bytes:
+            kind, text = "large", f"{more >> 20} MiB; {kind} {text}"
         print(json.dumps([number, kind, text, round(seconds, 3)]), file=out, flush=True)
 
 

@@ -92,7 +92,10 @@ def table_axes(large: Expr, small: Expr, tables: Mapping[Var, Axes], made_by: Ma
     if name == "take" and large.attrs.axis is not None and not given[0]:
         axis = int(large.attrs.axis) % len(shape_of(operands[0].ty))
         places = known(large.args[1], made_by) if axis in axes_that_vary(large.args[0].ty, small.args[0].ty) else None
-        own = _NONE if places is None else given[1] if all_in_order(places) else frozenset(axes_in_order(places))
+        count = shape_of(large.args[0].ty)[axis]
+        own = _NONE if places is None else frozenset(axes_in_order(places, count))
+        if places is not None and places.size == count and all_in_order(places):
+            own = given[1]
         return frozenset(axis + each for each in given[1] - own)
     return None
 
@@ -206,7 +209,7 @@ def _of_gather(
         if axis in tables and (numbers is None or numbers.min(initial=0) < 0):
             return None
         if axis in own[0] and numbers is not None:
-            real |= {*axes_in_order(numbers)}
+            real |= {*axes_in_order(numbers, shapes[0][axis])}
     return varying - real
 
 

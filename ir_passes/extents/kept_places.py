@@ -74,7 +74,7 @@ def _is_one_of(index: Scalar, variables: Sequence[Scalar]) -> bool:
 
 
 def literals(function: PrimFunc) -> list[object]:
-    """The numbers in a kernel's statements, in order, those of shapes and loops left out.
+    """The numbers in a kernel's blocks, in order: of statements, conditions, sums and loops, but not of shapes.
 
     Kernels for several sizes that have the same ones compute the same of what is there.
     """
@@ -89,6 +89,9 @@ def literals(function: PrimFunc) -> list[object]:
     def note(number: Scalar) -> None:
         found.append(number.value)
 
-    for store in _found(function.body, tirx.BufferStore):
-        tvm_ffi.structural_walk(store, [((tirx.IntImm, tirx.FloatImm), note), (tirx.Buffer, of_shape)])
+    for block in _found(function.body, s_tir.SBlock)[1:]:
+        summed = [each.dom for each in block.iter_vars if int(each.iter_type) != tirx.IterVar.DataPar]
+        for each in (*summed, block.init, block.body):
+            if each is not None:
+                tvm_ffi.structural_walk(each, [((tirx.IntImm, tirx.FloatImm), note), (tirx.Buffer, of_shape)])
     return found

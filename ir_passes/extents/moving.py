@@ -106,11 +106,11 @@ def from_end(step: Step) -> Extents:
 def chosen_places(step: Step, axis: Axis, places: Any, number: int) -> Extents:
     """What there is of elements of an axis that varies: of those that are always there all, of all in order as many."""
     if places is not None and places.size and int(places.min()) >= 0:
-        if int(places.max()) < smallest(size_of(axis)):
+        # Where a part inside of an axis varies, places lie elsewhere for other sizes.
+        if int(places.max()) < smallest(size_of(axis)) and not varies(axis[1:]):
             return whole(places.shape)
-        for place in axes_in_order(places):
-            if places.shape[place] == bound_of(axis):
-                return tuple(axis if each == place else whole([size])[0] for each, size in enumerate(places.shape))
+        for place in axes_in_order(places, bound_of(axis)):
+            return tuple(axis if each == place else whole([size])[0] for each, size in enumerate(places.shape))
         if all_in_order(places) and places.size == bound_of(axis):
             found = regrouped((axis,), places.shape)
             if found is not None:
@@ -123,13 +123,17 @@ def all_in_order(places: Any) -> bool:
     return np.array_equal(places.reshape(-1), np.arange(places.size))
 
 
-def axes_in_order(places: Any) -> list[int]:
-    """The axes along which an array counts from 0 on, the same along all others."""
+def axes_in_order(places: Any, count: int) -> list[int]:
+    """The axes along which an array counts `count` times from 0 on, the same along all others."""
     lines = [
         np.arange(extent).reshape([-1 if each == axis else 1 for each in range(places.ndim)])
         for axis, extent in enumerate(places.shape)
     ]
-    return [axis for axis, line in enumerate(lines) if np.array_equal(places, np.broadcast_to(line, places.shape))]
+    return [
+        axis
+        for axis, line in enumerate(lines)
+        if line.size == count and np.array_equal(places, np.broadcast_to(line, places.shape))
+    ]
 
 
 def concat(step: Step) -> Extents:

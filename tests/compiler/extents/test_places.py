@@ -254,3 +254,17 @@ def test_positions_of_several_texts() -> None:
     compiled = tilewright.compile(proto, ranges={"B": (1, 3), "S": (2, 21)}, threads=1)
     for texts, tokens in ((1, 2), (3, 2), (1, 21), (2, 9), (3, 21)):
         assert_right(compiled, proto, ranged.images(proto, tokens, B=texts, S=tokens))
+
+
+def test_places_in_several_dimensions_are_refused_or_right() -> None:
+    """The sixth of all elements, row by row, stands elsewhere in a table of other rows."""
+    nodes = [node("Reshape", ["x", "last"], "flat", "flat"), node("Gather", ["flat", "sixth"], "y", "sixth", axis=0)]
+    constants = {**_CONSTANTS, "sixth": np.array([5, 1])}
+    proto = model(nodes, {"x": ("float32", ("B", "S"))}, {"y": ("float32", (2,))}, constants)
+    try:
+        compiled = tilewright.compile(proto, ranges={"B": (2, 3), "S": (4, 6)}, threads=1)
+    except UnsupportedError as error:
+        assert "it takes elements along axis 0, which varies" in error.what
+        return
+    for texts, tokens in ((2, 4), (3, 5), (3, 6)):
+        assert_right(compiled, proto, ranged.images(proto, tokens, B=texts, S=tokens))

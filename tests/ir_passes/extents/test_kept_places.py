@@ -81,5 +81,10 @@ def test_numbers_that_are_no_sizes() -> None:
     def clamped(x: te.Tensor) -> list[te.Tensor]:
         return [te.compute(x.shape, lambda i, j: x[tirx.min(i, x.shape[0] - 1), j], name="clamped")]
 
+    def counted(x: te.Tensor) -> list[te.Tensor]:
+        k = te.reduce_axis((0, x.shape[0]), "k")
+        return [te.compute(x.shape, lambda i, j: te.sum(x[i, j] + k.astype("float32") * 0.0, axis=k), name="counted")]
+
+    assert literals(_kernel(counted)) != literals(_kernel(counted, rows=3))
     assert literals(_kernel(_of_rows)) == literals(_kernel(_of_rows, rows=3))
     assert literals(_kernel(clamped)) != literals(_kernel(clamped, rows=3))

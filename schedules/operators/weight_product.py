@@ -14,7 +14,7 @@ from ...ir_passes.dialect.weight_product import NAME as NAME
 from ...ir_passes.dialect.weight_product import format_of
 from ...ir_types import Scalar
 from ...targets.target import Target
-from ..templates import contraction, weight_product
+from ..templates import contraction_choice, weight_product
 from ..templates.contraction import Workload
 from ..templates.template import Chooser
 from ..templates.weight_product import WeightProduct
@@ -82,7 +82,7 @@ def gains(call: relax.Call, target: Target) -> bool:
         dram_shared_bytes_per_cycle=core.l3_shared_bytes_per_cycle,
     )
     machines = [target, replace(target, core=cached)] if fits else [target]
-    return all(_cycles(weight_product, workload, each) < _cycles(contraction, floats, each) for each in machines)
+    return all(_cycles(weight_product, workload, each) < _cycles(contraction_choice, floats, each) for each in machines)
 
 
 @cache

@@ -29,7 +29,7 @@ from ..sections import with_section
 from .language import LANGUAGE
 from .model import Model
 from .networks import NETWORKS
-from .varying import at_all_sizes
+from .varying import WITHOUT_BATCH, at_all_sizes
 from .vision import VISION
 
 MODELS = (*NETWORKS, *LANGUAGE, *VISION)
@@ -156,6 +156,8 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="write the section of docs/models.md")
     asked = parser.parse_args()
     chosen = [model for model in MODELS if not asked.names or any(name in model.name for name in asked.names)]
+    if asked.vary:
+        chosen = [model for model in chosen if not any(part in model.name for part in WITHOUT_BATCH)]
     records = _RECORDS / "vary" if asked.vary else _RECORDS
     records.mkdir(parents=True, exist_ok=True)
     outcomes = []

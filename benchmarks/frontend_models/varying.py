@@ -11,6 +11,8 @@ import torch
 from tilewright.compiler.verification.compare import Comparison, compare
 from tilewright.frontends.pytorch.tensors import copied, is_tensor, leaves, to_array
 
+# Their first axes are no batch, or their caches are not tensors of their own: docs/shapes.md tells of states.
+WITHOUT_BATCH = ("a graph network", "a step with its cache")
 Tensors = dict[str, torch.Tensor]
 _BATCHES, _SHORTEST = 3, 2
 

@@ -62,9 +62,9 @@ def apply_shapes(
             value.shape = ir.Shape([_fixed(names, dim) for dim in dims])
     unknown = [value for name, value in inputs.items() if name not in given and _is_unknown(value)]
     if unknown:
-        shapes = [_suggestion(value) for value in unknown]
-        options = [f"--shape {value.name}={shape}" for value, shape in zip(unknown, shapes, strict=True)]
-        named = any(not size.isdecimal() for shape in shapes for size in shape.split("x"))
+        suggested = {value.name: _suggestion(value) for value in unknown}
+        options = [f"--shape {name}={shape}" for name, shape in suggested.items()]
+        named = any(not size.isdecimal() for shape in suggested.values() for size in shape.split("x"))
         letters = ", with numbers for letters, or --range N=1..32 for each" if named else ""
         raise ShapeError(
             "dimensions of the model's inputs are unknown",

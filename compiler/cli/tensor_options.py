@@ -24,7 +24,7 @@ _SIZE = re.compile(r"(\d{1,12})([KM]?)")
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20}
 _DIGITS = 9
 _RANGE = re.compile(rf"([^=]+)=(\d{{1,{_DIGITS}}})\.\.(\d{{1,{_DIGITS}}})")
-_VALUES = re.compile(r"([^=]+)=(\d{1,9}(?:,\d{1,9})*)")
+_VALUES = re.compile(rf"([^=]+)=(\d{{1,{_DIGITS}}}(?:,\d{{1,{_DIGITS}}})*)")
 
 
 def parse_shapes(options: Iterable[str], dimensions: Iterable[str] = ()) -> dict[str, tuple[int | str, ...]]:

@@ -38,7 +38,7 @@ def kernel(step: Step) -> Extents | tuple[Extents, ...]:
     if along is not None:
         return _gathered(step, fields[0], fields[1], along)
     if not function.startswith("gather_nd"):
-        every = kept(step.function, fields)
+        every = None if has_rule(function) else kept(step.function, fields)  # of those no numbers were compared
         if every is None:
             raise step.refused("it has no rule for that")
         return tuple(every) if isinstance(step.call.ty, relax.TupleType) else every[0]

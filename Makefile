@@ -17,6 +17,9 @@ TYPED := compiler frontends ir_passes schedules targets benchmarks examples
 DEV := $(VENV)/.installed-dev
 BENCH := $(VENV)/.installed-dev+bench+pytorch
 
+# Where a machine forbids it, each of the hundreds of processes that tests start would compile all of Python's modules again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-all bare-install conformance fuzz lint format typecheck bench litert models clean distclean
 

@@ -71,7 +71,8 @@ def bench(
 
     With --kernels each kernel has its FLOPs, bytes, the bound that the machine's measured peak and bandwidths set it,
     how much of that it reached, and the nodes it came from; what loses most time comes first. FLOPs are those of the
-    direct algorithm, so that a kernel that needs fewer of them may reach more than 100%.
+    direct algorithm, so that a kernel that needs fewer of them may reach more than 100%. Of a library for a range of
+    sizes FLOPs and bytes are known at the largest.
 
     With --simulate-threads the time on N cores is worked out on a machine with fewer: each task of each parallel loop
     runs alone, one after another, and the slowest of a loop counts, with the hand-off measured here, and at least the

@@ -8,8 +8,8 @@
 iteration if whatever that writes of a result lies behind an end, and whatever else it writes is read in it alone. A
 stage of its own, a packing or a padding, may leave out those that read nothing before the end of an operand; and then
 what it writes ends, too. So may a sum that puts 0 in place of what is not there. Where else elements meet, operands
-hold something else behind their ends: they end where nobody reads that. Works on loops over buffers that still have
-their axes.
+hold something else behind their ends: they end where nobody reads that; and sums that are 0 there for those who read
+them are not computed (`masked_sums.py`). Works on loops over buffers that still have their axes.
 
 Of grids whole blocks of threads end at once, where all that they write of a result lies behind an end (`RUNS_IF`).
 """
@@ -20,7 +20,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-import tvm_ffi
 from tvm import tirx
 from tvm.ir import TensorLoad
 
@@ -30,6 +29,7 @@ from ...schedules.tensorir.rebuild import found, mentions
 from .before_end import BeforeEnd, Row, before_end
 from .launches import LAUNCH, RUNS_IF
 from .line_loops import by_lines
+from .masked_sums import adds, only_where_seen
 from .needs import Need, needs_of
 
 _BLOCKS = "blockIdx"
@@ -82,10 +82,17 @@ class _Stopper:
         if isinstance(body, tirx.SeqStmt):
             for each in reversed(body.seq):  # who reads says what is needed of those before
                 self._ask(each, around)
-            return tirx.SeqStmt([self.statement(each, around) for each in body.seq])
+            return tirx.SeqStmt([self._seen(each, body.seq[n + 1 :], around) for n, each in enumerate(body.seq)])
         if isinstance(body, tirx.AttrStmt) and body.attr_key == LAUNCH:
             return self.grid(body)
         return self.loop(body, around) if isinstance(body, tirx.For) else body
+
+    def _seen(self, body: Stmt, after: Sequence[Stmt], around: tuple[For, ...]) -> Stmt:
+        """A statement that others follow, where something is seen of what it does."""
+        changed = self.statement(body, around)
+        for each in only_where_seen(body, after, around, self.body, self.masks, self.results):
+            changed = tirx.IfThenElse(each.condition(), changed, None)
+        return changed
 
     def loop(self, loop: For, around: tuple[For, ...]) -> Stmt:
         """A loop that leaves out what it may, and those inside of it."""
@@ -160,7 +167,7 @@ class _Stopper:
             return True
         if not any(store.buffer in self.results for store in stores):  # what it makes of nothing is nothing
             masked = any(load.source in self.masks for load in found(loop, TensorLoad))
-            if masked and len(written) == 1 and all(map(_adds, stores)):
+            if masked and len(written) == 1 and all(map(adds, stores)):
                 return True
             places = all(
                 store.buffer.scope() == "global" and any(mentions(index, [loop.loop_var]) for index in store.indices)
@@ -222,11 +229,3 @@ def _within(loop: For, conditions: Sequence[BeforeEnd]) -> Stmt:
     for each in conditions:
         body = tirx.IfThenElse(each.condition(), body, None)
     return tirx.For(loop.loop_var, loop.min, loop.extent, loop.kind, body, None, {}, loop.step)
-
-
-def _adds(store: Stmt) -> bool:
-    """Whether it changes an element, of which a mask leaves what it was."""
-    return any(
-        load.source.same_as(store.buffer) and tvm_ffi.structural_equal(load.indices, store.indices)
-        for load in found(store.value, TensorLoad)
-    )

@@ -6,7 +6,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -19,6 +19,8 @@ from ...errors import ComparisonError, UsageError
 from ...targets.architectures import architecture_of
 from ...targets.host import available_cores
 from ...targets.target import DotUnit
+from ..library.arrays import checked
+from ..library.dimensions import bounds_of
 from ..precision import rtol_of
 from ..runners.local import LocalRunner, time_runs
 from ..runners.runner import Library, Runner
@@ -175,7 +177,7 @@ def profile(
     peak = peak_of(model.signature, threads)
     times = zip(*runs[1:], strict=True)  # the first run warms up
     medians = [statistics.median(nanoseconds) / 1e9 for nanoseconds in times]
-    return make_roofline(zip(work_of(model.signature), medians, strict=True), peak)
+    return make_roofline(zip(work_at(model.signature, inputs), medians, strict=True), peak)
 
 
 def peak_of(signature: Signature, threads: int = 0) -> Peak:
@@ -211,6 +213,13 @@ def work_of(signature: Signature) -> list[Work]:
         template = kernel.template or "none"
         rows.append(Work(index, name, template, step.sources, kernel.flops, kernel.bytes, kernel.fallback))
     return rows
+
+
+def work_at(signature: Signature, inputs: Mapping[str, Array]) -> list[Work]:
+    """The same for some inputs; at other sizes than the largest neither operations nor bytes are known."""
+    _, sizes = checked(signature, inputs, "the inputs")
+    work = work_of(signature)
+    return work if sizes == bounds_of(signature.dimensions) else [replace(each, flops=0, bytes=0) for each in work]
 
 
 def threads_of(signature: Signature, asked: int = 0) -> int:

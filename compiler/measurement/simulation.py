@@ -29,8 +29,9 @@ from ...targets.architectures import architecture_named
 from ...targets.host import available_cores, read_host
 from ...targets.target import FLOAT32_BITS
 from ..runners.local import prepared, time_runs
-from .bench import work_of
+from .bench import work_at
 from .machine_peak import Peak, measured_peak, with_more_cores
+from .roofline import Work
 from .simulated import HandOff, Launch, SimulatedKernel, Simulation, Step
 
 if TYPE_CHECKING:
@@ -90,9 +91,10 @@ def simulate(
     peak = measured_peak(threads) if is_measured else with_more_cores(one, threads, architecture.core, host, frequency)
     hand_off = _hand_off(model, min(threads, cores), architecture.core.hand_off / frequency)
     model.set_num_threads(0)
+    works = work_at(model.signature, inputs)
     rows = zip(
-        work_of(model.signature),
-        moving_seconds(model.signature, peak, host.l3_bytes),
+        works,
+        moving_seconds(model.signature, works, peak, host.l3_bytes),
         zip(*alone[1:], strict=True),  # the first run warms up
         zip(*shared[1:], strict=True),
         strict=True,
@@ -137,12 +139,12 @@ def read_steps(stream: Iterable[int], signature: Signature) -> list[Step]:
     return [Step(seconds, tuple(loops)) for seconds, loops in zip(serial, launches, strict=True)]
 
 
-def moving_seconds(signature: Signature, peak: Peak, last_cache_bytes: int) -> list[float]:
+def moving_seconds(signature: Signature, works: Sequence[Work], peak: Peak, last_cache_bytes: int) -> list[float]:
     """For each step the seconds that cores with these ceilings need for its bytes."""
     resident = signature.weights_bytes + signature.workspace_bytes <= last_cache_bytes
     memory = peak.levels[-1].bytes_per_second
     rows = []
-    for step, work in zip(signature.steps, work_of(signature), strict=True):
+    for step, work in zip(signature.steps, works, strict=True):
         constants = signature.kernels[step.kernel].constant_bytes if step.kernel >= 0 and not resident else 0
         rows.append(max(peak.memory_seconds(work.bytes), constants / memory) if work.bytes else 0.0)
     return rows

@@ -10,17 +10,19 @@ LEGEND = (
     "memory that holds them (L1, L2, L3, memory); reached: that time's share of the time taken; lost: the rest.\n"
     "FLOPs are those of the direct algorithm: a kernel that needs fewer of them may reach more than 100%."
 )
+_UNKNOWN = "what they have to do is known at the library's largest sizes"
 
 
 def roofline_parts(roofline: Roofline) -> list[str | Table]:
     """Ceilings, kernels and totals for people."""
     total = roofline.total
+    bounded = total.bound_seconds > 0
     kernels = Table(
         (
             *(">lost us", ">us", ">reached", "bound", ">FLOPs", ">bytes", ">FLOP/B", ">GFLOP/s"),
             *("template", "kernel", "computes"),
         ),
-        "kernels, the most time lost first",
+        "kernels, the most time lost first" if bounded else f"kernels, the slowest first; {_UNKNOWN}",
     )
     for row in roofline.kernels:
         kernels.add(*_cells(row))
@@ -35,13 +37,15 @@ def roofline_parts(roofline: Roofline) -> list[str | Table]:
             each.steps,
             each.name,
         )
-    reached = f", {percent(total.reached)} of the roofline" if total.bound_seconds else ""
+    reached = f"{percent(total.reached)} of the roofline"
+    parts = (
+        f": bound {duration(total.bound_seconds)}, lost {duration(total.lost_seconds)}, {reached}" if bounded else ""
+    )
     return [
         kernels,
         *fallbacks((row.work.kernel, row.work.fallback) for row in roofline.kernels),
         templates,
-        f"sum of kernels {duration(total.seconds)}: bound {duration(total.bound_seconds)}, "
-        f"lost {duration(total.lost_seconds)}{reached}",
+        f"sum of kernels {duration(total.seconds)}{parts}",
         f"ceilings measured now: {ceilings(roofline)}",
         LEGEND,
     ]

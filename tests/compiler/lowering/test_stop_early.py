@@ -7,10 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import tvm
+import tvm_ffi
 from tilewright.annotations import STOPS
 from tilewright.compiler.lowering.line_loops import bound_loops
 from tilewright.compiler.lowering.stop_early import stop_early
+from tilewright.schedules.tensorir.rebuild import found, substituted
 from tvm import tirx
+from tvm.ir import TensorLoad
 
 SERIAL, PARALLEL = tirx.ForKind.SERIAL, tirx.ForKind.PARALLEL
 BOUND, PIXELS = 6, 8  # images, and pixels of each
@@ -146,3 +149,42 @@ def test_a_sum_of_what_is_there_reads_no_more() -> None:
     kernel = STOPS.on(tirx.PrimFunc([X, SIZE, MASK, OUT], body), [0, 1, 0, 1, 0, 1])
     shorter = stop_early(kernel).body.seq[0]
     assert "size" in str(shorter.extent)
+
+
+@pytest.mark.parametrize("tile", [2, 3, 5])
+def test_sums_that_are_masked_are_not_computed(tile: int) -> None:
+    """Of each tile that has something of what is there, all; of the others, 0 alone is written."""
+    place = ROW * tile + J
+    sums = tirx.decl_buffer([tile], "float32", "sums", scope="local")
+    clear = loop(J, tile, tirx.BufferStore(sums, tirx.const(0, "float32"), [J]))
+    column = tirx.FloorMod(place, number(PIXELS))
+    taken = tirx.BufferLoad(X, [tirx.FloorDiv(place, number(PIXELS)), column])
+    add = loop(K, 3, loop(J, tile, tirx.BufferStore(sums, tirx.BufferLoad(sums, [J]) + taken, [J])))
+    is_there = column < tirx.BufferLoad(MASK, [])
+    seen = tirx.Select(is_there, tirx.BufferLoad(sums, [J]), tirx.const(-1, "float32"))
+    show = loop(J, tile, tirx.IfThenElse(place < number(BOUND * PIXELS), write(place, seen), None))
+    body = loop(ROW, -(-BOUND * PIXELS // tile), tirx.SeqStmt([tirx.AllocBuffer(sums), clear, add, show]))
+    kernel = stop_early(STOPS.on(tirx.PrimFunc([X, SIZE, MASK, OUT], body), []))
+
+    added = next(each for each in found(kernel.body, tirx.IfThenElse) if found(each, tirx.For))
+    same(*(tirx.PrimFunc([X, SIZE, MASK, OUT], each) for each in (added.then_case, add)))
+    for size in range(1, PIXELS + 2):
+        values = {kernel.params[2]: number(size)}
+        needed = [tvm_ffi.structural_map(added.condition, (TensorLoad, lambda load: values[load.source]))]  # noqa: B023
+        for tile_number in range(-(-BOUND * PIXELS // tile)):
+            inside = any((tile_number * tile + j) % PIXELS < size for j in range(tile))
+            (condition,) = (substituted(each, {ROW: number(tile_number)}) for each in needed)
+            assert bool(tvm.sym.Analyzer().simplify(condition)) == inside
+
+
+def test_sums_that_somebody_else_reads_are_computed() -> None:
+    sums = tirx.decl_buffer([1], "float32", "sums")
+    zero, load = number(0), tirx.BufferLoad(X, [ROW, K])
+    add = loop(K, PIXELS, tirx.BufferStore(sums, tirx.BufferLoad(sums, [zero]) + load, [zero]))
+    is_there = tirx.BufferLoad(MASK, []) > ROW
+    seen = write(ROW, tirx.Select(is_there, tirx.BufferLoad(sums, [zero]), tirx.const(0, "float32")))
+    also = write(ROW + BOUND, tirx.BufferLoad(sums, [zero]))
+    for readers, skips in (([seen], True), ([seen, also], False)):
+        body = loop(ROW, BOUND, tirx.SeqStmt([tirx.AllocBuffer(sums), add, *readers]))
+        kernel = stop_early(STOPS.on(tirx.PrimFunc([X, SIZE, MASK, OUT], body), []))
+        assert bool(found(kernel.body, tirx.IfThenElse)) == skips

@@ -16,6 +16,8 @@ from tilewright.compiler.cli.main import run
 from tilewright.compiler.inputs.random_inputs import random_inputs
 from tilewright.compiler.measurement import bench, machine_peak
 from tilewright.compiler.measurement.machine_peak import measured_peak
+from tilewright.compiler.reports.report import Table
+from tilewright.compiler.reports.roofline_tables import roofline_parts
 from tilewright.errors import (
     EXIT_BAD_INPUT,
     EXIT_COMPARISON_FAILED,
@@ -25,6 +27,8 @@ from tilewright.errors import (
     UsageError,
 )
 from tilewright.targets.host import read_host
+
+from ...support import ranged_models as ranged
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +106,21 @@ def test_kernels_add_up_and_name_their_nodes(swish: tilewright.CompiledModel) ->
     assert all(row.work.flops == 2 * 4 * 16 * 16 and row.bound and row.bound.level == "L1" for row in products)
     assert all(row.peak_share and 0 < row.peak_share < 2 for row in products)
     assert ("kernels", 5, 5) in told and told[-1][0] == "the machine's peak"
+
+
+def test_of_other_sizes_than_the_largest_no_operations_are_known() -> None:
+    """Those of the largest would make a kernel of a small image look faster than the machine."""
+    proto = ranged.convolutions(height="H", width="W", head=False)
+    library = tilewright.compile(proto, threads=1, ranges={"N": (1, 2), "H": (3, 20), "W": (4, 17)})
+    largest, small = (ranged.images(proto, 0, N=n, H=h, W=w) for n, h, w in ((2, 20, 17), (2, 20, 16)))
+
+    known, unknown = (bench.profile(library, inputs, repeat=1, threads=1) for inputs in (largest, small))
+
+    assert known.total.flops > 0 and all(row.bound for row in known.kernels if row.work.flops)
+    assert unknown.total.flops == 0 and not any(row.bound for row in unknown.kernels)
+    assert list(unknown.kernels) == sorted(unknown.kernels, key=lambda row: -row.seconds)
+    text = [str(part.title if isinstance(part, Table) else part) for part in roofline_parts(unknown)]
+    assert text[0].startswith("kernels, the slowest first; ") and not any("bound 0" in part for part in text)
 
 
 def test_outputs_that_are_copied() -> None:

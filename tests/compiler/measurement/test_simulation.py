@@ -17,6 +17,7 @@ from tilewright.compiler.build import build
 from tilewright.compiler.inputs.random_inputs import random_inputs
 from tilewright.compiler.library.artifact import CompiledModel, load
 from tilewright.compiler.measurement import simulation
+from tilewright.compiler.measurement.bench import work_of
 from tilewright.compiler.measurement.machine_peak import MemoryLevel, Peak, with_more_cores
 from tilewright.compiler.measurement.roofline import Work
 from tilewright.compiler.measurement.simulated import HandOff, Launch, SimulatedKernel, Step
@@ -268,8 +269,9 @@ def test_ceilings_of_more_cores() -> None:
 def test_weights_come_from_memory_where_the_last_cache_does_not_hold_the_model(bottleneck: CompiledModel) -> None:
     signature = bottleneck.signature
     peak = Peak(1e12, (MemoryLevel("L2", 1 << 40, 1e12), MemoryLevel("memory", None, 1e10)), 16)
-    held = moving_seconds(signature, peak, signature.weights_bytes + signature.workspace_bytes)
-    not_held = moving_seconds(signature, peak, signature.weights_bytes)
+    work = work_of(signature)
+    held = moving_seconds(signature, work, peak, signature.weights_bytes + signature.workspace_bytes)
+    not_held = moving_seconds(signature, work, peak, signature.weights_bytes)
 
     kernels = [signature.kernels[step.kernel] for step in signature.steps]
     assert held == pytest.approx([each.bytes / 1e12 for each in kernels])

@@ -9,13 +9,16 @@ import typer
 
 from ..options import CompileOptions
 from ..reports.report import show, show_json
-from .command_options import Arena, Cpu, Json, Regions, Shapes, Target
-from .tensor_options import fixed_shapes, parse_regions, parse_shapes, parse_size
+from .command_options import Arena, Binds, Cpu, Json, Ranges, Regions, Shapes, States, Target, compile_options
+from .tensor_options import fixed_shapes, parse_regions, parse_size
 
 
 def inspect(
     path: Annotated[Path, typer.Argument(metavar="MODEL|LIB", help="A model, as `compile` takes it, or a library.")],
     shape: Shapes = None,
+    range_: Ranges = None,
+    state: States = None,
+    bind: Binds = None,
     memory: Annotated[
         Path | None,
         typer.Option(
@@ -34,24 +37,25 @@ def inspect(
 ) -> None:
     """Show a model's operators, shapes, FLOPs and weights, or a library's kernels and memory.
 
+    Of a model that cannot be compiled it says why; with --range, for these sizes. FLOPs are those of the largest.
+
     Examples:
 
     * `tilewright inspect model.onnx --shape input=1x3x224x224`
+    * `tilewright inspect model.onnx --shape input=Nx3xHx224 --range N=1..8 --range H=32..224`
     * `tilewright inspect model.so --json`
     * `tilewright inspect model.onnx --memory memory.svg --target thumbv7em-none-eabihf`
     * `tilewright inspect model.onnx --channels`
     """
     from ..reports import channel_report, inspection
 
+    # Regions are those of C sources; without them memory is what a library for one thread takes.
+    kind: dict[str, Any] = {"emit": "c", "regions": parse_regions(region)} if region else {}
+    kind["arena"] = parse_size(arena, "--arena")
+    asked = compile_options(target, cpu, "", shape, bind, "fp32", 1, None, range_, None, state, **kind)
     if memory is not None:
-        _draw(
-            path,
-            memory,
-            CompileOptions(**_memory_options(target, cpu, shape, region), arena=parse_size(arena, "--arena")),
-            as_json,
-        )
+        _draw(path, memory, asked, as_json)
         return
-
     if channels:
         found = channel_report.inspect_channels(path, fixed_shapes(shape))
         parts = channel_report.channel_tables(found)
@@ -61,18 +65,12 @@ def inspect(
         found = inspection.inspect_library(read_signature(path), path)
         parts = inspection.library_tables(found)
     else:
-        found = inspection.inspect_model(path, fixed_shapes(shape))
+        found = inspection.inspect_model(path, asked)
         parts = inspection.model_tables(found)
     if as_json:
         show_json(found)
     else:
         show(*parts)
-
-
-def _memory_options(target: str, cpu: str | None, shape: list[str] | None, region: list[str] | None) -> dict[str, Any]:
-    """Regions are those of C sources; without them memory is what a library for one thread takes."""
-    emit = {"emit": "c", "regions": parse_regions(region)} if region else {}
-    return {"target": target, "cpu": cpu, "shapes": parse_shapes(shape or ()), "threads": 1, **emit}
 
 
 def _draw(model: Path, place: Path, options: CompileOptions, as_json: bool) -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ...errors import ShapeError, UnsupportedError
+from ..extents.ranges import static_shapes, varying_axes
 from ..library.archive import begins_with, is_archive
 from ..library.elf import MAGIC as ELF_MAGIC
 from ..library.signature import Signature
+from ..options import CompileOptions
 from .report import Table, amount, fallbacks, shape_text, size
 from .roofline_tables import intensity_text
 
@@ -99,25 +100,26 @@ def library_tables(found: dict[str, Any]) -> list[str | Table]:
     ]
 
 
-def inspect_model(path: Path, shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
+def inspect_model(path: Path, options: CompileOptions) -> dict[str, Any]:
     """A model's operators, tensors and work, as JSON takes it.
 
     A model that cannot be compiled as it is (unknown dimensions, unsupported operators) is shown without its work, and
-    `problem` says why.
+    `problem` says why. For a range of sizes it is compiled as far as its passes, which may refuse it, too.
 
     Raises:
         ModelError, UnsupportedError: the file is no model that can be read.
-        ShapeError, UsageError: `shapes` do not fit the model.
+        ShapeError, UsageError: the shapes or the ranges do not fit the model.
     """
     from ... import frontends
+    from ..build import build
     from ..measurement.model_work import node_flops
 
-    opened = frontends.open(path, frontends.Request(shapes=shapes))
+    opened = frontends.open(path, frontends.Request(shapes=static_shapes(options), varying=varying_axes(options)))
     imported, problem = None, None
     try:
-        imported = frontends.load(opened, shapes=shapes)
+        imported = build(opened, None, options, stop_after="passes" if options.ranges else "import").imported
     except (ShapeError, UnsupportedError) as error:
-        if shapes and isinstance(error, ShapeError):
+        if options.shapes and isinstance(error, ShapeError):
             raise
         problem = str(error)
     model = opened.graph_form()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import networkx as nx
 import tvm
 from tvm import relax
 
@@ -70,6 +69,8 @@ def _without(graph: Graph, replaced: dict[Var, Expr]) -> Graph:
 
 def _dropped(graph: Graph, node: str, mine: list[tuple[Var, Expr]]) -> tuple[Var, Expr]:
     """The variable that goes with a node, and what takes its place."""
+    import networkx as nx  # few compiles drop anything, and it takes a while to load
+
     values = dict(graph.bindings)
     flow = nx.DiGraph()
     flow.add_node(_END)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import networkx as nx
 import numpy as np
 
 from ..core.constants import Array
@@ -78,6 +77,8 @@ class Links:
     """
 
     def __init__(self) -> None:
+        import networkx as nx  # few compiles cut anything, and it takes a while to load
+
         self.tensors: list[Tensor] = []
         self.axes: list[Axis] = []
         self.graph = nx.Graph()

@@ -41,6 +41,28 @@ def test_inspect(library: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert found["inputs"][0]["shape"] == [12, 8] and found["inputs"][0]["sizes"] == ["2 * N", "8"]
 
 
+def test_inspect_tells_what_a_range_is_refused_for(
+    library: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before any compile, as it tells what is not supported at all."""
+    sizes = ["--shape", "x=2*Nx8", "--range", "N=1..6", "--json"]
+    assert run(["inspect", str(library.with_suffix(".onnx")), *sizes]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["problem"] is None and found["flops_by_operator"] == {"MatMul": 2 * 12 * 8 * 5, "Relu": 12 * 5}
+    weights = {"pads": np.array([0, 1, 0, 1])}
+    pad = model(
+        [node("Pad", ["x", "pads"], "y", "mirror", mode="reflect")],
+        {"x": ("float32", (2, "W"))},
+        {"y": ("float32", (2, "V"))},
+        weights,
+    )
+    onnx.save(pad, tmp_path / "pad.onnx")
+    arguments = ["inspect", str(tmp_path / "pad.onnx"), "--range", "W=4..9"]
+    assert run([*arguments, "--json"]) == 0
+    assert "'mirror'" in json.loads(capsys.readouterr().out)["problem"]
+    fails(capsys, [*arguments, "--range", "H=1..2"], 2, "'H'")
+
+
 @pytest.mark.parametrize(("asked", "rows"), [([], 12), (["--at", "N=2"], 4), (["--at", "N=5"], 10)])
 def test_run(library: Path, capsys: pytest.CaptureFixture[str], asked: list[str], rows: int) -> None:
     assert run(["run", str(library), "--random-inputs", "--json", *asked]) == 0

@@ -37,7 +37,7 @@ demo: $(DEV)  ## compile the example model, run it on held-out digits, verify it
 	$(BIN)/python examples/demo.py $(ARGS)
 
 test: $(DEV)  ## the tests, some minutes
-	$(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist worksteal $(ARGS)
+	TILEWRIGHT_JOBS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist worksteal $(ARGS)
 
 test-all: $(BENCH)  ## with the slow ones: the full-size models too (exports them, needs torch; an hour)
 	$(BIN)/python -m pytest -q -m "slow or not slow" $(ARGS)

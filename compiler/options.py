@@ -54,7 +54,8 @@ class CompileOptions:
         keep_temps: a folder for sources and objects.
         passes: changes to the passes, as `ir_passes.registry.edited` takes them: ``-fuse_gelu`` leaves one out.
         recipe: what is done to the model, a file or a `Recipe`: how it is quantized, which weights are replaced.
-        jobs: processes that compile kernels, at most one a core; None: as many as there are kernels enough for.
+        jobs: processes that compile kernels, at most one a core; None: the environment's ``TILEWRIGHT_JOBS``, or as
+            many as there are kernels enough for.
         arena: what tensors may take in all, in bytes: what takes more is computed patch by patch, if that helps; None:
             as much as they need, or as such a microcontroller has.
         regions: of C sources: memories for tensors by name, the fastest first, with their sizes in bytes.

@@ -103,14 +103,20 @@ def find_toolchain(triple: str) -> Toolchain:
 
 
 def static_toolchain(triple: str) -> Toolchain:
-    """The toolchain for programs that need nothing where they run: on Linux zig's with musl inside.
+    """The toolchain for programs that need nothing where they run: the host's when it has a static C library, else zig.
+
+    On Linux zig's has musl inside.
 
     Raises:
-        ToolError: zig is not installed.
+        ToolError: there is neither.
     """
+    host = _host(triple)
+    if host and _has_static_library(host):
+        return host
     parts = split(triple)
     if importlib.util.find_spec("ziglang") is None:
-        raise ToolError("programs are linked by zig", where="--emit bench", hint="pip install ziglang")
+        hint = "pip install ziglang"
+        raise ToolError(f"nothing here links programs for {triple} that stand alone", where="--emit bench", hint=hint)
     if parts.system is LINUX:
         parts = replace(parts, environment=parts.environment.replace("gnu", "musl"))
     return zig_toolchain(str(parts))
@@ -152,3 +158,13 @@ def _host(triple: str) -> Toolchain | None:
     compiler = next((path for path in map(shutil.which, _HOST_COMPILERS) if path), None)
     archiver = shutil.which("ar")
     return Toolchain(Path(compiler).name, (compiler,), (archiver,)) if compiler and archiver else None
+
+
+def _has_static_library(toolchain: Toolchain) -> bool:
+    """Whether its compiler knows where a static C library is: of what it does not find it says the name alone."""
+    asked = [*toolchain.cc, "-print-file-name=libc.a"]
+    try:
+        found = subprocess.run(asked, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
+    except OSError:
+        return False
+    return found.returncode == 0 and Path(found.stdout.strip()).is_absolute()

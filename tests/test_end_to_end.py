@@ -91,6 +91,7 @@ def test_the_input_changes_the_output(digits: tilewright.CompiledModel) -> None:
     assert np.abs(first - second).max() > 0.1
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("model", FAMILIES, ids=lambda path: path.stem)
 def test_family_in_miniature(model: Path, tmp_path: Path) -> None:
     compiled = tilewright.compile(model, output=tmp_path / f"{model.stem}.so", threads=1)

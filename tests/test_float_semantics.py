@@ -231,6 +231,7 @@ def results(request: pytest.FixtureRequest) -> dict[str, Array]:
     return {name: outputs[f"y_{index}"] for index, name in enumerate(CASES)}
 
 
+@pytest.mark.sweep(4)
 @pytest.mark.parametrize("name", CASES)
 def test_every_result_is_that_of_one_rounding_after_the_other(results: dict[str, Array], name: str) -> None:
     with np.errstate(all="ignore"):

@@ -157,6 +157,7 @@ def _shape(value: onnx.ValueInfoProto) -> list[int]:
     return [each.dim_value for each in value.type.tensor_type.shape.dim]
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(("cpu", "dtype"), [(None, "int8"), (None, "uint8"), ("x86-64", "int8")])
 def test_a_network_of_pairs(cpu: str | None, dtype: str) -> None:
     model = network(dtype)

@@ -145,7 +145,9 @@ MetricOption = Annotated[
 Jobs = Annotated[
     int | None,
     typer.Option(
-        "--jobs", metavar="N", help="Processes that compile kernels. [default: one a core; 1 for few kernels]"
+        "--jobs",
+        metavar="N",
+        help="Processes that compile kernels. [default: $TILEWRIGHT_JOBS, or one a core; 1 for few kernels]",
     ),
 ]
 Inputs = Annotated[

@@ -19,7 +19,7 @@ from ...ir_types import IRModule, PrimFunc
 from ...targets.host import available_cores
 from ...targets.target import Target
 from ..library.plan import Bytes
-from ..process.workers import Workers
+from ..process.workers import Workers, asked_jobs
 from .lower import LoweredKernel, lower_kernel
 
 Key: TypeAlias = tuple[str, int]
@@ -219,10 +219,11 @@ def worker_count(processes: int | None, module: IRModule) -> int:
     """How many processes should compile the kernels of a model.
 
     Args:
-        processes: the most that the user wants; None: so many that there is work for each. There are never more than
-            the cores that this process may use.
+        processes: the most that the user wants; None: the environment's ``TILEWRIGHT_JOBS``, or else so many that there
+            is work for each. There are never more than the cores that this process may use.
         module: the model as it was imported.
     """
+    processes = processes or asked_jobs()
     if processes is None:
         operators = _distinct_operators(module)
         # Fusion leaves a kernel for two operators or so.

@@ -70,9 +70,11 @@ def _before(condition: Scalar, masks: set[Buffer]) -> dict[Buffer, BeforeEnd]:
     """The conditions `place < mask` that must all hold, by the mask."""
     if isinstance(condition, tirx.And):
         return {**_before(condition.a, masks), **_before(condition.b, masks)}
-    if isinstance(condition, tirx.LT) and isinstance(condition.b, TensorLoad) and condition.b.source in masks:
-        return {condition.b.source: BeforeEnd(condition.a, 0, condition.b)}
-    return {}
+    if not isinstance(condition, tirx.LT | tirx.GT):
+        return {}
+    place, size = (condition.a, condition.b) if isinstance(condition, tirx.LT) else (condition.b, condition.a)
+    known = isinstance(size, TensorLoad) and size.source in masks
+    return {size.source: BeforeEnd(place, 0, size)} if known else {}
 
 
 def _loads(node: Node, buffers: set[Buffer]) -> int:

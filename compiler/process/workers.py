@@ -43,6 +43,12 @@ class WorkerTracebackError(Exception):
     """The cause of an error that a worker met: its traceback there, as text."""
 
 
+def asked_jobs() -> int | None:
+    """Processes that the environment asks for where no option does, by ``TILEWRIGHT_JOBS``; None: it does not."""
+    variable = os.environ.get("TILEWRIGHT_JOBS", "")
+    return int(variable) or None if variable.isdecimal() else None
+
+
 @contextmanager
 def started(count: int, preload: str) -> Iterator[Workers | None]:
     """Workers that start while this process goes on, and have ended when the block has.

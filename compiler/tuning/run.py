@@ -21,7 +21,7 @@ from ..codegen.generators import generator_for
 from ..options import CompileOptions
 from ..process.install import written_whole
 from ..process.places import output_errors
-from ..process.workers import started
+from ..process.workers import asked_jobs, started
 from .devices import measurer_of
 from .excerpt import excerpt
 from .session import Limits, Progress
@@ -77,7 +77,7 @@ def tune(
         known, problems = read(records)
         for problem in problems:
             warn(problem)
-    with started(options.jobs or available_cores(), jobs) as workers:
+    with started(options.jobs or asked_jobs() or available_cores(), jobs) as workers:
         return search(
             model,
             options,

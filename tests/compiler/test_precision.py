@@ -71,6 +71,7 @@ def block_network() -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("unit", ["AMX-BF16", "AVX512-BF16"])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_bfloat16(unit: str, threads: int) -> None:

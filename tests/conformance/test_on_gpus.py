@@ -23,6 +23,7 @@ _TENTH = [key for key in _PASSING if zlib.crc32(key.encode()) % 10 == 0]
 _SOME = _TENTH[::12]
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize(
     "key", [each if each in _SOME else pytest.param(each, marks=pytest.mark.slow) for each in _TENTH]
 )

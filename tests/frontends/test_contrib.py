@@ -139,6 +139,7 @@ def _check(use: tuple[str, list[Array | None], int, dict[str, Any]], bindings: t
         np.testing.assert_allclose(result, reference, rtol=2e-4, atol=2e-5)
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("name", _USES)
 def test_agrees_with_onnx_runtime(name: str) -> None:
     _check(_USES[name])

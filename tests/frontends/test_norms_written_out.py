@@ -9,6 +9,7 @@ from models import model, tensor
 from onnx import helper
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("axes", [[0], [1], [2], [0, 1], [0, 2], [0, 1, 2]], ids=str)
 @pytest.mark.parametrize("centred", [True, False], ids=["layer norm", "RMS norm"])
 def test_over_any_axes(axes: list[int], centred: bool) -> None:

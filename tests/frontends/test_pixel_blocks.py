@@ -20,6 +20,7 @@ def _depth_to_space(x: Array, block: int, mode: str) -> Array:
     return parts.reshape(n, rest, h * block, w * block)
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(
     ("dtype", "cpu"),
     [

@@ -264,6 +264,7 @@ def _check_reference(name: str) -> None:
         pytest.skip("ONNX Runtime's products of uint8 and int8 saturate on this processor")
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("name", _EXACT)
 def test_integers_are_onnx_runtimes(name: str) -> None:
     _check_reference(name)

@@ -94,6 +94,7 @@ CASES = [
 ]
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("case", CASES, ids=range(len(CASES)))
 def test_a_layer_agrees_with_onnx_runtime(case: Any) -> None:
     agree(reference_outputs(*case), *case)

@@ -23,6 +23,7 @@ _MODES = {
 _FACTORS = [(0.7, 0.9), (1 / 3, 1.7), (0.6, 0.6), (2.5, 1.3), (1.1, 0.1)]
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("coordinates", _MODES)
 def test_factors(coordinates: str) -> None:
     crop = np.array([0, 0, 0.1, 0.2, 1, 1, 0.8, 1.1], np.float32)

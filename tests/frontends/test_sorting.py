@@ -39,6 +39,7 @@ def _ranked(row: Array, largest: bool) -> list[int]:
     return sorted(range(len(row)), key=lambda at: (sign * ordered[at][0], sign * ordered[at][1], at))
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(
     "dtype",
     [
@@ -116,6 +117,7 @@ def test_running_totals_of_half_precision_are_rounded_once() -> None:
 _SCANNED = (((3, 7), 1), ((3, 7), 0), ((2, 5, 24), 1), ((4, 1001), 0), ((2, 33, 60), 1), ((5, 3, 80), 0), ((1, 1), 0))
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32, np.int64])
 def test_running_totals_add_up_in_order(dtype: Any) -> None:
     """As numpy adds up, element after element: to the last bit."""
@@ -143,6 +145,7 @@ def test_running_totals_take_linear_time() -> None:
     check({"long": Case("CumSum", {"x": x}, {"axis": np.asarray(1)}, {}, [np.cumsum(x, 1)])}, rtol=0, atol=0)
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize(
     ("dtype", "cpu"),
     [

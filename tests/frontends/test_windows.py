@@ -40,6 +40,7 @@ def test_convolutions(mode: str) -> None:
     check(cases, atol=1e-5)
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("mode", ["SAME_UPPER", "SAME_LOWER"])
 def test_transposed_convolutions(mode: str) -> None:
     """Kernels that do not reach each other leave nothing to cut: the result is shorter than the input times stride."""
@@ -133,6 +134,7 @@ def test_indices_of_maxima(column_major: int) -> None:
     check(cases, opset=12, rtol=0, atol=0)
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize(("dtype", "cpu"), [(np.float32, "x86-64"), (np.float32, None), (np.uint8, None)])
 def test_indices_of_maxima_in_wide_rows(dtype: Any, cpu: str | None) -> None:
     """Vectors of windows, and what is left of a row."""

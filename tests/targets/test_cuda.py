@@ -53,6 +53,7 @@ def test_units_are_those_of_all_architectures() -> None:
     assert old.rounding() == old  # float32 is rounded by nothing there
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("name", ["sm_75", "sm_80", "sm_90a"])
 def test_nvcc_takes_every_instruction(name: str, tmp_path: Path) -> None:
     try:

@@ -114,6 +114,7 @@ def _agrees(model: onnx.ModelProto) -> float:
     return seconds
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(
     ("make", "count"),
     [

@@ -37,6 +37,7 @@ def sized() -> onnx.ModelProto:
     return model(nodes, *shapes, {name: each.astype("f4") for name, each in weights.items()})
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize(("made", "count"), [(network, 3), (residual_network, 3), (sized, 1)])
 def test_stages_fit_what_the_whole_does(made: Any, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     opened, asked = frontends.open(made()), Pruning(channels=0.5, round_to=4)

@@ -20,6 +20,7 @@ def assert_as_onnxruntime(proto: onnx.ModelProto, compiled: tilewright.CompiledM
     assert np.abs(actual - expected).max() < 1e-5 * np.abs(expected).max()
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("channels", [(5, 12, 3), (16, 32, 8)])
 def test_branches_meet_without_a_copy(channels: tuple[int, int, int], threads: int) -> None:
@@ -53,6 +54,7 @@ def test_branches_meet_without_a_copy(channels: tuple[int, int, int], threads: i
     assert_as_onnxruntime(proto, compiled, x)
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("width", [5, 32])
 def test_split_transform_merge(width: int, threads: int) -> None:

@@ -41,6 +41,7 @@ REAL_MODELS = ["examples/models/digits_cnn.onnx"] + [
 ]
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("model", REAL_MODELS)
 def test_guard_pages_of_real_schedules(tmp_path: Path, model: str) -> None:
     # Vector code with tails is where reads beyond the end come from.

@@ -48,12 +48,14 @@ def run(program: Path, what: str, *numbers: int) -> None:
     assert done.returncode == 0 and not done.stderr, done.stderr[-4000:]
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("processors", [1, 2, 8])
 @pytest.mark.parametrize("what", ["callers", "sleep", "failing", "signals", "fork"])
 def test_nothing_is_lost_or_done_twice(programs: dict[str, Path], what: str, processors: int) -> None:
     run(programs["plain"], what, processors)
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("processors", [2, 8])
 @pytest.mark.parametrize("what", ["callers", "sleep", "failing"])
 def test_nothing_races(programs: dict[str, Path], what: str, processors: int) -> None:

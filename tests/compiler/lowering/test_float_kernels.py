@@ -14,6 +14,7 @@ from tvm import relax
 WIDTHS = (24, 40, 48, 56, 72, 80, 112, 144, 240, 600, 1000, 8400)
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("width", WIDTHS)
 def test_functions_and_their_sums_over_every_width(width: int) -> None:
     data = np.random.default_rng(width).standard_normal((3, width)).astype("float32") * 3

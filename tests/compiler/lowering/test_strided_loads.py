@@ -68,6 +68,7 @@ def test_every_second_element() -> None:
     )
 
 
+@pytest.mark.sweep(4)
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "int8", "int64", "bool"])
 @pytest.mark.parametrize(
     ("index", "lanes", "widths"),

@@ -214,6 +214,7 @@ def test_the_same_numbers_in_turn_and_alone(monkeypatch: pytest.MonkeyPatch, ope
 WIDTHS = (3, 17, 24, 40, 48, 56, 72, 80, 112, 144, 240, 600, 1000, 8400)
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("cpu", ["x86-64", "x86-64-v3", "x86-64-v4"])
 def test_rows_of_every_width(cpu: str) -> None:
     """Rows that are an odd number of registers long, or end within one, by every vector width."""

@@ -71,6 +71,7 @@ def bits(outputs: dict[str, Any]) -> list[bytes]:
     return [array.tobytes() for array in outputs.values()]
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("name", ["resnet_bottleneck", "mobilenet_v3", "efficientnet", "bert"])
 def test_any_number_of_threads_gives_the_same_bits(name: str, tmp_path: Path) -> None:
     """With threads and without: so no task reads what another one of the same loop writes."""

@@ -243,11 +243,15 @@ def test_programs_without_a_main_guard(tmp_path: Path, how: str) -> None:
 
 def test_workers_are_started_where_they_pay(monkeypatch: pytest.MonkeyPatch) -> None:
     module = frontends.load(frontends.open(swish_network())).module
+    monkeypatch.delenv("TILEWRIGHT_JOBS", raising=False)
     monkeypatch.setattr("tilewright.compiler.lowering.batches.available_cores", lambda: 8)
     assert worker_count(None, module) == 1
     assert worker_count(3, module) == 3 and worker_count(1000, module) == 8
     monkeypatch.setattr("tilewright.compiler.lowering.batches._distinct_operators", lambda module: 100)
     assert worker_count(None, module) == 8
+    for asked, count in (("3", 3), ("99", 8), ("0", 8), ("many", 8)):
+        monkeypatch.setenv("TILEWRIGHT_JOBS", asked)
+        assert worker_count(None, module) == count and worker_count(2, module) == 2
     monkeypatch.setattr("tilewright.compiler.lowering.batches.available_cores", lambda: 1)
     assert worker_count(None, module) == 1
     with started(1, PRELOAD) as helpers:

@@ -79,6 +79,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("change", CHANGES)
 def test_what_a_recipe_changes_and_quantizes(change: str) -> None:
     recipe = changed(**CHANGES[change])

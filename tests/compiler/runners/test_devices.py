@@ -64,10 +64,8 @@ def compiled(model: Any, machine: Machine, path: Path, **more: Any) -> LibraryFi
     return read_file(path)
 
 
-# The first program for an architecture waits a minute for its C library.
-@pytest.mark.parametrize(
-    "machine", [MACHINES[0], *(pytest.param(each, marks=pytest.mark.slow) for each in MACHINES[1:])], ids=label
-)
+@pytest.mark.slow  # the first program for an architecture waits a minute for its C library
+@pytest.mark.parametrize("machine", MACHINES, ids=label)
 def test_programs_check_themselves(machine: Machine, tmp_path: Path) -> None:
     need_qemu(machine, libc=False)
     proto = swish_network()
@@ -110,6 +108,7 @@ def test_integers_are_those_of_this_machine(machine: Machine, tmp_path: Path) ->
     }
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("machine", [MACHINES[0], MACHINES[1], MACHINES[5]], ids=label)
 def test_libraries_with_threads(machine: Machine, tmp_path: Path) -> None:
     need_qemu(machine, libc=True)

@@ -59,6 +59,7 @@ PROCESSORS = [
 ]
 
 
+@pytest.mark.sweep(3)
 @needs_tools
 @pytest.mark.parametrize(("triple", "cpu", "said"), PROCESSORS)
 def test_integers_are_those_of_this_machine(triple: str, cpu: str, said: str, tmp_path: Path) -> None:

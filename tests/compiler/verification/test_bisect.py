@@ -71,6 +71,7 @@ def test_it_computes_in_the_precision_of_the_library(network: Path) -> None:
     assert rounded is not None and 1e-4 < rounded.comparison.relative_error < 2e-2
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize(
     ("cpu", "features", "precision"),
     [

@@ -223,6 +223,7 @@ def _channel_shuffle(emit: Any, y: Any) -> Any:
     return emit(op.reshape(turned, (2, 8, 8, 8)))
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("body", _RULES.values(), ids=_RULES.keys())
 def test_rules(body: Callable[..., Any]) -> None:
     module = build(_IMAGE, lambda emit, x: body(emit, _conv(emit, x, 8)))

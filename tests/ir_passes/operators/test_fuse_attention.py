@@ -37,6 +37,7 @@ def fused(emit: Any, q: Any, k: Any, v: Any, *mask: Any, scale: float = 1.0, nan
     return emit(op.permute_dims(emit(attention(operands, scale=scale, nan_is_zero=nan_is_zero)), HEADS_INSIDE))
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("mask_first", [False, True])
 @pytest.mark.parametrize(
     ("scale", "value"),
@@ -182,6 +183,7 @@ _SCORES = {
 }
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("form", _SCORES)
 def test_scores_in_every_form(form: str) -> None:
     module = build({"x": (4, 6, 24)}, lambda emit, x: _attend(emit, _SCORES[form], x))

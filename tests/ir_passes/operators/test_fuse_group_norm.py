@@ -59,6 +59,7 @@ _FORMS = {
 }
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("form", _FORMS)
 def test_written_out_and_through_the_pipeline(form: str) -> None:
     """Means, differences and roots; the same numbers with the pass and without it."""

@@ -54,6 +54,7 @@ def every_pair(dtype: str) -> tuple[Array, Array]:
     return a.ravel(), b.ravel()
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_no_operands_stop_the_program(dtype: str) -> None:
     a, b = every_pair(dtype)

@@ -104,6 +104,7 @@ def machines(hand_off: float) -> Iterator[Target]:
             yield replace(target, core=replace(target.core, hand_off=hand_off))
 
 
+@pytest.mark.sweep(6)
 @pytest.mark.parametrize("hand_off", [4000.0, 500.0])
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_layer_is_shared_evenly(name: str, hand_off: float) -> None:

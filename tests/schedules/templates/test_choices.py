@@ -58,6 +58,7 @@ def check(run: Runner, case: Case, seed: int, machine: targets.Target | None = N
 NUMBERS = pytest.mark.parametrize("number", range(len(CASES)), ids=lambda number: f"{CASES[number].template}{number}")
 
 
+@pytest.mark.sweep(4)
 @NUMBERS
 def test_a_sampled_choice(run: Runner, number: int) -> None:
     check(run, CASES[number], seed=number)
@@ -82,6 +83,7 @@ SCALAR = [
 TILED = [number for number in SCALAR if CASES[number].template in ("contraction", "window", "sparse")]
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("number", TILED)
 def test_a_sampled_choice_without_vectors(run: Runner, number: int) -> None:
     check(run, CASES[number], seed=number, machine=SMALL)

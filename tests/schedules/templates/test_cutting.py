@@ -84,6 +84,7 @@ def test_real_layers_keep_cores_evenly_busy(name: str, cores: int) -> None:
     assert (imbalance(WORKLOADS[name], choice, target, cores) <= MOST) == (cores < 16 or name not in UNEVEN), choice
 
 
+@pytest.mark.sweep(4)
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_real_layers_use_as_many_of_64_cores_as_pay(name: str) -> None:
     """Half of the machine is left alone where a hand-off to all of it costs more than it brings."""

@@ -78,6 +78,7 @@ def test_convolutions_of_networks(run: Runner, size, channels, outputs, kernel, 
     check_convolution(run, AMX, image, weights, (stride,) * 2, (padding,) * 4, (1, 1), 1)
 
 
+@pytest.mark.sweep(4)
 @pytest.mark.parametrize("unit", [AMX, VECTOR])
 @pytest.mark.parametrize(
     ("left", "right"),

@@ -140,6 +140,7 @@ _FIRST = (1, 2, 3, 4)
 _REST = [pytest.param(number, marks=pytest.mark.slow) for number in range(len(_SIZES)) if number not in _FIRST]
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("number", [*_FIRST, *_REST])
 def test_sizes(emulation: Emulation, number: int) -> None:
     kind, cpu, sizes = _SIZES[number]

@@ -207,6 +207,7 @@ _FIRST = (0, 6, 9, 12, 15, 19, 20, 21, 31)
 _REST = [pytest.param(number, marks=pytest.mark.slow) for number in range(len(CASES)) if number not in _FIRST]
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("number", [*_FIRST, *_REST], ids=named)
 def test_a_sampled_choice(emulation: Emulation, number: int) -> None:
     check(Runner(), CASES[number], seed=number)

@@ -41,6 +41,7 @@ def normalise(run: Runner, data: Any, groups: int, gamma: Any, beta: Any, **opti
     )
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("cores", [1, 3])
 @pytest.mark.parametrize(("shape", "groups"), SIZES)
 def test_channels_last(run: Runner, shape: tuple[int, ...], groups: int, cores: int) -> None:

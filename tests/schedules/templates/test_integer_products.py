@@ -50,6 +50,7 @@ def requantized_product(run: Runner, build: Any, sums: Array, x: Array, target: 
     np.testing.assert_array_equal(run(whole, x, target=target), expected)
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("unit", INTEGERS)
 @settings(max_examples=4, deadline=None, derandomize=True)
 @given(data=st.data())

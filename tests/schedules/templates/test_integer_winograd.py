@@ -71,6 +71,7 @@ def test_scaled_matrices_are_integers(outputs: int) -> None:
     assert np.abs(scaled).sum(1).max() * 128 < 1 << 15
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("isa", ISAS)
 @settings(max_examples=3, deadline=None, derandomize=True)
 @given(data=st.data())

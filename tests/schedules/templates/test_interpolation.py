@@ -39,6 +39,7 @@ CASES: list[tuple[tuple[int, ...], list[int], list[int], int]] = [
 ]
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize(("shape", "axes", "sizes", "taps"), CASES)
 @pytest.mark.parametrize("cores", [1, 5])
 def test_axes_and_taps(

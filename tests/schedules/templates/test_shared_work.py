@@ -50,6 +50,7 @@ def cases() -> list[object]:
     return rows
 
 
+@pytest.mark.sweep(8)
 @pytest.mark.parametrize(("template", "layer", "cores"), cases())
 def test_the_slowest_core_is_not_far_behind(template: str, layer: Layer, cores: int) -> None:
     machine = targets.parse("x86_64-linux-gnu", cpu=CPUS.get(template, "x86-64-v4"), cores=cores)

@@ -95,6 +95,7 @@ def test_loops_over_offsets_say_where_the_image_is() -> None:
     assert [each for each in said if each] == [(2, 24, 28), (1, 24, 28)]  # inner loops first
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize(
     ("images", "size", "channels", "outputs", "kernel", "dilation", "stride", "groups"),
     [

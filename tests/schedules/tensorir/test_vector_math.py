@@ -83,6 +83,7 @@ def off_by(actual: Array, exact: Array) -> Array:
     return np.abs(actual.astype("float64") - exact) / 2.0 ** (exponents - 23)
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("cpu", LEVELS)
 @pytest.mark.parametrize("name", CASES)
 def test_units_in_the_last_place(run: Runner, name: str, cpu: str) -> None:
@@ -158,6 +159,7 @@ FROM_LIBM = {
 }
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
 @pytest.mark.parametrize("name", FROM_LIBM)
 def test_functions_of_libm(run: Runner, name: str, dtype: str) -> None:

@@ -21,7 +21,7 @@ from tvm.ir import Call, TensorLoad
 from ... import hidden_floats as hidden
 from ...ir_types import Node, Scalar, Stmt
 from ...schedules.tensorir.double_math import DOUBLES
-from ...schedules.tensorir.rebuild import found
+from ...schedules.tensorir.rebuild import found, substituted
 from ...schedules.tensorir.round_within import rounded_within
 from ...schedules.tensorir.vector_math import EXPANSIONS, Arithmetic
 from .bfloat16 import rounded
@@ -94,6 +94,9 @@ class Steps:
             return tirx.Broadcast(self.value(node.value), node.lanes)
         if not has_hidden(node):
             return node
+        if isinstance(node, tirx.Let):  # of remainders, whose operand may come of floats
+            named = self.name(self.value(node.value))
+            return self.value(substituted(node.body, {node.var: named}))
         if isinstance(node, tirx.Ramp):
             return tirx.Ramp(self.value(node.base), self.value(node.stride), node.lanes)
         if isinstance(node, TensorLoad):

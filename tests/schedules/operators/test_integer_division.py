@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import tilewright
+from c_sources import built
 from small_models import model, node
+from tilewright.compiler.build import build
+from tilewright.compiler.options import CompileOptions
 from tilewright.ir_passes import FoldConstants
 from tilewright.ir_passes.core.constants import array_of, constant
 from tvm import relax
@@ -139,3 +145,32 @@ def test_padding_an_axis_without_elements_reads_nothing(mode: str) -> None:
     )
     compiled = tilewright.compile(proto, shapes={"x": (2, 0)}, threads=1)
     np.testing.assert_array_equal(compiled(np.ones((2, 0), np.float32)), np.zeros((2, 2)))
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize(("emit", "cpu"), [("so", None), ("so", "x86-64"), ("c", None)])
+def test_what_is_divided_may_come_of_floats(emit: str, cpu: str | None, operation: str, tmp_path: Path) -> None:
+    """TVM names the operand of a remainder inside of an expression: floats are computed there, too."""
+    operator, attributes, expected = OPERATIONS[operation]
+    nodes = [
+        node("Mul", ["x", "factor"], "larger", "larger"),
+        node("Cast", ["larger"], "whole", "whole", to=onnx.TensorProto.INT64),
+        node(operator, ["whole", "by"], "y", "divided", **attributes),
+    ]
+    inputs = {"x": ("float32", (3, 17)), "by": ("int64", (3, 17))}
+    proto = model(nodes, inputs, {"y": ("int64", (3, 17))}, {"factor": np.array(2.5, np.float32)})
+    rng = np.random.default_rng(0)
+    x = rng.normal(0, 100, (3, 17)).astype(np.float32)
+    by = rng.choice([-7, -2, -1, 0, 1, 3, 100], (3, 17))
+
+    if emit == "c":
+        build(proto, tmp_path / "net", CompileOptions(emit="c", name="net", jobs=1))
+        found = np.zeros((3, 17), np.int64)
+        run = ctypes.CDLL(str(built(tmp_path / "net", "net"))).net_run
+        run(*(ctypes.c_void_p(each.ctypes.data) for each in (x, by, found)))
+    else:
+        target = "host" if cpu is None else "x86_64-linux-gnu"
+        found = tilewright.compile(proto, target=target, cpu=cpu, threads=1).run({"x": x, "by": by})["y"]
+
+    whole = (x * np.float32(2.5)).astype(np.int64)
+    np.testing.assert_array_equal(found.ravel(), expected(whole.ravel(), by.ravel()))

@@ -31,7 +31,7 @@ def roofline_parts(roofline: Roofline) -> list[str | Table]:
         templates.add(
             f"{each.seconds * 1e6:.1f}",
             percent(each.seconds / total.seconds if total.seconds else None),
-            f"{each.lost_seconds * 1e6:.1f}",
+            microseconds(each.lost_seconds if each.bound_seconds else None),
             percent(each.reached),
             giga(each.flops_per_second),
             each.steps,

@@ -21,7 +21,7 @@ from ..errors import UsageError
 from ..failures import failing_in, nodes_named
 from .built import Build
 from .codegen.generators import generator_for, is_folder
-from .extents.ranges import static_shapes, varying_axes
+from .inputs.requests import request_of
 from .library.naming import identifier
 from .library.signature import make_signature
 from .memory_limit import excess, memory_limit
@@ -170,7 +170,7 @@ def _opened(model: Any, options: CompileOptions) -> OpenedModel | ImportedModel:
 
     if isinstance(model, frontends.ImportedModel):
         return model
-    return frontends.open(model, frontends.Request(shapes=static_shapes(options), varying=varying_axes(options)))
+    return frontends.open(model, request_of(options))
 
 
 def _imported(

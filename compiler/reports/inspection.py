@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ShapeError, UnsupportedError
-from ..extents.ranges import static_shapes, varying_axes
+from ..inputs.requests import request_of
 from ..library.archive import begins_with, is_archive
 from ..library.elf import MAGIC as ELF_MAGIC
 from ..library.signature import Signature
@@ -114,7 +114,7 @@ def inspect_model(path: Path, options: CompileOptions) -> dict[str, Any]:
     from ..build import build
     from ..measurement.model_work import node_flops
 
-    opened = frontends.open(path, frontends.Request(shapes=static_shapes(options), varying=varying_axes(options)))
+    opened = frontends.open(path, request_of(options))
     imported, problem = None, None
     try:
         imported = build(opened, None, options, stop_after="passes" if options.ranges else "import").imported

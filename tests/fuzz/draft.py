@@ -275,6 +275,11 @@ class Draft:
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=8)
 
 
+def onnx_dtype(name: str) -> int:
+    """ONNX's number of a dtype of numpy's."""
+    return int(helper.np_dtype_to_tensor_dtype(np.dtype(name)))
+
+
 def typed(name: str, array: Array) -> onnx.ValueInfoProto:
     """The declaration of a tensor."""
     return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)

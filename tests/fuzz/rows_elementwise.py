@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from draft import FLOATS, INTEGERS, Draft, Unfit
+from draft import FLOATS, INTEGERS, Draft, Unfit, onnx_dtype
 from rows import row
 
 _INTEGERS = ("int64", "int32")
@@ -245,18 +245,12 @@ def cast(d: Draft, op: str) -> None:
         target == "uint8" and array.dtype.kind != "b" and array.min() < 0
     ):
         raise Unfit("out of range: each implementation has its own answer")
-    d.node(op, [x], to=_onnx_dtype(target))
+    d.node(op, [x], to=onnx_dtype(target))
 
 
 @row("CastLike")
 def cast_like(d: Draft, op: str) -> None:
     d.node(op, [d.pick(_INTEGERS), d.leaf((1,), d.dtype)])
-
-
-def _onnx_dtype(name: str) -> int:
-    from onnx import helper
-
-    return int(helper.np_dtype_to_tensor_dtype(np.dtype(name)))
 
 
 @row("Dropout")

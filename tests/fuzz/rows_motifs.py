@@ -6,8 +6,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from draft import Draft, Unfit
-from onnx import helper
+from draft import Draft, Unfit, onnx_dtype
 
 Motif = Callable[[Draft], None]
 
@@ -244,15 +243,11 @@ def diamond(d: Draft) -> None:
 def integers_of_floats(d: Draft) -> None:
     """Whole numbers that floats say, divided by others, perhaps known when the model runs alone; and floats again."""
     dtype = d.one_of(("int64", "int32"))
-    to = int(helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
     x = d.node(d.one_of(("Floor", "Round")), [d.within(-90.0, 90.0)])
-    whole = d.node("Cast", [x], to=to)
+    whole = d.node("Cast", [x], to=onnx_dtype(dtype))
     by = d.leaf(d.broadcasting(d.array(whole).shape), dtype, low=1, high=7)
     found = d.node(d.one_of(("Mod", "Mod", "Div")), [whole, by])
     if d.chance(0.5):
-        d.node(
-            d.one_of(("Tanh", "Relu", "Neg")),
-            [d.node("Cast", [found], to=int(helper.np_dtype_to_tensor_dtype(np.dtype(d.dtype))))],
-        )
+        d.node(d.one_of(("Tanh", "Relu", "Neg")), [d.node("Cast", [found], to=onnx_dtype(d.dtype))])
     elif d.chance(0.5):
         _axes(d, d.one_of(("ReduceSum", "ReduceMax")) if d.opset >= 18 else "ReduceSum", found, [d.rank(found) - 1])

@@ -33,7 +33,7 @@ def expected(q, k, v, mask=0.0, scale: float = 0.3):
     return np.einsum("bhqk,bkhd->bqhd", powers / powers.sum(-1, keepdims=True), v)
 
 
-@settings(max_examples=6, deadline=None, derandomize=True)
+@settings(max_examples=12, deadline=None, derandomize=True)
 @given(
     batch=st.integers(1, 2),
     heads=st.integers(1, 3),

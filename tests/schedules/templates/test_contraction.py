@@ -33,7 +33,7 @@ def check_convolution(run: Runner, data, weights, strides, padding, dilation, gr
     assert relative_error(actual, convolution(data, weights, strides, padding, dilation, groups)) < TOLERANCE
 
 
-@settings(max_examples=6, deadline=None, derandomize=True)
+@settings(max_examples=12, deadline=None, derandomize=True)
 @given(data=st.data())
 def test_any_convolution(run: Runner, data: st.DataObject) -> None:
     def draw(low: int, high: int) -> int:
@@ -91,7 +91,7 @@ def test_run_time_weights(run: Runner) -> None:
     assert relative_error(actual, convolution(data, weights, (1, 1), (0,) * 4, (1, 1), 2)) < TOLERANCE
 
 
-@settings(max_examples=6, deadline=None, derandomize=True)
+@settings(max_examples=12, deadline=None, derandomize=True)
 @given(
     batch=st.sampled_from([((), ()), ((2,), ()), ((3,), (3,)), ((2, 3), (3,)), ((2, 1), (1, 3)), ((), (2,))]),
     rows=st.integers(1, 30),

@@ -16,7 +16,7 @@ from tilewright.schedules.templates import window_choice
 from tvm import relax
 
 
-@settings(max_examples=6, deadline=None, derandomize=True)
+@settings(max_examples=12, deadline=None, derandomize=True)
 @given(
     channels=st.sampled_from([2, 8, 12, 16, 33, 40]),
     size=st.integers(5, 17),

@@ -57,7 +57,7 @@ def test_the_matrices_filter_exactly(outputs: int) -> None:
     np.testing.assert_allclose(result, direct, rtol=1e-12, atol=1e-12)
 
 
-@settings(max_examples=6, deadline=None, derandomize=True)
+@settings(max_examples=16, deadline=None, derandomize=True)
 @given(
     images=st.integers(1, 5),
     size=st.tuples(st.integers(3, 19), st.integers(3, 19)),

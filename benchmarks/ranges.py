@@ -13,7 +13,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from .sections import with_section
 _ROOT = Path(__file__).parents[1]
 _FOLDER = _ROOT / "build" / "ranges"
 _PAGE = _ROOT / "docs" / "shapes.md"
-_COPIES, _ROUNDS, _SECONDS = 3, 15, 0.1
+_COPIES, _PAIRS, _SECONDS = 5, 15, 3.0
 
 Array = np.ndarray[Any, Any]
 Sizes = tuple[int, ...]
@@ -130,31 +130,27 @@ def errors(ranged: Ranged, library: tilewright.CompiledModel) -> dict[Sizes, tup
     return results
 
 
-def times(runs: Sequence[Callable[[], object]]) -> list[float]:
-    """The milliseconds of each: medians of rounds in which they take turns, in alternating order."""
-    rounds: list[list[float]] = [[] for _ in runs]
-    for turn in range(_ROUNDS):
-        for place in range(len(runs))[:: 1 if turn % 2 else -1]:
-            taken: list[float] = []
-            while not taken or sum(taken) < _SECONDS:
-                begin = time.perf_counter()
-                runs[place]()
-                taken.append(time.perf_counter() - begin)
-            rounds[place].append(statistics.median(taken))
-    return [1e3 * statistics.median(taken) for taken in rounds]
+def compared(both: Sequence[tilewright.CompiledModel], inputs: Mapping[str, Array]) -> tuple[float, float, float]:
+    """The milliseconds of two libraries, and the ratio of their times: the median over pairs of runs.
 
-
-def compared(both: Sequence[tilewright.CompiledModel], inputs: Mapping[str, Array]) -> list[float]:
-    """The milliseconds of two libraries, of the copies of them whose ratio is in the middle.
-
-    Which pages of memory a file lies in makes up to a tenth where weights are streamed, as long as it lies there.
+    The two runs of a pair follow each other, in alternating order: from one tenth of a second to the next, what else a
+    machine does changes times by more than libraries differ. Pairs are of several copies of the files, which lie in
+    other pages of memory.
     """
-    found_times = []
+    pairs: list[tuple[float, ...]] = []
     for _ in range(_COPIES):
         with tempfile.TemporaryDirectory() as folder:
             paths = [shutil.copy(each.path, Path(folder) / f"{place}.so") for place, each in enumerate(both)]
-            found_times.append(times([prepared(tilewright.load(path), inputs) for path in paths]))
-    return sorted(found_times, key=lambda taken: taken[0] / taken[1])[_COPIES // 2]
+            runs = [prepared(tilewright.load(path), inputs) for path in paths]
+            times: list[list[float]] = [[], []]
+            while len(times[0]) < _PAIRS or sum(map(sum, times)) < 1e3 * _SECONDS:
+                for place in (0, 1) if len(times[0]) % 2 else (1, 0):
+                    begin = time.perf_counter()
+                    runs[place]()
+                    times[place].append(1e3 * (time.perf_counter() - begin))
+            pairs += zip(*times, strict=True)
+    here, there = zip(*pairs, strict=True)
+    return statistics.median(here), statistics.median(there), statistics.median(a / b for a, b in pairs)
 
 
 def rows(ranged: Ranged, *, fresh: bool) -> tuple[list[str], bool]:
@@ -168,10 +164,10 @@ def rows(ranged: Ranged, *, fresh: bool) -> tuple[list[str], bool]:
     verdict = f"{len(ranged.sizes)} sizes, {error:.1e}" if right else "DIFFERS"
     for sizes in (ranged.largest, *ranged.best):
         alone, inputs = ranged.library(sizes, fresh=fresh), ranged.inputs(sizes)
-        here, there = compared([library, alone], inputs)
+        here, there, ratio = compared([library, alone], inputs)
         kind = "best" if sizes in ranged.best else "largest"
         lines.append(
-            f"| {title} | {verdict} | {ranged.text(sizes)} ({kind}) | {here:.2f} | {there:.2f} | {here / there:.2f} |"
+            f"| {title} | {verdict} | {ranged.text(sizes)} ({kind}) | {here:.2f} | {there:.2f} | {ratio:.2f} |"
         )
         title = verdict = ""
     return lines, right
@@ -199,7 +195,11 @@ def main() -> int:
             table += lines
             good &= right
     if asked.write:
-        text = ["One thread, medians of rounds in turns, by `python -m benchmarks.ranges --write`:", "", *table]
+        text = [
+            "One thread, medians of runs in turns, ratios of pairs of runs, by `python -m benchmarks.ranges --write`:",
+            "",
+            *table,
+        ]
         _PAGE.write_text(with_section(_PAGE.read_text(), "## What it costs", "\n".join(text)))
     return 0 if good else 1
 

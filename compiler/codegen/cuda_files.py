@@ -76,7 +76,7 @@ def write_files(program: Program, modules: Sequence[Module], used: Used, target:
     environment, values = glue.environment(_PROJECT), _values(program, modules, target)
     texts = {
         name: environment.get_template(f"{name}.jinja").render(values)
-        for name in ("library.h", "library.c", "code.S", "Makefile")
+        for name in ("library.h", "library.c", "code.s", "Makefile")
     }
     for module in modules:
         kernels = {**values, "functions": module.functions, "helpers": list(helper_texts(used))}
@@ -88,7 +88,7 @@ def write_files(program: Program, modules: Sequence[Module], used: Used, target:
     for name, text in texts.items():
         (folder / name).write_text(text)
     glue.write_signature(signature, folder)
-    return [*texts, "signature.S", "signature.json", "record.bin"]
+    return [*texts, "signature.s", "signature.json", "record.bin"]
 
 
 def _values(program: Program, modules: Sequence[Module], target: Target) -> dict[str, Any]:

@@ -5,7 +5,7 @@
 OUT/kernels_0.cu, ...      the kernels
 OUT/library.h, library.c   the interface; the steps, as launches of grids
 OUT/driver.c, maps.c, runs.c    what library.c includes: the driver, maps of tensors; memory, streams, graphs of runs
-OUT/*.S, *.bin, *.json     the weights and the signature, as read-only data
+OUT/*.s, *.bin, *.json     the weights and the signature, as read-only data
 OUT/Makefile               nvcc and cc make NAME.so of them
 """
 
@@ -89,7 +89,7 @@ class CudaGenerator:
         names = write_files(program, modules, used, self._target, folder)
         weights_done()
         if self._nvcc is None or self._toolchain is None:
-            files = {folder / name: output / name for name in (*names, "weights.S", "weights.bin")}
+            files = {folder / name: output / name for name in (*names, "weights.s", "weights.bin")}
             return Generated(files, output / "library.h")
         self._compile(self._nvcc, self._toolchain, modules, folder, progress)
         progress("link", 0, 0)
@@ -116,7 +116,7 @@ class CudaGenerator:
         from ..emission import link
 
         objects = [*link.compile_glue(toolchain, folder), folder / "weights.o"]
-        toolchain.run([*toolchain.cc, "-c", "code.S", "-o", "code.o"], folder)
+        toolchain.run([*toolchain.cc, "-c", "code.s", "-o", "code.o"], folder)
         library = folder / "library.so"
         exports = link.api_symbols(program.plan.name, threaded=False, device=True)
         link.link_shared(toolchain, [*objects, folder / "code.o"], exports, library, ("-ldl",))

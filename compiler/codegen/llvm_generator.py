@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -58,11 +59,19 @@ class LlvmGenerator:
         """Compiles the kernels and the glue, and links all."""
         from ..emission import glue, link
         from .llvm_objects import compile_objects
+        from .thread_objects import thread_object
 
         name, threaded = program.plan.name, program.signature.threaded
-        objects = compile_objects(
-            program.kernels, name, folder, workers=workers, progress=lambda done, total: progress("code", done, total)
-        )
+        with ThreadPoolExecutor(1) as meanwhile:
+            threads = [meanwhile.submit(thread_object, self._toolchain, self._target, name, folder)] if threaded else []
+            objects = compile_objects(
+                program.kernels,
+                name,
+                folder,
+                workers=workers,
+                progress=lambda done, total: progress("code", done, total),
+            )
+            objects += [each.result() for each in threads]
         weights_done()
         progress("link, the first one: zig builds a C library" if self._toolchain.is_new else "link", 0, 0)
         glue.write_sources(program.plan, program.signature, folder, self._target.object_format)

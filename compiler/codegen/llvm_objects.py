@@ -11,11 +11,11 @@ import tvm
 from ...errors import CompilerError
 from ...failures import failing_in
 from ...targets.target import Target
-from ..library.naming import TVM_LAUNCH, launch_symbol
+from ..library.naming import TVM_LAUNCH
 from ..lowering.batches import Batch, LoweredKernels, run_batches
 from ..lowering.lower import LoweredKernel
 from ..process.workers import Workers
-from .object_files import FORMATS, renamed
+from .object_files import FORMATS, with_own_symbols
 
 _LIBM = """
     acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh erf erfc exp exp10 exp2 expm1 fabs fdim floor
@@ -100,7 +100,7 @@ def compile_object(
             _checked_object([kernel], target, path, linked)
         raise
     hidden = FORMATS[target.object_format].hidden(data)
-    path.write_bytes(renamed(hidden, target.object_format, TVM_LAUNCH, launch_symbol(name)))
+    path.write_bytes(with_own_symbols(hidden, target.object_format, name))
 
 
 def _checked_object(kernels: Sequence[LoweredKernel], target: Target, path: Path, linked: Collection[str]) -> bytes:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from ...targets.systems import COFF, ELF, MACHO
 from ..library.elf import Elf, hide_symbols, rename_symbol
+from ..library.naming import COMMON_SYMBOLS, own_symbol
 
 
 @dataclass(frozen=True)
@@ -107,10 +108,10 @@ FORMATS = {
 }
 
 
-def renamed(data: bytes, object_format: str, old: str, new: str) -> bytes:
-    """The file with a symbol by another name of the same length."""
-    if object_format == ELF:
-        return rename_symbol(data, old, new)
-    if len(old) != len(new):
-        raise ValueError(f"{old} and {new} differ in length")
-    return data.replace(old.encode(), new.encode())  # a name that nothing else in the file contains
+def with_own_symbols(data: bytes, object_format: str, name: str) -> bytes:
+    """The file, with symbols that all libraries' code has in common called as in the library with this prefix."""
+    for common in COMMON_SYMBOLS:
+        own = own_symbol(common, name)
+        # Where it is not ELF, nothing else in the file contains such a name.
+        data = rename_symbol(data, common, own) if object_format == ELF else data.replace(common.encode(), own.encode())
+    return data

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ from ...targets.systems import ELF
 from ...targets.target import Target
 from ..library.arrays import checked
 from ..library.integrity import record_placeholder
-from ..library.naming import launch_symbol
+from ..library.naming import THREAD_FUNCTIONS, THREAD_LIMITS, own_symbol
 from ..library.plan import ALIGNMENT, Call, Constants, Copy, Plan, align, leaves
 from ..library.signature import MAX_THREADS, SECTION, Signature
 from .steps_in_c import statements
@@ -26,7 +26,13 @@ from .tensor_notes import tensor_notes
 
 _RUNTIME_PACKAGE = f"{__package__}.runtime"
 _RUNTIME = resources.files(_RUNTIME_PACKAGE)
-_POOL = ("thread_pool.c", "new_process.c", "word_sleep.c", "simulation.c")  # the first includes the next two
+_THREADS = (
+    "threads.c",
+    "thread_pool.c",
+    "new_process.c",
+    "word_sleep.c",
+    "simulation.c",
+)  # the first includes the others
 
 # How self_check.c compares an output, by its dtype; all others byte by byte.
 _KINDS = {"float32": "f", "float64": "d", "float16": "h", "bfloat16": "b"}
@@ -44,7 +50,7 @@ class Example(NamedTuple):
 
 
 def write_weights(name: str, constants: Constants, folder: Path, target: Target) -> None:
-    """Writes weights.S and weights.bin, which depend on nothing but the constants and the machine."""
+    """Writes weights.s and weights.bin, which depend on nothing but the constants and the machine."""
     section = architecture_named(target.arch).weights_section
     values = {
         "name": name,
@@ -53,7 +59,7 @@ def write_weights(name: str, constants: Constants, folder: Path, target: Target)
         "flags": section.flags,
         "format": target.object_format,
     }
-    (folder / "weights.S").write_text(environment().get_template("weights.S.jinja").render(values))
+    (folder / "weights.s").write_text(environment().get_template("weights.s.jinja").render(values))
     with (folder / "weights.bin").open("wb") as file:
         for contents in constants.contents:
             file.write(contents)
@@ -61,22 +67,26 @@ def write_weights(name: str, constants: Constants, folder: Path, target: Target)
 
 
 def write_sources(plan: Plan, signature: Signature, folder: Path, object_format: str = ELF) -> None:
-    """Writes library.h, library.c, signature.S, signature.json, and the parts of runtime/ that they include."""
+    """Writes library.h, library.c, signature.s, signature.json, and the parts of runtime/ that they include."""
     values = _template_values(plan, signature)
     for template, name in (("library.h.jinja", "library.h"), ("library.c.jinja", "library.c")):
         (folder / name).write_text(environment().get_template(template).render(values))
     if signature.threaded:
-        for part in _POOL:
-            (folder / part).write_text((_RUNTIME / part).read_text())
+        _copy(("threads.h",), folder)
     if signature.cpu_features:
         (folder / "cpu_check.c").write_text(architecture_named(signature.arch).cpu_check(signature.cpu_features))
     write_signature(signature, folder, object_format)
 
 
+def write_thread_sources(folder: Path) -> None:
+    """Writes threads.c and what it includes, which are the same for every library."""
+    _copy(("threads.h", *_THREADS), folder)
+
+
 def write_signature(signature: Signature, folder: Path, object_format: str = ELF) -> None:
-    """Writes signature.S, and signature.json and record.bin, which it includes."""
+    """Writes signature.s, and signature.json and record.bin, which it includes."""
     values = {"name": signature.name, "signature_section": SECTION, "format": object_format}
-    (folder / "signature.S").write_text(environment().get_template("signature.S.jinja").render(values))
+    (folder / "signature.s").write_text(environment().get_template("signature.s.jinja").render(values))
     (folder / "signature.json").write_text(signature.to_json())
     (folder / "record.bin").write_bytes(record_placeholder())
 
@@ -103,10 +113,9 @@ def write_self_check(signature: Signature, example: Example, folder: Path, objec
         largest = ", ".join(str(dimension.bound) for dimension in signature.dimensions)
         lines = (*lines, f"#define TILEWRIGHT_DIMENSIONS {{{largest}}}")
     (folder / "self_check.h").write_text("\n".join([*lines, ""]))
-    for part in ("device.c", "self_check.c"):
-        (folder / part).write_text((_RUNTIME / part).read_text())
-    text = environment().get_template("self_check.S.jinja").render({"name": signature.name, "format": object_format})
-    (folder / "self_check.S").write_text(text)
+    _copy(("device.c", "self_check.c"), folder)
+    text = environment().get_template("self_check.s.jinja").render({"name": signature.name, "format": object_format})
+    (folder / "self_check.s").write_text(text)
     inputs, _ = checked(signature, example.inputs, "the example")
     outputs = [example.outputs[spec.name] for spec in results]
     for part, arrays in (("inputs", inputs), ("outputs", outputs)):
@@ -116,6 +125,11 @@ def write_self_check(signature: Signature, example: Example, folder: Path, objec
 def program_source(name: str) -> str:
     """A program in C for devices: ``device.c`` runs a library there, ``server.c`` lends the device to a farm."""
     return (_RUNTIME / name).read_text()
+
+
+def _copy(parts: Sequence[str], folder: Path) -> None:
+    for part in parts:
+        (folder / part).write_text((_RUNTIME / part).read_text())
 
 
 @functools.cache
@@ -147,9 +161,9 @@ def _template_values(plan: Plan, signature: Signature) -> dict[str, Any]:
         "max_threads": MAX_THREADS,
         "default_threads": signature.default_threads,
         "sharing": max((kernel.threads for kernel in plan.kernels), default=1),
-        "launch_symbol": launch_symbol(plan.name),
+        "functions_symbol": own_symbol(THREAD_FUNCTIONS, plan.name),
+        "limits_symbol": own_symbol(THREAD_LIMITS, plan.name),
         "cpu_features": signature.cpu_features,
-        "pause": architecture_named(signature.arch).pause,
         "support": architecture_named(signature.arch).support,
         "kernels": [
             {"symbol": kernel.symbol, "parameters": _parameters(plan, i)} for i, kernel in enumerate(plan.kernels)

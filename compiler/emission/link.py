@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ...targets.systems import COFF, ELF, MACHO
 from ...targets.toolchain import Toolchain
+from ..library.signature import MAX_THREADS
 
 _COMPILE_FLAGS = ("-std=c11", "-O1", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-g0", "-ffile-prefix-map=.=.")
 _WHOLE_FLAGS = ("-Wl,--gc-sections", "-Wl,--build-id=none", "-Wl,-z,noexecstack")
@@ -50,8 +51,22 @@ def compile_glue(toolchain: Toolchain, folder: Path) -> list[Path]:
         ToolError: the compiler failed.
     """
     toolchain.run([*toolchain.cc, *_COMPILE_FLAGS, "-c", "library.c", "-o", "library.o"], folder)
-    toolchain.run([*toolchain.cc, "-c", "signature.S", "-o", "signature.o"], folder)
+    toolchain.run([*toolchain.cc, "-c", "signature.s", "-o", "signature.o"], folder)
     return [folder / "library.o", folder / "signature.o"]
+
+
+def compile_threads(toolchain: Toolchain, folder: Path, pause: str) -> Path:
+    """Compiles what `glue.write_thread_sources` wrote.
+
+    Args:
+        pause: a statement of C for a loop that waits.
+
+    Raises:
+        ToolError: the compiler failed.
+    """
+    defined = (f"-DTILEWRIGHT_MAX_THREADS={MAX_THREADS}", f"-DTILEWRIGHT_PAUSE={pause}")
+    toolchain.run([*toolchain.cc, *_COMPILE_FLAGS, *defined, "-c", "threads.c", "-o", "threads.o"], folder)
+    return folder / "threads.o"
 
 
 def assemble_weights(toolchain: Toolchain, folder: Path) -> Path:
@@ -60,7 +75,7 @@ def assemble_weights(toolchain: Toolchain, folder: Path) -> Path:
     Raises:
         ToolError: the assembler failed.
     """
-    toolchain.run([*toolchain.cc, "-c", "weights.S", "-o", "weights.o"], folder)
+    toolchain.run([*toolchain.cc, "-c", "weights.s", "-o", "weights.o"], folder)
     return folder / "weights.o"
 
 
@@ -91,7 +106,7 @@ def compile_device_program(toolchain: Toolchain, folder: Path) -> list[Path]:
         ToolError: the compiler failed.
     """
     toolchain.run([*toolchain.cc, *_COMPILE_FLAGS, "-DTILEWRIGHT_BENCH", "-c", "device.c", "-o", "device.o"], folder)
-    toolchain.run([*toolchain.cc, "-c", "self_check.S", "-o", "self_check.o"], folder)
+    toolchain.run([*toolchain.cc, "-c", "self_check.s", "-o", "self_check.o"], folder)
     return [folder / "device.o", folder / "self_check.o"]
 
 

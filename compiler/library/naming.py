@@ -8,9 +8,12 @@ from collections.abc import Iterable
 
 from ...errors import UsageError
 
-# The variable through which the code that TVM generates reaches a thread pool. In a library it is renamed after the
-# library, so that two static ones in one program keep their own pools; the new name must have the same length.
+# The variable through which the code that TVM generates reaches a thread pool.
 TVM_LAUNCH = "__TVMBackendParallelLaunch"
+# What the object of the threads (emission/runtime/threads.c) shares with the code of a library.
+THREAD_FUNCTIONS, THREAD_LIMITS = "tilewright_thread_functions", "tilewright_thread_limits"
+# In a library they are renamed after it, so that two static ones in one program keep their own pools.
+COMMON_SYMBOLS = (TVM_LAUNCH, THREAD_FUNCTIONS, THREAD_LIMITS)
 
 _MAX_READABLE = 48
 # Of C and C++, since programs in either include the header; and `main`.
@@ -78,7 +81,7 @@ def parameter_names(texts: Iterable[str], prefix: str) -> tuple[str, ...]:
     )
 
 
-def launch_symbol(name: str) -> str:
-    """The name that `TVM_LAUNCH` has in the library with this prefix."""
-    digest = hashlib.sha256(name.encode()).hexdigest()
-    return f"tw_launch_{digest}"[: len(TVM_LAUNCH)]
+def own_symbol(common: str, name: str) -> str:
+    """What a symbol that the code of all libraries has is called in the one with this prefix; of the same length."""
+    digest = hashlib.sha256(f"{common} {name}".encode()).hexdigest()
+    return f"tw_{digest}"[: len(common)]

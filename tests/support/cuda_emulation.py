@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from cuda_emulator.nvcc import prepare
 from small_models import swish_network
 from tilewright.compiler.build import build
 from tilewright.compiler.library.artifact import CompiledModel, load
@@ -54,7 +55,8 @@ class Emulation:
         subprocess.run(["g++", *flags, "-o", path, HERE / "driver.cpp", "-ldl"], check=True)
         self.driver = ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
         self.nvcc = folder / "nvcc"
-        self.nvcc.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "{HERE}/nvcc.py" "$@"\n')
+        prepare(folder)
+        self.nvcc.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "{HERE}/nvcc.py" "{folder}" "$@"\n')
         self.nvcc.chmod(self.nvcc.stat().st_mode | stat.S_IXUSR)
         self.driver.emulator.restype = ctypes.POINTER(Counts)
 

@@ -1,8 +1,8 @@
 /* What a run would take on more processors than there are: the tasks of each parallel loop, one after another on this
  * one, timed each by itself.
  *
- * Included by the generated library.c behind the thread pool, so that every name here is local to one library. Kernels
- * reach the pool through a pointer; a simulation puts `simulation_launch` there, which times the tasks of the thread that
+ * Included by threads.c behind the thread pool, so that every name here is local to one library. Kernels reach the
+ * pool through a pointer; a simulation puts `simulation_launch` there, which times the tasks of the thread that
  * simulates and passes the launches of all others on to the pool. Loop iterations are computed as ever, whoever runs
  * them, so the results have the bits of any other run.
  *
@@ -10,14 +10,7 @@
  *     n, nanoseconds of each of n tasks        a launch, n > 0
  *     0, step, nanoseconds                     the end of a step: of all that it took outside its launches
  */
-typedef int (*simulation_hook)(pool_task, void *, int);
-
-typedef struct {
-  uint64_t *stream;
-  size_t room, used; /* `used` counts what there was no room for as well */
-  int threads, sharing, is_in_task; /* of all, and of the kernel */
-  uint64_t begin, launches; /* of the step: when it began, and the nanoseconds of its launches */
-} simulation;
+static uint64_t now(void) { return (uint64_t)pool_now(); }
 
 static _Thread_local simulation *simulated; /* by this thread; NULL: it runs as ever */
 
@@ -55,9 +48,10 @@ static int simulation_launch(pool_task function, void *data, int num_task) {
   return status;
 }
 
-static void simulation_begin(simulation *run, int threads, uint64_t *stream, size_t room, simulation_hook *hook) {
+static void simulation_begin(simulation *run, int threads, uint64_t *stream, size_t room) {
   *run = (simulation){.stream = stream, .room = room, .threads = pool_clamp(threads), .sharing = 1, .begin = now()};
-  __atomic_store_n(hook, simulation_launch, __ATOMIC_RELAXED); /* and stays: others may simulate at the same time */
+  /* It stays: others may simulate at the same time. */
+  __atomic_store_n(&__TVMBackendParallelLaunch, simulation_launch, __ATOMIC_RELAXED);
   simulated = run;
 }
 

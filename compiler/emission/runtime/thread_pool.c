@@ -1,6 +1,6 @@
 /* The thread pool of a compiled library: answers the launch hook of TVM's parallel loops.
  *
- * Included by the generated library.c, so that every name here is local to one library. Needs C11, POSIX threads,
+ * Included by threads.c, so that every name here is local to one library. Needs C11, POSIX threads,
  * TILEWRIGHT_DEFAULT_THREADS: the threads to use when nobody says otherwise, or 0 for the processors available,
  * TILEWRIGHT_MAX_THREADS, the most that there are ever, TILEWRIGHT_SHARING, the most that share one kernel, and
  * TILEWRIGHT_PAUSE, a statement for a loop that waits.
@@ -27,6 +27,7 @@
  * A forked child has the caller's thread alone, and starts a pool of its own.
  */
 #include "new_process.c"
+#include "threads.h"
 #include "word_sleep.c"
 
 #include <pthread.h>
@@ -45,9 +46,6 @@ enum { POOL_AWAKE_NANOSECONDS = 100 * 1000 };
 enum { POOL_POLLS = 64 }; /* between two looks at the clock: some microseconds */
 /* What lines a core fetches together: two of 64 bytes, or one of 128. */
 enum { POOL_LINE_BYTES = 128 };
-
-typedef struct { void *sync_handle; int32_t num_task; } pool_group;
-typedef int (*pool_task)(int task_id, pool_group *group, void *data);
 
 enum { POOL_OFFERED = 1, POOL_TAKEN = 2, POOL_AWAITED = 4, POOL_ASLEEP = 8 };
 /* Where a worker waits. The caller writes it while nothing is offered, the worker while it has taken a task. */

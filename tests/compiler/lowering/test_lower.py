@@ -9,7 +9,7 @@ import pytest
 from tilewright import targets
 from tilewright.compiler.codegen.llvm_objects import compile_object
 from tilewright.compiler.library.elf import Elf
-from tilewright.compiler.library.naming import launch_symbol
+from tilewright.compiler.library.naming import TVM_LAUNCH, own_symbol
 from tilewright.compiler.lowering.lower import MAX_STACK_BYTES, LoweredKernel, lower_kernel
 from tilewright.errors import CompilerError
 from tvm import te, tirx
@@ -71,7 +71,7 @@ def test_one_thread_needs_no_pool(tmp_path: Path) -> None:
         path = tmp_path / "kernel.o"
         compile_object([lowered(schedule, parallel=parallel)], TARGET, "net", path)
         names = {symbol.name for symbol in Elf(path.read_bytes()).symbols()}
-        assert (launch_symbol("net") in names) is parallel
+        assert (own_symbol(TVM_LAUNCH, "net") in names) is parallel
         assert not any("TVM" in name for name in names - {"TVMMod"})
 
 

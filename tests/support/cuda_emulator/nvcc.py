@@ -1,8 +1,9 @@
 """What stands in for nvcc: compiles kernels with g++, as a shared library that the emulated driver takes for GPU code.
 
-    python nvcc.py -fatbin ... -o kernels.fatbin kernels.cu
+    python nvcc.py FOLDER -fatbin ... -o kernels.fatbin kernels.cu
 
-For each kernel the library has NAME_launch(arguments, size), which runs its grid.
+For each kernel the library has NAME_launch(arguments, size), which runs its grid. FOLDER has the emulator's headers,
+which `prepare` compiles once.
 """
 
 from __future__ import annotations
@@ -23,7 +24,22 @@ _OPERAND = re.compile(r'"([^"]*)"\s*\(')
 _RELEASE = "Cuda compilation tools, release 12.0, emulated"
 
 
-def main(arguments: list[str]) -> int:
+def flags() -> list[str]:
+    """Of the compiler, for everything."""
+    common = ["-O1", "-ffp-contract=off", "-std=c++17", "-fPIC", "-w"]
+    cpuinfo = Path("/proc/cpuinfo")
+    # Else multiply-adds are computed by libm.
+    return [*common, "-mfma"] if cpuinfo.exists() and " fma " in cpuinfo.read_text() else common
+
+
+def prepare(folder: Path) -> None:
+    """Compiles the emulator's headers in a folder: most of what it takes to compile a kernel."""
+    header = folder / "emulated.h"
+    header.write_text(f'#include "{_HERE}/emulated.h"\n')
+    subprocess.run(["g++", *flags(), "-x", "c++-header", "-o", f"{header}.gch", header], check=True)
+
+
+def main(folder: str, *arguments: str) -> int:
     """Compiles as nvcc would be asked to."""
     if "--version" in arguments:
         print(_RELEASE)
@@ -35,13 +51,10 @@ def main(arguments: list[str]) -> int:
     text = _ASM.sub(_instruction, source.read_text())
     text = _ASKED_FOR.sub(rf"__shared__ \1[{_MOST_SHARED_BYTES}];", text)
     emulated = source.with_suffix(".emulated.cpp")
-    emulated.write_text(f'#include "{_HERE}/emulated.h"\n{text}\n{"".join(map(_launcher, _KERNEL.findall(text)))}')
+    emulated.write_text(f'#include "{folder}/emulated.h"\n{text}\n{"".join(map(_launcher, _KERNEL.findall(text)))}')
     oldest = min(int(each) for each in _ARCHITECTURE.findall(" ".join(arguments)))
-    flags = [f"-D__CUDA_ARCH__={oldest * 10}", "-O1", "-ffp-contract=off", "-std=c++17", "-fPIC", "-shared", "-w"]
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists() and " fma " in cpuinfo.read_text():  # else multiply-adds are computed by libm
-        flags.append("-mfma")
-    return subprocess.run(["g++", *flags, "-o", output, emulated]).returncode
+    asked = [*flags(), f"-D__CUDA_ARCH__={oldest * 10}", "-shared"]
+    return subprocess.run(["g++", *asked, "-o", output, emulated]).returncode
 
 
 def _instruction(match: re.Match[str]) -> str:
@@ -111,4 +124,4 @@ def _type(parameter: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(*sys.argv[1:]))

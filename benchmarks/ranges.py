@@ -8,12 +8,14 @@ smallest and the largest among them, and takes turns with libraries for one size
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import shutil
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +33,7 @@ from .sections import with_section
 _ROOT = Path(__file__).parents[1]
 _FOLDER = _ROOT / "build" / "ranges"
 _PAGE = _ROOT / "docs" / "shapes.md"
-_COPIES, _PAIRS, _SECONDS = 5, 15, 3.0
+_COPIES, _PAIRS, _SECONDS = 9, 15, 1.5
 
 Array = np.ndarray[Any, Any]
 Sizes = tuple[int, ...]
@@ -130,25 +132,31 @@ def errors(ranged: Ranged, library: tilewright.CompiledModel) -> dict[Sizes, tup
     return results
 
 
+def turns(paths: Sequence[Path], inputs: Mapping[str, Array]) -> list[tuple[float, ...]]:
+    """The milliseconds of two libraries in runs that follow each other, in alternating order."""
+    runs = [prepared(tilewright.load(path), inputs) for path in paths]
+    times: list[list[float]] = [[], []]
+    while len(times[0]) < _PAIRS or sum(map(sum, times)) < 1e3 * _SECONDS:
+        for place in (0, 1) if len(times[0]) % 2 else (1, 0):
+            begin = time.perf_counter()
+            runs[place]()
+            times[place].append(1e3 * (time.perf_counter() - begin))
+    return list(zip(*times, strict=True))
+
+
 def compared(both: Sequence[tilewright.CompiledModel], inputs: Mapping[str, Array]) -> tuple[float, float, float]:
     """The milliseconds of two libraries, and the ratio of their times: the median over pairs of runs.
 
-    The two runs of a pair follow each other, in alternating order: from one tenth of a second to the next, what else a
-    machine does changes times by more than libraries differ. Pairs are of several copies of the files, which lie in
-    other pages of memory.
+    From one tenth of a second to the next, what else a machine does changes times by more than libraries differ: the
+    runs of a pair follow each other. Where files, weights and workspaces lie in memory makes some hundredths as long as
+    they lie there: pairs are of several processes, each with copies of the files.
     """
     pairs: list[tuple[float, ...]] = []
     for _ in range(_COPIES):
-        with tempfile.TemporaryDirectory() as folder:
-            paths = [shutil.copy(each.path, Path(folder) / f"{place}.so") for place, each in enumerate(both)]
-            runs = [prepared(tilewright.load(path), inputs) for path in paths]
-            times: list[list[float]] = [[], []]
-            while len(times[0]) < _PAIRS or sum(map(sum, times)) < 1e3 * _SECONDS:
-                for place in (0, 1) if len(times[0]) % 2 else (1, 0):
-                    begin = time.perf_counter()
-                    runs[place]()
-                    times[place].append(1e3 * (time.perf_counter() - begin))
-            pairs += zip(*times, strict=True)
+        fresh = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+        with fresh as process, tempfile.TemporaryDirectory() as folder:
+            paths = [Path(shutil.copy(each.path, Path(folder) / f"{place}.so")) for place, each in enumerate(both)]
+            pairs += process.submit(turns, paths, inputs).result()
     here, there = zip(*pairs, strict=True)
     return statistics.median(here), statistics.median(there), statistics.median(a / b for a, b in pairs)
 

@@ -1,4 +1,4 @@
-"""TE computes for sorting: Relax's own call into the runtime."""
+"""Sorting by ranks, as TE computes: Relax's own operators call into TVM's runtime."""
 
 from __future__ import annotations
 

@@ -79,6 +79,7 @@ def read_window(node: Node, spatial: tuple[int, ...], kernel: tuple[int, ...], *
     auto_pad = node.attr_str("auto_pad", "NOTSET") or "NOTSET"
     ceil_mode = node.attr_flag("ceil_mode", False)
     begins, ends, extra, output = [], [], [], []
+    dilations = tuple(1 if taps == 1 else dilation for taps, dilation in zip(kernel, dilations, strict=True))
     for axis in range(rank):
         taps = (kernel[axis] - 1) * dilations[axis] + 1
         begin, end = pads[axis], pads[rank + axis]
@@ -105,4 +106,6 @@ def read_window(node: Node, spatial: tuple[int, ...], kernel: tuple[int, ...], *
         output.append(windows)
     padded = [sum(parts) for parts in zip(spatial, begins, ends, extra, strict=True)]
     check_tensor([*node.shape(0)[:2], *padded])
+    # Where one window is all, the next is nowhere.
+    strides = tuple(min(stride, size) for stride, size in zip(strides, padded, strict=True))
     return Window(kernel, strides, dilations, tuple(begins), tuple(ends), tuple(extra), tuple(output))

@@ -33,7 +33,7 @@ def schedule_kernel(sch: Schedule, choice: RowsChoice, target: Target) -> None:
         _schedule_parts(sch, stages, choice, target)
         plain.schedule_block(sch, output, choice.threads, target)
         return
-    rank = len(_row_extents(sch, stages))
+    rank = _row_rank(sch, stages)
     loops = list(sch.get_loops(output))
     row_loops, inner = loops[:rank], loops[rank:]
     if not row_loops:
@@ -61,7 +61,7 @@ def _schedule_parts(sch: Schedule, stages: list[Block], choice: RowsChoice, targ
 
 def schedule_stages(sch: Schedule, stages: list[Block], row: Loop, choice: RowsChoice, target: Target) -> None:
     """Computes the stages of one row, in order, inside the loop over rows."""
-    rank = len(_row_extents(sch, stages))
+    rank = _row_rank(sch, stages)
     partials = max(1, choice.registers) * target.lanes()
     for stage in reversed(stages):
         sch.compute_at(stage, row, preserve_unit_loops=False)
@@ -75,9 +75,10 @@ def _is_one_of(sch: Schedule, block: Block, others: list[Block]) -> bool:
     return sch.get(block).name_hint in {sch.get(other).name_hint for other in others}
 
 
-def _row_extents(sch: Schedule, stages: list[Block]) -> list[int]:
-    """The extents of the row's index: the axes of the stages that hold one number a row."""
-    return min((_shape(sch, stage) for stage in stages), key=len)
+def _row_rank(sch: Schedule, stages: list[Block]) -> int:
+    """The axes of the index of rows: those of the stages with one number a row, which have one if there is one row."""
+    ranks = {len(_shape(sch, stage)) for stage in stages}
+    return min(ranks) if len(ranks) > 1 else 0
 
 
 def _row_elements(sch: Schedule, stage: Block, rank: int) -> int:

@@ -19,7 +19,7 @@ from tilewright.errors import ModelError
 _FLOATS = (np.float16, ml_dtypes.bfloat16, np.float32, np.float64)
 _INTEGERS = (np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64)
 _QUICK = (np.float16, np.float32, np.uint8, np.int64)
-_SHAPES = (((9,), 0), ((2, 5, 4), 1))
+_SHAPES = (((9,), 0), ((2, 5, 4), 1), ((2, 97, 3), 1))  # ranks, and heaps
 
 
 def _data(dtype: Any, shape: tuple[int, ...]) -> Array:
@@ -91,6 +91,24 @@ def test_nothing_but_nan() -> None:
             "ArgMin": Case("ArgMin", {"x": x}, {}, {"axis": 0, "keepdims": 0}, [np.asarray(0)]),
         }
     )
+
+
+def test_the_best_of_many_take_little_time() -> None:
+    """Each compared with all others would take a minute."""
+    rng, cases = np.random.default_rng(1), {}
+    rows = {
+        "random": rng.standard_normal(400_000),
+        "rising": np.arange(400_000.0),
+        "falling": -np.arange(400_000.0),
+        "equal": np.zeros(400_000),
+    }
+    for name, row in rows.items():
+        x = row.astype(np.float32)
+        order = np.argsort(-x, kind="stable")
+        for count in (1, 300, 250_001, len(x)):
+            expected = [x[order[:count]], order[:count]]
+            cases[f"{name} {count}"] = Case("TopK", {"x": x}, {"k": np.array([count])}, {}, expected, outputs=2)
+    check(cases, rtol=0, atol=0)
 
 
 def test_running_totals_of_half_precision_are_rounded_once() -> None:

@@ -65,6 +65,25 @@ def test_a_kernel_of_two_in_steps_of_three() -> None:
     check({"": Case("ConvTranspose", {"x": x}, {"w": np.ones((1, 1, 2), np.float32)}, attributes, [expected])})
 
 
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+def test_infinite_weights_of_transposed_convolutions_meet_no_zeros(value: float) -> None:
+    cases = {}
+    for groups, strides, dilations, pads in (
+        (1, [3, 2], [1, 1], [0, 0, 0, 0]),
+        (2, [2, 3], [2, 1], [1, 0, 2, 1]),
+        (4, [1, 1], [1, 2], [0, 1, 1, 0]),
+        (1, [3, 4], [1, 1], [0, 0, 0, 0]),  # blocks that do not overlap
+    ):
+        weights = np.random.default_rng(groups).standard_normal((4, 3, 3, 4)).astype(np.float32)
+        weights[1, 1, 1, 2] = value
+        attributes = {"group": groups, "strides": strides, "dilations": dilations, "pads": pads}
+        constants = {"w": weights, "b": _random(3 * groups)}
+        cases[f"{groups} {strides}"] = Case("ConvTranspose", {"x": _random(1, 4, 5, 7)}, constants, attributes)
+        filled = {**attributes, "output_padding": [1, 0]} if max(strides) > 1 else attributes
+        cases[f"{groups} {strides} filled"] = Case("ConvTranspose", {"x": _random(1, 4, 5, 7)}, constants, filled)
+    check(cases, atol=1e-5)
+
+
 def test_pools() -> None:
     cases = {}
     image = {"x": _random(1, 2, 7)}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from tvm import relax, te, tirx, topi
 
 from ..dtypes import numpy_dtype
+from ..limits import check_tensor
 from ..node import Expr, Node, Result, Value, shape_of
 from ..registry import operator
 from ..windows import cropped, read_window
@@ -50,23 +52,59 @@ def transposed_convolution(node: Node) -> Result:
     strides = node.attr_ints("strides") or (1,) * rank
     dilations = node.attr_ints("dilations") or (1,) * rank
     begins, ends = _transposed_pads(node, spatial, kernel, strides, dilations)
+    full = [(n - 1) * s + (k - 1) * d + 1 for n, s, k, d in zip(spatial, strides, kernel, dilations, strict=True)]
+    output = [max(extent - begin - end, 0) for extent, begin, end in zip(full, begins, ends, strict=True)]
+    for extents in (full, output):
+        check_tensor([shape_of(x)[0], weight_shape[1] * groups, *extents])
+    # Of a step that nothing takes, any is as good.
+    strides = tuple(min(stride, extent) for stride, extent in zip(strides, full, strict=True))
+    dilations = tuple(min(dilation, extent) for dilation, extent in zip(dilations, full, strict=True))
     if 0 in (*shape_of(x), *weight_shape):
-        full = [(n - 1) * s + (k - 1) * d + 1 for n, s, k, d in zip(spatial, strides, kernel, dilations, strict=True)]
-        output = [max(extent - begin - end, 0) for extent, begin, end in zip(full, begins, ends, strict=True)]
         zeros = np.zeros((shape_of(x)[0], weight_shape[1] * groups, *output), numpy_dtype(node.dtype(0)))
         return add_channel_bias(node, node.emit(zeros), 2)
     if kernel == tuple(strides) and max(dilations) == 1 and not any((*begins, *ends)):
         return add_channel_bias(node, _blocks(node, x, weight, groups), 2)
+    if _has_infinities(node, 1):  # which zeros must not meet
+        result = _overlapping_blocks(node, x, groups, output, begins, strides, dilations)
+        return add_channel_bias(node, result, 2)
     taps = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
     spread = node.emit_te(_spread, x, strides) if max(strides) > 1 else x
     before = [tap - 1 - begin for tap, begin in zip(taps, begins, strict=True)]
     after = [tap - 1 - end for tap, end in zip(taps, ends, strict=True)]
     padding = [max(each, 0) for each in (*before, *after)]
+    check_tensor([*shape_of(x)[:2], *(sum(parts) for parts in zip(full, padding[:rank], padding[rank:], strict=True))])
     result = CONVOLUTIONS[rank](
         spread, _mirrored(node, weight, groups), padding=tuple(padding), dilation=dilations, groups=groups
     )
     result = _crop(node, node.emit(result), [-min(each, 0) for each in before], [-min(each, 0) for each in after])
     return add_channel_bias(node, result, 2)
+
+
+def _has_infinities(node: Node, index: int) -> bool:
+    """Whether an input is a constant with infinities or NaN."""
+    constant = node.constant(index)
+    return constant is not None and constant.dtype.kind == "f" and not np.isfinite(constant).all()
+
+
+def _overlapping_blocks(
+    node: Node,
+    x: Expr,
+    groups: int,
+    output: Sequence[int],
+    begins: Sequence[int],
+    strides: Sequence[int],
+    dilations: Sequence[int],
+) -> Expr:
+    """The transpose of a convolution as ONNX defines it: products with single pixels, added where they overlap."""
+    weight = node.constant(1)
+    assert weight is not None
+    channels, columns, *kernel = weight.shape
+    spatial, rank = shape_of(x)[2:], len(kernel)
+    split = weight.reshape(groups, channels // groups, columns, *kernel)
+    packed = np.ascontiguousarray(np.moveaxis(split, 1, -1)).reshape(-1, channels // groups, *[1] * rank)
+    products = node.emit(CONVOLUTIONS[rank](x, node.emit(packed), groups=groups))
+    blocks = node.reshape(products, (shape_of(x)[0], groups * columns, *kernel, *spatial))
+    return node.emit_te(_sum_of_blocks, node.emit(blocks), output, begins, strides, dilations)
 
 
 def _blocks(node: Node, x: Expr, weight: Value, groups: int) -> Expr:
@@ -210,25 +248,33 @@ def columns_to_image(node: Node) -> Result:
     if channels * math.prod(block) != columns or math.prod(counts) != positions:
         raise node.invalid("the columns do not fit the image and the block")
     blocks = node.emit(node.reshape(node.expr(0), (batch, channels, *block, *counts)))
+    return node.emit_te(_sum_of_blocks, blocks, image, pads[:rank], strides, dilations)
 
-    def col2im(x: te.Tensor) -> te.Tensor:
-        taps = [te.reduce_axis((0, extent), name=f"k{a}") for a, extent in enumerate(block)]
 
-        def element(*index: tirx.Var) -> tirx.PrimExpr:
-            places = [index[2 + a] + pads[a] - taps[a] * dilations[a] for a in range(rank)]
-            starts = [tirx.floordiv(places[a], strides[a]) for a in range(rank)]
-            inside = [
-                condition
-                for a in range(rank)
-                for condition in (
-                    tirx.floormod(places[a], strides[a]) == 0,
-                    starts[a] >= 0,
-                    starts[a] < counts[a],
-                )
-            ]
-            value = tirx.if_then_else(tirx.all(*inside), x(index[0], index[1], *taps, *starts), tirx.const(0, x.dtype))
-            return te.sum(value, axis=taps)
+def _sum_of_blocks(
+    x: te.Tensor, image: Sequence[int], begins: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
+) -> te.Tensor:
+    """[N, C, image...] of blocks [N, C, taps..., positions...] that are added where they overlap.
 
-        return te.compute((batch, channels, *image), element, name="col2im")
+    Args:
+        image: extents of the result.
+        begins: what is cut from its beginning, along each axis.
+        strides: from one block to the next.
+        dilations: from one tap of a block to the next.
+    """
+    axes = range(len(image))
+    block, counts = x.shape[2 : 2 + len(image)], x.shape[2 + len(image) :]
+    taps = [te.reduce_axis((0, extent), name=f"k{axis}") for axis, extent in enumerate(block)]
 
-    return node.emit_te(col2im, blocks)
+    def element(*index: tirx.Var) -> tirx.PrimExpr:
+        places = [index[2 + a] + begins[a] - taps[a] * dilations[a] for a in axes]
+        starts = [tirx.floordiv(places[a], strides[a]) for a in axes]
+        inside = [
+            condition
+            for a in axes
+            for condition in (tirx.floormod(places[a], strides[a]) == 0, starts[a] >= 0, starts[a] < counts[a])
+        ]
+        value = tirx.if_then_else(tirx.all(*inside), x(index[0], index[1], *taps, *starts), tirx.const(0, x.dtype))
+        return te.sum(value, axis=taps)
+
+    return te.compute((*x.shape[:2], *image), element, name="sum_of_blocks")

@@ -8,7 +8,7 @@ import numpy as np
 from tvm import relax, te, tirx
 
 from ....ir_types import Scalar
-from .. import ragged, te_sorting, tir_choices
+from .. import ragged, sorting, tir_choices
 from ..dtypes import accumulator, is_float, numpy_dtype
 from ..in_flight import Ragged
 from ..limits import check_tensor
@@ -119,7 +119,7 @@ def non_max_suppression(node: Node) -> Result:
     if 0 in (batch, boxes, classes, room):
         return np.zeros((0, 3), np.int64)
     scores = node.expr(1)
-    _, order = node.emit_te(te_sorting.top_k, scores, 2, boxes, largest=True)
+    _, order = sorting.top_k(node, scores, 2, boxes, largest=True)
     # A score that is not given excludes none.
     limits = [
         node.reshape(node.expr(index), (1,)) if node.has(index) and node.shape(index) != (0,) else node.emit(otherwise)

@@ -81,6 +81,7 @@ EXTENTS = Mark(f"{_PREFIX}extents", str)  # JSON: the sizes that are parameters,
 # Annotations of a block, set by computes, read by schedules.
 ANCHOR = Mark(f"{_PREFIX}anchor", str)  # the block that a template is built around: the template's name
 STAGE = Mark(f"{_PREFIX}stage", str)  # a block before the anchor that is to stay a buffer of its own: what it is
+SHARED = "shared"  # a stage of a kernel without an anchor: many elements of what reads it read the same one
 LANES = Mark(f"{_PREFIX}lanes", int)  # of a contraction: its columns in one vector register
 BLOCK_LINES = Mark(f"{_PREFIX}block_lines", int)  # of one whose sums are read by lines of pixels: lines in a block
 

@@ -7,15 +7,21 @@ float, NaN included, is a safe one.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from tvm import te, tirx
 
+from ...annotations import SHARED, STAGE
 from ...ir_types import Scalar
 
 _CUBIC = -0.75
 _NEAR = 4  # pixels beyond the image where no tap of a window reaches it any more
+
+
+def _nearest(fraction: Scalar) -> list[Scalar]:
+    return [tirx.const(1, fraction.ty.dtype)]
 
 
 def _linear(fraction: Scalar) -> list[Scalar]:
@@ -36,7 +42,7 @@ def _cubic(fraction: Scalar) -> list[Scalar]:
 
 # The first of a mode's taps, seen from the pixel before the point, and their weights.
 _TAPS: Mapping[str, tuple[int, Callable[[Scalar], list[Scalar]]]] = MappingProxyType(
-    {"linear": (0, _linear), "cubic": (-1, _cubic)}
+    {"nearest": (0, _nearest), "linear": (0, _linear), "cubic": (-1, _cubic)}
 )
 
 
@@ -78,56 +84,86 @@ def grid_sample(
     """
     extents = [int(extent) for extent in x.shape[2:]]
     rank = len(extents)
+    spans = [math.prod(extents[axis + 1 :]) for axis in range(rank)]  # pixels from one place of an axis to the next
+    index_dtype = "int32" if math.prod(extents) < 1 << 31 else "int64"
+    first, weigh = _TAPS[mode]
+    count = len(weigh(tirx.const(0, dtype)))
 
-    def coordinate(*i: Scalar) -> Scalar:
-        given = grid(*i).astype(dtype)
-        given = tirx.Select(tirx.isnan(given), tirx.const(-1.0, dtype), given)
-        points = []
-        for extent in extents:
+    def shared(element: Callable[..., Scalar], name: str) -> te.Tensor:
+        """What all channels read is computed once; nor have expressions names for what they contain several times."""
+        return te.compute(grid.shape[:-1], element, name=name, attrs=STAGE.entry(SHARED))
+
+    def point_of(axis: int) -> te.Tensor:
+        extent = extents[axis]
+
+        def element(*i: Scalar) -> Scalar:
+            given = grid(*i, rank - 1 - axis).astype(dtype)
+            given = tirx.Select(tirx.isnan(given), tirx.const(-1.0, dtype), given)
             point = (given + 1) / 2 * (extent - 1) if align_corners else ((given + 1) * extent - 1) / 2
             if mode == "nearest":
                 point = tirx.nearbyint(point)
             if padding == "border" and mode != "cubic":  # cubic windows reach beyond the border, pixel by pixel
-                outside = tirx.any(
-                    point < (0.0 if align_corners else -0.5), point > extent - (1.0 if align_corners else 0.5)
-                )
+                low, high = (0.0, extent - 1.0) if align_corners else (-0.5, extent - 0.5)
+                outside = tirx.any(point < low, point > high)
                 point = tirx.Select(outside, tirx.max(tirx.min(point, extent - 1.0), 0.0), point)
             elif padding == "reflection":
                 point = _mirrored_point(point, extent, align_corners)
-            points.append(tirx.max(tirx.min(point, float(extent + _NEAR)), float(-_NEAR)))
-        chosen = points[0]
-        for axis in range(1, rank):
-            chosen = tirx.Select(i[-1] == rank - 1 - axis, points[axis], chosen)
-        return chosen
+            return tirx.max(tirx.min(point, float(extent + _NEAR)), float(-_NEAR))
 
-    points = te.compute(grid.shape, coordinate, name="coordinates")
+        return shared(element, f"point_{axis}")
 
-    def pixel(n: Scalar, c: Scalar, at: Sequence[Scalar]) -> Scalar:
-        if padding == "reflection":
-            places = [_mirrored(index, extent, align_corners) for index, extent in zip(at, extents, strict=True)]
-        else:
-            places = [_clamped(index, extent) for index, extent in zip(at, extents, strict=True)]
-        value = x(n, c, *places).astype(dtype)
-        if padding != "zeros":
+    def index_of(axis: int, tap: int, *i: Scalar) -> Scalar:
+        return tirx.floor(points[axis](*i)).astype(index_dtype) + (first + tap)
+
+    def offset_of(axis: int, tap: int) -> te.Tensor:
+        """Pixels from the first one to the place in the image where the tap reads."""
+        extent = extents[axis]
+
+        def element(*i: Scalar) -> Scalar:
+            index = index_of(axis, tap, *i)
+            mirrors = padding == "reflection"
+            return (_mirrored(index, extent, align_corners) if mirrors else _clamped(index, extent)) * spans[axis]
+
+        return shared(element, f"offset_{axis}_{tap}")
+
+    def inside_of(axis: int, tap: int) -> te.Tensor:
+        def element(*i: Scalar) -> Scalar:
+            index = index_of(axis, tap, *i)
+            return tirx.all(index >= 0, index < extents[axis]).astype(index_dtype)
+
+        return shared(element, f"inside_{axis}_{tap}")
+
+    def weight_of(axis: int, tap: int) -> te.Tensor:
+        def element(*i: Scalar) -> Scalar:
+            point = points[axis](*i)
+            return weigh(point - tirx.floor(point))[tap]
+
+        return shared(element, f"weight_{axis}_{tap}")
+
+    def of_taps(tensor: Callable[[int, int], te.Tensor]) -> list[list[te.Tensor]]:
+        return [[tensor(axis, tap) for tap in range(count)] for axis in range(rank)]
+
+    points = [point_of(axis) for axis in range(rank)]
+    offsets = of_taps(offset_of)
+    insides = of_taps(inside_of) if padding == "zeros" else []
+    weights = of_taps(weight_of) if count > 1 else []
+
+    def pixel(n: Scalar, c: Scalar, taps: Sequence[int], *i: Scalar) -> Scalar:
+        offset = sum(offsets[axis][tap](n, *i) for axis, tap in enumerate(taps))
+        places = [tirx.floormod(tirx.floordiv(offset, span), size) for span, size in zip(spans, extents, strict=True)]
+        value = x(n, c, tirx.floordiv(offset, spans[0]), *places[1:]).astype(dtype)
+        if not insides:
             return value
-        inside = [each for index, extent in zip(at, extents, strict=True) for each in (index >= 0, index < extent)]
-        return tirx.if_then_else(tirx.all(*inside), value, tirx.const(0, dtype))
+        inside = [insides[axis][tap](n, *i) != 0 for axis, tap in enumerate(taps)]
+        return tirx.Select(tirx.all(*inside), value, tirx.const(0, dtype))
 
     def element(n: Scalar, c: Scalar, *i: Scalar) -> Scalar:
-        at = [points(n, *i, rank - 1 - axis) for axis in range(rank)]
-        if mode == "nearest":
-            return pixel(n, c, [each.astype("int64") for each in at]).astype(x.dtype)
-        first, weigh = _TAPS[mode]
-        before = [tirx.floor(each) for each in at]
-        weights = [weigh(each - low) for each, low in zip(at, before, strict=True)]
-        total = tirx.const(0, dtype)
-        for taps in itertools.product(*(range(len(each)) for each in weights)):
-            weight = tirx.const(1, dtype)
-            for axis, tap in enumerate(taps):
-                weight = weights[axis][tap] if axis == 0 else weight * weights[axis][tap]
-            places = [low.astype("int64") + (first + tap) for low, tap in zip(before, taps, strict=True)]
-            total = total + weight * pixel(n, c, places)
-        return total.astype(x.dtype)
+        terms = []
+        for taps in itertools.product(range(count), repeat=rank):
+            value = pixel(n, c, taps, *i)
+            factors = [weights[axis][tap](n, *i) for axis, tap in enumerate(taps)] if weights else []
+            terms.append(math.prod(factors[1:], start=factors[0]) * value if factors else value)
+        return sum(terms[1:], start=terms[0]).astype(x.dtype)
 
     return te.compute((*x.shape[:2], *grid.shape[1:-1]), element, name="grid_sample")
 

@@ -24,6 +24,7 @@ from functools import partial
 from tvm import tirx
 from tvm.s_tir import Schedule
 
+from ...annotations import SHARED, STAGE
 from ...targets.target import FLOAT32_BITS, Target
 from ..tensorir import blocks
 from ..tensorir.blocks import Block, Loop
@@ -133,9 +134,9 @@ def _cycles(workload: Elements, choice: PlainChoice, target: Target) -> float:
 
 
 def inline_all(sch: Schedule) -> Block:
-    """Computes every element-wise block where it is read; returns the last block."""
+    """Computes every element-wise block where it is read, but for shared ones; returns the last block."""
     for block in blocks.child_blocks(sch)[:-1]:
-        if not blocks.is_reduction(sch, block):
+        if not blocks.is_reduction(sch, block) and STAGE.of(sch.get(block)) != SHARED:
             blocks.try_primitive(partial(sch.compute_inline, block))
     return blocks.child_blocks(sch)[-1]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from operator_cases import Array, Case, check
+from operator_cases import Array, Case, check, onnxruntime_outputs
 from tilewright.errors import ModelError
 
 
@@ -63,6 +63,36 @@ def test_a_kernel_of_two_in_steps_of_three() -> None:
     expected = np.array([[[1, 1, 0, 2, 2, 0, 3, 3]]], np.float32)
     attributes = {"auto_pad": "SAME_UPPER", "strides": [3]}
     check({"": Case("ConvTranspose", {"x": x}, {"w": np.ones((1, 1, 2), np.float32)}, attributes, [expected])})
+
+
+@pytest.mark.parametrize("step", [7, 1 << 31, (1 << 63) - 1])
+def test_steps_that_nothing_takes(step: int) -> None:
+    """Of one window, one tap, one element: how far the next is decides nothing."""
+    image, integers = _random(1, 2, 6, 5), np.arange(60, dtype=np.int8).reshape(1, 2, 6, 5)
+    weights, tap = _random(2, 3, 3, 2), _random(2, 2, 1, 1)
+    cases = {}
+    for name, x in (("MaxPool", image), ("MaxPool", integers), ("AveragePool", image), ("LpPool", image)):
+        for pads in ([0, 0, 0, 0], [1, 1, 1, 1]):
+            attributes = {"kernel_shape": [3, 3], "pads": pads}
+            usual = Case(name, {"x": x}, {}, {**attributes, "strides": [7, 1]})
+            cases[f"{name} {x.dtype} {pads}"] = Case(
+                name, {"x": x}, {}, {**attributes, "strides": [step, 1]}, onnxruntime_outputs(usual, 18)
+            )
+    for name, constants, attribute in (
+        ("Conv", {"w": np.swapaxes(weights, 0, 1)}, "strides"),
+        ("Conv", {"w": tap}, "dilations"),
+        ("ConvTranspose", {"w": tap}, "dilations"),
+    ):
+        usual = Case(name, {"x": image}, constants, {attribute: [7, 7]})
+        cases[f"{name} {attribute}"] = Case(
+            name, {"x": image}, constants, {attribute: [step, step]}, onnxruntime_outputs(usual, 18)
+        )
+    one = {"x": image[:, :, :1, :1]}
+    usual = Case("ConvTranspose", one, {"w": weights}, {"strides": [7, 7]})
+    cases["ConvTranspose"] = Case(
+        "ConvTranspose", one, {"w": weights}, {"strides": [step, step]}, onnxruntime_outputs(usual, 18)
+    )
+    check(cases, atol=1e-5)
 
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_runner import TOLERANCE, Runner, random, relative_error
 from tvm import relax
+from tvm.relax import Expr
 
 SHAPES = [(5, 64), (1, 1000), (3, 197), (2, 3, 7), (4, 1), (17,), (2, 4, 128)]
 
@@ -24,6 +27,18 @@ def test_softmax_of_masked_and_large_values(run: Runner) -> None:
     data = np.array([[1e4, 1e4 - 1, -np.inf, 0.0], [-3e38, -3e38, 0.0, -1e9]], "float32")
     expected = [[1 / (1 + np.exp(-1)), np.exp(-1) / (1 + np.exp(-1)), 0, 0], [0, 0, 1, 0]]
     assert np.allclose(run(relax.op.nn.softmax, data), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("operator", [relax.op.nn.softmax, relax.op.nn.log_softmax])
+def test_one_long_row_takes_linear_time(run: Runner, operator: Callable[..., Expr]) -> None:
+    """Where a tensor has no other axis, what all elements share is computed once, and not on the stack."""
+    data = random(300_000)
+    data[-1] = 14  # so that one is likely
+    shifted = (data - data.max()).astype("float64")
+    expected = shifted - np.log(np.exp(shifted).sum())
+    expected = np.exp(expected) if operator is relax.op.nn.softmax else expected
+    assert relative_error(run(operator, data), expected) < TOLERANCE
+    assert run.templates == ["rows"]
 
 
 @pytest.mark.parametrize("shape", [(5, 64), (3, 197), (9,)])

@@ -116,9 +116,10 @@ def _infer_type(call: Call, context: Node) -> Type:
 def _legalize(builder: relax.BlockBuilder, call: Call) -> Expr:
     """Axis by axis, for where no rule takes it."""
     x, *rest = call.args
-    for axis, (positions, weights) in zip(axes_of(call), tables_of(rest), strict=True):
-        x = builder.emit_te(along, x, positions, weights, axis, primfunc_name_hint="interpolate")
-    return x
+    for number, (axis, (positions, weights)) in enumerate(zip(axes_of(call), tables_of(rest), strict=True)):
+        x = builder.emit(x) if number else x
+        x = builder.call_te(along, x, positions, weights, axis, primfunc_name_hint="interpolate")
+    return x  # not a variable: a second name for it would be one more binding, which TVM takes away wrongly
 
 
 def along(x: te.Tensor, positions: te.Tensor, weights: te.Tensor, axis: int) -> te.Tensor:

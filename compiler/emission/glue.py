@@ -26,13 +26,8 @@ from .tensor_notes import tensor_notes
 
 _RUNTIME_PACKAGE = f"{__package__}.runtime"
 _RUNTIME = resources.files(_RUNTIME_PACKAGE)
-_THREADS = (
-    "threads.c",
-    "thread_pool.c",
-    "new_process.c",
-    "word_sleep.c",
-    "simulation.c",
-)  # the first includes the others
+# The first includes the others.
+_THREADS = ("threads.c", "thread_pool.c", "new_process.c", "word_sleep.c", "simulation.c", "threads.h")
 
 # How self_check.c compares an output, by its dtype; all others byte by byte.
 _KINDS = {"float32": "f", "float64": "d", "float16": "h", "bfloat16": "b"}
@@ -80,7 +75,7 @@ def write_sources(plan: Plan, signature: Signature, folder: Path, object_format:
 
 def write_thread_sources(folder: Path) -> None:
     """Writes threads.c and what it includes, which are the same for every library."""
-    _copy(("threads.h", *_THREADS), folder)
+    _copy(_THREADS, folder)
 
 
 def write_signature(signature: Signature, folder: Path, object_format: str = ELF) -> None:

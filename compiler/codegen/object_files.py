@@ -111,6 +111,8 @@ FORMATS = {
 def with_own_symbols(data: bytes, object_format: str, name: str) -> bytes:
     """The file, with symbols that all libraries' code has in common called as in the library with this prefix."""
     for common in COMMON_SYMBOLS:
+        if common.encode() not in data:
+            continue
         own = own_symbol(common, name)
         # Where it is not ELF, nothing else in the file contains such a name.
         data = rename_symbol(data, common, own) if object_format == ELF else data.replace(common.encode(), own.encode())

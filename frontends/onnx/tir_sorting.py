@@ -31,10 +31,8 @@ def top_k(outer: int, extent: int, inner: int, count: int, dtype: str, *, larges
 
         def is_worse(at: Scalar, than: tuple[Scalar, Scalar]) -> Scalar:
             """Whether what is kept at a place comes behind a value at a position."""
-            kept, where = load(values, o, at, i), load(positions, o, at, i)
-            return tirx.any(
-                is_better(than[0], kept), tirx.all(key(than[0], dtype) == key(kept, dtype), where > than[1])
-            )
+            (mine, where), (other, position) = kept(at), than
+            return tirx.any(is_better(other, mine), tirx.all(key(other, dtype) == key(mine, dtype), where > position))
 
         def kept(at: Scalar) -> tuple[Scalar, Scalar]:
             return load(values, o, at, i), load(positions, o, at, i)
@@ -61,7 +59,8 @@ def top_k(outer: int, extent: int, inner: int, count: int, dtype: str, *, larges
             ]
 
         def take(at: Scalar) -> list[Stmt]:
-            return [store(value, load(values, o, at, i), 0), store(place, load(positions, o, at, i), 0)]
+            one, where = kept(at)
+            return [store(value, one, 0), store(place, where, 0)]
 
         def ordered(turn: Scalar) -> list[Stmt]:
             start = count // 2 - 1 - turn

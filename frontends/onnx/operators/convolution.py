@@ -10,7 +10,7 @@ from tvm import relax, te, tirx, topi
 
 from ..dtypes import numpy_dtype
 from ..limits import check_tensor
-from ..node import Expr, Node, Result, Value, shape_of
+from ..node import Array, Expr, Node, Result, Value, shape_of
 from ..registry import operator
 from ..windows import cropped, read_window
 
@@ -54,25 +54,28 @@ def transposed_convolution(node: Node) -> Result:
     begins, ends = _transposed_pads(node, spatial, kernel, strides, dilations)
     full = [(n - 1) * s + (k - 1) * d + 1 for n, s, k, d in zip(spatial, strides, kernel, dilations, strict=True)]
     output = [max(extent - begin - end, 0) for extent, begin, end in zip(full, begins, ends, strict=True)]
-    for extents in (full, output):
-        check_tensor([shape_of(x)[0], weight_shape[1] * groups, *extents])
+    lead = (shape_of(x)[0], weight_shape[1] * groups)
+    check_tensor([*lead, *output])
+    if 0 in (*shape_of(x), *weight_shape):
+        return add_channel_bias(node, node.emit(np.zeros((*lead, *output), numpy_dtype(node.dtype(0)))), 2)
+    check_tensor([*lead, *full])
     # Of a step that nothing takes, any is as good.
     strides = tuple(min(stride, extent) for stride, extent in zip(strides, full, strict=True))
     dilations = tuple(min(dilation, extent) for dilation, extent in zip(dilations, full, strict=True))
-    if 0 in (*shape_of(x), *weight_shape):
-        zeros = np.zeros((shape_of(x)[0], weight_shape[1] * groups, *output), numpy_dtype(node.dtype(0)))
-        return add_channel_bias(node, node.emit(zeros), 2)
     if kernel == tuple(strides) and max(dilations) == 1 and not any((*begins, *ends)):
         return add_channel_bias(node, _blocks(node, x, weight, groups), 2)
-    if _has_infinities(node, 1):  # which zeros must not meet
-        result = _overlapping_blocks(node, x, groups, output, begins, strides, dilations)
+    constant = node.constant(1)
+    if constant is not None and not np.isfinite(constant).all():  # zeros must not meet it
+        result = _overlapping_blocks(node, x, constant, groups, output, begins, strides, dilations)
         return add_channel_bias(node, result, 2)
     taps = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
     spread = node.emit_te(_spread, x, strides) if max(strides) > 1 else x
     before = [tap - 1 - begin for tap, begin in zip(taps, begins, strict=True)]
     after = [tap - 1 - end for tap, end in zip(taps, ends, strict=True)]
     padding = [max(each, 0) for each in (*before, *after)]
-    check_tensor([*shape_of(x)[:2], *(sum(parts) for parts in zip(full, padding[:rank], padding[rank:], strict=True))])
+    batch, channels, *extents = shape_of(spread)
+    padded = [sum(parts) for parts in zip(extents, padding[:rank], padding[rank:], strict=True)]
+    check_tensor([batch, channels, *padded])
     result = CONVOLUTIONS[rank](
         spread, _mirrored(node, weight, groups), padding=tuple(padding), dilation=dilations, groups=groups
     )
@@ -80,15 +83,10 @@ def transposed_convolution(node: Node) -> Result:
     return add_channel_bias(node, result, 2)
 
 
-def _has_infinities(node: Node, index: int) -> bool:
-    """Whether an input is a constant with infinities or NaN."""
-    constant = node.constant(index)
-    return constant is not None and constant.dtype.kind == "f" and not np.isfinite(constant).all()
-
-
 def _overlapping_blocks(
     node: Node,
     x: Expr,
+    weight: Array,
     groups: int,
     output: Sequence[int],
     begins: Sequence[int],
@@ -96,8 +94,6 @@ def _overlapping_blocks(
     dilations: Sequence[int],
 ) -> Expr:
     """The transpose of a convolution as ONNX defines it: products with single pixels, added where they overlap."""
-    weight = node.constant(1)
-    assert weight is not None
     channels, columns, *kernel = weight.shape
     spatial, rank = shape_of(x)[2:], len(kernel)
     split = weight.reshape(groups, channels // groups, columns, *kernel)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tilewright import targets
+from tilewright.compiler.codegen.thread_objects import thread_object
 from tilewright.compiler.emission import glue, link
 from tilewright.compiler.library import integrity
 from tilewright.compiler.library.artifact import load
@@ -54,6 +55,7 @@ def test_the_last_of_many_weights(tmp_path: Path) -> None:
     objects = [
         tmp_path / "kernel.o",
         *link.compile_glue(toolchain, tmp_path),
+        thread_object(toolchain, targets.parse(TRIPLE), "net", tmp_path),
         link.assemble_weights(toolchain, tmp_path),
     ]
     library = tmp_path / "net.so"

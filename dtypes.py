@@ -20,3 +20,12 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
 def accumulator(dtype: str) -> str:
     """The dtype that sums and products of many elements are taken in; they are rounded once, at the end."""
     return "float32" if dtype in ("float16", "bfloat16") else dtype
+
+
+# Floating-point dtypes that are computed in.
+FLOATS = frozenset({"float16", "bfloat16", "float32", "float64"})
+
+
+def is_float(dtype: str) -> bool:
+    """Whether a dtype is a floating-point one that is computed in."""
+    return dtype in FLOATS

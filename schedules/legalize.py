@@ -27,6 +27,7 @@ from .operators import (
     quantization,
     recurrent,
     reduction,
+    sorting,
     weight_product,
 )
 from .templates import rows
@@ -150,6 +151,8 @@ RULES: tuple[tuple[Sequence[str], Rule], ...] = (
     ((recurrent.NAME,), Rule(recurrent.lower_recurrent)),
     ((weight_product.NAME,), Rule(weight_product.lower_weight_product)),
     ((interpolation.NAME,), Rule(interpolation.lower_interpolation, interpolation.can_lower)),
+    ((sorting.TOP_K,), Rule(sorting.lower_top_k)),
+    ((sorting.ROW_ORDER,), Rule(sorting.lower_row_order)),
     (("relax.strided_slice",), Rule(_plain(injective.lower_slice), _of_whole_steps)),
     (("relax.concat",), Rule(_plain(injective.lower_concat), _of_a_tuple)),
     (("relax.astype",), Rule(_plain(_cast_constant), _of_a_scalar_constant)),

@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from ...dtypes import FLOATS as FLOATS
 from ...dtypes import accumulator as accumulator
+from ...dtypes import is_float as is_float
 from ...dtypes import numpy_dtype as numpy_dtype
 from ...errors import UnsupportedError
 
@@ -31,7 +33,6 @@ _RELAX_NAMES = MappingProxyType(
         ir.DataType.UINT64: "uint64",
     }
 )
-FLOATS = frozenset({"float16", "bfloat16", "float32", "float64"})
 _COMPUTED = frozenset(_RELAX_NAMES.values())
 # Dtypes that no kernel computes with: `narrow.py` moves and converts them.
 NARROW = frozenset(
@@ -73,11 +74,6 @@ def check_array(array: npt.NDArray[Any], *, computed: bool = False) -> None:
         return
     kind = "text" if array.dtype.kind in "OSU" else name
     raise UnsupportedError(f"tensors of {kind} are not supported")
-
-
-def is_float(dtype: str) -> bool:
-    """Whether a Relax dtype is a floating-point one."""
-    return dtype in FLOATS
 
 
 def lowest(dtype: str) -> float | int:

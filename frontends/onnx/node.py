@@ -279,6 +279,14 @@ class Node:
         var = self.emit(relax.call_tir(kernel, given, types[0] if len(types) == 1 else types))
         return var if len(types) == 1 else [self.emit(relax.TupleGetItem(var, i)) for i in range(len(types))]
 
+    def top_k(self, x: Expr, axis: int, count: int, *, largest: bool) -> list[Expr]:
+        """The `count` largest (or smallest) along an axis, best first, and their positions (int64). Nothing is empty.
+
+        Equal elements keep their order; NaN counts as larger than every number.
+        """
+        found = self.emit(relax.op.topk(x, count, axis, "both", largest, "int64"))
+        return [self.emit(relax.TupleGetItem(found, i)) for i in range(2)]
+
     def reshape(self, x: Expr, shape: Sequence[int]) -> Expr:
         """An expression in another shape. For Relax's own reshape an extent of 0 means that which was there before."""
         x = self.emit(x)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from tvm import tirx
 
 from ...ir_types import Buffer, PrimFunc, Scalar, Stmt
+from ...tensorir_heap import Entry, Heap, HeapVariables
+from ...tensorir_kernel import everything, kernel
+from ...tensorir_keys import compare_rows, key
 from ...tensorir_statements import counted, int64, load, loop, sequence, store, tensor, variables
-from .te_keys import key
-from .tir_kernel import kernel
-
-
-def _everything(buffer: Buffer) -> tuple[Buffer, Callable[..., Sequence[Scalar]]]:
-    return buffer, lambda *point: [None] * len(buffer.shape)
 
 
 def _when(condition: Scalar, statements: Sequence[Stmt]) -> Stmt:
@@ -41,121 +38,68 @@ def true_positions(extent: int, room: int) -> PrimFunc:
             store(count, load(number, 0), 0),
         ]
 
-    whole = [_everything(each) for each in (mask, places, count)]
+    whole = [everything(each) for each in (mask, places, count)]
     return kernel("true_positions", (1,), body, keeps=[number], reads=whole[:1], writes=whole[1:])
 
 
-def first_of_equals(count: int, width: int, dtype: str) -> PrimFunc:
-    """A PrimFunc from [count, width] to int64[count]: the first row that equals each."""
-    x, first = tensor((count, width), dtype, "x"), tensor((count,), "int64", "first")
-    best, order = variables(1, "int64", "best"), variables(1, "int32", "order")
+def different_rows(count: int, width: int, dtype: str, *, by_value: bool) -> PrimFunc:
+    """A PrimFunc from rows [count, width] and their order (int64[count]) to those that differ.
 
-    def body(i: Scalar) -> list[Stmt]:
-        def visit(j: Scalar) -> list[Stmt]:
-            equal = tirx.all(load(order, 0) == tirx.const(0, "int32"), j < load(best, 0))
-            return [*_compared(x, j, i, width, dtype, order), _when(equal, [store(best, j, 0)])]
-
-        return [store(best, i, 0), loop(count, visit), store(first, load(best, 0), i)]
-
-    return kernel(
-        "first_of_equals",
-        (count,),
-        body,
-        keeps=[best, order],
-        reads=[_everything(x)],
-        writes=[(first, lambda i: (i,))],
-    )
-
-
-def _compared(x: Buffer, j: Scalar, i: Scalar, width: int, dtype: str, order: Buffer) -> list[Stmt]:
-    """Sets `order` to -1, 0 or 1: whether row j comes before row i, equals it, or comes after."""
-
-    def element(e: Scalar) -> list[Stmt]:
-        left, right = key(load(x, j, e), dtype), key(load(x, i, e), dtype)
-        sign = tirx.Select(left < right, tirx.const(-1, "int32"), tirx.const(0, "int32"))
-        sign = tirx.Select(right < left, tirx.const(1, "int32"), sign)
-        known = load(order, 0)
-        return [store(order, tirx.Select(known == tirx.const(0, "int32"), sign, known), 0)]
-
-    return [store(order, tirx.const(0, "int32"), 0), loop(width, element)]
-
-
-def ranks_of_rows(count: int, width: int, dtype: str, *, by_value: bool) -> PrimFunc:
-    """A PrimFunc from [count, width] and the first row that equals each (int64[count]) to int64[count] twice.
-
-    The results are the rank of each row among the different ones, by value or by where they stand first, and how many
-    equal it.
+    The results are: of each row the number of the different one that it equals (int64[count]), where each different one
+    stands first and how many equal it (int64[count] each; what is left of them is 0), and how many differ (int64[1]).
+    They are numbered by value, or by where they stand first.
     """
-    x, first = tensor((count, width), dtype, "x"), tensor((count,), "int64", "first")
-    rank, equals = tensor((count,), "int64", "rank"), tensor((count,), "int64", "equals")
-    before, same = variables(1, "int64", "before"), variables(1, "int64", "same")
-    order = variables(1, "int32", "order")
-
-    def body(i: Scalar) -> list[Stmt]:
-        def visit(j: Scalar) -> list[Stmt]:
-            ahead = load(order, 0) < tirx.const(0, "int32") if by_value else j < load(first, i)
-            fresh = tirx.all(load(first, j) == j, ahead)
-            return [
-                *(_compared(x, j, i, width, dtype, order) if by_value else []),
-                _when(fresh, [store(before, load(before, 0) + 1, 0)]),
-                _when(load(first, j) == load(first, i), [store(same, load(same, 0) + 1, 0)]),
-            ]
-
-        return [
-            store(before, int64(0), 0),
-            store(same, int64(0), 0),
-            loop(count, visit),
-            store(rank, load(before, 0), i),
-            store(equals, load(same, 0), i),
-        ]
-
-    return kernel(
-        "ranks_of_rows",
-        (count,),
-        body,
-        keeps=[before, same, order],
-        reads=[_everything(x), _everything(first)],
-        writes=[(rank, lambda i: (i,)), (equals, lambda i: (i,))],
-    )
-
-
-def different_rows(count: int) -> PrimFunc:
-    """A PrimFunc from first, rank and equals (int64[count]) to the row of each rank, its equals, and how many ranks.
-
-    The results are int64[count], int64[count] and int64[1].
-    """
-    first, rank, equals = (tensor((count,), "int64", name) for name in ("first", "rank", "equals"))
-    places, counts = (tensor((count,), "int64", name) for name in ("places", "counts"))
+    x, order = tensor((count, width), dtype, "x"), tensor((count,), "int64", "order")
+    which, places, counts = (tensor((count,), "int64", name) for name in ("which", "places", "counts"))
     total, number = tensor((1,), "int64", "total"), variables(1, "int64", "number")
+    sign, first = variables(1, "int32", "sign"), variables(1, "int64", "first")
 
     def body(_: Scalar) -> list[Stmt]:
-        def visit(i: Scalar) -> list[Stmt]:
-            at = tirx.max(tirx.min(load(rank, i), int64(count - 1)), int64(0))
-            kept = [
-                store(places, i, at),
-                store(counts, load(equals, i), at),
-                store(number, load(number, 0) + 1, 0),
+        def find(k: Scalar) -> list[Stmt]:
+            """Of each row the first that equals it: equal rows are in order."""
+            row = load(order, k)
+            differs = load(sign, 0) != tirx.const(0, "int32")
+            return [
+                *compare_rows(x, load(first, 0), row, sign),
+                _when(differs, [store(first, row, 0)]),
+                store(which, load(first, 0), row),
             ]
-            return [_when(load(first, i) == i, kept)]
+
+        def visit(k: Scalar) -> list[Stmt]:
+            row, new = load(order, k) if by_value else k, load(number, 0)
+            same = load(which, load(which, row))  # of the first of them the number
+            again = [store(counts, load(counts, same) + 1, same), store(which, same, row)]
+            fresh = [
+                store(places, row, new),
+                store(counts, int64(1), new),
+                store(which, new, row),
+                store(number, new + 1, 0),
+            ]
+            return [tirx.IfThenElse(load(which, row) == row, sequence(fresh), sequence(again))]
 
         return [
             loop(count, lambda i: [store(places, int64(0), i), store(counts, int64(0), i)]),
+            store(first, load(order, 0), 0),
+            loop(count, find),
             store(number, int64(0), 0),
             loop(count, visit),
             store(total, load(number, 0), 0),
         ]
 
-    whole = [_everything(each) for each in (first, rank, equals, places, counts, total)]
-    return kernel("different_rows", (1,), body, keeps=[number], reads=whole[:3], writes=whole[3:])
+    whole = [everything(each) for each in (x, order, which, places, counts, total)]
+    return kernel("different_rows", (1,), body, keeps=[number, sign, first], reads=whole[:2], writes=whole[2:])
 
 
 def suppressed(batch: int, classes: int, boxes: int, room: int, *, centred: bool) -> PrimFunc:
     """Greedy suppression of boxes that overlap better ones.
 
-    A PrimFunc of boxes [batch, boxes, 4], scores [batch, classes, boxes], the positions of scores from the best on
-    (int64, of the same shape), and limits float32[2] (overlap, score) and int64[1] (how many of a class) to the boxes
-    kept, int64[batch, classes, room], and their number, int64[batch, classes]. Corners may come in any order; `centred`
-    boxes are a centre and a size.
+    A PrimFunc of boxes [batch, boxes, 4], scores [batch, classes, boxes], and limits float32[2] (overlap, score) and
+    int64[1] (how many of a class) to the boxes kept, int64[batch, classes, room], their number, int64[batch, classes],
+    and memory that it works in, int64[batch, classes, boxes]. Corners may come in any order; `centred` boxes are a
+    centre and a size.
+
+    Boxes of enough score are a heap, from which the best comes out while there may be more: what is not asked for is
+    not sorted.
     """
     corners, scores = (
         tensor((batch, boxes, 4), "float32", "boxes"),
@@ -165,6 +109,7 @@ def suppressed(batch: int, classes: int, boxes: int, room: int, *, centred: bool
     limits, most = tensor((2,), "float32", "limits"), tensor((1,), "int64", "most")
     kept, numbers = tensor((batch, classes, room), "int64", "kept"), tensor((batch, classes), "int64", "numbers")
     number, free, counter = variables(1, "int64", "n"), variables(1, "int32", "free"), variables(1, "int64", "counter")
+    left, keeps = variables(1, "int64", "left"), HeapVariables((order,))
     zero = tirx.const(0.0, "float32")
 
     def edges(b: Scalar, box: Scalar, axis: int) -> tuple[Scalar, Scalar]:
@@ -189,31 +134,42 @@ def suppressed(batch: int, classes: int, boxes: int, room: int, *, centred: bool
         return tirx.all(*conditions, inner / union > load(limits, 0))
 
     def body(b: Scalar, c: Scalar) -> list[Stmt]:
-        def visit(t: Scalar) -> list[Stmt]:
-            box = tirx.max(tirx.min(load(order, b, c, t), int64(boxes - 1)), int64(0))
-            allowed = tirx.all(
-                load(scores, b, c, box) > load(limits, 1),
-                load(number, 0) < load(most, 0),
-                load(number, 0) < int64(room),
-            )
+        def compare(one: Entry, other: Entry, later: Buffer) -> list[Stmt]:
+            (mine,), (theirs,) = one, other
+            score, best = (key(load(scores, b, c, box), "float32") for box in (mine, theirs))
+            better = tirx.any(score > best, tirx.all(score == best, mine < theirs))
+            return [store(later, tirx.Select(better, tirx.const(1, "int32"), tirx.const(0, "int32")), 0)]
+
+        heap = Heap((order,), lambda at: [b, c, at], compare, keeps)
+        is_free = load(free, 0) > tirx.const(0, "int32")
+
+        def enter(box: Scalar) -> list[Stmt]:
+            entered = [*heap.put(load(left, 0), (box,)), store(left, load(left, 0) + 1, 0)]
+            return [store(order, int64(0), b, c, box), _when(load(scores, b, c, box) > load(limits, 1), entered)]
+
+        def visit() -> list[Stmt]:
+            box = load(order, b, c, load(left, 0))
+
+            def overlap(k: Scalar) -> list[Stmt]:
+                return [_when(overlaps(b, box, load(kept, b, c, k)), [store(free, tirx.const(0, "int32"), 0)])]
+
             taken = [store(kept, box, b, c, load(number, 0)), store(number, load(number, 0) + 1, 0)]
-
-            def compare(k: Scalar) -> list[Stmt]:
-                other = tirx.max(tirx.min(load(kept, b, c, k), int64(boxes - 1)), int64(0))
-                return [_when(overlaps(b, box, other), [store(free, tirx.const(0, "int32"), 0)])]
-
             return [
-                store(free, tirx.Select(allowed, tirx.const(1, "int32"), tirx.const(0, "int32")), 0),
-                counted(
-                    counter, 0, tirx.Select(load(free, 0) > tirx.const(0, "int32"), load(number, 0), int64(0)), compare
-                ),
-                _when(load(free, 0) > tirx.const(0, "int32"), taken),
+                store(left, load(left, 0) - 1, 0),
+                *heap.take(load(left, 0)),
+                store(free, tirx.const(1, "int32"), 0),
+                counted(counter, 0, load(number, 0), overlap),
+                _when(is_free, taken),
             ]
 
+        goes_on = tirx.all(load(left, 0) > 0, load(number, 0) < load(most, 0), load(number, 0) < int64(room))
         return [
             loop(room, lambda k: [store(kept, int64(0), b, c, k)]),
             store(number, int64(0), 0),
-            loop(boxes, visit),
+            store(left, int64(0), 0),
+            loop(boxes, enter),
+            counted(counter, 0, load(left, 0) // 2, lambda turn: heap.settle(turn, load(left, 0))),
+            tirx.While(goes_on, sequence(visit())),
             store(numbers, load(number, 0), b, c),
         ]
 
@@ -221,15 +177,18 @@ def suppressed(batch: int, classes: int, boxes: int, room: int, *, centred: bool
         "suppressed",
         (batch, classes),
         body,
-        keeps=[number, free, counter],
+        keeps=[number, free, counter, left, *keeps.all],
         reads=[
             (corners, lambda b, c: (b, None, None)),
             (scores, lambda b, c: (b, c, None)),
-            (order, lambda b, c: (b, c, None)),
-            _everything(limits),
-            _everything(most),
+            everything(limits),
+            everything(most),
         ],
-        writes=[(kept, lambda b, c: (b, c, None)), (numbers, lambda b, c: (b, c))],
+        writes=[
+            (kept, lambda b, c: (b, c, None)),
+            (numbers, lambda b, c: (b, c)),
+            (order, lambda b, c: (b, c, None)),
+        ],
     )
 
 
@@ -252,5 +211,5 @@ def listed(batch: int, classes: int, room: int) -> PrimFunc:
             store(total, load(number, 0), 0),
         ]
 
-    whole = [_everything(each) for each in (kept, numbers, rows, total)]
+    whole = [everything(each) for each in (kept, numbers, rows, total)]
     return kernel("listed", (1,), body, keeps=[number], reads=whole[:2], writes=whole[2:])

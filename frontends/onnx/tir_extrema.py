@@ -1,7 +1,7 @@
 """Positions of extrema: along an axis, and in the windows of a pool.
 
 An extremum and its position are kept in variables while elements are read one after the other, so each is read once and
-compared once, floats as integers (`te_keys.py`). NaN is beyond every number, at the end that is looked for; -0.0
+compared once, floats as integers (`tensorir_keys.py`). NaN is beyond every number, at the end that is looked for; -0.0
 equals 0.0.
 """
 
@@ -14,11 +14,11 @@ from functools import partial
 from tvm import tirx
 
 from ...ir_types import PrimFunc, Scalar, Stmt
+from ...tensorir_kernel import kernel
+from ...tensorir_keys import key, key_dtype
 from ...tensorir_statements import load, loop, store, tensor, variables
 from .dtypes import is_float, lowest
 from .node import Expr, Node, dtype_of, shape_of
-from .te_keys import key, key_dtype
-from .tir_kernel import kernel
 from .windows import Window
 
 _LANES = 32  # of a row at a time: enough registers for their latencies, on every target

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from tvm import tirx
 
 from ...ir_types import PrimFunc, Scalar, Stmt
+from ...tensorir_kernel import kernel
 from ...tensorir_statements import counted, int64, load, store, tensor, variables
-from .tir_kernel import kernel
 
 _MOST_SAMPLES = 1 << 12  # along an axis of a bin: no image is larger
 

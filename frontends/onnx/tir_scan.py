@@ -5,9 +5,9 @@ from __future__ import annotations
 from tvm import tirx
 
 from ...ir_types import PrimFunc, Scalar, Stmt
+from ...tensorir_kernel import kernel
 from ...tensorir_statements import load, loop, store, tensor, variables
 from .dtypes import accumulator
-from .tir_kernel import kernel
 
 
 def running_total(

@@ -71,6 +71,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "nn.softmax": summing.along(-_INFINITY),
         "nn.log_softmax": summing.along(-_INFINITY),
         **dict.fromkeys(("sort", "argsort"), summing.along(None)),
+        "topk": summing.top_k,
         "flip": moving.flip,
         "cumsum": summing.cumulated,
         **dict.fromkeys(("argmax", "argmin"), summing.first_of_many),

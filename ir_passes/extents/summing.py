@@ -64,6 +64,14 @@ def mean(step: Step) -> Extents:
     return _reduced(step, 0)
 
 
+def top_k(step: Step) -> tuple[Extents, ...]:
+    """The best along one axis, and where they are."""
+    operand = along(None)(step)
+    axis = int(step.call.attrs.axis) % len(operand)
+    found = (*operand[:axis], *whole([int(step.call.attrs.k)]), *operand[axis + 1 :])
+    return found, found
+
+
 def along(fill: float | None) -> Callable[[Step], Extents]:
     """What runs along one axis and keeps it; `fill` keeps out what is not there, without one all of it must be."""
 

@@ -44,11 +44,33 @@ def test_one_library_for_every_size() -> None:
     assert [spec.extents for spec in compiled.outputs][:2] == ["places.extents", "columns.extents"]
 
 
-def test_boxes_agree_with_onnx_runtime() -> None:
+@pytest.mark.parametrize("shape", [(1,), (2,), (40,), (400,), (90, 3), (3, 90)], ids=str)
+def test_many_different_elements(shape: tuple[int, ...]) -> None:
+    """By value and by where they stand first; few of them are sorted by ranks, many by a heap."""
+    nodes = []
+    for order in (0, 1):
+        for axis in range(-1, len(shape)):
+            outputs = [f"{name}{order}{axis}" for name in ("values", "first", "which", "counts")]
+            along = {} if axis < 0 else {"axis": axis}
+            nodes.append(helper.make_node("Unique", ["x"], outputs, sorted=order, **along))
+    names = [name for node in nodes for name in node.output]
+    results = [tensor(name, None, TensorProto.FLOAT if "values" in name else TensorProto.INT64) for name in names]
+    proto = model(nodes, [tensor("x", shape)], results)
+    compiled = tilewright.compile(proto, threads=1)
+    rng = np.random.default_rng(3)
+
+    for different in (1, 2, 200):
+        given = {"x": rng.integers(0, different, shape).astype(np.float32) - 1}
+        for name, reference in zip(names, reference_outputs(proto, given), strict=True):
+            np.testing.assert_array_equal(compiled.run(given)[name], reference, name)
+
+
+@pytest.mark.parametrize("many", [30, 300])
+def test_boxes_agree_with_onnx_runtime(many: int) -> None:
     rng = np.random.default_rng(2)
-    corners = rng.random((2, 30, 2)).astype(np.float32)
-    boxes = np.concatenate([corners, corners + 0.05 + rng.random((2, 30, 2)).astype(np.float32) / 2], 2)
-    scores = rng.random((2, 3, 30)).astype(np.float32)
+    corners = rng.random((2, many, 2)).astype(np.float32)
+    boxes = np.concatenate([corners, corners + 0.05 + rng.random((2, many, 2)).astype(np.float32) / 2], 2)
+    scores = (rng.integers(0, 100, (2, 3, many)) / 100).astype(np.float32)  # some are equal
     node = helper.make_node("NonMaxSuppression", ["boxes", "scores", "most", "overlap", "score"], ["rows"])
     constants = {"overlap": np.float32(0.4).reshape(1), "score": np.float32(0.3).reshape(1)}
     proto = model(

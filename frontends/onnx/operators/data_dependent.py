@@ -7,8 +7,9 @@ import math
 import numpy as np
 from tvm import relax, te, tirx
 
+from ....ir_passes.dialect.row_order import row_order
 from ....ir_types import Scalar
-from .. import ragged, sorting, tir_choices
+from .. import ragged, tir_choices
 from ..dtypes import accumulator, is_float, numpy_dtype
 from ..in_flight import Ragged
 from ..limits import check_tensor
@@ -99,13 +100,13 @@ def unique(node: Node) -> Result:
     kind = accumulator(dtype) if is_float(dtype) else dtype
     rows = converted(node, rows, "uint8" if dtype == "bool" else kind)
     kind = "uint8" if dtype == "bool" else kind
-    first = node.emit_kernel(tir_choices.first_of_equals(count, width, kind), rows)
     by_value = node.attr_flag("sorted", True)
-    rank, equals = node.emit_kernel(tir_choices.ranks_of_rows(count, width, kind, by_value=by_value), rows, first)
-    places, counts, total = node.emit_kernel(tir_choices.different_rows(count), first, rank, equals)
+    order = node.emit(row_order(rows))
+    kernel = tir_choices.different_rows(count, width, kind, by_value=by_value)
+    which, places, counts, total = node.emit_kernel(kernel, rows, order)
     extents = ragged.extents_of(node, total, (count,), 0)
     values = _chosen(node, x, shape, axis, places, total, count)
-    return [values, Ragged(places, extents), rank, Ragged(counts, extents)]
+    return [values, Ragged(places, extents), which, Ragged(counts, extents)]
 
 
 @operator("NonMaxSuppression")
@@ -118,8 +119,6 @@ def non_max_suppression(node: Node) -> Result:
     check_tensor([batch, classes, max(room, 1), 3])
     if 0 in (batch, boxes, classes, room):
         return np.zeros((0, 3), np.int64)
-    scores = node.expr(1)
-    _, order = sorting.top_k(node, scores, 2, boxes, largest=True)
     # A score that is not given excludes none.
     limits = [
         node.reshape(node.expr(index), (1,)) if node.has(index) and node.shape(index) != (0,) else node.emit(otherwise)
@@ -127,6 +126,6 @@ def non_max_suppression(node: Node) -> Result:
     ]
     most = node.reshape(node.expr(2), (1,))
     kernel = tir_choices.suppressed(batch, classes, boxes, room, centred=node.attr_flag("center_point_box", False))
-    kept, numbers = node.emit_kernel(kernel, node.expr(0), scores, order, relax.op.concat(limits, 0), most)
+    kept, numbers, _ = node.emit_kernel(kernel, node.expr(0), node.expr(1), relax.op.concat(limits, 0), most)
     rows, total = node.emit_kernel(tir_choices.listed(batch, classes, room), kept, numbers)
     return [Ragged(rows, ragged.extents_of(node, total, (batch * classes * room, 3), 0))]

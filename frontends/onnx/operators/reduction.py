@@ -9,7 +9,7 @@ from types import MappingProxyType
 import numpy as np
 from tvm import relax
 
-from .. import sorting, tir_extrema, tir_scan
+from .. import tir_extrema, tir_scan
 from ..dtypes import accumulator, is_float
 from ..node import Expr, Node, Result, dtype_of, shape_of
 from ..registry import operator
@@ -182,4 +182,4 @@ def top_k(node: Node) -> Result:
     if count == 0 or 0 in shape:
         empty = [count if each == axis else dim for each, dim in enumerate(shape)]
         return [np.zeros(empty, node.dtype(0)), np.zeros(empty, np.int64)]
-    return sorting.top_k(node, node.expr(0), axis, count, largest=node.attr_flag("largest", True))
+    return node.top_k(node.expr(0), axis, count, largest=node.attr_flag("largest", True))

@@ -1,11 +1,13 @@
-"""Sorting by ranks, as TE computes: Relax's own operators call into TVM's runtime."""
+"""Sorting by ranks: how many come before each, counted for all at once."""
 
 from __future__ import annotations
 
 from tvm import te, tirx
 
-from ...ir_types import Scalar
-from .te_keys import key
+from ...ir_types import PrimFunc, Scalar, Stmt
+from ...tensorir_kernel import everything, kernel
+from ...tensorir_keys import compare_rows, key
+from ...tensorir_statements import int64, load, loop, store, tensor, variables
 
 
 def top_k(x: te.Tensor, axis: int, count: int, *, largest: bool) -> list[te.Tensor]:
@@ -39,3 +41,20 @@ def top_k(x: te.Tensor, axis: int, count: int, *, largest: bool) -> list[te.Tens
     positions = te.compute(shape, position_of, name="positions")
     values = te.compute(shape, lambda *i: at(x, i, positions(*i)), name="values")
     return [values, positions]
+
+
+def row_order(rows: int, columns: int, dtype: str) -> PrimFunc:
+    """A PrimFunc from a matrix to the positions (int64[rows]) of its rows from the least on, equal ones in order."""
+    x, order = tensor((rows, columns), dtype, "x"), tensor((rows,), "int64", "order")
+    sign, rank = variables(1, "int32", "sign"), variables(1, "int64", "rank")
+
+    def body(mine: Scalar) -> list[Stmt]:
+        def visit(other: Scalar) -> list[Stmt]:
+            tie = tirx.all(load(sign, 0) == tirx.const(0, "int32"), other < mine)
+            before = tirx.any(load(sign, 0) < tirx.const(0, "int32"), tie)
+            more = tirx.Select(before, int64(1), int64(0))
+            return [*compare_rows(x, other, mine, sign), store(rank, load(rank, 0) + more, 0)]
+
+        return [store(rank, int64(0), 0), loop(rows, visit), store(order, mine, load(rank, 0))]
+
+    return kernel("row_order", (rows,), body, keeps=[sign, rank], reads=[everything(x)], writes=[everything(order)])

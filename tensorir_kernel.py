@@ -11,11 +11,16 @@ from collections.abc import Callable, Sequence
 from tvm import s_tir, tirx
 from tvm.ir import Range
 
-from ...annotations import WHOLE
-from ...ir_types import Buffer, Node, PrimFunc, Scalar, Stmt
-from ...tensorir_statements import int64, sequence
+from .annotations import WHOLE
+from .ir_types import Buffer, Node, PrimFunc, Scalar, Stmt
+from .tensorir_statements import int64, sequence
 
 _DATA_PARALLEL = 0  # TensorIR's kind of an axis whose points may be computed in any order
+
+
+def everything(buffer: Buffer) -> tuple[Buffer, Callable[..., Sequence[Scalar | None]]]:
+    """A parameter of which a point reads or writes all."""
+    return buffer, lambda *point: [None] * len(buffer.shape)
 
 
 def kernel(
@@ -24,8 +29,8 @@ def kernel(
     body: Callable[..., Sequence[Stmt]],
     *,
     keeps: Sequence[Buffer],
-    reads: Sequence[tuple[Buffer, Callable[..., Sequence[Scalar]]]],
-    writes: Sequence[tuple[Buffer, Callable[..., Sequence[Scalar]]]],
+    reads: Sequence[tuple[Buffer, Callable[..., Sequence[Scalar | None]]]],
+    writes: Sequence[tuple[Buffer, Callable[..., Sequence[Scalar | None]]]],
 ) -> PrimFunc:
     """The PrimFunc of one block.
 
@@ -38,7 +43,7 @@ def kernel(
     """
     point = [tirx.Var(f"p{axis}", "int64") for axis in range(len(grid))]
 
-    def region(buffer: Buffer, of: Callable[..., Sequence[Scalar]]) -> Node:
+    def region(buffer: Buffer, of: Callable[..., Sequence[Scalar | None]]) -> Node:
         places = zip(of(*point), buffer.shape, strict=True)
         ranges = [
             Range.from_min_extent(int64(0), extent) if at is None else Range.from_min_extent(at, int64(1))

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from tvm import tirx
 
-from ...ir_types import Scalar
 from .dtypes import accumulator, is_float
+from .ir_types import Buffer, Scalar, Stmt
+from .tensorir_statements import load, loop, store
 
 
 def key_dtype(dtype: str) -> str:
@@ -34,3 +35,20 @@ def key(value: Scalar, dtype: str) -> Scalar:
     infinity = tirx.const(0xFF << 23 if kind == "int32" else 0x7FF << 52, kind)
     signed = tirx.Select(bits < tirx.const(0, kind), -magnitude, magnitude)
     return tirx.Select(magnitude > infinity, tirx.max_value(kind), signed)
+
+
+def compare_rows(x: Buffer, one: Scalar, other: Scalar, sign: Buffer) -> list[Stmt]:
+    """Sets a variable (int32) to -1, 0 or 1: whether a row of a matrix comes before another, equals it, or comes after.
+
+    Rows compare as words do, by the first element that differs.
+    """
+    dtype, columns = str(x.dtype), int(x.shape[1])
+
+    def element(column: Scalar) -> list[Stmt]:
+        left, right = key(load(x, one, column), dtype), key(load(x, other, column), dtype)
+        found = tirx.Select(left < right, tirx.const(-1, "int32"), tirx.const(0, "int32"))
+        found = tirx.Select(right < left, tirx.const(1, "int32"), found)
+        known = load(sign, 0)
+        return [store(sign, tirx.Select(known == tirx.const(0, "int32"), found, known), 0)]
+
+    return [store(sign, tirx.const(0, "int32"), 0), loop(columns, element)]

@@ -35,6 +35,9 @@ class OpenedModel:
     def graph_form(self) -> ir.Model:
         """The model in the form that one can walk: a new one, the caller's to change. Other files stay mapped."""
         model = ir.serde.deserialize_model(self.proto)
+        for value, declared in zip(model.graph.inputs, self.proto.graph.input, strict=True):
+            if declared.type.tensor_type.HasField("shape"):  # one that is an output, too, may say less there
+                ir.serde.deserialize_value_info_proto(declared, value)
         if self.folder is not None:
             for graph in (model.graph, *(function.graph for function in model.functions.values())):
                 ir.external_data.set_base_dir(graph, self.folder)

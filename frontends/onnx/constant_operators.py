@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
-import onnx_ir as ir
 
 from .emitter import Array
 from .limits import check_table
@@ -61,8 +60,8 @@ def _unique(node: Node) -> Sequence[Array] | None:
 
 def _dtype(node: Node, name: str) -> np.dtype[np.generic] | None:
     """The dtype that an attribute names; 0 is none."""
-    value = node.attr_int(name, 0)
-    return ir.DataType(value).numpy() if value else None
+    dtype = node.attr_dtype(name)
+    return None if dtype is None else dtype.numpy()
 
 
 def _mel_weight_matrix(node: Node) -> Sequence[Array]:

@@ -45,6 +45,7 @@ def apply_shapes(
         if name not in inputs:
             known = ", ".join(f"'{each}'" for each in inputs) or "none"
             raise UsageError(f"the model has no input '{name}'", hint=f"its inputs are: {known}")
+    declared = {name: value.shape for name, value in inputs.items()}
     given = {name: _given_shape(name, shape) for name, shape in shapes.items()}
     for name, array in bindings.items():
         if not isinstance(array, np.ndarray):
@@ -69,7 +70,7 @@ def apply_shapes(
         raise ShapeError(
             "dimensions of the model's inputs are unknown",
             where=where,
-            details=[_unknown_text(value) for value in unknown],
+            details=[_unknown_text(value, declared[value.name or ""]) for value in unknown],
             hint=f"add {' '.join(options)}{letters}",
         )
     for value in inputs.values():
@@ -155,14 +156,14 @@ def _is_unknown(value: ir.Value) -> bool:
     return dims is None or not all(isinstance(dim, int) for dim in dims)
 
 
-def _unknown_text(value: ir.Value) -> str:
+def _unknown_text(value: ir.Value, declared: ir.Shape | None) -> str:
     """Which dimensions of an input are unknown."""
     dims = _dims(value)
     if dims is None:
         return f"input '{value.name}': the model gives no shape"
     missing = [
-        f"{index} ('{dim}')" if isinstance(dim, str) else str(index)
-        for index, dim in enumerate(dims)
+        f"{index} ('{dim}')" if isinstance(dim, str) else f"{index}{_written(given)}"
+        for index, (dim, given) in enumerate(zip(dims, declared or dims, strict=True))
         if not isinstance(dim, int)
     ]
     several = len(missing) > 1
@@ -170,6 +171,11 @@ def _unknown_text(value: ir.Value) -> str:
         f"input '{value.name}' of shape {_dims_text(dims)}: "
         f"{'dimensions' if several else 'dimension'} {', '.join(missing)} {'are' if several else 'is'} unknown"
     )
+
+
+def _written(dim: Any) -> str:
+    """A size of 0 says nothing in a model; some want it nevertheless."""
+    return " (given as 0; --shape takes a size of 0)" if dim == 0 else ""
 
 
 def _suggestion(value: ir.Value) -> str:

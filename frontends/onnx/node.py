@@ -13,7 +13,7 @@ from tvm import relax
 from ...errors import ModelError, UnsupportedError
 from ...ir_passes.core.sources import escape
 from ...ir_types import PrimFunc
-from .dtypes import numpy_dtype
+from .dtypes import numpy_dtype, relax_dtype
 from .emitter import Array as Array
 from .emitter import Emitter
 from .emitter import Expr as Expr
@@ -95,6 +95,26 @@ class Node:
         if value not in (0, 1):
             raise self.invalid(f"{name} is {value}; it is 0 or 1")
         return bool(value)
+
+    def attr_dtype(self, name: str) -> ir.DataType | None:
+        """An INT attribute that names a dtype; 0 names none.
+
+        Raises:
+            ModelError: it names none of ONNX's.
+        """
+        value = self.attr_int(name, 0)
+        if value not in list(ir.DataType):
+            raise self.invalid(f"{name} is {value}, which is no dtype of ONNX")
+        return ir.DataType(value) if value else None
+
+    def attr_relax_dtype(self, name: str, default: str) -> str:
+        """The Relax name of a dtype that an attribute names.
+
+        Raises:
+            UnsupportedError: kernels do not compute with it.
+        """
+        dtype = self.attr_dtype(name)
+        return default if dtype is None else relax_dtype(dtype, self.label)
 
     def attr_float(self, name: str, default: float) -> float:
         """A FLOAT attribute."""

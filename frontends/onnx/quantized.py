@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import ml_dtypes
 import numpy as np
-import onnx_ir as ir
 from tvm import relax
 
 from ...ir_passes.dialect.quantize import dequantize, quantize, requantize
@@ -102,8 +101,8 @@ def rescaled(node: Node, sums: Expr, scales: Sequence[Expr], zero: Expr, dtype: 
 
 def named_dtype(node: Node, name: str) -> str | None:
     """The dtype that an attribute names; 0 is none."""
-    value = node.attr_int(name, 0)
-    return str(ir.DataType(value).numpy()) if value else None
+    dtype = node.attr_dtype(name)
+    return None if dtype is None else str(dtype.numpy())
 
 
 def _is_zero(array: Array | None) -> bool:

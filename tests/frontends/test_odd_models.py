@@ -169,9 +169,9 @@ def test_outputs_that_are_inputs_weights_or_each_other(
         np.testing.assert_array_equal(result, reference)
 
 
-def test_an_output_without_a_type() -> None:
-    proto = model([_relu()], [tensor("x", [2])], [onnx.ValueInfoProto(name="y")])
-    assert execute(proto, {"x": _X})[0].tolist() == [0, 2]
+def test_outputs_without_a_type() -> None:
+    proto = model([_relu()], [tensor("x", [2])], [onnx.ValueInfoProto(name="y"), onnx.ValueInfoProto(name="x")])
+    assert [each.tolist() for each in execute(proto, {"x": _X})] == [[0, 2], [-1, 2]]
 
 
 def test_an_input_with_a_default_is_a_constant() -> None:
@@ -279,3 +279,28 @@ def test_a_flag_that_is_neither_0_nor_1_is_refused(
     node = helper.make_node(operator, given, ["y"], name="it", **attributes)
     with pytest.raises(ModelError, match=f"{flag} is {value}"):
         frontends.load(frontends.open(model([node], [tensor("x", shape)], [tensor("y", None)])))
+
+
+@pytest.mark.parametrize(
+    ("operator", "weights", "attributes", "reason"),
+    [
+        ("DepthToSpace", [], {"blocksize": 0}, "blocksize is 0"),
+        ("DepthToSpace", [], {"blocksize": 3}, "4 channels are no whole number of blocks of 3x3"),
+        ("SpaceToDepth", [], {"blocksize": -1}, "blocksize is -1"),
+        ("SpaceToDepth", [], {"blocksize": 3}, "an image of 2x2 is no whole number of blocks of 3x3"),
+        ("Cast", [], {"to": 77}, "to is 77, which is no dtype of ONNX"),
+        ("RandomNormalLike", [], {"dtype": 77}, "dtype is 77, which is no dtype of ONNX"),
+        ("Resize", [np.zeros(0, np.float32), np.float32([1, 1, np.nan, 2])], {}, "a scale is nan"),
+        ("InstanceNormalization", [np.ones(3, np.float32)] * 2, {}, "the scale has 3 elements, 4 are needed"),
+        ("LpNormalization", [], {"p": 3}, "p is 3; it is 1 or 2"),
+    ],
+)
+def test_what_an_operator_has_no_meaning_for(
+    operator: str, weights: Sequence[np.ndarray[Any, Any]], attributes: dict[str, int], reason: str
+) -> None:
+    names = [f"w{number}" for number in range(len(weights))]
+    node = helper.make_node(operator, ["x", *names], ["y"], name="it", **attributes)
+    given = dict(zip(names, weights, strict=True))
+    with pytest.raises(ModelError) as caught:
+        frontends.load(frontends.open(model([node], [tensor("x", [1, 4, 2, 2])], [tensor("y", None)], given)))
+    assert caught.value.what == reason

@@ -18,7 +18,7 @@ _ROUNDINGS = ("up", "down", "nearest")
 @operator("Cast")
 def cast(node: Node) -> Result:
     """Converted to a dtype; floats are truncated to integers, and anything but 0 is true."""
-    dtype = ir.DataType(node.attr_int("to", 1))
+    dtype = node.attr_dtype("to") or ir.DataType.FLOAT
     name = str(dtype.numpy()) if dtype.numpy() in map(numpy_dtype, NARROW) else relax_dtype(dtype, node.label)
     return _cast(node, name)
 
@@ -68,7 +68,7 @@ def converted(node: Node, x: Expr, dtype: str) -> Expr:
 @operator("BitCast")
 def bit_cast(node: Node) -> Result:
     """The same bits as another dtype of the same width."""
-    wanted = ir.DataType(node.attr_int("to", 1))
+    wanted = node.attr_dtype("to") or ir.DataType.FLOAT
     name = str(wanted.numpy())
     known = node.constant(0)
     if known is not None:

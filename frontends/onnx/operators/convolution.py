@@ -237,6 +237,8 @@ def columns_to_image(node: Node) -> Result:
     dilations = node.attr_ints("dilations") or (1,) * rank
     pads = node.attr_ints("pads") or (0,) * (2 * rank)
     batch, columns, positions = node.shape(0)
+    if min(block) < 1 or min(strides) < 1:
+        raise node.invalid(f"blocks of {list(block)} every {list(strides)}")
     channels = columns // math.prod(block)
     counts = [
         (image[a] + pads[a] + pads[rank + a] - (block[a] - 1) * dilations[a] - 1) // strides[a] + 1 for a in range(rank)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from tvm import relax
 
-from ..dtypes import numpy_dtype, relax_dtype
+from ..dtypes import numpy_dtype
 from ..limits import CONSTANT_GROWTH, check_table, check_tensor
 from ..node import Node, Result
 from ..registry import operator
@@ -49,7 +49,7 @@ def eye_like(node: Node) -> Result:
     shape = node.shape(0)
     if len(shape) != 2:
         raise node.invalid(f"the input has rank {len(shape)}, it must be a matrix")
-    dtype = relax_dtype(node.attr_int("dtype", 0), node.label) if "dtype" in node.attributes else node.dtype(0)
+    dtype = node.attr_relax_dtype("dtype", node.dtype(0))
     check_table(float(math.prod(shape)), "the matrix")
     return np.eye(shape[0], shape[1], k=node.attr_int("k", 0)).astype(numpy_dtype(dtype))
 

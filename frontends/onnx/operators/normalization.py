@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
-import onnx_ir as ir
 from tvm import relax, te, tirx
 
-from ..dtypes import accumulator, numpy_dtype, relax_dtype
+from ..dtypes import accumulator, numpy_dtype
 from ..node import Expr, Node, Result, dtype_of, shape_of
 from ..registry import operator
 
@@ -99,7 +100,7 @@ def layer_normalization(node: Node) -> Result:
         variance = relax.op.mean(relax.op.multiply(centred, centred), axes, keepdims=True)
         spread = relax.op.sqrt(relax.op.add(variance, node.scalar(epsilon, dtype_of(wide))))
         inverse = node.emit(relax.op.divide(node.scalar(1, dtype_of(wide)), spread))
-        stash = relax_dtype(node.attr_int("stash_type", ir.DataType.FLOAT), node.label)
+        stash = node.attr_relax_dtype("stash_type", "float32")
         results += [each if dtype_of(each) == stash else relax.op.astype(each, stash) for each in (mean, inverse)]
     return results
 
@@ -155,6 +156,10 @@ def _grouped(node: Node, groups: int, *, per_channel: bool) -> Expr:
         return x
     if groups < 1 or shape[1] % groups:
         raise node.invalid(f"{groups} groups do not divide {shape[1]} channels")
+    count = shape[1] if per_channel else groups
+    for index, name in ((1, "scale"), (2, "bias")):
+        if math.prod(node.shape(index)) != count:
+            raise node.invalid(f"the {name} has {math.prod(node.shape(index))} elements, {count} are needed")
     scale, bias = (
         _as(_by_channel(node, index, shape[1], groups, per_channel), node.dtype(index), dtype_of(x)) for index in (1, 2)
     )
@@ -211,7 +216,10 @@ def lp_normalization(node: Node) -> Result:
     x = _widened(node, node.expr(0))
     dtype = dtype_of(x)
     axis = node.axis(node.attr_int("axis", -1), len(shape_of(x)))
-    if node.attr_int("p", 2) == 1:
+    order = node.attr_int("p", 2)
+    if order not in (1, 2):
+        raise node.invalid(f"p is {order}; it is 1 or 2")
+    if order == 1:
         norm = relax.op.sum(relax.op.abs(x), [axis], keepdims=True)
     else:
         norm = relax.op.sqrt(relax.op.sum(relax.op.multiply(x, x), [axis], keepdims=True))

@@ -15,7 +15,7 @@ from tvm import relax, te, tirx
 from ....errors import TilewrightWarning
 from ....ir_types import Scalar
 from .. import tir_scan
-from ..dtypes import accumulator, is_float, numpy_dtype, relax_dtype
+from ..dtypes import accumulator, is_float, numpy_dtype
 from ..limits import check_table, check_tensor
 from ..node import Node, Result
 from ..registry import operator
@@ -48,14 +48,14 @@ def _generator(node: Node, shape: tuple[int, ...]) -> np.random.Generator:
 @operator("RandomNormal", "RandomUniform")
 def random(node: Node) -> Result:
     """Numbers in a shape that the node gives."""
-    return _drawn(node, node.attr_ints("shape") or (), relax_dtype(node.attr_int("dtype", 1), node.label))
+    return _drawn(node, node.attr_ints("shape") or (), node.attr_relax_dtype("dtype", "float32"))
 
 
 @operator("RandomNormalLike", "RandomUniformLike")
 def random_like(node: Node) -> Result:
     """Numbers in the shape of the input and, where the node names none, of its dtype."""
     given = node.dtype(0)
-    dtype = relax_dtype(node.attr_int("dtype", 1), node.label) if "dtype" in node.attributes else given
+    dtype = node.attr_relax_dtype("dtype", given)
     if not is_float(dtype):
         raise node.unsupported(f"random numbers of {dtype} are not supported")
     return _drawn(node, node.shape(0), dtype)
@@ -66,7 +66,7 @@ def multinomial(node: Node) -> Result:
     """Classes drawn by unnormalised log-probabilities [batch, classes], `sample_size` times."""
     batch, classes = node.shape(0)
     count = node.attr_int("sample_size", 1)
-    dtype = relax_dtype(node.attr_int("dtype", 6), node.label)
+    dtype = node.attr_relax_dtype("dtype", "int32")
     if count < 1 or classes < 1:
         raise node.invalid(f"{count} samples of {classes} classes")
     x = converted(node, node.expr(0), accumulator(node.dtype(0)))
@@ -115,7 +115,7 @@ def dropout(node: Node) -> Result:
 def bernoulli(node: Node) -> Result:
     """1 with the probability that the input gives, else 0: what ONNX defines it by gives 1 with the rest of it."""
     given = node.dtype(0)
-    dtype = relax_dtype(node.attr_int("dtype", 1), node.label) if "dtype" in node.attributes else given
+    dtype = node.attr_relax_dtype("dtype", given)
     wide = accumulator(given)
     drawn = node.emit(_generator(node, node.shape(0)).random(node.shape(0)).astype(numpy_dtype(wide)))
     return converted(node, relax.op.less(drawn, converted(node, node.expr(0), wide)), dtype)

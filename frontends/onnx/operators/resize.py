@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -34,6 +35,12 @@ def resize_opset_10(node: Node) -> Result:
     return _upsample(node, [float(scale) for scale in node.static(1, "the scales")])
 
 
+def _scaled(node: Node, extent: int, scale: float) -> int:
+    if not math.isfinite(scale):
+        raise node.invalid(f"a scale is {scale}")
+    return interpolation.scaled_size(extent, scale)
+
+
 def _upsample(node: Node, scales: Sequence[float]) -> Result:
     """Coordinates are divided by the factor; the nearest element is the one before, or after where the axis shrinks.
 
@@ -43,7 +50,7 @@ def _upsample(node: Node, scales: Sequence[float]) -> Result:
         methods = [interpolation.Method("nearest", "asymmetric", "ceil" if scale < 1 else "floor") for scale in scales]
     else:
         methods = [interpolation.Method("linear", "asymmetric", "floor")] * len(scales)
-    sizes = [interpolation.scaled_size(*pair) for pair in zip(node.shape(0), scales, strict=True)]
+    sizes = [_scaled(node, *pair) for pair in zip(node.shape(0), scales, strict=True)]
     return _resized(node, scales, sizes, methods)
 
 
@@ -60,7 +67,7 @@ def resize(node: Node) -> Result:
             sizes[axis], scales[axis] = extent, scale
     else:
         for axis, factor in zip(axes, node.static(2, "the scales"), strict=True):
-            scales[axis], sizes[axis] = float(factor), interpolation.scaled_size(shape[axis], float(factor))
+            scales[axis], sizes[axis] = float(factor), _scaled(node, shape[axis], float(factor))
     coordinates = node.attr_str("coordinate_transformation_mode", "half_pixel")
     starts, ends = [0.0] * rank, [1.0] * rank
     if coordinates == "tf_crop_and_resize":

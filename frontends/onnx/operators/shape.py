@@ -200,11 +200,20 @@ def _tiled(node: Node, repeats: list[int]) -> Result:
     return node.expr(0) if max(repeats, default=1) == 1 else relax.op.tile(node.expr(0), repeats)
 
 
+def _block(node: Node) -> int:
+    size = node.attr_int("blocksize", 1)
+    if size < 1:
+        raise node.invalid(f"blocksize is {size}")
+    return size
+
+
 @operator("DepthToSpace")
 def depth_to_space(node: Node) -> Result:
     """Blocks of channels become blocks of pixels; the order of channels is `mode` (DCR or CRD)."""
     n, c, h, w = node.shape(0)
-    block = node.attr_int("blocksize", 1)
+    block = _block(node)
+    if c % block**2:
+        raise node.invalid(f"{c} channels are no whole number of blocks of {block}x{block}")
     if node.attr_str("mode", "DCR") == "DCR":
         parts, order = (n, block, block, c // block**2, h, w), [0, 3, 4, 1, 5, 2]
     else:
@@ -217,7 +226,9 @@ def depth_to_space(node: Node) -> Result:
 def space_to_depth(node: Node) -> Result:
     """Blocks of pixels become blocks of channels; the order of channels is `mode` (DCR or CRD)."""
     n, c, h, w = node.shape(0)
-    block = node.attr_int("blocksize", 1)
+    block = _block(node)
+    if h % block or w % block:
+        raise node.invalid(f"an image of {h}x{w} is no whole number of blocks of {block}x{block}")
     parts = node.reshape(node.expr(0), (n, c, h // block, block, w // block, block))
     order = [0, 1, 3, 5, 2, 4] if node.attr_str("mode", "DCR") == "CRD" else [0, 3, 5, 1, 2, 4]
     return node.reshape(relax.op.permute_dims(parts, order), (n, c * block**2, h // block, w // block))

@@ -14,12 +14,14 @@ import onnxruntime
 import pytest
 from cuda_emulation import TRIPLE, Emulation, emulated_driver, emulation, swish_on_gpu
 from onnx import helper, numpy_helper
+from rounded_weights import error_of_rounded_weights
 from small_models import model, node, swish_network
 from tilewright.compiler.build import build
 from tilewright.compiler.cli.opened_libraries import open_there
 from tilewright.compiler.inputs.random_inputs import random_inputs
 from tilewright.compiler.library.artifact import CompiledModel, load
 from tilewright.compiler.options import CompileOptions
+from tilewright.compiler.precision import RTOL_OF_PRECISION
 from tilewright.compiler.verification.verify import verify
 from tilewright.errors import PrecisionWarning, ToolError, UnsupportedError, UsageError
 from tilewright.targets.cuda.nvcc import find_nvcc
@@ -293,7 +295,9 @@ def test_precisions(name: str, precision: str, emulation: Emulation, tmp_path: P
     path = MODELS / f"{name}.onnx"
     library = compiled(path, tmp_path, precision=precision)
 
-    result = verify(library, path, runs=1)  # within what `RTOL_OF_PRECISION` allows
+    # Some networks make more of roundings than others: those of their weights alone tell.
+    effect = error_of_rounded_weights(path, precision, random_inputs(library.inputs, 0))
+    result = verify(library, path, runs=1, rtol=max(RTOL_OF_PRECISION[precision], effect))
 
     assert library.signature.precision == precision
     assert any(kernel.template == "tensor_cores" for kernel in library.signature.kernels)

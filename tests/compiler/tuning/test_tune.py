@@ -35,9 +35,9 @@ ONE = CompileOptions(threads=1, jobs=1)
 DIGITS = Path(tilewright.__file__).parent / "examples" / "models" / "digits_cnn.onnx"
 
 
-def tuned(path: Path, trials: int, **options: Any) -> session.Progress:
+def tuned(path: Path, trials: int, model: Any = DIGITS) -> session.Progress:
     """A short run."""
-    return tilewright.tune(DIGITS, records=path, trials=trials, options=ONE, **options)
+    return tilewright.tune(model, records=path, trials=trials, options=ONE)
 
 
 def test_an_excerpt_has_each_kernel_once_and_the_model_s_weights() -> None:
@@ -139,7 +139,7 @@ def test_candidates_that_fail_are_recorded_and_never_the_best(tmp_path: Path, mo
     monkeypatch.setattr(measuring, "measure", lambda *a, **k: measure(*a, **k, still_seconds=1.5))
     monkeypatch.setattr(session, "_SLOTS", 6)
     path = tmp_path / "r.jsonl"
-    found = tuned(path, 16)
+    found = tuned(path, 16, swish_network())
 
     records = read(path)[0]
     states = [record.state for record in records if record.workload == heaviest[0]]
@@ -152,7 +152,7 @@ def test_candidates_that_fail_are_recorded_and_never_the_best(tmp_path: Path, mo
 
 def test_a_full_disk_keeps_what_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "r.jsonl"
-    tuned(path, 1)
+    tuned(path, 1, swish_network())
     before = path.read_bytes()
 
     def full(descriptor: int) -> None:
@@ -160,7 +160,7 @@ def test_a_full_disk_keeps_what_was_written(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OutputError, match="records cannot be written: No space left"):
-        tuned(path, 20)
+        tuned(path, 20, swish_network())
     assert path.read_bytes() == before
 
 

@@ -25,7 +25,7 @@ from tvm.target import codegen
 from ...hidden_floats import PREFIX, dtype_of
 from ...ir_types import For, Node, PrimFunc, Stmt
 from ...schedules.tensorir.expressions import largest_divisor
-from ...schedules.tensorir.rebuild import found, substituted, with_body
+from ...schedules.tensorir.rebuild import found, renewed, substituted, with_body
 from ...targets.target import TargetFunction
 from .float_steps import Steps, count_functions, has_hidden, sequence
 
@@ -166,7 +166,7 @@ def _widened(loop: For) -> Stmt:
         values = {loop.loop_var: loop.min + base * ways + way}
         for bind in binds:
             values[bind.var] = substituted(bind.value, values)
-        return substituted(store, values)
+        return renewed(substituted(store, values))  # code generation wants one value for each name
 
     body = tirx.SeqStmt([iteration(way) for way in range(ways)])
     return tirx.For(base, 0, int(extent) // ways, loop.kind, body, annotations=dict(loop.annotations))

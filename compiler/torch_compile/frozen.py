@@ -18,7 +18,37 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 _PARTS = re.compile(r"\['?(\w+)'?\]|\.(\w+)")
+_SAMPLES = 16  # of the elements of a weight
 _HOLDERS = frozenset(("_modules", "_parameters", "_buffers"))  # between a module and what it has
+
+
+class Weight:
+    """A tensor as it was, and whether it still is.
+
+    PyTorch counts what is written to a tensor, but not through ``tensor.data`` or an array that shares its memory:
+    there, a few elements tell, spread over all of it. A new value for a tensor has its memory elsewhere.
+    """
+
+    def __init__(self, tensor: Any) -> None:
+        self._tensor, self._version, self._address = tensor, tensor._version, tensor.data_ptr()
+        elements = _memory(tensor)
+        self._some = elements[:: max((len(elements) - 1) // (_SAMPLES - 1), 1)]
+        self._were = self._some.tobytes()
+
+    def still_is(self, tensor: Any) -> bool:
+        """Whether a tensor is this one, with the elements that it had."""
+        same = tensor is self._tensor and tensor._version == self._version and tensor.data_ptr() == self._address
+        return same and self._some.tobytes() == self._were
+
+
+def _memory(tensor: Any) -> Array:
+    """Bytes of each element of a tensor, in the order of its memory, which they share where it has no gaps."""
+    import torch
+
+    plain = tensor.detach()
+    dense = plain.permute(sorted(range(plain.ndim), key=lambda axis: -plain.stride(axis)))
+    array: Array = dense.reshape(-1, 1).view(torch.uint8).numpy()
+    return array
 
 
 @dataclass(frozen=True)
@@ -29,7 +59,7 @@ class Frozen:
         module: the graph with constants inside: an nn.Module of the tensors that are left.
         taken: places of those tensors among the graph's inputs.
         examples: the tensors of the first call.
-        constants: the weights by their places, with the version of each that is in the module.
+        constants: the weights by their places, as they are in the module.
         returned: what the graph returned first, in order: tensors, and the numbers and None that never change.
         problem: why it is not for a library; empty when it is.
     """
@@ -37,7 +67,7 @@ class Frozen:
     module: Any
     taken: tuple[int, ...]
     examples: tuple[Any, ...]
-    constants: Mapping[int, tuple[Any, int]]
+    constants: Mapping[int, Weight]
     returned: tuple[Any, ...] = ()
     problem: str = ""
 
@@ -53,9 +83,7 @@ class Frozen:
 
     def still_holds(self, inputs: Sequence[Any]) -> bool:
         """Whether the weights are those that were frozen."""
-        return all(
-            inputs[index] is kept and kept._version == version for index, (kept, version) in self.constants.items()
-        )
+        return all(weight.still_is(inputs[index]) for index, weight in self.constants.items())
 
     def arrays(self, inputs: Sequence[Any]) -> dict[str, Array]:
         """The library's inputs."""
@@ -88,7 +116,7 @@ def freeze(graph: Any, inputs: Sequence[Any], constants: Mapping[int, str]) -> F
 
     from ...frontends.pytorch.tensors import is_tensor
 
-    kept = {index: (inputs[index], inputs[index]._version) for index in constants}
+    kept = {index: Weight(inputs[index]) for index in constants}
     taken = tuple(index for index, each in enumerate(inputs) if index not in kept and is_tensor(each))
     examples = tuple(inputs[index].detach().clone() for index in taken)
     given = [each.detach().clone() if is_tensor(each) else each for each in inputs]

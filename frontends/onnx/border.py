@@ -21,12 +21,14 @@ class Border:
     """What crosses it, in order.
 
     Attributes:
+        reserved: names of outputs of the model, which no other output may have.
         parameters, results: the inputs and outputs.
         outputs: the names of the outputs.
         dtypes: by name, of those whose elements travel as bytes: what the bytes mean.
         extents: by name, of outputs whose size depends on data: the output that says how large they are.
     """
 
+    reserved: set[str]
     parameters: list[Expr] = field(default_factory=list)
     results: list[Expr] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
@@ -56,8 +58,12 @@ class Border:
         """Makes a value in flight an output."""
         name = str(value.name)
         if isinstance(computed, Ragged):
-            self.extents[name] = f"{name}.extents"
-            self.outputs += [name, self.extents[name]]
+            extents = f"{name}.extents"
+            while extents in self.reserved:
+                extents += "_"
+            self.reserved.add(extents)
+            self.extents[name] = extents
+            self.outputs += [name, extents]
             self.results += [computed.values, computed.extents]
             return
         self.outputs.append(name)

@@ -57,10 +57,10 @@ def import_graph(
         {domain or "": version for domain, version in model.opset_imports.items()},
         Emitter(builder, sizes_vary=sizes_vary),
     )
-    border = Border()
+    outputs = list(dict.fromkeys(model.graph.outputs))  # a name that is listed twice is one output
+    border = Border({str(value.name) for value in outputs})
     for value in real_inputs(model):
         scope.values[value] = border.take(value, where)
-    outputs = list(dict.fromkeys(model.graph.outputs))  # a name that is listed twice is one output
     failure: BaseException | None = None
     with builder.function("main", border.parameters):
         with builder.dataflow():

@@ -36,3 +36,8 @@ class Ragged:
     def dtype(self) -> str:
         """As numpy spells it."""
         return str(self.values.ty.dtype)
+
+    @property
+    def rank(self) -> int:
+        """How many dimensions it has."""
+        return len(self.values.ty.shape)

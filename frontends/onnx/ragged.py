@@ -1,11 +1,13 @@
 """Results whose size depends on data: their largest size is planned, and their real one is another output.
 
-They can be outputs of the model, and pass through operators that look at one element at a time. Whatever else takes one
-would need loops whose lengths are known when the model runs, and is refused.
+They can be outputs of the model, and pass through operators that look at one element at a time, of several such tensors
+of one size, or of one and single elements. Whatever else takes one would need loops whose lengths are known when the
+model runs, and is refused.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from tvm import te, tirx, topi
@@ -14,7 +16,16 @@ from ...ir_types import Scalar
 from .in_flight import Ragged
 from .node import Expr, Node, Result, Value
 
-_ELEMENTWISE = frozenset({"Identity", "Cast", "Neg", "Abs", "Relu", "Sigmoid", "Not"})
+_ELEMENTWISE = frozenset(
+    (
+        *("Identity", "Cast", "Neg", "Abs", "Sign", "Reciprocal", "Sqrt", "Exp", "Log", "Floor", "Ceil", "Round"),
+        *("Relu", "LeakyRelu", "Elu", "Selu", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Gelu", "Softplus"),
+        *("Softsign", "Erf", "Sin", "Cos", "Not", "BitwiseNot", "IsNaN", "IsInf", "Clip", "Where"),
+        *("Add", "Sub", "Mul", "Div", "Mod", "Pow", "Min", "Max", "Sum", "Mean"),
+        *("Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "And", "Or", "Xor"),
+        *("BitwiseAnd", "BitwiseOr", "BitwiseXor"),
+    )
+)
 
 
 def passed_on(node: Node, converter: Callable[[Node], Result] | None) -> Sequence[Value] | None:
@@ -26,14 +37,23 @@ def passed_on(node: Node, converter: Callable[[Node], Result] | None) -> Sequenc
     given = next((value for value in node.inputs if isinstance(value, Ragged)), None)
     if given is None:
         return None
-    if converter is None or node.op_type not in _ELEMENTWISE or len(node.inputs) > 1:
-        raise node.unsupported(
-            "the size of its input depends on data, and is known when the model runs",
-            "make that tensor an output, and do this step after the model",
-        )
-    result = converter(node.with_inputs([given.values]))
+    hint = "make that tensor an output, and do this step after the model"
+    if converter is None or node.op_type not in _ELEMENTWISE:
+        raise node.unsupported("the size of its input depends on data, and is known when the model runs", hint)
+    if not all(_goes_along(node, index, given) for index in range(len(node.inputs))):
+        other = "another input is neither one element nor as large for sure"
+        raise node.unsupported(f"the size of its input depends on data, and {other}", hint)
+    result = converter(node.with_inputs([each.values if isinstance(each, Ragged) else each for each in node.inputs]))
     value = result[0] if isinstance(result, list | tuple) else result
     return [Ragged(node.emit(value), given.extents)]
+
+
+def _goes_along(node: Node, index: int, given: Ragged) -> bool:
+    """Whether each element of a ragged tensor meets one of an input that is known: elements lie densely in both."""
+    value = node.inputs[index]
+    if isinstance(value, Ragged):
+        return bool(value.extents.same_as(given.extents))
+    return not node.has(index) or (math.prod(node.shape(index)) == 1 and len(node.shape(index)) <= given.rank)
 
 
 def extents_of(node: Node, count: Expr, shape: Sequence[int], axis: int) -> Expr:

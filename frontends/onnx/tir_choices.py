@@ -90,7 +90,7 @@ def different_rows(count: int, width: int, dtype: str, *, by_value: bool) -> Pri
     return kernel("different_rows", (1,), body, keeps=[number, sign, first], reads=whole[:2], writes=whole[2:])
 
 
-def suppressed(batch: int, classes: int, boxes: int, room: int, *, centred: bool) -> PrimFunc:
+def suppressed(batch: int, classes: int, boxes: int, room: int, *, centred: bool, limited: bool) -> PrimFunc:
     """Greedy suppression of boxes that overlap better ones.
 
     A PrimFunc of boxes [batch, boxes, 4], scores [batch, classes, boxes], and limits float32[2] (overlap, score) and
@@ -98,8 +98,8 @@ def suppressed(batch: int, classes: int, boxes: int, room: int, *, centred: bool
     and memory that it works in, int64[batch, classes, boxes]. Corners may come in any order; `centred` boxes are a
     centre and a size.
 
-    Boxes of enough score are a heap, from which the best comes out while there may be more: what is not asked for is
-    not sorted.
+    Boxes of enough score (all of them unless it is `limited`) are a heap, from which the best comes out while there may
+    be more: what is not asked for is not sorted.
     """
     corners, scores = (
         tensor((batch, boxes, 4), "float32", "boxes"),
@@ -145,7 +145,8 @@ def suppressed(batch: int, classes: int, boxes: int, room: int, *, centred: bool
 
         def enter(box: Scalar) -> list[Stmt]:
             entered = [*heap.put(load(left, 0), (box,)), store(left, load(left, 0) + 1, 0)]
-            return [store(order, int64(0), b, c, box), _when(load(scores, b, c, box) > load(limits, 1), entered)]
+            enough = [_when(load(scores, b, c, box) > load(limits, 1), entered)] if limited else entered
+            return [store(order, int64(0), b, c, box), *enough]
 
         def visit() -> list[Stmt]:
             box = load(order, b, c, load(left, 0))

@@ -39,14 +39,18 @@ def substituted(node: Node, values: Mapping[Var, Scalar]) -> Node:
 
 
 def renewed(statement: Stmt) -> Stmt:
-    """A statement whose loops have variables of their own: no two loops share one."""
+    """A statement whose loops and whose names of values have variables of their own: no two share one."""
 
     def own(loop: For) -> For:
         variable = tirx.Var(loop.loop_var.name, loop.loop_var.ty)
         body = substituted(loop.body, {loop.loop_var: variable})
         return tirx.For(variable, loop.min, loop.extent, loop.kind, body, None, dict(loop.annotations), loop.step)
 
-    return tvm_ffi.structural_map(statement, (tirx.For, own), order="post")
+    def named(let: Node) -> Node:
+        variable = tirx.Var(let.var.name, let.var.ty)
+        return tirx.Let(variable, let.value, substituted(let.body, {let.var: variable}))
+
+    return tvm_ffi.structural_map(statement, [(tirx.For, own), (tirx.Let, named)], order="post")
 
 
 def sequence(statements: Sequence[Stmt]) -> Stmt:

@@ -10,7 +10,7 @@ import tilewright
 from models import model, tensor
 from onnx import TensorProto, helper
 from onnx_runtime import reference_outputs
-from tilewright.errors import UnsupportedError
+from tilewright.errors import ModelError, UnsupportedError
 
 Array = np.ndarray[Any, Any]
 
@@ -91,3 +91,69 @@ def test_what_needs_their_size_is_refused() -> None:
 
     with pytest.raises(UnsupportedError, match="depends on data"):
         tilewright.compile(model(nodes, [tensor("x", [3, 4])], [tensor("y", None, TensorProto.INT64)]))
+
+
+def test_one_element_at_a_time() -> None:
+    """Operators of one element each, of single elements, and of what has as many elements for sure."""
+    nodes = [
+        helper.make_node("Compress", ["x", "mask"], ["kept"], axis=1),
+        helper.make_node("Mul", ["kept", "half"], ["small"]),
+        helper.make_node("Sigmoid", ["small"], ["gate"]),
+        helper.make_node("Mul", ["kept", "gate"], ["swish"]),
+        helper.make_node("Greater", ["given", "swish"], ["above"]),
+        helper.make_node("Where", ["above", "half", "swish"], ["y"]),
+    ]
+    inputs = [tensor("x", [3, 4]), tensor("mask", [4], TensorProto.BOOL), tensor("given", [1])]
+    proto = model(nodes, inputs, [tensor("y", None)], {"half": np.float32(0.5)})
+    compiled = tilewright.compile(proto, threads=1)
+    rng = np.random.default_rng(5)
+
+    for kept in (0.0, 0.5, 1.0):
+        given = {"x": rng.standard_normal((3, 4)).astype(np.float32), "mask": rng.random(4) < kept}
+        given["given"] = np.float32([0.1])
+        (reference,) = reference_outputs(proto, given)
+        result = compiled.run(given)["y"]
+        assert result.shape == reference.shape
+        np.testing.assert_allclose(result, reference, atol=1e-6)
+
+
+def test_what_may_have_another_size_is_refused() -> None:
+    nodes = [
+        helper.make_node("Compress", ["x", "mask"], ["kept"], axis=1),
+        helper.make_node("Add", ["kept", "column"], ["y"]),
+    ]
+    inputs = [tensor("x", [3, 4]), tensor("mask", [4], TensorProto.BOOL), tensor("column", [3, 1])]
+
+    with pytest.raises(UnsupportedError, match="another input is neither one element"):
+        tilewright.compile(model(nodes, inputs, [tensor("y", None)]))
+
+
+def test_boxes_without_a_limit_of_scores() -> None:
+    """What masks a box is no reason to leave it out."""
+    boxes = np.array([[[0, 0, 1, 1], [2, 2, 3, 3], [4, 4, 5, 5]]], np.float32)
+    node = helper.make_node("NonMaxSuppression", ["boxes", "scores", "most"], ["rows"])
+    inputs = [tensor("boxes", boxes.shape), tensor("scores", [1, 1, 3])]
+    proto = model([node], inputs, [tensor("rows", None, TensorProto.INT64)], {"most": np.array([3])})
+    given = {"boxes": boxes, "scores": np.array([[[-np.inf, 0.5, -1]]], np.float32)}
+
+    rows = tilewright.compile(proto, threads=1).run(given)["rows"]
+
+    assert rows.tolist() == [[0, 0, 1], [0, 0, 2], [0, 0, 0]] == reference_outputs(proto, given)[0].tolist()
+
+
+def test_boxes_and_scores_that_do_not_fit() -> None:
+    node = helper.make_node("NonMaxSuppression", ["boxes", "scores"], ["rows"], name="it")
+    for boxes, scores in (([1, 3, 4], [1, 1, 2]), ([1, 3, 5], [1, 1, 3]), ([2, 3, 4], [1, 1, 3])):
+        inputs = [tensor("boxes", boxes), tensor("scores", scores)]
+        with pytest.raises(ModelError, match=r"are not \[n, boxes, 4\]"):
+            tilewright.compile(model([node], inputs, [tensor("rows", None, TensorProto.INT64)]))
+
+
+def test_the_name_of_the_size_is_free() -> None:
+    nodes = [helper.make_node("NonZero", ["x"], ["y"]), helper.make_node("Relu", ["x"], ["y.extents"])]
+    outputs = [tensor("y", None, TensorProto.INT64), tensor("y.extents", [3])]
+    compiled = tilewright.compile(model(nodes, [tensor("x", [3])], outputs), threads=1)
+
+    results = compiled.run({"x": np.float32([0, -1, 2])})
+
+    assert results["y"].tolist() == [[1, 2]] and results["y.extents"].tolist() == [0, 0, 2]

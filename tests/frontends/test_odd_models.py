@@ -291,8 +291,19 @@ def test_a_flag_that_is_neither_0_nor_1_is_refused(
         ("Cast", [], {"to": 77}, "to is 77, which is no dtype of ONNX"),
         ("RandomNormalLike", [], {"dtype": 77}, "dtype is 77, which is no dtype of ONNX"),
         ("Resize", [np.zeros(0, np.float32), np.float32([1, 1, np.nan, 2])], {}, "a scale is nan"),
-        ("InstanceNormalization", [np.ones(3, np.float32)] * 2, {}, "the scale has 3 elements, 4 are needed"),
+        ("InstanceNormalization", [np.ones(3, np.float32)] * 2, {}, "the scale is of shape [3], [4] is needed"),
         ("LpNormalization", [], {"p": 3}, "p is 3; it is 1 or 2"),
+        ("DepthToSpace", [], {"blocksize": 2, "mode": "X"}, "mode is 'X'; it is 'DCR' or 'CRD'"),
+        ("Cast", [], {"to": 0}, "to is 0, which is no dtype"),
+        ("Resize", [np.zeros(0, np.float32), np.float32([1, 1, 0, 2])], {}, "a scale is 0.0"),
+        ("Resize", [np.zeros(0, np.float32), np.float32([1, 1, 2])], {}, "3 scales are given for 4 axes"),
+        ("Resize", [np.zeros(0, np.float32)] * 2, {}, "neither scales nor sizes are given"),
+        (
+            "Resize",
+            [np.zeros(0, np.float32), np.ones(4, np.float32), np.ones(4, np.int64)],
+            {},
+            "both scales and sizes are given",
+        ),
     ],
 )
 def test_what_an_operator_has_no_meaning_for(

@@ -9,6 +9,7 @@ import pytest
 from execution import execute
 from models import model, tensor
 from onnx import helper
+from onnx_runtime import reference_outputs
 
 
 def _run(
@@ -80,6 +81,29 @@ def test_reshape_by_input_copies_zero() -> None:
 def test_slice_backwards(step: int) -> None:
     weights = {"s": [-1], "e": [-1000], "a": [2], "t": [step]}
     np.testing.assert_array_equal(_run("Slice", 13, X, weights), X[:, :, ::step])
+
+
+def test_slices_that_begin_and_end_anywhere() -> None:
+    """Far outside of the axis too, where ONNX's text and ONNX Runtime move starts and ends into it."""
+    sliced = {
+        f"{extent} {start} {end} {step}": (f"x{extent}", start, end, step)
+        for extent in (1, 3)
+        for start in (-9, -4, -3, -1, 0, 2, 3, 9)
+        for end in (-9, -4, -3, 0, 1, 3, 9)
+        for step in (-2, -1, 1, 2)
+    }
+    weights = {str(number): np.array([number]) for number in range(-9, 10)}
+    nodes = [
+        helper.make_node("Slice", [name, *(str(each) for each in (start, end, 0, step))], [label])
+        for label, (name, start, end, step) in sliced.items()
+    ]
+    given = {f"x{extent}": np.arange(extent, dtype=np.float32) + 1 for extent in (1, 3)}
+    proto = model(
+        nodes, [tensor(name, x.shape) for name, x in given.items()], [tensor(each, None) for each in sliced], weights
+    )
+
+    for label, result, reference in zip(sliced, execute(proto, given), reference_outputs(proto, given), strict=True):
+        np.testing.assert_array_equal(result, reference, label)
 
 
 def test_gemm_adds_a_constant_number_times_beta() -> None:

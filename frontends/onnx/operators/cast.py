@@ -15,10 +15,17 @@ from ..registry import operator
 _ROUNDINGS = ("up", "down", "nearest")
 
 
+def _wanted(node: Node) -> ir.DataType:
+    dtype = node.attr_dtype("to")
+    if dtype is None:
+        raise node.invalid("to is 0, which is no dtype")
+    return dtype
+
+
 @operator("Cast")
 def cast(node: Node) -> Result:
     """Converted to a dtype; floats are truncated to integers, and anything but 0 is true."""
-    dtype = node.attr_dtype("to") or ir.DataType.FLOAT
+    dtype = _wanted(node)
     name = str(dtype.numpy()) if dtype.numpy() in map(numpy_dtype, NARROW) else relax_dtype(dtype, node.label)
     return _cast(node, name)
 
@@ -68,7 +75,7 @@ def converted(node: Node, x: Expr, dtype: str) -> Expr:
 @operator("BitCast")
 def bit_cast(node: Node) -> Result:
     """The same bits as another dtype of the same width."""
-    wanted = node.attr_dtype("to") or ir.DataType.FLOAT
+    wanted = _wanted(node)
     name = str(wanted.numpy())
     known = node.constant(0)
     if known is not None:

@@ -236,14 +236,16 @@ def columns_to_image(node: Node) -> Result:
     strides = node.attr_ints("strides") or (1,) * rank
     dilations = node.attr_ints("dilations") or (1,) * rank
     pads = node.attr_ints("pads") or (0,) * (2 * rank)
+    if not len(block) == len(strides) == len(dilations) == len(pads) // 2 == rank or len(node.shape(0)) != 3:
+        raise node.invalid("the shapes of image, block and input, and the attributes do not have as many dimensions")
+    if min(*block, *strides, *dilations) < 1:
+        raise node.invalid(f"blocks of {list(block)} every {list(strides)}, dilated by {list(dilations)}")
     batch, columns, positions = node.shape(0)
-    if min(block) < 1 or min(strides) < 1:
-        raise node.invalid(f"blocks of {list(block)} every {list(strides)}")
     channels = columns // math.prod(block)
     counts = [
         (image[a] + pads[a] + pads[rank + a] - (block[a] - 1) * dilations[a] - 1) // strides[a] + 1 for a in range(rank)
     ]
-    if channels * math.prod(block) != columns or math.prod(counts) != positions:
+    if channels * math.prod(block) != columns or min(counts) < 1 or math.prod(counts) != positions:
         raise node.invalid("the columns do not fit the image and the block")
     blocks = node.emit(node.reshape(node.expr(0), (batch, channels, *block, *counts)))
     return node.emit_te(_sum_of_blocks, blocks, image, pads[:rank], strides, dilations)

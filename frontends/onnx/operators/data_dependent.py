@@ -112,20 +112,21 @@ def unique(node: Node) -> Result:
 @operator("NonMaxSuppression")
 def non_max_suppression(node: Node) -> Result:
     """Of each class of each batch the best boxes that overlap no better one too much: rows of batch, class and box."""
-    batch, boxes, _ = node.shape(0)
-    classes = node.shape(1)[1]
+    corners, scores = node.shape(0), node.shape(1)
+    if len(corners) != 3 or len(scores) != 3 or corners[2] != 4 or (corners[0], corners[1]) != (scores[0], scores[2]):
+        shapes = f"boxes {list(corners)} and scores {list(scores)}"
+        raise node.invalid(f"{shapes} are not [n, boxes, 4] and [n, classes, boxes]")
+    batch, classes, boxes = scores
     known = node.constant(2) if node.has(2) else np.zeros(1, np.int64)
     room = boxes if known is None else min(max(int(known.reshape(-1)[0]) if known.size else 0, 0), boxes)
     check_tensor([batch, classes, max(room, 1), 3])
     if 0 in (batch, boxes, classes, room):
         return np.zeros((0, 3), np.int64)
-    # A score that is not given excludes none.
-    limits = [
-        node.reshape(node.expr(index), (1,)) if node.has(index) and node.shape(index) != (0,) else node.emit(otherwise)
-        for index, otherwise in ((3, np.zeros(1, np.float32)), (4, np.full(1, -np.inf, np.float32)))
-    ]
+    given = [index for index in (3, 4) if node.has(index) and node.shape(index) != (0,)]
+    limits = [node.reshape(node.expr(each) if each in given else np.zeros(1, np.float32), (1,)) for each in (3, 4)]
     most = node.reshape(node.expr(2), (1,))
-    kernel = tir_choices.suppressed(batch, classes, boxes, room, centred=node.attr_flag("center_point_box", False))
+    centred = node.attr_flag("center_point_box", False)
+    kernel = tir_choices.suppressed(batch, classes, boxes, room, centred=centred, limited=4 in given)
     kept, numbers, _ = node.emit_kernel(kernel, node.expr(0), node.expr(1), relax.op.concat(limits, 0), most)
     rows, total = node.emit_kernel(tir_choices.listed(batch, classes, room), kept, numbers)
     return [Ragged(rows, ragged.extents_of(node, total, (batch * classes * room, 3), 0))]

@@ -64,10 +64,9 @@ def _sliced(node: Node, starts: list[int], ends: list[int], axes: list[int], ste
 
 
 def _backwards(extent: int, start: int, end: int, step: int) -> range:
-    """The positions of a slice with a negative step; an end far below 0 includes position 0."""
-    start = min(start + extent if start < 0 else start, extent - 1)
-    end = max(end + extent if end < 0 else end, -1)
-    return range(max(start, -1), min(end, extent - 1), step)
+    """The positions of a slice with a negative step: a start far below 0 is position 0, an end there is before it."""
+    start, end = (each + extent if each < 0 else each for each in (start, end))
+    return range(max(min(start, extent - 1), 0), max(min(end, extent - 1), -1), step) if extent else range(0)
 
 
 @operator("Gather")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from tvm import relax, te, tirx
 
@@ -158,8 +156,8 @@ def _grouped(node: Node, groups: int, *, per_channel: bool) -> Expr:
         raise node.invalid(f"{groups} groups do not divide {shape[1]} channels")
     count = shape[1] if per_channel else groups
     for index, name in ((1, "scale"), (2, "bias")):
-        if math.prod(node.shape(index)) != count:
-            raise node.invalid(f"the {name} has {math.prod(node.shape(index))} elements, {count} are needed")
+        if node.shape(index) != (count,):
+            raise node.invalid(f"the {name} is of shape {list(node.shape(index))}, [{count}] is needed")
     scale, bias = (
         _as(_by_channel(node, index, shape[1], groups, per_channel), node.dtype(index), dtype_of(x)) for index in (1, 2)
     )

@@ -176,7 +176,10 @@ def top_k(node: Node) -> Result:
     """The k largest or smallest along an axis in order, and their positions; the first of equals comes first."""
     shape = node.shape(0)
     axis = node.axis(node.attr_int("axis", -1), len(shape))
-    count = node.attr_int("k", 1) if node.opset < 10 else node.static_ints(1, "k")[0]
+    counts = [node.attr_int("k", 1)] if node.opset < 10 else node.static_ints(1, "k")
+    if len(counts) != 1:
+        raise node.invalid(f"k has {len(counts)} elements, it is one number")
+    (count,) = counts
     if not 0 <= count <= shape[axis]:
         raise node.invalid(f"k is {count}, the axis has {shape[axis]} elements")
     if count == 0 or 0 in shape:

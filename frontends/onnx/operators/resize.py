@@ -36,7 +36,7 @@ def resize_opset_10(node: Node) -> Result:
 
 
 def _scaled(node: Node, extent: int, scale: float) -> int:
-    if not math.isfinite(scale):
+    if not (math.isfinite(scale) and scale > 0):
         raise node.invalid(f"a scale is {scale}")
     return interpolation.scaled_size(extent, scale)
 
@@ -60,8 +60,16 @@ def resize(node: Node) -> Result:
     shape = node.shape(0)
     rank = len(shape)
     axes = [node.axis(axis, rank) for axis in node.attr_ints("axes") or range(rank)]
+    if len(set(axes)) < len(axes):
+        raise node.invalid(f"axes are {axes}: one is there twice")
     scales, sizes = [1.0] * rank, list(shape)
-    if node.has(3) and node.shape(3) != (0,):
+    by_scales, by_sizes = (node.has(index) and node.shape(index) != (0,) for index in (2, 3))
+    if by_scales == by_sizes:
+        raise node.invalid("both scales and sizes are given" if by_sizes else "neither scales nor sizes are given")
+    factors = math.prod(node.shape(3 if by_sizes else 2))
+    if factors != len(axes):
+        raise node.invalid(f"{factors} {'sizes' if by_sizes else 'scales'} are given for {len(axes)} axes")
+    if by_sizes:
         given = node.static_ints(3, "the sizes")
         for axis, extent, scale in zip(axes, *_sizes(node, given, [shape[axis] for axis in axes]), strict=True):
             sizes[axis], scales[axis] = extent, scale
@@ -72,6 +80,8 @@ def resize(node: Node) -> Result:
     starts, ends = [0.0] * rank, [1.0] * rank
     if coordinates == "tf_crop_and_resize":
         region = [float(each) for each in node.static(1, "the region")]
+        if len(region) != 2 * len(axes):
+            raise node.invalid(f"the region has {len(region)} numbers, {2 * len(axes)} are needed")
         for index, axis in enumerate(axes):
             starts[axis], ends[axis] = region[index], region[len(axes) + index]
     method = interpolation.Method(
@@ -89,6 +99,8 @@ def _sizes(node: Node, given: list[int], old: list[int]) -> tuple[list[int], lis
     """Output extents and factors; a policy other than `stretch` keeps the aspect ratio."""
     ratios = [float(np.float32(new) / np.float32(extent)) for new, extent in zip(given, old, strict=True)]
     policy = node.attr_str("keep_aspect_ratio_policy", "stretch")
+    if policy not in ("stretch", "not_larger", "not_smaller"):
+        raise node.invalid(f"keep_aspect_ratio_policy is '{policy}'")
     if policy == "stretch":
         return given, ratios
     ratio = min(ratios) if policy == "not_larger" else max(ratios)

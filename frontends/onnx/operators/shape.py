@@ -201,17 +201,21 @@ def _tiled(node: Node, repeats: list[int]) -> Result:
 
 
 def _block(node: Node) -> int:
-    size = node.attr_int("blocksize", 1)
+    size, mode = node.attr_int("blocksize", 1), node.attr_str("mode", "DCR")
     if size < 1:
         raise node.invalid(f"blocksize is {size}")
+    if mode not in ("DCR", "CRD"):
+        raise node.invalid(f"mode is '{mode}'; it is 'DCR' or 'CRD'")
+    if len(node.shape(0)) != 4:
+        raise node.invalid(f"its input has {len(node.shape(0))} dimensions, 4 are needed")
     return size
 
 
 @operator("DepthToSpace")
 def depth_to_space(node: Node) -> Result:
     """Blocks of channels become blocks of pixels; the order of channels is `mode` (DCR or CRD)."""
-    n, c, h, w = node.shape(0)
     block = _block(node)
+    n, c, h, w = node.shape(0)
     if c % block**2:
         raise node.invalid(f"{c} channels are no whole number of blocks of {block}x{block}")
     if node.attr_str("mode", "DCR") == "DCR":
@@ -225,8 +229,8 @@ def depth_to_space(node: Node) -> Result:
 @operator("SpaceToDepth")
 def space_to_depth(node: Node) -> Result:
     """Blocks of pixels become blocks of channels; the order of channels is `mode` (DCR or CRD)."""
-    n, c, h, w = node.shape(0)
     block = _block(node)
+    n, c, h, w = node.shape(0)
     if h % block or w % block:
         raise node.invalid(f"an image of {h}x{w} is no whole number of blocks of {block}x{block}")
     parts = node.reshape(node.expr(0), (n, c, h // block, block, w // block, block))

@@ -91,6 +91,9 @@ def strided_slice(node: Node) -> str:
             begins[axis] = 0 if step > 0 else _MOST
         if node.option("end") >> axis & 1:
             ends[axis] = _MOST if step > 0 else -_MOST
+    for axis, (extent, step) in enumerate(zip(node.tensor(0).shape, steps, strict=False)):
+        if step < 0 and begins[axis] < -extent:  # nothing, where ONNX takes the first element
+            begins[axis] = ends[axis] = 0
     value = _sliced(node, begins, ends, steps)
     return node.emit("Reshape", value, node.integers(node.output(0).shape)) if node.option("shrink") else value
 

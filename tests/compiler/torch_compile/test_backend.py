@@ -64,12 +64,22 @@ def test_every_graph_and_size_is_compiled_and_kept(model: Any, tmp_path: Path) -
     assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.so")} == kept
 
 
-def test_changed_weights_are_seen(model: Any, tmp_path: Path) -> None:
+CHANGES = {
+    "in place": lambda weight: weight.mul_(2),
+    "another value": lambda weight: setattr(weight, "data", torch.ones(4, 8)),
+    "through .data": lambda weight: weight.data.mul_(2),
+    "through numpy": lambda weight: weight.detach().numpy().__imul__(2),
+    "all of a vector": lambda weight: nn.utils.vector_to_parameters(torch.ones(32), [weight]),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_changed_weights_are_seen(change: Any, model: Any, tmp_path: Path) -> None:
     ours = compiled(model, tmp_path)
     x = torch.randn(2, 3, 4, 4)
     check(ours, model, x)
     with torch.no_grad():
-        model.second.weight.mul_(2)
+        change(model.second.weight)
     check(ours, model, x)
 
 

@@ -174,3 +174,26 @@ def test_what_is_divided_may_come_of_floats(emit: str, cpu: str | None, operatio
 
     whole = (x * np.float32(2.5)).astype(np.int64)
     np.testing.assert_array_equal(found.ravel(), expected(whole.ravel(), by.ravel()))
+
+
+@pytest.mark.parametrize("cpu", [None, "x86-64"])
+def test_functions_of_remainders(cpu: str | None) -> None:
+    """Several vectors of a long function are computed in turn: each has an operand with a name of its own."""
+    nodes = [
+        node("Cast", ["x"], "whole", "whole", to=onnx.TensorProto.INT32),
+        node("Mod", ["whole", "by"], "rest", "rest"),
+        node("Cast", ["rest"], "number", "number", to=onnx.TensorProto.FLOAT),
+        node("Mul", ["number", "tenth"], "small", "small"),
+        node("Tanh", ["small"], "y", "tanh"),
+    ]
+    inputs = {"x": ("float32", (6, 80)), "by": ("int32", (6, 80))}
+    proto = model(nodes, inputs, {"y": ("float32", (6, 80))}, {"tenth": np.array(0.1, np.float32)})
+    rng = np.random.default_rng(0)
+    x = rng.normal(0, 100, (6, 80)).astype(np.float32)
+    by = rng.choice(np.array([-7, -2, 3, 100], np.int32), (6, 80))
+    target = "host" if cpu is None else "x86_64-linux-gnu"
+
+    found = tilewright.compile(proto, target=target, cpu=cpu, threads=1).run({"x": x, "by": by})["y"]
+
+    rest = remainder(x.astype(np.int32).ravel(), by.ravel()).reshape(x.shape)
+    np.testing.assert_allclose(found, np.tanh(rest * 0.1), atol=1e-6)

@@ -7,10 +7,11 @@ that is exported; when one is changed or replaced, the graph is compiled again.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
@@ -30,25 +31,38 @@ class Weight:
     """
 
     def __init__(self, tensor: Any) -> None:
-        self._tensor, self._version, self._address = tensor, tensor._version, tensor.data_ptr()
-        elements = _memory(tensor)
-        self._some = elements[:: max((len(elements) - 1) // (_SAMPLES - 1), 1)]
-        self._were = self._some.tobytes()
+        self._tensor, self._version, self._address = tensor, _version(tensor), tensor.data_ptr()
+        self._some = _samples(tensor.detach())
+        self._were = self._some()
 
     def still_is(self, tensor: Any) -> bool:
         """Whether a tensor is this one, with the elements that it had."""
-        same = tensor is self._tensor and tensor._version == self._version and tensor.data_ptr() == self._address
-        return same and self._some.tobytes() == self._were
+        same = tensor is self._tensor and _version(tensor) == self._version and tensor.data_ptr() == self._address
+        return same and self._some() == self._were
 
 
-def _memory(tensor: Any) -> Array:
-    """Bytes of each element of a tensor, in the order of its memory, which they share where it has no gaps."""
+def _version(tensor: Any) -> int:
+    """How often PyTorch saw that something was written; it does not count for tensors of inference alone."""
+    return -1 if tensor.is_inference() else int(tensor._version)
+
+
+def _samples(tensor: Any) -> Callable[[], bytes]:
+    """What reads some elements of a tensor, spread over all of it, as they are then."""
     import torch
 
-    plain = tensor.detach()
-    dense = plain.permute(sorted(range(plain.ndim), key=lambda axis: -plain.stride(axis)))
-    array: Array = dense.reshape(-1, 1).view(torch.uint8).numpy()
-    return array
+    dense = tensor.permute(sorted(range(tensor.ndim), key=lambda axis: -tensor.stride(axis)))
+    count = tensor.numel()
+    step = max((count - 1) // (_SAMPLES - 1), 1)
+    if dense.is_contiguous() and not (tensor.is_conj() or tensor.is_neg()):
+        some: Array = dense.reshape(-1, 1).view(torch.uint8).numpy()[::step]  # shares the tensor's memory
+        return some.tobytes
+    places = np.unravel_index(np.arange(0, count, step), tuple(tensor.shape))
+
+    def read() -> bytes:
+        found = tensor[tuple(torch.from_numpy(each) for each in places)].resolve_conj().resolve_neg()
+        return bytes(found.reshape(-1, 1).view(torch.uint8).numpy().tobytes())
+
+    return read
 
 
 @dataclass(frozen=True)
@@ -119,9 +133,9 @@ def freeze(graph: Any, inputs: Sequence[Any], constants: Mapping[int, str]) -> F
     kept = {index: Weight(inputs[index]) for index in constants}
     taken = tuple(index for index, each in enumerate(inputs) if index not in kept and is_tensor(each))
     examples = tuple(inputs[index].detach().clone() for index in taken)
-    given = [each.detach().clone() if is_tensor(each) else each for each in inputs]
-    versions = [each._version for each in given if is_tensor(each)]
-    with torch.no_grad():
+    with torch.inference_mode(False), torch.no_grad():
+        given = [each.detach().clone() if is_tensor(each) else each for each in inputs]
+        versions = [each._version for each in given if is_tensor(each)]
         returned = tuple(graph(*given))
     problem = ""
     if [each._version for each in given if is_tensor(each)] != versions:

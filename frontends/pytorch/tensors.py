@@ -41,7 +41,7 @@ def output_names(tree: Any) -> list[str]:
 def to_array(tensor: Any) -> Array:
     """A tensor's values as numpy has them; bfloat16 as `ml_dtypes` does."""
     torch = framework("torch", "pytorch", "tensors")
-    plain = tensor.detach().cpu().contiguous()
+    plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
     if plain.dtype == torch.bfloat16:
         return np.asarray(plain.view(torch.int16).numpy().view(ml_dtypes.bfloat16))
     return np.asarray(plain.numpy())

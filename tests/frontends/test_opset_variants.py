@@ -90,9 +90,9 @@ def test_slices_that_begin_and_end_anywhere() -> None:
         for extent in (1, 3)
         for start in (-9, -4, -3, -1, 0, 2, 3, 9)
         for end in (-9, -4, -3, 0, 1, 3, 9)
-        for step in (-2, -1, 1, 2)
+        for step in (-(2**62), -2, -1, 1, 2, 2**63 - 1)
     }
-    weights = {str(number): np.array([number]) for number in range(-9, 10)}
+    weights = {str(number): np.array([number]) for number in (*range(-9, 10), -(2**62), 2**63 - 1)}
     nodes = [
         helper.make_node("Slice", [name, *(str(each) for each in (start, end, 0, step))], [label])
         for label, (name, start, end, step) in sliced.items()

@@ -51,14 +51,15 @@ def _smallest(y: Array, x: Array | None) -> Array:
 
 # What loses digits inside one operator moves by more: sums of products (Resize by cubics is one) may be taken in any
 # order, or by Winograd's transform, so that errors are relative to the largest result; x * (1 + erf(x / sqrt(2))) has
-# an error relative to x; the logarithm of a sum has that of the sum, which is relative to 1 where it is nearly 1; ONNX
-# Runtime's LRN moves its sum of squares along the channels, so that the largest one leaves its rounding behind. A
-# product too small for float16 is 0, which ONNX Runtime, where it leaves out the rounding, does not make it.
+# an error relative to x; the logarithm of a sum has that of the sum, which is relative to 1 where it is nearly 1, as
+# exp(x) is of a small x, of which ELUs take 1; ONNX Runtime's LRN moves its sum of squares along the channels, so that
+# the largest one leaves its rounding behind. A product too small for float16 is 0, which ONNX Runtime, where it leaves
+# out the rounding, does not make it.
 _ABSOLUTE = {
     **dict.fromkeys(("Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum", "Resize", "RNN", "GRU", "LSTM"), _largest),
     **dict.fromkeys(("Gelu",), _input),
     **dict.fromkeys(("LRN",), _largest_input),
-    **dict.fromkeys(("LogSoftmax", "ReduceLogSumExp"), _one),
+    **dict.fromkeys(("LogSoftmax", "ReduceLogSumExp", "Celu", "Elu", "Selu"), _one),
     **dict.fromkeys(("Mul", "Div", "Pow", "ReduceProd"), _smallest),
 }
 _FACTOR = 4.0  # how often the largest difference seen may be exceeded: few draws do not meet the worst case

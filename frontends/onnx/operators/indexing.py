@@ -42,6 +42,7 @@ def _sliced(node: Node, starts: list[int], ends: list[int], axes: list[int], ste
         axis = node.axis(given, len(shape))
         if step == 0:
             raise node.invalid("a step is 0")
+        step = max(min(step, shape[axis] + 1), -shape[axis] - 1)  # as far as one that leaves the axis
         chosen = (
             range(*slice(start, end, step).indices(shape[axis]))
             if step > 0

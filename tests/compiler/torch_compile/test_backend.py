@@ -83,6 +83,45 @@ def test_changed_weights_are_seen(change: Any, model: Any, tmp_path: Path) -> No
     check(ours, model, x)
 
 
+LAYOUTS = {
+    "expanded": lambda: torch.randn(1, 1).expand(3, 6),
+    "gaps": lambda: torch.randn(3, 12)[:, ::2],
+    "transposed": lambda: torch.randn(6, 3).T,
+    "nothing": lambda: torch.randn(0, 6),
+    "a number": lambda: torch.randn(()),
+    "half": lambda: torch.randn(3, 6).bfloat16(),
+}
+
+
+@pytest.mark.parametrize("make", LAYOUTS.values(), ids=LAYOUTS)
+def test_weights_of_any_layout(make: Any, tmp_path: Path) -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("scale", make())
+
+        def forward(self, x: Any) -> tuple[Any]:
+            return (self.scale.float().sum() * x,)
+
+    torch._dynamo.reset()
+    module, x = Scaled(), torch.randn(3, 6)
+    ours = compiled(module, tmp_path)
+    check(ours, module, x)
+    if module.scale.numel():
+        module.scale.data.as_strided((1,), (1,)).add_(1)
+    check(ours, module, x)
+
+
+def test_a_model_made_for_inference_alone(tmp_path: Path) -> None:
+    torch._dynamo.reset()
+    with torch.inference_mode():
+        module = nn.Linear(3, 2).eval()
+        ours, x = compiled(module, tmp_path), torch.randn(4, 3)
+        torch.testing.assert_close(ours(x), module(x))
+        module.weight.mul_(2)
+        torch.testing.assert_close(ours(x), module(x))
+
+
 def test_gradients_are_left_to_pytorch(model: Any, tmp_path: Path) -> None:
     with pytest.warns(TilewrightWarning, match="gradients are needed"):
         compiled(model, tmp_path)(torch.randn(2, 3, 4, 4))[0].sum().backward()

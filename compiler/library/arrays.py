@@ -62,16 +62,16 @@ def check_names(specs: Sequence[TensorSpec], given: Mapping[str, Any], where: st
         TensorError: one is missing or unknown.
     """
     known = {spec.name for spec in specs}
-    takes = f"its {of}s: " if of != "input" else "it takes: "
-    hint = takes + (", ".join(map(str, specs)) or "nothing")
     if not isinstance(given, Mapping):
-        raise TensorError(f"{of}s are given by name, not as {type(given).__name__}", where=where, hint=hint)
-    for name in given:
-        if name not in known:
-            raise TensorError(f"the model has no {of} {name!r}", where=where, hint=hint)
-    for spec in specs if of == "input" else ():
-        if spec.name not in given:
-            raise TensorError(f"input {spec.name!r} is missing", where=where, hint=hint)
+        fault = f"{of}s are given by name, not as {type(given).__name__}"
+    elif unknown := [name for name in given if name not in known]:
+        fault = f"the model has no {of} {unknown[0]!r}"
+    elif missing := [spec.name for spec in specs if spec.name not in given] if of == "input" else []:
+        fault = f"input {missing[0]!r} is missing"
+    else:
+        return
+    takes = f"its {of}s: " if of != "input" else "it takes: "
+    raise TensorError(fault, where=where, hint=takes + (", ".join(map(str, specs)) or "nothing"))
 
 
 def state_memory(spec: TensorSpec) -> Array:
@@ -111,8 +111,10 @@ def as_array(value: Any, spec: TensorSpec) -> Array:
         TensorError: it has another, or cannot be read as an array.
     """
     array = _array(value, spec)
-    check_tensor(spec, str(array.dtype), array.shape)
+    _check(spec, array)
     # Memory of whole cache lines is not needed: kernels take tensors aligned as their C type.
+    if array.flags.carray:
+        return array
     return np.require(array, requirements=("C", "A")).reshape(spec.shape)
 
 
@@ -123,7 +125,7 @@ def as_memory(value: Any, spec: TensorSpec) -> Array:
         TensorError: it has another shape or dtype, is not dense, or must not be written.
     """
     array = _array(value, spec)
-    check_tensor(spec, str(array.dtype), array.shape)
+    _check(spec, array)
     flags = array.flags
     if not (flags.c_contiguous and flags.aligned and flags.writeable):
         raise TensorError(
@@ -152,6 +154,12 @@ def check_tensor(spec: TensorSpec, dtype: str, shape: Sequence[int]) -> None:
             where=spec.name,
             hint="the shape was fixed when the model was compiled; compile it with --shape for another",
         )
+
+
+def _check(spec: TensorSpec, array: Array) -> None:
+    """As `check_tensor`, without a word where all is well: the name of a dtype takes as long as a small model."""
+    if array.dtype != numpy_dtype(spec.dtype) or array.shape != spec.shape:
+        check_tensor(spec, str(array.dtype), array.shape)
 
 
 def _array(value: Any, spec: TensorSpec) -> Array:

@@ -111,7 +111,8 @@ class CompiledModel:
                 driver().wait()
             return results
         arrays, values = checked(self.signature, inputs, str(self.path))
-        return {**self._outputs(arrays, values, outputs), **self._states(arrays, values)}
+        results = self._outputs(arrays, values, outputs)
+        return {**results, **self._states(arrays, values)} if self.signature.states else results
 
     def run_async(
         self, inputs: Mapping[str, Any], outputs: Mapping[str, Any] = _NOTHING, *, stream: Any = 0
@@ -291,9 +292,11 @@ class CompiledModel:
             TensorError: something given is no such memory.
             TilewrightError: there is not so much.
         """
-        check_names(self.signature.outputs, given, str(self.path), of="output")
-        dimensions = self.signature.dimensions
-        specs = [at(spec, dimensions, {**bounds_of(dimensions), **values}) for spec in self.signature.outputs]
+        dimensions, specs = self.signature.dimensions, self.signature.outputs
+        if given is not _NOTHING:
+            check_names(specs, given, str(self.path), of="output")
+        if dimensions:
+            specs = tuple(at(spec, dimensions, {**bounds_of(dimensions), **values}) for spec in specs)
         with enough_memory(self.path, self.workspace_bytes):
             return [
                 as_memory(given[spec.name], spec)

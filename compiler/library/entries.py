@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ...errors import ToolError
 from .dimensions import c_arguments
@@ -81,9 +80,10 @@ class Entries:
         """The address of this thread's workspace; 0 where the library has its own, in the memory of a device."""
         if self._file.signature.device:
             return 0
-        memory: npt.NDArray[Any] | None = getattr(self._local, "memory", None)
-        if memory is None:
+        address: int | None = getattr(self._local, "address", None)
+        if address is None:
             size = self._file.signature.workspace_bytes
             with enough_memory(self._file.path, size):
                 memory = self._local.memory = np.empty(size + ALIGNMENT, np.uint8)
-        return -(-memory.ctypes.data // ALIGNMENT) * ALIGNMENT
+            address = self._local.address = -(-memory.ctypes.data // ALIGNMENT) * ALIGNMENT
+        return address

@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any, TypeVar
 
 from ...errors import LibraryError, UnsupportedVersionError, UsageError
@@ -100,19 +101,19 @@ class Signature:
     structure: str = ""
     weights: tuple[Bytes, ...] = ()
 
-    @property
+    @cached_property
     def results(self) -> tuple[TensorSpec, ...]:
         """The outputs of the model: without those that tell the extents of others."""
         extents = {spec.extents for spec in self.outputs}
         return tuple(spec for spec in self.outputs if spec.name not in extents)
 
-    @property
+    @cached_property
     def model_inputs(self) -> tuple[TensorSpec, ...]:
         """The inputs of the model: of a state what there is of it, not its memory."""
         before = {state.before.name: state.before for state in self.states}
         return tuple(before.get(spec.name, spec) for spec in self.inputs)
 
-    @property
+    @cached_property
     def model_outputs(self) -> tuple[TensorSpec, ...]:
         """The outputs of the model, those that are states last."""
         return (*self.results, *(state.after for state in self.states))
@@ -237,8 +238,8 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _from_json(data: Mapping[str, Any]) -> Signature:
     return Signature(
         name=_text(data["name"]),
-        inputs=_specs(data["inputs"]),
-        outputs=_specs(data["outputs"]),
+        inputs=tuple(map(_spec, _list(data["inputs"]))),
+        outputs=tuple(map(_spec, _list(data["outputs"]))),
         triple=_text(data["triple"]),
         cpu=_text(data["cpu"]),
         arch=_text(data["arch"]),
@@ -303,10 +304,6 @@ def _checked(signature: Signature) -> Signature:
     if signature.quantize not in ("", *QUANTIZED):
         raise ValueError("its quantization is unknown")
     return signature
-
-
-def _specs(rows: Any) -> tuple[TensorSpec, ...]:
-    return tuple(_spec(row) for row in _list(rows))
 
 
 def _spec(row: Any) -> TensorSpec:

@@ -6,7 +6,7 @@ results, infinities and NaN included. What they are made of:
 - exp takes k = round(x / (2 ln 2)) off by Cody and Waite's two-part ln 2 (Software Manual for the Elementary
   Functions, 1980) and sums a polynomial on [-ln 2, ln 2]; its result is scaled by 2**k twice, so that neither factor
   leaves the range before the result does.
-- sigmoid is 2**-k / (2**-k + exp(r) 2**k), which needs no exp(-x) that overflows.
+- sigmoid is c / (c + c exp(-x)), where c is so small a power of two that nothing overflows before the result is 0.
 - expm1 keeps what it subtracts: 2**n (exp(r) - 1) + (2**n - 1). tanh = expm1(2x) / (expm1(2x) + 2), of -|x|; and erf =
   -expm1(-g), where g = -log(erfc) is smooth. Where a result goes towards 1, it never exceeds it.
 - log1p scales by the power of two next to 1 + x without rounding x.
@@ -96,6 +96,7 @@ _GAUSS = (
 _GAUSS_LIMIT = 14.0
 
 _EXP_LOW, _EXP_HIGH = -105.0, 89.0  # where the result is 0, or infinite
+_SIGMOID_HIGH, _SIGMOID_SCALE = 40.0, -24  # where it is 1; c as a power of two
 _EXPM1_LOW, _EXPM1_HIGH = -20.0, 89.0  # where it is -1, or infinite
 _TANH_LIMIT = 10.0  # where it is 1
 _MISH_LIMIT = 30.0  # where it is x
@@ -185,33 +186,36 @@ class Arithmetic:
         shift = self.number(_MANTISSA_BITS, _INT)
         return self.name(tirx.shift_left(self.bits(rounded), shift))
 
-    def power_of_two(self, exponent: Scalar, sign: int = 1, more: int = 0) -> Scalar:
-        """2**(sign * n + more) for n in the bits of an exponent; 0 for 2**-127."""
-        bias = self.number(_BIAS + (more << _MANTISSA_BITS), _INT)
-        return self.floats(self.name(tirx.Add(bias, exponent) if sign > 0 else tirx.Sub(bias, exponent)))
+    def power_of_two(self, exponent: Scalar, more: int = 0) -> Scalar:
+        """2**(n + more) for n in the bits of an exponent; 0 for 2**-127."""
+        return self.floats(self.name(tirx.Add(self.number(_BIAS + (more << _MANTISSA_BITS), _INT), exponent)))
 
 
-def _split_exp(a: Arithmetic, x: Scalar, sign: int) -> tuple[Scalar, Scalar]:
-    """exp(sign * x) = m * 2**k * 2**k: m, and k in the bits of an exponent."""
-    rounded = a.fma(x, a.number(sign * 0.5 / _LN2), a.number(_ROUNDER))
+def _split_exp(a: Arithmetic, x: Scalar, sign: int, step: int, series: Sequence[float]) -> tuple[Scalar, Scalar]:
+    """exp(sign * x) = m * 2**(step * k): m, and k in the bits of an exponent.
+
+    Args:
+        series: of exp on step * [-ln 2 / 2, ln 2 / 2].
+    """
+    rounded = a.fma(x, a.number(sign / (step * _LN2)), a.number(_ROUNDER))
     k = a.subtract(rounded, a.number(_ROUNDER))
-    r = a.fma(k, a.number(-sign * 2 * _LN2_HIGH), x)
-    r = a.fma(k, a.number(-sign * 2 * _LN2_LOW), r)
-    powers = range(len(_EXP) - 1, -1, -1)
-    m = a.horner(r, [sign**power * c for power, c in zip(powers, _EXP, strict=True)])
+    r = a.fma(k, a.number(-sign * step * _LN2_HIGH), x)
+    r = a.fma(k, a.number(-sign * step * _LN2_LOW), r)
+    powers = range(len(series) - 1, -1, -1)
+    m = a.horner(r, [sign**power * c for power, c in zip(powers, series, strict=True)])
     return m, a.to_exponent(rounded)
 
 
 def _exp(a: Arithmetic, x: Scalar) -> Scalar:
-    m, k = _split_exp(a, a.at_most(_EXP_HIGH, a.at_least(_EXP_LOW, x)), 1)
+    m, k = _split_exp(a, a.at_most(_EXP_HIGH, a.at_least(_EXP_LOW, x)), 1, 2, _EXP)
     scale = a.power_of_two(k)
     return a.multiply(a.multiply(m, scale), scale)
 
 
 def _sigmoid(a: Arithmetic, x: Scalar) -> Scalar:
-    m, k = _split_exp(a, a.at_most(-_EXP_LOW, a.at_least(_EXP_LOW, x)), -1)
-    inverse = a.power_of_two(k, -1)
-    return a.divide(inverse, a.fma(m, a.power_of_two(k), inverse))
+    m, n = _split_exp(a, a.at_most(_SIGMOID_HIGH, a.at_least(_EXP_LOW, x)), -1, 1, (*_EXPM1, 1.0, 1.0))
+    one = a.number(2.0**_SIGMOID_SCALE)
+    return a.divide(one, a.fma(m, a.power_of_two(n, _SIGMOID_SCALE), one))
 
 
 def _expm1(a: Arithmetic, x: Scalar, factor: int = 1, more: int = 0) -> Scalar:
@@ -228,7 +232,7 @@ def _expm1(a: Arithmetic, x: Scalar, factor: int = 1, more: int = 0) -> Scalar:
     q = a.horner(r, [factor**power * c for power, c in zip(powers, _EXPM1, strict=True)])
     linear = r if factor == 1 else a.multiply(r, a.number(factor))
     p = a.fma(a.multiply(r, r), q, linear)
-    scale = a.power_of_two(a.to_exponent(rounded), 1, more)
+    scale = a.power_of_two(a.to_exponent(rounded), more)
     return a.fma(scale, p, a.subtract(scale, a.number(2.0**more)))
 
 

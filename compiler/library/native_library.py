@@ -3,8 +3,9 @@
 The C library's `dlopen` gives the library that it has already when it hears a name again, or finds a file with the
 same number: after a model was compiled anew that is the old code, or, where a file was overwritten, a mixture. So each
 library is opened by a name of its own, a way of writing ``/proc/self/fd/N``. Small ones are copied into memory first,
-and stay as they were checked whatever becomes of the file. Large ones are mapped from the file, since processes then
-share their weights; a copy is made only if code of that file is in the process already, which may have been another.
+their weights to large pages, and stay as they were checked whatever becomes of the file. Large ones are mapped from the
+file, since processes then share their weights; a copy is made only if code of that file is in the process already,
+which may have been another.
 
 Models of the same file with the same contents share the code, and so the thread pool. When the last is gone, the code
 is unloaded.
@@ -24,6 +25,7 @@ import weakref
 from pathlib import Path
 
 from ...errors import LibraryError
+from .large_pages import use_large_pages
 from .library_file import LibraryFile
 from .tensor_spec import TensorSpec
 
@@ -69,6 +71,7 @@ def _load(file: LibraryFile, descriptor: int, data: mmap.mmap, *, copied: bool) 
         copy = _copy(data)
         try:
             library = _open(copy, file.path)
+            use_large_pages(copy)
         finally:
             os.close(copy)
     else:

@@ -24,6 +24,8 @@ class Level:
         needs: LLVM's names of the features that a CPU of this level has.
         vector_bits, num_vector_registers, has_fma, broadcasts_operands, operand_lanes, written_steps, asks_for_fma,
             keeps_loops: as `Target` has them.
+        line_apart: what a line of results costs, as `Core` has it, on cores whose widest vectors these are; None where
+            that is what it costs on the others.
     """
 
     isa: str
@@ -36,6 +38,7 @@ class Level:
     written_steps: int = 1
     asks_for_fma: bool = False
     keeps_loops: bool = False
+    line_apart: float | None = None
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ..errors import TargetWarning, UnsupportedTargetError, UsageError
 from . import llvm
@@ -129,6 +130,7 @@ def _make(
     changes = (*found, *asked, *(f"-{name}" for name in without))
     generated = llvm.enabled_features(family, cpu, changes)
     level = architecture.level_of(generated)
+    core = processor.core if level.line_apart is None else replace(processor.core, line_apart=level.line_apart)
     return Target(
         triple=str(triple),
         arch=family,
@@ -143,7 +145,7 @@ def _make(
         written_steps=level.written_steps,
         keeps_loops=level.keeps_loops,
         asks_for_fma=level.asks_for_fma,
-        core=processor.core,
+        core=core,
         cores=cores,
         required_features=table.ordered(generated),
         half_features=architecture.half_features_of(generated),

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from ..instructions import Instructions
 
 # Best first: a CPU is used at the first level whose needs it fulfils. Operands in memory are broadcast by an encoding
-# that came with AVX-512.
+# that came with AVX-512. Lines apart with AVX2: measured on Zen 3, 56x56 pixels of 64 channels and 256 results, which
+# take 1.91 ms by tiles that avoid them and 1.75 ms by those that do not; 169 of 512 and 1,000 results 2.3 and 1.94.
 LEVELS = (
     Level("AVX-512", frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl"}), 512, 32, True, True),
-    Level("AVX2", frozenset({"avx2", "fma"}), 256, 16, True, False),
+    Level("AVX2", frozenset({"avx2", "fma"}), 256, 16, True, False, line_apart=2.0),
     Level("SSE2", frozenset(), 128, 16, False, False),
 )
 

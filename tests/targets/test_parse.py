@@ -23,6 +23,12 @@ def test_levels(cpu: str, isa: str, bits: int, registers: int) -> None:
     assert target.triple == "x86_64-unknown-linux-gnu"
 
 
+def test_lines_of_results_cost_what_was_measured_with_vectors_of_that_width() -> None:
+    costs = [targets.parse("x86_64-linux-gnu", cpu=cpu).core.line_apart for cpu in ("x86-64-v3", "x86-64-v4")]
+    assert costs == [2, 12]
+    assert targets.parse("x86_64-linux-gnu", cpu="x86-64-v4", features=("-avx512f",)).core.line_apart == 2
+
+
 def test_features_move_the_level() -> None:
     assert targets.parse("x86_64-linux-gnu", cpu="skylake-avx512", features=("-avx512f",)).isa == "AVX2"
     assert targets.parse("x86_64-linux-gnu", features=("+avx2", "+fma")).isa == "AVX2"

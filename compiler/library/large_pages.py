@@ -61,10 +61,11 @@ def _page_size() -> int:
 
 
 def _read_only(descriptor: int) -> Iterator[_Mapping]:
-    number = str(os.fstat(descriptor).st_ino)
+    file = os.fstat(descriptor)
+    device = f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}"
     for line in _MAPS.read_text(errors="replace").splitlines():
-        places, access, offset, _, node, *_ = line.split(maxsplit=5)
-        if node == number and access == "r--p":
+        places, access, offset, *where = line.split(maxsplit=5)
+        if access == "r--p" and where[:2] == [device, str(file.st_ino)]:
             start, end = (int(place, 16) for place in places.split("-"))
             yield _Mapping(start, end - start, int(offset, 16))
 

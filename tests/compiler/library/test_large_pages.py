@@ -69,6 +69,21 @@ def test_without_large_pages_everything_stays(
     assert mapped[:] == contents == os.pread(descriptor, _SIZE, 0)
 
 
+def test_a_file_of_another_device_with_the_same_number_stays(
+    held: tuple[int, mmap.mmap, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    descriptor, mapped, contents = held
+    number = f" {os.fstat(descriptor).st_ino} "
+    lines = [line.split(maxsplit=5) for line in Path("/proc/self/maps").read_text().splitlines() if number in line]
+    lines = [[*line[:3], "fe:7f", *line[4:]] for line in lines]
+    (tmp_path / "maps").write_text("\n".join(map(" ".join, lines)))
+    monkeypatch.setattr(large_pages, "_MAPS", tmp_path / "maps")
+    before = _mapped(descriptor)
+    large_pages.use_large_pages(descriptor)
+    assert before == _mapped(descriptor) > 0
+    assert mapped[:] == contents == os.pread(descriptor, _SIZE, 0)
+
+
 @needs_large_pages
 def test_a_library_computes_with_weights_on_large_pages(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)

@@ -50,9 +50,13 @@ progress.Timeline.announce = tell
 def test_interrupt_leaves_nothing(tmp_path: Path, stage: str) -> None:
     result = interrupted(tmp_path, stage, _TELL)
 
-    assert (result.returncode, result.stderr.splitlines()[-1]) == (130, "interrupted")
-    assert "Traceback" not in result.stderr and "error" not in result.stderr
+    assert (result.returncode, without_stages(result.stderr)) == (130, ["interrupted"])
     assert [path.name for path in tmp_path.iterdir()] == ["tmp"]
+
+
+def without_stages(stderr: str) -> list[str]:
+    """The lines but those of stages of more than two seconds, which are reported: loading TVM may be one."""
+    return [line for line in stderr.splitlines() if not re.fullmatch(r"  .* \d+\.\d s", line)]
 
 
 @pytest.mark.parametrize("stage", ["schedule", "code"])
@@ -60,9 +64,7 @@ def test_interrupt_ends_workers(tmp_path: Path, stage: str) -> None:
     # They inherit stderr, so that what they had to say of their end would be seen here.
     result = interrupted(tmp_path, stage, _TELL, "--jobs", "2")
 
-    # A stage of more than two seconds is reported, as loading TVM may be.
-    said = [line for line in result.stderr.splitlines() if not re.fullmatch(r"  .* \d+\.\d s", line)]
-    assert (result.returncode, said) == (130, ["interrupted"])
+    assert (result.returncode, without_stages(result.stderr)) == (130, ["interrupted"])
     assert [path.name for path in tmp_path.iterdir()] == ["tmp"]
     assert processes_with(f"TMPDIR={tmp_path / 'tmp'}") == []
 

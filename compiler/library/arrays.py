@@ -126,8 +126,7 @@ def as_memory(value: Any, spec: TensorSpec) -> Array:
     """
     array = _array(value, spec)
     _check(spec, array)
-    flags = array.flags
-    if not (flags.c_contiguous and flags.aligned and flags.writeable):
+    if not array.flags.carray:
         raise TensorError(
             f"output {spec.name!r} cannot be written where it is",
             where=spec.name,

@@ -43,7 +43,7 @@ def use_large_pages(descriptor: int) -> None:
     if not size:
         return
     with suppress(OSError):
-        for mapping in [each for each in _read_only(descriptor) if each.size >= 2 * size]:
+        for mapping in _read_only(descriptor, 2 * size):
             _move(mapping, size)
             edge = mmap.PAGESIZE  # which other mappings may begin or end in
             hole = _FALLOC_KEEP_SIZE | _FALLOC_PUNCH_HOLE
@@ -60,14 +60,16 @@ def _page_size() -> int:
         return 0
 
 
-def _read_only(descriptor: int) -> Iterator[_Mapping]:
+def _read_only(descriptor: int, least: int) -> Iterator[_Mapping]:
+    """What is mapped of a file to be read alone, of so many bytes at least; as it was before the first one."""
     file = os.fstat(descriptor)
     device = f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}"
     for line in _MAPS.read_text(errors="replace").splitlines():
         places, access, offset, *where = line.split(maxsplit=5)
         if access == "r--p" and where[:2] == [device, str(file.st_ino)]:
             start, end = (int(place, 16) for place in places.split("-"))
-            yield _Mapping(start, end - start, int(offset, 16))
+            if end - start >= least:
+                yield _Mapping(start, end - start, int(offset, 16))
 
 
 def _move(mapping: _Mapping, page: int) -> None:
@@ -86,7 +88,7 @@ def _move(mapping: _Mapping, page: int) -> None:
     system.madvise(memory, room, mmap.MADV_HUGEPAGE)
     ctypes.memmove(copy, mapping.start, size)
     system.mprotect(copy, size, mmap.PROT_READ)
-    moved = system.mremap(copy, size, size, _MREMAP_MAYMOVE | _MREMAP_FIXED, ctypes.c_void_p(mapping.start))
+    moved = system.mremap(copy, size, size, _MREMAP_MAYMOVE | _MREMAP_FIXED, mapping.start)
     error = ctypes.get_errno()
     ends = ((memory, copy - memory), (copy + size, memory + room - copy - size))
     for start, rest in ends if moved == mapping.start else ((memory, room),):

@@ -159,3 +159,16 @@ def test_tiles_read_no_more_lines_than_stay_where_few_can(channels: int) -> None
     assert whole or 3 * (choice.positions + 2) <= 8 * 2 * 512 // channels
     elsewhere = replace(workload, output=(1, 28, 28, channels - 32))
     assert window_choice.default(elsewhere, avx2).positions > choice.positions
+
+
+@pytest.mark.parametrize("cpu", ["x86-64-v3", "x86-64-v4"])
+def test_what_l2_cannot_hold_is_read_in_long_runs(cpu: str) -> None:
+    """A block of one line of channels at 3,136 places waits for each of them; one that holds all channels for none."""
+    target = targets.parse("x86_64-linux-gnu", cpu=cpu, cores=1)
+    for output in ((1, 56, 56, 512), (1, 28, 28, 1024)):
+        workload = window_choice.Windows(output, (3, 3), (1, 1), (1, 1), weighted=True)
+        assert 8 * output[1] * output[2] * output[3] > target.l2_bytes
+        choice = window_choice.default(workload, target)
+        assert choice.panels * choice.vectors * choice.lanes * 4 >= 8 * target.core.line_bytes
+        narrow = replace(choice, panels=1)
+        assert window_choice.estimate(workload, narrow, target) > window_choice.estimate(workload, choice, target)

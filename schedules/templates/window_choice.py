@@ -265,13 +265,13 @@ def _reads_of_line(workload: Windows, choice: WindowChoice, target: Target) -> i
 def _runs_of_block(workload: Windows, choice: WindowChoice, vectors: float, tiles: int, target: Target) -> float:
     """Runs of neighbouring lines in a block of part of the channels, each of which is waited for.
 
-    Results that one instruction writes a line of need not be fetched while L2 holds the layer. Beyond it all runs are
-    waited for: on Zen 4, 56x56 pixels of 512 channels took 1.64 ms in blocks of one line of channels, of which each
-    comes from a page of its own, and 0.75 ms with all channels in a block.
+    Results that one instruction writes a line of need not be fetched while the cores' L2 hold the layer. Beyond it all
+    runs are waited for: on Zen 4, 56x56 pixels of 512 channels took 1.64 ms in blocks of one line of channels, of which
+    each comes from a page of its own, and 0.75 ms with all channels in a block.
     """
     results = tiles / choice.panels * choice.positions
     elements = math.prod(workload.output) * (1 + math.prod(workload.strides))
-    if elements * FLOAT32_BITS // 8 > target.l2_bytes:
+    if elements * FLOAT32_BITS // 8 > target.l2_bytes * target.cores:
         return results + vectors / (choice.panels * choice.vectors)
     whole_lines = choice.lanes * FLOAT32_BITS // 8 >= target.core.line_bytes
     return 0.0 if whole_lines else results

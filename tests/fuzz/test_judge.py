@@ -77,6 +77,14 @@ def test_results_of_float16_are_rounded_before_they_are_compared() -> None:
     assert compare(elsewhere, {"y": np.ones(64, bool)}).kind == "wrong"
 
 
+def test_where_onnx_runtime_is_coarse_the_true_value_is_met() -> None:
+    sample = _sample([helper.make_node("Sigmoid", ["x"], ["a"]), helper.make_node("Sqrt", ["a"], ["y"])], [-21.8])
+    true = np.sqrt(1 / (1 + np.exp(np.float64(np.float32(21.8)))))
+    assert Session(sample.model).run(sample.inputs)[0] == 0  # its sigmoid is 0 from -18 on
+    assert _verdict(sample, lambda y: y + true) == "right"
+    assert _verdict(sample, lambda y: y + true * (1 + 1e-4)) == "wrong"
+
+
 def test_shape_and_dtype_are_part_of_a_result() -> None:
     sample = _sample(EXP, [[0.5, 1.0]])
     y = Session(sample.model).run(sample.inputs)[0]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from generate import Sample, generate
-from judge import compare, values_of
+from judge import compare, in_float64, values_of
 from minimise import describe, minimise
 from onnx import TensorProto, helper, numpy_helper
 from reference import Session
@@ -83,6 +83,15 @@ def test_where_onnx_runtime_is_coarse_the_true_value_is_met() -> None:
     assert Session(sample.model).run(sample.inputs)[0] == 0  # its sigmoid is 0 from -18 on
     assert _verdict(sample, lambda y: y + true) == "right"
     assert _verdict(sample, lambda y: y + true * (1 + 1e-4)) == "wrong"
+
+
+def test_float64_has_the_shapes_that_onnx_runtime_has() -> None:
+    x = np.arange(16.0).reshape(1, 2, 2, 2, 2)  # of which onnx's reference reduces the last two axes alone
+    pool = helper.make_node("GlobalMaxPool", ["x"], ["a"])
+    sample = _sample([pool, helper.make_node("Squeeze", ["a", "axes"], ["y"])], x, axes=np.array([0, 2, 3, 4]))
+    truth = in_float64(sample)["y"]
+    assert truth.dtype == np.float64
+    assert truth.tolist() == [7, 15]
 
 
 def test_shape_and_dtype_are_part_of_a_result() -> None:

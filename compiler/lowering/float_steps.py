@@ -39,18 +39,14 @@ def is_hidden(node: Node) -> bool:
     return hidden.name_of(node).startswith(hidden.PREFIX)
 
 
-def count_functions(node: Node) -> int:
-    """How many calls of functions that are written out an expression has."""
-    return _count(node, lambda call: hidden.name_of(call).removeprefix(hidden.PREFIX) in EXPANSIONS)
+def functions_in(node: Node) -> list[Call]:
+    """The calls in an expression of functions that are written out."""
+    return [call for call in found(node, Call) if hidden.name_of(call).removeprefix(hidden.PREFIX) in EXPANSIONS]
 
 
 def has_hidden(node: Node) -> bool:
     """Whether a statement or an expression has hidden operators in it."""
-    return _count(node, is_hidden) > 0
-
-
-def _count(node: Node, wanted: Callable[[Node], bool]) -> int:
-    return sum(map(wanted, found(node, Call)))
+    return any(map(is_hidden, found(node, Call)))
 
 
 class Steps:

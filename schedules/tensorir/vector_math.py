@@ -293,10 +293,11 @@ def _silu(a: Arithmetic, x: Scalar) -> Scalar:
 
 def _gelu(a: Arithmetic, x: Scalar) -> Scalar:
     """max(x, 0) - |x| Phi(-|x|); the formula's NaN for minus infinity."""
-    size = a.intrinsic("llvm.fabs", a.at_most(_GAUSS_LIMIT, x))
+    limited = a.intrinsic("llvm.arithmetic.fence", a.at_most(_GAUSS_LIMIT, x))  # or LLVM compares instead of taking it
+    size = a.intrinsic("llvm.fabs", limited)
     digits = a.halves(size, [-(2.0**_MANTISSA_BITS) * c for c in _GAUSS])  # log2 of Phi as a fixed-point number
-    limited = a.name(tirx.Max(digits, a.number(-_BIAS)))  # in this order NaN, which no integer holds, goes
-    fixed = a.name(tirx.Cast(a.kind(_INT), limited))
+    digits = a.name(tirx.Max(digits, a.number(-_BIAS)))  # in this order NaN, which no integer holds, goes
+    fixed = a.name(tirx.Cast(a.kind(_INT), digits))
     exponent = a.name(tirx.bitwise_and(fixed, a.number(-(1 << _MANTISSA_BITS), _INT)))
     fraction = a.name(tirx.bitwise_and(fixed, a.number((1 << _MANTISSA_BITS) - 1, _INT)))
     mantissa = a.horner(a.floats(a.name(tirx.bitwise_or(fraction, a.number(_BIAS, _INT)))), _MANTISSA_POWER)

@@ -250,3 +250,56 @@ def test_fewer_long_chains_alternate_in_few_registers(registers: int, ways: int)
     after = write_out(function([a, y], *stores), registers=registers)
     expected = [step for first in range(0, 8, ways) for step in in_turn(*stores[first : first + ways])]
     tvm.ir.assert_structural_equal(tirx.SeqStmt(flat(after.body)), tirx.SeqStmt(expected), map_free_vars=True)
+
+
+def test_a_long_function_of_many_stores_is_a_loop_over_memory() -> None:
+    a, b, y = buffers("a", "b", "y")
+    held = tirx.decl_buffer([8 * LANES], "float32", "held", scope="local")
+    turn = tirx.Var("turn", "int32")
+
+    def gelu(loaded: Any) -> Any:
+        return hidden.function("gelu", loaded)
+
+    def of_results(results: Callable[[int], Any]) -> list[Any]:
+        return [store(y, LANES * at, hidden.add(vector(b, LANES * at), results(at))) for at in range(8)]
+
+    before = of_results(lambda at: gelu(hidden.multiply(vector(a, LANES * at), vector(a, LANES * at))))
+    places = [(turn * 4 + way) * LANES for way in range(4)]
+    computed = in_turn(*(store(held, at, gelu(vector(held, at))) for at in places))
+    given = [store(held, LANES * at, hidden.multiply(*[vector(a, LANES * at)] * 2)) for at in range(8)]
+    expected = [
+        tirx.AllocBuffer(held),
+        *flat(write_out(function([a], *given)).body),
+        tirx.For(turn, 0, 2, tirx.ForKind.SERIAL, tirx.SeqStmt(computed)),
+        *flat(write_out(function([b, y], *of_results(lambda at: vector(held, LANES * at)))).body),
+    ]
+    after = write_out(function([a, b, y], *before), registers=16)
+    tvm.ir.assert_structural_equal(tirx.SeqStmt(flat(after.body)), tirx.SeqStmt(expected), map_free_vars=True)
+
+
+@pytest.mark.parametrize("cpu", ["x86-64", "x86-64-v3"])
+def test_the_same_numbers_in_a_loop_and_written_out(monkeypatch: pytest.MonkeyPatch, cpu: str) -> None:
+    target = targets.parse("x86_64-linux-gnu", cpu=cpu, cores=1)
+    if not set(target.required_features) <= set(targets.parse("host").required_features):
+        pytest.skip("this machine lacks the instructions")
+    rng = np.random.default_rng(8)
+    x, weights = (rng.standard_normal(shape).astype("float32") for shape in ((48, 40), (40, 96)))
+    loops: list[int] = []
+    looped = module._Writer._looped
+
+    def counted(writer: Any, stores: list[Any], calls: list[Any], ways: int) -> Any:
+        loops.append(ways)
+        return looped(writer, stores, calls, ways)
+
+    def dense(data: Any, kernel: Any) -> Any:
+        return relax.op.nn.gelu(relax.op.matmul(data, kernel))
+
+    monkeypatch.setattr(module._Writer, "_looped", counted)
+    together = Runner()(dense, x, weights, target=target)
+    assert loops
+    monkeypatch.setattr(module, "_WAYS_OF_LONG", 1)
+    loops.clear()
+    apart = Runner()(dense, x, weights, target=target)
+    assert not loops
+    assert np.abs(together).max() > 5
+    np.testing.assert_array_equal(together, apart)

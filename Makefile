@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # torch's own pin in pyproject.toml is installed before anything that would pull a build with CUDA.
 TORCH := torch==2.13.0
 
-MODULES := annotations dimension_names dtypes errors failures hidden_floats ir_types sizes slices tensorir_heap tensorir_kernel tensorir_keys tensorir_statements
+MODULES := annotations dimension_names dtypes errors failures hidden_floats hidden_integers ir_types sizes slices tensorir_heap tensorir_kernel tensorir_keys tensorir_statements
 TYPED := compiler frontends ir_passes schedules targets benchmarks examples
 
 DEV := $(VENV)/.installed-dev

@@ -13,7 +13,7 @@ Between two operators of the model each result is rounded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from types import MappingProxyType
 
@@ -30,7 +30,7 @@ ADD, SUBTRACT, MULTIPLY, DIVIDE, REMAINDER, POWER, ADD_PRODUCT = (
 )
 # The larger and the smaller one, NaN if either is NaN; and of two numbers, where it does not matter what NaN gives.
 MAXIMUM, MINIMUM, LARGER, SMALLER = (f"{PREFIX}{name}" for name in ("maximum", "minimum", "larger", "smaller"))
-# x, or x times a slope where x is negative; 1 and -1 by the sign, and x itself where it is 0 or NaN. An operator that
+# x, or x times a slope where x is negative; 1 and -1 by the sign, 0.0 of any zero, and NaN itself. An operator that
 # reads its operand several times is one of these, for what it reads may be a long expression.
 LEAKY_RELU, SIGN = (f"{PREFIX}{name}" for name in ("leaky_relu", "sign"))
 EQUAL, LESS, LESS_EQUAL, IS_NAN = (f"{PREFIX}{name}" for name in ("equal", "less", "less_equal", "isnan"))
@@ -87,9 +87,10 @@ _HALF = "float16"
 _CHOICE = "prim.if_then_else"
 
 
-def _register() -> None:
+def register(names: Iterable[str]) -> None:
+    """Makes operators known to TVM: pure functions, which it may vectorize."""
     known = set(Op.list_op_names())
-    for name in (*ARITHMETIC, REMAINDER, POWER, *(f"{PREFIX}{function}" for function in FUNCTIONS)):
+    for name in names:
         if name in known:  # registered by another copy of this module in the process
             continue
         register_op_attr(name, "TCallEffectKind", _PURE)
@@ -98,7 +99,7 @@ def _register() -> None:
 
 
 _PURE = 1  # tirx's CallEffectKind.kPure
-_register()
+register((*ARITHMETIC, REMAINDER, POWER, *(f"{PREFIX}{function}" for function in FUNCTIONS)))
 
 
 def dtype_of(expression: Scalar) -> str:
@@ -111,11 +112,15 @@ def is_float(expression: Scalar) -> bool:
     return isinstance(expression.ty, tvm.ir.PrimType) and "float" in dtype_of(expression)
 
 
-def call(name: str, *operands: Scalar) -> Scalar:
-    """A call of an operator above; operands may be elements of TE tensors."""
+def call(name: str, *operands: Scalar, result: str = "") -> Scalar:
+    """A call of a hidden operator; operands may be elements of TE tensors.
+
+    Args:
+        result: the dtype of its elements; by default that of the first operand, or what an operator above gives.
+    """
     operands = tuple(each.asobject() if isinstance(each, te.tensor.TensorSlice) else each for each in operands)
     dtype = dtype_of(operands[0])
-    result = "bool" if name in COMPARISONS else "int32" if name == QUANTIZE else ""
+    result = result or ("bool" if name in COMPARISONS else "int32" if name == QUANTIZE else "")
     if result:
         lanes = dtype.partition("x")[2]
         dtype = f"{result}x{lanes}" if lanes else result
@@ -146,7 +151,7 @@ def negative(x: Scalar) -> Scalar:
 
 
 def sign(x: Scalar) -> Scalar:
-    """1, -1, or x itself: a zero, or NaN."""
+    """1, -1, 0.0, or NaN itself."""
     return call(SIGN, x)
 
 

@@ -85,6 +85,10 @@ def _of_floats(call: relax.Call) -> bool:
     return "float" in str(call.args[0].ty.dtype)
 
 
+def _of_integers(call: relax.Call) -> bool:
+    return str(call.args[0].ty.dtype).startswith(("int", "uint"))
+
+
 def _within_range(call: relax.Call) -> bool:
     return str(call.attrs.mode) == "fast" and call.attrs.axis is not None
 
@@ -163,6 +167,7 @@ RULES: tuple[tuple[Sequence[str], Rule], ...] = (
     (tuple(reduction.REDUCERS), _REDUCTION),
     (integer_division.OPERATORS, _DIVISION),
     (elementwise.OPERATORS, Rule(_plain(elementwise.lower_elementwise), _of_floats)),
+    (elementwise.OPERATORS_ON_INTEGERS, Rule(_plain(elementwise.lower_elementwise), _of_integers)),
     (quantization.OPERATORS, Rule(_plain(quantization.lower_quantization))),
     (patches.OPERATORS, Rule(_plain(patches.lower_patches))),
     (("relax.where",), Rule(_plain(elementwise.lower_where))),

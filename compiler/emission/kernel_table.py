@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import tvm_ffi
-from tvm import s_tir
+from tvm import s_tir, tirx
 
 from ...annotations import FALLBACK, FLOPS, TEMPLATE, THREADS
 from ..library.naming import identifier
@@ -75,15 +75,19 @@ class KernelTable:
 
     @property
     def dtypes(self) -> set[str]:
-        """The dtypes of the elements that kernels read, keep and write."""
+        """The dtypes of the elements that kernels read, keep and write, and of floats that they round on the way."""
         dtypes: set[str] = set()
 
         def note(block: Any) -> None:
             dtypes.update(str(buffer.dtype) for buffer in block.alloc_buffers)
 
+        def note_rounded(cast: Any) -> None:
+            if "float" in str(cast.ty.dtype):
+                dtypes.add(str(cast.ty.dtype))
+
         for _, function in self.functions:
             dtypes.update(str(buffer.dtype) for buffer in function.params)
-            tvm_ffi.structural_walk(function.body, (s_tir.SBlock, note))
+            tvm_ffi.structural_walk(function.body, [(s_tir.SBlock, note), (tirx.Cast, note_rounded)])
         return dtypes
 
 

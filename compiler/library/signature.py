@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import numbers
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -179,7 +180,7 @@ def check_threads(threads: int, least: int = 1, where: str = "--threads") -> Non
     Raises:
         UsageError: it cannot.
     """
-    if not least <= threads <= MAX_THREADS:
+    if not isinstance(threads, numbers.Integral) or not least <= threads <= MAX_THREADS:
         raise UsageError(f"{threads} threads are not possible", where=where, hint=f"give 1 to {MAX_THREADS}")
 
 

@@ -83,7 +83,8 @@ def expand_conversions(function: PrimFunc, rounding: Callable[[int], str] | None
         return tirx.reinterpret(f"{_DTYPE}x{int(broadcast.lanes)}", bits)
 
     changes = [(tirx.Cast, convert), (tvm.ir.Call, choose), (tirx.FloatImm, number), (tirx.Broadcast, repeated)]
-    return function.with_body(tvm_ffi.structural_map(function.body, changes))
+    # The innermost first: of a conversion there and back neither may be left to LLVM, which calls a library for it.
+    return function.with_body(tvm_ffi.structural_map(function.body, changes, order="post"))
 
 
 def _is_bfloat16(expression: Scalar) -> bool:

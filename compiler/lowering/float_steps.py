@@ -19,6 +19,7 @@ from tvm import tirx
 from tvm.ir import Call, TensorLoad
 
 from ... import hidden_floats as hidden
+from ... import hidden_integers as integers
 from ...ir_types import Node, Scalar, Stmt
 from ...schedules.tensorir.double_math import DOUBLES
 from ...schedules.tensorir.rebuild import found, substituted
@@ -30,6 +31,7 @@ from .llvm_functions import libm_call
 _CHOICE = "prim.if_then_else"
 # Where LLVM may fuse a product with a sum that it has reached: products of these stay apart from it.
 _FUSED_DTYPES = ("float32", "float64")
+_NEVER_LEFT_BITS = 32  # integers from here on
 # What is no work to repeat, so that it needs no name.
 _LEAVES = (tirx.Var, tirx.IntImm, tirx.FloatImm)
 
@@ -201,7 +203,7 @@ def _leaky_relu(steps: Steps, x: Scalar, slope: Scalar) -> Scalar:
 
 def _sign(steps: Steps, x: Scalar) -> Scalar:
     x, zero = steps.name(x), _like(0, x)
-    below = tirx.Select(tirx.LT(x, zero), _like(-1, x), x)
+    below = tirx.Select(tirx.LT(x, zero), _like(-1, x), tirx.Add(x, zero))  # 0.0 of -0.0
     return tirx.Select(tirx.LT(zero, x), _like(1, x), below)
 
 
@@ -243,8 +245,38 @@ def _add_product(steps: Steps, total: Scalar, x: Scalar, y: Scalar) -> Scalar:
     return tirx.call_llvm_pure_intrin(dtype, "llvm.fmuladd", x, y, total)
 
 
+def _wrapping(kind: Any) -> Callable[[Steps, Scalar, Scalar], Scalar]:
+    """Of integers that may leave their range, which LLVM is told those of 32 and 64 bits never do.
+
+    Computed in more bits they do not; LLVM makes one instruction of it.
+    """
+
+    def wrapping(steps: Steps, x: Scalar, y: Scalar) -> Scalar:
+        dtype, _, lanes = hidden.dtype_of(x).partition("x")
+        if int(x.ty.dtype.bits) < _NEVER_LEFT_BITS:
+            return kind(x, y)
+        # The difference of numbers without a sign may have one; their product may be too large for one.
+        wide = "uint128" if kind is tirx.Mul and dtype == "uint64" else "int128"
+        wide, narrow = (f"{each}x{lanes}" if lanes else each for each in (wide, dtype))
+        return tirx.Cast(narrow, kind(tirx.Cast(wide, x), tirx.Cast(wide, y)))
+
+    return wrapping
+
+
+def _absolute(steps: Steps, x: Scalar) -> Scalar:
+    x, zero = steps.name(x), _like(0, x)
+    return tirx.Select(tirx.LT(x, zero), _wrapping(tirx.Sub)(steps, zero, x), x)
+
+
 _OPERATORS: Mapping[str, Callable[..., Scalar]] = MappingProxyType(
     {
+        integers.ADD: _wrapping(tirx.Add),
+        integers.SUBTRACT: _wrapping(tirx.Sub),
+        integers.MULTIPLY: _wrapping(tirx.Mul),
+        integers.ABSOLUTE: _absolute,
+        integers.EQUAL: _node(tirx.EQ),
+        integers.LESS: _node(tirx.LT),
+        integers.LESS_EQUAL: _node(tirx.LE),
         hidden.ADD: _node(tirx.Add),
         hidden.SUBTRACT: _node(tirx.Sub),
         hidden.MULTIPLY: lambda steps, x, y: _apart(tirx.Mul(x, y)),

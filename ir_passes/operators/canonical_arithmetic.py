@@ -125,8 +125,8 @@ def minimum(rewriter: Rewriter, var: Var, value: Call) -> Expr | None:
 
 
 def maximum(rewriter: Rewriter, var: Var, value: Call) -> Expr | None:
-    """max(x, 0) -> relu."""
+    """max(x, 0.0) -> relu; of -0.0 it would make 0.0."""
     operand, low = with_scalar(value)
-    if operand is None or low != 0 or not is_float(value) or not keeps_shape(value, operand):
+    if operand is None or low != 0 or np.signbit(low) or not is_float(value) or not keeps_shape(value, operand):
         return None
     return rewriter.emit(relax.op.nn.relu(operand), var.name)

@@ -1,6 +1,7 @@
-"""Element-wise operators on floats, each element by the operators of `hidden_floats.py`: what ONNX says of NaN holds.
+"""Element-wise operators, each element by the operators of `hidden_floats.py`: what ONNX says of NaN holds.
 
-TVM's own lowering would write them with its arithmetic, and simplify that at once.
+Those on integers are by `hidden_integers.py`: they wrap. TVM's own lowering would write both with its arithmetic, and
+simplify that at once.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ import tvm
 from tvm import relax, te, tirx
 
 from ... import hidden_floats as hidden
+from ... import hidden_integers as integers
 from ...ir_passes.dialect import float_functions as functions
 from ...ir_types import Scalar
 from ..tensorir.expressions import constant_shape, int64, int64s
 
 Element = Callable[..., Scalar]
+
+_LARGEST_LITERAL = 2**63 - 1  # of TVM's integers
 
 # Operators that are one function of `hidden_floats.py`, by the function.
 _FUNCTIONS: Mapping[str, str] = MappingProxyType(
@@ -107,11 +111,33 @@ _WITH_ATTRIBUTES: Mapping[str, Callable[[relax.Call], Element]] = MappingProxyTy
     {"clip": _clipped, "nn.leakyrelu": _leaky}
 )
 OPERATORS = tuple(f"relax.{name}" for name in (*_UNARY, *_BINARY, *_WITH_ATTRIBUTES))
+_OF_INTEGERS: Mapping[str, Element] = MappingProxyType(
+    {
+        "abs": integers.absolute,
+        "add": integers.add,
+        "equal": integers.equal,
+        "greater": lambda x, y: integers.less(y, x),
+        "greater_equal": lambda x, y: integers.less_equal(y, x),
+        "less": integers.less,
+        "less_equal": integers.less_equal,
+        "multiply": integers.multiply,
+        "negative": integers.negative,
+        "not_equal": integers.not_equal,
+        "square": lambda x: integers.multiply(x, x),
+        "subtract": integers.subtract,
+    }
+)
+OPERATORS_ON_INTEGERS = tuple(f"relax.{name}" for name in _OF_INTEGERS)
 
 
 def lower_elementwise(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
-    """Lowers one of `OPERATORS` on floats; tensors broadcast as in numpy, constants of one number are written in."""
+    """Lowers one of `OPERATORS` on floats, or one of `OPERATORS_ON_INTEGERS` on integers.
+
+    Tensors broadcast as in numpy, constants of one number are written in.
+    """
     name = str(call.op.name).removeprefix("relax.")
+    if "float" not in str(call.args[0].ty.dtype):
+        return emit_elementwise(builder, call, _tensors(call), _OF_INTEGERS[name], f"tir_{name}")
     make = _WITH_ATTRIBUTES.get(name)
     element = make(call) if make is not None else _UNARY.get(name) or _BINARY[name]
     plain = name.rpartition(".")[2]
@@ -160,4 +186,7 @@ def _number(operand: Any) -> Scalar | None:
     value = getattr(operand, "value", None)
     if not isinstance(value, tvm.runtime.Tensor) or operand.ty.ndim != 0:
         return None
-    return tirx.const(value.numpy()[()].item(), str(operand.ty.dtype))
+    number = value.numpy()[()].item()
+    if number > _LARGEST_LITERAL and "float" not in str(operand.ty.dtype):
+        return None
+    return tirx.const(number, str(operand.ty.dtype))

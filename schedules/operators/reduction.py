@@ -9,12 +9,13 @@ from typing import Any
 
 from tvm import relax, te, tirx
 
+from ... import hidden_integers as integers
 from ...ir_types import Scalar
 from ..templates import window
 from ..templates.rows_choice import Rows
 from ..templates.template import Chooser
 from ..templates.window_choice import Windows
-from ..tensorir.expressions import accumulator, constant_shape, int64s, reduce_max, reduce_min, unflatten
+from ..tensorir.expressions import accumulator, constant_shape, dtype_bits, int64s, reduce_max, reduce_min, unflatten
 from ..tensorir.operands import uncast
 
 
@@ -34,12 +35,24 @@ class Reducer:
     is_mean: bool = False
 
 
+_WRAPPING_SUM = te.comm_reducer(
+    lambda x, y: integers.add(x, y), lambda dtype: tirx.const(0, dtype), name="wrapping_sum"
+)
+_WRAPPING_PRODUCT = te.comm_reducer(
+    lambda x, y: integers.multiply(x, y), lambda dtype: tirx.const(1, dtype), name="wrapping_product"
+)
+
 REDUCERS = {
     "relax.sum": Reducer(te.sum, lambda x, y: x + y),
     "relax.mean": Reducer(te.sum, lambda x, y: x + y, is_mean=True),
     "relax.max": Reducer(reduce_max, tirx.max),
     "relax.min": Reducer(reduce_min, tirx.min),
     "relax.prod": Reducer(_product, lambda x, y: x * y),
+}
+# Of integers that may leave their dtype.
+_WRAPPING = {
+    "relax.sum": Reducer(lambda x, axis: _WRAPPING_SUM(x, axis=axis), integers.add),
+    "relax.prod": Reducer(lambda x, axis: _WRAPPING_PRODUCT(x, axis=axis), integers.multiply),
 }
 
 
@@ -64,6 +77,8 @@ def lower_reduction(builder: relax.BlockBuilder, call: relax.Call, decide: Choos
 
     dtype = str(call.ty.dtype)
     source = uncast(builder, call.args[0]) if dtype == "int32" else call.args[0]
+    if "float" not in dtype and dtype_bits(str(source.ty.dtype)) == dtype_bits(dtype):
+        reducer = _WRAPPING.get(name, reducer)
 
     def compute(data: te.Tensor) -> te.Tensor:
         lead = [shape[axis] for axis in kept]

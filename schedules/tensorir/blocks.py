@@ -15,11 +15,13 @@ from tvm.ir import Call, TensorLoad
 from tvm.s_tir import Schedule
 from tvm.s_tir.schedule import ScheduleError
 
+from ... import hidden_floats, hidden_integers
 from ...annotations import ANCHOR, ROLLED, STAGE
-from ...hidden_floats import ARITHMETIC
 from ...ir_types import Buffer, Load, Node, Scalar, Var
 from .expressions import dtype_bits, flatten
 from .rebuild import found, mentions, substituted
+
+_ARITHMETIC = frozenset((*hidden_floats.ARITHMETIC, *hidden_integers.ARITHMETIC))
 
 
 @dataclass(frozen=True)
@@ -253,7 +255,7 @@ def is_elementwise(sch: Schedule, block: Block) -> bool:
 def function_count(sch: Schedule, block: Block) -> int:
     """How many functions a block computes, rather than moving elements with a little arithmetic."""
     names = [call.op.name for call in found(sch.get(block).body, Call)]
-    return sum(name not in ARITHMETIC and name.split(".")[-1] not in _CHEAP for name in names)
+    return sum(name not in _ARITHMETIC and name.split(".")[-1] not in _CHEAP for name in names)
 
 
 def load_count(sch: Schedule, block: Block) -> int:

@@ -302,7 +302,7 @@ def _gelu(a: Arithmetic, x: Scalar) -> Scalar:
     fraction = a.name(tirx.bitwise_and(fixed, a.number((1 << _MANTISSA_BITS) - 1, _INT)))
     mantissa = a.horner(a.floats(a.name(tirx.bitwise_or(fraction, a.number(_BIAS, _INT)))), _MANTISSA_POWER)
     tail = a.floats(a.name(tirx.Add(a.bits(mantissa), exponent)))
-    return a.fma(a.name(tirx.Sub(a.number(-0.0), size)), tail, a.at_least(0.0, x))
+    return a.fma(a.name(tirx.Sub(a.number(-0.0), size)), tail, a.at_least(-0.0, x))  # -0.0 far out, as the formula
 
 
 def _gelu_tanh(a: Arithmetic, x: Scalar) -> Scalar:

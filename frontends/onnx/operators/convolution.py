@@ -51,6 +51,10 @@ def transposed_convolution(node: Node) -> Result:
     kernel = weight_shape[2:]
     strides = node.attr_ints("strides") or (1,) * rank
     dilations = node.attr_ints("dilations") or (1,) * rank
+    if not len(kernel) == len(strides) == len(dilations) == rank:
+        raise node.invalid(f"kernel, strides and dilations do not fit {rank} spatial dimensions")
+    if min((*strides, *dilations), default=1) < 1:
+        raise node.invalid("strides and dilations must be positive")
     begins, ends = _transposed_pads(node, spatial, kernel, strides, dilations)
     full = [(n - 1) * s + (k - 1) * d + 1 for n, s, k, d in zip(spatial, strides, kernel, dilations, strict=True)]
     output = [max(extent - begin - end, 0) for extent, begin, end in zip(full, begins, ends, strict=True)]

@@ -283,7 +283,7 @@ def _clip(node: Node, low: Expr | None, high: Expr | None) -> Expr:
     if isinstance(low, np.ndarray) and isinstance(high, np.ndarray) and dtype not in NARROW_FLOATS and low <= high:
         return relax.op.clip(x, *(tirx.const(bound.item(), dtype) for bound in (low, high)))
     if low is not None:
-        is_relu = known[0] and low.item() == 0 and is_float(dtype)
+        is_relu = known[0] and low.item() == 0 and not np.signbit(low) and is_float(dtype)
         bound = node.scalar(low.item(), dtype) if known[0] else low
         x = node.emit(relax.op.nn.relu(x) if is_relu else relax.op.maximum(x, _rank0(node, bound)))
     if high is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from tvm import relax
@@ -102,6 +102,7 @@ def gather_elements(node: Node) -> Result:
     """One index for every element of the output, along one axis."""
     axis = node.axis(node.attr_int("axis", 0), len(node.shape(0)))
     _check_not_empty(node, [axis])
+    _check_known(node, node.shape(0)[axis])
     called = f"gather_elements_axis{axis}_of"  # which axis that is decides what varies of the result
     return node.emit_te(te_indexing.gather_elements, node.expr(0), node.expr(1), axis, called=called)
 
@@ -114,6 +115,7 @@ def gather_nd(node: Node) -> Result:
     if batch + depth > len(node.shape(0)):
         raise node.invalid(f"index tuples of {depth} are too long for rank {len(node.shape(0))}")
     _check_not_empty(node, range(batch, batch + depth))
+    _check_known(node, node.shape(0)[batch : batch + depth])
     return node.emit_te(te_indexing.gather_nd, node.expr(0), node.expr(1), batch)
 
 
@@ -128,6 +130,20 @@ def _check_not_empty(node: Node, axes: Iterable[int]) -> None:
         raise node.invalid(f"it reads elements along axis {empty[0]}, which has none")
 
 
+def _check_known(node: Node, extents: int | Sequence[int]) -> None:
+    """Constant indices lie inside.
+
+    Args:
+        extents: of the axis that all indices are of, or of one for each element of the last dimension.
+
+    Raises:
+        ModelError: one does not.
+    """
+    known = node.constant(1)
+    if known is not None and ((known < -np.asarray(extents)) | (known >= np.asarray(extents))).any():
+        raise node.invalid("an index lies outside the tensor")
+
+
 @operator("ScatterElements", "Scatter")
 def scatter_elements(node: Node) -> Result:
     """A copy with elements replaced or combined, one index for every update, along one axis."""
@@ -137,6 +153,7 @@ def scatter_elements(node: Node) -> Result:
         raise node.invalid(f"the attribute reduction is '{reduction}'")
     if 0 in node.shape(1):
         return node.expr(0)
+    _check_known(node, node.shape(0)[axis])
     return node.emit_te(te_indexing.scatter_elements, node.expr(0), node.expr(1), node.expr(2), axis, reduction)
 
 
@@ -199,7 +216,8 @@ def triangle(node: Node) -> Result:
     upper = node.attr_flag("upper", True)
     x = node.expr(0)
     if not node.has(1) or node.constant(1) is not None:
-        shift = node.static_ints(1, "k")[0] if node.has(1) else 0
+        rows, columns = node.shape(0)[-2:]
+        shift = min(max(node.static_ints(1, "k")[0] if node.has(1) else 0, -rows), columns)  # all there is, or nothing
         return (relax.op.triu if upper else relax.op.tril)(x, shift)
     shift = node.emit(node.reshape(node.expr(1), ()))
     return node.emit_te(te_indexing.triangle, x, shift, upper)

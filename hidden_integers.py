@@ -28,7 +28,24 @@ def _binary(name: str, result: str = "") -> Callable[[Scalar, Scalar], Scalar]:
 
 
 add, subtract, multiply = map(_binary, (ADD, SUBTRACT, MULTIPLY))
-equal, less, less_equal = (_binary(name, "bool") for name in (EQUAL, LESS, LESS_EQUAL))
+equal = _binary(EQUAL, "bool")
+
+
+def less(left: Scalar, right: Scalar) -> Scalar:
+    """Whether one integer is less than another: none is less than the smallest, and the largest is less than none."""
+    never = _is(right, tirx.min_value) or _is(left, tirx.max_value)
+    return tirx.const(False, "bool") if never else call(LESS, left, right, result="bool")
+
+
+def less_equal(left: Scalar, right: Scalar) -> Scalar:
+    """Whether one integer is at most another, as the smallest always is."""
+    always = _is(left, tirx.min_value) or _is(right, tirx.max_value)
+    return tirx.const(True, "bool") if always else call(LESS_EQUAL, left, right, result="bool")
+
+
+def _is(x: Scalar, end: Callable[[str], Scalar]) -> bool:
+    """Whether something is the number at an end of its dtype; compilers of C warn of what needs no comparison."""
+    return isinstance(x, tirx.IntImm) and int(x) == int(end(dtype_of(x)))
 
 
 def not_equal(left: Scalar, right: Scalar) -> Scalar:

@@ -33,6 +33,7 @@ CONSTANTS = {
     "half": np.float32(0.5),
     "third": np.float32(3),
     "minus": np.float32(-1),
+    "minus_zero": np.float32(-0.0),
     "tenth": np.float32(0.1),
     "magic": MAGIC,
     "unmagic": -MAGIC,
@@ -120,6 +121,19 @@ CASES: dict[str, tuple[Nodes, Callable[[Array, Array], Array]]] = {
     "clip by a tensor": (
         [("Clip", "x minus two", "a"), ("Max", "a z", "y")],
         lambda x, z: np.maximum(np.clip(x, -1, 2), z),
+    ),
+    "1 / sign": ([("Sign", "x", "a"), ("Reciprocal", "a", "y")], lambda x, z: C["one"] / (np.sign(x) + C["zero"])),
+    "1 / max with -0.0": (
+        [("Min", "x minus", "a"), ("Max", "a minus_zero", "b"), ("Reciprocal", "b", "y")],
+        lambda x, z: C["one"] / np.maximum(np.minimum(x, C["minus"]), C["minus_zero"]),
+    ),
+    "1 / clip at -0.0": (
+        [("Min", "x minus", "a"), ("Clip", "a minus_zero", "b"), ("Reciprocal", "b", "y")],
+        lambda x, z: C["one"] / np.maximum(np.minimum(x, C["minus"]), C["minus_zero"]),
+    ),
+    "1 / clip from -0.0 on": (
+        [("Min", "x minus", "a"), ("Clip", "a minus_zero one", "b"), ("Reciprocal", "b", "y")],
+        lambda x, z: C["one"] / np.maximum(np.minimum(x, C["minus"]), C["minus_zero"]),
     ),
     "sign": ([("Sign", "x", "y")], lambda x, z: np.sign(x)),
     "leaky relu": (

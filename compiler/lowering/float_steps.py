@@ -263,6 +263,16 @@ def _wrapping(kind: Any) -> Callable[[Steps, Scalar, Scalar], Scalar]:
     return wrapping
 
 
+def _comparing(kind: Any) -> Callable[[Steps, Scalar, Scalar], Scalar]:
+    """Of integers, one of which TVM may have taken for an index that fits fewer bits."""
+
+    def comparing(steps: Steps, x: Scalar, y: Scalar) -> Scalar:
+        widest = max((x, y), key=lambda each: int(each.ty.dtype.bits)).ty.dtype
+        return kind(*(each if each.ty.dtype == widest else tirx.Cast(widest, each) for each in (x, y)))
+
+    return comparing
+
+
 def _absolute(steps: Steps, x: Scalar) -> Scalar:
     x, zero = steps.name(x), _like(0, x)
     return tirx.Select(tirx.LT(x, zero), _wrapping(tirx.Sub)(steps, zero, x), x)
@@ -274,9 +284,9 @@ _OPERATORS: Mapping[str, Callable[..., Scalar]] = MappingProxyType(
         integers.SUBTRACT: _wrapping(tirx.Sub),
         integers.MULTIPLY: _wrapping(tirx.Mul),
         integers.ABSOLUTE: _absolute,
-        integers.EQUAL: _node(tirx.EQ),
-        integers.LESS: _node(tirx.LT),
-        integers.LESS_EQUAL: _node(tirx.LE),
+        integers.EQUAL: _comparing(tirx.EQ),
+        integers.LESS: _comparing(tirx.LT),
+        integers.LESS_EQUAL: _comparing(tirx.LE),
         hidden.ADD: _node(tirx.Add),
         hidden.SUBTRACT: _node(tirx.Sub),
         hidden.MULTIPLY: lambda steps, x, y: _apart(tirx.Mul(x, y)),

@@ -7,6 +7,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
+import tilewright
+from onnx import helper
 from operator_cases import Array, Case, check
 
 _SIGNED = (np.int8, np.int16, np.int32, np.int64)
@@ -107,6 +109,25 @@ def test_bfloat16_is_compared_by_value() -> None:
             "truth": Case("Cast", {"a": a.astype(dtype)}, {}, {"to": 9}, [a != 0]),
         }
     )
+
+
+def test_floats_are_rounded_to_bfloat16_and_back() -> None:
+    """In one kernel, of which nothing but the rounding is of bfloat16."""
+    x = np.array([1, 1 + 2.0**-9, -3.14159, np.inf, -np.inf, np.nan, 1e-40, 3e38, 0.0, -0.0] * 3, np.float32)
+    nodes = [helper.make_node("Cast", ["x"], ["a"], to=16), helper.make_node("Cast", ["a"], ["y"], to=1)]
+    graph = helper.make_graph(
+        [*nodes, helper.make_node("Reciprocal", ["y"], ["z"])],
+        "rounded",
+        [helper.make_tensor_value_info("x", 1, x.shape)],
+        [helper.make_tensor_value_info("z", 1, x.shape)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    with np.errstate(all="ignore"):
+        expected = 1 / x.astype(ml_dtypes.bfloat16).astype(np.float32)
+    for cpu in ("x86-64", "host"):
+        options = {"target": "host"} if cpu == "host" else {"target": "x86_64-linux-gnu", "cpu": cpu}
+        actual = tilewright.compile(model, threads=1, **options).run({"x": x})["z"]
+        np.testing.assert_array_equal(actual, expected)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])

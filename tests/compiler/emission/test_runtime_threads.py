@@ -223,6 +223,9 @@ def test_wrong_numbers_are_refused(model: CompiledModel, tmp_path: Path) -> None
     for number in (-1, MAX_THREADS + 1, 10**9, 2**32 + 1, 10**30):
         with pytest.raises(UsageError, match=f"{number} threads"):
             model.set_num_threads(number)
+    for no_number in (1.5, "2", None):
+        with pytest.raises(UsageError, match="threads are not possible"):
+            model.set_num_threads(no_number)  # type: ignore[arg-type] # what it is about
     for number in (10**9, MAX_THREADS + 1, 0):
         with pytest.raises(UsageError, match="threads are not possible"):
             emitted(tmp_path, MLP_INPUTS, mlp, threads=number)

@@ -40,7 +40,7 @@ from .float_steps import Steps, functions_in, has_hidden, sequence
 _WAYS = 8
 # Of long chains (erf, GELU; not SiLU) LLVM puts the steps one after the other again where so many need more registers
 # than there are: four take 0.8 of the time where there are 16. In a loop, which it does not take apart, constants are
-# read once for four vectors: of 12 a GELU takes 13.1 instead of 16.4 cycles each (Zen 4 with AVX2).
+# read once for four vectors: of 12 a GELU takes 13.1 instead of 16.4 cycles each.
 _LONG, _WAYS_OF_LONG, ENOUGH_REGISTERS = 27, 4, 32
 _MULTIPLY_ADDS = ("fmuladd", "fma")
 

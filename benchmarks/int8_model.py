@@ -9,7 +9,7 @@ file, arrays of samples by the inputs' names.
 
 from __future__ import annotations
 
-import os
+import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -73,15 +73,16 @@ def _samples(model: Path) -> Any:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
-    models = list(sys.argv[1:] if arguments is None else arguments)
-    if not models:
-        print(f"usage: python -m benchmarks.int8_model MODEL.onnx...{os.linesep}{__doc__}", file=sys.stderr)
-        return 2
-    for name in models:
+    summary, _, more = (__doc__ or "").partition("\n")
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.int8_model", None, summary, more, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("models", nargs="+", type=Path, metavar="MODEL.onnx")
+    for model in parser.parse_args(arguments).models:
         try:
-            print(int8_model(Path(name)).onnx)
-        except NotAvailableError as reason:
-            print(f"{name}: {reason}", file=sys.stderr)
+            print(int8_model(model).onnx)
+        except (NotAvailableError, tilewright.errors.TilewrightError) as reason:
+            print(f"{model}: {reason}", file=sys.stderr)
             return 1
     return 0
 

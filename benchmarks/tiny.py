@@ -8,6 +8,7 @@ repository; the exporter's notes on source files are taken out of them.
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -320,8 +321,13 @@ def strip_notes(path: Path) -> None:
     onnx.save(model, path)
 
 
-def main(names: Sequence[str]) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Write the miniatures named, or all; returns the exit code."""
+    parser = argparse.ArgumentParser("python -m benchmarks.tiny", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(FAMILIES)}; by default all")
+    names = parser.parse_args(arguments).names
+    if unknown := set(names) - set(FAMILIES):
+        parser.error(f"there is no {', '.join(sorted(unknown))}")
     for name in names or FAMILIES:
         family = FAMILIES[name]
         model = family.create(BATCH, SEED)
@@ -337,4 +343,4 @@ def main(names: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

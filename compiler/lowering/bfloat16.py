@@ -22,23 +22,43 @@ _MOVES = (_CHOICE, "tirx.reinterpret")
 
 
 def legalize_arithmetic(function: PrimFunc) -> PrimFunc:
-    """Arithmetic in bfloat16 is done in float32, as are buffers inside; a function that only stores it is unchanged."""
-    arithmetic: list[Node] = []
+    """Every operation on bfloat16 is done in float32 and rounded; a function that only stores it is unchanged.
 
-    def note(node: Node) -> None:
-        if _is_bfloat16(node):
-            arithmetic.append(node)
+    TVM's own legalization would leave the roundings between two operations out.
+    """
 
-    def note_call(call: Call) -> None:
-        if str(call.op.name) in hidden.COMPARISONS:
-            note(call.args[0])
-        elif str(call.op.name) not in _MOVES:
-            note(call)
+    def compute(call: Call) -> Scalar:
+        name = str(call.op.name)
+        if name in _MOVES or not (_is_bfloat16(call) or any(map(_is_bfloat16, _operands(call)))):
+            return call
+        operands = [_wide(each) if _is_expression(each) and _is_bfloat16(each) else each for each in call.args]
+        if not _is_bfloat16(call):
+            return tvm.ir.Call(call.op, operands, call.attrs, ret_ty=call.ty)
+        kind = str(call.ty.dtype)
+        as_float = tvm.ir.PrimType(kind.replace(_DTYPE, "float32"))
+        return tirx.Cast(kind, tvm.ir.Call(call.op, operands, call.attrs, ret_ty=as_float))
 
-    tvm_ffi.structural_walk(function.body, [(tirx.Select, note), (tvm.ir.Call, note_call)])
-    if not arithmetic:
-        return function
-    return tirx.transform.BF16ComputeLegalize()(tvm.IRModule({"main": function}))["main"]
+    def choose(select: Scalar) -> Scalar:
+        if not _is_bfloat16(select):
+            return select
+        wide = tirx.Select(select.condition, _wide(select.true_value), _wide(select.false_value))
+        return tirx.Cast(str(select.ty.dtype), wide)
+
+    changes = [(tvm.ir.Call, compute), (tirx.Select, choose)]
+    return function.with_body(tvm_ffi.structural_map(function.body, changes, order="post"))
+
+
+def _is_expression(operand: Node) -> bool:
+    return isinstance(operand, tvm.ir.Expr) and hasattr(operand, "ty")
+
+
+def _operands(call: Call) -> list[Scalar]:
+    return [each for each in call.args if _is_expression(each)]
+
+
+def _wide(x: Scalar) -> Scalar:
+    """A bfloat16 as float32."""
+    return tirx.Cast(str(x.ty.dtype).replace(_DTYPE, "float32"), x)
 
 
 def expand_conversions(function: PrimFunc, rounding: Callable[[int], str] | None = None) -> PrimFunc:

@@ -78,34 +78,34 @@ def keeps_shape(call: Call, operand: Expr) -> bool:
     return shape is not None and shape == shape_of(call) and dtype_of(operand) == dtype_of(call)
 
 
-def factors(rewriter: Rewriter, value: Call) -> tuple[list[Expr], float]:
+def factors(rewriter: Rewriter, value: Call, depth: int = 12) -> tuple[list[Expr], float]:
     """A product taken apart into factors and the product of its scalar constants.
 
-    Goes through multiplications and divisions by scalars, as far as nothing else reads the products.
+    Goes through multiplications and divisions by scalars, as far as nothing else reads the products, and so many deep.
     """
     if calls(value, "multiply"):
         operands = list(value.args)
     elif calls(value, "divide") and scalar_of(value.args[1]) not in (None, 0):
-        inner, scale = _factor(rewriter, value.args[0])
+        inner, scale = _factor(rewriter, value.args[0], depth)
         return inner, scale / float(scalar_of(value.args[1]))  # type: ignore[arg-type]  # not None, just above
     else:
         return [], 1.0
     found: list[Expr] = []
     scale = 1.0
     for operand in operands:
-        more, by = _factor(rewriter, operand)
+        more, by = _factor(rewriter, operand, depth)
         found += more
         scale *= by
     return found, scale
 
 
-def _factor(rewriter: Rewriter, expr: Expr) -> tuple[list[Expr], float]:
+def _factor(rewriter: Rewriter, expr: Expr, depth: int) -> tuple[list[Expr], float]:
     constant = scalar_of(expr)
     if constant is not None:
         return [], float(constant)
     value = made_by(rewriter, expr, "multiply", "divide")
-    if value is not None and only_use(rewriter, expr):
-        inner, scale = factors(rewriter, value)
+    if value is not None and depth > 0 and only_use(rewriter, expr):
+        inner, scale = factors(rewriter, value, depth - 1)
         if inner:
             return inner, scale
     return [expr], 1.0

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import tilewright
 from execution import execute
 from onnx import helper
 from onnx_runtime import reference_outputs
+from tilewright.errors import UnsupportedError
 
 _RNG = np.random.default_rng(5)
 Array = np.ndarray[Any, Any]
@@ -158,3 +160,11 @@ def test_group_query_attention_of_one_more_token() -> None:
     rest = [_ints(6, 6), np.asarray(7, np.int32), _floats(16, 8), _floats(16, 8)]
     attributes = {"num_heads": 4, "kv_num_heads": 2, "do_rotary": 1, "local_window_size": 4}
     _check(("GroupQueryAttention", [*tensors, *rest], 3, attributes), ("i6",))
+
+
+@pytest.mark.parametrize("length", [2, 9])
+def test_which_of_other_keys_come_before_a_query_is_not_guessed(length: int) -> None:
+    inputs: list[Array | None] = [_floats(2, length, 24), *_QKV[1:]]
+    model, _ = _model(("MultiHeadAttention", inputs, 1, {"num_heads": 3, "unidirectional": 1}))
+    with pytest.raises(UnsupportedError, match="unidirectional attention to another number of keys"):
+        tilewright.compile(model, threads=1)

@@ -140,3 +140,60 @@ def test_statistics_of_a_layer_are_float32(dtype: Any) -> None:
     statistics = [mean.astype(np.float32), inverse.astype(np.float32)]
     operands = {"x": x, "scale": np.ones(24, dtype), "shift": np.zeros(24, dtype)}
     check({"layer": Case("LayerNormalization", operands, {}, {}, [y, *statistics], outputs=3)}, opset=17)
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+def test_powers_of_integers_wrap(dtype: Any) -> None:
+    bits = np.iinfo(dtype).bits
+    bases = [0, 1, -1, 2, -3, 7, 10, 2097151, -46341, np.iinfo(dtype).max, np.iinfo(dtype).min]
+    exponents = [0, 1, 2, 3, 5, 20, 31, 63, 1000, -1, -2, np.iinfo(dtype).max, np.iinfo(dtype).min]
+
+    def power(base: int, exponent: int) -> int:
+        if exponent < 0:
+            return base ** (exponent % 2) if base in (1, -1) else 0
+        value = pow(base, exponent, 2**bits)
+        return value - 2**bits if value >= 2 ** (bits - 1) else value
+
+    x, y = np.array(bases, dtype)[:, None], np.array(exponents, dtype)
+    expected = np.array([[power(base, exponent) for exponent in exponents] for base in bases], dtype)
+    cases = {"all": Case("Pow", {"x": x, "y": y}, {}, {}, [expected])}
+    for column, exponent in enumerate(exponents):
+        constant = {"y": np.array(exponent, dtype)}
+        cases[f"by {exponent}"] = Case("Pow", {"x": x[:, 0]}, constant, {}, [expected[:, column]])
+        cases[f"by a given {exponent}"] = Case("Pow", {"x": x[:, 0], **constant}, {}, {}, [expected[:, column]])
+    check(cases)
+
+
+def _rounded(x: Array) -> Array:
+    return x.astype(ml_dtypes.bfloat16).astype(np.float32)
+
+
+@pytest.mark.parametrize("cpu", ["x86-64", "x86-64-v3", None])
+def test_every_result_in_bfloat16_is_rounded(cpu: str | None) -> None:
+    rng = np.random.default_rng(0)
+    x, z = (rng.standard_normal((4, 33)).astype(np.float32) * scale for scale in (100, 3))
+    a, b = _rounded(x), _rounded(z)
+    results = {
+        "neg": (["Neg a"], -a),
+        "relu": (["Relu a"], np.maximum(a, 0)),
+        "add": (["Add a b"], _rounded(a + b)),
+        "root": (["Abs a", "Sqrt t0"], _rounded(np.sqrt(np.abs(a)))),
+        "three": (["Add a b", "Mul t0 b", "Sub t1 a"], _rounded(_rounded(_rounded(a + b) * b) - a)),
+        "choice": (["Less a b", "Where t0 a b"], np.where(a < b, a, b)),
+        "larger": (["Max a b", "Div t0 b"], _rounded(np.maximum(a, b) / b)),
+    }
+    nodes = [helper.make_node("Cast", [each], [to], to=16) for each, to in (("x", "a"), ("z", "b"))]
+    for name, (steps, _) in results.items():
+        for index, step in enumerate(steps):
+            operator, *operands = step.split()
+            names = [f"{name}_{each}" if each.startswith("t") else each for each in operands]
+            nodes.append(helper.make_node(operator, names, [f"{name}_t{index}"]))
+        nodes.append(helper.make_node("Cast", [f"{name}_t{len(steps) - 1}"], [name], to=1))
+    outputs = [helper.make_tensor_value_info(name, 1, x.shape) for name in results]
+    inputs = [helper.make_tensor_value_info(name, 1, x.shape) for name in "xz"]
+    graph = helper.make_graph(nodes, "rounded", inputs, outputs)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    options = {"target": "x86_64-linux-gnu", "cpu": cpu} if cpu else {}
+    actual = tilewright.compile(model, threads=1, **options).run({"x": x, "z": z})
+    for name, (_, expected) in results.items():
+        np.testing.assert_array_equal(actual[name], expected, err_msg=name)

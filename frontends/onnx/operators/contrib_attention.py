@@ -76,7 +76,11 @@ def multi_head_attention(node: Node) -> Result:
     value = node.attr_float("mask_filter_value", _MASKED)
     added = [parts.padding(node, node.expr(4), length, total, value, dtype)] if node.has(4) else []
     added += [node.expr(5)] if node.has(5) else []
-    added += [parts.causal(node, length, total, dtype)] if node.attr_flag("unidirectional", False) else []
+    if node.attr_flag("unidirectional", False):
+        # Which keys come before which of several queries nobody says.
+        differ = length not in (1, total) and not node.has(6)
+        _refuse(node, unidirectional_attention_to_another_number_of_keys=differ)
+        added.append(parts.causal(node, length, total, dtype))
     result = parts.attended(node, q, k, v, scale=node.attr_float("scale", 0.0), added=added)
     return [parts.merged(node, result), k, v]
 

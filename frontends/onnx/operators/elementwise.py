@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import reduce
 from types import MappingProxyType
@@ -10,7 +11,8 @@ import numpy as np
 from tvm import relax, te, tirx, topi
 
 from ....ir_types import Scalar
-from ..dtypes import NARROW_FLOATS, accumulator, is_float
+from .. import tir_power
+from ..dtypes import NARROW_FLOATS, accumulator, is_float, numpy_dtype
 from ..node import Expr, Node, Result, dtype_of, shape_of
 from ..registry import operator
 
@@ -140,7 +142,10 @@ def variadic(node: Node) -> Result:
 
 @operator("Pow")
 def power(node: Node) -> Result:
-    """x ** y in x's dtype. Small constant exponents become products, which later passes recognise."""
+    """x ** y in x's dtype. Small constant exponents become products, which later passes recognise.
+
+    Integers to the power of integers wrap, as their products do; to that of floats they are float64.
+    """
     x = node.expr(0)
     dtype = dtype_of(x)
     exponent = node.constant(1)
@@ -151,6 +156,14 @@ def power(node: Node) -> Result:
     y = aligned(node)
     if is_float(dtype) and dtype not in NARROW_FLOATS:
         return relax.op.power(x, _cast(y, dtype))
+    if not is_float(dtype) and not is_float(dtype_of(y)):
+        shape = np.broadcast_shapes(shape_of(x), shape_of(y))
+        base, exponents = (node.reshape(node.emit(relax.op.broadcast_to(each, shape)), (-1,)) for each in (x, y))
+        count = math.prod(shape)
+        if count == 0:
+            return np.zeros(shape, numpy_dtype(dtype))
+        powers = node.emit_kernel(tir_power.integer_power(count, dtype, dtype_of(y)), base, exponents)
+        return node.reshape(powers, shape)
     wide = "float32" if is_float(dtype) else "float64"
     result = relax.op.power(_cast(x, wide), _cast(y, wide))
     return _cast(node.emit(result), dtype)

@@ -74,6 +74,12 @@ def products(count: int) -> onnx.ModelProto:
     return _model(nodes, {"a0": (4, 8)}, [f"a{count}"], constants)
 
 
+def scalings(count: int) -> onnx.ModelProto:
+    kinds = ("Mul", "Div")
+    nodes = [helper.make_node(kinds[i % 2], [f"a{i}", "c"], [f"a{i + 1}"]) for i in range(count)]
+    return _model(nodes, {"a0": (3, 24)}, [f"a{count}"], {"c": np.linspace(0.9, 1.1, 24, dtype=np.float32)})
+
+
 def doubling(count: int) -> onnx.ModelProto:
     kinds = ("Add", "Mul", "Sub")
     nodes = [helper.make_node(kinds[i % 3], [f"a{i}", f"a{i}"], [f"a{i + 1}"]) for i in range(count)]
@@ -122,6 +128,7 @@ def _agrees(model: onnx.ModelProto) -> float:
         (split_and_concat, 70),
         (outputs, 60),
         (products, 40),
+        (scalings, 520),
         (doubling, 30),
         (diamonds, 30),
         (reflections, 8),
@@ -141,6 +148,7 @@ def test_some_of_each_compute_what_they_should(make: Callable[[int], onnx.ModelP
         (split_and_concat, 700),
         (chain, 3000),
         (products, 1500),
+        (scalings, 1500),
         (doubling, 60),
         (diamonds, 300),
         (reflections, 200),

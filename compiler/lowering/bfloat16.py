@@ -14,7 +14,7 @@ import tvm_ffi
 from tvm import tirx
 
 from ... import hidden_floats as hidden
-from ...ir_types import Call, Node, PrimFunc, Scalar
+from ...ir_types import Call, PrimFunc, Scalar
 
 _DTYPE = "bfloat16"
 _CHOICE = "prim.if_then_else"
@@ -28,15 +28,15 @@ def legalize_arithmetic(function: PrimFunc) -> PrimFunc:
     """
 
     def compute(call: Call) -> Scalar:
-        name = str(call.op.name)
-        if name in _MOVES or not (_is_bfloat16(call) or any(map(_is_bfloat16, _operands(call)))):
+        name, kind = str(call.op.name), str(call.ty.dtype) if _is_bfloat16(call) else ""
+        narrow = [isinstance(each, tvm.ir.Expr) and _is_bfloat16(each) for each in call.args]
+        computes = name.startswith(hidden.PREFIX) or (kind and name not in _MOVES and not _is_foreign(name))
+        if not computes or not (kind or any(narrow)):
             return call
-        operands = [_wide(each) if _is_expression(each) and _is_bfloat16(each) else each for each in call.args]
-        if not _is_bfloat16(call):
-            return tvm.ir.Call(call.op, operands, call.attrs, ret_ty=call.ty)
-        kind = str(call.ty.dtype)
-        as_float = tvm.ir.PrimType(kind.replace(_DTYPE, "float32"))
-        return tirx.Cast(kind, tvm.ir.Call(call.op, operands, call.attrs, ret_ty=as_float))
+        operands = [_wide(each) if is_narrow else each for each, is_narrow in zip(call.args, narrow, strict=True)]
+        result = tvm.ir.PrimType(kind.replace(_DTYPE, "float32")) if kind else call.ty
+        wide = tvm.ir.Call(call.op, operands, call.attrs, ret_ty=result)
+        return tirx.Cast(kind, wide) if kind else wide
 
     def choose(select: Scalar) -> Scalar:
         if not _is_bfloat16(select):
@@ -44,16 +44,13 @@ def legalize_arithmetic(function: PrimFunc) -> PrimFunc:
         wide = tirx.Select(select.condition, _wide(select.true_value), _wide(select.false_value))
         return tirx.Cast(str(select.ty.dtype), wide)
 
-    changes = [(tvm.ir.Call, compute), (tirx.Select, choose)]
-    return function.with_body(tvm_ffi.structural_map(function.body, changes, order="post"))
+    body = tvm_ffi.structural_map(function.body, [(tvm.ir.Call, compute), (tirx.Select, choose)], order="post")
+    return function if body.same_as(function.body) else function.with_body(body)
 
 
-def _is_expression(operand: Node) -> bool:
-    return isinstance(operand, tvm.ir.Expr) and hasattr(operand, "ty")
-
-
-def _operands(call: Call) -> list[Scalar]:
-    return [each for each in call.args if _is_expression(each)]
+def _is_foreign(name: str) -> bool:
+    """Whether a call is one of something by its name, which takes operands as they are."""
+    return name.rpartition(".")[2].startswith("call_")
 
 
 def _wide(x: Scalar) -> Scalar:

@@ -81,8 +81,8 @@ class Steps:
             return self._call(node)
         if hasattr(node, "b"):  # all that has two operands: arithmetic of integers, logic, shifts
             return self._step(type(node)(self.value(node.a), self.value(node.b)))
-        if isinstance(node, tirx.Not):
-            return tirx.Not(self.value(node.a))
+        if isinstance(node, (tirx.Not, tirx.BitwiseNot)):
+            return type(node)(self.value(node.a))
         if isinstance(node, tirx.Select):
             parts = (node.condition, node.true_value, node.false_value)
             return self._step(tirx.Select(*(self.value(part) for part in parts)))

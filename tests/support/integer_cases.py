@@ -110,6 +110,16 @@ def running(a: Any) -> Any:
     return a.graph.node("CumSum", a, a.graph.constant(np.array(1))) if isinstance(a, Term) else np.cumsum(a, 1, a.dtype)
 
 
+def inverted(a: Any) -> Any:
+    return a.graph.node("BitwiseNot", a) if isinstance(a, Term) else np.invert(a)
+
+
+def joined(operator: str, a: Any, b: Any) -> Any:
+    """BitwiseAnd, BitwiseOr or BitwiseXor."""
+    functions = {"BitwiseAnd": np.bitwise_and, "BitwiseOr": np.bitwise_or, "BitwiseXor": np.bitwise_xor}
+    return a.binary(operator, b) if isinstance(a, Term) else functions[operator](a, b)
+
+
 # What is computed of x, z and constants; `low` and `high` are the ends of the dtype.
 Case = Callable[[Any, Any, dict[str, Any]], Any]
 CASES: dict[str, Case] = {
@@ -142,6 +152,11 @@ CASES: dict[str, Case] = {
     "max(x, x + 1)": lambda x, z, c: larger(x, x + c["one"]),
     "max(x + 100, x + 1)": lambda x, z, c: larger(x + c["many"], x + c["one"]),
     "max(1 - x, 100 - x)": lambda x, z, c: larger(c["one"] - x, c["many"] - x),
+    "not (x + 1)": lambda x, z, c: inverted(x + c["one"]),
+    "not (x + 1) = -2 - x": lambda x, z, c: equals(inverted(x + c["one"]), c["zero"] - c["two"] - x),
+    "(x + z) and z": lambda x, z, c: joined("BitwiseAnd", x + z, z),
+    "(x z) or (x - z)": lambda x, z, c: joined("BitwiseOr", x * z, x - z),
+    "(x - 1) xor x": lambda x, z, c: joined("BitwiseXor", x - c["one"], x),
     "wide x + 100": lambda x, z, c: widened(x + c["many"]),
     "wide x z": lambda x, z, c: widened(x * z),
 }
@@ -211,5 +226,5 @@ def sample(dtype: str) -> Sample:
         for (_, output), right in expected.items()
     ]
     made = helper.make_graph(graph.nodes, "integers", inputs, outputs, graph.constants)
-    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
     return Sample(model, {"x": x, "z": z}, expected)

@@ -2,34 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
+import numpy as np
 from tvm import tirx
 
 from ... import hidden_integers as integers
 from ...ir_types import PrimFunc, Scalar, Stmt
 from ...tensorir_kernel import kernel
-from ...tensorir_statements import load, sequence, store, tensor, variables
+from ...tensorir_statements import int64, load, sequence, store, tensor, variables
 
 _EXPONENT = "int64"
 
 
-def integer_power(count: int, dtype: str, exponents: str) -> PrimFunc:
-    """A PrimFunc from numbers [count] and exponents [count] to powers [count], of the numbers' dtype.
+def integer_power(numbers: Sequence[int], exponents: Sequence[int], dtype: str, exponent_dtype: str) -> PrimFunc:
+    """A PrimFunc from numbers and exponents to powers, of the numbers' dtype; shapes broadcast as in numpy.
 
     x ** -n is 1 / x ** n without its fraction: 0 but for 1 and -1, and 0 for 0, too.
 
-        for i in range(count):
+        for i in grid(shape):
             base = x[i];  power = 1;  left = exponent[i]
             while left > 0:     power *= base if left is odd else 1;  base *= base;  left //= 2
             y[i] = power
     """
-    x, y = (tensor((count,), dtype, name) for name in ("x", "y"))
-    given = tensor((count,), exponents, "exponent")
+    shape = np.broadcast_shapes(tuple(numbers), tuple(exponents))
+    x, y = tensor(numbers, dtype, "x"), tensor(shape, dtype, "y")
+    given = tensor(exponents, exponent_dtype, "exponent")
     base, power = (variables(1, dtype, name) for name in ("base", "power"))
     left = variables(1, _EXPONENT, "left")
     zero, one = tirx.const(0, _EXPONENT), tirx.const(1, _EXPONENT)
 
-    def body(i: Scalar) -> list[Stmt]:
-        number, exponent = load(x, i), load(given, i).astype(_EXPONENT)
+    def of(own: Sequence[int]) -> Callable[..., Sequence[Scalar]]:
+        """The place in an operand of this shape."""
+        missing = len(shape) - len(own)
+
+        def place(*point: Scalar) -> Sequence[Scalar]:
+            axes = zip(own, shape[missing:], point[missing:], strict=True)
+            return [at if extent == whole else int64(0) for extent, whole, at in axes]
+
+        return place
+
+    def body(*point: Scalar) -> list[Stmt]:
+        number = load(x, *of(numbers)(*point))
+        exponent = load(given, *of(exponents)(*point)).astype(_EXPONENT)
         is_unit = integers.equal(number, tirx.const(1, dtype))
         if dtype.startswith("int"):
             is_unit = tirx.any(is_unit, integers.equal(number, tirx.const(-1, dtype)))
@@ -45,15 +60,14 @@ def integer_power(count: int, dtype: str, exponents: str) -> PrimFunc:
             store(power, tirx.Select(vanishes, tirx.const(0, dtype), tirx.const(1, dtype)), 0),
             store(left, tirx.Select(exponent < zero, tirx.Select(vanishes, zero, exponent & one), exponent), 0),
             tirx.While(load(left, 0) > zero, sequence(turn)),
-            store(y, load(power, 0), i),
+            store(y, load(power, 0), *point),
         ]
 
-    along = (lambda i: (i,),)
     return kernel(
         "integer_power",
-        (count,),
+        shape,
         body,
         keeps=[base, power, left],
-        reads=[(x, *along), (given, *along)],
-        writes=[(y, *along)],
+        reads=[(x, of(numbers)), (given, of(exponents))],
+        writes=[(y, of(shape))],
     )

@@ -157,11 +157,25 @@ def test_powers_of_integers_wrap(dtype: Any) -> None:
     x, y = np.array(bases, dtype)[:, None], np.array(exponents, dtype)
     expected = np.array([[power(base, exponent) for exponent in exponents] for base in bases], dtype)
     cases = {"all": Case("Pow", {"x": x, "y": y}, {}, {}, [expected])}
+    single = {"x": np.array(-3, dtype), "y": np.array(31, dtype)}
+    cases["one"] = Case("Pow", single, {}, {}, [np.array(power(-3, 31), dtype)])
+    cases["none"] = Case("Pow", {"x": x[:0], "y": y}, {}, {}, [expected[:0]])
     for column, exponent in enumerate(exponents):
         constant = {"y": np.array(exponent, dtype)}
         cases[f"by {exponent}"] = Case("Pow", {"x": x[:, 0]}, constant, {}, [expected[:, column]])
         cases[f"by a given {exponent}"] = Case("Pow", {"x": x[:, 0], **constant}, {}, {}, [expected[:, column]])
     check(cases)
+
+
+def test_powers_of_integers_at_a_range_of_sizes() -> None:
+    inputs = [helper.make_tensor_value_info("x", 7, ["N", 3]), helper.make_tensor_value_info("e", 7, ["N", 1])]
+    nodes = [helper.make_node("Pow", ["x", "e"], ["p"]), helper.make_node("Add", ["p", "x"], ["y"])]
+    graph = helper.make_graph(nodes, "powers", inputs, [helper.make_tensor_value_info("y", 7, ["N", 3])])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    compiled = tilewright.compile(model, threads=1, ranges={"N": (1, 8)})
+    for size in (1, 3, 8):
+        x, e = np.arange(3 * size).reshape(size, 3) - 4, np.arange(size)[:, None] + 1
+        np.testing.assert_array_equal(compiled.run({"x": x, "e": e})["y"], x**e + x)
 
 
 def _rounded(x: Array) -> Array:

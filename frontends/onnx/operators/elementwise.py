@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from functools import reduce
 from types import MappingProxyType
@@ -157,13 +156,10 @@ def power(node: Node) -> Result:
     if is_float(dtype) and dtype not in NARROW_FLOATS:
         return relax.op.power(x, _cast(y, dtype))
     if not is_float(dtype) and not is_float(dtype_of(y)):
-        shape = np.broadcast_shapes(shape_of(x), shape_of(y))
-        base, exponents = (node.reshape(node.emit(relax.op.broadcast_to(each, shape)), (-1,)) for each in (x, y))
-        count = math.prod(shape)
-        if count == 0:
-            return np.zeros(shape, numpy_dtype(dtype))
-        powers = node.emit_kernel(tir_power.integer_power(count, dtype, dtype_of(y)), base, exponents)
-        return node.reshape(powers, shape)
+        shapes = shape_of(x), shape_of(y)
+        if 0 in np.broadcast_shapes(*shapes):
+            return np.zeros(np.broadcast_shapes(*shapes), numpy_dtype(dtype))
+        return node.emit_kernel(tir_power.integer_power(*shapes, dtype, dtype_of(y)), x, y)
     wide = "float32" if is_float(dtype) else "float64"
     result = relax.op.power(_cast(x, wide), _cast(y, wide))
     return _cast(node.emit(result), dtype)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tvm import te, tirx
+from tvm import tirx
 
 from .hidden_floats import PREFIX, call, dtype_of, register
 from .ir_types import Scalar
@@ -55,13 +55,9 @@ def not_equal(left: Scalar, right: Scalar) -> Scalar:
 
 def negative(x: Scalar) -> Scalar:
     """0 - x: of the smallest number itself."""
-    return subtract(tirx.const(0, dtype_of(_expression(x))), x)
+    return subtract(tirx.const(0, dtype_of(x)), x)
 
 
 def absolute(x: Scalar) -> Scalar:
     """x without its sign: the smallest number is its own."""
-    return x if dtype_of(_expression(x)).startswith("uint") else call(ABSOLUTE, x)
-
-
-def _expression(x: Scalar) -> Scalar:
-    return x.asobject() if isinstance(x, te.tensor.TensorSlice) else x
+    return x if dtype_of(x).startswith("uint") else call(ABSOLUTE, x)

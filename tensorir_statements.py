@@ -37,6 +37,13 @@ def store(buffer: Buffer, value: Scalar, *place: Scalar) -> Stmt:
     return tirx.BufferStore(buffer, value, [int64(each) if isinstance(each, int) else each for each in place])
 
 
+def broadcast_place(own: Sequence[int], shape: Sequence[int], place: Sequence[Scalar]) -> list[Scalar]:
+    """Where a tensor that broadcasts to `shape` has the element for a place in it."""
+    leading = len(shape) - len(own)
+    axes = zip(own, shape[leading:], place[leading:], strict=True)
+    return [at if extent == whole else int64(0) for extent, whole, at in axes]
+
+
 def loop(
     extent: int,
     body: Callable[[Scalar], Sequence[Stmt]],

@@ -167,8 +167,9 @@ class _Writer:
             return tirx.BufferLoad(held, places(way))
 
         given = [tirx.BufferStore(held, call.args[0], places(way)) for way, call in enumerate(calls)]
-        computed = [_with_call(calls[0], results(turn * ways + way)) for way in range(ways)]
-        body = [tirx.BufferStore(held, call, places(turn * ways + way)) for way, call in enumerate(computed)]
+        each, kind = [turn * ways + way for way in range(ways)], calls[0]
+        computed = [Call(kind.op, [results(way)], kind.attrs, ret_ty=kind.ty) for way in each]
+        body = [tirx.BufferStore(held, call, places(way)) for way, call in zip(each, computed, strict=True)]
         rest = [
             tirx.BufferStore(store.buffer, _replaced(store.value, call, results(way)), store.indices)
             for way, (store, call) in enumerate(zip(stores, calls, strict=True))
@@ -223,10 +224,6 @@ def _is_long(statement: Stmt) -> bool:
 def _kind(call: Call) -> tuple[str, str]:
     """What is called on what."""
     return name_of(call), dtype_of(call)
-
-
-def _with_call(call: Call, operand: Scalar) -> Scalar:
-    return Call(call.op, [operand], call.attrs, ret_ty=call.ty)
 
 
 def _replaced(value: Scalar, call: Call, result: Scalar) -> Scalar:

@@ -10,7 +10,7 @@ from tvm import tirx
 from ... import hidden_integers as integers
 from ...ir_types import PrimFunc, Scalar, Stmt
 from ...tensorir_kernel import kernel
-from ...tensorir_statements import int64, load, sequence, store, tensor, variables
+from ...tensorir_statements import broadcast_place, load, sequence, store, tensor, variables
 
 _EXPONENT = "int64"
 
@@ -34,13 +34,7 @@ def integer_power(numbers: Sequence[int], exponents: Sequence[int], dtype: str, 
 
     def of(own: Sequence[int]) -> Callable[..., Sequence[Scalar]]:
         """The place in an operand of this shape."""
-        missing = len(shape) - len(own)
-
-        def place(*point: Scalar) -> Sequence[Scalar]:
-            axes = zip(own, shape[missing:], point[missing:], strict=True)
-            return [at if extent == whole else int64(0) for extent, whole, at in axes]
-
-        return place
+        return lambda *point: broadcast_place(own, shape, point)
 
     def body(*point: Scalar) -> list[Stmt]:
         number = load(x, *of(numbers)(*point))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 import tvm
@@ -18,7 +18,8 @@ from ... import hidden_floats as hidden
 from ... import hidden_integers as integers
 from ...ir_passes.dialect import float_functions as functions
 from ...ir_types import Scalar
-from ..tensorir.expressions import constant_shape, int64, int64s
+from ...tensorir_statements import broadcast_place
+from ..tensorir.expressions import constant_shape, int64s
 
 Element = Callable[..., Scalar]
 
@@ -61,39 +62,43 @@ def _relu(x: Scalar) -> Scalar:
     return hidden.maximum(x, _constant(0, x))
 
 
-_UNARY: Mapping[str, Element] = MappingProxyType(
+def _common(kind: ModuleType) -> dict[str, Element]:
+    """What floats and integers have under the same names."""
+    return {
+        "add": kind.add,
+        "equal": kind.equal,
+        "greater": lambda x, y: kind.less(y, x),
+        "greater_equal": lambda x, y: kind.less_equal(y, x),
+        "less": kind.less,
+        "less_equal": kind.less_equal,
+        "multiply": kind.multiply,
+        "negative": kind.negative,
+        "not_equal": kind.not_equal,
+        "square": lambda x: kind.multiply(x, x),
+        "subtract": kind.subtract,
+    }
+
+
+_OF_FLOATS: Mapping[str, Element] = MappingProxyType(
     {
+        **_common(hidden),
         **{name: _of_tvm(name) for name in ("ceil", "cos", "floor", "log", "round", "sin", "sqrt", "trunc")},
         **{operator: _function(name) for operator, name in _FUNCTIONS.items()},
         "abs": tirx.abs,
+        "divide": hidden.divide,
         "isfinite": _is_finite,
         "isinf": _is_infinite,
         "isnan": hidden.is_nan,
-        "negative": hidden.negative,
-        "nn.relu": _relu,
-        "rsqrt": lambda x: hidden.divide(_constant(1, x), _of_tvm("sqrt")(x)),
-        "sign": hidden.sign,
-        "square": lambda x: hidden.multiply(x, x),
-    }
-)
-_BINARY: Mapping[str, Element] = MappingProxyType(
-    {
-        "add": hidden.add,
-        "divide": hidden.divide,
-        "equal": hidden.equal,
-        "greater": lambda x, y: hidden.less(y, x),
-        "greater_equal": lambda x, y: hidden.less_equal(y, x),
-        "less": hidden.less,
-        "less_equal": hidden.less_equal,
         "maximum": hidden.maximum,
         "minimum": hidden.minimum,
         "mod": hidden.remainder,
-        "multiply": hidden.multiply,
-        "not_equal": hidden.not_equal,
+        "nn.relu": _relu,
         "power": lambda x, y: hidden.in_float32(hidden.power, x, y),
-        "subtract": hidden.subtract,
+        "rsqrt": lambda x: hidden.divide(_constant(1, x), _of_tvm("sqrt")(x)),
+        "sign": hidden.sign,
     }
 )
+_OF_INTEGERS: Mapping[str, Element] = MappingProxyType({**_common(integers), "abs": integers.absolute})
 
 
 def _clipped(call: relax.Call) -> Element:
@@ -110,23 +115,7 @@ def _leaky(call: relax.Call) -> Element:
 _WITH_ATTRIBUTES: Mapping[str, Callable[[relax.Call], Element]] = MappingProxyType(
     {"clip": _clipped, "nn.leakyrelu": _leaky}
 )
-OPERATORS = tuple(f"relax.{name}" for name in (*_UNARY, *_BINARY, *_WITH_ATTRIBUTES))
-_OF_INTEGERS: Mapping[str, Element] = MappingProxyType(
-    {
-        "abs": integers.absolute,
-        "add": integers.add,
-        "equal": integers.equal,
-        "greater": lambda x, y: integers.less(y, x),
-        "greater_equal": lambda x, y: integers.less_equal(y, x),
-        "less": integers.less,
-        "less_equal": integers.less_equal,
-        "multiply": integers.multiply,
-        "negative": integers.negative,
-        "not_equal": integers.not_equal,
-        "square": lambda x: integers.multiply(x, x),
-        "subtract": integers.subtract,
-    }
-)
+OPERATORS = tuple(f"relax.{name}" for name in (*_OF_FLOATS, *_WITH_ATTRIBUTES))
 OPERATORS_ON_INTEGERS = tuple(f"relax.{name}" for name in _OF_INTEGERS)
 
 
@@ -139,10 +128,10 @@ def lower_elementwise(builder: relax.BlockBuilder, call: relax.Call) -> relax.Ex
     if "float" not in str(call.args[0].ty.dtype):
         return emit_elementwise(builder, call, _tensors(call), _OF_INTEGERS[name], f"tir_{name}")
     make = _WITH_ATTRIBUTES.get(name)
-    element = make(call) if make is not None else _UNARY.get(name) or _BINARY[name]
+    element = make(call) if make is not None else _OF_FLOATS[name]
     plain = name.rpartition(".")[2]
     # A function of a module must not be called as one of libc's is.
-    name = f"tir_{plain}" if plain == name and name in _UNARY else plain
+    name = f"tir_{plain}" if plain == name and len(call.args) == 1 else plain
     return emit_elementwise(builder, call, _tensors(call), element, name)
 
 
@@ -175,10 +164,7 @@ def emit_elementwise(
 
 def _at(tensor: te.Tensor, index: Sequence[Any], shape: Sequence[int]) -> Scalar:
     """The element of a tensor that broadcasts to `shape` at `index`."""
-    own = constant_shape(tensor)
-    leading = len(shape) - len(own)
-    axes = zip(own, shape[leading:], index[leading:], strict=True)
-    return tensor(*(at if extent == whole else int64(0) for extent, whole, at in axes))
+    return tensor(*broadcast_place(constant_shape(tensor), shape, index))
 
 
 def _number(operand: Any) -> Scalar | None:

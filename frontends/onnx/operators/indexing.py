@@ -169,6 +169,7 @@ def scatter_nd(node: Node) -> Result:
     if count * inner == 0:
         return node.expr(0)
     known = node.constant(1)
+    _check_known(node, shape[:depth])
     data = node.emit(node.reshape(node.expr(0), (rows, inner)))
     updates = node.emit(node.reshape(node.expr(2), (count, inner)))
     if known is not None and reduction == "none":
@@ -189,8 +190,6 @@ def _replace_rows(
     """Constant indices: which update each row of the result comes from is known now."""
     bounds = np.asarray(extents, np.int64)
     tuples = np.where(tuples < 0, tuples + bounds, tuples)
-    if ((tuples < 0) | (tuples >= bounds)).any():
-        raise node.invalid("an index lies outside the tensor")
     source = np.full(math.prod(extents), -1, np.int64)
     strides = np.asarray([math.prod(extents[axis + 1 :]) for axis in range(len(extents))], np.int64)
     for update, row in enumerate(tuples @ strides):

@@ -54,6 +54,24 @@ def cropped(node: Node, x: Expr, window: Window) -> tuple[Expr, Window]:
     return node.emit(relax.op.strided_slice(x, axes, starts, stops, assume_inbound=True)), rest
 
 
+def read_steps(
+    node: Node, rank: int, kernel: tuple[int, ...]
+) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    """The attributes strides, dilations and pads (all begins, then all ends) of a node, or what they are by default.
+
+    Raises:
+        ModelError: one of them, or the kernel, is not for `rank` dimensions, or a step or an extent is not positive.
+    """
+    strides = node.attr_ints("strides") or (1,) * rank
+    dilations = node.attr_ints("dilations") or (1,) * rank
+    pads = node.attr_ints("pads") or (0,) * (2 * rank)
+    if not len(kernel) == len(strides) == len(dilations) == rank or len(pads) != 2 * rank:
+        raise node.invalid(f"kernel, strides, dilations and pads do not fit {rank} spatial dimensions")
+    if min((*kernel, *strides, *dilations), default=1) < 1:
+        raise node.invalid("kernel, strides and dilations must be positive")
+    return strides, dilations, pads
+
+
 def read_window(node: Node, spatial: tuple[int, ...], kernel: tuple[int, ...], *, same_may_cut: bool = False) -> Window:
     """The window of a node, from its attributes strides, dilations, pads, auto_pad and ceil_mode.
 
@@ -69,13 +87,7 @@ def read_window(node: Node, spatial: tuple[int, ...], kernel: tuple[int, ...], *
         UnsupportedError: the padded input is too large.
     """
     rank = len(spatial)
-    strides = node.attr_ints("strides") or (1,) * rank
-    dilations = node.attr_ints("dilations") or (1,) * rank
-    pads = node.attr_ints("pads") or (0,) * (2 * rank)
-    if not len(kernel) == len(strides) == len(dilations) == rank or len(pads) != 2 * rank:
-        raise node.invalid(f"kernel, strides, dilations and pads do not fit {rank} spatial dimensions")
-    if min((*kernel, *strides, *dilations), default=1) < 1:
-        raise node.invalid("kernel, strides and dilations must be positive")
+    strides, dilations, pads = read_steps(node, rank, kernel)
     auto_pad = node.attr_str("auto_pad", "NOTSET") or "NOTSET"
     ceil_mode = node.attr_flag("ceil_mode", False)
     begins, ends, extra, output = [], [], [], []

@@ -12,7 +12,7 @@ from ..dtypes import numpy_dtype
 from ..limits import check_tensor
 from ..node import Array, Expr, Node, Result, Value, shape_of
 from ..registry import operator
-from ..windows import cropped, read_window
+from ..windows import cropped, read_steps, read_window
 
 CONVOLUTIONS = {1: relax.op.nn.conv1d, 2: relax.op.nn.conv2d, 3: relax.op.nn.conv3d}
 
@@ -49,13 +49,8 @@ def transposed_convolution(node: Node) -> Result:
     groups = node.attr_int("group", 1)
     check_channels(node, shape_of(x)[1], weight_shape[0], weight_shape[0], groups)
     kernel = weight_shape[2:]
-    strides = node.attr_ints("strides") or (1,) * rank
-    dilations = node.attr_ints("dilations") or (1,) * rank
-    if not len(kernel) == len(strides) == len(dilations) == rank:
-        raise node.invalid(f"kernel, strides and dilations do not fit {rank} spatial dimensions")
-    if min((*strides, *dilations), default=1) < 1:
-        raise node.invalid("strides and dilations must be positive")
-    begins, ends = _transposed_pads(node, spatial, kernel, strides, dilations)
+    strides, dilations, pads = read_steps(node, rank, kernel)
+    begins, ends = _transposed_pads(node, spatial, kernel, strides, dilations, pads)
     full = [(n - 1) * s + (k - 1) * d + 1 for n, s, k, d in zip(spatial, strides, kernel, dilations, strict=True)]
     output = [max(extent - begin - end, 0) for extent, begin, end in zip(full, begins, ends, strict=True)]
     lead = (shape_of(x)[0], weight_shape[1] * groups)
@@ -163,13 +158,19 @@ def check_channels(node: Node, channels: int, expected: int, grouped: int, group
 
 
 def _transposed_pads(
-    node: Node, spatial: tuple[int, ...], kernel: tuple[int, ...], strides: tuple[int, ...], dilations: tuple[int, ...]
+    node: Node,
+    spatial: tuple[int, ...],
+    kernel: tuple[int, ...],
+    strides: tuple[int, ...],
+    dilations: tuple[int, ...],
+    pads: tuple[int, ...],
 ) -> tuple[list[int], list[int]]:
     """What is cut from each side of the full output; negative where the output is longer than that."""
     rank = len(spatial)
-    pads = node.attr_ints("pads") or (0,) * (2 * rank)
     adjust = node.attr_ints("output_padding") or (0,) * rank
     wanted = node.attr_ints("output_shape")
+    if len(adjust) != rank or (wanted is not None and len(wanted) < rank):
+        raise node.invalid(f"output_padding or output_shape does not fit {rank} spatial dimensions")
     auto_pad = node.attr_str("auto_pad", "NOTSET") or "NOTSET"
     begins, ends = [], []
     for axis in range(rank):
@@ -237,13 +238,9 @@ def columns_to_image(node: Node) -> Result:
     image = node.static_ints(1, "the image's shape")
     block = node.static_ints(2, "the block's shape")
     rank = len(image)
-    strides = node.attr_ints("strides") or (1,) * rank
-    dilations = node.attr_ints("dilations") or (1,) * rank
-    pads = node.attr_ints("pads") or (0,) * (2 * rank)
-    if not len(block) == len(strides) == len(dilations) == len(pads) // 2 == rank or len(node.shape(0)) != 3:
-        raise node.invalid("the shapes of image, block and input, and the attributes do not have as many dimensions")
-    if min(*block, *strides, *dilations) < 1:
-        raise node.invalid(f"blocks of {list(block)} every {list(strides)}, dilated by {list(dilations)}")
+    strides, dilations, pads = read_steps(node, rank, block)
+    if len(node.shape(0)) != 3:
+        raise node.invalid(f"the input has {len(node.shape(0))} dimensions, and needs 3")
     batch, columns, positions = node.shape(0)
     channels = columns // math.prod(block)
     counts = [

@@ -16,8 +16,14 @@ from tilewright import targets
 from tilewright.compiler.build import build
 from tilewright.compiler.library.artifact import read_file
 from tilewright.compiler.options import CompileOptions
+from tilewright.compiler.pipeline import passes
 from tilewright.compiler.runners.device import DeviceRunner
 from tilewright.compiler.runners.places import place_of
+from tilewright.frontends import front_door
+from tilewright.ir_passes import run_passes
+from tilewright.ir_passes.core.graph import Graph
+from tilewright.ir_passes.core.match import calls
+from tilewright.ir_passes.core.rewriter import dtype_of
 from tilewright.targets.host import read_host
 
 # A triple, a CPU, the unit that multiplies, and what its operands are.
@@ -49,6 +55,29 @@ def test_other_machines_compute_the_same_bits(machine: tuple[str, str | None, st
     assert unit is None or unit in {each.name for each in made.target.units}
     templates = [kernel.template for kernel in made.signature.kernels]
     assert templates.count("contraction" if unit is None else "dot_product") == 4
+
+
+@pytest.mark.parametrize(
+    ("triple", "cpu"),
+    [
+        ("x86_64-linux-gnu", "x86-64-v2"),
+        ("x86_64-linux-gnu", "sapphirerapids"),
+        ("aarch64-linux-gnu", "cortex-a53"),
+        ("aarch64-linux-gnu", "neoverse-n1"),
+        ("thumbv7em-none-eabihf", "cortex-m4"),
+        ("thumbv8.1m.main-none-eabihf", "cortex-m55"),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+def test_between_kernels_integers_are_bytes(triple: str, cpu: str, dtype: str) -> None:
+    """Layers that read integers in more bits make them of bytes themselves: tensors are no larger than they must be."""
+    loaded = front_door.load(front_door.open(network(dtype, functions=False, zero=3)))
+    target = targets.parse(triple, cpu=cpu)
+    whole = passes(target)
+    until = [each.name for each in whole].index("fuse_epilogues") + 1
+    bindings = Graph.read(run_passes(loaded.module, whole[:until]).module).bindings
+    made = [dtype_of(var) for var, value in bindings if calls(value, "call_tir")]
+    assert len(made) > 6 and set(made[:-1]) <= {"int8", "uint8", "float32"}, made
 
 
 def pointwise(channels: int, *, one_scale: bool = False) -> onnx.ModelProto:

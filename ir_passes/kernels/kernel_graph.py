@@ -13,7 +13,9 @@ import tvm_ffi
 from tvm import DataType, relax, tirx
 from tvm.ir import TensorLoad
 
+from ... import hidden_integers as integers
 from ...annotations import MASKS, PATTERN, TEMPLATE, WHOLE
+from ...hidden_floats import name_of
 from ...ir_types import Load, PrimFunc, Scalar
 from ..core.graph import Expr, Graph, Var, leaves, substitute
 from ..core.rewriter import dtype_of, shape_of
@@ -70,9 +72,14 @@ class KernelCall:
         """Whether an element is a cast, a sum or a difference of an integer and numbers: no work to repeat."""
         if not self.is_pointwise or len(self.operands) != 1 or "int" not in dtype_of(self.operands[0]):
             return False
-        calls: list[Scalar] = []
-        tvm_ffi.structural_walk(self.function.body, ((tvm.ir.Call, tirx.Mul, tirx.Div), calls.append))
-        return not calls
+        work: list[Scalar] = []
+
+        def note(call: Scalar) -> None:
+            if name_of(call) not in (integers.ADD, integers.SUBTRACT):
+                work.append(call)
+
+        tvm_ffi.structural_walk(self.function.body, [(tvm.ir.Call, note), ((tirx.Mul, tirx.Div), work.append)])
+        return not work
 
     @property
     def masks(self) -> bool:

@@ -49,17 +49,18 @@ class _Network:
         return self.node("Conv", x, weights, bias, **how)
 
 
-def network(dtype: str, *, functions: bool = True) -> onnx.ModelProto:
+def network(dtype: str, *, functions: bool = True, zero: int = 0) -> onnx.ModelProto:
     """A first layer of three channels, a pool, depthwise and pointwise layers, a sum, a concatenation, a classifier.
 
     Args:
         functions: whether there is a function of floats, whose last digits differ from machine to machine.
+        zero: of what the depthwise layer reads, counted from the least integer.
     """
     net = _Network(dtype)
     x = net.pair("x", 0.03, 120)
     x = net.node("Relu", net.convolution(x, 0.03, (_CHANNELS, 3, 3, 3), pads=[1] * 4, strides=[2, 2]))
-    x = net.pair(x, 0.02, 0)
-    x = net.pair(net.node("MaxPool", x, kernel_shape=[3, 3], pads=[1] * 4), 0.02, 0)
+    x = net.pair(x, 0.02, zero)
+    x = net.pair(net.node("MaxPool", x, kernel_shape=[3, 3], pads=[1] * 4), 0.02, zero)
     y = net.node("Clip", net.convolution(x, 0.02, (_CHANNELS, 1, 3, 3), pads=[1] * 4, group=_CHANNELS), *_bounds(net))
     y = net.pair(y, 0.02, 0)
     y = net.pair(net.convolution(y, 0.02, (_CHANNELS, _CHANNELS, 1, 1)), 0.04, 130)

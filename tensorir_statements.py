@@ -88,6 +88,11 @@ def sequence(statements: Sequence[Stmt]) -> Stmt:
     return statements[0] if len(statements) == 1 else tirx.SeqStmt(list(statements))
 
 
+def flattened(body: Stmt) -> list[Stmt]:
+    """What a body does, one after the other: sequences within sequences are taken apart."""
+    return [inner for each in body.seq for inner in flattened(each)] if isinstance(body, tirx.SeqStmt) else [body]
+
+
 def whole(buffer: Buffer) -> Node:
     """All of a buffer, as blocks say what they read and write."""
     return tirx.BufferRegion(buffer, [Range.from_min_extent(int64(0), extent) for extent in buffer.shape])

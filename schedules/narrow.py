@@ -10,8 +10,7 @@ from tvm import relax
 from ..targets.target import FLOAT32_BITS, Target
 from .operators import attention, convolution, matmul, weight_product
 from .templates import dot_product, flash_attention, tensor_cores
-from .templates.attention import Heads, cycles
-from .templates.contraction import Workload
+from .templates.attention import cycles
 from .templates.template import Chooser
 from .tensorir.expressions import constant_shape
 
@@ -60,18 +59,13 @@ def saved_cycles(call: relax.Call, decide: Chooser) -> float:
     moved = read * _SAVED_BYTES * 8 / (FLOAT32_BITS * target.lanes()) / target.core.l2_vectors_per_cycle / target.cores
     if str(call.op.name) == "relax.tilewright.attention":
         sizes = attention.heads_of(call)
-        return _cycles(replace(sizes, integers=None), decide) - _cycles(sizes, decide) + moved
+        return decide.cycles(replace(sizes, integers=None)) - decide.cycles(sizes) + moved
     is_product = str(call.op.name) == "relax.matmul"
     if not is_product and convolution.geometry_of(call).is_depthwise:
         return moved
     workload = matmul.workload_of(call) if is_product else convolution.workload_of(call)
     wide = replace(workload, lhs="float32", rhs="float32", accumulator="float32")
-    return _cycles(wide, decide) - _cycles(workload, decide) + moved
-
-
-def _cycles(workload: Workload | Heads, decide: Chooser) -> float:
-    decision = decide(workload)
-    return decision.template.estimate(decision.workload, decision.choice, decide.target)
+    return decide.cycles(wide) - decide.cycles(workload) + moved
 
 
 def conversion_cycles(tensor: relax.Expr, float_readers: int, target: Target) -> float:

@@ -9,12 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-# TVM's TIR, which has no types.
-Buffer = Any
-Expr = Any
-Stmt = Any
+from ..ir_types import Buffer, Scalar, Stmt
 
 
 @dataclass(frozen=True)
@@ -31,9 +28,9 @@ class Operand:
     """
 
     buffer: Buffer
-    at: Callable[..., Expr]
+    at: Callable[..., Scalar]
     strides: Mapping[str, int]
-    thread: Expr = None
+    thread: Scalar = None
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from tvm import tirx
 
+from ..ir_types import Scalar, Stmt
 from . import rounding
-from .instructions import Emitted, Expr, Operand, Stmt
+from .instructions import Emitted, Operand
 from .vector_sums import zero_vectors
 
 _LOAD, _LOAD_BITS = "tilewright_load", 64
@@ -57,7 +58,7 @@ class LaneDots:
         count = extents["group"]
         step: list[Stmt] = []
 
-        def loaded(operand: Operand, groups: int, **at: int) -> Expr:
+        def loaded(operand: Operand, groups: int, **at: int) -> Scalar:
             value = self._loaded(operand, groups, **at)
             variable = tirx.Var("operand", value.ty)
             step.append(tirx.Bind(variable, value))
@@ -109,7 +110,7 @@ class LaneDots:
         )
         return "\n".join([*lines, ""])
 
-    def _loaded(self, operand: Operand, count: int, **at: int) -> Expr:
+    def _loaded(self, operand: Operand, count: int, **at: int) -> Scalar:
         """So many groups that lie side by side, as integers."""
         first, terms = operand.at(**at), count * self.group
         integer = f"int{self.group * self.bits}"

@@ -228,6 +228,10 @@ class Target:
             half_features=None,
         )
 
+    def unit(self, name: str) -> DotUnit:
+        """The unit of that name, which it has."""
+        return next(unit for unit in self.units if unit.name == name)
+
     def units_for(self, lhs: str, rhs: str, accumulator: str) -> tuple[DotUnit, ...]:
         """The units that multiply operands of these dtypes into such sums."""
         asked = (lhs, rhs, accumulator)

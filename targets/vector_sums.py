@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from tvm import tirx
 
-from .instructions import Operand, Stmt
+from ..ir_types import Stmt
+from .instructions import Operand
 
 
 def zero_vectors(sums: Operand, extents: Mapping[str, int], lanes: int, dtype: str) -> tuple[Stmt, ...]:

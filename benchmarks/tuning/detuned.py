@@ -21,7 +21,6 @@ from tilewright.compiler.reports.curves import svg
 from tilewright.compiler.tuning.session import Limits
 from tilewright.schedules.templates.template import Decision, Template, choose_default
 from tilewright.schedules.tuner.cost_model import CostModel, pretrained_for
-from tilewright.schedules.tuner.features import estimate_of
 from tilewright.schedules.tuner.search import Candidate, Sampling, Search, Task
 from tilewright.targets import parse
 from tilewright.targets.target import Target
@@ -56,7 +55,7 @@ def worst(templates: Sequence[Template[Any, Any]], workload: Any, target: Target
     template = choose_default(templates, workload, target).template
     choices = islice(template.space(workload, target), _LOOKED_AT)
     decisions = [Decision(template, workload, choice) for choice in choices]
-    return max(decisions, key=lambda each: estimate_of(each, target))
+    return max(decisions, key=lambda each: each.cycles(target))
 
 
 def curve(records: Path, make: Callable[[Target, int], Search | Sampling], trials: int) -> Curve:

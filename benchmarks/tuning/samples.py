@@ -11,7 +11,7 @@ from tilewright.schedules.templates.keys import parse_key
 from tilewright.schedules.templates.table import TEMPLATES, WORKLOADS
 from tilewright.schedules.templates.template import Decision, choose_default
 from tilewright.schedules.tuner.cost_model import Sample
-from tilewright.schedules.tuner.features import Features, estimate_of, features_of
+from tilewright.schedules.tuner.features import Features, features_of
 from tilewright.schedules.tuner.records import OK, Record, fingerprint, read
 from tilewright.schedules.tuner.search import Candidate, Task
 from tilewright.targets import parse
@@ -55,14 +55,14 @@ def _decisions(
     workload = parse_key(key, WORKLOADS)
     templates = [template for template in TEMPLATES if template.takes(workload, target)]
     default = choose_default(templates, workload, target)
-    base = estimate_of(default, target)
+    base = default.cycles(target)
     yield default, base, features_of(default, target, base, base), None
     for record in records:
         template = next((each for each in templates if each.name == record.template), None)
         choice = choices.parse(record.choice)
         if template is not None and choice in template.space(workload, target):
             decision = Decision(template, workload, choice)
-            estimate = estimate_of(decision, target)
+            estimate = decision.cycles(target)
             yield decision, estimate, features_of(decision, target, estimate, base), record
 
 

@@ -28,6 +28,7 @@ from ...ir_types import Buffer, Node, PrimFunc, Stmt
 from ...targets.cuda.tile_copies import TENSOR_MAP
 from ...targets.grid import TILE_COPY, TILE_LINE_BYTES
 from ...targets.target import Target
+from ...tensorir_statements import flattened
 from ..library.plan import align
 from ..library.tensor_spec import element_bytes
 from ..lowering.barriers import BARRIER, SHARED
@@ -116,7 +117,7 @@ def kernel_in_cuda(kernel: LoweredKernel, used: Used, target: Target) -> list[Gr
 def _grids(body: Stmt) -> Iterator[Stmt]:
     """The grids of a kernel; what stands between two is one."""
     between: list[Stmt] = []
-    for statement in _statements(body):
+    for statement in flattened(body):
         if isinstance(statement, tirx.AttrStmt) and statement.attr_key == LAUNCH:
             if between:
                 yield tirx.SeqStmt(between) if len(between) > 1 else between[0]
@@ -126,10 +127,6 @@ def _grids(body: Stmt) -> Iterator[Stmt]:
             between.append(statement)
     if between:
         yield tirx.SeqStmt(between) if len(between) > 1 else between[0]
-
-
-def _statements(body: Stmt) -> list[Stmt]:
-    return [inner for each in body.seq for inner in _statements(each)] if isinstance(body, tirx.SeqStmt) else [body]
 
 
 def _is_nothing(statement: Stmt) -> bool:

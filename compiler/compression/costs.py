@@ -16,11 +16,6 @@ def cycles_on(target: Target) -> Cycles:
     decide = Chooser(target, templates_for(target))
 
     def cycles(products: Sequence[Product]) -> float:
-        return sum(_cycles(Workload(1, each.rows, each.columns, (each.k,)), decide) for each in products)
+        return sum(decide.cycles(Workload(1, each.rows, each.columns, (each.k,))) for each in products)
 
     return cycles
-
-
-def _cycles(workload: Workload, decide: Chooser) -> float:
-    decision = decide(workload)
-    return decision.template.estimate(decision.workload, decision.choice, decide.target)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import tvm_ffi
 from tvm import s_tir, tirx
 
 from ...annotations import FALLBACK, FLOPS, TEMPLATE, THREADS
+from ...ir_types import Block, GlobalVar, IRModule, PrimFunc, Scalar
 from ..library.naming import identifier
 from ..library.plan import BufferKind, Bytes, Kernel
 from ..library.signature import MAX_THREADS
@@ -29,14 +29,14 @@ class KernelTable:
         kernel_of: for each function of the graph the position of its kernel.
     """
 
-    module: Any
+    module: IRModule
     graph: Graph
     symbols: tuple[str, ...]
     names: tuple[str, ...]
     kernel_of: Mapping[str, int]
 
     @property
-    def functions(self) -> list[tuple[str, Any]]:
+    def functions(self) -> list[tuple[str, PrimFunc]]:
         """The C name and the scheduled PrimFunc of each."""
         return [(symbol, self.module[name]) for symbol, name in zip(self.symbols, self.names, strict=True)]
 
@@ -78,10 +78,10 @@ class KernelTable:
         """The dtypes of the elements that kernels read, keep and write, and of floats that they round on the way."""
         dtypes: set[str] = set()
 
-        def note(block: Any) -> None:
+        def note(block: Block) -> None:
             dtypes.update(str(buffer.dtype) for buffer in block.alloc_buffers)
 
-        def note_rounded(cast: Any) -> None:
+        def note_rounded(cast: Scalar) -> None:
             if "float" in str(cast.ty.dtype):
                 dtypes.add(str(cast.ty.dtype))
 
@@ -91,11 +91,11 @@ class KernelTable:
         return dtypes
 
 
-def kernel_table(module: Any, graph: Graph, prefix: str) -> KernelTable:
+def kernel_table(module: IRModule, graph: Graph, prefix: str) -> KernelTable:
     """The kernels that a graph of this module needs, their C names with this prefix."""
     names: list[str] = []
     kernel_of: dict[str, int] = {}
-    known: dict[Any, int] = {}
+    known: dict[GlobalVar, int] = {}
     for function in graph.functions:
         key = tvm_ffi.StructuralKey(module[function].without_attr("global_symbol"))
         kernel_of[function] = known.setdefault(key, len(names))

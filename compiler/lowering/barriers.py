@@ -26,6 +26,7 @@ from ...annotations import AHEAD
 from ...errors import CompilerError
 from ...ir_types import Buffer, Node, PrimFunc, Stmt
 from ...schedules.tensorir.rebuild import found, with_body
+from ...tensorir_statements import flattened, sequence
 from .launches import LAUNCH
 
 BARRIER = "tirx.tvm_storage_sync"
@@ -93,7 +94,7 @@ class _Walk:
     def statement(self, node: Stmt) -> Stmt:
         """The statement with barriers, those before it included."""
         if isinstance(node, tirx.SeqStmt):
-            return _sequence(self.statement(each) for each in node.seq)
+            return sequence([inner for each in node.seq for inner in flattened(self.statement(each))])
         if isinstance(node, tirx.AttrStmt):
             return tirx.AttrStmt(node.node, node.attr_key, node.value, self.statement(node.body))
         own = self._accesses(node)
@@ -107,7 +108,7 @@ class _Walk:
             raise CompilerError("threads would have to wait for each other in a branch that some of them take")
         if self._since.conflicts(own):
             self._since = own
-            return tirx.SeqStmt([_barrier(), node])
+            return tirx.SeqStmt([barrier(), node])
         self._since.add(own)
         return node
 
@@ -121,12 +122,6 @@ class _Walk:
         return {each for each in own if each.scope() == SHARED}
 
 
-def _barrier() -> Stmt:
+def barrier() -> Stmt:
+    """All threads of a block wait for each other."""
     return tirx.Evaluate(Call(Op.get(BARRIER), [StringImm(SHARED)], ret_ty=PrimType("int32")))
-
-
-def _sequence(statements: Iterable[Stmt]) -> Stmt:
-    flat: list[Stmt] = []
-    for each in statements:
-        flat += list(each.seq) if isinstance(each, tirx.SeqStmt) else [each]
-    return flat[0] if len(flat) == 1 else tirx.SeqStmt(flat)

@@ -12,13 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import tvm
 import tvm_ffi
 from tvm import tirx
 
-from ...ir_types import For, Scalar, Var
+from ...ir_types import Analyzer, For, Scalar, Var
 from ...schedules.tensorir.rebuild import mentions, substituted
 
 
@@ -105,7 +104,7 @@ def apart(of: BeforeEnd, variable: Var | None = None) -> BeforeEnd:
             return of
 
 
-def before_end(conditions: Sequence[BeforeEnd], loop: For, around: Sequence[For], inner: Sequence[For]) -> Any:
+def before_end(conditions: Sequence[BeforeEnd], loop: For, around: Sequence[For], inner: Sequence[For]) -> Scalar:
     """The condition that one of several holds in some iteration of inner loops; None where that is not known."""
     analyzer = tvm.sym.Analyzer()
     for each in (*around, loop, *inner):
@@ -141,7 +140,7 @@ def before_end(conditions: Sequence[BeforeEnd], loop: For, around: Sequence[For]
     return found if found.span else apart(found, loop.loop_var)
 
 
-def _least(of: BeforeEnd, analyzer: Any, first: Mapping[Var, Scalar], *, drop: bool = False) -> BeforeEnd:
+def _least(of: BeforeEnd, analyzer: Analyzer, first: Mapping[Var, Scalar], *, drop: bool = False) -> BeforeEnd:
     """A condition that holds wherever the given one does in some iteration of inner loops.
 
     What these only add has its least value; where that is to be dropped it goes to the other side.
@@ -157,7 +156,7 @@ def _least(of: BeforeEnd, analyzer: Any, first: Mapping[Var, Scalar], *, drop: b
     return of if isinstance(more, tirx.IntImm) else BeforeEnd(base + int(least) if int(least) else base, 0, of.end)
 
 
-def _lower(analyzer: Any, one: Scalar, other: Scalar) -> Scalar | None:
+def _lower(analyzer: Analyzer, one: Scalar, other: Scalar) -> Scalar | None:
     difference = analyzer.simplify(other - one)
     if not isinstance(difference, tirx.IntImm):
         return None

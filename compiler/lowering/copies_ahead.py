@@ -24,13 +24,12 @@ from functools import cached_property
 
 import tvm
 from tvm import tirx
-from tvm.ir import Call, Op, PrimType, StringImm
 
 from ...annotations import AHEAD, COPY, LATE, without
 from ...ir_passes.core.buffers import with_buffers
 from ...ir_types import Analyzer, Buffer, For, Node, PrimFunc, Scalar, Stmt
 from ...schedules.tensorir.expressions import dtype_bits
-from ...schedules.tensorir.rebuild import found, sequence, substituted, with_body
+from ...schedules.tensorir.rebuild import found, substituted, with_body
 from ...targets.grid import (
     COPY_COMMIT,
     COPY_FENCE,
@@ -42,7 +41,8 @@ from ...targets.grid import (
     TILES_WAIT,
 )
 from ...targets.target import TargetFunction
-from .barriers import BARRIER, SHARED
+from ...tensorir_statements import flattened, sequence
+from .barriers import SHARED, barrier
 from .launches import LAUNCH
 from .shared_copies import UNIT_BYTES, Copy, Move, called, copy_of, move_of
 from .tile_copies import Tiles, tiles_of
@@ -92,7 +92,7 @@ class _Walk:
 
     def _pipeline(self, loop: For, stages: int) -> _Pipeline:
         copies, sums, shared = [], [], []
-        for each in _flat(loop.body):
+        for each in flattened(loop.body):
             if any(COPY.of(inner) for inner in found(each, tirx.For)):
                 copies.append(copy_of(each))
                 for inner in copies[-1].nest:
@@ -102,10 +102,6 @@ class _Walk:
             else:
                 sums.append(each)
         return _Pipeline(loop, stages, copies, sums, shared, self._names, self._places, self._analyzer)
-
-
-def _flat(body: Stmt) -> list[Stmt]:
-    return [inner for each in body.seq for inner in _flat(each)] if isinstance(body, tirx.SeqStmt) else [body]
 
 
 class _Pipeline:
@@ -164,7 +160,7 @@ class _Pipeline:
             before.append(tirx.For(first, zero, _like(slab, begin), tirx.ForKind.UNROLLED, sequence(filled)))
         for _ in range(ahead - begin):
             before += self._commit()
-        body: list[Stmt] = [*self._awaited(slab), *self._call(f"{COPY_WAIT}{ahead - 1}"), *self._shown(), _barrier()]
+        body: list[Stmt] = [*self._awaited(slab), *self._call(f"{COPY_WAIT}{ahead - 1}"), *self._shown(), barrier()]
         loads: list[Stmt] = []
         stores: list[Stmt] = []
         if self._slabs > ahead:
@@ -246,7 +242,7 @@ class _Pipeline:
             return []
         places = [self._barrier_of(tirx.IntImm("int32", place)) for place in range(self._stages)]
         begun = [called(self._names[TILES_BEGIN], place) for place in places]
-        return [tirx.AllocBuffer(self._arrived), self._by_one([*begun, called(self._names[COPY_FENCE])]), _barrier()]
+        return [tirx.AllocBuffer(self._arrived), self._by_one([*begun, called(self._names[COPY_FENCE])]), barrier()]
 
     def _asked(self, slab: Scalar) -> list[Stmt]:
         """What one thread asks for of a slab."""
@@ -302,7 +298,3 @@ def _renewed(statement: Stmt) -> Stmt:
 
 def _like(variable: Scalar, value: int) -> Scalar:
     return tirx.IntImm(str(variable.ty.dtype), value)
-
-
-def _barrier() -> Stmt:
-    return tirx.Evaluate(Call(Op.get(BARRIER), [StringImm(SHARED)], ret_ty=PrimType("int32")))

@@ -19,7 +19,7 @@ from tvm import tirx
 
 from ...annotations import ROLLED, without
 from ...ir_types import For, PrimFunc, Stmt
-from ...schedules.tensorir.rebuild import sequence
+from ...tensorir_statements import sequence
 
 COUNT, TURN = "tilewright_count", "tilewright_turn"
 TEXTS = {

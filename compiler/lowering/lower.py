@@ -27,6 +27,7 @@ from ...failures import failing_in
 from ...ir_types import Buffer, For, IRModule, PrimFunc, Scalar, Stmt, TvmTarget
 from ...schedules.tensorir.rebuild import with_body
 from ...targets.target import DotUnit, TargetFunction
+from ...tensorir_statements import flattened
 from ..library.plan import Bytes
 from ..library.tensor_spec import element_bytes
 from .barriers import SHARED, insert_barriers
@@ -265,7 +266,7 @@ def _raw_abi(function: PrimFunc) -> tuple[PrimFunc, tuple[Bytes, ...]]:
         take(parameter)
     scratch: list[Bytes] = []
     body: list[Stmt] = []
-    for statement in _statements(function.body):
+    for statement in flattened(function.body):
         if isinstance(statement, tirx.AllocBuffer) and statement.buffer.scope() == "global":
             take(statement.buffer)
             scratch.append(_allocated_bytes(statement.buffer))
@@ -276,10 +277,6 @@ def _raw_abi(function: PrimFunc) -> tuple[PrimFunc, tuple[Bytes, ...]]:
     body.append(tirx.stmt.Return(tirx.IntImm("int32", 0)))
     raw = tirx.PrimFunc(parameters, tirx.SeqStmt([*declarations, *body]), tvm.ir.PrimType("int32"), function.attrs)
     return raw, tuple(scratch)
-
-
-def _statements(body: Stmt) -> list[Stmt]:
-    return [inner for item in body.seq for inner in _statements(item)] if isinstance(body, tirx.SeqStmt) else [body]
 
 
 def _keep_on_stack(statement: Stmt) -> Stmt:

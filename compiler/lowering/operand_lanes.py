@@ -27,7 +27,8 @@ from tvm.ir import Call, Op, TensorLoad
 
 from ...annotations import LHS, PLACES, operands
 from ...ir_types import Analyzer, Buffer, For, Load, Node, PrimFunc, Scalar, Stmt, Var
-from ...schedules.tensorir.rebuild import mentions, sequence, substituted
+from ...schedules.tensorir.rebuild import mentions, substituted
+from ...tensorir_statements import sequence
 
 _DTYPE = "float32"
 

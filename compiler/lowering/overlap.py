@@ -20,9 +20,8 @@ before `select_dots.py` puts instructions in them; without any they compute the 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import tvm
 import tvm_ffi
@@ -30,14 +29,16 @@ from tvm import tirx
 
 from ...annotations import OVERLAP, SUMS, TILES, UNIT, without
 from ...ir_passes.core.buffers import with_buffers
-from ...schedules.tensorir.rebuild import sequence, substituted, with_body
+from ...ir_types import Buffer, For, Node, PrimFunc, Scalar, Stmt, Var
+from ...schedules.tensorir.rebuild import substituted, with_body
+from ...tensorir_statements import flattened, sequence
 
 # More rows of an epilogue than this between two steps of k are a loop.
 _MAX_UNROLLED_ROWS = 4
 _IN_ORDER = (tirx.ForKind.SERIAL, tirx.ForKind.UNROLLED)
 
 
-def overlap_epilogues(function: Any, workers: int) -> Any:
+def overlap_epilogues(function: PrimFunc, workers: int) -> PrimFunc:
     """Rewrites the marked nests of a function whose buffers are flat.
 
     Args:
@@ -45,7 +46,7 @@ def overlap_epilogues(function: Any, workers: int) -> Any:
     """
     found = False
 
-    def rewritten(loop: Any) -> Any:
+    def rewritten(loop: For) -> Stmt:
         nonlocal found
         nest = _nest(loop)
         if not nest or OVERLAP.of(nest[-1]) is None:
@@ -60,7 +61,7 @@ def overlap_epilogues(function: Any, workers: int) -> Any:
     return _renamed(function.with_body(body)) if found else function
 
 
-def _nest(loop: Any) -> list[Any]:
+def _nest(loop: For) -> list[For]:
     """The loops from `loop` to the first that holds anything but a loop in order or is marked."""
     nest = [loop]
     while OVERLAP.of(nest[-1]) is None and isinstance(nest[-1].body, tirx.For) and nest[-1].body.kind in _IN_ORDER:
@@ -68,14 +69,14 @@ def _nest(loop: Any) -> list[Any]:
     return nest
 
 
-def _run_of_worker(loop: Any, workers: int) -> Any:
+def _run_of_worker(loop: For, workers: int) -> Stmt:
     """A parallel loop over as many workers as there is work for, and in it one over a worker's run of iterations."""
     index, extent = loop.loop_var, int(loop.extent)
     workers = min(workers, extent)
     kind = str(index.ty.dtype)
     few, more = divmod(extent, workers)  # the first workers have one more each
 
-    def number(value: int) -> Any:
+    def number(value: int) -> Scalar:
         return tirx.IntImm(kind, value)
 
     worker, step = (tirx.Var(f"{index.name}_{part}", index.ty) for part in ("worker", "step"))
@@ -98,22 +99,22 @@ class _Tile:
         epilogue: what is done with the sums.
     """
 
-    allocations: Sequence[Any]
-    zero: Sequence[Any]
-    k: Sequence[Any]
-    step: Any
-    epilogue: Any
+    allocations: Sequence[Stmt]
+    zero: Sequence[Stmt]
+    k: Sequence[For]
+    step: Stmt
+    epilogue: Stmt
 
     @property
-    def sums(self) -> Any:
+    def sums(self) -> Buffer:
         """The buffer of the sums."""
-        stores: list[Any] = []
+        stores: list[Stmt] = []
         tvm_ffi.structural_walk(self.step, (tirx.BufferStore, stores.append))
         return stores[0].buffer
 
 
-def _tile(body: Any) -> _Tile:
-    statements = _statements(body)
+def _tile(body: Stmt) -> _Tile:
+    statements = flattened(body)
     allocations = [each for each in statements if isinstance(each, tirx.AllocBuffer)]
     rest = [each for each in statements if not isinstance(each, tirx.AllocBuffer)]
     at = next(number for number, each in enumerate(rest) if isinstance(each, tirx.For) and SUMS.of(each))
@@ -123,7 +124,7 @@ def _tile(body: Any) -> _Tile:
     return _Tile(allocations, rest[:at], k, k[-1].body, sequence(rest[at + 1 :]))
 
 
-def _woven(nest: Sequence[Any]) -> Any:
+def _woven(nest: Sequence[For]) -> Stmt:
     """The nest with the epilogue of a tile inside the loops over k of the next one, and that of the last behind it."""
     tile = _tile(nest[-1].body)
     sums = tile.sums
@@ -131,14 +132,14 @@ def _woven(nest: Sequence[Any]) -> Any:
     both = tirx.decl_buffer([2 * size], str(sums.dtype), str(sums.name), scope=sums.scope())
     number = _count(nest)
 
-    def using(statement: Any, half: Any) -> Any:
-        def moved(_: Any, indices: Sequence[Any]) -> list[Any]:
+    def using(statement: Stmt, half: Scalar) -> Stmt:
+        def moved(_: Node, indices: Sequence[Scalar]) -> list[Scalar]:
             (at,) = indices
             return [tirx.Ramp(at.base + half, at.stride, at.lanes) if isinstance(at, tirx.Ramp) else at + half]
 
         return with_buffers(statement, {sums: both}, moved=moved)
 
-    def epilogue_of(which: Any, statement: Any) -> Any:
+    def epilogue_of(which: Scalar, statement: Stmt) -> Stmt:
         return using(substituted(statement, _iteration(nest, which)), which % 2 * size)
 
     # No tile is before the first: what its number would be does not matter.
@@ -158,9 +159,9 @@ def _woven(nest: Sequence[Any]) -> Any:
     return sequence([*allocations, body, epilogue_of(last, tile.epilogue)])
 
 
-def _some_rows(tile: _Tile, condition: Any, moved: Any) -> Any:
+def _some_rows(tile: _Tile, condition: Scalar, moved: Callable[[Stmt], Stmt]) -> Stmt:
     """The rows of an epilogue that a step of k computes: as many in each, from the first step on."""
-    rows = _statements(tile.epilogue)
+    rows = flattened(tile.epilogue)
     loop = rows[0] if len(rows) == 1 and isinstance(rows[0], tirx.For) and rows[0].kind in _IN_ORDER else None
     count = 1 if loop is None else int(loop.extent)
     steps = math.prod(int(each.extent) for each in tile.k)
@@ -180,7 +181,7 @@ def _some_rows(tile: _Tile, condition: Any, moved: Any) -> Any:
     return tirx.IfThenElse(condition, part, None)
 
 
-def _count(loops: Sequence[Any]) -> Any:
+def _count(loops: Sequence[For]) -> Scalar:
     """Which iteration of a nest it is."""
     number = loops[0].loop_var
     for loop in loops[1:]:
@@ -188,7 +189,7 @@ def _count(loops: Sequence[Any]) -> Any:
     return number
 
 
-def _iteration(nest: Sequence[Any], number: Any) -> Mapping[Any, Any]:
+def _iteration(nest: Sequence[For], number: Scalar) -> Mapping[Var, Scalar]:
     """The variables of a nest in its iteration of that number."""
     values = {}
     for loop in reversed(nest[1:]):
@@ -197,10 +198,6 @@ def _iteration(nest: Sequence[Any], number: Any) -> Mapping[Any, Any]:
     return {**values, nest[0].loop_var: number}
 
 
-def _statements(body: Any) -> list[Any]:
-    return [inner for item in body.seq for inner in _statements(item)] if isinstance(body, tirx.SeqStmt) else [body]
-
-
-def _renamed(function: Any) -> Any:
+def _renamed(function: PrimFunc) -> PrimFunc:
     """The function with variables of their own in what it now does in two places."""
     return tirx.transform.ConvertSSA()(tvm.IRModule({"main": function}))["main"]

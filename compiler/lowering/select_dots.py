@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import tvm
 import tvm_ffi
@@ -17,9 +16,11 @@ from tvm import tirx
 from tvm.ir import TensorLoad
 
 from ...annotations import LHS, RHS, ROLE, ROLLED, SUMS, TILES, UNIT, operands, without, without_roles
-from ...schedules.tensorir.rebuild import found, sequence, substituted, with_body
-from ...targets.instructions import Emitted, Expr, Instructions, Operand, Stmt
+from ...ir_types import Buffer, For, Node, PrimFunc, Scalar, Stmt, Var
+from ...schedules.tensorir.rebuild import found, substituted, with_body
+from ...targets.instructions import Emitted, Instructions, Operand
 from ...targets.target import DotUnit
+from ...tensorir_statements import sequence
 from .launches import LAUNCH
 from .tried_values import are_equal
 
@@ -29,7 +30,7 @@ _THREAD = "threadIdx.x"
 _MAX_EXTENT = 1 << 31  # of a part of an index whose bounds are known
 
 
-def select_dots(function: Any, units: Mapping[str, DotUnit]) -> Any:
+def select_dots(function: PrimFunc, units: Mapping[str, DotUnit]) -> PrimFunc:
     """The function with instructions of `units`, by their names, where loops are marked; operands lose their roles."""
     return function.with_body(without_roles(_Selection(units).statement(function.body)))
 
@@ -44,9 +45,9 @@ class _Selection:
         self._after_sums: Sequence[Stmt] = ()
         self._around_tiles: tuple[Sequence[Stmt], Sequence[Stmt]] | None = None
         self._stays_in_loop = False
-        self._thread: Any = None  # the place of a thread in its warp
+        self._thread: Var | None = None  # the place of a thread in its warp
 
-    def statement(self, node: Any) -> Any:
+    def statement(self, node: Node) -> Node:
         """The statement with instructions."""
         if isinstance(node, tirx.SeqStmt):
             return sequence([self.statement(each) for each in node.seq])
@@ -61,13 +62,13 @@ class _Selection:
             return tirx.IfThenElse(node.condition, self.statement(node.then_case), otherwise)
         return node
 
-    def _note_place(self, launch: Any) -> None:
+    def _note_place(self, launch: Stmt) -> None:
         place = launch.node.var
         self._analyzer.bind(place, tvm.ir.Range.from_min_extent(tirx.IntImm(str(place.ty.dtype), 0), launch.value))
         if str(launch.node.thread_tag) == _THREAD:
             self._thread = place
 
-    def _loop(self, loop: Any) -> Any:
+    def _loop(self, loop: For) -> Stmt:
         unit = self._units.get(UNIT.of(loop) or "")
         if unit is not None:
             return self._instructions(loop, unit.instructions())
@@ -85,8 +86,8 @@ class _Selection:
             return sequence([*before, new, *behind])
         return new
 
-    def _instructions(self, outer: Any, instructions: Instructions) -> Any:
-        loops: dict[str, Any] = {}
+    def _instructions(self, outer: For, instructions: Instructions) -> Stmt:
+        loops: dict[str, For] = {}
         body = outer
         while isinstance(body, tirx.For):
             loops[_role(body)] = body
@@ -103,12 +104,12 @@ class _Selection:
         self._around_tiles = (emitted.before_tiles, emitted.after_tiles)
         return sequence(emitted.step)
 
-    def _operand(self, product: Expr, role: str, loops: Mapping[str, Any]) -> Operand:
+    def _operand(self, product: Scalar, role: str, loops: Mapping[str, For]) -> Operand:
         (value,) = operands(product, role)
         (load,) = found(value, TensorLoad)
         return self._access(load.source, load.indices[0], loops)
 
-    def _access(self, buffer: Any, index: Any, loops: Mapping[str, Any]) -> Operand:
+    def _access(self, buffer: Buffer, index: Scalar, loops: Mapping[str, For]) -> Operand:
         """How `index` depends on the loops of an instruction.
 
         Raises:
@@ -122,7 +123,7 @@ class _Selection:
 
         index = self._factored(index)
 
-        def at(**values: int) -> Expr:
+        def at(**values: int) -> Scalar:
             chosen = {
                 variable: tirx.IntImm(str(variable.ty.dtype), values.get(role, 0))
                 for role, variable in variables.items()
@@ -146,11 +147,11 @@ class _Selection:
             raise ValueError(f"the index {index} is not linear in the loops of an instruction")
         return Operand(buffer, at, strides, self._thread)
 
-    def _factored(self, index: Any) -> Any:
+    def _factored(self, index: Scalar) -> Scalar:
         """The index with ``(g * a + b) // (g * c)`` as ``a // c``, and the remainder likewise, where 0 <= b < g."""
 
-        def change(node: Any) -> Any:
-            parts: dict[Any, Any] = {}
+        def change(node: Node) -> Node:
+            parts: dict[Node, Node] = {}
             dividend = self._with_parts(node.a, parts)
             variables = list(dict.fromkeys(found(dividend, tirx.Var)))
             linear = list(tvm.sym.detect_linear_equation(dividend, variables))
@@ -175,7 +176,7 @@ class _Selection:
 
         return tvm_ffi.structural_map(index, [(tirx.FloorDiv, change), (tirx.FloorMod, change)])
 
-    def _with_parts(self, index: Any, parts: dict[Any, Any]) -> Any:
+    def _with_parts(self, index: Scalar, parts: dict[Node, Node]) -> Scalar:
         """A sum in which quotients and remainders are variables, whose values are added to `parts`."""
         if isinstance(index, tirx.FloorDiv | tirx.FloorMod):
             part = tirx.Var("part", index.ty)
@@ -191,7 +192,7 @@ class _Selection:
         return index
 
 
-def _role(loop: Any) -> str:
+def _role(loop: For) -> str:
     role = ROLE.of(loop)
     assert role is not None
     return role

@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx
 
 _FIRST_WITH_FREE_INITIALIZERS = 4  # IR version: before, every initializer is an input, too
-_DEFAULT_DOMAINS = ("", "ai.onnx")
+DEFAULT_DOMAINS = ("", "ai.onnx")
 
 
 def with_lifted_constants(proto: onnx.ModelProto) -> onnx.ModelProto:
@@ -32,7 +32,7 @@ def with_lifted_constants(proto: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _tensor(node: onnx.NodeProto) -> onnx.TensorProto | None:
-    if node.op_type != "Constant" or node.domain not in _DEFAULT_DOMAINS:
+    if node.op_type != "Constant" or node.domain not in DEFAULT_DOMAINS:
         return None
     return next(
         (

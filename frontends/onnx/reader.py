@@ -14,7 +14,7 @@ from ...errors import ModelError, TilewrightError, UnsupportedVersionError
 from ..opened import OpenedModel
 from .external_data import check_external_data
 from .function_calls import check_calls
-from .lifted_constants import with_lifted_constants
+from .lifted_constants import DEFAULT_DOMAINS, with_lifted_constants
 from .proto_walk import every_node, every_tensor
 from .sparse_tensors import with_dense_tensors
 from .tensor_data import check_tensor_data
@@ -23,7 +23,6 @@ _NEWEST_OPSET = onnx.defs.onnx_opset_version()
 _OLDEST_OPSET = 1
 _LARGEST_PROTOBUF = 1 << 31
 _REPLACED = "replaced.operators"  # a domain of which ONNX's checker knows nothing
-_DEFAULT_DOMAINS = ("", "ai.onnx")
 _REMARKS = ("doc_string", "metadata_props", "producer_name", "producer_version")  # nothing depends on them
 # Logs of third-party readers repeat what our error says, and would reach the user's terminal.
 logging.getLogger("onnx_ir").setLevel(logging.ERROR)
@@ -101,7 +100,7 @@ def _check_header(proto: onnx.ModelProto, where: str) -> None:
                 f"the model uses versions {versions[entry.domain]} and {entry.version} of the operators of one domain",
                 where=f"{where}: domain '{entry.domain or 'ai.onnx'}'",
             )
-    for domain in _DEFAULT_DOMAINS:
+    for domain in DEFAULT_DOMAINS:
         version = versions.get(domain)
         if version is not None and not _OLDEST_OPSET <= version <= _NEWEST_OPSET:
             raise UnsupportedVersionError(
@@ -162,7 +161,7 @@ def _shell(proto: onnx.ModelProto) -> onnx.ModelProto:
     versions = {entry.domain or "ai.onnx": entry.version for entry in proto.opset_import}
     shell.opset_import.append(onnx.helper.make_opsetid(_REPLACED, 1))
     for node in every_node(shell):
-        if node.domain in _DEFAULT_DOMAINS and _is_replaced(node.op_type, versions.get("ai.onnx", 1)):
+        if node.domain in DEFAULT_DOMAINS and _is_replaced(node.op_type, versions.get("ai.onnx", 1)):
             node.domain = _REPLACED
     weights = {tensor.name: tensor for tensor in proto.graph.initializer}
     shell.graph.input.extend(value for value in proto.graph.input if value.name not in weights)

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..core.constants import Array
 from ..core.match import calls
+from ..operators.linear import TRANSPOSED
 from .columns import matrix_of, weights_of
 from .layers import Layer
 
@@ -26,10 +27,7 @@ def can_be_changed(layer: Layer) -> bool:
     """Whether weights are finite, and one matrix: products may have a matrix for each of a batch."""
     if is_product(layer) and layer.weights.ndim != 2:
         return False
-    return not calls(layer.call, *_TRANSPOSED) and bool(np.isfinite(layer.weights).all())
-
-
-_TRANSPOSED = ("nn.conv1d_transpose", "nn.conv2d_transpose", "nn.conv3d_transpose")
+    return not calls(layer.call, *TRANSPOSED) and bool(np.isfinite(layer.weights).all())
 
 
 def matrix_by_outputs(layer: Layer) -> Array:

@@ -16,9 +16,9 @@ from ..core.match import calls
 from ..core.rewriter import Rewriter, dtype_of, rebuild, rewrite
 from ..core.sources import split
 from ..dialect.attention import is_attention
+from .linear import PRODUCTS
 
 # Operators that multiply their two operands.
-_PRODUCTS = ("matmul", "nn.conv1d", "nn.conv2d", "nn.conv3d")
 
 
 def _always(call: Expr) -> bool:
@@ -71,7 +71,7 @@ class CastOperands(GraphPass):
 
 def _multiplied(value: Expr) -> int:
     """How many of a call's arguments, the first ones, are multiplied with each other; 0 for another expression."""
-    if calls(value, *_PRODUCTS):
+    if calls(value, *PRODUCTS):
         return 2
     return 3 if is_attention(value) else 0
 

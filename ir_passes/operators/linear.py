@@ -13,8 +13,9 @@ from ..core.graph import Expr
 from ..core.match import calls
 from ..core.rewriter import dtype_of, rebuild
 
-_CONVOLUTIONS = ("nn.conv1d", "nn.conv2d", "nn.conv3d")
-_TRANSPOSED = ("nn.conv1d_transpose", "nn.conv2d_transpose", "nn.conv3d_transpose")
+CONVOLUTIONS = ("nn.conv1d", "nn.conv2d", "nn.conv3d")
+TRANSPOSED = ("nn.conv1d_transpose", "nn.conv2d_transpose", "nn.conv3d_transpose")
+PRODUCTS = ("matmul", *CONVOLUTIONS)
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Linear:
         wide = np.abs(weights.astype(np.float64))
         if calls(self.call, "matmul"):
             return np.asarray(wide.max(axis=-2, initial=0.0))
-        if calls(self.call, *_CONVOLUTIONS):
+        if calls(self.call, *CONVOLUTIONS):
             return np.asarray(wide.reshape(len(wide), -1).max(axis=1, initial=0.0))
         grouped = wide.reshape(self.groups, wide.shape[0] // self.groups, wide.shape[1], -1)
         return np.asarray(grouped.max(axis=(1, 3), initial=0.0))
@@ -71,7 +72,7 @@ class Linear:
         wide = self.weights.astype(np.float64)
         if calls(self.call, "matmul"):
             return wide * scale
-        if calls(self.call, *_CONVOLUTIONS):
+        if calls(self.call, *CONVOLUTIONS):
             return wide * scale.reshape(-1, *[1] * (wide.ndim - 1))
         grouped = wide.reshape(self.groups, -1, *wide.shape[1:])
         factor = scale.reshape(self.groups, 1, wide.shape[1], *[1] * (wide.ndim - 2))
@@ -82,7 +83,7 @@ class Linear:
         wide = self.weights.astype(np.float64)
         if calls(self.call, "matmul"):
             return wide * scale[:, None]
-        if calls(self.call, *_TRANSPOSED):
+        if calls(self.call, *TRANSPOSED):
             return wide * scale.reshape(-1, *[1] * (wide.ndim - 1))
         grouped = wide.reshape(self.groups, -1, *wide.shape[1:])
         factor = scale.reshape(self.groups, 1, wide.shape[1], *[1] * (wide.ndim - 2))
@@ -94,7 +95,7 @@ class Linear:
             if self.weights.ndim != 2:
                 return None
             return np.asarray(vector @ self.weights.astype(np.float64))
-        if calls(self.call, *_TRANSPOSED) or any(int(width) for width in self.call.attrs.padding):
+        if calls(self.call, *TRANSPOSED) or any(int(width) for width in self.call.attrs.padding):
             return None
         return np.asarray(self.scaled_inputs(vector).sum(axis=tuple(range(1, self.weights.ndim))))
 
@@ -106,11 +107,11 @@ def find_linear(value: Call) -> Linear | None:
         if weights is None or weights.ndim < 2 or value.args[0].ty.ndim < 2 or value.ty.ndim < 2:
             return None
         return Linear(value, weights, 1, value.args[0].ty.ndim - 1, value.ty.ndim - 1)
-    if not calls(value, *_CONVOLUTIONS, *_TRANSPOSED):
+    if not calls(value, *CONVOLUTIONS, *TRANSPOSED):
         return None
     weights = array_of(value.args[1])
     attrs = value.attrs
-    kernel_layout = "IO" if calls(value, *_TRANSPOSED) else "OI"
+    kernel_layout = "IO" if calls(value, *TRANSPOSED) else "OI"
     if (
         weights is None
         or not str(attrs.data_layout).startswith("NC")

@@ -17,13 +17,13 @@ from ..core.match import calls
 from ..core.rewriter import Rewriter, dtype_of, rebuild, rewrite
 from ..dialect.attention import is_attention
 from ..dialect.quantize import dequantize
+from ..operators.linear import CONVOLUTIONS
 from .activation_products import attention_of_integers, product_of_activations
 from .factors import LARGEST, Factor, factor_of, with_dtype
 from .quantized_values import SHIFT, as_array, dequantized, integer
 from .reach import fits, largest_column
 
-_CONVOLUTIONS = ("nn.conv1d", "nn.conv2d", "nn.conv3d")
-PRODUCTS = ("matmul", *_CONVOLUTIONS)
+PRODUCTS = ("matmul", *CONVOLUTIONS)
 
 
 def _never(call: Expr) -> bool:

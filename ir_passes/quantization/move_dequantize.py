@@ -15,9 +15,9 @@ from ..core.graph import Expr, Var
 from ..core.match import calls, made_by, only_use
 from ..core.rewriter import Rewriter, dtype_of, rewrite
 from ..dialect.quantize import QUANTIZE, dequantize, quantize, range_of
+from ..operators.canonical_moves import RESHAPES
 from .quantized_values import (
     CHOICES,
-    RESHAPES,
     Dequantized,
     as_array,
     dequantized,

@@ -15,11 +15,11 @@ from ..core.graph import Expr
 from ..core.match import calls, made_by
 from ..core.rewriter import Rewriter, dtype_of
 from ..dialect.quantize import DEQUANTIZE
+from ..operators.canonical_moves import RESHAPES
 
 # Operators that choose the largest: the same of integers as of the floats that those stand for, by a positive scale.
 CHOICES = ("nn.max_pool1d", "nn.max_pool2d", "nn.max_pool3d", "max")
 # Operators that leave elements in their order.
-RESHAPES = ("reshape", "expand_dims", "squeeze", "flatten", "nn.batch_flatten")
 # Operators that do the same to integers as to the floats that those stand for: they take elements from one place to
 # another, or choose.
 MOVES = (

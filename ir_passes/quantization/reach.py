@@ -8,9 +8,9 @@ from ..core.constants import Array, array_of
 from ..core.graph import Expr
 from ..core.match import calls, made_by
 from ..core.rewriter import Rewriter, dtype_of
+from ..operators.linear import PRODUCTS
 from .quantized_values import MOVES
 
-_PRODUCTS = ("matmul", "nn.conv1d", "nn.conv2d", "nn.conv3d")
 _LIMIT = 2**31
 # How many operators are looked through; what is behind more may be anything of its dtype.
 _DEPTH = 8
@@ -28,7 +28,7 @@ def reach(rewriter: Rewriter, expr: Expr, depth: int = _DEPTH) -> int:
         return largest(known)
     limits = np.iinfo(dtype_of(expr))
     bound = max(int(limits.max), -int(limits.min))
-    made = made_by(rewriter, expr, "astype", "add", "subtract", *_PRODUCTS, *MOVES)
+    made = made_by(rewriter, expr, "astype", "add", "subtract", *PRODUCTS, *MOVES)
     if made is None or not depth or limits.bits <= 8:
         return bound
     operands = list(made.args)
@@ -37,7 +37,7 @@ def reach(rewriter: Rewriter, expr: Expr, depth: int = _DEPTH) -> int:
     if "int" not in dtype_of(operands[0]):
         return bound
     factor = 1
-    if calls(made, *_PRODUCTS):
+    if calls(made, *PRODUCTS):
         weights = array_of(operands[1])
         if weights is None:
             return bound

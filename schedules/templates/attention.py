@@ -34,7 +34,7 @@ from .contraction import MultiplyAddChoice, Workload
 from .contraction_choice import register_tiles
 from .cutting import blockings
 from .dot_product import faster_units
-from .dot_product_choice import DotProductChoice, unit_of
+from .dot_product_choice import DotProductChoice
 from .microkernels import microkernel
 from .rows import softmax_stages
 from .rows_choice import ROWS, Rows, RowsChoice
@@ -216,7 +216,7 @@ def _cycles(sizes: Heads, scores: Tile, values: Tile, target: Target) -> float:
 
 def _cycles_of(workload: Workload, tile: Tile, target: Target) -> float:
     if isinstance(tile, DotProductChoice):
-        return dot_product.cycles(workload.with_k(tile.k), tile, unit_of(tile, target), target)
+        return dot_product.cycles(workload.with_k(tile.k), tile, target.unit(tile.unit), target)
     return contraction_choice.cycles(workload, tile, target)
 
 
@@ -224,7 +224,7 @@ def rows_of(sizes: Heads, scores: Tile, target: Target) -> Rows:
     """The rows of scores, as long as the tiles that they are made in."""
     lanes = sizes.scores.lanes(target)
     if isinstance(scores, DotProductChoice):
-        lanes = unit_of(scores, target).lanes
+        lanes = target.unit(scores.unit).lanes
     columns = scores.vectors * lanes
     return Rows(sizes.heads * sizes.queries, math.ceil(sizes.keys / columns) * columns, _DTYPE)
 

@@ -45,7 +45,7 @@ from ..tensorir.expressions import dtype_bits, int64, int64s, largest_divisor
 from .choices import Space
 from .contraction import Workload, in_bands
 from .cutting import Tiles, best, cuts, slices
-from .dot_product_choice import DotProductChoice, depth_of, tile_columns, unit_of
+from .dot_product_choice import DotProductChoice, depth_of, tile_columns
 from .dot_product_packing import packed_shape, place_in_step
 
 TEMPLATE = "dot_product"
@@ -113,13 +113,13 @@ def space(workload: Workload, target: Target) -> Space[DotProductChoice]:
     """All tiles of all units that suit, cut in every way."""
 
     def counts(choice: DotProductChoice) -> Iterator[int]:
-        group = unit_of(choice, target).group
+        group = target.unit(choice.unit).group
         return slices(choice.k[-1] // group, math.prod(choice.k) // group, target)
 
     def line(tile: DotProductChoice) -> int:
         if in_bands(workload, target):
             return math.ceil(workload.line / tile.tile_rows)
-        return 1 if target.saves_memory and unit_of(tile, target).copied_as else 0
+        return 1 if target.saves_memory and target.unit(tile.unit).copied_as else 0
 
     return cuts(
         lambda: (tile for run, unit in _suiting(workload, target) for tile in tiles(run, unit, target)),
@@ -145,7 +145,7 @@ def tiles_of(workload: Workload, choice: DotProductChoice, target: Target) -> Ti
 
     The workload's own k needs no copy of the operand; the others have to save a share of its time.
     """
-    unit, part = unit_of(choice, target), workload.with_k(choice.k).sliced(choice.k_splits)
+    unit, part = target.unit(choice.unit), workload.with_k(choice.k).sliced(choice.k_splits)
     rows, panels = math.ceil(whole_rows(part, choice) / choice.tile_rows), packed_shape(part, choice, unit)[1]
     each = cycles(part, choice, unit, target) / (part.batch * rows * panels)
     if part.copies_windows:

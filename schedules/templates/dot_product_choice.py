@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...targets.target import DotUnit, Target
+from ...targets.target import DotUnit
 from .cutting import CutChoice
 
 
@@ -29,11 +29,6 @@ class DotProductChoice(CutChoice):
     def tile_rows(self) -> int:
         """Rows of a tile of sums."""
         return self.rows * self.row_registers
-
-
-def unit_of(choice: DotProductChoice, target: Target) -> DotUnit:
-    """The unit of a choice."""
-    return next(unit for unit in target.units if unit.name == choice.unit)
 
 
 def depth_of(run: int, unit: DotUnit) -> int:

@@ -18,7 +18,7 @@ from ..tensorir import blocks, prefetch
 from ..tensorir.blocks import Block, Loop
 from ..tensorir.expressions import dtype_bits
 from .dot_product import OPERAND
-from .dot_product_choice import DotProductChoice, depth_of, unit_of
+from .dot_product_choice import DotProductChoice, depth_of
 
 _LINE_BYTES = 64
 _MATRIX_AXES = 3  # of the first operand of a product without windows: batch, row, k
@@ -76,7 +76,7 @@ def fill_tiles(
     Args:
         tiles: the loops over the tiles that read one panel of B, outermost first.
     """
-    tile, unit = tiles[-1], unit_of(choice, target)
+    tile, unit = tiles[-1], target.unit(choice.unit)
     # Tiles are stored to the workspace, where rows start at cache lines; on the stack they would not.
     if not unit.is_matrix:
         sch.set_scope(anchor, 0, "local")

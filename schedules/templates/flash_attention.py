@@ -98,7 +98,7 @@ class Extents:
 
 def unit_of(choice: FlashChoice, target: Target) -> DotUnit | None:
     """The unit of a choice."""
-    return next((unit for unit in target.units if unit.name == choice.unit), None)
+    return target.unit(choice.unit) if choice.unit else None
 
 
 def extents_of(workload: Heads, unit: DotUnit | None) -> Extents:

@@ -17,11 +17,10 @@ from ..tensorir.expressions import converted, int64, int64s
 from ..tensorir.padding import padded
 from . import contraction, dot_product, dot_product_packing, packing
 from .contraction import TEMPLATE, MultiplyAddChoice, Workload
-from .dot_product_choice import DotProductChoice, unit_of
+from .dot_product_choice import DotProductChoice
 from .microkernel import STAGED, Element, Microkernel, Packed, ReadsInPlace
 from .simt import SimtChoice
 from .tensor_cores import TensorChoice
-from .tensor_cores import unit_of as tensor_unit_of
 from .tensor_products import TensorProducts
 
 TileChoice = MultiplyAddChoice | DotProductChoice
@@ -282,11 +281,11 @@ def microkernel(workload: Workload, choice: TileChoice | TensorChoice, target: T
         whole = StagedMultiplyAdd(workload, choice, target, **named)
     elif isinstance(choice, TensorChoice):
         of_choice = {"template": choice.template, "name": choice.template, **named}
-        whole = TensorProducts(workload, choice, tensor_unit_of(choice, target), **of_choice)
+        whole = TensorProducts(workload, choice, target.unit(choice.unit), **of_choice)
     elif isinstance(choice, MultiplyAddChoice):
         whole = MultiplyAdd(contraction.as_chosen(workload, choice), choice, target, **named)
     else:
-        whole = DotProducts(workload.with_k(choice.k), choice, unit_of(choice, target), **named)
+        whole = DotProducts(workload.with_k(choice.k), choice, target.unit(choice.unit), **named)
     if choice.k_splits == 1:
         return whole
     return Slices(whole, whole.made_for(whole.workload.sliced(choice.k_splits)), choice.k_splits)

@@ -65,6 +65,10 @@ class Decision(Generic[W, C]):
             **WORKLOAD.entry(key_of(self.workload)),
         }
 
+    def cycles(self, target: Target) -> float:
+        """The template's estimate, in cycles."""
+        return self.template.estimate(self.workload, self.choice, target)
+
     def compute(self, target: Target, *arguments: Any, **options: Any) -> Any:
         """What the template's `compute` gives for it."""
         assert self.template.compute is not None
@@ -80,13 +84,9 @@ def choose_default(templates: Sequence[Template[Any, Any]], workload: Any, targe
     *others, last = (Decision(template, workload, template.default(workload, target)) for template in templates)
     best = last
     for decision in reversed(others):
-        if _cycles(decision, target) < _cycles(best, target) * decision.template.gain:
+        if decision.cycles(target) < best.cycles(target) * decision.template.gain:
             best = decision
     return best
-
-
-def _cycles(decision: Decision[Any, Any], target: Target) -> float:
-    return decision.template.estimate(decision.workload, decision.choice, target)
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,10 @@ class Chooser:
         if workload not in self._made:
             self._made[workload] = self._decide(workload)
         return self._made[workload]
+
+    def cycles(self, workload: object) -> float:
+        """The estimate of how a workload is computed."""
+        return self(workload).cycles(self.target)
 
     def takes(self, workload: object) -> bool:
         """Whether any template computes a workload."""

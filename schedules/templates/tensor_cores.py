@@ -84,11 +84,6 @@ class TensorChoice(CutChoice):
 Chosen = TypeVar("Chosen", bound=TensorChoice)
 
 
-def unit_of(choice: TensorChoice, target: Target) -> DotUnit:
-    """The unit of a choice."""
-    return next(unit for unit in target.units if unit.name == choice.unit)
-
-
 def units_of(workload: Workload, target: Target, rows: int) -> tuple[DotUnit, ...]:
     """The units that multiply its operands, so many rows with an instruction."""
     found = target.units_for(workload.lhs, workload.rhs, workload.accumulator)
@@ -182,7 +177,7 @@ class Work:
 
 def estimate(workload: Workload, choice: TensorChoice, target: Target) -> float:
     """Estimated cycles until the last block is done."""
-    grid, unit, (rows, columns) = target.the_grid, unit_of(choice, target), choice.tile
+    grid, unit, (rows, columns) = target.the_grid, target.unit(choice.unit), choice.tile
     size, warps = dtype_bits(unit.lhs) / 8, math.prod(choice.warps)
     part = workload.sliced(choice.k_splits)
     # What there is of a slab on one multiprocessor: instructions, bytes that are copied, bytes of operands.
@@ -208,7 +203,7 @@ def copies_whole(part: Workload, unit: DotUnit, target: Target) -> bool:
 
 def cycles_of(workload: Workload, choice: TensorChoice, target: Target, work: Work) -> float:
     """Estimated cycles until the last block is done, of blocks that do this."""
-    grid, unit, (rows, columns) = target.the_grid, unit_of(choice, target), choice.tile
+    grid, unit, (rows, columns) = target.the_grid, target.unit(choice.unit), choice.tile
     part = workload.sliced(choice.k_splits)
     blocks = part.batch * math.ceil(part.rows / rows) * math.ceil(part.columns / columns)
     resident = max(

@@ -15,7 +15,7 @@ from ..tensorir.blocks import Loop
 from ..tensorir.expressions import dtype_bits
 from . import grid, grid_sums
 from .grid_sums import Sums
-from .tensor_cores import LANES, OWN, RUN_BYTES, TensorChoice, unit_of
+from .tensor_cores import LANES, OWN, RUN_BYTES, TensorChoice
 
 
 def schedule_kernel(sch: Schedule, choice: TensorChoice, target: Target) -> None:
@@ -25,7 +25,7 @@ def schedule_kernel(sch: Schedule, choice: TensorChoice, target: Target) -> None
 
 def _schedule(sch: Schedule, sums: Sums, choice: TensorChoice, target: Target) -> None:
     """Makes a grid of a contraction and what reads its sums."""
-    unit, (own_rows, own_columns), (down, across) = unit_of(choice, target), choice.own, choice.warps
+    unit, (own_rows, own_columns), (down, across) = target.unit(choice.unit), choice.own, choice.warps
     anchor, writer = sums.anchor, sums.writer
 
     # The sums of whole tiles are made, whatever of them is read: each lane takes part in every instruction.

@@ -36,7 +36,6 @@ from .tensor_cores import (
     cycles_of,
     in_slices,
     shared_bytes,
-    unit_of,
     units_of,
 )
 
@@ -105,7 +104,7 @@ def default(workload: Workload, target: Target) -> GroupChoice:
 
 def estimate(workload: Workload, choice: GroupChoice, target: Target) -> float:
     """Estimated cycles until the last block is done."""
-    unit, (rows, columns) = unit_of(choice, target), choice.tile
+    unit, (rows, columns) = target.unit(choice.unit), choice.tile
     groups = math.prod(choice.warps)
     # Of a slab: instructions of 8 columns, bytes that are copied, bytes that instructions read.
     instructions = groups * choice.pieces * choice.panels

@@ -15,7 +15,7 @@ from ..tensorir import blocks
 from ..tensorir.blocks import Block, Loop
 from . import grid, grid_sums, warp_groups
 from .grid_sums import Sums
-from .tensor_cores import LANES, OWN, unit_of
+from .tensor_cores import LANES, OWN
 from .tensor_cores_schedule import mark_product, share_operands
 from .warp_groups import WARPS, GroupChoice
 
@@ -27,7 +27,7 @@ def schedule_kernel(sch: Schedule, choice: GroupChoice, target: Target) -> None:
 
 def _schedule(sch: Schedule, sums: Sums, choice: GroupChoice, target: Target) -> None:
     """Makes a grid of a contraction and what reads its sums."""
-    unit, (tile_rows, tile_columns), (down, across) = unit_of(choice, target), choice.tile, choice.warps
+    unit, (tile_rows, tile_columns), (down, across) = target.unit(choice.unit), choice.tile, choice.warps
     anchor, writer = sums.anchor, sums.writer
 
     blocks.follow_axes(sch, writer, sch.get(anchor).writes[0].source)

@@ -36,7 +36,7 @@ from ..tensorir.expressions import converted, dtype_bits, int64, int64s
 from . import contraction, contraction_choice, dot_product
 from .choices import Space
 from .contraction import Workload
-from .dot_product_choice import DotProductChoice, unit_of
+from .dot_product_choice import DotProductChoice
 from .sharing import elapsed, thread_counts
 from .winograd_choice import SUMS, TRANSFORMED, Tiling, WinogradChoice, tiling_of
 from .winograd_transform import INTEGER_OUTPUTS, INTEGER_SHIFT, OUTPUTS, TAPS, combine, transform
@@ -179,7 +179,7 @@ def _product_cycles(workload: Workload, choice: WinogradChoice, target: Target) 
     """Of one core for the contractions, operands in its caches."""
     tile = choice.tile_for(workload)
     if isinstance(tile, DotProductChoice):
-        return dot_product.cycles(workload, tile, unit_of(tile, target), target)
+        return dot_product.cycles(workload, tile, target.unit(tile.unit), target)
     return contraction_choice.cycles(workload, tile, target)
 
 
@@ -248,7 +248,7 @@ def _products(
         return data[point // t, point % t, tile, channel]
 
     if isinstance(tile, DotProductChoice):
-        unit = unit_of(tile, target)
+        unit = target.unit(tile.unit)
         return dot_product.compute(workload, tile, unit, element, packed, template=OF_INTEGERS, flops=tiling.flops)
     return contraction.compute(
         workload, tile, target, element, lambda *index: packed[index], template=TEMPLATE, flops=tiling.flops

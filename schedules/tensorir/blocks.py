@@ -17,7 +17,7 @@ from tvm.s_tir.schedule import ScheduleError
 
 from ... import hidden_floats, hidden_integers
 from ...annotations import ANCHOR, ROLLED, STAGE
-from ...ir_types import Buffer, Load, Node, Scalar, Var
+from ...ir_types import Analyzer, Buffer, Load, Node, Scalar, Var
 from .expressions import dtype_bits, flatten
 from .rebuild import found, mentions, substituted
 
@@ -213,7 +213,7 @@ def reads_along(sch: Schedule, block: Block, axis: int, lanes: int) -> Reads:
     return Reads(frozenset(steps), gathers, irregular)
 
 
-def _repeats(position: Scalar, variable: Var, lanes: int, analyzer: Any) -> bool:
+def _repeats(position: Scalar, variable: Var, lanes: int, analyzer: Analyzer) -> bool:
     """Whether elements stand at the same distances from the first of their vector in every vector."""
     vector = tirx.Var("vector", variable.ty)
     first, *others = (substituted(position, {variable: vector * lanes + lane}) for lane in range(lanes))

@@ -51,8 +51,3 @@ def renewed(statement: Stmt) -> Stmt:
         return tirx.Let(variable, let.value, substituted(let.body, {let.var: variable}))
 
     return tvm_ffi.structural_map(statement, [(tirx.For, own), (tirx.Let, named)], order="post")
-
-
-def sequence(statements: Sequence[Stmt]) -> Stmt:
-    """The statements, one after the other."""
-    return statements[0] if len(statements) == 1 else tirx.SeqStmt(list(statements))

@@ -19,11 +19,6 @@ Features = Mapping[str, float]
 ESTIMATE = "estimate_of_default"  # the feature that says what the estimates alone do, in factors of two
 
 
-def estimate_of(decision: Decision[Any, Any], target: Target) -> float:
-    """The analytic estimate, in cycles."""
-    return decision.template.estimate(decision.workload, decision.choice, target)
-
-
 def features_of(decision: Decision[Any, Any], target: Target, estimate: float, default_estimate: float) -> Features:
     """The features of one way to compute a workload; names are the same for all of one template.
 

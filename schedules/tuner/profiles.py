@@ -18,7 +18,7 @@ from ..templates import attention, contraction, dot_product, rows_choice, window
 from ..templates.attention import AttentionChoice, Heads
 from ..templates.contraction import Workload
 from ..templates.cutting import CutChoice
-from ..templates.dot_product_choice import DotProductChoice, unit_of
+from ..templates.dot_product_choice import DotProductChoice
 from ..templates.rows_choice import Rows, RowsChoice
 from ..templates.template import Decision
 from ..templates.window_choice import WindowChoice, Windows
@@ -65,7 +65,7 @@ def profile_of(decision: Decision[Any, Any], target: Target) -> Profile | None:
 
 
 def _of_contraction(workload: Workload, choice: CutChoice, target: Target) -> Profile:
-    unit = unit_of(choice, target) if isinstance(choice, DotProductChoice) else None
+    unit = target.unit(choice.unit) if isinstance(choice, DotProductChoice) else None
     lanes = unit.lanes if unit is not None else workload.lanes(target)
     registers = unit.registers if unit is not None else target.num_vector_registers
     if isinstance(choice, DotProductChoice):

@@ -19,7 +19,7 @@ from ..templates.choices import Choice
 from ..templates.keys import key_of
 from ..templates.template import Choose, Decision, Template, choose_default
 from .cost_model import CostModel, Sample
-from .features import Features, estimate_of, features_of
+from .features import Features, features_of
 
 # Choices of a workload that are counted, that are estimated (a sample of those), and that are looked at: the best by
 # their estimates and as many others.
@@ -125,7 +125,7 @@ def make_task(
 ) -> Task:
     """The task of a workload that these templates take; `choose` says what its default is."""
     default = choose(templates, workload, target)
-    default_estimate = estimate_of(default, target)
+    default_estimate = default.cycles(target)
     every: list[Decision[Any, Any]] = []
     sizes: dict[str, int] = {}
     for template in templates:
@@ -136,7 +136,7 @@ def make_task(
     if len(every) > _MOST_ESTIMATED:
         every = random_.sample(every, _MOST_ESTIMATED)
     known = (default.template.name, default.choice)
-    found = [(estimate_of(each, target), each) for each in every if (each.template.name, each.choice) != known]
+    found = [(each.cycles(target), each) for each in every if (each.template.name, each.choice) != known]
     found.sort(key=lambda each: each[0])
     if len(found) > _MOST_CANDIDATES:
         kept, rest = found[: _MOST_CANDIDATES // 2], found[_MOST_CANDIDATES // 2 :]

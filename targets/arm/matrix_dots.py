@@ -15,8 +15,9 @@ from pathlib import Path
 
 from tvm import tirx
 
+from ...ir_types import Scalar, Stmt
 from .. import rounding
-from ..instructions import Emitted, Expr, Operand, Stmt
+from ..instructions import Emitted, Operand
 
 _LANES = 4
 _INTO_ROWS = ((0, 1, 4, 5), (2, 3, 6, 7))
@@ -124,12 +125,12 @@ define {sums} @{function}({sums} %sums, {loaded} %upper, {loaded} %lower, <2 x i
                 step.append(tirx.BufferStore(sums.buffer, value, [places[row]]))
         return step
 
-    def _loaded(self, operand: Operand, count: int, **at: int) -> Expr:
+    def _loaded(self, operand: Operand, count: int, **at: int) -> Scalar:
         """So many groups that lie side by side, as integers."""
         terms = tirx.BufferLoad(operand.buffer, [tirx.Ramp(operand.at(**at), 1, count * 64 // self.bits)])
         return tirx.reinterpret("int64" if count == 1 else f"int64x{count}", terms)
 
-    def _call(self, name: str, *operands: Expr) -> Expr:
+    def _call(self, name: str, *operands: Scalar) -> Scalar:
         return tirx.call_pure_extern(f"{self.accumulator}x{_LANES}", name, *operands)
 
 
@@ -152,6 +153,6 @@ def _tiles(extents: Mapping[str, int]) -> list[tuple[int, int]]:
     return [(register, vector) for register in range(extents["register"]) for vector in range(extents["vector"])]
 
 
-def _both(sums: Operand, register: int, vector: int) -> list[Expr]:
+def _both(sums: Operand, register: int, vector: int) -> list[Scalar]:
     """The places of the sums of both rows."""
     return [tirx.Ramp(sums.at(register=register, row=row, vector=vector), 1, _LANES) for row in range(2)]

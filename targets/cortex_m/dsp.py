@@ -16,7 +16,8 @@ from types import MappingProxyType
 
 from tvm import tirx
 
-from ..instructions import Expr, Operand
+from ...ir_types import Scalar
+from ..instructions import Operand
 from .scalar_sums import Bound, ScalarSums, loaded
 
 _WORD, _FIRST, _SECOND, _ADD = (
@@ -69,16 +70,16 @@ _TEXTS: Mapping[str, str] = MappingProxyType(
 class PairsInWords(ScalarSums):
     """Two groups of a row or column in two words."""
 
-    def row(self, lhs: Operand, extents: Mapping[str, int], bound: Bound, **at: int) -> list[Expr]:
+    def row(self, lhs: Operand, extents: Mapping[str, int], bound: Bound, **at: int) -> list[Scalar]:
         """Loads each."""
         return [bound(loaded("uint32", _WORD, lhs, group=group, **at)) for group in range(extents["group"])]
 
-    def column(self, rhs: Operand, extents: Mapping[str, int], bound: Bound, **at: int) -> list[Expr]:
+    def column(self, rhs: Operand, extents: Mapping[str, int], bound: Bound, **at: int) -> list[Scalar]:
         """Loads both and extends them."""
         word = bound(loaded("uint32", _WORD, rhs, **at))
         return [bound(tirx.call_extern("uint32", name, word)) for name in (_FIRST, _SECOND)]
 
-    def add(self, left: Expr, right: Expr, total: Expr) -> Expr:
+    def add(self, left: Scalar, right: Scalar, total: Scalar) -> Scalar:
         """SMLAD."""
         return tirx.call_extern("int32", _ADD, left, right, total)
 

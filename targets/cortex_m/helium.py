@@ -11,7 +11,8 @@ from collections.abc import Mapping
 
 from tvm import tirx
 
-from ..instructions import Expr, Operand
+from ...ir_types import Scalar
+from ..instructions import Operand
 from .scalar_sums import Bound, ScalarSums, loaded
 
 _LOAD, _ADD = "tilewright_bytes", "tilewright_add_dot"
@@ -22,15 +23,15 @@ _INCLUDE = "#include <arm_mve.h>\n"
 class VectorsInSums(ScalarSums):
     """A vector of a row or column."""
 
-    def row(self, lhs: Operand, extents: Mapping[str, int], bound: Bound, **at: int) -> list[Expr]:
+    def row(self, lhs: Operand, extents: Mapping[str, int], bound: Bound, **at: int) -> list[Scalar]:
         """Loads it."""
         return [bound(loaded("int8x16", f"{_LOAD}_{extents['group']}", lhs, **at))]
 
-    def column(self, rhs: Operand, extents: Mapping[str, int], bound: Bound, **at: int) -> list[Expr]:
+    def column(self, rhs: Operand, extents: Mapping[str, int], bound: Bound, **at: int) -> list[Scalar]:
         """Loads it."""
         return [bound(loaded("int8x16", f"{_LOAD}_{extents['group']}", rhs, **at))]
 
-    def add(self, left: Expr, right: Expr, total: Expr) -> Expr:
+    def add(self, left: Scalar, right: Scalar, total: Scalar) -> Scalar:
         """VMLADAVA."""
         return tirx.call_extern("int32", _ADD, left, right, total)
 

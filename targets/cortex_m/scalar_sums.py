@@ -9,10 +9,11 @@ from pathlib import Path
 
 from tvm import tirx
 
-from ..instructions import Emitted, Expr, Operand, Stmt
+from ...ir_types import Scalar, Stmt
+from ..instructions import Emitted, Operand
 
 # Makes a variable for a value, which is computed once.
-Bound = Callable[[Expr], Expr]
+Bound = Callable[[Scalar], Scalar]
 
 
 @dataclass(frozen=True)
@@ -43,15 +44,15 @@ class ScalarSums(SumsInVariables):
     """Those whose operands are variables, too; extending classes say what they are."""
 
     @abstractmethod
-    def row(self, lhs: Operand, extents: Mapping[str, int], bound: Bound, **at: int) -> Sequence[Expr]:
+    def row(self, lhs: Operand, extents: Mapping[str, int], bound: Bound, **at: int) -> Sequence[Scalar]:
         """What is loaded of a row of the first operand."""
 
     @abstractmethod
-    def column(self, rhs: Operand, extents: Mapping[str, int], bound: Bound, **at: int) -> Sequence[Expr]:
+    def column(self, rhs: Operand, extents: Mapping[str, int], bound: Bound, **at: int) -> Sequence[Scalar]:
         """What is loaded of a column of the second operand: as many as of a row."""
 
     @abstractmethod
-    def add(self, left: Expr, right: Expr, total: Expr) -> Expr:
+    def add(self, left: Scalar, right: Scalar, total: Scalar) -> Scalar:
         """A sum and the products of one of each."""
 
     @abstractmethod
@@ -62,12 +63,14 @@ class ScalarSums(SumsInVariables):
         """Multiplies each row with each column; of rows or columns, whichever are fewer, all stay in registers."""
         step: list[Stmt] = []
 
-        def bound(value: Expr) -> Expr:
+        def bound(value: Scalar) -> Scalar:
             variable = tirx.Var("operand", value.ty)
             step.append(tirx.Bind(variable, value))
             return variable
 
-        def add(row: Mapping[str, int], column: Mapping[str, int], left: Sequence[Expr], right: Sequence[Expr]) -> None:
+        def add(
+            row: Mapping[str, int], column: Mapping[str, int], left: Sequence[Scalar], right: Sequence[Scalar]
+        ) -> None:
             index = [sums.at(**row, **column)]
             for a, b in zip(left, right, strict=True):
                 value = self.add(a, b, tirx.BufferLoad(sums.buffer, index))
@@ -89,7 +92,7 @@ class ScalarSums(SumsInVariables):
         return Emitted(tuple(step), stays_in_loop=self.stays_in_loop)
 
 
-def loaded(dtype: str, function: str, place: Operand, **at: int) -> Expr:
+def loaded(dtype: str, function: str, place: Operand, **at: int) -> Scalar:
     """What a function loads at a place."""
     return tirx.call_extern(dtype, function, tirx.address_of(tirx.BufferLoad(place.buffer, [place.at(**at)])))
 

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 
 from tvm import tirx
 
-from ..instructions import Emitted, Expr, Operand
+from ...ir_types import Scalar
+from ..instructions import Emitted, Operand
 from .scalar_sums import SumsInVariables, columns_of, rows_of
 
 _NAME = "tilewright_products"
@@ -55,7 +56,7 @@ class StepsOfTiles(SumsInVariables):
         return "" if found is None else _text(function, *map(int, found.groups()))
 
 
-def _place(operand: Operand, **at: int) -> Expr:
+def _place(operand: Operand, **at: int) -> Scalar:
     return tirx.address_of(tirx.BufferLoad(operand.buffer, [operand.at(**at)]))
 
 

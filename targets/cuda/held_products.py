@@ -14,7 +14,8 @@ from collections.abc import Iterator, Mapping
 
 from tvm import tirx
 
-from ..instructions import Buffer, Emitted, Expr, Operand, Stmt
+from ...ir_types import Buffer, Scalar, Stmt
+from ..instructions import Emitted, Operand
 from .warp_registers import REGISTER, called, elements, loaded, packed, registers
 
 HELD = "local"  # the scope of registers
@@ -54,7 +55,7 @@ def held_products(
 def _first(left: Buffer, first: int, lhs: Operand, piece: int, rounds: str, dtype: str) -> Iterator[Stmt]:
     """The registers of a piece of the first operand: both rows of the first terms, and of the others."""
 
-    def own(row: int, term: int) -> Expr:
+    def own(row: int, term: int) -> Scalar:
         return tirx.BufferLoad(lhs.buffer, [lhs.at(register=piece, row=row, term=term)])
 
     for number in range(4):

@@ -19,8 +19,9 @@ from pathlib import Path
 
 from tvm import tirx
 
+from ...ir_types import Scalar, Stmt
 from ..grid import TILE_LINE_BYTES
-from ..instructions import Emitted, Expr, Operand, Stmt
+from ..instructions import Emitted, Operand
 from .warp_products import ROUND, zero_sums
 from .warp_registers import called
 
@@ -93,7 +94,7 @@ class WarpGroupProducts:
 }}"""
 
 
-def _sums(sums: Operand, register: int, extents: Mapping[str, int]) -> list[Expr]:
+def _sums(sums: Operand, register: int, extents: Mapping[str, int]) -> list[Scalar]:
     """The sums of an instruction in a thread, in the order in which it names them."""
     return [
         tirx.BufferLoad(sums.buffer, [sums.at(register=register, vector=vector, row=row, lane=lane)])
@@ -103,7 +104,7 @@ def _sums(sums: Operand, register: int, extents: Mapping[str, int]) -> list[Expr
     ]
 
 
-def _address(operand: Operand, **place: int) -> Expr:
+def _address(operand: Operand, **place: int) -> Scalar:
     """Where an instruction's first line is, the same for all of its lanes."""
     return tirx.address_of(tirx.BufferLoad(operand.buffer, [operand.at(**place)]))
 

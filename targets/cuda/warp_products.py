@@ -17,7 +17,8 @@ from pathlib import Path
 
 from tvm import tirx
 
-from ..instructions import Buffer, Emitted, Expr, Operand, Stmt
+from ...ir_types import Buffer, Scalar, Stmt
+from ..instructions import Emitted, Operand
 from .held_products import HELD, held_products
 from .warp_registers import CHUNK_BYTES, TEXTS, called, elements, loaded, registers
 
@@ -90,7 +91,7 @@ class WarpProducts:
     def _chunk(self) -> int:
         return CHUNK_BYTES // self.element_bytes
 
-    def _row(self, lhs: Operand, piece: int) -> Expr:
+    def _row(self, lhs: Operand, piece: int) -> Scalar:
         """Where a lane finds its bytes of a piece of the first operand: rows g, rows g + 8, both of the next bytes."""
         lane = lhs.thread
         apart = lhs.at(thread=4) - lhs.at()  # rows of lanes 4 g and 4 (g + 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tvm import tirx
 
-from ..instructions import Buffer, Expr, Stmt
+from ...ir_types import Buffer, Scalar, Stmt
 
 REGISTER = "uint32"
 CHUNK_BYTES = 16  # that ldmatrix takes of a lane
@@ -16,17 +16,17 @@ def registers(name: str, count: int) -> Buffer:
     return tirx.decl_buffer([count], REGISTER, name, scope="local", layout=None)
 
 
-def elements(buffer: Buffer, first: int, count: int) -> list[Expr]:
+def elements(buffer: Buffer, first: int, count: int) -> list[Scalar]:
     """Some of them."""
     return [tirx.BufferLoad(buffer, [first + at]) for at in range(count)]
 
 
-def called(function: str, *arguments: Expr) -> Stmt:
+def called(function: str, *arguments: Scalar) -> Stmt:
     """A call of a function that changes what it is given."""
     return tirx.Evaluate(tirx.call_extern("int32", function, *arguments))
 
 
-def loaded(into: Buffer, first: int, count: int, source: Buffer, place: Expr, *, turned: bool = False) -> Stmt:
+def loaded(into: Buffer, first: int, count: int, source: Buffer, place: Scalar, *, turned: bool = False) -> Stmt:
     """Loads so many 8 x 8 matrices of 16 bits; `place` is that of a row, another one for each lane.
 
     Args:
@@ -36,7 +36,7 @@ def loaded(into: Buffer, first: int, count: int, source: Buffer, place: Expr, *,
     return called(f"load_matrices_{count}{_TURNED if turned else ''}", *elements(into, first, count), address)
 
 
-def packed(dtype: str, into: Expr, low: Expr, high: Expr) -> Stmt:
+def packed(dtype: str, into: Scalar, low: Scalar, high: Scalar) -> Stmt:
     """Two float32 as one register of a dtype of 16 bits."""
     return called(f"pack_{dtype}", into, low, high)
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from tvm import tirx
 from tvm.target import codegen
 
+from ...ir_types import Scalar, Stmt
 from .. import rounding
-from ..instructions import Emitted, Expr, Operand, Stmt
+from ..instructions import Emitted, Operand
 
 _PALETTE_BYTES = 64
 _SUM_BYTES = 4
@@ -34,7 +35,7 @@ class Tiles:
     symbols: frozenset[str] = frozenset()
     objects: tuple[Path, ...] = ()
 
-    def instruction(self, name: str, *arguments: Expr) -> Stmt:
+    def instruction(self, name: str, *arguments: Scalar) -> Stmt:
         """One instruction by the name of its intrinsic, without ``llvm.x86.``."""
         intrinsic = tirx.IntImm("uint32", codegen.llvm_lookup_intrinsic_id(f"llvm.x86.{name}"))
         return tirx.Evaluate(tirx.call_intrin("void", "tirx.call_llvm_intrin", intrinsic, *arguments))
@@ -129,5 +130,5 @@ def palette(sizes: Sequence[tuple[int, int]]) -> bytes:
     return bytes(data)
 
 
-def _tile(number: int) -> Expr:
+def _tile(number: int) -> Scalar:
     return tirx.IntImm("uint8", number)

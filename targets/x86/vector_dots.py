@@ -12,8 +12,9 @@ from pathlib import Path
 
 from tvm import tirx
 
+from ...ir_types import Stmt
 from .. import rounding
-from ..instructions import Emitted, Operand, Stmt
+from ..instructions import Emitted, Operand
 from ..vector_sums import zero_vectors
 
 

@@ -238,7 +238,7 @@ def columns_to_image(node: Node) -> Result:
     image = node.static_ints(1, "the image's shape")
     block = node.static_ints(2, "the block's shape")
     rank = len(image)
-    strides, dilations, pads = read_steps(node, rank, block)
+    strides, dilations, pads = read_steps(node, rank, tuple(block))
     if len(node.shape(0)) != 3:
         raise node.invalid(f"the input has {len(node.shape(0))} dimensions, and needs 3")
     batch, columns, positions = node.shape(0)

@@ -21,7 +21,7 @@ from real_layers import Layer, conv, dense
 from tilewright import targets
 from tilewright.schedules.templates.choices import Choice
 from tilewright.schedules.templates.contraction import MultiplyAddChoice
-from tilewright.schedules.templates.dot_product_choice import DotProductChoice, depth_of, unit_of
+from tilewright.schedules.templates.dot_product_choice import DotProductChoice, depth_of
 from tilewright.schedules.templates.steps_of_k import loads_of
 from tilewright.schedules.templates.winograd_choice import WinogradChoice
 from tilewright.targets.target import Target
@@ -55,7 +55,7 @@ class ByHand:
 def by_hand(choice: Choice, target: Target) -> ByHand:
     """The loop over k of a tile."""
     if isinstance(choice, DotProductChoice):
-        unit = unit_of(choice, target)
+        unit = target.unit(choice.unit)
         groups, zipped = depth_of(choice.k[-1], unit) // unit.group, unit.rows == 2
         vectors = choice.vectors * groups * (1 + zipped)  # of B
         repeated = groups if unit.lhs == "bfloat16" else 0  # lanes, which LLVM does not take from their place
@@ -72,7 +72,7 @@ def goes_on(choice: Choice, target: Target) -> bool:
     """Whether there are several steps of a unit, as deep as what a load brings of a row."""
     if not isinstance(choice, DotProductChoice):
         return True
-    unit = unit_of(choice, target)
+    unit = target.unit(choice.unit)
     return depth_of(choice.k[-1], unit) == unit.depth and math.prod(choice.k) > unit.depth
 
 

@@ -19,6 +19,7 @@ from tilewright.compiler.measurement.machine_peak import MemoryLevel, Peak
 from tilewright.compiler.measurement.roofline import make_roofline
 from tilewright.compiler.reports.inspection import inspect_library, library_tables
 from tilewright.compiler.reports.roofline_tables import roofline_parts
+from tilewright.ir_types import Stmt
 from tilewright.schedules.legalize import legalize
 from tilewright.schedules.schedule import schedule_module
 from tilewright.schedules.templates import dot_product, plain
@@ -29,7 +30,7 @@ from tilewright.schedules.templates.table import CONTRACTION, TEMPLATES
 from tilewright.schedules.templates.template import Chooser, Template
 from tilewright.schedules.tensorir import blocks
 from tilewright.targets.core import UnitCosts
-from tilewright.targets.instructions import Emitted, Operand, Stmt
+from tilewright.targets.instructions import Emitted, Operand
 from tilewright.targets.target import DotUnit, Target
 from tvm import relax, tirx
 from tvm.s_tir import Schedule

@@ -18,7 +18,7 @@ from tilewright.schedules.templates.table import CONTRACTION, TEMPLATES, WORKLOA
 from tilewright.schedules.templates.template import Decision, choose_default
 from tilewright.schedules.templates.transposition import Squares
 from tilewright.schedules.templates.window_choice import Windows
-from tilewright.schedules.tuner.features import estimate_of, features_of
+from tilewright.schedules.tuner.features import features_of
 from tilewright.schedules.tuner.profiles import profile_of
 
 TARGET = targets.parse("x86_64-linux-gnu", cpu="x86-64-v3", cores=4)
@@ -57,7 +57,7 @@ def test_features_are_finite_and_named_alike_for_all_choices(workload: object) -
         names = set()
         for choice in random.Random(0).sample(choices, min(20, len(choices))):
             decision = Decision(template, workload, choice)
-            estimate = estimate_of(decision, TARGET)
+            estimate = decision.cycles(TARGET)
             found = features_of(decision, TARGET, estimate, estimate)
             assert all(math.isfinite(value) for value in found.values())
             assert found["estimate_of_default"] == 0

@@ -27,6 +27,9 @@ _NAMES: tuple[tuple[str, str, str, tuple[str, ...], dict[str, str]], ...] = (
     (r"mips64el", "mips64el", "", (), {}),
 )
 
+# Those of the other order of bytes.
+BIG_ENDIAN = re.compile(r"(powerpc|ppc)(64)?|s390x?|aarch64_be|(arm|thumb)v?[\w.]*eb|mips(64)?(r6)?|sparc(v9|64)?|m68k")
+
 # Few registers for addresses and small caches, as nobody knows better; some look ahead.
 _CORE = replace(IN_ORDER, fma_latency=4, instructions_in_flight=16, l1_way_bytes=4096, addressed_rows=4)
 _REGISTERS = 16

@@ -14,7 +14,7 @@ from .architectures import ARCHITECTURES, architecture_of
 from .cortex_m.parse import is_bare_metal, parse_bare_metal, triples_of
 from .cuda.parse import TRIPLE as CUDA
 from .cuda.parse import is_cuda, is_gpu, parse_cuda
-from .generic import is_generic
+from .generic import BIG_ENDIAN, is_generic
 from .host import read_host
 from .systems import LINUX, SYSTEMS, Triple, system_of
 from .target import Target
@@ -231,6 +231,12 @@ def _split(triple: str) -> tuple[Architecture, Triple]:
 def _unknown(triple: str, architecture: Architecture | None) -> UnsupportedTargetError:
     """The error, with what a processor's name, or an architecture's without a known system, may stand for."""
     hint = _known()
+    if BIG_ENDIAN.fullmatch(triple.partition("-")[0]):
+        return UnsupportedTargetError(
+            f"{triple!r} stores the first byte last",
+            where="--target",
+            hint=f"libraries are made for little-endian processors; {hint}",
+        )
     if triples := _triples_of(triple):
         hint = f"{triple} is a processor: --target {' or '.join(triples)} --mcpu {triple}"
     elif architecture is not None:

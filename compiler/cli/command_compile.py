@@ -140,5 +140,7 @@ def _contents(made: Build) -> str:
     assert made.path is not None and made.plan is not None
     if made.path.is_dir():
         arena = sum(region.bytes for region in made.plan.regions)
-        return f"weights {size(made.plan.constants.nbytes)}, arena {size(arena)}"
+        constants = made.plan.constants  # in C each is an array of its own, with nothing between them
+        weights = sum(map(len, constants.contents)) if made.target.grid is None else constants.nbytes
+        return f"weights {size(weights)}, arena {size(arena)}"
     return size(made.path.stat().st_size)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...dtypes import numpy_dtype
+from ...targets.cortex_m.parse import is_bare_metal
 from ...targets.target import Target
 from ..emission.glue import environment
 from ..emission.steps_in_c import StepWriter
@@ -41,6 +42,7 @@ def texts(program: Program, kernels: Sequence[KernelInC], used: Used, target: Ta
         "outputs": tensor_notes(plan.outputs),
         "libm": "".join(f", {each}" for each in sorted(used.libm)),
         "weights": writer.weights,
+        "bare": is_bare_metal(target.triple),
         "weights_bytes": sum(weight.nbytes for weight in writer.weights),
         "regions": [
             {

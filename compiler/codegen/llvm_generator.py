@@ -78,7 +78,8 @@ class LlvmGenerator:
         objects += [*self._weights, *link.compile_glue(self._toolchain, folder), *self._objects_of_units(folder)]
         library = folder / f"library.{self._kind}"
         if self._kind == "so":
-            link.link_shared(self._toolchain, objects, link.api_symbols(name, threaded=threaded), library)
+            exports = link.api_symbols(name, threaded=threaded)
+            link.link_shared(self._toolchain, objects, exports, library, called=output.name)
         elif self._kind == "bench":
             assert program.example is not None
             glue.write_self_check(program.signature, program.example, folder, self._target.object_format)

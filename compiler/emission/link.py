@@ -25,7 +25,7 @@ _SHARED_FLAGS = {
         "-Wl,--version-script=exports.map",
     ),
     COFF: ("-shared", "-s", "exports.def"),
-    MACHO: ("-shared", "-Wl,-dead_strip", "-Wl,-install_name,@rpath/library"),
+    MACHO: ("-shared", "-Wl,-dead_strip"),
 }
 _PROGRAM_FLAGS = {ELF: ("-static", *_WHOLE_FLAGS, _STRIP), COFF: ("-static", "-s"), MACHO: ("-Wl,-dead_strip",)}
 
@@ -80,20 +80,30 @@ def assemble_weights(toolchain: Toolchain, folder: Path) -> Path:
 
 
 def link_shared(
-    toolchain: Toolchain, objects: Sequence[Path], exports: Sequence[str], output: Path, more: Sequence[str] = ()
+    toolchain: Toolchain,
+    objects: Sequence[Path],
+    exports: Sequence[str],
+    output: Path,
+    more: Sequence[str] = (),
+    *,
+    called: str = "",
 ) -> None:
     """Links a shared library that exports `exports` alone and needs libc, libm and the threads library at most.
 
     Args:
         more: libraries of the system that it needs besides, as the linker is told of them.
+        called: the name of its file, where that is not `output`'s: a .dll and a .dylib have it inside, and programs
+            that were linked with them look for it.
 
     Raises:
         ToolError: the linker failed: an undefined symbol, for example.
     """
-    folder = output.parent
+    folder, name = output.parent, called or output.name
     (folder / "exports.map").write_text(exports_map(exports))
-    (folder / "exports.def").write_text("\n".join(["EXPORTS", *exports, ""]))
+    (folder / "exports.def").write_text("\n".join([f'LIBRARY "{name}"', "EXPORTS", *exports, ""]))
     flags = _SHARED_FLAGS[toolchain.object_format]
+    if toolchain.object_format == MACHO:
+        flags = (*flags, f"-Wl,-install_name,@rpath/{name}")
     if toolchain.keeps_symbols:
         flags = (*flags, _STRIP)
     toolchain.run([*toolchain.cc, *flags, "-o", output.name, *_names(objects), "-lm", "-lpthread", *more], folder)

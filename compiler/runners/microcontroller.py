@@ -123,7 +123,8 @@ def load_sources(folder: Path) -> Sources:
         LibraryError: the folder holds nothing of the kind.
     """
     for path in sorted(folder.glob("*.json")):
-        return Sources(folder, parse_signature(path.read_text(), str(path)))
+        if (folder / "src" / path.with_suffix(".h").name).is_file():
+            return Sources(folder, parse_signature(path.read_text(), str(path)))
     raise LibraryError("there are no C sources of Tilewright", where=str(folder), hint="compile with --emit c")
 
 

@@ -81,12 +81,31 @@ def test_spellings(written: str, whole: str) -> None:
     assert target.object_format == split(whole).system.object_format
 
 
-@pytest.mark.parametrize(
-    "triple", ["s390x-linux-gnu", "aarch64-freebsd", "aarch64-linux-gnueabihf", "aarch64-macos-gnu", "foo-linux-gnu"]
-)
+@pytest.mark.parametrize("triple", ["aarch64-freebsd", "aarch64-linux-gnueabihf", "aarch64-macos-gnu", "foo-linux-gnu"])
 def test_what_is_no_target(triple: str) -> None:
     with pytest.raises(UnsupportedTargetError, match=r"(?s)unknown target.*aarch64-linux-gnu.*windows, macos"):
         targets.parse(triple)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "powerpc64",
+        "powerpc",
+        "s390x",
+        "aarch64_be",
+        "armeb",
+        "armv7eb",
+        "thumbv7eb",
+        "mips",
+        "mips64",
+        "sparcv9",
+        "m68k",
+    ],
+)
+def test_the_other_order_of_bytes_is_named(first: str) -> None:
+    with pytest.raises(UnsupportedTargetError, match=r"(?s)stores the first byte last.*little-endian"):
+        targets.parse(f"{first}-linux-gnu")
 
 
 def test_an_architecture_without_a_row(capfd: pytest.CaptureFixture[str]) -> None:

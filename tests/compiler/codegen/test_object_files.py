@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from exports import API_FUNCTIONS, exports_of_dll, exports_of_dylib
+from exports import API_FUNCTIONS, exports_of_dll, exports_of_dylib, name_of_dll, name_of_dylib
 from small_models import swish_network
 from tilewright.compiler.build import build
 from tilewright.compiler.options import CompileOptions
@@ -25,6 +25,7 @@ def test_a_dll(tmp_path: Path) -> None:
     data = made(tmp_path, "x86_64-windows-gnu", "net.dll", threads=2)
 
     assert sorted(exports_of_dll(data)) == API
+    assert name_of_dll(data) == "net.dll"
     assert b"__TVM" not in data and str(tmp_path).encode() not in data
 
 
@@ -33,6 +34,7 @@ def test_a_dylib(triple: str, tmp_path: Path) -> None:
     data = made(tmp_path, triple, "net.dylib", threads=2)
 
     assert exports_of_dylib(data) == API
+    assert name_of_dylib(data) == "@rpath/net.dylib"
     assert b"__TVM" not in data
 
 

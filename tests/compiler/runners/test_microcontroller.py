@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,17 @@ def test_a_network(tmp_path: Path) -> None:
     assert 64 <= counts.stack_bytes < 512
     assert made.signature.workspace_bytes == counts.ram_bytes < 21_000
     assert made.signature.weights_bytes < counts.flash_bytes < made.signature.weights_bytes + 12_000
+
+
+def test_other_files_beside_the_sources(tmp_path: Path) -> None:
+    made = sources(DIGITS, tmp_path)
+    (made.path / "compile_commands.json").write_text("[]")
+
+    assert load_sources(made.path).signature == made.signature
+    make = subprocess.run(
+        ["make", "-C", made.path, "shared", "CC=cc"], capture_output=True, text=True
+    )  # for this machine
+    assert make.returncode == 0 and (made.path / "libnet.so").exists(), make.stderr
 
 
 # What multiplies integers, and one of its instructions.

@@ -100,13 +100,18 @@ def link_shared(
     """
     folder, name = output.parent, called or output.name
     (folder / "exports.map").write_text(exports_map(exports))
-    (folder / "exports.def").write_text("\n".join([f'LIBRARY "{name}"', "EXPORTS", *exports, ""]))
+    (folder / "exports.def").write_text("\n".join(["EXPORTS", *exports, ""]))
     flags = _SHARED_FLAGS[toolchain.object_format]
     if toolchain.object_format == MACHO:
         flags = (*flags, f"-Wl,-install_name,@rpath/{name}")
     if toolchain.keeps_symbols:
         flags = (*flags, _STRIP)
-    toolchain.run([*toolchain.cc, *flags, "-o", output.name, *_names(objects), "-lm", "-lpthread", *more], folder)
+    # The linker takes a .dll's name from that of the file that it writes.
+    made = folder / "linked" / name if toolchain.object_format == COFF else output
+    made.parent.mkdir(exist_ok=True)
+    place = str(made.relative_to(folder))
+    toolchain.run([*toolchain.cc, *flags, "-o", place, *_names(objects), "-lm", "-lpthread", *more], folder)
+    made.replace(output)
 
 
 def compile_device_program(toolchain: Toolchain, folder: Path) -> list[Path]:

@@ -34,9 +34,13 @@ class TilewrightError(Exception):
         where: the file, node or option it concerns.
         hint: what to do about it.
         details: further lines, for example one a node.
+
+    Attributes:
+        is_placed: whether `where` is what was at work, found out by `failures.failing_in`, and nothing that was said.
     """
 
     exit_code = EXIT_TOOL_FAILED
+    is_placed = False
 
     def __init__(
         self, what: str, *, where: str | None = None, hint: str | None = None, details: Sequence[str] = ()
@@ -52,7 +56,9 @@ class TilewrightError(Exception):
         own = self.where or ""
         where = own if place in own else f"{place}: {own}" if own else place
         more = list(dict.fromkeys([*details, *self.details]))
-        return type(self)(self.what, where=where, hint=self.hint, details=more)
+        error = type(self)(self.what, where=where, hint=self.hint, details=more)
+        error.is_placed = self.is_placed or not own
+        return error
 
     def __str__(self) -> str:
         lines = [self.what]

@@ -2,18 +2,28 @@
 
 Whatever runs code that may fail in ways nobody lists (a pass, a schedule, lowering, a code generator, a parser) runs it
 inside `failing_in`. Blocks stand inside of blocks, and each adds its place: the pass or stage, the kernel, the nodes of
-the model.
+the model. What TVM calls back is `remembered`: TVM makes an exception of its own of what it raises.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import ParamSpec, TypeVar
 
 from .errors import CompilerError, OutOfMemoryError, TilewrightError
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 _MOST_CHARACTERS = 300  # of the reason
 _LESS_MEMORY = "compile with --jobs 1, or on a machine with more memory"
+_MADE_BY_TVM = "__tvm_ffi_error__"  # the attribute of exceptions that came out of TVM
+
+# What functions that are `remembered` raised inside the innermost block.
+_raised: ContextVar[list[BaseException] | None] = ContextVar("raised", default=None)
 
 
 @contextmanager
@@ -30,21 +40,23 @@ def failing_in(
     Args:
         place: what is at work: ``pass 'cse'``, ``kernel 'matmul'``, a file.
         what: the sentence for a failure that nothing foresaw: ``a pass failed``.
-        inside: finds out a narrower place, the node or the stage; asked only when it fails in an unforeseen way.
+        inside: finds out a narrower place, the node or the stage; asked only for what names no place itself.
         nodes: the nodes of the model that the place works on; asked only when it fails.
         writes_files: OSError passes as it is, for those around the block who know which file it is about.
 
     Raises:
         CompilerError: for every exception but those below, TVM's own classes and RecursionError among them.
         OutOfMemoryError: memory ran out.
-        TilewrightError: others pass as they are: they say already what a user can do about them.
+        TilewrightError: others keep what they say, which is what a user can do about them, and where, if they say that.
     """
     try:
-        yield
-    except (CompilerError, OutOfMemoryError) as error:
-        raise error.at(place, *_computes(nodes())) from error
-    except TilewrightError:
-        raise
+        with _as_raised():
+            yield
+    except TilewrightError as error:
+        if not _takes_places(error):
+            raise
+        where = place if error.where else _narrowed(place, inside(error))
+        raise error.at(where, *_computes(nodes())) from error
     except MemoryError as error:
         where = _narrowed(place, inside(error))
         raise OutOfMemoryError("memory ran out", where=where, details=_computes(nodes()), hint=_LESS_MEMORY) from error
@@ -64,11 +76,48 @@ def nodes_named(nodes_of: Mapping[str, Sequence[str]]) -> Iterator[None]:
     """
     try:
         yield
-    except (CompilerError, OutOfMemoryError) as error:
+    except TilewrightError as error:
         places = [place for place in nodes_of if place in (error.where or "")]
-        if not places:
+        if not places or not _takes_places(error):
             raise
         raise error.at(places[0], *_computes([node for place in places for node in nodes_of[place]])) from error
+
+
+def remembered(function: Callable[P, R]) -> Callable[P, R]:
+    """A function for TVM to call: what it raises comes out of the block around as itself, be it an interrupt."""
+
+    @functools.wraps(function)
+    def remembering(*arguments: P.args, **options: P.kwargs) -> R:
+        try:
+            return function(*arguments, **options)
+        except BaseException as error:
+            raised = _raised.get()
+            if raised is not None and not hasattr(error, _MADE_BY_TVM):
+                raised.append(error)
+            raise
+
+    return remembering
+
+
+@contextmanager
+def _as_raised() -> Iterator[None]:
+    """Raises again what a remembered function raised, where TVM made another exception of it."""
+    raised: list[BaseException] = []
+    outside = _raised.set(raised)
+    try:
+        yield
+    except Exception as error:
+        made = hasattr(error, _MADE_BY_TVM)
+        original = next((each for each in reversed(raised) if made and str(each) in str(error)), error)
+        if original is error:
+            raise
+        raise original from error
+    finally:
+        _raised.reset(outside)
+
+
+def _takes_places(error: TilewrightError) -> bool:
+    return isinstance(error, CompilerError | OutOfMemoryError) or error.is_placed or not error.where
 
 
 def reason_of(error: BaseException) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from tvm import relax, tirx
 
 from ..annotations import CAST, PADDED
+from ..failures import remembered
 from ..hidden_floats import hide
 from ..ir_types import IRModule
 from .operators import (
@@ -186,6 +187,7 @@ def legalize(module: IRModule, decide: Chooser) -> IRModule:
             rules.setdefault(name, []).append(rule)
 
     def customized(name: str) -> Callable[[relax.BlockBuilder, relax.Call], relax.Expr]:
+        @remembered
         def lower(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
             for rule in rules[name]:
                 if rule.takes(call):

@@ -20,6 +20,7 @@ from tvm.ir import Call, TensorLoad
 
 from ...annotations import ROLLED
 from ...errors import CompilerError
+from ...failures import remembered
 from ...hidden_floats import dtype_of, name_of
 from ...ir_types import Buffer, Node, PrimFunc, Stmt, Var
 from ...targets.target import Target
@@ -160,11 +161,13 @@ class KernelWriter:
             if whole and stores:
                 stored_whole.add(self.views.get(buffer, buffer))
 
+        @remembered
         def note_load(load: Node) -> None:
             note(load.source, load.indices, False)
             if load.source in self.pointers:
                 self.read.add(load.source)
 
+        @remembered
         def note_store(store: Node) -> None:
             note(store.buffer, store.indices, True)
             if store.buffer in self.pointers:

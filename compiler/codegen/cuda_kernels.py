@@ -168,9 +168,7 @@ class _GridWriter(KernelWriter):
             tuple(self._extents.get(f"{kind}.{axis}", 1) for axis in "xyz") for kind in ("blockIdx", "threadIdx")
         )
         if any(count > most for count, most in zip(blocks, _MOST_BLOCKS, strict=True)):
-            raise UnsupportedError(
-                f"a grid of {' x '.join(map(str, blocks))} blocks is more than a GPU takes", where=kernel
-            )
+            raise UnsupportedError(f"a grid of {' x '.join(map(str, blocks))} blocks is more than a GPU takes")
         return GridFunction(
             symbol=f"{kernel}_{number}",
             kernel=kernel,

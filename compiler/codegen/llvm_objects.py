@@ -94,17 +94,17 @@ def compile_object(
         CompilerError: LLVM refused a kernel, or it calls what no library without TVM has; `where` names it.
     """
     try:
-        data = _checked_object(kernels, target, path, linked)
+        _write_object(kernels, target, name, path, linked)
     except CompilerError:
         for kernel in kernels if len(kernels) > 1 else ():  # one by one, to name the one at fault
-            _checked_object([kernel], target, path, linked)
+            _write_object([kernel], target, name, path, linked)
         raise
-    hidden = FORMATS[target.object_format].hidden(data)
-    path.write_bytes(with_own_symbols(hidden, target.object_format, name))
 
 
-def _checked_object(kernels: Sequence[LoweredKernel], target: Target, path: Path, linked: Collection[str]) -> bytes:
-    """The object of kernels; errors name them all."""
+def _write_object(
+    kernels: Sequence[LoweredKernel], target: Target, name: str, path: Path, linked: Collection[str]
+) -> None:
+    """Writes the object of kernels, checked; errors name them all."""
     where = ", ".join(f"kernel '{kernel.symbol}'" for kernel in kernels)
     with failing_in(where, "a kernel cannot be turned into machine code", writes_files=True):
         module = tvm.IRModule({kernel.symbol: kernel.function for kernel in kernels})
@@ -114,7 +114,8 @@ def _checked_object(kernels: Sequence[LoweredKernel], target: Target, path: Path
             raise CompilerError(
                 "a kernel calls functions that a standalone library does not have", where=where, details=symbols
             )
-    return data
+        hidden = FORMATS[target.object_format].hidden(data)
+        path.write_bytes(with_own_symbols(hidden, target.object_format, name))
 
 
 def _unexpected(data: bytes, target: Target, known: Collection[str]) -> list[str]:

@@ -6,6 +6,7 @@ The functions consist of call_tir, reshape, tuples, their items, and calls of `d
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
@@ -14,13 +15,14 @@ import tvm
 from tvm import relax, tirx
 
 from ...errors import CompilerError
+from ...failures import failing_in
 from ...ir_passes.dialect.control_flow import BRANCH, LOOP, branch_of, loop_of
 from ...ir_types import Binding, Call, Expr, IRModule, Type, Var
 from ...sizes import Dimension
 from ..library.plan import Buffer, BufferKind, Bytes, Constants, align, new_buffer
 from ..library.tensor_spec import StateSpec, TensorSpec
 from . import graph_bodies
-from .graph_steps import GraphBranch, GraphCall, GraphCopy, GraphLoop, GraphStep, calls_of, live
+from .graph_steps import GraphBranch, GraphCall, GraphCopy, GraphLoop, GraphStep, calls_of, live, reading
 
 MAIN = "main"
 _COUNTER_BYTES = 8  # of an int64_t
@@ -123,7 +125,8 @@ class _Walk:
         """Adds the steps of a function whose parameters are known; the buffers of its results."""
         for block in function.body.blocks:
             for binding in block.bindings:
-                self.values[binding.var] = self.bind(binding)
+                with _reading(binding):
+                    self.values[binding.var] = self.bind(binding)
         return _leaves(self.value(function.body.body))
 
     def body(self, name: str, operands: Sequence[int]) -> tuple[list[GraphStep], tuple[int, ...]]:
@@ -153,21 +156,20 @@ class _Walk:
                 return self.loop(binding.var, value)
             if operator == "relax.reshape":
                 return self.value(value.args[0])
-            raise CompilerError(f"operator {operator} is left in main after fusion", where=_hint(binding.var))
+            raise CompilerError(f"operator {operator} is left in main after fusion")
         return self.value(value)
 
     def call(self, var: Var, call: Call) -> _Value:
         function = str(call.args[0].name_hint)
         if len(call.args) != 2 or not isinstance(self.module[function], tirx.PrimFunc):
-            raise CompilerError(f"call_tir of {function!r} is not a plain call of a PrimFunc", where=_hint(var))
+            raise CompilerError(f"call_tir of {function!r} is not a plain call of a PrimFunc")
         inputs = _leaves(tuple(self.value(argument) for argument in call.args[1].fields))
         specs = [_spec(_hint(var), ty) for ty in _leaf_types(var.ty)]
         outputs = tuple(self.add(new_buffer(BufferKind.WORKSPACE, spec.nbytes)) for spec in specs)
         parameters = len(self.module[function].params)
         if parameters != len(inputs) + len(outputs):
             raise CompilerError(
-                f"{function!r} has {parameters} parameters, but is called with {len(inputs) + len(outputs)} tensors",
-                where=_hint(var),
+                f"{function!r} has {parameters} parameters, but is called with {len(inputs) + len(outputs)} tensors"
             )
         self.steps.append(GraphCall(function, inputs, outputs, _sources(var)))
         return outputs if isinstance(var.ty, relax.TupleType) else outputs[0]
@@ -176,7 +178,7 @@ class _Walk:
         """A kernel that writes a part of its last operand: the rest of it stays."""
         operands = _leaves(tuple(self.value(argument) for argument in call.args[1].fields))
         if [int(index) for index in call.attrs.inplace_indices] != [len(operands) - 1]:
-            raise CompilerError("a kernel works in place on other than its last operand", where=_hint(var))
+            raise CompilerError("a kernel works in place on other than its last operand")
         self.steps.append(GraphCall(str(call.args[0].name_hint), operands[:-1], operands[-1:], _sources(var)))
         return operands[-1]
 
@@ -250,6 +252,14 @@ class _Walk:
 
     def constants(self) -> Constants:
         return Constants(tuple(self.contents), tuple(self.buffers[i].offset for i in self.contents.values()))
+
+
+def _reading(binding: Binding) -> AbstractContextManager[None]:
+    """A block that reads a binding, and names its kernel where that fails, or else what it is called."""
+    call = binding.value
+    if isinstance(call, relax.Call) and call.args and isinstance(call.args[0], tvm.ir.GlobalVar):
+        return reading(str(call.args[0].name_hint), _sources(binding.var))
+    return failing_in(f"node '{_hint(binding.var)}'", "the graph cannot be read")
 
 
 def _sources(var: Var) -> tuple[str, ...]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+from ...failures import failing_in
 from ...sizes import Size
 from ..library.plan import Equal, Fit
 
@@ -63,6 +65,11 @@ class GraphBranch:
 
 
 GraphStep: TypeAlias = GraphCall | GraphCopy | GraphNumbers | GraphLoop | GraphBranch
+
+
+def reading(function: str, sources: Sequence[str]) -> AbstractContextManager[None]:
+    """A block that reads a kernel, and names it with the nodes that it computes where that fails."""
+    return failing_in(f"kernel '{function}'", "a kernel cannot be read", nodes=lambda: sources)
 
 
 def calls_of(steps: Sequence[GraphStep]) -> Iterator[GraphCall]:

@@ -19,7 +19,7 @@ from ...ir_types import Block, Buffer, IRModule, PrimFunc
 from ...schedules.tensorir.rebuild import found
 from ..library.plan import BufferKind
 from .graph import Graph
-from .graph_steps import GraphCall, GraphStep, read_by, renamed, written_by
+from .graph_steps import GraphCall, GraphStep, read_by, reading, renamed, written_by
 
 _DATA_PARALLEL = 0
 
@@ -32,6 +32,9 @@ def in_place(graph: Graph, module: IRModule) -> Graph:
     Args:
         graph: what calls the kernels.
         module: of scheduled kernels.
+
+    Raises:
+        CompilerError: a kernel cannot be read.
     """
     last = {i: number for number, step in enumerate(graph.steps) for i in (*read_by(step), *written_by(step))}
     kept = {*graph.results}
@@ -40,7 +43,9 @@ def in_place(graph: Graph, module: IRModule) -> Graph:
     for number, original in enumerate(graph.steps):
         (step,) = renamed([original], moved)
         if isinstance(step, GraphCall):
-            for output, operand in _pairs(step, module[step.function]).items():
+            with reading(step.function, step.sources):
+                pairs = _pairs(step, module[step.function])
+            for output, operand in pairs.items():
                 free = last[operand] == number and operand not in kept and operand not in step.outputs
                 fits = graph.buffers[operand].bytes == graph.buffers[output].bytes
                 ours = graph.buffers[operand].kind is BufferKind.WORKSPACE and step.inputs.count(operand) == 1

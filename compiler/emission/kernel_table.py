@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import tvm_ffi
@@ -14,6 +15,7 @@ from ..library.naming import identifier
 from ..library.plan import BufferKind, Bytes, Kernel
 from ..library.signature import MAX_THREADS
 from .graph import Graph
+from .graph_steps import reading
 from .kernel_work import argument_bytes, counted_flops, least_bytes
 
 
@@ -40,22 +42,34 @@ class KernelTable:
         """The C name and the scheduled PrimFunc of each."""
         return [(symbol, self.module[name]) for symbol, name in zip(self.symbols, self.names, strict=True)]
 
+    def reading(self, symbol: str) -> AbstractContextManager[None]:
+        """A block that reads a kernel, and names it with its nodes where that fails."""
+        return reading(symbol, self.nodes[f"kernel '{symbol}'"])
+
     def kernels(self, scratch: Sequence[tuple[Bytes, ...]]) -> list[Kernel]:
-        """The kernels as the plan has them, with the scratch that lowering found them to need."""
-        functions = self.graph.functions
-        arguments = {name: argument_bytes(self.module[name]) for name in functions}
+        """The kernels as the plan has them, with the scratch that lowering found them to need.
+
+        Raises:
+            CompilerError: a kernel cannot be read.
+        """
+        arguments = {}
+        for name in self.graph.functions:
+            with self.reading(self.symbols[self.kernel_of[name]]):
+                arguments[name] = argument_bytes(self.module[name])
         moved = least_bytes(self.graph.calls, arguments)
         known = {i for i, buffer in enumerate(self.graph.buffers) if buffer.kind is BufferKind.CONSTANT}
         constants = least_bytes(self.graph.calls, arguments, among=known)
         kernels = []
         for symbol, name, sizes in zip(self.symbols, self.names, scratch, strict=True):
             function = self.module[name]
+            with self.reading(symbol):
+                flops = FLOPS.of(function) or counted_flops(function)
             kernels.append(
                 Kernel(
                     symbol=symbol,
                     function=name,
                     template=TEMPLATE.of(function) or "",
-                    flops=FLOPS.of(function) or counted_flops(function),
+                    flops=flops,
                     bytes=moved[name],
                     constant_bytes=constants[name],
                     scratch=sizes,
@@ -85,20 +99,29 @@ class KernelTable:
             if "float" in str(cast.ty.dtype):
                 dtypes.add(str(cast.ty.dtype))
 
-        for _, function in self.functions:
-            dtypes.update(str(buffer.dtype) for buffer in function.params)
-            tvm_ffi.structural_walk(function.body, [(s_tir.SBlock, note), (tirx.Cast, note_rounded)])
+        for symbol, function in self.functions:
+            with self.reading(symbol):
+                dtypes.update(str(buffer.dtype) for buffer in function.params)
+                tvm_ffi.structural_walk(function.body, [(s_tir.SBlock, note), (tirx.Cast, note_rounded)])
         return dtypes
 
 
 def kernel_table(module: IRModule, graph: Graph, prefix: str) -> KernelTable:
-    """The kernels that a graph of this module needs, their C names with this prefix."""
+    """The kernels that a graph of this module needs, their C names with this prefix.
+
+    Raises:
+        CompilerError: a kernel cannot be read.
+    """
     names: list[str] = []
     kernel_of: dict[str, int] = {}
     known: dict[GlobalVar, int] = {}
-    for function in graph.functions:
-        key = tvm_ffi.StructuralKey(module[function].without_attr("global_symbol"))
-        kernel_of[function] = known.setdefault(key, len(names))
+    for call in graph.calls:
+        function = call.function
+        if function in kernel_of:
+            continue
+        with reading(function, call.sources):
+            key = tvm_ffi.StructuralKey(module[function].without_attr("global_symbol"))
+            kernel_of[function] = known.setdefault(key, len(names))
         if kernel_of[function] == len(names):
             names.append(function)
     symbols = tuple(f"{prefix}_k{i}_{identifier(name)}" for i, name in enumerate(names))

@@ -40,9 +40,17 @@ class Structure:
 
 
 def structure_of(table: KernelTable) -> Structure:
-    """The structure of what a graph and its kernels become."""
+    """The structure of what a graph and its kernels become.
+
+    Raises:
+        CompilerError: a kernel cannot be read.
+    """
     graph = table.graph
     names = _numbers(graph)
+    codes = []
+    for symbol, function in table.functions:
+        with table.reading(symbol):
+            codes.append(code_digest(function))
     text = repr(
         (
             graph.inputs,
@@ -60,7 +68,7 @@ def structure_of(table: KernelTable) -> Structure:
     )
     return Structure(
         hashlib.sha256(text.encode()).hexdigest()[:32],
-        tuple(code_digest(function) for _, function in table.functions),
+        tuple(codes),
         tuple(graph.buffers[use].offset for use in graph.uses),
     )
 

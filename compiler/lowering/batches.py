@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol, TypeAlias, TypeVar
@@ -15,6 +16,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 import tvm
 from tvm import relax
 
+from ...failures import failing_in
 from ...ir_types import IRModule, PrimFunc
 from ...targets.host import available_cores
 from ...targets.target import Target
@@ -66,7 +68,11 @@ class Batch:
 
     @cached_property
     def _texts(self) -> tuple[str, ...]:
-        return tuple(tvm.ir.save_json(function) for function in self.functions)
+        texts = []
+        for symbol, function in zip(self.symbols, self.functions, strict=True):
+            with _moving(symbol):
+                texts.append(tvm.ir.save_json(function))
+        return tuple(texts)
 
     @cached_property
     def lowered(self) -> tuple[LoweredKernel, ...]:
@@ -121,8 +127,16 @@ def _received(key: Key, symbols: Sequence[str], texts: Sequence[str], target: Ta
     if key not in _known:
         if any(compile_of != key[0] for compile_of, _ in _known):
             _known.clear()
-        _known[key] = Batch(key, symbols, [tvm.ir.load_json(text) for text in texts], target, parallel=parallel)
+        functions = []
+        for symbol, text in zip(symbols, texts, strict=True):
+            with _moving(symbol):
+                functions.append(tvm.ir.load_json(text))
+        _known[key] = Batch(key, symbols, functions, target, parallel=parallel)
     return _known[key]
+
+
+def _moving(symbol: str) -> AbstractContextManager[None]:
+    return failing_in(f"kernel '{symbol}'", "a kernel cannot be handed to another process")
 
 
 @dataclass(frozen=True)

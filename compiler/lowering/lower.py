@@ -23,7 +23,7 @@ import tvm_ffi
 from tvm import s_tir, tirx
 
 from ...errors import CompilerError
-from ...failures import failing_in
+from ...failures import failing_in, remembered
 from ...ir_types import Buffer, For, IRModule, PrimFunc, Scalar, Stmt, TvmTarget
 from ...schedules.tensorir.rebuild import with_body
 from ...targets.target import DotUnit, TargetFunction
@@ -105,9 +105,9 @@ def lower_kernel(
     Raises:
         CompilerError: a pass failed, or the function needs more stack than a thread surely has.
     """
-    if not parallel:
-        function = _serial(function)
     with failing_in(f"kernel '{symbol}'", "lowering a kernel failed"):
+        if not parallel:
+            function = _serial(function)
         workers = int(tvm_target.attrs.get("num-cores", 1)) if parallel else 1
         passes = _grid_passes(units, functions) if grid else _loop_passes(workers, units, vectors, branches)
         module = passes(tvm.IRModule({symbol: _for(_ANY, function, symbol)}))
@@ -209,6 +209,7 @@ def _grid_passes(units: Sequence[DotUnit], functions: Sequence[TargetFunction]) 
 
 
 def _on_functions(name: str, change: Callable[[PrimFunc], PrimFunc]) -> Any:
+    @remembered
     def apply(function: PrimFunc, module: IRModule, context: Any) -> PrimFunc:
         return change(function)
 

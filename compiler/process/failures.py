@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from ...errors import OutputError
+from ...errors import CompilerError, OutOfMemoryError, OutputError, TilewrightError
 from ...failures import failing_in, reason_of
 
 if TYPE_CHECKING:
@@ -57,8 +57,13 @@ class _Watched:
 def _named(model: Any, watched: _Watched) -> Iterator[None]:
     """Turns whatever a stage raises into an error of ours that names the model, and the stage if nothing else does."""
     file = os.fspath(model) if isinstance(model, str | os.PathLike) else type(model).__name__
+
+    def stage(error: BaseException) -> str | None:
+        ours = isinstance(error, CompilerError | OutOfMemoryError) or not isinstance(error, TilewrightError)
+        return f"stage '{watched.stage}'" if ours and watched.stage else None
+
     try:
-        with failing_in(file, "the compile failed", inside=lambda _: f"stage '{watched.stage}'", writes_files=True):
+        with failing_in(file, "the compile failed", inside=stage, writes_files=True):
             yield
     except _StoppedError as stopped:
         raise stopped.error from None

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from tvm import relax
 from tvm.ir import Op, _ffi_api, register_op_attr
 
+from ...failures import remembered
 from ...ir_types import Call, Expr, Node, Type
 
 
@@ -26,7 +27,7 @@ def register(
     if name in Op.list_op_names():
         return
     _ffi_api.RegisterOp(name, description)
-    register_op_attr(name, "FInferType", infer_type)
+    register_op_attr(name, "FInferType", remembered(infer_type))
     register_op_attr(name, "FPurity", True)
     if legalize is not None:
-        register_op_attr(name, "FLegalize", legalize)
+        register_op_attr(name, "FLegalize", remembered(legalize))

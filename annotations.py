@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import tvm_ffi
-from tvm import te
+from tvm import te, tirx
 from tvm.ir import Call, Op, register_op_attr
 
-from .ir_types import Node, Scalar
+from .ir_types import Node, Scalar, Stmt
 
 Value = TypeVar("Value")
 
@@ -45,6 +45,25 @@ class Mark(Generic[Value]):
     def on(self, function: Node, value: Any) -> Node:
         """A PrimFunc that has it."""
         return function.with_attr(self.name, value)
+
+
+@dataclass(frozen=True)
+class Around:
+    """One attribute that a statement of its own puts around others; its value is an expression.
+
+    Attributes:
+        name: in the IR.
+    """
+
+    name: str
+
+    def of(self, node: Node) -> Scalar | None:
+        """Its value where a statement is the attribute; None where it is anything else."""
+        return node.value if isinstance(node, tirx.AttrStmt) and node.attr_key == self.name else None
+
+    def around(self, body: Stmt, value: Scalar) -> Stmt:
+        """Statements that have it."""
+        return tirx.AttrStmt(tirx.IntImm("int32", 0), self.name, value, body)
 
 
 def _integers(values: Any) -> tuple[int, ...]:
@@ -119,6 +138,9 @@ COPY = Mark(f"{_PREFIX}copy", _integers)  # of a loop over elements side by side
 # `schedules/tensorir/prefetch.py` asks for the next panel in the loop over chunks of k inside the loop over tiles.
 PREFETCH_TILES = Mark(f"{_PREFIX}prefetch_tiles", int)  # bytes ahead of what is read; 0: the next panel
 PREFETCH_CHUNKS = Mark(f"{_PREFIX}prefetch_chunks", int)  # cache lines that each asks for
+
+# Of what a block of threads does: `compiler/lowering/stop_early.py` sets it for `compiler/codegen/cuda_kernels.py`.
+RUNS_IF = Around(f"{_PREFIX}runs_if")  # whether there is anything to do
 
 # What ROLE says, outermost loop first.
 ROLES = ("register", "row", "vector", "lane", "group", "term")

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from .engines.engine import Engine, NotAvailableError
+from .engines.engine import Engine
+from .not_available import NotAvailableError
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD_PATIENCE = 1800.0  # seconds until a compiler is given up

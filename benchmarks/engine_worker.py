@@ -25,8 +25,9 @@ import numpy as np
 from tilewright.compiler.runners.local import time_runs
 
 from .engines import ENGINES
-from .engines.engine import Array, Engine, Job, NotAvailableError, Session
+from .engines.engine import Array, Engine, Job, Session
 from .engines.gpu import GPU_ENGINES
+from .not_available import NotAvailableError
 
 LONGEST_REASON = 300
 

@@ -25,8 +25,8 @@ from tilewright.compiler.recipes.files import read_recipe, write_recipe
 from tilewright.compiler.recipes.identity import identity_of
 from tilewright.compiler.recipes.quantized_onnx import export_quantized
 
-from .engines.engine import NotAvailableError
 from .models import MODELS
+from .not_available import NotAvailableError
 
 _SAMPLES = 16
 _FIRST_SEED = 1  # 0 made the inputs that are measured with

@@ -19,8 +19,9 @@ import numpy as np
 from tilewright.compiler.verification.compare import compare
 
 from .engine_process import EngineFailedError, EngineProcess, Turns
-from .engines.engine import FLOAT32, Engine, NotAvailableError
+from .engines.engine import FLOAT32, Engine
 from .measurement import FAILED, MEASURED, NOT_AVAILABLE, WRONG, Measurement
+from .not_available import NotAvailableError
 
 REFERENCE = "onnxruntime"
 LEAST_RUNS = 3  # in a turn, of an engine whose runs are shorter than a turn

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
-from pathlib import Path
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
 
 import networkx as nx
 import pytest
@@ -37,15 +38,15 @@ MAY_NAME_ONE = {
 }
 
 
-def sources() -> dict[str, Path]:
+def sources(folders: Sequence[str] = FOLDERS) -> dict[str, Path]:
     """Modules by name (`compiler/library/plan`), those at the root included; a package by the name of its folder."""
-    paths = [*ROOT.glob("*.py"), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))]
+    paths = [*ROOT.glob("*.py"), *(path for folder in folders for path in (ROOT / folder).rglob("*.py"))]
     return {str(path.relative_to(ROOT).with_suffix("")).removesuffix("/__init__"): path for path in paths}
 
 
-def imports() -> nx.DiGraph:
-    """Which module imports which: all imports, those inside functions too."""
-    modules = sources()
+def imports(folders: Sequence[str] = FOLDERS) -> nx.DiGraph:
+    """Which module imports which: all relative imports, those inside functions too."""
+    modules = sources(folders)
     graph = nx.DiGraph()
     graph.add_nodes_from(modules)
     for name, path in modules.items():
@@ -60,6 +61,17 @@ def imports() -> nx.DiGraph:
     return graph
 
 
+def runs() -> nx.DiGraph:
+    """Which module makes Python run which, benchmarks too: what it imports, and the packages that this is in."""
+    folders = (*FOLDERS, "benchmarks")
+    graph = imports(folders)
+    packages = {name for name, path in sources(folders).items() if path.name == "__init__.py"}
+    for importer, imported in list(graph.edges):
+        around = {str(folder) for folder in PurePosixPath(imported).parents} & packages
+        graph.add_edges_from((importer, each) for each in around if not f"{importer}/".startswith(f"{each}/"))
+    return graph
+
+
 def room(module: str) -> str:
     """The folder that a module is in; a module on top of one of the five, or of the tree, is a room of its own."""
     return "/".join(module.split("/")[:2])
@@ -67,7 +79,7 @@ def room(module: str) -> str:
 
 @pytest.mark.parametrize("name", ["module", "room"])
 def test_nothing_imports_itself_by_a_detour(name: str) -> None:
-    graph = imports()
+    graph = runs()
     if name == "room":
         graph = nx.DiGraph((room(a), room(b)) for a, b in graph.edges if room(a) != room(b))
 
@@ -126,9 +138,11 @@ def test_benchmarks_run_from_the_root() -> None:
 
 def test_files_can_be_read() -> None:
     folders = (*FOLDERS, "benchmarks", "examples", "tests")
-    paths = [*ROOT.glob("*.py"), *(path for folder in folders for path in (ROOT / folder).rglob("*.py"))]
+    paths = [*ROOT.glob("*"), *(path for folder in folders for path in (ROOT / folder).rglob("*"))]
+    read = [path for path in paths if path.suffix in (".py", ".c", ".h", ".cu", ".jinja")]
 
-    assert {str(path) for path in paths if len(path.read_text().splitlines()) > MOST_LINES} == set()
+    assert {".py", ".c", ".h", ".jinja"} <= {path.suffix for path in read}
+    assert {str(path) for path in read if len(path.read_text().splitlines()) > MOST_LINES} == set()
 
 
 def test_every_package_is_installed() -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from ..smaller.characters import right
 from ..trained import SourceMissingError
+from .characters import right
 from .task import Array, Results, Task, output_of
 
 HEIGHT, WIDTH = 48, 320

@@ -30,10 +30,6 @@ _TOLERANCES: Mapping[str, float] = {
 }
 
 
-class NotAvailableError(Exception):
-    """The engine cannot take this model on this machine; the text says why, in one line."""
-
-
 @dataclass(frozen=True)
 class Job:
     """One engine with one model.

@@ -9,7 +9,8 @@ import numpy as np
 from tilewright.compiler.library.device_tensor import DeviceTensor
 from tilewright.targets.cuda.driver import driver
 
-from .engine import Array, Job, NotAvailableError, Session
+from ..not_available import NotAvailableError
+from .engine import Array, Job, Session
 
 _PROVIDER, _DEVICE = "CUDAExecutionProvider", "cuda"
 

@@ -11,7 +11,8 @@ from tilewright.compiler.library.device_tensor import DeviceTensor
 from tilewright.errors import DeviceError
 from tilewright.targets.cuda.driver import driver
 
-from .engine import Array, Job, NotAvailableError, Session
+from ..not_available import NotAvailableError
+from .engine import Array, Job, Session
 
 
 def library_of(model: Path, precision: str) -> Path:

@@ -9,8 +9,9 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
+from ..not_available import NotAvailableError
 from ..torch_sources import torch_module
-from .engine import Array, Job, NotAvailableError, Session
+from .engine import Array, Job, Session
 
 if TYPE_CHECKING:
     import torch

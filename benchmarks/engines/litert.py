@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .engine import Array, Job, NotAvailableError, Session
+from ..not_available import NotAvailableError
+from .engine import Array, Job, Session
 
 PYTHON_VARIABLE = "TILEWRIGHT_LITERT_PYTHON"
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from tilewright.compiler.verification.reference_engines import OnnxRuntime, OpenVino, OpenVinoBfloat16, ReferenceEngine
 
 from ..int8_model import int8_model
-from .engine import Array, Job, NotAvailableError, Session
+from ..not_available import NotAvailableError
+from .engine import Array, Job, Session
 
 
 def _session(engine: ReferenceEngine, inputs: Mapping[str, Array]) -> Session:

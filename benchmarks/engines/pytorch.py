@@ -7,8 +7,9 @@ import shutil
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from ..not_available import NotAvailableError
 from ..torch_sources import torch_module
-from .engine import Array, Job, NotAvailableError, Session
+from .engine import Array, Job, Session
 
 if TYPE_CHECKING:
     from torch import nn

@@ -12,7 +12,8 @@ from tilewright.compiler.runners.local import prepared
 from tilewright.errors import PrecisionWarning, UnsupportedError
 
 from ..int8_model import int8_model
-from .engine import Array, Job, NotAvailableError, Session
+from ..not_available import NotAvailableError
+from .engine import Array, Job, Session
 
 LIBRARY = "model.so"
 

@@ -16,7 +16,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import characters, front, recognition
+from ..accuracy import characters
+from . import front, recognition
 
 _PROGRAM = "from tilewright.compiler.cli.main import main; main()"
 

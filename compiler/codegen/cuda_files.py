@@ -24,7 +24,7 @@ from .cuda_steps import GridSteps, has_choices
 from .generator import Program
 
 _PROJECT = f"{__package__}.cuda_project"
-_AS_THEY_ARE = ("driver.c", "maps.c", "runs.c")
+_AS_THEY_ARE = ("driver.c", "maps.c", "runs.c", "launches.c")
 # Grids of a file: few enough that files are compiled side by side, many enough that each start of nvcc pays.
 _GRIDS = 12
 _COPY_ALIGNMENT = 256

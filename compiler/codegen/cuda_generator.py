@@ -4,7 +4,8 @@
 
 OUT/kernels_0.cu, ...      the kernels
 OUT/library.h, library.c   the interface; the steps, as launches of grids
-OUT/driver.c, maps.c, runs.c    what library.c includes: the driver, maps of tensors; memory, streams, graphs of runs
+OUT/driver.c, maps.c       what library.c includes: the driver, maps of tensors
+OUT/runs.c, launches.c     the same: memory, streams and graphs of runs; what their steps do
 OUT/*.s, *.bin, *.json     the weights and the signature, as read-only data
 OUT/Makefile               nvcc and cc make NAME.so of them
 """

@@ -21,6 +21,7 @@ import tvm_ffi
 from tvm import tirx
 from tvm.ir import Call
 
+from ...annotations import RUNS_IF
 from ...errors import UnsupportedError
 from ...failures import failing_in
 from ...hidden_floats import dtype_of, name_of
@@ -32,7 +33,7 @@ from ...tensorir_statements import flattened
 from ..library.plan import align
 from ..library.tensor_spec import element_bytes
 from ..lowering.barriers import BARRIER, SHARED
-from ..lowering.launches import LAUNCH, RUNS_IF
+from ..lowering.launches import LAUNCH
 from ..lowering.lower import LoweredKernel
 from ..lowering.tile_copies import TensorView
 from .c_kernel import KernelWriter, Parameter, elements
@@ -237,8 +238,8 @@ class _GridWriter(KernelWriter):
         """Its lines; barriers are known here alone."""
         if isinstance(node, tirx.Evaluate) and _is_barrier(node.value):
             yield "__syncthreads();"
-        elif isinstance(node, tirx.AttrStmt) and node.attr_key == RUNS_IF:
-            yield f"if (!({self.express(node.value)})) return;"
+        elif (condition := RUNS_IF.of(node)) is not None:
+            yield f"if (!({self.express(condition)})) return;"
             yield from self.statement(node.body)
         elif isinstance(node, tirx.Evaluate) and name_of(node.value) == _CALL:
             yield f"{self.express(self._with_map(node.value))};"

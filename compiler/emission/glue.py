@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jinja2
@@ -28,6 +29,10 @@ _RUNTIME_PACKAGE = f"{__package__}.runtime"
 _RUNTIME = resources.files(_RUNTIME_PACKAGE)
 # The first includes the others.
 _THREADS = ("threads.c", "thread_pool.c", "new_process.c", "word_sleep.c", "simulation.c", "threads.h")
+# What programs for devices include.
+_PARTS_OF_PROGRAMS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"device.c": (), "server.c": ("messages.c", "session.c")}
+)
 
 # How self_check.c compares an output, by its dtype; all others byte by byte.
 _KINDS = {"float32": "f", "float64": "d", "float16": "h", "bfloat16": "b"}
@@ -117,9 +122,9 @@ def write_self_check(signature: Signature, example: Example, folder: Path, objec
         (folder / f"check_{part}.bin").write_bytes(b"".join(array.tobytes() for array in arrays))
 
 
-def program_source(name: str) -> str:
-    """A program in C for devices: ``device.c`` runs a library there, ``server.c`` lends the device to a farm."""
-    return (_RUNTIME / name).read_text()
+def write_program(name: str, folder: Path) -> None:
+    """Writes a program in C for devices: ``device.c`` runs a library there, ``server.c`` lends the device to a farm."""
+    _copy((name, *_PARTS_OF_PROGRAMS[name]), folder)
 
 
 def _copy(parts: Sequence[str], folder: Path) -> None:

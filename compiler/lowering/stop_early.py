@@ -23,11 +23,11 @@ from functools import partial
 from tvm import tirx
 from tvm.ir import TensorLoad
 
-from ...annotations import STOPS
+from ...annotations import RUNS_IF, STOPS
 from ...ir_types import Buffer, For, PrimFunc, Scalar, Stmt
 from ...schedules.tensorir.rebuild import found, mentions
 from .before_end import BeforeEnd, Row, before_end
-from .launches import LAUNCH, RUNS_IF
+from .launches import LAUNCH
 from .line_loops import by_lines
 from .masked_sums import adds, only_where_seen
 from .needs import Need, needs_of
@@ -153,7 +153,7 @@ class _Stopper:
         for number, (place, loop) in enumerate(zip(places, loops, strict=True)):
             if makes_results and str(place.node.thread_tag).startswith(_BLOCKS) and self._is_alone(loop):
                 for condition in self._conditions(loop, tuple(loops[:number])):
-                    body = tirx.AttrStmt(tirx.IntImm("int32", 0), RUNS_IF, condition.condition(), body)
+                    body = RUNS_IF.around(body, condition.condition())
         for place in reversed(places):
             body = tirx.AttrStmt(place.node, LAUNCH, place.value, body)
         return body

@@ -197,10 +197,10 @@ class DeviceRunner:
         folder = self._programs.path / triple
         program = folder / PROGRAM
         if not program.exists():
-            from ..emission.glue import program_source
+            from ..emission.glue import write_program
 
             folder.mkdir(exist_ok=True)
-            (folder / "device.c").write_text(program_source("device.c"))
+            write_program("device.c", folder)
             toolchain = find_toolchain(triple)
             if toolchain.object_format != ELF:
                 raise ToolError(

@@ -9,7 +9,7 @@ from ...errors import OutputError, ToolError, UsageError
 from ...targets.systems import LINUX, split
 from ...targets.target import Target
 from ...targets.toolchain import find_toolchain, static_toolchain
-from ..emission.glue import program_source
+from ..emission.glue import write_program
 from ..process.install import written_whole
 from ..process.places import output_errors
 from ..process.temporary import temporary_folder
@@ -72,7 +72,7 @@ def _here() -> str:
 def _build(triple: str, folder: Path, *, is_for_here: bool) -> None:
     if split(triple).system is not LINUX:
         raise ToolError(f"there is no server for {triple}", where="serve", hint="devices of a farm run Linux")
-    (folder / "server.c").write_text(program_source("server.c"))
+    write_program("server.c", folder)
     toolchain = find_toolchain(triple) if is_for_here else static_toolchain(triple)
     flags = _FLAGS if is_for_here else (*_FLAGS, "-static", "-s")
     toolchain.run([*toolchain.cc, *flags, "server.c", "-o", _PROGRAM], folder)

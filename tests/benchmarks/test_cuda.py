@@ -14,11 +14,12 @@ from tilewright.benchmarks.cuda import __main__ as benchmark
 from tilewright.benchmarks.cuda import building
 from tilewright.benchmarks.cuda.details import details
 from tilewright.benchmarks.engines import ENGINES, gpu_torch
-from tilewright.benchmarks.engines.engine import Job, NotAvailableError
+from tilewright.benchmarks.engines.engine import Job
 from tilewright.benchmarks.engines.gpu import GPU_ENGINES
 from tilewright.benchmarks.engines.gpu_tilewright import library_of
 from tilewright.benchmarks.measurement import MEASURED, NOT_AVAILABLE
 from tilewright.benchmarks.models import MODELS, found
+from tilewright.benchmarks.not_available import NotAvailableError
 
 __all__ = ["emulated_driver", "emulation", "inherited"]  # fixtures
 

@@ -14,10 +14,11 @@ import pytest
 from tilewright.benchmarks import engine_process, engine_worker
 from tilewright.benchmarks.engine_process import EngineFailedError, EngineProcess
 from tilewright.benchmarks.engines import ENGINES
-from tilewright.benchmarks.engines.engine import FLOAT32, Engine, Job, NotAvailableError, Session
+from tilewright.benchmarks.engines.engine import FLOAT32, Engine, Job, Session
 from tilewright.benchmarks.exporting import default_folder
 from tilewright.benchmarks.measurement import MEASURED
 from tilewright.benchmarks.models import MODELS, export
+from tilewright.benchmarks.not_available import NotAvailableError
 from tilewright.benchmarks.rounds import Schedule, measure
 
 PROCESSORS = sorted(os.sched_getaffinity(0))[:1]

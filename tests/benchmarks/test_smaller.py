@@ -11,9 +11,9 @@ import numpy as np
 import onnx
 import pytest
 from small_models import model, node
+from tilewright.benchmarks.accuracy.characters import edits_between, read, right
 from tilewright.benchmarks.accuracy.task import Task, agreement
 from tilewright.benchmarks.smaller import front, half, search
-from tilewright.benchmarks.smaller.characters import edits_between, read, right
 
 
 def test_text_is_read_off_the_likeliest_path() -> None:

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 from tilewright.benchmarks.engine_process import EngineFailedError
-from tilewright.benchmarks.engines.engine import FLOAT32, Engine, Job, NotAvailableError, Session
+from tilewright.benchmarks.engines.engine import FLOAT32, Engine, Job, Session
 from tilewright.benchmarks.measurement import MEASURED, Measurement
+from tilewright.benchmarks.not_available import NotAvailableError
 
 
 def _never(job: Job, inputs: Mapping[str, np.ndarray[Any, Any]]) -> Session:

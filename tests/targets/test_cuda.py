@@ -41,7 +41,7 @@ def test_what_multiplies_in_groups_is_what_all_have() -> None:
     assert both.grid is not None and not both.grid.has_tile_copies
 
     assert [unit.name for unit in own.units if unit.rows == 64] == ["wgmma fp16", "wgmma int8", "wgmma bf16"]
-    assert all(unit.rows == 16 for unit in both.units)
+    assert {unit.rows for unit in both.units} == {16}
 
 
 def test_units_are_those_of_all_architectures() -> None:

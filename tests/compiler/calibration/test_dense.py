@@ -72,6 +72,7 @@ def test_with_samples_layers_that_lose_too_much_stay_float() -> None:
     errors = {each.name: each.error for each in found.layers}
     assert found.metrics is not None and (found.calibrated, found.held) == (6, 2)
     integers = [name for name, error in errors.items() if error is not None]
+    assert integers
     assert all(10 < errors[name].alone.decibels < 60 for name in integers)  # type: ignore[union-attr]
     assert all(each.kept_float for each in found.layers if each.name not in integers)
 

@@ -260,6 +260,7 @@ def test_a_model_without_layers() -> None:
 
 def test_constant_inputs_have_a_scale() -> None:
     found = quantize(DENSE, np.zeros((4, 4, 32), "f4"), Request(OPTIONS, always=True, details=False))
+    assert {"x", "b"} <= found.recipe.tensors.keys()
     assert all(entry.scale > 0 for entry in found.recipe.tensors.values())
 
 

@@ -83,7 +83,9 @@ def test_the_ranges_of_a_tensor_with_outliers() -> None:
 @pytest.mark.parametrize("bits", [4, 8])
 def test_constants_and_one_sided_ranges_have_a_scale(values: list[float], bits: int) -> None:
     array = np.array(values, "f4")
-    for each in candidates(of(array), bits, "t"):
+    offered = list(candidates(of(array), bits, "t"))
+    assert offered
+    for each in offered:
         entry = each.entry(bits)
         assert entry.scale > 0 and np.isfinite(entry.scale)
         assert fake_quantized(np.zeros(1, "f4"), entry)[0] == 0

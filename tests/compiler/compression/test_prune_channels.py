@@ -32,7 +32,7 @@ def pruned() -> Pruned:
 def test_half_of_the_work_goes_and_recovery_makes_up_for_it(pruned: Pruned) -> None:
     assert pruned.flops[1] <= 0.5 * pruned.flops[0]
     assert pruned.weights[1] < pruned.weights[0]
-    assert all(layer.made["channels"][1] % 4 == 0 for layer in pruned.layers.values())
+    assert pruned.layers and all(layer.made["channels"][1] % 4 == 0 for layer in pruned.layers.values())
     assert pruned.errors["reconstructed"] < pruned.errors["pruned"] / 3
     assert pruned.agreement["reconstructed"] > pruned.agreement["pruned"]
 

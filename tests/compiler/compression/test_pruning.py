@@ -97,7 +97,7 @@ def test_the_command_changes_layers(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert list(read_recipe(tmp_path / "recipe.json").layers) == [names[1]]
     found = read_all(capsys, ["--low-rank", "0.5", "--weights", "0.5", "--pattern", "2:4", *data])
     assert found.keys() == read_recipe(tmp_path / "recipe.json").layers.keys()
-    assert all("rank" in layer or layer["pattern"] == "2:4" for layer in found.values())
+    assert found and all("rank" in layer or layer["pattern"] == "2:4" for layer in found.values())
     fails(capsys, ["prune", DIGITS, "--weights", "0.5", *to], 2, "--calibration")
     fails(capsys, ["prune", DIGITS, "--channels", "0.5", "--work", "0.5", *data], 2, "do not go together")
 

@@ -202,5 +202,6 @@ def test_whole_vectors_are_computed(name: str) -> None:
     tvm_ffi.structural_walk(lowered.function.body, (tirx.BufferStore, stores.append))
     tvm_ffi.structural_walk(lowered.function.body, (tvm.ir.Call, calls.append))
     lanes = target.lanes()
+    assert stores and calls
     assert {str(store.value.ty.dtype) for store in stores} <= {f"{kind}x{lanes}" for kind in ("float32", "int32")}
     assert not any("extern" in hidden.name_of(call) for call in calls)

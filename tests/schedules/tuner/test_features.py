@@ -52,7 +52,9 @@ def test_what_is_no_key(text: str) -> None:
 
 @pytest.mark.parametrize("workload", KINDS, ids=lambda each: type(each).__name__)
 def test_features_are_finite_and_named_alike_for_all_choices(workload: object) -> None:
-    for template in (each for each in TEMPLATES if each.takes(workload, TARGET)):
+    taking = [template for template in TEMPLATES if template.takes(workload, TARGET)]
+    assert taking
+    for template in taking:
         choices = list(islice(template.space(workload, TARGET), 2000))
         names = set()
         for choice in random.Random(0).sample(choices, min(20, len(choices))):

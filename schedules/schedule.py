@@ -69,7 +69,7 @@ def schedule_kernel(function: PrimFunc, decide: Chooser) -> PrimFunc:
     if name is None or choice is None:
         decision = _schedule_plainly(sch, decide)
         name, choice, marks = decision.template.name, decision.choice, decision.marks()
-    scheduled = insert_prefetches(sch.mod["main"]).without_attr("global_symbol")
+    scheduled = insert_prefetches(sch.mod["main"], decide.target.core.line_bytes).without_attr("global_symbol")
     scheduled = FLOPS.on(TEMPLATE.on(scheduled, name), flops)
     for mark, value in marks.items():
         scheduled = scheduled.with_attr(mark, value)

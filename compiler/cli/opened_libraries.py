@@ -65,7 +65,7 @@ def _on_a_board(folder: Path, threads: int | None, device: str | None) -> tuple[
         raise UsageError(
             f"C sources for {sources.signature.cpu} run on a board that is emulated",
             where=f"--device {device}" if device else str(folder),
-            hint="--device qemu, for a Cortex-M; `make shared` in the folder: a library for this machine (not of a Cortex-M55's)",
+            hint="--device qemu, for a Cortex-M; `make shared` in it, not a Cortex-M55's, makes a library for here",
         )
     if threads is not None:
         raise UsageError("C sources have one thread", where="--threads", hint="leave it out")

@@ -24,7 +24,7 @@ def schedule_kernel(sch: Schedule, choice: AttentionChoice, target: Target) -> N
     anchors = blocks.anchors(sch)
     products, scores, probabilities, sums, result = map(sch.get_sblock, _BLOCKS)
     blocks.inline_producers(sch, anchors)
-    dot_product_schedule.drop_copies(sch)
+    dot_product_schedule.drop_copies(sch, target)
     leftover = blocks.absorb_consumers(sch, result)
     # Where one block has all queries of a head, its keys and values are packed inside of it, and stay in the caches.
     packs = _stages(sch, "pack") if _is_one_block(sch, choice) else []

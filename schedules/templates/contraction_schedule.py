@@ -32,7 +32,7 @@ def schedule_kernel(sch: Schedule, choice: TileChoice, target: Target) -> None:
     (anchor,) = blocks.anchors(sch)
     (writer,) = sch.get_consumers(anchor)
     blocks.inline_producers(sch, [anchor])
-    dot_product_schedule.drop_copies(sch)
+    dot_product_schedule.drop_copies(sch, target)
     if choice.k_splits > 1:  # what reads a tile stores it, and others add the sums of slices
         (added,) = sch.get_consumers(writer)
         after = [*blocks.absorb_consumers(sch, added)]
@@ -160,7 +160,8 @@ def fill_tiles(
             inner, terms = [outer], [term]
     # Else there is so little to do with a line that loads run ahead of it by themselves; or nothing waits for loads.
     if (rows > 1 or terms) and not target.core.single_issue:
-        _ask_for_weights(sch, tile, inner, vectors * lanes * choice.k_step, _FEWEST_STEPS if places else 1)
+        fewest = _FEWEST_STEPS if places else 1
+        _ask_for_weights(sch, tile, inner, vectors * lanes * choice.k_step, fewest, target.core.line_bytes)
     if target.keeps_loops and not places:  # else as many steps are written out as there are registers for
         blocks.keep_innermost(sch, inner)
     unrolled = [*terms, *([row] if row is not None else []), *columns[:1]]
@@ -172,23 +173,24 @@ def fill_tiles(
     sch.decompose_reduction(anchor, inner[0])
 
 
-def _ask_for_weights(sch: Schedule, tile: Loop, k: list[Loop], columns: int, fewest: int) -> None:
+def _ask_for_weights(sch: Schedule, tile: Loop, k: list[Loop], columns: int, fewest: int, line_bytes: int) -> None:
     """Prefetches in the loops over k: a line every few steps, or with few tiles of rows several lines a step.
 
     Args:
         k: outermost first; the last of them may become two.
         fewest: steps between two prefetches.
+        line_bytes: of a cache line.
     """
     tiles, depth = blocks.extent(sch, tile), [blocks.extent(sch, loop) for loop in k]
-    steps = prefetch.steps_between(tiles, depth[-1], columns)
+    steps = prefetch.steps_between(tiles, depth[-1], columns, line_bytes)
     if steps:
         several = next((more for more in range(max(steps, fewest), depth[-1] + 1) if depth[-1] % more == 0), depth[-1])
         chunks, step = sch.split(k.pop(), [None, several])
         prefetch.mark(sch, tile, chunks, lines=math.ceil(several / steps))
         k += [chunks, step]
         return
-    if prefetch.steps_between(tiles, 1 << 30, columns):
+    if prefetch.steps_between(tiles, 1 << 30, columns, line_bytes):
         return  # k has no such divisor: it is short
     step_bytes = columns * _FLOAT_BYTES
     ahead = prefetch.bytes_ahead(tiles, math.prod(depth) * step_bytes)
-    prefetch.mark(sch, tile, k[-1], lines=prefetch.lines_a_step(tiles, 1, step_bytes), ahead=ahead)
+    prefetch.mark(sch, tile, k[-1], lines=prefetch.lines_a_step(tiles, 1, step_bytes, line_bytes), ahead=ahead)

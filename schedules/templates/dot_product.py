@@ -165,7 +165,7 @@ def tiles_of(workload: Workload, choice: DotProductChoice, target: Target) -> Ti
         a,
         b,
         c,
-        1 if unit.is_matrix else prefetch.fewest_tiles(tile_columns(choice, unit)),
+        1 if unit.is_matrix else prefetch.fewest_tiles(tile_columns(choice, unit), target.core.line_bytes),
         choice.k_splits,
         choice.tile_rows * lines * unit.costs.line_apart,
         b / panels / (target.core.l2_vectors_per_cycle * target.core.line_bytes),

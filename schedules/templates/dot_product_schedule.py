@@ -20,10 +20,9 @@ from ..tensorir.expressions import dtype_bits
 from .dot_product import OPERAND
 from .dot_product_choice import DotProductChoice, depth_of
 
-_LINE_BYTES = 64
 _MATRIX_AXES = 3  # of the first operand of a product without windows: batch, row, k
 _TASKS_A_THREAD = 4
-_SET_BYTES = 8 * _LINE_BYTES  # rows at such a distance share an eighth of the sets
+_SET_LINES = 8  # rows at such a distance share an eighth of the sets
 
 
 def has_lines(sch: Schedule, anchor: Block) -> bool:
@@ -40,11 +39,13 @@ def cut_lines(
     return block, (line, tile, row)
 
 
-def drop_copies(sch: Schedule) -> None:
+def drop_copies(sch: Schedule, target: Target) -> None:
     """Inlines the stages that hold an operand as it already is in memory; the rows of the others are set apart.
 
-    Rows at a distance of a multiple of `_SET_BYTES` share a few sets of the L1 cache, and a tile of them is too many.
+    Rows that are a multiple of `_SET_LINES` lines apart share a few sets of the L1 cache: a tile of them is too many.
     """
+    line_bytes = target.core.line_bytes
+    set_bytes = _SET_LINES * line_bytes
     for block in blocks.child_blocks(sch):
         if STAGE.of(sch.get(block)) != OPERAND:
             continue
@@ -53,8 +54,8 @@ def drop_copies(sch: Schedule) -> None:
             continue
         buffer = sch.get(block).writes[0].source
         size = dtype_bits(str(buffer.dtype)) // 8
-        if int(buffer.shape[-1]) * size % _SET_BYTES == 0:
-            sch.storage_align(block, 0, -2, _SET_BYTES // size, _LINE_BYTES // size)
+        if int(buffer.shape[-1]) * size % set_bytes == 0:
+            sch.storage_align(block, 0, -2, set_bytes // size, line_bytes // size)
 
 
 def copies_of_blocks(sch: Schedule, anchor: Block, before: Sequence[Block], choice: DotProductChoice) -> list[Block]:
@@ -95,7 +96,7 @@ def fill_tiles(
     step = (register, row, vector, lane, group, term)
     columns = choice.vectors * unit.lanes
     step_bytes = depth * columns * dtype_bits(unit.rhs) // 8
-    k = _with_prefetches(sch, tiles, [*k, chunk], columns, step_bytes, unit)
+    k = _with_prefetches(sch, tiles, [*k, chunk], columns, step_bytes, unit, target.core.line_bytes)
     sch.reorder(*k, *step)
     for loop, role in zip(step, ROLES, strict=True):
         sch.annotate(loop, ROLE.name, role)
@@ -110,7 +111,13 @@ def fill_tiles(
 
 
 def _with_prefetches(
-    sch: Schedule, tiles: Sequence[Loop], k: Sequence[Loop], columns: int, step_bytes: int, unit: DotUnit
+    sch: Schedule,
+    tiles: Sequence[Loop],
+    k: Sequence[Loop],
+    columns: int,
+    step_bytes: int,
+    unit: DotUnit,
+    line_bytes: int,
 ) -> list[Loop]:
     """The loops over k, cut where lines of B are asked for ahead of time, and marked.
 
@@ -123,9 +130,10 @@ def _with_prefetches(
     steps = math.prod(blocks.extent(sch, loop) for loop in k)
     ahead = prefetch.bytes_ahead(count, steps * step_bytes)
     if unit.is_matrix:  # a step takes long enough to ask for several
-        prefetch.mark(sch, tiles[0], chunk, lines=prefetch.lines_a_step(count, steps, step_bytes), ahead=ahead)
+        lines = prefetch.lines_a_step(count, steps, step_bytes, line_bytes)
+        prefetch.mark(sch, tiles[0], chunk, lines=lines, ahead=ahead)
         return list(k)
-    between = prefetch.steps_between(count, blocks.extent(sch, chunk), columns)
+    between = prefetch.steps_between(count, blocks.extent(sch, chunk), columns, line_bytes)
     if not between:
         return list(k)
     chunk, step = sch.split(chunk, [None, between])

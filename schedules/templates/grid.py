@@ -13,8 +13,9 @@ What is written statement by statement, with loops or memory of its own that are
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from tvm import s_tir
 from tvm.s_tir import Schedule
@@ -29,16 +30,26 @@ from .plain import Elements
 
 TEMPLATE = "grid"
 BLOCK, THREAD = "blockIdx.", "threadIdx."
-_USUAL_THREADS = 256
+USUAL_THREADS = 256
 # Cycles until what a thread reads from memory is there, and threads that hide them from each other.
 MEMORY_CYCLES, _STEP_CYCLES = 600, 4
+# Of a multiprocessor: cycles to begin a block, and bytes that it reads in one.
+_BLOCK_CYCLES, _BYTES_PER_CYCLE = 4, 32
 
 
 @dataclass(frozen=True)
 class GridChoice(Choice):
     """So many threads a block."""
 
-    block: int = _USUAL_THREADS
+    block: int = USUAL_THREADS
+
+
+class Threads(Protocol):
+    """What choices of this schedule say."""
+
+    @property
+    def block(self) -> int:
+        """Threads a block."""
 
 
 def takes(workload: object, target: Target) -> bool:
@@ -48,37 +59,58 @@ def takes(workload: object, target: Target) -> bool:
 
 def space(workload: Elements, target: Target) -> Iterator[GridChoice]:
     """All powers of two from a warp on."""
+    return map(GridChoice, thread_counts(target))
+
+
+def thread_counts(target: Target, most: int | None = None) -> Iterator[int]:
+    """Threads that a block may have, powers of two from a warp on; no more than what has room for so many results."""
     threads = target.the_grid.warp
-    while threads <= target.the_grid.threads_per_block:
-        yield GridChoice(threads)
+    yield threads
+    while threads < target.the_grid.threads_per_block and (most is None or threads < most):
         threads *= 2
+        yield threads
 
 
 def default(workload: Elements, target: Target) -> GridChoice:
     """The usual number, fewer where there would not be a block for each multiprocessor."""
     grid = target.the_grid
     most = math.prod(workload.outer) * workload.axis / grid.multiprocessors
-    fitting = [each for each in space(workload, target) if each.block <= min(most, _USUAL_THREADS)]
+    fitting = [each for each in space(workload, target) if each.block <= min(most, USUAL_THREADS)]
     return fitting[-1] if fitting else GridChoice(grid.warp)
 
 
 def estimate(workload: Elements, choice: GridChoice, target: Target) -> float:
     """Estimated cycles until the last block is done."""
-    grid = target.the_grid
     results = math.prod(workload.outer) * workload.axis
     steps = max(1, workload.terms) * (workload.loads + workload.functions + 1)
-    waves = math.ceil(math.ceil(results / choice.block) / (grid.multiprocessors * (grid.threads // choice.block)))
     moved = results * (max(1, workload.terms) * workload.loads + 1) * workload.bits / 8
-    return max(waves * (MEMORY_CYCLES + steps * _STEP_CYCLES), moved / grid.bytes_per_cycle)
+    return elapsed(math.ceil(results / choice.block), choice.block, steps, moved, target)
 
 
-def schedule_kernel(sch: Schedule, choice: Choice, target: Target) -> None:
-    """Schedules any kernel; choices of templates for other machines say nothing of threads."""
+def elapsed(count: int, threads: int, steps: int, bytes_moved: float, target: Target) -> float:
+    """Estimated cycles until so many blocks of so many threads are done.
+
+    Args:
+        steps: of a thread, one after the other.
+        bytes_moved: from memory and back.
+    """
+    grid = target.the_grid
+    threads = math.ceil(threads / grid.warp) * grid.warp
+    waves = math.ceil(count / (grid.multiprocessors * (grid.threads // threads)))
+    busiest = math.ceil(count / grid.multiprocessors)  # blocks of one multiprocessor
+    alone = waves * (MEMORY_CYCLES + steps * _STEP_CYCLES)
+    computed = MEMORY_CYCLES + busiest * threads * steps / grid.fmas_per_cycle
+    bytes_per_cycle = min(grid.bytes_per_cycle, min(count, grid.multiprocessors) * _BYTES_PER_CYCLE)
+    return max(alone, computed, bytes_moved / bytes_per_cycle) + busiest * _BLOCK_CYCLES
+
+
+def schedule_kernel(sch: Schedule, choice: Threads, target: Target) -> None:
+    """Schedules any kernel."""
     plain.inline_all(sch)
-    schedule_rest(sch, set(), choice.block if isinstance(choice, GridChoice) else _USUAL_THREADS)
+    schedule_rest(sch, set(), choice.block)
 
 
-def schedule_rest(sch: Schedule, done: set[str], threads: int = _USUAL_THREADS) -> None:
+def schedule_rest(sch: Schedule, done: set[str], threads: int = USUAL_THREADS) -> None:
     """Gives every block under the root a grid but for those of some names."""
     while True:
         block = next((each for each in blocks.child_blocks(sch) if sch.get(each).name_hint not in done), None)
@@ -117,12 +149,12 @@ def _bind_tiles(sch: Schedule, loops: list[Loop], threads: int) -> Loop:
     A place in one loop of all axes would be divisions that TVM cannot take back when it looks for what a thread reads.
     """
     *outer, last = loops
-    across = min(blocks.extent(sch, last), threads)
+    down, across = tile([blocks.extent(sch, loop) for loop in loops], threads)
     panel, column = sch.split(last, [None, across])
     inside = [column]
     if outer:
         line = outer.pop()
-        line, row = sch.split(line, [None, min(blocks.extent(sch, line), threads // across)])
+        line, row = sch.split(line, [None, down])
         outer.append(line)
         inside = [row, column]
         sch.reorder(*outer, panel, *inside)
@@ -130,6 +162,13 @@ def _bind_tiles(sch: Schedule, loops: list[Loop], threads: int) -> Loop:
     sch.bind(sch.fuse(*outer, panel) if outer else panel, f"{BLOCK}x")
     sch.bind(column, f"{THREAD}x")
     return column
+
+
+def tile(extents: Sequence[int], threads: int) -> tuple[int, int]:
+    """Rows and columns of the results that a block of so many threads has, of the last two axes of a reduction's."""
+    *outer, last = extents
+    across = min(last, threads)
+    return (min(outer[-1], threads // across) if outer else 1), across
 
 
 def _has_memory(sch: Schedule, block: Block) -> bool:

@@ -67,7 +67,7 @@ def schedule_kernel(sch: Schedule, choice: RowsChoice, target: Target) -> None:
     """Schedules a kernel of several stages along rows."""
     stages = blocks.anchors(sch)
     if not choice.registers:
-        grid.schedule_kernel(sch, choice, target)
+        grid.schedule_kernel(sch, grid.GridChoice(), target)
         return
     blocks.inline_producers(sch, stages)
     output = sch.get_consumers(stages[-1])[0]

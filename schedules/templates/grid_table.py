@@ -1,11 +1,10 @@
 """The table of templates of machines that run grids, the most special first; `table.py` is that of all others.
 
-Where the work of a template is the same on both, so are its choices and its compute; each of its blocks is a grid then.
+Where the work of a template is the same on both, so is its compute; each of its blocks is a grid then.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from ...targets.target import Target
@@ -13,7 +12,10 @@ from . import (
     flash_attention,
     flash_attention_kernel,
     grid,
+    grid_results,
     grid_rows,
+    group_norm,
+    interpolation,
     rows,
     rows_choice,
     simt,
@@ -23,6 +25,7 @@ from . import (
     tensor_cores_schedule,
     warp_groups,
     warp_groups_schedule,
+    window_choice,
 )
 from .microkernels import microkernel
 from .template import Template
@@ -66,6 +69,33 @@ GRID_ROWS = Template(
     rows.compute,
     grid_rows.schedule_kernel,
 )
+GRID_WINDOW = Template(
+    window_choice.TEMPLATE,
+    window_choice.takes,
+    grid_results.windows_space,
+    grid_results.windows_default,
+    grid_results.windows_estimate,
+    None,
+    grid.schedule_kernel,
+)
+GRID_GROUP_NORM = Template(
+    group_norm.TEMPLATE,
+    group_norm.takes,
+    grid_results.group_norm_space,
+    grid_results.group_norm_default,
+    grid_results.group_norm_estimate,
+    grid_results.group_norm_compute,
+    grid.schedule_kernel,
+)
+GRID_INTERPOLATION = Template(
+    interpolation.TEMPLATE,
+    interpolation.takes,
+    grid_results.interpolation_space,
+    grid_results.interpolation_default,
+    grid_results.interpolation_estimate,
+    None,
+    grid.schedule_kernel,
+)
 GRID = Template(grid.TEMPLATE, grid.takes, grid.space, grid.default, grid.estimate, None, grid.schedule_kernel)
 
 GRID_TEMPLATES: tuple[Template[Any, Any], ...] = (
@@ -74,7 +104,9 @@ GRID_TEMPLATES: tuple[Template[Any, Any], ...] = (
     SIMT,
     FLASH_ATTENTION,
     GRID_ROWS,
-    *(replace(row, schedule=grid.schedule_kernel) for row in (table.WINDOW, table.GROUP_NORM, table.INTERPOLATION)),
+    GRID_WINDOW,
+    GRID_GROUP_NORM,
+    GRID_INTERPOLATION,
     table.RECURRENT,
     GRID,
 )

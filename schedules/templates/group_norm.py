@@ -82,9 +82,14 @@ def space(workload: Groups, target: Target) -> Iterator[GroupNormChoice]:
     """All panels whose sums and means fit the registers, in blocks of pixels up to all of them."""
     lanes = plain.lanes_for(workload.channels, target)
     for vectors in _panels(workload, lanes, target):
-        for pixels in sorted({min(each, workload.pixels) for each in (*_BLOCKS, workload.pixels)}):
+        for pixels in block_sizes(workload):
             for threads in thread_counts(target):
                 yield GroupNormChoice(pixels, vectors, lanes, threads)
+
+
+def block_sizes(workload: Groups) -> list[int]:
+    """Pixels that a block may have."""
+    return sorted({min(each, workload.pixels) for each in (*_BLOCKS, workload.pixels)})
 
 
 def _panels(workload: Groups, lanes: int, target: Target) -> list[int]:

@@ -146,12 +146,17 @@ def _registers_used(positions: int, vectors: int, lanes: int, target: Target) ->
 def _blocks(workload: Windows, tile: WindowChoice, target: Target) -> Iterator[WindowChoice]:
     """Ways to cut a tile's work; whole windows into parts for several cores alone."""
     loops = loops_over_space(workload.output, tile.positions)
-    many = workload.is_whole and math.prod(workload.offsets) > _SHARED_OFFSETS and target.cores > 1
-    first = workload.offsets[0] if many else 1
-    for parts in (each for each in range(1, first + 1) if first % each == 0):
+    for parts in parts_of(workload) if target.cores > 1 else [1]:
         for rows in _halvings(loops[cut_loop(loops)]):
             for panels in reversed([*_halvings(_panels(workload, tile))]):
                 yield replace(tile, rows=rows, panels=panels, parts=parts)
+
+
+def parts_of(workload: Windows) -> list[int]:
+    """Numbers of parts that whole windows of many elements may be reduced in."""
+    many = workload.is_whole and math.prod(workload.offsets) > _SHARED_OFFSETS
+    first = workload.offsets[0] if many else 1
+    return [each for each in range(1, first + 1) if first % each == 0]
 
 
 def loops_over_space(output: Sequence[int], positions: int) -> list[int]:

@@ -149,7 +149,8 @@ def estimate(workload: Workload, choice: WinogradChoice, target: Target) -> floa
     panels = min(turns, choice.column_tasks)  # shares of the weights that a core reads
     core, weights = target.core, tiling.bytes[0] * tiling.points * tiling.channels * tiling.columns
     # Steps that are written out ask for several lines at a time, however few tiles read a panel.
-    early = choice.k_step > 1 or choice.row_tiles >= prefetch.fewest_tiles(choice.vectors * target.lanes())
+    fewest = prefetch.fewest_tiles(choice.vectors * target.lanes(), core.line_bytes)
+    early = choice.k_step > 1 or choice.row_tiles >= fewest
     dram = core.prefetched_bytes_per_cycle if early else core.dram_bytes_per_cycle
     first = max(panels / choice.column_tasks * weights / dram, weights / core.dram_shared_bytes_per_cycle)
     before = 0.0

@@ -26,12 +26,12 @@ from tvm.s_tir import Schedule
 
 from ...annotations import PREFETCH_CHUNKS, PREFETCH_TILES, RHS, operands, without
 from ...ir_types import Buffer, For, Load, PrimFunc, Scalar, Stmt, Var
+from ...targets.target import FLOAT32_BITS
 from .blocks import Loop
 from .expressions import dtype_bits, int64, unflatten
 from .rebuild import found, substituted, with_body
 
-_LINE_BYTES = 64
-_LINE_ELEMENTS = 16  # float32 in a line
+_FLOAT_BYTES = FLOAT32_BITS // 8
 # How far ahead of a single tile lines are asked for: further, and they are gone again when it comes there.
 _STREAM_BYTES = 16 << 10
 # Fewer steps between two prefetches cost more than they bring: then the kernel waits for memory anyway.
@@ -39,29 +39,30 @@ _MIN_STEPS = 2
 _READ, _INTO_L2, _DATA = 0, 2, 1  # arguments of LLVM's prefetch
 
 
-def steps_between(tiles: int, depth: int, columns: int) -> int:
+def steps_between(tiles: int, depth: int, columns: int, line_bytes: int) -> int:
     """Steps of the innermost k loop, of extent `depth`, from one line of the next panel to the next.
 
     Args:
         tiles: of rows, each of which reads a whole panel.
         columns: of a panel, of 32 bits each a step.
+        line_bytes: of a cache line.
 
     Returns:
         A divisor of `depth`; 0 where prefetching does not pay.
     """
-    most = tiles * _LINE_ELEMENTS // columns
+    most = tiles * (line_bytes // _FLOAT_BYTES) // columns
     steps = max((step for step in range(1, min(most, depth) + 1) if depth % step == 0), default=0)
     return steps if steps >= _MIN_STEPS else 0
 
 
-def fewest_tiles(columns: int) -> int:
+def fewest_tiles(columns: int, line_bytes: int) -> int:
     """Tiles of rows that have to read a panel of so many columns for the next one to be there in time."""
-    return math.ceil(_MIN_STEPS * columns / _LINE_ELEMENTS)
+    return math.ceil(_MIN_STEPS * columns / (line_bytes // _FLOAT_BYTES))
 
 
-def lines_a_step(tiles: int, steps: int, step_bytes: int) -> int:
+def lines_a_step(tiles: int, steps: int, step_bytes: int, line_bytes: int) -> int:
     """Lines of the next panel that each of so many steps of k, which reads so much of B, asks for in each tile."""
-    return math.ceil(steps * step_bytes / _LINE_BYTES / (tiles * steps))
+    return math.ceil(steps * step_bytes / line_bytes / (tiles * steps))
 
 
 def bytes_ahead(tiles: int, panel_bytes: int) -> int:
@@ -80,8 +81,12 @@ def mark(sch: Schedule, tiles: Loop, chunks: Loop, *, lines: int = 1, ahead: int
     sch.annotate(chunks, PREFETCH_CHUNKS.name, lines)
 
 
-def insert_prefetches(function: PrimFunc) -> PrimFunc:
-    """Inserts what schedules have marked, for operands that are parameters of the function."""
+def insert_prefetches(function: PrimFunc, line_bytes: int) -> PrimFunc:
+    """Inserts what schedules have marked, for operands that are parameters of the function.
+
+    Args:
+        line_bytes: of a cache line.
+    """
     marked: list[For] = []
 
     def note(loop: For) -> None:
@@ -96,14 +101,16 @@ def insert_prefetches(function: PrimFunc) -> PrimFunc:
     def tiles_with_prefetches(tiles: For) -> For:
         if PREFETCH_TILES.of(tiles) is None:
             return tiles
-        body = tvm_ffi.structural_map(tiles.body, (tirx.For, lambda loop: _with_prefetch(loop, tiles, parameters)))
+        body = tvm_ffi.structural_map(
+            tiles.body, (tirx.For, lambda loop: _with_prefetch(loop, tiles, parameters, line_bytes))
+        )
         kept = without(tiles.annotations, PREFETCH_TILES)
         return with_body(tiles, body, annotations=kept)
 
     return function.with_body(tvm_ffi.structural_map(function.body, (tirx.For, tiles_with_prefetches)))
 
 
-def _with_prefetch(chunks: For, tiles: For, parameters: list[Buffer]) -> For:
+def _with_prefetch(chunks: For, tiles: For, parameters: list[Buffer], line_bytes: int) -> For:
     """The loop over chunks with prefetches at the start of each; another loop as it is."""
     lines, ahead = PREFETCH_CHUNKS.of(chunks), PREFETCH_TILES.of(tiles)
     if lines is None or ahead is None:
@@ -115,9 +122,9 @@ def _with_prefetch(chunks: For, tiles: For, parameters: list[Buffer]) -> For:
     around = _loops_around(chunks, tiles)
     panel = _panel_of(load, values, chunks.body)
     if ahead:
-        indices = _stream(load, panel, tiles.loop_var, around, lines, ahead)
+        indices = _stream(load, panel, tiles.loop_var, around, lines, ahead, line_bytes)
     else:
-        indices = [_next_panel(load, panel, _number([tiles, *around]))]
+        indices = [_next_panel(load, panel, _number([tiles, *around]), line_bytes)]
     return with_body(chunks, tirx.SeqStmt([*(_prefetch(load, at) for at in indices), chunks.body]), annotations=kept)
 
 
@@ -167,16 +174,22 @@ def _panel_of(load: Load, values: dict[Var, Scalar], body: Stmt) -> tuple[Scalar
     return batch, panel
 
 
-def _next_panel(load: Load, panel: tuple[Scalar, Scalar], line: Scalar) -> list[Scalar]:
+def _next_panel(load: Load, panel: tuple[Scalar, Scalar], line: Scalar, line_bytes: int) -> list[Scalar]:
     """The index of a cache line of the panel after `panel`."""
     batches, panels, *inner = (int(extent) for extent in load.source.ty.shape)
     following = tirx.min(panel[0] * panels + panel[1] + 1, int64(batches * panels - 1))
-    position = tirx.min(line * _LINE_ELEMENTS, int64(math.prod(inner) - 1))
+    position = tirx.min(line * (line_bytes // _FLOAT_BYTES), int64(math.prod(inner) - 1))
     return [*unflatten(following, (batches, panels)), *unflatten(position, inner)]
 
 
 def _stream(
-    load: Load, panel: tuple[Scalar, Scalar], tile: Var, around: Sequence[For], lines: int, ahead: int
+    load: Load,
+    panel: tuple[Scalar, Scalar],
+    tile: Var,
+    around: Sequence[For],
+    lines: int,
+    ahead: int,
+    line_bytes: int,
 ) -> list[list[Scalar]]:
     """The indices of a share of so many lines, so many bytes behind those of `panel`; in the last one none behind.
 
@@ -186,7 +199,7 @@ def _stream(
     """
     batches, panels, *inner = shape = [int(extent) for extent in load.source.ty.shape]
     element, size = dtype_bits(str(load.source.dtype)) // 8, math.prod(inner)
-    width = _LINE_BYTES // element
+    width = line_bytes // element
     share = lines * width
     of_tile = share * math.prod(int(loop.extent) for loop in around)
     position = tirx.min(tile * of_tile, int64(max(0, size - of_tile))) + _number(around) * share

@@ -59,9 +59,9 @@ class Profile:
 
 
 def profile_of(decision: Decision[Any, Any], target: Target) -> Profile | None:
-    """The profile of a way to compute a workload; None for templates that have none."""
+    """The profile of a way to compute a workload; None for templates that have none, as those of grids."""
     make = _PROFILES.get(decision.template.name)
-    return None if make is None else make(decision.workload, decision.choice, target)
+    return None if make is None or target.grid is not None else make(decision.workload, decision.choice, target)
 
 
 def _of_contraction(workload: Workload, choice: CutChoice, target: Target) -> Profile:

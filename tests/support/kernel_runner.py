@@ -50,6 +50,25 @@ class Runner:
         Any kernel that had to fall back on the plain schedule fails the test.
         """
         target = target or targets.parse("host", cores=2)
+        module = self.scheduled(
+            build, *inputs, target=target, multiply_in=multiply_in, templates=templates, choose=choose
+        )
+        with tempfile.TemporaryDirectory(prefix="tilewright-") as folder:
+            library = Path(folder) / "kernel.so"
+            arrays = {f"x{i}": np.asarray(array, order="C") for i, array in enumerate(inputs)}
+            built(module, library, outputs=["y"], target=target, precision=_PRECISIONS[multiply_in])
+            return artifact.load(library).run(arrays)["y"]
+
+    def scheduled(
+        self,
+        build: Callable[..., Any],
+        *inputs: Array,
+        target: targets.Target,
+        multiply_in: str | None = None,
+        templates: tuple[Template, ...] = TEMPLATES,
+        choose: Choose = choose_default,
+    ) -> Any:
+        """The kernels that `build(*variables)` becomes."""
         builder = relax.BlockBuilder()
         variables = [
             relax.Var(f"x{i}", relax.TensorType(array.shape, str(array.dtype))) for i, array in enumerate(inputs)
@@ -69,11 +88,7 @@ class Runner:
             if isinstance(function, tirx.PrimFunc):
                 assert FALLBACK.of(function) is None, FALLBACK.of(function)
                 self.templates.append(str(TEMPLATE.of(function)))
-        with tempfile.TemporaryDirectory(prefix="tilewright-") as folder:
-            library = Path(folder) / "kernel.so"
-            arrays = {f"x{i}": np.asarray(array, order="C") for i, array in enumerate(inputs)}
-            built(module, library, outputs=["y"], target=target, precision=_PRECISIONS[multiply_in])
-            return artifact.load(library).run(arrays)["y"]
+        return module
 
 
 def random(*shape: int, seed: int = 0) -> Array:

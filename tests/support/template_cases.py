@@ -85,6 +85,23 @@ def of_integers(unit: str, rows: int, depth: int, columns: int) -> Case:
     return Case("dot_product", build, (x,), expected, 1e-9, (unit,))
 
 
+def convolved_integers(isa: str, size: tuple[int, int], channels: int, columns: int) -> Case:
+    """A 3x3 convolution with padding, of integers over all of their range."""
+    generator = np.random.default_rng(0)
+    x = generator.integers(0, 256, (1, *size, channels)).astype("uint8")
+    w = generator.integers(-128, 128, (columns, 3, 3, channels)).astype("int8")
+    expected = convolution(x.astype("float64"), w.astype("float64"), (1, 1), (1,) * 4, (1, 1), 1)
+    options = {"data_layout": "NHWC", "kernel_layout": "OHWI", "out_dtype": "int32"}
+    return Case(
+        "integer_winograd",
+        lambda data: relax.op.nn.conv2d(data, relax.const(w), padding=(1,) * 4, **options),
+        (x,),
+        expected,
+        1e-9,
+        (f"{isa}-INT8", f"{isa}-INT16"),
+    )
+
+
 def with_few_bits(rows: int, depth: int, columns: int, bits: int, block: int, zeros: bool = False) -> Case:
     generator = np.random.default_rng(0)
     blocks, x = -(-depth // block), random(rows, depth)
@@ -288,4 +305,6 @@ def cases() -> list[Case]:
         Case("plain", lambda x: relax.op.repeat(x, 3, 1), (line[:, :70],), line[:, :70].repeat(3, 1)),
         Case("plain", lambda x: relax.op.argmax(x, 1), (line,), line.argmax(1)),
         Case("plain", lambda x: relax.op.nn.max_pool2d(x, (3, 1), layout="NCHW"), (image,), columns_of_three),
+        convolved_integers("AVX512", (7, 10), 4 * LANES, 5 * LANES),
+        convolved_integers("AVX2", (5, 4), 2 * LANES, 3 * LANES),
     ]

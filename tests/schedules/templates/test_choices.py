@@ -14,6 +14,8 @@ from tilewright import targets
 from tilewright.errors import ChoiceError
 from tilewright.ir_passes.dialect import recurrent as recurrent_operator
 from tilewright.schedules.templates import choices
+from tilewright.schedules.templates.attention import Heads
+from tilewright.schedules.templates.cached_attention import CachedHeads
 from tilewright.schedules.templates.contraction import MultiplyAddChoice, Workload
 from tilewright.schedules.templates.group_norm import Groups
 from tilewright.schedules.templates.interpolation import Interpolation
@@ -22,6 +24,7 @@ from tilewright.schedules.templates.recurrent import Recurrence
 from tilewright.schedules.templates.rows_choice import Rows
 from tilewright.schedules.templates.sparsity import Sparsity
 from tilewright.schedules.templates.table import TEMPLATES
+from tilewright.schedules.templates.taps import Filter
 from tilewright.schedules.templates.template import Chooser, Decision, choose_default
 from tilewright.schedules.templates.transposition import Squares
 from tilewright.schedules.templates.weight_product import WeightProduct
@@ -56,6 +59,10 @@ def check(run: Runner, case: Case, seed: int, machine: targets.Target | None = N
 
 
 NUMBERS = pytest.mark.parametrize("number", range(len(CASES)), ids=lambda number: f"{CASES[number].template}{number}")
+
+
+def test_every_template_has_a_case() -> None:
+    assert {case.template for case in CASES} == {template.name for template in TEMPLATES}
 
 
 @pytest.mark.sweep(4)
@@ -107,7 +114,10 @@ WORKLOADS = [
     Workload(2, 49, 70, (3, 3, 20)),
     Workload(1, 57, 40, (3, 3, 32), "bfloat16", "bfloat16", "float32", 19),
     Workload(1, 57, 40, (3, 3, 32), "uint8", "int8", "int32", 19),
+    Workload(1, 4, 32, (3, 3, 16), filter=Filter(1, (2, 2), (3, 3), (1, 1), (1, 1), is_constant=True)),
     Workload(1, 57, 40, (96,), sparsity=Sparsity((400, 300, 200, 150, 100, 80, 70))),
+    Heads(2, 3, 2, 5, 4),
+    CachedHeads(1, 6, 7, 40, 16, 20, groups=2, keys_first=False),
     Windows((1, 9, 11, 37), (3, 3), (1, 1), (1, 1)),
     Rows(7, 5003, "float32"),
     Elements((10, 7), 100, 0, 8, 1, 1, 0, True, True),
@@ -129,10 +139,17 @@ def test_choices_are_data(workload: object) -> None:
         if template.takes(workload, target)
         for choice in template.space(workload, target)
     ]
-    assert len(found) > 10 and len(set(found)) == len({str(choice) for choice in found}) == len(found)
+    assert len(found) > 5 and len(set(found)) == len({str(choice) for choice in found}) == len(found)
     for choice in found:
         assert choices.parse(str(choice)) == choice
-        assert all(isinstance(getattr(choice, each.name), (int, str, tuple)) for each in fields(choice))
+        assert is_data(choice)
+
+
+def is_data(value: object) -> bool:
+    """Whether it is an integer, a text or a tuple, or a choice of nothing else."""
+    if isinstance(value, choices.Choice):
+        return all(is_data(getattr(value, each.name)) for each in fields(value))
+    return isinstance(value, (int, str, tuple))
 
 
 @pytest.mark.parametrize(

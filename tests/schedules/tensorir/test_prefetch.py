@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import ml_dtypes
@@ -23,19 +24,27 @@ from tvm.sym import Analyzer
 LINE = 16  # float32
 
 
-@given(tiles=st.integers(1, 200), depth=st.integers(1, 600), columns=st.sampled_from([8, 16, 24, 32, 64]))
-def test_the_steps_cover_a_panel(tiles: int, depth: int, columns: int) -> None:
+@given(
+    tiles=st.integers(1, 200),
+    depth=st.integers(1, 600),
+    columns=st.sampled_from([8, 16, 24, 32, 64]),
+    line=st.sampled_from([8, 16, 32]),
+)
+def test_the_steps_cover_a_panel(tiles: int, depth: int, columns: int, line: int) -> None:
     covering = [
         steps
         for steps in range(2, depth + 1)
-        if depth % steps == 0 and tiles * (depth // steps) * LINE >= depth * columns
+        if depth % steps == 0 and tiles * (depth // steps) * line >= depth * columns
     ]
-    assert prefetch.steps_between(tiles, depth, columns) == max(covering, default=0)
+    assert prefetch.steps_between(tiles, depth, columns, 4 * line) == max(covering, default=0)
 
 
-def scheduled(operator: Any, *shapes: tuple[int, ...], cpu: str = "x86-64-v3", dtype: str = "float32") -> Any:
-    """The one kernel of an operator, for one core."""
+def scheduled(
+    operator: Any, *shapes: tuple[int, ...], cpu: str = "x86-64-v3", dtype: str = "float32", line: int = LINE
+) -> Any:
+    """The one kernel of an operator, for one core with lines of so many float32."""
     target = targets.parse("x86_64-linux-gnu", cpu=cpu, cores=1)
+    target = replace(target, core=replace(target.core, line_bytes=4 * line))
     builder = relax.BlockBuilder()
     variables = [relax.Var(f"x{i}", relax.TensorType(shape, dtype)) for i, shape in enumerate(shapes)]
     with builder.function("main", variables):
@@ -64,6 +73,7 @@ def convolution(x: Any) -> Any:
     return relax.op.nn.conv2d(x, weights, strides=(2, 2), padding=(1,) * 4, data_layout="NHWC", kernel_layout="OHWI")
 
 
+@pytest.mark.parametrize("line", [8, LINE, 32])
 @pytest.mark.parametrize(
     ("operator", "shape"),
     [
@@ -71,9 +81,9 @@ def convolution(x: Any) -> Any:
         (convolution, (1, 20, 20, 32)),
     ],
 )
-def test_every_line_of_the_next_panel_is_asked_for(operator: Any, shape: tuple[int, ...]) -> None:
+def test_every_line_of_the_next_panel_is_asked_for(operator: Any, shape: tuple[int, ...], line: int) -> None:
     """The index, evaluated for every iteration in the first panel, names each line of the second."""
-    kernel = scheduled(operator, shape)
+    kernel = scheduled(operator, shape, line=line)
     (call,) = prefetched(kernel)
     loads: list[Any] = []
     tvm_ffi.structural_walk(call, (TensorLoad, loads.append))
@@ -92,8 +102,8 @@ def test_every_line_of_the_next_panel_is_asked_for(operator: Any, shape: tuple[i
         assert all(0 <= index < extent for index, extent in zip(indices, extents, strict=True))
         panel, inner = np.ravel_multi_index(indices[:2], extents[:2]), np.ravel_multi_index(indices[2:], extents[2:])
         if panel == 1:
-            lines.add(int(inner) // LINE)
-    assert lines == set(range(int(np.prod(extents[2:])) // LINE))
+            lines.add(int(inner) // line)
+    assert lines == set(range(int(np.prod(extents[2:])) // line))
 
 
 @pytest.mark.parametrize(

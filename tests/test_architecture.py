@@ -145,6 +145,16 @@ def test_files_can_be_read() -> None:
     assert {str(path) for path in read if len(path.read_text().splitlines()) > MOST_LINES} == set()
 
 
+def test_the_document_names_all_of_the_compiler() -> None:
+    document = ROOT / "docs" / "architecture.md"
+    if not document.exists():
+        pytest.skip("installed without its sources")
+    table = document.read_text().partition("    compiler/ ")[2].partition("\n\n")[0]
+    parts = {path.stem for path in (ROOT / "compiler").iterdir() if path.is_dir() or path.suffix == ".py"}
+
+    assert parts - set(re.findall(r"\w+", table)) <= {"__init__", "__pycache__"}
+
+
 def test_every_package_is_installed() -> None:
     pyproject = ROOT / "pyproject.toml"
     if not pyproject.exists():

@@ -13,9 +13,12 @@ import tilewright
 from command_line import fails
 from small_models import model, node
 from tilewright import frontends
+from tilewright.compiler.calibration.dense import quantize_dense
+from tilewright.compiler.calibration.request import Request
 from tilewright.compiler.cli.main import run
 from tilewright.compiler.options import CompileOptions
 from tilewright.compiler.recipe_check.check import check_quantized
+from tilewright.compiler.recipes.dense import WAYS
 from tilewright.errors import UsageError
 
 RNG = np.random.default_rng(5)
@@ -24,7 +27,7 @@ SAMPLES = RNG.standard_normal((8, 1, 128)).astype("f4")
 
 
 def network() -> onnx.ModelProto:
-    """Three dense layers, the last a small one; of the second a column is so large that 4 bits leave little else."""
+    """Three dense layers, the last a small one; of the second one input in each block of 32 outweighs all others."""
     weights = [(RNG.standard_normal(shape) / 11).astype("f4") for shape in ((128, 128), (128, 128), (128, 8))]
     weights[1][::32] *= 300
     return model(
@@ -69,12 +72,14 @@ def test_without_samples_it_is_what_compile_does(asked: dict[str, Any], entry: d
 
 def test_with_samples_layers_that_lose_too_much_stay_float() -> None:
     found = tilewright.quantize(NETWORK, SAMPLES, weights_only="int4", options=OPTIONS)
-    errors = {each.name: each.error for each in found.layers}
     assert found.metrics is not None and (found.calibrated, found.held) == (6, 2)
-    integers = [name for name, error in errors.items() if error is not None]
-    assert integers
-    assert all(10 < errors[name].alone.decibels < 60 for name in integers)  # type: ignore[union-attr]
-    assert all(each.kept_float for each in found.layers if each.name not in integers)
+    alone = {each.name: each.error.alone.decibels for each in found.layers if each.error is not None}
+    assert 10 < alone["first"] < 30 < alone["second"] < 60
+
+    strict = quantize_dense(NETWORK, WAYS["weights-int4"], SAMPLES, Request(OPTIONS, least_decibels=30))
+    first, second = strict.layers
+    assert "quantized it would have" in first.kept_float and first.error is None
+    assert not second.kept_float and second.error is not None
 
 
 def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

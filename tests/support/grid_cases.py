@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random as pseudorandom
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,10 +10,11 @@ from typing import Any
 import numpy as np
 import template_cases
 from cuda_emulation import TRIPLE
-from kernel_runner import TOLERANCE, random
+from kernel_runner import TOLERANCE, Runner, random, relative_error
 from numpy_reference import convolution
 from tilewright import targets
 from tilewright.ir_passes.dialect.attention import attention
+from tilewright.schedules.templates.grid_table import GRID_TEMPLATES
 from tilewright.schedules.templates.template import Choose, Decision, choose_default
 from tvm import relax
 
@@ -210,3 +212,14 @@ def picking(case: Case, pick: Callable[[Any, Any], Any], picked: list[Decision[A
         return choose_default(templates, workload, target)
 
     return choose
+
+
+def check(run: Runner, case: Case, seed: int) -> None:
+    """Runs a case by a choice that a seed picks from its space; the default for 0."""
+    generator = pseudorandom.Random(seed)
+    picked: list[Decision[Any, Any]] = []
+    choose = picking(case, lambda space, default: generator.choice(space) if seed else default, picked)
+    options = {"target": case.target, "multiply_in": case.multiply_in}
+    actual = run(case.build, *case.inputs, templates=GRID_TEMPLATES, choose=choose, **options)
+    assert picked and case.template in run.templates
+    assert relative_error(actual, np.asarray(case.expected)) < case.tolerance, picked

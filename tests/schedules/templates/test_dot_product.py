@@ -9,6 +9,7 @@ from dataclasses import replace
 import ml_dtypes
 import numpy as np
 import pytest
+import tvm_ffi
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_runner import TOLERANCE, Runner, draw_window, random, relative_error, run_convolution
@@ -23,7 +24,7 @@ from tilewright.schedules.templates.contraction import Workload
 from tilewright.schedules.templates.dot_product_choice import DotProductChoice, depth_of
 from tilewright.schedules.templates.table import DOT_PRODUCT
 from tilewright.schedules.templates.template import Chooser
-from tvm import relax, tirx
+from tvm import relax, s_tir, tirx
 
 AMX, VECTOR = "AMX-BF16", "AVX512-BF16"
 DTYPES = ("bfloat16", "bfloat16", "float32")
@@ -244,3 +245,23 @@ def test_copied_rows_do_not_share_sets_of_the_cache(run: Runner, kernel: int) ->
     """Rows of 512 bytes: 576 apart where they are copied, as an image with zeros around it and casts are."""
     data, weights = random(1, 9, 9, 256), random(32, kernel, kernel, 256, seed=1)
     check_convolution(run, AMX, data, weights, (1, 1), (kernel // 2,) * 4, (1, 1), 1)
+
+
+@pytest.mark.parametrize(("line", "elements"), [(64, [256, 32]), (128, [512, 64])])
+def test_rows_of_a_copy_are_a_line_apart_in_the_cache(line: int, elements: list[int]) -> None:
+    target = target_with(VECTOR, cores=1)
+    target = replace(target, core=replace(target.core, line_bytes=line))
+    weights = relax.const(random(512, 48))
+    module = Runner().scheduled(
+        lambda x: relax.op.matmul(x, weights), random(40, 512), target=target, multiply_in="bfloat16"
+    )
+    found: list[list[int]] = []
+
+    def note(block: s_tir.SBlock) -> None:
+        for _, _, factor, offset in block.annotations.get("buffer_dim_align", ()):
+            found.append([int(factor), int(offset)])
+
+    for function in module.functions.values():
+        if isinstance(function, tirx.PrimFunc):
+            tvm_ffi.structural_walk(function.body, (s_tir.SBlock, note))
+    assert found == [elements]

@@ -1,4 +1,4 @@
-"""Windows, group norms and interpolations on grids: what may be chosen, and what is."""
+"""Windows, group norms, interpolations and recurrent layers on grids: what may be chosen, and what is."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from grid_cases import GPU, Case, convolved, of_processors, picking, result_cases
+from cuda_emulation import Emulation, emulated_driver, emulation
+from grid_cases import GPU, Case, check, convolved, of_processors, picking, result_cases
 from kernel_runner import Runner, random
 from tilewright.schedules.templates.grid_results import windows_default
 from tilewright.schedules.templates.grid_table import GRID_TEMPLATES
@@ -20,8 +21,10 @@ from tilewright.schedules.templates.window_choice import Windows
 from tilewright.schedules.tuner.records import Record, best, fingerprint, recorded
 from tvm import tirx
 
+__all__ = ["emulated_driver", "emulation"]  # fixtures
 DEPTHWISE = convolved(random(1, 9, 10, 37), random(37, 3, 3, 1, seed=1), stride=2, groups=37, template="window")
-CASES = [DEPTHWISE, *(of_processors(case) for case in result_cases() if case.template != "recurrent")]
+CASES = [DEPTHWISE, *(of_processors(case) for case in result_cases())]
+OF_RESULTS = [case for case in CASES if case.template != "recurrent"]
 WORKLOADS = [
     Windows((1, 37), (100, 100)),
     Windows((1, 56, 56, 144), (3, 3), (1, 1), (1, 1), True),
@@ -30,7 +33,12 @@ WORKLOADS = [
 ]
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.template)
+@pytest.mark.parametrize("number", [1, 3, 5, 7])
+def test_a_sampled_choice(emulation: Emulation, number: int) -> None:
+    check(Runner(), CASES[number], seed=number)
+
+
+@pytest.mark.parametrize("case", OF_RESULTS, ids=lambda case: case.template)
 def test_each_choice_is_another_kernel(case: Case) -> None:
     picked: list[Decision[Any, Any]] = []
     spaces: list[list[Any]] = []

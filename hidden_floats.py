@@ -35,7 +35,9 @@ MAXIMUM, MINIMUM, LARGER, SMALLER = (f"{PREFIX}{name}" for name in ("maximum", "
 LEAKY_RELU, SIGN = (f"{PREFIX}{name}" for name in ("leaky_relu", "sign"))
 EQUAL, LESS, LESS_EQUAL, IS_NAN = (f"{PREFIX}{name}" for name in ("equal", "less", "less_equal", "isnan"))
 COMPARISONS = (EQUAL, LESS, LESS_EQUAL, IS_NAN)
-ROUND_TO_BFLOAT16 = f"{PREFIX}round_to_bfloat16"  # gives the bits
+ROUND_TO_BFLOAT16, ROUND_TO_FLOAT16 = (f"{PREFIX}round_to_{name}" for name in ("bfloat16", "float16"))  # give the bits
+WIDEN_FLOAT16 = f"{PREFIX}widen_float16"  # takes the bits
+ROUND_TO_ODD_FLOAT32 = f"{PREFIX}round_to_odd_float32"  # of float64, so that rounding once more, to float16, is right
 # int32 of sums in int32, a multiplier in float32, a zero point, and the ends of the range (docs/quantization.md).
 REQUANTIZE = f"{PREFIX}requantize"
 # The same of a float32 that is divided by a scale.
@@ -43,7 +45,7 @@ QUANTIZE = f"{PREFIX}quantize"
 # What is a few instructions, and no function.
 ARITHMETIC = (
     *(ADD, SUBTRACT, MULTIPLY, DIVIDE, ADD_PRODUCT, MAXIMUM, MINIMUM, LARGER, SMALLER, LEAKY_RELU, SIGN),
-    *(*COMPARISONS, ROUND_TO_BFLOAT16, REQUANTIZE, QUANTIZE),
+    *(*COMPARISONS, ROUND_TO_BFLOAT16, ROUND_TO_FLOAT16, WIDEN_FLOAT16, ROUND_TO_ODD_FLOAT32, REQUANTIZE, QUANTIZE),
 )
 # Functions of one float: those that are written out in float32 (schedules/tensorir/vector_math.py), and those of libm.
 FUNCTIONS_OF_TVM = (
@@ -162,8 +164,22 @@ def is_nan(x: Scalar) -> Scalar:
 
 def round_to_bfloat16(x: Scalar) -> Scalar:
     """The bits of a float32 rounded to bfloat16."""
-    kind = dtype_of(x).replace("float32", "uint16")
-    return Call(Op.get(ROUND_TO_BFLOAT16), [x], ret_ty=tvm.ir.PrimType(kind))
+    return call(ROUND_TO_BFLOAT16, x, result="uint16")
+
+
+def round_to_float16(x: Scalar) -> Scalar:
+    """The bits of a float32 rounded to float16."""
+    return call(ROUND_TO_FLOAT16, x, result="uint16")
+
+
+def widen_float16(bits: Scalar) -> Scalar:
+    """The float32 of a float16's bits."""
+    return call(WIDEN_FLOAT16, bits, result="float32")
+
+
+def round_to_odd_float32(x: Scalar) -> Scalar:
+    """A float64 as float32 that rounds to the same float16."""
+    return call(ROUND_TO_ODD_FLOAT32, x, result="float32")
 
 
 def function(name: str, x: Scalar) -> Scalar:

@@ -22,13 +22,14 @@ _LIBM = """
     fma fmax fmin fmod frexp hypot ldexp lgamma llrint llround log log10 log1p log2 logb lrint lround modf nearbyint
     nextafter pow remainder rint round roundeven scalbn sin sincos sinh sqrt tan tanh tgamma trunc
 """
-# The C library, and the compiler's own support library: half precision, wide division.
+# The C library, and the compiler's own support library: wide division; no function of float16 or bfloat16, in whose
+# registers the two compilers may differ.
 _SUPPORT = """
-    memcpy memset memmove bzero memset_pattern16 __bzero _GLOBAL_OFFSET_TABLE_ __chkstk ___chkstk_ms _fltused
+    memcpy memset memmove bzero memset_pattern16 __bzero _GLOBAL_OFFSET_TABLE_ .TOC. __chkstk ___chkstk_ms _fltused
     __aeabi_idiv __aeabi_uidiv __aeabi_idivmod __aeabi_uidivmod __aeabi_ldivmod __aeabi_uldivmod __aeabi_memcpy
     __aeabi_memset __aeabi_memmove __aeabi_memclr __aeabi_f2lz __aeabi_f2ulz __aeabi_d2lz __aeabi_d2ulz __aeabi_l2f
-    __aeabi_ul2f __aeabi_l2d __aeabi_ul2d __aeabi_f2h __aeabi_h2f __aeabi_d2h __aeabi_unwind_cpp_pr0
-    __truncsfhf2 __truncdfhf2 __extendhfsf2 __truncsfbf2 __truncdfbf2 __divti3 __modti3 __udivti3 __umodti3
+    __aeabi_ul2f __aeabi_l2d __aeabi_ul2d __aeabi_unwind_cpp_pr0
+    __divti3 __modti3 __udivti3 __umodti3
 """
 _ALLOWED = frozenset([*_SUPPORT.split(), *_LIBM.split(), *(f"{name}f" for name in _LIBM.split())])
 

@@ -23,6 +23,7 @@ from ...targets.target import Target
 from ..library.plan import Bytes
 from ..process.workers import Workers, asked_jobs
 from .lower import LoweredKernel, lower_kernel
+from .narrow_floats import Halves
 
 Key: TypeAlias = tuple[str, int]
 
@@ -81,10 +82,14 @@ class Batch:
         Raises:
             CompilerError: as `lower_kernel`.
         """
-        return tuple(self.lower(number, vectors=self.target.lanes() > 1) for number in range(len(self)))
+        halves = Halves.INTEGERS if self.target.half_features is None else Halves.BY_FLOAT32
+        if self.target.grid is not None:
+            halves = Halves.LEFT
+        vectors = self.target.lanes() > 1
+        return tuple(self.lower(number, vectors=vectors, halves=halves) for number in range(len(self)))
 
-    def lower(self, number: int, *, vectors: bool) -> LoweredKernel:
-        """Lowers one of the kernels, in vectors or one number after the other.
+    def lower(self, number: int, *, vectors: bool, halves: Halves = Halves.LEFT) -> LoweredKernel:
+        """Lowers one of the kernels, in vectors or one number after the other; C has its own functions for `halves`.
 
         Raises:
             CompilerError: as `lower_kernel`.
@@ -102,6 +107,7 @@ class Batch:
             branches=not vectors or self.target.core.single_issue,
             keeps_loops=self.target.keeps_loops,
             grid=self.target.grid is not None,
+            halves=halves,
         )
 
 

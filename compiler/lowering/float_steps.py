@@ -25,8 +25,8 @@ from ...schedules.tensorir.double_math import DOUBLES
 from ...schedules.tensorir.rebuild import found, substituted
 from ...schedules.tensorir.round_within import rounded_within
 from ...schedules.tensorir.vector_math import EXPANSIONS, Arithmetic
-from .bfloat16 import rounded
 from .llvm_functions import libm_call
+from .rounded_bits import bfloat16_bits, float16_bits, float32_of_float16, float32_to_odd
 
 _CHOICE = "prim.if_then_else"
 # Where LLVM may fuse a product with a sum that it has reached: products of these stay apart from it.
@@ -224,8 +224,13 @@ def _node(kind: Any) -> Callable[[Steps, Scalar, Scalar], Scalar]:
     return lambda steps, x, y: kind(x, y)
 
 
-def _round_to_bfloat16(steps: Steps, x: Scalar) -> Scalar:
-    return rounded(steps.name(tirx.reinterpret(hidden.dtype_of(x).replace("float32", "uint32"), x)))
+def _bits(steps: Steps, x: Scalar) -> Scalar:
+    return steps.name(tirx.reinterpret(hidden.dtype_of(x).replace("float32", "uint32"), x))
+
+
+def _widen_float16(steps: Steps, bits: Scalar) -> Scalar:
+    wide = tirx.Cast(hidden.dtype_of(bits).replace("uint16", "uint32"), bits)
+    return float32_of_float16(steps.name(wide), steps.name)
 
 
 def _requantize(steps: Steps, sums: Scalar, multiplier: Scalar, zero: Scalar, low: Scalar, high: Scalar) -> Scalar:
@@ -303,7 +308,10 @@ _OPERATORS: Mapping[str, Callable[..., Scalar]] = MappingProxyType(
         hidden.EQUAL: _node(tirx.EQ),
         hidden.LESS: _node(tirx.LT),
         hidden.LESS_EQUAL: _node(tirx.LE),
-        hidden.ROUND_TO_BFLOAT16: _round_to_bfloat16,
+        hidden.ROUND_TO_BFLOAT16: lambda steps, x: bfloat16_bits(_bits(steps, x)),
+        hidden.ROUND_TO_FLOAT16: lambda steps, x: float16_bits(_bits(steps, x), steps.name),
+        hidden.WIDEN_FLOAT16: _widen_float16,
+        hidden.ROUND_TO_ODD_FLOAT32: lambda steps, x: float32_to_odd(steps.name(x), steps.name),
         hidden.REQUANTIZE: _requantize,
         hidden.QUANTIZE: _quantize,
         hidden.IS_NAN: lambda steps, x: tirx.isnan(x),

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import tvm
@@ -31,7 +32,6 @@ from ...tensorir_statements import flattened
 from ..library.plan import Bytes
 from ..library.tensor_spec import element_bytes
 from .barriers import SHARED, insert_barriers
-from .bfloat16 import expand_conversions, legalize_arithmetic
 from .copies_ahead import copy_ahead
 from .flatten import hide_divisions, show_divisions
 from .guards import share_guards
@@ -39,6 +39,7 @@ from .kept_loops import hide_counts
 from .lane_storage import give_lanes_storage
 from .line_loops import bound_loops
 from .llvm_functions import with_imports
+from .narrow_floats import FLOAT16, Halves, expand_conversions, legalize_arithmetic, round_doubles_once
 from .nonzero_loops import write_nonzero_loops
 from .operand_lanes import load_operands_at_once
 from .overlap import overlap_epilogues
@@ -60,6 +61,15 @@ _ANY = tvm.target.Target({"kind": "llvm"})
 
 # The annotation by which LowerTVMBuiltin leaves an allocation on the stack instead of asking TVM's runtime for it.
 _ON_STACK = {"disable_lower_builtin": tirx.IntImm("bool", 1)}
+
+
+_EXPAND_HALVES: Mapping[Halves, Callable[[PrimFunc], PrimFunc] | None] = MappingProxyType(
+    {
+        Halves.LEFT: None,
+        Halves.BY_FLOAT32: round_doubles_once,
+        Halves.INTEGERS: partial(expand_conversions, kind=FLOAT16),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -85,6 +95,7 @@ def lower_kernel(
     registers: int = ENOUGH_REGISTERS,
     branches: bool = False,
     keeps_loops: bool = False,
+    halves: Halves = Halves.LEFT,
 ) -> LoweredKernel:
     """Lowers one scheduled PrimFunc.
 
@@ -101,6 +112,7 @@ def lower_kernel(
         registers: for vectors.
         branches: whether a branch that is taken for several additions is cheaper than a choice for each.
         keeps_loops: whether LLVM must not write out the loops that schedules mark so.
+        halves: what is done to conversions of float16.
 
     Raises:
         CompilerError: a pass failed, or the function needs more stack than a thread surely has.
@@ -109,12 +121,12 @@ def lower_kernel(
         if not parallel:
             function = _serial(function)
         workers = int(tvm_target.attrs.get("num-cores", 1)) if parallel else 1
-        passes = _grid_passes(units, functions) if grid else _loop_passes(workers, units, vectors, branches)
+        passes = _grid_passes(units, functions) if grid else _loop_passes(workers, units, vectors, branches, halves)
         module = passes(tvm.IRModule({symbol: _for(_ANY, function, symbol)}))
         raw, scratch = _raw_abi(module[symbol])
         with tvm_target:
             writer = partial(write_out, functions=functions, registers=registers)
-            module = _machine_passes(units, writer, fma=fma, keeps_loops=keeps_loops, imports=not grid)(
+            module = _machine_passes(units, writer, halves, fma=fma, keeps_loops=keeps_loops, imports=not grid)(
                 tvm.IRModule({symbol: _for(tvm_target, raw, symbol)})
             )
     return LoweredKernel(symbol, module[symbol], scratch)
@@ -124,7 +136,7 @@ def _for(target: TvmTarget, function: PrimFunc, symbol: str) -> PrimFunc:
     return function.with_attr({"global_symbol": symbol, "target": target})
 
 
-def _loop_passes(workers: int, units: Sequence[DotUnit], vectors: bool, branches: bool) -> Any:
+def _loop_passes(workers: int, units: Sequence[DotUnit], vectors: bool, branches: bool, halves: Halves) -> Any:
     """From blocks to loops over flat buffers: TVM's own sequence for CPUs, in its order."""
     return tvm.ir.transform.Sequential(
         [
@@ -149,6 +161,10 @@ def _loop_passes(workers: int, units: Sequence[DotUnit], vectors: bool, branches
             _on_functions("OperandLanes", load_operands_at_once),
             _on_functions("SelectDots", partial(select_dots, units={unit.name: unit for unit in units})),
             _on_functions("LegalizeBfloat16", legalize_arithmetic),
+            *(
+                [_on_functions("LegalizeFloat16", partial(legalize_arithmetic, kind=FLOAT16))]
+                * (halves is Halves.INTEGERS)
+            ),
             *([_on_functions("Squares", transpose_squares)] if vectors else []),
             _on_functions("VectorBorders", cut_at_borders),
             _on_functions("LaneStorage", give_lanes_storage),
@@ -217,7 +233,13 @@ def _on_functions(name: str, change: Callable[[PrimFunc], PrimFunc]) -> Any:
 
 
 def _machine_passes(
-    units: Sequence[DotUnit], writer: Callable[[PrimFunc], PrimFunc], *, fma: bool, keeps_loops: bool, imports: bool
+    units: Sequence[DotUnit],
+    writer: Callable[[PrimFunc], PrimFunc],
+    halves: Halves,
+    *,
+    fma: bool,
+    keeps_loops: bool,
+    imports: bool,
 ) -> Any:
     """What only code generation can express: stored bfloat16, intrinsics of the target.
 
@@ -227,9 +249,11 @@ def _machine_passes(
     """
     instructions = {unit.name: unit.instructions() for unit in units}
     rounding = next((instructions[unit.name].rounding for unit in units if unit.rhs == "bfloat16"), None)
+    expand_halves = _EXPAND_HALVES[halves]
     return tvm.ir.transform.Sequential(
         [
             _on_functions("ExpandBfloat16", partial(expand_conversions, rounding=rounding)),
+            *([] if expand_halves is None else [_on_functions("ExpandFloat16", expand_halves)]),
             tirx.transform.FP8StorageLegalize(),
             tirx.transform.BF16StorageLegalize(),
             tirx.transform.LowerTVMBuiltin(),

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tilewright
 from command_line import DIGITS, fails
+from onnx import TensorProto
 from quantized_network import network
 from small_models import model, node, swish_network
 from tilewright.compiler.build import build
@@ -36,6 +37,7 @@ MACHINES = [
     ("riscv64-linux-gnu", None, ("+v",)),
     ("riscv64-linux-gnu", "spacemit-x60", ()),
 ]
+GENERIC_ARM = ("armv7-linux-gnueabihf", None, ())
 Machine = tuple[str, str | None, tuple[str, ...]]
 
 
@@ -163,6 +165,36 @@ def test_products_of_bfloat16(rows: int, tmp_path: Path) -> None:
 
     assert "bf16" in library.signature.cpu_features
     assert 1e-5 < np.abs(actual - x @ weights).max() / np.abs(x @ weights).max() < 1e-2
+
+
+@pytest.mark.parametrize(
+    "machine", [MACHINES[3], MACHINES[4], pytest.param(MACHINES[5], marks=pytest.mark.slow), GENERIC_ARM], ids=label
+)
+def test_float16_without_instructions_for_it(machine: Machine, tmp_path: Path) -> None:
+    """Each result is rounded; no function takes a float16 in a register, of which two compilers think differently."""
+    need_qemu(machine, libc=True)
+    nodes = [
+        node("Mul", ["x", "y"], "p", "product"),
+        node("Add", ["p", "third"], "s", "sum"),
+        node("Cast", ["s"], "d", "wide", to=TensorProto.DOUBLE),
+        node("Mul", ["d", "factor"], "e", "scaled"),
+        node("Cast", ["e"], "h", "narrow", to=TensorProto.FLOAT16),
+        node("MatMul", ["s", "w"], "m", "dense"),
+    ]
+    generator = np.random.default_rng(0)
+    x, y, w = (generator.standard_normal(shape).astype("f2") for shape in ((9, 21), (9, 21), (21, 13)))
+    third, factor = np.float16(0.3), np.array(1.2345)
+    outputs = {"s": ("float16", x.shape), "h": ("float16", x.shape), "m": ("float16", (9, 13))}
+    constants = {"third": np.array(third), "factor": factor, "w": w}
+    proto = model(nodes, {"x": ("float16", x.shape), "y": ("float16", y.shape)}, outputs, constants)
+
+    library = compiled(proto, machine, tmp_path / "net.so", threads=1)
+    actual = DeviceRunner(place_of("qemu")).run(library, {"x": x, "y": y})
+
+    sums = x * y + third
+    np.testing.assert_array_equal(actual["s"], sums)
+    np.testing.assert_array_equal(actual["h"], (sums * factor).astype("f2"))
+    np.testing.assert_allclose(actual["m"], sums.astype("f4") @ w.astype("f4"), rtol=2**-11, atol=2e-3)
 
 
 def test_a_processor_without_what_the_library_needs(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ A buffer on the stack whose every index is a number becomes variables, which any
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -23,15 +24,15 @@ from ...errors import CompilerError
 from ...hidden_floats import dtype_of, name_of
 from ...ir_types import Buffer, Node, PrimFunc, Stmt, Var
 from ...targets.target import Target
-from ..library.naming import identifier
-from .c_expressions import Expressions, is_prefetch
+from ..library.naming import identifier, is_of_headers, renamed
+from .c_expressions import LIBM, Expressions, is_prefetch
 from .c_literals import c_type
 from .c_used import Used
 from .c_vectors import base_of, is_vector
 
-# Words that the sources use, which no variable may hide.
-_RESERVED = ("memcpy", "memset", "arena", "restrict", "inline", "int32_t", "uint32_t", "int64_t", "NAN", "INFINITY")
-
+# Words that kernels use, which no variable may hide: functions of libm, and helpers (`Used`).
+_RESERVED = frozenset(("arena", *LIBM, *(f"{name}f" for name in LIBM)))
+_HELPER = re.compile(r"(min|max|is_nan|v|tilewright)_\w+|multiply_add\w*|\w+_of_\w+|float32_to_odd")
 
 _POINTER = "_pointer"  # what lowering adds to the name of a buffer that is a parameter
 
@@ -52,11 +53,22 @@ class Parameter:
 
 @dataclass(frozen=True)
 class KernelInC:
-    """A kernel's function."""
+    """A kernel's function.
+
+    Attributes:
+        copies: where elements are stored as they are loaded, by the names of buffers: to which, and from which.
+    """
 
     symbol: str
     parameters: tuple[Parameter, ...]
     body: tuple[str, ...]
+    copies: frozenset[tuple[str, str]] = frozenset()
+
+    @property
+    def moves(self) -> bool:
+        """Whether it copies within one piece of memory, of which compilers may make memmove."""
+        shared = {each.name for each in self.parameters if not each.is_alone}
+        return any(to == source or {to, source} <= shared for to, source in self.copies)
 
     @property
     def declaration(self) -> str:
@@ -86,7 +98,8 @@ class Names:
     def of(self, thing: Node) -> str:
         """The name of a variable, a buffer or a parameter."""
         if thing not in self.given:
-            base = name = identifier(str(thing.name).removesuffix(_POINTER))
+            base = identifier(str(thing.name).removesuffix(_POINTER))
+            base = name = renamed(base) if is_of_headers(base) or _HELPER.fullmatch(base) else base
             count = 1
             while name in self.taken:
                 count += 1
@@ -115,6 +128,7 @@ class KernelWriter:
         self.views: dict[Node, Node] = {}  # a buffer on the stack under another name, by the buffer
         self.split: set[Node] = set()  # buffers whose elements are variables
         self.in_vectors: set[Node] = set()  # buffers whose vectors are variables
+        self.copies: set[tuple[str, str]] = set()  # as `KernelInC` has them
 
     def written(self, symbol: str) -> KernelInC:
         """The function, under a symbol."""
@@ -128,7 +142,7 @@ class KernelWriter:
         )
         unread = {each.name for each in parameters} - {self.pointers[each] for each in self.read}
         unused = (f"  (void){each.name};" for each in parameters if each.name in unread and not each.is_written)
-        return KernelInC(symbol, parameters, (*unused, *body))
+        return KernelInC(symbol, parameters, (*unused, *body), frozenset(self.copies))
 
     def accesses(self, body: Stmt) -> set[str]:
         """Looks through all accesses of a body; returns the parameters that are stored to."""
@@ -169,6 +183,8 @@ class KernelWriter:
             note(store.buffer, store.indices, True)
             if store.buffer in self.pointers:
                 stored.add(self.pointers[store.buffer])
+            if isinstance(store.value, TensorLoad):
+                self.copies.add((self._array(store.buffer), self._array(store.value.source)))
 
         tvm_ffi.structural_walk(body, [(TensorLoad, note_load), (tirx.BufferStore, note_store)])
         allocated: list[Node] = []
@@ -192,8 +208,11 @@ class KernelWriter:
         buffer = self.views.get(buffer, buffer)
         if buffer in self.split:
             return self._variable(buffer, int(index.value))
-        name = self.pointers.get(buffer) or self.names.of(buffer)
-        return f"{name}[{self.express(index)}]"
+        return f"{self._array(buffer)}[{self.express(index)}]"
+
+    def _array(self, buffer: Buffer) -> str:
+        buffer = self.views.get(buffer, buffer)
+        return self.pointers.get(buffer) or self.names.of(buffer)
 
     def place(self, buffer: Buffer, index: Node) -> tuple[str, bool]:
         """Where a vector begins: a variable, or an address."""

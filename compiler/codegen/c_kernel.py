@@ -10,9 +10,8 @@ A buffer on the stack whose every index is a number becomes variables, which any
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import tvm_ffi
@@ -24,17 +23,11 @@ from ...errors import CompilerError
 from ...hidden_floats import dtype_of, name_of
 from ...ir_types import Buffer, Node, PrimFunc, Stmt, Var
 from ...targets.target import Target
-from ..library.naming import identifier, is_of_headers, renamed
-from .c_expressions import LIBM, Expressions, is_prefetch
+from .c_expressions import Expressions, is_prefetch
 from .c_literals import c_type
+from .c_names import Names
 from .c_used import Used
 from .c_vectors import base_of, is_vector
-
-# Words that kernels use, which no variable may hide: functions of libm, and helpers (`Used`).
-_RESERVED = frozenset(("arena", *LIBM, *(f"{name}f" for name in LIBM)))
-_HELPER = re.compile(r"(min|max|is_nan|v|tilewright)_\w+|multiply_add\w*|\w+_of_\w+|float32_to_odd")
-
-_POINTER = "_pointer"  # what lowering adds to the name of a buffer that is a parameter
 
 
 @dataclass(frozen=True)
@@ -88,27 +81,6 @@ def _texts_of(target: Target) -> Callable[[str], str]:
     return lambda name: texts.get(name, "") or next(filter(None, (unit.text_of(name) for unit in units)), "")
 
 
-@dataclass
-class Names:
-    """One identifier for each variable and buffer of a function."""
-
-    taken: set[str] = field(default_factory=lambda: set(_RESERVED))
-    given: dict[Node, str] = field(default_factory=dict)
-
-    def of(self, thing: Node) -> str:
-        """The name of a variable, a buffer or a parameter."""
-        if thing not in self.given:
-            base = identifier(str(thing.name).removesuffix(_POINTER))
-            base = name = renamed(base) if is_of_headers(base) or _HELPER.fullmatch(base) else base
-            count = 1
-            while name in self.taken:
-                count += 1
-                name = f"{base}_{count}"
-            self.taken.add(name)
-            self.given[thing] = name
-        return self.given[thing]
-
-
 class KernelWriter:
     """Writes one function.
 
@@ -128,7 +100,7 @@ class KernelWriter:
         self.views: dict[Node, Node] = {}  # a buffer on the stack under another name, by the buffer
         self.split: set[Node] = set()  # buffers whose elements are variables
         self.in_vectors: set[Node] = set()  # buffers whose vectors are variables
-        self.copies: set[tuple[str, str]] = set()  # as `KernelInC` has them
+        self.copies: set[tuple[str, str]] = set()  # as `KernelInC` has them; variables are none
 
     def written(self, symbol: str) -> KernelInC:
         """The function, under a symbol."""
@@ -162,6 +134,7 @@ class KernelWriter:
         by_vector: set[Node] = set()
         moving: set[Node] = set()
         stored_whole: set[Node] = set()
+        copies: list[tuple[Node, Node]] = []
 
         def note(buffer: Buffer, indices: Sequence[Node], stores: bool) -> None:
             if len(indices) != 1:
@@ -184,7 +157,7 @@ class KernelWriter:
             if store.buffer in self.pointers:
                 stored.add(self.pointers[store.buffer])
             if isinstance(store.value, TensorLoad):
-                self.copies.add((self._array(store.buffer), self._array(store.value.source)))
+                copies.append((store.buffer, store.value.source))
 
         tvm_ffi.structural_walk(body, [(TensorLoad, note_load), (tirx.BufferStore, note_store)])
         allocated: list[Node] = []
@@ -192,6 +165,8 @@ class KernelWriter:
         # What is written by element may be read in vectors, which are made of the elements.
         self.split = {each.buffer for each in allocated} - moving - stored_whole - (by_vector - by_element)
         self.in_vectors = {each.buffer for each in allocated} & by_vector - moving - by_element
+        arrays = (pair for pair in copies if self.views.get(pair[0], pair[0]) not in self.split)
+        self.copies = {(self._array(to), self._array(source)) for to, source in arrays}
         return stored
 
     def view(self, buffer: Buffer, source: Buffer) -> None:
@@ -211,6 +186,7 @@ class KernelWriter:
         return f"{self._array(buffer)}[{self.express(index)}]"
 
     def _array(self, buffer: Buffer) -> str:
+        """The name of a buffer that is one."""
         buffer = self.views.get(buffer, buffer)
         return self.pointers.get(buffer) or self.names.of(buffer)
 

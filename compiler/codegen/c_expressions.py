@@ -23,7 +23,7 @@ from ..library.tensor_spec import ELEMENT_BYTES
 from .c_halves import HALF, half_constant, narrowed, widened
 from .c_literals import SUFFIXES, c_type, float_constant, integer_constant, intrinsic_name, is_closed
 from .c_used import Used
-from .c_vectors import VectorWriter, is_vector
+from .c_vectors import NoVectorsError, VectorWriter, is_vector
 
 # Nodes with two operands: the operator, and whether its result may not fit a type that is narrower than int.
 _OPERATORS: Mapping[type, tuple[str, bool]] = MappingProxyType(
@@ -56,7 +56,7 @@ _LIBM_LIST = """
     acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh erf erfc exp exp2 expm1 fabs floor fma fmax
     fmin fmod hypot ldexp log log10 log1p log2 nearbyint nextafter pow rint round sin sinh sqrt tan tanh tgamma trunc
 """
-_LIBM = frozenset(_LIBM_LIST.split())
+LIBM = frozenset(_LIBM_LIST.split())
 _FREE = ("llvm.arithmetic.fence", "llvm.expect")  # what says something about its operand, and computes nothing
 _PREFETCH = "llvm.prefetch"
 
@@ -210,7 +210,7 @@ class Expressions:
         name = name_of(call).split(".")[-1]
         if name in _OF_CALLS:
             return _OF_CALLS[name](self, call)
-        if name in _LIBM and is_float(call):
+        if name in LIBM and is_float(call):
             return self._libm(name, dtype_of(call), *call.args)
         raise CompilerError(f"C has no function {name_of(call)}")
 
@@ -250,8 +250,10 @@ class Expressions:
         text = self.text_of(symbol)
         if text:
             return f"{self.used.helper(symbol, text)}({', '.join(map(self, call.args[1:]))})"
-        base = symbol.removesuffix("f") if symbol not in _LIBM else symbol
-        if base not in _LIBM:
+        base = symbol.removesuffix("f") if symbol not in LIBM else symbol
+        if is_vector(call):
+            raise NoVectorsError(f"C has no function {symbol} of vectors")
+        if base not in LIBM:
             raise CompilerError(f"C has no function {symbol}")
         return self._libm(base, dtype_of(call), *call.args[1:])
 
@@ -265,7 +267,7 @@ class Expressions:
         if short == "fmuladd":
             return self._multiply_add(dtype_of(call), *operands)
         base = _LIBM_NAMES.get(short, short)
-        if base not in _LIBM:
+        if base not in LIBM:
             raise CompilerError(f"C has nothing for {name}")
         return self._libm(base, dtype_of(call), *operands)
 

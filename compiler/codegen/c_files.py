@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from ..emission.tensor_notes import tensor_notes
 from ..library.naming import parameter_names
 from ..library.plan import ARENA, BufferKind, Call, Copy, Plan, Region, leaves
 from ..library.tensor_spec import C_TYPES
-from .c_kernel import KernelInC
+from .c_kernel import KernelInC, Parameter
 from .c_literals import c_type, float_constant, integer_constant
 from .c_used import Used, helper_texts
 from .generator import Program
@@ -40,6 +40,7 @@ def texts(program: Program, kernels: Sequence[KernelInC], used: Used, target: Ta
         "inputs": tensor_notes(plan.inputs, plan.states),
         "states": plan.states,
         "outputs": tensor_notes(plan.outputs),
+        "copying": ["memcpy", "memset", *(["memmove"] if any(kernel.moves for kernel in kernels) else [])],
         "libm": "".join(f", {each}" for each in sorted(used.libm)),
         "weights": writer.weights,
         "bare": is_bare_metal(target.triple),
@@ -83,26 +84,31 @@ def texts(program: Program, kernels: Sequence[KernelInC], used: Used, target: Ta
 
 def _with_aliases(plan: Plan, kernels: Sequence[KernelInC]) -> list[KernelInC]:
     """The kernels, of which some write parts of a tensor and read other parts of it: by several parameters."""
-    together = aliases(plan)
+    groups = aliases(plan)
     return [
-        replace(
-            kernel,
-            parameters=tuple(
-                replace(each, is_alone=at not in together[kernel.symbol]) for at, each in enumerate(kernel.parameters)
-            ),
-        )
+        replace(kernel, parameters=restricted(groups.get(kernel.symbol, ()), enumerate(kernel.parameters)))
         for kernel in kernels
     ]
 
 
-def aliases(plan: Plan) -> dict[str, set[int]]:
-    """Of each kernel the positions of arguments that are the same buffer in some call."""
-    together: dict[str, set[int]] = {}
+def aliases(plan: Plan) -> dict[str, set[frozenset[int]]]:
+    """Of each kernel the positions of arguments that are one buffer in some call, together."""
+    groups: dict[str, set[frozenset[int]]] = {}
     for step in leaves(plan.steps):
         if isinstance(step, Call):
-            same = {at for at, index in enumerate(step.arguments) if step.arguments.count(index) > 1}
-            together.setdefault(plan.kernels[step.kernel].symbol, set()).update(same)
-    return together
+            given = step.arguments
+            places = [frozenset(at for at, each in enumerate(given) if each == index) for index in {*given}]
+            together = {each for each in places if len(each) > 1}
+            groups.setdefault(plan.kernels[step.kernel].symbol, set()).update(together)
+    return groups
+
+
+def restricted(groups: Iterable[frozenset[int]], parameters: Iterable[tuple[int, Parameter]]) -> tuple[Parameter, ...]:
+    """Parameters with their positions, those of which are not alone that share a buffer which one of them writes."""
+    pairs = list(parameters)
+    written = {at for at, each in pairs if each.is_written}
+    shared = frozenset[int]().union(*(group for group in groups if group & written))
+    return tuple(replace(each, is_alone=at not in shared) for at, each in pairs)
 
 
 @dataclass(frozen=True)

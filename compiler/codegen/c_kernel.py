@@ -11,7 +11,7 @@ A buffer on the stack whose every index is a number becomes variables, which any
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import tvm_ffi
@@ -24,17 +24,11 @@ from ...failures import remembered
 from ...hidden_floats import dtype_of, name_of
 from ...ir_types import Buffer, Node, PrimFunc, Stmt, Var
 from ...targets.target import Target
-from ..library.naming import identifier
 from .c_expressions import Expressions, is_prefetch
 from .c_literals import c_type
+from .c_names import Names
 from .c_used import Used
 from .c_vectors import base_of, is_vector
-
-# Words that the sources use, which no variable may hide.
-_RESERVED = ("memcpy", "memset", "arena", "restrict", "inline", "int32_t", "uint32_t", "int64_t", "NAN", "INFINITY")
-
-
-_POINTER = "_pointer"  # what lowering adds to the name of a buffer that is a parameter
 
 
 @dataclass(frozen=True)
@@ -53,11 +47,22 @@ class Parameter:
 
 @dataclass(frozen=True)
 class KernelInC:
-    """A kernel's function."""
+    """A kernel's function.
+
+    Attributes:
+        copies: where elements are stored as they are loaded, by the names of buffers: to which, and from which.
+    """
 
     symbol: str
     parameters: tuple[Parameter, ...]
     body: tuple[str, ...]
+    copies: frozenset[tuple[str, str]] = frozenset()
+
+    @property
+    def moves(self) -> bool:
+        """Whether it copies within one piece of memory, of which compilers may make memmove."""
+        shared = {each.name for each in self.parameters if not each.is_alone}
+        return any(to == source or {to, source} <= shared for to, source in self.copies)
 
     @property
     def declaration(self) -> str:
@@ -75,26 +80,6 @@ def _texts_of(target: Target) -> Callable[[str], str]:
     texts = {each.name: each.text for each in target.functions}
     units = [unit.instructions() for unit in target.units]
     return lambda name: texts.get(name, "") or next(filter(None, (unit.text_of(name) for unit in units)), "")
-
-
-@dataclass
-class Names:
-    """One identifier for each variable and buffer of a function."""
-
-    taken: set[str] = field(default_factory=lambda: set(_RESERVED))
-    given: dict[Node, str] = field(default_factory=dict)
-
-    def of(self, thing: Node) -> str:
-        """The name of a variable, a buffer or a parameter."""
-        if thing not in self.given:
-            base = name = identifier(str(thing.name).removesuffix(_POINTER))
-            count = 1
-            while name in self.taken:
-                count += 1
-                name = f"{base}_{count}"
-            self.taken.add(name)
-            self.given[thing] = name
-        return self.given[thing]
 
 
 class KernelWriter:
@@ -116,6 +101,7 @@ class KernelWriter:
         self.views: dict[Node, Node] = {}  # a buffer on the stack under another name, by the buffer
         self.split: set[Node] = set()  # buffers whose elements are variables
         self.in_vectors: set[Node] = set()  # buffers whose vectors are variables
+        self.copies: set[tuple[str, str]] = set()  # as `KernelInC` has them; variables are none
 
     def written(self, symbol: str) -> KernelInC:
         """The function, under a symbol."""
@@ -129,7 +115,7 @@ class KernelWriter:
         )
         unread = {each.name for each in parameters} - {self.pointers[each] for each in self.read}
         unused = (f"  (void){each.name};" for each in parameters if each.name in unread and not each.is_written)
-        return KernelInC(symbol, parameters, (*unused, *body))
+        return KernelInC(symbol, parameters, (*unused, *body), frozenset(self.copies))
 
     def accesses(self, body: Stmt) -> set[str]:
         """Looks through all accesses of a body; returns the parameters that are stored to."""
@@ -149,6 +135,7 @@ class KernelWriter:
         by_vector: set[Node] = set()
         moving: set[Node] = set()
         stored_whole: set[Node] = set()
+        copies: list[tuple[Node, Node]] = []
 
         def note(buffer: Buffer, indices: Sequence[Node], stores: bool) -> None:
             if len(indices) != 1:
@@ -172,6 +159,8 @@ class KernelWriter:
             note(store.buffer, store.indices, True)
             if store.buffer in self.pointers:
                 stored.add(self.pointers[store.buffer])
+            if isinstance(store.value, TensorLoad):
+                copies.append((store.buffer, store.value.source))
 
         tvm_ffi.structural_walk(body, [(TensorLoad, note_load), (tirx.BufferStore, note_store)])
         allocated: list[Node] = []
@@ -179,6 +168,8 @@ class KernelWriter:
         # What is written by element may be read in vectors, which are made of the elements.
         self.split = {each.buffer for each in allocated} - moving - stored_whole - (by_vector - by_element)
         self.in_vectors = {each.buffer for each in allocated} & by_vector - moving - by_element
+        arrays = (pair for pair in copies if self.views.get(pair[0], pair[0]) not in self.split)
+        self.copies = {(self._array(to), self._array(source)) for to, source in arrays}
         return stored
 
     def view(self, buffer: Buffer, source: Buffer) -> None:
@@ -195,8 +186,12 @@ class KernelWriter:
         buffer = self.views.get(buffer, buffer)
         if buffer in self.split:
             return self._variable(buffer, int(index.value))
-        name = self.pointers.get(buffer) or self.names.of(buffer)
-        return f"{name}[{self.express(index)}]"
+        return f"{self._array(buffer)}[{self.express(index)}]"
+
+    def _array(self, buffer: Buffer) -> str:
+        """The name of a buffer that is one."""
+        buffer = self.views.get(buffer, buffer)
+        return self.pointers.get(buffer) or self.names.of(buffer)
 
     def place(self, buffer: Buffer, index: Node) -> tuple[str, bool]:
         """Where a vector begins: a variable, or an address."""

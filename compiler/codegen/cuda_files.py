@@ -17,7 +17,7 @@ from ..emission.link import api_symbols, exports_map
 from ..emission.tensor_notes import tensor_notes
 from ..library.plan import Plan, align, leaves
 from ..library.tensor_spec import TensorSpec, element_bytes
-from .c_files import aliases
+from .c_files import aliases, restricted
 from .c_used import Used, helper_texts
 from .cuda_kernels import GridFunction
 from .cuda_steps import GridSteps, has_choices
@@ -50,8 +50,11 @@ class Module:
 
 def modules_of(plan: Plan, functions: Sequence[GridFunction]) -> list[Module]:
     """The functions in files of some each."""
-    together = aliases(plan)
-    own = [_restricted(each, together[each.kernel]) for each in functions]
+    groups = aliases(plan)
+    own = [
+        replace(each, parameters=restricted(groups[each.kernel], zip(each.positions, each.parameters, strict=True)))
+        for each in functions
+    ]
     return [
         Module(
             f"{plan.name}_code_{number}_",
@@ -62,12 +65,6 @@ def modules_of(plan: Plan, functions: Sequence[GridFunction]) -> list[Module]:
         )
         for number, first in enumerate(range(0, len(own), _GRIDS))
     ]
-
-
-def _restricted(function: GridFunction, together: set[int]) -> GridFunction:
-    """The function, of whose pointers some reach what others do."""
-    pairs = zip(function.positions, function.parameters, strict=True)
-    return replace(function, parameters=tuple(replace(each, is_alone=at not in together) for at, each in pairs))
 
 
 def write_files(program: Program, modules: Sequence[Module], used: Used, target: Target, folder: Path) -> list[str]:

@@ -27,12 +27,13 @@ _KEYWORD_LIST = """
 """
 _KEYWORDS = frozenset(_KEYWORD_LIST.split())
 # What cannot name a parameter: macros of C's headers, of GNU C and of Arduino; types; what the sources use by that name
-# themselves: variables of loops, memories and memcpy.
+# themselves: memcpy and its relatives; and, where steps are written, variables of loops and memories.
 _MACROS = """
     NULL NAN INFINITY HUGE_VAL EOF I PI F B0 B1 INPUT OUTPUT HIGH LOW DEFAULT EXTERNAL SERIAL DISPLAY errno linux unix
-    i386 stdin stdout stderr memcpy memset
+    i386 stdin stdout stderr memcpy memmove memset
 """
-_TAKEN = re.compile(rf"[in]\d+|\w+_(memory|t|MAX|MIN|C)|M_\w+|{'|'.join(_MACROS.split())}")
+_OF_HEADERS = re.compile(rf"\w+_(t|MAX|MIN|C)|M_\w+|{'|'.join(_MACROS.split())}")
+_OF_STEPS = re.compile(r"[in]\d+|\w+_memory")
 
 
 def check_name(name: str) -> str:
@@ -77,8 +78,19 @@ def parameter_names(texts: Iterable[str], prefix: str) -> tuple[str, ...]:
     own = re.compile(rf"{prefix}_\w+|{prefix}")
     names = map(identifier, texts)
     return unique_identifiers(
-        f"tensor_{each}" if own.fullmatch(each) or _TAKEN.fullmatch(each) else each for each in names
+        renamed(each) if own.fullmatch(each) or is_of_headers(each) or _OF_STEPS.fullmatch(each) else each
+        for each in names
     )
+
+
+def is_of_headers(name: str) -> bool:
+    """Whether an identifier may be a macro, a type or a function of C's headers."""
+    return _OF_HEADERS.fullmatch(name) is not None
+
+
+def renamed(name: str) -> str:
+    """What something is called instead of an identifier that means something else."""
+    return f"tensor_{name}"
 
 
 def own_symbol(common: str, name: str) -> str:

@@ -223,8 +223,9 @@ def bit_shift(node: Node) -> Result:
         last, zero = tirx.const(bits - 1, amount.dtype), tirx.const(0, x.dtype)
 
         def element(value: Scalar, count: Scalar) -> Scalar:
-            inside = tirx.all(count >= 0, count <= last)
-            safe = tirx.max(tirx.min(count, last), tirx.const(0, amount.dtype))
+            inside, safe = count <= last, tirx.min(count, last)
+            if signed:  # of others C's compilers warn that none is below zero
+                inside, safe = tirx.all(count >= 0, inside), tirx.max(safe, tirx.const(0, amount.dtype))
             moved = value << safe if left else value >> safe
             emptied = tirx.Select(value < 0, tirx.const(-1, x.dtype), zero) if signed and not left else zero
             return tirx.Select(inside, moved, emptied)

@@ -61,7 +61,8 @@ def _loops_of_choice(loop: Stmt) -> Stmt:
         if not mentions(each, [loop.loop_var]):
             outside.append(each)
             continue
-        bounds = _bounds(each, loop.loop_var, end)
+        # Threads share a loop from 0 on, and begin together once.
+        bounds = None if loop.kind == tirx.ForKind.PARALLEL else _bounds(each, loop.loop_var, end)
         if bounds is None or not isinstance(loop.min, tirx.IntImm) or int(loop.min):
             return loop
         first, end = max(first, bounds[0]), min(end, bounds[1])

@@ -44,6 +44,13 @@ def reflected(a: T.Buffer((8,), "int32"), b: T.Buffer((8,), "int32")):
         b[x] = T.if_then_else(x < 4, a[x], a[7 - x])
 
 
+@T.prim_func(s_tir=True)
+def rolled(a: T.Buffer((96,), "int32"), b: T.Buffer((96,), "int32")):
+    for y in T.parallel(12):
+        for x in T.serial(8):
+            b[y * 8 + x] = T.if_then_else(1 <= y, a[y * 8 + x - 8], a[y * 8 + x + 88])
+
+
 def branches(function: tvm.tirx.PrimFunc) -> list[tvm.tirx.IfThenElse]:
     return found(share_guards(function).body, tirx.IfThenElse)
 
@@ -86,3 +93,11 @@ def test_a_choice_for_each_iteration_stays_one() -> None:
     assert branches(every_other) == []
     (loop,) = found(share_guards(every_other).body, tirx.For)
     assert isinstance(loop.body, tirx.BufferStore)
+
+
+def test_threads_share_one_loop_from_0_on() -> None:
+    (branch,) = branches(rolled)
+    *inner, outer = found(share_guards(rolled).body, tirx.For)
+
+    assert outer.kind == tirx.ForKind.PARALLEL and (int(outer.min), int(outer.extent)) == (0, 12)
+    assert len(inner) == 2 and found(branch.then_case, tirx.For) and found(branch.else_case, tirx.For)

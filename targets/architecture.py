@@ -88,7 +88,6 @@ class Architecture:
         baseline_features: what code for any CPU of the architecture is generated with, as changes to a CPU's own.
         abi: what follows the C library's name in a triple: ``eabihf``.
         llvm_options: further ones of the target that LLVM generates code for, as TVM names them.
-        support: C code that code of kernels needs besides the C library and the compiler's own.
         emulator: qemu-user's name of the architecture; empty: it has none.
         emulator_options: what qemu needs to have the features of a library.
         debian: Debian's name, as its packages of C libraries have it.
@@ -120,7 +119,6 @@ class Architecture:
     baseline_features: tuple[str, ...] = ()
     abi: str = ""
     llvm_options: Mapping[str, str | int] = field(default_factory=dict)
-    support: str = ""
     emulator: str = ""
     emulator_options: Callable[[Collection[str]], tuple[str, ...]] = lambda features: ()
     debian: str = ""

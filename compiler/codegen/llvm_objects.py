@@ -15,7 +15,7 @@ from ..library.naming import TVM_LAUNCH
 from ..lowering.batches import Batch, LoweredKernels, run_batches
 from ..lowering.lower import LoweredKernel
 from ..process.workers import Workers
-from .object_files import FORMATS, with_own_symbols
+from .object_files import FORMATS, UNWINDERS, with_own_symbols
 
 _LIBM = """
     acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh erf erfc exp exp10 exp2 expm1 fabs fdim floor
@@ -28,10 +28,10 @@ _SUPPORT = """
     memcpy memset memmove bzero memset_pattern16 __bzero _GLOBAL_OFFSET_TABLE_ .TOC. __chkstk ___chkstk_ms _fltused
     __aeabi_idiv __aeabi_uidiv __aeabi_idivmod __aeabi_uidivmod __aeabi_ldivmod __aeabi_uldivmod __aeabi_memcpy
     __aeabi_memset __aeabi_memmove __aeabi_memclr __aeabi_f2lz __aeabi_f2ulz __aeabi_d2lz __aeabi_d2ulz __aeabi_l2f
-    __aeabi_ul2f __aeabi_l2d __aeabi_ul2d __aeabi_unwind_cpp_pr0
+    __aeabi_ul2f __aeabi_l2d __aeabi_ul2d
     __divti3 __modti3 __udivti3 __umodti3
 """
-_ALLOWED = frozenset([*_SUPPORT.split(), *_LIBM.split(), *(f"{name}f" for name in _LIBM.split())])
+_ALLOWED = frozenset([*_SUPPORT.split(), *UNWINDERS, *_LIBM.split(), *(f"{name}f" for name in _LIBM.split())])
 
 
 @dataclass(frozen=True)

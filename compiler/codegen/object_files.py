@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ...targets.systems import COFF, ELF, MACHO
-from ..library.elf import Elf, hide_symbols, rename_symbol
+from ..library.elf import Elf, hide_symbols, rename_symbol, weaken_symbols
 from ..library.naming import COMMON_SYMBOLS, own_symbol
 
 
@@ -24,13 +24,18 @@ class ObjectSymbol:
     at: int = 0
 
 
+# Functions by which C++ unwinds through others on ARM. Tables that say how are in each object that calls something, and
+# which of these reads them; kernels are never unwound.
+UNWINDERS = tuple(f"__aeabi_unwind_cpp_pr{number}" for number in range(3))
+
+
 @dataclass(frozen=True)
 class ObjectFormat:
     """What can be done with the object files of a system.
 
     Attributes:
         symbols: the global symbols.
-        hidden: the file, whose symbols no library exports.
+        hidden: the file, whose symbols no library exports, and which can be linked without `UNWINDERS`.
     """
 
     symbols: Callable[[bytes], Iterator[ObjectSymbol]]
@@ -39,6 +44,10 @@ class ObjectFormat:
 
 def _elf_symbols(data: bytes) -> Iterator[ObjectSymbol]:
     return (ObjectSymbol(each.name, each.is_defined) for each in Elf(data).symbols() if each.is_global)
+
+
+def _elf_hidden(data: bytes) -> bytes:
+    return weaken_symbols(hide_symbols(data), UNWINDERS)
 
 
 _EXTERNAL, _WEAK_EXTERNAL = 2, 105
@@ -102,7 +111,7 @@ def _string(data: bytes, at: int) -> bytes:
 
 
 FORMATS = {
-    ELF: ObjectFormat(_elf_symbols, hide_symbols),
+    ELF: ObjectFormat(_elf_symbols, _elf_hidden),
     COFF: ObjectFormat(_coff_symbols, _without_directives),
     MACHO: ObjectFormat(_macho_symbols, _private),
 }

@@ -164,7 +164,6 @@ def _template_values(plan: Plan, signature: Signature) -> dict[str, Any]:
         "functions_symbol": own_symbol(THREAD_FUNCTIONS, plan.name),
         "limits_symbol": own_symbol(THREAD_LIMITS, plan.name),
         "cpu_features": signature.cpu_features,
-        "support": architecture_named(signature.arch).support,
         "kernels": [
             {"symbol": kernel.symbol, "parameters": _parameters(plan, i)} for i, kernel in enumerate(plan.kernels)
         ],

@@ -1,4 +1,4 @@
-"""Reads ELF files, and changes two things in the symbol table of object files. No dependencies.
+"""Reads ELF files, and changes three things in the symbol table of object files. No dependencies.
 
 Used to find undefined symbols in kernels, to hide kernels from other libraries, and by the loader to read a library's
 signature before any of its code runs. Every offset is checked, as the file may be damaged or hostile.
@@ -7,7 +7,7 @@ signature before any of its code runs. Every offset is checked, as the file may 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from ...errors import LibraryError
@@ -170,6 +170,17 @@ def hide_symbols(data: bytes) -> bytes:
     for symbol in elf.symbols():
         if symbol.is_global and symbol.is_defined:
             changed[symbol.position + other] = changed[symbol.position + other] & ~3 | _HIDDEN
+    return bytes(changed)
+
+
+def weaken_symbols(data: bytes, names: Collection[str]) -> bytes:
+    """Lets an object file be linked without the functions of these names: where nothing defines one, it is 0."""
+    changed = bytearray(data)
+    elf = Elf(data)
+    info = 4 if elf.is_64 else 12
+    for symbol in elf.symbols():
+        if symbol.name in names and symbol.is_global and not symbol.is_defined:
+            changed[symbol.position + info] = changed[symbol.position + info] & 0xF | _BIND_WEAK << 4
     return bytes(changed)
 
 

@@ -84,8 +84,6 @@ ARMV7 = Architecture(
     emulator="arm",
     debian="armhf",
     llvm_options={"mfloat-abi": "hard"},
-    # How C++ unwinds through a function, which kernels name and nobody calls.
-    support="__attribute__((weak)) void __aeabi_unwind_cpp_pr0(void);\nvoid __aeabi_unwind_cpp_pr0(void) {}",
     zig="arm",
     zig_cpu="generic+v7a+neon",
 )

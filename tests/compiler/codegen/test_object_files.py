@@ -1,7 +1,8 @@
-"""Libraries for Windows and macOS: they link, need nothing of ours, and export the API alone."""
+"""Libraries for Windows and macOS: they link, need nothing of ours, and export the API alone. Objects for ARM."""
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from exports import API_FUNCTIONS, exports_of_dll, exports_of_dylib, name_of_dll, name_of_dylib
 from small_models import swish_network
 from tilewright.compiler.build import build
+from tilewright.compiler.library.elf import Elf
 from tilewright.compiler.options import CompileOptions
 
 API = sorted(f"net_{name}" for name in (*API_FUNCTIONS, "set_num_threads"))
@@ -43,3 +45,19 @@ def test_a_program_for_windows(tmp_path: Path) -> None:
     data = made(tmp_path, "x86_64-windows-gnu", "net.exe", threads=1, emit="bench")
 
     assert data.startswith(b"MZ")
+
+
+def test_nothing_of_arm_needs_what_unwinds(tmp_path: Path) -> None:
+    """A kernel of this model saves so many registers that its table is a long one."""
+    library, objects = tmp_path / "net.a", tmp_path / "objects"
+    model = str(Path(__file__).parents[2] / "models" / "deeplab_v3.onnx")
+    build(model, library, CompileOptions("armv7-linux-gnueabihf", cpu="cortex-a7", emit="a", name="net", jobs=1))
+    objects.mkdir()
+    subprocess.run(["ar", "x", library], cwd=objects, check=True)
+
+    symbols = [each for path in sorted(objects.iterdir()) for each in Elf(path.read_bytes()).symbols()]
+
+    assert {"net_run", "memcpy"} <= {each.name for each in symbols}
+    unwinding = [each for each in symbols if "unwind" in each.name]
+    assert {each.name for each in unwinding} == {"__aeabi_unwind_cpp_pr0", "__aeabi_unwind_cpp_pr1"}
+    assert all(each.is_weak and not each.is_defined for each in unwinding)

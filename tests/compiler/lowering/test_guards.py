@@ -48,7 +48,7 @@ def reflected(a: T.Buffer((8,), "int32"), b: T.Buffer((8,), "int32")):
 def rolled(a: T.Buffer((96,), "int32"), b: T.Buffer((96,), "int32")):
     for y in T.parallel(12):
         for x in T.serial(8):
-            b[y * 8 + x] = T.if_then_else(1 <= y, a[y * 8 + x - 8], a[y * 8 + x + 88])
+            b[y * 8 + x] = T.if_then_else(y >= 1, a[y * 8 + x - 8], a[y * 8 + x + 88])
 
 
 def branches(function: tvm.tirx.PrimFunc) -> list[tvm.tirx.IfThenElse]:

@@ -60,9 +60,9 @@ class KernelInC:
 
     @property
     def moves(self) -> bool:
-        """Whether it copies within one piece of memory, of which compilers may make memmove."""
+        """Whether it copies what compilers cannot tell from where it goes to: some make memmove of it."""
         shared = {each.name for each in self.parameters if not each.is_alone}
-        return any(to == source or {to, source} <= shared for to, source in self.copies)
+        return any(to == source or {to, source} & shared for to, source in self.copies)
 
     @property
     def declaration(self) -> str:

@@ -99,17 +99,18 @@ MODELS: dict[str, tuple[onnx.ModelProto, dict[str, Any]]] = {
 def test_what_is_called_is_listed(name: str, target: str, tmp_path: Path) -> None:
     proto, options = MODELS[name]
     folder = sources(proto, tmp_path / "net", target, **options)
-    for level in ("-O2", "-O3", "-Os"):
+    for level in ("-O2", "-O3 -Wno-maybe-uninitialized", "-Os"):  # it takes guarded sums for unset
         assert not unlisted(folder, level), level
 
 
 def test_memmove_is_listed_where_memory_is_shared() -> None:
-    def moves(*copies: tuple[str, str], alone: bool) -> bool:
-        parameters = tuple(Parameter(name, "float32", name == "y", alone) for name in "xy")
-        return KernelInC("k", parameters, (), frozenset(copies)).moves
+    """One pointer that is not restrict is enough for GCC."""
+    parameters = (Parameter("x", "float32", False, False), *(Parameter(name, "float32", True) for name in "yz"))
 
-    assert moves(("y", "x"), alone=False) and moves(("y", "y"), alone=True)
-    assert not moves(("y", "x"), alone=True) and not moves(("y", "w"), alone=False)
+    def moves(to: str, source: str) -> bool:
+        return KernelInC("k", parameters, (), frozenset([(to, source)])).moves
+
+    assert moves("y", "x") and moves("y", "y") and not moves("y", "z")
 
 
 HELPERS = ("max_int32", "M_PI", "linux", "sinf", "expm1", "int8_t", "v_load_float32", "memmove")

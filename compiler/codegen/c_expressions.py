@@ -23,7 +23,7 @@ from ..library.tensor_spec import ELEMENT_BYTES
 from .c_halves import HALF, half_constant, narrowed, widened
 from .c_literals import SUFFIXES, c_type, float_constant, integer_constant, intrinsic_name, is_closed
 from .c_used import Used
-from .c_vectors import NoVectorsError, VectorWriter, is_vector
+from .c_vectors import NoVectorsError, VectorWriter, is_vector, wrapping_step
 
 # Nodes with two operands: the operator, and whether its result may not fit a type that is narrower than int.
 _OPERATORS: Mapping[type, tuple[str, bool]] = MappingProxyType(
@@ -109,7 +109,8 @@ class Expressions:
         if isinstance(node, TensorLoad):
             return self.element(node.source, node.indices[0])
         if isinstance(node, tirx.Cast):
-            return self._cast(node)
+            wrapping = wrapping_step(node)
+            return self._cast(node) if wrapping is None else self._wrapping(wrapping)
         if isinstance(node, tirx.Not):
             return f"!{self.inner(node.a)}"
         if isinstance(node, tirx.BitwiseNot):
@@ -154,11 +155,15 @@ class Expressions:
             return narrowed(self.used, text) if dtype_of(node) == HALF else text
         dtype = dtype_of(node)
         if operator in _WRAPPING and dtype in _WRAPPING_DTYPES and found(node, TensorLoad):
-            # Numbers of the model wrap; signed ones do not in C. Indices never leave their range.
-            unsigned = f"u{c_type(dtype)}"
-            return f"({c_type(dtype)})(({unsigned}){self.inner(node.a)} {operator} ({unsigned}){self.inner(node.b)})"
+            return self._wrapping(node)  # of numbers of the model: indices never leave their range
         text = f"{self._term(node, node.a)} {operator} {self._term(node, node.b)}"
         return f"({c_type(dtype)})({text})" if widens and _is_narrow(node) else text
+
+    def _wrapping(self, node: Scalar) -> str:
+        """A sum, a difference or a product that wraps, as signed ones do not in C."""
+        operator, own = _OPERATORS[type(node)][0], c_type(dtype_of(node))
+        unsigned = f"u{own.removeprefix('u')}"
+        return f"({own})(({unsigned}){self.inner(node.a)} {operator} ({unsigned}){self.inner(node.b)})"
 
     def _term(self, of: Scalar, node: Scalar) -> str:
         """An operand of a binary operator, without parentheses where C needs none."""

@@ -15,8 +15,6 @@ from ...hidden_floats import name_of
 from ..library.tensor_spec import C_TYPES
 
 SUFFIXES: Mapping[str, str] = MappingProxyType({"float32": "f", "float64": ""})  # of numbers and functions of libm
-# What sums of integers are computed in that wrap (`float_steps.py`): no more than 64 bits of them are kept.
-_WRAPPED = ("int128", "uint128")
 _VECTORS: Mapping[str, str] = MappingProxyType({"bool": "v_bool", "float32": "v_float32"})  # of integers: v_int32
 
 
@@ -26,8 +24,6 @@ def c_type(dtype: str) -> str:
     Raises:
         CompilerError: C has none.
     """
-    if dtype in _WRAPPED:
-        return "uint64_t"
     if dtype not in C_TYPES:
         if "x" in dtype:  # what functions of the target return, or steps of a computation in vectors
             return f"{dtype}_t" if dtype == "int8x16" else _VECTORS.get(dtype.partition("x")[0], "v_int32")

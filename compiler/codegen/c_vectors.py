@@ -84,6 +84,17 @@ class NoVectorsError(CompilerError):
     """C has no vectors for something in a kernel."""
 
 
+def wrapping_step(cast: Scalar) -> Scalar | None:
+    """The sum, difference or product in its own dtype of which LLVM is given the last bits of one in more bits.
+
+    `float_steps.py` writes those of integers of the model so; in C they wrap by themselves, or as unsigned ones.
+    """
+    wide = cast.value
+    if dtype_of(wide).partition("x")[0] not in ("int128", "uint128"):
+        return None
+    return type(wide)(wide.a.value, wide.b.value)
+
+
 def is_vector(node: Scalar) -> bool:
     """Whether an expression is a vector of several lanes."""
     return "x" in str(getattr(node.ty, "dtype", ""))
@@ -142,6 +153,8 @@ class VectorWriter:
             return self.called(f"all_{kind}", self.express(node.value))
         if isinstance(node, TensorLoad):
             return self.load(node.source, node.indices[0])
+        if isinstance(node, tirx.Cast) and (wrapping := wrapping_step(node)) is not None:
+            return self(wrapping)
         if isinstance(node, tirx.Cast):
             return self._cast(node)
         if isinstance(node, tirx.Select):
@@ -163,7 +176,8 @@ class VectorWriter:
         """The statement that stores a vector."""
         text, is_variable = self.place(node.buffer, node.indices[0])
         value = node.value
-        if not is_variable and isinstance(value, tirx.Cast) and lane_dtype(value.value) == "int32":
+        is_cast = isinstance(value, tirx.Cast) and wrapping_step(value) is None
+        if not is_variable and is_cast and lane_dtype(value.value) == "int32":
             value = value.value  # what is stored is as wide as the buffer's elements
         if is_variable:
             return f"{text} = {self._begun(value)};"

@@ -63,27 +63,28 @@ def test_other_files_beside_the_sources(tmp_path: Path) -> None:
     assert make.returncode == 0 and (made.path / "libnet.so").exists(), make.stderr
 
 
-# What multiplies integers, and one of its instructions.
+# What multiplies integers, one of its instructions, and how many millions of all kinds a run of the network takes.
 PROCESSORS = [
-    ("thumbv7em-none-eabihf", "cortex-m4", "smlad"),
-    ("thumbv8.1m.main-none-eabihf", "cortex-m55", "vmladava"),
-    ("thumbv6m-none-eabi", "cortex-m0plus", "tilewright_products_2x2x"),
+    ("thumbv7em-none-eabihf", "cortex-m4", "smlad", 5.64),
+    ("thumbv8.1m.main-none-eabihf", "cortex-m55", "vmladava", 1.48),
+    ("thumbv6m-none-eabi", "cortex-m0plus", "tilewright_products_2x2x", 20.6),
 ]
 
 
 @pytest.mark.sweep(3)
 @needs_tools
-@pytest.mark.parametrize(("triple", "cpu", "said"), PROCESSORS)
-def test_integers_are_those_of_this_machine(triple: str, cpu: str, said: str, tmp_path: Path) -> None:
-    proto = network("uint8", functions=False)
+@pytest.mark.parametrize(("triple", "cpu", "said", "millions"), PROCESSORS)
+def test_integers_are_those_of_this_machine(triple: str, cpu: str, said: str, millions: float, tmp_path: Path) -> None:
+    proto = network("uint8", functions=False, zero=3)
     x = {"x": 2 * np.random.default_rng(1).standard_normal((2, 3, 19, 21)).astype("f4")}
     (expected,) = tilewright.compile(proto, threads=1, jobs=1).run(x).values()
 
     made = sources(proto, tmp_path, triple, cpu)
     runner = MicrocontrollerRunner(("-std=c99", "-O2", "-ffp-contract=off", *WARNINGS.split()))
-    (actual,) = runner.run(made, x).values()
+    counts = runner.count(made, x)
 
-    np.testing.assert_array_equal(actual, expected)
+    np.testing.assert_array_equal(counts.outputs[0], expected)
+    assert 0.8 * millions < counts.instructions / 1e6 < 1.1 * millions
     assert said in (made.path / "src" / "net_kernels.c").read_text()
 
 

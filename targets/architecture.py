@@ -94,6 +94,7 @@ class Architecture:
         systems: that it is used with.
         zig: zig's name of the architecture; empty: the same.
         zig_cpu: for C code, as zig writes a CPU; empty: zig's own choice.
+        zig_flags: what zig's compiler of C is told besides.
     """
 
     name: str
@@ -125,6 +126,7 @@ class Architecture:
     systems: tuple[System, ...] = (LINUX,)
     zig: str = ""
     zig_cpu: str = ""
+    zig_flags: tuple[str, ...] = ()
 
     @property
     def triple(self) -> str:

@@ -132,7 +132,7 @@ def zig_toolchain(triple: str) -> Toolchain:
     zig = (sys.executable, "-m", "ziglang")
     cpu = (f"-mcpu={architecture.zig_cpu}",) if architecture.zig_cpu else ()
     # Zig compiles C with sanitizers unless told not to.
-    flags = ("-target", f"{name}{version}", *cpu, "-fno-sanitize=all")
+    flags = ("-target", f"{name}{version}", *cpu, "-fno-sanitize=all", *architecture.zig_flags)
     return Toolchain(
         "zig",
         (*zig, "cc", *flags),

@@ -9,10 +9,7 @@ from ...targets.systems import COFF, ELF, MACHO
 from ...targets.toolchain import Toolchain
 from ..library.signature import MAX_THREADS
 
-_COMPILE_FLAGS = (
-    *("-std=c11", "-O1", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-g0", "-ffile-prefix-map=.=."),
-    "-fno-unwind-tables",  # of ARM, which name functions; elsewhere they are asynchronous, and stay
-)
+_COMPILE_FLAGS = ("-std=c11", "-O1", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-g0", "-ffile-prefix-map=.=.")
 _WHOLE_FLAGS = ("-Wl,--gc-sections", "-Wl,--build-id=none", "-Wl,-z,noexecstack")
 _STRIP = "-Wl,--strip-debug"
 # Of shared libraries, by the format of object files; where there is a list of what they export, it is that file.

@@ -86,4 +86,5 @@ ARMV7 = Architecture(
     llvm_options={"mfloat-abi": "hard"},
     zig="arm",
     zig_cpu="generic+v7a+neon",
+    zig_flags=("-fno-unwind-tables",),  # which name functions, by which C++ unwinds through others
 )

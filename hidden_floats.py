@@ -194,6 +194,13 @@ def in_float32(compute: Callable[..., Scalar], *operands: Scalar) -> Scalar:
     return tirx.Cast(_HALF, compute(*(tirx.Cast("float32", operand) for operand in operands)))
 
 
+def like(value: float, x: Scalar) -> Scalar:
+    """A number in the dtype of an expression, in each of its lanes."""
+    dtype, _, lanes = dtype_of(x).partition("x")
+    one = tirx.const(value, dtype)
+    return tirx.Broadcast(one, int(lanes)) if lanes else one
+
+
 def name_of(expression: Scalar) -> str:
     """The name of the operator that an expression calls; empty if it is no call."""
     return str(getattr(expression.op, "name", "")) if isinstance(expression, Call) else ""

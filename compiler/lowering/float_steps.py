@@ -190,21 +190,15 @@ def _of_both(kind: Any) -> Callable[[Steps, Scalar, Scalar], Scalar]:
     return of_both
 
 
-def _like(value: float, x: Scalar) -> Scalar:
-    dtype, _, lanes = hidden.dtype_of(x).partition("x")
-    one = tirx.const(value, dtype)
-    return tirx.Broadcast(one, int(lanes)) if lanes else one
-
-
 def _leaky_relu(steps: Steps, x: Scalar, slope: Scalar) -> Scalar:
     x = steps.name(x)
-    return tirx.Select(tirx.LT(x, _like(0, x)), _apart(tirx.Mul(x, slope)), x)
+    return tirx.Select(tirx.LT(x, hidden.like(0, x)), _apart(tirx.Mul(x, slope)), x)
 
 
 def _sign(steps: Steps, x: Scalar) -> Scalar:
-    x, zero = steps.name(x), _like(0, x)
-    below = tirx.Select(tirx.LT(x, zero), _like(-1, x), tirx.Add(x, zero))  # 0.0 of -0.0
-    return tirx.Select(tirx.LT(zero, x), _like(1, x), below)
+    x, zero = steps.name(x), hidden.like(0, x)
+    below = tirx.Select(tirx.LT(x, zero), hidden.like(-1, x), tirx.Add(x, zero))  # 0.0 of -0.0
+    return tirx.Select(tirx.LT(zero, x), hidden.like(1, x), below)
 
 
 def _power(steps: Steps, x: Scalar, y: Scalar) -> Scalar:
@@ -215,9 +209,9 @@ def _power(steps: Steps, x: Scalar, y: Scalar) -> Scalar:
     if abs(exponent) != 0.5:
         return tirx.call_llvm_pure_intrin(dtype, "llvm.pow", x, y)
     x = steps.name(x)
-    root = tirx.Add(tirx.call_llvm_pure_intrin(dtype, "llvm.sqrt", x), _like(0, x))
-    root = tirx.Select(tirx.EQ(x, _like(-math.inf, x)), _like(math.inf, x), root)
-    return root if exponent > 0 else tirx.Div(_like(1, x), root)
+    root = tirx.Add(tirx.call_llvm_pure_intrin(dtype, "llvm.sqrt", x), hidden.like(0, x))
+    root = tirx.Select(tirx.EQ(x, hidden.like(-math.inf, x)), hidden.like(math.inf, x), root)
+    return root if exponent > 0 else tirx.Div(hidden.like(1, x), root)
 
 
 def _node(kind: Any) -> Callable[[Steps, Scalar, Scalar], Scalar]:
@@ -279,7 +273,7 @@ def _comparing(kind: Any) -> Callable[[Steps, Scalar, Scalar], Scalar]:
 
 
 def _absolute(steps: Steps, x: Scalar) -> Scalar:
-    x, zero = steps.name(x), _like(0, x)
+    x, zero = steps.name(x), hidden.like(0, x)
     return tirx.Select(tirx.LT(x, zero), _wrapping(tirx.Sub)(steps, zero, x), x)
 
 

@@ -72,9 +72,7 @@ def _by_keys(
         operands[:3] = [uncast(builder, operand) for operand in operands[:3]]
     shapes = [(constant_shape(each), str(each.ty.dtype)) for each in operands]
     function = decision.compute(target, shapes, **_options(call))
-    for name, value in decision.marks().items():
-        function = function.with_attr(name, value)
-    kernel = builder.add_func(function, decision.template.name)
+    kernel = builder.add_func(decision.marked(function), decision.template.name)
     return relax.call_tir(kernel, relax.Tuple(operands), call.ty)
 
 

@@ -17,9 +17,7 @@ def lower_cached_attention(builder: relax.BlockBuilder, call: relax.Call, decide
     masks = [constant_shape(each) for each in call.args[5:]]
     scale, nan_is_zero = float(call.attrs["scale"]), bool(int(call.attrs["nan_is_zero"]))
     function = decision.compute(decide.target, masks, scale, nan_is_zero)
-    for name, value in decision.marks().items():
-        function = function.with_attr(name, value)
-    kernel = builder.add_func(function, TEMPLATE)
+    kernel = builder.add_func(decision.marked(function), TEMPLATE)
     return relax.call_tir(kernel, relax.Tuple(list(call.args)), call.ty)
 
 

@@ -28,7 +28,5 @@ def lower_recurrent(builder: relax.BlockBuilder, call: relax.Call, decide: Choos
     else:
         weights = new_constant(pack_constant(constant, workload, decision.choice))
     function = decision.compute(decide.target)
-    for name, value in decision.marks().items():
-        function = function.with_attr(name, value)
-    kernel = builder.add_func(function, workload.layer.kind)
+    kernel = builder.add_func(decision.marked(function), workload.layer.kind)
     return relax.call_tir(kernel, relax.Tuple([projected, weights, *rest]), list(call.ty.fields))

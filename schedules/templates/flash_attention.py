@@ -29,6 +29,7 @@ from ..tensorir.expressions import dtype_bits
 from .attention import Heads
 from .choices import Choice
 from .grid import MEMORY_CYCLES
+from .template import fewest_cycles
 from .tensor_cores import LANES, OWN, RUN_BYTES
 
 TEMPLATE = "flash_attention"
@@ -182,11 +183,6 @@ def sum_registers(workload: Heads, choice: FlashChoice, unit: DotUnit | None) ->
     return own_rows * (own_keys + extents_of(workload, unit).columns // LANES[1])
 
 
-def default(workload: Heads, target: Target) -> FlashChoice:
-    """The fewest estimated cycles."""
-    return min(space(workload, target), key=lambda choice: estimate(workload, choice, target))
-
-
 def estimate(workload: Heads, choice: FlashChoice, target: Target) -> float:
     """Estimated cycles until the last block is done."""
     grid, unit, (rows, keys) = target.the_grid, unit_of(choice, target), choice.tile
@@ -224,6 +220,9 @@ def estimate(workload: Heads, choice: FlashChoice, target: Target) -> float:
     copied = blocks * (rows * workload.depth + tiles * keys * (workload.depth + workload.value_depth)) * size
     moved = (copied / _L2_SHARE + blocks * rows * workload.value_depth * size) / grid.bytes_per_cycle
     return max(busy, alone, moved) + _BESIDE * (busy + alone)
+
+
+default = fewest_cycles(space, estimate)
 
 
 def run_of(depth: int, dtype: str) -> int:

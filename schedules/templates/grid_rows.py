@@ -19,10 +19,15 @@ from tvm.s_tir import Schedule
 
 from ...targets.target import Target
 from ..tensorir import blocks
-from ..tensorir.blocks import Block, Loop
+from ..tensorir.blocks import (
+    Block,
+    Loop,
+    written_shape,
+)
 from . import grid
 from .grid import MEMORY_CYCLES
 from .rows_choice import Rows, RowsChoice
+from .template import fewest_cycles
 
 _MOST_THREADS = 1 << 9
 _STEP_CYCLES, _BARRIER_CYCLES = 8, 40
@@ -44,11 +49,6 @@ def space(workload: Rows, target: Target) -> Iterator[RowsChoice]:
         threads *= 2
 
 
-def default(workload: Rows, target: Target) -> RowsChoice:
-    """The fewest estimated cycles."""
-    return min(space(workload, target), key=lambda choice: estimate(workload, choice, target))
-
-
 def estimate(workload: Rows, choice: RowsChoice, target: Target) -> float:
     """Estimated cycles until the last block is done."""
     machine, threads = target.the_grid, max(1, choice.registers)
@@ -61,6 +61,9 @@ def estimate(workload: Rows, choice: RowsChoice, target: Target) -> float:
     if not choice.registers:
         at_a_time = machine.multiprocessors * machine.threads
     return math.ceil(workload.count / at_a_time) * block * apart
+
+
+default = fewest_cycles(space, estimate)
 
 
 def schedule_kernel(sch: Schedule, choice: RowsChoice, target: Target) -> None:
@@ -78,8 +81,8 @@ def schedule_kernel(sch: Schedule, choice: RowsChoice, target: Target) -> None:
 def schedule_rows(sch: Schedule, stages: list[Block], output: Block, choice: RowsChoice, target: Target) -> set[str]:
     """Makes one grid of the stages of a row and what is made of them; returns the names of its blocks."""
     threads = choice.registers
-    rank = len(_shape(sch, stages[0])) - 1  # partial results come first, so many a row
-    elements = {sch.get(stage).name_hint: math.prod(_shape(sch, stage)[rank:]) for stage in stages}
+    rank = len(written_shape(sch, stages[0])) - 1  # partial results come first, so many a row
+    elements = {sch.get(stage).name_hint: math.prod(written_shape(sch, stage)[rank:]) for stage in stages}
     kept = [stage for stage in stages if not _computed_again(sch, stage, elements[sch.get(stage).name_hint], target)]
     row, inner = _row_of(sch, output, rank)
     sch.bind(row, f"{grid.BLOCK}x")
@@ -126,8 +129,3 @@ def _share(sch: Schedule, loops: list[Loop], threads: int) -> Loop:
     _, thread = sch.split(fused, [None, threads])
     sch.bind(thread, f"{grid.THREAD}x")
     return thread
-
-
-def _shape(sch: Schedule, stage: Block) -> list[int]:
-    """The shape of what a stage writes."""
-    return [int(extent) for extent in sch.get(stage).writes[0].source.ty.shape]

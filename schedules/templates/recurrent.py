@@ -29,6 +29,7 @@ from ..tensorir.expressions import dtype_bits, int64s
 from . import plain
 from .choices import Choice
 from .sharing import elapsed, thread_counts
+from .template import fewest_cycles
 
 TEMPLATE = "recurrent"
 SEQUENCES, PANELS = "sequences", "panels"
@@ -98,16 +99,14 @@ def space(workload: Recurrence, target: Target) -> Iterator[RecurrentChoice]:
                         yield from (replace(tile, across=across, threads=n) for n in thread_counts(target) if n > 1)
 
 
-def default(workload: Recurrence, target: Target) -> RecurrentChoice:
-    """The fewest estimated cycles: smaller tiles where there are many cores to share them."""
-    return min(space(workload, target), key=lambda choice: estimate(workload, choice, target))
-
-
 def estimate(workload: Recurrence, choice: RecurrentChoice, target: Target) -> float:
     """Estimated cycles until all cores are done."""
     cycles, iterations = _shared_loop(workload, choice, target)
     loops = 1 if choice.across == SEQUENCES else _sequences(workload, choice) * workload.steps
     return loops * elapsed(cycles, iterations, choice.threads, target)
+
+
+default = fewest_cycles(space, estimate)  # smaller tiles where there are many cores to share them
 
 
 def _sequences(workload: Recurrence, choice: RecurrentChoice) -> int:

@@ -9,7 +9,11 @@ from tvm.s_tir import Schedule
 from ...annotations import ANCHOR, STAGE
 from ...targets.target import Target
 from ..tensorir import blocks
-from ..tensorir.blocks import Block, Loop
+from ..tensorir.blocks import (
+    Block,
+    Loop,
+    written_shape,
+)
 from . import plain
 from .rows import PARTS
 from .rows_choice import RowsChoice
@@ -48,7 +52,7 @@ def schedule_kernel(sch: Schedule, choice: RowsChoice, target: Target) -> None:
 def _schedule_parts(sch: Schedule, stages: list[Block], choice: RowsChoice, target: Target) -> None:
     """Gives every stage loops of its own: those over parts of rows are shared, as are those over whole rows."""
     cut = [stage for stage in stages if STAGE.of(sch.get(stage)) == PARTS]
-    *lead, _, width = _shape(sch, cut[0])
+    *lead, _, width = written_shape(sch, cut[0])
     for stage in stages:
         if _is_one_of(sch, stage, cut):
             outer = plain.parallelize(sch, list(sch.get_loops(stage))[: len(lead) + 1], choice.threads)
@@ -77,17 +81,12 @@ def _is_one_of(sch: Schedule, block: Block, others: list[Block]) -> bool:
 
 def _row_rank(sch: Schedule, stages: list[Block]) -> int:
     """The axes of the index of rows: those of the stages with one number a row, which have one if there is one row."""
-    ranks = {len(_shape(sch, stage)) for stage in stages}
+    ranks = {len(written_shape(sch, stage)) for stage in stages}
     return min(ranks) if len(ranks) > 1 else 0
 
 
 def _row_elements(sch: Schedule, stage: Block, rank: int) -> int:
-    return math.prod(_shape(sch, stage)[rank:])
-
-
-def _shape(sch: Schedule, stage: Block) -> list[int]:
-    """The shape of what a stage writes."""
-    return [int(extent) for extent in sch.get(stage).writes[0].source.ty.shape]
+    return math.prod(written_shape(sch, stage)[rank:])
 
 
 def _schedule_stage(sch: Schedule, stage: Block, depth: int, target: Target) -> None:

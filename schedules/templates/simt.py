@@ -26,6 +26,7 @@ from ...targets.target import Target
 from ..tensorir.expressions import dtype_bits
 from .contraction import MultiplyAddChoice, Workload
 from .grid import MEMORY_CYCLES
+from .template import fewest_cycles
 
 TEMPLATE = "simt"
 # Results of a thread along rows and along columns; threads of a block along each; steps of k in a slab at most.
@@ -114,11 +115,6 @@ def _slices(workload: Workload, steps: int) -> Iterator[int]:
             yield count
 
 
-def default(workload: Workload, target: Target) -> SimtChoice:
-    """The fewest estimated cycles."""
-    return min(space(workload, target), key=lambda choice: estimate(workload, choice, target))
-
-
 def estimate(workload: Workload, choice: SimtChoice, target: Target) -> float:
     """Estimated cycles until the last block is done."""
     grid, (rows, columns), threads = target.the_grid, choice.tile, math.prod(choice.block)
@@ -138,6 +134,9 @@ def estimate(workload: Workload, choice: SimtChoice, target: Target) -> float:
     moved = workload.batch * (a + b + c * choice.k_splits) / grid.bytes_per_cycle
     after = 0.0 if choice.k_splits == 1 else _LAUNCH + workload.batch * c * choice.k_splits / grid.bytes_per_cycle
     return max(busy, alone, moved) * (1.0 if choice.k_splits == 1 else _SLICED) + after
+
+
+default = fewest_cycles(space, estimate)
 
 
 def _load_width(choice: SimtChoice) -> int:

@@ -28,6 +28,7 @@ from .choices import Choice, Space
 from .contraction import Workload, in_bands
 from .sharing import hand_off, thread_counts
 from .sparsity import Sparsity
+from .template import fewest_cycles
 
 TEMPLATE = "sparse"
 _CHAINS = (1, 2, 4)
@@ -115,11 +116,6 @@ def tasks_of(workload: Workload, choice: SparseChoice, target: Target) -> int:
     return min(choice.threads, tiles) if min(choice.threads, tiles) > 1 else 0
 
 
-def default(workload: Workload, target: Target) -> SparseChoice:
-    """The choice the machine's numbers give: the fewest estimated cycles."""
-    return min(space(workload, target), key=lambda choice: estimate(workload, choice, target))
-
-
 def estimate(workload: Workload, choice: SparseChoice, target: Target) -> float:
     """Estimated cycles until all cores are done, the blocks from memory."""
     core, width = target.core_for(workload.accumulator), width_of(workload, choice, target)
@@ -139,6 +135,9 @@ def estimate(workload: Workload, choice: SparseChoice, target: Target) -> float:
     own = row_tiles(workload, choice) * (steps * step + panels * overhead) * math.ceil(tiles / used) / tiles
     first = stored * max(1 / used / core.dram_bytes_per_cycle, 1 / core.dram_shared_bytes_per_cycle)
     return own + first + hand_off(used, target)
+
+
+default = fewest_cycles(space, estimate)
 
 
 def _lines_held(stride: int, target: Target) -> int:

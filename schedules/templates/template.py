@@ -13,6 +13,7 @@ from tvm.s_tir import Schedule
 
 from ...annotations import CHOICE, TEMPLATE, WORKLOAD
 from ...errors import ChoiceError, CompilerError
+from ...ir_types import PrimFunc
 from ...targets.target import Target
 from .choices import Choice
 from .keys import key_of
@@ -69,10 +70,27 @@ class Decision(Generic[W, C]):
         """The template's estimate, in cycles."""
         return self.template.estimate(self.workload, self.choice, target)
 
+    def marked(self, function: PrimFunc) -> PrimFunc:
+        """A kernel with its marks."""
+        for name, value in self.marks().items():
+            function = function.with_attr(name, value)
+        return function
+
     def compute(self, target: Target, *arguments: Any, **options: Any) -> Any:
         """What the template's `compute` gives for it."""
         assert self.template.compute is not None
         return self.template.compute(self.workload, self.choice, target, *arguments, **options)
+
+
+def fewest_cycles(
+    space: Callable[[W, Target], Iterable[C]], estimate: Callable[[W, C, Target], float]
+) -> Callable[[W, Target], C]:
+    """A template's default that has the fewest estimated cycles of its space."""
+
+    def default(workload: W, target: Target) -> C:
+        return min(space(workload, target), key=lambda choice: estimate(workload, choice, target))
+
+    return default
 
 
 # Of the templates that take a workload, in the order of the table, the one to use and how.

@@ -28,6 +28,7 @@ from ..tensorir.expressions import dtype_bits
 from .contraction import Workload
 from .cutting import CutChoice
 from .grid import MEMORY_CYCLES
+from .template import fewest_cycles
 
 TEMPLATE = "tensor_cores"
 # Threads of a warp below and beside each other; results of an instruction that each has, along rows and along columns.
@@ -151,11 +152,6 @@ def in_slices(workload: Workload, choice: Chosen, unit: DotUnit) -> Iterator[Cho
             yield replace(choice, k_splits=count)
 
 
-def default(workload: Workload, target: Target) -> TensorChoice:
-    """The fewest estimated cycles."""
-    return min(space(workload, target), key=lambda choice: estimate(workload, choice, target))
-
-
 @dataclass(frozen=True)
 class Work:
     """What blocks do of a choice, for its estimate.
@@ -194,6 +190,9 @@ def estimate(workload: Workload, choice: TensorChoice, target: Target) -> float:
     registers = math.prod(choice.own) + 4 * choice.pieces + 2 * choice.panels + SPARE_REGISTERS
     work = Work(warps * grid.warp, registers, slab, choice.stages - 1, unit.costs.latency)
     return cycles_of(workload, choice, target, work)
+
+
+default = fewest_cycles(space, estimate)
 
 
 def copies_whole(part: Workload, unit: DotUnit, target: Target) -> bool:

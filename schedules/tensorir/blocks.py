@@ -252,6 +252,11 @@ def is_elementwise(sch: Schedule, block: Block) -> bool:
     return len(found(body.body.value, tirx.Var)) == len(reads) + len(same) * len(variables)
 
 
+def written_shape(sch: Schedule, stage: Block) -> list[int]:
+    """The shape of what a stage writes."""
+    return [int(extent) for extent in sch.get(stage).writes[0].source.ty.shape]
+
+
 def function_count(sch: Schedule, block: Block) -> int:
     """How many functions a block computes, rather than moving elements with a little arithmetic."""
     names = [call.op.name for call in found(sch.get(block).body, Call)]

@@ -12,12 +12,6 @@ from ... import hidden_floats as hidden
 from ...ir_types import Scalar
 
 
-def _number(value: float, like: Scalar) -> Scalar:
-    dtype, _, lanes = hidden.dtype_of(like).partition("x")
-    one = tirx.const(value, dtype)
-    return tirx.Broadcast(one, int(lanes)) if lanes else one
-
-
 def _call(name: str, x: Scalar) -> Scalar:
     return hidden.call(f"{hidden.PREFIX}{name}", x)
 
@@ -27,29 +21,29 @@ def _absolute(x: Scalar) -> Scalar:
 
 
 def _negative(x: Scalar) -> Scalar:
-    return hidden.subtract(_number(-0.0, x), x)
+    return hidden.subtract(hidden.like(-0.0, x), x)
 
 
 def _sigmoid(x: Scalar) -> Scalar:
-    one = _number(1, x)
+    one = hidden.like(1, x)
     return hidden.divide(one, hidden.add(one, _call("exp", _negative(x))))
 
 
 def _softplus(x: Scalar) -> Scalar:
     tail = _call("log1p", _call("exp", _negative(_absolute(x))))
-    return hidden.add(hidden.maximum(x, _number(0, x)), tail)
+    return hidden.add(hidden.maximum(x, hidden.like(0, x)), tail)
 
 
 def _gelu(x: Scalar) -> Scalar:
     """x erfc(-x / sqrt 2) / 2."""
-    gate = _call("erfc", hidden.multiply(x, _number(-math.sqrt(0.5), x)))
-    return hidden.multiply(hidden.multiply(x, _number(0.5, x)), gate)
+    gate = _call("erfc", hidden.multiply(x, hidden.like(-math.sqrt(0.5), x)))
+    return hidden.multiply(hidden.multiply(x, hidden.like(0.5, x)), gate)
 
 
 def _gelu_tanh(x: Scalar) -> Scalar:
     slope = 2 * math.sqrt(2 / math.pi)
     cube = hidden.multiply(hidden.multiply(x, x), x)
-    u = hidden.multiply(_number(slope, x), hidden.add(x, hidden.multiply(_number(0.044715, x), cube)))
+    u = hidden.multiply(hidden.like(slope, x), hidden.add(x, hidden.multiply(hidden.like(0.044715, x), cube)))
     return hidden.multiply(x, _sigmoid(u))
 
 

@@ -96,7 +96,11 @@ def fill_tiles(
     step = (register, row, vector, lane, group, term)
     columns = choice.vectors * unit.lanes
     step_bytes = depth * columns * dtype_bits(unit.rhs) // 8
-    k = _with_prefetches(sch, tiles, [*k, chunk], columns, step_bytes, unit, target.core.line_bytes)
+    k = [*k, chunk]
+    if target.core.single_issue:
+        k = _in_pairs(sch, k) if unit.group > 1 else k  # else a tile's operands take all registers
+    else:
+        k = _with_prefetches(sch, tiles, k, columns, step_bytes, unit, target.core.line_bytes)
     sch.reorder(*k, *step)
     for loop, role in zip(step, ROLES, strict=True):
         sch.annotate(loop, ROLE.name, role)
@@ -108,6 +112,16 @@ def fill_tiles(
     if unit.is_matrix:
         sch.annotate(tile, OVERLAP.name, 1)
     sch.decompose_reduction(anchor, k[0])
+
+
+def _in_pairs(sch: Schedule, k: Sequence[Loop]) -> list[Loop]:
+    """The loops over k with two steps written out: counting them takes instructions, too."""
+    *outer, chunk = k
+    if blocks.extent(sch, chunk) % 2:
+        return list(k)
+    chunk, step = sch.split(chunk, [None, 2])
+    sch.unroll(step)
+    return [*outer, chunk, step]
 
 
 def _with_prefetches(

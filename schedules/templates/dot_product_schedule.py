@@ -98,7 +98,7 @@ def fill_tiles(
     step_bytes = depth * columns * dtype_bits(unit.rhs) // 8
     k = [*k, chunk]
     if target.core.single_issue:
-        k = _in_pairs(sch, k) if unit.group > 1 else k  # else a tile's operands take all registers
+        k = _in_pairs(sch, k) if unit.group * unit.lanes > 1 else k  # else a step takes all registers
     else:
         k = _with_prefetches(sch, tiles, k, columns, step_bytes, unit, target.core.line_bytes)
     sch.reorder(*k, *step)

@@ -19,6 +19,7 @@ from typing import TextIO
 
 from ...errors import EXIT_OK, EXIT_TOOL_FAILED, OutputError, TilewrightError, TilewrightWarning
 from ..process import interrupt
+from ..process.collection import collect_rarely
 
 DEBUG_VARIABLE = "TILEWRIGHT_DEBUG"
 _MAX_LINES = 20  # so that an error and the command that caused it fit an 80x24 terminal
@@ -30,6 +31,7 @@ _CANNOT_WRITE = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS,
 def main() -> None:
     """Runs the command line of this process and ends it with the exit code of `errors`."""
     interrupt.install()
+    collect_rarely()
     sys.exit(run(sys.argv[1:]))
 
 

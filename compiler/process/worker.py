@@ -11,6 +11,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from .collection import collect_rarely
+
 _THREADS = Path("/proc/self/task")
 
 
@@ -21,6 +23,7 @@ def main(descriptors: Sequence[int], preload: str) -> None:
         descriptors: file descriptors of the connections.
         preload: the module with all that the jobs need.
     """
+    collect_rarely()
     importlib.import_module(preload)
 
     own, *others = descriptors

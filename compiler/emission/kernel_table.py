@@ -10,7 +10,7 @@ import tvm_ffi
 from tvm import s_tir, tirx
 
 from ...annotations import FALLBACK, FLOPS, TEMPLATE, THREADS
-from ...ir_types import Block, GlobalVar, IRModule, PrimFunc, Scalar
+from ...ir_types import Block, IRModule, PrimFunc, Scalar
 from ..library.naming import identifier
 from ..library.plan import BufferKind, Bytes, Kernel
 from ..library.signature import MAX_THREADS
@@ -114,7 +114,7 @@ def kernel_table(module: IRModule, graph: Graph, prefix: str) -> KernelTable:
     """
     names: list[str] = []
     kernel_of: dict[str, int] = {}
-    known: dict[GlobalVar, int] = {}
+    known: dict[object, int] = {}
     for call in graph.calls:
         function = call.function
         if function in kernel_of:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import template_cases
 from cuda_emulation import TRIPLE
-from kernel_runner import TOLERANCE, Runner, random, relative_error
+from kernel_runner import Runner, random, relative_error
 from numpy_reference import convolution
 from tilewright import targets
 from tilewright.ir_passes.dialect.attention import attention
@@ -22,14 +22,9 @@ GPU, HOPPER = (targets.parse(TRIPLE, cpu=name) for name in ("sm_80", "sm_90a"))
 
 
 @dataclass(frozen=True)
-class Case:
-    """An operator that a template computes: how it is built, on what, and what is expected."""
+class Case(template_cases.OperatorCase):
+    """One that a grid computes, and what its products are multiplied in."""
 
-    template: str
-    build: Callable[..., Any]
-    inputs: tuple[Any, ...]
-    expected: Any
-    tolerance: float = TOLERANCE
     target: targets.Target = GPU
     multiply_in: str | None = None
 

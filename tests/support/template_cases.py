@@ -24,7 +24,7 @@ LANES = HOST.lanes()
 
 
 @dataclass(frozen=True)
-class Case:
+class OperatorCase:
     """An operator that a template computes: how it is built, on what, what is expected and how exactly."""
 
     template: str
@@ -32,6 +32,12 @@ class Case:
     inputs: tuple[Any, ...]
     expected: Any
     tolerance: float = TOLERANCE
+
+
+@dataclass(frozen=True)
+class Case(OperatorCase):
+    """One that a CPU computes, by one of these units or by none."""
+
     units: tuple[str, ...] = ()
 
 

@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from tvm import tirx
 
+from ...hidden_floats import like
 from ...ir_types import Scalar
 
 Name: TypeAlias = Callable[[Scalar], Scalar]
@@ -30,11 +31,6 @@ def integer(number: int, lanes: str) -> Scalar:
 def _lanes(x: Scalar) -> str:
     _, x_, lanes = str(x.ty.dtype).partition("x")
     return x_ + lanes
-
-
-def _float(number: float, lanes: str, dtype: str = "float32") -> Scalar:
-    one = tirx.const(number, dtype)
-    return tirx.Broadcast(one, int(lanes.removeprefix("x"))) if lanes else one
 
 
 def bfloat16_bits(bits: Scalar) -> Scalar:
@@ -65,7 +61,8 @@ def float16_bits(bits: Scalar, name: Name) -> Scalar:
     odd = (rest >> integer(13, lanes)) & integer(1, lanes)
     normal = (rest + odd + integer(0xFFF, lanes) - integer(_OTHER_BIAS, lanes)) >> integer(13, lanes)
     # The last bit of 0.5 as float32 is that of a float16 below 2^-14.
-    sum_ = tirx.Add(tirx.reinterpret(f"float32{lanes}", rest), _float(0.5, lanes))
+    small = tirx.reinterpret(f"float32{lanes}", rest)
+    sum_ = tirx.Add(small, like(0.5, small))
     subnormal = tirx.reinterpret(f"uint32{lanes}", sum_) - integer(0x3F000000, lanes)
     quiet = integer(_HALF_QUIET, lanes) | ((rest >> integer(13, lanes)) & integer(_HALF_DIGITS, lanes))
     result = tirx.Select(rest < integer(_LEAST_NORMAL, lanes), subnormal, normal)
@@ -86,7 +83,7 @@ def float32_of_float16(bits: Scalar, name: Name) -> Scalar:
     rest = name(bits & integer(0x7FFF, lanes))
     digits = rest << integer(13, lanes)
     number = tirx.Cast(f"float32{lanes}", tirx.reinterpret(f"int32{lanes}", rest))
-    subnormal = tirx.reinterpret(f"uint32{lanes}", tirx.Mul(number, _float(2.0**-24, lanes)))
+    subnormal = tirx.reinterpret(f"uint32{lanes}", tirx.Mul(number, like(2.0**-24, number)))
     result = tirx.Select(rest < integer(0x400, lanes), subnormal, digits + integer(_OTHER_BIAS, lanes))
     result = tirx.Select(rest >= integer(_HALF_INFINITY, lanes), digits | integer(_INFINITY, lanes), result)
     sign = (bits & integer(0x8000, lanes)) << integer(16, lanes)
@@ -109,5 +106,5 @@ def float32_to_odd(x: Scalar, name: Name) -> Scalar:
     back, bits = name(tirx.Cast(double, near)), name(tirx.reinterpret(f"uint32{lanes}", near))
     below = tirx.Select(tirx.GT(size(back), size(x)), bits - integer(1, lanes), bits)
     # Neither of NaN nor of what is infinite as float16.
-    differs = tirx.And(tirx.NE(back, x), tirx.LT(size(x), _float(65536.0, lanes, "float64")))
+    differs = tirx.And(tirx.NE(back, x), tirx.LT(size(x), like(65536.0, x)))
     return tirx.reinterpret(f"float32{lanes}", tirx.Select(differs, below | integer(1, lanes), bits))

@@ -217,9 +217,9 @@ def _lower_winograd(
 ) -> relax.Expr:
     tiling = tiling_of(decision.workload, decision.choice.outputs)
     operands = [uncast(builder, each) if tiling.accumulator == "int32" else each for each in (data, call.args[1])]
-    weights = transformed_weights(relax_constant(operands[1]), tiling.outputs)
-    product = tiling.contraction(1)
-    (values,) = microkernel(product, decision.choice.tile_for(product), target).pack_constant(weights)
+    weights, product = transformed_weights(relax_constant(operands[1]), tiling.outputs), tiling.contraction(1)
+    matrices = weights.reshape(product.batch, product.columns, *product.k)
+    (values,) = microkernel(product, decision.choice.tile_for(product), target).pack_constant(matrices)
     packed = new_constant(values)
     # The last row and column of tiles may reach past the data and its padding.
     before = geometry.padding[:2]

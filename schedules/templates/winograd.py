@@ -5,13 +5,13 @@ F(m, r) computes m outputs of an r-tap filter from t = m + r - 1 inputs with t p
     y = A^T [(G g) * (B^T d)]
 
 nested over both spatial axes. The products of a tile are summed over input channels, so the whole convolution becomes
-t * t independent contractions of (tiles x input channels) by (input channels x output channels), with the transformed
-weights packed at compile time. For m = 4 it multiplies 4 times less, for m = 2 2.25 times less, and reads t * t / 9 as
-many weights. The loop nest:
+t * t independent contractions of (tiles x input channels) by (input channels x output channels), of each group of
+them, with the transformed weights packed at compile time. For m = 4 it multiplies 4 times less, for m = 2 2.25 times
+less, and reads t * t / 9 as many weights. The loop nest:
 
     parallel (block of tiles)
         for tile, channels: V = B^T d B             B^T and A^T are unrolled sums; V and M stay in the L2 cache
-        for t * t: M = V * U                        the register-tiled contraction
+        for t * t, groups: M = V * U                the register-tiled contraction
         for tile, channels: epilogue(A^T M A)
 
 Integers of 8 bits are exact in it, too, with m = 2: V has at most 11 bits and a sign, and so has U of weights that are
@@ -38,7 +38,7 @@ from .choices import Space
 from .contraction import Workload
 from .dot_product_choice import DotProductChoice
 from .sharing import elapsed, thread_counts
-from .winograd_choice import SUMS, TRANSFORMED, Tiling, WinogradChoice, tiling_of
+from .winograd_choice import SUMS, TRANSFORMED, Tiling, WinogradChoice, tiling_of, vector_lanes
 from .winograd_transform import INTEGER_OUTPUTS, INTEGER_SHIFT, OUTPUTS, TAPS, combine, transform
 
 if TYPE_CHECKING:
@@ -51,32 +51,39 @@ RESULT = "convolution"
 
 _L2_SHARE = 0.8
 _MAX_ROW_TILES = 16
+_LEAST_BITS = 128  # of the vectors that channels are transformed in, or whole registers
 _LARGEST_PRODUCT = 255 * 128  # of 8-bit integers, of either dtype
 
 
 def takes(workload: object, target: Target) -> bool:
-    """3x3 convolutions of stride 1 in float32, of constant weights and whole vectors of channels."""
-    return _suits(workload, target, target.lanes()) and workload.lhs == "float32"
+    """3x3 convolutions of stride 1 in float32, of constant weights and channels that make vectors."""
+    return _suits(workload, target, "float32") and workload.lhs == "float32"
 
 
 def takes_integers(workload: object, target: Target) -> bool:
     """The same of 8-bit integers whose sums have two bits to spare, where a unit multiplies pairs of int16."""
-    if not _suits(workload, target, target.lanes(dtype_bits(TRANSFORMED))) or workload.lhs not in ("uint8", "int8"):
+    if not _suits(workload, target, TRANSFORMED) or workload.lhs not in ("uint8", "int8"):
         return False
     largest = (workload.k[-1] * TAPS * TAPS * _LARGEST_PRODUCT) << INTEGER_SHIFT
     units = target.units_for(TRANSFORMED, TRANSFORMED, SUMS)
     return (workload.rhs, workload.accumulator) == ("int8", SUMS) and largest < 1 << 31 and bool(units)
 
 
-def _suits(workload: object, target: Target, lanes: int) -> TypeGuard[Workload]:
+def _suits(workload: object, target: Target, transformed: str) -> TypeGuard[Workload]:
     if not isinstance(workload, Workload) or workload.filter is None or not workload.filter.is_constant:
         return False
     if target.saves_memory:  # transformed weights are larger, and so is what is transformed at a time
         return False
     filter = workload.filter
-    shape = (filter.kernel, filter.strides, filter.dilation, workload.batch)
-    whole = workload.k[-1] % lanes == 0 and workload.columns % target.lanes() == 0
-    return shape == ((TAPS, TAPS), (1, 1), (1, 1), 1) and whole
+    if (filter.kernel, filter.strides, filter.dilation) != ((TAPS, TAPS), (1, 1), (1, 1)):
+        return False
+
+    def in_vectors(channels: int, dtype: str) -> bool:
+        bits = dtype_bits(dtype)
+        lanes = target.lanes(bits)
+        return vector_lanes(workload.batch * channels, lanes) >= min(lanes, _LEAST_BITS // bits)
+
+    return in_vectors(workload.k[-1], transformed) and in_vectors(workload.columns, workload.accumulator)
 
 
 def space(workload: Workload, target: Target) -> Space[WinogradChoice]:
@@ -107,10 +114,12 @@ def space(workload: Workload, target: Target) -> Space[WinogradChoice]:
 
 
 def _column_tasks(tiling: Tiling, choice: WinogradChoice, target: Target) -> list[int]:
-    lanes = tiling.contraction(tiling.count).lanes(target)
-    panels, rest = divmod(tiling.columns, choice.vectors * lanes)
+    # A task has whole groups, or panels of the only one, and whole vectors of them.
+    lanes, own = target.lanes(), tiling.columns // tiling.groups
+    part = own if tiling.groups > 1 else choice.vectors * lanes
+    parts, rest = divmod(tiling.columns, math.lcm(part, vector_lanes(tiling.columns, lanes)))
     most = 1 if rest else math.ceil(target.cores / _blocks(tiling, choice))
-    return [tasks for tasks in range(1, most + 1) if panels % tasks == 0 or tasks == 1]
+    return [tasks for tasks in range(1, most + 1) if parts % tasks == 0 or tasks == 1]
 
 
 def _blocks(tiling: Tiling, choice: WinogradChoice) -> int:
@@ -147,7 +156,7 @@ def estimate(workload: Workload, choice: WinogradChoice, target: Target) -> floa
     used = min(choice.threads, tasks)
     turns = math.ceil(tasks / used)
     panels = min(turns, choice.column_tasks)  # shares of the weights that a core reads
-    core, weights = target.core, tiling.bytes[0] * tiling.points * tiling.channels * tiling.columns
+    core, weights = target.core, tiling.weight_bytes
     # Steps that are written out ask for several lines at a time, however few tiles read a panel.
     fewest = prefetch.fewest_tiles(choice.vectors * target.lanes(), core.line_bytes)
     early = choice.k_step > 1 or choice.row_tiles >= fewest
@@ -164,12 +173,13 @@ def _cycles_of_tasks(tiling: Tiling, choice: WinogradChoice, target: Target) -> 
     block, tasks, core = choice.block, choice.column_tasks, target.core
     workload = tiling.contraction(block)
     (size, sum_size), lanes = tiling.bytes, workload.lanes(target)
-    data = block * tiling.points * core.data_transform * tiling.channels / target.lanes(8 * size)
+    data = block * tiling.points * core.data_transform * tiling.channels
+    data /= vector_lanes(tiling.channels, target.lanes(8 * size))
     sums = _product_cycles(workload, choice, target)
-    sums += block * tiling.points * core.result_transform * tiling.columns / lanes
+    sums += block * tiling.points * core.result_transform * tiling.columns / vector_lanes(tiling.columns, lanes)
     moved = tiling.points * block * (size * tiling.channels + sum_size * tiling.columns / tasks)
     spilled = moved / core.l3_bytes_per_cycle if moved > target.l2_bytes * _L2_SHARE else 0.0
-    weights = size * tiling.points * tiling.channels * tiling.columns / tasks
+    weights = tiling.weight_bytes / tasks
     again = 0.0
     if weights > target.l2_bytes / 2:
         again = weights / (core.l3_bytes_per_cycle if weights < target.l3_bytes / 2 else core.dram_bytes_per_cycle)
@@ -217,10 +227,16 @@ def compute(
 
     data = _stage((t, t, all_tiles, tiling.channels), data_columns, "data_columns")
     sums = _products(tiling, choice, target, all_tiles, data, packed)
-    products = _stage([int(extent) for extent in sums.shape], lambda *index: sums[index], "products")
+    # Channels of all groups lie next to each other, for vectors that reach from one into the next.
+    own = tiling.columns // tiling.groups
+
+    def product(point: Any, tile: Any, group: Any, column: Any) -> Scalar:
+        return sums[point * tiling.groups + group, tile, column]
+
+    products = _stage((t * t, all_tiles, tiling.groups, own), product, "products")
 
     def result_rows(tile: Any, i: Any, x: Any, channel: Any) -> Scalar:
-        return combine(matrices.results, i, lambda y: products[y * t + x, tile, channel])
+        return combine(matrices.results, i, lambda y: products[y * t + x, tile, channel // own, channel % own])
 
     half_result = _stage((all_tiles, m, t, tiling.columns), result_rows, "result_rows")
 
@@ -243,10 +259,11 @@ def _products(
 ) -> te.Tensor:
     """The contractions of so many tiles, from what they are transformed to."""
     workload, t = tiling.contraction(tiles), tiling.outputs + TAPS - 1
-    tile = choice.tile_for(workload)
+    tile, (own,) = choice.tile_for(workload), workload.k
 
-    def element(point: Any, tile: Any, channel: Any) -> Scalar:
-        return data[point // t, point % t, tile, channel]
+    def element(product: Any, tile: Any, channel: Any) -> Scalar:
+        point, group = product // tiling.groups, product % tiling.groups
+        return data[point // t, point % t, tile, group * own + channel]
 
     if isinstance(tile, DotProductChoice):
         unit = target.unit(tile.unit)

@@ -23,6 +23,7 @@ class Tiling:
         height, width: of the output, in pixels.
         channels: of the input.
         columns: channels of the output.
+        groups: that both are of: each has its own sums.
         operand, accumulator: the dtypes of what is transformed and of its sums.
     """
 
@@ -32,6 +33,7 @@ class Tiling:
     width: int
     channels: int
     columns: int
+    groups: int = 1
     operand: str = "float32"
     accumulator: str = "float32"
 
@@ -53,12 +55,18 @@ class Tiling:
     @property
     def flops(self) -> int:
         """Operations of the direct convolution: what the result is worth."""
-        return 2 * self.images * self.height * self.width * self.channels * self.columns * TAPS * TAPS
+        return 2 * self.images * self.height * self.width * self.channels // self.groups * self.columns * TAPS * TAPS
 
     def contraction(self, rows: int) -> Workload:
-        """The contractions of so many tiles."""
+        """The contractions of so many tiles, a batch of all groups for each point."""
         dtypes = (self.operand, self.operand, self.accumulator)
-        return Workload(self.points, rows, self.columns, (self.channels,), *dtypes)
+        channels, columns = self.channels // self.groups, self.columns // self.groups
+        return Workload(self.points * self.groups, rows, columns, (channels,), *dtypes)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Of the transformed weights."""
+        return self.bytes[0] * self.points * self.channels // self.groups * self.columns
 
     @property
     def bytes(self) -> tuple[int, int]:
@@ -108,9 +116,15 @@ class WinogradChoice(Choice):
         return replace(self.tile, k=workload.k) if self.unit else self.tile
 
 
+def vector_lanes(channels: int, lanes: int) -> int:
+    """Of the vectors that channels are transformed in, where registers have `lanes`: whole ones, or parts of them."""
+    return math.gcd(channels, lanes)
+
+
 def tiling_of(workload: Workload, outputs: int) -> Tiling:
     """How a convolution that `takes` takes is cut."""
     assert workload.filter is not None
     height, width = workload.filter.output
     dtypes = ("float32", "float32") if workload.accumulator == "float32" else (TRANSFORMED, SUMS)
-    return Tiling(outputs, workload.filter.images, height, width, workload.k[-1], workload.columns, *dtypes)
+    channels, columns = workload.batch * workload.k[-1], workload.batch * workload.columns
+    return Tiling(outputs, workload.filter.images, height, width, channels, columns, workload.batch, *dtypes)

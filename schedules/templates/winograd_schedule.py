@@ -21,7 +21,7 @@ from ..tensorir.rebuild import substituted
 from . import plain
 from .contraction_schedule import schedule_sums
 from .winograd import RESULT, STAGES
-from .winograd_choice import WinogradChoice
+from .winograd_choice import WinogradChoice, vector_lanes
 
 
 def schedule_kernel(sch: Schedule, choice: WinogradChoice, target: Target) -> None:
@@ -39,13 +39,16 @@ def schedule_kernel(sch: Schedule, choice: WinogradChoice, target: Target) -> No
     sch.compute_at(stage["result_columns"], vector, preserve_unit_loops=True)
     sch.compute_at(stage["result_rows"], vector, preserve_unit_loops=True)
     sch.compute_at(stage["products"], task, preserve_unit_loops=True)
+    point, tile, group, column = sch.get_loops(stage["products"])[-4:]
+    sch.reorder(point, group, tile, column)
     schedule_sums(sch, anchor, stage["products"], choice.tile, target)
 
     if choice.column_tasks == 1:
         sch.compute_at(stage["data_columns"], task, preserve_unit_loops=True)
     data_i, data_j, tile, channel = sch.get_loops(stage["data_columns"])[-4:]
     data_bits = dtype_bits(str(sch.get(stage["data_columns"]).writes[0].source.dtype))
-    data_vector, data_lane = sch.split(channel, [None, target.lanes(data_bits)])
+    data_lanes = vector_lanes(blocks.extent(sch, channel), target.lanes(data_bits))
+    data_vector, data_lane = sch.split(channel, [None, data_lanes])
     sch.reorder(tile, data_vector, data_i, data_j, data_lane)
     if choice.column_tasks > 1:
         blocks.share(sch, tile, choice.threads)
@@ -73,7 +76,8 @@ def _cut_epilogue(
     sch.compute_inline(pixels)
     shape = [int(extent) for extent in buffer.ty.shape]
     tile, i, j, channel = _count_by_tiles(sch, epilogue, axes, shape, choice.outputs)
-    columns, vector, lane = sch.split(channel, [choice.column_tasks, None, target.lanes()])
+    lanes = vector_lanes(shape[-1], target.lanes())
+    columns, vector, lane = sch.split(channel, [choice.column_tasks, None, lanes])
     block_of_tiles, tile = sch.split(tile, [None, choice.block])
     sch.reorder(block_of_tiles, columns, tile, vector, i, j, lane)
     task = sch.fuse(block_of_tiles, columns)

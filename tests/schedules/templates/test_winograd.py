@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -33,9 +34,10 @@ def always(templates, workload, target, choice=None):
 
 
 def convolve(run: Runner, data, weights, padding=(1, 1, 1, 1), cores: int = 1, epilogue=lambda x: x, choose=always):
-    constant = relax.const(weights)
+    constant, groups = relax.const(weights), data.shape[-1] // weights.shape[-1]
+    layouts = {"data_layout": "NHWC", "kernel_layout": "OHWI"}
     result = run(
-        lambda x: epilogue(relax.op.nn.conv2d(x, constant, padding=padding, data_layout="NHWC", kernel_layout="OHWI")),
+        lambda x: epilogue(relax.op.nn.conv2d(x, constant, padding=padding, groups=groups, **layouts)),
         data,
         target=targets.parse("host", cores=cores),
         choose=choose,
@@ -45,7 +47,8 @@ def convolve(run: Runner, data, weights, padding=(1, 1, 1, 1), cores: int = 1, e
 
 
 def expected(data, weights, padding=(1, 1, 1, 1)):
-    return reference(data.astype("float64"), weights.astype("float64"), (1, 1), padding, (1, 1), 1)
+    groups = data.shape[-1] // weights.shape[-1]
+    return reference(data.astype("float64"), weights.astype("float64"), (1, 1), padding, (1, 1), groups)
 
 
 @pytest.mark.parametrize("outputs", OUTPUTS)
@@ -72,6 +75,39 @@ def test_any_shape(run: Runner, images, size, channels, columns, padding, cores)
     weights = random(columns * lanes, 3, 3, channels * lanes, seed=1)
     actual = convolve(run, data, weights, padding, cores)
     assert relative_error(actual, expected(data, weights, padding)) < TOLERANCE
+
+
+@settings(max_examples=24, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_any_groups(run: Runner, data) -> None:
+    """Of any size: vectors reach from one group into the next, and are shorter where all channels are no whole ones."""
+    groups = data.draw(st.integers(1, 6))
+    inputs, outputs = (4 // math.gcd(groups, 4) * data.draw(st.integers(1, 9)) for _ in range(2))
+    images, height, width = (data.draw(st.integers(*ends)) for ends in ((1, 2), (3, 14), (3, 14)))
+    x, w = random(images, height, width, groups * inputs), random(groups * outputs, 3, 3, inputs, seed=1)
+    cores, found = data.draw(st.integers(1, 4)), []
+
+    def choose(templates, workload, target):
+        choices = list(winograd.space(workload, target)) if isinstance(workload, Workload) else []
+        found.extend(choices)
+        return always(templates, workload, target, data.draw(st.sampled_from(choices)) if choices else None)
+
+    def epilogue(x):
+        return relax.op.nn.relu(relax.op.add(x, relax.const(random(groups * outputs, seed=2))))
+
+    actual = convolve(run, x, w, cores=cores, epilogue=epilogue, choose=choose)
+    assert (
+        found and relative_error(actual, np.maximum(expected(x, w) + random(groups * outputs, seed=2), 0)) < TOLERANCE
+    )
+
+
+@pytest.mark.parametrize(("groups", "tasks"), [(8, {1, 2, 4}), (5, {1, 5}), (1, {1})])
+def test_cores_share_whole_groups_and_whole_vectors(groups: int, tasks: set[int]) -> None:
+    target = targets.parse("x86_64-linux-gnu", cpu="x86-64-v3", cores=16)
+    workload = replace(convolution_of((1, 4, 4, 12), 12 if groups > 1 else 8), batch=groups)
+    if groups == 5:
+        workload = replace(workload, columns=8)
+    assert {choice.column_tasks for choice in winograd.space(workload, target)} == tasks
 
 
 @pytest.mark.parametrize("cores", [1, 4])
@@ -121,12 +157,15 @@ def convolution_of(data: tuple[int, ...], columns: int, dtype: str = "float32", 
         ((56, 56, 64, 64), True),
         ((14, 14, 256, 256), True),
         ((4, 4, 2048, 2048), False),  # its weights, 16 or 36 in place of 9, take longer to read
+        ((28, 28, 24, 24, 5), True),
+        ((28, 28, 4, 4, 32), True),
+        ((7, 7, 24, 24, 37), False),
     ],
 )
 def test_the_choice_weighs_the_weights(shape: tuple[int, ...], pays: bool) -> None:
-    *data, columns = shape
+    *data, columns, groups = shape if len(shape) > 4 else (*shape, 1)
     target = targets.parse("x86_64-linux-gnu", cpu="x86-64-v3", cores=1)
-    decision = Chooser(target, TEMPLATES)(convolution_of((1, *data), columns))
+    decision = Chooser(target, TEMPLATES)(replace(convolution_of((1, *data), columns), batch=groups))
     assert (decision.template.name == winograd.TEMPLATE) == pays
 
 
@@ -137,7 +176,8 @@ def test_the_choice_weighs_the_weights(shape: tuple[int, ...], pays: bool) -> No
         convolution_of((1, 9, 9, 16), 32, dilation=(2, 2)),
         convolution_of((1, 9, 9, 16), 32, kernel=(3, 1)),
         convolution_of((1, 9, 9, 16), 32, is_constant=False),
-        replace(convolution_of((1, 9, 9, 16), 32), batch=2),
+        replace(convolution_of((1, 9, 9, 3), 32), batch=3),
+        replace(convolution_of((1, 9, 9, 16), 5), batch=2),
         convolution_of((1, 9, 9, 15), 32),
         convolution_of((1, 9, 9, 16), 31),
         convolution_of((1, 9, 9, 16), 32, "float64"),

@@ -23,7 +23,7 @@ from ..templates.taps import Filter
 from ..templates.template import Chooser, Decision
 from ..templates.window_choice import Windows
 from ..templates.winograd_choice import tiling_of
-from ..templates.winograd_transform import TAPS, transformed_weights
+from ..templates.winograd_transform import transformed_weights
 from ..tensorir.expressions import constant_shape, flatten, int64s, unflatten
 from ..tensorir.operands import operand_dtypes, uncast, unpadded
 from ..tensorir.padding import padded, within
@@ -217,14 +217,16 @@ def _lower_winograd(
 ) -> relax.Expr:
     tiling = tiling_of(decision.workload, decision.choice.outputs)
     operands = [uncast(builder, each) if tiling.accumulator == "int32" else each for each in (data, call.args[1])]
-    weights, product = transformed_weights(relax_constant(operands[1]), tiling.outputs), tiling.contraction(1)
+    weights, product = transformed_weights(relax_constant(operands[1]), tiling.axes), tiling.contraction(1)
     matrices = weights.reshape(product.batch, product.columns, *product.k)
     (values,) = microkernel(product, decision.choice.tile_for(product), target).pack_constant(matrices)
     packed = new_constant(values)
     # The last row and column of tiles may reach past the data and its padding.
-    before = geometry.padding[:2]
-    reach = [tiles * tiling.outputs + TAPS - 1 for tiles in tiling.tiles[1:]]
-    after = [extent - first - size for extent, first, size in zip(reach, before, geometry.data[1:-1], strict=True)]
+    space = geometry.data[1:-1]
+    before = geometry.padding[: len(space)]
+    whole = [tiles * axis.outputs + axis.taps - 1 for tiles, axis in zip(tiling.tiles[1:], tiling.axes, strict=True)]
+    reach = whole[-len(space) :]
+    after = [extent - first - size for extent, first, size in zip(reach, before, space, strict=True)]
 
     def compute(data: te.Tensor, packed: te.Tensor) -> te.Tensor:
         return decision.compute(target, pad(data, (*before, *after), geometry.fill), packed)

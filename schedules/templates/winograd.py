@@ -1,13 +1,14 @@
-"""Winograd's minimal filtering: 3x3 convolutions of stride 1 with fewer multiplications.
+"""Winograd's minimal filtering: convolutions of stride 1 with fewer multiplications.
 
 F(m, r) computes m outputs of an r-tap filter from t = m + r - 1 inputs with t products instead of m * r:
 
     y = A^T [(G g) * (B^T d)]
 
-nested over both spatial axes. The products of a tile are summed over input channels, so the whole convolution becomes
-t * t independent contractions of (tiles x input channels) by (input channels x output channels), of each group of
-them, with the transformed weights packed at compile time. For m = 4 it multiplies 4 times less, for m = 2 2.25 times
-less, and reads t * t / 9 as many weights. The loop nest:
+nested over the spatial axes that have a filter. The products of a tile are summed over input channels, so the whole
+convolution becomes t * t independent contractions of (tiles x input channels) by (input channels x output channels), of
+each group of them, with the transformed weights packed at compile time. For filters of 3x3 and m = 4 it multiplies 4
+times less, for m = 2 2.25 times less, and reads t * t / 9 as many weights; for 1x7 and m = 2 1.75 times less. The loop
+nest:
 
     parallel (block of tiles)
         for tile, channels: V = B^T d B             B^T and A^T are unrolled sums; V and M stay in the L2 cache
@@ -39,7 +40,7 @@ from .contraction import Workload
 from .dot_product_choice import DotProductChoice
 from .sharing import elapsed, thread_counts
 from .winograd_choice import SUMS, TRANSFORMED, Tiling, WinogradChoice, tiling_of, vector_lanes
-from .winograd_transform import INTEGER_OUTPUTS, INTEGER_SHIFT, OUTPUTS, TAPS, combine, transform
+from .winograd_transform import INTEGER_OUTPUTS, INTEGER_SHIFT, INTEGER_TAPS, combine, outputs_for
 
 if TYPE_CHECKING:
     from typing import TypeGuard
@@ -56,15 +57,17 @@ _LARGEST_PRODUCT = 255 * 128  # of 8-bit integers, of either dtype
 
 
 def takes(workload: object, target: Target) -> bool:
-    """3x3 convolutions of stride 1 in float32, of constant weights and channels that make vectors."""
+    """Convolutions of stride 1 in float32, of few taps, constant weights and channels that make vectors."""
     return _suits(workload, target, "float32") and workload.lhs == "float32"
 
 
 def takes_integers(workload: object, target: Target) -> bool:
-    """The same of 8-bit integers whose sums have two bits to spare, where a unit multiplies pairs of int16."""
+    """3x3 ones of 8-bit integers whose sums have two bits to spare, where a unit multiplies pairs of int16."""
     if not _suits(workload, target, TRANSFORMED) or workload.lhs not in ("uint8", "int8"):
         return False
-    largest = (workload.k[-1] * TAPS * TAPS * _LARGEST_PRODUCT) << INTEGER_SHIFT
+    if workload.filter is None or workload.filter.kernel != INTEGER_TAPS:
+        return False
+    largest = (workload.k[-1] * math.prod(INTEGER_TAPS) * _LARGEST_PRODUCT) << INTEGER_SHIFT
     units = target.units_for(TRANSFORMED, TRANSFORMED, SUMS)
     return (workload.rhs, workload.accumulator) == ("int8", SUMS) and largest < 1 << 31 and bool(units)
 
@@ -75,7 +78,7 @@ def _suits(workload: object, target: Target, transformed: str) -> TypeGuard[Work
     if target.saves_memory:  # transformed weights are larger, and so is what is transformed at a time
         return False
     filter = workload.filter
-    if (filter.kernel, filter.strides, filter.dilation) != ((TAPS, TAPS), (1, 1), (1, 1)):
+    if len(filter.kernel) > 2 or {*filter.strides, *filter.dilation} != {1} or not outputs_for(filter.kernel):
         return False
 
     def in_vectors(channels: int, dtype: str) -> bool:
@@ -90,7 +93,8 @@ def space(workload: Workload, target: Target) -> Space[WinogradChoice]:
     """All choices."""
 
     def starts() -> Iterator[WinogradChoice]:
-        for outputs in OUTPUTS if workload.accumulator == "float32" else INTEGER_OUTPUTS:
+        assert workload.filter is not None
+        for outputs in outputs_for(workload.filter.kernel) if workload.accumulator == "float32" else INTEGER_OUTPUTS:
             tiling = tiling_of(workload, outputs)
             product = tiling.contraction(tiling.count)
             if workload.accumulator == "float32":
@@ -173,10 +177,12 @@ def _cycles_of_tasks(tiling: Tiling, choice: WinogradChoice, target: Target) -> 
     block, tasks, core = choice.block, choice.column_tasks, target.core
     workload = tiling.contraction(block)
     (size, sum_size), lanes = tiling.bytes, workload.lanes(target)
-    data = block * tiling.points * core.data_transform * tiling.channels
+    filtered = sum(axis.taps > 1 for axis in tiling.axes) / 2  # what the core's numbers are of has two such axes
+    data = block * tiling.points * filtered * core.data_transform * tiling.channels
     data /= vector_lanes(tiling.channels, target.lanes(8 * size))
     sums = _product_cycles(workload, choice, target)
-    sums += block * tiling.points * core.result_transform * tiling.columns / vector_lanes(tiling.columns, lanes)
+    result = block * tiling.points * filtered * core.result_transform * tiling.columns
+    sums += result / vector_lanes(tiling.columns, lanes)
     moved = tiling.points * block * (size * tiling.channels + sum_size * tiling.columns / tasks)
     spilled = moved / core.l3_bytes_per_cycle if moved > target.l2_bytes * _L2_SHARE else 0.0
     weights = tiling.weight_bytes / tasks
@@ -200,13 +206,13 @@ def compute(
     """The convolution, (images, height, width, columns).
 
     Args:
-        padded: the data (images, at least rows of tiles * m + 2, likewise, channels).
+        padded: the data (images, at least rows of tiles * m + r - 1, likewise, channels); a line has one axis less.
         packed: `transformed_weights`, packed for `tiling.contraction`.
     """
     tiling = tiling_of(convolution, choice.outputs)
-    matrices = transform(tiling.outputs)
-    m, t = matrices.outputs, matrices.inputs
+    down, across = tiling.axes
     _, rows, columns = tiling.tiles
+    is_line = len(padded.shape) == 3
     count = tiling.count
     block = choice.block
     all_tiles = math.ceil(count / block) * block
@@ -214,18 +220,19 @@ def compute(
     def data_rows(tile: Any, i: Any, x: Any, channel: Any) -> Scalar:
         at = tile if all_tiles == count else tirx.min(tile, int64(count - 1))
         image, row, column = at // (rows * columns), at // columns % rows, at % columns
-        return combine(
-            matrices.data,
-            i,
-            lambda y: converted(padded[image, row * m + y, column * m + x, channel], tiling.operand),
-        )
 
-    half = _stage((all_tiles, t, t, tiling.channels), data_rows, "data_rows")
+        def element(y: int) -> Scalar:
+            at = (column * across.outputs + x,) if is_line else (row * down.outputs + y, column * across.outputs + x)
+            return converted(padded[(image, *at, channel)], tiling.operand)
+
+        return combine(down.data, i, element)
+
+    half = _stage((all_tiles, down.inputs, across.inputs, tiling.channels), data_rows, "data_rows")
 
     def data_columns(i: Any, j: Any, tile: Any, channel: Any) -> Scalar:
-        return combine(matrices.data, j, lambda x: half[tile, i, x, channel])
+        return combine(across.data, j, lambda x: half[tile, i, x, channel])
 
-    data = _stage((t, t, all_tiles, tiling.channels), data_columns, "data_columns")
+    data = _stage((down.inputs, across.inputs, all_tiles, tiling.channels), data_columns, "data_columns")
     sums = _products(tiling, choice, target, all_tiles, data, packed)
     # Channels of all groups lie next to each other, for vectors that reach from one into the next.
     own = tiling.columns // tiling.groups
@@ -233,32 +240,38 @@ def compute(
     def product(point: Any, tile: Any, group: Any, column: Any) -> Scalar:
         return sums[point * tiling.groups + group, tile, column]
 
-    products = _stage((t * t, all_tiles, tiling.groups, own), product, "products")
+    products = _stage((tiling.points, all_tiles, tiling.groups, own), product, "products")
 
     def result_rows(tile: Any, i: Any, x: Any, channel: Any) -> Scalar:
-        return combine(matrices.results, i, lambda y: products[y * t + x, tile, channel // own, channel % own])
+        at = (tile, channel // own, channel % own)
+        return combine(down.results, i, lambda y: products[(y * across.inputs + x, *at)])
 
-    half_result = _stage((all_tiles, m, t, tiling.columns), result_rows, "result_rows")
+    half_result = _stage((all_tiles, down.outputs, across.inputs, tiling.columns), result_rows, "result_rows")
 
     def result_columns(tile: Any, i: Any, j: Any, channel: Any) -> Scalar:
-        result = combine(matrices.results, j, lambda x: half_result[tile, i, x, channel])
+        result = combine(across.results, j, lambda x: half_result[tile, i, x, channel])
         return result if tiling.accumulator == "float32" else result >> tirx.const(INTEGER_SHIFT, SUMS)
 
-    result = _stage((all_tiles, m, m, tiling.columns), result_columns, "result_columns")
+    result = _stage((all_tiles, down.outputs, across.outputs, tiling.columns), result_columns, "result_columns")
     shape = (tiling.images, tiling.height, tiling.width, tiling.columns)
 
     def pixel(image: Any, y: Any, x: Any, channel: Any) -> Scalar:
-        return result[(image * rows + y // m) * columns + x // m, y % m, x % m, channel]
+        tile = (image * rows + y // down.outputs) * columns + x // across.outputs
+        return result[tile, y % down.outputs, x % across.outputs, channel]
 
     pixels = _stage(shape, pixel, "pixels")
-    return te.compute(int64s(shape), lambda *index: pixels[index], name=RESULT)
+
+    def written(image: Any, *index: Any) -> Scalar:
+        return pixels[(image, *([0] if is_line else []), *index)]
+
+    return te.compute(int64s((shape[0], *shape[1 + is_line :])), written, name=RESULT)
 
 
 def _products(
     tiling: Tiling, choice: WinogradChoice, target: Target, tiles: int, data: te.Tensor, packed: te.Tensor
 ) -> te.Tensor:
     """The contractions of so many tiles, from what they are transformed to."""
-    workload, t = tiling.contraction(tiles), tiling.outputs + TAPS - 1
+    workload, t = tiling.contraction(tiles), tiling.axes[1].inputs
     tile, (own,) = choice.tile_for(workload), workload.k
 
     def element(product: Any, tile: Any, channel: Any) -> Scalar:

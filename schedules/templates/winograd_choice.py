@@ -9,25 +9,26 @@ from ..tensorir.expressions import dtype_bits
 from .choices import Choice
 from .contraction import MultiplyAddChoice, Workload
 from .dot_product_choice import DotProductChoice
-from .winograd_transform import TAPS
+from .winograd_transform import Transform, transform
 
 TRANSFORMED, SUMS = "int16", "int32"  # what integers are transformed to, and summed in
 
 
 @dataclass(frozen=True)
 class Tiling:
-    """How a convolution is cut into tiles of `outputs` x `outputs` pixels.
+    """How a convolution is cut into tiles of pixels.
 
     Attributes:
+        axes: F(m, r) along the rows and the columns of an image: a tile has m x m pixels.
         images: batch.
-        height, width: of the output, in pixels.
+        height, width: of the output, in pixels; a line of them is an image of one row.
         channels: of the input.
         columns: channels of the output.
         groups: that both are of: each has its own sums.
         operand, accumulator: the dtypes of what is transformed and of its sums.
     """
 
-    outputs: int
+    axes: tuple[Transform, Transform]
     images: int
     height: int
     width: int
@@ -40,7 +41,8 @@ class Tiling:
     @property
     def tiles(self) -> tuple[int, int, int]:
         """Images, rows of tiles, tiles in a row."""
-        return self.images, math.ceil(self.height / self.outputs), math.ceil(self.width / self.outputs)
+        rows, columns = self.axes
+        return self.images, math.ceil(self.height / rows.outputs), math.ceil(self.width / columns.outputs)
 
     @property
     def count(self) -> int:
@@ -50,12 +52,13 @@ class Tiling:
     @property
     def points(self) -> int:
         """t * t: products of one tile and pair of channels."""
-        return (self.outputs + TAPS - 1) ** 2
+        return math.prod(axis.inputs for axis in self.axes)
 
     @property
     def flops(self) -> int:
         """Operations of the direct convolution: what the result is worth."""
-        return 2 * self.images * self.height * self.width * self.channels // self.groups * self.columns * TAPS * TAPS
+        pixels, taps = self.images * self.height * self.width, math.prod(axis.taps for axis in self.axes)
+        return 2 * pixels * self.channels // self.groups * self.columns * taps
 
     def contraction(self, rows: int) -> Workload:
         """The contractions of so many tiles, a batch of all groups for each point."""
@@ -79,7 +82,7 @@ class WinogradChoice(Choice):
     """How a convolution is computed.
 
     Attributes:
-        outputs: m, pixels of a tile along an axis.
+        outputs: m, pixels of a tile along an axis that has a filter.
         rows, vectors, k_step: of a register tile of the contractions.
         row_tiles: of a block of tiles.
         column_tasks: that a block's output channels are shared out to when there are fewer blocks than cores.
@@ -124,7 +127,14 @@ def vector_lanes(channels: int, lanes: int) -> int:
 def tiling_of(workload: Workload, outputs: int) -> Tiling:
     """How a convolution that `takes` takes is cut."""
     assert workload.filter is not None
-    height, width = workload.filter.output
+    height, width = image_of(workload.filter.output)
+    rows, columns = (transform(outputs if taps > 1 else 1, taps) for taps in image_of(workload.filter.kernel))
     dtypes = ("float32", "float32") if workload.accumulator == "float32" else (TRANSFORMED, SUMS)
-    channels, columns = workload.batch * workload.k[-1], workload.batch * workload.columns
-    return Tiling(outputs, workload.filter.images, height, width, channels, columns, workload.batch, *dtypes)
+    extents = (workload.filter.images, height, width, workload.batch * workload.k[-1])
+    return Tiling((rows, columns), *extents, workload.batch * workload.columns, workload.batch, *dtypes)
+
+
+def image_of(extents: tuple[int, ...]) -> tuple[int, int]:
+    """Those of a line, or of rows and columns, as rows and columns."""
+    height, width = (1, *extents)[-2:]
+    return height, width

@@ -73,9 +73,10 @@ def _cut_epilogue(
     buffer = sch.get(pixels).writes[0].source
     blocks.follow_axes(sch, epilogue, buffer)
     axes = list(blocks.loads(sch.get(epilogue).body, buffer)[0].indices)
+    _, *outputs, _ = (int(extent) for extent in sch.get(pixels).reads[0].source.ty.shape)
     sch.compute_inline(pixels)
     shape = [int(extent) for extent in buffer.ty.shape]
-    tile, i, j, channel = _count_by_tiles(sch, epilogue, axes, shape, choice.outputs)
+    tile, i, j, channel = _count_by_tiles(sch, epilogue, axes, shape, outputs)
     lanes = vector_lanes(shape[-1], target.lanes())
     columns, vector, lane = sch.split(channel, [choice.column_tasks, None, lanes])
     block_of_tiles, tile = sch.split(tile, [None, choice.block])
@@ -86,7 +87,7 @@ def _cut_epilogue(
 
 
 def _count_by_tiles(
-    sch: Schedule, epilogue: Block, axes: Sequence[Scalar], shape: Sequence[int], outputs: int
+    sch: Schedule, epilogue: Block, axes: Sequence[Scalar], shape: Sequence[int], outputs: Sequence[int]
 ) -> list[Loop]:
     """Gives the block that writes pixels one loop over all tiles and two over a tile's pixels.
 
@@ -96,14 +97,15 @@ def _count_by_tiles(
     Args:
         axes: the block's own variables, or a constant, for (image, row, column, channel).
         shape: their extents.
+        outputs: rows and columns of a tile's pixels.
 
     Returns:
         The loops: over tiles, their rows and columns of pixels, and channels.
     """
     old = sch.get(epilogue)
     images, height, width, channels = shape
-    rows, columns = math.ceil(height / outputs), math.ceil(width / outputs)
-    extents = (images * rows * columns, outputs, outputs, channels)
+    rows, columns = (math.ceil(extent / own) for extent, own in zip((height, width), outputs, strict=True))
+    extents = (images * rows * columns, *outputs, channels)
     variables = [tirx.IterVar(Range(int64(0), int64(extent)), f"v{axis}", 0) for axis, extent in enumerate(extents)]
     analyzer = tvm.sym.Analyzer()
     for each in variables:
@@ -125,7 +127,7 @@ def _count_by_tiles(
 
     loops = [tirx.Var(f"ax{axis}", "int64") for axis in range(len(extents))]
     _, at_y, at_x, _ = _pixel(loops, images, rows, columns, outputs)
-    inside = [at_y < height] * (height % outputs > 0) + [at_x < width] * (width % outputs > 0)
+    inside = [at_y < height] * (height % outputs[0] > 0) + [at_x < width] * (width % outputs[1] > 0)
     nest = SBlockRealize(loops, tirx.all(*inside) if inside else True, block)
     for loop, extent in reversed(list(zip(loops, extents, strict=True))):
         nest = tirx.For(loop, int64(0), int64(extent), tirx.ForKind.SERIAL, nest)
@@ -134,14 +136,14 @@ def _count_by_tiles(
 
 
 def _pixel(
-    counted: Sequence[Scalar], images: int, rows: int, columns: int, outputs: int
+    counted: Sequence[Scalar], images: int, rows: int, columns: int, outputs: Sequence[int]
 ) -> tuple[Scalar, Scalar, Scalar, Scalar]:
     """Image, row, column and channel of (tile, row in it, column in it, channel)."""
     tile, i, j, channel = counted
-    line, column = tile // columns, tile % columns * outputs + j
+    line, column = tile // columns, tile % columns * outputs[1] + j
     if images == 1:  # without remainder: what says where an image ends is simpler then
-        return int64(0), line * outputs + i, column, channel
-    return tile // (rows * columns), line % rows * outputs + i, column, channel
+        return int64(0), line * outputs[0] + i, column, channel
+    return tile // (rows * columns), line % rows * outputs[0] + i, column, channel
 
 
 def _keep_in_registers(sch: Schedule, block: Block) -> None:

@@ -112,18 +112,19 @@ def _of_winograd(workload: Workload, choice: WinogradChoice, target: Target) -> 
     tiling = tiling_of(workload, choice.outputs)
     inner = tiling.contraction(tiling.count)
     lanes = inner.lanes(target)
-    own = _of_tiles(inner, choice.tile, lanes, choice.rows * choice.vectors / target.num_vector_registers, target)
+    product = _of_tiles(inner, choice.tile, lanes, choice.rows * choice.vectors / target.num_vector_registers, target)
     blocks = math.ceil(tiling.count / choice.block)
     # The transformed pixels and the products of a block lie between the stages.
     between = choice.block * tiling.points * (tiling.channels + tiling.columns) * _FLOAT_BYTES
-    pixels = tiling.count * choice.outputs**2 / (tiling.images * tiling.height * tiling.width)
+    own = math.prod(axis.outputs for axis in tiling.axes)
+    pixels = tiling.count * own / (tiling.images * tiling.height * tiling.width)
     return replace(
-        own,
+        product,
         flops=tiling.flops,
-        used=own.used / pixels,
+        used=product.used / pixels,
         tasks=blocks * choice.column_tasks,
         block_bytes=between,
-        l2_bytes=own.l2_bytes + 2 * blocks * between,
+        l2_bytes=product.l2_bytes + 2 * blocks * between,
     )
 
 

@@ -20,7 +20,7 @@ from tilewright.schedules.templates.contraction import Workload
 from tilewright.schedules.templates.table import TEMPLATES
 from tilewright.schedules.templates.taps import Filter
 from tilewright.schedules.templates.template import Chooser, Decision, choose_default
-from tilewright.schedules.templates.winograd_transform import INTEGER_OUTPUTS, INTEGER_SHIFT, transform
+from tilewright.schedules.templates.winograd_transform import INTEGER_OUTPUTS, INTEGER_SHIFT, INTEGER_TAPS, transform
 from tvm import relax
 
 Array = np.ndarray[Any, Any]
@@ -63,7 +63,7 @@ def convolve(data: Any, w: Array, padding: tuple[int, ...], fill: int) -> Any:
 
 @pytest.mark.parametrize("outputs", INTEGER_OUTPUTS)
 def test_scaled_matrices_are_integers(outputs: int) -> None:
-    matrices = transform(outputs)
+    matrices = transform(outputs, INTEGER_TAPS[0])
     scaled = np.kron(matrices.weights, matrices.weights) * (1 << INTEGER_SHIFT)
     for matrix in (matrices.data, matrices.results, scaled):
         assert (matrix == np.round(matrix)).all()

@@ -1,4 +1,4 @@
-"""The Winograd template: exact matrices, every shape and choice, and the choice against the direct algorithm."""
+"""The Winograd template: exact matrices, every filter, shape and choice, and the choice against the direct sum."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tilewright.schedules.templates.contraction import Workload
 from tilewright.schedules.templates.table import TEMPLATES
 from tilewright.schedules.templates.taps import Filter
 from tilewright.schedules.templates.template import Chooser, Decision, choose_default
-from tilewright.schedules.templates.winograd_transform import OUTPUTS, transform
+from tilewright.schedules.templates.winograd_transform import MOST_OUTPUTS, outputs_for, transform
 from tvm import relax
 
 # Of the points in `winograd`: F(4, 3) loses up to four bits more than the direct sum.
@@ -35,9 +35,11 @@ def always(templates, workload, target, choice=None):
 
 def convolve(run: Runner, data, weights, padding=(1, 1, 1, 1), cores: int = 1, epilogue=lambda x: x, choose=always):
     constant, groups = relax.const(weights), data.shape[-1] // weights.shape[-1]
-    layouts = {"data_layout": "NHWC", "kernel_layout": "OHWI"}
+    space = "HW"[-len(data.shape) + 2 :]
+    op = {"HW": relax.op.nn.conv2d, "W": relax.op.nn.conv1d}[space]
+    layouts = {"data_layout": f"N{space}C", "kernel_layout": f"O{space}I"}
     result = run(
-        lambda x: epilogue(relax.op.nn.conv2d(x, constant, padding=padding, groups=groups, **layouts)),
+        lambda x: epilogue(op(x, constant, padding=padding, groups=groups, **layouts)),
         data,
         target=targets.parse("host", cores=cores),
         choose=choose,
@@ -51,12 +53,17 @@ def expected(data, weights, padding=(1, 1, 1, 1)):
     return reference(data.astype("float64"), weights.astype("float64"), (1, 1), padding, (1, 1), groups)
 
 
-@pytest.mark.parametrize("outputs", OUTPUTS)
-def test_the_matrices_filter_exactly(outputs: int) -> None:
-    matrices = transform(outputs)
-    data, taps = random(matrices.inputs).astype("float64"), random(3, seed=1).astype("float64")
-    result = matrices.results @ ((matrices.weights @ taps) * (matrices.data @ data))
-    direct = [data[i : i + 3] @ taps for i in range(outputs)]
+@pytest.mark.parametrize("taps", range(1, 8))
+def test_the_matrices_filter_exactly(taps: int) -> None:
+    for outputs in outputs_for((1, taps)) or [1]:
+        check_matrices(outputs, taps)
+
+
+def check_matrices(outputs: int, taps: int) -> None:
+    matrices = transform(outputs, taps)
+    data, weights = random(matrices.inputs).astype("float64"), random(taps, seed=1).astype("float64")
+    result = matrices.results @ ((matrices.weights @ weights) * (matrices.data @ data))
+    direct = [data[i : i + taps] @ weights for i in range(outputs)]
     np.testing.assert_allclose(result, direct, rtol=1e-12, atol=1e-12)
 
 
@@ -75,6 +82,61 @@ def test_any_shape(run: Runner, images, size, channels, columns, padding, cores)
     weights = random(columns * lanes, 3, 3, channels * lanes, seed=1)
     actual = convolve(run, data, weights, padding, cores)
     assert relative_error(actual, expected(data, weights, padding)) < TOLERANCE
+
+
+def test_where_there_are_matrices() -> None:
+    found = {
+        taps: outputs_for(taps)
+        for taps in ((3, 3), (1, 3), (3,), (5, 5), (3, 5), (1, 5), (7, 1), (7, 7), (1, 1), (1, 9))
+    }
+    assert found == {
+        (3, 3): (2, 4), (1, 3): (2, 4), (3,): (2, 4), (5, 5): (2,), (3, 5): (2,), (1, 5): (2, 4), (7, 1): (2,),
+        (7, 7): (), (1, 1): (), (1, 9): (),
+    }  # fmt: skip
+
+
+KERNELS = [(3,), (5,), (7,), (1, 3), (3, 1), (1, 5), (7, 1), (1, 7), (2, 2), (4, 4), (5, 5), (3, 5)]
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_other_filters(run: Runner, kernel: tuple[int, ...]) -> None:
+    """Of lines and images, every choice of m, with sizes that tiles do not divide."""
+    lanes = targets.parse("host").lanes()
+    space, reach = (11, 14)[-len(kernel) :], [taps - 1 for taps in kernel]
+    padding = (*(r // 2 for r in reach), *(r - r // 2 for r in reach))
+    x, w = random(2, *space, 2 * lanes), random(3 * lanes, *kernel, 2 * lanes, seed=1)
+    bias, residual = random(3 * lanes, seed=2), random(2, *space, 3 * lanes, seed=3)
+    strides = (1,) * len(kernel)
+    direct = reference(x.astype("float64"), w.astype("float64"), strides, padding, strides, 1)
+
+    def epilogue(x):
+        return relax.op.nn.relu(relax.op.add(relax.op.add(x, relax.const(bias)), relax.const(residual)))
+
+    for outputs in outputs_for(kernel):
+
+        def choose(templates, workload, target, outputs=outputs):
+            choices = [each for each in winograd.space(workload, target) if each.outputs == outputs]
+            return always(templates, workload, target, choices[len(choices) // 2])
+
+        actual = convolve(run, x, w, padding, cores=2, epilogue=epilogue, choose=choose)
+        assert relative_error(actual, np.maximum(direct + bias + residual, 0)) < TOLERANCE
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_other_filters_stay_accurate(run: Runner, kernel: tuple[int, ...]) -> None:
+    """No tile loses more than F(4, 3) over both axes does: the bound of `test_weights_stay_as_accurate...`."""
+    lanes = targets.parse("host").lanes()
+    space = (12, 12)[-len(kernel) :]
+    x, w = np.maximum(random(1, *space, 32 * lanes), 0), random(2 * lanes, *kernel, 32 * lanes, seed=1)
+    strides, padding = (1,) * len(kernel), (0,) * 2 * len(kernel)
+    direct = reference(x.astype("float64"), w.astype("float64"), strides, padding, strides, 1)
+    for outputs in outputs_for(kernel):
+
+        def choose(templates, workload, target, outputs=outputs):
+            found = next(each for each in winograd.space(workload, target) if each.outputs == outputs)
+            return always(templates, workload, target, found)
+
+        assert relative_error(convolve(run, x, w, padding, choose=choose), direct) < 4e-6
 
 
 @settings(max_examples=24, deadline=None, derandomize=True)
@@ -115,7 +177,7 @@ def test_output_channels_are_shared_where_tiles_are_few(cores: int) -> None:
     target = targets.parse("host", cores=cores)
     workload = convolution_of((1, 9, 14, 2 * target.lanes()), 8 * target.lanes())
     choices = list(winograd.space(workload, target))
-    assert {choice.outputs for choice in choices} == set(OUTPUTS) and len(choices) > 40
+    assert {choice.outputs for choice in choices} == {2, 4} and len(choices) > 40
     assert (cores == 1) == all(choice.column_tasks == 1 for choice in choices)
 
 
@@ -174,7 +236,9 @@ def test_the_choice_weighs_the_weights(shape: tuple[int, ...], pays: bool) -> No
     [
         convolution_of((1, 9, 9, 16), 32, strides=(2, 2)),
         convolution_of((1, 9, 9, 16), 32, dilation=(2, 2)),
-        convolution_of((1, 9, 9, 16), 32, kernel=(3, 1)),
+        convolution_of((1, 9, 9, 16), 32, kernel=(9, 1)),
+        convolution_of((1, 9, 9, 16), 32, kernel=(7, 7)),
+        convolution_of((1, 9, 9, 16), 32, kernel=(1, 1)),
         convolution_of((1, 9, 9, 16), 32, is_constant=False),
         replace(convolution_of((1, 9, 9, 3), 32), batch=3),
         replace(convolution_of((1, 9, 9, 16), 5), batch=2),
@@ -190,4 +254,4 @@ def test_what_it_does_not_take(workload: Workload) -> None:
 
 
 def test_sizes_that_vary_know_how_many_pixels_are_computed_together() -> None:
-    assert max(OUTPUTS) <= TOGETHER
+    assert MOST_OUTPUTS <= TOGETHER

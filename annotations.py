@@ -101,6 +101,7 @@ EXTENTS = Mark(f"{_PREFIX}extents", str)  # JSON: the sizes that are parameters,
 ANCHOR = Mark(f"{_PREFIX}anchor", str)  # the block that a template is built around: the template's name
 STAGE = Mark(f"{_PREFIX}stage", str)  # a block before the anchor that is to stay a buffer of its own: what it is
 SHARED = "shared"  # a stage of a kernel without an anchor: many elements of what reads it read the same one
+DILATION = Mark(f"{_PREFIX}dilation", _integers)  # of a stage of tiles: how far from each other their pixels are
 LANES = Mark(f"{_PREFIX}lanes", int)  # of a contraction: its columns in one vector register
 BLOCK_LINES = Mark(f"{_PREFIX}block_lines", int)  # of one whose sums are read by lines of pixels: lines in a block
 

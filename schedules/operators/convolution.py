@@ -224,9 +224,8 @@ def _lower_winograd(
     # The last row and column of tiles may reach past the data and its padding.
     space = geometry.data[1:-1]
     before = geometry.padding[: len(space)]
-    whole = [tiles * axis.outputs + axis.taps - 1 for tiles, axis in zip(tiling.tiles[1:], tiling.axes, strict=True)]
-    reach = whole[-len(space) :]
-    after = [extent - first - size for extent, first, size in zip(reach, before, space, strict=True)]
+    reach = zip(tiling.reach[-len(space) :], before, space, strict=True)
+    after = [extent - first - size for extent, first, size in reach]
 
     def compute(data: te.Tensor, packed: te.Tensor) -> te.Tensor:
         return decision.compute(target, pad(data, (*before, *after), geometry.fill), packed)

@@ -23,13 +23,14 @@ fast. Sums of int32 may wrap on the way, as the result, 4 times that of the conv
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from tvm import te, tirx
 
-from ...annotations import STAGE
+from ...annotations import DILATION, STAGE
 from ...ir_types import Scalar
 from ...targets.target import Target
 from ..tensorir import prefetch
@@ -39,7 +40,7 @@ from .choices import Space
 from .contraction import Workload
 from .dot_product_choice import DotProductChoice
 from .sharing import elapsed, thread_counts
-from .winograd_choice import SUMS, TRANSFORMED, Tiling, WinogradChoice, tiling_of, vector_lanes
+from .winograd_choice import SUMS, TRANSFORMED, Tiling, WinogradChoice, pixel_at, tile_at, tiling_of, vector_lanes
 from .winograd_transform import INTEGER_OUTPUTS, INTEGER_SHIFT, INTEGER_TAPS, combine, outputs_for
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def _suits(workload: object, target: Target, transformed: str) -> TypeGuard[Work
     if target.saves_memory:  # transformed weights are larger, and so is what is transformed at a time
         return False
     filter = workload.filter
-    if len(filter.kernel) > 2 or {*filter.strides, *filter.dilation} != {1} or not outputs_for(filter.kernel):
+    if len(filter.kernel) > 2 or {*filter.strides} != {1} or not outputs_for(filter.kernel):
         return False
 
     def in_vectors(channels: int, dtype: str) -> bool:
@@ -206,7 +207,7 @@ def compute(
     """The convolution, (images, height, width, columns).
 
     Args:
-        padded: the data (images, at least rows of tiles * m + r - 1, likewise, channels); a line has one axis less.
+        padded: the data (images, *at least what tiles reach, channels); a line has one axis less.
         packed: `transformed_weights`, packed for `tiling.contraction`.
     """
     tiling = tiling_of(convolution, choice.outputs)
@@ -222,8 +223,9 @@ def compute(
         image, row, column = at // (rows * columns), at // columns % rows, at % columns
 
         def element(y: int) -> Scalar:
-            at = (column * across.outputs + x,) if is_line else (row * down.outputs + y, column * across.outputs + x)
-            return converted(padded[(image, *at, channel)], tiling.operand)
+            places = zip((row, column), (y, x), tiling.axes, tiling.dilation, strict=True)
+            at = [pixel_at(tile, 0, axis.outputs, apart) + place * apart for tile, place, axis, apart in places]
+            return converted(padded[(image, *at[is_line:], channel)], tiling.operand)
 
         return combine(down.data, i, element)
 
@@ -256,10 +258,11 @@ def compute(
     shape = (tiling.images, tiling.height, tiling.width, tiling.columns)
 
     def pixel(image: Any, y: Any, x: Any, channel: Any) -> Scalar:
-        tile = (image * rows + y // down.outputs) * columns + x // across.outputs
-        return result[tile, y % down.outputs, x % across.outputs, channel]
+        row, i = tile_at(y, down.outputs, tiling.dilation[0])
+        column, j = tile_at(x, across.outputs, tiling.dilation[1])
+        return result[(image * rows + row) * columns + column, i, j, channel]
 
-    pixels = _stage(shape, pixel, "pixels")
+    pixels = _stage(shape, pixel, "pixels", DILATION.entry(int64s(tiling.dilation)))
 
     def written(image: Any, *index: Any) -> Scalar:
         return pixels[(image, *([0] if is_line else []), *index)]
@@ -286,5 +289,5 @@ def _products(
     )
 
 
-def _stage(shape: Sequence[int], element: Any, name: str) -> te.Tensor:
-    return te.compute(int64s(shape), element, name=name, attrs=STAGE.entry(name))
+def _stage(shape: Sequence[int], element: Any, name: str, marks: Mapping[str, Any] = MappingProxyType({})) -> te.Tensor:
+    return te.compute(int64s(shape), element, name=name, attrs={**STAGE.entry(name), **marks})

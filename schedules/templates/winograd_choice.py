@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ..tensorir.expressions import dtype_bits
 from .choices import Choice
@@ -18,8 +19,11 @@ TRANSFORMED, SUMS = "int16", "int32"  # what integers are transformed to, and su
 class Tiling:
     """How a convolution is cut into tiles of pixels.
 
+    A dilated convolution is one of each image of every d-th pixel. Tiles next to each other are of different ones.
+
     Attributes:
         axes: F(m, r) along the rows and the columns of an image: a tile has m x m pixels.
+        dilation: how far from each other those are.
         images: batch.
         height, width: of the output, in pixels; a line of them is an image of one row.
         channels: of the input.
@@ -29,6 +33,7 @@ class Tiling:
     """
 
     axes: tuple[Transform, Transform]
+    dilation: tuple[int, int]
     images: int
     height: int
     width: int
@@ -41,8 +46,16 @@ class Tiling:
     @property
     def tiles(self) -> tuple[int, int, int]:
         """Images, rows of tiles, tiles in a row."""
-        rows, columns = self.axes
-        return self.images, math.ceil(self.height / rows.outputs), math.ceil(self.width / columns.outputs)
+        sizes = zip((self.height, self.width), self.axes, self.dilation, strict=True)
+        rows, columns = (apart * math.ceil(extent / (axis.outputs * apart)) for extent, axis, apart in sizes)
+        return self.images, rows, columns
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        """Rows and columns of the image that all tiles read."""
+        each = zip(self.tiles[1:], self.axes, self.dilation, strict=True)
+        rows, columns = (count * axis.outputs + (axis.taps - 1) * apart for count, axis, apart in each)
+        return rows, columns
 
     @property
     def count(self) -> int:
@@ -129,12 +142,24 @@ def tiling_of(workload: Workload, outputs: int) -> Tiling:
     assert workload.filter is not None
     height, width = image_of(workload.filter.output)
     rows, columns = (transform(outputs if taps > 1 else 1, taps) for taps in image_of(workload.filter.kernel))
+    dilation = image_of(workload.filter.dilation)
     dtypes = ("float32", "float32") if workload.accumulator == "float32" else (TRANSFORMED, SUMS)
     extents = (workload.filter.images, height, width, workload.batch * workload.k[-1])
-    return Tiling((rows, columns), *extents, workload.batch * workload.columns, workload.batch, *dtypes)
+    columns_of_all = workload.batch * workload.columns
+    return Tiling((rows, columns), dilation, *extents, columns_of_all, workload.batch, *dtypes)
+
+
+def pixel_at(tile: Any, place: Any, outputs: int, dilation: int) -> Any:
+    """The pixel, along one axis, at a place in a tile."""
+    return (tile // dilation * outputs + place) * dilation + tile % dilation
+
+
+def tile_at(pixel: Any, outputs: int, dilation: int) -> tuple[Any, Any]:
+    """The tile that a pixel is of, and its place there: the inverse of `pixel_at`."""
+    return pixel // (outputs * dilation) * dilation + pixel % dilation, pixel // dilation % outputs
 
 
 def image_of(extents: tuple[int, ...]) -> tuple[int, int]:
-    """Those of a line, or of rows and columns, as rows and columns."""
+    """What a line or an image has along its axes, as rows and columns."""
     height, width = (1, *extents)[-2:]
     return height, width

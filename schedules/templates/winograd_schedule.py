@@ -12,6 +12,7 @@ from tvm import tirx
 from tvm.ir import Range, TensorLoad, TensorRegion
 from tvm.s_tir import SBlock, SBlockRealize, Schedule
 
+from ...annotations import DILATION
 from ...ir_types import Load, Scalar
 from ...targets.target import Target
 from ..tensorir import blocks
@@ -21,7 +22,7 @@ from ..tensorir.rebuild import substituted
 from . import plain
 from .contraction_schedule import schedule_sums
 from .winograd import RESULT, STAGES
-from .winograd_choice import WinogradChoice, vector_lanes
+from .winograd_choice import WinogradChoice, pixel_at, vector_lanes
 
 
 def schedule_kernel(sch: Schedule, choice: WinogradChoice, target: Target) -> None:
@@ -74,9 +75,11 @@ def _cut_epilogue(
     blocks.follow_axes(sch, epilogue, buffer)
     axes = list(blocks.loads(sch.get(epilogue).body, buffer)[0].indices)
     _, *outputs, _ = (int(extent) for extent in sch.get(pixels).reads[0].source.ty.shape)
+    dilation = DILATION.of(sch.get(pixels))
+    assert dilation is not None
     sch.compute_inline(pixels)
     shape = [int(extent) for extent in buffer.ty.shape]
-    tile, i, j, channel = _count_by_tiles(sch, epilogue, axes, shape, outputs)
+    tile, i, j, channel = _count_by_tiles(sch, epilogue, axes, shape, list(zip(outputs, dilation, strict=True)))
     lanes = vector_lanes(shape[-1], target.lanes())
     columns, vector, lane = sch.split(channel, [choice.column_tasks, None, lanes])
     block_of_tiles, tile = sch.split(tile, [None, choice.block])
@@ -87,7 +90,7 @@ def _cut_epilogue(
 
 
 def _count_by_tiles(
-    sch: Schedule, epilogue: Block, axes: Sequence[Scalar], shape: Sequence[int], outputs: Sequence[int]
+    sch: Schedule, epilogue: Block, axes: Sequence[Scalar], shape: Sequence[int], tiles: Sequence[tuple[int, int]]
 ) -> list[Loop]:
     """Gives the block that writes pixels one loop over all tiles and two over a tile's pixels.
 
@@ -97,20 +100,21 @@ def _count_by_tiles(
     Args:
         axes: the block's own variables, or a constant, for (image, row, column, channel).
         shape: their extents.
-        outputs: rows and columns of a tile's pixels.
+        tiles: the rows and the columns of a tile's pixels, and how far from each other they are.
 
     Returns:
         The loops: over tiles, their rows and columns of pixels, and channels.
     """
     old = sch.get(epilogue)
     images, height, width, channels = shape
-    rows, columns = (math.ceil(extent / own) for extent, own in zip((height, width), outputs, strict=True))
-    extents = (images * rows * columns, *outputs, channels)
+    sizes = zip((height, width), tiles, strict=True)
+    rows, columns = (apart * math.ceil(extent / (own * apart)) for extent, (own, apart) in sizes)
+    extents = (images * rows * columns, *(own for own, _ in tiles), channels)
     variables = [tirx.IterVar(Range(int64(0), int64(extent)), f"v{axis}", 0) for axis, extent in enumerate(extents)]
     analyzer = tvm.sym.Analyzer()
     for each in variables:
         analyzer.bind(each.var, each.dom)
-    pixel = _pixel([each.var for each in variables], images, rows, columns, outputs)
+    pixel = _pixel([each.var for each in variables], images, rows, columns, tiles)
     place = {axis: value for axis, value in zip(axes, pixel, strict=True) if isinstance(axis, tirx.Var)}
 
     def simplified(load: Load) -> Load:
@@ -126,8 +130,9 @@ def _count_by_tiles(
     block = SBlock(variables, reads, writes, old.name_hint, body, annotations=dict(old.annotations))
 
     loops = [tirx.Var(f"ax{axis}", "int64") for axis in range(len(extents))]
-    _, at_y, at_x, _ = _pixel(loops, images, rows, columns, outputs)
-    inside = [at_y < height] * (height % outputs[0] > 0) + [at_x < width] * (width % outputs[1] > 0)
+    _, *at, _ = _pixel(loops, images, rows, columns, tiles)
+    sizes = zip(at, (height, width), tiles, strict=True)
+    inside = [place < extent for place, extent, (own, apart) in sizes if extent % (own * apart)]
     nest = SBlockRealize(loops, tirx.all(*inside) if inside else True, block)
     for loop, extent in reversed(list(zip(loops, extents, strict=True))):
         nest = tirx.For(loop, int64(0), int64(extent), tirx.ForKind.SERIAL, nest)
@@ -136,14 +141,14 @@ def _count_by_tiles(
 
 
 def _pixel(
-    counted: Sequence[Scalar], images: int, rows: int, columns: int, outputs: Sequence[int]
+    counted: Sequence[Scalar], images: int, rows: int, columns: int, tiles: Sequence[tuple[int, int]]
 ) -> tuple[Scalar, Scalar, Scalar, Scalar]:
     """Image, row, column and channel of (tile, row in it, column in it, channel)."""
     tile, i, j, channel = counted
-    line, column = tile // columns, tile % columns * outputs[1] + j
+    line, column = tile // columns, pixel_at(tile % columns, j, *tiles[1])
     if images == 1:  # without remainder: what says where an image ends is simpler then
-        return int64(0), line * outputs[0] + i, column, channel
-    return tile // (rows * columns), line % rows * outputs[0] + i, column, channel
+        return int64(0), pixel_at(line, i, *tiles[0]), column, channel
+    return tile // (rows * columns), pixel_at(line % rows, i, *tiles[0]), column, channel
 
 
 def _keep_in_registers(sch: Schedule, block: Block) -> None:

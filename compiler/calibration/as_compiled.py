@@ -35,7 +35,8 @@ def as_compiled(opened: OpenedModel, recipe: Recipe, options: CompileOptions, *,
     kept = build(balanced, None, asked, stop_after="passes", passes=until_integers).kept_float
     layers = network_of(balanced, tensors=True).layers
     roots = {root for layer in layers if kept.get(layer.name, "-") == "" for root in layer.reads.values()}
-    used = shared_entries(balanced, {name: recipe.tensors[name] for name in roots & set(recipe.tensors)})
+    shared = shared_entries(balanced, {name: recipe.tensors[name] for name in roots & set(recipe.tensors)})
+    used = {name for name, entry in shared.items() if name in recipe.tensors and recipe.tensors[name].agrees(entry)}
     return replace(
         fitting(recipe, opened, kept),
         tensors={name: entry for name, entry in recipe.tensors.items() if name in used},

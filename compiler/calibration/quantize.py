@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from ...errors import UsageError
+from ...errors import CalibrationError, UsageError
 from ..extents.ranges import static_shapes
 from ..process.checksum import key_of
 from ..process.progress import ProgressCallback
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ...frontends import OpenedModel
 
 LEAST_SAMPLES = 2
+_LIKE_PRACTICE = "calibrate with samples that are like those of practice"
 
 
 def quantize(
@@ -92,6 +93,10 @@ def _calibrated(
         state = State(asked.state, key_of(corrections.key, str(corrections.balance)))
         with clock("calibrate"):
             statistics = collect(exact, split, network.roots, state, tell)
+        if not split.differ:
+            raise CalibrationError(f"all {split.count} samples are the same: they show no ranges", hint=_LIKE_PRACTICE)
+        unknown = _without_ranges(network, statistics)
+        network = network.of([layer for layer in network.layers if layer.name not in unknown])
         values = exact.all(split.kept[0])
         with clock("ranges"):
             layers = layers_of(shop, network, values, None, "exact_layers")
@@ -100,11 +105,34 @@ def _calibrated(
                 ranges[root] = [each.symmetric(asked.bits) for each in ranges[root]]
             chosen = choose_ranges(network, exact, layers, split.tried(network.bytes), ranges, asked.bits, tell)
         tensors = {root: found.entry(asked.bits, why) for root, (found, why) in chosen.items()}
-        recipe = _recipe(whole, asked, identity_of(opened), shared_entries(balanced, tensors))
+        floats = {**dict.fromkeys(asked.keep_float, "asked for"), **unknown}
+        recipe = _recipe(whole, asked, identity_of(opened), shared_entries(balanced, tensors), floats)
         work = Work(shop, opened, whole, network, asked, split, exact, layers, values, corrections, tell, clock)
         yield work, recipe, statistics
     state.remove()
     corrections.forget()
+
+
+def _without_ranges(network: Network, statistics: Mapping[str, TensorStatistics]) -> dict[str, str]:
+    """Layers that read a tensor that has one value, by name, and why they stay float.
+
+    Raises:
+        CalibrationError: all layers do.
+    """
+    constant = {name: found.low for name, found in statistics.items() if found.low == found.high}
+    reading = {layer.name: [root for root in layer.reads.values() if root in constant] for layer in network.layers}
+    found = {
+        name: f"tensor {roots[0]!r} is {constant[roots[0]]:g} in all samples: its range is not known"
+        for name, roots in reading.items()
+        if roots
+    }
+    if found and len(found) == len(network.layers):
+        raise CalibrationError(
+            "the samples show no range: all tensors that layers read have one value",
+            details=list(found.values())[:3],
+            hint=_LIKE_PRACTICE,
+        )
+    return found
 
 
 def shop_for(given: Workshop | None, asked: Request, tell: ProgressCallback) -> AbstractContextManager[Workshop]:
@@ -124,12 +152,18 @@ def corrections_for(
     return Corrections(shop, tell, corrections_of(asked.corrections), entry, asked.bits, asked.state, key)
 
 
-def _recipe(network: Network, asked: Request, model: ModelIdentity, tensors: Mapping[str, TensorEntry]) -> Recipe:
+def _recipe(
+    network: Network,
+    asked: Request,
+    model: ModelIdentity,
+    tensors: Mapping[str, TensorEntry],
+    floats: Mapping[str, str],
+) -> Recipe:
     weights = {"weights": WeightsEntry(asked.bits, asked.granularity)}
     activations = {"activations": ActivationsEntry(OF_TENSORS)}
     layers = {layer.name: weights if layer.weights else activations for layer in network.layers}
     recipe = Recipe(model, dict(tensors), layers)
-    return with_floats(recipe, dict.fromkeys(asked.keep_float, "asked for"))
+    return with_floats(recipe, floats)
 
 
 def check_layers(network: Network, asked: Request) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -103,6 +104,16 @@ def _mean_square(statistics: TensorStatistics, bits: int) -> tuple[float, float]
         return float(counts @ np.where(inside, step * step / 12, clipped * clipped))
 
     return min(_narrower(statistics), key=lambda ends: error(*ends))
+
+
+def needless_decibels(entry: TensorEntry, statistics: TensorStatistics) -> float:
+    """What a tensor's values lose by steps that are larger than all of them need: those of an entry over those of their
+    ends. (Ranges that are too narrow lose more than any that is too wide, and show by that.)"""
+    if statistics.is_empty or statistics.low == statistics.high:
+        return 0.0
+    ends = Range(statistics.low, statistics.high, "minmax")
+    whole = (ends if entry.zero_point else ends.symmetric(entry.bits)).entry(entry.bits)
+    return max(0.0, 20 * math.log10(entry.scale / whole.scale))
 
 
 def _entropy(statistics: TensorStatistics, bits: int) -> tuple[float, float]:

@@ -204,7 +204,5 @@ def with_floats(recipe: Recipe, why: Mapping[str, str]) -> Recipe:
 
 
 def _clipped(statistics: TensorStatistics, entry: TensorEntry) -> float:
-    least, most = -(2 ** (entry.bits - 1)), 2 ** (entry.bits - 1) - 1
-    low, high = ((end - entry.zero_point) * entry.scale for end in (least, most))
-    half = entry.scale / 2
+    (low, high), half = entry.ends, entry.scale / 2
     return statistics.clipped_share(low - half, high + half)

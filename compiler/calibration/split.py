@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 
+import numpy as np
+
 from .samples import Sample
 
 _HELD_EVERY, _HELD_AT = 4, 1  # of four samples the second
@@ -25,12 +27,14 @@ class Split:
         held: those that are held out.
         kept: the first of those that are calibrated with.
         count: how many there were, held ones included.
+        differ: whether two of them do.
     """
 
     samples: Iterable[Sample]
     held: list[Sample] = field(default_factory=list)
     kept: list[Sample] = field(default_factory=list)
     count: int = 0
+    differ: bool = False
 
     def tried(self, tensor_bytes: int) -> list[Sample]:
         """Some to choose ranges and biases by: the fewer, the more bytes of tensors each of them gives."""
@@ -55,8 +59,11 @@ class Split:
         return [sample for number, sample in enumerate(first) if number % _HELD_EVERY != _HELD_AT], held
 
     def __iter__(self) -> Iterator[Sample]:
-        self.held, self.kept, self.count = [], [], 0
+        self.held, self.kept, self.count, self.differ = [], [], 0, False
+        first: Sample = {}
         for sample in self.samples:
+            first = first or sample
+            self.differ = self.differ or any(not np.array_equal(each, first[name]) for name, each in sample.items())
             place = self.count % _HELD_EVERY
             self.count += 1
             if place == _HELD_AT and _has_room(self.held, sample, _MOST_HELD):

@@ -18,7 +18,9 @@ from ..calibration.as_compiled import as_compiled
 from ..calibration.errors_of_layers import Error, Metrics, whole_metrics
 from ..calibration.limits import LEAST_DECIBELS
 from ..calibration.network import Network, layers_of, network_of, recipe_by_themselves, taps_of
+from ..calibration.ranges import needless_decibels
 from ..calibration.samples import Sample
+from ..calibration.statistics import TensorStatistics
 from ..calibration.tapped import workshop_of
 from ..library.artifact import CompiledModel
 from ..options import CompileOptions
@@ -34,21 +36,40 @@ if TYPE_CHECKING:
 
 _SAME_DECIBELS = 90.0  # of a layer by itself: floats that were summed in another order
 _LAYER_SAMPLES = 4
+_FAULT_DECIBELS = 9.5  # a range three times as wide as it would have to be
 
 
 @dataclass(frozen=True)
 class LayerCheck:
-    """A layer by itself: its signal to noise against floats, and against the reference arithmetic."""
+    """A layer by itself.
+
+    Attributes:
+        layer: its name.
+        reads: the tensor whose range it needs; of two the one with the larger needless error.
+        against_float, against_reference: its signal to noise.
+        needless: decibels that the tensor loses by steps that are larger than the samples need.
+    """
 
     layer: str
     reads: str
     against_float: Error
     against_reference: Error
+    needless: float = 0.0
 
     @property
     def kernel_is_wrong(self) -> bool:
         """Whether its kernel computes something else than the recipe says."""
         return self.against_reference.decibels < _SAME_DECIBELS
+
+    @property
+    def range_is_wrong(self) -> bool:
+        """Whether the range in the recipe is much wider than the samples need."""
+        return self.needless >= _FAULT_DECIBELS
+
+    @property
+    def order(self) -> tuple[bool, float, float]:
+        """Wrong kernels come before ranges that are wrong, the worst first, and these before all other errors."""
+        return not self.kernel_is_wrong, -self.needless if self.range_is_wrong else 0.0, self.against_float.decibels
 
 
 @dataclass(frozen=True)
@@ -104,6 +125,7 @@ class QuantizedCheck:
                     "snr_db": number(each.against_float),
                     "reference_db": number(each.against_reference),
                     "kernel_is_wrong": each.kernel_is_wrong,
+                    "needless_db": each.needless,
                 }
                 for each in self.layers
             ],
@@ -203,18 +225,22 @@ def _layers(
         reference = _reference_layers(network, recipe, values)
         against_float = {layer.name: Error() for layer in network.layers}
         against_reference = {layer.name: Error() for layer in network.layers}
+        seen = {source: TensorStatistics() for layer in network.layers for source in layer.reads}
         for sample in samples:
             values = exact.all(sample)
             results, written = quantized.run(values), reference(values)
+            for source, statistics in seen.items():
+                statistics.add(values[source])
             for layer in network.layers:
                 against_float[layer.name].add(results[layer.output], values[layer.output])
                 against_reference[layer.name].add(results[layer.output], written[layer.output])
-    checks = [
-        LayerCheck(layer.name, layer.root, against_float[layer.name], against_reference[layer.name])
-        for layer in network.layers
-    ]
-    # A kernel that is wrong comes before a recipe that is bad.
-    return tuple(sorted(checks, key=lambda each: (not each.kernel_is_wrong, each.against_float.decibels)))
+    checks = []
+    for layer in network.layers:
+        entries = [(recipe.tensors[root], source) for source, root in layer.reads.items() if root in recipe.tensors]
+        needless = [(needless_decibels(entry, seen[source]), layer.reads[source]) for entry, source in entries]
+        lost, reads = max(needless, default=(0.0, layer.root), key=lambda each: each[0])
+        checks.append(LayerCheck(layer.name, reads, against_float[layer.name], against_reference[layer.name], lost))
+    return tuple(sorted(checks, key=lambda each: each.order))
 
 
 def _reference_layers(network: Network, recipe: Recipe, values: Mapping[str, Array]) -> Any:

@@ -42,6 +42,16 @@ class TensorEntry:
     method: str = ""
     why: str = ""
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The floats of the least and the greatest integer."""
+        half = 2 ** (self.bits - 1)
+        return (-half - self.zero_point) * self.scale, (half - 1 - self.zero_point) * self.scale
+
+    def agrees(self, other: TensorEntry) -> bool:
+        """Whether integers stand for the same floats."""
+        return (self.bits, self.scale, self.zero_point) == (other.bits, other.scale, other.zero_point)
+
 
 @dataclass(frozen=True)
 class WeightsEntry:

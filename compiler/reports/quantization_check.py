@@ -8,7 +8,7 @@ from .quantization_report import decibels
 from .report import Table
 
 if TYPE_CHECKING:
-    from ..recipe_check.check import QuantizedCheck
+    from ..recipe_check.check import LayerCheck, QuantizedCheck
 
 _MOST_ROWS = 12
 
@@ -18,15 +18,15 @@ def tables(name: str, found: QuantizedCheck) -> list[str | Table]:
     parts: list[str | Table] = []
     if found.layers:
         table = Table(
-            ("layer", "reads", ">signal to noise", ">against the recipe", ""),
+            ("layer", "reads", ">signal to noise", ">against the recipe", ">needless", ""),
             title="layers by themselves, the worst first (dB)",
         )
         for each in found.layers[:_MOST_ROWS]:
-            state = "its kernel is WRONG" if each.kernel_is_wrong else ""
-            table.add(each.layer, each.reads, decibels(each.against_float), decibels(each.against_reference), state)
+            errors = decibels(each.against_float), decibels(each.against_reference), f"{each.needless:.1f}"
+            table.add(each.layer, each.reads, *errors, _state(each))
         parts.append(table)
         first = found.layers[0]
-        parts.append(f"first to look at: layer {first.layer!r}, which reads {first.reads!r}")
+        parts.append(f"first to look at: layer {first.layer!r}, which reads {first.reads!r}{_why(first)}")
     written = "computes" if found.is_as_written else "does NOT compute"
     parts.append(
         f"{name} {written} what its recipe says: {decibels(found.difference)} dB from that arithmetic, which is "
@@ -45,3 +45,15 @@ def tables(name: str, found: QuantizedCheck) -> list[str | Table]:
         f"{found.least_decibels:g} that are asked for, cosine {metrics.cosine:.5f}{agreement}"
     )
     return parts
+
+
+def _state(layer: LayerCheck) -> str:
+    if layer.kernel_is_wrong:
+        return "its kernel is WRONG"
+    return "its range is too wide" if layer.range_is_wrong else ""
+
+
+def _why(layer: LayerCheck) -> str:
+    if layer.kernel_is_wrong or not layer.range_is_wrong:
+        return ""
+    return f": its range in the recipe is wider than these samples need, which costs the tensor {layer.needless:.0f} dB"

@@ -151,6 +151,70 @@ def test_a_planted_fault_is_named_first(place: int) -> None:
     assert good.passed and good.metrics.decibels > check.metrics.decibels + 3
 
 
+def test_a_fault_is_named_before_a_layer_that_loses_more_by_itself() -> None:
+    """A layer that reads the small values of a tensor alone loses much of them by the range of the large ones."""
+    rng = np.random.default_rng(3)
+    large = np.arange(64) < 2
+    weights = {"v": rng.standard_normal((64, 64)) * ~large[:, None], "w": rng.standard_normal((64, 64)) / 8}
+    nodes = [
+        node("MatMul", ["x", "v"], "a", "rough"),
+        node("Tanh", ["a"], "b", "tanh"),
+        node("MatMul", ["b", "w"], "y", "fine"),
+    ]
+    shapes = {"x": ("float32", (4, 64))}, {"y": ("float32", (4, 64))}
+    made = model(nodes, *shapes, {name: each.astype("f4") for name, each in weights.items()})
+    samples = [(rng.standard_normal((4, 64)) * np.where(large, 10, 1)).astype("f4") for _ in range(12)]
+    recipe = quantize(made, samples, Request(OPTIONS, always=True, details=False)).recipe
+    found = []
+    for each in (recipe, planted(recipe, "b")):
+        library = tilewright.compile(made, recipe=each, passes=ALWAYS, threads=1)
+        given = [{"x": sample} for sample in samples[:4]]
+        found.append(check_quantized(library, frontends.open(made), each, given, bisect=True, options=OPTIONS))
+    good, bad = (each.layers for each in found)
+    assert [each.layer for each in good] == ["rough", "fine"] and not any(each.range_is_wrong for each in good)
+    assert [each.layer for each in bad] == ["fine", "rough"] and 19 < bad[0].needless < 24
+    text = "\n".join(map(str, quantization_check.tables("x.so", found[1])))
+    assert "first to look at: layer 'fine', which reads 'b': its range in the recipe is wider" in text
+
+
+def test_an_entry_that_what_is_pooled_of_it_contradicts_is_not_applied() -> None:
+    images, _ = digits()
+    recipe = quantized().recipe
+    assert recipe.tensors["relu_1"].agrees(recipe.tensors["max_pool2d"])
+    faulty = planted(recipe, "relu_1")
+    samples = [{"image": image[None]} for image in images[80:84]]
+    bad = tilewright.compile(DIGITS, recipe=faulty, threads=1)
+    check = check_quantized(bad, frontends.open(DIGITS), faulty, samples, options=OPTIONS)
+    assert check.passed and check.is_as_written
+
+
+@pytest.mark.parametrize("value", [0.0, 3.0])
+def test_samples_that_show_no_range(value: float) -> None:
+    same = [np.full((4, 32), value, "float32")] * 4
+    with pytest.raises(CalibrationError, match="all 4 samples are the same"):
+        quantize(DENSE, same, Request(OPTIONS, details=False))
+    assert quantize(DENSE, [*same, SAMPLES[0]], Request(OPTIONS, always=True, details=False)).recipe.layers
+
+
+def test_a_tensor_of_one_value_has_no_range() -> None:
+    rng = np.random.default_rng(4)
+    weights = {name: rng.standard_normal((32, 16)).astype("f4") for name in ("w", "v")}
+    nodes = [
+        node("MatMul", ["x", "w"], "a", "first"),
+        node("MatMul", ["z", "v"], "b", "second"),
+        node("Add", ["a", "b"], "y", "sum"),
+    ]
+    made = model(nodes, dict.fromkeys(("x", "z"), ("float32", (4, 32))), {"y": ("float32", (4, 16))}, weights)
+    zeros = np.zeros((4, 32), "f4")
+    asked = Request(OPTIONS, always=True, details=False)
+    recipe = quantize(made, [{"x": each, "z": zeros} for each in SAMPLES], asked).recipe
+    assert "float" not in recipe.layers["first"] and "z" not in recipe.tensors
+    entry = recipe.layers["second"]["float"]
+    assert isinstance(entry, FloatEntry) and "'z' is 0 in all samples" in entry.why
+    with pytest.raises(CalibrationError, match="all tensors that layers read have one value"):
+        quantize(made, [{"x": zeros + seed, "z": zeros} for seed in (0, 0, 0, 0, 0, 1)], asked)
+
+
 def test_a_library_whose_target_keeps_layers_in_float_is_held_to_what_it_applies() -> None:
     images, _ = digits()
     some = tilewright.compile(DIGITS, recipe=quantized().recipe, threads=1)
@@ -249,19 +313,13 @@ def test_a_model_that_makes_nan_of_its_samples() -> None:
         {"w": np.eye(16, dtype="f4")},
     )
     with pytest.raises(CalibrationError, match="tensor 'l'"):
-        quantize(made, -np.ones((4, 16), "f4"), Request(OPTIONS, always=True))
+        quantize(made, -1 - np.arange(64, dtype="f4").reshape(4, 16), Request(OPTIONS, always=True))
 
 
 def test_a_model_without_layers() -> None:
     made = model([node("Relu", ["x"], "y", "relu")], {"x": ("float32", (1, 4))}, {"y": ("float32", (1, 4))})
     with pytest.raises(UsageError, match="no product or convolution"):
         quantize(made, np.ones((4, 4), "f4"), Request(OPTIONS, always=True))
-
-
-def test_constant_inputs_have_a_scale() -> None:
-    found = quantize(DENSE, np.zeros((4, 4, 32), "f4"), Request(OPTIONS, always=True, details=False))
-    assert {"x", "b"} <= found.recipe.tensors.keys()
-    assert all(entry.scale > 0 for entry in found.recipe.tensors.values())
 
 
 def test_a_layer_that_stays_float_keeps_its_own_bias() -> None:

@@ -131,8 +131,8 @@ def _count_by_tiles(
 
     loops = [tirx.Var(f"ax{axis}", "int64") for axis in range(len(extents))]
     _, *at, _ = _pixel(loops, images, rows, columns, tiles)
-    sizes = zip(at, (height, width), tiles, strict=True)
-    inside = [place < extent for place, extent, (own, apart) in sizes if extent % (own * apart)]
+    ends = zip(at, (height, width), tiles, strict=True)
+    inside = [place < extent for place, extent, (own, apart) in ends if extent % (own * apart)]
     nest = SBlockRealize(loops, tirx.all(*inside) if inside else True, block)
     for loop, extent in reversed(list(zip(loops, extents, strict=True))):
         nest = tirx.For(loop, int64(0), int64(extent), tirx.ForKind.SERIAL, nest)

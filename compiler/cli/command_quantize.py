@@ -103,6 +103,7 @@ def quantize(
     if calibration is not None:
         check_path(calibration)  # what loads TVM comes later
     from ... import frontends
+    from ..calibration.as_compiled import as_compiled
     from ..calibration.correct import corrections_of
     from ..calibration.dense import quantize_dense
     from ..calibration.images import parse_preprocessing
@@ -137,7 +138,8 @@ def quantize(
             found = quantize_dense(opened, WAYS[way], calibration, request, progress)
         write_recipe(found.recipe, output)
         if export_onnx is not None:
-            export_quantized(opened, found.recipe, export_onnx)
+            whole = as_compiled(opened, found.recipe, request.options, always=True)
+            export_quantized(opened, whole, export_onnx)
     if report is not None:
         from ..reports.quantization_page import render
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +11,11 @@ import onnx
 from onnx import helper, numpy_helper
 
 from ...errors import UnsupportedError
-from ...frontends.linear_layers import LinearLayer, linear_layers
+from ...frontends.linear_layers import LinearLayer, linear_layers, products_of_tensors
+from ...frontends.onnx.carriers import MOVES
 from ...ir_passes.quantization.quantize_weights import in_blocks
 from ...ir_passes.quantization.weight_integers import WeightBits, weight_integers
+from ..calibration.shared_scales import shared_entries
 from ..process.install import written_whole
 from ..process.places import output_errors
 from .dense import DENSE, dense_layers
@@ -44,6 +46,8 @@ def export_quantized(opened: OpenedModel, recipe: Recipe, path: Path) -> None:
 def quantized_model(opened: OpenedModel, recipe: Recipe) -> onnx.ModelProto:
     """The model with pairs where a recipe has them: activations in uint8, weights in int8, biases in int32.
 
+    A tensor that no layer of integers reads has none, and what the model gives is not rounded, as in a library.
+
     Raises:
         UnsupportedError: other than 8 bits, weights in blocks, scales at run time, or a model of an opset without
             scales along an axis that ONNX cannot convert.
@@ -68,12 +72,18 @@ def quantized_model(opened: OpenedModel, recipe: Recipe) -> onnx.ModelProto:
         raise UnsupportedError("scales at run time are not exported", where=recipe.where)
     dense = dense_layers(recipe)
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    read = set()
     for layer in linear_layers(opened):
         if layer.name in dense and layer.operator in DENSE:
             _round_weights(model, layer, constants)
         elif layer.name in weights and layer.root in recipe.tensors:
             _quantize_weights(model, layer, weights[layer.name], recipe.tensors[layer.root], constants)
-    _quantize_tensors(model, recipe)
+            read.add(layer.root)
+    for layer in products_of_tensors(opened):
+        if layer.name in recipe.products and recipe.tensors.keys() >= set(layer.reads.values()):
+            read.update(layer.reads.values())
+    used = shared_entries(opened, {name: recipe.tensors[name] for name in read})
+    _quantize_tensors(model, {name: entry for name, entry in recipe.tensors.items() if name in used})
     used = {name for node in model.graph.node for name in node.input} | {value.name for value in model.graph.output}
     for tensor in [each for each in model.graph.initializer if each.name not in used]:
         model.graph.initializer.remove(tensor)
@@ -132,35 +142,55 @@ def _dequantized(model: onnx.ModelProto, name: str, integers: Array, scales: Arr
     return name
 
 
-def _quantize_tensors(model: onnx.ModelProto, recipe: Recipe) -> None:
+def _quantize_tensors(model: onnx.ModelProto, tensors: Mapping[str, TensorEntry]) -> None:
     """Puts pairs behind tensors, for the nodes that read them, and all nodes into an order in which they can run."""
     constants = {tensor.name for tensor in model.graph.initializer}
     nodes = list(model.graph.node)
     ready = [bool(node.input) and all(name in constants for name in node.input if name) for node in nodes]
-    known = [node for node, early in zip(nodes, ready, strict=True) if not early]
-    renamed = {name: f"{name}/dequantized" for name in recipe.tensors}
-    for node in known:
-        for index, name in enumerate(node.input):
-            if name in renamed:
-                node.input[index] = renamed[name]
     ordered = [node for node, early in zip(nodes, ready, strict=True) if early]
     for value in model.graph.input:
-        ordered += _pair(model, value.name, recipe)
-    for node in known:
+        ordered += _pair(model, value.name, tensors)
+    for node in _reading_pairs(model, [node for node, early in zip(nodes, ready, strict=True) if not early], tensors):
         ordered.append(node)
         for name in node.output:
-            ordered += _pair(model, name, recipe)
-    copies = []
-    for node in ordered:
-        copy = onnx.NodeProto()
-        copy.CopyFrom(node)
-        copies.append(copy)
+            ordered += _pair(model, name, tensors)
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in ordered]
     del model.graph.node[:]
     model.graph.node.extend(copies)
 
 
-def _pair(model: onnx.ModelProto, name: str, recipe: Recipe) -> Iterator[onnx.NodeProto]:
-    entry = recipe.tensors.get(name)
+def _reading_pairs(
+    model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto], tensors: Mapping[str, TensorEntry]
+) -> Iterator[onnx.NodeProto]:
+    """The nodes, reading what is dequantized; those that move a tensor to an output of the model as it is, too."""
+    given = {value.name for value in model.graph.output}  # and tensors that they hold the elements of
+    rounded: set[str] = set()  # tensors that are read for more than that
+    for node in reversed(nodes):
+        if _moves_to(node, given):
+            given.add(node.input[0])
+            rounded.update(node.input[:1] if node.output[0] in rounded else ())
+        else:
+            rounded.update(node.input)
+    renamed = {name: f"{name}/dequantized" for name in tensors}
+    for node in nodes:
+        if _moves_to(node, given) and node.input[0] in renamed:
+            yield onnx.NodeProto.FromString(node.SerializeToString())
+            if node.output[0] not in rounded or node.output[0] in tensors:
+                continue
+            renamed[node.output[0]] = f"{node.output[0]}/rounded"
+            del node.output[1:]
+            node.output[0] = node.name = renamed[node.output[0]]
+        for index, name in enumerate(node.input):
+            node.input[index] = renamed.get(name, name)
+        yield node
+
+
+def _moves_to(node: onnx.NodeProto, given: set[str]) -> bool:
+    return node.op_type in MOVES and node.domain in ("", "ai.onnx") and node.output[0] in given
+
+
+def _pair(model: onnx.ModelProto, name: str, tensors: Mapping[str, TensorEntry]) -> Iterator[onnx.NodeProto]:
+    entry = tensors.get(name)
     if entry is None:
         return
     parameters = (

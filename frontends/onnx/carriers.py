@@ -9,7 +9,7 @@ import onnx_ir as ir
 from .node import node_name
 
 # Operators whose output holds the elements of their first input, in some order.
-_MOVES = frozenset(("Identity", "Dropout", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose"))
+MOVES = frozenset(("Identity", "Dropout", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose"))
 
 
 def tensor_carriers(graph: ir.Graph) -> dict[str, tuple[str, ...]]:
@@ -23,11 +23,11 @@ def tensor_carriers(graph: ir.Graph) -> dict[str, tuple[str, ...]]:
     for node in graph:
         outputs = [value for value in node.outputs if value.name]
         name = node_name(node)
-        if not outputs or counts[name] > 1 or (len(outputs) > 1 and node.op_type not in _MOVES):
+        if not outputs or counts[name] > 1 or (len(outputs) > 1 and node.op_type not in MOVES):
             continue
         output = str(outputs[0].name)
         found[output] = [name]
-        moved = node.inputs[0] if node.op_type in _MOVES and node.inputs else None
+        moved = node.inputs[0] if node.op_type in MOVES and node.inputs else None
         if moved is not None and moved.name in found:
             sources[output] = str(moved.name)
             source: str | None = sources[output]
@@ -51,7 +51,7 @@ def moved_from(graph: ir.Graph) -> dict[str, str]:
     """For each tensor that only moves the elements of another that other one, as far up as it goes."""
     roots: dict[str, str] = {}
     for node in graph:
-        if node.op_type in _MOVES and node.inputs and node.inputs[0] is not None and node.outputs[0].name:
+        if node.op_type in MOVES and node.inputs and node.inputs[0] is not None and node.outputs[0].name:
             source = str(node.inputs[0].name)
             roots[str(node.outputs[0].name)] = roots.get(source, source)
     return roots

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tvm import relax
@@ -57,15 +57,21 @@ def plan_pairs(
     operand: str,
 ) -> Plan:
     """What `PlacePairs` places; its options say what the arguments are."""
+
+    def tell_all(names: Sequence[str], kept: str) -> None:
+        for name in names:
+            tell(name, kept)
+
     known = dict(graph.bindings)
     named = _named(graph, activations)
     normalize = Rewriter(graph).normalize
     candidates: dict[Var, Candidate] = {}
     planned: dict[Var, Layer] = {}
     for var, value in graph.bindings:
-        name = _asked(var, value, layers, products)
-        if name is None or dtype_of(value) != "float32":
+        names = _asked(var, value, layers, products)
+        if not names or dtype_of(value) != "float32":
             continue
+        name = names[0]
         weights = array_of(value.args[1]) if name in layers else None
         reason = _why_float(value, weights, of_layer=name in layers)
         operands = list(value.args[:1] if name in layers else value.args[:2])
@@ -76,7 +82,7 @@ def plan_pairs(
         if not reason and name in products and named[reading[-1]].zero_point and is_attention(value):
             reason = "the zero point of its keys is not 0"
         if reason:
-            tell(name, reason)
+            tell_all(names, reason)
             continue
         given = [relax.Var("integers", relax.TensorType(operands[0].ty.shape, operand))]
         if weights is not None:
@@ -86,20 +92,23 @@ def plan_pairs(
             given.append(relax.Var("integers", relax.TensorType(operands[1].ty.shape, "int8")))
         gained = saved(normalize(_of_integers(value, *given)))
         if gained <= 0:
-            tell(name, "integers are not faster for it")
+            tell_all(names, "integers are not faster for it")
             continue
-        candidates[var] = Candidate(name, reading, gained)
-    return _settled(known, named, candidates, planned, _readers(graph.bindings), cost, tell)
+        candidates[var] = Candidate(names, reading, gained)
+    return _settled(known, named, candidates, planned, _readers(graph.bindings), cost, tell_all)
 
 
-def _asked(var: Var, value: Expr, layers: Mapping[str, WeightBits], products: Collection[str]) -> str | None:
-    """The name of the layer, or of the product of two activations, that a binding is, if it may be quantized."""
+def _asked(var: Var, value: Expr, layers: Mapping[str, WeightBits], products: Collection[str]) -> tuple[str, ...]:
+    """The names of the layer, or of the product of two activations, that a binding is, if it may be quantized.
+
+    There are several of layers that compute the same.
+    """
     names = split(var.name)
     if is_attention(value):  # the last of its names is that of the product with the values
-        return next((each for each in names[:-1] if each in products), None)
+        return tuple(each for each in names[:-1] if each in products)
     if not calls(value, *PRODUCTS):
-        return None
-    return next((each for each in names if each in layers or (each in products and calls(value, "matmul"))), None)
+        return ()
+    return tuple(each for each in names if each in layers or (each in products and calls(value, "matmul")))
 
 
 def _why_float(value: Call, weights: Array | None, *, of_layer: bool) -> str:
@@ -125,7 +134,7 @@ def _settled(
     planned: Mapping[Var, Layer],
     readers: Mapping[Var, list[Var]],
     cost: Callable[[Expr, int], float],
-    tell: Callable[[str, str], None],
+    tell: Callable[[Sequence[str], str], None],
 ) -> Plan:
     plan = Plan()
 
@@ -137,9 +146,9 @@ def _settled(
         if var not in chosen:
             spent = sum(prices[each] for each in candidate.sources)
             gained = sum(each.saved for each in candidates.values() if set(each.sources) & set(candidate.sources))
-            tell(candidate.name, f"it would save {gained:.0f} cycles, and conversions would cost {spent:.0f}")
+            tell(candidate.names, f"it would save {gained:.0f} cycles, and conversions would cost {spent:.0f}")
             continue
-        tell(candidate.name, "")
+        tell(candidate.names, "")
         for source in candidate.sources:
             plan.tensors.update(_quantized_with(source, known, named))
         if var in planned:

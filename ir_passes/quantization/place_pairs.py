@@ -16,11 +16,13 @@ from ..core.graph import Expr, Graph, Var, leaves, substitute
 from ..core.match import calls
 from ..core.rewriter import Rewriter, dtype_of, rebuild
 from ..dialect.quantize import dequantize, quantize
+from ..operators.canonical_moves import RESHAPES
 from .pair_plan import Activation, Layer, Plan, plan_pairs
 from .quantized_values import dequantized, integer, is_move, size_of, whole
 from .weight_integers import WeightBits, weight_integers
 
 _INT32 = 2**31
+_MOVES = (*RESHAPES, "permute_dims")  # operators that only move elements
 
 
 def _always(call: Expr) -> float:
@@ -40,8 +42,9 @@ class PlacePairs(GraphPass):
     """Activations, weights and biases of layers that gain by it -> dequantized integers.
 
     A tensor is quantized for all that read it, as in a model that came with such pairs; the outputs of the model keep
-    what they were. It is quantized where the layers that read it save more cycles than quantizing it costs, and the
-    weights of those layers then are, symmetric, and their biases in int32 with the scale of the sums.
+    what they were, also those that it is only moved to. It is quantized where the layers that read it save more cycles
+    than quantizing it costs, and the weights of those layers then are, symmetric, and their biases in int32 with the
+    scale of the sums.
 
     Contract: names of bindings stay; without entries nothing changes.
 
@@ -73,14 +76,27 @@ class PlacePairs(GraphPass):
         plan = plan_pairs(graph, self.activations, self.layers, self.products, saved, cost, self.tell, self.operand)
         if not plan.tensors:
             return PassResult(module, False)
-        return PassResult(Rewriter(graph).walk(_Placer(plan)).write(module), True)
+        return PassResult(Rewriter(graph).walk(_Placer(plan, _moved_to_outputs(graph))).write(module), True)
+
+
+def _moved_to_outputs(graph: Graph) -> set[Var]:
+    """The variables that hold the elements of outputs of the model, as they are or before they were moved."""
+    given = {leaf for output in graph.outputs for leaf in leaves(output)}
+    for var, value in reversed(graph.bindings):
+        if var in given and calls(value, *_MOVES):
+            given.update(leaves(value))
+    return given
 
 
 @dataclass
 class _Placer:
-    """Places what was planned; `made` are the pairs of tensors, made when something first reads them."""
+    """Places what was planned; `made` are the pairs of tensors, made when something first reads them.
+
+    What holds the elements of outputs of the model, `given`, stays as it is.
+    """
 
     plan: Plan
+    given: Collection[Var]
     made: dict[Var, Expr] = field(default_factory=dict)
     # The variable in the new graph of each tensor that is quantized -> its parameters and its name.
     sources: dict[Var, tuple[Activation, str]] = field(default_factory=dict)
@@ -90,8 +106,12 @@ class _Placer:
 
     def __call__(self, rewriter: Rewriter, var: Var, value: Expr) -> Expr | None:
         """What takes the place of a binding."""
-        read = {leaf: self._pair(rewriter, leaf) for leaf in set(leaves(value)) if leaf in self.sources}
-        changed = substitute(value, read)
+        quantized = {leaf for leaf in leaves(value) if leaf in self.sources or leaf in self.made}
+        changed = substitute(value, {leaf: self._pair(rewriter, leaf) for leaf in quantized})
+        if quantized and var in self.given and calls(value, *_MOVES):
+            if var not in self.sources:
+                self.made[var] = rewriter.emit(changed, var.name)  # what all others read
+            return None
         layer = self.plan.layers.get(var)
         if layer is not None:
             changed = _with_integers(rewriter, var, changed, layer)

@@ -10,9 +10,9 @@ from ..core.graph import Var
 
 @dataclass(frozen=True)
 class Candidate:
-    """A layer that could be one of integers: the tensors that are quantized for it, and the cycles it then saves."""
+    """A layer that could be one of integers: its names, the tensors quantized for it, and the cycles it then saves."""
 
-    name: str
+    names: tuple[str, ...]
     sources: tuple[Var, ...]
     saved: float
 

@@ -21,6 +21,7 @@ from tilewright.compiler.calibration import tapped
 from tilewright.compiler.calibration.findings import Findings
 from tilewright.compiler.calibration.quantize import quantize
 from tilewright.compiler.calibration.request import Request
+from tilewright.compiler.cli.main import run
 from tilewright.compiler.options import CompileOptions
 from tilewright.compiler.recipe_check.check import check_quantized
 from tilewright.compiler.recipes.quantized_onnx import quantized_model
@@ -385,8 +386,21 @@ def test_products_of_two_activations() -> None:
     assert check.passed and check.metrics.decibels > 25, quantization_check.tables("x.so", check)
     assert not any(each.kernel_is_wrong for each in check.layers)
     written = quantized_model(frontends.open(made), recipe)
-    pairs = {each.input[0] for each in written.graph.node if each.op_type == "QuantizeLinear"}
-    assert pairs == {"x", "q0", "k0", "v0", "p", "a0"}
+    assert pairs_of(written) == {"x", "q0", "k0", "v0", "p", "a0"}
+
+
+def pairs_of(written: onnx.ModelProto) -> set[str]:
+    return {each.input[0] for each in written.graph.node if each.op_type == "QuantizeLinear"}
+
+
+def test_what_is_exported_has_the_layers_that_a_library_has(tmp_path: Path) -> None:
+    onnx.save(attending(), tmp_path / "net.onnx")
+    np.save(tmp_path / "data.npy", np.random.default_rng(8).standard_normal((8, 1, 12, 32)).astype("f4"))
+    paths = ["--calibration", tmp_path / "data.npy", "-o", tmp_path / "r.json", "--export-onnx", tmp_path / "q.onnx"]
+    more = ["--no-details", "--no-correct", "--threads", "1"]
+    assert run(["quantize", str(tmp_path / "net.onnx"), *map(str, paths), *more]) == 0
+    # The values of attention stay floats, and what they are multiplied with.
+    assert pairs_of(onnx.load(tmp_path / "q.onnx")) == {"x", "q0", "k0", "a0"}
 
 
 def test_a_product_of_two_activations_that_stays_float() -> None:

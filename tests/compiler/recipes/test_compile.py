@@ -24,6 +24,7 @@ from tilewright.compiler.recipes.recipe import (
     TensorEntry,
     WeightsEntry,
 )
+from tilewright.compiler.verification.reference_engines import open_as_written
 from tilewright.errors import RecipeError, RecipeWarning
 
 RNG = np.random.default_rng(3)
@@ -95,6 +96,51 @@ def test_the_numbers_are_those_of_the_exported_model() -> None:
     # A value half-way between two integers may go either way: a unit of the dense layer's operand, 0.004.
     np.testing.assert_allclose(quantized, reference, atol=0.01)
     assert np.abs(reference - exact).max() > 0.01
+
+
+def several_outputs() -> Any:
+    """Tensors that products read, and that the model gives: as they are, moved, and computed with."""
+    weights = {name: RNG.standard_normal((16, 16)).astype("f4") for name in ("w0", "w1", "w2")}
+    return model(
+        [
+            node("MatMul", ["x", "w0"], "c", "first"),
+            node("Relu", ["c"], "r", "relu"),
+            node("MatMul", ["r", "w1"], "y", "second"),
+            node("Identity", ["x"], "same", "same"),
+            node("Transpose", ["r"], "t", "turn"),
+            node("Flatten", ["t"], "f", "flat"),
+            node("MatMul", ["f", "w2"], "z", "third"),
+            node("Neg", ["t"], "n", "negative"),
+        ],
+        {"x": ("float32", (16, 16))},
+        dict.fromkeys(("y", "r", "same", "f", "z", "n"), ("float32", (16, 16))),
+        weights,
+    )
+
+
+def test_a_library_and_the_exported_model_give_outputs_that_are_not_rounded() -> None:
+    made = several_outputs()
+    tensors = {"x": TensorEntry(8, 0.03, 5), "r": TensorEntry(8, 0.1, -128)}
+    layers = {name: {"weights": WeightsEntry()} for name in ("first", "second", "third")}
+    recipe = Recipe(ModelIdentity(), tensors, layers)
+    x = RNG.uniform(-3, 3, (16, 16)).astype("f4")
+    ours = tilewright.compile(made, recipe=recipe, passes=(ALWAYS,), threads=1).run({"x": x})
+    written = open_as_written(quantized_model(frontends.open(made), recipe).SerializeToString()).run({"x": x})
+
+    for name, array in written.items():
+        np.testing.assert_allclose(ours[name], array, rtol=1e-5, atol=1e-4)
+    np.testing.assert_array_equal(written["same"], x)
+    np.testing.assert_array_equal(written["f"], written["r"].T)
+    # What others compute with is rounded, moved or not.
+    for scaled, is_rounded in ((written["r"] / 0.1, False), (written["n"] / 0.1, True)):
+        assert (np.abs(scaled - np.rint(scaled)).max() < 1e-3) == is_rounded
+
+
+def test_a_tensor_that_only_layers_of_floats_read_has_no_pair() -> None:
+    layers = {**RECIPE.layers, "third": {"weights": WeightsEntry(), "float": FloatEntry("a test")}}
+    written = quantized_model(frontends.open(network_model()), replace(RECIPE, layers=layers))
+    pairs = {each.input[0] for each in written.graph.node if each.op_type == "QuantizeLinear"}
+    assert pairs == {"x", "r0", "p0", "g"}
 
 
 def test_layers_are_integers() -> None:

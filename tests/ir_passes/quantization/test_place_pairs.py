@@ -9,6 +9,7 @@ import pytest
 from relax_models import assert_same_ir, build, evaluate, op, weights
 from tilewright.ir_passes import FuseAttention, PlacePairs
 from tilewright.ir_passes.core.constants import array_of, constant
+from tilewright.ir_passes.core.sources import join
 from tilewright.ir_passes.dialect.quantize import dequantize, quantize
 from tilewright.ir_passes.quantization.pair_plan import Activation
 from tilewright.ir_passes.quantization.weight_integers import WeightBits, weight_integers
@@ -92,6 +93,32 @@ def test_outputs_of_the_model_stay_as_they_are() -> None:
     np.testing.assert_array_equal(evaluate(after, [x])[0], np.maximum(x, 0))
 
 
+def test_outputs_that_a_tensor_is_moved_to_stay_as_they_are() -> None:
+    def body(emit: Any, x: Any) -> Any:
+        y = emit(op.nn.relu(x), "relu")
+        turned = emit(op.permute_dims(y), "turned")
+        flat = emit(op.reshape(turned, (64,)), "flat")
+        return flat, emit(op.matmul(y, weights(16, 8)), "second"), emit(op.abs(turned), "magnitude")
+
+    after = PlacePairs(BOTH, {"second": WeightBits()})(build({"x": (4, 16)}, body)).module
+    x = RNG.uniform(-2, 2, (4, 16)).astype("float32")
+    flat, _, magnitude = evaluate(after, [x])
+
+    np.testing.assert_array_equal(flat, np.maximum(x, 0).T.reshape(-1))
+    # What computes with it reads integers, all the same.
+    np.testing.assert_allclose(magnitude, np.rint(np.maximum(x, 0).T / 0.03) * 0.03, rtol=1e-6)
+
+
+def test_layers_that_became_one_are_told_of_by_all_their_names() -> None:
+    told: dict[str, str] = {}
+    both = build({"x": (4, 16)}, lambda emit, x: emit(op.matmul(x, weights(16, 8)), join(["one", "other"])))
+    layers = {"one": WeightBits(), "other": WeightBits()}
+    PlacePairs({"x": Activation(0.02)}, layers, tell=told.__setitem__)(both)
+    assert told == {"one": "", "other": ""}
+    PlacePairs({"x": Activation(0.02)}, layers, saved=lambda call: 0.0, tell=told.__setitem__)(both)
+    assert told["one"] == told["other"] == "integers are not faster for it"
+
+
 def test_the_operand_is_found_behind_moves_and_pooling_and_in_parts() -> None:
     shape = {"data_layout": "NHWC", "kernel_layout": "OHWI"}
     entries = {name: Activation(0.02) for name in ("x", "relu", "joined")}
@@ -161,7 +188,8 @@ def test_queries_and_keys_within_attention() -> None:
 def test_tensors_that_products_tie_together() -> None:
     x, y, z = (relax.Var(name, relax.TensorType((4,), "float32")) for name in "xyz")
     one, two, three = (relax.Var(name, relax.TensorType((4,), "float32")) for name in ("one", "two", "three"))
-    found = {one: Candidate("one", (x, y), 10), two: Candidate("two", (y, z), 10), three: Candidate("three", (z,), 1)}
+    found = {one: Candidate(("one",), (x, y), 10), two: Candidate(("two",), (y, z), 10)}
+    found[three] = Candidate(("three",), (z,), 1)
     prices = {x: 3.0, y: 5.0, z: 9.0}
     chosen, _ = worthwhile(found, lambda var, integers: prices[var])
     assert chosen == {one, two, three}  # 21 for 17; without z 10 for 8

@@ -10,6 +10,7 @@ import onnx
 
 from ..ir_passes.core.sources import escape
 from .onnx.carriers import moved_from
+from .onnx.proto_walk import constants_of, uses_of
 from .opened import OpenedModel
 
 
@@ -54,7 +55,8 @@ def linear_layers(opened: OpenedModel) -> list[LinearLayer]:
     """The layers of the model's graph, in order, that have a name of their own."""
     graph = opened.proto.graph
     kinds = {tensor.name: tensor for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT}
-    uses = Counter(name for node in graph.node for name in node.input)
+    constants = constants_of(graph)
+    uses = uses_of(graph)
     names = Counter(_name(node) for node in graph.node)
     roots = moved_from(opened.graph_form().graph)
     found = []
@@ -62,7 +64,7 @@ def linear_layers(opened: OpenedModel) -> list[LinearLayer]:
         if node.domain not in ("", "ai.onnx") or node.op_type not in _COLUMNS or len(node.input) < 2:
             continue
         weights = kinds.get(node.input[1])
-        if weights is None or node.input[0] in kinds or names[_name(node)] > 1 or not _takes(node, weights):
+        if weights is None or node.input[0] in constants or names[_name(node)] > 1 or not _takes(node, weights):
             continue
         bias = node.input[2] if len(node.input) > 2 else ""
         known = bias in kinds and uses[bias] == 1 and len(kinds[bias].dims) == 1
@@ -79,13 +81,13 @@ def linear_layers(opened: OpenedModel) -> list[LinearLayer]:
 def products_of_tensors(opened: OpenedModel) -> list[LinearLayer]:
     """The products of two tensors of float32, none of them a constant, in order."""
     graph = opened.proto.graph
-    constants = {tensor.name for tensor in graph.initializer}
+    constants = constants_of(graph)
     names = Counter(_name(node) for node in graph.node)
     found = [
         (index, node)
         for index, node in enumerate(graph.node)
         if node.op_type == "MatMul" and node.domain in ("", "ai.onnx") and names[_name(node)] == 1
-        if not constants & set(node.input)
+        if constants.isdisjoint(node.input)
     ]
     roots = moved_from(opened.graph_form().graph) if found else {}
     matrices = _matrices(opened.proto) if found else set()

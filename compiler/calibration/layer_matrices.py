@@ -6,13 +6,13 @@ and ranges are tried without a compile for each.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...frontends.onnx.proto_walk import uses_of
 from ...ir_passes.compression.columns import matrix_of, sampled_columns
 from ...ir_passes.compression.layer_matrix import can_be_changed
 from ...ir_passes.compression.layers import Layer, layers_of
@@ -59,7 +59,7 @@ class MatrixLayer:
 
 def matrix_layers(opened: OpenedModel, options: CompileOptions, nodes: Sequence[LinearLayer]) -> dict[str, MatrixLayer]:
     """Those of some layers that are one matrix a group, of weights that no other layer has, by name."""
-    uses = Counter(name for node in opened.proto.graph.node for name in node.input)
+    uses = uses_of(opened.proto.graph)
     made = build(opened, None, replace(options, recipe=None, save_ir=None), stop_after="import")
     assert made.imported is not None
     found = layers_of(Graph.read(made.imported.module))

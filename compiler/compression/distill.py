@@ -8,7 +8,6 @@ that are zero stay so: they are what pruning took away.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 
+from ...frontends.onnx.proto_walk import uses_of
 from ...ir_passes.core.rewriter import shape_of
 from ..calibration.samples import Array, Sample
 from ..calibration.tapped import Tapped, bytes_of, tapped, workshop_of
@@ -124,7 +124,7 @@ def distilled(
 def norm_parameters(opened: OpenedModel) -> dict[str, str]:
     """The initializers that norms multiply by and add, each with the norm's result where it is added, else with ""."""
     graph = opened.proto.graph
-    uses = Counter(name for node in graph.node for name in node.input)
+    uses = uses_of(graph)
     floats = {tensor.name for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT}
     return {
         name: node.output[0] if place else ""

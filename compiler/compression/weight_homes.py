@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
+from ...frontends.onnx.proto_walk import uses_of
 from ..recipes.recipe import Array
 from .what_follows import Followed, Walker
 
@@ -67,7 +68,7 @@ def weight_homes(opened: OpenedModel, layers: Mapping[str, Layer]) -> dict[str, 
 
     graph = opened.proto.graph
     constants = {tensor.name for tensor in graph.initializer}
-    uses = Counter(name for node in graph.node for name in node.input)
+    uses = uses_of(graph)
     readers: dict[str, list[onnx.NodeProto]] = {}
     for node in graph.node:
         for name in node.input:

@@ -13,6 +13,7 @@ from onnx import helper, numpy_helper
 from ...errors import UnsupportedError
 from ...frontends.linear_layers import LinearLayer, linear_layers, products_of_tensors
 from ...frontends.onnx.carriers import MOVES
+from ...frontends.onnx.proto_walk import all_nodes, uses_of
 from ...ir_passes.quantization.quantize_weights import in_blocks
 from ...ir_passes.quantization.weight_integers import WeightBits, weight_integers
 from ..calibration.shared_scales import shared_entries
@@ -61,8 +62,8 @@ def quantized_model(opened: OpenedModel, recipe: Recipe) -> onnx.ModelProto:
     if opset < _LEAST_OPSET:
         model = _converted(model, opset, opened.where)
         opened = opened.changed(model)
-    kept = recipe.entries(FloatEntry)
-    weights = {name: entry for name, entry in recipe.entries(WeightsEntry).items() if name not in kept}
+    floats = recipe.entries(FloatEntry)
+    weights = {name: entry for name, entry in recipe.entries(WeightsEntry).items() if name not in floats}
     bits = {entry.bits for entry in recipe.tensors.values()} | {entry.bits for entry in weights.values()}
     if bits - {_BITS}:
         raise UnsupportedError(f"only {_BITS} bits are exported", where=recipe.where)
@@ -84,8 +85,8 @@ def quantized_model(opened: OpenedModel, recipe: Recipe) -> onnx.ModelProto:
             read.update(layer.reads.values())
     used = shared_entries(opened, {name: recipe.tensors[name] for name in read})
     _quantize_tensors(model, {name: entry for name, entry in recipe.tensors.items() if name in used})
-    used = {name for node in model.graph.node for name in node.input} | {value.name for value in model.graph.output}
-    for tensor in [each for each in model.graph.initializer if each.name not in used]:
+    kept = uses_of(model.graph).keys() | {value.name for value in model.graph.output}
+    for tensor in [each for each in model.graph.initializer if each.name not in kept]:
         model.graph.initializer.remove(tensor)
     return model
 
@@ -170,7 +171,7 @@ def _reading_pairs(
             given.add(node.input[0])
             rounded.update(node.input[:1] if node.output[0] in rounded else ())
         else:
-            rounded.update(node.input)
+            rounded.update(name for each in all_nodes([node]) for name in each.input)
     renamed = {name: f"{name}/dequantized" for name in tensors}
     for node in nodes:
         if _moves_to(node, given) and node.input[0] in renamed:
@@ -180,8 +181,9 @@ def _reading_pairs(
             renamed[node.output[0]] = f"{node.output[0]}/rounded"
             del node.output[1:]
             node.output[0] = node.name = renamed[node.output[0]]
-        for index, name in enumerate(node.input):
-            node.input[index] = renamed.get(name, name)
+        for each in all_nodes([node]):
+            for index, name in enumerate(each.input):
+                each.input[index] = renamed.get(name, name)
         yield node
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 import onnx
@@ -31,6 +32,21 @@ def all_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
         for graph in graphs_of(node):
             for each in all_graphs(graph):
                 yield from each.node
+
+
+def uses_of(graph: onnx.GraphProto) -> Counter[str]:
+    """How often nodes read each value of a graph, at any depth."""
+    return Counter(name for node in all_nodes(graph.node) for name in node.input)
+
+
+def constants_of(graph: onnx.GraphProto) -> set[str]:
+    """The values of a graph that are constants, and what nodes compute of those alone."""
+    found = {tensor.name for tensor in graph.initializer}
+    for node in graph.node:
+        is_constant = node.op_type == "Constant" or (any(node.input) and not any(graphs_of(node)))
+        if is_constant and found.issuperset(name for name in node.input if name):
+            found.update(name for name in node.output if name)
+    return found
 
 
 def every_node(proto: onnx.ModelProto) -> Iterator[onnx.NodeProto]:

@@ -152,8 +152,8 @@ def shape_of(expr: Expr) -> tuple[int, ...] | None:
 
 
 def dtype_of(expr: Expr) -> str:
-    """The dtype of a tensor, as a string such as 'float32'."""
-    return str(expr.ty.dtype)
+    """The dtype of a tensor, as a string such as 'float32'; "" of what is none, such as the results of a branch."""
+    return str(getattr(expr.ty, "dtype", ""))
 
 
 def rebuild(call: Call, args: list[Expr], **changed: Any) -> Call:

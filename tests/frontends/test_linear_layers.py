@@ -67,6 +67,21 @@ def test_products_of_two_tensors() -> None:
     assert (found.name, found.reads, found.output, found.weights) == ("both", {"x": "x", "t": "x"}, "y", "")
 
 
+def test_what_is_computed_of_constants_is_no_tensor_of_a_product() -> None:
+    nodes = [
+        node("MatMul", ["x", "u"], "y", "first"),
+        node("Transpose", ["u"], "t", "turn"),
+        node("Reshape", ["t", "shape"], "s", "reshape"),
+        node("MatMul", ["y", "s"], "z", "tied"),
+        node("MatMul", ["t", "u"], "v", "constant"),
+        node("MatMul", ["z", "v"], "w", "folded"),
+    ]
+    constants = {"u": W["u"], "shape": np.array([16, 16])}
+    opened = frontends.open(model(nodes, {"x": ("float32", (4, 16))}, {"w": ("float32", (4, 16))}, constants))
+    assert not products_of_tensors(opened)
+    assert [each.name for each in linear_layers(opened)] == ["first"]
+
+
 def test_the_names_that_relax_knows_them_by() -> None:
     imported = frontends.load(frontends.open(network()))
     assert imported.tensors["r"] == ("relu", "turn", "flat") and imported.tensors["x"] == ("x",)

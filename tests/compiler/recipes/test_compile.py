@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tilewright
 from exact_integers import exact_session
+from onnx import TensorProto, helper
 from small_models import model, node
 from tilewright import frontends
 from tilewright.compiler.build import build
@@ -134,6 +135,42 @@ def test_a_library_and_the_exported_model_give_outputs_that_are_not_rounded() ->
     # What others compute with is rounded, moved or not.
     for scaled, is_rounded in ((written["r"] / 0.1, False), (written["n"] / 0.1, True)):
         assert (np.abs(scaled - np.rint(scaled)).max() < 1e-3) == is_rounded
+
+
+def branching() -> Any:
+    """A branch that reads a tensor which is quantized, and makes one: products around it, one inside."""
+    weights = {name: (RNG.standard_normal((16, 16)) / 4).astype("f4") for name in ("w0", "w1", "w2")}
+    inner = [node("MatMul", ["r", "w1"], "t", "inside")], [node("Neg", ["r"], "t", "negative")]
+    result = helper.make_tensor_value_info("t", TensorProto.FLOAT, (16, 16))
+    branches = [helper.make_graph(each, "branch", [], [result]) for each in inner]
+    return model(
+        [
+            node("MatMul", ["x", "w0"], "c", "first"),
+            node("Relu", ["c"], "r", "relu"),
+            node("If", ["positive"], "i", "branch", then_branch=branches[0], else_branch=branches[1]),
+            node("MatMul", ["i", "w2"], "y", "second"),
+            node("MatMul", ["r", "w2"], "z", "third"),
+        ],
+        {"x": ("float32", (16, 16)), "positive": ("bool", ())},
+        {"y": ("float32", (16, 16)), "z": ("float32", (16, 16))},
+        weights,
+    )
+
+
+def test_what_is_around_branches_is_quantized() -> None:
+    made = branching()
+    tensors = {"x": TensorEntry(8, 0.03, 5), "r": TensorEntry(8, 0.03, -128), "i": TensorEntry(8, 0.03, 3)}
+    layers = {name: {"weights": WeightsEntry()} for name in ("first", "second", "third")}
+    recipe = Recipe(ModelIdentity(), tensors, layers)
+    library = tilewright.compile(made, recipe=recipe, passes=(ALWAYS,), threads=1)
+    exact = tilewright.compile(made, threads=1)
+    written = open_as_written(quantized_model(frontends.open(made), recipe).SerializeToString())
+    for positive in (True, False):
+        given = {"x": RNG.uniform(-3, 3, (16, 16)).astype("f4"), "positive": np.array(positive)}
+        ours, reference, floats = library.run(given), written.run(given), exact.run(given)
+        for name in "yz":
+            # A value half-way between two integers may go either way.
+            assert np.abs(ours[name] - reference[name]).mean() < 1e-3 < np.abs(floats[name] - reference[name]).mean()
 
 
 def test_a_tensor_that_only_layers_of_floats_read_has_no_pair() -> None:

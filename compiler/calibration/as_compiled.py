@@ -11,8 +11,8 @@ from ..recipes.apply import until_integers
 from ..recipes.fitting import fitting
 from ..recipes.identity import restricted, with_balance
 from ..recipes.recipe import FloatEntry, Recipe, WeightsEntry
+from ..recipes.shared_scales import shared_entries
 from .network import network_of
-from .shared_scales import shared_entries
 from .tapped import ALWAYS
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from ..process.checksum import key_of
 from ..process.progress import ProgressCallback
 from ..recipes.identity import identity_of
 from ..recipes.recipe import OF_TENSORS, ActivationsEntry, ModelIdentity, Recipe, TensorEntry, WeightsEntry
+from ..recipes.shared_scales import shared_entries
 from .choose_ranges import choose_ranges
 from .collect import State, collect
 from .correct import Corrections, corrections_of
@@ -21,7 +22,6 @@ from .ranges import candidates
 from .request import Request
 from .samples import checked_samples
 from .settle import Clock, Work, with_floats
-from .shared_scales import shared_entries
 from .split import Split
 from .statistics import TensorStatistics
 from .tapped import Workshop, input_specs, workshop_of

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ..calibration.shared_scales import shared_entries
 from ..compression.weight_homes import values_of
 from ..recipes.identity import identity_of, with_balance
 from ..recipes.recipe import Array, BalanceEntry, Recipe, TensorEntry
+from ..recipes.shared_scales import shared_entries
 from .treatments import FLOAT
 
 if TYPE_CHECKING:

@@ -16,13 +16,13 @@ from ...frontends.onnx.carriers import MOVES
 from ...frontends.onnx.proto_walk import all_nodes, uses_of
 from ...ir_passes.quantization.quantize_weights import in_blocks
 from ...ir_passes.quantization.weight_integers import WeightBits, weight_integers
-from ..calibration.shared_scales import shared_entries
 from ..process.install import written_whole
 from ..process.places import output_errors
 from .dense import DENSE, dense_layers
 from .identity import with_its_weights
 from .recipe import Array, FloatEntry, Recipe, TensorEntry, WeightsEntry
 from .sections import BLOCKS
+from .shared_scales import shared_entries
 
 if TYPE_CHECKING:
     from ...frontends import OpenedModel

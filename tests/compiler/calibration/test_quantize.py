@@ -385,8 +385,7 @@ def test_products_of_two_activations() -> None:
     check = check_quantized(compiled, frontends.open(made), recipe, given, options=OPTIONS, bisect=True)
     assert check.passed and check.metrics.decibels > 25, quantization_check.tables("x.so", check)
     assert not any(each.kernel_is_wrong for each in check.layers)
-    written = quantized_model(frontends.open(made), recipe)
-    assert pairs_of(written) == {"x", "q0", "k0", "v0", "p", "a0"}
+    assert pairs_of(quantized_model(frontends.open(made), recipe)) == {"x", "q0", "k0", "v0", "p", "a0"}
 
 
 def pairs_of(written: onnx.ModelProto) -> set[str]:
@@ -394,13 +393,12 @@ def pairs_of(written: onnx.ModelProto) -> set[str]:
 
 
 def test_what_is_exported_has_the_layers_that_a_library_has(tmp_path: Path) -> None:
-    onnx.save(attending(), tmp_path / "net.onnx")
-    np.save(tmp_path / "data.npy", np.random.default_rng(8).standard_normal((8, 1, 12, 32)).astype("f4"))
-    paths = ["--calibration", tmp_path / "data.npy", "-o", tmp_path / "r.json", "--export-onnx", tmp_path / "q.onnx"]
-    more = ["--no-details", "--no-correct", "--threads", "1"]
-    assert run(["quantize", str(tmp_path / "net.onnx"), *map(str, paths), *more]) == 0
-    # The values of attention stay floats, and what they are multiplied with.
-    assert pairs_of(onnx.load(tmp_path / "q.onnx")) == {"x", "q0", "k0", "a0"}
+    net, data, recipe, q = (str(tmp_path / name) for name in ("net.onnx", "data.npy", "r.json", "q.onnx"))
+    onnx.save(attending(), net)
+    np.save(data, np.random.default_rng(8).standard_normal((8, 1, 12, 32)).astype("f4"))
+    more = ["--export-onnx", q, "--no-details", "--no-correct", "--threads", "1"]
+    assert run(["quantize", net, "--calibration", data, "-o", recipe, *more]) == 0
+    assert pairs_of(onnx.load(q)) == {"x", "q0", "k0", "a0"}  # values of attention stay floats
 
 
 def test_a_product_of_two_activations_that_stays_float() -> None:

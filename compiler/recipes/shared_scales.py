@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ...frontends import OpenedModel
-from ..recipes.recipe import TensorEntry
+from .recipe import TensorEntry
 
 # Operators whose result, quantized, is what they make of quantized operands: they join, or choose the largest.
 _THROUGH = frozenset(("Concat", "MaxPool"))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from types import MappingProxyType
 from typing import Any
+
+import numpy as np
 
 from ...errors import RecipeError, UsageError
 from ...ir_passes.compression.masks import checked_rate, pattern_of
@@ -32,6 +33,7 @@ GRANULARITIES = ("channel", "tensor")
 # Those of weights alone, where activations stay floats: so many rows of a column share a scale.
 BLOCKS: Mapping[str, int] = MappingProxyType({"block32": 32, "block128": 128})
 MOST_BITS = 8
+_MOST_FLOAT = float(np.finfo(np.float32).max)
 
 
 def integer(low: int, high: int) -> Check:
@@ -46,16 +48,22 @@ def integer(low: int, high: int) -> Check:
 
 
 def number(value: Any) -> float:
-    """A finite number."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError("a finite number")
+    """A number that is finite in float32, in which kernels compute with it."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -_MOST_FLOAT <= value <= _MOST_FLOAT:
+        raise ValueError("a finite number of float32")
     return float(value)
 
 
 def positive(value: Any) -> float:
-    """A finite number greater than 0."""
-    if number(value) <= 0:
-        raise ValueError("a number greater than 0")
+    """A finite number that is greater than 0 in float32."""
+    if np.float32(number(value)) <= 0:
+        raise ValueError("a number greater than 0, in float32, too")
+    return float(value)
+
+
+def factor(value: Any) -> float:
+    """A number that one can divide by as well as multiply with."""
+    positive(1 / positive(value))
     return float(value)
 
 
@@ -111,7 +119,7 @@ def factors(value: Any) -> tuple[float, ...]:
     """Numbers to divide channels by."""
     if not isinstance(value, list) or not value:
         raise ValueError("a list of numbers greater than 0")
-    return tuple(map(positive, value))
+    return tuple(map(factor, value))
 
 
 def one_of(*choices: str) -> Check:

@@ -30,6 +30,9 @@ RECIPE = Recipe(
 )
 
 
+X = {"bits": 8, "scale": 0.1, "zero_point": 0}
+
+
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     arrays = {"w/0": np.arange(6, dtype="f4").reshape(2, 3), "b": np.zeros((), "f4")}
     write_recipe(Recipe(RECIPE.model, RECIPE.tensors, RECIPE.layers, arrays), tmp_path / "r.json")
@@ -59,6 +62,12 @@ def written(tmp_path: Path, **changes: Any) -> Path:
         ({"extra": 1}, "'extra' is not known", "r.json"),
         ({"tensors": {"x": {"bits": 8, "scale": 0.1}}}, "'zero_point' is missing", "tensor 'x'"),
         ({"tensors": {"x": {"bits": 8, "scale": -1, "zero_point": 0}}}, "-1 is no value of 'scale'", "tensor 'x'"),
+        ({"tensors": {"x": {"bits": 8, "scale": 10**400, "zero_point": 0}}}, "no value of 'scale'", "tensor 'x'"),
+        ({"tensors": {"x": {"bits": 8, "scale": 1e300, "zero_point": 0}}}, "1e.300 is no value of", "tensor 'x'"),
+        ({"tensors": {"x": {"bits": 8, "scale": 1e-46, "zero_point": 0}}}, "1e-46 is no value of", "tensor 'x'"),
+        ({"tensors": {"x": {**X, "range": [-1e39, 1]}}}, "no value of 'range'", "tensor 'x'"),
+        ({"balance": {"x": {"factors": [1, 1e39]}}}, "no value of 'factors'", "balance of 'x'"),
+        ({"balance": {"x": {"factors": [1, 1e-42]}}}, "no value of 'factors'", "balance of 'x'"),
         ({"tensors": {"x": {"bits": True, "scale": 1, "zero_point": 0}}}, "True is no value of 'bits'", "tensor 'x'"),
         ({"tensors": {"x": {"bits": 8, "scale": 1, "zero_point": 200}}}, "200 is no value", "tensor 'x'"),
         ({"tensors": []}, "an object in braces", "tensors"),

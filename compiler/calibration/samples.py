@@ -137,22 +137,14 @@ def _of_npz(path: Path, specs: Sequence[TensorSpec], images: Preprocessing) -> I
     """The arrays of the inputs side by side, each read as far as the sample at hand."""
     with zipfile.ZipFile(path) as archive, ExitStack() as stack:
         held = [name.removesuffix(".npy") for name in archive.namelist()]
-        named = {spec.name: _member(spec, held, specs, path) for spec in specs}
+        missing = [spec.name for spec in specs if spec.name not in held]
+        if missing:
+            what = f"there is no array for the input {missing[0]!r}"
+            raise CalibrationError(what, where=str(path), hint=f"the file holds {', '.join(held)}")
         pieces = {
-            spec.name: _pieces(stack.enter_context(archive.open(f"{named[spec.name]}.npy")), spec, str(path))
-            for spec in specs
+            spec.name: _pieces(stack.enter_context(archive.open(f"{spec.name}.npy")), spec, str(path)) for spec in specs
         }
         yield from _together(pieces, specs, str(path))
-
-
-def _member(spec: TensorSpec, held: Sequence[str], specs: Sequence[TensorSpec], path: Path) -> str:
-    if spec.name in held:
-        return spec.name
-    if len(specs) == 1 and len(held) == 1:
-        return held[0]
-    raise CalibrationError(
-        f"there is no array for the input {spec.name!r}", where=str(path), hint=f"the file holds {', '.join(held)}"
-    )
 
 
 def _pieces(file: Any, spec: TensorSpec, where: str) -> Iterator[Array]:

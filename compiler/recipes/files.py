@@ -7,6 +7,7 @@ import json
 import os
 import re
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 from ...errors import RecipeError, UnsupportedVersionError
 from ..process.install import written_whole
 from ..process.places import output_errors
-from .recipe import Array, ModelIdentity, Recipe
+from .recipe import Array, BalanceEntry, ModelIdentity, Recipe
 from .sections import BALANCE, LAYER_SECTIONS, TENSOR, integer, read_object, text
 
 FORMAT, VERSION = "tilewright-recipe", 1
@@ -60,7 +61,7 @@ def read_recipe(path: str | os.PathLike[str]) -> Recipe:
         name: BALANCE.read(entry, f"{place}: balance of {name!r}")
         for name, entry in _object(whole.get("balance", {}), f"{place}: balance").items()
     }
-    arrays = _arrays(place, whole["arrays"]) if "arrays" in whole else {}
+    arrays = _arrays(place, whole["arrays"], balance) if "arrays" in whole else {}
     return Recipe(ModelIdentity(**identity), tensors, layers, arrays, str(place), balance)
 
 
@@ -98,6 +99,7 @@ def write_recipe(recipe: Recipe, path: str | os.PathLike[str]) -> None:
                 "file": beside.name,
                 "sha256": _digest(beside),
                 "names": list(recipe.arrays),
+                "balance": _factors_digest(recipe.balance),
             }
         with written_whole(place) as file:
             file.write((_in_lines(data) + "\n").encode())
@@ -161,12 +163,18 @@ def _layer(value: Any, where: str) -> dict[str, Any]:
     return {key: LAYER_SECTIONS[key].read(entry, f"{where}: {key}") for key, entry in sections.items()}
 
 
-def _arrays(place: Path, value: Any) -> dict[str, Array]:
+def _arrays(place: Path, value: Any, balance: Mapping[str, BalanceEntry]) -> dict[str, Array]:
     where = f"{place}: arrays"
-    entry = read_object(value, {"file": text, "sha256": text, "names": _any}, where)
+    entry = read_object(value, {"file": text, "sha256": text, "names": _any, "balance": text}, where)
     names = entry.get("names")
     if "file" not in entry or not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise RecipeError("the file of arrays and their names are needed", where=where)
+    if entry.get("balance", "") not in ("", _factors_digest(balance)):
+        raise RecipeError(
+            "the arrays are weights for channels that are balanced by other factors",
+            where=where,
+            hint="leave 'balance' as it was written, or take 'arrays' out, too",
+        )
     beside = place.parent / Path(entry["file"]).name
     try:
         digest = _digest(beside)
@@ -182,6 +190,12 @@ def _arrays(place: Path, value: Any) -> dict[str, Array]:
         ) from None
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise RecipeError("the file of arrays is damaged", where=str(beside), details=[str(error)[:200]]) from error
+
+
+def _factors_digest(balance: Mapping[str, BalanceEntry]) -> str:
+    """The checksum of the factors that arrays were made for."""
+    factors = {name: entry.factors for name, entry in balance.items()}
+    return hashlib.sha256(json.dumps(factors, sort_keys=True).encode()).hexdigest()
 
 
 def _digest(path: Path) -> str:

@@ -52,6 +52,13 @@ def test_fortran_order_and_other_dtypes(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.concatenate([each["a"] for each in found]), A)
 
 
+def test_an_array_of_another_name_is_no_input(tmp_path: Path) -> None:
+    np.savez(tmp_path / "other.npz", b=A)
+    with pytest.raises(CalibrationError, match="no array for the input 'a'") as caught:
+        taken(tmp_path / "other.npz")
+    assert caught.value.hint == "the file holds b"
+
+
 @pytest.mark.parametrize(
     ("data", "what"),
     [

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from tilewright.compiler.recipes.files import read_recipe, write_recipe
 from tilewright.compiler.recipes.recipe import (
+    BalanceEntry,
     FloatEntry,
     ModelIdentity,
     PrecisionEntry,
@@ -98,6 +99,23 @@ def test_arrays_of_another_recipe_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "r.arrays.npz", a0=np.ones(3, "f4"))
     with pytest.raises(RecipeError, match="not the one"):
         read_recipe(tmp_path / "r.json")
+
+
+def test_arrays_for_other_factors_are_refused(tmp_path: Path) -> None:
+    balance = {"c": BalanceEntry((0.1, 3.0)), "a": BalanceEntry((1 / 3,))}
+    write_recipe(Recipe(arrays={"w": np.zeros(3, "f4")}, balance=balance), tmp_path / "r.json")
+    data = json.loads((tmp_path / "r.json").read_text())
+    data["balance"] = {name: {**data["balance"][name], "why": "edited"} for name in ("a", "c")}
+    (tmp_path / "r.json").write_text(json.dumps(data))
+    assert read_recipe(tmp_path / "r.json").balance["a"].factors == (1 / 3,)
+
+    for changed in ({}, {**data["balance"], "a": {"factors": [0.5]}}):
+        (tmp_path / "r.json").write_text(json.dumps({**data, "balance": changed}))
+        with pytest.raises(RecipeError, match="other factors"):
+            read_recipe(tmp_path / "r.json")
+    del data["arrays"]
+    (tmp_path / "r.json").write_text(json.dumps({**data, "balance": {}}))
+    assert not read_recipe(tmp_path / "r.json").arrays
 
 
 def test_samples_of_the_same_name_stay(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..options import CompileOptions
 from .correct import CORRECTIONS, corrections_of
 from .images import Preprocessing
-from .limits import LEAST_OF_A_LAYER
+from .limits import LEAST_OF_A_LAYER, check_decibels
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Request:
         state: a file for what was calibrated so far; what was corrected so far stands beside it.
 
     Raises:
-        UsageError: there is no correction of a name.
+        UsageError: there is no correction of a name, or no number of decibels is given.
     """
 
     options: CompileOptions = field(default_factory=CompileOptions)
@@ -45,3 +45,4 @@ class Request:
 
     def __post_init__(self) -> None:
         corrections_of(self.corrections)
+        check_decibels(self.least_decibels)

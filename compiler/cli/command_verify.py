@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...errors import EXIT_COMPARISON_FAILED, UsageError
-from ..calibration.limits import LEAST_DECIBELS
+from ..calibration.limits import LEAST_DECIBELS, check_decibels
 from ..precision import rtol_of
 from ..process import interrupt
 from ..process.progress import Timeline, shown
@@ -80,6 +80,7 @@ def verify(
         raise UsageError("a recipe is looked at here", where="--recipe", hint="leave out --device")
     if recipe is None and data is not None:
         raise UsageError("samples belong to a recipe", where="--data", hint="add --recipe RECIPE.json")
+    check_decibels(least_decibels)
     if recipe is not None:
         _quantized(library, model, recipe, data, tensors, runs, seed, least_decibels, bisect, as_json)
         return

@@ -14,9 +14,11 @@ import numpy as np
 
 from ...errors import RecipeError, RecipeWarning
 from .files import recipe_of
-from .recipe import ModelIdentity, Recipe
+from .recipe import AT_RUN_TIME, OF_TENSORS, ActivationsEntry, ModelIdentity, Recipe, WeightsEntry
 
 if TYPE_CHECKING:
+    import onnx
+
     from ...frontends import OpenedModel
 
 
@@ -36,7 +38,8 @@ def check_recipe(recipe: Recipe, opened: OpenedModel) -> None:
     """Whether a recipe can be for a model; a `RecipeWarning` where all its names fit, and the file is another.
 
     Raises:
-        RecipeError: the model has no tensor, layer, weights or channels of a name in it.
+        RecipeError: the model has no tensor, layer, weights or channels of a name in it, or a layer is none that could
+            have the activations which the recipe says.
     """
     tensors, layers, weights = names_of(opened)
     for kind, used, known in (
@@ -52,6 +55,7 @@ def check_recipe(recipe: Recipe, opened: OpenedModel) -> None:
                 where=f"{recipe.where}, for {opened.where}",
                 hint=f"is {near[0]!r} meant?" if near else "the recipe was made for another model",
             )
+    _check_activations(recipe, opened)
     _check_balance(recipe, opened)
     if recipe.model.sha256 and recipe.model.sha256 != identity_of(opened).sha256:
         kept = "; the weights in it take the place of this one's" if recipe.arrays else ""
@@ -60,6 +64,25 @@ def check_recipe(recipe: Recipe, opened: OpenedModel) -> None:
             RecipeWarning,
             stacklevel=2,
         )
+
+
+def _check_activations(recipe: Recipe, opened: OpenedModel) -> None:
+    """Convolutions have no rows with scales of their own, and what has weights multiplies one tensor alone."""
+    weighted, constants = recipe.entries(WeightsEntry), {tensor.name for tensor in opened.proto.graph.initializer}
+    nodes = {_layer_name(node): node for node in opened.proto.graph.node}
+    for name, entry in recipe.entries(ActivationsEntry).items():
+        convolves = nodes[name].op_type.startswith("Conv")
+        if entry.scales == AT_RUN_TIME and convolves:
+            what, hint = "a convolution has no rows that could have scales at run time", "leave out 'activations'"
+        elif entry.scales == AT_RUN_TIME and name not in weighted:
+            what, hint = "of a layer with scales at run time the bits of weights are needed", "add 'weights'"
+        elif entry.scales == OF_TENSORS and (
+            convolves or name in weighted or not constants.isdisjoint(nodes[name].input[:2])
+        ):
+            what, hint = "it is no product of two tensors", "leave out 'activations'"
+        else:
+            continue
+        raise RecipeError(what, where=f"{recipe.where}: layer {name!r}: activations, for {opened.where}", hint=hint)
 
 
 def _check_balance(recipe: Recipe, opened: OpenedModel) -> None:
@@ -137,8 +160,13 @@ def names_of(opened: OpenedModel) -> tuple[set[str], set[str], set[str]]:
     graph = opened.proto.graph
     weights = {tensor.name for tensor in graph.initializer}
     tensors = {value.name for value in graph.input} | {name for node in graph.node for name in _named(node.output)}
-    layers = {node.name or next(_named(node.output), "") for node in graph.node}
+    layers = {_layer_name(node) for node in graph.node}
     return tensors - weights, layers, weights
+
+
+def _layer_name(node: onnx.NodeProto) -> str:
+    """The name that a recipe has for a node: its own, or that of its first output."""
+    return node.name or next(_named(node.output), "")
 
 
 def _named(names: Iterable[str]) -> Iterator[str]:

@@ -58,5 +58,9 @@ def test_what_is_refused(files: dict[str, str], capsys: pytest.CaptureFixture[st
     quantizing: list[str | Path] = ["quantize", files["net"], "-o", files["recipe"], "--calibration"]
     fails(capsys, [*quantizing, "none.npz"], 4, "does not exist")
     fails(capsys, [*quantizing, files["data"], "--granularity", "row"], 2, "channel, tensor")
+    fails(capsys, [*quantizing, files["data"], "--least-db", "nan"], 2, "no number of decibels")
+    fails(
+        capsys, ["verify", files["so"], files["net"], "--recipe", files["recipe"], "--least-db", "nan"], 2, "decibels"
+    )
     fails(capsys, [*quantizing, files["data"], "--image", "size=3"], 2, "no step of a preprocessing")
     fails(capsys, ["verify", files["net"], files["net"], "--data", files["data"]], 2, "--recipe")

@@ -18,6 +18,8 @@ from tilewright.compiler.options import CompileOptions
 from tilewright.compiler.recipes.identity import identity_of
 from tilewright.compiler.recipes.quantized_onnx import quantized_model
 from tilewright.compiler.recipes.recipe import (
+    OF_TENSORS,
+    ActivationsEntry,
     FloatEntry,
     ModelIdentity,
     PrecisionEntry,
@@ -214,9 +216,12 @@ def test_a_layer_that_stays_float_and_other_weights() -> None:
         (Recipe(tensors={"r9": TensorEntry(8, 1.0, 0)}), "no tensor 'r9'"),
         (Recipe(layers={"firts": {}}), "no layer 'firts'"),
         (Recipe(arrays={"w9": np.zeros(3)}), "no weights 'w9'"),
+        (Recipe(layers={"first": {"weights": WeightsEntry(), "activations": ActivationsEntry()}}), "no rows"),
+        (Recipe(layers={"head": {"activations": ActivationsEntry()}}), "bits of weights"),
+        (Recipe(layers={"head": {"activations": ActivationsEntry(OF_TENSORS)}}), "no product of two tensors"),
     ],
 )
-def test_names_that_the_model_has_not(recipe: Recipe, what: str) -> None:
+def test_what_the_model_has_not(recipe: Recipe, what: str) -> None:
     with pytest.raises(RecipeError, match=what):
         compiled(recipe, ())
 

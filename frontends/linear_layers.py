@@ -67,7 +67,7 @@ def linear_layers(opened: OpenedModel) -> list[LinearLayer]:
         if weights is None or node.input[0] in constants or names[_name(node)] > 1 or not _takes(node, weights):
             continue
         bias = node.input[2] if len(node.input) > 2 else ""
-        known = bias in kinds and uses[bias] == 1 and len(kinds[bias].dims) == 1
+        known = bias in kinds and uses[bias] == 1 and len(kinds[bias].dims) == 1 and not has_factors(node)
         found.append(
             replace(
                 _layer(index, node, roots),
@@ -139,9 +139,13 @@ def _attributes(node: onnx.NodeProto) -> dict[str, float]:
 def _takes(node: onnx.NodeProto, weights: onnx.TensorProto) -> bool:
     if node.op_type == "Conv":
         return len(weights.dims) >= 3
+    return len(weights.dims) == 2 and not _attributes(node).get("transA", 0)
+
+
+def has_factors(node: onnx.NodeProto) -> bool:
+    """Whether a node multiplies its product, or what it adds, with a factor: then its bias is not the initializer."""
     attributes = _attributes(node)
-    plain = all(attributes.get(name, 1.0) == 1.0 for name in ("alpha", "beta")) and not attributes.get("transA", 0)
-    return len(weights.dims) == 2 and plain
+    return node.op_type == "Gemm" and any(attributes.get(name, 1.0) != 1.0 for name in ("alpha", "beta"))
 
 
 def _column(node: onnx.NodeProto) -> int:

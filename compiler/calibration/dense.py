@@ -79,7 +79,7 @@ def _asked_for(model: Any, entries: Mapping[str, Any], asked: Request) -> tuple[
 
     opened = frontends.open(model, frontends.Request(shapes=static_shapes(asked.options)))
     whole = dense_part(network_of(opened))
-    check_layers(whole, asked)
+    check_layers(whole, asked, f"MatMul and Gemm by a constant matrix of {FEWEST_WEIGHTS} weights or more")
     recipe = Recipe(identity_of(opened), layers={layer.name: entries for layer in whole.layers})
     return whole, with_floats(recipe, dict.fromkeys(asked.keep_float, "asked for"))
 

@@ -166,8 +166,11 @@ def _recipe(
     return with_floats(recipe, floats)
 
 
-def check_layers(network: Network, asked: Request) -> None:
-    """Whether there are layers, and those that are to stay float among them.
+LAYERS = "Conv, MatMul by a constant matrix, Gemm by one without transA, and MatMul of two tensors"
+
+
+def check_layers(network: Network, asked: Request, kinds: str = LAYERS) -> None:
+    """Whether there are layers, of the kinds that there could be, and those that are to stay float among them.
 
     Raises:
         UsageError: there are not.
@@ -176,6 +179,7 @@ def check_layers(network: Network, asked: Request) -> None:
         raise UsageError(
             "the model has no product or convolution with constant float weights that integers could compute",
             where=network.opened.where,
+            hint=f"those are {kinds}",
         )
     known = {layer.name for layer in network.layers}
     unknown = [name for name in asked.keep_float if name not in known]

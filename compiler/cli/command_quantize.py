@@ -138,7 +138,8 @@ def quantize(
             found = quantize_dense(opened, WAYS[way], calibration, request, progress)
         write_recipe(found.recipe, output)
         if export_onnx is not None:
-            whole = as_compiled(opened, found.recipe, request.options, always=True)
+            recipe = found.recipe  # with ranges, what is one kernel of floats on every machine has no pairs
+            whole = as_compiled(opened, recipe, request.options, always=True) if recipe.tensors else recipe
             export_quantized(opened, whole, export_onnx)
     if report is not None:
         from ..reports.quantization_page import render

@@ -59,12 +59,12 @@ class Home:
 
 
 def weight_homes(opened: OpenedModel, layers: Mapping[str, Layer]) -> dict[str, Home]:
-    """By the names of layers those whose weights are initializers of their own.
+    """By the names of layers those whose weights are initializers of their own, without a factor behind the product.
 
     Raises:
         ModelError: weights in other files cannot be read.
     """
-    from ...frontends.linear_layers import linear_layers
+    from ...frontends.linear_layers import has_factors, linear_layers
 
     graph = opened.proto.graph
     constants = {tensor.name for tensor in graph.initializer}
@@ -78,7 +78,8 @@ def weight_homes(opened: OpenedModel, layers: Mapping[str, Layer]) -> dict[str, 
     found = {}
     for node in linear_layers(opened):
         layer = layers.get(node.hint)
-        if layer is None or uses[node.weights] > 1 or node.source in constants:
+        shared = uses[node.weights] > 1 or node.source in constants
+        if layer is None or shared or has_factors(graph.node[node.index]):
             continue
         transposed = node.operator != "Conv" and node.column == 0
         adds = any(graph.node[node.index].input[2:])

@@ -51,7 +51,10 @@ def test_layers_and_what_they_read() -> None:
         ("dense", "dense", "f", "r", "c", 0),
         ("m", "MatMul_m", "g", "g", "", 1),
     ]
-    assert [each.name for each in linear_layers(frontends.open(network(alpha=2.0)))] == ["conv+1", "m"]
+    # What is added is not the initializer where that has a factor, nor a bias of the product where this has one.
+    for changes in ({"alpha": 2.0}, {"beta": 0.5}):
+        assert [each.bias for each in linear_layers(frontends.open(network(**changes)))] == ["b", "", ""]
+    assert [each.name for each in linear_layers(frontends.open(network(transA=1)))] == ["conv+1", "m"]
 
 
 def test_products_of_two_tensors() -> None:

@@ -139,6 +139,21 @@ def test_a_library_and_the_exported_model_give_outputs_that_are_not_rounded() ->
         assert (np.abs(scaled - np.rint(scaled)).max() < 1e-3) == is_rounded
 
 
+@pytest.mark.parametrize(("alpha", "beta"), [(-0.7, 1.0), (1.0, 0.3), (3.0, -2.0)])
+def test_products_with_factors_are_quantized(alpha: float, beta: float) -> None:
+    weights = {"w": RNG.standard_normal((16, 24)).astype("f4"), "b": RNG.standard_normal(24).astype("f4")}
+    dense = node("Gemm", ["x", "w", "b"], "y", "dense", alpha=alpha, beta=beta)
+    made = model([dense], {"x": ("float32", (4, 16))}, {"y": ("float32", (4, 24))}, weights)
+    recipe = Recipe(tensors={"x": TensorEntry(8, 0.03, 5)}, layers={"dense": {"weights": WeightsEntry()}})
+    x = RNG.uniform(-3, 3, (4, 16)).astype("f4")
+    ours = tilewright.compile(made, recipe=recipe, passes=(ALWAYS,), threads=1).run({"x": x})["y"]
+    written = open_as_written(quantized_model(frontends.open(made), recipe).SerializeToString()).run({"x": x})["y"]
+
+    np.testing.assert_allclose(ours, written, atol=1e-3)
+    exact = alpha * (x @ weights["w"]) + beta * weights["b"]
+    assert 1e-2 < np.abs(written - exact).max() < 0.05 * np.abs(exact).max()
+
+
 def branching() -> Any:
     """A branch that reads a tensor which is quantized, and makes one: products around it, one inside."""
     weights = {name: (RNG.standard_normal((16, 16)) / 4).astype("f4") for name in ("w0", "w1", "w2")}

@@ -38,7 +38,8 @@ def check_output(output: Path, model: Any = None) -> None:
     if output.suffix == ".h":
         raise OutputError("the output has the name of its own header", where=str(output), hint="end it with .so or .a")
     for place in (output, output.with_suffix(".h")):
-        if isinstance(model, str | os.PathLike) and place.exists() and place.samefile(model):
+        given = isinstance(model, str | os.PathLike) and Path(model).exists()
+        if given and place.exists() and place.samefile(model):
             raise OutputError("the output would replace the model", where=str(place), hint="give it another name")
         check_place(place)
     library = replaceable(output)

@@ -57,6 +57,8 @@ def test_what_is_refused(files: dict[str, str], capsys: pytest.CaptureFixture[st
     fails(capsys, [*compiling, "--quantize", "a.json", "--recipe", "b.json"], 2, "two recipes")
     quantizing: list[str | Path] = ["quantize", files["net"], "-o", files["recipe"], "--calibration"]
     fails(capsys, [*quantizing, "none.npz"], 4, "does not exist")
+    Path(files["recipe"]).write_text("{}")  # of an earlier run
+    fails(capsys, ["quantize", "none.onnx", "-o", files["recipe"], "--calibration", files["data"]], 4, "does not exist")
     fails(capsys, [*quantizing, files["data"], "--granularity", "row"], 2, "channel, tensor")
     fails(capsys, [*quantizing, files["data"], "--least-db", "nan"], 2, "no number of decibels")
     fails(

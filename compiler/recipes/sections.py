@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
+from reprlib import repr as short
 from types import MappingProxyType
 from typing import Any
 
@@ -198,7 +199,7 @@ def read_object(value: Any, checks: Mapping[str, Check], where: str) -> dict[str
             try:
                 read[key] = check(value[key])
             except ValueError as error:
-                raise RecipeError(f"{value[key]!r} is no value of {key!r}", where=where, hint=str(error)) from None
+                raise RecipeError(f"{short(value[key])} is no value of {key!r}", where=where, hint=str(error)) from None
     return read
 
 

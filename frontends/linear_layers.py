@@ -10,8 +10,9 @@ import onnx
 
 from ..ir_passes.core.sources import escape
 from .onnx.carriers import moved_from
-from .onnx.proto_walk import constants_of, uses_of
+from .onnx.proto_walk import constants_of
 from .opened import OpenedModel
+from .readers import readers_of
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def linear_layers(opened: OpenedModel) -> list[LinearLayer]:
     graph = opened.proto.graph
     kinds = {tensor.name: tensor for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT}
     constants = constants_of(graph)
-    uses = uses_of(graph)
+    uses = readers_of(graph).uses
     names = Counter(_name(node) for node in graph.node)
     roots = moved_from(opened.graph_form().graph)
     found = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,7 +119,7 @@ class Graph:
 
     Attributes:
         constants, floats: initializers, and the names of those of float32.
-        uses: how often names are read.
+        uses: how often names are read, as `Readers` has it.
         shapes: of tensors, 0 for what is not known.
         readers, made_by: nodes around a tensor.
         order: of tensors.
@@ -131,7 +131,7 @@ class Graph:
     floats: frozenset[str]
     uses: Mapping[str, int]
     shapes: Mapping[str, Shape]
-    readers: Mapping[str, list[onnx.NodeProto]]
+    readers: Mapping[str, Sequence[onnx.NodeProto]]
     made_by: Mapping[str, onnx.NodeProto]
     order: Mapping[str, int]
     fixed: frozenset[str]

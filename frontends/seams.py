@@ -8,7 +8,6 @@ makes it, and one for those others.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,10 +18,10 @@ import onnx
 
 from ..errors import ModelError
 from .opened import OpenedModel
+from .readers import readers_of
 from .replaced_weights import with_weights
 from .seam_parts import Clip, Edit, Graph, Place, RefusedError
 from .seam_rules import LAYERS, RULES, channels_made, channels_read
-from .taps import reads
 
 Array = npt.NDArray[Any]
 
@@ -222,19 +221,14 @@ def _graph_of(opened: OpenedModel) -> Graph:
     }
     constants = {tensor.name: tensor for tensor in graph.initializer}
     shapes |= {name: tuple(tensor.dims) for name, tensor in constants.items()}
-    uses = Counter(name for node in graph.node for name in reads(node))
-    uses.update(value.name for value in graph.output)
-    readers: dict[str, list[onnx.NodeProto]] = {}
-    for node in graph.node:
-        for name in dict.fromkeys(reads(node)):
-            readers.setdefault(name, []).append(node)
+    readers = readers_of(graph)
     made = [(name, node) for node in graph.node for name in node.output if name]
     return Graph(
         constants,
         frozenset(name for name, tensor in constants.items() if tensor.data_type == onnx.TensorProto.FLOAT),
-        uses,
+        readers.uses,
         shapes,
-        readers,
+        readers.nodes,
         dict(made),
         {name: number for number, (name, _) in enumerate(made)},
         frozenset(value.name for value in (*graph.input, *graph.output)),

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import onnx
 
 from .opened import OpenedModel
+from .readers import reads
 
 _FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16)
 
@@ -154,18 +155,6 @@ def _part(
     part.graph.input.extend(inputs)
     part.graph.output.extend(outputs)
     return opened.changed(part)
-
-
-def reads(node: onnx.NodeProto) -> list[str]:
-    """The names a node reads, those that the graphs inside it capture included."""
-    names = list(node.input)
-    for attribute in node.attribute:
-        for graph in (attribute.g, *attribute.graphs):
-            own = {value.name for value in (*graph.input, *graph.initializer)}
-            for inner in graph.node:
-                names += [name for name in reads(inner) if name not in own]
-                own.update(inner.output)
-    return names
 
 
 def typed(name: str, value: npt.NDArray[Any]) -> onnx.ValueInfoProto:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...frontends.onnx.proto_walk import uses_of
 from ...ir_passes.compression.columns import matrix_of, sampled_columns
 from ...ir_passes.compression.layer_matrix import can_be_changed
 from ...ir_passes.compression.layers import Layer, layers_of
@@ -58,8 +57,10 @@ class MatrixLayer:
 
 
 def matrix_layers(opened: OpenedModel, options: CompileOptions, nodes: Sequence[LinearLayer]) -> dict[str, MatrixLayer]:
-    """Those of some layers that are one matrix a group, of weights that no other layer has, by name."""
-    uses = uses_of(opened.proto.graph)
+    """Those of some layers that are one matrix a group, of weights that nobody else reads, by name."""
+    from ...frontends.readers import readers_of
+
+    uses = readers_of(opened.proto.graph).uses
     made = build(opened, None, replace(options, recipe=None, save_ir=None), stop_after="import")
     assert made.imported is not None
     found = layers_of(Graph.read(made.imported.module))

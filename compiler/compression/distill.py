@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 
-from ...frontends.onnx.proto_walk import uses_of
 from ...ir_passes.core.rewriter import shape_of
 from ..calibration.samples import Array, Sample
 from ..calibration.tapped import Tapped, bytes_of, tapped, workshop_of
@@ -123,8 +122,10 @@ def distilled(
 
 def norm_parameters(opened: OpenedModel) -> dict[str, str]:
     """The initializers that norms multiply by and add, each with the norm's result where it is added, else with ""."""
+    from ...frontends.readers import readers_of
+
     graph = opened.proto.graph
-    uses = uses_of(graph)
+    uses = readers_of(graph).uses
     floats = {tensor.name for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT}
     return {
         name: node.output[0] if place else ""

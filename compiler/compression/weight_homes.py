@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
-from ...frontends.onnx.proto_walk import uses_of
 from ..recipes.recipe import Array
 from .what_follows import Followed, Walker
 
@@ -65,28 +63,24 @@ def weight_homes(opened: OpenedModel, layers: Mapping[str, Layer]) -> dict[str, 
         ModelError: weights in other files cannot be read.
     """
     from ...frontends.linear_layers import has_factors, linear_layers
+    from ...frontends.readers import readers_of
 
     graph = opened.proto.graph
     constants = {tensor.name for tensor in graph.initializer}
-    uses = uses_of(graph)
-    readers: dict[str, list[onnx.NodeProto]] = {}
-    for node in graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
-    outputs = {value.name for value in graph.output}
+    readers = readers_of(graph)
     walker = Walker(opened)
     found = {}
     for node in linear_layers(opened):
         layer = layers.get(node.hint)
-        shared = uses[node.weights] > 1 or node.source in constants
+        shared = readers.uses[node.weights] > 1 or node.source in constants
         if layer is None or shared or has_factors(graph.node[node.index]):
             continue
         transposed = node.operator != "Conv" and node.column == 0
         adds = any(graph.node[node.index].input[2:])
-        following = readers.get(node.output, [])
+        following = readers.only(node.output)
         bias: tuple[str, Array | float] = (node.bias, 1.0)
-        if not adds and len(following) == 1 and node.output not in outputs:
-            bias = _behind(opened, following[0], node, constants, uses)
+        if not adds and following is not None:
+            bias = _behind(opened, following, node, constants, readers.uses)
         fits = bool(node.bias) or not adds
         followed = walker.follow(node)
         found[node.hint] = Home(layer, node, transposed, *bias, followed, inside=bool(node.bias), fits=fits)
@@ -105,7 +99,7 @@ def values_of(opened: OpenedModel, names: Sequence[str]) -> dict[str, Array]:
 
 
 def _behind(
-    opened: OpenedModel, node: onnx.NodeProto, layer: LinearLayer, constants: set[str], uses: Counter[str]
+    opened: OpenedModel, node: onnx.NodeProto, layer: LinearLayer, constants: set[str], uses: Mapping[str, int]
 ) -> tuple[str, Array | float]:
     """The initializer that the node behind a layer adds, a value a column, and the factor before it."""
     if node.op_type == "BatchNormalization" and node.input[0] == layer.output:

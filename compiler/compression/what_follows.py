@@ -65,15 +65,13 @@ class Walker:
     """Follows the results of layers through a model."""
 
     def __init__(self, opened: OpenedModel) -> None:
+        from ...frontends.readers import readers_of
+
         graph = opened.proto.graph
         self._folder = str(opened.folder or "")
         self._constants = {tensor.name: tensor for tensor in graph.initializer}
-        self._outputs = {value.name for value in graph.output}
         self._made_by = {name: index for index, node in enumerate(graph.node) for name in node.output}
-        self._readers: dict[str, list[onnx.NodeProto]] = {}
-        for node in graph.node:
-            for name in node.input:
-                self._readers.setdefault(name, []).append(node)
+        self._readers = readers_of(graph)
 
     def follow(self, layer: LinearLayer) -> Followed:
         """Goes on while one node alone reads the result: through batch norms, constants and one sum, to what clips."""
@@ -81,8 +79,7 @@ class Walker:
         branch = [tensor]
         factor: Array | float = 1.0
         axes: tuple[int, ...] = ()
-        while tensor not in self._outputs and len(self._readers.get(tensor, ())) == 1:
-            node = self._readers[tensor][0]
+        while (node := self._readers.only(tensor)) is not None:
             others = [name for name in node.input if name != tensor]
             if node.op_type == "BatchNormalization" and set(others) <= set(self._constants):
                 factor = factor * self._factor(node)

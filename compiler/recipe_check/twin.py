@@ -137,12 +137,14 @@ def _check_homes(names: Iterable[str], homes: Mapping[str, Home], recipe: Recipe
 def _without_branches(opened: OpenedModel, names: Iterable[str]) -> OpenedModel:
     """The model in which the sum at the end of a node's branch is its other operand, or the node its own where it is in
     no branch: as `DropBranches` has it."""
+    from ...frontends.readers import reads
+
     proto = onnx.ModelProto()
     proto.CopyFrom(opened.proto)
     nodes, constants = proto.graph.node, {tensor.name for tensor in proto.graph.initializer}
     made = {name: index for index, node in enumerate(nodes) for name in node.output if name}
     flow = nx.DiGraph()
-    flow.add_edges_from((made[name], index) for index, node in enumerate(nodes) for name in node.input if name in made)
+    flow.add_edges_from((made[name], index) for index, node in enumerate(nodes) for name in reads(node) if name in made)
     flow.add_edges_from((made[value.name], _END) for value in proto.graph.output if value.name in made)
     after = nx.immediate_dominators(flow.reverse(copy=False), _END)
     for name in names:

@@ -13,7 +13,8 @@ from onnx import helper, numpy_helper
 from ...errors import UnsupportedError
 from ...frontends.linear_layers import LinearLayer, linear_layers, products_of_tensors
 from ...frontends.onnx.carriers import MOVES
-from ...frontends.onnx.proto_walk import all_nodes, uses_of
+from ...frontends.onnx.proto_walk import all_nodes
+from ...frontends.readers import readers_of
 from ...ir_passes.quantization.quantize_weights import in_blocks
 from ...ir_passes.quantization.weight_integers import WeightBits, weight_integers
 from ..process.install import written_whole
@@ -85,7 +86,7 @@ def quantized_model(opened: OpenedModel, recipe: Recipe) -> onnx.ModelProto:
             read.update(layer.reads.values())
     used = shared_entries(opened, {name: recipe.tensors[name] for name in read})
     _quantize_tensors(model, {name: entry for name, entry in recipe.tensors.items() if name in used})
-    kept = uses_of(model.graph).keys() | {value.name for value in model.graph.output}
+    kept = readers_of(model.graph).uses
     for tensor in [each for each in model.graph.initializer if each.name not in kept]:
         model.graph.initializer.remove(tensor)
     return model

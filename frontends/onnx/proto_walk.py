@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 
 import onnx
@@ -32,11 +31,6 @@ def all_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
         for graph in graphs_of(node):
             for each in all_graphs(graph):
                 yield from each.node
-
-
-def uses_of(graph: onnx.GraphProto) -> Counter[str]:
-    """How often nodes read each value of a graph, at any depth."""
-    return Counter(name for node in all_nodes(graph.node) for name in node.input)
 
 
 def constants_of(graph: onnx.GraphProto) -> set[str]:

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 import tilewright
+from pruned_network import OTHER_READERS
 from small_models import model, node
 from tilewright import frontends
 from tilewright.errors import ModelError
@@ -55,6 +56,13 @@ def test_layers_and_what_they_read() -> None:
     for changes in ({"alpha": 2.0}, {"beta": 0.5}):
         assert [each.bias for each in linear_layers(frontends.open(network(**changes)))] == ["b", "", ""]
     assert [each.name for each in linear_layers(frontends.open(network(transA=1)))] == ["conv+1", "m"]
+
+
+@pytest.mark.parametrize("read", OTHER_READERS)
+def test_a_bias_that_others_read_is_not_the_layers_own(read: Any) -> None:
+    proto = network()
+    read(proto, "b")
+    assert [each.bias for each in linear_layers(frontends.open(proto))] == ["", "c", ""]
 
 
 def test_products_of_two_tensors() -> None:

@@ -100,3 +100,40 @@ def residual_network() -> onnx.ModelProto:
             **{f"ones{number}": ones for number in (1, 3)},
         },
     )
+
+
+def _named_as_output(proto: onnx.ModelProto, name: str) -> None:
+    dims = next(tensor.dims for tensor in proto.graph.initializer if tensor.name == name)
+    proto.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, dims))
+
+
+def _read_by_a_node(proto: onnx.ModelProto, name: str) -> None:
+    proto.graph.node.append(_reader(name))
+
+
+def _read_in_a_branch(proto: onnx.ModelProto, name: str) -> None:
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(np.array(True), f"{name}/condition"))
+    proto.graph.node.append(_branching(name, _reader(name)))
+
+
+def _read_in_a_nested_branch(proto: onnx.ModelProto, name: str) -> None:
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(np.array(True), f"{name}/condition"))
+    proto.graph.node.append(_branching(name, _branching(name, _reader(name))))
+
+
+def _reader(name: str, operator: str = "Neg") -> onnx.NodeProto:
+    return node(operator, [name], f"{name}/read", f"{operator} {name}")
+
+
+def _branching(name: str, inner: onnx.NodeProto) -> onnx.NodeProto:
+    """An If of a node, and of another one that reads the same."""
+    output = onnx.helper.make_tensor_value_info(f"{name}/read", onnx.TensorProto.FLOAT, None)
+    branches = {
+        key: onnx.helper.make_graph([each], key, [], [output])
+        for key, each in (("then_branch", inner), ("else_branch", _reader(name, "Abs")))
+    }
+    return node("If", [f"{name}/condition"], f"{name}/read", f"if {name}", **branches)
+
+
+# What makes others read weights of a model, in place: they are not a layer's alone then.
+OTHER_READERS = (_read_by_a_node, _read_in_a_branch, _read_in_a_nested_branch, _named_as_output)

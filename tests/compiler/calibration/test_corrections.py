@@ -14,6 +14,7 @@ import onnxruntime
 import pytest
 import tilewright
 from exact_integers import exact_session
+from pruned_network import OTHER_READERS, network
 from small_models import model, node
 from tilewright import frontends
 from tilewright.compiler.calibration import balance, finished, rounding
@@ -33,6 +34,7 @@ from tilewright.compiler.recipes.quantized_onnx import quantized_model
 from tilewright.compiler.recipes.recipe import BalanceEntry, Recipe, TensorEntry, WeightsEntry
 from tilewright.compiler.reports import quantization_page, quantization_report
 from tilewright.errors import RecipeError, UsageError
+from tilewright.frontends.linear_layers import linear_layers
 from tilewright.frontends.seams import seams_of
 from tilewright.frontends.taps import exposed
 from uneven_networks import block, floats, samples, separable
@@ -89,6 +91,14 @@ def rounding_of(
     return rounding.round_weights(
         subjects, exact, given[8:], held or given[:8], kept or Finished(None, ""), lambda *_: None
     )
+
+
+@pytest.mark.parametrize("read", OTHER_READERS)
+def test_weights_that_others_read_are_not_rounded_for_one_layer(read: Any) -> None:
+    proto = network()
+    read(proto, "w1")
+    opened = frontends.open(proto)
+    assert set(matrix_layers(opened, OPTIONS, linear_layers(opened))) == {"stem", "hidden", "head"}
 
 
 def test_a_depthwise_chain_is_balanced() -> None:

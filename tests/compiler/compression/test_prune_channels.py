@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import tilewright
 from command_line import DIGITS
-from pruned_network import network, samples, told
-from small_models import node
+from pruned_network import OTHER_READERS, network, samples, told
 from tilewright import frontends
+from tilewright.compiler.compression.distill import norm_parameters
 from tilewright.compiler.compression.prune import prune
 from tilewright.compiler.compression.pruning import Pruned, Pruning
 from tilewright.compiler.compression.weight_homes import weight_homes
@@ -67,16 +67,38 @@ def test_biases_are_found_wherever_they_are_added() -> None:
     }
 
 
-def test_weights_that_others_share_stay() -> None:
+@pytest.mark.parametrize("read", OTHER_READERS)
+def test_weights_that_others_share_stay(read: Any) -> None:
     proto = network()
-    proto.graph.node.append(node("Identity", ["w1"], "again", "again"))
-    proto.graph.node.append(node("Identity", ["b0"], "twice", "twice"))
+    for name in ("w1", "b0", "b3"):
+        read(proto, name)
     opened = frontends.open(proto)
 
     homes = weight_homes(opened, channel_graph(frontends.load(opened).module).layers)
 
     assert "middle" not in homes
     assert (homes["stem"].bias, homes["stem"].fits) == ("", False)
+    assert homes["head"].bias == ""
+
+
+@pytest.mark.parametrize("read", OTHER_READERS)
+def test_norms_that_others_share_learn_nothing(read: Any) -> None:
+    proto = network()
+    read(proto, "scale")
+    assert norm_parameters(frontends.open(network())) == {"scale": "", "shift": "n1"}
+    assert norm_parameters(frontends.open(proto)) == {"shift": "n1"}
+
+
+@pytest.mark.parametrize("asked", [Pruning(channels=0.5), Pruning(weights=0.5), Pruning(low_rank=0.5)])
+@pytest.mark.parametrize("read", OTHER_READERS)
+def test_what_others_read_is_no_other_by_a_recipe(read: Any, asked: Pruning) -> None:
+    proto = network()
+    for name in ("w2", "b2", "shift"):
+        read(proto, name)
+
+    found = prune(frontends.open(proto), samples(8), asked, CompileOptions(), told)
+
+    assert found.recipe.arrays and not {"w2", "b2", "shift"} & found.recipe.arrays.keys()
 
 
 @pytest.mark.parametrize(

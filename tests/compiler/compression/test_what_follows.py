@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pruned_network import OTHER_READERS, network
 from small_models import model, node
 from tilewright import frontends
 from tilewright.compiler.compression.what_follows import Followed, Walker
@@ -80,6 +81,15 @@ def test_transposes_are_undone() -> None:
     assert (found.tensor, found.low) == ("v", 0.0)
     result = np.arange(24).reshape(1, 2, 3, 4)
     np.testing.assert_array_equal(found.of({"v": result.transpose(0, 2, 3, 1).transpose(1, 0, 2, 3)}), result)
+
+
+@pytest.mark.parametrize("read", OTHER_READERS[:3])
+def test_results_that_others_read_are_compared_as_they_are(read: Any) -> None:
+    proto = network()
+    read(proto, "c0")
+    opened = frontends.open(proto)
+    found = {layer.name: Walker(opened).follow(layer) for layer in linear_layers(opened)}
+    assert (found["stem"].low, found["middle"].low) == (-np.inf, 0.0)
 
 
 def test_outputs_of_the_model_are_compared_as_they_are() -> None:

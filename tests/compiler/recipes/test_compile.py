@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import tilewright
 from exact_integers import exact_session
 from onnx import TensorProto, helper
+from pruned_network import OTHER_READERS
 from small_models import model, node
 from tilewright import frontends
 from tilewright.compiler.build import build
@@ -195,6 +197,15 @@ def test_a_tensor_that_only_layers_of_floats_read_has_no_pair() -> None:
     written = quantized_model(frontends.open(network_model()), replace(RECIPE, layers=layers))
     pairs = {each.input[0] for each in written.graph.node if each.op_type == "QuantizeLinear"}
     assert pairs == {"x", "r0", "p0", "g"}
+
+
+@pytest.mark.parametrize("read", OTHER_READERS)
+def test_what_others_read_is_exported_with_the_integers(read: Any) -> None:
+    proto = onnx.ModelProto.FromString(network_model().SerializeToString())
+    read(proto, "w0")
+    exported = quantized_model(frontends.open(proto), RECIPE)
+    values = exact_session(exported.SerializeToString()).run(None, {"x": np.ones((2, 3, 16, 16), "f4")})
+    assert len(values) == len(proto.graph.output)
 
 
 def test_layers_are_integers() -> None:

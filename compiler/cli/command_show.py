@@ -7,10 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
+from ...errors import UsageError
 from ..options import CompileOptions
 from ..reports.report import show, show_json
 from .command_options import Arena, Binds, Cpu, Json, Ranges, Regions, Shapes, States, Target, compile_options
-from .tensor_options import fixed_shapes, parse_regions, parse_size
+from .tensor_options import parse_regions, parse_size
 
 
 def inspect(
@@ -53,11 +54,14 @@ def inspect(
     kind: dict[str, Any] = {"emit": "c", "regions": parse_regions(region)} if region else {}
     kind["arena"] = parse_size(arena, "--arena")
     asked = compile_options(target, cpu, "", shape, bind, "fp32", 1, None, range_, None, state, **kind)
+    if (memory is not None or channels) and inspection.is_library(path):
+        option, hint = "--channels" if memory is None else "--memory", "give the model that it was compiled of"
+        raise UsageError(f"{option} is for models, and {path} is a library", where=option, hint=hint)
     if memory is not None:
         _draw(path, memory, asked, as_json)
         return
     if channels:
-        found = channel_report.inspect_channels(path, fixed_shapes(shape))
+        found = channel_report.inspect_channels(path, asked)
         parts = channel_report.channel_tables(found)
     elif inspection.is_library(path):
         from ..library.artifact import read_signature

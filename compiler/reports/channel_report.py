@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ..inputs.requests import request_of
+from ..options import CompileOptions
 from .report import Table, amount, size
 
+if TYPE_CHECKING:
+    from ...ir_passes.compression.channel_groups import Group
+
 _NAMES = 2  # of a list that a cell of a table shows
+_NAMELESS = "no name of a node of the model reaches them"  # of those in bodies of branches and loops
 
 
-def inspect_channels(path: Path, shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
-    """The groups of a model's channels, as JSON takes it.
+def inspect_channels(path: Path, options: CompileOptions) -> dict[str, Any]:
+    """The groups of a model's channels, as JSON takes it; for a range of sizes FLOPs are those of the largest.
 
     Raises:
         ModelError, UnsupportedError, ShapeError: the model cannot be imported.
+        UsageError: the shapes or the ranges do not fit the model.
     """
     from ... import frontends
     from ...ir_passes.compression.channel_graph import channel_graph
     from ...ir_passes.compression.channel_groups import channel_groups
+    from ..build import build
 
-    opened = frontends.open(path, frontends.Request(shapes=shapes))
-    channels = channel_graph(frontends.load(opened, shapes=shapes).module)
-    groups = channel_groups(channels)
+    opened = frontends.open(path, request_of(options))
+    imported = build(opened, None, options, stop_after="import").imported
+    assert imported is not None
+    channels = channel_graph(imported.module)
+    named = set(imported.layers.values())
     return {
         "kind": "channels",
         "name": opened.name,
@@ -33,7 +43,7 @@ def inspect_channels(path: Path, shapes: Mapping[str, Sequence[int]]) -> dict[st
             {
                 "name": group.name,
                 "units": len(group.units),
-                "free": int(group.free.sum()) if group.can_be_cut else 0,
+                "free": int(group.free.sum()) if group.can_be_cut and named & group.channels.keys() else 0,
                 "layers": {
                     name: {"channels": channels.layers[name].outputs, "in_a_unit": group.width(name)}
                     for name in group.channels
@@ -42,11 +52,16 @@ def inspect_channels(path: Path, shapes: Mapping[str, Sequence[int]]) -> dict[st
                 "flops": group.flops,
                 "weights_bytes": group.weights_bytes,
                 "held_by": list(group.held_by),
-                "reasons": dict(group.reasons),
+                "reasons": _reasons(group, named),
             }
-            for group in groups
+            for group in channel_groups(channels)
         ],
     }
+
+
+def _reasons(group: Group, named: Collection[str]) -> dict[str, int]:
+    """Why units of a group stay, and how many."""
+    return dict(group.reasons) if named & group.channels.keys() else {**group.reasons, _NAMELESS: len(group.units)}
 
 
 def channel_tables(found: dict[str, Any]) -> list[str | Table]:

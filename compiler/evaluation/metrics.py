@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...errors import DataError, UsageError
+from ...errors import DataError, TilewrightError, UsageError
 from ..calibration.errors_of_layers import whole_metrics
 
 Array = npt.NDArray[Any]
@@ -44,12 +44,13 @@ class Metric:
 
         Raises:
             UsageError: the function fails, or gives no number.
+            DataError: a label is none of the classes.
         """
         try:
             value = float(self.function(outputs, labels, reference))
-        except UsageError:
+        except TilewrightError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a user's function may do anything
             raise UsageError(
                 f"the metric fails: {type(error).__name__}: {str(error)[:200]}",
                 where=f"--metric {self.name}",
@@ -88,7 +89,7 @@ def _users(file: Path, name: str) -> Function:
         raise DataError("the file of the metric does not exist", where=str(file))
     try:
         found = runpy.run_path(str(file)).get(name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(f"the file cannot be run: {type(error).__name__}: {error}", where=where) from error
     if not callable(found):
         raise UsageError("the file has no such function", where=where)
@@ -96,16 +97,17 @@ def _users(file: Path, name: str) -> Function:
 
 
 def _judging(found: Callable[..., float], where: str) -> Function:
-    """A user's function, which may leave labels out."""
+    """A user's function, which may leave labels out. What it is given is its own to change: others read the outputs."""
     parameters = list(inspect.signature(found).parameters.values())[:2]
     needs_labels = len(parameters) == 2 and parameters[1].default is inspect.Parameter.empty
 
     def judged(outputs: Outputs, labels: Array | None, reference: Outputs) -> float:
+        own = {name: array.copy() for name, array in outputs.items()}
         if len(parameters) < 2:
-            return float(found(outputs))
+            return float(found(own))
         if labels is None and needs_labels:
             raise UsageError("the function takes labels, and there are none", where=where, hint="give --labels FILE")
-        return float(found(outputs, labels))
+        return float(found(own, None if labels is None else labels.copy()))
 
     return judged
 
@@ -150,6 +152,14 @@ def _top1(outputs: Outputs, labels: Array | None, reference: Outputs) -> float:
         right = labels.reshape(-1)
     if len(rows) != len(right):
         raise ValueError(f"the first output has {len(rows)} rows, and there are {len(right)} labels")
+    classes = given.shape[-1]
+    wrong = right[~np.isin(right, np.arange(classes))]
+    if len(wrong):
+        raise DataError(
+            f"{len(wrong)} of {len(right)} labels, {wrong[0]} among them, are none of the {classes} classes",
+            where="--labels",
+            hint=f"a label is a place in the last axis of the first output, 0 to {classes - 1}",
+        )
     return 100 * float((rows == right).mean())
 
 

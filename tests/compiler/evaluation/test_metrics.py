@@ -36,13 +36,19 @@ def test_users_functions(tmp_path: Path) -> None:
         "def right(outputs, labels): return (outputs['y'].argmax(1) == labels).mean()\n"
         "def nothing(outputs): return float('nan')\n"
         "def fails(outputs): return outputs['z']\n"
+        "def leaves(outputs): raise SystemExit(3)\n"
     )
 
     assert metric_of(f"{file}:mean")(OTHER, None, REFERENCE) == 0.25
     given = metric_of(lambda outputs: float(next(iter(outputs.values())).size))
     assert given(OTHER, None, REFERENCE) == next(iter(OTHER.values())).size and "lambda" in given.name
     assert metric_of(f"{file}:right")(OTHER, np.array([0, 1, 2, 3]), REFERENCE) == 0.75
-    for name, said in (("nothing", "no finite number"), ("fails", "KeyError"), ("none", "no such function")):
+    for name, said in (
+        ("nothing", "no finite number"),
+        ("fails", "KeyError"),
+        ("leaves", "SystemExit: 3"),
+        ("none", "no such function"),
+    ):
         with pytest.raises(UsageError, match=said):
             metric_of(f"{file}:{name}")(OTHER, None, REFERENCE)
     with pytest.raises(UsageError, match="takes labels"):
@@ -51,6 +57,34 @@ def test_users_functions(tmp_path: Path) -> None:
         metric_of("top5")
     with pytest.raises(DataError, match="does not exist"):
         metric_of(f"{tmp_path}/none.py:f")
+
+
+def test_functions_change_copies_of_what_they_are_given() -> None:
+    labels = np.arange(4)
+
+    def shuffles(outputs: dict[str, np.ndarray], labels: np.ndarray) -> float:
+        outputs.pop("y").sort()
+        labels[:] = 0
+        return 1.0
+
+    outputs = {"y": REFERENCE["y"].copy()}
+    metric_of(shuffles)(outputs, labels, REFERENCE)
+    np.testing.assert_equal(outputs, REFERENCE)
+    np.testing.assert_array_equal(labels, np.arange(4))
+
+
+@pytest.mark.parametrize("label", [np.nan, -1, 4, 0.5])
+def test_labels_are_classes(label: float) -> None:
+    with pytest.raises(DataError, match=rf"1 of 4 labels, {label} among them, are none of the 4 classes"):
+        metric_of(None)(OTHER, np.array([0, 1, label, 2]), REFERENCE)
+    metric_of(None)(OTHER, np.array([0.0, 1.0, 3.0, 2.0]), REFERENCE)
+
+
+def test_files_of_metrics_that_leave_the_program(tmp_path: Path) -> None:
+    file = tmp_path / "leaves.py"
+    file.write_text("raise SystemExit(3)")
+    with pytest.raises(UsageError, match="cannot be run: SystemExit: 3"):
+        metric_of(f"{file}:f")
 
 
 def test_energy_is_counted_where_it_may_be_read(tmp_path: Path) -> None:

@@ -99,6 +99,18 @@ def products_of_tensors(opened: OpenedModel) -> list[LinearLayer]:
     ]
 
 
+def nodes_that_multiply(opened: OpenedModel) -> dict[str, bool]:
+    """The nodes that have a layer's operator and a name of their own: whether what they multiply with is constant."""
+    graph = opened.proto.graph
+    constants = {tensor.name for tensor in graph.initializer}
+    names = Counter(_name(node) for node in graph.node)
+    return {
+        _name(node): node.input[1] in constants
+        for node in graph.node
+        if node.op_type in _COLUMNS and node.domain in ("", "ai.onnx") and names[_name(node)] == 1
+    }
+
+
 def _layer(index: int, node: onnx.NodeProto, roots: Mapping[str, str]) -> LinearLayer:
     """What a node is as a layer, whatever its second operand is."""
     return LinearLayer(

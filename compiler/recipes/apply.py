@@ -37,6 +37,7 @@ from .recipe import (
     WeightsEntry,
 )
 from .sections import BLOCKS
+from .subjects import check_layers
 
 if TYPE_CHECKING:
     from ...frontends import ImportedModel
@@ -71,9 +72,14 @@ class Applied:
     tell: Tell = lambda layer, kept_float: None
 
     def passes(self, decide: Chooser) -> RecipePasses:
-        """The passes for a machine; none for what a recipe does not say, or without one."""
+        """The passes for a machine; none for what a recipe does not say, or without one.
+
+        Raises:
+            RecipeError: an entry is about a node that is no such layer, or entries do not go together.
+        """
         if self.recipe is None:
             return RecipePasses()
+        check_layers(self.recipe, self.names)
         return RecipePasses(
             tuple(each for row in FIRST for each in row(self.recipe, self, decide)),
             tuple(each for row in QUANTIZE for each in row(self.recipe, self, decide)),

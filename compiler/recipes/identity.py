@@ -15,6 +15,7 @@ import numpy as np
 from ...errors import RecipeError, RecipeWarning
 from .files import recipe_of
 from .recipe import AT_RUN_TIME, OF_TENSORS, ActivationsEntry, ModelIdentity, Recipe, WeightsEntry
+from .subjects import check_integers
 
 if TYPE_CHECKING:
     import onnx
@@ -38,8 +39,8 @@ def check_recipe(recipe: Recipe, opened: OpenedModel) -> None:
     """Whether a recipe can be for a model; a `RecipeWarning` where all its names fit, and the file is another.
 
     Raises:
-        RecipeError: the model has no tensor, layer, weights or channels of a name in it, or a layer is none that could
-            have the activations which the recipe says.
+        RecipeError: the model has no tensor, layer, weights or channels of a name in it, a node is no such layer or none
+            that could have the activations which the recipe says, or new weights are not finite.
     """
     tensors, layers, weights = names_of(opened)
     for kind, used, known in (
@@ -55,6 +56,10 @@ def check_recipe(recipe: Recipe, opened: OpenedModel) -> None:
                 where=f"{recipe.where}, for {opened.where}",
                 hint=f"is {near[0]!r} meant?" if near else "the recipe was made for another model",
             )
+    strange = [name for name, array in recipe.arrays.items() if not np.isfinite(array).all()]
+    if strange:
+        raise RecipeError("new weights are not finite", where=f"{recipe.where}: weights {strange[0]!r}")
+    check_integers(recipe, opened)
     _check_activations(recipe, opened)
     _check_balance(recipe, opened)
     if recipe.model.sha256 and recipe.model.sha256 != identity_of(opened).sha256:

@@ -18,8 +18,6 @@ from ..core.sources import split
 from ..dialect.attention import is_attention
 from .linear import PRODUCTS
 
-# Operators that multiply their two operands.
-
 
 def _always(call: Expr) -> bool:
     return True
@@ -46,7 +44,7 @@ class CastOperands(GraphPass):
         casts: dict[Expr, Expr] = {}
 
         def visit(rewriter: Rewriter, var: Var, value: Expr) -> Expr | None:
-            operands = list(value.args[: _multiplied(value)]) if _multiplied(value) else []
+            operands = list(value.args[: multiplied(value)]) if multiplied(value) else []
             if self.layers is not None and self.layers.isdisjoint(split(var.name)):
                 return None
             if not operands or any(dtype_of(each) != "float32" for each in operands):
@@ -69,7 +67,7 @@ class CastOperands(GraphPass):
             return constant(array.astype(numpy_dtype(self.dtype)))
 
 
-def _multiplied(value: Expr) -> int:
+def multiplied(value: Expr) -> int:
     """How many of a call's arguments, the first ones, are multiplied with each other; 0 for another expression."""
     if calls(value, *PRODUCTS):
         return 2
@@ -78,6 +76,6 @@ def _multiplied(value: Expr) -> int:
 
 def _with_operands(value: Expr, operands: list[Expr]) -> Expr:
     arguments = [*operands, *value.args[len(operands) :]]
-    if _multiplied(value) == 2:
+    if multiplied(value) == 2:
         return rebuild(value, arguments, out_dtype=dtype_of(value))
     return tvm.ir.Call(value.op, arguments, value.attrs)

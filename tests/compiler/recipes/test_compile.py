@@ -20,12 +20,17 @@ from tilewright.compiler.options import CompileOptions
 from tilewright.compiler.recipes.identity import identity_of
 from tilewright.compiler.recipes.quantized_onnx import quantized_model
 from tilewright.compiler.recipes.recipe import (
+    AT_RUN_TIME,
     OF_TENSORS,
     ActivationsEntry,
+    DropEntry,
     FloatEntry,
+    KeepEntry,
     ModelIdentity,
     PrecisionEntry,
+    RankEntry,
     Recipe,
+    SparsityEntry,
     TensorEntry,
     WeightsEntry,
 )
@@ -250,6 +255,49 @@ def test_a_layer_that_stays_float_and_other_weights() -> None:
 def test_what_the_model_has_not(recipe: Recipe, what: str) -> None:
     with pytest.raises(RecipeError, match=what):
         compiled(recipe, ())
+
+
+@pytest.mark.parametrize(
+    ("section", "entry"),
+    [
+        ("weights", WeightsEntry()),
+        ("activations", ActivationsEntry(OF_TENSORS)),
+        ("activations", ActivationsEntry(AT_RUN_TIME)),
+        ("sparsity", SparsityEntry("unstructured", 0.5)),
+        ("rank", RankEntry(2)),
+        ("precision", PrecisionEntry("bf16")),
+    ],
+)
+@pytest.mark.parametrize("name", ["relu0", "residual", "pool"])
+def test_nodes_that_are_no_layers(section: str, entry: Any, name: str) -> None:
+    with pytest.raises(RecipeError, match=rf"'{section}' is for .*, which this node of the model is not") as raised:
+        compiled(Recipe(layers={name: {section: entry}}), ())
+    assert name in str(raised.value)
+
+
+@pytest.mark.parametrize("entry", [KeepEntry((0, 1)), DropEntry(True), RankEntry(2), WeightsEntry()])
+def test_nodes_that_share_a_name(entry: Any) -> None:
+    proto = onnx.ModelProto.FromString(network_model().SerializeToString())
+    proto.graph.node[3].name = "first"
+    with pytest.raises(RecipeError, match="which this node of the model is not"):
+        tilewright.compile(proto, recipe=Recipe(layers={"first": {"some": entry}}), threads=1)
+
+
+def test_weights_that_are_no_numbers_have_no_zeros_to_choose() -> None:
+    proto = onnx.ModelProto.FromString(network_model().SerializeToString())
+    (head,) = (tensor for tensor in proto.graph.initializer if tensor.name == "w3")
+    head.CopyFrom(onnx.numpy_helper.from_array(np.full((40, 10), np.nan, "f4"), "w3"))
+    recipe = Recipe(layers={"head": {"sparsity": SparsityEntry("unstructured", 0.5)}})
+    with pytest.raises(RecipeError, match="finite"):
+        tilewright.compile(proto, recipe=recipe, threads=1)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_new_weights_that_are_no_numbers(value: float) -> None:
+    array = np.zeros((40, 10), "f4")
+    array[3, 4] = value
+    with pytest.raises(RecipeError, match="not finite"):
+        compiled(Recipe(arrays={"w3": array}), ())
 
 
 def test_another_model_with_the_same_names() -> None:

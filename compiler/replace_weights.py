@@ -127,7 +127,7 @@ def replace_weights(
     with temporary_folder() as folder, output_errors(output):
         new = Path(shutil.copyfile(library, folder / "library.so"))
         shutil.copymode(library, new)
-        changed = write_weights(new, signature, contents)
+        changed = write_weights(new, signature, contents, str(library))
         header = library.with_suffix(".h")
         publish({new: output, **({header: output.with_suffix(".h")} if _goes_along(header, output) else {})})
     return Replaced(output, signature.weights_bytes, changed)

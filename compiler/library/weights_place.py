@@ -17,19 +17,20 @@ def weights_symbol(name: str) -> str:
     return f"{name}_weights_"
 
 
-def write_weights(path: Path, signature: Signature, contents: Mapping[int, bytes]) -> int:
+def write_weights(path: Path, signature: Signature, contents: Mapping[int, bytes], where: str) -> int:
     """Writes contents into the weights of a library, and seals it again; how many bytes belong to those that changed.
 
     Args:
         path: the library, which is changed.
         contents: by where they start in the weights.
+        where: names it in errors.
 
     Raises:
         LibraryError: nothing in the file says where its weights are.
     """
     with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as data:
         with memoryview(data) as view:
-            start = _start(Elf(view, str(path)), signature)
+            start = _start(Elf(view, where), signature)
         changed = 0
         for offset, each in contents.items():
             place = slice(start + offset, start + offset + len(each))

@@ -152,8 +152,9 @@ def test_libraries_that_do_not_say_enough_are_refused(library: Path, tmp_path: P
     stripped = Path(shutil.copy(library, tmp_path / "stripped.so"))
     subprocess.run(["strip", stripped], check=True)
 
-    with pytest.raises(LibraryError, match="where its weights are"):
+    with pytest.raises(LibraryError, match="where its weights are") as raised:
         replaced(stripped, network(2))
+    assert raised.value.where == str(stripped)
 
 
 def test_the_command(library: Path, expected: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -105,7 +105,7 @@ def optimize(
         seed,
         jobs,
         device,
-        crew=None if cluster is None else partial(cluster_crew, address=cluster),
+        crew=None if cluster is None else partial(cluster_crew, address=cluster, seconds=seconds),
     )
     tell: ProgressCallback = progress or (lambda stage, done, total: None)
     opened = frontends.open(model, frontends.Request(shapes=static_shapes(asked.options)))

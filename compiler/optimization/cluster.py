@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -80,8 +81,11 @@ def check_cluster(address: str) -> None:
 
 
 @contextmanager
-def cluster_crew(study: Study, address: str) -> Iterator[Crew]:
+def cluster_crew(study: Study, address: str, seconds: float | None = None) -> Iterator[Crew]:
     """The cluster at an address, ``dask://HOST:PORT`` of its scheduler, for as long as the block lasts.
+
+    Args:
+        seconds: of the whole search: more is not waited for the scheduler and a first worker, either.
 
     Raises:
         UsageError: it is no such address.
@@ -90,9 +94,10 @@ def cluster_crew(study: Study, address: str) -> Iterator[Crew]:
     check_cluster(address)
     from distributed import Client
 
+    end = time.monotonic() + min(_SECONDS, seconds or _SECONDS)
     try:
-        client = Client(f"tcp://{address.removeprefix(SCHEME)}", timeout=_SECONDS)
-        client.wait_for_workers(1, timeout=_SECONDS)
+        client = Client(f"tcp://{address.removeprefix(SCHEME)}", timeout=end - time.monotonic())
+        client.wait_for_workers(1, timeout=max(0.0, end - time.monotonic()))
     except (OSError, TimeoutError) as error:
         raise ToolError(
             "there is no scheduler with a worker",

@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -168,3 +169,11 @@ def test_where_there_is_no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(ToolError, match=r"tilewright\[cluster\]"), cluster.cluster_crew(study_of("k"), "dask://h:1"):
         pass
+
+
+def test_no_more_is_waited_for_a_cluster_than_a_search_may_take() -> None:
+    pytest.importorskip("distributed")
+    since = time.monotonic()
+    with pytest.raises(ToolError, match="no scheduler"), cluster.cluster_crew(study_of("k"), "dask://127.0.0.1:1", 0.5):
+        pass
+    assert time.monotonic() - since < cluster._SECONDS / 2

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from ..compression.weight_homes import values_of
@@ -56,9 +57,16 @@ class Candidate:
 
 
 def candidate_of(key: str) -> Candidate:
-    """A candidate by its key."""
+    """A candidate by its key.
+
+    Raises:
+        ValueError, TypeError: it is no key.
+    """
     base, treated = json.loads(key)
-    return Candidate(base, tuple((layer, treatment) for layer, treatment in treated))
+    found = Candidate(base, tuple((layer, treatment) for layer, treatment in treated))
+    if not all(isinstance(name, str) for name in (base, *chain(*found.treated))):
+        raise ValueError("names are text")
+    return found
 
 
 @dataclass

@@ -10,15 +10,17 @@ import fcntl
 import json
 import os
 import time
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ...errors import DataError, OutputError, UsageError
+from ...errors import DataError, OutputError, RecordsWarning, UsageError
 from ..process.places import output_errors
 from ..recipes.files import read_recipe, write_recipe
 from ..recipes.recipe import Recipe
+from .candidate import candidate_of
 
 VERSION = 2
 _LINES = "database.jsonl"
@@ -80,6 +82,23 @@ class Measured:
     bytes: int = 0
     failed: str = ""
     origin: str = ""
+
+
+def _checked(line: Row | Surveyed | Measured) -> Row | Surveyed | Measured:
+    """A line, if what stands in it is what it is to be.
+
+    Raises:
+        ValueError, TypeError: it is not.
+    """
+    for each in fields(line):
+        value = getattr(line, each.name)
+        if isinstance(value, str) != (each.type == "str") or isinstance(value, bool):
+            raise TypeError(each.name)
+        if not isinstance(value, str):
+            float(value)
+    if isinstance(line, Measured):
+        candidate_of(line.candidate)
+    return line
 
 
 _KINDS: Mapping[str, type[Any]] = {"row": Row, "surveyed": Surveyed, "measured": Measured}
@@ -184,17 +203,23 @@ class Database:
         for number, text in enumerate(place.read_text("utf-8", "replace").splitlines()):
             try:
                 line = json.loads(text)
+            except ValueError:
+                line = None  # a kill cut it off: it is measured again
+            if line is None and number:
+                continue
+            try:
                 if number == 0:
                     self._check(line, model, key)
                     continue
                 self._before = max(self._before, float(line["spent"]))
                 if line["kind"] != _ENDED:
                     make = _KINDS[line["kind"]]
-                    self._keep(make(**{each.name: line[each.name] for each in fields(make)}))
+                    self._keep(_checked(make(**{each.name: line[each.name] for each in fields(make)})))
             except (ValueError, KeyError, TypeError):
                 if number == 0:
                     raise DataError("the file is no search", where=str(place), hint="remove the folder") from None
-                continue  # a kill cut it off: it is measured again
+                text = f"{place}: line {number + 1} is none that a search writes, and is left out"
+                warnings.warn(text, RecordsWarning, stacklevel=2)
 
     def _check(self, line: Mapping[str, Any], model: str, key: str | None) -> None:
         found = (line["version"], line["model"], line["key"] if key is None else key)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from tilewright.compiler.optimization.candidate import Candidate
 from tilewright.compiler.optimization.data import data_of
 from tilewright.compiler.optimization.database import Database, Measured, Row, Surveyed
 from tilewright.compiler.process.checksum import key_of
 from tilewright.compiler.recipes.recipe import RankEntry, Recipe
-from tilewright.errors import CalibrationError, DataError, UsageError
+from tilewright.errors import CalibrationError, DataError, RecordsWarning, UsageError
 
 ROW = Row("whole", "int8", "conv", 1e-4, 2e-6, 640)
 
@@ -19,7 +22,7 @@ ROW = Row("whole", "int8", "conv", 1e-4, 2e-6, 640)
 def test_lines_come_back_and_time_adds_up(tmp_path: Path) -> None:
     first = Database(tmp_path / "s", "model", "key")
     first.add([ROW, Surveyed("whole", "int8")])
-    first.add([Measured("[]", 98.5, 0.01, 0.5, 0.0, 1000, origin="exact solve")])
+    first.add([Measured(Candidate().key, 98.5, 0.01, 0.5, 0.0, 1000, origin="exact solve")])
     first.keep("whole int8", Recipe(layers={"conv": {"rank": RankEntry(3)}}))
     with pytest.raises(UsageError, match="another search goes on"):
         Database(tmp_path / "s", "model", "key")
@@ -34,6 +37,32 @@ def test_lines_come_back_and_time_adds_up(tmp_path: Path) -> None:
     recipe = again.recipe("whole int8")
     assert recipe is not None and recipe.entries(RankEntry) == {"conv": RankEntry(3)}
     assert again.recipe("whole bf16") is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"candidate": "zz"},
+        {"candidate": "5"},
+        {"candidate": '["whole",[["conv",3]]]'},
+        {"quality": "much"},
+        {"error": None},
+        {"failed": 3},
+        {"kind": "other"},
+    ],
+)
+def test_a_line_that_no_search_writes_is_left_out_and_told(change: dict[str, Any], tmp_path: Path) -> None:
+    with closing(Database(tmp_path / "s", "model", "key")) as first:
+        first.add([Measured(Candidate().key, 98.5), Measured(Candidate("narrow").key, 97.5)])
+    file = tmp_path / "s" / "database.jsonl"
+    lines = file.read_text().splitlines()
+    lines[2] = json.dumps({**json.loads(lines[2]), **change})
+    file.write_text("\n".join(lines) + "\n")
+
+    with pytest.warns(RecordsWarning, match="line 3 is none that a search writes"):
+        again = Database(tmp_path / "s", "model", None)
+
+    assert list(again.measured) == [Candidate().key]
 
 
 def test_a_line_that_a_kill_cut_off_is_left_out(tmp_path: Path) -> None:

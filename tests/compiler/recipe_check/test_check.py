@@ -109,3 +109,22 @@ def test_what_has_no_twin() -> None:
     proto.graph.node[6].input[1] = "w0"
     with pytest.raises(UnsupportedError, match="changes for others, too"):
         twin_of(frontends.open(proto), changed(first={"sparsity": SparsityEntry("unstructured", 0.5)}), OPTIONS)
+
+
+def test_the_twin_of_a_dropped_branch_whose_end_is_read_inside_of_a_node() -> None:
+    made = onnx.helper.make_tensor_value_info("i", onnx.TensorProto.FLOAT, None)
+    bodies = {"then_branch": node("Tanh", ["e"], "i", "taken"), "else_branch": node("Neg", ["e"], "i", "left")}
+    graphs = {key: onnx.helper.make_graph([each], key, [], [made]) for key, each in bodies.items()}
+    proto = network()
+    nodes = [*proto.graph.node[:5], node("If", ["yes"], "i", "if", **graphs), node("Add", ["i", "d"], "f", "sum")]
+    nodes.append(proto.graph.node[6])
+    del proto.graph.node[:]
+    proto.graph.node.extend(nodes)
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(np.array(True), "yes"))
+    recipe = Recipe(layers={"branch": {"drop": DropEntry(True)}})
+
+    twin = twin_of(frontends.open(proto), recipe, OPTIONS)
+
+    libraries = tilewright.compile(proto, recipe=recipe, threads=1), tilewright.compile(twin.proto, threads=1)
+    dropped, reference = (library.run({"x": SAMPLES[0]})["y"] for library in libraries)
+    np.testing.assert_allclose(dropped, reference, atol=1e-5)

@@ -27,8 +27,13 @@ _RANGE = re.compile(rf"([^=]+)=(\d{{1,{_DIGITS}}})\.\.(\d{{1,{_DIGITS}}})")
 _VALUES = re.compile(rf"([^=]+)=(\d{{1,{_DIGITS}}}(?:,\d{{1,{_DIGITS}}})*)")
 
 
-def parse_shapes(options: Iterable[str], dimensions: Iterable[str] = ()) -> dict[str, tuple[int | str, ...]]:
+def parse_shapes(
+    options: Iterable[str], dimensions: Iterable[str] = (), names_need: str = "a name in it needs --range N=1..32"
+) -> dict[str, tuple[int | str, ...]]:
     """``--shape NAME=1x3x224x224`` (an empty shape is a scalar's), each name once; ``Nx3x32*Hx32*W`` with dimensions.
+
+    Args:
+        names_need: what a hint says of other names in a shape.
 
     Raises:
         UsageError: an option is written otherwise, or a name stands twice.
@@ -44,7 +49,7 @@ def parse_shapes(options: Iterable[str], dimensions: Iterable[str] = ()) -> dict
             raise UsageError(
                 f"{option!r} is not a shape",
                 where="--shape",
-                hint="write --shape NAME=1x3x224x224, sizes joined by x; a name in it needs --range N=1..32",
+                hint=f"write --shape NAME=1x3x224x224, sizes joined by x; {names_need}",
             )
         if name in shapes:
             raise UsageError(f"{name!r} has two shapes", where="--shape", hint="give each input once")
@@ -59,7 +64,8 @@ def fixed_shapes(options: Iterable[str] | None) -> dict[str, tuple[int, ...]]:
     Raises:
         UsageError: as `parse_shapes`.
     """
-    return {name: tuple(map(int, shape)) for name, shape in parse_shapes(options or ()).items()}
+    shapes = parse_shapes(options or (), names_need="names do not stand for sizes here")
+    return {name: tuple(map(int, shape)) for name, shape in shapes.items()}
 
 
 def parse_ranges(options: Iterable[str]) -> dict[str, tuple[int, int]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 import pytest
-from tilewright.compiler.cli.tensor_options import parse_shapes, parse_tensors, read_labels, shaped_as
+from tilewright.compiler.cli.tensor_options import fixed_shapes, parse_shapes, parse_tensors, read_labels, shaped_as
 from tilewright.compiler.library.tensor_spec import TensorSpec
 from tilewright.errors import DataError, TensorError, UsageError
 
@@ -127,3 +127,12 @@ def test_labels_are_called_so_or_alone_in_their_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there are no labels in the file") as raised:
         read_labels(tmp_path / "samples.npz")
     assert "--labels" in str(raised.value) and "it holds x" in str(raised.value)
+
+
+def test_names_in_shapes_are_told_of_a_range_where_there_may_be_one() -> None:
+    with pytest.raises(UsageError, match="--range"):
+        parse_shapes(["x=Nx3"])
+    with pytest.raises(UsageError, match="do not stand for sizes here") as raised:
+        fixed_shapes(["x=Nx3"])
+    assert "--range" not in str(raised.value)
+    assert fixed_shapes(["x=2x3"]) == {"x": (2, 3)}

@@ -39,8 +39,8 @@ def check_recipe(recipe: Recipe, opened: OpenedModel) -> None:
     """Whether a recipe can be for a model; a `RecipeWarning` where all its names fit, and the file is another.
 
     Raises:
-        RecipeError: the model has no tensor, layer, weights or channels of a name in it, a node is no such layer or none
-            that could have the activations which the recipe says, or new weights are not finite.
+        RecipeError: the model has no tensor, layer, weights or channels of a name in it, a node is no such layer, or
+            none that could have the activations that the recipe says, or new weights are not finite.
     """
     tensors, layers, weights = names_of(opened)
     for kind, used, known in (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import onnx
 
@@ -109,6 +110,21 @@ def nodes_that_multiply(opened: OpenedModel) -> dict[str, bool]:
         for node in graph.node
         if node.op_type in _COLUMNS and node.domain in ("", "ai.onnx") and names[_name(node)] == 1
     }
+
+
+def computed_before(opened: OpenedModel) -> dict[str, str]:
+    """Of nodes that compute what an earlier one does, the names: theirs, and that of the first."""
+    first: dict[tuple[Any, ...], onnx.NodeProto] = {}
+    same: dict[str, str] = {}
+    found: dict[str, str] = {}
+    for node in opened.proto.graph.node:
+        attributes = sorted(each.SerializeToString(deterministic=True) for each in node.attribute)
+        reads = tuple(same.get(name, name) for name in node.input)
+        earlier = first.setdefault((node.domain, node.op_type, reads, *attributes), node)
+        if earlier is not node and reads:
+            same.update(zip(node.output, earlier.output, strict=False))
+            found[_name(node)] = _name(earlier)
+    return found
 
 
 def _layer(index: int, node: onnx.NodeProto, roots: Mapping[str, str]) -> LinearLayer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ...frontends.linear_layers import computed_before
 from ..build import build
 from ..options import CompileOptions
 from ..recipes.apply import until_integers
@@ -32,7 +33,10 @@ def as_compiled(opened: OpenedModel, recipe: Recipe, options: CompileOptions, *,
     passes = (*options.passes, ALWAYS) if always and own.tensors else options.passes
     asked = replace(options, recipe=own, passes=passes, save_ir=None)
     balanced = with_balance(recipe, opened)
-    kept = build(balanced, None, asked, stop_after="passes", passes=until_integers).kept_float
+    told = build(balanced, None, asked, stop_after="passes", passes=until_integers).kept_float
+    # Nothing is told of a layer that a compile computes once with an earlier one: it is what that one is.
+    same = {name: told[first] for name, first in computed_before(balanced).items() if first in told}
+    kept = {**same, **told}
     layers = network_of(balanced, tensors=True).layers
     roots = {root for layer in layers if kept.get(layer.name, "-") == "" for root in layer.reads.values()}
     shared = shared_entries(balanced, {name: recipe.tensors[name] for name in roots & set(recipe.tensors)})

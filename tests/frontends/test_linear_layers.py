@@ -13,7 +13,7 @@ from small_models import model, node
 from tilewright import frontends
 from tilewright.errors import ModelError
 from tilewright.frontends.layer_parts import BY_ITSELF, DISTURBANCE, disturbed, layers_by_themselves
-from tilewright.frontends.linear_layers import linear_layers, products_of_tensors
+from tilewright.frontends.linear_layers import computed_before, linear_layers, products_of_tensors
 from tilewright.frontends.replaced_weights import with_weights
 from tilewright.frontends.taps import exposed
 
@@ -91,6 +91,19 @@ def test_what_is_computed_of_constants_is_no_tensor_of_a_product() -> None:
     opened = frontends.open(model(nodes, {"x": ("float32", (4, 16))}, {"w": ("float32", (4, 16))}, constants))
     assert not products_of_tensors(opened)
     assert [each.name for each in linear_layers(opened)] == ["first"]
+
+
+def test_layers_that_compute_the_same() -> None:
+    nodes = [
+        node("MatMul", ["x", "u"], "a", "one"),
+        node("MatMul", ["x", "u"], "b", "two"),
+        node("Softmax", ["a"], "c", "three", axis=1),
+        node("Softmax", ["b"], "d", "four", axis=1),
+        node("Softmax", ["b"], "e", "five", axis=0),
+        node("Sum", ["c", "d", "e"], "y", "six"),
+    ]
+    opened = frontends.open(model(nodes, {"x": ("float32", (4, 16))}, {"y": ("float32", (4, 16))}, {"u": W["u"]}))
+    assert computed_before(opened) == {"two": "one", "four": "three"}
 
 
 def test_the_names_that_relax_knows_them_by() -> None:

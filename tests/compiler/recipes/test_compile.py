@@ -16,6 +16,7 @@ from pruned_network import OTHER_READERS
 from small_models import model, node
 from tilewright import frontends
 from tilewright.compiler.build import build
+from tilewright.compiler.calibration.as_compiled import as_compiled
 from tilewright.compiler.options import CompileOptions
 from tilewright.compiler.recipes.identity import identity_of
 from tilewright.compiler.recipes.quantized_onnx import quantized_model
@@ -159,6 +160,20 @@ def test_products_with_factors_are_quantized(alpha: float, beta: float) -> None:
     np.testing.assert_allclose(ours, written, atol=1e-3)
     exact = alpha * (x @ weights["w"]) + beta * weights["b"]
     assert 1e-2 < np.abs(written - exact).max() < 0.05 * np.abs(exact).max()
+
+
+def test_layers_that_are_computed_once_are_what_the_first_is() -> None:
+    nodes = [node("MatMul", ["x", "w"], output, output) for output in "ab"]
+    made = model(
+        [*nodes, node("Relu", ["b"], "r", "relu"), node("Add", ["a", "r"], "y", "sum")],
+        {"x": ("float32", (4, 16))},
+        {"y": ("float32", (4, 8))},
+        {"w": RNG.standard_normal((16, 8)).astype("f4")},
+    )
+    layers = {name: {"weights": WeightsEntry()} for name in "ab"}
+    recipe = Recipe(tensors={"x": TensorEntry(8, 0.03, 5)}, layers=layers)
+    options = CompileOptions(threads=1)
+    assert as_compiled(frontends.open(made), recipe, options, always=True).layers == layers
 
 
 def branching() -> Any:

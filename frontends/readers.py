@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 import onnx
 
+from .onnx.carriers import MOVES
+from .onnx.proto_walk import all_nodes
+
 
 @dataclass(frozen=True)
 class Readers:
@@ -49,3 +52,15 @@ def reads(node: onnx.NodeProto) -> list[str]:
                 own.update(inner.output)
             names += [value.name for value in graph.output if value.name not in own]
     return names
+
+
+def rename_reads(node: onnx.NodeProto, names: Mapping[str, str]) -> None:
+    """Has a node, and the graphs inside it, read other values."""
+    for each in all_nodes([node]):
+        for index, name in enumerate(each.input):
+            each.input[index] = names.get(name, name)
+
+
+def is_move(node: onnx.NodeProto) -> bool:
+    """Whether a node's first output holds the elements of its first input, in some order."""
+    return node.op_type in MOVES and node.domain in ("", "ai.onnx")

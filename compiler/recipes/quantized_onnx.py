@@ -12,9 +12,7 @@ from onnx import helper, numpy_helper
 
 from ...errors import UnsupportedError
 from ...frontends.linear_layers import LinearLayer, linear_layers, products_of_tensors
-from ...frontends.onnx.carriers import MOVES
-from ...frontends.onnx.proto_walk import all_nodes
-from ...frontends.readers import readers_of
+from ...frontends.readers import is_move, readers_of, reads, rename_reads
 from ...ir_passes.quantization.quantize_weights import in_blocks
 from ...ir_passes.quantization.weight_integers import WeightBits, weight_integers
 from ..process.install import written_whole
@@ -172,7 +170,7 @@ def _reading_pairs(
             given.add(node.input[0])
             rounded.update(node.input[:1] if node.output[0] in rounded else ())
         else:
-            rounded.update(name for each in all_nodes([node]) for name in each.input)
+            rounded.update(reads(node))
     renamed = {name: f"{name}/dequantized" for name in tensors}
     for node in nodes:
         if _moves_to(node, given) and node.input[0] in renamed:
@@ -182,14 +180,12 @@ def _reading_pairs(
             renamed[node.output[0]] = f"{node.output[0]}/rounded"
             del node.output[1:]
             node.output[0] = node.name = renamed[node.output[0]]
-        for each in all_nodes([node]):
-            for index, name in enumerate(each.input):
-                each.input[index] = renamed.get(name, name)
+        rename_reads(node, renamed)
         yield node
 
 
 def _moves_to(node: onnx.NodeProto, given: set[str]) -> bool:
-    return node.op_type in MOVES and node.domain in ("", "ai.onnx") and node.output[0] in given
+    return is_move(node) and node.output[0] in given
 
 
 def _pair(model: onnx.ModelProto, name: str, tensors: Mapping[str, TensorEntry]) -> Iterator[onnx.NodeProto]:

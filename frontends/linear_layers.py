@@ -59,14 +59,14 @@ def linear_layers(opened: OpenedModel) -> list[LinearLayer]:
     kinds = {tensor.name: tensor for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT}
     constants = constants_of(graph)
     uses = readers_of(graph).uses
-    names = Counter(_name(node) for node in graph.node)
+    names = Counter(layer_name(node) for node in graph.node)
     roots = moved_from(opened.graph_form().graph)
     found = []
     for index, node in enumerate(graph.node):
         if node.domain not in ("", "ai.onnx") or node.op_type not in _COLUMNS or len(node.input) < 2:
             continue
         weights = kinds.get(node.input[1])
-        if weights is None or node.input[0] in constants or names[_name(node)] > 1 or not _takes(node, weights):
+        if weights is None or node.input[0] in constants or names[layer_name(node)] > 1 or not _takes(node, weights):
             continue
         bias = node.input[2] if len(node.input) > 2 else ""
         known = bias in kinds and uses[bias] == 1 and len(kinds[bias].dims) == 1 and not has_factors(node)
@@ -84,11 +84,11 @@ def products_of_tensors(opened: OpenedModel) -> list[LinearLayer]:
     """The products of two tensors of float32, none of them a constant, in order."""
     graph = opened.proto.graph
     constants = constants_of(graph)
-    names = Counter(_name(node) for node in graph.node)
+    names = Counter(layer_name(node) for node in graph.node)
     found = [
         (index, node)
         for index, node in enumerate(graph.node)
-        if node.op_type == "MatMul" and node.domain in ("", "ai.onnx") and names[_name(node)] == 1
+        if node.op_type == "MatMul" and node.domain in ("", "ai.onnx") and names[layer_name(node)] == 1
         if constants.isdisjoint(node.input)
     ]
     roots = moved_from(opened.graph_form().graph) if found else {}
@@ -104,11 +104,11 @@ def nodes_that_multiply(opened: OpenedModel) -> dict[str, bool]:
     """The nodes that have a layer's operator and a name of their own: whether what they multiply with is constant."""
     graph = opened.proto.graph
     constants = {tensor.name for tensor in graph.initializer}
-    names = Counter(_name(node) for node in graph.node)
+    names = Counter(layer_name(node) for node in graph.node)
     return {
-        _name(node): node.input[1] in constants
+        layer_name(node): node.input[1] in constants
         for node in graph.node
-        if node.op_type in _COLUMNS and node.domain in ("", "ai.onnx") and names[_name(node)] == 1
+        if node.op_type in _COLUMNS and node.domain in ("", "ai.onnx") and names[layer_name(node)] == 1
     }
 
 
@@ -123,16 +123,16 @@ def computed_before(opened: OpenedModel) -> dict[str, str]:
         earlier = first.setdefault((node.domain, node.op_type, reads, *attributes), node)
         if earlier is not node and reads:
             same.update(zip(node.output, earlier.output, strict=False))
-            found[_name(node)] = _name(earlier)
+            found[layer_name(node)] = layer_name(earlier)
     return found
 
 
 def _layer(index: int, node: onnx.NodeProto, roots: Mapping[str, str]) -> LinearLayer:
     """What a node is as a layer, whatever its second operand is."""
     return LinearLayer(
-        name=_name(node),
+        name=layer_name(node),
         operator=node.op_type,
-        hint=escape(node.name or f"{node.op_type}_{_name(node)}"),
+        hint=escape(node.name or f"{node.op_type}_{layer_name(node)}"),
         index=index,
         source=node.input[0],
         root=roots.get(node.input[0], node.input[0]),
@@ -157,7 +157,8 @@ def _matrices(model: onnx.ModelProto) -> set[str]:
 _COLUMNS = {"Conv": 0, "Gemm": 1, "MatMul": 1}
 
 
-def _name(node: onnx.NodeProto) -> str:
+def layer_name(node: onnx.NodeProto) -> str:
+    """The name that a recipe has for a node: its own, or that of its first output."""
     return node.name or next((name for name in node.output if name), "")
 
 

@@ -18,8 +18,6 @@ from .recipe import AT_RUN_TIME, OF_TENSORS, ActivationsEntry, ModelIdentity, Re
 from .subjects import check_integers
 
 if TYPE_CHECKING:
-    import onnx
-
     from ...frontends import OpenedModel
 
 
@@ -73,8 +71,10 @@ def check_recipe(recipe: Recipe, opened: OpenedModel) -> None:
 
 def _check_activations(recipe: Recipe, opened: OpenedModel) -> None:
     """Convolutions have no rows with scales of their own, and what has weights multiplies one tensor alone."""
+    from ...frontends.linear_layers import layer_name
+
     weighted, constants = recipe.entries(WeightsEntry), {tensor.name for tensor in opened.proto.graph.initializer}
-    nodes = {_layer_name(node): node for node in opened.proto.graph.node}
+    nodes = {layer_name(node): node for node in opened.proto.graph.node}
     for name, entry in recipe.entries(ActivationsEntry).items():
         convolves = nodes[name].op_type.startswith("Conv")
         if entry.scales == AT_RUN_TIME and convolves:
@@ -162,16 +162,13 @@ def restricted(recipe: Recipe, opened: OpenedModel) -> Recipe:
 
 def names_of(opened: OpenedModel) -> tuple[set[str], set[str], set[str]]:
     """The names of a model's tensors, its layers, and its weights."""
+    from ...frontends.linear_layers import layer_name
+
     graph = opened.proto.graph
     weights = {tensor.name for tensor in graph.initializer}
     tensors = {value.name for value in graph.input} | {name for node in graph.node for name in _named(node.output)}
-    layers = {_layer_name(node) for node in graph.node}
+    layers = {layer_name(node) for node in graph.node}
     return tensors - weights, layers, weights
-
-
-def _layer_name(node: onnx.NodeProto) -> str:
-    """The name that a recipe has for a node: its own, or that of its first output."""
-    return node.name or next(_named(node.output), "")
 
 
 def _named(names: Iterable[str]) -> Iterator[str]:

@@ -224,7 +224,7 @@ def compute(
 
         def element(y: int) -> Scalar:
             places = zip((row, column), (y, x), tiling.axes, tiling.dilation, strict=True)
-            at = [pixel_at(tile, 0, axis.outputs, apart) + place * apart for tile, place, axis, apart in places]
+            at = [pixel_at(tile, place, axis.outputs, apart) for tile, place, axis, apart in places]
             return converted(padded[(image, *at[is_line:], channel)], tiling.operand)
 
         return combine(down.data, i, element)

@@ -47,7 +47,7 @@ class Tiling:
     def tiles(self) -> tuple[int, int, int]:
         """Images, rows of tiles, tiles in a row."""
         sizes = zip((self.height, self.width), self.axes, self.dilation, strict=True)
-        rows, columns = (apart * math.ceil(extent / (axis.outputs * apart)) for extent, axis, apart in sizes)
+        rows, columns = (tiles_along(extent, axis.outputs, apart) for extent, axis, apart in sizes)
         return self.images, rows, columns
 
     @property
@@ -147,6 +147,11 @@ def tiling_of(workload: Workload, outputs: int) -> Tiling:
     extents = (workload.filter.images, height, width, workload.batch * workload.k[-1])
     columns_of_all = workload.batch * workload.columns
     return Tiling((rows, columns), dilation, *extents, columns_of_all, workload.batch, *dtypes)
+
+
+def tiles_along(extent: int, outputs: int, dilation: int) -> int:
+    """Tiles along one axis: as many for each of the images that are every d-th pixel."""
+    return dilation * math.ceil(extent / (outputs * dilation))
 
 
 def pixel_at(tile: Any, place: Any, outputs: int, dilation: int) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,7 +21,7 @@ from ..tensorir.rebuild import substituted
 from . import plain
 from .contraction_schedule import schedule_sums
 from .winograd import RESULT, STAGES
-from .winograd_choice import WinogradChoice, pixel_at, vector_lanes
+from .winograd_choice import WinogradChoice, pixel_at, tiles_along, vector_lanes
 
 
 def schedule_kernel(sch: Schedule, choice: WinogradChoice, target: Target) -> None:
@@ -108,7 +107,7 @@ def _count_by_tiles(
     old = sch.get(epilogue)
     images, height, width, channels = shape
     sizes = zip((height, width), tiles, strict=True)
-    rows, columns = (apart * math.ceil(extent / (own * apart)) for extent, (own, apart) in sizes)
+    rows, columns = (tiles_along(extent, *tile) for extent, tile in sizes)
     extents = (images * rows * columns, *(own for own, _ in tiles), channels)
     variables = [tirx.IterVar(Range(int64(0), int64(extent)), f"v{axis}", 0) for axis, extent in enumerate(extents)]
     analyzer = tvm.sym.Analyzer()
